@@ -1,0 +1,30 @@
+//! What can go wrong when a gateway is started or told something.
+
+use std::io;
+
+/// Why a gateway did not start, or did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting or a request that cannot be carried out; the text says what to
+    /// change.
+    #[error("{0}")]
+    Invalid(String),
+    /// An address could not be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The certificate or key could not be used.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+}
+
+impl Error {
+    /// Shorthand for [`Error::Invalid`].
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::Invalid(text.into())
+    }
+}

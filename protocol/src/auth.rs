@@ -1,0 +1,145 @@
+//! Both sides prove that they know the fleet's secret, without showing it.
+//!
+//! ```text
+//! Welcome.proof = HMAC-SHA256(secret, "baton master" | Hello.nonce | slave id)
+//! Proof.proof   = HMAC-SHA256(secret, "baton slave"  | Welcome.challenge | slave id)
+//! ```
+//!
+//! The slave id goes in as its 16 bytes, big endian. A slave's proof says that
+//! it may serve shards; a master's that it may be told session ids. A peer on
+//! the unix socket whose uid is the master's needs no proof, but may give one.
+
+use std::fmt;
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::id::SlaveId;
+
+/// Random bytes in a nonce or a challenge.
+pub const NONCE: usize = 16;
+
+/// Environment variable in which a launched slave finds the secret, as hex.
+pub const SECRET_VARIABLE: &str = "BATON_SECRET";
+
+/// The fleet's secret, made at the first start of a master.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// Draws a new secret from the operating system's randomness.
+    ///
+    /// # Errors
+    /// The operating system has none to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Reads 64 hex digits, white space around them ignored.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// 64 hex digits, for the secret's file and a launched slave's environment.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What a master puts into [`Welcome`](crate::message::Welcome).
+    #[must_use]
+    pub fn master_proof(&self, nonce: &[u8], slave: SlaveId) -> Bytes {
+        self.proof(b"baton master", nonce, slave)
+    }
+
+    /// What a slave puts into [`Proof`](crate::message::Proof).
+    #[must_use]
+    pub fn slave_proof(&self, challenge: &[u8], slave: SlaveId) -> Bytes {
+        self.proof(b"baton slave", challenge, slave)
+    }
+
+    /// Compares in constant time.
+    #[must_use]
+    pub fn is_proof(expected: &[u8], given: &[u8]) -> bool {
+        expected.ct_eq(given).into()
+    }
+
+    fn proof(&self, role: &[u8], nonce: &[u8], slave: SlaveId) -> Bytes {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC-SHA256 takes a key of any length");
+        mac.update(role);
+        mac.update(nonce);
+        mac.update(&slave.0.to_be_bytes());
+        Bytes::copy_from_slice(&mac.finalize().into_bytes())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A fresh nonce or challenge.
+///
+/// # Errors
+/// The operating system has no randomness to give.
+pub fn nonce() -> Result<Bytes, getrandom::Error> {
+    let mut bytes = [0; NONCE];
+    getrandom::fill(&mut bytes)?;
+    Ok(Bytes::copy_from_slice(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_survives_its_file() {
+        let secret = Secret::random().expect("randomness");
+        assert_eq!(
+            Secret::from_hex(&format!("{}\n", secret.to_hex())),
+            Some(secret)
+        );
+        assert_eq!(Secret::from_hex("abc"), None);
+        assert_eq!(Secret::from_hex(&"é".repeat(32)), None);
+    }
+
+    #[test]
+    fn a_proof_holds_for_one_secret_one_nonce_one_slave_and_one_side() {
+        let secret = Secret([1; 32]);
+        let other = Secret([2; 32]);
+        let proof = secret.slave_proof(b"challenge", SlaveId(5));
+        assert!(Secret::is_proof(
+            &proof,
+            &secret.slave_proof(b"challenge", SlaveId(5))
+        ));
+        for wrong in [
+            other.slave_proof(b"challenge", SlaveId(5)),
+            secret.slave_proof(b"another", SlaveId(5)),
+            secret.slave_proof(b"challenge", SlaveId(6)),
+            secret.master_proof(b"challenge", SlaveId(5)),
+            Bytes::new(),
+        ] {
+            assert!(!Secret::is_proof(&proof, &wrong));
+        }
+    }
+
+    #[test]
+    fn the_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret([1; 32])), "Secret(..)");
+    }
+}

@@ -1,0 +1,181 @@
+//! Names of things. Distinct things get distinct types, so that an epoch can
+//! never be passed where a sequence is meant.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
+
+        impl $name {
+            /// The plain number.
+            #[must_use]
+            pub const fn get(self) -> $inner {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<$inner> for $name {
+            fn from(value: $inner) -> Self {
+                Self(value)
+            }
+        }
+    };
+}
+
+number! {
+    /// One gateway connection of the bot, `0 .. shard count`.
+    ShardId(u32)
+}
+
+number! {
+    /// Counts the owners of a shard. A higher epoch always wins; `0` means that
+    /// the shard was never owned.
+    Epoch(u64)
+}
+
+impl Epoch {
+    /// The epoch of the next owner.
+    ///
+    /// Saturates: at one owner a nanosecond that takes 584 years.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+number! {
+    /// Discord's sequence number of a dispatch, counted for each session from 1.
+    /// Numbers order dispatches; they need not be contiguous.
+    Sequence(u64)
+}
+
+number! {
+    /// One deploy: a slot moves. Counted by the master, never reused.
+    DeployId(u64)
+}
+
+/// 128 random bits, written as 32 hex digits.
+macro_rules! random {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub u128);
+
+        impl fmt::Display for $name {
+            /// The whole id; with a precision, its first digits (`{:.8}`).
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&format!("{:032x}", self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:032x})"), self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = std::num::ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                u128::from_str_radix(text, 16).map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+random! {
+    /// One run of a slave process. Drawn at its start, kept over reconnects,
+    /// never reused.
+    SlaveId
+}
+
+random! {
+    /// One fleet: everything that one journal knows. A slave of another fleet is
+    /// refused.
+    FleetId
+}
+
+impl SlaveId {
+    /// Draws a new id from the operating system's randomness.
+    ///
+    /// # Errors
+    /// The operating system has none to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        random_bits().map(Self)
+    }
+}
+
+impl FleetId {
+    /// Draws a new id from the operating system's randomness.
+    ///
+    /// # Errors
+    /// The operating system has none to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        random_bits().map(Self)
+    }
+}
+
+fn random_bits() -> Result<u128, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// Counts the starts of a fleet's master. A slave refuses orders of a term lower
+/// than one that it has seen, and of another fleet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// Which start of its master, from 1.
+    pub counter: u64,
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.8}/{}", self.fleet, self.counter)
+    }
+}
+
+/// Enough to name one process of this host for ever: a process id alone is used
+/// again by the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessIdentity {
+    /// Process id, as seen in `pid_namespace`.
+    pub pid: u32,
+    /// Start time in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub start_time: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Inode of `/proc/PID/ns/pid`.
+    pub pid_namespace: u64,
+}

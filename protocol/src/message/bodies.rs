@@ -1,0 +1,434 @@
+//! Bodies that the ancestor did not know: the `Baton` key of ids 1 to 10, and
+//! ids 11 to 99. Fields travel by name and have defaults, so that either side
+//! may be newer.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{DeployId, Epoch, ProcessIdentity, Sequence, ShardId, SlaveId, Term},
+    ranges::SequenceRanges,
+    ticket::{SessionParameters, Ticket},
+    version::Version,
+};
+
+/// Why a slave connects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A new build: it starts a deploy, or a cold start where the slot is empty.
+    #[default]
+    Candidate,
+    /// Builds its bot, owns nothing, is promoted when an owner dies.
+    Standby,
+    /// Started by the master into an empty slot, or an owner that lost its
+    /// connection.
+    Relaunch,
+}
+
+/// The versioned part of [`SlaveHello`](super::SlaveHello).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hello {
+    /// Highest version that the slave speaks.
+    pub version: Version,
+    /// Lowest version that the slave speaks.
+    pub lowest: Version,
+    /// Highest term that the slave has taken orders from; counter `0`: none yet.
+    pub term: Term,
+    /// This run of the slave.
+    pub slave: SlaveId,
+    /// Why it connects.
+    pub role: Role,
+    /// The slot that it fills; at most [`MAX_NAME`] bytes.
+    pub slot: String,
+    /// What the operator calls this build; at most [`MAX_NAME`] bytes.
+    pub build: String,
+    /// What it would identify sessions with.
+    pub parameters: SessionParameters,
+    /// How to know that it is dead.
+    pub process: ProcessIdentity,
+    /// 16 random bytes, which the master's proof covers.
+    pub nonce: Bytes,
+}
+
+/// Names of slots and builds are at most this many bytes.
+pub const MAX_NAME: usize = 128;
+
+/// Id 11, master → slave: answers a versioned hello before anything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Welcome {
+    /// The version that this connection speaks.
+    pub version: Version,
+    /// The master's term: every order on this connection is of this term.
+    pub term: Term,
+    /// Proves that the master knows the secret (see [`crate::auth`]).
+    pub proof: Bytes,
+    /// 16 random bytes, which the slave's [`Proof`] covers.
+    pub challenge: Bytes,
+    /// How often checkpoints are wanted, in milliseconds.
+    pub checkpoint_ms: u64,
+}
+
+/// Id 12, slave → master: answers [`Welcome`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Proof {
+    /// Proves that the slave knows the secret (see [`crate::auth`]).
+    pub proof: Bytes,
+}
+
+/// What a slave does with a shard of its table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holding {
+    /// Started cold, waits for its permit or for READY.
+    Starting,
+    /// Told to resume, RESUMED not yet seen.
+    Resuming,
+    /// Serves.
+    #[default]
+    Serving,
+    /// Sealed: its ticket is made, the outcome is not known. Neither handled nor
+    /// reconnected until the master decides.
+    Sealed,
+    /// Could not be started or resumed here; owned, not served.
+    Failed,
+}
+
+/// One shard of a [`Report`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// At which epoch.
+    pub epoch: Epoch,
+    /// What the slave does with it.
+    pub holding: Holding,
+    /// The shard and where it stands. Without a session: an empty session id.
+    pub ticket: Ticket,
+}
+
+/// Id 13, slave → master: after [`Proof`], everything that the slave holds, in as
+/// many frames as it takes, the last one marked. The master decides nothing
+/// about a slave before the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// At most [`Report::MAX_SHARDS`].
+    pub shards: Vec<Held>,
+    /// The epoch at which it runs the once-per-bot work; `0`: it does not.
+    pub work: Epoch,
+    /// Whether the bot is built, so that shards could be resumed at once.
+    pub ready: bool,
+    /// No further report follows.
+    pub last: bool,
+}
+
+impl Report {
+    /// More shards go into another frame.
+    pub const MAX_SHARDS: usize = 256;
+}
+
+/// Id 14, master → slave: the hello, the proof and the report are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Accepted {
+    /// Shards of the whole bot.
+    pub shard_count: u32,
+}
+
+/// Why a slave was refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedReason {
+    /// No protocol version in common.
+    Version,
+    /// It belongs to another fleet, or has seen a later term.
+    Fleet,
+    /// It did not prove that it knows the secret.
+    Secret,
+    /// The master has no such slot.
+    Slot,
+    /// A session parameter differs from the fleet's; the detail names it.
+    Parameters,
+    /// A deploy is already under way.
+    Busy,
+    /// Another slave fills the slot and this one is no candidate.
+    Taken,
+    /// It was told to leave: its deploy was rolled back or it was replaced.
+    Superseded,
+    /// The hello was not understood; also any reason that a later version adds.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+/// Id 15, master → slave: refused; the connection closes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refused {
+    /// Why, for the program.
+    pub reason: RefusedReason,
+    /// Why, and what to do, for a person.
+    pub detail: String,
+}
+
+impl RefusedReason {
+    /// Whether the same slave may be accepted later without a change on its
+    /// side: it dials again. Otherwise it ends with an error.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        match self {
+            Self::Busy | Self::Other => true,
+            Self::Version
+            | Self::Fleet
+            | Self::Secret
+            | Self::Slot
+            | Self::Parameters
+            | Self::Taken
+            | Self::Superseded => false,
+        }
+    }
+}
+
+/// Id 16 master → slave, id 17 back: the link and both ends are alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ping {
+    /// Comes back unchanged.
+    pub number: u64,
+}
+
+/// A shard at an epoch; the whole body of several messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unit {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch.
+    pub epoch: Epoch,
+}
+
+/// Addition to [`FullStart`](super::FullStart).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StartExtra {
+    /// The shards to IDENTIFY, each when its permit comes.
+    pub shards: Vec<Unit>,
+    /// Shards of the whole bot.
+    pub shard_count: u32,
+}
+
+/// Addition to [`ShardMigrationStart`](super::ShardMigrationStart).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MigrationExtra {
+    /// Which deploy this is.
+    pub deploy: DeployId,
+}
+
+/// Addition to [`StopShard`](super::StopShard).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StopExtra {
+    /// The epoch at which the addressed slave owns the shard. A slave that owns
+    /// it at another epoch does nothing.
+    pub epoch: Epoch,
+    /// Question: how long what is in doubt may still run, in milliseconds.
+    pub drain_ms: u64,
+    /// Answer: the ticket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
+}
+
+/// Addition to [`Resume`](super::Resume).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResumeExtra {
+    /// The epoch at which the addressed slave owns the shard from now on.
+    pub epoch: Epoch,
+    /// How the shard came free.
+    pub after: ResumeAfter,
+    /// Order: the ticket. Answer: absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
+}
+
+/// How a shard came free, which decides what must be marked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeAfter {
+    /// The owner sealed it: the ticket is exact, what is in doubt waits for
+    /// [`Settled`], nothing else is marked.
+    #[default]
+    Seal,
+    /// The owner died: the ticket is its last checkpoint. What is replayed
+    /// before RESUMED and not known finished is marked.
+    Death,
+}
+
+/// Id 20, slave → master: this shard needs a new session; may it IDENTIFY?
+/// Asked again on every new connection until [`ToSlave::IdentifyPermit`] comes.
+///
+/// [`ToSlave::IdentifyPermit`]: super::ToSlave::IdentifyPermit
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IdentifyRequest {
+    /// The shard.
+    pub shard: ShardId,
+    /// The asker's epoch.
+    pub epoch: Epoch,
+    /// Why it needs one.
+    pub cause: IdentifyCause,
+}
+
+/// Why a shard needs a new session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentifyCause {
+    /// It never had one.
+    #[default]
+    Cold,
+    /// Discord ended it: op 9 `d:false`, close 4007 or 4009, or a READY where
+    /// RESUMED was due.
+    SessionLost,
+    /// The bot chose a new session because its state was lost.
+    StateLost,
+}
+
+/// Id 22, slave → master: a shard got further. Sent at each step and, while a
+/// replay runs, at most every 250 ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Where it is.
+    pub step: Step,
+    /// Dispatches received since the RESUME.
+    pub replayed: u64,
+}
+
+/// Where a shard is between "told to" and "serves".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// TCP, TLS, websocket.
+    #[default]
+    Dialling,
+    /// HELLO came.
+    Hello,
+    /// RESUME is sent, the replay runs.
+    Replaying,
+    /// Waits for its permit to IDENTIFY.
+    Waiting,
+    /// READY or RESUMED came: it serves.
+    Serving,
+    /// The connection was lost; its owner resumes it.
+    Reconnecting,
+    /// Discord ended the session: a span of events is lost.
+    SessionLost,
+}
+
+/// Where one shard stands in a [`Checkpoint`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CheckpointEntry {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// See [`Ticket::handled`].
+    pub handled: Sequence,
+    /// See [`Ticket::finished_above`].
+    pub finished_above: SequenceRanges,
+    /// The whole ticket, when the session is new or was never sent on this
+    /// connection. Its `handled` and `finished_above` are the ones above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Ticket>,
+}
+
+/// Id 23, slave → master: shards that got further since the last checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Checkpoint {
+    /// Only shards that changed.
+    pub shards: Vec<CheckpointEntry>,
+}
+
+/// Id 24, slave → master → slave: what was in doubt at a seal is settled.
+/// Sent once for each seal, also when nothing was in doubt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settled {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of the slave that sealed it.
+    pub epoch: Epoch,
+    /// Not finished: the new owner handles them, marked.
+    pub unfinished: SequenceRanges,
+}
+
+/// Id 26, slave → master: the copied state of a shard is imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateReady {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of the slave that copied it.
+    pub epoch: Epoch,
+    /// The lowest sequence at which a copied piece stands.
+    pub state_at: Sequence,
+    /// How many pieces (guilds) were imported.
+    pub pieces: u64,
+}
+
+/// Id 27, slave → master → slave: so many bytes of state frames were taken in.
+/// The sender keeps at most [`crate::state::MAX_UNACKNOWLEDGED`] on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StateAck {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of the slave that copies it.
+    pub epoch: Epoch,
+    /// Body bytes since the last acknowledgement.
+    pub bytes: u64,
+}
+
+/// Id 28 (stop) and 29 (start), both ways: the once-per-bot work.
+///
+/// Order to stop: answered with the ticket. Order to start: carries the ticket,
+/// answered without. A slave at a higher epoch ignores either.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Work {
+    /// The epoch at which the addressed slave runs, or is to run, the work.
+    pub epoch: Epoch,
+    /// What the bot wrote down for its successor; at most
+    /// [`Work::MAX_TICKET`] bytes.
+    pub ticket: Bytes,
+}
+
+impl Work {
+    /// Longer tickets are refused.
+    pub const MAX_TICKET: usize = 256 * 1024;
+}
+
+/// Id 30, slave → master: this shard cannot be served here. The slave keeps what
+/// it knows and does nothing more with the shard until told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failed {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Close code, where one says why (4004, 4010 to 4014); else `0`.
+    pub close_code: u16,
+    /// Why, for a person.
+    pub detail: String,
+}

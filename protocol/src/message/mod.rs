@@ -1,0 +1,178 @@
+//! The wire in one short read: one enum per direction, and which id is what.
+//!
+//! Each variant says who sends it, when, and what answers it. `S` is the slave,
+//! `M` the master.
+
+mod ancestor;
+mod bodies;
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+pub use self::{
+    ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
+    bodies::{
+        Accepted, Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause,
+        IdentifyRequest, MAX_NAME, MigrationExtra, Ping, Progress, Proof, Refused, RefusedReason,
+        Report, ResumeAfter, ResumeExtra, Role, Settled, StartExtra, StateAck, StateReady, Step,
+        StopExtra, Unit, Welcome, Work,
+    },
+};
+use crate::state::StateFrame;
+
+/// Event ids. 1 to 10 are the ancestor's, 11 to 99 ours, 100 and above carry
+/// state and are routed undecoded.
+#[allow(missing_docs)]
+pub mod event {
+    pub const SOFT_START: u32 = 1;
+    pub const FULL_START: u32 = 2;
+    pub const SHARD_MIGRATION_START: u32 = 3;
+    pub const STOP_SHARD: u32 = 4;
+    pub const RESUME: u32 = 5;
+    pub const SHUTDOWN: u32 = 6;
+    pub const GUILD_STATE: u32 = 7;
+    pub const SLAVE_HELLO: u32 = 8;
+    pub const SOFT_START_COMPLETE: u32 = 9;
+    pub const SHARD_STOPPED: u32 = 10;
+    pub const WELCOME: u32 = 11;
+    pub const PROOF: u32 = 12;
+    pub const REPORT: u32 = 13;
+    pub const ACCEPTED: u32 = 14;
+    pub const REFUSED: u32 = 15;
+    pub const PING: u32 = 16;
+    pub const PONG: u32 = 17;
+    pub const IDENTIFY_REQUEST: u32 = 20;
+    pub const IDENTIFY_PERMIT: u32 = 21;
+    pub const PROGRESS: u32 = 22;
+    pub const CHECKPOINT: u32 = 23;
+    pub const SETTLED: u32 = 24;
+    pub const COPY_STATE: u32 = 25;
+    pub const STATE_READY: u32 = 26;
+    pub const STATE_ACK: u32 = 27;
+    pub const STOP_WORK: u32 = 28;
+    pub const START_WORK: u32 = 29;
+    pub const FAILED: u32 = 30;
+    pub const FORGET: u32 = 31;
+    /// A run of pieces of state.
+    pub const STATE_PIECES: u32 = 100;
+    /// The copy of a shard's state is complete.
+    pub const STATE_END: u32 = 101;
+    /// Ids from here on are routed by their first 24 bytes.
+    pub const FIRST_ROUTED: u32 = 100;
+}
+
+/// What a master says to a slave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToSlave {
+    /// 1, to a standby after [`Accepted`]: build the bot, serve nothing.
+    /// Answer: [`ToMaster::SoftStartComplete`]. Legacy: never sent.
+    SoftStart,
+    /// 2, to the first slave of an empty slot, for shards without a session:
+    /// cold start. Each shard asks for its permit, then serves
+    /// ([`ToMaster::Progress`] with [`Step::Serving`]).
+    FullStart(FullStart),
+    /// 3, at the start of a deploy, to both slaves: the new one builds its bot
+    /// and serves nothing, the old one goes on serving. Answer: the same.
+    ShardMigrationStart(ShardMigrationStart),
+    /// 4, to the owner at the named epoch: seal. Answer at once:
+    /// [`ToMaster::StopShard`]; later [`ToMaster::Settled`]. Asked again after a
+    /// reconnect, answered again with the same ticket.
+    StopShard(StopShard),
+    /// 5, to the next owner: the shard is yours at this epoch. Answer, when
+    /// Discord said RESUMED: [`ToMaster::Resume`], or [`ToMaster::Failed`].
+    /// To the slave that sealed it, with a higher epoch: take it back.
+    Resume(Resume),
+    /// 6, to a slave that owns nothing any more, or that is to leave: finish what
+    /// runs, end with exit code 0. Answer: [`ToMaster::Shutdown`].
+    Shutdown,
+    /// 7, legacy only: the body of the old slave, unread.
+    GuildState(Bytes),
+    /// 11, answers a versioned hello before anything else. Answer:
+    /// [`ToMaster::Proof`], then [`ToMaster::Report`].
+    Welcome(Welcome),
+    /// 14, after the last report: accepted.
+    Accepted(Accepted),
+    /// 15, instead of [`Accepted`] or at any time: refused, the connection closes.
+    Refused(Refused),
+    /// 16, every few seconds. Answer: [`ToMaster::Pong`].
+    Ping(Ping),
+    /// 21, answers [`ToMaster::IdentifyRequest`]: send IDENTIFY now. Valid once,
+    /// for this shard at this epoch, for five seconds.
+    IdentifyPermit(Unit),
+    /// 24, to the new owner: what was in doubt at the seal is settled.
+    Settled(Settled),
+    /// 25, to the owner, before the seal: copy this shard's state while serving,
+    /// as state frames.
+    CopyState(Unit),
+    /// 27, from the slave that takes the state in: so much of it arrived.
+    StateAck(StateAck),
+    /// 28, to the slave that runs the once-per-bot work: stop it. Answer:
+    /// [`ToMaster::StopWork`] with the ticket.
+    StopWork(Work),
+    /// 29, to the slave that runs it from now on. Answer:
+    /// [`ToMaster::StartWork`].
+    StartWork(Work),
+    /// 31, to a slave that holds something of a shard that it will not need: a
+    /// frozen copy after the commit, an imported copy after an abort. The epoch
+    /// is the highest that exists; a slave that owns the shard at it ignores this.
+    Forget(Unit),
+    /// 100 and above, from the old slave through the master, body unread.
+    State(StateFrame),
+}
+
+/// What a slave says to a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToMaster {
+    /// 3, answers the same: the old one says how many shards it has, the new one
+    /// that its bot is built.
+    ShardMigrationStart(ShardMigrationStart),
+    /// 4, answers the same: sealed, with the ticket. Unasked when the slave is
+    /// leaving by itself (SIGTERM): then [`ToMaster::Shutdown`] follows.
+    StopShard(StopShard),
+    /// 5, answers the same: Discord said RESUMED, the shard is served at this
+    /// epoch.
+    Resume(Resume),
+    /// 6, the slave leaves by itself, or obeys a [`ToSlave::Shutdown`]: every
+    /// shard is sealed and settled, the process ends now.
+    Shutdown,
+    /// 7, legacy only: state of one guild, unread.
+    GuildState(Bytes),
+    /// 8, the first frame of a connection. Answer: [`ToSlave::Welcome`], or, in
+    /// the ancestor's form, what the legacy flow says.
+    SlaveHello(SlaveHello),
+    /// 9, answers [`ToSlave::SoftStart`]: the bot is built.
+    SoftStartComplete,
+    /// 10, known to the ancestor, sent by nobody; ignored.
+    ShardStopped,
+    /// 12, answers [`ToSlave::Welcome`].
+    Proof(Proof),
+    /// 13, after [`ToMaster::Proof`]; answer to the last one: [`ToSlave::Accepted`].
+    Report(Report),
+    /// 17, answers [`ToSlave::Ping`].
+    Pong(Ping),
+    /// 20, whenever a shard needs a new session. Answer:
+    /// [`ToSlave::IdentifyPermit`], when it is its turn.
+    IdentifyRequest(IdentifyRequest),
+    /// 22, at each step of a start or resume, and while a replay runs.
+    Progress(Progress),
+    /// 23, every few milliseconds while something changes.
+    Checkpoint(Checkpoint),
+    /// 24, once after each seal: everything in doubt is finished, or the drain
+    /// deadline is over.
+    Settled(Settled),
+    /// 26, after the last state frame of a shard: imported.
+    StateReady(StateReady),
+    /// 27, while state frames come in.
+    StateAck(StateAck),
+    /// 28, answers the same: the work stands still, here is its ticket.
+    StopWork(Work),
+    /// 29, answers the same: the work runs.
+    StartWork(Work),
+    /// 30, instead of RESUMED: this shard cannot be served here.
+    Failed(Failed),
+    /// 100 and above: state of one shard on its way to its next owner.
+    State(StateFrame),
+}

@@ -1,0 +1,58 @@
+//! Versions of the additions to the ancestor's wire, newest first.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A version of the wire. A slave's hello names the range it speaks, the
+/// master's [`Welcome`](crate::message::Welcome) the one that is used.
+///
+/// | version | change |
+/// |---|---|
+/// | 1 | the first: hello with a `Baton` key, ids 11 to 31, state frames |
+/// | 0 | the ancestor: ids 1 to 10, no `Baton` key |
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Version(pub u16);
+
+impl Version {
+    /// The newest version that this build speaks.
+    pub const NEWEST: Self = Self(1);
+    /// The oldest version that this build speaks, beside the ancestor's.
+    pub const OLDEST: Self = Self(1);
+
+    /// The newest version that both this build and a peer speak.
+    #[must_use]
+    pub fn agree(peer_lowest: Self, peer_newest: Self) -> Option<Self> {
+        let version = Self::NEWEST.min(peer_newest);
+        (version >= Self::OLDEST && version >= peer_lowest).then_some(version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_common_version_is_used() {
+        assert_eq!(
+            Version::agree(Version(1), Version(9)),
+            Some(Version::NEWEST)
+        );
+        assert_eq!(Version::agree(Version(1), Version(1)), Some(Version(1)));
+    }
+
+    #[test]
+    fn without_a_common_version_there_is_no_agreement() {
+        assert_eq!(Version::agree(Version(8), Version(9)), None);
+        assert_eq!(Version::agree(Version(0), Version(0)), None);
+    }
+}
