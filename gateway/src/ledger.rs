@@ -120,8 +120,13 @@ pub(crate) struct Bounded<T> {
     inner: Mutex<Inner<T>>,
 }
 
+/// Entries per piece. A list in pieces never copies millions of entries at once
+/// just to grow.
+const PIECE: usize = 1 << 14;
+
 struct Inner<T> {
-    entries: Vec<T>,
+    pieces: Vec<Vec<T>>,
+    len: usize,
     dropped: u64,
 }
 
@@ -135,7 +140,8 @@ impl<T: Clone> Bounded<T> {
         Self {
             limit,
             inner: Mutex::new(Inner {
-                entries: Vec::new(),
+                pieces: Vec::new(),
+                len: 0,
                 dropped: 0,
             }),
         }
@@ -148,31 +154,58 @@ impl<T: Clone> Bounded<T> {
     /// Appends, or counts what it could not append.
     pub(crate) fn push(&self, entry: T) {
         let mut inner = self.lock();
-        if inner.entries.len() < self.limit {
-            inner.entries.push(entry);
-        } else {
+        if inner.len >= self.limit {
             inner.dropped += 1;
+            return;
         }
+        if inner.len % PIECE == 0 {
+            inner.pieces.push(Vec::with_capacity(PIECE.min(self.limit)));
+        }
+        if let Some(last) = inner.pieces.last_mut() {
+            last.push(entry);
+        }
+        inner.len += 1;
     }
 
     /// At most `limit` entries from number `from` on.
     pub(crate) fn read(&self, from: usize, limit: usize) -> Vec<T> {
         let inner = self.lock();
-        let from = from.min(inner.entries.len());
-        let to = from.saturating_add(limit).min(inner.entries.len());
-        inner.entries[from..to].to_vec()
+        let from = from.min(inner.len);
+        let count = limit.min(inner.len - from);
+        let mut read = Vec::with_capacity(count);
+        for piece in inner.pieces.iter().skip(from / PIECE) {
+            let start = if read.is_empty() { from % PIECE } else { 0 };
+            let end = piece.len().min(start + (count - read.len()));
+            read.extend_from_slice(&piece[start.min(end)..end]);
+            if read.len() == count {
+                break;
+            }
+        }
+        read
     }
 
     /// Entries held and entries dropped.
     pub(crate) fn counts(&self) -> (usize, u64) {
         let inner = self.lock();
-        (inner.entries.len(), inner.dropped)
+        (inner.len, inner.dropped)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Bounded;
+
+    #[test]
+    fn entries_are_read_across_pieces() {
+        let list = Bounded::new(100_000);
+        for number in 0..40_000 {
+            list.push(number);
+        }
+        let expected: Vec<i32> = (16_000..36_000).collect();
+        assert_eq!(list.read(16_000, 20_000), expected);
+        assert_eq!(list.read(16_384, 2), [16_384, 16_385]);
+        assert_eq!(list.read(39_999, 10), [39_999]);
+    }
 
     #[test]
     fn a_full_list_counts_what_it_drops_and_keeps_what_it_has() {

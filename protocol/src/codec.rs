@@ -102,9 +102,8 @@ pub fn wanted(buffer: &BytesMut, trust: Trust) -> Result<usize, DecodeError> {
 }
 
 fn peek(buffer: &BytesMut, trust: Trust) -> Result<Option<(u32, usize)>, DecodeError> {
-    let mut header = match buffer.get(..HEADER) {
-        Some(header) => header,
-        None => return Ok(None),
+    let Some(mut header) = buffer.get(..HEADER) else {
+        return Ok(None);
     };
     let id = header.get_u32_le();
     let length = header.get_u32_le() as usize;

@@ -174,17 +174,22 @@ mod tests {
     #[test]
     fn each_parameter_that_differs_is_named() {
         let fleet = parameters();
-        let changes: [(&str, fn(&mut SessionParameters)); 6] = [
-            ("intents", |p| p.intents = 1),
-            ("shard_count", |p| p.shard_count = 17),
-            ("api_version", |p| p.api_version = 9),
-            ("encoding", |p| p.encoding = "etf".to_owned()),
-            ("compression", |p| p.compression.clear()),
-            ("large_threshold", |p| p.large_threshold = 250),
+        let mut changed = std::array::from_fn::<_, 6, _>(|_| parameters());
+        changed[0].intents = 1;
+        changed[1].shard_count = 17;
+        changed[2].api_version = 9;
+        changed[3].encoding = "etf".to_owned();
+        changed[4].compression.clear();
+        changed[5].large_threshold = 250;
+        let fields = [
+            "intents",
+            "shard_count",
+            "api_version",
+            "encoding",
+            "compression",
+            "large_threshold",
         ];
-        for (field, change) in changes {
-            let mut slave = parameters();
-            change(&mut slave);
+        for (field, slave) in fields.into_iter().zip(changed) {
             let difference = fleet.difference(&slave).expect("they differ");
             assert_eq!(difference.field, field);
             assert!(difference.to_string().starts_with(field));

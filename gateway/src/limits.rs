@@ -1,0 +1,175 @@
+//! Discord's budgets: IDENTIFYs per window and per day, commands per minute.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::config::GatewayConfig;
+
+/// The IDENTIFY budget of the application: all shards, all tokens together.
+#[derive(Debug)]
+pub(crate) struct Identifies {
+    max_concurrency: u32,
+    window: Duration,
+    limit: u32,
+    reset: Duration,
+    used: u32,
+    since: Instant,
+    /// When each bucket was last taken.
+    buckets: BTreeMap<u32, Instant>,
+}
+
+/// The answer to an IDENTIFY that asks for a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permit {
+    Granted,
+    /// The bucket of the shard is still taken.
+    Concurrency,
+    /// The session start limit is used up.
+    Exhausted,
+}
+
+/// `session_start_limit` of `GET /gateway/bot`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StartLimit {
+    pub(crate) total: u32,
+    pub(crate) remaining: u32,
+    pub(crate) reset_after: Duration,
+    pub(crate) max_concurrency: u32,
+}
+
+impl Identifies {
+    pub(crate) fn new(config: &GatewayConfig) -> Self {
+        Self {
+            max_concurrency: config.max_concurrency,
+            window: config.identify_window,
+            limit: config.session_start_limit,
+            reset: config.session_start_reset,
+            used: 0,
+            since: Instant::now(),
+            buckets: BTreeMap::new(),
+        }
+    }
+
+    /// Asks for one IDENTIFY of `shard`. Only a granted one counts.
+    pub(crate) fn ask(&mut self, shard: u32) -> Permit {
+        self.renew();
+        let bucket = shard % self.max_concurrency;
+        let taken = self.buckets.get(&bucket).is_some_and(|at| at.elapsed() < self.window);
+        if taken {
+            return Permit::Concurrency;
+        }
+        if self.used >= self.limit {
+            return Permit::Exhausted;
+        }
+        self.used += 1;
+        self.buckets.insert(bucket, Instant::now());
+        Permit::Granted
+    }
+
+    pub(crate) fn start_limit(&mut self) -> StartLimit {
+        self.renew();
+        StartLimit {
+            total: self.limit,
+            remaining: self.limit - self.used.min(self.limit),
+            reset_after: self.reset.saturating_sub(self.since.elapsed()),
+            max_concurrency: self.max_concurrency,
+        }
+    }
+
+    fn renew(&mut self) {
+        if self.since.elapsed() >= self.reset {
+            self.used = 0;
+            self.since = Instant::now();
+        }
+    }
+}
+
+/// Commands of one connection in the last 60 s.
+#[derive(Debug)]
+pub(crate) struct Commands {
+    limit: usize,
+    times: VecDeque<Instant>,
+}
+
+impl Commands {
+    pub(crate) fn new(limit: u32) -> Self {
+        Self {
+            limit: limit as usize,
+            times: VecDeque::new(),
+        }
+    }
+
+    /// Counts one command; false when it is one too many.
+    pub(crate) fn count(&mut self) -> bool {
+        let now = Instant::now();
+        while self
+            .times
+            .front()
+            .is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(60))
+        {
+            self.times.pop_front();
+        }
+        if self.times.len() >= self.limit {
+            return false;
+        }
+        self.times.push_back(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::{Commands, Identifies, Permit};
+    use crate::config::GatewayConfig;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_legal_pace_is_one_identify_per_bucket_and_five_seconds() {
+        let mut identifies = Identifies::new(&GatewayConfig {
+            max_concurrency: 2,
+            ..GatewayConfig::default()
+        });
+        assert_eq!(identifies.ask(0), Permit::Granted);
+        assert_eq!(identifies.ask(1), Permit::Granted, "another bucket");
+        assert_eq!(identifies.ask(2), Permit::Concurrency, "2 % 2 is bucket 0");
+        advance(Duration::from_millis(4999)).await;
+        assert_eq!(identifies.ask(2), Permit::Concurrency);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(identifies.ask(2), Permit::Granted);
+        assert_eq!(identifies.start_limit().remaining, 997, "a refused one is free");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_session_start_limit_is_counted_down_and_renewed_after_a_day() {
+        let mut identifies = Identifies::new(&GatewayConfig {
+            session_start_limit: 2,
+            identify_window: Duration::ZERO,
+            ..GatewayConfig::default()
+        });
+        assert_eq!(identifies.ask(0), Permit::Granted);
+        assert_eq!(identifies.ask(0), Permit::Granted);
+        assert_eq!(identifies.ask(0), Permit::Exhausted);
+        advance(Duration::from_secs(24 * 3600 - 1)).await;
+        assert_eq!(identifies.start_limit().remaining, 0);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(identifies.start_limit().remaining, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_and_twenty_commands_fit_into_a_minute() {
+        let mut commands = Commands::new(120);
+        for _ in 0..120 {
+            assert!(commands.count());
+        }
+        assert!(!commands.count());
+        advance(Duration::from_secs(60)).await;
+        assert!(commands.count());
+    }
+}

@@ -1,0 +1,98 @@
+//! What an operator can set of the core. Every limit of `architecture` is here,
+//! so that tests scale it down.
+
+use std::time::Duration;
+
+use baton_protocol::SessionParameters;
+
+/// Limits and choices of the core.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The places of the fleet. The default fleet has one, `main`, with every
+    /// shard.
+    pub slots: Vec<SlotSettings>,
+    /// Shards of the whole bot, at least 1; pinned.
+    pub shard_count: u32,
+    /// What sessions are identified with, once the first slave said so or the
+    /// journal remembers it.
+    pub pinned: Option<SessionParameters>,
+    /// An empty slot gets a slave after this time.
+    pub contact: Duration,
+    /// After a start, reports are collected for this long before anything is
+    /// started, deployed or launched. It ends early when every slave that the
+    /// journal knows to be alive has joined.
+    pub adopt_grace: Duration,
+    /// A new slave says that it is ready within this time.
+    pub ready: Duration,
+    /// A seal is answered within this time.
+    pub seal: Duration,
+    /// What is in doubt at a seal may run this long.
+    pub drain: Duration,
+    /// A resume that made no progress for this long has failed.
+    pub no_progress: Duration,
+    /// The copy of one shard's state makes progress within this time, or the
+    /// shard moves without state.
+    pub copy: Duration,
+    /// The old slave stays ready this long after everything moved.
+    pub soak: Duration,
+    /// A slave told to leave is dead within this time, or killed.
+    pub retire: Duration,
+    /// Shards that move alone, first.
+    pub canary: u32,
+    /// Shards that move at once.
+    pub width: u32,
+    /// How long a session can be resumed after its connection ended.
+    pub resume_window: Duration,
+    /// First wait after a failed launch; doubles up to `backoff_max`.
+    pub backoff: Duration,
+    /// Longest wait after failed launches.
+    pub backoff_max: Duration,
+    /// One IDENTIFY a bucket in each such window.
+    pub identify_window: Duration,
+    /// How many buckets, until a budget says it.
+    pub max_concurrency: u32,
+    /// How long a master that was asked to leave waits for the shard in hand.
+    pub shard_in_hand: Duration,
+}
+
+/// One place of the fleet.
+#[derive(Clone, Debug)]
+pub struct SlotSettings {
+    /// Its name.
+    pub name: String,
+    /// Its shards, `first ..= last`; `None`: every shard.
+    pub shards: Option<(u32, u32)>,
+    /// Whether the master starts slaves into it (a command is configured).
+    pub launches: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            slots: vec![SlotSettings {
+                name: "main".to_owned(),
+                shards: None,
+                launches: false,
+            }],
+            shard_count: 1,
+            pinned: None,
+            contact: Duration::from_secs(15),
+            adopt_grace: Duration::from_secs(10),
+            ready: Duration::from_secs(60),
+            seal: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+            no_progress: Duration::from_secs(5),
+            copy: Duration::from_secs(10),
+            soak: Duration::from_secs(10),
+            retire: Duration::from_secs(20),
+            canary: 1,
+            width: 16,
+            resume_window: Duration::from_secs(90),
+            backoff: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
+            identify_window: Duration::from_secs(5),
+            max_concurrency: 1,
+            shard_in_hand: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the core knows, as data for `status` and for whoever watches.
+
+use serde::Serialize;
+
+/// A picture of the fleet at one moment. Never holds a session id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// Whether reports are still collected after a start.
+    pub adopting: bool,
+    /// Shards of the whole bot.
+    pub shard_count: u32,
+    /// The places of the fleet.
+    pub slots: Vec<SlotView>,
+    /// Every slave that is not known to be dead.
+    pub slaves: Vec<SlaveView>,
+    /// Every shard, ascending.
+    pub shards: Vec<ShardView>,
+    /// The running deploy.
+    pub deploy: Option<DeployView>,
+    /// The slave that runs the once-per-bot work.
+    pub work: Option<String>,
+    /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
+    pub identifies_left: Option<u32>,
+    /// See `identifies_left`.
+    pub identifies_reset_ms: Option<u64>,
+}
+
+/// One slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SlotView {
+    /// Its name.
+    pub name: String,
+    /// The slave that fills it.
+    pub slave: Option<String>,
+    /// Starts that failed in a row.
+    pub failed_launches: u32,
+}
+
+/// One slave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SlaveView {
+    /// Its id.
+    pub slave: String,
+    /// Its slot.
+    pub slot: String,
+    /// Its build.
+    pub build: String,
+    /// Its process id.
+    pub pid: u32,
+    /// `candidate`, `standby`, `owner`, `leaving`.
+    pub role: &'static str,
+    /// Whether it is connected to this master.
+    pub connected: bool,
+    /// How many shards it owns.
+    pub shards: u32,
+}
+
+/// One shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ShardView {
+    /// The shard.
+    pub shard: u32,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// `idle`, `starting`, `serving`, `reconnecting`, `copying`, `sealing`,
+    /// `resuming`, `taking back`, `failed`, `unreachable`.
+    pub state: &'static str,
+    /// The last handled sequence that the master was told.
+    pub handled: u64,
+}
+
+/// The running deploy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeployView {
+    /// Its number.
+    pub deploy: u64,
+    /// Its slot.
+    pub slot: String,
+    /// Its step.
+    pub step: &'static str,
+    /// From whom.
+    pub from: Option<String>,
+    /// To whom.
+    pub to: Option<String>,
+    /// Shards that the new slave serves.
+    pub moved: u32,
+    /// Shards that are to move.
+    pub total: u32,
+}
