@@ -28,6 +28,10 @@ fn ids_3_4_5_and_8_are_written_as_the_compact_recording_has_them() {
 }
 
 #[test]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other message would be a misread frame"
+)]
 fn both_recordings_say_the_same_whatever_the_width_of_their_integers() {
     let mut read = 0;
     let wide = recording("yagmaster-frames.json");
