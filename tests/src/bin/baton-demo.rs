@@ -1,0 +1,107 @@
+//! The main job with embedded defaults: see [`baton_tests::demo`].
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use baton_tests::demo::{DemoOptions, run};
+use clap::Parser;
+
+/// Replaces a busy bot by a new build and shows what its users notice.
+///
+/// Starts a simulated Discord, a master and a first slave under traffic, deploys
+/// a second build, and judges every event. Ends with 0 only if nothing was lost,
+/// repeated, needlessly marked or out of order, every sampled guild's state is
+/// true, the deploy spent no IDENTIFY and every shard moved.
+#[derive(Parser)]
+#[command(name = "demo", version)]
+struct Arguments {
+    /// Shards of the bot
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    shards: u32,
+    /// Events a second on each shard
+    #[arg(long, default_value_t = 20.0)]
+    rate: f64,
+    /// Round-trip time to the simulated Discord, in milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    rtt: u64,
+    /// How long a handler takes, in milliseconds
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    handler_ms: u64,
+    /// Guilds of each shard
+    #[arg(long, default_value_t = 5)]
+    guilds: u32,
+    /// Members of each guild
+    #[arg(long, default_value_t = 10)]
+    members: u32,
+    /// TLS between the slaves and the simulated Discord
+    #[arg(long)]
+    tls: bool,
+    /// Program of the slaves, beside this one
+    #[arg(long, default_value = "baton-slave", value_name = "PROGRAM")]
+    slave: String,
+    /// Seed of traffic and guilds
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Keep the folder with logs and sinks
+    #[arg(long)]
+    keep: bool,
+    /// Only the verdict, as one JSON object on the last line
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let options = DemoOptions {
+        shards: arguments.shards,
+        rate: arguments.rate,
+        rtt: Duration::from_millis(arguments.rtt),
+        handler_ms: arguments.handler_ms,
+        guilds_per_shard: arguments.guilds,
+        members_per_guild: arguments.members,
+        tls: arguments.tls,
+        slave: arguments.slave,
+        seed: arguments.seed,
+        keep: arguments.keep,
+        live: !arguments.json,
+    };
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let json = arguments.json;
+    let say = |line: &str| {
+        if !json {
+            print(&format!("{line}\n"));
+        }
+    };
+    match run(&options, say).await {
+        Ok(verdict) => {
+            if json {
+                print(&format!("{}\n", verdict.to_json()));
+            } else {
+                let mut text = String::new();
+                if verdict.show(&mut text, colour).is_ok() {
+                    print(&text);
+                }
+            }
+            ExitCode::from(u8::from(!verdict.faults().is_empty()))
+        }
+        Err(error) => {
+            let mut text = format!("demo: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                text.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
+            let _ = writeln!(std::io::stderr(), "{text}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// A reader that went away is no reason to panic.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

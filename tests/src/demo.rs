@@ -1,0 +1,317 @@
+//! The main job, end to end: a busy bot is replaced by a new build.
+
+use std::{
+    collections::BTreeMap,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::sleep;
+
+use crate::{
+    checker::Exactness,
+    discord::{Counts, DiscordOptions},
+    error::{Error, Result},
+    fleet::{Fleet, FleetOptions},
+    gap::{Interval, Spread, Timeline},
+    records::{Handled, Sent},
+    verdict::Verdict,
+};
+
+/// What the demo is asked to show.
+#[derive(Clone, Debug)]
+pub struct DemoOptions {
+    /// Shards of the bot.
+    pub shards: u32,
+    /// Events a second on each shard.
+    pub rate: f64,
+    /// Round-trip time to the simulated Discord.
+    pub rtt: Duration,
+    /// Milliseconds that a handler takes.
+    pub handler_ms: u64,
+    /// Guilds of each shard.
+    pub guilds_per_shard: u32,
+    /// Members of each guild.
+    pub members_per_guild: u32,
+    /// Whether connections to the simulated Discord are TLS.
+    pub tls: bool,
+    /// Program of the slaves.
+    pub slave: String,
+    /// Seed of the traffic, the guilds and the quiet intervals.
+    pub seed: u64,
+    /// Keep logs and sinks.
+    pub keep: bool,
+    /// Show the deploy on this terminal; else only its result is kept.
+    pub live: bool,
+}
+
+/// Shards with a probe every millisecond.
+const SAMPLED: u32 = 16;
+
+/// Probes go on for this long after a shard's RESUMED.
+const MARGIN: Duration = Duration::from_millis(200);
+
+/// Plain traffic before the probes, and probes before the deploy: together the
+/// two seconds over which the usual delay is taken, and a little more.
+const BEFORE_PROBES: Duration = Duration::from_millis(1000);
+const BEFORE_DEPLOY: Duration = Duration::from_millis(1300);
+
+/// A cold start, a deploy, a drain take at most this long.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Quiet intervals a sampled shard.
+const QUIET_INTERVALS: usize = 8;
+
+/// Guilds of each shard whose cache is compared with the truth.
+const SAMPLED_GUILDS: usize = 3;
+
+/// Runs the demo; `say` gets one line for each thing that a watcher should know.
+///
+/// # Errors
+/// The run could not be judged. A run that was judged and found wanting is a
+/// [`Verdict`].
+pub async fn run(options: &DemoOptions, say: impl Fn(&str)) -> Result<Verdict> {
+    let fleet = start(options, &say).await?;
+    let outcome = play(options, fleet, &say).await?;
+    Ok(judge(options, &outcome))
+}
+
+async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
+    let fleet = Fleet::start(FleetOptions {
+        discord: DiscordOptions {
+            shards: options.shards,
+            guilds_per_shard: options.guilds_per_shard,
+            members_per_guild: options.members_per_guild,
+            rtt: options.rtt,
+            tls: options.tls,
+            seed: options.seed,
+            more: ["--max-concurrency", "16", "--identify-window", "50ms"]
+                .map(str::to_owned)
+                .to_vec(),
+        },
+        handler_ms: options.handler_ms,
+        soak: Duration::from_secs(1),
+        slave: options.slave.clone(),
+        master_toml: String::new(),
+        keep: options.keep,
+    })
+    .await?;
+    say(&format!(
+        "simulated Discord at {}: {} shards, {} guilds each, round trip {} ms",
+        fleet.discord.gateway_url,
+        options.shards,
+        options.guilds_per_shard,
+        options.rtt.as_millis()
+    ));
+    Ok(fleet)
+}
+
+/// Everything that is needed to judge a run.
+struct Outcome {
+    sent: Vec<Sent>,
+    handled: Vec<Handled>,
+    moves: BTreeMap<u32, Interval>,
+    quiet: Interval,
+    moved: u64,
+    ended: String,
+    cold: Counts,
+    before: Counts,
+    after: Counts,
+    total: Duration,
+    state_mismatches: Vec<String>,
+}
+
+async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> Result<Outcome> {
+    let mut old = fleet.start_slave("v1").await?;
+    fleet.all_serving(LIMIT).await?;
+    let cold = fleet.discord.counts().await?;
+    say(&format!(
+        "first slave, build v1: {} shards serving after a cold start of {} IDENTIFYs",
+        options.shards, cold.identifies
+    ));
+
+    fleet.discord.traffic(options.rate).await?;
+    say(&format!(
+        "traffic: {} events a second on each shard",
+        options.rate
+    ));
+    sleep(BEFORE_PROBES).await;
+    let sampled: Vec<u32> = (0..options.shards.min(SAMPLED)).collect();
+    fleet.discord.probe(&sampled, true).await?;
+    let quiet_from = now_us();
+    sleep(BEFORE_DEPLOY).await;
+
+    let before = fleet.discord.counts().await?;
+    let quiet = Interval {
+        sealed_us: quiet_from + MARGIN.as_micros() as u64,
+        resumed_us: now_us(),
+    };
+    say("deploying build v2");
+    let started = Instant::now();
+    deploy(options, &mut fleet, &sampled).await?;
+    old.process.ended(LIMIT).await?;
+    let total = started.elapsed();
+    let after = fleet.discord.counts().await?;
+
+    sleep(MARGIN).await;
+    fleet.discord.traffic(0.0).await?;
+    let limit = Duration::from_secs(10) + Duration::from_millis(options.handler_ms);
+    let handled = fleet.settle(limit).await?;
+    let state_mismatches = fleet.state_mismatches("v2", SAMPLED_GUILDS).await?;
+    let ended = fleet
+        .news
+        .wait("end of the deploy", LIMIT, |event| {
+            event["type"] == "deploy_ended"
+        })
+        .await?;
+    let outcome = Outcome {
+        sent: fleet.discord.ledger().await?,
+        handled,
+        moves: moves(&fleet, quiet.resumed_us).await?,
+        quiet,
+        moved: ended["moved"].as_u64().unwrap_or(0),
+        ended: ended["outcome"].as_str().unwrap_or("unknown").to_owned(),
+        cold,
+        before,
+        after,
+        total,
+        state_mismatches,
+    };
+    if options.keep {
+        say(&format!(
+            "logs and sinks are in {}",
+            fleet.folder().display()
+        ));
+    }
+    fleet.shut_down().await?;
+    Ok(outcome)
+}
+
+/// Runs `baton-master deploy` and stops each shard's probe a moment after it
+/// moved.
+async fn deploy(options: &DemoOptions, fleet: &mut Fleet, sampled: &[u32]) -> Result<()> {
+    let mut command = fleet.deploy_command("v2")?;
+    if !options.live {
+        let log = fleet.folder().join("logs/deploy.log");
+        let log = std::fs::File::create(log).map_err(Error::io("create deploy.log"))?;
+        let copy = log.try_clone().map_err(Error::io("duplicate the log"))?;
+        command.stdout(Stdio::from(log)).stderr(Stdio::from(copy));
+    }
+    let mut child = command
+        .spawn()
+        .map_err(Error::io("start baton-master deploy"))?;
+    for shard in sampled {
+        let moved = fleet.news.wait("a shard to move", LIMIT, |event| {
+            event["type"] == "deploy_ended"
+                || (event["type"] == "migration"
+                    && event["phase"] == "moved"
+                    && event["shard"] == *shard)
+        });
+        moved.await?;
+        sleep(MARGIN).await;
+        fleet.discord.probe(&[*shard], false).await?;
+    }
+    match tokio::time::timeout(LIMIT, child.wait()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(source)) => Err(Error::io("baton-master deploy")(source)),
+        Err(_) => Err(Error::Late(format!(
+            "baton-master deploy still runs after {LIMIT:?}"
+        ))),
+    }
+}
+
+/// From the seal request, as the master told it, to the first RESUMED after it,
+/// as the simulated Discord saw it.
+async fn moves(fleet: &Fleet, since_us: u64) -> Result<BTreeMap<u32, Interval>> {
+    let mut resumed: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for line in fleet.discord.log().await? {
+        if line.what == "resumed" && line.at_us >= since_us {
+            resumed
+                .entry(line.shard.unwrap_or(u32::MAX))
+                .or_default()
+                .push(line.at_us);
+        }
+    }
+    let moves = fleet
+        .news
+        .seals()
+        .into_iter()
+        .filter_map(|(shard, sealed_us)| {
+            let resumed_us = *resumed.get(&shard)?.iter().find(|at| **at >= sealed_us)?;
+            Some((
+                shard,
+                Interval {
+                    sealed_us,
+                    resumed_us,
+                },
+            ))
+        });
+    Ok(moves.collect())
+}
+
+fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
+    let timelines = Timeline::of(&outcome.sent, &outcome.handled);
+    let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+    let lengths: Vec<u64> = outcome
+        .moves
+        .values()
+        .map(|interval| interval.resumed_us - interval.sealed_us)
+        .collect();
+    let usual = lengths.iter().sum::<u64>() / lengths.len().max(1) as u64;
+    let mut gaps = Vec::new();
+    let mut silences = Vec::new();
+    let mut noise = Vec::new();
+    let mut unmeasured = 0;
+    for shard in 0..options.shards {
+        let measured = outcome
+            .moves
+            .get(&shard)
+            .zip(timelines.get(&shard))
+            .map(|(interval, line)| (*interval, line));
+        let gap = measured.and_then(|(interval, line)| line.gap_us(interval));
+        unmeasured += u64::from(gap.is_none());
+        gaps.extend(gap);
+        if let Some((interval, line)) = measured.filter(|_| shard < SAMPLED) {
+            silences.extend(line.silence_us(interval, MARGIN.as_micros() as u64));
+            noise.extend(line.noise_us(outcome.quiet, usual, QUIET_INTERVALS, &mut random));
+        }
+    }
+    let first = outcome
+        .moves
+        .values()
+        .map(|interval| interval.sealed_us)
+        .min();
+    let last = outcome
+        .moves
+        .values()
+        .map(|interval| interval.resumed_us)
+        .max();
+    let deploy_us = first.zip(last).map_or(0, |(first, last)| last - first);
+    Verdict {
+        shards: options.shards,
+        moved: outcome.moved,
+        exactness: Exactness::of(&outcome.sent, &outcome.handled),
+        state_mismatches: outcome.state_mismatches.len() as u64,
+        mismatches: outcome.state_mismatches.clone(),
+        identifies_cold_start: outcome.cold.identifies,
+        identifies_deploy: outcome.after.identifies - outcome.before.identifies,
+        resumes: outcome.after.resumes - outcome.before.resumes,
+        deploy_ms: deploy_us as f64 / 1000.0,
+        total_ms: outcome.total.as_secs_f64() * 1000.0,
+        rtt_ms: options.rtt.as_secs_f64() * 1000.0,
+        gap_ms: Spread::of_us(gaps),
+        gap_unmeasured: unmeasured,
+        gap_noise_ms: Spread::of_us(noise),
+        silence_ms: Spread::of_us(silences),
+        outcome: outcome.ended.clone(),
+    }
+}
+
+/// The host's monotonic clock in microseconds: the same for every process.
+fn now_us() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
+}

@@ -1,0 +1,211 @@
+//! The simulated Discord as a process of its own, driven over its control port.
+
+use std::{path::Path, time::Duration};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Error, Result},
+    http::Endpoint,
+    processes::{Process, command},
+    records::{Sent, parse_ledger},
+};
+
+/// How a simulated Discord is set up.
+#[derive(Clone, Debug)]
+pub struct DiscordOptions {
+    /// Shards of the bot.
+    pub shards: u32,
+    /// Guilds of each shard.
+    pub guilds_per_shard: u32,
+    /// Members of each guild.
+    pub members_per_guild: u32,
+    /// Round-trip time of its connections.
+    pub rtt: Duration,
+    /// Whether it speaks TLS, with a certificate authority of its own.
+    pub tls: bool,
+    /// Seed of its traffic and its guilds.
+    pub seed: u64,
+    /// Further flags.
+    pub more: Vec<String>,
+}
+
+/// A running simulated Discord.
+#[derive(Debug)]
+pub struct Discord {
+    /// Where bots connect.
+    pub gateway_url: String,
+    /// Where bots ask for `/gateway/bot`.
+    pub rest_url: String,
+    /// The certificate authority to trust, if it speaks TLS.
+    pub ca: Option<String>,
+    control: Endpoint,
+    process: Process,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    gateway: String,
+    rest: String,
+    control: String,
+    #[serde(default)]
+    ca: Option<String>,
+}
+
+/// What it counted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// IDENTIFYs that came, accepted or not.
+    pub identifies: u64,
+    /// RESUMEs that came, accepted or not.
+    pub resumes: u64,
+}
+
+/// One line of its log of connections.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LogLine {
+    /// When, in microseconds of the host's monotonic clock.
+    pub at_us: u64,
+    /// Which shard, once it is known.
+    #[serde(default)]
+    pub shard: Option<u32>,
+    /// What happened.
+    pub what: String,
+}
+
+impl Discord {
+    /// Starts it in `folder`, its traffic paused.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start(folder: &Path, logs: &Path, options: &DiscordOptions) -> Result<Self> {
+        let mut arguments: Vec<String> = [
+            ("--listen", "127.0.0.1:0".to_owned()),
+            ("--control", "127.0.0.1:0".to_owned()),
+            ("--shards", options.shards.to_string()),
+            ("--guilds-per-shard", options.guilds_per_shard.to_string()),
+            ("--members-per-guild", options.members_per_guild.to_string()),
+            ("--rate", "0".to_owned()),
+            ("--rtt", format!("{}us", options.rtt.as_micros())),
+            ("--seed", options.seed.to_string()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect();
+        arguments.push("--json".to_owned());
+        if options.tls {
+            arguments.push("--tls".to_owned());
+            arguments.push("--cert-out".to_owned());
+            arguments.push(folder.join("ca.pem").display().to_string());
+        }
+        arguments.extend(options.more.iter().cloned());
+        let command = command("baton-gateway", arguments)?;
+        let (process, line) = Process::start("gateway", logs, command, true).await?;
+        let ready: Ready =
+            serde_json::from_str(&line).map_err(|error| Error::answer("baton-gateway", error))?;
+        Ok(Self {
+            gateway_url: ready.gateway,
+            rest_url: ready.rest,
+            ca: ready.ca,
+            control: Endpoint::parse(&ready.control),
+            process,
+        })
+    }
+
+    /// Traffic of every shard, in events a second; `0` pauses it.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn traffic(&self, rate: f64) -> Result<()> {
+        let body = json!({"rate": rate, "paused": rate == 0.0});
+        self.control.post("/traffic", &body).await
+    }
+
+    /// A probe dispatch every millisecond on these shards, or no more of them.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn probe(&self, shards: &[u32], on: bool) -> Result<()> {
+        let body = json!({"shards": shards, "every_us": 1000, "on": on});
+        self.control.post("/probe", &body).await
+    }
+
+    /// Arms a fault by name.
+    ///
+    /// # Errors
+    /// The control port does not answer or knows no such fault.
+    pub async fn fault(&self, fault: &Value) -> Result<()> {
+        self.control.post("/faults", fault).await
+    }
+
+    /// What it counted so far.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn counts(&self) -> Result<Counts> {
+        let status: Value = self.control.get("/status").await?;
+        let number = |name: &str| {
+            let count = &status["counters"][name];
+            count
+                .as_u64()
+                .ok_or_else(|| Error::answer("/status", format!("no counter {name}")))
+        };
+        Ok(Counts {
+            identifies: number("identifies")?,
+            resumes: number("resumes")?,
+        })
+    }
+
+    /// Everything that it dispatched so far.
+    ///
+    /// # Errors
+    /// The control port does not answer, or it had to drop entries.
+    pub async fn ledger(&self) -> Result<Vec<Sent>> {
+        parse_ledger(&self.control.get_bytes("/ledger").await?)
+    }
+
+    /// Its log of connections.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn log(&self) -> Result<Vec<LogLine>> {
+        let text = self.control.get_bytes("/log").await?;
+        text.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).map_err(|e| Error::answer("/log", e)))
+            .collect()
+    }
+
+    /// The guilds of one shard.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn guilds(&self, shard: u32) -> Result<Vec<u64>> {
+        let ids: Vec<Value> = self
+            .control
+            .get(&format!("/truth/guilds?shard={shard}"))
+            .await?;
+        ids.iter()
+            .map(|id| {
+                id.as_u64()
+                    .or_else(|| id.as_str()?.parse().ok())
+                    .ok_or_else(|| Error::answer("/truth/guilds", id))
+            })
+            .collect()
+    }
+
+    /// How a guild really is: its GUILD_CREATE.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn truth(&self, guild: u64) -> Result<Value> {
+        let truth: Value = self.control.get(&format!("/truth/guild/{guild}")).await?;
+        Ok(truth["guild"].clone())
+    }
+
+    /// The process.
+    pub const fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}

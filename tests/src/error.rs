@@ -1,0 +1,60 @@
+//! What can go wrong with a fleet under test.
+
+use std::{io, path::PathBuf};
+
+/// Shorthand.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a run could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A program of the fleet is not built.
+    #[error("{}: not built; run `cargo build --workspace --bins` with the same profile", .0.display())]
+    NotBuilt(PathBuf),
+    /// The operating system's word.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// A process ended, or did not say what it should.
+    #[error("{name}: {detail}")]
+    Process {
+        /// Which.
+        name: String,
+        /// What happened, with the last lines that it wrote.
+        detail: String,
+    },
+    /// A control port did not answer as it should.
+    #[error("{what}: {detail}")]
+    Answer {
+        /// The request.
+        what: String,
+        /// What came.
+        detail: String,
+    },
+    /// Something did not happen in time.
+    #[error("{0}")]
+    Late(String),
+}
+
+impl Error {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    pub(crate) fn answer(what: &str, detail: impl std::fmt::Display) -> Self {
+        Self::Answer {
+            what: what.to_owned(),
+            detail: detail.to_string(),
+        }
+    }
+
+    pub(crate) fn silent(what: &str) -> Self {
+        Self::answer(what, "no answer in 30 s")
+    }
+}

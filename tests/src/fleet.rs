@@ -1,0 +1,326 @@
+//! A whole fleet of real processes in a folder of its own, and the verbs of
+//! every end-to-end test: start, deploy, settle, verdict.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{process::Command, time::Instant};
+
+use crate::{
+    discord::{Discord, DiscordOptions},
+    error::{Error, Result},
+    http::Endpoint,
+    news::News,
+    processes::{Process, command, kill_all_with, program},
+    records::{Handled, read_sinks},
+    truth,
+};
+
+/// What the demo's bot asks for: every intent that is not privileged would do,
+/// but a true cache needs members and presences too.
+const INTENTS: &str = "53608447";
+
+/// The token of a bot that does not exist. Even so it travels by environment.
+const TOKEN: &str = "MTA1.simulated.token";
+
+/// How a fleet is set up.
+#[derive(Clone, Debug)]
+pub struct FleetOptions {
+    /// The simulated Discord.
+    pub discord: DiscordOptions,
+    /// Milliseconds that a handler takes.
+    pub handler_ms: u64,
+    /// How long the old slave stays ready after a deploy.
+    pub soak: Duration,
+    /// Program of the slaves, as built into the folder of programs.
+    pub slave: String,
+    /// Further lines of the master's configuration.
+    pub master_toml: String,
+    /// Keep the folder with logs and sinks.
+    pub keep: bool,
+}
+
+/// Discord, a master, slaves.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The simulated Discord.
+    pub discord: Discord,
+    /// The master's stream of events.
+    pub news: News,
+    /// Where the master is operated.
+    pub admin: Endpoint,
+    /// The master.
+    pub master: Process,
+    options: FleetOptions,
+    folder: PathBuf,
+    config: PathBuf,
+    listen: String,
+    /// Deletes the folder, unless it is kept.
+    _temporary: Option<TempDir>,
+}
+
+/// A slave and where it can be asked what it holds.
+#[derive(Debug)]
+pub struct Slave {
+    /// Its process.
+    pub process: Process,
+}
+
+impl Fleet {
+    /// Starts the simulated Discord and the master.
+    ///
+    /// # Errors
+    /// One of them does not start.
+    pub async fn start(options: FleetOptions) -> Result<Self> {
+        let temporary = tempfile::Builder::new()
+            .prefix("baton-")
+            .tempdir()
+            .map_err(Error::io("make a folder"))?;
+        let (folder, temporary) = if options.keep {
+            (temporary.keep(), None)
+        } else {
+            (temporary.path().to_owned(), Some(temporary))
+        };
+        for name in ["logs", "sinks", "run"] {
+            fs::create_dir(folder.join(name)).map_err(Error::io("make a folder"))?;
+        }
+        let logs = folder.join("logs");
+        let discord = Discord::start(&folder, &logs, &options.discord).await?;
+        let config = folder.join("baton.toml");
+        fs::write(&config, master_toml(&folder, &discord, &options))
+            .map_err(Error::io("write the master's configuration"))?;
+        let (master, line) = start_master(&logs, &config).await?;
+        let ready: Value =
+            serde_json::from_str(&line).map_err(|error| Error::answer("baton-master", error))?;
+        let text = |name: &str| {
+            let text = ready[name].as_str().map(str::to_owned);
+            text.ok_or_else(|| Error::answer("baton-master", format!("no {name} in {line}")))
+        };
+        let admin = Endpoint::parse(&text("admin")?);
+        Ok(Self {
+            news: News::open(&admin).await?,
+            listen: text("listen")?,
+            discord,
+            admin,
+            master,
+            options,
+            folder,
+            config,
+            _temporary: temporary,
+        })
+    }
+
+    /// Where its logs, sinks and configuration are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts a slave of build `build` as an operator's own process.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_slave(&self, build: &str) -> Result<Slave> {
+        let arguments = self.slave_arguments(build);
+        let mut command = command(&self.options.slave, arguments)?;
+        self.slave_environment(&mut command);
+        let logs = self.folder.join("logs");
+        let (process, _) = Process::start(&format!("slave-{build}"), &logs, command, false).await?;
+        Ok(Slave { process })
+    }
+
+    /// The command line of `baton-master deploy` for a new build.
+    ///
+    /// # Errors
+    /// A program is not built.
+    pub fn deploy_command(&self, build: &str) -> Result<Command> {
+        let mut arguments: Vec<String> = ["deploy", "--config"].map(str::to_owned).to_vec();
+        arguments.push(self.config.display().to_string());
+        arguments.push("--wait".to_owned());
+        arguments.push("--".to_owned());
+        arguments.push(program(&self.options.slave)?.display().to_string());
+        arguments.extend(self.slave_arguments(build));
+        let mut command = command("baton-master", arguments)?;
+        command.kill_on_drop(true);
+        Ok(command)
+    }
+
+    fn slave_arguments(&self, build: &str) -> Vec<String> {
+        [
+            ("--build", build.to_owned()),
+            ("--master", self.listen.clone()),
+            (
+                "--runtime-dir",
+                self.folder.join("run").display().to_string(),
+            ),
+            ("--gateway-url", self.discord.gateway_url.clone()),
+            ("--intents", INTENTS.to_owned()),
+            ("--handler-ms", self.options.handler_ms.to_string()),
+            (
+                "--sink",
+                format!("file:{}/sinks/%p.jsonl", self.folder.display()),
+            ),
+            ("--inspect", "127.0.0.1:0".to_owned()),
+            (
+                "--inspect-out",
+                format!("{}/run/inspect-{build}", self.folder.display()),
+            ),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect()
+    }
+
+    fn slave_environment(&self, command: &mut Command) {
+        command.env("DISCORD_TOKEN", TOKEN);
+        if let Some(ca) = &self.discord.ca {
+            command.env("SSL_CERT_FILE", ca);
+        }
+    }
+
+    /// The master's view of the fleet.
+    ///
+    /// # Errors
+    /// The master does not answer.
+    pub async fn status(&self) -> Result<Value> {
+        self.admin.get("/v1/status").await
+    }
+
+    /// Waits until every shard serves.
+    ///
+    /// # Errors
+    /// Not within `limit`.
+    pub async fn all_serving(&self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let status = self.status().await?;
+            let shards = status["shards"].as_array().map_or(&[][..], Vec::as_slice);
+            let serving = shards
+                .iter()
+                .filter(|shard| shard["state"] == "serving")
+                .count();
+            if !shards.is_empty() && serving == shards.len() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Late(format!(
+                    "{serving} of {} shards serve after {limit:?}; logs in {}",
+                    shards.len(),
+                    self.folder.display()
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until everything that was sent is in the sinks; traffic must be
+    /// paused. What is missing then is lost.
+    ///
+    /// # Errors
+    /// The simulated Discord does not answer, or a sink cannot be read.
+    pub async fn settle(&self, limit: Duration) -> Result<Vec<Handled>> {
+        let deadline = Instant::now() + limit;
+        let mut last = usize::MAX;
+        loop {
+            let sent = self.discord.ledger().await?.len();
+            let handled = read_sinks(&self.folder.join("sinks"))?;
+            // As many lines as dispatches and nothing new since: settled.
+            if (handled.len() >= sent && sent == last) || Instant::now() > deadline {
+                return Ok(handled);
+            }
+            last = sent;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Ends everything, the slaves first.
+    ///
+    /// # Errors
+    /// A process does not end.
+    pub async fn shut_down(mut self) -> Result<()> {
+        for slave in self.status().await?["slaves"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let pid = slave["pid"]
+                .as_i64()
+                .and_then(|pid| i32::try_from(pid).ok());
+            if let Some(pid) = pid.and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        }
+        self.master.stop().await?;
+        self.discord.process().stop().await.map(drop)
+    }
+
+    /// Compares the cache of `build` with the truth, on up to `per_shard` guilds
+    /// of each shard; gives what differs, for a person.
+    ///
+    /// # Errors
+    /// Either side does not answer.
+    pub async fn state_mismatches(&self, build: &str, per_shard: usize) -> Result<Vec<String>> {
+        let file = self.folder.join(format!("run/inspect-{build}"));
+        let address =
+            fs::read_to_string(&file).map_err(Error::io("read a slave's inspect address"))?;
+        let slave = Endpoint::parse(address.trim());
+        let mut wrong = Vec::new();
+        for shard in 0..self.options.discord.shards {
+            let guilds = self.discord.guilds(shard).await?;
+            for guild in guilds.into_iter().take(per_shard) {
+                let truth = self.discord.truth(guild).await?;
+                let difference = match slave.get::<Value>(&format!("/guild/{guild}")).await {
+                    Ok(cached) => truth::difference(&truth, &cached),
+                    Err(error) => Some(error.to_string()),
+                };
+                wrong.extend(
+                    difference.map(|what| format!("guild {guild} of shard {shard}: {what}")),
+                );
+            }
+        }
+        Ok(wrong)
+    }
+}
+
+impl Drop for Fleet {
+    /// A slave outlives its master on purpose; it must not outlive its test.
+    fn drop(&mut self) {
+        kill_all_with(&self.folder.display().to_string());
+    }
+}
+
+async fn start_master(logs: &Path, config: &Path) -> Result<(Process, String)> {
+    let config = config.display().to_string();
+    let mut command = command("baton-master", ["run", "--json-ready", "--config", &config])?;
+    command
+        .env("DISCORD_TOKEN", TOKEN)
+        .env("BATON_LOG", "info,baton_master=debug");
+    if let Some(ca) = std::env::var_os("SSL_CERT_FILE") {
+        command.env("SSL_CERT_FILE", ca);
+    }
+    Process::start("master", logs, command, true).await
+}
+
+fn master_toml(folder: &Path, discord: &Discord, options: &FleetOptions) -> String {
+    format!(
+        "runtime_dir = {run:?}\n\
+         listen = \"127.0.0.1:0\"\n\
+         api_url = {rest:?}\n\
+         shard_count = {shards}\n\
+         {more}\n\
+         [limits]\n\
+         soak = \"{soak}\"\n\
+         identify_window = \"50ms\"\n",
+        run = folder.join("run").display().to_string(),
+        rest = discord.rest_url,
+        shards = options.discord.shards,
+        more = options.master_toml,
+        soak = humantime::format_duration(options.soak),
+    )
+}

@@ -1,0 +1,123 @@
+//! What the simulated Discord says it sent, and what slaves say they handled.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// One dispatch, as the simulated Discord's ledger has it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Sent {
+    /// Its shard.
+    pub shard: u32,
+    /// Fingerprint of its session.
+    pub session: Arc<str>,
+    /// Its sequence.
+    pub seq: u64,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: Arc<str>,
+    /// When it was made, in microseconds of the host's monotonic clock. A
+    /// replay does not change it.
+    pub created_us: u64,
+}
+
+/// One event that a slave finished.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Handled {
+    /// Its shard.
+    pub shard: u32,
+    /// The epoch of the owner.
+    pub epoch: u64,
+    /// Fingerprint of its session.
+    pub session: Arc<str>,
+    /// Its sequence.
+    pub seq: u64,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: Arc<str>,
+    /// Counts what the process handed out, in order.
+    pub n: u64,
+    /// When its handler was called, as [`Sent::created_us`].
+    pub handed_us: u64,
+    /// When it was finished, as [`Sent::created_us`].
+    pub finished_us: u64,
+    /// `may_repeat`, if it was marked.
+    #[serde(default)]
+    pub mark: Option<Arc<str>>,
+}
+
+impl Sent {
+    /// What names a dispatch.
+    #[must_use]
+    pub fn key(&self) -> (Arc<str>, u64) {
+        (Arc::clone(&self.session), self.seq)
+    }
+}
+
+impl Handled {
+    /// What names a dispatch.
+    #[must_use]
+    pub fn key(&self) -> (Arc<str>, u64) {
+        (Arc::clone(&self.session), self.seq)
+    }
+}
+
+/// Reads the ledger: one JSON object a line. RESUMED is left out: it is part of
+/// the connection, no bot handles it.
+///
+/// # Errors
+/// A line is of another form.
+pub fn parse_ledger(text: &[u8]) -> Result<Vec<Sent>> {
+    let mut sent: Vec<Sent> = lines("ledger", text)?;
+    sent.retain(|dispatch| &*dispatch.kind != "RESUMED");
+    Ok(sent)
+}
+
+/// Reads the sink files of every slave of a run.
+///
+/// # Errors
+/// A file cannot be read or a line is of another form.
+pub fn read_sinks(folder: &Path) -> Result<Vec<Handled>> {
+    let mut handled = Vec::new();
+    let files = fs::read_dir(folder).map_err(Error::io(format!("read {}", folder.display())))?;
+    for file in files {
+        let path = file.map_err(Error::io("read a sink"))?.path();
+        let text = fs::read(&path).map_err(Error::io(format!("read {}", path.display())))?;
+        handled.extend(
+            lines::<Line>(&path.display().to_string(), &text)?
+                .into_iter()
+                .filter_map(|line| match line {
+                    Line::Handled(handled) => Some(handled),
+                    Line::State {} => None,
+                }),
+        );
+    }
+    Ok(handled)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Handled(Handled),
+    State {},
+}
+
+/// A line that is not whole is the last one of a process that was killed.
+fn lines<T: for<'de> Deserialize<'de>>(what: &str, text: &[u8]) -> Result<Vec<T>> {
+    text.split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| line.ends_with(b"\n") && line.len() > 1)
+        .map(|line| {
+            serde_json::from_slice(line).map_err(|error| {
+                Error::answer(what, format!("{error}: {}", String::from_utf8_lossy(line)))
+            })
+        })
+        .collect()
+}
+
+/// Dispatches by their name.
+#[must_use]
+pub fn by_key(sent: &[Sent]) -> BTreeMap<(Arc<str>, u64), &Sent> {
+    sent.iter().map(|sent| (sent.key(), sent)).collect()
+}
