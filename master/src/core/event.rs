@@ -8,8 +8,8 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use baton_protocol::{
-    DeployId, Epoch, SessionParameters, ShardId, SlaveId, ToMaster, ToSlave,
-    message::{Hello, Refused, Report},
+    DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
+    message::{Hello, Refused, Report, ResumeAfter},
 };
 
 /// Monotonic time since the driver started. Never goes back; stands still while
@@ -126,7 +126,9 @@ pub enum Action {
     Send(SlaveId, ToSlave),
     /// Refuse a slave that joined, and close its connection.
     Refuse(SlaveId, Refused),
-    /// Start a slave process into this slot, in a process group of its own.
+    /// Start a slave process into this slot, in a process group of its own. A
+    /// process that was launched into the slot before and has not joined is killed
+    /// first, so that there is at most one.
     Launch {
         /// The slot.
         slot: String,
@@ -180,6 +182,16 @@ pub enum Entry {
     Slave(Box<Hello>),
     /// A slave is dead or was told to leave; forget it.
     Gone(SlaveId),
+    /// Where a shard stands: its last checkpoint, or its ticket at a seal. At most
+    /// one each `checkpoint_to_disk` and shard. A secret: it holds a session id.
+    Ticket {
+        /// The epoch of the slave that it is of.
+        epoch: Epoch,
+        /// [`ResumeAfter::Seal`]: made at a seal, exact.
+        after: ResumeAfter,
+        /// The ticket.
+        ticket: Box<Ticket>,
+    },
     /// The number of the last deploy.
     Deploy(DeployId),
     /// The command that fills a slot from now on (a deploy brought it).
@@ -214,6 +226,22 @@ pub struct Recovered {
     pub slaves: BTreeMap<SlaveId, Hello>,
     /// The number of the last deploy.
     pub last_deploy: DeployId,
+    /// The last [`Entry::Ticket`] of each shard.
+    pub tickets: BTreeMap<ShardId, RecoveredTicket>,
+}
+
+/// A ticket that a journal gave back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveredTicket {
+    /// The epoch of the slave that it is of.
+    pub epoch: Epoch,
+    /// Whether it was made at a seal.
+    pub after: ResumeAfter,
+    /// The ticket.
+    pub ticket: Ticket,
+    /// How long ago it was written, by the wall clock; zero if that clock was set
+    /// back.
+    pub age: Duration,
 }
 
 impl Default for Hold {
@@ -417,6 +445,8 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// The master leaves: some shards moved, the next master goes on.
+    HandedOn,
 }
 
 impl fmt::Display for Outcome {
@@ -432,6 +462,7 @@ impl fmt::Display for Outcome {
                 shard: None,
                 reason,
             } => write!(f, "rolled back: {reason}"),
+            Self::HandedOn => f.write_str("the master leaves, the next one goes on"),
             Self::Forced { reason } => write!(f, "completed without the old slave: {reason}"),
         }
     }

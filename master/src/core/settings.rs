@@ -31,7 +31,7 @@ pub struct Settings {
     /// A resume that made no progress for this long has failed.
     pub no_progress: Duration,
     /// The copy of one shard's state makes progress within this time, or the
-    /// shard moves without state.
+    /// deploy fails before the shard is sealed.
     pub copy: Duration,
     /// The old slave stays ready this long after everything moved.
     pub soak: Duration,
@@ -51,6 +51,8 @@ pub struct Settings {
     pub identify_window: Duration,
     /// How many buckets, until a budget says it.
     pub max_concurrency: u32,
+    /// How often checkpoints are written to the journal.
+    pub checkpoint_to_disk: Duration,
     /// How long a master that was asked to leave waits for the shard in hand.
     pub shard_in_hand: Duration,
 }
@@ -92,6 +94,7 @@ impl Default for Settings {
             backoff_max: Duration::from_secs(60),
             identify_window: Duration::from_secs(5),
             max_concurrency: 1,
+            checkpoint_to_disk: Duration::from_secs(1),
             shard_in_hand: Duration::from_secs(10),
         }
     }
