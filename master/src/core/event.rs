@@ -228,6 +228,19 @@ pub struct Recovered {
     pub last_deploy: DeployId,
     /// The last [`Entry::Ticket`] of each shard.
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
+    /// Whether this is everything that was ever saved.
+    pub history: History,
+}
+
+/// Whether a journal gave back everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// It was readable, or there never was one.
+    #[default]
+    Whole,
+    /// It was set aside as torn or corrupt: slaves may be alive that it does not
+    /// name, so reports are collected for the whole adopt grace.
+    Lost,
 }
 
 /// A ticket that a journal gave back.
