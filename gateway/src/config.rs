@@ -157,10 +157,20 @@ impl GatewayConfig {
         check("shards", self.shards, 1, 4096)?;
         check("guilds-per-shard", self.guilds_per_shard, 0, 2500)?;
         check("members-per-guild", self.members_per_guild, 2, 100_000)?;
-        check("state-bytes-per-guild", self.state_bytes_per_guild, 0, 400_000)?;
+        check(
+            "state-bytes-per-guild",
+            self.state_bytes_per_guild,
+            0,
+            400_000,
+        )?;
         check("max-concurrency", self.max_concurrency, 1, 4096)?;
         check("backlog", self.backlog, 100, 10_000_000)?;
-        check("commands-per-minute", self.commands_per_minute, 1, 1_000_000)?;
+        check(
+            "commands-per-minute",
+            self.commands_per_minute,
+            1,
+            1_000_000,
+        )?;
         if !self.control.ip().is_loopback() {
             return Err(Error::invalid(format!(
                 "control is {}: give a loopback address, it has no authentication",
@@ -170,12 +180,17 @@ impl GatewayConfig {
         if self.rtt > Duration::from_secs(10) {
             return Err(Error::invalid("rtt is above 10s: give at most 10s"));
         }
-        if !(Duration::from_millis(10)..=Duration::from_secs(3600)).contains(&self.heartbeat_interval)
+        if !(Duration::from_millis(10)..=Duration::from_secs(3600))
+            .contains(&self.heartbeat_interval)
         {
-            return Err(Error::invalid("heartbeat-interval must be between 10ms and 1h"));
+            return Err(Error::invalid(
+                "heartbeat-interval must be between 10ms and 1h",
+            ));
         }
         if self.allowed_intents & !intents::ALL != 0 {
-            return Err(Error::invalid("allowed-intents has a bit that v10 does not know"));
+            return Err(Error::invalid(
+                "allowed-intents has a bit that v10 does not know",
+            ));
         }
         self.traffic.validate()
     }
@@ -247,6 +262,12 @@ mod tests {
             control: "0.0.0.0:0".parse().unwrap(),
             ..GatewayConfig::default()
         };
-        assert!(config.validate().unwrap_err().to_string().contains("loopback"));
+        assert!(
+            config
+                .validate()
+                .unwrap_err()
+                .to_string()
+                .contains("loopback")
+        );
     }
 }

@@ -158,7 +158,7 @@ impl<T: Clone> Bounded<T> {
             inner.dropped += 1;
             return;
         }
-        if inner.len % PIECE == 0 {
+        if inner.len.is_multiple_of(PIECE) {
             inner.pieces.push(Vec::with_capacity(PIECE.min(self.limit)));
         }
         if let Some(last) = inner.pieces.last_mut() {

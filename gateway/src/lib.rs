@@ -1,1 +1,30 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+pub mod clock;
+mod config;
+mod conn;
+mod control;
+mod counters;
+mod encode;
+mod error;
+mod faults;
+mod kind;
+mod ledger;
+mod limits;
+mod net;
+mod rng;
+mod server;
+mod session;
+mod traffic;
+mod world;
+
+pub use config::{GatewayConfig, MissedHeartbeat, ResumeWhileConnected, Tls};
+pub use counters::{Counters, Counts};
+pub use encode::Compression;
+pub use error::Error;
+pub use faults::{Fault, FaultName, When};
+pub use kind::{EventKind, intents};
+pub use ledger::{Entry, LogLine, What};
+pub use server::Gateway;
+pub use session::Fingerprint;
+pub use traffic::{Burst, Traffic};

@@ -58,7 +58,10 @@ impl Identifies {
     pub(crate) fn ask(&mut self, shard: u32) -> Permit {
         self.renew();
         let bucket = shard % self.max_concurrency;
-        let taken = self.buckets.get(&bucket).is_some_and(|at| at.elapsed() < self.window);
+        let taken = self
+            .buckets
+            .get(&bucket)
+            .is_some_and(|at| at.elapsed() < self.window);
         if taken {
             return Permit::Concurrency;
         }
@@ -143,7 +146,11 @@ mod tests {
         assert_eq!(identifies.ask(2), Permit::Concurrency);
         advance(Duration::from_millis(1)).await;
         assert_eq!(identifies.ask(2), Permit::Granted);
-        assert_eq!(identifies.start_limit().remaining, 997, "a refused one is free");
+        assert_eq!(
+            identifies.start_limit().remaining,
+            997,
+            "a refused one is free"
+        );
     }
 
     #[tokio::test(start_paused = true)]

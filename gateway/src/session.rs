@@ -22,7 +22,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Notify, mpsc},
@@ -92,7 +91,7 @@ impl Params {
 pub(crate) struct Buffered {
     pub(crate) seq: u64,
     pub(crate) kind: EventKind,
-    pub(crate) body: Bytes,
+    pub(crate) body: Arc<str>,
     /// READY and RESUMED belong to the connection they answer and are never
     /// replayed: in a replay they would end it too early.
     only: Option<ConnId>,
@@ -103,7 +102,7 @@ pub(crate) struct Buffered {
 pub(crate) struct Outgoing {
     pub(crate) kind: EventKind,
     pub(crate) guild: u64,
-    pub(crate) body: Bytes,
+    pub(crate) body: Arc<str>,
     pub(crate) created_us: u64,
     pub(crate) probe: bool,
     pub(crate) only: Option<ConnId>,
@@ -127,6 +126,8 @@ struct State {
     /// Since when no connection serves the session; `None` while one does.
     alone_since: Option<Instant>,
     ended: bool,
+    /// Served while it is connected, but never resumed.
+    expired: bool,
     /// The last sequence that told this session about a guild.
     touched: BTreeMap<u64, u64>,
 }
@@ -183,6 +184,7 @@ impl Session {
                 attached: vec![first.at(0)],
                 alone_since: None,
                 ended: false,
+                expired: false,
                 touched: BTreeMap::new(),
             }),
         }
@@ -268,7 +270,7 @@ impl Session {
         replace: Replace,
     ) -> Result<u64, ResumeError> {
         let mut state = self.lock();
-        if state.is_gone(window) {
+        if state.is_gone(window) || state.expired {
             state.ended = true;
             return Err(ResumeError::Gone);
         }
@@ -308,23 +310,32 @@ impl Session {
 
     /// Ends the session for good and frees its buffer. Connections that serve
     /// it are told, except `but`.
-    pub(crate) fn end(&self, but: Option<ConnId>) {
+    pub(crate) fn end(&self, but: Option<ConnId>, tell: impl Fn() -> Command) {
         let mut state = self.lock();
         state.ended = true;
         state.buffer = VecDeque::new();
         state.touched = BTreeMap::new();
         for attached in state.attached.drain(..) {
             if Some(attached.conn) != but {
-                let _ = attached.commands.try_send(Command::SessionEnded);
+                let _ = attached.commands.try_send(tell());
             }
         }
+    }
+
+    /// The session can no longer be resumed, but is served while connected.
+    pub(crate) fn expire(&self) {
+        self.lock().expired = true;
     }
 
     /// Removes everything at or below `seq` that was already sent.
     pub(crate) fn trim_to(&self, seq: u64) {
         let mut state = self.lock();
         let keep = state.lowest_cursor();
-        while state.buffer.front().is_some_and(|e| e.seq <= seq && e.seq <= keep) {
+        while state
+            .buffer
+            .front()
+            .is_some_and(|e| e.seq <= seq && e.seq <= keep)
+        {
             state.drop_front();
         }
     }
@@ -371,11 +382,19 @@ impl Attachment {
 
 impl State {
     fn is_gone(&self, window: Duration) -> bool {
-        self.ended || self.alone_since.is_some_and(|since| since.elapsed() > window)
+        self.ended
+            || (self.expired && self.attached.is_empty())
+            || self
+                .alone_since
+                .is_some_and(|since| since.elapsed() > window)
     }
 
     fn lowest_cursor(&self) -> u64 {
-        self.attached.iter().map(|a| a.cursor).min().unwrap_or(u64::MAX)
+        self.attached
+            .iter()
+            .map(|a| a.cursor)
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Shortens the buffer to its bound, but keeps what was not sent yet.

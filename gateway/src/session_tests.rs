@@ -1,6 +1,5 @@
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
 use super::{Attachment, Fingerprint, Outgoing, Params, Replace, ResumeError, Session};
@@ -22,7 +21,9 @@ async fn a_resume_replays_what_is_greater_than_its_sequence_and_nothing_else() {
     session.detach(1);
     push(&session, &ledger, 2);
 
-    let missed = session.resume(3, attachment(2).0, WINDOW, Replace::Refuse).unwrap();
+    let missed = session
+        .resume(3, attachment(2).0, WINDOW, Replace::Refuse)
+        .unwrap();
     assert_eq!(missed, 4);
     assert_eq!(sequences(&session, 2), [4, 5, 6, 7]);
 }
@@ -46,7 +47,9 @@ async fn the_buffer_drops_its_oldest_events_only_after_they_were_sent() {
     session.detach(1);
     let refused = session.resume(6, attachment(2).0, WINDOW, Replace::Refuse);
     assert_eq!(refused.unwrap_err(), ResumeError::Trimmed);
-    session.resume(7, attachment(2).0, WINDOW, Replace::Refuse).unwrap();
+    session
+        .resume(7, attachment(2).0, WINDOW, Replace::Refuse)
+        .unwrap();
     assert_eq!(sequences(&session, 2), [8, 9, 10]);
 }
 
@@ -81,7 +84,9 @@ async fn what_belongs_to_one_connection_is_not_replayed_on_another() {
     session.push(outgoing(EventKind::Resumed, Some(1)), &ledger);
     push(&session, &ledger, 1);
     assert_eq!(sequences(&session, 1), [1, 2, 3]);
-    session.resume(0, attachment(2).0, WINDOW, Replace::Keep).unwrap();
+    session
+        .resume(0, attachment(2).0, WINDOW, Replace::Keep)
+        .unwrap();
     assert_eq!(sequences(&session, 2), [1, 3]);
 }
 
@@ -129,7 +134,7 @@ fn outgoing(kind: EventKind, only: Option<u64>) -> Outgoing {
     Outgoing {
         kind,
         guild: 0,
-        body: Bytes::from_static(b"{}"),
+        body: "{}".into(),
         created_us: 0,
         probe: false,
         only,
@@ -143,5 +148,10 @@ fn push(session: &Session, ledger: &Ledger, events: usize) {
 }
 
 fn sequences(session: &Session, conn: u64) -> Vec<u64> {
-    session.take(conn, 1000).unwrap().iter().map(|event| event.seq).collect()
+    session
+        .take(conn, 1000)
+        .unwrap()
+        .iter()
+        .map(|event| event.seq)
+        .collect()
 }

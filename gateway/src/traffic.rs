@@ -1,10 +1,6 @@
 //! What happens in the world and how often: seeded traffic and probes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -62,8 +58,12 @@ const ACTS: &[(&str, u32, Act)] = &[
     ("MESSAGE_CREATE", 300, Cell::message_create),
     ("MESSAGE_UPDATE", 30, Cell::message_update),
     ("MESSAGE_DELETE", 20, Cell::message_delete),
-    ("MESSAGE_REACTION_ADD", 60, |c| c.reaction(EventKind::ReactionAdd)),
-    ("MESSAGE_REACTION_REMOVE", 15, |c| c.reaction(EventKind::ReactionRemove)),
+    ("MESSAGE_REACTION_ADD", 60, |c| {
+        c.reaction(EventKind::ReactionAdd)
+    }),
+    ("MESSAGE_REACTION_REMOVE", 15, |c| {
+        c.reaction(EventKind::ReactionRemove)
+    }),
     ("PRESENCE_UPDATE", 250, Cell::presence_update),
     ("TYPING_START", 120, Cell::typing),
     ("INTERACTION_CREATE", 40, Cell::interaction),
@@ -173,7 +173,10 @@ pub(crate) async fn run(shared: Arc<Shared>, index: usize, mut orders: watch::Re
             }
             continue;
         }
-        if generate(&shared, index, &now, &mut orders, &mut pace).await.is_none() {
+        if generate(&shared, index, &now, &mut orders, &mut pace)
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -195,7 +198,10 @@ async fn generate(
     let mut next_burst = burst.map(|b| start + Duration::from_millis(b.every_ms));
     let mut next_probe = now.probe_every.map(|_| start);
     loop {
-        let due = [next_event, next_burst, next_probe].into_iter().flatten().min();
+        let due = [next_event, next_burst, next_probe]
+            .into_iter()
+            .flatten()
+            .min();
         let Some(due) = due else {
             return orders.changed().await.ok();
         };
@@ -204,7 +210,7 @@ async fn generate(
             () = sleep_until(due) => {}
         }
         let time = Instant::now();
-        let mut cell = shared.cells[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cell = shared.cell(index);
         if !cell.has_sessions() {
             return Some(());
         }
@@ -279,7 +285,10 @@ mod tests {
     fn a_mix_with_an_unknown_kind_is_refused_and_lists_the_known_ones() {
         let traffic: Traffic = serde_json::from_str(r#"{"rate":1,"mix":{"PARTY":1}}"#).unwrap();
         let text = traffic.validate().unwrap_err().to_string();
-        assert!(text.contains("`PARTY`") && text.contains("MESSAGE_CREATE"), "{text}");
+        assert!(
+            text.contains("`PARTY`") && text.contains("MESSAGE_CREATE"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -12,8 +12,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-
 use crate::{
     clock,
     config::GatewayConfig,
@@ -147,15 +145,17 @@ impl Cell {
 
     /// The sessions that are told about this guild.
     pub(crate) fn sessions_of(&self, guild: u64) -> impl Iterator<Item = &Arc<Session>> {
-        self.sessions.iter().filter(move |s| s.params.has_guild(guild))
+        self.sessions
+            .iter()
+            .filter(move |s| s.params.has_guild(guild))
     }
 
     /// Numbers the event for every session that may know of it.
     pub(crate) fn dispatch(&mut self, event: Event) {
         let created_us = clock::monotonic_us();
         let needed = event.kind.needs(event.guild != 0);
-        let body = Bytes::from(event.body);
-        let without_content = event.without_content.map(Bytes::from);
+        let body: Arc<str> = event.body.into();
+        let without_content = event.without_content.map(Arc::<str>::from);
         let mut ended = false;
         for session in &self.sessions {
             let params = &session.params;
@@ -174,7 +174,7 @@ impl Cell {
             let outgoing = Outgoing {
                 kind: event.kind,
                 guild: event.guild,
-                body: body.clone(),
+                body: Arc::clone(body),
                 created_us,
                 probe: event.probe,
                 only: None,
@@ -192,7 +192,7 @@ impl Cell {
         let outgoing = Outgoing {
             kind: event.kind,
             guild: event.guild,
-            body: Bytes::from(event.body),
+            body: event.body.into(),
             created_us: clock::monotonic_us(),
             probe: false,
             only: None,

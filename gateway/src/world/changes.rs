@@ -1,6 +1,8 @@
 //! What changes a guild. Each function changes the truth and sends the dispatch
 //! that says so; it returns `None` when the guild gave no occasion.
 
+use std::fmt::Write;
+
 use crate::{
     clock::{iso8601, unix_ms},
     kind::{EventKind, intents},
@@ -42,7 +44,11 @@ impl Cell {
                 2 => Status::Dnd,
                 _ => Status::Online,
             };
-            let game = if status == Status::Offline { 0 } else { rng.below(10) as u32 };
+            let game = if status == Status::Offline {
+                0
+            } else {
+                rng.below(10) as u32
+            };
             let member = guild.members.get_mut(&user)?;
             member.presence = Some(Presence { status, game });
             let mut body = String::new();
@@ -119,7 +125,13 @@ impl Cell {
                 }),
             };
             let mut body = String::new();
-            render::voice_state(&mut body, Some(guild.id), user, member, member.voice.as_ref());
+            render::voice_state(
+                &mut body,
+                Some(guild.id),
+                user,
+                member,
+                member.voice.as_ref(),
+            );
             Some(body)
         })
     }
@@ -224,9 +236,12 @@ impl Cell {
 
     /// A guild goes away for a while; the next call brings it back.
     pub(crate) fn outage(&mut self) -> Option<()> {
-        if let Some(id) = self.order.iter().copied().find(|id| {
-            self.guilds.get(id).is_some_and(|guild| !guild.available)
-        }) {
+        if let Some(id) = self
+            .order
+            .iter()
+            .copied()
+            .find(|id| self.guilds.get(id).is_some_and(|guild| !guild.available))
+        {
             self.guilds.get_mut(&id)?.available = true;
             let guild = self.guilds.get(&id)?;
             for session in self.sessions_of(id) {
@@ -290,13 +305,22 @@ impl Cell {
             session: before.as_ref().map_or(token, |voice| voice.session),
         });
         let mut body = String::new();
-        render::voice_state(&mut body, Some(guild_id), BOT_ID, member, member.voice.as_ref());
+        render::voice_state(
+            &mut body,
+            Some(guild_id),
+            BOT_ID,
+            member,
+            member.voice.as_ref(),
+        );
         self.dispatch(Event::new(EventKind::VoiceStateUpdate, guild_id, body));
         if channel.is_some() {
             let body = format!(
                 r#"{{"token":"{token:016x}","guild_id":"{guild_id}","endpoint":"voice.invalid:443"}}"#
             );
-            self.answer(session, Event::new(EventKind::VoiceServerUpdate, guild_id, body));
+            self.answer(
+                session,
+                Event::new(EventKind::VoiceServerUpdate, guild_id, body),
+            );
         }
         Some(())
     }
@@ -321,19 +345,37 @@ impl Cell {
             .copied()
             .collect();
         let pieces: Vec<&[(&u64, &Member)]> = found.chunks(CHUNK).collect();
-        let pieces = if pieces.is_empty() { vec![&[][..]] } else { pieces };
+        let pieces = if pieces.is_empty() {
+            vec![&[][..]]
+        } else {
+            pieces
+        };
         for (index, piece) in pieces.iter().enumerate() {
             let mut body = format!(r#"{{"guild_id":"{}","members":"#, guild.id);
-            render::list(&mut body, piece.iter(), |out, (id, of)| render::member(out, **id, of, true));
-            put!(body, r#","chunk_index":{index},"chunk_count":{},"not_found":"#, pieces.len());
+            render::list(&mut body, piece.iter(), |out, (id, of)| {
+                render::member(out, **id, of, true)
+            });
+            put!(
+                body,
+                r#","chunk_index":{index},"chunk_count":{},"not_found":"#,
+                pieces.len()
+            );
             render::list(&mut body, missing.iter(), |out, id| put!(out, r#""{id}""#));
             if request.presences {
                 body.push_str(r#","presences":"#);
-                let seen = piece.iter().filter_map(|(id, of)| Some((**id, of.presence.as_ref()?)));
-                render::list(&mut body, seen, |out, (id, of)| render::presence(out, guild.id, id, of));
+                let seen = piece
+                    .iter()
+                    .filter_map(|(id, of)| Some((**id, of.presence.as_ref()?)));
+                render::list(&mut body, seen, |out, (id, of)| {
+                    render::presence(out, guild.id, id, of)
+                });
             }
             if let Some(nonce) = &request.nonce {
-                put!(body, r#","nonce":{}"#, serde_json::Value::from(nonce.as_str()));
+                put!(
+                    body,
+                    r#","nonce":{}"#,
+                    serde_json::Value::from(nonce.as_str())
+                );
             }
             body.push('}');
             self.answer(session, Event::new(EventKind::MembersChunk, guild.id, body));
@@ -344,7 +386,10 @@ impl Cell {
     pub(crate) fn soundboard(&self, session: &Session, guild: u64) {
         if self.guilds.contains_key(&guild) {
             let body = format!(r#"{{"guild_id":"{guild}","soundboard_sounds":[]}}"#);
-            self.answer(session, Event::new(EventKind::SoundboardSounds, guild, body));
+            self.answer(
+                session,
+                Event::new(EventKind::SoundboardSounds, guild, body),
+            );
         }
     }
 
@@ -371,7 +416,11 @@ impl MemberRequest {
     fn wants(&self, id: u64, member: &Member) -> bool {
         match &self.query {
             Some(query) => {
-                let name = if id == BOT_ID { "baton".to_owned() } else { format!("user{id}") };
+                let name = if id == BOT_ID {
+                    "baton".to_owned()
+                } else {
+                    format!("user{id}")
+                };
                 let nick = format!("nick {}", member.nick_rev);
                 name.starts_with(query) || (member.nick_rev > 0 && nick.starts_with(query))
             }

@@ -140,7 +140,11 @@ impl Guild {
             next_local: 1,
         };
         for position in 0..BASE_ROLES {
-            let role_id = if position == 0 { id } else { id + guild.local() };
+            let role_id = if position == 0 {
+                id
+            } else {
+                id + guild.local()
+            };
             guild.roles.insert(
                 role_id,
                 Role {
@@ -166,7 +170,9 @@ impl Guild {
                 },
             );
         }
-        guild.members.insert(BOT_ID, Member::joined(JOINED, Some(Status::Online)));
+        guild
+            .members
+            .insert(BOT_ID, Member::joined(JOINED, Some(Status::Online)));
         for _ in 1..members {
             let status = match rng.below(4) {
                 0 => Some(Status::Online),
@@ -187,7 +193,12 @@ impl Guild {
             }
             guild.members.insert(user, member);
         }
-        guild.owner = guild.members.keys().find(|user| **user != BOT_ID).copied().unwrap_or(BOT_ID);
+        guild.owner = guild
+            .members
+            .keys()
+            .find(|user| **user != BOT_ID)
+            .copied()
+            .unwrap_or(BOT_ID);
         guild
     }
 
@@ -213,24 +224,40 @@ impl Guild {
             // enough and does not walk the map.
             let low = user_id(self.id, 0);
             let from = low + rng.next_u64() % self.next_local.max(1);
-            if let Some((user, _)) = self.members.range(from..).find(|(user, _)| **user != BOT_ID) {
+            if let Some((user, _)) = self
+                .members
+                .range(from..)
+                .find(|(user, _)| **user != BOT_ID)
+            {
                 return Some(*user);
             }
             nth = 0;
         }
-        self.members.keys().filter(|user| **user != BOT_ID).nth(nth).copied()
+        self.members
+            .keys()
+            .filter(|user| **user != BOT_ID)
+            .nth(nth)
+            .copied()
     }
 
     /// One of the text channels the guild started with.
     pub(crate) fn text_channel(&self, rng: &mut Rng) -> Option<u64> {
         let nth = rng.below(TEXT_CHANNELS as usize);
-        self.channels.iter().filter(|(_, c)| !c.voice).nth(nth).map(|(id, _)| *id)
+        self.channels
+            .iter()
+            .filter(|(_, c)| !c.voice)
+            .nth(nth)
+            .map(|(id, _)| *id)
     }
 
     /// One of the voice channels.
     pub(crate) fn voice_channel(&self, rng: &mut Rng) -> Option<u64> {
         let nth = rng.below(VOICE_CHANNELS as usize);
-        self.channels.iter().filter(|(_, c)| c.voice).nth(nth).map(|(id, _)| *id)
+        self.channels
+            .iter()
+            .filter(|(_, c)| c.voice)
+            .nth(nth)
+            .map(|(id, _)| *id)
     }
 
     /// One of the roles members can have, or none.
@@ -245,7 +272,11 @@ impl Guild {
 
     /// The name as it stands.
     pub(crate) fn name(&self) -> String {
-        format!("guild {} rev {}", (self.id >> 22) % FIRST_GUILD, self.name_rev)
+        format!(
+            "guild {} rev {}",
+            (self.id >> 22) % FIRST_GUILD,
+            self.name_rev
+        )
     }
 }
 
@@ -267,7 +298,9 @@ impl Member {
 
     /// Whether others see this member as online.
     pub(crate) fn is_online(&self) -> bool {
-        self.presence.as_ref().is_some_and(|p| p.status != Status::Offline)
+        self.presence
+            .as_ref()
+            .is_some_and(|p| p.status != Status::Offline)
     }
 }
 
@@ -298,7 +331,11 @@ mod tests {
     fn members_of_two_guilds_are_never_the_same_user() {
         let one = Guild::new(guild_id(0, 0, 2), 50, 0, 5);
         let two = Guild::new(guild_id(1, 0, 2), 50, 0, 5);
-        let shared = one.members.keys().filter(|u| two.members.contains_key(u)).count();
+        let shared = one
+            .members
+            .keys()
+            .filter(|u| two.members.contains_key(u))
+            .count();
         assert_eq!(shared, 1, "only the bot is in both");
     }
 }

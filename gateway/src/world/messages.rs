@@ -1,6 +1,8 @@
 //! What passes through a guild without changing it: messages, reactions,
 //! typing, interactions, and direct messages.
 
+use std::fmt::Write;
+
 use crate::{
     clock::{iso8601, monotonic_us, unix_ms},
     kind::{EventKind, intents},
@@ -17,7 +19,13 @@ const DM_CHANNEL: u64 = 400_000_000_000_000_777;
 const DM_USER: u64 = 400_000_000_000_000_555;
 const EMOJI: [&str; 4] = ["\u{1f44d}", "\u{2764}\u{fe0f}", "\u{1f389}", "\u{1f440}"];
 const WORDS: [&str; 8] = [
-    "hello", "ping", "!help", "how does this work", "good morning", "nice", "see the pins",
+    "hello",
+    "ping",
+    "!help",
+    "how does this work",
+    "good morning",
+    "nice",
+    "see the pins",
     "I will look into that tomorrow, thank you for the report",
 ];
 
@@ -87,7 +95,11 @@ impl Cell {
             sent.channel, sent.message, sent.guild
         );
         if kind == EventKind::ReactionAdd {
-            put!(body, r#","message_author_id":"{}","burst_colors":[],"member":"#, sent.author);
+            put!(
+                body,
+                r#","message_author_id":"{}","burst_colors":[],"member":"#,
+                sent.author
+            );
             render::member(&mut body, user, member, true);
         }
         body.push('}');
@@ -203,7 +215,11 @@ fn message(
     if edited {
         put!(body, r#""edited_timestamp":"{now}","#);
     } else {
-        put!(body, r#""edited_timestamp":null,"nonce":"{}","#, monotonic_us());
+        put!(
+            body,
+            r#""edited_timestamp":null,"nonce":"{}","#,
+            monotonic_us()
+        );
     }
     body.push_str(
         r#""tts":false,"mention_everyone":false,"mentions":[],"mention_roles":[],"attachments":[],"embeds":[],"components":[],"pinned":false,"flags":0,"#,

@@ -192,7 +192,9 @@ fn guild_fields(out: &mut String, guild: &Guild) {
         guild.name(),
         guild.owner,
     );
-    list(out, guild.roles.iter(), |out, (id, of)| role(out, guild.id, *id, of));
+    list(out, guild.roles.iter(), |out, (id, of)| {
+        role(out, guild.id, *id, of)
+    });
 }
 
 /// The `d` of `GUILD_UPDATE`.
@@ -212,7 +214,9 @@ pub(crate) fn guild_create(out: &mut String, guild: &Guild, view: View) {
         !guild.available,
         guild.members.len(),
     );
-    list(out, guild.channels.iter(), |out, (id, of)| channel(out, None, *id, of));
+    list(out, guild.channels.iter(), |out, (id, of)| {
+        channel(out, None, *id, of)
+    });
 
     // Source: "Guild Create" says that without GUILD_PRESENCES members are the
     // bot and those in voice; a large guild lacks its offline members.
@@ -241,7 +245,6 @@ pub(crate) fn guild_create(out: &mut String, guild: &Guild, view: View) {
     });
     out.push('}');
 }
-
 
 /// A JSON array of what `each` writes.
 pub(crate) fn list<T>(

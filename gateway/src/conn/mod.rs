@@ -1,0 +1,394 @@
+//! One websocket connection, from HELLO to its end.
+//!
+//! ```text
+//!   upgrade ──▶ HELLO ──▶ waiting ──IDENTIFY──▶ serving ──▶ End
+//!                           │  ▲                  ▲
+//!                           │  └── op 9 ──┐       │
+//!                           └───RESUME────┴───────┘
+//! ```
+//!
+//! One task owns the socket. Others tell it things by [`Command`]; dispatches it
+//! fetches itself from the session when it is notified.
+
+mod act;
+mod commands;
+mod identify;
+mod resume;
+mod send;
+
+use std::{collections::VecDeque, convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Notify, mpsc},
+    time::{Instant, Sleep, timeout},
+};
+use tokio_websockets::{CloseCode, Config, Limits, Message, ServerBuilder, WebSocketStream};
+
+use crate::{
+    config::MissedHeartbeat,
+    counters::Count,
+    encode::{Compression, Encoder},
+    faults::{Fault, FaultName, When},
+    ledger::What,
+    limits::Commands,
+    net::link::LinkControl,
+    server::Shared,
+    session::{Attachment, ConnId, Session},
+};
+
+/// Bytes of one payload from a client. Source: "Sending Events".
+const MAX_PAYLOAD: usize = 4096;
+/// Bytes of one frame that are read at all.
+const MAX_FRAME: usize = 1 << 20;
+/// Commands from other tasks that can wait.
+const MAX_COMMANDS: usize = 64;
+/// How long a close waits for the other side's.
+const CLOSE: Duration = Duration::from_secs(1);
+/// Bytes that are gathered before they are written.
+const GATHER: usize = 64 * 1024;
+
+/// What another task tells a connection.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Another connection resumed the session.
+    TakenOver,
+    /// The session ended for good.
+    SessionEnded,
+    /// The token is of no more use.
+    TokenReset,
+    /// The client is so far behind that its connection is dropped.
+    Overrun,
+    /// Carry this out.
+    Fault(Fault),
+}
+
+/// What the URL of a connection asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    version: Result<u8, String>,
+    compression: Option<Compression>,
+    json: bool,
+    host: String,
+    asked: String,
+    /// The shard in the path of a resume URL.
+    pub(crate) resume_shard: Option<u32>,
+}
+
+impl Opening {
+    pub(crate) fn new(path: &str, query: &str, host: String) -> Self {
+        let find = |name: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        };
+        let version = match find("v") {
+            None | Some("10") => Ok(10),
+            Some("9") => Ok(9),
+            Some(other) => Err(other.to_owned()),
+        };
+        let resume_shard = path
+            .strip_prefix("/resume/")
+            .and_then(|rest| rest.trim_end_matches('/').parse().ok());
+        Self {
+            version,
+            compression: Compression::from_query(find("compress")),
+            json: find("encoding").is_none_or(|encoding| encoding == "json"),
+            host,
+            asked: format!("{path}?{query}").chars().take(200).collect(),
+            resume_shard,
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The gateway closes.
+    Close(u16, &'static str),
+    /// The client closed, with this code; 1005 stands for none.
+    Client(u16),
+    /// No close frame either way.
+    Lost(&'static str),
+}
+
+/// See the module. `Err` of any step is the end of the connection.
+pub(crate) struct Connection<S> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: ConnId,
+    pub(super) ws: WebSocketStream<S>,
+    pub(super) encoder: Encoder,
+    pub(super) link: LinkControl,
+    pub(super) opening: Opening,
+    pub(super) version: u8,
+    pub(super) compression: Compression,
+    pub(super) shard: Option<u32>,
+    pub(super) session: Option<Arc<Session>>,
+    pub(super) notify: Arc<Notify>,
+    tell: mpsc::Sender<Command>,
+    pub(super) told: mpsc::Receiver<Command>,
+    /// Told while a write was under way.
+    pub(super) later: VecDeque<Fault>,
+    pub(super) commands: Commands,
+    /// Rings when the client has missed its heartbeats.
+    pub(super) beat: Pin<Box<Sleep>>,
+    pub(super) no_ack_until: Option<Instant>,
+    /// Pause between the events of a slow replay.
+    pub(super) slow: Option<Duration>,
+    pub(super) replaying: u64,
+}
+
+/// Serves one websocket to its end.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, link: LinkControl, opening: Opening)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let ws = ServerBuilder::new()
+        .config(
+            Config::default()
+                .flush_threshold(GATHER)
+                .frame_size(usize::MAX),
+        )
+        .limits(Limits::default().max_payload_len(Some(MAX_FRAME)))
+        .serve(stream);
+    let (tell, told) = mpsc::channel(MAX_COMMANDS);
+    let id = shared.open_connection(tell.clone());
+    let compression = opening.compression.unwrap_or(Compression::None);
+    let patience = patience(&shared);
+    let mut connection = Connection {
+        id,
+        ws,
+        encoder: Encoder::new(compression),
+        link,
+        version: *opening.version.as_ref().unwrap_or(&10),
+        compression,
+        shard: None,
+        opening,
+        session: None,
+        notify: Arc::default(),
+        tell,
+        told,
+        later: VecDeque::new(),
+        commands: Commands::new(shared.config.commands_per_minute),
+        beat: Box::pin(tokio::time::sleep(patience)),
+        no_ack_until: None,
+        slow: None,
+        replaying: 0,
+        shared,
+    };
+    let end = match connection.live().await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    };
+    connection.finish(end).await;
+}
+
+/// How long a client may be silent: one and a half intervals and what the line
+/// takes.
+fn patience(shared: &Shared) -> Duration {
+    shared.config.heartbeat_interval * 3 / 2 + shared.config.rtt * 2
+}
+
+impl<S> Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    async fn live(&mut self) -> Result<Infallible, End> {
+        self.hello().await?;
+        let stop = self.shared.stop.clone();
+        loop {
+            while let Some(fault) = self.later.pop_front() {
+                self.carry_out(&fault).await?;
+            }
+            tokio::select! {
+                message = self.ws.next() => match message {
+                    Some(Ok(message)) => self.receive(message).await?,
+                    Some(Err(_)) => return Err(End::Lost("broken connection or frame")),
+                    None => return Err(End::Lost("end of stream")),
+                },
+                command = self.told.recv() => match command {
+                    Some(command) => self.obey(command).await?,
+                    None => return Err(End::Lost("forgotten")),
+                },
+                () = self.notify.notified() => self.pump().await?,
+                () = &mut self.beat => return Err(missed(&self.shared)),
+                () = stop.cancelled() => return Err(End::Close(1001, "gateway stops")),
+            }
+        }
+    }
+
+    /// Checks the URL and says HELLO, unless a fault says otherwise.
+    async fn hello(&mut self) -> Result<(), End> {
+        self.note(What::Connected, self.opening.asked.clone());
+        self.shared.counters.add(None, Count::Connect);
+        if self.opening.version.is_err() {
+            return Err(End::Close(4012, "invalid API version, use v=10 or v=9"));
+        }
+        if !self.opening.json {
+            return Err(End::Close(4012, "only encoding=json is served"));
+        }
+        if self.opening.compression.is_none() {
+            return Err(End::Close(
+                4012,
+                "compress is zlib-stream, zstd-stream or left out",
+            ));
+        }
+        for fault in self
+            .shared
+            .faults
+            .take(When::Connect, self.opening.resume_shard)
+        {
+            if fault.name == FaultName::NoHello {
+                return self.silence().await;
+            }
+            let instead_of_hello = fault.name == FaultName::Op7BeforeHello;
+            self.schedule(fault).await?;
+            if instead_of_hello {
+                return self.silence().await;
+            }
+        }
+        let interval = self.shared.config.heartbeat_interval.as_millis();
+        let hello = format!(
+            r#"{{"t":null,"s":null,"op":10,"d":{{"heartbeat_interval":{interval},"_trace":["[\"baton-gateway\",{{\"micros\":0.0}}]"]}}}}"#
+        );
+        self.send_text(hello).await?;
+        self.note(What::Hello, String::new());
+        Ok(())
+    }
+
+    /// Says nothing more until the client goes or misses its heartbeats.
+    async fn silence(&mut self) -> Result<(), End> {
+        self.note(What::Fault, "no HELLO".to_owned());
+        loop {
+            tokio::select! {
+                message = self.ws.next() => match message {
+                    Some(Ok(message)) => if let Some((code, _)) = message.as_close() {
+                        return Err(End::Client(code.into()));
+                    },
+                    Some(Err(_)) | None => return Err(End::Lost("end of stream")),
+                },
+                () = &mut self.beat => return Err(missed(&self.shared)),
+                () = self.shared.stop.cancelled() => return Err(End::Lost("gateway stops")),
+            }
+        }
+    }
+
+    async fn receive(&mut self, message: Message) -> Result<(), End> {
+        if let Some((code, _)) = message.as_close() {
+            return Err(End::Client(code.into()));
+        }
+        if !message.is_text() && !message.is_binary() {
+            return Ok(());
+        }
+        if !self.commands.count() {
+            return Err(End::Close(4008, "more than 120 commands in 60 s"));
+        }
+        let payload = message.as_payload();
+        if payload.len() > MAX_PAYLOAD {
+            return Err(End::Close(4002, "payload above 4096 bytes"));
+        }
+        let Ok(Value::Object(mut payload)) = serde_json::from_slice::<Value>(payload) else {
+            return Err(End::Close(4002, "payload is not a JSON object"));
+        };
+        let data = payload.remove("d").unwrap_or(Value::Null);
+        let Some(op) = payload.get("op").and_then(Value::as_u64) else {
+            return Err(End::Close(4002, "payload has no op"));
+        };
+        self.opcode(op, data).await
+    }
+
+    /// The client is alive.
+    pub(super) fn beaten(&mut self) {
+        self.beat
+            .as_mut()
+            .reset(Instant::now() + patience(&self.shared));
+    }
+
+    pub(super) fn attachment(&self) -> Attachment {
+        Attachment {
+            conn: self.id,
+            notify: Arc::clone(&self.notify),
+            commands: self.tell.clone(),
+        }
+    }
+
+    /// Writes into the connection log.
+    pub(super) fn note(&self, what: What, detail: String) {
+        let session = self.session.as_ref().map(|session| session.fingerprint);
+        self.shared.note(self.id, self.shard, session, what, detail);
+    }
+
+    /// The connection now is one of this shard.
+    pub(super) fn name_shard(&mut self, shard: u32) {
+        self.shard = Some(shard);
+        self.shared.name_shard(self.id, shard);
+        self.shared.counters.add_to_shard(shard, Count::Connect);
+    }
+
+    /// Leaves the session as the end requires, then closes.
+    async fn finish(&mut self, end: End) {
+        self.shared.close_connection(self.id);
+        let session = self.session.take();
+        let fingerprint = session.as_ref().map(|session| session.fingerprint);
+        let (what, detail, ends) = match &end {
+            End::Close(code, why) => (
+                What::CloseSent,
+                format!("{code} {why}"),
+                ends_session(*code),
+            ),
+            End::Client(code) => {
+                let ends = matches!(code, 1000 | 1001);
+                (What::CloseReceived, code.to_string(), ends)
+            }
+            End::Lost(why) => (What::Lost, (*why).to_owned(), false),
+        };
+        if let Some(session) = session {
+            if ends {
+                session.end(Some(self.id), || Command::SessionEnded);
+            } else {
+                session.detach(self.id);
+            }
+        }
+        self.shared
+            .note(self.id, self.shard, fingerprint, what, detail);
+        match end {
+            End::Close(code, why) => {
+                self.shared.counters.add(self.shard, Count::CloseSent(code));
+                let _ = timeout(CLOSE, self.close(code, why)).await;
+            }
+            End::Client(code) => {
+                self.shared
+                    .counters
+                    .add(self.shard, Count::CloseReceived(code));
+                let _ = timeout(CLOSE, self.ws.close()).await;
+            }
+            End::Lost(_) => {}
+        }
+    }
+
+    /// Sends the close frame and reads until the other side closes too.
+    async fn close(&mut self, code: u16, why: &str) {
+        let Ok(code) = CloseCode::try_from(code) else {
+            return;
+        };
+        let frame = Message::close(Some(code), why);
+        if self.ws.send(frame).await.is_ok() {
+            while let Some(Ok(_)) = self.ws.next().await {}
+        }
+    }
+}
+
+/// Close codes after which a client must begin a new session. Source: the
+/// table of gateway close event codes.
+fn ends_session(code: u16) -> bool {
+    matches!(code, 1000 | 4004 | 4007 | 4009..=4014)
+}
+
+pub(super) fn missed(shared: &Shared) -> End {
+    match shared.config.missed_heartbeat {
+        MissedHeartbeat::Drop => End::Lost("heartbeats missed"),
+        MissedHeartbeat::Close4009 => End::Close(4009, "heartbeats missed"),
+    }
+}

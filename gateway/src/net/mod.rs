@@ -1,0 +1,7 @@
+//! From the socket to a request: accept, delay line, TLS, HTTP.
+
+pub(crate) mod delay;
+pub(crate) mod http;
+pub(crate) mod link;
+pub(crate) mod listen;
+pub(crate) mod tls;
