@@ -4,8 +4,9 @@
 //! ignores and a Go encoder never writes. Without it a body is, byte for byte,
 //! the ancestor's.
 //!
-//! The Go decoder takes nil for a zero, fills a missing key with zero and
-//! ignores an unknown key; so do these types.
+//! The Go decoder takes nil for a zero number or an empty string, refuses it for
+//! a truth value, fills a missing key with zero and ignores an unknown key; so do
+//! these types.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -19,7 +20,7 @@ use super::{Hello, MigrationExtra, ResumeExtra, StartExtra, StopExtra};
 #[serde(default)]
 pub struct SlaveHello {
     /// Whether this slave already serves shards.
-    #[serde(rename = "Running", deserialize_with = "nil_is_default")]
+    #[serde(rename = "Running")]
     pub running: bool,
     /// Present: the versioned hello. Absent: a slave of the ancestor.
     #[serde(rename = "Baton", skip_serializing_if = "Option::is_none")]
@@ -40,7 +41,7 @@ pub struct FullStart {
 #[serde(default)]
 pub struct ShardMigrationStart {
     /// Whether shards leave the slave that this frame is sent to, or comes from.
-    #[serde(rename = "FromThisSlave", deserialize_with = "nil_is_default")]
+    #[serde(rename = "FromThisSlave")]
     pub from_this_slave: bool,
     /// How many shards; `0` in the master's question to the old slave.
     #[serde(rename = "NumShards", deserialize_with = "nil_is_default")]

@@ -160,6 +160,9 @@ fn what_is_wrong_with_a_body_is_named() {
     check(event::STOP_SHARD, b"\x07", |e| {
         matches!(e, DecodeError::WrongType { .. })
     });
+    check(event::SLAVE_HELLO, b"\x81\xa7Running\xc0", |e| {
+        matches!(e, DecodeError::WrongType { .. })
+    });
     check(event::STOP_SHARD, b"\xc1", |e| {
         matches!(e, DecodeError::NotMsgpack { byte: 0xc1, .. })
     });
