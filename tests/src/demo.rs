@@ -95,7 +95,7 @@ async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
         handler_ms: options.handler_ms,
         soak: Duration::from_secs(1),
         slave: options.slave.clone(),
-        master_toml: String::new(),
+        launch: false,
         keep: options.keep,
     })
     .await?;

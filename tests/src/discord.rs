@@ -144,17 +144,23 @@ impl Discord {
     /// # Errors
     /// The control port does not answer.
     pub async fn counts(&self) -> Result<Counts> {
-        let status: Value = self.control.get("/status").await?;
-        let number = |name: &str| {
-            let count = &status["counters"][name];
-            count
+        let total = &self.status().await?["counters"]["total"];
+        let came = |accepted: &str, refused: &str| {
+            let refused = total[refused].as_object().into_iter().flatten();
+            let refused: u64 = refused.filter_map(|(_, count)| count.as_u64()).sum();
+            total[accepted]
                 .as_u64()
-                .ok_or_else(|| Error::answer("/status", format!("no counter {name}")))
+                .map(|accepted| accepted + refused)
+                .ok_or_else(|| Error::answer("/status", format!("no count of {accepted}")))
         };
         Ok(Counts {
-            identifies: number("identifies")?,
-            resumes: number("resumes")?,
+            identifies: came("identifies", "identifies_refused")?,
+            resumes: came("resumes", "resumes_refused")?,
         })
+    }
+
+    async fn status(&self) -> Result<Value> {
+        self.control.get("/status").await
     }
 
     /// Everything that it dispatched so far.
@@ -162,7 +168,11 @@ impl Discord {
     /// # Errors
     /// The control port does not answer, or it had to drop entries.
     pub async fn ledger(&self) -> Result<Vec<Sent>> {
-        parse_ledger(&self.control.get_bytes("/ledger").await?)
+        let ledger = self.control.get_bytes("/ledger").await?;
+        if self.status().await?["ledger"]["overflow"] == true {
+            return Err(Error::answer("/ledger", "it is full; raise --ledger-limit"));
+        }
+        parse_ledger(&ledger)
     }
 
     /// Its log of connections.

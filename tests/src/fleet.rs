@@ -40,8 +40,8 @@ pub struct FleetOptions {
     pub soak: Duration,
     /// Program of the slaves, as built into the folder of programs.
     pub slave: String,
-    /// Further lines of the master's configuration.
-    pub master_toml: String,
+    /// Whether the slot has a command, so that the master starts slaves itself.
+    pub launch: bool,
     /// Keep the folder with logs and sinks.
     pub keep: bool,
 }
@@ -93,9 +93,11 @@ impl Fleet {
         let logs = folder.join("logs");
         let discord = Discord::start(&folder, &logs, &options.discord).await?;
         let config = folder.join("baton.toml");
-        fs::write(&config, master_toml(&folder, &discord, &options))
-            .map_err(Error::io("write the master's configuration"))?;
-        let (master, line) = start_master(&logs, &config).await?;
+        write_toml(
+            &config,
+            &master_toml(&folder, &discord, &options, "127.0.0.1:0")?,
+        )?;
+        let (master, line) = start_master(&logs, &config, &discord).await?;
         let ready: Value =
             serde_json::from_str(&line).map_err(|error| Error::answer("baton-master", error))?;
         let text = |name: &str| {
@@ -103,6 +105,11 @@ impl Fleet {
             text.ok_or_else(|| Error::answer("baton-master", format!("no {name} in {line}")))
         };
         let admin = Endpoint::parse(&text("admin")?);
+        // The next master listens where the slaves redial.
+        write_toml(
+            &config,
+            &master_toml(&folder, &discord, &options, &text("listen")?)?,
+        )?;
         Ok(Self {
             news: News::open(&admin).await?,
             listen: text("listen")?,
@@ -116,6 +123,18 @@ impl Fleet {
         })
     }
 
+    /// Starts the master again, after it was stopped or killed.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn restart_master(&mut self) -> Result<()> {
+        let (master, _) =
+            start_master(&self.folder.join("logs"), &self.config, &self.discord).await?;
+        self.master = master;
+        self.news = News::open(&self.admin).await?;
+        Ok(())
+    }
+
     /// Where its logs, sinks and configuration are.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -127,7 +146,19 @@ impl Fleet {
     /// # Errors
     /// It does not start.
     pub async fn start_slave(&self, build: &str) -> Result<Slave> {
-        let arguments = self.slave_arguments(build);
+        self.start_slave_with(build, &[]).await
+    }
+
+    /// As [`start_slave`](Self::start_slave), with further flags.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_slave_with(&self, build: &str, more: &[&str]) -> Result<Slave> {
+        let mut arguments = slave_arguments(&self.folder, &self.discord, &self.options, build);
+        arguments.extend(["--master".to_owned(), self.listen.clone()]);
+        let run = self.folder.join("run").display().to_string();
+        arguments.extend(["--runtime-dir".to_owned(), run]);
+        arguments.extend(more.iter().map(|flag| (*flag).to_owned()));
         let mut command = command(&self.options.slave, arguments)?;
         self.slave_environment(&mut command);
         let logs = self.folder.join("logs");
@@ -140,41 +171,30 @@ impl Fleet {
     /// # Errors
     /// A program is not built.
     pub fn deploy_command(&self, build: &str) -> Result<Command> {
+        self.deploy_command_with(build, &[])
+    }
+
+    /// As [`deploy_command`](Self::deploy_command), with further flags for the
+    /// slave.
+    ///
+    /// # Errors
+    /// A program is not built.
+    pub fn deploy_command_with(&self, build: &str, more: &[&str]) -> Result<Command> {
         let mut arguments: Vec<String> = ["deploy", "--config"].map(str::to_owned).to_vec();
         arguments.push(self.config.display().to_string());
         arguments.push("--wait".to_owned());
         arguments.push("--".to_owned());
         arguments.push(program(&self.options.slave)?.display().to_string());
-        arguments.extend(self.slave_arguments(build));
+        arguments.extend(slave_arguments(
+            &self.folder,
+            &self.discord,
+            &self.options,
+            build,
+        ));
+        arguments.extend(more.iter().map(|flag| (*flag).to_owned()));
         let mut command = command("baton-master", arguments)?;
         command.kill_on_drop(true);
         Ok(command)
-    }
-
-    fn slave_arguments(&self, build: &str) -> Vec<String> {
-        [
-            ("--build", build.to_owned()),
-            ("--master", self.listen.clone()),
-            (
-                "--runtime-dir",
-                self.folder.join("run").display().to_string(),
-            ),
-            ("--gateway-url", self.discord.gateway_url.clone()),
-            ("--intents", INTENTS.to_owned()),
-            ("--handler-ms", self.options.handler_ms.to_string()),
-            (
-                "--sink",
-                format!("file:{}/sinks/%p.jsonl", self.folder.display()),
-            ),
-            ("--inspect", "127.0.0.1:0".to_owned()),
-            (
-                "--inspect-out",
-                format!("{}/run/inspect-{build}", self.folder.display()),
-            ),
-        ]
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value])
-        .collect()
     }
 
     fn slave_environment(&self, command: &mut Command) {
@@ -266,10 +286,7 @@ impl Fleet {
     /// # Errors
     /// Either side does not answer.
     pub async fn state_mismatches(&self, build: &str, per_shard: usize) -> Result<Vec<String>> {
-        let file = self.folder.join(format!("run/inspect-{build}"));
-        let address =
-            fs::read_to_string(&file).map_err(Error::io("read a slave's inspect address"))?;
-        let slave = Endpoint::parse(address.trim());
+        let slave = Endpoint::Unix(self.folder.join(format!("run/inspect-{build}")));
         let mut wrong = Vec::new();
         for shard in 0..self.options.discord.shards {
             let guilds = self.discord.guilds(shard).await?;
@@ -295,32 +312,74 @@ impl Drop for Fleet {
     }
 }
 
-async fn start_master(logs: &Path, config: &Path) -> Result<(Process, String)> {
+/// What every slave of a fleet is told, however it is started.
+fn slave_arguments(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    build: &str,
+) -> Vec<String> {
+    [
+        ("--build", build.to_owned()),
+        ("--gateway-url", discord.gateway_url.clone()),
+        ("--intents", INTENTS.to_owned()),
+        ("--handler-ms", options.handler_ms.to_string()),
+        (
+            "--sink",
+            format!("file:{}/sinks/%p.jsonl", folder.display()),
+        ),
+        (
+            "--inspect",
+            format!("unix:{}/run/inspect-{build}", folder.display()),
+        ),
+    ]
+    .into_iter()
+    .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .collect()
+}
+
+async fn start_master(logs: &Path, config: &Path, discord: &Discord) -> Result<(Process, String)> {
     let config = config.display().to_string();
     let mut command = command("baton-master", ["run", "--json-ready", "--config", &config])?;
     command
         .env("DISCORD_TOKEN", TOKEN)
         .env("BATON_LOG", "info,baton_master=debug");
-    if let Some(ca) = std::env::var_os("SSL_CERT_FILE") {
+    if let Some(ca) = &discord.ca {
         command.env("SSL_CERT_FILE", ca);
     }
     Process::start("master", logs, command, true).await
 }
 
-fn master_toml(folder: &Path, discord: &Discord, options: &FleetOptions) -> String {
-    format!(
+fn write_toml(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).map_err(Error::io("write the master's configuration"))
+}
+
+fn master_toml(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    listen: &str,
+) -> Result<String> {
+    let mut toml = format!(
         "runtime_dir = {run:?}\n\
-         listen = \"127.0.0.1:0\"\n\
+         listen = {listen:?}\n\
          api_url = {rest:?}\n\
          shard_count = {shards}\n\
-         {more}\n\
          [limits]\n\
+         contact = \"300ms\"\n\
          soak = \"{soak}\"\n\
          identify_window = \"50ms\"\n",
         run = folder.join("run").display().to_string(),
         rest = discord.rest_url,
         shards = options.discord.shards,
-        more = options.master_toml,
         soak = humantime::format_duration(options.soak),
-    )
+    );
+    if options.launch {
+        let mut command = vec![program(&options.slave)?.display().to_string()];
+        command.extend(slave_arguments(folder, discord, options, "v1"));
+        toml.push_str(&format!(
+            "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"
+        ));
+    }
+    Ok(toml)
 }

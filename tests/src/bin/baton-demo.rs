@@ -31,7 +31,7 @@ struct Arguments {
     #[arg(long, default_value_t = 0, value_name = "MS")]
     handler_ms: u64,
     /// Guilds of each shard
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 20)]
     guilds: u32,
     /// Members of each guild
     #[arg(long, default_value_t = 10)]

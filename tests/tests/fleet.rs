@@ -1,0 +1,223 @@
+//! What a fleet does around a deploy: refusals, triggers, adoption, launches.
+
+use std::time::Duration;
+
+use baton_tests::{
+    checker::Exactness,
+    discord::DiscordOptions,
+    fleet::{Fleet, FleetOptions},
+};
+use rustix::process::Signal;
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_build_with_other_intents_is_refused_before_anything_moves() {
+    let fleet = serving(options()).await;
+    let before = fleet.discord.counts().await.expect("counts");
+    let output = fleet
+        .deploy_command_with("v2", &["--intents", "1"])
+        .expect("a command")
+        .output()
+        .await
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("intents"), "{said}");
+    assert_eq!(fleet.discord.counts().await.expect("counts"), before);
+    fleet.all_serving(LIMIT).await.expect("v1 serves on");
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn starting_a_candidate_by_hand_deploys_it() {
+    let mut fleet = serving(options()).await;
+    fleet.discord.traffic(30.0).await.expect("traffic");
+    let mut candidate = fleet.start_slave("v2").await.expect("a candidate");
+    deployed(&mut fleet).await;
+    assert_eq!(owners(&fleet).await, vec![candidate.process.pid()]);
+    exact(&fleet).await;
+    assert!(candidate.process.pid().is_some());
+    assert_eq!(candidate.process.stop().await.expect("it ends"), 0);
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn sigusr1_deploys_the_slots_own_command_again() {
+    let mut fleet = launched().await;
+    let first = owners(&fleet).await;
+    fleet.discord.traffic(30.0).await.expect("traffic");
+    fleet.master.signal(Signal::USR1);
+    deployed(&mut fleet).await;
+    assert_ne!(owners(&fleet).await, first);
+    exact(&fleet).await;
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn an_empty_slot_gets_a_slave() {
+    let fleet = launched().await;
+    assert_eq!(owners(&fleet).await.len(), 1);
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn the_master_leaves_the_slaves_serve_on_and_the_next_master_adopts_them() {
+    let mut fleet = serving(options()).await;
+    fleet.discord.traffic(30.0).await.expect("traffic");
+    let before = (owners(&fleet).await, epochs(&fleet).await);
+    let counts = fleet.discord.counts().await.expect("counts");
+    assert_eq!(fleet.master.stop().await.expect("it leaves"), 0);
+    fleet.restart_master().await.expect("the next one");
+    fleet.all_serving(LIMIT).await.expect("adopted");
+    assert_eq!((owners(&fleet).await, epochs(&fleet).await), before);
+    assert_eq!(fleet.discord.counts().await.expect("counts"), counts);
+
+    let output = fleet
+        .deploy_command("v2")
+        .expect("a command")
+        .output()
+        .await
+        .expect("it runs");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    exact(&fleet).await;
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_killed_master_is_replaced_without_anybody_noticing() {
+    let mut fleet = serving(options()).await;
+    fleet.discord.traffic(30.0).await.expect("traffic");
+    let before = (owners(&fleet).await, epochs(&fleet).await);
+    let counts = fleet.discord.counts().await.expect("counts");
+    fleet.master.signal(Signal::KILL);
+    fleet.master.ended(LIMIT).await.expect("it is dead");
+    fleet.restart_master().await.expect("the next one");
+    fleet.all_serving(LIMIT).await.expect("adopted");
+    assert_eq!((owners(&fleet).await, epochs(&fleet).await), before);
+    assert_eq!(fleet.discord.counts().await.expect("counts"), counts);
+    exact(&fleet).await;
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_slave_told_to_end_leaves_its_sessions_to_the_next_one() {
+    let (fleet, mut first) = serving_keep(options()).await;
+    fleet.discord.traffic(30.0).await.expect("traffic");
+    let counts = fleet.discord.counts().await.expect("counts");
+    assert_eq!(first.process.stop().await.expect("it leaves"), 0);
+    let _second = fleet.start_slave("v2").await.expect("the next one");
+    fleet.all_serving(LIMIT).await.expect("resumed");
+    assert_eq!(
+        fleet.discord.counts().await.expect("counts").identifies,
+        counts.identifies
+    );
+    exact(&fleet).await;
+    fleet.shut_down().await.expect("it ends");
+}
+
+async fn serving(options: FleetOptions) -> Fleet {
+    let (fleet, slave) = serving_keep(options).await;
+    // The fleet ends it.
+    std::mem::forget(slave);
+    fleet
+}
+
+async fn serving_keep(options: FleetOptions) -> (Fleet, baton_tests::fleet::Slave) {
+    let fleet = Fleet::start(options).await.expect("a fleet");
+    let slave = fleet.start_slave("v1").await.expect("a slave");
+    fleet.all_serving(LIMIT).await.expect("a cold start");
+    (fleet, slave)
+}
+
+/// A fleet whose slot has a command: the master starts the slave.
+async fn launched() -> Fleet {
+    let mut fleet = Fleet::start(FleetOptions {
+        launch: true,
+        ..options()
+    })
+    .await
+    .expect("a fleet");
+    fleet.all_serving(LIMIT).await.expect("a cold start");
+    fleet
+        .news
+        .wait("a launch", LIMIT, |event| event["type"] == "launching")
+        .await
+        .expect("the master started it");
+    fleet
+}
+
+async fn deployed(fleet: &mut Fleet) {
+    let ended = fleet
+        .news
+        .wait("end of the deploy", LIMIT, |event| {
+            event["type"] == "deploy_ended"
+        })
+        .await
+        .expect("it ends");
+    assert_eq!(ended["outcome"], "done", "{ended}");
+}
+
+/// Pauses traffic and compares what was sent with what was handled.
+async fn exact(fleet: &Fleet) {
+    fleet.discord.traffic(0.0).await.expect("traffic");
+    let handled = fleet
+        .settle(Duration::from_secs(10))
+        .await
+        .expect("records");
+    let sent = fleet.discord.ledger().await.expect("a ledger");
+    let verdict = Exactness::of(&sent, &handled);
+    assert!(verdict.is_exact(), "{verdict:#?}");
+}
+
+async fn owners(fleet: &Fleet) -> Vec<Option<u32>> {
+    let status = fleet.status().await.expect("status");
+    list(&status["slaves"])
+        .iter()
+        .filter(|slave| slave["shards"].as_u64() > Some(0))
+        .map(|slave| {
+            slave["pid"]
+                .as_u64()
+                .and_then(|pid| u32::try_from(pid).ok())
+        })
+        .collect()
+}
+
+async fn epochs(fleet: &Fleet) -> Vec<u64> {
+    let status = fleet.status().await.expect("status");
+    list(&status["shards"])
+        .iter()
+        .filter_map(|shard| shard["epoch"].as_u64())
+        .collect()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn options() -> FleetOptions {
+    FleetOptions {
+        discord: DiscordOptions {
+            shards: 4,
+            guilds_per_shard: 5,
+            members_per_guild: 8,
+            rtt: Duration::ZERO,
+            tls: false,
+            seed: 3,
+            more: ["--max-concurrency", "16", "--identify-window", "50ms"]
+                .map(str::to_owned)
+                .to_vec(),
+        },
+        handler_ms: 0,
+        soak: Duration::from_millis(200),
+        slave: "baton-slave".to_owned(),
+        launch: false,
+        keep: false,
+    }
+}
