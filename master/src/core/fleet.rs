@@ -1,0 +1,294 @@
+//! Slaves, slots and shards, and the indexes over them.
+//!
+//! A message touches the one shard, slave and slot that it names; nothing here
+//! walks over all shards but a death, a report and a restart.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use baton_protocol::{ShardId, SlaveId, message::Hello};
+
+use super::{
+    event::Recovered,
+    settings::Settings,
+    shard::{Kept, Members, Phase, Shard},
+};
+
+/// Who is there and what there is to serve.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fleet {
+    /// Every slave that is not known to be dead.
+    pub(super) slaves: BTreeMap<SlaveId, Slave>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) shards: BTreeMap<ShardId, Shard>,
+}
+
+/// One process.
+#[derive(Clone, Debug)]
+pub(super) struct Slave {
+    pub(super) hello: Hello,
+    pub(super) slot: usize,
+    pub(super) presence: Presence,
+    pub(super) standing: Standing,
+    /// Shards of which it is the claimant.
+    pub(super) holds: BTreeSet<ShardId>,
+    /// How many of them it serves.
+    pub(super) serving: usize,
+    /// Shards that it sealed and has not settled.
+    pub(super) unsettled: BTreeSet<ShardId>,
+    /// Whether it said that its bot is built.
+    pub(super) built: bool,
+    pub(super) origin: Origin,
+}
+
+/// How we know of a slave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The journal of the master before named it.
+    Journal,
+    /// It joined this master.
+    Hello,
+}
+
+/// Whether a slave can be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// The journal knows it to be alive; it has not joined this master.
+    Expected,
+    Joined,
+    /// It joined, and its connection ended.
+    Away,
+}
+
+/// What is to become of a slave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Joined while reports are collected; decided afterwards.
+    Waiting,
+    /// It fills a slot, or is about to.
+    Active,
+    Standby,
+    /// It was told to end, or ends by itself.
+    Leaving,
+    /// It is being killed.
+    Condemned,
+}
+
+/// One place of the fleet.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) name: String,
+    pub(super) members: Members,
+    pub(super) size: usize,
+    pub(super) launches: bool,
+    /// The slave that fills it. It may be away; only its death or its leaving
+    /// empties the slot.
+    pub(super) owner: Option<SlaveId>,
+    /// Free shards that wait for nothing but a slave.
+    pub(super) free: BTreeSet<ShardId>,
+    pub(super) unknown: BTreeSet<ShardId>,
+    pub(super) launch: Launch,
+    /// Starts that failed in a row.
+    pub(super) failed_launches: u32,
+    /// Processes that came too late for their deploy: refused when they join.
+    pub(super) unwanted: BTreeSet<u32>,
+}
+
+/// Whether a process is being started into a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Launch {
+    Idle,
+    Started,
+}
+
+/// Processes refused at most for one slot; the oldest pids go first.
+const MAX_UNWANTED: usize = 64;
+
+impl Fleet {
+    pub(super) fn new(settings: &Settings, recovered: Recovered) -> Self {
+        let mut fleet = Self::default();
+        let last = settings.shard_count.saturating_sub(1);
+        for (index, slot) in settings.slots.iter().enumerate() {
+            let (first, last) = slot.shards.map_or((0, last), |(a, b)| (a, b.min(last)));
+            let mut made = Slot::new(slot.name.clone(), Members { first, last }, slot.launches);
+            for shard in made.members.iter() {
+                // A shard named by two slots belongs to the first.
+                if let std::collections::btree_map::Entry::Vacant(place) = fleet.shards.entry(shard)
+                {
+                    place.insert(Shard::new(index));
+                    made.unknown.insert(shard);
+                }
+            }
+            made.size = made.unknown.len();
+            fleet.slots.push(made);
+        }
+        for (id, (epoch, owner, hold)) in recovered.shards {
+            if let Some(shard) = fleet.shards.get_mut(&id) {
+                shard.epoch = epoch;
+                shard.phase = Phase::Unknown {
+                    row: Some((owner, hold)),
+                };
+            }
+        }
+        for (id, found) in recovered.tickets {
+            if let Some(shard) = fleet.shards.get_mut(&id)
+                && !found.ticket.session_id.is_empty()
+            {
+                shard.ticket = Some(Kept {
+                    ticket: found.ticket,
+                    epoch: found.epoch,
+                    after: found.after,
+                    age: found.age,
+                });
+            }
+        }
+        for (id, hello) in recovered.slaves {
+            if let Some(slot) = fleet.slot_named(&hello.slot) {
+                fleet
+                    .slaves
+                    .insert(id, Slave::new(hello, slot, Presence::Expected));
+            }
+        }
+        fleet
+    }
+
+    pub(super) fn slot_named(&self, name: &str) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.name == name)
+    }
+
+    /// Puts `shard` into `phase` and keeps the indexes.
+    pub(super) fn enter(&mut self, id: ShardId, phase: Phase) {
+        let Some(shard) = self.shards.get_mut(&id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut shard.phase, phase);
+        let after = &shard.phase;
+        if let Some((slave, _)) = before.claimant()
+            && let Some(slave) = self.slaves.get_mut(&slave)
+        {
+            slave.holds.remove(&id);
+            slave.serving -= usize::from(before.serves());
+        }
+        if let Some((slave, _)) = after.claimant()
+            && let Some(slave) = self.slaves.get_mut(&slave)
+        {
+            slave.holds.insert(id);
+            slave.serving += usize::from(after.serves());
+        }
+        if let Some(slot) = self.slots.get_mut(shard.slot) {
+            slot.unknown.remove(&id);
+            slot.free.remove(&id);
+            match after {
+                Phase::Unknown { .. } => {
+                    slot.unknown.insert(id);
+                }
+                Phase::Free(free) if free.parked.is_none() => {
+                    slot.free.insert(id);
+                }
+                Phase::Free(_)
+                | Phase::Starting { .. }
+                | Phase::Serving { .. }
+                | Phase::Copying { .. }
+                | Phase::Sealing { .. } => {}
+            }
+        }
+    }
+
+    /// Whether an order sent now reaches this slave.
+    pub(super) fn is_joined(&self, slave: SlaveId) -> bool {
+        self.slaves
+            .get(&slave)
+            .is_some_and(|slave| slave.presence == Presence::Joined)
+    }
+
+    /// Whether this slave may be given shards now.
+    pub(super) fn can_take(&self, slave: SlaveId) -> bool {
+        self.is_joined(slave) && self.is_healthy(slave)
+    }
+
+    /// Whether this slave is alive, as far as is known, and is to stay.
+    pub(super) fn is_healthy(&self, slave: SlaveId) -> bool {
+        self.slaves
+            .get(&slave)
+            .is_some_and(|slave| match slave.standing {
+                Standing::Waiting | Standing::Active | Standing::Standby => true,
+                Standing::Leaving | Standing::Condemned => false,
+            })
+    }
+
+    /// How many shards this slave serves.
+    pub(super) fn serving(&self, slave: SlaveId) -> usize {
+        self.slaves.get(&slave).map_or(0, |slave| slave.serving)
+    }
+
+    pub(super) fn holds_nothing(&self, slave: SlaveId) -> bool {
+        self.slaves
+            .get(&slave)
+            .is_none_or(|slave| slave.holds.is_empty())
+    }
+
+    /// The slaves of a slot, in the order of their ids.
+    pub(super) fn of_slot(&self, slot: usize) -> impl Iterator<Item = (SlaveId, &Slave)> {
+        self.slaves
+            .iter()
+            .filter(move |(_, slave)| slave.slot == slot)
+            .map(|(&id, slave)| (id, slave))
+    }
+}
+
+impl Slave {
+    pub(super) const fn new(hello: Hello, slot: usize, presence: Presence) -> Self {
+        Self {
+            hello,
+            slot,
+            presence,
+            standing: Standing::Waiting,
+            holds: BTreeSet::new(),
+            serving: 0,
+            unsettled: BTreeSet::new(),
+            built: false,
+            origin: match presence {
+                Presence::Expected => Origin::Journal,
+                Presence::Joined | Presence::Away => Origin::Hello,
+            },
+        }
+    }
+}
+
+impl Slot {
+    const fn new(name: String, members: Members, launches: bool) -> Self {
+        Self {
+            name,
+            members,
+            size: 0,
+            launches,
+            owner: None,
+            free: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            launch: Launch::Idle,
+            failed_launches: 0,
+            unwanted: BTreeSet::new(),
+        }
+    }
+
+    /// Remembers a process that is to be refused when it joins.
+    pub(super) fn refuse_pid(&mut self, pid: u32) {
+        if self.unwanted.len() >= MAX_UNWANTED {
+            self.unwanted.pop_first();
+        }
+        self.unwanted.insert(pid);
+    }
+
+    /// How long the next attempt waits after `failed` launches in a row.
+    pub(super) fn backoff(&self, settings: &Settings) -> Duration {
+        doubled(settings.backoff, settings.backoff_max, self.failed_launches)
+    }
+}
+
+/// `first`, doubled for each failure after the first, at most `longest`.
+pub(super) fn doubled(first: Duration, longest: Duration, failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(31);
+    first.saturating_mul(1 << doublings).min(longest)
+}

@@ -1,0 +1,433 @@
+//! One shard moves.
+//!
+//! ```text
+//! Serving ─begin_move─▶ Copying ─state_ready─▶ Sealing ─sealed─▶ Free ─place─▶ Starting ─served─▶ Serving
+//!   old                   old, copies            old, asked      nobody        new                  new
+//! ```
+//!
+//! Going back is the same way from the new slave to the old one, without the
+//! copy: the old one has its frozen state. The deploy decides who may move
+//! (`deploy.rs`), messages of the two slaves move it on, and every failure goes
+//! through [`Core::shard_due`], [`Core::failed`] or a death.
+
+use baton_protocol::{
+    Epoch, SequenceRanges, ShardId, SlaveId, Ticket, ToSlave,
+    message::{Failed, ResumeAfter, Settled, StateAck, StateReady, StopExtra, StopShard, Unit},
+    state::StateFrame,
+};
+
+use super::{
+    Core,
+    event::{Durability, Entry, Hold, Phase as Told},
+    shard::{Doubt, Free, How, Link, Phase, Reach},
+    timers::Timer,
+};
+
+impl Core {
+    // ---- the happy path, downwards -------------------------------------------
+
+    /// M2: the owner copies the shard's state to `to` while it serves. A slave
+    /// that has a copy already needs none.
+    pub(super) fn begin_move(&mut self, id: ShardId, to: SlaveId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let has_copy = shard.copies.contains_key(&to);
+        match shard.phase {
+            Phase::Serving { owner, epoch, .. } if !has_copy => {
+                self.enter(id, Phase::Copying { owner, epoch, to });
+                self.start_timer(Timer::Shard(id), self.settings.copy);
+                self.tell_move(id, owner, to, epoch.next(), Told::Copying);
+                let unit = Unit { shard: id, epoch };
+                self.send(owner, ToSlave::CopyState(unit));
+            }
+            Phase::Serving { owner, epoch, .. } | Phase::Starting { owner, epoch, .. } => {
+                self.seal(id, owner, epoch, to);
+            }
+            Phase::Free(free) => self.enter(
+                id,
+                Phase::Free(Free {
+                    parked: None,
+                    ..free
+                }),
+            ),
+            Phase::Unknown { .. } | Phase::Copying { .. } | Phase::Sealing { .. } => {}
+        }
+    }
+
+    /// State on its way from the owner to the slave that the copy is for.
+    pub(super) fn state_frame(&mut self, from: SlaveId, frame: StateFrame) {
+        let header = frame.header();
+        if let Some((owner, to)) = self.copying(header.shard, header.epoch)
+            && owner == from
+        {
+            self.timers.restart(self.now, Timer::Shard(header.shard));
+            self.send(to, ToSlave::State(frame));
+        }
+    }
+
+    pub(super) fn state_ack(&mut self, from: SlaveId, ack: StateAck) {
+        if let Some((owner, to)) = self.copying(ack.shard, ack.epoch)
+            && to == from
+        {
+            self.timers.restart(self.now, Timer::Shard(ack.shard));
+            self.send(owner, ToSlave::StateAck(ack));
+        }
+    }
+
+    /// M3: the copy is imported.
+    pub(super) fn state_ready(&mut self, from: SlaveId, ready: StateReady) {
+        let Some((owner, to)) = self.copying(ready.shard, ready.epoch) else {
+            return;
+        };
+        if to != from {
+            return;
+        }
+        // A bot without state imports nothing and stands nowhere.
+        let nothing = ready.pieces == 0 && ready.state_at.get() == 0;
+        if let Some(shard) = self.fleet.shards.get_mut(&ready.shard) {
+            let at = if nothing {
+                baton_protocol::Sequence(u64::MAX)
+            } else {
+                ready.state_at
+            };
+            shard.copies.insert(to, at);
+        }
+        self.seal(ready.shard, owner, ready.epoch, to);
+    }
+
+    /// M4: the next epoch is reserved durably, then the owner is told to seal.
+    fn seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        shard.epoch = shard.epoch.next();
+        let reserved = shard.epoch;
+        let row = Entry::Owner {
+            shard: id,
+            epoch: reserved,
+            owner: to,
+            hold: Hold::Reserved,
+        };
+        self.save(vec![row], Durability::Now);
+        self.enter(id, Phase::Sealing { owner, epoch, to });
+        self.start_timer(Timer::Shard(id), self.settings.seal);
+        self.seal_told(id, owner, to, reserved);
+        self.send_stop(id, owner, epoch);
+    }
+
+    /// M5: the owner's ticket makes the shard free; placement gives it to the
+    /// target at the reserved epoch. Unasked: the owner leaves by itself.
+    pub(super) fn sealed(
+        &mut self,
+        from: SlaveId,
+        id: ShardId,
+        epoch: Epoch,
+        ticket: Option<Ticket>,
+    ) {
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, epoch)) {
+            return;
+        }
+        let asked = matches!(shard.phase, Phase::Sealing { .. });
+        let after = match ticket.filter(|ticket| shard.believes(id, ticket)) {
+            Some(ticket) => {
+                shard.copies.insert(from, ticket.state_at);
+                let in_doubt = ticket.in_doubt.clone();
+                shard.keep(ticket, epoch, ResumeAfter::Seal);
+                self.doubt(id, from, epoch, in_doubt);
+                ResumeAfter::Seal
+            }
+            // Nothing to rely on: the last checkpoint it is.
+            None => ResumeAfter::Death,
+        };
+        self.set_free(id, after);
+        self.ticket_changed(id);
+        if !asked {
+            self.leaves_by_itself(from);
+        }
+    }
+
+    /// M6: RESUMED or READY. The shard serves at its new epoch.
+    pub(super) fn served(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, epoch))
+            || !matches!(shard.phase, Phase::Starting { .. })
+        {
+            return;
+        }
+        shard.failures = 0;
+        shard.copies.remove(&from);
+        let row = Entry::Owner {
+            shard: id,
+            epoch,
+            owner: from,
+            hold: Hold::Owned,
+        };
+        self.save(vec![row], Durability::Soon);
+        self.enter(
+            id,
+            Phase::Serving {
+                owner: from,
+                epoch,
+                link: Link::Up,
+            },
+        );
+        self.move_served(id, from, epoch);
+    }
+
+    // ---- what was in doubt ---------------------------------------------------
+
+    pub(super) fn doubt(
+        &mut self,
+        id: ShardId,
+        sealer: SlaveId,
+        epoch: Epoch,
+        in_doubt: SequenceRanges,
+    ) {
+        self.drop_doubt(id);
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.doubt = Some(Doubt {
+                sealer,
+                epoch,
+                in_doubt,
+                unfinished: None,
+            });
+        }
+        if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
+            slave.unsettled.insert(id);
+        }
+        // The sealer settles at the drain deadline; its word needs time to come.
+        let span = self.settings.drain.saturating_add(self.settings.seal);
+        self.start_timer(Timer::Settle(id), span);
+    }
+
+    /// The sealer says what it could not finish: the next owner is told.
+    pub(super) fn settled(&mut self, from: SlaveId, settled: &Settled) {
+        let Some(shard) = self.fleet.shards.get_mut(&settled.shard) else {
+            return;
+        };
+        if let Some(doubt) = &mut shard.doubt
+            && (doubt.sealer, doubt.epoch) == (from, settled.epoch)
+            && doubt.unfinished.is_none()
+        {
+            doubt.unfinished = Some(settled.unfinished.clone());
+            self.undo_waiting_for_settled(settled.shard, from);
+            self.tell_settled(settled.shard);
+        }
+    }
+
+    /// The sealer died, or its word did not come in time: nothing is known to be
+    /// finished.
+    pub(super) fn sealer_gone(&mut self, sealer: SlaveId, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && let Some(doubt) = &mut shard.doubt
+            && doubt.sealer == sealer
+            && doubt.unfinished.is_none()
+        {
+            doubt.unfinished = Some(doubt.in_doubt.clone());
+            self.undo_waiting_for_settled(id, sealer);
+            self.tell_settled(id);
+        }
+    }
+
+    pub(super) fn settle_due(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && let Some(doubt) = &shard.doubt
+        {
+            self.sealer_gone(doubt.sealer, id);
+        }
+    }
+
+    fn undo_waiting_for_settled(&mut self, id: ShardId, sealer: SlaveId) {
+        self.timers.stop(Timer::Settle(id));
+        if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
+            slave.unsettled.remove(&id);
+        }
+    }
+
+    pub(super) fn drop_doubt(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && let Some(doubt) = shard.doubt.take()
+        {
+            self.undo_waiting_for_settled(id, doubt.sealer);
+        }
+    }
+
+    /// Tells the owner that resumed after a seal how it was settled, if that is
+    /// known. Said again when it joins again.
+    pub(super) fn tell_settled(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        if let Some(doubt) = &shard.doubt
+            && let Some(unfinished) = &doubt.unfinished
+            && let Some((owner, epoch)) = shard.phase.claimant()
+            && epoch > doubt.epoch
+        {
+            let settled = Settled {
+                shard: id,
+                epoch: doubt.epoch,
+                unfinished: unfinished.clone(),
+            };
+            self.send(owner, ToSlave::Settled(settled));
+        }
+    }
+
+    // ---- failure -------------------------------------------------------------
+
+    /// Its owner cannot serve a shard and let go of it. In a deploy the target
+    /// goes back; otherwise it is tried again after a while, or by another slave.
+    pub(super) fn failed(&mut self, from: SlaveId, failed: &Failed) {
+        let id = failed.shard;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, failed.epoch)) {
+            return;
+        }
+        let after = match shard.phase {
+            Phase::Starting {
+                how: How::Resume(after),
+                reach: Reach::Nothing,
+                ..
+            } => after,
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Sealing { .. } => ResumeAfter::Death,
+        };
+        shard.failures = shard.failures.saturating_add(1);
+        let failures = shard.failures;
+        let slot = shard.slot;
+        self.set_free(id, after);
+        let why = match failed.close_code {
+            0 => failed.detail.clone(),
+            code => format!("close code {code}: {}", failed.detail),
+        };
+        self.deploy_shard_failed(id, from, &why);
+        if self.target(slot) == Some(from) {
+            self.park(id, from);
+            let retry = failed.close_code == 0;
+            let wait =
+                super::fleet::doubled(self.settings.backoff, self.settings.backoff_max, failures);
+            if retry {
+                self.start_timer(Timer::Shard(id), wait);
+                self.alarm(format!("shard {id} failed: {why}. Tried again in {wait:?}"));
+            } else {
+                self.alarm(format!(
+                    "shard {id} failed: {why}. It waits for another build: deploy one."
+                ));
+            }
+        }
+    }
+
+    fn park(&mut self, id: ShardId, at: SlaveId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && let Phase::Free(free) = shard.phase
+        {
+            let parked = Some(at);
+            self.enter(id, Phase::Free(Free { parked, ..free }));
+        }
+    }
+
+    /// The deadline of a shard's phase.
+    pub(super) fn shard_due(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        match shard.phase {
+            // Its backoff is over.
+            Phase::Free(free) => self.enter(
+                id,
+                Phase::Free(Free {
+                    parked: None,
+                    ..free
+                }),
+            ),
+            Phase::Copying { .. } => {
+                let span = self.settings.copy;
+                self.fail_deploy(
+                    Some(id),
+                    format!("the copy of its state made no progress for {span:?}"),
+                );
+            }
+            Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
+            Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
+            Phase::Unknown { .. } | Phase::Serving { .. } => {}
+        }
+    }
+
+    /// A hanging owner is killed; one that is cut off may be serving and is
+    /// waited for. Either way the shard stays its until it speaks or is dead.
+    fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) {
+        self.start_timer(Timer::Shard(id), self.settings.seal);
+        if self.fleet.is_joined(owner) {
+            let healthy = self.fleet.is_healthy(owner);
+            self.condemn(owner);
+            if healthy {
+                self.deploy_lost_soon(owner, "it did not answer a seal");
+            }
+        } else {
+            self.alarm(format!(
+                "shard {id} waits: slave {owner} was told to seal it and is not connected. If it \
+                 is dead, run: baton-master fence {owner}"
+            ));
+        }
+    }
+
+    // ---- said again after a reconnect ----------------------------------------
+
+    pub(super) fn send_stop(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+        let drain = self.settings.drain.as_millis();
+        let stop = StopShard {
+            shard: id.get(),
+            extra: Some(Box::new(StopExtra {
+                epoch,
+                drain_ms: u64::try_from(drain).unwrap_or(u64::MAX),
+                ticket: None,
+            })),
+            ..StopShard::default()
+        };
+        self.send(owner, ToSlave::StopShard(stop));
+    }
+
+    /// The owner is back and still owns the shard in the phase that we know.
+    pub(super) fn said_again(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        match shard.phase {
+            Phase::Copying { owner, epoch, .. } => {
+                self.timers.restart(self.now, Timer::Shard(id));
+                let unit = Unit { shard: id, epoch };
+                self.send(owner, ToSlave::CopyState(unit));
+            }
+            Phase::Sealing { owner, epoch, .. } => {
+                self.start_timer(Timer::Shard(id), self.settings.seal);
+                self.send_stop(id, owner, epoch);
+            }
+            Phase::Starting { .. } | Phase::Serving { .. } => self.tell_settled(id),
+            Phase::Unknown { .. } | Phase::Free(_) => {}
+        }
+    }
+
+    /// The two slaves of a running copy.
+    fn copying(&self, id: ShardId, at: Epoch) -> Option<(SlaveId, SlaveId)> {
+        match self.fleet.shards.get(&id)?.phase {
+            Phase::Copying { owner, epoch, to } if epoch == at => Some((owner, to)),
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Sealing { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The core: decides who serves which shard. Pure: an [`Input`] and the time go
+//! in, [`Action`]s and the next deadline come out. It has no tokio, clock,
+//! randomness or I/O, so that one seed replays one run.
+//!
+//! ```text
+//!   Input ──▶ handle ──┬─ fleet.rs      who is there, whose shard is whose (the indexes)
+//!   (+ time)           ├─ join.rs       a slave comes, goes, dies; adopt.rs: what it reports
+//!                      ├─ placement.rs  a free shard gets a slave, an empty slot a process
+//!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
+//!                      ├─ deploy.rs     a slot moves:  canary ▶ width ▶ work ▶ soak ▶ retire
+//!                      ├─ work.rs       the once-per-bot work follows
+//!                      └─ permits.rs    IDENTIFYs in legal pace
+//!   Action ◀── poll_action              saves stand before the sends that rely on them
+//!   Time   ◀── deadline                 timers.rs
+//! ```
+//!
+//! Three rules carry everything else:
+//!
+//! - A shard has one *claimant*, the only slave that may be serving it, at one
+//!   epoch. It comes free only by the claimant's own word at that epoch, or when
+//!   the claimant is known dead (`shard.rs`). What anybody says at another epoch
+//!   changes nothing.
+//! - Every order to serve names an epoch that was never used before, and the
+//!   reservation of that epoch is durable before the seal that it belongs to.
+//! - A slot has one *target*: the slave that its shards are to be at. A deploy
+//!   moves the target; failure moves it back. Free shards go to the target at
+//!   once, served ones by migration. So going back is the same code as going on.
+
+mod adopt;
+mod deploy;
+pub mod event;
+mod fleet;
+mod join;
+mod migration;
+mod permits;
+mod picture;
+mod placement;
+mod progress;
+mod rollback;
+mod saves;
+pub mod settings;
+mod shard;
+#[cfg(test)]
+mod tests;
+mod timers;
+pub mod view;
+mod work;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use baton_protocol::{DeployId, SessionParameters, ShardId, SlaveId, ToMaster, ToSlave};
+
+use self::{
+    deploy::Deploy,
+    event::{Durability, Entry, History, News},
+    fleet::Fleet,
+    permits::Permits,
+    saves::Saves,
+    shard::Phase,
+    timers::{Timer, Timers},
+    work::WorkUnit,
+};
+pub use self::{
+    event::{Action, Input, Recovered, Time},
+    settings::Settings,
+    view::View,
+};
+
+/// The state of the whole fleet, and what is to be done about it.
+///
+/// Drive it with one loop: [`handle`](Self::handle) an input, carry out every
+/// [`poll_action`](Self::poll_action) in order, sleep until the next input or
+/// the [`deadline`](Self::deadline), which is answered by [`Input::Tick`].
+#[derive(Clone, Debug)]
+pub struct Core {
+    settings: Settings,
+    now: Time,
+    actions: VecDeque<Action>,
+    timers: Timers,
+    fleet: Fleet,
+    pinned: Option<SessionParameters>,
+    deploy: Option<Deploy>,
+    last_deploy: DeployId,
+    permits: Permits,
+    work: WorkUnit,
+    saves: Saves,
+    stage: Life,
+    history: History,
+    /// Slots in which something changed during this input.
+    touched: BTreeSet<usize>,
+    /// Shards whose newest ticket is not in the journal.
+    unwritten: BTreeSet<ShardId>,
+}
+
+/// The life of the master itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// Reports are collected; nothing is started, deployed or launched.
+    Adopting,
+    Running,
+    /// It was asked to leave: nothing new begins.
+    Leaving,
+    /// [`Action::Exit`] was queued.
+    Left,
+}
+
+impl Core {
+    /// A core that knows what a journal gave back. It decides nothing until the
+    /// adopt grace is over, or every slave of a whole journal that is alive joined
+    /// (at the first start: at once).
+    #[must_use]
+    pub fn new(settings: Settings, recovered: Recovered, now: Time) -> Self {
+        let history = recovered.history;
+        let restarted = !recovered.shards.is_empty() || history == History::Lost;
+        let mut core = Self {
+            now,
+            actions: VecDeque::new(),
+            timers: Timers::default(),
+            pinned: recovered.pinned.clone().or_else(|| settings.pinned.clone()),
+            deploy: None,
+            last_deploy: recovered.last_deploy,
+            permits: Permits::new(settings.max_concurrency),
+            work: WorkUnit::new(recovered.work),
+            saves: Saves::default(),
+            stage: Life::Adopting,
+            history,
+            touched: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
+            fleet: Fleet::new(&settings, recovered),
+            settings,
+        };
+        if restarted {
+            core.permits
+                .hold_off(now.after(core.settings.identify_window));
+        }
+        core.timers
+            .start(now, Timer::Adopt, core.settings.adopt_grace);
+        core.end_adoption_early();
+        core
+    }
+
+    /// Takes one input. `now` never goes back.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        self.begin_batch(&input);
+        match input {
+            Input::Joined { hello, report } => self.joined(*hello, &report),
+            Input::Said { slave, message } => self.said(slave, message),
+            Input::Left { slave } => self.left(slave),
+            Input::Died { slave } => self.died(slave),
+            Input::Silent { slave } => self.silent(slave),
+            Input::Launched { slot, pid } => self.launched(&slot, pid),
+            Input::LaunchFailed { slot, reason } => self.launch_failed(&slot, &reason),
+            Input::Deploy { request, order } => self.deploy_asked(request, order),
+            Input::Abort { request } => self.abort_asked(request),
+            Input::Leave => self.leave(),
+            Input::Budget(budget) => self.budget(budget),
+            Input::SaveFailed { reason } => self.save_failed(&reason),
+            Input::Resumed => self.timers.restart_all(self.now),
+            Input::Tick => {
+                while let Some(timer) = self.timers.pop_due(self.now) {
+                    self.due(timer);
+                    self.advance();
+                }
+            }
+        }
+        self.advance();
+    }
+
+    /// The next thing to do. Carry it out before the next poll. When a save
+    /// fails, poll no further and hand in [`Input::SaveFailed`]: the core takes
+    /// back what is still queued.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.actions.pop_front()?;
+        self.remember(&action);
+        Some(action)
+    }
+
+    /// When [`Input::Tick`] is wanted next.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// What a joined slave said. Whoever is not joined is not listened to.
+    fn said(&mut self, slave: SlaveId, message: ToMaster) {
+        if !self.fleet.is_joined(slave) {
+            return;
+        }
+        match message {
+            ToMaster::ShardMigrationStart(answer) => self.prepared(slave, &answer),
+            ToMaster::StopShard(answer) => {
+                if let Some(extra) = answer.extra {
+                    self.sealed(slave, ShardId(answer.shard), extra.epoch, extra.ticket);
+                }
+            }
+            ToMaster::Resume(answer) => {
+                if let Some(extra) = answer.extra {
+                    self.served(slave, ShardId(answer.shard), extra.epoch);
+                }
+            }
+            ToMaster::Shutdown => self.leaves_by_itself(slave),
+            ToMaster::SoftStartComplete => self.built(slave),
+            ToMaster::IdentifyRequest(request) => self.identify_asked(slave, request),
+            ToMaster::Progress(progress) => self.progress(slave, &progress),
+            ToMaster::Checkpoint(checkpoint) => self.checkpoint(slave, checkpoint),
+            ToMaster::Settled(settled) => self.settled(slave, &settled),
+            ToMaster::StateReady(ready) => self.state_ready(slave, ready),
+            ToMaster::StateAck(ack) => self.state_ack(slave, ack),
+            ToMaster::State(frame) => self.state_frame(slave, frame),
+            ToMaster::StopWork(answer) => self.work_stopped(slave, answer),
+            ToMaster::StartWork(answer) => self.work_started(slave, &answer),
+            ToMaster::Failed(failed) => self.failed(slave, &failed),
+            // The peer's business, or legacy: never of a joined slave.
+            ToMaster::GuildState(_)
+            | ToMaster::SlaveHello(_)
+            | ToMaster::ShardStopped
+            | ToMaster::Proof(_)
+            | ToMaster::Report(_)
+            | ToMaster::Pong(_) => {}
+        }
+    }
+
+    /// A deadline came.
+    fn due(&mut self, timer: Timer) {
+        match timer {
+            Timer::Adopt => self.end_adoption(),
+            Timer::Leave => self.exit(),
+            Timer::Deploy => self.deploy_due(),
+            Timer::Work => self.work_due(),
+            Timer::Tickets => self.write_tickets(),
+            Timer::Saves => self.save_again(),
+            Timer::Budget => self.budget_reset(),
+            Timer::Slot(slot) => self.slot_due(slot),
+            Timer::Slave(slave) => self.slave_due(slave),
+            Timer::Away(slave) => self.away_due(slave),
+            Timer::Shard(shard) => self.shard_due(shard),
+            Timer::Settle(shard) => self.settle_due(shard),
+            Timer::Permits(bucket) => self.permits_due(bucket),
+        }
+    }
+
+    /// Draws the conclusions of an input: free shards are placed, the deploy and
+    /// the work take their next steps. Only slots that the input touched.
+    fn advance(&mut self) {
+        while let Some(slot) = self.touched.pop_first() {
+            if self.stage == Life::Adopting {
+                continue;
+            }
+            self.advance_deploy(slot);
+            self.place_free(slot);
+            self.fill_slot(slot);
+            self.advance_work();
+        }
+        self.leave_when_done();
+    }
+
+    fn touch(&mut self, slot: usize) {
+        self.touched.insert(slot);
+    }
+
+    fn send(&mut self, slave: SlaveId, message: ToSlave) {
+        self.actions.push_back(Action::Send(slave, message));
+    }
+
+    fn tell(&mut self, news: News) {
+        self.actions.push_back(Action::Tell(news));
+    }
+
+    fn alarm(&mut self, detail: impl Into<String>) {
+        self.tell(News::Alarm {
+            detail: detail.into(),
+        });
+    }
+
+    fn save(&mut self, entries: Vec<Entry>, durability: Durability) {
+        if !entries.is_empty() {
+            let entries = self.with_unsaved(entries);
+            self.actions.push_back(Action::Save(entries, durability));
+        }
+    }
+
+    fn start_timer(&mut self, timer: Timer, span: Duration) {
+        self.timers.start(self.now, timer, span);
+    }
+
+    /// Puts a shard into a phase; the deadline of its phase before is void.
+    fn enter(&mut self, shard: ShardId, phase: Phase) {
+        self.timers.stop(Timer::Shard(shard));
+        self.fleet.enter(shard, phase);
+        if let Some(shard) = self.fleet.shards.get(&shard) {
+            self.touched.insert(shard.slot);
+        }
+    }
+}

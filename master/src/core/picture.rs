@@ -1,0 +1,125 @@
+//! What the core knows, as a picture for people. Costs a walk over everything;
+//! asked for by `status` only.
+
+use baton_protocol::SlaveId;
+
+use super::{
+    Core, Life, Time,
+    fleet::{Presence, Slave, Standing},
+    shard::{Link, Phase, Shard},
+    view::{DeployView, ShardView, SlaveView, SlotView, View},
+};
+
+impl Core {
+    /// A picture of the fleet. Never holds a session id.
+    #[must_use]
+    pub fn view(&self, now: Time) -> View {
+        let left = self.permits.left(now);
+        let slots = self.fleet.slots.iter().map(|slot| SlotView {
+            name: slot.name.clone(),
+            slave: slot.owner.map(|id| id.to_string()),
+            failed_launches: slot.failed_launches,
+        });
+        let slaves = self.fleet.slaves.iter();
+        let shards = self.fleet.shards.iter();
+        View {
+            adopting: self.stage == Life::Adopting,
+            shard_count: self.settings.shard_count,
+            slots: slots.collect(),
+            slaves: slaves
+                .map(|(&id, slave)| self.slave_view(id, slave))
+                .collect(),
+            shards: shards
+                .map(|(id, shard)| self.shard_view(id.get(), shard))
+                .collect(),
+            deploy: self.deploy_view(),
+            work: self.work.owner().map(|id| id.to_string()),
+            identifies_left: left.map(|(left, _)| left),
+            identifies_reset_ms: left
+                .map(|(_, wait)| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    fn slave_view(&self, id: SlaveId, slave: &Slave) -> SlaveView {
+        let slot = &self.fleet.slots[slave.slot];
+        let role = match slave.standing {
+            Standing::Leaving | Standing::Condemned => "leaving",
+            Standing::Standby => "standby",
+            Standing::Waiting | Standing::Active => {
+                if slot.owner == Some(id) || !slave.holds.is_empty() {
+                    "owner"
+                } else {
+                    "candidate"
+                }
+            }
+        };
+        SlaveView {
+            slave: id.to_string(),
+            slot: slot.name.clone(),
+            build: slave.hello.build.clone(),
+            pid: slave.hello.process.pid,
+            role,
+            connected: slave.presence == Presence::Joined,
+            shards: u32::try_from(slave.holds.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn shard_view(&self, shard: u32, known: &Shard) -> ShardView {
+        let claimant = known.phase.claimant();
+        let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
+        let going_back = self
+            .deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.step() == super::event::DeployStep::RollingBack);
+        let state = match &known.phase {
+            _ if !reachable => "unreachable",
+            Phase::Unknown { row } if row.is_some() => "unreachable",
+            Phase::Unknown { .. } => "idle",
+            Phase::Free(free) if free.parked.is_some() => "failed",
+            Phase::Free(_) => "idle",
+            Phase::Starting {
+                how: super::shard::How::Full,
+                ..
+            } => "starting",
+            Phase::Starting { .. } | Phase::Sealing { .. } if going_back => "taking back",
+            Phase::Starting { .. } => "resuming",
+            Phase::Serving { link: Link::Up, .. } => "serving",
+            Phase::Serving { .. } => "reconnecting",
+            Phase::Copying { .. } => "copying",
+            Phase::Sealing { .. } => "sealing",
+        };
+        let row = match known.phase {
+            Phase::Unknown { row } => row.map(|(owner, _)| owner),
+            Phase::Free(_)
+            | Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Sealing { .. } => None,
+        };
+        ShardView {
+            shard,
+            epoch: claimant.map_or(known.epoch, |(_, epoch)| epoch).get(),
+            owner: claimant.map(|(id, _)| id).or(row).map(|id| id.to_string()),
+            state,
+            handled: known
+                .ticket
+                .as_ref()
+                .map_or(0, |kept| kept.ticket.handled.get()),
+        }
+    }
+
+    fn deploy_view(&self) -> Option<DeployView> {
+        let deploy = self.deploy.as_ref()?;
+        let to = deploy.to();
+        let moved = to.map_or(0, |to| self.fleet.serving(to));
+        Some(DeployView {
+            deploy: deploy.id.get(),
+            slot: deploy.order.slot.clone(),
+            step: deploy.step().name(),
+            from: deploy.from.map(|id| id.to_string()),
+            to: to.map(|id| id.to_string()),
+            moved: u32::try_from(moved).unwrap_or(u32::MAX),
+            total: u32::try_from(self.deploy_size()).unwrap_or(u32::MAX),
+        })
+    }
+}

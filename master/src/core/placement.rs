@@ -1,0 +1,290 @@
+//! Free shards get a slave, empty slots get a process.
+//!
+//! ```text
+//! free shard:  session younger than the resume window ─▶ Resume, else FullStart
+//! empty slot:  a standby at once, else after `contact` ─▶ Launch ──joined──▶ filled
+//!                                                ▲             │
+//!                                                └─ backoff ◀──┘ failed
+//! ```
+
+use baton_protocol::{
+    ShardId, SlaveId, ToSlave,
+    message::{FullStart, Resume, ResumeExtra, Role, StartExtra, Unit},
+};
+
+use super::{
+    Core, Life,
+    event::{Action, Durability, Entry, Hold, News},
+    fleet::{Launch, Presence, Standing},
+    shard::{Free, How, Phase, Reach},
+    timers::Timer,
+};
+
+/// A start order names at most so many shards; more go into another one.
+const MAX_START: usize = 4096;
+
+impl Core {
+    /// The slave that the shards of a slot are to be at.
+    pub(super) fn target(&self, slot: usize) -> Option<SlaveId> {
+        match self.deploy_in(slot) {
+            Some(deploy) => deploy.goal(),
+            None => self.fleet.slots[slot].owner,
+        }
+    }
+
+    /// Gives every free shard of a slot to its target: the epochs are reserved in
+    /// one save, then the orders go out.
+    pub(super) fn place_free(&mut self, slot: usize) {
+        let Some(target) = self.target(slot) else {
+            return;
+        };
+        if self.stage == Life::Left || !self.fleet.can_take(target) {
+            return;
+        }
+        let mut placed = Vec::new();
+        let mut rows = Vec::new();
+        let free: Vec<_> = self.fleet.slots[slot].free.iter().copied().collect();
+        for id in free {
+            let Some(shard) = self.fleet.shards.get_mut(&id) else {
+                continue;
+            };
+            let Phase::Free(free) = shard.phase else {
+                continue;
+            };
+            if free.reserved != Some(target) {
+                if self.saves.fail() {
+                    continue;
+                }
+                shard.epoch = shard.epoch.next();
+                rows.push(Entry::Owner {
+                    shard: id,
+                    epoch: shard.epoch,
+                    owner: target,
+                    hold: Hold::Reserved,
+                });
+            }
+            placed.push((id, free));
+        }
+        self.save(rows, Durability::Now);
+
+        let mut cold = Vec::new();
+        for (id, free) in placed {
+            let how = self.start(id, free, target);
+            match how {
+                How::Full => cold.extend(self.unit(id)),
+                How::Resume(_) => self.send_resume(id),
+            }
+        }
+        for shards in cold.chunks(MAX_START) {
+            self.send_full_start(target, shards.to_vec());
+        }
+    }
+
+    /// Makes `target` the claimant of a free shard whose epoch is reserved.
+    fn start(&mut self, id: ShardId, free: Free, target: SlaveId) -> How {
+        let (now, window) = (self.now, self.settings.resume_window);
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return How::Full;
+        };
+        let how = match shard.resumable(free.since, now, window) {
+            Some(_) => How::Resume(free.after),
+            None => How::Full,
+        };
+        let lost = how == How::Full && shard.ticket.take().is_some();
+        if how == How::Full {
+            shard.copies.clear();
+        }
+        let phase = Phase::Starting {
+            owner: target,
+            epoch: shard.epoch,
+            how,
+            reach: Reach::Nothing,
+        };
+        if how == How::Full {
+            self.drop_doubt(id);
+        }
+        if lost {
+            self.tell(News::SessionLost {
+                shard: id,
+                slave: target,
+            });
+        }
+        self.enter(id, phase);
+        self.move_started(id, target);
+        how
+    }
+
+    /// Says again what a starting shard's owner was told.
+    pub(super) fn order_again(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let Phase::Starting { owner, how, .. } = shard.phase else {
+            return;
+        };
+        match how {
+            How::Full => {
+                let units = self.unit(id).into_iter().collect();
+                self.send_full_start(owner, units);
+            }
+            How::Resume(_) => self.send_resume(id),
+        }
+    }
+
+    fn unit(&self, id: ShardId) -> Option<Unit> {
+        let (_, epoch) = self.fleet.shards.get(&id)?.phase.claimant()?;
+        Some(Unit { shard: id, epoch })
+    }
+
+    fn send_full_start(&mut self, to: SlaveId, shards: Vec<Unit>) {
+        let start = StartExtra {
+            shards,
+            shard_count: self.settings.shard_count,
+        };
+        self.send(to, ToSlave::FullStart(FullStart { start: Some(start) }));
+    }
+
+    fn send_resume(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let Phase::Starting {
+            owner,
+            epoch,
+            how: How::Resume(after),
+            ..
+        } = shard.phase
+        else {
+            return;
+        };
+        let Some(ticket) = shard.ticket_for(owner, after) else {
+            return;
+        };
+        let resume = Resume {
+            shard: id.get(),
+            session_id: ticket.session_id.clone(),
+            sequence: ticket.resume_from().get(),
+            extra: Some(Box::new(ResumeExtra {
+                epoch,
+                after,
+                ticket: Some(ticket),
+            })),
+        };
+        self.send(owner, ToSlave::Resume(resume));
+        self.tell_settled(id);
+    }
+
+    /// Makes `slave` the one that fills a slot.
+    pub(super) fn fill(&mut self, index: usize, slave: SlaveId) {
+        self.stand(slave, Standing::Active);
+        let slot = &mut self.fleet.slots[index];
+        slot.owner = Some(slave);
+        slot.launch = Launch::Idle;
+        slot.failed_launches = 0;
+        self.timers.stop(Timer::Slot(index));
+        self.unpark(index, slave);
+        self.touch(index);
+    }
+
+    /// Shards that failed at another slave get their chance at this one.
+    fn unpark(&mut self, slot: usize, slave: SlaveId) {
+        let members = self.fleet.slots[slot].members;
+        for id in members.iter() {
+            if let Some(shard) = self.fleet.shards.get(&id)
+                && shard.slot == slot
+                && let Phase::Free(free) = shard.phase
+                && free.parked.is_some_and(|parked| parked != slave)
+            {
+                self.enter(
+                    id,
+                    Phase::Free(Free {
+                        parked: None,
+                        ..free
+                    }),
+                );
+            }
+        }
+    }
+
+    /// Sees to it that an empty slot gets a slave.
+    pub(super) fn fill_slot(&mut self, index: usize) {
+        let slot = &self.fleet.slots[index];
+        if slot.owner.is_some() || self.deploy_in(index).is_some() || self.stage != Life::Running {
+            return;
+        }
+        let ready = |built: bool| {
+            self.fleet
+                .of_slot(index)
+                .find(|(_, slave)| {
+                    slave.presence == Presence::Joined
+                        && slave.standing == Standing::Standby
+                        && slave.built == built
+                })
+                .map(|(id, _)| id)
+        };
+        if let Some(standby) = ready(true).or_else(|| ready(false)) {
+            self.fill(index, standby);
+        } else if slot.launches && !self.timers.runs(Timer::Slot(index)) {
+            self.start_timer(Timer::Slot(index), self.settings.contact);
+        }
+    }
+
+    /// The contact time, the backoff or the patience with a launch is over.
+    pub(super) fn slot_due(&mut self, index: usize) {
+        let slot = &mut self.fleet.slots[index];
+        if slot.owner.is_some()
+            || self.stage != Life::Running
+            || self
+                .deploy
+                .as_ref()
+                .is_some_and(|deploy| deploy.slot == index)
+        {
+            return;
+        }
+        if slot.launch == Launch::Started {
+            slot.failed_launches = slot.failed_launches.saturating_add(1);
+        }
+        slot.launch = Launch::Started;
+        let attempt = slot.failed_launches;
+        let name = slot.name.clone();
+        let backoff = slot.backoff(&self.settings);
+        self.actions.push_back(Action::Launch {
+            slot: name.clone(),
+            role: Role::Relaunch,
+            command: None,
+        });
+        self.tell(News::Launching {
+            slot: name,
+            attempt,
+            backoff,
+        });
+        self.start_timer(Timer::Slot(index), self.settings.ready);
+    }
+
+    pub(super) fn launched(&mut self, slot: &str, pid: u32) {
+        if let Some(index) = self.fleet.slot_named(slot) {
+            self.candidate_launched(index, pid);
+        }
+    }
+
+    pub(super) fn launch_failed(&mut self, name: &str, reason: &str) {
+        let Some(index) = self.fleet.slot_named(name) else {
+            return;
+        };
+        if self.candidate_launch_failed(index, reason) {
+            return;
+        }
+        let slot = &mut self.fleet.slots[index];
+        if slot.launch == Launch::Idle {
+            return;
+        }
+        slot.launch = Launch::Idle;
+        slot.failed_launches = slot.failed_launches.saturating_add(1);
+        let (failed, wait) = (slot.failed_launches, slot.backoff(&self.settings));
+        self.alarm(format!(
+            "slot {name:?} could not be filled: {reason}. Start {failed} in a row; the next in \
+             {wait:?}"
+        ));
+        self.start_timer(Timer::Slot(index), wait);
+    }
+}

@@ -1,0 +1,157 @@
+//! What slaves say about shards that they serve or start: how far they are.
+
+use baton_protocol::{
+    Epoch, SequenceRanges, ShardId, SlaveId, Ticket,
+    message::{Checkpoint, CheckpointEntry, Progress, ResumeAfter, Step},
+};
+
+use super::{
+    Core,
+    event::News,
+    shard::{Link, Phase, Reach, Shard},
+    timers::Timer,
+};
+
+impl Core {
+    pub(super) fn checkpoint(&mut self, from: SlaveId, checkpoint: Checkpoint) {
+        for entry in checkpoint.shards {
+            let id = entry.shard;
+            if let Some(shard) = self.fleet.shards.get_mut(&id)
+                && shard.phase.claimant() == Some((from, entry.epoch))
+                && shard.advance(entry)
+            {
+                self.ticket_changed(id);
+            }
+        }
+    }
+
+    pub(super) fn progress(&mut self, from: SlaveId, progress: &Progress) {
+        let id = progress.shard;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, progress.epoch)) {
+            return;
+        }
+        if progress.replayed > 0 {
+            shard.phase.dispatched();
+        }
+        match progress.step {
+            Step::Dialling | Step::Hello => self.gets_further(id),
+            Step::Replaying => {
+                shard.phase.dispatched();
+                self.gets_further(id);
+            }
+            // The queue of permits is ours; its length is not the slave's fault.
+            Step::Waiting => self.waits_for_permit(id),
+            Step::Serving => {
+                self.link(id, Link::Up);
+                self.served(from, id, progress.epoch);
+            }
+            Step::Reconnecting => self.link(id, Link::Reconnecting),
+            Step::SessionLost => {
+                shard.ticket = None;
+                shard.copies.clear();
+                self.tell(News::SessionLost {
+                    shard: id,
+                    slave: from,
+                });
+                self.copy_again(id);
+            }
+        }
+    }
+
+    /// A start that makes progress has not failed.
+    fn gets_further(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && matches!(shard.phase, Phase::Starting { .. })
+        {
+            self.timers.restart(self.now, Timer::Shard(id));
+        }
+    }
+
+    /// No deadline while a shard waits for its permit.
+    pub(super) fn waits_for_permit(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && matches!(shard.phase, Phase::Starting { .. })
+        {
+            self.timers.stop(Timer::Shard(id));
+        }
+    }
+
+    /// Only what is shown changes: no index knows of it.
+    fn link(&mut self, id: ShardId, now: Link) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && let Phase::Serving { link, .. } = &mut shard.phase
+        {
+            *link = now;
+        }
+    }
+}
+
+impl Shard {
+    /// Whether a ticket made at a seal can be: of this shard, and of the session
+    /// and not below the point that its owner reported before.
+    pub(super) fn believes(&self, id: ShardId, ticket: &Ticket) -> bool {
+        ticket.shard == id
+            && self.ticket.as_ref().is_none_or(|kept| {
+                kept.ticket.session_id == ticket.session_id && kept.ticket.handled <= ticket.handled
+            })
+    }
+
+    /// Takes one entry of a checkpoint of the claimant; whether it said anything
+    /// new. One that goes back within a session is not believed.
+    fn advance(&mut self, entry: CheckpointEntry) -> bool {
+        let (epoch, handled) = (entry.epoch, entry.handled);
+        let same_session = match (&self.ticket, &entry.session) {
+            (Some(kept), Some(ticket)) => kept.ticket.session_id == ticket.session_id,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => return false,
+        };
+        if same_session && let Some(kept) = &self.ticket {
+            if handled < kept.ticket.handled {
+                return false;
+            }
+            if kept.ticket.handled != handled || kept.ticket.finished_above != entry.finished_above
+            {
+                self.phase.dispatched();
+            }
+        }
+        match entry.session {
+            Some(ticket) if ticket.shard != entry.shard => return false,
+            Some(ticket) => self.keep(ticket, epoch, ResumeAfter::Death),
+            None => {}
+        }
+        if let Some(kept) = &mut self.ticket {
+            kept.take(epoch, handled, entry.finished_above);
+        }
+        true
+    }
+}
+
+impl super::shard::Kept {
+    fn take(
+        &mut self,
+        epoch: Epoch,
+        handled: baton_protocol::Sequence,
+        finished_above: SequenceRanges,
+    ) {
+        self.epoch = epoch;
+        self.after = ResumeAfter::Death;
+        self.ticket.handled = handled;
+        self.ticket.finished_above = finished_above;
+        self.ticket.in_doubt = SequenceRanges::new();
+        self.ticket.state_at = handled;
+    }
+}
+
+impl Phase {
+    /// A starting shard received dispatches: from now on its checkpoint is not
+    /// exact.
+    fn dispatched(&mut self) {
+        if let Self::Starting { reach, .. } = self {
+            *reach = Reach::Dispatches;
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! What a deploy does when something goes wrong: the one place that decides
+//! between "nothing happened", "everything goes back" and "there is no way back".
+//!
+//! ```text
+//!                        old slave stays                    old slave is gone
+//! nothing moved yet      Aborted, new one dismissed         goes on: Forced
+//! something moved        RollingBack ─▶ RolledBack          new one healthy: Forced, else it ends
+//! ```
+
+use baton_protocol::{ShardId, SlaveId};
+
+use super::{
+    Core, Life,
+    deploy::{Pace, Stage},
+    event::{Action, Durability, News, Outcome, RequestId},
+    fleet::Standing,
+    shard::{Link, Phase},
+    timers::Timer,
+    work,
+};
+
+impl Core {
+    /// The deploy cannot go on.
+    pub(super) fn fail_deploy(&mut self, shard: Option<ShardId>, reason: String) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let to = match deploy.stage {
+            Stage::Starting { .. } => {
+                self.end_deploy(Outcome::Aborted { reason });
+                return;
+            }
+            Stage::Retiring { .. } | Stage::RollingBack { .. } => return,
+            Stage::Preparing { to, .. }
+            | Stage::Moving { to, .. }
+            | Stage::Work { to }
+            | Stage::Soaking { to } => to,
+        };
+        let preparing = matches!(deploy.stage, Stage::Preparing { .. });
+        let way_back = deploy.from.filter(|&from| self.fleet.is_healthy(from));
+        let slot = deploy.slot;
+        if preparing || (way_back.is_some() && self.nothing_moved(to)) {
+            self.cancel_copies();
+            self.dismiss(to);
+            self.end_deploy(Outcome::Aborted { reason });
+        } else if way_back.is_some() {
+            self.roll_back(to, shard, reason);
+        } else if self.fleet.is_healthy(to) {
+            self.fill(slot, to);
+            let forced = self
+                .deploy
+                .as_ref()
+                .and_then(|deploy| deploy.forced.clone());
+            let reason = forced.unwrap_or(reason);
+            self.end_deploy(Outcome::Forced { reason });
+        } else {
+            self.end_deploy(Outcome::RolledBack { shard, reason });
+        }
+    }
+
+    /// Whether no shard was told to seal yet.
+    fn nothing_moved(&self, to: SlaveId) -> bool {
+        let Some(deploy) = &self.deploy else {
+            return true;
+        };
+        self.fleet.holds_nothing(to)
+            && deploy.in_hand.iter().all(|id| {
+                self.fleet
+                    .shards
+                    .get(id)
+                    .is_some_and(|shard| match shard.phase {
+                        Phase::Copying { .. } | Phase::Serving { .. } => true,
+                        Phase::Unknown { .. }
+                        | Phase::Free(_)
+                        | Phase::Starting { .. }
+                        | Phase::Sealing { .. } => false,
+                    })
+            })
+    }
+
+    /// The target goes back to the old slave: free shards are placed there, what
+    /// the new one holds is sealed and follows.
+    fn roll_back(&mut self, to: SlaveId, shard: Option<ShardId>, reason: String) {
+        self.cancel_copies();
+        self.timers.stop(Timer::Deploy);
+        self.go_to(Stage::RollingBack { to, shard, reason });
+        let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
+        if let Some(deploy) = &mut self.deploy {
+            let held = held.unwrap_or_default();
+            deploy.in_hand.retain(|id| !held.contains(id));
+            deploy.queue = held.into_iter().collect();
+        }
+    }
+
+    /// Copies that run are of no use; their shards were served all the time.
+    fn cancel_copies(&mut self) {
+        let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
+        let copying: Vec<_> = in_hand.copied().collect();
+        for id in copying {
+            self.cancel_copy(id);
+        }
+    }
+
+    fn cancel_copy(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && let Phase::Copying { owner, epoch, .. } = shard.phase
+        {
+            let link = Link::Up;
+            self.enter(id, Phase::Serving { owner, epoch, link });
+            self.move_taken_back(id);
+        }
+    }
+
+    /// The session of a shard ended while it was copied: later again.
+    pub(super) fn copy_again(&mut self, id: ShardId) {
+        self.cancel_copy(id);
+    }
+
+    /// A shard that was begun is not in hand any more; its turn comes again.
+    pub(super) fn move_taken_back(&mut self, id: ShardId) {
+        if let Some(deploy) = &mut self.deploy
+            && deploy.in_hand.remove(&id)
+        {
+            deploy.queue.push_back(id);
+        }
+    }
+
+    /// Everything is back when the new slave holds nothing.
+    pub(super) fn end_rollback_when_done(&mut self) -> bool {
+        let Some(deploy) = &self.deploy else {
+            return false;
+        };
+        let Stage::RollingBack { to, shard, reason } = &deploy.stage else {
+            return false;
+        };
+        let (to, shard, reason) = (*to, *shard, reason.clone());
+        let slot = &self.fleet.slots[deploy.slot];
+        let work_is_back = deploy.slot != work::HOME || self.work.owner() != Some(to);
+        let done = deploy.in_hand.is_empty()
+            && slot.free.is_empty()
+            && self.fleet.holds_nothing(to)
+            && work_is_back;
+        if done {
+            self.dismiss(to);
+            self.end_deploy(Outcome::RolledBack { shard, reason });
+        }
+        done
+    }
+
+    // ---- what makes it fail --------------------------------------------------
+
+    /// A shard failed at one of its slaves.
+    pub(super) fn deploy_shard_failed(&mut self, id: ShardId, at: SlaveId, why: &str) {
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        deploy.in_hand.remove(&id);
+        if deploy.to() == Some(at) {
+            self.fail_deploy(Some(id), why.to_owned());
+        }
+    }
+
+    /// No progress between the ticket and RESUMED. The new slave may still be
+    /// about to resume: it is killed first, and its shards wait until it is dead.
+    pub(super) fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let span = self.settings.no_progress;
+        if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
+        {
+            self.condemn(owner);
+            self.fail_deploy(
+                Some(id),
+                format!("its resume made no progress for {span:?}"),
+            );
+        } else {
+            self.start_timer(Timer::Shard(id), span);
+        }
+    }
+
+    /// A slave of the deploy is being killed, or does not do its part.
+    pub(super) fn deploy_lost_soon(&mut self, id: SlaveId, why: &str) {
+        if self.deploy.as_ref().and_then(|deploy| deploy.to()) == Some(id) {
+            self.fail_deploy(None, format!("the new slave: {why}"));
+        }
+    }
+
+    /// A slave of the deploy died, or is leaving by itself.
+    pub(super) fn deploy_lost(&mut self, id: SlaveId, why: &str) {
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        let slot = deploy.slot;
+        if deploy.from == Some(id) {
+            deploy.from = None;
+            let lost = format!("the old slave was lost: {why}");
+            match deploy.stage {
+                Stage::Starting { .. } | Stage::Preparing { .. } => {
+                    deploy.forced = Some(lost);
+                    self.standby_steps_in(slot);
+                }
+                Stage::Moving { .. } | Stage::Work { .. } => deploy.forced = Some(lost),
+                Stage::Soaking { to } => {
+                    deploy.forced = Some(lost);
+                    // Nobody to go back to: the soak has no point.
+                    self.go_to(Stage::Work { to });
+                }
+                Stage::Retiring { .. } => self.end_deploy(Outcome::Done),
+                Stage::RollingBack { to, shard, .. } => {
+                    if self.fleet.is_healthy(to) {
+                        deploy.forced = Some(lost);
+                        let pace = Pace::Width;
+                        self.go_to(Stage::Moving { to, pace });
+                        self.queue_slot(to);
+                    } else {
+                        self.end_deploy(Outcome::RolledBack {
+                            shard,
+                            reason: format!("both slaves were lost; {lost}"),
+                        });
+                    }
+                }
+            }
+        } else if deploy.to() == Some(id) {
+            self.fail_deploy(None, format!("the new slave was lost: {why}"));
+        }
+        self.touch(slot);
+    }
+
+    /// The old slave died before the new one was ready: a standby that is serves
+    /// meanwhile.
+    fn standby_steps_in(&mut self, slot: usize) {
+        let Some((standby, _)) = self.fleet.of_slot(slot).find(|(id, slave)| {
+            slave.standing == Standing::Standby && slave.built && self.fleet.is_joined(*id)
+        }) else {
+            return;
+        };
+        self.fill(slot, standby);
+        if let Some(deploy) = &mut self.deploy {
+            deploy.from = Some(standby);
+            deploy.forced = None;
+            if let Stage::Preparing { old, .. } = &mut deploy.stage {
+                *old = super::deploy::Answer::Due;
+            }
+        }
+        self.deploy_rejoined(standby);
+    }
+
+    /// Whether the deploy stands still without this slave's connection.
+    pub(super) fn deploy_needs(&self, id: SlaveId) -> bool {
+        self.deploy.as_ref().is_some_and(|deploy| {
+            (deploy.from == Some(id) || deploy.to() == Some(id))
+                && matches!(deploy.stage, Stage::Preparing { .. } | Stage::Moving { .. })
+        })
+    }
+
+    /// A slave of the deploy did not come back.
+    pub(super) fn away_due(&mut self, id: SlaveId) {
+        if self.fleet.is_joined(id) || !self.deploy_needs(id) {
+            return;
+        }
+        let span = self.settings.no_progress;
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        if let Some(to) = deploy.to()
+            && to == id
+        {
+            self.condemn(id);
+            self.fail_deploy(None, format!("the new slave is cut off for {span:?}"));
+            return;
+        }
+        let reason = format!("the old slave is cut off for {span:?}; it serves on");
+        let preparing = matches!(deploy.stage, Stage::Preparing { .. });
+        if preparing || deploy.to().is_some_and(|to| self.nothing_moved(to)) {
+            self.fail_deploy(None, reason);
+        } else {
+            // What moved is served, what did not move is served: waiting is safe.
+            self.alarm(format!("deploy {} waits: {reason}", deploy.id));
+            self.start_timer(Timer::Away(id), span);
+        }
+    }
+
+    /// A launched candidate ended before it joined; whether there was one.
+    pub(super) fn candidate_launch_failed(&mut self, slot: usize, reason: &str) -> bool {
+        let starting = self
+            .deploy_in(slot)
+            .is_some_and(|deploy| matches!(deploy.stage, Stage::Starting { .. }));
+        if starting {
+            self.fail_deploy(None, format!("the new slave did not start: {reason}"));
+        }
+        starting
+    }
+
+    /// Nothing can be saved: a deploy that moved nothing ends, another waits.
+    pub(super) fn deploy_cannot_save(&mut self, reason: &str) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let untouched = match deploy.stage {
+            Stage::Starting { .. } | Stage::Preparing { .. } => true,
+            Stage::Moving { to, .. } => deploy.from.is_some() && self.nothing_moved(to),
+            Stage::Work { .. }
+            | Stage::Soaking { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => false,
+        };
+        if untouched {
+            self.fail_deploy(None, format!("the journal cannot be written: {reason}"));
+        }
+    }
+
+    pub(super) fn abort_asked(&mut self, request: RequestId) {
+        let refusal = match self.deploy.as_ref().map(|deploy| &deploy.stage) {
+            None => "no deploy is under way",
+            Some(Stage::Retiring { .. }) => "everything moved, and the old slave is leaving",
+            Some(Stage::RollingBack { .. }) => "the deploy is rolling back already",
+            Some(
+                Stage::Starting { .. }
+                | Stage::Preparing { .. }
+                | Stage::Moving { .. }
+                | Stage::Work { .. }
+                | Stage::Soaking { .. },
+            ) => {
+                if let Some(deploy) = &self.deploy
+                    && let Stage::Starting { pid: Some(pid) } = deploy.stage
+                {
+                    self.fleet.slots[deploy.slot].refuse_pid(pid);
+                }
+                self.fail_deploy(None, "the operator stopped it".to_owned());
+                return;
+            }
+        };
+        let reason = refusal.to_owned();
+        self.tell(News::RequestRefused { request, reason });
+    }
+
+    // ---- the master leaves ---------------------------------------------------
+
+    pub(super) fn leave(&mut self) {
+        match self.stage {
+            Life::Adopting | Life::Running => {
+                self.stage = Life::Leaving;
+                self.start_timer(Timer::Leave, self.settings.shard_in_hand);
+                self.cancel_copies();
+            }
+            Life::Leaving | Life::Left => {}
+        }
+    }
+
+    /// Leaves once no shard is between its seal and RESUMED.
+    pub(super) fn leave_when_done(&mut self) {
+        let in_hand = self
+            .deploy
+            .as_ref()
+            .is_some_and(|deploy| !deploy.in_hand.is_empty());
+        if self.stage == Life::Leaving && !in_hand {
+            self.exit();
+        }
+    }
+
+    pub(super) fn exit(&mut self) {
+        if self.stage == Life::Left {
+            return;
+        }
+        self.stage = Life::Left;
+        self.timers = super::timers::Timers::default();
+        if let Some(deploy) = &self.deploy {
+            let nothing = match deploy.stage {
+                Stage::Starting { .. } | Stage::Preparing { .. } => true,
+                Stage::Moving { to, .. } => deploy.from.is_some() && self.nothing_moved(to),
+                Stage::Work { .. }
+                | Stage::Soaking { .. }
+                | Stage::Retiring { .. }
+                | Stage::RollingBack { .. } => false,
+            };
+            if nothing {
+                self.fail_deploy(None, "the master leaves".to_owned());
+            } else {
+                self.end_deploy(Outcome::HandedOn);
+            }
+        }
+        self.write_tickets();
+        self.save(Vec::new(), Durability::Soon);
+        self.actions.push_back(Action::Exit);
+    }
+}

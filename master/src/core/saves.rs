@@ -1,0 +1,257 @@
+//! What reaches the disk, and what happens when it does not.
+//!
+//! ```text
+//! Fine ──SaveFailed──▶ Failed ──backoff──▶ Trying ──any other input──▶ Fine
+//!                        ▲                    │
+//!                        └────SaveFailed──────┘
+//! ```
+//!
+//! Until saves work again nothing begins that needs one. A shard that had been
+//! reserved durably before goes on: its orders need no further save.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_protocol::{DeployId, ShardId, SlaveId, ToSlave};
+
+use super::{
+    Core,
+    event::{Action, Durability, Entry, Hold, Input},
+    shard::{Link, Phase},
+    timers::Timer,
+};
+
+/// Entries that did not reach the disk, and the actions since the last input.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Saves {
+    trouble: Trouble,
+    /// Saved again before anything else, one for each row of the journal.
+    unsaved: BTreeMap<Row, Entry>,
+    /// Shards that wait for an order because its reservation was not saved.
+    owed: BTreeSet<ShardId>,
+    /// Actions handed out since the first save after the last input.
+    batch: Vec<Action>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Trouble {
+    #[default]
+    Fine,
+    Failed,
+    Trying,
+}
+
+/// What an entry overwrites.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    Pinned,
+    Slave(SlaveId),
+    Owner(ShardId),
+    Ticket(ShardId),
+    Work,
+    Deploy,
+    Command(String),
+}
+
+impl Core {
+    pub(super) fn begin_batch(&mut self, input: &Input) {
+        if !matches!(input, Input::SaveFailed { .. }) {
+            self.saves.batch.clear();
+            if self.saves.trouble == Trouble::Trying {
+                self.saves.trouble = Trouble::Fine;
+                self.touched.extend(0..self.fleet.slots.len());
+            }
+        }
+    }
+
+    /// Notes an action that is being carried out, from the first save on.
+    pub(super) fn remember(&mut self, action: &Action) {
+        if !self.saves.batch.is_empty() || matches!(action, Action::Save(..)) {
+            self.saves.batch.push(action.clone());
+        }
+    }
+
+    pub(super) fn with_unsaved(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+        if self.saves.unsaved.is_empty() {
+            return entries;
+        }
+        let mut all: Vec<_> = std::mem::take(&mut self.saves.unsaved)
+            .into_values()
+            .collect();
+        all.extend(entries);
+        all
+    }
+
+    /// The last save failed: what relied on it was not sent. Seals that were to
+    /// follow are taken back; orders that were to follow are owed; everything
+    /// else is queued again.
+    pub(super) fn save_failed(&mut self, reason: &str) {
+        let mut lost = std::mem::take(&mut self.saves.batch);
+        // A driver that polls no further leaves the failed save as the last one.
+        if matches!(lost.last(), Some(Action::Save(..))) {
+            lost.drain(..lost.len() - 1);
+        }
+        lost.extend(std::mem::take(&mut self.actions));
+
+        if self.saves.trouble == Trouble::Fine {
+            self.alarm(format!(
+                "the journal cannot be written: {reason}. No shard moves until it can. Free \
+                 space on its disk."
+            ));
+        }
+        self.saves.trouble = Trouble::Failed;
+        self.start_timer(Timer::Saves, self.settings.backoff);
+
+        let mut undone = BTreeSet::new();
+        for action in lost {
+            match action {
+                Action::Save(entries, _) => {
+                    for entry in entries {
+                        if let Entry::Owner {
+                            shard,
+                            hold: Hold::Reserved,
+                            ..
+                        } = entry
+                        {
+                            self.reservation_failed(shard);
+                            undone.insert(shard);
+                        }
+                        self.saves.unsaved.insert(Row::of(&entry), entry);
+                    }
+                }
+                Action::Send(slave, message) => {
+                    if !relies_on_reservation(&message, &undone) {
+                        self.actions.push_back(Action::Send(slave, message));
+                    }
+                }
+                Action::Refuse(..)
+                | Action::Launch { .. }
+                | Action::Kill(_)
+                | Action::Tell(_)
+                | Action::Exit => self.actions.push_back(action),
+            }
+        }
+        self.deploy_cannot_save(reason);
+    }
+
+    fn reservation_failed(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        match shard.phase {
+            // The seal was not sent: its owner goes on. The epoch stays used up.
+            Phase::Sealing { owner, epoch, .. } => {
+                self.enter(
+                    id,
+                    Phase::Serving {
+                        owner,
+                        epoch,
+                        link: Link::Up,
+                    },
+                );
+                self.move_taken_back(id);
+            }
+            Phase::Starting { .. } => {
+                self.saves.owed.insert(id);
+            }
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Serving { .. }
+            | Phase::Copying { .. } => {}
+        }
+    }
+
+    /// The deadline after a failed save: the same rows once more, then the
+    /// orders that rely on them.
+    pub(super) fn save_again(&mut self) {
+        self.saves.trouble = Trouble::Trying;
+        let entries = self.with_unsaved(vec![Entry::Deploy(self.last_deploy)]);
+        self.actions
+            .push_back(Action::Save(entries, Durability::Now));
+        for shard in std::mem::take(&mut self.saves.owed) {
+            self.order_again(shard);
+        }
+        // If this save works, the next input says so: there will be one.
+        self.start_timer(Timer::Tickets, self.settings.checkpoint_to_disk);
+    }
+
+    /// Checkpoints that are not in the journal go there, together.
+    pub(super) fn write_tickets(&mut self) {
+        let entries = std::mem::take(&mut self.unwritten)
+            .into_iter()
+            .filter_map(|id| {
+                let kept = self.fleet.shards.get(&id)?.ticket.as_ref()?;
+                Some(Entry::Ticket {
+                    epoch: kept.epoch,
+                    after: kept.after,
+                    ticket: Box::new(kept.ticket.clone()),
+                })
+            })
+            .collect();
+        self.save(entries, Durability::Soon);
+    }
+
+    /// The ticket of a shard changed.
+    pub(super) fn ticket_changed(&mut self, shard: ShardId) {
+        self.unwritten.insert(shard);
+        if !self.timers.runs(Timer::Tickets) {
+            self.start_timer(Timer::Tickets, self.settings.checkpoint_to_disk);
+        }
+    }
+
+    /// The next deploy's number, made durable.
+    pub(super) fn number_deploy(&mut self) -> DeployId {
+        self.last_deploy = DeployId(self.last_deploy.get().saturating_add(1));
+        self.save(vec![Entry::Deploy(self.last_deploy)], Durability::Now);
+        self.last_deploy
+    }
+}
+
+impl Saves {
+    /// Whether saves fail at the moment.
+    pub(super) fn fail(&self) -> bool {
+        self.trouble != Trouble::Fine
+    }
+}
+
+fn relies_on_reservation(message: &ToSlave, undone: &BTreeSet<ShardId>) -> bool {
+    match message {
+        ToSlave::StopShard(stop) => undone.contains(&ShardId(stop.shard)),
+        ToSlave::Resume(resume) => undone.contains(&ShardId(resume.shard)),
+        ToSlave::FullStart(start) => start
+            .start
+            .iter()
+            .flat_map(|start| &start.shards)
+            .any(|unit| undone.contains(&unit.shard)),
+        // A frame sent twice would spoil the copy; a lost one only delays it.
+        // The work's start is said again at its deadline.
+        ToSlave::State(_) | ToSlave::StateAck(_) | ToSlave::StartWork(_) => true,
+        ToSlave::SoftStart
+        | ToSlave::ShardMigrationStart(_)
+        | ToSlave::Shutdown
+        | ToSlave::GuildState(_)
+        | ToSlave::Welcome(_)
+        | ToSlave::Accepted(_)
+        | ToSlave::Refused(_)
+        | ToSlave::Ping(_)
+        | ToSlave::IdentifyPermit(_)
+        | ToSlave::Settled(_)
+        | ToSlave::CopyState(_)
+        | ToSlave::StopWork(_)
+        | ToSlave::Forget(_) => false,
+    }
+}
+
+impl Row {
+    fn of(entry: &Entry) -> Self {
+        match entry {
+            Entry::Pinned(_) => Self::Pinned,
+            Entry::Owner { shard, .. } => Self::Owner(*shard),
+            Entry::Work { .. } => Self::Work,
+            Entry::Slave(hello) => Self::Slave(hello.slave),
+            Entry::Gone(slave) => Self::Slave(*slave),
+            Entry::Ticket { ticket, .. } => Self::Ticket(ticket.shard),
+            Entry::Deploy(_) => Self::Deploy,
+            Entry::Command { slot, .. } => Self::Command(slot.clone()),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! One shard: whose it is, and what is known to hand it on.
+//!
+//! ```text
+//!            ┌─────────────── sealed, failed, known dead ───────────────┐
+//!            ▼                                                          │
+//! Unknown ─▶ Free ──placed──▶ Starting ──RESUMED, READY──▶ Serving ──▶ Copying ──▶ Sealing
+//!   (after a restart of                                      ▲            │
+//!    the master, until                                       └── aborted ─┘
+//!    reports decide)
+//! ```
+//!
+//! Only [`Fleet::enter`](super::fleet::Fleet::enter) changes a phase. From
+//! `Starting` to `Sealing` exactly one slave may be serving the shard: the
+//! claimant. In `Free` nobody is, so the shard may be given to anybody; a phase
+//! becomes `Free` only by the claimant's seal at its epoch, by its word that it
+//! failed at its epoch, or when it is known dead.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use baton_protocol::{
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, message::ResumeAfter,
+};
+
+use super::event::{Hold, Time};
+
+/// Everything that the core knows of one shard.
+#[derive(Clone, Debug)]
+pub(super) struct Shard {
+    /// Which slot it belongs to.
+    pub(super) slot: usize,
+    /// The highest epoch that was used up.
+    pub(super) epoch: Epoch,
+    /// Whose it is.
+    pub(super) phase: Phase,
+    /// The newest ticket.
+    pub(super) ticket: Option<Kept>,
+    /// Who has a copy of its state at rest (frozen at a seal, or imported), and
+    /// the lowest sequence at which that copy stands.
+    pub(super) copies: BTreeMap<SlaveId, Sequence>,
+    /// What was in doubt at the last seal.
+    pub(super) doubt: Option<Doubt>,
+    /// Times in a row that it failed outside of a deploy.
+    pub(super) failures: u32,
+}
+
+/// Whose a shard is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// After a restart: the journal's row; slaves that may hold it have not all
+    /// reported.
+    Unknown { row: Option<(SlaveId, Hold)> },
+    /// Nobody serves it.
+    Free(Free),
+    /// `owner` was told to serve it.
+    Starting {
+        owner: SlaveId,
+        epoch: Epoch,
+        how: How,
+        reach: Reach,
+    },
+    /// `owner` serves it.
+    Serving {
+        owner: SlaveId,
+        epoch: Epoch,
+        link: Link,
+    },
+    /// `owner` serves it and copies its state to `to`.
+    Copying {
+        owner: SlaveId,
+        epoch: Epoch,
+        to: SlaveId,
+    },
+    /// `owner` was told to seal; the shard's epoch is reserved for `to`.
+    Sealing {
+        owner: SlaveId,
+        epoch: Epoch,
+        to: SlaveId,
+    },
+}
+
+/// A shard that nobody serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Free {
+    /// Since when, as far as the session's age is concerned.
+    pub(super) since: Time,
+    /// How it came free.
+    pub(super) after: ResumeAfter,
+    /// For whom the shard's epoch is reserved; any other owner needs a new one.
+    pub(super) reserved: Option<SlaveId>,
+    /// It failed at this slave: it waits for another one, or for its deadline.
+    pub(super) parked: Option<SlaveId>,
+}
+
+/// What a starting shard was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// IDENTIFY.
+    Full,
+    /// RESUME with the kept ticket.
+    Resume(ResumeAfter),
+}
+
+/// How far a starting shard may have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It has not received a dispatch.
+    Nothing,
+    /// It may have handed out dispatches.
+    Dispatches,
+}
+
+/// The connection of a served shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Up,
+    Reconnecting,
+}
+
+/// A ticket and how far it can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) ticket: Ticket,
+    /// Of which owner.
+    pub(super) epoch: Epoch,
+    /// `Seal`: exact.
+    pub(super) after: ResumeAfter,
+    /// How old it was when the master started, else zero.
+    pub(super) age: Duration,
+}
+
+/// What was in doubt at a seal, until its outcome reached the next owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Doubt {
+    pub(super) sealer: SlaveId,
+    pub(super) epoch: Epoch,
+    pub(super) in_doubt: SequenceRanges,
+    /// What the sealer could not finish, once it is known.
+    pub(super) unfinished: Option<SequenceRanges>,
+}
+
+impl Shard {
+    pub(super) const fn new(slot: usize) -> Self {
+        Self {
+            slot,
+            epoch: Epoch(0),
+            phase: Phase::Unknown { row: None },
+            ticket: None,
+            copies: BTreeMap::new(),
+            doubt: None,
+            failures: 0,
+        }
+    }
+
+    /// The ticket, if its session can still be resumed.
+    pub(super) fn resumable(&self, since: Time, now: Time, window: Duration) -> Option<&Kept> {
+        self.ticket
+            .as_ref()
+            .filter(|kept| now.since(since).saturating_add(kept.age) <= window)
+    }
+
+    /// The ticket as `slave` needs it: with the sequence at which the copy of the
+    /// state stands that this slave has.
+    pub(super) fn ticket_for(&self, slave: SlaveId, after: ResumeAfter) -> Option<Ticket> {
+        let mut ticket = self.ticket.as_ref()?.ticket.clone();
+        ticket.state_at = match self.copies.get(&slave) {
+            Some(&at) => at.min(ticket.handled),
+            None => ticket.handled,
+        };
+        if after == ResumeAfter::Death {
+            ticket.in_doubt = SequenceRanges::new();
+        }
+        Some(ticket)
+    }
+
+    /// Takes what a slave reported or confirmed as its newest ticket. One without
+    /// a session says that there is none.
+    pub(super) fn keep(&mut self, ticket: Ticket, epoch: Epoch, after: ResumeAfter) {
+        let other_session = self
+            .ticket
+            .as_ref()
+            .is_some_and(|kept| kept.ticket.session_id != ticket.session_id);
+        if other_session {
+            self.copies.clear();
+        }
+        self.ticket = (!ticket.session_id.is_empty()).then_some(Kept {
+            ticket,
+            epoch,
+            after,
+            age: Duration::ZERO,
+        });
+    }
+}
+
+impl Phase {
+    /// The only slave that may be serving the shard, and at which epoch.
+    pub(super) const fn claimant(&self) -> Option<(SlaveId, Epoch)> {
+        match self {
+            Self::Unknown { .. } | Self::Free(_) => None,
+            Self::Starting { owner, epoch, .. }
+            | Self::Serving { owner, epoch, .. }
+            | Self::Copying { owner, epoch, .. }
+            | Self::Sealing { owner, epoch, .. } => Some((*owner, *epoch)),
+        }
+    }
+
+    /// Whether events are handled: everything between RESUMED and the seal.
+    pub(super) const fn serves(&self) -> bool {
+        match self {
+            Self::Serving { .. } | Self::Copying { .. } => true,
+            Self::Unknown { .. } | Self::Free(_) | Self::Starting { .. } | Self::Sealing { .. } => {
+                false
+            }
+        }
+    }
+}
+
+impl Free {
+    pub(super) const fn new(since: Time, after: ResumeAfter) -> Self {
+        Self {
+            since,
+            after,
+            reserved: None,
+            parked: None,
+        }
+    }
+}
+
+/// Which shards a slot has, `first ..= last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Members {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+impl Members {
+    pub(super) fn iter(self) -> impl DoubleEndedIterator<Item = ShardId> {
+        (self.first..=self.last).map(ShardId)
+    }
+}

@@ -1,0 +1,236 @@
+//! A slot moves, and nothing goes wrong.
+
+use baton_protocol::{message::StateAck, state::StateFrame};
+use bytes::Bytes;
+
+use super::*;
+
+#[test]
+fn a_candidate_starts_a_deploy_by_itself() {
+    let mut rig = Rig::serving(3);
+    let actions = rig.join(B, Role::Candidate);
+    assert_eq!(
+        orders(&actions),
+        [
+            "b Accepted",
+            "b ShardMigrationStart to",
+            "a ShardMigrationStart from",
+        ]
+    );
+    assert!(actions.iter().any(|action| matches!(
+        action,
+        Action::Tell(News::DeployAccepted { request: None, .. })
+    )));
+}
+
+#[test]
+fn one_shard_moves_by_copy_reserve_seal_resume() {
+    let (mut rig, actions) = Rig::moving(settings(1));
+    assert_eq!(orders(&actions), ["a CopyState 0@1"]);
+    assert_eq!(
+        orders(&rig.say(B, state_ready(0, 1, 90))),
+        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+    );
+    let mut sealed_at = ticket(0, 120);
+    sealed_at.in_doubt = ranges(&[121]);
+    assert_eq!(
+        orders(&rig.say(A, sealed_with(1, sealed_at))),
+        ["b Resume 0@2 after Seal from 90"],
+        "from where the copied state stands"
+    );
+    assert_eq!(
+        orders(&rig.say(A, settled(0, 1, &[121]))),
+        ["b Settled 0@1 121"]
+    );
+    assert_eq!(
+        orders(&rig.say(B, resumed(0, 2))),
+        ["save soon 0@2 Owned b", "a StopWork 1"]
+    );
+    assert_eq!(
+        orders(&rig.say(A, ToMaster::StopWork(work(1, b"cron")))),
+        ["save now work@2 b", "b StartWork 2 \"cron\""]
+    );
+    rig.say(B, ToMaster::StartWork(work(2, b"")));
+    assert_eq!(orders(&rig.wait(9 * SECOND)), [""; 0], "it soaks");
+    assert_eq!(orders(&rig.wait(SECOND)), ["a Shutdown"]);
+    rig.say(A, ToMaster::Shutdown);
+    let actions = rig.die(A);
+    assert_eq!(ended(&actions), Some(&Outcome::Done));
+    assert!(rig.all_served_by(B));
+}
+
+#[test]
+fn the_canary_moves_alone_and_then_as_many_as_the_width_says() {
+    let mut settings = settings(6);
+    settings.width = 3;
+    let (mut rig, actions) = Rig::moving(settings);
+    assert_eq!(orders(&actions), ["a CopyState 0@1"]);
+    rig.say(B, state_ready(0, 1, 90));
+    rig.say(A, sealed(0, 1, 100));
+    let actions = rig.say(B, resumed(0, 2));
+    assert_eq!(
+        orders(&actions),
+        [
+            "save soon 0@2 Owned b",
+            "a CopyState 1@1",
+            "a CopyState 2@1",
+            "a CopyState 3@1",
+        ]
+    );
+    rig.say(B, state_ready(2, 1, 90));
+    assert_eq!(
+        orders(&rig.say(A, sealed(2, 1, 100))),
+        ["b Resume 2@2 after Seal from 90"],
+        "its place stays taken until RESUMED"
+    );
+    assert_eq!(
+        orders(&rig.say(B, resumed(2, 2))),
+        ["save soon 2@2 Owned b", "a CopyState 4@1"]
+    );
+}
+
+#[test]
+fn an_ordered_deploy_launches_its_candidate_and_keeps_the_command_on_success() {
+    let mut rig = Rig::serving(1);
+    let actions = rig.input(Input::Deploy {
+        request: RequestId(7),
+        order: order(Some("bot-v2")),
+    });
+    assert_eq!(orders(&actions), ["launch Candidate bot-v2"]);
+    rig.input(Input::Launched {
+        slot: "main".to_owned(),
+        pid: 0xb,
+    });
+    assert_eq!(orders(&rig.join(C, Role::Candidate)), ["refuse c Busy"]);
+    rig.join(B, Role::Candidate);
+    rig.say(A, prepared(true));
+    rig.say(B, prepared(false));
+    rig.move_shard(A, B, 0, 1);
+    rig.say(A, ToMaster::StopWork(work(1, b"")));
+    rig.say(B, ToMaster::StartWork(work(2, b"")));
+    assert_eq!(
+        orders(&rig.wait(10 * SECOND)),
+        ["save soon command bot-v2", "a Shutdown"]
+    );
+    let actions = rig.die(A);
+    let told = actions.iter().any(|action| {
+        matches!(
+            action,
+            Action::Tell(News::DeployEnded {
+                moved: 1,
+                outcome: Outcome::Done,
+                ..
+            })
+        )
+    });
+    assert!(told, "{actions:?}");
+}
+
+#[test]
+fn a_second_deploy_is_refused_with_the_reason() {
+    let (mut rig, _) = Rig::moving(settings(2));
+    let actions = rig.input(Input::Deploy {
+        request: RequestId(8),
+        order: order(Some("bot-v3")),
+    });
+    let [Action::Tell(News::RequestRefused { request, reason })] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(*request, RequestId(8));
+    assert!(
+        reason.contains("deploy 1") && reason.contains("canary"),
+        "{reason}"
+    );
+    assert_eq!(orders(&rig.join(C, Role::Candidate)), ["refuse c Busy"]);
+}
+
+#[test]
+fn state_goes_only_between_the_two_slaves_of_the_running_copy() {
+    let (mut rig, _) = Rig::moving(settings(2));
+    assert_eq!(orders(&rig.say(A, state(0, 1, 0))), ["b State 0"]);
+    let ack = |epoch| {
+        ToMaster::StateAck(StateAck {
+            shard: ShardId(0),
+            epoch: Epoch(epoch),
+            bytes: 9,
+        })
+    };
+    assert_eq!(orders(&rig.say(B, ack(1))), ["a StateAck 0@1 9"]);
+    for stray in [
+        (A, state(0, 2, 1)),
+        (A, state(1, 1, 0)),
+        (B, state(0, 1, 1)),
+        (A, ack(1)),
+        (B, ack(2)),
+    ] {
+        assert_eq!(orders(&rig.say(stray.0, stray.1)), [""; 0]);
+    }
+    rig.say(B, state_ready(0, 1, 90));
+    assert_eq!(
+        orders(&rig.say(A, state(0, 1, 1))),
+        [""; 0],
+        "the copy is over"
+    );
+}
+
+#[test]
+fn a_bot_without_state_resumes_at_what_was_handled() {
+    let (mut rig, _) = Rig::moving(settings(1));
+    rig.say(
+        B,
+        ToMaster::StateReady(StateReady {
+            shard: ShardId(0),
+            epoch: Epoch(1),
+            ..StateReady::default()
+        }),
+    );
+    assert_eq!(
+        orders(&rig.say(A, sealed(0, 1, 120))),
+        ["b Resume 0@2 after Seal from 120"]
+    );
+}
+
+#[test]
+fn what_comes_late_or_twice_or_of_another_epoch_changes_nothing() {
+    let (mut rig, _) = Rig::moving(settings(1));
+    rig.say(B, state_ready(0, 1, 90));
+    for early in [
+        sealed(0, 2, 100),
+        sealed(0, 0, 100),
+        resumed(0, 2),
+        settled(0, 1, &[]),
+    ] {
+        assert_eq!(orders(&rig.say(B, early)), [""; 0]);
+    }
+    rig.say(A, sealed(0, 1, 120));
+    for late in [
+        sealed(0, 1, 120),
+        sealed(0, 1, 500),
+        failed(0, 1),
+        checkpoint(0, 1, 500),
+        resumed(0, 2),
+        progress(0, 1, Step::SessionLost),
+        state_ready(0, 1, 3),
+        wants_permit(0, 1, IdentifyCause::SessionLost),
+        prepared(true),
+    ] {
+        assert_eq!(orders(&rig.say(A, late)), [""; 0]);
+    }
+    rig.say(A, settled(0, 1, &[]));
+    assert_eq!(orders(&rig.say(A, settled(0, 1, &[7]))), [""; 0], "once");
+    assert_eq!(rig.shard(0), (Some(B.to_string()), "resuming"));
+    rig.say(B, resumed(0, 2));
+    for late in [resumed(0, 2), failed(0, 1), progress(0, 1, Step::Serving)] {
+        assert_eq!(orders(&rig.say(B, late)), [""; 0]);
+    }
+    assert_eq!(rig.shard(0), (Some(B.to_string()), "serving"));
+}
+
+fn state(shard: u32, epoch: u64, chunk: u32) -> ToMaster {
+    let mut body = Vec::new();
+    body.extend(shard.to_le_bytes());
+    body.extend(chunk.to_le_bytes());
+    body.extend(epoch.to_le_bytes());
+    body.extend(90_u64.to_le_bytes());
+    ToMaster::State(StateFrame::from_body(100, Bytes::from(body)).unwrap())
+}

@@ -1,0 +1,130 @@
+//! Deadlines in an ordered index: setting, stopping and finding the next one
+//! costs the same with one shard and with a thousand.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use baton_protocol::{ShardId, SlaveId};
+
+use super::event::Time;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Reports are collected until then.
+    Adopt,
+    /// The master leaves, whatever is in hand.
+    Leave,
+    /// The step of the running deploy.
+    Deploy,
+    /// The once-per-bot work answers.
+    Work,
+    /// Checkpoints go to the journal.
+    Tickets,
+    /// A failed save is tried again.
+    Saves,
+    /// The identify budget is whole again.
+    Budget,
+    /// An empty slot gets a slave.
+    Slot(usize),
+    /// A slave that is to end has ended.
+    Slave(SlaveId),
+    /// A slave of the running deploy is connected again.
+    Away(SlaveId),
+    /// The phase of a shard.
+    Shard(ShardId),
+    /// What was in doubt at a seal is settled.
+    Settle(ShardId),
+    /// The next window of a bucket of identify permits.
+    Permits(u32),
+}
+
+/// Every running deadline.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timers {
+    due: BTreeSet<(Time, Timer)>,
+    running: BTreeMap<Timer, (Time, Duration)>,
+}
+
+impl Timers {
+    /// Starts `timer`, or starts it again: it is due `span` from `now`.
+    pub(super) fn start(&mut self, now: Time, timer: Timer, span: Duration) {
+        let at = now.after(span);
+        if let Some((before, _)) = self.running.insert(timer, (at, span)) {
+            self.due.remove(&(before, timer));
+        }
+        self.due.insert((at, timer));
+    }
+
+    /// Starts `timer` again with its span, if it runs.
+    pub(super) fn restart(&mut self, now: Time, timer: Timer) {
+        if let Some(&(_, span)) = self.running.get(&timer) {
+            self.start(now, timer, span);
+        }
+    }
+
+    pub(super) fn stop(&mut self, timer: Timer) {
+        if let Some((at, _)) = self.running.remove(&timer) {
+            self.due.remove(&(at, timer));
+        }
+    }
+
+    pub(super) fn runs(&self, timer: Timer) -> bool {
+        self.running.contains_key(&timer)
+    }
+
+    /// When the first one is due.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.due.first().map(|&(at, _)| at)
+    }
+
+    /// Takes the first one that is due.
+    pub(super) fn pop_due(&mut self, now: Time) -> Option<Timer> {
+        let &(at, timer) = self.due.first()?;
+        if at > now {
+            return None;
+        }
+        self.stop(timer);
+        Some(timer)
+    }
+
+    /// Starts every deadline again with its whole span: the driver did not run,
+    /// so nobody else had a chance to keep one.
+    pub(super) fn restart_all(&mut self, now: Time) {
+        let running: Vec<_> = self.running.keys().copied().collect();
+        for timer in running {
+            self.restart(now, timer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_deadline_started_again_is_due_once_at_its_later_time() {
+        let start = Time::default();
+        let mut timers = Timers::default();
+        timers.start(start, Timer::Adopt, SECOND);
+        timers.start(start.after(SECOND / 2), Timer::Adopt, SECOND);
+        assert_eq!(timers.pop_due(start.after(SECOND)), None);
+        let later = start.after(2 * SECOND);
+        assert_eq!(timers.pop_due(later), Some(Timer::Adopt));
+        assert_eq!(timers.pop_due(later), None);
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_stopped_deadline_is_not_due() {
+        let mut timers = Timers::default();
+        timers.start(Time::default(), Timer::Permits(3), SECOND);
+        assert!(timers.runs(Timer::Permits(3)));
+        timers.stop(Timer::Permits(3));
+        assert_eq!(timers.next(), None);
+    }
+}

@@ -1,0 +1,257 @@
+//! The unit `bot`: work that one slave of the whole fleet does (schedules, jobs).
+//! It moves last, by the same rules as a shard: one owner, one epoch each.
+//!
+//! ```text
+//! Unknown ─▶ Free ──slot serves──▶ Starting ──answered──▶ Running ──deploy──▶ Stopping
+//!              ▲                                                                 │
+//!              └───────────────── ticket, or known dead ─────────────────────────┘
+//! ```
+
+use baton_protocol::{Epoch, SlaveId, ToSlave, message::Work};
+use bytes::Bytes;
+
+use super::{
+    Core, Life,
+    event::{Durability, Entry},
+    timers::Timer,
+};
+
+/// Whose the work is.
+#[derive(Clone, Debug)]
+pub(super) struct WorkUnit {
+    /// The highest epoch that was used up.
+    epoch: Epoch,
+    /// What its last owner wrote down.
+    ticket: Bytes,
+    state: State,
+}
+
+/// The work belongs to the first slot: one slave of the fleet does it.
+pub(super) const HOME: usize = 0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// After a restart: whose it was.
+    Unknown {
+        row: SlaveId,
+    },
+    Free,
+    Starting {
+        owner: SlaveId,
+        epoch: Epoch,
+    },
+    Running {
+        owner: SlaveId,
+        epoch: Epoch,
+    },
+    Stopping {
+        owner: SlaveId,
+        epoch: Epoch,
+    },
+}
+
+impl WorkUnit {
+    pub(super) fn new(row: Option<(Epoch, SlaveId)>) -> Self {
+        let (epoch, state) = match row {
+            Some((epoch, row)) => (epoch, State::Unknown { row }),
+            None => (Epoch::default(), State::Free),
+        };
+        Self {
+            epoch,
+            ticket: Bytes::new(),
+            state,
+        }
+    }
+
+    /// The only slave that may be running it.
+    pub(super) const fn owner(&self) -> Option<SlaveId> {
+        match self.state {
+            State::Unknown { .. } | State::Free => None,
+            State::Starting { owner, .. }
+            | State::Running { owner, .. }
+            | State::Stopping { owner, .. } => Some(owner),
+        }
+    }
+
+    const fn at(&self) -> Option<(SlaveId, Epoch)> {
+        match self.state {
+            State::Unknown { .. } | State::Free => None,
+            State::Starting { owner, epoch }
+            | State::Running { owner, epoch }
+            | State::Stopping { owner, epoch } => Some((owner, epoch)),
+        }
+    }
+}
+
+impl Core {
+    /// Takes the next step towards the slave that is to do the work.
+    pub(super) fn advance_work(&mut self) {
+        if self.stage != Life::Running {
+            return;
+        }
+        if let State::Unknown { row } = self.work.state
+            && (!self.fleet.slaves.contains_key(&row) || self.fleet.is_joined(row))
+        {
+            // Its owner is dead, or joined without it.
+            self.work.state = State::Free;
+        }
+        let Some(target) = self.work_target() else {
+            return;
+        };
+        match self.work.state {
+            State::Free if self.fleet.can_take(target) && !self.saves.fail() => {
+                self.start_work(target);
+            }
+            State::Running { owner, epoch } if owner != target && self.fleet.is_joined(owner) => {
+                self.work.state = State::Stopping { owner, epoch };
+                self.start_timer(Timer::Work, self.settings.drain);
+                self.send_stop_work(owner, epoch);
+            }
+            State::Unknown { .. }
+            | State::Free
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. } => {}
+        }
+    }
+
+    /// Who is to do the work; `None`: whoever does it goes on.
+    fn work_target(&self) -> Option<SlaveId> {
+        if let Some(deploy) = self.deploy_in(HOME) {
+            return deploy.work_goal();
+        }
+        let slot = self.fleet.slots.get(HOME)?;
+        let owner = slot.owner?;
+        (self.fleet.serving(owner) == slot.size).then_some(owner)
+    }
+
+    /// Whether the work is where a deploy wants it.
+    pub(super) fn work_is_at(&self, slave: SlaveId) -> bool {
+        matches!(self.work.state, State::Running { owner, .. } if owner == slave)
+    }
+
+    /// The epoch is reserved durably, then the work is given.
+    fn start_work(&mut self, owner: SlaveId) {
+        self.work.epoch = self.work.epoch.next();
+        let epoch = self.work.epoch;
+        self.work.state = State::Starting { owner, epoch };
+        self.save(vec![Entry::Work { epoch, owner }], Durability::Now);
+        self.start_timer(Timer::Work, self.settings.drain);
+        self.send_start_work(owner, epoch);
+    }
+
+    pub(super) fn work_started(&mut self, from: SlaveId, answer: &Work) {
+        if let State::Starting { owner, epoch } = self.work.state
+            && (owner, epoch) == (from, answer.epoch)
+        {
+            self.work.state = State::Running { owner, epoch };
+            self.timers.stop(Timer::Work);
+            self.touch(HOME);
+        }
+    }
+
+    /// It stands still. Unasked too: its owner is leaving.
+    pub(super) fn work_stopped(&mut self, from: SlaveId, answer: Work) {
+        if self.work.at() != Some((from, answer.epoch)) {
+            return;
+        }
+        if answer.ticket.len() > Work::MAX_TICKET {
+            self.alarm(format!(
+                "slave {from} handed over once-per-bot work with a ticket of {} bytes; it starts \
+                 without one",
+                answer.ticket.len()
+            ));
+            self.work.ticket = Bytes::new();
+        } else {
+            self.work.ticket = answer.ticket;
+        }
+        self.free_work();
+    }
+
+    pub(super) fn work_owner_gone(&mut self, id: SlaveId) {
+        if self.work.owner() == Some(id) {
+            self.free_work();
+        }
+    }
+
+    fn free_work(&mut self) {
+        self.work.state = State::Free;
+        self.timers.stop(Timer::Work);
+        self.touch(HOME);
+    }
+
+    /// What a slave reports when it joins: the epoch at which it runs the work.
+    pub(super) fn work_reported(&mut self, slave: SlaveId, said: Epoch) {
+        let runs = said != Epoch::default();
+        match self.work.state {
+            State::Starting { owner, epoch } if owner == slave => {
+                if said == epoch {
+                    self.work.state = State::Running { owner, epoch };
+                    self.timers.stop(Timer::Work);
+                    self.touch(HOME);
+                } else {
+                    self.send_start_work(owner, epoch);
+                }
+            }
+            State::Stopping { owner, epoch } if owner == slave => {
+                self.send_stop_work(owner, epoch);
+            }
+            State::Running { owner, .. } if owner == slave && !runs => self.free_work(),
+            State::Running { owner, epoch } if (owner, epoch) == (slave, said) => {}
+            State::Unknown { .. } | State::Free if runs && said >= self.work.epoch => {
+                self.work.epoch = said;
+                self.work.state = State::Running {
+                    owner: slave,
+                    epoch: said,
+                };
+                self.touch(HOME);
+            }
+            State::Unknown { .. }
+            | State::Free
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. } => {
+                if runs {
+                    self.send_stop_work(slave, self.work.epoch.max(said));
+                }
+            }
+        }
+    }
+
+    /// No answer. A slave that does not stop the work is killed, as one that does
+    /// not seal; one that does not start it fails its deploy.
+    pub(super) fn work_due(&mut self) {
+        match self.work.state {
+            State::Stopping { owner, .. } => {
+                self.start_timer(Timer::Work, self.settings.drain);
+                if self.fleet.is_joined(owner) {
+                    self.condemn(owner);
+                    self.deploy_lost_soon(owner, "it did not stop the once-per-bot work");
+                } else {
+                    self.alarm(format!(
+                        "the once-per-bot work waits: slave {owner} is to stop it and is not \
+                         connected"
+                    ));
+                }
+            }
+            State::Starting { owner, epoch } => {
+                self.start_timer(Timer::Work, self.settings.drain);
+                if !self.saves.fail() && self.fleet.is_joined(owner) {
+                    self.send_start_work(owner, epoch);
+                }
+                self.deploy_lost_soon(owner, "it did not start the once-per-bot work");
+            }
+            State::Unknown { .. } | State::Free | State::Running { .. } => {}
+        }
+    }
+
+    fn send_start_work(&mut self, to: SlaveId, epoch: Epoch) {
+        let ticket = self.work.ticket.clone();
+        self.send(to, ToSlave::StartWork(Work { epoch, ticket }));
+    }
+
+    fn send_stop_work(&mut self, to: SlaveId, epoch: Epoch) {
+        let ticket = Bytes::new();
+        self.send(to, ToSlave::StopWork(Work { epoch, ticket }));
+    }
+}
