@@ -5,12 +5,14 @@
 //! [`Action::Save`] stands before the [`Action::Send`] that relies on it, and
 //! the driver makes it durable before it goes on.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use baton_protocol::{
     DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
     message::{Hello, Refused, Report, ResumeAfter},
 };
+
+pub use super::recovered::{History, Recovered, RecoveredTicket};
 
 /// Monotonic time since the driver started. Never goes back; stands still while
 /// the driver does not run (see [`Input::Resumed`]).
@@ -204,63 +206,13 @@ pub enum Entry {
 }
 
 /// Whether a shard is owned or only reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hold {
     /// Written before a seal: this epoch is used up, whoever gets the shard.
     Reserved,
     /// RESUMED or READY was confirmed at this epoch.
-    Owned,
-}
-
-/// Everything that a journal gave back at the start of a master.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// Pinned parameters, if there are any.
-    pub pinned: Option<SessionParameters>,
-    /// Highest epoch of each shard and whose it is.
-    pub shards: BTreeMap<ShardId, (Epoch, SlaveId, Hold)>,
-    /// Epoch and owner of the once-per-bot work.
-    pub work: Option<(Epoch, SlaveId)>,
-    /// Slaves that were known and not gone, whose processes are still alive
-    /// (checked by the driver: pid, start time, boot id, pid namespace).
-    pub slaves: BTreeMap<SlaveId, Hello>,
-    /// The number of the last deploy.
-    pub last_deploy: DeployId,
-    /// The last [`Entry::Ticket`] of each shard.
-    pub tickets: BTreeMap<ShardId, RecoveredTicket>,
-    /// Whether this is everything that was ever saved.
-    pub history: History,
-}
-
-/// Whether a journal gave back everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum History {
-    /// It was readable, or there never was one.
     #[default]
-    Whole,
-    /// It was set aside as torn or corrupt: slaves may be alive that it does not
-    /// name, so reports are collected for the whole adopt grace.
-    Lost,
-}
-
-/// A ticket that a journal gave back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecoveredTicket {
-    /// The epoch of the slave that it is of.
-    pub epoch: Epoch,
-    /// Whether it was made at a seal.
-    pub after: ResumeAfter,
-    /// The ticket.
-    pub ticket: Ticket,
-    /// How long ago it was written, by the wall clock; zero if that clock was set
-    /// back.
-    pub age: Duration,
-}
-
-impl Default for Hold {
-    fn default() -> Self {
-        Self::Owned
-    }
+    Owned,
 }
 
 /// One request of an operator, to find its answer by.

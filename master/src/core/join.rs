@@ -24,7 +24,7 @@ impl Core {
     pub(super) fn joined(&mut self, hello: Hello, report: &Report) {
         let id = hello.slave;
         if self.fleet.slaves.contains_key(&id) {
-            self.came_back(id, report);
+            self.came_back(hello, report);
         } else {
             self.came_new(hello, report);
         }
@@ -60,10 +60,12 @@ impl Core {
         self.decide_standing(id);
     }
 
-    fn came_back(&mut self, id: SlaveId, report: &Report) {
+    fn came_back(&mut self, hello: Hello, report: &Report) {
+        let id = hello.slave;
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };
+        slave.hello.role = hello.role;
         slave.presence = Presence::Joined;
         let (build, slot, standing) = (slave.hello.build.clone(), slave.slot, slave.standing);
         self.timers.stop(Timer::Away(id));
@@ -80,6 +82,7 @@ impl Core {
             }
             Standing::Condemned => {}
         }
+        self.permits_again();
         self.touch(slot);
     }
 

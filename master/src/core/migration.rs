@@ -11,15 +11,15 @@
 //! through [`Core::shard_due`], [`Core::failed`] or a death.
 
 use baton_protocol::{
-    Epoch, SequenceRanges, ShardId, SlaveId, Ticket, ToSlave,
-    message::{Failed, ResumeAfter, Settled, StateAck, StateReady, StopExtra, StopShard, Unit},
+    Epoch, ShardId, SlaveId, Ticket, ToSlave,
+    message::{Failed, ResumeAfter, StateAck, StateReady, StopExtra, StopShard, Unit},
     state::StateFrame,
 };
 
 use super::{
     Core,
     event::{Durability, Entry, Hold, Phase as Told},
-    shard::{Doubt, Free, How, Link, Phase, Reach},
+    shard::{Free, How, Link, Phase, Reach},
     timers::Timer,
 };
 
@@ -162,13 +162,17 @@ impl Core {
         }
         shard.failures = 0;
         shard.copies.remove(&from);
-        let row = Entry::Owner {
-            shard: id,
-            epoch,
-            owner: from,
-            hold: Hold::Owned,
-        };
-        self.save(vec![row], Durability::Soon);
+        // After a restart a later epoch may be reserved in the journal: that row
+        // stays, or the epoch would be used again.
+        if shard.epoch == epoch {
+            let row = Entry::Owner {
+                shard: id,
+                epoch,
+                owner: from,
+                hold: Hold::Owned,
+            };
+            self.save(vec![row], Durability::Soon);
+        }
         self.enter(
             id,
             Phase::Serving {
@@ -178,104 +182,6 @@ impl Core {
             },
         );
         self.move_served(id, from, epoch);
-    }
-
-    // ---- what was in doubt ---------------------------------------------------
-
-    pub(super) fn doubt(
-        &mut self,
-        id: ShardId,
-        sealer: SlaveId,
-        epoch: Epoch,
-        in_doubt: SequenceRanges,
-    ) {
-        self.drop_doubt(id);
-        if let Some(shard) = self.fleet.shards.get_mut(&id) {
-            shard.doubt = Some(Doubt {
-                sealer,
-                epoch,
-                in_doubt,
-                unfinished: None,
-            });
-        }
-        if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
-            slave.unsettled.insert(id);
-        }
-        // The sealer settles at the drain deadline; its word needs time to come.
-        let span = self.settings.drain.saturating_add(self.settings.seal);
-        self.start_timer(Timer::Settle(id), span);
-    }
-
-    /// The sealer says what it could not finish: the next owner is told.
-    pub(super) fn settled(&mut self, from: SlaveId, settled: &Settled) {
-        let Some(shard) = self.fleet.shards.get_mut(&settled.shard) else {
-            return;
-        };
-        if let Some(doubt) = &mut shard.doubt
-            && (doubt.sealer, doubt.epoch) == (from, settled.epoch)
-            && doubt.unfinished.is_none()
-        {
-            doubt.unfinished = Some(settled.unfinished.clone());
-            self.undo_waiting_for_settled(settled.shard, from);
-            self.tell_settled(settled.shard);
-        }
-    }
-
-    /// The sealer died, or its word did not come in time: nothing is known to be
-    /// finished.
-    pub(super) fn sealer_gone(&mut self, sealer: SlaveId, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && let Some(doubt) = &mut shard.doubt
-            && doubt.sealer == sealer
-            && doubt.unfinished.is_none()
-        {
-            doubt.unfinished = Some(doubt.in_doubt.clone());
-            self.undo_waiting_for_settled(id, sealer);
-            self.tell_settled(id);
-        }
-    }
-
-    pub(super) fn settle_due(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get(&id)
-            && let Some(doubt) = &shard.doubt
-        {
-            self.sealer_gone(doubt.sealer, id);
-        }
-    }
-
-    fn undo_waiting_for_settled(&mut self, id: ShardId, sealer: SlaveId) {
-        self.timers.stop(Timer::Settle(id));
-        if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
-            slave.unsettled.remove(&id);
-        }
-    }
-
-    pub(super) fn drop_doubt(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && let Some(doubt) = shard.doubt.take()
-        {
-            self.undo_waiting_for_settled(id, doubt.sealer);
-        }
-    }
-
-    /// Tells the owner that resumed after a seal how it was settled, if that is
-    /// known. Said again when it joins again.
-    pub(super) fn tell_settled(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
-        if let Some(doubt) = &shard.doubt
-            && let Some(unfinished) = &doubt.unfinished
-            && let Some((owner, epoch)) = shard.phase.claimant()
-            && epoch > doubt.epoch
-        {
-            let settled = Settled {
-                shard: id,
-                epoch: doubt.epoch,
-                unfinished: unfinished.clone(),
-            };
-            self.send(owner, ToSlave::Settled(settled));
-        }
     }
 
     // ---- failure -------------------------------------------------------------
@@ -351,13 +257,7 @@ impl Core {
                     ..free
                 }),
             ),
-            Phase::Copying { .. } => {
-                let span = self.settings.copy;
-                self.fail_deploy(
-                    Some(id),
-                    format!("the copy of its state made no progress for {span:?}"),
-                );
-            }
+            Phase::Copying { .. } => self.copy_stalled(id),
             Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
             Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
             Phase::Unknown { .. } | Phase::Serving { .. } => {}

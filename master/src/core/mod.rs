@@ -4,10 +4,13 @@
 //!
 //! ```text
 //!   Input ──▶ handle ──┬─ fleet.rs      who is there, whose shard is whose (the indexes)
-//!   (+ time)           ├─ join.rs       a slave comes, goes, dies; adopt.rs: what it reports
+//!   (+ time)           ├─ join.rs       a slave comes, goes, dies; report.rs: what it holds
+//!                      ├─ adopt.rs      after a restart: whose every shard is
 //!                      ├─ placement.rs  a free shard gets a slave, an empty slot a process
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
-//!                      ├─ deploy.rs     a slot moves:  canary ▶ width ▶ work ▶ soak ▶ retire
+//!                      │                (doubt.rs: what was running at the seal)
+//!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
+//!                      ├─ rollback.rs   or not: aborted, rolled back, forced
 //!                      ├─ work.rs       the once-per-bot work follows
 //!                      └─ permits.rs    IDENTIFYs in legal pace
 //!   Action ◀── poll_action              saves stand before the sends that rely on them
@@ -28,6 +31,7 @@
 
 mod adopt;
 mod deploy;
+mod doubt;
 pub mod event;
 mod fleet;
 mod join;
@@ -36,13 +40,17 @@ mod permits;
 mod picture;
 mod placement;
 mod progress;
+mod recovered;
+mod report;
 mod rollback;
 mod saves;
 pub mod settings;
 mod shard;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod told;
 pub mod view;
 mod work;
 
@@ -250,6 +258,8 @@ impl Core {
             if self.stage == Life::Adopting {
                 continue;
             }
+            // First what nobody serves: it is in its gap.
+            self.place_free(slot);
             self.advance_deploy(slot);
             self.place_free(slot);
             self.fill_slot(slot);

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Discord's budget is whole again after a day.
-const BUDGET_PERIOD: Duration = Duration::from_hours(24);
+const BUDGET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Waiting requests and what is left of the budget.
 #[derive(Clone, Debug)]
@@ -172,7 +172,7 @@ impl Core {
         });
         self.timers.stop(Timer::Budget);
         self.set_buckets(budget.max_concurrency.max(1));
-        self.open_all();
+        self.permits_again();
     }
 
     pub(super) fn budget_reset(&mut self) {
@@ -180,7 +180,7 @@ impl Core {
             budget.remaining = budget.total;
             budget.resets = self.now.after(BUDGET_PERIOD);
         }
-        self.open_all();
+        self.permits_again();
     }
 
     fn set_buckets(&mut self, buckets: u32) {
@@ -204,8 +204,8 @@ impl Core {
             .collect();
     }
 
-    /// Looks at every bucket in which somebody waits.
-    fn open_all(&mut self) {
+    /// Looks at every bucket in which somebody waits: a slave is back.
+    pub(super) fn permits_again(&mut self) {
         let mut buckets: Vec<_> = self.permits.waiting.keys().map(|&(b, _)| b).collect();
         buckets.dedup();
         for bucket in buckets {

@@ -122,6 +122,9 @@ impl Core {
         let Phase::Starting { owner, how, .. } = shard.phase else {
             return;
         };
+        if self.saves.owe(id) {
+            return;
+        }
         match how {
             How::Full => {
                 let units = self.unit(id).into_iter().collect();

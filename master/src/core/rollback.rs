@@ -12,7 +12,7 @@ use baton_protocol::{ShardId, SlaveId};
 use super::{
     Core, Life,
     deploy::{Pace, Stage},
-    event::{Action, Durability, News, Outcome, RequestId},
+    event::{Action, DeployStep, Durability, News, Outcome, RequestId},
     fleet::Standing,
     shard::{Link, Phase},
     timers::Timer,
@@ -58,12 +58,13 @@ impl Core {
         }
     }
 
-    /// Whether no shard was told to seal yet.
+    /// Whether no shard was told to seal, or given to the new slave, yet.
     fn nothing_moved(&self, to: SlaveId) -> bool {
         let Some(deploy) = &self.deploy else {
             return true;
         };
-        self.fleet.holds_nothing(to)
+        deploy.given.is_none()
+            && self.fleet.holds_nothing(to)
             && deploy.in_hand.iter().all(|id| {
                 self.fleet
                     .shards
@@ -93,7 +94,7 @@ impl Core {
     }
 
     /// Copies that run are of no use; their shards were served all the time.
-    fn cancel_copies(&mut self) {
+    pub(super) fn cancel_copies(&mut self) {
         let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
         let copying: Vec<_> = in_hand.copied().collect();
         for id in copying {
@@ -108,6 +109,29 @@ impl Core {
             let link = Link::Up;
             self.enter(id, Phase::Serving { owner, epoch, link });
             self.move_taken_back(id);
+        }
+    }
+
+    /// A copy makes no progress. Before the seal that fails the deploy. On the way
+    /// back there is nothing else to do than to try again: the shard is served.
+    pub(super) fn copy_stalled(&mut self, id: ShardId) {
+        let span = self.settings.copy;
+        if self
+            .deploy
+            .as_ref()
+            .is_some_and(|d| d.step() == DeployStep::RollingBack)
+        {
+            self.alarm(format!(
+                "shard {id} goes back, and the copy of its state made no progress for {span:?}; \
+                 it is served meanwhile and copied again"
+            ));
+            self.start_timer(Timer::Shard(id), span);
+            self.said_again(id);
+        } else {
+            self.fail_deploy(
+                Some(id),
+                format!("the copy of its state made no progress for {span:?}"),
+            );
         }
     }
 
@@ -154,9 +178,10 @@ impl Core {
         let Some(deploy) = &mut self.deploy else {
             return;
         };
-        deploy.in_hand.remove(&id);
         if deploy.to() == Some(at) {
             self.fail_deploy(Some(id), why.to_owned());
+        } else {
+            deploy.in_hand.remove(&id);
         }
     }
 
@@ -211,6 +236,7 @@ impl Core {
                     if self.fleet.is_healthy(to) {
                         deploy.forced = Some(lost);
                         let pace = Pace::Width;
+                        self.cancel_copies();
                         self.go_to(Stage::Moving { to, pace });
                         self.queue_slot(to);
                     } else {

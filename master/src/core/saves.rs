@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_protocol::{DeployId, ShardId, SlaveId, ToSlave};
+use baton_protocol::{DeployId, ShardId, SlaveId, ToSlave, message::Role};
 
 use super::{
     Core,
@@ -123,6 +123,11 @@ impl Core {
                         self.actions.push_back(Action::Send(slave, message));
                     }
                 }
+                // Its deploy ends below, before it began.
+                Action::Launch {
+                    role: Role::Candidate,
+                    ..
+                } => {}
                 Action::Refuse(..)
                 | Action::Launch { .. }
                 | Action::Kill(_)
@@ -210,6 +215,16 @@ impl Saves {
     /// Whether saves fail at the moment.
     pub(super) fn fail(&self) -> bool {
         self.trouble != Trouble::Fine
+    }
+
+    /// Whether the order of a shard waits for its reservation.
+    pub(super) fn owe(&self, shard: ShardId) -> bool {
+        self.owed.contains(&shard)
+    }
+
+    /// Whether the reservation of the work is not saved.
+    pub(super) fn owe_work(&self) -> bool {
+        self.unsaved.contains_key(&Row::Work)
     }
 }
 

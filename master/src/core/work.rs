@@ -236,9 +236,7 @@ impl Core {
             }
             State::Starting { owner, epoch } => {
                 self.start_timer(Timer::Work, self.settings.drain);
-                if !self.saves.fail() && self.fleet.is_joined(owner) {
-                    self.send_start_work(owner, epoch);
-                }
+                self.send_start_work(owner, epoch);
                 self.deploy_lost_soon(owner, "it did not start the once-per-bot work");
             }
             State::Unknown { .. } | State::Free | State::Running { .. } => {}
@@ -246,6 +244,9 @@ impl Core {
     }
 
     fn send_start_work(&mut self, to: SlaveId, epoch: Epoch) {
+        if self.saves.owe_work() || !self.fleet.is_joined(to) {
+            return;
+        }
         let ticket = self.work.ticket.clone();
         self.send(to, ToSlave::StartWork(Work { epoch, ticket }));
     }

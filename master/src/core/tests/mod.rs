@@ -3,14 +3,17 @@
 //! The tests stand in the files below, what they share stands here: a [`Rig`]
 //! owns a core and a clock, and speaks for the slaves.
 
-#![allow(clippy::unwrap_used)]
+// A test names what it looks for; the rest is of no interest.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod adoption;
 mod cold;
 mod deploys;
 mod failures;
+mod judge;
 mod model;
 mod pace;
+mod peer;
 mod random;
 mod saving;
 mod slots;
@@ -44,7 +47,7 @@ struct Rig {
     now: Time,
 }
 
-/// Two slots of nothing, one slot of `shards`: the usual fleet.
+/// The usual fleet: one slot with all shards.
 fn settings(shards: u32) -> Settings {
     Settings {
         slots: vec![SlotSettings {

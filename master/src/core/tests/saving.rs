@@ -1,1 +1,175 @@
-//! x
+//! The disk is full; the master leaves.
+
+use super::*;
+
+impl Rig {
+    /// The driver at a failed save: it polls no further.
+    fn fail_saves(&mut self, input: Input) -> Vec<Action> {
+        self.core.handle(self.now, input);
+        self.fail_queued()
+    }
+
+    fn fail_queued(&mut self) -> Vec<Action> {
+        let mut done = Vec::new();
+        while let Some(action) = self.core.poll_action() {
+            if matches!(action, Action::Save(..)) {
+                let reason = "no space left".to_owned();
+                self.core.handle(self.now, Input::SaveFailed { reason });
+            } else {
+                done.push(action);
+            }
+        }
+        done
+    }
+}
+
+#[test]
+fn a_seal_whose_reservation_was_not_saved_is_not_sent_and_ends_the_deploy() {
+    let (mut rig, _) = Rig::moving(settings(2));
+    let actions = rig.fail_saves(Input::Said {
+        slave: B,
+        message: state_ready(0, 1, 90),
+    });
+    assert_eq!(orders(&actions), ["b Shutdown"]);
+    assert!(matches!(ended(&actions), Some(Outcome::Aborted { .. })));
+    assert_eq!(alarms(&actions), 1);
+    assert!(rig.all_served_by(A));
+}
+
+#[test]
+fn a_deploy_that_moved_something_waits_for_the_disk() {
+    let (mut rig, _) = Rig::moving(settings(2));
+    rig.move_shard(A, B, 0, 1);
+    let actions = rig.fail_saves(Input::Said {
+        slave: B,
+        message: state_ready(1, 1, 90),
+    });
+    assert_eq!(orders(&actions), [""; 0]);
+    rig.now = rig.now.after(SECOND);
+    assert_eq!(orders(&rig.fail_saves(Input::Tick)), [""; 0], "still full");
+    let actions = rig.wait(2 * SECOND);
+    assert_eq!(
+        orders(&actions),
+        [
+            "save now 1@2 Reserved b",
+            "save now 1@3 Reserved b",
+            "a StopShard 1@1"
+        ],
+        "then it goes on, with an epoch that was never used"
+    );
+    assert_eq!(
+        orders(&rig.say(A, sealed(1, 1, 100))),
+        ["b Resume 1@3 after Seal from 90"]
+    );
+}
+
+#[test]
+fn a_shard_that_was_reserved_before_goes_on_without_the_disk() {
+    let (mut rig, _) = Rig::moving(settings(2));
+    rig.say(B, state_ready(0, 1, 90));
+    rig.say(A, checkpoint(1, 1, 110));
+    rig.now = rig.now.after(SECOND);
+    rig.fail_saves(Input::Tick);
+    let actions = rig.fail_saves(Input::Said {
+        slave: A,
+        message: sealed(0, 1, 100),
+    });
+    assert_eq!(orders(&actions), ["b Resume 0@2 after Seal from 90"]);
+}
+
+#[test]
+fn a_start_whose_reservation_was_not_saved_is_owed_until_it_is() {
+    let mut rig = Rig::new(settings(2));
+    let hello = Box::new(hello(A, Role::Relaunch));
+    let report = Report::default();
+    let actions = rig.fail_saves(Input::Joined { hello, report });
+    assert_eq!(orders(&actions), ["a Accepted"]);
+    let actions = rig.wait(2 * SECOND);
+    let orders = orders(&actions);
+    assert_eq!(
+        orders[orders.len() - 2..],
+        ["a FullStart 0@1", "a FullStart 1@1"]
+    );
+    let saved = orders
+        .iter()
+        .position(|o| o.contains("0@1 Reserved a, 1@1 Reserved a"));
+    assert!(saved.is_some(), "{orders:?}");
+}
+
+#[test]
+fn no_deploy_starts_while_the_journal_cannot_be_written() {
+    let mut rig = Rig::serving(1);
+    let actions = rig.fail_saves(Input::Deploy {
+        request: RequestId(1),
+        order: order(Some("v2")),
+    });
+    assert!(matches!(ended(&actions), Some(Outcome::Aborted { .. })));
+    assert_eq!(orders(&actions), [""; 0], "nothing is launched");
+    let actions = rig.fail_saves(Input::Deploy {
+        request: RequestId(2),
+        order: order(Some("v2")),
+    });
+    assert!(matches!(
+        actions[..],
+        [Action::Tell(News::RequestRefused { .. })]
+    ));
+}
+
+#[test]
+fn a_leaving_master_finishes_the_shard_in_hand_and_starts_no_other() {
+    let mut settings = settings(4);
+    settings.width = 1;
+    let (mut rig, _) = Rig::moving(settings);
+    rig.move_shard(A, B, 0, 1);
+    rig.say(B, state_ready(1, 1, 90));
+    assert_eq!(orders(&rig.input(Input::Leave)), [""; 0]);
+    rig.say(A, sealed(1, 1, 100));
+    let actions = rig.say(B, resumed(1, 2));
+    assert_eq!(orders(&actions).last().unwrap(), "exit");
+    assert_eq!(ended(&actions), Some(&Outcome::HandedOn));
+    assert!(
+        !orders(&actions)
+            .iter()
+            .any(|order| order.contains("CopyState"))
+    );
+}
+
+#[test]
+fn a_leaving_master_waits_for_the_shard_in_hand_only_so_long() {
+    let (mut rig, _) = Rig::moving(settings(1));
+    rig.say(B, state_ready(0, 1, 90));
+    rig.input(Input::Left { slave: A });
+    rig.input(Input::Leave);
+    assert_eq!(orders(&rig.wait(9 * SECOND)), [""; 0]);
+    assert_eq!(orders(&rig.wait(SECOND)), ["exit"]);
+}
+
+#[test]
+fn a_leaving_master_with_nothing_in_hand_leaves_at_once_and_writes_the_checkpoints() {
+    let mut rig = Rig::serving(1);
+    rig.say(A, checkpoint(0, 1, 130));
+    let actions = rig.input(Input::Leave);
+    assert_eq!(actions.last(), Some(&Action::Exit));
+    assert!(actions.iter().any(|action| matches!(
+        action,
+        Action::Save(entries, Durability::Soon)
+            if matches!(&entries[..], [Entry::Ticket { ticket, .. }] if ticket.handled.get() == 130)
+    )));
+}
+
+#[test]
+fn checkpoints_are_written_together_once_a_second() {
+    let mut rig = Rig::serving(8);
+    rig.wait(2 * SECOND);
+    for round in 0..50 {
+        for shard in 0..8 {
+            assert_eq!(rig.say(A, checkpoint(shard, 1, 101 + round)), []);
+        }
+    }
+    let actions = rig.wait(SECOND);
+    let [Action::Save(entries, Durability::Soon)] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(entries.len(), 8);
+    assert_eq!(rig.wait(60 * SECOND), []);
+}

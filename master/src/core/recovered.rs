@@ -1,0 +1,55 @@
+//! What a master knows when it starts: everything that its journal gave back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use baton_protocol::{
+    DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket,
+    message::{Hello, ResumeAfter},
+};
+
+use super::event::Hold;
+
+/// Everything that a journal gave back at the start of a master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Pinned parameters, if there are any.
+    pub pinned: Option<SessionParameters>,
+    /// Highest epoch of each shard and whose it is.
+    pub shards: BTreeMap<ShardId, (Epoch, SlaveId, Hold)>,
+    /// Epoch and owner of the once-per-bot work.
+    pub work: Option<(Epoch, SlaveId)>,
+    /// Slaves that were known and not gone, whose processes are still alive
+    /// (checked by the driver: pid, start time, boot id, pid namespace).
+    pub slaves: BTreeMap<SlaveId, Hello>,
+    /// The number of the last deploy.
+    pub last_deploy: DeployId,
+    /// The last [`Entry::Ticket`] of each shard.
+    pub tickets: BTreeMap<ShardId, RecoveredTicket>,
+    /// Whether this is everything that was ever saved.
+    pub history: History,
+}
+
+/// Whether a journal gave back everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// It was readable, or there never was one.
+    #[default]
+    Whole,
+    /// It was set aside as torn or corrupt: slaves may be alive that it does not
+    /// name, so reports are collected for the whole adopt grace.
+    Lost,
+}
+
+/// A ticket that a journal gave back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveredTicket {
+    /// The epoch of the slave that it is of.
+    pub epoch: Epoch,
+    /// Whether it was made at a seal.
+    pub after: ResumeAfter,
+    /// The ticket.
+    pub ticket: Ticket,
+    /// How long ago it was written, by the wall clock; zero if that clock was set
+    /// back.
+    pub age: Duration,
+}

@@ -1,0 +1,247 @@
+//! What a slave reports when it joins, compared with what we believe: claims are
+//! confirmed, orders that were lost are said again, and what is void is forgotten.
+
+use std::collections::BTreeMap;
+
+use baton_protocol::{
+    ShardId, SlaveId, ToSlave,
+    message::{Held, Holding, Report, ResumeAfter, Unit},
+};
+
+use super::{
+    Core, Life,
+    event::Hold,
+    fleet::Origin,
+    shard::{How, Link, Phase, Reach},
+};
+
+impl Core {
+    /// Compares everything that a slave holds with what we believe.
+    pub(super) fn report_in(&mut self, slave: SlaveId, report: &Report) {
+        let mut said = BTreeMap::new();
+        for held in &report.shards {
+            said.insert(held.ticket.shard, held.epoch);
+            self.claim(slave, held);
+        }
+        let Some(holds) = self
+            .fleet
+            .slaves
+            .get(&slave)
+            .map(|slave| slave.holds.clone())
+        else {
+            return;
+        };
+        for id in holds {
+            let ours = self.fleet.shards.get(&id).and_then(|s| s.phase.claimant());
+            if ours.is_some_and(|(_, epoch)| said.get(&id) != Some(&epoch)) {
+                self.unclaimed(slave, id);
+            }
+        }
+        // Copies to this slave ended with its connection.
+        for id in self.copies_to(slave) {
+            self.said_again(id);
+        }
+        self.work_reported(slave, report.work);
+    }
+
+    fn claim(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let claimant = shard.phase.claimant();
+        if claimant == Some((slave, held.epoch)) {
+            self.claim_confirmed(slave, held);
+            return;
+        }
+        let is_newer = held.epoch > shard.epoch;
+        let may_be_its = match &shard.phase {
+            // A row at a higher epoch is a reservation that was never used: the
+            // seal comes first.
+            Phase::Unknown { row } => {
+                is_newer
+                    || held.epoch == shard.epoch
+                    || (matches!(row, Some((_, Hold::Reserved))) && self.is_journaled(slave))
+            }
+            // Believed dead by mistake, and nobody was told since.
+            Phase::Free(free) => {
+                is_newer || (held.epoch == shard.epoch && free.after == ResumeAfter::Death)
+            }
+            Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Sealing { .. } => is_newer,
+        };
+        match held.holding {
+            Holding::Starting | Holding::Resuming | Holding::Serving if may_be_its => {
+                self.adopt(slave, held);
+            }
+            Holding::Sealed if may_be_its => self.adopt_sealed(slave, held),
+            Holding::Failed if may_be_its => self.adopt_ticket(held, ResumeAfter::Death),
+            Holding::Sealed if self.is_needed_frozen(slave, id) => {
+                if let Some(shard) = self.fleet.shards.get_mut(&id) {
+                    shard.copies.insert(slave, held.ticket.state_at);
+                }
+                self.ask_settled_again(slave, held);
+            }
+            // It is to have the shard again at a later epoch, which it has not
+            // heard of: what it has is what it goes on with.
+            Holding::Starting
+            | Holding::Resuming
+            | Holding::Serving
+            | Holding::Sealed
+            | Holding::Failed
+                if claimant.is_some_and(|(owner, _)| owner == slave) => {}
+            Holding::Starting
+            | Holding::Resuming
+            | Holding::Serving
+            | Holding::Sealed
+            | Holding::Failed => self.forget(slave, id),
+        }
+    }
+
+    /// Whether the journal named this slave: one that it does not was given up
+    /// before, and what it says at an older epoch is void.
+    fn is_journaled(&self, slave: SlaveId) -> bool {
+        self.fleet
+            .slaves
+            .get(&slave)
+            .is_some_and(|slave| slave.origin == Origin::Journal)
+    }
+
+    /// Whether frozen state may be gone back to: in a deploy, and while it is not
+    /// known whether one is under way.
+    fn is_needed_frozen(&self, slave: SlaveId, id: ShardId) -> bool {
+        let deploy = self
+            .fleet
+            .shards
+            .get(&id)
+            .and_then(|shard| self.deploy_in(shard.slot));
+        self.stage == Life::Adopting
+            || deploy.is_some_and(|deploy| deploy.from == Some(slave) || deploy.to() == Some(slave))
+    }
+
+    /// It still has what we believe that it has.
+    fn claim_confirmed(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        match held.holding {
+            Holding::Starting | Holding::Resuming => self.said_again(id),
+            Holding::Serving => {
+                self.served(slave, id, held.epoch);
+                self.said_again(id);
+            }
+            Holding::Sealed => {
+                self.sealed(slave, id, held.epoch, Some(held.ticket.clone()));
+                self.ask_settled_again(slave, held);
+            }
+            Holding::Failed => {
+                let failed = baton_protocol::message::Failed {
+                    shard: id,
+                    epoch: held.epoch,
+                    close_code: 0,
+                    detail: "the slave reports that it cannot serve it".to_owned(),
+                };
+                self.failed(slave, &failed);
+            }
+        }
+    }
+
+    /// Its report does not name a shard that we believe is its, at our epoch.
+    fn unclaimed(&mut self, slave: SlaveId, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        if matches!(shard.phase, Phase::Starting { .. }) {
+            // The order was lost with the connection.
+            self.order_again(id);
+        } else {
+            self.alarm(format!(
+                "slave {slave} does not serve shard {id} any more, which was its own; it is \
+                 resumed from its last checkpoint"
+            ));
+            self.set_free(id, ResumeAfter::Death);
+        }
+    }
+
+    /// The shard is its reporter's.
+    fn adopt(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let before = shard.phase.claimant();
+        shard.epoch = shard.epoch.max(held.epoch);
+        shard.keep(held.ticket.clone(), held.epoch, ResumeAfter::Death);
+        let phase = match held.holding {
+            Holding::Serving => Phase::Serving {
+                owner: slave,
+                epoch: held.epoch,
+                link: Link::Up,
+            },
+            Holding::Starting | Holding::Resuming | Holding::Sealed | Holding::Failed => {
+                Phase::Starting {
+                    owner: slave,
+                    epoch: held.epoch,
+                    how: match shard.ticket {
+                        Some(_) => How::Resume(ResumeAfter::Death),
+                        None => How::Full,
+                    },
+                    reach: Reach::Dispatches,
+                }
+            }
+        };
+        self.drop_doubt(id);
+        self.enter(id, phase);
+        self.ticket_changed(id);
+        if let Some((other, _)) = before
+            && other != slave
+        {
+            self.forget(other, id);
+        }
+    }
+
+    fn adopt_ticket(&mut self, held: &Held, after: ResumeAfter) {
+        let id = held.ticket.shard;
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && shard
+                .ticket
+                .as_ref()
+                .is_none_or(|kept| kept.epoch <= held.epoch)
+        {
+            shard.epoch = shard.epoch.max(held.epoch);
+            shard.keep(held.ticket.clone(), held.epoch, after);
+        }
+    }
+
+    fn adopt_sealed(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        self.adopt_ticket(held, ResumeAfter::Seal);
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.copies.insert(slave, held.ticket.state_at);
+        }
+        let in_doubt = held.ticket.in_doubt.clone();
+        self.doubt(id, slave, held.epoch, in_doubt);
+        self.ask_settled_again(slave, held);
+    }
+
+    /// The word that settles a seal may have been lost with the connection: the
+    /// same question brings it again.
+    fn ask_settled_again(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && let Some(doubt) = &shard.doubt
+            && doubt.unfinished.is_none()
+            && (doubt.sealer, doubt.epoch) == (slave, held.epoch)
+        {
+            self.send_stop(id, slave, held.epoch);
+        }
+    }
+
+    /// A higher epoch exists: whatever this slave has of the shard is void.
+    fn forget(&mut self, slave: SlaveId, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id) {
+            let epoch = shard.epoch;
+            self.send(slave, ToSlave::Forget(Unit { shard: id, epoch }));
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The steps of a deploy, downwards, when nothing goes wrong.
+
+use std::time::Duration;
+
+use baton_protocol::{
+    ShardId, SlaveId, ToSlave,
+    message::{MigrationExtra, ShardMigrationStart},
+};
+
+use super::{
+    Core, Life,
+    deploy::{Answer, Pace, Stage},
+    event::{Durability, Entry, News, Outcome},
+    shard::Phase,
+    timers::Timer,
+    work,
+};
+
+impl Core {
+    /// M1: both slaves are told that shards will move.
+    pub(super) fn prepare(&mut self) {
+        self.deploy_step();
+        self.start_timer(Timer::Deploy, self.settings.ready);
+        self.ask_prepared();
+    }
+
+    pub(super) fn ask_prepared(&mut self) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let Stage::Preparing { to, new, old } = deploy.stage else {
+            return;
+        };
+        let (deploy, from) = (deploy.id, deploy.from);
+        let num_shards = u32::try_from(self.deploy_size()).unwrap_or(u32::MAX);
+        let start = |from_this_slave, num_shards| {
+            ToSlave::ShardMigrationStart(ShardMigrationStart {
+                from_this_slave,
+                num_shards,
+                extra: Some(MigrationExtra { deploy }),
+            })
+        };
+        if new == Answer::Due {
+            self.send(to, start(false, num_shards));
+        }
+        if old == Answer::Due
+            && let Some(from) = from
+        {
+            self.send(from, start(true, 0));
+        }
+    }
+
+    /// One of them is ready.
+    pub(super) fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart) {
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        if answer.extra.is_some_and(|extra| extra.deploy != deploy.id) {
+            return;
+        }
+        let Stage::Preparing { to, new, old } = &mut deploy.stage else {
+            return;
+        };
+        if slave == *to && !answer.from_this_slave {
+            *new = Answer::Given;
+        } else if Some(slave) == deploy.from && answer.from_this_slave {
+            *old = Answer::Given;
+        }
+        let slot = deploy.slot;
+        self.touch(slot);
+    }
+
+    /// Takes every step that can be taken now.
+    pub(super) fn advance_deploy(&mut self, slot: usize) {
+        while self.deploy_in(slot).is_some() && self.deploy_steps_on() {}
+    }
+
+    fn deploy_steps_on(&mut self) -> bool {
+        let Some(deploy) = &self.deploy else {
+            return false;
+        };
+        let (from, slot) = (deploy.from, deploy.slot);
+        match deploy.stage {
+            Stage::Starting { .. } | Stage::Soaking { .. } | Stage::Retiring { .. } => false,
+            Stage::Preparing { to, new, old } => {
+                let ready = new == Answer::Given && (old == Answer::Given || from.is_none());
+                if ready && self.stage == Life::Running && !self.saves.fail() {
+                    self.start_moving(to);
+                    return true;
+                }
+                false
+            }
+            Stage::Moving { to, pace } => {
+                let serving = self.fleet.serving(to);
+                if let Pace::Canary(canary) = pace
+                    && serving >= canary
+                {
+                    self.go_to(Stage::Moving {
+                        to,
+                        pace: Pace::Width,
+                    });
+                    return true;
+                }
+                let complete = serving == self.fleet.slots[slot].size;
+                if complete && self.hand_is_empty() && self.stage == Life::Running {
+                    self.go_to(Stage::Work { to });
+                    return true;
+                }
+                self.fill_hand();
+                false
+            }
+            Stage::Work { to } => {
+                if slot != work::HOME || self.work_is_at(to) {
+                    self.start_soak(to);
+                    return true;
+                }
+                false
+            }
+            Stage::RollingBack { .. } => {
+                self.fill_hand();
+                self.end_rollback_when_done()
+            }
+        }
+    }
+
+    fn start_moving(&mut self, to: SlaveId) {
+        self.timers.stop(Timer::Deploy);
+        self.queue_slot(to);
+        let size = self.deploy_size();
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let canary = usize::try_from(deploy.order.canary)
+            .unwrap_or(usize::MAX)
+            .min(size);
+        let pace = if canary == 0 || deploy.from.is_none() {
+            Pace::Width
+        } else {
+            Pace::Canary(canary)
+        };
+        self.go_to(Stage::Moving { to, pace });
+    }
+
+    /// Begins as many shards as may move at once.
+    fn fill_hand(&mut self) {
+        while let Some((id, to)) = self.next_to_move() {
+            if let Some(deploy) = &mut self.deploy {
+                deploy.in_hand.insert(id);
+            }
+            self.begin_move(id, to);
+        }
+    }
+
+    fn next_to_move(&mut self) -> Option<(ShardId, SlaveId)> {
+        if self.stage != Life::Running || self.saves.fail() {
+            return None;
+        }
+        let deploy = self.deploy.as_mut()?;
+        let goal = deploy.goal()?;
+        let moved = self.fleet.serving(goal);
+        let room = match deploy.stage {
+            Stage::Moving {
+                pace: Pace::Canary(canary),
+                ..
+            } => deploy.in_hand.len() + moved < canary,
+            Stage::Starting { .. }
+            | Stage::Preparing { .. }
+            | Stage::Moving { .. }
+            | Stage::Work { .. }
+            | Stage::Soaking { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => {
+                let width = usize::try_from(deploy.order.width).unwrap_or(usize::MAX);
+                deploy.in_hand.len() < width.max(1)
+            }
+        };
+        if !room || !self.fleet.can_take(goal) {
+            return None;
+        }
+        let rolling_back = matches!(deploy.stage, Stage::RollingBack { .. });
+        while let Some(id) = deploy.queue.pop_front() {
+            let phase = &self.fleet.shards.get(&id)?.phase;
+            if deploy.in_hand.contains(&id) {
+                continue;
+            }
+            match phase {
+                Phase::Free(_) => return Some((id, goal)),
+                Phase::Serving { owner, .. } | Phase::Starting { owner, .. } if *owner == goal => {}
+                // Not served yet: nothing to take over. It comes when it serves.
+                Phase::Starting { .. } if !rolling_back => {}
+                Phase::Serving { owner, .. } | Phase::Starting { owner, .. } => {
+                    if self.fleet.can_take(*owner) {
+                        return Some((id, goal));
+                    }
+                    // Its owner is away or dying: its return or its death decides.
+                    deploy.queue.push_front(id);
+                    return None;
+                }
+                Phase::Unknown { .. } | Phase::Copying { .. } | Phase::Sealing { .. } => {}
+            }
+        }
+        None
+    }
+
+    /// Every shard of the slot that is not at `goal` is to move.
+    pub(super) fn queue_slot(&mut self, goal: SlaveId) {
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        let members = self.fleet.slots[deploy.slot].members;
+        deploy.queue = members
+            .iter()
+            .filter(|id| {
+                self.fleet.shards.get(id).is_some_and(|shard| {
+                    shard.slot == deploy.slot
+                        && shard
+                            .phase
+                            .claimant()
+                            .is_none_or(|(owner, _)| owner != goal)
+                })
+            })
+            .collect();
+    }
+
+    /// M7: everything moved; the old slave stays ready to take it back.
+    fn start_soak(&mut self, to: SlaveId) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        if deploy.from.is_none() {
+            self.commit(to);
+            let outcome = self.outcome_of_success();
+            self.end_deploy(outcome);
+            return;
+        }
+        let soak = deploy.order.soak;
+        self.go_to(Stage::Soaking { to });
+        self.start_timer(Timer::Deploy, soak);
+    }
+
+    /// From here there is no way back: the slot is the new slave's.
+    fn commit(&mut self, to: SlaveId) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let slot = deploy.slot;
+        if let Some(command) = deploy.order.command.clone() {
+            let slot = deploy.order.slot.clone();
+            self.save(vec![Entry::Command { slot, command }], Durability::Soon);
+        }
+        self.fill(slot, to);
+    }
+
+    /// A step took too long, or the soak is over.
+    pub(super) fn deploy_due(&mut self) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let ready = self.settings.ready;
+        match deploy.stage {
+            Stage::Starting { pid } => {
+                let slot = deploy.slot;
+                if let Some(pid) = pid {
+                    self.fleet.slots[slot].refuse_pid(pid);
+                }
+                self.fail_deploy(None, format!("the new slave did not join within {ready:?}"));
+            }
+            Stage::Preparing {
+                to,
+                new: Answer::Due,
+                ..
+            } => {
+                self.condemn(to);
+                self.fail_deploy(
+                    None,
+                    format!("the new slave was not ready within {ready:?}"),
+                );
+            }
+            Stage::Preparing { .. } => {
+                self.fail_deploy(
+                    None,
+                    format!("the old slave did not answer within {ready:?}"),
+                );
+            }
+            Stage::Soaking { to } => self.soak_over(to),
+            Stage::Moving { .. }
+            | Stage::Work { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => {}
+        }
+    }
+
+    fn soak_over(&mut self, to: SlaveId) {
+        let served = self.fleet.serving(to) == self.deploy_size() && self.work_is_settled(to);
+        if !served || !self.fleet.can_take(to) || self.saves.fail() {
+            // Cut off, or just resuming: the commit waits until it is whole.
+            self.start_timer(Timer::Deploy, self.settings.no_progress);
+            return;
+        }
+        self.commit(to);
+        self.go_to(Stage::Retiring { to });
+        if let Some(from) = self.deploy.as_ref().and_then(|deploy| deploy.from) {
+            self.dismiss(from);
+        }
+    }
+
+    fn work_is_settled(&self, to: SlaveId) -> bool {
+        self.deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.slot != work::HOME)
+            || self.work_is_at(to)
+    }
+
+    pub(super) fn outcome_of_success(&self) -> Outcome {
+        match self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.forced.clone())
+        {
+            Some(reason) => Outcome::Forced { reason },
+            None => Outcome::Done,
+        }
+    }
+
+    /// Tells how it ended; the slot goes on without it.
+    pub(super) fn end_deploy(&mut self, outcome: Outcome) {
+        self.cancel_copies();
+        let Some(deploy) = self.deploy.take() else {
+            return;
+        };
+        self.timers.stop(Timer::Deploy);
+        for slave in [deploy.from, deploy.to()].into_iter().flatten() {
+            self.timers.stop(Timer::Away(slave));
+        }
+        let moved = deploy.to().map_or(0, |to| self.fleet.serving(to));
+        let migrating = match (deploy.first_stop, deploy.last_served) {
+            (Some(first), Some(last)) => last.since(first),
+            (None, _) | (_, None) => Duration::ZERO,
+        };
+        self.tell(News::DeployEnded {
+            deploy: deploy.id,
+            outcome,
+            moved: u32::try_from(moved).unwrap_or(u32::MAX),
+            migrating,
+            total: self.now.since(deploy.began),
+        });
+        self.forget_settled(deploy.slot);
+        self.touch(deploy.slot);
+    }
+
+    /// What was settled in this deploy needs not be said again.
+    fn forget_settled(&mut self, slot: usize) {
+        let members = self.fleet.slots[slot].members;
+        for id in members.iter() {
+            if let Some(shard) = self.fleet.shards.get_mut(&id)
+                && shard
+                    .doubt
+                    .as_ref()
+                    .is_some_and(|doubt| doubt.unfinished.is_some())
+                && shard.phase.serves()
+            {
+                shard.doubt = None;
+            }
+        }
+    }
+}

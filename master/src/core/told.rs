@@ -1,0 +1,182 @@
+//! What shards tell the running deploy, and what it tells whoever watches.
+
+use baton_protocol::{Epoch, ShardId, SlaveId};
+
+use super::{
+    Core,
+    deploy::Stage,
+    event::{DeployStep, News, Phase as Told},
+    shard::{How, Phase},
+    timers::Timer,
+};
+
+impl Core {
+    /// A shard of the slot was given to `target`.
+    pub(super) fn move_started(&mut self, id: ShardId, target: SlaveId) {
+        let Some((slot, epoch, how)) =
+            self.fleet
+                .shards
+                .get(&id)
+                .and_then(|shard| match shard.phase {
+                    Phase::Starting { epoch, how, .. } => Some((shard.slot, epoch, how)),
+                    Phase::Unknown { .. }
+                    | Phase::Free(_)
+                    | Phase::Serving { .. }
+                    | Phase::Copying { .. }
+                    | Phase::Sealing { .. } => None,
+                })
+        else {
+            return;
+        };
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        if deploy.slot != slot || deploy.goal() != Some(target) {
+            return;
+        }
+        let (from, told) = match deploy.stage {
+            Stage::RollingBack { to, .. } => (Some(to), Told::TakingBack),
+            Stage::Moving { .. } | Stage::Work { .. } | Stage::Soaking { .. } => {
+                (deploy.from, Told::Resuming)
+            }
+            Stage::Starting { .. } | Stage::Preparing { .. } | Stage::Retiring { .. } => return,
+        };
+        deploy.in_hand.insert(id);
+        deploy.given.get_or_insert(self.now);
+        if how != How::Full {
+            self.start_timer(Timer::Shard(id), self.settings.no_progress);
+        }
+        if let Some(from) = from {
+            self.tell_move(id, from, target, epoch, told);
+        }
+    }
+
+    pub(super) fn seal_told(&mut self, id: ShardId, owner: SlaveId, to: SlaveId, epoch: Epoch) {
+        let now = self.now;
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        deploy.first_stop.get_or_insert(now);
+        let told = match deploy.stage {
+            Stage::RollingBack { .. } => Told::TakingBack,
+            Stage::Starting { .. }
+            | Stage::Preparing { .. }
+            | Stage::Moving { .. }
+            | Stage::Work { .. }
+            | Stage::Soaking { .. }
+            | Stage::Retiring { .. } => Told::Sealing,
+        };
+        self.tell_move(id, owner, to, epoch, told);
+    }
+
+    /// A shard began to serve.
+    pub(super) fn move_served(&mut self, id: ShardId, at: SlaveId, epoch: Epoch) {
+        let now = self.now;
+        if let Some(deploy) = &mut self.deploy {
+            let goal = deploy.goal();
+            if deploy.in_hand.remove(&id) && goal == Some(at) {
+                deploy.last_served = Some(now);
+                let (from, told) = match deploy.stage {
+                    Stage::RollingBack { to, .. } => (Some(to), Told::Back),
+                    Stage::Starting { .. }
+                    | Stage::Preparing { .. }
+                    | Stage::Moving { .. }
+                    | Stage::Work { .. }
+                    | Stage::Soaking { .. }
+                    | Stage::Retiring { .. } => (deploy.from, Told::Moved),
+                };
+                if let Some(from) = from {
+                    self.tell_move(id, from, at, epoch, told);
+                    return;
+                }
+            } else if goal != Some(at) {
+                // It had not served when its turn came.
+                deploy.queue.push_back(id);
+            }
+        }
+        self.tell_serving(id, epoch, at);
+    }
+
+    pub(super) fn tell_serving(&mut self, shard: ShardId, epoch: Epoch, slave: SlaveId) {
+        self.tell(News::ShardServing {
+            shard,
+            epoch,
+            slave,
+        });
+    }
+
+    pub(super) fn tell_move(
+        &mut self,
+        id: ShardId,
+        from: SlaveId,
+        to: SlaveId,
+        epoch: Epoch,
+        phase: Told,
+    ) {
+        if let Some(deploy) = self.deploy.as_ref().map(|deploy| deploy.id) {
+            self.tell(News::Migration {
+                deploy,
+                shard: id,
+                from,
+                to,
+                epoch,
+                phase,
+            });
+        }
+    }
+
+    /// The copies that run to this slave, or from it: in hand, so never many.
+    pub(super) fn copies_to(&self, slave: SlaveId) -> Vec<ShardId> {
+        let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
+        in_hand
+            .copied()
+            .filter(|id| {
+                self.fleet.shards.get(id).is_some_and(
+                    |shard| matches!(shard.phase, Phase::Copying { to, .. } if to == slave),
+                )
+            })
+            .collect()
+    }
+
+    /// A slave of the deploy is back.
+    pub(super) fn deploy_rejoined(&mut self, id: SlaveId) {
+        if self.deploy_needs(id) {
+            self.ask_prepared();
+        }
+    }
+
+    pub(super) fn go_to(&mut self, stage: Stage) {
+        if let Some(deploy) = &mut self.deploy {
+            let before = deploy.step();
+            let first = before == DeployStep::Preparing;
+            deploy.stage = stage;
+            if deploy.step() != before || first {
+                self.deploy_step();
+            }
+        }
+    }
+
+    pub(super) fn deploy_step(&mut self) {
+        if let Some(deploy) = &self.deploy {
+            let news = News::DeployStep {
+                deploy: deploy.id,
+                step: deploy.step(),
+            };
+            let slot = deploy.slot;
+            self.tell(news);
+            self.touch(slot);
+        }
+    }
+
+    pub(super) fn hand_is_empty(&self) -> bool {
+        self.deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.in_hand.is_empty())
+    }
+
+    pub(super) fn deploy_size(&self) -> usize {
+        self.deploy
+            .as_ref()
+            .map_or(0, |deploy| self.fleet.slots[deploy.slot].size)
+    }
+}
