@@ -564,6 +564,11 @@ impl Gateway {
         self.shared.graveyard.clear();
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
     fn named_address(&self) -> String {
         let address = self.address();
         if self.shared.config.tls != Tls::Off && address.ip().is_loopback() {

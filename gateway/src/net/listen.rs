@@ -83,16 +83,27 @@ async fn connection(shared: Arc<Shared>, socket: TcpStream, acceptor: Option<Tls
         AtAccept::Serve => {}
         AtAccept::Close => return,
     }
-    let accepted = Instant::now();
     let _ = socket.set_nodelay(true);
     let _ = SockRef::from(&socket).set_keepalive(true);
     let control = LinkControl::default();
     let wire = Wire::new(socket, control.clone(), shared.graveyard.clone());
+    serve(shared, wire, control, acceptor).await;
+}
+
+/// Serves a link that was accepted just now.
+pub(super) async fn serve<S>(
+    shared: Arc<Shared>,
+    wire: S,
+    control: LinkControl,
+    acceptor: Option<TlsAcceptor>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let rtt = shared.config.rtt;
     if rtt.is_zero() {
         secure(shared, wire, control, acceptor).await;
     } else {
-        let near = delay::line(wire, rtt, accepted, control.clone());
+        let near = delay::line(wire, rtt, Instant::now(), control.clone());
         secure(shared, near, control, acceptor).await;
     }
 }

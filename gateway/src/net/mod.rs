@@ -5,3 +5,7 @@ pub(crate) mod http;
 pub(crate) mod link;
 pub(crate) mod listen;
 pub(crate) mod tls;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod rtt_tests;
