@@ -1,0 +1,285 @@
+use std::time::Duration;
+
+use baton_protocol::{
+    ToMaster, ToSlave,
+    message::{Resume, ShardMigrationStart, SlaveHello, StopShard},
+};
+use bytes::Bytes;
+
+use super::flow::{Flow, Order, Peer, RETURN, STEP};
+use crate::core::event::Time;
+
+const OLD: Peer = Peer(1);
+const NEW: Peer = Peer(2);
+
+#[test]
+fn a_first_slave_starts_cold_and_a_second_one_takes_over_as_recorded() {
+    let mut t = Test::new();
+    t.hello(OLD, false).sends(&["1: full start"]);
+    t.hello(NEW, false).sends(&["1: 3 true 0"]);
+    t.start(OLD, true, 2).sends(&["2: 3 false 2"]);
+    t.start(NEW, false, 2).sends(&["1: 4 0  0"]);
+    t.state(OLD, b"guild").sends(&["2: 7 guild"]);
+    t.stopped(OLD, 0, "sess-0", 1000)
+        .sends(&["2: 5 0 sess-0 1000"]);
+    t.resumed(NEW, 0, "sess-0", 1000).sends(&["1: 4 1  0"]);
+    t.stopped(OLD, 1, "sess-1", 1001)
+        .sends(&["2: 5 1 sess-1 1001"]);
+    t.resumed(NEW, 1, "sess-1", 1001).sends(&["1: 4 2  0"]);
+    t.gone(OLD).sends(&[]);
+    assert!(t.flow.is_served() && !t.flow.is_migrating());
+    // The new one is told neither 2 nor 6, and is the next deploy's old one.
+    t.hello(Peer(3), false).sends(&["2: 3 true 0"]);
+}
+
+#[test]
+fn a_running_slave_that_comes_back_is_told_nothing() {
+    let mut t = Test::new();
+    t.hello(OLD, true).sends(&[]);
+    assert!(t.flow.is_served());
+    t.gone(OLD).sends(&[]);
+    t.hello(Peer(9), true).sends(&[]);
+    t.wait(RETURN * 3).sends(&[]);
+    assert!(t.flow.is_served());
+}
+
+#[test]
+fn nobody_for_the_contact_time_starts_a_slave_again_and_again() {
+    let mut t = Test::new();
+    t.wait(Duration::from_secs(14)).does(&[]);
+    t.wait(Duration::from_secs(1)).does(&[Order::Launch]);
+    t.wait(Duration::from_secs(14)).does(&[]);
+    t.wait(Duration::from_secs(1)).does(&[Order::Launch]);
+}
+
+#[test]
+fn a_slave_that_comes_during_a_migration_waits_for_its_end() {
+    let mut t = Test::moving(2);
+    t.hello(Peer(3), false).sends(&[]);
+    t.stopped(OLD, 0, "a", 1);
+    t.resumed(NEW, 0, "a", 1);
+    t.stopped(OLD, 1, "b", 2);
+    t.resumed(NEW, 1, "b", 2).sends(&["1: 4 2  0"]);
+    t.gone(OLD).sends(&["2: 3 true 0"]);
+}
+
+#[test]
+fn a_new_slave_that_dies_gives_everything_back_states_first() {
+    let mut t = Test::moving(3);
+    t.state(OLD, b"g0");
+    t.stopped(OLD, 0, "a", 1).sends(&["2: 5 0 a 1"]);
+    t.gone(NEW).sends(&[]);
+    t.wait(RETURN)
+        .sends(&["1: 7 g0", "1: 5 0 a 1", "1: 4 2  0"]);
+    // The last shard brings the plugins of the ancestor's bot back.
+    t.state(OLD, b"g2").sends(&[]);
+    t.stopped(OLD, 2, "c", 3).sends(&["1: 7 g2", "1: 5 2 c 3"]);
+    t.hello(Peer(3), false).sends(&["1: 3 true 0"]);
+}
+
+#[test]
+fn a_shard_in_hand_goes_back_too_when_the_new_slave_dies() {
+    let mut t = Test::moving(2);
+    t.gone(NEW);
+    t.wait(RETURN).sends(&[]);
+    t.stopped(OLD, 0, "a", 1)
+        .sends(&["1: 5 0 a 1", "1: 4 1  0"]);
+    t.stopped(OLD, 1, "b", 2).sends(&["1: 5 1 b 2"]);
+}
+
+#[test]
+fn a_new_slave_that_only_lost_its_connection_goes_on() {
+    let mut t = Test::moving(2);
+    t.stopped(OLD, 0, "a", 1);
+    t.gone(NEW);
+    t.hello(Peer(7), true).sends(&["7: 5 0 a 1"]);
+    t.resumed(Peer(7), 0, "a", 1).sends(&["1: 4 1  0"]);
+}
+
+#[test]
+fn an_old_slave_that_only_lost_its_connection_goes_on() {
+    let mut t = Test::moving(2);
+    t.gone(OLD);
+    t.hello(Peer(7), true).sends(&["7: 4 0  0"]);
+    t.stopped(Peer(7), 0, "a", 1).sends(&["2: 5 0 a 1"]);
+}
+
+#[test]
+fn an_old_slave_that_dies_leaves_new_sessions_for_what_it_still_had() {
+    let mut t = Test::moving(3);
+    t.stopped(OLD, 0, "a", 1);
+    t.resumed(NEW, 0, "a", 1);
+    t.gone(OLD);
+    t.wait(RETURN).sends(&["2: 5 1  0", "2: 5 2  0"]);
+    assert!(t.flow.is_served());
+}
+
+#[test]
+fn an_old_slave_that_dies_before_a_shard_moved_costs_a_cold_start() {
+    let mut t = Test::moving(3);
+    t.gone(OLD);
+    t.wait(RETURN).sends(&["2: 6"]);
+    assert!(!t.flow.is_served());
+}
+
+#[test]
+fn frames_out_of_a_send_queue_change_nothing() {
+    let mut t = Test::moving(2);
+    t.resumed(NEW, 0, "old", 9).sends(&[]);
+    t.stopped(OLD, 1, "old", 9).sends(&[]);
+    t.stopped(NEW, 0, "old", 9).sends(&[]);
+    t.stopped(OLD, 0, "a", 1).sends(&["2: 5 0 a 1"]);
+    t.stopped(OLD, 0, "a", 1).sends(&[]);
+    t.resumed(OLD, 0, "a", 1).sends(&[]);
+    t.start(OLD, true, 5).sends(&[]);
+}
+
+#[test]
+fn a_frame_of_anybody_before_anything_began_is_ignored() {
+    let mut t = Test::new();
+    t.start(OLD, true, 2).sends(&[]);
+    t.start(OLD, false, 2).sends(&[]);
+    t.stopped(OLD, 0, "a", 1).sends(&[]);
+    t.resumed(OLD, 0, "a", 1).sends(&[]);
+    t.state(OLD, b"g").sends(&[]);
+}
+
+#[test]
+fn a_step_that_takes_too_long_is_rolled_back() {
+    let mut t = Test::moving(1);
+    t.stopped(OLD, 0, "a", 1);
+    t.wait(STEP).sends(&["2: 6", "1: 5 0 a 1"]);
+}
+
+#[test]
+fn two_slaves_that_both_say_running_are_an_alarm() {
+    let mut t = Test::new();
+    t.hello(OLD, true);
+    t.hello(NEW, true).sends(&[]);
+    assert!(t.last.iter().any(|order| matches!(order, Order::Alarm(_))));
+}
+
+struct Test {
+    flow: Flow,
+    now: Time,
+    last: Vec<Order>,
+}
+
+impl Test {
+    fn new() -> Self {
+        Self {
+            flow: Flow::new(Duration::from_secs(15), Time::default()),
+            now: Time::default(),
+            last: Vec::new(),
+        }
+    }
+
+    /// Both are ready; the old one was told to stop shard 0.
+    fn moving(shards: u32) -> Self {
+        let mut test = Self::new();
+        test.hello(OLD, false);
+        test.hello(NEW, false);
+        test.start(OLD, true, shards);
+        test.start(NEW, false, shards).sends(&["1: 4 0  0"]);
+        test
+    }
+
+    fn hello(&mut self, peer: Peer, running: bool) -> &mut Self {
+        let hello = SlaveHello {
+            running,
+            hello: None,
+        };
+        self.said(peer, ToMaster::SlaveHello(hello))
+    }
+
+    fn start(&mut self, peer: Peer, from_this_slave: bool, num_shards: u32) -> &mut Self {
+        let start = ShardMigrationStart {
+            from_this_slave,
+            num_shards,
+            extra: None,
+        };
+        self.said(peer, ToMaster::ShardMigrationStart(start))
+    }
+
+    fn stopped(&mut self, peer: Peer, shard: u32, session: &str, sequence: u64) -> &mut Self {
+        let stop = StopShard {
+            shard,
+            session_id: session.to_owned(),
+            sequence,
+            extra: None,
+        };
+        self.said(peer, ToMaster::StopShard(stop))
+    }
+
+    fn resumed(&mut self, peer: Peer, shard: u32, session: &str, sequence: u64) -> &mut Self {
+        let resume = Resume {
+            shard,
+            session_id: session.to_owned(),
+            sequence,
+            extra: None,
+        };
+        self.said(peer, ToMaster::Resume(resume))
+    }
+
+    fn state(&mut self, peer: Peer, state: &'static [u8]) -> &mut Self {
+        self.said(peer, ToMaster::GuildState(Bytes::from_static(state)))
+    }
+
+    fn said(&mut self, peer: Peer, message: ToMaster) -> &mut Self {
+        self.flow.said(self.now, peer, message);
+        self.collect()
+    }
+
+    fn gone(&mut self, peer: Peer) -> &mut Self {
+        self.flow.gone(self.now, peer);
+        self.collect()
+    }
+
+    fn wait(&mut self, span: Duration) -> &mut Self {
+        self.now = self.now.after(span);
+        self.flow.tick(self.now);
+        self.collect()
+    }
+
+    fn collect(&mut self) -> &mut Self {
+        self.last = std::iter::from_fn(|| self.flow.poll_order()).collect();
+        self
+    }
+
+    #[track_caller]
+    fn sends(&mut self, expected: &[&str]) {
+        let sent: Vec<String> = self.last.iter().filter_map(show).collect();
+        assert_eq!(sent, expected);
+    }
+
+    #[track_caller]
+    fn does(&mut self, expected: &[Order]) {
+        assert_eq!(self.last, expected);
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is ever sent")]
+fn show(order: &Order) -> Option<String> {
+    let Order::Send(peer, message) = order else {
+        return None;
+    };
+    let text = match message {
+        ToSlave::FullStart(start) if start.start.is_none() => "full start".to_owned(),
+        ToSlave::ShardMigrationStart(start) => {
+            format!("3 {} {}", start.from_this_slave, start.num_shards)
+        }
+        ToSlave::StopShard(stop) => {
+            format!("4 {} {} {}", stop.shard, stop.session_id, stop.sequence)
+        }
+        ToSlave::Resume(resume) => {
+            format!(
+                "5 {} {} {}",
+                resume.shard, resume.session_id, resume.sequence
+            )
+        }
+        ToSlave::Shutdown => "6".to_owned(),
+        ToSlave::GuildState(state) => format!("7 {}", String::from_utf8_lossy(state)),
+        other => panic!("{other:?} is not the ancestor's"),
+    };
+    Some(format!("{}: {text}", peer.0))
+}
