@@ -1,1 +1,25 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+mod agent;
+mod bot;
+pub mod cache;
+mod config;
+mod counters;
+mod error;
+mod permits;
+mod shard;
+mod slave;
+mod state;
+
+pub use self::{
+    agent::{ShardStatus, Status},
+    bot::{
+        Ack, Bot, CommandError, Event, ImportError, Mark, ParseError, Receipt, ShardHandle, State,
+    },
+    config::{Address, OnLostState, SecretSource, SlaveConfig, Timings, Token, parse_role},
+    counters::Counts,
+    error::Error,
+    slave::{Builder, Monitor, Slave},
+};
+#[doc(no_inline)]
+pub use baton_protocol::{Epoch, Sequence, ShardId, message::Role};

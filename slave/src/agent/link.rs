@@ -1,0 +1,284 @@
+//! The connection to the master: dial, handshake, and two tasks that move
+//! frames. State goes out behind everything else.
+
+use std::{io, sync::Arc, time::Duration};
+
+use baton_protocol::{
+    Connection, ConnectionError, DecodeError, Frame, SlaveId, Term, ToMaster, ToSlave, Trust,
+    Version,
+    auth::{self, Secret},
+    connection::{Receiver, Sender},
+    message::{Hello, Proof, Refused, SlaveHello, Welcome},
+    state::MAX_UNACKNOWLEDGED,
+};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::config::Address;
+
+/// Control frames that wait for a master that does not read. One more and it is
+/// given up: it will be told everything when it is dialled anew.
+const CONTROL_QUEUE: usize = 65_536;
+
+/// Orders read and not yet looked at.
+const ORDER_QUEUE: usize = 64;
+
+/// A connection to a master that proved itself; our proof is sent.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) welcome: Welcome,
+    /// Whether the master accepted the report.
+    pub(crate) accepted: bool,
+    /// State bytes that may be on their way.
+    pub(crate) budget: Arc<Semaphore>,
+    orders: mpsc::Receiver<ToSlave>,
+    control: mpsc::Sender<Frame>,
+    state: mpsc::UnboundedSender<Frame>,
+    writer: JoinHandle<()>,
+    reader: JoinHandle<()>,
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("cannot reach the master at {address}: {source}")]
+    Dial { address: Address, source: io::Error },
+    #[error("the master's handshake failed: {0}")]
+    Connection(#[from] ConnectionError),
+    #[error("the master's handshake failed: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("the master did not answer within {0:?}")]
+    Slow(Duration),
+    #[error("the master closed the connection")]
+    Closed,
+    #[error("the master answered the hello with something else than a welcome")]
+    Unexpected,
+    #[error("the master speaks version {0}, which this build does not")]
+    Version(Version),
+    #[error("{0}")]
+    Untrusted(&'static str),
+    #[error("this is not our master: {0}")]
+    OtherMaster(String),
+    #[error("refused: {}", .0.detail)]
+    Refused(Refused),
+    #[error("the operating system has no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// What a dial needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Introduction {
+    pub(crate) address: Address,
+    pub(crate) hello: Hello,
+    pub(crate) running: bool,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) deadline: Duration,
+}
+
+impl Link {
+    /// Dials and shakes hands, up to and with our proof.
+    pub(crate) async fn dial(introduction: Introduction) -> Result<Self, LinkError> {
+        let deadline = introduction.deadline;
+        timeout(deadline, Self::shake_hands(introduction))
+            .await
+            .map_err(|_| LinkError::Slow(deadline))?
+    }
+
+    async fn shake_hands(mut introduction: Introduction) -> Result<Self, LinkError> {
+        let mut connection = connect(&introduction.address).await?;
+        let nonce = auth::nonce()?;
+        introduction.hello.nonce.clone_from(&nonce);
+        let Introduction {
+            address,
+            hello,
+            running,
+            secret,
+            ..
+        } = introduction;
+        let (slave, known) = (hello.slave, hello.term);
+        let hello = SlaveHello {
+            running,
+            hello: Some(Box::new(hello)),
+        };
+        connection.send(&ToMaster::SlaveHello(hello).to_frame()).await?;
+        let welcome = match receive(&mut connection).await? {
+            ToSlave::Welcome(welcome) => welcome,
+            ToSlave::Refused(refused) => return Err(LinkError::Refused(refused)),
+            _ => return Err(LinkError::Unexpected),
+        };
+        check(&welcome, &address, secret.as_ref(), &nonce, slave, known)?;
+        connection.trust(Trust::Known);
+        let proof = secret.map_or_else(Default::default, |secret| {
+            secret.slave_proof(&welcome.challenge, slave)
+        });
+        connection.send(&ToMaster::Proof(Proof { proof }).to_frame()).await?;
+        Ok(Self::start(welcome, connection))
+    }
+
+    fn start(welcome: Welcome, connection: Connection) -> Self {
+        let (receiver, sender) = connection.split();
+        let (control, control_frames) = mpsc::channel(CONTROL_QUEUE);
+        let (state, state_frames) = mpsc::unbounded_channel();
+        let (order, orders) = mpsc::channel(ORDER_QUEUE);
+        Self {
+            welcome,
+            accepted: false,
+            budget: Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED as usize)),
+            orders,
+            control,
+            state,
+            writer: tokio::spawn(write(sender, control_frames, state_frames)),
+            reader: tokio::spawn(read(receiver, order)),
+        }
+    }
+
+    /// The next order; `None`: the link is over. Survives being cancelled.
+    pub(crate) async fn order(&mut self) -> Option<ToSlave> {
+        self.orders.recv().await
+    }
+
+    /// Queues a message; `false`: the link is over, or the master does not read.
+    pub(crate) fn say(&self, message: &ToMaster) -> bool {
+        if let ToMaster::State(_) = message {
+            return self.state.send(message.to_frame()).is_ok();
+        }
+        self.control.try_send(message.to_frame()).is_ok()
+    }
+
+    /// State bytes were taken in by the other side.
+    pub(crate) fn acknowledged(&self, bytes: u64) {
+        let room = MAX_UNACKNOWLEDGED.saturating_sub(self.budget.available_permits() as u64);
+        self.budget.add_permits(bytes.min(room) as usize);
+    }
+
+    /// Sends what is queued and closes, within `patience`.
+    pub(crate) async fn finish(mut self, patience: Duration) {
+        let (nothing, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.control, nothing));
+        let (nothing, _) = mpsc::unbounded_channel();
+        drop(std::mem::replace(&mut self.state, nothing));
+        // Late or failed: the process ends all the same.
+        let _ = timeout(patience, &mut self.writer).await;
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.budget.close();
+        self.writer.abort();
+        self.reader.abort();
+    }
+}
+
+async fn connect(address: &Address) -> Result<Connection, LinkError> {
+    let failed = |source| LinkError::Dial {
+        address: address.clone(),
+        source,
+    };
+    Ok(match address {
+        Address::Tcp(to) => {
+            let socket = TcpStream::connect(to).await.map_err(failed)?;
+            socket.set_nodelay(true).map_err(failed)?;
+            Connection::new(socket)
+        }
+        Address::Unix(path) => {
+            Connection::new(UnixStream::connect(path).await.map_err(failed)?)
+        }
+    })
+}
+
+async fn receive(connection: &mut Connection) -> Result<ToSlave, LinkError> {
+    let frame = connection.recv().await?.ok_or(LinkError::Closed)?;
+    Ok(ToSlave::from_frame(frame)?)
+}
+
+/// Whether this is the master that we take orders from.
+fn check(
+    welcome: &Welcome,
+    address: &Address,
+    secret: Option<&Secret>,
+    nonce: &[u8],
+    slave: SlaveId,
+    known: Term,
+) -> Result<(), LinkError> {
+    if welcome.version < Version::OLDEST || welcome.version > Version::NEWEST {
+        return Err(LinkError::Version(welcome.version));
+    }
+    match (secret, address) {
+        (Some(secret), _) => {
+            let expected = secret.master_proof(nonce, slave);
+            if !Secret::is_proof(&expected, &welcome.proof) {
+                return Err(LinkError::Untrusted(
+                    "the master did not prove that it knows the secret",
+                ));
+            }
+        }
+        (None, Address::Unix(_)) => {}
+        (None, Address::Tcp(_)) => {
+            return Err(LinkError::Untrusted(
+                "there is no secret to know the master by: is its runtime directory ours?",
+            ));
+        }
+    }
+    if known.counter > 0 && welcome.term.fleet != known.fleet {
+        return Err(LinkError::OtherMaster(format!(
+            "its fleet is {:.8}, ours {:.8}",
+            welcome.term.fleet, known.fleet
+        )));
+    }
+    if welcome.term.counter < known.counter {
+        return Err(LinkError::OtherMaster(format!(
+            "its term {} is older than {known}",
+            welcome.term
+        )));
+    }
+    Ok(())
+}
+
+async fn read(mut receiver: Receiver, orders: mpsc::Sender<ToSlave>) {
+    loop {
+        let order = match receiver.recv().await {
+            Ok(Some(frame)) => match ToSlave::from_frame(frame) {
+                Ok(order) => order,
+                Err(error) => {
+                    tracing::error!(%error, "the master sent what is no order: link closed");
+                    return;
+                }
+            },
+            Ok(None) => return,
+            Err(error) => {
+                tracing::info!(%error, "the link to the master broke");
+                return;
+            }
+        };
+        if orders.send(order).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write(
+    mut sender: Sender,
+    mut control: mpsc::Receiver<Frame>,
+    mut state: mpsc::UnboundedReceiver<Frame>,
+) {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = control.recv() => frame,
+            Some(frame) = state.recv() => Some(frame),
+        };
+        let Some(frame) = frame else {
+            let _ = sender.close().await;
+            return;
+        };
+        if let Err(error) = sender.send(&frame).await {
+            tracing::info!(%error, "the link to the master broke");
+            return;
+        }
+    }
+}

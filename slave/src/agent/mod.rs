@@ -1,0 +1,373 @@
+//! The agent: one task that owns the link to the master and the table of shards.
+//!
+//! It is never the outage: without a master the shards go on, reconnect and
+//! RESUME; only IDENTIFY, moves and the outcome of a seal wait for it.
+
+mod link;
+mod orders;
+pub(crate) mod table;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use baton_protocol::{
+    ProcessIdentity, SlaveId, Term, ToMaster, Version,
+    message::{Hello, Holding, Report, Role},
+};
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    link::{Introduction, Link, LinkError},
+    table::Table,
+    work::Work,
+};
+use crate::{
+    counters::Counts,
+    error::Error,
+    shard::{Context, backoff::random},
+};
+
+/// Owns the link and the table.
+pub(crate) struct Agent {
+    context: Arc<Context>,
+    table: Table,
+    bond: Bond,
+    slave: SlaveId,
+    process: ProcessIdentity,
+    /// The highest term that orders were taken from.
+    term: Term,
+    /// Dials of the master that failed in a row.
+    failures: u32,
+    heard: Instant,
+    work: Work,
+    leaving: Option<Leaving>,
+    requests: mpsc::Receiver<oneshot::Sender<Status>>,
+    stop: CancellationToken,
+}
+
+/// Where the link is.
+enum Bond {
+    Waiting(Instant),
+    Dialling(JoinHandle<Result<Link, LinkError>>),
+    Up(Box<Link>),
+}
+
+/// The process ends once everything is settled.
+struct Leaving {
+    /// Whether the master asked for it.
+    asked: bool,
+    until: Instant,
+}
+
+/// One shard of a [`Status`].
+#[derive(Clone, Debug, Serialize)]
+pub struct ShardStatus {
+    /// The shard.
+    pub shard: u32,
+    /// Its epoch here; 0: only a copy of its state is here.
+    pub epoch: u64,
+    /// `starting`, `resuming`, `serving`, `sealed`, `failed`; null: a copy only.
+    pub holding: Option<Holding>,
+    /// The first 16 hex digits of the SHA-256 of its session id.
+    pub session: Option<String>,
+    /// The last dispatch such that it and all before it are finished.
+    pub handled: u64,
+    /// Finished above `handled`.
+    pub finished_above: u64,
+}
+
+/// What a slave does right now.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// This run of the slave.
+    pub slave: String,
+    /// Its build.
+    pub build: String,
+    /// Its slot.
+    pub slot: String,
+    /// Whether a master accepted it on the present link.
+    pub linked: bool,
+    /// The term that it takes orders from.
+    pub term: String,
+    /// The epoch at which it runs the once-per-bot work; 0: it does not.
+    pub work: u64,
+    /// Its shards.
+    pub shards: Vec<ShardStatus>,
+    /// What it counted.
+    pub counters: Counts,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        requests: mpsc::Receiver<oneshot::Sender<Status>>,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let system = |what| move |source| Error::System { what, source };
+        Ok(Self {
+            table: Table::new(context.clone()),
+            bond: Bond::Waiting(Instant::now()),
+            slave: SlaveId::random()
+                .map_err(std::io::Error::other)
+                .map_err(system("draw a slave id"))?,
+            process: ProcessIdentity::current().map_err(system("read /proc/self"))?,
+            term: Term::default(),
+            failures: 0,
+            heard: Instant::now(),
+            work: Work::new(context.bot.clone()),
+            leaving: None,
+            requests,
+            stop,
+            context,
+        })
+    }
+
+    /// Until the master tells it to leave, or the process is.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        loop {
+            if self.has_left() {
+                self.farewell().await;
+                return Ok(());
+            }
+            let until = self.leaving.as_ref().map(|leaving| leaving.until);
+            let silent = self.heard + self.context.config.timings.master_silence;
+            tokio::select! {
+                biased;
+                said = self.table.said() => {
+                    self.said(said);
+                    while let Some(said) = self.table.said_already() {
+                        self.said(said);
+                    }
+                    self.checkpoint();
+                }
+                event = self.bond.next(silent) => self.link_event(event)?,
+                done = self.work.done() => self.work_done(done),
+                Some(request) = self.requests.recv() => {
+                    // Nobody waits any longer: fine.
+                    let _ = request.send(self.status());
+                }
+                () = self.stop.cancelled(), if self.leaving.is_none() => self.leave(false),
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+            }
+        }
+    }
+
+    fn link_event(&mut self, event: BondEvent) -> Result<(), Error> {
+        match event {
+            BondEvent::DialNow => {
+                let introduction = self.introduction();
+                self.bond = Bond::Dialling(tokio::spawn(Link::dial(introduction)));
+            }
+            BondEvent::Dialled(Ok(link)) => self.linked(link),
+            BondEvent::Dialled(Err(LinkError::Refused(refused))) => self.refused(&refused)?,
+            BondEvent::Dialled(Err(error)) => {
+                // The first word, then one a minute or so, is enough.
+                if self.failures.is_multiple_of(16) {
+                    tracing::warn!(%error, "no master");
+                } else {
+                    tracing::debug!(%error, "no master");
+                }
+                self.redial();
+            }
+            BondEvent::Order(order) => {
+                self.heard = Instant::now();
+                self.order(order)?;
+            }
+            BondEvent::Silent => {
+                tracing::warn!("the master says nothing: link closed");
+                self.redial();
+            }
+            BondEvent::Lost => {
+                tracing::warn!("the link to the master is lost; shards go on");
+                self.redial();
+            }
+        }
+        Ok(())
+    }
+
+    /// Who we are, for a dial.
+    fn introduction(&self) -> Introduction {
+        let config = &self.context.config;
+        let running = self.table.owns_anything();
+        Introduction {
+            address: config.master.clone(),
+            hello: Hello {
+                version: Version::NEWEST,
+                lowest: Version::OLDEST,
+                term: self.term,
+                slave: self.slave,
+                role: if running { Role::Relaunch } else { config.role },
+                slot: config.slot.clone(),
+                build: config.build.clone(),
+                parameters: config.parameters(0),
+                process: self.process.clone(),
+                nonce: Default::default(),
+            },
+            running,
+            secret: config.secret.read(),
+            deadline: config.timings.handshake,
+        }
+    }
+
+    /// The master proved itself: report everything.
+    fn linked(&mut self, link: Link) {
+        self.term = link.welcome.term;
+        self.heard = Instant::now();
+        self.context.checkpoint_ms.store(
+            link.welcome.checkpoint_ms.clamp(1, 60_000),
+            std::sync::atomic::Ordering::Relaxed,
+        );
+        self.table.new_connection();
+        let held = self.table.report();
+        let mut parts = held.chunks(Report::MAX_SHARDS).peekable();
+        loop {
+            let shards = parts.next().unwrap_or_default().to_vec();
+            let last = parts.peek().is_none();
+            link.say(&ToMaster::Report(Report {
+                shards,
+                work: self.work.epoch(),
+                ready: true,
+                last,
+            }));
+            if last {
+                break;
+            }
+        }
+        self.bond = Bond::Up(Box::new(link));
+    }
+
+    fn redial(&mut self) {
+        let timings = &self.context.config.timings;
+        let pause = timings
+            .master_redial_first
+            .saturating_mul(2_u32.saturating_pow(self.failures.min(16)))
+            .min(timings.master_redial_max)
+            .mul_f64(0.5 + 0.5 * random());
+        self.failures = self.failures.saturating_add(1);
+        self.bond = Bond::Waiting(Instant::now() + pause);
+    }
+
+    /// Says something if a master listens.
+    fn say(&mut self, message: &ToMaster) {
+        if let Bond::Up(link) = &self.bond
+            && link.accepted
+            && !link.say(message)
+        {
+            tracing::warn!("the master does not read: link closed");
+            self.redial();
+        }
+    }
+
+    /// Tells checkpoints, if somebody listens; else they wait and grow together.
+    fn checkpoint(&mut self) {
+        if matches!(&self.bond, Bond::Up(link) if link.accepted) {
+            for checkpoint in self.table.checkpoints() {
+                self.say(&ToMaster::Checkpoint(checkpoint));
+            }
+        }
+    }
+
+    /// Begins to leave: every shard is sealed, unasked or not.
+    fn leave(&mut self, asked: bool) {
+        let drain = self.context.config.timings.drain;
+        tracing::info!(asked, "leaving");
+        let serving: Vec<_> = self
+            .table
+            .entries()
+            .filter(|(_, entry)| {
+                matches!(
+                    entry.holding,
+                    Some(Holding::Starting | Holding::Resuming | Holding::Serving | Holding::Failed)
+                )
+            })
+            .map(|(shard, entry)| (shard, entry.epoch))
+            .collect();
+        for (shard, epoch) in serving {
+            self.table.seal(shard, epoch, drain);
+        }
+        self.work.stop(None);
+        self.leaving = Some(Leaving {
+            asked,
+            until: Instant::now() + drain + Duration::from_millis(500),
+        });
+    }
+
+    fn has_left(&self) -> bool {
+        let Some(leaving) = &self.leaving else {
+            return false;
+        };
+        let settled = self.table.entries().all(|(_, entry)| match entry.holding {
+            Some(Holding::Sealed) => entry.settled.is_some(),
+            Some(_) => false,
+            None => true,
+        });
+        (settled && !self.work.is_busy()) || Instant::now() >= leaving.until
+    }
+
+    async fn farewell(mut self) {
+        self.checkpoint();
+        self.say(&ToMaster::Shutdown);
+        if let Bond::Up(link) = std::mem::replace(&mut self.bond, Bond::Waiting(Instant::now())) {
+            link.finish(Duration::from_secs(1)).await;
+        }
+        let asked = self.leaving.as_ref().is_some_and(|leaving| leaving.asked);
+        tracing::info!(asked, "left");
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.table.leave()).await;
+    }
+
+    fn status(&self) -> Status {
+        let config = &self.context.config;
+        let shard = |(shard, entry): (baton_protocol::ShardId, &table::Entry)| ShardStatus {
+            shard: shard.get(),
+            epoch: entry.epoch.get(),
+            holding: entry.holding,
+            session: (!entry.ticket.session_id.is_empty())
+                .then(|| crate::shard::session::tag(&entry.ticket.session_id).to_string()),
+            handled: entry.ticket.handled.get(),
+            finished_above: entry.ticket.finished_above.count(),
+        };
+        Status {
+            slave: self.slave.to_string(),
+            build: config.build.clone(),
+            slot: config.slot.clone(),
+            linked: matches!(&self.bond, Bond::Up(link) if link.accepted),
+            term: self.term.to_string(),
+            work: self.work.epoch().get(),
+            shards: self.table.entries().map(shard).collect(),
+            counters: self.context.counters.read(),
+        }
+    }
+}
+
+enum BondEvent {
+    DialNow,
+    Dialled(Result<Link, LinkError>),
+    Order(baton_protocol::ToSlave),
+    Silent,
+    Lost,
+}
+
+impl Bond {
+    /// Survives being cancelled.
+    async fn next(&mut self, silent: Instant) -> BondEvent {
+        match self {
+            Self::Waiting(until) => {
+                sleep_until(*until).await;
+                BondEvent::DialNow
+            }
+            Self::Dialling(dial) => {
+                BondEvent::Dialled(dial.await.unwrap_or(Err(LinkError::Closed)))
+            }
+            Self::Up(link) => tokio::select! {
+                order = link.order() => order.map_or(BondEvent::Lost, BondEvent::Order),
+                () = sleep_until(silent) => BondEvent::Silent,
+            },
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What the master says, and what is said to it.
+
+use std::time::Duration;
+
+use baton_protocol::{
+    Epoch, ShardId, Ticket, ToMaster, ToSlave,
+    message::{
+        self, Accepted, Failed, FullStart, IdentifyRequest, Progress, Refused, RefusedReason,
+        Resume, ResumeExtra, Role, ShardMigrationStart, StateAck, Step, StopExtra, StopShard,
+    },
+};
+
+use super::{Agent, Bond, work::Done};
+use crate::{
+    error::Error,
+    shard::{FromShard, Said},
+};
+
+impl Agent {
+    pub(super) fn order(&mut self, order: ToSlave) -> Result<(), Error> {
+        match order {
+            ToSlave::Accepted(accepted) => self.accepted(accepted),
+            ToSlave::Refused(refused) => return self.refused(&refused),
+            ToSlave::Ping(ping) => self.pong(ping),
+            ToSlave::SoftStart => self.say(&ToMaster::SoftStartComplete),
+            ToSlave::FullStart(start) => self.full_start(start),
+            ToSlave::ShardMigrationStart(migration) => self.migration_start(migration),
+            ToSlave::StopShard(stop) => self.stop_shard(&stop),
+            ToSlave::Resume(resume) => self.resume(resume),
+            ToSlave::Shutdown => {
+                if self.leaving.is_none() {
+                    self.leave(true);
+                }
+            }
+            ToSlave::IdentifyPermit(unit) => self.table.permit(unit.shard, unit.epoch),
+            ToSlave::Settled(settled) => self.table.settled(settled),
+            ToSlave::CopyState(unit) => {
+                if let Bond::Up(link) = &self.bond {
+                    self.table.copy(unit.shard, unit.epoch, link.budget.clone());
+                }
+            }
+            ToSlave::State(frame) => self.table.state_in(frame),
+            ToSlave::StateAck(ack) => {
+                if let Bond::Up(link) = &self.bond {
+                    link.acknowledged(ack.bytes);
+                }
+            }
+            ToSlave::StopWork(work) => {
+                if let Some(done) = self.work.stop(Some(work.epoch)) {
+                    self.work_done(done);
+                }
+            }
+            ToSlave::StartWork(work) => {
+                if self.leaving.is_none()
+                    && let Some(done) = self.work.start(work)
+                {
+                    self.work_done(done);
+                }
+            }
+            ToSlave::Forget(unit) => self.table.forget(unit.shard, unit.epoch),
+            ToSlave::GuildState(_) | ToSlave::Welcome(_) => {
+                tracing::debug!("an order that has no place here");
+            }
+        }
+        Ok(())
+    }
+
+    /// What was said to nobody is said again.
+    fn accepted(&mut self, accepted: Accepted) {
+        let Bond::Up(link) = &mut self.bond else {
+            return;
+        };
+        link.accepted = true;
+        self.failures = 0;
+        self.table.set_shard_count(accepted.shard_count);
+        tracing::info!(term = %self.term, shard_count = accepted.shard_count, "accepted by the master");
+        let mut again = Vec::new();
+        for (shard, entry) in self.table.entries() {
+            if let Some(cause) = entry.waiting {
+                again.push(ToMaster::IdentifyRequest(IdentifyRequest {
+                    shard,
+                    epoch: entry.epoch,
+                    cause,
+                }));
+            }
+            again.extend(entry.settled.clone().map(ToMaster::Settled));
+            again.extend(entry.state_ready.map(ToMaster::StateReady));
+        }
+        for message in again {
+            self.say(&message);
+        }
+        self.checkpoint();
+    }
+
+    /// A slave that owns nothing ends; one that owns shards never drops them
+    /// because a master is odd.
+    pub(super) fn refused(&mut self, refused: &Refused) -> Result<(), Error> {
+        let detail = refused.detail.clone();
+        if !self.table.owns_anything() {
+            if !refused.reason.may_pass() {
+                return Err(Error::Refused {
+                    reason: refused.reason,
+                    detail,
+                });
+            }
+            if refused.reason == RefusedReason::Busy && self.context.config.role == Role::Candidate {
+                return Err(Error::Busy { detail });
+            }
+        }
+        tracing::error!(reason = ?refused.reason, detail, "the master refused this slave; shards go on");
+        self.failures = self.failures.max(16);
+        self.redial();
+        Ok(())
+    }
+
+    fn pong(&mut self, ping: message::Ping) {
+        // Also before the report is accepted: the master may take its time.
+        if let Bond::Up(link) = &self.bond {
+            link.say(&ToMaster::Pong(ping));
+        }
+    }
+
+    fn full_start(&mut self, order: FullStart) {
+        let Some(start) = order.start else {
+            tracing::error!("a start without shards: ignored");
+            return;
+        };
+        self.table.set_shard_count(start.shard_count);
+        for unit in start.shards {
+            if unit.shard.get() >= start.shard_count {
+                self.fail(unit.shard, unit.epoch, "the bot has no such shard".to_owned());
+            } else if self.leaving.is_none() {
+                self.table.start(unit.shard, unit.epoch);
+            }
+        }
+    }
+
+    fn migration_start(&mut self, order: ShardMigrationStart) {
+        let num_shards = if order.from_this_slave {
+            let owned = self.table.entries().filter(|(_, entry)| entry.holding.is_some());
+            u32::try_from(owned.count()).unwrap_or(u32::MAX)
+        } else {
+            // The bot was built before the master was dialled.
+            order.num_shards
+        };
+        self.say(&ToMaster::ShardMigrationStart(ShardMigrationStart {
+            num_shards,
+            ..order
+        }));
+    }
+
+    fn stop_shard(&mut self, order: &StopShard) {
+        let Some(extra) = &order.extra else {
+            tracing::error!(shard = order.shard, "a seal without an epoch: ignored");
+            return;
+        };
+        let drain = Duration::from_millis(extra.drain_ms);
+        self.table.seal(ShardId(order.shard), extra.epoch, drain);
+    }
+
+    fn resume(&mut self, order: Resume) {
+        let shard = ShardId(order.shard);
+        let Some((epoch, after, ticket)) = order
+            .extra
+            .and_then(|extra| Some((extra.epoch, extra.after, extra.ticket?)))
+        else {
+            tracing::error!(%shard, "a resume without epoch or ticket: ignored");
+            return;
+        };
+        if self.leaving.is_some() {
+            self.fail(shard, epoch, "this slave is leaving".to_owned());
+        } else if let Err(why) = self.resumable(&ticket) {
+            self.fail(shard, epoch, why);
+        } else if let Err(why) = self.table.resume(shard, epoch, after, ticket) {
+            self.fail(shard, epoch, why);
+        }
+    }
+
+    /// A session keeps what it was identified with: a build that asks for
+    /// something else would not get its events.
+    fn resumable(&self, ticket: &Ticket) -> Result<(), String> {
+        let ours = self.context.config.parameters(0);
+        match ticket.parameters.difference(&ours) {
+            Some(difference) if !ticket.session_id.is_empty() => Err(difference.to_string()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, shard: ShardId, epoch: Epoch, detail: String) {
+        tracing::error!(%shard, %epoch, detail, "cannot serve this shard");
+        self.say(&ToMaster::Failed(Failed {
+            shard,
+            epoch,
+            close_code: 0,
+            detail,
+        }));
+    }
+
+    /// What a shard said, for the master.
+    pub(super) fn said(&mut self, from: FromShard) {
+        let FromShard {
+            shard, epoch, said, ..
+        } = from;
+        let progress = |step, replayed| {
+            ToMaster::Progress(Progress {
+                shard,
+                epoch,
+                step,
+                replayed,
+            })
+        };
+        let message = match said {
+            Said::Progress { step, replayed } => progress(step, replayed),
+            Said::Identify(cause) => ToMaster::IdentifyRequest(IdentifyRequest {
+                shard,
+                epoch,
+                cause,
+            }),
+            Said::Session(_) | Said::Checkpoint { .. } => return,
+            Said::Serving { resumed, replayed } => {
+                // The ticket first: whoever hears that it serves can rely on it.
+                self.checkpoint();
+                if resumed {
+                    resume_answer(shard, epoch)
+                } else {
+                    progress(Step::Serving, replayed)
+                }
+            }
+            Said::Sealed(ticket) => {
+                self.checkpoint();
+                let unasked = self.leaving.as_ref().is_some_and(|leaving| !leaving.asked);
+                if unasked && ticket.session_id.is_empty() {
+                    return;
+                }
+                stop_answer(epoch, *ticket)
+            }
+            Said::Settled(unfinished) => ToMaster::Settled(message::Settled {
+                shard,
+                epoch,
+                unfinished,
+            }),
+            Said::Failed { close_code, detail } => ToMaster::Failed(Failed {
+                shard,
+                epoch,
+                close_code,
+                detail,
+            }),
+            Said::StateOut(frame) => ToMaster::State(frame),
+            Said::StateAck { copied, bytes } => ToMaster::StateAck(StateAck {
+                shard,
+                epoch: copied,
+                bytes,
+            }),
+            Said::StateReady {
+                copied,
+                state_at,
+                pieces,
+            } => ToMaster::StateReady(message::StateReady {
+                shard,
+                epoch: copied,
+                state_at,
+                pieces,
+            }),
+            Said::StateBroken { copied, detail } => {
+                return self.fail(shard, copied, format!("state: {detail}"));
+            }
+        };
+        self.say(&message);
+    }
+
+    pub(super) fn work_done(&mut self, done: Done) {
+        let message = match done {
+            Done::Started(epoch) => ToMaster::StartWork(message::Work {
+                epoch,
+                ticket: Default::default(),
+            }),
+            Done::Stopped(work) => ToMaster::StopWork(work),
+        };
+        self.say(&message);
+    }
+}
+
+fn resume_answer(shard: ShardId, epoch: Epoch) -> ToMaster {
+    ToMaster::Resume(Resume {
+        shard: shard.get(),
+        extra: Some(Box::new(ResumeExtra {
+            epoch,
+            ..ResumeExtra::default()
+        })),
+        ..Resume::default()
+    })
+}
+
+fn stop_answer(epoch: Epoch, ticket: Ticket) -> ToMaster {
+    ToMaster::StopShard(StopShard {
+        shard: ticket.shard.get(),
+        session_id: ticket.session_id.clone(),
+        sequence: ticket.resume_from().get(),
+        extra: Some(Box::new(StopExtra {
+            epoch,
+            drain_ms: 0,
+            ticket: Some(ticket),
+        })),
+    })
+}

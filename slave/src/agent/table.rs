@@ -1,0 +1,407 @@
+//! The table of shards: who is asked to do what, and where each of them stands.
+//!
+//! The agent's task owns it. Nothing here knows how orders arrive: a second kind
+//! of agent (another wire) can use it as it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use baton_protocol::{
+    Epoch, SequenceRanges, ShardId, Ticket,
+    message::{
+        Checkpoint, CheckpointEntry, Held, Holding, IdentifyCause, ResumeAfter, Settled,
+        StateReady, Step,
+    },
+    state::StateFrame,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+
+use crate::shard::{Context, FromShard, Order, Said, Shard};
+
+/// Shards in one checkpoint frame, at most.
+const CHECKPOINT_SHARDS: usize = 256;
+
+/// More sequences than this in a ticket are not believed: a window is 65,536 at
+/// most.
+const MAX_TICKET_SEQUENCES: u64 = 1 << 17;
+
+pub(crate) struct Table {
+    context: Arc<Context>,
+    entries: BTreeMap<ShardId, Entry>,
+    /// Tasks that are told to end: the next one of a shard waits for the last.
+    ending: BTreeMap<ShardId, JoinHandle<()>>,
+    instances: u64,
+    said: mpsc::UnboundedReceiver<FromShard>,
+    say: mpsc::UnboundedSender<FromShard>,
+    /// Shards whose checkpoint the master does not have.
+    changed: BTreeSet<ShardId>,
+}
+
+/// What the agent knows of one shard. Orders change it when they are given,
+/// what the shard says when it is heard.
+pub(crate) struct Entry {
+    instance: u64,
+    orders: mpsc::UnboundedSender<Order>,
+    task: JoinHandle<()>,
+    pub(crate) epoch: Epoch,
+    /// `None`: nothing but an imported copy.
+    pub(crate) holding: Option<Holding>,
+    /// Where it stood last; exact once it is sealed.
+    pub(crate) ticket: Ticket,
+    /// Whether the master has the session on this connection.
+    session_told: bool,
+    /// What waits for a permit.
+    pub(crate) waiting: Option<IdentifyCause>,
+    pub(crate) settled: Option<Settled>,
+    pub(crate) state_ready: Option<StateReady>,
+}
+
+impl Table {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        let (say, said) = mpsc::unbounded_channel();
+        Self {
+            context,
+            entries: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            instances: 0,
+            said,
+            say,
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// The next thing that a shard says. Survives being cancelled.
+    pub(crate) async fn said(&mut self) -> FromShard {
+        loop {
+            // Never closed: the table has a sender itself.
+            if let Some(said) = self.said.recv().await
+                && let Some(said) = self.heard(said)
+            {
+                return said;
+            }
+        }
+    }
+
+    /// The same, without waiting.
+    pub(crate) fn said_already(&mut self) -> Option<FromShard> {
+        while let Ok(said) = self.said.try_recv() {
+            if let Some(said) = self.heard(said) {
+                return Some(said);
+            }
+        }
+        None
+    }
+
+    /// Notes what a shard said; `None` if its task is not the current one.
+    fn heard(&mut self, said: FromShard) -> Option<FromShard> {
+        let entry = self
+            .entries
+            .get_mut(&said.shard)
+            .filter(|entry| entry.instance == said.instance)?;
+        // Said before it heard of its newest order.
+        let current = said.epoch == entry.epoch;
+        match &said.said {
+            Said::Progress { step, .. } if current => match step {
+                Step::SessionLost => entry.holding = Some(Holding::Starting),
+                Step::Dialling
+                | Step::Hello
+                | Step::Replaying
+                | Step::Waiting
+                | Step::Serving
+                | Step::Reconnecting => {}
+            },
+            Said::Identify(cause) if current => entry.waiting = Some(*cause),
+            Said::Session(ticket) if current => {
+                entry.ticket = (**ticket).clone();
+                entry.session_told = false;
+                self.changed.insert(said.shard);
+            }
+            Said::Serving { .. } if current => {
+                entry.holding = Some(Holding::Serving);
+                entry.waiting = None;
+            }
+            Said::Checkpoint {
+                handled,
+                finished_above,
+            } if current => {
+                entry.ticket.handled = *handled;
+                entry.ticket.state_at = *handled;
+                entry.ticket.finished_above = finished_above.clone();
+                self.changed.insert(said.shard);
+            }
+            Said::Sealed(ticket) if current => {
+                entry.ticket = (**ticket).clone();
+                entry.holding = Some(Holding::Sealed);
+                self.changed.remove(&said.shard);
+            }
+            Said::Settled(unfinished) if current => {
+                entry.settled = Some(Settled {
+                    shard: said.shard,
+                    epoch: said.epoch,
+                    unfinished: unfinished.clone(),
+                });
+            }
+            Said::Failed { .. } if current => entry.holding = Some(Holding::Failed),
+            Said::StateReady {
+                copied,
+                state_at,
+                pieces,
+            } => {
+                entry.state_ready = Some(StateReady {
+                    shard: said.shard,
+                    epoch: *copied,
+                    state_at: *state_at,
+                    pieces: *pieces,
+                });
+            }
+            Said::StateOut(_) | Said::StateAck { .. } | Said::StateBroken { .. } => {}
+            Said::Progress { .. }
+            | Said::Identify(_)
+            | Said::Session(_)
+            | Said::Serving { .. }
+            | Said::Checkpoint { .. }
+            | Said::Sealed(_)
+            | Said::Settled(_)
+            | Said::Failed { .. } => return None,
+        }
+        Some(said)
+    }
+
+    /// Start these shards without a session.
+    pub(crate) fn start(&mut self, shard: ShardId, epoch: Epoch) {
+        let known = self.entry(shard);
+        if epoch > known.epoch {
+            known.owned(epoch, Holding::Starting);
+            known.ticket = Ticket {
+                shard,
+                ..Ticket::default()
+            };
+            known.give(Order::Start { epoch });
+        }
+    }
+
+    /// Go on with a ticket.
+    ///
+    /// # Errors
+    /// The ticket cannot be of a shard, and says why.
+    pub(crate) fn resume(
+        &mut self,
+        shard: ShardId,
+        epoch: Epoch,
+        after: ResumeAfter,
+        ticket: Ticket,
+    ) -> Result<(), String> {
+        for (name, ranges) in [
+            ("finished_above", &ticket.finished_above),
+            ("in_doubt", &ticket.in_doubt),
+        ] {
+            if sequences(ranges) > MAX_TICKET_SEQUENCES {
+                return Err(format!("the ticket names too many sequences in {name}"));
+            }
+        }
+        let known = self.entry(shard);
+        if epoch > known.epoch {
+            known.owned(epoch, Holding::Resuming);
+            known.ticket = ticket.clone();
+            known.give(Order::Resume {
+                epoch,
+                after,
+                ticket: Box::new(ticket),
+            });
+        }
+        Ok(())
+    }
+
+    /// Seal; asked again, the same is said again.
+    pub(crate) fn seal(&mut self, shard: ShardId, epoch: Epoch, drain: Duration) {
+        if let Some(entry) = self.entries.get(&shard) {
+            entry.give(Order::Seal { epoch, drain });
+        }
+    }
+
+    pub(crate) fn copy(&mut self, shard: ShardId, epoch: Epoch, budget: Arc<Semaphore>) {
+        if let Some(entry) = self.entries.get(&shard) {
+            entry.give(Order::Copy { epoch, budget });
+        }
+    }
+
+    pub(crate) fn state_in(&mut self, frame: StateFrame) {
+        let shard = frame.header().shard;
+        self.entry(shard).give(Order::StateIn(frame));
+    }
+
+    pub(crate) fn settled(&mut self, settled: Settled) {
+        if let Some(entry) = self.entries.get(&settled.shard) {
+            entry.give(Order::Settled {
+                unfinished: settled.unfinished,
+            });
+        }
+    }
+
+    pub(crate) fn permit(&mut self, shard: ShardId, epoch: Epoch) {
+        if let Some(entry) = self.entries.get_mut(&shard) {
+            entry.waiting = None;
+            entry.give(Order::Permit { epoch });
+        }
+    }
+
+    /// Somebody owns the shard at `epoch`: whatever is held of it goes, unless
+    /// it is ours at that epoch.
+    pub(crate) fn forget(&mut self, shard: ShardId, epoch: Epoch) {
+        let ours = |entry: &Entry| entry.holding.is_some() && entry.epoch >= epoch;
+        if self.entries.get(&shard).is_some_and(|entry| !ours(entry)) {
+            self.end(shard, Order::Forget { epoch });
+        }
+    }
+
+    /// Ends every task, without a word.
+    pub(crate) async fn leave(&mut self) {
+        let all: Vec<ShardId> = self.entries.keys().copied().collect();
+        for shard in all {
+            self.end(shard, Order::Leave);
+        }
+        for (_, task) in std::mem::take(&mut self.ending) {
+            // A task that panicked has ended too.
+            let _ = task.await;
+        }
+    }
+
+    fn end(&mut self, shard: ShardId, order: Order) {
+        if let Some(entry) = self.entries.remove(&shard) {
+            entry.give(order);
+            self.changed.remove(&shard);
+            self.ending.insert(shard, entry.task);
+            self.ending.retain(|_, task| !task.is_finished());
+        }
+    }
+
+    fn entry(&mut self, shard: ShardId) -> &mut Entry {
+        let Self {
+            context,
+            entries,
+            ending,
+            instances,
+            say,
+            ..
+        } = self;
+        entries.entry(shard).or_insert_with(|| {
+            *instances += 1;
+            let (orders, receiver) = mpsc::unbounded_channel();
+            let life = Shard::new(shard, *instances, context.clone(), say.clone(), receiver);
+            let before = ending.remove(&shard);
+            Entry {
+                instance: *instances,
+                orders,
+                task: tokio::spawn(async move {
+                    if let Some(before) = before {
+                        let _ = before.await;
+                    }
+                    life.run().await;
+                }),
+                epoch: Epoch(0),
+                holding: None,
+                ticket: Ticket {
+                    shard,
+                    ..Ticket::default()
+                },
+                session_told: false,
+                waiting: None,
+                settled: None,
+                state_ready: None,
+            }
+        })
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (ShardId, &Entry)> {
+        self.entries.iter().map(|(shard, entry)| (*shard, entry))
+    }
+
+    /// Whether any shard is owned, sealed ones included.
+    pub(crate) fn owns_anything(&self) -> bool {
+        self.entries.values().any(|entry| entry.holding.is_some())
+    }
+
+    /// Everything that is owned, for a report.
+    pub(crate) fn report(&self) -> Vec<Held> {
+        let held = |entry: &Entry| {
+            Some(Held {
+                epoch: entry.epoch,
+                holding: entry.holding?,
+                ticket: entry.ticket.clone(),
+            })
+        };
+        self.entries.values().filter_map(held).collect()
+    }
+
+    /// A new connection knows nothing: the next checkpoint tells everything.
+    pub(crate) fn new_connection(&mut self) {
+        for (shard, entry) in &mut self.entries {
+            entry.session_told = false;
+            if matches!(entry.holding, Some(Holding::Serving)) {
+                self.changed.insert(*shard);
+            }
+        }
+    }
+
+    /// Checkpoints of all shards that changed since the last call.
+    pub(crate) fn checkpoints(&mut self) -> Vec<Checkpoint> {
+        let mut checkpoints = Vec::new();
+        let mut shards = Vec::new();
+        for shard in std::mem::take(&mut self.changed) {
+            let Some(entry) = self.entries.get_mut(&shard) else {
+                continue;
+            };
+            let has_session = !entry.ticket.session_id.is_empty();
+            let tell = has_session && !std::mem::replace(&mut entry.session_told, true);
+            shards.push(CheckpointEntry {
+                shard,
+                epoch: entry.epoch,
+                handled: entry.ticket.handled,
+                finished_above: entry.ticket.finished_above.clone(),
+                session: tell.then(|| entry.ticket.clone()),
+            });
+            if shards.len() == CHECKPOINT_SHARDS {
+                checkpoints.push(Checkpoint {
+                    shards: std::mem::take(&mut shards),
+                });
+            }
+        }
+        if !shards.is_empty() {
+            checkpoints.push(Checkpoint { shards });
+        }
+        checkpoints
+    }
+
+    pub(crate) fn set_shard_count(&self, count: u32) {
+        self.context.shard_count.store(count, Ordering::Relaxed);
+    }
+}
+
+impl Entry {
+    fn owned(&mut self, epoch: Epoch, holding: Holding) {
+        self.epoch = epoch;
+        self.holding = Some(holding);
+        self.waiting = None;
+        self.settled = None;
+        self.state_ready = None;
+    }
+
+    fn give(&self, order: Order) {
+        // A task ends only after it was taken out of the table.
+        let _ = self.orders.send(order);
+    }
+}
+
+/// How many sequences are in a set, without trusting it.
+fn sequences(ranges: &SequenceRanges) -> u64 {
+    ranges
+        .ranges()
+        .map(|(first, last)| last.get() - first.get())
+        .fold(0, |sum: u64, more| sum.saturating_add(more).saturating_add(1))
+}

@@ -1,0 +1,129 @@
+//! The once-per-bot work: begun and stopped on a blocking thread, one after the
+//! other, while the agent goes on.
+
+use std::sync::Arc;
+
+use baton_protocol::{Epoch, message};
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use crate::bot::Bot;
+
+pub(crate) struct Work {
+    bot: Arc<dyn Bot>,
+    /// At which it runs here; `0`: it does not.
+    epoch: Epoch,
+    /// What was written down when it stopped, for when it is asked again.
+    stopped: Option<message::Work>,
+    /// The call under way, and an order that waits for its end.
+    call: Option<JoinHandle<Done>>,
+    next: Option<Call>,
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Started(Epoch),
+    Stopped(message::Work),
+}
+
+enum Call {
+    Start(message::Work),
+    Stop,
+}
+
+impl Work {
+    pub(crate) fn new(bot: Arc<dyn Bot>) -> Self {
+        Self {
+            bot,
+            epoch: Epoch(0),
+            stopped: None,
+            call: None,
+            next: None,
+        }
+    }
+
+    /// At which it runs here; `0`: it does not.
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.call.is_some() || self.next.is_some()
+    }
+
+    /// Runs it from now on. Asked again at the same epoch: said again.
+    pub(crate) fn start(&mut self, order: message::Work) -> Option<Done> {
+        if order.epoch == self.epoch && !self.is_busy() {
+            return Some(Done::Started(order.epoch));
+        }
+        if order.epoch > self.epoch {
+            self.call(Call::Start(order));
+        }
+        None
+    }
+
+    /// Stops it, if it runs at `epoch` (`None`: at any). Asked again: the same
+    /// ticket is said again.
+    pub(crate) fn stop(&mut self, epoch: Option<Epoch>) -> Option<Done> {
+        if self.epoch > Epoch(0) && epoch.is_none_or(|epoch| epoch == self.epoch) {
+            self.call(Call::Stop);
+            return None;
+        }
+        let again = self.stopped.clone()?;
+        (epoch == Some(again.epoch)).then_some(Done::Stopped(again))
+    }
+
+    fn call(&mut self, call: Call) {
+        if self.call.is_some() {
+            self.next = Some(call);
+            return;
+        }
+        let bot = self.bot.clone();
+        self.call = Some(match call {
+            Call::Start(order) => {
+                self.epoch = order.epoch;
+                let ticket = (!order.ticket.is_empty()).then_some(order.ticket);
+                tokio::task::spawn_blocking(move || {
+                    bot.start_work(ticket);
+                    Done::Started(order.epoch)
+                })
+            }
+            Call::Stop => {
+                let epoch = self.epoch;
+                tokio::task::spawn_blocking(move || {
+                    let mut ticket = bot.stop_work();
+                    if ticket.len() > message::Work::MAX_TICKET {
+                        tracing::error!(bytes = ticket.len(), "the work's ticket is too long: dropped");
+                        ticket = Bytes::new();
+                    }
+                    Done::Stopped(message::Work { epoch, ticket })
+                })
+            }
+        });
+    }
+
+    /// Pending while no call is under way. Survives being cancelled.
+    pub(crate) async fn done(&mut self) -> Done {
+        let Some(call) = &mut self.call else {
+            return std::future::pending().await;
+        };
+        let done = call.await;
+        self.call = None;
+        let done = done.unwrap_or_else(|_| {
+            tracing::error!("the bot panicked over its once-per-bot work");
+            Done::Stopped(message::Work {
+                epoch: self.epoch,
+                ticket: Bytes::new(),
+            })
+        });
+        if let Done::Stopped(work) = &done {
+            self.epoch = Epoch(0);
+            self.stopped = Some(work.clone());
+        }
+        if let Some(next) = self.next.take() {
+            self.call(next);
+        }
+        done
+    }
+}

@@ -1,0 +1,105 @@
+//! The guard that says whether an event is finished.
+
+use baton_protocol::Sequence;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Event;
+
+/// Goes with every event. **Dropped: the event is finished.** Dropped while its
+/// thread panics: finished, and counted as failed. [`Ack::retry`]: not finished.
+///
+/// Move it into a task to finish an event later than the next one; a shard hands
+/// out at most its window (256) of events that are not finished.
+#[derive(Debug)]
+#[must_use = "an event is finished when its Ack is dropped"]
+pub struct Ack {
+    report: Option<Report>,
+}
+
+#[derive(Debug)]
+struct Report {
+    to: UnboundedSender<Finished>,
+    generation: u64,
+    attempt: u32,
+    event: Event,
+}
+
+/// What became of one event that was handed out.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Which of the shard's sessions it is of.
+    pub(crate) generation: u64,
+    pub(crate) sequence: Sequence,
+    pub(crate) how: How,
+}
+
+#[derive(Debug)]
+pub(crate) enum How {
+    Done,
+    Panicked,
+    /// Given back, after so many times handed out.
+    Retry {
+        event: Event,
+        attempt: u32,
+    },
+}
+
+impl Ack {
+    pub(crate) fn new(
+        to: UnboundedSender<Finished>,
+        generation: u64,
+        attempt: u32,
+        event: Event,
+    ) -> Self {
+        Self {
+            report: Some(Report {
+                to,
+                generation,
+                attempt,
+                event,
+            }),
+        }
+    }
+
+    /// One that nobody waits for, for a bot's own tests.
+    pub const fn detached() -> Self {
+        Self { report: None }
+    }
+
+    /// Not finished: the event is handed out again after a short delay, a few
+    /// times; at a seal, by the shard's next owner.
+    pub fn retry(mut self) {
+        if let Some(report) = self.report.take() {
+            let how = |report: &Report| How::Retry {
+                event: report.event.clone(),
+                attempt: report.attempt,
+            };
+            report.send(how);
+        }
+    }
+}
+
+impl Report {
+    fn send(self, how: impl FnOnce(&Self) -> How) {
+        // Nobody there: the shard is gone, and with it whoever counted.
+        let _ = self.to.send(Finished {
+            generation: self.generation,
+            sequence: self.event.sequence(),
+            how: how(&self),
+        });
+    }
+}
+
+impl Drop for Ack {
+    fn drop(&mut self) {
+        if let Some(report) = self.report.take() {
+            report.send(|_| {
+                if std::thread::panicking() {
+                    How::Panicked
+                } else {
+                    How::Done
+                }
+            });
+        }
+    }
+}

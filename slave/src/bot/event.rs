@@ -1,0 +1,261 @@
+//! One dispatch, parsed only where somebody asks.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use baton_protocol::{Epoch, Sequence, ShardId};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, DeserializeSeed},
+};
+use twilight_model::gateway::event::{DispatchEvent, GatewayEvent, GatewayEventDeserializer};
+
+/// Whether an event may have been handled before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It was not.
+    None,
+    /// It may have been: its former owner died, or did not finish it in time.
+    MayRepeat,
+}
+
+/// One dispatch. Cheap to clone.
+#[derive(Clone)]
+pub struct Event {
+    payload: Arc<Payload>,
+    epoch: Epoch,
+    mark: Mark,
+}
+
+struct Payload {
+    shard: ShardId,
+    sequence: Sequence,
+    session: Arc<str>,
+    kind: Box<str>,
+    json: String,
+    parsed: OnceLock<Result<Box<DispatchEvent>, ParseError>>,
+}
+
+/// A payload that is not what its type says, or of a type that
+/// `twilight-model` does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {detail}")]
+pub struct ParseError {
+    kind: Box<str>,
+    detail: String,
+}
+
+impl Event {
+    pub(crate) fn new(
+        shard: ShardId,
+        epoch: Epoch,
+        sequence: Sequence,
+        session: Arc<str>,
+        kind: &str,
+        json: String,
+    ) -> Self {
+        Self {
+            payload: Arc::new(Payload {
+                shard,
+                sequence,
+                session,
+                kind: kind.into(),
+                json,
+                parsed: OnceLock::new(),
+            }),
+            epoch,
+            mark: Mark::None,
+        }
+    }
+
+    /// An event that no gateway sent, for a bot's own tests.
+    #[must_use]
+    pub fn for_test(shard: ShardId, sequence: Sequence, kind: &str, json: &str) -> Self {
+        Self::new(
+            shard,
+            Epoch(1),
+            sequence,
+            Arc::from(""),
+            kind,
+            json.to_owned(),
+        )
+    }
+
+    pub(crate) fn marked(mut self, mark: Mark) -> Self {
+        self.mark = mark;
+        self
+    }
+
+    pub(crate) fn at_epoch(mut self, epoch: Epoch) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// The shard that received it.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.payload.shard
+    }
+
+    /// The epoch of the owner that hands it out.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Its sequence in its session.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.payload.sequence
+    }
+
+    /// The first 16 hex digits of the SHA-256 of the session id: with the
+    /// sequence it names a dispatch for ever, and it is no secret.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.payload.session
+    }
+
+    /// Its type, as Discord writes it (`MESSAGE_CREATE`).
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.payload.kind
+    }
+
+    /// Whether it may have been handled before.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// The whole payload as it came: `{"t":..,"s":..,"op":0,"d":{..}}`.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.payload.json
+    }
+
+    /// The event in the types of `twilight-model`. Parsed at the first call,
+    /// kept for the next.
+    ///
+    /// # Errors
+    /// The type is not known to `twilight-model`, or the payload is not of it.
+    pub fn parse(&self) -> Result<&DispatchEvent, &ParseError> {
+        let parse = || {
+            let wrong = |detail: String| ParseError {
+                kind: self.payload.kind.clone(),
+                detail,
+            };
+            let reader = GatewayEventDeserializer::new(0, Some(self.kind()));
+            let mut json = serde_json::Deserializer::from_str(self.json());
+            match reader.deserialize(&mut json) {
+                Ok(GatewayEvent::Dispatch(_, event)) => Ok(Box::new(event)),
+                Ok(_) => Err(wrong("no dispatch".to_owned())),
+                Err(error) => Err(wrong(error.to_string())),
+            }
+        };
+        match self.payload.parsed.get_or_init(parse) {
+            Ok(event) => Ok(event),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The `d` of the payload in a type of your own.
+    ///
+    /// # Errors
+    /// It is not of that type.
+    pub fn data<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        #[derive(Deserialize)]
+        struct Outer<T> {
+            d: T,
+        }
+        serde_json::from_str::<Outer<T>>(self.json()).map(|outer| outer.d)
+    }
+
+    /// The guild that it is about: `d.id` of a guild's own events, else
+    /// `d.guild_id`. Reads the payload once, without parsing the rest of it.
+    #[must_use]
+    pub fn guild_id(&self) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct Outer<T> {
+            d: T,
+        }
+        #[derive(Deserialize)]
+        struct Itself<'a> {
+            #[serde(borrow)]
+            id: Cow<'a, str>,
+        }
+        #[derive(Deserialize)]
+        struct Of<'a> {
+            #[serde(borrow, default)]
+            guild_id: Option<Cow<'a, str>>,
+        }
+        let text = match self.kind() {
+            "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => {
+                serde_json::from_str::<Outer<Itself<'_>>>(self.json())
+                    .ok()?
+                    .d
+                    .id
+            }
+            _ => {
+                serde_json::from_str::<Outer<Of<'_>>>(self.json())
+                    .ok()?
+                    .d
+                    .guild_id?
+            }
+        };
+        text.parse().ok()
+    }
+}
+
+impl fmt::Debug for Event {
+    /// Without the payload: events are never logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("shard", &self.payload.shard)
+            .field("epoch", &self.epoch)
+            .field("sequence", &self.payload.sequence)
+            .field("kind", &self.payload.kind)
+            .field("mark", &self.mark)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str, d: &str) -> Event {
+        let json = format!(r#"{{"t":"{kind}","s":7,"op":0,"d":{d}}}"#);
+        Event::for_test(ShardId(0), Sequence(7), kind, &json)
+    }
+
+    #[test]
+    fn the_guild_of_an_event_is_found_without_being_misled_by_what_is_inside() {
+        let message = r#"{"message_reference":{"guild_id":"9"},"guild_id":"41","id":"3"}"#;
+        assert_eq!(event("MESSAGE_CREATE", message).guild_id(), Some(41));
+        assert_eq!(
+            event("GUILD_CREATE", r#"{"members":[{"id":"1"}],"id":"42"}"#).guild_id(),
+            Some(42)
+        );
+        assert_eq!(event("USER_UPDATE", r#"{"id":"5"}"#).guild_id(), None);
+        assert_eq!(event("MESSAGE_CREATE", "7").guild_id(), None);
+    }
+
+    #[test]
+    fn a_payload_is_parsed_when_asked_and_what_is_wrong_with_it_is_named() {
+        let typing = event(
+            "TYPING_START",
+            r#"{"channel_id":"2","guild_id":"1","timestamp":1500000000,"user_id":"3"}"#,
+        );
+        assert!(matches!(
+            typing.parse().unwrap(),
+            DispatchEvent::TypingStart(_)
+        ));
+        let error = event("MOON_RISE", "{}").parse().unwrap_err().to_string();
+        assert!(error.starts_with("MOON_RISE: "), "{error}");
+    }
+}

@@ -1,0 +1,350 @@
+//! Settings of a slave.
+
+use std::{env, fmt, fs, path::PathBuf, str::FromStr, time::Duration};
+
+use baton_protocol::{
+    SessionParameters,
+    auth::{SECRET_VARIABLE, Secret},
+    message::{MAX_NAME, Role},
+};
+
+use crate::{
+    error::Error,
+    shard::gateway::{API_VERSION, COMPRESSION},
+};
+
+/// Where a master listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `HOST:PORT`.
+    Tcp(String),
+    /// `unix:/PATH`.
+    Unix(PathBuf),
+}
+
+/// The bot's token. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Token(String);
+
+/// Where the fleet's secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// It was given, for example by the master that launched this process.
+    Given(Secret),
+    /// This file, read at each dial: the master may make it later.
+    File(PathBuf),
+    /// There is none; enough for a unix socket whose owner is the same user.
+    None,
+}
+
+/// What becomes of a shard whose state was lost with its former owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLostState {
+    /// Resume: no event is lost, the bot is told [`State::Lost`](crate::State).
+    #[default]
+    Resume,
+    /// Ask for a new session: it brings every guild anew, and loses a span of
+    /// events.
+    Identify,
+}
+
+/// Everything that a slave can be set to. Begin with [`SlaveConfig::new`] or
+/// [`SlaveConfig::from_env`].
+#[derive(Clone, Debug)]
+pub struct SlaveConfig {
+    /// Where the master is.
+    pub master: Address,
+    /// The place in the fleet that this slave fills; at most 128 bytes.
+    pub slot: String,
+    /// Why it connects.
+    pub role: Role,
+    /// What the operator calls this build; at most 128 bytes.
+    pub build: String,
+    /// The bot's token, with or without `Bot `.
+    pub token: Token,
+    /// Gateway instead of Discord's (`ws://` or `wss://`).
+    pub gateway_url: Option<String>,
+    /// Gateway intents.
+    pub intents: u64,
+    /// 50 to 250, see Discord's documentation.
+    pub large_threshold: u16,
+    /// Events of one shard that are handed out and not finished, at most;
+    /// 1 to 65,536.
+    pub window: usize,
+    /// The fleet's secret.
+    pub secret: SecretSource,
+    /// What to do without the state of a shard.
+    pub on_lost_state: OnLostState,
+    /// Deadlines and pauses.
+    pub timings: Timings,
+}
+
+/// Deadlines and pauses; the defaults are for Discord, tests scale them down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// Dial to HELLO.
+    pub hello: Duration,
+    /// Without any message while a replay is due: dial anew.
+    pub progress: Duration,
+    /// IDENTIFY to READY.
+    pub ready: Duration,
+    /// First pause between reconnects; the very first reconnect has none.
+    pub redial_first: Duration,
+    /// Longest pause between reconnects.
+    pub redial_max: Duration,
+    /// A connection that served for so long clears the memory of failures.
+    pub stable: Duration,
+    /// Shortest wait after op 9 `d:true`; the longest is five times as long.
+    pub invalid_session: Duration,
+    /// How long a full window stops reading before the connection is closed.
+    pub crowded: Duration,
+    /// An event that was given back is handed out again after so long ...
+    pub retry_delay: Duration,
+    /// ... and so often.
+    pub retries: u32,
+    /// How long what is in doubt may run when the slave leaves by itself.
+    pub drain: Duration,
+    /// Dial and handshake with the master.
+    pub handshake: Duration,
+    /// A master that says nothing for so long (it pings every 5 s) is dialled
+    /// anew.
+    pub master_silence: Duration,
+    /// First pause before the master is dialled again.
+    pub master_redial_first: Duration,
+    /// Longest such pause.
+    pub master_redial_max: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            hello: seconds(10),
+            progress: seconds(5),
+            ready: seconds(30),
+            redial_first: seconds(1),
+            redial_max: seconds(60),
+            stable: seconds(5),
+            invalid_session: seconds(1),
+            crowded: seconds(15),
+            retry_delay: Duration::from_millis(250),
+            retries: 5,
+            drain: seconds(10),
+            handshake: seconds(10),
+            master_silence: seconds(30),
+            master_redial_first: Duration::from_millis(100),
+            master_redial_max: seconds(5),
+        }
+    }
+}
+
+impl SlaveConfig {
+    /// For a master on this host, slot `main`, no intents.
+    #[must_use]
+    pub fn new(token: impl Into<Token>) -> Self {
+        Self {
+            master: Address::Tcp("127.0.0.1:7000".to_owned()),
+            slot: "main".to_owned(),
+            role: Role::Candidate,
+            build: "unnamed".to_owned(),
+            token: token.into(),
+            gateway_url: None,
+            intents: 0,
+            large_threshold: 50,
+            window: 256,
+            secret: SecretSource::None,
+            on_lost_state: OnLostState::Resume,
+            timings: Timings::default(),
+        }
+    }
+
+    /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
+    /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
+    /// `BATON_GATEWAY_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the variable and what it may be.
+    pub fn from_env() -> Result<Self, Error> {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let token = variable("DISCORD_TOKEN").ok_or_else(|| {
+            Error::Config("DISCORD_TOKEN is not set: give the bot's token".to_owned())
+        })?;
+        let mut config = Self::new(token);
+        if let Some(master) = variable("BATON_MASTER") {
+            config.master = master.parse().map_err(Error::Config)?;
+        }
+        if let Some(slot) = variable("BATON_SLOT") {
+            config.slot = slot;
+        }
+        if let Some(role) = variable("BATON_ROLE") {
+            config.role = parse_role(&role).map_err(Error::Config)?;
+        }
+        if let Some(build) = variable("BATON_BUILD") {
+            config.build = build;
+        }
+        config.gateway_url = variable("BATON_GATEWAY_URL");
+        config.secret = SecretSource::from_env(variable("BATON_RUNTIME_DIR").map(PathBuf::from))?;
+        Ok(config)
+    }
+
+    /// What sessions of this build are identified with.
+    #[must_use]
+    pub fn parameters(&self, shard_count: u32) -> SessionParameters {
+        SessionParameters {
+            intents: self.intents,
+            shard_count,
+            api_version: API_VERSION,
+            encoding: "json".to_owned(),
+            compression: COMPRESSION.to_owned(),
+            large_threshold: self.large_threshold,
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Config`] says what to change.
+    pub fn check(&self) -> Result<(), Error> {
+        let wrong = |text: String| Err(Error::Config(text));
+        if self.token.0.is_empty() {
+            return wrong("the token is empty: set DISCORD_TOKEN or give a token file".to_owned());
+        }
+        for (name, value) in [("slot", &self.slot), ("build", &self.build)] {
+            if value.is_empty() || value.len() > MAX_NAME {
+                return wrong(format!(
+                    "{name} has {} bytes: give 1 to {MAX_NAME}",
+                    value.len()
+                ));
+            }
+        }
+        if !(50..=250).contains(&self.large_threshold) {
+            return wrong(format!(
+                "large_threshold is {}: give a number from 50 to 250",
+                self.large_threshold
+            ));
+        }
+        if !(1..=65_536).contains(&self.window) {
+            return wrong(format!(
+                "window is {}: give a number from 1 to 65536",
+                self.window
+            ));
+        }
+        if let Some(url) = &self.gateway_url
+            && !is_gateway_url(url)
+        {
+            return wrong(format!(
+                "gateway_url `{url}` is not of the form ws://HOST:PORT or wss://HOST"
+            ));
+        }
+        if self.secret == SecretSource::None && matches!(self.master, Address::Tcp(_)) {
+            return wrong(format!(
+                "no secret for a master over TCP: set {SECRET_VARIABLE}, or the runtime directory \
+                 that holds the master's file `secret`, or use its unix socket"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What twilight's websocket client takes without a panic.
+pub(crate) fn is_gateway_url(url: &str) -> bool {
+    let Some(rest) = url
+        .strip_prefix("ws://")
+        .or_else(|| url.strip_prefix("wss://"))
+    else {
+        return false;
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    !host.is_empty()
+        && url.len() <= 512
+        && url
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b":/.-_~[]%".contains(&byte))
+        && format!("{url}/?v=10").parse::<http::Uri>().is_ok()
+}
+
+impl SecretSource {
+    /// `BATON_SECRET`, else the file `secret` of the runtime directory, else
+    /// none.
+    ///
+    /// # Errors
+    /// `BATON_SECRET` is no secret.
+    pub fn from_env(runtime_dir: Option<PathBuf>) -> Result<Self, Error> {
+        match env::var(SECRET_VARIABLE).ok().filter(|hex| !hex.is_empty()) {
+            Some(hex) => Secret::from_hex(&hex).map(Self::Given).ok_or_else(|| {
+                Error::Config(format!("{SECRET_VARIABLE} is not 64 hex digits: unset it"))
+            }),
+            None => Ok(runtime_dir.map_or(Self::None, |dir| Self::File(dir.join("secret")))),
+        }
+    }
+
+    /// The secret as it is now; `None`: there is none (yet).
+    pub(crate) fn read(&self) -> Option<Secret> {
+        match self {
+            Self::Given(secret) => Some(secret.clone()),
+            Self::File(path) => Secret::from_hex(&fs::read_to_string(path).ok()?),
+            Self::None => None,
+        }
+    }
+}
+
+/// Reads `candidate`, `standby` or `relaunch`.
+///
+/// # Errors
+/// A sentence that says what to change.
+pub fn parse_role(text: &str) -> Result<Role, String> {
+    match text {
+        "candidate" => Ok(Role::Candidate),
+        "standby" => Ok(Role::Standby),
+        "relaunch" => Ok(Role::Relaunch),
+        other => Err(format!(
+            "role `{other}` is unknown: give candidate, standby or relaunch"
+        )),
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err("`unix:` has no path: give unix:/path/to/socket".to_owned());
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(Self::Tcp(text.to_owned()))
+            }
+            _ => Err(format!(
+                "`{text}` is no address: give HOST:PORT or unix:/path/to/socket"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Token {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for Token {
+    fn from(token: T) -> Self {
+        Self(token.into().trim().to_owned())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}

@@ -1,0 +1,68 @@
+//! What a slave counts, for its status page and for tests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts since the start of the process.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        /// [`Counters`] at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Reads them all.
+            #[must_use]
+            pub fn read(&self) -> Counts {
+                Counts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Dispatches received, replays included.
+    received,
+    /// Events handed to the bot.
+    handed,
+    /// Events finished, failed ones included.
+    finished,
+    /// Events whose handler panicked, or gave them back too often.
+    failed,
+    /// Events given back with `retry()`.
+    retried,
+    /// Events handed out with `Mark::MayRepeat`.
+    marked,
+    /// Dispatches that a replay brought a second time; dropped.
+    duplicates,
+    /// Calls of the bot about state that panicked or failed.
+    state_errors,
+    /// Connections dialled.
+    dials,
+    /// Sessions that Discord ended: a span of events was lost each time.
+    sessions_lost,
+    /// Times that a full window closed a connection.
+    crowded,
+    /// Replays that began later than they were asked for.
+    holes,
+    /// Commands that were accepted and could not be sent before the shard moved.
+    commands_lost,
+}
+
+/// One count.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}

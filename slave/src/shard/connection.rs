@@ -1,0 +1,287 @@
+//! One gateway connection, from its dial to its end.
+//!
+//! ```text
+//! Dialling ──HELLO──▶ Replaying ──RESUMED──▶ Serving
+//!     └──────HELLO──▶ Waiting ──permit, READY──▶ Serving
+//! ```
+//!
+//! Each step has a deadline of its own. Dispatches are handed out from the first
+//! one of a replay on: RESUMED is never waited for.
+
+use baton_protocol::{Sequence, message::Step};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    Said, Shard,
+    backoff::Redial,
+    gateway::{End, Gateway, Incoming},
+    inputs::{Input, Turn},
+    session::Session,
+};
+use crate::bot::State;
+
+/// Why there is no connection any more.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// An order; the connection is closed with 4000.
+    Turn(Turn),
+    /// It broke: the session can be resumed.
+    Lost(End),
+    /// The session is over.
+    SessionLost(String),
+    /// Discord will never take this shard like that.
+    Fatal { code: u16, reason: String },
+    /// Handlers were too slow for too long; the connection is closed with 4000.
+    Crowded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Dialling,
+    Replaying,
+    Waiting,
+    Serving,
+}
+
+/// What one connection knows of itself.
+struct Life {
+    stage: Stage,
+    /// When the stage is given up.
+    deadline: Option<Instant>,
+    /// Since when the window is full.
+    full_since: Option<Instant>,
+    replayed: u64,
+    told: Instant,
+}
+
+/// Progress of a replay is told at most so often.
+const TELL_EVERY: Duration = Duration::from_millis(250);
+
+impl Shard {
+    pub(super) async fn connection(&mut self, redial: &mut Redial) -> Ended {
+        self.context.counters.dials.add();
+        self.progress(Step::Dialling, 0);
+        let timings = self.context.config.timings.clone();
+        let mut gateway = self.dial(redial);
+        let mut life = Life {
+            stage: Stage::Dialling,
+            deadline: Some(Instant::now() + timings.hello),
+            full_since: None,
+            replayed: 0,
+            told: Instant::now(),
+        };
+        loop {
+            let full = self.window.running() >= self.context.config.window;
+            if !full && life.full_since.is_some() && life.deadline.is_some() {
+                // While nothing was read, nothing could come.
+                life.deadline = Some(Instant::now() + timings.hello);
+            }
+            life.full_since = full.then(|| life.full_since.unwrap_or_else(Instant::now));
+            let due = match life.full_since {
+                Some(since) => Some(since + timings.crowded),
+                None => life.deadline,
+            };
+            let polled = if full { None } else { Some(&mut gateway) };
+            match self.input(polled, true, due).await {
+                Input::Gateway(Incoming::Ended(end)) => return self.ended(end),
+                Input::Gateway(incoming) => {
+                    if let Some(ended) = self.incoming(incoming, &mut life, redial) {
+                        return ended;
+                    }
+                }
+                Input::Permit => {
+                    if self.permits.grant() {
+                        life.deadline = Some(Instant::now() + timings.ready);
+                    }
+                }
+                Input::Turn(turn) => {
+                    if self.ends_connection(&turn) {
+                        gateway.close().await;
+                        return Ended::Turn(turn);
+                    }
+                }
+                Input::Due if full => {
+                    gateway.close().await;
+                    return Ended::Crowded;
+                }
+                Input::Due => {
+                    gateway.close().await;
+                    return Ended::Lost(End::Closed {
+                        code: 1006,
+                        reason: format!("nothing came while {:?}", life.stage),
+                    });
+                }
+                Input::Finished => {}
+            }
+        }
+    }
+
+    fn dial(&self, redial: &Redial) -> Gateway {
+        let count = self
+            .context
+            .shard_count
+            .load(std::sync::atomic::Ordering::Relaxed);
+        // Everything received is in this process, finished or not: a reconnect
+        // resumes behind it, so that a server which trims its replay by our
+        // heartbeats has what is asked for.
+        let session = self
+            .session
+            .as_ref()
+            .map(|session| (session, self.window.received()));
+        self.context
+            .connector
+            .dial(self.id, count, &self.permits, session, redial.url())
+    }
+
+    /// Whether an order ends the connection; the same conditions as in
+    /// [`Shard::turn`](super::run).
+    fn ends_connection(&self, turn: &Turn) -> bool {
+        match turn {
+            Turn::Seal { epoch, .. } => *epoch == self.epoch,
+            Turn::Forget { epoch } | Turn::Start { epoch } | Turn::Resume { epoch, .. } => {
+                *epoch > self.epoch
+            }
+            Turn::Leave => true,
+        }
+    }
+
+    fn incoming(
+        &mut self,
+        incoming: Incoming,
+        life: &mut Life,
+        redial: &mut Redial,
+    ) -> Option<Ended> {
+        let timings = &self.context.config.timings;
+        if life.stage == Stage::Replaying {
+            life.deadline = Some(Instant::now() + timings.progress);
+        }
+        match incoming {
+            Incoming::Hello if self.session.is_some() => {
+                life.stage = Stage::Replaying;
+                life.deadline = Some(Instant::now() + timings.progress);
+                self.progress(Step::Hello, 0);
+            }
+            Incoming::Hello => {
+                life.stage = Stage::Waiting;
+                life.deadline = None;
+                self.progress(Step::Waiting, 0);
+                self.say(Said::Identify(self.cause));
+            }
+            Incoming::Alive => {}
+            Incoming::Dispatch {
+                sequence,
+                kind,
+                json,
+            } => match &*kind {
+                "READY" => return self.ready(sequence, &kind, json, life, redial),
+                "RESUMED" => {
+                    self.swallow(sequence);
+                    self.resumed(life, redial);
+                }
+                _ => self.dispatch(sequence, &kind, json, life),
+            },
+            Incoming::Ended(end) => return Some(self.ended(end)),
+        }
+        None
+    }
+
+    fn dispatch(&mut self, sequence: Sequence, kind: &str, json: String, life: &mut Life) {
+        if life.stage == Stage::Replaying {
+            self.replaying(sequence, life);
+        }
+        self.deliver(sequence, kind, json);
+    }
+
+    fn replaying(&mut self, sequence: Sequence, life: &mut Life) {
+        let due = self.window.received().get() + 1;
+        if life.replayed == 0 && sequence.get() > due {
+            self.context.counters.holes.add();
+            tracing::warn!(shard = %self.id, due, came = %sequence, "the replay begins late: events may be missing");
+        }
+        life.replayed += 1;
+        if life.replayed == 1 || life.told.elapsed() >= TELL_EVERY {
+            life.told = Instant::now();
+            self.progress(Step::Replaying, life.replayed);
+        }
+    }
+
+    /// A new session. Where RESUMED was due it means that the old one is lost;
+    /// this one is there all the same and costs no IDENTIFY.
+    fn ready(
+        &mut self,
+        sequence: Sequence,
+        kind: &str,
+        json: String,
+        life: &mut Life,
+        redial: &mut Redial,
+    ) -> Option<Ended> {
+        let count = self
+            .context
+            .shard_count
+            .load(std::sync::atomic::Ordering::Relaxed);
+        let parameters = self.context.config.parameters(count);
+        let Some(session) = Session::of_ready(&json, parameters) else {
+            return Some(Ended::Lost(End::Garbled(
+                "a READY without session, resume URL, user or application".to_owned(),
+            )));
+        };
+        if self.session.is_some() {
+            self.context.counters.sessions_lost.add();
+            tracing::error!(shard = %self.id, epoch = %self.epoch, "READY where RESUMED was due: events are lost");
+            self.progress(Step::SessionLost, 0);
+        }
+        self.without_session();
+        if self.context.bot.keeps_state() {
+            self.guarded(|bot, shard| bot.drop_shard_state(shard));
+        }
+        self.handle.set_ids(session.user_id, session.application_id);
+        self.session = Some(session);
+        self.tell_state(State::Complete);
+        self.say(Said::Session(Box::new(self.ticket())));
+        self.deliver(sequence, kind, json);
+        life.stage = Stage::Serving;
+        life.deadline = None;
+        redial.serving();
+        self.ordered = false;
+        tracing::info!(shard = %self.id, epoch = %self.epoch, "READY");
+        self.say(Said::Serving {
+            resumed: false,
+            replayed: 0,
+        });
+        None
+    }
+
+    fn resumed(&mut self, life: &mut Life, redial: &mut Redial) {
+        life.stage = Stage::Serving;
+        life.deadline = None;
+        redial.serving();
+        self.after_death = false;
+        tracing::info!(shard = %self.id, epoch = %self.epoch, replayed = life.replayed, "RESUMED");
+        self.say(Said::Session(Box::new(self.ticket())));
+        let resumed = std::mem::take(&mut self.ordered);
+        self.say(Said::Serving {
+            resumed,
+            replayed: life.replayed,
+        });
+    }
+
+    /// What the end of a connection means for the session.
+    fn ended(&self, end: End) -> Ended {
+        let has_session = self.session.is_some();
+        match end {
+            End::InvalidSession { resumable: false } if has_session => {
+                Ended::SessionLost("op 9, d: false".to_owned())
+            }
+            End::Closed { code, reason } => match code {
+                4004 | 4010..=4014 => Ended::Fatal { code, reason },
+                4007 | 4009 if has_session => {
+                    Ended::SessionLost(format!("close {code}: {reason}"))
+                }
+                _ => Ended::Lost(End::Closed { code, reason }),
+            },
+            End::InvalidSession { .. } | End::Reconnect | End::Dial(_) | End::Garbled(_) => {
+                Ended::Lost(end)
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The in-flight window of one session: what was received, what is finished,
+//! what runs, what is in doubt. Pure: no clock, no I/O.
+//!
+//! ```text
+//! received ──▶ Running ──▶ finished          the way of nearly every event
+//!     │           └─────▶ Due ──▶ Running    given back; or not finished by the former owner
+//!     └──▶ Held ──▶ finished | Due           in doubt at the former owner, until it settles
+//! ```
+//!
+//! *Handled* is the last dispatch, in order of receipt, such that it and every
+//! dispatch received before it are finished. Sequences order dispatches but need
+//! not be contiguous: a number that never comes holds nothing up.
+
+use std::collections::BTreeMap;
+
+use baton_protocol::{Sequence, SequenceRanges, Ticket};
+
+use crate::bot::Mark;
+
+/// Where an event that is not finished is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    /// Handed out, its guard lives.
+    Running,
+    /// In doubt at the former owner, which may yet finish it.
+    Held,
+    /// To be handed out when it is at hand (again).
+    Due(Mark),
+}
+
+/// What to do with a dispatch that was just received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// Bring the state up to it, then hand it out. It counts as running now.
+    HandOut(Mark),
+    /// Bring the state up to it and keep it: its former owner may yet finish it.
+    Hold,
+    /// Bring the state up to it only: it is finished, or runs here already.
+    StateOnly,
+    /// Received before by this owner: drop it.
+    Duplicate,
+}
+
+/// The window of one session at one owner.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    handled: Sequence,
+    finished_above: SequenceRanges,
+    /// The highest sequence that this owner received, or need not receive.
+    received: Sequence,
+    open: BTreeMap<Sequence, Open>,
+    running: usize,
+}
+
+enum Standing {
+    Open(Open),
+    Finished,
+    Unknown,
+}
+
+impl Window {
+    /// Of a new session.
+    pub(crate) const fn new() -> Self {
+        Self {
+            handled: Sequence(0),
+            finished_above: SequenceRanges::new(),
+            received: Sequence(0),
+            open: BTreeMap::new(),
+            running: 0,
+        }
+    }
+
+    /// Of a session taken over with `ticket`. `state_at`: the sequence at which
+    /// this process' state stands; the replay begins there, or at `handled` if
+    /// that is lower. `own`: what this process knows of the same session from the
+    /// time when it sealed it.
+    pub(crate) fn resumed(ticket: &Ticket, state_at: Sequence, own: Option<&Self>) -> Self {
+        // Whoever finished an event, it is finished.
+        let handled = own.map_or(ticket.handled, |own| own.handled.max(ticket.handled));
+        let own_finished = own.into_iter().flat_map(|own| own.finished_above.iter());
+        let mut window = Self {
+            handled,
+            finished_above: ticket.finished_above.iter().chain(own_finished).collect(),
+            received: handled.min(state_at),
+            open: BTreeMap::new(),
+            running: 0,
+        };
+        window.finished_above.remove_through(handled);
+        // After a death the ticket names nothing in doubt; what still runs here
+        // from before goes on all the same.
+        for (&sequence, &open) in own.into_iter().flat_map(|own| &own.open) {
+            let in_doubt = open == Open::Running || ticket.in_doubt.contains(sequence);
+            if in_doubt && !window.is_finished(sequence) {
+                window.insert(sequence, open);
+            }
+        }
+        for sequence in ticket.in_doubt.iter() {
+            if !window.is_finished(sequence) && !window.open.contains_key(&sequence) {
+                window.insert(sequence, Open::Held);
+            }
+        }
+        window.fold();
+        window
+    }
+
+    fn is_finished(&self, sequence: Sequence) -> bool {
+        sequence <= self.handled || self.finished_above.contains(sequence)
+    }
+
+    fn standing(&self, sequence: Sequence) -> Standing {
+        if let Some(open) = self.open.get(&sequence) {
+            Standing::Open(*open)
+        } else if self.is_finished(sequence) {
+            Standing::Finished
+        } else {
+            Standing::Unknown
+        }
+    }
+
+    fn insert(&mut self, sequence: Sequence, open: Open) {
+        self.running += usize::from(open == Open::Running);
+        self.open.insert(sequence, open);
+    }
+
+    /// Takes a dispatch in.
+    pub(crate) fn receive(&mut self, sequence: Sequence) -> Receipt {
+        if sequence <= self.received {
+            return Receipt::Duplicate;
+        }
+        self.received = sequence;
+        match self.standing(sequence) {
+            Standing::Unknown => {
+                self.insert(sequence, Open::Running);
+                Receipt::HandOut(Mark::None)
+            }
+            Standing::Open(Open::Due(mark)) => {
+                self.insert(sequence, Open::Running);
+                Receipt::HandOut(mark)
+            }
+            Standing::Open(Open::Held) => Receipt::Hold,
+            Standing::Open(Open::Running) => Receipt::StateOnly,
+            Standing::Finished => {
+                self.fold();
+                Receipt::StateOnly
+            }
+        }
+    }
+
+    /// An event is finished, here or at its former owner. One that is not open
+    /// changes nothing.
+    pub(crate) fn finish(&mut self, sequence: Sequence) {
+        let Some(open) = self.open.remove(&sequence) else {
+            return;
+        };
+        self.running -= usize::from(open == Open::Running);
+        self.finished_above.insert(sequence);
+        self.fold();
+    }
+
+    /// An event was given back, or was not finished by its former owner: it is
+    /// to be handed out. `false`: it is not open here.
+    pub(crate) fn give_back(&mut self, sequence: Sequence, mark: Mark) -> bool {
+        let Some(open) = self.open.get_mut(&sequence) else {
+            return false;
+        };
+        self.running -= usize::from(*open == Open::Running);
+        *open = Open::Due(mark);
+        true
+    }
+
+    /// An event that is due is handed out (again). `false`: it is not due.
+    pub(crate) fn run_again(&mut self, sequence: Sequence) -> bool {
+        match self.open.get_mut(&sequence) {
+            Some(open @ Open::Due(_)) => {
+                *open = Open::Running;
+                self.running += 1;
+                true
+            }
+            Some(Open::Running | Open::Held) | None => false,
+        }
+    }
+
+    /// Moves `handled` up over everything that is finished and received.
+    fn fold(&mut self) {
+        let first_open = self.open.keys().next().copied();
+        let bound = match first_open {
+            Some(open) if open <= self.received => Sequence(open.get().saturating_sub(1)),
+            Some(_) | None => self.received,
+        };
+        let mut highest = None;
+        for (first, last) in self.finished_above.ranges() {
+            if first > bound {
+                break;
+            }
+            highest = Some(last.min(bound));
+        }
+        if let Some(highest) = highest {
+            self.handled = self.handled.max(highest);
+            self.finished_above.remove_through(self.handled);
+        }
+    }
+
+    /// See the module.
+    pub(crate) const fn handled(&self) -> Sequence {
+        self.handled
+    }
+
+    /// Finished above `handled`.
+    pub(crate) const fn finished_above(&self) -> &SequenceRanges {
+        &self.finished_above
+    }
+
+    /// The highest sequence that was received: a reconnect of the same owner
+    /// resumes here, everything below is in this process.
+    pub(crate) const fn received(&self) -> Sequence {
+        self.received
+    }
+
+    /// Handed out and not finished.
+    pub(crate) const fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Everything not finished: running, held and due.
+    pub(crate) fn in_doubt(&self) -> SequenceRanges {
+        self.open.keys().copied().collect()
+    }
+
+    /// Whether the former owner has to settle something yet.
+    pub(crate) fn holds(&self) -> bool {
+        self.open.values().any(|open| *open == Open::Held)
+    }
+
+    /// What waits for the former owner's word.
+    pub(crate) fn held(&self) -> Vec<Sequence> {
+        let held = |(&sequence, open): (&Sequence, &Open)| (*open == Open::Held).then_some(sequence);
+        self.open.iter().filter_map(held).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

@@ -1,0 +1,279 @@
+//! One gateway connection: the only file that names `twilight_gateway`.
+//!
+//! twilight prepares its answer to op 7, op 9 and a close while it yields them,
+//! and sends it at the next poll: IDENTIFY without asking, RESUME without a
+//! pause. So each yielded message is looked at first, and after one that ends the
+//! connection the shard is never polled again: its owner decides, and dials anew.
+
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Poll,
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout};
+use twilight_gateway::{
+    CloseFrame, Config, ConfigBuilder, Intents, Message, Session as TwilightSession, Shard,
+    ShardId as TwilightShardId, ShardState, error::ReceiveMessageErrorType,
+};
+use twilight_model::gateway::event::GatewayEventDeserializer;
+
+use crate::{config::{SlaveConfig, is_gateway_url}, error::Error, permits::Permits, shard::session::Session};
+use baton_protocol::{Sequence, ShardId};
+
+/// What this build asks for in the gateway URL: belongs to the session.
+pub(crate) const COMPRESSION: &str = if cfg!(feature = "zstd") {
+    "zstd-stream"
+} else if cfg!(feature = "zlib") {
+    "zlib-stream"
+} else {
+    ""
+};
+
+/// Discord's gateway version.
+pub(crate) const API_VERSION: u8 = twilight_gateway::API_VERSION;
+
+/// How long the server may take to answer our close frame.
+const CLOSE_DRAIN: Duration = Duration::from_secs(1);
+
+/// Dials connections that share one TLS configuration.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    config: Config,
+}
+
+/// Which address a session is resumed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Url {
+    /// The one that READY named.
+    OfSession,
+    /// The gateway's own.
+    Default,
+}
+
+/// What a connection yields.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// HELLO came. With a session, the next poll sends RESUME; without one a
+    /// permit was asked for.
+    Hello,
+    /// A dispatch.
+    Dispatch {
+        sequence: Sequence,
+        kind: Box<str>,
+        json: String,
+    },
+    /// A heartbeat, its ACK, or an op that nobody knows: the peer is alive.
+    Alive,
+    /// The connection is over; polling it again yields nothing.
+    Ended(End),
+}
+
+/// Why a connection is over. Closed without a code (TCP, a websocket error, a
+/// missed heartbeat ACK) has code 1006.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Op 7.
+    Reconnect,
+    /// Op 9, and whether the session can be resumed.
+    InvalidSession { resumable: bool },
+    /// A close frame, or none.
+    Closed { code: u16, reason: String },
+    /// It could not be dialled.
+    Dial(String),
+    /// Something that is no gateway payload.
+    Garbled(String),
+}
+
+impl Connector {
+    /// # Errors
+    /// The system's TLS certificates cannot be loaded.
+    pub(crate) fn new(config: &SlaveConfig) -> Result<Self, Error> {
+        // twilight panics without exactly one provider, and without certificates.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let token = config.token.expose().to_owned();
+        let intents = Intents::from_bits_retain(config.intents);
+        let builder = catch_unwind(AssertUnwindSafe(|| ConfigBuilder::new(token, intents)))
+            .map_err(|_| {
+                Error::Config(
+                    "the system's TLS certificates cannot be loaded: install ca-certificates \
+                     or name a file in SSL_CERT_FILE"
+                        .to_owned(),
+                )
+            })?;
+        let mut builder =
+            builder.large_threshold(u64::from(config.large_threshold.clamp(50, 250)));
+        if let Some(url) = &config.gateway_url {
+            builder = builder.proxy_url(url.trim_end_matches('/').to_owned());
+        }
+        Ok(Self {
+            config: builder.build(),
+        })
+    }
+
+    /// A connection that dials when it is polled.
+    pub(crate) fn dial(
+        &self,
+        shard: ShardId,
+        shard_count: u32,
+        permits: &Permits,
+        session: Option<(&Session, Sequence)>,
+        url: Url,
+    ) -> Gateway {
+        let mut builder = ConfigBuilder::from(self.config.clone());
+        if let Some((session, sequence)) = session {
+            builder = builder.session(TwilightSession::new(sequence.get(), session.id.clone()));
+            // twilight panics on an address that is no URL.
+            if url == Url::OfSession && is_gateway_url(&session.resume_url) {
+                builder = builder.resume_url(session.resume_url.trim_end_matches('/').to_owned());
+            }
+        }
+        // Checked by `Table`: twilight panics where shard >= count.
+        let id = TwilightShardId::new(shard.get(), shard_count.max(shard.get().saturating_add(1)));
+        let config = builder.queue(permits.clone()).build();
+        Gateway {
+            shard: Shard::with_config(id, config),
+            helloed: false,
+            over: false,
+        }
+    }
+}
+
+/// One connection, from its dial to its end.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    shard: Shard<Permits>,
+    helloed: bool,
+    over: bool,
+}
+
+impl Gateway {
+    /// The next thing that the connection yields; pending for ever once it is
+    /// over. Heartbeats leave only in here. Survives being cancelled.
+    pub(crate) async fn next(&mut self) -> Incoming {
+        if self.over {
+            return std::future::pending().await;
+        }
+        let incoming = match self.shard.next().await {
+            Some(Ok(Message::Text(json))) => self.text(json),
+            Some(Ok(Message::Close(frame))) => Incoming::Ended(frame.map_or_else(
+                || closed(1005, ""),
+                |frame| closed(frame.code, &frame.reason),
+            )),
+            Some(Err(error)) => Incoming::Ended(match error.kind() {
+                ReceiveMessageErrorType::Reconnect => End::Dial(
+                    error
+                        .into_source()
+                        .map_or_else(|| "refused".to_owned(), |source| source.to_string()),
+                ),
+                // The payload may hold anything: only its kind is told.
+                ReceiveMessageErrorType::Deserializing { .. } => {
+                    End::Garbled("a payload that is no gateway event".to_owned())
+                }
+                _ => End::Garbled("a message that cannot be decompressed".to_owned()),
+            }),
+            None => Incoming::Ended(closed(1006, "")),
+        };
+        self.over = matches!(incoming, Incoming::Ended(_));
+        incoming
+    }
+
+    fn text(&mut self, json: String) -> Incoming {
+        let Some((op, sequence, kind)) = GatewayEventDeserializer::from_json(&json)
+            .map(|head| head.into_parts())
+            .map(|(op, sequence, kind)| (op, sequence, kind.map(|kind| Box::<str>::from(&*kind))))
+        else {
+            return Incoming::Ended(End::Garbled("a payload without an op".to_owned()));
+        };
+        match (op, sequence, kind) {
+            (0, Some(sequence), Some(kind)) => Incoming::Dispatch {
+                sequence: Sequence(sequence),
+                kind,
+                json,
+            },
+            (0, _, _) => Incoming::Ended(End::Garbled("a dispatch without s or t".to_owned())),
+            (7, _, _) => Incoming::Ended(End::Reconnect),
+            (9, _, _) => Incoming::Ended(End::InvalidSession {
+                resumable: json_d_is_true(&json),
+            }),
+            (10, _, _) => {
+                self.helloed = true;
+                Incoming::Hello
+            }
+            _ => Incoming::Alive,
+        }
+    }
+
+    /// Whether a command would be sent at the next poll; else when to ask again.
+    pub(crate) fn may_command(&self) -> Result<(), Instant> {
+        match self.shard.ratelimiter() {
+            Some(_) if !self.shard.state().is_identified() => {
+                Err(Instant::now() + Duration::from_secs(1))
+            }
+            Some(limiter) if limiter.available() > 0 => Ok(()),
+            Some(limiter) => Err(Instant::now() + limiter.next_available()),
+            None => Err(Instant::now() + Duration::from_secs(1)),
+        }
+    }
+
+    /// Sends a command at the next poll.
+    pub(crate) fn command(&self, json: String) {
+        self.shard.send(json);
+    }
+
+    /// Closes with 4000, which leaves the session resumable. The frame is on its
+    /// way when this returns; what the server still sends is dropped.
+    pub(crate) async fn close(mut self) {
+        if self.over || !self.helloed {
+            return;
+        }
+        self.shard.close(CloseFrame::RESUME);
+        // The first poll sends the frame, whatever else it yields.
+        let first = poll_fn(|cx| Poll::Ready(self.shard.poll_next_unpin(cx))).await;
+        if let Poll::Ready(item) = first
+            && self.closing_is_over(item.as_ref())
+        {
+            return;
+        }
+        tokio::spawn(timeout(CLOSE_DRAIN, async move {
+            loop {
+                let item = self.shard.next().await;
+                if self.closing_is_over(item.as_ref()) {
+                    return;
+                }
+            }
+        }));
+    }
+
+    /// Whether the shard must not be polled again: the close was answered, or
+    /// twilight began a second connection.
+    fn closing_is_over<E>(&self, item: Option<&Result<Message, E>>) -> bool {
+        let connecting = matches!(
+            self.shard.state(),
+            ShardState::Identifying | ShardState::FatallyClosed
+        );
+        match item {
+            Some(Ok(Message::Text(json))) => connecting || json.contains(r#""op":10"#),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => true,
+        }
+    }
+}
+
+fn closed(code: u16, reason: &str) -> End {
+    End::Closed {
+        code,
+        reason: reason.chars().take(200).collect(),
+    }
+}
+
+fn json_d_is_true(json: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Payload {
+        d: bool,
+    }
+    serde_json::from_str::<Payload>(json).is_ok_and(|payload| payload.d)
+}

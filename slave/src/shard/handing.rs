@@ -1,0 +1,95 @@
+//! What happens to one dispatch: the state is brought up to it, then it is
+//! handed out, held or known already.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use baton_protocol::{Sequence, ShardId};
+
+use super::{Shard, dispatch::Receipt};
+use crate::bot::{Ack, Bot, Event, Mark, State};
+
+impl Shard {
+    /// Takes a dispatch in that is neither READY nor RESUMED nor out of place.
+    pub(super) fn deliver(&mut self, sequence: Sequence, kind: &str, json: String) {
+        self.context.counters.received.add();
+        let receipt = self.window.receive(sequence);
+        if receipt == Receipt::Duplicate {
+            self.context.counters.duplicates.add();
+            return;
+        }
+        let tag = match &self.session {
+            Some(session) => session.tag.clone(),
+            None => return,
+        };
+        let event = Event::new(self.id, self.epoch, sequence, tag, kind, json);
+        self.apply(&event);
+        match receipt {
+            Receipt::HandOut(mark) => {
+                let mark = if self.after_death { Mark::MayRepeat } else { mark };
+                self.hand_out(event.marked(mark), 1);
+            }
+            Receipt::Hold => {
+                self.held.insert(sequence, event);
+            }
+            Receipt::StateOnly | Receipt::Duplicate => {}
+        }
+        self.touch();
+    }
+
+    /// RESUMED has a sequence of its own and nothing in it for a bot.
+    pub(super) fn swallow(&mut self, sequence: Sequence) {
+        self.context.counters.received.add();
+        if let Receipt::HandOut(_) = self.window.receive(sequence) {
+            self.window.finish(sequence);
+        }
+        self.touch();
+    }
+
+    fn apply(&mut self, event: &Event) {
+        if let Some(copied) = &self.copied {
+            if copied.is_behind(event.sequence()) {
+                self.copied = None;
+            } else {
+                let bot = &self.context.bot;
+                if copied.holds(event.sequence(), || bot.piece_of(event)) {
+                    return;
+                }
+            }
+        }
+        self.guarded(|bot, _| bot.apply(event));
+    }
+
+    /// Hands an event out that the window counts as running.
+    pub(super) fn hand_out(&mut self, event: Event, attempt: u32) {
+        self.context.counters.handed.add();
+        if event.mark() == Mark::MayRepeat {
+            self.context.counters.marked.add();
+        }
+        let event = event.at_epoch(self.epoch);
+        let ack = Ack::new(
+            self.acks.clone(),
+            self.generation,
+            attempt,
+            event.clone(),
+        );
+        let bot = &self.context.bot;
+        // A panic drops the guard, which counts it. The shard goes on.
+        let _ = catch_unwind(AssertUnwindSafe(|| bot.handle(event, ack, &self.handle)));
+    }
+
+    pub(super) fn tell_state(&self, state: State) {
+        self.guarded(|bot, _| bot.state(&self.handle, state));
+    }
+
+    /// Calls the bot about its state. A panic there is the bot's, not the
+    /// shard's: it is counted and told.
+    pub(super) fn guarded<T>(&self, call: impl FnOnce(&dyn Bot, ShardId) -> T) -> Option<T> {
+        let bot = &*self.context.bot;
+        let result = catch_unwind(AssertUnwindSafe(|| call(bot, self.id))).ok();
+        if result.is_none() {
+            self.context.counters.state_errors.add();
+            tracing::error!(shard = %self.id, "the bot panicked over its state");
+        }
+        result
+    }
+}

@@ -1,0 +1,387 @@
+//! Everything that a shard waits for, in one place; and what is the same in
+//! every phase of its life.
+
+use std::future::pending;
+
+use baton_protocol::{Epoch, SequenceRanges, Ticket, message::{ResumeAfter, event}, state::StateFrame};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::{
+    Context, Order, Retry, Said, Shard,
+    gateway::{Gateway, Incoming},
+};
+use crate::{
+    bot::{Command, Finished, How, Mark},
+    state::{Copied, CopyOut, Piece, Taken},
+};
+
+/// What a phase has to look at itself. The rest is done by [`Shard::input`].
+#[derive(Debug)]
+pub(super) enum Input {
+    /// An order that may end the phase.
+    Turn(Turn),
+    /// A permit for this epoch.
+    Permit,
+    /// From the connection.
+    Gateway(Incoming),
+    /// An event was finished or given back.
+    Finished,
+    /// The time that was asked for has come.
+    Due,
+}
+
+/// An order that may end a phase.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Start {
+        epoch: Epoch,
+    },
+    Resume {
+        epoch: Epoch,
+        after: ResumeAfter,
+        ticket: Box<Ticket>,
+    },
+    Seal {
+        epoch: Epoch,
+        drain: Duration,
+    },
+    Forget {
+        epoch: Epoch,
+    },
+    Leave,
+}
+
+impl Shard {
+    /// Waits for the next thing that the phase has to look at, until `due` at the
+    /// longest. The gateway is polled only if it is given; commands go out and
+    /// state is copied only while `serving`.
+    pub(super) async fn input(
+        &mut self,
+        mut gateway: Option<&mut Gateway>,
+        serving: bool,
+        due: Option<Instant>,
+    ) -> Input {
+        loop {
+            let command_at = match &gateway {
+                Some(gateway) if serving => gateway.may_command(),
+                Some(_) | None => Err(Instant::now() + Duration::from_secs(3600)),
+            };
+            let soon = [
+                due,
+                self.checkpoint_due,
+                self.retries.front().filter(|_| serving).map(|retry| retry.at),
+                command_at.err(),
+            ];
+            let soon = soon.into_iter().flatten().min();
+            let copy_out = self.copy_out.as_ref().filter(|_| serving);
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => {
+                    if let Some(input) = self.order(order.unwrap_or(Order::Leave)) {
+                        return input;
+                    }
+                }
+                Some(finished) = self.finished.recv() => {
+                    self.finished(finished);
+                    return Input::Finished;
+                }
+                () = sleep_until(soon.unwrap_or_else(Instant::now)), if soon.is_some() => {
+                    let now = Instant::now();
+                    self.checkpoint(now);
+                    self.hand_out_retries(now, serving);
+                    if due.is_some_and(|due| due <= now) {
+                        return Input::Due;
+                    }
+                }
+                Some(command) = self.commands.recv(), if command_at.is_ok() => {
+                    if let Some(gateway) = &gateway {
+                        send_command(gateway, command);
+                    }
+                }
+                alternative = gateway_or_copy(gateway.as_deref_mut(), copy_out) => {
+                    match alternative {
+                        Alternative::Gateway(incoming) => return Input::Gateway(incoming),
+                        Alternative::Copy(true) => self.copy_step(),
+                        Alternative::Copy(false) => self.copy_out = None,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries an order out, or gives it to the phase.
+    fn order(&mut self, order: Order) -> Option<Input> {
+        match order {
+            Order::Start { epoch } => Some(Input::Turn(Turn::Start { epoch })),
+            Order::Resume {
+                epoch,
+                after,
+                ticket,
+            } => Some(Input::Turn(Turn::Resume {
+                epoch,
+                after,
+                ticket,
+            })),
+            Order::Seal { epoch, drain } => Some(Input::Turn(Turn::Seal { epoch, drain })),
+            Order::Forget { epoch } => Some(Input::Turn(Turn::Forget { epoch })),
+            Order::Leave => Some(Input::Turn(Turn::Leave)),
+            Order::Permit { epoch } => (epoch == self.epoch).then_some(Input::Permit),
+            Order::Settled { unfinished } => {
+                self.settled(&unfinished);
+                Some(Input::Finished)
+            }
+            Order::Copy { epoch, budget } => {
+                self.begin_copy(epoch, budget);
+                None
+            }
+            Order::StateIn(frame) => {
+                self.take_state(&frame);
+                None
+            }
+        }
+    }
+
+    /// What became of an event.
+    fn finished(&mut self, finished: Finished) {
+        let counters = &self.context.counters;
+        let current = finished.generation == self.generation;
+        match finished.how {
+            How::Done => counters.finished.add(),
+            How::Panicked => {
+                counters.finished.add();
+                counters.failed.add();
+                tracing::warn!(shard = %self.id, sequence = %finished.sequence, "a handler panicked");
+            }
+            How::Retry { event, attempt } if attempt < self.context.config.timings.retries => {
+                counters.retried.add();
+                if current && self.window.give_back(finished.sequence, event.mark()) {
+                    self.retries.push_back(Retry {
+                        at: Instant::now() + self.context.config.timings.retry_delay,
+                        generation: self.generation,
+                        attempt: attempt + 1,
+                        event,
+                    });
+                }
+                return;
+            }
+            How::Retry { event, attempt } => {
+                counters.finished.add();
+                counters.failed.add();
+                tracing::warn!(
+                    shard = %self.id,
+                    sequence = %finished.sequence,
+                    kind = event.kind(),
+                    attempt,
+                    "an event was given back too often: given up"
+                );
+            }
+        }
+        if current {
+            self.window.finish(finished.sequence);
+            self.touch();
+        }
+    }
+
+    /// Takes in what was reported up to now, so that a ticket is exact.
+    pub(super) fn finish_all_reported(&mut self) {
+        while let Ok(finished) = self.finished.try_recv() {
+            self.finished(finished);
+        }
+    }
+
+    fn hand_out_retries(&mut self, now: Instant, serving: bool) {
+        while serving
+            && self
+                .retries
+                .front()
+                .is_some_and(|retry| retry.at <= now)
+        {
+            let Some(retry) = self.retries.pop_front() else {
+                return;
+            };
+            if retry.generation == self.generation
+                && self.window.run_again(retry.event.sequence())
+            {
+                self.hand_out(retry.event, retry.attempt);
+            }
+        }
+    }
+
+    /// The former owner settled: what it did not finish is handed out, marked.
+    fn settled(&mut self, unfinished: &SequenceRanges) {
+        let mut at_hand = Vec::new();
+        for sequence in self.window.held() {
+            let event = self.held.remove(&sequence);
+            if !unfinished.contains(sequence) {
+                self.window.finish(sequence);
+            } else if self.window.give_back(sequence, Mark::MayRepeat) {
+                at_hand.extend(event);
+            }
+        }
+        // Before all others, in their own order.
+        for event in at_hand.into_iter().rev() {
+            self.retries.push_front(Retry {
+                at: Instant::now(),
+                generation: self.generation,
+                attempt: 1,
+                event: event.marked(Mark::MayRepeat),
+            });
+        }
+        self.touch();
+    }
+
+    /// Something changed: a checkpoint is due on the next line of the grid.
+    pub(super) fn touch(&mut self) {
+        if self.checkpoint_due.is_none() {
+            self.checkpoint_due = Some(self.context.next_checkpoint());
+        }
+    }
+
+    fn checkpoint(&mut self, now: Instant) {
+        if self.checkpoint_due.is_some_and(|due| due <= now) {
+            self.checkpoint_due = None;
+            self.say_checkpoint();
+        }
+    }
+
+    pub(super) fn say_checkpoint(&self) {
+        self.say(Said::Checkpoint {
+            handled: self.window.handled(),
+            finished_above: self.window.finished_above().clone(),
+        });
+    }
+
+    fn begin_copy(&mut self, epoch: Epoch, budget: std::sync::Arc<tokio::sync::Semaphore>) {
+        if epoch != self.epoch {
+            return;
+        }
+        let bot = &self.context.bot;
+        let keeps = bot.keeps_state();
+        let keys = if keeps {
+            self.guarded(|bot, shard| bot.export(shard)).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let session = self.session.as_ref().map(|session| &*session.tag);
+        self.copy_out = Some(CopyOut::new(
+            self.id,
+            epoch,
+            self.window.received(),
+            session.filter(|_| keeps),
+            keys,
+            budget,
+        ));
+    }
+
+    fn copy_step(&mut self) {
+        let Some(mut copy) = self.copy_out.take() else {
+            return;
+        };
+        let at = self.window.received();
+        let frame = copy.step(at, |key| {
+            self.guarded(|bot, shard| bot.export_piece(shard, key)).flatten()
+        });
+        if let Some(frame) = frame {
+            self.say(Said::StateOut(frame));
+        }
+        if !copy.is_over() && copy.epoch() == self.epoch {
+            self.copy_out = Some(copy);
+        }
+    }
+
+    fn take_state(&mut self, frame: &StateFrame) {
+        let copied = frame.header().epoch;
+        match self.import_frame(frame) {
+            Ok(Some(complete)) => {
+                self.say(Said::StateReady {
+                    copied,
+                    state_at: complete.lowest,
+                    pieces: complete.count(),
+                });
+                self.copied = Some(complete);
+            }
+            Ok(None) => {}
+            Err(detail) => self.say(Said::StateBroken { copied, detail }),
+        }
+        self.say(Said::StateAck {
+            copied,
+            bytes: frame.body().len() as u64,
+        });
+    }
+
+    /// `Some`: the copy is complete.
+    fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
+        if self.epoch > Epoch(0) {
+            // It was ours: what is here, frozen, is as good as any copy of it.
+            let ends = frame.id() == event::STATE_END && frame.header().epoch > self.epoch;
+            return Ok(ends.then(|| Copied::own(self.window.received())));
+        }
+        let pieces = match self.import.take(frame) {
+            Taken::Begins(pieces) => {
+                self.copied = None;
+                self.guarded(|bot, shard| bot.drop_shard_state(shard));
+                pieces
+            }
+            Taken::Pieces(pieces) => pieces,
+            Taken::Complete(complete) => return Ok(Some(complete)),
+            Taken::Broken(why) => return Err(why),
+            Taken::Ignored => return Ok(None),
+        };
+        self.import_pieces(pieces).map(|()| None)
+    }
+
+    fn import_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), String> {
+        for piece in pieces {
+            self.guarded(|bot, shard| {
+                bot.import_piece(shard, piece.key, piece.sequence, piece.bytes)
+            })
+            .ok_or_else(|| format!("importing piece {} panicked", piece.key))?
+            .map_err(|error| format!("piece {}: {error}", piece.key))?;
+        }
+        Ok(())
+    }
+}
+
+impl Context {
+    /// The next line of the checkpoint grid.
+    fn next_checkpoint(&self) -> Instant {
+        let every = self
+            .checkpoint_ms
+            .load(std::sync::atomic::Ordering::Relaxed)
+            .clamp(1, 60_000);
+        let lines = self.started.elapsed().as_millis() as u64 / every + 1;
+        self.started + Duration::from_millis(lines * every)
+    }
+}
+
+enum Alternative {
+    Gateway(Incoming),
+    Copy(bool),
+}
+
+/// Events and copying take turns: neither starves the other.
+async fn gateway_or_copy(gateway: Option<&mut Gateway>, copy: Option<&CopyOut>) -> Alternative {
+    let incoming = async {
+        match gateway {
+            Some(gateway) => gateway.next().await,
+            None => pending().await,
+        }
+    };
+    let copying = async {
+        match copy {
+            Some(copy) => copy.ready().await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        incoming = incoming => Alternative::Gateway(incoming),
+        ready = copying => Alternative::Copy(ready),
+    }
+}
+
+fn send_command(gateway: &Gateway, command: Command) {
+    gateway.command(command.json);
+    // Nobody waits for the receipt: fine.
+    let _ = command.sent.send(());
+}
+

@@ -1,0 +1,241 @@
+//! One shard at this process: a task of its own that owns the connection, the
+//! window and the state, and is asked by messages.
+//!
+//! Read [`run`] for its life, `connection` for one gateway connection,
+//! `handing` for what happens to one dispatch, [`dispatch`] for the window.
+
+pub(crate) mod backoff;
+mod connection;
+pub(crate) mod dispatch;
+pub(crate) mod gateway;
+mod handing;
+mod inputs;
+mod run;
+pub(crate) mod session;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    },
+    time::Duration,
+};
+
+use baton_protocol::{
+    Epoch, Sequence, SequenceRanges, ShardId, Ticket,
+    message::{IdentifyCause, ResumeAfter, Step},
+    state::StateFrame,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
+
+use self::{dispatch::Window, gateway::Connector, session::Session};
+use crate::{
+    bot::{Bot, Command, Event, Finished, ShardHandle},
+    config::SlaveConfig,
+    counters::Counters,
+    permits::Permits,
+    state::{Copied, CopyOut, Import},
+};
+
+/// What every shard of the process shares.
+pub(crate) struct Context {
+    pub(crate) bot: Arc<dyn Bot>,
+    pub(crate) config: SlaveConfig,
+    pub(crate) connector: Connector,
+    pub(crate) counters: Arc<Counters>,
+    /// Shards of the whole bot.
+    pub(crate) shard_count: AtomicU32,
+    /// How often a checkpoint is wanted, in milliseconds.
+    pub(crate) checkpoint_ms: AtomicU64,
+    /// Checkpoints of all shards fall on one grid, so that they share a frame.
+    pub(crate) started: Instant,
+}
+
+/// What a shard is asked to do. Orders of an epoch that it is not at change
+/// nothing.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Own it from now on at this epoch, without a session.
+    Start { epoch: Epoch },
+    /// Own it from now on at this epoch, with the ticket's session.
+    Resume {
+        epoch: Epoch,
+        after: ResumeAfter,
+        ticket: Box<Ticket>,
+    },
+    /// Stop; say [`Said::Sealed`] at once and [`Said::Settled`] later.
+    Seal { epoch: Epoch, drain: Duration },
+    /// Somebody owns it at this epoch: forget it, unless that is us.
+    Forget { epoch: Epoch },
+    /// The process ends: stop at once, say nothing.
+    Leave,
+    /// The former owner settled what was in doubt.
+    Settled { unfinished: SequenceRanges },
+    /// Send IDENTIFY.
+    Permit { epoch: Epoch },
+    /// Copy the state out, within this budget of bytes on their way.
+    Copy {
+        epoch: Epoch,
+        budget: Arc<Semaphore>,
+    },
+    /// Take state in.
+    StateIn(StateFrame),
+}
+
+/// What a shard says.
+#[derive(Debug)]
+pub(crate) struct FromShard {
+    pub(crate) shard: ShardId,
+    /// Which task of the shard: one may still be ending while the next begins.
+    pub(crate) instance: u64,
+    pub(crate) epoch: Epoch,
+    pub(crate) said: Said,
+}
+
+#[derive(Debug)]
+pub(crate) enum Said {
+    Progress {
+        step: Step,
+        replayed: u64,
+    },
+    /// It needs a permit to IDENTIFY.
+    Identify(IdentifyCause),
+    /// There is a new session.
+    Session(Box<Ticket>),
+    /// RESUMED (`resumed`) or READY came.
+    Serving {
+        resumed: bool,
+        replayed: u64,
+    },
+    Checkpoint {
+        handled: Sequence,
+        finished_above: SequenceRanges,
+    },
+    Sealed(Box<Ticket>),
+    Settled(SequenceRanges),
+    Failed {
+        close_code: u16,
+        detail: String,
+    },
+    StateOut(StateFrame),
+    StateAck {
+        copied: Epoch,
+        bytes: u64,
+    },
+    StateReady {
+        copied: Epoch,
+        state_at: Sequence,
+        pieces: u64,
+    },
+    /// Taking state in failed.
+    StateBroken {
+        copied: Epoch,
+        detail: String,
+    },
+}
+
+/// Events of a session that is no longer there are of an older generation.
+type Generation = u64;
+
+/// One shard. See the module.
+pub(crate) struct Shard {
+    id: ShardId,
+    instance: u64,
+    epoch: Epoch,
+    context: Arc<Context>,
+    handle: ShardHandle,
+    permits: Permits,
+
+    orders: mpsc::UnboundedReceiver<Order>,
+    out: mpsc::UnboundedSender<FromShard>,
+    acks: mpsc::UnboundedSender<Finished>,
+    finished: mpsc::UnboundedReceiver<Finished>,
+    commands: mpsc::Receiver<Command>,
+
+    session: Option<Session>,
+    /// Why the next session is needed, when there is none.
+    cause: IdentifyCause,
+    generation: Generation,
+    window: Window,
+    /// Payloads of events that their former owner may yet finish.
+    held: BTreeMap<Sequence, Event>,
+    /// Events given back, each with the time at which it is handed out again.
+    retries: VecDeque<Retry>,
+    /// Whether what is replayed may have been handled before.
+    after_death: bool,
+    /// Whether RESUMED is to be confirmed as the answer to an order.
+    ordered: bool,
+    /// What of a replay the state holds already.
+    copied: Option<Copied>,
+    import: Import,
+    copy_out: Option<CopyOut>,
+    checkpoint_due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Retry {
+    at: Instant,
+    generation: Generation,
+    attempt: u32,
+    event: Event,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        id: ShardId,
+        instance: u64,
+        context: Arc<Context>,
+        out: mpsc::UnboundedSender<FromShard>,
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) -> Self {
+        let (acks, finished) = mpsc::unbounded_channel();
+        let (handle, commands) = ShardHandle::new(id);
+        Self {
+            id,
+            instance,
+            epoch: Epoch(0),
+            context,
+            handle,
+            permits: Permits::default(),
+            orders,
+            out,
+            acks,
+            finished,
+            commands,
+            session: None,
+            cause: IdentifyCause::Cold,
+            generation: 0,
+            window: Window::new(),
+            held: BTreeMap::new(),
+            retries: VecDeque::new(),
+            after_death: false,
+            ordered: false,
+            copied: None,
+            import: Import::default(),
+            copy_out: None,
+            checkpoint_due: None,
+        }
+    }
+
+    fn say(&self, said: Said) {
+        // Nobody there: the process is ending.
+        let _ = self.out.send(FromShard {
+            shard: self.id,
+            instance: self.instance,
+            epoch: self.epoch,
+            said,
+        });
+    }
+
+    fn progress(&self, step: Step, replayed: u64) {
+        self.say(Said::Progress { step, replayed });
+    }
+
+    fn ticket(&self) -> Ticket {
+        Session::ticket(self.session.as_ref(), self.id, &self.window)
+    }
+}

@@ -1,0 +1,351 @@
+//! One shard's life, read downwards.
+//!
+//! ```text
+//!          Start, Resume           Seal                    Resume (higher epoch)
+//!  Idle ────────────────▶ Serving ──────▶ Sealed ─────────────────────────────┐
+//!   │                      │  ▲ fatal       │ Forget                          │
+//!   │ Forget               │  └─ close ─▶ Failed ──▶ ...                      │
+//!   ▼                      ▼                ▼                                 │
+//!  Gone ◀───────────── Leave, or somebody else's epoch        Serving ◀───────┘
+//! ```
+//!
+//! Orders of the agent move it, and a fatal close. Idle holds at most a copy of
+//! the state; Sealed neither handles nor reconnects until it is told the outcome.
+
+use baton_protocol::{
+    Epoch, Sequence, SequenceRanges, Ticket,
+    message::{IdentifyCause, ResumeAfter, Step},
+};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    Said, Shard,
+    backoff::Redial,
+    connection::Ended,
+    dispatch::Window,
+    inputs::{Input, Turn},
+    session::Session,
+};
+use crate::{
+    bot::State,
+    config::OnLostState,
+    state::{Copied, CopyOut},
+};
+
+/// Where a shard is, with what exists only there.
+enum Phase {
+    Idle,
+    Serving,
+    Sealed(Seal),
+    Failed,
+    Gone,
+}
+
+struct Seal {
+    ticket: Ticket,
+    drain_until: Instant,
+    settled: Option<SequenceRanges>,
+}
+
+impl Shard {
+    /// Lives until the shard is of no concern to this process any more.
+    pub(crate) async fn run(mut self) {
+        let mut phase = Phase::Idle;
+        loop {
+            phase = match phase {
+                Phase::Idle => self.idle().await,
+                Phase::Serving => self.serve().await,
+                Phase::Sealed(seal) => self.sealed(seal).await,
+                Phase::Failed => self.failed().await,
+                Phase::Gone => break,
+            };
+        }
+        let lost = self.commands.len();
+        if lost > 0 {
+            (0..lost).for_each(|_| self.context.counters.commands_lost.add());
+            tracing::warn!(shard = %self.id, lost, "commands waited for a shard that moved away");
+        }
+    }
+
+    /// Owns nothing; state may come in.
+    async fn idle(&mut self) -> Phase {
+        loop {
+            match self.input(None, false, None).await {
+                Input::Turn(Turn::Start { epoch }) => return self.start(epoch),
+                Input::Turn(Turn::Resume {
+                    epoch,
+                    after,
+                    ticket,
+                }) => return self.resume(epoch, after, &ticket),
+                Input::Turn(Turn::Forget { .. } | Turn::Leave) => return self.forget(),
+                Input::Turn(Turn::Seal { .. })
+                | Input::Permit
+                | Input::Gateway(_)
+                | Input::Finished
+                | Input::Due => {}
+            }
+        }
+    }
+
+    /// Owns the shard: connection after connection, for ever.
+    async fn serve(&mut self) -> Phase {
+        let mut redial = Redial::new();
+        let mut pause = Duration::ZERO;
+        loop {
+            if let Some(phase) = self.wait(pause).await {
+                return phase;
+            }
+            let timings = &self.context.config.timings;
+            match self.connection(&mut redial).await {
+                Ended::Turn(turn) => {
+                    if let Some(phase) = self.turn(turn) {
+                        return phase;
+                    }
+                    pause = Duration::ZERO;
+                }
+                Ended::Lost(end) => {
+                    pause = redial.ended(&end, timings);
+                    tracing::info!(shard = %self.id, epoch = %self.epoch, ?end, ?pause, "connection lost");
+                    self.progress(Step::Reconnecting, 0);
+                }
+                Ended::SessionLost(why) => {
+                    self.session_lost(&why);
+                    let end = super::gateway::End::Reconnect;
+                    pause = redial.ended(&end, timings);
+                }
+                Ended::Fatal { code, reason } => {
+                    tracing::error!(shard = %self.id, code, reason, "Discord refuses this shard");
+                    self.say(Said::Failed {
+                        close_code: code,
+                        detail: format!("Discord closed with {code}: {reason}"),
+                    });
+                    return Phase::Failed;
+                }
+                Ended::Crowded => {
+                    self.context.counters.crowded.add();
+                    tracing::warn!(shard = %self.id, "handlers are too slow: reconnecting");
+                    self.progress(Step::Reconnecting, 0);
+                    if let Some(phase) = self.drain_to_half().await {
+                        return phase;
+                    }
+                    pause = Duration::ZERO;
+                }
+            }
+        }
+    }
+
+    /// Sealed: the ticket is told, what runs may finish, then the word is
+    /// settled; and then it waits for the outcome.
+    async fn sealed(&mut self, mut seal: Seal) -> Phase {
+        loop {
+            let now = Instant::now();
+            let nothing_runs = self.window.running() == 0 && !self.window.holds();
+            if seal.settled.is_none() && (nothing_runs || now >= seal.drain_until) {
+                let unfinished = self.window.in_doubt();
+                self.say(Said::Settled(unfinished.clone()));
+                seal.settled = Some(unfinished);
+            }
+            let due = seal.settled.is_none().then_some(seal.drain_until);
+            match self.input(None, false, due).await {
+                Input::Turn(Turn::Resume {
+                    epoch,
+                    after,
+                    ticket,
+                }) if epoch > self.epoch => return self.resume(epoch, after, &ticket),
+                Input::Turn(Turn::Start { epoch }) if epoch > self.epoch => {
+                    return self.start(epoch);
+                }
+                Input::Turn(Turn::Seal { epoch, .. }) if epoch == self.epoch => {
+                    self.say(Said::Sealed(Box::new(seal.ticket.clone())));
+                    if let Some(unfinished) = &seal.settled {
+                        self.say(Said::Settled(unfinished.clone()));
+                    }
+                }
+                Input::Turn(Turn::Forget { epoch }) if epoch > self.epoch => {
+                    return self.forget();
+                }
+                Input::Turn(Turn::Leave) => return self.forget(),
+                Input::Turn(
+                    Turn::Resume { .. }
+                    | Turn::Start { .. }
+                    | Turn::Seal { .. }
+                    | Turn::Forget { .. },
+                )
+                | Input::Permit
+                | Input::Gateway(_)
+                | Input::Finished
+                | Input::Due => {}
+            }
+        }
+    }
+
+    /// Discord said no for good: owned, not served.
+    async fn failed(&mut self) -> Phase {
+        loop {
+            if let Input::Turn(turn) = self.input(None, false, None).await
+                && let Some(phase) = self.turn(turn)
+            {
+                return phase;
+            }
+        }
+    }
+
+    /// Waits between connections. `Some`: the phase ended.
+    async fn wait(&mut self, pause: Duration) -> Option<Phase> {
+        let due = Instant::now() + pause;
+        while Instant::now() < due {
+            if let Input::Turn(turn) = self.input(None, true, Some(due)).await
+                && let Some(phase) = self.turn(turn)
+            {
+                return Some(phase);
+            }
+        }
+        None
+    }
+
+    /// Discord keeps what comes meanwhile.
+    async fn drain_to_half(&mut self) -> Option<Phase> {
+        while self.window.running() > self.context.config.window / 2 {
+            if let Input::Turn(turn) = self.input(None, true, None).await
+                && let Some(phase) = self.turn(turn)
+            {
+                return Some(phase);
+            }
+        }
+        None
+    }
+
+    /// An order to an owner whose connection is closed. `None`: it stays one.
+    fn turn(&mut self, turn: Turn) -> Option<Phase> {
+        match turn {
+            Turn::Seal { epoch, drain } if epoch == self.epoch => Some(self.seal(drain)),
+            Turn::Forget { epoch } if epoch > self.epoch => {
+                tracing::error!(shard = %self.id, epoch = %self.epoch, newer = %epoch, "another process owns this shard: stopped");
+                Some(self.forget())
+            }
+            Turn::Leave => Some(self.forget()),
+            Turn::Start { epoch } if epoch > self.epoch => Some(self.start(epoch)),
+            Turn::Resume {
+                epoch,
+                after,
+                ticket,
+            } if epoch > self.epoch => Some(self.resume(epoch, after, &ticket)),
+            Turn::Seal { .. } | Turn::Forget { .. } | Turn::Start { .. } | Turn::Resume { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Nothing is handed out from here on. The connection is closed already.
+    fn seal(&mut self, drain: Duration) -> Phase {
+        self.finish_all_reported();
+        self.copy_out = None;
+        let ticket = self.ticket();
+        self.say(Said::Sealed(Box::new(ticket.clone())));
+        tracing::info!(
+            shard = %self.id, epoch = %self.epoch, handled = %ticket.handled,
+            in_doubt = ticket.in_doubt.count(), "sealed"
+        );
+        Phase::Sealed(Seal {
+            ticket,
+            drain_until: Instant::now() + drain,
+            settled: None,
+        })
+    }
+
+    /// Owns it from now on, without a session: READY will bring everything.
+    fn start(&mut self, epoch: Epoch) -> Phase {
+        self.epoch = epoch;
+        self.cause = IdentifyCause::Cold;
+        self.without_session();
+        tracing::info!(shard = %self.id, %epoch, "starts without a session");
+        Phase::Serving
+    }
+
+    /// Owns it from now on, with a session: its former owner's or, taken back,
+    /// its own.
+    fn resume(&mut self, epoch: Epoch, after: ResumeAfter, ticket: &Ticket) -> Phase {
+        let taken_back = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.id == ticket.session_id && self.epoch > Epoch(0));
+        self.epoch = epoch;
+        let Some(session) = Session::of_ticket(ticket) else {
+            return self.start(epoch);
+        };
+        self.handle.set_ids(session.user_id, session.application_id);
+        let keeps_state = self.context.bot.keeps_state();
+        let copied = self.copied.take().filter(|copied| {
+            copied.session.as_deref() == Some(&*session.tag) && copied.epoch < epoch
+        });
+        let (state, copied) = if taken_back {
+            (State::Complete, Some(Copied::own(self.window.received())))
+        } else if let Some(copied) = copied {
+            (State::Complete, Some(copied))
+        } else if keeps_state {
+            (State::Lost, None)
+        } else {
+            (State::Complete, None)
+        };
+        self.session = Some(session);
+        self.after_death = after == ResumeAfter::Death;
+        self.ordered = true;
+        if state == State::Lost {
+            tracing::error!(shard = %self.id, %epoch, "the state of this shard is lost");
+            self.guarded(|bot, shard| bot.drop_shard_state(shard));
+            if self.context.config.on_lost_state == OnLostState::Identify {
+                self.cause = IdentifyCause::StateLost;
+                self.without_session();
+                return Phase::Serving;
+            }
+        }
+        let state_at = copied.as_ref().map_or(Sequence(u64::MAX), |copied| copied.lowest);
+        let own = taken_back.then_some(&self.window);
+        self.window = Window::resumed(ticket, state_at, own);
+        self.copied = copied;
+        if !taken_back {
+            self.generation += 1;
+            self.retries.clear();
+        }
+        self.held.clear();
+        self.tell_state(state);
+        self.touch();
+        tracing::info!(
+            shard = %self.id, %epoch, ?after, from = %self.window.received(),
+            handled = %self.window.handled(), "resumes"
+        );
+        Phase::Serving
+    }
+
+    /// Discord ended the session: a span of events is lost, said loudly.
+    fn session_lost(&mut self, why: &str) {
+        self.context.counters.sessions_lost.add();
+        tracing::error!(
+            shard = %self.id, epoch = %self.epoch, why, received = %self.window.received(),
+            "Discord ended the session: events since then are lost, a new session is needed"
+        );
+        self.progress(Step::SessionLost, 0);
+        self.cause = IdentifyCause::SessionLost;
+        self.without_session();
+    }
+
+    pub(super) fn without_session(&mut self) {
+        self.session = None;
+        self.generation += 1;
+        self.window = Window::new();
+        self.held.clear();
+        self.retries.clear();
+        self.copied = None;
+        self.copy_out = None;
+        self.after_death = false;
+    }
+
+    /// Owned by somebody else, or by nobody: whatever is held of it is dropped.
+    fn forget(&mut self) -> Phase {
+        self.copy_out = None::<CopyOut>;
+        if self.context.bot.keeps_state() {
+            self.guarded(|bot, shard| bot.drop_shard_state(shard));
+        }
+        Phase::Gone
+    }
+}

@@ -1,0 +1,99 @@
+//! Discord's session of one shard, and what READY says about it.
+
+use std::sync::Arc;
+
+use baton_protocol::{SessionParameters, ShardId, Ticket};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::dispatch::Window;
+
+/// A session that can be resumed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    /// Names the session without giving it away.
+    pub(crate) tag: Arc<str>,
+    pub(crate) resume_url: String,
+    pub(crate) user_id: u64,
+    pub(crate) application_id: u64,
+    pub(crate) parameters: SessionParameters,
+}
+
+impl Session {
+    /// What a READY says.
+    pub(crate) fn of_ready(json: &str, parameters: SessionParameters) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Payload {
+            d: Ready,
+        }
+        #[derive(Deserialize)]
+        struct Ready {
+            session_id: String,
+            resume_gateway_url: String,
+            user: Named,
+            application: Named,
+        }
+        #[derive(Deserialize)]
+        struct Named {
+            id: String,
+        }
+        let ready = serde_json::from_str::<Payload>(json).ok()?.d;
+        Some(Self {
+            tag: tag(&ready.session_id),
+            id: ready.session_id,
+            resume_url: ready.resume_gateway_url,
+            user_id: ready.user.id.parse().ok()?,
+            application_id: ready.application.id.parse().ok()?,
+            parameters,
+        })
+    }
+
+    /// The session of a ticket; `None` if it has none.
+    pub(crate) fn of_ticket(ticket: &Ticket) -> Option<Self> {
+        (!ticket.session_id.is_empty()).then(|| Self {
+            tag: tag(&ticket.session_id),
+            id: ticket.session_id.clone(),
+            resume_url: ticket.resume_url.clone(),
+            user_id: ticket.user_id,
+            application_id: ticket.application_id,
+            parameters: ticket.parameters.clone(),
+        })
+    }
+
+    /// What another process needs to go on from `window`.
+    pub(crate) fn ticket(session: Option<&Self>, shard: ShardId, window: &Window) -> Ticket {
+        let mut ticket = Ticket {
+            shard,
+            handled: window.handled(),
+            finished_above: window.finished_above().clone(),
+            in_doubt: window.in_doubt(),
+            state_at: window.handled(),
+            ..Ticket::default()
+        };
+        if let Some(session) = session {
+            ticket.session_id.clone_from(&session.id);
+            ticket.resume_url.clone_from(&session.resume_url);
+            ticket.user_id = session.user_id;
+            ticket.application_id = session.application_id;
+            ticket.parameters = session.parameters.clone();
+        }
+        ticket
+    }
+}
+
+impl std::fmt::Debug for Session {
+    /// Leaves the id out: with the token it takes the session over.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("tag", &self.tag)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The first 16 hex digits of the SHA-256 of a session id.
+pub(crate) fn tag(session_id: &str) -> Arc<str> {
+    let digest = Sha256::digest(session_id.as_bytes());
+    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    hex.into()
+}

@@ -1,0 +1,155 @@
+//! Puts a bot and its settings together and runs them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64},
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    agent::{Agent, Status},
+    bot::Bot,
+    config::SlaveConfig,
+    counters::Counters,
+    error::Error,
+    shard::{Context, gateway::Connector},
+};
+
+/// A slave about to run. See [`Slave::builder`].
+#[derive(Debug)]
+pub struct Slave {
+    _private: (),
+}
+
+/// Builds a slave.
+pub struct Builder {
+    bot: Arc<dyn Bot>,
+    config: Option<SlaveConfig>,
+    stop: Option<CancellationToken>,
+    requests: (
+        mpsc::Sender<oneshot::Sender<Status>>,
+        mpsc::Receiver<oneshot::Sender<Status>>,
+    ),
+}
+
+/// Asks a running slave what it does.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    requests: mpsc::Sender<oneshot::Sender<Status>>,
+}
+
+impl Slave {
+    /// A slave for a bot that is built and ready for events.
+    #[must_use]
+    pub fn builder(bot: impl Bot) -> Builder {
+        Self::builder_of(Arc::new(bot))
+    }
+
+    /// The same for a bot that is shared with other parts of the process.
+    #[must_use]
+    pub fn builder_of(bot: Arc<dyn Bot>) -> Builder {
+        Builder {
+            bot,
+            config: None,
+            stop: None,
+            requests: mpsc::channel(16),
+        }
+    }
+}
+
+impl Builder {
+    /// The settings; without them, those of [`SlaveConfig::from_env`].
+    #[must_use]
+    pub fn config(mut self, config: SlaveConfig) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Leaves when `stop` is cancelled. Without it, at SIGTERM and SIGINT.
+    #[must_use]
+    pub fn stop(mut self, stop: CancellationToken) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Asks the slave what it does, while it runs.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor {
+            requests: self.requests.0.clone(),
+        }
+    }
+
+    /// Runs until the master tells it to leave or the process is asked to stop;
+    /// then every shard is sealed, what runs is finished within the drain
+    /// deadline, and it returns.
+    ///
+    /// Installs rustls' ring provider if the process has none.
+    ///
+    /// # Errors
+    /// A setting that cannot work, or the master refused a slave that owns
+    /// nothing; [`Error::exit_code`] is what the process should end with.
+    pub async fn run(self) -> Result<(), Error> {
+        let config = match self.config {
+            Some(config) => config,
+            None => SlaveConfig::from_env()?,
+        };
+        config.check()?;
+        let stop = match self.stop {
+            Some(stop) => stop,
+            None => stop_at_signals()?,
+        };
+        let context = Arc::new(Context {
+            bot: self.bot,
+            connector: Connector::new(&config)?,
+            config,
+            counters: Arc::new(Counters::default()),
+            shard_count: AtomicU32::new(0),
+            checkpoint_ms: AtomicU64::new(10),
+            started: Instant::now(),
+        });
+        Agent::new(context, self.requests.1, stop)?.run().await
+    }
+}
+
+impl Monitor {
+    /// What the slave does right now; `None`: it does not run.
+    pub async fn status(&self) -> Option<Status> {
+        let (request, answer) = oneshot::channel();
+        self.requests.send(request).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+fn stop_at_signals() -> Result<CancellationToken, Error> {
+    let system = |source| Error::System {
+        what: "listen for signals",
+        source,
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        asked.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,17 @@
+//! A shard's state on its way: copied out while the old owner serves, taken in
+//! by the next one.
+//!
+//! Pieces stand at different sequences, because events go on while they are
+//! exported. Piece `0` is ours and comes first: its sequence is where the copy
+//! began, its bytes name the session that all sequences of the copy are of.
+
+mod export;
+mod import;
+
+pub(crate) use self::{
+    export::CopyOut,
+    import::{Copied, Import, Piece, Taken},
+};
+
+/// Key of the piece that names the session.
+pub(crate) const SESSION_PIECE: u64 = 0;
