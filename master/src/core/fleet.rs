@@ -41,6 +41,14 @@ pub(super) struct Slave {
     /// Whether it said that its bot is built.
     pub(super) built: bool,
     pub(super) origin: Origin,
+    pub(super) past: Past,
+}
+
+/// Whether a slave ever had shards: one that had is no new build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    Fresh,
+    Served,
 }
 
 /// How we know of a slave.
@@ -175,6 +183,7 @@ impl Fleet {
             && let Some(slave) = self.slaves.get_mut(&slave)
         {
             slave.holds.insert(id);
+            slave.past = Past::Served;
             slave.serving += usize::from(after.serves());
         }
         if let Some(slot) = self.slots.get_mut(shard.slot) {
@@ -249,6 +258,7 @@ impl Slave {
             serving: 0,
             unsettled: BTreeSet::new(),
             built: false,
+            past: Past::Fresh,
             origin: match presence {
                 Presence::Expected => Origin::Journal,
                 Presence::Joined | Presence::Away => Origin::Hello,

@@ -15,7 +15,7 @@ use baton_protocol::{
 use super::{
     Core, Life,
     event::{Action, Durability, Entry, News},
-    fleet::{Presence, Slave, Standing},
+    fleet::{Past, Presence, Slave, Standing},
     shard::{Free, Phase},
     timers::Timer,
 };
@@ -192,7 +192,7 @@ impl Core {
         if self.stage == Life::Adopting || slave.standing != Standing::Waiting {
             return;
         }
-        let (slot, role) = (slave.slot, slave.hello.role);
+        let (slot, role, past) = (slave.slot, slave.hello.role, slave.past);
         let pid = slave.hello.process.pid;
         let owner = self.fleet.slots[slot].owner;
         let expected = self
@@ -214,6 +214,7 @@ impl Core {
         } else if owner.is_none() && self.deploy_in(slot).is_none() {
             self.fill(slot, id);
         } else if role == Role::Candidate
+            && past == Past::Fresh
             && let Some(owner) = owner
             && self.deploy_possible(slot, owner).is_ok()
         {

@@ -11,7 +11,7 @@ use baton_protocol::{
 use super::{
     Core, Life,
     event::Hold,
-    fleet::Origin,
+    fleet::{Origin, Past},
     shard::{How, Link, Phase, Reach},
 };
 
@@ -19,6 +19,11 @@ impl Core {
     /// Compares everything that a slave holds with what we believe.
     pub(super) fn report_in(&mut self, slave: SlaveId, report: &Report) {
         let mut said = BTreeMap::new();
+        if let Some(known) = self.fleet.slaves.get_mut(&slave)
+            && !report.shards.is_empty()
+        {
+            known.past = Past::Served;
+        }
         for held in &report.shards {
             said.insert(held.ticket.shard, held.epoch);
             self.claim(slave, held);
@@ -82,7 +87,7 @@ impl Core {
                 if let Some(shard) = self.fleet.shards.get_mut(&id) {
                     shard.copies.insert(slave, held.ticket.state_at);
                 }
-                self.ask_settled_again(slave, held);
+                self.doubt_again(slave, held);
             }
             // It is to have the shard again at a later epoch, which it has not
             // heard of: what it has is what it goes on with.
@@ -190,9 +195,17 @@ impl Core {
                 }
             }
         };
-        self.drop_doubt(id);
+        // What was in doubt when it was sealed for this slave still is.
+        let of_this_seal = shard
+            .doubt
+            .as_ref()
+            .is_some_and(|doubt| doubt.sealer != slave && doubt.epoch < held.epoch);
+        if !of_this_seal {
+            self.drop_doubt(id);
+        }
         self.enter(id, phase);
         self.ticket_changed(id);
+        self.tell_settled(id);
         if let Some((other, _)) = before
             && other != slave
         {
@@ -221,6 +234,22 @@ impl Core {
         }
         let in_doubt = held.ticket.in_doubt.clone();
         self.doubt(id, slave, held.epoch, in_doubt);
+        self.ask_settled_again(slave, held);
+    }
+
+    /// A slave still has what it sealed, and the shard is another's: that one may
+    /// wait to be told what was in doubt, and the master that knew is no more.
+    fn doubt_again(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        let known = self
+            .fleet
+            .shards
+            .get(&id)
+            .and_then(|shard| shard.doubt.as_ref())
+            .map(|doubt| doubt.epoch);
+        if self.stage == Life::Adopting && known.is_none_or(|known| known < held.epoch) {
+            self.doubt(id, slave, held.epoch, held.ticket.in_doubt.clone());
+        }
         self.ask_settled_again(slave, held);
     }
 

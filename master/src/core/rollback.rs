@@ -12,7 +12,7 @@ use baton_protocol::{ShardId, SlaveId};
 use super::{
     Core, Life,
     deploy::{Pace, Stage},
-    event::{Action, DeployStep, Durability, News, Outcome, RequestId},
+    event::{Action, DeployStep, News, Outcome, RequestId},
     fleet::Standing,
     shard::{Link, Phase},
     timers::Timer,
@@ -26,7 +26,11 @@ impl Core {
             return;
         };
         let to = match deploy.stage {
-            Stage::Starting { .. } => {
+            Stage::Starting { pid } => {
+                let slot = deploy.slot;
+                if let Some(pid) = pid {
+                    self.fleet.slots[slot].refuse_pid(pid);
+                }
                 self.end_deploy(Outcome::Aborted { reason });
                 return;
             }
@@ -348,11 +352,6 @@ impl Core {
                 | Stage::Work { .. }
                 | Stage::Soaking { .. },
             ) => {
-                if let Some(deploy) = &self.deploy
-                    && let Stage::Starting { pid: Some(pid) } = deploy.stage
-                {
-                    self.fleet.slots[deploy.slot].refuse_pid(pid);
-                }
                 self.fail_deploy(None, "the operator stopped it".to_owned());
                 return;
             }
@@ -407,7 +406,6 @@ impl Core {
             }
         }
         self.write_tickets();
-        self.save(Vec::new(), Durability::Soon);
         self.actions.push_back(Action::Exit);
     }
 }

@@ -258,11 +258,7 @@ impl Core {
         };
         let ready = self.settings.ready;
         match deploy.stage {
-            Stage::Starting { pid } => {
-                let slot = deploy.slot;
-                if let Some(pid) = pid {
-                    self.fleet.slots[slot].refuse_pid(pid);
-                }
+            Stage::Starting { .. } => {
                 self.fail_deploy(None, format!("the new slave did not join within {ready:?}"));
             }
             Stage::Preparing {

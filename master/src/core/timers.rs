@@ -91,10 +91,14 @@ impl Timers {
     }
 
     /// Starts every deadline again with its whole span: the driver did not run,
-    /// so nobody else had a chance to keep one.
+    /// so nobody else had a chance to keep one. Discord's budget is nobody's to
+    /// keep.
     pub(super) fn restart_all(&mut self, now: Time) {
         let running: Vec<_> = self.running.keys().copied().collect();
         for timer in running {
+            if timer == Timer::Budget {
+                continue;
+            }
             self.restart(now, timer);
         }
     }

@@ -98,7 +98,11 @@ fn a_deploy_that_the_master_did_not_survive_goes_on_to_the_newer_slave() {
     let mut old = report(old);
     old.work = Epoch(1);
     let actions = rig.join_with(A, Role::Relaunch, old);
-    assert_eq!(orders(&actions), ["a Accepted", "a CopyState 1@1"]);
+    assert_eq!(
+        orders(&actions),
+        ["a Accepted", "a StopShard 0@1", "a CopyState 1@1"],
+        "what the sealed one had in doubt is asked for again"
+    );
     rig.move_shard(A, B, 1, 1);
     rig.say(A, ToMaster::StopWork(work(1, b"")));
     rig.say(B, ToMaster::StartWork(work(2, b"")));
@@ -196,4 +200,59 @@ fn epochs_go_on_above_every_one_that_the_journal_knows() {
     let mut rig = Rig::restarted(settings(2), recovered(&rows, &[]));
     let actions = rig.join(C, Role::Relaunch);
     assert!(orders(&actions).contains(&"c FullStart 0@42 1@2".to_owned()));
+}
+
+#[test]
+fn a_reserved_shard_waits_for_every_living_slave_that_may_be_its_owner() {
+    let rows = [(0, 2, B, Hold::Reserved), (1, 1, A, Hold::Owned)];
+    let mut rig = Rig::restarted(settings(2), recovered(&rows, &[A]));
+    let actions = rig.join(C, Role::Relaunch);
+    assert_eq!(orders(&actions), ["c Accepted"]);
+    let actions = rig.wait(12 * SECOND);
+    assert!(
+        !orders(&actions).iter().any(|order| order.contains("Start")),
+        "{actions:?}"
+    );
+    let both = vec![held(0, 1, Holding::Serving), held(1, 1, Holding::Serving)];
+    rig.join_with(A, Role::Relaunch, report(both));
+    assert!(rig.all_served_by(A));
+}
+
+#[test]
+fn what_was_in_doubt_before_the_restart_is_still_settled() {
+    let rows = [(0, 2, B, Hold::Owned), (1, 2, B, Hold::Owned)];
+    for new_first in [true, false] {
+        let mut rig = Rig::restarted(settings(2), recovered(&rows, &[A, B]));
+        let mut doubtful = held(0, 1, Holding::Sealed);
+        doubtful.ticket.in_doubt = ranges(&[101]);
+        let old = report(vec![doubtful, held(1, 1, Holding::Sealed)]);
+        let new = report(vec![
+            held(0, 2, Holding::Serving),
+            held(1, 2, Holding::Serving),
+        ]);
+        if new_first {
+            rig.join_with(B, Role::Relaunch, new);
+            rig.join_with(A, Role::Candidate, old);
+        } else {
+            rig.join_with(A, Role::Candidate, old);
+            rig.join_with(B, Role::Relaunch, new);
+        }
+        assert_eq!(
+            orders(&rig.say(A, settled(0, 1, &[101]))),
+            ["b Settled 0@1 101"]
+        );
+    }
+}
+
+#[test]
+fn a_slave_that_was_replaced_before_the_restart_is_no_candidate() {
+    let rows = [(0, 2, B, Hold::Owned), (1, 2, B, Hold::Owned)];
+    let mut rig = Rig::restarted(settings(2), recovered(&rows, &[A, B]));
+    let new = vec![held(0, 2, Holding::Serving), held(1, 2, Holding::Serving)];
+    rig.join_with(B, Role::Relaunch, report(new));
+    let old = vec![held(0, 1, Holding::Sealed), held(1, 1, Holding::Sealed)];
+    let actions = rig.join_with(A, Role::Candidate, report(old));
+    assert!(orders(&actions).contains(&"a Shutdown".to_owned()));
+    assert_eq!(rig.step(), None);
+    assert!(rig.all_served_by(B));
 }
