@@ -95,7 +95,7 @@ impl Shard {
             if let Some(phase) = self.wait(pause).await {
                 return phase;
             }
-            let timings = &self.context.config.timings;
+            let timings = self.context.config.timings.clone();
             match self.connection(&mut redial).await {
                 Ended::Turn(turn) => {
                     if let Some(phase) = self.turn(turn) {
@@ -104,14 +104,14 @@ impl Shard {
                     pause = Duration::ZERO;
                 }
                 Ended::Lost(end) => {
-                    pause = redial.ended(&end, timings);
+                    pause = redial.ended(&end, &timings);
                     tracing::info!(shard = %self.id, epoch = %self.epoch, ?end, ?pause, "connection lost");
                     self.progress(Step::Reconnecting, 0);
                 }
                 Ended::SessionLost(why) => {
                     self.session_lost(&why);
                     let end = super::gateway::End::Reconnect;
-                    pause = redial.ended(&end, timings);
+                    pause = redial.ended(&end, &timings);
                 }
                 Ended::Fatal { code, reason } => {
                     tracing::error!(shard = %self.id, code, reason, "Discord refuses this shard");
