@@ -72,7 +72,10 @@ impl Core {
     /// A shard began to serve.
     pub(super) fn move_served(&mut self, id: ShardId, at: SlaveId, epoch: Epoch) {
         let now = self.now;
-        if let Some(deploy) = &mut self.deploy {
+        let slot = self.fleet.shards.get(&id).map(|shard| shard.slot);
+        if let Some(deploy) = &mut self.deploy
+            && slot == Some(deploy.slot)
+        {
             let goal = deploy.goal();
             if deploy.in_hand.remove(&id) && goal == Some(at) {
                 deploy.last_served = Some(now);

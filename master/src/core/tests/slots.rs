@@ -58,3 +58,28 @@ fn a_deploy_moves_its_own_slot_only_and_leaves_the_work_of_another() {
     assert_eq!(rig.shard(0).0, Some(A.to_string()));
     assert_eq!(rig.core.view(rig.now).work, Some(A.to_string()));
 }
+
+#[test]
+fn a_shard_of_another_slot_that_begins_to_serve_is_not_moved() {
+    let mut rig = Rig::new(two_slots());
+    join_west(&mut rig, B);
+    rig.join(A, Role::Candidate);
+    for (slave, shard) in [(A, 0), (B, 2), (B, 3)] {
+        rig.ready(slave, shard, 1);
+    }
+    join_west(&mut rig, C);
+    rig.say(B, prepared(true));
+    rig.say(C, prepared(false));
+    assert_eq!(
+        orders(&rig.ready(A, 1, 1)),
+        [
+            "save soon 1@1 Owned a",
+            "save now work@1 a",
+            "a StartWork 1 \"\""
+        ]
+    );
+    rig.move_shard(B, C, 2, 1);
+    rig.move_shard(B, C, 3, 1);
+    assert_eq!(rig.shard(1), (Some(A.to_string()), "serving"));
+    assert_eq!(rig.step(), Some("soaking"));
+}
