@@ -46,12 +46,9 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             get(get_faults).post(post_fault).delete(delete_faults),
         )
         .with_state(shared);
-    let serving = axum::serve(listener, router);
-    tokio::select! {
-        served = serving => if let Err(error) = served {
-            tracing::error!(%error, "control port failed");
-        },
-        () = stop.cancelled() => {}
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "control port failed");
     }
 }
 

@@ -8,6 +8,7 @@ mod counters;
 mod encode;
 mod error;
 mod faults;
+mod gateway;
 mod kind;
 mod ledger;
 mod limits;
@@ -23,8 +24,9 @@ pub use counters::{Counters, Counts};
 pub use encode::Compression;
 pub use error::Error;
 pub use faults::{Fault, FaultName, When};
+pub use gateway::Gateway;
 pub use kind::{EventKind, intents};
 pub use ledger::{Entry, LogLine, What};
-pub use server::Gateway;
+
 pub use session::Fingerprint;
 pub use traffic::{Burst, Traffic};

@@ -56,7 +56,7 @@ where
             return self.refuse_identify("4002", End::Close(4002, "too many properties"));
         }
         let (shard, count) = identify.shard.unwrap_or((0, 1));
-        if count > 0 && shard < count && count <= MAX_SHARD_COUNT && self.shard != Some(shard) {
+        if count > 0 && shard < count && count <= MAX_SHARD_COUNT {
             self.name_shard(shard);
         }
         let params = match self.check(identify, shard, count) {

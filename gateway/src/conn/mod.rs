@@ -322,6 +322,9 @@ where
 
     /// The connection now is one of this shard.
     pub(super) fn name_shard(&mut self, shard: u32) {
+        if self.shard == Some(shard) {
+            return;
+        }
         self.shard = Some(shard);
         self.shared.name_shard(self.id, shard);
         self.shared.counters.add_to_shard(shard, Count::Connect);

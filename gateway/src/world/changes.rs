@@ -38,6 +38,9 @@ impl Cell {
     pub(crate) fn presence_update(&mut self) -> Option<()> {
         self.change(EventKind::PresenceUpdate, |guild, rng| {
             let user = guild.any_member(rng)?;
+            if guild.members.get(&user)?.is_new() {
+                return None;
+            }
             let status = match rng.below(4) {
                 0 => Status::Offline,
                 1 => Status::Idle,
@@ -76,11 +79,13 @@ impl Cell {
     /// Somebody who is neither online nor in voice leaves, so that nothing but
     /// the member goes.
     pub(crate) fn member_remove(&mut self) -> Option<()> {
-        self.change(EventKind::MemberRemove, |guild, rng| {
-            let user = guild.any_member(rng)?;
-            let member = guild.members.get(&user)?;
-            let stays = user == guild.owner || member.presence.is_some() || member.voice.is_some();
-            if stays || guild.members.len() <= 3 {
+        self.change(EventKind::MemberRemove, |guild, _| {
+            let leaves = |(user, member): &(&u64, &Member)| {
+                **user != guild.owner && member.presence.is_none() && member.voice.is_none()
+            };
+            // New members have the highest ids.
+            let user = *guild.members.iter().rev().take(64).find(leaves)?.0;
+            if guild.members.len() <= 3 {
                 return None;
             }
             guild.members.remove(&user);
@@ -111,6 +116,9 @@ impl Cell {
             let user = guild.any_member(rng)?;
             let channel = guild.voice_channel(rng)?;
             let member = guild.members.get_mut(&user)?;
+            if member.is_new() {
+                return None;
+            }
             member.voice = match member.voice.take() {
                 Some(_) if rng.one_in(2) => None,
                 Some(mut voice) => {

@@ -9,8 +9,8 @@ use crate::{clock, rng::Rng};
 pub(crate) const BOT_ID: u64 = 400_000_000_000_000_001;
 /// Time part of the first guild id: early 2018, as milliseconds since 2015.
 const FIRST_GUILD: u64 = 100_000_000_000;
-/// Time part of the first user id, apart from the guilds'.
-const FIRST_USER: u64 = 130_000_000_000;
+/// How much later than its guild's the time part of a member's id is.
+const USER_OFFSET: u64 = 30_000_000_000;
 /// When everybody joined: 2021-01-01, Unix milliseconds.
 const JOINED: u64 = 1_609_459_200_000;
 /// Roles each guild starts with, `@everyone` included. Only these are given to
@@ -122,7 +122,7 @@ pub(crate) fn guild_id(cell: u32, index: u32, shards: u32) -> u64 {
 /// Id of a user: the guild it is a member of is part of it, so no user is a
 /// member of two guilds.
 fn user_id(guild: u64, local: u64) -> u64 {
-    (((guild >> 22) - FIRST_GUILD / 2 + (FIRST_USER - FIRST_GUILD / 2)) << 22) | local
+    (((guild >> 22) + USER_OFFSET) << 22) | local
 }
 
 impl Guild {
@@ -294,6 +294,12 @@ impl Member {
     /// Somebody who joins now and was not seen online yet.
     pub(crate) fn new() -> Self {
         Self::joined(clock::unix_ms(), None)
+    }
+
+    /// Whether the member came while the gateway ran. Such members stay offline,
+    /// so that they can leave and nothing but the member goes.
+    pub(crate) fn is_new(&self) -> bool {
+        self.joined_ms > JOINED + 86_400_000
     }
 
     /// Whether others see this member as online.
