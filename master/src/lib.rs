@@ -1,2 +1,17 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+pub mod admin;
+pub mod budget;
+pub mod cli;
+pub mod config;
 pub mod core;
+pub mod counters;
+pub mod driver;
+pub mod error;
+pub mod journal;
+pub mod legacy;
+pub mod listener;
+pub mod peer;
+pub mod process;
+pub mod run;
+pub mod runtime_dir;

@@ -1,0 +1,163 @@
+//! The operator's side of the admin socket, for the command line.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use crate::error::Error;
+
+/// Talks to the master of one runtime directory.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// For the master whose admin socket this is.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    /// GET, the answer as JSON.
+    ///
+    /// # Errors
+    /// No master is there, or it says why not.
+    pub async fn get(&self, path: &str) -> Result<Value, Error> {
+        self.json(Method::GET, path, Value::Null).await
+    }
+
+    /// POST of JSON, the answer as JSON.
+    ///
+    /// # Errors
+    /// No master is there, or it says why not.
+    pub async fn post(&self, path: &str, body: Value) -> Result<Value, Error> {
+        self.json(Method::POST, path, body).await
+    }
+
+    /// The stream of news, from now on.
+    ///
+    /// # Errors
+    /// No master is there.
+    pub async fn events(&self) -> Result<Events, Error> {
+        let body = self.send(Method::GET, "/v1/events", Bytes::new()).await?;
+        Ok(Events {
+            body,
+            buffer: BytesMut::new(),
+        })
+    }
+
+    async fn json(&self, method: Method, path: &str, body: Value) -> Result<Value, Error> {
+        let body = if body.is_null() {
+            Bytes::new()
+        } else {
+            body.to_string().into()
+        };
+        let answer = self.send(method, path, body).await?;
+        let answer = answer
+            .collect()
+            .await
+            .map_err(|error| self.broken(&error))?;
+        serde_json::from_slice(&answer.to_bytes()).map_err(|error| self.broken(&error))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, Error> {
+        let socket = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| self.absent(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+            .await
+            .map_err(|error| self.broken(&error))?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "baton")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| self.broken(&error))?;
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.broken(&error))?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
+        }
+        let status = answer.status();
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| self.broken(&error))?;
+        let body = body.to_bytes();
+        let said = serde_json::from_slice::<Value>(&body).unwrap_or(Value::Null);
+        Err(Error::Failed(match said["error"].as_str() {
+            Some(reason) => reason.to_owned(),
+            None => format!(
+                "the master answered {status}: {}",
+                String::from_utf8_lossy(&body)
+            ),
+        }))
+    }
+
+    fn absent(&self, error: &io::Error) -> Error {
+        let socket = self.socket.display();
+        Error::Failed(match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+                "no master listens at {socket}: start one, or name its --runtime-dir or --config"
+            ),
+            io::ErrorKind::PermissionDenied => {
+                format!("{socket} belongs to another user: run this as the master's user")
+            }
+            _ => format!("{socket}: {error}"),
+        })
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> Error {
+        Error::Failed(format!(
+            "the master at {} broke off: {error}",
+            self.socket.display()
+        ))
+    }
+}
+
+/// News as they come.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    buffer: BytesMut,
+}
+
+impl Events {
+    /// The next piece of news; `None` when the master is gone.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(end);
+                self.buffer.advance(1);
+                let data = line
+                    .strip_prefix(b"data:")
+                    .map(serde_json::from_slice::<Value>);
+                if let Some(Ok(event)) = data {
+                    return Some(event);
+                }
+                continue;
+            }
+            let frame = self.body.frame().await?.ok()?;
+            if let Some(data) = frame.data_ref() {
+                self.buffer.extend_from_slice(data);
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The command line. Each command ends with 0 when what was asked happened, with
+//! 1 and the reason when it did not, with 2 when the usage or the configuration
+//! is wrong: one line on standard error, nothing changed.
+
+mod deploy;
+mod status;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    admin::client::Client,
+    config::{Config, LogFormat, Options, default_file, read},
+    error::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Error},
+    run::run,
+    runtime_dir,
+};
+
+/// Moves a bot's shards from build to build without losing an event.
+#[derive(Debug, Parser)]
+#[command(
+    name = "baton-master",
+    version,
+    after_help = "Exit codes: 0 done; 1 failed, refused or rolled back; 2 wrong usage or configuration, or a second master."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the master
+    ///
+    /// SIGTERM and SIGINT: it leaves, the slaves serve on. SIGUSR1: deploys the
+    /// first slot's own command again.
+    Run(RunArguments),
+    /// Replace the running build, show the progress
+    Deploy(deploy::DeployArguments),
+    /// Stop the running deploy: what moved goes back
+    Abort(OperatorArguments),
+    /// Show the fleet
+    Status(status::StatusArguments),
+    /// Check the configuration and do nothing
+    CheckConfig(ConfigArguments),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArguments {
+    /// Configuration file [default: baton/baton.toml in ~/.config or /etc]
+    #[arg(long, env = "BATON_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Print one line of JSON with the bound addresses when ready
+    #[arg(long)]
+    json_ready: bool,
+    /// Command of the first slot, instead of the configured one
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// How a command finds its master.
+#[derive(Debug, Args)]
+struct OperatorArguments {
+    /// Configuration file of the master [default: baton/baton.toml in ~/.config
+    /// or /etc]
+    #[arg(long, env = "BATON_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Runtime directory of the master
+    #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+}
+
+impl OperatorArguments {
+    fn client(&self) -> Result<Client, Error> {
+        let dir = match &self.runtime_dir {
+            Some(dir) => dir.clone(),
+            None => {
+                let file = self.config.clone().or_else(default_file);
+                let options = read(file.as_deref(), Options::default())?;
+                options.runtime_dir.unwrap_or_else(runtime_dir::default_path)
+            }
+        };
+        Ok(Client::new(&runtime_dir::admin_socket(&dir)))
+    }
+}
+
+/// Parses the command line, does what it says, and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    // Two providers cannot be installed; this is the first and only one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::system("start the runtime", error)),
+    };
+    match runtime.block_on(dispatch(arguments.command)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<u8, Error> {
+    match command {
+        Command::Run(arguments) => {
+            let options = read_options(arguments.config)?;
+            start_logging(&options)?;
+            let command = (!arguments.command.is_empty()).then_some(arguments.command);
+            let config = Config::check(options, command)?;
+            let json_ready = arguments.json_ready;
+            run(config, |ready| {
+                if json_ready {
+                    say(&serde_json::to_string(ready).unwrap_or_default());
+                }
+            })
+            .await?;
+            Ok(EXIT_DONE)
+        }
+        Command::Deploy(arguments) => deploy::run(arguments).await,
+        Command::Abort(operator) => {
+            operator.client()?.post("/v1/abort", Value::Null).await?;
+            say("aborting: what moved goes back");
+            Ok(EXIT_DONE)
+        }
+        Command::Status(arguments) => status::run(arguments).await,
+        Command::CheckConfig(arguments) => {
+            Config::check(read_options(arguments)?, None)?;
+            say("the configuration is good");
+            Ok(EXIT_DONE)
+        }
+    }
+}
+
+fn read_options(arguments: ConfigArguments) -> Result<Options, Error> {
+    let file = arguments.config.or_else(default_file);
+    read(file.as_deref(), arguments.options)
+}
+
+fn start_logging(options: &Options) -> Result<(), Error> {
+    let filter = options.log.clone().or_else(|| std::env::var("RUST_LOG").ok());
+    let filter = filter.unwrap_or_else(|| "info".to_owned());
+    let filter = EnvFilter::try_new(&filter)
+        .map_err(|error| Error::Configuration(format!("log: `{filter}`: {error}")))?;
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match options.log_format.unwrap_or_default() {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
+}
+
+/// clap's help and version go to standard output and are no failure; its errors
+/// become one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let text = error.render().to_string();
+        let line = text.split("\n\n").next().unwrap_or_default();
+        let line = line.trim_start_matches("error: ").split_whitespace();
+        let line = line.collect::<Vec<_>>().join(" ");
+        complain(&format!("baton-master: {line}; see baton-master --help"));
+        ExitCode::from(EXIT_USAGE)
+    } else {
+        // Whoever reads help may have stopped reading.
+        let _ = error.print();
+        ExitCode::from(EXIT_DONE)
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    complain(&format!("baton-master: {}", error.line()));
+    ExitCode::from(error.exit_code().max(EXIT_FAILED))
+}
+
+/// A line on standard output. A reader that went away is no reason to panic.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

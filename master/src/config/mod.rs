@@ -1,0 +1,390 @@
+//! The configuration: one TOML file, each key also a flag and a `BATON_...`
+//! variable. What is wrong with it is one line that names the key.
+
+mod command;
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use baton_protocol::message::MAX_NAME;
+
+pub use self::{
+    command::check_command,
+    options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
+};
+use crate::{
+    core::settings::{Settings, SlotSettings},
+    error::Error,
+};
+
+/// Where slaves are listened for when nothing else is configured.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7447";
+
+/// Discord's own HTTP interface.
+pub const DEFAULT_API_URL: &str = "https://discord.com";
+
+/// More shards than this are refused: far above what Discord gives to one bot.
+pub const MAX_SHARDS: u32 = 16_384;
+
+/// The configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of sockets and the secret.
+    pub runtime_dir: PathBuf,
+    /// Directory of the journal.
+    pub data_dir: PathBuf,
+    /// TCP address for slaves.
+    pub listen: SocketAddr,
+    /// Shards of the whole bot, if configured.
+    pub shard_count: Option<u32>,
+    /// IDENTIFYs in one window, if configured.
+    pub max_concurrency: Option<u32>,
+    /// Where Discord's HTTP interface is.
+    pub api_url: String,
+    /// The bot's token, where one was given.
+    pub token: Option<Token>,
+    /// Whether unchanged slaves of the ancestor are served, and nothing else.
+    pub legacy: bool,
+    /// The limits.
+    pub limits: ResolvedLimits,
+    /// The places of the fleet, at least one.
+    pub slots: Vec<Slot>,
+}
+
+/// One place of the fleet, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// Program and arguments; `None`: the master launches nothing into it.
+    pub command: Option<Vec<String>>,
+    /// First and last of its shards; `None`: all.
+    pub shards: Option<(u32, u32)>,
+    /// Further environment of its slave.
+    pub env: BTreeMap<String, String>,
+    /// File that its slave's output is appended to.
+    pub log: Option<PathBuf>,
+}
+
+/// The bot's token. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Takes a token as it was given, white space around it ignored.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// The file that is read when none is named: `baton/baton.toml` in
+/// `$XDG_CONFIG_HOME` (or `~/.config`), else in `/etc`; `None` when there is
+/// neither.
+#[must_use]
+pub fn default_file() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".config"));
+    let own = env::var_os("XDG_CONFIG_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .or_else(home);
+    own.into_iter()
+        .chain([PathBuf::from("/etc")])
+        .map(|dir| dir.join("baton/baton.toml"))
+        .find(|file| file.is_file())
+}
+
+/// Reads the file, if one is named; what `given` says wins over it.
+///
+/// # Errors
+/// [`Error::Configuration`]: the file cannot be read, is not TOML, or has a key
+/// that does not exist; the line and the key are named.
+pub fn read(file: Option<&Path>, given: Options) -> Result<Options, Error> {
+    let Some(path) = file else {
+        return Ok(given);
+    };
+    let text = fs::read_to_string(path).map_err(|error| {
+        Error::Configuration(format!(
+            "configuration file {} cannot be read: {error}",
+            path.display()
+        ))
+    })?;
+    let file = parse(&text).map_err(|(line, reason)| {
+        Error::Configuration(format!("{}:{line}: {reason}", path.display()))
+    })?;
+    Ok(Options {
+        runtime_dir: given.runtime_dir.or(file.runtime_dir),
+        data_dir: given.data_dir.or(file.data_dir),
+        listen: given.listen.or(file.listen),
+        allow_remote: given.allow_remote.or(file.allow_remote),
+        shard_count: given.shard_count.or(file.shard_count),
+        max_concurrency: given.max_concurrency.or(file.max_concurrency),
+        api_url: given.api_url.or(file.api_url),
+        token_file: given.token_file.or(file.token_file),
+        legacy: given.legacy.or(file.legacy),
+        log: given.log.or(file.log),
+        log_format: given.log_format.or(file.log_format),
+        limits: given.limits.or(file.limits),
+        slots: file.slots,
+    })
+}
+
+/// Line (from 1) and reason of what is wrong.
+fn parse(text: &str) -> Result<Options, (usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let line = text.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        let reason = error.message().replace("unknown field", "unknown key");
+        (line, reason.lines().collect::<Vec<_>>().join("; "))
+    })
+}
+
+impl Config {
+    /// Checks the options; `command` is the first slot's command, where the
+    /// command line gave one.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`], naming the key and what to change.
+    pub fn check(options: Options, command: Option<Vec<String>>) -> Result<Self, Error> {
+        let runtime_dir = options
+            .runtime_dir
+            .unwrap_or_else(crate::runtime_dir::default_path);
+        let listen = listen(options.listen, options.allow_remote.unwrap_or(false))?;
+        let legacy = options.legacy.unwrap_or(false);
+        if legacy && !listen.ip().is_loopback() {
+            return wrong(format!(
+                "legacy: {listen} can be reached from other hosts, and the ancestor's slaves prove nothing; listen on a loopback address"
+            ));
+        }
+        let limits = options.limits.resolve();
+        if let Some(name) = limits.zeroes().first() {
+            return wrong(format!(
+                "limits.{name} is zero: it must be greater than zero"
+            ));
+        }
+        if limits.hang < limits.ping {
+            return wrong(
+                "limits.hang is shorter than limits.ping: no slave could answer in time".to_owned(),
+            );
+        }
+        if options.shard_count == Some(0) || options.shard_count.is_some_and(|n| n > MAX_SHARDS) {
+            return wrong(format!("shard_count must be between 1 and {MAX_SHARDS}"));
+        }
+        if options.max_concurrency == Some(0) {
+            return wrong("max_concurrency is zero: Discord gives 1 to every bot".to_owned());
+        }
+        Ok(Self {
+            data_dir: options.data_dir.unwrap_or_else(|| runtime_dir.clone()),
+            runtime_dir,
+            listen,
+            shard_count: options.shard_count,
+            max_concurrency: options.max_concurrency,
+            api_url: api_url(options.api_url)?,
+            token: token(options.token_file.as_deref())?,
+            legacy,
+            limits,
+            slots: slots(options.slots, command, options.shard_count)?,
+        })
+    }
+
+    /// What the core is to keep to, with `shard_count` shards.
+    #[must_use]
+    pub fn settings(&self, shard_count: u32) -> Settings {
+        let limits = &self.limits;
+        Settings {
+            slots: self
+                .slots
+                .iter()
+                .map(|slot| SlotSettings {
+                    name: slot.name.clone(),
+                    shards: slot.shards,
+                    launches: slot.command.is_some(),
+                })
+                .collect(),
+            shard_count,
+            pinned: None,
+            contact: limits.contact,
+            adopt_grace: limits.adopt_grace,
+            ready: limits.ready,
+            seal: limits.seal,
+            drain: limits.drain,
+            no_progress: limits.no_progress,
+            copy: limits.copy,
+            soak: limits.soak,
+            retire: limits.retire,
+            canary: limits.canary,
+            width: limits.width,
+            resume_window: limits.resume_window,
+            backoff: limits.backoff,
+            backoff_max: limits.backoff_max,
+            identify_window: limits.identify_window,
+            max_concurrency: self.max_concurrency.unwrap_or(1),
+            checkpoint_to_disk: limits.checkpoint_to_disk,
+            shard_in_hand: limits.shard_in_hand,
+        }
+    }
+
+    /// Whether every slot's shards exist in a bot of `shard_count` shards, and
+    /// every shard has exactly one slot.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`], naming the slot or the shard.
+    pub fn check_shards(&self, shard_count: u32) -> Result<(), Error> {
+        cover(&self.slots, shard_count)
+    }
+}
+
+fn wrong<T>(reason: String) -> Result<T, Error> {
+    Err(Error::Configuration(reason))
+}
+
+fn listen(given: Option<String>, allow_remote: bool) -> Result<SocketAddr, Error> {
+    let text = given.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return wrong(format!(
+            "listen: `{text}` is not an address with a port, such as {DEFAULT_LISTEN}"
+        ));
+    };
+    if !address.ip().is_loopback() && !allow_remote {
+        return wrong(format!(
+            "listen: {address} can be reached from other hosts; use a loopback address, or set allow_remote = true"
+        ));
+    }
+    Ok(address)
+}
+
+fn api_url(given: Option<String>) -> Result<String, Error> {
+    let url = given.unwrap_or_else(|| DEFAULT_API_URL.to_owned());
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    if host.is_none_or(|host| host.trim_end_matches('/').is_empty()) {
+        return wrong(format!(
+            "api_url: `{url}` is not an http:// or https:// address"
+        ));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn token(file: Option<&Path>) -> Result<Option<Token>, Error> {
+    if let Some(token) = env::var("DISCORD_TOKEN")
+        .ok()
+        .as_deref()
+        .and_then(Token::new)
+    {
+        return Ok(Some(token));
+    }
+    let Some(path) = file else {
+        return Ok(None);
+    };
+    let text = fs::read_to_string(path).map_err(|error| {
+        Error::Configuration(format!(
+            "token_file: {} cannot be read: {error}",
+            path.display()
+        ))
+    })?;
+    match Token::new(&text) {
+        Some(token) => Ok(Some(token)),
+        None => wrong(format!("token_file: {} is empty", path.display())),
+    }
+}
+
+fn slots(
+    given: Vec<SlotOptions>,
+    command: Option<Vec<String>>,
+    shard_count: Option<u32>,
+) -> Result<Vec<Slot>, Error> {
+    let mut slots: Vec<Slot> = given
+        .into_iter()
+        .map(|slot| Slot {
+            name: slot.name,
+            command: (!slot.command.is_empty()).then_some(slot.command),
+            shards: slot.shards,
+            env: slot.env,
+            log: slot.log,
+        })
+        .collect();
+    if slots.is_empty() {
+        slots.push(Slot {
+            name: "main".to_owned(),
+            command: None,
+            shards: None,
+            env: BTreeMap::new(),
+            log: None,
+        });
+    }
+    if command.is_some() {
+        slots[0].command = command;
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for slot in &slots {
+        let name = &slot.name;
+        if name.is_empty() || name.len() > MAX_NAME {
+            return wrong(format!(
+                "slot `{name}`: a name has 1 to {MAX_NAME} characters"
+            ));
+        }
+        if !names.insert(name.as_str()) {
+            return wrong(format!(
+                "slot `{name}`: two slots have this name; rename one"
+            ));
+        }
+        if let Some(command) = &slot.command {
+            check_command(command)
+                .map_err(|reason| Error::Configuration(format!("slot `{name}`: {reason}")))?;
+        }
+    }
+    if let Some(shard_count) = shard_count {
+        cover(&slots, shard_count)?;
+    }
+    Ok(slots)
+}
+
+fn cover(slots: &[Slot], shard_count: u32) -> Result<(), Error> {
+    let mut owner: Vec<Option<&str>> = vec![None; shard_count as usize];
+    for slot in slots {
+        let name = &slot.name;
+        let (first, last) = slot.shards.unwrap_or((0, shard_count.saturating_sub(1)));
+        if first > last || last >= shard_count {
+            return wrong(format!(
+                "slot `{name}`: shards = [{first}, {last}] is not a range of shards 0 to {}",
+                shard_count.saturating_sub(1)
+            ));
+        }
+        for shard in first..=last {
+            if let Some(other) = owner[shard as usize].replace(name) {
+                return wrong(format!(
+                    "slots `{other}` and `{name}` both have shard {shard}; give each shard to one slot with `shards`"
+                ));
+            }
+        }
+    }
+    match owner.iter().position(Option::is_none) {
+        Some(shard) => wrong(format!(
+            "shard {shard} has no slot; extend the `shards` of one"
+        )),
+        None => Ok(()),
+    }
+}

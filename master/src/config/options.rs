@@ -1,0 +1,239 @@
+//! Every key, once: as it stands in the TOML file, as a flag, and as an
+//! environment variable. A flag wins over the environment, the environment over
+//! the file, the file over the default.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde::Deserialize;
+
+/// The keys of the configuration as they were given; nothing is checked yet.
+#[derive(Clone, Debug, Default, Deserialize, Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Directory of sockets and the secret [default: $XDG_RUNTIME_DIR/baton, else
+    /// /run/baton]
+    #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR")]
+    pub runtime_dir: Option<PathBuf>,
+    /// Directory of the journal [default: the runtime directory]
+    #[arg(long, env = "BATON_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// TCP address for slaves; port 0 takes a free one [default: 127.0.0.1:7447]
+    #[arg(long, env = "BATON_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Allow `listen` to be an address that other hosts reach
+    #[arg(long, env = "BATON_ALLOW_REMOTE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_remote: Option<bool>,
+    /// Shards of the whole bot; pinned at the first start [default: what GET
+    /// /gateway/bot says]
+    #[arg(long, env = "BATON_SHARD_COUNT", value_name = "N")]
+    pub shard_count: Option<u32>,
+    /// IDENTIFYs in one window [default: what GET /gateway/bot says, else 1]
+    #[arg(long, env = "BATON_MAX_CONCURRENCY", value_name = "N")]
+    pub max_concurrency: Option<u32>,
+    /// Where Discord's HTTP interface is [default: https://discord.com]
+    #[arg(long, env = "BATON_API_URL", value_name = "URL")]
+    pub api_url: Option<String>,
+    /// File that holds the bot's token, where DISCORD_TOKEN is not set
+    #[arg(long, env = "BATON_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Serve unchanged slaves of the 2018 Go ancestor, and nothing else; loopback
+    /// only
+    #[arg(long, env = "BATON_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub legacy: Option<bool>,
+    /// What is logged, as in RUST_LOG [default: info]
+    #[arg(long, env = "BATON_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How it is logged, on standard error [default: text]
+    #[arg(long, env = "BATON_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Table `[limits]`.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Tables `[[slot]]`.
+    #[arg(skip)]
+    #[serde(rename = "slot")]
+    pub slots: Vec<SlotOptions>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One `[[slot]]` table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlotOptions {
+    /// Its name.
+    pub name: String,
+    /// Program and arguments of its slave; empty: the master launches nothing.
+    pub command: Vec<String>,
+    /// First and last of its shards; absent: all.
+    pub shards: Option<(u32, u32)>,
+    /// Further environment of its slave.
+    pub env: BTreeMap<String, String>,
+    /// File that its slave's output is appended to; absent: the master's own.
+    pub log: Option<PathBuf>,
+}
+
+macro_rules! limits {
+    ($( $(#[$doc:meta])* $name:ident : $type:ty = $default:expr, $env:literal, $text:literal ; )*) => {
+        /// Table `[limits]`, as it was given. Times are written with their unit.
+        #[derive(Clone, Debug, Default, Deserialize, Args)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Limits {
+            $(
+                $(#[$doc])*
+                #[arg(long, env = $env, value_parser = <$type as LimitValue>::parse, value_name = <$type as LimitValue>::NAME,
+                      help = $text, help_heading = "Limits", hide_short_help = true)]
+                #[serde(deserialize_with = "given")]
+                pub $name: Option<$type>,
+            )*
+        }
+
+        impl Limits {
+            /// These, and those of `file` where nothing is given here.
+            #[must_use]
+            pub fn or(self, file: Self) -> Self {
+                Self { $( $name: self.$name.or(file.$name), )* }
+            }
+
+            /// Each limit, its default where nothing was given.
+            #[must_use]
+            pub fn resolve(&self) -> ResolvedLimits {
+                ResolvedLimits { $( $name: self.$name.unwrap_or($default), )* }
+            }
+        }
+
+        /// Every limit with its value.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct ResolvedLimits {
+            $( $(#[$doc])* pub $name: $type, )*
+        }
+
+        impl ResolvedLimits {
+            /// The limits that must not be zero and are.
+            pub(super) fn zeroes(&self) -> Vec<&'static str> {
+                let mut zeroes = Vec::new();
+                $(
+                    if self.$name == <$type>::default() && !MAY_BE_ZERO.contains(&stringify!($name)) {
+                        zeroes.push(stringify!($name));
+                    }
+                )*
+                zeroes
+            }
+        }
+    };
+}
+
+limits! {
+    /// An empty slot gets a slave after this time.
+    contact: Duration = Duration::from_secs(15), "BATON_LIMITS_CONTACT", "An empty slot gets a slave after this time [default: 15s]";
+    /// After a start, reports are collected for this long.
+    adopt_grace: Duration = Duration::from_secs(10), "BATON_LIMITS_ADOPT_GRACE", "After a start, reports are collected for this long [default: 10s]";
+    /// A new slave is ready within this time.
+    ready: Duration = Duration::from_secs(60), "BATON_LIMITS_READY", "A new slave is ready within this time [default: 60s]";
+    /// A seal is answered within this time.
+    seal: Duration = Duration::from_secs(5), "BATON_LIMITS_SEAL", "A seal is answered within this time [default: 5s]";
+    /// What is in doubt at a seal may run this long.
+    drain: Duration = Duration::from_secs(10), "BATON_LIMITS_DRAIN", "What is in doubt at a seal may run this long [default: 10s]";
+    /// A resume without progress for this long has failed.
+    no_progress: Duration = Duration::from_secs(5), "BATON_LIMITS_NO_PROGRESS", "A resume without progress for this long has failed [default: 5s]";
+    /// The copy of a shard's state makes progress within this time.
+    copy: Duration = Duration::from_secs(10), "BATON_LIMITS_COPY", "The copy of a shard's state makes progress within this time [default: 10s]";
+    /// The old slave stays ready this long after everything moved.
+    soak: Duration = Duration::from_secs(10), "BATON_LIMITS_SOAK", "The old slave stays ready this long after everything moved [default: 10s]";
+    /// A slave told to leave is dead within this time, or killed.
+    retire: Duration = Duration::from_secs(20), "BATON_LIMITS_RETIRE", "A slave told to leave is dead within this time, or killed [default: 20s]";
+    /// How long a session can be resumed after its connection ended.
+    resume_window: Duration = Duration::from_secs(90), "BATON_LIMITS_RESUME_WINDOW", "How long a session can be resumed after its connection ended [default: 90s]";
+    /// First wait after a failed launch.
+    backoff: Duration = Duration::from_secs(1), "BATON_LIMITS_BACKOFF", "First wait after a failed launch; doubles [default: 1s]";
+    /// Longest wait after failed launches.
+    backoff_max: Duration = Duration::from_secs(60), "BATON_LIMITS_BACKOFF_MAX", "Longest wait after failed launches [default: 60s]";
+    /// One IDENTIFY a bucket in each such window.
+    identify_window: Duration = Duration::from_secs(5), "BATON_LIMITS_IDENTIFY_WINDOW", "One IDENTIFY a bucket in each such window [default: 5s]";
+    /// How long a master that leaves waits for the shard in hand.
+    shard_in_hand: Duration = Duration::from_secs(10), "BATON_LIMITS_SHARD_IN_HAND", "How long a master that leaves waits for the shard in hand [default: 10s]";
+    /// A slave is pinged this often.
+    ping: Duration = Duration::from_secs(5), "BATON_LIMITS_PING", "A slave is pinged this often [default: 5s]";
+    /// A slave that answers no ping for this long hangs.
+    hang: Duration = Duration::from_secs(30), "BATON_LIMITS_HANG", "A slave that answers no ping for this long hangs [default: 30s]";
+    /// A slave sends its checkpoints this often.
+    checkpoint: Duration = Duration::from_millis(10), "BATON_LIMITS_CHECKPOINT", "A slave sends its checkpoints this often [default: 10ms]";
+    /// Checkpoints are written to the journal this often.
+    checkpoint_to_disk: Duration = Duration::from_secs(1), "BATON_LIMITS_CHECKPOINT_TO_DISK", "Checkpoints are written to the journal this often [default: 1s]";
+    /// Shards that move alone, first.
+    canary: u32 = 1, "BATON_LIMITS_CANARY", "Shards that move alone, first [default: 1]";
+    /// Shards that move at once.
+    width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once [default: 16]";
+}
+
+/// Limits for which zero has a meaning.
+const MAY_BE_ZERO: [&str; 5] = ["adopt_grace", "soak", "canary", "backoff", "drain"];
+
+/// Longest time that a limit may be.
+const MAX_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// One value of a limit, in the file or on the command line.
+pub trait LimitValue: Sized {
+    /// What help calls it.
+    const NAME: &'static str;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// The text is no such value; the error says what one looks like.
+    fn parse(text: &str) -> Result<Self, String>;
+}
+
+impl LimitValue for Duration {
+    const NAME: &'static str = "TIME";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text)
+            .map_err(|_| format!("`{text}` is not a time with its unit, such as 15s or 250ms"))?;
+        if time > MAX_LIMIT {
+            return Err(format!("`{text}` is longer than a day"));
+        }
+        Ok(time)
+    }
+}
+
+impl LimitValue for u32 {
+    const NAME: &'static str = "N";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| format!("`{text}` is not a number"))
+    }
+}
+
+/// A time is written as a string with its unit, a count as a number.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: LimitValue,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Number(i64),
+        Fraction(f64),
+    }
+
+    let text = match Written::deserialize(deserializer)? {
+        Written::Text(text) => text,
+        Written::Number(number) => number.to_string(),
+        Written::Fraction(number) => number.to_string(),
+    };
+    T::parse(&text).map(Some).map_err(serde::de::Error::custom)
+}

@@ -1,0 +1,172 @@
+//! Carrying actions out, in their order.
+
+use baton_protocol::{SlaveId, ToSlave, message::Role};
+use tokio::{sync::oneshot, time::Instant};
+use tracing::{debug, error, info, warn};
+
+use super::{Driver, Ending, Launched, MAX_FAILURES, Notice, SAVE_PAUSE};
+use crate::{
+    core::event::{Action, Durability, Entry, Input},
+    process::{ending, kill_group},
+};
+
+impl Driver {
+    /// Carries out everything that the core asks for, and what it asks for
+    /// because of that. Each action is done before the next one is polled.
+    pub(super) async fn carry_out(&mut self) {
+        if self.resume_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        self.resume_at = None;
+        let mut failures = 0;
+        loop {
+            let mut caused = Vec::new();
+            while let Some(action) = self.core.poll_action() {
+                if let Action::Save(entries, durability) = action {
+                    if let Err(reason) = self.save(entries, durability).await {
+                        error!(reason, "the journal could not be written");
+                        failures += 1;
+                        caused.push(Input::SaveFailed { reason });
+                        break;
+                    }
+                } else {
+                    self.carry(action, &mut caused);
+                }
+            }
+            if caused.is_empty() {
+                break;
+            }
+            // A failed save comes first: the core takes back what it queued.
+            caused.sort_by_key(|input| !matches!(input, Input::SaveFailed { .. }));
+            for input in caused {
+                self.core.handle(self.clock.now(), input);
+            }
+            if failures == MAX_FAILURES {
+                self.resume_at = Some(Instant::now() + SAVE_PAUSE);
+                return;
+            }
+        }
+        // The core answers an abort at once; what it did not refuse it took.
+        for (_, answer) in std::mem::take(&mut self.aborts) {
+            // Whoever asked may be gone.
+            let _ = answer.send(Ok(()));
+        }
+    }
+
+    async fn save(&mut self, entries: Vec<Entry>, durability: Durability) -> Result<(), String> {
+        let commands: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Command { slot, command } => Some((slot.clone(), command.clone())),
+                Entry::Pinned(_)
+                | Entry::Owner { .. }
+                | Entry::Work { .. }
+                | Entry::Slave(_)
+                | Entry::Gone(_)
+                | Entry::Ticket { .. }
+                | Entry::Deploy(_) => None,
+            })
+            .collect();
+        self.journal.save(entries, durability).await?;
+        for (slot, command) in commands {
+            self.launcher.remember(&slot, &command);
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, action: Action, caused: &mut Vec<Input>) {
+        match action {
+            // Saves are taken by `carry_out`, which can wait.
+            Action::Save(..) => {}
+            Action::Send(slave, message) => self.send(slave, message, caused),
+            Action::Refuse(slave, refused) => {
+                info!(slave = %format_args!("{slave:.8}"), reason = ?refused.reason, detail = %refused.detail, "slave refused");
+                if let Some(link) = self.links.remove(&slave) {
+                    // An outbox that is full has other troubles.
+                    let _ = link.send(ToSlave::Refused(refused));
+                }
+            }
+            Action::Launch {
+                slot,
+                role,
+                command,
+            } => caused.push(self.launch(slot, role, command)),
+            Action::Kill(slave) => self.kill(slave),
+            Action::Tell(news) => self.tell(news),
+            Action::Exit => self.ending = Some(Ending::Left),
+        }
+    }
+
+    fn send(&mut self, slave: SlaveId, message: ToSlave, caused: &mut Vec<Input>) {
+        let Some(link) = self.links.get(&slave) else {
+            debug!(slave = %format_args!("{slave:.8}"), "a message to a slave that is not connected is dropped");
+            return;
+        };
+        if link.send(message).is_err() {
+            warn!(slave = %format_args!("{slave:.8}"), "slave takes nothing; connection dropped");
+            link.cut();
+            self.links.remove(&slave);
+            caused.push(Input::Left { slave });
+        }
+    }
+
+    /// At most one process of a slot has been launched and not joined.
+    fn launch(&mut self, slot: String, role: Role, command: Option<Vec<String>>) -> Input {
+        let unwanted = self
+            .launched
+            .extract_if(.., |_, launched| !launched.joined && launched.slot == slot);
+        for (pid, launched) in unwanted {
+            warn!(
+                slot,
+                pid, "a slave that was launched before and did not join is killed"
+            );
+            // It may have ended by itself.
+            let _ = launched.kill.send(());
+        }
+        match self.launcher.launch(&slot, role, command.as_deref()) {
+            Ok((pid, mut child)) => {
+                info!(slot, pid, ?role, "slave launched");
+                let notices = self.notices.clone();
+                let (kill, killed) = oneshot::channel();
+                tokio::spawn(async move {
+                    let status = tokio::select! {
+                        status = child.wait() => status,
+                        Ok(()) = killed => {
+                            kill_group(&child);
+                            child.wait().await
+                        }
+                    };
+                    let ending = ending(status);
+                    // Fails only when the driver has ended.
+                    let _ = notices.send(Notice::Exited { pid, ending }).await;
+                });
+                let launched = Launched {
+                    slot: slot.clone(),
+                    joined: false,
+                    kill,
+                };
+                self.launched.insert(pid, launched);
+                Input::Launched { slot, pid }
+            }
+            Err(reason) => {
+                warn!(slot, reason, "launch failed");
+                Input::LaunchFailed { slot, reason }
+            }
+        }
+    }
+
+    fn kill(&self, slave: SlaveId) {
+        let slave_name = format!("{slave:.8}");
+        let Some(watch) = self.watches.get(&slave) else {
+            error!(
+                slave = slave_name,
+                "this slave is to be killed and its process is not known here; kill it by hand"
+            );
+            return;
+        };
+        match watch.kill() {
+            Ok(()) => warn!(slave = slave_name, "slave killed"),
+            Err(error) => error!(slave = slave_name, %error, "slave cannot be killed"),
+        }
+    }
+}

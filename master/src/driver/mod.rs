@@ -1,0 +1,348 @@
+//! The one task that owns the core. It feeds what happened into it and carries
+//! out what it asks for, in order: save, then send.
+//!
+//! ```text
+//! peers, pidfds, operator --Notice--> driver --Input--> core
+//!                                       |                 |
+//!     journal <-- save, then send -- Action <-------------+
+//! ```
+//!
+//! A round takes everything that waits before anything is carried out, so that
+//! the checkpoints of a thousand shards are one round.
+//! The driver waits for nobody but the journal.
+
+mod carry;
+mod clock;
+mod notice;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use baton_protocol::{DeployId, SlaveId};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+use tracing::{error, info, warn};
+
+use self::clock::{Clock, HEARTBEAT};
+pub use self::{
+    notice::{Answer, Joining, Notice},
+    tell::Told,
+};
+use crate::{
+    core::{
+        Core,
+        event::{Input, RequestId, Time},
+    },
+    journal::Journal,
+    peer::Link,
+    process::{Launcher, Watch, is_of_launch},
+};
+
+/// Notices that wait for the driver. Beyond this a peer's reader waits, and with
+/// it, by TCP, the slave.
+pub const QUEUE: usize = 1024;
+
+/// Notices of one round.
+const ROUND: usize = 512;
+
+/// News that a slow watcher may be behind; it is told how many it missed.
+pub const NEWS: usize = 8192;
+
+/// After so many failed saves in one round the driver pauses.
+const MAX_FAILURES: u32 = 4;
+
+/// After failed saves the core is asked again after this time.
+const SAVE_PAUSE: Duration = Duration::from_millis(100);
+
+/// A deadline that stays in the past is looked at again after this time.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// A core that was asked to leave and does not is left after this time beyond
+/// its own limit.
+const LEAVE_SLACK: Duration = Duration::from_secs(5);
+
+/// How the driver ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The core said that the master may leave.
+    Left,
+    /// It did not say so in time, or a save that it needed failed.
+    Overdue,
+}
+
+/// What the driver is built of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The core, recovered.
+    pub core: Core,
+    /// The journal.
+    pub journal: Journal,
+    /// Starts slaves.
+    pub launcher: Launcher,
+    /// Slaves that the journal knew and that are alive.
+    pub watches: BTreeMap<SlaveId, Watch>,
+    /// For tasks that tell the driver something later.
+    pub notices: mpsc::Sender<Notice>,
+    /// Where news go.
+    pub news: broadcast::Sender<Arc<Told>>,
+    /// The longest that the core may take to leave.
+    pub shard_in_hand: Duration,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Driver {
+    core: Core,
+    clock: Clock,
+    journal: Journal,
+    launcher: Launcher,
+    links: BTreeMap<SlaveId, Link>,
+    watches: BTreeMap<SlaveId, Watch>,
+    /// Launched processes, by pid.
+    launched: BTreeMap<u32, Launched>,
+    deploys: BTreeMap<RequestId, Answer<DeployId>>,
+    aborts: BTreeMap<RequestId, Answer<()>>,
+    next_request: u64,
+    notices: mpsc::Sender<Notice>,
+    news: broadcast::Sender<Arc<Told>>,
+    shard_in_hand: Duration,
+    /// When a leaving master leaves, whatever the core says.
+    leave_by: Option<Instant>,
+    /// When to go on after a failed save.
+    resume_at: Option<Instant>,
+    ending: Option<Ending>,
+}
+
+/// A process that the master launched and that has not ended.
+#[derive(Debug)]
+struct Launched {
+    slot: String,
+    /// Whether a slave of it joined: its end is then a slave's death.
+    joined: bool,
+    /// Kills it.
+    kill: oneshot::Sender<()>,
+}
+
+impl Driver {
+    /// Puts the parts together; the core's time begins now.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let mut driver = Self {
+            core: parts.core,
+            clock: Clock::start(),
+            journal: parts.journal,
+            launcher: parts.launcher,
+            links: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            launched: BTreeMap::new(),
+            deploys: BTreeMap::new(),
+            aborts: BTreeMap::new(),
+            next_request: 0,
+            notices: parts.notices,
+            news: parts.news,
+            shard_in_hand: parts.shard_in_hand,
+            leave_by: None,
+            resume_at: None,
+            ending: None,
+        };
+        for (slave, watch) in parts.watches {
+            driver.watch(slave, watch);
+        }
+        driver
+    }
+
+    /// Runs until the core says that the master may leave. Gives the journal
+    /// back, to be closed.
+    pub async fn run(mut self, mut notices: mpsc::Receiver<Notice>) -> (Ending, Journal) {
+        let mut round = Vec::with_capacity(ROUND);
+        self.carry_out().await;
+        while self.ending.is_none() {
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                // The driver itself holds a sender: this never gives zero.
+                _ = notices.recv_many(&mut round, ROUND) => {}
+                () = sleep_until(wake) => {}
+            }
+            let (now, gap) = self.clock.look();
+            if let Some(gap) = gap {
+                warn!(?gap, "the master did not run; deadlines start again");
+                self.core.handle(now, Input::Resumed);
+                self.leave_by = self.leave_by.map(|by| by + gap);
+            }
+            for notice in round.drain(..) {
+                self.take(now, notice);
+            }
+            if self.core.deadline().is_some_and(|deadline| deadline <= now) {
+                self.core.handle(now, Input::Tick);
+            }
+            self.carry_out().await;
+            if self.leave_by.is_some_and(|by| by <= Instant::now()) && self.ending.is_none() {
+                error!("the master leaves although the shard in hand is not settled");
+                self.ending = Some(Ending::Overdue);
+            }
+        }
+        // Peers write what is queued for them and close.
+        self.links.clear();
+        (self.ending.unwrap_or(Ending::Left), self.journal)
+    }
+
+    fn wake(&self) -> Instant {
+        let now = Instant::now();
+        let deadline = self
+            .core
+            .deadline()
+            .map(|deadline| self.clock.instant(deadline).max(now + AGAIN));
+        [
+            Some(now + HEARTBEAT),
+            deadline,
+            self.resume_at,
+            self.leave_by,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(now)
+    }
+
+    fn take(&mut self, now: Time, notice: Notice) {
+        match notice {
+            Notice::Joined(joining) => self.joined(now, *joining),
+            Notice::Said {
+                link,
+                slave,
+                message,
+            } => {
+                if self.is_current(slave, link) {
+                    self.core.handle(now, Input::Said { slave, message });
+                }
+            }
+            Notice::Left { link, slave } => {
+                if self.is_current(slave, link) {
+                    self.left(now, slave);
+                }
+            }
+            Notice::Silent { link, slave } => {
+                if self.is_current(slave, link) {
+                    self.core.handle(now, Input::Silent { slave });
+                }
+            }
+            Notice::Died { slave } => {
+                if self.watches.remove(&slave).is_some() {
+                    if self.links.contains_key(&slave) {
+                        self.left(now, slave);
+                    }
+                    self.core.handle(now, Input::Died { slave });
+                }
+            }
+            Notice::Exited { pid, ending } => {
+                if let Some(launched) = self.launched.remove(&pid)
+                    && !launched.joined
+                {
+                    let slot = launched.slot;
+                    let reason = format!("the slave ended before it joined: {ending}");
+                    warn!(slot, pid, reason, "launch failed");
+                    self.core.handle(now, Input::LaunchFailed { slot, reason });
+                }
+            }
+            Notice::Deploy { order, answer } => {
+                let request = self.request();
+                if let Some(answer) = answer {
+                    self.deploys.insert(request, answer);
+                }
+                self.core.handle(now, Input::Deploy { request, order });
+            }
+            Notice::Abort { answer } => {
+                let request = self.request();
+                self.aborts.insert(request, answer);
+                self.core.handle(now, Input::Abort { request });
+            }
+            Notice::Look { answer } => {
+                // Whoever asked may be gone.
+                let _ = answer.send(self.core.view(now));
+            }
+            Notice::Budget(budget) => self.core.handle(now, Input::Budget(budget)),
+            Notice::Leave => {
+                if self.leave_by.is_none() {
+                    info!("asked to leave");
+                    self.leave_by = Some(Instant::now() + self.shard_in_hand + LEAVE_SLACK);
+                }
+                self.core.handle(now, Input::Leave);
+            }
+        }
+    }
+
+    fn joined(&mut self, now: Time, joining: Joining) {
+        let Joining {
+            link,
+            hello,
+            report,
+            watch,
+        } = joining;
+        let slave = hello.slave;
+        // Closed before the new one is known: two connections never speak for
+        // one slave.
+        if self.links.contains_key(&slave) {
+            info!(slave = %format_args!("{slave:.8}"), "an older connection of this slave is closed");
+            self.left(now, slave);
+        }
+        if let Some(watch) = watch
+            && !self.watches.contains_key(&slave)
+        {
+            self.watch(slave, watch);
+        }
+        let pid = hello.process.pid;
+        for (leader, launched) in &mut self.launched {
+            if !launched.joined && is_of_launch(pid, *leader) {
+                launched.joined = true;
+                if pid != *leader {
+                    // A shell was launched, the slave is its child: the core is
+                    // told by which pid to know it.
+                    let slot = launched.slot.clone();
+                    self.core.handle(now, Input::Launched { slot, pid });
+                }
+            }
+        }
+        self.links.insert(slave, link);
+        self.core.handle(now, Input::Joined { hello, report });
+    }
+
+    fn left(&mut self, now: Time, slave: SlaveId) {
+        if let Some(link) = self.links.remove(&slave) {
+            link.cut();
+        }
+        self.core.handle(now, Input::Left { slave });
+    }
+
+    fn is_current(&self, slave: SlaveId, link: crate::peer::LinkId) -> bool {
+        self.links
+            .get(&slave)
+            .is_some_and(|current| current.id() == link)
+    }
+
+    fn watch(&mut self, slave: SlaveId, watch: Watch) {
+        let notices = self.notices.clone();
+        let watched = watch.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                dead = watched.dead() => {
+                    if dead.is_ok() {
+                        // Fails only when the driver has ended.
+                        let _ = notices.send(Notice::Died { slave }).await;
+                    }
+                }
+                () = notices.closed() => {}
+            }
+        });
+        self.watches.insert(slave, watch);
+    }
+
+    fn request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+}

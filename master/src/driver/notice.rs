@@ -1,0 +1,95 @@
+//! What others tell the driver.
+
+use baton_protocol::{
+    DeployId, SlaveId, ToMaster,
+    message::{Hello, Report},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    core::{
+        event::{DeployOrder, IdentifyBudget},
+        view::View,
+    },
+    peer::{Link, LinkId},
+    process::Watch,
+};
+
+/// One thing that happened outside the driver.
+#[derive(Debug)]
+pub enum Notice {
+    /// A slave proved itself and reported everything.
+    Joined(Box<Joining>),
+    /// A joined slave said something.
+    Said {
+        /// On which connection.
+        link: LinkId,
+        /// Who.
+        slave: SlaveId,
+        /// What.
+        message: ToMaster,
+    },
+    /// A connection ended.
+    Left {
+        /// Which.
+        link: LinkId,
+        /// Whose.
+        slave: SlaveId,
+    },
+    /// A slave answers no ping.
+    Silent {
+        /// On which connection.
+        link: LinkId,
+        /// Who.
+        slave: SlaveId,
+    },
+    /// The process of a slave is dead.
+    Died {
+        /// Whose.
+        slave: SlaveId,
+    },
+    /// A process that the master launched ended.
+    Exited {
+        /// Its pid.
+        pid: u32,
+        /// How it ended, for a person.
+        ending: String,
+    },
+    /// The operator asks for a deploy.
+    Deploy {
+        /// What is to be done.
+        order: DeployOrder,
+        /// Whom to answer; a signal wants no answer.
+        answer: Option<Answer<DeployId>>,
+    },
+    /// The operator stops the running deploy.
+    Abort {
+        /// Whom to answer.
+        answer: Answer<()>,
+    },
+    /// Somebody wants to see the fleet.
+    Look {
+        /// Whom to answer.
+        answer: oneshot::Sender<View>,
+    },
+    /// What `GET /gateway/bot` said.
+    Budget(IdentifyBudget),
+    /// The master is to leave.
+    Leave,
+}
+
+/// Where an operator's request is answered: done, or why not.
+pub type Answer<T> = oneshot::Sender<Result<T, String>>;
+
+/// A slave that joins.
+#[derive(Debug)]
+pub struct Joining {
+    /// Its connection.
+    pub link: Link,
+    /// Its hello.
+    pub hello: Box<Hello>,
+    /// All its reports as one.
+    pub report: Report,
+    /// Its process, where that can be watched.
+    pub watch: Option<Watch>,
+}

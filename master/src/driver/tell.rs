@@ -1,0 +1,117 @@
+//! News: to the log, to whoever watches, and to whoever asked.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::Driver;
+use crate::core::event::{News, Outcome};
+
+/// A piece of news, and when it was told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// Microseconds of the host's monotonic clock, the same for every process.
+    pub at_us: u64,
+    /// What.
+    pub news: News,
+}
+
+impl Driver {
+    pub(super) fn tell(&mut self, news: News) {
+        log(&news);
+        match &news {
+            News::DeployAccepted {
+                request: Some(request),
+                deploy,
+            } => {
+                if let Some(answer) = self.deploys.remove(request) {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(Ok(*deploy));
+                }
+            }
+            News::RequestRefused { request, reason } => {
+                if let Some(answer) = self.deploys.remove(request) {
+                    let _ = answer.send(Err(reason.clone()));
+                }
+                if let Some(answer) = self.aborts.remove(request) {
+                    let _ = answer.send(Err(reason.clone()));
+                }
+            }
+            News::DeployAccepted { request: None, .. }
+            | News::DeployStep { .. }
+            | News::Migration { .. }
+            | News::DeployEnded { .. }
+            | News::SlaveJoined { .. }
+            | News::SlaveGone { .. }
+            | News::ShardServing { .. }
+            | News::SessionLost { .. }
+            | News::Launching { .. }
+            | News::Alarm { .. } => {}
+        }
+        // Nobody may be watching.
+        let at_us = monotonic_us();
+        let _ = self.news.send(Arc::new(Told { at_us, news }));
+    }
+}
+
+fn monotonic_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
+}
+
+fn log(news: &News) {
+    match news {
+        News::DeployAccepted { deploy, .. } => info!(%deploy, "deploy accepted"),
+        News::RequestRefused { reason, .. } => warn!(reason, "request refused"),
+        News::DeployStep { deploy, step } => info!(%deploy, %step, "deploy step"),
+        News::Migration {
+            deploy,
+            shard,
+            from,
+            to,
+            epoch,
+            phase,
+        } => info!(
+            %deploy, %shard, from = %format_args!("{from:.8}"), to = %format_args!("{to:.8}"), %epoch, %phase,
+            "migration"
+        ),
+        News::DeployEnded {
+            deploy,
+            outcome,
+            moved,
+            migrating,
+            total,
+        } => match outcome {
+            Outcome::Done => info!(%deploy, moved, ?migrating, ?total, "deploy done"),
+            Outcome::Aborted { .. }
+            | Outcome::RolledBack { .. }
+            | Outcome::Forced { .. }
+            | Outcome::HandedOn => {
+                warn!(%deploy, %outcome, moved, ?migrating, ?total, "deploy ended");
+            }
+        },
+        News::SlaveJoined {
+            slave,
+            build,
+            slot,
+            back,
+        } => info!(slave = %format_args!("{slave:.8}"), build, slot, back, "slave joined"),
+        News::SlaveGone { slave, dead } => {
+            info!(slave = %format_args!("{slave:.8}"), dead, "slave gone");
+        }
+        News::ShardServing {
+            shard,
+            epoch,
+            slave,
+        } => info!(%shard, %epoch, slave = %format_args!("{slave:.8}"), "shard serves"),
+        News::SessionLost { shard, slave } => {
+            error!(%shard, slave = %format_args!("{slave:.8}"), "session lost: a span of events is missing");
+        }
+        News::Launching {
+            slot,
+            attempt,
+            backoff,
+        } => info!(slot, attempt, ?backoff, "starting a slave"),
+        News::Alarm { detail } => error!(detail, "an operator must act"),
+    }
+}

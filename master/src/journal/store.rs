@@ -1,0 +1,501 @@
+//! The database itself: synchronous, owned by one thread.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use baton_protocol::{
+    DeployId, Epoch, FleetId, ProcessIdentity, SessionParameters, ShardId, SlaveId, Term, Ticket,
+    Version,
+    message::{Hello, ResumeAfter, Role},
+};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::core::event::{Durability, Entry, History, Hold, Recovered, RecoveredTicket};
+
+/// Written as `user_version`; raised with each change of the schema.
+pub(super) const SCHEMA: i64 = 1;
+
+/// Another reader (the sqlite3 shell) is waited for this long.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// What is wrong with a database, for a person.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("a row of table {table} makes no sense: {value}")]
+    Row { table: &'static str, value: String },
+    #[error("its schema is version {found}, this master knows {SCHEMA}; start a newer master")]
+    Newer { found: i64 },
+    #[error("its pages are damaged: {0}")]
+    Damaged(String),
+    #[error("it cannot be made: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0} does not fit into the journal")]
+    TooLarge(u64),
+}
+
+pub(super) struct Store {
+    connection: Connection,
+    /// Whether commits reach the disk before they return.
+    full: bool,
+    /// The configured command of each slot.
+    configured: BTreeMap<String, Vec<String>>,
+}
+
+impl Store {
+    pub(super) fn open(
+        path: &Path,
+        configured: BTreeMap<String, Vec<String>>,
+    ) -> Result<Self, StoreError> {
+        // Made here, because it holds session ids: for this user alone. The files
+        // beside it get the same mode.
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if check != "ok" {
+            return Err(StoreError::Damaged(check));
+        }
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        match found {
+            0 => {
+                let change = connection.transaction()?;
+                change.execute_batch(include_str!("schema.sql"))?;
+                change.pragma_update(None, "user_version", SCHEMA)?;
+                change.commit()?;
+            }
+            SCHEMA => {}
+            found => return Err(StoreError::Newer { found }),
+        }
+        Ok(Self {
+            connection,
+            full: true,
+            configured,
+        })
+    }
+
+    /// Counts this start; makes the fleet at the first one. On the disk when it
+    /// returns.
+    pub(super) fn begin_term(&mut self) -> Result<Term, StoreError> {
+        let fleet = match self.meta("fleet")? {
+            Some(text) => text.parse().map_err(|_| StoreError::Row {
+                table: "meta",
+                value: text,
+            })?,
+            None => FleetId::random()
+                .map_err(|error| StoreError::Damaged(format!("no randomness: {error}")))?,
+        };
+        let counter = self.meta_number("term")?.unwrap_or(0) + 1;
+        self.durability(Durability::Now)?;
+        let change = self.connection.transaction()?;
+        set_meta(&change, "fleet", &fleet.to_string())?;
+        set_meta(&change, "term", &counter.to_string())?;
+        change.commit()?;
+        Ok(Term { fleet, counter })
+    }
+
+    pub(super) fn shard_count(&self) -> Result<Option<u32>, StoreError> {
+        match self.meta_number("shard_count")? {
+            None => Ok(None),
+            Some(number) => u32::try_from(number)
+                .map(Some)
+                .map_err(|_| StoreError::TooLarge(number)),
+        }
+    }
+
+    pub(super) fn pin_shard_count(&mut self, shard_count: u32) -> Result<(), StoreError> {
+        self.durability(Durability::Now)?;
+        let change = self.connection.transaction()?;
+        set_meta(&change, "shard_count", &shard_count.to_string())?;
+        Ok(change.commit()?)
+    }
+
+    /// One transaction: all entries or none.
+    pub(super) fn save(
+        &mut self,
+        entries: &[Entry],
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        self.durability(durability)?;
+        let change = self.connection.transaction()?;
+        for entry in entries {
+            write(&change, entry, &self.configured)?;
+        }
+        Ok(change.commit()?)
+    }
+
+    /// A commit with FULL waits for the disk and takes all earlier ones along;
+    /// with NORMAL it survives the process, not the host.
+    fn durability(&mut self, durability: Durability) -> Result<(), StoreError> {
+        let full = match durability {
+            Durability::Now => true,
+            Durability::Soon => false,
+        };
+        if full != self.full {
+            let level = if full { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.full = full;
+        }
+        Ok(())
+    }
+
+    /// Everything, as it was saved; whether a slave still lives is not judged
+    /// here.
+    pub(super) fn recover(&self) -> Result<Recovered, StoreError> {
+        Ok(Recovered {
+            pinned: self
+                .connection
+                .query_row(
+                    "SELECT intents, shard_count, api_version, encoding, compression, large_threshold FROM pinned",
+                    [],
+                    |row| read_parameters(row, 0),
+                )
+                .optional()?,
+            shards: self.shards()?,
+            work: self.work()?,
+            slaves: self.slaves()?,
+            last_deploy: DeployId(self.meta_number("last_deploy")?.unwrap_or(0)),
+            tickets: self.tickets()?,
+            history: History::Whole,
+        })
+    }
+
+    /// The commands that deploys brought and that no change of the configuration
+    /// has overruled.
+    pub(super) fn commands(&self) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT slot, command, configured FROM commands")?;
+        let mut rows = statement.query([])?;
+        let mut commands = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let slot: String = row.get(0)?;
+            let configured = list(&row.get::<_, String>(2)?)?;
+            let now = self.configured.get(&slot).map_or(&[][..], Vec::as_slice);
+            if configured == now {
+                commands.insert(slot, list(&row.get::<_, String>(1)?)?);
+            }
+        }
+        Ok(commands)
+    }
+
+    fn shards(&self) -> Result<BTreeMap<ShardId, (Epoch, SlaveId, Hold)>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT shard, epoch, owner, hold FROM shards")?;
+        let mut rows = statement.query([])?;
+        let mut shards = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let hold: String = row.get(3)?;
+            let hold = if hold == "owned" {
+                Hold::Owned
+            } else {
+                Hold::Reserved
+            };
+            let epoch = Epoch(unsigned(row.get(1)?));
+            let owner = slave_id("shards", &row.get::<_, String>(2)?)?;
+            shards.insert(ShardId(row.get(0)?), (epoch, owner, hold));
+        }
+        Ok(shards)
+    }
+
+    fn tickets(&self) -> Result<BTreeMap<ShardId, RecoveredTicket>, StoreError> {
+        let now = wall_clock_ms();
+        let mut statement = self
+            .connection
+            .prepare("SELECT shard, epoch, after, written_ms, ticket FROM tickets")?;
+        let mut rows = statement.query([])?;
+        let mut tickets = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let shard = ShardId(row.get(0)?);
+            let after: String = row.get(2)?;
+            let text: String = row.get(4)?;
+            let ticket: Ticket = serde_json::from_str(&text).map_err(|_| StoreError::Row {
+                table: "tickets",
+                // The text holds a session id.
+                value: format!("shard {shard}"),
+            })?;
+            let recovered = RecoveredTicket {
+                epoch: Epoch(unsigned(row.get(1)?)),
+                after: if after == "seal" {
+                    ResumeAfter::Seal
+                } else {
+                    ResumeAfter::Death
+                },
+                ticket,
+                age: Duration::from_millis(now.saturating_sub(unsigned(row.get(3)?))),
+            };
+            tickets.insert(shard, recovered);
+        }
+        Ok(tickets)
+    }
+
+    fn work(&self) -> Result<Option<(Epoch, SlaveId)>, StoreError> {
+        let row: Option<(i64, String)> = self
+            .connection
+            .query_row("SELECT epoch, owner FROM work", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        row.map(|(epoch, owner)| Ok((Epoch(unsigned(epoch)), slave_id("work", &owner)?)))
+            .transpose()
+    }
+
+    fn slaves(&self) -> Result<BTreeMap<SlaveId, Hello>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT slave, slot, build, role, version, lowest, pid, start_time, boot_id, pid_namespace,
+                    intents, shard_count, api_version, encoding, compression, large_threshold FROM slaves",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut slaves = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let slave = slave_id("slaves", &row.get::<_, String>(0)?)?;
+            let hello = Hello {
+                slave,
+                slot: row.get(1)?,
+                build: row.get(2)?,
+                role: role(&row.get::<_, String>(3)?),
+                version: Version(row.get(4)?),
+                lowest: Version(row.get(5)?),
+                process: ProcessIdentity {
+                    pid: row.get(6)?,
+                    start_time: unsigned(row.get(7)?),
+                    boot_id: row.get(8)?,
+                    pid_namespace: unsigned(row.get(9)?),
+                },
+                parameters: read_parameters(row, 10)?,
+                ..Hello::default()
+            };
+            slaves.insert(slave, hello);
+        }
+        Ok(slaves)
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        Ok(self
+            .connection
+            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+                row.get(0)
+            })
+            .optional()?)
+    }
+
+    fn meta_number(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        let Some(text) = self.meta(key)? else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(StoreError::Row {
+                table: "meta",
+                value: text,
+            }),
+        }
+    }
+}
+
+fn write(
+    change: &Transaction<'_>,
+    entry: &Entry,
+    configured: &BTreeMap<String, Vec<String>>,
+) -> Result<(), StoreError> {
+    match entry {
+        Entry::Pinned(pinned) => {
+            change
+                .prepare_cached("INSERT OR REPLACE INTO pinned VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![
+                    bits(pinned.intents),
+                    pinned.shard_count,
+                    pinned.api_version,
+                    pinned.encoding,
+                    pinned.compression,
+                    pinned.large_threshold
+                ])?;
+        }
+        Entry::Owner {
+            shard,
+            epoch,
+            owner,
+            hold,
+        } => {
+            let hold = match hold {
+                Hold::Reserved => "reserved",
+                Hold::Owned => "owned",
+            };
+            // A lower epoch is never written over a higher one.
+            change
+                .prepare_cached(
+                    "INSERT INTO shards VALUES (?1, ?2, ?3, ?4) ON CONFLICT (shard) DO UPDATE
+                     SET epoch = excluded.epoch, owner = excluded.owner, hold = excluded.hold
+                     WHERE excluded.epoch >= shards.epoch",
+                )?
+                .execute(params![
+                    shard.get(),
+                    signed(epoch.get())?,
+                    owner.to_string(),
+                    hold
+                ])?;
+        }
+        Entry::Work { epoch, owner } => {
+            change
+                .prepare_cached("INSERT OR REPLACE INTO work VALUES (1, ?1, ?2)")?
+                .execute(params![signed(epoch.get())?, owner.to_string()])?;
+        }
+        Entry::Slave(hello) => write_slave(change, hello)?,
+        Entry::Gone(slave) => {
+            change
+                .prepare_cached("DELETE FROM slaves WHERE slave = ?1")?
+                .execute([slave.to_string()])?;
+        }
+        Entry::Ticket {
+            epoch,
+            after,
+            ticket,
+        } => {
+            let after = match after {
+                ResumeAfter::Seal => "seal",
+                ResumeAfter::Death => "death",
+            };
+            let text = serde_json::to_string(ticket).map_err(|error| StoreError::Row {
+                table: "tickets",
+                value: error.to_string(),
+            })?;
+            change
+                .prepare_cached(
+                    "INSERT INTO tickets VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard) DO UPDATE
+                     SET epoch = excluded.epoch, after = excluded.after, handled = excluded.handled,
+                         written_ms = excluded.written_ms, ticket = excluded.ticket
+                     WHERE excluded.epoch >= tickets.epoch",
+                )?
+                .execute(params![
+                    ticket.shard.get(),
+                    signed(epoch.get())?,
+                    after,
+                    bits(ticket.handled.get()),
+                    bits(wall_clock_ms()),
+                    text
+                ])?;
+        }
+        Entry::Deploy(deploy) => set_meta(change, "last_deploy", &deploy.to_string())?,
+        Entry::Command { slot, command } => {
+            let configured = configured.get(slot).map_or(&[][..], Vec::as_slice);
+            change
+                .prepare_cached("INSERT OR REPLACE INTO commands VALUES (?1, ?2, ?3)")?
+                .execute(params![slot, json(command), json(configured)])?;
+        }
+    }
+    Ok(())
+}
+
+fn write_slave(change: &Transaction<'_>, hello: &Hello) -> Result<(), StoreError> {
+    let role = match hello.role {
+        Role::Candidate => "candidate",
+        Role::Standby => "standby",
+        Role::Relaunch => "relaunch",
+    };
+    let (process, parameters) = (&hello.process, &hello.parameters);
+    change
+        .prepare_cached(
+            "INSERT OR REPLACE INTO slaves
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?
+        .execute(params![
+            hello.slave.to_string(),
+            hello.slot,
+            hello.build,
+            role,
+            hello.version.0,
+            hello.lowest.0,
+            process.pid,
+            bits(process.start_time),
+            process.boot_id,
+            bits(process.pid_namespace),
+            bits(parameters.intents),
+            parameters.shard_count,
+            parameters.api_version,
+            parameters.encoding,
+            parameters.compression,
+            parameters.large_threshold
+        ])?;
+    Ok(())
+}
+
+fn set_meta(change: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreError> {
+    change
+        .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+        .execute([key, value])?;
+    Ok(())
+}
+
+fn read_parameters(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionParameters> {
+    Ok(SessionParameters {
+        intents: unsigned(row.get(at)?),
+        shard_count: row.get(at + 1)?,
+        api_version: row.get(at + 2)?,
+        encoding: row.get(at + 3)?,
+        compression: row.get(at + 4)?,
+        large_threshold: row.get(at + 5)?,
+    })
+}
+
+fn slave_id(table: &'static str, text: &str) -> Result<SlaveId, StoreError> {
+    text.parse().map_err(|_| StoreError::Row {
+        table,
+        value: text.to_owned(),
+    })
+}
+
+fn role(text: &str) -> Role {
+    match text {
+        "candidate" => Role::Candidate,
+        "standby" => Role::Standby,
+        _ => Role::Relaunch,
+    }
+}
+
+fn json(command: &[String]) -> String {
+    serde_json::Value::from(command).to_string()
+}
+
+fn list(text: &str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Row {
+        table: "commands",
+        value: text.to_owned(),
+    })
+}
+
+/// Milliseconds since 1970: the only clock that a restarted host still knows.
+fn wall_clock_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| {
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+/// For numbers that are compared in SQL: what SQLite's integers cannot hold is
+/// refused.
+fn signed(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| StoreError::TooLarge(number))
+}
+
+/// For numbers that are only kept: all 64 bits survive.
+const fn bits(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+const fn unsigned(number: i64) -> u64 {
+    number.cast_unsigned()
+}

@@ -1,0 +1,231 @@
+#![allow(clippy::unwrap_used)]
+
+use baton_protocol::{
+    DeployId, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, Ticket, Version,
+    message::{Hello, ResumeAfter, Role},
+};
+
+use super::*;
+use crate::core::event::Hold;
+
+#[tokio::test]
+async fn everything_that_was_saved_is_there_after_a_reopen() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = Journal::open(dir.path(), BTreeMap::new()).unwrap();
+    assert_eq!(opened.recovered, Recovered::default());
+    assert_eq!(opened.term.counter, 1);
+    let (journal, fleet) = (opened.journal, opened.term.fleet);
+    let entries = vec![
+        Entry::Pinned(parameters()),
+        owner(0, 1, Hold::Owned),
+        owner(1, 7, Hold::Reserved),
+        Entry::Work {
+            epoch: Epoch(3),
+            owner: SlaveId(5),
+        },
+        Entry::Slave(Box::new(hello(5))),
+        Entry::Slave(Box::new(hello(6))),
+        Entry::Gone(SlaveId(6)),
+        Entry::Deploy(DeployId(12)),
+    ];
+    journal.save(entries, Durability::Now).await.unwrap();
+    journal.pin_shard_count(2).await.unwrap();
+    journal.close().await;
+
+    let opened = Journal::open(dir.path(), BTreeMap::new()).unwrap();
+    assert_eq!((opened.term.fleet, opened.term.counter), (fleet, 2));
+    assert_eq!(opened.shard_count, Some(2));
+    let recovered = opened.recovered;
+    assert_eq!(recovered.pinned, Some(parameters()));
+    assert_eq!(recovered.work, Some((Epoch(3), SlaveId(5))));
+    assert_eq!(recovered.slaves, BTreeMap::from([(SlaveId(5), hello(5))]));
+    assert_eq!(recovered.last_deploy, DeployId(12));
+    let shards = [
+        (ShardId(0), (Epoch(1), SlaveId(5), Hold::Owned)),
+        (ShardId(1), (Epoch(7), SlaveId(5), Hold::Reserved)),
+    ];
+    assert_eq!(recovered.shards, BTreeMap::from(shards));
+}
+
+#[tokio::test]
+async fn a_lower_epoch_never_replaces_a_higher_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), BTreeMap::new()).unwrap().journal;
+    for (epoch, hold) in [(5, Hold::Reserved), (4, Hold::Owned), (5, Hold::Owned)] {
+        journal
+            .save(vec![owner(0, epoch, hold)], Durability::Soon)
+            .await
+            .unwrap();
+    }
+    journal.close().await;
+    let recovered = Journal::open(dir.path(), BTreeMap::new())
+        .unwrap()
+        .recovered;
+    let (epoch, _, hold) = recovered.shards[&ShardId(0)];
+    assert_eq!((epoch, hold), (Epoch(5), Hold::Owned));
+}
+
+#[tokio::test]
+async fn the_newest_ticket_of_each_shard_survives() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), BTreeMap::new()).unwrap().journal;
+    // Checkpoints are written in the background, a seal's ticket at once.
+    let checkpoints = (0..200).map(|shard| ticket(shard, 1, 10, ResumeAfter::Death));
+    journal
+        .save(checkpoints.collect(), Durability::Soon)
+        .await
+        .unwrap();
+    let seal = vec![
+        owner(5, 1, Hold::Owned),
+        ticket(5, 1, 11, ResumeAfter::Seal),
+    ];
+    journal.save(seal, Durability::Now).await.unwrap();
+    let late = vec![ticket(5, 0, 99, ResumeAfter::Death)];
+    journal.save(late, Durability::Soon).await.unwrap();
+    journal.close().await;
+
+    let tickets = Journal::open(dir.path(), BTreeMap::new())
+        .unwrap()
+        .recovered
+        .tickets;
+    assert_eq!(tickets.len(), 200);
+    let seal = &tickets[&ShardId(5)];
+    assert_eq!((seal.epoch, seal.after), (Epoch(1), ResumeAfter::Seal));
+    assert_eq!(seal.ticket.handled, Sequence(11));
+    assert_eq!(seal.ticket.session_id, "hush");
+    assert!(seal.age.as_secs() < 60);
+    assert_eq!(tickets[&ShardId(6)].after, ResumeAfter::Death);
+}
+
+#[tokio::test]
+async fn the_journal_is_for_this_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), BTreeMap::new()).unwrap().journal;
+    journal
+        .save(vec![owner(0, 1, Hold::Owned)], Durability::Now)
+        .await
+        .unwrap();
+    for file in std::fs::read_dir(dir.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_save_is_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let entries = vec![owner(0, 1, Hold::Owned), owner(1, u64::MAX, Hold::Owned)];
+    let reason = journal.save(entries, Durability::Now).await.unwrap_err();
+    assert!(reason.contains("does not fit"), "{reason}");
+    journal.close().await;
+    let recovered = Journal::open(dir.path(), BTreeMap::new())
+        .unwrap()
+        .recovered;
+    assert!(recovered.shards.is_empty());
+}
+
+#[tokio::test]
+async fn a_deploys_command_stays_until_the_configuration_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let configured =
+        |command: &str| BTreeMap::from([("main".to_owned(), vec![command.to_owned()])]);
+    let journal = Journal::open(dir.path(), configured("old"))
+        .unwrap()
+        .journal;
+    let command = Entry::Command {
+        slot: "main".to_owned(),
+        command: vec!["new".to_owned(), "--with spaces".to_owned()],
+    };
+    journal.save(vec![command], Durability::Soon).await.unwrap();
+    journal.close().await;
+    let opened = Journal::open(dir.path(), configured("old")).unwrap();
+    assert_eq!(opened.commands["main"], ["new", "--with spaces"]);
+    opened.journal.close().await;
+    let opened = Journal::open(dir.path(), configured("newer")).unwrap();
+    assert!(opened.commands.is_empty());
+}
+
+#[test]
+fn a_file_that_is_no_journal_is_named_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(FILE), "garbage ".repeat(1000)).unwrap();
+    let error = Journal::open(dir.path(), BTreeMap::new()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    let line = error.line();
+    assert!(
+        line.contains(FILE) && line.contains("move the file away"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_journal_of_a_newer_master_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    let line = Journal::open(dir.path(), BTreeMap::new())
+        .unwrap_err()
+        .line();
+    assert!(line.contains("newer master"), "{line}");
+}
+
+fn owner(shard: u32, epoch: u64, hold: Hold) -> Entry {
+    Entry::Owner {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+        owner: SlaveId(5),
+        hold,
+    }
+}
+
+fn ticket(shard: u32, epoch: u64, handled: u64, after: ResumeAfter) -> Entry {
+    let ticket = Ticket {
+        shard: ShardId(shard),
+        session_id: "hush".to_owned(),
+        handled: Sequence(handled),
+        finished_above: [handled + 2, handled + 3]
+            .map(Sequence)
+            .into_iter()
+            .collect(),
+        ..Ticket::default()
+    };
+    Entry::Ticket {
+        epoch: Epoch(epoch),
+        after,
+        ticket: Box::new(ticket),
+    }
+}
+
+fn parameters() -> SessionParameters {
+    SessionParameters {
+        intents: u64::MAX,
+        shard_count: 2,
+        api_version: 10,
+        encoding: "json".to_owned(),
+        compression: "zstd-stream".to_owned(),
+        large_threshold: 250,
+    }
+}
+
+fn hello(slave: u128) -> Hello {
+    Hello {
+        slave: SlaveId(slave),
+        slot: "main".to_owned(),
+        build: "v1".to_owned(),
+        role: Role::Relaunch,
+        version: Version(1),
+        lowest: Version(1),
+        parameters: parameters(),
+        process: ProcessIdentity {
+            pid: 7,
+            start_time: u64::MAX,
+            boot_id: "boot".to_owned(),
+            pid_namespace: 4_026_531_836,
+        },
+        ..Hello::default()
+    }
+}

@@ -1,0 +1,101 @@
+//! Takes connections of slaves: TCP, and the unix socket in the runtime
+//! directory.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::Semaphore,
+    time::sleep,
+};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::{
+    error::Error,
+    peer::{self, Context, MAX_STRANGERS, Origin},
+};
+
+/// After a failed accept (too many open files) the next one waits this long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds the TCP address.
+///
+/// # Errors
+/// [`Error::Configuration`]: it is taken, or not an address of this host.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another process uses it; stop that one or choose another port (0: any)".to_owned()
+            }
+            io::ErrorKind::AddrNotAvailable => "this host has no such address".to_owned(),
+            _ => error.to_string(),
+        };
+        Error::Configuration(format!("listen: {address}: {reason}"))
+    })
+}
+
+/// Takes TCP connections until the master closes. Every peer's task is in
+/// `tasks`.
+pub async fn tcp(context: Arc<Context>, listener: TcpListener, tasks: TaskTracker) {
+    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
+    loop {
+        let accepted = tokio::select! {
+            () = context.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                warn!(%error, "a connection could not be taken");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else {
+            context.counters.too_many.add();
+            continue;
+        };
+        if let Err(error) = socket.set_nodelay(true) {
+            warn!(%error, "a connection is slower than it could be");
+        }
+        let context = Arc::clone(&context);
+        tasks.spawn(peer::serve(context, socket, Origin::Tcp, place));
+    }
+}
+
+/// Takes connections of the unix socket until the master closes.
+pub async fn unix(context: Arc<Context>, listener: UnixListener, tasks: TaskTracker) {
+    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
+    loop {
+        let accepted = tokio::select! {
+            () = context.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let socket = match accepted {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                warn!(%error, "a connection could not be taken");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else {
+            context.counters.too_many.add();
+            continue;
+        };
+        let origin = origin(&socket);
+        let context = Arc::clone(&context);
+        tasks.spawn(peer::serve(context, socket, origin, place));
+    }
+}
+
+/// The kernel's word for whose process dialled.
+fn origin(socket: &UnixStream) -> Origin {
+    let own = rustix::process::geteuid().as_raw();
+    match socket.peer_cred() {
+        Ok(peer) if peer.uid() == own => Origin::UnixOwner,
+        Ok(_) | Err(_) => Origin::UnixStranger,
+    }
+}

@@ -1,0 +1,243 @@
+//! From a stranger to a slave that proved itself and reported everything that
+//! it holds.
+
+use std::{fmt::Display, future::Future, time::Duration};
+
+use baton_protocol::{
+    Connection, ConnectionError, ToMaster, ToSlave, Trust, Version,
+    auth::{self, NONCE, Secret},
+    message::{Hello, MAX_NAME, Refused, RefusedReason, Report, Welcome},
+};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{Context, Origin};
+use crate::{
+    config::MAX_SHARDS,
+    process::{Watch, WatchError},
+};
+
+/// The hello, and after it the proof, come within this time each.
+pub(super) const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// All reports come within this time.
+pub(super) const REPORT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// More report frames than this are no report: half of what `MAX_SHARDS` needs
+/// in frames that are not full.
+const MAX_REPORTS: usize = 2 * MAX_SHARDS as usize / Report::MAX_SHARDS;
+
+/// A slave that proved itself.
+#[derive(Debug)]
+pub(super) struct Entrant {
+    pub(super) hello: Box<Hello>,
+    /// All its reports as one.
+    pub(super) report: Report,
+    /// Its process; `None`: its death cannot be known here.
+    pub(super) watch: Option<Watch>,
+}
+
+/// Why a connection does not become a slave's.
+#[derive(Debug)]
+pub(super) enum Dismissed {
+    /// It is told why.
+    Refused(Refused),
+    /// It closed by itself before it said anything.
+    Ended,
+    /// What came is no handshake, or nothing came.
+    Garbage(String),
+}
+
+impl From<ConnectionError> for Dismissed {
+    fn from(error: ConnectionError) -> Self {
+        Self::Garbage(error.to_string())
+    }
+}
+
+pub(super) async fn handshake(
+    connection: &mut Connection,
+    origin: Origin,
+    context: &Context,
+) -> Result<Entrant, Dismissed> {
+    let hello = within(HELLO_DEADLINE, "hello", hello(connection)).await?;
+    let version = check(&hello, context)?;
+    let watch = match Watch::open(&hello.process) {
+        Ok(watch) => Some(watch),
+        Err(WatchError::Dead) => {
+            return refuse(
+                RefusedReason::Other,
+                "the process that the hello names does not exist",
+            );
+        }
+        Err(error @ (WatchError::Elsewhere | WatchError::System(_))) => {
+            warn!(slave = %format_args!("{:.8}", hello.slave), pid = hello.process.pid, %error,
+                "the death of this slave cannot be known");
+            None
+        }
+    };
+    let challenge =
+        auth::nonce().map_err(|error| Dismissed::Garbage(format!("no randomness: {error}")))?;
+    let welcome = Welcome {
+        version,
+        term: context.term,
+        proof: context.secret.master_proof(&hello.nonce, hello.slave),
+        challenge: challenge.clone(),
+        checkpoint_ms: u64::try_from(context.checkpoint.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1),
+    };
+    connection
+        .send(&ToSlave::Welcome(welcome).to_frame())
+        .await?;
+    let needs_proof = match origin {
+        Origin::Tcp | Origin::UnixStranger => true,
+        Origin::UnixOwner => {
+            connection.trust(Trust::Known);
+            false
+        }
+    };
+    let expected = context.secret.slave_proof(&challenge, hello.slave);
+    let mut first = None;
+    match within(HELLO_DEADLINE, "proof", message(connection)).await? {
+        ToMaster::Proof(proof) if !needs_proof || Secret::is_proof(&expected, &proof.proof) => {}
+        ToMaster::Proof(_) => {
+            return refuse(
+                RefusedReason::Secret,
+                "the proof is wrong: give the slave this fleet's BATON_SECRET (the file `secret` in the master's runtime directory)",
+            );
+        }
+        ToMaster::Report(report) if !needs_proof => first = Some(report),
+        _ => return Err(out_of_place("proof")),
+    }
+    connection.trust(Trust::Known);
+    let report = within(REPORT_DEADLINE, "reports", reports(connection, first)).await?;
+    Ok(Entrant {
+        hello,
+        report,
+        watch,
+    })
+}
+
+async fn hello(connection: &mut Connection) -> Result<Box<Hello>, Dismissed> {
+    let Some(frame) = connection.recv().await? else {
+        return Err(Dismissed::Ended);
+    };
+    match ToMaster::from_frame(frame) {
+        Ok(ToMaster::SlaveHello(hello)) => hello.hello.ok_or_else(|| {
+            Dismissed::Garbage(
+                "a slave of the ancestor (its hello has no `Baton` key); the `legacy` switch that would let it in is off"
+                    .to_owned(),
+            )
+        }),
+        Ok(_) => Err(out_of_place("hello")),
+        Err(error) => Err(Dismissed::Garbage(error.to_string())),
+    }
+}
+
+/// What can be judged without the core.
+fn check(hello: &Hello, context: &Context) -> Result<Version, Dismissed> {
+    let Some(version) = Version::agree(hello.lowest, hello.version) else {
+        return refuse(
+            RefusedReason::Version,
+            format!(
+                "this master speaks versions {} to {}, the slave {} to {}",
+                Version::OLDEST,
+                Version::NEWEST,
+                hello.lowest,
+                hello.version
+            ),
+        );
+    };
+    if hello.slot.len() > MAX_NAME || hello.build.len() > MAX_NAME {
+        return refuse(
+            RefusedReason::Other,
+            format!("slot and build are names of at most {MAX_NAME} bytes"),
+        );
+    }
+    if hello.nonce.len() != NONCE {
+        return refuse(
+            RefusedReason::Other,
+            format!("a nonce has {NONCE} bytes, not {}", hello.nonce.len()),
+        );
+    }
+    let (known, term) = (hello.term, context.term);
+    if known.counter > 0 && known.fleet != term.fleet {
+        return refuse(
+            RefusedReason::Fleet,
+            format!(
+                "the slave belongs to fleet {:.8}, this is {:.8}",
+                known.fleet, term.fleet
+            ),
+        );
+    }
+    if known.counter > term.counter {
+        return refuse(
+            RefusedReason::Fleet,
+            format!("the slave has seen term {known}, this master is {term}"),
+        );
+    }
+    Ok(version)
+}
+
+async fn reports(connection: &mut Connection, first: Option<Report>) -> Result<Report, Dismissed> {
+    let mut merged = Report::default();
+    let mut next = first;
+    for _ in 0..MAX_REPORTS {
+        let report = match next.take() {
+            Some(report) => report,
+            None => match message(connection).await? {
+                ToMaster::Report(report) => report,
+                _ => return Err(out_of_place("reports")),
+            },
+        };
+        if report.shards.len() > Report::MAX_SHARDS
+            || merged.shards.len() + report.shards.len() > MAX_SHARDS as usize
+        {
+            break;
+        }
+        merged.shards.extend(report.shards);
+        merged.work = merged.work.max(report.work);
+        merged.ready |= report.ready;
+        if report.last {
+            merged.last = true;
+            return Ok(merged);
+        }
+    }
+    Err(Dismissed::Garbage(format!(
+        "reports of more than {MAX_SHARDS} shards, or in too many or too large frames"
+    )))
+}
+
+async fn message(connection: &mut Connection) -> Result<ToMaster, Dismissed> {
+    let Some(frame) = connection.recv().await? else {
+        return Err(Dismissed::Garbage(
+            "the peer closed inside the handshake".to_owned(),
+        ));
+    };
+    ToMaster::from_frame(frame).map_err(|error| Dismissed::Garbage(error.to_string()))
+}
+
+async fn within<T>(
+    deadline: Duration,
+    what: &str,
+    step: impl Future<Output = Result<T, Dismissed>>,
+) -> Result<T, Dismissed> {
+    match timeout(deadline, step).await {
+        Ok(done) => done,
+        Err(_) => Err(Dismissed::Garbage(format!(
+            "no {what} within {}",
+            humantime::format_duration(deadline)
+        ))),
+    }
+}
+
+fn refuse<T>(reason: RefusedReason, detail: impl Into<String>) -> Result<T, Dismissed> {
+    Err(Dismissed::Refused(Refused {
+        reason,
+        detail: detail.into(),
+    }))
+}
+
+fn out_of_place(awaited: impl Display) -> Dismissed {
+    Dismissed::Garbage(format!("another message where the {awaited} was due"))
+}

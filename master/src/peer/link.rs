@@ -1,0 +1,137 @@
+//! The driver's end of a connection: a bounded outbox that it never waits for.
+
+use std::time::Duration;
+
+use baton_protocol::{ConnectionError, ToSlave, connection::Sender};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Control messages that wait for one peer: eight for each of 1,024 shards.
+const CONTROL: usize = 8192;
+
+/// State frames that wait for one peer. The sending slave keeps at most 256 KiB
+/// unacknowledged, so full frames are four; small ones are a few for each shard
+/// that moves at once.
+const STATE: usize = 2048;
+
+/// A peer that takes no whole frame for this long is dropped.
+pub(super) const STUCK: Duration = Duration::from_secs(10);
+
+/// Number of a connection since the master started; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// The peer's outbox is full: it takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+/// What the driver holds of a connection. Dropped: what is queued is still
+/// written, then the connection closes.
+#[derive(Debug)]
+pub struct Link {
+    id: LinkId,
+    control: mpsc::Sender<ToSlave>,
+    state: mpsc::Sender<ToSlave>,
+    cut: CancellationToken,
+}
+
+impl Link {
+    /// A link and the outbox behind it.
+    pub(super) fn new(id: LinkId) -> (Self, Outbox) {
+        let (control, control_queue) = mpsc::channel(CONTROL);
+        let (state, state_queue) = mpsc::channel(STATE);
+        let cut = CancellationToken::new();
+        let outbox = Outbox {
+            control: control_queue,
+            state: state_queue,
+            cut: cut.clone(),
+        };
+        let link = Self {
+            id,
+            control,
+            state,
+            cut,
+        };
+        (link, outbox)
+    }
+
+    /// Which connection this is.
+    #[must_use]
+    pub const fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Queues a message; state frames go behind everything else.
+    ///
+    /// # Errors
+    /// The outbox is full. A connection that already ended takes everything and
+    /// drops it.
+    pub fn send(&self, message: ToSlave) -> Result<(), Overflow> {
+        let queue = if matches!(message, ToSlave::State(_)) {
+            &self.state
+        } else {
+            &self.control
+        };
+        match queue.try_send(message) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Overflow),
+        }
+    }
+
+    /// Closes the connection at once; what is queued is lost.
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
+
+    pub(super) fn cut_token(&self) -> CancellationToken {
+        self.cut.clone()
+    }
+
+    /// For pings: does not keep the outbox open.
+    pub(super) fn pings(&self) -> mpsc::WeakSender<ToSlave> {
+        self.control.downgrade()
+    }
+}
+
+/// The writing task's end.
+pub(super) struct Outbox {
+    control: mpsc::Receiver<ToSlave>,
+    state: mpsc::Receiver<ToSlave>,
+    pub(super) cut: CancellationToken,
+}
+
+impl Outbox {
+    /// Writes what is queued, control messages first, until the link is dropped;
+    /// then closes and lets the peer read for `farewell`.
+    ///
+    /// # Errors
+    /// The connection failed, or took no whole frame for [`STUCK`].
+    pub(super) async fn write(
+        mut self,
+        mut sender: Sender,
+        farewell: Duration,
+    ) -> Result<(), ConnectionError> {
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = self.cut.cancelled() => return Ok(()),
+                message = self.control.recv() => message,
+                Some(message) = self.state.recv() => Some(message),
+            };
+            let Some(message) = message else { break };
+            let frame = message.to_frame();
+            // Losing this send is harmless: nothing is sent after a cut.
+            tokio::select! {
+                () = self.cut.cancelled() => return Ok(()),
+                sent = timeout(STUCK, sender.send(&frame)) => match sent {
+                    Ok(sent) => sent?,
+                    Err(_) => return Err(ConnectionError::Blocked { after: STUCK }),
+                },
+            }
+        }
+        sender.close().await?;
+        // The reader notices when the peer has closed too.
+        let _ = timeout(farewell, self.cut.cancelled()).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,279 @@
+//! One connection of one slave: a task that reads and a task that writes.
+//!
+//! ```text
+//! stranger --hello, proof, reports--> joined --end of the socket, cut--> left
+//!     |                                  |
+//!     +-- refused: told why, closed      +-- refused by the core: told why, closed
+//! ```
+//!
+//! Nothing that a peer sends or does not send disturbs anything but its own
+//! connection. The driver never waits for a peer: a peer that takes nothing
+//! loses its connection.
+
+mod handshake;
+mod link;
+mod pings;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use baton_protocol::{
+    Connection, ConnectionError, DecodeError, SlaveId, Term, ToMaster, ToSlave,
+    auth::Secret,
+    connection::{Receiver, Sender},
+    message::{Ping, Refused, RefusedReason},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Semaphore, mpsc},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+pub use self::link::{Link, LinkId, Overflow};
+use self::{handshake::Dismissed, link::Outbox, pings::Pings};
+use crate::{
+    counters::Counters,
+    driver::{Joining, Notice},
+};
+
+/// Connections of joined slaves at one time.
+pub const MAX_JOINED: usize = 256;
+
+/// Connections in their handshake at one time, for each listener.
+pub const MAX_STRANGERS: usize = 64;
+
+/// A peer that was told why it is refused may read that for so long.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What every connection needs to know.
+#[derive(Debug)]
+pub struct Context {
+    /// This master's term.
+    pub term: Term,
+    /// The fleet's secret.
+    pub secret: Secret,
+    /// How often a slave sends checkpoints.
+    pub checkpoint: Duration,
+    /// How often a slave is pinged.
+    pub ping: Duration,
+    /// A slave that answers no ping for this long hangs.
+    pub hang: Duration,
+    /// Where to tell the driver.
+    pub notices: mpsc::Sender<Notice>,
+    /// What was seen.
+    pub counters: Counters,
+    /// Room for joined slaves.
+    pub room: Arc<Semaphore>,
+    /// When set, every connection closes.
+    pub closing: CancellationToken,
+}
+
+/// Where a connection came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// TCP: it must prove that it knows the secret.
+    Tcp,
+    /// The unix socket, from another user: the same.
+    UnixStranger,
+    /// The unix socket, from the master's own user: no proof is needed.
+    UnixOwner,
+}
+
+/// Serves one connection until it ends. `stranger` is its place among the
+/// strangers, given back when it joins.
+pub async fn serve<S, P>(context: Arc<Context>, socket: S, origin: Origin, stranger: P)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let id = LinkId(context.counters.connections.add());
+    let mut connection = Connection::new(socket);
+    let entrant = tokio::select! {
+        () = context.closing.cancelled() => return,
+        entrant = handshake::handshake(&mut connection, origin, &context) => entrant,
+    };
+    let entrant = match entrant {
+        Ok(entrant) => entrant,
+        Err(dismissed) => return dismiss(&context, connection, origin, dismissed).await,
+    };
+    let Ok(_room) = Arc::clone(&context.room).try_acquire_owned() else {
+        context.counters.too_many.add();
+        let refused = Refused {
+            reason: RefusedReason::Other,
+            detail: format!("the master already has {MAX_JOINED} connections"),
+        };
+        return dismiss(&context, connection, origin, Dismissed::Refused(refused)).await;
+    };
+    drop(stranger);
+    let slave = entrant.hello.slave;
+    let span = info_span!("peer", slave = %format_args!("{slave:.8}"), connection = id.0);
+    async {
+        context.counters.joined.add();
+        let (receiver, sender) = connection.split();
+        let (link, outbox) = Link::new(id);
+        let cut = link.cut_token();
+        let pings = link.pings();
+        let joining = Joining {
+            link,
+            hello: entrant.hello,
+            report: entrant.report,
+            watch: entrant.watch,
+        };
+        if context
+            .notices
+            .send(Notice::Joined(Box::new(joining)))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let writer = tokio::spawn(write(Arc::clone(&context), outbox, sender).in_current_span());
+        read(&context, receiver, id, slave, &pings, &cut).await;
+        cut.cancel();
+        // Fails only when the driver has ended, and then nobody needs to know.
+        let _ = context.notices.send(Notice::Left { link: id, slave }).await;
+        if let Err(error) = writer.await {
+            warn!(%error, "the writing task of a peer failed");
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Tells a peer why it is refused, where there is something to tell.
+async fn dismiss(
+    context: &Context,
+    mut connection: Connection,
+    origin: Origin,
+    dismissed: Dismissed,
+) {
+    match dismissed {
+        Dismissed::Refused(refused) => {
+            context.counters.refused.add();
+            warn!(?origin, reason = ?refused.reason, detail = %refused.detail, "slave refused");
+            let farewell = async {
+                connection
+                    .send(&ToSlave::Refused(refused).to_frame())
+                    .await?;
+                let (mut receiver, mut sender) = connection.split();
+                sender.close().await?;
+                // A socket closed with unread bytes in it would take the answer back.
+                while receiver.recv().await?.is_some() {}
+                Ok::<(), ConnectionError>(())
+            };
+            // The peer may be gone, or be slow: it was told as well as may be.
+            let _ = timeout(FAREWELL, farewell).await;
+        }
+        Dismissed::Ended => debug!(?origin, "a connection ended before its hello"),
+        Dismissed::Garbage(detail) => {
+            let count = context.counters.garbage.add();
+            warn!(?origin, %detail, count, "connection dropped");
+        }
+    }
+}
+
+/// Reads until the connection ends or is cut.
+async fn read(
+    context: &Context,
+    mut receiver: Receiver,
+    link: LinkId,
+    slave: SlaveId,
+    outbox: &mpsc::WeakSender<ToSlave>,
+    cut: &CancellationToken,
+) {
+    let mut pings = Pings::new(context.ping, context.hang, Instant::now());
+    let mut tick = interval_at(Instant::now() + context.ping, context.ping);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let frame = tokio::select! {
+            () = cut.cancelled() => return,
+            () = context.closing.cancelled() => return,
+            frame = receiver.recv() => frame,
+            now = tick.tick() => {
+                let ping = pings.tick(now.max(Instant::now()));
+                if let Some(outbox) = outbox.upgrade() {
+                    // A full outbox is the writer's to notice.
+                    let _ = outbox.try_send(ToSlave::Ping(Ping { number: ping.number }));
+                }
+                if ping.silent {
+                    warn!(hang = ?context.hang, "slave answers no ping");
+                    if context.notices.send(Notice::Silent { link, slave }).await.is_err() {
+                        return;
+                    }
+                }
+                continue;
+            }
+        };
+        let message = match frame {
+            Ok(Some(frame)) => ToMaster::from_frame(frame),
+            Ok(None) => return info!("slave closed its connection"),
+            Err(ConnectionError::Io(error)) => return info!(%error, "connection lost"),
+            Err(error) => return garbage(context, &error),
+        };
+        let message = match message {
+            Ok(ToMaster::Pong(pong)) => {
+                pings.pong(pong.number);
+                continue;
+            }
+            Ok(ToMaster::ShardStopped) => continue,
+            Ok(
+                ToMaster::SlaveHello(_)
+                | ToMaster::Proof(_)
+                | ToMaster::Report(_)
+                | ToMaster::GuildState(_),
+            ) => return garbage(context, &"a message out of its place"),
+            Ok(
+                message @ (ToMaster::ShardMigrationStart(_)
+                | ToMaster::StopShard(_)
+                | ToMaster::Resume(_)
+                | ToMaster::Shutdown
+                | ToMaster::SoftStartComplete
+                | ToMaster::IdentifyRequest(_)
+                | ToMaster::Progress(_)
+                | ToMaster::Checkpoint(_)
+                | ToMaster::Settled(_)
+                | ToMaster::StateReady(_)
+                | ToMaster::StateAck(_)
+                | ToMaster::StopWork(_)
+                | ToMaster::StartWork(_)
+                | ToMaster::Failed(_)
+                | ToMaster::State(_)),
+            ) => message,
+            // A newer slave may say more than this master knows.
+            Err(DecodeError::UnknownId { id }) => {
+                debug!(id, "unknown message ignored");
+                continue;
+            }
+            Err(error) => return garbage(context, &error),
+        };
+        let said = Notice::Said {
+            link,
+            slave,
+            message,
+        };
+        if context.notices.send(said).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn garbage(context: &Context, detail: &dyn std::fmt::Display) {
+    let count = context.counters.garbage.add();
+    warn!(%detail, count, "connection dropped");
+}
+
+/// Writes until the driver lets go of the link, or the peer takes nothing.
+async fn write(context: Arc<Context>, outbox: Outbox, sender: Sender) {
+    let cut = outbox.cut.clone();
+    match outbox.write(sender, FAREWELL).await {
+        Ok(()) => {}
+        Err(ConnectionError::Blocked { after }) => {
+            context.counters.stuck.add();
+            warn!(?after, "slave takes nothing; connection dropped");
+        }
+        Err(error) => debug!(%error, "connection lost while writing"),
+    }
+    cut.cancel();
+}

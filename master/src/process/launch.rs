@@ -1,0 +1,157 @@
+//! Starts slaves so that they outlive the master.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use baton_protocol::{
+    auth::{SECRET_VARIABLE, Secret},
+    message::Role,
+};
+use tokio::process::{Child, Command};
+
+use crate::config::{Slot, check_command};
+
+/// What a launched slave finds in its environment.
+pub mod variable {
+    /// Where the master is: `unix:` and the path of its socket.
+    pub const MASTER: &str = "BATON_MASTER";
+    /// The slot that the slave fills.
+    pub const SLOT: &str = "BATON_SLOT";
+    /// `candidate`, `standby` or `relaunch`.
+    pub const ROLE: &str = "BATON_ROLE";
+    /// The master's runtime directory.
+    pub const RUNTIME_DIR: &str = "BATON_RUNTIME_DIR";
+}
+
+/// Knows each slot's command and what its slaves need.
+#[derive(Debug)]
+pub struct Launcher {
+    runtime_dir: PathBuf,
+    slave_socket: PathBuf,
+    secret: Secret,
+    slots: BTreeMap<String, Slot>,
+}
+
+impl Launcher {
+    /// `commands` are what deploys brought: they win over the configured ones.
+    #[must_use]
+    pub fn new(
+        runtime_dir: &Path,
+        slave_socket: &Path,
+        secret: Secret,
+        slots: &[Slot],
+        mut commands: BTreeMap<String, Vec<String>>,
+    ) -> Self {
+        let slots = slots
+            .iter()
+            .cloned()
+            .map(|mut slot| {
+                slot.command = commands.remove(&slot.name).or(slot.command);
+                (slot.name.clone(), slot)
+            })
+            .collect();
+        Self {
+            runtime_dir: runtime_dir.to_owned(),
+            slave_socket: slave_socket.to_owned(),
+            secret,
+            slots,
+        }
+    }
+
+    /// A deploy brought this command: it fills the slot from now on.
+    pub fn remember(&mut self, slot: &str, command: &[String]) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.command = Some(command.to_vec());
+        }
+    }
+
+    /// Starts a slave in a process group of its own, so that neither a terminal
+    /// nor the master's end reaches it.
+    ///
+    /// # Errors
+    /// One line for a person: no such slot, no command, or it cannot be started.
+    pub fn launch(
+        &self,
+        slot: &str,
+        role: Role,
+        command: Option<&[String]>,
+    ) -> Result<(u32, Child), String> {
+        let Some(place) = self.slots.get(slot) else {
+            return Err(format!("there is no slot `{slot}`"));
+        };
+        let Some(command) = command.or(place.command.as_deref()) else {
+            return Err(format!(
+                "slot `{slot}` has no command; configure one, or name it with the deploy"
+            ));
+        };
+        let program = check_command(command)?;
+        let role = match role {
+            Role::Candidate => "candidate",
+            Role::Standby => "standby",
+            Role::Relaunch => "relaunch",
+        };
+        let mut master = std::ffi::OsString::from("unix:");
+        master.push(&self.slave_socket);
+        let failed = |error: io::Error| format!("command `{}`: {error}", program.display());
+        let mut child = Command::new(&program);
+        child
+            .args(command.iter().skip(1))
+            .envs(&place.env)
+            .env(variable::MASTER, master)
+            .env(SECRET_VARIABLE, self.secret.to_hex())
+            .env(variable::SLOT, slot)
+            .env(variable::ROLE, role)
+            .env(variable::RUNTIME_DIR, &self.runtime_dir)
+            .stdin(Stdio::null())
+            .process_group(0);
+        if let Some(log) = &place.log {
+            let file = fs::OpenOptions::new().append(true).create(true).open(log);
+            let file = file.map_err(|error| format!("log {}: {error}", log.display()))?;
+            child.stderr(file.try_clone().map_err(failed)?);
+            child.stdout(file);
+        }
+        let child = child.spawn().map_err(failed)?;
+        let Some(pid) = child.id() else {
+            return Err(format!("command `{}` ended at once", program.display()));
+        };
+        Ok((pid, child))
+    }
+}
+
+/// Whether `pid` is `leader` or belongs to the process group that `leader` was
+/// launched in: a slave behind a shell has another pid than what was launched.
+#[must_use]
+pub fn is_of_launch(pid: u32, leader: u32) -> bool {
+    let group = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .and_then(|pid| rustix::process::getpgid(Some(pid)).ok());
+    pid == leader
+        || group.is_some_and(|group| group.as_raw_nonzero().get().cast_unsigned() == leader)
+}
+
+/// How a process ended, for a person.
+#[must_use]
+pub fn ending(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => status.to_string(),
+        Err(error) => format!("its end is unknown: {error}"),
+    }
+}
+
+/// Kills a launched process and everything in its group. Its pid is its own
+/// until it is waited for, so nobody else can be meant.
+pub fn kill_group(child: &Child) {
+    let leader = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(leader) = leader {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+    }
+}

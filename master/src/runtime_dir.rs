@@ -1,0 +1,283 @@
+//! The directory where the master, its slaves and its operator meet: sockets,
+//! the secret, and the lock that keeps a second master out.
+
+use std::{
+    env, fs,
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use baton_protocol::auth::Secret;
+use rustix::fs::FlockOperation;
+
+use crate::error::Error;
+
+/// Longest path of a unix socket on Linux, its ending zero left out.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// `$XDG_RUNTIME_DIR/baton`, else `/run/baton`.
+#[must_use]
+pub fn default_path() -> PathBuf {
+    env::var_os("XDG_RUNTIME_DIR")
+        .filter(|dir| !dir.is_empty())
+        .map_or_else(|| PathBuf::from("/run"), PathBuf::from)
+        .join("baton")
+}
+
+/// Where the operator's commands find the master.
+#[must_use]
+pub fn admin_socket(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("admin.sock")
+}
+
+/// The runtime directory of a running master.
+#[derive(Clone, Debug)]
+pub struct RuntimeDir {
+    path: PathBuf,
+}
+
+impl RuntimeDir {
+    /// Finds the directory, or makes it for this user alone.
+    ///
+    /// # Errors
+    /// It cannot be made, or its path is too long for a unix socket.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let path = std::path::absolute(path)
+            .map_err(|error| Error::system(format!("runtime_dir {}", path.display()), error))?;
+        make_dir("runtime_dir", &path)?;
+        let dir = Self { path };
+        let longest = dir.admin_socket().as_os_str().len() + NEW.len();
+        if longest > MAX_SOCKET_PATH {
+            return Err(Error::Configuration(format!(
+                "runtime_dir: {} is {} bytes too long for a unix socket; choose a shorter path",
+                dir.path.display(),
+                longest - MAX_SOCKET_PATH
+            )));
+        }
+        Ok(dir)
+    }
+
+    /// The directory itself, absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where slaves dial.
+    #[must_use]
+    pub fn slave_socket(&self) -> PathBuf {
+        self.path.join("slave.sock")
+    }
+
+    /// Where the operator's commands dial.
+    #[must_use]
+    pub fn admin_socket(&self) -> PathBuf {
+        admin_socket(&self.path)
+    }
+
+    /// The fleet's secret: found, or made at the first start (mode 0600).
+    ///
+    /// # Errors
+    /// The file cannot be read or made, is not a secret, or others may read it.
+    pub fn secret(&self) -> Result<Secret, Error> {
+        let path = self.path.join("secret");
+        let failed = |error: io::Error| Error::system(format!("secret {}", path.display()), error);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let mode = fs::metadata(&path).map_err(failed)?.permissions().mode();
+                if mode & 0o077 != 0 {
+                    return Err(Error::Configuration(format!(
+                        "secret {}: others may read it (mode {:03o}); chmod 600 it, or delete it when no slave runs",
+                        path.display(),
+                        mode & 0o777
+                    )));
+                }
+                Secret::from_hex(&text).ok_or_else(|| {
+                    Error::Configuration(format!(
+                        "secret {}: not 64 hex digits; delete it when no slave runs, a new one is made",
+                        path.display()
+                    ))
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let secret = Secret::random()
+                    .map_err(|error| failed(io::Error::other(error.to_string())))?;
+                write_secret(&path, &secret).map_err(failed)?;
+                Ok(secret)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Listens at `path`, for this user alone. A socket that a dead master left
+    /// there is replaced.
+    ///
+    /// # Errors
+    /// The operating system refused.
+    pub fn bind(&self, path: &Path) -> Result<tokio::net::UnixListener, Error> {
+        let bind = || {
+            // The socket gets its name when its mode is right.
+            let mut new = path.as_os_str().to_owned();
+            new.push(NEW);
+            let new = PathBuf::from(new);
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let listener = tokio::net::UnixListener::bind(&new)?;
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
+            fs::rename(&new, path)?;
+            Ok(listener)
+        };
+        bind().map_err(|error| Error::system(format!("socket {}", path.display()), error))
+    }
+}
+
+/// Ending of a socket's name while it is being made.
+const NEW: &str = ".new";
+
+/// Makes a directory for this user alone, and those above it.
+pub(crate) fn make_dir(key: &str, path: &Path) -> Result<(), Error> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            Error::Configuration(format!(
+                "{key}: {} cannot be made: {error}; choose another with {key}",
+                path.display()
+            ))
+        })
+}
+
+/// Appears under its name only when it is whole and on the disk.
+fn write_secret(path: &Path, secret: &Secret) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(secret.to_hex().as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+/// Held as long as a master runs; the kernel lets go of it when the process
+/// ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: fs::File,
+}
+
+impl Lock {
+    /// Takes the lock of a directory.
+    ///
+    /// # Errors
+    /// [`Error::SecondMaster`] with the holder's pid, or the operating system's
+    /// word.
+    pub fn take(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("master.lock");
+        let failed = |error: io::Error| {
+            Error::Configuration(format!(
+                "{} cannot be written: {error}; choose another runtime_dir or data_dir",
+                path.display()
+            ))
+        };
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                // What was written there only names the holder in a message.
+                let _ = file.read_to_string(&mut pid);
+                return Err(Error::SecondMaster {
+                    pid: pid.trim().to_owned(),
+                    dir: dir.to_owned(),
+                });
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_secret_is_made_once_and_found_later() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::open(&temp.path().join("a/b")).unwrap();
+        let secret = dir.secret().unwrap();
+        assert_eq!(dir.secret().unwrap(), secret);
+        let mode = fs::metadata(dir.path().join("secret"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_or_that_is_none_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::open(temp.path()).unwrap();
+        dir.secret().unwrap();
+        let path = dir.path().join("secret");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(dir.secret().unwrap_err().line().contains("chmod 600"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "abc").unwrap();
+        assert!(dir.secret().unwrap_err().line().contains("64 hex"));
+    }
+
+    #[test]
+    fn a_second_master_is_told_the_pid_of_the_first() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = Lock::take(temp.path()).unwrap();
+        let error = Lock::take(temp.path()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let pid = format!("(pid {})", std::process::id());
+        assert!(error.line().contains(&pid), "{}", error.line());
+        drop(first);
+        Lock::take(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_is_a_wrong_configuration() {
+        let temp = tempfile::tempdir().unwrap();
+        let error = RuntimeDir::open(&temp.path().join("x".repeat(100))).unwrap_err();
+        assert!(error.line().contains("too long"));
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_for_this_user_and_replaces_a_dead_masters() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::open(temp.path()).unwrap();
+        drop(dir.bind(&dir.slave_socket()).unwrap());
+        let _listener = dir.bind(&dir.slave_socket()).unwrap();
+        let mode = fs::metadata(dir.slave_socket())
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        tokio::net::UnixStream::connect(dir.slave_socket())
+            .await
+            .unwrap();
+    }
+}
