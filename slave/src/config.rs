@@ -143,7 +143,7 @@ impl SlaveConfig {
     #[must_use]
     pub fn new(token: impl Into<Token>) -> Self {
         Self {
-            master: Address::Tcp("127.0.0.1:7000".to_owned()),
+            master: Address::Tcp("127.0.0.1:7447".to_owned()),
             slot: "main".to_owned(),
             role: Role::Candidate,
             build: "unnamed".to_owned(),

@@ -8,7 +8,7 @@ macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Counts since the start of the process.
         #[derive(Debug, Default)]
-        pub struct Counters {
+        pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
         }
 
@@ -21,7 +21,7 @@ macro_rules! counters {
         impl Counters {
             /// Reads them all.
             #[must_use]
-            pub fn read(&self) -> Counts {
+            pub(crate) fn read(&self) -> Counts {
                 Counts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
             }
         }

@@ -143,22 +143,28 @@ impl Event {
     /// # Errors
     /// The type is not known to `twilight-model`, or the payload is not of it.
     pub fn parse(&self) -> Result<&DispatchEvent, &ParseError> {
-        let parse = || {
-            let wrong = |detail: String| ParseError {
-                kind: self.payload.kind.clone(),
-                detail,
-            };
-            let reader = GatewayEventDeserializer::new(0, Some(self.kind()));
-            let mut json = serde_json::Deserializer::from_str(self.json());
-            match reader.deserialize(&mut json) {
-                Ok(GatewayEvent::Dispatch(_, event)) => Ok(Box::new(event)),
-                Ok(_) => Err(wrong("no dispatch".to_owned())),
-                Err(error) => Err(wrong(error.to_string())),
-            }
-        };
+        let parse = || self.parse_owned().map(Box::new);
         match self.payload.parsed.get_or_init(parse) {
             Ok(event) => Ok(event),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The same, not kept: for whoever takes the event apart.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_owned(&self) -> Result<DispatchEvent, ParseError> {
+        let wrong = |detail: String| ParseError {
+            kind: self.payload.kind.clone(),
+            detail,
+        };
+        let reader = GatewayEventDeserializer::new(0, Some(self.kind()));
+        let mut json = serde_json::Deserializer::from_str(self.json());
+        match reader.deserialize(&mut json) {
+            Ok(GatewayEvent::Dispatch(_, event)) => Ok(event),
+            Ok(_) => Err(wrong("no dispatch".to_owned())),
+            Err(error) => Err(wrong(error.to_string())),
         }
     }
 
