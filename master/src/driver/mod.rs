@@ -159,6 +159,8 @@ impl Driver {
     /// back, to be closed.
     pub async fn run(mut self, mut notices: mpsc::Receiver<Notice>) -> (Ending, Journal) {
         let mut round = Vec::with_capacity(ROUND);
+        // A new core draws its first conclusions with its first input.
+        self.core.handle(self.clock.now(), Input::Tick);
         self.carry_out().await;
         while self.ending.is_none() {
             let wake = self.wake();

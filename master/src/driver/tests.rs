@@ -1,1 +1,363 @@
+#![allow(clippy::unwrap_used)]
 
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use baton_protocol::{
+    Connection, FleetId, ProcessIdentity, SessionParameters, Term, ToMaster, ToSlave, Version,
+    auth::Secret,
+    message::{Hello, Report, SlaveHello},
+};
+use tokio::{
+    io::duplex,
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    config::Slot,
+    core::{
+        event::{DeployOrder, Durability, Entry, Hold, News, Recovered},
+        settings::Settings,
+        view::View,
+    },
+    counters::Counters,
+    peer::{Context, MAX_JOINED, Origin, serve},
+};
+
+/// Only a broken test waits this long.
+const LONG: Duration = Duration::from_secs(30);
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_that_relies_on_a_save_which_failed() {
+    let mut rig = Rig::start(None);
+    rig.disk.full.store(true, Ordering::SeqCst);
+    let mut slave = rig.join(hello(1)).await;
+    // It may hear that it is accepted, but not be given a shard.
+    let until = Instant::now() + Duration::from_millis(900);
+    while let Ok(message) = tokio::time::timeout_at(until, slave.hear()).await {
+        assert!(!matches!(message, ToSlave::FullStart(_)), "{message:?}");
+    }
+    assert!(rig.disk.reserved().is_empty());
+    rig.disk.full.store(false, Ordering::SeqCst);
+    let start = slave.until(|message| matches!(message, ToSlave::FullStart(_)));
+    timeout(LONG, start).await.unwrap();
+    assert_eq!(rig.disk.reserved(), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_is_on_the_disk_before_the_order_that_relies_on_it() {
+    let mut rig = Rig::start(None);
+    let mut slave = rig.join(hello(1)).await;
+    slave
+        .until(|message| matches!(message, ToSlave::FullStart(_)))
+        .await;
+    assert_eq!(rig.disk.reserved(), [0, 1]);
+    assert!(rig.disk.durable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slave_that_dials_again_closes_its_older_connection() {
+    let mut rig = Rig::start(None);
+    let mut older = rig.join(hello(1)).await;
+    older
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    let mut newer = rig.join(hello(1)).await;
+    newer
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    assert!(timeout(LONG, older.end()).await.is_ok());
+    // What its end means for the older connection does not touch the newer.
+    sleep(Duration::from_secs(1)).await;
+    let view = rig.look().await;
+    assert_eq!(view.slaves.len(), 1);
+    assert!(view.slaves[0].connected);
+}
+
+#[tokio::test]
+async fn a_slave_whose_process_ended_is_known_dead() {
+    let mut rig = Rig::start(None);
+    let mut process = tokio::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    let identity = ProcessIdentity::of(process.id().unwrap()).unwrap();
+    let mut slave = rig
+        .join(Hello {
+            process: identity,
+            ..hello(1)
+        })
+        .await;
+    slave
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    assert_eq!(rig.look().await.slaves.len(), 1);
+    process.kill().await.unwrap();
+    timeout(LONG, slave.end()).await.unwrap();
+    rig.until(|view| view.slaves.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_launched_process_that_ends_before_it_joins_is_a_failed_launch() {
+    let mut rig = Rig::start(Some("false"));
+    rig.until(|view| view.slots[0].failed_launches > 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_master_launches_nothing_for_the_time_it_did_not_run() {
+    let mut rig = Rig::start(Some("false"));
+    let launching = |told: Arc<Told>| matches!(told.news, News::Launching { .. });
+    // Half of the contact time, then an hour in which no task runs.
+    sleep(Duration::from_millis(500)).await;
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    rig.look().await;
+    assert!(!rig.news.try_recv().is_ok_and(launching));
+    sleep(Duration::from_millis(900)).await;
+    assert!(
+        !rig.news.try_recv().is_ok_and(launching),
+        "contact starts again"
+    );
+    timeout(LONG, async {
+        while !launching(rig.news.recv().await.unwrap()) {}
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_answered() {
+    let rig = Rig::start(None);
+    let order = DeployOrder {
+        slot: "elsewhere".to_owned(),
+        command: None,
+        canary: 1,
+        width: 1,
+        soak: Duration::ZERO,
+    };
+    let (answer, answered) = oneshot::channel();
+    let deploy = Notice::Deploy {
+        order,
+        answer: Some(answer),
+    };
+    rig.notices.send(deploy).await.unwrap();
+    let reason = answered.await.unwrap().unwrap_err();
+    assert!(reason.contains("elsewhere"), "{reason}");
+
+    let (answer, answered) = oneshot::channel();
+    rig.notices.send(Notice::Abort { answer }).await.unwrap();
+    assert!(answered.await.unwrap().is_err(), "no deploy runs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_is_asked_to_leave_leaves_and_its_slaves_are_only_disconnected() {
+    let mut rig = Rig::start(None);
+    let mut slave = rig.join(hello(1)).await;
+    slave
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    rig.notices.send(Notice::Leave).await.unwrap();
+    let ending = timeout(LONG, &mut rig.driver).await.unwrap().unwrap();
+    assert_eq!(ending, Ending::Left);
+    let mut heard = Vec::new();
+    while let Some(message) = slave.next().await {
+        heard.push(message);
+    }
+    assert!(!heard.contains(&ToSlave::Shutdown), "{heard:?}");
+}
+
+/// A driver with a real core, a disk that can be full, and peers over pipes.
+struct Rig {
+    disk: Arc<Disk>,
+    context: Arc<Context>,
+    notices: mpsc::Sender<Notice>,
+    news: broadcast::Receiver<Arc<Told>>,
+    driver: JoinHandle<Ending>,
+}
+
+#[derive(Default)]
+struct Disk {
+    full: AtomicBool,
+    saved: Mutex<Vec<(Entry, Durability)>>,
+}
+
+impl Disk {
+    fn save(&self, entries: Vec<Entry>, durability: Durability) -> Result<(), String> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err("disk full".to_owned());
+        }
+        let entries = entries.into_iter().map(|entry| (entry, durability));
+        self.saved.lock().unwrap().extend(entries);
+        Ok(())
+    }
+
+    fn reserved(&self) -> Vec<u32> {
+        self.reservations().map(|(shard, _)| shard).collect()
+    }
+
+    fn durable(&self) -> bool {
+        self.reservations().all(|(_, how)| how == Durability::Now)
+    }
+
+    fn reservations(&self) -> impl Iterator<Item = (u32, Durability)> {
+        let saved = self.saved.lock().unwrap().clone();
+        saved.into_iter().filter_map(|(entry, how)| match entry {
+            Entry::Owner {
+                shard,
+                hold: Hold::Reserved,
+                ..
+            } => Some((shard.get(), how)),
+            _ => None,
+        })
+    }
+}
+
+impl Rig {
+    fn start(command: Option<&str>) -> Self {
+        let (notices, queue) = mpsc::channel(QUEUE);
+        let (told, news) = broadcast::channel(NEWS);
+        let slot = Slot {
+            name: "main".to_owned(),
+            command: command.map(|command| vec![command.to_owned()]),
+            shards: None,
+            env: BTreeMap::new(),
+            log: None,
+        };
+        let mut settings = Settings {
+            shard_count: 2,
+            contact: Duration::from_millis(100),
+            adopt_grace: Duration::ZERO,
+            ..Settings::default()
+        };
+        settings.slots[0].launches = command.is_some();
+        if command.is_some() {
+            settings.contact = Duration::from_secs(1);
+        }
+        let disk = Arc::new(Disk::default());
+        let saved = Arc::clone(&disk);
+        let secret = Secret::random().unwrap();
+        let nowhere = Path::new("/nonexistent");
+        let driver = Driver::new(Parts {
+            core: Core::new(settings, Recovered::default(), Time::default()),
+            journal: Journal::played(move |entries, how| saved.save(entries, how)),
+            launcher: Launcher::new(nowhere, nowhere, secret.clone(), &[slot], BTreeMap::new()),
+            watches: BTreeMap::new(),
+            notices: notices.clone(),
+            news: told,
+            shard_in_hand: Duration::from_secs(1),
+        });
+        let context = Context {
+            term: Term {
+                fleet: FleetId(7),
+                counter: 1,
+            },
+            secret,
+            checkpoint: Duration::from_millis(10),
+            ping: Duration::from_secs(5),
+            hang: Duration::from_secs(30),
+            notices: notices.clone(),
+            counters: Counters::default(),
+            room: Arc::new(Semaphore::new(MAX_JOINED)),
+            closing: CancellationToken::new(),
+        };
+        Self {
+            disk,
+            context: Arc::new(context),
+            notices,
+            news,
+            driver: tokio::spawn(async move { driver.run(queue).await.0 }),
+        }
+    }
+
+    /// A slave that said hello and reported that it holds nothing.
+    async fn join(&mut self, hello: Hello) -> Slave {
+        let (ours, theirs) = duplex(64 * 1024);
+        tokio::spawn(serve(
+            Arc::clone(&self.context),
+            ours,
+            Origin::UnixOwner,
+            (),
+        ));
+        let mut slave = Slave(Connection::new(theirs));
+        let hello = SlaveHello {
+            running: false,
+            hello: Some(Box::new(hello)),
+        };
+        slave.say(ToMaster::SlaveHello(hello)).await;
+        assert!(matches!(slave.hear().await, ToSlave::Welcome(_)));
+        let report = Report {
+            last: true,
+            ..Report::default()
+        };
+        slave.say(ToMaster::Report(report)).await;
+        slave
+    }
+
+    async fn look(&self) -> View {
+        let (answer, view) = oneshot::channel();
+        self.notices.send(Notice::Look { answer }).await.unwrap();
+        view.await.unwrap()
+    }
+
+    async fn until(&mut self, is: impl Fn(&View) -> bool) {
+        let seen = async {
+            while !is(&self.look().await) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LONG, seen).await.unwrap();
+    }
+}
+
+struct Slave(Connection);
+
+impl Slave {
+    async fn say(&mut self, message: ToMaster) {
+        self.0.send(&message.to_frame()).await.unwrap();
+    }
+
+    async fn next(&mut self) -> Option<ToSlave> {
+        let frame = self.0.recv().await.ok()??;
+        Some(ToSlave::from_frame(frame).unwrap())
+    }
+
+    async fn hear(&mut self) -> ToSlave {
+        self.next().await.expect("a message")
+    }
+
+    async fn until(&mut self, is: impl Fn(&ToSlave) -> bool) {
+        while !is(&self.hear().await) {}
+    }
+
+    async fn end(&mut self) {
+        while self.next().await.is_some() {}
+    }
+}
+
+fn hello(slave: u128) -> Hello {
+    Hello {
+        version: Version::NEWEST,
+        lowest: Version::OLDEST,
+        slave: SlaveId(slave),
+        slot: "main".to_owned(),
+        build: "v1".to_owned(),
+        parameters: SessionParameters {
+            intents: 1,
+            api_version: 10,
+            encoding: "json".to_owned(),
+            large_threshold: 50,
+            ..SessionParameters::default()
+        },
+        process: ProcessIdentity::current().unwrap(),
+        nonce: "0123456789abcdef".into(),
+        ..Hello::default()
+    }
+}
