@@ -1,0 +1,245 @@
+//! The settings of this process: a flag wins over the environment, the
+//! environment over the file, the file over the default.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_role};
+use clap::{Args, Parser};
+use serde::Deserialize;
+
+use crate::{inspect, sink::Target};
+
+/// Every intent that Discord does not call privileged.
+const DEFAULT_INTENTS: u64 = 53_575_421;
+
+/// A complete gateway process: a cache that moves with its shards, and events as
+/// JSON lines.
+///
+/// The token comes from DISCORD_TOKEN or --token-file. Exit codes: 0 told to
+/// leave, 1 the system failed, 2 wrong configuration or refused by the master,
+/// 75 the master is busy: try again later.
+#[derive(Parser)]
+#[command(name = "baton-slave", version)]
+struct Arguments {
+    /// TOML file with any of the keys below (`gateway_url = "..."`)
+    #[arg(long, env = "BATON_SLAVE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
+}
+
+#[derive(Args, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Keys {
+    /// The master: HOST:PORT or unix:PATH [default: 127.0.0.1:7447]
+    #[arg(long, env = "BATON_MASTER", value_name = "ADDRESS")]
+    master: Option<String>,
+    /// The master's runtime directory, for the fleet's secret [default:
+    /// $XDG_RUNTIME_DIR/baton, else /run/baton]
+    #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// The slot that this process fills [default: main]
+    #[arg(long, env = "BATON_SLOT", value_name = "NAME")]
+    slot: Option<String>,
+    /// candidate, standby or relaunch [default: candidate]
+    #[arg(long, env = "BATON_ROLE")]
+    role: Option<String>,
+    /// What you call this build [default: this program's version]
+    #[arg(long, env = "BATON_BUILD", value_name = "NAME")]
+    build: Option<String>,
+    /// File that holds the bot's token, where DISCORD_TOKEN is not set
+    #[arg(long, env = "BATON_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Gateway instead of Discord's, ws:// or wss://
+    #[arg(long, env = "BATON_GATEWAY_URL", value_name = "URL")]
+    gateway_url: Option<String>,
+    /// Gateway intents as a number [default: all that are not privileged]
+    #[arg(long, env = "BATON_INTENTS", value_name = "N")]
+    intents: Option<u64>,
+    /// Guilds with more members come without their offline members, 50 to 250
+    /// [default: 250]
+    #[arg(long, env = "BATON_LARGE_THRESHOLD", value_name = "N")]
+    large_threshold: Option<u16>,
+    /// Events of one shard in handlers at one time [default: 256]
+    #[arg(long, env = "BATON_WINDOW", value_name = "N")]
+    window: Option<usize>,
+    /// Where finished events go: stdout, none or file:PATH, in which %p is the
+    /// process id [default: stdout]
+    #[arg(long, env = "BATON_SINK", value_name = "SINK")]
+    sink: Option<String>,
+    /// Write the payload of each event too
+    #[arg(long, env = "BATON_SINK_BODY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    sink_body: Option<bool>,
+    /// Let each event take so long, to see what slow handlers do [default: 0]
+    #[arg(long, env = "BATON_HANDLER_MS", value_name = "MS")]
+    handler_ms: Option<u64>,
+    /// Answer GET /status and GET /guild/ID here: 127.0.0.1:PORT or unix:PATH
+    #[arg(long, env = "BATON_INSPECT", value_name = "ADDRESS")]
+    inspect: Option<String>,
+    /// What is logged, as in RUST_LOG [default: info]
+    #[arg(long, env = "BATON_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// text or json, on standard error [default: text]
+    #[arg(long, env = "BATON_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<Format>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// The settings, checked.
+pub(crate) struct Settings {
+    pub(crate) slave: SlaveConfig,
+    pub(crate) sink: Target,
+    pub(crate) body: bool,
+    pub(crate) handler: Duration,
+    pub(crate) inspect: Option<inspect::Address>,
+    pub(crate) log: String,
+    pub(crate) log_format: Format,
+}
+
+/// Reads the command line; `--help` and wrong usage end the process.
+pub(crate) fn read() -> Result<Settings, Error> {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            let text = error.render().to_string();
+            let line = text.split("\n\n").next().unwrap_or_default();
+            let line = line.trim_start_matches("error: ");
+            return Err(Error::Config(format!("{line}; see baton-slave --help")));
+        }
+        Err(error) => error.exit(),
+    };
+    let keys = match &arguments.config {
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|error| {
+                Error::Config(format!("config: {} cannot be read: {error}", path.display()))
+            })?;
+            let file = parse(&text).map_err(|(line, reason)| {
+                Error::Config(format!("{}:{line}: {reason}", path.display()))
+            })?;
+            arguments.keys.or(file)
+        }
+        None => arguments.keys,
+    };
+    keys.check()
+}
+
+/// Line (from 1) and reason of what is wrong.
+fn parse(text: &str) -> Result<Keys, (usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        (line, error.message().replace("unknown field", "unknown key"))
+    })
+}
+
+impl Keys {
+    fn or(self, file: Self) -> Self {
+        Self {
+            master: self.master.or(file.master),
+            runtime_dir: self.runtime_dir.or(file.runtime_dir),
+            slot: self.slot.or(file.slot),
+            role: self.role.or(file.role),
+            build: self.build.or(file.build),
+            token_file: self.token_file.or(file.token_file),
+            gateway_url: self.gateway_url.or(file.gateway_url),
+            intents: self.intents.or(file.intents),
+            large_threshold: self.large_threshold.or(file.large_threshold),
+            window: self.window.or(file.window),
+            sink: self.sink.or(file.sink),
+            sink_body: self.sink_body.or(file.sink_body),
+            handler_ms: self.handler_ms.or(file.handler_ms),
+            inspect: self.inspect.or(file.inspect),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+        }
+    }
+
+    fn check(self) -> Result<Settings, Error> {
+        let wrong = Error::Config;
+        let mut slave = SlaveConfig::new(token(self.token_file)?);
+        if let Some(master) = self.master {
+            slave.master =
+                master.parse::<Address>().map_err(|error| wrong(format!("master: {error}")))?;
+        }
+        if let Some(slot) = self.slot {
+            slave.slot = slot;
+        }
+        if let Some(role) = self.role {
+            slave.role = parse_role(&role).map_err(wrong)?;
+        }
+        slave.build = self.build.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+        slave.gateway_url = self.gateway_url;
+        slave.intents = self.intents.unwrap_or(DEFAULT_INTENTS);
+        slave.large_threshold = self.large_threshold.unwrap_or(250);
+        slave.window = self.window.unwrap_or(slave.window);
+        let runtime_dir = self.runtime_dir.unwrap_or_else(default_runtime_dir);
+        slave.secret = SecretSource::from_env(Some(runtime_dir))?;
+        slave.check()?;
+        let inspect = self.inspect.as_deref().map(inspect::Address::parse);
+        Ok(Settings {
+            slave,
+            sink: Target::parse(self.sink.as_deref().unwrap_or("stdout")).map_err(wrong)?,
+            body: self.sink_body.unwrap_or(false),
+            handler: Duration::from_millis(self.handler_ms.unwrap_or(0)),
+            inspect: inspect.transpose().map_err(wrong)?,
+            log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+fn token(file: Option<PathBuf>) -> Result<String, Error> {
+    let given = std::env::var("DISCORD_TOKEN").ok().map(|token| token.trim().to_owned());
+    if let Some(token) = given.filter(|token| !token.is_empty()) {
+        return Ok(token);
+    }
+    let Some(path) = file else {
+        return Err(Error::Config(
+            "no token: set DISCORD_TOKEN or give --token-file".to_owned(),
+        ));
+    };
+    let text = fs::read_to_string(&path).map_err(|error| {
+        Error::Config(format!("token_file: {} cannot be read: {error}", path.display()))
+    })?;
+    match text.trim() {
+        "" => Err(Error::Config(format!("token_file: {} is empty", path.display()))),
+        token => Ok(token.to_owned()),
+    }
+}
+
+fn default_runtime_dir() -> PathBuf {
+    std::env::var_os("XDG_RUNTIME_DIR")
+        .filter(|dir| !dir.is_empty())
+        .map_or_else(|| PathBuf::from("/run"), PathBuf::from)
+        .join("baton")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let (line, reason) = parse("slot = \"main\"\ncolour = 1\n").err().expect("unknown");
+        assert_eq!(line, 2);
+        assert!(reason.contains("unknown key `colour`"), "{reason}");
+    }
+
+    #[test]
+    fn what_is_given_wins_over_the_file() {
+        let file = parse("slot = \"a\"\nwindow = 9\n").ok().expect("a file");
+        let given = Keys {
+            slot: Some("b".to_owned()),
+            ..Keys::default()
+        };
+        let keys = given.or(file);
+        assert_eq!((keys.slot.as_deref(), keys.window), (Some("b"), Some(9)));
+    }
+}

@@ -1,0 +1,164 @@
+//! The bot of this process: caches everything, writes down what is finished.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use baton_slave::{
+    Ack, Bot, Event, ImportError, Mark, Sequence, ShardHandle, ShardId, State, cache::Cache,
+};
+use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::sink::Sink;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Relay {
+    cache: Cache,
+    sink: Sink,
+    handler: Duration,
+    body: bool,
+    handed: AtomicU64,
+}
+
+/// What is written down of a finished event. The times are microseconds of the
+/// host's monotonic clock, which every process of the host shares.
+#[derive(Serialize)]
+struct Finished<'e> {
+    shard: u32,
+    epoch: u64,
+    session: &'e str,
+    seq: u64,
+    #[serde(rename = "type")]
+    kind: &'e str,
+    /// Counts what this process handed out, in that order.
+    n: u64,
+    handed_us: u64,
+    finished_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<&'static str>,
+    /// The payload's `d`, where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    d: Option<&'e RawValue>,
+}
+
+#[derive(Serialize)]
+struct StateLine {
+    shard: u32,
+    what: &'static str,
+    state: &'static str,
+}
+
+impl Relay {
+    /// `handler`: how long each event takes; `body`: write payloads too.
+    pub(crate) fn new(sink: Sink, handler: Duration, body: bool) -> Self {
+        Self {
+            cache: Cache::new(),
+            sink,
+            handler,
+            body,
+            handed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) const fn cache(&self) -> &Cache {
+        &self.cache
+    }
+}
+
+impl Bot for Relay {
+    fn handle(&self, event: Event, ack: Ack, _shard: &ShardHandle) {
+        let n = self.handed.fetch_add(1, Ordering::Relaxed);
+        let handed_us = now_us();
+        let (sink, body) = (self.sink.clone(), self.body);
+        if self.handler.is_zero() {
+            sink.write(&line(&event, n, handed_us, body));
+            drop(ack);
+            return;
+        }
+        let handler = self.handler;
+        tokio::spawn(async move {
+            tokio::time::sleep(handler).await;
+            sink.write(&line(&event, n, handed_us, body));
+            // Finished only now that it is written down.
+            drop(ack);
+        });
+    }
+
+    fn state(&self, shard: &ShardHandle, state: State) {
+        self.sink.write(&StateLine {
+            shard: shard.shard().get(),
+            what: "state",
+            state: match state {
+                State::Complete => "complete",
+                State::Lost => "lost",
+            },
+        });
+    }
+
+    fn apply(&self, event: &Event) {
+        self.cache.apply(event);
+    }
+
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
+    fn export(&self, shard: ShardId) -> Vec<u64> {
+        self.cache.export(shard)
+    }
+
+    fn export_piece(&self, _shard: ShardId, key: u64) -> Option<Bytes> {
+        self.cache.export_piece(key)
+    }
+
+    fn import_piece(
+        &self,
+        shard: ShardId,
+        key: u64,
+        _sequence: Sequence,
+        piece: Bytes,
+    ) -> Result<(), ImportError> {
+        self.cache.import_piece(shard, key, &piece)
+    }
+
+    fn drop_shard_state(&self, shard: ShardId) {
+        self.cache.drop_shard(shard);
+    }
+}
+
+fn line(event: &Event, n: u64, handed_us: u64, body: bool) -> Finished<'_> {
+    Finished {
+        shard: event.shard().get(),
+        epoch: event.epoch().get(),
+        session: event.session(),
+        seq: event.sequence().get(),
+        kind: event.kind(),
+        n,
+        handed_us,
+        finished_us: now_us(),
+        mark: match event.mark() {
+            Mark::None => None,
+            Mark::MayRepeat => Some("may_repeat"),
+        },
+        d: body.then(|| data(event.json())).flatten(),
+    }
+}
+
+fn data(json: &str) -> Option<&RawValue> {
+    #[derive(serde::Deserialize)]
+    struct Payload<'j> {
+        #[serde(borrow)]
+        d: &'j RawValue,
+    }
+    serde_json::from_str::<Payload<'_>>(json).ok().map(|payload| payload.d)
+}
+
+fn now_us() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
+}
