@@ -25,12 +25,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// [`Error::Configuration`]: it is taken, or not an address of this host.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|error| {
-        let reason = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another process uses it; stop that one or choose another port (0: any)".to_owned()
-            }
-            io::ErrorKind::AddrNotAvailable => "this host has no such address".to_owned(),
-            _ => error.to_string(),
+        let reason = if error.kind() == io::ErrorKind::AddrInUse {
+            "another process uses it; stop that one or choose another port (0: any)".to_owned()
+        } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+            "this host has no such address".to_owned()
+        } else {
+            error.to_string()
         };
         Error::Configuration(format!("listen: {address}: {reason}"))
     })

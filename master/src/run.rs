@@ -1,20 +1,20 @@
 //! The daemon: puts the parts together, serves until it is asked to leave.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use baton_protocol::{SlaveId, auth::Secret};
 use serde::Serialize;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Semaphore, broadcast, mpsc},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
     admin::{Admin, Facts},
-    budget::{self, GatewayBot},
+    budget::{Asker, GatewayBot},
     config::Config,
     core::{
         Core,
@@ -24,8 +24,7 @@ use crate::{
     driver::{Driver, Ending, NEWS, Notice, Parts, QUEUE},
     error::Error,
     journal::{Journal, Opened, forget},
-    legacy,
-    listener,
+    legacy, listener,
     peer::{Context, MAX_JOINED},
     process::{Launcher, Watch, WatchError},
     runtime_dir::{Lock, RuntimeDir, make_dir},
@@ -42,14 +41,20 @@ pub struct Ready {
     pub runtime_dir: PathBuf,
 }
 
-/// Runs a master until it is asked to leave (`SIGTERM`, `SIGINT`). `ready` is
-/// called when slaves can dial.
+/// Peers and requests get this long to end when the master leaves.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Runs a master until it is asked to leave (`SIGTERM`, `SIGINT`); slaves serve
+/// on. `ready` is called when slaves can dial.
 ///
 /// `SIGUSR1` deploys the first slot's own command again. `SIGHUP` is ignored.
 ///
 /// # Errors
-/// It cannot start: the error says what to change.
-pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, Error> {
+/// It cannot start: the error says what to change. Or it had to leave with a
+/// shard in hand.
+pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
+    // Before anything else, so that none of them ends the process.
+    let mut signals = Signals::new()?;
     let dir = RuntimeDir::open(&config.runtime_dir)?;
     make_dir("data_dir", &config.data_dir)?;
     let _lock = Lock::take(dir.path())?;
@@ -61,10 +66,14 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, E
     let tcp = listener::bind(config.listen).await?;
     let secret = dir.secret()?;
     if config.legacy {
-        return run_legacy(&config, &dir, secret, tcp, ready).await;
+        return run_legacy(&config, &dir, secret, tcp, signals, ready).await;
     }
     let opened = Journal::open(&config.data_dir, configured(&config))?;
-    let (shard_count, bot) = shard_count(&config, &opened).await?;
+    let asker = Asker::new(&config);
+    let (shard_count, bot) = tokio::select! {
+        known = shard_count(&config, &opened, asker.as_ref()) => known?,
+        () = signals.leave() => return Ok(()),
+    };
     config.check_shards(shard_count)?;
     let (watches, recovered) = living(&opened.journal, opened.recovered).await?;
 
@@ -119,11 +128,14 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, E
         shard_in_hand: config.limits.shard_in_hand,
     });
     if let Some(bot) = bot {
-        let budget = Notice::Budget(with_configured_concurrency(&config, bot));
         // The queue is empty, the driver not yet running.
-        let _ = notices.send(budget).await;
+        let _ = notices.send(Notice::Budget(bot.budget)).await;
     }
-    spawn_signals(&config, &notices, &closing)?;
+    if let Some(asker) = asker {
+        let closing = closing.clone();
+        tasks.spawn(asker.keep_asking(bot.is_some(), notices.clone(), closing));
+    }
+    tokio::spawn(signals.forward(notices, order(&config), closing.clone()));
     tasks.spawn(listener::tcp(Arc::clone(&context), tcp, tasks.clone()));
     tasks.spawn(listener::unix(context, unix, tasks.clone()));
     let serving = axum::serve(admin_socket, admin.router());
@@ -143,10 +155,20 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<Ending, E
     let (ending, journal) = driver.run(queue).await;
     closing.cancel();
     tasks.close();
-    tasks.wait().await;
+    if timeout(FAREWELL, tasks.wait()).await.is_err() {
+        warn!("some connections did not end in time");
+    }
     journal.close().await;
-    info!("master left; the slaves serve on");
-    Ok(ending)
+    match ending {
+        Ending::Left => {
+            info!("master left; the slaves serve on");
+            Ok(())
+        }
+        Ending::Overdue => Err(Error::Failed(
+            "the master left although the shard in hand was not settled; start it again soon"
+                .to_owned(),
+        )),
+    }
 }
 
 /// The ancestor's flow: neither a journal nor an admin socket.
@@ -155,20 +177,23 @@ async fn run_legacy(
     dir: &RuntimeDir,
     secret: Secret,
     listener: tokio::net::TcpListener,
+    signals: Signals,
     ready: impl FnOnce(&Ready),
-) -> Result<Ending, Error> {
+) -> Result<(), Error> {
     let address = local_address(&listener)?;
     let (notices, mut queue) = mpsc::channel(QUEUE);
     let (deploy, deploys) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    spawn_signals(config, &notices, &stop)?;
+    tokio::spawn(signals.forward(notices, order(config), stop.clone()));
     let leaving = stop.clone();
     tokio::spawn(async move {
+        // Signals ask for these two things only.
         while let Some(notice) = queue.recv().await {
-            match notice {
-                Notice::Leave => leaving.cancel(),
+            if matches!(notice, Notice::Leave) {
+                leaving.cancel();
+            } else {
                 // One that is already under way is enough.
-                _ => drop(deploy.try_send(())),
+                let _ = deploy.try_send(());
             }
         }
     });
@@ -194,7 +219,7 @@ async fn run_legacy(
     })
     .await;
     info!("master left; the slaves serve on");
-    Ok(Ending::Left)
+    Ok(())
 }
 
 fn same(one: &std::path::Path, other: &std::path::Path) -> bool {
@@ -207,7 +232,11 @@ fn same(one: &std::path::Path, other: &std::path::Path) -> bool {
 /// A deploy where nothing else is said: the first slot, its own command.
 fn order(config: &Config) -> DeployOrder {
     DeployOrder {
-        slot: config.slots.first().map(|slot| slot.name.clone()).unwrap_or_default(),
+        slot: config
+            .slots
+            .first()
+            .map(|slot| slot.name.clone())
+            .unwrap_or_default(),
         command: None,
         canary: config.limits.canary,
         width: config.limits.width,
@@ -223,55 +252,41 @@ fn configured(config: &Config) -> BTreeMap<String, Vec<String>> {
 }
 
 /// What is pinned wins; a configuration that says otherwise is an error, since
-/// the sessions of the fleet have the pinned count.
+/// the sessions of the fleet have the pinned count. A master that comes back
+/// waits for nobody's answer.
 async fn shard_count(
     config: &Config,
     opened: &Opened,
+    asker: Option<&Asker>,
 ) -> Result<(u32, Option<GatewayBot>), Error> {
-    let bot = match &config.token {
-        Some(token) => Some(budget::ask(config, token).await),
-        None => None,
-    };
-    let known = opened.shard_count.or(config.shard_count);
-    if let (Some(pinned), Some(wanted)) = (opened.shard_count, config.shard_count)
-        && pinned != wanted
-    {
-        return Err(Error::Configuration(format!(
-            "shard_count: the fleet's sessions have {pinned} shards, the configuration says {wanted}; set it to {pinned}, or stop every slave, delete the journal in {} and start cold",
-            config.data_dir.display()
-        )));
+    if let Some(pinned) = opened.shard_count {
+        return match config.shard_count {
+            Some(wanted) if wanted != pinned => Err(Error::Configuration(format!(
+                "shard_count: the fleet's sessions have {pinned} shards, the configuration says {wanted}; \
+                 set it to {pinned}, or stop every slave, delete the journal in {} and start cold",
+                config.data_dir.display()
+            ))),
+            Some(_) | None => Ok((pinned, None)),
+        };
     }
-    let (count, bot) = match (known, bot) {
-        (Some(count), Some(Ok(bot))) => (count, Some(bot)),
-        (Some(count), Some(Err(error))) => {
-            warn!(error = error.line(), "the IDENTIFY budget is not known");
-            (count, None)
-        }
+    let (count, bot) = match (config.shard_count, asker) {
         (Some(count), None) => (count, None),
-        (None, Some(Ok(bot))) => (bot.shards, Some(bot)),
-        (None, Some(Err(error))) => return Err(error),
+        (Some(count), Some(asker)) => (count, asker.attempt().await?),
+        (None, Some(asker)) => {
+            let bot = asker.insist().await?;
+            (bot.shards, Some(bot))
+        }
         (None, None) => {
             return Err(Error::Configuration(
-                "no token: set DISCORD_TOKEN or token_file, so that Discord can be asked for the shard count, or set shard_count".to_owned(),
+                "no token: set DISCORD_TOKEN or token_file, so that Discord can be asked for the shard count, or set shard_count"
+                    .to_owned(),
             ));
         }
     };
-    if opened.shard_count.is_none() {
-        let pinned = opened.journal.pin_shard_count(count).await;
-        pinned.map_err(|reason| Error::Failed(format!("journal: {reason}")))?;
-    }
+    config.check_shards(count)?;
+    let pinned = opened.journal.pin_shard_count(count).await;
+    pinned.map_err(|reason| Error::Failed(format!("journal: {reason}")))?;
     Ok((count, bot))
-}
-
-fn with_configured_concurrency(
-    config: &Config,
-    bot: GatewayBot,
-) -> crate::core::event::IdentifyBudget {
-    let mut budget = bot.budget;
-    if let Some(max_concurrency) = config.max_concurrency {
-        budget.max_concurrency = max_concurrency;
-    }
-    budget
 }
 
 /// Slaves that the journal knew: those alive are watched, those dead forgotten.
@@ -306,40 +321,57 @@ fn local_address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, Error
         .map_err(|error| Error::system("address of the listener", error))
 }
 
-fn spawn_signals(
-    config: &Config,
-    notices: &mpsc::Sender<Notice>,
-    closing: &CancellationToken,
-) -> Result<(), Error> {
-    let listen = |kind| signal(kind).map_err(|error| Error::system("signals", error));
-    let mut term = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut deploy = listen(SignalKind::user_defined1())?;
-    let mut hang_up = listen(SignalKind::hangup())?;
-    let notices = notices.clone();
-    let closing = closing.clone();
-    let order = order(config);
-    tokio::spawn(async move {
+/// The signals that mean something to a master.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+    user: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(|error| Error::system("signals", error));
+        Ok(Self {
+            term: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            user: listen(SignalKind::user_defined1())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the master is asked to leave.
+    async fn leave(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Tells the driver until `closing`.
+    async fn forward(
+        mut self,
+        notices: mpsc::Sender<Notice>,
+        order: DeployOrder,
+        closing: CancellationToken,
+    ) {
         loop {
             let notice = tokio::select! {
                 () = closing.cancelled() => return,
-                Some(()) = term.recv() => Notice::Leave,
-                Some(()) = interrupt.recv() => Notice::Leave,
-                Some(()) = deploy.recv() => Notice::Deploy {
-                    order: order.clone(),
-                    answer: None,
-                },
-                () = ignored(&mut hang_up) => continue,
+                _ = self.term.recv() => Notice::Leave,
+                _ = self.interrupt.recv() => Notice::Leave,
+                _ = self.user.recv() => {
+                    info!(slot = order.slot, "SIGUSR1: deploy");
+                    Notice::Deploy { order: order.clone(), answer: None }
+                }
+                _ = self.hang_up.recv() => {
+                    info!("SIGHUP: nothing is reloaded");
+                    continue;
+                }
             };
             if notices.send(notice).await.is_err() {
                 return;
             }
         }
-    });
-    Ok(())
-}
-
-async fn ignored(signal: &mut Signal) {
-    signal.recv().await;
-    info!("SIGHUP: nothing is reloaded");
+    }
 }

@@ -113,15 +113,21 @@ impl Client {
 
     fn absent(&self, error: &io::Error) -> Error {
         let socket = self.socket.display();
-        Error::Failed(match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
-                "no master listens at {socket}: start one, or name its --runtime-dir or --config"
-            ),
-            io::ErrorKind::PermissionDenied => {
+        let kind = error.kind();
+        Error::Failed(
+            if matches!(
+                kind,
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) {
+                format!(
+                    "no master listens at {socket}: start one, or name its --runtime-dir or --config"
+                )
+            } else if kind == io::ErrorKind::PermissionDenied {
                 format!("{socket} belongs to another user: run this as the master's user")
-            }
-            _ => format!("{socket}: {error}"),
-        })
+            } else {
+                format!("{socket}: {error}")
+            },
+        )
     }
 
     fn broken(&self, error: &dyn std::fmt::Display) -> Error {

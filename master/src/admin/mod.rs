@@ -111,7 +111,6 @@ pub struct DeployRequest {
 
 impl Admin {
     /// The routes.
-    #[must_use]
     pub fn router(self) -> Router {
         Router::new()
             .route("/v1/status", get(status))

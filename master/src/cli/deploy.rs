@@ -72,7 +72,11 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
     screen.line(&format!("deploy {deploy}: started"));
     while let Some(event) = events.next().await {
         if event["type"] == "slave_joined" {
-            screen.line(&format!("  slave {:.8} joined, build {}", text(&event["slave"]), text(&event["build"])));
+            screen.line(&format!(
+                "  slave {:.8} joined, build {}",
+                text(&event["slave"]),
+                text(&event["build"])
+            ));
         }
         if event["type"] == "alarm" {
             screen.line(&format!("  ALARM: {}", text(&event["detail"])));

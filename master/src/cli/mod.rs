@@ -92,7 +92,9 @@ impl OperatorArguments {
             None => {
                 let file = self.config.clone().or_else(default_file);
                 let options = read(file.as_deref(), Options::default())?;
-                options.runtime_dir.unwrap_or_else(runtime_dir::default_path)
+                options
+                    .runtime_dir
+                    .unwrap_or_else(runtime_dir::default_path)
             }
         };
         Ok(Client::new(&runtime_dir::admin_socket(&dir)))
@@ -108,7 +110,10 @@ pub fn main() -> ExitCode {
     };
     // Two providers cannot be installed; this is the first and only one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::system("start the runtime", error)),
     };
@@ -155,7 +160,10 @@ fn read_options(arguments: ConfigArguments) -> Result<Options, Error> {
 }
 
 fn start_logging(options: &Options) -> Result<(), Error> {
-    let filter = options.log.clone().or_else(|| std::env::var("RUST_LOG").ok());
+    let filter = options
+        .log
+        .clone()
+        .or_else(|| std::env::var("RUST_LOG").ok());
     let filter = filter.unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::try_new(&filter)
         .map_err(|error| Error::Configuration(format!("log: `{filter}`: {error}")))?;

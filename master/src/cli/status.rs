@@ -28,10 +28,10 @@ pub(super) async fn run(arguments: StatusArguments) -> Result<u8, Error> {
 }
 
 fn table(status: &Value) -> Vec<String> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
+    let text = |value: &Value| match value.as_str() {
+        Some(text) => text.to_owned(),
+        None if value.is_null() => "-".to_owned(),
+        None => value.to_string(),
     };
     let master = &status["master"];
     let mut lines = vec![format!(
@@ -40,7 +40,11 @@ fn table(status: &Value) -> Vec<String> {
         master["pid"],
         master["term"]["counter"],
         master["uptime_ms"].as_u64().unwrap_or(0) / 1000,
-        if status["adopting"] == true { ", collecting reports" } else { "" }
+        if status["adopting"] == true {
+            ", collecting reports"
+        } else {
+            ""
+        }
     )];
     if let Some(left) = status["identifies_left"].as_u64() {
         let reset = status["identifies_reset_ms"].as_u64().unwrap_or(0) / 60_000;
@@ -60,7 +64,11 @@ fn table(status: &Value) -> Vec<String> {
             slave["pid"],
             text(&slave["role"]),
             slave["shards"],
-            if slave["connected"] == true { "connected" } else { "unreachable" }
+            if slave["connected"] == true {
+                "connected"
+            } else {
+                "unreachable"
+            }
         ));
     }
     lines.push(String::new());
@@ -84,7 +92,10 @@ fn shards(shards: &[Value]) -> String {
     let mut states: std::collections::BTreeMap<&str, Vec<u64>> = std::collections::BTreeMap::new();
     for shard in shards {
         let state = shard["state"].as_str().unwrap_or("?");
-        states.entry(state).or_default().push(shard["shard"].as_u64().unwrap_or(0));
+        states
+            .entry(state)
+            .or_default()
+            .push(shard["shard"].as_u64().unwrap_or(0));
     }
     let shown = states.iter().map(|(state, shards)| {
         let count = shards.len();
@@ -97,7 +108,11 @@ fn shards(shards: &[Value]) -> String {
         }
         format!("{count} {state} ({})", names.join(", "))
     });
-    format!("{} shards: {}", shards.len(), shown.collect::<Vec<_>>().join(", "))
+    format!(
+        "{} shards: {}",
+        shards.len(),
+        shown.collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -113,7 +128,11 @@ mod tests {
     #[test]
     fn shards_that_do_not_serve_are_named() {
         let shard = |number: u64, state: &str| json!({"shard": number, "state": state});
-        let line = shards(&[shard(0, "serving"), shard(1, "resuming"), shard(2, "serving")]);
+        let line = shards(&[
+            shard(0, "serving"),
+            shard(1, "resuming"),
+            shard(2, "serving"),
+        ]);
         assert_eq!(line, "3 shards: 1 resuming (1), 2 serving");
     }
 

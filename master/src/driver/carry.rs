@@ -112,10 +112,16 @@ impl Driver {
 
     /// At most one process of a slot has been launched and not joined.
     fn launch(&mut self, slot: String, role: Role, command: Option<Vec<String>>) -> Input {
-        let unwanted = self
+        let unwanted: Vec<u32> = self
             .launched
-            .extract_if(.., |_, launched| !launched.joined && launched.slot == slot);
-        for (pid, launched) in unwanted {
+            .iter()
+            .filter(|(_, launched)| !launched.joined && launched.slot == slot)
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in unwanted {
+            let Some(launched) = self.launched.remove(&pid) else {
+                continue;
+            };
             warn!(
                 slot,
                 pid, "a slave that was launched before and did not join is killed"

@@ -209,13 +209,16 @@ impl Disk {
 
     fn reservations(&self) -> impl Iterator<Item = (u32, Durability)> {
         let saved = self.saved.lock().unwrap().clone();
-        saved.into_iter().filter_map(|(entry, how)| match entry {
-            Entry::Owner {
+        saved.into_iter().filter_map(|(entry, how)| {
+            let Entry::Owner {
                 shard,
                 hold: Hold::Reserved,
                 ..
-            } => Some((shard.get(), how)),
-            _ => None,
+            } = entry
+            else {
+                return None;
+            };
+            Some((shard.get(), how))
         })
     }
 }

@@ -249,23 +249,20 @@ async fn hello(connection: &mut Connection) -> Result<ToMaster, String> {
         Err(_) => return Err(format!("no hello within {HELLO:?}")),
     };
     let message = ToMaster::from_frame(frame).map_err(|error| error.to_string())?;
-    match &message {
-        ToMaster::SlaveHello(hello) if hello.hello.is_none() => {
-            connection.trust(Trust::Known);
-            Ok(message)
-        }
-        ToMaster::SlaveHello(_) => {
-            let refused = ToSlave::Refused(Refused {
-                reason: RefusedReason::Version,
-                detail: "this master runs with `legacy`: it takes slaves of the ancestor only"
-                    .to_owned(),
-            });
-            let sent: Result<(), ConnectionError> = connection.send(&refused.to_frame()).await;
-            sent.map_err(|error| error.to_string())?;
-            Err("a slave of today, refused: this master runs with `legacy`".to_owned())
-        }
-        _ => Err("the first frame is no hello".to_owned()),
+    let ToMaster::SlaveHello(hello) = &message else {
+        return Err("the first frame is no hello".to_owned());
+    };
+    if hello.hello.is_none() {
+        connection.trust(Trust::Known);
+        return Ok(message);
     }
+    let refused = ToSlave::Refused(Refused {
+        reason: RefusedReason::Version,
+        detail: "this master runs with `legacy`: it takes slaves of the ancestor only".to_owned(),
+    });
+    let sent: Result<(), ConnectionError> = connection.send(&refused.to_frame()).await;
+    sent.map_err(|error| error.to_string())?;
+    Err("a slave of today, refused: this master runs with `legacy`".to_owned())
 }
 
 async fn write(mut sender: Sender, mut messages: mpsc::Receiver<ToSlave>) {

@@ -98,16 +98,20 @@ pub(super) async fn handshake(
     };
     let expected = context.secret.slave_proof(&challenge, hello.slave);
     let mut first = None;
-    match within(HELLO_DEADLINE, "proof", message(connection)).await? {
-        ToMaster::Proof(proof) if !needs_proof || Secret::is_proof(&expected, &proof.proof) => {}
-        ToMaster::Proof(_) => {
+    let answer = within(HELLO_DEADLINE, "proof", message(connection)).await?;
+    if let ToMaster::Proof(proof) = answer {
+        if needs_proof && !Secret::is_proof(&expected, &proof.proof) {
             return refuse(
                 RefusedReason::Secret,
                 "the proof is wrong: give the slave this fleet's BATON_SECRET (the file `secret` in the master's runtime directory)",
             );
         }
-        ToMaster::Report(report) if !needs_proof => first = Some(report),
-        _ => return Err(out_of_place("proof")),
+    } else if let ToMaster::Report(report) = answer
+        && !needs_proof
+    {
+        first = Some(report);
+    } else {
+        return Err(out_of_place("proof"));
     }
     connection.trust(Trust::Known);
     let report = within(REPORT_DEADLINE, "reports", reports(connection, first)).await?;
@@ -185,10 +189,12 @@ async fn reports(connection: &mut Connection, first: Option<Report>) -> Result<R
     for _ in 0..MAX_REPORTS {
         let report = match next.take() {
             Some(report) => report,
-            None => match message(connection).await? {
-                ToMaster::Report(report) => report,
-                _ => return Err(out_of_place("reports")),
-            },
+            None => {
+                let ToMaster::Report(report) = message(connection).await? else {
+                    return Err(out_of_place("reports"));
+                };
+                report
+            }
         };
         if report.shards.len() > Report::MAX_SHARDS
             || merged.shards.len() + report.shards.len() > MAX_SHARDS as usize

@@ -436,10 +436,10 @@ impl Master {
     }
 
     async fn joined(&mut self) -> Joining {
-        match self.notices.recv().await.unwrap() {
-            Notice::Joined(joining) => *joining,
-            other => panic!("{other:?}"),
-        }
+        let Notice::Joined(joining) = self.notices.recv().await.unwrap() else {
+            panic!("a slave was to join");
+        };
+        *joining
     }
 }
 
@@ -458,10 +458,10 @@ impl Slave {
 
     async fn greet(&mut self, hello: Hello) -> Welcome {
         self.say(hello_frame(hello)).await;
-        match self.hear().await {
-            ToSlave::Welcome(welcome) => welcome,
-            other => panic!("{other:?}"),
-        }
+        let ToSlave::Welcome(welcome) = self.hear().await else {
+            panic!("a welcome was to come");
+        };
+        welcome
     }
 
     async fn prove(&mut self, secret: &Secret, welcome: &Welcome) {
@@ -470,10 +470,10 @@ impl Slave {
     }
 
     async fn refused(&mut self) -> RefusedReason {
-        match self.hear().await {
-            ToSlave::Refused(refused) => refused.reason,
-            other => panic!("{other:?}"),
-        }
+        let ToSlave::Refused(refused) = self.hear().await else {
+            panic!("a refusal was to come");
+        };
+        refused.reason
     }
 
     /// Whether the connection ends without another word.
