@@ -71,7 +71,10 @@ mod tests {
         let permits = Permits::default();
         let mut receiver = permits.enqueue(0);
         assert!(permits.is_waiting());
-        assert_eq!(receiver.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert_eq!(
+            receiver.try_recv(),
+            Err(oneshot::error::TryRecvError::Empty)
+        );
         assert!(permits.grant());
         receiver.await.unwrap();
         assert!(!permits.is_waiting());

@@ -104,7 +104,9 @@ impl Link {
             running,
             hello: Some(Box::new(hello)),
         };
-        connection.send(&ToMaster::SlaveHello(hello).to_frame()).await?;
+        connection
+            .send(&ToMaster::SlaveHello(hello).to_frame())
+            .await?;
         let welcome = match receive(&mut connection).await? {
             ToSlave::Welcome(welcome) => welcome,
             ToSlave::Refused(refused) => return Err(LinkError::Refused(refused)),
@@ -115,7 +117,9 @@ impl Link {
         let proof = secret.map_or_else(Default::default, |secret| {
             secret.slave_proof(&welcome.challenge, slave)
         });
-        connection.send(&ToMaster::Proof(Proof { proof }).to_frame()).await?;
+        connection
+            .send(&ToMaster::Proof(Proof { proof }).to_frame())
+            .await?;
         Ok(Self::start(welcome, connection))
     }
 
@@ -185,9 +189,7 @@ async fn connect(address: &Address) -> Result<Connection, LinkError> {
             socket.set_nodelay(true).map_err(failed)?;
             Connection::new(socket)
         }
-        Address::Unix(path) => {
-            Connection::new(UnixStream::connect(path).await.map_err(failed)?)
-        }
+        Address::Unix(path) => Connection::new(UnixStream::connect(path).await.map_err(failed)?),
     })
 }
 

@@ -283,7 +283,9 @@ impl Agent {
             .filter(|(_, entry)| {
                 matches!(
                     entry.holding,
-                    Some(Holding::Starting | Holding::Resuming | Holding::Serving | Holding::Failed)
+                    Some(
+                        Holding::Starting | Holding::Resuming | Holding::Serving | Holding::Failed
+                    )
                 )
             })
             .map(|(shard, entry)| (shard, entry.epoch))

@@ -103,7 +103,8 @@ impl Agent {
                     detail,
                 });
             }
-            if refused.reason == RefusedReason::Busy && self.context.config.role == Role::Candidate {
+            if refused.reason == RefusedReason::Busy && self.context.config.role == Role::Candidate
+            {
                 return Err(Error::Busy { detail });
             }
         }
@@ -128,7 +129,11 @@ impl Agent {
         self.table.set_shard_count(start.shard_count);
         for unit in start.shards {
             if unit.shard.get() >= start.shard_count {
-                self.fail(unit.shard, unit.epoch, "the bot has no such shard".to_owned());
+                self.fail(
+                    unit.shard,
+                    unit.epoch,
+                    "the bot has no such shard".to_owned(),
+                );
             } else if self.leaving.is_none() {
                 self.table.start(unit.shard, unit.epoch);
             }
@@ -137,7 +142,10 @@ impl Agent {
 
     fn migration_start(&mut self, order: ShardMigrationStart) {
         let num_shards = if order.from_this_slave {
-            let owned = self.table.entries().filter(|(_, entry)| entry.holding.is_some());
+            let owned = self
+                .table
+                .entries()
+                .filter(|(_, entry)| entry.holding.is_some());
             u32::try_from(owned.count()).unwrap_or(u32::MAX)
         } else {
             // The bot was built before the master was dialled.

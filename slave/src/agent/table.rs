@@ -403,5 +403,7 @@ fn sequences(ranges: &SequenceRanges) -> u64 {
     ranges
         .ranges()
         .map(|(first, last)| last.get() - first.get())
-        .fold(0, |sum: u64, more| sum.saturating_add(more).saturating_add(1))
+        .fold(0, |sum: u64, more| {
+            sum.saturating_add(more).saturating_add(1)
+        })
 }

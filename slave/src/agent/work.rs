@@ -94,7 +94,10 @@ impl Work {
                 tokio::task::spawn_blocking(move || {
                     let mut ticket = bot.stop_work();
                     if ticket.len() > message::Work::MAX_TICKET {
-                        tracing::error!(bytes = ticket.len(), "the work's ticket is too long: dropped");
+                        tracing::error!(
+                            bytes = ticket.len(),
+                            "the work's ticket is too long: dropped"
+                        );
                         ticket = Bytes::new();
                     }
                     Done::Stopped(message::Work { epoch, ticket })

@@ -7,14 +7,14 @@ mod handle;
 use baton_protocol::{Sequence, ShardId};
 use bytes::Bytes;
 
-pub(crate) use self::{
-    ack::{Finished, How},
-    handle::Command,
-};
 pub use self::{
     ack::Ack,
     event::{Event, Mark, ParseError},
     handle::{CommandError, Receipt, ShardHandle},
+};
+pub(crate) use self::{
+    ack::{Finished, How},
+    handle::Command,
 };
 
 /// Whether a shard's state is whole.

@@ -20,9 +20,7 @@ use twilight_cache_inmemory::DefaultInMemoryCache;
 use twilight_model::{
     gateway::{
         event::Event as TwilightEvent,
-        payload::incoming::{
-            GuildCreate, GuildDelete, MemberRemove, MemberUpdate, UserUpdate,
-        },
+        payload::incoming::{GuildCreate, GuildDelete, MemberRemove, MemberUpdate, UserUpdate},
     },
     guild::UnavailableGuild,
     id::{Id, marker::GuildMarker},
@@ -75,7 +73,10 @@ impl Cache {
                 return;
             }
         };
-        #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum of a hundred")]
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "a foreign enum of a hundred"
+        )]
         match &parsed {
             TwilightEvent::Ready(ready) => {
                 for guild in &ready.guilds {

@@ -274,9 +274,7 @@ impl Shard {
             }
             End::Closed { code, reason } => match code {
                 4004 | 4010..=4014 => Ended::Fatal { code, reason },
-                4007 | 4009 if has_session => {
-                    Ended::SessionLost(format!("close {code}: {reason}"))
-                }
+                4007 | 4009 if has_session => Ended::SessionLost(format!("close {code}: {reason}")),
                 _ => Ended::Lost(End::Closed { code, reason }),
             },
             End::InvalidSession { .. } | End::Reconnect | End::Dial(_) | End::Garbled(_) => {

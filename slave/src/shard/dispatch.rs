@@ -233,7 +233,8 @@ impl Window {
 
     /// What waits for the former owner's word.
     pub(crate) fn held(&self) -> Vec<Sequence> {
-        let held = |(&sequence, open): (&Sequence, &Open)| (*open == Open::Held).then_some(sequence);
+        let held =
+            |(&sequence, open): (&Sequence, &Open)| (*open == Open::Held).then_some(sequence);
         self.open.iter().filter_map(held).collect()
     }
 }

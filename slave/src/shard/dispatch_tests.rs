@@ -176,11 +176,7 @@ fn one_life(mut rng: ChaCha8Rng) {
     let mut last = Sequence(0);
     for _ in 0..200 {
         let pick = |rng: &mut ChaCha8Rng, set: &BTreeSet<u64>| {
-            set.iter()
-                .copied()
-                .collect::<Vec<_>>()
-                .choose(rng)
-                .copied()
+            set.iter().copied().collect::<Vec<_>>().choose(rng).copied()
         };
         match rng.random_range(0..10) {
             0..=4 => {
@@ -261,13 +257,19 @@ fn moved(rng: &mut ChaCha8Rng, old: &Window, model: &mut Model) -> Window {
         ..Ticket::default()
     };
     let mut window = Window::resumed(&ticket, from, None);
-    let replay: Vec<u64> = model.received.split_off(&(from.get() + 1)).into_iter().collect();
+    let replay: Vec<u64> = model
+        .received
+        .split_off(&(from.get() + 1))
+        .into_iter()
+        .collect();
     model.held = [&mut model.running, &mut model.due, &mut model.held]
         .into_iter()
         .flat_map(std::mem::take)
         .collect();
     let half = rng.random_range(0..=replay.len());
-    replay[..half].iter().for_each(|s| take(&mut window, model, *s));
+    replay[..half]
+        .iter()
+        .for_each(|s| take(&mut window, model, *s));
     for sequence in std::mem::take(&mut model.held) {
         if rng.random() {
             window.finish(Sequence(sequence));
@@ -282,6 +284,8 @@ fn moved(rng: &mut ChaCha8Rng, old: &Window, model: &mut Model) -> Window {
             }
         }
     }
-    replay[half..].iter().for_each(|s| take(&mut window, model, *s));
+    replay[half..]
+        .iter()
+        .for_each(|s| take(&mut window, model, *s));
     window
 }

@@ -20,7 +20,12 @@ use twilight_gateway::{
 };
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
-use crate::{config::{SlaveConfig, is_gateway_url}, error::Error, permits::Permits, shard::session::Session};
+use crate::{
+    config::{SlaveConfig, is_gateway_url},
+    error::Error,
+    permits::Permits,
+    shard::session::Session,
+};
 use baton_protocol::{Sequence, ShardId};
 
 /// What this build asks for in the gateway URL: belongs to the session.
@@ -105,8 +110,7 @@ impl Connector {
                         .to_owned(),
                 )
             })?;
-        let mut builder =
-            builder.large_threshold(u64::from(config.large_threshold.clamp(50, 250)));
+        let mut builder = builder.large_threshold(u64::from(config.large_threshold.clamp(50, 250)));
         if let Some(url) = &config.gateway_url {
             builder = builder.proxy_url(url.trim_end_matches('/').to_owned());
         }

@@ -25,7 +25,11 @@ impl Shard {
         self.apply(&event);
         match receipt {
             Receipt::HandOut(mark) => {
-                let mark = if self.after_death { Mark::MayRepeat } else { mark };
+                let mark = if self.after_death {
+                    Mark::MayRepeat
+                } else {
+                    mark
+                };
                 self.hand_out(event.marked(mark), 1);
             }
             Receipt::Hold => {
@@ -66,12 +70,7 @@ impl Shard {
             self.context.counters.marked.add();
         }
         let event = event.at_epoch(self.epoch);
-        let ack = Ack::new(
-            self.acks.clone(),
-            self.generation,
-            attempt,
-            event.clone(),
-        );
+        let ack = Ack::new(self.acks.clone(), self.generation, attempt, event.clone());
         let bot = &self.context.bot;
         // A panic drops the guard, which counts it. The shard goes on.
         let _ = catch_unwind(AssertUnwindSafe(|| bot.handle(event, ack, &self.handle)));

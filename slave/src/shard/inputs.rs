@@ -3,7 +3,11 @@
 
 use std::future::pending;
 
-use baton_protocol::{Epoch, SequenceRanges, Ticket, message::{ResumeAfter, event}, state::StateFrame};
+use baton_protocol::{
+    Epoch, SequenceRanges, Ticket,
+    message::{ResumeAfter, event},
+    state::StateFrame,
+};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
@@ -69,7 +73,10 @@ impl Shard {
             let soon = [
                 due,
                 self.checkpoint_due,
-                self.retries.front().filter(|_| serving).map(|retry| retry.at),
+                self.retries
+                    .front()
+                    .filter(|_| serving)
+                    .map(|retry| retry.at),
                 command_at.err(),
             ];
             let soon = soon.into_iter().flatten().min();
@@ -190,17 +197,11 @@ impl Shard {
     }
 
     fn hand_out_retries(&mut self, now: Instant, serving: bool) {
-        while serving
-            && self
-                .retries
-                .front()
-                .is_some_and(|retry| retry.at <= now)
-        {
+        while serving && self.retries.front().is_some_and(|retry| retry.at <= now) {
             let Some(retry) = self.retries.pop_front() else {
                 return;
             };
-            if retry.generation == self.generation
-                && self.window.run_again(retry.event.sequence())
+            if retry.generation == self.generation && self.window.run_again(retry.event.sequence())
             {
                 self.hand_out(retry.event, retry.attempt);
             }
@@ -258,7 +259,8 @@ impl Shard {
         let bot = &self.context.bot;
         let keeps = bot.keeps_state();
         let keys = if keeps {
-            self.guarded(|bot, shard| bot.export(shard)).unwrap_or_default()
+            self.guarded(|bot, shard| bot.export(shard))
+                .unwrap_or_default()
         } else {
             Vec::new()
         };
@@ -279,7 +281,8 @@ impl Shard {
         };
         let at = self.window.received();
         let frame = copy.step(at, |key| {
-            self.guarded(|bot, shard| bot.export_piece(shard, key)).flatten()
+            self.guarded(|bot, shard| bot.export_piece(shard, key))
+                .flatten()
         });
         if let Some(frame) = frame {
             self.say(Said::StateOut(frame));
@@ -384,4 +387,3 @@ fn send_command(gateway: &Gateway, command: Command) {
     // Nobody waits for the receipt: fine.
     let _ = command.sent.send(());
 }
-

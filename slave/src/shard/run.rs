@@ -299,7 +299,9 @@ impl Shard {
                 return Phase::Serving;
             }
         }
-        let state_at = copied.as_ref().map_or(Sequence(u64::MAX), |copied| copied.lowest);
+        let state_at = copied
+            .as_ref()
+            .map_or(Sequence(u64::MAX), |copied| copied.lowest);
         let own = taken_back.then_some(&self.window);
         self.window = Window::resumed(ticket, state_at, own);
         self.copied = copied;

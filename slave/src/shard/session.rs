@@ -94,6 +94,10 @@ impl std::fmt::Debug for Session {
 /// The first 16 hex digits of the SHA-256 of a session id.
 pub(crate) fn tag(session_id: &str) -> Arc<str> {
     let digest = Sha256::digest(session_id.as_bytes());
-    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     hex.into()
 }

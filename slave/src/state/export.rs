@@ -56,7 +56,10 @@ impl CopyOut {
         Self {
             epoch,
             began,
-            keys: keys.into_iter().filter(|key| *key != SESSION_PIECE).collect(),
+            keys: keys
+                .into_iter()
+                .filter(|key| *key != SESSION_PIECE)
+                .collect(),
             writer,
             frames,
             budget,

@@ -107,7 +107,9 @@ impl FakeMaster {
 
     /// The next slave, accepted.
     pub async fn accept(&self) -> Peer {
-        timeout(LONG, self.try_accept()).await.expect("a slave dials")
+        timeout(LONG, self.try_accept())
+            .await
+            .expect("a slave dials")
     }
 
     async fn try_accept(&self) -> Peer {
@@ -436,7 +438,10 @@ impl Bot for Recorder {
                 self.finished.fetch_add(1, Ordering::Relaxed);
             }
             Doing::Keep => {
-                self.kept.lock().unwrap().insert(event.sequence().get(), ack);
+                self.kept
+                    .lock()
+                    .unwrap()
+                    .insert(event.sequence().get(), ack);
             }
             Doing::Panic => panic!("a handler that panics on purpose"),
             Doing::Retry => ack.retry(),
@@ -444,7 +449,10 @@ impl Bot for Recorder {
     }
 
     fn state(&self, shard: &ShardHandle, state: State) {
-        self.states.lock().unwrap().push((shard.shard().get(), state));
+        self.states
+            .lock()
+            .unwrap()
+            .push((shard.shard().get(), state));
     }
 
     fn apply(&self, event: &Event) {
@@ -458,7 +466,9 @@ impl Bot for Recorder {
     }
 
     fn export(&self, shard: ShardId) -> Vec<u64> {
-        self.cache.as_ref().map_or_else(Vec::new, |cache| cache.export(shard))
+        self.cache
+            .as_ref()
+            .map_or_else(Vec::new, |cache| cache.export(shard))
     }
 
     fn export_piece(&self, _: ShardId, key: u64) -> Option<Bytes> {
@@ -521,7 +531,9 @@ pub fn config(master: &FakeMaster, gateway: &Gateway) -> SlaveConfig {
 pub fn run(config: SlaveConfig, bot: Recorder) -> Running {
     let bot = Arc::new(bot);
     let stop = CancellationToken::new();
-    let builder = Slave::builder_of(bot.clone()).config(config).stop(stop.clone());
+    let builder = Slave::builder_of(bot.clone())
+        .config(config)
+        .stop(stop.clone());
     Running {
         bot,
         monitor: builder.monitor(),
@@ -538,4 +550,52 @@ impl Running {
     pub async fn counts(&self) -> baton_slave::Counts {
         self.monitor.status().await.expect("it runs").counters
     }
+}
+
+/// The first difference between how a guild is and how it is cached: name,
+/// members (id, nick, roles), channels, roles, voice states, member count.
+pub fn difference(truth: &serde_json::Value, cached: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    fn plain(value: &Value) -> String {
+        match value {
+            Value::Null => String::new(),
+            Value::Array(items) => {
+                let mut items: Vec<String> = items.iter().map(plain).collect();
+                items.sort();
+                items.join(",")
+            }
+            other => other.to_string(),
+        }
+    }
+    for field in ["name", "owner_id", "member_count"] {
+        if plain(&truth[field]) != plain(&cached[field]) {
+            return Some(format!("{field}: {} / {}", truth[field], cached[field]));
+        }
+    }
+    let lists: [(&str, &[&str], &[&str]); 4] = [
+        ("channels", &["id"], &["name", "type", "topic"]),
+        ("roles", &["id"], &["name", "permissions", "position"]),
+        ("members", &["user", "id"], &["nick", "roles"]),
+        ("voice_states", &["user_id"], &["channel_id", "self_mute"]),
+    ];
+    for (list, key, fields) in lists {
+        let items = |guild: &Value| -> BTreeMap<String, String> {
+            let item = |item: &Value| {
+                let id = key.iter().fold(item, |value, name| &value[*name]);
+                let shown: Vec<String> = fields.iter().map(|field| plain(&item[*field])).collect();
+                (plain(id), shown.join(" "))
+            };
+            guild[list]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(item)
+                .collect()
+        };
+        let (is, cached) = (items(truth), items(cached));
+        if is != cached {
+            return Some(format!("{list}: {is:?} / {cached:?}"));
+        }
+    }
+    None
 }
