@@ -1,6 +1,6 @@
 //! Every hazard of the gateway and of twilight, by name, against the simulated
 //! Discord.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod common;
 

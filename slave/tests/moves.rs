@@ -1,5 +1,5 @@
 //! Shards move between slaves of this process, by orders of a small master.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod common;
 

@@ -107,10 +107,12 @@ impl Link {
         connection
             .send(&ToMaster::SlaveHello(hello).to_frame())
             .await?;
-        let welcome = match receive(&mut connection).await? {
-            ToSlave::Welcome(welcome) => welcome,
-            ToSlave::Refused(refused) => return Err(LinkError::Refused(refused)),
-            _ => return Err(LinkError::Unexpected),
+        let answer = receive(&mut connection).await?;
+        if let ToSlave::Refused(refused) = answer {
+            return Err(LinkError::Refused(refused));
+        }
+        let ToSlave::Welcome(welcome) = answer else {
+            return Err(LinkError::Unexpected);
         };
         check(&welcome, &address, secret.as_ref(), &nonce, slave, known)?;
         connection.trust(Trust::Known);

@@ -161,7 +161,7 @@ fn random_lives_of_a_session_keep_every_promise_of_the_window() {
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or_else(|| u64::from(std::process::id()));
-    println!("BATON_SEED={seed}");
+    eprintln!("BATON_SEED={seed}");
     for round in 0..300 {
         one_life(ChaCha8Rng::seed_from_u64(seed.wrapping_add(round)));
     }

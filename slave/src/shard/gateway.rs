@@ -168,6 +168,7 @@ impl Gateway {
                 || closed(1005, ""),
                 |frame| closed(frame.code, &frame.reason),
             )),
+            #[allow(clippy::wildcard_enum_match_arm, reason = "differs by feature")]
             Some(Err(error)) => Incoming::Ended(match error.kind() {
                 ReceiveMessageErrorType::Reconnect => End::Dial(
                     error

@@ -36,7 +36,7 @@ use crate::{
 enum Phase {
     Idle,
     Serving,
-    Sealed(Seal),
+    Sealed(Box<Seal>),
     Failed,
     Gone,
 }
@@ -136,7 +136,7 @@ impl Shard {
 
     /// Sealed: the ticket is told, what runs may finish, then the word is
     /// settled; and then it waits for the outcome.
-    async fn sealed(&mut self, mut seal: Seal) -> Phase {
+    async fn sealed(&mut self, mut seal: Box<Seal>) -> Phase {
         loop {
             let now = Instant::now();
             let nothing_runs = self.window.running() == 0 && !self.window.holds();
@@ -246,11 +246,11 @@ impl Shard {
             shard = %self.id, epoch = %self.epoch, handled = %ticket.handled,
             in_doubt = ticket.in_doubt.count(), "sealed"
         );
-        Phase::Sealed(Seal {
+        Phase::Sealed(Box::new(Seal {
             ticket,
             drain_until: Instant::now() + drain,
             settled: None,
-        })
+        }))
     }
 
     /// Owns it from now on, without a session: READY will bring everything.

@@ -1,6 +1,7 @@
 //! A small master that says what a test tells it to, and slaves in this process.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+#![allow(clippy::wildcard_enum_match_arm, clippy::type_complexity)]
 
 use std::{
     collections::BTreeMap,
