@@ -1,5 +1,7 @@
 //! A slave without a bot and without Discord: it speaks the whole protocol and
 //! is always at once where it is asked to be.
+// Each test program uses a part of it.
+#![allow(dead_code)]
 
 use std::{
     collections::BTreeMap,
