@@ -14,6 +14,8 @@ mod handshake;
 mod link;
 mod pings;
 #[cfg(test)]
+mod rig;
+#[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, time::Duration};

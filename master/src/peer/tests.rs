@@ -1,13 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
 use baton_protocol::{
-    Epoch, FleetId, Frame, ProcessIdentity, ShardId, Ticket, Version,
-    message::{FullStart, Held, Hello, Proof, Report, SlaveHello, Unit, Welcome},
+    Epoch, FleetId, Frame, ProcessIdentity, ShardId, Version,
+    message::{FullStart, Hello, Proof, SlaveHello, Unit},
     state::StateWriter,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::*;
+use super::{
+    rig::{Master, hello, hello_frame, report},
+    *,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_slave_that_proves_itself_joins_with_its_reports_as_one() {
@@ -381,138 +384,4 @@ async fn there_is_room_for_a_bounded_number_of_slaves() {
     assert_eq!(slave.refused().await, RefusedReason::Other);
     drop(places);
     master.join(2).await;
-}
-
-/// Everything around a peer: what it tells the driver comes out here.
-struct Master {
-    context: Arc<Context>,
-    notices: mpsc::Receiver<Notice>,
-    /// Of the slave that joined last.
-    link: Option<Link>,
-}
-
-impl Master {
-    fn new() -> Self {
-        let (sender, notices) = mpsc::channel(64);
-        let context = Context {
-            term: Term {
-                fleet: FleetId(7),
-                counter: 3,
-            },
-            secret: Secret::random().unwrap(),
-            checkpoint: Duration::from_millis(10),
-            ping: Duration::from_secs(5),
-            hang: Duration::from_secs(30),
-            notices: sender,
-            counters: Counters::default(),
-            room: Arc::new(Semaphore::new(MAX_JOINED)),
-            closing: CancellationToken::new(),
-        };
-        Self {
-            context: Arc::new(context),
-            notices,
-            link: None,
-        }
-    }
-
-    fn dial_raw(&self, origin: Origin) -> DuplexStream {
-        let (ours, theirs) = duplex(16 * 1024);
-        tokio::spawn(serve(Arc::clone(&self.context), ours, origin, ()));
-        theirs
-    }
-
-    fn dial(&self, origin: Origin) -> Slave {
-        let mut connection = Connection::new(self.dial_raw(origin));
-        connection.trust(baton_protocol::Trust::Known);
-        Slave(connection)
-    }
-
-    async fn join(&mut self, slave: u128) -> Slave {
-        let mut connection = self.dial(Origin::UnixOwner);
-        connection.greet(hello(slave)).await;
-        connection.say(ToMaster::Report(report(0..0, true))).await;
-        self.link = Some(self.joined().await.link);
-        connection
-    }
-
-    async fn joined(&mut self) -> Joining {
-        let Notice::Joined(joining) = self.notices.recv().await.unwrap() else {
-            panic!("a slave was to join");
-        };
-        *joining
-    }
-}
-
-/// The other end of a connection.
-struct Slave(Connection);
-
-impl Slave {
-    async fn say(&mut self, message: ToMaster) {
-        self.0.send(&message.to_frame()).await.unwrap();
-    }
-
-    async fn hear(&mut self) -> ToSlave {
-        let frame = self.0.recv().await.unwrap().expect("a message");
-        ToSlave::from_frame(frame).unwrap()
-    }
-
-    async fn greet(&mut self, hello: Hello) -> Welcome {
-        self.say(hello_frame(hello)).await;
-        let ToSlave::Welcome(welcome) = self.hear().await else {
-            panic!("a welcome was to come");
-        };
-        welcome
-    }
-
-    async fn prove(&mut self, secret: &Secret, welcome: &Welcome) {
-        let proof = secret.slave_proof(&welcome.challenge, SlaveId(1));
-        self.say(ToMaster::Proof(Proof { proof })).await;
-    }
-
-    async fn refused(&mut self) -> RefusedReason {
-        let ToSlave::Refused(refused) = self.hear().await else {
-            panic!("a refusal was to come");
-        };
-        refused.reason
-    }
-
-    /// Whether the connection ends without another word.
-    async fn dropped(&mut self) -> bool {
-        !matches!(self.0.recv().await, Ok(Some(_)))
-    }
-}
-
-fn hello(slave: u128) -> Hello {
-    Hello {
-        version: Version::NEWEST,
-        lowest: Version::OLDEST,
-        slave: SlaveId(slave),
-        slot: "main".to_owned(),
-        process: ProcessIdentity::current().unwrap(),
-        nonce: "0123456789abcdef".into(),
-        ..Hello::default()
-    }
-}
-
-fn hello_frame(hello: Hello) -> ToMaster {
-    ToMaster::SlaveHello(SlaveHello {
-        running: false,
-        hello: Some(Box::new(hello)),
-    })
-}
-
-fn report(shards: std::ops::Range<u32>, last: bool) -> Report {
-    let held = |shard| Held {
-        epoch: Epoch(1),
-        ticket: Ticket {
-            shard: ShardId(shard),
-            ..Ticket::default()
-        },
-        ..Held::default()
-    };
-    Report {
-        shards: shards.map(held).collect(),
-        last,
-        ..Report::default()
-    }
 }

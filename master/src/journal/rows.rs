@@ -1,0 +1,206 @@
+//! Entries as rows, and back.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use baton_protocol::{
+    SessionParameters, SlaveId,
+    message::{Hello, ResumeAfter, Role},
+};
+use rusqlite::{Row, Transaction, params};
+
+use super::store::StoreError;
+use crate::core::event::{Entry, Hold};
+
+pub(super) fn write(
+    change: &Transaction<'_>,
+    entry: &Entry,
+    configured: &BTreeMap<String, Vec<String>>,
+) -> Result<(), StoreError> {
+    match entry {
+        Entry::Pinned(pinned) => {
+            change
+                .prepare_cached("INSERT OR REPLACE INTO pinned VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![
+                    bits(pinned.intents),
+                    pinned.shard_count,
+                    pinned.api_version,
+                    pinned.encoding,
+                    pinned.compression,
+                    pinned.large_threshold
+                ])?;
+        }
+        Entry::Owner {
+            shard,
+            epoch,
+            owner,
+            hold,
+        } => {
+            let hold = match hold {
+                Hold::Reserved => "reserved",
+                Hold::Owned => "owned",
+            };
+            // A lower epoch is never written over a higher one.
+            change
+                .prepare_cached(
+                    "INSERT INTO shards VALUES (?1, ?2, ?3, ?4) ON CONFLICT (shard) DO UPDATE
+                     SET epoch = excluded.epoch, owner = excluded.owner, hold = excluded.hold
+                     WHERE excluded.epoch >= shards.epoch",
+                )?
+                .execute(params![
+                    shard.get(),
+                    signed(epoch.get())?,
+                    owner.to_string(),
+                    hold
+                ])?;
+        }
+        Entry::Work { epoch, owner } => {
+            change
+                .prepare_cached("INSERT OR REPLACE INTO work VALUES (1, ?1, ?2)")?
+                .execute(params![signed(epoch.get())?, owner.to_string()])?;
+        }
+        Entry::Slave(hello) => write_slave(change, hello)?,
+        Entry::Gone(slave) => {
+            change
+                .prepare_cached("DELETE FROM slaves WHERE slave = ?1")?
+                .execute([slave.to_string()])?;
+        }
+        Entry::Ticket {
+            epoch,
+            after,
+            ticket,
+        } => {
+            let after = match after {
+                ResumeAfter::Seal => "seal",
+                ResumeAfter::Death => "death",
+            };
+            let text = serde_json::to_string(ticket).map_err(|error| StoreError::Row {
+                table: "tickets",
+                value: error.to_string(),
+            })?;
+            change
+                .prepare_cached(
+                    "INSERT INTO tickets VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard) DO UPDATE
+                     SET epoch = excluded.epoch, after = excluded.after, handled = excluded.handled,
+                         written_ms = excluded.written_ms, ticket = excluded.ticket
+                     WHERE excluded.epoch >= tickets.epoch",
+                )?
+                .execute(params![
+                    ticket.shard.get(),
+                    signed(epoch.get())?,
+                    after,
+                    bits(ticket.handled.get()),
+                    bits(wall_clock_ms()),
+                    text
+                ])?;
+        }
+        Entry::Deploy(deploy) => set_meta(change, "last_deploy", &deploy.to_string())?,
+        Entry::Command { slot, command } => {
+            let configured = configured.get(slot).map_or(&[][..], Vec::as_slice);
+            change
+                .prepare_cached("INSERT OR REPLACE INTO commands VALUES (?1, ?2, ?3)")?
+                .execute(params![slot, json(command), json(configured)])?;
+        }
+    }
+    Ok(())
+}
+
+fn write_slave(change: &Transaction<'_>, hello: &Hello) -> Result<(), StoreError> {
+    let role = match hello.role {
+        Role::Candidate => "candidate",
+        Role::Standby => "standby",
+        Role::Relaunch => "relaunch",
+    };
+    let (process, parameters) = (&hello.process, &hello.parameters);
+    change
+        .prepare_cached(
+            "INSERT OR REPLACE INTO slaves
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?
+        .execute(params![
+            hello.slave.to_string(),
+            hello.slot,
+            hello.build,
+            role,
+            hello.version.0,
+            hello.lowest.0,
+            process.pid,
+            bits(process.start_time),
+            process.boot_id,
+            bits(process.pid_namespace),
+            bits(parameters.intents),
+            parameters.shard_count,
+            parameters.api_version,
+            parameters.encoding,
+            parameters.compression,
+            parameters.large_threshold
+        ])?;
+    Ok(())
+}
+
+pub(super) fn set_meta(change: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreError> {
+    change
+        .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+        .execute([key, value])?;
+    Ok(())
+}
+
+pub(super) fn read_parameters(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionParameters> {
+    Ok(SessionParameters {
+        intents: unsigned(row.get(at)?),
+        shard_count: row.get(at + 1)?,
+        api_version: row.get(at + 2)?,
+        encoding: row.get(at + 3)?,
+        compression: row.get(at + 4)?,
+        large_threshold: row.get(at + 5)?,
+    })
+}
+
+pub(super) fn slave_id(table: &'static str, text: &str) -> Result<SlaveId, StoreError> {
+    text.parse().map_err(|_| StoreError::Row {
+        table,
+        value: text.to_owned(),
+    })
+}
+
+pub(super) fn role(text: &str) -> Role {
+    match text {
+        "candidate" => Role::Candidate,
+        "standby" => Role::Standby,
+        _ => Role::Relaunch,
+    }
+}
+
+fn json(command: &[String]) -> String {
+    serde_json::Value::from(command).to_string()
+}
+
+pub(super) fn list(text: &str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Row {
+        table: "commands",
+        value: text.to_owned(),
+    })
+}
+
+/// Milliseconds since 1970: the only clock that a restarted host still knows.
+pub(super) fn wall_clock_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |time| {
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+/// For numbers that are compared in SQL: what SQLite's integers cannot hold is
+/// refused.
+fn signed(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| StoreError::TooLarge(number))
+}
+
+/// For numbers that are only kept: all 64 bits survive.
+const fn bits(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+pub(super) const fn unsigned(number: i64) -> u64 {
+    number.cast_unsigned()
+}

@@ -1,0 +1,144 @@
+//! A master around one peer, and a slave at the other end of the pipe.
+#![allow(clippy::unwrap_used)]
+
+use baton_protocol::{
+    Epoch, FleetId, ProcessIdentity, ShardId, Ticket, Version,
+    message::{Held, Hello, Proof, Report, SlaveHello, Welcome},
+};
+use tokio::io::{DuplexStream, duplex};
+
+use super::*;
+
+/// Everything around a peer: what it tells the driver comes out here.
+pub(super) struct Master {
+    pub(super) context: Arc<Context>,
+    pub(super) notices: mpsc::Receiver<Notice>,
+    /// Of the slave that joined last.
+    pub(super) link: Option<Link>,
+}
+
+impl Master {
+    pub(super) fn new() -> Self {
+        let (sender, notices) = mpsc::channel(64);
+        let context = Context {
+            term: Term {
+                fleet: FleetId(7),
+                counter: 3,
+            },
+            secret: Secret::random().unwrap(),
+            checkpoint: Duration::from_millis(10),
+            ping: Duration::from_secs(5),
+            hang: Duration::from_secs(30),
+            notices: sender,
+            counters: Counters::default(),
+            room: Arc::new(Semaphore::new(MAX_JOINED)),
+            closing: CancellationToken::new(),
+        };
+        Self {
+            context: Arc::new(context),
+            notices,
+            link: None,
+        }
+    }
+
+    pub(super) fn dial_raw(&self, origin: Origin) -> DuplexStream {
+        let (ours, theirs) = duplex(16 * 1024);
+        tokio::spawn(serve(Arc::clone(&self.context), ours, origin, ()));
+        theirs
+    }
+
+    pub(super) fn dial(&self, origin: Origin) -> Slave {
+        let mut connection = Connection::new(self.dial_raw(origin));
+        connection.trust(baton_protocol::Trust::Known);
+        Slave(connection)
+    }
+
+    pub(super) async fn join(&mut self, slave: u128) -> Slave {
+        let mut connection = self.dial(Origin::UnixOwner);
+        connection.greet(hello(slave)).await;
+        connection.say(ToMaster::Report(report(0..0, true))).await;
+        self.link = Some(self.joined().await.link);
+        connection
+    }
+
+    pub(super) async fn joined(&mut self) -> Joining {
+        let Notice::Joined(joining) = self.notices.recv().await.unwrap() else {
+            panic!("a slave was to join");
+        };
+        *joining
+    }
+}
+
+/// The other end of a connection.
+pub(super) struct Slave(pub(super) Connection);
+
+impl Slave {
+    pub(super) async fn say(&mut self, message: ToMaster) {
+        self.0.send(&message.to_frame()).await.unwrap();
+    }
+
+    pub(super) async fn hear(&mut self) -> ToSlave {
+        let frame = self.0.recv().await.unwrap().expect("a message");
+        ToSlave::from_frame(frame).unwrap()
+    }
+
+    pub(super) async fn greet(&mut self, hello: Hello) -> Welcome {
+        self.say(hello_frame(hello)).await;
+        let ToSlave::Welcome(welcome) = self.hear().await else {
+            panic!("a welcome was to come");
+        };
+        welcome
+    }
+
+    pub(super) async fn prove(&mut self, secret: &Secret, welcome: &Welcome) {
+        let proof = secret.slave_proof(&welcome.challenge, SlaveId(1));
+        self.say(ToMaster::Proof(Proof { proof })).await;
+    }
+
+    pub(super) async fn refused(&mut self) -> RefusedReason {
+        let ToSlave::Refused(refused) = self.hear().await else {
+            panic!("a refusal was to come");
+        };
+        refused.reason
+    }
+
+    /// Whether the connection ends without another word.
+    pub(super) async fn dropped(&mut self) -> bool {
+        !matches!(self.0.recv().await, Ok(Some(_)))
+    }
+}
+
+pub(super) fn hello(slave: u128) -> Hello {
+    Hello {
+        version: Version::NEWEST,
+        lowest: Version::OLDEST,
+        slave: SlaveId(slave),
+        slot: "main".to_owned(),
+        process: ProcessIdentity::current().unwrap(),
+        nonce: "0123456789abcdef".into(),
+        ..Hello::default()
+    }
+}
+
+pub(super) fn hello_frame(hello: Hello) -> ToMaster {
+    ToMaster::SlaveHello(SlaveHello {
+        running: false,
+        hello: Some(Box::new(hello)),
+    })
+}
+
+pub(super) fn report(shards: std::ops::Range<u32>, last: bool) -> Report {
+    let held = |shard| Held {
+        epoch: Epoch(1),
+        ticket: Ticket {
+            shard: ShardId(shard),
+            ..Ticket::default()
+        },
+        ..Held::default()
+    };
+    Report {
+        shards: shards.map(held).collect(),
+        last,
+        ..Report::default()
+    }
+}
