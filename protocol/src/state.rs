@@ -13,8 +13,9 @@
 //! ```
 //!
 //! `chunk` counts the frames of one copy from 0. The header's state sequence is
-//! the lowest sequence of the frame's pieces; in a `STATE_END` it is the lowest
-//! of the whole copy, and `chunk` is the number of frames before it.
+//! the lowest sequence of the frame's pieces; in a `STATE_END` it is the sequence
+//! at which the copy as a whole stands, and `chunk` is the number of frames
+//! before it. A piece may come more than once: the last one counts.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -204,8 +205,6 @@ pub struct StateWriter {
     fragments: BytesMut,
     /// Lowest sequence in `fragments`.
     lowest_here: Option<Sequence>,
-    /// Lowest sequence of the whole copy.
-    lowest: Option<Sequence>,
 }
 
 impl StateWriter {
@@ -218,7 +217,6 @@ impl StateWriter {
             chunk: 0,
             fragments: BytesMut::new(),
             lowest_here: None,
-            lowest: None,
         }
     }
 
@@ -257,7 +255,6 @@ impl StateWriter {
             self.fragments.put_u32_le(length as u32);
             self.fragments.put_slice(&piece[offset..offset + length]);
             self.lowest_here = Some(self.lowest_here.map_or(sequence, |low| low.min(sequence)));
-            self.lowest = Some(self.lowest.map_or(sequence, |low| low.min(sequence)));
             offset += length;
             if offset == piece.len() {
                 return Ok(full);
@@ -266,7 +263,10 @@ impl StateWriter {
     }
 
     /// Ends the copy: the frame that is not yet full, and the end frame.
-    /// `sequence` is where a copy without any piece stands.
+    ///
+    /// `sequence` is where the copy stands: no event at or below it is missing in
+    /// any piece, also where a piece itself was exported before and did not
+    /// change since.
     #[must_use]
     pub fn end(mut self, sequence: Sequence) -> Vec<StateFrame> {
         let mut frames = Vec::with_capacity(2);
@@ -277,7 +277,7 @@ impl StateWriter {
             shard: self.shard,
             chunk: self.chunk,
             epoch: self.epoch,
-            sequence: self.lowest.unwrap_or(sequence),
+            sequence,
         };
         let mut body = BytesMut::with_capacity(StateHeader::LENGTH);
         header.put(&mut body);
@@ -336,8 +336,7 @@ mod tests {
             let end = frames.pop().expect("an end");
             prop_assert_eq!(end.id(), event::STATE_END);
             prop_assert_eq!(end.header().chunk as usize, frames.len());
-            let lowest = pieces.keys().map(|key| 100 - key).min().unwrap_or(500);
-            prop_assert_eq!(end.header().sequence, Sequence(lowest));
+            prop_assert_eq!(end.header().sequence, Sequence(500));
             let mut read: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
             for (number, frame) in frames.into_iter().enumerate() {
                 prop_assert!(frame.body().len() <= MAX_STATE_BODY);

@@ -88,7 +88,7 @@ async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
             rtt: options.rtt,
             tls: options.tls,
             seed: options.seed,
-            more: ["--max-concurrency", "16", "--identify-window", "50ms"]
+            more: ["--max-concurrency", "16", "--identify-window", "20ms"]
                 .map(str::to_owned)
                 .to_vec(),
         },

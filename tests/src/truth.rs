@@ -19,6 +19,11 @@ const FIELDS: [&str; 3] = ["name", "owner_id", "member_count"];
 /// The first difference, for a person; `None` if the cache is true.
 #[must_use]
 pub fn difference(truth: &Value, cached: &Value) -> Option<String> {
+    let out = |guild: &Value| guild["unavailable"] == true;
+    if out(truth) || out(cached) {
+        let (is, cached) = (out(truth), out(cached));
+        return (is != cached).then(|| format!("unavailable: is {is}, cached {cached}"));
+    }
     for field in FIELDS {
         if plain(&truth[field]) != plain(&cached[field]) {
             return Some(format!(
@@ -90,6 +95,16 @@ mod tests {
             {"user": {"id": "1"}, "roles": ["4", "5"]},
         ]});
         assert_eq!(difference(&truth, &cached), None);
+    }
+
+    #[test]
+    fn of_a_guild_that_is_out_nothing_more_is_known() {
+        let out = json!({"id": "1", "name": "g", "unavailable": true});
+        assert_eq!(
+            difference(&out, &json!({"id": "1", "unavailable": true})),
+            None
+        );
+        assert!(difference(&out, &json!({"id": "1", "name": "g"})).is_some());
     }
 
     #[test]

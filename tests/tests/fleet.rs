@@ -210,7 +210,7 @@ fn options() -> FleetOptions {
             rtt: Duration::ZERO,
             tls: false,
             seed: 3,
-            more: ["--max-concurrency", "16", "--identify-window", "50ms"]
+            more: ["--max-concurrency", "16", "--identify-window", "20ms"]
                 .map(str::to_owned)
                 .to_vec(),
         },

@@ -61,6 +61,11 @@ impl Shard {
             }
         }
         self.guarded(|bot, _| bot.apply(event));
+        if let Some(copy) = &mut self.copy_out
+            && let Some(key) = self.context.bot.piece_of(event)
+        {
+            copy.changed(key, event.sequence());
+        }
     }
 
     /// Hands an event out that the window counts as running.

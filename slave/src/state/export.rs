@@ -1,8 +1,13 @@
 //! Copying out: piece after piece, between events, at the pace at which the
 //! next owner acknowledges.
+//!
+//! A piece that changed after it was exported is exported again at the end, a few
+//! times over: so the copy as a whole stands close to the present, and the next
+//! owner's replay stays far inside Discord's bounded replay buffer, however long
+//! the copy took.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,12 +21,18 @@ use tokio::{sync::Semaphore, time::sleep_until};
 
 use super::SESSION_PIECE;
 
+/// Rounds in which what changed is exported again.
+const ROUNDS: u32 = 4;
+
 /// One copy under way.
 #[derive(Debug)]
 pub(crate) struct CopyOut {
     epoch: Epoch,
-    began: Sequence,
     keys: VecDeque<u64>,
+    /// Pieces that changed since they were exported, and the first event that
+    /// did it.
+    changed: BTreeMap<u64, Sequence>,
+    round: u32,
     writer: Option<StateWriter>,
     frames: VecDeque<StateFrame>,
     /// Bytes that may be on their way, for all copies of this process.
@@ -55,7 +66,8 @@ impl CopyOut {
         };
         Self {
             epoch,
-            began,
+            changed: BTreeMap::new(),
+            round: 0,
             keys: keys
                 .into_iter()
                 .filter(|key| *key != SESSION_PIECE)
@@ -70,6 +82,11 @@ impl CopyOut {
     /// The epoch that the copy is of.
     pub(crate) const fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// An event changed a piece, or removed it.
+    pub(crate) fn changed(&mut self, key: u64, sequence: Sequence) {
+        self.changed.entry(key).or_insert(sequence);
     }
 
     /// Resolves when [`step`](Self::step) may be called; `false`: the link that
@@ -106,7 +123,10 @@ impl CopyOut {
                 let began = Instant::now();
                 if let Some(piece) = export(key) {
                     match writer.piece(key, at, &piece) {
-                        Ok(full) => self.frames.extend(full),
+                        Ok(full) => {
+                            self.frames.extend(full);
+                            self.changed.remove(&key);
+                        }
                         Err(error) => tracing::error!(key, %error, "a piece is too large to move"),
                     }
                 }
@@ -114,16 +134,87 @@ impl CopyOut {
                 let cost = began.elapsed().min(Duration::from_millis(250));
                 self.not_before = tokio::time::Instant::now() + cost;
             }
+            None if !self.changed.is_empty() && self.round < ROUNDS => {
+                self.round += 1;
+                self.keys.extend(self.changed.keys());
+            }
             None => {
                 let writer = self.writer.take()?;
-                self.frames.extend(writer.end(self.began));
+                self.frames.extend(writer.end(self.stands(at)));
             }
         }
         None
     }
 
+    /// Just below the first change that is not in the copy: a piece that is gone
+    /// by now, or changed again. Its event is replayed to the next owner.
+    fn stands(&self, at: Sequence) -> Sequence {
+        let missing = self.changed.values().min();
+        missing.map_or(at, |first| at.min(Sequence(first.get().saturating_sub(1))))
+    }
+
     /// Whether everything was sent.
     pub(crate) fn is_over(&self) -> bool {
         self.writer.is_none() && self.frames.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps a copy of pieces 7 and 8 from sequence 11 on; `happens` says which
+    /// piece the event of a step changes. Gives what was exported, and where the
+    /// copy stands.
+    fn copy(happens: impl Fn(u64) -> Option<u64>, gone: &[u64]) -> (Vec<u64>, Sequence) {
+        let budget = Arc::new(Semaphore::new(1 << 20));
+        let mut copy = CopyOut::new(
+            ShardId(1),
+            Epoch(4),
+            Sequence(10),
+            Some("tag"),
+            vec![7, 8],
+            budget,
+        );
+        let mut exported = Vec::new();
+        let mut stands = Sequence(0);
+        let mut at = 10;
+        while !copy.is_over() {
+            at += 1;
+            if let Some(key) = happens(at) {
+                copy.changed(key, Sequence(at));
+            }
+            let frame = copy.step(Sequence(at), |key| {
+                exported.push(key);
+                (!gone.contains(&key)).then(|| Bytes::from_static(b"guild"))
+            });
+            stands = frame.map_or(stands, |frame| frame.header().sequence);
+        }
+        (exported, stands)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_in_which_nothing_changed_stands_at_its_end() {
+        assert_eq!(copy(|_| None, &[]), (vec![7, 8], Sequence(13)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_that_changed_is_exported_again() {
+        let (exported, stands) = copy(|at| (at == 12).then_some(7), &[]);
+        assert_eq!(exported, [7, 8, 7]);
+        assert!(stands >= Sequence(14), "{stands}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_that_never_stops_changing_holds_the_copy_back_only_a_little() {
+        let (exported, stands) = copy(|_| Some(8), &[]);
+        assert_eq!(exported.len() as u32, 2 + ROUNDS);
+        assert!(stands >= Sequence(10 + 2 * u64::from(ROUNDS)), "{stands}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_event_that_removed_a_piece_is_replayed() {
+        let (_, stands) = copy(|at| (at == 13).then_some(8), &[8]);
+        assert_eq!(stands, Sequence(12));
     }
 }
