@@ -3,14 +3,16 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use baton_protocol::ShardId;
+use baton_protocol::{Epoch, ShardId};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::shard::session::Session;
 
 /// Commands that wait for a shard, at most.
 pub(crate) const QUEUE: usize = 120;
@@ -21,8 +23,16 @@ pub(crate) const QUEUE: usize = 120;
 pub struct ShardHandle {
     shard: ShardId,
     commands: mpsc::Sender<Command>,
-    user: Arc<AtomicU64>,
-    application: Arc<AtomicU64>,
+    now: Arc<Now>,
+}
+
+/// What the shard says about itself.
+#[derive(Debug, Default)]
+struct Now {
+    user: AtomicU64,
+    application: AtomicU64,
+    epoch: AtomicU64,
+    session: Mutex<Arc<str>>,
 }
 
 /// A command on its way.
@@ -66,8 +76,7 @@ impl ShardHandle {
         let handle = Self {
             shard,
             commands,
-            user: Arc::default(),
-            application: Arc::default(),
+            now: Arc::default(),
         };
         (handle, receiver)
     }
@@ -81,18 +90,36 @@ impl ShardHandle {
     /// The bot's user id; `0` before the first session is known.
     #[must_use]
     pub fn user_id(&self) -> u64 {
-        self.user.load(Ordering::Relaxed)
+        self.now.user.load(Ordering::Relaxed)
     }
 
     /// The bot's application id; `0` before the first session is known.
     #[must_use]
     pub fn application_id(&self) -> u64 {
-        self.application.load(Ordering::Relaxed)
+        self.now.application.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_ids(&self, user: u64, application: u64) {
-        self.user.store(user, Ordering::Relaxed);
-        self.application.store(application, Ordering::Relaxed);
+    /// The epoch at which this process owns the shard, or owned it last.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.now.epoch.load(Ordering::Relaxed))
+    }
+
+    /// Names the shard's session as [`Event::session`](super::Event::session)
+    /// does; empty before the first one.
+    #[must_use]
+    pub fn session(&self) -> Arc<str> {
+        let session = self.now.session.lock();
+        session.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn serves(&self, epoch: Epoch, session: &Session) {
+        let now = &self.now;
+        now.user.store(session.user_id, Ordering::Relaxed);
+        now.application
+            .store(session.application_id, Ordering::Relaxed);
+        now.epoch.store(epoch.get(), Ordering::Relaxed);
+        *now.session.lock().unwrap_or_else(PoisonError::into_inner) = session.tag.clone();
     }
 
     /// Queues a gateway command (op 3, 4, 8 or 31), for example one of

@@ -234,7 +234,7 @@ impl Shard {
         if self.context.bot.keeps_state() {
             self.guarded(|bot, shard| bot.drop_shard_state(shard));
         }
-        self.handle.set_ids(session.user_id, session.application_id);
+        self.handle.serves(self.epoch, &session);
         self.session = Some(session);
         self.tell_state(State::Complete);
         self.say(Said::Session(Box::new(self.ticket())));

@@ -273,7 +273,7 @@ impl Shard {
         let Some(session) = Session::of_ticket(ticket) else {
             return self.start(epoch);
         };
-        self.handle.set_ids(session.user_id, session.application_id);
+        self.handle.serves(epoch, &session);
         let keeps_state = self.context.bot.keeps_state();
         let copied = self.copied.take().filter(|copied| {
             copied.session.as_deref() == Some(&*session.tag) && copied.epoch < epoch

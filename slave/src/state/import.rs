@@ -63,7 +63,7 @@ pub(crate) struct Copied {
     pub(crate) session: Option<Box<str>>,
     /// Where the copy began: what has no piece of its own stands here.
     pub(crate) began: Sequence,
-    /// The lowest sequence of all.
+    /// Where the copy as a whole stands: it holds every event up to here.
     pub(crate) lowest: Sequence,
     /// Where each piece stands.
     pieces: HashMap<u64, Sequence>,
@@ -202,7 +202,7 @@ impl Import {
         }
         let mut pieces = std::mem::take(&mut self.pieces);
         let began = pieces.remove(&SESSION_PIECE).unwrap_or(lowest);
-        let highest = pieces.values().copied().max().unwrap_or(began).max(began);
+        let highest = pieces.values().copied().max().unwrap_or(began).max(lowest);
         Taken::Complete(Copied {
             epoch: self.epoch,
             session: self.session.take(),
@@ -270,16 +270,26 @@ mod tests {
         let keys: Vec<(u64, usize)> = whole.iter().map(|p| (p.key, p.bytes.len())).collect();
         assert_eq!(keys, [(7, 70_000), (20, 200_000)]);
         assert_eq!(copied.session.as_deref(), Some("tag"));
-        assert_eq!(
-            (copied.began, copied.lowest, copied.count()),
-            (Sequence(10), Sequence(10), 2)
-        );
-        let stands = whole[1].sequence;
-        assert!(copied.holds(stands, || Some(20)));
-        assert!(!copied.holds(Sequence(stands.get() + 1), || Some(20)));
-        assert!(!copied.holds(Sequence(11), || Some(99)), "not copied");
-        assert!(copied.holds(Sequence(10), || Some(99)));
-        assert!(copied.is_behind(Sequence(stands.get() + 1)));
+        assert_eq!((copied.began, copied.count()), (Sequence(10), 2));
+        assert!(copied.lowest > whole[1].sequence, "nothing changed since");
+        assert!(copied.holds(copied.lowest, || Some(99)));
+        assert!(copied.is_behind(Sequence(copied.lowest.get() + 1)));
+    }
+
+    #[test]
+    fn above_the_copy_as_a_whole_each_piece_stands_for_itself() {
+        let copied = Copied {
+            began: Sequence(10),
+            lowest: Sequence(12),
+            highest: Sequence(20),
+            pieces: HashMap::from([(7, Sequence(20)), (8, Sequence(11))]),
+            ..Copied::default()
+        };
+        assert!(copied.holds(Sequence(12), || Some(99)));
+        assert!(copied.holds(Sequence(20), || Some(7)));
+        assert!(!copied.holds(Sequence(13), || Some(8)));
+        assert!(!copied.holds(Sequence(13), || Some(99)), "not copied");
+        assert!(!copied.is_behind(Sequence(20)) && copied.is_behind(Sequence(21)));
     }
 
     #[tokio::test(start_paused = true)]

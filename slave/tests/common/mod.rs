@@ -29,7 +29,7 @@ use baton_slave::{
 };
 use bytes::Bytes;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub const INTENTS: u64 = 53_608_447;
 /// Longer than anything takes; a test that waits for it fails.
@@ -80,6 +80,7 @@ pub struct Peer {
     pub report: Report,
     sender: Sender,
     said: mpsc::UnboundedReceiver<ToMaster>,
+    _reader: AbortOnDropHandle<()>,
     /// Said and not yet waited for.
     kept: Vec<ToMaster>,
     /// IdentifyRequests are answered at once.
@@ -157,7 +158,7 @@ impl FakeMaster {
         .await;
         let (mut receiver, sender) = connection.split();
         let (say, said) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
+        let reader = tokio::spawn(async move {
             while let Ok(Some(frame)) = receiver.recv().await {
                 if say.send(ToMaster::from_frame(frame).unwrap()).is_err() {
                     return;
@@ -170,6 +171,7 @@ impl FakeMaster {
             report,
             sender,
             said,
+            _reader: AbortOnDropHandle::new(reader),
             kept: Vec::new(),
             permits: true,
             identifies: Vec::new(),

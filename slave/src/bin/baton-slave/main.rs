@@ -24,7 +24,11 @@ fn main() -> ExitCode {
     match options::read().and_then(start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            let line = error
+                .to_string()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
             let _ = writeln!(io::stderr(), "baton-slave: {line}");
             ExitCode::from(error.exit_code())
         }

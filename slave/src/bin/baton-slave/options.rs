@@ -3,9 +3,10 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use baton_slave::{Address, Error, SecretSource, SlaveConfig, parse_role};
+use baton_slave::{Address, Error, OnLostState, SecretSource, SlaveConfig, parse_role};
 use clap::{Args, Parser};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use twilight_model::gateway::Intents;
 
 use crate::{inspect, sink::Target};
 
@@ -53,8 +54,10 @@ struct Keys {
     /// Gateway instead of Discord's, ws:// or wss://
     #[arg(long, env = "BATON_GATEWAY_URL", value_name = "URL")]
     gateway_url: Option<String>,
-    /// Gateway intents as a number [default: all that are not privileged]
-    #[arg(long, env = "BATON_INTENTS", value_name = "N")]
+    /// Gateway intents: a number, or names as in GUILDS,GUILD_MESSAGES [default:
+    /// all that are not privileged]
+    #[arg(long, env = "BATON_INTENTS", value_name = "INTENTS", value_parser = intents)]
+    #[serde(deserialize_with = "intents_of_file")]
     intents: Option<u64>,
     /// Guilds with more members come without their offline members, 50 to 250
     /// [default: 250]
@@ -63,6 +66,10 @@ struct Keys {
     /// Events of one shard in handlers at one time [default: 256]
     #[arg(long, env = "BATON_WINDOW", value_name = "N")]
     window: Option<usize>,
+    /// What to do when the state of a shard died with its process: resume (lose
+    /// the state) or identify (lose a span of events) [default: resume]
+    #[arg(long, env = "BATON_ON_LOST_STATE", value_name = "WHAT")]
+    on_lost_state: Option<LostState>,
     /// Where finished events go: stdout, none or file:PATH, in which %p is the
     /// process id [default: stdout]
     #[arg(long, env = "BATON_SINK", value_name = "SINK")]
@@ -82,6 +89,13 @@ struct Keys {
     /// text or json, on standard error [default: text]
     #[arg(long, env = "BATON_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<Format>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum LostState {
+    Resume,
+    Identify,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, clap::ValueEnum)]
@@ -118,7 +132,10 @@ pub(crate) fn read() -> Result<Settings, Error> {
     let keys = match &arguments.config {
         Some(path) => {
             let text = fs::read_to_string(path).map_err(|error| {
-                Error::Config(format!("config: {} cannot be read: {error}", path.display()))
+                Error::Config(format!(
+                    "config: {} cannot be read: {error}",
+                    path.display()
+                ))
             })?;
             let file = parse(&text).map_err(|(line, reason)| {
                 Error::Config(format!("{}:{line}: {reason}", path.display()))
@@ -134,8 +151,15 @@ pub(crate) fn read() -> Result<Settings, Error> {
 fn parse(text: &str) -> Result<Keys, (usize, String)> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        (line, error.message().replace("unknown field", "unknown key"))
+        let line = text.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        (
+            line,
+            error.message().replace("unknown field", "unknown key"),
+        )
     })
 }
 
@@ -152,6 +176,7 @@ impl Keys {
             intents: self.intents.or(file.intents),
             large_threshold: self.large_threshold.or(file.large_threshold),
             window: self.window.or(file.window),
+            on_lost_state: self.on_lost_state.or(file.on_lost_state),
             sink: self.sink.or(file.sink),
             sink_body: self.sink_body.or(file.sink_body),
             handler_ms: self.handler_ms.or(file.handler_ms),
@@ -165,8 +190,9 @@ impl Keys {
         let wrong = Error::Config;
         let mut slave = SlaveConfig::new(token(self.token_file)?);
         if let Some(master) = self.master {
-            slave.master =
-                master.parse::<Address>().map_err(|error| wrong(format!("master: {error}")))?;
+            slave.master = master
+                .parse::<Address>()
+                .map_err(|error| wrong(format!("master: {error}")))?;
         }
         if let Some(slot) = self.slot {
             slave.slot = slot;
@@ -174,11 +200,17 @@ impl Keys {
         if let Some(role) = self.role {
             slave.role = parse_role(&role).map_err(wrong)?;
         }
-        slave.build = self.build.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+        slave.build = self
+            .build
+            .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
         slave.gateway_url = self.gateway_url;
         slave.intents = self.intents.unwrap_or(DEFAULT_INTENTS);
         slave.large_threshold = self.large_threshold.unwrap_or(250);
         slave.window = self.window.unwrap_or(slave.window);
+        slave.on_lost_state = match self.on_lost_state {
+            Some(LostState::Identify) => OnLostState::Identify,
+            Some(LostState::Resume) | None => OnLostState::Resume,
+        };
         let runtime_dir = self.runtime_dir.unwrap_or_else(default_runtime_dir);
         slave.secret = SecretSource::from_env(Some(runtime_dir))?;
         slave.check()?;
@@ -195,8 +227,37 @@ impl Keys {
     }
 }
 
+/// A number, or names with commas between them.
+fn intents(text: &str) -> Result<u64, String> {
+    if let Ok(bits) = text.parse() {
+        return Ok(bits);
+    }
+    let mut intents = Intents::empty();
+    for name in text.split([',', '|']).map(str::trim) {
+        intents |= Intents::from_name(&name.to_ascii_uppercase()).ok_or_else(|| {
+            format!("intent `{name}` is unknown: give a number or Discord's names")
+        })?;
+    }
+    Ok(intents.bits())
+}
+
+fn intents_of_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Bits(u64),
+        Names(String),
+    }
+    match Given::deserialize(file)? {
+        Given::Bits(bits) => Ok(Some(bits)),
+        Given::Names(names) => intents(&names).map(Some).map_err(D::Error::custom),
+    }
+}
+
 fn token(file: Option<PathBuf>) -> Result<String, Error> {
-    let given = std::env::var("DISCORD_TOKEN").ok().map(|token| token.trim().to_owned());
+    let given = std::env::var("DISCORD_TOKEN")
+        .ok()
+        .map(|token| token.trim().to_owned());
     if let Some(token) = given.filter(|token| !token.is_empty()) {
         return Ok(token);
     }
@@ -206,10 +267,16 @@ fn token(file: Option<PathBuf>) -> Result<String, Error> {
         ));
     };
     let text = fs::read_to_string(&path).map_err(|error| {
-        Error::Config(format!("token_file: {} cannot be read: {error}", path.display()))
+        Error::Config(format!(
+            "token_file: {} cannot be read: {error}",
+            path.display()
+        ))
     })?;
     match text.trim() {
-        "" => Err(Error::Config(format!("token_file: {} is empty", path.display()))),
+        "" => Err(Error::Config(format!(
+            "token_file: {} is empty",
+            path.display()
+        ))),
         token => Ok(token.to_owned()),
     }
 }
@@ -227,19 +294,40 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let (line, reason) = parse("slot = \"main\"\ncolour = 1\n").err().expect("unknown");
+        let (line, reason) = parse("slot = \"main\"\ncolour = 1\n")
+            .err()
+            .expect("unknown");
         assert_eq!(line, 2);
         assert!(reason.contains("unknown key `colour`"), "{reason}");
     }
 
     #[test]
     fn what_is_given_wins_over_the_file() {
-        let file = parse("slot = \"a\"\nwindow = 9\n").ok().expect("a file");
+        let Ok(file) = parse("slot = \"a\"\nwindow = 9\n") else {
+            panic!("a file");
+        };
         let given = Keys {
             slot: Some("b".to_owned()),
             ..Keys::default()
         };
         let keys = given.or(file);
         assert_eq!((keys.slot.as_deref(), keys.window), (Some("b"), Some(9)));
+    }
+
+    #[test]
+    fn intents_are_a_number_or_names() {
+        assert_eq!(intents("513"), Ok(513));
+        assert_eq!(intents("GUILDS, guild_messages"), Ok(513));
+        assert!(
+            intents("GUILDS,MOON")
+                .expect_err("unknown")
+                .contains("`MOON`")
+        );
+        for text in ["intents = 513", "intents = \"GUILDS|GUILD_MESSAGES\""] {
+            let Ok(keys) = parse(text) else {
+                panic!("{text}");
+            };
+            assert_eq!(keys.intents, Some(513));
+        }
     }
 }

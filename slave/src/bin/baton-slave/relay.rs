@@ -6,7 +6,8 @@ use std::{
 };
 
 use baton_slave::{
-    Ack, Bot, Event, ImportError, Mark, Sequence, ShardHandle, ShardId, State, cache::Cache,
+    Ack, Bot, Event, ImportError, Mark, Sequence, ShardHandle, ShardId, State,
+    cache::{CURRENT_USER, Cache},
 };
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
@@ -47,8 +48,10 @@ struct Finished<'e> {
 }
 
 #[derive(Serialize)]
-struct StateLine {
+struct StateLine<'s> {
     shard: u32,
+    epoch: u64,
+    session: &'s str,
     what: &'static str,
     state: &'static str,
 }
@@ -76,32 +79,39 @@ impl Bot for Relay {
         let handed_us = now_us();
         let (sink, body) = (self.sink.clone(), self.body);
         if self.handler.is_zero() {
-            sink.write(&line(&event, n, handed_us, body));
-            drop(ack);
+            sink.write(&line(&event, n, handed_us, body), Some(ack));
             return;
         }
         let handler = self.handler;
         tokio::spawn(async move {
             tokio::time::sleep(handler).await;
-            sink.write(&line(&event, n, handed_us, body));
-            // Finished only now that it is written down.
-            drop(ack);
+            sink.write(&line(&event, n, handed_us, body), Some(ack));
         });
     }
 
     fn state(&self, shard: &ShardHandle, state: State) {
-        self.sink.write(&StateLine {
+        let line = StateLine {
             shard: shard.shard().get(),
+            epoch: shard.epoch().get(),
+            session: &shard.session(),
             what: "state",
             state: match state {
                 State::Complete => "complete",
                 State::Lost => "lost",
             },
-        });
+        };
+        self.sink.write(&line, None);
     }
 
     fn apply(&self, event: &Event) {
         self.cache.apply(event);
+    }
+
+    fn piece_of(&self, event: &Event) -> Option<u64> {
+        match event.kind() {
+            "READY" | "USER_UPDATE" => Some(CURRENT_USER),
+            _ => event.guild_id(),
+        }
     }
 
     fn keeps_state(&self) -> bool {
@@ -155,7 +165,9 @@ fn data(json: &str) -> Option<&RawValue> {
         #[serde(borrow)]
         d: &'j RawValue,
     }
-    serde_json::from_str::<Payload<'_>>(json).ok().map(|payload| payload.d)
+    serde_json::from_str::<Payload<'_>>(json)
+        .ok()
+        .map(|payload| payload.d)
 }
 
 fn now_us() -> u64 {

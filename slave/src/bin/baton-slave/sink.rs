@@ -1,5 +1,7 @@
 //! Where finished events go: one JSON object a line, written by a thread of its
-//! own, so that a slow disk delays no shard before its buffer is full.
+//! own, so that a slow disk delays no shard before its window is full. An event
+//! counts as finished when its line is with the operating system: a `kill -9`
+//! loses no line of an event that a checkpoint calls finished.
 
 use std::{
     fs::OpenOptions,
@@ -10,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use baton_slave::Error;
+use baton_slave::{Ack, Error};
 use serde::Serialize;
 
 /// Lines that wait for the disk. Beyond it handlers wait, and with them, by the
@@ -19,6 +21,9 @@ const WAITING: usize = 65_536;
 
 /// What is written reaches the file within this time.
 const FLUSH: Duration = Duration::from_millis(50);
+
+/// Lines written at once, at most.
+const BATCH: usize = 128;
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +41,12 @@ impl Target {
             "stdout" => Ok(Self::Stdout),
             "none" => Ok(Self::None),
             other => match other.strip_prefix("file:") {
-                Some(path) if !path.is_empty() => {
-                    Ok(Self::File(path.replace("%p", &std::process::id().to_string()).into()))
-                }
-                _ => Err(format!("sink `{other}` is unknown: give stdout, none or file:PATH")),
+                Some(path) if !path.is_empty() => Ok(Self::File(
+                    path.replace("%p", &std::process::id().to_string()).into(),
+                )),
+                _ => Err(format!(
+                    "sink `{other}` is unknown: give stdout, none or file:PATH"
+                )),
             },
         }
     }
@@ -59,7 +66,7 @@ pub(crate) struct Writer {
 }
 
 enum Order {
-    Line(Vec<u8>),
+    Line(Vec<u8>, Option<Ack>),
     Finish,
 }
 
@@ -77,7 +84,10 @@ pub(crate) fn open(target: &Target) -> Result<(Sink, Writer), Error> {
         Target::File(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path);
             Box::new(file.map_err(|error| {
-                Error::Config(format!("sink: {} cannot be written: {error}", path.display()))
+                Error::Config(format!(
+                    "sink: {} cannot be written: {error}",
+                    path.display()
+                ))
             })?)
         }
     };
@@ -100,14 +110,14 @@ pub(crate) fn open(target: &Target) -> Result<(Sink, Writer), Error> {
 }
 
 impl Sink {
-    /// Queues one line.
-    pub(crate) fn write(&self, line: &impl Serialize) {
+    /// Queues one line; `ack` is dropped when it is written.
+    pub(crate) fn write(&self, line: &impl Serialize, ack: Option<Ack>) {
         let Some(lines) = &self.lines else { return };
         match serde_json::to_vec(line) {
             Ok(mut bytes) => {
                 bytes.push(b'\n');
                 // Fails only when the process ends.
-                let _ = lines.send(Order::Line(bytes));
+                let _ = lines.send(Order::Line(bytes, ack));
             }
             Err(error) => tracing::error!(%error, "an event could not be written down"),
         }
@@ -128,11 +138,14 @@ impl Writer {
 
 fn write(mut out: BufWriter<Box<dyn Write + Send>>, waiting: &Receiver<Order>) {
     let mut failing = false;
+    // Of lines in the buffer.
+    let mut acks = Vec::new();
     loop {
         let order = match waiting.try_recv() {
             Ok(order) => order,
             Err(_) => {
                 said(&mut failing, out.flush());
+                acks.clear();
                 match waiting.recv_timeout(FLUSH) {
                     Ok(order) => order,
                     Err(RecvTimeoutError::Timeout) => continue,
@@ -141,7 +154,15 @@ fn write(mut out: BufWriter<Box<dyn Write + Send>>, waiting: &Receiver<Order>) {
             }
         };
         match order {
-            Order::Line(line) => said(&mut failing, out.write_all(&line)),
+            Order::Line(line, ack) => {
+                said(&mut failing, out.write_all(&line));
+                acks.extend(ack);
+                // A shard's window must not wait for a queue that never empties.
+                if acks.len() == BATCH {
+                    said(&mut failing, out.flush());
+                    acks.clear();
+                }
+            }
             Order::Finish => {
                 said(&mut failing, out.flush());
                 return;
@@ -173,10 +194,12 @@ mod tests {
         let target = Target::parse(&format!("file:{}", path.display())).expect("a target");
         let (sink, writer) = open(&target).expect("a file");
         for number in 0..10_000 {
-            sink.write(&number);
+            sink.write(&number, None);
         }
         writer.finish();
-        let Target::File(path) = target else { panic!("a file") };
+        let Target::File(path) = target else {
+            panic!("a file")
+        };
         let text = std::fs::read_to_string(path).expect("the file");
         assert_eq!(text.lines().count(), 10_000);
         assert_eq!(text.lines().last(), Some("9999"));
