@@ -20,6 +20,8 @@ use twilight_model::{
 /// `None`: the guild is not cached.
 pub(super) fn guild(cache: &DefaultInMemoryCache, id: Id<GuildMarker>) -> Option<Vec<u8>> {
     let mut guild = object(cache.guild(id)?.value())?;
+    // Not every field that the cache keeps as an option may come as null.
+    guild.retain(|_, value| !value.is_null());
     let mut threads = Vec::new();
     let mut channels = Vec::new();
     for channel in ids(cache.guild_channels(id)) {
