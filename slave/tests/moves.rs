@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use baton_gateway::Gateway;
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave,
-    message::{Holding, ResumeAfter, Role, Unit, Work},
+    Epoch, FleetId, Sequence, SequenceRanges, ShardId, Term, Ticket, ToMaster, ToSlave,
+    message::{Holding, RefusedReason, ResumeAfter, Role, ShardMigrationStart, Unit, Work},
 };
 use baton_slave::{CommandError, Mark, SecretSource, State};
 use bytes::Bytes;
@@ -409,8 +409,11 @@ async fn without_a_master_shards_serve_reconnect_and_resume() {
     let before = slave.bot.told().len();
     until("more events", || slave.bot.told().len() > before + 20).await;
     // It comes back with everything that it holds.
-    let peer = master.accept().await;
-    assert!(peer.running);
+    // So does the other slave, which holds nothing.
+    let mut peer = master.accept().await;
+    while !peer.running {
+        peer = master.accept().await;
+    }
     assert_eq!(peer.hello.role, Role::Relaunch);
     let held = &peer.report.shards[0];
     assert_eq!((held.epoch, held.holding), (Epoch(1), Holding::Serving));
@@ -564,4 +567,105 @@ async fn a_master_that_does_not_know_the_secret_is_not_obeyed() {
     assert!(accepted.await.is_err());
     let status = slave.monitor.status().await.unwrap();
     assert!(!status.linked && status.shards.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_is_refused_ends_and_says_whether_to_try_again() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    for (reason, code) in [
+        (RefusedReason::Busy, 75),
+        (RefusedReason::Parameters, 2),
+        (RefusedReason::Superseded, 2),
+    ] {
+        let slave = run(config(&master, &gateway), Recorder::default());
+        master.refuse(reason).await;
+        let error = slave.ends().await.unwrap_err();
+        assert_eq!(error.exit_code(), code, "{error}");
+        assert!(error.to_string().contains("because of a test"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_is_refused_serves_on_and_dials_again() {
+    let mut scene = scene().await;
+    drop(scene.old.peer);
+    scene.master.refuse(RefusedReason::Superseded).await;
+    let told = scene.old.slave.bot.told().len();
+    until("more events", || {
+        scene.old.slave.bot.told().len() > told + 20
+    })
+    .await;
+    scene.old.peer = scene.master.accept().await;
+    assert!(scene.old.peer.running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_of_an_older_term_or_another_fleet_is_not_obeyed() {
+    let mut scene = scene().await;
+    let term = scene.master.term;
+    drop(scene.old.peer);
+    for wrong in [
+        Term { counter: 0, ..term },
+        Term {
+            fleet: FleetId(7),
+            ..term
+        },
+    ] {
+        scene.master.term = wrong;
+        // It hangs up where its proof is due.
+        let master = std::sync::Arc::new(scene.master);
+        let accepts = master.clone();
+        let accepted = tokio::spawn(async move { accepts.accept().await.running });
+        assert!(accepted.await.is_err());
+        scene.master = std::sync::Arc::into_inner(master).unwrap();
+    }
+    scene.master.term = term;
+    scene.master.accept().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_nobody_acknowledged_does_not_stand_in_the_way_of_the_next() {
+    let mut scene = scene_of(Recorder::with_cache, |config| {
+        config.guilds_per_shard = 20;
+        config.state_bytes_per_guild = 60_000;
+    })
+    .await;
+    scene
+        .old
+        .peer
+        .order(ToSlave::CopyState(Unit {
+            shard: ShardId(0),
+            epoch: Epoch(1),
+        }))
+        .await;
+    // Four frames are on their way, and nobody takes them in.
+    for _ in 0..4 {
+        scene
+            .old
+            .peer
+            .wait("a frame", |message| {
+                matches!(message, ToMaster::State(_)).then_some(())
+            })
+            .await;
+    }
+    scene
+        .old
+        .peer
+        .order(ToSlave::ShardMigrationStart(ShardMigrationStart {
+            from_this_slave: true,
+            ..ShardMigrationStart::default()
+        }))
+        .await;
+    let shards = scene
+        .old
+        .peer
+        .wait("how many", |message| match message {
+            ToMaster::ShardMigrationStart(start) => Some(start.num_shards),
+            _ => None,
+        })
+        .await;
+    assert_eq!(shards, 1);
+    let (_, pieces) = scene.copies(1).await;
+    assert_eq!(pieces, 21);
 }

@@ -155,6 +155,12 @@ impl Link {
         self.control.try_send(message.to_frame()).is_ok()
     }
 
+    /// A new deploy begins: what a former one left unacknowledged will never be.
+    pub(crate) fn renew_budget(&mut self) {
+        self.budget.close();
+        self.budget = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED as usize));
+    }
+
     /// State bytes were taken in by the other side.
     pub(crate) fn acknowledged(&self, bytes: u64) {
         let room = MAX_UNACKNOWLEDGED.saturating_sub(self.budget.available_permits() as u64);

@@ -142,6 +142,9 @@ impl Agent {
 
     fn migration_start(&mut self, order: ShardMigrationStart) {
         let num_shards = if order.from_this_slave {
+            if let Bond::Up(link) = &mut self.bond {
+                link.renew_budget();
+            }
             let owned = self
                 .table
                 .entries()

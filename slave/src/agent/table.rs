@@ -407,3 +407,21 @@ fn sequences(ranges: &SequenceRanges) -> u64 {
             sum.saturating_add(more).saturating_add(1)
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use baton_protocol::Sequence;
+
+    use super::*;
+
+    #[test]
+    fn a_range_without_end_is_counted_without_walking_it() {
+        let few: SequenceRanges = [1, 2, 3, 9].into_iter().map(Sequence).collect();
+        assert_eq!(sequences(&few), 4);
+        let mut endless = SequenceRanges::new();
+        for number in [0, u64::MAX] {
+            endless.insert(Sequence(number));
+        }
+        assert_eq!(sequences(&endless), 2);
+    }
+}

@@ -90,6 +90,7 @@ impl Shard {
                 }
                 Some(finished) = self.finished.recv() => {
                     self.finished(finished);
+                    self.finish_all_reported();
                     return Input::Finished;
                 }
                 () = sleep_until(soon.unwrap_or_else(Instant::now)), if soon.is_some() => {

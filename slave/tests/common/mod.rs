@@ -19,8 +19,8 @@ use baton_protocol::{
     auth::Secret,
     connection::Sender,
     message::{
-        Accepted, Checkpoint, FullStart, Hello, Proof, Report, Resume, ResumeAfter, ResumeExtra,
-        Settled, StartExtra, StopExtra, StopShard, Unit, Welcome,
+        Accepted, Checkpoint, FullStart, Hello, Proof, Refused, RefusedReason, Report, Resume,
+        ResumeAfter, ResumeExtra, Settled, StartExtra, StopExtra, StopShard, Unit, Welcome,
     },
 };
 use baton_slave::{
@@ -112,6 +112,21 @@ impl FakeMaster {
         timeout(LONG, self.try_accept())
             .await
             .expect("a slave dials")
+    }
+
+    /// Refuses the next slave that dials.
+    pub async fn refuse(&self, reason: RefusedReason) {
+        let (socket, _) = timeout(LONG, self.listener.accept())
+            .await
+            .expect("a slave dials")
+            .unwrap();
+        let mut connection = Connection::new(socket);
+        receive(&mut connection).await;
+        let refused = Refused {
+            reason,
+            detail: "because of a test".to_owned(),
+        };
+        send(&mut connection, ToSlave::Refused(refused)).await;
     }
 
     async fn try_accept(&self) -> Peer {

@@ -20,7 +20,7 @@ const DEFAULT_INTENTS: u64 = 53_575_421;
 /// leave, 1 the system failed, 2 wrong configuration or refused by the master,
 /// 75 the master is busy: try again later.
 #[derive(Parser)]
-#[command(name = "baton-slave", version)]
+#[command(name = "baton-slave", version, args_override_self = true)]
 struct Arguments {
     /// TOML file with any of the keys below (`gateway_url = "..."`)
     #[arg(long, env = "BATON_SLAVE_CONFIG", value_name = "FILE")]
