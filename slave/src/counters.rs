@@ -12,7 +12,7 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// [`Counters`] at one moment.
+        /// What a slave counted since its start, at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
         pub struct Counts {
             $($(#[$doc])* pub $name: u64,)*
