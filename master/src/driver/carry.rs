@@ -81,6 +81,13 @@ impl Driver {
             Action::Send(slave, message) => self.send(slave, message, caused),
             Action::Refuse(slave, refused) => {
                 info!(slave = %format_args!("{slave:.8}"), reason = ?refused.reason, detail = %refused.detail, "slave refused");
+                // Whoever asked for this launch is told the reason at once.
+                let launched = self.launched.values();
+                let launched = launched.filter(|launched| launched.joined == Some(slave));
+                caused.extend(launched.map(|launched| Input::LaunchFailed {
+                    slot: launched.slot.clone(),
+                    reason: refused.detail.clone(),
+                }));
                 if let Some(link) = self.links.remove(&slave) {
                     // An outbox that is full has other troubles.
                     let _ = link.send(ToSlave::Refused(refused));
@@ -115,7 +122,7 @@ impl Driver {
         let unwanted: Vec<u32> = self
             .launched
             .iter()
-            .filter(|(_, launched)| !launched.joined && launched.slot == slot)
+            .filter(|(_, launched)| launched.joined.is_none() && launched.slot == slot)
             .map(|(pid, _)| *pid)
             .collect();
         for pid in unwanted {
@@ -148,7 +155,7 @@ impl Driver {
                 });
                 let launched = Launched {
                     slot: slot.clone(),
-                    joined: false,
+                    joined: None,
                     kill,
                 };
                 self.launched.insert(pid, launched);

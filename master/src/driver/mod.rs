@@ -121,8 +121,8 @@ pub struct Driver {
 #[derive(Debug)]
 struct Launched {
     slot: String,
-    /// Whether a slave of it joined: its end is then a slave's death.
-    joined: bool,
+    /// The slave that joined from it: its end is then that slave's death.
+    joined: Option<SlaveId>,
     /// Kills it.
     kill: oneshot::Sender<()>,
 }
@@ -243,7 +243,7 @@ impl Driver {
             }
             Notice::Exited { pid, ending } => {
                 if let Some(launched) = self.launched.remove(&pid)
-                    && !launched.joined
+                    && launched.joined.is_none()
                 {
                     let slot = launched.slot;
                     let reason = format!("the slave ended before it joined: {ending}");
@@ -299,8 +299,8 @@ impl Driver {
         }
         let pid = hello.process.pid;
         for (leader, launched) in &mut self.launched {
-            if !launched.joined && is_of_launch(pid, *leader) {
-                launched.joined = true;
+            if launched.joined.is_none() && is_of_launch(pid, *leader) {
+                launched.joined = Some(slave);
                 if pid != *leader {
                     // A shell was launched, the slave is its child: the core is
                     // told by which pid to know it.
