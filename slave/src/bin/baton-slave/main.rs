@@ -8,6 +8,7 @@ mod sink;
 
 use std::{
     io::{self, IsTerminal, Write},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
 };
@@ -48,16 +49,22 @@ fn start(settings: Settings) -> Result<(), Error> {
 }
 
 async fn run(settings: Settings) -> Result<(), Error> {
-    let (sink, writer) = sink::open(&settings.sink)?;
-    let relay = Arc::new(Relay::new(sink, settings.handler, settings.body));
+    let sink = sink::open(&settings.sink)?;
+    let relay = Arc::new(Relay::new(sink.clone(), settings.handler, settings.body));
     let builder = Slave::builder_of(relay.clone()).config(settings.slave);
-    if let Some(address) = &settings.inspect {
-        inspect::serve(address, Arc::clone(&relay), builder.monitor()).await?;
-    }
+    let _socket = match &settings.inspect {
+        Some(address) => inspect::serve(address, relay, builder.monitor()).await?,
+        None => None,
+    };
     let ended = builder.run().await;
     // What was finished is written before the process ends.
-    let _ = tokio::task::spawn_blocking(move || writer.finish()).await;
+    sink.finish().await;
     ended
+}
+
+/// A path in which `%p` stands for the process id.
+fn with_pid(path: &str) -> PathBuf {
+    path.replace("%p", &std::process::id().to_string()).into()
 }
 
 fn start_logging(settings: &Settings) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use baton_slave::{Address, Error, OnLostState, SecretSource, SlaveConfig, parse_role};
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, parser::ValueSource};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use twilight_model::gateway::Intents;
 
@@ -48,7 +48,8 @@ struct Keys {
     /// What you call this build [default: this program's version]
     #[arg(long, env = "BATON_BUILD", value_name = "NAME")]
     build: Option<String>,
-    /// File that holds the bot's token, where DISCORD_TOKEN is not set
+    /// File that holds the bot's token. As a flag it wins over DISCORD_TOKEN,
+    /// else DISCORD_TOKEN wins
     #[arg(long, env = "BATON_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Gateway instead of Discord's, ws:// or wss://
@@ -80,7 +81,8 @@ struct Keys {
     /// Let each event take so long, to see what slow handlers do [default: 0]
     #[arg(long, env = "BATON_HANDLER_MS", value_name = "MS")]
     handler_ms: Option<u64>,
-    /// Answer GET /status and GET /guild/ID here: 127.0.0.1:PORT or unix:PATH
+    /// Answer GET /status and GET /guild/ID here: 127.0.0.1:PORT or unix:PATH, in
+    /// which %p is the process id
     #[arg(long, env = "BATON_INSPECT", value_name = "ADDRESS")]
     inspect: Option<String>,
     /// What is logged, as in RUST_LOG [default: info]
@@ -119,8 +121,12 @@ pub(crate) struct Settings {
 
 /// Reads the command line; `--help` and wrong usage end the process.
 pub(crate) fn read() -> Result<Settings, Error> {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let given = Arguments::command().try_get_matches().and_then(|matches| {
+        let by_flag = matches.value_source("token_file") == Some(ValueSource::CommandLine);
+        Ok((Arguments::from_arg_matches(&matches)?, by_flag))
+    });
+    let (arguments, by_flag) = match given {
+        Ok(given) => given,
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
             let line = text.split("\n\n").next().unwrap_or_default();
@@ -129,6 +135,7 @@ pub(crate) fn read() -> Result<Settings, Error> {
         }
         Err(error) => error.exit(),
     };
+    let given = std::env::var("DISCORD_TOKEN").ok().filter(|_| !by_flag);
     let keys = match &arguments.config {
         Some(path) => {
             let text = fs::read_to_string(path).map_err(|error| {
@@ -144,7 +151,7 @@ pub(crate) fn read() -> Result<Settings, Error> {
         }
         None => arguments.keys,
     };
-    keys.check()
+    keys.check(given)
 }
 
 /// Line (from 1) and reason of what is wrong.
@@ -186,9 +193,10 @@ impl Keys {
         }
     }
 
-    fn check(self) -> Result<Settings, Error> {
+    /// `given`: the token, unless it is in the file.
+    fn check(self, given: Option<String>) -> Result<Settings, Error> {
         let wrong = Error::Config;
-        let mut slave = SlaveConfig::new(token(self.token_file)?);
+        let mut slave = SlaveConfig::new(token(given, self.token_file)?);
         if let Some(master) = self.master {
             slave.master = master
                 .parse::<Address>()
@@ -243,7 +251,10 @@ fn intents(text: &str) -> Result<u64, String> {
 
 fn intents_of_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(
+        untagged,
+        expecting = "intents are a number, or names as in \"GUILDS,GUILD_MESSAGES\""
+    )]
     enum Given {
         Bits(u64),
         Names(String),
@@ -254,10 +265,8 @@ fn intents_of_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option<u64>, D:
     }
 }
 
-fn token(file: Option<PathBuf>) -> Result<String, Error> {
-    let given = std::env::var("DISCORD_TOKEN")
-        .ok()
-        .map(|token| token.trim().to_owned());
+fn token(given: Option<String>, file: Option<PathBuf>) -> Result<String, Error> {
+    let given = given.map(|token| token.trim().to_owned());
     if let Some(token) = given.filter(|token| !token.is_empty()) {
         return Ok(token);
     }
@@ -329,5 +338,23 @@ mod tests {
             };
             assert_eq!(keys.intents, Some(513));
         }
+        let (line, reason) = parse("intents = -1").err().expect("wrong");
+        assert_eq!(line, 1);
+        assert!(reason.contains("a number, or names"), "{reason}");
+    }
+
+    #[test]
+    fn the_token_is_what_is_given_or_in_the_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("token");
+        fs::write(&path, "from-file\n").expect("a file");
+        let file = || Some(path.clone());
+        let is = |given: Option<&str>, file| token(given.map(str::to_owned), file).ok();
+        assert_eq!(is(Some(" given "), file()).as_deref(), Some("given"));
+        assert_eq!(is(Some(""), file()).as_deref(), Some("from-file"));
+        assert_eq!(is(None, file()).as_deref(), Some("from-file"));
+        assert_eq!(is(None, None), None);
+        fs::write(&path, "\n").expect("a file");
+        assert_eq!(is(None, file()), None);
     }
 }

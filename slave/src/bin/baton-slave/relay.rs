@@ -71,6 +71,10 @@ impl Relay {
     pub(crate) const fn cache(&self) -> &Cache {
         &self.cache
     }
+
+    pub(crate) const fn sink(&self) -> &Sink {
+        &self.sink
+    }
 }
 
 impl Bot for Relay {
