@@ -47,7 +47,9 @@ pub struct Settings {
     pub backoff: Duration,
     /// Longest wait after failed launches.
     pub backoff_max: Duration,
-    /// One IDENTIFY a bucket in each such window.
+    /// One IDENTIFY a bucket in each such window. Discord's is 5 s from one
+    /// arrival to the next; what a permit's way may take less than that of the
+    /// permit before is added.
     pub identify_window: Duration,
     /// How many buckets, until a budget says it.
     pub max_concurrency: u32,
@@ -92,7 +94,7 @@ impl Default for Settings {
             resume_window: Duration::from_secs(90),
             backoff: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
-            identify_window: Duration::from_secs(5),
+            identify_window: Duration::from_millis(5250),
             max_concurrency: 1,
             checkpoint_to_disk: Duration::from_secs(1),
             shard_in_hand: Duration::from_secs(10),
