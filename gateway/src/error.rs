@@ -10,7 +10,9 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
     /// An address could not be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: {source}; choose another address, port 0 takes any free one"
+    )]
     Listen {
         /// The address asked for.
         address: String,

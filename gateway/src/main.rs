@@ -35,7 +35,7 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Events per second and shard
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, allow_hyphen_values = true, value_parser = rate)]
     rate: f64,
     /// Round-trip time that is added under TLS
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
@@ -91,6 +91,13 @@ struct Args {
     json: bool,
 }
 
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=100_000.0).contains(&rate) => Ok(rate),
+        Ok(_) | Err(_) => Err("not a number from 0 to 100000".to_owned()),
+    }
+}
+
 impl Args {
     fn config(&self) -> GatewayConfig {
         let tls = match (&self.cert, &self.key) {
@@ -141,13 +148,33 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    match run(&Args::parse()).await {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => return refuse(&one_line(&error)),
+        // Help and version.
+        Err(error) => error.exit(),
+    };
+    match run(&args).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "baton-gateway: {error}");
-            ExitCode::from(2)
-        }
+        Err(error) => refuse(&error.to_string()),
     }
+}
+
+/// What to change, in one line.
+fn refuse(reason: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "baton-gateway: {reason}");
+    ExitCode::from(2)
+}
+
+/// clap's first paragraph; what follows only repeats the help.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = first
+        .trim_start_matches("error: ")
+        .split_whitespace()
+        .collect();
+    format!("{}; see baton-gateway --help", words.join(" "))
 }
 
 async fn run(args: &Args) -> Result<(), Error> {

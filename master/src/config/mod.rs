@@ -147,18 +147,23 @@ pub fn read(file: Option<&Path>, given: Options) -> Result<Options, Error> {
     })
 }
 
-/// Line (from 1) and reason of what is wrong.
+/// Line (from 1), key and reason of what is wrong.
 fn parse(text: &str) -> Result<Options, (usize, String)> {
-    toml::from_str(text).map_err(|error| {
+    let broken = |error: &toml::de::Error, key: Option<String>| {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = text.as_bytes()[..at]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1;
+        let before = &text.as_bytes()[..at];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         let reason = error.message().replace("unknown field", "unknown key");
-        (line, reason.lines().collect::<Vec<_>>().join("; "))
-    })
+        let reason = reason.lines().collect::<Vec<_>>().join("; ");
+        match key {
+            // The reason has the name that is unknown.
+            Some(key) if !reason.starts_with("unknown key") => (line, format!("{key}: {reason}")),
+            Some(_) | None => (line, reason),
+        }
+    };
+    let document = toml::Deserializer::parse(text).map_err(|error| broken(&error, None))?;
+    serde_path_to_error::deserialize(document)
+        .map_err(|error| broken(error.inner(), Some(error.path().to_string())))
 }
 
 impl Config {

@@ -22,7 +22,7 @@ struct Arguments {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     shards: u32,
     /// Events a second on each shard
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, allow_hyphen_values = true, value_parser = rate)]
     rate: f64,
     /// Round-trip time to the simulated Discord, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
@@ -53,9 +53,35 @@ struct Arguments {
     json: bool,
 }
 
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=10_000.0).contains(&rate) => Ok(rate),
+        Ok(_) | Err(_) => Err("not a number from 0 to 10000".to_owned()),
+    }
+}
+
+/// clap's first paragraph; what follows only repeats the help.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = first
+        .trim_start_matches("error: ")
+        .split_whitespace()
+        .collect();
+    format!("{}; see scripts/demo --help", words.join(" "))
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            let _ = writeln!(std::io::stderr(), "demo: {}", one_line(&error));
+            return ExitCode::from(2);
+        }
+        // Help and version.
+        Err(error) => error.exit(),
+    };
     let options = DemoOptions {
         shards: arguments.shards,
         rate: arguments.rate,

@@ -91,7 +91,7 @@ pub(crate) async fn serve(
         .with_state((relay, monitor));
     let taken = |error: io::Error| {
         Error::Config(format!(
-            "inspect: cannot listen at {address}: {error}: give another address"
+            "inspect: cannot listen at {address}: {error}: give another address; a build that is being replaced keeps its port, a socket (unix:PATH) is taken over"
         ))
     };
     match address {

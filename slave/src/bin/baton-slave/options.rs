@@ -57,7 +57,7 @@ struct Keys {
     gateway_url: Option<String>,
     /// Gateway intents: a number, or names as in GUILDS,GUILD_MESSAGES [default:
     /// all that are not privileged]
-    #[arg(long, env = "BATON_INTENTS", value_name = "INTENTS", value_parser = intents)]
+    #[arg(long, env = "BATON_INTENTS", value_name = "INTENTS", value_parser = intents, allow_hyphen_values = true)]
     #[serde(deserialize_with = "intents_of_file")]
     intents: Option<u64>,
     /// Guilds with more members come without their offline members, 50 to 250
@@ -154,20 +154,23 @@ pub(crate) fn read() -> Result<Settings, Error> {
     keys.check(given)
 }
 
-/// Line (from 1) and reason of what is wrong.
+/// Line (from 1), key and reason of what is wrong.
 fn parse(text: &str) -> Result<Keys, (usize, String)> {
-    toml::from_str(text).map_err(|error| {
+    let broken = |error: &toml::de::Error, key: Option<String>| {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = text.as_bytes()[..at]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1;
-        (
-            line,
-            error.message().replace("unknown field", "unknown key"),
-        )
-    })
+        let before = &text.as_bytes()[..at];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let reason = error.message().replace("unknown field", "unknown key");
+        let reason = reason.lines().collect::<Vec<_>>().join("; ");
+        match key {
+            // The reason has the name that is unknown.
+            Some(key) if !reason.starts_with("unknown key") => (line, format!("{key}: {reason}")),
+            Some(_) | None => (line, reason),
+        }
+    };
+    let document = toml::Deserializer::parse(text).map_err(|error| broken(&error, None))?;
+    serde_path_to_error::deserialize(document)
+        .map_err(|error| broken(error.inner(), Some(error.path().to_string())))
 }
 
 impl Keys {
