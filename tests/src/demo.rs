@@ -151,9 +151,11 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
     };
     say("deploying build v2");
     let started = Instant::now();
-    deploy(options, &mut fleet, &sampled).await?;
-    old.process.ended(LIMIT).await?;
-    let total = started.elapsed();
+    let old_gone = async {
+        old.process.ended(LIMIT).await?;
+        Ok(started.elapsed())
+    };
+    let ((), total) = tokio::try_join!(deploy(options, &mut fleet, &sampled), old_gone)?;
     let after = fleet.discord.counts().await?;
 
     sleep(MARGIN).await;
@@ -194,7 +196,13 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
 /// moved.
 async fn deploy(options: &DemoOptions, fleet: &mut Fleet, sampled: &[u32]) -> Result<()> {
     let mut command = fleet.deploy_command("v2")?;
-    if !options.live {
+    if options.live {
+        for name in ["TERM", "COLORTERM", "NO_COLOR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+    } else {
         let log = fleet.folder().join("logs/deploy.log");
         let log = std::fs::File::create(log).map_err(Error::io("create deploy.log"))?;
         let copy = log.try_clone().map_err(Error::io("duplicate the log"))?;
@@ -210,8 +218,9 @@ async fn deploy(options: &DemoOptions, fleet: &mut Fleet, sampled: &[u32]) -> Re
                     && event["phase"] == "moved"
                     && event["shard"] == *shard)
         });
-        moved.await?;
-        sleep(MARGIN).await;
+        let at_us = moved.await?["at_us"].as_u64().unwrap_or_else(now_us);
+        let passed = Duration::from_micros(now_us().saturating_sub(at_us));
+        sleep(MARGIN.saturating_sub(passed)).await;
         fleet.discord.probe(&[*shard], false).await?;
     }
     match tokio::time::timeout(LIMIT, child.wait()).await {

@@ -368,7 +368,7 @@ fn master_toml(
          [limits]\n\
          contact = \"300ms\"\n\
          soak = \"{soak}\"\n\
-         identify_window = \"50ms\"\n",
+         identify_window = \"100ms\"\n",
         run = folder.join("run").display().to_string(),
         rest = discord.rest_url,
         shards = options.discord.shards,

@@ -70,10 +70,15 @@ impl News {
     ) -> Result<Value> {
         let late = || Error::Late(format!("{what}: not seen within {limit:?}"));
         let found = async {
+            let mut looked_at = 0;
             loop {
                 self.count.borrow_and_update();
-                if let Some(event) = self.all().into_iter().find(&is) {
-                    return Ok(event);
+                {
+                    let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(event) = events.iter().skip(looked_at).find(|event| is(event)) {
+                        return Ok(event.clone());
+                    }
+                    looked_at = events.len();
                 }
                 self.count.changed().await.map_err(|_| late())?;
             }
