@@ -9,7 +9,8 @@ use crate::id::Sequence;
 /// A set of sequence numbers as disjoint, ordered, inclusive ranges.
 ///
 /// On the wire it is a flat list `[first, last, first, last, ...]` with at most
-/// [`SequenceRanges::MAX_RANGES`] pairs, ascending and disjoint.
+/// [`SequenceRanges::MAX_RANGES`] pairs, ascending and disjoint, that hold at
+/// most [`SequenceRanges::MAX_SEQUENCES`] numbers together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SequenceRanges {
     /// First of a range to its last.
@@ -20,6 +21,10 @@ impl SequenceRanges {
     /// More ranges than this are refused from the wire. A shard holds at most
     /// its in-flight window (default 256) of them.
     pub const MAX_RANGES: usize = 65_536;
+
+    /// More numbers than this are refused from the wire, so that walking a set
+    /// is bounded work. Discord replays a few thousand events at most.
+    pub const MAX_SEQUENCES: u64 = 1 << 20;
 
     /// The empty set.
     #[must_use]
@@ -186,6 +191,7 @@ impl<'de> serde::de::Visitor<'de> for RangesVisitor {
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut ranges = BTreeMap::new();
         let mut above = None;
+        let mut count = 0_u64;
         while let Some(first) = list.next_element::<u64>()? {
             let Some(last) = list.next_element::<u64>()? else {
                 return Err(A::Error::custom("a range without its last sequence"));
@@ -199,6 +205,13 @@ impl<'de> serde::de::Visitor<'de> for RangesVisitor {
                 return Err(A::Error::custom(format!(
                     "more than {} ranges",
                     SequenceRanges::MAX_RANGES
+                )));
+            }
+            count = count.saturating_add(last - first).saturating_add(1);
+            if count > SequenceRanges::MAX_SEQUENCES {
+                return Err(A::Error::custom(format!(
+                    "more than {} sequences",
+                    SequenceRanges::MAX_SEQUENCES
                 )));
             }
             above = Some(last);
@@ -259,8 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_does_not_ascend_is_refused() {
-        for wrong in [vec![5, 4], vec![1, 3, 3, 4], vec![1]] {
+    fn a_list_that_does_not_ascend_or_names_too_many_is_refused() {
+        let endless = vec![0, u64::MAX];
+        for wrong in [vec![5, 4], vec![1, 3, 3, 4], vec![1], endless] {
             let bytes = rmp_serde::to_vec(&wrong).expect("numbers encode");
             assert!(
                 rmp_serde::from_slice::<SequenceRanges>(&bytes).is_err(),
