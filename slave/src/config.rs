@@ -1,5 +1,7 @@
 //! Settings of a slave.
 
+mod legacy;
+
 use std::{env, fmt, fs, path::PathBuf, str::FromStr, time::Duration};
 
 use baton_protocol::{
@@ -8,6 +10,7 @@ use baton_protocol::{
     message::{MAX_NAME, Role},
 };
 
+pub use self::legacy::Legacy;
 use crate::{
     error::Error,
     shard::gateway::{API_VERSION, COMPRESSION},
@@ -75,6 +78,8 @@ pub struct SlaveConfig {
     pub secret: SecretSource,
     /// What to do without the state of a shard.
     pub on_lost_state: OnLostState,
+    /// Given: the master is the unchanged ancestor's, on a loopback address.
+    pub legacy: Option<Legacy>,
     /// Deadlines and pauses.
     pub timings: Timings,
 }
@@ -113,6 +118,13 @@ pub struct Timings {
     pub master_redial_first: Duration,
     /// Longest such pause.
     pub master_redial_max: Duration,
+    /// Pause before a legacy master is dialled again, after a dial that failed.
+    pub legacy_redial: Duration,
+    /// How long the target of a legacy migration waits for its first shard.
+    pub legacy_patience: Duration,
+    /// Shortest time between two IDENTIFYs of one bucket where no master grants
+    /// them: Discord's 5 s and a margin.
+    pub identify_window: Duration,
 }
 
 impl Default for Timings {
@@ -134,6 +146,9 @@ impl Default for Timings {
             master_silence: seconds(30),
             master_redial_first: Duration::from_millis(100),
             master_redial_max: seconds(5),
+            legacy_redial: seconds(5),
+            legacy_patience: seconds(60),
+            identify_window: Duration::from_millis(5250),
         }
     }
 }
@@ -154,13 +169,15 @@ impl SlaveConfig {
             window: 256,
             secret: SecretSource::None,
             on_lost_state: OnLostState::Resume,
+            legacy: None,
             timings: Timings::default(),
         }
     }
 
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
-    /// `BATON_GATEWAY_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`.
+    /// `BATON_GATEWAY_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_LEGACY`,
+    /// `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`.
     ///
     /// # Errors
     /// [`Error::Config`] names the variable and what it may be.
@@ -183,6 +200,11 @@ impl SlaveConfig {
             config.build = build;
         }
         config.gateway_url = variable("BATON_GATEWAY_URL");
+        config.legacy = Legacy::of(
+            parsed("BATON_LEGACY", variable("BATON_LEGACY"))?.unwrap_or(false),
+            parsed("BATON_SHARDS", variable("BATON_SHARDS"))?,
+            parsed("BATON_MAX_CONCURRENCY", variable("BATON_MAX_CONCURRENCY"))?,
+        )?;
         config.secret = SecretSource::from_env(variable("BATON_RUNTIME_DIR").map(PathBuf::from))?;
         Ok(config)
     }
@@ -234,6 +256,9 @@ impl SlaveConfig {
                 "gateway_url `{url}` is not of the form ws://HOST:PORT or wss://HOST"
             ));
         }
+        if let Some(legacy) = &self.legacy {
+            return legacy.check(&self.master);
+        }
         if self.secret == SecretSource::None && matches!(self.master, Address::Tcp(_)) {
             return wrong(format!(
                 "no secret for a master over TCP: set {SECRET_VARIABLE}, or the runtime directory \
@@ -242,6 +267,12 @@ impl SlaveConfig {
         }
         Ok(())
     }
+}
+
+fn parsed<T: FromStr>(name: &str, text: Option<String>) -> Result<Option<T>, Error> {
+    let wrong = |text: &str| Error::Config(format!("{name}: `{text}` cannot be read"));
+    text.map(|text| text.parse().map_err(|_| wrong(&text)))
+        .transpose()
 }
 
 /// What twilight's websocket client takes without a panic.

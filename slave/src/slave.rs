@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::{Agent, Status},
+    agent::{Agent, Status, legacy::LegacyAgent},
     bot::Bot,
     config::SlaveConfig,
     counters::Counters,
@@ -114,7 +114,13 @@ impl Builder {
             checkpoint_ms: AtomicU64::new(10),
             started: Instant::now(),
         });
-        Agent::new(context, self.requests.1, stop)?.run().await
+        match context.config.legacy {
+            Some(legacy) => {
+                let agent = LegacyAgent::new(context, legacy, self.requests.1, stop)?;
+                agent.run().await
+            }
+            None => Agent::new(context, self.requests.1, stop)?.run().await,
+        }
     }
 }
 

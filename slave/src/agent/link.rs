@@ -18,6 +18,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::bond::Wire;
 use crate::config::Address;
 
 /// Control frames that wait for a master that does not read. One more and it is
@@ -142,11 +143,6 @@ impl Link {
         }
     }
 
-    /// The next order; `None`: the link is over. Survives being cancelled.
-    pub(crate) async fn order(&mut self) -> Option<ToSlave> {
-        self.orders.recv().await
-    }
-
     /// Queues a message; `false`: the link is over, or the master does not read.
     pub(crate) fn say(&self, message: &ToMaster) -> bool {
         if let ToMaster::State(_) = message {
@@ -175,6 +171,12 @@ impl Link {
         drop(std::mem::replace(&mut self.state, nothing));
         // Late or failed: the process ends all the same.
         let _ = timeout(patience, &mut self.writer).await;
+    }
+}
+
+impl Wire for Link {
+    async fn order(&mut self) -> Option<ToSlave> {
+        self.orders.recv().await
     }
 }
 

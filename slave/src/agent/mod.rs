@@ -3,8 +3,12 @@
 //! It is never the outage: without a master the shards go on, reconnect and
 //! RESUME; only IDENTIFY, moves and the outcome of a seal wait for it.
 
+mod bond;
+mod leaving;
+pub(crate) mod legacy;
 mod link;
 mod orders;
+mod status;
 pub(crate) mod table;
 mod work;
 
@@ -12,23 +16,23 @@ use std::{sync::Arc, time::Duration};
 
 use baton_protocol::{
     ProcessIdentity, SlaveId, Term, ToMaster, Version,
-    message::{Hello, Holding, Report, Role},
+    message::{Hello, Report, Role},
 };
-use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::status::{ShardStatus, Status};
 use self::{
+    bond::{Bond, BondEvent},
+    leaving::Leaving,
     link::{Introduction, Link, LinkError},
     table::Table,
     work::Work,
 };
 use crate::{
-    counters::Counts,
     error::Error,
     shard::{Context, backoff::random},
 };
@@ -37,7 +41,7 @@ use crate::{
 pub(crate) struct Agent {
     context: Arc<Context>,
     table: Table,
-    bond: Bond,
+    bond: Bond<Link>,
     slave: SlaveId,
     process: ProcessIdentity,
     /// The highest term that orders were taken from.
@@ -49,58 +53,6 @@ pub(crate) struct Agent {
     leaving: Option<Leaving>,
     requests: mpsc::Receiver<oneshot::Sender<Status>>,
     stop: CancellationToken,
-}
-
-/// Where the link is.
-enum Bond {
-    Waiting(Instant),
-    Dialling(JoinHandle<Result<Link, LinkError>>),
-    Up(Box<Link>),
-}
-
-/// The process ends once everything is settled.
-struct Leaving {
-    /// Whether the master asked for it.
-    asked: bool,
-    until: Instant,
-}
-
-/// One shard of a [`Status`].
-#[derive(Clone, Debug, Serialize)]
-pub struct ShardStatus {
-    /// The shard.
-    pub shard: u32,
-    /// Its epoch here; 0: only a copy of its state is here.
-    pub epoch: u64,
-    /// `starting`, `resuming`, `serving`, `sealed`, `failed`; null: a copy only.
-    pub holding: Option<Holding>,
-    /// The first 16 hex digits of the SHA-256 of its session id.
-    pub session: Option<String>,
-    /// The last dispatch such that it and all before it are finished.
-    pub handled: u64,
-    /// Finished above `handled`.
-    pub finished_above: u64,
-}
-
-/// What a slave does right now.
-#[derive(Clone, Debug, Serialize)]
-pub struct Status {
-    /// This run of the slave.
-    pub slave: String,
-    /// Its build.
-    pub build: String,
-    /// Its slot.
-    pub slot: String,
-    /// Whether a master accepted it on the present link.
-    pub linked: bool,
-    /// The term that it takes orders from.
-    pub term: String,
-    /// The epoch at which it runs the once-per-bot work; 0: it does not.
-    pub work: u64,
-    /// Its shards.
-    pub shards: Vec<ShardStatus>,
-    /// What it counted.
-    pub counters: Counts,
 }
 
 impl Agent {
@@ -131,12 +83,15 @@ impl Agent {
     /// Until the master tells it to leave, or the process is.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         loop {
-            if self.has_left() {
+            if let Some(leaving) = &self.leaving
+                && leaving.is_over(&self.table, &self.work)
+            {
                 self.farewell().await;
                 return Ok(());
             }
             let until = self.leaving.as_ref().map(|leaving| leaving.until);
             let silent = self.heard + self.context.config.timings.master_silence;
+            let linked = self.bond.is_up();
             tokio::select! {
                 biased;
                 said = self.table.said() => {
@@ -146,7 +101,11 @@ impl Agent {
                     }
                     self.checkpoint();
                 }
-                event = self.bond.next(silent) => self.link_event(event)?,
+                event = self.bond.next() => self.link_event(event)?,
+                () = sleep_until(silent), if linked => {
+                    tracing::warn!("the master says nothing: link closed");
+                    self.redial();
+                }
                 done = self.work.done() => self.work_done(done),
                 Some(request) = self.requests.recv() => {
                     // Nobody waits any longer: fine.
@@ -158,7 +117,7 @@ impl Agent {
         }
     }
 
-    fn link_event(&mut self, event: BondEvent) -> Result<(), Error> {
+    fn link_event(&mut self, event: BondEvent<Link>) -> Result<(), Error> {
         match event {
             BondEvent::DialNow => {
                 let introduction = self.introduction();
@@ -178,10 +137,6 @@ impl Agent {
             BondEvent::Order(order) => {
                 self.heard = Instant::now();
                 self.order(order)?;
-            }
-            BondEvent::Silent => {
-                tracing::warn!("the master says nothing: link closed");
-                self.redial();
             }
             BondEvent::Lost => {
                 tracing::warn!("the link to the master is lost; shards go on");
@@ -273,43 +228,10 @@ impl Agent {
         }
     }
 
-    /// Begins to leave: every shard is sealed, unasked or not.
     fn leave(&mut self, asked: bool) {
         let drain = self.context.config.timings.drain;
-        tracing::info!(asked, "leaving");
-        let serving: Vec<_> = self
-            .table
-            .entries()
-            .filter(|(_, entry)| {
-                matches!(
-                    entry.holding,
-                    Some(
-                        Holding::Starting | Holding::Resuming | Holding::Serving | Holding::Failed
-                    )
-                )
-            })
-            .map(|(shard, entry)| (shard, entry.epoch))
-            .collect();
-        for (shard, epoch) in serving {
-            self.table.seal(shard, epoch, drain);
-        }
+        self.leaving = Some(Leaving::begin(asked, drain, &mut self.table));
         self.work.stop(None);
-        self.leaving = Some(Leaving {
-            asked,
-            until: Instant::now() + drain + Duration::from_millis(500),
-        });
-    }
-
-    fn has_left(&self) -> bool {
-        let Some(leaving) = &self.leaving else {
-            return false;
-        };
-        let settled = self.table.entries().all(|(_, entry)| match entry.holding {
-            Some(Holding::Sealed) => entry.settled.is_some(),
-            Some(_) => false,
-            None => true,
-        });
-        (settled && !self.work.is_busy()) || Instant::now() >= leaving.until
     }
 
     async fn farewell(mut self) {
@@ -324,52 +246,11 @@ impl Agent {
     }
 
     fn status(&self) -> Status {
-        let config = &self.context.config;
-        let shard = |(shard, entry): (baton_protocol::ShardId, &table::Entry)| ShardStatus {
-            shard: shard.get(),
-            epoch: entry.epoch.get(),
-            holding: entry.holding,
-            session: (!entry.ticket.session_id.is_empty())
-                .then(|| crate::shard::session::tag(&entry.ticket.session_id).to_string()),
-            handled: entry.ticket.handled.get(),
-            finished_above: entry.ticket.finished_above.count(),
-        };
         Status {
-            slave: self.slave.to_string(),
-            build: config.build.clone(),
-            slot: config.slot.clone(),
             linked: matches!(&self.bond, Bond::Up(link) if link.accepted),
             term: self.term.to_string(),
             work: self.work.epoch().get(),
-            shards: self.table.entries().map(shard).collect(),
-            counters: self.context.counters.read(),
-        }
-    }
-}
-
-enum BondEvent {
-    DialNow,
-    Dialled(Result<Link, LinkError>),
-    Order(baton_protocol::ToSlave),
-    Silent,
-    Lost,
-}
-
-impl Bond {
-    /// Survives being cancelled.
-    async fn next(&mut self, silent: Instant) -> BondEvent {
-        match self {
-            Self::Waiting(until) => {
-                sleep_until(*until).await;
-                BondEvent::DialNow
-            }
-            Self::Dialling(dial) => {
-                BondEvent::Dialled(dial.await.unwrap_or(Err(LinkError::Closed)))
-            }
-            Self::Up(link) => tokio::select! {
-                order = link.order() => order.map_or(BondEvent::Lost, BondEvent::Order),
-                () = sleep_until(silent) => BondEvent::Silent,
-            },
+            ..Status::of(self.slave, &self.context, &self.table)
         }
     }
 }

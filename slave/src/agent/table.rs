@@ -322,6 +322,10 @@ impl Table {
         self.entries.iter().map(|(shard, entry)| (*shard, entry))
     }
 
+    pub(crate) fn get(&self, shard: ShardId) -> Option<&Entry> {
+        self.entries.get(&shard)
+    }
+
     /// Whether any shard is owned, sealed ones included.
     pub(crate) fn owns_anything(&self) -> bool {
         self.entries.values().any(|entry| entry.holding.is_some())

@@ -3,7 +3,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use baton_slave::{Address, Error, OnLostState, SecretSource, SlaveConfig, parse_role};
+use baton_slave::{Address, Error, Legacy, OnLostState, SecretSource, SlaveConfig, parse_role};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, parser::ValueSource};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use twilight_model::gateway::Intents;
@@ -91,6 +91,16 @@ struct Keys {
     /// text or json, on standard error [default: text]
     #[arg(long, env = "BATON_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<Format>,
+    /// The master is an unchanged one of the 2018 Go ancestor, on this host;
+    /// needs --shards. The README says what it cannot promise
+    #[arg(long, env = "BATON_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    legacy: Option<bool>,
+    /// Shards of the whole bot, with --legacy only
+    #[arg(long, env = "BATON_SHARDS", value_name = "N")]
+    shards: Option<u32>,
+    /// Discord's max_concurrency of this bot, with --legacy only [default: 1]
+    #[arg(long, env = "BATON_MAX_CONCURRENCY", value_name = "N")]
+    max_concurrency: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, clap::ValueEnum)]
@@ -193,6 +203,9 @@ impl Keys {
             inspect: self.inspect.or(file.inspect),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
+            legacy: self.legacy.or(file.legacy),
+            shards: self.shards.or(file.shards),
+            max_concurrency: self.max_concurrency.or(file.max_concurrency),
         }
     }
 
@@ -224,6 +237,11 @@ impl Keys {
         };
         let runtime_dir = self.runtime_dir.unwrap_or_else(default_runtime_dir);
         slave.secret = SecretSource::from_env(Some(runtime_dir))?;
+        slave.legacy = Legacy::of(
+            self.legacy.unwrap_or(false),
+            self.shards,
+            self.max_concurrency,
+        )?;
         slave.check()?;
         let inspect = self.inspect.as_deref().map(inspect::Address::parse);
         Ok(Settings {

@@ -1,0 +1,51 @@
+//! Where the link to the master is, whatever wire it speaks.
+
+use std::future::Future;
+
+use baton_protocol::ToSlave;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+use super::link::LinkError;
+
+/// A link that is up.
+pub(super) trait Wire: Send + 'static {
+    /// The next order; `None`: the link is over. Survives being cancelled.
+    fn order(&mut self) -> impl Future<Output = Option<ToSlave>> + Send;
+}
+
+pub(super) enum Bond<L> {
+    /// Dialled again then.
+    Waiting(Instant),
+    Dialling(JoinHandle<Result<L, LinkError>>),
+    Up(Box<L>),
+}
+
+pub(super) enum BondEvent<L> {
+    DialNow,
+    Dialled(Result<L, LinkError>),
+    Order(ToSlave),
+    Lost,
+}
+
+impl<L: Wire> Bond<L> {
+    /// Survives being cancelled.
+    pub(super) async fn next(&mut self) -> BondEvent<L> {
+        match self {
+            Self::Waiting(until) => {
+                sleep_until(*until).await;
+                BondEvent::DialNow
+            }
+            Self::Dialling(dial) => {
+                BondEvent::Dialled(dial.await.unwrap_or(Err(LinkError::Closed)))
+            }
+            Self::Up(link) => link.order().await.map_or(BondEvent::Lost, BondEvent::Order),
+        }
+    }
+
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self, Self::Up(_))
+    }
+}

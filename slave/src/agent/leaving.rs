@@ -1,0 +1,51 @@
+//! How a process ends: every shard is sealed, then what runs may finish.
+
+use std::time::Duration;
+
+use baton_protocol::message::Holding;
+use tokio::time::Instant;
+
+use super::{table::Table, work::Work};
+
+/// The process ends once everything is settled.
+pub(super) struct Leaving {
+    /// Whether the master asked for it.
+    pub(super) asked: bool,
+    /// It ends then at the latest.
+    pub(super) until: Instant,
+}
+
+impl Leaving {
+    /// Seals every shard, unasked or not.
+    pub(super) fn begin(asked: bool, drain: Duration, table: &mut Table) -> Self {
+        tracing::info!(asked, "leaving");
+        let serving: Vec<_> = table
+            .entries()
+            .filter(|(_, entry)| {
+                matches!(
+                    entry.holding,
+                    Some(
+                        Holding::Starting | Holding::Resuming | Holding::Serving | Holding::Failed
+                    )
+                )
+            })
+            .map(|(shard, entry)| (shard, entry.epoch))
+            .collect();
+        for (shard, epoch) in serving {
+            table.seal(shard, epoch, drain);
+        }
+        Self {
+            asked,
+            until: Instant::now() + drain + Duration::from_millis(500),
+        }
+    }
+
+    pub(super) fn is_over(&self, table: &Table, work: &Work) -> bool {
+        let settled = table.entries().all(|(_, entry)| match entry.holding {
+            Some(Holding::Sealed) => entry.settled.is_some(),
+            Some(_) => false,
+            None => true,
+        });
+        (settled && !work.is_busy()) || Instant::now() >= self.until
+    }
+}

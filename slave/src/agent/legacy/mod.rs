@@ -1,0 +1,336 @@
+//! The agent under an unchanged master of the 2018 Go ancestor.
+//!
+//! ```text
+//!               2                        3{true}
+//!  bystander ──────▶ all shards start    ───────▶ source ── 4{k}: ticket k ──┐
+//!    │  ▲                                           ▲ └──────────────────────┤
+//!    │  └── silence                                 └── next k ◀─────────────┤
+//!    │ 3{false,N}                                                 4{N}: left ◀┘
+//!    ▼
+//!  target ── 5{k}: RESUME, then 5{k} ──▶ ... ──▶ all shards serve
+//! ```
+//!
+//! A part belongs to one connection: when that is lost, this slave is a
+//! bystander again. Nothing said on one connection is answered on the next: the
+//! ancestor's master takes a late answer for one to its present question, or
+//! crashes over it. The only thing that is still true is who owns shards, and
+//! the hello says it.
+
+mod link;
+mod orders;
+mod pace;
+mod shards;
+mod tickets;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use baton_protocol::{Epoch, ShardId, SlaveId, ToMaster, message};
+use bytes::Bytes;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    link::{Introduction, Link},
+    pace::Pace,
+};
+use super::{
+    Status,
+    bond::{Bond, BondEvent},
+    leaving::Leaving,
+    table::Table,
+    work::Work,
+};
+use crate::{config::Legacy, error::Error, shard::Context};
+
+/// Owns the link and the table.
+pub(crate) struct LegacyAgent {
+    context: Arc<Context>,
+    legacy: Legacy,
+    table: Table,
+    bond: Bond<Link>,
+    slave: SlaveId,
+    /// Shards of the whole bot.
+    count: u32,
+    part: Part,
+    /// Whether an order came on this connection.
+    heard: bool,
+    /// Whether the master was out of reach since the last hello.
+    missed: bool,
+    /// Dials that failed in a row.
+    failures: u32,
+    pace: Pace,
+    permit_at: Option<Instant>,
+    /// Told to start, and not yet at the point where they need a permit.
+    starting: BTreeSet<ShardId>,
+    /// Tickets that this connection waits for, and how long the last of them
+    /// waits for the end of the work.
+    asked: BTreeMap<ShardId, Instant>,
+    /// Shards whose ticket was given: somebody else's now.
+    given: BTreeSet<ShardId>,
+    /// The last of them, until the master goes on.
+    in_hand: Option<ShardId>,
+    /// Sealed for a connection that is lost: served again.
+    take_back: BTreeSet<ShardId>,
+    /// Acknowledgements that this connection waits for.
+    owed: BTreeMap<ShardId, message::Resume>,
+    work: Work,
+    /// Whether it is to run here.
+    works: bool,
+    work_epoch: Epoch,
+    work_ticket: Bytes,
+    /// Whether something may have to be done.
+    changed: bool,
+    leaving: Option<Leaving>,
+    requests: mpsc::Receiver<oneshot::Sender<Status>>,
+    stop: CancellationToken,
+}
+
+/// What this slave is on the present connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Bystander,
+    /// Shards leave it.
+    Source,
+    /// Shards come to it; the first one until then.
+    Target {
+        until: Instant,
+    },
+}
+
+impl LegacyAgent {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        legacy: Legacy,
+        requests: mpsc::Receiver<oneshot::Sender<Status>>,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let count = legacy.shards.get();
+        let table = Table::new(context.clone());
+        table.set_shard_count(count);
+        Ok(Self {
+            table,
+            bond: Bond::Waiting(Instant::now()),
+            slave: SlaveId::random().map_err(|source| Error::System {
+                what: "draw a slave id",
+                source: std::io::Error::other(source),
+            })?,
+            count,
+            part: Part::Bystander,
+            heard: false,
+            missed: false,
+            failures: 0,
+            pace: Pace::new(
+                legacy.max_concurrency.get(),
+                context.config.timings.identify_window,
+                count,
+            ),
+            permit_at: None,
+            starting: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            given: BTreeSet::new(),
+            in_hand: None,
+            take_back: BTreeSet::new(),
+            owed: BTreeMap::new(),
+            work: Work::new(context.bot.clone()),
+            works: false,
+            work_epoch: Epoch(0),
+            work_ticket: Bytes::new(),
+            changed: false,
+            leaving: None,
+            requests,
+            stop,
+            legacy,
+            context,
+        })
+    }
+
+    /// Until the master tells it to leave, or the process is.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        loop {
+            if std::mem::take(&mut self.changed) {
+                self.give_tickets();
+                self.grant_permits();
+                self.begin_work();
+            }
+            if self.has_left() {
+                self.farewell().await;
+                return Ok(());
+            }
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                said = self.table.said() => {
+                    self.said(said);
+                    while let Some(said) = self.table.said_already() {
+                        self.said(said);
+                    }
+                }
+                event = self.bond.next() => self.link_event(event),
+                done = self.work.done() => self.work_done(done),
+                Some(request) = self.requests.recv() => {
+                    // Nobody waits any longer: fine.
+                    let _ = request.send(self.status());
+                }
+                () = self.stop.cancelled(), if self.leaving.is_none() => self.leave(false),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                    self.changed = true;
+                    self.ask_again();
+                }
+            }
+        }
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
+        let first_shard = match self.part {
+            Part::Target { until } if !self.table.owns_anything() => Some(until),
+            Part::Target { .. } | Part::Source | Part::Bystander => None,
+        };
+        let work = self.asked.values().min().filter(|_| self.works_yet());
+        [leaving, first_shard, work.copied(), self.permit_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn link_event(&mut self, event: BondEvent<Link>) {
+        let pause = self.context.config.timings.legacy_redial;
+        self.changed = true;
+        match event {
+            BondEvent::DialNow => self.dial(),
+            BondEvent::Dialled(Ok(link)) => {
+                self.failures = 0;
+                self.missed = false;
+                self.heard = false;
+                self.bond = Bond::Up(Box::new(link));
+                tracing::info!(running = self.owns(), "hello said to a legacy master");
+            }
+            BondEvent::Dialled(Err(error)) => {
+                // The first word, then one a minute or so, is enough.
+                if self.failures.is_multiple_of(16) {
+                    tracing::warn!(%error, "no master");
+                } else {
+                    tracing::debug!(%error, "no master");
+                }
+                self.failures = self.failures.saturating_add(1);
+                self.missed = true;
+                self.bond = Bond::Waiting(Instant::now() + pause);
+            }
+            BondEvent::Order(order) => {
+                self.heard = true;
+                self.order(order);
+            }
+            BondEvent::Lost => {
+                tracing::warn!("the link to the master is lost; shards go on");
+                self.lost();
+            }
+        }
+    }
+
+    /// A slave without shards that finds the master again lets those speak first
+    /// that have some: they dial every `legacy_redial`. Else a master that was
+    /// started again would have it start every shard a second time.
+    fn dial(&mut self) {
+        let timings = &self.context.config.timings;
+        let running = self.owns();
+        let grace = if self.missed && !running {
+            timings.legacy_redial.mul_f64(1.2)
+        } else {
+            Duration::ZERO
+        };
+        self.bond = Bond::Dialling(tokio::spawn(Link::dial(Introduction {
+            address: self.context.config.master.clone(),
+            running,
+            grace,
+            deadline: timings.handshake,
+        })));
+    }
+
+    /// The connection is over, and everything that was asked on it.
+    fn lost(&mut self) {
+        let pause = self.context.config.timings.legacy_redial;
+        let lived = match &self.bond {
+            Bond::Up(link) => link.since.elapsed(),
+            Bond::Waiting(_) | Bond::Dialling(_) => Duration::ZERO,
+        };
+        // At once, unless the master closes whatever is dialled.
+        let useful = self.heard || lived >= pause;
+        let pause = if useful { Duration::ZERO } else { pause };
+        self.bond = Bond::Waiting(Instant::now() + pause);
+        self.missed = true;
+        self.owed.clear();
+        self.part_ends();
+    }
+
+    /// A target that waits in vain: the slave before it may have died before its
+    /// first shard was asked for, and then the ancestor's master forgets to start
+    /// anybody. Saying hello anew is a cold start in that case.
+    fn ask_again(&mut self) {
+        if let Part::Target { until } = self.part
+            && !self.table.owns_anything()
+            && Instant::now() >= until
+        {
+            tracing::error!("no shard came: the master is asked anew");
+            self.lost();
+        }
+    }
+
+    /// Says something if a master listens.
+    fn say(&mut self, message: &ToMaster) {
+        if let Bond::Up(link) = &self.bond
+            && !link.say(message)
+        {
+            tracing::warn!("the master does not read: link closed");
+            self.lost();
+        }
+    }
+
+    /// Whether any shard is ours: not given away.
+    fn owns(&self) -> bool {
+        self.owned().next().is_some()
+    }
+
+    fn leave(&mut self, asked: bool) {
+        if self.leaving.is_none() {
+            let drain = self.context.config.timings.drain;
+            self.leaving = Some(Leaving::begin(asked, drain, &mut self.table));
+            self.stop_work();
+            self.changed = true;
+        }
+    }
+
+    /// A source that was told to end by somebody else than the master stays for
+    /// those who fetch its tickets, as long as it may.
+    fn has_left(&self) -> bool {
+        let Some(leaving) = &self.leaving else {
+            return false;
+        };
+        let fetched = leaving.asked || self.part != Part::Source || !self.owns();
+        (fetched && leaving.is_over(&self.table, &self.work)) || Instant::now() >= leaving.until
+    }
+
+    async fn farewell(mut self) {
+        if let Bond::Up(link) = std::mem::replace(&mut self.bond, Bond::Waiting(Instant::now())) {
+            link.finish(Duration::from_secs(1)).await;
+        }
+        let asked = self.leaving.as_ref().is_some_and(|leaving| leaving.asked);
+        tracing::info!(asked, "left");
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.table.leave()).await;
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            linked: self.bond.is_up(),
+            term: "legacy".to_owned(),
+            work: self.work.epoch().get(),
+            ..Status::of(self.slave, &self.context, &self.table)
+        }
+    }
+}

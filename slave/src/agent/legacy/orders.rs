@@ -1,0 +1,207 @@
+//! What the master says.
+
+use baton_protocol::{
+    Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave,
+    message::{Holding, Resume, ResumeAfter, ShardMigrationStart, StopShard},
+};
+use tokio::time::Instant;
+
+use super::{LegacyAgent, Part};
+use crate::config::Legacy;
+
+/// Discord's session ids have 32 characters.
+const MAX_SESSION_ID: usize = 512;
+
+impl LegacyAgent {
+    pub(super) fn order(&mut self, order: ToSlave) {
+        match order {
+            // No master of 2018 sends it; its slave starts every shard, and takes
+            // a 2 that follows for nothing new. So does this one.
+            ToSlave::SoftStart | ToSlave::FullStart(_) => self.full_start(),
+            ToSlave::ShardMigrationStart(start) if start.from_this_slave => self.source(),
+            ToSlave::ShardMigrationStart(start) => self.target(start.num_shards),
+            ToSlave::StopShard(stop) => self.stop_shard(&stop),
+            ToSlave::Resume(resume) => self.resume(resume),
+            ToSlave::Shutdown => self.leave(true),
+            // Not let through by the link.
+            ToSlave::GuildState(_)
+            | ToSlave::Welcome(_)
+            | ToSlave::Accepted(_)
+            | ToSlave::Refused(_)
+            | ToSlave::Ping(_)
+            | ToSlave::IdentifyPermit(_)
+            | ToSlave::Settled(_)
+            | ToSlave::CopyState(_)
+            | ToSlave::State(_)
+            | ToSlave::StateAck(_)
+            | ToSlave::StopWork(_)
+            | ToSlave::StartWork(_)
+            | ToSlave::Forget(_) => {}
+        }
+    }
+
+    /// Never twice: the ancestor's slave would IDENTIFY every shard again.
+    fn full_start(&mut self) {
+        if self.leaving.is_some() {
+            return;
+        }
+        if self.table.owns_anything() || matches!(self.part, Part::Target { .. }) {
+            tracing::error!(
+                "told to start every shard, while shards are here or on their way: ignored"
+            );
+            return;
+        }
+        self.set_count(self.legacy.shards.get());
+        tracing::info!(shards = self.count, "cold start");
+        for shard in (0..self.count).map(ShardId) {
+            self.table.start(shard, Epoch(1));
+            self.starting.insert(shard);
+        }
+        let hello = self.context.config.timings.hello;
+        self.pace.in_order(Instant::now() + hello);
+    }
+
+    /// Shards are to leave. The answer is always the number of all shards: one
+    /// that is not here is given without a session, so that the next slave starts
+    /// it and nobody has to find out why it was missing.
+    fn source(&mut self) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let owned = self.owned().count();
+        if owned < self.count as usize {
+            tracing::error!(
+                owned,
+                shards = self.count,
+                "not all shards are here: the next slave starts the others anew; end every other slave of this bot"
+            );
+        }
+        self.part = Part::Source;
+        tracing::info!(shards = self.count, "shards are to leave");
+        self.say(&migration_start(true, self.count));
+    }
+
+    /// Shards are to come. Their number is that of the sessions, so it wins over
+    /// the setting.
+    fn target(&mut self, shards: u32) {
+        if self.leaving.is_some() {
+            return;
+        }
+        if self.table.owns_anything() {
+            tracing::error!("told to take shards over, while shards are here: not answered");
+            return;
+        }
+        if shards > Legacy::MAX_SHARDS {
+            tracing::error!(shards, "no bot has so many shards: not answered");
+            return;
+        }
+        let set = self.legacy.shards.get();
+        if shards != set {
+            tracing::error!(
+                shards,
+                set,
+                "the sessions are of another number of shards than this slave was set to: theirs is used; change --shards"
+            );
+        }
+        if shards > 0 {
+            self.set_count(shards);
+        }
+        let until = Instant::now() + self.context.config.timings.legacy_patience;
+        self.part = Part::Target { until };
+        tracing::info!(shards, "shards are to come");
+        self.say(&migration_start(false, shards));
+    }
+
+    fn set_count(&mut self, count: u32) {
+        self.count = count;
+        self.table.set_shard_count(count);
+    }
+
+    /// The ancestor's slave ends at any 4 outside a migration, with all its
+    /// shards; and its master sends such ones when the slave before, or a
+    /// connection, is lost at the wrong moment. So an owner stays. It does not
+    /// answer either: the master would crash.
+    fn stop_shard(&mut self, stop: &StopShard) {
+        let shard = ShardId(stop.shard);
+        self.in_hand = None;
+        if self.part != Part::Source {
+            if self.owns() {
+                tracing::error!(
+                    %shard, owned = self.owned().count(), shards = self.count,
+                    "told to stop a shard outside a migration: ignored. If the slave before has died, deploy again"
+                );
+            } else {
+                self.leave(true);
+            }
+        } else if stop.shard < self.count {
+            self.seal(shard);
+        } else if self.owns() {
+            tracing::error!("told to end, while shards are here: ignored");
+        } else {
+            tracing::info!("all shards have moved");
+            self.leave(true);
+        }
+    }
+
+    /// A shard comes: from another slave, or back.
+    fn resume(&mut self, order: Resume) {
+        let shard = ShardId(order.shard);
+        if self.leaving.is_some() {
+            return;
+        }
+        if order.shard >= self.count || order.session_id.len() > MAX_SESSION_ID {
+            tracing::error!(%shard, shards = self.count, "no shard of this bot: ignored");
+            return;
+        }
+        let holding = self.table.get(shard).and_then(|entry| entry.holding);
+        match holding {
+            // An old frame out of a send queue: it is here.
+            Some(Holding::Serving) => self.say(&ToMaster::Resume(order)),
+            Some(Holding::Starting | Holding::Resuming) => {
+                self.owed.insert(shard, order);
+            }
+            Some(Holding::Sealed) if !self.given.contains(&shard) => {
+                tracing::error!(%shard, "a shard comes back before it was given: ignored");
+            }
+            Some(Holding::Sealed | Holding::Failed) | None => self.take(shard, order),
+        }
+    }
+
+    fn take(&mut self, shard: ShardId, order: Resume) {
+        let (epoch, own) = match self.table.get(shard) {
+            Some(entry) => (entry.epoch.next(), Some(&entry.ticket)),
+            None => (Epoch(1), None),
+        };
+        let ticket = match own {
+            // What is known of it here is more than the wire can say.
+            Some(own) if own.session_id == order.session_id => Ticket {
+                handled: own.handled.max(Sequence(order.sequence)),
+                ..own.clone()
+            },
+            Some(_) | None => Ticket {
+                shard,
+                session_id: order.session_id.clone(),
+                parameters: self.context.config.parameters(self.count),
+                handled: Sequence(order.sequence),
+                state_at: Sequence(order.sequence),
+                ..Ticket::default()
+            },
+        };
+        self.given.remove(&shard);
+        self.owed.insert(shard, order);
+        if ticket.session_id.is_empty() {
+            tracing::error!(%shard, "a shard comes without a session: it gets a new one");
+            self.table.start(shard, epoch);
+        } else if let Err(why) = self.table.resume(shard, epoch, ResumeAfter::Seal, ticket) {
+            tracing::error!(%shard, why, "cannot serve this shard");
+        }
+    }
+}
+
+fn migration_start(from_this_slave: bool, num_shards: u32) -> ToMaster {
+    ToMaster::ShardMigrationStart(ShardMigrationStart {
+        from_this_slave,
+        num_shards,
+        extra: None,
+    })
+}
