@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use twilight_cache_inmemory::{DefaultInMemoryCache, Reference};
 use twilight_model::{
     channel::message::Sticker,
-    gateway::presence::{Presence, UserOrId},
+    gateway::presence::{Presence, Status, UserOrId},
     guild::Emoji,
     id::{
         Id,
@@ -17,99 +17,102 @@ use twilight_model::{
     voice::VoiceState,
 };
 
-/// `None`: the guild is not cached.
+/// `None`: the guild is not cached. Written piece by piece: beside the text
+/// itself only one member, channel, ... is in memory at a time.
 pub(super) fn guild(cache: &DefaultInMemoryCache, id: Id<GuildMarker>) -> Option<Vec<u8>> {
     let mut guild = object(cache.guild(id)?.value())?;
     // Not every field that the cache keeps as an option may come as null.
     guild.retain(|_, value| !value.is_null());
-    let mut threads = Vec::new();
-    let mut channels = Vec::new();
-    for channel in ids(cache.guild_channels(id)) {
-        let Some(channel) = cache.channel(channel) else {
-            continue;
-        };
-        let list = if channel.kind.is_thread() {
-            &mut threads
-        } else {
-            &mut channels
-        };
-        list.extend(value(channel.value()));
+    // Its events stand elsewhere in the cache.
+    guild.remove("guild_scheduled_events");
+    let mut text = serde_json::to_vec(&guild).ok()?;
+    // The lists follow inside the same braces.
+    text.pop();
+    let channels = ids(cache.guild_channels(id));
+    let is_thread = |id| Some(cache.channel(id)?.kind.is_thread());
+    let (threads, channels): (Vec<_>, Vec<_>) = channels
+        .into_iter()
+        .partition(|id| is_thread(*id).unwrap_or(false));
+    let channel = |id| value(cache.channel(id)?.value());
+    list(&mut text, "channels", channels, channel)?;
+    list(&mut text, "threads", threads, channel)?;
+    list(&mut text, "roles", ids(cache.guild_roles(id)), |role| {
+        value(cache.role(role)?.resource())
+    })?;
+    list(&mut text, "members", ids(cache.guild_members(id)), |user| {
+        member(cache, id, user)
+    })?;
+    let presences = ids(cache.guild_presences(id));
+    list(&mut text, "presences", presences, |user| {
+        presence(cache, id, user)
+    })?;
+    let voices = ids(cache.guild_voice_states(id));
+    list(&mut text, "voice_states", voices, |user| {
+        voice_state(cache, id, user)
+    })?;
+    list(&mut text, "emojis", ids(cache.guild_emojis(id)), |emoji| {
+        let emoji = cache.emoji(emoji)?;
+        value(&Emoji {
+            animated: emoji.animated(),
+            available: emoji.available(),
+            id: emoji.id(),
+            managed: emoji.managed(),
+            name: emoji.name().to_owned(),
+            require_colons: emoji.require_colons(),
+            roles: emoji.roles().to_vec(),
+            user: maker(cache, id, emoji.user_id()),
+        })
+    })?;
+    let stickers = ids(cache.guild_stickers(id));
+    list(&mut text, "stickers", stickers, |sticker| {
+        let sticker = cache.sticker(sticker)?;
+        value(&Sticker {
+            available: sticker.available(),
+            description: Some(sticker.description().to_owned()),
+            format_type: sticker.format_type(),
+            guild_id: Some(sticker.guild_id()),
+            id: sticker.id(),
+            kind: sticker.kind(),
+            name: sticker.name().to_owned(),
+            pack_id: sticker.pack_id(),
+            sort_value: sticker.sort_value(),
+            tags: sticker.tags().to_owned(),
+            user: maker(cache, id, sticker.user_id()),
+        })
+    })?;
+    let stages = ids(cache.guild_stage_instances(id));
+    list(&mut text, "stage_instances", stages, |stage| {
+        value(cache.stage_instance(stage)?.resource())
+    })?;
+    let events = ids(cache.scheduled_events(id));
+    list(&mut text, "guild_scheduled_events", events, |event| {
+        value(cache.scheduled_event(event)?.resource())
+    })?;
+    text.push(b'}');
+    Some(text)
+}
+
+/// Adds one list to an object that is open and has a field already. What is gone
+/// by now is left out.
+fn list<T>(
+    text: &mut Vec<u8>,
+    name: &str,
+    of: Vec<T>,
+    one: impl FnMut(T) -> Option<Value>,
+) -> Option<()> {
+    text.extend_from_slice(b",\"");
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b"\":[");
+    let mut values = of.into_iter().filter_map(one);
+    if let Some(first) = values.next() {
+        serde_json::to_writer(&mut *text, &first).ok()?;
     }
-    let mut put = |name: &str, list: Vec<Value>| {
-        guild.insert(name.to_owned(), Value::Array(list));
-    };
-    put("channels", channels);
-    put("threads", threads);
-    put(
-        "roles",
-        collect(ids(cache.guild_roles(id)), |role| {
-            value(cache.role(role)?.resource())
-        }),
-    );
-    put(
-        "members",
-        collect(ids(cache.guild_members(id)), |user| member(cache, id, user)),
-    );
-    put(
-        "presences",
-        collect(ids(cache.guild_presences(id)), |user| {
-            presence(cache, id, user)
-        }),
-    );
-    put(
-        "voice_states",
-        collect(ids(cache.guild_voice_states(id)), |user| {
-            voice_state(cache, id, user)
-        }),
-    );
-    put(
-        "emojis",
-        collect(ids(cache.guild_emojis(id)), |emoji| {
-            let emoji = cache.emoji(emoji)?;
-            value(&Emoji {
-                animated: emoji.animated(),
-                available: emoji.available(),
-                id: emoji.id(),
-                managed: emoji.managed(),
-                name: emoji.name().to_owned(),
-                require_colons: emoji.require_colons(),
-                roles: emoji.roles().to_vec(),
-                user: emoji.user_id().and_then(|user| self::user(cache, user)),
-            })
-        }),
-    );
-    put(
-        "stickers",
-        collect(ids(cache.guild_stickers(id)), |sticker| {
-            let sticker = cache.sticker(sticker)?;
-            value(&Sticker {
-                available: sticker.available(),
-                description: Some(sticker.description().to_owned()),
-                format_type: sticker.format_type(),
-                guild_id: Some(sticker.guild_id()),
-                id: sticker.id(),
-                kind: sticker.kind(),
-                name: sticker.name().to_owned(),
-                pack_id: sticker.pack_id(),
-                sort_value: sticker.sort_value(),
-                tags: sticker.tags().to_owned(),
-                user: sticker.user_id().and_then(|user| self::user(cache, user)),
-            })
-        }),
-    );
-    put(
-        "stage_instances",
-        collect(ids(cache.guild_stage_instances(id)), |stage| {
-            value(cache.stage_instance(stage)?.resource())
-        }),
-    );
-    put(
-        "guild_scheduled_events",
-        collect(ids(cache.scheduled_events(id)), |event| {
-            value(cache.scheduled_event(event)?.resource())
-        }),
-    );
-    serde_json::to_vec(&guild).ok()
+    for value in values {
+        text.push(b',');
+        serde_json::to_writer(&mut *text, &value).ok()?;
+    }
+    text.push(b']');
+    Some(())
 }
 
 /// A member with its user. Through JSON, because the cache keeps more of it than
@@ -137,6 +140,10 @@ fn presence(
     user: Id<UserMarker>,
 ) -> Option<Value> {
     let presence = cache.presence(guild, user)?;
+    if presence.status() == Status::Offline && presence.activities().is_empty() {
+        // The same as none.
+        return None;
+    }
     value(&Presence {
         activities: presence.activities().to_vec(),
         client_status: presence.client_status().clone(),
@@ -169,22 +176,24 @@ fn voice_state(
     })
 }
 
-fn user(cache: &DefaultInMemoryCache, user: Id<UserMarker>) -> Option<User> {
+/// Whoever made an emoji or a sticker, as long as it is a member.
+fn maker(
+    cache: &DefaultInMemoryCache,
+    guild: Id<GuildMarker>,
+    user: Option<Id<UserMarker>>,
+) -> Option<User> {
+    let user = user.filter(|user| cache.member(guild, *user).is_some())?;
     cache.user(user).map(|user| user.value().clone())
 }
 
 /// The ids of a guild's things, ascending, without holding on to the cache: a
 /// reference held while another is taken could block an update for ever.
-fn ids<T: Copy + Ord + Eq + Hash>(
+pub(super) fn ids<T: Copy + Ord + Eq + Hash>(
     set: Option<Reference<'_, Id<GuildMarker>, HashSet<T>>>,
 ) -> Vec<T> {
     let mut ids: Vec<T> = set.map_or_else(Vec::new, |set| set.value().iter().copied().collect());
     ids.sort_unstable();
     ids
-}
-
-fn collect<T>(ids: Vec<T>, one: impl FnMut(T) -> Option<Value>) -> Vec<Value> {
-    ids.into_iter().filter_map(one).collect()
 }
 
 fn value<T: Serialize + ?Sized>(value: &T) -> Option<Value> {

@@ -1,42 +1,53 @@
 //! A `twilight-cache-inmemory` whose guilds can move: each travels as the
 //! GUILD_CREATE that rebuilds it.
 //!
-//! What a GUILD_CREATE does not hold does not move: messages and integrations.
-//! Three habits of twilight's cache would make a moved guild differ, and are
-//! mended here: a second GUILD_CREATE of a guild forgets members and emojis that
-//! did not change; a user who leaves one guild may vanish from all; GUILD_DELETE
-//! of an outage drops the guild.
+//! It holds what a GUILD_CREATE holds and no more, so that a guild is the same
+//! after a move, after a cold start and after months. Not cached are messages,
+//! reactions, integrations, archived threads, direct messages and users who are
+//! in no guild; of a guild with an outage only that it has one, and that is not
+//! in [`inner`](Cache::inner).
+//!
+//! Habits of twilight's cache that would make a guild differ or leave something
+//! of it behind are mended here and in the modules below: a second GUILD_CREATE
+//! forgets what did not change; a deleted guild leaves users, voice states, stage
+//! instances and scheduled events; a member removed where none is counted wraps
+//! the count. What cannot be mended is small: twilight keeps an empty set for
+//! each user and each guild that it ever saw, and of a member who left the word
+//! that it is offline, until the guild goes.
 
+mod apply;
 mod export;
+mod forget;
+mod users;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use baton_protocol::ShardId;
 use bytes::Bytes;
-use twilight_cache_inmemory::DefaultInMemoryCache;
+use twilight_cache_inmemory::{DefaultInMemoryCache, ResourceType};
 use twilight_model::{
-    gateway::{
-        event::Event as TwilightEvent,
-        payload::incoming::{GuildCreate, GuildDelete, MemberRemove, MemberUpdate, UserUpdate},
-    },
+    gateway::payload::incoming::{GuildCreate, UserUpdate},
     guild::UnavailableGuild,
     id::{Id, marker::GuildMarker},
     user::CurrentUser,
 };
 
-use crate::{Event, ImportError};
+use crate::ImportError;
 
 /// Key of the piece that holds the bot's own user. Guild ids are far above it.
 pub const CURRENT_USER: u64 = 1;
 
 /// The cache. All shards of a process share one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cache {
     inner: DefaultInMemoryCache,
-    guilds: Mutex<BTreeMap<u64, Place>>,
+    guilds: RwLock<BTreeMap<u64, Place>>,
+    /// Held alone by whoever changes which user is in which guild, shared by
+    /// whoever only adds a user that is known already. See `users`.
+    users: RwLock<()>,
 }
 
 /// What is known of a guild beside its content.
@@ -44,6 +55,20 @@ pub struct Cache {
 struct Place {
     shard: ShardId,
     available: bool,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        let kept = ResourceType::all()
+            - ResourceType::MESSAGE
+            - ResourceType::REACTION
+            - ResourceType::INTEGRATION;
+        Self {
+            inner: DefaultInMemoryCache::builder().resource_types(kept).build(),
+            guilds: RwLock::default(),
+            users: RwLock::default(),
+        }
+    }
 }
 
 impl Cache {
@@ -59,98 +84,19 @@ impl Cache {
         &self.inner
     }
 
-    fn guilds(&self) -> MutexGuard<'_, BTreeMap<u64, Place>> {
-        self.guilds.lock().unwrap_or_else(PoisonError::into_inner)
+    fn guilds(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Place>> {
+        self.guilds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings the cache up to an event. One that `twilight-model` does not know
-    /// changes nothing.
-    pub fn apply(&self, event: &Event) {
-        let parsed = match event.parse_owned() {
-            Ok(parsed) => TwilightEvent::from(parsed),
-            Err(error) => {
-                tracing::debug!(%error, "not cached");
-                return;
-            }
-        };
-        #[allow(
-            clippy::wildcard_enum_match_arm,
-            reason = "a foreign enum of a hundred"
-        )]
-        match &parsed {
-            TwilightEvent::Ready(ready) => {
-                for guild in &ready.guilds {
-                    self.place(guild.id, event.shard(), false);
-                }
-                self.inner.update(&parsed);
-            }
-            TwilightEvent::GuildCreate(create) => self.guild(event.shard(), create),
-            TwilightEvent::GuildDelete(delete) if delete.unavailable == Some(true) => {
-                self.place(delete.id, event.shard(), false);
-                self.inner
-                    .update(&GuildCreate::Unavailable(UnavailableGuild {
-                        id: delete.id,
-                        unavailable: true,
-                    }));
-            }
-            TwilightEvent::GuildDelete(delete) => {
-                self.guilds().remove(&delete.id.get());
-                self.inner.update(&parsed);
-            }
-            TwilightEvent::MemberRemove(remove) => self.member_remove(remove),
-            _ => self.inner.update(&parsed),
-        }
+    fn guilds_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Place>> {
+        self.guilds.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self, guild: Id<GuildMarker>, shard: ShardId, available: bool) {
-        self.guilds()
-            .insert(guild.get(), Place { shard, available });
-    }
-
-    /// Replaces a guild by what a GUILD_CREATE says.
-    fn guild(&self, shard: ShardId, create: &GuildCreate) {
-        let id = create.id();
-        let available = matches!(create, GuildCreate::Available(_));
-        self.place(id, shard, available);
-        if available {
-            self.inner.update(&gone(id));
-        }
-        self.inner.update(create);
-    }
-
-    /// A user who leaves one guild may still be in others.
-    fn member_remove(&self, remove: &MemberRemove) {
-        let user = remove.user.id;
-        let known = self.inner.user(user).map(|user| user.value().clone());
-        self.inner.update(remove);
-        let Some(known) = known else {
-            return;
-        };
-        if self.inner.user(user).is_some() {
-            return;
-        }
-        let guilds: Vec<u64> = self.guilds().keys().copied().collect();
-        let elsewhere = guilds
-            .into_iter()
-            .filter_map(Id::new_checked)
-            .find_map(|guild| Some((guild, self.inner.member(guild, user)?.value().clone())));
-        if let Some((guild_id, member)) = elsewhere {
-            // Changes nothing of the member, and brings the user back.
-            self.inner.update(&MemberUpdate {
-                avatar: member.avatar(),
-                communication_disabled_until: member.communication_disabled_until(),
-                guild_id,
-                flags: Some(member.flags()),
-                deaf: member.deaf(),
-                joined_at: member.joined_at(),
-                mute: member.mute(),
-                nick: member.nick().map(str::to_owned),
-                pending: member.pending(),
-                premium_since: member.premium_since(),
-                roles: member.roles().to_vec(),
-                user: known,
-            });
-        }
+    fn is_available(&self, guild: Id<GuildMarker>) -> bool {
+        let guilds = self.guilds();
+        guilds
+            .get(&guild.get())
+            .is_some_and(|place| place.available)
     }
 
     /// Keys of what is cached of a shard: its guilds and the bot's own user.
@@ -176,6 +122,7 @@ impl Cache {
     }
 
     /// The `d` of the GUILD_CREATE that rebuilds a guild; `None`: not cached.
+    /// Takes time and memory in proportion to what it returns.
     #[must_use]
     pub fn guild_create(&self, guild: u64) -> Option<Vec<u8>> {
         let place = *self.guilds().get(&guild)?;
@@ -205,27 +152,20 @@ impl Cache {
         if create.id().get() != key {
             return Err(ImportError(format!("it is guild {}", create.id())));
         }
-        self.guild(shard, &create);
+        self.guild(shard, create);
         Ok(())
     }
 
     /// Forgets the guilds of a shard.
     pub fn drop_shard(&self, shard: ShardId) {
         let mut dropped = Vec::new();
-        self.guilds().retain(|guild, place| {
+        self.guilds_mut().retain(|guild, place| {
             let of_shard = place.shard == shard;
             dropped.extend(of_shard.then_some(*guild));
             !of_shard
         });
         for guild in dropped.into_iter().filter_map(Id::new_checked) {
-            self.inner.update(&gone(guild));
+            self.forget(guild);
         }
-    }
-}
-
-fn gone(id: Id<GuildMarker>) -> GuildDelete {
-    GuildDelete {
-        id,
-        unavailable: None,
     }
 }

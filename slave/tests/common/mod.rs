@@ -3,6 +3,8 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 #![allow(clippy::wildcard_enum_match_arm, clippy::type_complexity)]
 
+mod truth;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -30,6 +32,9 @@ use baton_slave::{
 use bytes::Bytes;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+#[allow(unused_imports, reason = "each test file uses its own part")]
+pub use self::truth::{difference, moment};
 
 pub const INTENTS: u64 = 53_608_447;
 /// Longer than anything takes; a test that waits for it fails.
@@ -568,52 +573,4 @@ impl Running {
     pub async fn counts(&self) -> baton_slave::Counts {
         self.monitor.status().await.expect("it runs").counters
     }
-}
-
-/// The first difference between how a guild is and how it is cached: name,
-/// members (id, nick, roles), channels, roles, voice states, member count.
-pub fn difference(truth: &serde_json::Value, cached: &serde_json::Value) -> Option<String> {
-    use serde_json::Value;
-    fn plain(value: &Value) -> String {
-        match value {
-            Value::Null => String::new(),
-            Value::Array(items) => {
-                let mut items: Vec<String> = items.iter().map(plain).collect();
-                items.sort();
-                items.join(",")
-            }
-            other => other.to_string(),
-        }
-    }
-    for field in ["name", "owner_id", "member_count"] {
-        if plain(&truth[field]) != plain(&cached[field]) {
-            return Some(format!("{field}: {} / {}", truth[field], cached[field]));
-        }
-    }
-    let lists: [(&str, &[&str], &[&str]); 4] = [
-        ("channels", &["id"], &["name", "type", "topic"]),
-        ("roles", &["id"], &["name", "permissions", "position"]),
-        ("members", &["user", "id"], &["nick", "roles"]),
-        ("voice_states", &["user_id"], &["channel_id", "self_mute"]),
-    ];
-    for (list, key, fields) in lists {
-        let items = |guild: &Value| -> BTreeMap<String, String> {
-            let item = |item: &Value| {
-                let id = key.iter().fold(item, |value, name| &value[*name]);
-                let shown: Vec<String> = fields.iter().map(|field| plain(&item[*field])).collect();
-                (plain(id), shown.join(" "))
-            };
-            guild[list]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(item)
-                .collect()
-        };
-        let (is, cached) = (items(truth), items(cached));
-        if is != cached {
-            return Some(format!("{list}: {is:?} / {cached:?}"));
-        }
-    }
-    None
 }

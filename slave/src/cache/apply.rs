@@ -1,0 +1,216 @@
+//! What an event changes.
+
+use std::collections::HashSet;
+
+use baton_protocol::ShardId;
+use twilight_model::{
+    application::interaction::InteractionData,
+    gateway::{
+        event::Event as TwilightEvent,
+        payload::incoming::{
+            ChannelDelete, GuildCreate, GuildEmojisUpdate, GuildStickersUpdate, InteractionCreate,
+            ThreadUpdate, UserUpdate,
+        },
+    },
+    guild::Guild,
+    id::{
+        Id,
+        marker::{ChannelMarker, GuildMarker, UserMarker},
+    },
+    user::User,
+};
+
+use super::{Cache, Place};
+use crate::Event;
+
+impl Cache {
+    /// Brings the cache up to an event. One that `twilight-model` does not know,
+    /// and one of a guild that is not here, changes nothing.
+    pub fn apply(&self, event: &Event) {
+        let parsed = match event.parse_owned() {
+            Ok(parsed) => TwilightEvent::from(parsed),
+            Err(error) => {
+                tracing::debug!(%error, "not cached");
+                return;
+            }
+        };
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "a foreign enum of a hundred"
+        )]
+        match parsed {
+            TwilightEvent::Ready(ready) => {
+                for guild in &ready.guilds {
+                    self.place(guild.id, event.shard(), false);
+                }
+                self.inner.update(&UserUpdate(ready.user));
+            }
+            TwilightEvent::UserUpdate(_) => self.inner.update(&parsed),
+            TwilightEvent::GuildCreate(create) => self.guild(event.shard(), *create),
+            TwilightEvent::GuildDelete(delete) => {
+                if delete.unavailable == Some(true) {
+                    self.place(delete.id, event.shard(), false);
+                } else {
+                    self.guilds_mut().remove(&delete.id.get());
+                }
+                self.forget(delete.id);
+            }
+            other => {
+                let guild = other.guild_id();
+                if let Some(guild) = guild.filter(|guild| self.is_available(*guild)) {
+                    self.within(guild, other);
+                }
+            }
+        }
+    }
+
+    fn place(&self, guild: Id<GuildMarker>, shard: ShardId, available: bool) {
+        self.guilds_mut()
+            .insert(guild.get(), Place { shard, available });
+    }
+
+    /// Replaces a guild by what a GUILD_CREATE says.
+    pub(super) fn guild(&self, shard: ShardId, create: GuildCreate) {
+        let id = create.id();
+        let known = self.is_available(id);
+        self.place(id, shard, matches!(create, GuildCreate::Available(_)));
+        if known {
+            self.forget(id);
+        }
+        if let GuildCreate::Available(mut guild) = create {
+            let members: HashSet<_> = guild.members.iter().map(|m| m.user.id).collect();
+            only_members(&mut guild, |user| members.contains(&user));
+            let create = GuildCreate::Available(guild);
+            self.with_users(id, users_of_guild(&create), || self.inner.update(&create));
+        }
+    }
+
+    /// An event inside a guild that is here.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum of a hundred"
+    )]
+    fn within(&self, guild: Id<GuildMarker>, event: TwilightEvent) {
+        let is_member = |user: Id<UserMarker>| self.inner.member(guild, user).is_some();
+        match event {
+            TwilightEvent::MemberRemove(remove) => self.member_remove(&remove),
+            TwilightEvent::MemberAdd(add) => {
+                self.with_users(guild, [&add.member.user], || self.inner.update(&*add));
+            }
+            TwilightEvent::MemberUpdate(update) => {
+                self.with_users(guild, [&update.user], || self.inner.update(&*update));
+            }
+            TwilightEvent::MemberChunk(chunk) => {
+                let users = chunk.members.iter().map(|member| &member.user);
+                self.with_users(guild, users, || self.inner.update(&chunk));
+            }
+            TwilightEvent::VoiceStateUpdate(update) => {
+                let users = update.member.iter().map(|member| &member.user);
+                self.with_users(guild, users, || self.inner.update(&*update));
+            }
+            // Webhooks are no members, and would never be forgotten.
+            TwilightEvent::MessageCreate(create) if create.member.is_some() => {
+                self.with_users(guild, [&create.author], || self.inner.update(&*create));
+            }
+            TwilightEvent::MessageUpdate(update) if update.member.is_some() => {
+                self.with_users(guild, [&update.author], || self.inner.update(&*update));
+            }
+            TwilightEvent::MessageCreate(_) | TwilightEvent::MessageUpdate(_) => {}
+            TwilightEvent::InteractionCreate(mut create) => {
+                only_resolved_members(&mut create);
+                self.with_users(guild, users_of_interaction(&create), || {
+                    self.inner.update(&*create);
+                });
+            }
+            TwilightEvent::GuildEmojisUpdate(mut update) => {
+                for emoji in &mut update.emojis {
+                    emoji.user.take_if(|user| !is_member(user.id));
+                }
+                let GuildEmojisUpdate { emojis, .. } = &update;
+                let users = emojis.iter().filter_map(|emoji| emoji.user.as_ref());
+                self.with_users(guild, users, || self.inner.update(&update));
+            }
+            TwilightEvent::GuildStickersUpdate(mut update) => {
+                for sticker in &mut update.stickers {
+                    sticker.user.take_if(|user| !is_member(user.id));
+                }
+                let GuildStickersUpdate { stickers, .. } = &update;
+                let users = stickers.iter().filter_map(|sticker| sticker.user.as_ref());
+                self.with_users(guild, users, || self.inner.update(&update));
+            }
+            TwilightEvent::ChannelDelete(delete) => {
+                self.threads_gone(guild, delete.id);
+                self.inner.update(&*delete);
+            }
+            TwilightEvent::ThreadUpdate(update) if is_archived(&update) => {
+                self.inner.update(&ChannelDelete(update.0));
+            }
+            other => self.inner.update(&other),
+        }
+    }
+
+    /// Nothing is said of the threads of a channel that is deleted.
+    fn threads_gone(&self, guild: Id<GuildMarker>, channel: Id<ChannelMarker>) {
+        let ids: Vec<_> = match self.inner.guild_channels(guild) {
+            Some(ids) => ids.value().iter().copied().collect(),
+            None => return,
+        };
+        for id in ids {
+            let thread = self.inner.channel(id).and_then(|thread| {
+                let inside = thread.kind.is_thread() && thread.parent_id == Some(channel);
+                inside.then(|| thread.value().clone())
+            });
+            if let Some(thread) = thread {
+                self.inner.update(&ChannelDelete(thread));
+            }
+        }
+    }
+}
+
+/// Whoever made an emoji and is no member is not cached: nothing would ever say
+/// that it is gone.
+fn only_members(guild: &mut Guild, is_member: impl Fn(Id<UserMarker>) -> bool) {
+    let emojis = guild.emojis.iter_mut().map(|emoji| &mut emoji.user);
+    let stickers = guild.stickers.iter_mut().map(|sticker| &mut sticker.user);
+    for user in emojis.chain(stickers) {
+        user.take_if(|user| !is_member(user.id));
+    }
+}
+
+fn only_resolved_members(create: &mut InteractionCreate) {
+    create.0.user = None;
+    if let Some(InteractionData::ApplicationCommand(data)) = &mut create.0.data
+        && let Some(resolved) = &mut data.resolved
+    {
+        let members = &resolved.members;
+        resolved.users.retain(|id, _| members.contains_key(id));
+    }
+}
+
+fn users_of_guild(create: &GuildCreate) -> impl Iterator<Item = &User> + Clone {
+    let guild = match create {
+        GuildCreate::Available(guild) => Some(guild),
+        GuildCreate::Unavailable(_) => None,
+    };
+    guild.into_iter().flat_map(|guild| {
+        let members = guild.members.iter().map(|member| &member.user);
+        let emojis = guild.emojis.iter().filter_map(|emoji| emoji.user.as_ref());
+        let stickers = guild.stickers.iter().filter_map(|s| s.user.as_ref());
+        members.chain(emojis).chain(stickers)
+    })
+}
+
+fn users_of_interaction(create: &InteractionCreate) -> impl Iterator<Item = &User> + Clone {
+    let member = create.member.as_ref().and_then(|m| m.user.as_ref());
+    let resolved = match &create.data {
+        Some(InteractionData::ApplicationCommand(data)) => data.resolved.as_ref(),
+        Some(_) | None => None,
+    };
+    let resolved = resolved.into_iter().flat_map(|data| data.users.values());
+    member.into_iter().chain(resolved)
+}
+
+fn is_archived(thread: &ThreadUpdate) -> bool {
+    let metadata = thread.thread_metadata.as_ref();
+    metadata.is_some_and(|metadata| metadata.archived)
+}
