@@ -81,7 +81,8 @@ impl Shard {
         let _ = catch_unwind(AssertUnwindSafe(|| bot.handle(event, ack, &self.handle)));
     }
 
-    pub(super) fn tell_state(&self, state: State) {
+    pub(super) fn tell_state(&mut self, state: State) {
+        self.state_lost = state == State::Lost;
         self.guarded(|bot, _| bot.state(&self.handle, state));
     }
 

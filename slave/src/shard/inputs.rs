@@ -257,15 +257,19 @@ impl Shard {
         if epoch != self.epoch {
             return;
         }
-        let bot = &self.context.bot;
-        let keeps = bot.keeps_state();
-        let keys = if keeps {
+        let keeps = self.context.bot.keeps_state();
+        let keys = if keeps && !self.state_lost {
             self.guarded(|bot, shard| bot.export(shard))
                 .unwrap_or_default()
         } else {
             Vec::new()
         };
-        let session = self.session.as_ref().map(|session| &*session.tag);
+        // What is left of lost state must not pass for whole at the next owner.
+        let session = match &self.session {
+            Some(_) if self.state_lost => Some(""),
+            Some(session) => Some(&*session.tag),
+            None => None,
+        };
         self.copy_out = Some(CopyOut::new(
             self.id,
             epoch,

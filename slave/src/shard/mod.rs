@@ -169,6 +169,9 @@ pub(crate) struct Shard {
     after_death: bool,
     /// Whether RESUMED is to be confirmed as the answer to an order.
     ordered: bool,
+    /// Whether the bot was told that the state is lost, and no READY brought it
+    /// back.
+    state_lost: bool,
     /// What of a replay the state holds already.
     copied: Option<Copied>,
     import: Import,
@@ -214,6 +217,7 @@ impl Shard {
             retries: VecDeque::new(),
             after_death: false,
             ordered: false,
+            state_lost: false,
             copied: None,
             import: Import::default(),
             copy_out: None,

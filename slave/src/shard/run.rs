@@ -278,7 +278,7 @@ impl Shard {
         let copied = self.copied.take().filter(|copied| {
             copied.session.as_deref() == Some(&*session.tag) && copied.epoch < epoch
         });
-        let (state, copied) = if taken_back {
+        let (state, copied) = if taken_back && !self.state_lost {
             (State::Complete, Some(Copied::own(self.window.received())))
         } else if let Some(copied) = copied {
             (State::Complete, Some(copied))
