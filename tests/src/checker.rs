@@ -175,6 +175,7 @@ mod tests {
 
     fn handled(epoch: u64, n: u64, seq: u64) -> Handled {
         Handled {
+            pid: 1,
             shard: 0,
             epoch,
             session: "s".into(),

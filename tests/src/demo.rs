@@ -15,7 +15,7 @@ use crate::{
     checker::Exactness,
     discord::{Counts, DiscordOptions},
     error::{Error, Result},
-    fleet::{Fleet, FleetOptions},
+    fleet::{Fleet, FleetOptions, Special},
     gap::{Interval, Spread, Timeline},
     records::{Handled, Sent},
     verdict::Verdict,
@@ -97,6 +97,7 @@ async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
         slave: options.slave.clone(),
         launch: false,
         keep: options.keep,
+        special: Special::default(),
     })
     .await?;
     say(&format!(
@@ -320,7 +321,7 @@ fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
 }
 
 /// The host's monotonic clock in microseconds: the same for every process.
-fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
 }

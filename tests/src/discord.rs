@@ -1,6 +1,6 @@
 //! The simulated Discord as a process of its own, driven over its control port.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +11,10 @@ use crate::{
     processes::{Process, command},
     records::{Sent, parse_ledger},
 };
+
+/// The token of a bot that does not exist, and the only one that is accepted.
+/// Even so it travels by environment.
+pub const TOKEN: &str = "MTA1.simulated.token";
 
 /// How a simulated Discord is set up.
 #[derive(Clone, Debug)]
@@ -70,8 +74,14 @@ pub struct LogLine {
     /// Which shard, once it is known.
     #[serde(default)]
     pub shard: Option<u32>,
+    /// Fingerprint of its session, once there is one.
+    #[serde(default)]
+    pub session: Option<Arc<str>>,
     /// What happened.
     pub what: String,
+    /// More about it.
+    #[serde(default)]
+    pub detail: String,
 }
 
 impl Discord {
@@ -100,7 +110,8 @@ impl Discord {
             arguments.push(folder.join("ca.pem").display().to_string());
         }
         arguments.extend(options.more.iter().cloned());
-        let command = command("baton-gateway", arguments)?;
+        let mut command = command("baton-gateway", arguments)?;
+        command.env("BATON_GATEWAY_TOKEN", TOKEN);
         let (process, line) = Process::start("gateway", logs, command, true).await?;
         let ready: Ready =
             serde_json::from_str(&line).map_err(|error| Error::answer("baton-gateway", error))?;
@@ -137,6 +148,14 @@ impl Discord {
     /// The control port does not answer or knows no such fault.
     pub async fn fault(&self, fault: &Value) -> Result<()> {
         self.control.post("/faults", fault).await
+    }
+
+    /// Ends every fault that waits or lasts.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn no_faults(&self) -> Result<()> {
+        self.control.delete("/faults").await
     }
 
     /// What it counted so far.

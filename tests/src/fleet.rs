@@ -2,6 +2,7 @@
 //! every end-to-end test: start, deploy, settle, verdict.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -13,11 +14,11 @@ use tempfile::TempDir;
 use tokio::{process::Command, time::Instant};
 
 use crate::{
-    discord::{Discord, DiscordOptions},
+    discord::{Discord, DiscordOptions, TOKEN},
     error::{Error, Result},
     http::Endpoint,
     news::News,
-    processes::{Process, command, kill_all_with, program},
+    processes::{Process, command, kill_all_with, program, wrapped},
     records::{Handled, read_sinks},
     truth,
 };
@@ -25,9 +26,6 @@ use crate::{
 /// What the demo's bot asks for: every intent that is not privileged would do,
 /// but a true cache needs members and presences too.
 const INTENTS: &str = "53608447";
-
-/// The token of a bot that does not exist. Even so it travels by environment.
-const TOKEN: &str = "MTA1.simulated.token";
 
 /// How a fleet is set up.
 #[derive(Clone, Debug)]
@@ -44,6 +42,25 @@ pub struct FleetOptions {
     pub launch: bool,
     /// Keep the folder with logs and sinks.
     pub keep: bool,
+    /// What differs from the usual.
+    pub special: Special,
+}
+
+/// What a test sets that is not like every other fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Special {
+    /// Limits of the master, by name; they win over the usual ones.
+    pub limits: BTreeMap<&'static str, String>,
+    /// Further flags of every slave; they win over the usual ones.
+    pub slave_flags: Vec<String>,
+    /// Program and arguments that run each slave's own command line, which
+    /// follows them.
+    pub slave_wrapper: Vec<String>,
+    /// Program and arguments that run the master's command line, which follows
+    /// them.
+    pub master_wrapper: Vec<String>,
+    /// Program of the master, if it is not `baton-master`.
+    pub master: Option<String>,
 }
 
 /// Discord, a master, slaves.
@@ -61,6 +78,8 @@ pub struct Fleet {
     folder: PathBuf,
     config: PathBuf,
     listen: String,
+    /// How often the master was started.
+    starts: u32,
     /// Deletes the folder, unless it is kept.
     _temporary: Option<TempDir>,
 }
@@ -97,7 +116,7 @@ impl Fleet {
             &config,
             &master_toml(&folder, &discord, &options, "127.0.0.1:0")?,
         )?;
-        let (master, line) = start_master(&logs, &config, &discord).await?;
+        let (master, line) = start_master(&folder, &discord, &options, 1).await?;
         let ready: Value =
             serde_json::from_str(&line).map_err(|error| Error::answer("baton-master", error))?;
         let text = |name: &str| {
@@ -119,6 +138,7 @@ impl Fleet {
             options,
             folder,
             config,
+            starts: 1,
             _temporary: temporary,
         })
     }
@@ -128,11 +148,23 @@ impl Fleet {
     /// # Errors
     /// It does not start.
     pub async fn restart_master(&mut self) -> Result<()> {
+        self.starts += 1;
         let (master, _) =
-            start_master(&self.folder.join("logs"), &self.config, &self.discord).await?;
+            start_master(&self.folder, &self.discord, &self.options, self.starts).await?;
         self.master = master;
         self.news = News::open(&self.admin).await?;
         Ok(())
+    }
+
+    /// What differs from the usual, for what is started from now on.
+    pub const fn special(&mut self) -> &mut Special {
+        &mut self.options.special
+    }
+
+    /// Where slaves dial the master by TCP.
+    #[must_use]
+    pub fn listen(&self) -> &str {
+        &self.listen
     }
 
     /// Where its logs, sinks and configuration are.
@@ -184,16 +216,19 @@ impl Fleet {
         arguments.push(self.config.display().to_string());
         arguments.push("--wait".to_owned());
         arguments.push("--".to_owned());
-        arguments.push(program(&self.options.slave)?.display().to_string());
-        arguments.extend(slave_arguments(
-            &self.folder,
-            &self.discord,
-            &self.options,
-            build,
-        ));
-        arguments.extend(more.iter().map(|flag| (*flag).to_owned()));
+        arguments.extend(self.slave_command(build, more)?);
         let mut command = command("baton-master", arguments)?;
         command.kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// The command line of a slave that the master launches.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn slave_command(&self, build: &str, more: &[&str]) -> Result<Vec<String>> {
+        let mut command = slave_command(&self.folder, &self.discord, &self.options, build)?;
+        command.extend(more.iter().map(|flag| (*flag).to_owned()));
         Ok(command)
     }
 
@@ -335,19 +370,45 @@ fn slave_arguments(
     ]
     .into_iter()
     .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .chain(options.special.slave_flags.iter().cloned())
     .collect()
 }
 
-async fn start_master(logs: &Path, config: &Path, discord: &Discord) -> Result<(Process, String)> {
-    let config = config.display().to_string();
-    let mut command = command("baton-master", ["run", "--json-ready", "--config", &config])?;
+fn slave_command(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    build: &str,
+) -> Result<Vec<String>> {
+    let mut command = options.special.slave_wrapper.clone();
+    command.push(program(&options.slave)?.display().to_string());
+    command.extend(slave_arguments(folder, discord, options, build));
+    Ok(command)
+}
+
+/// The log of the first one is `master.log`, of the second `master-2.log`.
+async fn start_master(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    starts: u32,
+) -> Result<(Process, String)> {
+    let special = &options.special;
+    let name = special.master.as_deref().unwrap_or("baton-master");
+    let config = folder.join("baton.toml").display().to_string();
+    let arguments = ["run", "--json-ready", "--config", &config];
+    let mut command = wrapped(&special.master_wrapper, name, &arguments)?;
     command
         .env("DISCORD_TOKEN", TOKEN)
         .env("BATON_LOG", "info,baton_master=debug");
     if let Some(ca) = &discord.ca {
         command.env("SSL_CERT_FILE", ca);
     }
-    Process::start("master", logs, command, true).await
+    let log = match starts {
+        1 => "master".to_owned(),
+        later => format!("master-{later}"),
+    };
+    Process::start(&log, &folder.join("logs"), command, true).await
 }
 
 fn write_toml(file: &Path, text: &str) -> Result<()> {
@@ -365,21 +426,34 @@ fn master_toml(
          listen = {listen:?}\n\
          api_url = {rest:?}\n\
          shard_count = {shards}\n\
-         [limits]\n\
-         contact = \"300ms\"\n\
-         soak = \"{soak}\"\n\
-         identify_window = \"100ms\"\n",
+         [limits]\n",
         run = folder.join("run").display().to_string(),
         rest = discord.rest_url,
         shards = options.discord.shards,
-        soak = humantime::format_duration(options.soak),
     );
+    let soak = humantime::format_duration(options.soak).to_string();
+    let mut limits = BTreeMap::from([
+        ("contact", "300ms".to_owned()),
+        ("soak", soak),
+        ("identify_window", "100ms".to_owned()),
+    ]);
+    limits.extend(options.special.limits.clone());
+    for (name, limit) in limits {
+        toml.push_str(&format!("{name} = {}\n", toml_value(&limit)));
+    }
     if options.launch {
-        let mut command = vec![program(&options.slave)?.display().to_string()];
-        command.extend(slave_arguments(folder, discord, options, "v1"));
+        let command = slave_command(folder, discord, options, "v1")?;
         toml.push_str(&format!(
             "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"
         ));
     }
     Ok(toml)
+}
+
+/// A count as it is, a time as text.
+fn toml_value(limit: &str) -> String {
+    match limit.parse::<u64>() {
+        Ok(count) => count.to_string(),
+        Err(_) => format!("{limit:?}"),
+    }
 }

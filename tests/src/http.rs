@@ -67,6 +67,26 @@ impl Endpoint {
         self.bytes(Method::POST, path, body.into()).await.map(drop)
     }
 
+    /// POST of JSON, the answer read as JSON.
+    ///
+    /// # Errors
+    /// No answer, a status that is no success, or another form.
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::answer(path, error))?;
+        let answer = self.bytes(Method::POST, path, body.into()).await?;
+        serde_json::from_slice(&answer).map_err(|error| Error::answer(path, error))
+    }
+
+    /// DELETE; the answer's body is dropped.
+    ///
+    /// # Errors
+    /// No answer, or a status that is no success.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        self.bytes(Method::DELETE, path, Bytes::new())
+            .await
+            .map(drop)
+    }
+
     /// Opens a stream of an answer's body.
     ///
     /// # Errors

@@ -134,6 +134,11 @@ impl Process {
         }
     }
 
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
     /// Waits for its end; its exit code, or -1 if a signal ended it.
     ///
     /// # Errors
@@ -184,12 +189,32 @@ pub fn command(
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Result<Command> {
     let mut command = Command::new(program(name)?);
-    command.args(arguments).env_clear();
+    command.args(arguments);
+    clean(&mut command);
+    Ok(command)
+}
+
+fn clean(command: &mut Command) {
+    command.env_clear();
     for kept in ["PATH", "HOME", "RUST_BACKTRACE"] {
         if let Some(value) = std::env::var_os(kept) {
             command.env(kept, value);
         }
     }
+}
+
+/// As [`command`], run by another program: `wrapper` and its arguments, then the
+/// command line itself.
+///
+/// # Errors
+/// It is not built.
+pub fn wrapped(wrapper: &[String], name: &str, arguments: &[&str]) -> Result<Command> {
+    let Some((outer, first)) = wrapper.split_first() else {
+        return command(name, arguments);
+    };
+    let mut command = Command::new(outer);
+    command.args(first).arg(program(name)?).args(arguments);
+    clean(&mut command);
     Ok(command)
 }
 

@@ -26,6 +26,9 @@ pub struct Sent {
 /// One event that a slave finished.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Handled {
+    /// Process id of the slave.
+    #[serde(skip)]
+    pub pid: u32,
     /// Its shard.
     pub shard: u32,
     /// The epoch of the owner.
@@ -46,6 +49,29 @@ pub struct Handled {
     /// `may_repeat`, if it was marked.
     #[serde(default)]
     pub mark: Option<Arc<str>>,
+}
+
+/// What a slave was told of the state of a shard, before its first event.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StateTold {
+    /// Process id of the slave.
+    #[serde(skip)]
+    pub pid: u32,
+    /// The shard.
+    pub shard: u32,
+    /// The epoch of the owner.
+    pub epoch: u64,
+    /// `complete` or `lost`.
+    pub state: Arc<str>,
+}
+
+/// Everything that the slaves of a run wrote down.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// What was finished.
+    pub handled: Vec<Handled>,
+    /// What was said of the state.
+    pub states: Vec<StateTold>,
 }
 
 impl Sent {
@@ -75,33 +101,41 @@ pub fn parse_ledger(text: &[u8]) -> Result<Vec<Sent>> {
     Ok(sent)
 }
 
-/// Reads the sink files of every slave of a run.
+/// What is in the sink files of every slave of a run was finished.
 ///
 /// # Errors
 /// A file cannot be read or a line is of another form.
 pub fn read_sinks(folder: &Path) -> Result<Vec<Handled>> {
-    let mut handled = Vec::new();
+    read_records(folder).map(|records| records.handled)
+}
+
+/// Reads the sink files of every slave of a run, `PID.jsonl` each.
+///
+/// # Errors
+/// A file cannot be read or a line is of another form.
+pub fn read_records(folder: &Path) -> Result<Records> {
+    let mut records = Records::default();
     let files = fs::read_dir(folder).map_err(Error::io(format!("read {}", folder.display())))?;
     for file in files {
         let path = file.map_err(Error::io("read a sink"))?.path();
         let text = fs::read(&path).map_err(Error::io(format!("read {}", path.display())))?;
-        handled.extend(
-            lines::<Line>(&path.display().to_string(), &text)?
-                .into_iter()
-                .filter_map(|line| match line {
-                    Line::Handled(handled) => Some(handled),
-                    Line::State {} => None,
-                }),
-        );
+        let name = path.file_stem().and_then(|stem| stem.to_str());
+        let pid = name.and_then(|name| name.parse().ok()).unwrap_or(0);
+        for line in lines::<Line>(&path.display().to_string(), &text)? {
+            match line {
+                Line::Handled(handled) => records.handled.push(Handled { pid, ..handled }),
+                Line::State(told) => records.states.push(StateTold { pid, ..told }),
+            }
+        }
     }
-    Ok(handled)
+    Ok(records)
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
     Handled(Handled),
-    State {},
+    State(StateTold),
 }
 
 /// A line that is not whole is the last one of a process that was killed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_tests::{
     checker::Exactness,
     discord::DiscordOptions,
-    fleet::{Fleet, FleetOptions},
+    fleet::{Fleet, FleetOptions, Special},
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -219,5 +219,6 @@ fn options() -> FleetOptions {
         slave: "baton-slave".to_owned(),
         launch: false,
         keep: false,
+        special: Special::default(),
     }
 }

@@ -1,0 +1,108 @@
+//! How each blow is struck, and what heals it.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{
+    builds, journal, operator,
+    phase::Phase,
+    row::{Blow, Resource},
+    scene::{SECOND, Scene, Who},
+    shortage,
+    wire::{Harm, Whose, Wire},
+};
+use crate::error::{Error, Result};
+
+/// Brings the deploy into `phase`, strikes, and heals what heals by itself.
+///
+/// # Errors
+/// The phase is not reached or the blow cannot be struck. What the blow does to
+/// the fleet is no error here.
+pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
+    if let Blow::Build(build) = blow {
+        scene.strike();
+        return builds::deploy(scene, build).await;
+    }
+    if let Blow::Crash(_) = blow {
+        // It was told when it was started.
+        scene.strike();
+        return scene.deploy(SECOND, &[]).await;
+    }
+    if phase != Phase::M0 {
+        scene.deploy(SECOND, &[]).await?;
+    }
+    scene.reach(phase).await?;
+    scene.strike();
+    match blow {
+        Blow::Nothing | Blow::Build(_) | Blow::Crash(_) => Ok(()),
+        Blow::Kill(victims) => {
+            for victim in victims {
+                scene.kill(*victim);
+            }
+            Ok(())
+        }
+        Blow::Freeze(victims, span) => {
+            for victim in victims {
+                scene.freeze(*victim);
+            }
+            sleep(span).await;
+            scene.thaw();
+            Ok(())
+        }
+        Blow::Hang(victim) => {
+            scene.freeze(victim);
+            Ok(())
+        }
+        Blow::Leave(victim) => {
+            leave(scene, victim);
+            Ok(())
+        }
+        Blow::ToMaster(whose, harm, span) => {
+            let whose = whom(scene, whose)?;
+            harm_wire(&scene.to_master, whose, harm, span).await;
+            Ok(())
+        }
+        Blow::ToDiscord(whose, harm, span) => {
+            let whose = whom(scene, whose)?;
+            harm_wire(&scene.to_discord, whose, harm, span).await;
+            Ok(())
+        }
+        Blow::Discord(faults) => {
+            for fault in faults {
+                let fault: Value =
+                    serde_json::from_str(fault).map_err(|error| Error::answer("fault", error))?;
+                scene.fleet.discord.fault(&fault).await?;
+            }
+            Ok(())
+        }
+        Blow::Operator(act) => operator::act(scene, act).await,
+        Blow::Short(Resource::MasterPort, span) => shortage::port_taken(scene, span).await,
+        Blow::Short(resource, span) => shortage::short(scene, resource, span).await,
+        Blow::Journal(damage) => journal::damage(scene, damage).await,
+    }
+}
+
+fn leave(scene: &mut Scene, victim: Who) {
+    if let Some(pid) = scene.pid(victim) {
+        super::hunt::signal(pid, Signal::TERM);
+    }
+}
+
+fn whom(scene: &Scene, whose: Option<Who>) -> Result<Whose> {
+    let Some(who) = whose else {
+        return Ok(Whose::Everybody);
+    };
+    scene
+        .pid(who)
+        .map(Whose::Process)
+        .ok_or_else(|| Error::Late(format!("{who:?} is not there to be struck")))
+}
+
+async fn harm_wire(wire: &Wire, whose: Whose, harm: Harm, span: Duration) {
+    wire.harm(whose, harm);
+    sleep(span).await;
+    wire.heal();
+}

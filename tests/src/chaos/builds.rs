@@ -1,0 +1,73 @@
+//! Deploys of builds that are no good.
+
+use std::time::Duration;
+
+use super::{
+    row::Build,
+    scene::{SECOND, Scene},
+};
+use crate::{
+    error::{Error, Result},
+    processes::program,
+};
+
+/// A deploy of a build that never gets anywhere ends within this time.
+const ENDS: Duration = Duration::from_secs(30);
+
+/// Deploys it and waits until the deploy ended.
+///
+/// # Errors
+/// A program is missing, or the deploy does not end.
+pub async fn deploy(scene: &mut Scene, build: Build) -> Result<()> {
+    match command(scene, build)? {
+        Some(command) => scene.deploy_command(&command).await?,
+        None => scene.deploy(SECOND, &["--intents", "513"]).await?,
+    }
+    let ended = |event: &serde_json::Value| event["type"] == "deploy_ended";
+    let news = &mut scene.fleet.news;
+    news.wait("the end of the deploy", ENDS, ended)
+        .await
+        .map(drop)
+}
+
+/// `None`: a good program with a bad flag.
+fn command(scene: &Scene, build: Build) -> Result<Option<Vec<String>>> {
+    let bad = |arguments: &[&str]| -> Result<Option<Vec<String>>> {
+        let mut command = vec![program("baton-badbot")?.display().to_string()];
+        command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        Ok(Some(command))
+    };
+    let gateway = format!("ws://{}", scene.to_discord.address());
+    match build {
+        Build::Exits(code) => bad(&["exits", &code.to_string()]),
+        Build::Silent => bad(&["silent"]),
+        Build::Garbage => bad(&["garbage"]),
+        Build::Aborts => bad(&["aborts", &gateway]),
+        Build::Panics => bad(&["panics", &gateway]),
+        Build::Absent => {
+            let path = scene.folder().join("no-such-program");
+            Ok(Some(vec![path.display().to_string()]))
+        }
+        Build::WrongToken => {
+            let file = scene.folder().join("other-token");
+            std::fs::write(&file, "MTA2.other.token\n").map_err(Error::io("write a token"))?;
+            let file = file.display().to_string();
+            scene
+                .fleet
+                .slave_command(SECOND, &["--token-file", &file])
+                .map(Some)
+        }
+        Build::OtherIntents => Ok(None),
+        Build::OtherCompression => {
+            let ours = program("baton-slave")?.display().to_string();
+            let other = program("baton-slave-zlib")?.display().to_string();
+            let mut command = scene.fleet.slave_command(SECOND, &[])?;
+            for word in &mut command {
+                if *word == ours {
+                    word.clone_from(&other);
+                }
+            }
+            Ok(Some(command))
+        }
+    }
+}

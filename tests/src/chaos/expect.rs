@@ -1,0 +1,129 @@
+//! What a row demands of its outcome, beyond what is demanded of every run.
+
+use super::{judge::Marks, phase::Phase};
+
+/// Where the shards are at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Wholly at one slave, whichever.
+    One,
+    /// At the slave that served before.
+    Old,
+    /// At the new build.
+    New,
+}
+
+/// See the [module](self). Begin with [`Expect::calm`].
+#[derive(Clone, Copy, Debug)]
+pub struct Expect {
+    /// Where the shards are.
+    pub serves: Serves,
+    /// How the deploy may end; empty: however it may.
+    pub ends: &'static [&'static str],
+    /// Whether anything may have been repeated, marked.
+    pub marks: Marks,
+    /// IDENTIFYs that Discord's own word made necessary.
+    pub identifies: u32,
+    /// Whether a span may be lost with a session that Discord ended.
+    pub lost_said: bool,
+    /// Whether state may be lost, and said to be.
+    pub state_lost: bool,
+    /// No event waits longer than a second and a half.
+    pub unnoticed: bool,
+}
+
+impl Expect {
+    /// Nothing repeated, no IDENTIFY, state kept.
+    #[must_use]
+    pub const fn calm() -> Self {
+        Self {
+            serves: Serves::One,
+            ends: &[],
+            marks: Marks::None,
+            identifies: 0,
+            lost_said: false,
+            state_lost: false,
+            unnoticed: false,
+        }
+    }
+
+    /// The deploy goes through.
+    #[must_use]
+    pub const fn done() -> Self {
+        Self::calm().at(Serves::New).ending(&["done"])
+    }
+
+    /// Nothing has moved.
+    #[must_use]
+    pub const fn aborted() -> Self {
+        Self::calm().at(Serves::Old).ending(&["aborted"])
+    }
+
+    /// What has moved goes back.
+    #[must_use]
+    pub const fn rolled_back() -> Self {
+        Self::calm()
+            .at(Serves::Old)
+            .ending(&["rolled_back", "aborted"])
+    }
+
+    /// Somebody who held shards died: repeats are marked, and state that nobody
+    /// had a copy of may be lost.
+    #[must_use]
+    pub const fn recovered() -> Self {
+        Self::calm().with_marks().with_state_lost()
+    }
+
+    /// The shards are there.
+    #[must_use]
+    pub const fn at(mut self, serves: Serves) -> Self {
+        self.serves = serves;
+        self
+    }
+
+    /// The deploy ends like one of these.
+    #[must_use]
+    pub const fn ending(mut self, ends: &'static [&'static str]) -> Self {
+        self.ends = ends;
+        self
+    }
+
+    /// What was replayed may have been handled before.
+    #[must_use]
+    pub const fn with_marks(mut self) -> Self {
+        self.marks = Marks::OfRecovery;
+        self
+    }
+
+    /// State may be lost, if that is said.
+    #[must_use]
+    pub const fn with_state_lost(mut self) -> Self {
+        self.state_lost = true;
+        self
+    }
+
+    /// Discord ends so many sessions: an IDENTIFY each, and the span between is
+    /// lost.
+    #[must_use]
+    pub const fn with_new_sessions(mut self, count: u32) -> Self {
+        self.identifies = count;
+        self.lost_said = true;
+        self
+    }
+
+    /// No user notices.
+    #[must_use]
+    pub const fn unnoticed(mut self) -> Self {
+        self.unnoticed = true;
+        self
+    }
+
+    /// Before the seal nothing has moved, later what has moved goes back.
+    #[must_use]
+    pub fn back_at(phase: Phase) -> Self {
+        match phase {
+            Phase::M0 | Phase::M1 | Phase::M2 => Self::aborted(),
+            Phase::M3 | Phase::M4 | Phase::M5 | Phase::M6 | Phase::M7 => Self::rolled_back(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Processes of a run, found by what `/proc` says of them: whose command line
+//! names the run's folder, which of them is which build, what they hold.
+
+use std::{fs, path::Path};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+
+use crate::error::{Error, Result};
+
+/// Processes whose command line or environment names `folder`, but this one.
+#[must_use]
+pub fn of_folder(folder: &Path) -> Vec<u32> {
+    let name = folder.display().to_string();
+    all()
+        .filter(|pid| *pid != std::process::id())
+        .filter(|pid| {
+            ["cmdline", "environ"]
+                .iter()
+                .any(|file| read(*pid, file).contains(&name))
+        })
+        .collect()
+}
+
+/// The youngest living slave of this build in `folder`.
+#[must_use]
+pub fn slave(folder: &Path, build: &str) -> Option<u32> {
+    let folder = folder.display().to_string();
+    let build = format!("--build\0{build}\0");
+    all()
+        .filter(|pid| {
+            let line = read(*pid, "cmdline");
+            line.contains(&folder)
+                && line.contains(&build)
+                && !line.contains("baton-master\0")
+                && is_alive(*pid)
+        })
+        .max_by_key(|pid| started(*pid))
+}
+
+/// Whether a process runs or is stopped; one that is dead and not yet waited for
+/// is not alive.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    let stat = read(pid, "stat");
+    let state = stat.rsplit(')').next().unwrap_or("").trim_start();
+    !state.is_empty() && !state.starts_with(['Z', 'X'])
+}
+
+/// Sends a signal; nothing happens if the process has ended.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Sets the soft limit of a process; `None`: as high as it may be.
+///
+/// # Errors
+/// It is not ours, or the limit may not be set.
+pub fn limit(pid: u32, resource: Resource, soft: Option<u64>) -> Result<()> {
+    let hard = getrlimit(resource).maximum;
+    let limit = Rlimit {
+        current: soft.or(hard),
+        maximum: hard,
+    };
+    prlimit(Pid::from_raw(pid.cast_signed()), resource, limit)
+        .map(drop)
+        .map_err(|error| Error::io(format!("limit process {pid}"))(error.into()))
+}
+
+/// How many files a process has open.
+#[must_use]
+pub fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |files| files.flatten().count())
+}
+
+/// Memory that a process has, in KiB.
+#[must_use]
+pub fn memory_kib(pid: u32) -> u64 {
+    read(pid, "status")
+        .lines()
+        .find_map(|line| {
+            let rest = line.strip_prefix("VmRSS:")?;
+            rest.split_whitespace().next()?.parse().ok()
+        })
+        .unwrap_or(0)
+}
+
+/// Whether a process has a TCP connection from this local port of the loopback.
+#[must_use]
+pub fn dialled(pid: u32, port: u16) -> bool {
+    let Some(inode) = inode(port) else {
+        return false;
+    };
+    let name = format!("socket:[{inode}]");
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    files
+        .flatten()
+        .any(|file| fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == &*name))
+}
+
+/// The inode of the client's socket of a connection from this port of 127.0.0.1.
+fn inode(port: u16) -> Option<u64> {
+    // 127.0.0.1 as the kernel writes it, on a little-endian host.
+    let local = format!("0100007F:{port:04X}");
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    table.lines().skip(1).find_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.nth(1)? == local)
+            .then(|| words.nth(7)?.parse().ok())
+            .flatten()
+    })
+}
+
+fn all() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Ticks since the host started at which the process did.
+fn started(pid: u32) -> u64 {
+    let stat = read(pid, "stat");
+    let after = stat.rsplit(')').next().unwrap_or("");
+    let mut words = after.split_whitespace();
+    words
+        .nth(19)
+        .and_then(|ticks| ticks.parse().ok())
+        .unwrap_or(0)
+}
+
+fn read(pid: u32, file: &str) -> String {
+    let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,293 @@
+//! What a run was worth: the ledger against the records, marks and IDENTIFYs
+//! against what really happened, caches against the truth.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::scene::Scene;
+use crate::{
+    checker::Exactness,
+    discord::LogLine,
+    error::Result,
+    http::Endpoint,
+    records::{Handled, Records, Sent, read_records},
+    truth,
+};
+
+/// Guilds of each shard whose cache is compared with the truth.
+const SAMPLED_GUILDS: usize = 3;
+
+/// Checkpoints go to the master each 10 ms. On a loaded host one may be late by
+/// this much, and what it covers be repeated all the same.
+const LATE_CHECKPOINT_US: u64 = 1_000_000;
+
+/// A RESUME is written down this much after it has decided what is replayed, at
+/// most.
+const LATE_LOG_US: u64 = 20_000;
+
+/// What was found out about one run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Findings {
+    /// Dispatches sent.
+    pub sent: u64,
+    /// Never finished, of a session that stayed resumable (P1).
+    pub lost: u64,
+    /// Never finished, of a session that Discord ended, and said so.
+    pub lost_said: u64,
+    /// Finished again, with a mark (P2).
+    pub repeated_marked: u64,
+    /// Finished again without a mark (P2).
+    pub duplicated_unmarked: u64,
+    /// Marks that nothing justifies (P2).
+    pub needless_marks: u64,
+    /// Against P3 or P7, or never sent.
+    pub out_of_order: u64,
+    /// IDENTIFYs beyond the cold start.
+    pub identifies: u64,
+    /// Guilds whose cache is not true although nobody said so (P10).
+    pub state_mismatches: u64,
+    /// Shards whose state was said to be lost.
+    pub state_lost: u64,
+    /// The longest that an event waited after the strike, in milliseconds: until
+    /// all shards served again.
+    pub recovery_ms: f64,
+    /// Examples, for a person.
+    pub examples: Vec<String>,
+}
+
+/// Lets everything be handled and judges. Traffic must be paused.
+///
+/// # Errors
+/// A record cannot be read, or somebody does not answer.
+pub async fn judge(scene: &Scene, limit: Duration, marks: Marks) -> Result<Findings> {
+    let (sent, records) = settle(scene, limit).await?;
+    let exact = Exactness::of(&sent, &records.handled);
+    let log = scene.fleet.discord.log().await?;
+    let lost_said = lost_of_ended_sessions(&sent, &records.handled);
+    let mut findings = Findings {
+        sent: exact.events_sent,
+        lost: exact.lost - lost_said.min(exact.lost),
+        lost_said,
+        duplicated_unmarked: exact.duplicated,
+        out_of_order: exact.out_of_order + exact.invented,
+        identifies: scene.fleet.discord.counts().await?.identifies - scene.cold.identifies,
+        recovery_ms: recovery_ms(scene, &sent, &records.handled),
+        examples: exact
+            .examples
+            .into_iter()
+            .filter(|example| !example.starts_with("marked"))
+            .collect(),
+        ..Findings::default()
+    };
+    judge_marks(scene, marks, &sent, &records.handled, &log, &mut findings);
+    judge_state(scene, &records, &mut findings).await?;
+    Ok(findings)
+}
+
+/// Whether anything may have been repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// Nobody died holding a shard, and every handler ended in time.
+    None,
+    /// What was replayed in a recovery may have been.
+    OfRecovery,
+}
+
+/// Waits until every dispatch was finished, or nothing changes any more.
+async fn settle(scene: &Scene, limit: Duration) -> Result<(Vec<Sent>, Records)> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let sent = scene.fleet.discord.ledger().await?;
+        let records = read_records(&scene.folder().join("sinks"))?;
+        let finished: BTreeSet<_> = records.handled.iter().map(Handled::key).collect();
+        let missing = sent.iter().filter(|s| !finished.contains(&s.key()));
+        let missing = missing.count() as u64;
+        let said = lost_of_ended_sessions(&sent, &records.handled);
+        if missing <= said || Instant::now() > deadline {
+            // Repeats come after the first time: let them.
+            sleep(Duration::from_millis(200)).await;
+            return Ok((sent, read_records(&scene.folder().join("sinks"))?));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// What was sent to a session behind the last of its dispatches that was
+/// finished, when another session followed: Discord ended it, and the span went
+/// with it.
+fn lost_of_ended_sessions(sent: &[Sent], handled: &[Handled]) -> u64 {
+    let mut newest: BTreeMap<u32, (u64, Arc<str>)> = BTreeMap::new();
+    for dispatch in sent.iter().filter(|dispatch| dispatch.seq == 1) {
+        let known = newest.entry(dispatch.shard).or_default();
+        if known.0 <= dispatch.created_us {
+            *known = (dispatch.created_us, Arc::clone(&dispatch.session));
+        }
+    }
+    let mut last: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
+    for event in handled {
+        let known = last.entry(&event.session).or_default();
+        *known = event.seq.max(*known);
+    }
+    let over = |dispatch: &&Sent| {
+        newest
+            .get(&dispatch.shard)
+            .is_some_and(|(_, session)| *session != dispatch.session)
+    };
+    sent.iter()
+        .filter(over)
+        .filter(|dispatch| {
+            last.get(&dispatch.session)
+                .is_none_or(|last| dispatch.seq > *last)
+        })
+        .count() as u64
+}
+
+/// How long the event that waited longest did, of those created from just before
+/// the strike until everything was calm.
+fn recovery_ms(scene: &Scene, sent: &[Sent], handled: &[Handled]) -> f64 {
+    let Some(struck) = scene.struck_us else {
+        return 0.0;
+    };
+    let mut first: BTreeMap<(Arc<str>, u64), u64> = BTreeMap::new();
+    for event in handled {
+        let known = first.entry(event.key()).or_insert(event.finished_us);
+        *known = event.finished_us.min(*known);
+    }
+    let usual = scene.setup.handler_ms * 1000;
+    let span = struck.saturating_sub(100_000)..scene.calm_us.unwrap_or(u64::MAX);
+    let longest = sent
+        .iter()
+        .filter(|dispatch| span.contains(&dispatch.created_us))
+        .filter_map(|dispatch| {
+            let finished = first.get(&dispatch.key())?;
+            Some(finished.saturating_sub(dispatch.created_us + usual))
+        })
+        .max();
+    longest.unwrap_or(0) as f64 / 1000.0
+}
+
+/// A mark is justified when the dispatch was replayed by a RESUME of a recovery,
+/// and was not finished so long before it that a checkpoint must have said so.
+fn judge_marks(
+    scene: &Scene,
+    marks: Marks,
+    sent: &[Sent],
+    handled: &[Handled],
+    log: &[LogLine],
+    findings: &mut Findings,
+) {
+    let created: BTreeMap<_, u64> = sent.iter().map(|s| (s.key(), s.created_us)).collect();
+    let mut times: BTreeMap<(Arc<str>, u64), Vec<&Handled>> = BTreeMap::new();
+    for event in handled {
+        times.entry(event.key()).or_default().push(event);
+    }
+    let struck = scene.struck_us.unwrap_or(u64::MAX);
+    let calm = scene.calm_us.unwrap_or(u64::MAX);
+    for event in handled.iter().filter(|event| event.mark.is_some()) {
+        let all = times.get(&event.key()).map_or(&[][..], Vec::as_slice);
+        if all.len() > 1 {
+            findings.repeated_marked += 1;
+        }
+        let created = created.get(&event.key()).copied().unwrap_or(0);
+        let replayed = log.iter().any(|line| {
+            line.what == "resume"
+                && line.session.as_ref() == Some(&event.session)
+                && resumed_at(line).is_some_and(|from| event.seq > from)
+                && line.at_us + LATE_LOG_US >= created
+                && line.at_us <= event.handed_us + LATE_LOG_US
+        });
+        let known = all
+            .iter()
+            .any(|other| other.pid != event.pid && other.finished_us + LATE_CHECKPOINT_US < struck);
+        let why = if marks == Marks::None {
+            "nothing was to be recovered"
+        } else if event.handed_us > calm {
+            "everything was calm"
+        } else if !replayed {
+            "it was not replayed"
+        } else if known {
+            "a checkpoint had it"
+        } else {
+            continue;
+        };
+        findings.needless_marks += 1;
+        if findings.examples.len() < 20 {
+            findings.examples.push(format!(
+                "needless mark, {why}: shard {} epoch {} sequence {} {} by {}",
+                event.shard, event.epoch, event.seq, event.kind, event.pid
+            ));
+        }
+    }
+}
+
+/// The sequence that a RESUME named.
+fn resumed_at(line: &LogLine) -> Option<u64> {
+    line.detail
+        .strip_prefix("seq ")?
+        .split(' ')
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// The last word on each shard's state, then a sample of what is called complete.
+async fn judge_state(scene: &Scene, records: &Records, findings: &mut Findings) -> Result<()> {
+    let status = scene.fleet.status().await?;
+    let pids: BTreeMap<&str, u32> = status["slaves"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|slave| {
+            let pid = u32::try_from(slave["pid"].as_u64()?).ok()?;
+            Some((slave["slave"].as_str()?, pid))
+        })
+        .collect();
+    for shard in status["shards"].as_array().into_iter().flatten() {
+        let number = shard["shard"].as_u64().and_then(|n| u32::try_from(n).ok());
+        let pid = shard["owner"].as_str().and_then(|owner| pids.get(owner));
+        let (Some(number), Some(&pid)) = (number, pid) else {
+            findings.state_mismatches += 1;
+            findings
+                .examples
+                .push(format!("shard without an owner: {shard}"));
+            continue;
+        };
+        let told = records
+            .states
+            .iter()
+            .filter(|told| told.shard == number && told.pid == pid)
+            .max_by_key(|told| told.epoch);
+        if told.is_some_and(|told| &*told.state == "lost") {
+            findings.state_lost += 1;
+            continue;
+        }
+        judge_guilds(scene, number, pid, findings).await?;
+    }
+    Ok(())
+}
+
+async fn judge_guilds(scene: &Scene, shard: u32, pid: u32, findings: &mut Findings) -> Result<()> {
+    let slave = Endpoint::Unix(scene.folder().join(format!("run/inspect-{pid}")));
+    let guilds = scene.fleet.discord.guilds(shard).await?;
+    for guild in guilds.into_iter().take(SAMPLED_GUILDS) {
+        let is = scene.fleet.discord.truth(guild).await?;
+        let difference = match slave.get::<Value>(&format!("/guild/{guild}")).await {
+            Ok(cached) => truth::difference(&is, &cached),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(what) = difference {
+            findings.state_mismatches += 1;
+            findings
+                .examples
+                .push(format!("guild {guild} of shard {shard}: {what}"));
+        }
+    }
+    Ok(())
+}

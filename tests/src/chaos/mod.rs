@@ -1,0 +1,23 @@
+//! Chaos: real processes under traffic, one fault at a time at a known phase of
+//! a migration, and then the verdict of the one checker.
+//!
+//! [`rows`] is the fault matrix as data, [`blow`] how each fault is struck,
+//! [`expect`] what must come of it. A [`run`] has a fleet, a folder and wires of
+//! its own ([`scene`], [`wire`]); [`judge`] compares what was sent with what was
+//! handled, [`report`] shows it.
+
+pub mod blow;
+pub mod builds;
+pub mod expect;
+pub mod hunt;
+pub mod journal;
+pub mod judge;
+pub mod operator;
+pub mod phase;
+pub mod report;
+pub mod row;
+pub mod rows;
+pub mod run;
+pub mod scene;
+pub mod shortage;
+pub mod wire;

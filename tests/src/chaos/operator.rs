@@ -1,0 +1,72 @@
+//! What an operator does at the wrong moment, and the answer that is due.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    row::Act,
+    scene::{Scene, THIRD},
+};
+use crate::{
+    error::{Error, Result},
+    processes::command,
+};
+
+/// A program that is refused says so within this time.
+const REFUSED: Duration = Duration::from_secs(15);
+
+/// Does it.
+///
+/// # Errors
+/// The answer is not the one that is due.
+pub async fn act(scene: &mut Scene, act: Act) -> Result<()> {
+    match act {
+        Act::SecondDeploy => second_deploy(scene).await,
+        Act::Abort => scene.fleet.admin.post("/v1/abort", &json!({})).await,
+        Act::SecondMaster => second_master(scene).await,
+        Act::SecondCandidate => second_candidate(scene).await,
+    }
+}
+
+/// One at a time: refused, and the reason names the one that runs.
+async fn second_deploy(scene: &Scene) -> Result<()> {
+    let command = scene.fleet.slave_command(THIRD, &[])?;
+    let body = json!({ "command": command });
+    let asked: Result<Value> = scene.fleet.admin.ask("/v1/deploy", &body).await;
+    let what = "a second deploy";
+    match asked {
+        Ok(answer) => Err(Error::answer(what, format!("accepted: {answer}"))),
+        Err(error) if error.to_string().contains("under way") => Ok(()),
+        Err(error) => Err(Error::answer(what, format!("not the reason: {error}"))),
+    }
+}
+
+/// Ends with 2 and names the first one.
+async fn second_master(scene: &Scene) -> Result<()> {
+    let config = scene.folder().join("baton.toml").display().to_string();
+    let mut second = command("baton-master", ["run", "--config", &config])?;
+    second.kill_on_drop(true);
+    let output = tokio::time::timeout(REFUSED, second.output()).await;
+    let output = output
+        .map_err(|_| Error::Late("a second master runs on".to_owned()))?
+        .map_err(Error::io("run a second master"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let first = scene.fleet.master.pid().unwrap_or(0).to_string();
+    if output.status.code() == Some(2) && said.contains(&first) {
+        return Ok(());
+    }
+    let detail = format!("{}, not naming process {first}: {said}", output.status);
+    Err(Error::answer("a second master", detail))
+}
+
+/// A candidate that nobody waits for ends by itself, and nothing comes of it.
+async fn second_candidate(scene: &Scene) -> Result<()> {
+    let mut third = scene.fleet.start_slave_with(THIRD, &[]).await?;
+    let code = third.process.ended(REFUSED).await?;
+    if code == 0 || code == 75 {
+        return Ok(());
+    }
+    let detail = format!("ended with {code}: {}", third.process.last_words());
+    Err(Error::answer("a second candidate", detail))
+}

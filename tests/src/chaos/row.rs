@@ -1,0 +1,121 @@
+//! A row of the fault matrix, as data.
+
+use std::time::Duration;
+
+use super::{
+    expect::Expect,
+    phase::Phase,
+    scene::{Setup, Who},
+    wire::Harm,
+};
+
+/// One row.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Its name, as `--row` takes it.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    /// The phases in which it is struck.
+    pub phases: &'static [Phase],
+    /// The phase that stands for all of them in a quick run.
+    pub quick: Phase,
+    /// What happens.
+    pub blow: Blow,
+    /// What is special about its fleet.
+    pub setup: fn(&mut Setup),
+    /// What must come of it.
+    pub expect: fn(Phase) -> Expect,
+}
+
+/// What happens to a fleet.
+#[derive(Clone, Copy, Debug)]
+pub enum Blow {
+    /// Nothing: the row is about how its fleet is set up.
+    Nothing,
+    /// `kill -9`, all at once.
+    Kill(&'static [Who]),
+    /// `SIGSTOP` for so long.
+    Freeze(&'static [Who], Duration),
+    /// `SIGSTOP`, and nobody wakes it.
+    Hang(Who),
+    /// `SIGTERM`.
+    Leave(Who),
+    /// The wire between slaves and master is harmed for so long; `None`: of all
+    /// slaves.
+    ToMaster(Option<Who>, Harm, Duration),
+    /// The wire between slaves and the simulated Discord, likewise.
+    ToDiscord(Option<Who>, Harm, Duration),
+    /// The simulated Discord is told these faults, as JSON objects.
+    Discord(&'static [&'static str]),
+    /// The deploy brings this.
+    Build(Build),
+    /// The operator does this.
+    Operator(Act),
+    /// A resource is short for so long.
+    Short(Resource, Duration),
+    /// The master is killed, its journal damaged before the next one starts.
+    Journal(Damage),
+    /// The master kills itself at this point of its own.
+    Crash(&'static str),
+}
+
+/// What a deploy can bring instead of a good build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// It ends at once, with this code.
+    Exits(i32),
+    /// It runs and never says hello.
+    Silent,
+    /// There is no such program.
+    Absent,
+    /// It aborts on its first event.
+    Aborts,
+    /// It panics on every event.
+    Panics,
+    /// It has another token.
+    WrongToken,
+    /// It asks for other intents.
+    OtherIntents,
+    /// It was built with another transport compression.
+    OtherCompression,
+    /// It says garbage instead of hello.
+    Garbage,
+}
+
+/// What an operator can do in the middle of a deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Another deploy.
+    SecondDeploy,
+    /// `baton-master abort`.
+    Abort,
+    /// A second master for the same folder.
+    SecondMaster,
+    /// A slave is started by hand.
+    SecondCandidate,
+}
+
+/// What can run short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// The disk under the master's journal.
+    MasterDisk,
+    /// The files that somebody may open.
+    Files(Who),
+    /// The master's port, while it is started again.
+    MasterPort,
+}
+
+/// What can happen to a journal between two masters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The end of its write-ahead log is missing.
+    Torn,
+    /// Garbage stands in the middle of it.
+    Corrupt,
+    /// It is gone.
+    Gone,
+    /// The bytes of its write-ahead log that came last were never written.
+    Unsynced,
+}

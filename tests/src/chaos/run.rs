@@ -1,0 +1,266 @@
+//! One run: a fleet, a phase, a blow, and what came of it.
+
+use std::{
+    fs,
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::{
+    blow::strike,
+    expect::{Expect, Serves},
+    judge::{Findings, judge},
+    phase::Phase,
+    row::{Blow, Row},
+    scene::{FIRST, SECOND, Scene, Setup, THIRD},
+};
+use crate::error::{Error, Result};
+
+/// From the blow to calm, at most.
+const CALM: Duration = Duration::from_secs(40);
+
+/// What is still missing after so long is lost.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// No run takes longer.
+const WHOLE: Duration = Duration::from_secs(150);
+
+/// An event that waits longer was noticed.
+const UNNOTICED_MS: f64 = 1500.0;
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// The row's name.
+    pub row: &'static str,
+    /// The phase.
+    pub phase: Phase,
+    /// What was found; `None`: it could not be judged.
+    pub findings: Option<Findings>,
+    /// How the deploy ended, or that there was none.
+    pub outcome: String,
+    /// The build that serves at the end.
+    pub serves: String,
+    /// IDENTIFYs that were due.
+    pub identifies_due: u32,
+    /// What is wrong; empty: it passed.
+    pub wrong: Vec<String>,
+    /// Whether it could not be run at all: missing, not passed.
+    pub not_run: Option<String>,
+    /// The folder with logs and sinks, if something is wrong.
+    pub folder: Option<PathBuf>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Report {
+    /// IDENTIFYs beyond those that were due.
+    #[must_use]
+    pub fn needless_identifies(&self) -> u64 {
+        let found = self.findings.as_ref().map_or(0, |found| found.identifies);
+        found.saturating_sub(u64::from(self.identifies_due))
+    }
+}
+
+/// Runs one row in one phase.
+pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
+    let began = Instant::now();
+    let mut report = Report {
+        row: row.name,
+        phase,
+        findings: None,
+        outcome: "-".to_owned(),
+        serves: "-".to_owned(),
+        identifies_due: (row.expect)(phase).identifies,
+        wrong: Vec::new(),
+        not_run: None,
+        folder: None,
+        took: Duration::ZERO,
+    };
+    let mut setup = Setup::usual(seed);
+    (row.setup)(&mut setup);
+    if let Blow::Crash(point) = row.blow {
+        setup.master = Some("baton-master-crash");
+        setup.master_environment = vec![format!("BATON_CRASH_AT={point}")];
+    }
+    match timeout(WHOLE, Scene::start(setup)).await {
+        Ok(Ok(scene)) => play(row, phase, again, scene, &mut report).await,
+        Ok(Err(Error::NotBuilt(path))) => {
+            report.not_run = Some(format!("{} is not built", path.display()));
+        }
+        Ok(Err(error)) => report.wrong.push(format!("start: {}", text(&error))),
+        Err(_) => report.wrong.push(format!("not started after {WHOLE:?}")),
+    }
+    report.took = began.elapsed();
+    report
+}
+
+/// Whether a plain deploy follows, which must go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It does.
+    Deploy,
+    /// It does not.
+    No,
+}
+
+async fn play(row: &Row, phase: Phase, again: Again, mut scene: Scene, report: &mut Report) {
+    let expect = (row.expect)(phase);
+    let acted = act(row, phase, again, &mut scene, &expect, report);
+    let acted = timeout(WHOLE, AssertUnwindSafe(acted)).await;
+    match acted {
+        Ok(Ok(())) => {}
+        Ok(Err(Error::NotBuilt(path))) => {
+            report.not_run = Some(format!("{} is not built", path.display()));
+        }
+        Ok(Err(error)) => report.wrong.push(text(&error)),
+        Err(_) => report.wrong.push(format!("not over after {WHOLE:?}")),
+    }
+    let news = scene.news();
+    let (orphans, folder) = scene.end().await;
+    if !orphans.is_empty() {
+        report
+            .wrong
+            .push(format!("processes left over: {orphans:?}"));
+    }
+    if report.wrong.is_empty() {
+        let _ = fs::remove_dir_all(&folder);
+    } else {
+        write_news(&folder, &news);
+        report.folder = Some(folder);
+    }
+}
+
+async fn act(
+    row: &Row,
+    phase: Phase,
+    again: Again,
+    scene: &mut Scene,
+    expect: &Expect,
+    report: &mut Report,
+) -> Result<()> {
+    let struck = strike(scene, row.blow, phase).await;
+    if !matches!(row.blow, Blow::Hang(_) | Blow::Discord(_)) {
+        scene.heal().await?;
+    }
+    let calm = scene.calm(CALM).await;
+    report.outcome = outcome(scene.outcome.as_ref());
+    scene.heal().await?;
+    if let Ok(status) = &calm {
+        report.serves = serving(status);
+    }
+    struck?;
+    calm?;
+    sleep(Duration::from_millis(300)).await;
+    if again == Again::Deploy {
+        scene.deploy(THIRD, &[]).await?;
+        let status = scene.calm(CALM).await?;
+        let serves = serving(&status);
+        if serves != THIRD {
+            report.wrong.push(format!(
+                "a deploy afterwards did not go through: {serves} serves"
+            ));
+        }
+    }
+    scene.fleet.discord.traffic(0.0).await?;
+    let limit = SETTLE + Duration::from_millis(scene.setup.handler_ms * 2);
+    let findings = judge(scene, limit, expect.marks).await?;
+    report.wrong.extend(faults(expect, &findings, report));
+    report.findings = Some(findings);
+    Ok(())
+}
+
+/// What is not as it must be.
+fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> {
+    let mut faults: Vec<String> = [
+        (findings.lost, "lost"),
+        (findings.duplicated_unmarked, "repeated without a mark"),
+        (findings.needless_marks, "needless marks"),
+        (findings.out_of_order, "out of order"),
+        (findings.state_mismatches, "guilds whose state is not true"),
+        (
+            findings
+                .identifies
+                .saturating_sub(u64::from(expect.identifies)),
+            "needless IDENTIFYs",
+        ),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    if findings.identifies < u64::from(expect.identifies) {
+        faults.push(format!(
+            "{} IDENTIFYs where {} were due: was it struck?",
+            findings.identifies, expect.identifies
+        ));
+    }
+    if findings.lost_said > 0 && !expect.lost_said {
+        faults.push(format!("{} lost with their session", findings.lost_said));
+    }
+    if findings.state_lost > 0 && !expect.state_lost {
+        faults.push(format!("state of {} shards was lost", findings.state_lost));
+    }
+    if expect.unnoticed && findings.recovery_ms > UNNOTICED_MS {
+        faults.push(format!(
+            "an event waited for {:.0} ms",
+            findings.recovery_ms
+        ));
+    }
+    let build = match expect.serves {
+        Serves::One => None,
+        Serves::Old => Some(FIRST),
+        Serves::New => Some(SECOND),
+    };
+    if build.is_some_and(|build| build != report.serves) {
+        faults.push(format!("{} serves", report.serves));
+    }
+    let how = report.outcome.split(':').next().unwrap_or_default();
+    // Nobody may have been there to tell.
+    if !expect.ends.is_empty() && how != "unknown" && !expect.ends.contains(&how) {
+        faults.push(format!("the deploy ended {}", report.outcome));
+    }
+    if findings.sent == 0 {
+        faults.push("no event was sent".to_owned());
+    }
+    faults
+}
+
+fn outcome(ended: Option<&Value>) -> String {
+    let Some(ended) = ended else {
+        return "unknown".to_owned();
+    };
+    let name = ended["outcome"].as_str().unwrap_or("unknown");
+    match ended["reason"].as_str() {
+        Some(reason) => format!("{name}: {reason}"),
+        None => name.to_owned(),
+    }
+}
+
+fn serving(status: &Value) -> String {
+    let owner = &status["slots"][0]["slave"];
+    let slaves = status["slaves"].as_array().into_iter().flatten();
+    let build = slaves
+        .filter(|slave| slave["slave"] == *owner)
+        .find_map(|slave| slave["build"].as_str());
+    build.unwrap_or("nobody").to_owned()
+}
+
+fn write_news(folder: &std::path::Path, news: &[Value]) {
+    let lines: Vec<String> = news.iter().map(Value::to_string).collect();
+    let _ = fs::write(folder.join("logs/news.jsonl"), lines.join("\n"));
+}
+
+fn text(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,511 @@
+//! One run's fleet, with a wire in front of the master and one in front of the
+//! simulated Discord, and the verbs of every row: deploy, reach a phase, strike,
+//! heal, wait until it is calm.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{hunt, phase::Phase, wire::Wire};
+use crate::{
+    demo::now_us,
+    discord::{Counts, DiscordOptions},
+    error::{Error, Result},
+    fleet::{Fleet, FleetOptions, Special},
+};
+
+/// What a run needs that is not like every other run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Shards of the bot.
+    pub shards: u32,
+    /// Events a second on each shard.
+    pub rate: f64,
+    /// Milliseconds that a handler takes.
+    pub handler_ms: u64,
+    /// How long each byte takes between master and slaves during a deploy: so
+    /// long does each step of a migration take at least, and can be hit.
+    pub pace: Duration,
+    /// How long the old slave stays ready after a deploy.
+    pub soak: Duration,
+    /// Further flags of the simulated Discord.
+    pub discord: Vec<String>,
+    /// Limits of the master that differ from [`limits`].
+    pub limits: BTreeMap<&'static str, String>,
+    /// Environment of the first master.
+    pub master_environment: Vec<String>,
+    /// Program of the master, if it is a special one.
+    pub master: Option<&'static str>,
+    /// Seed of traffic and guilds.
+    pub seed: u64,
+}
+
+impl Setup {
+    /// Four shards that are busy enough to notice a quarter of a second.
+    #[must_use]
+    pub fn usual(seed: u64) -> Self {
+        Self {
+            shards: 4,
+            rate: 40.0,
+            handler_ms: 0,
+            pace: Duration::from_millis(80),
+            soak: Duration::from_millis(800),
+            discord: Vec::new(),
+            limits: BTreeMap::new(),
+            master_environment: Vec::new(),
+            master: None,
+            seed,
+        }
+    }
+}
+
+/// The master's limits, scaled down so that a run takes seconds.
+fn limits() -> BTreeMap<&'static str, String> {
+    [
+        ("contact", "300ms"),
+        ("adopt_grace", "1500ms"),
+        ("ready", "5s"),
+        ("seal", "1500ms"),
+        ("drain", "2s"),
+        ("no_progress", "2s"),
+        ("copy", "2s"),
+        ("retire", "3s"),
+        ("backoff", "200ms"),
+        ("backoff_max", "2s"),
+        ("shard_in_hand", "3s"),
+        ("ping", "300ms"),
+        ("hang", "1500ms"),
+        ("checkpoint_to_disk", "200ms"),
+        ("width", "4"),
+    ]
+    .into_iter()
+    .map(|(name, limit)| (name, limit.to_owned()))
+    .collect()
+}
+
+/// Who can be struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The slave that a deploy replaces.
+    Old,
+    /// The slave that comes.
+    New,
+    /// The master.
+    Master,
+}
+
+/// The build that serves first, the one that a deploy brings, and the one after.
+pub const FIRST: &str = "v1";
+/// See [`FIRST`].
+pub const SECOND: &str = "v2";
+/// See [`FIRST`].
+pub const THIRD: &str = "v3";
+
+/// A cold start takes at most this long on a slow host.
+const START: Duration = Duration::from_secs(40);
+
+/// A phase is reached within this time.
+const REACH: Duration = Duration::from_secs(30);
+
+/// A supervisor starts a master that ended again after this time.
+const SUPERVISE: Duration = Duration::from_millis(300);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Scene {
+    /// The processes.
+    pub fleet: Fleet,
+    /// Between the slaves and the master.
+    pub to_master: Wire,
+    /// Between the slaves and the simulated Discord.
+    pub to_discord: Wire,
+    /// How it was set up.
+    pub setup: Setup,
+    /// What the cold start cost.
+    pub cold: Counts,
+    /// When something was struck first.
+    pub struck_us: Option<u64>,
+    /// When everything was calm again.
+    pub calm_us: Option<u64>,
+    /// How the first deploy ended, as far as the master told it.
+    pub outcome: Option<Value>,
+    /// Everything that masters told before the present one.
+    pub told: Vec<Value>,
+    /// Whether the supervisor starts a master again.
+    pub supervised: bool,
+    /// The first slave's process.
+    old: u32,
+    frozen: Vec<u32>,
+    deploy: Option<u64>,
+}
+
+impl Scene {
+    /// Starts everything; returns when every shard serves and traffic flows.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub async fn start(setup: Setup) -> Result<Self> {
+        let (to_master, to_discord) = (Wire::lay().await?, Wire::lay().await?);
+        let fleet = Fleet::start(options(&setup, &to_master, &to_discord)).await?;
+        to_discord.lead_to(address(&fleet.discord.gateway_url)?);
+        to_master.lead_to(address(fleet.listen())?);
+        let mut scene = Self {
+            fleet,
+            to_master,
+            to_discord,
+            cold: Counts::default(),
+            struck_us: None,
+            calm_us: None,
+            outcome: None,
+            told: Vec::new(),
+            supervised: true,
+            old: 0,
+            frozen: Vec::new(),
+            deploy: None,
+            setup,
+        };
+        scene.calm(START).await?;
+        scene.calm_us = None;
+        let first = hunt::slave(scene.folder(), FIRST);
+        scene.old = first.ok_or_else(|| Error::Late("the first slave is gone".to_owned()))?;
+        scene.cold = scene.fleet.discord.counts().await?;
+        scene.fleet.discord.traffic(scene.setup.rate).await?;
+        sleep(Duration::from_millis(400)).await;
+        Ok(scene)
+    }
+
+    /// The run's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.fleet.folder()
+    }
+
+    /// Asks for a deploy of this build; the wires get their pace.
+    ///
+    /// # Errors
+    /// The master refuses it.
+    pub async fn deploy(&mut self, build: &str, more: &[&str]) -> Result<()> {
+        let command = self.fleet.slave_command(build, more)?;
+        self.deploy_command(&command).await
+    }
+
+    /// The same with a whole command line.
+    ///
+    /// # Errors
+    /// The master refuses it.
+    pub async fn deploy_command(&mut self, command: &[String]) -> Result<()> {
+        self.to_master.delay(self.setup.pace);
+        let body = json!({ "command": command });
+        let answer: Value = self.fleet.admin.ask("/v1/deploy", &body).await?;
+        self.deploy = answer["deploy"].as_u64();
+        Ok(())
+    }
+
+    /// Whether a deploy was asked for.
+    #[must_use]
+    pub const fn deploys(&self) -> bool {
+        self.deploy.is_some()
+    }
+
+    /// Waits until the deploy is in this phase.
+    ///
+    /// # Errors
+    /// It does not get there.
+    pub async fn reach(&mut self, phase: Phase) -> Result<()> {
+        let pace = self.setup.pace;
+        match phase {
+            Phase::M0 => Ok(()),
+            Phase::M1 => self.new_process().await.map(drop),
+            Phase::M2 => self.migration("copying").await,
+            Phase::M3 => self.migration("sealing").await,
+            Phase::M4 => {
+                self.migration("sealing").await?;
+                // The order takes one pace to arrive, the ticket one to return.
+                sleep(pace + pace / 2).await;
+                Ok(())
+            }
+            Phase::M5 => {
+                self.migration("resuming").await?;
+                sleep(pace + pace / 4).await;
+                Ok(())
+            }
+            Phase::M6 => self.migration("moved").await,
+            Phase::M7 => {
+                let soaks =
+                    |event: &Value| event["type"] == "deploy_step" && event["step"] == "soaking";
+                self.fleet
+                    .news
+                    .wait("the soak", REACH, soaks)
+                    .await
+                    .map(drop)
+            }
+        }
+    }
+
+    async fn migration(&mut self, phase: &str) -> Result<()> {
+        let is = |event: &Value| event["type"] == "migration" && event["phase"] == phase;
+        let news = &mut self.fleet.news;
+        news.wait(phase, REACH, is).await.map(drop)
+    }
+
+    async fn new_process(&self) -> Result<u32> {
+        let deadline = Instant::now() + REACH;
+        loop {
+            if let Some(pid) = hunt::slave(self.folder(), SECOND) {
+                return Ok(pid);
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Late("the new slave was not started".to_owned()));
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// The process of somebody, if it lives.
+    #[must_use]
+    pub fn pid(&self, who: Who) -> Option<u32> {
+        match who {
+            Who::Old => Some(self.old).filter(|pid| hunt::is_alive(*pid)),
+            Who::New => hunt::slave(self.folder(), SECOND),
+            Who::Master => self.fleet.master.pid(),
+        }
+    }
+
+    /// Notes that something is struck now.
+    pub fn strike(&mut self) {
+        self.struck_us.get_or_insert_with(now_us);
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self, who: Who) {
+        self.strike();
+        if let Some(pid) = self.pid(who) {
+            hunt::signal(pid, Signal::KILL);
+        }
+    }
+
+    /// `SIGSTOP`.
+    pub fn freeze(&mut self, who: Who) {
+        self.strike();
+        if let Some(pid) = self.pid(who) {
+            hunt::signal(pid, Signal::STOP);
+            self.frozen.push(pid);
+        }
+    }
+
+    /// `SIGCONT` for everybody who was stopped.
+    pub fn thaw(&mut self) {
+        for pid in self.frozen.drain(..) {
+            hunt::signal(pid, Signal::CONT);
+        }
+    }
+
+    /// Ends every harm that is not over: wires, waiting faults, stopped
+    /// processes.
+    ///
+    /// # Errors
+    /// The simulated Discord does not answer.
+    pub async fn heal(&mut self) -> Result<()> {
+        self.thaw();
+        self.to_master.heal();
+        self.to_discord.heal();
+        self.to_master.delay(Duration::ZERO);
+        self.fleet.discord.no_faults().await
+    }
+
+    /// Starts the master again, as a supervisor does.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn restart_master(&mut self) -> Result<()> {
+        self.told.extend(self.fleet.news.all());
+        // What was special about the first one is over.
+        self.fleet.special().master_wrapper = wrapper(&[]);
+        self.fleet.restart_master().await
+    }
+
+    /// Waits until one slave serves every shard, no deploy is under way and no
+    /// other slave lives, three times in a row. A master that ended is started again.
+    ///
+    /// # Errors
+    /// Not within `limit`.
+    pub async fn calm(&mut self, limit: Duration) -> Result<Value> {
+        let deadline = Instant::now() + limit;
+        let mut calm = 0;
+        loop {
+            if self.supervised && self.fleet.master.is_over() {
+                sleep(SUPERVISE).await;
+                self.restart_master().await?;
+                calm = 0;
+            }
+            let status = timeout(Duration::from_secs(2), self.fleet.status()).await;
+            let status = status.ok().and_then(Result::ok).unwrap_or(Value::Null);
+            let is_calm = is_calm(&status, self.setup.shards) && self.is_alone(&status);
+            calm = if is_calm { calm + 1 } else { 0 };
+            if calm == 3 {
+                self.calm_us.get_or_insert_with(now_us);
+                self.note_outcome();
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                self.note_outcome();
+                return Err(Error::Late(format!(
+                    "not calm after {limit:?}: {}",
+                    short(&status)
+                )));
+            }
+            sleep(Duration::from_millis(40)).await;
+        }
+    }
+
+    /// Whether the owner is the only slave that lives.
+    fn is_alone(&mut self, status: &Value) -> bool {
+        let owner = &status["slots"][0]["slave"];
+        let mut slaves = status["slaves"].as_array().into_iter().flatten();
+        let owner = slaves
+            .find(|slave| slave["slave"] == *owner)
+            .and_then(|slave| slave["pid"].as_u64());
+        let others = [self.fleet.master.pid(), self.fleet.discord.process().pid()];
+        hunt::of_folder(self.folder())
+            .into_iter()
+            .filter(|pid| !others.contains(&Some(*pid)))
+            .all(|pid| Some(u64::from(pid)) == owner)
+    }
+
+    fn note_outcome(&mut self) {
+        if self.outcome.is_none() {
+            let ended = |event: &Value| {
+                event["type"] == "deploy_ended" && event["deploy"].as_u64() == self.deploy
+            };
+            let all = self.news();
+            self.outcome = all
+                .into_iter()
+                .find(|event| self.deploy.is_some() && ended(event));
+        }
+    }
+
+    /// Everything that every master of this run told.
+    #[must_use]
+    pub fn news(&self) -> Vec<Value> {
+        let mut all = self.told.clone();
+        all.extend(self.fleet.news.all());
+        all
+    }
+
+    /// Ends everything; gives the processes that had to be killed, and the
+    /// folder with logs and sinks.
+    pub async fn end(mut self) -> (Vec<u32>, PathBuf) {
+        self.thaw();
+        let folder = self.folder().to_owned();
+        let slaves: Vec<u32> = hunt::of_folder(&folder);
+        let keepers = [self.fleet.master.pid(), self.fleet.discord.process().pid()];
+        for pid in slaves.iter().filter(|pid| !keepers.contains(&Some(**pid))) {
+            hunt::signal(*pid, Signal::TERM);
+        }
+        let _ = self.fleet.master.stop().await;
+        let _ = self.fleet.discord.process().stop().await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !hunt::of_folder(&folder).is_empty() && Instant::now() < deadline {
+            sleep(Duration::from_millis(20)).await;
+        }
+        // The fleet kills what is left when it is dropped.
+        (hunt::of_folder(&folder), folder)
+    }
+}
+
+/// One slave serves everything, and nothing is under way.
+fn is_calm(status: &Value, shards: u32) -> bool {
+    let all = status["shards"].as_array().map_or(&[][..], Vec::as_slice);
+    let owner = &status["slots"][0]["slave"];
+    status["adopting"] == false
+        && status["deploy"].is_null()
+        && owner.is_string()
+        && all.len() == shards as usize
+        && all
+            .iter()
+            .all(|shard| shard["state"] == "serving" && shard["owner"] == *owner)
+}
+
+/// What matters of a status, for a person.
+fn short(status: &Value) -> String {
+    let list = |name: &str, fields: &[&str]| {
+        let items = status[name].as_array().into_iter().flatten();
+        let shown: Vec<String> = items
+            .map(|item| {
+                let fields: Vec<String> = fields.iter().map(|f| item[*f].to_string()).collect();
+                fields.join(" ")
+            })
+            .collect();
+        shown.join(", ")
+    };
+    format!(
+        "adopting {}, deploy {}, shards [{}], slaves [{}]",
+        status["adopting"],
+        status["deploy"],
+        list("shards", &["shard", "epoch", "state"]),
+        list("slaves", &["build", "pid", "role", "connected", "shards"])
+    )
+}
+
+fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
+    let mut special = Special {
+        limits: limits(),
+        master_wrapper: wrapper(&setup.master_environment),
+        master: setup.master.map(str::to_owned),
+        ..Special::default()
+    };
+    special.limits.extend(setup.limits.clone());
+    for (flag, value) in [
+        ("--master", to_master.address().to_string()),
+        ("--gateway-url", format!("ws://{}", to_discord.address())),
+    ] {
+        special.slave_flags.extend([flag.to_owned(), value]);
+    }
+    // Each slave has its own log and answers at its own socket.
+    let script = r#"exec "$0" "$@" --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" 2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#;
+    special.slave_wrapper = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    let mut more = ["--max-concurrency", "16", "--identify-window", "20ms"]
+        .map(str::to_owned)
+        .to_vec();
+    more.extend(setup.discord.iter().cloned());
+    FleetOptions {
+        discord: DiscordOptions {
+            shards: setup.shards,
+            guilds_per_shard: 5,
+            members_per_guild: 8,
+            rtt: Duration::ZERO,
+            tls: false,
+            seed: setup.seed,
+            more,
+        },
+        handler_ms: setup.handler_ms,
+        soak: setup.soak,
+        slave: "baton-slave".to_owned(),
+        launch: true,
+        keep: true,
+        special,
+    }
+}
+
+/// A full disk is played by a limit of the file size, which must not be a
+/// signal that kills.
+fn wrapper(environment: &[String]) -> Vec<String> {
+    let mut wrapper = vec!["/usr/bin/env".to_owned()];
+    wrapper.extend(environment.iter().cloned());
+    let script = r#"trap '' XFSZ; exec "$0" "$@""#;
+    wrapper.extend(["/bin/sh", "-c", script].map(str::to_owned));
+    wrapper
+}
+
+fn address(url: &str) -> Result<SocketAddr> {
+    let text = url.rsplit('/').next().unwrap_or(url);
+    text.parse()
+        .map_err(|error| Error::answer(url, format!("no address: {error}")))
+}

@@ -1,0 +1,89 @@
+//! Resources that run short: the master's disk, open files, its port.
+
+use std::time::Duration;
+
+use rustix::process::Resource as Limit;
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+
+use super::{
+    hunt,
+    row::Resource,
+    scene::{SECOND, Scene, Who},
+};
+use crate::error::{Error, Result};
+
+/// An answer of the master comes within this time, whatever is short.
+const ANSWERS: Duration = Duration::from_secs(5);
+
+/// Makes it short for so long. Without a deploy under way one is asked for
+/// meanwhile, which must not change anything.
+///
+/// # Errors
+/// The limit cannot be set, or a deploy began that could not.
+pub async fn short(scene: &mut Scene, resource: Resource, span: Duration) -> Result<()> {
+    let (who, limit) = match resource {
+        Resource::MasterDisk => (Who::Master, Limit::Fsize),
+        Resource::Files(who) => (who, Limit::Nofile),
+        Resource::MasterPort => return Ok(()),
+    };
+    let Some(pid) = scene.pid(who) else {
+        return Err(Error::Late(format!("{who:?} is not there")));
+    };
+    let soft = match resource {
+        Resource::Files(_) => hunt::open_files(pid) as u64,
+        Resource::MasterDisk | Resource::MasterPort => 0,
+    };
+    hunt::limit(pid, limit, Some(soft))?;
+    sleep(span).await;
+    let refused = if scene.deploys() || who != Who::Master {
+        Ok(())
+    } else {
+        nothing_moves(scene).await
+    };
+    hunt::limit(pid, limit, None)?;
+    refused
+}
+
+/// A deploy is refused, or ends before anything moved.
+async fn nothing_moves(scene: &mut Scene) -> Result<()> {
+    let command = scene.fleet.slave_command(SECOND, &[])?;
+    let body = json!({ "command": command });
+    let asked = scene.fleet.admin.ask::<Value>("/v1/deploy", &body);
+    let Ok(Ok(answer)) = timeout(ANSWERS, asked).await else {
+        return Ok(());
+    };
+    let deploy = answer["deploy"].clone();
+    let ended = |event: &Value| event["type"] == "deploy_ended" && event["deploy"] == deploy;
+    let news = &mut scene.fleet.news;
+    let ended = news
+        .wait("the end of the deploy", ANSWERS * 3, ended)
+        .await?;
+    if ended["outcome"] == "aborted" {
+        return Ok(());
+    }
+    Err(Error::answer("a deploy without resources", ended))
+}
+
+/// The master is killed, and somebody else has its port when it comes back.
+///
+/// # Errors
+/// The master came up all the same, or does not say why it cannot.
+pub async fn port_taken(scene: &mut Scene, span: Duration) -> Result<()> {
+    scene.kill(Who::Master);
+    scene.fleet.master.ended(ANSWERS).await?;
+    let address = scene.fleet.listen().to_owned();
+    let taken = TcpListener::bind(&address).await;
+    let taken = taken.map_err(Error::io("take the master's port"))?;
+    match scene.restart_master().await {
+        Ok(()) => return Err(Error::answer("a master without its port", "started")),
+        Err(error) if error.to_string().contains(&address) => {}
+        Err(error) => return Err(error),
+    }
+    sleep(span).await;
+    drop(taken);
+    scene.restart_master().await
+}
