@@ -120,7 +120,8 @@ pub struct Timings {
     pub master_redial_max: Duration,
     /// Pause before a legacy master is dialled again, after a dial that failed.
     pub legacy_redial: Duration,
-    /// How long the target of a legacy migration waits for its first shard.
+    /// A legacy migration in which a master says nothing for so long stands
+    /// still; a target that has nothing yet asks anew for work then.
     pub legacy_patience: Duration,
     /// Shortest time between two IDENTIFYs of one bucket where no master grants
     /// them: Discord's 5 s and a margin.

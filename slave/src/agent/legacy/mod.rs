@@ -59,6 +59,8 @@ pub(crate) struct LegacyAgent {
     /// Shards of the whole bot.
     count: u32,
     part: Part,
+    /// The migration stands still if nothing happens until then.
+    still: Instant,
     /// Whether an order came on this connection.
     heard: bool,
     /// Whether the master was out of reach since the last hello.
@@ -98,10 +100,8 @@ enum Part {
     Bystander,
     /// Shards leave it.
     Source,
-    /// Shards come to it; the first one until then.
-    Target {
-        until: Instant,
-    },
+    /// Shards come to it.
+    Target,
 }
 
 impl LegacyAgent {
@@ -123,6 +123,7 @@ impl LegacyAgent {
             })?,
             count,
             part: Part::Bystander,
+            still: Instant::now(),
             heard: false,
             missed: false,
             failures: 0,
@@ -181,7 +182,7 @@ impl LegacyAgent {
                 () = self.stop.cancelled(), if self.leaving.is_none() => self.leave(false),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     self.changed = true;
-                    self.ask_again();
+                    self.stands_still();
                 }
             }
         }
@@ -189,12 +190,11 @@ impl LegacyAgent {
 
     fn wake(&self) -> Option<Instant> {
         let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
-        let first_shard = match self.part {
-            Part::Target { until } if !self.table.owns_anything() => Some(until),
-            Part::Target { .. } | Part::Source | Part::Bystander => None,
-        };
-        let work = self.asked.values().min().filter(|_| self.works_yet());
-        [leaving, first_shard, work.copied(), self.permit_at]
+        let still = self.waits_for_master().then_some(self.still);
+        // Once it is over, a ticket is given as soon as its shard is drained.
+        let to_come = |until: &&Instant| self.works_yet() && **until > Instant::now();
+        let work = self.asked.values().filter(to_come).min();
+        [leaving, still, work.copied(), self.permit_at]
             .into_iter()
             .flatten()
             .min()
@@ -225,6 +225,7 @@ impl LegacyAgent {
             }
             BondEvent::Order(order) => {
                 self.heard = true;
+                self.moves_on(self.part);
                 self.order(order);
             }
             BondEvent::Lost => {
@@ -269,17 +270,38 @@ impl LegacyAgent {
         self.part_ends();
     }
 
-    /// A target that waits in vain: the slave before it may have died before its
-    /// first shard was asked for, and then the ancestor's master forgets to start
-    /// anybody. Saying hello anew is a cold start in that case.
-    fn ask_again(&mut self) {
-        if let Part::Target { until } = self.part
-            && !self.table.owns_anything()
-            && Instant::now() >= until
-        {
-            tracing::error!("no shard came: the master is asked anew");
-            self.lost();
+    /// Whether a migration goes on only when the master says something.
+    fn waits_for_master(&self) -> bool {
+        match self.part {
+            Part::Bystander => false,
+            Part::Source => self.asked.is_empty(),
+            Part::Target => self.owed.is_empty() && self.owned().count() < self.count as usize,
         }
+    }
+
+    fn moves_on(&mut self, part: Part) {
+        self.part = part;
+        self.still = Instant::now() + self.context.config.timings.legacy_patience;
+    }
+
+    /// The ancestor's master loses its place when a slave dies in a migration.
+    /// An operator must know. One case can be mended from here: where the slave
+    /// before died ahead of its first ticket, a target without shards is the main
+    /// slave and nobody will start it; its new hello is a cold start.
+    fn stands_still(&mut self) {
+        if !self.waits_for_master() || Instant::now() < self.still {
+            return;
+        }
+        if self.part == Part::Target && !self.table.owns_anything() {
+            tracing::error!("no shard came: the master is asked anew for work");
+            self.lost();
+            return;
+        }
+        tracing::error!(
+            part = ?self.part, owned = self.owned().count(), shards = self.count,
+            "the migration stands still: if a slave has died, start the master again and deploy"
+        );
+        self.moves_on(self.part);
     }
 
     /// Says something if a master listens.

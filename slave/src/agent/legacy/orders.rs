@@ -45,7 +45,7 @@ impl LegacyAgent {
         if self.leaving.is_some() {
             return;
         }
-        if self.table.owns_anything() || matches!(self.part, Part::Target { .. }) {
+        if self.table.owns_anything() || self.part == Part::Target {
             tracing::error!(
                 "told to start every shard, while shards are here or on their way: ignored"
             );
@@ -76,7 +76,7 @@ impl LegacyAgent {
                 "not all shards are here: the next slave starts the others anew; end every other slave of this bot"
             );
         }
-        self.part = Part::Source;
+        self.moves_on(Part::Source);
         tracing::info!(shards = self.count, "shards are to leave");
         self.say(&migration_start(true, self.count));
     }
@@ -106,8 +106,7 @@ impl LegacyAgent {
         if shards > 0 {
             self.set_count(shards);
         }
-        let until = Instant::now() + self.context.config.timings.legacy_patience;
-        self.part = Part::Target { until };
+        self.moves_on(Part::Target);
         tracing::info!(shards, "shards are to come");
         self.say(&migration_start(false, shards));
     }

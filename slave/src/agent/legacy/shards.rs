@@ -7,7 +7,7 @@ use baton_protocol::{
 };
 
 use super::{
-    LegacyAgent,
+    LegacyAgent, Part,
     pace::{Next, Want},
 };
 use crate::{
@@ -32,7 +32,12 @@ impl LegacyAgent {
             // RESUMED; or READY, where the session of the ticket was over.
             Said::Serving { .. } => {
                 if let Some(order) = self.owed.remove(&shard) {
+                    self.moves_on(self.part);
                     self.say(&ToMaster::Resume(order));
+                }
+                if self.part == Part::Target && !self.waits_for_master() && self.owed.is_empty() {
+                    tracing::info!(shards = self.count, "all shards are here");
+                    self.part = Part::Bystander;
                 }
             }
             Said::Sealed(_) => {
@@ -96,7 +101,9 @@ impl LegacyAgent {
             let entry = self.table.get(shard);
             entry.is_some_and(|entry| entry.holding == Some(Holding::Serving)) && !stops(shard)
         };
-        if self.works || self.leaving.is_some() || !(0..self.count).map(ShardId).all(serves) {
+        // What it wrote down when it stopped is not known before it has.
+        let busy = self.works || self.work.is_busy();
+        if busy || self.leaving.is_some() || !(0..self.count).map(ShardId).all(serves) {
             return;
         }
         self.works = true;

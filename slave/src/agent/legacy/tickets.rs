@@ -94,6 +94,7 @@ impl LegacyAgent {
         let answer = stop_answer(shard, &entry.ticket, handled);
         self.given.insert(shard);
         self.in_hand = Some(shard);
+        self.moves_on(self.part);
         self.say(&answer);
     }
 
