@@ -19,7 +19,7 @@ use baton_protocol::{
 
 use super::{
     Core, Life,
-    event::{History, Hold},
+    event::{Durability, Entry, History, Hold},
     fleet::{Presence, Standing},
     shard::{Free, Phase},
     timers::Timer,
@@ -63,8 +63,21 @@ impl Core {
         }
     }
 
+    /// A journal that took the place of a lost one is whole again once every shard
+    /// is somebody's: its row says so.
+    pub(super) fn history_is_whole_again(&mut self) {
+        let whole = self.history == History::Lost
+            && self.stage == Life::Running
+            && !self.saves.fail()
+            && self.fleet.shards.values().all(|shard| shard.phase.claimant().is_some());
+        if whole {
+            self.history = History::Whole;
+            self.save(vec![Entry::Whole], Durability::Now);
+        }
+    }
+
     /// Slaves of a slot that are alive and have not reported.
-    fn missing(&self, slot: usize) -> Vec<SlaveId> {
+    pub(super) fn missing(&self, slot: usize) -> Vec<SlaveId> {
         self.fleet
             .of_slot(slot)
             .filter(|(_, slave)| slave.presence == Presence::Expected)
@@ -88,7 +101,7 @@ impl Core {
                 continue;
             };
             let may_be_held = match row {
-                None => false,
+                None => self.history == History::Lost && !missing.is_empty(),
                 Some((owner, Hold::Owned)) => missing.contains(&owner),
                 Some((_, Hold::Reserved)) => !missing.is_empty(),
             };

@@ -196,6 +196,9 @@ pub enum Entry {
     },
     /// The number of the last deploy.
     Deploy(DeployId),
+    /// Every shard has a row again: a journal that took the place of a lost one
+    /// is whole ([`History::Whole`]).
+    Whole,
     /// The command that fills a slot from now on (a deploy brought it).
     Command {
         /// The slot.

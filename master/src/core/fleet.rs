@@ -125,7 +125,7 @@ impl Fleet {
                 // A shard named by two slots belongs to the first.
                 if let std::collections::btree_map::Entry::Vacant(place) = fleet.shards.entry(shard)
                 {
-                    place.insert(Shard::new(index));
+                    place.insert(Shard::new(index, recovered.floor));
                     made.unknown.insert(shard);
                 }
             }

@@ -71,6 +71,10 @@ impl Core {
         self.timers.stop(Timer::Away(id));
         self.accept(id, report, build, slot, true);
         self.report_in(id, report);
+        if self.stage != Life::Adopting {
+            // What it does not report, and might have held, is nobody's.
+            self.resolve_unknown(slot);
+        }
         match standing {
             Standing::Waiting => self.decide_standing(id),
             Standing::Active => self.deploy_rejoined(id),

@@ -101,8 +101,7 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        shard.epoch = shard.epoch.next();
-        let reserved = shard.epoch;
+        let reserved = shard.use_epoch();
         let row = Entry::Owner {
             shard: id,
             epoch: reserved,
@@ -136,9 +135,10 @@ impl Core {
             Some(ticket) => {
                 shard.copies.insert(from, ticket.state_at);
                 let in_doubt = ticket.in_doubt.clone();
-                shard.keep(ticket, epoch, ResumeAfter::Seal);
+                shard.keep(ticket, epoch, shard.replays);
+                let after = shard.replays;
                 self.doubt(id, from, epoch, in_doubt);
-                ResumeAfter::Seal
+                after
             }
             // Nothing to rely on: the last checkpoint it is.
             None => ResumeAfter::Death,
@@ -161,6 +161,7 @@ impl Core {
             return;
         }
         shard.failures = 0;
+        shard.replays = ResumeAfter::Seal;
         shard.copies.remove(&from);
         // After a restart a later epoch may be reserved in the journal: that row
         // stays, or the epoch would be used again.

@@ -99,6 +99,8 @@ pub struct Core {
     history: History,
     /// Slots in which something changed during this input.
     touched: BTreeSet<usize>,
+    /// Rows of shards that a report brought, until they are saved together.
+    adopted: Vec<Entry>,
     /// Shards whose newest ticket is not in the journal.
     unwritten: BTreeSet<ShardId>,
 }
@@ -131,11 +133,12 @@ impl Core {
             deploy: None,
             last_deploy: recovered.last_deploy,
             permits: Permits::new(settings.max_concurrency),
-            work: WorkUnit::new(recovered.work),
+            work: WorkUnit::new(recovered.work, history, recovered.floor),
             saves: Saves::default(),
             stage: Life::Adopting,
             history,
             touched: BTreeSet::new(),
+            adopted: Vec::new(),
             unwritten: BTreeSet::new(),
             fleet: Fleet::new(&settings, recovered),
             settings,
@@ -265,6 +268,7 @@ impl Core {
             self.fill_slot(slot);
             self.advance_work();
         }
+        self.history_is_whole_again();
         self.leave_when_done();
     }
 
@@ -288,7 +292,7 @@ impl Core {
 
     fn save(&mut self, entries: Vec<Entry>, durability: Durability) {
         if !entries.is_empty() {
-            let entries = self.with_unsaved(entries);
+            let (entries, durability) = self.with_unsaved(entries, durability);
             self.actions.push_back(Action::Save(entries, durability));
         }
     }

@@ -9,7 +9,7 @@
 
 use baton_protocol::{
     ShardId, SlaveId, ToSlave,
-    message::{FullStart, Resume, ResumeExtra, Role, StartExtra, Unit},
+    message::{FullStart, Resume, ResumeAfter, ResumeExtra, Role, StartExtra, Unit},
 };
 
 use super::{
@@ -55,10 +55,9 @@ impl Core {
                 if self.saves.fail() {
                     continue;
                 }
-                shard.epoch = shard.epoch.next();
                 rows.push(Entry::Owner {
                     shard: id,
-                    epoch: shard.epoch,
+                    epoch: shard.use_epoch(),
                     owner: target,
                     hold: Hold::Reserved,
                 });
@@ -91,6 +90,10 @@ impl Core {
             None => How::Full,
         };
         let lost = how == How::Full && shard.ticket.take().is_some();
+        shard.replays = match how {
+            How::Full => ResumeAfter::Seal,
+            How::Resume(after) => after,
+        };
         if how == How::Full {
             shard.copies.clear();
         }

@@ -27,6 +27,8 @@ pub struct Recovered {
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
     /// Whether this is everything that was ever saved.
     pub history: History,
+    /// No epoch up to this one is used: a journal that was lost may have used it.
+    pub floor: Epoch,
 }
 
 /// Whether a journal gave back everything.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use baton_protocol::{
     ShardId, SlaveId, ToSlave,
-    message::{Held, Holding, Report, ResumeAfter, Unit},
+    message::{Checkpoint, CheckpointEntry, Held, Holding, Report, ResumeAfter, Unit},
 };
 
 use super::{
     Core, Life,
-    event::Hold,
+    event::{Durability, Entry, Hold},
     fleet::{Origin, Past},
     shard::{How, Link, Phase, Reach},
 };
@@ -28,6 +28,8 @@ impl Core {
             said.insert(held.ticket.shard, held.epoch);
             self.claim(slave, held);
         }
+        let rows = std::mem::take(&mut self.adopted);
+        self.save(rows, Durability::Soon);
         let Some(holds) = self
             .fleet
             .slaves
@@ -129,6 +131,19 @@ impl Core {
     /// It still has what we believe that it has.
     fn claim_confirmed(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
+        let has_session = !held.ticket.session_id.is_empty();
+        if held.holding == Holding::Serving && has_session {
+            // What it said of it before may have been lost with the connection.
+            let entry = CheckpointEntry {
+                shard: id,
+                epoch: held.epoch,
+                handled: held.ticket.handled,
+                finished_above: held.ticket.finished_above.clone(),
+                session: Some(held.ticket.clone()),
+            };
+            let shards = vec![entry];
+            self.checkpoint(slave, Checkpoint { shards });
+        }
         match held.holding {
             Holding::Starting | Holding::Resuming => self.said_again(id),
             Holding::Serving => {
@@ -175,7 +190,23 @@ impl Core {
             return;
         };
         let before = shard.phase.claimant();
+        let journaled = matches!(shard.phase, Phase::Unknown { row: Some(row) } if row == (slave, Hold::Owned));
+        if held.epoch > shard.epoch || (held.epoch == shard.epoch && !journaled) {
+            // A journal that was lost does not name it.
+            self.adopted.push(Entry::Owner {
+                shard: id,
+                epoch: held.epoch,
+                owner: slave,
+                hold: Hold::Owned,
+            });
+        }
         shard.epoch = shard.epoch.max(held.epoch);
+        shard.replays = match held.holding {
+            Holding::Resuming => ResumeAfter::Death,
+            Holding::Starting | Holding::Serving | Holding::Sealed | Holding::Failed => {
+                ResumeAfter::Seal
+            }
+        };
         shard.keep(held.ticket.clone(), held.epoch, ResumeAfter::Death);
         let phase = match held.holding {
             Holding::Serving => Phase::Serving {

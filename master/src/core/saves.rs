@@ -49,6 +49,7 @@ enum Row {
     Ticket(ShardId),
     Work,
     Deploy,
+    Whole,
     Command(String),
 }
 
@@ -70,15 +71,21 @@ impl Core {
         }
     }
 
-    pub(super) fn with_unsaved(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+    /// What did not reach the disk goes first, and a reservation among it does not
+    /// wait.
+    pub(super) fn with_unsaved(
+        &mut self,
+        entries: Vec<Entry>,
+        durability: Durability,
+    ) -> (Vec<Entry>, Durability) {
         if self.saves.unsaved.is_empty() {
-            return entries;
+            return (entries, durability);
         }
         let mut all: Vec<_> = std::mem::take(&mut self.saves.unsaved)
             .into_values()
             .collect();
         all.extend(entries);
-        all
+        (all, Durability::Now)
     }
 
     /// The last save failed: what relied on it was not sent. Seals that were to
@@ -169,9 +176,8 @@ impl Core {
     /// orders that rely on them.
     pub(super) fn save_again(&mut self) {
         self.saves.trouble = Trouble::Trying;
-        let entries = self.with_unsaved(vec![Entry::Deploy(self.last_deploy)]);
-        self.actions
-            .push_back(Action::Save(entries, Durability::Now));
+        let always = vec![Entry::Deploy(self.last_deploy)];
+        self.save(always, Durability::Now);
         for shard in std::mem::take(&mut self.saves.owed) {
             self.order_again(shard);
         }
@@ -266,6 +272,7 @@ impl Row {
             Entry::Gone(slave) => Self::Slave(*slave),
             Entry::Ticket { ticket, .. } => Self::Ticket(ticket.shard),
             Entry::Deploy(_) => Self::Deploy,
+            Entry::Whole => Self::Whole,
             Entry::Command { slot, .. } => Self::Command(slot.clone()),
         }
     }

@@ -28,8 +28,10 @@ use super::event::{Hold, Time};
 pub(super) struct Shard {
     /// Which slot it belongs to.
     pub(super) slot: usize,
-    /// The highest epoch that was used up.
+    /// The highest epoch that is known to be used up.
     pub(super) epoch: Epoch,
+    /// Epochs up to this one may be used up: what a lost journal knew.
+    pub(super) floor: Epoch,
     /// Whose it is.
     pub(super) phase: Phase,
     /// The newest ticket.
@@ -37,6 +39,9 @@ pub(super) struct Shard {
     /// Who has a copy of its state at rest (frozen at a seal, or imported), and
     /// the lowest sequence at which that copy stands.
     pub(super) copies: BTreeMap<SlaveId, Sequence>,
+    /// What its owner replays until it serves: after a death anything in it may
+    /// have been handled before, whoever goes on from there.
+    pub(super) replays: ResumeAfter,
     /// What was in doubt at the last seal.
     pub(super) doubt: Option<Doubt>,
     /// Times in a row that it failed outside of a deploy.
@@ -139,16 +144,24 @@ pub(super) struct Doubt {
 }
 
 impl Shard {
-    pub(super) const fn new(slot: usize) -> Self {
+    pub(super) const fn new(slot: usize, floor: Epoch) -> Self {
         Self {
             slot,
             epoch: Epoch(0),
+            floor,
             phase: Phase::Unknown { row: None },
             ticket: None,
             copies: BTreeMap::new(),
+            replays: ResumeAfter::Seal,
             doubt: None,
             failures: 0,
         }
+    }
+
+    /// Uses up an epoch that was never used before.
+    pub(super) fn use_epoch(&mut self) -> Epoch {
+        self.epoch = self.epoch.max(self.floor).next();
+        self.epoch
     }
 
     /// The ticket, if its session can still be resumed.

@@ -12,15 +12,17 @@ use bytes::Bytes;
 
 use super::{
     Core, Life,
-    event::{Durability, Entry},
+    event::{Durability, Entry, History},
     timers::Timer,
 };
 
 /// Whose the work is.
 #[derive(Clone, Debug)]
 pub(super) struct WorkUnit {
-    /// The highest epoch that was used up.
+    /// The highest epoch that is known to be used up.
     epoch: Epoch,
+    /// Epochs up to this one may be used up: what a lost journal knew.
+    floor: Epoch,
     /// What its last owner wrote down.
     ticket: Bytes,
     state: State,
@@ -31,9 +33,9 @@ pub(super) const HOME: usize = 0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// After a restart: whose it was.
+    /// After a restart: whose it was; `None`: the journal that knew it is lost.
     Unknown {
-        row: SlaveId,
+        row: Option<SlaveId>,
     },
     Free,
     Starting {
@@ -51,13 +53,15 @@ enum State {
 }
 
 impl WorkUnit {
-    pub(super) fn new(row: Option<(Epoch, SlaveId)>) -> Self {
-        let (epoch, state) = match row {
-            Some((epoch, row)) => (epoch, State::Unknown { row }),
-            None => (Epoch::default(), State::Free),
+    pub(super) fn new(row: Option<(Epoch, SlaveId)>, history: History, floor: Epoch) -> Self {
+        let (epoch, state) = match (row, history) {
+            (Some((epoch, row)), _) => (epoch, State::Unknown { row: Some(row) }),
+            (None, History::Lost) => (Epoch::default(), State::Unknown { row: None }),
+            (None, History::Whole) => (Epoch::default(), State::Free),
         };
         Self {
             epoch,
+            floor,
             ticket: Bytes::new(),
             state,
         }
@@ -89,11 +93,16 @@ impl Core {
         if self.stage != Life::Running {
             return;
         }
-        if let State::Unknown { row } = self.work.state
-            && (!self.fleet.slaves.contains_key(&row) || self.fleet.is_joined(row))
-        {
-            // Its owner is dead, or joined without it.
-            self.work.state = State::Free;
+        if let State::Unknown { row } = self.work.state {
+            let missing = self.missing(HOME);
+            let may_be_run = match row {
+                Some(row) => missing.contains(&row),
+                None => !missing.is_empty(),
+            };
+            if !may_be_run {
+                // Its owner is dead, or joined without it.
+                self.work.state = State::Free;
+            }
         }
         let Some(target) = self.work_target() else {
             return;
@@ -132,8 +141,8 @@ impl Core {
 
     /// The epoch is reserved durably, then the work is given.
     fn start_work(&mut self, owner: SlaveId) {
-        self.work.epoch = self.work.epoch.next();
-        let epoch = self.work.epoch;
+        let epoch = self.work.epoch.max(self.work.floor).next();
+        self.work.epoch = epoch;
         self.work.state = State::Starting { owner, epoch };
         self.save(vec![Entry::Work { epoch, owner }], Durability::Now);
         self.start_timer(Timer::Work, self.settings.drain);
@@ -212,7 +221,7 @@ impl Core {
             | State::Running { .. }
             | State::Stopping { .. } => {
                 if runs {
-                    self.send_stop_work(slave, self.work.epoch.max(said));
+                    self.send_stop_work(slave, said);
                 }
             }
         }

@@ -64,7 +64,8 @@ impl Driver {
                 | Entry::Slave(_)
                 | Entry::Gone(_)
                 | Entry::Ticket { .. }
-                | Entry::Deploy(_) => None,
+                | Entry::Deploy(_)
+                | Entry::Whole => None,
             })
             .collect();
         self.journal.save(entries, durability).await?;

@@ -94,6 +94,9 @@ pub(super) fn write(
                 ])?;
         }
         Entry::Deploy(deploy) => set_meta(change, "last_deploy", &deploy.to_string())?,
+        Entry::Whole => {
+            change.execute("DELETE FROM meta WHERE key = 'lost'", [])?;
+        }
         Entry::Command { slot, command } => {
             let configured = configured.get(slot).map_or(&[][..], Vec::as_slice);
             change

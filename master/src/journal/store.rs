@@ -165,6 +165,7 @@ impl Store {
             last_deploy: DeployId(self.meta_number("last_deploy")?.unwrap_or(0)),
             tickets: self.tickets()?,
             history: History::Whole,
+            floor: Epoch(0),
         })
     }
 

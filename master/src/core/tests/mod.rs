@@ -10,12 +10,9 @@ mod adoption;
 mod cold;
 mod deploys;
 mod failures;
-mod judge;
-mod model;
 mod pace;
-mod peer;
-mod random;
 mod saving;
+mod sim;
 mod slots;
 
 use std::time::Duration;
@@ -57,6 +54,7 @@ fn settings(shards: u32) -> Settings {
         }],
         shard_count: shards,
         max_concurrency: 16,
+        identify_window: 5 * SECOND,
         ..Settings::default()
     }
 }
@@ -391,7 +389,8 @@ fn row_name(entry: &Entry) -> Option<String> {
         | Entry::Slave(_)
         | Entry::Gone(_)
         | Entry::Ticket { .. }
-        | Entry::Deploy(_) => None,
+        | Entry::Deploy(_)
+        | Entry::Whole => None,
     }
 }
 

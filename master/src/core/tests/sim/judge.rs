@@ -1,0 +1,410 @@
+//! The promises, checked at the moment at which they could be broken.
+
+use std::collections::BTreeSet;
+
+use baton_protocol::message::Unit;
+
+use super::{
+    discord::session_of,
+    slave::{Conn, Row},
+    *,
+};
+
+/// What was seen of the whole run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Judge {
+    /// Who was told to serve a shard at an epoch, ever.
+    started: BTreeMap<(ShardId, Epoch), SlaveId>,
+    /// The last order to resume each shard, obeyed or not.
+    given: BTreeMap<ShardId, (Epoch, SlaveId)>,
+    worked: BTreeMap<Epoch, SlaveId>,
+    /// The highest epoch at which an event of a shard was handed out.
+    handing: BTreeMap<ShardId, Epoch>,
+    /// When the master heard of each seal, and what was in doubt then.
+    seals: BTreeMap<(ShardId, Epoch), Real>,
+    /// Slaves that the master launched.
+    pub(super) launches: BTreeSet<SlaveId>,
+    pub(super) launched: u32,
+    /// Actions that were carried out.
+    pub(super) actions: u32,
+    pub(super) identifies: u32,
+    pub(super) marked: u32,
+    pub(super) handed: u32,
+    /// Deploys that ended, by outcome.
+    pub(super) outcomes: BTreeMap<&'static str, u32>,
+    /// Whether trouble is still made.
+    pub(super) troubled: bool,
+}
+
+impl World {
+    fn is_fair(&self) -> bool {
+        self.wire == Wire::Tcp
+    }
+
+    // ---- what slaves do ------------------------------------------------------
+
+    /// P3: one owner. A slave acts from now on.
+    pub(super) fn judge_start(&mut self, id: SlaveId, unit: Unit) {
+        let by = self.judge.started.insert((unit.shard, unit.epoch), id);
+        assert!(
+            by.is_none_or(|by| by == id),
+            "P3: {unit:?} for {by:?} and {id:?}"
+        );
+        for (&other, slave) in &self.slaves {
+            let acts = slave.rows.get(&unit.shard).is_some_and(Row::acts);
+            assert!(
+                other == id || !acts,
+                "P3: {unit:?} is started by {id:?}, and {other:?} acts on it"
+            );
+        }
+    }
+
+    pub(super) fn judge_work(&mut self, id: SlaveId, epoch: Epoch) {
+        let by = self.judge.worked.insert(epoch, id);
+        assert!(by.is_none_or(|by| by == id), "work at {epoch} by {by:?} and {id:?}");
+        for (&other, slave) in &self.slaves {
+            assert!(
+                other == id || slave.work == Epoch(0),
+                "the work runs at {id:?} and {other:?}"
+            );
+        }
+    }
+
+    /// P2 and P3 for one event.
+    pub(super) fn judge_handed(
+        &mut self,
+        id: SlaveId,
+        shard: ShardId,
+        epoch: Epoch,
+        session: usize,
+        sequence: u64,
+        marked: bool,
+    ) {
+        let highest = self.judge.handing.entry(shard).or_default();
+        assert!(
+            epoch >= *highest,
+            "P3: {id:?} hands {shard} out at {epoch}, {highest} was there"
+        );
+        *highest = epoch;
+        let fair = self.is_fair();
+        let crashed = self.discord.sessions[session].crashed;
+        let seen = self.discord.seen(session, sequence);
+        if fair {
+            assert!(
+                marked || !seen.handed,
+                "P2: {id:?} handles event {sequence} of {shard} again, unmarked"
+            );
+            assert!(
+                !marked || crashed || seen.unsettled,
+                "P2: {id:?} marks event {sequence} of {shard} needlessly"
+            );
+        }
+        seen.handed = true;
+        self.judge.handed += 1;
+        self.judge.marked += u32::from(marked);
+    }
+
+    /// P4: no session is thrown away that somebody could go on with.
+    pub(super) fn judge_identify(&mut self, id: SlaveId, shard: ShardId) {
+        self.judge.identifies += 1;
+        let Some(&session) = self.discord.newest.get(&shard) else {
+            return;
+        };
+        let held = self
+            .slaves
+            .values()
+            .filter_map(|slave| slave.rows.get(&shard))
+            .any(|row| row.session == Some(session) && row.holding.is_some());
+        let known = held || self.discord.sessions[session].known;
+        assert!(
+            !self.is_fair() || !known || !self.discord.is_resumable(session, self.now),
+            "P4: {id:?} identifies {shard}, whose session can be resumed"
+        );
+        // Nobody knows it any more: its events are nobody's.
+        self.discord.end(session);
+    }
+
+    /// A process ends, and with it what only it knew.
+    pub(super) fn judge_end(&mut self, id: SlaveId, shard: ShardId, row: &Row) {
+        let Some(session) = row.session else {
+            return;
+        };
+        for sequence in row.window.in_doubt().iter() {
+            if sequence.get() <= self.discord.last(session) {
+                self.discord.seen(session, sequence.get()).unsettled = true;
+            }
+        }
+        let superseded = self
+            .judge
+            .started
+            .range((shard, row.epoch.next())..=(shard, Epoch(u64::MAX)))
+            .next()
+            .is_some();
+        let all_heard = row.holding == Some(Holding::Sealed) && row.heard == (true, true);
+        if !superseded && !all_heard && row.holding.is_some() {
+            self.note(|| format!("{id:?} takes what it knew of shard {shard} with it"));
+            self.discord.sessions[session].crashed = true;
+        }
+    }
+
+    /// Nobody knows whether it obeyed the orders that were on their way to it.
+    pub(super) fn judge_orders_lost(&mut self, id: SlaveId) {
+        let given = self.judge.given.clone();
+        for (shard, (epoch, to)) in given {
+            let obeyed = self.row(id, shard).is_some_and(|row| row.epoch >= epoch);
+            if to == id && !obeyed {
+                let session = self.discord.newest.get(&shard).copied();
+                self.may_repeat(session);
+            }
+        }
+    }
+
+    pub(super) fn may_repeat(&mut self, session: Option<usize>) {
+        if let Some(session) = session {
+            self.discord.sessions[session].crashed = true;
+        }
+    }
+
+    // ---- what the master knows and says --------------------------------------
+
+    /// What the master is told is never lost again.
+    pub(super) fn judge_input(&mut self, input: &Input) {
+        match input {
+            Input::Said { slave, message } => self.judge_said(*slave, message),
+            Input::Joined { hello, report } => {
+                for held in &report.shards {
+                    self.heard_ticket(&held.ticket);
+                    if held.holding == Holding::Sealed {
+                        self.heard_seal(hello.slave, held.ticket.shard, held.epoch, true);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge_said(&mut self, id: SlaveId, message: &ToMaster) {
+        match message {
+            ToMaster::Checkpoint(checkpoint) => {
+                for entry in &checkpoint.shards {
+                    let row = self.slaves.get(&id).and_then(|s| s.rows.get(&entry.shard));
+                    let current = row.is_none_or(|row| row.epoch == entry.epoch);
+                    if let Some(ticket) = entry.session.as_ref().filter(|_| current) {
+                        self.heard_ticket(ticket);
+                    }
+                }
+            }
+            ToMaster::StopShard(stop) => {
+                let extra = stop.extra.as_ref().unwrap();
+                self.heard_ticket(extra.ticket.as_ref().unwrap());
+                self.heard_seal(id, ShardId(stop.shard), extra.epoch, true);
+            }
+            ToMaster::Settled(settled) => {
+                self.heard_seal(id, settled.shard, settled.epoch, false);
+            }
+            _ => {}
+        }
+    }
+
+    fn heard_ticket(&mut self, ticket: &Ticket) {
+        if let Some(session) = session_of(ticket) {
+            self.discord.sessions[session].known = true;
+        }
+    }
+
+    fn heard_seal(&mut self, id: SlaveId, shard: ShardId, epoch: Epoch, ticket: bool) {
+        let now = self.now;
+        self.judge.seals.entry((shard, epoch)).or_insert(now);
+        if let Some(row) = self.row(id, shard)
+            && row.epoch == epoch
+        {
+            row.heard.0 |= ticket;
+            row.heard.1 |= !ticket;
+        }
+    }
+
+    /// What only the master knew is gone with it.
+    pub(super) fn judge_master_gone(&mut self) {
+        for slave in self.slaves.values_mut() {
+            for row in slave.rows.values_mut() {
+                row.heard = (false, false);
+            }
+        }
+        let held = |session: usize| {
+            let mut rows = self.slaves.values().flat_map(|slave| slave.rows.values());
+            rows.any(|row| row.session == Some(session) && row.holding.is_some())
+        };
+        let orphans: Vec<_> = (0..self.discord.sessions.len())
+            .filter(|&session| !held(session))
+            .collect();
+        for session in orphans {
+            self.discord.sessions[session].crashed = true;
+        }
+        for session in &mut self.discord.sessions {
+            session.known = false;
+        }
+        self.judge.seals.clear();
+    }
+
+    /// What the next master finds.
+    pub(super) fn judge_recovered(&mut self, recovered: &Recovered) {
+        for found in recovered.tickets.values() {
+            self.heard_ticket(&found.ticket);
+        }
+    }
+
+    /// What was reserved is on the disk before anybody relies on it; a ticket
+    /// never goes back behind what is known.
+    pub(super) fn judge_order(&mut self, id: SlaveId, message: &ToSlave) {
+        match message {
+            ToSlave::StopShard(stop) => {
+                let shard = ShardId(stop.shard);
+                let row = self.slaves.get(&id).and_then(|s| s.rows.get(&shard));
+                let again = row.is_some_and(|row| row.holding == Some(Holding::Sealed));
+                let epoch = stop.extra.as_ref().unwrap().epoch;
+                assert!(
+                    again || self.disk.epoch(shard) > epoch,
+                    "the epoch after {shard}@{epoch} is not reserved"
+                );
+            }
+            ToSlave::Resume(resume) => {
+                let epoch = resume.extra.as_ref().unwrap().epoch;
+                let shard = ShardId(resume.shard);
+                assert!(self.disk.epoch(shard) >= epoch, "{shard}@{epoch} is not reserved");
+                let given = self.judge.given.entry(shard).or_insert((epoch, id));
+                *given = (epoch, id).max(*given);
+            }
+            ToSlave::FullStart(start) => {
+                for unit in &start.start.as_ref().unwrap().shards {
+                    let reserved = self.disk.epoch(unit.shard);
+                    assert!(reserved >= unit.epoch, "{unit:?} is not reserved");
+                }
+            }
+            ToSlave::StartWork(work) => {
+                let saved = self.disk.synced.rows.work.map_or(Epoch(0), |(epoch, _)| epoch);
+                assert!(saved >= work.epoch, "the work is not reserved");
+            }
+            ToSlave::Settled(settled) => self.judge_settled(settled),
+            _ => {}
+        }
+    }
+
+    /// What is called unfinished is: its sealer said so, is dead, or is late.
+    fn judge_settled(&mut self, settled: &Settled) {
+        let patience = self.settings.drain + self.settings.seal;
+        let at = self.judge.seals.get(&(settled.shard, settled.epoch));
+        let late = at.is_none_or(|&at| self.now - at >= patience);
+        let sealer = self.judge.started.get(&(settled.shard, settled.epoch));
+        let Some(row) = sealer
+            .and_then(|sealer| self.slaves.get(sealer))
+            .and_then(|slave| slave.rows.get(&settled.shard))
+        else {
+            return;
+        };
+        if let Some(session) = row.session {
+            for sequence in settled.unfinished.iter() {
+                let seen = self.discord.seen(session, sequence.get());
+                assert!(
+                    late || seen.unsettled || self.wire == Wire::Hostile,
+                    "P2: {settled:?} without the word of the sealer"
+                );
+                seen.unsettled = true;
+            }
+        }
+    }
+
+    pub(super) fn judge_news(&mut self, news: &News) {
+        let fair = self.is_fair();
+        let Some(master) = &mut self.master else {
+            return;
+        };
+        match news {
+            News::DeployAccepted { deploy, .. } => {
+                assert!(master.open_deploys.insert(*deploy), "{deploy} twice");
+            }
+            News::DeployEnded {
+                deploy, outcome, ..
+            } => {
+                assert!(master.open_deploys.remove(deploy), "{deploy} ended twice");
+                let name = match outcome {
+                    Outcome::Done => "done",
+                    Outcome::Aborted { .. } => "aborted",
+                    Outcome::RolledBack { .. } => "rolled back",
+                    Outcome::Forced { .. } => "forced",
+                    Outcome::HandedOn => "handed on",
+                };
+                *self.judge.outcomes.entry(name).or_default() += 1;
+                let _ = fair;
+                self.note(|| format!("    {deploy}: {outcome}"));
+            }
+            News::Alarm { detail } => self.note(|| format!("    ALARM {detail}")),
+            _ => {}
+        }
+    }
+
+    // ---- when everything is well again ---------------------------------------
+
+    /// What is missing until every shard is served, nothing is under way and
+    /// every event was handled.
+    pub(super) fn unhealed(&self) -> Option<String> {
+        let Some(master) = &self.master else {
+            return Some("no master".to_owned());
+        };
+        let view = master.core.view(Time::default());
+        if view.adopting || view.deploy.is_some() || !master.open_deploys.is_empty() {
+            return Some(format!("under way: {:?} {:?}", view.deploy, master.open_deploys));
+        }
+        for shard in &view.shards {
+            let id = ShardId(shard.shard);
+            let serving = self.slaves.iter().find(|(_, slave)| {
+                slave.rows.get(&id).is_some_and(|row| {
+                    row.holding == Some(Holding::Serving) && row.conn == Conn::Up
+                })
+            });
+            let Some((owner, slave)) = serving else {
+                return Some(format!("nobody serves {shard:?}"));
+            };
+            let row = &slave.rows[&id];
+            if shard.state != "serving"
+                || shard.owner != Some(owner.to_string())
+                || row.epoch.get() != shard.epoch
+            {
+                return Some(format!("{owner:?} serves, the master says {shard:?}"));
+            }
+            if let Some(lost) = self.first_lost(row) {
+                return Some(format!("P1: event {lost} of {shard:?} is not handled"));
+            }
+        }
+        let works = self.slaves.values().any(|slave| slave.work > Epoch(0));
+        (!works).then(|| "nobody does the work".to_owned())
+    }
+
+    /// P1: the first event of a served session that nobody finished.
+    fn first_lost(&self, row: &Row) -> Option<usize> {
+        if !self.is_fair() {
+            return None;
+        }
+        let session = row.session?;
+        let events = &self.discord.sessions[session].events;
+        events.iter().position(|seen| !seen.finished).map(|at| at + 1)
+    }
+}
+
+/// An input in short.
+pub(super) fn input_name(input: &Input) -> String {
+    match input {
+        Input::Joined { hello, report } => {
+            let held: Vec<_> = report
+                .shards
+                .iter()
+                .map(|held| format!("{}@{} {:?}", held.ticket.shard, held.epoch, held.holding))
+                .collect();
+            let (id, role, work) = (hello.slave.0, hello.role, report.work);
+            format!("{id:x} joined {role:?} work@{work} [{}]", held.join(", "))
+        }
+        Input::Said { slave, message } => format!("{:x} said {message:?}", slave.0),
+        Input::Left { slave } => format!("{:x} left", slave.0),
+        Input::Died { slave } => format!("{:x} died", slave.0),
+        _ => format!("{input:?}"),
+    }
+}

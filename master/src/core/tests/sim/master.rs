@@ -1,0 +1,390 @@
+//! The master's process: the core, and what the driver does around it.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use baton_protocol::DeployId;
+
+use super::{
+    disk::Journal,
+    links::{Down, LinkId, Up},
+    slave::Flaw,
+    *,
+};
+
+/// The driver gives a gap this long to nobody's account.
+const GAP: Duration = Duration::from_secs(2);
+
+/// Failed saves of one round, after which the driver pauses.
+const MAX_FAILURES: u32 = 4;
+
+#[derive(Clone, Debug)]
+pub(super) struct Master {
+    pub(super) core: Core,
+    pub(super) links: BTreeMap<SlaveId, LinkId>,
+    /// Whose death it would hear of.
+    watched: BTreeSet<SlaveId>,
+    /// Launched and not joined.
+    launched: Vec<(String, SlaveId)>,
+    pub(super) open_deploys: BTreeSet<DeployId>,
+    began: Real,
+    /// Time in which it did not run.
+    lost: Real,
+    last_look: Real,
+    pub(super) stopped: bool,
+    /// After failed saves it carries nothing out until then.
+    paused_until: Real,
+    waiting: VecDeque<Input>,
+}
+
+impl Master {
+    fn time(&self) -> Time {
+        Time(self.last_look - self.began - self.lost)
+    }
+}
+
+impl World {
+    /// The next master starts, with what the disk has.
+    pub(super) fn start_master(&mut self) {
+        if self.master.is_some() {
+            return;
+        }
+        self.disk.starts += 1;
+        let recovered = self
+            .disk
+            .recover(self.now, |id| self.slaves.contains_key(&id));
+        self.disk.synced.rows.slaves = recovered.slaves.clone();
+        self.note(|| format!("a master starts: {:?} {:?}", recovered.shards, recovered.history));
+        self.judge_recovered(&recovered);
+        self.dead.clear();
+        let core = Core::new(self.settings.clone(), recovered.clone(), Time::default());
+        self.master = Some(Master {
+            core,
+            links: BTreeMap::new(),
+            watched: recovered.slaves.keys().copied().collect(),
+            launched: Vec::new(),
+            open_deploys: BTreeSet::new(),
+            began: self.now,
+            lost: Duration::ZERO,
+            last_look: self.now,
+            stopped: false,
+            paused_until: Duration::ZERO,
+            waiting: VecDeque::new(),
+        });
+        self.input(Input::Tick);
+    }
+
+    /// `kill -9`, at once.
+    pub(super) fn crash_master(&mut self) {
+        self.crash_in = None;
+        if self.master.take().is_some() {
+            self.note(|| "the master is killed".to_owned());
+            self.disk.crash(&mut self.dice);
+            self.master_is_gone();
+        }
+    }
+
+    fn master_is_gone(&mut self) {
+        for link in self.links.values_mut() {
+            if link.master_open {
+                link.master_open = false;
+                link.broken = true;
+                link.up.clear();
+                let kept = self.dice.below(link.down.len() + 1);
+                link.down.truncate(kept);
+                link.down.push_back(Down::End);
+            }
+        }
+        self.sweep();
+        self.judge_master_gone();
+    }
+
+    /// The disk's content turns out to be damaged.
+    pub(super) fn tear_journal(&mut self) {
+        self.crash_master();
+        self.note(|| "the journal is torn".to_owned());
+        self.disk.synced = Journal::torn(Epoch(self.disk.starts << 20));
+    }
+
+    /// Something for the core, as soon as the driver runs.
+    pub(super) fn input(&mut self, input: Input) {
+        let Some(master) = &mut self.master else {
+            return;
+        };
+        master.waiting.push_back(input);
+        self.round();
+    }
+
+    /// One round of the driver.
+    pub(super) fn round(&mut self) {
+        let now = self.now;
+        let Some(master) = self.master.as_mut().filter(|master| !master.stopped) else {
+            return;
+        };
+        let since = now - master.last_look;
+        master.last_look = now;
+        if since > GAP {
+            master.lost += since;
+            let time = master.time();
+            master.core.handle(time, Input::Resumed);
+        }
+        while let Some(master) = &mut self.master
+            && let Some(input) = master.waiting.pop_front()
+        {
+            if let Some(trace) = &mut self.trace {
+                trace.push(format!("{now:>9.3?} core: {}", judge::input_name(&input)));
+            }
+            self.judge_input(&input);
+            if let Some(master) = &mut self.master {
+                let time = master.time();
+                master.core.handle(time, input);
+            }
+        }
+        if let Some(master) = &mut self.master {
+            let time = master.time();
+            if master.core.deadline().is_some_and(|at| at <= time) {
+                master.core.handle(time, Input::Tick);
+            }
+        }
+        // Several notices are one round, now and then.
+        if !self.dice.one_in(8) {
+            self.carry_out();
+        }
+    }
+
+    /// Actions in their order: each is done before the next is polled.
+    pub(super) fn carry_out(&mut self) {
+        let mut failures = 0;
+        loop {
+            let mut caused = Vec::new();
+            while let Some(master) = &mut self.master {
+                if master.paused_until > self.now || master.stopped {
+                    return;
+                }
+                let Some(action) = master.core.poll_action() else {
+                    break;
+                };
+                if self.crash_in.is_some_and(|left| left == 0) {
+                    self.crash_master();
+                    return;
+                }
+                self.crash_in = self.crash_in.map(|left| left - 1);
+                self.judge.actions += 1;
+                if let Some(name) = order_name(&action) {
+                    self.note(|| format!("    {name}"));
+                }
+                let Some(input) = self.carry(action) else {
+                    continue;
+                };
+                if matches!(input, Input::SaveFailed { .. }) {
+                    failures += 1;
+                    caused.insert(0, input);
+                    break;
+                }
+                caused.push(input);
+            }
+            let Some(master) = &mut self.master else {
+                return;
+            };
+            if caused.is_empty() {
+                return;
+            }
+            let time = master.time();
+            for input in caused {
+                master.core.handle(time, input);
+            }
+            if failures == MAX_FAILURES {
+                master.paused_until = self.now + 100 * MILLI;
+                return;
+            }
+        }
+    }
+
+    /// What it causes at once.
+    fn carry(&mut self, action: Action) -> Option<Input> {
+        match action {
+            Action::Save(entries, durability) => {
+                let saved = self.disk.save(self.now, entries, durability);
+                return saved.err().map(|reason| Input::SaveFailed { reason });
+            }
+            Action::Send(slave, message) => return self.send(slave, message),
+            Action::Refuse(id, refused) => {
+                let master = self.master.as_mut()?;
+                let link = master.links.remove(&id)?;
+                let detail = refused.detail.clone();
+                if let Some(link) = self.links.get_mut(&link) {
+                    link.down.push_back(Down::Order(ToSlave::Refused(refused)));
+                }
+                self.drop_link(link);
+                let slot = self.slaves.get(&id)?.hello.slot.clone();
+                let asked = self.judge.launches.contains(&id);
+                return asked.then_some(Input::LaunchFailed {
+                    slot,
+                    reason: detail,
+                });
+            }
+            Action::Launch { slot, role, .. } => return Some(self.launch(slot, role)),
+            Action::Kill(slave) => {
+                if self.slaves.contains_key(&slave) {
+                    self.die(slave);
+                }
+            }
+            Action::Tell(news) => self.judge_news(&news),
+            Action::Exit => {
+                self.note(|| "the master leaves".to_owned());
+                self.master = None;
+                self.crash_in = None;
+                self.disk.close(self.now);
+                self.master_is_gone();
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, id: SlaveId, message: ToSlave) -> Option<Input> {
+        self.judge_order(id, &message);
+        let master = self.master.as_mut()?;
+        let link = *master.links.get(&id)?;
+        let queue = self.links.get_mut(&link)?;
+        if queue.down.len() >= self.outbox {
+            master.links.remove(&id);
+            self.drop_link(link);
+            return Some(Input::Left { slave: id });
+        }
+        if !queue.broken {
+            queue.down.push_back(Down::Order(message));
+        }
+        None
+    }
+
+    /// At most one process of a slot is launched and has not joined.
+    fn launch(&mut self, slot: String, role: Role) -> Input {
+        self.judge.launched += 1;
+        let unjoined: Vec<_> = self
+            .master
+            .iter()
+            .flat_map(|master| &master.launched)
+            .filter(|launched| launched.0 == slot)
+            .map(|launched| launched.1)
+            .collect();
+        for slave in unjoined {
+            self.die(slave);
+        }
+        if self.judge.troubled && self.dice.one_in(5) {
+            let reason = "bad luck".to_owned();
+            return Input::LaunchFailed { slot, reason };
+        }
+        let flaw = match role {
+            Role::Candidate if self.judge.troubled => self.some_flaw(),
+            Role::Candidate | Role::Standby | Role::Relaunch => Flaw::None,
+        };
+        let id = self.make_slave(role, slot.clone(), flaw);
+        self.judge.launches.insert(id);
+        if let Some(master) = &mut self.master {
+            master.launched.push((slot.clone(), id));
+        }
+        let pid = u32::try_from(id.0).unwrap();
+        Input::Launched { slot, pid }
+    }
+
+    /// A launched process ended before it joined.
+    pub(super) fn launched_exited(&mut self, id: SlaveId) {
+        let Some(master) = &mut self.master else {
+            return;
+        };
+        let at = master.launched.iter().position(|launched| launched.1 == id);
+        if let Some(at) = at {
+            let (slot, _) = master.launched.remove(at);
+            let reason = "it ended before it joined".to_owned();
+            master.waiting.push_back(Input::LaunchFailed { slot, reason });
+        }
+    }
+
+    /// The master hears what comes next on a connection.
+    pub(super) fn hear(&mut self, id: LinkId) {
+        if self.master.as_ref().is_none_or(|master| master.stopped) {
+            return;
+        }
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.can_be_heard()) else {
+            return;
+        };
+        let slave = link.slave;
+        let Some(up) = link.up.pop_front() else {
+            return;
+        };
+        let master = self.master.as_mut().unwrap();
+        let current = master.links.get(&slave) == Some(&id);
+        match up {
+            Up::Hello(hello, report) => {
+                if !self.slaves.contains_key(&slave) {
+                    self.drop_link(id);
+                    return;
+                }
+                if let Some(old) = master.links.remove(&slave) {
+                    master.waiting.push_back(Input::Left { slave });
+                    self.drop_link(old);
+                }
+                let master = self.master.as_mut().unwrap();
+                master.links.insert(slave, id);
+                master.watched.insert(slave);
+                master.launched.retain(|launched| launched.1 != slave);
+                self.input(Input::Joined { hello, report });
+            }
+            Up::Said(message) if current => self.input(Input::Said { slave, message }),
+            Up::Said(_) => {}
+            Up::End => {
+                if current {
+                    master.links.remove(&slave);
+                    master.waiting.push_back(Input::Left { slave });
+                }
+                self.drop_link(id);
+                self.round();
+            }
+        }
+    }
+
+    /// The pidfd of a dead slave is readable, and everything that it had said
+    /// was heard or cannot be.
+    pub(super) fn hear_of_death(&mut self, id: SlaveId) {
+        let Some(master) = self.master.as_mut().filter(|master| !master.stopped) else {
+            return;
+        };
+        if let Some(link) = master.links.get(&id)
+            && let Some(known) = self.links.get(link)
+            && known.can_be_heard()
+        {
+            return;
+        }
+        self.dead.retain(|&dead| dead != id);
+        if let Some(link) = master.links.remove(&id) {
+            master.waiting.push_back(Input::Left { slave: id });
+            self.drop_link(link);
+        }
+        let master = self.master.as_mut().unwrap();
+        if master.watched.remove(&id) {
+            self.input(Input::Died { slave: id });
+        }
+    }
+
+    /// When the core wants to be woken, by the clock of the world.
+    pub(super) fn deadline(&self) -> Option<Real> {
+        let master = self.master.as_ref()?;
+        let at = master.core.deadline()?;
+        Some(master.began + master.lost + at.0)
+    }
+
+    /// Whether the slave answers no ping for the hang time.
+    pub(super) fn is_silent(&self, id: SlaveId, hang: Real) -> bool {
+        let Some(master) = &self.master else {
+            return false;
+        };
+        let cut_since = master
+            .links
+            .get(&id)
+            .and_then(|link| self.links.get(link))
+            .filter(|link| link.cut != links::Cut::None)
+            .map(|link| link.cut_since);
+        let stopped_since = self.slaves.get(&id).and_then(|slave| slave.stopped);
+        let since = cut_since.into_iter().chain(stopped_since).min();
+        since.is_some_and(|since| self.now - since.max(master.began) >= hang)
+    }
+}

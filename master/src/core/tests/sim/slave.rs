@@ -1,0 +1,450 @@
+//! A model slave: what it holds, and what it does with its orders.
+
+use baton_protocol::{
+    message::{Refused, RefusedReason, Unit},
+    state::{StateFrame, StateHeader},
+};
+use bytes::Bytes;
+
+use super::{
+    discord::{session_name, session_of},
+    links::LinkId,
+    window::Window,
+    *,
+};
+
+#[derive(Clone, Debug)]
+pub(super) struct Slave {
+    pub(super) hello: Hello,
+    pub(super) link: Option<LinkId>,
+    pub(super) accepted: bool,
+    pub(super) rows: BTreeMap<ShardId, Row>,
+    pub(super) work: Epoch,
+    pub(super) stopped: Option<Real>,
+    pub(super) leaving: Option<Leaving>,
+    pub(super) flaw: Flaw,
+    pub(super) refused_for_good: bool,
+    /// Does one in so many of the steps that it could do.
+    pub(super) pace: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    pub(super) asked: bool,
+    pub(super) until: Real,
+}
+
+/// What is wrong with a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    None,
+    NeverReady,
+    /// Each resume fails, with this close code.
+    FailsResume(u16),
+    /// A resume gets nowhere.
+    Stalls,
+    /// Dies over the first event that it is handed.
+    DiesOfEvents,
+    /// Asks for other intents.
+    Intents,
+    /// Its handlers take longer than a drain.
+    SlowHandlers,
+}
+
+/// What a slave has of one shard.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) epoch: Epoch,
+    /// `None`: nothing but an imported copy.
+    pub(super) holding: Option<Holding>,
+    pub(super) session: Option<usize>,
+    pub(super) window: Window,
+    pub(super) conn: Conn,
+    /// RESUMED is to be confirmed.
+    pub(super) ordered: bool,
+    pub(super) after_death: bool,
+    pub(super) permit: bool,
+    pub(super) waiting: Option<IdentifyCause>,
+    pub(super) seal: Option<Ticket>,
+    pub(super) drain_until: Real,
+    pub(super) settled: Option<Settled>,
+    /// What the master heard of the seal: the ticket, and how it settled.
+    pub(super) heard: (bool, bool),
+    pub(super) state_ready: Option<StateReady>,
+    /// An imported copy: of which session, and where it stands.
+    pub(super) copied: Option<(usize, u64)>,
+    pub(super) session_told: bool,
+    pub(super) changed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Conn {
+    Closed,
+    Replaying,
+    Up,
+}
+
+impl Row {
+    fn empty() -> Self {
+        Self {
+            epoch: Epoch(0),
+            holding: None,
+            session: None,
+            window: Window::default(),
+            conn: Conn::Closed,
+            ordered: false,
+            after_death: false,
+            permit: false,
+            waiting: None,
+            seal: None,
+            drain_until: Duration::ZERO,
+            settled: None,
+            heard: (false, false),
+            state_ready: None,
+            copied: None,
+            session_told: false,
+            changed: false,
+        }
+    }
+
+    fn owned(&mut self, epoch: Epoch, holding: Holding) {
+        self.epoch = epoch;
+        self.holding = Some(holding);
+        self.conn = Conn::Closed;
+        self.permit = false;
+        self.waiting = None;
+        self.seal = None;
+        self.settled = None;
+        self.heard = (false, false);
+        self.state_ready = None;
+    }
+
+    pub(super) fn without_session(&mut self) {
+        self.session = None;
+        self.window = Window::default();
+        self.after_death = false;
+        self.copied = None;
+        self.permit = false;
+    }
+
+    /// Whether it could hand events out.
+    pub(super) fn acts(&self) -> bool {
+        match self.holding {
+            Some(Holding::Starting | Holding::Resuming | Holding::Serving) => true,
+            Some(Holding::Sealed | Holding::Failed) | None => false,
+        }
+    }
+
+    pub(super) fn ticket(&self, shard: ShardId) -> Ticket {
+        let window = &self.window;
+        Ticket {
+            shard,
+            session_id: self.session.map(session_name).unwrap_or_default(),
+            handled: Sequence(window.handled),
+            finished_above: window.finished_above(),
+            in_doubt: window.in_doubt(),
+            state_at: Sequence(window.handled),
+            ..Ticket::default()
+        }
+    }
+}
+
+impl Slave {
+    pub(super) fn new(hello: Hello, flaw: Flaw) -> Self {
+        Self {
+            hello,
+            link: None,
+            accepted: false,
+            rows: BTreeMap::new(),
+            work: Epoch(0),
+            stopped: None,
+            leaving: None,
+            flaw,
+            refused_for_good: false,
+            pace: 1,
+        }
+    }
+
+    pub(super) const fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    pub(super) fn owns_anything(&self) -> bool {
+        self.rows.values().any(|row| row.holding.is_some())
+    }
+
+    pub(super) fn introduce(&mut self) -> (Box<Hello>, Report) {
+        let mut hello = self.hello.clone();
+        if self.owns_anything() {
+            hello.role = Role::Relaunch;
+        }
+        let held = self.rows.iter().filter_map(|(&shard, row)| {
+            Some(Held {
+                epoch: row.epoch,
+                holding: row.holding?,
+                ticket: row.seal.clone().unwrap_or_else(|| row.ticket(shard)),
+            })
+        });
+        let report = Report {
+            shards: held.collect(),
+            work: self.work,
+            ready: true,
+            last: true,
+        };
+        for row in self.rows.values_mut() {
+            row.session_told = false;
+            row.changed |= row.holding == Some(Holding::Serving);
+        }
+        (Box::new(hello), report)
+    }
+}
+
+impl World {
+    pub(super) fn order(&mut self, id: SlaveId, order: ToSlave) {
+        self.note(|| match &order {
+            ToSlave::Refused(refused) => format!("{id:?} is refused: {:?}", refused.reason),
+            order => format!("{id:?} obeys {}", message_name(order)),
+        });
+        let (now, leaving) = (self.now, self.slaves[&id].leaving.is_some());
+        match order {
+            ToSlave::FullStart(start) if !leaving => {
+                for unit in start.start.unwrap().shards {
+                    self.start(id, unit);
+                }
+            }
+            ToSlave::FullStart(_) => {}
+            ToSlave::Resume(resume) => self.resume(id, resume, leaving),
+            ToSlave::StopShard(stop) => {
+                let extra = stop.extra.unwrap();
+                self.seal(id, ShardId(stop.shard), extra.epoch, now + self.settings.drain);
+            }
+            ToSlave::IdentifyPermit(unit) => {
+                if let Some(row) = self.row(id, unit.shard) {
+                    row.waiting = None;
+                    row.permit |= row.epoch == unit.epoch && row.session.is_none();
+                }
+            }
+            ToSlave::CopyState(unit) => self.copy_out(id, unit),
+            ToSlave::State(frame) => self.copy_in(id, &frame),
+            ToSlave::ShardMigrationStart(start) => {
+                if self.slaves[&id].flaw != Flaw::NeverReady {
+                    self.say(id, ToMaster::ShardMigrationStart(start));
+                }
+            }
+            ToSlave::SoftStart => self.say(id, ToMaster::SoftStartComplete),
+            ToSlave::Shutdown => self.leave(id, true),
+            ToSlave::StopWork(work) => {
+                if self.slaves[&id].work == work.epoch {
+                    self.slaves.get_mut(&id).unwrap().work = Epoch(0);
+                }
+                if self.slaves[&id].work == Epoch(0) {
+                    self.say(id, ToMaster::StopWork(work));
+                }
+            }
+            ToSlave::StartWork(work) => {
+                if !leaving && self.slaves[&id].work <= work.epoch {
+                    self.slaves.get_mut(&id).unwrap().work = work.epoch;
+                    self.judge_work(id, work.epoch);
+                    self.say(id, ToMaster::StartWork(work));
+                }
+            }
+            ToSlave::Forget(unit) => self.forget(id, unit),
+            ToSlave::Settled(settled) => self.take_settled(id, &settled),
+            ToSlave::Accepted(_) => self.accepted(id),
+            ToSlave::Refused(refused) => self.refused(id, &refused),
+            ToSlave::StateAck(_) => {}
+            ToSlave::GuildState(_) | ToSlave::Welcome(_) | ToSlave::Ping(_) => {
+                panic!("the core never says {order:?}")
+            }
+        }
+    }
+
+    pub(super) fn row(&mut self, id: SlaveId, shard: ShardId) -> Option<&mut Row> {
+        self.slaves.get_mut(&id)?.rows.get_mut(&shard)
+    }
+
+    fn start(&mut self, id: SlaveId, unit: Unit) {
+        self.disconnect_shard(id, unit.shard, unit.epoch);
+        let slave = self.slaves.get_mut(&id).unwrap();
+        let row = slave.rows.entry(unit.shard).or_insert_with(Row::empty);
+        if unit.epoch > row.epoch {
+            row.owned(unit.epoch, Holding::Starting);
+            row.without_session();
+            self.judge_start(id, unit);
+        }
+    }
+
+    fn resume(&mut self, id: SlaveId, resume: Resume, leaving: bool) {
+        let (shard, extra) = (ShardId(resume.shard), resume.extra.unwrap());
+        let ticket = extra.ticket.unwrap();
+        if leaving {
+            self.say(id, failed(resume.shard, extra.epoch.get()));
+            return;
+        }
+        self.disconnect_shard(id, shard, extra.epoch);
+        let slave = self.slaves.get_mut(&id).unwrap();
+        let row = slave.rows.entry(shard).or_insert_with(Row::empty);
+        if extra.epoch <= row.epoch {
+            return;
+        }
+        let session = session_of(&ticket).unwrap();
+        let taken_back = row.session == Some(session) && row.epoch > Epoch(0);
+        let copied = row.copied.take().filter(|copied| copied.0 == session);
+        row.owned(extra.epoch, Holding::Resuming);
+        let state_at = match copied {
+            _ if taken_back => row.window.received,
+            Some((_, at)) => at,
+            None => u64::MAX,
+        };
+        let own = taken_back.then_some(&row.window);
+        row.window = Window::resumed(&ticket, state_at, own);
+        row.session = Some(session);
+        row.after_death = extra.after == ResumeAfter::Death;
+        row.ordered = true;
+        let epoch = extra.epoch;
+        self.judge_start(id, Unit { shard, epoch });
+    }
+
+    /// An order that makes it the owner at a later epoch ends its connection.
+    fn disconnect_shard(&mut self, id: SlaveId, shard: ShardId, epoch: Epoch) {
+        let now = self.now;
+        if let Some(row) = self.row(id, shard)
+            && epoch > row.epoch
+            && let Some(session) = row.session
+        {
+            row.conn = Conn::Closed;
+            self.discord.close(session, id, now);
+        }
+    }
+
+    /// Seals at once; said again, the same is said again.
+    pub(super) fn seal(&mut self, id: SlaveId, shard: ShardId, epoch: Epoch, drain_until: Real) {
+        let now = self.now;
+        let Some(row) = self.row(id, shard) else {
+            return;
+        };
+        if row.epoch != epoch || row.holding.is_none() {
+            return;
+        }
+        if row.holding != Some(Holding::Sealed) {
+            row.conn = Conn::Closed;
+            row.holding = Some(Holding::Sealed);
+            row.drain_until = drain_until;
+            row.seal = Some(row.ticket(shard));
+            row.changed = false;
+            if let Some(session) = row.session {
+                self.discord.close(session, id, now);
+            }
+        }
+        let row = self.row(id, shard).unwrap();
+        let (ticket, settled) = (row.seal.clone().unwrap(), row.settled.clone());
+        let unasked = self.slaves[&id].leaving.is_some_and(|leaving| !leaving.asked);
+        if !unasked || !ticket.session_id.is_empty() {
+            self.say(id, sealed_with(epoch.get(), ticket));
+        }
+        if let Some(settled) = settled {
+            self.say(id, ToMaster::Settled(settled));
+        }
+    }
+
+    fn copy_out(&mut self, id: SlaveId, unit: Unit) {
+        let stateful = self.stateful;
+        let Some(row) = self.row(id, unit.shard) else {
+            return;
+        };
+        if row.epoch != unit.epoch || row.holding != Some(Holding::Serving) {
+            return;
+        }
+        let mut body = vec![0; StateHeader::LENGTH];
+        body[..4].copy_from_slice(&unit.shard.get().to_le_bytes());
+        body[8..16].copy_from_slice(&unit.epoch.get().to_le_bytes());
+        let at = if stateful { row.window.received } else { 0 };
+        body[16..24].copy_from_slice(&at.to_le_bytes());
+        body.extend((row.session.unwrap() as u64).to_le_bytes());
+        let frame = StateFrame::from_body(101, Bytes::from(body)).unwrap();
+        self.say(id, ToMaster::State(frame));
+    }
+
+    fn copy_in(&mut self, id: SlaveId, frame: &StateFrame) {
+        let header = frame.header();
+        let number: [u8; 8] = frame.body()[StateHeader::LENGTH..].try_into().unwrap();
+        let session = usize::try_from(u64::from_le_bytes(number)).unwrap();
+        let slave = self.slaves.get_mut(&id).unwrap();
+        let row = slave.rows.entry(header.shard).or_insert_with(Row::empty);
+        let mut at = header.sequence;
+        if row.epoch > Epoch(0) {
+            if header.epoch <= row.epoch {
+                return;
+            }
+            at = Sequence(row.window.received);
+        } else if at > Sequence(0) {
+            row.copied = Some((session, at.get()));
+        }
+        let ready = StateReady {
+            shard: header.shard,
+            epoch: header.epoch,
+            state_at: at,
+            pieces: u64::from(at > Sequence(0)),
+        };
+        row.state_ready = Some(ready);
+        self.say(id, ToMaster::StateReady(ready));
+    }
+
+    fn forget(&mut self, id: SlaveId, unit: Unit) {
+        let now = self.now;
+        if let Some(row) = self.row(id, unit.shard)
+            && !(row.holding.is_some() && row.epoch >= unit.epoch)
+        {
+            if let Some(session) = row.session {
+                self.discord.close(session, id, now);
+            }
+            self.slaves.get_mut(&id).unwrap().rows.remove(&unit.shard);
+        }
+    }
+
+    fn take_settled(&mut self, id: SlaveId, settled: &Settled) {
+        let Some(row) = self.row(id, settled.shard) else {
+            return;
+        };
+        let (epoch, session) = (row.epoch, row.session);
+        let due = row.window.settle(&settled.unfinished);
+        row.changed = true;
+        for sequence in due {
+            if let Some(session) = session {
+                self.judge_handed(id, settled.shard, epoch, session, sequence, true);
+            }
+        }
+    }
+
+    fn accepted(&mut self, id: SlaveId) {
+        let slave = self.slaves.get_mut(&id).unwrap();
+        slave.accepted = true;
+        let mut again = Vec::new();
+        for (shard, row) in &slave.rows {
+            let (number, epoch) = (shard.get(), row.epoch.get());
+            again.extend(row.waiting.map(|cause| wants_permit(number, epoch, cause)));
+            // What happened between the report and this was said to nobody.
+            match row.holding {
+                Some(Holding::Serving) => again.push(progress(number, epoch, Step::Serving)),
+                Some(Holding::Failed) => again.push(failed(number, epoch)),
+                Some(Holding::Sealed) => {
+                    again.push(sealed_with(epoch, row.seal.clone().unwrap()));
+                }
+                Some(Holding::Starting | Holding::Resuming) | None => {}
+            }
+            again.extend(row.settled.clone().map(ToMaster::Settled));
+            again.extend(row.state_ready.map(ToMaster::StateReady));
+        }
+        for message in again {
+            self.say(id, message);
+        }
+    }
+
+    fn refused(&mut self, id: SlaveId, refused: &Refused) {
+        let slave = &self.slaves[&id];
+        let busy = refused.reason == RefusedReason::Busy && slave.hello.role == Role::Candidate;
+        if !slave.owns_anything() && (busy || !refused.reason.may_pass()) {
+            self.exit(id);
+        }
+    }
+}
