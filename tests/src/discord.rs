@@ -150,6 +150,15 @@ impl Discord {
         self.control.post("/faults", fault).await
     }
 
+    /// How many faults wait for their moment.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn waiting_faults(&self) -> Result<usize> {
+        let faults: Value = self.control.get("/faults").await?;
+        Ok(faults["waiting"].as_array().map_or(0, Vec::len))
+    }
+
     /// Ends every fault that waits or lasts.
     ///
     /// # Errors

@@ -14,20 +14,37 @@ use crate::{
 /// A deploy of a build that never gets anywhere ends within this time.
 const ENDS: Duration = Duration::from_secs(30);
 
+/// A program that is not there.
+const ABSENT: &str = "no-such-program";
+
 /// Deploys it and waits until the deploy ended.
 ///
 /// # Errors
 /// A program is missing, or the deploy does not end.
 pub async fn deploy(scene: &mut Scene, build: Build) -> Result<()> {
-    match command(scene, build)? {
-        Some(command) => scene.deploy_command(&command).await?,
-        None => scene.deploy(SECOND, &["--intents", "513"]).await?,
+    let asked = match command(scene, build)? {
+        Some(command) => scene.deploy_command(&command).await,
+        None => scene.deploy(SECOND, &["--intents", "513"]).await,
+    };
+    if build == Build::Absent {
+        return absent(asked);
     }
+    asked?;
     let ended = |event: &serde_json::Value| event["type"] == "deploy_ended";
     let news = &mut scene.fleet.news;
     news.wait("the end of the deploy", ENDS, ended)
         .await
         .map(drop)
+}
+
+/// It is refused at once, and the reason names the program.
+fn absent(asked: Result<()>) -> Result<()> {
+    let what = "a deploy of a program that is not there";
+    match asked {
+        Ok(()) => Err(Error::answer(what, "accepted")),
+        Err(error) if error.to_string().contains(ABSENT) => Ok(()),
+        Err(error) => Err(Error::answer(what, format!("not the reason: {error}"))),
+    }
 }
 
 /// `None`: a good program with a bad flag.
@@ -45,7 +62,7 @@ fn command(scene: &Scene, build: Build) -> Result<Option<Vec<String>>> {
         Build::Aborts => bad(&["aborts", &gateway]),
         Build::Panics => bad(&["panics", &gateway]),
         Build::Absent => {
-            let path = scene.folder().join("no-such-program");
+            let path = scene.folder().join(ABSENT);
             Ok(Some(vec![path.display().to_string()]))
         }
         Build::WrongToken => {

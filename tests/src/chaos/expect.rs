@@ -22,12 +22,15 @@ pub struct Expect {
     pub ends: &'static [&'static str],
     /// Whether anything may have been repeated, marked.
     pub marks: Marks,
-    /// IDENTIFYs that Discord's own word made necessary.
-    pub identifies: u32,
+    /// IDENTIFYs that Discord's own word makes necessary: at least, and at most.
+    pub identifies: (u32, u32),
     /// Whether a span may be lost with a session that Discord ended.
     pub lost_said: bool,
     /// Whether state may be lost, and said to be.
     pub state_lost: bool,
+    /// Whether somebody must have resumed because of the blow: else nothing was
+    /// struck.
+    pub resumes: bool,
     /// No event waits longer than a second and a half.
     pub unnoticed: bool,
 }
@@ -40,9 +43,10 @@ impl Expect {
             serves: Serves::One,
             ends: &[],
             marks: Marks::None,
-            identifies: 0,
+            identifies: (0, 0),
             lost_said: false,
             state_lost: false,
+            resumes: false,
             unnoticed: false,
         }
     }
@@ -106,8 +110,23 @@ impl Expect {
     /// lost.
     #[must_use]
     pub const fn with_new_sessions(mut self, count: u32) -> Self {
-        self.identifies = count;
+        self.identifies = (count, count);
         self.lost_said = true;
+        self
+    }
+
+    /// The same, for so many sessions at most.
+    #[must_use]
+    pub const fn with_new_sessions_up_to(mut self, count: u32) -> Self {
+        self.identifies = (0, count);
+        self.lost_said = true;
+        self
+    }
+
+    /// Shards have to reconnect.
+    #[must_use]
+    pub const fn reconnecting(mut self) -> Self {
+        self.resumes = true;
         self
     }
 

@@ -113,7 +113,8 @@ async fn settle(scene: &Scene, limit: Duration) -> Result<(Vec<Sent>, Records)> 
         if missing <= said || Instant::now() > deadline {
             // Repeats come after the first time: let them.
             sleep(Duration::from_millis(200)).await;
-            return Ok((sent, read_records(&scene.folder().join("sinks"))?));
+            let records = read_records(&scene.folder().join("sinks"))?;
+            return Ok((scene.fleet.discord.ledger().await?, records));
         }
         sleep(Duration::from_millis(100)).await;
     }

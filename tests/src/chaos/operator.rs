@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     row::Act,
-    scene::{Scene, THIRD},
+    scene::{FIRST, Scene, THIRD, Who},
 };
 use crate::{
     error::{Error, Result},
@@ -26,6 +26,7 @@ pub async fn act(scene: &mut Scene, act: Act) -> Result<()> {
         Act::Abort => scene.fleet.admin.post("/v1/abort", &json!({})).await,
         Act::SecondMaster => second_master(scene).await,
         Act::SecondCandidate => second_candidate(scene).await,
+        Act::SameBuild => same_build(scene).await,
     }
 }
 
@@ -69,4 +70,25 @@ async fn second_candidate(scene: &Scene) -> Result<()> {
     }
     let detail = format!("ended with {code}: {}", third.process.last_words());
     Err(Error::answer("a second candidate", detail))
+}
+
+/// Another process of the same build serves then.
+async fn same_build(scene: &mut Scene) -> Result<()> {
+    let before = scene.pid(Who::Old);
+    scene.deploy(FIRST, &[]).await?;
+    let ended = |event: &Value| event["type"] == "deploy_ended";
+    let news = &mut scene.fleet.news;
+    let ended = news
+        .wait("the end of the deploy", REFUSED * 2, ended)
+        .await?;
+    if ended["outcome"] != "done" {
+        return Err(Error::answer("the same build again", ended));
+    }
+    if scene.pid(Who::Old).is_some() {
+        return Err(Error::answer(
+            "the same build again",
+            format!("{before:?} still lives"),
+        ));
+    }
+    Ok(())
 }

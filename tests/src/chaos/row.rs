@@ -94,6 +94,8 @@ pub enum Act {
     SecondMaster,
     /// A slave is started by hand.
     SecondCandidate,
+    /// A deploy of the build that serves.
+    SameBuild,
 }
 
 /// What can run short.
@@ -103,6 +105,8 @@ pub enum Resource {
     MasterDisk,
     /// The files that somebody may open.
     Files(Who),
+    /// The memory that somebody may have.
+    Memory(Who),
     /// The master's port, while it is started again.
     MasterPort,
 }

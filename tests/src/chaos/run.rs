@@ -75,7 +75,7 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
         findings: None,
         outcome: "-".to_owned(),
         serves: "-".to_owned(),
-        identifies_due: (row.expect)(phase).identifies,
+        identifies_due: (row.expect)(phase).identifies.1,
         wrong: Vec::new(),
         not_run: None,
         folder: None,
@@ -143,12 +143,19 @@ async fn act(
     expect: &Expect,
     report: &mut Report,
 ) -> Result<()> {
+    let before = scene.fleet.discord.counts().await?;
     let struck = strike(scene, row.blow, phase).await;
+    if expect.resumes && struck.is_ok() {
+        scene.reconnects(before).await?;
+    }
     if !matches!(row.blow, Blow::Hang(_) | Blow::Discord(_)) {
         scene.heal().await?;
     }
     let calm = scene.calm(CALM).await;
     report.outcome = outcome(scene.outcome.as_ref());
+    if scene.fleet.discord.waiting_faults().await? > 0 {
+        report.wrong.push("a fault never came to pass".to_owned());
+    }
     scene.heal().await?;
     if let Ok(status) = &calm {
         report.serves = serving(status);
@@ -185,7 +192,7 @@ fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> 
         (
             findings
                 .identifies
-                .saturating_sub(u64::from(expect.identifies)),
+                .saturating_sub(u64::from(expect.identifies.1)),
             "needless IDENTIFYs",
         ),
     ]
@@ -193,10 +200,10 @@ fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> 
     .filter(|(count, _)| *count > 0)
     .map(|(count, what)| format!("{count} {what}"))
     .collect();
-    if findings.identifies < u64::from(expect.identifies) {
+    if findings.identifies < u64::from(expect.identifies.0) {
         faults.push(format!(
             "{} IDENTIFYs where {} were due: was it struck?",
-            findings.identifies, expect.identifies
+            findings.identifies, expect.identifies.0
         ));
     }
     if findings.lost_said > 0 && !expect.lost_said {

@@ -268,6 +268,25 @@ impl Scene {
         }
     }
 
+    /// Waits until a shard has reconnected since `before`.
+    ///
+    /// # Errors
+    /// None has: nothing was struck.
+    pub async fn reconnects(&self, before: Counts) -> Result<()> {
+        let deadline = Instant::now() + REACH;
+        while self.fleet.discord.counts().await? == before {
+            if Instant::now() > deadline {
+                return Err(Error::Late(
+                    "no shard reconnected: was it struck?".to_owned(),
+                ));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        // The others follow.
+        sleep(Duration::from_millis(500)).await;
+        Ok(())
+    }
+
     /// The process of somebody, if it lives.
     #[must_use]
     pub fn pid(&self, who: Who) -> Option<u32> {
@@ -347,8 +366,17 @@ impl Scene {
             }
             let status = timeout(Duration::from_secs(2), self.fleet.status()).await;
             let status = status.ok().and_then(Result::ok).unwrap_or(Value::Null);
-            let is_calm = is_calm(&status, self.setup.shards) && self.is_alone(&status);
-            calm = if is_calm { calm + 1 } else { 0 };
+            let serves = is_calm(&status, self.setup.shards);
+            let strangers = if serves {
+                self.strangers(&status)
+            } else {
+                Vec::new()
+            };
+            calm = if serves && strangers.is_empty() {
+                calm + 1
+            } else {
+                0
+            };
             if calm == 3 {
                 self.calm_us.get_or_insert_with(now_us);
                 self.note_outcome();
@@ -357,7 +385,7 @@ impl Scene {
             if Instant::now() > deadline {
                 self.note_outcome();
                 return Err(Error::Late(format!(
-                    "not calm after {limit:?}: {}",
+                    "not calm after {limit:?}: {}, processes of nobody {strangers:?}",
                     short(&status)
                 )));
             }
@@ -365,8 +393,8 @@ impl Scene {
         }
     }
 
-    /// Whether the owner is the only slave that lives.
-    fn is_alone(&mut self, status: &Value) -> bool {
+    /// Living processes beside the owner.
+    fn strangers(&mut self, status: &Value) -> Vec<u32> {
         let owner = &status["slots"][0]["slave"];
         let mut slaves = status["slaves"].as_array().into_iter().flatten();
         let owner = slaves
@@ -376,7 +404,8 @@ impl Scene {
         hunt::of_folder(self.folder())
             .into_iter()
             .filter(|pid| !others.contains(&Some(*pid)))
-            .all(|pid| Some(u64::from(pid)) == owner)
+            .filter(|pid| Some(u64::from(*pid)) != owner)
+            .collect()
     }
 
     fn note_outcome(&mut self) {

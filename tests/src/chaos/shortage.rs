@@ -28,6 +28,7 @@ pub async fn short(scene: &mut Scene, resource: Resource, span: Duration) -> Res
     let (who, limit) = match resource {
         Resource::MasterDisk => (Who::Master, Limit::Fsize),
         Resource::Files(who) => (who, Limit::Nofile),
+        Resource::Memory(who) => (who, Limit::As),
         Resource::MasterPort => return Ok(()),
     };
     let Some(pid) = scene.pid(who) else {
@@ -35,16 +36,28 @@ pub async fn short(scene: &mut Scene, resource: Resource, span: Duration) -> Res
     };
     let soft = match resource {
         Resource::Files(_) => hunt::open_files(pid) as u64,
+        Resource::Memory(_) => 1 << 20,
         Resource::MasterDisk | Resource::MasterPort => 0,
     };
     hunt::limit(pid, limit, Some(soft))?;
+    if matches!(resource, Resource::Memory(_)) {
+        // Something that needs memory.
+        scene
+            .fleet
+            .discord
+            .fault(&json!({"name": "huge_frame"}))
+            .await?;
+    }
     sleep(span).await;
     let refused = if scene.deploys() || who != Who::Master {
         Ok(())
     } else {
         nothing_moves(scene).await
     };
-    hunt::limit(pid, limit, None)?;
+    // It may have died of it.
+    if hunt::is_alive(pid) {
+        hunt::limit(pid, limit, None)?;
+    }
     refused
 }
 

@@ -1,0 +1,172 @@
+//! What happens to the master, its journal and its disk.
+
+use std::time::Duration;
+
+use super::ROW;
+use crate::chaos::{
+    expect::{Expect, Serves},
+    phase::Phase::{self, M0, M1, M2, M3, M4, M5, M6, M7},
+    row::{Blow, Damage, Resource, Row},
+    scene::Who,
+};
+
+/// Longer than every limit.
+const LONG: Duration = Duration::from_secs(4);
+
+/// Nobody who holds a shard dies: nothing is repeated. A fleet at rest notices
+/// nothing.
+fn adopted(phase: Phase) -> Expect {
+    match phase {
+        M0 => Expect::calm().at(Serves::Old).unnoticed(),
+        M1 | M2 | M3 | M4 | M5 | M6 | M7 => Expect::calm(),
+    }
+}
+
+/// The same, and the deploy goes through.
+fn goes_on(phase: Phase) -> Expect {
+    match phase {
+        M0 => Expect::calm().at(Serves::Old).unnoticed(),
+        M1 | M2 | M3 | M4 | M5 | M6 | M7 => Expect::done(),
+    }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "master-killed",
+        about: "kill -9 of the master; it is started again",
+        phases: &Phase::ALL,
+        quick: M4,
+        blow: Blow::Kill(&[Who::Master]),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "master-terminated",
+        about: "SIGTERM of the master; it is started again",
+        phases: &[M0, M1, M2, M3, M5, M7],
+        quick: M5,
+        blow: Blow::Leave(Who::Master),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "master-frozen",
+        about: "SIGSTOP of the master for longer than every limit",
+        phases: &[M0, M1, M2, M3, M5, M6, M7],
+        quick: M5,
+        blow: Blow::Freeze(&[Who::Master], LONG),
+        expect: goes_on,
+        ..ROW
+    },
+    Row {
+        name: "host-suspended",
+        about: "SIGSTOP of master and slaves for longer than every limit",
+        phases: &[M0, M2, M4, M5, M7],
+        quick: M0,
+        blow: Blow::Freeze(&[Who::Master, Who::Old, Who::New], LONG),
+        expect: |phase| match phase {
+            M0 => Expect::calm().at(Serves::Old),
+            M1 | M2 | M3 | M4 | M5 | M6 | M7 => Expect::done(),
+        },
+        ..ROW
+    },
+    Row {
+        name: "master-and-old-killed",
+        about: "kill -9 of the master and the old slave",
+        phases: &[M0, M2, M3, M5, M6, M7],
+        quick: M3,
+        blow: Blow::Kill(&[Who::Master, Who::Old]),
+        expect: |_| Expect::recovered(),
+        ..ROW
+    },
+    Row {
+        name: "master-and-new-killed",
+        about: "kill -9 of the master and the new slave",
+        phases: &[M1, M2, M3, M4, M5, M6, M7],
+        quick: M4,
+        blow: Blow::Kill(&[Who::Master, Who::New]),
+        expect: |_| Expect::recovered(),
+        ..ROW
+    },
+    Row {
+        name: "everything-killed",
+        about: "kill -9 of everything",
+        phases: &[M0, M1, M2, M3, M5, M6, M7],
+        quick: M0,
+        blow: Blow::Kill(&[Who::Master, Who::Old, Who::New]),
+        expect: |_| Expect::recovered(),
+        ..ROW
+    },
+    Row {
+        name: "disk-full",
+        about: "the master's journal cannot be written for a while",
+        phases: &[M0, M2, M5, M7],
+        quick: M0,
+        blow: Blow::Short(Resource::MasterDisk, Duration::from_millis(1500)),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "journal-torn",
+        about: "the master is killed; the end of its write-ahead log is torn off",
+        phases: &[M0, M3, M5, M7],
+        quick: M5,
+        blow: Blow::Journal(Damage::Torn),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "journal-unsynced",
+        about: "the master is killed; half of its write-ahead log was never written",
+        phases: &[M0, M3, M5, M7],
+        quick: M3,
+        blow: Blow::Journal(Damage::Unsynced),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "journal-corrupt",
+        about: "the master is killed; garbage stands in its journal",
+        phases: &[M0, M3, M5, M7],
+        quick: M0,
+        blow: Blow::Journal(Damage::Corrupt),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "journal-gone",
+        about: "the master is killed; its journal is gone",
+        phases: &[M0, M3, M5, M7],
+        quick: M7,
+        blow: Blow::Journal(Damage::Gone),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "master-port-taken",
+        about: "the master is killed; somebody else has its port for a while",
+        phases: &[M0, M5],
+        quick: M5,
+        blow: Blow::Short(Resource::MasterPort, Duration::from_millis(500)),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "master-out-of-files",
+        about: "the master cannot open another file for a while",
+        phases: &[M0, M2, M5],
+        quick: M0,
+        blow: Blow::Short(Resource::Files(Who::Master), Duration::from_secs(2)),
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "new-out-of-files",
+        about: "the new slave cannot open another file",
+        phases: &[M2],
+        quick: M2,
+        blow: Blow::Short(Resource::Files(Who::New), Duration::from_secs(6)),
+        expect: |_| Expect::rolled_back().with_marks(),
+        ..ROW
+    },
+];

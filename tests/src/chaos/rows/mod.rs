@@ -1,0 +1,67 @@
+//! The rows of the fault matrix.
+
+mod discord;
+mod links;
+mod master;
+mod operator;
+mod slaves;
+
+use super::{
+    expect::Expect,
+    phase::Phase,
+    row::{Blow, Row},
+    scene::Setup,
+};
+
+/// Every row, in the order of the matrix.
+#[must_use]
+pub fn all() -> Vec<Row> {
+    [
+        slaves::ROWS,
+        slaves::BUILDS,
+        master::ROWS,
+        links::ROWS,
+        discord::ROWS,
+        discord::ANSWERS,
+        operator::ROWS,
+    ]
+    .concat()
+}
+
+/// What a row does not say.
+const ROW: Row = Row {
+    name: "",
+    about: "",
+    phases: &[],
+    quick: Phase::M0,
+    blow: Blow::Nothing,
+    setup: usual,
+    expect: |_| Expect::calm(),
+};
+
+/// A fleet like any other.
+fn usual(_: &mut Setup) {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::all;
+
+    #[test]
+    fn every_row_has_a_name_of_its_own_and_its_quick_phase_is_one_of_its_phases() {
+        let mut names = BTreeSet::new();
+        for row in all() {
+            assert!(names.insert(row.name), "{} is there twice", row.name);
+            assert!(!row.about.is_empty(), "{}", row.name);
+            assert!(row.phases.contains(&row.quick), "{}", row.name);
+            assert!(row.phases.is_sorted(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn the_matrix_has_enough_pairs() {
+        let pairs: usize = all().iter().map(|row| row.phases.len()).sum();
+        assert!(pairs >= 60, "{pairs}");
+    }
+}
