@@ -14,6 +14,7 @@ pub use self::legacy::Legacy;
 use crate::{
     error::Error,
     shard::gateway::{API_VERSION, COMPRESSION},
+    state::Snapshots,
 };
 
 /// Where a master listens.
@@ -78,6 +79,8 @@ pub struct SlaveConfig {
     pub secret: SecretSource,
     /// What to do without the state of a shard.
     pub on_lost_state: OnLostState,
+    /// Snapshots of the bot's state; `None`: there are none.
+    pub snapshots: Option<Snapshots>,
     /// Given: the master is the unchanged ancestor's, on a loopback address.
     pub legacy: Option<Legacy>,
     /// Deadlines and pauses.
@@ -170,6 +173,7 @@ impl SlaveConfig {
             window: 256,
             secret: SecretSource::None,
             on_lost_state: OnLostState::Resume,
+            snapshots: None,
             legacy: None,
             timings: Timings::default(),
         }
@@ -178,7 +182,7 @@ impl SlaveConfig {
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
     /// `BATON_GATEWAY_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_LEGACY`,
-    /// `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`.
+    /// `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`, `BATON_SNAPSHOTS`.
     ///
     /// # Errors
     /// [`Error::Config`] names the variable and what it may be.
@@ -201,6 +205,7 @@ impl SlaveConfig {
             config.build = build;
         }
         config.gateway_url = variable("BATON_GATEWAY_URL");
+        config.snapshots = variable("BATON_SNAPSHOTS").map(Snapshots::new);
         config.legacy = Legacy::of(
             parsed("BATON_LEGACY", variable("BATON_LEGACY"))?.unwrap_or(false),
             parsed("BATON_SHARDS", variable("BATON_SHARDS"))?,
@@ -249,6 +254,11 @@ impl SlaveConfig {
                 "window is {}: give a number from 1 to 65536",
                 self.window
             ));
+        }
+        if let Some(snapshots) = &self.snapshots
+            && let Err(text) = snapshots.check()
+        {
+            return wrong(text);
         }
         if let Some(url) = &self.gateway_url
             && !is_gateway_url(url)

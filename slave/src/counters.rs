@@ -53,6 +53,12 @@ counters! {
     crowded,
     /// Replays that began later than they were asked for.
     holes,
+    /// Snapshots of state written.
+    snapshots,
+    /// Snapshots that could not be written.
+    snapshots_failed,
+    /// Snapshots from which a state was made whole again.
+    snapshots_used,
     /// Commands that were accepted and could not be sent before the shard moved.
     commands_lost,
 }

@@ -20,6 +20,7 @@ pub use self::{
     counters::Counts,
     error::Error,
     slave::{Builder, Monitor, Slave},
+    state::Snapshots,
 };
 #[doc(no_inline)]
 pub use baton_protocol::{Epoch, Sequence, ShardId, message::Role};

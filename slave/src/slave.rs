@@ -19,6 +19,7 @@ use crate::{
     counters::Counters,
     error::Error,
     shard::{Context, gateway::Connector},
+    state::snapshot::Store,
 };
 
 /// A slave about to run. See [`Slave::builder`].
@@ -108,6 +109,7 @@ impl Builder {
         let context = Arc::new(Context {
             bot: self.bot,
             connector: Connector::new(&config)?,
+            snapshots: Store::new(config.snapshots.as_ref()),
             config,
             counters: Arc::new(Counters::default()),
             shard_count: AtomicU32::new(0),

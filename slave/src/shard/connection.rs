@@ -31,6 +31,9 @@ pub(super) enum Ended {
     SessionLost(String),
     /// Discord will never take this shard like that.
     Fatal { code: u16, reason: String },
+    /// The replay does not reach back to where the state stands, and the bot
+    /// wants a new session then; the connection is closed with 4000.
+    StateLost,
     /// Handlers were too slow for too long; the connection is closed with 4000.
     Crowded,
 }
@@ -86,6 +89,9 @@ impl Shard {
                 Input::Gateway(Incoming::Ended(end)) => return self.ended(end),
                 Input::Gateway(incoming) => {
                     if let Some(ended) = self.incoming(incoming, &mut life, redial) {
+                        if matches!(ended, Ended::StateLost) {
+                            gateway.close().await;
+                        }
                         return ended;
                     }
                 }
@@ -111,7 +117,7 @@ impl Shard {
                         reason: format!("nothing came while {:?}", life.stage),
                     });
                 }
-                Input::Finished => {}
+                Input::Finished | Input::Read(_) => {}
             }
         }
     }
@@ -175,21 +181,34 @@ impl Shard {
             } => match &*kind {
                 "READY" => return self.ready(sequence, &kind, json, life, redial),
                 "RESUMED" => {
+                    if let Some(ended) = self.prove_by_resumed() {
+                        return Some(ended);
+                    }
                     self.swallow(sequence);
                     self.resumed(life, redial);
                 }
-                _ => self.dispatch(sequence, &kind, json, life),
+                _ => return self.dispatch(sequence, &kind, json, life),
             },
             Incoming::Ended(end) => return Some(self.ended(end)),
         }
         None
     }
 
-    fn dispatch(&mut self, sequence: Sequence, kind: &str, json: String, life: &mut Life) {
+    fn dispatch(
+        &mut self,
+        sequence: Sequence,
+        kind: &str,
+        json: String,
+        life: &mut Life,
+    ) -> Option<Ended> {
         if life.stage == Stage::Replaying {
+            if let Some(ended) = self.prove_by(sequence, life.replayed == 0) {
+                return Some(ended);
+            }
             self.replaying(sequence, life);
         }
         self.deliver(sequence, kind, json);
+        None
     }
 
     fn replaying(&mut self, sequence: Sequence, life: &mut Life) {

@@ -103,6 +103,12 @@ impl Window {
         window
     }
 
+    /// The state of this process stands at `state_at`: the replay begins there if
+    /// that is lower. Before anything was received.
+    pub(crate) fn replay_from(&mut self, state_at: Sequence) {
+        self.received = self.received.min(state_at);
+    }
+
     fn is_finished(&self, sequence: Sequence) -> bool {
         sequence <= self.handled || self.finished_above.contains(sequence)
     }

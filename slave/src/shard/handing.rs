@@ -61,10 +61,12 @@ impl Shard {
             }
         }
         self.guarded(|bot, _| bot.apply(event));
-        if let Some(copy) = &mut self.copy_out
+        let copies = self.copy_out.iter_mut().chain(&mut self.snapshot.copy);
+        let mut copies = copies.peekable();
+        if copies.peek().is_some()
             && let Some(key) = self.context.bot.piece_of(event)
         {
-            copy.changed(key, event.sequence());
+            copies.for_each(|copy| copy.changed(key, event.sequence()));
         }
     }
 

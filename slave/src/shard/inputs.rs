@@ -13,10 +13,11 @@ use tokio::time::{Duration, Instant, sleep_until};
 use super::{
     Context, Order, Retry, Said, Shard,
     gateway::{Gateway, Incoming},
+    snapshots::Snapshot,
 };
 use crate::{
     bot::{Command, Finished, How, Mark},
-    state::{Copied, CopyOut, Piece, Taken},
+    state::{Copied, CopyOut, Piece, Taken, snapshot::Read},
 };
 
 /// What a phase has to look at itself. The rest is done by [`Shard::input`].
@@ -30,6 +31,8 @@ pub(super) enum Input {
     Gateway(Incoming),
     /// An event was finished or given back.
     Finished,
+    /// From the snapshot that is being read.
+    Read(Read),
     /// The time that was asked for has come.
     Due,
 }
@@ -78,9 +81,12 @@ impl Shard {
                     .filter(|_| serving)
                     .map(|retry| retry.at),
                 command_at.err(),
+                self.snapshot.due.filter(|_| serving),
             ];
             let soon = soon.into_iter().flatten().min();
-            let copy_out = self.copy_out.as_ref().filter(|_| serving);
+            // Whoever waits for a copy comes first.
+            let copy_out = self.copy_out.as_ref().or(self.snapshot.copy.as_ref());
+            let copy_out = copy_out.filter(|_| serving);
             tokio::select! {
                 biased;
                 order = self.orders.recv() => {
@@ -97,10 +103,14 @@ impl Shard {
                     let now = Instant::now();
                     self.checkpoint(now);
                     self.hand_out_retries(now, serving);
+                    if serving {
+                        self.snapshot_due(now);
+                    }
                     if due.is_some_and(|due| due <= now) {
                         return Input::Due;
                     }
                 }
+                read = Snapshot::read(&mut self.snapshot.reading) => return Input::Read(read),
                 Some(command) = self.commands.recv(), if command_at.is_ok() => {
                     if let Some(gateway) = &gateway {
                         send_command(gateway, command);
@@ -109,8 +119,10 @@ impl Shard {
                 alternative = gateway_or_copy(gateway.as_deref_mut(), copy_out) => {
                     match alternative {
                         Alternative::Gateway(incoming) => return Input::Gateway(incoming),
-                        Alternative::Copy(true) => self.copy_step(),
-                        Alternative::Copy(false) => self.copy_out = None,
+                        Alternative::Copy(true) if self.copy_out.is_some() => self.copy_step(),
+                        Alternative::Copy(true) => self.snapshot_step(),
+                        Alternative::Copy(false) if self.copy_out.is_some() => self.copy_out = None,
+                        Alternative::Copy(false) => self.snapshot.copy = None,
                     }
                 }
             }
@@ -338,7 +350,7 @@ impl Shard {
         self.import_pieces(pieces).map(|()| None)
     }
 
-    fn import_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), String> {
+    pub(super) fn import_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), String> {
         for piece in pieces {
             self.guarded(|bot, shard| {
                 bot.import_piece(shard, piece.key, piece.sequence, piece.bytes)

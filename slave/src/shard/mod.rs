@@ -2,7 +2,8 @@
 //! window and the state, and is asked by messages.
 //!
 //! Read [`run`] for its life, `connection` for one gateway connection,
-//! `handing` for what happens to one dispatch, [`dispatch`] for the window.
+//! `handing` for what happens to one dispatch, [`dispatch`] for the window,
+//! `snapshots` for state that outlives its process.
 
 pub(crate) mod backoff;
 mod connection;
@@ -12,6 +13,7 @@ mod handing;
 mod inputs;
 mod run;
 pub(crate) mod session;
+mod snapshots;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -32,13 +34,13 @@ use tokio::{
     time::Instant,
 };
 
-use self::{dispatch::Window, gateway::Connector, session::Session};
+use self::{dispatch::Window, gateway::Connector, session::Session, snapshots::Snapshot};
 use crate::{
     bot::{Bot, Command, Event, Finished, ShardHandle},
     config::SlaveConfig,
     counters::Counters,
     permits::Permits,
-    state::{Copied, CopyOut, Import},
+    state::{Copied, CopyOut, Import, snapshot::Store},
 };
 
 /// What every shard of the process shares.
@@ -46,6 +48,7 @@ pub(crate) struct Context {
     pub(crate) bot: Arc<dyn Bot>,
     pub(crate) config: SlaveConfig,
     pub(crate) connector: Connector,
+    pub(crate) snapshots: Option<Store>,
     pub(crate) counters: Arc<Counters>,
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
@@ -176,6 +179,7 @@ pub(crate) struct Shard {
     copied: Option<Copied>,
     import: Import,
     copy_out: Option<CopyOut>,
+    snapshot: Snapshot,
     checkpoint_due: Option<Instant>,
 }
 
@@ -221,6 +225,7 @@ impl Shard {
             copied: None,
             import: Import::default(),
             copy_out: None,
+            snapshot: Snapshot::default(),
             checkpoint_due: None,
         }
     }

@@ -28,20 +28,20 @@ use super::{
 };
 use crate::{
     bot::State,
-    config::OnLostState,
     state::{Copied, CopyOut},
 };
 
 /// Where a shard is, with what exists only there.
-enum Phase {
+pub(super) enum Phase {
     Idle,
+    Recalling,
     Serving,
     Sealed(Box<Seal>),
     Failed,
     Gone,
 }
 
-struct Seal {
+pub(super) struct Seal {
     ticket: Ticket,
     drain_until: Instant,
     settled: Option<SequenceRanges>,
@@ -54,6 +54,7 @@ impl Shard {
         loop {
             phase = match phase {
                 Phase::Idle => self.idle().await,
+                Phase::Recalling => self.recall().await,
                 Phase::Serving => self.serve().await,
                 Phase::Sealed(seal) => self.sealed(seal).await,
                 Phase::Failed => self.failed().await,
@@ -82,6 +83,7 @@ impl Shard {
                 | Input::Permit
                 | Input::Gateway(_)
                 | Input::Finished
+                | Input::Read(_)
                 | Input::Due => {}
             }
         }
@@ -89,6 +91,7 @@ impl Shard {
 
     /// Owns the shard: connection after connection, for ever.
     async fn serve(&mut self) -> Phase {
+        self.plan_snapshots();
         let mut redial = Redial::new();
         let mut pause = Duration::ZERO;
         loop {
@@ -112,6 +115,10 @@ impl Shard {
                     self.session_lost(&why);
                     let end = super::gateway::End::Reconnect;
                     pause = redial.ended(&end, &timings);
+                }
+                Ended::StateLost => {
+                    self.progress(Step::Reconnecting, 0);
+                    pause = Duration::ZERO;
                 }
                 Ended::Fatal { code, reason } => {
                     tracing::error!(shard = %self.id, code, reason, "Discord refuses this shard");
@@ -174,6 +181,7 @@ impl Shard {
                 | Input::Permit
                 | Input::Gateway(_)
                 | Input::Finished
+                | Input::Read(_)
                 | Input::Due => {}
             }
         }
@@ -216,7 +224,7 @@ impl Shard {
     }
 
     /// An order to an owner whose connection is closed. `None`: it stays one.
-    fn turn(&mut self, turn: Turn) -> Option<Phase> {
+    pub(super) fn turn(&mut self, turn: Turn) -> Option<Phase> {
         match turn {
             Turn::Seal { epoch, drain } if epoch == self.epoch => Some(self.seal(drain)),
             Turn::Forget { epoch } if epoch > self.epoch => {
@@ -240,6 +248,7 @@ impl Shard {
     fn seal(&mut self, drain: Duration) -> Phase {
         self.finish_all_reported();
         self.copy_out = None;
+        self.snapshot.stop();
         let ticket = self.ticket();
         self.say(Said::Sealed(Box::new(ticket.clone())));
         tracing::info!(
@@ -274,48 +283,38 @@ impl Shard {
             return self.start(epoch);
         };
         self.handle.serves(epoch, &session);
-        let keeps_state = self.context.bot.keeps_state();
         let copied = self.copied.take().filter(|copied| {
             copied.session.as_deref() == Some(&*session.tag) && copied.epoch < epoch
         });
-        let (state, copied) = if taken_back && !self.state_lost {
-            (State::Complete, Some(Copied::own(self.window.received())))
-        } else if let Some(copied) = copied {
-            (State::Complete, Some(copied))
-        } else if keeps_state {
-            (State::Lost, None)
+        let copied = if taken_back && !self.state_lost {
+            Some(Copied::own(self.window.received()))
         } else {
-            (State::Complete, None)
+            copied
         };
         self.session = Some(session);
         self.after_death = after == ResumeAfter::Death;
         self.ordered = true;
-        if state == State::Lost {
-            tracing::error!(shard = %self.id, %epoch, "the state of this shard is lost");
-            self.guarded(|bot, shard| bot.drop_shard_state(shard));
-            if self.context.config.on_lost_state == OnLostState::Identify {
-                self.cause = IdentifyCause::StateLost;
-                self.without_session();
-                return Phase::Serving;
-            }
-        }
         let state_at = copied
             .as_ref()
             .map_or(Sequence(u64::MAX), |copied| copied.lowest);
         let own = taken_back.then_some(&self.window);
         self.window = Window::resumed(ticket, state_at, own);
-        self.copied = copied;
         if !taken_back {
             self.generation += 1;
             self.retries.clear();
         }
         self.held.clear();
-        self.tell_state(state);
+        self.snapshot.stop();
         self.touch();
         tracing::info!(
             shard = %self.id, %epoch, ?after, from = %self.window.received(),
             handled = %self.window.handled(), "resumes"
         );
+        if copied.is_none() && self.context.bot.keeps_state() {
+            return self.recall_or_lose();
+        }
+        self.copied = copied;
+        self.tell_state(State::Complete);
         Phase::Serving
     }
 
@@ -339,12 +338,14 @@ impl Shard {
         self.retries.clear();
         self.copied = None;
         self.copy_out = None;
+        self.snapshot.stop();
         self.after_death = false;
     }
 
     /// Owned by somebody else, or by nobody: whatever is held of it is dropped.
     fn forget(&mut self) -> Phase {
         self.copy_out = None::<CopyOut>;
+        self.snapshot.stop();
         if self.context.bot.keeps_state() {
             self.guarded(|bot, shard| bot.drop_shard_state(shard));
         }

@@ -38,6 +38,8 @@ pub(crate) struct CopyOut {
     /// Bytes that may be on their way, for all copies of this process.
     budget: Arc<Semaphore>,
     not_before: tokio::time::Instant,
+    /// How many times as long as it took to export a piece nothing is exported.
+    rests: u32,
 }
 
 impl CopyOut {
@@ -76,7 +78,14 @@ impl CopyOut {
             frames,
             budget,
             not_before: tokio::time::Instant::now(),
+            rests: 1,
         }
+    }
+
+    /// Takes a tenth of the task's time instead of half.
+    pub(crate) const fn gently(mut self) -> Self {
+        self.rests = 9;
+        self
     }
 
     /// The epoch that the copy is of.
@@ -130,9 +139,9 @@ impl CopyOut {
                         Err(error) => tracing::error!(key, %error, "a piece is too large to move"),
                     }
                 }
-                // At most half of this task's time goes into copying.
+                // The rest of this task's time is for events.
                 let cost = began.elapsed().min(Duration::from_millis(250));
-                self.not_before = tokio::time::Instant::now() + cost;
+                self.not_before = tokio::time::Instant::now() + cost * self.rests;
             }
             None if !self.changed.is_empty() && self.round < ROUNDS => {
                 self.round += 1;

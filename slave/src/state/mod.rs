@@ -7,7 +7,9 @@
 
 mod export;
 mod import;
+pub(crate) mod snapshot;
 
+pub use self::snapshot::Snapshots;
 pub(crate) use self::{
     export::CopyOut,
     import::{Copied, Import, Piece, Taken},

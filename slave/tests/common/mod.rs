@@ -391,6 +391,8 @@ pub struct Told {
     pub session: String,
     pub kind: String,
     pub mark: Mark,
+    /// Words about the state that were said before.
+    pub states: usize,
 }
 
 /// What the bot of a test does with an event.
@@ -451,6 +453,7 @@ impl Bot for Recorder {
             session: event.session().to_owned(),
             kind: event.kind().to_owned(),
             mark: event.mark(),
+            states: self.states.lock().unwrap().len(),
         });
         let doing = match &*self.doing.lock().unwrap() {
             Some(doing) => doing(&event),

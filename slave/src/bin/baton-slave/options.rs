@@ -3,7 +3,9 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use baton_slave::{Address, Error, Legacy, OnLostState, SecretSource, SlaveConfig, parse_role};
+use baton_slave::{
+    Address, Error, Legacy, OnLostState, SecretSource, SlaveConfig, Snapshots, parse_role,
+};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, parser::ValueSource};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use twilight_model::gateway::Intents;
@@ -71,6 +73,22 @@ struct Keys {
     /// the state) or identify (lose a span of events) [default: resume]
     #[arg(long, env = "BATON_ON_LOST_STATE", value_name = "WHAT")]
     on_lost_state: Option<LostState>,
+    /// Folder for snapshots of the cache, from which a process that follows a
+    /// dead one takes it; one folder a fleet [default: no snapshots]
+    #[arg(long, env = "BATON_SNAPSHOTS", value_name = "DIR")]
+    snapshots: Option<PathBuf>,
+    /// Time between two snapshots of a shard; 0: none [default: 60s]
+    #[arg(long, env = "BATON_SNAPSHOT_EVERY", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(with = "humantime_serde")]
+    snapshot_every: Option<Duration>,
+    /// An older snapshot with events to replay is not used [default: 150s]
+    #[arg(long, env = "BATON_SNAPSHOT_MAX_AGE", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(with = "humantime_serde")]
+    snapshot_max_age: Option<Duration>,
+    /// Nor one that is more events behind, or than half of what Discord keeps
+    /// for a replay [default: 2000]
+    #[arg(long, env = "BATON_SNAPSHOT_MAX_BEHIND", value_name = "N")]
+    snapshot_max_behind: Option<u64>,
     /// Where finished events go: stdout, none or file:PATH, in which %p is the
     /// process id [default: stdout]
     #[arg(long, env = "BATON_SINK", value_name = "SINK")]
@@ -197,6 +215,10 @@ impl Keys {
             large_threshold: self.large_threshold.or(file.large_threshold),
             window: self.window.or(file.window),
             on_lost_state: self.on_lost_state.or(file.on_lost_state),
+            snapshots: self.snapshots.or(file.snapshots),
+            snapshot_every: self.snapshot_every.or(file.snapshot_every),
+            snapshot_max_age: self.snapshot_max_age.or(file.snapshot_max_age),
+            snapshot_max_behind: self.snapshot_max_behind.or(file.snapshot_max_behind),
             sink: self.sink.or(file.sink),
             sink_body: self.sink_body.or(file.sink_body),
             handler_ms: self.handler_ms.or(file.handler_ms),
@@ -231,6 +253,15 @@ impl Keys {
         slave.intents = self.intents.unwrap_or(DEFAULT_INTENTS);
         slave.large_threshold = self.large_threshold.unwrap_or(250);
         slave.window = self.window.unwrap_or(slave.window);
+        slave.snapshots = self.snapshots.map(|dir| {
+            let usual = Snapshots::new(dir);
+            Snapshots {
+                every: self.snapshot_every.unwrap_or(usual.every),
+                max_age: self.snapshot_max_age.unwrap_or(usual.max_age),
+                max_behind: self.snapshot_max_behind.unwrap_or(usual.max_behind),
+                ..usual
+            }
+        });
         slave.on_lost_state = match self.on_lost_state {
             Some(LostState::Identify) => OnLostState::Identify,
             Some(LostState::Resume) | None => OnLostState::Resume,
@@ -362,6 +393,26 @@ mod tests {
         let (line, reason) = parse("intents = -1").err().expect("wrong");
         assert_eq!(line, 1);
         assert!(reason.contains("a number, or names"), "{reason}");
+    }
+
+    #[test]
+    fn snapshots_are_written_where_a_folder_is_named() {
+        let settings = |text: &str| {
+            let Ok(keys) = parse(text) else {
+                panic!("{text}");
+            };
+            let master = Some("unix:/run/socket".to_owned());
+            let Ok(settings) = (Keys { master, ..keys }).check(Some("token".to_owned())) else {
+                panic!("{text}");
+            };
+            settings.slave.snapshots
+        };
+        assert_eq!(settings("snapshot_every = \"5s\""), None);
+        assert_eq!(settings("snapshots = \"/d\""), Some(Snapshots::new("/d")));
+        let given = "snapshots = \"/d\"\nsnapshot_every = \"0s\"\nsnapshot_max_age = \"2m\"\nsnapshot_max_behind = 7";
+        let given = settings(given).expect("snapshots");
+        assert_eq!((given.every, given.max_behind), (Duration::ZERO, 7));
+        assert_eq!(given.max_age, Duration::from_secs(120));
     }
 
     #[test]

@@ -1,0 +1,313 @@
+//! A shard's snapshots: written while it serves, read when it is taken over and
+//! nobody copied its state.
+//!
+//! State from a snapshot is behind what was handled, and only a replay that
+//! reaches back to it makes it whole. So the bot is told that it is complete when
+//! the replay has come up to what was handled, and not before; a replay that
+//! begins later means that the state is lost after all.
+
+use baton_protocol::{
+    Sequence,
+    message::{IdentifyCause, Step, event},
+};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    Shard,
+    backoff::random,
+    connection::Ended,
+    inputs::{Input, Turn},
+    run::Phase,
+};
+use crate::{
+    bot::State,
+    config::OnLostState,
+    state::{
+        Copied, CopyOut,
+        snapshot::{Of, Outcome, Read, Reading, Writing},
+    },
+};
+
+/// A snapshot that takes longer to read is given up: the session is not held
+/// for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The master is told so often that reading goes on.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// So soon a snapshot is tried again for which there were too many others.
+const CROWDED: Duration = Duration::from_secs(1);
+
+/// What a shard knows of its snapshots.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// When the next one is due; `None`: the shard is not owned.
+    pub(super) due: Option<Instant>,
+    /// The one that is being exported.
+    pub(super) copy: Option<CopyOut>,
+    /// The one that is exported, or being exported, and not known to be written.
+    writing: Option<Writing>,
+    /// The one that is being read.
+    pub(super) reading: Option<Reading>,
+    /// Attempts that failed in a row.
+    failures: u32,
+    /// Generation and sequence at which the last one stands.
+    last: Option<(u64, Sequence)>,
+    /// Whether the state is from a snapshot and the replay has yet to show that
+    /// it reaches back so far.
+    unproved: bool,
+}
+
+impl Snapshot {
+    /// The shard is not this process' any more, or its session is another one:
+    /// what is being written or read is of no use.
+    pub(super) fn stop(&mut self) {
+        self.copy = None;
+        self.writing = None;
+        self.reading = None;
+        self.last = None;
+        self.unproved = false;
+    }
+
+    /// Survives being cancelled.
+    pub(super) async fn read(reading: &mut Option<Reading>) -> Read {
+        match reading {
+            Some(reading) => reading.next().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Shard {
+    /// The shard is owned from now on. Not all shards write at the same time.
+    pub(super) fn plan_snapshots(&mut self) {
+        let store = self.context.snapshots.as_ref();
+        let store = store.filter(|_| self.context.bot.keeps_state());
+        self.snapshot.due =
+            store.map(|store| Instant::now() + store.every().mul_f64(0.25 + 0.75 * random()));
+    }
+
+    /// Begins a snapshot that is due, unless nothing happened since the last.
+    pub(super) fn snapshot_due(&mut self, now: Instant) {
+        if self.snapshot.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let Some(store) = &self.context.snapshots else {
+            return;
+        };
+        if let Some(writing) = &mut self.snapshot.writing {
+            let outcome = writing.outcome();
+            match outcome {
+                None => {
+                    self.snapshot.due = Some(now + store.every());
+                    return;
+                }
+                Some(Outcome::Written) => {
+                    self.context.counters.snapshots.add();
+                    self.snapshot.failures = 0;
+                }
+                Some(Outcome::Dropped) => {}
+                Some(Outcome::Failed) => {
+                    self.context.counters.snapshots_failed.add();
+                    self.snapshot.failures += 1;
+                    self.snapshot.last = None;
+                }
+            }
+            self.snapshot.writing = None;
+            self.snapshot.copy = None;
+        }
+        let pause = store.every() * 2_u32.pow(self.snapshot.failures.min(5));
+        self.snapshot.due = Some(now + pause);
+        self.begin_snapshot(now);
+    }
+
+    fn begin_snapshot(&mut self, now: Instant) {
+        let (Some(store), Some(session)) = (&self.context.snapshots, &self.session) else {
+            return;
+        };
+        let at = self.window.received();
+        let known = self.snapshot.last == Some((self.generation, at));
+        if self.state_lost || self.copy_out.is_some() || known {
+            return;
+        }
+        let session = session.tag.clone();
+        let keys = self.guarded(|bot, shard| bot.export(shard));
+        let keys = keys.unwrap_or_default();
+        let of = Of {
+            shard: self.id,
+            epoch: self.epoch,
+            session: session.clone(),
+        };
+        let Some(writing) = store.write(of, keys.len() as u64) else {
+            self.snapshot.due = Some(now + CROWDED);
+            return;
+        };
+        let budget = writing.budget.clone();
+        let copy = CopyOut::new(self.id, self.epoch, at, Some(&session), keys, budget);
+        self.snapshot.copy = Some(copy.gently());
+        self.snapshot.writing = Some(writing);
+    }
+
+    /// A frame for the writer, or one more piece exported.
+    pub(super) fn snapshot_step(&mut self) {
+        let Some(mut copy) = self.snapshot.copy.take() else {
+            return;
+        };
+        let frame = copy.step(self.window.received(), |key| {
+            self.guarded(|bot, shard| bot.export_piece(shard, key))
+                .flatten()
+        });
+        if let (Some(frame), Some(writing)) = (frame, &self.snapshot.writing) {
+            if frame.id() == event::STATE_END {
+                self.snapshot.last = Some((self.generation, frame.header().sequence));
+            }
+            writing.frame(frame);
+        }
+        if !copy.is_over() {
+            self.snapshot.copy = Some(copy);
+        }
+    }
+
+    /// The session goes on here and nobody copied the state.
+    pub(super) fn recall_or_lose(&mut self) -> Phase {
+        let Some(store) = &self.context.snapshots else {
+            return self.lose_state();
+        };
+        let session = self.session.as_ref().map(|session| session.tag.clone());
+        let of = Of {
+            shard: self.id,
+            epoch: self.epoch,
+            session: session.unwrap_or_default(),
+        };
+        self.snapshot.reading = Some(store.read(of, self.window.handled()));
+        // Until the replay proves the opposite; also for whoever interrupts this.
+        self.state_lost = true;
+        Phase::Recalling
+    }
+
+    /// Takes the snapshot in. The connection waits for it: state comes before the
+    /// replay.
+    pub(super) async fn recall(&mut self) -> Phase {
+        self.guarded(|bot, shard| bot.drop_shard_state(shard));
+        self.progress(Step::Dialling, 0);
+        let until = Instant::now() + PATIENCE;
+        let mut told = Instant::now();
+        let why = loop {
+            match self.input(None, false, Some(until)).await {
+                Input::Read(Read::Pieces(pieces)) => {
+                    if let Err(why) = self.import_pieces(pieces) {
+                        break Some(why);
+                    }
+                    if told.elapsed() >= TELL_EVERY {
+                        told = Instant::now();
+                        self.progress(Step::Dialling, 0);
+                    }
+                }
+                Input::Read(Read::Complete(copied)) => return self.recalled(copied),
+                Input::Read(Read::Nothing) => break None,
+                Input::Read(Read::Unusable(why)) => break Some(why),
+                Input::Due => break Some(format!("it takes more than {PATIENCE:?} to read")),
+                Input::Turn(turn) => {
+                    if let Some(phase) = self.turn_while_recalling(turn) {
+                        return phase;
+                    }
+                }
+                Input::Permit | Input::Gateway(_) | Input::Finished => {}
+            }
+        };
+        if let (Some(why), Some(store)) = (why, &self.context.snapshots) {
+            tracing::warn!(
+                shard = %self.id, file = %store.file(self.id).display(), why,
+                "the snapshot is not used"
+            );
+        }
+        self.snapshot.reading = None;
+        self.lose_state()
+    }
+
+    fn turn_while_recalling(&mut self, turn: Turn) -> Option<Phase> {
+        let reading = self.snapshot.reading.take();
+        let phase = self.turn(turn);
+        if phase.is_none() {
+            self.snapshot.reading = reading;
+        }
+        phase
+    }
+
+    fn recalled(&mut self, copied: Copied) -> Phase {
+        self.snapshot.reading = None;
+        self.snapshot.unproved = true;
+        self.window.replay_from(copied.lowest);
+        tracing::info!(
+            shard = %self.id, epoch = %self.epoch, written_at = %copied.epoch,
+            stands = %copied.lowest, handled = %self.window.handled(),
+            pieces = copied.count(), "state from a snapshot"
+        );
+        self.copied = Some(copied);
+        Phase::Serving
+    }
+
+    /// Says so, and what follows from it.
+    pub(super) fn lose_state(&mut self) -> Phase {
+        tracing::error!(shard = %self.id, epoch = %self.epoch, "the state of this shard is lost");
+        self.guarded(|bot, shard| bot.drop_shard_state(shard));
+        if self.context.config.on_lost_state == OnLostState::Identify {
+            self.cause = IdentifyCause::StateLost;
+            self.without_session();
+        } else {
+            self.tell_state(State::Lost);
+        }
+        Phase::Serving
+    }
+
+    /// A dispatch of a replay, before it is taken in. `first` of its connection.
+    pub(super) fn prove_by(&mut self, sequence: Sequence, first: bool) -> Option<Ended> {
+        if !self.snapshot.unproved {
+            return None;
+        }
+        let copied = self.copied.as_ref().map_or(Sequence(0), |c| c.lowest);
+        let held = self.window.received().max(copied);
+        if first && sequence.get() > held.get().saturating_add(1) {
+            return self.not_proved();
+        }
+        if sequence > self.window.handled() {
+            self.proved();
+        }
+        None
+    }
+
+    /// RESUMED: the replay is over.
+    pub(super) fn prove_by_resumed(&mut self) -> Option<Ended> {
+        if !self.snapshot.unproved {
+            return None;
+        }
+        if self.window.received() < self.window.handled() {
+            return self.not_proved();
+        }
+        self.proved();
+        None
+    }
+
+    fn proved(&mut self) {
+        self.snapshot.unproved = false;
+        self.context.counters.snapshots_used.add();
+        self.tell_state(State::Complete);
+    }
+
+    /// The server has not kept what happened since the snapshot.
+    fn not_proved(&mut self) -> Option<Ended> {
+        self.snapshot.unproved = false;
+        self.copied = None;
+        if let Some(store) = &self.context.snapshots {
+            let file = store.file(self.id);
+            tracing::warn!(
+                shard = %self.id, file = %file.display(),
+                "the replay does not reach back to the snapshot"
+            );
+            // Nobody else shall resume from there.
+            tokio::task::spawn_blocking(move || std::fs::remove_file(file));
+        }
+        self.lose_state();
+        self.session.is_none().then_some(Ended::StateLost)
+    }
+}
