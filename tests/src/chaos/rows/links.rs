@@ -180,6 +180,5 @@ pub(super) const ROWS: &[Row] = &[
         blow: Blow::ToDiscord(None, Harm::Hold(Way::Both), Duration::from_secs(3)),
         setup: lively,
         expect: |_| Expect::calm(),
-        ..ROW
     },
 ];
