@@ -124,9 +124,54 @@ impl Work {
             self.epoch = Epoch(0);
             self.stopped = Some(work.clone());
         }
-        if let Some(next) = self.next.take() {
-            self.call(next);
+        match self.next.take() {
+            Some(start @ Call::Start(_)) => self.call(start),
+            Some(Call::Stop) if self.epoch > Epoch(0) => self.call(Call::Stop),
+            // Asked to stop while it was being stopped: once is enough.
+            Some(Call::Stop) | None => {}
         }
         done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::{Ack, Event, ShardHandle};
+
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    impl Bot for Counting {
+        fn handle(&self, _event: Event, _ack: Ack, _shard: &ShardHandle) {}
+
+        fn stop_work(&self) -> Bytes {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Bytes::from_static(b"next at noon")
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_is_asked_twice_to_stop_stops_once() {
+        let bot = Arc::new(Counting::default());
+        let mut work = Work::new(bot.clone());
+        let order = message::Work {
+            epoch: Epoch(1),
+            ticket: Bytes::new(),
+        };
+        assert!(work.start(order).is_none());
+        assert!(matches!(work.done().await, Done::Started(Epoch(1))));
+        assert!(work.stop(Some(Epoch(1))).is_none());
+        assert!(work.stop(None).is_none());
+        while work.is_busy() {
+            work.done().await;
+        }
+        assert_eq!(bot.0.load(Ordering::Relaxed), 1);
+        let Some(Done::Stopped(again)) = work.stop(Some(Epoch(1))) else {
+            panic!("what was written down is told again");
+        };
+        assert_eq!(again.ticket, b"next at noon"[..]);
     }
 }
