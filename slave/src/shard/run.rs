@@ -9,6 +9,9 @@
 //!  Gone ◀───────────── Leave, or somebody else's epoch        Serving ◀───────┘
 //! ```
 //!
+//! Between a Resume and Serving lies Recalling, where nobody copied the state and
+//! a snapshot of it may be there.
+//!
 //! Orders of the agent move it, and a fatal close. Idle holds at most a copy of
 //! the state; Sealed neither handles nor reconnects until it is told the outcome.
 
