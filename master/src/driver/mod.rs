@@ -61,6 +61,11 @@ const SAVE_PAUSE: Duration = Duration::from_millis(100);
 /// A deadline that stays in the past is looked at again after this time.
 const AGAIN: Duration = Duration::from_millis(1);
 
+/// A dead slave's connection is read to its end for at most this long: its last
+/// words, tickets perhaps, count. Its end is there at once, unless another
+/// process holds the socket.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A core that was asked to leave and does not is left after this time beyond
 /// its own limit.
 const LEAVE_SLACK: Duration = Duration::from_secs(5);
@@ -102,6 +107,9 @@ pub struct Driver {
     launcher: Launcher,
     links: BTreeMap<SlaveId, Link>,
     watches: BTreeMap<SlaveId, Watch>,
+    /// Dead slaves whose connection is not read to its end yet, and when the
+    /// core is told anyway.
+    dying: BTreeMap<SlaveId, Instant>,
     /// Launched processes, by pid.
     launched: BTreeMap<u32, Launched>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
@@ -138,6 +146,7 @@ impl Driver {
             launcher: parts.launcher,
             links: BTreeMap::new(),
             watches: BTreeMap::new(),
+            dying: BTreeMap::new(),
             launched: BTreeMap::new(),
             deploys: BTreeMap::new(),
             aborts: BTreeMap::new(),
@@ -179,6 +188,7 @@ impl Driver {
             for notice in round.drain(..) {
                 self.take(now, notice);
             }
+            self.bury(now);
             if self.core.deadline().is_some_and(|deadline| deadline <= now) {
                 self.core.handle(now, Input::Tick);
             }
@@ -204,6 +214,7 @@ impl Driver {
             deadline,
             self.resume_at,
             self.leave_by,
+            self.dying.values().min().copied(),
         ]
         .into_iter()
         .flatten()
@@ -226,6 +237,9 @@ impl Driver {
             Notice::Left { link, slave } => {
                 if self.is_current(slave, link) {
                     self.left(now, slave);
+                    if self.dying.remove(&slave).is_some() {
+                        self.died(now, slave);
+                    }
                 }
             }
             Notice::Silent { link, slave } => {
@@ -234,11 +248,10 @@ impl Driver {
                 }
             }
             Notice::Died { slave } => {
-                if self.watches.remove(&slave).is_some() {
-                    if self.links.contains_key(&slave) {
-                        self.left(now, slave);
-                    }
-                    self.core.handle(now, Input::Died { slave });
+                if self.links.contains_key(&slave) {
+                    self.dying.insert(slave, Instant::now() + LAST_WORDS);
+                } else {
+                    self.died(now, slave);
                 }
             }
             Notice::Exited { pid, ending } => {
@@ -318,6 +331,27 @@ impl Driver {
             link.cut();
         }
         self.core.handle(now, Input::Left { slave });
+    }
+
+    /// What a slave said before its death was heard before.
+    fn died(&mut self, now: Time, slave: SlaveId) {
+        if self.watches.remove(&slave).is_some() {
+            self.core.handle(now, Input::Died { slave });
+        }
+    }
+
+    /// Dead slaves whose connection does not end.
+    fn bury(&mut self, now: Time) {
+        let over = Instant::now();
+        while let Some(slave) = self
+            .dying
+            .iter()
+            .find_map(|(slave, until)| (*until <= over).then_some(*slave))
+        {
+            self.dying.remove(&slave);
+            self.left(now, slave);
+            self.died(now, slave);
+        }
     }
 
     fn is_current(&self, slave: SlaveId, link: crate::peer::LinkId) -> bool {

@@ -9,9 +9,10 @@ use std::{
 };
 
 use baton_protocol::{
-    Connection, FleetId, ProcessIdentity, SessionParameters, Term, ToMaster, ToSlave, Version,
+    Connection, Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
+    ShardId, Term, Ticket, ToMaster, ToSlave, Version,
     auth::Secret,
-    message::{Hello, Report, SlaveHello},
+    message::{Checkpoint, CheckpointEntry, Hello, Report, SlaveHello},
 };
 use tokio::{
     io::duplex,
@@ -104,6 +105,55 @@ async fn a_slave_whose_process_ended_is_known_dead() {
     process.kill().await.unwrap();
     timeout(LONG, slave.end()).await.unwrap();
     rig.until(|view| view.slaves.is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_dead_slave_count() {
+    let mut rig = Rig::start(None);
+    let mut process = tokio::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    let process_of_first = ProcessIdentity::of(process.id().unwrap()).unwrap();
+    let mut first = rig
+        .join(Hello {
+            process: process_of_first,
+            ..hello(1)
+        })
+        .await;
+    first
+        .until(|message| matches!(message, ToSlave::FullStart(_)))
+        .await;
+    process.kill().await.unwrap();
+    // Time for the pidfd to be ready before what is on the way is read.
+    sleep(Duration::from_millis(50)).await;
+    let shards = [0, 1].map(|shard| CheckpointEntry {
+        shard: ShardId(shard),
+        epoch: Epoch(1),
+        handled: Sequence(7),
+        finished_above: SequenceRanges::new(),
+        session: Some(Ticket {
+            shard: ShardId(shard),
+            session_id: "session".to_owned(),
+            handled: Sequence(7),
+            ..Ticket::default()
+        }),
+    });
+    let checkpoint = Checkpoint {
+        shards: shards.to_vec(),
+    };
+    first.say(ToMaster::Checkpoint(checkpoint)).await;
+    drop(first);
+    rig.until(|view| view.slaves.is_empty()).await;
+    let mut second = rig.join(hello(2)).await;
+    let order = |message: &ToSlave| matches!(message, ToSlave::Resume(_) | ToSlave::FullStart(_));
+    loop {
+        let message = timeout(LONG, second.hear()).await.unwrap();
+        if order(&message) {
+            assert!(matches!(message, ToSlave::Resume(_)), "{message:?}");
+            break;
+        }
+    }
 }
 
 #[tokio::test]
