@@ -94,6 +94,10 @@ pub struct Timings {
     pub hello: Duration,
     /// Without any message while a replay is due: dial anew.
     pub progress: Duration,
+    /// HELLO to RESUMED, however many events come between: where RESUMED is
+    /// missing, the events of today look like a replay. The next RESUME goes on
+    /// behind what came.
+    pub replay: Duration,
     /// IDENTIFY to READY.
     pub ready: Duration,
     /// First pause between reconnects; the very first reconnect has none.
@@ -137,6 +141,7 @@ impl Default for Timings {
         Self {
             hello: seconds(10),
             progress: seconds(5),
+            replay: seconds(15),
             ready: seconds(30),
             redial_first: seconds(1),
             redial_max: seconds(60),

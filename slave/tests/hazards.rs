@@ -4,7 +4,10 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use baton_gateway::{Fault, FaultName, Gateway, What};
 use baton_protocol::{
@@ -13,6 +16,11 @@ use baton_protocol::{
 };
 use common::{
     Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
 };
 
 /// One shard that serves.
@@ -292,16 +300,90 @@ async fn a_hello_that_never_comes_is_given_up_and_dialled_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_resumed_that_never_comes_holds_no_event_back() {
-    let mut scene = scene().await;
+async fn a_resumed_that_never_comes_holds_no_event_back_and_is_asked_for_again() {
+    let mut scene = scene_with(
+        |config| config.timings.replay = Duration::from_millis(500),
+        Recorder::default(),
+    )
+    .await;
     scene
         .gateway
         .fault(Fault::new(FaultName::NoResumed))
         .unwrap();
     scene.survives(Fault::new(FaultName::Reset)).await;
     scene.flows().await;
+    scene.peer.serving(0).await;
+    assert_eq!(scene.gateway.counters().total.resumes, 2);
+    scene.flows().await;
     scene.all_handled_once().await;
     assert_eq!(scene.gateway.counters().total.identifies, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlines() {
+    let relay = Relay::new().await;
+    let mut scene = scene_with(
+        |config| {
+            let target = config.gateway_url.replace(format!("ws://{}", relay.address));
+            relay.lead_to(&target.unwrap());
+            config.timings.hello = Duration::from_millis(300);
+        },
+        Recorder::default(),
+    )
+    .await;
+    common::traffic(&scene.gateway, 500.0);
+    scene.flows().await;
+    scene.gateway.fault(Fault::new(FaultName::NoHello)).unwrap();
+    relay.end_all();
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    let counts = scene.slave.counts().await;
+    assert_eq!(counts.dials, 3, "the first, the one without HELLO, another");
+}
+
+/// Between a slave and the gateway, to end TCP without a word of the websocket.
+struct Relay {
+    address: std::net::SocketAddr,
+    target: Arc<Mutex<String>>,
+    end: watch::Sender<()>,
+}
+
+impl Relay {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = Arc::new(Mutex::new(String::new()));
+        let (end, ended) = watch::channel(());
+        let known = target.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut ended = ended.clone();
+                ended.mark_unchanged();
+                let target = known.lock().unwrap().clone();
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(target).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        _ = ended.changed() => {}
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            target,
+            end,
+        }
+    }
+
+    fn lead_to(&self, url: &str) {
+        *self.target.lock().unwrap() = url.trim_start_matches("ws://").to_owned();
+    }
+
+    fn end_all(&self) {
+        self.end.send(()).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,6 +53,8 @@ struct Life {
     deadline: Option<Instant>,
     /// Since when the window is full.
     full_since: Option<Instant>,
+    /// When a replay is given up, however far it is.
+    replay_until: Instant,
     replayed: u64,
     told: Instant,
 }
@@ -70,6 +72,7 @@ impl Shard {
             stage: Stage::Dialling,
             deadline: Some(Instant::now() + timings.hello),
             full_since: None,
+            replay_until: Instant::now(),
             replayed: 0,
             told: Instant::now(),
         };
@@ -159,12 +162,14 @@ impl Shard {
     ) -> Option<Ended> {
         let timings = &self.context.config.timings;
         if life.stage == Stage::Replaying {
-            life.deadline = Some(Instant::now() + timings.progress);
+            let progress = Instant::now() + timings.progress;
+            life.deadline = Some(progress.min(life.replay_until));
         }
         match incoming {
             Incoming::Hello if self.session.is_some() => {
                 life.stage = Stage::Replaying;
                 life.deadline = Some(Instant::now() + timings.progress);
+                life.replay_until = Instant::now() + timings.replay;
                 self.progress(Step::Hello, 0);
             }
             Incoming::Hello => {

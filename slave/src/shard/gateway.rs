@@ -16,7 +16,8 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 use twilight_gateway::{
     CloseFrame, Config, ConfigBuilder, Intents, Message, Session as TwilightSession, Shard,
-    ShardId as TwilightShardId, ShardState, error::ReceiveMessageErrorType,
+    ShardId as TwilightShardId, ShardState,
+    error::{ReceiveMessageError, ReceiveMessageErrorType},
 };
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
@@ -141,6 +142,7 @@ impl Connector {
         let config = builder.queue(permits.clone()).build();
         Gateway {
             shard: Shard::with_config(id, config),
+            opened: false,
             helloed: false,
             over: false,
         }
@@ -151,6 +153,8 @@ impl Connector {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     shard: Shard<Permits>,
+    /// Whether the websocket was open once.
+    opened: bool,
     helloed: bool,
     over: bool,
 }
@@ -162,7 +166,7 @@ impl Gateway {
         if self.over {
             return std::future::pending().await;
         }
-        let incoming = match self.shard.next().await {
+        let incoming = match self.message().await {
             Some(Ok(Message::Text(json))) => self.text(json),
             Some(Ok(Message::Close(frame))) => Incoming::Ended(frame.map_or_else(
                 || closed(1005, ""),
@@ -185,6 +189,22 @@ impl Gateway {
         };
         self.over = matches!(incoming, Incoming::Ended(_));
         incoming
+    }
+
+    /// The next message; `None`: the connection is gone. One that ends without a
+    /// close frame is not yielded by twilight, which dials again by itself, at
+    /// once and for ever.
+    async fn message(&mut self) -> Option<Result<Message, ReceiveMessageError>> {
+        poll_fn(|cx| {
+            let polled = self.shard.poll_next_unpin(cx);
+            let dials = matches!(self.shard.state(), ShardState::Disconnected { .. });
+            if polled.is_pending() && dials && self.opened {
+                return Poll::Ready(None);
+            }
+            self.opened |= !dials;
+            polled
+        })
+        .await
     }
 
     fn text(&mut self, json: String) -> Incoming {
