@@ -64,6 +64,18 @@ impl Shard {
     /// state is copied only while `serving`.
     pub(super) async fn input(
         &mut self,
+        gateway: Option<&mut Gateway>,
+        serving: bool,
+        due: Option<Instant>,
+    ) -> Input {
+        self.turn.ends().await;
+        let input = self.next_input(gateway, serving, due).await;
+        self.turn.begins();
+        input
+    }
+
+    async fn next_input(
+        &mut self,
         mut gateway: Option<&mut Gateway>,
         serving: bool,
         due: Option<Instant>,

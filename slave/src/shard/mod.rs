@@ -14,6 +14,7 @@ mod inputs;
 mod run;
 pub(crate) mod session;
 mod snapshots;
+mod turn;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,7 +35,9 @@ use tokio::{
     time::Instant,
 };
 
-use self::{dispatch::Window, gateway::Connector, session::Session, snapshots::Snapshot};
+use self::{
+    dispatch::Window, gateway::Connector, session::Session, snapshots::Snapshot, turn::TurnClock,
+};
 use crate::{
     bot::{Bot, Command, Event, Finished, ShardHandle},
     config::SlaveConfig,
@@ -181,6 +184,7 @@ pub(crate) struct Shard {
     copy_out: Option<CopyOut>,
     snapshot: Snapshot,
     checkpoint_due: Option<Instant>,
+    turn: TurnClock,
 }
 
 #[derive(Debug)]
@@ -227,6 +231,7 @@ impl Shard {
             copy_out: None,
             snapshot: Snapshot::default(),
             checkpoint_due: None,
+            turn: TurnClock::default(),
         }
     }
 
