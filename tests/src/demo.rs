@@ -38,6 +38,9 @@ pub struct DemoOptions {
     pub members_per_guild: u32,
     /// Whether connections to the simulated Discord are TLS.
     pub tls: bool,
+    /// Shards that get a probe every millisecond around their move, and on which
+    /// gap noise and silence are measured.
+    pub sampled: u32,
     /// Program of the slaves.
     pub slave: String,
     /// Seed of the traffic, the guilds and the quiet intervals.
@@ -47,9 +50,6 @@ pub struct DemoOptions {
     /// Show the deploy on this terminal; else only its result is kept.
     pub live: bool,
 }
-
-/// Shards with a probe every millisecond.
-const SAMPLED: u32 = 16;
 
 /// Probes go on for this long after a shard's RESUMED.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -88,9 +88,12 @@ async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
             rtt: options.rtt,
             tls: options.tls,
             seed: options.seed,
+            // The probes are a full shard's traffic: it gets a full shard's buffer.
             more: ["--max-concurrency", "16", "--identify-window", "20ms"]
+                .into_iter()
+                .chain(["--replay-buffer", "3500"])
                 .map(str::to_owned)
-                .to_vec(),
+                .collect(),
         },
         handler_ms: options.handler_ms,
         soak: Duration::from_secs(1),
@@ -140,7 +143,7 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
         options.rate
     ));
     sleep(BEFORE_PROBES).await;
-    let sampled: Vec<u32> = (0..options.shards.min(SAMPLED)).collect();
+    let sampled: Vec<u32> = (0..options.shards.min(options.sampled)).collect();
     fleet.discord.probe(&sampled, true).await?;
     let quiet_from = now_us();
     sleep(BEFORE_DEPLOY).await;
@@ -284,7 +287,7 @@ fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
         let gap = measured.and_then(|(interval, line)| line.gap_us(interval));
         unmeasured += u64::from(gap.is_none());
         gaps.extend(gap);
-        if let Some((interval, line)) = measured.filter(|_| shard < SAMPLED) {
+        if let Some((interval, line)) = measured.filter(|_| shard < options.sampled) {
             silences.extend(line.silence_us(interval, MARGIN.as_micros() as u64));
             noise.extend(line.noise_us(outcome.quiet, usual, QUIET_INTERVALS, &mut random));
         }

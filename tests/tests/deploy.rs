@@ -77,6 +77,7 @@ fn small(slave: &str) -> DemoOptions {
         guilds_per_shard: 8,
         members_per_guild: 10,
         tls: false,
+        sampled: 0,
         slave: slave.to_owned(),
         seed: 7,
         keep: false,

@@ -53,6 +53,9 @@ struct Arguments {
     json: bool,
 }
 
+/// Shards with a probe every millisecond.
+const SAMPLED: u32 = 16;
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.0..=10_000.0).contains(&rate) => Ok(rate),
@@ -90,6 +93,7 @@ async fn main() -> ExitCode {
         guilds_per_shard: arguments.guilds,
         members_per_guild: arguments.members,
         tls: arguments.tls,
+        sampled: SAMPLED,
         slave: arguments.slave,
         seed: arguments.seed,
         keep: arguments.keep,
