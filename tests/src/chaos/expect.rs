@@ -99,6 +99,13 @@ impl Expect {
         self
     }
 
+    /// Handlers outlast the drain: each move leaves some to the next owner.
+    #[must_use]
+    pub const fn with_marks_at_every_move(mut self) -> Self {
+        self.marks = Marks::OfEveryMove;
+        self
+    }
+
     /// State may be lost, if that is said.
     #[must_use]
     pub const fn with_state_lost(mut self) -> Self {

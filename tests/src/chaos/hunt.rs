@@ -86,10 +86,11 @@ pub fn memory_kib(pid: u32) -> u64 {
         .unwrap_or(0)
 }
 
-/// Whether a process has a TCP connection from this local port of the loopback.
+/// Whether a process has the TCP connection between these ports of the loopback.
 #[must_use]
-pub fn dialled(pid: u32, port: u16) -> bool {
-    let Some(inode) = inode(port) else {
+pub fn dialled(pid: u32, from: u16, to: u16) -> bool {
+    // A table that changes while it is read may leave lines out.
+    let Some(inode) = (0..8).find_map(|_| inode(from, to)) else {
         return false;
     };
     let name = format!("socket:[{inode}]");
@@ -101,16 +102,15 @@ pub fn dialled(pid: u32, port: u16) -> bool {
         .any(|file| fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == &*name))
 }
 
-/// The inode of the client's socket of a connection from this port of 127.0.0.1.
-fn inode(port: u16) -> Option<u64> {
+/// The inode of the client's socket. Its port alone may be that of several.
+fn inode(from: u16, to: u16) -> Option<u64> {
     // 127.0.0.1 as the kernel writes it, on a little-endian host.
-    let local = format!("0100007F:{port:04X}");
+    let ends = [from, to].map(|port| format!("0100007F:{port:04X}"));
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
     table.lines().skip(1).find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.nth(1)? == local)
-            .then(|| words.nth(7)?.parse().ok())
-            .flatten()
+        let mut words = line.split_whitespace().skip(1);
+        let is_it = words.next()? == ends[0] && words.next()? == ends[1];
+        is_it.then(|| words.nth(6)?.parse().ok()).flatten()
     })
 }
 

@@ -98,6 +98,8 @@ pub enum Marks {
     None,
     /// What was replayed in a recovery may have been.
     OfRecovery,
+    /// What was replayed may have been, in every move of a shard.
+    OfEveryMove,
 }
 
 /// Waits until every dispatch was finished, or nothing changes any more.
@@ -209,11 +211,11 @@ fn judge_marks(
             .any(|other| other.pid != event.pid && other.finished_us + LATE_CHECKPOINT_US < struck);
         let why = if marks == Marks::None {
             "nothing was to be recovered"
-        } else if event.handed_us > calm {
-            "everything was calm"
         } else if !replayed {
             "it was not replayed"
-        } else if known {
+        } else if marks == Marks::OfRecovery && event.handed_us > calm {
+            "everything was calm"
+        } else if marks == Marks::OfRecovery && known {
             "a checkpoint had it"
         } else {
             continue;

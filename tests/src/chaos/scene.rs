@@ -39,12 +39,23 @@ pub struct Setup {
     pub discord: Vec<String>,
     /// Limits of the master that differ from [`limits`].
     pub limits: BTreeMap<&'static str, String>,
+    /// Whether slaves write their state down.
+    pub snapshots: Snapshots,
     /// Environment of the first master.
     pub master_environment: Vec<String>,
     /// Program of the master, if it is a special one.
     pub master: Option<&'static str>,
     /// Seed of traffic and guilds.
     pub seed: u64,
+}
+
+/// Whether slaves write their state down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshots {
+    /// Each 300 ms.
+    On,
+    /// Never: state dies with its process.
+    Off,
 }
 
 impl Setup {
@@ -59,6 +70,7 @@ impl Setup {
             soak: Duration::from_millis(800),
             discord: Vec::new(),
             limits: BTreeMap::new(),
+            snapshots: Snapshots::On,
             master_environment: Vec::new(),
             master: None,
             seed,
@@ -71,11 +83,11 @@ fn limits() -> BTreeMap<&'static str, String> {
     [
         ("contact", "300ms"),
         ("adopt_grace", "1500ms"),
-        ("ready", "5s"),
-        ("seal", "1500ms"),
+        ("ready", "6s"),
+        ("seal", "2s"),
         ("drain", "2s"),
-        ("no_progress", "2s"),
-        ("copy", "2s"),
+        ("no_progress", "2500ms"),
+        ("copy", "4s"),
         ("retire", "3s"),
         ("backoff", "200ms"),
         ("backoff_max", "2s"),
@@ -498,8 +510,14 @@ fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
         special.slave_flags.extend([flag.to_owned(), value]);
     }
     // Each slave has its own log and answers at its own socket.
-    let script = r#"exec "$0" "$@" --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" 2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#;
-    special.slave_wrapper = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    let snapshots = match setup.snapshots {
+        Snapshots::On => r#"--snapshots "$BATON_RUNTIME_DIR/snapshots" --snapshot-every 300ms"#,
+        Snapshots::Off => "",
+    };
+    let script = format!(
+        r#"exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" 2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#
+    );
+    special.slave_wrapper = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
     let mut more = ["--max-concurrency", "16", "--identify-window", "20ms"]
         .map(str::to_owned)
         .to_vec();

@@ -146,7 +146,10 @@ async fn relay(listener: TcpListener, state: Arc<watch::Sender<State>>) {
 }
 
 async fn connection(client: TcpStream, peer: SocketAddr, mut state: watch::Receiver<State>) {
-    let link = Link { peer };
+    let Ok(wire) = client.local_addr() else {
+        return;
+    };
+    let link = Link { peer, wire };
     let Some(target) = state.borrow_and_update().target else {
         return;
     };
@@ -163,21 +166,16 @@ async fn connection(client: TcpStream, peer: SocketAddr, mut state: watch::Recei
     let (from_server, to_server) = server.into_split();
     let up = pump(link, Way::Up, from_client, to_server, state.clone());
     let down = pump(link, Way::Down, from_server, to_client, state.clone());
-    // Both ends of both sockets are given back when one way ended badly.
-    let (mut up, mut down) = (Box::pin(up), Box::pin(down));
-    let both_well = async {
-        tokio::select! {
-            ended = &mut up => ended.is_ok() && (&mut down).await.is_ok(),
-            ended = &mut down => ended.is_ok() && (&mut up).await.is_ok(),
-        }
-    };
-    both_well.await;
+    // Harm ends both ways at once. Else each way delivers what was sent before
+    // its sender was gone.
+    let _ = tokio::try_join!(up, down);
 }
 
-/// One connection, known by the client's port.
+/// One connection, known by the client's address and ours.
 #[derive(Clone, Copy, Debug)]
 struct Link {
     peer: SocketAddr,
+    wire: SocketAddr,
 }
 
 impl Link {
@@ -185,7 +183,9 @@ impl Link {
     fn harm(self, state: &State) -> Option<Harm> {
         match state.harm? {
             (Whose::Everybody, harm) => Some(harm),
-            (Whose::Process(pid), harm) => hunt::dialled(pid, self.peer.port()).then_some(harm),
+            (Whose::Process(pid), harm) => {
+                hunt::dialled(pid, self.peer.port(), self.wire.port()).then_some(harm)
+            }
         }
     }
 }
@@ -197,7 +197,7 @@ fn reset(socket: &TcpStream) {
 
 /// The end of a pump that takes the whole connection with it.
 #[derive(Debug)]
-struct Broken;
+struct Harmed;
 
 /// Bytes that were sent, and when they arrive.
 struct Step {
@@ -206,14 +206,14 @@ struct Step {
     written: usize,
 }
 
-/// Takes bytes one way. `Ok`: the sender said good-bye.
+/// Takes bytes one way, until the sender or the receiver is gone.
 async fn pump(
     link: Link,
     way: Way,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
-) -> std::result::Result<(), Broken> {
+) -> std::result::Result<(), Harmed> {
     let mut harm = link.harm(&state.borrow_and_update());
     let mut torn = state.borrow().harms;
     let mut buffer = vec![0; STEP];
@@ -221,7 +221,7 @@ async fn pump(
     let mut steps: VecDeque<Step> = VecDeque::new();
     loop {
         if harm == Some(Harm::Cut) {
-            return broken(&from, &to);
+            return harmed(&from, &to);
         }
         if !reading && steps.is_empty() {
             let _ = to.shutdown().await;
@@ -234,24 +234,24 @@ async fn pump(
         tokio::select! {
             changed = state.changed() => {
                 if changed.is_err() {
-                    return broken(&from, &to);
+                    return harmed(&from, &to);
                 }
                 harm = link.harm(&state.borrow_and_update());
             }
             read = from.read(&mut buffer), if room => match read {
-                Ok(0) => reading = false,
+                // What was sent before a reset arrives: a reset would overtake it.
+                Ok(0) | Err(_) => reading = false,
                 Ok(count) => steps.push_back(Step {
                     due: Instant::now() + delay(harm, &state.borrow()),
                     bytes: buffer[..count].to_vec(),
                     written: 0,
                 }),
-                Err(_) => return broken(&from, &to),
             },
             written = write(&mut to, steps.front()), if !held && !steps.is_empty() => {
-                let Ok(count) = written else { return broken(&from, &to) };
+                let Ok(count) = written else { return Ok(()) };
                 let harms = state.borrow().harms;
                 if tears && torn != harms {
-                    return broken(&from, &to);
+                    return harmed(&from, &to);
                 }
                 torn = harms;
                 if let Some(step) = steps.front_mut() {
@@ -283,8 +283,8 @@ async fn write(to: &mut OwnedWriteHalf, step: Option<&Step>) -> io::Result<usize
     to.write(&rest[..rest.len().div_ceil(2)]).await
 }
 
-fn broken(from: &OwnedReadHalf, to: &OwnedWriteHalf) -> std::result::Result<(), Broken> {
+fn harmed(from: &OwnedReadHalf, to: &OwnedWriteHalf) -> std::result::Result<(), Harmed> {
     reset(from.as_ref());
     reset(to.as_ref());
-    Err(Broken)
+    Err(Harmed)
 }

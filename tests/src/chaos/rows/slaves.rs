@@ -7,7 +7,7 @@ use crate::chaos::{
     expect::{Expect, Serves},
     phase::Phase::{self, M0, M1, M2, M3, M4, M5, M6, M7},
     row::{Blow, Build, Row},
-    scene::{Setup, Who},
+    scene::{Setup, Snapshots, Who},
 };
 
 /// Shorter than every limit.
@@ -26,6 +26,15 @@ pub(super) const ROWS: &[Row] = &[
             M0 | M1 | M2 | M3 | M4 | M5 | M6 => Expect::recovered(),
         },
         ..ROW
+    },
+    Row {
+        name: "old-killed-bare",
+        about: "kill -9 of the old slave, which writes no snapshots",
+        phases: &[M0, M2, M5],
+        quick: M0,
+        blow: Blow::Kill(&[Who::Old]),
+        setup: |setup| setup.snapshots = Snapshots::Off,
+        expect: |_| Expect::recovered(),
     },
     Row {
         name: "old-hangs",
@@ -142,7 +151,7 @@ pub(super) const ROWS: &[Row] = &[
             setup.handler_ms = 1200;
             setup.limits.insert("drain", "300ms".to_owned());
         },
-        expect: |_| Expect::done().with_marks(),
+        expect: |_| Expect::done().with_marks_at_every_move(),
         ..ROW
     },
     Row {
