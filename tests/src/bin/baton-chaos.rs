@@ -7,6 +7,7 @@ use std::{
 };
 
 use baton_tests::chaos::{
+    deploys,
     phase::Phase,
     report,
     row::Row,
@@ -45,6 +46,9 @@ struct Arguments {
     /// Runs at one time
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
+    /// Instead of the rows: so many deploys in a row, a kill in every second one
+    #[arg(long, value_name = "N", conflicts_with_all = ["quick", "row", "phase", "list"])]
+    deploys: Option<u32>,
     /// How often each run is repeated
     #[arg(long, default_value_t = 1, value_name = "N")]
     repeat: u32,
@@ -70,6 +74,9 @@ async fn main() -> ExitCode {
         // Help and version.
         Err(error) => error.exit(),
     };
+    if let Some(count) = arguments.deploys {
+        return deploys(&arguments, count).await;
+    }
     let chosen = choose(&arguments);
     if arguments.list {
         return list(&chosen);
@@ -94,6 +101,33 @@ async fn main() -> ExitCode {
     }
     print(&report::sum(&reports).to_string());
     ExitCode::from(u8::from(!report::is_clean(&reports)))
+}
+
+async fn deploys(arguments: &Arguments, count: u32) -> ExitCode {
+    let show = |line: &str| {
+        if !arguments.json {
+            print(line);
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = deploys::run(count, arguments.traffic_seed, show) => outcome,
+        _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
+    };
+    match outcome {
+        Ok(outcome) => {
+            let examples = outcome.findings.examples.iter();
+            let examples = examples.filter(|_| !outcome.wrong.is_empty());
+            for line in outcome.wrong.iter().chain(examples) {
+                show(line);
+            }
+            print(&outcome.to_json().to_string());
+            ExitCode::from(u8::from(!outcome.wrong.is_empty()))
+        }
+        Err(error) => {
+            say(&format!("chaos: {error}"));
+            ExitCode::from(1)
+        }
+    }
 }
 
 /// Rows and phases that are asked for.

@@ -155,19 +155,20 @@ fn lost_of_ended_sessions(sent: &[Sent], handled: &[Handled]) -> u64 {
 /// How long the event that waited longest did, of those created from just before
 /// the strike until everything was calm.
 fn recovery_ms(scene: &Scene, sent: &[Sent], handled: &[Handled]) -> f64 {
-    let Some(struck) = scene.struck_us else {
-        return 0.0;
-    };
     let mut first: BTreeMap<(Arc<str>, u64), u64> = BTreeMap::new();
     for event in handled {
         let known = first.entry(event.key()).or_insert(event.finished_us);
         *known = event.finished_us.min(*known);
     }
     let usual = scene.setup.handler_ms * 1000;
-    let span = struck.saturating_sub(100_000)..scene.calm_us.unwrap_or(u64::MAX);
+    let spans: Vec<_> = scene
+        .strikes
+        .iter()
+        .map(|strike| strike.at_us.saturating_sub(100_000)..strike.calm_us.unwrap_or(u64::MAX))
+        .collect();
     let longest = sent
         .iter()
-        .filter(|dispatch| span.contains(&dispatch.created_us))
+        .filter(|dispatch| spans.iter().any(|span| span.contains(&dispatch.created_us)))
         .filter_map(|dispatch| {
             let finished = first.get(&dispatch.key())?;
             Some(finished.saturating_sub(dispatch.created_us + usual))
@@ -191,8 +192,6 @@ fn judge_marks(
     for event in handled {
         times.entry(event.key()).or_default().push(event);
     }
-    let struck = scene.struck_us.unwrap_or(u64::MAX);
-    let calm = scene.calm_us.unwrap_or(u64::MAX);
     for event in handled.iter().filter(|event| event.mark.is_some()) {
         let all = times.get(&event.key()).map_or(&[][..], Vec::as_slice);
         if all.len() > 1 {
@@ -206,6 +205,11 @@ fn judge_marks(
                 && line.at_us + LATE_LOG_US >= created
                 && line.at_us <= event.handed_us + LATE_LOG_US
         });
+        let mut strikes = scene.strikes.iter();
+        let strike = strikes.rfind(|strike| strike.at_us <= event.handed_us);
+        let recovers =
+            strike.is_some_and(|strike| strike.calm_us.is_none_or(|calm| event.handed_us <= calm));
+        let struck = strike.map_or(u64::MAX, |strike| strike.at_us);
         let known = all
             .iter()
             .any(|other| other.pid != event.pid && other.finished_us + LATE_CHECKPOINT_US < struck);
@@ -213,7 +217,7 @@ fn judge_marks(
             "nothing was to be recovered"
         } else if !replayed {
             "it was not replayed"
-        } else if marks == Marks::OfRecovery && event.handed_us > calm {
+        } else if marks == Marks::OfRecovery && !recovers {
             "everything was calm"
         } else if marks == Marks::OfRecovery && known {
             "a checkpoint had it"

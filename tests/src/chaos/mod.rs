@@ -8,6 +8,7 @@
 
 pub mod blow;
 pub mod builds;
+pub mod deploys;
 pub mod expect;
 pub mod hunt;
 pub mod journal;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     panic::AssertUnwindSafe,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -257,7 +257,8 @@ fn serving(status: &Value) -> String {
     build.unwrap_or("nobody").to_owned()
 }
 
-fn write_news(folder: &std::path::Path, news: &[Value]) {
+/// Keeps what masters told beside the logs.
+pub(super) fn write_news(folder: &Path, news: &[Value]) {
     let lines: Vec<String> = news.iter().map(Value::to_string).collect();
     let _ = fs::write(folder.join("logs/news.jsonl"), lines.join("\n"));
 }

@@ -120,6 +120,15 @@ pub const SECOND: &str = "v2";
 /// See [`FIRST`].
 pub const THIRD: &str = "v3";
 
+/// Something was struck, and later everything was calm again.
+#[derive(Clone, Copy, Debug)]
+pub struct Strike {
+    /// When, in microseconds of the host's monotonic clock.
+    pub at_us: u64,
+    /// When it was calm again; `None`: not yet.
+    pub calm_us: Option<u64>,
+}
+
 /// A cold start takes at most this long on a slow host.
 const START: Duration = Duration::from_secs(40);
 
@@ -142,18 +151,18 @@ pub struct Scene {
     pub setup: Setup,
     /// What the cold start cost.
     pub cold: Counts,
-    /// When something was struck first.
-    pub struck_us: Option<u64>,
-    /// When everything was calm again.
-    pub calm_us: Option<u64>,
+    /// What was struck so far.
+    pub strikes: Vec<Strike>,
     /// How the first deploy ended, as far as the master told it.
     pub outcome: Option<Value>,
     /// Everything that masters told before the present one.
     pub told: Vec<Value>,
     /// Whether the supervisor starts a master again.
     pub supervised: bool,
-    /// The first slave's process.
+    /// The process of the slave that serves, or that the deploy replaces.
     old: u32,
+    /// The build that the last deploy brings.
+    new: String,
     frozen: Vec<u32>,
     deploy: Option<u64>,
 }
@@ -173,20 +182,17 @@ impl Scene {
             to_master,
             to_discord,
             cold: Counts::default(),
-            struck_us: None,
-            calm_us: None,
+            strikes: Vec::new(),
             outcome: None,
             told: Vec::new(),
             supervised: true,
             old: 0,
+            new: String::new(),
             frozen: Vec::new(),
             deploy: None,
             setup,
         };
         scene.calm(START).await?;
-        scene.calm_us = None;
-        let first = hunt::slave(scene.folder(), FIRST);
-        scene.old = first.ok_or_else(|| Error::Late("the first slave is gone".to_owned()))?;
         scene.cold = scene.fleet.discord.counts().await?;
         scene.fleet.discord.traffic(scene.setup.rate).await?;
         sleep(Duration::from_millis(400)).await;
@@ -205,6 +211,7 @@ impl Scene {
     /// The master refuses it.
     pub async fn deploy(&mut self, build: &str, more: &[&str]) -> Result<()> {
         let command = self.fleet.slave_command(build, more)?;
+        build.clone_into(&mut self.new);
         self.deploy_command(&command).await
     }
 
@@ -270,7 +277,7 @@ impl Scene {
     async fn new_process(&self) -> Result<u32> {
         let deadline = Instant::now() + REACH;
         loop {
-            if let Some(pid) = hunt::slave(self.folder(), SECOND) {
+            if let Some(pid) = self.pid(Who::New) {
                 return Ok(pid);
             }
             if Instant::now() > deadline {
@@ -304,14 +311,23 @@ impl Scene {
     pub fn pid(&self, who: Who) -> Option<u32> {
         match who {
             Who::Old => Some(self.old).filter(|pid| hunt::is_alive(*pid)),
-            Who::New => hunt::slave(self.folder(), SECOND),
+            Who::New => hunt::slave(self.folder(), &self.new),
             Who::Master => self.fleet.master.pid(),
         }
     }
 
     /// Notes that something is struck now.
     pub fn strike(&mut self) {
-        self.struck_us.get_or_insert_with(now_us);
+        if self
+            .strikes
+            .last()
+            .is_none_or(|last| last.calm_us.is_some())
+        {
+            self.strikes.push(Strike {
+                at_us: now_us(),
+                calm_us: None,
+            });
+        }
     }
 
     /// `kill -9`.
@@ -390,7 +406,10 @@ impl Scene {
                 0
             };
             if calm == 3 {
-                self.calm_us.get_or_insert_with(now_us);
+                if let Some(strike) = self.strikes.last_mut() {
+                    strike.calm_us.get_or_insert_with(now_us);
+                }
+                self.old = owner(&status).unwrap_or(0);
                 self.note_outcome();
                 return Ok(status);
             }
@@ -407,16 +426,12 @@ impl Scene {
 
     /// Living processes beside the owner.
     fn strangers(&mut self, status: &Value) -> Vec<u32> {
-        let owner = &status["slots"][0]["slave"];
-        let mut slaves = status["slaves"].as_array().into_iter().flatten();
-        let owner = slaves
-            .find(|slave| slave["slave"] == *owner)
-            .and_then(|slave| slave["pid"].as_u64());
+        let owner = owner(status);
         let others = [self.fleet.master.pid(), self.fleet.discord.process().pid()];
         hunt::of_folder(self.folder())
             .into_iter()
             .filter(|pid| !others.contains(&Some(*pid)))
-            .filter(|pid| Some(u64::from(*pid)) != owner)
+            .filter(|pid| Some(*pid) != owner)
             .collect()
     }
 
@@ -472,6 +487,14 @@ fn is_calm(status: &Value, shards: u32) -> bool {
         && all
             .iter()
             .all(|shard| shard["state"] == "serving" && shard["owner"] == *owner)
+}
+
+/// The process that fills the slot.
+fn owner(status: &Value) -> Option<u32> {
+    let owner = &status["slots"][0]["slave"];
+    let mut slaves = status["slaves"].as_array()?.iter();
+    let owner = slaves.find(|slave| slave["slave"] == *owner)?;
+    u32::try_from(owner["pid"].as_u64()?).ok()
 }
 
 /// What matters of a status, for a person.
