@@ -90,7 +90,9 @@ pub struct SlaveConfig {
 /// Deadlines and pauses; the defaults are for Discord, tests scale them down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timings {
-    /// Dial to HELLO.
+    /// Dial to HELLO. Below the master's limit for a resume without progress, so
+    /// that there is another try; and a busy shard's replay buffer holds only
+    /// some seconds.
     pub hello: Duration,
     /// Without any message while a replay is due: dial anew.
     pub progress: Duration,
@@ -139,7 +141,7 @@ impl Default for Timings {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            hello: seconds(10),
+            hello: seconds(4),
             progress: seconds(5),
             replay: seconds(15),
             ready: seconds(30),
