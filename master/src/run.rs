@@ -23,7 +23,7 @@ use crate::{
     counters::Counters,
     driver::{Driver, Ending, NEWS, Notice, Parts, QUEUE},
     error::Error,
-    journal::{Journal, Opened, forget},
+    journal::{Home, Journal, Opened, forget},
     legacy, listener,
     peer::{Context, MAX_JOINED},
     process::{Launcher, Watch, WatchError},
@@ -64,11 +64,13 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
         Some(Lock::take(&config.data_dir)?)
     };
     let tcp = listener::bind(config.listen).await?;
+    let ran_before = dir.has_secret();
     let secret = dir.secret()?;
     if config.legacy {
         return run_legacy(&config, &dir, secret, tcp, signals, ready).await;
     }
-    let opened = Journal::open(&config.data_dir, configured(&config))?;
+    let home = Home::new(dir.fleet(), &secret, ran_before);
+    let opened = Journal::open(&config.data_dir, configured(&config), &home)?;
     let asker = Asker::new(&config);
     let (shard_count, bot) = tokio::select! {
         known = shard_count(&config, &opened, asker.as_ref()) => known?,

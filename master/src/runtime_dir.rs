@@ -76,6 +76,18 @@ impl RuntimeDir {
         admin_socket(&self.path)
     }
 
+    /// Where the fleet's name and its living slaves stand.
+    #[must_use]
+    pub fn fleet(&self) -> PathBuf {
+        self.path.join("fleet")
+    }
+
+    /// Whether a secret is there already.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.path.join("secret").exists()
+    }
+
     /// The fleet's secret: found, or made at the first start (mode 0600).
     ///
     /// # Errors

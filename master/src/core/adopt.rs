@@ -69,7 +69,11 @@ impl Core {
         let whole = self.history == History::Lost
             && self.stage == Life::Running
             && !self.saves.fail()
-            && self.fleet.shards.values().all(|shard| shard.phase.claimant().is_some());
+            && self
+                .fleet
+                .shards
+                .values()
+                .all(|shard| shard.phase.claimant().is_some());
         if whole {
             self.history = History::Whole;
             self.save(vec![Entry::Whole], Durability::Now);
@@ -91,6 +95,8 @@ impl Core {
             return;
         }
         let missing = self.missing(slot);
+        // Its rows may be older than what became of their shards.
+        let rows_lie = self.history == History::Lost && !missing.is_empty();
         let unknown: Vec<_> = self.fleet.slots[slot].unknown.iter().copied().collect();
         let mut waits = 0;
         for id in unknown {
@@ -101,8 +107,8 @@ impl Core {
                 continue;
             };
             let may_be_held = match row {
-                None => self.history == History::Lost && !missing.is_empty(),
-                Some((owner, Hold::Owned)) => missing.contains(&owner),
+                None => rows_lie,
+                Some((owner, Hold::Owned)) => rows_lie || missing.contains(&owner),
                 Some((_, Hold::Reserved)) => !missing.is_empty(),
             };
             if may_be_held {

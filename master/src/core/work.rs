@@ -96,8 +96,8 @@ impl Core {
         if let State::Unknown { row } = self.work.state {
             let missing = self.missing(HOME);
             let may_be_run = match row {
-                Some(row) => missing.contains(&row),
-                None => !missing.is_empty(),
+                Some(row) if self.history == History::Whole => missing.contains(&row),
+                Some(_) | None => !missing.is_empty(),
             };
             if !may_be_run {
                 // Its owner is dead, or joined without it.

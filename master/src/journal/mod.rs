@@ -6,6 +6,7 @@
 //! checkpoints are taken at once, and written when the thread has nothing else to
 //! do.
 
+mod roll;
 mod rows;
 mod store;
 #[cfg(test)]
@@ -19,11 +20,15 @@ use std::{
 
 use baton_protocol::{ShardId, SlaveId, Term};
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{error, warn};
 
-use self::store::{Store, StoreError};
+pub use self::roll::Home;
+use self::{
+    roll::{Known, Roll},
+    store::{Before, Store, StoreError},
+};
 use crate::{
-    core::event::{Durability, Entry, Recovered},
+    core::event::{Durability, Entry, History, Recovered},
     error::Error,
 };
 
@@ -80,15 +85,21 @@ impl Journal {
     ///
     /// `configured` is the configured command of each slot that has one.
     ///
+    /// A journal that is damaged is set aside, and a new one takes its place. The
+    /// fleet and the slaves that may be alive are then known from `home`, the
+    /// term is above every earlier one, and the history is [`History::Lost`]; so
+    /// it is whenever the journal knows less than `home` does.
+    ///
     /// # Errors
-    /// [`Error::Journal`]: the file is damaged, of a newer master, or the disk
-    /// refused.
+    /// [`Error::Journal`]: the file is of a newer master or of another fleet, or
+    /// the disk refused.
     pub fn open(
         data_dir: &Path,
         configured: BTreeMap<String, Vec<String>>,
+        home: &Home,
     ) -> Result<Opened, Error> {
         let path = data_dir.join(FILE);
-        open(&path, configured).map_err(|error| unusable(path, &error))
+        open(&path, configured, home).map_err(|error| unusable(path, &error))
     }
 
     /// Makes entries durable, all or none. Checkpoints that are wanted soon are
@@ -169,17 +180,61 @@ impl Journal {
     }
 }
 
-fn open(path: &Path, configured: BTreeMap<String, Vec<String>>) -> Result<Opened, StoreError> {
-    let mut store = Store::open(path, configured)?;
-    let term = store.begin_term()?;
-    let recovered = store.recover()?;
-    let shard_count = store.shard_count()?;
+fn open(
+    path: &Path,
+    configured: BTreeMap<String, Vec<String>>,
+    home: &Home,
+) -> Result<Opened, StoreError> {
+    let (mut store, aside) = match store::readable(path, configured.clone()) {
+        Err(error) if error.is_damage() => {
+            let aside = store::set_aside(path)?;
+            error!(%error, journal = %path.display(), aside = %aside.display(),
+                "the journal is damaged and set aside; what slaves report takes its place");
+            (store::readable(path, configured)?, true)
+        }
+        opened => (opened?, false),
+    };
+    let roll = Roll::read(&home.file)?;
+    let before = store.before()?;
+    let mut recovered = store.recover()?;
+    let mut shard_count = store.shard_count()?;
+    let lost = aside || has_lost(&before, &recovered, roll.as_ref(), home);
+    let term = next_term(&before, roll.as_ref(), home)?;
+    if lost {
+        warn!(%term, "the journal does not know everything: slaves are asked what they hold");
+        let roll = roll.unwrap_or_default();
+        for (slave, hello) in roll.slaves {
+            recovered.slaves.entry(slave).or_insert(hello);
+        }
+        recovered.pinned = recovered.pinned.or(roll.pinned);
+        shard_count = shard_count.or(roll.shard_count);
+    }
+    store.begin_term(term, lost)?;
+    if lost {
+        let slaves = recovered.slaves.values().cloned();
+        let slaves = slaves.map(|hello| Entry::Slave(Box::new(hello)));
+        let pinned = recovered.pinned.clone().map(Entry::Pinned);
+        let entries: Vec<_> = slaves.chain(pinned).collect();
+        store.save(&entries, Durability::Now)?;
+        if let Some(shard_count) = shard_count {
+            store.pin_shard_count(shard_count)?;
+        }
+    }
+    let known = Known {
+        term,
+        shard_count,
+        pinned: recovered.pinned.clone(),
+        slaves: recovered.slaves.clone(),
+    };
+    store.keep(Roll::begin(&home.file, known)?);
+    let found = store.recover()?;
+    (recovered.history, recovered.floor) = (found.history, found.floor);
     let commands = store.commands()?;
     let (orders, queue) = mpsc::channel(QUEUE);
     let thread = thread::Builder::new()
         .name("journal".to_owned())
         .spawn(move || serve(store, queue))
-        .map_err(|error| StoreError::Damaged(format!("no thread for it: {error}")))?;
+        .map_err(StoreError::Io)?;
     Ok(Opened {
         journal: Journal {
             orders,
@@ -190,6 +245,39 @@ fn open(path: &Path, configured: BTreeMap<String, Vec<String>>) -> Result<Opened
         shard_count,
         commands,
     })
+}
+
+/// Whether slaves may serve what this journal does not know.
+fn has_lost(before: &Before, recovered: &Recovered, roll: Option<&Known>, home: &Home) -> bool {
+    let Some(known) = before.term else {
+        return roll.is_some() || home.ran_before;
+    };
+    let behind = roll.is_some_and(|roll| {
+        let mut slaves = roll.slaves.keys();
+        roll.term.counter > known.counter
+            || slaves.any(|slave| !recovered.slaves.contains_key(slave))
+    });
+    behind || recovered.shards.is_empty() || recovered.history == History::Lost
+}
+
+/// Above every term that a slave of this fleet may have seen.
+fn next_term(before: &Before, roll: Option<&Known>, home: &Home) -> Result<Term, StoreError> {
+    let (fleet, last) = match (before.term, roll.map(|roll| roll.term)) {
+        (Some(known), Some(roll)) if known.fleet != roll.fleet => {
+            return Err(StoreError::OtherFleet {
+                journal: known.fleet,
+                roll: roll.fleet,
+                file: home.file.clone(),
+            });
+        }
+        (Some(known), Some(roll)) => (known.fleet, known.counter.max(roll.counter)),
+        (Some(known), None) | (None, Some(known)) => (known.fleet, known.counter),
+        // Nothing counted them, and none is a second long.
+        (None, None) if home.ran_before => (home.fleet, store::seconds()),
+        (None, None) => (home.fleet, 0),
+    };
+    let counter = last.saturating_add(1);
+    Ok(Term { fleet, counter })
 }
 
 /// The thread: orders first, checkpoints when there are none.
@@ -292,22 +380,16 @@ fn gone() -> String {
 /// Says what to do, by what is wrong.
 fn unusable(path: PathBuf, error: &StoreError) -> Error {
     let reason = match error {
-        StoreError::Newer { .. } => error.to_string(),
+        StoreError::Newer { .. } | StoreError::OtherFleet { .. } => error.to_string(),
         StoreError::Io(_) => format!("{error}; choose another data_dir"),
-        StoreError::Row { .. } | StoreError::Damaged(_) | StoreError::TooLarge(_) => {
-            format!("{error}; {AWAY}")
-        }
-        StoreError::Sqlite(cause) => match cause.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                format!("{error}; {AWAY}")
-            }
-            _ => format!("{error}; free the disk or choose another data_dir"),
-        },
+        // What is damaged was set aside: this is the one that took its place.
+        StoreError::Row { .. }
+        | StoreError::Damaged(_)
+        | StoreError::TooLarge(_)
+        | StoreError::Sqlite(_) => format!("{error}; free the disk or choose another data_dir"),
     };
     Error::Journal { path, reason }
 }
-
-const AWAY: &str = "move the file away when no slave runs, the next start begins a new fleet";
 
 /// The entries that remove slaves which died while no master ran.
 #[must_use]

@@ -1,7 +1,8 @@
 -- What a master must know after it was killed. Readable with the sqlite3 shell.
 
 -- fleet (32 hex digits), term (starts of the master), shard_count (pinned at the
--- first start), last_deploy.
+-- first start), last_deploy, lost (there while not every shard has a row again
+-- after a journal was lost: epochs up to this one may have been used).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -1,6 +1,12 @@
 //! The database itself: synchronous, owned by one thread.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use baton_protocol::{
     DeployId, Epoch, FleetId, ProcessIdentity, ShardId, SlaveId, Term, Ticket, Version,
@@ -8,8 +14,9 @@ use baton_protocol::{
 };
 use rusqlite::{Connection, OptionalExtension};
 
-use super::rows::{
-    list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms, write,
+use super::{
+    roll::Roll,
+    rows::{list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms, write},
 };
 use crate::core::event::{Durability, Entry, History, Hold, Recovered, RecoveredTicket};
 
@@ -31,13 +38,89 @@ pub(super) enum StoreError {
     #[error("its pages are damaged: {0}")]
     Damaged(String),
     #[error("it cannot be made: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
+    #[error(
+        "it is of fleet {journal:.8}, and {} is of fleet {roll:.8}; give each fleet a runtime_dir and a data_dir of its own",
+        file.display()
+    )]
+    OtherFleet {
+        journal: FleetId,
+        roll: FleetId,
+        file: PathBuf,
+    },
     #[error("{0} does not fit into the journal")]
     TooLarge(u64),
 }
 
+impl StoreError {
+    /// Whether the file itself is no good, so that another may take its place.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Row { .. } | Self::Damaged(_) | Self::TooLarge(_) => true,
+            Self::Newer { .. } | Self::Io(_) | Self::OtherFleet { .. } => false,
+            Self::Sqlite(error) => match error.sqlite_error_code() {
+                Some(code) => matches!(
+                    code,
+                    rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt
+                ),
+                // A column of another type, a table that is not there.
+                None => true,
+            },
+        }
+    }
+}
+
+/// What the masters before left.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// Of the last one; `None`: the file is new.
+    pub(super) term: Option<Term>,
+}
+
+/// After a loss epochs begin above what any earlier master can have used: the
+/// term, and room for as many epochs in each.
+const EPOCHS_OF_A_TERM: u64 = 1 << 28;
+
+/// Opens a journal and reads all of it once, so that what is damaged shows.
+pub(super) fn readable(
+    path: &Path,
+    configured: BTreeMap<String, Vec<String>>,
+) -> Result<Store, StoreError> {
+    let store = Store::open(path, configured)?;
+    store.before()?;
+    store.recover()?;
+    store.shard_count()?;
+    store.commands()?;
+    Ok(store)
+}
+
+/// Moves a damaged journal away, with the files beside it. Nothing is deleted:
+/// a person may look at it.
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let named = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let away = format!(".damaged-{}", wall_clock_ms());
+    for end in ["-shm", "-wal", ""] {
+        match fs::rename(named(end), named(&format!("{away}{end}"))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(named(&away))
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds() -> u64 {
+    wall_clock_ms() / 1000
+}
+
 pub(super) struct Store {
     connection: Connection,
+    /// Who may be alive, outside of the journal.
+    roll: Option<Roll>,
     /// Whether commits reach the disk before they return.
     full: bool,
     /// The configured command of each slot.
@@ -77,29 +160,43 @@ impl Store {
         }
         Ok(Self {
             connection,
+            roll: None,
             full: true,
             configured,
         })
     }
 
-    /// Counts this start; makes the fleet at the first one. On the disk when it
-    /// returns.
-    pub(super) fn begin_term(&mut self) -> Result<Term, StoreError> {
-        let fleet = match self.meta("fleet")? {
-            Some(text) => text.parse().map_err(|_| StoreError::Row {
-                table: "meta",
-                value: text,
-            })?,
-            None => FleetId::random()
-                .map_err(|error| StoreError::Damaged(format!("no randomness: {error}")))?,
+    pub(super) fn before(&self) -> Result<Before, StoreError> {
+        let Some(text) = self.meta("fleet")? else {
+            return Ok(Before { term: None });
         };
-        let counter = self.meta_number("term")?.unwrap_or(0) + 1;
+        let fleet = text.parse().map_err(|_| StoreError::Row {
+            table: "meta",
+            value: text,
+        })?;
+        let counter = self.meta_number("term")?.unwrap_or(0);
+        let term = Some(Term { fleet, counter });
+        Ok(Before { term })
+    }
+
+    /// Counts this start; notes what was `lost` until it is whole again. On the
+    /// disk when it returns.
+    pub(super) fn begin_term(&mut self, term: Term, lost: bool) -> Result<(), StoreError> {
         self.durability(Durability::Now)?;
         let change = self.connection.transaction()?;
-        set_meta(&change, "fleet", &fleet.to_string())?;
-        set_meta(&change, "term", &counter.to_string())?;
-        change.commit()?;
-        Ok(Term { fleet, counter })
+        set_meta(&change, "fleet", &term.fleet.to_string())?;
+        set_meta(&change, "term", &term.counter.to_string())?;
+        if lost {
+            let floor = term.counter.saturating_mul(EPOCHS_OF_A_TERM);
+            let floor = floor.min(i64::MAX.cast_unsigned() / 2);
+            set_meta(&change, "lost", &floor.to_string())?;
+        }
+        Ok(change.commit()?)
+    }
+
+    /// From now on slaves are entered there too.
+    pub(super) fn keep(&mut self, roll: Roll) {
+        self.roll = Some(roll);
     }
 
     pub(super) fn shard_count(&self) -> Result<Option<u32>, StoreError> {
@@ -112,6 +209,9 @@ impl Store {
     }
 
     pub(super) fn pin_shard_count(&mut self, shard_count: u32) -> Result<(), StoreError> {
+        if let Some(roll) = &mut self.roll {
+            roll.pin_shard_count(shard_count)?;
+        }
         self.durability(Durability::Now)?;
         let change = self.connection.transaction()?;
         set_meta(&change, "shard_count", &shard_count.to_string())?;
@@ -124,12 +224,19 @@ impl Store {
         entries: &[Entry],
         durability: Durability,
     ) -> Result<(), StoreError> {
+        if let Some(roll) = &mut self.roll {
+            roll.add(entries)?;
+        }
         self.durability(durability)?;
         let change = self.connection.transaction()?;
         for entry in entries {
             write(&change, entry, &self.configured)?;
         }
-        Ok(change.commit()?)
+        change.commit()?;
+        if let Some(roll) = &mut self.roll {
+            roll.remove(entries);
+        }
+        Ok(())
     }
 
     /// A commit with FULL waits for the disk and takes all earlier ones along;
@@ -150,6 +257,7 @@ impl Store {
     /// Everything, as it was saved; whether a slave still lives is not judged
     /// here.
     pub(super) fn recover(&self) -> Result<Recovered, StoreError> {
+        let floor = self.meta_number("lost")?;
         Ok(Recovered {
             pinned: self
                 .connection
@@ -164,8 +272,11 @@ impl Store {
             slaves: self.slaves()?,
             last_deploy: DeployId(self.meta_number("last_deploy")?.unwrap_or(0)),
             tickets: self.tickets()?,
-            history: History::Whole,
-            floor: Epoch(0),
+            history: match floor {
+                Some(_) => History::Lost,
+                None => History::Whole,
+            },
+            floor: Epoch(floor.unwrap_or(0)),
         })
     }
 

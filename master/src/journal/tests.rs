@@ -2,6 +2,7 @@
 
 use baton_protocol::{
     DeployId, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, Ticket, Version,
+    auth::Secret,
     message::{Hello, ResumeAfter, Role},
 };
 
@@ -11,7 +12,7 @@ use crate::core::event::Hold;
 #[tokio::test]
 async fn everything_that_was_saved_is_there_after_a_reopen() {
     let dir = tempfile::tempdir().unwrap();
-    let opened = Journal::open(dir.path(), BTreeMap::new()).unwrap();
+    let opened = open(dir.path(), BTreeMap::new()).unwrap();
     assert_eq!(opened.recovered, Recovered::default());
     assert_eq!(opened.term.counter, 1);
     let (journal, fleet) = (opened.journal, opened.term.fleet);
@@ -32,7 +33,7 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
     journal.pin_shard_count(2).await.unwrap();
     journal.close().await;
 
-    let opened = Journal::open(dir.path(), BTreeMap::new()).unwrap();
+    let opened = open(dir.path(), BTreeMap::new()).unwrap();
     assert_eq!((opened.term.fleet, opened.term.counter), (fleet, 2));
     assert_eq!(opened.shard_count, Some(2));
     let recovered = opened.recovered;
@@ -50,7 +51,7 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
 #[tokio::test]
 async fn a_lower_epoch_never_replaces_a_higher_one() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
     for (epoch, hold) in [(5, Hold::Reserved), (4, Hold::Owned), (5, Hold::Owned)] {
         journal
             .save(vec![owner(0, epoch, hold)], Durability::Soon)
@@ -58,9 +59,7 @@ async fn a_lower_epoch_never_replaces_a_higher_one() {
             .unwrap();
     }
     journal.close().await;
-    let recovered = Journal::open(dir.path(), BTreeMap::new())
-        .unwrap()
-        .recovered;
+    let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
     let (epoch, _, hold) = recovered.shards[&ShardId(0)];
     assert_eq!((epoch, hold), (Epoch(5), Hold::Owned));
 }
@@ -68,7 +67,7 @@ async fn a_lower_epoch_never_replaces_a_higher_one() {
 #[tokio::test]
 async fn the_newest_ticket_of_each_shard_survives() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
     // Checkpoints are written in the background, a seal's ticket at once.
     let checkpoints = (0..200).map(|shard| ticket(shard, 1, 10, ResumeAfter::Death));
     journal
@@ -84,10 +83,7 @@ async fn the_newest_ticket_of_each_shard_survives() {
     journal.save(late, Durability::Soon).await.unwrap();
     journal.close().await;
 
-    let tickets = Journal::open(dir.path(), BTreeMap::new())
-        .unwrap()
-        .recovered
-        .tickets;
+    let tickets = open(dir.path(), BTreeMap::new()).unwrap().recovered.tickets;
     assert_eq!(tickets.len(), 200);
     let seal = &tickets[&ShardId(5)];
     assert_eq!((seal.epoch, seal.after), (Epoch(1), ResumeAfter::Seal));
@@ -102,7 +98,7 @@ async fn the_journal_is_for_this_user_alone() {
     use std::os::unix::fs::PermissionsExt;
 
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
     journal
         .save(vec![owner(0, 1, Hold::Owned)], Durability::Now)
         .await
@@ -116,14 +112,12 @@ async fn the_journal_is_for_this_user_alone() {
 #[tokio::test]
 async fn a_save_is_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
     let entries = vec![owner(0, 1, Hold::Owned), owner(1, u64::MAX, Hold::Owned)];
     let reason = journal.save(entries, Durability::Now).await.unwrap_err();
     assert!(reason.contains("does not fit"), "{reason}");
     journal.close().await;
-    let recovered = Journal::open(dir.path(), BTreeMap::new())
-        .unwrap()
-        .recovered;
+    let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
     assert!(recovered.shards.is_empty());
 }
 
@@ -132,33 +126,135 @@ async fn a_deploys_command_stays_until_the_configuration_changes() {
     let dir = tempfile::tempdir().unwrap();
     let configured =
         |command: &str| BTreeMap::from([("main".to_owned(), vec![command.to_owned()])]);
-    let journal = Journal::open(dir.path(), configured("old"))
-        .unwrap()
-        .journal;
+    let journal = open(dir.path(), configured("old")).unwrap().journal;
     let command = Entry::Command {
         slot: "main".to_owned(),
         command: vec!["new".to_owned(), "--with spaces".to_owned()],
     };
     journal.save(vec![command], Durability::Soon).await.unwrap();
     journal.close().await;
-    let opened = Journal::open(dir.path(), configured("old")).unwrap();
+    let opened = open(dir.path(), configured("old")).unwrap();
     assert_eq!(opened.commands["main"], ["new", "--with spaces"]);
     opened.journal.close().await;
-    let opened = Journal::open(dir.path(), configured("newer")).unwrap();
+    let opened = open(dir.path(), configured("newer")).unwrap();
     assert!(opened.commands.is_empty());
 }
 
-#[test]
-fn a_file_that_is_no_journal_is_named_in_one_line() {
+#[tokio::test]
+async fn a_journal_that_is_gone_or_garbage_keeps_the_fleet_and_who_may_be_alive() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 3] = [
+        ("gone", |path| std::fs::remove_file(path).unwrap()),
+        ("garbage", |path| {
+            std::fs::write(path, "garbage ".repeat(1000)).unwrap();
+        }),
+        ("a row", |path| {
+            let connection = rusqlite::Connection::open(path).unwrap();
+            let change = "UPDATE tickets SET ticket = 'no ticket'";
+            assert_eq!(connection.execute(change, []).unwrap(), 1);
+        }),
+    ];
+    for (name, damage) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path(), BTreeMap::new()).unwrap();
+        let entries = vec![
+            Entry::Slave(Box::new(hello(5))),
+            Entry::Slave(Box::new(hello(6))),
+            Entry::Pinned(parameters()),
+            owner(0, 3, Hold::Owned),
+            ticket(0, 3, 10, ResumeAfter::Seal),
+            Entry::Gone(SlaveId(6)),
+        ];
+        first.journal.save(entries, Durability::Now).await.unwrap();
+        first.journal.pin_shard_count(2).await.unwrap();
+        first.journal.close().await;
+        damage(&dir.path().join(FILE));
+
+        let second = open(dir.path(), BTreeMap::new()).unwrap();
+        assert_eq!(second.term.fleet, first.term.fleet, "{name}");
+        assert_eq!(second.term.counter, 2, "{name}");
+        assert_eq!(second.shard_count, Some(2), "{name}");
+        let recovered = second.recovered;
+        assert_eq!(recovered.history, History::Lost, "{name}");
+        assert!(recovered.shards.is_empty(), "{name}");
+        assert!(recovered.floor > Epoch(1_000_000), "{name}");
+        let alive = BTreeMap::from([(SlaveId(5), hello(5))]);
+        assert_eq!(recovered.slaves, alive, "{name}");
+        assert_eq!(recovered.pinned, Some(parameters()), "{name}");
+        second.journal.close().await;
+
+        // Another start does not forget that, until every shard has its row.
+        let third = open(dir.path(), BTreeMap::new()).unwrap();
+        assert_eq!(third.recovered.history, History::Lost, "{name}");
+        let rows = vec![owner(0, 4, Hold::Owned), Entry::Whole];
+        third.journal.save(rows, Durability::Now).await.unwrap();
+        third.journal.close().await;
+        let fourth = open(dir.path(), BTreeMap::new()).unwrap();
+        assert_eq!(fourth.recovered.history, History::Whole, "{name}");
+        assert_eq!(fourth.term.counter, 4, "{name}");
+        assert_eq!(fourth.shard_count, Some(2), "{name}");
+        assert_eq!(fourth.recovered.slaves, alive, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_whose_newest_rows_are_missing_does_not_pass_for_whole() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join(FILE), "garbage ".repeat(1000)).unwrap();
-    let error = Journal::open(dir.path(), BTreeMap::new()).unwrap_err();
-    assert_eq!(error.exit_code(), 2);
-    let line = error.line();
-    assert!(
-        line.contains(FILE) && line.contains("move the file away"),
-        "{line}"
-    );
+    let path = dir.path().join(FILE);
+    let old = dir.path().join("old");
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
+    journal
+        .save(vec![owner(0, 1, Hold::Owned)], Durability::Now)
+        .await
+        .unwrap();
+    journal.close().await;
+    std::fs::copy(&path, &old).unwrap();
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let slave = Entry::Slave(Box::new(hello(5)));
+    journal.save(vec![slave], Durability::Now).await.unwrap();
+    journal.close().await;
+    std::fs::rename(&old, &path).unwrap();
+
+    let opened = open(dir.path(), BTreeMap::new()).unwrap();
+    assert_eq!(opened.recovered.history, History::Lost);
+    assert_eq!(opened.term.counter, 3, "above what the slave has seen");
+    assert!(opened.recovered.slaves.contains_key(&SlaveId(5)));
+}
+
+#[tokio::test]
+async fn a_journal_that_knows_an_earlier_term_and_no_shard_is_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path(), BTreeMap::new()).unwrap();
+    assert_eq!(first.recovered.history, History::Whole, "nobody can serve");
+    first.journal.close().await;
+    let second = open(dir.path(), BTreeMap::new()).unwrap();
+    assert_eq!(second.recovered.history, History::Lost);
+}
+
+#[tokio::test]
+async fn a_fleet_of_which_only_the_secret_is_left_is_known_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path(), BTreeMap::new()).unwrap();
+    first.journal.close().await;
+    for name in [FILE, "fleet"] {
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let home = Home::new(dir.path().join("fleet"), &secret(), true);
+    let second = Journal::open(dir.path(), BTreeMap::new(), &home).unwrap();
+    assert_eq!(second.term.fleet, first.term.fleet);
+    assert!(second.term.counter > first.term.counter);
+    assert_eq!(second.recovered.history, History::Lost);
+}
+
+#[tokio::test]
+async fn the_journal_of_another_fleet_is_refused() {
+    let [one, other] = [1, 2].map(|_| tempfile::tempdir().unwrap());
+    open(one.path(), BTreeMap::new()).unwrap();
+    let secret = Secret::from_hex(&"cd".repeat(32)).unwrap();
+    let home = Home::new(other.path().join("fleet"), &secret, false);
+    Journal::open(other.path(), BTreeMap::new(), &home).unwrap();
+    let error = Journal::open(one.path(), BTreeMap::new(), &home).unwrap_err();
+    assert!(error.line().contains("of fleet"), "{}", error.line());
 }
 
 #[test]
@@ -167,10 +263,17 @@ fn a_journal_of_a_newer_master_is_left_alone() {
     let path = dir.path().join(FILE);
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
-    let line = Journal::open(dir.path(), BTreeMap::new())
-        .unwrap_err()
-        .line();
+    let line = open(dir.path(), BTreeMap::new()).unwrap_err().line();
     assert!(line.contains("newer master"), "{line}");
+}
+
+fn open(dir: &Path, configured: BTreeMap<String, Vec<String>>) -> Result<Opened, Error> {
+    let home = Home::new(dir.join("fleet"), &secret(), false);
+    Journal::open(dir, configured, &home)
+}
+
+fn secret() -> Secret {
+    Secret::from_hex(&"ab".repeat(32)).unwrap()
 }
 
 fn owner(shard: u32, epoch: u64, hold: Hold) -> Entry {

@@ -195,6 +195,25 @@ fn a_lost_journal_waits_for_slaves_that_it_cannot_name() {
 }
 
 #[test]
+fn rows_of_a_lost_journal_free_no_shard_while_a_living_slave_has_not_reported() {
+    // The truth: `B` serves shard 0 since its migration, of which the rows are lost.
+    let rows = [(0, 1, A, Hold::Owned), (1, 1, A, Hold::Owned)];
+    let mut journal = recovered(&rows, &[A, B]);
+    journal.history = crate::core::event::History::Lost;
+    journal.floor = Epoch(1000);
+    let mut rig = Rig::restarted(settings(2), journal);
+    let old = vec![held(0, 1, Holding::Sealed), held(1, 1, Holding::Serving)];
+    rig.join_with(A, Role::Relaunch, report(old));
+    let actions = rig.wait(60 * SECOND);
+    let started =
+        |order: &String| order.contains("Start ") || order.contains("Resume") || order == "launch";
+    assert!(!orders(&actions).iter().any(started), "{actions:?}");
+    let new = vec![held(0, 2, Holding::Serving)];
+    rig.join_with(B, Role::Candidate, report(new));
+    assert_eq!(rig.shard(0), (Some(B.to_string()), "serving"));
+}
+
+#[test]
 fn epochs_go_on_above_every_one_that_the_journal_knows() {
     let rows = [(0, 41, B, Hold::Reserved), (1, 1, A, Hold::Owned)];
     let mut rig = Rig::restarted(settings(2), recovered(&rows, &[]));

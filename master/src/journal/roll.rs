@@ -1,0 +1,193 @@
+//! What must be known when the journal is gone: which fleet this is, how often a
+//! master started, what is pinned, and which slaves may be alive. A small file beside the secret,
+//! so that what takes the journal away does not take this.
+//!
+//! It never knows less than the journal: a slave is written here before it is
+//! written there, and taken out after it. So a journal that knows less has lost
+//! something.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use baton_protocol::{FleetId, SessionParameters, SlaveId, Term, auth::Secret, message::Hello};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::core::event::Entry;
+
+/// A larger file is none that a master wrote.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Longer than any nonce of a hello: it is never a proof of a handshake.
+const FLEET_OF_SECRET: &[u8] = b"the fleet that this secret belongs to";
+
+/// Where the roll is, and what is known of a fleet that has none.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// The file.
+    pub file: PathBuf,
+    /// The fleet, where neither a journal nor the file names one: it belongs to
+    /// the secret.
+    pub fleet: FleetId,
+    /// Whether a secret was there before this start: a fleet may have run.
+    pub ran_before: bool,
+}
+
+impl Home {
+    /// Of the fleet with this secret.
+    #[must_use]
+    pub fn new(file: PathBuf, secret: &Secret, ran_before: bool) -> Self {
+        let proof = secret.master_proof(FLEET_OF_SECRET, SlaveId(0));
+        let bytes = proof.iter().take(size_of::<FleetId>());
+        let fleet = bytes.fold(0, |id: u128, byte| id << 8 | u128::from(*byte));
+        Self {
+            file,
+            fleet: FleetId(fleet),
+            ran_before,
+        }
+    }
+}
+
+/// The file, as it is on the disk.
+#[derive(Debug)]
+pub(super) struct Roll {
+    path: PathBuf,
+    known: Known,
+}
+
+/// What it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) term: Term,
+    pub(super) shard_count: Option<u32>,
+    pub(super) pinned: Option<SessionParameters>,
+    pub(super) slaves: BTreeMap<SlaveId, Hello>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    fleet: FleetId,
+    term: u64,
+    shard_count: Option<u32>,
+    pinned: Option<SessionParameters>,
+    slaves: Vec<Hello>,
+}
+
+impl Roll {
+    /// `None`: there is none, or none that can be read.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Known>> {
+        let mut text = String::new();
+        let read =
+            fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text));
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            Err(error) => return Err(error),
+        }
+        let written = serde_json::from_str::<Written>(&text).ok();
+        let known = written.map(|written| Known {
+            term: Term {
+                fleet: written.fleet,
+                counter: written.term,
+            },
+            shard_count: written.shard_count,
+            pinned: written.pinned,
+            slaves: written
+                .slaves
+                .into_iter()
+                .map(|hello| (hello.slave, hello))
+                .collect(),
+        });
+        if known.is_none() {
+            warn!(file = %path.display(), "the file makes no sense and is written anew");
+        }
+        Ok(known)
+    }
+
+    /// Begins a term; on the disk when it returns.
+    pub(super) fn begin(path: &Path, known: Known) -> io::Result<Self> {
+        let path = path.to_owned();
+        let roll = Self { path, known };
+        roll.write()?;
+        Ok(roll)
+    }
+
+    /// Before it is in the journal.
+    pub(super) fn pin_shard_count(&mut self, shard_count: u32) -> io::Result<()> {
+        self.known.shard_count = Some(shard_count);
+        self.write()
+    }
+
+    /// Before `entries` are in the journal: slaves that come.
+    pub(super) fn add(&mut self, entries: &[Entry]) -> io::Result<()> {
+        let mut next = None;
+        for entry in entries {
+            if let Entry::Slave(hello) = entry {
+                let hello = Hello {
+                    term: Term::default(),
+                    nonce: bytes::Bytes::new(),
+                    ..(**hello).clone()
+                };
+                let next = next.get_or_insert_with(|| self.known.clone());
+                next.slaves.insert(hello.slave, hello);
+            } else if let Entry::Pinned(pinned) = entry {
+                let next = next.get_or_insert_with(|| self.known.clone());
+                next.pinned = Some(pinned.clone());
+            }
+        }
+        match next {
+            Some(next) if next != self.known => {
+                self.known = next;
+                self.write()
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// After `entries` are in the journal: slaves that are no more.
+    pub(super) fn remove(&mut self, entries: &[Entry]) {
+        let mut changed = false;
+        for entry in entries {
+            if let Entry::Gone(slave) = entry {
+                changed |= self.known.slaves.remove(slave).is_some();
+            }
+        }
+        if changed && let Err(error) = self.write() {
+            // One name too many makes the next master wait, no more.
+            warn!(file = %self.path.display(), %error, "a dead slave is still written there");
+        }
+    }
+
+    /// Appears under its name only when it is whole and on the disk.
+    fn write(&self) -> io::Result<()> {
+        let known = &self.known;
+        let written = Written {
+            fleet: known.term.fleet,
+            term: known.term.counter,
+            shard_count: known.shard_count,
+            pinned: known.pinned.clone(),
+            slaves: known.slaves.values().cloned().collect(),
+        };
+        let text = serde_json::to_vec(&written).map_err(io::Error::other)?;
+        let new = self.path.with_extension("new");
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        match self.path.parent() {
+            Some(folder) => fs::File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
