@@ -130,7 +130,7 @@ pub enum Action {
     Refuse(SlaveId, Refused),
     /// Start a slave process into this slot, in a process group of its own. A
     /// process that was launched into the slot before and has not joined is killed
-    /// first, so that there is at most one.
+    /// first, and known dead before this one starts: there is at most one.
     Launch {
         /// The slot.
         slot: String,
@@ -138,6 +138,12 @@ pub enum Action {
         role: baton_protocol::message::Role,
         /// The command of a deploy, instead of the slot's configured one.
         command: Option<Vec<String>>,
+    },
+    /// `SIGKILL` the process that was launched into this slot and has not joined,
+    /// with its group: nobody waits for it any more, and nobody is told its end.
+    GiveUp {
+        /// The slot.
+        slot: String,
     },
     /// `SIGKILL` this slave's process. [`Input::Died`] follows when it is dead.
     Kill(SlaveId),

@@ -183,6 +183,14 @@ impl Core {
     /// Makes `slave` the one that fills a slot.
     pub(super) fn fill(&mut self, index: usize, slave: SlaveId) {
         self.stand(slave, Standing::Active);
+        let launched = self
+            .fleet
+            .slaves
+            .get(&slave)
+            .is_some_and(|slave| slave.hello.role == Role::Relaunch);
+        if self.fleet.slots[index].launch == Launch::Started && !launched {
+            self.give_up(index);
+        }
         let slot = &mut self.fleet.slots[index];
         slot.owner = Some(slave);
         slot.launch = Launch::Idle;
@@ -265,6 +273,12 @@ impl Core {
             backoff,
         });
         self.start_timer(Timer::Slot(index), self.settings.ready);
+    }
+
+    /// Whoever was launched into a slot and has not joined is not wanted any more.
+    pub(super) fn give_up(&mut self, index: usize) {
+        let slot = self.fleet.slots[index].name.clone();
+        self.actions.push_back(Action::GiveUp { slot });
     }
 
     pub(super) fn launched(&mut self, slot: &str, pid: u32) {

@@ -31,6 +31,7 @@ impl Core {
                 if let Some(pid) = pid {
                     self.fleet.slots[slot].refuse_pid(pid);
                 }
+                self.give_up(slot);
                 self.end_deploy(Outcome::Aborted { reason });
                 return;
             }

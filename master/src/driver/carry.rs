@@ -65,6 +65,7 @@ impl Driver {
                 | Entry::Gone(_)
                 | Entry::Ticket { .. }
                 | Entry::Deploy(_)
+                | Entry::Seen
                 | Entry::Whole => None,
             })
             .collect();
@@ -98,7 +99,11 @@ impl Driver {
                 slot,
                 role,
                 command,
-            } => caused.push(self.launch(slot, role, command)),
+            } => caused.extend(self.launch(slot, role, command)),
+            Action::GiveUp { slot } => {
+                self.waiting.remove(&slot);
+                self.give_up(&slot);
+            }
             Action::Kill(slave) => self.kill(slave),
             Action::Tell(news) => self.tell(news),
             Action::Exit => self.ending = Some(Ending::Left),
@@ -118,25 +123,43 @@ impl Driver {
         }
     }
 
-    /// At most one process of a slot has been launched and not joined.
-    fn launch(&mut self, slot: String, role: Role, command: Option<Vec<String>>) -> Input {
-        let unwanted: Vec<u32> = self
-            .launched
-            .iter()
-            .filter(|(_, launched)| launched.joined.is_none() && launched.slot == slot)
-            .map(|(pid, _)| *pid)
-            .collect();
-        for pid in unwanted {
-            let Some(launched) = self.launched.remove(&pid) else {
-                continue;
-            };
-            warn!(
-                slot,
-                pid, "a slave that was launched before and did not join is killed"
-            );
-            // It may have ended by itself.
-            let _ = launched.kill.send(());
+    /// Whether a process of this slot was launched, has not joined and lives.
+    pub(super) fn is_launching(&self, slot: &str) -> bool {
+        let mut launched = self.launched.values();
+        launched.any(|launched| launched.joined.is_none() && launched.slot == slot)
+    }
+
+    /// Kills what was launched into a slot and has not joined; `Exited` follows.
+    fn give_up(&mut self, slot: &str) {
+        for (pid, launched) in &mut self.launched {
+            if launched.joined.is_none()
+                && launched.slot == slot
+                && let Some(kill) = launched.kill.take()
+            {
+                warn!(slot, pid, "a launched process that did not join is killed");
+                // It may have ended by itself.
+                let _ = kill.send(());
+            }
         }
+    }
+
+    /// At most one process of a slot has been launched and not joined: one that
+    /// lives is killed, and the launch waits until it is known dead.
+    pub(super) fn launch(
+        &mut self,
+        slot: String,
+        role: Role,
+        command: Option<Vec<String>>,
+    ) -> Option<Input> {
+        if self.is_launching(&slot) {
+            self.give_up(&slot);
+            self.waiting.insert(slot, (role, command));
+            return None;
+        }
+        Some(self.launch_now(slot, role, command))
+    }
+
+    fn launch_now(&mut self, slot: String, role: Role, command: Option<Vec<String>>) -> Input {
         match self.launcher.launch(&slot, role, command.as_deref()) {
             Ok((pid, mut child)) => {
                 info!(slot, pid, ?role, "slave launched");
@@ -157,7 +180,7 @@ impl Driver {
                 let launched = Launched {
                     slot: slot.clone(),
                     joined: None,
-                    kill,
+                    kill: Some(kill),
                 };
                 self.launched.insert(pid, launched);
                 Input::Launched { slot, pid }

@@ -20,7 +20,7 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use baton_protocol::{DeployId, SlaveId};
+use baton_protocol::{DeployId, SlaveId, message::Role};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -112,6 +112,8 @@ pub struct Driver {
     dying: BTreeMap<SlaveId, Instant>,
     /// Launched processes, by pid.
     launched: BTreeMap<u32, Launched>,
+    /// Launches that wait for the death of the process before, by slot.
+    waiting: BTreeMap<String, (Role, Option<Vec<String>>)>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
     aborts: BTreeMap<RequestId, Answer<()>>,
     next_request: u64,
@@ -131,8 +133,8 @@ struct Launched {
     slot: String,
     /// The slave that joined from it: its end is then that slave's death.
     joined: Option<SlaveId>,
-    /// Kills it.
-    kill: oneshot::Sender<()>,
+    /// Kills it, with its group; `None`: that was done, it was given up.
+    kill: Option<oneshot::Sender<()>>,
 }
 
 impl Driver {
@@ -148,6 +150,7 @@ impl Driver {
             watches: BTreeMap::new(),
             dying: BTreeMap::new(),
             launched: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             deploys: BTreeMap::new(),
             aborts: BTreeMap::new(),
             next_request: 0,
@@ -254,16 +257,7 @@ impl Driver {
                     self.died(now, slave);
                 }
             }
-            Notice::Exited { pid, ending } => {
-                if let Some(launched) = self.launched.remove(&pid)
-                    && launched.joined.is_none()
-                {
-                    let slot = launched.slot;
-                    let reason = format!("the slave ended before it joined: {ending}");
-                    warn!(slot, pid, reason, "launch failed");
-                    self.core.handle(now, Input::LaunchFailed { slot, reason });
-                }
-            }
+            Notice::Exited { pid, ending } => self.exited(now, pid, &ending),
             Notice::Deploy { order, answer } => {
                 let request = self.request();
                 if let Some(answer) = answer {
@@ -287,6 +281,32 @@ impl Driver {
                     self.leave_by = Some(Instant::now() + self.shard_in_hand + LEAVE_SLACK);
                 }
                 self.core.handle(now, Input::Leave);
+            }
+        }
+    }
+
+    fn exited(&mut self, now: Time, pid: u32, ending: &str) {
+        let Some(launched) = self.launched.remove(&pid) else {
+            return;
+        };
+        let slot = launched.slot;
+        if launched.kill.is_none() {
+            info!(
+                slot,
+                pid, ending, "a launched process that was given up ended"
+            );
+        } else if launched.joined.is_none() {
+            let reason = format!("the slave ended before it joined: {ending}");
+            warn!(slot, pid, reason, "launch failed");
+            let slot = slot.clone();
+            self.core.handle(now, Input::LaunchFailed { slot, reason });
+        }
+        if !self.is_launching(&slot)
+            && let Some((role, command)) = self.waiting.remove(&slot)
+        {
+            let launched = self.launch(slot, role, command);
+            if let Some(input) = launched {
+                self.core.handle(now, input);
             }
         }
     }

@@ -162,6 +162,81 @@ async fn a_launched_process_that_ends_before_it_joins_is_a_failed_launch() {
     rig.until(|view| view.slots[0].failed_launches > 0).await;
 }
 
+#[tokio::test]
+async fn a_candidate_that_never_says_hello_leaves_no_process_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    let mut rig = Rig::start(Some("false"));
+    // A build that hangs, with a child of its own.
+    let script = format!("sleep 1000 & echo $! $$ > {}; wait", pids.display());
+    let order = DeployOrder {
+        slot: "main".to_owned(),
+        command: Some(["sh", "-c", &script].map(str::to_owned).to_vec()),
+        canary: 1,
+        width: 1,
+        soak: Duration::ZERO,
+    };
+    let answer = None;
+    rig.notices
+        .send(Notice::Deploy { order, answer })
+        .await
+        .unwrap();
+    let ended = async {
+        while !matches!(
+            rig.news.recv().await.unwrap().news,
+            News::DeployEnded { .. }
+        ) {}
+    };
+    timeout(LONG, ended).await.unwrap();
+    let processes = pids_in(&pids);
+    assert_eq!(processes.len(), 2);
+    let dead = async {
+        while processes.iter().any(|&pid| is_alive(pid)) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, dead).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slot_gets_its_next_process_when_the_one_before_is_known_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let [pids, overlap] = ["pids", "overlap"].map(|name| dir.path().join(name));
+    std::fs::write(&pids, "").unwrap();
+    let (pids_name, overlap_name) = (pids.display(), overlap.display());
+    let script = format!(
+        "for pid in $(cat {pids_name}); do kill -0 $pid 2>/dev/null && touch {overlap_name}; done; \
+         echo $$ >> {pids_name}; exec sleep 1000"
+    );
+    let _rig = Rig::start_with(Some(["sh", "-c", &script].map(str::to_owned).to_vec()));
+    let third = async {
+        while pids_in(&pids).len() < 3 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, third).await.unwrap();
+    let processes = pids_in(&pids);
+    for pid in &processes {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    assert!(!overlap.exists(), "two of {processes:?} at a time");
+}
+
+fn pids_in(file: &Path) -> Vec<u32> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect()
+}
+
+/// A process that ended and is not waited for is dead too.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_paused_master_launches_nothing_for_the_time_it_did_not_run() {
     let mut rig = Rig::start(Some("false"));
@@ -275,11 +350,15 @@ impl Disk {
 
 impl Rig {
     fn start(command: Option<&str>) -> Self {
+        Self::start_with(command.map(|command| vec![command.to_owned()]))
+    }
+
+    fn start_with(command: Option<Vec<String>>) -> Self {
         let (notices, queue) = mpsc::channel(QUEUE);
         let (told, news) = broadcast::channel(NEWS);
         let slot = Slot {
             name: "main".to_owned(),
-            command: command.map(|command| vec![command.to_owned()]),
+            command: command.clone(),
             shards: None,
             env: BTreeMap::new(),
             log: None,
@@ -293,6 +372,7 @@ impl Rig {
         settings.slots[0].launches = command.is_some();
         if command.is_some() {
             settings.contact = Duration::from_secs(1);
+            settings.ready = Duration::from_millis(500);
         }
         let disk = Arc::new(Disk::default());
         let saved = Arc::clone(&disk);

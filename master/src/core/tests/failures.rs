@@ -255,6 +255,7 @@ fn a_launched_candidate_that_comes_too_late_is_refused() {
     });
     let actions = rig.wait(60 * SECOND);
     assert!(matches!(ended(&actions), Some(Outcome::Aborted { .. })));
+    assert_eq!(orders(&actions), ["give up main"]);
     assert_eq!(
         orders(&rig.join(B, Role::Candidate)),
         ["refuse b Superseded"]

@@ -369,6 +369,7 @@ fn order_name(action: &Action) -> Option<String> {
             Some(command) => format!("launch {role:?} {}", command.join(" ")),
             None => format!("launch {role:?}"),
         }),
+        Action::GiveUp { slot } => Some(format!("give up {slot}")),
         Action::Kill(slave) => Some(format!("kill {:x}", slave.0)),
         Action::Tell(_) => None,
         Action::Exit => Some("exit".to_owned()),

@@ -223,6 +223,7 @@ impl World {
                 });
             }
             Action::Launch { slot, role, .. } => return Some(self.launch(slot, role)),
+            Action::GiveUp { slot } => self.give_up(&slot),
             Action::Kill(slave) => {
                 if self.slaves.contains_key(&slave) {
                     self.die(slave);
@@ -284,6 +285,20 @@ impl World {
         }
         let pid = u32::try_from(id.0).unwrap();
         Input::Launched { slot, pid }
+    }
+
+    /// Nobody is told its end.
+    fn give_up(&mut self, slot: &str) {
+        let Some(master) = &mut self.master else {
+            return;
+        };
+        let unwanted = master
+            .launched
+            .extract_if(.., |launched| launched.0 == slot)
+            .collect::<Vec<_>>();
+        for (_, slave) in unwanted {
+            self.die(slave);
+        }
     }
 
     /// A launched process ended before it joined.
