@@ -11,15 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_protocol::{
-    DeployId, ShardId, SlaveId, ToSlave,
-    message::{ResumeAfter, Role},
-};
+use baton_protocol::{DeployId, ShardId, SlaveId, ToSlave, message::Role};
 
 use super::{
     Core,
     event::{Action, Durability, Entry, Hold, Input},
-    shard::{How, Link, Phase},
+    shard::{Link, Phase},
     timers::Timer,
 };
 
@@ -52,7 +49,6 @@ enum Row {
     Ticket(ShardId),
     Work,
     Deploy,
-    Seen,
     Whole,
     Command(String),
 }
@@ -177,26 +173,6 @@ impl Core {
         }
     }
 
-    /// How a shard came free whose owner was never told to go on with it, because
-    /// that could not be saved.
-    pub(super) fn never_told(&mut self, id: ShardId) -> Option<ResumeAfter> {
-        if !self.saves.owed.remove(&id) {
-            return None;
-        }
-        match self.fleet.shards.get(&id)?.phase {
-            Phase::Starting {
-                how: How::Resume(after),
-                ..
-            } => Some(after),
-            Phase::Starting { how: How::Full, .. }
-            | Phase::Unknown { .. }
-            | Phase::Free(_)
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Sealing { .. } => None,
-        }
-    }
-
     /// The deadline after a failed save: the same rows once more, then the
     /// orders that rely on them.
     pub(super) fn save_again(&mut self) {
@@ -224,15 +200,6 @@ impl Core {
             })
             .collect();
         self.save(entries, Durability::Soon);
-    }
-
-    /// Notes that this master runs: how old a session is after its end is counted
-    /// from here, however long ago its last checkpoint was.
-    pub(super) fn note_seen(&mut self) {
-        self.start_timer(Timer::Seen, self.settings.seen);
-        if !self.saves.fail() {
-            self.save(vec![Entry::Seen], Durability::Soon);
-        }
     }
 
     /// The ticket of a shard changed.
@@ -306,7 +273,6 @@ impl Row {
             Entry::Gone(slave) => Self::Slave(*slave),
             Entry::Ticket { ticket, .. } => Self::Ticket(ticket.shard),
             Entry::Deploy(_) => Self::Deploy,
-            Entry::Seen => Self::Seen,
             Entry::Whole => Self::Whole,
             Entry::Command { slot, .. } => Self::Command(slot.clone()),
         }

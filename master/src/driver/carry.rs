@@ -65,7 +65,6 @@ impl Driver {
                 | Entry::Gone(_)
                 | Entry::Ticket { .. }
                 | Entry::Deploy(_)
-                | Entry::Seen
                 | Entry::Whole => None,
             })
             .collect();
