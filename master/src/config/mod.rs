@@ -238,6 +238,8 @@ impl Config {
             no_progress: limits.no_progress,
             copy: limits.copy,
             soak: limits.soak,
+            error_gate: limits.error_gate,
+            error_gate_events: limits.error_gate_events,
             retire: limits.retire,
             canary: limits.canary,
             width: limits.width,

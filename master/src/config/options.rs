@@ -172,12 +172,24 @@ limits! {
     checkpoint_to_disk: Duration = Duration::from_secs(1), "BATON_LIMITS_CHECKPOINT_TO_DISK", "Checkpoints are written to the journal this often [default: 1s]";
     /// Shards that move alone, first.
     canary: u32 = 1, "BATON_LIMITS_CANARY", "Shards that move alone, first [default: 1]";
+    /// A new slave that fails this many percentage points more events goes back.
+    error_gate: u32 = 50, "BATON_LIMITS_ERROR_GATE", "A deploy goes back when its new slave fails this many percentage points more of its events than the old one; 100: never [default: 50]";
+    /// Of at least so many events.
+    error_gate_events: u32 = 5, "BATON_LIMITS_ERROR_GATE_EVENTS", "Events of the new slave before its failures are judged [default: 5]";
     /// Shards that move at once.
     width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once [default: 16]";
 }
 
 /// Limits for which zero has a meaning.
-const MAY_BE_ZERO: [&str; 5] = ["adopt_grace", "soak", "canary", "backoff", "drain"];
+const MAY_BE_ZERO: [&str; 7] = [
+    "adopt_grace",
+    "soak",
+    "canary",
+    "backoff",
+    "drain",
+    "error_gate",
+    "error_gate_events",
+];
 
 /// Longest time that a limit may be.
 const MAX_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);

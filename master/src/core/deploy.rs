@@ -41,6 +41,8 @@ pub(super) struct Deploy {
     pub(super) began: Time,
     /// When the new slave was given its first shard.
     pub(super) given: Option<Time>,
+    /// Whether the new slave was asked, after the soak, if it lives.
+    pub(super) asked: bool,
     pub(super) first_stop: Option<Time>,
     pub(super) last_served: Option<Time>,
 }
@@ -301,6 +303,7 @@ impl Core {
             forced: None,
             began: self.now,
             given: None,
+            asked: false,
             first_stop: None,
             last_served: None,
         });

@@ -50,8 +50,8 @@ pub enum Input {
     Said {
         /// Who.
         slave: SlaveId,
-        /// What. Never `SlaveHello`, `Proof`, `Report` or `Pong`: the peer
-        /// handles these itself.
+        /// What. Never `SlaveHello`, `Proof` or `Report`: the peer handles these
+        /// itself.
         message: ToMaster,
     },
     /// The connection of a joined slave ended. Its process may well be alive.

@@ -42,6 +42,17 @@ pub(super) struct Slave {
     pub(super) built: bool,
     pub(super) origin: Origin,
     pub(super) past: Past,
+    /// What its handlers did since its start, as it said last.
+    pub(super) record: Record,
+}
+
+/// How a slave's handlers fare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// Events that they finished.
+    pub(super) finished: u64,
+    /// Events of these that failed.
+    pub(super) failed: u64,
 }
 
 /// Whether a slave ever had shards: one that had is no new build.
@@ -259,6 +270,10 @@ impl Slave {
             unsettled: BTreeSet::new(),
             built: false,
             past: Past::Fresh,
+            record: Record {
+                finished: 0,
+                failed: 0,
+            },
             origin: match presence {
                 Presence::Expected => Origin::Journal,
                 Presence::Joined | Presence::Away => Origin::Hello,

@@ -262,6 +262,12 @@ impl Core {
         }
         slave.presence = Presence::Away;
         let slot = slave.slot;
+        if let Some(deploy) = &mut self.deploy
+            && deploy.to() == Some(id)
+        {
+            // The question, or its answer, is lost with the connection.
+            deploy.asked = false;
+        }
         self.tell(News::SlaveGone {
             slave: id,
             dead: false,

@@ -10,6 +10,7 @@
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
 //!                      │                (doubt.rs: what was running at the seal)
 //!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
+//!                      ├─ gate.rs       whether the new build is any good
 //!                      ├─ rollback.rs   or not: aborted, rolled back, forced
 //!                      ├─ work.rs       the once-per-bot work follows
 //!                      └─ permits.rs    IDENTIFYs in legal pace
@@ -34,6 +35,7 @@ mod deploy;
 mod doubt;
 pub mod event;
 mod fleet;
+mod gate;
 mod join;
 mod migration;
 mod permits;
@@ -225,13 +227,13 @@ impl Core {
             ToMaster::StopWork(answer) => self.work_stopped(slave, answer),
             ToMaster::StartWork(answer) => self.work_started(slave, &answer),
             ToMaster::Failed(failed) => self.failed(slave, &failed),
+            ToMaster::Pong(pong) => self.pong(slave, pong),
             // The peer's business, or legacy: never of a joined slave.
             ToMaster::GuildState(_)
             | ToMaster::SlaveHello(_)
             | ToMaster::ShardStopped
             | ToMaster::Proof(_)
-            | ToMaster::Report(_)
-            | ToMaster::Pong(_) => {}
+            | ToMaster::Report(_) => {}
         }
     }
 

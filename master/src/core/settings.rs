@@ -35,6 +35,11 @@ pub struct Settings {
     pub copy: Duration,
     /// The old slave stays ready this long after everything moved.
     pub soak: Duration,
+    /// A new slave whose handlers fail this many percentage points more often than
+    /// the old slave's takes its deploy back; 100: never.
+    pub error_gate: u32,
+    /// Events that the new slave's handlers finish before that is judged.
+    pub error_gate_events: u32,
     /// A slave told to leave is dead within this time, or killed.
     pub retire: Duration,
     /// Shards that move alone, first.
@@ -88,6 +93,8 @@ impl Default for Settings {
             no_progress: Duration::from_secs(5),
             copy: Duration::from_secs(10),
             soak: Duration::from_secs(10),
+            error_gate: 50,
+            error_gate_events: 5,
             retire: Duration::from_secs(20),
             canary: 1,
             width: 16,

@@ -287,12 +287,34 @@ impl Core {
     }
 
     fn soak_over(&mut self, to: SlaveId) {
-        let served = self.fleet.serving(to) == self.deploy_size() && self.work_is_settled(to);
-        if !served || !self.fleet.can_take(to) || self.saves.fail() {
+        let asked = self
+            .deploy
+            .as_mut()
+            .is_some_and(|deploy| std::mem::take(&mut deploy.asked));
+        if !self.is_whole(to) {
             // Cut off, or just resuming: the commit waits until it is whole.
+            self.start_timer(Timer::Deploy, self.settings.no_progress);
+        } else if asked {
+            self.new_slave_hangs(to);
+        } else {
+            self.ask_if_alive(to);
+        }
+    }
+
+    fn is_whole(&self, to: SlaveId) -> bool {
+        self.fleet.serving(to) == self.deploy_size()
+            && self.work_is_settled(to)
+            && self.fleet.can_take(to)
+            && !self.saves.fail()
+    }
+
+    /// The soak is over and the new slave lives.
+    pub(super) fn soaked(&mut self, to: SlaveId) {
+        if !self.is_whole(to) {
             self.start_timer(Timer::Deploy, self.settings.no_progress);
             return;
         }
+        self.timers.stop(Timer::Deploy);
         self.commit(to);
         self.go_to(Stage::Retiring { to });
         if let Some(from) = self.deploy.as_ref().and_then(|deploy| deploy.from) {

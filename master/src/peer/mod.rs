@@ -217,7 +217,7 @@ async fn read(
         let message = match message {
             Ok(ToMaster::Pong(pong)) => {
                 pings.pong(pong.number);
-                continue;
+                ToMaster::Pong(pong)
             }
             Ok(ToMaster::ShardStopped) => continue,
             Ok(

@@ -15,7 +15,7 @@ use baton_protocol::{
     Ticket, ToMaster, ToSlave, Trust, Version,
     connection::Sender,
     message::{
-        Checkpoint, CheckpointEntry, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
+        Checkpoint, CheckpointEntry, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Pong,
         Progress, Refused, Report, Resume, ResumeExtra, Role, Settled, ShardMigrationStart,
         SlaveHello, StateAck, StateReady, Step, StopExtra, StopShard, Unit, Work, event,
     },
@@ -202,7 +202,10 @@ impl Life {
                 seen.refused = Some(refused);
                 Vec::new()
             }
-            ToSlave::Ping(ping) => vec![ToMaster::Pong(ping)],
+            ToSlave::Ping(ping) => vec![ToMaster::Pong(Pong {
+                number: ping.number,
+                ..Pong::default()
+            })],
             ToSlave::SoftStart => vec![ToMaster::SoftStartComplete],
             ToSlave::FullStart(start) => {
                 let units = start.start.expect("our start").shards;

@@ -192,12 +192,25 @@ impl RefusedReason {
     }
 }
 
-/// Id 16 master → slave, id 17 back: the link and both ends are alive.
+/// Id 16, master → slave: the link and both ends are alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ping {
     /// Comes back unchanged.
     pub number: u64,
+}
+
+/// Id 17, slave → master: answers a [`Ping`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pong {
+    /// The ping's.
+    pub number: u64,
+    /// Events that the slave's handlers finished since its start, failed ones
+    /// included; zero before version 2.
+    pub finished: u64,
+    /// Events of these whose handler panicked, or gave them back too often.
+    pub failed: u64,
 }
 
 /// A shard at an epoch; the whole body of several messages.

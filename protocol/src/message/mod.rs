@@ -16,9 +16,9 @@ pub use self::{
     ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
     bodies::{
         Accepted, Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause,
-        IdentifyRequest, MAX_NAME, MigrationExtra, Ping, Progress, Proof, Refused, RefusedReason,
-        Report, ResumeAfter, ResumeExtra, Role, Settled, StartExtra, StateAck, StateReady, Step,
-        StopExtra, Unit, Welcome, Work,
+        IdentifyRequest, MAX_NAME, MigrationExtra, Ping, Pong, Progress, Proof, Refused,
+        RefusedReason, Report, ResumeAfter, ResumeExtra, Role, Settled, StartExtra, StateAck,
+        StateReady, Step, StopExtra, Unit, Welcome, Work,
     },
 };
 use crate::state::StateFrame;
@@ -152,7 +152,7 @@ pub enum ToMaster {
     /// 13, after [`ToMaster::Proof`]; answer to the last one: [`ToSlave::Accepted`].
     Report(Report),
     /// 17, answers [`ToSlave::Ping`].
-    Pong(Ping),
+    Pong(Pong),
     /// 20, whenever a shard needs a new session. Answer:
     /// [`ToSlave::IdentifyPermit`], when it is its turn.
     IdentifyRequest(IdentifyRequest),

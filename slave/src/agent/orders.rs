@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave,
     message::{
-        self, Accepted, Failed, FullStart, IdentifyRequest, Progress, Refused, RefusedReason,
+        self, Accepted, Failed, FullStart, IdentifyRequest, Pong, Progress, Refused, RefusedReason,
         Resume, ResumeExtra, Role, ShardMigrationStart, StateAck, Step, StopExtra, StopShard,
     },
 };
@@ -117,7 +117,12 @@ impl Agent {
     fn pong(&mut self, ping: message::Ping) {
         // Also before the report is accepted: the master may take its time.
         if let Bond::Up(link) = &self.bond {
-            link.say(&ToMaster::Pong(ping));
+            let counts = self.context.counters.read();
+            link.say(&ToMaster::Pong(Pong {
+                number: ping.number,
+                finished: counts.finished,
+                failed: counts.failed,
+            }));
         }
     }
 

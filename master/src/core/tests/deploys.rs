@@ -52,7 +52,8 @@ fn one_shard_moves_by_copy_reserve_seal_resume() {
     );
     rig.say(B, ToMaster::StartWork(work(2, b"")));
     assert_eq!(orders(&rig.wait(9 * SECOND)), [""; 0], "it soaks");
-    assert_eq!(orders(&rig.wait(SECOND)), ["a Shutdown"]);
+    assert_eq!(orders(&rig.wait(SECOND)), ["b Ping"]);
+    assert_eq!(orders(&rig.say(B, pong(0, 0))), ["a Shutdown"]);
     rig.say(A, ToMaster::Shutdown);
     let actions = rig.die(A);
     assert_eq!(ended(&actions), Some(&Outcome::Done));
@@ -109,7 +110,7 @@ fn an_ordered_deploy_launches_its_candidate_and_keeps_the_command_on_success() {
     rig.say(A, ToMaster::StopWork(work(1, b"")));
     rig.say(B, ToMaster::StartWork(work(2, b"")));
     assert_eq!(
-        orders(&rig.wait(10 * SECOND)),
+        orders(&rig.soaked(B)),
         ["save soon command bot-v2", "a Shutdown"]
     );
     let actions = rig.die(A);

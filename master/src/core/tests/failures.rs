@@ -300,7 +300,7 @@ fn an_operator_can_stop_a_deploy_until_the_soak_is_over() {
     assert!(matches!(ended(&actions), Some(Outcome::RolledBack { .. })));
 
     let mut rig = Rig::soaking(settings(1));
-    rig.wait(10 * SECOND);
+    rig.soaked(B);
     let actions = rig.input(Input::Abort {
         request: RequestId(6),
     });
@@ -318,7 +318,8 @@ fn the_commit_waits_while_the_new_slave_is_cut_off() {
     let mut back = report(vec![held(0, 2, Holding::Serving)]);
     back.work = Epoch(2);
     rig.join_with(B, Role::Relaunch, back);
-    assert_eq!(orders(&rig.wait(5 * SECOND)), ["a Shutdown"]);
+    assert_eq!(orders(&rig.wait(5 * SECOND)), ["b Ping"]);
+    assert_eq!(orders(&rig.say(B, pong(0, 0))), ["a Shutdown"]);
 }
 
 #[test]
@@ -331,7 +332,7 @@ fn a_slave_that_hangs_is_killed() {
 #[test]
 fn an_old_slave_that_does_not_leave_is_killed() {
     let mut rig = Rig::soaking(settings(1));
-    rig.wait(10 * SECOND);
+    rig.soaked(B);
     assert_eq!(orders(&rig.wait(20 * SECOND)), ["kill a"]);
     assert_eq!(ended(&rig.die(A)), Some(&Outcome::Done));
 }

@@ -10,6 +10,7 @@ mod adoption;
 mod cold;
 mod deploys;
 mod failures;
+mod gate;
 mod pace;
 mod saving;
 mod sim;
@@ -22,7 +23,7 @@ use baton_protocol::{
     ToMaster, ToSlave,
     message::{
         Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
-        Progress, Refused, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
+        Pong, Progress, Refused, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
         ShardMigrationStart, StateReady, Step, StopExtra, StopShard, Work,
     },
 };
@@ -106,6 +107,13 @@ impl Rig {
         rig.say(B, ToMaster::StartWork(work(2, b"")));
         assert_eq!(rig.step(), Some("soaking"));
         rig
+    }
+
+    /// The soak of a deploy to `slave` ends, and it lives.
+    fn soaked(&mut self, slave: SlaveId) -> Vec<Action> {
+        let end = self.wait(10 * SECOND);
+        assert_eq!(orders(&end), [format!("{:x} Ping", slave.0)]);
+        self.say(slave, pong(0, 0))
     }
 
     /// One whole migration, from the copy to RESUMED.
@@ -306,6 +314,14 @@ fn wants_permit(shard: u32, epoch: u64, cause: IdentifyCause) -> ToMaster {
     })
 }
 
+fn pong(finished: u64, failed: u64) -> ToMaster {
+    ToMaster::Pong(Pong {
+        number: 0,
+        finished,
+        failed,
+    })
+}
+
 fn work(epoch: u64, ticket: &'static [u8]) -> Work {
     Work {
         epoch: Epoch(epoch),
@@ -445,7 +461,8 @@ fn message_name(message: &ToSlave) -> String {
         }
         ToSlave::Forget(unit) => format!("Forget {}@{}", unit.shard, unit.epoch),
         ToSlave::State(frame) => format!("State {}", frame.header().chunk),
-        ToSlave::GuildState(_) | ToSlave::Welcome(_) | ToSlave::Refused(_) | ToSlave::Ping(_) => {
+        ToSlave::Ping(_) => "Ping".to_owned(),
+        ToSlave::GuildState(_) | ToSlave::Welcome(_) | ToSlave::Refused(_) => {
             panic!("the core never says {message:?}")
         }
     }

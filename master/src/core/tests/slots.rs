@@ -53,7 +53,7 @@ fn a_deploy_moves_its_own_slot_only_and_leaves_the_work_of_another() {
     rig.move_shard(B, C, 2, 1);
     rig.move_shard(B, C, 3, 1);
     assert_eq!(rig.step(), Some("soaking"));
-    assert_eq!(orders(&rig.wait(10 * SECOND)), ["b Shutdown"]);
+    assert_eq!(orders(&rig.soaked(C)), ["b Shutdown"]);
     assert_eq!(ended(&rig.die(B)), Some(&Outcome::Done));
     assert_eq!(rig.shard(0).0, Some(A.to_string()));
     assert_eq!(rig.core.view(rig.now).work, Some(A.to_string()));

@@ -1,7 +1,7 @@
 //! A model slave: what it holds, and what it does with its orders.
 
 use baton_protocol::{
-    message::{Refused, RefusedReason, Unit},
+    message::{Pong, Refused, RefusedReason, Unit},
     state::{StateFrame, StateHeader},
 };
 use bytes::Bytes;
@@ -253,7 +253,14 @@ impl World {
             ToSlave::Accepted(_) => self.accepted(id),
             ToSlave::Refused(refused) => self.refused(id, &refused),
             ToSlave::StateAck(_) => {}
-            ToSlave::GuildState(_) | ToSlave::Welcome(_) | ToSlave::Ping(_) => {
+            ToSlave::Ping(ping) => {
+                let pong = Pong {
+                    number: ping.number,
+                    ..Pong::default()
+                };
+                self.say(id, ToMaster::Pong(pong));
+            }
+            ToSlave::GuildState(_) | ToSlave::Welcome(_) => {
                 panic!("the core never says {order:?}")
             }
         }
