@@ -31,7 +31,7 @@ struct Arguments {
     /// Only the JSON object
     #[arg(long)]
     json: bool,
-    /// Only rows whose name contains this
+    /// Only this row, or those whose name contains this
     #[arg(long, value_name = "NAME")]
     row: Vec<String>,
     /// Only this phase
@@ -132,16 +132,16 @@ async fn deploys(arguments: &Arguments, count: u32) -> ExitCode {
 
 /// Rows and phases that are asked for.
 fn choose(arguments: &Arguments) -> Vec<(Row, Phase)> {
-    let named = |row: &Row| {
-        let names = &arguments.row;
-        names.is_empty() || names.iter().any(|name| row.name.contains(name.as_str()))
-    };
-    let exactly = |row: &Row| arguments.row.iter().any(|name| name == row.name);
     let all = rows::all();
-    let any_exact = all.iter().any(exactly);
+    // A whole name means that row only.
+    let is_whole = |name: &String| all.iter().any(|row| row.name == name.as_str());
+    let meant = |row: &Row, name: &String| {
+        row.name == name.as_str() || (!is_whole(name) && row.name.contains(name.as_str()))
+    };
+    let names = &arguments.row;
     let mut chosen = Vec::new();
-    for row in all {
-        if !named(&row) || (any_exact && !exactly(&row)) {
+    for row in &all {
+        if !names.is_empty() && !names.iter().any(|name| meant(row, name)) {
             continue;
         }
         for phase in row.phases {
@@ -150,7 +150,7 @@ fn choose(arguments: &Arguments) -> Vec<(Row, Phase)> {
                 _ => arguments.phase.contains(phase),
             };
             if wanted {
-                chosen.push((row, *phase));
+                chosen.push((*row, *phase));
             }
         }
     }

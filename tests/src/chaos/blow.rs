@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::{
     builds, journal, operator,
     phase::Phase,
-    row::{Blow, Resource},
+    row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
     shortage,
     wire::{Harm, Whose, Wire},
@@ -54,7 +54,7 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         }
         Blow::Hang(victim) => {
             scene.freeze(victim);
-            Ok(())
+            scene.frozen_are_killed().await
         }
         Blow::Leave(victim) => {
             leave(scene, victim);
@@ -82,6 +82,12 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::Short(Resource::MasterPort, span) => shortage::port_taken(scene, span).await,
         Blow::Short(resource, span) => shortage::short(scene, resource, span).await,
         Blow::Journal(damage) => journal::damage(scene, damage).await,
+        Blow::PowerCut => {
+            for victim in [Who::Old, Who::New] {
+                scene.kill(victim);
+            }
+            journal::damage(scene, Damage::Torn).await
+        }
     }
 }
 

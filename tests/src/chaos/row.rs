@@ -56,6 +56,8 @@ pub enum Blow {
     Short(Resource, Duration),
     /// The master is killed, its journal damaged before the next one starts.
     Journal(Damage),
+    /// Everything is killed, and what was not on the disk yet is gone.
+    PowerCut,
     /// The master kills itself at this point of its own.
     Crash(&'static str),
 }
@@ -105,8 +107,6 @@ pub enum Resource {
     MasterDisk,
     /// The files that somebody may open.
     Files(Who),
-    /// The memory that somebody may have.
-    Memory(Who),
     /// The master's port, while it is started again.
     MasterPort,
 }

@@ -347,6 +347,22 @@ impl Scene {
         }
     }
 
+    /// Waits until everybody who was stopped is dead.
+    ///
+    /// # Errors
+    /// Somebody lives: nobody noticed.
+    pub async fn frozen_are_killed(&self) -> Result<()> {
+        let deadline = Instant::now() + REACH;
+        while self.frozen.iter().any(|pid| hunt::is_alive(*pid)) {
+            if Instant::now() > deadline {
+                let text = format!("nobody killed {:?}, which hang", self.frozen);
+                return Err(Error::Late(text));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     /// `SIGCONT` for everybody who was stopped.
     pub fn thaw(&mut self) {
         for pid in self.frozen.drain(..) {

@@ -28,7 +28,6 @@ pub async fn short(scene: &mut Scene, resource: Resource, span: Duration) -> Res
     let (who, limit) = match resource {
         Resource::MasterDisk => (Who::Master, Limit::Fsize),
         Resource::Files(who) => (who, Limit::Nofile),
-        Resource::Memory(who) => (who, Limit::As),
         Resource::MasterPort => return Ok(()),
     };
     let Some(pid) = scene.pid(who) else {
@@ -36,25 +35,16 @@ pub async fn short(scene: &mut Scene, resource: Resource, span: Duration) -> Res
     };
     let soft = match resource {
         Resource::Files(_) => hunt::open_files(pid) as u64,
-        Resource::Memory(_) => 1 << 20,
         Resource::MasterDisk | Resource::MasterPort => 0,
     };
     hunt::limit(pid, limit, Some(soft))?;
-    if matches!(resource, Resource::Memory(_)) {
-        // Something that needs memory.
-        scene
-            .fleet
-            .discord
-            .fault(&json!({"name": "huge_frame"}))
-            .await?;
-    }
     sleep(span).await;
     let refused = if scene.deploys() || who != Who::Master {
         Ok(())
     } else {
         nothing_moves(scene).await
     };
-    // It may have died of it.
+    // It may have been killed meanwhile.
     if hunt::is_alive(pid) {
         hunt::limit(pid, limit, None)?;
     }

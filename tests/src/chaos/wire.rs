@@ -58,6 +58,9 @@ pub enum Harm {
     /// In the middle of what comes next this way, both ends are reset; once for
     /// each connection that is open now.
     Tear(Way),
+    /// What comes next this way is garbage; once for each connection that is open
+    /// now.
+    Garble(Way),
 }
 
 /// What is wrong with a wire at the moment.
@@ -215,7 +218,7 @@ async fn pump(
     mut state: watch::Receiver<State>,
 ) -> std::result::Result<(), Harmed> {
     let mut harm = link.harm(&state.borrow_and_update());
-    let mut torn = state.borrow().harms;
+    let mut spoilt = state.borrow().harms;
     let mut buffer = vec![0; STEP];
     let mut reading = true;
     let mut steps: VecDeque<Step> = VecDeque::new();
@@ -230,6 +233,14 @@ async fn pump(
         let concerns = |other: Way| other == way || other == Way::Both;
         let held = matches!(harm, Some(Harm::Hold(held)) if concerns(held));
         let tears = matches!(harm, Some(Harm::Tear(tear)) if concerns(tear));
+        let garbles = matches!(harm, Some(Harm::Garble(garble)) if concerns(garble));
+        if garbles
+            && spoilt != state.borrow().harms
+            && let Some(step) = steps.front_mut()
+        {
+            spoilt = state.borrow().harms;
+            step.bytes.fill(0xa5);
+        }
         let room = reading && steps.len() < ON_THE_WAY;
         tokio::select! {
             changed = state.changed() => {
@@ -249,11 +260,9 @@ async fn pump(
             },
             written = write(&mut to, steps.front()), if !held && !steps.is_empty() => {
                 let Ok(count) = written else { return Ok(()) };
-                let harms = state.borrow().harms;
-                if tears && torn != harms {
+                if tears && spoilt != state.borrow().harms {
                     return harmed(&from, &to);
                 }
-                torn = harms;
                 if let Some(step) = steps.front_mut() {
                     step.written += count;
                     if step.written == step.bytes.len() {
@@ -268,7 +277,7 @@ async fn pump(
 fn delay(harm: Option<Harm>, state: &State) -> Duration {
     match harm {
         Some(Harm::Delay(delay)) => delay,
-        Some(Harm::Cut | Harm::Hold(_) | Harm::Tear(_)) | None => state.delay,
+        Some(Harm::Cut | Harm::Hold(_) | Harm::Tear(_) | Harm::Garble(_)) | None => state.delay,
     }
 }
 

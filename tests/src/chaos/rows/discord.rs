@@ -239,6 +239,24 @@ pub(super) const ROWS: &[Row] = &[
         expect: unheard,
     },
     Row {
+        name: "replay-50000",
+        about: "every connection ends; 50,000 events are to be replayed",
+        phases: &[M0],
+        quick: M0,
+        blow: Blow::Discord(&[
+            r#"{"name":"refuse_connect","duration_ms":1500}"#,
+            r#"{"name":"reset"}"#,
+            r#"{"name":"flood","events":12500,"delay_ms":700}"#,
+        ]),
+        setup: |setup| {
+            let flags = ["--replay-buffer", "20000"];
+            setup.discord.extend(flags.map(str::to_owned));
+            // So many lines take a while to judge.
+            setup.rate = 5.0;
+        },
+        expect: either_way,
+    },
+    Row {
         name: "heartbeats-trim",
         about: "Discord forgets what a heartbeat names; a plain deploy",
         phases: &[M7],

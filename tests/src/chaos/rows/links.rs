@@ -139,6 +139,33 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "old-garbage",
+        about: "garbage arrives from the old slave",
+        phases: &[M0, M2, M3, M5],
+        quick: M3,
+        blow: Blow::ToMaster(Some(Who::Old), Harm::Garble(Way::Up), SHORT),
+        expect: either_way,
+        ..ROW
+    },
+    Row {
+        name: "new-garbage",
+        about: "garbage arrives from the new slave",
+        phases: &[M2, M4, M5, M6],
+        quick: M5,
+        blow: Blow::ToMaster(Some(Who::New), Harm::Garble(Way::Up), SHORT),
+        expect: either_way,
+        ..ROW
+    },
+    Row {
+        name: "master-garbage",
+        about: "garbage arrives at both slaves",
+        phases: &[M0, M2, M4, M5],
+        quick: M4,
+        blow: Blow::ToMaster(None, Harm::Garble(Way::Down), SHORT),
+        expect: either_way,
+        ..ROW
+    },
+    Row {
         name: "discord-link-cut",
         about: "Discord cannot be reached for a second, by RST",
         phases: &[M0, M2, M3, M5, M7],

@@ -98,6 +98,15 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "power-cut",
+        about: "everything is killed; the end of the journal never reached the disk",
+        phases: &[M0, M3, M5, M7],
+        quick: M5,
+        blow: Blow::PowerCut,
+        expect: |_| Expect::recovered(),
+        ..ROW
+    },
+    Row {
         name: "disk-full",
         about: "the master's journal cannot be written for a while",
         phases: &[M0, M2, M5, M7],

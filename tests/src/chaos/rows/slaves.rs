@@ -154,18 +154,6 @@ pub(super) const ROWS: &[Row] = &[
         expect: |_| Expect::done().with_marks_at_every_move(),
         ..ROW
     },
-    Row {
-        name: "old-out-of-memory",
-        about: "the old slave gets no more memory",
-        phases: &[M0, M2],
-        quick: M0,
-        blow: Blow::Short(
-            crate::chaos::row::Resource::Memory(Who::Old),
-            Duration::from_secs(3),
-        ),
-        expect: |_| Expect::recovered(),
-        ..ROW
-    },
 ];
 
 /// Builds that never get anywhere are refused before anything moves.
