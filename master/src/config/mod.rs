@@ -249,6 +249,8 @@ impl Config {
             identify_window: limits.identify_window,
             max_concurrency: self.max_concurrency.unwrap_or(1),
             checkpoint_to_disk: limits.checkpoint_to_disk,
+            // Five checkpoints: a session is not thought older by more.
+            seen: limits.checkpoint_to_disk.saturating_mul(5),
             shard_in_hand: limits.shard_in_hand,
         }
     }

@@ -13,15 +13,15 @@
 //! an alarm, not a reassignment.
 
 use baton_protocol::{
-    Epoch, ShardId, SlaveId,
+    ShardId, SlaveId,
     message::{ResumeAfter, Role},
 };
 
 use super::{
     Core, Life,
-    event::{Durability, Entry, History, Hold},
+    event::{Basis, Durability, Entry, History, Hold},
     fleet::{Presence, Standing},
-    shard::{Free, Phase},
+    shard::{Free, Kept, Phase, Shard},
     timers::Timer,
 };
 
@@ -115,19 +115,15 @@ impl Core {
                 waits += 1;
                 continue;
             }
-            // A seal is the last word only if nobody went on from it.
-            let untouched = |kept_epoch: Epoch| {
-                kept_epoch == shard.epoch
-                    || row.is_some_and(|(owner, _)| self.fleet.is_joined(owner))
-            };
             let after = match &shard.ticket {
-                Some(kept) if kept.after == ResumeAfter::Seal && untouched(kept.epoch) => {
+                Some(kept) if kept.after == ResumeAfter::Seal && self.is_last(shard, row, kept) => {
                     ResumeAfter::Seal
                 }
                 Some(_) | None => ResumeAfter::Death,
             };
-            if after == ResumeAfter::Death {
-                self.drop_doubt(id);
+            match after {
+                ResumeAfter::Seal => self.doubt_of_ticket(id),
+                ResumeAfter::Death => self.drop_doubt(id),
             }
             self.enter(id, Phase::Free(Free::new(self.now, after)));
         }
@@ -139,6 +135,21 @@ impl Core {
                  not joined ({}). If one is dead, run: baton-master fence SLAVE",
                 names.join(", ")
             ));
+        }
+    }
+
+    /// Whether nobody can have gone on from the ticket of a seal.
+    fn is_last(&self, shard: &Shard, row: Option<(SlaveId, Hold)>, kept: &Kept) -> bool {
+        let Some((owner, hold)) = row.filter(|_| self.history == History::Whole) else {
+            return false;
+        };
+        if kept.epoch == shard.epoch {
+            // Its owner sealed it. One that had not been through with its replay
+            // leaves what it replayed.
+            hold == Hold::Owned || shard.basis != Basis::Death
+        } else {
+            // The next owner joined without it: it never began.
+            shard.basis == Basis::Seal(kept.epoch) && self.fleet.is_joined(owner)
         }
     }
 

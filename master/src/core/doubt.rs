@@ -7,9 +7,16 @@
 //!
 //! The next owner holds these events back until it is told.
 
-use baton_protocol::{Epoch, SequenceRanges, ShardId, SlaveId, ToSlave, message::Settled};
+use baton_protocol::{
+    Epoch, SequenceRanges, ShardId, SlaveId, ToSlave,
+    message::{Held, Holding, ResumeAfter, Settled},
+};
 
-use super::{Core, shard::Doubt, timers::Timer};
+use super::{
+    Core,
+    shard::{Doubt, Kept},
+    timers::Timer,
+};
 
 impl Core {
     pub(super) fn doubt(
@@ -22,7 +29,7 @@ impl Core {
         self.drop_doubt(id);
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.doubt = Some(Doubt {
-                sealer,
+                sealer: Some(sealer),
                 epoch,
                 in_doubt,
                 unfinished: None,
@@ -31,7 +38,52 @@ impl Core {
         if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
             slave.unsettled.insert(id);
         }
-        // The sealer settles at the drain deadline; its word needs time to come.
+        self.wait_for_settled(id);
+    }
+
+    /// An owner that resumed may hold events back until it hears how a seal was
+    /// settled, and nobody remembers the seal: the master that knew is no more, or
+    /// its word was lost with a connection. Whoever sealed it says so in time, or
+    /// nothing of it is known to be finished.
+    pub(super) fn may_wait_for_settled(&mut self, held: &Held) {
+        let id = held.ticket.shard;
+        let resumed = matches!(held.holding, Holding::Resuming | Holding::Serving);
+        if !resumed || held.ticket.in_doubt.is_empty() {
+            return;
+        }
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && shard.doubt.is_none()
+        {
+            shard.doubt = Some(Doubt {
+                sealer: None,
+                epoch: Epoch(held.epoch.get().saturating_sub(1)),
+                in_doubt: held.ticket.in_doubt.clone(),
+                unfinished: None,
+            });
+            self.wait_for_settled(id);
+        }
+    }
+
+    /// The ticket of a seal that only the journal remembers: what it has in doubt
+    /// is settled by nobody any more.
+    pub(super) fn doubt_of_ticket(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && shard.doubt.is_none()
+            && let Some(kept) = &shard.ticket
+            && !kept.ticket.in_doubt.is_empty()
+        {
+            shard.doubt = Some(Doubt {
+                sealer: None,
+                epoch: kept.epoch,
+                in_doubt: kept.ticket.in_doubt.clone(),
+                unfinished: None,
+            });
+            self.wait_for_settled(id);
+        }
+    }
+
+    /// The sealer settles at the drain deadline; its word needs time to come.
+    fn wait_for_settled(&mut self, id: ShardId) {
         let span = self.settings.drain.saturating_add(self.settings.seal);
         self.start_timer(Timer::Settle(id), span);
     }
@@ -42,18 +94,24 @@ impl Core {
             return;
         };
         if let Some(doubt) = &mut shard.doubt
-            && (doubt.sealer, doubt.epoch) == (from, settled.epoch)
+            && (doubt.sealer, doubt.epoch) == (Some(from), settled.epoch)
             && doubt.unfinished.is_none()
         {
             doubt.unfinished = Some(settled.unfinished.clone());
-            self.undo_waiting_for_settled(settled.shard, from);
+            if let Some(kept) = &mut shard.ticket
+                && (kept.after, kept.epoch) == (ResumeAfter::Seal, settled.epoch)
+            {
+                kept.settle(&settled.unfinished);
+                self.ticket_changed(settled.shard);
+            }
+            self.undo_waiting_for_settled(settled.shard, Some(from));
             self.tell_settled(settled.shard);
         }
     }
 
     /// The sealer died, or its word did not come in time: nothing is known to be
     /// finished.
-    pub(super) fn sealer_gone(&mut self, sealer: SlaveId, id: ShardId) {
+    pub(super) fn sealer_gone(&mut self, sealer: Option<SlaveId>, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get_mut(&id)
             && let Some(doubt) = &mut shard.doubt
             && doubt.sealer == sealer
@@ -69,13 +127,14 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get(&id)
             && let Some(doubt) = &shard.doubt
         {
-            self.sealer_gone(doubt.sealer, id);
+            let sealer = doubt.sealer;
+            self.sealer_gone(sealer, id);
         }
     }
 
-    fn undo_waiting_for_settled(&mut self, id: ShardId, sealer: SlaveId) {
+    fn undo_waiting_for_settled(&mut self, id: ShardId, sealer: Option<SlaveId>) {
         self.timers.stop(Timer::Settle(id));
-        if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
+        if let Some(slave) = sealer.and_then(|sealer| self.fleet.slaves.get_mut(&sealer)) {
             slave.unsettled.remove(&id);
         }
     }
@@ -105,6 +164,21 @@ impl Core {
                 unfinished: unfinished.clone(),
             };
             self.send(owner, ToSlave::Settled(settled));
+        }
+    }
+}
+
+impl Kept {
+    /// What its owner finished after it had sealed is finished for whoever goes
+    /// on with this ticket.
+    fn settle(&mut self, unfinished: &SequenceRanges) {
+        let in_doubt = std::mem::take(&mut self.ticket.in_doubt);
+        for sequence in in_doubt.iter() {
+            if unfinished.contains(sequence) {
+                self.ticket.in_doubt.insert(sequence);
+            } else {
+                self.ticket.finished_above.insert(sequence);
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use baton_protocol::{
     message::{Hello, Refused, Report, ResumeAfter},
 };
 
-pub use super::recovered::{History, Recovered, RecoveredTicket};
+pub use super::recovered::{History, Recovered, RecoveredTicket, Row};
 
 /// Monotonic time since the driver started. Never goes back; stands still while
 /// the driver does not run (see [`Input::Resumed`]).
@@ -178,6 +178,8 @@ pub enum Entry {
         owner: SlaveId,
         /// Which of the two.
         hold: Hold,
+        /// What the owner goes on from.
+        basis: Basis,
     },
     /// The once-per-bot work belongs to `owner` at `epoch`.
     Work {
@@ -202,6 +204,9 @@ pub enum Entry {
     },
     /// The number of the last deploy.
     Deploy(DeployId),
+    /// The master runs now, by the wall clock: every session was alive then, or
+    /// known to be over.
+    Seen,
     /// Every shard has a row again: a journal that took the place of a lost one
     /// is whole ([`History::Whole`]).
     Whole,
@@ -222,6 +227,19 @@ pub enum Hold {
     /// RESUMED or READY was confirmed at this epoch.
     #[default]
     Owned,
+}
+
+/// What the owner of a shard goes on from. Where the next master finds a ticket
+/// it tells whether anybody can have gone on from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// Nothing: a new session.
+    Cold,
+    /// The last checkpoint of an owner that died; also what is not known.
+    #[default]
+    Death,
+    /// The ticket of the owner that sealed it at this epoch.
+    Seal(Epoch),
 }
 
 /// One request of an operator, to find its answer by.

@@ -143,11 +143,12 @@ impl Fleet {
             made.size = made.unknown.len();
             fleet.slots.push(made);
         }
-        for (id, (epoch, owner, hold)) in recovered.shards {
+        for (id, row) in recovered.shards {
             if let Some(shard) = fleet.shards.get_mut(&id) {
-                shard.epoch = epoch;
+                shard.epoch = row.epoch;
+                shard.basis = row.basis;
                 shard.phase = Phase::Unknown {
-                    row: Some((owner, hold)),
+                    row: Some((row.owner, row.hold)),
                 };
             }
         }

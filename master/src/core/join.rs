@@ -289,10 +289,11 @@ impl Core {
             dead: true,
         });
         for shard in unsettled {
-            self.sealer_gone(id, shard);
+            self.sealer_gone(Some(id), shard);
         }
         for shard in holds {
-            self.set_free(shard, ResumeAfter::Death);
+            let after = self.never_told(shard).unwrap_or(ResumeAfter::Death);
+            self.set_free(shard, after);
         }
         let members = self.fleet.slots[slot].members;
         for shard in members.iter() {

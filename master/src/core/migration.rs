@@ -18,7 +18,7 @@ use baton_protocol::{
 
 use super::{
     Core,
-    event::{Durability, Entry, Hold, Phase as Told},
+    event::{Basis, Durability, Entry, Hold, Phase as Told},
     shard::{Free, How, Link, Phase, Reach},
     timers::Timer,
 };
@@ -102,14 +102,32 @@ impl Core {
             return;
         };
         let reserved = shard.use_epoch();
+        let started = match shard.phase {
+            Phase::Starting { how, reach, .. } => Some((how, reach)),
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Sealing { .. } => None,
+        };
         let row = Entry::Owner {
             shard: id,
             epoch: reserved,
             owner: to,
             hold: Hold::Reserved,
+            basis: match shard.replays {
+                ResumeAfter::Seal => Basis::Seal(epoch),
+                ResumeAfter::Death => Basis::Death,
+            },
         };
         self.save(vec![row], Durability::Now);
-        self.enter(id, Phase::Sealing { owner, epoch, to });
+        let sealing = Phase::Sealing {
+            owner,
+            epoch,
+            to,
+            started,
+        };
+        self.enter(id, sealing);
         self.start_timer(Timer::Shard(id), self.settings.seal);
         self.seal_told(id, owner, to, reserved);
         self.send_stop(id, owner, epoch);
@@ -171,6 +189,7 @@ impl Core {
                 epoch,
                 owner: from,
                 hold: Hold::Owned,
+                basis: shard.basis,
             };
             self.save(vec![row], Durability::Soon);
         }

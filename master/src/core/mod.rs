@@ -151,6 +151,7 @@ impl Core {
         }
         core.timers
             .start(now, Timer::Adopt, core.settings.adopt_grace);
+        core.start_timer(Timer::Seen, core.settings.seen);
         core.end_adoption_early();
         core
     }
@@ -245,6 +246,7 @@ impl Core {
             Timer::Deploy => self.deploy_due(),
             Timer::Work => self.work_due(),
             Timer::Tickets => self.write_tickets(),
+            Timer::Seen => self.note_seen(),
             Timer::Saves => self.save_again(),
             Timer::Budget => self.budget_reset(),
             Timer::Slot(slot) => self.slot_due(slot),

@@ -41,6 +41,7 @@ impl Core {
         if self.stage == Life::Left || !self.fleet.can_take(target) {
             return;
         }
+        let (now, window) = (self.now, self.settings.resume_window);
         let mut placed = Vec::new();
         let mut rows = Vec::new();
         let free: Vec<_> = self.fleet.slots[slot].free.iter().copied().collect();
@@ -60,6 +61,7 @@ impl Core {
                     epoch: shard.use_epoch(),
                     owner: target,
                     hold: Hold::Reserved,
+                    basis: shard.way_on(free, now, window).1,
                 });
             }
             placed.push((id, free));
@@ -85,10 +87,8 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return How::Full;
         };
-        let how = match shard.resumable(free.since, now, window) {
-            Some(_) => How::Resume(free.after),
-            None => How::Full,
-        };
+        let (how, basis) = shard.way_on(free, now, window);
+        shard.basis = basis;
         let lost = how == How::Full && shard.ticket.take().is_some();
         shard.replays = match how {
             How::Full => ResumeAfter::Seal,

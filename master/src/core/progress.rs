@@ -18,9 +18,14 @@ impl Core {
             let id = entry.shard;
             if let Some(shard) = self.fleet.shards.get_mut(&id)
                 && shard.phase.claimant() == Some((from, entry.epoch))
-                && shard.advance(entry)
             {
-                self.ticket_changed(id);
+                let is_new_session = shard.is_new_session(&entry);
+                if shard.advance(entry) {
+                    self.ticket_changed(id);
+                }
+                if is_new_session {
+                    self.drop_doubt(id);
+                }
             }
         }
     }
@@ -50,8 +55,7 @@ impl Core {
             }
             Step::Reconnecting => self.link(id, Link::Reconnecting),
             Step::SessionLost => {
-                shard.ticket = None;
-                shard.copies.clear();
+                self.session_is_over(id);
                 self.tell(News::SessionLost {
                     shard: id,
                     slave: from,
@@ -59,6 +63,15 @@ impl Core {
                 self.copy_again(id);
             }
         }
+    }
+
+    /// Whatever is known of its session is of no use any more.
+    pub(super) fn session_is_over(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.ticket = None;
+            shard.copies.clear();
+        }
+        self.drop_doubt(id);
     }
 
     /// A start that makes progress has not failed.
@@ -97,6 +110,14 @@ impl Shard {
             && self.ticket.as_ref().is_none_or(|kept| {
                 kept.ticket.session_id == ticket.session_id && kept.ticket.handled <= ticket.handled
             })
+    }
+
+    fn is_new_session(&self, entry: &CheckpointEntry) -> bool {
+        match (&self.ticket, &entry.session) {
+            (Some(kept), Some(ticket)) => kept.ticket.session_id != ticket.session_id,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
     }
 
     /// Takes one entry of a checkpoint of the claimant; whether it said anything

@@ -7,15 +7,15 @@ use baton_protocol::{
     message::{Hello, ResumeAfter},
 };
 
-use super::event::Hold;
+use super::event::{Basis, Hold};
 
 /// Everything that a journal gave back at the start of a master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Pinned parameters, if there are any.
     pub pinned: Option<SessionParameters>,
-    /// Highest epoch of each shard and whose it is.
-    pub shards: BTreeMap<ShardId, (Epoch, SlaveId, Hold)>,
+    /// The last [`Entry::Owner`](super::event::Entry::Owner) of each shard.
+    pub shards: BTreeMap<ShardId, Row>,
     /// Epoch and owner of the once-per-bot work.
     pub work: Option<(Epoch, SlaveId)>,
     /// Slaves that were known and not gone, whose processes are still alive
@@ -29,6 +29,19 @@ pub struct Recovered {
     pub history: History,
     /// No epoch up to this one is used: a journal that was lost may have used it.
     pub floor: Epoch,
+}
+
+/// Whose a shard is, or is about to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The highest epoch that was used up.
+    pub epoch: Epoch,
+    /// Whom it belongs to, or is reserved for.
+    pub owner: SlaveId,
+    /// Which of the two.
+    pub hold: Hold,
+    /// What that slave goes on from.
+    pub basis: Basis,
 }
 
 /// Whether a journal gave back everything.
@@ -51,7 +64,7 @@ pub struct RecoveredTicket {
     pub after: ResumeAfter,
     /// The ticket.
     pub ticket: Ticket,
-    /// How long ago it was written, by the wall clock; zero if that clock was set
-    /// back.
+    /// How long ago it was written, or a master last ran, by the wall clock; zero
+    /// if that clock was set back.
     pub age: Duration,
 }

@@ -10,7 +10,7 @@ use baton_protocol::{
 
 use super::{
     Core, Life,
-    event::{Durability, Entry, Hold},
+    event::{Basis, Durability, Entry, Hold},
     fleet::{Origin, Past},
     shard::{How, Link, Phase, Reach},
 };
@@ -85,7 +85,7 @@ impl Core {
             }
             Holding::Sealed if may_be_its => self.adopt_sealed(slave, held),
             Holding::Failed if may_be_its => self.adopt_ticket(held, ResumeAfter::Death),
-            Holding::Sealed if self.is_needed_frozen(slave, id) => {
+            Holding::Sealed if self.is_needed_frozen(slave, id) || self.settles(slave, held) => {
                 if let Some(shard) = self.fleet.shards.get_mut(&id) {
                     shard.copies.insert(slave, held.ticket.state_at);
                 }
@@ -128,6 +128,17 @@ impl Core {
             || deploy.is_some_and(|deploy| deploy.from == Some(slave) || deploy.to() == Some(slave))
     }
 
+    /// Whether its word is waited for: what was in doubt when it sealed.
+    fn settles(&self, slave: SlaveId, held: &Held) -> bool {
+        let shard = self.fleet.shards.get(&held.ticket.shard);
+        shard
+            .and_then(|shard| shard.doubt.as_ref())
+            .is_some_and(|doubt| {
+                doubt.unfinished.is_none()
+                    && (doubt.sealer, doubt.epoch) == (Some(slave), held.epoch)
+            })
+    }
+
     /// It still has what we believe that it has.
     fn claim_confirmed(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
@@ -143,6 +154,11 @@ impl Core {
             };
             let shards = vec![entry];
             self.checkpoint(slave, Checkpoint { shards });
+        }
+        self.may_wait_for_settled(held);
+        if held.holding == Holding::Starting && !has_session {
+            // Whatever session it was to go on with is over.
+            self.session_is_over(id);
         }
         match held.holding {
             Holding::Starting | Holding::Resuming => self.said_again(id),
@@ -171,15 +187,25 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        if matches!(shard.phase, Phase::Starting { .. }) {
+        match shard.phase {
             // The order was lost with the connection.
-            self.order_again(id);
-        } else {
-            self.alarm(format!(
-                "slave {slave} does not serve shard {id} any more, which was its own; it is \
-                 resumed from its last checkpoint"
-            ));
-            self.set_free(id, ResumeAfter::Death);
+            Phase::Starting { .. } => self.order_again(id),
+            // So was the order to start; then there is nothing to seal.
+            Phase::Sealing {
+                started: Some((How::Resume(after), Reach::Nothing)),
+                ..
+            } => self.set_free(id, after),
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Sealing { .. } => {
+                self.alarm(format!(
+                    "slave {slave} does not serve shard {id} any more, which was its own; it is \
+                     resumed from its last checkpoint"
+                ));
+                self.set_free(id, ResumeAfter::Death);
+            }
         }
     }
 
@@ -190,19 +216,34 @@ impl Core {
             return;
         };
         let before = shard.phase.claimant();
-        let journaled = matches!(shard.phase, Phase::Unknown { row: Some(row) } if row == (slave, Hold::Owned));
+        let hold = match held.holding {
+            Holding::Serving => Hold::Owned,
+            Holding::Starting | Holding::Resuming | Holding::Sealed | Holding::Failed => {
+                Hold::Reserved
+            }
+        };
+        let journaled =
+            matches!(shard.phase, Phase::Unknown { row: Some(row) } if row == (slave, hold));
+        if held.epoch > shard.epoch {
+            shard.basis = Basis::Death;
+        }
         if held.epoch > shard.epoch || (held.epoch == shard.epoch && !journaled) {
             // A journal that was lost does not name it.
             self.adopted.push(Entry::Owner {
                 shard: id,
                 epoch: held.epoch,
                 owner: slave,
-                hold: Hold::Owned,
+                hold,
+                basis: shard.basis,
             });
         }
         shard.epoch = shard.epoch.max(held.epoch);
+        let after = match shard.basis {
+            Basis::Cold | Basis::Seal(_) if held.epoch == shard.epoch => ResumeAfter::Seal,
+            Basis::Cold | Basis::Seal(_) | Basis::Death => ResumeAfter::Death,
+        };
         shard.replays = match held.holding {
-            Holding::Resuming => ResumeAfter::Death,
+            Holding::Resuming => after,
             Holding::Starting | Holding::Serving | Holding::Sealed | Holding::Failed => {
                 ResumeAfter::Seal
             }
@@ -219,7 +260,7 @@ impl Core {
                     owner: slave,
                     epoch: held.epoch,
                     how: match shard.ticket {
-                        Some(_) => How::Resume(ResumeAfter::Death),
+                        Some(_) => How::Resume(after),
                         None => How::Full,
                     },
                     reach: Reach::Dispatches,
@@ -230,12 +271,13 @@ impl Core {
         let of_this_seal = shard
             .doubt
             .as_ref()
-            .is_some_and(|doubt| doubt.sealer != slave && doubt.epoch < held.epoch);
+            .is_some_and(|doubt| doubt.sealer != Some(slave) && doubt.epoch < held.epoch);
         if !of_this_seal {
             self.drop_doubt(id);
         }
         self.enter(id, phase);
         self.ticket_changed(id);
+        self.may_wait_for_settled(held);
         self.tell_settled(id);
         if let Some((other, _)) = before
             && other != slave
@@ -272,13 +314,11 @@ impl Core {
     /// wait to be told what was in doubt, and the master that knew is no more.
     fn doubt_again(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
-        let known = self
-            .fleet
-            .shards
-            .get(&id)
-            .and_then(|shard| shard.doubt.as_ref())
-            .map(|doubt| doubt.epoch);
-        if self.stage == Life::Adopting && known.is_none_or(|known| known < held.epoch) {
+        let forgotten = self.fleet.shards.get(&id).is_some_and(|shard| {
+            let known = shard.doubt.as_ref().and_then(|doubt| doubt.sealer);
+            shard.basis == Basis::Seal(held.epoch) && known.is_none()
+        });
+        if forgotten {
             self.doubt(id, slave, held.epoch, held.ticket.in_doubt.clone());
         }
         self.ask_settled_again(slave, held);
@@ -287,13 +327,8 @@ impl Core {
     /// The word that settles a seal may have been lost with the connection: the
     /// same question brings it again.
     fn ask_settled_again(&mut self, slave: SlaveId, held: &Held) {
-        let id = held.ticket.shard;
-        if let Some(shard) = self.fleet.shards.get(&id)
-            && let Some(doubt) = &shard.doubt
-            && doubt.unfinished.is_none()
-            && (doubt.sealer, doubt.epoch) == (slave, held.epoch)
-        {
-            self.send_stop(id, slave, held.epoch);
+        if self.settles(slave, held) {
+            self.send_stop(held.ticket.shard, slave, held.epoch);
         }
     }
 

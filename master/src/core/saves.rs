@@ -11,12 +11,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_protocol::{DeployId, ShardId, SlaveId, ToSlave, message::Role};
+use baton_protocol::{
+    DeployId, ShardId, SlaveId, ToSlave,
+    message::{ResumeAfter, Role},
+};
 
 use super::{
     Core,
     event::{Action, Durability, Entry, Hold, Input},
-    shard::{Link, Phase},
+    shard::{How, Link, Phase},
     timers::Timer,
 };
 
@@ -49,6 +52,7 @@ enum Row {
     Ticket(ShardId),
     Work,
     Deploy,
+    Seen,
     Whole,
     Command(String),
 }
@@ -152,15 +156,26 @@ impl Core {
         };
         match shard.phase {
             // The seal was not sent: its owner goes on. The epoch stays used up.
-            Phase::Sealing { owner, epoch, .. } => {
-                self.enter(
-                    id,
-                    Phase::Serving {
+            Phase::Sealing {
+                owner,
+                epoch,
+                started,
+                ..
+            } => {
+                let before = match started {
+                    Some((how, reach)) => Phase::Starting {
+                        owner,
+                        epoch,
+                        how,
+                        reach,
+                    },
+                    None => Phase::Serving {
                         owner,
                         epoch,
                         link: Link::Up,
                     },
-                );
+                };
+                self.enter(id, before);
                 self.move_taken_back(id);
             }
             Phase::Starting { .. } => {
@@ -170,6 +185,26 @@ impl Core {
             | Phase::Free(_)
             | Phase::Serving { .. }
             | Phase::Copying { .. } => {}
+        }
+    }
+
+    /// How a shard came free whose owner was never told to go on with it, because
+    /// that could not be saved.
+    pub(super) fn never_told(&mut self, id: ShardId) -> Option<ResumeAfter> {
+        if !self.saves.owed.remove(&id) {
+            return None;
+        }
+        match self.fleet.shards.get(&id)?.phase {
+            Phase::Starting {
+                how: How::Resume(after),
+                ..
+            } => Some(after),
+            Phase::Starting { how: How::Full, .. }
+            | Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Sealing { .. } => None,
         }
     }
 
@@ -200,6 +235,15 @@ impl Core {
             })
             .collect();
         self.save(entries, Durability::Soon);
+    }
+
+    /// Notes that this master runs: how old a session is after its end is counted
+    /// from here, however long ago its last checkpoint was.
+    pub(super) fn note_seen(&mut self) {
+        self.start_timer(Timer::Seen, self.settings.seen);
+        if !self.saves.fail() {
+            self.save(vec![Entry::Seen], Durability::Soon);
+        }
     }
 
     /// The ticket of a shard changed.
@@ -273,6 +317,7 @@ impl Row {
             Entry::Gone(slave) => Self::Slave(*slave),
             Entry::Ticket { ticket, .. } => Self::Ticket(ticket.shard),
             Entry::Deploy(_) => Self::Deploy,
+            Entry::Seen => Self::Seen,
             Entry::Whole => Self::Whole,
             Entry::Command { slot, .. } => Self::Command(slot.clone()),
         }

@@ -60,6 +60,8 @@ pub struct Settings {
     pub max_concurrency: u32,
     /// How often checkpoints are written to the journal.
     pub checkpoint_to_disk: Duration,
+    /// How often it is noted that this master runs.
+    pub seen: Duration,
     /// How long a master that was asked to leave waits for the shard in hand.
     pub shard_in_hand: Duration,
 }
@@ -104,6 +106,7 @@ impl Default for Settings {
             identify_window: Duration::from_millis(5250),
             max_concurrency: 1,
             checkpoint_to_disk: Duration::from_secs(1),
+            seen: Duration::from_secs(5),
             shard_in_hand: Duration::from_secs(10),
         }
     }

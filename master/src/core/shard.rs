@@ -21,7 +21,7 @@ use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, message::ResumeAfter,
 };
 
-use super::event::{Hold, Time};
+use super::event::{Basis, Hold, Time};
 
 /// Everything that the core knows of one shard.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub(super) struct Shard {
     /// Who has a copy of its state at rest (frozen at a seal, or imported), and
     /// the lowest sequence at which that copy stands.
     pub(super) copies: BTreeMap<SlaveId, Sequence>,
+    /// What the slave that has the highest epoch goes on from.
+    pub(super) basis: Basis,
     /// What its owner replays until it serves: after a death anything in it may
     /// have been handled before, whoever goes on from there.
     pub(super) replays: ResumeAfter,
@@ -80,6 +82,8 @@ pub(super) enum Phase {
         owner: SlaveId,
         epoch: Epoch,
         to: SlaveId,
+        /// What it had been told, if it did not serve yet.
+        started: Option<(How, Reach)>,
     },
 }
 
@@ -136,7 +140,8 @@ pub(super) struct Kept {
 /// What was in doubt at a seal, until its outcome reached the next owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Doubt {
-    pub(super) sealer: SlaveId,
+    /// `None`: nobody remembers.
+    pub(super) sealer: Option<SlaveId>,
     pub(super) epoch: Epoch,
     pub(super) in_doubt: SequenceRanges,
     /// What the sealer could not finish, once it is known.
@@ -152,6 +157,7 @@ impl Shard {
             phase: Phase::Unknown { row: None },
             ticket: None,
             copies: BTreeMap::new(),
+            basis: Basis::Death,
             replays: ResumeAfter::Seal,
             doubt: None,
             failures: 0,
@@ -169,6 +175,17 @@ impl Shard {
         self.ticket
             .as_ref()
             .filter(|kept| now.since(since).saturating_add(kept.age) <= window)
+    }
+
+    /// How somebody would go on with it who is given it now, after it came free.
+    pub(super) fn way_on(&self, free: Free, now: Time, window: Duration) -> (How, Basis) {
+        match self.resumable(free.since, now, window) {
+            Some(kept) => match free.after {
+                ResumeAfter::Seal => (How::Resume(free.after), Basis::Seal(kept.epoch)),
+                ResumeAfter::Death => (How::Resume(free.after), Basis::Death),
+            },
+            None => (How::Full, Basis::Cold),
+        }
     }
 
     /// The ticket as `slave` needs it: with the sequence at which the copy of the

@@ -23,6 +23,8 @@ pub(super) enum Timer {
     Work,
     /// Checkpoints go to the journal.
     Tickets,
+    /// It is noted that this master runs.
+    Seen,
     /// A failed save is tried again.
     Saves,
     /// The identify budget is whole again.

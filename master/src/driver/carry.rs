@@ -65,6 +65,7 @@ impl Driver {
                 | Entry::Gone(_)
                 | Entry::Ticket { .. }
                 | Entry::Deploy(_)
+                | Entry::Seen
                 | Entry::Whole => None,
             })
             .collect();

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use baton_protocol::{
-    SessionParameters, SlaveId,
+    Epoch, SessionParameters, SlaveId,
     message::{Hello, ResumeAfter, Role},
 };
 use rusqlite::{Row, Transaction, params};
 
 use super::store::StoreError;
-use crate::core::event::{Entry, Hold};
+use crate::core::event::{Basis, Entry, Hold};
 
 pub(super) fn write(
     change: &Transaction<'_>,
@@ -34,6 +34,7 @@ pub(super) fn write(
             epoch,
             owner,
             hold,
+            basis,
         } => {
             let hold = match hold {
                 Hold::Reserved => "reserved",
@@ -42,15 +43,17 @@ pub(super) fn write(
             // A lower epoch is never written over a higher one.
             change
                 .prepare_cached(
-                    "INSERT INTO shards VALUES (?1, ?2, ?3, ?4) ON CONFLICT (shard) DO UPDATE
-                     SET epoch = excluded.epoch, owner = excluded.owner, hold = excluded.hold
+                    "INSERT INTO shards VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (shard) DO UPDATE
+                     SET epoch = excluded.epoch, owner = excluded.owner, hold = excluded.hold,
+                         basis = excluded.basis
                      WHERE excluded.epoch >= shards.epoch",
                 )?
                 .execute(params![
                     shard.get(),
                     signed(epoch.get())?,
                     owner.to_string(),
-                    hold
+                    hold,
+                    basis_text(*basis)
                 ])?;
         }
         Entry::Work { epoch, owner } => {
@@ -94,6 +97,7 @@ pub(super) fn write(
                 ])?;
         }
         Entry::Deploy(deploy) => set_meta(change, "last_deploy", &deploy.to_string())?,
+        Entry::Seen => set_meta(change, "seen_ms", &wall_clock_ms().to_string())?,
         Entry::Whole => {
             change.execute("DELETE FROM meta WHERE key = 'lost'", [])?;
         }
@@ -105,6 +109,29 @@ pub(super) fn write(
         }
     }
     Ok(())
+}
+
+fn basis_text(basis: Basis) -> String {
+    match basis {
+        Basis::Cold => "cold".to_owned(),
+        Basis::Death => "death".to_owned(),
+        Basis::Seal(epoch) => format!("seal {epoch}"),
+    }
+}
+
+pub(super) fn basis(text: &str) -> Result<Basis, StoreError> {
+    let seal = |epoch: &str| Some(Basis::Seal(Epoch(epoch.parse().ok()?)));
+    match text {
+        "cold" => Ok(Basis::Cold),
+        "death" => Ok(Basis::Death),
+        text => text
+            .strip_prefix("seal ")
+            .and_then(seal)
+            .ok_or_else(|| StoreError::Row {
+                table: "shards",
+                value: text.to_owned(),
+            }),
+    }
 }
 
 fn write_slave(change: &Transaction<'_>, hello: &Hello) -> Result<(), StoreError> {

@@ -1,7 +1,8 @@
 -- What a master must know after it was killed. Readable with the sqlite3 shell.
 
 -- fleet (32 hex digits), term (starts of the master), shard_count (pinned at the
--- first start), last_deploy, lost (there while not every shard has a row again
+-- first start), last_deploy, seen_ms (a master ran then, by
+-- the wall clock), lost (there while not every shard has a row again
 -- after a journal was lost: epochs up to this one may have been used).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -20,12 +21,14 @@ CREATE TABLE pinned (
 ) STRICT;
 
 -- The highest epoch of each shard, and the slave that it belongs to ('owned') or
--- is used up for ('reserved').
+-- is used up for ('reserved'); what that slave goes on from: 'cold', 'death', or
+-- 'seal N', the ticket of the owner at epoch N.
 CREATE TABLE shards (
     shard INTEGER PRIMARY KEY,
     epoch INTEGER NOT NULL,
     owner TEXT NOT NULL,
-    hold  TEXT NOT NULL CHECK (hold IN ('reserved', 'owned'))
+    hold  TEXT NOT NULL CHECK (hold IN ('reserved', 'owned')),
+    basis TEXT NOT NULL DEFAULT 'death'
 ) STRICT;
 
 -- Where each shard stands: its last checkpoint ('death') or its ticket of a seal

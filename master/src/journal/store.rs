@@ -16,12 +16,19 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     roll::Roll,
-    rows::{list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms, write},
+    rows::{
+        basis, list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms, write,
+    },
 };
-use crate::core::event::{Durability, Entry, History, Hold, Recovered, RecoveredTicket};
+use crate::core::event::{
+    Durability, Entry, History, Hold, Recovered, RecoveredTicket, Row as OwnerRow,
+};
 
 /// Written as `user_version`; raised with each change of the schema.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
+
+/// Brings a journal of the first schema to the present one.
+const FROM_1: &str = "ALTER TABLE shards ADD COLUMN basis TEXT NOT NULL DEFAULT 'death'";
 
 /// Another reader (the sqlite3 shell) is waited for this long.
 const BUSY: Duration = Duration::from_secs(2);
@@ -152,6 +159,12 @@ impl Store {
             0 => {
                 let change = connection.transaction()?;
                 change.execute_batch(include_str!("schema.sql"))?;
+                change.pragma_update(None, "user_version", SCHEMA)?;
+                change.commit()?;
+            }
+            1 => {
+                let change = connection.transaction()?;
+                change.execute_batch(FROM_1)?;
                 change.pragma_update(None, "user_version", SCHEMA)?;
                 change.commit()?;
             }
@@ -299,10 +312,10 @@ impl Store {
         Ok(commands)
     }
 
-    fn shards(&self) -> Result<BTreeMap<ShardId, (Epoch, SlaveId, Hold)>, StoreError> {
+    fn shards(&self) -> Result<BTreeMap<ShardId, OwnerRow>, StoreError> {
         let mut statement = self
             .connection
-            .prepare("SELECT shard, epoch, owner, hold FROM shards")?;
+            .prepare("SELECT shard, epoch, owner, hold, basis FROM shards")?;
         let mut rows = statement.query([])?;
         let mut shards = BTreeMap::new();
         while let Some(row) = rows.next()? {
@@ -312,15 +325,20 @@ impl Store {
             } else {
                 Hold::Reserved
             };
-            let epoch = Epoch(unsigned(row.get(1)?));
-            let owner = slave_id("shards", &row.get::<_, String>(2)?)?;
-            shards.insert(ShardId(row.get(0)?), (epoch, owner, hold));
+            let found = OwnerRow {
+                epoch: Epoch(unsigned(row.get(1)?)),
+                owner: slave_id("shards", &row.get::<_, String>(2)?)?,
+                hold,
+                basis: basis(&row.get::<_, String>(4)?)?,
+            };
+            shards.insert(ShardId(row.get(0)?), found);
         }
         Ok(shards)
     }
 
     fn tickets(&self) -> Result<BTreeMap<ShardId, RecoveredTicket>, StoreError> {
         let now = wall_clock_ms();
+        let seen = self.meta_number("seen_ms")?.unwrap_or(0);
         let mut statement = self
             .connection
             .prepare("SELECT shard, epoch, after, written_ms, ticket FROM tickets")?;
@@ -343,7 +361,7 @@ impl Store {
                     ResumeAfter::Death
                 },
                 ticket,
-                age: Duration::from_millis(now.saturating_sub(unsigned(row.get(3)?))),
+                age: Duration::from_millis(now.saturating_sub(unsigned(row.get(3)?).max(seen))),
             };
             tickets.insert(shard, recovered);
         }

@@ -7,7 +7,7 @@ use baton_protocol::{
 };
 
 use super::*;
-use crate::core::event::Hold;
+use crate::core::event::{Basis, Hold, Row};
 
 #[tokio::test]
 async fn everything_that_was_saved_is_there_after_a_reopen() {
@@ -41,9 +41,15 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
     assert_eq!(recovered.work, Some((Epoch(3), SlaveId(5))));
     assert_eq!(recovered.slaves, BTreeMap::from([(SlaveId(5), hello(5))]));
     assert_eq!(recovered.last_deploy, DeployId(12));
+    let row = |epoch, hold, basis| Row {
+        epoch: Epoch(epoch),
+        owner: SlaveId(5),
+        hold,
+        basis,
+    };
     let shards = [
-        (ShardId(0), (Epoch(1), SlaveId(5), Hold::Owned)),
-        (ShardId(1), (Epoch(7), SlaveId(5), Hold::Reserved)),
+        (ShardId(0), row(1, Hold::Owned, Basis::Cold)),
+        (ShardId(1), row(7, Hold::Reserved, Basis::Seal(Epoch(6)))),
     ];
     assert_eq!(recovered.shards, BTreeMap::from(shards));
 }
@@ -60,8 +66,8 @@ async fn a_lower_epoch_never_replaces_a_higher_one() {
     }
     journal.close().await;
     let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
-    let (epoch, _, hold) = recovered.shards[&ShardId(0)];
-    assert_eq!((epoch, hold), (Epoch(5), Hold::Owned));
+    let row = recovered.shards[&ShardId(0)];
+    assert_eq!((row.epoch, row.hold), (Epoch(5), Hold::Owned));
 }
 
 #[tokio::test]
@@ -282,6 +288,10 @@ fn owner(shard: u32, epoch: u64, hold: Hold) -> Entry {
         epoch: Epoch(epoch),
         owner: SlaveId(5),
         hold,
+        basis: match hold {
+            Hold::Owned => Basis::Cold,
+            Hold::Reserved => Basis::Seal(Epoch(epoch - 1)),
+        },
     }
 }
 

@@ -11,7 +11,19 @@ fn recovered(rows: &[(u32, u64, SlaveId, Hold)], alive: &[SlaveId]) -> Recovered
     Recovered {
         pinned: Some(pinned),
         shards: rows
-            .map(|&(shard, epoch, owner, hold)| (ShardId(shard), (Epoch(epoch), owner, hold)))
+            .map(|&(shard, epoch, owner, hold)| {
+                let basis = match epoch {
+                    1 => Basis::Cold,
+                    epoch => Basis::Seal(Epoch(epoch - 1)),
+                };
+                let row = Row {
+                    epoch: Epoch(epoch),
+                    owner,
+                    hold,
+                    basis,
+                };
+                (ShardId(shard), row)
+            })
             .collect(),
         work: Some((Epoch(1), A)),
         slaves: alive

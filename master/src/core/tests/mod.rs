@@ -30,7 +30,7 @@ use baton_protocol::{
 
 use super::{
     Action, Core, Input, Recovered, Settings, Time,
-    event::{DeployOrder, Durability, Entry, Hold, News, Outcome, RequestId},
+    event::{Basis, DeployOrder, Durability, Entry, Hold, News, Outcome, RequestId, Row},
     settings::SlotSettings,
 };
 
@@ -399,6 +399,7 @@ fn row_name(entry: &Entry) -> Option<String> {
             epoch,
             owner,
             hold,
+            ..
         } => Some(format!("{shard}@{epoch} {hold:?} {:x}", owner.0)),
         Entry::Work { epoch, owner } => Some(format!("work@{epoch} {:x}", owner.0)),
         Entry::Command { command, .. } => Some(format!("command {}", command.join(" "))),
@@ -407,6 +408,7 @@ fn row_name(entry: &Entry) -> Option<String> {
         | Entry::Gone(_)
         | Entry::Ticket { .. }
         | Entry::Deploy(_)
+        | Entry::Seen
         | Entry::Whole => None,
     }
 }

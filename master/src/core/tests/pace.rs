@@ -123,9 +123,12 @@ fn more_buckets_are_used_when_the_budget_names_them() {
 #[test]
 fn a_new_master_gives_nothing_for_one_window() {
     let mut journal = Recovered::default();
-    journal
-        .shards
-        .insert(ShardId(0), (Epoch(1), C, Hold::Owned));
+    let row = Row {
+        epoch: Epoch(1),
+        owner: C,
+        ..Row::default()
+    };
+    journal.shards.insert(ShardId(0), row);
     let mut rig = Rig::restarted(settings(1), journal);
     rig.join(A, Role::Relaunch);
     assert_eq!(

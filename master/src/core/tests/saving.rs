@@ -171,5 +171,7 @@ fn checkpoints_are_written_together_once_a_second() {
         panic!("{actions:?}");
     };
     assert_eq!(entries.len(), 8);
-    assert_eq!(rig.wait(60 * SECOND), []);
+    let seen = [Action::Save(vec![Entry::Seen], Durability::Soon)];
+    let quiet = rig.wait(60 * SECOND);
+    assert!(quiet.chunks(1).all(|action| action == seen), "{quiet:?}");
 }

@@ -16,6 +16,8 @@ pub(super) struct Session {
     /// An owner died, or gave up, before everything that it did was known: what
     /// is replayed may have been handled.
     pub(super) crashed: bool,
+    /// A journal lost what it had of it.
+    pub(super) excused: bool,
     /// Whether the master knows it, or the journal does.
     pub(super) known: bool,
 }
@@ -52,8 +54,7 @@ impl Discord {
 
     pub(super) fn is_resumable(&self, session: usize, now: Real) -> bool {
         let session = &self.sessions[session];
-        !session.over
-            && (session.connected.is_some() || now - session.closed_at <= self.window)
+        !session.over && (session.connected.is_some() || now - session.closed_at <= self.window)
     }
 
     /// IDENTIFY: a new session.
@@ -70,6 +71,7 @@ impl Discord {
             closed_at: Duration::ZERO,
             over: false,
             crashed: false,
+            excused: false,
             known: false,
         });
         let session = self.sessions.len() - 1;
@@ -79,8 +81,8 @@ impl Discord {
 
     /// RESUME. `false`: op 9, `d: false`.
     pub(super) fn resume(&mut self, session: usize, from: u64, by: SlaveId, now: Real) -> bool {
-        let good = self.is_resumable(session, now)
-            && from <= self.sessions[session].events.len() as u64;
+        let good =
+            self.is_resumable(session, now) && from <= self.sessions[session].events.len() as u64;
         if good {
             self.sessions[session].connected = Some(by);
         } else {

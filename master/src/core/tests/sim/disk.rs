@@ -83,12 +83,14 @@ impl Disk {
         }
     }
 
-    /// The process ends, or the host.
-    pub(super) fn crash(&mut self, dice: &mut Dice) {
+    /// The process ends, or the host. Whether anything that was written is lost.
+    pub(super) fn crash(&mut self, dice: &mut Dice) -> bool {
         self.tickets.clear();
-        let kept = dice.below(self.soon.len() + 1);
-        self.soon.truncate(kept);
+        let written = self.soon.len();
+        self.soon.truncate(dice.below(written + 1));
+        let lost = self.soon.len() < written;
         self.sync();
+        lost
     }
 
     /// The process ended by itself.
@@ -113,7 +115,7 @@ impl Disk {
 
     pub(super) fn epoch(&self, shard: ShardId) -> Epoch {
         let row = self.synced.rows.shards.get(&shard);
-        row.map_or(Epoch(0), |&(epoch, ..)| epoch)
+        row.map_or(Epoch(0), |row| row.epoch)
     }
 }
 
@@ -140,10 +142,16 @@ impl Journal {
                 epoch,
                 owner,
                 hold,
+                basis,
             } => {
                 let row = rows.shards.entry(shard).or_default();
-                assert!(epoch >= row.0, "the epoch of {shard} went back");
-                *row = (epoch, owner, hold);
+                assert!(epoch >= row.epoch, "the epoch of {shard} went back");
+                *row = Row {
+                    epoch,
+                    owner,
+                    hold,
+                    basis,
+                };
             }
             Entry::Work { epoch, owner } => rows.work = Some((epoch, owner)),
             Entry::Slave(hello) => {
@@ -171,6 +179,7 @@ impl Journal {
                 }
             }
             Entry::Deploy(deploy) => rows.last_deploy = deploy,
+            Entry::Seen => self.seen = at,
             Entry::Whole => rows.history = History::Whole,
             Entry::Command { .. } => {}
         }

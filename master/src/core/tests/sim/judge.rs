@@ -15,6 +15,10 @@ use super::{
 pub(super) struct Judge {
     /// Who was told to serve a shard at an epoch, ever.
     started: BTreeMap<(ShardId, Epoch), SlaveId>,
+    /// What was sealed at which epoch.
+    pub(super) sealed: BTreeSet<(ShardId, Epoch)>,
+    /// Events that are settled as far as the master knows, and nobody else.
+    settled_at_master: Vec<(usize, u64)>,
     /// The last order to resume each shard, obeyed or not.
     given: BTreeMap<ShardId, (Epoch, SlaveId)>,
     worked: BTreeMap<Epoch, SlaveId>,
@@ -61,7 +65,10 @@ impl World {
 
     pub(super) fn judge_work(&mut self, id: SlaveId, epoch: Epoch) {
         let by = self.judge.worked.insert(epoch, id);
-        assert!(by.is_none_or(|by| by == id), "work at {epoch} by {by:?} and {id:?}");
+        assert!(
+            by.is_none_or(|by| by == id),
+            "work at {epoch} by {by:?} and {id:?}"
+        );
         for (&other, slave) in &self.slaves {
             assert!(
                 other == id || slave.work == Epoch(0),
@@ -117,7 +124,10 @@ impl World {
             .any(|row| row.session == Some(session) && row.holding.is_some());
         let known = held || self.discord.sessions[session].known;
         assert!(
-            !self.is_fair() || !known || !self.discord.is_resumable(session, self.now),
+            !self.is_fair()
+                || !known
+                || self.discord.sessions[session].excused
+                || !self.discord.is_resumable(session, self.now),
             "P4: {id:?} identifies {shard}, whose session can be resumed"
         );
         // Nobody knows it any more: its events are nobody's.
@@ -129,7 +139,16 @@ impl World {
         let Some(session) = row.session else {
             return;
         };
-        for sequence in row.window.in_doubt().iter() {
+        if let Some(ticket) = row.seal.as_ref().filter(|_| row.heard.1) {
+            let known = ticket
+                .in_doubt
+                .iter()
+                .map(|sequence| (session, sequence.get()));
+            self.judge.settled_at_master.extend(known);
+        }
+        let sealed = row.seal.iter().flat_map(|ticket| ticket.in_doubt.iter());
+        let sealed = sealed.filter(|_| !row.heard.1).collect::<Vec<_>>();
+        for sequence in row.window.in_doubt().iter().chain(sealed) {
             if sequence.get() <= self.discord.last(session) {
                 self.discord.seen(session, sequence.get()).unsettled = true;
             }
@@ -230,9 +249,12 @@ impl World {
                 row.heard = (false, false);
             }
         }
+        // How far a shard came that failed, the next master cannot know.
         let held = |session: usize| {
             let mut rows = self.slaves.values().flat_map(|slave| slave.rows.values());
-            rows.any(|row| row.session == Some(session) && row.holding.is_some())
+            rows.any(|row| {
+                row.session == Some(session) && !matches!(row.holding, Some(Holding::Failed) | None)
+            })
         };
         let orphans: Vec<_> = (0..self.discord.sessions.len())
             .filter(|&session| !held(session))
@@ -244,6 +266,18 @@ impl World {
             session.known = false;
         }
         self.judge.seals.clear();
+        for (session, sequence) in std::mem::take(&mut self.judge.settled_at_master) {
+            self.discord.seen(session, sequence).unsettled = true;
+        }
+    }
+
+    /// Rows that were not synced are lost: how old a ticket is, and who went on
+    /// from it, is not known as well as before.
+    pub(super) fn judge_tail_lost(&mut self) {
+        for session in &mut self.discord.sessions {
+            session.crashed = true;
+            session.excused = true;
+        }
     }
 
     /// What the next master finds.
@@ -259,9 +293,9 @@ impl World {
         match message {
             ToSlave::StopShard(stop) => {
                 let shard = ShardId(stop.shard);
-                let row = self.slaves.get(&id).and_then(|s| s.rows.get(&shard));
-                let again = row.is_some_and(|row| row.holding == Some(Holding::Sealed));
                 let epoch = stop.extra.as_ref().unwrap().epoch;
+                // It sealed already: it is asked for the same words again.
+                let again = self.judge.sealed.contains(&(shard, epoch));
                 assert!(
                     again || self.disk.epoch(shard) > epoch,
                     "the epoch after {shard}@{epoch} is not reserved"
@@ -270,7 +304,15 @@ impl World {
             ToSlave::Resume(resume) => {
                 let epoch = resume.extra.as_ref().unwrap().epoch;
                 let shard = ShardId(resume.shard);
-                assert!(self.disk.epoch(shard) >= epoch, "{shard}@{epoch} is not reserved");
+                assert!(
+                    self.disk.epoch(shard) >= epoch,
+                    "{shard}@{epoch} is not reserved"
+                );
+                if !self.slaves.contains_key(&id) {
+                    // Dead, and the master has not heard it.
+                    let session = self.discord.newest.get(&shard).copied();
+                    self.may_repeat(session);
+                }
                 let given = self.judge.given.entry(shard).or_insert((epoch, id));
                 *given = (epoch, id).max(*given);
             }
@@ -281,7 +323,12 @@ impl World {
                 }
             }
             ToSlave::StartWork(work) => {
-                let saved = self.disk.synced.rows.work.map_or(Epoch(0), |(epoch, _)| epoch);
+                let saved = self
+                    .disk
+                    .synced
+                    .rows
+                    .work
+                    .map_or(Epoch(0), |(epoch, _)| epoch);
                 assert!(saved >= work.epoch, "the work is not reserved");
             }
             ToSlave::Settled(settled) => self.judge_settled(settled),
@@ -352,7 +399,10 @@ impl World {
         };
         let view = master.core.view(Time::default());
         if view.adopting || view.deploy.is_some() || !master.open_deploys.is_empty() {
-            return Some(format!("under way: {:?} {:?}", view.deploy, master.open_deploys));
+            return Some(format!(
+                "under way: {:?} {:?}",
+                view.deploy, master.open_deploys
+            ));
         }
         for shard in &view.shards {
             let id = ShardId(shard.shard);
@@ -386,7 +436,10 @@ impl World {
         }
         let session = row.session?;
         let events = &self.discord.sessions[session].events;
-        events.iter().position(|seen| !seen.finished).map(|at| at + 1)
+        events
+            .iter()
+            .position(|seen| !seen.finished)
+            .map(|at| at + 1)
     }
 }
 

@@ -22,8 +22,12 @@ impl World {
         self.next_slave += 1;
         let mut hello = hello(id, role);
         hello.slot = slot;
-        if flaw == Flaw::Intents && !self.discord.sessions.is_empty() {
-            hello.parameters.intents = 1;
+        // Good builds ask for what the fleet has.
+        if let Some(pinned) = &self.disk.synced.rows.pinned {
+            hello.parameters.intents = pinned.intents;
+            if flaw == Flaw::Intents {
+                hello.parameters.intents += 1;
+            }
         }
         self.note(|| format!("{id:?} starts as {role:?}, {flaw:?}"));
         self.slaves.insert(id, Slave::new(hello, flaw));
@@ -238,6 +242,10 @@ impl World {
         if touched || !row.ordered {
             self.may_repeat(session);
         }
+        if let Some(session) = session {
+            // What it was may be known to nobody but a slave that gave it up.
+            self.discord.sessions[session].excused = true;
+        }
         self.say(
             id,
             ToMaster::Failed(Failed {
@@ -303,7 +311,11 @@ impl World {
         let Some(slave) = self.slaves.get(&id) else {
             return;
         };
-        let rows: Vec<_> = slave.rows.iter().map(|(&s, row)| (s, row.clone())).collect();
+        let rows: Vec<_> = slave
+            .rows
+            .iter()
+            .map(|(&s, row)| (s, row.clone()))
+            .collect();
         for (shard, row) in rows {
             self.judge_end(id, shard, &row);
             if let Some(session) = row.session {

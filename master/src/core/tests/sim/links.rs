@@ -136,7 +136,8 @@ impl World {
     }
 
     pub(super) fn sweep(&mut self) {
-        self.links.retain(|_, link| link.master_open || link.slave_open);
+        self.links
+            .retain(|_, link| link.master_open || link.slave_open);
     }
 
     /// A slave says something, if a master listens.

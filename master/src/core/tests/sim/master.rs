@@ -53,7 +53,12 @@ impl World {
             .disk
             .recover(self.now, |id| self.slaves.contains_key(&id));
         self.disk.synced.rows.slaves = recovered.slaves.clone();
-        self.note(|| format!("a master starts: {:?} {:?}", recovered.shards, recovered.history));
+        self.note(|| {
+            format!(
+                "a master starts: {:?} {:?}",
+                recovered.shards, recovered.history
+            )
+        });
         self.judge_recovered(&recovered);
         self.dead.clear();
         let core = Core::new(self.settings.clone(), recovered.clone(), Time::default());
@@ -78,7 +83,9 @@ impl World {
         self.crash_in = None;
         if self.master.take().is_some() {
             self.note(|| "the master is killed".to_owned());
-            self.disk.crash(&mut self.dice);
+            if self.disk.crash(&mut self.dice) {
+                self.judge_tail_lost();
+            }
             self.master_is_gone();
         }
     }
@@ -102,6 +109,7 @@ impl World {
     pub(super) fn tear_journal(&mut self) {
         self.crash_master();
         self.note(|| "the journal is torn".to_owned());
+        self.judge_tail_lost();
         self.disk.synced = Journal::torn(Epoch(self.disk.starts << 20));
     }
 
@@ -310,7 +318,9 @@ impl World {
         if let Some(at) = at {
             let (slot, _) = master.launched.remove(at);
             let reason = "it ended before it joined".to_owned();
-            master.waiting.push_back(Input::LaunchFailed { slot, reason });
+            master
+                .waiting
+                .push_back(Input::LaunchFailed { slot, reason });
         }
     }
 

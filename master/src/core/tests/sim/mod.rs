@@ -158,6 +158,7 @@ impl World {
             backoff: 200 * MILLI,
             backoff_max: 2 * SECOND,
             identify_window: 250 * MILLI,
+            seen: 200 * MILLI,
             checkpoint_to_disk: 100 * MILLI,
             shard_in_hand: SECOND,
             ..settings(shards)

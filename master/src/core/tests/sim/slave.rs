@@ -216,7 +216,12 @@ impl World {
             ToSlave::Resume(resume) => self.resume(id, resume, leaving),
             ToSlave::StopShard(stop) => {
                 let extra = stop.extra.unwrap();
-                self.seal(id, ShardId(stop.shard), extra.epoch, now + self.settings.drain);
+                self.seal(
+                    id,
+                    ShardId(stop.shard),
+                    extra.epoch,
+                    now + self.settings.drain,
+                );
             }
             ToSlave::IdentifyPermit(unit) => {
                 if let Some(row) = self.row(id, unit.shard) {
@@ -334,18 +339,23 @@ impl World {
             return;
         }
         if row.holding != Some(Holding::Sealed) {
+            self.judge.sealed.insert((shard, epoch));
+            let row = self.row(id, shard).unwrap();
             row.conn = Conn::Closed;
             row.holding = Some(Holding::Sealed);
             row.drain_until = drain_until;
             row.seal = Some(row.ticket(shard));
             row.changed = false;
-            if let Some(session) = row.session {
+            let session = row.session;
+            if let Some(session) = session {
                 self.discord.close(session, id, now);
             }
         }
         let row = self.row(id, shard).unwrap();
         let (ticket, settled) = (row.seal.clone().unwrap(), row.settled.clone());
-        let unasked = self.slaves[&id].leaving.is_some_and(|leaving| !leaving.asked);
+        let unasked = self.slaves[&id]
+            .leaving
+            .is_some_and(|leaving| !leaving.asked);
         if !unasked || !ticket.session_id.is_empty() {
             self.say(id, sealed_with(epoch.get(), ticket));
         }

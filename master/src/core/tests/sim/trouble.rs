@@ -133,7 +133,9 @@ impl World {
             .collect();
         let trouble = Trouble {
             rates,
-            stride: dice.pick(&[10 * MILLI, 50 * MILLI, 250 * MILLI, SECOND]).unwrap(),
+            stride: dice
+                .pick(&[10 * MILLI, 50 * MILLI, 250 * MILLI, SECOND])
+                .unwrap(),
             max_slaves: 2 + dice.below(3),
         };
         world.dice = dice;
@@ -424,7 +426,8 @@ impl World {
             {
                 let slots = &self.settings.slots;
                 let has = |slot: &SlotSettings| {
-                    slot.shards.is_none_or(|(first, last)| (first..=last).contains(&shard))
+                    slot.shards
+                        .is_none_or(|(first, last)| (first..=last).contains(&shard))
                 };
                 let slot = slots.iter().position(has).unwrap();
                 self.ask_deploy(slot);
@@ -457,6 +460,8 @@ impl World {
     fn waits_for_a_build(&self) -> Option<u32> {
         let view = self.master.as_ref()?.core.view(Time::default());
         let failed = view.shards.iter().find(|shard| shard.state == "failed");
-        failed.filter(|_| view.deploy.is_none()).map(|shard| shard.shard)
+        failed
+            .filter(|_| view.deploy.is_none())
+            .map(|shard| shard.shard)
     }
 }

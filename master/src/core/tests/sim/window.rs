@@ -139,7 +139,8 @@ impl Window {
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = u64> + '_ {
-        let running = |(&sequence, open): (&u64, &Open)| (*open == Open::Running).then_some(sequence);
+        let running =
+            |(&sequence, open): (&u64, &Open)| (*open == Open::Running).then_some(sequence);
         self.open.iter().filter_map(running)
     }
 
