@@ -324,7 +324,9 @@ async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlin
     let relay = Relay::new().await;
     let mut scene = scene_with(
         |config| {
-            let target = config.gateway_url.replace(format!("ws://{}", relay.address));
+            let target = config
+                .gateway_url
+                .replace(format!("ws://{}", relay.address));
             relay.lead_to(&target.unwrap());
             config.timings.hello = Duration::from_millis(300);
         },
@@ -465,10 +467,19 @@ async fn a_full_window_stops_reading_then_reconnects_and_nothing_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_panics_is_counted_and_the_shard_goes_on() {
+    panics_are_counted(|| Doing::Panic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_after_it_let_go_of_its_event_is_counted_too() {
+    panics_are_counted(|| Doing::FinishAndPanic).await;
+}
+
+async fn panics_are_counted(panics: fn() -> Doing) {
     let scene = scene().await;
-    scene.slave.bot.does(|event| {
+    scene.slave.bot.does(move |event| {
         if event.kind() == "MESSAGE_CREATE" {
-            Doing::Panic
+            panics()
         } else {
             Doing::Finish
         }

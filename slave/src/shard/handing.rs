@@ -79,8 +79,12 @@ impl Shard {
         let event = event.at_epoch(self.epoch);
         let ack = Ack::new(self.acks.clone(), self.generation, attempt, event.clone());
         let bot = &self.context.bot;
-        // A panic drops the guard, which counts it. The shard goes on.
-        let _ = catch_unwind(AssertUnwindSafe(|| bot.handle(event, ack, &self.handle)));
+        let handed = (self.generation, event.sequence());
+        // The shard goes on.
+        let call = AssertUnwindSafe(|| bot.handle(event, ack, &self.handle));
+        if catch_unwind(call).is_err() {
+            self.panicked.insert(handed);
+        }
     }
 
     pub(super) fn tell_state(&mut self, state: State) {

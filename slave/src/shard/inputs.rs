@@ -177,8 +177,17 @@ impl Shard {
     fn finished(&mut self, finished: Finished) {
         let counters = &self.context.counters;
         let current = finished.generation == self.generation;
+        let panicked = self
+            .panicked
+            .remove(&(finished.generation, finished.sequence));
         match finished.how {
-            How::Done => counters.finished.add(),
+            How::Done => {
+                counters.finished.add();
+                if panicked {
+                    counters.failed.add();
+                    tracing::warn!(shard = %self.id, sequence = %finished.sequence, "a handler panicked after its event was finished");
+                }
+            }
             How::Panicked => {
                 counters.finished.add();
                 counters.failed.add();

@@ -17,7 +17,7 @@ mod snapshots;
 mod turn;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64},
@@ -171,6 +171,9 @@ pub(crate) struct Shard {
     held: BTreeMap<Sequence, Event>,
     /// Events given back, each with the time at which it is handed out again.
     retries: VecDeque<Retry>,
+    /// Events whose handler panicked, until what became of them is heard: one
+    /// that let go of its guard before is a failure too.
+    panicked: BTreeSet<(u64, Sequence)>,
     /// Whether what is replayed may have been handled before.
     after_death: bool,
     /// Whether RESUMED is to be confirmed as the answer to an order.
@@ -223,6 +226,7 @@ impl Shard {
             window: Window::new(),
             held: BTreeMap::new(),
             retries: VecDeque::new(),
+            panicked: BTreeSet::new(),
             after_death: false,
             ordered: false,
             state_lost: false,

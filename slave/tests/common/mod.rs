@@ -402,6 +402,8 @@ pub enum Doing {
     /// Keeps it until it is let go.
     Keep,
     Panic,
+    /// Lets go of it and panics then.
+    FinishAndPanic,
     Retry,
 }
 
@@ -470,6 +472,10 @@ impl Bot for Recorder {
                     .insert(event.sequence().get(), ack);
             }
             Doing::Panic => panic!("a handler that panics on purpose"),
+            Doing::FinishAndPanic => {
+                drop(ack);
+                panic!("a handler that panics on purpose, later");
+            }
             Doing::Retry => ack.retry(),
         }
     }
