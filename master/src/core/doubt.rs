@@ -116,6 +116,7 @@ impl Core {
             && let Some(doubt) = &mut shard.doubt
             && doubt.sealer == sealer
             && doubt.unfinished.is_none()
+            && !cfg!(mutant = "doubt-unsettled")
         {
             doubt.unfinished = Some(doubt.in_doubt.clone());
             self.undo_waiting_for_settled(id, sealer);

@@ -117,6 +117,7 @@ impl Core {
         if let Some(pinned) = &self.pinned
             && let Some(difference) = pinned.difference(&hello.parameters)
             && self.sessions_exist()
+            && !cfg!(mutant = "parameters-unchecked")
         {
             let detail = format!(
                 "{difference}. A resumed session keeps its {field}, so this build would not get \
@@ -276,6 +277,9 @@ impl Core {
             self.start_timer(Timer::Away(id), self.settings.no_progress);
         }
         self.touch(slot);
+        if cfg!(mutant = "left-is-dead") {
+            self.died(id);
+        }
     }
 
     pub(super) fn died(&mut self, id: SlaveId) {
@@ -346,6 +350,9 @@ impl Core {
             slave.standing = Standing::Condemned;
             self.actions.push_back(Action::Kill(id));
             self.start_timer(Timer::Slave(id), self.settings.retire);
+            if cfg!(mutant = "kill-not-awaited") {
+                self.died(id);
+            }
         }
     }
 

@@ -221,6 +221,10 @@ impl Core {
                 how: How::Resume(after),
                 reach: Reach::Nothing,
                 ..
+            }
+            | Phase::Sealing {
+                started: Some((How::Resume(after), Reach::Nothing)),
+                ..
             } => after,
             Phase::Unknown { .. }
             | Phase::Free(_)

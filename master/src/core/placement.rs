@@ -66,7 +66,12 @@ impl Core {
             }
             placed.push((id, free));
         }
-        self.save(rows, Durability::Now);
+        let durability = if cfg!(mutant = "reserved-soon") {
+            Durability::Soon
+        } else {
+            Durability::Now
+        };
+        self.save(rows, durability);
 
         let mut cold = Vec::new();
         for (id, free) in placed {

@@ -171,8 +171,17 @@ impl Phase {
     /// A starting shard received dispatches: from now on its checkpoint is not
     /// exact.
     fn dispatched(&mut self) {
-        if let Self::Starting { reach, .. } = self {
-            *reach = Reach::Dispatches;
+        match self {
+            Self::Starting { reach, .. }
+            | Self::Sealing {
+                started: Some((_, reach)),
+                ..
+            } => *reach = Reach::Dispatches,
+            Self::Unknown { .. }
+            | Self::Free(_)
+            | Self::Serving { .. }
+            | Self::Copying { .. }
+            | Self::Sealing { started: None, .. } => {}
         }
     }
 }

@@ -305,8 +305,14 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.copies.insert(slave, held.ticket.state_at);
         }
-        let in_doubt = held.ticket.in_doubt.clone();
-        self.doubt(id, slave, held.epoch, in_doubt);
+        let is_newest = self.fleet.shards.get(&id).is_some_and(|shard| {
+            let kept = shard.ticket.as_ref();
+            kept.is_none_or(|kept| kept.epoch == held.epoch)
+        });
+        if is_newest {
+            let in_doubt = held.ticket.in_doubt.clone();
+            self.doubt(id, slave, held.epoch, in_doubt);
+        }
         self.ask_settled_again(slave, held);
     }
 

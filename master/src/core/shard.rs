@@ -166,15 +166,19 @@ impl Shard {
 
     /// Uses up an epoch that was never used before.
     pub(super) fn use_epoch(&mut self) -> Epoch {
+        if cfg!(mutant = "epoch-reused") && self.epoch > self.floor {
+            return self.epoch;
+        }
         self.epoch = self.epoch.max(self.floor).next();
         self.epoch
     }
 
     /// The ticket, if its session can still be resumed.
     pub(super) fn resumable(&self, since: Time, now: Time, window: Duration) -> Option<&Kept> {
-        self.ticket
-            .as_ref()
-            .filter(|kept| now.since(since).saturating_add(kept.age) <= window)
+        self.ticket.as_ref().filter(|kept| {
+            now.since(since).saturating_add(kept.age) <= window
+                || cfg!(mutant = "stale-session-resumed")
+        })
     }
 
     /// How somebody would go on with it who is given it now, after it came free.
@@ -193,8 +197,8 @@ impl Shard {
     pub(super) fn ticket_for(&self, slave: SlaveId, after: ResumeAfter) -> Option<Ticket> {
         let mut ticket = self.ticket.as_ref()?.ticket.clone();
         ticket.state_at = match self.copies.get(&slave) {
-            Some(&at) => at.min(ticket.handled),
-            None => ticket.handled,
+            Some(&at) if !cfg!(mutant = "copy-ignored") => at.min(ticket.handled),
+            Some(_) | None => ticket.handled,
         };
         if after == ResumeAfter::Death {
             ticket.in_doubt = SequenceRanges::new();

@@ -294,6 +294,8 @@ impl Core {
         if !self.is_whole(to) {
             // Cut off, or just resuming: the commit waits until it is whole.
             self.start_timer(Timer::Deploy, self.settings.no_progress);
+        } else if cfg!(mutant = "commit-unasked") {
+            self.soaked(to);
         } else if asked {
             self.new_slave_hangs(to);
         } else {

@@ -69,7 +69,13 @@ impl Driver {
                 | Entry::Whole => None,
             })
             .collect();
-        self.journal.save(entries, durability).await?;
+        let saved = self.journal.save(entries, durability);
+        if cfg!(mutant = "save-not-awaited") {
+            // Sent to the journal's thread, and that is all.
+            let _ = tokio::time::timeout(std::time::Duration::ZERO, saved).await;
+        } else {
+            saved.await?;
+        }
         for (slot, command) in commands {
             self.launcher.remember(&slot, &command);
         }

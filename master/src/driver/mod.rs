@@ -251,7 +251,7 @@ impl Driver {
                 }
             }
             Notice::Died { slave } => {
-                if self.links.contains_key(&slave) {
+                if self.links.contains_key(&slave) && !cfg!(mutant = "last-words-unheard") {
                     self.dying.insert(slave, Instant::now() + LAST_WORDS);
                 } else {
                     self.died(now, slave);

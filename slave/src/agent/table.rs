@@ -206,7 +206,7 @@ impl Table {
             }
         }
         let known = self.entry(shard);
-        if epoch > known.epoch {
+        if epoch > known.epoch || cfg!(mutant = "old-epoch-obeyed") {
             known.owned(epoch, Holding::Resuming);
             known.ticket = ticket.clone();
             known.give(Order::Resume {

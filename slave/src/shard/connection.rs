@@ -171,6 +171,9 @@ impl Shard {
                 life.deadline = Some(Instant::now() + timings.progress);
                 life.replay_until = Instant::now() + timings.replay;
                 self.progress(Step::Hello, 0);
+                if cfg!(mutant = "resumed-at-hello") {
+                    self.resumed(life, redial);
+                }
             }
             Incoming::Hello => {
                 life.stage = Stage::Waiting;

@@ -86,6 +86,9 @@ impl Window {
             running: 0,
         };
         window.finished_above.remove_through(handled);
+        if cfg!(mutant = "finished-above-ignored") {
+            window.finished_above = SequenceRanges::new();
+        }
         // After a death the ticket names nothing in doubt; what still runs here
         // from before goes on all the same.
         for (&sequence, &open) in own.into_iter().flat_map(|own| &own.open) {
@@ -142,6 +145,9 @@ impl Window {
             Standing::Open(Open::Due(mark)) => {
                 self.insert(sequence, Open::Running);
                 Receipt::HandOut(mark)
+            }
+            Standing::Open(Open::Held) if cfg!(mutant = "doubt-not-held") => {
+                Receipt::HandOut(Mark::None)
             }
             Standing::Open(Open::Held) => Receipt::Hold,
             Standing::Open(Open::Running) => Receipt::StateOnly,
@@ -208,6 +214,9 @@ impl Window {
 
     /// See the module.
     pub(crate) const fn handled(&self) -> Sequence {
+        if cfg!(mutant = "checkpoint-of-received") {
+            return self.received;
+        }
         self.handled
     }
 

@@ -256,7 +256,12 @@ impl Gateway {
         if self.over || !self.helloed {
             return;
         }
-        self.shard.close(CloseFrame::RESUME);
+        let frame = if cfg!(mutant = "close-1000") {
+            CloseFrame::NORMAL
+        } else {
+            CloseFrame::RESUME
+        };
+        self.shard.close(frame);
         // The first poll sends the frame, whatever else it yields.
         let first = poll_fn(|cx| Poll::Ready(self.shard.poll_next_unpin(cx))).await;
         if let Poll::Ready(item) = first
@@ -283,7 +288,7 @@ impl Gateway {
         );
         match item {
             Some(Ok(Message::Text(json))) => connecting || json.contains(r#""op":10"#),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => true,
+            Some(Ok(Message::Close(_)) | Err(_)) | None => !cfg!(mutant = "polled-after-close"),
         }
     }
 }

@@ -149,7 +149,8 @@ impl Shard {
     async fn sealed(&mut self, mut seal: Box<Seal>) -> Phase {
         loop {
             let now = Instant::now();
-            let nothing_runs = self.window.running() == 0 && !self.window.holds();
+            let nothing_runs = (self.window.running() == 0 && !self.window.holds())
+                || cfg!(mutant = "settled-at-once");
             if seal.settled.is_none() && (nothing_runs || now >= seal.drain_until) {
                 let unfinished = self.window.in_doubt();
                 self.say(Said::Settled(unfinished.clone()));
@@ -161,7 +162,9 @@ impl Shard {
                     epoch,
                     after,
                     ticket,
-                }) if epoch > self.epoch => return self.resume(epoch, after, &ticket),
+                }) if epoch > self.epoch || cfg!(mutant = "old-epoch-obeyed") => {
+                    return self.resume(epoch, after, &ticket);
+                }
                 Input::Turn(Turn::Start { epoch }) if epoch > self.epoch => {
                     return self.start(epoch);
                 }
@@ -295,7 +298,7 @@ impl Shard {
             copied
         };
         self.session = Some(session);
-        self.after_death = after == ResumeAfter::Death;
+        self.after_death = after == ResumeAfter::Death || cfg!(mutant = "marked-after-seal");
         self.ordered = true;
         let state_at = copied
             .as_ref()

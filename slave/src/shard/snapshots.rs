@@ -255,7 +255,12 @@ impl Shard {
             self.cause = IdentifyCause::StateLost;
             self.without_session();
         } else {
-            self.tell_state(State::Lost);
+            let lost = if cfg!(mutant = "lost-said-complete") {
+                State::Complete
+            } else {
+                State::Lost
+            };
+            self.tell_state(lost);
         }
         Phase::Serving
     }

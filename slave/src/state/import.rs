@@ -86,7 +86,7 @@ impl Copied {
         if sequence <= self.lowest {
             return true;
         }
-        if sequence > self.highest {
+        if sequence > self.highest || cfg!(mutant = "piece-taken-twice") {
             return false;
         }
         let stands = piece().and_then(|key| self.pieces.get(&key)).copied();

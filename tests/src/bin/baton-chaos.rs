@@ -141,7 +141,11 @@ fn choose(arguments: &Arguments) -> Vec<(Row, Phase)> {
     let names = &arguments.row;
     let mut chosen = Vec::new();
     for row in &all {
-        if !names.is_empty() && !names.iter().any(|name| meant(row, name)) {
+        let is_chosen = match names[..] {
+            [] => !row.unmet || arguments.list,
+            _ => names.iter().any(|name| meant(row, name)),
+        };
+        if !is_chosen {
             continue;
         }
         for phase in row.phases {

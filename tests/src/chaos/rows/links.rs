@@ -210,5 +210,6 @@ pub(super) const ROWS: &[Row] = &[
             M0 | M1 | M7 => Expect::calm(),
             M2 | M3 | M4 | M5 | M6 => Expect::calm().with_marks(),
         },
+        ..ROW
     },
 ];

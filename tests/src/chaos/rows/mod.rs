@@ -37,6 +37,7 @@ const ROW: Row = Row {
     blow: Blow::Nothing,
     setup: usual,
     expect: |_| Expect::calm(),
+    unmet: false,
 };
 
 /// A fleet like any other.

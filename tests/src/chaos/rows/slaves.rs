@@ -35,6 +35,7 @@ pub(super) const ROWS: &[Row] = &[
         blow: Blow::Kill(&[Who::Old]),
         setup: |setup| setup.snapshots = Snapshots::Off,
         expect: |_| Expect::recovered(),
+        ..ROW
     },
     Row {
         name: "old-hangs",

@@ -96,6 +96,7 @@ impl Disk {
     /// The process ended by itself.
     pub(super) fn close(&mut self, now: Real) {
         self.write_tickets(now);
+        self.tickets.clear();
         self.sync();
     }
 

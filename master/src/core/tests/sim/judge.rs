@@ -15,6 +15,8 @@ use super::{
 pub(super) struct Judge {
     /// Who was told to serve a shard at an epoch, ever.
     started: BTreeMap<(ShardId, Epoch), SlaveId>,
+    /// Whether a journal was ever lost.
+    pub(super) torn: bool,
     /// What was sealed at which epoch.
     pub(super) sealed: BTreeSet<(ShardId, Epoch)>,
     /// Events that are settled as far as the master knows, and nobody else.
@@ -41,6 +43,12 @@ pub(super) struct Judge {
 }
 
 impl World {
+    /// A journal that was lost takes the knowledge along of who went on from what:
+    /// then too much is marked rather than too little.
+    fn is_marked_sparingly(&self) -> bool {
+        !self.judge.torn
+    }
+
     fn is_fair(&self) -> bool {
         self.wire == Wire::Tcp
     }
@@ -93,7 +101,7 @@ impl World {
             "P3: {id:?} hands {shard} out at {epoch}, {highest} was there"
         );
         *highest = epoch;
-        let fair = self.is_fair();
+        let (fair, sparing) = (self.is_fair(), self.is_marked_sparingly());
         let crashed = self.discord.sessions[session].crashed;
         let seen = self.discord.seen(session, sequence);
         if fair {
@@ -102,7 +110,7 @@ impl World {
                 "P2: {id:?} handles event {sequence} of {shard} again, unmarked"
             );
             assert!(
-                !marked || crashed || seen.unsettled,
+                !marked || !sparing || crashed || seen.unsettled,
                 "P2: {id:?} marks event {sequence} of {shard} needlessly"
             );
         }
@@ -168,6 +176,14 @@ impl World {
 
     /// Nobody knows whether it obeyed the orders that were on their way to it.
     pub(super) fn judge_orders_lost(&mut self, id: SlaveId) {
+        for (&shard, row) in &self.disk.synced.rows.shards {
+            // A master that was killed before the order went out left this.
+            if (row.owner, row.hold) == (id, Hold::Reserved)
+                && let Some(&session) = self.discord.newest.get(&shard)
+            {
+                self.discord.sessions[session].crashed = true;
+            }
+        }
         let given = self.judge.given.clone();
         for (shard, (epoch, to)) in given {
             let obeyed = self.row(id, shard).is_some_and(|row| row.epoch >= epoch);
@@ -338,6 +354,7 @@ impl World {
 
     /// What is called unfinished is: its sealer said so, is dead, or is late.
     fn judge_settled(&mut self, settled: &Settled) {
+        let (fair, sparing) = (self.is_fair(), self.is_marked_sparingly());
         let patience = self.settings.drain + self.settings.seal;
         let at = self.judge.seals.get(&(settled.shard, settled.epoch));
         let late = at.is_none_or(|&at| self.now - at >= patience);
@@ -352,7 +369,7 @@ impl World {
             for sequence in settled.unfinished.iter() {
                 let seen = self.discord.seen(session, sequence.get());
                 assert!(
-                    late || seen.unsettled || self.wire == Wire::Hostile,
+                    late || seen.unsettled || !sparing || !fair,
                     "P2: {settled:?} without the word of the sealer"
                 );
                 seen.unsettled = true;

@@ -110,6 +110,7 @@ impl World {
         self.crash_master();
         self.note(|| "the journal is torn".to_owned());
         self.judge_tail_lost();
+        self.judge.torn = true;
         self.disk.synced = Journal::torn(Epoch(self.disk.starts << 20));
     }
 

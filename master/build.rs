@@ -1,0 +1,48 @@
+//! Weakens one rule where `scripts/mutants` asks for it, to see a test go red.
+#![allow(clippy::print_stdout, reason = "cargo listens there")]
+
+const CRATE: &str = "master";
+
+/// Every `mutant` in `src`.
+const MUTANTS: &[&str] = &[
+    "commit-unasked",
+    "copy-ignored",
+    "doubt-unsettled",
+    "epoch-reused",
+    "gate-open",
+    "kill-not-awaited",
+    "last-words-unheard",
+    "left-is-dead",
+    "parameters-unchecked",
+    "permits-without-window",
+    "reserved-soon",
+    "save-not-awaited",
+    "stale-session-resumed",
+];
+
+fn main() {
+    let values: Vec<_> = MUTANTS.iter().map(|name| format!("{name:?}")).collect();
+    println!("cargo::rerun-if-env-changed=BATON_MUTANT");
+    println!(
+        "cargo::rustc-check-cfg=cfg(mutant, values({}))",
+        values.join(", ")
+    );
+    let Ok(asked) = std::env::var("BATON_MUTANT") else {
+        return;
+    };
+    match asked.split_once('/') {
+        Some((CRATE, name)) if MUTANTS.contains(&name) => {
+            println!("cargo::rustc-cfg=mutant={name:?}");
+        }
+        // Of the other crate, which knows it.
+        Some(("master" | "slave", _)) if !asked.starts_with(CRATE) => {}
+        Some(_) | None => println!(
+            "cargo::error=BATON_MUTANT={asked:?} is no mutant; there are {}",
+            MUTANTS
+                .iter()
+                .map(|name| format!("{CRATE}/{name}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    }
+}
