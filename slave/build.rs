@@ -5,6 +5,7 @@ const CRATE: &str = "slave";
 
 /// Every `mutant` in `src`.
 const MUTANTS: &[&str] = &[
+    "ahead-not-held",
     "checkpoint-of-received",
     "close-1000",
     "doubt-not-held",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | version | change |
 /// |---|---|
+/// | 3 | [`Dial`](crate::message::Dial): the next owner has a connection ready before the seal |
 /// | 2 | [`Pong`](crate::message::Pong) says how many events finished and how many failed |
 /// | 1 | the first: hello with a `Baton` key, ids 11 to 31, state frames |
 /// | 0 | the ancestor: ids 1 to 10, no `Baton` key |
@@ -20,9 +21,12 @@ pub struct Version(pub u16);
 
 impl Version {
     /// The newest version that this build speaks.
-    pub const NEWEST: Self = Self(2);
+    pub const NEWEST: Self = Self(3);
     /// The oldest version that this build speaks, beside the ancestor's.
     pub const OLDEST: Self = Self(1);
+
+    /// The first version with [`Dial`](crate::message::Dial).
+    pub const DIAL: Self = Self(3);
 
     /// The newest version that both this build and a peer speak.
     #[must_use]

@@ -100,6 +100,9 @@ pub struct Timings {
     /// missing, the events of today look like a replay. The next RESUME goes on
     /// behind what came.
     pub replay: Duration,
+    /// How long a connection that was dialled ahead is held before it is dialled
+    /// anew: it cannot heartbeat, and Discord's heartbeats are due every 41 s.
+    pub hold: Duration,
     /// IDENTIFY to READY.
     pub ready: Duration,
     /// First pause between reconnects; the very first reconnect has none.
@@ -144,6 +147,7 @@ impl Default for Timings {
             hello: seconds(4),
             progress: seconds(5),
             replay: seconds(15),
+            hold: seconds(20),
             ready: seconds(30),
             redial_first: seconds(1),
             redial_max: seconds(60),

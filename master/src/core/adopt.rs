@@ -149,7 +149,12 @@ impl Core {
             hold == Hold::Owned || shard.basis != Basis::Death
         } else {
             // The next owner joined without it: it never began.
-            shard.basis == Basis::Seal(kept.epoch) && self.fleet.is_joined(owner)
+            shard.basis == Basis::Seal(kept.epoch)
+                && self
+                    .fleet
+                    .slaves
+                    .get(&owner)
+                    .is_some_and(|slave| slave.presence != Presence::Expected)
         }
     }
 
@@ -211,6 +216,7 @@ impl Core {
                 | Phase::Starting { .. }
                 | Phase::Serving { .. }
                 | Phase::Copying { .. }
+                | Phase::Dialling { .. }
                 | Phase::Sealing { .. } => None,
             }
             .filter(|owner| self.fleet.slaves.contains_key(owner))

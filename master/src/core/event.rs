@@ -403,6 +403,8 @@ pub enum DeployStep {
 pub enum Phase {
     /// M2: its state is copied while the old slave serves.
     Copying,
+    /// M3: the new slave dials Discord while the old one serves.
+    Dialling,
     /// M4: reserved and told to seal.
     Sealing,
     /// M5: the new slave has the ticket.
@@ -493,6 +495,7 @@ lower_case_names!(DeployStep {
 
 lower_case_names!(Phase {
     Copying => "copying",
+    Dialling => "dialling",
     Sealing => "sealing",
     Resuming => "resuming",
     Moved => "moved",

@@ -212,6 +212,7 @@ impl Fleet {
                 | Phase::Starting { .. }
                 | Phase::Serving { .. }
                 | Phase::Copying { .. }
+                | Phase::Dialling { .. }
                 | Phase::Sealing { .. } => {}
             }
         }

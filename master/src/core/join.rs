@@ -169,6 +169,7 @@ impl Core {
             Phase::Starting { .. }
             | Phase::Serving { .. }
             | Phase::Copying { .. }
+            | Phase::Dialling { .. }
             | Phase::Sealing { .. } => true,
         })
     }

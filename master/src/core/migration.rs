@@ -1,8 +1,10 @@
 //! One shard moves.
 //!
 //! ```text
-//! Serving ─begin_move─▶ Copying ─state_ready─▶ Sealing ─sealed─▶ Free ─place─▶ Starting ─served─▶ Serving
-//!   old                   old, copies            old, asked      nobody        new                  new
+//! Serving ─begin_move─▶ Copying ─state_ready─▶ Dialling ─dialled─▶ Sealing
+//!   old                   old                    old                 old, asked
+//!         Sealing ─sealed─▶ Free ─place─▶ Starting ─served─▶ Serving
+//!                           nobody        new                new
 //! ```
 //!
 //! Going back is the same way from the new slave to the old one, without the
@@ -11,14 +13,14 @@
 //! through [`Core::shard_due`], [`Core::failed`] or a death.
 
 use baton_protocol::{
-    Epoch, ShardId, SlaveId, Ticket, ToSlave,
-    message::{Failed, ResumeAfter, StateAck, StateReady, StopExtra, StopShard, Unit},
+    Epoch, ShardId, SlaveId, Ticket, ToSlave, Version,
+    message::{Dial, Dialled, Failed, ResumeAfter, StateAck, StateReady, StopExtra, StopShard, Unit},
     state::StateFrame,
 };
 
 use super::{
     Core,
-    event::{Basis, Durability, Entry, Hold, Phase as Told},
+    event::{Basis, DeployStep, Durability, Entry, Hold, Phase as Told},
     shard::{Free, How, Link, Phase, Reach},
     timers::Timer,
 };
@@ -41,9 +43,8 @@ impl Core {
                 let unit = Unit { shard: id, epoch };
                 self.send(owner, ToSlave::CopyState(unit));
             }
-            Phase::Serving { owner, epoch, .. } | Phase::Starting { owner, epoch, .. } => {
-                self.seal(id, owner, epoch, to);
-            }
+            Phase::Serving { owner, epoch, .. } => self.dial(id, owner, epoch, to),
+            Phase::Starting { owner, epoch, .. } => self.seal(id, owner, epoch, to),
             Phase::Free(free) => self.enter(
                 id,
                 Phase::Free(Free {
@@ -51,7 +52,10 @@ impl Core {
                     ..free
                 }),
             ),
-            Phase::Unknown { .. } | Phase::Copying { .. } | Phase::Sealing { .. } => {}
+            Phase::Unknown { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => {}
         }
     }
 
@@ -75,7 +79,7 @@ impl Core {
         }
     }
 
-    /// M3: the copy is imported.
+    /// The copy is imported.
     pub(super) fn state_ready(&mut self, from: SlaveId, ready: StateReady) {
         let Some((owner, to)) = self.copying(ready.shard, ready.epoch) else {
             return;
@@ -93,7 +97,62 @@ impl Core {
             };
             shard.copies.insert(to, at);
         }
-        self.seal(ready.shard, owner, ready.epoch, to);
+        self.dial(ready.shard, owner, ready.epoch, to);
+    }
+
+    /// M3: the next owner dials Discord and stops at HELLO, so that nothing but
+    /// the RESUME is left to do when it has the ticket. It proves on the way that
+    /// it reaches Discord at all. On the way back the shard is sealed at once: who
+    /// takes it back was there before.
+    fn dial(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        let going_back = self
+            .deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.step() == DeployStep::RollingBack);
+        let dials = !going_back
+            && self.fleet.slaves.get(&to).is_some_and(|slave| {
+                Version::agree(slave.hello.lowest, slave.hello.version)
+                    .is_some_and(|version| version >= Version::DIAL)
+            });
+        let known = self.fleet.shards.get(&id);
+        let ticket = known.and_then(|shard| shard.ticket_for(to, ResumeAfter::Seal));
+        match ticket {
+            Some(ticket) if dials => {
+                self.enter(id, Phase::Dialling { owner, epoch, to });
+                self.start_timer(Timer::Shard(id), self.settings.copy);
+                self.tell_move(id, owner, to, epoch.next(), Told::Dialling);
+                self.send_dial(id, epoch, to, ticket);
+            }
+            Some(_) | None => self.seal(id, owner, epoch, to),
+        }
+    }
+
+    fn send_dial(&mut self, shard: ShardId, epoch: Epoch, to: SlaveId, ticket: Ticket) {
+        let dial = Dial {
+            shard,
+            epoch,
+            ticket,
+        };
+        self.send(to, ToSlave::Dial(dial));
+    }
+
+    pub(super) fn dialled(&mut self, from: SlaveId, dialled: &Dialled) {
+        let id = dialled.shard;
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let Phase::Dialling { owner, epoch, to } = shard.phase else {
+            return;
+        };
+        if (to, epoch) != (from, dialled.epoch) {
+            return;
+        }
+        if dialled.failed.is_empty() {
+            self.seal(id, owner, epoch, to);
+        } else {
+            let why = format!("the new slave cannot reach Discord: {}", dialled.failed);
+            self.fail_deploy(Some(id), why);
+        }
     }
 
     /// M4: the next epoch is reserved durably, then the owner is told to seal.
@@ -108,6 +167,7 @@ impl Core {
             | Phase::Free(_)
             | Phase::Serving { .. }
             | Phase::Copying { .. }
+            | Phase::Dialling { .. }
             | Phase::Sealing { .. } => None,
         };
         let row = Entry::Owner {
@@ -231,6 +291,7 @@ impl Core {
             | Phase::Starting { .. }
             | Phase::Serving { .. }
             | Phase::Copying { .. }
+            | Phase::Dialling { .. }
             | Phase::Sealing { .. } => ResumeAfter::Death,
         };
         shard.failures = shard.failures.saturating_add(1);
@@ -282,6 +343,7 @@ impl Core {
                 }),
             ),
             Phase::Copying { .. } => self.copy_stalled(id),
+            Phase::Dialling { .. } => self.dial_stalled(id),
             Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
             Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
             Phase::Unknown { .. } | Phase::Serving { .. } => {}
@@ -333,6 +395,11 @@ impl Core {
                 let unit = Unit { shard: id, epoch };
                 self.send(owner, ToSlave::CopyState(unit));
             }
+            Phase::Dialling { epoch, to, .. } => {
+                if let Some(ticket) = shard.ticket_for(to, ResumeAfter::Seal) {
+                    self.send_dial(id, epoch, to, ticket);
+                }
+            }
             Phase::Sealing { owner, epoch, .. } => {
                 self.start_timer(Timer::Shard(id), self.settings.seal);
                 self.send_stop(id, owner, epoch);
@@ -351,6 +418,7 @@ impl Core {
             | Phase::Starting { .. }
             | Phase::Serving { .. }
             | Phase::Copying { .. }
+            | Phase::Dialling { .. }
             | Phase::Sealing { .. } => None,
         }
     }

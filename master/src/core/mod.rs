@@ -223,6 +223,7 @@ impl Core {
             ToMaster::Checkpoint(checkpoint) => self.checkpoint(slave, checkpoint),
             ToMaster::Settled(settled) => self.settled(slave, &settled),
             ToMaster::StateReady(ready) => self.state_ready(slave, ready),
+            ToMaster::Dialled(dialled) => self.dialled(slave, &dialled),
             ToMaster::StateAck(ack) => self.state_ack(slave, ack),
             ToMaster::State(frame) => self.state_frame(slave, frame),
             ToMaster::StopWork(answer) => self.work_stopped(slave, answer),

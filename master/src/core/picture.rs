@@ -86,6 +86,7 @@ impl Core {
             Phase::Serving { link: Link::Up, .. } => "serving",
             Phase::Serving { .. } => "reconnecting",
             Phase::Copying { .. } => "copying",
+            Phase::Dialling { .. } => "dialling",
             Phase::Sealing { .. } => "sealing",
         };
         let row = match known.phase {
@@ -94,6 +95,7 @@ impl Core {
             | Phase::Starting { .. }
             | Phase::Serving { .. }
             | Phase::Copying { .. }
+            | Phase::Dialling { .. }
             | Phase::Sealing { .. } => None,
         };
         ShardView {

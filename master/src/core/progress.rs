@@ -181,6 +181,7 @@ impl Phase {
             | Self::Free(_)
             | Self::Serving { .. }
             | Self::Copying { .. }
+            | Self::Dialling { .. }
             | Self::Sealing { started: None, .. } => {}
         }
     }

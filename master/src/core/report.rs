@@ -44,7 +44,8 @@ impl Core {
                 self.unclaimed(slave, id);
             }
         }
-        // Copies to this slave ended with its connection.
+        // Copies to this slave ended with its connection, and what it had dialled
+        // may be gone.
         for id in self.copies_to(slave) {
             self.said_again(id);
         }
@@ -77,6 +78,7 @@ impl Core {
             Phase::Starting { .. }
             | Phase::Serving { .. }
             | Phase::Copying { .. }
+            | Phase::Dialling { .. }
             | Phase::Sealing { .. } => is_newer,
         };
         match held.holding {
@@ -199,6 +201,7 @@ impl Core {
             | Phase::Free(_)
             | Phase::Serving { .. }
             | Phase::Copying { .. }
+            | Phase::Dialling { .. }
             | Phase::Sealing { .. } => {
                 self.alarm(format!(
                     "slave {slave} does not serve shard {id} any more, which was its own; it is \

@@ -75,7 +75,9 @@ impl Core {
                     .shards
                     .get(id)
                     .is_some_and(|shard| match shard.phase {
-                        Phase::Copying { .. } | Phase::Serving { .. } => true,
+                        Phase::Copying { .. }
+                        | Phase::Dialling { .. }
+                        | Phase::Serving { .. } => true,
                         Phase::Unknown { .. }
                         | Phase::Free(_)
                         | Phase::Starting { .. }
@@ -98,7 +100,8 @@ impl Core {
         }
     }
 
-    /// Copies that run are of no use; their shards were served all the time.
+    /// Copies and dials that run are of no use; their shards were served all the
+    /// time.
     pub(super) fn cancel_copies(&mut self) {
         let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
         let copying: Vec<_> = in_hand.copied().collect();
@@ -109,7 +112,8 @@ impl Core {
 
     fn cancel_copy(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get(&id)
-            && let Phase::Copying { owner, epoch, .. } = shard.phase
+            && let Phase::Copying { owner, epoch, .. } | Phase::Dialling { owner, epoch, .. } =
+                shard.phase
         {
             let link = Link::Up;
             self.enter(id, Phase::Serving { owner, epoch, link });
@@ -138,6 +142,15 @@ impl Core {
                 format!("the copy of its state made no progress for {span:?}"),
             );
         }
+    }
+
+    /// The new slave says nothing about its dial.
+    pub(super) fn dial_stalled(&mut self, id: ShardId) {
+        let span = self.settings.copy;
+        self.fail_deploy(
+            Some(id),
+            format!("the new slave did not reach Discord within {span:?}"),
+        );
     }
 
     /// The session of a shard ended while it was copied: later again.

@@ -184,7 +184,8 @@ impl Core {
             Phase::Unknown { .. }
             | Phase::Free(_)
             | Phase::Serving { .. }
-            | Phase::Copying { .. } => {}
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. } => {}
         }
     }
 
@@ -204,6 +205,7 @@ impl Core {
             | Phase::Free(_)
             | Phase::Serving { .. }
             | Phase::Copying { .. }
+            | Phase::Dialling { .. }
             | Phase::Sealing { .. } => None,
         }
     }
@@ -302,6 +304,7 @@ fn relies_on_reservation(message: &ToSlave, undone: &BTreeSet<ShardId>) -> bool 
         | ToSlave::IdentifyPermit(_)
         | ToSlave::Settled(_)
         | ToSlave::CopyState(_)
+        | ToSlave::Dial(_)
         | ToSlave::StopWork(_)
         | ToSlave::Forget(_) => false,
     }

@@ -3,9 +3,9 @@
 //! ```text
 //!            ┌─────────────── sealed, failed, known dead ───────────────┐
 //!            ▼                                                          │
-//! Unknown ─▶ Free ──placed──▶ Starting ──RESUMED, READY──▶ Serving ──▶ Copying ──▶ Sealing
-//!   (after a restart of                                      ▲            │
-//!    the master, until                                       └── aborted ─┘
+//! Unknown ─▶ Free ──placed──▶ Starting ──RESUMED, READY──▶ Serving ─▶ Copying ─▶ Dialling ─▶ Sealing
+//!   (after a restart of                                      ▲           │          │
+//!    the master, until                                       └─ aborted ─┴──────────┘
 //!    reports decide)
 //! ```
 //!
@@ -73,6 +73,12 @@ pub(super) enum Phase {
     },
     /// `owner` serves it and copies its state to `to`.
     Copying {
+        owner: SlaveId,
+        epoch: Epoch,
+        to: SlaveId,
+    },
+    /// `owner` serves it; `to` has the state and dials Discord.
+    Dialling {
         owner: SlaveId,
         epoch: Epoch,
         to: SlaveId,
@@ -233,6 +239,7 @@ impl Phase {
             Self::Starting { owner, epoch, .. }
             | Self::Serving { owner, epoch, .. }
             | Self::Copying { owner, epoch, .. }
+            | Self::Dialling { owner, epoch, .. }
             | Self::Sealing { owner, epoch, .. } => Some((*owner, *epoch)),
         }
     }
@@ -240,7 +247,7 @@ impl Phase {
     /// Whether events are handled: everything between RESUMED and the seal.
     pub(super) const fn serves(&self) -> bool {
         match self {
-            Self::Serving { .. } | Self::Copying { .. } => true,
+            Self::Serving { .. } | Self::Copying { .. } | Self::Dialling { .. } => true,
             Self::Unknown { .. } | Self::Free(_) | Self::Starting { .. } | Self::Sealing { .. } => {
                 false
             }

@@ -196,7 +196,10 @@ impl Core {
                     deploy.queue.push_front(id);
                     return None;
                 }
-                Phase::Unknown { .. } | Phase::Copying { .. } | Phase::Sealing { .. } => {}
+                Phase::Unknown { .. }
+                | Phase::Copying { .. }
+                | Phase::Dialling { .. }
+                | Phase::Sealing { .. } => {}
             }
         }
         None

@@ -23,6 +23,7 @@ impl Core {
                     | Phase::Free(_)
                     | Phase::Serving { .. }
                     | Phase::Copying { .. }
+                    | Phase::Dialling { .. }
                     | Phase::Sealing { .. } => None,
                 })
         else {
@@ -128,15 +129,18 @@ impl Core {
         }
     }
 
-    /// The copies that run to this slave, or from it: in hand, so never many.
+    /// The copies and dials that run at this slave: in hand, so never many.
     pub(super) fn copies_to(&self, slave: SlaveId) -> Vec<ShardId> {
         let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
         in_hand
             .copied()
             .filter(|id| {
-                self.fleet.shards.get(id).is_some_and(
-                    |shard| matches!(shard.phase, Phase::Copying { to, .. } if to == slave),
-                )
+                self.fleet.shards.get(id).is_some_and(|shard| {
+                    matches!(
+                        shard.phase,
+                        Phase::Copying { to, .. } | Phase::Dialling { to, .. } if to == slave
+                    )
+                })
             })
             .collect()
     }

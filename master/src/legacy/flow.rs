@@ -214,6 +214,7 @@ impl Flow {
             | ToMaster::StopWork(_)
             | ToMaster::StartWork(_)
             | ToMaster::Failed(_)
+            | ToMaster::Dialled(_)
             | ToMaster::State(_) => {}
         }
     }

@@ -241,6 +241,7 @@ async fn read(
                 | ToMaster::StopWork(_)
                 | ToMaster::StartWork(_)
                 | ToMaster::Failed(_)
+                | ToMaster::Dialled(_)
                 | ToMaster::State(_)),
             ) => message,
             // A newer slave may say more than this master knows.

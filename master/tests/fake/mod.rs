@@ -15,7 +15,7 @@ use baton_protocol::{
     Ticket, ToMaster, ToSlave, Trust, Version,
     connection::Sender,
     message::{
-        Checkpoint, CheckpointEntry, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Pong,
+        Checkpoint, CheckpointEntry, Dialled, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Pong,
         Progress, Refused, Report, Resume, ResumeExtra, Role, Settled, ShardMigrationStart,
         SlaveHello, StateAck, StateReady, Step, StopExtra, StopShard, Unit, Work, event,
     },
@@ -256,6 +256,14 @@ impl Life {
                         pieces: 0,
                     }));
                 [ack].into_iter().chain(ready).collect()
+            }
+            ToSlave::Dial(dial) => {
+                seen.orders.push(("dial", dial.shard));
+                vec![ToMaster::Dialled(Dialled {
+                    shard: dial.shard,
+                    epoch: dial.epoch,
+                    failed: String::new(),
+                })]
             }
             ToSlave::StopShard(stop) => seal(&mut seen, &stop),
             ToSlave::Resume(resume) => {

@@ -445,3 +445,29 @@ pub struct Failed {
     /// Why, for a person.
     pub detail: String,
 }
+
+/// Id 32, master → slave: have a connection to Discord ready for this shard. It
+/// is held after HELLO: the RESUME goes out when the shard is given to the slave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dial {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of the slave that serves it.
+    pub epoch: Epoch,
+    /// Its last checkpoint. The RESUME begins there, or where the copied state
+    /// stands: what the owner handles later is replayed once more, and dropped.
+    pub ticket: Ticket,
+}
+
+/// Id 33, slave → master: answers [`Dial`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dialled {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch that the order named.
+    pub epoch: Epoch,
+    /// Why there is no connection, for a person; empty: HELLO came.
+    pub failed: String,
+}

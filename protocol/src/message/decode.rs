@@ -32,6 +32,7 @@ impl ToSlave {
             event::STOP_WORK => Self::StopWork(ours(id, &body)?),
             event::START_WORK => Self::StartWork(ours(id, &body)?),
             event::FORGET => Self::Forget(ours(id, &body)?),
+            event::DIAL => Self::Dial(ours(id, &body)?),
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => return Err(DecodeError::UnknownId { id }),
         })
@@ -66,6 +67,7 @@ impl ToMaster {
             event::STOP_WORK => Self::StopWork(ours(id, &body)?),
             event::START_WORK => Self::StartWork(ours(id, &body)?),
             event::FAILED => Self::Failed(ours(id, &body)?),
+            event::DIALLED => Self::Dialled(ours(id, &body)?),
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => return Err(DecodeError::UnknownId { id }),
         })

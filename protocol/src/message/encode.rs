@@ -30,6 +30,7 @@ impl ToSlave {
             Self::StopWork(body) => named(event::STOP_WORK, body),
             Self::StartWork(body) => named(event::START_WORK, body),
             Self::Forget(body) => named(event::FORGET, body),
+            Self::Dial(body) => named(event::DIAL, body),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }
@@ -60,6 +61,7 @@ impl ToMaster {
             Self::StopWork(body) => named(event::STOP_WORK, body),
             Self::StartWork(body) => named(event::START_WORK, body),
             Self::Failed(body) => named(event::FAILED, body),
+            Self::Dialled(body) => named(event::DIALLED, body),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 pub use self::{
     ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
     bodies::{
-        Accepted, Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause,
+        Accepted, Checkpoint, CheckpointEntry, Dial, Dialled, Failed, Held, Hello, Holding, IdentifyCause,
         IdentifyRequest, MAX_NAME, MigrationExtra, Ping, Pong, Progress, Proof, Refused,
         RefusedReason, Report, ResumeAfter, ResumeExtra, Role, Settled, StartExtra, StateAck,
         StateReady, Step, StopExtra, Unit, Welcome, Work,
@@ -56,6 +56,8 @@ pub mod event {
     pub const START_WORK: u32 = 29;
     pub const FAILED: u32 = 30;
     pub const FORGET: u32 = 31;
+    pub const DIAL: u32 = 32;
+    pub const DIALLED: u32 = 33;
     /// A run of pieces of state.
     pub const STATE_PIECES: u32 = 100;
     /// The copy of a shard's state is complete.
@@ -119,6 +121,10 @@ pub enum ToSlave {
     /// frozen copy after the commit, an imported copy after an abort. The epoch
     /// is the highest that exists; a slave that owns the shard at it ignores this.
     Forget(Unit),
+    /// 32, to the next owner of a shard, before the seal: dial Discord for its
+    /// session and go as far as HELLO, no further. Answer: [`ToMaster::Dialled`].
+    /// Not sent to a slave that speaks less than version 3.
+    Dial(Dial),
     /// 100 and above, from the old slave through the master, body unread.
     State(StateFrame),
 }
@@ -173,6 +179,8 @@ pub enum ToMaster {
     StartWork(Work),
     /// 30, instead of RESUMED: this shard cannot be served here.
     Failed(Failed),
+    /// 33, answers [`ToSlave::Dial`]: HELLO came, or why not.
+    Dialled(Dialled),
     /// 100 and above: state of one shard on its way to its next owner.
     State(StateFrame),
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave,
     message::{
-        self, Accepted, Failed, FullStart, IdentifyRequest, Pong, Progress, Refused, RefusedReason,
-        Resume, ResumeExtra, Role, ShardMigrationStart, StateAck, Step, StopExtra, StopShard,
+        self, Accepted, Dial, Dialled, Failed, FullStart, IdentifyRequest, Pong, Progress, Refused,
+        RefusedReason, Resume, ResumeExtra, Role, ShardMigrationStart, StateAck, Step, StopExtra,
+        StopShard,
     },
 };
 
@@ -39,6 +40,7 @@ impl Agent {
                     self.table.copy(unit.shard, unit.epoch, link.budget.clone());
                 }
             }
+            ToSlave::Dial(dial) => self.dial_ahead(dial),
             ToSlave::State(frame) => self.table.state_in(frame),
             ToSlave::StateAck(ack) => {
                 if let Bond::Up(link) = &self.bond {
@@ -192,6 +194,23 @@ impl Agent {
         }
     }
 
+    fn dial_ahead(&mut self, order: Dial) {
+        let Dial {
+            shard,
+            epoch,
+            ticket,
+        } = order;
+        if let Err(failed) = self.resumable(&ticket) {
+            self.say(&ToMaster::Dialled(Dialled {
+                shard,
+                epoch,
+                failed,
+            }));
+        } else {
+            self.table.dial_ahead(shard, epoch, ticket);
+        }
+    }
+
     /// A session keeps what it was identified with: a build that asks for
     /// something else would not get its events.
     fn resumable(&self, ticket: &Ticket) -> Result<(), String> {
@@ -277,6 +296,11 @@ impl Agent {
                 epoch: copied,
                 state_at,
                 pieces,
+            }),
+            Said::Dialled { copied, failed } => ToMaster::Dialled(Dialled {
+                shard,
+                epoch: copied,
+                failed,
             }),
             Said::StateBroken { copied, detail } => {
                 return self.fail(shard, copied, format!("state: {detail}"));

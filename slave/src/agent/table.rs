@@ -160,7 +160,10 @@ impl Table {
                     pieces: *pieces,
                 });
             }
-            Said::StateOut(_) | Said::StateAck { .. } | Said::StateBroken { .. } => {}
+            Said::StateOut(_)
+            | Said::StateAck { .. }
+            | Said::Dialled { .. }
+            | Said::StateBroken { .. } => {}
             Said::Progress { .. }
             | Said::Identify(_)
             | Said::Session(_)
@@ -234,6 +237,14 @@ impl Table {
     pub(crate) fn state_in(&mut self, frame: StateFrame) {
         let shard = frame.header().shard;
         self.entry(shard).give(Order::StateIn(frame));
+    }
+
+    /// Have a connection ready for a shard that another slave serves at `epoch`.
+    pub(crate) fn dial_ahead(&mut self, shard: ShardId, epoch: Epoch, ticket: Ticket) {
+        self.entry(shard).give(Order::Dial {
+            epoch,
+            ticket: Box::new(ticket),
+        });
     }
 
     pub(crate) fn settled(&mut self, settled: Settled) {

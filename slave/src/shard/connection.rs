@@ -5,6 +5,8 @@
 //!     └──────HELLO──▶ Waiting ──permit, READY──▶ Serving
 //! ```
 //!
+//! One that was dialled ahead (`ahead.rs`) begins at Replaying.
+//!
 //! Each step has a deadline of its own. Dispatches are handed out from the first
 //! one of a replay on: RESUMED is never waited for.
 
@@ -27,6 +29,8 @@ pub(super) enum Ended {
     Turn(Turn),
     /// It broke: the session can be resumed.
     Lost(End),
+    /// It was dialled ahead, and dead before anything came.
+    Stale,
     /// The session is over.
     SessionLost(String),
     /// Discord will never take this shard like that.
@@ -64,10 +68,7 @@ const TELL_EVERY: Duration = Duration::from_millis(250);
 
 impl Shard {
     pub(super) async fn connection(&mut self, redial: &mut Redial) -> Ended {
-        self.context.counters.dials.add();
-        self.progress(Step::Dialling, 0);
         let timings = self.context.config.timings.clone();
-        let mut gateway = self.dial(redial);
         let mut life = Life {
             stage: Stage::Dialling,
             deadline: Some(Instant::now() + timings.hello),
@@ -75,6 +76,16 @@ impl Shard {
             replay_until: Instant::now(),
             replayed: 0,
             told: Instant::now(),
+        };
+        let ahead = self.take_ahead();
+        let was_ahead = ahead.is_some();
+        let mut gateway = if let Some(gateway) = ahead {
+            self.helloed(&mut life);
+            gateway
+        } else {
+            self.context.counters.dials.add();
+            self.progress(Step::Dialling, 0);
+            self.dial(redial)
         };
         loop {
             let full = self.window.running() >= self.context.config.window;
@@ -89,7 +100,12 @@ impl Shard {
             };
             let polled = if full { None } else { Some(&mut gateway) };
             match self.input(polled, true, due).await {
-                Input::Gateway(Incoming::Ended(end)) => return self.ended(end),
+                Input::Gateway(Incoming::Ended(end)) => {
+                    let ended = self.ended(end);
+                    let is_stale =
+                        was_ahead && life.replayed == 0 && matches!(ended, Ended::Lost(_));
+                    return if is_stale { Ended::Stale } else { ended };
+                }
                 Input::Gateway(incoming) => {
                     if let Some(ended) = self.incoming(incoming, &mut life, redial) {
                         if matches!(ended, Ended::StateLost) {
@@ -112,6 +128,10 @@ impl Shard {
                 Input::Due if full => {
                     gateway.close().await;
                     return Ended::Crowded;
+                }
+                Input::Due if was_ahead && life.replayed == 0 => {
+                    gateway.close().await;
+                    return Ended::Stale;
                 }
                 Input::Due => {
                     gateway.close().await;
@@ -167,10 +187,7 @@ impl Shard {
         }
         match incoming {
             Incoming::Hello if self.session.is_some() => {
-                life.stage = Stage::Replaying;
-                life.deadline = Some(Instant::now() + timings.progress);
-                life.replay_until = Instant::now() + timings.replay;
-                self.progress(Step::Hello, 0);
+                self.helloed(life);
                 if cfg!(mutant = "resumed-at-hello") {
                     self.resumed(life, redial);
                 }
@@ -200,6 +217,15 @@ impl Shard {
             Incoming::Ended(end) => return Some(self.ended(end)),
         }
         None
+    }
+
+    /// The next poll sends RESUME.
+    fn helloed(&self, life: &mut Life) {
+        let timings = &self.context.config.timings;
+        life.stage = Stage::Replaying;
+        life.deadline = Some(Instant::now() + timings.progress);
+        life.replay_until = Instant::now() + timings.replay;
+        self.progress(Step::Hello, 0);
     }
 
     fn dispatch(

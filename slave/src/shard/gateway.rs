@@ -6,6 +6,7 @@
 //! connection the shard is never polled again: its owner decides, and dials anew.
 
 use std::{
+    fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     task::Poll,
@@ -289,6 +290,18 @@ impl Gateway {
         match item {
             Some(Ok(Message::Text(json))) => connecting || json.contains(r#""op":10"#),
             Some(Ok(Message::Close(_)) | Err(_)) | None => !cfg!(mutant = "polled-after-close"),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reconnect => write!(f, "op 7"),
+            Self::InvalidSession { resumable } => write!(f, "op 9, d: {resumable}"),
+            Self::Closed { code, reason } => write!(f, "closed with {code} {reason:?}"),
+            Self::Dial(why) => write!(f, "cannot connect: {why}"),
+            Self::Garbled(what) => write!(f, "{what}"),
         }
     }
 }

@@ -123,6 +123,7 @@ impl Shard {
                     }
                 }
                 read = Snapshot::read(&mut self.snapshot.reading) => return Input::Read(read),
+                change = self.ahead.change() => self.ahead_changed(change),
                 Some(command) = self.commands.recv(), if command_at.is_ok() => {
                     if let Some(gateway) = &gateway {
                         send_command(gateway, command);
@@ -168,6 +169,10 @@ impl Shard {
             }
             Order::StateIn(frame) => {
                 self.take_state(&frame);
+                None
+            }
+            Order::Dial { epoch, ticket } => {
+                self.dial_ahead(epoch, &ticket);
                 None
             }
         }

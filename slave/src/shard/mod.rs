@@ -5,6 +5,7 @@
 //! `handing` for what happens to one dispatch, [`dispatch`] for the window,
 //! `snapshots` for state that outlives its process.
 
+mod ahead;
 pub(crate) mod backoff;
 mod connection;
 pub(crate) mod dispatch;
@@ -36,7 +37,8 @@ use tokio::{
 };
 
 use self::{
-    dispatch::Window, gateway::Connector, session::Session, snapshots::Snapshot, turn::TurnClock,
+    ahead::Ahead, dispatch::Window, gateway::Connector, session::Session, snapshots::Snapshot,
+    turn::TurnClock,
 };
 use crate::{
     bot::{Bot, Command, Event, Finished, ShardHandle},
@@ -90,6 +92,8 @@ pub(crate) enum Order {
     },
     /// Take state in.
     StateIn(StateFrame),
+    /// Have a connection ready; `epoch` is of the present owner.
+    Dial { epoch: Epoch, ticket: Box<Ticket> },
 }
 
 /// What a shard says.
@@ -136,6 +140,11 @@ pub(crate) enum Said {
         copied: Epoch,
         state_at: Sequence,
         pieces: u64,
+    },
+    /// A connection is ready; or why not.
+    Dialled {
+        copied: Epoch,
+        failed: String,
     },
     /// Taking state in failed.
     StateBroken {
@@ -186,6 +195,7 @@ pub(crate) struct Shard {
     import: Import,
     copy_out: Option<CopyOut>,
     snapshot: Snapshot,
+    ahead: Ahead,
     checkpoint_due: Option<Instant>,
     turn: TurnClock,
 }
@@ -234,6 +244,7 @@ impl Shard {
             import: Import::default(),
             copy_out: None,
             snapshot: Snapshot::default(),
+            ahead: Ahead::default(),
             checkpoint_due: None,
             turn: TurnClock::default(),
         }

@@ -119,6 +119,7 @@ impl Shard {
                     let end = super::gateway::End::Reconnect;
                     pause = redial.ended(&end, &timings);
                 }
+                Ended::Stale => pause = Duration::ZERO,
                 Ended::StateLost => {
                     self.progress(Step::Reconnecting, 0);
                     pause = Duration::ZERO;

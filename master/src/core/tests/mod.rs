@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod adoption;
+mod ahead;
 mod cold;
 mod deploys;
 mod failures;
@@ -452,6 +453,12 @@ fn message_name(message: &ToSlave) -> String {
             )
         }
         ToSlave::CopyState(unit) => format!("CopyState {}@{}", unit.shard, unit.epoch),
+        ToSlave::Dial(dial) => format!(
+            "Dial {}@{} from {}",
+            dial.shard,
+            dial.epoch,
+            dial.ticket.resume_from()
+        ),
         ToSlave::StateAck(ack) => format!("StateAck {}@{} {}", ack.shard, ack.epoch, ack.bytes),
         ToSlave::StopWork(work) => format!("StopWork {}", work.epoch),
         ToSlave::StartWork(work) => {

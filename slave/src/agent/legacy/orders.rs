@@ -36,7 +36,8 @@ impl LegacyAgent {
             | ToSlave::StateAck(_)
             | ToSlave::StopWork(_)
             | ToSlave::StartWork(_)
-            | ToSlave::Forget(_) => {}
+            | ToSlave::Forget(_)
+            | ToSlave::Dial(_) => {}
         }
     }
 

@@ -25,6 +25,7 @@ impl LegacyAgent {
             | Said::StateOut(_)
             | Said::StateAck { .. }
             | Said::StateReady { .. }
+            | Said::Dialled { .. }
             | Said::StateBroken { .. } => return,
             Said::Identify(_) => {
                 self.starting.remove(&shard);

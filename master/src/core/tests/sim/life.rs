@@ -1,6 +1,8 @@
 //! What a model slave does by itself: dial Discord, receive, hand out, finish,
 //! tell, leave, die.
 
+use baton_protocol::Version;
+
 use super::{
     slave::{Conn, Flaw, Leaving},
     window::Receipt,
@@ -22,6 +24,13 @@ impl World {
         self.next_slave += 1;
         let mut hello = hello(id, role);
         hello.slot = slot;
+        // Builds of before and after a connection could be dialled ahead.
+        hello.lowest = Version::OLDEST;
+        hello.version = if self.dice.one_in(4) {
+            Version(2)
+        } else {
+            Version::NEWEST
+        };
         // Good builds ask for what the fleet has.
         if let Some(pinned) = &self.disk.synced.rows.pinned {
             hello.parameters.intents = pinned.intents;

@@ -1,7 +1,7 @@
 //! A model slave: what it holds, and what it does with its orders.
 
 use baton_protocol::{
-    message::{Pong, Refused, RefusedReason, Unit},
+    message::{Dial, Dialled, Pong, Refused, RefusedReason, Unit},
     state::{StateFrame, StateHeader},
 };
 use bytes::Bytes;
@@ -43,6 +43,10 @@ pub(super) enum Flaw {
     FailsResume(u16),
     /// A resume gets nowhere.
     Stalls,
+    /// Cannot reach Discord: each dial fails.
+    FailsDial,
+    /// Says nothing about its dials.
+    DialsForEver,
     /// Dies over the first event that it is handed.
     DiesOfEvents,
     /// Asks for other intents.
@@ -230,6 +234,7 @@ impl World {
                 }
             }
             ToSlave::CopyState(unit) => self.copy_out(id, unit),
+            ToSlave::Dial(dial) => self.dial_discord(id, &dial),
             ToSlave::State(frame) => self.copy_in(id, &frame),
             ToSlave::ShardMigrationStart(start) => {
                 if self.slaves[&id].flaw != Flaw::NeverReady {
@@ -405,6 +410,26 @@ impl World {
         };
         row.state_ready = Some(ready);
         self.say(id, ToMaster::StateReady(ready));
+    }
+
+    fn dial_discord(&mut self, id: SlaveId, dial: &Dial) {
+        let failed = match self.slaves[&id].flaw {
+            Flaw::DialsForEver => return,
+            Flaw::FailsDial => "refused".to_owned(),
+            Flaw::None
+            | Flaw::NeverReady
+            | Flaw::FailsResume(_)
+            | Flaw::Stalls
+            | Flaw::DiesOfEvents
+            | Flaw::Intents
+            | Flaw::SlowHandlers => String::new(),
+        };
+        let dialled = Dialled {
+            shard: dial.shard,
+            epoch: dial.epoch,
+            failed,
+        };
+        self.say(id, ToMaster::Dialled(dialled));
     }
 
     fn forget(&mut self, id: SlaveId, unit: Unit) {

@@ -143,13 +143,15 @@ impl World {
     }
 
     pub(super) fn some_flaw(&mut self) -> Flaw {
-        match self.dice.below(14) {
+        match self.dice.below(16) {
             0 => Flaw::NeverReady,
             1 => Flaw::FailsResume(if self.dice.one_in(2) { 4014 } else { 0 }),
             2 => Flaw::Stalls,
             3 => Flaw::DiesOfEvents,
             4 => Flaw::Intents,
             5 => Flaw::SlowHandlers,
+            6 => Flaw::FailsDial,
+            7 => Flaw::DialsForEver,
             _ => Flaw::None,
         }
     }

@@ -1,0 +1,119 @@
+//! The next owner dials Discord before the seal.
+
+use baton_protocol::{Version, message::Dialled};
+
+use super::*;
+
+/// As [`Rig::moving`], with a new slave that can dial ahead.
+fn moving(settings: Settings) -> Rig {
+    let mut rig = Rig::serving_with(settings);
+    let mut hello = hello(B, Role::Candidate);
+    hello.version = Version::NEWEST;
+    rig.input(Input::Joined {
+        hello: Box::new(hello),
+        report: Report::default(),
+    });
+    rig.say(A, prepared(true));
+    rig.say(B, prepared(false));
+    rig
+}
+
+fn dialled(shard: u32, epoch: u64, failed: &str) -> ToMaster {
+    ToMaster::Dialled(Dialled {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+        failed: failed.to_owned(),
+    })
+}
+
+#[test]
+fn a_shard_is_sealed_only_when_its_next_owner_has_a_connection() {
+    let mut rig = moving(settings(1));
+    rig.say(A, checkpoint(0, 1, 110));
+    assert_eq!(
+        orders(&rig.say(B, state_ready(0, 1, 90))),
+        ["b Dial 0@1 from 90"],
+        "from where the copied state stands"
+    );
+    assert_eq!(rig.shard(0), (Some(A.to_string()), "dialling"));
+    for other in [dialled(0, 2, ""), dialled(1, 1, ""), dialled(0, 0, "lost")] {
+        assert_eq!(orders(&rig.say(B, other)), [""; 0]);
+    }
+    assert_eq!(orders(&rig.say(A, dialled(0, 1, ""))), [""; 0]);
+    assert_eq!(
+        orders(&rig.say(B, dialled(0, 1, ""))),
+        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+    );
+    assert_eq!(orders(&rig.say(B, dialled(0, 1, "late"))), [""; 0]);
+    assert_eq!(
+        orders(&rig.say(A, sealed(0, 1, 120))),
+        ["b Resume 0@2 after Seal from 90"]
+    );
+}
+
+#[test]
+fn a_new_slave_that_cannot_reach_discord_ends_the_deploy_before_anything_is_sealed() {
+    let mut rig = moving(settings(2));
+    rig.say(B, state_ready(0, 1, 90));
+    let actions = rig.say(B, dialled(0, 1, "no HELLO within 4s"));
+    let reason = "the new slave cannot reach Discord: no HELLO within 4s".to_owned();
+    assert_eq!(ended(&actions), Some(&Outcome::Aborted { reason }));
+    assert!(rig.all_served_by(A));
+}
+
+#[test]
+fn a_dial_that_is_never_answered_ends_the_deploy() {
+    let mut rig = moving(settings(1));
+    rig.say(B, state_ready(0, 1, 90));
+    let copy = settings(1).copy;
+    assert_eq!(ended(&rig.wait(copy - SECOND / 2)), None);
+    assert!(ended(&rig.wait(SECOND)).is_some());
+    assert!(rig.all_served_by(A));
+}
+
+#[test]
+fn a_new_slave_that_comes_back_is_asked_to_dial_again() {
+    let mut rig = moving(settings(1));
+    rig.say(B, state_ready(0, 1, 90));
+    rig.input(Input::Left { slave: B });
+    let mut hello = hello(B, Role::Candidate);
+    hello.version = Version::NEWEST;
+    let hello = Box::new(hello);
+    let report = Report::default();
+    let actions = orders(&rig.input(Input::Joined { hello, report }));
+    assert!(
+        actions.contains(&"b Dial 0@1 from 90".to_owned()),
+        "{actions:?}"
+    );
+}
+
+#[test]
+fn a_session_that_ends_while_it_is_dialled_for_is_copied_and_dialled_for_anew() {
+    let mut rig = moving(settings(1));
+    rig.say(B, state_ready(0, 1, 90));
+    assert_eq!(
+        orders(&rig.say(A, progress(0, 1, Step::SessionLost))),
+        ["a CopyState 0@1"]
+    );
+    assert_eq!(orders(&rig.say(B, dialled(0, 1, ""))), [""; 0]);
+    rig.ready(A, 0, 1);
+    assert_eq!(
+        orders(&rig.say(B, state_ready(0, 1, 100))),
+        ["b Dial 0@1 from 100"]
+    );
+}
+
+#[test]
+fn on_the_way_back_nothing_is_dialled_ahead() {
+    let mut settings = settings(2);
+    settings.width = 1;
+    let mut rig = moving(settings);
+    rig.say(B, state_ready(0, 1, 90));
+    rig.say(B, dialled(0, 1, ""));
+    rig.say(A, sealed(0, 1, 100));
+    rig.say(B, resumed(0, 2));
+    rig.say(B, state_ready(1, 1, 90));
+    rig.say(B, dialled(1, 1, "refused"));
+    assert_eq!(rig.step(), Some("rolling back"));
+    assert_eq!(rig.shard(0), (Some(B.to_string()), "taking back"));
+}
