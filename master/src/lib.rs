@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod counters;
+pub mod crash;
 pub mod driver;
 pub mod error;
 pub mod journal;

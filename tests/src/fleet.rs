@@ -61,6 +61,26 @@ pub struct Special {
     pub master_wrapper: Vec<String>,
     /// Program of the master, if it is not `baton-master`.
     pub master: Option<String>,
+    /// Where the next master kills itself, if it is built for that.
+    pub crash: Option<Crash>,
+}
+
+/// A master kills itself at a point of its own (`baton-master crash-points`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// The point's name.
+    pub at: &'static str,
+    /// From when on.
+    pub armed: Armed,
+}
+
+/// From when on a master kills itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// From its start.
+    AtOnce,
+    /// Once [`Fleet::arm`] was called.
+    Later,
 }
 
 /// Discord, a master, slaves.
@@ -116,31 +136,48 @@ impl Fleet {
             &config,
             &master_toml(&folder, &discord, &options, "127.0.0.1:0")?,
         )?;
-        let (master, line) = start_master(&folder, &discord, &options, 1).await?;
-        let ready: Value =
-            serde_json::from_str(&line).map_err(|error| Error::answer("baton-master", error))?;
-        let text = |name: &str| {
-            let text = ready[name].as_str().map(str::to_owned);
-            text.ok_or_else(|| Error::answer("baton-master", format!("no {name} in {line}")))
+        let mut options = options;
+        let (first, starts) = match First::start(&folder, &discord, &options, 1).await {
+            // It was to die on the way.
+            Err(_) if options.special.crash.take().is_some() => {
+                (First::start(&folder, &discord, &options, 2).await?, 2)
+            }
+            first => (first?, 1),
         };
-        let admin = Endpoint::parse(&text("admin")?);
+        let First {
+            master,
+            news,
+            admin,
+            listen,
+        } = first;
         // The next master listens where the slaves redial.
-        write_toml(
-            &config,
-            &master_toml(&folder, &discord, &options, &text("listen")?)?,
-        )?;
+        write_toml(&config, &master_toml(&folder, &discord, &options, &listen)?)?;
         Ok(Self {
-            news: News::open(&admin).await?,
-            listen: text("listen")?,
+            news,
+            listen,
             discord,
             admin,
             master,
             options,
             folder,
             config,
-            starts: 1,
+            starts,
             _temporary: temporary,
         })
+    }
+
+    /// From now on the master kills itself at its point.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn arm(&self) -> Result<()> {
+        fs::write(self.folder.join(ARMED), "").map_err(Error::io("arm a crash"))
+    }
+
+    /// How often a master was started.
+    #[must_use]
+    pub const fn starts(&self) -> u32 {
+        self.starts
     }
 
     /// Starts the master again, after it was stopped or killed.
@@ -386,6 +423,42 @@ fn slave_command(
     Ok(command)
 }
 
+/// While this file is in a fleet's folder, a master counts the passes of its
+/// point.
+const ARMED: &str = "armed";
+
+/// The first master of a fleet, ready and watched.
+struct First {
+    master: Process,
+    news: News,
+    admin: Endpoint,
+    listen: String,
+}
+
+impl First {
+    async fn start(
+        folder: &Path,
+        discord: &Discord,
+        options: &FleetOptions,
+        starts: u32,
+    ) -> Result<Self> {
+        let (master, line) = start_master(folder, discord, options, starts).await?;
+        let ready: Value =
+            serde_json::from_str(&line).map_err(|error| Error::answer("baton-master", error))?;
+        let text = |name: &str| {
+            let text = ready[name].as_str().map(str::to_owned);
+            text.ok_or_else(|| Error::answer("baton-master", format!("no {name} in {line}")))
+        };
+        let admin = Endpoint::parse(&text("admin")?);
+        Ok(Self {
+            news: News::open(&admin).await?,
+            master,
+            admin,
+            listen: text("listen")?,
+        })
+    }
+}
+
 /// The log of the first one is `master.log`, of the second `master-2.log`.
 async fn start_master(
     folder: &Path,
@@ -401,6 +474,12 @@ async fn start_master(
     command
         .env("DISCORD_TOKEN", TOKEN)
         .env("BATON_LOG", "info,baton_master=debug");
+    if let Some(crash) = special.crash {
+        command.env("BATON_CRASH_AT", crash.at);
+        if crash.armed == Armed::Later {
+            command.env("BATON_CRASH_WHEN", folder.join(ARMED));
+        }
+    }
     if let Some(ca) = &discord.ca {
         command.env("SSL_CERT_FILE", ca);
     }

@@ -50,6 +50,9 @@ enum Command {
     Status(status::StatusArguments),
     /// Check the configuration and do nothing
     CheckConfig(ConfigArguments),
+    /// Show the points at which BATON_CRASH_AT can have the master killed
+    #[cfg(feature = "crash-points")]
+    CrashPoints,
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +129,8 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<u8, Error> {
     match command {
         Command::Run(arguments) => {
+            #[cfg(feature = "crash-points")]
+            crate::crash::check()?;
             let options = read_options(arguments.config)?;
             start_logging(&options)?;
             let command = (!arguments.command.is_empty()).then_some(arguments.command);
@@ -149,6 +154,11 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::CheckConfig(arguments) => {
             Config::check(read_options(arguments)?, None)?;
             say("the configuration is good");
+            Ok(EXIT_DONE)
+        }
+        #[cfg(feature = "crash-points")]
+        Command::CrashPoints => {
+            crate::crash::names().iter().for_each(|name| say(name));
             Ok(EXIT_DONE)
         }
     }

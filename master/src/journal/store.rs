@@ -20,8 +20,9 @@ use super::{
         basis, list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms, write,
     },
 };
-use crate::core::event::{
-    Durability, Entry, History, Hold, Recovered, RecoveredTicket, Row as OwnerRow,
+use crate::{
+    core::event::{Durability, Entry, History, Hold, Recovered, RecoveredTicket, Row as OwnerRow},
+    crash,
 };
 
 /// Written as `user_version`; raised with each change of the schema.
@@ -195,6 +196,7 @@ impl Store {
     /// Counts this start; notes what was `lost` until it is whole again. On the
     /// disk when it returns.
     pub(super) fn begin_term(&mut self, term: Term, lost: bool) -> Result<(), StoreError> {
+        crash::before("term");
         self.durability(Durability::Now)?;
         let change = self.connection.transaction()?;
         set_meta(&change, "fleet", &term.fleet.to_string())?;
@@ -204,7 +206,9 @@ impl Store {
             let floor = floor.min(i64::MAX.cast_unsigned() / 2);
             set_meta(&change, "lost", &floor.to_string())?;
         }
-        Ok(change.commit()?)
+        change.commit()?;
+        crash::after("term");
+        Ok(())
     }
 
     /// From now on slaves are entered there too.
@@ -222,13 +226,16 @@ impl Store {
     }
 
     pub(super) fn pin_shard_count(&mut self, shard_count: u32) -> Result<(), StoreError> {
+        crash::before("shard-count");
         if let Some(roll) = &mut self.roll {
             roll.pin_shard_count(shard_count)?;
         }
         self.durability(Durability::Now)?;
         let change = self.connection.transaction()?;
         set_meta(&change, "shard_count", &shard_count.to_string())?;
-        Ok(change.commit()?)
+        change.commit()?;
+        crash::after("shard-count");
+        Ok(())
     }
 
     /// One transaction: all entries or none.
@@ -237,6 +244,7 @@ impl Store {
         entries: &[Entry],
         durability: Durability,
     ) -> Result<(), StoreError> {
+        crash::before(entries);
         if let Some(roll) = &mut self.roll {
             roll.add(entries)?;
         }
@@ -249,6 +257,7 @@ impl Store {
         if let Some(roll) = &mut self.roll {
             roll.remove(entries);
         }
+        crash::after(entries);
         Ok(())
     }
 

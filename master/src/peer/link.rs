@@ -6,6 +6,8 @@ use baton_protocol::{ConnectionError, ToSlave, connection::Sender};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::crash;
+
 /// Control messages that wait for one peer: eight for each of 1,024 shards.
 const CONTROL: usize = 8192;
 
@@ -120,6 +122,7 @@ impl Outbox {
             };
             let Some(message) = message else { break };
             let frame = message.to_frame();
+            crash::before(&message);
             // Losing this send is harmless: nothing is sent after a cut.
             tokio::select! {
                 () = self.cut.cancelled() => return Ok(()),
@@ -128,6 +131,7 @@ impl Outbox {
                     Err(_) => return Err(ConnectionError::Blocked { after: STUCK }),
                 },
             }
+            crash::after(&message);
         }
         sender.close().await?;
         // The reader notices when the peer has closed too.

@@ -150,7 +150,7 @@ fn choose(arguments: &Arguments) -> Vec<(Row, Phase)> {
         }
         for phase in row.phases {
             let wanted = match arguments.phase[..] {
-                [] => !arguments.quick || *phase == row.quick,
+                [] => !arguments.quick || (*phase == row.quick && !row.unhurried),
                 _ => arguments.phase.contains(phase),
             };
             if wanted {

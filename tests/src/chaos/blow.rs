@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    builds, journal, operator,
+    builds, crash, journal, operator,
     phase::Phase,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
@@ -26,10 +26,8 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         scene.strike();
         return builds::deploy(scene, build).await;
     }
-    if let Blow::Crash(_) = blow {
-        // It was told when it was started.
-        scene.strike();
-        return scene.deploy(SECOND, &[]).await;
+    if let Blow::Crash(crash) = blow {
+        return crash::strike(scene, crash, phase).await;
     }
     if phase != Phase::M0 {
         scene.deploy(SECOND, &[]).await?;

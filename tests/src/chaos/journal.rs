@@ -15,9 +15,18 @@ use crate::error::{Error, Result};
 pub async fn damage(scene: &mut Scene, damage: Damage) -> Result<()> {
     scene.kill(Who::Master);
     scene.fleet.master.ended(Duration::from_secs(10)).await?;
-    let journal = scene.folder().join("run/journal.sqlite3");
-    let log = scene.folder().join("run/journal.sqlite3-wal");
-    let index = scene.folder().join("run/journal.sqlite3-shm");
+    spoil(scene.folder(), damage)?;
+    scene.restart_master().await
+}
+
+/// Damages the journal of a fleet in this folder whose master is dead.
+///
+/// # Errors
+/// The files cannot be written.
+pub fn spoil(folder: &Path, damage: Damage) -> Result<()> {
+    let journal = folder.join("run/journal.sqlite3");
+    let log = folder.join("run/journal.sqlite3-wal");
+    let index = folder.join("run/journal.sqlite3-shm");
     match damage {
         // In the middle of a frame, behind most of them.
         Damage::Torn => shorten(&log, 9, 10),
@@ -25,8 +34,7 @@ pub async fn damage(scene: &mut Scene, damage: Damage) -> Result<()> {
         Damage::Corrupt => garble(&journal).and_then(|()| garble(&log)),
         Damage::Gone => [&journal, &log, &index].into_iter().try_for_each(remove),
     }
-    .map_err(Error::io("damage the journal"))?;
-    scene.restart_master().await
+    .map_err(Error::io("damage the journal"))
 }
 
 fn shorten(file: &Path, part: u64, of: u64) -> std::io::Result<()> {

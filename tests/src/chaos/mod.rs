@@ -8,6 +8,7 @@
 
 pub mod blow;
 pub mod builds;
+pub mod crash;
 pub mod deploys;
 pub mod expect;
 pub mod hunt;

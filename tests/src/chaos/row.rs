@@ -29,6 +29,8 @@ pub struct Row {
     /// Whether it is known not to be met: it runs only when it is named. The
     /// reason is in the README.
     pub unmet: bool,
+    /// Whether a quick run leaves it out: another row stands for it.
+    pub unhurried: bool,
 }
 
 /// What happens to a fleet.
@@ -61,8 +63,32 @@ pub enum Blow {
     Journal(Damage),
     /// Everything is killed, and what was not on the disk yet is gone.
     PowerCut,
-    /// The master kills itself at this point of its own.
-    Crash(&'static str),
+    /// The master kills itself at a point of its own.
+    Crash(Crash),
+}
+
+/// Where a master kills itself, and in what it is on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// The point's name.
+    pub at: &'static str,
+    /// What it is doing.
+    pub during: During,
+}
+
+/// What a master is doing when it kills itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum During {
+    /// The first start of the fleet.
+    ColdStart,
+    /// A deploy, from the phase on.
+    Deploy,
+    /// A deploy that the operator stops in the phase.
+    Abort,
+    /// Its start, after it was killed in the phase.
+    Restart,
+    /// The same, and the journal was gone.
+    RestartWithoutJournal,
 }
 
 /// What a deploy can bring instead of a good build.

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     blow::strike,
+    crash,
     expect::{Expect, Serves},
     judge::{Findings, judge},
     phase::Phase,
@@ -83,9 +84,8 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
     };
     let mut setup = Setup::usual(seed);
     (row.setup)(&mut setup);
-    if let Blow::Crash(point) = row.blow {
-        setup.master = Some("baton-master-crash");
-        setup.master_environment = vec![format!("BATON_CRASH_AT={point}")];
+    if let Blow::Crash(crash) = row.blow {
+        crash::prepare(&mut setup, crash);
     }
     match timeout(WHOLE, Scene::start(setup)).await {
         Ok(Ok(scene)) => play(row, phase, again, scene, &mut report).await,

@@ -18,7 +18,7 @@ use crate::{
     demo::now_us,
     discord::{Counts, DiscordOptions},
     error::{Error, Result},
-    fleet::{Fleet, FleetOptions, Special},
+    fleet::{Armed, Crash, Fleet, FleetOptions, Special},
 };
 
 /// What a run needs that is not like every other run.
@@ -41,8 +41,8 @@ pub struct Setup {
     pub limits: BTreeMap<&'static str, String>,
     /// Whether slaves write their state down.
     pub snapshots: Snapshots,
-    /// Environment of the first master.
-    pub master_environment: Vec<String>,
+    /// Where the first master kills itself.
+    pub crash: Option<Crash>,
     /// Program of the master, if it is a special one.
     pub master: Option<&'static str>,
     /// Seed of traffic and guilds.
@@ -71,7 +71,7 @@ impl Setup {
             discord: Vec::new(),
             limits: BTreeMap::new(),
             snapshots: Snapshots::On,
-            master_environment: Vec::new(),
+            crash: None,
             master: None,
             seed,
         }
@@ -389,9 +389,21 @@ impl Scene {
     /// It does not start.
     pub async fn restart_master(&mut self) -> Result<()> {
         self.told.extend(self.fleet.news.all());
-        // What was special about the first one is over.
-        self.fleet.special().master_wrapper = wrapper(&[]);
+        // It killed itself once.
+        self.fleet.special().crash = None;
         self.fleet.restart_master().await
+    }
+
+    /// Starts the master again; it is to kill itself at this point, perhaps before
+    /// it is ready.
+    pub async fn restart_master_to_crash(&mut self, at: &'static str) {
+        self.told.extend(self.fleet.news.all());
+        self.fleet.special().crash = Some(Crash {
+            at,
+            armed: Armed::AtOnce,
+        });
+        // Whether it died is looked at later.
+        let _ = self.fleet.restart_master().await;
     }
 
     /// Waits until one slave serves every shard, no deploy is under way and no
@@ -537,7 +549,8 @@ fn short(status: &Value) -> String {
 fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
     let mut special = Special {
         limits: limits(),
-        master_wrapper: wrapper(&setup.master_environment),
+        master_wrapper: wrapper(),
+        crash: setup.crash,
         master: setup.master.map(str::to_owned),
         ..Special::default()
     };
@@ -582,12 +595,9 @@ fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
 
 /// A full disk is played by a limit of the file size, which must not be a
 /// signal that kills.
-fn wrapper(environment: &[String]) -> Vec<String> {
-    let mut wrapper = vec!["/usr/bin/env".to_owned()];
-    wrapper.extend(environment.iter().cloned());
+fn wrapper() -> Vec<String> {
     let script = r#"trap '' XFSZ; exec "$0" "$@""#;
-    wrapper.extend(["/bin/sh", "-c", script].map(str::to_owned));
-    wrapper
+    ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
 }
 
 fn address(url: &str) -> Result<SocketAddr> {

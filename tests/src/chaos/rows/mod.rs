@@ -1,5 +1,6 @@
 //! The rows of the fault matrix.
 
+mod crashes;
 mod discord;
 mod links;
 mod master;
@@ -20,12 +21,21 @@ pub fn all() -> Vec<Row> {
         slaves::ROWS,
         slaves::BUILDS,
         master::ROWS,
+        crashes::SAVES,
+        crashes::SENDS,
+        crashes::BACK,
         links::ROWS,
         discord::ROWS,
         discord::ANSWERS,
         operator::ROWS,
     ]
     .concat()
+}
+
+/// Points at which a master can kill itself and no row has it do so.
+#[must_use]
+pub const fn not_passed() -> &'static [&'static str] {
+    crashes::NOT_PASSED
 }
 
 /// What a row does not say.
@@ -38,6 +48,7 @@ const ROW: Row = Row {
     setup: usual,
     expect: |_| Expect::calm(),
     unmet: false,
+    unhurried: false,
 };
 
 /// A fleet like any other.

@@ -1,0 +1,191 @@
+//! A minimal gateway client: nothing but a websocket and the sequence of each
+//! dispatch. It is the floor beside which handovers are measured.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio_websockets::{ClientBuilder, CloseCode, MaybeTlsStream, Message, WebSocketStream};
+
+use crate::{
+    demo::now_us,
+    discord::TOKEN,
+    error::{Error, Result},
+};
+
+/// Nothing takes longer.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A connection behind HELLO.
+#[derive(Debug)]
+pub struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// What is needed to go on with a session.
+#[derive(Clone, Debug)]
+pub struct Session {
+    id: String,
+    resume_url: String,
+}
+
+/// A dispatch as it came.
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its type.
+    pub kind: String,
+    /// When it came, in microseconds of the host's monotonic clock.
+    pub at_us: u64,
+    session: Option<Session>,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    op: u8,
+    #[serde(default)]
+    s: Option<u64>,
+    #[serde(default)]
+    t: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    d: ReadyData,
+}
+
+#[derive(Deserialize)]
+struct ReadyData {
+    session_id: String,
+    resume_gateway_url: String,
+}
+
+impl Client {
+    /// Dials, up to HELLO.
+    ///
+    /// # Errors
+    /// There is no gateway, or it says something else.
+    pub async fn dial(url: &str) -> Result<Self> {
+        let uri = format!("{}/?v=10&encoding=json", url.trim_end_matches('/'));
+        let uri = uri
+            .parse()
+            .map_err(|error| Error::answer("the gateway's address", error))?;
+        let connected = tokio::time::timeout(LIMIT, ClientBuilder::from_uri(uri).connect()).await;
+        let (socket, _) = connected
+            .map_err(|_| Error::Late(format!("no connection after {LIMIT:?}")))?
+            .map_err(|error| Error::answer("the gateway", error))?;
+        let mut client = Self { socket };
+        match client.payload().await?.0.op {
+            10 => Ok(client),
+            op => Err(Error::answer("the gateway", format!("op {op} before HELLO"))),
+        }
+    }
+
+    /// Identifies shard 0 of 1 and waits for READY.
+    ///
+    /// # Errors
+    /// The gateway refuses.
+    pub async fn identify(&mut self) -> Result<Session> {
+        let identify = json!({"op": 2, "d": {
+            "token": TOKEN, "intents": 33_281, "shard": [0, 1],
+            "properties": {"os": "linux", "browser": "bench", "device": "bench"},
+        }});
+        self.send(identify.to_string()).await?;
+        loop {
+            if let Some(session) = self.next().await?.session {
+                return Ok(session);
+            }
+        }
+    }
+
+    /// Sends RESUME.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn resume(&mut self, session: &Session, sequence: u64) -> Result<()> {
+        let resume = json!({"op": 6, "d": {
+            "token": TOKEN, "session_id": session.id, "seq": sequence,
+        }});
+        self.send(resume.to_string()).await
+    }
+
+    /// The next dispatch.
+    ///
+    /// # Errors
+    /// The connection is gone, or nothing comes for 30 s.
+    pub async fn next(&mut self) -> Result<Got> {
+        loop {
+            let (payload, text) = self.payload().await?;
+            let at_us = now_us();
+            match (payload.op, payload.s, payload.t) {
+                (0, Some(sequence), Some(kind)) => {
+                    let session = if kind == "READY" {
+                        Some(ready(&text)?)
+                    } else {
+                        None
+                    };
+                    return Ok(Got {
+                        sequence,
+                        kind,
+                        at_us,
+                        session,
+                    });
+                }
+                (9, _, _) => return Err(Error::answer("the gateway", "op 9")),
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes with 4000: the session stays resumable.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn close(mut self) -> Result<()> {
+        let code = CloseCode::try_from(4000)
+            .map_err(|error| Error::answer("a close code", format!("{error:?}")))?;
+        self.socket
+            .send(Message::close(Some(code), ""))
+            .await
+            .map_err(|error| Error::answer("the gateway", error))
+    }
+
+    async fn send(&mut self, text: String) -> Result<()> {
+        self.socket
+            .send(Message::text(text))
+            .await
+            .map_err(|error| Error::answer("the gateway", error))
+    }
+
+    async fn payload(&mut self) -> Result<(Payload, String)> {
+        let message = tokio::time::timeout(LIMIT, self.socket.next())
+            .await
+            .map_err(|_| Error::Late(format!("nothing came for {LIMIT:?}")))?
+            .ok_or_else(|| Error::answer("the gateway", "it closed"))?
+            .map_err(|error| Error::answer("the gateway", error))?;
+        let text = message.as_text().unwrap_or_default();
+        let payload =
+            serde_json::from_str(text).map_err(|error| Error::answer("the gateway", error))?;
+        Ok((payload, text.to_owned()))
+    }
+}
+
+impl Session {
+    /// Where it is resumed.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.resume_url
+    }
+}
+
+fn ready(text: &str) -> Result<Session> {
+    let ready: Ready =
+        serde_json::from_str(text).map_err(|error| Error::answer("READY", error))?;
+    Ok(Session {
+        id: ready.d.session_id,
+        resume_url: ready.d.resume_gateway_url,
+    })
+}

@@ -1,0 +1,107 @@
+//! The master kills itself at a point of its own: between two saves, or between
+//! a save and the order that relies on it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{
+    journal,
+    phase::Phase,
+    row::{Crash, Damage, During},
+    scene::{SECOND, Scene, Setup, Who},
+};
+use crate::{
+    error::{Error, Result},
+    fleet,
+};
+
+/// The master that has such points.
+pub const MASTER: &str = "baton-master-crash";
+
+/// A point is passed within this time, on a slow host too.
+const PASSED: Duration = Duration::from_secs(30);
+
+/// A master that does not answer is dead after this time.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Sets the fleet up for it.
+pub fn prepare(setup: &mut Setup, crash: Crash) {
+    setup.master = Some(MASTER);
+    let armed = match crash.during {
+        During::ColdStart => fleet::Armed::AtOnce,
+        During::Deploy | During::Abort => fleet::Armed::Later,
+        // The first one is killed from outside.
+        During::Restart | During::RestartWithoutJournal => return,
+    };
+    setup.crash = Some(fleet::Crash {
+        at: crash.at,
+        armed,
+    });
+}
+
+/// Brings the fleet to the point, and waits until the master is dead.
+///
+/// # Errors
+/// The point is not passed.
+pub async fn strike(scene: &mut Scene, crash: Crash, phase: Phase) -> Result<()> {
+    let armed_before = phase == Phase::M0;
+    match crash.during {
+        During::ColdStart => return was_cold(scene),
+        During::Deploy | During::Abort => {
+            if armed_before {
+                scene.strike();
+                scene.fleet.arm()?;
+            }
+            let asked = scene.deploy(SECOND, &[]).await;
+            if asked.is_err() && armed_before {
+                // It died before it had answered, or refused.
+                let died = scene.fleet.master.ended(ANSWER).await;
+                return died.map(drop).or(asked);
+            }
+            asked?;
+            scene.reach(phase).await?;
+            if !armed_before {
+                scene.strike();
+                scene.fleet.arm()?;
+            }
+            if crash.during == During::Abort {
+                let asked = scene.fleet.admin.post("/v1/abort", &json!({})).await;
+                if asked.is_err() {
+                    let died = scene.fleet.master.ended(ANSWER).await;
+                    return died.map(drop).or(asked);
+                }
+            }
+        }
+        During::Restart | During::RestartWithoutJournal => {
+            if phase != Phase::M0 {
+                scene.deploy(SECOND, &[]).await?;
+            }
+            scene.reach(phase).await?;
+            scene.kill(Who::Master);
+            scene.fleet.master.ended(PASSED).await?;
+            if crash.during == During::RestartWithoutJournal {
+                journal::spoil(scene.folder(), Damage::Gone)?;
+            }
+            scene.restart_master_to_crash(crash.at).await;
+        }
+    }
+    let passed = scene.fleet.master.ended(PASSED).await;
+    passed
+        .map(drop)
+        .map_err(|_| Error::Late(format!("the master did not pass {}", crash.at)))
+}
+
+/// It was killed before the fleet was up, and the fleet came up all the same, with
+/// one IDENTIFY a shard.
+fn was_cold(scene: &Scene) -> Result<()> {
+    if scene.fleet.starts() < 2 {
+        return Err(Error::Late("the master was not killed".to_owned()));
+    }
+    let (cold, shards) = (scene.cold.identifies, u64::from(scene.setup.shards));
+    if cold == shards {
+        return Ok(());
+    }
+    let detail = format!("{cold} IDENTIFYs for {shards} shards");
+    Err(Error::answer("a cold start", detail))
+}
