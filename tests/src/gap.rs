@@ -76,6 +76,13 @@ impl Timeline {
         shards
     }
 
+    /// Of one shard: when each event was created and finished.
+    #[must_use]
+    pub fn of_pairs(mut events: Vec<(u64, u64)>) -> Self {
+        events.sort_unstable();
+        Self { events }
+    }
+
     /// The gap, in microseconds: the largest delay of an event created in the
     /// interval, less the median delay of the two seconds before. `None` if no
     /// event was created in the interval.

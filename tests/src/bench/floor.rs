@@ -1,0 +1,192 @@
+//! What a minimal client can reach on the same gateway: the floor of a handover,
+//! and what a bot does that has no master.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
+
+use super::client::{Client, Got, Session};
+use crate::{
+    demo::now_us,
+    discord::{Discord, DiscordOptions},
+    error::{Error, Result},
+    gap::{Interval, Spread, Timeline},
+};
+
+/// What was measured at one round-trip time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Floor {
+    /// Round-trip time.
+    pub rtt_ms: u64,
+    /// The gap of a RESUME on a connection that was held after HELLO: nothing can
+    /// be faster without a second open session.
+    pub held: Spread,
+    /// The gap of closing, dialling and resuming.
+    pub plain: Spread,
+    /// From closing to READY of a new session; every event in between is lost.
+    /// Discord's own pace (5 s for each IDENTIFY) comes on top.
+    pub cold: Spread,
+}
+
+/// Probes before each handover: the usual delay is taken over them.
+const BEFORE: Duration = Duration::from_millis(700);
+
+/// Measures `runs` times, each time with a gateway of its own.
+///
+/// # Errors
+/// The simulated Discord does not do its part.
+pub async fn measure(rtt: Duration, runs: u32) -> Result<Floor> {
+    let (mut held, mut plain, mut cold) = (Vec::new(), Vec::new(), Vec::new());
+    for seed in 0..runs {
+        let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
+        let discord = start(&folder, rtt, seed).await?;
+        let mut life = Life::begin(&discord).await?;
+        let held_at = life.resume_on_a_held_connection().await?;
+        let plain_at = life.close_dial_and_resume().await?;
+        let line = life.line(&discord).await?;
+        held.extend(line.gap_us(held_at));
+        plain.extend(line.gap_us(plain_at));
+        cold.push(life.identify_anew(&discord).await?);
+    }
+    Ok(Floor {
+        rtt_ms: rtt.as_millis() as u64,
+        held: Spread::of_us(held),
+        plain: Spread::of_us(plain),
+        cold: Spread::of_us(cold),
+    })
+}
+
+async fn start(folder: &TempDir, rtt: Duration, seed: u32) -> Result<Discord> {
+    let options = DiscordOptions {
+        shards: 1,
+        guilds_per_shard: 5,
+        members_per_guild: 5,
+        rtt,
+        tls: false,
+        seed: u64::from(seed),
+        more: ["--identify-window", "20ms", "--replay-buffer", "3500"]
+            .map(str::to_owned)
+            .to_vec(),
+    };
+    Discord::start(folder.path(), folder.path(), &options).await
+}
+
+/// One session, from connection to connection.
+struct Life {
+    session: Session,
+    reader: Reader,
+    /// When each dispatch came first.
+    got: BTreeMap<u64, u64>,
+}
+
+impl Life {
+    async fn begin(discord: &Discord) -> Result<Self> {
+        let mut client = Client::dial(&discord.gateway_url).await?;
+        let session = client.identify().await?;
+        discord.probe(&[0], true).await?;
+        Ok(Self {
+            session,
+            reader: Reader::start(client),
+            got: BTreeMap::new(),
+        })
+    }
+
+    async fn resume_on_a_held_connection(&mut self) -> Result<Interval> {
+        let next = Client::dial(self.session.url()).await?;
+        sleep(BEFORE).await;
+        let sealed_us = now_us();
+        self.stop().await?.close().await?;
+        self.resume(next, sealed_us).await
+    }
+
+    async fn close_dial_and_resume(&mut self) -> Result<Interval> {
+        sleep(BEFORE).await;
+        let sealed_us = now_us();
+        self.stop().await?.close().await?;
+        let next = Client::dial(self.session.url()).await?;
+        self.resume(next, sealed_us).await
+    }
+
+    /// From closing to READY, in microseconds.
+    async fn identify_anew(mut self, discord: &Discord) -> Result<i64> {
+        let closed_us = now_us();
+        self.stop().await?.close().await?;
+        let mut client = Client::dial(&discord.gateway_url).await?;
+        client.identify().await?;
+        Ok((now_us() - closed_us).cast_signed())
+    }
+
+    async fn stop(&mut self) -> Result<Client> {
+        let (client, got) = self.reader.stop().await?;
+        self.add(got);
+        Ok(client)
+    }
+
+    async fn resume(&mut self, mut client: Client, sealed_us: u64) -> Result<Interval> {
+        let last = self.got.last_key_value().map_or(0, |(last, _)| *last);
+        client.resume(&self.session, last).await?;
+        let resumed_us = loop {
+            let got = client.next().await?;
+            let (kind, at_us) = (got.kind.clone(), got.at_us);
+            self.add(vec![got]);
+            if kind == "RESUMED" {
+                break at_us;
+            }
+        };
+        self.reader = Reader::start(client);
+        Ok(Interval {
+            sealed_us,
+            resumed_us,
+        })
+    }
+
+    fn add(&mut self, got: Vec<Got>) {
+        for got in got {
+            self.got.entry(got.sequence).or_insert(got.at_us);
+        }
+    }
+
+    async fn line(&self, discord: &Discord) -> Result<Timeline> {
+        let sent = discord.ledger().await?;
+        let pairs = sent
+            .iter()
+            .filter_map(|sent| Some((sent.created_us, *self.got.get(&sent.seq)?)));
+        Ok(Timeline::of_pairs(pairs.collect()))
+    }
+}
+
+/// Reads a connection until it is wanted back.
+struct Reader {
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(Client, Vec<Got>)>>,
+}
+
+impl Reader {
+    fn start(mut client: Client) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let mut seen = Vec::new();
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = &mut stopped => return Ok((client, seen)),
+                    got = client.next() => seen.push(got?),
+                }
+            }
+        });
+        Self {
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    async fn stop(&mut self) -> Result<(Client, Vec<Got>)> {
+        // Dropped: the same to the reader.
+        drop(self.stop.take());
+        (&mut self.task)
+            .await
+            .map_err(|error| Error::answer("the reader", error))?
+    }
+}
