@@ -10,6 +10,7 @@ const MUTANTS: &[&str] = &[
     "close-1000",
     "doubt-not-held",
     "finished-above-ignored",
+    "heartbeat-unheeded",
     "identify-unasked",
     "lost-said-complete",
     "marked-after-seal",

@@ -27,6 +27,7 @@ use crate::{
     error::Error,
     permits::Permits,
     shard::session::Session,
+    state::Heartbeat,
 };
 use baton_protocol::{Sequence, ShardId};
 
@@ -145,6 +146,7 @@ impl Connector {
             shard: Shard::with_config(id, config),
             opened: false,
             helloed: false,
+            heartbeats: None,
             over: false,
         }
     }
@@ -157,6 +159,8 @@ pub(crate) struct Gateway {
     /// Whether the websocket was open once.
     opened: bool,
     helloed: bool,
+    /// How often it says that it is alive, as HELLO asked.
+    heartbeats: Option<Duration>,
     over: bool,
 }
 
@@ -228,6 +232,7 @@ impl Gateway {
             }),
             (10, _, _) => {
                 self.helloed = true;
+                self.heartbeats = heartbeats(&json);
                 Incoming::Hello
             }
             _ => Incoming::Alive,
@@ -244,6 +249,14 @@ impl Gateway {
             Some(limiter) => Err(Instant::now() + limiter.next_available()),
             None => Err(Instant::now() + Duration::from_secs(1)),
         }
+    }
+
+    /// When the last heartbeat was sent, and when the next one is due; `None`: not
+    /// known before the first one.
+    pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
+        let sent = Instant::from_std(self.shard.latency().sent()?);
+        let due = sent + self.heartbeats?;
+        Some(Heartbeat { sent, due })
     }
 
     /// Sends a command at the next poll.
@@ -311,6 +324,20 @@ fn closed(code: u16, reason: &str) -> End {
         code,
         reason: reason.chars().take(200).collect(),
     }
+}
+
+/// What HELLO asks for.
+fn heartbeats(json: &str) -> Option<Duration> {
+    #[derive(serde::Deserialize)]
+    struct Payload {
+        d: Hello,
+    }
+    #[derive(serde::Deserialize)]
+    struct Hello {
+        heartbeat_interval: u64,
+    }
+    let hello = serde_json::from_str::<Payload>(json).ok()?.d;
+    Some(Duration::from_millis(hello.heartbeat_interval))
 }
 
 fn json_d_is_true(json: &str) -> bool {

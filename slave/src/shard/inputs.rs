@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     bot::{Command, Finished, How, Mark},
-    state::{Copied, CopyOut, Piece, Taken, snapshot::Read},
+    state::{Copied, CopyOut, Heartbeat, Piece, Taken, snapshot::Read},
 };
 
 /// What a phase has to look at itself. The rest is done by [`Shard::input`].
@@ -132,7 +132,10 @@ impl Shard {
                 alternative = gateway_or_copy(gateway.as_deref_mut(), copy_out) => {
                     match alternative {
                         Alternative::Gateway(incoming) => return Input::Gateway(incoming),
-                        Alternative::Copy(true) if self.copy_out.is_some() => self.copy_step(),
+                        Alternative::Copy(true) if self.copy_out.is_some() => {
+                            let heartbeat = gateway.as_ref().and_then(|open| open.heartbeat());
+                            self.copy_step(heartbeat);
+                        }
                         Alternative::Copy(true) => self.snapshot_step(),
                         Alternative::Copy(false) if self.copy_out.is_some() => self.copy_out = None,
                         Alternative::Copy(false) => self.snapshot.copy = None,
@@ -318,10 +321,14 @@ impl Shard {
         ));
     }
 
-    fn copy_step(&mut self) {
+    fn copy_step(&mut self, heartbeat: Option<Heartbeat>) {
         let Some(mut copy) = self.copy_out.take() else {
             return;
         };
+        if copy.outlasts(heartbeat) {
+            self.copy_out = Some(copy);
+            return;
+        }
         let at = self.window.received();
         let frame = copy.step(at, |key| {
             self.guarded(|bot, shard| bot.export_piece(shard, key))

@@ -5,6 +5,11 @@
 //! times over: so the copy as a whole stands close to the present, and the next
 //! owner's replay stays far inside Discord's bounded replay buffer, however long
 //! the copy took.
+//!
+//! A heartbeat names what was received, and a server might forget everything up to
+//! there. The seal follows the copy within a few round trips. So a copy that would
+//! end just before a heartbeat ends just after it: then nobody resumes below what
+//! a heartbeat named.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,6 +29,22 @@ use super::SESSION_PIECE;
 /// Rounds in which what changed is exported again.
 const ROUNDS: u32 = 4;
 
+/// The seal comes within this time after a copy. Discord's heartbeats are 41 s
+/// apart: one copy in forty waits, half of this time on average.
+const UNTIL_SEALED: Duration = Duration::from_secs(1);
+
+/// A heartbeat that is due is looked for after this time.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The heartbeats of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heartbeat {
+    /// When the last one was sent.
+    pub(crate) sent: tokio::time::Instant,
+    /// When the next one is due.
+    pub(crate) due: tokio::time::Instant,
+}
+
 /// One copy under way.
 #[derive(Debug)]
 pub(crate) struct CopyOut {
@@ -40,6 +61,8 @@ pub(crate) struct CopyOut {
     not_before: tokio::time::Instant,
     /// How many times as long as it took to export a piece nothing is exported.
     rests: u32,
+    /// Since when it could end.
+    whole: Option<tokio::time::Instant>,
 }
 
 impl CopyOut {
@@ -79,6 +102,7 @@ impl CopyOut {
             budget,
             not_before: tokio::time::Instant::now(),
             rests: 1,
+            whole: None,
         }
     }
 
@@ -162,6 +186,27 @@ impl CopyOut {
         missing.map_or(at, |first| at.min(Sequence(first.get().saturating_sub(1))))
     }
 
+    /// Whether the copy, complete as it is, waits for the `heartbeat` that is due.
+    /// What changes meanwhile is exported again.
+    pub(crate) fn outlasts(&mut self, heartbeat: Option<Heartbeat>) -> bool {
+        let is_whole = self.frames.is_empty()
+            && self.keys.is_empty()
+            && (self.changed.is_empty() || self.round == ROUNDS);
+        let Some(heartbeat) = heartbeat.filter(|_| is_whole) else {
+            return false;
+        };
+        let now = tokio::time::Instant::now();
+        let since = *self.whole.get_or_insert(now);
+        let is_near = heartbeat.sent < since && heartbeat.due < since + UNTIL_SEALED;
+        // One that is late is not waited for for ever.
+        if !is_near || now >= since + UNTIL_SEALED * 2 || cfg!(mutant = "heartbeat-unheeded") {
+            return false;
+        }
+        self.round = 0;
+        self.not_before = heartbeat.due.max(now) + LOOK;
+        true
+    }
+
     /// Whether everything was sent.
     pub(crate) fn is_over(&self) -> bool {
         self.writer.is_none() && self.frames.is_empty()
@@ -219,6 +264,67 @@ mod tests {
         let (exported, stands) = copy(|_| Some(8), &[]);
         assert_eq!(exported.len() as u32, 2 + ROUNDS);
         assert!(stands >= Sequence(10 + 2 * u64::from(ROUNDS)), "{stands}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_would_end_before_a_heartbeat_stands_behind_it() {
+        let began = tokio::time::Instant::now();
+        let due = began + UNTIL_SEALED / 2;
+        // It is sent a little later than it was due.
+        let late = due + LOOK * 3;
+        let budget = Arc::new(Semaphore::new(1 << 20));
+        let mut copy = CopyOut::new(
+            ShardId(1),
+            Epoch(4),
+            Sequence(10),
+            Some("tag"),
+            vec![7],
+            budget,
+        );
+        let piece = |_| Some(Bytes::from_static(b"guild"));
+        let mut stands = Sequence(0);
+        let mut at = 10;
+        while !copy.is_over() {
+            assert!(copy.ready().await);
+            let sent = tokio::time::Instant::now() >= late;
+            let heartbeat = Heartbeat {
+                sent: if sent { late } else { began - UNTIL_SEALED },
+                due: if sent { late + UNTIL_SEALED } else { due },
+            };
+            if copy.outlasts(Some(heartbeat)) {
+                // Meanwhile events come, and the heartbeat names the last of them.
+                at += 10;
+                copy.changed(7, Sequence(at));
+            } else if let Some(frame) = copy.step(Sequence(at), piece) {
+                stands = frame.header().sequence;
+            }
+        }
+        assert!(tokio::time::Instant::now() >= late);
+        assert_eq!(stands, Sequence(at));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_heartbeat_that_is_far_away_is_not_waited_for() {
+        let began = tokio::time::Instant::now();
+        let budget = Arc::new(Semaphore::new(1 << 20));
+        let mut copy = CopyOut::new(
+            ShardId(1),
+            Epoch(4),
+            Sequence(10),
+            Some("tag"),
+            vec![7],
+            budget,
+        );
+        let heartbeat = Heartbeat {
+            sent: began - UNTIL_SEALED,
+            due: began + UNTIL_SEALED * 2,
+        };
+        while !copy.is_over() {
+            assert!(copy.ready().await);
+            assert!(!copy.outlasts(Some(heartbeat)));
+            copy.step(Sequence(11), |_| None);
+        }
+        assert!(tokio::time::Instant::now() < heartbeat.due);
     }
 
     #[tokio::test(start_paused = true)]

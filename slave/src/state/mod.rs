@@ -11,7 +11,7 @@ pub(crate) mod snapshot;
 
 pub use self::snapshot::Snapshots;
 pub(crate) use self::{
-    export::CopyOut,
+    export::{CopyOut, Heartbeat},
     import::{Copied, Import, Piece, Taken},
 };
 
