@@ -33,6 +33,8 @@ pub struct Setup {
     /// How long each byte takes between master and slaves during a deploy: so
     /// long does each step of a migration take at least, and can be hit.
     pub pace: Duration,
+    /// How long there is traffic before anything happens.
+    pub warm: Duration,
     /// How long the old slave stays ready after a deploy.
     pub soak: Duration,
     /// Further flags of the simulated Discord.
@@ -67,6 +69,7 @@ impl Setup {
             rate: 40.0,
             handler_ms: 0,
             pace: Duration::from_millis(80),
+            warm: Duration::from_millis(400),
             soak: Duration::from_millis(800),
             discord: Vec::new(),
             limits: BTreeMap::new(),
@@ -195,7 +198,7 @@ impl Scene {
         scene.calm(START).await?;
         scene.cold = scene.fleet.discord.counts().await?;
         scene.fleet.discord.traffic(scene.setup.rate).await?;
-        sleep(Duration::from_millis(400)).await;
+        sleep(scene.setup.warm).await;
         Ok(scene)
     }
 

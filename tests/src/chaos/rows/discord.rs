@@ -47,9 +47,11 @@ fn lively(setup: &mut Setup) {
         .extend(["--heartbeat-interval", "700ms"].map(str::to_owned));
 }
 
-/// From a copy to its seal is less than a heartbeat here, as it is at Discord.
+/// As at Discord, a copy is sealed long before the next heartbeat but one, and
+/// connections are older than their first.
 fn trims(setup: &mut Setup) {
     setup.pace = Duration::from_millis(20);
+    setup.warm = Duration::from_millis(1200);
     let flags = ["--heartbeat-trims", "--heartbeat-interval", "1s"];
     setup.discord.extend(flags.map(str::to_owned));
 }
