@@ -17,6 +17,7 @@ const MUTANTS: &[&str] = &[
     "permits-without-window",
     "reserved-soon",
     "save-not-awaited",
+    "session-soon",
     "stale-session-resumed",
 ];
 

@@ -161,6 +161,7 @@ impl Fleet {
                     epoch: found.epoch,
                     after: found.after,
                     age: found.age,
+                    is_new: false,
                 });
             }
         }

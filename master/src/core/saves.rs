@@ -223,20 +223,27 @@ impl Core {
         self.start_timer(Timer::Tickets, self.settings.checkpoint_to_disk);
     }
 
-    /// Checkpoints that are not in the journal go there, together.
+    /// Checkpoints that are not in the journal go there, together. A power cut may
+    /// take the last of them, but no session: without it a shard would need an
+    /// IDENTIFY.
     pub(super) fn write_tickets(&mut self) {
-        let entries = std::mem::take(&mut self.unwritten)
-            .into_iter()
-            .filter_map(|id| {
-                let kept = self.fleet.shards.get(&id)?.ticket.as_ref()?;
-                Some(Entry::Ticket {
-                    epoch: kept.epoch,
-                    after: kept.after,
-                    ticket: Box::new(kept.ticket.clone()),
-                })
-            })
-            .collect();
-        self.save(entries, Durability::Soon);
+        let mut durability = Durability::Soon;
+        let mut entries = Vec::new();
+        for id in std::mem::take(&mut self.unwritten) {
+            let shard = self.fleet.shards.get_mut(&id);
+            let Some(kept) = shard.and_then(|shard| shard.ticket.as_mut()) else {
+                continue;
+            };
+            if std::mem::take(&mut kept.is_new) && !cfg!(mutant = "session-soon") {
+                durability = Durability::Now;
+            }
+            entries.push(Entry::Ticket {
+                epoch: kept.epoch,
+                after: kept.after,
+                ticket: Box::new(kept.ticket.clone()),
+            });
+        }
+        self.save(entries, durability);
     }
 
     /// Notes that this master runs: how old a session is after its end is counted

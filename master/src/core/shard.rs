@@ -141,6 +141,8 @@ pub(super) struct Kept {
     pub(super) after: ResumeAfter,
     /// How old it was when the master started, else zero.
     pub(super) age: Duration,
+    /// Whether its session is not yet in the journal.
+    pub(super) is_new: bool,
 }
 
 /// What was in doubt at a seal, until its outcome reached the next owner.
@@ -222,11 +224,13 @@ impl Shard {
         if other_session {
             self.copies.clear();
         }
+        let is_new = other_session || self.ticket.as_ref().is_none_or(|kept| kept.is_new);
         self.ticket = (!ticket.session_id.is_empty()).then_some(Kept {
             ticket,
             epoch,
             after,
             age: Duration::ZERO,
+            is_new,
         });
     }
 }

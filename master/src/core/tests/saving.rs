@@ -147,6 +147,7 @@ fn a_leaving_master_waits_for_the_shard_in_hand_only_so_long() {
 #[test]
 fn a_leaving_master_with_nothing_in_hand_leaves_at_once_and_writes_the_checkpoints() {
     let mut rig = Rig::serving(1);
+    rig.wait(SECOND);
     rig.say(A, checkpoint(0, 1, 130));
     let actions = rig.input(Input::Leave);
     assert_eq!(actions.last(), Some(&Action::Exit));
@@ -155,6 +156,38 @@ fn a_leaving_master_with_nothing_in_hand_leaves_at_once_and_writes_the_checkpoin
         Action::Save(entries, Durability::Soon)
             if matches!(&entries[..], [Entry::Ticket { ticket, .. }] if ticket.handled.get() == 130)
     )));
+}
+
+#[test]
+fn the_first_ticket_of_a_session_is_on_the_disk_before_the_next_is_written() {
+    let mut rig = Rig::serving(2);
+    let durability = |actions: &[Action]| -> Vec<_> {
+        actions
+            .iter()
+            .filter_map(|action| {
+                let Action::Save(entries, durability) = action else {
+                    return None;
+                };
+                matches!(entries[..], [Entry::Ticket { .. }, ..]).then_some(*durability)
+            })
+            .collect()
+    };
+    assert_eq!(durability(&rig.wait(SECOND)), [Durability::Now]);
+    rig.say(A, checkpoint(0, 1, 130));
+    assert_eq!(durability(&rig.wait(SECOND)), [Durability::Soon]);
+    // Discord ended the session.
+    let mut other = ticket(1, 2);
+    other.session_id = "another".to_owned();
+    let entry = CheckpointEntry {
+        shard: ShardId(1),
+        epoch: Epoch(1),
+        handled: Sequence(2),
+        finished_above: SequenceRanges::new(),
+        session: Some(other),
+    };
+    let shards = vec![entry];
+    rig.say(A, ToMaster::Checkpoint(Checkpoint { shards }));
+    assert_eq!(durability(&rig.wait(SECOND)), [Durability::Now]);
 }
 
 #[test]
