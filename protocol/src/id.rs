@@ -152,6 +152,7 @@ fn random_bits() -> Result<u128, getrandom::Error> {
 /// Counts the starts of a fleet's master. A slave refuses orders of a term lower
 /// than one that it has seen, and of another fleet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Term {
     /// The fleet.
     pub fleet: FleetId,

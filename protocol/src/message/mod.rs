@@ -15,10 +15,10 @@ use bytes::Bytes;
 pub use self::{
     ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
     bodies::{
-        Accepted, Checkpoint, CheckpointEntry, Dial, Dialled, Failed, Held, Hello, Holding, IdentifyCause,
-        IdentifyRequest, MAX_NAME, MigrationExtra, Ping, Pong, Progress, Proof, Refused,
-        RefusedReason, Report, ResumeAfter, ResumeExtra, Role, Settled, StartExtra, StateAck,
-        StateReady, Step, StopExtra, Unit, Welcome, Work,
+        Accepted, Checkpoint, CheckpointEntry, Dial, Dialled, Failed, Held, Hello, Holding,
+        IdentifyCause, IdentifyRequest, MAX_NAME, MigrationExtra, Ping, Pong, Progress, Proof,
+        Refused, RefusedReason, Report, ResumeAfter, ResumeExtra, Role, Settled, StartExtra,
+        StateAck, StateReady, Step, StopExtra, Unit, Welcome, Work,
     },
 };
 use crate::state::StateFrame;

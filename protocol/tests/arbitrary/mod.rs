@@ -1,0 +1,396 @@
+//! Any message that either side can say.
+
+use baton_protocol::{
+    Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters, ShardId, SlaveId,
+    Term, Ticket, ToMaster, ToSlave, Version,
+    message::{
+        Accepted, Checkpoint, CheckpointEntry, Dial, Dialled, Failed, FullStart, Held, Hello,
+        Holding, IdentifyCause, IdentifyRequest, MigrationExtra, Ping, Pong, Progress, Proof,
+        Refused, RefusedReason, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
+        ShardMigrationStart, SlaveHello, StartExtra, StateAck, StateReady, Step, StopExtra,
+        StopShard, Unit, Welcome, Work,
+    },
+    state::{StateFrame, StateHeader},
+};
+use bytes::Bytes;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
+    prop_oneof![
+        migration().prop_map(ToMaster::ShardMigrationStart),
+        stop().prop_map(ToMaster::StopShard),
+        resume().prop_map(ToMaster::Resume),
+        Just(ToMaster::Shutdown),
+        bytes(300).prop_map(ToMaster::GuildState),
+        slave_hello().prop_map(ToMaster::SlaveHello),
+        Just(ToMaster::SoftStartComplete),
+        Just(ToMaster::ShardStopped),
+        bytes(64).prop_map(|proof| ToMaster::Proof(Proof { proof })),
+        report().prop_map(ToMaster::Report),
+        any::<[u64; 3]>().prop_map(|[number, finished, failed]| {
+            ToMaster::Pong(Pong {
+                number,
+                finished,
+                failed,
+            })
+        }),
+        (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {
+            ToMaster::IdentifyRequest(IdentifyRequest {
+                shard,
+                epoch,
+                cause,
+            })
+        }),
+        (unit(), step(), any::<u64>()).prop_map(|(Unit { shard, epoch }, step, replayed)| {
+            ToMaster::Progress(Progress {
+                shard,
+                epoch,
+                step,
+                replayed,
+            })
+        }),
+        vec(entry(), 0..4).prop_map(|shards| ToMaster::Checkpoint(Checkpoint { shards })),
+        settled().prop_map(ToMaster::Settled),
+        (unit(), any::<[u64; 2]>()).prop_map(|(Unit { shard, epoch }, [state_at, pieces])| {
+            ToMaster::StateReady(StateReady {
+                shard,
+                epoch,
+                state_at: Sequence(state_at),
+                pieces,
+            })
+        }),
+        ack().prop_map(ToMaster::StateAck),
+        work().prop_map(ToMaster::StopWork),
+        work().prop_map(ToMaster::StartWork),
+        (unit(), any::<u16>(), text()).prop_map(|(Unit { shard, epoch }, close_code, detail)| {
+            ToMaster::Failed(Failed {
+                shard,
+                epoch,
+                close_code,
+                detail,
+            })
+        }),
+        (unit(), text()).prop_map(|(Unit { shard, epoch }, failed)| {
+            ToMaster::Dialled(Dialled {
+                shard,
+                epoch,
+                failed,
+            })
+        }),
+        state().prop_map(ToMaster::State),
+    ]
+}
+
+pub(crate) fn to_slave() -> impl Strategy<Value = ToSlave> {
+    prop_oneof![
+        Just(ToSlave::SoftStart),
+        full_start().prop_map(ToSlave::FullStart),
+        migration().prop_map(ToSlave::ShardMigrationStart),
+        stop().prop_map(ToSlave::StopShard),
+        resume().prop_map(ToSlave::Resume),
+        Just(ToSlave::Shutdown),
+        bytes(300).prop_map(ToSlave::GuildState),
+        welcome().prop_map(ToSlave::Welcome),
+        any::<u32>().prop_map(|shard_count| ToSlave::Accepted(Accepted { shard_count })),
+        (reason(), text())
+            .prop_map(|(reason, detail)| ToSlave::Refused(Refused { reason, detail })),
+        any::<u64>().prop_map(|number| ToSlave::Ping(Ping { number })),
+        unit().prop_map(ToSlave::IdentifyPermit),
+        settled().prop_map(ToSlave::Settled),
+        unit().prop_map(ToSlave::CopyState),
+        ack().prop_map(ToSlave::StateAck),
+        work().prop_map(ToSlave::StopWork),
+        work().prop_map(ToSlave::StartWork),
+        unit().prop_map(ToSlave::Forget),
+        (unit(), ticket()).prop_map(|(Unit { shard, epoch }, ticket)| {
+            ToSlave::Dial(Dial {
+                shard,
+                epoch,
+                ticket,
+            })
+        }),
+        state().prop_map(ToSlave::State),
+    ]
+}
+
+// ---- bodies ------------------------------------------------------------------
+
+pub(crate) fn hello() -> impl Strategy<Value = Hello> {
+    let names = (text(), text(), parameters(), process());
+    let numbers = (any::<[u16; 2]>(), term(), any::<u128>(), role());
+    (numbers, names, bytes(32)).prop_map(|(numbers, names, nonce)| {
+        let ([version, lowest], term, slave, role) = numbers;
+        let (slot, build, parameters, process) = names;
+        Hello {
+            version: Version(version),
+            lowest: Version(lowest),
+            term,
+            slave: SlaveId(slave),
+            role,
+            slot,
+            build,
+            parameters,
+            process,
+            nonce,
+        }
+    })
+}
+
+fn slave_hello() -> impl Strategy<Value = SlaveHello> {
+    (any::<bool>(), option::of(hello())).prop_map(|(running, hello)| SlaveHello {
+        running,
+        hello: hello.map(Box::new),
+    })
+}
+
+fn welcome() -> impl Strategy<Value = Welcome> {
+    let proofs = (bytes(64), bytes(64));
+    (any::<u16>(), term(), proofs, any::<u64>()).prop_map(
+        |(version, term, (proof, challenge), checkpoint_ms)| Welcome {
+            version: Version(version),
+            term,
+            proof,
+            challenge,
+            checkpoint_ms,
+        },
+    )
+}
+
+fn full_start() -> impl Strategy<Value = FullStart> {
+    let start = (vec(unit(), 0..5), any::<u32>()).prop_map(|(shards, shard_count)| StartExtra {
+        shards,
+        shard_count,
+    });
+    option::of(start).prop_map(|start| FullStart { start })
+}
+
+fn migration() -> impl Strategy<Value = ShardMigrationStart> {
+    (any::<bool>(), any::<u32>(), option::of(any::<u64>())).prop_map(
+        |(from_this_slave, num_shards, deploy)| ShardMigrationStart {
+            from_this_slave,
+            num_shards,
+            extra: deploy.map(|deploy| MigrationExtra {
+                deploy: deploy.into(),
+            }),
+        },
+    )
+}
+
+fn stop() -> impl Strategy<Value = StopShard> {
+    let extra =
+        (any::<[u64; 2]>(), option::of(ticket())).prop_map(|([epoch, drain_ms], ticket)| {
+            Box::new(StopExtra {
+                epoch: Epoch(epoch),
+                drain_ms,
+                ticket,
+            })
+        });
+    (any::<u32>(), text(), any::<u64>(), option::of(extra)).prop_map(
+        |(shard, session_id, sequence, extra)| StopShard {
+            shard,
+            session_id,
+            sequence,
+            extra,
+        },
+    )
+}
+
+fn resume() -> impl Strategy<Value = Resume> {
+    let after = select(vec![ResumeAfter::Seal, ResumeAfter::Death]);
+    let extra = (any::<u64>(), after, option::of(ticket())).prop_map(|(epoch, after, ticket)| {
+        Box::new(ResumeExtra {
+            epoch: Epoch(epoch),
+            after,
+            ticket,
+        })
+    });
+    (any::<u32>(), text(), any::<u64>(), option::of(extra)).prop_map(
+        |(shard, session_id, sequence, extra)| Resume {
+            shard,
+            session_id,
+            sequence,
+            extra,
+        },
+    )
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let holding = select(vec![
+        Holding::Starting,
+        Holding::Resuming,
+        Holding::Serving,
+        Holding::Sealed,
+        Holding::Failed,
+    ]);
+    let held = (any::<u64>(), holding, ticket()).prop_map(|(epoch, holding, ticket)| Held {
+        epoch: Epoch(epoch),
+        holding,
+        ticket,
+    });
+    (vec(held, 0..4), any::<u64>(), any::<[bool; 2]>()).prop_map(|(shards, work, [ready, last])| {
+        Report {
+            shards,
+            work: Epoch(work),
+            ready,
+            last,
+        }
+    })
+}
+
+fn entry() -> impl Strategy<Value = CheckpointEntry> {
+    (unit(), any::<u64>(), ranges(), option::of(ticket())).prop_map(
+        |(Unit { shard, epoch }, handled, finished_above, session)| CheckpointEntry {
+            shard,
+            epoch,
+            handled: Sequence(handled),
+            finished_above,
+            session,
+        },
+    )
+}
+
+fn settled() -> impl Strategy<Value = Settled> {
+    (unit(), ranges()).prop_map(|(Unit { shard, epoch }, unfinished)| Settled {
+        shard,
+        epoch,
+        unfinished,
+    })
+}
+
+fn ack() -> impl Strategy<Value = StateAck> {
+    (unit(), any::<u64>()).prop_map(|(Unit { shard, epoch }, bytes)| StateAck {
+        shard,
+        epoch,
+        bytes,
+    })
+}
+
+fn work() -> impl Strategy<Value = Work> {
+    (any::<u64>(), bytes(200)).prop_map(|(epoch, ticket)| Work {
+        epoch: Epoch(epoch),
+        ticket,
+    })
+}
+
+fn state() -> impl Strategy<Value = StateFrame> {
+    let rest = vec(any::<u8>(), StateHeader::LENGTH..200);
+    (100..110_u32, rest)
+        .prop_map(|(id, body)| StateFrame::from_body(id, body.into()).expect("a header"))
+}
+
+pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
+    let texts = (text(), text(), parameters());
+    let numbers = (any::<u32>(), any::<[u64; 4]>());
+    (numbers, texts, ranges(), ranges()).prop_map(|(numbers, texts, finished_above, in_doubt)| {
+        let (shard, [user_id, application_id, handled, state_at]) = numbers;
+        let (session_id, resume_url, parameters) = texts;
+        Ticket {
+            shard: ShardId(shard),
+            session_id,
+            resume_url,
+            user_id,
+            application_id,
+            parameters,
+            handled: Sequence(handled),
+            finished_above,
+            in_doubt,
+            state_at: Sequence(state_at),
+        }
+    })
+}
+
+fn parameters() -> impl Strategy<Value = SessionParameters> {
+    let numbers = (any::<u64>(), any::<u32>(), any::<u8>(), any::<u16>());
+    (numbers, text(), text()).prop_map(|(numbers, encoding, compression)| {
+        let (intents, shard_count, api_version, large_threshold) = numbers;
+        SessionParameters {
+            intents,
+            shard_count,
+            api_version,
+            encoding,
+            compression,
+            large_threshold,
+        }
+    })
+}
+
+fn process() -> impl Strategy<Value = ProcessIdentity> {
+    (any::<u32>(), any::<[u64; 2]>(), text()).prop_map(
+        |(pid, [start_time, pid_namespace], boot_id)| ProcessIdentity {
+            pid,
+            start_time,
+            boot_id,
+            pid_namespace,
+        },
+    )
+}
+
+fn term() -> impl Strategy<Value = Term> {
+    (any::<u128>(), any::<u64>()).prop_map(|(fleet, counter)| Term {
+        fleet: FleetId(fleet),
+        counter,
+    })
+}
+
+fn unit() -> impl Strategy<Value = Unit> {
+    (any::<u32>(), any::<u64>()).prop_map(|(shard, epoch)| Unit {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+    })
+}
+
+fn ranges() -> impl Strategy<Value = SequenceRanges> {
+    let near = vec(0..60_u64, 0..12);
+    (near, prop_oneof![Just(0), any::<u64>()]).prop_map(|(numbers, from)| {
+        let numbers = numbers
+            .into_iter()
+            .map(|number| from.saturating_add(number));
+        numbers.map(Sequence).collect()
+    })
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    select(vec![Role::Candidate, Role::Standby, Role::Relaunch])
+}
+
+fn cause() -> impl Strategy<Value = IdentifyCause> {
+    select(vec![
+        IdentifyCause::Cold,
+        IdentifyCause::SessionLost,
+        IdentifyCause::StateLost,
+    ])
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    select(vec![
+        Step::Dialling,
+        Step::Hello,
+        Step::Replaying,
+        Step::Waiting,
+        Step::Serving,
+        Step::Reconnecting,
+        Step::SessionLost,
+    ])
+}
+
+fn reason() -> impl Strategy<Value = RefusedReason> {
+    select(vec![
+        RefusedReason::Version,
+        RefusedReason::Fleet,
+        RefusedReason::Secret,
+        RefusedReason::Slot,
+        RefusedReason::Parameters,
+        RefusedReason::Busy,
+        RefusedReason::Taken,
+        RefusedReason::Superseded,
+        RefusedReason::Other,
+    ])
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![".{0,20}", "[a-z]{30,40}"]
+}
+
+fn bytes(most: usize) -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..most).prop_map(Bytes::from)
+}
