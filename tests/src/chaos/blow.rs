@@ -16,6 +16,9 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+/// Checkpoints fill the end of a journal within this time.
+const OLDER: Duration = Duration::from_millis(1500);
+
 /// Brings the deploy into `phase`, strikes, and heals what heals by itself.
 ///
 /// # Errors
@@ -81,6 +84,11 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::Short(resource, span) => shortage::short(scene, resource, span).await,
         Blow::Journal(damage) => journal::damage(scene, damage).await,
         Blow::PowerCut => {
+            if phase == Phase::M0 {
+                // A session that is older than a second was saved durably: the end
+                // of the journal must be younger.
+                sleep(OLDER).await;
+            }
             for victim in [Who::Old, Who::New] {
                 scene.kill(victim);
             }
