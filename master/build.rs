@@ -9,6 +9,7 @@ const MUTANTS: &[&str] = &[
     "copy-ignored",
     "doubt-unsettled",
     "epoch-reused",
+    "fenced-believed",
     "gate-open",
     "kill-not-awaited",
     "last-words-unheard",

@@ -263,3 +263,76 @@ async fn the_pinned_shard_count_wins_over_a_changed_configuration() {
     let _master = fleet.master().await;
     assert_eq!(fleet.status().await["shard_count"], 2);
 }
+
+#[tokio::test]
+async fn a_slave_is_dead_by_the_operators_word_where_nobody_can_know_it() {
+    let fleet = Fleet::new("shard_count = 2\n");
+    let mut master = fleet.master().await;
+    let old = Fake::elsewhere(&fleet.socket(), "v1", Role::Candidate);
+    until("all serve", || old.serving() == 2).await;
+    fleet.settled().await;
+    let id = fleet.status().await["slaves"][0]["slave"].clone();
+    let id = id.as_str().unwrap().to_owned();
+
+    let output = fleet.command(&["fence", &id]).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("connected and answers"), "{text}");
+    let other = if id.starts_with('0') { "1" } else { "0" };
+    let output = fleet.command(&["fence", other]).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&id[..8]), "known ones are listed: {text}");
+    let output = fleet.command(&["fence", "x-ray"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+
+    old.cut_off();
+    let away = || async { fleet.status().await["slaves"][0]["connected"] == false };
+    while !away().await {}
+    let output = fleet.command(&["fence", "--json", &id[..8]]).output().await;
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["slave"], id);
+    let next = fleet.slave("v1", Role::Relaunch);
+    until("the next one serves", || next.serving() == 2).await;
+    assert!(next.seen().permits.is_empty(), "no IDENTIFY");
+
+    // It lives after all, and neither this master nor the next one believes it.
+    master.signal(Signal::KILL);
+    master.child.wait().await.unwrap();
+    let _next = fleet.master().await;
+    fleet.settled().await;
+    old.come_back();
+    until("it was told to end", || !is_alive(old.process.pid)).await;
+    assert_eq!(next.serving(), 2);
+    fleet.settled().await;
+}
+
+#[tokio::test]
+async fn a_living_process_is_fenced_only_by_killing_it() {
+    let fleet = Fleet::new("shard_count = 2\n");
+    let _master = fleet.master().await;
+    let old = fleet.slave("v1", Role::Candidate);
+    until("all serve", || old.serving() == 2).await;
+    fleet.settled().await;
+    let id = fleet.status().await["slaves"][0]["slave"].clone();
+    let id = id.as_str().unwrap().to_owned();
+    old.cut_off();
+    let away = || async { fleet.status().await["slaves"][0]["connected"] == false };
+    while !away().await {}
+    let output = fleet.command(&["fence", &id]).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("is alive") && text.contains("--kill"),
+        "{text}"
+    );
+    assert!(is_alive(old.process.pid));
+    let output = fleet.command(&["fence", "--kill", &id]).output().await;
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!is_alive(old.process.pid));
+    let next = fleet.slave("v1", Role::Relaunch);
+    until("the next one serves", || next.serving() == 2).await;
+}

@@ -21,6 +21,7 @@ pub fn object(told: &Told) -> Value {
         News::RequestRefused { request, reason } => json!({
             "request": request.0, "reason": reason,
         }),
+        News::Fenced { request, slave } => json!({ "request": request.0, "slave": slave }),
         News::DeployStep { deploy, step } => json!({ "deploy": deploy, "step": step.name() }),
         News::Migration {
             deploy,
@@ -84,6 +85,7 @@ pub const fn name(news: &News) -> &'static str {
     match news {
         News::DeployAccepted { .. } => "deploy_accepted",
         News::RequestRefused { .. } => "request_refused",
+        News::Fenced { .. } => "fenced",
         News::DeployStep { .. } => "deploy_step",
         News::Migration { .. } => "migration",
         News::DeployEnded { .. } => "deploy_ended",

@@ -6,6 +6,7 @@
 //! | `GET /v1/status` | the fleet ([`View`]) and under `master`, facts of this process |
 //! | `POST /v1/deploy` | [`DeployRequest`], every field optional: 202 `{"deploy": N}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/abort` | 202 `{}`, or 409 `{"error": "..."}` |
+//! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
 //! | `GET /v1/events` | server-sent events, see [`json`] |
 //! | `GET /healthz` | 200 while the driver answers |
 //! | `GET /readyz` | 200 once the adopt grace is over |
@@ -39,7 +40,7 @@ use crate::{
     config::check_command,
     core::{event::DeployOrder, view::View},
     counters::Counts,
-    driver::{Notice, Told},
+    driver::{Kill, Notice, Told},
     peer::Context,
 };
 
@@ -109,6 +110,17 @@ pub struct DeployRequest {
     pub soak_ms: Option<u64>,
 }
 
+/// Body of `POST /v1/fence`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FenceRequest {
+    /// Which slave: its id, or the beginning of it that no other's has.
+    pub slave: String,
+    /// Whether a process that lives and can be signalled is killed.
+    #[serde(default)]
+    pub kill: bool,
+}
+
 impl Admin {
     /// The routes.
     pub fn router(self) -> Router {
@@ -116,6 +128,7 @@ impl Admin {
             .route("/v1/status", get(status))
             .route("/v1/deploy", post(deploy))
             .route("/v1/abort", post(abort))
+            .route("/v1/fence", post(fence))
             .route("/v1/events", get(events))
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
@@ -229,6 +242,31 @@ async fn abort(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     match admin.ask(Notice::Abort { answer }, answered).await? {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({}))).into_response()),
         Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+    }
+}
+
+async fn fence(
+    State(admin): State<Arc<Admin>>,
+    request: Result<Json<FenceRequest>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let wrong = |reason| Failure(StatusCode::BAD_REQUEST, reason);
+    let Json(FenceRequest { slave, kill }) =
+        request.map_err(|rejection| wrong(rejection.body_text()))?;
+    let kill = if kill { Kill::First } else { Kill::Never };
+    let (answer, answered) = oneshot::channel();
+    let notice = Notice::Fence {
+        slave,
+        kill,
+        answer,
+    };
+    match (admin.ask(notice, answered).await, kill) {
+        (Ok(Ok(slave)), _) => Ok(Json(json!({ "slave": slave })).into_response()),
+        (Ok(Err(reason)), _) => Err(Failure(StatusCode::CONFLICT, reason)),
+        (Err(Failure(code @ StatusCode::GATEWAY_TIMEOUT, _)), Kill::First) => Err(Failure(
+            code,
+            "it was killed and is not known to be dead yet; its shards wait until it is".to_owned(),
+        )),
+        (Err(failure), _) => Err(failure),
     }
 }
 

@@ -3,6 +3,7 @@
 //! is wrong: one line on standard error, nothing changed.
 
 mod deploy;
+mod fence;
 mod status;
 
 use std::{
@@ -46,6 +47,8 @@ enum Command {
     Deploy(deploy::DeployArguments),
     /// Stop the running deploy: what moved goes back
     Abort(OperatorArguments),
+    /// Say that a slave is dead which cannot be reached: its shards go on elsewhere
+    Fence(fence::FenceArguments),
     /// Show the fleet
     Status(status::StatusArguments),
     /// Check the configuration and do nothing
@@ -150,6 +153,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             say("aborting: what moved goes back");
             Ok(EXIT_DONE)
         }
+        Command::Fence(arguments) => fence::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::CheckConfig(arguments) => {
             Config::check(read_options(arguments)?, None)?;

@@ -98,6 +98,15 @@ pub enum Input {
         /// Names the request in [`News`].
         request: RequestId,
     },
+    /// The operator says that a slave is dead whose death cannot be known. Refused
+    /// while it is connected and not being killed. From then on it is dead as
+    /// after [`Input::Died`], and stays so, whatever it says should it come back.
+    Fence {
+        /// Names the request in [`News`].
+        request: RequestId,
+        /// Who.
+        slave: SlaveId,
+    },
     /// The master is asked to leave. It finishes or rolls back the shard in hand,
     /// then queues [`Action::Exit`]; at the latest after `shard_in_hand`.
     Leave,
@@ -192,6 +201,9 @@ pub enum Entry {
     Slave(Box<Hello>),
     /// A slave is dead or was told to leave; forget it.
     Gone(SlaveId),
+    /// The operator said that a slave is dead: forget it, and believe it nothing
+    /// until [`Entry::Gone`] says that it is known to be.
+    Fenced(SlaveId),
     /// Where a shard stands: its last checkpoint, or its ticket at a seal. At most
     /// one each `checkpoint_to_disk` and shard. A secret: it holds a session id.
     Ticket {
@@ -291,6 +303,13 @@ pub enum News {
         request: RequestId,
         /// Why, and what to do.
         reason: String,
+    },
+    /// A slave is dead by the operator's word.
+    Fenced {
+        /// Whose request.
+        request: RequestId,
+        /// Who.
+        slave: SlaveId,
     },
     /// A deploy reached its next step.
     DeployStep {

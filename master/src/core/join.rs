@@ -4,7 +4,7 @@
 //! Joined ─┬─ refused: no such slot, other session parameters, slot taken, busy
 //!         └─ accepted ─▶ report (adopt.rs) ─▶ owner │ candidate │ standby │ told to leave
 //! Left     nothing moves: its process may well be alive and serving
-//! Died     only now are its shards free
+//! Died     only now are its shards free (fence.rs: or by the operator's word)
 //! ```
 
 use baton_protocol::{
@@ -23,7 +23,9 @@ use super::{
 impl Core {
     pub(super) fn joined(&mut self, hello: Hello, report: &Report) {
         let id = hello.slave;
-        if self.fleet.slaves.contains_key(&id) {
+        if self.fenced.contains(&id) && !cfg!(mutant = "fenced-believed") {
+            self.fenced_came(hello, report);
+        } else if self.fleet.slaves.contains_key(&id) {
             self.came_back(hello, report);
         } else {
             self.came_new(hello, report);
@@ -90,7 +92,14 @@ impl Core {
         self.touch(slot);
     }
 
-    fn accept(&mut self, id: SlaveId, report: &Report, build: String, slot: usize, back: bool) {
+    pub(super) fn accept(
+        &mut self,
+        id: SlaveId,
+        report: &Report,
+        build: String,
+        slot: usize,
+        back: bool,
+    ) {
         if let Some(slave) = self.fleet.slaves.get_mut(&id) {
             slave.built = report.ready;
         }
@@ -250,7 +259,7 @@ impl Core {
         }
     }
 
-    fn refuse(&mut self, slave: SlaveId, reason: RefusedReason, detail: String) {
+    pub(super) fn refuse(&mut self, slave: SlaveId, reason: RefusedReason, detail: String) {
         self.actions
             .push_back(Action::Refuse(slave, Refused { reason, detail }));
     }
@@ -284,6 +293,12 @@ impl Core {
     }
 
     pub(super) fn died(&mut self, id: SlaveId) {
+        self.fenced.remove(&id);
+        self.bury(id, Entry::Gone(id), Durability::Soon, "it died");
+    }
+
+    /// A slave is dead, as `entry` is to say.
+    pub(super) fn bury(&mut self, id: SlaveId, entry: Entry, durability: Durability, why: &str) {
         let Some(slave) = self.fleet.slaves.get(&id) else {
             return;
         };
@@ -309,10 +324,10 @@ impl Core {
         self.fleet.slaves.remove(&id);
         self.timers.stop(Timer::Slave(id));
         self.timers.stop(Timer::Away(id));
-        self.save(vec![Entry::Gone(id)], Durability::Soon);
+        self.save(vec![entry], durability);
         self.vacate(slot, id);
         self.work_owner_gone(id);
-        self.deploy_lost(id, "it died");
+        self.deploy_lost(id, why);
         if self.stage != Life::Adopting {
             self.resolve_unknown(slot);
         }

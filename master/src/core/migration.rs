@@ -14,7 +14,9 @@
 
 use baton_protocol::{
     Epoch, ShardId, SlaveId, Ticket, ToSlave, Version,
-    message::{Dial, Dialled, Failed, ResumeAfter, StateAck, StateReady, StopExtra, StopShard, Unit},
+    message::{
+        Dial, Dialled, Failed, ResumeAfter, StateAck, StateReady, StopExtra, StopShard, Unit,
+    },
     state::StateFrame,
 };
 

@@ -5,6 +5,7 @@
 //! ```text
 //!   Input ──▶ handle ──┬─ fleet.rs      who is there, whose shard is whose (the indexes)
 //!   (+ time)           ├─ join.rs       a slave comes, goes, dies; report.rs: what it holds
+//!                      ├─ fence.rs      the operator says that one is dead
 //!                      ├─ adopt.rs      after a restart: whose every shard is
 //!                      ├─ placement.rs  a free shard gets a slave, an empty slot a process
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
@@ -34,6 +35,7 @@ mod adopt;
 mod deploy;
 mod doubt;
 pub mod event;
+mod fence;
 mod fleet;
 mod gate;
 mod join;
@@ -99,6 +101,8 @@ pub struct Core {
     saves: Saves,
     stage: Life,
     history: History,
+    /// Dead by the operator's word: what they say is not believed.
+    fenced: BTreeSet<SlaveId>,
     /// Slots in which something changed during this input.
     touched: BTreeSet<usize>,
     /// Rows of shards that a report brought, until they are saved together.
@@ -139,6 +143,7 @@ impl Core {
             saves: Saves::default(),
             stage: Life::Adopting,
             history,
+            fenced: recovered.fenced.clone(),
             touched: BTreeSet::new(),
             adopted: Vec::new(),
             unwritten: BTreeSet::new(),
@@ -170,6 +175,7 @@ impl Core {
             Input::LaunchFailed { slot, reason } => self.launch_failed(&slot, &reason),
             Input::Deploy { request, order } => self.deploy_asked(request, order),
             Input::Abort { request } => self.abort_asked(request),
+            Input::Fence { request, slave } => self.fence(request, slave),
             Input::Leave => self.leave(),
             Input::Budget(budget) => self.budget(budget),
             Input::SaveFailed { reason } => self.save_failed(&reason),

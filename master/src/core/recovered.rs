@@ -1,6 +1,9 @@
 //! What a master knows when it starts: everything that its journal gave back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use baton_protocol::{
     DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket,
@@ -21,6 +24,8 @@ pub struct Recovered {
     /// Slaves that were known and not gone, whose processes are still alive
     /// (checked by the driver: pid, start time, boot id, pid namespace).
     pub slaves: BTreeMap<SlaveId, Hello>,
+    /// Slaves that are dead by the operator's word and not known to be.
+    pub fenced: BTreeSet<SlaveId>,
     /// The number of the last deploy.
     pub last_deploy: DeployId,
     /// The last [`Entry::Ticket`] of each shard.

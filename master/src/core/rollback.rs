@@ -75,9 +75,9 @@ impl Core {
                     .shards
                     .get(id)
                     .is_some_and(|shard| match shard.phase {
-                        Phase::Copying { .. }
-                        | Phase::Dialling { .. }
-                        | Phase::Serving { .. } => true,
+                        Phase::Copying { .. } | Phase::Dialling { .. } | Phase::Serving { .. } => {
+                            true
+                        }
                         Phase::Unknown { .. }
                         | Phase::Free(_)
                         | Phase::Starting { .. }

@@ -324,7 +324,7 @@ impl Row {
             Entry::Owner { shard, .. } => Self::Owner(*shard),
             Entry::Work { .. } => Self::Work,
             Entry::Slave(hello) => Self::Slave(hello.slave),
-            Entry::Gone(slave) => Self::Slave(*slave),
+            Entry::Gone(slave) | Entry::Fenced(slave) => Self::Slave(*slave),
             Entry::Ticket { ticket, .. } => Self::Ticket(ticket.shard),
             Entry::Deploy(_) => Self::Deploy,
             Entry::Seen => Self::Seen,

@@ -63,6 +63,7 @@ impl Driver {
                 | Entry::Work { .. }
                 | Entry::Slave(_)
                 | Entry::Gone(_)
+                | Entry::Fenced(_)
                 | Entry::Ticket { .. }
                 | Entry::Deploy(_)
                 | Entry::Seen
@@ -198,7 +199,7 @@ impl Driver {
         }
     }
 
-    fn kill(&self, slave: SlaveId) {
+    pub(super) fn kill(&self, slave: SlaveId) {
         let slave_name = format!("{slave:.8}");
         let Some(watch) = self.watches.get(&slave) else {
             error!(

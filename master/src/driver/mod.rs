@@ -13,6 +13,7 @@
 
 mod carry;
 mod clock;
+mod fence;
 mod notice;
 mod tell;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use tracing::{error, info, warn};
 
 use self::clock::{Clock, HEARTBEAT};
 pub use self::{
-    notice::{Answer, Joining, Notice},
+    notice::{Answer, Joining, Kill, Notice},
     tell::Told,
 };
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
         event::{Input, RequestId, Time},
     },
     journal::Journal,
-    peer::Link,
+    peer::{Link, LinkId},
     process::{Launcher, Watch, is_of_launch},
 };
 
@@ -106,6 +107,8 @@ pub struct Driver {
     journal: Journal,
     launcher: Launcher,
     links: BTreeMap<SlaveId, Link>,
+    /// The last connection on which each slave joined.
+    newest: BTreeMap<SlaveId, LinkId>,
     watches: BTreeMap<SlaveId, Watch>,
     /// Dead slaves whose connection is not read to its end yet, and when the
     /// core is told anyway.
@@ -116,6 +119,9 @@ pub struct Driver {
     waiting: BTreeMap<String, (Role, Option<Vec<String>>)>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
     aborts: BTreeMap<RequestId, Answer<()>>,
+    fences: BTreeMap<RequestId, Answer<SlaveId>>,
+    /// Whom to tell the death of a slave that the operator had killed.
+    killed: Vec<(SlaveId, Answer<SlaveId>)>,
     next_request: u64,
     notices: mpsc::Sender<Notice>,
     news: broadcast::Sender<Arc<Told>>,
@@ -147,12 +153,15 @@ impl Driver {
             journal: parts.journal,
             launcher: parts.launcher,
             links: BTreeMap::new(),
+            newest: BTreeMap::new(),
             watches: BTreeMap::new(),
             dying: BTreeMap::new(),
             launched: BTreeMap::new(),
             waiting: BTreeMap::new(),
             deploys: BTreeMap::new(),
             aborts: BTreeMap::new(),
+            fences: BTreeMap::new(),
+            killed: Vec::new(),
             next_request: 0,
             notices: parts.notices,
             news: parts.news,
@@ -270,6 +279,11 @@ impl Driver {
                 self.aborts.insert(request, answer);
                 self.core.handle(now, Input::Abort { request });
             }
+            Notice::Fence {
+                slave,
+                kill,
+                answer,
+            } => self.fence(now, &slave, kill, answer),
             Notice::Look { answer } => {
                 // Whoever asked may be gone.
                 let _ = answer.send(self.core.view(now));
@@ -319,6 +333,21 @@ impl Driver {
             watch,
         } = joining;
         let slave = hello.slave;
+        // Its slave gave this one up before it dialled the newer one: what it
+        // reports here is of the past, and taken for the present would free shards
+        // that it serves by now.
+        if self
+            .newest
+            .get(&slave)
+            .is_some_and(|newest| *newest > link.id())
+        {
+            info!(slave = %format_args!("{slave:.8}"), "a report came late, on a connection that was given up");
+            link.cut();
+            return;
+        }
+        self.newest
+            .retain(|slave, _| self.links.contains_key(slave) || self.watches.contains_key(slave));
+        self.newest.insert(slave, link.id());
         // Closed before the new one is known: two connections never speak for
         // one slave.
         if self.links.contains_key(&slave) {
@@ -358,6 +387,7 @@ impl Driver {
         if self.watches.remove(&slave).is_some() {
             self.core.handle(now, Input::Died { slave });
         }
+        self.tell_killed(slave);
     }
 
     /// Dead slaves whose connection does not end.
@@ -374,7 +404,7 @@ impl Driver {
         }
     }
 
-    fn is_current(&self, slave: SlaveId, link: crate::peer::LinkId) -> bool {
+    fn is_current(&self, slave: SlaveId, link: LinkId) -> bool {
         self.links
             .get(&slave)
             .is_some_and(|current| current.id() == link)

@@ -67,6 +67,15 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<()>,
     },
+    /// The operator says that a slave is dead.
+    Fence {
+        /// The beginning of its id, which no other slave's id has.
+        slave: String,
+        /// Whether a process that lives and can be signalled is killed.
+        kill: Kill,
+        /// Whom to answer.
+        answer: Answer<SlaveId>,
+    },
     /// Somebody wants to see the fleet.
     Look {
         /// Whom to answer.
@@ -76,6 +85,16 @@ pub enum Notice {
     Budget(IdentifyBudget),
     /// The master is to leave.
     Leave,
+}
+
+/// What is done to a living process of a slave that is said to be dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kill {
+    /// It is spared: the request is refused.
+    #[default]
+    Never,
+    /// It is killed; the answer comes when it is known to be dead.
+    First,
 }
 
 /// Where an operator's request is answered: done, or why not.

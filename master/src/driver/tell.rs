@@ -36,6 +36,20 @@ impl Driver {
                 if let Some(answer) = self.aborts.remove(request) {
                     let _ = answer.send(Err(reason.clone()));
                 }
+                if let Some(answer) = self.fences.remove(request) {
+                    let _ = answer.send(Err(reason.clone()));
+                }
+            }
+            News::Fenced { request, slave } => {
+                // It may be connected and not answer; its end is no news.
+                if let Some(link) = self.links.remove(slave) {
+                    link.cut();
+                }
+                self.watches.remove(slave);
+                self.dying.remove(slave);
+                if let Some(answer) = self.fences.remove(request) {
+                    let _ = answer.send(Ok(*slave));
+                }
             }
             News::DeployAccepted { request: None, .. }
             | News::DeployStep { .. }
@@ -63,6 +77,9 @@ fn log(news: &News) {
     match news {
         News::DeployAccepted { deploy, .. } => info!(%deploy, "deploy accepted"),
         News::RequestRefused { reason, .. } => warn!(reason, "request refused"),
+        News::Fenced { slave, .. } => {
+            warn!(slave = %format_args!("{slave:.8}"), "slave fenced: dead by the operator's word");
+        }
         News::DeployStep { deploy, step } => info!(%deploy, %step, "deploy step"),
         News::Migration {
             deploy,

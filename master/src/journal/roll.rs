@@ -154,7 +154,7 @@ impl Roll {
     pub(super) fn remove(&mut self, entries: &[Entry]) {
         let mut changed = false;
         for entry in entries {
-            if let Entry::Gone(slave) = entry {
+            if let Entry::Gone(slave) | Entry::Fenced(slave) = entry {
                 changed |= self.known.slaves.remove(slave).is_some();
             }
         }

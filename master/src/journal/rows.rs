@@ -63,9 +63,19 @@ pub(super) fn write(
         }
         Entry::Slave(hello) => write_slave(change, hello)?,
         Entry::Gone(slave) => {
-            change
-                .prepare_cached("DELETE FROM slaves WHERE slave = ?1")?
-                .execute([slave.to_string()])?;
+            delete_slave(change, *slave)?;
+            change.execute("DELETE FROM meta WHERE key = ?1", [fenced(*slave)])?;
+        }
+        Entry::Fenced(slave) => {
+            delete_slave(change, *slave)?;
+            set_meta(change, &fenced(*slave), &wall_clock_ms().to_string())?;
+            // The oldest words are forgotten: the table stays small.
+            change.execute(
+                "DELETE FROM meta WHERE key LIKE 'fenced %' AND key NOT IN
+                 (SELECT key FROM meta WHERE key LIKE 'fenced %'
+                  ORDER BY CAST(value AS INTEGER) DESC LIMIT 256)",
+                [],
+            )?;
         }
         Entry::Ticket {
             epoch,
@@ -109,6 +119,18 @@ pub(super) fn write(
         }
     }
     Ok(())
+}
+
+fn delete_slave(change: &Transaction<'_>, slave: SlaveId) -> Result<(), StoreError> {
+    change
+        .prepare_cached("DELETE FROM slaves WHERE slave = ?1")?
+        .execute([slave.to_string()])?;
+    Ok(())
+}
+
+/// Key in table `meta` of a slave that is dead by the operator's word.
+fn fenced(slave: SlaveId) -> String {
+    format!("fenced {slave}")
 }
 
 fn basis_text(basis: Basis) -> String {

@@ -3,7 +3,8 @@
 -- fleet (32 hex digits), term (starts of the master), shard_count (pinned at the
 -- first start), last_deploy, seen_ms (a master ran then, by
 -- the wall clock), lost (there while not every shard has a row again
--- after a journal was lost: epochs up to this one may have been used).
+-- after a journal was lost: epochs up to this one may have been used),
+-- `fenced SLAVE` (dead by the operator's word, since when in ms).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -1,7 +1,7 @@
 //! The database itself: synchronous, owned by one thread.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -292,6 +292,7 @@ impl Store {
             shards: self.shards()?,
             work: self.work()?,
             slaves: self.slaves()?,
+            fenced: self.fenced()?,
             last_deploy: DeployId(self.meta_number("last_deploy")?.unwrap_or(0)),
             tickets: self.tickets()?,
             history: match floor {
@@ -416,6 +417,18 @@ impl Store {
             slaves.insert(slave, hello);
         }
         Ok(slaves)
+    }
+
+    fn fenced(&self) -> Result<BTreeSet<SlaveId>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT substr(key, 8) FROM meta WHERE key LIKE 'fenced %'")?;
+        let mut rows = statement.query([])?;
+        let mut fenced = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            fenced.insert(slave_id("meta", &row.get::<_, String>(0)?)?);
+        }
+        Ok(fenced)
     }
 
     fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {

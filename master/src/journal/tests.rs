@@ -27,6 +27,10 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
         Entry::Slave(Box::new(hello(5))),
         Entry::Slave(Box::new(hello(6))),
         Entry::Gone(SlaveId(6)),
+        Entry::Slave(Box::new(hello(7))),
+        Entry::Fenced(SlaveId(7)),
+        Entry::Fenced(SlaveId(8)),
+        Entry::Gone(SlaveId(8)),
         Entry::Deploy(DeployId(12)),
     ];
     journal.save(entries, Durability::Now).await.unwrap();
@@ -40,6 +44,7 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
     assert_eq!(recovered.pinned, Some(parameters()));
     assert_eq!(recovered.work, Some((Epoch(3), SlaveId(5))));
     assert_eq!(recovered.slaves, BTreeMap::from([(SlaveId(5), hello(5))]));
+    assert_eq!(recovered.fenced, [SlaveId(7)].into());
     assert_eq!(recovered.last_deploy, DeployId(12));
     let row = |epoch, hold, basis| Row {
         epoch: Epoch(epoch),

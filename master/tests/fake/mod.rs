@@ -15,8 +15,8 @@ use baton_protocol::{
     Ticket, ToMaster, ToSlave, Trust, Version,
     connection::Sender,
     message::{
-        Checkpoint, CheckpointEntry, Dialled, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Pong,
-        Progress, Refused, Report, Resume, ResumeExtra, Role, Settled, ShardMigrationStart,
+        Checkpoint, CheckpointEntry, Dialled, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
+        Pong, Progress, Refused, Report, Resume, ResumeExtra, Role, Settled, ShardMigrationStart,
         SlaveHello, StateAck, StateReady, Step, StopExtra, StopShard, Unit, Work, event,
     },
     state::StateWriter,
@@ -46,7 +46,8 @@ pub(crate) struct Seen {
 pub(crate) struct Fake {
     pub(crate) seen: Arc<Mutex<Seen>>,
     pub(crate) process: ProcessIdentity,
-    task: JoinHandle<()>,
+    task: Mutex<JoinHandle<()>>,
+    life: Life,
     /// Ours, if we started it.
     _child: Option<tokio::process::Child>,
 }
@@ -63,6 +64,30 @@ impl Fake {
         let mut fake = Self::of(pid, socket, build, role, intents);
         fake._child = Some(child);
         fake
+    }
+
+    /// A slave whose death cannot be known: its process is in another namespace.
+    pub(crate) fn elsewhere(socket: &Path, build: &str, role: Role) -> Self {
+        let mut fake = Self::start(socket, build, role, 513);
+        fake.cut_off();
+        fake.life.hello.process.pid_namespace += 1;
+        fake.come_back();
+        fake
+    }
+
+    /// Its connection ends; it does not dial again.
+    pub(crate) fn cut_off(&self) {
+        self.task().abort();
+    }
+
+    /// It dials again.
+    pub(crate) fn come_back(&self) {
+        self.cut_off();
+        *self.task() = tokio::spawn(self.life.clone().live());
+    }
+
+    fn task(&self) -> MutexGuard<'_, JoinHandle<()>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The slave that lives in process `pid`.
@@ -95,7 +120,8 @@ impl Fake {
         Self {
             seen,
             process,
-            task: tokio::spawn(life.live()),
+            task: Mutex::new(tokio::spawn(life.clone().live())),
+            life,
             _child: None,
         }
     }
@@ -115,7 +141,7 @@ impl Fake {
 
     /// `kill -9`.
     pub(crate) fn die(&self) {
-        self.task.abort();
+        self.cut_off();
         kill(self.process.pid);
     }
 }
@@ -133,6 +159,7 @@ fn kill(pid: u32) {
     let _ = rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::KILL);
 }
 
+#[derive(Clone)]
 struct Life {
     hello: Hello,
     socket: PathBuf,

@@ -11,6 +11,7 @@ mod ahead;
 mod cold;
 mod deploys;
 mod failures;
+mod fencing;
 mod gate;
 mod pace;
 mod saving;
@@ -404,6 +405,7 @@ fn row_name(entry: &Entry) -> Option<String> {
         } => Some(format!("{shard}@{epoch} {hold:?} {:x}", owner.0)),
         Entry::Work { epoch, owner } => Some(format!("work@{epoch} {:x}", owner.0)),
         Entry::Command { command, .. } => Some(format!("command {}", command.join(" "))),
+        Entry::Fenced(slave) => Some(format!("fenced {:x}", slave.0)),
         Entry::Pinned(_)
         | Entry::Slave(_)
         | Entry::Gone(_)

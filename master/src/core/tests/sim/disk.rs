@@ -56,7 +56,7 @@ impl Disk {
                 Entry::Slave(hello) => {
                     self.roll.insert(hello.slave, (**hello).clone());
                 }
-                Entry::Gone(slave) => {
+                Entry::Gone(slave) | Entry::Fenced(slave) => {
                     self.roll.remove(slave);
                 }
                 _ => {}
@@ -160,6 +160,11 @@ impl Journal {
             }
             Entry::Gone(slave) => {
                 rows.slaves.remove(&slave);
+                rows.fenced.remove(&slave);
+            }
+            Entry::Fenced(slave) => {
+                rows.slaves.remove(&slave);
+                rows.fenced.insert(slave);
             }
             Entry::Ticket {
                 epoch,

@@ -1,0 +1,84 @@
+//! The operator says that a slave is dead (`fence`): what can be known is looked
+//! at first.
+
+use baton_protocol::SlaveId;
+
+use super::{Answer, Driver, Kill};
+use crate::core::event::{Input, Time};
+
+impl Driver {
+    pub(super) fn fence(&mut self, now: Time, name: &str, kill: Kill, answer: Answer<SlaveId>) {
+        let taken = self
+            .slave_named(now, name)
+            .and_then(|slave| self.may_be_dead(slave, kill));
+        match taken {
+            // Whoever asked may be gone.
+            Err(reason) => drop(answer.send(Err(reason))),
+            Ok(slave) if self.watches.contains_key(&slave) => {
+                self.kill(slave);
+                self.killed.retain(|(_, answer)| !answer.is_closed());
+                self.killed.push((slave, answer));
+            }
+            Ok(slave) => {
+                let request = self.request();
+                self.fences.insert(request, answer);
+                self.core.handle(now, Input::Fence { request, slave });
+            }
+        }
+    }
+
+    /// A slave is known to be dead: whoever had it killed is told.
+    pub(super) fn tell_killed(&mut self, slave: SlaveId) {
+        for (_, answer) in self.killed.extract_if(.., |(killed, _)| *killed == slave) {
+            // Whoever asked may be gone.
+            let _ = answer.send(Ok(slave));
+        }
+    }
+
+    /// Unless it is known to live and is to be spared.
+    fn may_be_dead(&self, slave: SlaveId, kill: Kill) -> Result<SlaveId, String> {
+        if let Some(reason) = self.core.fence_refused(slave) {
+            return Err(reason);
+        }
+        if kill == Kill::Never && self.watches.contains_key(&slave) {
+            return Err(format!(
+                "the process of slave {slave:.8} is alive: it is only cut off and may serve its \
+                 shards. Wait until it dials again, or have it killed: baton-master fence --kill \
+                 {slave:.8}"
+            ));
+        }
+        Ok(slave)
+    }
+
+    fn slave_named(&self, now: Time, name: &str) -> Result<SlaveId, String> {
+        let known: Vec<SlaveId> = self
+            .core
+            .view(now)
+            .slaves
+            .iter()
+            .filter_map(|slave| slave.slave.parse().ok())
+            .collect();
+        let name = name.to_ascii_lowercase();
+        let mut fitting = known
+            .iter()
+            .filter(|slave| slave.to_string().starts_with(&name));
+        let list = || {
+            let known: Vec<_> = known.iter().map(|slave| format!("{slave:.8}")).collect();
+            match known.is_empty() {
+                true => "no slave is known".to_owned(),
+                false => format!("known are: {}", known.join(", ")),
+            }
+        };
+        match (fitting.next(), fitting.next()) {
+            (Some(&slave), None) => Ok(slave),
+            (None, _) => Err(format!(
+                "no slave has an id that begins with {name:?}; {}",
+                list()
+            )),
+            (Some(_), Some(_)) => Err(format!(
+                "more than one slave has an id that begins with {name:?}; {}",
+                list()
+            )),
+        }
+    }
+}
