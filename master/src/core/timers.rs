@@ -11,7 +11,7 @@ use baton_protocol::{ShardId, SlaveId};
 use super::event::Time;
 
 /// What a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Timer {
     /// Reports are collected until then.
     Adopt,
@@ -75,6 +75,12 @@ impl Timers {
 
     pub(super) fn runs(&self, timer: Timer) -> bool {
         self.running.contains_key(&timer)
+    }
+
+    /// Everything that runs.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> impl Iterator<Item = Timer> {
+        self.running.keys().copied()
     }
 
     /// When the first one is due.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod connections;
+
 use std::{
     path::Path,
     sync::{
@@ -63,25 +65,6 @@ async fn a_reservation_is_on_the_disk_before_the_order_that_relies_on_it() {
         .await;
     assert_eq!(rig.disk.reserved(), [0, 1]);
     assert!(rig.disk.durable());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slave_that_dials_again_closes_its_older_connection() {
-    let mut rig = Rig::start(None);
-    let mut older = rig.join(hello(1)).await;
-    older
-        .until(|message| matches!(message, ToSlave::Accepted(_)))
-        .await;
-    let mut newer = rig.join(hello(1)).await;
-    newer
-        .until(|message| matches!(message, ToSlave::Accepted(_)))
-        .await;
-    assert!(timeout(LONG, older.end()).await.is_ok());
-    // What its end means for the older connection does not touch the newer.
-    sleep(Duration::from_secs(1)).await;
-    let view = rig.look().await;
-    assert_eq!(view.slaves.len(), 1);
-    assert!(view.slaves[0].connected);
 }
 
 #[tokio::test]
@@ -412,6 +395,12 @@ impl Rig {
 
     /// A slave that said hello and reported that it holds nothing.
     async fn join(&mut self, hello: Hello) -> Slave {
+        let mut slave = self.greet(hello).await;
+        slave.report().await;
+        slave
+    }
+
+    async fn greet(&mut self, hello: Hello) -> Slave {
         let (ours, theirs) = duplex(64 * 1024);
         tokio::spawn(serve(
             Arc::clone(&self.context),
@@ -426,11 +415,6 @@ impl Rig {
         };
         slave.say(ToMaster::SlaveHello(hello)).await;
         assert!(matches!(slave.hear().await, ToSlave::Welcome(_)));
-        let report = Report {
-            last: true,
-            ..Report::default()
-        };
-        slave.say(ToMaster::Report(report)).await;
         slave
     }
 
@@ -453,6 +437,14 @@ impl Rig {
 struct Slave(Connection);
 
 impl Slave {
+    async fn report(&mut self) {
+        let report = Report {
+            last: true,
+            ..Report::default()
+        };
+        self.say(ToMaster::Report(report)).await;
+    }
+
     async fn say(&mut self, message: ToMaster) {
         self.0.send(&message.to_frame()).await.unwrap();
     }

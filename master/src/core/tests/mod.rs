@@ -13,6 +13,7 @@ mod deploys;
 mod failures;
 mod fencing;
 mod gate;
+mod model;
 mod pace;
 mod saving;
 mod sim;
