@@ -26,9 +26,6 @@ pub struct Row {
     pub setup: fn(&mut Setup),
     /// What must come of it.
     pub expect: fn(Phase) -> Expect,
-    /// Whether it is known not to be met: it runs only when it is named. The
-    /// reason is in the README.
-    pub unmet: bool,
     /// Whether a quick run leaves it out: another row stands for it.
     pub unhurried: bool,
 }

@@ -11,6 +11,8 @@ use crate::chaos::{
 pub(super) const NOT_PASSED: &[&str] = &[
     // For a slave that comes back with an epoch that somebody else has used since.
     "send-forget",
+    // The operator's `fence` of a slave that cannot be reached.
+    "save-fenced",
     // For a standby.
     "send-soft-start",
 ];
@@ -31,15 +33,21 @@ fn begun(_: Phase) -> Expect {
     Expect::calm().at(Serves::Old)
 }
 
+/// A quick run strikes it too.
+const QUICK: bool = false;
+
+/// Only a whole run strikes it.
+const WHOLE: bool = true;
+
 /// Two rows for what is saved or sent: before it and after it.
 macro_rules! points {
-    ($name:literal: $($act:literal $kind:literal $during:ident $phases:expr, $expect:ident;)*) => {
+    ($name:literal: $($act:literal $kind:literal $during:ident $phases:expr, $expect:ident, $in:ident;)*) => {
         &[$(
-            points!(@ $name, "before", $act, $kind, $during, $phases, $expect),
-            points!(@ $name, "after", $act, $kind, $during, $phases, $expect),
+            points!(@ $name, "before", $act, $kind, $during, $phases, $expect, $in),
+            points!(@ $name, "after", $act, $kind, $during, $phases, $expect, $in),
         )*]
     };
-    (@ $name:literal, $moment:literal, $act:literal, $kind:literal, $during:ident, $phases:expr, $expect:ident) => {
+    (@ $name:literal, $moment:literal, $act:literal, $kind:literal, $during:ident, $phases:expr, $expect:ident, $in:ident) => {
         Row {
             name: concat!($name, $moment, "-", $act, "-", $kind),
             about: concat!("the master dies ", $moment, " it ", $act, "s: ", $kind),
@@ -50,50 +58,50 @@ macro_rules! points {
                 during: During::$during,
             }),
             expect: $expect,
-            unhurried: true,
+            unhurried: $in,
             ..ROW
         }
     };
 }
 
 pub(super) const SAVES: &[Row] = points! { "crash-":
-    "save" "term" Restart &[M0, M4], adopted;
-    "save" "shard-count" ColdStart FIRST, begun;
-    "save" "pinned" ColdStart FIRST, begun;
-    "save" "reservation" Deploy EACH, adopted;
-    "save" "owner" Deploy EACH, adopted;
-    "save" "checkpoint" Deploy FIRST, adopted;
-    "save" "ticket" Deploy EACH, adopted;
-    "save" "work" Deploy FIRST, adopted;
-    "save" "slave" Deploy FIRST, adopted;
-    "save" "gone" Deploy FIRST, adopted;
-    "save" "deploy" Deploy FIRST, begun;
-    "save" "seen" Deploy FIRST, adopted;
-    "save" "whole" RestartWithoutJournal FIRST, adopted;
-    "save" "command" Deploy FIRST, adopted;
+    "save" "term" Restart &[M0, M4], adopted, WHOLE;
+    "save" "shard-count" ColdStart FIRST, begun, WHOLE;
+    "save" "pinned" ColdStart FIRST, begun, WHOLE;
+    "save" "reservation" Deploy EACH, adopted, QUICK;
+    "save" "owner" Deploy EACH, adopted, WHOLE;
+    "save" "checkpoint" Deploy FIRST, adopted, WHOLE;
+    "save" "ticket" Deploy EACH, adopted, QUICK;
+    "save" "work" Deploy FIRST, adopted, WHOLE;
+    "save" "slave" Deploy FIRST, adopted, WHOLE;
+    "save" "gone" Deploy FIRST, adopted, WHOLE;
+    "save" "deploy" Deploy FIRST, begun, WHOLE;
+    "save" "seen" Deploy FIRST, adopted, WHOLE;
+    "save" "whole" RestartWithoutJournal FIRST, adopted, WHOLE;
+    "save" "command" Deploy FIRST, adopted, WHOLE;
 };
 
 pub(super) const SENDS: &[Row] = points! { "crash-":
-    "send" "accepted" Deploy FIRST, adopted;
-    "send" "full-start" ColdStart FIRST, begun;
-    "send" "identify-permit" ColdStart FIRST, begun;
-    "send" "migration-start" Deploy FIRST, adopted;
-    "send" "copy-state" Deploy FIRST, adopted;
-    "send" "state" Deploy EACH, adopted;
-    "send" "state-ack" Deploy FIRST, adopted;
-    "send" "dial" Deploy EACH, adopted;
-    "send" "stop-shard" Deploy EACH, adopted;
-    "send" "resume" Deploy EACH, adopted;
-    "send" "settled" Deploy EACH, adopted;
-    "send" "stop-work" Deploy FIRST, adopted;
-    "send" "start-work" Deploy FIRST, adopted;
-    "send" "shutdown" Deploy FIRST, adopted;
+    "send" "accepted" Deploy FIRST, adopted, WHOLE;
+    "send" "full-start" ColdStart FIRST, begun, WHOLE;
+    "send" "identify-permit" ColdStart FIRST, begun, WHOLE;
+    "send" "migration-start" Deploy FIRST, adopted, WHOLE;
+    "send" "copy-state" Deploy FIRST, adopted, WHOLE;
+    "send" "state" Deploy EACH, adopted, WHOLE;
+    "send" "state-ack" Deploy FIRST, adopted, WHOLE;
+    "send" "dial" Deploy EACH, adopted, WHOLE;
+    "send" "stop-shard" Deploy EACH, adopted, QUICK;
+    "send" "resume" Deploy EACH, adopted, QUICK;
+    "send" "settled" Deploy EACH, adopted, WHOLE;
+    "send" "stop-work" Deploy FIRST, adopted, WHOLE;
+    "send" "start-work" Deploy FIRST, adopted, WHOLE;
+    "send" "shutdown" Deploy FIRST, adopted, WHOLE;
 };
 
 /// While what has moved goes back.
 pub(super) const BACK: &[Row] = points! { "abort-crash-":
-    "save" "reservation" Abort &[M6], adopted;
-    "save" "owner" Abort &[M6], adopted;
-    "send" "stop-shard" Abort &[M6], adopted;
-    "send" "resume" Abort &[M6], adopted;
+    "save" "reservation" Abort &[M6], adopted, WHOLE;
+    "save" "owner" Abort &[M6], adopted, WHOLE;
+    "send" "stop-shard" Abort &[M6], adopted, WHOLE;
+    "send" "resume" Abort &[M6], adopted, WHOLE;
 };

@@ -47,7 +47,6 @@ const ROW: Row = Row {
     blow: Blow::Nothing,
     setup: usual,
     expect: |_| Expect::calm(),
-    unmet: false,
     unhurried: false,
 };
 
