@@ -73,6 +73,16 @@ fn table(status: &Value) -> Vec<String> {
     }
     lines.push(String::new());
     lines.push(shards(list(&status["shards"])));
+    for slot in list(&status["slots"]) {
+        let wanted = slot["standbys_wanted"].as_u64().unwrap_or(0);
+        if wanted > 0 {
+            lines.push(format!(
+                "slot {}: {} of {wanted} standbys ready",
+                text(&slot["name"]),
+                slot["standbys_built"]
+            ));
+        }
+    }
     let deploy = &status["deploy"];
     if deploy.is_object() {
         lines.push(format!(

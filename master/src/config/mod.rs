@@ -33,6 +33,9 @@ pub const DEFAULT_API_URL: &str = "https://discord.com";
 /// More shards than this are refused: far above what Discord gives to one bot.
 pub const MAX_SHARDS: u32 = 16_384;
 
+/// More standbys of one slot than this are refused.
+pub const MAX_STANDBYS: u32 = 16;
+
 /// The configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -50,6 +53,8 @@ pub struct Config {
     pub api_url: String,
     /// The bot's token, where one was given.
     pub token: Option<Token>,
+    /// Standbys of each slot that has a command.
+    pub standbys: u32,
     /// Whether unchanged slaves of the ancestor are served, and nothing else.
     pub legacy: bool,
     /// The limits.
@@ -139,6 +144,7 @@ pub fn read(file: Option<&Path>, given: Options) -> Result<Options, Error> {
         max_concurrency: given.max_concurrency.or(file.max_concurrency),
         api_url: given.api_url.or(file.api_url),
         token_file: given.token_file.or(file.token_file),
+        standbys: given.standbys.or(file.standbys),
         legacy: given.legacy.or(file.legacy),
         log: given.log.or(file.log),
         log_format: given.log_format.or(file.log_format),
@@ -200,6 +206,10 @@ impl Config {
         if options.max_concurrency == Some(0) {
             return wrong("max_concurrency is zero: Discord gives 1 to every bot".to_owned());
         }
+        let standbys = options.standbys.unwrap_or(0);
+        if standbys > MAX_STANDBYS {
+            return wrong(format!("standbys must be between 0 and {MAX_STANDBYS}"));
+        }
         Ok(Self {
             data_dir: options.data_dir.unwrap_or_else(|| runtime_dir.clone()),
             runtime_dir,
@@ -208,6 +218,7 @@ impl Config {
             max_concurrency: options.max_concurrency,
             api_url: api_url(options.api_url)?,
             token: token(options.token_file.as_deref())?,
+            standbys,
             legacy,
             limits,
             slots: slots(options.slots, command, options.shard_count)?,
@@ -243,6 +254,7 @@ impl Config {
             retire: limits.retire,
             canary: limits.canary,
             width: limits.width,
+            standbys: self.standbys,
             resume_window: limits.resume_window,
             backoff: limits.backoff,
             backoff_max: limits.backoff_max,

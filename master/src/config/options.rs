@@ -37,6 +37,10 @@ pub struct Options {
     /// File that holds the bot's token, where DISCORD_TOKEN is not set
     #[arg(long, env = "BATON_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Standbys that are kept in each slot with a command, ready to take over from
+    /// a dead slave at once [default: 0]
+    #[arg(long, env = "BATON_STANDBYS", value_name = "N")]
+    pub standbys: Option<u32>,
     /// Serve unchanged slaves of the 2018 Go ancestor, and nothing else; loopback
     /// only
     #[arg(long, env = "BATON_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]

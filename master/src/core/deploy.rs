@@ -221,6 +221,7 @@ impl Core {
         let stage = Stage::Starting { pid: None };
         self.begin_deploy(Some(request), slot, order, from, stage);
         self.deploy_step();
+        self.standby_gives_way(slot);
         self.actions.push_back(Action::Launch {
             slot: name,
             role: Role::Candidate,

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 
 use baton_protocol::{
     DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
-    message::{Hello, Refused, Report, ResumeAfter},
+    message::{Hello, Refused, Report, ResumeAfter, Role},
 };
 
 pub use super::recovered::{History, Recovered, RecoveredTicket, Row};
@@ -76,6 +76,8 @@ pub enum Input {
     Launched {
         /// Into which slot.
         slot: String,
+        /// With which role it was launched.
+        role: Role,
         /// The process.
         pid: u32,
     },
@@ -83,6 +85,8 @@ pub enum Input {
     LaunchFailed {
         /// Into which slot.
         slot: String,
+        /// With which role it was launched.
+        role: Role,
         /// Why, for a person.
         reason: String,
     },
@@ -144,7 +148,7 @@ pub enum Action {
         /// The slot.
         slot: String,
         /// With which role it is to say hello.
-        role: baton_protocol::message::Role,
+        role: Role,
         /// The command of a deploy, instead of the slot's configured one.
         command: Option<Vec<String>>,
     },

@@ -14,6 +14,7 @@ use super::{
     event::Recovered,
     settings::Settings,
     shard::{Kept, Members, Phase, Shard},
+    standby::Reserve,
 };
 
 /// Who is there and what there is to serve.
@@ -111,6 +112,8 @@ pub(super) struct Slot {
     pub(super) launch: Launch,
     /// Starts that failed in a row.
     pub(super) failed_launches: u32,
+    /// The standbys that are to be.
+    pub(super) reserve: Reserve,
     /// Processes that came too late for their deploy: refused when they join.
     pub(super) unwanted: BTreeSet<u32>,
 }
@@ -297,6 +300,7 @@ impl Slot {
             unknown: BTreeSet::new(),
             launch: Launch::Idle,
             failed_launches: 0,
+            reserve: Reserve::new(),
             unwanted: BTreeSet::new(),
         }
     }

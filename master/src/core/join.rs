@@ -223,6 +223,7 @@ impl Core {
         } else if role == Role::Standby {
             self.stand(id, Standing::Standby);
             self.soft_start(id);
+            self.standby_came(slot);
         } else if expected {
             self.stand(id, Standing::Active);
             self.candidate_came(id);
@@ -302,7 +303,7 @@ impl Core {
         let Some(slave) = self.fleet.slaves.get(&id) else {
             return;
         };
-        let slot = slave.slot;
+        let (slot, standing) = (slave.slot, slave.standing);
         let (holds, unsettled) = (slave.holds.clone(), slave.unsettled.clone());
         self.tell(News::SlaveGone {
             slave: id,
@@ -326,6 +327,9 @@ impl Core {
         self.timers.stop(Timer::Away(id));
         self.save(vec![entry], durability);
         self.vacate(slot, id);
+        if standing == Standing::Standby {
+            self.standby_died(slot);
+        }
         self.work_owner_gone(id);
         self.deploy_lost(id, why);
         if self.stage != Life::Adopting {

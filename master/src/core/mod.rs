@@ -8,6 +8,7 @@
 //!                      ├─ fence.rs      the operator says that one is dead
 //!                      ├─ adopt.rs      after a restart: whose every shard is
 //!                      ├─ placement.rs  a free shard gets a slave, an empty slot a process
+//!                      ├─ standby.rs    somebody is ready to take over
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
 //!                      │                (doubt.rs: what was running at the seal)
 //!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
@@ -50,6 +51,7 @@ mod rollback;
 mod saves;
 pub mod settings;
 mod shard;
+mod standby;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -171,8 +173,10 @@ impl Core {
             Input::Left { slave } => self.left(slave),
             Input::Died { slave } => self.died(slave),
             Input::Silent { slave } => self.silent(slave),
-            Input::Launched { slot, pid } => self.launched(&slot, pid),
-            Input::LaunchFailed { slot, reason } => self.launch_failed(&slot, &reason),
+            Input::Launched { slot, role, pid } => self.launched(&slot, role, pid),
+            Input::LaunchFailed { slot, role, reason } => {
+                self.launch_failed(&slot, role, &reason);
+            }
             Input::Deploy { request, order } => self.deploy_asked(request, order),
             Input::Abort { request } => self.abort_asked(request),
             Input::Fence { request, slave } => self.fence(request, slave),
@@ -257,6 +261,7 @@ impl Core {
             Timer::Saves => self.save_again(),
             Timer::Budget => self.budget_reset(),
             Timer::Slot(slot) => self.slot_due(slot),
+            Timer::Standby(slot) => self.standby_due(slot),
             Timer::Slave(slave) => self.slave_due(slave),
             Timer::Away(slave) => self.away_due(slave),
             Timer::Shard(shard) => self.shard_due(shard),
@@ -277,6 +282,7 @@ impl Core {
             self.advance_deploy(slot);
             self.place_free(slot);
             self.fill_slot(slot);
+            self.keep_standbys(slot);
             self.advance_work();
         }
         self.history_is_whole_again();

@@ -15,11 +15,7 @@ impl Core {
     #[must_use]
     pub fn view(&self, now: Time) -> View {
         let left = self.permits.left(now);
-        let slots = self.fleet.slots.iter().map(|slot| SlotView {
-            name: slot.name.clone(),
-            slave: slot.owner.map(|id| id.to_string()),
-            failed_launches: slot.failed_launches,
-        });
+        let slots = (0..self.fleet.slots.len()).map(|index| self.slot_view(index));
         let slaves = self.fleet.slaves.iter();
         let shards = self.fleet.shards.iter();
         View {
@@ -37,6 +33,25 @@ impl Core {
             identifies_left: left.map(|(left, _)| left),
             identifies_reset_ms: left
                 .map(|(_, wait)| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    fn slot_view(&self, index: usize) -> SlotView {
+        let slot = &self.fleet.slots[index];
+        let standbys = self.standbys(index);
+        let built = standbys.iter().filter(|(_, built)| *built).count();
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        SlotView {
+            name: slot.name.clone(),
+            slave: slot.owner.map(|id| id.to_string()),
+            failed_launches: slot.failed_launches,
+            standbys: number(standbys.len()),
+            standbys_built: number(built),
+            standbys_wanted: if slot.launches {
+                self.settings.standbys
+            } else {
+                0
+            },
         }
     }
 

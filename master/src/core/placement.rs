@@ -267,6 +267,7 @@ impl Core {
         let attempt = slot.failed_launches;
         let name = slot.name.clone();
         let backoff = slot.backoff(&self.settings);
+        self.standby_gives_way(index);
         self.actions.push_back(Action::Launch {
             slot: name.clone(),
             role: Role::Relaunch,
@@ -286,16 +287,22 @@ impl Core {
         self.actions.push_back(Action::GiveUp { slot });
     }
 
-    pub(super) fn launched(&mut self, slot: &str, pid: u32) {
-        if let Some(index) = self.fleet.slot_named(slot) {
+    pub(super) fn launched(&mut self, slot: &str, role: Role, pid: u32) {
+        if role == Role::Candidate
+            && let Some(index) = self.fleet.slot_named(slot)
+        {
             self.candidate_launched(index, pid);
         }
     }
 
-    pub(super) fn launch_failed(&mut self, name: &str, reason: &str) {
+    pub(super) fn launch_failed(&mut self, name: &str, role: Role, reason: &str) {
         let Some(index) = self.fleet.slot_named(name) else {
             return;
         };
+        if role == Role::Standby {
+            self.standby_launch_failed(index, reason);
+            return;
+        }
         if self.candidate_launch_failed(index, reason) {
             return;
         }

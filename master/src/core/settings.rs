@@ -46,6 +46,9 @@ pub struct Settings {
     pub canary: u32,
     /// Shards that move at once.
     pub width: u32,
+    /// How many standbys the master keeps in each slot that it launches slaves
+    /// into; 0: it starts none, and leaves those that others start alone.
+    pub standbys: u32,
     /// How long a session can be resumed after its connection ended.
     pub resume_window: Duration,
     /// First wait after a failed launch; doubles up to `backoff_max`.
@@ -100,6 +103,7 @@ impl Default for Settings {
             retire: Duration::from_secs(20),
             canary: 1,
             width: 16,
+            standbys: 0,
             resume_window: Duration::from_secs(90),
             backoff: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),

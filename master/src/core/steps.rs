@@ -251,6 +251,7 @@ impl Core {
             let slot = deploy.order.slot.clone();
             self.save(vec![Entry::Command { slot, command }], Durability::Soon);
         }
+        self.dismiss_standbys(slot);
         self.fill(slot, to);
     }
 

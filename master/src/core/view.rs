@@ -34,6 +34,12 @@ pub struct SlotView {
     pub slave: Option<String>,
     /// Starts that failed in a row.
     pub failed_launches: u32,
+    /// Standbys that are there, built or not.
+    pub standbys: u32,
+    /// Standbys whose bot is built.
+    pub standbys_built: u32,
+    /// Standbys that the master keeps.
+    pub standbys_wanted: u32,
 }
 
 /// One slave.

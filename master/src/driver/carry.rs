@@ -95,6 +95,7 @@ impl Driver {
                 let launched = launched.filter(|launched| launched.joined == Some(slave));
                 caused.extend(launched.map(|launched| Input::LaunchFailed {
                     slot: launched.slot.clone(),
+                    role: launched.role,
                     reason: refused.detail.clone(),
                 }));
                 if let Some(link) = self.links.remove(&slave) {
@@ -186,15 +187,16 @@ impl Driver {
                 });
                 let launched = Launched {
                     slot: slot.clone(),
+                    role,
                     joined: None,
                     kill: Some(kill),
                 };
                 self.launched.insert(pid, launched);
-                Input::Launched { slot, pid }
+                Input::Launched { slot, role, pid }
             }
             Err(reason) => {
                 warn!(slot, reason, "launch failed");
-                Input::LaunchFailed { slot, reason }
+                Input::LaunchFailed { slot, role, reason }
             }
         }
     }

@@ -137,6 +137,7 @@ pub struct Driver {
 #[derive(Debug)]
 struct Launched {
     slot: String,
+    role: Role,
     /// The slave that joined from it: its end is then that slave's death.
     joined: Option<SlaveId>,
     /// Kills it, with its group; `None`: that was done, it was given up.
@@ -303,7 +304,7 @@ impl Driver {
         let Some(launched) = self.launched.remove(&pid) else {
             return;
         };
-        let slot = launched.slot;
+        let (slot, role) = (launched.slot, launched.role);
         if launched.kill.is_none() {
             info!(
                 slot,
@@ -313,7 +314,8 @@ impl Driver {
             let reason = format!("the slave ended before it joined: {ending}");
             warn!(slot, pid, reason, "launch failed");
             let slot = slot.clone();
-            self.core.handle(now, Input::LaunchFailed { slot, reason });
+            let failed = Input::LaunchFailed { slot, role, reason };
+            self.core.handle(now, failed);
         }
         if !self.is_launching(&slot)
             && let Some((role, command)) = self.waiting.remove(&slot)
@@ -366,8 +368,8 @@ impl Driver {
                 if pid != *leader {
                     // A shell was launched, the slave is its child: the core is
                     // told by which pid to know it.
-                    let slot = launched.slot.clone();
-                    self.core.handle(now, Input::Launched { slot, pid });
+                    let (slot, role) = (launched.slot.clone(), launched.role);
+                    self.core.handle(now, Input::Launched { slot, role, pid });
                 }
             }
         }

@@ -72,6 +72,7 @@ fn an_empty_slot_is_launched_into_after_the_contact_time_with_doubling_backoff()
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
         rig.input(Input::LaunchFailed {
             slot: "main".to_owned(),
+            role: Role::Relaunch,
             reason: "no such file".to_owned(),
         });
         assert_eq!(orders(&rig.wait(wait * SECOND - SECOND / 10)), [""; 0]);
@@ -82,6 +83,7 @@ fn an_empty_slot_is_launched_into_after_the_contact_time_with_doubling_backoff()
     rig.wait(15 * SECOND);
     rig.input(Input::LaunchFailed {
         slot: "main".to_owned(),
+        role: Role::Relaunch,
         reason: "no such file".to_owned(),
     });
     assert_eq!(

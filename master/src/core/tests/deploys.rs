@@ -100,6 +100,7 @@ fn an_ordered_deploy_launches_its_candidate_and_keeps_the_command_on_success() {
     assert_eq!(orders(&actions), ["launch Candidate bot-v2"]);
     rig.input(Input::Launched {
         slot: "main".to_owned(),
+        role: Role::Candidate,
         pid: 0xb,
     });
     assert_eq!(orders(&rig.join(C, Role::Candidate)), ["refuse c Busy"]);

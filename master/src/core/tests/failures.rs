@@ -251,6 +251,7 @@ fn a_launched_candidate_that_comes_too_late_is_refused() {
     });
     rig.input(Input::Launched {
         slot: "main".to_owned(),
+        role: Role::Candidate,
         pid: 0xb,
     });
     let actions = rig.wait(60 * SECOND);

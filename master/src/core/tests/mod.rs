@@ -18,6 +18,7 @@ mod pace;
 mod saving;
 mod sim;
 mod slots;
+mod standbys;
 
 use std::time::Duration;
 

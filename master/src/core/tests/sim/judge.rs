@@ -442,6 +442,14 @@ impl World {
                 return Some(format!("P1: event {lost} of {shard:?} is not handled"));
             }
         }
+        for slot in &view.slots {
+            if slot.standbys_wanted > 0
+                && (slot.standbys, slot.standbys_built)
+                    != (slot.standbys_wanted, slot.standbys_wanted)
+            {
+                return Some(format!("too few or too many stand by: {slot:?}"));
+            }
+        }
         let works = self.slaves.values().any(|slave| slave.work > Epoch(0));
         (!works).then(|| "nobody does the work".to_owned())
     }

@@ -24,7 +24,7 @@ pub(super) struct Master {
     /// Whose death it would hear of.
     watched: BTreeSet<SlaveId>,
     /// Launched and not joined.
-    launched: Vec<(String, SlaveId)>,
+    launched: Vec<(String, SlaveId, Role)>,
     pub(super) open_deploys: BTreeSet<DeployId>,
     began: Real,
     /// Time in which it did not run.
@@ -224,10 +224,12 @@ impl World {
                     link.down.push_back(Down::Order(ToSlave::Refused(refused)));
                 }
                 self.drop_link(link);
-                let slot = self.slaves.get(&id)?.hello.slot.clone();
+                let hello = &self.slaves.get(&id)?.hello;
+                let (slot, role) = (hello.slot.clone(), hello.role);
                 let asked = self.judge.launches.contains(&id);
                 return asked.then_some(Input::LaunchFailed {
                     slot,
+                    role,
                     reason: detail,
                 });
             }
@@ -281,7 +283,7 @@ impl World {
         }
         if self.judge.troubled && self.dice.one_in(5) {
             let reason = "bad luck".to_owned();
-            return Input::LaunchFailed { slot, reason };
+            return Input::LaunchFailed { slot, role, reason };
         }
         let flaw = match role {
             Role::Candidate if self.judge.troubled => self.some_flaw(),
@@ -290,10 +292,10 @@ impl World {
         let id = self.make_slave(role, slot.clone(), flaw);
         self.judge.launches.insert(id);
         if let Some(master) = &mut self.master {
-            master.launched.push((slot.clone(), id));
+            master.launched.push((slot.clone(), id, role));
         }
         let pid = u32::try_from(id.0).unwrap();
-        Input::Launched { slot, pid }
+        Input::Launched { slot, role, pid }
     }
 
     /// Nobody is told its end.
@@ -305,7 +307,7 @@ impl World {
             .launched
             .extract_if(.., |launched| launched.0 == slot)
             .collect::<Vec<_>>();
-        for (_, slave) in unwanted {
+        for (_, slave, _) in unwanted {
             self.die(slave);
         }
     }
@@ -317,11 +319,11 @@ impl World {
         };
         let at = master.launched.iter().position(|launched| launched.1 == id);
         if let Some(at) = at {
-            let (slot, _) = master.launched.remove(at);
+            let (slot, _, role) = master.launched.remove(at);
             let reason = "it ended before it joined".to_owned();
             master
                 .waiting
-                .push_back(Input::LaunchFailed { slot, reason });
+                .push_back(Input::LaunchFailed { slot, role, reason });
         }
     }
 

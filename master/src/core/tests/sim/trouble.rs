@@ -104,6 +104,9 @@ impl World {
         let mut settings = Self::brisk(shards);
         settings.canary = u32::try_from(dice.below(3)).unwrap();
         settings.width = 1 + u32::try_from(dice.below(3)).unwrap();
+        if dice.one_in(3) {
+            settings.standbys = 1 + u32::try_from(dice.below(2)).unwrap();
+        }
         settings.max_concurrency = 1 + u32::try_from(dice.below(4)).unwrap();
         if shards > 1 && dice.one_in(4) {
             let slot = |name: &str, first, last| SlotSettings {
