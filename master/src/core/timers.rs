@@ -31,6 +31,8 @@ pub(super) enum Timer {
     Budget,
     /// An empty slot gets a slave.
     Slot(usize),
+    /// A slot gets its next standby.
+    Standby(usize),
     /// A slave that is to end has ended.
     Slave(SlaveId),
     /// A slave of the running deploy is connected again.

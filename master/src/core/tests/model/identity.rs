@@ -258,6 +258,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         unknown,
         launch,
         failed_launches,
+        // There are no standbys here.
+        reserve: _,
         unwanted,
     } = &slots[0];
     (owner, free, unknown, failed_launches, unwanted).hash(hasher);

@@ -180,6 +180,7 @@ impl World {
         } else if was_launched {
             self.input(Input::LaunchFailed {
                 slot: "main".to_owned(),
+                role: Role::Relaunch,
                 reason: "it ended before it joined".to_owned(),
             });
         }
@@ -261,7 +262,7 @@ impl World {
             master.launched.push(id);
             let pid = u32::try_from(id.0).unwrap();
             let slot = "main".to_owned();
-            master.core.handle(NOW, Input::Launched { slot, pid });
+            master.core.handle(NOW, Input::Launched { slot, role, pid });
         }
     }
 
