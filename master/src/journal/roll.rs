@@ -143,8 +143,9 @@ impl Roll {
         }
         match next {
             Some(next) if next != self.known => {
-                self.known = next;
-                self.write()
+                // A write that fails is tried again with the next save.
+                let before = std::mem::replace(&mut self.known, next);
+                self.write().inspect_err(|_| self.known = before)
             }
             Some(_) | None => Ok(()),
         }

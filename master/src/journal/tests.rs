@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod torn;
+
 use baton_protocol::{
     DeployId, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, Ticket, Version,
     auth::Secret,
