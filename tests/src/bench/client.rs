@@ -80,7 +80,10 @@ impl Client {
         let mut client = Self { socket };
         match client.payload().await?.0.op {
             10 => Ok(client),
-            op => Err(Error::answer("the gateway", format!("op {op} before HELLO"))),
+            op => Err(Error::answer(
+                "the gateway",
+                format!("op {op} before HELLO"),
+            )),
         }
     }
 
@@ -182,8 +185,7 @@ impl Session {
 }
 
 fn ready(text: &str) -> Result<Session> {
-    let ready: Ready =
-        serde_json::from_str(text).map_err(|error| Error::answer("READY", error))?;
+    let ready: Ready = serde_json::from_str(text).map_err(|error| Error::answer("READY", error))?;
     Ok(Session {
         id: ready.d.session_id,
         resume_url: ready.d.resume_gateway_url,

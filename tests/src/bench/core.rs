@@ -62,7 +62,9 @@ pub fn cost(shards: u32) -> CoreCost {
         let checkpoint = Checkpoint {
             shards: vec![entry],
         };
-        fleet.inbox.push_back((NEW, ToMaster::Checkpoint(checkpoint)));
+        fleet
+            .inbox
+            .push_back((NEW, ToMaster::Checkpoint(checkpoint)));
         fleet.drain();
     }
     let checkpoints = fleet.spent - spent_before;
