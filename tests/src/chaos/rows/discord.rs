@@ -264,6 +264,7 @@ pub(super) const ROWS: &[Row] = &[
             setup.rate = 5.0;
         },
         expect: either_way,
+        unhurried: true,
         ..ROW
     },
     Row {
