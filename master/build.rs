@@ -5,6 +5,7 @@ const CRATE: &str = "master";
 
 /// Every `mutant` in `src`.
 const MUTANTS: &[&str] = &[
+    "behind-kept",
     "commit-unasked",
     "copy-ignored",
     "doubt-unsettled",
@@ -19,6 +20,7 @@ const MUTANTS: &[&str] = &[
     "reserved-soon",
     "save-not-awaited",
     "session-soon",
+    "soak-unbounded",
     "stale-session-resumed",
 ];
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | version | change |
 /// |---|---|
+/// | 4 | [`Pong`](crate::message::Pong) says how long shards could take nothing, their windows being full |
 /// | 3 | [`Dial`](crate::message::Dial): the next owner has a connection ready before the seal |
 /// | 2 | [`Pong`](crate::message::Pong) says how many events finished and how many failed |
 /// | 1 | the first: hello with a `Baton` key, ids 11 to 31, state frames |
@@ -21,12 +22,16 @@ pub struct Version(pub u16);
 
 impl Version {
     /// The newest version that this build speaks.
-    pub const NEWEST: Self = Self(3);
+    pub const NEWEST: Self = Self(4);
     /// The oldest version that this build speaks, beside the ancestor's.
     pub const OLDEST: Self = Self(1);
 
     /// The first version with [`Dial`](crate::message::Dial).
     pub const DIAL: Self = Self(3);
+
+    /// The first version in which a [`Pong`](crate::message::Pong) says whether a
+    /// slave keeps up.
+    pub const FULLNESS: Self = Self(4);
 
     /// The newest version that both this build and a peer speak.
     #[must_use]

@@ -137,9 +137,11 @@ fn what_a_version_added_is_zero_where_an_older_peer_does_not_say_it() {
         ToMaster::from_frame(pong).expect("version 1"),
         ToMaster::Pong(expected)
     );
+    // Version 4: whether they keep up.
+    assert_eq!(Pong::default().full_ms, 0);
     // Version 3: whether a connection could be dialled ahead; the messages are new,
     // so that a peer of before knows neither.
-    let (dial, dialled) = (Dial::default(), Dialled::default());
+    let (dial, dialled) = (Box::new(Dial::default()), Dialled::default());
     assert_eq!(ToSlave::Dial(dial).to_frame().id, 32);
     assert_eq!(ToMaster::Dialled(dialled).to_frame().id, 33);
     assert_eq!(Version::DIAL, Version(3));

@@ -6,6 +6,7 @@ pub mod cache;
 mod config;
 mod counters;
 mod error;
+mod fullness;
 mod permits;
 mod shard;
 mod slave;

@@ -18,6 +18,7 @@ use crate::{
     config::SlaveConfig,
     counters::Counters,
     error::Error,
+    fullness::Fullness,
     shard::{Context, gateway::Connector},
     state::snapshot::Store,
 };
@@ -112,6 +113,7 @@ impl Builder {
             snapshots: Store::new(config.snapshots.as_ref()),
             config,
             counters: Arc::new(Counters::default()),
+            fullness: Fullness::default(),
             shard_count: AtomicU32::new(0),
             checkpoint_ms: AtomicU64::new(10),
             started: Instant::now(),

@@ -23,6 +23,16 @@ pub fn object(told: &Told) -> Value {
         }),
         News::Fenced { request, slave } => json!({ "request": request.0, "slave": slave }),
         News::DeployStep { deploy, step } => json!({ "deploy": deploy, "step": step.name() }),
+        News::SoakShortened {
+            deploy,
+            shard,
+            per_second,
+            asked,
+            soak,
+        } => json!({
+            "deploy": deploy, "shard": shard, "per_second": per_second,
+            "asked_ms": millis(*asked), "soak_ms": millis(*soak),
+        }),
         News::Migration {
             deploy,
             shard,
@@ -87,6 +97,7 @@ pub const fn name(news: &News) -> &'static str {
         News::RequestRefused { .. } => "request_refused",
         News::Fenced { .. } => "fenced",
         News::DeployStep { .. } => "deploy_step",
+        News::SoakShortened { .. } => "soak_shortened",
         News::Migration { .. } => "migration",
         News::DeployEnded { .. } => "deploy_ended",
         News::SlaveJoined { .. } => "slave_joined",

@@ -1,6 +1,7 @@
 //! `baton-master deploy`: asks for a deploy and shows it while it happens.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, stdout},
     time::Duration,
 };
@@ -86,10 +87,18 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
         }
         match event["type"].as_str() {
             Some("deploy_step") => screen.line(&format!("  {}", text(&event["step"]))),
+            Some("soak_shortened") => screen.line(&shortened(&event)),
             Some("migration") => screen.migration(&event),
             Some("deploy_ended") => {
                 screen.end();
-                return Ok(ended(deploy, shards, &event));
+                let code = ended(deploy, shards, &event);
+                if code != EXIT_DONE {
+                    // Where everything is now; the master may be leaving.
+                    if let Ok(status) = client.get("/v1/status").await {
+                        whereabouts(&status).iter().for_each(|line| say(line));
+                    }
+                }
+                return Ok(code);
             }
             _ => {}
         }
@@ -111,6 +120,66 @@ fn ended(deploy: u64, shards: u64, event: &Value) -> u8 {
         seconds("total_ms"),
     ));
     if done { EXIT_DONE } else { EXIT_FAILED }
+}
+
+fn shortened(event: &Value) -> String {
+    let seconds = |key: &str| event[key].as_f64().unwrap_or(0.0) / 1000.0;
+    format!(
+        "  soak {:.1} s instead of {:.1} s: shard {} gets {} events a second, and what Discord \
+         replays covers no more (limits.replay_buffer)",
+        seconds("soak_ms"),
+        seconds("asked_ms"),
+        event["shard"],
+        event["per_second"],
+    )
+}
+
+/// Which slave has which shards, and which shards do not serve.
+fn whereabouts(status: &Value) -> Vec<String> {
+    let mut at: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
+    for shard in status["shards"].as_array().into_iter().flatten() {
+        let owner = shard["owner"].as_str().unwrap_or("");
+        let state = shard["state"].as_str().unwrap_or("?");
+        let number = shard["shard"].as_u64().unwrap_or(0);
+        at.entry((owner, state)).or_default().push(number);
+    }
+    let build = |owner: &str| {
+        let mut slaves = status["slaves"].as_array().into_iter().flatten();
+        let slave = slaves.find(|slave| slave["slave"] == owner);
+        slave.map_or("?", |slave| text(&slave["build"]))
+    };
+    at.iter()
+        .map(|((owner, state), shards)| {
+            let (count, shards) = (shards.len(), ranges(shards));
+            if owner.is_empty() {
+                format!("  now nowhere: {count} shards {state} ({shards})")
+            } else {
+                let build = build(owner);
+                format!(
+                    "  now at slave {owner:.8} (build {build}): {count} shards {state} ({shards})"
+                )
+            }
+        })
+        .collect()
+}
+
+/// `0-3, 7` for 0, 1, 2, 3, 7.
+fn ranges(ascending: &[u64]) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for &shard in ascending {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == shard => *last = shard,
+            Some(_) | None => ranges.push((shard, shard)),
+        }
+    }
+    let shown = ranges.iter().map(|(first, last)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 fn text(value: &Value) -> &str {
@@ -168,5 +237,33 @@ impl Screen {
             bar.set_message("");
             bar.abandon();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn where_everything_is_names_slaves_builds_and_shards_that_do_not_serve() {
+        let shard = |shard: u64, owner: Option<&str>, state: &str| json!({"shard": shard, "owner": owner, "state": state});
+        let status = json!({
+            "slaves": [{"slave": "aaaaaaaabbbb", "build": "v1"}],
+            "shards": [
+                shard(0, Some("aaaaaaaabbbb"), "serving"),
+                shard(1, Some("aaaaaaaabbbb"), "serving"),
+                shard(2, None, "idle"),
+                shard(3, Some("aaaaaaaabbbb"), "serving"),
+            ],
+        });
+        assert_eq!(
+            whereabouts(&status),
+            [
+                "  now nowhere: 1 shards idle (2)",
+                "  now at slave aaaaaaaa (build v1): 3 shards serving (0-1, 3)",
+            ]
+        );
     }
 }

@@ -93,6 +93,12 @@ fn table(status: &Value) -> Vec<String> {
             deploy["moved"],
             deploy["total"]
         ));
+        let (asked, soak) = (&deploy["soak_asked_ms"], &deploy["soak_ms"]);
+        if soak.is_u64() && soak != asked {
+            lines.push(format!(
+                "its soak is {soak} ms instead of {asked} ms: what Discord replays covers no more"
+            ));
+        }
     }
     lines
 }

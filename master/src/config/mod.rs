@@ -249,6 +249,8 @@ impl Config {
             no_progress: limits.no_progress,
             copy: limits.copy,
             soak: limits.soak,
+            replay_buffer: limits.replay_buffer,
+            behind_gate: limits.behind_gate,
             error_gate: limits.error_gate,
             error_gate_events: limits.error_gate_events,
             retire: limits.retire,

@@ -13,13 +13,17 @@
 //! has nothing to go back to: it goes on and ends `Forced`. There is at most one
 //! deploy.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use baton_protocol::{DeployId, ShardId, SlaveId, message::Role};
 
 use super::{
     Core, Life,
     event::{Action, DeployOrder, DeployStep, News, RequestId, Time},
+    fleet::Upkeep,
     timers::Timer,
 };
 
@@ -41,6 +45,12 @@ pub(super) struct Deploy {
     pub(super) began: Time,
     /// When the new slave was given its first shard.
     pub(super) given: Option<Time>,
+    /// The soak, once it began.
+    pub(super) soak: Option<Duration>,
+    /// How the old slave kept up when the deploy began, in percent.
+    pub(super) before: u64,
+    /// How the new slave kept up when the soak began.
+    pub(super) at_soak: Option<Upkeep>,
     /// Whether the new slave was asked, after the soak, if it lives.
     pub(super) asked: bool,
     pub(super) first_stop: Option<Time>,
@@ -304,6 +314,11 @@ impl Core {
             forced: None,
             began: self.now,
             given: None,
+            soak: None,
+            before: from
+                .and_then(|from| self.fleet.slaves.get(&from))
+                .map_or(0, |slave| slave.upkeep.percent),
+            at_soak: None,
             asked: false,
             first_stop: None,
             last_served: None,

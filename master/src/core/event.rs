@@ -322,6 +322,20 @@ pub enum News {
         /// What begins.
         step: DeployStep,
     },
+    /// The soak is shorter than was asked for: what Discord would replay covers no
+    /// more.
+    SoakShortened {
+        /// Its number.
+        deploy: DeployId,
+        /// The busiest shard.
+        shard: ShardId,
+        /// How many events it gets in a second, rounded up.
+        per_second: u64,
+        /// The soak that was asked for.
+        asked: Duration,
+        /// The soak that it is.
+        soak: Duration,
+    },
     /// One shard got further.
     Migration {
         /// Its deploy.

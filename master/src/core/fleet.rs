@@ -11,7 +11,7 @@ use std::{
 use baton_protocol::{ShardId, SlaveId, message::Hello};
 
 use super::{
-    event::Recovered,
+    event::{Recovered, Time},
     settings::Settings,
     shard::{Kept, Members, Phase, Shard},
     standby::Reserve,
@@ -45,6 +45,19 @@ pub(super) struct Slave {
     pub(super) past: Past,
     /// What its handlers did since its start, as it said last.
     pub(super) record: Record,
+    /// Whether it keeps up.
+    pub(super) upkeep: Upkeep,
+}
+
+/// For how long a slave's shards could take nothing, as it said last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Upkeep {
+    /// When it said so.
+    pub(super) at: Time,
+    /// Milliseconds since its start, of all its shards together.
+    pub(super) full_ms: u64,
+    /// The part of one shard's time between its last two words, in percent.
+    pub(super) percent: u64,
 }
 
 /// How a slave's handlers fare.
@@ -279,6 +292,11 @@ impl Slave {
             record: Record {
                 finished: 0,
                 failed: 0,
+            },
+            upkeep: Upkeep {
+                at: Time(Duration::ZERO),
+                full_ms: 0,
+                percent: 0,
             },
             origin: match presence {
                 Presence::Expected => Origin::Journal,

@@ -1,21 +1,39 @@
 //! Whether the new build of a deploy is any good: does it live at the end of the
-//! soak, and do its handlers fail?
+//! soak, do its handlers fail, does it keep up?
 //!
 //! A slave says in each pong how many events its handlers finished and how many
 //! of these failed. The new build is no good when the share that failed is more
 //! than `error_gate` percentage points above the old slave's, of at least
 //! `error_gate_events` events: a bot that always failed is not blamed on its new
 //! build.
+//!
+//! It says too for how long its shards took nothing from Discord, because as many
+//! events were running as may. A shard in that state falls ever further behind,
+//! and nothing but Discord's replay buffer holds what it did not take. The new
+//! build is no good when that was so for more of the soak than of the old slave's
+//! time before the deploy, by more than `behind_gate` percentage points of one
+//! shard's time.
+
+use std::time::Duration;
 
 use baton_protocol::{
-    SlaveId, ToSlave,
+    SlaveId, ToSlave, Version,
     message::{Ping, Pong},
 };
 
-use super::{Core, deploy::Stage, fleet::Record, timers::Timer};
+use super::{
+    Core,
+    deploy::Stage,
+    event::Time,
+    fleet::{Record, Upkeep},
+    timers::Timer,
+};
 
 /// Number of the ping at the end of a soak; the peers count theirs from 1.
 const END_OF_SOAK: u64 = 0;
+
+/// Number of the ping at its beginning, which no peer gets to.
+const START_OF_SOAK: u64 = u64::MAX;
 
 impl Core {
     pub(super) fn pong(&mut self, id: SlaveId, pong: Pong) {
@@ -26,10 +44,17 @@ impl Core {
             finished: pong.finished,
             failed: pong.failed.min(pong.finished),
         };
+        slave.upkeep = slave.upkeep.next(self.now, pong.full_ms);
         let Some(deploy) = &self.deploy else {
             return;
         };
         if deploy.to() != Some(id) || self.gate_shuts(id) {
+            return;
+        }
+        if pong.number == START_OF_SOAK {
+            self.soak_begins(id);
+        }
+        if pong.number == END_OF_SOAK && self.is_behind(id) {
             return;
         }
         if let Some(deploy) = &mut self.deploy
@@ -74,6 +99,51 @@ impl Core {
         true
     }
 
+    /// The soak begins: what the new slave says now is what its end is compared with.
+    pub(super) fn ask_how_it_fares(&mut self, to: SlaveId) {
+        let number = START_OF_SOAK;
+        self.send(to, ToSlave::Ping(Ping { number }));
+    }
+
+    /// The answer to that.
+    fn soak_begins(&mut self, id: SlaveId) {
+        let upkeep = self.fleet.slaves.get(&id).map(|slave| slave.upkeep);
+        if let Some(deploy) = &mut self.deploy
+            && deploy.stage == (Stage::Soaking { to: id })
+            && !deploy.asked
+        {
+            deploy.at_soak = deploy.at_soak.or(upkeep);
+        }
+    }
+
+    /// Takes everything back when the new slave fell behind in the soak.
+    fn is_behind(&mut self, to: SlaveId) -> bool {
+        let gate = u64::from(self.settings.behind_gate);
+        let Some(deploy) = self.deploy.as_ref().filter(|deploy| deploy.asked) else {
+            return false;
+        };
+        let old = deploy.from.and_then(|from| self.fleet.slaves.get(&from));
+        let new = self.fleet.slaves.get(&to);
+        let (Some(old), Some(new), Some(before)) = (old, new, deploy.at_soak) else {
+            return false;
+        };
+        // One that cannot say it is not known to have kept up.
+        let comparable = old.hello.version >= Version::FULLNESS;
+        let (new, old) = (new.upkeep.since(before), deploy.before);
+        let fine = gate == 0 || !comparable || new <= old.saturating_add(gate);
+        if fine || cfg!(mutant = "behind-kept") {
+            return false;
+        }
+        self.fail_deploy(
+            None,
+            format!(
+                "the new build falls behind: its shards took nothing for {new} % of the soak \
+                 (before: {old} %), because as many events were running as may"
+            ),
+        );
+        true
+    }
+
     /// The soak is over: the new slave is asked whether it lives. What it said
     /// before says nothing about now.
     pub(super) fn ask_if_alive(&mut self, to: SlaveId) {
@@ -93,6 +163,38 @@ impl Core {
             None,
             format!("the new slave did not answer for {span:?} at the end of the soak"),
         );
+    }
+}
+
+impl Upkeep {
+    /// A shorter time says nothing.
+    const SHORTEST: Duration = Duration::from_millis(500);
+
+    /// What is known after the next word.
+    fn next(self, now: Time, full_ms: u64) -> Self {
+        let next = Self {
+            at: now,
+            full_ms,
+            percent: 0,
+        };
+        Self {
+            percent: if now.since(self.at) < Self::SHORTEST {
+                self.percent
+            } else {
+                next.since(self)
+            },
+            ..next
+        }
+    }
+
+    /// The part of one shard's time since `before`, in percent.
+    fn since(self, before: Self) -> u64 {
+        let span = self.at.since(before.at);
+        if span < Self::SHORTEST {
+            return 0;
+        }
+        let full = u128::from(self.full_ms.saturating_sub(before.full_ms));
+        u64::try_from(full * 100 / span.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

@@ -13,6 +13,7 @@
 //!                      │                (doubt.rs: what was running at the seal)
 //!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
 //!                      ├─ gate.rs       whether the new build is any good
+//!                      │                (rate.rs: how long it may be tried)
 //!                      ├─ rollback.rs   or not: aborted, rolled back, forced
 //!                      ├─ work.rs       the once-per-bot work follows
 //!                      └─ permits.rs    IDENTIFYs in legal pace
@@ -45,6 +46,7 @@ mod permits;
 mod picture;
 mod placement;
 mod progress;
+mod rate;
 mod recovered;
 mod report;
 mod rollback;

@@ -1,6 +1,8 @@
 //! What the core knows, as a picture for people. Costs a walk over everything;
 //! asked for by `status` only.
 
+use std::time::Duration;
+
 use baton_protocol::SlaveId;
 
 use super::{
@@ -31,8 +33,7 @@ impl Core {
             deploy: self.deploy_view(),
             work: self.work.owner().map(|id| id.to_string()),
             identifies_left: left.map(|(left, _)| left),
-            identifies_reset_ms: left
-                .map(|(_, wait)| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            identifies_reset_ms: left.map(|(_, wait)| millis(wait)),
         }
     }
 
@@ -137,6 +138,12 @@ impl Core {
             to: to.map(|id| id.to_string()),
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             total: u32::try_from(self.deploy_size()).unwrap_or(u32::MAX),
+            soak_asked_ms: millis(deploy.order.soak),
+            soak_ms: deploy.soak.map(millis),
         })
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,13 +14,16 @@ use super::{
 
 impl Core {
     pub(super) fn checkpoint(&mut self, from: SlaveId, checkpoint: Checkpoint) {
+        let now = self.now;
         for entry in checkpoint.shards {
             let id = entry.shard;
             if let Some(shard) = self.fleet.shards.get_mut(&id)
                 && shard.phase.claimant() == Some((from, entry.epoch))
             {
                 let is_new_session = shard.is_new_session(&entry);
+                let handled = entry.handled;
                 if shard.advance(entry) {
+                    shard.rate.note(now, handled);
                     self.ticket_changed(id);
                 }
                 if is_new_session {

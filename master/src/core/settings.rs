@@ -35,6 +35,14 @@ pub struct Settings {
     pub copy: Duration,
     /// The old slave stays ready this long after everything moved.
     pub soak: Duration,
+    /// Events of a shard that Discord replays at least: the soak is at most half
+    /// the time in which the busiest shard gets so many.
+    pub replay_buffer: u32,
+    /// A new slave whose shards could take nothing for this many percent of the
+    /// soak more than the old slave's is too far behind, and takes its deploy back;
+    /// of one shard's time, so that one shard that cannot keep up is enough. 0:
+    /// never.
+    pub behind_gate: u32,
     /// A new slave whose handlers fail this many percentage points more often than
     /// the old slave's takes its deploy back; 100: never.
     pub error_gate: u32,
@@ -98,6 +106,8 @@ impl Default for Settings {
             no_progress: Duration::from_secs(5),
             copy: Duration::from_secs(10),
             soak: Duration::from_secs(10),
+            replay_buffer: 1000,
+            behind_gate: 50,
             error_gate: 50,
             error_gate_events: 5,
             retire: Duration::from_secs(20),

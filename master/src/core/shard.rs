@@ -21,7 +21,10 @@ use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, message::ResumeAfter,
 };
 
-use super::event::{Basis, Hold, Time};
+use super::{
+    event::{Basis, Hold, Time},
+    rate::Rate,
+};
 
 /// Everything that the core knows of one shard.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Shard {
     /// Who has a copy of its state at rest (frozen at a seal, or imported), and
     /// the lowest sequence at which that copy stands.
     pub(super) copies: BTreeMap<SlaveId, Sequence>,
+    /// Bytes of its state that were passed on and not acknowledged.
+    pub(super) on_its_way: u64,
     /// What the slave that has the highest epoch goes on from.
     pub(super) basis: Basis,
     /// What its owner replays until it serves: after a death anything in it may
@@ -48,6 +53,8 @@ pub(super) struct Shard {
     pub(super) doubt: Option<Doubt>,
     /// Times in a row that it failed outside of a deploy.
     pub(super) failures: u32,
+    /// How many events it gets.
+    pub(super) rate: Rate,
 }
 
 /// Whose a shard is.
@@ -165,10 +172,12 @@ impl Shard {
             phase: Phase::Unknown { row: None },
             ticket: None,
             copies: BTreeMap::new(),
+            on_its_way: 0,
             basis: Basis::Death,
             replays: ResumeAfter::Seal,
             doubt: None,
             failures: 0,
+            rate: Rate::new(),
         }
     }
 

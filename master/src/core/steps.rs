@@ -236,9 +236,14 @@ impl Core {
             self.end_deploy(outcome);
             return;
         }
-        let soak = deploy.order.soak;
+        let (id, slot, asked) = (deploy.id, deploy.slot, deploy.order.soak);
+        let soak = self.soak_within_budget(id, slot, asked);
         self.go_to(Stage::Soaking { to });
         self.start_timer(Timer::Deploy, soak);
+        if let Some(deploy) = &mut self.deploy {
+            deploy.soak = Some(soak);
+        }
+        self.ask_how_it_fares(to);
     }
 
     /// From here there is no way back: the slot is the new slave's.

@@ -94,4 +94,9 @@ pub struct DeployView {
     pub moved: u32,
     /// Shards that are to move.
     pub total: u32,
+    /// The soak that was asked for, and the one that it is once it began, in
+    /// milliseconds.
+    pub soak_asked_ms: u64,
+    /// See `soak_asked_ms`.
+    pub soak_ms: Option<u64>,
 }

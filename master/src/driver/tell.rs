@@ -53,6 +53,7 @@ impl Driver {
             }
             News::DeployAccepted { request: None, .. }
             | News::DeployStep { .. }
+            | News::SoakShortened { .. }
             | News::Migration { .. }
             | News::DeployEnded { .. }
             | News::SlaveJoined { .. }
@@ -81,6 +82,16 @@ fn log(news: &News) {
             warn!(slave = %format_args!("{slave:.8}"), "slave fenced: dead by the operator's word");
         }
         News::DeployStep { deploy, step } => info!(%deploy, %step, "deploy step"),
+        News::SoakShortened {
+            deploy,
+            shard,
+            per_second,
+            asked,
+            soak,
+        } => warn!(
+            %deploy, %shard, per_second, ?asked, ?soak,
+            "the soak is shorter than was asked for: what Discord replays covers no more"
+        ),
         News::Migration {
             deploy,
             shard,

@@ -211,6 +211,11 @@ pub struct Pong {
     pub finished: u64,
     /// Events of these whose handler panicked, or gave them back too often.
     pub failed: u64,
+    /// Milliseconds since its start in which a shard took nothing from Discord
+    /// because its in-flight window was full, added up over all shards; zero
+    /// before version 4. It grows as fast as time, or faster, where a slave cannot
+    /// keep up.
+    pub full_ms: u64,
 }
 
 /// A shard at an epoch; the whole body of several messages.

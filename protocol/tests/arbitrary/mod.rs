@@ -27,11 +27,12 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
         Just(ToMaster::ShardStopped),
         bytes(64).prop_map(|proof| ToMaster::Proof(Proof { proof })),
         report().prop_map(ToMaster::Report),
-        any::<[u64; 3]>().prop_map(|[number, finished, failed]| {
+        any::<[u64; 4]>().prop_map(|[number, finished, failed, full_ms]| {
             ToMaster::Pong(Pong {
                 number,
                 finished,
                 failed,
+                full_ms,
             })
         }),
         (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {
@@ -103,11 +104,11 @@ pub(crate) fn to_slave() -> impl Strategy<Value = ToSlave> {
         work().prop_map(ToSlave::StartWork),
         unit().prop_map(ToSlave::Forget),
         (unit(), ticket()).prop_map(|(Unit { shard, epoch }, ticket)| {
-            ToSlave::Dial(Dial {
+            ToSlave::Dial(Box::new(Dial {
                 shard,
                 epoch,
                 ticket,
-            })
+            }))
         }),
         state().prop_map(ToSlave::State),
     ]

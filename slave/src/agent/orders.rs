@@ -40,7 +40,7 @@ impl Agent {
                     self.table.copy(unit.shard, unit.epoch, link.budget.clone());
                 }
             }
-            ToSlave::Dial(dial) => self.dial_ahead(dial),
+            ToSlave::Dial(dial) => self.dial_ahead(*dial),
             ToSlave::State(frame) => self.table.state_in(frame),
             ToSlave::StateAck(ack) => {
                 if let Bond::Up(link) = &self.bond {
@@ -124,6 +124,7 @@ impl Agent {
                 number: ping.number,
                 finished: counts.finished,
                 failed: counts.failed,
+                full_ms: self.context.fullness.read(),
             }));
         }
     }

@@ -20,7 +20,7 @@ use super::{
     inputs::{Input, Turn},
     session::Session,
 };
-use crate::bot::State;
+use crate::{bot::State, fullness::Full};
 
 /// Why there is no connection any more.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct Life {
     /// When the stage is given up.
     deadline: Option<Instant>,
     /// Since when the window is full.
-    full_since: Option<Instant>,
+    full_since: Option<(Instant, Full)>,
     /// When a replay is given up, however far it is.
     replay_until: Instant,
     replayed: u64,
@@ -93,9 +93,11 @@ impl Shard {
                 // While nothing was read, nothing could come.
                 life.deadline = Some(Instant::now() + timings.hello);
             }
-            life.full_since = full.then(|| life.full_since.unwrap_or_else(Instant::now));
-            let due = match life.full_since {
-                Some(since) => Some(since + timings.crowded),
+            let before = life.full_since.take();
+            life.full_since = full
+                .then(|| before.unwrap_or_else(|| (Instant::now(), self.context.fullness.begin())));
+            let due = match &life.full_since {
+                Some((since, _)) => Some(*since + timings.crowded),
                 None => life.deadline,
             };
             let polled = if full { None } else { Some(&mut gateway) };

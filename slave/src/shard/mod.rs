@@ -44,6 +44,7 @@ use crate::{
     bot::{Bot, Command, Event, Finished, ShardHandle},
     config::SlaveConfig,
     counters::Counters,
+    fullness::Fullness,
     permits::Permits,
     state::{Copied, CopyOut, Import, snapshot::Store},
 };
@@ -55,6 +56,7 @@ pub(crate) struct Context {
     pub(crate) connector: Connector,
     pub(crate) snapshots: Option<Store>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) fullness: Fullness,
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
     /// How often a checkpoint is wanted, in milliseconds.

@@ -1,5 +1,7 @@
 //! Whether the new build is any good.
 
+use baton_protocol::Version;
+
 use super::*;
 
 #[test]
@@ -84,4 +86,115 @@ fn the_answer_that_ends_the_soak_is_judged_too() {
     rig.wait(10 * SECOND);
     rig.say(B, pong(5, 5));
     assert_eq!(rig.step(), Some("rolling back"));
+}
+
+fn full(number: u64, full_ms: u64) -> ToMaster {
+    ToMaster::Pong(Pong {
+        number,
+        full_ms,
+        ..Pong::default()
+    })
+}
+
+/// A deploy that soaks for 10 s; before it the old slave could take nothing for
+/// this part of its time.
+fn soaking_after(percent: u64, version: Version) -> Rig {
+    let mut rig = Rig::new(settings(1));
+    for (slave, role) in [(A, Role::Relaunch), (B, Role::Candidate)] {
+        let mut hello = Box::new(hello(slave, role));
+        if slave == A {
+            hello.version = version;
+        }
+        let report = Report::default();
+        rig.input(Input::Joined { hello, report });
+        if slave == A {
+            rig.ready(A, 0, 1);
+            rig.say(A, ToMaster::StartWork(work(1, b"")));
+            rig.say(A, full(1, 0));
+            rig.wait(10 * SECOND);
+            rig.say(A, full(2, 100 * percent));
+        }
+    }
+    rig.say(A, prepared(true));
+    rig.say(B, prepared(false));
+    rig.move_shard(A, B, 0, 1);
+    rig.say(A, ToMaster::StopWork(work(1, b"")));
+    let actions = rig.say(B, ToMaster::StartWork(work(2, b"")));
+    assert_eq!(rig.step(), Some("soaking"));
+    assert_eq!(orders(&actions), ["b Ping"]);
+    rig
+}
+
+/// The step after a soak in which the new slave could take nothing for so long.
+fn after_soak(mut rig: Rig, full_ms: u64) -> Option<&'static str> {
+    rig.wait(SECOND / 10);
+    rig.say(B, full(u64::MAX, 700));
+    rig.wait(5 * SECOND);
+    rig.say(B, full(4, 700 + full_ms / 2));
+    rig.wait(49 * SECOND / 10);
+    rig.say(B, full(0, 700 + full_ms));
+    rig.step()
+}
+
+#[test]
+fn a_build_that_cannot_keep_up_in_the_soak_is_rolled_back() {
+    let v4 = Version::FULLNESS;
+    assert_eq!(after_soak(soaking_after(0, v4), 9000), Some("rolling back"));
+    assert_eq!(after_soak(soaking_after(0, v4), 4000), Some("retiring"));
+    // What came before the soak, a replay perhaps, does not count.
+    assert_eq!(after_soak(soaking_after(0, v4), 0), Some("retiring"));
+}
+
+#[test]
+fn a_bot_that_never_kept_up_is_not_blamed_on_its_new_build() {
+    let v4 = Version::FULLNESS;
+    assert_eq!(after_soak(soaking_after(60, v4), 9000), Some("retiring"));
+    // Nor is one of which it is not known.
+    let old = Version(3);
+    assert_eq!(after_soak(soaking_after(0, old), 9000), Some("retiring"));
+}
+
+/// `A` serves a shard that gets so many events a second, and is replaced; how
+/// long the soak is, and what is said about it.
+fn soak_at(per_second: u64) -> (Duration, Vec<Action>) {
+    let mut rig = Rig::serving(2);
+    for second in 1..=20 {
+        rig.wait(SECOND);
+        rig.say(A, checkpoint(0, 1, 100 + second));
+        rig.say(A, checkpoint(1, 1, 100 + second * per_second));
+    }
+    rig.join(B, Role::Candidate);
+    rig.say(A, prepared(true));
+    rig.say(B, prepared(false));
+    for shard in 0..2 {
+        rig.say(B, state_ready(shard, 1, 90));
+        rig.say(A, sealed(shard, 1, 100 + 20 * per_second));
+        rig.say(A, settled(shard, 1, &[]));
+        rig.say(B, resumed(shard, 2));
+    }
+    rig.say(A, ToMaster::StopWork(work(1, b"")));
+    let actions = rig.say(B, ToMaster::StartWork(work(2, b"")));
+    let began = rig.now;
+    while orders(&rig.wait(SECOND / 20)).is_empty() {}
+    (rig.now.since(began), actions)
+}
+
+#[test]
+fn the_soak_is_at_most_half_of_what_discord_replays_of_the_busiest_shard() {
+    let shortened = |actions: &[Action]| {
+        actions.iter().find_map(|action| match action {
+            Action::Tell(News::SoakShortened {
+                shard,
+                per_second,
+                soak,
+                ..
+            }) => Some((shard.get(), *per_second, *soak)),
+            _ => None,
+        })
+    };
+    let (soak, actions) = soak_at(40);
+    assert_eq!((soak, shortened(&actions)), (10 * SECOND, None));
+    let (soak, actions) = soak_at(100);
+    assert_eq!(soak, 5 * SECOND);
+    assert_eq!(shortened(&actions), Some((1, 100, 5 * SECOND)));
 }

@@ -323,6 +323,7 @@ fn pong(finished: u64, failed: u64) -> ToMaster {
         number: 0,
         finished,
         failed,
+        full_ms: 0,
     })
 }
 

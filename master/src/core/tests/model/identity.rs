@@ -242,6 +242,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             origin,
             past,
             record: _,
+            upkeep: _,
         } = slave;
         (id, holds, serving, unsettled, built).hash(hasher);
         (discriminant(&hello.role), discriminant(presence)).hash(hasher);
@@ -271,10 +272,14 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         phase,
         ticket: kept,
         copies,
+        // What is too much never comes.
+        on_its_way: _,
         basis,
         replays,
         doubt,
         failures,
+        // Nothing is measured where time stands still.
+        rate: _,
     } = &shards[&SHARD];
     (epoch, copies, failures, discriminant(replays)).hash(hasher);
     if let Some(kept) = kept {
@@ -308,12 +313,15 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         forced,
         began: _,
         given,
+        soak: _,
+        before: _,
+        at_soak,
         asked,
         first_stop: _,
         last_served: _,
     } = deploy;
     (id, from, queue, in_hand, asked).hash(hasher);
-    (forced.is_some(), given.is_some()).hash(hasher);
+    (forced.is_some(), given.is_some(), at_soak.is_some()).hash(hasher);
     match stage {
         Stage::RollingBack {
             to,
