@@ -17,7 +17,7 @@ use baton_protocol::{
     message::{
         Dial, Dialled, Failed, ResumeAfter, StateAck, StateReady, StopExtra, StopShard, Unit,
     },
-    state::StateFrame,
+    state::{MAX_UNACKNOWLEDGED, StateFrame},
 };
 
 use super::{
@@ -42,8 +42,7 @@ impl Core {
                 self.enter(id, Phase::Copying { owner, epoch, to });
                 self.start_timer(Timer::Shard(id), self.settings.copy);
                 self.tell_move(id, owner, to, epoch.next(), Told::Copying);
-                let unit = Unit { shard: id, epoch };
-                self.send(owner, ToSlave::CopyState(unit));
+                self.send_copy(id, owner, epoch);
             }
             Phase::Serving { owner, epoch, .. } => self.dial(id, owner, epoch, to),
             Phase::Starting { owner, epoch, .. } => self.seal(id, owner, epoch, to),
@@ -61,12 +60,29 @@ impl Core {
         }
     }
 
-    /// State on its way from the owner to the slave that the copy is for.
+    /// A copy begins, or begins again.
+    fn send_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.on_its_way = 0;
+        }
+        let unit = Unit { shard: id, epoch };
+        self.send(owner, ToSlave::CopyState(unit));
+    }
+
+    /// State on its way from the owner to the slave that the copy is for. An owner
+    /// that does not wait for acknowledgements would fill that one's outbox.
     pub(super) fn state_frame(&mut self, from: SlaveId, frame: StateFrame) {
         let header = frame.header();
         if let Some((owner, to)) = self.copying(header.shard, header.epoch)
             && owner == from
+            && let Some(shard) = self.fleet.shards.get_mut(&header.shard)
         {
+            shard.on_its_way = shard.on_its_way.saturating_add(frame.body().len() as u64);
+            if shard.on_its_way > MAX_UNACKNOWLEDGED {
+                let why = "the old slave sends state without waiting for it to be taken in";
+                self.fail_deploy(Some(header.shard), why.to_owned());
+                return;
+            }
             self.timers.restart(self.now, Timer::Shard(header.shard));
             self.send(to, ToSlave::State(frame));
         }
@@ -75,7 +91,9 @@ impl Core {
     pub(super) fn state_ack(&mut self, from: SlaveId, ack: StateAck) {
         if let Some((owner, to)) = self.copying(ack.shard, ack.epoch)
             && to == from
+            && let Some(shard) = self.fleet.shards.get_mut(&ack.shard)
         {
+            shard.on_its_way = shard.on_its_way.saturating_sub(ack.bytes);
             self.timers.restart(self.now, Timer::Shard(ack.shard));
             self.send(owner, ToSlave::StateAck(ack));
         }
@@ -135,7 +153,7 @@ impl Core {
             epoch,
             ticket,
         };
-        self.send(to, ToSlave::Dial(dial));
+        self.send(to, ToSlave::Dial(Box::new(dial)));
     }
 
     pub(super) fn dialled(&mut self, from: SlaveId, dialled: &Dialled) {
@@ -394,8 +412,7 @@ impl Core {
         match shard.phase {
             Phase::Copying { owner, epoch, .. } => {
                 self.timers.restart(self.now, Timer::Shard(id));
-                let unit = Unit { shard: id, epoch };
-                self.send(owner, ToSlave::CopyState(unit));
+                self.send_copy(id, owner, epoch);
             }
             Phase::Dialling { epoch, to, .. } => {
                 if let Some(ticket) = shard.ticket_for(to, ResumeAfter::Seal) {

@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
+mod floods;
+
 use baton_protocol::{
     Epoch, FleetId, Frame, ProcessIdentity, ShardId, Version,
-    message::{FullStart, Hello, Pong, Proof, SlaveHello, Unit},
+    message::{FullStart, Hello, Pong, Progress, Proof, SlaveHello, Unit},
     state::StateWriter,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -124,7 +124,7 @@ pub enum ToSlave {
     /// 32, to the next owner of a shard, before the seal: dial Discord for its
     /// session and go as far as HELLO, no further. Answer: [`ToMaster::Dialled`].
     /// Not sent to a slave that speaks less than version 3.
-    Dial(Dial),
+    Dial(Box<Dial>),
     /// 100 and above, from the old slave through the master, body unread.
     State(StateFrame),
 }
