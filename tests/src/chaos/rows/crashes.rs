@@ -13,7 +13,7 @@ pub(super) const NOT_PASSED: &[&str] = &[
     "send-forget",
     // The operator's `fence` of a slave that cannot be reached.
     "save-fenced",
-    // For a standby.
+    // For a standby that has not built its bot: ours has when it says hello.
     "send-soft-start",
 ];
 
