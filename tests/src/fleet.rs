@@ -61,6 +61,8 @@ pub struct Special {
     pub master_wrapper: Vec<String>,
     /// Program of the master, if it is not `baton-master`.
     pub master: Option<String>,
+    /// Standbys of the slot, if it has a command.
+    pub standbys: u32,
     /// Where the next master kills itself, if it is built for that.
     pub crash: Option<Crash>,
 }
@@ -311,6 +313,24 @@ impl Fleet {
         }
     }
 
+    /// Waits until the slot has this many standbys, each built.
+    ///
+    /// # Errors
+    /// Not within `limit`.
+    pub async fn standing_by(&self, count: u32, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let slot = &self.status().await?["slots"][0];
+            if slot["standbys_built"] == count && slot["standbys"] == count {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Late(format!("{count} standbys: {slot}")));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until everything that was sent is in the sinks; traffic must be
     /// paused. What is missing then is lost.
     ///
@@ -505,10 +525,12 @@ fn master_toml(
          listen = {listen:?}\n\
          api_url = {rest:?}\n\
          shard_count = {shards}\n\
+         standbys = {standbys}\n\
          [limits]\n",
         run = folder.join("run").display().to_string(),
         rest = discord.rest_url,
         shards = options.discord.shards,
+        standbys = options.special.standbys,
     );
     let soak = humantime::format_duration(options.soak).to_string();
     let mut limits = BTreeMap::from([

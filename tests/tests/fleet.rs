@@ -7,8 +7,9 @@ use baton_tests::{
     discord::DiscordOptions,
     fleet::{Fleet, FleetOptions, Special},
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::time::Instant;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -119,6 +120,56 @@ async fn a_slave_told_to_end_leaves_its_sessions_to_the_next_one() {
         counts.identifies
     );
     exact(&fleet).await;
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_killed_slave_is_followed_by_its_standby_at_once() {
+    killed_again_and_again(1).await;
+}
+
+#[tokio::test]
+async fn a_killed_slave_without_a_standby_is_followed_by_the_next_one_soon() {
+    killed_again_and_again(0).await;
+}
+
+/// Kills the slave that serves, three times, where nobody is saved by the launch
+/// into an empty slot.
+async fn killed_again_and_again(standbys: u32) {
+    let mut all = options();
+    all.launch = true;
+    all.special.standbys = standbys;
+    let limits = [("contact", "60s"), ("backoff", "100ms")];
+    all.special.limits = limits.map(|(name, limit)| (name, limit.to_owned())).into();
+    let fleet = Fleet::start(all).await.expect("a fleet");
+    let first = fleet.start_slave("v1").await.expect("a slave");
+    std::mem::forget(first);
+    fleet.all_serving(LIMIT).await.expect("a cold start");
+    fleet.discord.traffic(30.0).await.expect("traffic");
+    let identifies = fleet.discord.counts().await.expect("counts").identifies;
+    let mut spans = Vec::new();
+    for _ in 0..3 {
+        let ready = fleet.standing_by(standbys, LIMIT).await;
+        ready.expect("it stands by");
+        let before = owners(&fleet).await;
+        let pid = before[0].and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, Signal::KILL).expect("it lived");
+        let killed = Instant::now();
+        while owners(&fleet).await == before {}
+        fleet.all_serving(LIMIT).await.expect("the next one serves");
+        spans.push(killed.elapsed());
+    }
+    spans.sort_unstable();
+    eprintln!("back after a kill, {standbys} standing by: {spans:?}");
+    let counts = fleet.discord.counts().await.expect("counts");
+    assert_eq!(counts.identifies, identifies);
+    fleet.discord.traffic(0.0).await.expect("traffic");
+    let settled = fleet.settle(Duration::from_secs(10)).await;
+    let sent = fleet.discord.ledger().await.expect("a ledger");
+    let verdict = Exactness::of(&sent, &settled.expect("records"));
+    let wrong = verdict.lost + verdict.duplicated + verdict.out_of_order + verdict.invented;
+    assert_eq!(wrong, 0, "repeats are marked: {verdict:#?}");
     fleet.shut_down().await.expect("it ends");
 }
 

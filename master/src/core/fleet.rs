@@ -125,6 +125,11 @@ pub(super) struct Slot {
     pub(super) launch: Launch,
     /// Starts that failed in a row.
     pub(super) failed_launches: u32,
+    /// When it was filled last.
+    pub(super) filled: Time,
+    /// Slaves in a row that died soon after they filled it; zero where the last one
+    /// left by itself.
+    pub(super) deaths: u32,
     /// The standbys that are to be.
     pub(super) reserve: Reserve,
     /// Processes that came too late for their deploy: refused when they join.
@@ -318,6 +323,8 @@ impl Slot {
             unknown: BTreeSet::new(),
             launch: Launch::Idle,
             failed_launches: 0,
+            filled: Time(Duration::ZERO),
+            deaths: 0,
             reserve: Reserve::new(),
             unwanted: BTreeSet::new(),
         }
@@ -329,6 +336,23 @@ impl Slot {
             self.unwanted.pop_first();
         }
         self.unwanted.insert(pid);
+    }
+
+    /// How long an empty slot waits for a slave that comes by itself: not at all
+    /// where the last one is known dead, but more each time that this happens soon.
+    pub(super) fn contact(&self, settings: &Settings) -> Duration {
+        match self.deaths {
+            0 => settings.contact,
+            deaths => doubled(settings.backoff, settings.contact, deaths),
+        }
+    }
+
+    /// Its slave died.
+    pub(super) fn died(&mut self, now: Time, settings: &Settings) {
+        if now.since(self.filled) > settings.backoff_max {
+            self.deaths = 0;
+        }
+        self.deaths = self.deaths.saturating_add(1);
     }
 
     /// How long the next attempt waits after `failed` launches in a row.

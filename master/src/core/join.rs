@@ -326,6 +326,9 @@ impl Core {
         self.timers.stop(Timer::Slave(id));
         self.timers.stop(Timer::Away(id));
         self.save(vec![entry], durability);
+        if self.fleet.slots[slot].owner == Some(id) {
+            self.fleet.slots[slot].died(self.now, &self.settings);
+        }
         self.vacate(slot, id);
         if standing == Standing::Standby {
             self.standby_died(slot);
@@ -400,6 +403,7 @@ impl Core {
         let patience = self.settings.drain.saturating_add(self.settings.retire);
         self.start_timer(Timer::Slave(id), patience);
         self.vacate(slot, id);
+        self.fleet.slots[slot].deaths = 0;
         self.deploy_lost(id, "it leaves by itself");
         self.touch(slot);
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! free shard:  session younger than the resume window ─▶ Resume, else FullStart
-//! empty slot:  a standby at once, else after `contact` ─▶ Launch ──joined──▶ filled
+//! empty slot:  a standby at once, else after `contact`,
+//!              known dead: after `backoff` ──────────▶ Launch ──joined──▶ filled
 //!                                                ▲             │
 //!                                                └─ backoff ◀──┘ failed
 //! ```
@@ -198,6 +199,7 @@ impl Core {
         }
         let slot = &mut self.fleet.slots[index];
         slot.owner = Some(slave);
+        slot.filled = self.now;
         slot.launch = Launch::Idle;
         slot.failed_launches = 0;
         self.timers.stop(Timer::Slot(index));
@@ -244,7 +246,8 @@ impl Core {
         if let Some(standby) = ready(true).or_else(|| ready(false)) {
             self.fill(index, standby);
         } else if slot.launches && !self.timers.runs(Timer::Slot(index)) {
-            self.start_timer(Timer::Slot(index), self.settings.contact);
+            let wait = slot.contact(&self.settings);
+            self.start_timer(Timer::Slot(index), wait);
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Setup {
     pub limits: BTreeMap<&'static str, String>,
     /// Whether slaves write their state down.
     pub snapshots: Snapshots,
+    /// Standbys of the slot.
+    pub standbys: u32,
     /// Where the first master kills itself.
     pub crash: Option<Crash>,
     /// Program of the master, if it is a special one.
@@ -74,6 +76,7 @@ impl Setup {
             discord: Vec::new(),
             limits: BTreeMap::new(),
             snapshots: Snapshots::On,
+            standbys: 0,
             crash: None,
             master: None,
             seed,
@@ -409,8 +412,8 @@ impl Scene {
         let _ = self.fleet.restart_master().await;
     }
 
-    /// Waits until one slave serves every shard, no deploy is under way and no
-    /// other slave lives, three times in a row. A master that ended is started again.
+    /// Waits until one slave serves every shard, the standbys are built, no deploy
+    /// is under way and no other slave lives, three times in a row. A master that ended is started again.
     ///
     /// # Errors
     /// Not within `limit`.
@@ -455,14 +458,15 @@ impl Scene {
         }
     }
 
-    /// Living processes beside the owner.
+    /// Living processes beside the owner and its standbys.
     fn strangers(&mut self, status: &Value) -> Vec<u32> {
-        let owner = owner(status);
+        let known = [owner(status)].into_iter().chain(standbys(status));
+        let known: Vec<_> = known.flatten().collect();
         let others = [self.fleet.master.pid(), self.fleet.discord.process().pid()];
         hunt::of_folder(self.folder())
             .into_iter()
             .filter(|pid| !others.contains(&Some(*pid)))
-            .filter(|pid| Some(*pid) != owner)
+            .filter(|pid| !known.contains(pid))
             .collect()
     }
 
@@ -510,8 +514,13 @@ impl Scene {
 /// One slave serves everything, and nothing is under way.
 fn is_calm(status: &Value, shards: u32) -> bool {
     let all = status["shards"].as_array().map_or(&[][..], Vec::as_slice);
-    let owner = &status["slots"][0]["slave"];
-    status["adopting"] == false
+    let slot = &status["slots"][0];
+    let owner = &slot["slave"];
+    let ready = ["standbys", "standbys_built"];
+    ready
+        .iter()
+        .all(|count| slot[*count] == slot["standbys_wanted"])
+        && status["adopting"] == false
         && status["deploy"].is_null()
         && owner.is_string()
         && all.len() == shards as usize
@@ -526,6 +535,14 @@ fn owner(status: &Value) -> Option<u32> {
     let mut slaves = status["slaves"].as_array()?.iter();
     let owner = slaves.find(|slave| slave["slave"] == *owner)?;
     u32::try_from(owner["pid"].as_u64()?).ok()
+}
+
+/// The processes that stand by.
+fn standbys(status: &Value) -> impl Iterator<Item = Option<u32>> {
+    let slaves = status["slaves"].as_array().into_iter().flatten();
+    slaves
+        .filter(|slave| slave["role"] == "standby")
+        .map(|slave| u32::try_from(slave["pid"].as_u64()?).ok())
 }
 
 /// What matters of a status, for a person.
@@ -554,6 +571,7 @@ fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
         limits: limits(),
         master_wrapper: wrapper(),
         crash: setup.crash,
+        standbys: setup.standbys,
         master: setup.master.map(str::to_owned),
         ..Special::default()
     };

@@ -237,3 +237,29 @@ fn after_a_restart_standbys_are_awaited_and_those_of_an_older_build_end() {
         assert_eq!(launched, usize::from(!kept), "{build}");
     }
 }
+
+#[test]
+fn without_a_standby_a_dead_slave_is_followed_soon_and_one_that_keeps_dying_later() {
+    let mut rig = Rig::serving(1);
+    let mut waits = Vec::new();
+    for slave in 0xa..0x10 {
+        let died = rig.now;
+        rig.die(SlaveId(slave));
+        while launches(&rig.wait(SECOND)).is_empty() {}
+        waits.push(rig.now.since(died).as_secs());
+        rig.join(SlaveId(slave + 1), Role::Relaunch);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
+    rig.wait(61 * SECOND);
+    rig.die(SlaveId(0x10));
+    assert_eq!(launches(&rig.wait(SECOND)), ["launch Relaunch"]);
+}
+
+#[test]
+fn a_slave_that_left_by_itself_may_come_back_within_the_contact_time() {
+    let mut rig = Rig::serving(1);
+    rig.say(A, ToMaster::Shutdown);
+    rig.die(A);
+    assert_eq!(launches(&rig.wait(14 * SECOND)), [""; 0]);
+    assert_eq!(launches(&rig.wait(SECOND)), ["launch Relaunch"]);
+}

@@ -38,6 +38,19 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "old-killed-standby",
+        about: "kill -9 of the old slave, for which another stands by",
+        phases: &[M0, M1, M2, M3, M5, M7],
+        quick: M0,
+        blow: Blow::Kill(&[Who::Old]),
+        setup: |setup| setup.standbys = 1,
+        expect: |phase| match phase {
+            M7 => Expect::calm().at(Serves::New),
+            M0 | M1 | M2 | M3 | M4 | M5 | M6 => Expect::recovered(),
+        },
+        ..ROW
+    },
+    Row {
         name: "old-hangs",
         about: "SIGSTOP of the old slave, for good",
         phases: &[M0, M2, M3, M5, M7],

@@ -259,6 +259,9 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         unknown,
         launch,
         failed_launches,
+        // Only how long a deadline is depends on these.
+        filled: _,
+        deaths: _,
         // There are no standbys here.
         reserve: _,
         unwanted,
