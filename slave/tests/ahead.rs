@@ -71,7 +71,7 @@ impl Scene {
             epoch,
             ticket,
         };
-        self.new_peer.order(ToSlave::Dial(dial)).await;
+        self.new_peer.order(ToSlave::Dial(Box::new(dial))).await;
     }
 
     async fn answer(&mut self) -> Result<(), String> {
