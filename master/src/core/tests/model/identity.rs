@@ -125,9 +125,8 @@ impl Slave {
             work,
             leaving,
             doomed,
-            refused,
         } = self;
-        (accepted, work, leaving, doomed, refused).hash(hasher);
+        (accepted, work, leaving, doomed).hash(hasher);
         if let Some(row) = row {
             let Row {
                 epoch,

@@ -14,9 +14,9 @@
 //! on its way, nobody about to dial, to resume, to die. What comes before that is
 //! a slow process, and counted like a fault ([`Faults::early`]).
 //!
-//! `BATON_MODEL=whole` goes through the whole of each space below, which takes
-//! minutes; `BATON_MODEL="events=2 crashes=1 early=1"` through another one, in the
-//! test `a_space_that_is_named`.
+//! `BATON_MODEL=whole` goes through the whole of each space below, for which the
+//! last takes much memory; `BATON_MODEL="events=2 crashes=1 early=1"` through
+//! another one, in the test `a_space_that_is_named`.
 
 mod identity;
 mod links;

@@ -22,8 +22,6 @@ pub(super) struct Slave {
     pub(super) leaving: bool,
     /// `SIGKILL` is on its way.
     pub(super) doomed: bool,
-    /// It was refused and owns shards, so it waits for another master.
-    pub(super) refused: bool,
 }
 
 /// What it has of the shard.
@@ -86,7 +84,6 @@ impl Slave {
             work: Epoch(0),
             leaving: false,
             doomed: false,
-            refused: false,
         }
     }
 
