@@ -240,6 +240,7 @@ impl World {
                     self.die(slave);
                 }
             }
+            Action::Tell(News::Fenced { slave, .. }) => self.fenced(slave),
             Action::Tell(news) => self.judge_news(&news),
             Action::Exit => {
                 self.note(|| "the master leaves".to_owned());
@@ -310,6 +311,31 @@ impl World {
         for (_, slave, _) in unwanted {
             self.die(slave);
         }
+    }
+
+    /// Whether the core believes a living slave to be connected, and to stay: then
+    /// it does not take the operator's word.
+    pub(super) fn is_watched_and_connected(&self, id: SlaveId) -> bool {
+        let master = self
+            .master
+            .as_ref()
+            .filter(|master| master.waiting.is_empty());
+        master.is_some_and(|master| master.core.fence_refused(id).is_some())
+    }
+
+    /// The driver forgets a slave that was fenced.
+    pub(super) fn fenced(&mut self, id: SlaveId) {
+        let Some(master) = &mut self.master else {
+            return;
+        };
+        master.watched.remove(&id);
+        if let Some(link) = master.links.remove(&id) {
+            self.drop_link(link);
+        }
+        assert!(
+            !self.slaves.contains_key(&id),
+            "{id:?} answers and was fenced"
+        );
     }
 
     /// A launched process ended before it joined.

@@ -48,6 +48,7 @@ enum Kind {
     Deploy,
     Abort,
     Leave,
+    Fence,
     CloseShard,
     EndSession,
     Outage,
@@ -59,13 +60,13 @@ enum Kind {
 
 use Kind::{
     Abort, Candidate, CloseShard, CrashMaster, CrashMasterSoon, Deploy, DiskFree, DiskFull, Double,
-    Drop as DropMessage, EndSession, Kill, Leave, Mend, Outage, OutageOver, PowerCut, Reset,
+    Drop as DropMessage, EndSession, Fence, Kill, Leave, Mend, Outage, OutageOver, PowerCut, Reset,
     Silence, Standby, Stop, StopMaster, Swap, TearJournal, Terminate, Wake, WakeMaster,
 };
 
 /// What may go wrong, how often at most, and whether it needs no luck: what ends
 /// a trouble is never off.
-const KINDS: [(Kind, usize, bool); 28] = [
+const KINDS: [(Kind, usize, bool); 29] = [
     (Reset, 20, false),
     (Kind::Cut, 10, false),
     (Mend, 20, true),
@@ -87,6 +88,7 @@ const KINDS: [(Kind, usize, bool); 28] = [
     (Deploy, 12, false),
     (Abort, 6, false),
     (Leave, 4, false),
+    (Fence, 10, false),
     (CloseShard, 20, false),
     (EndSession, 4, false),
     (Outage, 4, false),
@@ -303,6 +305,7 @@ impl World {
                 request: RequestId(2),
             }),
             (Leave, _) => self.input(Input::Leave),
+            (Fence, _) => self.fence_somebody(slave),
             (CloseShard, _) => {
                 let session = self.dice.below(self.discord.sessions.len());
                 if let Some(session) = self.discord.sessions.get(session)
@@ -323,6 +326,21 @@ impl World {
             (OutageOver, _) => self.discord.is_down = false,
             (DropMessage | Double | Swap, _) => self.jumble(kind, link),
             (Stop | Wake | Kill | Terminate | Silence, None) => {}
+        }
+    }
+
+    /// The operator says of a dead slave that it is dead, or of a living one, which
+    /// must be refused where it can be known.
+    fn fence_somebody(&mut self, living: Option<SlaveId>) {
+        let slave = if self.dice.one_in(2) {
+            self.dice.pick(&self.dead)
+        } else {
+            living.filter(|&id| self.is_watched_and_connected(id))
+        };
+        if let Some(slave) = slave {
+            let request = RequestId(3);
+            self.note(|| format!("{slave:?} is said to be dead"));
+            self.input(Input::Fence { request, slave });
         }
     }
 
