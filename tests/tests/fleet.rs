@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use baton_tests::{
     checker::Exactness,
-    discord::DiscordOptions,
+    discord::{DiscordOptions, TOKEN},
     fleet::{Fleet, FleetOptions, Special},
+    processes::program,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{process::Command, time::Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -120,6 +121,32 @@ async fn a_slave_told_to_end_leaves_its_sessions_to_the_next_one() {
         counts.identifies
     );
     exact(&fleet).await;
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_deploy_that_went_back_says_why_and_where_everything_is() {
+    let fleet = serving(options()).await;
+    fleet.discord.traffic(60.0).await.expect("traffic");
+    let badbot = program("baton-badbot").expect("scripts/test builds it");
+    let config = fleet.folder().join("baton.toml");
+    let mut deploy = Command::new(program("baton-master").expect("it is built"));
+    deploy
+        .args(["deploy", "--soak", "1s", "--config"])
+        .args([config, "--".into(), badbot, "panics".into()])
+        .arg(&fleet.discord.gateway_url)
+        .env("DISCORD_TOKEN", TOKEN);
+    let output = deploy.output().await.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    eprintln!("{said}");
+    for expected in [
+        "rolled back: ",
+        "failed ",
+        "(build v1): 4 shards serving (0-3)",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
     fleet.shut_down().await.expect("it ends");
 }
 
