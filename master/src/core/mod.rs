@@ -42,6 +42,7 @@ mod fleet;
 mod gate;
 mod join;
 mod migration;
+mod news;
 mod permits;
 mod picture;
 mod placement;

@@ -1,0 +1,257 @@
+//! What the core tells about what it does.
+
+use std::{fmt, time::Duration};
+
+use baton_protocol::{DeployId, Epoch, ShardId, SlaveId};
+
+use super::event::RequestId;
+
+/// What whoever watches is told: the progress lines of the CLI, the log, the
+/// server-sent events.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// A request was taken.
+    DeployAccepted {
+        /// Whose; `None`: a candidate or a signal started it.
+        request: Option<RequestId>,
+        /// Its number.
+        deploy: DeployId,
+    },
+    /// A request was refused; nothing changed.
+    RequestRefused {
+        /// Whose.
+        request: RequestId,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A slave is dead by the operator's word.
+    Fenced {
+        /// Whose request.
+        request: RequestId,
+        /// Who.
+        slave: SlaveId,
+    },
+    /// A deploy reached its next step.
+    DeployStep {
+        /// Its number.
+        deploy: DeployId,
+        /// What begins.
+        step: DeployStep,
+    },
+    /// The soak is shorter than was asked for: what Discord would replay covers no
+    /// more.
+    SoakShortened {
+        /// Its number.
+        deploy: DeployId,
+        /// The busiest shard.
+        shard: ShardId,
+        /// How many events it gets in a second, rounded up.
+        per_second: u64,
+        /// The soak that was asked for.
+        asked: Duration,
+        /// The soak that it is.
+        soak: Duration,
+    },
+    /// One shard got further.
+    Migration {
+        /// Its deploy.
+        deploy: DeployId,
+        /// The shard.
+        shard: ShardId,
+        /// From whom.
+        from: SlaveId,
+        /// To whom.
+        to: SlaveId,
+        /// The epoch of the next owner.
+        epoch: Epoch,
+        /// Where it is.
+        phase: Phase,
+    },
+    /// A deploy ended.
+    DeployEnded {
+        /// Its number.
+        deploy: DeployId,
+        /// How.
+        outcome: Outcome,
+        /// Shards that the new slave serves now.
+        moved: u32,
+        /// From the first StopShard sent to the last RESUMED, soak excluded.
+        migrating: Duration,
+        /// From the trigger to the end.
+        total: Duration,
+    },
+    /// A slave came.
+    SlaveJoined {
+        /// Who.
+        slave: SlaveId,
+        /// Its build.
+        build: String,
+        /// Its slot.
+        slot: String,
+        /// Whether it was known before.
+        back: bool,
+    },
+    /// A slave's connection ended, or its process did.
+    SlaveGone {
+        /// Who.
+        slave: SlaveId,
+        /// Whether it is known to be dead.
+        dead: bool,
+    },
+    /// A shard serves (READY or RESUMED) outside a migration.
+    ShardServing {
+        /// The shard.
+        shard: ShardId,
+        /// At which epoch.
+        epoch: Epoch,
+        /// By whom.
+        slave: SlaveId,
+    },
+    /// Discord ended a session: a span of events is lost.
+    SessionLost {
+        /// The shard.
+        shard: ShardId,
+        /// Whose it is.
+        slave: SlaveId,
+    },
+    /// A slave is started into an empty slot.
+    Launching {
+        /// The slot.
+        slot: String,
+        /// Starts that failed in a row.
+        attempt: u32,
+        /// How long the next attempt waits if this one fails.
+        backoff: Duration,
+    },
+    /// An operator must act.
+    Alarm {
+        /// What is wrong and what to do.
+        detail: String,
+    },
+}
+
+/// Steps of a deploy, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeployStep {
+    /// M1: the new slave starts and says hello.
+    Starting,
+    /// The new slave builds its bot.
+    Preparing,
+    /// The canary moves.
+    Canary,
+    /// The other shards move.
+    Moving,
+    /// The once-per-bot work moves.
+    Work,
+    /// M7: everything moved, the old slave stays ready.
+    Soaking,
+    /// The old slave is told to leave.
+    Retiring,
+    /// Shards go back.
+    RollingBack,
+}
+
+/// Where one migration is (`M2` to `M6`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// M2: its state is copied while the old slave serves.
+    Copying,
+    /// M3: the new slave dials Discord while the old one serves.
+    Dialling,
+    /// M4: reserved and told to seal.
+    Sealing,
+    /// M5: the new slave has the ticket.
+    Resuming,
+    /// M6: Discord said RESUMED.
+    Moved,
+    /// It is being taken back.
+    TakingBack,
+    /// The old slave serves it again.
+    Back,
+}
+
+/// How a deploy ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every shard moved, the old slave is dead.
+    Done,
+    /// Nothing had moved.
+    Aborted {
+        /// Why.
+        reason: String,
+    },
+    /// What had moved is back where it was.
+    RolledBack {
+        /// The shard that failed, if one did.
+        shard: Option<ShardId>,
+        /// Why.
+        reason: String,
+    },
+    /// The old slave died on the way; the new one has everything.
+    Forced {
+        /// Why.
+        reason: String,
+    },
+    /// The master leaves: some shards moved, the next master goes on.
+    HandedOn,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Aborted { reason } => write!(f, "aborted before anything moved: {reason}"),
+            Self::RolledBack {
+                shard: Some(shard),
+                reason,
+            } => write!(f, "rolled back: shard {shard}: {reason}"),
+            Self::RolledBack {
+                shard: None,
+                reason,
+            } => write!(f, "rolled back: {reason}"),
+            Self::HandedOn => f.write_str("the master leaves, the next one goes on"),
+            Self::Forced { reason } => write!(f, "completed without the old slave: {reason}"),
+        }
+    }
+}
+
+macro_rules! lower_case_names {
+    ($type:ident { $($variant:ident => $name:literal),* $(,)? }) => {
+        impl $type {
+            /// Its name in logs, JSON and on the screen.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+lower_case_names!(DeployStep {
+    Starting => "starting",
+    Preparing => "preparing",
+    Canary => "canary",
+    Moving => "moving",
+    Work => "work",
+    Soaking => "soaking",
+    Retiring => "retiring",
+    RollingBack => "rolling back",
+});
+
+lower_case_names!(Phase {
+    Copying => "copying",
+    Dialling => "dialling",
+    Sealing => "sealing",
+    Resuming => "resuming",
+    Moved => "moved",
+    TakingBack => "taking back",
+    Back => "back",
+});
