@@ -265,7 +265,6 @@ pub(super) const ROWS: &[Row] = &[
         },
         expect: either_way,
         unhurried: true,
-        ..ROW
     },
     Row {
         name: "heartbeats-trim",
