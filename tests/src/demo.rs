@@ -1,7 +1,7 @@
 //! The main job, end to end: a busy bot is replaced by a new build.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -126,6 +126,7 @@ struct Outcome {
     after: Counts,
     total: Duration,
     state_mismatches: Vec<String>,
+    wire: String,
 }
 
 async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> Result<Outcome> {
@@ -185,6 +186,7 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
         after,
         total,
         state_mismatches,
+        wire: wire(&fleet).await?,
     };
     if options.keep {
         say(&format!(
@@ -194,6 +196,19 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
     }
     fleet.shut_down().await?;
     Ok(outcome)
+}
+
+/// What the connections asked for in their addresses.
+async fn wire(fleet: &Fleet) -> Result<String> {
+    let mut wires = BTreeSet::new();
+    for line in fleet.discord.log().await? {
+        if line.what == "connected" {
+            let asked = line.detail.split(['?', '&']);
+            let mut compression = asked.filter_map(|part| part.strip_prefix("compress="));
+            wires.insert(compression.next().unwrap_or("plain").to_owned());
+        }
+    }
+    Ok(wires.into_iter().collect::<Vec<_>>().join(","))
 }
 
 /// Runs `baton-master deploy` and stops each shard's probe a moment after it
@@ -319,6 +334,7 @@ fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
         gap_unmeasured: unmeasured,
         gap_noise_ms: Spread::of_us(noise),
         silence_ms: Spread::of_us(silences),
+        wire: outcome.wire.clone(),
         outcome: outcome.ended.clone(),
     }
 }

@@ -42,6 +42,9 @@ pub struct Verdict {
     pub gap_noise_ms: Spread,
     /// Longest pause between two handled events of the sampled shards.
     pub silence_ms: Spread,
+    /// The transport compression that the connections asked for: `zstd-stream`,
+    /// `zlib-stream` or `plain`; each that was seen, with commas.
+    pub wire: String,
     /// How the master says that the deploy ended.
     pub outcome: String,
 }

@@ -64,6 +64,12 @@ async fn exact(options: DemoOptions) {
     verdict.show(&mut text, false).expect("text");
     assert!(verdict.faults().is_empty(), "{options:?}\n{text}");
     assert_eq!(verdict.moved, u64::from(options.shards));
+    let wire = match options.slave.strip_prefix("baton-slave-") {
+        None => "zstd-stream",
+        Some("none") => "plain",
+        Some(other) => &format!("{other}-stream"),
+    };
+    assert_eq!(verdict.wire, wire);
     assert_eq!(verdict.identifies_cold_start, u64::from(options.shards));
     assert!(verdict.resumes >= u64::from(options.shards));
 }
