@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::{
     checker::Exactness,
-    discord::{Counts, DiscordOptions},
+    discord::{Counts, DiscordOptions, LogLine},
     error::{Error, Result},
     fleet::{Fleet, FleetOptions, Special},
     gap::{Interval, Spread, Timeline},
@@ -174,10 +174,11 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
             event["type"] == "deploy_ended"
         })
         .await?;
+    let log = fleet.discord.log().await?;
     let outcome = Outcome {
         sent: fleet.discord.ledger().await?,
         handled,
-        moves: moves(&fleet, quiet.resumed_us).await?,
+        moves: moves(&fleet, &log, quiet.resumed_us),
         quiet,
         moved: ended["moved"].as_u64().unwrap_or(0),
         ended: ended["outcome"].as_str().unwrap_or("unknown").to_owned(),
@@ -186,7 +187,7 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
         after,
         total,
         state_mismatches,
-        wire: wire(&fleet).await?,
+        wire: wire(&log),
     };
     if options.keep {
         say(&format!(
@@ -199,16 +200,16 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
 }
 
 /// What the connections asked for in their addresses.
-async fn wire(fleet: &Fleet) -> Result<String> {
+fn wire(log: &[LogLine]) -> String {
     let mut wires = BTreeSet::new();
-    for line in fleet.discord.log().await? {
+    for line in log {
         if line.what == "connected" {
             let asked = line.detail.split(['?', '&']);
             let mut compression = asked.filter_map(|part| part.strip_prefix("compress="));
             wires.insert(compression.next().unwrap_or("plain").to_owned());
         }
     }
-    Ok(wires.into_iter().collect::<Vec<_>>().join(","))
+    wires.into_iter().collect::<Vec<_>>().join(",")
 }
 
 /// Runs `baton-master deploy` and stops each shard's probe a moment after it
@@ -253,9 +254,9 @@ async fn deploy(options: &DemoOptions, fleet: &mut Fleet, sampled: &[u32]) -> Re
 
 /// From the seal request, as the master told it, to the first RESUMED after it,
 /// as the simulated Discord saw it.
-async fn moves(fleet: &Fleet, since_us: u64) -> Result<BTreeMap<u32, Interval>> {
+fn moves(fleet: &Fleet, log: &[LogLine], since_us: u64) -> BTreeMap<u32, Interval> {
     let mut resumed: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-    for line in fleet.discord.log().await? {
+    for line in log {
         if line.what == "resumed" && line.at_us >= since_us {
             resumed
                 .entry(line.shard.unwrap_or(u32::MAX))
@@ -277,7 +278,7 @@ async fn moves(fleet: &Fleet, since_us: u64) -> Result<BTreeMap<u32, Interval>> 
                 },
             ))
         });
-    Ok(moves.collect())
+    moves.collect()
 }
 
 fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -111,64 +114,93 @@ impl Endpoint {
             .map_err(|_| Error::silent(path))?
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming> {
+    /// A connection that the other end has accepted: what is asked on it needs
+    /// no file there.
+    ///
+    /// # Errors
+    /// Nobody there, or no answer to a first request.
+    pub async fn connect(&self) -> Result<Connection> {
+        let mut connection = self.open("connect").await?;
+        let asked = connection.send(Method::GET, "/v1/status", Bytes::new());
+        let answer = timeout(DEADLINE, asked).await;
+        let body = answer.map_err(|_| Error::silent("/v1/status"))??;
+        let read = body.collect().await;
+        read.map_err(|error| Error::answer("/v1/status", error))?;
+        Ok(connection)
+    }
+
+    async fn open(&self, path: &str) -> Result<Connection> {
+        let refused = |error| Error::answer(path, error);
         match self {
             Self::Tcp(address) => {
-                let socket = TcpStream::connect(address).await;
-                exchange(
-                    socket.map_err(|e| Error::answer(path, e))?,
-                    method,
-                    path,
-                    body,
-                )
-                .await
+                let socket = TcpStream::connect(address).await.map_err(refused)?;
+                Connection::over(socket).await
             }
             Self::Unix(file) => {
-                let socket = UnixStream::connect(file).await;
-                exchange(
-                    socket.map_err(|e| Error::answer(path, e))?,
-                    method,
-                    path,
-                    body,
-                )
-                .await
+                let socket = UnixStream::connect(file).await.map_err(refused)?;
+                Connection::over(socket).await
             }
         }
+        .map_err(|error| Error::answer(path, error))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming> {
+        self.open(path).await?.send(method, path, body).await
     }
 }
 
-async fn exchange<S>(socket: S, method: Method, path: &str, body: Bytes) -> Result<Incoming>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let failed = |error: &dyn std::fmt::Display| Error::Answer {
-        what: path.to_owned(),
-        detail: error.to_string(),
-    };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
-        .await
-        .map_err(|error| failed(&error))?;
-    tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, "localhost")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body))
-        .map_err(|error| failed(&error))?;
-    let answer = sender
-        .send_request(request)
-        .await
-        .map_err(|error| failed(&error))?;
-    if answer.status().is_success() {
-        return Ok(answer.into_body());
+/// A connection that is kept: one request after the other.
+#[derive(Debug)]
+pub struct Connection(SendRequest<Full<Bytes>>);
+
+impl Connection {
+    async fn over<S>(socket: S) -> hyper::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+        tokio::spawn(connection);
+        Ok(Self(sender))
     }
-    let status = answer.status();
-    let body = answer
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| failed(&error))?;
-    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-    Err(failed(&format!("{status}: {text}")))
+
+    /// POST of JSON, the answer read as JSON.
+    ///
+    /// # Errors
+    /// No answer, a status that is no success, or another form.
+    pub async fn ask<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::answer(path, error))?;
+        let whole = async {
+            let answer = self.send(Method::POST, path, body.into()).await?;
+            let answer = answer.collect().await;
+            let answer = answer.map_err(|error| Error::answer(path, error))?;
+            serde_json::from_slice(&answer.to_bytes()).map_err(|error| Error::answer(path, error))
+        };
+        timeout(DEADLINE, whole)
+            .await
+            .map_err(|_| Error::silent(path))?
+    }
+
+    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Incoming> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Error::answer(path, error))?;
+        let answer = self.0.send_request(request).await;
+        let answer = answer.map_err(|error| Error::answer(path, error))?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
+        }
+        let status = answer.status();
+        let body = answer.into_body().collect().await;
+        let body = body.map_err(|error| Error::answer(path, error))?;
+        let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+        Err(Error::answer(path, format!("{status}: {text}")))
+    }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{ShardId, SlaveId, message::Hello};
+use baton_protocol::{ShardId, SlaveId, Version, message::Hello};
 
 use super::{
     event::{Recovered, Time},
@@ -283,6 +283,11 @@ impl Fleet {
 }
 
 impl Slave {
+    /// Whether it speaks this version of the wire. It joined: one was agreed on.
+    pub(super) fn speaks(&self, version: Version) -> bool {
+        self.hello.version >= version
+    }
+
     pub(super) const fn new(hello: Hello, slot: usize, presence: Presence) -> Self {
         Self {
             hello,

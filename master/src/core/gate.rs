@@ -128,7 +128,7 @@ impl Core {
             return false;
         };
         // One that cannot say it is not known to have kept up.
-        let comparable = old.hello.version >= Version::FULLNESS;
+        let comparable = old.speaks(Version::FULLNESS);
         let (new, old) = (new.upkeep.since(before), deploy.before);
         let fine = gate == 0 || !comparable || new <= old.saturating_add(gate);
         if fine || cfg!(mutant = "behind-kept") {

@@ -22,7 +22,7 @@ use baton_protocol::{
 
 use super::{
     Core,
-    event::{Basis, DeployStep, Durability, Entry, Hold, Phase as Told},
+    event::{Basis, Durability, Entry, Hold, Phase as Told},
     shard::{Free, How, Link, Phase, Reach},
     timers::Timer,
 };
@@ -125,15 +125,8 @@ impl Core {
     /// it reaches Discord at all. On the way back the shard is sealed at once: who
     /// takes it back was there before.
     fn dial(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
-        let going_back = self
-            .deploy
-            .as_ref()
-            .is_some_and(|deploy| deploy.step() == DeployStep::RollingBack);
-        let dials = !going_back
-            && self.fleet.slaves.get(&to).is_some_and(|slave| {
-                Version::agree(slave.hello.lowest, slave.hello.version)
-                    .is_some_and(|version| version >= Version::DIAL)
-            });
+        let new = self.fleet.slaves.get(&to);
+        let dials = !self.goes_back() && new.is_some_and(|slave| slave.speaks(Version::DIAL));
         let known = self.fleet.shards.get(&id);
         let ticket = known.and_then(|shard| shard.ticket_for(to, ResumeAfter::Seal));
         match ticket {

@@ -83,10 +83,7 @@ impl Core {
     fn shard_view(&self, shard: u32, known: &Shard) -> ShardView {
         let claimant = known.phase.claimant();
         let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
-        let going_back = self
-            .deploy
-            .as_ref()
-            .is_some_and(|deploy| deploy.step() == super::event::DeployStep::RollingBack);
+        let going_back = self.goes_back();
         let state = match &known.phase {
             _ if !reachable => "unreachable",
             Phase::Unknown { row } if row.is_some() => "unreachable",

@@ -121,15 +121,17 @@ impl Core {
         }
     }
 
+    /// Whether a deploy is rolling back.
+    pub(super) fn goes_back(&self) -> bool {
+        let step = self.deploy.as_ref().map(|deploy| deploy.step());
+        step == Some(DeployStep::RollingBack)
+    }
+
     /// A copy makes no progress. Before the seal that fails the deploy. On the way
     /// back there is nothing else to do than to try again: the shard is served.
     pub(super) fn copy_stalled(&mut self, id: ShardId) {
         let span = self.settings.copy;
-        if self
-            .deploy
-            .as_ref()
-            .is_some_and(|d| d.step() == DeployStep::RollingBack)
-        {
+        if self.goes_back() {
             self.alarm(format!(
                 "shard {id} goes back, and the copy of its state made no progress for {span:?}; \
                  it is served meanwhile and copied again"

@@ -90,8 +90,7 @@ impl Core {
         let slot = &mut self.fleet.slots[index];
         if slot.reserve.launch == Launch::Started {
             slot.reserve.launch = Launch::Idle;
-            let name = slot.name.clone();
-            self.actions.push_back(Action::GiveUp { slot: name });
+            self.give_up(index);
             self.standby_failed(index, "it did not join in time");
             return;
         }

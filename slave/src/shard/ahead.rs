@@ -11,11 +11,7 @@
 //!                       └──── held too long ◀──┘
 //! ```
 
-use std::{
-    future::pending,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use baton_protocol::{Epoch, Sequence, ShardId, Ticket};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -198,7 +194,7 @@ async fn to_hello(
     session: Session,
     from: Sequence,
 ) -> Result<Gateway, String> {
-    let count = context.shard_count.load(Ordering::Relaxed);
+    let count = context.shard_count();
     let patience = context.config.timings.hello;
     let mut failed = String::new();
     for url in [Url::OfSession, Url::Default] {

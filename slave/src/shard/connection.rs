@@ -61,6 +61,15 @@ struct Life {
     replay_until: Instant,
     replayed: u64,
     told: Instant,
+    /// Whether it was dialled ahead.
+    ahead: bool,
+}
+
+impl Life {
+    /// It was dialled ahead, and nothing came on it since.
+    const fn is_untried(&self) -> bool {
+        self.ahead && self.replayed == 0
+    }
 }
 
 /// Progress of a replay is told at most so often.
@@ -76,10 +85,10 @@ impl Shard {
             replay_until: Instant::now(),
             replayed: 0,
             told: Instant::now(),
+            ahead: false,
         };
-        let ahead = self.take_ahead();
-        let was_ahead = ahead.is_some();
-        let mut gateway = if let Some(gateway) = ahead {
+        let mut gateway = if let Some(gateway) = self.take_ahead() {
+            life.ahead = true;
             self.helloed(&mut life);
             gateway
         } else {
@@ -104,8 +113,7 @@ impl Shard {
             match self.input(polled, true, due).await {
                 Input::Gateway(Incoming::Ended(end)) => {
                     let ended = self.ended(end);
-                    let is_stale =
-                        was_ahead && life.replayed == 0 && matches!(ended, Ended::Lost(_));
+                    let is_stale = life.is_untried() && matches!(ended, Ended::Lost(_));
                     return if is_stale { Ended::Stale } else { ended };
                 }
                 Input::Gateway(incoming) => {
@@ -131,7 +139,7 @@ impl Shard {
                     gateway.close().await;
                     return Ended::Crowded;
                 }
-                Input::Due if was_ahead && life.replayed == 0 => {
+                Input::Due if life.is_untried() => {
                     gateway.close().await;
                     return Ended::Stale;
                 }
@@ -148,10 +156,7 @@ impl Shard {
     }
 
     fn dial(&self, redial: &Redial) -> Gateway {
-        let count = self
-            .context
-            .shard_count
-            .load(std::sync::atomic::Ordering::Relaxed);
+        let count = self.context.shard_count();
         // Everything received is in this process, finished or not: a reconnect
         // resumes behind it, so that a server which trims its replay by our
         // heartbeats has what is asked for.
@@ -270,10 +275,7 @@ impl Shard {
         life: &mut Life,
         redial: &mut Redial,
     ) -> Option<Ended> {
-        let count = self
-            .context
-            .shard_count
-            .load(std::sync::atomic::Ordering::Relaxed);
+        let count = self.context.shard_count();
         let parameters = self.context.config.parameters(count);
         let Some(session) = Session::of_ready(&json, parameters) else {
             return Some(Ended::Lost(End::Garbled(

@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout};
 use twilight_gateway::{
     CloseFrame, Config, ConfigBuilder, Intents, Message, Session as TwilightSession, Shard,
@@ -228,7 +229,7 @@ impl Gateway {
             (0, _, _) => Incoming::Ended(End::Garbled("a dispatch without s or t".to_owned())),
             (7, _, _) => Incoming::Ended(End::Reconnect),
             (9, _, _) => Incoming::Ended(End::InvalidSession {
-                resumable: json_d_is_true(&json),
+                resumable: data(&json) == Some(true),
             }),
             (10, _, _) => {
                 self.helloed = true;
@@ -326,24 +327,22 @@ fn closed(code: u16, reason: &str) -> End {
     }
 }
 
+/// The `d` of a payload; `None`: it is not what it should be.
+pub(crate) fn data<T: DeserializeOwned>(json: &str) -> Option<T> {
+    #[derive(Deserialize)]
+    struct Payload<T> {
+        d: T,
+    }
+    serde_json::from_str::<Payload<T>>(json)
+        .ok()
+        .map(|payload| payload.d)
+}
+
 /// What HELLO asks for.
 fn heartbeats(json: &str) -> Option<Duration> {
-    #[derive(serde::Deserialize)]
-    struct Payload {
-        d: Hello,
-    }
-    #[derive(serde::Deserialize)]
+    #[derive(Deserialize)]
     struct Hello {
         heartbeat_interval: u64,
     }
-    let hello = serde_json::from_str::<Payload>(json).ok()?.d;
-    Some(Duration::from_millis(hello.heartbeat_interval))
-}
-
-fn json_d_is_true(json: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Payload {
-        d: bool,
-    }
-    serde_json::from_str::<Payload>(json).is_ok_and(|payload| payload.d)
+    data(json).map(|hello: Hello| Duration::from_millis(hello.heartbeat_interval))
 }

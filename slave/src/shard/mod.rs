@@ -21,7 +21,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -63,6 +63,12 @@ pub(crate) struct Context {
     pub(crate) checkpoint_ms: AtomicU64,
     /// Checkpoints of all shards fall on one grid, so that they share a frame.
     pub(crate) started: Instant,
+}
+
+impl Context {
+    pub(crate) fn shard_count(&self) -> u32 {
+        self.shard_count.load(Ordering::Relaxed)
+    }
 }
 
 /// What a shard is asked to do. Orders of an epoch that it is not at change

@@ -6,7 +6,7 @@ use baton_protocol::{SessionParameters, ShardId, Ticket};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::dispatch::Window;
+use super::{dispatch::Window, gateway::data};
 
 /// A session that can be resumed.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,10 +24,6 @@ impl Session {
     /// What a READY says.
     pub(crate) fn of_ready(json: &str, parameters: SessionParameters) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Payload {
-            d: Ready,
-        }
-        #[derive(Deserialize)]
         struct Ready {
             session_id: String,
             resume_gateway_url: String,
@@ -38,7 +34,7 @@ impl Session {
         struct Named {
             id: String,
         }
-        let ready = serde_json::from_str::<Payload>(json).ok()?.d;
+        let ready: Ready = data(json)?;
         Some(Self {
             tag: tag(&ready.session_id),
             id: ready.session_id,

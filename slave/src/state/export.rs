@@ -217,19 +217,24 @@ impl CopyOut {
 mod tests {
     use super::*;
 
-    /// Steps a copy of pieces 7 and 8 from sequence 11 on; `happens` says which
-    /// piece the event of a step changes. Gives what was exported, and where the
-    /// copy stands.
-    fn copy(happens: impl Fn(u64) -> Option<u64>, gone: &[u64]) -> (Vec<u64>, Sequence) {
+    /// A copy of these pieces that begins at sequence 10.
+    fn copy_of(pieces: Vec<u64>) -> CopyOut {
         let budget = Arc::new(Semaphore::new(1 << 20));
-        let mut copy = CopyOut::new(
+        CopyOut::new(
             ShardId(1),
             Epoch(4),
             Sequence(10),
             Some("tag"),
-            vec![7, 8],
+            pieces,
             budget,
-        );
+        )
+    }
+
+    /// Steps a copy of pieces 7 and 8 from sequence 11 on; `happens` says which
+    /// piece the event of a step changes. Gives what was exported, and where the
+    /// copy stands.
+    fn copy(happens: impl Fn(u64) -> Option<u64>, gone: &[u64]) -> (Vec<u64>, Sequence) {
+        let mut copy = copy_of(vec![7, 8]);
         let mut exported = Vec::new();
         let mut stands = Sequence(0);
         let mut at = 10;
@@ -272,15 +277,7 @@ mod tests {
         let due = began + UNTIL_SEALED / 2;
         // It is sent a little later than it was due.
         let late = due + LOOK * 3;
-        let budget = Arc::new(Semaphore::new(1 << 20));
-        let mut copy = CopyOut::new(
-            ShardId(1),
-            Epoch(4),
-            Sequence(10),
-            Some("tag"),
-            vec![7],
-            budget,
-        );
+        let mut copy = copy_of(vec![7]);
         let piece = |_| Some(Bytes::from_static(b"guild"));
         let mut stands = Sequence(0);
         let mut at = 10;
@@ -306,15 +303,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_heartbeat_that_is_far_away_is_not_waited_for() {
         let began = tokio::time::Instant::now();
-        let budget = Arc::new(Semaphore::new(1 << 20));
-        let mut copy = CopyOut::new(
-            ShardId(1),
-            Epoch(4),
-            Sequence(10),
-            Some("tag"),
-            vec![7],
-            budget,
-        );
+        let mut copy = copy_of(vec![7]);
         let heartbeat = Heartbeat {
             sent: began - UNTIL_SEALED,
             due: began + UNTIL_SEALED * 2,

@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
     let results = match run(options, say).await {
         Ok(results) => results,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "bench: {error}");
+            let _ = writeln!(std::io::stderr(), "bench: {}", error.chain());
             return ExitCode::from(1);
         }
     };

@@ -119,13 +119,7 @@ async fn main() -> ExitCode {
             ExitCode::from(u8::from(!verdict.faults().is_empty()))
         }
         Err(error) => {
-            let mut text = format!("demo: {error}");
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "demo: {}", error.chain());
             ExitCode::from(1)
         }
     }

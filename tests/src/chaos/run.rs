@@ -92,7 +92,7 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
         Ok(Err(Error::NotBuilt(path))) => {
             report.not_run = Some(format!("{} is not built", path.display()));
         }
-        Ok(Err(error)) => report.wrong.push(format!("start: {}", text(&error))),
+        Ok(Err(error)) => report.wrong.push(format!("start: {}", error.chain())),
         Err(_) => report.wrong.push(format!("not started after {WHOLE:?}")),
     }
     report.took = began.elapsed();
@@ -117,7 +117,7 @@ async fn play(row: &Row, phase: Phase, again: Again, mut scene: Scene, report: &
         Ok(Err(Error::NotBuilt(path))) => {
             report.not_run = Some(format!("{} is not built", path.display()));
         }
-        Ok(Err(error)) => report.wrong.push(text(&error)),
+        Ok(Err(error)) => report.wrong.push(error.chain()),
         Err(_) => report.wrong.push(format!("not over after {WHOLE:?}")),
     }
     let news = scene.news();
@@ -261,14 +261,4 @@ fn serving(status: &Value) -> String {
 pub(super) fn write_news(folder: &Path, news: &[Value]) {
     let lines: Vec<String> = news.iter().map(Value::to_string).collect();
     let _ = fs::write(folder.join("logs/news.jsonl"), lines.join("\n"));
-}
-
-fn text(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use rustix::process::Resource as Limit;
 use serde_json::{Value, json};
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpListener, time::sleep};
 
 use super::{
     hunt,
     row::Resource,
     scene::{SECOND, Scene, Who},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    http::Connection,
+};
 
 /// An answer of the master comes within this time, whatever is short.
 const ANSWERS: Duration = Duration::from_secs(5);
@@ -37,12 +37,15 @@ pub async fn short(scene: &mut Scene, resource: Resource, span: Duration) -> Res
         Resource::Files(_) => hunt::open_files(pid) as u64,
         Resource::MasterDisk | Resource::MasterPort => 0,
     };
+    // One that it can still accept: a request that waits until it can is a
+    // deploy like any other.
+    let operator = scene.fleet.admin.connect().await?;
     hunt::limit(pid, limit, Some(soft))?;
     sleep(span).await;
     let refused = if scene.deploys() || who != Who::Master {
         Ok(())
     } else {
-        nothing_moves(scene).await
+        nothing_moves(scene, operator).await
     };
     // It may have been killed meanwhile.
     if hunt::is_alive(pid) {
@@ -52,12 +55,14 @@ pub async fn short(scene: &mut Scene, resource: Resource, span: Duration) -> Res
 }
 
 /// A deploy is refused, or ends before anything moved.
-async fn nothing_moves(scene: &mut Scene) -> Result<()> {
+async fn nothing_moves(scene: &mut Scene, mut operator: Connection) -> Result<()> {
     let command = scene.fleet.slave_command(SECOND, &[])?;
     let body = json!({ "command": command });
-    let asked = scene.fleet.admin.ask::<Value>("/v1/deploy", &body);
-    let Ok(Ok(answer)) = timeout(ANSWERS, asked).await else {
-        return Ok(());
+    let answer: Value = match operator.ask("/v1/deploy", &body).await {
+        Ok(answer) => answer,
+        // Without a disk it ends, rather than promise what it cannot keep.
+        Err(_) if scene.fleet.master.ended(ANSWERS).await.is_ok() => return Ok(()),
+        Err(error) => return Err(error),
     };
     let deploy = answer["deploy"].clone();
     let ended = |event: &Value| event["type"] == "deploy_ended" && event["deploy"] == deploy;

@@ -15,6 +15,7 @@ mod fencing;
 mod gate;
 mod model;
 mod pace;
+mod rows;
 mod saving;
 mod sim;
 mod slots;

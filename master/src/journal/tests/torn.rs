@@ -12,7 +12,7 @@ const WAL: &str = "journal.sqlite3-wal";
 const ROLL: &str = "fleet";
 
 /// What the journal knows after a save, without the age of its tickets.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Known {
     shards: BTreeMap<ShardId, Row>,
     work: Option<(Epoch, SlaveId)>,
@@ -28,7 +28,7 @@ async fn a_journal_that_ends_anywhere_has_every_save_up_to_one_and_no_durable_on
         let opened = open(dir.path(), BTreeMap::new()).unwrap();
         let fleet = opened.term.fleet;
         let mut states = vec![known(Recovered::default())];
-        let mut model = Model::default();
+        let mut model = Known::default();
         // So many saves, and so long the log, when one was durable last.
         let (mut durable, mut synced) = (0, length(dir.path(), WAL));
         for _ in 0..random.random_range(1..14) {
@@ -39,7 +39,7 @@ async fn a_journal_that_ends_anywhere_has_every_save_up_to_one_and_no_durable_on
                 Durability::Soon
             };
             opened.journal.save(entries, how).await.unwrap();
-            states.push(model.known());
+            states.push(model.clone());
             if how == Durability::Now {
                 (durable, synced) = (states.len() - 1, length(dir.path(), WAL));
             }
@@ -76,7 +76,7 @@ async fn whatever_is_left_of_the_files_the_fleet_its_term_and_who_may_be_alive_a
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let dir = tempfile::tempdir().unwrap();
         let first = open(dir.path(), BTreeMap::new()).unwrap();
-        let mut model = Model::default();
+        let mut model = Known::default();
         let alive = Entry::Slave(Box::new(hello(5)));
         first
             .journal
@@ -118,11 +118,11 @@ async fn whatever_is_left_of_the_files_the_fleet_its_term_and_who_may_be_alive_a
         let recovered = second.recovered;
         let (history, floor) = (recovered.history, recovered.floor);
         let found = known(recovered);
-        let is_whole = found == model.known() && !found.shards.is_empty();
+        let is_whole = found == model && !found.shards.is_empty();
         assert!(
             is_whole || history == History::Lost || damaged == WAL,
             "BATON_SEED={seed}: {found:?} is not {:?}",
-            model.known()
+            model.clone()
         );
         if history == History::Lost {
             let highest = model.shards.values().map(|row| row.epoch).max();
@@ -190,16 +190,7 @@ async fn a_slave_that_could_not_be_written_beside_the_journal_is_written_with_th
     assert!(found.slaves.contains_key(&SlaveId(5)));
 }
 
-/// What the journal is to know.
-#[derive(Debug, Default)]
-struct Model {
-    shards: BTreeMap<ShardId, Row>,
-    work: Option<(Epoch, SlaveId)>,
-    last_deploy: DeployId,
-    tickets: BTreeMap<ShardId, RecoveredTicket>,
-}
-
-impl Model {
+impl Known {
     /// Never tickets alone: those are written later.
     fn some_entries(&mut self, random: &mut ChaCha8Rng) -> Vec<Entry> {
         self.last_deploy = DeployId(self.last_deploy.get() + 1);
@@ -241,15 +232,6 @@ impl Model {
             }
         }
         entries
-    }
-
-    fn known(&self) -> Known {
-        Known {
-            shards: self.shards.clone(),
-            work: self.work,
-            last_deploy: self.last_deploy,
-            tickets: self.tickets.clone(),
-        }
     }
 }
 

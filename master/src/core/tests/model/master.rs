@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use super::{links::Sent, *};
-use crate::core::event::RecoveredTicket;
 
 /// The core's clock stands still.
 pub(super) const NOW: Time = Time(Duration::from_secs(1000));
@@ -40,7 +39,7 @@ impl Journal {
 
     pub(super) fn write_tickets(&mut self) {
         if let Some(entry) = self.unsaved.take() {
-            self.write(entry);
+            rows::write(&mut self.rows, entry);
             self.identify();
         }
     }
@@ -60,55 +59,12 @@ impl Journal {
             self.unsaved = None;
         }
         for entry in entries {
-            self.write(entry);
+            rows::write(&mut self.rows, entry);
         }
         if durability == Durability::Now {
             let row = self.rows.shards.get(&SHARD);
             self.synced = row.map_or(Epoch(0), |row| row.epoch);
             self.work_synced = self.rows.work.map_or(Epoch(0), |(epoch, _)| epoch);
-        }
-    }
-
-    fn write(&mut self, entry: Entry) {
-        let rows = &mut self.rows;
-        match entry {
-            Entry::Pinned(pinned) => rows.pinned = Some(pinned),
-            Entry::Owner {
-                shard,
-                epoch,
-                owner,
-                hold,
-                basis,
-            } => {
-                let row = Row {
-                    epoch,
-                    owner,
-                    hold,
-                    basis,
-                };
-                rows.shards.insert(shard, row);
-            }
-            Entry::Work { epoch, owner } => rows.work = Some((epoch, owner)),
-            Entry::Slave(hello) => drop(rows.slaves.insert(hello.slave, *hello)),
-            Entry::Gone(slave) | Entry::Fenced(slave) => drop(rows.slaves.remove(&slave)),
-            Entry::Ticket {
-                epoch,
-                after,
-                ticket,
-            } => {
-                let newer = rows.tickets.get(&SHARD);
-                if newer.is_none_or(|row| epoch >= row.epoch) {
-                    let row = RecoveredTicket {
-                        epoch,
-                        after,
-                        ticket: *ticket,
-                        age: Duration::ZERO,
-                    };
-                    rows.tickets.insert(SHARD, row);
-                }
-            }
-            Entry::Deploy(deploy) => rows.last_deploy = deploy,
-            Entry::Seen | Entry::Whole | Entry::Command { .. } => {}
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::core::event::{History, RecoveredTicket};
+use crate::core::event::History;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
@@ -135,59 +135,16 @@ impl Journal {
     }
 
     fn write(&mut self, at: Real, entry: Entry) {
-        let rows = &mut self.rows;
-        match entry {
-            Entry::Pinned(pinned) => rows.pinned = Some(pinned),
-            Entry::Owner {
-                shard,
-                epoch,
-                owner,
-                hold,
-                basis,
-            } => {
-                let row = rows.shards.entry(shard).or_default();
-                assert!(epoch >= row.epoch, "the epoch of {shard} went back");
-                *row = Row {
-                    epoch,
-                    owner,
-                    hold,
-                    basis,
-                };
+        let ticket_of = match &entry {
+            Entry::Ticket { ticket, .. } => Some(ticket.shard),
+            Entry::Seen => {
+                self.seen = at;
+                None
             }
-            Entry::Work { epoch, owner } => rows.work = Some((epoch, owner)),
-            Entry::Slave(hello) => {
-                rows.slaves.insert(hello.slave, *hello);
-            }
-            Entry::Gone(slave) => {
-                rows.slaves.remove(&slave);
-                rows.fenced.remove(&slave);
-            }
-            Entry::Fenced(slave) => {
-                rows.slaves.remove(&slave);
-                rows.fenced.insert(slave);
-            }
-            Entry::Ticket {
-                epoch,
-                after,
-                ticket,
-            } => {
-                let shard = ticket.shard;
-                let row = rows.tickets.get(&shard);
-                if row.is_none_or(|row| epoch >= row.epoch) {
-                    let row = RecoveredTicket {
-                        epoch,
-                        after,
-                        ticket: *ticket,
-                        age: Duration::ZERO,
-                    };
-                    rows.tickets.insert(shard, row);
-                    self.written.insert(shard, at);
-                }
-            }
-            Entry::Deploy(deploy) => rows.last_deploy = deploy,
-            Entry::Seen => self.seen = at,
-            Entry::Whole => rows.history = History::Whole,
-            Entry::Command { .. } => {}
+            _ => None,
+        };
+        if rows::write(&mut self.rows, entry) {
+            self.written.extend(ticket_of.map(|shard| (shard, at)));
         }
     }
 }
