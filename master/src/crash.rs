@@ -2,27 +2,26 @@
 //! save of the journal, and before and after every message that a migration
 //! needs.
 //!
-//! They exist only with the feature `crash-points`; without it nothing of them
-//! is in the program. With it `BATON_CRASH_AT=NAME[:N]` kills the process
-//! (`SIGKILL`, so nothing is written, closed or said any more) when it passes
-//! the named point for the `N`th time, and `BATON_CRASH_WHEN=FILE` has passes
-//! count only while that file exists. `baton-master crash-points` shows the
-//! names.
+//! They exist only in builds with debug assertions; nothing of them is in a
+//! release build. There `BATON_CRASH_AT=NAME[:N]` kills the process (`SIGKILL`,
+//! so nothing is written, closed or said any more) when it passes the named
+//! point for the `N`th time, and `BATON_CRASH_WHEN=FILE` has passes count only
+//! while that file exists. `baton-master crash-points` shows the names.
 
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 pub(crate) use self::armed::{after, before};
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 pub use self::armed::{check, names};
 
 /// Passes the points before `_what`.
-#[cfg(not(feature = "crash-points"))]
+#[cfg(not(debug_assertions))]
 pub(crate) const fn before<T: ?Sized>(_what: &T) {}
 
 /// Passes the points after `_what`.
-#[cfg(not(feature = "crash-points"))]
+#[cfg(not(debug_assertions))]
 pub(crate) const fn after<T: ?Sized>(_what: &T) {}
 
-#[cfg(feature = "crash-points")]
+#[cfg(debug_assertions)]
 mod armed {
     use std::{
         path::PathBuf,

@@ -59,11 +59,9 @@ pub struct Special {
     /// Program and arguments that run the master's command line, which follows
     /// them.
     pub master_wrapper: Vec<String>,
-    /// Program of the master, if it is not `baton-master`.
-    pub master: Option<String>,
     /// Standbys of the slot, if it has a command.
     pub standbys: u32,
-    /// Where the next master kills itself, if it is built for that.
+    /// Where the next master kills itself.
     pub crash: Option<Crash>,
 }
 
@@ -487,10 +485,9 @@ async fn start_master(
     starts: u32,
 ) -> Result<(Process, String)> {
     let special = &options.special;
-    let name = special.master.as_deref().unwrap_or("baton-master");
     let config = folder.join("baton.toml").display().to_string();
     let arguments = ["run", "--json-ready", "--config", &config];
-    let mut command = wrapped(&special.master_wrapper, name, &arguments)?;
+    let mut command = wrapped(&special.master_wrapper, "baton-master", &arguments)?;
     command
         .env("DISCORD_TOKEN", TOKEN)
         .env("BATON_LOG", "info,baton_master=debug");

@@ -54,7 +54,8 @@ enum Command {
     /// Check the configuration and do nothing
     CheckConfig(ConfigArguments),
     /// Show the points at which BATON_CRASH_AT can have the master killed
-    #[cfg(feature = "crash-points")]
+    #[cfg(debug_assertions)]
+    #[command(hide = true)]
     CrashPoints,
 }
 
@@ -132,7 +133,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<u8, Error> {
     match command {
         Command::Run(arguments) => {
-            #[cfg(feature = "crash-points")]
+            #[cfg(debug_assertions)]
             crate::crash::check()?;
             let options = read_options(arguments.config)?;
             start_logging(&options)?;
@@ -160,7 +161,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             say("the configuration is good");
             Ok(EXIT_DONE)
         }
-        #[cfg(feature = "crash-points")]
+        #[cfg(debug_assertions)]
         Command::CrashPoints => {
             crate::crash::names().iter().for_each(|name| say(name));
             Ok(EXIT_DONE)

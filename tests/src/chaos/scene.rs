@@ -47,8 +47,6 @@ pub struct Setup {
     pub standbys: u32,
     /// Where the first master kills itself.
     pub crash: Option<Crash>,
-    /// Program of the master, if it is a special one.
-    pub master: Option<&'static str>,
     /// Seed of traffic and guilds.
     pub seed: u64,
 }
@@ -78,7 +76,6 @@ impl Setup {
             snapshots: Snapshots::On,
             standbys: 0,
             crash: None,
-            master: None,
             seed,
         }
     }
@@ -572,7 +569,6 @@ fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
         master_wrapper: wrapper(),
         crash: setup.crash,
         standbys: setup.standbys,
-        master: setup.master.map(str::to_owned),
         ..Special::default()
     };
     special.limits.extend(setup.limits.clone());

@@ -1,0 +1,194 @@
+//! The program and a folder for it: start, ask, wait.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use baton_protocol::message::Role;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::fake::Fake;
+
+/// Only a broken test waits this long.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// A folder in which masters run, one after the other.
+pub(crate) struct Fleet {
+    dir: TempDir,
+    pub(crate) config: PathBuf,
+}
+
+pub(crate) struct Master {
+    pub(crate) child: Child,
+}
+
+impl Fleet {
+    pub(crate) fn new(toml: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("baton.toml");
+        let fleet = Self { dir, config };
+        let mut text = fleet.base();
+        text.push_str(toml);
+        // Tests wait for nothing that they do not test.
+        let fast = [
+            ("soak", "0s"),
+            ("identify_window", "20ms"),
+            ("adopt_grace", "5s"),
+        ];
+        if !text.contains("[limits]") {
+            text.push_str("[limits]\n");
+        }
+        for (key, value) in fast {
+            if !text.contains(key) {
+                text.push_str(&format!("{key} = \"{value}\"\n"));
+            }
+        }
+        std::fs::write(&fleet.config, text).unwrap();
+        fleet
+    }
+
+    pub(crate) fn base(&self) -> String {
+        format!(
+            "runtime_dir = {:?}\nlisten = \"127.0.0.1:0\"\n",
+            self.dir.path().join("run")
+        )
+    }
+
+    /// Gives the slot a command whose process a fake slave can live in.
+    pub(crate) fn slot(&mut self) {
+        let mut text = std::fs::read_to_string(&self.config).unwrap();
+        text.push_str(&format!(
+            "[[slot]]\nname = \"main\"\ncommand = {:?}\n",
+            self.pid_command()
+        ));
+        std::fs::write(&self.config, text).unwrap();
+    }
+
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.dir.path().join("pid")
+    }
+
+    pub(crate) fn pid_command(&self) -> Vec<String> {
+        let script = format!(
+            "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000",
+            self.pid_file().display()
+        );
+        ["sh", "-c", &script].map(str::to_owned).to_vec()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_baton-master"));
+        command
+            .arg(arguments[0])
+            .arg("--config")
+            .arg(&self.config)
+            .args(&arguments[1..]);
+        for variable in ["DISCORD_TOKEN", "RUST_LOG"] {
+            command.env_remove(variable);
+        }
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    pub(crate) async fn master(&self) -> Master {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"));
+        let mut command = self.command(&["run", "--json-ready"]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(log.unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        timeout(LONG, output.read_line(&mut line))
+            .await
+            .unwrap()
+            .unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{}", self.log()));
+        assert!(ready["listen"].as_str().unwrap().starts_with("127.0.0.1:"));
+        assert!(ready["admin"].as_str().unwrap().starts_with("unix:/"));
+        Master { child }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/slave.sock")
+    }
+
+    pub(crate) fn slave(&self, build: &str, role: Role) -> Fake {
+        Fake::start(&self.socket(), build, role, 513)
+    }
+
+    /// The slave in the process that the master launches.
+    pub(crate) async fn launched(&self, build: &str) -> Fake {
+        let file = self.pid_file();
+        until("a launch", || Path::exists(&file)).await;
+        let pid = std::fs::read_to_string(&file)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        Fake::of(pid, &self.socket(), build, Role::Candidate, 513)
+    }
+
+    pub(crate) async fn status(&self) -> Value {
+        let output = self.command(&["status", "--json"]).output().await.unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Waits until every shard serves and no deploy runs.
+    pub(crate) async fn settled(&self) {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let status = self.status().await;
+            let shards = status["shards"].as_array().unwrap();
+            if status["deploy"].is_null() && shards.iter().all(|shard| shard["state"] == "serving")
+            {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{status}\n{}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Master {
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+}
+
+pub(crate) async fn until(what: &str, is: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is() {
+        assert!(Instant::now() < deadline, "not seen: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A process that ended and is not waited for is dead too.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+pub(crate) fn lines(text: &[u8]) -> usize {
+    String::from_utf8_lossy(text).lines().count()
+}

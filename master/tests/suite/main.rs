@@ -1,0 +1,7 @@
+//! The master's program, with small slaves.
+#![allow(clippy::unwrap_used)]
+
+mod budget;
+mod fake;
+mod fleet;
+mod run;

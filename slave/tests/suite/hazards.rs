@@ -1,0 +1,537 @@
+//! Every hazard of the gateway and of twilight, by name, against the simulated
+//! Discord.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::common::{
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
+};
+use baton_gateway::{Fault, FaultName, Gateway, What};
+use baton_protocol::{
+    ToMaster,
+    message::{IdentifyCause, Step},
+};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// One shard that serves.
+struct Scene {
+    gateway: Gateway,
+    peer: Peer,
+    slave: Running,
+    _master: FakeMaster,
+}
+
+async fn scene() -> Scene {
+    scene_with(|_| {}, Recorder::default()).await
+}
+
+async fn scene_with(change: impl FnOnce(&mut baton_slave::SlaveConfig), bot: Recorder) -> Scene {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let mut settings = config(&master, &gateway);
+    change(&mut settings);
+    let slave = run(settings, bot);
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    Scene {
+        gateway,
+        peer,
+        slave,
+        _master: master,
+    }
+}
+
+impl Scene {
+    /// Events come, a fault happens, events come: none is missing or twice.
+    async fn survives(&mut self, fault: Fault) {
+        crate::common::traffic(&self.gateway, 500.0);
+        self.flows().await;
+        self.gateway.fault(fault).unwrap();
+    }
+
+    async fn flows(&self) {
+        let before = self.slave.bot.told().len();
+        until("more events", || self.slave.bot.told().len() > before + 20).await;
+    }
+
+    /// Every dispatch of the ledger was handed out once, in order, unmarked.
+    async fn all_handled_once(&self) {
+        crate::common::traffic(&self.gateway, 0.0);
+        let sent = || {
+            let mut sent: Vec<(String, u64)> = self
+                .gateway
+                .ledger(0, usize::MAX)
+                .into_iter()
+                .filter(|entry| entry.kind.name() != "RESUMED")
+                .map(|entry| (entry.session.to_string(), entry.seq))
+                .collect();
+            sent.sort();
+            sent
+        };
+        let told = || {
+            let mut told: Vec<(String, u64)> = self
+                .slave
+                .bot
+                .told()
+                .into_iter()
+                .map(|told| (told.session, told.sequence))
+                .collect();
+            told.sort();
+            told
+        };
+        until("every event", || sent() == told()).await;
+        let marked = |told: &crate::common::Told| told.mark != baton_slave::Mark::None;
+        assert!(!self.slave.bot.told().iter().any(marked));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn op_7_is_answered_by_a_resume_and_no_event_is_lost() {
+    let mut scene = scene().await;
+    scene.survives(Fault::new(FaultName::Op7)).await;
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.gateway.counters().total.resumes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn op_9_that_may_resume_is_resumed_after_a_pause() {
+    let mut scene = scene().await;
+    scene.survives(Fault::new(FaultName::Op9True)).await;
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.gateway.counters().total.identifies, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn op_9_that_ends_the_session_asks_the_master_for_exactly_one_identify() {
+    let mut scene = scene().await;
+    scene.peer.permits = false;
+    scene.survives(Fault::new(FaultName::Op9False)).await;
+    session_is_lost(&mut scene).await;
+}
+
+/// The loss is told, one permit is asked for, and without it nothing is sent.
+async fn session_is_lost(scene: &mut Scene) {
+    scene
+        .peer
+        .wait("the loss", |message| match message {
+            ToMaster::Progress(progress) => (progress.step == Step::SessionLost).then_some(()),
+            _ => None,
+        })
+        .await;
+    let cause = scene
+        .peer
+        .wait("a request", |message| match message {
+            ToMaster::IdentifyRequest(request) if request.cause != IdentifyCause::Cold => {
+                Some(request.cause)
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(cause, IdentifyCause::SessionLost);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        scene.gateway.counters().total.identifies,
+        1,
+        "no permit yet"
+    );
+    let resumes = logged(&scene.gateway, What::Resume).len();
+    assert!(resumes <= 1, "{resumes} RESUMEs of a dead session");
+    scene
+        .peer
+        .order(baton_protocol::ToSlave::IdentifyPermit(
+            baton_protocol::message::Unit {
+                shard: baton_protocol::ShardId(0),
+                epoch: baton_protocol::Epoch(1),
+            },
+        ))
+        .await;
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    assert_eq!(scene.gateway.counters().total.identifies, 2);
+    assert_eq!(scene.slave.counts().await.sessions_lost, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn close_4007_ends_the_session_without_a_storm_of_resumes() {
+    let mut scene = scene().await;
+    scene.peer.permits = false;
+    scene
+        .survives(Fault::new(FaultName::Close).with_code(4007))
+        .await;
+    session_is_lost(&mut scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn close_4009_in_answer_to_a_resume_ends_the_session_without_a_storm() {
+    let mut scene = scene().await;
+    scene.peer.permits = false;
+    scene
+        .gateway
+        .fault(Fault::new(FaultName::CloseOnResume).with_code(4009))
+        .unwrap();
+    scene.survives(Fault::new(FaultName::Reset)).await;
+    session_is_lost(&mut scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fatal_close_is_reported_and_never_dialled_again() {
+    let mut scene = scene().await;
+    scene
+        .survives(Fault::new(FaultName::Close).with_code(4014))
+        .await;
+    let code = scene
+        .peer
+        .wait("the failure", |message| match message {
+            ToMaster::Failed(failed) => Some(failed.close_code),
+            _ => None,
+        })
+        .await;
+    assert_eq!(code, 4014);
+    let connects = scene.gateway.counters().total.connects;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(scene.gateway.counters().total.connects, connects);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
+    let gateway = gateway(|config| config.heartbeat_interval = Duration::from_millis(100)).await;
+    let master = FakeMaster::new(1).await;
+    let _slave = run(config(&master, &gateway), Recorder::default());
+    let mut peer = master.accept().await;
+    peer.permits = false;
+    peer.order(baton_protocol::ToSlave::FullStart(
+        baton_protocol::message::FullStart {
+            start: Some(baton_protocol::message::StartExtra {
+                shards: vec![baton_protocol::message::Unit {
+                    shard: baton_protocol::ShardId(0),
+                    epoch: baton_protocol::Epoch(1),
+                }],
+                shard_count: 1,
+            }),
+        },
+    ))
+    .await;
+    peer.wait("a request", |message| {
+        matches!(message, ToMaster::IdentifyRequest(_)).then_some(())
+    })
+    .await;
+    // Seven heartbeat intervals: without heartbeats the connection would go.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    peer.catch_up().await;
+    assert_eq!(peer.identifies.len(), 1, "asked once, not in a loop");
+    assert_eq!(gateway.counters().total.connects, 1);
+    assert_eq!(gateway.counters().total.identifies, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_seal_there_is_no_second_connection() {
+    let mut scene = scene().await;
+    crate::common::traffic(&scene.gateway, 2000.0);
+    scene.flows().await;
+    let ticket = scene.peer.seal(0, 1, LONG).await;
+    let told = scene.slave.bot.told().len();
+    assert!(scene.peer.settled(0).await.is_empty());
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(scene.gateway.counters().total.connects, 1);
+    assert_eq!(scene.gateway.counters().total.last_client_close_code, 4000);
+    assert_eq!(
+        scene.slave.bot.told().len(),
+        told,
+        "nothing after the ticket"
+    );
+    let last = scene.slave.bot.sequences().into_iter().max().unwrap();
+    assert_eq!(ticket.handled.get(), last);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_while_the_server_cuts_tcp_resumes_nothing() {
+    let mut scene = scene().await;
+    crate::common::traffic(&scene.gateway, 2000.0);
+    scene.flows().await;
+    scene.gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    scene.peer.seal(0, 1, LONG).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(logged(&scene.gateway, What::Resume).len() <= 1);
+    assert_eq!(scene.gateway.sessions_connected(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resume_url_that_is_dead_gives_way_to_the_plain_one() {
+    let mut scene = scene().await;
+    scene
+        .gateway
+        .fault(Fault::new(FaultName::ResumeUrlDead).lasting(Duration::from_secs(60)))
+        .unwrap();
+    scene.survives(Fault::new(FaultName::Reset)).await;
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.gateway.counters().total.resumes_at_plain_url, 1);
+    assert_eq!(scene.gateway.counters().total.identifies, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hello_that_never_comes_is_given_up_and_dialled_anew() {
+    let mut scene = scene_with(
+        |config| config.timings.hello = Duration::from_millis(300),
+        Recorder::default(),
+    )
+    .await;
+    scene.gateway.fault(Fault::new(FaultName::NoHello)).unwrap();
+    scene.survives(Fault::new(FaultName::Reset)).await;
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumed_that_never_comes_holds_no_event_back_and_is_asked_for_again() {
+    let mut scene = scene_with(
+        |config| config.timings.replay = Duration::from_millis(500),
+        Recorder::default(),
+    )
+    .await;
+    scene
+        .gateway
+        .fault(Fault::new(FaultName::NoResumed))
+        .unwrap();
+    scene.survives(Fault::new(FaultName::Reset)).await;
+    scene.flows().await;
+    scene.peer.serving(0).await;
+    assert_eq!(scene.gateway.counters().total.resumes, 2);
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.gateway.counters().total.identifies, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlines() {
+    let relay = Relay::new().await;
+    let mut scene = scene_with(
+        |config| {
+            let target = config
+                .gateway_url
+                .replace(format!("ws://{}", relay.address));
+            relay.lead_to(&target.unwrap());
+            config.timings.hello = Duration::from_millis(300);
+        },
+        Recorder::default(),
+    )
+    .await;
+    crate::common::traffic(&scene.gateway, 500.0);
+    scene.flows().await;
+    scene.gateway.fault(Fault::new(FaultName::NoHello)).unwrap();
+    relay.end_all();
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    let counts = scene.slave.counts().await;
+    assert_eq!(counts.dials, 3, "the first, the one without HELLO, another");
+}
+
+/// Between a slave and the gateway, to end TCP without a word of the websocket.
+struct Relay {
+    address: std::net::SocketAddr,
+    target: Arc<Mutex<String>>,
+    end: watch::Sender<()>,
+}
+
+impl Relay {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = Arc::new(Mutex::new(String::new()));
+        let (end, ended) = watch::channel(());
+        let known = target.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut ended = ended.clone();
+                ended.mark_unchanged();
+                let target = known.lock().unwrap().clone();
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(target).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        _ = ended.changed() => {}
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            target,
+            end,
+        }
+    }
+
+    fn lead_to(&self, url: &str) {
+        *self.target.lock().unwrap() = url.trim_start_matches("ws://").to_owned();
+    }
+
+    fn end_all(&self) {
+        self.end.send(()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn op_7_before_hello_is_answered_by_another_dial() {
+    let mut scene = scene().await;
+    scene
+        .gateway
+        .fault(Fault::new(FaultName::Op7BeforeHello))
+        .unwrap();
+    scene.survives(Fault::new(FaultName::Reset)).await;
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payload_that_cannot_be_read_is_answered_by_a_resume() {
+    for name in [FaultName::BadZstd, FaultName::BadJson, FaultName::UnknownOp] {
+        let mut scene = scene().await;
+        scene.survives(Fault::new(name)).await;
+        scene.flows().await;
+        scene.all_handled_once().await;
+        assert_eq!(scene.gateway.counters().total.identifies, 1, "{name:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_accepted_and_closed_at_once_are_dialled_at_a_bounded_pace() {
+    let mut scene = scene().await;
+    crate::common::traffic(&scene.gateway, 100.0);
+    scene.flows().await;
+    scene
+        .gateway
+        .fault(
+            Fault::new(FaultName::CloseOnResume)
+                .with_code(4000)
+                .times(10_000),
+        )
+        .unwrap();
+    scene.gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // 50 ms doubling up to 400 ms, each at least half of it.
+    let resumes = logged(&scene.gateway, What::Resume).len();
+    assert!((2..=20).contains(&resumes), "{resumes} RESUMEs in 2 s");
+    scene.gateway.clear_faults();
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_window_stops_reading_then_reconnects_and_nothing_is_lost() {
+    let mut scene = scene_with(
+        |config| {
+            config.window = 8;
+            config.timings.crowded = Duration::from_millis(300);
+        },
+        Recorder::default(),
+    )
+    .await;
+    scene.slave.bot.does(|_| Doing::Keep);
+    crate::common::traffic(&scene.gateway, 200.0);
+    until("a full window", || {
+        scene.slave.bot.kept.lock().unwrap().len() == 8
+    })
+    .await;
+    until("a close", || {
+        !logged(&scene.gateway, What::CloseReceived).is_empty()
+    })
+    .await;
+    assert_eq!(scene.slave.bot.kept.lock().unwrap().len(), 8, "never more");
+    scene.slave.bot.does(|_| Doing::Finish);
+    scene.slave.bot.let_go();
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.slave.counts().await.crowded, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_is_counted_and_the_shard_goes_on() {
+    panics_are_counted(|| Doing::Panic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_after_it_let_go_of_its_event_is_counted_too() {
+    panics_are_counted(|| Doing::FinishAndPanic).await;
+}
+
+async fn panics_are_counted(panics: fn() -> Doing) {
+    let scene = scene().await;
+    scene.slave.bot.does(move |event| {
+        if event.kind() == "MESSAGE_CREATE" {
+            panics()
+        } else {
+            Doing::Finish
+        }
+    });
+    crate::common::traffic(&scene.gateway, 200.0);
+    scene.flows().await;
+    until("a panic", || {
+        scene
+            .slave
+            .bot
+            .told()
+            .iter()
+            .any(|told| told.kind == "MESSAGE_CREATE")
+    })
+    .await;
+    scene.all_handled_once().await;
+    let counts = scene.slave.counts().await;
+    assert!(
+        counts.failed > 0 && counts.finished >= counts.failed,
+        "{counts:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_given_back_comes_again_a_bounded_number_of_times() {
+    let scene = scene_with(|config| config.timings.retries = 3, Recorder::default()).await;
+    scene.slave.bot.does(|event| {
+        if event.sequence().get() == 20 {
+            Doing::Retry
+        } else {
+            Doing::Finish
+        }
+    });
+    crate::common::traffic(&scene.gateway, 200.0);
+    until("the third time", || {
+        let times = scene.slave.bot.sequences();
+        times.iter().filter(|sequence| **sequence == 20).count() == 3
+    })
+    .await;
+    scene.flows().await;
+    let times = scene.slave.bot.sequences();
+    assert_eq!(times.iter().filter(|sequence| **sequence == 20).count(), 3);
+    assert_eq!(scene.slave.counts().await.failed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_heartbeat_ack_is_a_dead_connection_that_is_resumed() {
+    let gateway = gateway(|config| config.heartbeat_interval = Duration::from_millis(200)).await;
+    let master = FakeMaster::new(1).await;
+    let _slave = run(config(&master, &gateway), Recorder::default());
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    gateway
+        .fault(Fault::new(FaultName::NoAck).lasting(Duration::from_secs(60)))
+        .unwrap();
+    peer.serving(0).await;
+    assert_eq!(gateway.counters().total.identifies, 1);
+}

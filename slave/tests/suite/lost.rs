@@ -1,0 +1,62 @@
+//! State that was lost is not found again by moving on.
+
+use crate::common::{FakeMaster, LONG, Peer, Recorder, config, gateway, run};
+use baton_protocol::{
+    Epoch, SequenceRanges, ShardId, ToMaster, ToSlave,
+    message::{ResumeAfter, Unit, event::STATE_END},
+};
+use baton_slave::State;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_that_was_lost_stays_lost_at_the_next_owner_and_when_taken_back() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let first = run(config(&master, &gateway), Recorder::with_cache());
+    let mut first_peer = master.accept().await;
+    first_peer.start(&[0], 1, 1).await;
+    let mut ticket = first_peer.seal(0, 1, LONG).await;
+    ticket.in_doubt = SequenceRanges::new();
+
+    let second = run(config(&master, &gateway), Recorder::with_cache());
+    let mut second_peer = master.accept().await;
+    second_peer.resume(2, ResumeAfter::Death, ticket).await;
+    let third = run(config(&master, &gateway), Recorder::with_cache());
+    let mut third_peer = master.accept().await;
+    copy(&mut second_peer, &mut third_peer, 2).await;
+    let ticket = second_peer.seal(0, 2, LONG).await;
+    third_peer.resume(3, ResumeAfter::Seal, ticket).await;
+    let ticket = third_peer.seal(0, 3, LONG).await;
+    second_peer.resume(4, ResumeAfter::Seal, ticket).await;
+
+    let states = |slave: &crate::common::Running| slave.bot.states.lock().unwrap().clone();
+    assert_eq!(states(&first).last(), Some(&(0, State::Complete)));
+    assert_eq!(states(&second), [(0, State::Lost), (0, State::Lost)]);
+    assert_eq!(states(&third), [(0, State::Lost)]);
+}
+
+/// Forwards the copy of shard 0, as the master does.
+async fn copy(from: &mut Peer, to: &mut Peer, epoch: u64) {
+    let unit = Unit {
+        shard: ShardId(0),
+        epoch: Epoch(epoch),
+    };
+    from.order(ToSlave::CopyState(unit)).await;
+    loop {
+        let frame = from
+            .wait("a state frame", |message| match message {
+                ToMaster::State(frame) => Some(frame.clone()),
+                _ => None,
+            })
+            .await;
+        let last = frame.id() == STATE_END;
+        to.order(ToSlave::State(frame)).await;
+        if last {
+            break;
+        }
+    }
+    to.wait("the state", |message| match message {
+        ToMaster::StateReady(ready) => Some(*ready),
+        _ => None,
+    })
+    .await;
+}

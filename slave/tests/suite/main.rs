@@ -1,0 +1,18 @@
+//! The slave as a whole, against the simulated Discord and a small master.
+#![allow(
+    clippy::type_complexity,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub
+)]
+
+mod ahead;
+mod busy;
+mod cache;
+mod common;
+mod hazards;
+mod legacy;
+mod lost;
+mod moves;
+mod promises;
+mod snapshots;

@@ -1,0 +1,652 @@
+//! Shards move between slaves of this process, by orders of a small master.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::common::{
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, Told, config, gateway, run, until,
+};
+use baton_gateway::Gateway;
+use baton_protocol::{
+    Epoch, FleetId, Sequence, SequenceRanges, ShardId, Term, Ticket, ToMaster, ToSlave,
+    message::{Holding, RefusedReason, ResumeAfter, Role, ShardMigrationStart, Unit, Work},
+};
+use baton_slave::{CommandError, Mark, SecretSource, State};
+use bytes::Bytes;
+
+/// One shard, an old slave that serves it, and a new one that serves nothing.
+struct Scene {
+    gateway: Gateway,
+    master: FakeMaster,
+    old: Side,
+    new: Side,
+}
+
+struct Side {
+    slave: Running,
+    peer: Peer,
+}
+
+async fn scene() -> Scene {
+    scene_of(Recorder::default, |_| {}).await
+}
+
+async fn scene_of(bot: fn() -> Recorder, change: fn(&mut baton_gateway::GatewayConfig)) -> Scene {
+    let gateway = gateway(change).await;
+    let master = FakeMaster::new(1).await;
+    let slave = run(config(&master, &gateway), bot());
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    let old = Side { slave, peer };
+    let slave = run(config(&master, &gateway), bot());
+    let peer = master.accept().await;
+    let new = Side { slave, peer };
+    crate::common::traffic(&gateway, 500.0);
+    let scene = Scene {
+        gateway,
+        master,
+        old,
+        new,
+    };
+    scene.old.flows().await;
+    scene
+}
+
+impl Side {
+    async fn flows(&self) {
+        let before = self.slave.bot.told().len();
+        until("more events", || self.slave.bot.told().len() > before + 20).await;
+    }
+
+    fn told(&self) -> Vec<Told> {
+        self.slave.bot.told()
+    }
+}
+
+impl Scene {
+    /// Old seals, new resumes; what was in doubt is forwarded.
+    async fn moves(&mut self, epoch: u64, ticket: Ticket) {
+        self.new.peer.resume(epoch, ResumeAfter::Seal, ticket).await;
+    }
+
+    /// Copies the state from old to new, as the master forwards it.
+    async fn copies(&mut self, epoch: u64) -> (Sequence, u64) {
+        self.old
+            .peer
+            .order(ToSlave::CopyState(Unit {
+                shard: ShardId(0),
+                epoch: Epoch(epoch),
+            }))
+            .await;
+        loop {
+            let frame = self
+                .old
+                .peer
+                .wait("a state frame", |message| match message {
+                    ToMaster::State(frame) => Some(frame.clone()),
+                    _ => None,
+                })
+                .await;
+            let last = frame.id() == baton_protocol::message::event::STATE_END;
+            self.new.peer.order(ToSlave::State(frame)).await;
+            let ack = self
+                .new
+                .peer
+                .wait("an acknowledgement", |message| match message {
+                    ToMaster::StateAck(ack) => Some(*ack),
+                    _ => None,
+                })
+                .await;
+            self.old.peer.order(ToSlave::StateAck(ack)).await;
+            if last {
+                break;
+            }
+        }
+        let ready = self
+            .new
+            .peer
+            .wait("the state", |message| match message {
+                ToMaster::StateReady(ready) => Some(*ready),
+                _ => None,
+            })
+            .await;
+        assert_eq!(ready.epoch, Epoch(epoch));
+        (ready.state_at, ready.pieces)
+    }
+
+    /// How often each dispatch was handed out, by both; quiet first.
+    async fn handed(&self) -> BTreeMap<u64, Vec<Told>> {
+        crate::common::traffic(&self.gateway, 0.0);
+        let sent: Vec<u64> = self
+            .gateway
+            .ledger(0, usize::MAX)
+            .into_iter()
+            .filter(|entry| entry.kind.name() != "RESUMED")
+            .map(|entry| entry.seq)
+            .collect();
+        let all = || {
+            let mut all: BTreeMap<u64, Vec<Told>> = BTreeMap::new();
+            for told in self.old.told().into_iter().chain(self.new.told()) {
+                all.entry(told.sequence).or_default().push(told);
+            }
+            all
+        };
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let sent_now = || {
+            let ledger = self.gateway.ledger(0, usize::MAX);
+            ledger
+                .iter()
+                .filter(|entry| entry.kind.name() != "RESUMED")
+                .count()
+        };
+        assert!(sent_now() >= sent.len());
+        until("every event", || all().len() == sent_now()).await;
+        all()
+    }
+
+    async fn exactly_once(&self) {
+        for (sequence, told) in self.handed().await {
+            assert_eq!(told.len(), 1, "{sequence}: {told:?}");
+            assert_eq!(told[0].mark, Mark::None, "{sequence}");
+        }
+        assert_eq!(self.gateway.counters().total.identifies, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealed_shard_goes_on_at_the_next_owner_with_every_event_once() {
+    let mut scene = scene().await;
+    for round in 0..5 {
+        let (from, to) = if round % 2 == 0 {
+            (&mut scene.old, &mut scene.new)
+        } else {
+            (&mut scene.new, &mut scene.old)
+        };
+        let epoch = round + 1;
+        let ticket = from.peer.seal(0, epoch, LONG).await;
+        let unfinished = from.peer.settled(0).await;
+        to.peer.resume(epoch + 1, ResumeAfter::Seal, ticket).await;
+        to.peer.settle(0, epoch, unfinished).await;
+        to.flows().await;
+    }
+    scene.exactly_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_doubt_waits_and_is_not_handed_out_again_when_it_is_finished() {
+    let mut scene = scene().await;
+    scene.old.slave.bot.does(|_| Doing::Keep);
+    until("three slow handlers", || {
+        scene.old.slave.bot.kept.lock().unwrap().len() >= 3
+    })
+    .await;
+    let ticket = scene.old.peer.seal(0, 1, LONG).await;
+    assert!(ticket.in_doubt.count() >= 3, "{ticket:?}");
+    scene.moves(2, ticket).await;
+    // The newest ones do not wait for the old ones.
+    scene.new.flows().await;
+    scene.old.slave.bot.let_go();
+    let unfinished = scene.old.peer.settled(0).await;
+    assert!(unfinished.is_empty());
+    scene.new.peer.settle(0, 1, unfinished).await;
+    scene.exactly_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_finished_within_the_drain_deadline_is_handed_out_again_marked() {
+    let mut scene = scene().await;
+    scene.old.slave.bot.does(|_| Doing::Keep);
+    until("slow handlers", || {
+        scene.old.slave.bot.kept.lock().unwrap().len() >= 3
+    })
+    .await;
+    let ticket = scene.old.peer.seal(0, 1, Duration::from_millis(100)).await;
+    let in_doubt = ticket.in_doubt.clone();
+    scene.moves(2, ticket).await;
+    let unfinished = scene.old.peer.settled(0).await;
+    assert_eq!(unfinished, in_doubt);
+    scene.new.peer.settle(0, 1, unfinished.clone()).await;
+    for (sequence, told) in scene.handed().await {
+        let repeated = unfinished.contains(Sequence(sequence));
+        assert_eq!(told.len(), 1 + usize::from(repeated), "{sequence}");
+        let marked = told
+            .iter()
+            .filter(|told| told.mark == Mark::MayRepeat)
+            .count();
+        assert_eq!(marked, usize::from(repeated), "{sequence}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_nobody_else_could_serve_is_taken_back_where_it_stood() {
+    let mut scene = scene().await;
+    scene.old.slave.bot.does(|_| Doing::Keep);
+    until("slow handlers", || {
+        scene.old.slave.bot.kept.lock().unwrap().len() >= 3
+    })
+    .await;
+    let ticket = scene.old.peer.seal(0, 1, LONG).await;
+    scene.old.slave.bot.does(|_| Doing::Finish);
+    // Epoch 2 was the new one's, which died before it did anything.
+    scene.old.peer.resume(3, ResumeAfter::Seal, ticket).await;
+    scene.old.flows().await;
+    scene.old.slave.bot.let_go();
+    scene.exactly_once().await;
+    let handled = scene.old.slave.monitor.status().await.unwrap().shards[0].handled;
+    let last = *scene.old.slave.bot.sequences().iter().max().unwrap();
+    assert!(handled >= last, "what ran over the taking back counts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_ticket_an_undecided_shard_neither_handles_nor_reconnects() {
+    let mut scene = scene().await;
+    scene.old.peer.seal(0, 1, LONG).await;
+    let told = scene.old.told().len();
+    let connects = scene.gateway.counters().total.connects;
+    // An order of an epoch that is over changes nothing.
+    let old_ticket = scene.old.peer.checkpoints[&ShardId(0)].clone();
+    scene.old.peer.give(1, ResumeAfter::Seal, old_ticket).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(scene.old.told().len(), told);
+    assert_eq!(scene.gateway.counters().total.connects, connects);
+    // Asked again, the same ticket and the same word.
+    let again = scene.old.peer.seal(0, 1, LONG).await;
+    scene.old.peer.settled(0).await;
+    scene.old.peer.settled(0).await;
+    assert_eq!(
+        again.handled.get(),
+        *scene.old.slave.bot.sequences().iter().max().unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_death_what_is_replayed_before_resumed_is_marked_and_nothing_else() {
+    let mut scene = scene().await;
+    let checkpoint = loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        scene.old.peer.catch_up().await;
+        if let Some(ticket) = scene.old.peer.checkpoints.get(&ShardId(0))
+            && ticket.handled > Sequence(20)
+        {
+            break ticket.clone();
+        }
+    };
+    scene.old.flows().await;
+    // As far as a test can kill a task of its own process.
+    scene.old.slave.task.abort();
+    until("the old connection to end", || {
+        scene.gateway.sessions_connected() == 0
+    })
+    .await;
+    let last = *scene.old.slave.bot.sequences().iter().max().unwrap();
+    scene
+        .new
+        .peer
+        .resume(2, ResumeAfter::Death, checkpoint.clone())
+        .await;
+    scene.new.flows().await;
+    for (sequence, told) in scene.handed().await {
+        if told.len() == 2 {
+            assert!(
+                sequence > checkpoint.handled.get() && sequence <= last,
+                "{sequence}"
+            );
+            assert_eq!((told[0].mark, told[1].mark), (Mark::None, Mark::MayRepeat));
+        } else {
+            assert_eq!(told.len(), 1, "{sequence}");
+        }
+    }
+    assert_eq!(scene.gateway.counters().total.identifies, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_moves_guild_by_guild_and_is_the_truth_afterwards() {
+    let mut scene = scene_of(Recorder::with_cache, |config| {
+        config.guilds_per_shard = 30;
+        config.members_per_guild = 40;
+    })
+    .await;
+    let (state_at, pieces) = scene.copies(1).await;
+    assert_eq!(pieces, 31, "30 guilds and the bot's own user");
+    scene.old.flows().await;
+    let mut ticket = scene.old.peer.seal(0, 1, LONG).await;
+    assert!(state_at <= ticket.handled);
+    ticket.state_at = state_at;
+    let unfinished = scene.old.peer.settled(0).await;
+    scene.moves(2, ticket).await;
+    scene.new.peer.settle(0, 1, unfinished).await;
+    scene.new.flows().await;
+    scene.exactly_once().await;
+    assert_eq!(
+        *scene.new.slave.bot.states.lock().unwrap(),
+        [(0, State::Complete)]
+    );
+    let moment = crate::common::moment(&scene.gateway, 0, &scene.new.slave.bot).await;
+    assert_eq!(moment.difference(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_that_died_with_its_owner_is_said_to_be_lost_before_the_first_event() {
+    let mut scene = scene_of(Recorder::with_cache, |_| {}).await;
+    let mut ticket = scene.old.peer.seal(0, 1, LONG).await;
+    ticket.in_doubt = SequenceRanges::new();
+    scene.new.peer.resume(2, ResumeAfter::Death, ticket).await;
+    assert_eq!(
+        *scene.new.slave.bot.states.lock().unwrap(),
+        [(0, State::Lost)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_imported_copy_that_is_not_needed_is_forgotten() {
+    let mut scene = scene_of(Recorder::with_cache, |_| {}).await;
+    scene.copies(1).await;
+    let cached = |side: &Side| {
+        side.slave
+            .bot
+            .cache
+            .as_ref()
+            .unwrap()
+            .inner()
+            .stats()
+            .guilds()
+    };
+    assert_eq!(cached(&scene.new), 5);
+    scene
+        .new
+        .peer
+        .order(ToSlave::Forget(Unit {
+            shard: ShardId(0),
+            epoch: Epoch(1),
+        }))
+        .await;
+    until("nothing cached", || cached(&scene.new) == 0).await;
+    // Its owner ignores the same order.
+    scene
+        .old
+        .peer
+        .order(ToSlave::Forget(Unit {
+            shard: ShardId(0),
+            epoch: Epoch(1),
+        }))
+        .await;
+    scene.old.flows().await;
+    assert_eq!(cached(&scene.old), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_master_shards_serve_reconnect_and_resume() {
+    let Scene {
+        gateway,
+        master,
+        old,
+        ..
+    } = scene().await;
+    let Side { slave, peer } = old;
+    drop(peer);
+    gateway
+        .fault(baton_gateway::Fault::new(baton_gateway::FaultName::Op7))
+        .unwrap();
+    until("a resume", || gateway.counters().total.resumes == 1).await;
+    let before = slave.bot.told().len();
+    until("more events", || slave.bot.told().len() > before + 20).await;
+    // It comes back with everything that it holds.
+    // So does the other slave, which holds nothing.
+    let mut peer = master.accept().await;
+    while !peer.running {
+        peer = master.accept().await;
+    }
+    assert_eq!(peer.hello.role, Role::Relaunch);
+    let held = &peer.report.shards[0];
+    assert_eq!((held.epoch, held.holding), (Epoch(1), Holding::Serving));
+    assert!(held.ticket.handled > Sequence(0) && !held.ticket.session_id.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_that_the_master_forgot_is_reported_with_its_ticket_and_settled_again() {
+    let mut scene = scene().await;
+    let ticket = scene.old.peer.seal(0, 1, LONG).await;
+    scene.old.peer.settled(0).await;
+    drop(scene.old.peer);
+    let mut peer = scene.master.accept().await;
+    let held = &peer.report.shards[0];
+    assert_eq!(held.holding, Holding::Sealed);
+    assert_eq!(held.ticket, ticket);
+    assert!(peer.settled(0).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_that_is_asked_to_stop_seals_settles_says_goodbye_and_ends() {
+    let mut scene = scene().await;
+    scene.old.slave.stop.cancel();
+    let ticket = scene.old.peer.ticket(0).await;
+    scene.old.peer.settled(0).await;
+    scene
+        .old
+        .peer
+        .wait("goodbye", |message| {
+            matches!(message, ToMaster::Shutdown).then_some(())
+        })
+        .await;
+    scene.old.slave.ends().await.unwrap();
+    scene.new.peer.resume(2, ResumeAfter::Seal, ticket).await;
+    assert_eq!(scene.gateway.counters().total.identifies, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_without_a_master_closes_with_4000_when_it_is_asked_to_stop() {
+    let Scene {
+        gateway,
+        master,
+        old,
+        ..
+    } = scene().await;
+    drop((master, old.peer));
+    old.slave.stop.cancel();
+    old.slave.ends().await.unwrap();
+    until("the close frame", || {
+        gateway.counters().total.last_client_close_code == 4000
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_wait_over_a_migration_and_fail_when_the_shard_has_moved_for_good() {
+    let mut scene = scene().await;
+    let handle = scene.old.slave.bot.handle.lock().unwrap().clone().unwrap();
+    let command = serde_json::json!({"op": 3, "d": {"since": null, "activities": [], "status": "idle", "afk": false}});
+    handle.command(&command).unwrap().sent().await.unwrap();
+    let ticket = scene.old.peer.seal(0, 1, LONG).await;
+    let waiting = handle.command(&command).unwrap();
+    let kept = (0..200).find_map(|_| handle.command(&command).err());
+    assert_eq!(kept, Some(CommandError::Full));
+    scene.old.peer.resume(3, ResumeAfter::Seal, ticket).await;
+    waiting.sent().await.unwrap();
+    scene.old.peer.seal(0, 3, LONG).await;
+    scene
+        .old
+        .peer
+        .order(ToSlave::Forget(Unit {
+            shard: ShardId(0),
+            epoch: Epoch(4),
+        }))
+        .await;
+    until("an error", || {
+        matches!(handle.command(&command), Err(CommandError::Moved))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_once_per_bot_work_moves_with_what_was_written_down() {
+    let mut scene = scene().await;
+    let work = |epoch, ticket: &'static [u8]| Work {
+        epoch: Epoch(epoch),
+        ticket: Bytes::from_static(ticket),
+    };
+    scene.old.peer.order(ToSlave::StartWork(work(1, b""))).await;
+    let started = |message: &ToMaster| match message {
+        ToMaster::StartWork(work) => Some(work.epoch),
+        _ => None,
+    };
+    assert_eq!(scene.old.peer.wait("work", started).await, Epoch(1));
+    for _ in 0..2 {
+        scene.old.peer.order(ToSlave::StopWork(work(1, b""))).await;
+        let stopped = scene
+            .old
+            .peer
+            .wait("a ticket", |message| match message {
+                ToMaster::StopWork(work) => Some(work.clone()),
+                _ => None,
+            })
+            .await;
+        assert_eq!(stopped, work(1, b"next job at noon"));
+    }
+    scene
+        .new
+        .peer
+        .order(ToSlave::StartWork(work(2, b"next job at noon")))
+        .await;
+    assert_eq!(scene.new.peer.wait("work", started).await, Epoch(2));
+    assert_eq!(
+        *scene.old.slave.bot.work.lock().unwrap(),
+        ["start None", "stop"]
+    );
+    assert_eq!(
+        *scene.new.slave.bot.work.lock().unwrap(),
+        [r#"start Some(b"next job at noon")"#]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_of_other_parameters_is_refused_and_the_field_named() {
+    let mut scene = scene().await;
+    let ticket = scene.old.peer.seal(0, 1, LONG).await;
+    let mut other = ticket.clone();
+    other.parameters.intents = 1;
+    scene.new.peer.give(2, ResumeAfter::Seal, other).await;
+    let detail = scene
+        .new
+        .peer
+        .wait("a refusal", |message| match message {
+            ToMaster::Failed(failed) => Some(failed.detail.clone()),
+            _ => None,
+        })
+        .await;
+    assert!(detail.starts_with("intents"), "{detail}");
+    scene.new.peer.resume(2, ResumeAfter::Seal, ticket).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_does_not_know_the_secret_is_not_obeyed() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let mut settings = config(&master, &gateway);
+    settings.secret = SecretSource::Given(baton_protocol::auth::Secret::random().unwrap());
+    let slave = run(settings, Recorder::default());
+    // The slave hangs up where its proof is due.
+    let accepted = tokio::spawn(async move { master.accept().await.running });
+    assert!(accepted.await.is_err());
+    let status = slave.monitor.status().await.unwrap();
+    assert!(!status.linked && status.shards.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_is_refused_ends_and_says_whether_to_try_again() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    for (reason, code) in [
+        (RefusedReason::Busy, 75),
+        (RefusedReason::Parameters, 2),
+        (RefusedReason::Superseded, 2),
+    ] {
+        let slave = run(config(&master, &gateway), Recorder::default());
+        master.refuse(reason).await;
+        let error = slave.ends().await.unwrap_err();
+        assert_eq!(error.exit_code(), code, "{error}");
+        assert!(error.to_string().contains("because of a test"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_is_refused_serves_on_and_dials_again() {
+    let mut scene = scene().await;
+    drop(scene.old.peer);
+    scene.master.refuse(RefusedReason::Superseded).await;
+    let told = scene.old.slave.bot.told().len();
+    until("more events", || {
+        scene.old.slave.bot.told().len() > told + 20
+    })
+    .await;
+    scene.old.peer = scene.master.accept().await;
+    assert!(scene.old.peer.running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_of_an_older_term_or_another_fleet_is_not_obeyed() {
+    let mut scene = scene().await;
+    let term = scene.master.term;
+    drop(scene.old.peer);
+    for wrong in [
+        Term { counter: 0, ..term },
+        Term {
+            fleet: FleetId(7),
+            ..term
+        },
+    ] {
+        scene.master.term = wrong;
+        // It hangs up where its proof is due.
+        let master = std::sync::Arc::new(scene.master);
+        let accepts = master.clone();
+        let accepted = tokio::spawn(async move { accepts.accept().await.running });
+        assert!(accepted.await.is_err());
+        scene.master = std::sync::Arc::into_inner(master).unwrap();
+    }
+    scene.master.term = term;
+    scene.master.accept().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_nobody_acknowledged_does_not_stand_in_the_way_of_the_next() {
+    let mut scene = scene_of(Recorder::with_cache, |config| {
+        config.guilds_per_shard = 20;
+        config.state_bytes_per_guild = 60_000;
+    })
+    .await;
+    scene
+        .old
+        .peer
+        .order(ToSlave::CopyState(Unit {
+            shard: ShardId(0),
+            epoch: Epoch(1),
+        }))
+        .await;
+    // Four frames are on their way, and nobody takes them in.
+    for _ in 0..4 {
+        scene
+            .old
+            .peer
+            .wait("a frame", |message| {
+                matches!(message, ToMaster::State(_)).then_some(())
+            })
+            .await;
+    }
+    scene
+        .old
+        .peer
+        .order(ToSlave::ShardMigrationStart(ShardMigrationStart {
+            from_this_slave: true,
+            ..ShardMigrationStart::default()
+        }))
+        .await;
+    let shards = scene
+        .old
+        .peer
+        .wait("how many", |message| match message {
+            ToMaster::ShardMigrationStart(start) => Some(start.num_shards),
+            _ => None,
+        })
+        .await;
+    assert_eq!(shards, 1);
+    let (_, pieces) = scene.copies(1).await;
+    assert_eq!(pieces, 21);
+}

@@ -1,0 +1,7 @@
+//! Whole fleets of real processes.
+#![allow(clippy::unwrap_used)]
+
+mod chaos;
+mod configuration;
+mod deploy;
+mod fleet;
