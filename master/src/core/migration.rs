@@ -4,8 +4,12 @@
 //! Serving ─begin_move─▶ Copying ─state_ready─▶ Dialling ─dialled─▶ Sealing
 //!   old                   old                    old                 old, asked
 //!         Sealing ─sealed─▶ Free ─place─▶ Starting ─served─▶ Serving
-//!                           nobody        new                new
+//!            │              nobody        new                new
+//!            └─ back and serving ─▶ Copying
 //! ```
+//!
+//! An owner that lost its connection before it sealed is copied from anew
+//! (`again.rs`).
 //!
 //! Going back is the same way from the new slave to the old one, without the
 //! copy: the old one has its frozen state. The deploy decides who may move
@@ -23,7 +27,7 @@ use baton_protocol::{
 use super::{
     Core,
     event::{Basis, Durability, Entry, Hold, Phase as Told},
-    shard::{Free, How, Link, Phase, Reach},
+    shard::{Free, How, Link, Phase, Reach, Sealing},
     timers::Timer,
 };
 
@@ -61,7 +65,7 @@ impl Core {
     }
 
     /// A copy begins, or begins again.
-    fn send_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+    pub(super) fn send_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.on_its_way = 0;
         }
@@ -73,6 +77,7 @@ impl Core {
     /// that does not wait for acknowledgements would fill that one's outbox.
     pub(super) fn state_frame(&mut self, from: SlaveId, frame: StateFrame) {
         let header = frame.header();
+        self.copies_anew(from, header.shard, header.epoch);
         if let Some((owner, to)) = self.copying(header.shard, header.epoch)
             && owner == from
             && let Some(shard) = self.fleet.shards.get_mut(&header.shard)
@@ -140,7 +145,7 @@ impl Core {
         }
     }
 
-    fn send_dial(&mut self, shard: ShardId, epoch: Epoch, to: SlaveId, ticket: Ticket) {
+    pub(super) fn send_dial(&mut self, shard: ShardId, epoch: Epoch, to: SlaveId, ticket: Ticket) {
         let dial = Dial {
             shard,
             epoch,
@@ -199,6 +204,7 @@ impl Core {
             epoch,
             to,
             started,
+            order: Sealing::Seal,
         };
         self.enter(id, sealing);
         self.start_timer(Timer::Shard(id), self.settings.seal);
@@ -357,6 +363,12 @@ impl Core {
             ),
             Phase::Copying { .. } => self.copy_stalled(id),
             Phase::Dialling { .. } => self.dial_stalled(id),
+            Phase::Sealing {
+                owner,
+                epoch,
+                order: Sealing::CopyAnew,
+                ..
+            } => self.copy_anew_unanswered(id, owner, epoch),
             Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
             Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
             Phase::Unknown { .. } | Phase::Serving { .. } => {}
@@ -365,7 +377,7 @@ impl Core {
 
     /// A hanging owner is killed; one that is cut off may be serving and is
     /// waited for. Either way the shard stays its until it speaks or is dead.
-    fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) {
+    pub(super) fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) {
         self.start_timer(Timer::Shard(id), self.settings.seal);
         if self.fleet.is_joined(owner) {
             let healthy = self.fleet.is_healthy(owner);
@@ -381,8 +393,6 @@ impl Core {
         }
     }
 
-    // ---- said again after a reconnect ----------------------------------------
-
     pub(super) fn send_stop(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
         let drain = self.settings.drain.as_millis();
         let stop = StopShard {
@@ -395,30 +405,6 @@ impl Core {
             ..StopShard::default()
         };
         self.send(owner, ToSlave::StopShard(stop));
-    }
-
-    /// The owner is back and still owns the shard in the phase that we know.
-    pub(super) fn said_again(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
-        match shard.phase {
-            Phase::Copying { owner, epoch, .. } => {
-                self.timers.restart(self.now, Timer::Shard(id));
-                self.send_copy(id, owner, epoch);
-            }
-            Phase::Dialling { epoch, to, .. } => {
-                if let Some(ticket) = shard.ticket_for(to, ResumeAfter::Seal) {
-                    self.send_dial(id, epoch, to, ticket);
-                }
-            }
-            Phase::Sealing { owner, epoch, .. } => {
-                self.start_timer(Timer::Shard(id), self.settings.seal);
-                self.send_stop(id, owner, epoch);
-            }
-            Phase::Starting { .. } | Phase::Serving { .. } => self.tell_settled(id),
-            Phase::Unknown { .. } | Phase::Free(_) => {}
-        }
     }
 
     /// The two slaves of a running copy.

@@ -34,6 +34,7 @@
 //!   once, served ones by migration. So going back is the same code as going on.
 
 mod adopt;
+mod again;
 mod deploy;
 mod doubt;
 pub mod event;

@@ -166,7 +166,7 @@ impl Core {
             Holding::Starting | Holding::Resuming => self.said_again(id),
             Holding::Serving => {
                 self.served(slave, id, held.epoch);
-                self.said_again(id);
+                self.serves_again(id);
             }
             Holding::Sealed => {
                 self.sealed(slave, id, held.epoch, Some(held.ticket.clone()));

@@ -159,9 +159,14 @@ impl Core {
             Phase::Sealing {
                 owner,
                 epoch,
+                to,
                 started,
                 ..
             } => {
+                if !self.goes_back() {
+                    // It waits until rows can be saved: copied anew by then.
+                    self.copy_is_gone(id, to);
+                }
                 let before = match started {
                     Some((how, reach)) => Phase::Starting {
                         owner,

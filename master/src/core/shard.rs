@@ -9,6 +9,9 @@
 //!    reports decide)
 //! ```
 //!
+//! An owner that is back and was to seal is copied from anew: `Sealing` becomes
+//! `Copying` again, with the first piece of its state (`migration.rs`).
+//!
 //! Only [`Fleet::enter`](super::fleet::Fleet::enter) changes a phase. From
 //! `Starting` to `Sealing` exactly one slave may be serving the shard: the
 //! claimant. In `Free` nobody is, so the shard may be given to anybody; a phase
@@ -97,7 +100,18 @@ pub(super) enum Phase {
         to: SlaveId,
         /// What it had been told, if it did not serve yet.
         started: Option<(How, Reach)>,
+        order: Sealing,
     },
+}
+
+/// What the owner of a shard that is to be sealed was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sealing {
+    /// To seal.
+    Seal,
+    /// It lost its connection, was back and served: to copy its state once more,
+    /// unless it seals first, as it was told on the connection before.
+    CopyAnew,
 }
 
 /// A shard that nobody serves.

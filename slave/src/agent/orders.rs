@@ -5,9 +5,9 @@ use std::time::Duration;
 use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave,
     message::{
-        self, Accepted, Dial, Dialled, Failed, FullStart, IdentifyRequest, Pong, Progress, Refused,
-        RefusedReason, Resume, ResumeExtra, Role, ShardMigrationStart, StateAck, Step, StopExtra,
-        StopShard,
+        self, Accepted, Dial, Dialled, Failed, FullStart, Holding, IdentifyRequest, Pong, Progress,
+        Refused, RefusedReason, Resume, ResumeExtra, Role, ShardMigrationStart, StateAck, Step,
+        StopExtra, StopShard,
     },
 };
 
@@ -85,8 +85,25 @@ impl Agent {
                     cause,
                 }));
             }
+            match entry.since_report() {
+                Some(Holding::Serving) => again.push(ToMaster::Progress(Progress {
+                    shard,
+                    epoch: entry.epoch,
+                    step: Step::Serving,
+                    replayed: 0,
+                })),
+                Some(Holding::Sealed) => again.extend(self.sealed(entry.epoch, &entry.ticket)),
+                Some(Holding::Failed) => again.push(ToMaster::Failed(Failed {
+                    shard,
+                    epoch: entry.epoch,
+                    close_code: 0,
+                    detail: "it failed while there was no master".to_owned(),
+                })),
+                // What it waits for is asked above.
+                Some(Holding::Starting | Holding::Resuming) | None => {}
+            }
+            // Not that state was taken in: a copy ends with the connection.
             again.extend(entry.settled.clone().map(ToMaster::Settled));
-            again.extend(entry.state_ready.map(ToMaster::StateReady));
         }
         for message in again {
             self.say(&message);
@@ -265,11 +282,10 @@ impl Agent {
             }
             Said::Sealed(ticket) => {
                 self.checkpoint();
-                let unasked = self.leaving.as_ref().is_some_and(|leaving| !leaving.asked);
-                if unasked && ticket.session_id.is_empty() {
+                let Some(answer) = self.sealed(epoch, &ticket) else {
                     return;
-                }
-                stop_answer(epoch, *ticket)
+                };
+                answer
             }
             Said::Settled(unfinished) => ToMaster::Settled(message::Settled {
                 shard,
@@ -308,6 +324,13 @@ impl Agent {
             }
         };
         self.say(&message);
+    }
+
+    /// Nobody waits for a ticket without a session that was not asked for.
+    fn sealed(&self, epoch: Epoch, ticket: &Ticket) -> Option<ToMaster> {
+        let unasked = self.leaving.as_ref().is_some_and(|leaving| !leaving.asked);
+        let idle = unasked && ticket.session_id.is_empty();
+        (!idle).then(|| stop_answer(epoch, ticket.clone()))
     }
 
     pub(super) fn work_done(&mut self, done: Done) {

@@ -12,8 +12,7 @@ use std::{
 use baton_protocol::{
     Epoch, SequenceRanges, ShardId, Ticket,
     message::{
-        Checkpoint, CheckpointEntry, Held, Holding, IdentifyCause, ResumeAfter, Settled,
-        StateReady, Step,
+        Checkpoint, CheckpointEntry, Held, Holding, IdentifyCause, ResumeAfter, Settled, Step,
     },
     state::StateFrame,
 };
@@ -52,6 +51,8 @@ pub(crate) struct Entry {
     pub(crate) epoch: Epoch,
     /// `None`: nothing but an imported copy.
     pub(crate) holding: Option<Holding>,
+    /// What the last report said of it.
+    reported: Option<Holding>,
     /// Where it stood last; exact once it is sealed.
     pub(crate) ticket: Ticket,
     /// Whether the master has the session on this connection.
@@ -59,7 +60,6 @@ pub(crate) struct Entry {
     /// What waits for a permit.
     pub(crate) waiting: Option<IdentifyCause>,
     pub(crate) settled: Option<Settled>,
-    pub(crate) state_ready: Option<StateReady>,
 }
 
 impl Table {
@@ -148,20 +148,9 @@ impl Table {
                 });
             }
             Said::Failed { .. } if current => entry.holding = Some(Holding::Failed),
-            Said::StateReady {
-                copied,
-                state_at,
-                pieces,
-            } => {
-                entry.state_ready = Some(StateReady {
-                    shard: said.shard,
-                    epoch: *copied,
-                    state_at: *state_at,
-                    pieces: *pieces,
-                });
-            }
             Said::StateOut(_)
             | Said::StateAck { .. }
+            | Said::StateReady { .. }
             | Said::Dialled { .. }
             | Said::StateBroken { .. } => {}
             Said::Progress { .. }
@@ -317,6 +306,7 @@ impl Table {
                 }),
                 epoch: Epoch(0),
                 holding: None,
+                reported: None,
                 ticket: Ticket {
                     shard,
                     ..Ticket::default()
@@ -324,7 +314,6 @@ impl Table {
                 session_told: false,
                 waiting: None,
                 settled: None,
-                state_ready: None,
             }
         })
     }
@@ -343,15 +332,16 @@ impl Table {
     }
 
     /// Everything that is owned, for a report.
-    pub(crate) fn report(&self) -> Vec<Held> {
-        let held = |entry: &Entry| {
+    pub(crate) fn report(&mut self) -> Vec<Held> {
+        let held = |entry: &mut Entry| {
+            entry.reported = entry.holding;
             Some(Held {
                 epoch: entry.epoch,
                 holding: entry.holding?,
                 ticket: entry.ticket.clone(),
             })
         };
-        self.entries.values().filter_map(held).collect()
+        self.entries.values_mut().filter_map(held).collect()
     }
 
     /// A new connection knows nothing: the next checkpoint tells everything.
@@ -404,7 +394,11 @@ impl Entry {
         self.holding = Some(holding);
         self.waiting = None;
         self.settled = None;
-        self.state_ready = None;
+    }
+
+    /// What became of it since the report, which was said to nobody.
+    pub(crate) fn since_report(&self) -> Option<Holding> {
+        self.holding.filter(|_| self.holding != self.reported)
     }
 
     fn give(&self, order: Order) {

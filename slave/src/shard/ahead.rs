@@ -110,11 +110,8 @@ impl Shard {
             session,
             from: ticket.resume_from(),
         };
-        let same = self
-            .ahead
-            .order
-            .as_ref()
-            .is_some_and(|known| known.session == order.session && known.epoch == epoch);
+        // Behind another copy it begins elsewhere.
+        let same = self.ahead.order.as_ref() == Some(&order);
         match self.ahead.stage {
             Stage::Held { .. } if same => self.say_dialled(epoch, String::new()),
             // Answered when it is through.

@@ -3,7 +3,7 @@
 use crate::common::{FakeMaster, LONG, Peer, Recorder, config, gateway, run};
 use baton_protocol::{
     Epoch, SequenceRanges, ShardId, ToMaster, ToSlave,
-    message::{ResumeAfter, Unit, event::STATE_END},
+    message::{ResumeAfter, StateReady, Unit, event::STATE_END},
 };
 use baton_slave::State;
 
@@ -35,7 +35,7 @@ async fn state_that_was_lost_stays_lost_at_the_next_owner_and_when_taken_back() 
 }
 
 /// Forwards the copy of shard 0, as the master does.
-async fn copy(from: &mut Peer, to: &mut Peer, epoch: u64) {
+pub(super) async fn copy(from: &mut Peer, to: &mut Peer, epoch: u64) -> StateReady {
     let unit = Unit {
         shard: ShardId(0),
         epoch: Epoch(epoch),
@@ -50,6 +50,11 @@ async fn copy(from: &mut Peer, to: &mut Peer, epoch: u64) {
             .await;
         let last = frame.id() == STATE_END;
         to.order(ToSlave::State(frame)).await;
+        let acked = to.wait("an acknowledgement", |message| match message {
+            ToMaster::StateAck(ack) => Some(*ack),
+            _ => None,
+        });
+        from.order(ToSlave::StateAck(acked.await)).await;
         if last {
             break;
         }
@@ -58,5 +63,5 @@ async fn copy(from: &mut Peer, to: &mut Peer, epoch: u64) {
         ToMaster::StateReady(ready) => Some(*ready),
         _ => None,
     })
-    .await;
+    .await
 }

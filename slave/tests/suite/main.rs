@@ -10,6 +10,7 @@ mod ahead;
 mod busy;
 mod cache;
 mod common;
+mod copies;
 mod hazards;
 mod legacy;
 mod lost;

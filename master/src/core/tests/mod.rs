@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod adoption;
+mod again;
 mod ahead;
 mod cold;
 mod deploys;

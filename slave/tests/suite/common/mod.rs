@@ -132,7 +132,17 @@ impl FakeMaster {
         send(&mut connection, ToSlave::Refused(refused)).await;
     }
 
+    /// The next slave, which reported; its connection stays as it is until it is
+    /// accepted.
+    pub async fn meet(&self) -> Met {
+        timeout(LONG, self.try_meet()).await.expect("a slave dials")
+    }
+
     async fn try_accept(&self) -> Peer {
+        self.try_meet().await.accepted().await
+    }
+
+    async fn try_meet(&self) -> Met {
         let (socket, _) = self.listener.accept().await.unwrap();
         let mut connection = Connection::new(socket);
         let ToMaster::SlaveHello(hello) = receive(&mut connection).await else {
@@ -167,13 +177,36 @@ impl FakeMaster {
             report.ready = part.ready;
             report.last = part.last;
         }
-        send(
-            &mut connection,
-            ToSlave::Accepted(Accepted {
-                shard_count: self.shard_count,
-            }),
-        )
-        .await;
+        Met {
+            connection,
+            hello,
+            running,
+            report,
+            shard_count: self.shard_count,
+        }
+    }
+}
+
+/// A slave that reported and was not accepted.
+pub struct Met {
+    connection: Connection,
+    hello: Hello,
+    running: bool,
+    pub report: Report,
+    shard_count: u32,
+}
+
+impl Met {
+    pub async fn accepted(self) -> Peer {
+        let Self {
+            mut connection,
+            hello,
+            running,
+            report,
+            shard_count,
+        } = self;
+        let accepted = Accepted { shard_count };
+        send(&mut connection, ToSlave::Accepted(accepted)).await;
         let (mut receiver, sender) = connection.split();
         let (say, said) = mpsc::unbounded_channel();
         let reader = tokio::spawn(async move {

@@ -19,6 +19,10 @@ pub(super) struct Judge {
     pub(super) torn: bool,
     /// What was sealed at which epoch.
     pub(super) sealed: BTreeSet<(ShardId, Epoch)>,
+    /// What was to be sealed at which epoch, obeyed or not.
+    asked: BTreeSet<(ShardId, Epoch)>,
+    /// Copies that were begun again because their owner had not sealed.
+    pub(super) copied_anew: u32,
     /// Events that are settled as far as the master knows, and nobody else.
     settled_at_master: Vec<(usize, u64)>,
     /// The last order to resume each shard, obeyed or not.
@@ -321,6 +325,11 @@ impl World {
                     again || self.disk.epoch(shard) > epoch,
                     "the epoch after {shard}@{epoch} is not reserved"
                 );
+                self.judge.asked.insert((shard, epoch));
+            }
+            ToSlave::CopyState(unit) => {
+                let anew = self.judge.asked.contains(&(unit.shard, unit.epoch));
+                self.judge.copied_anew += u32::from(anew);
             }
             ToSlave::Resume(resume) => {
                 let epoch = resume.extra.as_ref().unwrap().epoch;

@@ -27,6 +27,7 @@ struct Sum {
     handed: u64,
     marked: u64,
     identifies: u64,
+    copied_anew: u64,
     outcomes: BTreeMap<&'static str, u64>,
     broken: BTreeMap<u64, String>,
 }
@@ -69,6 +70,8 @@ fn nothing_is_lost_whatever_dies() {
         let seen = all.outcomes.contains_key(outcome);
         assert!(seen || seeds < SEEDS, "no deploy was {outcome}");
     }
+    let seen = all.copied_anew > 0;
+    assert!(seen || seeds < SEEDS, "no owner was back before its seal");
 }
 
 /// One seed, told in full if it is named.
@@ -125,6 +128,7 @@ impl Sum {
         self.handed += u64::from(judge.handed);
         self.marked += u64::from(judge.marked);
         self.identifies += u64::from(judge.identifies);
+        self.copied_anew += u64::from(judge.copied_anew);
         for (&outcome, &count) in &judge.outcomes {
             *self.outcomes.entry(outcome).or_default() += u64::from(count);
         }
@@ -135,6 +139,7 @@ impl Sum {
         self.handed += other.handed;
         self.marked += other.marked;
         self.identifies += other.identifies;
+        self.copied_anew += other.copied_anew;
         for (outcome, count) in other.outcomes {
             *self.outcomes.entry(outcome).or_default() += count;
         }

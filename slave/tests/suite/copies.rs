@@ -1,0 +1,130 @@
+//! State that is copied more than once, and what is said after a report.
+
+use std::time::Duration;
+
+use crate::common::{
+    FakeMaster, LONG, Recorder, Running, config, gateway, logged, moment, run, traffic, until,
+};
+use crate::lost::copy;
+use baton_gateway::{Fault, FaultName, What};
+use baton_protocol::{
+    Epoch, ShardId, ToMaster, ToSlave,
+    message::{Dial, Holding, ResumeAfter},
+};
+use baton_slave::{Mark, State};
+
+async fn flows(at: &Running) {
+    let before = at.bot.told().len();
+    until("more events", || at.bot.told().len() > before + 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_made_anew_takes_the_place_of_the_one_before_and_so_does_its_connection() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let old = run(config(&master, &gateway), Recorder::with_cache());
+    let mut old_peer = master.accept().await;
+    old_peer.start(&[0], 1, 1).await;
+    let new = run(config(&master, &gateway), Recorder::with_cache());
+    let mut new_peer = master.accept().await;
+    traffic(&gateway, 500.0);
+
+    let mut stands = Vec::new();
+    for _ in 0..2 {
+        flows(&old).await;
+        let ready = copy(&mut old_peer, &mut new_peer, 1).await;
+        assert_eq!(ready.epoch, Epoch(1));
+        stands.push(ready.state_at);
+        old_peer.catch_up().await;
+        let mut ticket = old_peer.checkpoints[&ShardId(0)].clone();
+        ticket.handled = ticket.handled.max(ready.state_at);
+        ticket.state_at = ready.state_at;
+        let (shard, epoch) = (ShardId(0), Epoch(1));
+        let dial = Dial {
+            shard,
+            epoch,
+            ticket,
+        };
+        new_peer.order(ToSlave::Dial(Box::new(dial))).await;
+        let waited = new_peer.wait("dialled", |message| match message {
+            ToMaster::Dialled(dialled) => Some(dialled.failed.clone()),
+            _ => None,
+        });
+        assert_eq!(waited.await, "");
+    }
+    assert!(stands[0] < stands[1], "{stands:?}");
+
+    flows(&old).await;
+    let mut ticket = old_peer.seal(0, 1, LONG).await;
+    let unfinished = old_peer.settled(0).await;
+    ticket.state_at = stands[1];
+    new_peer.resume(2, ResumeAfter::Seal, ticket).await;
+    new_peer.settle(0, 1, unfinished).await;
+    flows(&new).await;
+    let now = moment(&gateway, 0, &new.bot).await;
+    assert_eq!(now.difference(), None);
+    assert_eq!(*new.bot.states.lock().unwrap(), [(0, State::Complete)]);
+    assert!(new.bot.told().iter().all(|told| told.mark == Mark::None));
+    let resumes = logged(&gateway, What::Resume);
+    assert_eq!(resumes.len(), 1);
+    assert!(
+        resumes[0].detail.contains(&stands[1].to_string()),
+        "from where the newer copy stands: {} {stands:?}",
+        resumes[0].detail
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_was_taken_in_is_not_said_again_on_another_connection() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let _old = run(config(&master, &gateway), Recorder::with_cache());
+    let mut old_peer = master.accept().await;
+    old_peer.start(&[0], 1, 1).await;
+    let _new = run(config(&master, &gateway), Recorder::with_cache());
+    let mut new_peer = master.accept().await;
+    copy(&mut old_peer, &mut new_peer, 1).await;
+    drop(new_peer);
+    let mut new_peer = master.accept().await;
+    // A newer copy may be under way: only its end is to be said.
+    new_peer.order(ToSlave::SoftStart).await;
+    let first = new_peer.wait("its first word", |message| Some(message.clone()));
+    assert!(matches!(first.await, ToMaster::SoftStartComplete));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_became_of_a_shard_between_the_report_and_its_acceptance_is_said() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let _old = run(config(&master, &gateway), Recorder::default());
+    let mut old_peer = master.accept().await;
+    old_peer.start(&[0], 1, 1).await;
+    let ticket = old_peer.seal(0, 1, LONG).await;
+
+    let quick = |config: &mut baton_slave::SlaveConfig| {
+        config.timings.hello = Duration::from_millis(100);
+    };
+    let mut config = config(&master, &gateway);
+    quick(&mut config);
+    let new = run(config, Recorder::default());
+    let mut new_peer = master.accept().await;
+    gateway
+        .fault(Fault::new(FaultName::NoHello).times(10_000))
+        .unwrap();
+    new_peer.give(2, ResumeAfter::Seal, ticket).await;
+    until("a dial", || logged(&gateway, What::Connected).len() > 1).await;
+    drop(new_peer);
+    let unaccepted = master.meet().await;
+    assert_eq!(unaccepted.report.shards[0].holding, Holding::Resuming);
+    gateway.clear_faults();
+    until("RESUMED", || !logged(&gateway, What::Resumed).is_empty()).await;
+    // Until it is known at the link's end, too.
+    let serves = async {
+        while new.monitor.status().await.unwrap().shards[0].holding != Some(Holding::Serving) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, serves).await.unwrap();
+    let mut new_peer = unaccepted.accepted().await;
+    new_peer.serving(0).await;
+}
