@@ -6,6 +6,7 @@
 //! checkpoints are taken at once, and written when the thread has nothing else to
 //! do.
 
+mod fold;
 mod roll;
 mod rows;
 mod store;
@@ -16,6 +17,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     thread,
+    time::Instant,
 };
 
 use baton_protocol::{ShardId, SlaveId, Term};
@@ -24,6 +26,7 @@ use tracing::{error, warn};
 
 pub use self::roll::Home;
 use self::{
+    fold::Fold,
     roll::{Known, Roll},
     store::{Before, Store, StoreError},
 };
@@ -230,10 +233,11 @@ fn open(
     let found = store.recover()?;
     (recovered.history, recovered.floor) = (found.history, found.floor);
     let commands = store.commands()?;
+    let fold = Fold::new(path, Instant::now());
     let (orders, queue) = mpsc::channel(QUEUE);
     let thread = thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || serve(store, queue))
+        .spawn(move || serve(store, queue, fold))
         .map_err(StoreError::Io)?;
     Ok(Opened {
         journal: Journal {
@@ -280,21 +284,22 @@ fn next_term(before: &Before, roll: Option<&Known>, home: &Home) -> Result<Term,
     Ok(Term { fleet, counter })
 }
 
-/// The thread: orders first, checkpoints when there are none.
-fn serve(mut store: Store, mut queue: mpsc::Receiver<Order>) {
+/// The thread: orders first, checkpoints when there are none, and the write-ahead
+/// log when there are no checkpoints either.
+fn serve(mut store: Store, mut queue: mpsc::Receiver<Order>, mut fold: Fold) {
     let mut tickets = Tickets::default();
     loop {
-        let order = if tickets.wait() {
-            queue.blocking_recv()
-        } else {
-            match queue.try_recv() {
-                Ok(order) => Some(order),
-                Err(mpsc::error::TryRecvError::Empty) => {
-                    tickets.write(&mut store);
-                    continue;
-                }
-                Err(mpsc::error::TryRecvError::Disconnected) => None,
+        let order = match queue.try_recv() {
+            Ok(order) => Some(order),
+            Err(mpsc::error::TryRecvError::Empty) if tickets.wait() => {
+                fold.when_idle(&mut store, Instant::now());
+                queue.blocking_recv()
             }
+            Err(mpsc::error::TryRecvError::Empty) => {
+                tickets.write(&mut store);
+                continue;
+            }
+            Err(mpsc::error::TryRecvError::Disconnected) => None,
         };
         let Some(order) = order else { break };
         match order {
@@ -304,6 +309,9 @@ fn serve(mut store: Store, mut queue: mpsc::Receiver<Order>) {
                 done,
             } => {
                 tickets.replaced_by(&entries);
+                if durability == Durability::Now {
+                    fold.put_off(Instant::now());
+                }
                 let saved = store.save(&entries, durability);
                 // Whoever waited may be gone.
                 let _ = done.send(saved.map_err(|error| error.to_string()));

@@ -261,6 +261,17 @@ impl Store {
         Ok(())
     }
 
+    /// Empties the write-ahead log; says whether it is empty now. Waits for no
+    /// reader.
+    pub(super) fn fold(&mut self) -> Result<bool, StoreError> {
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let busy: Result<i64, _> =
+            self.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        self.connection.busy_timeout(BUSY)?;
+        Ok(busy? == 0)
+    }
+
     /// A commit with FULL waits for the disk and takes all earlier ones along;
     /// with NORMAL it survives the process, not the host.
     fn durability(&mut self, durability: Durability) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod folding;
 mod torn;
 
 use baton_protocol::{

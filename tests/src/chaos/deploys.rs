@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     expect::Expect,
@@ -28,6 +28,13 @@ const WARM: u32 = 6;
 
 /// A kill comes within this time of its deploy.
 const WITHIN_MS: u64 = 700;
+
+/// A journal has this many KiB when nobody deploys: a few rows, and a write-ahead
+/// log that is folded in when it has 512.
+const JOURNAL_KIB: u64 = 768;
+
+/// A master that is at rest folds it in within this time.
+const FOLDS: Duration = Duration::from_secs(10);
 
 /// What a fleet takes of its host.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -138,7 +145,7 @@ async fn play(
     sleep(Duration::from_millis(500)).await;
     scene.fleet.discord.traffic(0.0).await?;
     outcome.findings = judge(scene, SETTLE, Expect::recovered().marks).await?;
-    outcome.after = footprint(scene);
+    outcome.after = at_rest(scene).await;
     outcome.wrong.extend(faults(outcome));
     Ok(())
 }
@@ -170,8 +177,7 @@ fn faults(outcome: &Outcome) -> Vec<String> {
             before.open_files, after.open_files
         ));
     }
-    // A write-ahead log has up to 1000 pages before it is folded in.
-    if after.journal_kib > before.journal_kib.max(4096) + 1024 {
+    if after.journal_kib > JOURNAL_KIB {
         faults.push(format!(
             "the journal grew from {} to {} KiB",
             before.journal_kib, after.journal_kib
@@ -184,6 +190,18 @@ fn faults(outcome: &Outcome) -> Vec<String> {
         ));
     }
     faults
+}
+
+/// The footprint of a fleet that nobody deploys, once the journal is folded in.
+async fn at_rest(scene: &Scene) -> Footprint {
+    let deadline = Instant::now() + FOLDS;
+    loop {
+        let footprint = footprint(scene);
+        if footprint.journal_kib <= JOURNAL_KIB || Instant::now() > deadline {
+            return footprint;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 fn footprint(scene: &Scene) -> Footprint {
