@@ -40,12 +40,6 @@ fn lively(setup: &mut Setup) {
         .extend(["--heartbeat-interval", "700ms"].map(str::to_owned));
 }
 
-/// What is sent while a slave is away can be replayed, however long it redials.
-fn patient(setup: &mut Setup) {
-    let flags = ["--replay-buffer", "3500"];
-    setup.discord.extend(flags.map(str::to_owned));
-}
-
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "master-link-cut",
@@ -71,7 +65,6 @@ pub(super) const ROWS: &[Row] = &[
         phases: &[M2, M3, M5, M7],
         quick: M3,
         blow: Blow::ToMaster(Some(Who::Old), Harm::Cut, LONG),
-        setup: patient,
         expect: |phase| match phase {
             M0 | M1 | M2 => Expect::aborted().unnoticed(),
             M3 | M4 | M5 | M6 | M7 => Expect::done(),
