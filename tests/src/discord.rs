@@ -187,6 +187,27 @@ impl Discord {
         })
     }
 
+    /// Sessions that have a connection.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn connected(&self) -> Result<u64> {
+        let count = self.status().await?["sessions_connected"].as_u64();
+        count.ok_or_else(|| Error::answer("/status", "no sessions_connected"))
+    }
+
+    /// Events that it dispatched so far.
+    ///
+    /// # Errors
+    /// The control port does not answer.
+    pub async fn dispatched(&self) -> Result<u64> {
+        let ledger = &self.status().await?["ledger"];
+        let count = ledger["len"].as_u64().zip(ledger["dropped"].as_u64());
+        count
+            .map(|(kept, dropped)| kept + dropped)
+            .ok_or_else(|| Error::answer("/status", "no ledger"))
+    }
+
     async fn status(&self) -> Result<Value> {
         self.control.get("/status").await
     }

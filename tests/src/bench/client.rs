@@ -93,7 +93,7 @@ impl Client {
     /// The gateway refuses.
     pub async fn identify(&mut self) -> Result<Session> {
         let identify = json!({"op": 2, "d": {
-            "token": TOKEN, "intents": 33_281, "shard": [0, 1],
+            "token": TOKEN, "intents": 53_608_447, "shard": [0, 1],
             "properties": {"os": "linux", "browser": "bench", "device": "bench"},
         }});
         self.send(identify.to_string()).await?;
@@ -139,6 +139,19 @@ impl Client {
                 }
                 (9, _, _) => return Err(Error::answer("the gateway", "op 9")),
                 _ => {}
+            }
+        }
+    }
+
+    /// The next dispatch, as it came.
+    ///
+    /// # Errors
+    /// The connection is gone, or nothing comes for 30 s.
+    pub async fn next_text(&mut self) -> Result<String> {
+        loop {
+            let (payload, text) = self.payload().await?;
+            if payload.op == 0 {
+                return Ok(text);
             }
         }
     }

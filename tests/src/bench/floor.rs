@@ -44,7 +44,7 @@ pub async fn measure(rtt: Duration, runs: u32) -> Result<Floor> {
         let discord = start(&folder, rtt, seed).await?;
         let mut life = Life::begin(&discord).await?;
         let held_at = life.resume_on_a_held_connection().await?;
-        let plain_at = life.close_dial_and_resume().await?;
+        let plain_at = life.close_dial_and_resume(Duration::ZERO).await?;
         let line = life.line(&discord).await?;
         held.extend(line.gap_us(held_at));
         plain.extend(line.gap_us(plain_at));
@@ -55,6 +55,45 @@ pub async fn measure(rtt: Duration, runs: u32) -> Result<Floor> {
         held: Spread::of_us(held),
         plain: Spread::of_us(plain),
         cold: Spread::of_us(cold),
+    })
+}
+
+/// What a bot does whose masters move one shard after the other.
+#[derive(Clone, Debug, Serialize)]
+pub struct OneByOne {
+    /// Round-trip time.
+    pub rtt_ms: u64,
+    /// The wait between a shard that stopped and the next owner's word that it
+    /// has it.
+    pub wait_ms: u64,
+    /// A shard's silence: from closing to RESUMED.
+    pub shard_ms: f64,
+    /// So much for 64 shards, one after the other.
+    pub deploy_64_ms: f64,
+}
+
+/// Plays the rule `runs` times: close, wait, dial, RESUME.
+///
+/// # Errors
+/// The simulated Discord does not do its part.
+pub async fn one_by_one(rtt: Duration, wait: Duration, runs: u32) -> Result<OneByOne> {
+    let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
+    let discord = start(&folder, rtt, 1).await?;
+    let mut life = Life::begin(&discord).await?;
+    let mut spent_us = 0;
+    for _ in 0..runs {
+        let Interval {
+            sealed_us,
+            resumed_us,
+        } = life.close_dial_and_resume(wait).await?;
+        spent_us += resumed_us - sealed_us;
+    }
+    let shard_ms = spent_us as f64 / 1000.0 / f64::from(runs);
+    Ok(OneByOne {
+        rtt_ms: rtt.as_millis() as u64,
+        wait_ms: wait.as_millis() as u64,
+        shard_ms,
+        deploy_64_ms: shard_ms * 64.0,
     })
 }
 
@@ -101,10 +140,11 @@ impl Life {
         self.resume(next, sealed_us).await
     }
 
-    async fn close_dial_and_resume(&mut self) -> Result<Interval> {
+    async fn close_dial_and_resume(&mut self, wait: Duration) -> Result<Interval> {
         sleep(BEFORE).await;
         let sealed_us = now_us();
         self.stop().await?.close().await?;
+        sleep(wait).await;
         let next = Client::dial(self.session.url()).await?;
         self.resume(next, sealed_us).await
     }

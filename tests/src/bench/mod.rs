@@ -8,13 +8,19 @@ pub mod client;
 pub mod core;
 pub mod floor;
 pub mod handover;
+pub mod serving;
 pub mod table;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use self::{core::CoreCost, floor::Floor, handover::Handover};
+use self::{
+    core::CoreCost,
+    floor::{Floor, OneByOne},
+    handover::Handover,
+    serving::{EventCost, Keeps, Memory},
+};
 use crate::error::Result;
 
 /// How much is measured.
@@ -31,6 +37,13 @@ pub struct Results {
     pub machine: Machine,
     /// Minimal clients, one shard, a probe every millisecond, plain websocket.
     pub floor: Vec<Floor>,
+    /// The rules of the ancestor (the next shard after 1 s) and of its successor
+    /// (2.2 s).
+    pub one_by_one: Vec<OneByOne>,
+    /// Processor time of an event.
+    pub events: Vec<EventCost>,
+    /// Memory of what a bot has many of.
+    pub memory: Vec<Memory>,
     /// Deploys of a whole fleet.
     pub handover: Vec<Handover>,
     /// The core alone.
@@ -88,9 +101,25 @@ pub async fn run(options: BenchOptions, say: impl Fn(&str)) -> Result<Results> {
         say(&table::floor_row(&measured));
         floor.push(measured);
     }
+    let mut one_by_one = Vec::new();
+    for wait in [1000, 2200].map(Duration::from_millis) {
+        let measured = floor::one_by_one(Duration::ZERO, wait, runs).await?;
+        say(&table::one_by_one_row(&measured));
+        one_by_one.push(measured);
+    }
+    let runs = if options.quick { 1 } else { 3 };
+    let mut events = Vec::new();
+    for keeps in [Keeps::Nothing, Keeps::Cache] {
+        let measured = serving::events(keeps, 4, 4000.0, runs).await?;
+        say(&table::event_row(&measured));
+        events.push(measured);
+    }
+    let memory = serving::memory().await?;
+    for row in &memory {
+        say(&table::memory_row(row));
+    }
     let mut handover = Vec::new();
     for row in handover::rows(options.quick) {
-        let runs = if options.quick { 1 } else { 3 };
         let measured = handover::measure(&row, runs, &floor).await?;
         say(&table::handover_row(&measured));
         handover.push(measured);
@@ -98,6 +127,9 @@ pub async fn run(options: BenchOptions, say: impl Fn(&str)) -> Result<Results> {
     Ok(Results {
         machine: Machine::here(),
         floor,
+        one_by_one,
+        events,
+        memory,
         handover,
         core: core.to_vec(),
     })

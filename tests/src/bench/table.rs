@@ -1,6 +1,12 @@
 //! Rows for people.
 
-use super::{Results, core::CoreCost, floor::Floor, handover::Handover};
+use super::{
+    Results,
+    core::CoreCost,
+    floor::{Floor, OneByOne},
+    handover::Handover,
+    serving::{EventCost, Keeps, Memory},
+};
 use crate::gap::Spread;
 
 /// The whole as Markdown.
@@ -43,6 +49,43 @@ pub fn markdown(results: &Results) -> String {
         ));
     }
     lines.push(String::new());
+    lines.push("| one shard after the other, with a wait of | a shard | 64 shards |".to_owned());
+    lines.push("|---|---|---|".to_owned());
+    for rule in &results.one_by_one {
+        lines.push(format!(
+            "| {} ms | {:.0} ms | {:.1} s |",
+            rule.wait_ms,
+            rule.shard_ms,
+            rule.deploy_64_ms / 1000.0
+        ));
+    }
+    lines.push(String::new());
+    lines.push(
+        "| processor time of an event | slave | bare twilight | ratio | parsing alone |".to_owned(),
+    );
+    lines.push("|---|---|---|---|---|".to_owned());
+    for cost in &results.events {
+        lines.push(format!(
+            "| {}, {:.0} events/s on {} shards | {:.1} µs | {:.1} µs | {:.2} | {:.1} µs |",
+            keeps(cost.keeps),
+            cost.rate,
+            cost.shards,
+            cost.slave_us,
+            cost.bare_us,
+            cost.of_bare,
+            cost.parse_us
+        ));
+    }
+    lines.push(String::new());
+    lines.push("| memory of | slave | bare twilight | ratio |".to_owned());
+    lines.push("|---|---|---|---|".to_owned());
+    for memory in &results.memory {
+        lines.push(format!(
+            "| {} | {:.0} KiB | {:.0} KiB | {:.2} |",
+            memory.of, memory.slave_kib, memory.bare_kib, memory.of_bare
+        ));
+    }
+    lines.push(String::new());
     lines.push("| shards | core: one input of a deploy | one checkpoint |".to_owned());
     lines.push("|---|---|---|".to_owned());
     for core in &results.core {
@@ -76,6 +119,41 @@ pub(super) fn floor_row(row: &Floor) -> String {
         pair(&row.plain),
         pair(&row.cold)
     )
+}
+
+pub(super) fn one_by_one_row(row: &OneByOne) -> String {
+    format!(
+        "one shard after the other, {} ms between: {:.0} ms a shard, {:.1} s for 64",
+        row.wait_ms,
+        row.shard_ms,
+        row.deploy_64_ms / 1000.0
+    )
+}
+
+pub(super) fn event_row(row: &EventCost) -> String {
+    format!(
+        "events, {}: {:.1} us in a slave, {:.1} us in bare twilight ({:.2}), {:.1} us to parse; {:.0} events/s",
+        keeps(row.keeps),
+        row.slave_us,
+        row.bare_us,
+        row.of_bare,
+        row.parse_us,
+        row.rate
+    )
+}
+
+pub(super) fn memory_row(row: &Memory) -> String {
+    format!(
+        "memory of {}: {:.0} KiB in a slave, {:.0} KiB in bare twilight ({:.2})",
+        row.of, row.slave_kib, row.bare_kib, row.of_bare
+    )
+}
+
+const fn keeps(keeps: Keeps) -> &'static str {
+    match keeps {
+        Keeps::Nothing => "parsed",
+        Keeps::Cache => "parsed and cached",
+    }
 }
 
 pub(super) fn core_row(row: &CoreCost) -> String {

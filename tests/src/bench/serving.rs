@@ -1,0 +1,379 @@
+//! What an event and a shard cost while a bot serves, beside the same bot
+//! without a master: processes of their own, the same stream.
+
+use std::{
+    fs,
+    hint::black_box,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::time::sleep;
+use twilight_gateway::{EventTypeFlags, parse};
+
+use super::client::Client;
+use crate::{
+    discord::{Discord, DiscordOptions, TOKEN},
+    error::{Error, Result},
+    fleet::{Fleet, FleetOptions, Special},
+    processes::{Process, command},
+};
+
+/// A cold start takes at most this long.
+const START: Duration = Duration::from_secs(120);
+
+/// Traffic before it is counted, and while it is.
+const WARM: Duration = Duration::from_secs(2);
+const COUNTED: Duration = Duration::from_secs(6);
+
+/// Payloads that are parsed alone.
+const PARSED: usize = 4000;
+
+/// The kernel counts a process' time in hundredths of a second.
+const TICK_US: f64 = 10_000.0;
+
+/// What a bot does with its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeps {
+    /// Each is parsed and dropped.
+    Nothing,
+    /// Each is parsed and put into the cache.
+    Cache,
+}
+
+/// Processor time of an event.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventCost {
+    /// What the bot does with it.
+    pub keeps: Keeps,
+    /// Shards of the bot.
+    pub shards: u32,
+    /// Events a second, all shards together, that it was given.
+    pub rate: f64,
+    /// Microseconds of a slave, reporting its checkpoints to a master.
+    pub slave_us: f64,
+    /// Microseconds of the bare library.
+    pub bare_us: f64,
+    /// Microseconds of parsing the same payloads and nothing else.
+    pub parse_us: f64,
+    /// Events a second that a core would take, of those that it would take with
+    /// the bare library.
+    pub of_bare: f64,
+}
+
+/// Memory, each from the difference of two sizes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Memory {
+    /// What there is more of.
+    pub of: &'static str,
+    /// Resident KiB of a slave.
+    pub slave_kib: f64,
+    /// Resident KiB of the bare library.
+    pub bare_kib: f64,
+    /// Ours to theirs.
+    pub of_bare: f64,
+}
+
+/// Which bot.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Bare(Keeps),
+    Slave(Keeps),
+}
+
+/// Measures `rate` events a second over `shards` shards.
+///
+/// # Errors
+/// A bot does not start.
+pub async fn events(keeps: Keeps, shards: u32, rate: f64, runs: u32) -> Result<EventCost> {
+    let (mut slave, mut bare, mut parse, mut came) = (vec![], vec![], vec![], vec![]);
+    for seed in 0..runs {
+        let size = Size {
+            shards,
+            guilds: 20,
+            members: 10,
+            seed,
+        };
+        // In turn, so that a machine that slows down is unkind to both.
+        for kind in [Kind::Bare(keeps), Kind::Slave(keeps)] {
+            let mut running = Running::start(kind, size).await?;
+            let (us, rate) = running.cost(rate / f64::from(shards)).await?;
+            match kind {
+                Kind::Bare(_) => bare.push(us),
+                Kind::Slave(_) => slave.push(us),
+            }
+            came.push(rate);
+            running.end().await?;
+        }
+        parse.push(parsing(size).await?);
+    }
+    let (slave_us, bare_us) = (median(slave), median(bare));
+    Ok(EventCost {
+        keeps,
+        shards,
+        rate: median(came),
+        slave_us,
+        bare_us,
+        parse_us: median(parse),
+        of_bare: bare_us / slave_us,
+    })
+}
+
+/// Microseconds of parsing a payload of this stream.
+async fn parsing(size: Size) -> Result<f64> {
+    let size = Size { shards: 1, ..size };
+    let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
+    let discord = Discord::start(folder.path(), folder.path(), &size.discord()).await?;
+    let mut client = Client::dial(&discord.gateway_url).await?;
+    client.identify().await?;
+    discord.traffic(PARSED as f64).await?;
+    // The guilds come first.
+    for _ in 0..size.guilds {
+        client.next_text().await?;
+    }
+    let mut texts = Vec::new();
+    while texts.len() < PARSED {
+        texts.push(client.next_text().await?);
+    }
+    let began = Instant::now();
+    for text in &texts {
+        drop(black_box(parse(text.clone(), EventTypeFlags::all())));
+    }
+    Ok(began.elapsed().as_secs_f64() * 1e6 / PARSED as f64)
+}
+
+/// Memory of an idle shard without guilds to speak of, and of 1000 cached guilds.
+///
+/// # Errors
+/// A bot does not start.
+pub async fn memory() -> Result<Vec<Memory>> {
+    let shards = |shards| Size {
+        shards,
+        guilds: 1,
+        members: 1,
+        seed: 1,
+    };
+    let guilds = |guilds| Size {
+        shards: 4,
+        guilds,
+        members: 20,
+        seed: 1,
+    };
+    let rows = [
+        (
+            "an idle shard",
+            Keeps::Nothing,
+            shards(16),
+            shards(144),
+            128.0,
+        ),
+        (
+            "1000 cached guilds",
+            Keeps::Cache,
+            guilds(50),
+            guilds(800),
+            3.0,
+        ),
+    ];
+    let mut found = Vec::new();
+    for (of, keeps, small, large, more) in rows {
+        let mut each = [0.0; 2];
+        for (kind, each) in [Kind::Slave(keeps), Kind::Bare(keeps)]
+            .into_iter()
+            .zip(&mut each)
+        {
+            let (small, large) = (resident(kind, small).await?, resident(kind, large).await?);
+            *each = (large - small) / more;
+        }
+        let [slave_kib, bare_kib] = each;
+        found.push(Memory {
+            of,
+            slave_kib,
+            bare_kib,
+            of_bare: slave_kib / bare_kib,
+        });
+    }
+    Ok(found)
+}
+
+async fn resident(kind: Kind, size: Size) -> Result<f64> {
+    let running = Running::start(kind, size).await?;
+    sleep(WARM).await;
+    let status = read(running.pid()?, "status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    running.end().await?;
+    kib.ok_or_else(|| Error::answer("/proc", "no VmRSS"))
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    shards: u32,
+    guilds: u32,
+    members: u32,
+    seed: u32,
+}
+
+impl Size {
+    fn discord(self) -> DiscordOptions {
+        let more = ["--max-concurrency", "16", "--identify-window", "20ms"];
+        DiscordOptions {
+            shards: self.shards,
+            guilds_per_shard: self.guilds,
+            members_per_guild: self.members,
+            rtt: Duration::ZERO,
+            tls: false,
+            seed: u64::from(self.seed),
+            more: more.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// A bot that serves, with all that it needs.
+struct Running {
+    bot: Process,
+    around: Around,
+}
+
+enum Around {
+    Discord {
+        discord: Box<Discord>,
+        _folder: TempDir,
+    },
+    Fleet(Box<Fleet>),
+}
+
+impl Running {
+    async fn start(kind: Kind, size: Size) -> Result<Self> {
+        let running = match kind {
+            Kind::Bare(keeps) => {
+                let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
+                let discord = Discord::start(folder.path(), folder.path(), &size.discord()).await?;
+                let name = match keeps {
+                    Keeps::Nothing => "twilight",
+                    Keeps::Cache => "twilight-cache",
+                };
+                let bot = reference(name, &discord, size.shards, folder.path(), &[]).await?;
+                let around = Around::Discord {
+                    discord: Box::new(discord),
+                    _folder: folder,
+                };
+                Self { bot, around }
+            }
+            Kind::Slave(keeps) => {
+                let fleet = Fleet::start(options(size)).await?;
+                let bot = match keeps {
+                    Keeps::Nothing => {
+                        let run = fleet.folder().join("run").display().to_string();
+                        let variables = [
+                            ("BATON_MASTER", fleet.listen()),
+                            ("BATON_RUNTIME_DIR", run.as_str()),
+                        ];
+                        let logs = fleet.folder().join("logs");
+                        reference("baton", &fleet.discord, size.shards, &logs, &variables).await?
+                    }
+                    Keeps::Cache => {
+                        fleet
+                            .start_slave_with("v1", &["--sink", "none"])
+                            .await?
+                            .process
+                    }
+                };
+                let around = Around::Fleet(Box::new(fleet));
+                Self { bot, around }
+            }
+        };
+        let began = Instant::now();
+        while running.discord().connected().await? < u64::from(size.shards) {
+            if began.elapsed() > START {
+                return Err(Error::Late(format!("{kind:?} does not serve")));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(running)
+    }
+
+    const fn discord(&self) -> &Discord {
+        match &self.around {
+            Around::Discord { discord, .. } => discord,
+            Around::Fleet(fleet) => &fleet.discord,
+        }
+    }
+
+    fn pid(&self) -> Result<u32> {
+        self.bot
+            .pid()
+            .ok_or_else(|| Error::answer("the bot", self.bot.last_words()))
+    }
+
+    /// Microseconds of an event, and how many came in a second.
+    async fn cost(&mut self, rate: f64) -> Result<(f64, f64)> {
+        self.discord().traffic(rate).await?;
+        sleep(WARM).await;
+        let at = Instant::now();
+        let (spent, sent) = (spent_us(self.pid()?)?, self.discord().dispatched().await?);
+        sleep(COUNTED).await;
+        let came = (self.discord().dispatched().await? - sent) as f64;
+        let spent = spent_us(self.pid()?)? - spent;
+        let took = at.elapsed();
+        self.discord().traffic(0.0).await?;
+        Ok((spent / came, came / took.as_secs_f64()))
+    }
+
+    async fn end(self) -> Result<()> {
+        drop(self.bot);
+        match self.around {
+            Around::Discord { .. } => Ok(()),
+            Around::Fleet(fleet) => fleet.shut_down().await,
+        }
+    }
+}
+
+fn options(size: Size) -> FleetOptions {
+    FleetOptions {
+        discord: size.discord(),
+        handler_ms: 0,
+        soak: Duration::from_secs(1),
+        slave: "baton-slave".to_owned(),
+        launch: false,
+        keep: false,
+        special: Special::default(),
+    }
+}
+
+async fn reference(
+    name: &str,
+    discord: &Discord,
+    shards: u32,
+    logs: &Path,
+    variables: &[(&str, &str)],
+) -> Result<Process> {
+    let arguments = [name, &discord.gateway_url, &shards.to_string()];
+    let mut command = command("baton-reference", arguments)?;
+    command.env("DISCORD_TOKEN", TOKEN);
+    command.envs(variables.iter().copied());
+    let (process, _) = Process::start("bot", logs, command, false).await?;
+    Ok(process)
+}
+
+/// Processor time that a process has spent, in microseconds.
+fn spent_us(pid: u32) -> Result<f64> {
+    let stat = read(pid, "stat")?;
+    // The name before it may hold anything.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = ticks.filter_map(|field| field.parse::<f64>().ok()).sum();
+    Ok(ticks * TICK_US)
+}
+
+fn read(pid: u32, file: &str) -> Result<String> {
+    fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(Error::io("look at the bot"))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
