@@ -135,6 +135,8 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Run(arguments) => {
             #[cfg(debug_assertions)]
             crate::crash::check()?;
+            #[cfg(debug_assertions)]
+            crate::other_build::check()?;
             let options = read_options(arguments.config)?;
             start_logging(&options)?;
             let command = (!arguments.command.is_empty()).then_some(arguments.command);

@@ -9,6 +9,7 @@
 mod fold;
 mod roll;
 mod rows;
+mod schema;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -88,14 +89,14 @@ impl Journal {
     ///
     /// `configured` is the configured command of each slot that has one.
     ///
-    /// A journal that is damaged is set aside, and a new one takes its place. The
+    /// A journal that is damaged, or of a newer master that does not let this one
+    /// use it, is set aside, and a new one takes its place. The
     /// fleet and the slaves that may be alive are then known from `home`, the
     /// term is above every earlier one, and the history is [`History::Lost`]; so
     /// it is whenever the journal knows less than `home` does.
     ///
     /// # Errors
-    /// [`Error::Journal`]: the file is of a newer master or of another fleet, or
-    /// the disk refused.
+    /// [`Error::Journal`]: the file is of another fleet, or the disk refused.
     pub fn open(
         data_dir: &Path,
         configured: BTreeMap<String, Vec<String>>,
@@ -192,7 +193,7 @@ fn open(
         Err(error) if error.is_damage() => {
             let aside = store::set_aside(path)?;
             error!(%error, journal = %path.display(), aside = %aside.display(),
-                "the journal is damaged and set aside; what slaves report takes its place");
+                "the journal is no good and set aside; what slaves report takes its place");
             (store::readable(path, configured)?, true)
         }
         opened => (opened?, false),
@@ -388,10 +389,11 @@ fn gone() -> String {
 /// Says what to do, by what is wrong.
 fn unusable(path: PathBuf, error: &StoreError) -> Error {
     let reason = match error {
-        StoreError::Newer { .. } | StoreError::OtherFleet { .. } => error.to_string(),
+        StoreError::OtherFleet { .. } => error.to_string(),
         StoreError::Io(_) => format!("{error}; choose another data_dir"),
-        // What is damaged was set aside: this is the one that took its place.
+        // What is no good was set aside: this is the one that took its place.
         StoreError::Row { .. }
+        | StoreError::Newer { .. }
         | StoreError::Damaged(_)
         | StoreError::TooLarge(_)
         | StoreError::Sqlite(_) => format!("{error}; free the disk or choose another data_dir"),

@@ -11,6 +11,7 @@ use rusqlite::{Row, Transaction, params};
 use super::store::StoreError;
 use crate::core::event::{Basis, Entry, Hold};
 
+/// Every statement names its columns: a newer master may have added others.
 pub(super) fn write(
     change: &Transaction<'_>,
     entry: &Entry,
@@ -19,7 +20,11 @@ pub(super) fn write(
     match entry {
         Entry::Pinned(pinned) => {
             change
-                .prepare_cached("INSERT OR REPLACE INTO pinned VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO pinned (one, intents, shard_count, api_version,
+                         encoding, compression, large_threshold)
+                     VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
                 .execute(params![
                     bits(pinned.intents),
                     pinned.shard_count,
@@ -43,7 +48,8 @@ pub(super) fn write(
             // A lower epoch is never written over a higher one.
             change
                 .prepare_cached(
-                    "INSERT INTO shards VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (shard) DO UPDATE
+                    "INSERT INTO shards (shard, epoch, owner, hold, basis)
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (shard) DO UPDATE
                      SET epoch = excluded.epoch, owner = excluded.owner, hold = excluded.hold,
                          basis = excluded.basis
                      WHERE excluded.epoch >= shards.epoch",
@@ -58,7 +64,9 @@ pub(super) fn write(
         }
         Entry::Work { epoch, owner } => {
             change
-                .prepare_cached("INSERT OR REPLACE INTO work VALUES (1, ?1, ?2)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO work (one, epoch, owner) VALUES (1, ?1, ?2)",
+                )?
                 .execute(params![signed(epoch.get())?, owner.to_string()])?;
         }
         Entry::Slave(hello) => write_slave(change, hello)?,
@@ -92,7 +100,8 @@ pub(super) fn write(
             })?;
             change
                 .prepare_cached(
-                    "INSERT INTO tickets VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard) DO UPDATE
+                    "INSERT INTO tickets (shard, epoch, after, handled, written_ms, ticket)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard) DO UPDATE
                      SET epoch = excluded.epoch, after = excluded.after, handled = excluded.handled,
                          written_ms = excluded.written_ms, ticket = excluded.ticket
                      WHERE excluded.epoch >= tickets.epoch",
@@ -114,7 +123,10 @@ pub(super) fn write(
         Entry::Command { slot, command } => {
             let configured = configured.get(slot).map_or(&[][..], Vec::as_slice);
             change
-                .prepare_cached("INSERT OR REPLACE INTO commands VALUES (?1, ?2, ?3)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO commands (slot, command, configured)
+                     VALUES (?1, ?2, ?3)",
+                )?
                 .execute(params![slot, json(command), json(configured)])?;
         }
     }
@@ -165,7 +177,9 @@ fn write_slave(change: &Transaction<'_>, hello: &Hello) -> Result<(), StoreError
     let (process, parameters) = (&hello.process, &hello.parameters);
     change
         .prepare_cached(
-            "INSERT OR REPLACE INTO slaves
+            "INSERT OR REPLACE INTO slaves (slave, slot, build, role, version, lowest, pid,
+                 start_time, boot_id, pid_namespace, intents, shard_count, api_version, encoding,
+                 compression, large_threshold)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
@@ -191,7 +205,7 @@ fn write_slave(change: &Transaction<'_>, hello: &Hello) -> Result<(), StoreError
 
 pub(super) fn set_meta(change: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreError> {
     change
-        .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+        .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
         .execute([key, value])?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 -- first start), last_deploy, seen_ms (a master ran then, by
 -- the wall clock), lost (there while not every shard has a row again
 -- after a journal was lost: epochs up to this one may have been used),
+-- oldest_reader (the lowest schema that a master has to know to use this journal),
 -- `fenced SLAVE` (dead by the operator's word, since when in ms).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,

@@ -19,17 +19,12 @@ use super::{
     rows::{
         basis, list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms, write,
     },
+    schema::{self, SCHEMA},
 };
 use crate::{
     core::event::{Durability, Entry, History, Hold, Recovered, RecoveredTicket, Row as OwnerRow},
     crash,
 };
-
-/// Written as `user_version`; raised with each change of the schema.
-pub(super) const SCHEMA: i64 = 2;
-
-/// Brings a journal of the first schema to the present one.
-const FROM_1: &str = "ALTER TABLE shards ADD COLUMN basis TEXT NOT NULL DEFAULT 'death'";
 
 /// Another reader (the sqlite3 shell) is waited for this long.
 const BUSY: Duration = Duration::from_secs(2);
@@ -41,7 +36,9 @@ pub(super) enum StoreError {
     Sqlite(#[from] rusqlite::Error),
     #[error("a row of table {table} makes no sense: {value}")]
     Row { table: &'static str, value: String },
-    #[error("its schema is version {found}, this master knows {SCHEMA}; start a newer master")]
+    #[error(
+        "its schema is version {found}, which a master that knows version {SCHEMA} may not use"
+    )]
     Newer { found: i64 },
     #[error("its pages are damaged: {0}")]
     Damaged(String),
@@ -61,11 +58,11 @@ pub(super) enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the file itself is no good, so that another may take its place.
+    /// Whether the file itself is no good for this master, so that another may take its place.
     pub(super) fn is_damage(&self) -> bool {
         match self {
-            Self::Row { .. } | Self::Damaged(_) | Self::TooLarge(_) => true,
-            Self::Newer { .. } | Self::Io(_) | Self::OtherFleet { .. } => false,
+            Self::Row { .. } | Self::Damaged(_) | Self::TooLarge(_) | Self::Newer { .. } => true,
+            Self::Io(_) | Self::OtherFleet { .. } => false,
             Self::Sqlite(error) => match error.sqlite_error_code() {
                 Some(code) => matches!(
                     code,
@@ -102,7 +99,7 @@ pub(super) fn readable(
     Ok(store)
 }
 
-/// Moves a damaged journal away, with the files beside it. Nothing is deleted:
+/// Moves a journal away that is no good, with the files beside it. Nothing is deleted:
 /// a person may look at it.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let named = |end: &str| {
@@ -155,23 +152,7 @@ impl Store {
         if check != "ok" {
             return Err(StoreError::Damaged(check));
         }
-        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        match found {
-            0 => {
-                let change = connection.transaction()?;
-                change.execute_batch(include_str!("schema.sql"))?;
-                change.pragma_update(None, "user_version", SCHEMA)?;
-                change.commit()?;
-            }
-            1 => {
-                let change = connection.transaction()?;
-                change.execute_batch(FROM_1)?;
-                change.pragma_update(None, "user_version", SCHEMA)?;
-                change.commit()?;
-            }
-            SCHEMA => {}
-            found => return Err(StoreError::Newer { found }),
-        }
+        schema::bring(&mut connection)?;
         Ok(Self {
             connection,
             roll: None,

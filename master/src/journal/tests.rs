@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod folding;
+#[cfg(debug_assertions)]
+mod newer;
 mod torn;
 
 use baton_protocol::{
@@ -269,16 +271,6 @@ async fn the_journal_of_another_fleet_is_refused() {
     Journal::open(other.path(), BTreeMap::new(), &home).unwrap();
     let error = Journal::open(one.path(), BTreeMap::new(), &home).unwrap_err();
     assert!(error.line().contains("of fleet"), "{}", error.line());
-}
-
-#[test]
-fn a_journal_of_a_newer_master_is_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(FILE);
-    let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.pragma_update(None, "user_version", 99).unwrap();
-    let line = open(dir.path(), BTreeMap::new()).unwrap_err().line();
-    assert!(line.contains("newer master"), "{line}");
 }
 
 fn open(dir: &Path, configured: BTreeMap<String, Vec<String>>) -> Result<Opened, Error> {

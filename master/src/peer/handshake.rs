@@ -14,6 +14,7 @@ use tracing::warn;
 use super::{Context, Origin};
 use crate::{
     config::MAX_SHARDS,
+    other_build,
     process::{Watch, WatchError},
 };
 
@@ -59,7 +60,8 @@ pub(super) async fn handshake(
     origin: Origin,
     context: &Context,
 ) -> Result<Entrant, Dismissed> {
-    let hello = within(HELLO_DEADLINE, "hello", hello(connection)).await?;
+    let mut hello = within(HELLO_DEADLINE, "hello", hello(connection)).await?;
+    other_build::hears(&mut hello);
     let version = check(&hello, context)?;
     let watch = match Watch::open(&hello.process) {
         Ok(watch) => Some(watch),

@@ -1,0 +1,68 @@
+//! Versions of the journal's schema, and which masters may use which.
+//!
+//! A change adds, and nothing else: a table, a key of `meta`, a column with a
+//! default. What an older master leaves out must do no harm: it names the columns
+//! that it writes, and a row that it replaces has the defaults of the others. Such
+//! a journal says in `oldest_reader` which schema a master has to know at least,
+//! so that an operator can go back to yesterday's master. Only a change that
+//! cannot be made like this raises [`OLDEST_READER`].
+
+use rusqlite::{Connection, OptionalExtension};
+use tracing::warn;
+
+use super::{rows::set_meta, store::StoreError};
+use crate::other_build;
+
+/// Written as `user_version`; raised with each change of the schema.
+pub(super) const SCHEMA: i64 = 2;
+
+/// A master of this schema, and of each later one, can read and write a journal
+/// of [`SCHEMA`]. One of the first would leave the `basis` of an earlier epoch.
+const OLDEST_READER: i64 = 2;
+
+/// Brings a journal of the first schema to the present one.
+const FROM_1: &str = "ALTER TABLE shards ADD COLUMN basis TEXT NOT NULL DEFAULT 'death'";
+
+/// Makes the tables of a new journal, and those that an older one lacks. A newer
+/// one is left as it is.
+///
+/// # Errors
+/// [`StoreError::Newer`]: a newer one, and this master may not use it.
+pub(super) fn bring(connection: &mut Connection) -> Result<(), StoreError> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let missing = match found {
+        0 => include_str!("schema.sql"),
+        1 => FROM_1,
+        SCHEMA => "",
+        found => {
+            let oldest_reader = oldest_reader(connection)?;
+            if found < SCHEMA || oldest_reader.is_none_or(|oldest| oldest > SCHEMA) {
+                return Err(StoreError::Newer { found });
+            }
+            warn!(
+                schema = found,
+                known = SCHEMA,
+                "the journal is of a newer master; this one may use it"
+            );
+            return Ok(());
+        }
+    };
+    if missing.is_empty() && oldest_reader(connection)? == Some(OLDEST_READER) {
+        return other_build::bring(connection);
+    }
+    let change = connection.transaction()?;
+    change.execute_batch(missing)?;
+    set_meta(&change, "oldest_reader", &OLDEST_READER.to_string())?;
+    change.pragma_update(None, "user_version", SCHEMA)?;
+    change.commit()?;
+    other_build::bring(connection)
+}
+
+/// `None`: it does not say.
+fn oldest_reader(connection: &Connection) -> Result<Option<i64>, StoreError> {
+    let query = "SELECT value FROM meta WHERE key = 'oldest_reader'";
+    let text: Option<String> = connection
+        .query_row(query, [], |row| row.get(0))
+        .optional()?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
