@@ -24,7 +24,7 @@ const ABSENT: &str = "no-such-program";
 pub async fn deploy(scene: &mut Scene, build: Build) -> Result<()> {
     let asked = match command(scene, build)? {
         Some(command) => scene.deploy_command(&command).await,
-        None => scene.deploy(SECOND, &["--intents", "513"]).await,
+        None => scene.deploy(SECOND, flags(build)).await,
     };
     if build == Build::Absent {
         return absent(asked);
@@ -32,9 +32,29 @@ pub async fn deploy(scene: &mut Scene, build: Build) -> Result<()> {
     asked?;
     let ended = |event: &serde_json::Value| event["type"] == "deploy_ended";
     let news = &mut scene.fleet.news;
-    news.wait("the end of the deploy", ENDS, ended)
-        .await
-        .map(drop)
+    let ended = news.wait("the end of the deploy", ENDS, ended).await?;
+    let reason = ended["reason"].as_str().unwrap_or_default();
+    if build == Build::TooSlow && !reason.contains("falls behind") {
+        return Err(Error::answer("a deploy of a build that is too slow", ended));
+    }
+    Ok(())
+}
+
+/// Of a good program.
+const fn flags(build: Build) -> &'static [&'static str] {
+    match build {
+        Build::OtherIntents => &["--intents", "513"],
+        // Some eight events a second on each shard.
+        Build::TooSlow => &["--handler-ms", "1000", "--window", "8"],
+        Build::Exits(_)
+        | Build::Silent
+        | Build::Absent
+        | Build::Aborts
+        | Build::Panics
+        | Build::WrongToken
+        | Build::OtherCompression
+        | Build::Garbage => &[],
+    }
 }
 
 /// It is refused at once, and the reason names the program.
@@ -47,7 +67,7 @@ fn absent(asked: Result<()>) -> Result<()> {
     }
 }
 
-/// `None`: a good program with a bad flag.
+/// `None`: a good program with bad [`flags`].
 fn command(scene: &Scene, build: Build) -> Result<Option<Vec<String>>> {
     let bad = |arguments: &[&str]| -> Result<Option<Vec<String>>> {
         let mut command = vec![program("baton-badbot")?.display().to_string()];
@@ -74,7 +94,7 @@ fn command(scene: &Scene, build: Build) -> Result<Option<Vec<String>>> {
                 .slave_command(SECOND, &["--token-file", &file])
                 .map(Some)
         }
-        Build::OtherIntents => Ok(None),
+        Build::OtherIntents | Build::TooSlow => Ok(None),
         Build::OtherCompression => {
             let ours = program("baton-slave")?.display().to_string();
             let other = program("baton-slave-zlib")?.display().to_string();

@@ -103,6 +103,8 @@ pub enum Build {
     Panics,
     /// It has another token.
     WrongToken,
+    /// Its handlers are so slow that it falls behind.
+    TooSlow,
     /// It asks for other intents.
     OtherIntents,
     /// It was built with another transport compression.

@@ -248,6 +248,17 @@ pub(super) const BUILDS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "build-too-slow",
+        about: "the new build's handlers are so slow that it falls behind",
+        phases: &[M7],
+        quick: M7,
+        blow: Blow::Build(Build::TooSlow),
+        // The second half of it shows a full window.
+        setup: |setup| setup.soak = Duration::from_millis(1500),
+        expect: |_| Expect::rolled_back(),
+        ..ROW
+    },
+    Row {
         name: "build-panics",
         about: "the new build panics on every event",
         phases: &[M6],
