@@ -20,6 +20,7 @@ use crate::{
     news::News,
     processes::{Process, command, kill_all_with, program, wrapped},
     records::{Handled, read_sinks},
+    shim::{self, Loads},
     truth,
 };
 
@@ -63,6 +64,11 @@ pub struct Special {
     pub standbys: u32,
     /// Where the next master kills itself.
     pub crash: Option<Crash>,
+    /// What build the next master is like, if not like the one that is there:
+    /// `BATON_MASTER_AS`.
+    pub master_as: Option<&'static str>,
+    /// Who can be struck by faults of the C library.
+    pub shim: Loads,
 }
 
 /// A master kills itself at a point of its own (`baton-master crash-points`).
@@ -128,6 +134,9 @@ impl Fleet {
         };
         for name in ["logs", "sinks", "run"] {
             fs::create_dir(folder.join(name)).map_err(Error::io("make a folder"))?;
+        }
+        if options.special.shim != Loads::Nobody {
+            shim::build(&folder).await?;
         }
         let logs = folder.join("logs");
         let discord = Discord::start(&folder, &logs, &options.discord).await?;
@@ -491,6 +500,12 @@ async fn start_master(
     command
         .env("DISCORD_TOKEN", TOKEN)
         .env("BATON_LOG", "info,baton_master=debug");
+    if let Some(build) = special.master_as {
+        command.env("BATON_MASTER_AS", build);
+    }
+    if special.shim != Loads::Nobody {
+        shim::load(folder, &mut command);
+    }
     if let Some(crash) = special.crash {
         command.env("BATON_CRASH_AT", crash.at);
         if crash.armed == Armed::Later {

@@ -12,5 +12,6 @@ pub mod http;
 pub mod news;
 pub mod processes;
 pub mod records;
+pub mod shim;
 pub mod truth;
 pub mod verdict;

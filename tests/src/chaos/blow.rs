@@ -14,10 +14,16 @@ use super::{
     shortage,
     wire::{Harm, Whose, Wire},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    shim,
+};
 
 /// Checkpoints fill the end of a journal within this time.
 const OLDER: Duration = Duration::from_millis(1500);
+
+/// Tickets and snapshots are written at the new time within this one.
+const JUMPED: Duration = Duration::from_millis(700);
 
 /// Brings the deploy into `phase`, strikes, and heals what heals by itself.
 ///
@@ -76,6 +82,16 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
                 let fault: Value =
                     serde_json::from_str(fault).map_err(|error| Error::answer("fault", error))?;
                 scene.fleet.discord.fault(&fault).await?;
+            }
+            Ok(())
+        }
+        Blow::Clock(seconds, victims) => {
+            shim::set_clock(scene.folder(), seconds)?;
+            if !victims.is_empty() {
+                sleep(JUMPED).await;
+            }
+            for victim in victims {
+                scene.kill(*victim);
             }
             Ok(())
         }

@@ -54,6 +54,8 @@ pub enum Blow {
     Build(Build),
     /// The operator does this.
     Operator(Act),
+    /// The wall clock jumps by so many seconds, and then these are killed.
+    Clock(i64, &'static [Who]),
     /// A resource is short for so long.
     Short(Resource, Duration),
     /// The master is killed, its journal damaged before the next one starts.
@@ -133,6 +135,8 @@ pub enum Act {
 pub enum Resource {
     /// The disk under the master's journal.
     MasterDisk,
+    /// A disk under the master's journal that keeps what it is told to.
+    MasterSync,
     /// The files that somebody may open.
     Files(Who),
     /// The master's port, while it is started again.

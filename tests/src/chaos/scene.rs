@@ -19,6 +19,7 @@ use crate::{
     discord::{Counts, DiscordOptions},
     error::{Error, Result},
     fleet::{Armed, Crash, Fleet, FleetOptions, Special},
+    shim::Loads,
 };
 
 /// What a run needs that is not like every other run.
@@ -47,6 +48,10 @@ pub struct Setup {
     pub standbys: u32,
     /// Where the first master kills itself.
     pub crash: Option<Crash>,
+    /// Who can be struck by faults of the C library.
+    pub shim: Loads,
+    /// What build the first master is like, and the later ones.
+    pub masters: [Option<&'static str>; 2],
     /// Seed of traffic and guilds.
     pub seed: u64,
 }
@@ -76,6 +81,8 @@ impl Setup {
             snapshots: Snapshots::On,
             standbys: 0,
             crash: None,
+            shim: Loads::Nobody,
+            masters: [None; 2],
             seed,
         }
     }
@@ -394,6 +401,7 @@ impl Scene {
         self.told.extend(self.fleet.news.all());
         // It killed itself once.
         self.fleet.special().crash = None;
+        self.fleet.special().master_as = self.setup.masters[1];
         self.fleet.restart_master().await
     }
 
@@ -569,6 +577,8 @@ fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
         master_wrapper: wrapper(),
         crash: setup.crash,
         standbys: setup.standbys,
+        shim: setup.shim,
+        master_as: setup.masters[0],
         ..Special::default()
     };
     special.limits.extend(setup.limits.clone());
@@ -583,8 +593,9 @@ fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
         Snapshots::On => r#"--snapshots "$BATON_RUNTIME_DIR/snapshots" --snapshot-every 300ms"#,
         Snapshots::Off => "",
     };
+    let before = setup.shim.before_slave();
     let script = format!(
-        r#"exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" 2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#
+        r#"{before}exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" 2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#
     );
     special.slave_wrapper = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
     let mut more = ["--max-concurrency", "16", "--identify-window", "20ms"]

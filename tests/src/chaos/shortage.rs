@@ -1,6 +1,6 @@
 //! Resources that run short: the master's disk, open files, its port.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use rustix::process::Resource as Limit;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     http::Connection,
+    shim,
 };
 
 /// An answer of the master comes within this time, whatever is short.
@@ -25,33 +26,41 @@ const ANSWERS: Duration = Duration::from_secs(5);
 /// # Errors
 /// The limit cannot be set, or a deploy began that could not.
 pub async fn short(scene: &mut Scene, resource: Resource, span: Duration) -> Result<()> {
-    let (who, limit) = match resource {
-        Resource::MasterDisk => (Who::Master, Limit::Fsize),
-        Resource::Files(who) => (who, Limit::Nofile),
+    let who = match resource {
+        Resource::MasterDisk | Resource::MasterSync => Who::Master,
+        Resource::Files(who) => who,
         Resource::MasterPort => return Ok(()),
     };
     let Some(pid) = scene.pid(who) else {
         return Err(Error::Late(format!("{who:?} is not there")));
     };
-    let soft = match resource {
-        Resource::Files(_) => hunt::open_files(pid) as u64,
-        Resource::MasterDisk | Resource::MasterPort => 0,
-    };
     // One that it can still accept: a request that waits until it can is a
     // deploy like any other.
     let operator = scene.fleet.admin.connect().await?;
-    hunt::limit(pid, limit, Some(soft))?;
+    set(scene.folder(), pid, resource, true)?;
     sleep(span).await;
     let refused = if scene.deploys() || who != Who::Master {
         Ok(())
     } else {
         nothing_moves(scene, operator).await
     };
-    // It may have been killed meanwhile.
-    if hunt::is_alive(pid) {
-        hunt::limit(pid, limit, None)?;
-    }
+    set(scene.folder(), pid, resource, false)?;
     refused
+}
+
+/// Makes it short for this process, or not any more.
+fn set(folder: &Path, pid: u32, resource: Resource, short: bool) -> Result<()> {
+    let (limit, soft) = match resource {
+        Resource::MasterDisk => (Limit::Fsize, 0),
+        Resource::Files(_) => (Limit::Nofile, hunt::open_files(pid) as u64),
+        Resource::MasterSync => return shim::fail_syncs(folder, short),
+        Resource::MasterPort => return Ok(()),
+    };
+    // It may have been killed meanwhile.
+    if short || hunt::is_alive(pid) {
+        hunt::limit(pid, limit, short.then_some(soft))?;
+    }
+    Ok(())
 }
 
 /// A deploy is refused, or ends before anything moved.

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::ROW;
-use crate::chaos::{
-    expect::{Expect, Serves},
-    phase::Phase::{self, M0, M1, M2, M3, M4, M5, M6, M7},
-    row::{Blow, Damage, Resource, Row},
-    scene::Who,
+use crate::{
+    chaos::{
+        expect::{Expect, Serves},
+        phase::Phase::{self, M0, M1, M2, M3, M4, M5, M6, M7},
+        row::{Blow, Damage, Resource, Row},
+        scene::Who,
+    },
+    shim::Loads,
 };
 
 /// Longer than every limit.
@@ -38,6 +41,24 @@ fn goes_on(phase: Phase) -> Expect {
         M1 | M2 | M3 | M4 | M5 | M6 | M7 => Expect::done(),
     }
 }
+
+const HOUR: i64 = 3600;
+
+/// Only the monotonic clock counts.
+const CLOCK: Row = Row {
+    phases: &[M0, M2, M5, M7],
+    setup: |setup| setup.shim = Loads::Everybody,
+    expect: goes_on,
+    ..ROW
+};
+
+/// The master is replaced by another build.
+const REPLACED: Row = Row {
+    phases: &[M0, M2, M4, M5, M7],
+    blow: Blow::Kill(&[Who::Master]),
+    expect: adopted,
+    ..ROW
+};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -123,6 +144,69 @@ pub(super) const ROWS: &[Row] = &[
         blow: Blow::Short(Resource::MasterDisk, Duration::from_millis(1500)),
         expect: adopted,
         ..ROW
+    },
+    Row {
+        name: "fsync-fails",
+        about: "the disk under the master's journal syncs nothing for a while",
+        phases: &[M0, M2, M5, M7],
+        quick: M2,
+        blow: Blow::Short(Resource::MasterSync, Duration::from_millis(1500)),
+        setup: |setup| setup.shim = Loads::Master,
+        expect: adopted,
+        ..ROW
+    },
+    Row {
+        name: "clock-jumps",
+        about: "the wall clock of master and slaves jumps ahead by an hour",
+        quick: M5,
+        blow: Blow::Clock(HOUR, &[]),
+        ..CLOCK
+    },
+    Row {
+        name: "clock-jumps-back",
+        about: "the wall clock of master and slaves jumps back by an hour",
+        quick: M2,
+        blow: Blow::Clock(-HOUR, &[]),
+        ..CLOCK
+    },
+    Row {
+        name: "clock-jumps-crash",
+        about: "the wall clock jumps ahead by an hour, and everything is killed",
+        quick: M0,
+        blow: Blow::Clock(HOUR, &[Who::Master, Who::Old, Who::New]),
+        expect: |_| Expect::recovered(),
+        ..CLOCK
+    },
+    Row {
+        name: "clock-jumps-back-crash",
+        about: "the wall clock jumps back by an hour, and everything is killed",
+        quick: M7,
+        blow: Blow::Clock(-HOUR, &[Who::Master, Who::Old, Who::New]),
+        expect: |_| Expect::recovered(),
+        ..CLOCK
+    },
+    Row {
+        name: "master-older",
+        about: "kill -9 of the master; an older build takes its place",
+        quick: M5,
+        setup: |setup| setup.masters = [Some("newer"), Some("older")],
+        ..REPLACED
+    },
+    Row {
+        name: "master-older-apart",
+        about: "the same, and the older build may not use the journal",
+        phases: &[M0, M3, M5, M7],
+        quick: M3,
+        setup: |setup| setup.masters = [Some("apart"), Some("older")],
+        expect: forgotten,
+        ..REPLACED
+    },
+    Row {
+        name: "master-newer",
+        about: "kill -9 of the master; a newer build takes its place",
+        quick: M4,
+        setup: |setup| setup.masters = [Some("older"), Some("newer")],
+        ..REPLACED
     },
     Row {
         name: "journal-torn",
