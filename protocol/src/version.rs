@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | version | change |
 /// |---|---|
-/// | 4 | [`Pong`](crate::message::Pong) says how long shards could take nothing, their windows being full |
+/// | 4 | [`Pong`](crate::message::Pong) says how long shards could take nothing, their windows being full; [`Held`](crate::message::Held) whether anything came since a resume |
 /// | 3 | [`Dial`](crate::message::Dial): the next owner has a connection ready before the seal |
 /// | 2 | [`Pong`](crate::message::Pong) says how many events finished and how many failed |
 /// | 1 | the first: hello with a `Baton` key, ids 11 to 31, state frames |

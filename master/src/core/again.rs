@@ -55,12 +55,10 @@ impl Core {
     /// copied anew first. Not on the way back, where the next owner has its own
     /// state, as old as its seal.
     pub(super) fn serves_again(&mut self, id: ShardId) {
-        let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
         match self.fleet.shards.get(&id).map(|shard| &shard.phase) {
             Some(&Phase::Sealing {
                 owner, epoch, to, ..
-            }) if goal == Some(to)
-                && !self.goes_back()
+            }) if self.wants_copy(to)
                 && self.fleet.is_healthy(owner)
                 && !cfg!(mutant = "stale-copy-kept") =>
             {
@@ -69,6 +67,11 @@ impl Core {
             }
             Some(_) | None => self.said_again(id),
         }
+    }
+
+    fn wants_copy(&self, to: SlaveId) -> bool {
+        let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
+        goal == Some(to) && !self.goes_back()
     }
 
     fn ask_to_seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
@@ -100,8 +103,13 @@ impl Core {
         {
             self.copy_is_gone(id, to);
             self.enter(id, Phase::Copying { owner, epoch, to });
-            self.start_timer(Timer::Shard(id), self.settings.copy);
-            self.tell_move(id, owner, to, epoch.next(), Told::Copying);
+            if self.wants_copy(to) {
+                self.start_timer(Timer::Shard(id), self.settings.copy);
+                self.tell_move(id, owner, to, epoch.next(), Told::Copying);
+            } else {
+                // Its deploy went back meanwhile.
+                self.cancel_copy(id);
+            }
         }
     }
 

@@ -79,7 +79,13 @@ impl Core {
         }
         match standing {
             Standing::Waiting => self.decide_standing(id),
-            Standing::Active => self.deploy_rejoined(id),
+            Standing::Active => {
+                if self.stage == Life::Running {
+                    // Others may have come meanwhile, and fill the slot.
+                    self.settle_slot(slot);
+                }
+                self.deploy_rejoined(id);
+            }
             Standing::Standby => self.soft_start(id),
             Standing::Leaving => {
                 if self.fleet.holds_nothing(id) {
@@ -348,7 +354,10 @@ impl Core {
             return;
         };
         let mut free = Free::new(self.now, after);
-        if let Phase::Sealing { to, .. } = shard.phase {
+        // The row of the reservation says that the next owner goes on from a seal.
+        if let Phase::Sealing { to, .. } = shard.phase
+            && after == ResumeAfter::Seal
+        {
             free.reserved = Some(to);
         }
         if after == ResumeAfter::Death {

@@ -73,6 +73,8 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.ticket = None;
             shard.copies.clear();
+            // Nothing of it is replayed any more, whoever had it before.
+            shard.replays = ResumeAfter::Seal;
         }
         self.drop_doubt(id);
     }
@@ -140,6 +142,9 @@ impl Shard {
             if kept.ticket.handled != handled || kept.ticket.finished_above != entry.finished_above
             {
                 self.phase.dispatched();
+            } else if kept.after == ResumeAfter::Seal && self.phase.is_untouched() {
+                // The ticket of the seal says the same, and what is in doubt.
+                return false;
             }
         }
         match entry.session {
@@ -171,9 +176,26 @@ impl super::shard::Kept {
 }
 
 impl Phase {
+    /// Whether it starts and received no dispatch.
+    const fn is_untouched(&self) -> bool {
+        match self {
+            Self::Starting { reach, .. }
+            | Self::Sealing {
+                started: Some((_, reach)),
+                ..
+            } => matches!(reach, Reach::Nothing),
+            Self::Unknown { .. }
+            | Self::Free(_)
+            | Self::Serving { .. }
+            | Self::Copying { .. }
+            | Self::Dialling { .. }
+            | Self::Sealing { started: None, .. } => false,
+        }
+    }
+
     /// A starting shard received dispatches: from now on its checkpoint is not
     /// exact.
-    fn dispatched(&mut self) {
+    pub(super) fn dispatched(&mut self) {
         match self {
             Self::Starting { reach, .. }
             | Self::Sealing {

@@ -86,7 +86,7 @@ impl Core {
                 self.adopt(slave, held);
             }
             Holding::Sealed if may_be_its => self.adopt_sealed(slave, held),
-            Holding::Failed if may_be_its => self.adopt_ticket(held, ResumeAfter::Death),
+            Holding::Failed if may_be_its => self.adopt_failed(held),
             Holding::Sealed if self.is_needed_frozen(slave, id) || self.settles(slave, held) => {
                 if let Some(shard) = self.fleet.shards.get_mut(&id) {
                     shard.copies.insert(slave, held.ticket.state_at);
@@ -156,6 +156,12 @@ impl Core {
             };
             let shards = vec![entry];
             self.checkpoint(slave, Checkpoint { shards });
+        }
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && !held.untouched
+        {
+            // That something came was said on a connection that is over.
+            shard.phase.dispatched();
         }
         self.may_wait_for_settled(held);
         if held.holding == Holding::Starting && !has_session {
@@ -266,7 +272,7 @@ impl Core {
                         Some(_) => How::Resume(after),
                         None => How::Full,
                     },
-                    reach: Reach::Dispatches,
+                    reach: Reach::of(held),
                 }
             }
         };
@@ -302,6 +308,32 @@ impl Core {
         }
     }
 
+    /// One that failed before anything came leaves the seal that it went on from. A
+    /// row of a later epoch that goes on from there says so, too: the master before
+    /// knew that nothing came.
+    fn adopt_failed(&mut self, held: &Held) {
+        let Some(shard) = self.fleet.shards.get_mut(&held.ticket.shard) else {
+            return;
+        };
+        match (shard.basis, &shard.ticket) {
+            (Basis::Seal(seal), kept)
+                if seal < held.epoch && (held.untouched || held.epoch < shard.epoch) =>
+            {
+                // Its sealer may have reported, and settled, more.
+                if kept.as_ref().is_none_or(|kept| {
+                    (kept.epoch, kept.after) != (seal, ResumeAfter::Seal)
+                        && kept.epoch <= held.epoch
+                }) {
+                    shard.epoch = shard.epoch.max(held.epoch);
+                    shard.keep(held.ticket.clone(), seal, ResumeAfter::Seal);
+                }
+            }
+            (Basis::Cold | Basis::Death | Basis::Seal(_), _) => {
+                self.adopt_ticket(held, ResumeAfter::Death);
+            }
+        }
+    }
+
     fn adopt_sealed(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
         self.adopt_ticket(held, ResumeAfter::Seal);
@@ -312,7 +344,12 @@ impl Core {
             let kept = shard.ticket.as_ref();
             kept.is_none_or(|kept| kept.epoch == held.epoch)
         });
-        if is_newest {
+        // Whoever resumed from this seal waits for what was in doubt at it.
+        let is_waited_for =
+            self.fleet.shards.get(&id).is_some_and(|shard| {
+                shard.basis == Basis::Seal(held.epoch) && shard.doubt.is_none()
+            });
+        if is_newest || is_waited_for {
             let in_doubt = held.ticket.in_doubt.clone();
             self.doubt(id, slave, held.epoch, in_doubt);
         }

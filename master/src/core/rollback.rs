@@ -110,7 +110,7 @@ impl Core {
         }
     }
 
-    fn cancel_copy(&mut self, id: ShardId) {
+    pub(super) fn cancel_copy(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get(&id)
             && let Phase::Copying { owner, epoch, .. } | Phase::Dialling { owner, epoch, .. } =
                 shard.phase

@@ -21,7 +21,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, message::ResumeAfter,
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
+    message::{Held, ResumeAfter},
 };
 
 use super::{
@@ -278,6 +279,17 @@ impl Phase {
             Self::Unknown { .. } | Self::Free(_) | Self::Starting { .. } | Self::Sealing { .. } => {
                 false
             }
+        }
+    }
+}
+
+impl Reach {
+    /// As its owner reports.
+    pub(super) const fn of(held: &Held) -> Self {
+        if held.untouched {
+            Self::Nothing
+        } else {
+            Self::Dispatches
         }
     }
 }

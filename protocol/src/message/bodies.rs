@@ -107,6 +107,11 @@ pub struct Held {
     pub holding: Holding,
     /// The shard and where it stands. Without a session: an empty session id.
     pub ticket: Ticket,
+    /// Whether it was told to resume and no dispatch came since: then the ticket
+    /// that it was given is as exact as it was. `false` where that is not known, as
+    /// by builds that do not say it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untouched: bool,
 }
 
 /// Id 13, slave → master: after [`Proof`], everything that the slave holds, in as

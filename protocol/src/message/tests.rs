@@ -66,6 +66,7 @@ fn every_message_survives_the_wire() {
                 epoch: Epoch(2),
                 holding: Holding::Sealed,
                 ticket: ticket.clone(),
+                untouched: true,
             }],
             work: Epoch(1),
             ready: true,

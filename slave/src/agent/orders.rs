@@ -85,13 +85,19 @@ impl Agent {
                     cause,
                 }));
             }
-            match entry.since_report() {
-                Some(Holding::Serving) => again.push(ToMaster::Progress(Progress {
+            let progress = |step| {
+                ToMaster::Progress(Progress {
                     shard,
                     epoch: entry.epoch,
-                    step: Step::Serving,
+                    step,
                     replayed: 0,
-                })),
+                })
+            };
+            if entry.touched_since_report() {
+                again.push(progress(Step::Replaying));
+            }
+            match entry.since_report() {
+                Some(Holding::Serving) => again.push(progress(Step::Serving)),
                 Some(Holding::Sealed) => again.extend(self.sealed(entry.epoch, &entry.ticket)),
                 Some(Holding::Failed) => again.push(ToMaster::Failed(Failed {
                     shard,

@@ -51,8 +51,10 @@ pub(crate) struct Entry {
     pub(crate) epoch: Epoch,
     /// `None`: nothing but an imported copy.
     pub(crate) holding: Option<Holding>,
-    /// What the last report said of it.
-    reported: Option<Holding>,
+    /// Whether nothing came since it was told to resume.
+    untouched: bool,
+    /// What the last report said of both.
+    reported: (Option<Holding>, bool),
     /// Where it stood last; exact once it is sealed.
     pub(crate) ticket: Ticket,
     /// Whether the master has the session on this connection.
@@ -109,9 +111,9 @@ impl Table {
         match &said.said {
             Said::Progress { step, .. } if current => match step {
                 Step::SessionLost => entry.holding = Some(Holding::Starting),
+                Step::Replaying => entry.untouched = false,
                 Step::Dialling
                 | Step::Hello
-                | Step::Replaying
                 | Step::Waiting
                 | Step::Serving
                 | Step::Reconnecting => {}
@@ -306,7 +308,8 @@ impl Table {
                 }),
                 epoch: Epoch(0),
                 holding: None,
-                reported: None,
+                untouched: false,
+                reported: (None, false),
                 ticket: Ticket {
                     shard,
                     ..Ticket::default()
@@ -334,11 +337,12 @@ impl Table {
     /// Everything that is owned, for a report.
     pub(crate) fn report(&mut self) -> Vec<Held> {
         let held = |entry: &mut Entry| {
-            entry.reported = entry.holding;
+            entry.reported = (entry.holding, entry.untouched);
             Some(Held {
                 epoch: entry.epoch,
                 holding: entry.holding?,
                 ticket: entry.ticket.clone(),
+                untouched: entry.untouched,
             })
         };
         self.entries.values_mut().filter_map(held).collect()
@@ -392,13 +396,19 @@ impl Entry {
     fn owned(&mut self, epoch: Epoch, holding: Holding) {
         self.epoch = epoch;
         self.holding = Some(holding);
+        self.untouched = holding == Holding::Resuming;
         self.waiting = None;
         self.settled = None;
     }
 
     /// What became of it since the report, which was said to nobody.
     pub(crate) fn since_report(&self) -> Option<Holding> {
-        self.holding.filter(|_| self.holding != self.reported)
+        self.holding.filter(|_| self.holding != self.reported.0)
+    }
+
+    /// Whether something came since the report that said that nothing had.
+    pub(crate) fn touched_since_report(&self) -> bool {
+        self.reported.1 && !self.untouched
     }
 
     fn give(&self, order: Order) {

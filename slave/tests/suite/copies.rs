@@ -9,7 +9,7 @@ use crate::lost::copy;
 use baton_gateway::{Fault, FaultName, What};
 use baton_protocol::{
     Epoch, ShardId, ToMaster, ToSlave,
-    message::{Dial, Holding, ResumeAfter},
+    message::{Dial, Holding, ResumeAfter, Step},
 };
 use baton_slave::{Mark, State};
 
@@ -100,6 +100,7 @@ async fn what_became_of_a_shard_between_the_report_and_its_acceptance_is_said() 
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
     let ticket = old_peer.seal(0, 1, LONG).await;
+    traffic(&gateway, 500.0);
 
     let quick = |config: &mut baton_slave::SlaveConfig| {
         config.timings.hello = Duration::from_millis(100);
@@ -116,6 +117,7 @@ async fn what_became_of_a_shard_between_the_report_and_its_acceptance_is_said() 
     drop(new_peer);
     let unaccepted = master.meet().await;
     assert_eq!(unaccepted.report.shards[0].holding, Holding::Resuming);
+    assert!(unaccepted.report.shards[0].untouched);
     gateway.clear_faults();
     until("RESUMED", || !logged(&gateway, What::Resumed).is_empty()).await;
     // Until it is known at the link's end, too.
@@ -126,5 +128,14 @@ async fn what_became_of_a_shard_between_the_report_and_its_acceptance_is_said() 
     };
     tokio::time::timeout(LONG, serves).await.unwrap();
     let mut new_peer = unaccepted.accepted().await;
+    let waited = new_peer.wait("that something came", |message| match message {
+        ToMaster::Progress(progress) if progress.step == Step::Replaying => Some(()),
+        _ => None,
+    });
+    waited.await;
     new_peer.serving(0).await;
+    drop(new_peer);
+    let reported = master.meet().await.report.shards;
+    assert_eq!(reported[0].holding, Holding::Serving);
+    assert!(!reported[0].untouched);
 }

@@ -140,3 +140,12 @@ fn on_the_way_back_there_is_nothing_to_copy() {
     let actions = rig.join_with(B, Role::Relaunch, report);
     assert_eq!(orders(&actions), ["b Accepted", "b StopShard 0@2"]);
 }
+
+#[test]
+fn a_deploy_that_goes_back_before_the_first_piece_leaves_the_shard_where_it_is() {
+    let (mut rig, _) = back_before_the_seal(5000);
+    rig.die(B);
+    assert_eq!(orders(&rig.say(A, piece(0, 1))), [""; 0]);
+    assert!(rig.all_served_by(A));
+    assert_eq!(rig.step(), None, "the deploy is over");
+}

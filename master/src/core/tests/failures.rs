@@ -132,15 +132,15 @@ fn an_unanswered_seal_kills_the_old_slave_and_the_new_one_resumes_from_the_check
     assert_eq!(
         orders(&actions),
         [
-            "save now 1@2 Reserved b",
-            "b Resume 0@2 after Death from 90",
+            "save now 0@3 Reserved b, 1@2 Reserved b",
+            "b Resume 0@3 after Death from 90",
             "b Resume 1@2 after Death from 100",
             "save now work@2 b",
             "b StartWork 2 \"\"",
         ][..3],
-        "the epoch of the first was reserved for it already"
+        "what was reserved for the first was to go on from a seal"
     );
-    rig.say(B, resumed(0, 2));
+    rig.say(B, resumed(0, 3));
     let actions = rig.say(B, resumed(1, 2));
     assert_eq!(
         orders(&actions),
@@ -214,7 +214,10 @@ fn a_ticket_below_the_checkpoint_or_of_another_session_is_not_believed() {
         stop.shard = 0;
         assert_eq!(
             orders(&rig.say(A, ToMaster::StopShard(stop))),
-            ["b Resume 0@2 after Death from 100"]
+            [
+                "save now 0@3 Reserved b",
+                "b Resume 0@3 after Death from 100"
+            ]
         );
     }
 }

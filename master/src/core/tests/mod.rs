@@ -11,6 +11,7 @@ mod again;
 mod ahead;
 mod cold;
 mod deploys;
+mod exact;
 mod failures;
 mod fencing;
 mod gate;
@@ -341,6 +342,7 @@ fn held(shard: u32, epoch: u64, holding: Holding) -> Held {
         epoch: Epoch(epoch),
         holding,
         ticket: ticket(shard, 100),
+        untouched: false,
     }
 }
 

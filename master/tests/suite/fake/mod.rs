@@ -349,6 +349,7 @@ fn report(seen: &Seen) -> Report {
         epoch: *epoch,
         holding: *holding,
         ticket: ticket(*shard),
+        untouched: false,
     };
     Report {
         shards: seen.shards.iter().map(held).collect(),

@@ -223,11 +223,14 @@ fn report() -> impl Strategy<Value = Report> {
         Holding::Sealed,
         Holding::Failed,
     ]);
-    let held = (any::<u64>(), holding, ticket()).prop_map(|(epoch, holding, ticket)| Held {
-        epoch: Epoch(epoch),
-        holding,
-        ticket,
-    });
+    let held = (any::<u64>(), holding, ticket(), any::<bool>()).prop_map(
+        |(epoch, holding, ticket, untouched)| Held {
+            epoch: Epoch(epoch),
+            holding,
+            ticket,
+            untouched,
+        },
+    );
     (vec(held, 0..4), any::<u64>(), any::<[bool; 2]>()).prop_map(|(shards, work, [ready, last])| {
         Report {
             shards,

@@ -97,6 +97,7 @@ impl Slave {
                 epoch: row.epoch,
                 holding: row.holding,
                 ticket: row.seal.clone().unwrap_or_else(|| row.window.ticket()),
+                untouched: false,
             }
         });
         let mut report = report(held.collect());

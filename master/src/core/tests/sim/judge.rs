@@ -276,13 +276,8 @@ impl World {
                 row.session == Some(session) && !matches!(row.holding, Some(Holding::Failed) | None)
             })
         };
-        // Nor that one who sealed it before holds all that anybody did.
-        let failed = |session: usize| {
-            let mut rows = self.slaves.values().flat_map(|slave| slave.rows.values());
-            rows.any(|row| row.session == Some(session) && row.holding == Some(Holding::Failed))
-        };
         let orphans: Vec<_> = (0..self.discord.sessions.len())
-            .filter(|&session| !held(session) || failed(session))
+            .filter(|&session| !held(session))
             .collect();
         for session in orphans {
             self.discord.sessions[session].crashed = true;

@@ -153,6 +153,10 @@ impl World {
         let last = self.discord.last(session);
         let row = self.row(id, shard).unwrap();
         if row.window.received < last {
+            if conn == Conn::Replaying && std::mem::take(&mut row.untouched) {
+                self.say(id, progress(shard.get(), epoch.get(), Step::Replaying));
+            }
+            let row = self.row(id, shard).unwrap();
             let (sequence, receipt) = row.window.receive(row.after_death);
             row.changed = true;
             if let Receipt::HandOut { marked } = receipt {

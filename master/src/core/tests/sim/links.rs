@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::*;
+use baton_protocol::Version;
+
+use super::{discord::session_of, *};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LinkId(pub(super) u64);
@@ -103,6 +105,13 @@ impl World {
         let (hello, report) = slave.introduce();
         slave.link = Some(link);
         slave.accepted = false;
+        // A build of before does not say whether anything came.
+        let vague = hello.version != Version::NEWEST;
+        for held in report.shards.iter().filter(|_| vague) {
+            if matches!(held.holding, Holding::Resuming | Holding::Failed) {
+                self.may_repeat(session_of(&held.ticket));
+            }
+        }
         let mut made = Link::new(id);
         made.say(Up::Hello(hello, report));
         self.links.insert(link, made);

@@ -21,6 +21,8 @@ const MAX_FAILURES: u32 = 4;
 pub(super) struct Master {
     pub(super) core: Core,
     pub(super) links: BTreeMap<SlaveId, LinkId>,
+    /// The newest connection of each slave that was heard of.
+    newest: BTreeMap<SlaveId, LinkId>,
     /// Whose death it would hear of.
     watched: BTreeSet<SlaveId>,
     /// Launched and not joined.
@@ -65,6 +67,7 @@ impl World {
         self.master = Some(Master {
             core,
             links: BTreeMap::new(),
+            newest: BTreeMap::new(),
             watched: recovered.slaves.keys().copied().collect(),
             launched: Vec::new(),
             open_deploys: BTreeSet::new(),
@@ -369,7 +372,11 @@ impl World {
         let current = master.links.get(&slave) == Some(&id);
         match up {
             Up::Hello(hello, report) => {
-                if !self.slaves.contains_key(&slave) {
+                // As the driver: what it reported before it dialled anew is past.
+                let newest = master.newest.entry(slave).or_insert(id);
+                let is_past = *newest > id;
+                *newest = id.max(*newest);
+                if is_past || !self.slaves.contains_key(&slave) {
                     self.drop_link(id);
                     return;
                 }

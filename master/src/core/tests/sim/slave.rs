@@ -1,6 +1,7 @@
 //! A model slave: what it holds, and what it does with its orders.
 
 use baton_protocol::{
+    Version,
     message::{Dial, Dialled, Pong, Refused, RefusedReason, Unit},
     state::{StateFrame, StateHeader},
 };
@@ -67,6 +68,9 @@ pub(super) struct Row {
     /// RESUMED is to be confirmed.
     pub(super) ordered: bool,
     pub(super) after_death: bool,
+    /// Whether nothing came since it was told to resume; and whether it said so.
+    pub(super) untouched: bool,
+    pub(super) reported_untouched: bool,
     pub(super) permit: bool,
     pub(super) waiting: Option<IdentifyCause>,
     pub(super) seal: Option<Ticket>,
@@ -98,6 +102,8 @@ impl Row {
             conn: Conn::Closed,
             ordered: false,
             after_death: false,
+            untouched: false,
+            reported_untouched: false,
             permit: false,
             waiting: None,
             seal: None,
@@ -114,6 +120,7 @@ impl Row {
     fn owned(&mut self, epoch: Epoch, holding: Holding) {
         self.epoch = epoch;
         self.holding = Some(holding);
+        self.untouched = holding == Holding::Resuming;
         self.conn = Conn::Closed;
         self.permit = false;
         self.waiting = None;
@@ -182,11 +189,14 @@ impl Slave {
         if self.owns_anything() {
             hello.role = Role::Relaunch;
         }
+        // Builds of before do not say it.
+        let new_build = hello.version == Version::NEWEST;
         let held = self.rows.iter().filter_map(|(&shard, row)| {
             Some(Held {
                 epoch: row.epoch,
                 holding: row.holding?,
                 ticket: row.seal.clone().unwrap_or_else(|| row.ticket(shard)),
+                untouched: row.untouched && new_build,
             })
         });
         let report = Report {
@@ -196,6 +206,7 @@ impl Slave {
             last: true,
         };
         for row in self.rows.values_mut() {
+            row.reported_untouched = row.untouched;
             row.session_told = false;
             row.changed |= row.holding == Some(Holding::Serving);
         }
@@ -466,6 +477,9 @@ impl World {
             let (number, epoch) = (shard.get(), row.epoch.get());
             again.extend(row.waiting.map(|cause| wants_permit(number, epoch, cause)));
             // What happened between the report and this was said to nobody.
+            if row.reported_untouched && !row.untouched {
+                again.push(progress(number, epoch, Step::Replaying));
+            }
             match row.holding {
                 Some(Holding::Serving) => again.push(progress(number, epoch, Step::Serving)),
                 Some(Holding::Failed) => again.push(failed(number, epoch)),
