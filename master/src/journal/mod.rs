@@ -6,6 +6,7 @@
 //! checkpoints are taken at once, and written when the thread has nothing else to
 //! do.
 
+mod age;
 mod fold;
 mod roll;
 mod rows;

@@ -8,7 +8,7 @@ use baton_protocol::{
 };
 use rusqlite::{Row, Transaction, params};
 
-use super::store::StoreError;
+use super::{age::Clocks, store::StoreError};
 use crate::core::event::{Basis, Entry, Hold};
 
 /// Every statement names its columns: a newer master may have added others.
@@ -116,7 +116,11 @@ pub(super) fn write(
                 ])?;
         }
         Entry::Deploy(deploy) => set_meta(change, "last_deploy", &deploy.to_string())?,
-        Entry::Seen => set_meta(change, "seen_ms", &wall_clock_ms().to_string())?,
+        Entry::Seen => {
+            let clocks = Clocks::now();
+            set_meta(change, "seen_ms", &clocks.unix.to_string())?;
+            set_meta(change, "booted_ms", &clocks.to_text())?;
+        }
         Entry::Whole => {
             change.execute("DELETE FROM meta WHERE key = 'lost'", [])?;
         }

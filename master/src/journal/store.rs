@@ -15,6 +15,7 @@ use baton_protocol::{
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
+    age::Clocks,
     roll::Roll,
     rows::{
         basis, list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms, write,
@@ -179,7 +180,13 @@ impl Store {
     pub(super) fn begin_term(&mut self, term: Term, lost: bool) -> Result<(), StoreError> {
         crash::before("term");
         self.durability(Durability::Now)?;
+        let clocks = Clocks::now();
+        let booted = self.meta("booted_ms")?.unwrap_or_default();
         let change = self.connection.transaction()?;
+        // Else rows are there that were written by an earlier word on this boot.
+        if clocks.began(&booted).is_none() {
+            set_meta(&change, "booted_ms", &clocks.to_text())?;
+        }
         set_meta(&change, "fleet", &term.fleet.to_string())?;
         set_meta(&change, "term", &term.counter.to_string())?;
         if lost {
@@ -339,7 +346,8 @@ impl Store {
     }
 
     fn tickets(&self) -> Result<BTreeMap<ShardId, RecoveredTicket>, StoreError> {
-        let now = wall_clock_ms();
+        let booted = self.meta("booted_ms")?.unwrap_or_default();
+        let now = Clocks::now().unset_since(&booted);
         let seen = self.meta_number("seen_ms")?.unwrap_or(0);
         let mut statement = self
             .connection

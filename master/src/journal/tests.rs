@@ -110,6 +110,39 @@ async fn the_newest_ticket_of_each_shard_survives() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_between_two_masters_makes_no_ticket_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let checkpoint = ticket(0, 1, 10, ResumeAfter::Death);
+    journal
+        .save(vec![checkpoint], Durability::Now)
+        .await
+        .unwrap();
+    journal.close().await;
+    // As if everything had been written an hour ago, by a clock that was set since.
+    let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
+    let back = "UPDATE tickets SET written_ms = written_ms - 3600000;
+        UPDATE meta SET value = substr(value, 1, 37) || (substr(value, 38) - 3600000)
+        WHERE key = 'booted_ms'";
+    connection.execute_batch(back).unwrap();
+    drop(connection);
+    // Nor does a start say anything else of them to the one after.
+    for _ in 0..2 {
+        let opened = open(dir.path(), BTreeMap::new()).unwrap();
+        let age = opened.recovered.tickets[&ShardId(0)].age;
+        assert!(age.as_secs() < 600, "{age:?}");
+        opened.journal.close().await;
+    }
+    // What was written before the host was started is told by the wall clock.
+    let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
+    let other = "UPDATE meta SET value = 'another 0' WHERE key = 'booted_ms'";
+    connection.execute(other, []).unwrap();
+    drop(connection);
+    let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
+    assert!(recovered.tickets[&ShardId(0)].age.as_secs() >= 3600);
+}
+
+#[tokio::test]
 async fn the_journal_is_for_this_user_alone() {
     use std::os::unix::fs::PermissionsExt;
 

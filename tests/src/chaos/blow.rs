@@ -22,9 +22,6 @@ use crate::{
 /// Checkpoints fill the end of a journal within this time.
 const OLDER: Duration = Duration::from_millis(1500);
 
-/// Tickets and snapshots are written at the new time within this one.
-const JUMPED: Duration = Duration::from_millis(700);
-
 /// Brings the deploy into `phase`, strikes, and heals what heals by itself.
 ///
 /// # Errors
@@ -86,14 +83,10 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
             Ok(())
         }
         Blow::Clock(seconds, victims) => {
-            shim::set_clock(scene.folder(), seconds)?;
-            if !victims.is_empty() {
-                sleep(JUMPED).await;
-            }
             for victim in victims {
                 scene.kill(*victim);
             }
-            Ok(())
+            shim::set_clock(scene.folder(), seconds)
         }
         Blow::Operator(act) => operator::act(scene, act).await,
         Blow::Short(Resource::MasterPort, span) => shortage::port_taken(scene, span).await,

@@ -54,7 +54,7 @@ pub enum Blow {
     Build(Build),
     /// The operator does this.
     Operator(Act),
-    /// The wall clock jumps by so many seconds, and then these are killed.
+    /// These are killed, and the wall clock jumps by so many seconds.
     Clock(i64, &'static [Who]),
     /// A resource is short for so long.
     Short(Resource, Duration),

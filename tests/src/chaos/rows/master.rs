@@ -171,7 +171,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "clock-jumps-crash",
-        about: "the wall clock jumps ahead by an hour, and everything is killed",
+        about: "everything is killed, and the wall clock jumps ahead by an hour",
         quick: M0,
         blow: Blow::Clock(HOUR, &[Who::Master, Who::Old, Who::New]),
         expect: |_| Expect::recovered(),
@@ -179,7 +179,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "clock-jumps-back-crash",
-        about: "the wall clock jumps back by an hour, and everything is killed",
+        about: "everything is killed, and the wall clock jumps back by an hour",
         quick: M7,
         blow: Blow::Clock(-HOUR, &[Who::Master, Who::Old, Who::New]),
         expect: |_| Expect::recovered(),
