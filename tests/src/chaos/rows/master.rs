@@ -167,6 +167,7 @@ pub(super) const ROWS: &[Row] = &[
         about: "the wall clock of master and slaves jumps back by an hour",
         quick: M2,
         blow: Blow::Clock(-HOUR, &[]),
+        unhurried: true,
         ..CLOCK
     },
     Row {
@@ -183,6 +184,7 @@ pub(super) const ROWS: &[Row] = &[
         quick: M7,
         blow: Blow::Clock(-HOUR, &[Who::Master, Who::Old, Who::New]),
         expect: |_| Expect::recovered(),
+        unhurried: true,
         ..CLOCK
     },
     Row {
