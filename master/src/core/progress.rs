@@ -1,7 +1,7 @@
 //! What slaves say about shards that they serve or start: how far they are.
 
 use baton_protocol::{
-    Epoch, SequenceRanges, ShardId, SlaveId, Ticket,
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
     message::{Checkpoint, CheckpointEntry, Progress, ResumeAfter, Step},
 };
 
@@ -139,12 +139,14 @@ impl Shard {
             if handled < kept.ticket.handled {
                 return false;
             }
+            let is_exact = kept.after == ResumeAfter::Seal && self.phase.is_untouched();
+            if is_exact && kept.says_the_same(handled, &entry.finished_above) {
+                // And what is in doubt.
+                return false;
+            }
             if kept.ticket.handled != handled || kept.ticket.finished_above != entry.finished_above
             {
                 self.phase.dispatched();
-            } else if kept.after == ResumeAfter::Seal && self.phase.is_untouched() {
-                // The ticket of the seal says the same, and what is in doubt.
-                return false;
             }
         }
         match entry.session {
@@ -159,13 +161,27 @@ impl Shard {
     }
 }
 
+/// What is finished, written in one way only: 8 and 9-10 above it are 10.
+fn finished(handled: Sequence, above: &SequenceRanges) -> (Sequence, Vec<(Sequence, Sequence)>) {
+    let mut handled = handled;
+    let mut rest = Vec::new();
+    for (first, last) in above.ranges() {
+        if first.get() <= handled.get().saturating_add(1) {
+            handled = handled.max(last);
+        } else {
+            rest.push((first, last));
+        }
+    }
+    (handled, rest)
+}
+
 impl super::shard::Kept {
-    fn take(
-        &mut self,
-        epoch: Epoch,
-        handled: baton_protocol::Sequence,
-        finished_above: SequenceRanges,
-    ) {
+    /// Whether the same events are finished there.
+    fn says_the_same(&self, handled: Sequence, above: &SequenceRanges) -> bool {
+        finished(self.ticket.handled, &self.ticket.finished_above) == finished(handled, above)
+    }
+
+    fn take(&mut self, epoch: Epoch, handled: Sequence, finished_above: SequenceRanges) {
         self.epoch = epoch;
         self.after = ResumeAfter::Death;
         self.ticket.handled = handled;

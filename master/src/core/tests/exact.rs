@@ -34,6 +34,20 @@ fn a_checkpoint_that_says_nothing_new_does_not_replace_the_ticket_of_the_seal() 
 }
 
 #[test]
+fn a_checkpoint_that_says_the_same_in_other_numbers_says_nothing_new() {
+    let (mut rig, _) = Rig::moving(settings(1));
+    rig.say(B, state_ready(0, 1, 90));
+    let mut ticket = ticket(0, 120);
+    ticket.finished_above = ranges(&[121, 122]);
+    rig.say(A, sealed_with(1, ticket));
+    rig.say(B, checkpoint(0, 2, 122));
+    assert_eq!(
+        resume_of(&rig.say(B, failed(0, 2))).after,
+        ResumeAfter::Seal
+    );
+}
+
+#[test]
 fn a_checkpoint_that_says_something_new_does() {
     let mut rig = given_with_doubt();
     rig.say(B, checkpoint(0, 2, 125));
