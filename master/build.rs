@@ -21,6 +21,7 @@ const MUTANTS: &[&str] = &[
     "save-not-awaited",
     "session-soon",
     "soak-unbounded",
+    "old-copy-sealed",
     "stale-copy-kept",
     "stale-session-resumed",
 ];

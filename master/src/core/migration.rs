@@ -9,7 +9,8 @@
 //! ```
 //!
 //! An owner that lost its connection before it sealed is copied from anew
-//! (`again.rs`).
+//! (`again.rs`), and so is one whose copy is too many events behind once the next
+//! owner has dialled: `Dialling` becomes `Copying` again.
 //!
 //! Going back is the same way from the new slave to the old one, without the
 //! copy: the old one has its frozen state. The deploy decides who may move
@@ -31,23 +32,22 @@ use super::{
     timers::Timer,
 };
 
+/// Copies of one move that are made because the one before was too old.
+const MOST_COPIES: u32 = 3;
+
 impl Core {
     // ---- the happy path, downwards -------------------------------------------
 
     /// M2: the owner copies the shard's state to `to` while it serves. A slave
     /// that has a copy already needs none.
     pub(super) fn begin_move(&mut self, id: ShardId, to: SlaveId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
+        shard.copied_again = 0;
         let has_copy = shard.copies.contains_key(&to);
         match shard.phase {
-            Phase::Serving { owner, epoch, .. } if !has_copy => {
-                self.enter(id, Phase::Copying { owner, epoch, to });
-                self.start_timer(Timer::Shard(id), self.settings.copy);
-                self.tell_move(id, owner, to, epoch.next(), Told::Copying);
-                self.send_copy(id, owner, epoch);
-            }
+            Phase::Serving { owner, epoch, .. } if !has_copy => self.copy(id, owner, epoch, to),
             Phase::Serving { owner, epoch, .. } => self.dial(id, owner, epoch, to),
             Phase::Starting { owner, epoch, .. } => self.seal(id, owner, epoch, to),
             Phase::Free(free) => self.enter(
@@ -62,6 +62,13 @@ impl Core {
             | Phase::Dialling { .. }
             | Phase::Sealing { .. } => {}
         }
+    }
+
+    fn copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        self.enter(id, Phase::Copying { owner, epoch, to });
+        self.start_timer(Timer::Shard(id), self.settings.copy);
+        self.tell_move(id, owner, to, epoch.next(), Told::Copying);
+        self.send_copy(id, owner, epoch);
     }
 
     /// A copy begins, or begins again.
@@ -141,6 +148,28 @@ impl Core {
                 self.tell_move(id, owner, to, epoch.next(), Told::Dialling);
                 self.send_dial(id, epoch, to, ticket);
             }
+            Some(_) | None => self.seal_a_fresh_copy(id, owner, epoch, to),
+        }
+    }
+
+    /// Discord replays to the next owner what came since its copy, so a copy that
+    /// is more events behind than half of that is made once more: a busy shard on a
+    /// busy host would lose its session. Not for ever: a bot that cannot be copied
+    /// faster is moved as well as it can be.
+    fn seal_a_fresh_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        let most = u64::from(self.settings.replay_buffer) / 2;
+        let is_back = self.goes_back();
+        match self.fleet.shards.get_mut(&id) {
+            Some(shard)
+                if !is_back
+                    && shard.copied_again < MOST_COPIES
+                    && shard.behind(to) > most
+                    && !cfg!(mutant = "old-copy-sealed") =>
+            {
+                shard.copied_again += 1;
+                shard.copies.remove(&to);
+                self.copy(id, owner, epoch, to);
+            }
             Some(_) | None => self.seal(id, owner, epoch, to),
         }
     }
@@ -166,7 +195,7 @@ impl Core {
             return;
         }
         if dialled.failed.is_empty() {
-            self.seal(id, owner, epoch, to);
+            self.seal_a_fresh_copy(id, owner, epoch, to);
         } else {
             let why = format!("the new slave cannot reach Discord: {}", dialled.failed);
             self.fail_deploy(Some(id), why);

@@ -48,6 +48,8 @@ pub(super) struct Shard {
     pub(super) copies: BTreeMap<SlaveId, Sequence>,
     /// Bytes of its state that were passed on and not acknowledged.
     pub(super) on_its_way: u64,
+    /// Copies of this move that were too old once they were whole.
+    pub(super) copied_again: u32,
     /// What the slave that has the highest epoch goes on from.
     pub(super) basis: Basis,
     /// What its owner replays until it serves: after a death anything in it may
@@ -188,6 +190,7 @@ impl Shard {
             ticket: None,
             copies: BTreeMap::new(),
             on_its_way: 0,
+            copied_again: 0,
             basis: Basis::Death,
             replays: ResumeAfter::Seal,
             doubt: None,
@@ -236,6 +239,14 @@ impl Shard {
             ticket.in_doubt = SequenceRanges::new();
         }
         Some(ticket)
+    }
+
+    /// Events that were handled since the copy that `slave` has.
+    pub(super) fn behind(&self, slave: SlaveId) -> u64 {
+        let known = self.copies.get(&slave).zip(self.ticket.as_ref());
+        known.map_or(0, |(at, kept)| {
+            kept.ticket.handled.get().saturating_sub(at.get())
+        })
     }
 
     /// Takes what a slave reported or confirmed as its newest ticket. One without

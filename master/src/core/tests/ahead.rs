@@ -52,6 +52,47 @@ fn a_shard_is_sealed_only_when_its_next_owner_has_a_connection() {
 }
 
 #[test]
+fn a_copy_too_far_behind_is_made_once_more_before_the_seal() {
+    let mut rig = moving(settings(1));
+    // A copy that is as old as can be: half of the 1000 that are replayed.
+    rig.say(B, state_ready(0, 1, 100));
+    rig.say(A, checkpoint(0, 1, 601));
+    assert_eq!(
+        orders(&rig.say(B, dialled(0, 1, ""))),
+        ["a CopyState 0@1"],
+        "501 events would be replayed"
+    );
+    assert_eq!(rig.shard(0), (Some(A.to_string()), "copying"));
+    assert_eq!(
+        orders(&rig.say(B, state_ready(0, 1, 101))),
+        ["b Dial 0@1 from 101"]
+    );
+    assert_eq!(
+        orders(&rig.say(B, dialled(0, 1, ""))),
+        ["save now 0@2 Reserved b", "a StopShard 0@1"],
+        "500 are few enough"
+    );
+}
+
+#[test]
+fn a_shard_that_is_never_copied_fast_enough_is_moved_all_the_same() {
+    let mut rig = moving(settings(1));
+    let mut handled = 100;
+    for _ in 0..3 {
+        rig.say(B, state_ready(0, 1, handled));
+        handled += 2000;
+        rig.say(A, checkpoint(0, 1, handled));
+        assert_eq!(orders(&rig.say(B, dialled(0, 1, ""))), ["a CopyState 0@1"]);
+    }
+    rig.say(B, state_ready(0, 1, handled));
+    rig.say(A, checkpoint(0, 1, handled + 2000));
+    assert_eq!(
+        orders(&rig.say(B, dialled(0, 1, ""))),
+        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+    );
+}
+
+#[test]
 fn a_new_slave_that_cannot_reach_discord_ends_the_deploy_before_anything_is_sealed() {
     let mut rig = moving(settings(2));
     rig.say(B, state_ready(0, 1, 90));

@@ -167,7 +167,7 @@ fn soak_at(per_second: u64) -> (Duration, Vec<Action>) {
     rig.say(A, prepared(true));
     rig.say(B, prepared(false));
     for shard in 0..2 {
-        rig.say(B, state_ready(shard, 1, 90));
+        rig.say(B, state_ready(shard, 1, 90 + 20 * per_second));
         rig.say(A, sealed(shard, 1, 100 + 20 * per_second));
         rig.say(A, settled(shard, 1, &[]));
         rig.say(B, resumed(shard, 2));

@@ -274,8 +274,9 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         phase,
         ticket: kept,
         copies,
-        // What is too much never comes.
+        // What is too much never comes, nor so many events.
         on_its_way: _,
+        copied_again: _,
         basis,
         replays,
         doubt,
