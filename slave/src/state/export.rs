@@ -14,7 +14,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use baton_protocol::{
@@ -22,9 +22,16 @@ use baton_protocol::{
     state::{StateFrame, StateWriter},
 };
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::sleep_until};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
 
 use super::SESSION_PIECE;
+
+/// Pieces are exported for so long before the copy rests. A rest is a timer, and
+/// one behind each piece of a small state would be most of what the copy takes.
+const BURST: Duration = Duration::from_millis(1);
 
 /// Rounds in which what changed is exported again.
 const ROUNDS: u32 = 4;
@@ -40,9 +47,9 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heartbeat {
     /// When the last one was sent.
-    pub(crate) sent: tokio::time::Instant,
+    pub(crate) sent: Instant,
     /// When the next one is due.
-    pub(crate) due: tokio::time::Instant,
+    pub(crate) due: Instant,
 }
 
 /// One copy under way.
@@ -58,11 +65,13 @@ pub(crate) struct CopyOut {
     frames: VecDeque<StateFrame>,
     /// Bytes that may be on their way, for all copies of this process.
     budget: Arc<Semaphore>,
-    not_before: tokio::time::Instant,
+    not_before: Instant,
+    /// What was spent on exports since the last rest.
+    spent: Duration,
     /// How many times as long as it took to export a piece nothing is exported.
     rests: u32,
     /// Since when it could end.
-    whole: Option<tokio::time::Instant>,
+    whole: Option<Instant>,
 }
 
 impl CopyOut {
@@ -100,7 +109,8 @@ impl CopyOut {
             writer,
             frames,
             budget,
-            not_before: tokio::time::Instant::now(),
+            not_before: Instant::now(),
+            spent: Duration::ZERO,
             rests: 1,
             whole: None,
         }
@@ -126,7 +136,10 @@ impl CopyOut {
     /// the copy ran over is gone. Survives being cancelled.
     pub(crate) async fn ready(&self) -> bool {
         let Some(frame) = self.frames.front() else {
-            sleep_until(self.not_before).await;
+            // A timer takes a millisecond even where nothing is to be waited for.
+            if Instant::now() < self.not_before {
+                sleep_until(self.not_before).await;
+            }
             return true;
         };
         let bytes = u32::try_from(frame.body().len()).unwrap_or(u32::MAX);
@@ -164,8 +177,11 @@ impl CopyOut {
                     }
                 }
                 // The rest of this task's time is for events.
-                let cost = began.elapsed().min(Duration::from_millis(250));
-                self.not_before = tokio::time::Instant::now() + cost * self.rests;
+                self.spent += began.elapsed().min(Duration::from_millis(250));
+                if self.spent >= BURST {
+                    self.not_before = Instant::now() + self.spent * self.rests;
+                    self.spent = Duration::ZERO;
+                }
             }
             None if !self.changed.is_empty() && self.round < ROUNDS => {
                 self.round += 1;
@@ -195,7 +211,7 @@ impl CopyOut {
         let Some(heartbeat) = heartbeat.filter(|_| is_whole) else {
             return false;
         };
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let since = *self.whole.get_or_insert(now);
         let is_near = heartbeat.sent < since && heartbeat.due < since + UNTIL_SEALED;
         // One that is late is not waited for for ever.
@@ -273,7 +289,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_copy_that_would_end_before_a_heartbeat_stands_behind_it() {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let due = began + UNTIL_SEALED / 2;
         // It is sent a little later than it was due.
         let late = due + LOOK * 3;
@@ -283,7 +299,7 @@ mod tests {
         let mut at = 10;
         while !copy.is_over() {
             assert!(copy.ready().await);
-            let sent = tokio::time::Instant::now() >= late;
+            let sent = Instant::now() >= late;
             let heartbeat = Heartbeat {
                 sent: if sent { late } else { began - UNTIL_SEALED },
                 due: if sent { late + UNTIL_SEALED } else { due },
@@ -296,13 +312,24 @@ mod tests {
                 stands = frame.header().sequence;
             }
         }
-        assert!(tokio::time::Instant::now() >= late);
+        assert!(Instant::now() >= late);
         assert_eq!(stands, Sequence(at));
     }
 
     #[tokio::test(start_paused = true)]
+    async fn small_pieces_are_exported_without_a_timer_between_them() {
+        let began = Instant::now();
+        let mut copy = copy_of((1..100).collect());
+        while !copy.is_over() {
+            assert!(copy.ready().await);
+            copy.step(Sequence(11), |_| Some(Bytes::from_static(b"guild")));
+        }
+        assert_eq!(Instant::now(), began);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_heartbeat_that_is_far_away_is_not_waited_for() {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let mut copy = copy_of(vec![7]);
         let heartbeat = Heartbeat {
             sent: began - UNTIL_SEALED,
@@ -313,7 +340,7 @@ mod tests {
             assert!(!copy.outlasts(Some(heartbeat)));
             copy.step(Sequence(11), |_| None);
         }
-        assert!(tokio::time::Instant::now() < heartbeat.due);
+        assert!(Instant::now() < heartbeat.due);
     }
 
     #[tokio::test(start_paused = true)]
