@@ -7,7 +7,7 @@
 //! | `POST /v1/deploy` | [`DeployRequest`], every field optional: 202 `{"deploy": N}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/abort` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
-//! | `GET /v1/events` | server-sent events, see [`json`] |
+//! | `GET /v1/events` | server-sent events, see [`json`](mod@json) |
 //! | `GET /healthz` | 200 while the driver answers |
 //! | `GET /readyz` | 200 once the adopt grace is over |
 

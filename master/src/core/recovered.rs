@@ -28,7 +28,7 @@ pub struct Recovered {
     pub fenced: BTreeSet<SlaveId>,
     /// The number of the last deploy.
     pub last_deploy: DeployId,
-    /// The last [`Entry::Ticket`] of each shard.
+    /// The last [`Entry::Ticket`](super::event::Entry::Ticket) of each shard.
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
     /// Whether this is everything that was ever saved.
     pub history: History,
