@@ -183,7 +183,7 @@ limits! {
     /// Events of a shard that Discord replays at least.
     replay_buffer: u32 = 1000, "BATON_LIMITS_REPLAY_BUFFER", "Events of a shard that Discord replays at least; the soak is at most half the time in which the busiest shard gets so many [default: 1000]";
     /// A new slave whose shards took nothing for so much more of the soak goes back.
-    behind_gate: u32 = 50, "BATON_LIMITS_BEHIND_GATE", "A deploy goes back when its new slave could take nothing, its handlers being too slow, for this many percentage points more of one shard's time than the old one; 0: never [default: 50]";
+    behind_gate: u32 = 50, "BATON_LIMITS_BEHIND_GATE", "A deploy goes back when its new slave could take nothing, its handlers being too slow, for this many percentage points more of its shards' time than the old one; 0: never [default: 50]";
     /// Shards that move at once.
     width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once [default: 16]";
 }

@@ -56,7 +56,7 @@ pub(super) struct Upkeep {
     pub(super) at: Time,
     /// Milliseconds since its start, of all its shards together.
     pub(super) full_ms: u64,
-    /// The part of one shard's time between its last two words, in percent.
+    /// The part of its shards' time between its last two words, in percent.
     pub(super) percent: u64,
 }
 

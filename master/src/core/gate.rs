@@ -11,8 +11,9 @@
 //! events were running as may. A shard in that state falls ever further behind,
 //! and nothing but Discord's replay buffer holds what it did not take. The new
 //! build is no good when that was so for more of the soak than of the old slave's
-//! time before the deploy, by more than `behind_gate` percentage points of one
-//! shard's time.
+//! time before the deploy, by more than `behind_gate` percentage points, on the
+//! average of its shards: of many shards some are always full for a moment, and
+//! all of them catch up after their move.
 
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ impl Core {
             finished: pong.finished,
             failed: pong.failed.min(pong.finished),
         };
-        slave.upkeep = slave.upkeep.next(self.now, pong.full_ms);
+        let shards = slave.holds.len();
+        slave.upkeep = slave.upkeep.next(self.now, pong.full_ms, shards);
         let Some(deploy) = &self.deploy else {
             return;
         };
@@ -129,7 +131,8 @@ impl Core {
         };
         // One that cannot say it is not known to have kept up.
         let comparable = old.speaks(Version::FULLNESS);
-        let (new, old) = (new.upkeep.since(before), deploy.before);
+        let new = new.upkeep.since(before, new.holds.len());
+        let old = deploy.before;
         let fine = gate == 0 || !comparable || new <= old.saturating_add(gate);
         if fine || cfg!(mutant = "behind-kept") {
             return false;
@@ -138,7 +141,7 @@ impl Core {
             None,
             format!(
                 "the new build falls behind: its shards took nothing for {new} % of the soak \
-                 (before: {old} %), because as many events were running as may"
+                 on average (before: {old} %), because as many events were running as may"
             ),
         );
         true
@@ -171,7 +174,7 @@ impl Upkeep {
     const SHORTEST: Duration = Duration::from_millis(500);
 
     /// What is known after the next word.
-    fn next(self, now: Time, full_ms: u64) -> Self {
+    fn next(self, now: Time, full_ms: u64, shards: usize) -> Self {
         let next = Self {
             at: now,
             full_ms,
@@ -181,20 +184,21 @@ impl Upkeep {
             percent: if now.since(self.at) < Self::SHORTEST {
                 self.percent
             } else {
-                next.since(self)
+                next.since(self, shards)
             },
             ..next
         }
     }
 
-    /// The part of one shard's time since `before`, in percent.
-    fn since(self, before: Self) -> u64 {
+    /// The part of the time of `shards` shards since `before`, in percent.
+    fn since(self, before: Self, shards: usize) -> u64 {
         let span = self.at.since(before.at);
         if span < Self::SHORTEST {
             return 0;
         }
         let full = u128::from(self.full_ms.saturating_sub(before.full_ms));
-        u64::try_from(full * 100 / span.as_millis()).unwrap_or(u64::MAX)
+        let whole = span.as_millis() * shards.max(1) as u128;
+        u64::try_from(full * 100 / whole).unwrap_or(u64::MAX)
     }
 }
 

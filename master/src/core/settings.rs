@@ -39,9 +39,8 @@ pub struct Settings {
     /// the time in which the busiest shard gets so many.
     pub replay_buffer: u32,
     /// A new slave whose shards could take nothing for this many percent of the
-    /// soak more than the old slave's is too far behind, and takes its deploy back;
-    /// of one shard's time, so that one shard that cannot keep up is enough. 0:
-    /// never.
+    /// soak more than the old slave's, on average, is too far behind and takes its
+    /// deploy back. 0: never.
     pub behind_gate: u32,
     /// A new slave whose handlers fail this many percentage points more often than
     /// the old slave's takes its deploy back; 100: never.

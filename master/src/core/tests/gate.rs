@@ -99,7 +99,11 @@ fn full(number: u64, full_ms: u64) -> ToMaster {
 /// A deploy that soaks for 10 s; before it the old slave could take nothing for
 /// this part of its time.
 fn soaking_after(percent: u64, version: Version) -> Rig {
-    let mut rig = Rig::new(settings(1));
+    soaking_of(1, percent, version)
+}
+
+fn soaking_of(shards: u32, percent: u64, version: Version) -> Rig {
+    let mut rig = Rig::new(settings(shards));
     for (slave, role) in [(A, Role::Relaunch), (B, Role::Candidate)] {
         let mut hello = Box::new(hello(slave, role));
         if slave == A {
@@ -108,7 +112,9 @@ fn soaking_after(percent: u64, version: Version) -> Rig {
         let report = Report::default();
         rig.input(Input::Joined { hello, report });
         if slave == A {
-            rig.ready(A, 0, 1);
+            for shard in 0..shards {
+                rig.ready(A, shard, 1);
+            }
             rig.say(A, ToMaster::StartWork(work(1, b"")));
             rig.say(A, full(1, 0));
             rig.wait(10 * SECOND);
@@ -117,7 +123,9 @@ fn soaking_after(percent: u64, version: Version) -> Rig {
     }
     rig.say(A, prepared(true));
     rig.say(B, prepared(false));
-    rig.move_shard(A, B, 0, 1);
+    for shard in 0..shards {
+        rig.move_shard(A, B, shard, 1);
+    }
     rig.say(A, ToMaster::StopWork(work(1, b"")));
     let actions = rig.say(B, ToMaster::StartWork(work(2, b"")));
     assert_eq!(rig.step(), Some("soaking"));
@@ -143,6 +151,18 @@ fn a_build_that_cannot_keep_up_in_the_soak_is_rolled_back() {
     assert_eq!(after_soak(soaking_after(0, v4), 4000), Some("retiring"));
     // What came before the soak, a replay perhaps, does not count.
     assert_eq!(after_soak(soaking_after(0, v4), 0), Some("retiring"));
+}
+
+#[test]
+fn shards_that_are_full_for_a_moment_each_are_not_behind() {
+    assert_eq!(
+        after_soak(soaking_of(4, 0, Version::FULLNESS), 16_000),
+        Some("retiring")
+    );
+    assert_eq!(
+        after_soak(soaking_of(4, 0, Version::FULLNESS), 24_000),
+        Some("rolling back")
+    );
 }
 
 #[test]
