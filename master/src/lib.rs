@@ -12,7 +12,7 @@ pub mod error;
 pub mod journal;
 pub mod legacy;
 pub mod listener;
-pub mod other_build;
+mod other_build;
 pub mod peer;
 pub mod process;
 pub mod run;

@@ -11,9 +11,7 @@
 //! | `apart` | the same, and this build may not |
 
 #[cfg(debug_assertions)]
-pub use self::played::check;
-#[cfg(debug_assertions)]
-pub(crate) use self::played::{bring, hears};
+pub(crate) use self::played::{bring, check, hears};
 
 /// What is heard of a slave's hello.
 #[cfg(not(debug_assertions))]
@@ -59,7 +57,7 @@ mod played {
     ///
     /// # Errors
     /// It names another.
-    pub fn check() -> Result<(), Error> {
+    pub(crate) fn check() -> Result<(), Error> {
         let known = ["older", "newer", "apart"].into_iter().any(is);
         if known || std::env::var_os(VARIABLE).is_none() {
             return Ok(());

@@ -16,6 +16,10 @@ use crate::{
 /// Even so it travels by environment.
 pub const TOKEN: &str = "MTA1.simulated.token";
 
+/// What every bot under test asks for: every intent that is not privileged would
+/// do, but a true cache needs members and presences too.
+pub const INTENTS: u64 = 53_608_447;
+
 /// How a simulated Discord is set up.
 #[derive(Clone, Debug)]
 pub struct DiscordOptions {

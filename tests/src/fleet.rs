@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::{process::Command, time::Instant};
 
 use crate::{
-    discord::{Discord, DiscordOptions, TOKEN},
+    discord::{Discord, DiscordOptions, INTENTS, TOKEN},
     error::{Error, Result},
     http::Endpoint,
     news::News,
@@ -23,10 +23,6 @@ use crate::{
     shim::{self, Loads},
     truth,
 };
-
-/// What the demo's bot asks for: every intent that is not privileged would do,
-/// but a true cache needs members and presences too.
-const INTENTS: &str = "53608447";
 
 /// How a fleet is set up.
 #[derive(Clone, Debug)]
@@ -421,7 +417,7 @@ fn slave_arguments(
     [
         ("--build", build.to_owned()),
         ("--gateway-url", discord.gateway_url.clone()),
-        ("--intents", INTENTS.to_owned()),
+        ("--intents", INTENTS.to_string()),
         ("--handler-ms", options.handler_ms.to_string()),
         (
             "--sink",

@@ -101,14 +101,7 @@ impl Endpoint {
     }
 
     async fn bytes(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
-        let whole = async {
-            let body = self.send(method, path, body).await?;
-            let body = body
-                .collect()
-                .await
-                .map_err(|error| Error::answer(path, error))?;
-            Ok(body.to_bytes())
-        };
+        let whole = async { self.open(path).await?.bytes(method, path, body).await };
         timeout(DEADLINE, whole)
             .await
             .map_err(|_| Error::silent(path))?
@@ -120,12 +113,12 @@ impl Endpoint {
     /// # Errors
     /// Nobody there, or no answer to a first request.
     pub async fn connect(&self) -> Result<Connection> {
-        let mut connection = self.open("connect").await?;
-        let asked = connection.send(Method::GET, "/v1/status", Bytes::new());
-        let answer = timeout(DEADLINE, asked).await;
-        let body = answer.map_err(|_| Error::silent("/v1/status"))??;
-        let read = body.collect().await;
-        read.map_err(|error| Error::answer("/v1/status", error))?;
+        let path = "/v1/status";
+        let mut connection = self.open(path).await?;
+        let asked = connection.bytes(Method::GET, path, Bytes::new());
+        timeout(DEADLINE, asked)
+            .await
+            .map_err(|_| Error::silent(path))??;
         Ok(connection)
     }
 
@@ -173,15 +166,18 @@ impl Connection {
         body: &impl Serialize,
     ) -> Result<T> {
         let body = serde_json::to_vec(body).map_err(|error| Error::answer(path, error))?;
-        let whole = async {
-            let answer = self.send(Method::POST, path, body.into()).await?;
-            let answer = answer.collect().await;
-            let answer = answer.map_err(|error| Error::answer(path, error))?;
-            serde_json::from_slice(&answer.to_bytes()).map_err(|error| Error::answer(path, error))
-        };
-        timeout(DEADLINE, whole)
+        let asked = self.bytes(Method::POST, path, body.into());
+        let answer = timeout(DEADLINE, asked)
             .await
-            .map_err(|_| Error::silent(path))?
+            .map_err(|_| Error::silent(path))??;
+        serde_json::from_slice(&answer).map_err(|error| Error::answer(path, error))
+    }
+
+    /// Waits as long as it takes.
+    async fn bytes(&mut self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
+        let answer = self.send(method, path, body).await?.collect().await;
+        let answer = answer.map_err(|error| Error::answer(path, error))?;
+        Ok(answer.to_bytes())
     }
 
     async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Incoming> {

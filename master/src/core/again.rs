@@ -24,7 +24,6 @@ use baton_protocol::{Epoch, ShardId, SlaveId, message::ResumeAfter};
 
 use super::{
     Core,
-    event::Phase as Told,
     shard::{Phase, Sealing},
     timers::Timer,
 };
@@ -102,12 +101,11 @@ impl Core {
             && (owner, epoch) == (from, at)
         {
             self.copy_is_gone(id, to);
-            self.enter(id, Phase::Copying { owner, epoch, to });
             if self.wants_copy(to) {
-                self.start_timer(Timer::Shard(id), self.settings.copy);
-                self.tell_move(id, owner, to, epoch.next(), Told::Copying);
+                self.copy_begins(id, owner, epoch, to);
             } else {
                 // Its deploy went back meanwhile.
+                self.enter(id, Phase::Copying { owner, epoch, to });
                 self.cancel_copy(id);
             }
         }

@@ -65,10 +65,14 @@ impl Core {
     }
 
     fn copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        self.copy_begins(id, owner, epoch, to);
+        self.send_copy(id, owner, epoch);
+    }
+
+    pub(super) fn copy_begins(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
         self.enter(id, Phase::Copying { owner, epoch, to });
         self.start_timer(Timer::Shard(id), self.settings.copy);
         self.tell_move(id, owner, to, epoch.next(), Told::Copying);
-        self.send_copy(id, owner, epoch);
     }
 
     /// A copy begins, or begins again.

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! An owner that is back and was to seal is copied from anew: `Sealing` becomes
-//! `Copying` again, with the first piece of its state (`migration.rs`).
+//! `Copying` again, with the first piece of its state (`again.rs`). So does
+//! `Dialling`, where the copy is too far behind (`migration.rs`).
 //!
 //! Only [`Fleet::enter`](super::fleet::Fleet::enter) changes a phase. From
 //! `Starting` to `Sealing` exactly one slave may be serving the shard: the

@@ -1,12 +1,12 @@
 -- What a master must know after it was killed. Readable with the sqlite3 shell.
 
 -- fleet (32 hex digits), term (starts of the master), shard_count (pinned at the
--- first start), last_deploy, seen_ms (a master ran then, by
--- the wall clock), booted_ms (the host's boot, and when it was by the wall clock
--- of that moment: what the clock is set by afterwards is no age), lost (there while not every shard has a row again
--- after a journal was lost: epochs up to this one may have been used),
--- oldest_reader (the lowest schema that a master has to know to use this journal),
--- `fenced SLAVE` (dead by the operator's word, since when in ms).
+-- first start), last_deploy, seen_ms (a master ran then, by the wall clock),
+-- booted_ms (the host's boot, and when it was by the wall clock of that moment:
+-- what the clock is set by afterwards is no age), lost (there while not every
+-- shard has a row again after a journal was lost: epochs up to this one may have
+-- been used), oldest_reader (the lowest schema that a master has to know to use
+-- this journal), `fenced SLAVE` (dead by the operator's word, since when in ms).
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL

@@ -173,21 +173,13 @@ impl Event {
     /// # Errors
     /// It is not of that type.
     pub fn data<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        #[derive(Deserialize)]
-        struct Outer<T> {
-            d: T,
-        }
-        serde_json::from_str::<Outer<T>>(self.json()).map(|outer| outer.d)
+        data(self.json())
     }
 
     /// The guild that it is about: `d.id` of a guild's own events, else
     /// `d.guild_id`. Reads the payload once, without parsing the rest of it.
     #[must_use]
     pub fn guild_id(&self) -> Option<u64> {
-        #[derive(Deserialize)]
-        struct Outer<T> {
-            d: T,
-        }
         #[derive(Deserialize)]
         struct Itself<'a> {
             #[serde(borrow)]
@@ -200,20 +192,21 @@ impl Event {
         }
         let text = match self.kind() {
             "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => {
-                serde_json::from_str::<Outer<Itself<'_>>>(self.json())
-                    .ok()?
-                    .d
-                    .id
+                data::<Itself<'_>>(self.json()).ok()?.id
             }
-            _ => {
-                serde_json::from_str::<Outer<Of<'_>>>(self.json())
-                    .ok()?
-                    .d
-                    .guild_id?
-            }
+            _ => data::<Of<'_>>(self.json()).ok()?.guild_id?,
         };
         text.parse().ok()
     }
+}
+
+/// The `d` of a payload.
+pub(crate) fn data<'a, T: Deserialize<'a>>(json: &'a str) -> serde_json::Result<T> {
+    #[derive(Deserialize)]
+    struct Payload<T> {
+        d: T,
+    }
+    serde_json::from_str::<Payload<T>>(json).map(|payload| payload.d)
 }
 
 impl fmt::Debug for Event {

@@ -7,6 +7,7 @@ mod handle;
 use baton_protocol::{Sequence, ShardId};
 use bytes::Bytes;
 
+pub(crate) use self::event::data;
 pub use self::{
     ack::Ack,
     event::{Event, Mark, ParseError},

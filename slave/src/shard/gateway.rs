@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 use twilight_gateway::{
     CloseFrame, Config, ConfigBuilder, Intents, Message, Session as TwilightSession, Shard,
@@ -24,6 +24,7 @@ use twilight_gateway::{
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
 use crate::{
+    bot::data,
     config::{SlaveConfig, is_gateway_url},
     error::Error,
     permits::Permits,
@@ -229,7 +230,7 @@ impl Gateway {
             (0, _, _) => Incoming::Ended(End::Garbled("a dispatch without s or t".to_owned())),
             (7, _, _) => Incoming::Ended(End::Reconnect),
             (9, _, _) => Incoming::Ended(End::InvalidSession {
-                resumable: data(&json) == Some(true),
+                resumable: data(&json).unwrap_or(false),
             }),
             (10, _, _) => {
                 self.helloed = true;
@@ -327,22 +328,12 @@ fn closed(code: u16, reason: &str) -> End {
     }
 }
 
-/// The `d` of a payload; `None`: it is not what it should be.
-pub(crate) fn data<T: DeserializeOwned>(json: &str) -> Option<T> {
-    #[derive(Deserialize)]
-    struct Payload<T> {
-        d: T,
-    }
-    serde_json::from_str::<Payload<T>>(json)
-        .ok()
-        .map(|payload| payload.d)
-}
-
 /// What HELLO asks for.
 fn heartbeats(json: &str) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Hello {
         heartbeat_interval: u64,
     }
-    data(json).map(|hello: Hello| Duration::from_millis(hello.heartbeat_interval))
+    let hello: Hello = data(json).ok()?;
+    Some(Duration::from_millis(hello.heartbeat_interval))
 }

@@ -6,7 +6,8 @@ use baton_protocol::{SessionParameters, ShardId, Ticket};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{dispatch::Window, gateway::data};
+use super::dispatch::Window;
+use crate::bot::data;
 
 /// A session that can be resumed.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Session {
         struct Named {
             id: String,
         }
-        let ready: Ready = data(json)?;
+        let ready: Ready = data(json).ok()?;
         Some(Self {
             tag: tag(&ready.session_id),
             id: ready.session_id,

@@ -11,7 +11,7 @@ use tokio_websockets::{ClientBuilder, CloseCode, MaybeTlsStream, Message, WebSoc
 
 use crate::{
     demo::now_us,
-    discord::TOKEN,
+    discord::{INTENTS, TOKEN},
     error::{Error, Result},
 };
 
@@ -93,7 +93,7 @@ impl Client {
     /// The gateway refuses.
     pub async fn identify(&mut self) -> Result<Session> {
         let identify = json!({"op": 2, "d": {
-            "token": TOKEN, "intents": 53_608_447, "shard": [0, 1],
+            "token": TOKEN, "intents": INTENTS, "shard": [0, 1],
             "properties": {"os": "linux", "browser": "bench", "device": "bench"},
         }});
         self.send(identify.to_string()).await?;

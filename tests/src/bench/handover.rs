@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::floor::Floor;
+use super::{floor::Floor, median};
 use crate::{
     demo::{DemoOptions, run},
     error::{Error, Result},
@@ -144,10 +144,4 @@ fn spread(verdicts: &[Verdict], which: impl Fn(&Verdict) -> Spread) -> Spread {
         p99: median(each().filter_map(|spread| spread.p99)),
         max: each().filter_map(|spread| spread.max).reduce(f64::max),
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<_> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }

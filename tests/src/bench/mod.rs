@@ -134,3 +134,9 @@ pub async fn run(options: BenchOptions, say: impl Fn(&str)) -> Result<Results> {
         core: core.to_vec(),
     })
 }
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}

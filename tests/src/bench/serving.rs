@@ -2,7 +2,6 @@
 //! without a master: processes of their own, the same stream.
 
 use std::{
-    fs,
     hint::black_box,
     path::Path,
     time::{Duration, Instant},
@@ -13,8 +12,9 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 use twilight_gateway::{EventTypeFlags, parse};
 
-use super::client::Client;
+use super::{client::Client, median};
 use crate::{
+    chaos::hunt,
     discord::{Discord, DiscordOptions, TOKEN},
     error::{Error, Result},
     fleet::{Fleet, FleetOptions, Special},
@@ -30,9 +30,6 @@ const COUNTED: Duration = Duration::from_secs(6);
 
 /// Payloads that are parsed alone.
 const PARSED: usize = 4000;
-
-/// The kernel counts a process' time in hundredths of a second.
-const TICK_US: f64 = 10_000.0;
 
 /// What a bot does with its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -110,14 +107,14 @@ pub async fn events(keeps: Keeps, shards: u32, rate: f64, runs: u32) -> Result<E
         }
         parse.push(parsing(size).await?);
     }
-    let (slave_us, bare_us) = (median(slave), median(bare));
+    let (slave_us, bare_us) = (middle(slave), middle(bare));
     Ok(EventCost {
         keeps,
         shards,
-        rate: median(came),
+        rate: middle(came),
         slave_us,
         bare_us,
-        parse_us: median(parse),
+        parse_us: middle(parse),
         of_bare: bare_us / slave_us,
     })
 }
@@ -202,11 +199,12 @@ pub async fn memory() -> Result<Vec<Memory>> {
 async fn resident(kind: Kind, size: Size) -> Result<f64> {
     let running = Running::start(kind, size).await?;
     sleep(WARM).await;
-    let status = read(running.pid()?, "status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    let kib = hunt::memory_kib(running.pid()?);
     running.end().await?;
-    kib.ok_or_else(|| Error::answer("/proc", "no VmRSS"))
+    if kib == 0 {
+        return Err(Error::answer("/proc", "no VmRSS"));
+    }
+    Ok(kib as f64)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -314,10 +312,13 @@ impl Running {
         self.discord().traffic(rate).await?;
         sleep(WARM).await;
         let at = Instant::now();
-        let (spent, sent) = (spent_us(self.pid()?)?, self.discord().dispatched().await?);
+        let (spent, sent) = (
+            hunt::spent_us(self.pid()?),
+            self.discord().dispatched().await?,
+        );
         sleep(COUNTED).await;
         let came = (self.discord().dispatched().await? - sent) as f64;
-        let spent = spent_us(self.pid()?)? - spent;
+        let spent = hunt::spent_us(self.pid()?) - spent;
         let took = at.elapsed();
         self.discord().traffic(0.0).await?;
         Ok((spent / came, came / took.as_secs_f64()))
@@ -359,21 +360,6 @@ async fn reference(
     Ok(process)
 }
 
-/// Processor time that a process has spent, in microseconds.
-fn spent_us(pid: u32) -> Result<f64> {
-    let stat = read(pid, "stat")?;
-    // The name before it may hold anything.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    let ticks: f64 = ticks.filter_map(|field| field.parse::<f64>().ok()).sum();
-    Ok(ticks * TICK_US)
-}
-
-fn read(pid: u32, file: &str) -> Result<String> {
-    fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(Error::io("look at the bot"))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+fn middle(values: Vec<f64>) -> f64 {
+    median(values.into_iter()).unwrap_or(f64::NAN)
 }

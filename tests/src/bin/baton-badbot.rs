@@ -16,11 +16,9 @@ use std::{
 };
 
 use baton_slave::{Ack, Bot, Event, Mark, ShardHandle, Slave, SlaveConfig};
+use baton_tests::discord::INTENTS;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
-
-/// The intents of every fleet under test.
-const INTENTS: u64 = 53_608_447;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

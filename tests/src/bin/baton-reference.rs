@@ -6,13 +6,11 @@
 use std::{env, error::Error, io::Write, process::ExitCode, sync::Arc, time::Duration};
 
 use baton_slave::{Ack, Bot, Event, ShardHandle, Slave, SlaveConfig};
+use baton_tests::discord::INTENTS;
 use futures_util::future::join_all;
 use twilight_cache_inmemory::DefaultInMemoryCache;
 use twilight_gateway::{ConfigBuilder, EventTypeFlags, Intents, Shard, ShardId, StreamExt};
 use twilight_gateway_queue::InMemoryQueue;
-
-/// The intents of every fleet under test.
-const INTENTS: u64 = 53_608_447;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

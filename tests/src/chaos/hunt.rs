@@ -86,6 +86,19 @@ pub fn memory_kib(pid: u32) -> u64 {
         .unwrap_or(0)
 }
 
+/// Processor time that a process has spent, in microseconds: the kernel counts it
+/// in hundredths of a second.
+#[must_use]
+pub fn spent_us(pid: u32) -> f64 {
+    let stat = read(pid, "stat");
+    let after = stat.rsplit(')').next().unwrap_or("");
+    let ticks = after.split_whitespace().skip(11).take(2);
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        * 10_000.0
+}
+
 /// Whether a process has the TCP connection between these ports of the loopback.
 #[must_use]
 pub fn dialled(pid: u32, from: u16, to: u16) -> bool {
