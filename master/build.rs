@@ -24,6 +24,7 @@ const MUTANTS: &[&str] = &[
     "old-copy-sealed",
     "stale-copy-kept",
     "stale-session-resumed",
+    "width-unbounded",
 ];
 
 include!("../scripts/mutants.rs");

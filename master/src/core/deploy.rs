@@ -13,10 +13,7 @@
 //! has nothing to go back to: it goes on and ends `Forced`. There is at most one
 //! deploy.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use baton_protocol::{DeployId, ShardId, SlaveId, message::Role};
 
@@ -24,6 +21,7 @@ use super::{
     Core, Life,
     event::{Action, DeployOrder, DeployStep, News, RequestId, Time},
     fleet::Upkeep,
+    hand::Hand,
     timers::Timer,
 };
 
@@ -39,7 +37,7 @@ pub(super) struct Deploy {
     /// Shards that have not been begun.
     pub(super) queue: VecDeque<ShardId>,
     /// Shards that were begun and do not serve at their next owner yet.
-    pub(super) in_hand: BTreeSet<ShardId>,
+    pub(super) in_hand: Hand,
     /// Why there is no way back.
     pub(super) forced: Option<String>,
     pub(super) began: Time,
@@ -139,6 +137,13 @@ impl Deploy {
             | Stage::Retiring { to }
             | Stage::RollingBack { to, .. } => Some(to),
         }
+    }
+
+    /// How many shards may move at once; at least 1.
+    pub(super) fn width(&self) -> usize {
+        usize::try_from(self.order.width)
+            .unwrap_or(usize::MAX)
+            .max(1)
     }
 
     /// Whether a candidate with this process is the one that was launched.
@@ -310,7 +315,7 @@ impl Core {
             from,
             stage,
             queue: VecDeque::new(),
-            in_hand: BTreeSet::new(),
+            in_hand: Hand::new(),
             forced: None,
             began: self.now,
             given: None,

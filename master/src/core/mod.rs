@@ -12,6 +12,7 @@
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
 //!                      │                (doubt.rs: what was running at the seal)
 //!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
+//!                      │                (turns.rs: whose turn it is, hand.rs: how many at once)
 //!                      ├─ gate.rs       whether the new build is any good
 //!                      │                (rate.rs: how long it may be tried)
 //!                      ├─ rollback.rs   or not: aborted, rolled back, forced
@@ -41,6 +42,7 @@ pub mod event;
 mod fence;
 mod fleet;
 mod gate;
+mod hand;
 mod join;
 mod migration;
 mod news;
@@ -61,6 +63,7 @@ mod steps;
 mod tests;
 mod timers;
 mod told;
+mod turns;
 pub mod view;
 mod work;
 

@@ -28,7 +28,7 @@ impl Core {
                 .map(|(&id, slave)| self.slave_view(id, slave))
                 .collect(),
             shards: shards
-                .map(|(id, shard)| self.shard_view(id.get(), shard))
+                .map(|(id, shard)| self.shard_view(id.get(), shard, now))
                 .collect(),
             deploy: self.deploy_view(),
             work: self.work.owner().map(|id| id.to_string()),
@@ -80,7 +80,7 @@ impl Core {
         }
     }
 
-    fn shard_view(&self, shard: u32, known: &Shard) -> ShardView {
+    fn shard_view(&self, shard: u32, known: &Shard, now: Time) -> ShardView {
         let claimant = known.phase.claimant();
         let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
         let going_back = self.goes_back();
@@ -111,6 +111,7 @@ impl Core {
             | Phase::Dialling { .. }
             | Phase::Sealing { .. } => None,
         };
+        let budget = known.replay_budget(now, self.settings.replay_buffer);
         ShardView {
             shard,
             epoch: claimant.map_or(known.epoch, |(_, epoch)| epoch).get(),
@@ -120,6 +121,8 @@ impl Core {
                 .ticket
                 .as_ref()
                 .map_or(0, |kept| kept.ticket.handled.get()),
+            events_per_1000_s: known.events_in_1000_s(now),
+            replay_budget_seconds: (budget != Duration::MAX).then_some(budget.as_secs()),
         }
     }
 
@@ -135,6 +138,8 @@ impl Core {
             to: to.map(|id| id.to_string()),
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             total: u32::try_from(self.deploy_size()).unwrap_or(u32::MAX),
+            in_hand: u32::try_from(deploy.in_hand.len()).unwrap_or(u32::MAX),
+            at_once: u32::try_from(self.at_once()).unwrap_or(u32::MAX),
             soak_asked_ms: millis(deploy.order.soak),
             soak_ms: deploy.soak.map(millis),
         })

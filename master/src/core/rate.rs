@@ -8,6 +8,7 @@ use baton_protocol::{DeployId, Sequence, ShardId};
 use super::{
     Core,
     event::{News, Time},
+    shard::Shard,
 };
 
 /// It is measured over at least this time.
@@ -54,6 +55,9 @@ impl Rate {
 
     /// Events in 1000 s; zero where nothing is known.
     fn read(&self, now: Time, handled: Sequence) -> u64 {
+        if self.at == Sequence(0) {
+            return 0;
+        }
         let span = now.since(self.since);
         let running = if span >= SHORTEST {
             self.running(now, handled)
@@ -74,9 +78,25 @@ impl Rate {
     }
 }
 
+impl Shard {
+    /// How many events it gets in 1000 s; zero where nothing is known.
+    pub(super) fn events_in_1000_s(&self, now: Time) -> u64 {
+        let handled = self.ticket.as_ref().map(|kept| kept.ticket.handled);
+        handled.map_or(0, |handled| self.rate.read(now, handled))
+    }
+
+    /// How long it takes until it got as many events as Discord replays at least;
+    /// [`Duration::MAX`] where none are known.
+    pub(super) fn replay_budget(&self, now: Time, replay_buffer: u32) -> Duration {
+        let budget_ms = u64::from(replay_buffer).saturating_mul(1_000_000);
+        let budget_ms = budget_ms.checked_div(self.events_in_1000_s(now));
+        budget_ms.map_or(Duration::MAX, Duration::from_millis)
+    }
+}
+
 impl Core {
-    /// The soak that was asked for, at most half the time in which the busiest
-    /// shard of the slot fills Discord's replay buffer. Walks over the slot's
+    /// The soak that was asked for, at most half the tightest replay budget of the
+    /// slot's shards. Walks over the slot's
     /// shards, once a deploy.
     pub(super) fn soak_within_budget(
         &mut self,
@@ -84,26 +104,23 @@ impl Core {
         slot: usize,
         asked: Duration,
     ) -> Duration {
-        let rate = |id: ShardId| {
+        let (now, buffer) = (self.now, self.settings.replay_buffer);
+        let budget = |id: ShardId| {
             let shard = self.fleet.shards.get(&id)?;
-            let handled = shard.ticket.as_ref()?.ticket.handled;
-            Some((shard.rate.read(self.now, handled), id))
+            Some((shard.replay_budget(now, buffer), id, shard))
         };
         let members = self.fleet.slots[slot].members;
-        let Some((per_1000_s, shard)) = members.iter().filter_map(rate).max() else {
+        let budgets = members.iter().filter_map(budget);
+        let Some((budget, id, shard)) = budgets.min_by_key(|&(budget, id, _)| (budget, id)) else {
             return asked;
         };
-        if per_1000_s == 0 || cfg!(mutant = "soak-unbounded") {
-            return asked;
-        }
-        let budget_ms = u64::from(self.settings.replay_buffer).saturating_mul(1_000_000);
-        let soak = Duration::from_millis(budget_ms / per_1000_s / 2);
-        if soak >= asked {
+        let (soak, per_1000_s) = (budget / 2, shard.events_in_1000_s(now));
+        if soak >= asked || cfg!(mutant = "soak-unbounded") {
             return asked;
         }
         self.tell(News::SoakShortened {
             deploy,
-            shard,
+            shard: id,
             per_second: per_1000_s.div_ceil(1000),
             asked,
             soak,

@@ -98,6 +98,7 @@ impl Core {
             deploy.in_hand.retain(|id| !held.contains(id));
             deploy.queue = held.into_iter().collect();
         }
+        self.queue_for_the_way_back();
     }
 
     /// Copies and dials that run are of no use; their shards were served all the

@@ -35,8 +35,8 @@ pub struct Settings {
     pub copy: Duration,
     /// The old slave stays ready this long after everything moved.
     pub soak: Duration,
-    /// Events of a shard that Discord replays at least: the soak is at most half
-    /// the time in which the busiest shard gets so many.
+    /// Events of a shard that Discord replays at least. The time in which the
+    /// busiest shard gets so many bounds the soak and how many move at once.
     pub replay_buffer: u32,
     /// A new slave whose shards could take nothing for this many percent of the
     /// soak more than the old slave's, on average, is too far behind and takes its
@@ -51,7 +51,7 @@ pub struct Settings {
     pub retire: Duration,
     /// Shards that move alone, first.
     pub canary: u32,
-    /// Shards that move at once.
+    /// Shards that move at once, at most; busy ones are fewer.
     pub width: u32,
     /// How many standbys the master keeps in each slot that it launches slaves
     /// into; 0: it starts none, and leaves those that others start alone.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    ShardId, SlaveId, ToSlave,
+    SlaveId, ToSlave,
     message::{MigrationExtra, ShardMigrationStart},
 };
 
@@ -11,7 +11,6 @@ use super::{
     Core, Life,
     deploy::{Answer, Pace, Stage},
     event::{Durability, Entry, News, Outcome},
-    shard::Phase,
     timers::Timer,
     work,
 };
@@ -125,104 +124,22 @@ impl Core {
 
     fn start_moving(&mut self, to: SlaveId) {
         self.timers.stop(Timer::Deploy);
-        self.queue_slot(to);
         let size = self.deploy_size();
         let Some(deploy) = &self.deploy else {
             return;
         };
-        let canary = usize::try_from(deploy.order.canary)
-            .unwrap_or(usize::MAX)
-            .min(size);
-        let pace = if canary == 0 || deploy.from.is_none() {
-            Pace::Width
-        } else {
-            Pace::Canary(canary)
+        let canary = match deploy.from {
+            Some(_) => usize::try_from(deploy.order.canary)
+                .unwrap_or(usize::MAX)
+                .min(size),
+            None => 0,
+        };
+        self.queue_behind_canary(to, canary);
+        let pace = match canary {
+            0 => Pace::Width,
+            _ => Pace::Canary(canary),
         };
         self.go_to(Stage::Moving { to, pace });
-    }
-
-    /// Begins as many shards as may move at once.
-    fn fill_hand(&mut self) {
-        while let Some((id, to)) = self.next_to_move() {
-            if let Some(deploy) = &mut self.deploy {
-                deploy.in_hand.insert(id);
-            }
-            self.begin_move(id, to);
-        }
-    }
-
-    fn next_to_move(&mut self) -> Option<(ShardId, SlaveId)> {
-        if self.stage != Life::Running || self.saves.fail() {
-            return None;
-        }
-        let deploy = self.deploy.as_mut()?;
-        let goal = deploy.goal()?;
-        let moved = self.fleet.serving(goal);
-        let room = match deploy.stage {
-            Stage::Moving {
-                pace: Pace::Canary(canary),
-                ..
-            } => deploy.in_hand.len() + moved < canary,
-            Stage::Starting { .. }
-            | Stage::Preparing { .. }
-            | Stage::Moving { .. }
-            | Stage::Work { .. }
-            | Stage::Soaking { .. }
-            | Stage::Retiring { .. }
-            | Stage::RollingBack { .. } => {
-                let width = usize::try_from(deploy.order.width).unwrap_or(usize::MAX);
-                deploy.in_hand.len() < width.max(1)
-            }
-        };
-        if !room || !self.fleet.can_take(goal) {
-            return None;
-        }
-        let rolling_back = matches!(deploy.stage, Stage::RollingBack { .. });
-        while let Some(id) = deploy.queue.pop_front() {
-            let phase = &self.fleet.shards.get(&id)?.phase;
-            if deploy.in_hand.contains(&id) {
-                continue;
-            }
-            match phase {
-                Phase::Free(_) => return Some((id, goal)),
-                Phase::Serving { owner, .. } | Phase::Starting { owner, .. } if *owner == goal => {}
-                // Not served yet: nothing to take over. It comes when it serves.
-                Phase::Starting { .. } if !rolling_back => {}
-                Phase::Serving { owner, .. } | Phase::Starting { owner, .. } => {
-                    if self.fleet.can_take(*owner) {
-                        return Some((id, goal));
-                    }
-                    // Its owner is away or dying: its return or its death decides.
-                    deploy.queue.push_front(id);
-                    return None;
-                }
-                Phase::Unknown { .. }
-                | Phase::Copying { .. }
-                | Phase::Dialling { .. }
-                | Phase::Sealing { .. } => {}
-            }
-        }
-        None
-    }
-
-    /// Every shard of the slot that is not at `goal` is to move.
-    pub(super) fn queue_slot(&mut self, goal: SlaveId) {
-        let Some(deploy) = &mut self.deploy else {
-            return;
-        };
-        let members = self.fleet.slots[deploy.slot].members;
-        deploy.queue = members
-            .iter()
-            .filter(|id| {
-                self.fleet.shards.get(id).is_some_and(|shard| {
-                    shard.slot == deploy.slot
-                        && shard
-                            .phase
-                            .claimant()
-                            .is_none_or(|(owner, _)| owner != goal)
-                })
-            })
-            .collect();
     }
 
     /// M7: everything moved; the old slave stays ready to take it back.

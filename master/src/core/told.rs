@@ -13,22 +13,14 @@ use super::{
 impl Core {
     /// A shard of the slot was given to `target`.
     pub(super) fn move_started(&mut self, id: ShardId, target: SlaveId) {
-        let Some((slot, epoch, how)) =
-            self.fleet
-                .shards
-                .get(&id)
-                .and_then(|shard| match shard.phase {
-                    Phase::Starting { epoch, how, .. } => Some((shard.slot, epoch, how)),
-                    Phase::Unknown { .. }
-                    | Phase::Free(_)
-                    | Phase::Serving { .. }
-                    | Phase::Copying { .. }
-                    | Phase::Dialling { .. }
-                    | Phase::Sealing { .. } => None,
-                })
-        else {
+        let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
+        let Phase::Starting { epoch, how, .. } = shard.phase else {
+            return;
+        };
+        let slot = shard.slot;
+        let budget = shard.replay_budget(self.now, self.settings.replay_buffer);
         let Some(deploy) = &mut self.deploy else {
             return;
         };
@@ -42,7 +34,7 @@ impl Core {
             }
             Stage::Starting { .. } | Stage::Preparing { .. } | Stage::Retiring { .. } => return,
         };
-        deploy.in_hand.insert(id);
+        deploy.in_hand.take(id, budget);
         deploy.given.get_or_insert(self.now);
         if how != How::Full {
             self.start_timer(Timer::Shard(id), self.settings.no_progress);
@@ -58,6 +50,7 @@ impl Core {
             return;
         };
         deploy.first_stop.get_or_insert(now);
+        deploy.in_hand.sealed(id, now);
         let told = match deploy.stage {
             Stage::RollingBack { .. } => Told::TakingBack,
             Stage::Starting { .. }
@@ -78,7 +71,7 @@ impl Core {
             && slot == Some(deploy.slot)
         {
             let goal = deploy.goal();
-            if deploy.in_hand.remove(&id) && goal == Some(at) {
+            if deploy.in_hand.served(id, now) && goal == Some(at) {
                 deploy.last_served = Some(now);
                 let (from, told) = match deploy.stage {
                     Stage::RollingBack { to, .. } => (Some(to), Told::Back),

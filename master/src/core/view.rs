@@ -75,6 +75,11 @@ pub struct ShardView {
     pub state: &'static str,
     /// The last handled sequence that the master was told.
     pub handled: u64,
+    /// Events that it gets in 1000 s, by its checkpoints of the last 5 s or more.
+    pub events_per_1000_s: u64,
+    /// Seconds in which it gets as many events as Discord replays at least; absent
+    /// where it gets none.
+    pub replay_budget_seconds: Option<u64>,
 }
 
 /// The running deploy.
@@ -94,6 +99,11 @@ pub struct DeployView {
     pub moved: u32,
     /// Shards that are to move.
     pub total: u32,
+    /// Shards that move now.
+    pub in_hand: u32,
+    /// How many may move at once now: the deploy's width, or what their replay
+    /// budgets allow.
+    pub at_once: u32,
     /// The soak that was asked for, and the one that it is once it began, in
     /// milliseconds.
     pub soak_asked_ms: u64,

@@ -22,6 +22,7 @@ mod saving;
 mod sim;
 mod slots;
 mod standbys;
+mod turns;
 
 use std::time::Duration;
 

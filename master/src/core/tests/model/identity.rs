@@ -323,7 +323,9 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         first_stop: _,
         last_served: _,
     } = deploy;
-    (id, from, queue, in_hand, asked).hash(hasher);
+    (id, from, queue, asked).hash(hasher);
+    in_hand.iter().for_each(|shard| shard.hash(hasher));
+    u8::MAX.hash(hasher);
     (forced.is_some(), given.is_some(), at_soak.is_some()).hash(hasher);
     match stage {
         Stage::RollingBack {

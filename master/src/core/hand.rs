@@ -1,0 +1,193 @@
+//! The shards in hand, and how many may be there at once.
+//!
+//! From its seal until it serves again nobody takes what a shard gets; Discord
+//! holds `replay_buffer` events of it. For how long that lasts is the shard's
+//! *replay budget* (`rate.rs`). Shards that move side by side share two hosts and
+//! a network: in the worst case they wait for each other, and `n` handovers take
+//! `n` times as long as one. So `n` of them may be in hand when that fits into
+//! half of the tightest budget among them. The other half is the copy's, which
+//! may be so many events behind when it is sealed (`seal_a_fresh_copy`).
+//!
+//! What one handover takes is what the slowest of late took, from the order to
+//! seal to the word that it serves: a shorter one counts the one before for an
+//! eighth less, so a hiccup is forgotten after a dozen. A shard for which there
+//! is no room waits in the queue and is served there. Alone every shard goes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map},
+    time::Duration,
+};
+
+use baton_protocol::ShardId;
+
+use super::event::Time;
+
+/// What a handover is taken for before there was one, and quite a few after the
+/// first, which had both hosts to itself.
+const ASSUMED: Duration = Duration::from_millis(500);
+
+/// No handover counts for less: the next one may not be as lucky.
+const LEAST: Duration = Duration::from_millis(50);
+
+/// Shards that were begun and do not serve at their next owner yet.
+#[derive(Clone, Debug)]
+pub(super) struct Hand {
+    begun: BTreeMap<ShardId, Begun>,
+    /// The same shards, the tightest budget first.
+    by_budget: BTreeSet<(Duration, ShardId)>,
+    /// What a handover takes.
+    handover: Duration,
+}
+
+/// One shard in hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    budget: Duration,
+    /// When its owner was told to seal it.
+    sealed: Option<Time>,
+}
+
+impl Hand {
+    pub(super) const fn new() -> Self {
+        Self {
+            begun: BTreeMap::new(),
+            by_budget: BTreeSet::new(),
+            handover: ASSUMED,
+        }
+    }
+
+    /// Takes a shard with this replay budget, unless it is there.
+    pub(super) fn take(&mut self, id: ShardId, budget: Duration) {
+        if let btree_map::Entry::Vacant(place) = self.begun.entry(id) {
+            let sealed = None;
+            place.insert(Begun { budget, sealed });
+            self.by_budget.insert((budget, id));
+        }
+    }
+
+    /// Its owner is told to seal it; it may be told again.
+    pub(super) fn sealed(&mut self, id: ShardId, now: Time) {
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.sealed.get_or_insert(now);
+        }
+    }
+
+    /// It serves again: what that took is what the next one is taken for.
+    /// Whether it was there.
+    pub(super) fn served(&mut self, id: ShardId, now: Time) -> bool {
+        let sealed = self.begun.get(&id).and_then(|begun| begun.sealed);
+        if let Some(sealed) = sealed {
+            let before = self.handover - self.handover / 8;
+            self.handover = now.since(sealed).max(before).max(LEAST);
+        }
+        self.remove(&id)
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, id: &ShardId) -> bool {
+        let removed = self.begun.remove(id);
+        if let Some(begun) = removed {
+            self.by_budget.remove(&(begun.budget, *id));
+        }
+        removed.is_some()
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(&ShardId) -> bool) {
+        self.begun.retain(|id, _| keep(id));
+        self.by_budget.retain(|(_, id)| keep(id));
+    }
+
+    /// How many may be in hand, with one of this budget among them; at least 1.
+    pub(super) fn most(&self, next: Duration) -> usize {
+        if cfg!(mutant = "width-unbounded") {
+            return usize::MAX;
+        }
+        let tightest = self.by_budget.first().map_or(next, |&(first, _)| first);
+        let half = tightest.min(next) / 2;
+        let most = half.as_nanos() / self.handover.as_nanos().max(1);
+        usize::try_from(most).unwrap_or(usize::MAX).max(1)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.begun.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.begun.is_empty()
+    }
+
+    pub(super) fn contains(&self, id: &ShardId) -> bool {
+        self.begun.contains_key(id)
+    }
+
+    pub(super) fn iter(&self) -> btree_map::Keys<'_, ShardId, Begun> {
+        self.begun.keys()
+    }
+}
+
+impl<'a> IntoIterator for &'a Hand {
+    type Item = &'a ShardId;
+    type IntoIter = btree_map::Keys<'a, ShardId, Begun>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_tightest_budget_in_hand_counts_whatever_came_and_went() {
+        for seed in 0..200_u64 {
+            let mut dice = seed;
+            let mut below = |n: u64| {
+                dice = dice.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                (dice >> 33) % n
+            };
+            let mut hand = Hand::new();
+            let mut model = BTreeMap::new();
+            for _ in 0..100 {
+                let id = ShardId(u32::try_from(below(8)).unwrap_or_default());
+                match below(4) {
+                    0 => {
+                        hand.retain(|&other| other.get() % 3 != id.get() % 3);
+                        model.retain(|&other: &ShardId, _| other.get() % 3 != id.get() % 3);
+                    }
+                    1 => assert_eq!(hand.remove(&id), model.remove(&id).is_some()),
+                    _ => {
+                        let budget = SECOND * u32::try_from(below(30)).unwrap_or_default();
+                        hand.take(id, budget);
+                        model.entry(id).or_insert(budget);
+                    }
+                }
+                assert!(hand.iter().eq(model.keys()), "seed {seed}");
+                let next = 20 * SECOND;
+                let tightest = model.values().copied().min().unwrap_or(next).min(next);
+                let most = usize::try_from(tightest.as_secs()).unwrap_or_default();
+                assert_eq!(hand.most(next), most.max(1), "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_handover_counts_until_quick_ones_made_it_forgotten() {
+        let mut hand = Hand::new();
+        let mut handover = |took| {
+            hand.take(ShardId(0), SECOND);
+            hand.sealed(ShardId(0), Time(SECOND));
+            assert!(hand.served(ShardId(0), Time(SECOND + took)));
+            hand.most(40 * SECOND)
+        };
+        assert_eq!(handover(4 * SECOND), 5);
+        assert_eq!(handover(Duration::ZERO), 5);
+        assert_eq!(handover(Duration::ZERO), 6);
+        let most: Vec<_> = (0..60).map(|_| handover(Duration::ZERO)).collect();
+        assert!(most.is_sorted(), "{most:?}");
+        assert_eq!(most.last(), Some(&400), "never less than 50 ms");
+        assert_eq!(handover(2 * SECOND), 10);
+    }
+}
