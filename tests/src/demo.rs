@@ -12,13 +12,16 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
 use crate::{
+    chaos::hunt,
     checker::Exactness,
     discord::{Counts, DiscordOptions, LogLine},
     error::{Error, Result},
     fleet::{Fleet, FleetOptions, Special},
     gap::{Interval, Spread, Timeline},
+    processes::Process,
     records::{Handled, Sent},
     verdict::Verdict,
+    watch::{Costs, Processes, Watch},
 };
 
 /// What the demo is asked to show.
@@ -49,6 +52,22 @@ pub struct DemoOptions {
     pub keep: bool,
     /// Show the deploy on this terminal; else only its result is kept.
     pub live: bool,
+    /// Whether the master seals shards late.
+    pub late_seal: bool,
+}
+
+/// What a run was worth, and what it took.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Processor time and memory of the deploy.
+    pub costs: Costs,
+    /// From the end of a shard's copy, from where on Discord replays, to its
+    /// RESUMED, in microseconds: the median of all shards.
+    pub behind_us: u64,
+    /// Bytes of the state that moved, from a sample.
+    pub state_bytes: u64,
 }
 
 /// Probes go on for this long after a shard's RESUMED.
@@ -68,18 +87,38 @@ const QUIET_INTERVALS: usize = 8;
 /// Guilds of each shard whose cache is compared with the truth.
 const SAMPLED_GUILDS: usize = 3;
 
+/// Guilds, all shards together, whose size is looked at.
+const SIZED_GUILDS: usize = 64;
+
+/// IDENTIFYs in one window, with many shards: a cold start is not what is shown.
+const MOST_CONCURRENT: u32 = 128;
+
 /// Runs the demo; `say` gets one line for each thing that a watcher should know.
 ///
 /// # Errors
 /// The run could not be judged. A run that was judged and found wanting is a
 /// [`Verdict`].
 pub async fn run(options: &DemoOptions, say: impl Fn(&str)) -> Result<Verdict> {
+    Ok(measure(options, say).await?.verdict)
+}
+
+/// As [`run`], with what the deploy took of the host.
+///
+/// # Errors
+/// As there.
+pub async fn measure(options: &DemoOptions, say: impl Fn(&str)) -> Result<Measured> {
     let fleet = start(options, &say).await?;
     let outcome = play(options, fleet, &say).await?;
-    Ok(judge(options, &outcome))
+    Ok(Measured {
+        verdict: judge(options, &outcome),
+        costs: outcome.costs,
+        behind_us: outcome.behind_us,
+        state_bytes: outcome.state_bytes,
+    })
 }
 
 async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
+    let concurrency = (options.shards / 16).clamp(16, MOST_CONCURRENT);
     let fleet = Fleet::start(FleetOptions {
         discord: DiscordOptions {
             shards: options.shards,
@@ -89,18 +128,28 @@ async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
             tls: options.tls,
             seed: options.seed,
             // The probes are a full shard's traffic: it gets a full shard's buffer.
-            more: ["--max-concurrency", "16", "--identify-window", "20ms"]
-                .into_iter()
-                .chain(["--replay-buffer", "3500"])
-                .map(str::to_owned)
-                .collect(),
+            more: [
+                ("--max-concurrency", concurrency.to_string()),
+                ("--identify-window", "20ms".to_owned()),
+                (
+                    "--session-start-limit",
+                    (options.shards * 2).max(1000).to_string(),
+                ),
+                ("--replay-buffer", "3500".to_owned()),
+            ]
+            .into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .collect(),
         },
         handler_ms: options.handler_ms,
         soak: Duration::from_secs(1),
         slave: options.slave.clone(),
         launch: false,
         keep: options.keep,
-        special: Special::default(),
+        special: Special {
+            late_seal: options.late_seal,
+            ..Special::default()
+        },
     })
     .await?;
     say(&format!(
@@ -127,11 +176,18 @@ struct Outcome {
     total: Duration,
     state_mismatches: Vec<String>,
     wire: String,
+    costs: Costs,
+    behind_us: u64,
+    state_bytes: u64,
 }
 
 async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> Result<Outcome> {
     let mut old = fleet.start_slave("v1").await?;
     fleet.all_serving(LIMIT).await?;
+    // The guilds come after READY, and may be many.
+    if let Some(pid) = old.process.pid() {
+        hunt::at_rest(pid, LIMIT).await?;
+    }
     let cold = fleet.discord.counts().await?;
     say(&format!(
         "first slave, build v1: {} shards serving after a cold start of {} IDENTIFYs",
@@ -155,6 +211,7 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
         resumed_us: now_us(),
     };
     say("deploying build v2");
+    let watch = Watch::start(processes(&mut fleet, &old.process)?);
     let started = Instant::now();
     let old_gone = async {
         old.process.ended(LIMIT).await?;
@@ -175,10 +232,17 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
         })
         .await?;
     let log = fleet.discord.log().await?;
+    let moves = moves(&fleet, &log, quiet.resumed_us);
+    let copying_us = fleet.news.phase("copying").map(|(_, at)| at).min();
     let outcome = Outcome {
+        costs: watch
+            .costs(copying_us.unwrap_or(u64::MAX), whole(&moves))
+            .await?,
+        behind_us: behind_us(&fleet, &moves),
+        state_bytes: fleet.state_bytes("v2", SIZED_GUILDS).await?,
         sent: fleet.discord.ledger().await?,
         handled,
-        moves: moves(&fleet, &log, quiet.resumed_us),
+        moves,
         quiet,
         moved: ended["moved"].as_u64().unwrap_or(0),
         ended: ended["outcome"].as_str().unwrap_or("unknown").to_owned(),
@@ -197,6 +261,40 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
     }
     fleet.shut_down().await?;
     Ok(outcome)
+}
+
+fn processes(fleet: &mut Fleet, old: &Process) -> Result<Processes> {
+    let over = |who: &str| Error::answer(who, "it has ended");
+    let simulator = fleet.discord.process().pid();
+    Ok(Processes {
+        simulator: simulator.ok_or_else(|| over("the simulated Discord"))?,
+        master: fleet.master.pid().ok_or_else(|| over("the master"))?,
+        old: old.pid().ok_or_else(|| over("the first slave"))?,
+        folder: fleet.folder().to_owned(),
+        build: "v2".to_owned(),
+    })
+}
+
+/// From the first seal to the last RESUMED.
+fn whole(moves: &BTreeMap<u32, Interval>) -> Interval {
+    let first = moves.values().map(|interval| interval.sealed_us).min();
+    let last = moves.values().map(|interval| interval.resumed_us).max();
+    let (sealed_us, resumed_us) = first.zip(last).unwrap_or_default();
+    Interval {
+        sealed_us,
+        resumed_us,
+    }
+}
+
+/// See [`Measured::behind_us`].
+fn behind_us(fleet: &Fleet, moves: &BTreeMap<u32, Interval>) -> u64 {
+    let copied: BTreeMap<u32, u64> = fleet.news.phase("dialling").collect();
+    let mut behind: Vec<u64> = moves
+        .iter()
+        .filter_map(|(shard, moved)| moved.resumed_us.checked_sub(*copied.get(shard)?))
+        .collect();
+    behind.sort_unstable();
+    behind.get(behind.len() / 2).copied().unwrap_or(0)
 }
 
 /// What the connections asked for in their addresses.
@@ -308,17 +406,11 @@ fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
             noise.extend(line.noise_us(outcome.quiet, usual, QUIET_INTERVALS, &mut random));
         }
     }
-    let first = outcome
-        .moves
-        .values()
-        .map(|interval| interval.sealed_us)
-        .min();
-    let last = outcome
-        .moves
-        .values()
-        .map(|interval| interval.resumed_us)
-        .max();
-    let deploy_us = first.zip(last).map_or(0, |(first, last)| last - first);
+    let Interval {
+        sealed_us,
+        resumed_us,
+    } = whole(&outcome.moves);
+    let deploy_us = resumed_us - sealed_us;
     Verdict {
         shards: options.shards,
         moved: outcome.moved,

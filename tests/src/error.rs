@@ -36,6 +36,18 @@ pub enum Error {
         /// What came.
         detail: String,
     },
+    /// The host lets a process have too few open files.
+    #[error(
+        "{shards} shards need {needed} open files a process, and the limit is {most}: raise it with `ulimit -Hn {needed}`"
+    )]
+    Files {
+        /// Shards of the fleet.
+        shards: u32,
+        /// What they need.
+        needed: u64,
+        /// What is allowed.
+        most: u64,
+    },
     /// Something did not happen in time.
     #[error("{0}")]
     Late(String),

@@ -16,6 +16,7 @@ use tokio::{process::Command, time::Instant};
 use crate::{
     discord::{Discord, DiscordOptions, INTENTS, TOKEN},
     error::{Error, Result},
+    files,
     http::Endpoint,
     news::News,
     processes::{Process, command, kill_all_with, program, wrapped},
@@ -65,6 +66,8 @@ pub struct Special {
     pub master_as: Option<&'static str>,
     /// Who can be struck by faults of the C library.
     pub shim: Loads,
+    /// Whether the master seals shards late.
+    pub late_seal: bool,
 }
 
 /// A master kills itself at a point of its own (`baton-master crash-points`).
@@ -119,6 +122,7 @@ impl Fleet {
     /// # Errors
     /// One of them does not start.
     pub async fn start(options: FleetOptions) -> Result<Self> {
+        files::allow(options.discord.shards)?;
         let temporary = tempfile::Builder::new()
             .prefix("baton-")
             .tempdir()
@@ -398,6 +402,27 @@ impl Fleet {
         }
         Ok(wrong)
     }
+
+    /// Bytes of every guild in the cache of `build`, as they are copied to the next
+    /// owner; from at most `most` of them, spread over all.
+    ///
+    /// # Errors
+    /// The simulated Discord or the slave does not answer.
+    pub async fn state_bytes(&self, build: &str, most: usize) -> Result<u64> {
+        let slave = Endpoint::Unix(self.folder.join(format!("run/inspect-{build}")));
+        let mut guilds = Vec::new();
+        for shard in 0..self.options.discord.shards {
+            guilds.extend(self.discord.guilds(shard).await?);
+        }
+        let step = guilds.len().div_ceil(most.max(1)).max(1);
+        let (mut bytes, mut seen) = (0, 0);
+        for guild in guilds.iter().step_by(step) {
+            let json = slave.get_bytes(&format!("/guild/{guild}")).await?;
+            bytes += json.len() as u64;
+            seen += 1;
+        }
+        Ok(bytes * guilds.len() as u64 / u64::max(seen, 1))
+    }
 }
 
 impl Drop for Fleet {
@@ -491,7 +516,10 @@ async fn start_master(
 ) -> Result<(Process, String)> {
     let special = &options.special;
     let config = folder.join("baton.toml").display().to_string();
-    let arguments = ["run", "--json-ready", "--config", &config];
+    let mut arguments = vec!["run", "--json-ready", "--config", &config];
+    if special.late_seal {
+        arguments.push("--late-seal");
+    }
     let mut command = wrapped(&special.master_wrapper, "baton-master", &arguments)?;
     command
         .env("DISCORD_TOKEN", TOKEN)

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use rand::{Rng, RngExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::records::{Handled, Sent};
 
 /// Median, 99th percentile and maximum, in milliseconds; null without a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Median.
     pub p50: Option<f64>,

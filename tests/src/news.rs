@@ -99,13 +99,19 @@ impl News {
     /// monotonic clock.
     #[must_use]
     pub fn seals(&self) -> BTreeMap<u32, u64> {
-        self.all()
-            .iter()
-            .filter(|event| event["type"] == "migration" && event["phase"] == "sealing")
-            .filter_map(|event| {
-                let shard = u32::try_from(event["shard"].as_u64()?).ok()?;
-                Some((shard, event["at_us"].as_u64()?))
-            })
-            .collect()
+        self.phase("sealing").collect()
+    }
+
+    /// When shards were said to be in this phase of their migration, in
+    /// microseconds of the host's monotonic clock, in the order of the news.
+    pub fn phase(&self, phase: &str) -> impl Iterator<Item = (u32, u64)> {
+        let phase = phase.to_owned();
+        self.all().into_iter().filter_map(move |event| {
+            if event["type"] != "migration" || event["phase"] != *phase {
+                return None;
+            }
+            let shard = u32::try_from(event["shard"].as_u64()?).ok()?;
+            Some((shard, event["at_us"].as_u64()?))
+        })
     }
 }

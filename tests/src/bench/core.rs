@@ -9,7 +9,7 @@ use std::{
 
 use baton_master::core::{
     Core,
-    event::{Action, Input, Recovered, Time},
+    event::{Action, Durability, Input, Recovered, Time},
     settings::{Settings, SlotSettings},
 };
 use baton_protocol::{
@@ -20,10 +20,10 @@ use baton_protocol::{
         StopShard, Unit, Work,
     },
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the core took for a number of shards.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CoreCost {
     /// Shards of the bot.
     pub shards: u32,
@@ -33,6 +33,11 @@ pub struct CoreCost {
     pub deploy_input_us: f64,
     /// Time for a checkpoint of one shard, in microseconds.
     pub checkpoint_us: f64,
+    /// Rows of the journal that a deploy writes, for each shard.
+    pub deploy_rows: f64,
+    /// Saves that it waits for until they are on the disk, for each shard, at most:
+    /// the driver puts those together that come at once.
+    pub deploy_syncs: f64,
 }
 
 /// Checkpoints that are timed.
@@ -50,8 +55,10 @@ pub fn cost(shards: u32) -> CoreCost {
     let mut fleet = Fleet::new(shards);
     fleet.join(OLD, Role::Relaunch);
     fleet.run_until(|fleet| fleet.serving == shards);
+    let (rows, syncs) = (fleet.rows, fleet.syncs);
     fleet.join(NEW, Role::Candidate);
     fleet.run_until(|fleet| fleet.gone);
+    let (rows, syncs) = (fleet.rows - rows, fleet.syncs - syncs);
     let (inputs, spent) = (fleet.inputs, fleet.spent);
 
     let spent_before = fleet.spent;
@@ -73,6 +80,8 @@ pub fn cost(shards: u32) -> CoreCost {
         deploy_inputs: inputs,
         deploy_input_us: spent.as_secs_f64() * 1e6 / inputs as f64,
         checkpoint_us: checkpoints.as_secs_f64() * 1e6 / f64::from(CHECKPOINTS),
+        deploy_rows: f64::from(rows) / f64::from(shards),
+        deploy_syncs: f64::from(syncs) / f64::from(shards),
     }
 }
 
@@ -84,6 +93,8 @@ struct Fleet {
     gone: bool,
     inputs: u64,
     spent: Duration,
+    rows: u32,
+    syncs: u32,
 }
 
 impl Fleet {
@@ -108,6 +119,8 @@ impl Fleet {
             gone: false,
             inputs: 0,
             spent: Duration::ZERO,
+            rows: 0,
+            syncs: 0,
         }
     }
 
@@ -155,8 +168,18 @@ impl Fleet {
         self.spent += began.elapsed();
         self.inputs += 1;
         for action in actions {
-            if let Action::Send(to, order) = action {
-                self.obey(to, order);
+            match action {
+                Action::Send(to, order) => self.obey(to, order),
+                Action::Save(rows, durability) => {
+                    self.rows += rows.len() as u32;
+                    self.syncs += u32::from(durability == Durability::Now);
+                }
+                Action::Refuse(..)
+                | Action::Launch { .. }
+                | Action::GiveUp { .. }
+                | Action::Kill(_)
+                | Action::Tell(_)
+                | Action::Exit => {}
             }
         }
     }

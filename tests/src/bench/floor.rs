@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
@@ -16,10 +16,14 @@ use crate::{
 };
 
 /// What was measured at one round-trip time.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Floor {
     /// Round-trip time.
     pub rtt_ms: u64,
+    /// Events a second.
+    pub events_s: f64,
+    /// How the client and the simulated Discord talk.
+    pub wire: String,
     /// The gap of a RESUME on a connection that was held after HELLO: nothing can
     /// be faster without a second open session.
     pub held: Spread,
@@ -29,6 +33,9 @@ pub struct Floor {
     /// Discord's own pace (5 s for each IDENTIFY) comes on top.
     pub cold: Spread,
 }
+
+/// A probe every millisecond, as plain JSON.
+const WIRE: &str = "json, no TLS";
 
 /// Probes before each handover: the usual delay is taken over them.
 const BEFORE: Duration = Duration::from_millis(700);
@@ -52,6 +59,8 @@ pub async fn measure(rtt: Duration, runs: u32) -> Result<Floor> {
     }
     Ok(Floor {
         rtt_ms: rtt.as_millis() as u64,
+        events_s: 1000.0,
+        wire: WIRE.to_owned(),
         held: Spread::of_us(held),
         plain: Spread::of_us(plain),
         cold: Spread::of_us(cold),
@@ -59,17 +68,19 @@ pub async fn measure(rtt: Duration, runs: u32) -> Result<Floor> {
 }
 
 /// What a bot does whose masters move one shard after the other.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OneByOne {
     /// Round-trip time.
     pub rtt_ms: u64,
+    /// Events a second.
+    pub events_s: f64,
+    /// How the client and the simulated Discord talk.
+    pub wire: String,
     /// The wait between a shard that stopped and the next owner's word that it
     /// has it.
     pub wait_ms: u64,
     /// A shard's silence: from closing to RESUMED.
     pub shard_ms: f64,
-    /// So much for 64 shards, one after the other.
-    pub deploy_64_ms: f64,
 }
 
 /// Plays the rule `runs` times: close, wait, dial, RESUME.
@@ -91,9 +102,10 @@ pub async fn one_by_one(rtt: Duration, wait: Duration, runs: u32) -> Result<OneB
     let shard_ms = spent_us as f64 / 1000.0 / f64::from(runs);
     Ok(OneByOne {
         rtt_ms: rtt.as_millis() as u64,
+        events_s: 1000.0,
+        wire: WIRE.to_owned(),
         wait_ms: wait.as_millis() as u64,
         shard_ms,
-        deploy_64_ms: shard_ms * 64.0,
     })
 }
 

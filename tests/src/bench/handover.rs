@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{floor::Floor, median};
 use crate::{
-    demo::{DemoOptions, run},
-    error::{Error, Result},
+    demo::{DemoOptions, Measured, measure as demo},
     gap::Spread,
-    verdict::Verdict,
+    watch::{Cpu, Memory},
 };
 
+/// Shards with a probe every millisecond, from the first on.
+const SAMPLED: u32 = 16;
+
+/// Events a second of a probe.
+const PROBES: f64 = 1000.0;
+
 /// What is deployed.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Shards of the bot.
     pub shards: u32,
@@ -27,26 +32,49 @@ pub struct Row {
     pub guilds: u32,
     /// Members of each guild.
     pub members: u32,
+    /// Whether shards are sealed late.
+    pub late_seal: bool,
+    /// How often it is deployed.
+    pub runs: u32,
 }
 
-/// What it took: medians of all runs.
-#[derive(Clone, Debug, Serialize)]
+/// What it took: medians of all runs, but the largest of maxima.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Handover {
     /// What was deployed.
     #[serde(flatten)]
     pub row: Row,
+    /// Events a second, all shards together, with their probes.
+    pub events_s: f64,
+    /// How slaves and the simulated Discord talk.
+    pub wire: String,
+    /// The state that moved, in MB as it is copied.
+    pub state_mb: Option<f64>,
     /// The gap of a shard.
     pub gap_ms: Spread,
     /// How much the median gap is above the floor of the same round-trip time.
-    pub over_floor_ms: Option<f64>,
-    /// The same statistic over quiet intervals.
+    pub over_floor_p50_ms: Option<f64>,
+    /// How much its 99th percentile is above that of the floor.
+    pub over_floor_p99_ms: Option<f64>,
+    /// The median gap, of that of as many shards with a small state and handlers
+    /// that take no time, at the same round-trip time.
+    pub of_plain: Option<f64>,
+    /// The gap of intervals in which nothing moved.
     pub gap_noise_ms: Spread,
     /// The longest time between two handled events.
     pub silence_ms: Spread,
     /// First seal to last RESUMED.
-    pub deploy_ms: f64,
-    /// How many runs.
-    pub runs: u32,
+    pub deploy_ms: Option<f64>,
+    /// From the end of a shard's copy to its RESUMED.
+    pub behind_ms: Option<f64>,
+    /// Processor time from the first seal to the last RESUMED.
+    pub cpu: Option<Cpu>,
+    /// Memory of the processes.
+    pub memory: Option<Memory>,
+    /// Both slaves at their peaks, of two bases and twice the state.
+    pub of_twice: Option<f64>,
+    /// What was wrong with its runs; empty: nothing.
+    pub faults: Vec<String>,
 }
 
 const USUAL: Row = Row {
@@ -56,92 +84,243 @@ const USUAL: Row = Row {
     handler_ms: 0,
     guilds: 20,
     members: 10,
+    late_seal: false,
+    runs: 3,
 };
+
+/// 200 members are below `large_threshold`: all of them are in the state.
+const MEMBERS: u32 = 200;
+
+/// Guilds of so many members that are 100 MB, and 1 MB.
+const GUILDS_100_MB: u32 = 1600;
+const GUILDS_1_MB: u32 = 16;
+
+impl Row {
+    const fn at(self, rtt_ms: u64) -> Self {
+        Self { rtt_ms, ..self }
+    }
+
+    const fn state(self, guilds: u32) -> Self {
+        Self {
+            guilds,
+            members: MEMBERS,
+            ..self
+        }
+    }
+
+    const fn slow(self) -> Self {
+        Self {
+            handler_ms: 200,
+            ..self
+        }
+    }
+
+    const fn late(self) -> Self {
+        Self {
+            late_seal: true,
+            ..self
+        }
+    }
+
+    /// The row without state and slow handlers.
+    #[must_use]
+    pub const fn plain(self) -> Self {
+        Self {
+            handler_ms: 0,
+            guilds: USUAL.guilds,
+            members: USUAL.members,
+            ..self
+        }
+    }
+
+    /// Whether there is nothing to compare it with.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == self.plain()
+    }
+}
+
+const fn of(shards: u32) -> Row {
+    Row { shards, ..USUAL }
+}
 
 /// The rows of a run.
 #[must_use]
 pub fn rows(quick: bool) -> Vec<Row> {
-    let (rtts, shards): (&[u64], &[u32]) = if quick {
-        (&[0, 50], &[1, 64])
-    } else {
-        (&[0, 50, 120], &[1, 64, 256, 1024])
-    };
-    let mut rows = Vec::new();
-    for &rtt_ms in rtts {
-        for &shards in shards {
-            rows.push(Row {
-                shards,
-                rtt_ms,
-                ..USUAL
-            });
-        }
-        // Slow handlers, and a state of some 30 MB on one shard.
-        rows.push(Row {
-            shards: 64,
-            rtt_ms,
-            handler_ms: 200,
-            ..USUAL
+    if quick {
+        let once = |row: Row| Row { runs: 1, ..row };
+        let rows = [0, 50].into_iter().flat_map(|rtt| {
+            [
+                of(1),
+                of(64),
+                of(64).slow(),
+                of(1).state(GUILDS_100_MB),
+                of(64).late(),
+            ]
+            .map(|row| once(row).at(rtt))
         });
-        rows.push(Row {
-            rtt_ms,
-            guilds: 200,
-            members: 500,
-            ..USUAL
-        });
+        return rows.chain([once(of(256))]).collect();
     }
+    let mut rows = Vec::new();
+    for rtt in [0, 50, 120] {
+        // A thousand shards take most of a minute: often only where they are timed.
+        let runs = if rtt == 0 { 3 } else { 1 };
+        rows.extend(
+            [
+                of(1),
+                of(8),
+                of(64),
+                Row { runs, ..of(1024) },
+                of(1).slow(),
+                of(64).slow(),
+                of(1).state(GUILDS_100_MB),
+                of(8).state(GUILDS_100_MB / 8),
+                of(64).state(GUILDS_1_MB),
+                of(1).late(),
+                of(64).late(),
+            ]
+            .map(|row| row.at(rtt)),
+        );
+    }
+    rows.push(of(256));
     rows
 }
 
-/// Deploys `runs` times.
-///
-/// # Errors
-/// A run could not be judged, or broke a promise.
-pub async fn measure(row: &Row, runs: u32, floors: &[Floor]) -> Result<Handover> {
-    let mut verdicts = Vec::new();
-    for seed in 0..runs {
-        let options = DemoOptions {
-            shards: row.shards,
-            rate: row.rate,
-            rtt: Duration::from_millis(row.rtt_ms),
-            handler_ms: row.handler_ms,
-            guilds_per_shard: row.guilds,
-            members_per_guild: row.members,
-            tls: false,
-            sampled: 16,
-            slave: "baton-slave".to_owned(),
-            seed: u64::from(seed),
-            keep: false,
-            live: false,
-        };
-        let verdict = run(&options, |_| {}).await?;
-        let faults = verdict.faults();
-        if !faults.is_empty() {
-            return Err(Error::answer(&format!("{row:?}"), format!("{faults:?}")));
+/// Deploys as often as the row says. What a run was not is among its faults.
+pub async fn measure(row: &Row, floors: &[Floor], before: &[Handover]) -> Handover {
+    let mut faults = Vec::new();
+    let mut measured = Vec::new();
+    for seed in 0..row.runs {
+        match demo(&options(row, seed), |_| {}).await {
+            Ok(run) => {
+                faults.extend(run.verdict.faults());
+                measured.push(run);
+            }
+            Err(error) => faults.push(error.chain()),
         }
-        verdicts.push(verdict);
     }
-    let gap_ms = spread(&verdicts, |verdict| verdict.gap_ms);
     let floor = floors.iter().find(|floor| floor.rtt_ms == row.rtt_ms);
-    let over_floor_ms = gap_ms
-        .p50
-        .zip(floor.and_then(|floor| floor.held.p50))
-        .map(|(gap, floor)| gap - floor);
-    Ok(Handover {
+    let plain = before
+        .iter()
+        .find(|other| !row.is_plain() && is_plain_of(&other.row, row));
+    summary(row, &measured, faults, floor, plain)
+}
+
+/// Whether `other` is `row` without what makes it special.
+fn is_plain_of(other: &Row, row: &Row) -> bool {
+    *other
+        == Row {
+            runs: other.runs,
+            ..row.plain()
+        }
+}
+
+fn options(row: &Row, seed: u32) -> DemoOptions {
+    DemoOptions {
+        shards: row.shards,
+        rate: row.rate,
+        rtt: Duration::from_millis(row.rtt_ms),
+        handler_ms: row.handler_ms,
+        guilds_per_shard: row.guilds,
+        members_per_guild: row.members,
+        tls: false,
+        sampled: SAMPLED,
+        slave: "baton-slave".to_owned(),
+        seed: u64::from(seed),
+        keep: false,
+        live: false,
+        late_seal: row.late_seal,
+    }
+}
+
+fn summary(
+    row: &Row,
+    runs: &[Measured],
+    faults: Vec<String>,
+    floor: Option<&Floor>,
+    plain: Option<&Handover>,
+) -> Handover {
+    let middle = |of: fn(&Measured) -> f64| median(runs.iter().map(of));
+    let gap_ms = spread(runs, |run| run.verdict.gap_ms);
+    let above = |of: fn(&Spread) -> Option<f64>| {
+        let floor = floor.and_then(|floor| of(&floor.held));
+        of(&gap_ms).zip(floor).map(|(gap, floor)| gap - floor)
+    };
+    let plain = plain.and_then(|plain| plain.gap_ms.p50);
+    let sampled = f64::from(row.shards.min(SAMPLED));
+    Handover {
         row: *row,
+        events_s: row.rate * f64::from(row.shards) + PROBES * sampled,
+        wire: runs.first().map_or_else(String::new, |run| {
+            format!("{}, no TLS", run.verdict.wire.replace("plain", "json"))
+        }),
+        state_mb: middle(|run| run.state_bytes as f64 / 1e6),
+        over_floor_p50_ms: above(|spread| spread.p50),
+        over_floor_p99_ms: above(|spread| spread.p99),
+        of_plain: gap_ms.p50.zip(plain).map(|(gap, plain)| gap / plain),
         gap_ms,
-        over_floor_ms,
-        gap_noise_ms: spread(&verdicts, |verdict| verdict.gap_noise_ms),
-        silence_ms: spread(&verdicts, |verdict| verdict.silence_ms),
-        deploy_ms: median(verdicts.iter().map(|verdict| verdict.deploy_ms)).unwrap_or(0.0),
-        runs,
+        gap_noise_ms: spread(runs, |run| run.verdict.gap_noise_ms),
+        silence_ms: spread(runs, |run| run.verdict.silence_ms),
+        deploy_ms: middle(|run| run.verdict.deploy_ms),
+        behind_ms: middle(|run| run.behind_us as f64 / 1000.0),
+        cpu: cpu(runs),
+        memory: peak(runs),
+        of_twice: median(runs.iter().filter_map(|run| run.costs.memory.of_twice())),
+        faults,
+    }
+}
+
+fn cpu(runs: &[Measured]) -> Option<Cpu> {
+    let middle = |of: fn(&Cpu) -> f64| median(runs.iter().map(|run| of(&run.costs.cpu)));
+    Some(Cpu {
+        simulator_ms: middle(|cpu| cpu.simulator_ms)?,
+        ours_ms: middle(|cpu| cpu.ours_ms)?,
+        master_ms: middle(|cpu| cpu.master_ms)?,
+        harness_ms: middle(|cpu| cpu.harness_ms)?,
     })
 }
 
-fn spread(verdicts: &[Verdict], which: impl Fn(&Verdict) -> Spread) -> Spread {
-    let each = || verdicts.iter().map(&which);
+/// Of the run whose slaves had most.
+fn peak(runs: &[Measured]) -> Option<Memory> {
+    let memories = runs.iter().map(|run| run.costs.memory);
+    memories.max_by_key(|memory| memory.old_peak_kib + memory.new_peak_kib)
+}
+
+fn spread(runs: &[Measured], which: impl Fn(&Measured) -> Spread) -> Spread {
+    let each = || runs.iter().map(&which);
     Spread {
         p50: median(each().filter_map(|spread| spread.p50)),
         p99: median(each().filter_map(|spread| spread.p99)),
         max: each().filter_map(|spread| spread.max).reduce(f64::max),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_special_comes_after_the_row_that_it_is_compared_with() {
+        for quick in [true, false] {
+            let rows = rows(quick);
+            for (number, row) in rows.iter().enumerate() {
+                let before = &rows[..number];
+                assert!(
+                    row.is_plain() || before.iter().any(|other| is_plain_of(other, row)),
+                    "{row:?}"
+                );
+                assert!(!before.contains(row), "twice: {row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_could_not_be_run_says_so_and_has_no_figures() {
+        let none = summary(&of(1), &[], vec!["no start".to_owned()], None, None);
+        assert_eq!((none.deploy_ms, none.gap_ms.p50), (None, None));
+        assert_eq!(none.faults, ["no start"]);
+        let json = serde_json::to_string(&none).expect("JSON");
+        let back: Handover = serde_json::from_str(&json).expect("the same form");
+        assert_eq!(back.row, of(1));
     }
 }

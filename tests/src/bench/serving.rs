@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::sleep;
 use twilight_gateway::{EventTypeFlags, parse};
@@ -31,8 +31,15 @@ const COUNTED: Duration = Duration::from_secs(6);
 /// Payloads that are parsed alone.
 const PARSED: usize = 4000;
 
+/// What the bots of this build ask for.
+const WIRE: &str = if cfg!(feature = "zstd") {
+    "zstd-stream, no TLS"
+} else {
+    "json, no TLS"
+};
+
 /// What a bot does with its events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Keeps {
     /// Each is parsed and dropped.
@@ -42,7 +49,7 @@ pub enum Keeps {
 }
 
 /// Processor time of an event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventCost {
     /// What the bot does with it.
     pub keeps: Keeps,
@@ -50,6 +57,10 @@ pub struct EventCost {
     pub shards: u32,
     /// Events a second, all shards together, that it was given.
     pub rate: f64,
+    /// How bots and the simulated Discord talk.
+    pub wire: String,
+    /// Bytes of a payload of this stream, as JSON.
+    pub event_bytes: f64,
     /// Microseconds of a slave, reporting its checkpoints to a master.
     pub slave_us: f64,
     /// Microseconds of the bare library.
@@ -62,10 +73,14 @@ pub struct EventCost {
 }
 
 /// Memory, each from the difference of two sizes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Memory {
     /// What there is more of.
-    pub of: &'static str,
+    pub of: String,
+    /// Events a second meanwhile.
+    pub events_s: f64,
+    /// How bots and the simulated Discord talk.
+    pub wire: String,
     /// Resident KiB of a slave.
     pub slave_kib: f64,
     /// Resident KiB of the bare library.
@@ -86,7 +101,8 @@ enum Kind {
 /// # Errors
 /// A bot does not start.
 pub async fn events(keeps: Keeps, shards: u32, rate: f64, runs: u32) -> Result<EventCost> {
-    let (mut slave, mut bare, mut parse, mut came) = (vec![], vec![], vec![], vec![]);
+    let (mut slave, mut bare, mut came) = (vec![], vec![], vec![]);
+    let (mut parse, mut bytes) = (vec![], vec![]);
     for seed in 0..runs {
         let size = Size {
             shards,
@@ -105,13 +121,17 @@ pub async fn events(keeps: Keeps, shards: u32, rate: f64, runs: u32) -> Result<E
             came.push(rate);
             running.end().await?;
         }
-        parse.push(parsing(size).await?);
+        let (us, length) = parsing(size).await?;
+        parse.push(us);
+        bytes.push(length);
     }
     let (slave_us, bare_us) = (middle(slave), middle(bare));
     Ok(EventCost {
         keeps,
         shards,
         rate: middle(came),
+        wire: WIRE.to_owned(),
+        event_bytes: middle(bytes),
         slave_us,
         bare_us,
         parse_us: middle(parse),
@@ -119,8 +139,8 @@ pub async fn events(keeps: Keeps, shards: u32, rate: f64, runs: u32) -> Result<E
     })
 }
 
-/// Microseconds of parsing a payload of this stream.
-async fn parsing(size: Size) -> Result<f64> {
+/// Microseconds of parsing a payload of this stream, and its bytes.
+async fn parsing(size: Size) -> Result<(f64, f64)> {
     let size = Size { shards: 1, ..size };
     let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
     let discord = Discord::start(folder.path(), folder.path(), &size.discord()).await?;
@@ -139,7 +159,9 @@ async fn parsing(size: Size) -> Result<f64> {
     for text in &texts {
         drop(black_box(parse(text.clone(), EventTypeFlags::all())));
     }
-    Ok(began.elapsed().as_secs_f64() * 1e6 / PARSED as f64)
+    let us = began.elapsed().as_secs_f64() * 1e6;
+    let bytes: usize = texts.iter().map(String::len).sum();
+    Ok((us / PARSED as f64, bytes as f64 / PARSED as f64))
 }
 
 /// Memory of an idle shard without guilds to speak of, and of 1000 cached guilds.
@@ -187,7 +209,9 @@ pub async fn memory() -> Result<Vec<Memory>> {
         }
         let [slave_kib, bare_kib] = each;
         found.push(Memory {
-            of,
+            of: of.to_owned(),
+            events_s: 0.0,
+            wire: WIRE.to_owned(),
             slave_kib,
             bare_kib,
             of_bare: slave_kib / bare_kib,

@@ -5,115 +5,235 @@ use super::{
     core::CoreCost,
     floor::{Floor, OneByOne},
     handover::Handover,
+    peaks,
     serving::{EventCost, Keeps, Memory},
+    state::{Compression, Holds, StateRate},
+    targets::{Reach, Target, name},
 };
 use crate::gap::Spread;
 
 /// The whole as Markdown.
 #[must_use]
 pub fn markdown(results: &Results) -> String {
-    let mut lines = vec![
-        "| shards | RTT | handler | guilds x members | gap p50 / p99 | floor | above it | deploy |"
-            .to_owned(),
-        "|---|---|---|---|---|---|---|---|".to_owned(),
+    let machine = &results.machine;
+    let mut sections = vec![
+        format!(
+            "{} cores of {}, Linux {}; everything, also the simulated Discord, on that machine; {:.0} minutes.",
+            machine.cores,
+            machine.processor,
+            machine.kernel,
+            results.took_s / 60.0
+        ),
+        table(
+            "target | to reach | furthest from it | row | met",
+            results.targets.iter().map(target),
+        ),
+        table(
+            "shards | RTT | handlers | state | events/s, wire | gap p50 / p99 | above the floor | of the plain row | silence p50 / p99 | deploy",
+            results.handover.iter().map(handover),
+        ),
+        table(
+            "minimal client, RTT | events/s, wire | held RESUME (floor), p50 / p99 | close, dial, RESUME | new session",
+            results.floor.iter().map(|floor| {
+                vec![
+                    format!("{} ms", floor.rtt_ms),
+                    wire(floor.events_s, &floor.wire),
+                    pair(&floor.held),
+                    pair(&floor.plain),
+                    pair(&floor.cold),
+                ]
+            }),
+        ),
+        table(
+            "deploy of | events/s, wire | takes | processor time: simulated Discord, ours, harness | next shard after 1 s | after 2.2 s | times faster",
+            results.deploys.iter().map(deploy),
+        ),
+        table(
+            "processor time of an event | events/s, wire | slave | bare twilight | ratio | parsing alone",
+            results.events.iter().map(|cost| {
+                vec![
+                    format!("{}, {} shards", keeps(cost.keeps), cost.shards),
+                    wire(cost.rate, &cost.wire),
+                    format!("{:.1} µs", cost.slave_us),
+                    format!("{:.1} µs", cost.bare_us),
+                    format!("{:.2}", cost.of_bare),
+                    format!("{:.1} µs", cost.parse_us),
+                ]
+            }),
+        ),
+        table(
+            "memory of | events/s, wire | slave | bare twilight | ratio",
+            results.memory.iter().map(|memory| {
+                vec![
+                    memory.of.clone(),
+                    wire(memory.events_s, &memory.wire),
+                    format!("{:.0} KiB", memory.slave_kib),
+                    format!("{:.0} KiB", memory.bare_kib),
+                    format!("{:.2}", memory.of_bare),
+                ]
+            }),
+        ),
+        table(
+            "memory in a deploy of | old slave before | old, new at their peaks | without shards | of twice the state | master before, at its peak",
+            peaks(&results.handover).map(peak),
+        ),
+        table(
+            "state through the master | wire | MB | takes | MB/s | two hops, same window | two hops, no window | ratio",
+            results.state.iter().map(state),
+        ),
+        table(
+            "core alone, shards | an input of a deploy | a checkpoint | journal rows of a deploy, waits for the disk",
+            results.core.iter().map(|core| {
+                vec![
+                    core.shards.to_string(),
+                    format!("{:.2} µs", core.deploy_input_us),
+                    format!("{:.2} µs", core.checkpoint_us),
+                    format!("{:.1}, {:.1} a shard", core.deploy_rows, core.deploy_syncs),
+                ]
+            }),
+        ),
     ];
-    for row in &results.handover {
-        let floor = results
-            .floor
-            .iter()
-            .find(|floor| floor.rtt_ms == row.row.rtt_ms);
-        lines.push(format!(
-            "| {} | {} ms | {} ms | {} x {} | {} / {} ms | {} ms | {} ms | {:.0} ms |",
-            row.row.shards,
-            row.row.rtt_ms,
-            row.row.handler_ms,
-            row.row.guilds,
-            row.row.members,
-            number(row.gap_ms.p50),
-            number(row.gap_ms.p99),
-            number(floor.and_then(|floor| floor.held.p50)),
-            number(row.over_floor_ms),
-            row.deploy_ms,
-        ));
+    let failures = results.failures.iter().map(|line| vec![line.clone()]);
+    sections.push(table("failed", failures));
+    sections.retain(|section| !section.is_empty());
+    sections.join("\n\n")
+}
+
+/// Empty without rows.
+fn table(head: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let columns = head.split(" | ").count();
+    let rows: Vec<_> = rows
+        .map(|row| format!("| {} |", row.join(" | ").replace('\n', " ")))
+        .collect();
+    if rows.is_empty() {
+        return String::new();
     }
-    lines.push(String::new());
-    lines.push("| RTT | held RESUME (floor) | close, dial, RESUME | new session |".to_owned());
-    lines.push("|---|---|---|---|".to_owned());
-    for floor in &results.floor {
-        lines.push(format!(
-            "| {} ms | {} | {} | {} |",
-            floor.rtt_ms,
-            pair(&floor.held),
-            pair(&floor.plain),
-            pair(&floor.cold),
-        ));
-    }
-    lines.push(String::new());
-    lines.push("| one shard after the other, with a wait of | a shard | 64 shards |".to_owned());
-    lines.push("|---|---|---|".to_owned());
-    for rule in &results.one_by_one {
-        lines.push(format!(
-            "| {} ms | {:.0} ms | {:.1} s |",
-            rule.wait_ms,
-            rule.shard_ms,
-            rule.deploy_64_ms / 1000.0
-        ));
-    }
-    lines.push(String::new());
-    lines.push(
-        "| processor time of an event | slave | bare twilight | ratio | parsing alone |".to_owned(),
-    );
-    lines.push("|---|---|---|---|---|".to_owned());
-    for cost in &results.events {
-        lines.push(format!(
-            "| {}, {:.0} events/s on {} shards | {:.1} µs | {:.1} µs | {:.2} | {:.1} µs |",
-            keeps(cost.keeps),
-            cost.rate,
-            cost.shards,
-            cost.slave_us,
-            cost.bare_us,
-            cost.of_bare,
-            cost.parse_us
-        ));
-    }
-    lines.push(String::new());
-    lines.push("| memory of | slave | bare twilight | ratio |".to_owned());
-    lines.push("|---|---|---|---|".to_owned());
-    for memory in &results.memory {
-        lines.push(format!(
-            "| {} | {:.0} KiB | {:.0} KiB | {:.2} |",
-            memory.of, memory.slave_kib, memory.bare_kib, memory.of_bare
-        ));
-    }
-    lines.push(String::new());
-    lines.push("| shards | core: one input of a deploy | one checkpoint |".to_owned());
-    lines.push("|---|---|---|".to_owned());
-    for core in &results.core {
-        lines.push(format!(
-            "| {} | {:.2} µs | {:.2} µs |",
-            core.shards, core.deploy_input_us, core.checkpoint_us
-        ));
-    }
-    lines.join("\n")
+    format!(
+        "| {head} |\n{}|\n{}",
+        "|---".repeat(columns),
+        rows.join("\n")
+    )
+}
+
+fn target(target: &Target) -> Vec<String> {
+    vec![
+        target.what.clone(),
+        match target.reach {
+            Reach::AtLeast(bound) => format!("at least {bound}"),
+            Reach::AtMost(bound) => format!("at most {bound}"),
+        },
+        target
+            .worst
+            .map_or_else(|| "not measured".to_owned(), |worst| format!("{worst:.2}")),
+        target.row.clone(),
+        if target.met { "yes" } else { "no" }.to_owned(),
+    ]
+}
+
+fn handover(row: &Handover) -> Vec<String> {
+    let late = if row.row.late_seal { ", late seal" } else { "" };
+    vec![
+        format!("{}{late}", row.row.shards),
+        format!("{} ms", row.row.rtt_ms),
+        format!("{} ms", row.row.handler_ms),
+        row.state_mb
+            .map_or_else(unknown, |mb| format!("{mb:.1} MB")),
+        wire(row.events_s, &row.wire),
+        pair(&row.gap_ms),
+        format!(
+            "{} / {} ms",
+            number(row.over_floor_p50_ms),
+            number(row.over_floor_p99_ms)
+        ),
+        row.of_plain
+            .map_or_else(unknown, |ratio| format!("{ratio:.2}")),
+        pair(&row.silence_ms),
+        row.deploy_ms
+            .map_or_else(unknown, |ms| format!("{ms:.0} ms")),
+    ]
+}
+
+fn deploy(deploy: &super::deploys::Deploy) -> Vec<String> {
+    let seconds = |ms: Option<f64>| ms.map_or_else(unknown, |ms| format!("{:.1} s", ms / 1000.0));
+    vec![
+        format!("{} shards", deploy.shards),
+        wire(deploy.events_s, &deploy.wire),
+        format!("{:.0} ms", deploy.deploy_ms),
+        deploy.cpu.map_or_else(unknown, |cpu| {
+            format!(
+                "{:.0}, {:.0}, {:.0} ms",
+                cpu.simulator_ms, cpu.ours_ms, cpu.harness_ms
+            )
+        }),
+        seconds(deploy.ancestor_ms),
+        seconds(deploy.successor_ms),
+        deploy
+            .times_ancestor
+            .map_or_else(unknown, |times| format!("{times:.0}")),
+    ]
+}
+
+fn peak(row: &Handover) -> Vec<String> {
+    let mib = |kib: u64| format!("{:.0}", kib as f64 / 1024.0);
+    let memory = row.memory.unwrap_or_default();
+    vec![
+        name(row),
+        format!("{} MiB", mib(memory.old_before_kib)),
+        format!(
+            "{}, {} MiB",
+            mib(memory.old_peak_kib),
+            mib(memory.new_peak_kib)
+        ),
+        format!("{} MiB", mib(memory.base_kib)),
+        row.of_twice
+            .map_or_else(unknown, |ratio| format!("{ratio:.2}")),
+        format!(
+            "{}, {} MiB",
+            mib(memory.master_before_kib),
+            mib(memory.master_peak_kib)
+        ),
+    ]
+}
+
+fn state(rate: &StateRate) -> Vec<String> {
+    let of = match rate.row.holds {
+        Holds::Bytes => "bytes as they are",
+        Holds::Cache => "twilight's cache",
+    };
+    let compressed = match rate.row.compression {
+        Compression::None => "uncompressed",
+        Compression::Zstd => "zstd",
+    };
+    let plain = |value: Option<f64>| value.map_or_else(unknown, |value| format!("{value:.0}"));
+    vec![
+        format!("{of}, {} shards, {compressed}", rate.row.shards),
+        wire(rate.events_s, &rate.wire),
+        plain(rate.mb),
+        format!("{} ms", plain(rate.copy_ms)),
+        plain(rate.mb_s),
+        plain(rate.two_hop_mb_s),
+        plain(rate.piped_mb_s),
+        rate.of_two_hop
+            .map_or_else(unknown, |ratio| format!("{ratio:.2}")),
+    ]
 }
 
 pub(super) fn handover_row(row: &Handover) -> String {
     format!(
-        "{:>5} shards, rtt {:>3} ms, handler {:>3} ms, {:>3} guilds of {:>3}: gap {}, {} ms above the floor; deploy {:.0} ms",
-        row.row.shards,
-        row.row.rtt_ms,
-        row.row.handler_ms,
-        row.row.guilds,
-        row.row.members,
+        "{}: gap {}, above the floor {} / {} ms; silence {}; deploy {} ms; {}",
+        name(row),
         pair(&row.gap_ms),
-        number(row.over_floor_ms),
-        row.deploy_ms
+        number(row.over_floor_p50_ms),
+        number(row.over_floor_p99_ms),
+        pair(&row.silence_ms),
+        number(row.deploy_ms),
+        wire(row.events_s, &row.wire),
     )
 }
 
 pub(super) fn floor_row(row: &Floor) -> String {
     format!(
-        "minimal client, rtt {:>3} ms: held RESUME {}, close and resume {}, new session {}",
+        "minimal client, {} ms: held RESUME {}, close and resume {}, new session {}",
         row.rtt_ms,
         pair(&row.held),
         pair(&row.plain),
@@ -123,10 +243,8 @@ pub(super) fn floor_row(row: &Floor) -> String {
 
 pub(super) fn one_by_one_row(row: &OneByOne) -> String {
     format!(
-        "one shard after the other, {} ms between: {:.0} ms a shard, {:.1} s for 64",
-        row.wait_ms,
-        row.shard_ms,
-        row.deploy_64_ms / 1000.0
+        "one shard after the other, {} ms between: {:.0} ms a shard",
+        row.wait_ms, row.shard_ms
     )
 }
 
@@ -149,6 +267,17 @@ pub(super) fn memory_row(row: &Memory) -> String {
     )
 }
 
+pub(super) fn state_row(row: &StateRate) -> String {
+    state(row).join("; ")
+}
+
+pub(super) fn core_row(row: &CoreCost) -> String {
+    format!(
+        "core, {} shards: {:.2} us an input of a deploy, {:.2} us a checkpoint",
+        row.shards, row.deploy_input_us, row.checkpoint_us
+    )
+}
+
 const fn keeps(keeps: Keeps) -> &'static str {
     match keeps {
         Keeps::Nothing => "parsed",
@@ -156,11 +285,8 @@ const fn keeps(keeps: Keeps) -> &'static str {
     }
 }
 
-pub(super) fn core_row(row: &CoreCost) -> String {
-    format!(
-        "core, {:>5} shards: {:.2} us an input of a deploy, {:.2} us a checkpoint",
-        row.shards, row.deploy_input_us, row.checkpoint_us
-    )
+fn wire(events_s: f64, wire: &str) -> String {
+    format!("{events_s:.0}, {wire}")
 }
 
 fn pair(spread: &Spread) -> String {
@@ -168,5 +294,27 @@ fn pair(spread: &Spread) -> String {
 }
 
 fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"))
+    value.map_or_else(unknown, |value| format!("{value:.1}"))
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_as_many_columns_in_each_line() {
+        let rows = [vec!["1".to_owned(), "a\nb".to_owned()]].into_iter();
+        let text = table("x | y", rows);
+        assert_eq!(text, "| x | y |\n|---|---|\n| 1 | a b |");
+        assert_eq!(table("x", std::iter::empty()), "");
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_dash() {
+        assert_eq!(pair(&Spread::default()), "- / - ms");
+    }
 }

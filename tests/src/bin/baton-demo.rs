@@ -39,6 +39,9 @@ struct Arguments {
     /// TLS between the slaves and the simulated Discord
     #[arg(long)]
     tls: bool,
+    /// Let the old slave handle events until Discord takes the session from it
+    #[arg(long)]
+    late_seal: bool,
     /// Program of the slaves, beside this one
     #[arg(long, default_value = "baton-slave", value_name = "PROGRAM")]
     slave: String,
@@ -98,6 +101,7 @@ async fn main() -> ExitCode {
         seed: arguments.seed,
         keep: arguments.keep,
         live: !arguments.json,
+        late_seal: arguments.late_seal,
     };
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let json = arguments.json;

@@ -1,12 +1,24 @@
 //! A bot without Baton, as its library alone makes it, and one with Baton that
 //! does the same: what a shard and an event cost, side by side.
 //!
-//! `baton-reference twilight|twilight-cache|baton URL SHARDS`
+//! `baton-reference twilight|twilight-cache|baton|keeps-bytes URL SHARDS`
+//! `baton-reference hop source|relay|sink windowed|piped TO BYTES`
 
-use std::{env, error::Error, io::Write, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    env,
+    error::Error,
+    io::Write,
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use baton_slave::{Ack, Bot, Event, ShardHandle, Slave, SlaveConfig};
-use baton_tests::discord::INTENTS;
+use baton_slave::{
+    Ack, Bot, Event, ImportError, Sequence, ShardHandle, ShardId as Unit, Slave, SlaveConfig, State,
+};
+use baton_tests::{bench::two_hop, discord::INTENTS};
+use bytes::Bytes;
 use futures_util::future::join_all;
 use twilight_cache_inmemory::DefaultInMemoryCache;
 use twilight_gateway::{ConfigBuilder, EventTypeFlags, Intents, Shard, ShardId, StreamExt};
@@ -18,7 +30,9 @@ fn main() -> ExitCode {
     let ran = match arguments[..] {
         ["twilight", url, shards] => twilight(url, shards, false),
         ["twilight-cache", url, shards] => twilight(url, shards, true),
-        ["baton", url, _] => baton(url),
+        ["baton", url, _] => baton(url, Parses),
+        ["keeps-bytes", url, _] => baton(url, KeepsBytes::default()),
+        ["hop", role, hops, to, bytes] => hop(role, hops, to, bytes),
         _ => return ExitCode::from(2),
     };
     match ran {
@@ -75,12 +89,90 @@ impl Bot for Parses {
     }
 }
 
-fn baton(url: &str) -> Result<(), Box<dyn Error>> {
+/// Keeps each GUILD_CREATE as it came, so that a copy of its state is nothing but
+/// a copy, and writes down how many bytes of a shard it took over.
+#[derive(Default)]
+struct KeepsBytes {
+    guilds: Mutex<HashMap<u64, (Unit, Bytes)>>,
+}
+
+impl KeepsBytes {
+    fn guilds(&self) -> MutexGuard<'_, HashMap<u64, (Unit, Bytes)>> {
+        self.guilds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bot for KeepsBytes {
+    fn handle(&self, _event: Event, ack: Ack, _shard: &ShardHandle) {
+        drop(ack);
+    }
+
+    fn state(&self, shard: &ShardHandle, _state: State) {
+        let guilds = self.guilds();
+        let of_shard = guilds.values().filter(|(of, _)| *of == shard.shard());
+        let bytes: usize = of_shard.map(|(_, bytes)| bytes.len()).sum();
+        if bytes > 0 {
+            say(&bytes.to_string());
+        }
+    }
+
+    fn apply(&self, event: &Event) {
+        if event.kind() == "GUILD_CREATE"
+            && let Some(guild) = event.guild_id()
+        {
+            let json = Bytes::copy_from_slice(event.json().as_bytes());
+            self.guilds().insert(guild, (event.shard(), json));
+        }
+    }
+
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
+    fn export(&self, shard: Unit) -> Vec<u64> {
+        let guilds = self.guilds();
+        let of_shard = guilds.iter().filter(|(_, (of, _))| *of == shard);
+        of_shard.map(|(guild, _)| *guild).collect()
+    }
+
+    fn export_piece(&self, _shard: Unit, key: u64) -> Option<Bytes> {
+        self.guilds().get(&key).map(|(_, bytes)| bytes.clone())
+    }
+
+    fn import_piece(
+        &self,
+        shard: Unit,
+        key: u64,
+        _sequence: Sequence,
+        piece: Bytes,
+    ) -> Result<(), ImportError> {
+        self.guilds().insert(key, (shard, piece));
+        Ok(())
+    }
+
+    fn drop_shard_state(&self, shard: Unit) {
+        self.guilds().retain(|_, (of, _)| *of != shard);
+    }
+}
+
+fn hop(role: &str, hops: &str, to: &str, bytes: &str) -> Result<(), Box<dyn Error>> {
+    let (hops, bytes) = (hops.parse()?, bytes.parse()?);
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(two_hop::play(role, hops, to, bytes, |line| say(&line)))?;
+    Ok(())
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn baton(url: &str, bot: impl Bot) -> Result<(), Box<dyn Error>> {
     let mut config = SlaveConfig::from_env()?;
     config.gateway_url = Some(url.to_owned());
     config.intents = INTENTS;
     config.large_threshold = 250;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(Slave::builder(Parses).config(config).run())?;
+    runtime.block_on(Slave::builder(bot).config(config).run())?;
     Ok(())
 }

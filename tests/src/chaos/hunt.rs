@@ -1,9 +1,10 @@
 //! Processes of a run, found by what `/proc` says of them: whose command line
 //! names the run's folder, which of them is which build, what they hold.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use tokio::time::{Instant, sleep};
 
 use crate::error::{Error, Result};
 
@@ -77,10 +78,27 @@ pub fn open_files(pid: u32) -> usize {
 /// Memory that a process has, in KiB.
 #[must_use]
 pub fn memory_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+/// The most memory that a process had, in KiB, since its start or since its peak
+/// was forgotten.
+#[must_use]
+pub fn peak_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
+/// A process' peak begins with what it has now. Where the kernel does not do
+/// that, the peak stays what it was.
+pub fn forget_peak(pid: u32) {
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+fn status_kib(pid: u32, name: &str) -> u64 {
     read(pid, "status")
         .lines()
         .find_map(|line| {
-            let rest = line.strip_prefix("VmRSS:")?;
+            let rest = line.strip_prefix(name)?;
             rest.split_whitespace().next()?.parse().ok()
         })
         .unwrap_or(0)
@@ -97,6 +115,26 @@ pub fn spent_us(pid: u32) -> f64 {
         .filter_map(|ticks| ticks.parse::<f64>().ok())
         .sum::<f64>()
         * 10_000.0
+}
+
+/// Waits until a process hardly does anything for a fifth of a second.
+///
+/// # Errors
+/// Not within `limit`.
+pub async fn at_rest(pid: u32, limit: Duration) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let before = spent_us(pid);
+        sleep(Duration::from_millis(200)).await;
+        if spent_us(pid) - before <= 20_000.0 {
+            return Ok(());
+        }
+        if began.elapsed() > limit {
+            return Err(Error::Late(format!(
+                "process {pid} is still busy after {limit:?}"
+            )));
+        }
+    }
 }
 
 /// Whether a process has the TCP connection between these ports of the loopback.

@@ -88,5 +88,6 @@ fn small(slave: &str) -> DemoOptions {
         seed: 7,
         keep: false,
         live: false,
+        late_seal: false,
     }
 }
