@@ -9,6 +9,8 @@ pub const EXIT_DONE: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// Wrong usage or configuration, or a second master: nothing was changed.
 pub const EXIT_USAGE: u8 = 2;
+/// Whoever waited for a deploy has enough (Ctrl-C): it goes on.
+pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// Why a command ended. Shown as one line, see [`Error::line`].
 #[derive(Debug, thiserror::Error)]

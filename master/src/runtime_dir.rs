@@ -31,6 +31,12 @@ pub fn admin_socket(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("admin.sock")
 }
 
+/// Where the fleet's name and its living slaves stand.
+#[must_use]
+pub fn fleet(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("fleet")
+}
+
 /// The runtime directory of a running master.
 #[derive(Clone, Debug)]
 pub struct RuntimeDir {
@@ -79,7 +85,7 @@ impl RuntimeDir {
     /// Where the fleet's name and its living slaves stand.
     #[must_use]
     pub fn fleet(&self) -> PathBuf {
-        self.path.join("fleet")
+        fleet(&self.path)
     }
 
     /// Whether a secret is there already.

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -11,9 +12,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time::timeout};
 
 use crate::error::Error;
+
+/// The master answers within ten seconds or says that it cannot.
+const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Talks to the master of one runtime directory.
 #[derive(Clone, Debug)]
@@ -59,6 +63,17 @@ impl Client {
     }
 
     async fn json(&self, method: Method, path: &str, body: Value) -> Result<Value, Error> {
+        match timeout(DEADLINE, self.exchange(method, path, body)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Failed(format!(
+                "the master at {} did not answer within {DEADLINE:?}: it may be paused or wait for its \
+                 disk; its slaves serve on. Look at its process and its log",
+                self.socket.display()
+            ))),
+        }
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Value) -> Result<Value, Error> {
         let body = if body.is_null() {
             Bytes::new()
         } else {

@@ -51,15 +51,13 @@ pub fn object(told: &Told) -> Value {
             migrating,
             total,
         } => {
-            let (name, reason, shard) = match outcome {
-                Outcome::Done => ("done", None, None),
-                Outcome::Aborted { reason } => ("aborted", Some(reason), None),
-                Outcome::RolledBack { shard, reason } => ("rolled_back", Some(reason), *shard),
-                Outcome::Forced { reason } => ("forced", Some(reason), None),
-                Outcome::HandedOn => ("handed_on", None, None),
+            let (reason, shard) = match outcome {
+                Outcome::Aborted { reason } | Outcome::Forced { reason } => (Some(reason), None),
+                Outcome::RolledBack { shard, reason } => (Some(reason), *shard),
+                Outcome::Done | Outcome::HandedOn => (None, None),
             };
             json!({
-                "deploy": deploy, "outcome": name, "reason": reason, "shard": shard,
+                "deploy": deploy, "outcome": outcome.name(), "reason": reason, "shard": shard,
                 "text": outcome.to_string(), "moved": moved,
                 "migrating_ms": millis(*migrating), "total_ms": millis(*total),
             })

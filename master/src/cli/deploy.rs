@@ -1,20 +1,25 @@
 //! `baton-master deploy`: asks for a deploy and shows it while it happens.
 
-use std::{
-    collections::BTreeMap,
-    io::{IsTerminal, stdout},
-    time::Duration,
-};
+mod progress;
+mod screen;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::{OperatorArguments, say};
+use self::{progress::Progress, screen::Screen};
+use super::{
+    OperatorArguments, say,
+    text::{count, ranges, span},
+};
 use crate::{
-    admin::DeployRequest,
+    admin::{
+        DeployRequest,
+        client::{Client, Events},
+    },
     config::{LimitValue, check_command},
-    error::{EXIT_DONE, EXIT_FAILED, Error},
+    error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Error},
 };
 
 #[derive(Debug, Args)]
@@ -39,6 +44,9 @@ pub(super) struct DeployArguments {
     /// Only start it
     #[arg(long)]
     no_wait: bool,
+    /// Its events, one JSON object a line; the last one is `deploy_ended`
+    #[arg(long)]
+    json: bool,
     /// The new build's program and arguments [default: the slot's own again]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -60,45 +68,86 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
             .soak
             .map(|soak| u64::try_from(soak.as_millis()).unwrap_or(u64::MAX)),
     };
-    let status = client.get("/v1/status").await?;
-    let shards = status["shards"].as_array().map_or(0, Vec::len) as u64;
     let body = serde_json::to_value(request).unwrap_or(Value::Null);
     let accepted = client.post("/v1/deploy", body).await?;
     let deploy = accepted["deploy"].as_u64().unwrap_or(0);
     if arguments.no_wait {
-        say(&format!("deploy {deploy} started"));
+        say(&if arguments.json {
+            accepted.to_string()
+        } else {
+            format!("deploy {deploy} started; baton-master status --watch shows it")
+        });
         return Ok(EXIT_DONE);
     }
-    let screen = Screen::new(shards);
+    follow(&client, &mut events, deploy, arguments.json).await
+}
+
+/// Shows a deploy until it ends, or until whoever watches has enough.
+pub(super) async fn follow(
+    client: &Client,
+    events: &mut Events,
+    deploy: u64,
+    json: bool,
+) -> Result<u8, Error> {
+    let status = client.get("/v1/status").await?;
+    let total = match &status["deploy"] {
+        running if running["deploy"] == deploy => running["total"].as_u64().unwrap_or(0),
+        // It ended before it was looked at.
+        _ => status["shards"].as_array().map_or(0, Vec::len) as u64,
+    };
+    let mut progress = Progress::of(total);
+    let mut screen = Screen::new(total, json);
     screen.line(&format!("deploy {deploy}: started"));
-    while let Some(event) = events.next().await {
-        if event["type"] == "slave_joined" {
-            screen.line(&format!(
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            enough = tokio::signal::ctrl_c() => {
+                enough.map_err(|error| Error::system("signals", error))?;
+                screen.end();
+                screen.line(&format!(
+                    "deploy {deploy} goes on; baton-master status --watch shows it, baton-master \
+                     abort sends it back"
+                ));
+                return Ok(EXIT_INTERRUPTED);
+            }
+        };
+        let Some(mut event) = event else {
+            break;
+        };
+        if event["type"] == "missed" {
+            let status = client.get("/v1/status").await?;
+            progress.correct(&status);
+            if status["deploy"]["deploy"] != deploy {
+                event = status["last_deploy"].clone();
+                event["type"] = "deploy_ended".into();
+            }
+        }
+        match event["type"].as_str() {
+            Some("slave_joined") => screen.line(&format!(
                 "  slave {:.8} joined, build {}",
                 text(&event["slave"]),
                 text(&event["build"])
-            ));
-        }
-        if event["type"] == "alarm" {
-            screen.line(&format!("  ALARM: {}", text(&event["detail"])));
+            )),
+            Some("alarm") => screen.line(&format!("  ALARM: {}", text(&event["detail"]))),
+            _ => {}
         }
         if event["deploy"].as_u64() != Some(deploy) {
             continue;
         }
+        progress.note(&event);
+        screen.figures(&progress);
+        if !screen.object(&event) {
+            return Ok(EXIT_INTERRUPTED);
+        }
         match event["type"].as_str() {
             Some("deploy_step") => screen.line(&format!("  {}", text(&event["step"]))),
             Some("soak_shortened") => screen.line(&shortened(&event)),
-            Some("migration") => screen.migration(&event),
+            Some("migration") if event["phase"] == "back" => {
+                screen.line(&format!("  shard {} is back", event["shard"]));
+            }
             Some("deploy_ended") => {
                 screen.end();
-                let code = ended(deploy, shards, &event);
-                if code != EXIT_DONE {
-                    // Where everything is now; the master may be leaving.
-                    if let Ok(status) = client.get("/v1/status").await {
-                        whereabouts(&status).iter().for_each(|line| say(line));
-                    }
-                }
-                return Ok(code);
+                return Ok(ended(client, &screen, deploy, &progress, &event).await);
             }
             _ => {}
         }
@@ -109,17 +158,50 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
     )))
 }
 
-fn ended(deploy: u64, shards: u64, event: &Value) -> u8 {
+async fn ended(
+    client: &Client,
+    screen: &Screen,
+    deploy: u64,
+    progress: &Progress,
+    event: &Value,
+) -> u8 {
     let done = event["outcome"] == "done" || event["outcome"] == "forced";
-    let moved = event["moved"].as_u64().unwrap_or(0);
-    let seconds = |key: &str| event[key].as_f64().unwrap_or(0.0) / 1000.0;
-    say(&format!(
-        "deploy {deploy}: {}; {moved} of {shards} shards on the new build; moving took {:.2} s, everything {:.2} s",
+    let ms = |key: &str| event[key].as_u64().unwrap_or(0);
+    screen.line(&format!(
+        "deploy {deploy}: {}; {} of {} on the new build; moving took {}, everything {}",
         text(&event["text"]),
-        seconds("migrating_ms"),
-        seconds("total_ms"),
+        ms("moved"),
+        count(progress.total, "shard"),
+        span(ms("migrating_ms")),
+        span(ms("total_ms")),
     ));
-    if done { EXIT_DONE } else { EXIT_FAILED }
+    if let Some(spread) = progress.spread() {
+        screen.line(&format!("  {spread}"));
+    }
+    if done {
+        return EXIT_DONE;
+    }
+    // Where everything is now; the master may be leaving.
+    if let Ok(status) = client.get("/v1/status").await {
+        whereabouts(&status)
+            .iter()
+            .for_each(|line| screen.line(line));
+    }
+    if let Some(next) = next_step(text(&event["outcome"])) {
+        screen.line(next);
+    }
+    EXIT_FAILED
+}
+
+fn next_step(outcome: &str) -> Option<&'static str> {
+    match outcome {
+        "aborted" | "rolled_back" => Some(
+            "next: the log of the new slave (`log` of its slot, else the master's own output) says \
+             what it did; repair the build and deploy again",
+        ),
+        "handed_on" => Some("next: start the master; what had moved stays, the rest follows"),
+        _ => None,
+    }
 }
 
 fn shortened(event: &Value) -> String {
@@ -163,81 +245,8 @@ fn whereabouts(status: &Value) -> Vec<String> {
         .collect()
 }
 
-/// `0-3, 7` for 0, 1, 2, 3, 7.
-fn ranges(ascending: &[u64]) -> String {
-    let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for &shard in ascending {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == shard => *last = shard,
-            Some(_) | None => ranges.push((shard, shard)),
-        }
-    }
-    let shown = ranges.iter().map(|(first, last)| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
-        }
-    });
-    shown.collect::<Vec<_>>().join(", ")
-}
-
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
-}
-
-/// A terminal gets a bar of shards, a pipe one line for each that moved.
-struct Screen {
-    bar: Option<ProgressBar>,
-}
-
-impl Screen {
-    fn new(shards: u64) -> Self {
-        let bar = stdout().is_terminal().then(|| {
-            let bar = ProgressBar::new(shards);
-            if let Ok(style) =
-                ProgressStyle::with_template("  {bar:40.green/dim} {pos}/{len} shards  {msg}")
-            {
-                bar.set_style(style.progress_chars("━━╌"));
-            }
-            bar.tick();
-            bar
-        });
-        Self { bar }
-    }
-
-    fn line(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| say(line)),
-            None => say(line),
-        }
-    }
-
-    fn migration(&self, event: &Value) {
-        let shard = &event["shard"];
-        let phase = text(&event["phase"]);
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(format!("shard {shard} {phase}"));
-                match phase {
-                    "moved" => bar.inc(1),
-                    "back" => bar.set_position(bar.position().saturating_sub(1)),
-                    _ => {}
-                }
-            }
-            None if matches!(phase, "moved" | "taking back" | "back") => {
-                say(&format!("  shard {shard} {phase}"));
-            }
-            None => {}
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.set_message("");
-            bar.abandon();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 
 mod deploy;
 mod fence;
+mod journal;
 mod status;
+mod text;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -12,7 +14,8 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
@@ -29,7 +32,9 @@ use crate::{
 #[command(
     name = "baton-master",
     version,
-    after_help = "Exit codes: 0 done; 1 failed, refused or rolled back; 2 wrong usage or configuration, or a second master."
+    after_help = "Exit codes: 0 done; 1 failed, refused or rolled back, or no master answers; 2 wrong usage or \
+                  configuration, or a second master; 130 a deploy was no longer watched (Ctrl-C) and goes on.\n\
+                  Colour: on a terminal, unless NO_COLOR is set."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -46,13 +51,21 @@ enum Command {
     /// Replace the running build, show the progress
     Deploy(deploy::DeployArguments),
     /// Stop the running deploy: what moved goes back
-    Abort(OperatorArguments),
+    Abort(VerbArguments),
     /// Say that a slave is dead which cannot be reached: its shards go on elsewhere
     Fence(fence::FenceArguments),
-    /// Show the fleet
+    /// Show the fleet, once or live
     Status(status::StatusArguments),
+    /// Show or check what a master would find at its start
+    Journal(journal::JournalArguments),
     /// Check the configuration and do nothing
     CheckConfig(ConfigArguments),
+    /// Print completions for a shell: bash, zsh, fish
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
     /// Show the points at which BATON_CRASH_AT can have the master killed
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -80,6 +93,16 @@ struct RunArguments {
     command: Vec<String>,
 }
 
+/// A command that is one word to the master.
+#[derive(Debug, Args)]
+struct VerbArguments {
+    #[command(flatten)]
+    operator: OperatorArguments,
+    /// The answer as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 /// How a command finds its master.
 #[derive(Debug, Args)]
 struct OperatorArguments {
@@ -105,6 +128,18 @@ impl OperatorArguments {
             }
         };
         Ok(Client::new(&runtime_dir::admin_socket(&dir)))
+    }
+}
+
+impl VerbArguments {
+    async fn ask(&self, path: &str, done: &str) -> Result<u8, Error> {
+        let answer = self.operator.client()?.post(path, Value::Null).await?;
+        if self.json {
+            say(&answer.to_string());
+        } else {
+            say(done);
+        }
+        Ok(EXIT_DONE)
     }
 }
 
@@ -151,13 +186,26 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             Ok(EXIT_DONE)
         }
         Command::Deploy(arguments) => deploy::run(arguments).await,
-        Command::Abort(operator) => {
-            operator.client()?.post("/v1/abort", Value::Null).await?;
-            say("aborting: what moved goes back");
-            Ok(EXIT_DONE)
+        Command::Abort(arguments) => {
+            arguments
+                .ask("/v1/abort", "aborting: what moved goes back")
+                .await
         }
         Command::Fence(arguments) => fence::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
+        Command::Journal(arguments) => journal::run(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "baton-master",
+                &mut script,
+            );
+            // Whoever reads it may have stopped reading.
+            let _ = io::stdout().write_all(&script);
+            Ok(EXIT_DONE)
+        }
         Command::CheckConfig(arguments) => {
             Config::check(read_options(arguments)?, None)?;
             say("the configuration is good");

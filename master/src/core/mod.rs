@@ -15,6 +15,7 @@
 //!                      │                (turns.rs: whose turn it is, hand.rs: how many at once)
 //!                      ├─ gate.rs       whether the new build is any good
 //!                      │                (rate.rs: how long it may be tried)
+//!                      ├─ gaps.rs       what the last one cost
 //!                      ├─ rollback.rs   or not: aborted, rolled back, forced
 //!                      ├─ work.rs       the once-per-bot work follows
 //!                      └─ permits.rs    IDENTIFYs in legal pace
@@ -41,6 +42,7 @@ mod doubt;
 pub mod event;
 mod fence;
 mod fleet;
+mod gaps;
 mod gate;
 mod hand;
 mod join;
@@ -79,6 +81,7 @@ use self::{
     event::{Durability, Entry, History, News},
     fleet::Fleet,
     permits::Permits,
+    gaps::Gaps,
     saves::Saves,
     shard::Phase,
     timers::{Timer, Timers},
@@ -106,6 +109,7 @@ pub struct Core {
     deploy: Option<Deploy>,
     last_deploy: DeployId,
     permits: Permits,
+    gaps: Gaps,
     work: WorkUnit,
     saves: Saves,
     stage: Life,
@@ -148,6 +152,7 @@ impl Core {
             deploy: None,
             last_deploy: recovered.last_deploy,
             permits: Permits::new(settings.max_concurrency),
+            gaps: Gaps::default(),
             work: WorkUnit::new(recovered.work, history, recovered.floor),
             saves: Saves::default(),
             stage: Life::Adopting,
@@ -308,6 +313,7 @@ impl Core {
         self.actions.push_back(Action::Tell(news));
     }
 
+        self.note_gaps(&news);
     fn alarm(&mut self, detail: impl Into<String>) {
         self.tell(News::Alarm {
             detail: detail.into(),

@@ -196,6 +196,20 @@ pub enum Outcome {
     HandedOn,
 }
 
+impl Outcome {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Aborted { .. } => "aborted",
+            Self::RolledBack { .. } => "rolled_back",
+            Self::Forced { .. } => "forced",
+            Self::HandedOn => "handed_on",
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -31,6 +31,7 @@ impl Core {
                 .map(|(id, shard)| self.shard_view(id.get(), shard, now))
                 .collect(),
             deploy: self.deploy_view(),
+            last_deploy: self.last_deploy_view(now),
             work: self.work.owner().map(|id| id.to_string()),
             identifies_left: left.map(|(left, _)| left),
             identifies_reset_ms: left.map(|(_, wait)| millis(wait)),
@@ -77,6 +78,9 @@ impl Core {
             role,
             connected: slave.presence == Presence::Joined,
             shards: u32::try_from(slave.holds.len()).unwrap_or(u32::MAX),
+            finished: slave.record.finished,
+            failed: slave.record.failed,
+            full_percent: slave.upkeep.percent,
         }
     }
 

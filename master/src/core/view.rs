@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+pub use super::gaps::{GapView, LastDeployView};
+
 /// A picture of the fleet at one moment. Never holds a session id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct View {
@@ -17,6 +19,8 @@ pub struct View {
     pub shards: Vec<ShardView>,
     /// The running deploy.
     pub deploy: Option<DeployView>,
+    /// The one that ended last, under this master.
+    pub last_deploy: Option<LastDeployView>,
     /// The slave that runs the once-per-bot work.
     pub work: Option<String>,
     /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
@@ -59,6 +63,13 @@ pub struct SlaveView {
     pub connected: bool,
     /// How many shards it owns.
     pub shards: u32,
+    /// Events that its handlers finished since its start, failed ones included.
+    pub finished: u64,
+    /// Events of these that failed.
+    pub failed: u64,
+    /// The part of its shards' time in which they took nothing from Discord, as many
+    /// events running as may, in percent, as it said last.
+    pub full_percent: u64,
 }
 
 /// One shard.

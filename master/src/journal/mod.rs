@@ -8,8 +8,10 @@
 
 mod age;
 mod fold;
+pub mod look;
 mod roll;
 mod rows;
+mod rules;
 mod schema;
 mod store;
 #[cfg(test)]

@@ -149,7 +149,7 @@ fn fenced(slave: SlaveId) -> String {
     format!("fenced {slave}")
 }
 
-fn basis_text(basis: Basis) -> String {
+pub(super) fn basis_text(basis: Basis) -> String {
     match basis {
         Basis::Cold => "cold".to_owned(),
         Basis::Death => "death".to_owned(),

@@ -29,7 +29,7 @@ const FROM_1: &str = "ALTER TABLE shards ADD COLUMN basis TEXT NOT NULL DEFAULT 
 /// # Errors
 /// [`StoreError::Newer`]: a newer one, and this master may not use it.
 pub(super) fn bring(connection: &mut Connection) -> Result<(), StoreError> {
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let found = found(connection)?;
     let missing = match found {
         0 => include_str!("schema.sql"),
         1 => FROM_1,
@@ -58,8 +58,37 @@ pub(super) fn bring(connection: &mut Connection) -> Result<(), StoreError> {
     other_build::bring(connection)
 }
 
+/// Whether a master of this build could use a journal as it is; else what it would
+/// do to it, or about it.
+///
+/// # Errors
+/// [`StoreError::Newer`]: it may not use it.
+pub(super) fn usable(connection: &Connection) -> Result<Option<String>, StoreError> {
+    let found = found(connection)?;
+    match found {
+        SCHEMA => Ok(None),
+        found if (1..SCHEMA).contains(&found) => Ok(Some(format!(
+            "its schema is version {found}; the next master brings it to {SCHEMA}"
+        ))),
+        found
+            if found > SCHEMA
+                && oldest_reader(connection)?.is_some_and(|oldest| oldest <= SCHEMA) =>
+        {
+            Ok(Some(format!(
+                "it is of a newer master (schema {found}); this one, which knows {SCHEMA}, may use it"
+            )))
+        }
+        found => Err(StoreError::Newer { found }),
+    }
+}
+
+/// Its version; 0: it has no tables.
+pub(super) fn found(connection: &Connection) -> Result<i64, StoreError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
 /// `None`: it does not say.
-fn oldest_reader(connection: &Connection) -> Result<Option<i64>, StoreError> {
+pub(super) fn oldest_reader(connection: &Connection) -> Result<Option<i64>, StoreError> {
     let query = "SELECT value FROM meta WHERE key = 'oldest_reader'";
     let text: Option<String> = connection
         .query_row(query, [], |row| row.get(0))

@@ -12,7 +12,7 @@ use baton_protocol::{
     DeployId, Epoch, FleetId, ProcessIdentity, ShardId, SlaveId, Term, Ticket, Version,
     message::{Hello, ResumeAfter},
 };
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{
     age::Clocks,
@@ -160,6 +160,25 @@ impl Store {
             full: true,
             configured,
         })
+    }
+
+    /// For looking only, also while a master writes: one moment of it, until this is
+    /// dropped.
+    pub(super) fn read_only(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.execute_batch("BEGIN")?;
+        Ok(Self {
+            connection,
+            roll: None,
+            full: true,
+            configured: BTreeMap::new(),
+        })
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     pub(super) fn before(&self) -> Result<Before, StoreError> {
@@ -440,7 +459,7 @@ impl Store {
             .optional()?)
     }
 
-    fn meta_number(&self, key: &str) -> Result<Option<u64>, StoreError> {
+    pub(super) fn meta_number(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let Some(text) = self.meta(key)? else {
             return Ok(None);
         };

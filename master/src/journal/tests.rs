@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod folding;
+mod looking;
 #[cfg(debug_assertions)]
 mod newer;
 mod torn;

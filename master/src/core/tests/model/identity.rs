@@ -201,6 +201,8 @@ impl Master {
             last_deploy,
             // Nobody identifies, and nothing is saved in vain.
             permits: _,
+            // Only shown.
+            gaps: _,
             saves: _,
             work,
             stage,

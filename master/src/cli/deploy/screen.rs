@@ -1,0 +1,86 @@
+//! A deploy while it happens: a terminal gets a bar that moves in place, a pipe
+//! plain lines, a program objects.
+
+use std::{
+    io::{IsTerminal, Write, stdout},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::{super::say, progress::Progress};
+
+/// A pipe is told at most this often how many shards moved.
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// What is told, and to whom.
+pub(super) enum Screen {
+    /// A person at a terminal.
+    Bar(ProgressBar),
+    /// A pipe; when it was told the figures last.
+    Lines(Option<Instant>),
+    /// A program.
+    Objects,
+}
+
+impl Screen {
+    pub(super) fn new(shards: u64, json: bool) -> Self {
+        if json {
+            return Self::Objects;
+        }
+        if !stdout().is_terminal() {
+            return Self::Lines(None);
+        }
+        let bar = ProgressBar::new(shards);
+        // A template that does not parse would show in every run.
+        if let Ok(style) =
+            ProgressStyle::with_template("  {bar:20.green/dim} {wide_msg} {elapsed:>4}")
+        {
+            bar.set_style(style.progress_chars("━━╌"));
+        }
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self::Bar(bar)
+    }
+
+    /// Something happened that everybody is told.
+    pub(super) fn line(&self, line: &str) {
+        match self {
+            Self::Bar(bar) => bar.suspend(|| say(line)),
+            Self::Lines(_) => say(line),
+            Self::Objects => {}
+        }
+    }
+
+    /// Any event of the deploy, as it came. `false`: nobody reads any more.
+    pub(super) fn object(&self, event: &Value) -> bool {
+        match self {
+            Self::Objects => writeln!(stdout(), "{event}").is_ok(),
+            Self::Bar(_) | Self::Lines(_) => true,
+        }
+    }
+
+    /// It got further.
+    pub(super) fn figures(&mut self, progress: &Progress) {
+        match self {
+            Self::Bar(bar) => {
+                bar.set_position(progress.moved.len() as u64);
+                bar.set_message(format!("{}: {}", progress.step, progress.figures()));
+            }
+            Self::Lines(told) => {
+                if told.is_none_or(|told| told.elapsed() >= SELDOM) && !progress.moved.is_empty() {
+                    *told = Some(Instant::now());
+                    say(&format!("  {}", progress.figures()));
+                }
+            }
+            Self::Objects => {}
+        }
+    }
+
+    /// Nothing more moves in place.
+    pub(super) fn end(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}

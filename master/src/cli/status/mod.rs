@@ -1,0 +1,70 @@
+//! `baton-master status`: the fleet as a table or as JSON, once or live.
+
+mod table;
+mod watch;
+
+use std::{io::IsTerminal, time::Duration};
+
+use clap::Args;
+
+use super::{OperatorArguments, say, text::Paint};
+use crate::{
+    config::LimitValue,
+    error::{EXIT_DONE, Error},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArguments {
+    #[command(flatten)]
+    operator: OperatorArguments,
+    /// Go on: a terminal shows it live in place (q ends it), a pipe gets a line
+    /// whenever something changed
+    #[arg(long, short)]
+    watch: bool,
+    /// How often the master is asked
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval, requires = "watch")]
+    interval: Duration,
+    /// As one JSON object; with --watch one a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: StatusArguments) -> Result<u8, Error> {
+    let client = arguments.operator.client()?;
+    match (arguments.watch, arguments.json) {
+        (false, json) => {
+            let status = client.get("/v1/status").await?;
+            if json {
+                say(&status.to_string());
+            } else {
+                table::table(&status, Paint::of_stdout(), width())
+                    .iter()
+                    .for_each(|line| say(line));
+            }
+            Ok(EXIT_DONE)
+        }
+        (true, true) => watch::objects(&client, arguments.interval).await,
+        (true, false) if std::io::stdout().is_terminal() => {
+            watch::screen(&client, arguments.interval).await
+        }
+        (true, false) => watch::lines(&client, arguments.interval).await,
+    }
+}
+
+/// Of the terminal; a pipe gets lines of any length.
+fn width() -> usize {
+    if std::io::stdout().is_terminal()
+        && let Ok((columns, _)) = crossterm::terminal::size()
+    {
+        return usize::from(columns).max(40);
+    }
+    1000
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = <Duration as LimitValue>::parse(text)?;
+    if time < Duration::from_millis(50) {
+        return Err("a picture takes time: at least 50ms".to_owned());
+    }
+    Ok(time)
+}

@@ -1,0 +1,138 @@
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn a_thousand_shards_that_serve_are_one_line() {
+    let shards: Vec<Value> = (0..1024)
+        .map(|n| shard(n, "serving", "aaaaaaaabbbb"))
+        .collect();
+    let lines = table(&fleet(shards), Paint::Plain, 80);
+    assert!(lines.len() < 12, "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.ends_with("0-1023")),
+        "{lines:#?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("1024 of 1024 shards serving"))
+    );
+}
+
+#[test]
+fn each_shard_that_does_not_serve_has_a_line() {
+    let mut shards: Vec<Value> = (0..1024)
+        .map(|n| shard(n, "serving", "aaaaaaaabbbb"))
+        .collect();
+    shards[7] = shard(7, "resuming", "aaaaaaaabbbb");
+    shards[9]["state"] = "idle".into();
+    shards[9]["owner"] = Value::Null;
+    let lines = table(&fleet(shards), Paint::Plain, 100);
+    let text = lines.join("\n");
+    assert!(
+        text.contains("1022 of 1024 shards serving, 1 idle, 1 resuming"),
+        "{text}"
+    );
+    assert!(text.contains("0-6, 8, 10-1023"), "{text}");
+    assert!(
+        text.contains("  shard 7 is resuming at aaaaaaaa: epoch 3, handled 10"),
+        "{text}"
+    );
+    assert!(text.contains("  shard 9 is idle: epoch 3"), "{text}");
+    for state in ["resuming", "idle"] {
+        assert!(lines.iter().any(|line| line.starts_with(state)), "{text}");
+    }
+}
+
+#[test]
+fn a_cold_start_of_many_shards_does_not_fill_the_screen() {
+    let shards = (0..1024).map(|n| {
+        shard(
+            n,
+            if n % 2 == 0 { "serving" } else { "starting" },
+            "aaaaaaaabbbb",
+        )
+    });
+    let lines = table(&fleet(shards.collect()), Paint::Plain, 100);
+    assert!(lines.len() < 14, "{lines:#?}");
+    let longest = lines.iter().map(String::len).max().unwrap_or(0);
+    assert!(longest <= 100, "{lines:#?}");
+}
+
+#[test]
+fn a_slave_that_cannot_be_reached_comes_with_what_to_do() {
+    let mut status = fleet(vec![shard(0, "unreachable", "aaaaaaaabbbb")]);
+    status["slaves"][0]["connected"] = false.into();
+    let text = table(&status, Paint::Plain, 100).join("\n");
+    assert!(text.contains("baton-master fence aaaaaaaa"), "{text}");
+}
+
+#[test]
+fn the_last_deploy_is_told_with_its_gap() {
+    let mut status = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    status["last_deploy"] = json!({
+        "deploy": 4, "slot": "main", "outcome": "done", "text": "done", "moved": 64,
+        "migrating_ms": 830, "total_ms": 12_000, "ended_ms_ago": 180_000,
+        "gap": {"p50_ms": 12, "p99_ms": 40, "max_ms": 55},
+    });
+    let text = table(&status, Paint::Plain, 100).join("\n");
+    assert!(
+        text.contains("last deploy 4 of slot main, 3 min ago: done"),
+        "{text}"
+    );
+    assert!(text.contains("64 shards at the new build in 830 ms; gap of a shard p50 12 ms, p99 40 ms, at most 55 ms"), "{text}");
+}
+
+#[test]
+fn too_few_identifies_for_the_fleet_are_said() {
+    let mut status = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    status["shard_count"] = 64.into();
+    status["identifies_left"] = 20.into();
+    status["identifies_reset_ms"] = 3_600_000.into();
+    let text = table(&status, Paint::Plain, 100).join("\n");
+    assert!(
+        text.contains("20 left, reset in 60 min; 64 shards could not start anew"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_tightest_replay_budget_is_told() {
+    let mut shards = vec![
+        shard(0, "serving", "aaaaaaaabbbb"),
+        shard(1, "serving", "aaaaaaaabbbb"),
+    ];
+    shards[0]["replay_budget_seconds"] = 90.into();
+    shards[0]["events_per_1000_s"] = 11_111.into();
+    shards[1]["replay_budget_seconds"] = 40.into();
+    shards[1]["events_per_1000_s"] = 25_000.into();
+    let text = table(&fleet(shards), Paint::Plain, 100).join("\n");
+    assert!(
+        text.contains("40 s at least: shard 1 gets 25.0 events/s"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_status_with_nothing_in_it_is_still_a_table() {
+    assert!(table(&json!({}), Paint::Plain, 80).len() > 3);
+}
+
+fn shard(number: u64, state: &str, owner: &str) -> Value {
+    json!({"shard": number, "state": state, "owner": owner, "epoch": 3, "handled": 10})
+}
+
+fn fleet(shards: Vec<Value>) -> Value {
+    json!({
+        "master": {"version": "0.1.0", "pid": 7, "term": {"counter": 2}, "uptime_ms": 8_000},
+        "slots": [{"name": "main", "slave": "aaaaaaaabbbb", "failed_launches": 0}],
+        "slaves": [{
+            "slave": "aaaaaaaabbbb", "slot": "main", "build": "v1", "pid": 9, "role": "owner",
+            "connected": true, "shards": shards.len(), "finished": 1000, "failed": 1,
+            "full_percent": 0,
+        }],
+        "shard_count": shards.len(),
+        "shards": shards,
+    })
+}
