@@ -17,6 +17,7 @@ const MUTANTS: &[&str] = &[
     "left-is-dead",
     "parameters-unchecked",
     "permits-without-window",
+    "refusal-unheeded",
     "reserved-soon",
     "save-not-awaited",
     "session-soon",

@@ -150,6 +150,8 @@ mod armed {
             ToSlave::StateAck(_) => Some("state-ack"),
             ToSlave::Dial(_) => Some("dial"),
             ToSlave::StopShard(_) => Some("stop-shard"),
+            ToSlave::SealLate(_) => Some("seal-late"),
+            ToSlave::Overtake(_) => Some("overtake"),
             ToSlave::Resume(_) => Some("resume"),
             ToSlave::Settled(_) => Some("settled"),
             ToSlave::StopWork(_) => Some("stop-work"),

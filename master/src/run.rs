@@ -28,6 +28,7 @@ use crate::{
     peer::{Context, MAX_JOINED},
     process::{Launcher, Watch, WatchError},
     runtime_dir::{Lock, RuntimeDir, make_dir},
+    service,
 };
 
 /// What a started master tells whoever started it, as one line of JSON.
@@ -47,7 +48,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Runs a master until it is asked to leave (`SIGTERM`, `SIGINT`); slaves serve
 /// on. `ready` is called when slaves can dial.
 ///
-/// `SIGUSR1` deploys the first slot's own command again. `SIGHUP` is ignored.
+/// `SIGUSR1` deploys the first slot's own command again. `SIGHUP` is ignored. A
+/// service manager may pass its sockets, and is told how it is ([`service`]).
 ///
 /// # Errors
 /// It cannot start: the error says what to change. Or it had to leave with a
@@ -63,7 +65,11 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
     } else {
         Some(Lock::take(&config.data_dir)?)
     };
-    let tcp = listener::bind(config.listen).await?;
+    let passed = service::Sockets::take(config.listen, &dir.slave_socket())?;
+    let tcp = match passed.tcp {
+        Some(tcp) => tcp,
+        None => listener::bind(config.listen).await?,
+    };
     let ran_before = dir.has_secret();
     let secret = dir.secret()?;
     if config.legacy {
@@ -79,7 +85,10 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
     config.check_shards(shard_count)?;
     let (watches, recovered) = living(&opened.journal, opened.recovered).await?;
 
-    let unix = dir.bind(&dir.slave_socket())?;
+    let unix = match passed.unix {
+        Some(unix) => unix,
+        None => dir.bind(&dir.slave_socket())?,
+    };
     let admin_socket = dir.bind(&dir.admin_socket())?;
     let address = local_address(&tcp)?;
     let (notices, queue) = mpsc::channel(QUEUE);
@@ -137,6 +146,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
         let closing = closing.clone();
         tasks.spawn(asker.keep_asking(bot.is_some(), notices.clone(), closing));
     }
+    tasks.spawn(service::keep_alive(Some(notices.clone()), closing.clone()));
     tokio::spawn(signals.forward(notices, order(&config), closing.clone()));
     tasks.spawn(listener::tcp(Arc::clone(&context), tcp, tasks.clone()));
     tasks.spawn(listener::unix(context, unix, tasks.clone()));
@@ -153,6 +163,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
         admin: format!("unix:{}", dir.admin_socket().display()),
         runtime_dir: dir.path().to_owned(),
     });
+
+    service::ready(&format!("{shard_count} shards, {}", opened.term));
 
     let (ending, journal) = driver.run(queue).await;
     closing.cancel();
@@ -205,6 +217,8 @@ async fn run_legacy(
         admin: String::new(),
         runtime_dir: dir.path().to_owned(),
     });
+    service::ready("serves slaves of the ancestor");
+    tokio::spawn(service::keep_alive(None, stop.clone()));
     legacy::runner::run(legacy::runner::Parts {
         listener,
         launcher: Launcher::new(
@@ -243,6 +257,7 @@ fn order(config: &Config) -> DeployOrder {
         canary: config.limits.canary,
         width: config.limits.width,
         soak: config.limits.soak,
+        late_seal: config.late_seal,
     }
 }
 
@@ -368,9 +383,13 @@ impl Signals {
                 }
                 _ = self.hang_up.recv() => {
                     info!("SIGHUP: nothing is reloaded");
+                    service::reloaded("nothing is reloaded");
                     continue;
                 }
             };
+            if matches!(notice, Notice::Leave) {
+                service::stopping();
+            }
             if notices.send(notice).await.is_err() {
                 return;
             }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | version | change |
 /// |---|---|
+/// | 5 | [`LateSeal`](crate::message::LateSeal) and [`Overtaken`](crate::message::Overtaken): the next owner resumes while the owner is still connected; state frames have a checksum and may be packed ([`CopyState`](crate::message::CopyState) says whether); [`Pong`](crate::message::Pong) says how old the oldest unfinished event is, [`Ticket`](crate::ticket::Ticket) when its session began |
 /// | 4 | [`Pong`](crate::message::Pong) says how long shards could take nothing, their windows being full; [`Held`](crate::message::Held) whether anything came since a resume |
 /// | 3 | [`Dial`](crate::message::Dial): the next owner has a connection ready before the seal |
 /// | 2 | [`Pong`](crate::message::Pong) says how many events finished and how many failed |
@@ -22,7 +23,7 @@ pub struct Version(pub u16);
 
 impl Version {
     /// The newest version that this build speaks.
-    pub const NEWEST: Self = Self(4);
+    pub const NEWEST: Self = Self(5);
     /// The oldest version that this build speaks, beside the ancestor's.
     pub const OLDEST: Self = Self(1);
 
@@ -32,6 +33,16 @@ impl Version {
     /// The first version in which a [`Pong`](crate::message::Pong) says whether a
     /// slave keeps up.
     pub const FULLNESS: Self = Self(4);
+
+    /// The first version that reads [checked](crate::state) copies of state.
+    pub const CHECKED_STATE: Self = Self(5);
+
+    /// The first version with [`LateSeal`](crate::message::LateSeal).
+    pub const LATE_SEAL: Self = Self(5);
+
+    /// The first version in which a [`Pong`](crate::message::Pong) says how old the
+    /// oldest unfinished event is.
+    pub const LAG: Self = Self(5);
 
     /// The newest version that both this build and a peer speak.
     #[must_use]

@@ -108,6 +108,9 @@ pub struct DeployRequest {
     /// How long the old slave stays ready, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soak_ms: Option<u64>,
+    /// Whether shards are sealed late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_seal: Option<bool>,
 }
 
 /// Body of `POST /v1/fence`.
@@ -166,6 +169,7 @@ impl Admin {
             canary,
             width,
             soak_ms,
+            late_seal,
         } = request;
         if width == Some(0) {
             return Err("width is zero: at least one shard must move at once".to_owned());
@@ -180,6 +184,7 @@ impl Admin {
             canary: canary.unwrap_or(defaults.canary),
             width: width.unwrap_or(defaults.width),
             soak: soak_ms.map_or(defaults.soak, Duration::from_millis),
+            late_seal: late_seal.unwrap_or(defaults.late_seal),
         })
     }
 }

@@ -38,6 +38,11 @@ pub(super) struct DeployArguments {
     /// How long the old slave stays ready afterwards
     #[arg(long, value_name = "TIME", value_parser = <Duration as LimitValue>::parse)]
     soak: Option<Duration>,
+    /// Let the old slave handle events until Discord takes each session from it:
+    /// nobody is silent for a round trip. Needs a Discord that takes a RESUME while
+    /// the old connection is open
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    late_seal: Option<bool>,
     /// Wait for the end (this is the default)
     #[arg(long, conflicts_with = "no_wait")]
     wait: bool,
@@ -67,6 +72,7 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
         soak_ms: arguments
             .soak
             .map(|soak| u64::try_from(soak.as_millis()).unwrap_or(u64::MAX)),
+        late_seal: arguments.late_seal,
     };
     let body = serde_json::to_value(request).unwrap_or(Value::Null);
     let accepted = client.post("/v1/deploy", body).await?;

@@ -2,6 +2,7 @@
 //! variable. What is wrong with it is one line that names the key.
 
 mod command;
+mod file;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,10 @@ use std::{
 
 use baton_protocol::message::MAX_NAME;
 
+use self::file::as_error;
 pub use self::{
     command::check_command,
+    file::{Mistake, Origin},
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
 };
 use crate::{
@@ -55,6 +58,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Standbys of each slot that has a command.
     pub standbys: u32,
+    /// Whether deploys seal late where they do not say it.
+    pub late_seal: bool,
     /// Whether unchanged slaves of the ancestor are served, and nothing else.
     pub legacy: bool,
     /// The limits.
@@ -123,53 +128,66 @@ pub fn default_file() -> Option<PathBuf> {
 /// [`Error::Configuration`]: the file cannot be read, is not TOML, or has a key
 /// that does not exist; the line and the key are named.
 pub fn read(file: Option<&Path>, given: Options) -> Result<Options, Error> {
-    let Some(path) = file else {
-        return Ok(given);
-    };
-    let text = fs::read_to_string(path).map_err(|error| {
-        Error::Configuration(format!(
-            "configuration file {} cannot be read: {error}",
-            path.display()
-        ))
-    })?;
-    let file = parse(&text).map_err(|(line, reason)| {
-        Error::Configuration(format!("{}:{line}: {reason}", path.display()))
-    })?;
-    Ok(Options {
-        runtime_dir: given.runtime_dir.or(file.runtime_dir),
-        data_dir: given.data_dir.or(file.data_dir),
-        listen: given.listen.or(file.listen),
-        allow_remote: given.allow_remote.or(file.allow_remote),
-        shard_count: given.shard_count.or(file.shard_count),
-        max_concurrency: given.max_concurrency.or(file.max_concurrency),
-        api_url: given.api_url.or(file.api_url),
-        token_file: given.token_file.or(file.token_file),
-        standbys: given.standbys.or(file.standbys),
-        legacy: given.legacy.or(file.legacy),
-        log: given.log.or(file.log),
-        log_format: given.log_format.or(file.log_format),
-        limits: given.limits.or(file.limits),
-        slots: file.slots,
-    })
+    let (options, mistakes) = examine(file, given)?;
+    if mistakes.is_empty() {
+        Ok(options)
+    } else {
+        Err(as_error(&mistakes))
+    }
 }
 
-/// Line (from 1), key and reason of what is wrong.
-fn parse(text: &str) -> Result<Options, (usize, String)> {
-    let broken = |error: &toml::de::Error, key: Option<String>| {
-        let at = error.span().map_or(0, |span| span.start).min(text.len());
-        let before = &text.as_bytes()[..at];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        let reason = error.message().replace("unknown field", "unknown key");
-        let reason = reason.lines().collect::<Vec<_>>().join("; ");
-        match key {
-            // The reason has the name that is unknown.
-            Some(key) if !reason.starts_with("unknown key") => (line, format!("{key}: {reason}")),
-            Some(_) | None => (line, reason),
-        }
+/// As [`read`]; what is wrong with the file is named, all of it, and left out.
+///
+/// # Errors
+/// [`Error::Configuration`]: the file cannot be read.
+pub fn examine(
+    file: Option<&Path>,
+    given: Options,
+) -> Result<(Options, Vec<Mistake>), Error> {
+    let Some(path) = file else {
+        return Ok((given, Vec::new()));
     };
-    let document = toml::Deserializer::parse(text).map_err(|error| broken(&error, None))?;
-    serde_path_to_error::deserialize(document)
-        .map_err(|error| broken(error.inner(), Some(error.path().to_string())))
+    let (file, mistakes) = file::examine(path)?;
+    Ok((over(given, file), mistakes))
+}
+
+/// What is given wins over the file.
+fn over(given: Options, file: Options) -> Options {
+    let mut origin = file.origin;
+    for limit in given.limits.given() {
+        origin.overruled(&format!("limits.{limit}"));
+    }
+    macro_rules! either {
+        ($($key:ident),* $(,)?) => {
+            Options {
+                $($key: match given.$key {
+                    Some(value) => {
+                        origin.overruled(stringify!($key));
+                        Some(value)
+                    }
+                    None => file.$key,
+                },)*
+                limits: given.limits.or(file.limits),
+                slots: file.slots,
+                origin,
+            }
+        };
+    }
+    either!(
+        runtime_dir,
+        data_dir,
+        listen,
+        allow_remote,
+        shard_count,
+        max_concurrency,
+        api_url,
+        token_file,
+        standbys,
+        late_seal,
+        legacy,
+        log,
+        log_format,
+    )
 }
 
 impl Config {
@@ -179,50 +197,83 @@ impl Config {
     /// # Errors
     /// [`Error::Configuration`], naming the key and what to change.
     pub fn check(options: Options, command: Option<Vec<String>>) -> Result<Self, Error> {
+        Self::check_all(options, command).map_err(|mistakes| as_error(&mistakes))
+    }
+
+    /// As [`check`](Self::check).
+    ///
+    /// # Errors
+    /// Everything that is wrong, at least one.
+    pub fn check_all(
+        options: Options,
+        command: Option<Vec<String>>,
+    ) -> Result<Self, Vec<Mistake>> {
+        let mut found = Found {
+            origin: options.origin,
+            mistakes: Vec::new(),
+        };
         let runtime_dir = options
             .runtime_dir
             .unwrap_or_else(crate::runtime_dir::default_path);
-        let listen = listen(options.listen, options.allow_remote.unwrap_or(false))?;
+        let listen = listen(options.listen, options.allow_remote.unwrap_or(false));
+        let listen = found.or("listen", listen);
         let legacy = options.legacy.unwrap_or(false);
-        if legacy && !listen.ip().is_loopback() {
-            return wrong(format!(
+        if let Some(listen) = listen.filter(|listen| legacy && !listen.ip().is_loopback()) {
+            found.add("legacy", format!(
                 "legacy: {listen} can be reached from other hosts, and the ancestor's slaves prove nothing; listen on a loopback address"
             ));
         }
         let limits = options.limits.resolve();
-        if let Some(name) = limits.zeroes().first() {
-            return wrong(format!(
-                "limits.{name} is zero: it must be greater than zero"
-            ));
+        for name in limits.zeroes() {
+            let key = format!("limits.{name}");
+            found.add(&key, format!("{key} is zero: it must be greater than zero"));
         }
         if limits.hang < limits.ping {
-            return wrong(
-                "limits.hang is shorter than limits.ping: no slave could answer in time".to_owned(),
+            found.add(
+                "limits.hang",
+                "limits.hang is shorter than limits.ping: no slave could answer in time",
             );
         }
-        if options.shard_count == Some(0) || options.shard_count.is_some_and(|n| n > MAX_SHARDS) {
-            return wrong(format!("shard_count must be between 1 and {MAX_SHARDS}"));
+        let count = options.shard_count;
+        if count.is_some_and(|count| count == 0 || count > MAX_SHARDS) {
+            found.add(
+                "shard_count",
+                format!("shard_count must be between 1 and {MAX_SHARDS}"),
+            );
         }
         if options.max_concurrency == Some(0) {
-            return wrong("max_concurrency is zero: Discord gives 1 to every bot".to_owned());
+            found.add(
+                "max_concurrency",
+                "max_concurrency is zero: Discord gives 1 to every bot",
+            );
         }
         let standbys = options.standbys.unwrap_or(0);
         if standbys > MAX_STANDBYS {
-            return wrong(format!("standbys must be between 0 and {MAX_STANDBYS}"));
+            found.add(
+                "standbys",
+                format!("standbys must be between 0 and {MAX_STANDBYS}"),
+            );
         }
-        Ok(Self {
-            data_dir: options.data_dir.unwrap_or_else(|| runtime_dir.clone()),
-            runtime_dir,
-            listen,
-            shard_count: options.shard_count,
-            max_concurrency: options.max_concurrency,
-            api_url: api_url(options.api_url)?,
-            token: token(options.token_file.as_deref())?,
-            standbys,
-            legacy,
-            limits,
-            slots: slots(options.slots, command, options.shard_count)?,
-        })
+        let api_url = found.or("api_url", api_url(options.api_url));
+        let token = found.or("token_file", token(options.token_file.as_deref()));
+        let slots = slots(options.slots, command, count, &mut found);
+        match (listen, api_url, token) {
+            (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
+                data_dir: options.data_dir.unwrap_or_else(|| runtime_dir.clone()),
+                runtime_dir,
+                listen,
+                shard_count: options.shard_count,
+                max_concurrency: options.max_concurrency,
+                api_url,
+                token,
+                standbys,
+                late_seal: options.late_seal.unwrap_or(false),
+                legacy,
+                limits,
+                slots,
+            }),
+            _ => Err(found.mistakes),
+        }
     }
 
     /// What the core is to keep to, with `shard_count` shards.
@@ -257,6 +308,7 @@ impl Config {
             canary: limits.canary,
             width: limits.width,
             standbys: self.standbys,
+            late_seal: self.late_seal,
             resume_window: limits.resume_window,
             backoff: limits.backoff,
             backoff_max: limits.backoff_max,
@@ -275,15 +327,34 @@ impl Config {
     /// # Errors
     /// [`Error::Configuration`], naming the slot or the shard.
     pub fn check_shards(&self, shard_count: u32) -> Result<(), Error> {
-        cover(&self.slots, shard_count)
+        cover(&self.slots, shard_count).map_err(|(_, reason)| Error::Configuration(reason))
     }
 }
 
-fn wrong<T>(reason: String) -> Result<T, Error> {
-    Err(Error::Configuration(reason))
+/// What was found to be wrong.
+struct Found {
+    origin: Origin,
+    mistakes: Vec<Mistake>,
 }
 
-fn listen(given: Option<String>, allow_remote: bool) -> Result<SocketAddr, Error> {
+impl Found {
+    fn add(&mut self, key: &str, reason: impl Into<String>) {
+        self.mistakes.push(Mistake {
+            place: self.origin.place(key),
+            reason: reason.into(),
+        });
+    }
+
+    fn or<T>(&mut self, key: &str, checked: Result<T, String>) -> Option<T> {
+        checked.map_err(|reason| self.add(key, reason)).ok()
+    }
+}
+
+fn wrong<T>(reason: String) -> Result<T, String> {
+    Err(reason)
+}
+
+fn listen(given: Option<String>, allow_remote: bool) -> Result<SocketAddr, String> {
     let text = given.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
     let Ok(address) = text.parse::<SocketAddr>() else {
         return wrong(format!(
@@ -298,7 +369,7 @@ fn listen(given: Option<String>, allow_remote: bool) -> Result<SocketAddr, Error
     Ok(address)
 }
 
-fn api_url(given: Option<String>) -> Result<String, Error> {
+fn api_url(given: Option<String>) -> Result<String, String> {
     let url = given.unwrap_or_else(|| DEFAULT_API_URL.to_owned());
     let host = url
         .strip_prefix("https://")
@@ -311,7 +382,7 @@ fn api_url(given: Option<String>) -> Result<String, Error> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-fn token(file: Option<&Path>) -> Result<Option<Token>, Error> {
+fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
     if let Some(token) = env::var("DISCORD_TOKEN")
         .ok()
         .as_deref()
@@ -322,12 +393,8 @@ fn token(file: Option<&Path>) -> Result<Option<Token>, Error> {
     let Some(path) = file else {
         return Ok(None);
     };
-    let text = fs::read_to_string(path).map_err(|error| {
-        Error::Configuration(format!(
-            "token_file: {} cannot be read: {error}",
-            path.display()
-        ))
-    })?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("token_file: {} cannot be read: {error}", path.display()))?;
     match Token::new(&text) {
         Some(token) => Ok(Some(token)),
         None => wrong(format!("token_file: {} is empty", path.display())),
@@ -338,7 +405,9 @@ fn slots(
     given: Vec<SlotOptions>,
     command: Option<Vec<String>>,
     shard_count: Option<u32>,
-) -> Result<Vec<Slot>, Error> {
+    found: &mut Found,
+) -> Vec<Slot> {
+    let overruled = command.is_some();
     let mut slots: Vec<Slot> = given
         .into_iter()
         .map(|slot| Slot {
@@ -362,51 +431,70 @@ fn slots(
         slots[0].command = command;
     }
     let mut names = std::collections::BTreeSet::new();
-    for slot in &slots {
+    for (index, slot) in slots.iter().enumerate() {
         let name = &slot.name;
+        let key = |key: &str| format!("slot[{index}].{key}");
         if name.is_empty() || name.len() > MAX_NAME {
-            return wrong(format!(
-                "slot `{name}`: a name has 1 to {MAX_NAME} characters"
-            ));
+            found.add(
+                &key("name"),
+                format!("slot `{name}`: a name has 1 to {MAX_NAME} characters"),
+            );
         }
         if !names.insert(name.as_str()) {
-            return wrong(format!(
-                "slot `{name}`: two slots have this name; rename one"
-            ));
+            found.add(
+                &key("name"),
+                format!("slot `{name}`: two slots have this name; rename one"),
+            );
         }
-        if let Some(command) = &slot.command {
-            check_command(command)
-                .map_err(|reason| Error::Configuration(format!("slot `{name}`: {reason}")))?;
+        if let Some(command) = &slot.command
+            && let Err(reason) = check_command(command)
+        {
+            let reason = format!("slot `{name}`: {reason}");
+            if overruled && index == 0 {
+                found.mistakes.push(Mistake::anywhere(reason));
+            } else {
+                found.add(&key("command"), reason);
+            }
         }
     }
-    if let Some(shard_count) = shard_count {
-        cover(&slots, shard_count)?;
+    if let Some(shard_count) = shard_count.filter(|count| (1..=MAX_SHARDS).contains(count))
+        && let Err((index, reason)) = cover(&slots, shard_count)
+    {
+        found.add(&format!("slot[{index}].shards"), reason);
     }
-    Ok(slots)
+    slots
 }
 
-fn cover(slots: &[Slot], shard_count: u32) -> Result<(), Error> {
+/// Which slot is wrong, and why.
+fn cover(slots: &[Slot], shard_count: u32) -> Result<(), (usize, String)> {
     let mut owner: Vec<Option<&str>> = vec![None; shard_count as usize];
-    for slot in slots {
+    for (index, slot) in slots.iter().enumerate() {
         let name = &slot.name;
         let (first, last) = slot.shards.unwrap_or((0, shard_count.saturating_sub(1)));
         if first > last || last >= shard_count {
-            return wrong(format!(
-                "slot `{name}`: shards = [{first}, {last}] is not a range of shards 0 to {}",
-                shard_count.saturating_sub(1)
+            return Err((
+                index,
+                format!(
+                    "slot `{name}`: shards = [{first}, {last}] is not a range of shards 0 to {}",
+                    shard_count.saturating_sub(1)
+                ),
             ));
         }
         for shard in first..=last {
             if let Some(other) = owner[shard as usize].replace(name) {
-                return wrong(format!(
-                    "slots `{other}` and `{name}` both have shard {shard}; give each shard to one slot with `shards`"
+                return Err((
+                    index,
+                    format!(
+                        "slots `{other}` and `{name}` both have shard {shard}; give each shard to one slot with `shards`"
+                    ),
                 ));
             }
         }
     }
     match owner.iter().position(Option::is_none) {
-        Some(shard) => wrong(format!(
-            "shard {shard} has no slot; extend the `shards` of one"
+        Some(shard) => Err((
+            0,
+            format!("shard {shard} has no slot; extend the `shards` of one"),
         )),
         None => Ok(()),
     }

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use clap::Args;
 use serde::Deserialize;
 
+use super::file::Origin;
+
 /// The keys of the configuration as they were given; nothing is checked yet.
 #[derive(Clone, Debug, Default, Deserialize, Args)]
 #[serde(deny_unknown_fields, default)]
@@ -41,6 +43,11 @@ pub struct Options {
     /// a dead slave at once [default: 0]
     #[arg(long, env = "BATON_STANDBYS", value_name = "N")]
     pub standbys: Option<u32>,
+    /// Seal shards when Discord takes the session from their old connection, not
+    /// before: for a Discord that takes a RESUME while the old connection is open
+    /// [default: false]
+    #[arg(long, env = "BATON_LATE_SEAL", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub late_seal: Option<bool>,
     /// Serve unchanged slaves of the 2018 Go ancestor, and nothing else; loopback
     /// only
     #[arg(long, env = "BATON_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
@@ -58,6 +65,10 @@ pub struct Options {
     #[arg(skip)]
     #[serde(rename = "slot")]
     pub slots: Vec<SlotOptions>,
+    /// Where in the file each of them stands.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 /// How log lines look.
@@ -103,6 +114,20 @@ macro_rules! limits {
         }
 
         impl Limits {
+            /// Every limit.
+            pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// The limits that are given here.
+            pub(super) fn given(&self) -> Vec<&'static str> {
+                let mut given = Vec::new();
+                $(
+                    if self.$name.is_some() {
+                        given.push(stringify!($name));
+                    }
+                )*
+                given
+            }
+
             /// These, and those of `file` where nothing is given here.
             #[must_use]
             pub fn or(self, file: Self) -> Self {

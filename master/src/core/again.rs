@@ -73,7 +73,7 @@ impl Core {
         goal == Some(to) && !self.goes_back()
     }
 
-    fn ask_to_seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+    pub(super) fn ask_to_seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
         self.told_while_sealing(id, Sealing::Seal);
         self.send_stop(id, owner, epoch);
     }

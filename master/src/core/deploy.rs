@@ -53,6 +53,8 @@ pub(super) struct Deploy {
     pub(super) asked: bool,
     pub(super) first_stop: Option<Time>,
     pub(super) last_served: Option<Time>,
+    /// Whether shards are sealed late: as ordered, until a gateway refuses.
+    pub(super) late: bool,
 }
 
 /// How far it is, with what exists only there.
@@ -295,6 +297,7 @@ impl Core {
             canary: self.settings.canary,
             width: self.settings.width,
             soak: self.settings.soak,
+            late_seal: self.settings.late_seal,
         }
     }
 
@@ -307,6 +310,7 @@ impl Core {
         stage: Stage,
     ) {
         let id = self.number_deploy();
+        let late = order.late_seal;
         self.timers.stop(Timer::Slot(slot));
         self.deploy = Some(Deploy {
             id,
@@ -327,6 +331,7 @@ impl Core {
             asked: false,
             first_stop: None,
             last_served: None,
+            late,
         });
         self.tell(News::DeployAccepted {
             request,

@@ -278,6 +278,8 @@ pub struct DeployOrder {
     pub width: u32,
     /// How long the old slave stays ready afterwards.
     pub soak: Duration,
+    /// Whether shards are sealed late, where both slaves know how.
+    pub late_seal: bool,
 }
 
 /// The identify budget of `GET /gateway/bot`.

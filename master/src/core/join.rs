@@ -68,6 +68,7 @@ impl Core {
             return;
         };
         slave.hello.role = hello.role;
+        slave.hello.version = hello.version;
         slave.presence = Presence::Joined;
         let (build, slot, standing) = (slave.hello.build.clone(), slave.slot, slave.standing);
         self.timers.stop(Timer::Away(id));

@@ -20,7 +20,7 @@
 use baton_protocol::{
     Epoch, ShardId, SlaveId, Ticket, ToSlave, Version,
     message::{
-        Dial, Dialled, Failed, ResumeAfter, StateAck, StateReady, StopExtra, StopShard, Unit,
+        CopyState, Dial, Dialled, Failed, ResumeAfter, StateAck, StateReady, StopExtra, StopShard,
     },
     state::{MAX_UNACKNOWLEDGED, StateFrame},
 };
@@ -80,8 +80,29 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.on_its_way = 0;
         }
-        let unit = Unit { shard: id, epoch };
-        self.send(owner, ToSlave::CopyState(unit));
+        let copy = CopyState {
+            shard: id,
+            epoch,
+            reader: self.reader(id),
+        };
+        self.send(owner, ToSlave::CopyState(copy));
+    }
+
+    /// The version that was agreed on with the slave that a shard's copy is for.
+    fn reader(&self, id: ShardId) -> Version {
+        let to = match self.fleet.shards.get(&id).map(|shard| &shard.phase) {
+            Some(
+                Phase::Copying { to, .. } | Phase::Dialling { to, .. } | Phase::Sealing { to, .. },
+            ) => self.fleet.slaves.get(to),
+            Some(
+                Phase::Unknown { .. }
+                | Phase::Free(_)
+                | Phase::Starting { .. }
+                | Phase::Serving { .. },
+            )
+            | None => None,
+        };
+        to.map_or(Version(0), |slave| slave.hello.version.min(Version::NEWEST))
     }
 
     /// State on its way from the owner to the slave that the copy is for. An owner
@@ -206,12 +227,19 @@ impl Core {
         }
     }
 
-    /// M4: the next epoch is reserved durably, then the owner is told to seal.
+    /// M4: the next epoch is reserved durably, then the owner is told to seal, or to
+    /// seal late (`late.rs`).
     fn seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        let late = self.may_seal_late(id, owner, to);
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
         let reserved = shard.use_epoch();
+        let order = if late {
+            Sealing::Late
+        } else {
+            Sealing::Seal
+        };
         let started = match shard.phase {
             Phase::Starting { how, reach, .. } => Some((how, reach)),
             Phase::Unknown { .. }
@@ -237,12 +265,16 @@ impl Core {
             epoch,
             to,
             started,
-            order: Sealing::Seal,
+            order,
         };
         self.enter(id, sealing);
         self.start_timer(Timer::Shard(id), self.settings.seal);
         self.seal_told(id, owner, to, reserved);
-        self.send_stop(id, owner, epoch);
+        if late {
+            self.send_seal_late(id, owner, epoch);
+        } else {
+            self.send_stop(id, owner, epoch);
+        }
     }
 
     /// M5: the owner's ticket makes the shard free; placement gives it to the
@@ -322,6 +354,11 @@ impl Core {
     /// goes back; otherwise it is tried again after a while, or by another slave.
     pub(super) fn failed(&mut self, from: SlaveId, failed: &Failed) {
         let id = failed.shard;
+        if let Some((_, to)) = self.copying(id, failed.epoch)
+            && to == from
+        {
+            return self.copy_refused(id, &failed.detail);
+        }
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
@@ -371,6 +408,17 @@ impl Core {
         }
     }
 
+    /// The slave that a copy is for cannot take it in. As with a copy that makes no
+    /// progress: on the way back it is made again, when its deadline is over.
+    fn copy_refused(&mut self, id: ShardId, detail: &str) {
+        let why = format!("the copy of its state cannot be taken in: {detail}");
+        if self.goes_back() {
+            self.alarm(format!("shard {id} goes back, and {why}"));
+        } else {
+            self.fail_deploy(Some(id), why);
+        }
+    }
+
     fn park(&mut self, id: ShardId, at: SlaveId) {
         if let Some(shard) = self.fleet.shards.get(&id)
             && let Phase::Free(free) = shard.phase
@@ -402,6 +450,12 @@ impl Core {
                 order: Sealing::CopyAnew,
                 ..
             } => self.copy_anew_unanswered(id, owner, epoch),
+            Phase::Sealing {
+                owner,
+                epoch,
+                order: Sealing::Late,
+                ..
+            } => self.ask_to_seal(id, owner, epoch),
             Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
             Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
             Phase::Unknown { .. } | Phase::Serving { .. } => {}
@@ -427,17 +481,20 @@ impl Core {
     }
 
     pub(super) fn send_stop(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
-        let drain = self.settings.drain.as_millis();
         let stop = StopShard {
             shard: id.get(),
             extra: Some(Box::new(StopExtra {
                 epoch,
-                drain_ms: u64::try_from(drain).unwrap_or(u64::MAX),
+                drain_ms: self.drain_ms(),
                 ticket: None,
             })),
             ..StopShard::default()
         };
         self.send(owner, ToSlave::StopShard(stop));
+    }
+
+    pub(super) fn drain_ms(&self) -> u64 {
+        u64::try_from(self.settings.drain.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The two slaves of a running copy.

@@ -46,6 +46,7 @@ mod gaps;
 mod gate;
 mod hand;
 mod join;
+mod late;
 mod migration;
 mod news;
 mod permits;
@@ -80,8 +81,8 @@ use self::{
     deploy::Deploy,
     event::{Durability, Entry, History, News},
     fleet::Fleet,
-    permits::Permits,
     gaps::Gaps,
+    permits::Permits,
     saves::Saves,
     shard::Phase,
     timers::{Timer, Timers},
@@ -108,8 +109,8 @@ pub struct Core {
     pinned: Option<SessionParameters>,
     deploy: Option<Deploy>,
     last_deploy: DeployId,
-    permits: Permits,
     gaps: Gaps,
+    permits: Permits,
     work: WorkUnit,
     saves: Saves,
     stage: Life,
@@ -151,8 +152,8 @@ impl Core {
             pinned: recovered.pinned.clone().or_else(|| settings.pinned.clone()),
             deploy: None,
             last_deploy: recovered.last_deploy,
-            permits: Permits::new(settings.max_concurrency),
             gaps: Gaps::default(),
+            permits: Permits::new(settings.max_concurrency),
             work: WorkUnit::new(recovered.work, history, recovered.floor),
             saves: Saves::default(),
             stage: Life::Adopting,
@@ -246,6 +247,8 @@ impl Core {
             ToMaster::Settled(settled) => self.settled(slave, &settled),
             ToMaster::StateReady(ready) => self.state_ready(slave, ready),
             ToMaster::Dialled(dialled) => self.dialled(slave, &dialled),
+            ToMaster::SealLate(unit) => self.seals_late(slave, unit),
+            ToMaster::Overtaken(overtaken) => self.overtaken(slave, &overtaken),
             ToMaster::StateAck(ack) => self.state_ack(slave, ack),
             ToMaster::State(frame) => self.state_frame(slave, frame),
             ToMaster::StopWork(answer) => self.work_stopped(slave, answer),
@@ -310,10 +313,10 @@ impl Core {
     }
 
     fn tell(&mut self, news: News) {
+        self.note_gaps(&news);
         self.actions.push_back(Action::Tell(news));
     }
 
-        self.note_gaps(&news);
     fn alarm(&mut self, detail: impl Into<String>) {
         self.tell(News::Alarm {
             detail: detail.into(),

@@ -90,6 +90,7 @@ impl Core {
     /// the new one holds is sealed and follows.
     fn roll_back(&mut self, to: SlaveId, shard: Option<ShardId>, reason: String) {
         self.cancel_copies();
+        self.late_seals_end();
         self.timers.stop(Timer::Deploy);
         self.go_to(Stage::RollingBack { to, shard, reason });
         let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());

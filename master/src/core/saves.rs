@@ -296,6 +296,7 @@ impl Saves {
 fn relies_on_reservation(message: &ToSlave, undone: &BTreeSet<ShardId>) -> bool {
     match message {
         ToSlave::StopShard(stop) => undone.contains(&ShardId(stop.shard)),
+        ToSlave::SealLate(late) => undone.contains(&late.shard),
         ToSlave::Resume(resume) => undone.contains(&ShardId(resume.shard)),
         ToSlave::FullStart(start) => start
             .start
@@ -317,6 +318,7 @@ fn relies_on_reservation(message: &ToSlave, undone: &BTreeSet<ShardId>) -> bool 
         | ToSlave::Settled(_)
         | ToSlave::CopyState(_)
         | ToSlave::Dial(_)
+        | ToSlave::Overtake(_)
         | ToSlave::StopWork(_)
         | ToSlave::Forget(_) => false,
     }

@@ -53,6 +53,10 @@ pub struct Settings {
     pub canary: u32,
     /// Shards that move at once, at most; busy ones are fewer.
     pub width: u32,
+    /// Whether shards are sealed when Discord takes the session from their old
+    /// connection, not before. Needs a Discord that takes a RESUME while the old
+    /// connection is open; one refusal, and the rest of a deploy goes without.
+    pub late_seal: bool,
     /// How many standbys the master keeps in each slot that it launches slaves
     /// into; 0: it starts none, and leaves those that others start alone.
     pub standbys: u32,
@@ -112,6 +116,7 @@ impl Default for Settings {
             retire: Duration::from_secs(20),
             canary: 1,
             width: 16,
+            late_seal: false,
             standbys: 0,
             resume_window: Duration::from_secs(90),
             backoff: Duration::from_secs(1),

@@ -116,6 +116,9 @@ pub(super) enum Sealing {
     /// It lost its connection, was back and served: to copy its state once more,
     /// unless it seals first, as it was told on the connection before.
     CopyAnew,
+    /// To seal when its connection ends, which the RESUME of the next owner brings
+    /// about.
+    Late,
 }
 
 /// A shard that nobody serves.

@@ -158,6 +158,7 @@ async fn a_candidate_that_never_says_hello_leaves_no_process_behind() {
         canary: 1,
         width: 1,
         soak: Duration::ZERO,
+        late_seal: false,
     };
     let answer = None;
     rig.notices
@@ -250,6 +251,7 @@ async fn a_request_is_answered() {
         canary: 1,
         width: 1,
         soak: Duration::ZERO,
+        late_seal: false,
     };
     let (answer, answered) = oneshot::channel();
     let deploy = Notice::Deploy {

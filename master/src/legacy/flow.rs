@@ -215,6 +215,8 @@ impl Flow {
             | ToMaster::StartWork(_)
             | ToMaster::Failed(_)
             | ToMaster::Dialled(_)
+            | ToMaster::SealLate(_)
+            | ToMaster::Overtaken(_)
             | ToMaster::State(_) => {}
         }
     }

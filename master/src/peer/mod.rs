@@ -242,6 +242,8 @@ async fn read(
                 | ToMaster::StartWork(_)
                 | ToMaster::Failed(_)
                 | ToMaster::Dialled(_)
+                | ToMaster::SealLate(_)
+                | ToMaster::Overtaken(_)
                 | ToMaster::State(_)),
             ) => message,
             // A newer slave may say more than this master knows.

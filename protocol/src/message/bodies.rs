@@ -221,6 +221,9 @@ pub struct Pong {
     /// before version 4. It grows as fast as time, or faster, where a slave cannot
     /// keep up.
     pub full_ms: u64,
+    /// For how long the oldest event that is not finished has been at the slave, over
+    /// all shards that it serves, in milliseconds; zero before version 5.
+    pub lag_ms: u64,
 }
 
 /// A shard at an epoch; the whole body of several messages.
@@ -395,6 +398,35 @@ pub struct Settled {
     pub unfinished: SequenceRanges,
 }
 
+/// Id 25, master → slave: copy a shard's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CopyState {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of its owner, who copies it.
+    pub epoch: Epoch,
+    /// The version that master and reader agreed on, for the form of the copy. A
+    /// master before version 5 does not say it: the plain form.
+    #[serde(skip_serializing_if = "is_unsaid")]
+    pub reader: Version,
+}
+
+fn is_unsaid(version: &Version) -> bool {
+    *version == Version::default()
+}
+
+impl CopyState {
+    /// What is copied.
+    #[must_use]
+    pub const fn unit(self) -> Unit {
+        Unit {
+            shard: self.shard,
+            epoch: self.epoch,
+        }
+    }
+}
+
 /// Id 26, slave → master: the copied state of a shard is imported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -479,5 +511,29 @@ pub struct Dialled {
     /// The epoch that the order named.
     pub epoch: Epoch,
     /// Why there is no connection, for a person; empty: HELLO came.
+    pub failed: String,
+}
+
+/// Id 34, master → slave: seal when the connection ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LateSeal {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of the slave that is to seal it.
+    pub epoch: Epoch,
+    /// How long what is in doubt then may run, in milliseconds.
+    pub drain_ms: u64,
+}
+
+/// Id 36, slave → master: answers [`Overtake`](super::ToSlave::Overtake).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overtaken {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch that the order named.
+    pub epoch: Epoch,
+    /// Why the session was not resumed, for a person; empty: RESUMED came.
     pub failed: String,
 }

@@ -33,6 +33,8 @@ impl ToSlave {
             event::START_WORK => Self::StartWork(ours(id, &body)?),
             event::FORGET => Self::Forget(ours(id, &body)?),
             event::DIAL => Self::Dial(ours(id, &body)?),
+            event::SEAL_LATE => Self::SealLate(ours(id, &body)?),
+            event::OVERTAKE => Self::Overtake(ours(id, &body)?),
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => return Err(DecodeError::UnknownId { id }),
         })
@@ -68,6 +70,8 @@ impl ToMaster {
             event::START_WORK => Self::StartWork(ours(id, &body)?),
             event::FAILED => Self::Failed(ours(id, &body)?),
             event::DIALLED => Self::Dialled(ours(id, &body)?),
+            event::SEAL_LATE => Self::SealLate(ours(id, &body)?),
+            event::OVERTAKEN => Self::Overtaken(ours(id, &body)?),
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => return Err(DecodeError::UnknownId { id }),
         })

@@ -31,6 +31,8 @@ impl ToSlave {
             Self::StartWork(body) => named(event::START_WORK, body),
             Self::Forget(body) => named(event::FORGET, body),
             Self::Dial(body) => named(event::DIAL, body),
+            Self::SealLate(body) => named(event::SEAL_LATE, body),
+            Self::Overtake(body) => named(event::OVERTAKE, body),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }
@@ -62,6 +64,8 @@ impl ToMaster {
             Self::StartWork(body) => named(event::START_WORK, body),
             Self::Failed(body) => named(event::FAILED, body),
             Self::Dialled(body) => named(event::DIALLED, body),
+            Self::SealLate(body) => named(event::SEAL_LATE, body),
+            Self::Overtaken(body) => named(event::OVERTAKEN, body),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }

@@ -15,10 +15,10 @@ use bytes::Bytes;
 pub use self::{
     ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
     bodies::{
-        Accepted, Checkpoint, CheckpointEntry, Dial, Dialled, Failed, Held, Hello, Holding,
-        IdentifyCause, IdentifyRequest, MAX_NAME, MigrationExtra, Ping, Pong, Progress, Proof,
-        Refused, RefusedReason, Report, ResumeAfter, ResumeExtra, Role, Settled, StartExtra,
-        StateAck, StateReady, Step, StopExtra, Unit, Welcome, Work,
+        Accepted, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, Held, Hello,
+        Holding, IdentifyCause, IdentifyRequest, LateSeal, MAX_NAME, MigrationExtra, Overtaken,
+        Ping, Pong, Progress, Proof, Refused, RefusedReason, Report, ResumeAfter, ResumeExtra,
+        Role, Settled, StartExtra, StateAck, StateReady, Step, StopExtra, Unit, Welcome, Work,
     },
 };
 use crate::state::StateFrame;
@@ -58,10 +58,16 @@ pub mod event {
     pub const FORGET: u32 = 31;
     pub const DIAL: u32 = 32;
     pub const DIALLED: u32 = 33;
+    pub const SEAL_LATE: u32 = 34;
+    pub const OVERTAKE: u32 = 35;
+    pub const OVERTAKEN: u32 = 36;
     /// A run of pieces of state.
     pub const STATE_PIECES: u32 = 100;
     /// The copy of a shard's state is complete.
     pub const STATE_END: u32 = 101;
+    /// The same two with a checksum, from version 5 on.
+    pub const STATE_CHECKED: u32 = 102;
+    pub const STATE_CHECKED_END: u32 = 103;
     /// Ids from here on are routed by their first 24 bytes.
     pub const FIRST_ROUTED: u32 = 100;
 }
@@ -108,7 +114,7 @@ pub enum ToSlave {
     Settled(Settled),
     /// 25, to the owner, before the seal: copy this shard's state while serving,
     /// as state frames.
-    CopyState(Unit),
+    CopyState(CopyState),
     /// 27, from the slave that takes the state in: so much of it arrived.
     StateAck(StateAck),
     /// 28, to the slave that runs the once-per-bot work: stop it. Answer:
@@ -125,6 +131,18 @@ pub enum ToSlave {
     /// session and go as far as HELLO, no further. Answer: [`ToMaster::Dialled`].
     /// Not sent to a slave that speaks less than version 3.
     Dial(Box<Dial>),
+    /// 34, to the owner at the named epoch, instead of [`ToSlave::StopShard`]: go on
+    /// with the connection that is open, for as long as it is open, and seal when it
+    /// ends. Answer at once: the same, or, where no connection serves,
+    /// [`ToMaster::StopShard`]. Void when the slave's link to the master ends, or
+    /// with [`ToSlave::StopShard`]. Not sent to a slave that speaks less than
+    /// version 5.
+    SealLate(LateSeal),
+    /// 35, to the next owner of a shard that holds a connection for it
+    /// ([`ToSlave::Dial`]), the epoch is the one that the dial named: send the
+    /// RESUME, hand nothing out, keep what comes for [`ToSlave::Resume`]. Answer:
+    /// [`ToMaster::Overtaken`]. Not sent to a slave that speaks less than version 5.
+    Overtake(Unit),
     /// 100 and above, from the old slave through the master, body unread.
     State(StateFrame),
 }
@@ -181,6 +199,10 @@ pub enum ToMaster {
     Failed(Failed),
     /// 33, answers [`ToSlave::Dial`]: HELLO came, or why not.
     Dialled(Dialled),
+    /// 34, answers the same: sealed when the connection ends.
+    SealLate(Unit),
+    /// 36, answers [`ToSlave::Overtake`]: Discord said RESUMED, or why not.
+    Overtaken(Overtaken),
     /// 100 and above: state of one shard on its way to its next owner.
     State(StateFrame),
 }

@@ -198,6 +198,7 @@ impl Agent {
     }
 
     fn redial(&mut self) {
+        self.table.link_lost();
         let timings = &self.context.config.timings;
         let pause = timings
             .master_redial_first

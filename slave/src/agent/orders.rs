@@ -5,9 +5,9 @@ use std::time::Duration;
 use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave,
     message::{
-        self, Accepted, Dial, Dialled, Failed, FullStart, Holding, IdentifyRequest, Pong, Progress,
-        Refused, RefusedReason, Resume, ResumeExtra, Role, ShardMigrationStart, StateAck, Step,
-        StopExtra, StopShard,
+        self, Accepted, Dial, Dialled, Failed, FullStart, Holding, IdentifyRequest, Overtaken,
+        Pong, Progress, Refused, RefusedReason, Resume, ResumeExtra, Role, ShardMigrationStart,
+        StateAck, Step, StopExtra, StopShard, Unit,
     },
 };
 
@@ -27,6 +27,10 @@ impl Agent {
             ToSlave::FullStart(start) => self.full_start(start),
             ToSlave::ShardMigrationStart(migration) => self.migration_start(migration),
             ToSlave::StopShard(stop) => self.stop_shard(&stop),
+            ToSlave::SealLate(late) => {
+                let drain = Duration::from_millis(late.drain_ms);
+                self.table.seal_late(late.shard, late.epoch, drain);
+            }
             ToSlave::Resume(resume) => self.resume(resume),
             ToSlave::Shutdown => {
                 if self.leaving.is_none() {
@@ -35,12 +39,13 @@ impl Agent {
             }
             ToSlave::IdentifyPermit(unit) => self.table.permit(unit.shard, unit.epoch),
             ToSlave::Settled(settled) => self.table.settled(settled),
-            ToSlave::CopyState(unit) => {
+            ToSlave::CopyState(copy) => {
                 if let Bond::Up(link) = &self.bond {
-                    self.table.copy(unit.shard, unit.epoch, link.budget.clone());
+                    self.table.copy(copy, link.budget.clone());
                 }
             }
             ToSlave::Dial(dial) => self.dial_ahead(*dial),
+            ToSlave::Overtake(unit) => self.table.overtake(unit.shard, unit.epoch),
             ToSlave::State(frame) => self.table.state_in(frame),
             ToSlave::StateAck(ack) => {
                 if let Bond::Up(link) = &self.bond {
@@ -143,11 +148,16 @@ impl Agent {
         // Also before the report is accepted: the master may take its time.
         if let Bond::Up(link) = &self.bond {
             let counts = self.context.counters.read();
+            let lag = self.context.lag.read(|shard| {
+                let entry = self.table.get(shard);
+                entry.is_some_and(|entry| entry.holding == Some(Holding::Serving))
+            });
             link.say(&ToMaster::Pong(Pong {
                 number: ping.number,
                 finished: counts.finished,
                 failed: counts.failed,
                 full_ms: self.context.fullness.read(),
+                lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
             }));
         }
     }
@@ -293,6 +303,7 @@ impl Agent {
                 };
                 answer
             }
+            Said::SealsLate => ToMaster::SealLate(Unit { shard, epoch }),
             Said::Settled(unfinished) => ToMaster::Settled(message::Settled {
                 shard,
                 epoch,
@@ -321,6 +332,11 @@ impl Agent {
                 pieces,
             }),
             Said::Dialled { copied, failed } => ToMaster::Dialled(Dialled {
+                shard,
+                epoch: copied,
+                failed,
+            }),
+            Said::Overtaken { copied, failed } => ToMaster::Overtaken(Overtaken {
                 shard,
                 epoch: copied,
                 failed,

@@ -12,7 +12,8 @@ use std::{
 use baton_protocol::{
     Epoch, SequenceRanges, ShardId, Ticket,
     message::{
-        Checkpoint, CheckpointEntry, Held, Holding, IdentifyCause, ResumeAfter, Settled, Step,
+        Checkpoint, CheckpointEntry, CopyState, Held, Holding, IdentifyCause, ResumeAfter, Settled,
+        Step,
     },
     state::StateFrame,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Table {
     say: mpsc::UnboundedSender<FromShard>,
     /// Shards whose checkpoint the master does not have.
     changed: BTreeSet<ShardId>,
+    /// Shards that were told to seal late on the present link.
+    late: BTreeSet<ShardId>,
 }
 
 /// What the agent knows of one shard. Orders change it when they are given,
@@ -75,6 +78,7 @@ impl Table {
             said,
             say,
             changed: BTreeSet::new(),
+            late: BTreeSet::new(),
         }
     }
 
@@ -150,10 +154,12 @@ impl Table {
                 });
             }
             Said::Failed { .. } if current => entry.holding = Some(Holding::Failed),
+            Said::SealsLate if current => {}
             Said::StateOut(_)
             | Said::StateAck { .. }
             | Said::StateReady { .. }
             | Said::Dialled { .. }
+            | Said::Overtaken { .. }
             | Said::StateBroken { .. } => {}
             Said::Progress { .. }
             | Said::Identify(_)
@@ -161,6 +167,7 @@ impl Table {
             | Said::Serving { .. }
             | Said::Checkpoint { .. }
             | Said::Sealed(_)
+            | Said::SealsLate
             | Said::Settled(_)
             | Said::Failed { .. } => return None,
         }
@@ -219,9 +226,32 @@ impl Table {
         }
     }
 
-    pub(crate) fn copy(&mut self, shard: ShardId, epoch: Epoch, budget: Arc<Semaphore>) {
+    /// Seal when the connection ends, as long as the one who orders it is in reach.
+    pub(crate) fn seal_late(&mut self, shard: ShardId, epoch: Epoch, drain: Duration) {
         if let Some(entry) = self.entries.get(&shard) {
-            entry.give(Order::Copy { epoch, budget });
+            self.late.insert(shard);
+            entry.give(Order::SealLate { epoch, drain });
+        }
+    }
+
+    /// The link is over: who was to seal late serves on, and reconnects.
+    pub(crate) fn link_lost(&mut self) {
+        for shard in std::mem::take(&mut self.late) {
+            if let Some(entry) = self.entries.get(&shard)
+                && !cfg!(mutant = "late-seal-without-master")
+            {
+                entry.give(Order::ServeOn);
+            }
+        }
+    }
+
+    pub(crate) fn copy(&mut self, copy: CopyState, budget: Arc<Semaphore>) {
+        if let Some(entry) = self.entries.get(&copy.shard) {
+            entry.give(Order::Copy {
+                epoch: copy.epoch,
+                reader: copy.reader,
+                budget,
+            });
         }
     }
 
@@ -236,6 +266,11 @@ impl Table {
             epoch,
             ticket: Box::new(ticket),
         });
+    }
+
+    /// Resume on that connection, hand nothing out.
+    pub(crate) fn overtake(&mut self, shard: ShardId, epoch: Epoch) {
+        self.entry(shard).give(Order::Overtake { epoch });
     }
 
     pub(crate) fn settled(&mut self, settled: Settled) {

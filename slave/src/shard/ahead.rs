@@ -7,9 +7,13 @@
 //!
 //! ```text
 //! Nothing ──order──▶ Dialling ──HELLO──▶ Held ──taken──▶ Nothing
-//!                       ▲ └─ failed ─▶ Nothing │
-//!                       └──── held too long ◀──┘
+//!                       ▲ └─ failed ─▶ Nothing │ │
+//!                       └──── held too long ◀──┘ └─overtake─▶ Overtaking ──taken──▶ Nothing
 //! ```
+//!
+//! For a late seal it goes one step further before it is taken: it resumes, which
+//! ends the owner's connection, and keeps what comes. Nothing of that is looked at
+//! before the ticket is here; then it is received like any replay.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -19,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Context, Said, Shard,
-    gateway::{Gateway, Incoming, Url},
+    gateway::{Gateway, Incoming, Kept, Url},
     session::Session,
 };
 use crate::permits::Permits;
@@ -54,6 +58,11 @@ enum Stage {
         gateway: Box<Gateway>,
         until: Instant,
     },
+    Overtaking {
+        gateway: Box<Gateway>,
+        until: Instant,
+        resumed: bool,
+    },
 }
 
 /// What became of it.
@@ -65,9 +74,15 @@ pub(super) enum Change {
     Failed(String),
     /// It was held for too long.
     Old,
+    /// Something came on one that overtakes.
+    Kept(Kept),
 }
 
 impl Ahead {
+    const fn overtakes(&self) -> bool {
+        matches!(self.stage, Stage::Overtaking { .. })
+    }
+
     /// The next thing that happens to it; pending where there is nothing. Survives
     /// being cancelled.
     pub(super) async fn change(&mut self) -> Change {
@@ -82,19 +97,36 @@ impl Ahead {
                 sleep_until(*until).await;
                 Change::Old
             }
+            Stage::Overtaking { gateway, until, .. } => tokio::select! {
+                kept = gateway.keep() => Change::Kept(kept),
+                () = sleep_until(*until) => Change::Old,
+            },
         }
     }
 
     /// A held connection of this session that misses nothing behind `received`;
-    /// anything else is let go.
-    fn take(&mut self, session: Option<&Session>, received: Sequence) -> Option<Gateway> {
+    /// anything else is let go. After a death it is not one that has resumed: what
+    /// the dead owner handled need not be behind its RESUMED, and is replayed once
+    /// more to be known by that.
+    fn take(
+        &mut self,
+        session: Option<&Session>,
+        received: Sequence,
+        after_death: bool,
+    ) -> Option<Gateway> {
         let Self { order, stage, .. } = std::mem::take(self);
         let fits = order
             .zip(session)
             .is_some_and(|(order, session)| order.session == *session && order.from <= received);
         match stage {
             Stage::Held { gateway, .. } if fits => Some(*gateway),
-            Stage::Nothing | Stage::Dialling(_) | Stage::Held { .. } => None,
+            Stage::Overtaking { gateway, .. } if fits && !after_death => Some(*gateway),
+            Stage::Overtaking { gateway, .. } if fits && cfg!(mutant = "kept-after-death") => {
+                Some(*gateway)
+            }
+            Stage::Nothing | Stage::Dialling(_) | Stage::Held { .. } | Stage::Overtaking { .. } => {
+                None
+            }
         }
     }
 }
@@ -116,7 +148,7 @@ impl Shard {
             Stage::Held { .. } if same => self.say_dialled(epoch, String::new()),
             // Answered when it is through.
             Stage::Dialling(_) if same => self.ahead.renewals = 0,
-            Stage::Nothing | Stage::Dialling(_) | Stage::Held { .. } => {
+            Stage::Nothing | Stage::Dialling(_) | Stage::Held { .. } | Stage::Overtaking { .. } => {
                 self.ahead = Ahead {
                     order: Some(order),
                     ..Ahead::default()
@@ -160,6 +192,10 @@ impl Shard {
                     self.say_dialled(epoch, why);
                 }
             }
+            Change::Kept(kept) => self.kept(kept),
+            Change::Old if self.ahead.overtakes() => {
+                self.kept(Kept::Nothing("nobody took it".to_owned()));
+            }
             Change::Old if self.ahead.renewals < RENEWALS => {
                 self.ahead.renewals += 1;
                 self.begin_ahead();
@@ -168,10 +204,66 @@ impl Shard {
         }
     }
 
+    /// An order to resume on the connection that is held.
+    pub(super) fn overtake(&mut self, epoch: Epoch) {
+        let ordered = self.ahead.order.as_ref().map(|order| order.epoch);
+        match std::mem::take(&mut self.ahead.stage) {
+            Stage::Held { gateway, .. } if ordered == Some(epoch) => {
+                self.ahead.stage = Stage::Overtaking {
+                    gateway,
+                    until: Instant::now() + self.context.config.timings.hold,
+                    resumed: false,
+                };
+            }
+            // Answered when RESUMED comes.
+            stage @ Stage::Overtaking { .. } if ordered == Some(epoch) => self.ahead.stage = stage,
+            stage @ (Stage::Nothing
+            | Stage::Dialling(_)
+            | Stage::Held { .. }
+            | Stage::Overtaking { .. }) => {
+                self.ahead.stage = stage;
+                self.say_overtaken(epoch, "no connection is held".to_owned());
+            }
+        }
+    }
+
+    fn kept(&mut self, kept: Kept) {
+        let Stage::Overtaking { resumed, .. } = &mut self.ahead.stage else {
+            return;
+        };
+        let Some(epoch) = self.ahead.order.as_ref().map(|order| order.epoch) else {
+            return;
+        };
+        match kept {
+            Kept::Something => {}
+            Kept::Resumed => {
+                *resumed = true;
+                self.say_overtaken(epoch, String::new());
+            }
+            Kept::Nothing(why) => {
+                let told = *resumed;
+                self.ahead = Ahead::default();
+                if !told {
+                    self.say_overtaken(epoch, why);
+                }
+            }
+        }
+    }
+
     /// A held connection that the shard can go on with.
     pub(super) fn take_ahead(&mut self) -> Option<Gateway> {
-        self.ahead
-            .take(self.session.as_ref(), self.window.received())
+        self.ahead.take(
+            self.session.as_ref(),
+            self.window.received(),
+            self.after_death,
+        )
+    }
+
+    fn say_overtaken(&self, copied: Epoch, failed: String) {
+        if !failed.is_empty() {
+            tracing::warn!(shard = %self.id, failed, "cannot resume beside the owner");
+        }
+        self.say(Said::Overtaken { copied, failed });
     }
 
     fn say_dialled(&self, copied: Epoch, failed: String) {

@@ -39,6 +39,11 @@ impl Redial {
         self.serving = Some(Instant::now());
     }
 
+    /// A replay was cut short, and was on its way: trying once more is no failure.
+    pub(crate) fn advanced(&mut self) {
+        self.failures = 0;
+    }
+
     /// A connection ended; how long to wait before the next dial.
     pub(crate) fn ended(&mut self, end: &End, timings: &Timings) -> Duration {
         let served = self.serving.take();

@@ -129,6 +129,12 @@ impl Shard {
                         life.deadline = Some(Instant::now() + timings.ready);
                     }
                 }
+                Input::Turn(Turn::SealLate { epoch, drain })
+                    if epoch == self.epoch && life.stage == Stage::Serving =>
+                {
+                    self.late = Some(drain);
+                    self.say(Said::SealsLate);
+                }
                 Input::Turn(turn) => {
                     if self.ends_connection(&turn) {
                         gateway.close().await;
@@ -145,6 +151,9 @@ impl Shard {
                 }
                 Input::Due => {
                     gateway.close().await;
+                    if life.replayed > 0 && Instant::now() >= life.replay_until {
+                        redial.advanced();
+                    }
                     return Ended::Lost(End::Closed {
                         code: 1006,
                         reason: format!("nothing came while {:?}", life.stage),
@@ -173,7 +182,7 @@ impl Shard {
     /// [`Shard::turn`](super::run).
     fn ends_connection(&self, turn: &Turn) -> bool {
         match turn {
-            Turn::Seal { epoch, .. } => *epoch == self.epoch,
+            Turn::Seal { epoch, .. } | Turn::SealLate { epoch, .. } => *epoch == self.epoch,
             Turn::Forget { epoch } | Turn::Start { epoch } | Turn::Resume { epoch, .. } => {
                 *epoch > self.epoch
             }

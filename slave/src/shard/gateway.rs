@@ -6,6 +6,7 @@
 //! connection the shard is never polled again: its owner decides, and dials anew.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -150,6 +151,8 @@ impl Connector {
             helloed: false,
             heartbeats: None,
             over: false,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
         }
     }
 }
@@ -164,12 +167,61 @@ pub(crate) struct Gateway {
     /// How often it says that it is alive, as HELLO asked.
     heartbeats: Option<Duration>,
     over: bool,
+    /// What came before anybody wanted it.
+    kept: VecDeque<Incoming>,
+    kept_bytes: usize,
 }
+
+/// What [`Gateway::keep`] kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Something,
+    /// RESUMED is behind everything that was missed.
+    Resumed,
+    /// The connection is over, or holds as much as it may: nothing more will come.
+    Nothing(String),
+}
+
+/// Dispatches that a connection keeps, at most: more than Discord replays, and
+/// what comes within seconds.
+const MOST_KEPT: usize = 8192;
+
+/// Bytes of them, at most.
+const MOST_KEPT_BYTES: usize = 32 << 20;
 
 impl Gateway {
     /// The next thing that the connection yields; pending for ever once it is
     /// over. Heartbeats leave only in here. Survives being cancelled.
     pub(crate) async fn next(&mut self) -> Incoming {
+        match self.kept.pop_front() {
+            Some(kept) => kept,
+            None => self.read().await,
+        }
+    }
+
+    /// Keeps the next thing that the connection yields for [`next`](Self::next).
+    /// Survives being cancelled.
+    pub(crate) async fn keep(&mut self) -> Kept {
+        let incoming = self.read().await;
+        let kept = match &incoming {
+            Incoming::Ended(end) => Kept::Nothing(end.to_string()),
+            Incoming::Dispatch { kind, json, .. } => {
+                self.kept_bytes += json.len();
+                if self.kept.len() >= MOST_KEPT || self.kept_bytes > MOST_KEPT_BYTES {
+                    Kept::Nothing(format!("more than {MOST_KEPT} events came"))
+                } else if &**kind == "RESUMED" {
+                    Kept::Resumed
+                } else {
+                    Kept::Something
+                }
+            }
+            Incoming::Hello | Incoming::Alive => return Kept::Something,
+        };
+        self.kept.push_back(incoming);
+        kept
+    }
+
+    async fn read(&mut self) -> Incoming {
         if self.over {
             return std::future::pending().await;
         }

@@ -1,14 +1,15 @@
 //! Everything that a shard waits for, in one place; and what is the same in
 //! every phase of its life.
 
-use std::future::pending;
+use std::{future::pending, sync::Arc};
 
 use baton_protocol::{
-    Epoch, SequenceRanges, Ticket,
-    message::{ResumeAfter, event},
-    state::StateFrame,
+    Epoch, SequenceRanges, Ticket, Version, message::ResumeAfter, state::StateFrame,
 };
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::{
+    sync::Semaphore,
+    time::{Duration, Instant, sleep_until},
+};
 
 use super::{
     Context, Order, Retry, Said, Shard,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     bot::{Command, Finished, How, Mark},
-    state::{Copied, CopyOut, Heartbeat, Piece, Taken, snapshot::Read},
+    state::{Copied, CopyOut, Form, Heartbeat, Piece, Taken, snapshot::Read},
 };
 
 /// What a phase has to look at itself. The rest is done by [`Shard::input`].
@@ -49,6 +50,10 @@ pub(super) enum Turn {
         ticket: Box<Ticket>,
     },
     Seal {
+        epoch: Epoch,
+        drain: Duration,
+    },
+    SealLate {
         epoch: Epoch,
         drain: Duration,
     },
@@ -97,7 +102,7 @@ impl Shard {
             ];
             let soon = soon.into_iter().flatten().min();
             // Whoever waits for a copy comes first.
-            let copy_out = self.copy_out.as_ref().or(self.snapshot.copy.as_ref());
+            let copy_out = self.copy_out.as_mut().or(self.snapshot.copy.as_mut());
             let copy_out = copy_out.filter(|_| serving);
             tokio::select! {
                 biased;
@@ -159,6 +164,11 @@ impl Shard {
                 ticket,
             })),
             Order::Seal { epoch, drain } => Some(Input::Turn(Turn::Seal { epoch, drain })),
+            Order::SealLate { epoch, drain } => Some(Input::Turn(Turn::SealLate { epoch, drain })),
+            Order::ServeOn => {
+                self.late = None;
+                None
+            }
             Order::Forget { epoch } => Some(Input::Turn(Turn::Forget { epoch })),
             Order::Leave => Some(Input::Turn(Turn::Leave)),
             Order::Permit { epoch } => (epoch == self.epoch).then_some(Input::Permit),
@@ -166,8 +176,12 @@ impl Shard {
                 self.settled(&unfinished);
                 Some(Input::Finished)
             }
-            Order::Copy { epoch, budget } => {
-                self.begin_copy(epoch, budget);
+            Order::Copy {
+                epoch,
+                reader,
+                budget,
+            } => {
+                self.begin_copy(epoch, reader, budget);
                 None
             }
             Order::StateIn(frame) => {
@@ -176,6 +190,10 @@ impl Shard {
             }
             Order::Dial { epoch, ticket } => {
                 self.dial_ahead(epoch, &ticket);
+                None
+            }
+            Order::Overtake { epoch } => {
+                self.overtake(epoch);
                 None
             }
         }
@@ -283,6 +301,13 @@ impl Shard {
     fn checkpoint(&mut self, now: Instant) {
         if self.checkpoint_due.is_some_and(|due| due <= now) {
             self.checkpoint_due = None;
+            self.samples.note(
+                &self.context.lag,
+                self.id,
+                self.generation,
+                self.window.received(),
+                self.window.handled(),
+            );
             self.say_checkpoint();
         }
     }
@@ -294,7 +319,7 @@ impl Shard {
         });
     }
 
-    fn begin_copy(&mut self, epoch: Epoch, budget: std::sync::Arc<tokio::sync::Semaphore>) {
+    fn begin_copy(&mut self, epoch: Epoch, reader: Version, budget: Arc<Semaphore>) {
         if epoch != self.epoch {
             return;
         }
@@ -311,7 +336,9 @@ impl Shard {
             Some(session) => Some(&*session.tag),
             None => None,
         };
+        let compression = self.context.config.state_compression;
         self.copy_out = Some(CopyOut::new(
+            Form::of_reader(reader, compression),
             self.id,
             epoch,
             self.window.received(),
@@ -366,7 +393,7 @@ impl Shard {
     fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
         if self.epoch > Epoch(0) {
             // It was ours: what is here, frozen, is as good as any copy of it.
-            let ends = frame.id() == event::STATE_END && frame.header().epoch > self.epoch;
+            let ends = frame.is_end() && frame.header().epoch > self.epoch;
             return Ok(ends.then(|| Copied::own(self.window.received())));
         }
         let pieces = match self.import.take(frame) {
@@ -413,7 +440,7 @@ enum Alternative {
 }
 
 /// Events and copying take turns: neither starves the other.
-async fn gateway_or_copy(gateway: Option<&mut Gateway>, copy: Option<&CopyOut>) -> Alternative {
+async fn gateway_or_copy(gateway: Option<&mut Gateway>, copy: Option<&mut CopyOut>) -> Alternative {
     let incoming = async {
         match gateway {
             Some(gateway) => gateway.next().await,

@@ -27,7 +27,7 @@ use std::{
 };
 
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, Ticket,
+    Epoch, Sequence, SequenceRanges, ShardId, Ticket, Version,
     message::{IdentifyCause, ResumeAfter, Step},
     state::StateFrame,
 };
@@ -45,6 +45,7 @@ use crate::{
     config::SlaveConfig,
     counters::Counters,
     fullness::Fullness,
+    lag::{Lag, Samples},
     permits::Permits,
     state::{Copied, CopyOut, Import, snapshot::Store},
 };
@@ -57,6 +58,7 @@ pub(crate) struct Context {
     pub(crate) snapshots: Option<Store>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) fullness: Fullness,
+    pub(crate) lag: Lag,
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
     /// How often a checkpoint is wanted, in milliseconds.
@@ -85,6 +87,11 @@ pub(crate) enum Order {
     },
     /// Stop; say [`Said::Sealed`] at once and [`Said::Settled`] later.
     Seal { epoch: Epoch, drain: Duration },
+    /// Stop when the connection ends; say [`Said::SealsLate`] at once, or, where none
+    /// serves, seal.
+    SealLate { epoch: Epoch, drain: Duration },
+    /// Whoever ordered [`Order::SealLate`] is out of reach: it is void.
+    ServeOn,
     /// Somebody owns it at this epoch: forget it, unless that is us.
     Forget { epoch: Epoch },
     /// The process ends: stop at once, say nothing.
@@ -93,15 +100,19 @@ pub(crate) enum Order {
     Settled { unfinished: SequenceRanges },
     /// Send IDENTIFY.
     Permit { epoch: Epoch },
-    /// Copy the state out, within this budget of bytes on their way.
+    /// Copy the state out for a reader of this version, within this budget of bytes
+    /// on their way.
     Copy {
         epoch: Epoch,
+        reader: Version,
         budget: Arc<Semaphore>,
     },
     /// Take state in.
     StateIn(StateFrame),
     /// Have a connection ready; `epoch` is of the present owner.
     Dial { epoch: Epoch, ticket: Box<Ticket> },
+    /// Resume on that connection, hand nothing out.
+    Overtake { epoch: Epoch },
 }
 
 /// What a shard says.
@@ -134,6 +145,8 @@ pub(crate) enum Said {
         finished_above: SequenceRanges,
     },
     Sealed(Box<Ticket>),
+    /// It will, when its connection ends.
+    SealsLate,
     Settled(SequenceRanges),
     Failed {
         close_code: u16,
@@ -151,6 +164,11 @@ pub(crate) enum Said {
     },
     /// A connection is ready; or why not.
     Dialled {
+        copied: Epoch,
+        failed: String,
+    },
+    /// RESUMED came on it; or why not.
+    Overtaken {
         copied: Epoch,
         failed: String,
     },
@@ -204,7 +222,11 @@ pub(crate) struct Shard {
     copy_out: Option<CopyOut>,
     snapshot: Snapshot,
     ahead: Ahead,
+    /// It is to be sealed when its connection ends; how long what is in doubt may
+    /// run then.
+    late: Option<Duration>,
     checkpoint_due: Option<Instant>,
+    samples: Samples,
     turn: TurnClock,
 }
 
@@ -253,7 +275,9 @@ impl Shard {
             copy_out: None,
             snapshot: Snapshot::default(),
             ahead: Ahead::default(),
+            late: None,
             checkpoint_due: None,
+            samples: Samples::default(),
             turn: TurnClock::default(),
         }
     }

@@ -82,7 +82,7 @@ impl Shard {
                     ticket,
                 }) => return self.resume(epoch, after, &ticket),
                 Input::Turn(Turn::Forget { .. } | Turn::Leave) => return self.forget(),
-                Input::Turn(Turn::Seal { .. })
+                Input::Turn(Turn::Seal { .. } | Turn::SealLate { .. })
                 | Input::Permit
                 | Input::Gateway(_)
                 | Input::Finished
@@ -102,7 +102,14 @@ impl Shard {
                 return phase;
             }
             let timings = self.context.config.timings.clone();
-            match self.connection(&mut redial).await {
+            let ended = self.connection(&mut redial).await;
+            if let (Some(drain), false) = (self.late.take(), matches!(ended, Ended::Turn(_)))
+                && !cfg!(mutant = "late-reconnects")
+            {
+                tracing::info!(shard = %self.id, epoch = %self.epoch, ?ended, "the connection of a late seal ended");
+                return self.seal(drain);
+            }
+            match ended {
                 Ended::Turn(turn) => {
                     if let Some(phase) = self.turn(turn) {
                         return phase;
@@ -169,7 +176,9 @@ impl Shard {
                 Input::Turn(Turn::Start { epoch }) if epoch > self.epoch => {
                     return self.start(epoch);
                 }
-                Input::Turn(Turn::Seal { epoch, .. }) if epoch == self.epoch => {
+                Input::Turn(Turn::Seal { epoch, .. } | Turn::SealLate { epoch, .. })
+                    if epoch == self.epoch =>
+                {
                     self.say(Said::Sealed(Box::new(seal.ticket.clone())));
                     if let Some(unfinished) = &seal.settled {
                         self.say(Said::Settled(unfinished.clone()));
@@ -183,6 +192,7 @@ impl Shard {
                     Turn::Resume { .. }
                     | Turn::Start { .. }
                     | Turn::Seal { .. }
+                    | Turn::SealLate { .. }
                     | Turn::Forget { .. },
                 )
                 | Input::Permit
@@ -233,7 +243,11 @@ impl Shard {
     /// An order to an owner whose connection is closed. `None`: it stays one.
     pub(super) fn turn(&mut self, turn: Turn) -> Option<Phase> {
         match turn {
-            Turn::Seal { epoch, drain } if epoch == self.epoch => Some(self.seal(drain)),
+            Turn::Seal { epoch, drain } | Turn::SealLate { epoch, drain }
+                if epoch == self.epoch =>
+            {
+                Some(self.seal(drain))
+            }
             Turn::Forget { epoch } if epoch > self.epoch => {
                 tracing::error!(shard = %self.id, epoch = %self.epoch, newer = %epoch, "another process owns this shard: stopped");
                 Some(self.forget())
@@ -245,9 +259,11 @@ impl Shard {
                 after,
                 ticket,
             } if epoch > self.epoch => Some(self.resume(epoch, after, &ticket)),
-            Turn::Seal { .. } | Turn::Forget { .. } | Turn::Start { .. } | Turn::Resume { .. } => {
-                None
-            }
+            Turn::Seal { .. }
+            | Turn::SealLate { .. }
+            | Turn::Forget { .. }
+            | Turn::Start { .. }
+            | Turn::Resume { .. } => None,
         }
     }
 

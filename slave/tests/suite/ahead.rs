@@ -13,16 +13,19 @@ use baton_protocol::{
 use baton_slave::{Mark, SlaveConfig};
 
 /// One shard, an old slave that serves it, and a new one that dials ahead.
-struct Scene {
-    gateway: Gateway,
-    old: Running,
-    old_peer: Peer,
-    new: Running,
-    new_peer: Peer,
+pub struct Scene {
+    pub gateway: Gateway,
+    pub old: Running,
+    pub old_peer: Peer,
+    pub new: Running,
+    pub new_peer: Peer,
 }
 
 async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
-    let gateway = gateway(|_| {}).await;
+    scene_at(gateway(|_| {}).await, change).await
+}
+
+pub async fn scene_at(gateway: Gateway, change: impl FnOnce(&mut SlaveConfig)) -> Scene {
     let master = FakeMaster::new(1).await;
     let old = run(config(&master, &gateway), Recorder::default());
     let mut old_peer = master.accept().await;
@@ -44,13 +47,13 @@ async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
 }
 
 impl Scene {
-    async fn flows(&self, at: &Running) {
+    pub async fn flows(&self, at: &Running) {
         let before = at.bot.told().len();
         until("more events", || at.bot.told().len() > before + 20).await;
     }
 
     /// The old one's newest checkpoint, with its session.
-    async fn checkpoint(&mut self) -> Ticket {
+    pub async fn checkpoint(&mut self) -> Ticket {
         let waited = self.old_peer.wait("a session", |message| match message {
             ToMaster::Checkpoint(checkpoint) => checkpoint.shards.first()?.session.clone(),
             _ => None,
@@ -58,7 +61,13 @@ impl Scene {
         waited.await
     }
 
-    async fn dials(&mut self, ticket: Ticket) -> Result<(), String> {
+    /// The last of its checkpoints that came.
+    pub async fn checkpoint_now(&mut self) -> Ticket {
+        self.old_peer.catch_up().await;
+        self.old_peer.checkpoints[&ShardId(0)].clone()
+    }
+
+    pub async fn dials(&mut self, ticket: Ticket) -> Result<(), String> {
         self.asks(ticket).await;
         self.answer().await
     }
@@ -90,16 +99,16 @@ impl Scene {
     }
 
     /// How many websockets were opened.
-    fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         logged(&self.gateway, What::Connected).len()
     }
 
-    fn resumes(&self) -> usize {
+    pub fn resumes(&self) -> usize {
         logged(&self.gateway, What::Resume).len()
     }
 
     /// Every dispatch went to one handler, once, unmarked and in order.
-    async fn is_exact(&self) {
+    pub async fn is_exact(&self) {
         crate::common::traffic(&self.gateway, 0.0);
         let ledger = || {
             let mut sent = self.gateway.ledger(0, usize::MAX);

@@ -12,6 +12,7 @@ mod cache;
 mod common;
 mod copies;
 mod hazards;
+mod late;
 mod legacy;
 mod lost;
 mod moves;

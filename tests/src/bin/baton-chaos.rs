@@ -46,6 +46,9 @@ struct Arguments {
     /// Runs at one time
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
+    /// Seal shards late in every row
+    #[arg(long)]
+    late_seal: bool,
     /// Instead of the rows: so many deploys in a row, a kill in every second one
     #[arg(long, value_name = "N", conflicts_with_all = ["quick", "row", "phase", "list"])]
     deploys: Option<u32>,
@@ -110,7 +113,7 @@ async fn deploys(arguments: &Arguments, count: u32) -> ExitCode {
         }
     };
     let outcome = tokio::select! {
-        outcome = deploys::run(count, arguments.traffic_seed, show) => outcome,
+        outcome = deploys::run(count, arguments.traffic_seed, arguments.late_seal, show) => outcome,
         _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
     };
     match outcome {
@@ -188,7 +191,8 @@ async fn run_all(arguments: &Arguments, chosen: Vec<(Row, Phase)>) -> Vec<Report
     let mut runs = JoinSet::new();
     for round in 0..arguments.repeat {
         for (row, phase) in &chosen {
-            let (row, phase, room) = (*row, *phase, Arc::clone(&room));
+            let (mut row, phase, room) = (*row, *phase, Arc::clone(&room));
+            row.late |= arguments.late_seal;
             let seed = arguments.traffic_seed.wrapping_add(u64::from(round));
             runs.spawn(async move {
                 let _place = room.acquire_owned().await;

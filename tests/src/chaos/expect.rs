@@ -99,6 +99,13 @@ impl Expect {
         self
     }
 
+    /// The same, and the end of the journal is gone.
+    #[must_use]
+    pub const fn with_marks_of_a_power_cut(mut self) -> Self {
+        self.marks = Marks::OfPowerCut;
+        self
+    }
+
     /// Handlers outlast the drain: each move leaves some to the next owner.
     #[must_use]
     pub const fn with_marks_at_every_move(mut self) -> Self {

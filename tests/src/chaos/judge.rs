@@ -28,6 +28,10 @@ const SAMPLED_GUILDS: usize = 3;
 /// this much, and what it covers be repeated all the same.
 const LATE_CHECKPOINT_US: u64 = 1_000_000;
 
+/// A power cut takes the end of the journal along: a tenth of what was written
+/// since it was folded last.
+const LOST_CHECKPOINTS_US: u64 = 3_000_000;
+
 /// A RESUME is written down this much after it has decided what is replayed, at
 /// most.
 const LATE_LOG_US: u64 = 20_000;
@@ -98,6 +102,9 @@ pub enum Marks {
     None,
     /// What was replayed in a recovery may have been.
     OfRecovery,
+    /// The same, and checkpoints that were on the disk are gone with the end of the
+    /// journal.
+    OfPowerCut,
     /// What was replayed may have been, in every move of a shard.
     OfEveryMove,
 }
@@ -210,16 +217,21 @@ fn judge_marks(
         let recovers =
             strike.is_some_and(|strike| strike.calm_us.is_none_or(|calm| event.handed_us <= calm));
         let struck = strike.map_or(u64::MAX, |strike| strike.at_us);
+        let (recovery, late) = match marks {
+            Marks::OfRecovery => (true, LATE_CHECKPOINT_US),
+            Marks::OfPowerCut => (true, LOST_CHECKPOINTS_US),
+            Marks::None | Marks::OfEveryMove => (false, 0),
+        };
         let known = all
             .iter()
-            .any(|other| other.pid != event.pid && other.finished_us + LATE_CHECKPOINT_US < struck);
+            .any(|other| other.pid != event.pid && other.finished_us + late < struck);
         let why = if marks == Marks::None {
             "nothing was to be recovered"
         } else if !replayed {
             "it was not replayed"
-        } else if marks == Marks::OfRecovery && !recovers {
+        } else if recovery && !recovers {
             "everything was calm"
-        } else if marks == Marks::OfRecovery && known {
+        } else if recovery && known {
             "a checkpoint had it"
         } else {
             continue;

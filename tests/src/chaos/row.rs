@@ -26,6 +26,8 @@ pub struct Row {
     pub setup: fn(&mut Setup),
     /// What must come of it.
     pub expect: fn(Phase) -> Expect,
+    /// Whether shards are sealed late.
+    pub late: bool,
     /// Whether a quick run leaves it out: another row stands for it.
     pub unhurried: bool,
 }

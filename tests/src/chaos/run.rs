@@ -22,7 +22,7 @@ use super::{
 use crate::error::{Error, Result};
 
 /// From the blow to calm, at most.
-const CALM: Duration = Duration::from_secs(40);
+const CALM: Duration = Duration::from_secs(80);
 
 /// What is still missing after so long is lost.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -83,6 +83,7 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
         took: Duration::ZERO,
     };
     let mut setup = Setup::usual(seed);
+    setup.late_seal = row.late;
     (row.setup)(&mut setup);
     if let Blow::Crash(crash) = row.blow {
         crash::prepare(&mut setup, crash);

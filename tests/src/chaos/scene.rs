@@ -52,6 +52,8 @@ pub struct Setup {
     pub shim: Loads,
     /// What build the first master is like, and the later ones.
     pub masters: [Option<&'static str>; 2],
+    /// Whether shards are sealed late.
+    pub late_seal: bool,
     /// Seed of traffic and guilds.
     pub seed: u64,
 }
@@ -83,6 +85,7 @@ impl Setup {
             crash: None,
             shim: Loads::Nobody,
             masters: [None; 2],
+            late_seal: false,
             seed,
         }
     }
@@ -256,8 +259,10 @@ impl Scene {
             Phase::M3 => self.migration("sealing").await,
             Phase::M4 => {
                 self.migration("sealing").await?;
-                // The order takes one pace to arrive, the ticket one to return.
-                sleep(pace + pace / 2).await;
+                // The order takes one pace to arrive, the ticket one to return. A late
+                // seal is first answered, then brought about.
+                let before = if self.setup.late_seal { 3 } else { 1 };
+                sleep(pace * before + pace / 2).await;
                 Ok(())
             }
             Phase::M5 => {
@@ -577,6 +582,7 @@ fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
         master_wrapper: wrapper(),
         crash: setup.crash,
         standbys: setup.standbys,
+        late_seal: setup.late_seal,
         shim: setup.shim,
         master_as: setup.masters[0],
         ..Special::default()

@@ -15,6 +15,7 @@ mod exact;
 mod failures;
 mod fencing;
 mod gate;
+mod late;
 mod model;
 mod pace;
 mod rows;
@@ -367,6 +368,7 @@ fn order(command: Option<&str>) -> DeployOrder {
         canary: 1,
         width: 16,
         soak: 10 * SECOND,
+        late_seal: false,
     }
 }
 
@@ -469,6 +471,8 @@ fn message_name(message: &ToSlave) -> String {
             dial.epoch,
             dial.ticket.resume_from()
         ),
+        ToSlave::SealLate(late) => format!("SealLate {}@{}", late.shard, late.epoch),
+        ToSlave::Overtake(unit) => format!("Overtake {}@{}", unit.shard, unit.epoch),
         ToSlave::StateAck(ack) => format!("StateAck {}@{} {}", ack.shard, ack.epoch, ack.bytes),
         ToSlave::StopWork(work) => format!("StopWork {}", work.epoch),
         ToSlave::StartWork(work) => {

@@ -14,8 +14,9 @@ use baton_protocol::{
     connection::Sender,
     message::{
         Checkpoint, CheckpointEntry, Dialled, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
-        Pong, Progress, Refused, Report, Resume, ResumeExtra, Role, Settled, ShardMigrationStart,
-        SlaveHello, StateAck, StateReady, Step, StopExtra, StopShard, Unit, Work, event,
+        Overtaken, Pong, Progress, Refused, Report, Resume, ResumeExtra, Role, Settled,
+        ShardMigrationStart, SlaveHello, StateAck, StateReady, Step, StopExtra, StopShard, Unit,
+        Work, event,
     },
     state::StateWriter,
 };
@@ -291,6 +292,15 @@ impl Life {
                 })]
             }
             ToSlave::StopShard(stop) => seal(&mut seen, &stop),
+            ToSlave::SealLate(late) => vec![ToMaster::SealLate(Unit {
+                shard: late.shard,
+                epoch: late.epoch,
+            })],
+            ToSlave::Overtake(unit) => vec![ToMaster::Overtaken(Overtaken {
+                shard: unit.shard,
+                epoch: unit.epoch,
+                failed: String::new(),
+            })],
             ToSlave::Resume(resume) => {
                 let shard = ShardId(resume.shard);
                 seen.orders.push(("resume", shard));

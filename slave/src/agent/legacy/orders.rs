@@ -37,7 +37,9 @@ impl LegacyAgent {
             | ToSlave::StopWork(_)
             | ToSlave::StartWork(_)
             | ToSlave::Forget(_)
-            | ToSlave::Dial(_) => {}
+            | ToSlave::Dial(_)
+            | ToSlave::SealLate(_)
+            | ToSlave::Overtake(_) => {}
         }
     }
 

@@ -26,6 +26,8 @@ impl LegacyAgent {
             | Said::StateAck { .. }
             | Said::StateReady { .. }
             | Said::Dialled { .. }
+            | Said::SealsLate
+            | Said::Overtaken { .. }
             | Said::StateBroken { .. } => return,
             Said::Identify(_) => {
                 self.starting.remove(&shard);

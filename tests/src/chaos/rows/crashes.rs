@@ -98,6 +98,13 @@ pub(super) const SENDS: &[Row] = points! { "crash-":
     "send" "shutdown" Deploy FIRST, adopted, WHOLE;
 };
 
+/// While shards are sealed late.
+pub(super) const LATE: &[Row] = points! { "late-crash-":
+    "send" "seal-late" Deploy EACH, adopted, WHOLE;
+    "send" "overtake" Deploy EACH, adopted, WHOLE;
+    "send" "resume" Deploy EACH, adopted, WHOLE;
+};
+
 /// While what has moved goes back.
 pub(super) const BACK: &[Row] = points! { "abort-crash-":
     "save" "reservation" Abort &[M6], adopted, WHOLE;

@@ -56,15 +56,15 @@ fn trims(setup: &mut Setup) {
     setup.discord.extend(flags.map(str::to_owned));
 }
 
-fn takes_over(setup: &mut Setup) {
+pub(super) fn takes_over(setup: &mut Setup) {
     connected(setup, "take_over");
 }
 
-fn refuses(setup: &mut Setup) {
+pub(super) fn refuses(setup: &mut Setup) {
     connected(setup, "refuse");
 }
 
-fn serves_both(setup: &mut Setup) {
+pub(super) fn serves_both(setup: &mut Setup) {
     connected(setup, "both");
 }
 
@@ -265,6 +265,7 @@ pub(super) const ROWS: &[Row] = &[
         },
         expect: either_way,
         unhurried: true,
+        ..ROW
     },
     Row {
         name: "heartbeats-trim",

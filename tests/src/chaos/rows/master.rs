@@ -133,7 +133,7 @@ pub(super) const ROWS: &[Row] = &[
         phases: &[M0, M3, M5, M7],
         quick: M5,
         blow: Blow::PowerCut,
-        expect: |_| Expect::recovered(),
+        expect: |_| Expect::recovered().with_marks_of_a_power_cut(),
         ..ROW
     },
     Row {

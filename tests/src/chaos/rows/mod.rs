@@ -2,6 +2,7 @@
 
 mod crashes;
 mod discord;
+mod late;
 mod links;
 mod master;
 mod operator;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Row> {
         links::ROWS,
         discord::ROWS,
         operator::ROWS,
+        &late::rows(),
     ]
     .concat()
 }
@@ -48,6 +50,7 @@ const ROW: Row = Row {
     blow: Blow::Nothing,
     setup: usual,
     expect: |_| Expect::calm(),
+    late: false,
     unhurried: false,
 };
 

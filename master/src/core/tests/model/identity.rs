@@ -91,6 +91,7 @@ impl World {
             faults,
             troubled,
             next_slave,
+            late: _,
             dies_in: _,
             actions: _,
             broken: _,
@@ -139,9 +140,10 @@ impl Slave {
                 settled,
                 session_told,
                 changed,
+                late,
             } = row;
             (epoch, window, conn, ordered, after_death).hash(hasher);
-            (session_told, changed).hash(hasher);
+            (session_told, changed, late).hash(hasher);
             discriminant(holding).hash(hasher);
             ticket(seal.as_ref(), hasher);
             debugged(hasher, settled);
@@ -199,10 +201,10 @@ impl Master {
             pinned: _,
             deploy,
             last_deploy,
-            // Nobody identifies, and nothing is saved in vain.
-            permits: _,
             // Only shown.
             gaps: _,
+            // Nobody identifies, and nothing is saved in vain.
+            permits: _,
             saves: _,
             work,
             stage,
@@ -243,6 +245,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             origin,
             past,
             record: _,
+            lag: _,
             upkeep: _,
         } = slave;
         (id, holds, serving, unsettled, built).hash(hasher);
@@ -324,8 +327,9 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         asked,
         first_stop: _,
         last_served: _,
+        late,
     } = deploy;
-    (id, from, queue, asked).hash(hasher);
+    (id, from, queue, asked, late).hash(hasher);
     in_hand.iter().for_each(|shard| shard.hash(hasher));
     u8::MAX.hash(hasher);
     (forced.is_some(), given.is_some(), at_soak.is_some()).hash(hasher);

@@ -141,6 +141,9 @@ impl World {
         link.down.clear();
         if let Some(slave) = self.slaves.get_mut(&slave) {
             slave.accepted = false;
+            if let Some(row) = &mut slave.row {
+                row.late = false;
+            }
         }
         self.sweep();
     }

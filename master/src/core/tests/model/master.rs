@@ -83,6 +83,7 @@ impl World {
         self.dead.clear();
         let watched = recovered.slaves.keys().copied().collect();
         let mut settings = settings(1);
+        settings.late_seal = self.late;
         settings.resume_window = Duration::MAX;
         self.master = Some(Master {
             core: Core::new(settings, recovered, NOW),

@@ -83,6 +83,8 @@ struct World {
     /// Whether anything went wrong so far.
     troubled: bool,
     next_slave: u128,
+    /// Whether shards are sealed late.
+    late: bool,
     /// The master dies before it carries out so many more actions.
     dies_in: Option<usize>,
     /// Actions of this step.
@@ -96,7 +98,7 @@ struct World {
 impl World {
     /// `A` serves the shard, everything is in the journal; `B`, the next build,
     /// was started and is about to dial.
-    fn deploy(events: u8, faults: Faults) -> Self {
+    fn deploy(events: u8, faults: Faults, late: bool) -> Self {
         let mut world = Self {
             master: None,
             journal: Journal::default(),
@@ -113,6 +115,7 @@ impl World {
             faults: Faults::default(),
             troubled: false,
             next_slave: C.0,
+            late,
             dies_in: None,
             actions: 0,
             broken: None,
@@ -200,9 +203,29 @@ fn a_message_that_is_lost_and_one_that_comes_twice_break_no_promise() {
 }
 
 #[test]
+fn a_late_seal_without_a_fault_keeps_every_promise_on_every_way() {
+    let searched = check_sealing("late seal", 2, Faults::default(), true, usize::MAX);
+    assert!(searched.complete);
+}
+
+#[test]
+fn one_crash_or_cut_at_any_moment_of_a_late_seal_breaks_no_promise() {
+    let crash = Faults {
+        crashes: 1,
+        ..Faults::default()
+    };
+    check_sealing("late seal, one crash", 1, crash, true, MOST);
+    let cut = Faults {
+        cuts: 1,
+        ..Faults::default()
+    };
+    check_sealing("late seal, one cut", 1, cut, true, MOST);
+}
+
+#[test]
 fn a_space_that_is_named() {
     let asked = std::env::var("BATON_MODEL").unwrap_or_default();
-    let (mut events, mut faults) = (0, Faults::default());
+    let (mut events, mut faults, mut late) = (0, Faults::default(), 0);
     for named in asked.split_whitespace().filter(|named| *named != "whole") {
         let (key, value) = named.split_once('=').expect("key=value");
         let value = value.parse().expect("a small number");
@@ -213,17 +236,22 @@ fn a_space_that_is_named() {
             "lost" => faults.lost = value,
             "doubled" => faults.doubled = value,
             "early" => faults.early = value,
+            "late" => late = value,
             _ => panic!("{key} is nothing that a space has"),
         }
     }
-    check(&asked, events, faults, usize::MAX);
+    check_sealing(&asked, events, faults, late > 0, usize::MAX);
 }
 
 fn check(name: &str, events: u8, faults: Faults, most: usize) -> Searched {
+    check_sealing(name, events, faults, false, most)
+}
+
+fn check_sealing(name: &str, events: u8, faults: Faults, late: bool, most: usize) -> Searched {
     let whole = std::env::var("BATON_MODEL").is_ok_and(|asked| asked == "whole");
     let most = if whole { usize::MAX } else { most };
     let began = std::time::Instant::now();
-    let searched = search(&World::deploy(events, faults), most);
+    let searched = search(&World::deploy(events, faults, late), most);
     let (states, edges, depth) = (searched.states, searched.edges, searched.depth);
     let how_far = if searched.complete {
         "complete"

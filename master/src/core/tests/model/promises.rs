@@ -76,6 +76,7 @@ impl World {
                 }
                 (epoch.next(), self.journal.synced)
             }
+            ToSlave::SealLate(late) => (late.epoch.next(), self.journal.synced),
             ToSlave::Resume(resume) => (resume.extra.as_ref().unwrap().epoch, self.journal.synced),
             ToSlave::FullStart(start) => {
                 let epoch = start.start.as_ref().unwrap().shards[0].epoch;

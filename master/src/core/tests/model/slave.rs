@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use baton_protocol::{
     Version,
-    message::{Dialled, RefusedReason, Unit},
+    message::{Dialled, LateSeal, Overtaken, RefusedReason, Unit},
     state::StateWriter,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Row {
     pub(super) settled: Option<Settled>,
     pub(super) session_told: bool,
     pub(super) changed: bool,
+    /// It is sealed when its connection ends.
+    pub(super) late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +62,7 @@ impl Row {
             settled: None,
             session_told: false,
             changed: false,
+            late: false,
         }
     }
 
@@ -139,7 +142,17 @@ impl World {
             }
             ToSlave::Resume(resume) => self.resume(id, resume),
             ToSlave::StopShard(stop) => self.seal(id, stop.extra.unwrap().epoch),
-            ToSlave::CopyState(unit) => self.copy_out(id, unit),
+            ToSlave::SealLate(late) => self.seal_late(id, late),
+            ToSlave::Overtake(unit) => {
+                self.connected = Some(id);
+                let overtaken = Overtaken {
+                    shard: unit.shard,
+                    epoch: unit.epoch,
+                    failed: String::new(),
+                };
+                self.say(id, ToMaster::Overtaken(overtaken));
+            }
+            ToSlave::CopyState(copy) => self.copy_out(id, copy.unit()),
             ToSlave::State(frame) => {
                 let header = frame.header();
                 self.say(
@@ -257,6 +270,7 @@ impl World {
             row.holding = Holding::Sealed;
             row.seal = Some(row.window.ticket());
             row.changed = false;
+            row.late = false;
             self.disconnect(id);
         }
         let row = self.row(id).unwrap();
@@ -265,6 +279,24 @@ impl World {
         match settled {
             Some(settled) => self.say(id, ToMaster::Settled(settled)),
             None => self.settle_if_settled(id),
+        }
+    }
+
+    /// Seals when the connection ends; at once, where none serves.
+    fn seal_late(&mut self, id: SlaveId, late: LateSeal) {
+        match self.row(id) {
+            Some(row)
+                if (row.epoch, row.holding, row.conn)
+                    == (late.epoch, Holding::Serving, Conn::Up) =>
+            {
+                row.late = true;
+                let unit = Unit {
+                    shard: late.shard,
+                    epoch: late.epoch,
+                };
+                self.say(id, ToMaster::SealLate(unit));
+            }
+            Some(_) | None => self.seal(id, late.epoch),
         }
     }
 
@@ -344,6 +376,16 @@ impl World {
         row.conn = Conn::Replaying;
         let epoch = row.epoch.get();
         self.say(id, progress(0, epoch, Step::Hello));
+    }
+
+    /// Somebody else has its session.
+    pub(super) fn closed(&mut self, id: SlaveId) {
+        let row = self.row(id).unwrap();
+        row.conn = Conn::Closed;
+        let epoch = row.epoch;
+        if row.late {
+            self.seal(id, epoch);
+        }
     }
 
     pub(super) fn receive(&mut self, id: SlaveId) {

@@ -20,6 +20,8 @@ pub(super) enum Step {
     Connect(SlaveId),
     Receive(SlaveId),
     Resumed(SlaveId),
+    /// It sees the end of its connection, whose session somebody else has.
+    Closed(SlaveId),
     Finish(SlaveId, u8),
     Checkpoint(SlaveId),
     /// A drain is over, and something still runs.
@@ -97,6 +99,7 @@ impl Step {
                 | Self::Connect(_)
                 | Self::Receive(_)
                 | Self::Resumed(_)
+                | Self::Closed(_)
                 | Self::Exit(_)
                 | Self::Die(_)
                 | Self::HearOfDeath(_)
@@ -190,6 +193,7 @@ impl World {
         };
         match (row.acts(), row.conn) {
             (true, Conn::Closed) => steps.push(Step::Connect(id)),
+            (true, _) if self.connected != Some(id) => steps.push(Step::Closed(id)),
             (true, _) if row.window.received < self.happened => steps.push(Step::Receive(id)),
             (true, Conn::Replaying) => steps.push(Step::Resumed(id)),
             (true, Conn::Up) | (false, _) => {}
@@ -298,6 +302,7 @@ impl World {
             Step::Connect(id) => self.connect(id),
             Step::Receive(id) => self.receive(id),
             Step::Resumed(id) => self.serves(id),
+            Step::Closed(id) => self.closed(id),
             Step::Finish(id, number) => self.finish(id, number),
             Step::Checkpoint(id) => self.tell_checkpoint(id),
             Step::GiveUp(id) => self.settle(id),

@@ -40,6 +40,18 @@ pub(super) struct Discord {
     window: Real,
     /// Takes no connection.
     pub(super) is_down: bool,
+    pub(super) beside: Beside,
+}
+
+/// What a RESUME does while another connection of the session is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// The other one is closed.
+    TakesOver,
+    /// Op 9.
+    Refused,
+    /// Both are served.
+    Both,
 }
 
 impl Discord {
@@ -49,6 +61,7 @@ impl Discord {
             newest: BTreeMap::new(),
             window,
             is_down: false,
+            beside: Beside::TakesOver,
         }
     }
 
@@ -89,6 +102,23 @@ impl Discord {
             self.end(session);
         }
         good
+    }
+
+    /// A RESUME by somebody who hands nothing out yet. What is wrong; nothing:
+    /// empty.
+    pub(super) fn overtake(&mut self, session: usize, by: SlaveId, now: Real) -> &'static str {
+        if self.is_down || !self.is_resumable(session, now) {
+            return "the session is over";
+        }
+        let session = &mut self.sessions[session];
+        match (self.beside, session.connected) {
+            (Beside::Refused, Some(_)) => return "op 9",
+            (Beside::Both, Some(_)) => {}
+            (Beside::TakesOver, _) | (Beside::Refused | Beside::Both, None) => {
+                session.connected = Some(by);
+            }
+        }
+        ""
     }
 
     pub(super) fn end(&mut self, session: usize) {

@@ -23,6 +23,10 @@ pub(super) struct Judge {
     asked: BTreeSet<(ShardId, Epoch)>,
     /// Copies that were begun again because their owner had not sealed.
     pub(super) copied_anew: u32,
+    /// Sessions that were resumed beside their owner, and shards that were sealed
+    /// because of that.
+    pub(super) overtaken: u32,
+    pub(super) sealed_late: u32,
     /// Events that are settled as far as the master knows, and nobody else.
     settled_at_master: Vec<(usize, u64)>,
     /// The last order to resume each shard, obeyed or not.
@@ -321,6 +325,15 @@ impl World {
                     "the epoch after {shard}@{epoch} is not reserved"
                 );
                 self.judge.asked.insert((shard, epoch));
+            }
+            ToSlave::SealLate(late) => {
+                assert!(
+                    self.disk.epoch(late.shard) > late.epoch,
+                    "the epoch after {}@{} is not reserved",
+                    late.shard,
+                    late.epoch
+                );
+                self.judge.asked.insert((late.shard, late.epoch));
             }
             ToSlave::CopyState(unit) => {
                 let anew = self.judge.asked.contains(&(unit.shard, unit.epoch));

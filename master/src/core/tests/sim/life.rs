@@ -147,6 +147,12 @@ impl World {
             // Discord closed it, or somebody took it over.
             let row = self.row(id, shard).unwrap();
             row.conn = Conn::Closed;
+            if row.late {
+                let until = self.now + self.settings.drain;
+                self.judge.sealed_late += 1;
+                self.seal(id, shard, epoch, until);
+                return;
+            }
             self.say(id, progress(shard.get(), epoch.get(), Step::Reconnecting));
             return;
         }
@@ -331,7 +337,7 @@ impl World {
             .collect();
         for (shard, row) in rows {
             self.judge_end(id, shard, &row);
-            if let Some(session) = row.session {
+            for session in row.connections() {
                 self.discord.close(session, id, self.now);
             }
         }

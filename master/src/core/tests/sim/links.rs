@@ -124,7 +124,7 @@ impl World {
             && let Some(old) = slave.link.take()
             && let Some(link) = self.links.get_mut(&old)
         {
-            slave.accepted = false;
+            slave.link_lost();
             link.say(Up::End);
             link.broken = true;
             link.slave_open = false;
@@ -176,7 +176,7 @@ impl World {
                     && known.link == Some(id)
                 {
                     known.link = None;
-                    known.accepted = false;
+                    known.link_lost();
                 }
                 self.note(|| format!("{slave:?} sees the end of its connection"));
                 self.sweep();

@@ -28,6 +28,8 @@ struct Sum {
     marked: u64,
     identifies: u64,
     copied_anew: u64,
+    overtaken: u64,
+    sealed_late: u64,
     outcomes: BTreeMap<&'static str, u64>,
     broken: BTreeMap<u64, String>,
 }
@@ -72,6 +74,8 @@ fn nothing_is_lost_whatever_dies() {
     }
     let seen = all.copied_anew > 0;
     assert!(seen || seeds < SEEDS, "no owner was back before its seal");
+    let seen = all.overtaken > all.sealed_late && all.sealed_late > 0;
+    assert!(seen || seeds < SEEDS, "no shard was sealed late");
 }
 
 /// One seed, told in full if it is named.
@@ -129,6 +133,8 @@ impl Sum {
         self.marked += u64::from(judge.marked);
         self.identifies += u64::from(judge.identifies);
         self.copied_anew += u64::from(judge.copied_anew);
+        self.overtaken += u64::from(judge.overtaken);
+        self.sealed_late += u64::from(judge.sealed_late);
         for (&outcome, &count) in &judge.outcomes {
             *self.outcomes.entry(outcome).or_default() += u64::from(count);
         }
@@ -140,6 +146,8 @@ impl Sum {
         self.marked += other.marked;
         self.identifies += other.identifies;
         self.copied_anew += other.copied_anew;
+        self.overtaken += other.overtaken;
+        self.sealed_late += other.sealed_late;
         for (outcome, count) in other.outcomes {
             *self.outcomes.entry(outcome).or_default() += count;
         }

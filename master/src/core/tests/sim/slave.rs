@@ -2,7 +2,7 @@
 
 use baton_protocol::{
     Version,
-    message::{Dial, Dialled, Pong, Refused, RefusedReason, Unit},
+    message::{Dial, Dialled, LateSeal, Overtaken, Pong, Refused, RefusedReason, Unit},
     state::{StateFrame, StateHeader},
 };
 use bytes::Bytes;
@@ -76,6 +76,10 @@ pub(super) struct Row {
     pub(super) seal: Option<Ticket>,
     pub(super) drain_until: Real,
     pub(super) settled: Option<Settled>,
+    /// It is sealed when its connection ends.
+    pub(super) late: bool,
+    /// A connection that is held: for which epoch of the owner, and which session.
+    pub(super) ahead: Option<(Epoch, usize)>,
     /// What the master heard of the seal: the ticket, and how it settled.
     pub(super) heard: (bool, bool),
     pub(super) state_ready: Option<StateReady>,
@@ -109,6 +113,8 @@ impl Row {
             seal: None,
             drain_until: Duration::ZERO,
             settled: None,
+            late: false,
+            ahead: None,
             heard: (false, false),
             state_ready: None,
             copied: None,
@@ -126,6 +132,8 @@ impl Row {
         self.waiting = None;
         self.seal = None;
         self.settled = None;
+        self.late = false;
+        self.ahead = None;
         self.heard = (false, false);
         self.state_ready = None;
     }
@@ -144,6 +152,12 @@ impl Row {
             Some(Holding::Starting | Holding::Resuming | Holding::Serving) => true,
             Some(Holding::Sealed | Holding::Failed) | None => false,
         }
+    }
+
+    /// The sessions that it may have a connection of.
+    pub(super) fn connections(&self) -> Vec<usize> {
+        let held = self.ahead.map(|(_, session)| session);
+        self.session.into_iter().chain(held).collect()
     }
 
     pub(super) fn ticket(&self, shard: ShardId) -> Ticket {
@@ -182,6 +196,12 @@ impl Slave {
 
     pub(super) fn owns_anything(&self) -> bool {
         self.rows.values().any(|row| row.holding.is_some())
+    }
+
+    /// Whoever ordered a late seal is out of reach.
+    pub(super) fn link_lost(&mut self) {
+        self.accepted = false;
+        self.rows.values_mut().for_each(|row| row.late = false);
     }
 
     pub(super) fn introduce(&mut self) -> (Box<Hello>, Report) {
@@ -244,8 +264,10 @@ impl World {
                     row.permit |= row.epoch == unit.epoch && row.session.is_none();
                 }
             }
-            ToSlave::CopyState(unit) => self.copy_out(id, unit),
+            ToSlave::CopyState(copy) => self.copy_out(id, copy.unit()),
             ToSlave::Dial(dial) => self.dial_discord(id, &dial),
+            ToSlave::SealLate(late) => self.seal_late(id, late),
+            ToSlave::Overtake(unit) => self.overtake(id, unit),
             ToSlave::State(frame) => self.copy_in(id, &frame),
             ToSlave::ShardMigrationStart(start) => {
                 if self.slaves[&id].flaw != Flaw::NeverReady {
@@ -358,6 +380,7 @@ impl World {
             self.judge.sealed.insert((shard, epoch));
             let row = self.row(id, shard).unwrap();
             row.conn = Conn::Closed;
+            row.late = false;
             row.holding = Some(Holding::Sealed);
             row.drain_until = drain_until;
             row.seal = Some(row.ticket(shard));
@@ -378,6 +401,42 @@ impl World {
         if let Some(settled) = settled {
             self.say(id, ToMaster::Settled(settled));
         }
+    }
+
+    /// Seals when the connection ends; at once, where there is none.
+    fn seal_late(&mut self, id: SlaveId, late: LateSeal) {
+        let Some(row) = self.row(id, late.shard) else {
+            return;
+        };
+        if row.epoch == late.epoch
+            && row.holding == Some(Holding::Serving)
+            && row.conn == Conn::Up
+        {
+            row.late = true;
+            let unit = Unit {
+                shard: late.shard,
+                epoch: late.epoch,
+            };
+            self.say(id, ToMaster::SealLate(unit));
+        } else {
+            let until = self.now + self.settings.drain;
+            self.seal(id, late.shard, late.epoch, until);
+        }
+    }
+
+    fn overtake(&mut self, id: SlaveId, unit: Unit) {
+        let held = self.row(id, unit.shard).and_then(|row| row.ahead);
+        let failed = match held.filter(|held| held.0 == unit.epoch) {
+            Some((_, session)) => self.discord.overtake(session, id, self.now),
+            None => "no connection is held",
+        };
+        let overtaken = Overtaken {
+            shard: unit.shard,
+            epoch: unit.epoch,
+            failed: failed.to_owned(),
+        };
+        self.judge.overtaken += u32::from(failed.is_empty());
+        self.say(id, ToMaster::Overtaken(overtaken));
     }
 
     fn copy_out(&mut self, id: SlaveId, unit: Unit) {
@@ -435,6 +494,11 @@ impl World {
             | Flaw::Intents
             | Flaw::SlowHandlers => String::new(),
         };
+        if let Some(session) = session_of(&dial.ticket).filter(|_| failed.is_empty()) {
+            let slave = self.slaves.get_mut(&id).unwrap();
+            let row = slave.rows.entry(dial.shard).or_insert_with(Row::empty);
+            row.ahead = Some((dial.epoch, session));
+        }
         let dialled = Dialled {
             shard: dial.shard,
             epoch: dial.epoch,
@@ -448,7 +512,7 @@ impl World {
         if let Some(row) = self.row(id, unit.shard)
             && !(row.holding.is_some() && row.epoch >= unit.epoch)
         {
-            if let Some(session) = row.session {
+            for session in row.connections() {
                 self.discord.close(session, id, now);
             }
             self.slaves.get_mut(&id).unwrap().rows.remove(&unit.shard);

@@ -1,6 +1,7 @@
 //! The scheduler: what comes next, and what goes wrong meanwhile.
 
 use super::{
+    discord::Beside,
     links::{Cut, LinkId, Up},
     slave::Flaw,
     *,
@@ -125,6 +126,12 @@ impl World {
             Wire::Tcp
         };
         world.stateful = !dice.one_in(3);
+        world.settings.late_seal = dice.one_in(2);
+        world.discord.beside = match dice.below(4) {
+            0 => Beside::Refused,
+            1 => Beside::Both,
+            _ => Beside::TakesOver,
+        };
         if dice.one_in(8) {
             world.outbox = 2 + dice.below(6);
         }
@@ -378,6 +385,7 @@ impl World {
             canary: self.settings.canary,
             width: self.settings.width,
             soak: self.settings.soak,
+            late_seal: self.settings.late_seal,
         };
         self.input(Input::Deploy {
             request: RequestId(1),

@@ -1,0 +1,117 @@
+//! A late seal: the owner handles what comes on its connection until Discord takes
+//! the session from it, so that nobody is silent for a round trip.
+//!
+//! ```text
+//! Sealing ──SealLate──▶ owner: seals when its connection ends, whyever
+//!  Late   ◀─SealLate──  owner
+//!         ──Overtake──▶ next owner: sends RESUME, hands nothing out
+//!                       Discord closes the owner's connection, or serves both
+//!         ◀─StopShard── owner: its ticket
+//!         ◀─Overtaken── next owner: RESUMED; an owner that has not sealed is told to
+//! ```
+//!
+//! The ticket is that of any seal, exact, and nothing is handed out at the next
+//! owner before it has it. So whose the shard is, and what follows from any death,
+//! is as in a strict seal: the claimant is the owner until its ticket is here.
+//! Whatever is unusual turns a late seal into a strict one: a lost link, a
+//! deadline, a deploy that goes back, a gateway that refuses.
+
+use baton_protocol::{
+    Epoch, ShardId, SlaveId, ToSlave, Version,
+    message::{LateSeal, Overtaken, Unit},
+};
+
+use super::{
+    Core,
+    shard::{Phase, Sealing},
+};
+
+impl Core {
+    /// Whether a shard that is to be sealed is sealed late: the deploy wants it, no
+    /// gateway refused it, and the next owner holds a connection.
+    pub(super) fn may_seal_late(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> bool {
+        let wanted = self.deploy.as_ref().is_some_and(|deploy| deploy.late);
+        let dialled = self
+            .fleet
+            .shards
+            .get(&id)
+            .is_some_and(|shard| matches!(shard.phase, Phase::Dialling { .. }));
+        let both_know = [owner, to].iter().all(|slave| {
+            let slave = self.fleet.slaves.get(slave);
+            slave.is_some_and(|slave| slave.speaks(Version::LATE_SEAL))
+        });
+        wanted && dialled && both_know && !self.goes_back()
+    }
+
+    pub(super) fn send_seal_late(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+        let late = LateSeal {
+            shard: id,
+            epoch,
+            drain_ms: self.drain_ms(),
+        };
+        self.send(owner, ToSlave::SealLate(late));
+    }
+
+    /// The owner will not reconnect: the next one may take the session.
+    pub(super) fn seals_late(&mut self, from: SlaveId, unit: Unit) {
+        if let Some((owner, epoch, to)) = self.sealing_late(unit.shard)
+            && (owner, epoch) == (from, unit.epoch)
+        {
+            self.send(to, ToSlave::Overtake(unit));
+        }
+    }
+
+    /// Discord serves the next owner, or refused. An owner that Discord has closed
+    /// by then sealed by itself.
+    pub(super) fn overtaken(&mut self, from: SlaveId, overtaken: &Overtaken) {
+        let id = overtaken.shard;
+        let Some((owner, epoch, to)) = self.sealing_late(id) else {
+            return;
+        };
+        if (to, epoch) != (from, overtaken.epoch) {
+            return;
+        }
+        if !overtaken.failed.is_empty() {
+            if let Some(deploy) = &mut self.deploy {
+                deploy.late = cfg!(mutant = "refusal-unheeded");
+            }
+            self.alarm(format!(
+                "shard {id} could not be resumed while its old connection was open ({}): the rest \
+                 of this deploy is sealed strictly",
+                overtaken.failed
+            ));
+        }
+        self.ask_to_seal(id, owner, epoch);
+    }
+
+    /// Shards that would be sealed late are sealed at once.
+    pub(super) fn late_seals_end(&mut self) {
+        let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
+        let in_hand: Vec<_> = in_hand.copied().collect();
+        for id in in_hand {
+            if let Some((owner, epoch, _)) = self.sealing_late(id) {
+                self.ask_to_seal(id, owner, epoch);
+            }
+        }
+    }
+
+    /// The owner, its epoch and the next owner of a shard that is sealed late.
+    fn sealing_late(&self, id: ShardId) -> Option<(SlaveId, Epoch, SlaveId)> {
+        match self.fleet.shards.get(&id)?.phase {
+            Phase::Sealing {
+                owner,
+                epoch,
+                to,
+                order: Sealing::Late,
+                ..
+            } => Some((owner, epoch, to)),
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => None,
+        }
+    }
+}

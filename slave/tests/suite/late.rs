@@ -1,0 +1,177 @@
+//! Seals that wait for Discord to take the session from the old connection.
+
+use baton_gateway::{Fault, FaultName, ResumeWhileConnected, What};
+use baton_protocol::{
+    Epoch, ShardId, ToMaster, ToSlave,
+    message::{LateSeal, ResumeAfter, Unit},
+};
+use baton_slave::Mark;
+
+use crate::{
+    ahead::{Scene, scene_at},
+    common::{LONG, gateway, logged, until},
+};
+
+const UNIT: Unit = Unit {
+    shard: ShardId(0),
+    epoch: Epoch(1),
+};
+
+/// The new one holds a connection.
+async fn dialled(discord: ResumeWhileConnected) -> Scene {
+    let gateway = gateway(|config| config.resume_while_connected = discord).await;
+    let mut scene = scene_at(gateway, |_| {}).await;
+    let ticket = scene.checkpoint().await;
+    scene.dials(ticket).await.unwrap();
+    scene
+}
+
+impl Scene {
+    async fn seals_late(&mut self) {
+        let late = LateSeal {
+            shard: UNIT.shard,
+            epoch: UNIT.epoch,
+            drain_ms: LONG.as_millis() as u64,
+        };
+        self.old_peer.order(ToSlave::SealLate(late)).await;
+    }
+
+    /// The old one will seal late.
+    async fn is_sealed_late(&mut self) {
+        self.seals_late().await;
+        let answered = self.old_peer.wait("its answer", |message| match message {
+            ToMaster::SealLate(unit) => Some(*unit),
+            _ => None,
+        });
+        assert_eq!(answered.await, UNIT);
+    }
+
+    /// The new one resumes on the connection that it holds; what came of it.
+    async fn overtakes(&mut self) -> String {
+        self.new_peer.order(ToSlave::Overtake(UNIT)).await;
+        let answered = self.new_peer.wait("overtaken", |message| match message {
+            ToMaster::Overtaken(overtaken) => {
+                assert_eq!((overtaken.shard, overtaken.epoch), (UNIT.shard, UNIT.epoch));
+                Some(overtaken.failed.clone())
+            }
+            _ => None,
+        });
+        answered.await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_old_owner_goes_on_until_discord_takes_its_session_and_seals_by_itself() {
+    let mut scene = dialled(ResumeWhileConnected::TakeOver).await;
+    scene.is_sealed_late().await;
+    scene.flows(&scene.old).await;
+    assert_eq!(scene.overtakes().await, "");
+    let ticket = scene.old_peer.ticket(0).await;
+    assert_eq!(scene.new.bot.told(), [], "it has no ticket yet");
+    scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
+    scene.flows(&scene.new).await;
+    scene.is_exact().await;
+    assert_eq!((scene.connections(), scene.resumes()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_connection_that_stays_open_serves_until_the_seal() {
+    let mut scene = dialled(ResumeWhileConnected::Both).await;
+    scene.is_sealed_late().await;
+    assert_eq!(scene.overtakes().await, "");
+    // Both get the same events; one hands them out.
+    scene.flows(&scene.old).await;
+    assert_eq!(scene.new.bot.told(), []);
+    let ticket = scene.old_peer.seal(0, 1, LONG).await;
+    scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
+    scene.flows(&scene.new).await;
+    scene.is_exact().await;
+    assert_eq!((scene.connections(), scene.resumes()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_discord_refuses_a_strict_seal_moves_the_shard_all_the_same() {
+    let mut scene = dialled(ResumeWhileConnected::Refuse).await;
+    scene.is_sealed_late().await;
+    assert_eq!(scene.overtakes().await, "op 9, d: true");
+    scene.flows(&scene.old).await;
+    let ticket = scene.old_peer.seal(0, 1, LONG).await;
+    scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
+    scene.flows(&scene.new).await;
+    scene.is_exact().await;
+    assert_eq!(logged(&scene.gateway, What::Identify).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_held_connection_nothing_is_overtaken() {
+    let gateway = gateway(|_| {}).await;
+    let mut scene = scene_at(gateway, |_| {}).await;
+    assert_eq!(scene.overtakes().await, "no connection is held");
+    scene.flows(&scene.old).await;
+    assert_eq!(scene.resumes(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_whose_master_is_lost_reconnects_instead_of_sealing() {
+    let mut scene = dialled(ResumeWhileConnected::TakeOver).await;
+    scene.is_sealed_late().await;
+    let Scene {
+        gateway,
+        old,
+        old_peer,
+        ..
+    } = scene;
+    drop(old_peer);
+    until("the link is lost", || old.bot.told().len() > 1).await;
+    while old.monitor.status().await.expect("it runs").linked {
+        tokio::task::yield_now().await;
+    }
+    gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    until("its own RESUME", || {
+        !logged(&gateway, What::Resumed).is_empty()
+    })
+    .await;
+    let before = old.bot.told().len();
+    until("more events", || old.bot.told().len() > before + 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_without_a_connection_seals_at_once() {
+    let mut scene = dialled(ResumeWhileConnected::TakeOver).await;
+    let mut silent = Fault::new(FaultName::NoHello);
+    silent.count = 100;
+    scene.gateway.fault(silent).unwrap();
+    scene.gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    until("the reset", || {
+        !logged(&scene.gateway, What::Lost).is_empty()
+    })
+    .await;
+    until("a dial", || scene.connections() > 2).await;
+    scene.seals_late().await;
+    assert!(!scene.old_peer.ticket(0).await.session_id.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_death_what_was_kept_is_replayed_and_marked() {
+    let mut scene = dialled(ResumeWhileConnected::Both).await;
+    let checkpoint = scene.checkpoint_now().await;
+    scene.is_sealed_late().await;
+    assert_eq!(scene.overtakes().await, "");
+    scene.flows(&scene.old).await;
+    // As good as dead: it is not listened to any more.
+    let dead: Vec<_> = scene.old.bot.told();
+    scene.old.stop.cancel();
+    scene.old_peer.ticket(0).await;
+    let dead_until = scene.old.bot.told().last().map_or(0, |told| told.sequence);
+    scene
+        .new_peer
+        .resume(2, ResumeAfter::Death, checkpoint)
+        .await;
+    scene.flows(&scene.new).await;
+    assert!(!dead.is_empty());
+    let unmarked = |told: &&crate::common::Told| told.mark == Mark::None;
+    let first = scene.new.bot.told().iter().find(unmarked).cloned();
+    let first = first.expect("events behind RESUMED").sequence;
+    assert!(first > dead_until, "{first} was handled by the dead one");
+    assert_eq!(scene.resumes(), 2);
+}
