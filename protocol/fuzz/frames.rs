@@ -35,7 +35,10 @@ pub(crate) fn message(frame: &Frame) {
         let again = ToMaster::from_frame(message.to_frame()).expect("our own frame");
         assert_eq!(again, message);
         if let ToMaster::State(state) = message {
-            let _ = state.fragments();
+            let _ = state.check();
+            if let Ok((_, content)) = state.content() {
+                let _ = state.fragments(content);
+            }
         }
     }
     if let Ok(message) = ToSlave::from_frame(frame.clone()) {

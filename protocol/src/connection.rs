@@ -38,6 +38,7 @@ impl Connection {
             receiver: Receiver {
                 reader: Box::new(reader),
                 buffer: BytesMut::new(),
+                ahead: AT_LEAST,
                 trust: Trust::Stranger,
                 begun: None,
             },
@@ -79,6 +80,8 @@ impl Connection {
 pub struct Receiver {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
+    /// Room that a new buffer has at least.
+    ahead: usize,
     trust: Trust,
     /// When the frame at the head of `buffer` must be whole.
     begun: Option<Instant>,
@@ -97,10 +100,11 @@ impl Receiver {
         loop {
             if let Some(frame) = codec::decode(&mut self.buffer, self.trust)? {
                 self.begun = None;
+                self.expect_after(frame.body.len());
                 return Ok(Some(frame));
             }
             let want = codec::wanted(&self.buffer, self.trust)?;
-            self.buffer.reserve(want - self.buffer.len());
+            self.make_room(want);
             if self.buffer.is_empty() {
                 self.begun = None;
             } else if self.begun.is_none() {
@@ -127,6 +131,25 @@ impl Receiver {
                     _ => Err(ConnectionError::CutInside { have, want }),
                 };
             }
+        }
+    }
+
+    /// Large frames come in numbers: while they do, one read brings several, and
+    /// what a buffer's end cuts in two is copied seldom.
+    fn expect_after(&mut self, length: usize) {
+        self.ahead = if length >= LARGE {
+            AHEAD
+        } else {
+            (self.ahead / 2).max(AT_LEAST)
+        };
+    }
+
+    /// Room for a frame of which so much is wanted.
+    fn make_room(&mut self, want: usize) {
+        let missing = want - self.buffer.len();
+        if self.buffer.capacity() - self.buffer.len() < missing {
+            let ahead = if want >= LARGE { AHEAD } else { self.ahead };
+            self.buffer.reserve(missing.max(ahead));
         }
     }
 
@@ -220,6 +243,15 @@ impl std::fmt::Debug for Sender {
 /// Bodies up to this length are copied behind their header.
 const SMALL: usize = 1024;
 
+/// Bodies from this length on seldom come alone.
+const LARGE: usize = 16 * 1024;
+
+/// Room of a buffer into which large frames are read.
+const AHEAD: usize = 256 * 1024;
+
+/// Room of any other: no more than a stranger's hello may take.
+const AT_LEAST: usize = codec::MAX_HELLO_BODY;
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -255,6 +287,33 @@ mod tests {
         for frame in expected {
             let received = connection.recv().await.expect("whole frames");
             assert_eq!(received, Some(frame));
+        }
+        assert_eq!(connection.recv().await.expect("a clean end"), None);
+    }
+
+    #[tokio::test]
+    async fn large_and_small_frames_arrive_in_their_order_and_buffers_stay_bounded() {
+        let (ours, mut peer) = duplex(1 << 20);
+        let mut connection = Connection::new(ours);
+        connection.trust(Trust::Known);
+        let large = |at: usize| at % 7 < 4;
+        let length = move |at: usize| if large(at) { 65_536 - at } else { at };
+        tokio::spawn(async move {
+            for at in 0..200 {
+                let bytes = frame(100, length(at).max(24)).to_bytes();
+                peer.write_all(&bytes).await.expect("it is read");
+            }
+        });
+        let mut kept = Vec::new();
+        for at in 0..200 {
+            let received = connection.recv().await.expect("whole frames");
+            let received = received.expect("a frame");
+            assert_eq!(received, frame(100, length(at).max(24)));
+            // Some are used later than others.
+            if at % 3 == 0 {
+                kept.push(received);
+            }
+            assert!(connection.receiver.buffer.capacity() <= 2 * AHEAD);
         }
         assert_eq!(connection.recv().await.expect("a clean end"), None);
     }

@@ -66,6 +66,20 @@ pub enum DecodeError {
         /// Which and why.
         detail: String,
     },
+    /// A state frame of which not every byte is as it was written.
+    #[error("event id {id}: the frame is damaged, its checksum is another")]
+    Damaged {
+        /// The id.
+        id: u32,
+    },
+    /// A state frame that is packed in a way of a later version.
+    #[error("event id {id}: packing {packing} is not known")]
+    UnknownPacking {
+        /// The id.
+        id: u32,
+        /// The number in the frame.
+        packing: u32,
+    },
     /// A fragment of state that does not fit its piece.
     #[error("piece {key} of {total} bytes: no room for {length} bytes at {offset}")]
     BadFragment {

@@ -1,27 +1,38 @@
 //! State frames (ids 100 and above): a shard's state on its way to its next
 //! owner, routed by 24 fixed bytes and otherwise unread.
 //!
-//! The body is the routing header and then, for
-//! [`STATE_PIECES`](crate::message::event::STATE_PIECES), fragments of pieces.
-//! A *piece* is the smallest thing that is exported at one sequence: for a bot
-//! with a cache, one guild. A piece larger than a frame travels as several
+//! The body is the routing header and then, in a frame of pieces, fragments of
+//! them. A *piece* is the smallest thing that is exported at one sequence: for a
+//! bot with a cache, one guild. A piece larger than a frame travels as several
 //! fragments, in order.
 //!
 //! ```text
 //! header    shard u32 | chunk u32 | epoch u64 | state sequence u64          LE
+//! check     CRC-32 u32 | packing u32                        LE, from version 5 on
 //! fragment  key u64 | sequence u64 | total u32 | offset u32 | length u32    LE, then `length` bytes
 //! ```
 //!
 //! `chunk` counts the frames of one copy from 0. The header's state sequence is
-//! the lowest sequence of the frame's pieces; in a `STATE_END` it is the sequence
+//! the lowest sequence of the frame's pieces; in an end frame it is the sequence
 //! at which the copy as a whole stands, and `chunk` is the number of frames
 //! before it. A piece may come more than once: the last one counts.
+//!
+//! A copy has one of two forms, which its reader knows by the ids. In the *plain*
+//! one (`STATE_PIECES`, `STATE_END`) nothing stands between header and fragments.
+//! In the *checked* one (`STATE_CHECKED`, `STATE_CHECKED_END`) the checksum is of
+//! the id and of everything else in the body, the routing header included; and the
+//! fragments of a frame may be one zstd block ([`Packing::Zstd`]). Each block
+//! unpacks by itself, to no more than a frame may be long.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+mod writer;
 
+use bytes::{Buf, BufMut, Bytes};
+
+pub use self::writer::{Outgoing, Pack, StateWriter};
 use crate::{
     error::DecodeError,
     id::{Epoch, Sequence, ShardId},
+    message::event,
 };
 
 /// A state frame's body is at most this long, its header included.
@@ -52,7 +63,7 @@ impl StateHeader {
     /// Encoded length in bytes.
     pub const LENGTH: usize = 24;
 
-    fn put(self, out: &mut BytesMut) {
+    fn put(self, out: &mut impl BufMut) {
         out.put_u32_le(self.shard.get());
         out.put_u32_le(self.chunk);
         out.put_u64_le(self.epoch.get());
@@ -116,18 +127,80 @@ impl StateFrame {
         &self.body
     }
 
-    /// The fragments of a `STATE_PIECES` frame, in order, without a copy.
+    /// Whether it is the last of its copy.
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        matches!(self.id, event::STATE_END | event::STATE_CHECKED_END)
+    }
+
+    /// Whether this build knows frames of this id and, where it has a checksum,
+    /// every byte is as it was written. Ask before the header is believed.
     ///
     /// # Errors
-    /// A fragment reaches past the body, or past its own piece, or its piece is
+    /// [`DecodeError::UnknownId`], [`DecodeError::Truncated`] or
+    /// [`DecodeError::Damaged`].
+    pub fn check(&self) -> Result<(), DecodeError> {
+        let id = self.id;
+        match id {
+            event::STATE_PIECES | event::STATE_END => Ok(()),
+            event::STATE_CHECKED | event::STATE_CHECKED_END => {
+                let said = self.field(0)?;
+                if said == checksum(id, &self.body) {
+                    Ok(())
+                } else {
+                    Err(DecodeError::Damaged { id })
+                }
+            }
+            _ => Err(DecodeError::UnknownId { id }),
+        }
+    }
+
+    /// What is behind the headers, without a copy, and how it is packed.
+    ///
+    /// # Errors
+    /// The frame is too short, or packed in a way that this build does not know.
+    pub fn content(&self) -> Result<(Packing, Bytes), DecodeError> {
+        if !is_checked(self.id) {
+            return Ok((Packing::None, self.body.slice(StateHeader::LENGTH..)));
+        }
+        let packing = match self.field(1)? {
+            0 => Packing::None,
+            1 => Packing::Zstd,
+            packing => {
+                return Err(DecodeError::UnknownPacking {
+                    id: self.id,
+                    packing,
+                });
+            }
+        };
+        Ok((packing, self.body.slice(CHECKED..)))
+    }
+
+    /// The fragments in the content of a frame, in order, without a copy.
+    ///
+    /// # Errors
+    /// A fragment reaches past the content, or past its own piece, or its piece is
     /// larger than [`MAX_PIECE`].
-    pub fn fragments(&self) -> Result<Vec<Fragment>, DecodeError> {
-        let mut rest = self.body.slice(StateHeader::LENGTH..);
+    pub fn fragments(&self, content: Bytes) -> Result<Vec<Fragment>, DecodeError> {
+        let mut rest = content;
         let mut fragments = Vec::new();
         while rest.has_remaining() {
             fragments.push(self.fragment(&mut rest)?);
         }
         Ok(fragments)
+    }
+
+    /// A number behind the routing header of a checked frame.
+    fn field(&self, number: usize) -> Result<u32, DecodeError> {
+        let at = StateHeader::LENGTH + 4 * number;
+        match self.body.get(at..at + 4) {
+            Some(mut bytes) => Ok(bytes.get_u32_le()),
+            None => Err(DecodeError::Truncated {
+                id: self.id,
+                have: self.body.len(),
+                want: CHECKED,
+            }),
+        }
     }
 
     fn fragment(&self, rest: &mut Bytes) -> Result<Fragment, DecodeError> {
@@ -169,6 +242,31 @@ impl StateFrame {
     }
 }
 
+/// How the content of a frame is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// It is fragments.
+    None,
+    /// It is one zstd block of fragments.
+    Zstd,
+}
+
+/// Bytes before the content of a checked frame.
+const CHECKED: usize = StateHeader::LENGTH + 8;
+
+const fn is_checked(id: u32) -> bool {
+    matches!(id, event::STATE_CHECKED | event::STATE_CHECKED_END)
+}
+
+/// Of a checked frame; `body` is longer than its headers.
+fn checksum(id: u32, body: &[u8]) -> u32 {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&id.to_le_bytes());
+    checksum.update(&body[..StateHeader::LENGTH]);
+    checksum.update(&body[StateHeader::LENGTH + 4..]);
+    checksum.finalize()
+}
+
 /// Some consecutive bytes of one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment {
@@ -194,193 +292,6 @@ impl Fragment {
     }
 }
 
-/// Cuts pieces into state frames of one copy, each filled up to
-/// [`MAX_STATE_BODY`].
-#[derive(Debug)]
-pub struct StateWriter {
-    shard: ShardId,
-    epoch: Epoch,
-    chunk: u32,
-    /// Body under construction, its header not yet written.
-    fragments: BytesMut,
-    /// Lowest sequence in `fragments`.
-    lowest_here: Option<Sequence>,
-}
-
-impl StateWriter {
-    /// Begins a copy of `shard` by its owner at `epoch`.
-    #[must_use]
-    pub fn new(shard: ShardId, epoch: Epoch) -> Self {
-        Self {
-            shard,
-            epoch,
-            chunk: 0,
-            fragments: BytesMut::new(),
-            lowest_here: None,
-        }
-    }
-
-    /// Adds one piece; gives the frames that are full.
-    ///
-    /// # Errors
-    /// The piece is larger than [`MAX_PIECE`].
-    pub fn piece(
-        &mut self,
-        key: u64,
-        sequence: Sequence,
-        piece: &[u8],
-    ) -> Result<Vec<StateFrame>, DecodeError> {
-        const ROOM: usize = MAX_STATE_BODY - StateHeader::LENGTH;
-        let total = u32::try_from(piece.len())
-            .ok()
-            .filter(|total| *total as usize <= MAX_PIECE)
-            .ok_or(DecodeError::TooLong {
-                id: crate::message::event::STATE_PIECES,
-                length: piece.len(),
-                limit: MAX_PIECE,
-            })?;
-        let mut full = Vec::new();
-        let mut offset = 0;
-        loop {
-            // A fragment carries at least one byte, unless its piece has none.
-            if self.fragments.len() + Fragment::HEADER + usize::from(total > 0) > ROOM {
-                full.push(self.cut());
-            }
-            let room = ROOM - self.fragments.len() - Fragment::HEADER;
-            let length = room.min(piece.len() - offset);
-            self.fragments.put_u64_le(key);
-            self.fragments.put_u64_le(sequence.get());
-            self.fragments.put_u32_le(total);
-            self.fragments.put_u32_le(offset as u32);
-            self.fragments.put_u32_le(length as u32);
-            self.fragments.put_slice(&piece[offset..offset + length]);
-            self.lowest_here = Some(self.lowest_here.map_or(sequence, |low| low.min(sequence)));
-            offset += length;
-            if offset == piece.len() {
-                return Ok(full);
-            }
-        }
-    }
-
-    /// Ends the copy: the frame that is not yet full, and the end frame.
-    ///
-    /// `sequence` is where the copy stands: no event at or below it is missing in
-    /// any piece, also where a piece itself was exported before and did not
-    /// change since.
-    #[must_use]
-    pub fn end(mut self, sequence: Sequence) -> Vec<StateFrame> {
-        let mut frames = Vec::with_capacity(2);
-        if !self.fragments.is_empty() {
-            frames.push(self.cut());
-        }
-        let header = StateHeader {
-            shard: self.shard,
-            chunk: self.chunk,
-            epoch: self.epoch,
-            sequence,
-        };
-        let mut body = BytesMut::with_capacity(StateHeader::LENGTH);
-        header.put(&mut body);
-        frames.push(StateFrame {
-            id: crate::message::event::STATE_END,
-            header,
-            body: body.freeze(),
-        });
-        frames
-    }
-
-    fn cut(&mut self) -> StateFrame {
-        let header = StateHeader {
-            shard: self.shard,
-            chunk: self.chunk,
-            epoch: self.epoch,
-            sequence: self.lowest_here.take().unwrap_or_default(),
-        };
-        let fragments = self.fragments.split();
-        let mut body = BytesMut::with_capacity(StateHeader::LENGTH + fragments.len());
-        header.put(&mut body);
-        body.extend_from_slice(&fragments);
-        self.chunk = self.chunk.saturating_add(1);
-        StateFrame {
-            id: crate::message::event::STATE_PIECES,
-            header,
-            body: body.freeze(),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::message::event;
-
-    proptest! {
-        #[test]
-        fn pieces_of_every_size_arrive_whole(sizes in prop::collection::vec(0_usize..200_000, 0..8)) {
-            let pieces: BTreeMap<u64, Vec<u8>> = sizes
-                .iter()
-                .enumerate()
-                .map(|(key, size)| (key as u64, (0..*size).map(|at| (at % 251) as u8).collect()))
-                .collect();
-            let mut writer = StateWriter::new(ShardId(3), Epoch(7));
-            let mut frames = Vec::new();
-            for (key, piece) in &pieces {
-                frames.extend(writer.piece(*key, Sequence(100 - key), piece)?);
-            }
-            frames.extend(writer.end(Sequence(500)));
-
-            let end = frames.pop().expect("an end");
-            prop_assert_eq!(end.id(), event::STATE_END);
-            prop_assert_eq!(end.header().chunk as usize, frames.len());
-            prop_assert_eq!(end.header().sequence, Sequence(500));
-            let mut read: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-            for (number, frame) in frames.into_iter().enumerate() {
-                prop_assert!(frame.body().len() <= MAX_STATE_BODY);
-                prop_assert_eq!(frame.header().chunk as usize, number);
-                let again = StateFrame::from_body(frame.id(), frame.body().clone())?;
-                prop_assert_eq!(&again, &frame);
-                for fragment in again.fragments()? {
-                    let piece = read.entry(fragment.key).or_default();
-                    prop_assert_eq!(piece.len(), fragment.offset as usize);
-                    prop_assert_eq!(fragment.sequence, Sequence(100 - fragment.key));
-                    piece.extend_from_slice(&fragment.bytes);
-                    prop_assert_eq!(fragment.is_last(), piece.len() == fragment.total as usize);
-                }
-            }
-            prop_assert_eq!(read, pieces);
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(frame) = StateFrame::from_body(event::STATE_PIECES, bytes.into()) {
-                let _ = frame.fragments();
-            }
-        }
-    }
-
-    #[test]
-    fn a_fragment_past_its_piece_is_refused() {
-        let mut body = BytesMut::new();
-        StateHeader::default().put(&mut body);
-        body.put_u64_le(1);
-        body.put_u64_le(1);
-        body.put_u32_le(3);
-        body.put_u32_le(2);
-        body.put_u32_le(2);
-        body.put_slice(b"xy");
-        let frame = StateFrame::from_body(100, body.freeze()).expect("a header");
-        assert!(matches!(
-            frame.fragments(),
-            Err(DecodeError::BadFragment {
-                key: 1,
-                total: 3,
-                offset: 2,
-                length: 2
-            })
-        ));
-    }
-}
+#[path = "state/tests.rs"]
+mod tests;

@@ -52,6 +52,16 @@ pub enum OnLostState {
     Identify,
 }
 
+/// How state is packed on its way to the next owner of a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateCompression {
+    /// Not at all: right where both processes are on one host.
+    #[default]
+    None,
+    /// Each frame as one zstd block, at the level that costs least.
+    Zstd,
+}
+
 /// Everything that a slave can be set to. Begin with [`SlaveConfig::new`] or
 /// [`SlaveConfig::from_env`].
 #[derive(Clone, Debug)]
@@ -79,6 +89,9 @@ pub struct SlaveConfig {
     pub secret: SecretSource,
     /// What to do without the state of a shard.
     pub on_lost_state: OnLostState,
+    /// How the state of a shard is packed when it is copied to its next owner. Each
+    /// slave chooses for what it copies out, and reads everything.
+    pub state_compression: StateCompression,
     /// Snapshots of the bot's state; `None`: there are none.
     pub snapshots: Option<Snapshots>,
     /// Given: the master is the unchanged ancestor's, on a loopback address.
@@ -184,6 +197,7 @@ impl SlaveConfig {
             window: 256,
             secret: SecretSource::None,
             on_lost_state: OnLostState::Resume,
+            state_compression: StateCompression::None,
             snapshots: None,
             legacy: None,
             timings: Timings::default(),
@@ -193,7 +207,8 @@ impl SlaveConfig {
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
     /// `BATON_GATEWAY_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_LEGACY`,
-    /// `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`, `BATON_SNAPSHOTS`.
+    /// `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`, `BATON_SNAPSHOTS`,
+    /// `BATON_STATE_COMPRESSION`.
     ///
     /// # Errors
     /// [`Error::Config`] names the variable and what it may be.
@@ -216,6 +231,9 @@ impl SlaveConfig {
             config.build = build;
         }
         config.gateway_url = variable("BATON_GATEWAY_URL");
+        if let Some(compression) = variable("BATON_STATE_COMPRESSION") {
+            config.state_compression = compression.parse().map_err(Error::Config)?;
+        }
         config.snapshots = variable("BATON_SNAPSHOTS").map(Snapshots::new);
         config.legacy = Legacy::of(
             parsed("BATON_LEGACY", variable("BATON_LEGACY"))?.unwrap_or(false),
@@ -351,6 +369,20 @@ pub fn parse_role(text: &str) -> Result<Role, String> {
         other => Err(format!(
             "role `{other}` is unknown: give candidate, standby or relaunch"
         )),
+    }
+}
+
+impl FromStr for StateCompression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "zstd" => Ok(Self::Zstd),
+            other => Err(format!(
+                "state_compression `{other}` is unknown: give none or zstd"
+            )),
+        }
     }
 }
 

@@ -17,7 +17,10 @@ pub use self::{
     bot::{
         Ack, Bot, CommandError, Event, ImportError, Mark, ParseError, Receipt, ShardHandle, State,
     },
-    config::{Address, Legacy, OnLostState, SecretSource, SlaveConfig, Timings, Token, parse_role},
+    config::{
+        Address, Legacy, OnLostState, SecretSource, SlaveConfig, StateCompression, Timings, Token,
+        parse_role,
+    },
     counters::Counts,
     error::Error,
     slave::{Builder, Monitor, Slave},

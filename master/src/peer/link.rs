@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use baton_protocol::{ConnectionError, ToSlave, connection::Sender};
+use baton_protocol::{
+    ConnectionError, ToSlave,
+    connection::Sender,
+    state::{MAX_UNACKNOWLEDGED, StateHeader},
+};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -11,10 +15,9 @@ use crate::crash;
 /// Control messages that wait for one peer: eight for each of 1,024 shards.
 const CONTROL: usize = 8192;
 
-/// State frames that wait for one peer. The sending slave keeps at most 256 KiB
-/// unacknowledged, so full frames are four; small ones are a few for each shard
-/// that moves at once.
-const STATE: usize = 2048;
+/// State frames that wait for one peer. The sending slave keeps at most so many
+/// bytes unacknowledged, and packed frames may be as short as their header.
+const STATE: usize = MAX_UNACKNOWLEDGED as usize / StateHeader::LENGTH;
 
 /// A peer that takes no whole frame for this long is dropped.
 pub(super) const STUCK: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ mod frames;
 use baton_protocol::{
     Frame, ToMaster, Trust,
     message::{Checkpoint, CheckpointEntry, Hello, SlaveHello, StopExtra, StopShard},
-    state::StateWriter,
+    state::{Outgoing, StateWriter},
 };
 use bytes::Bytes;
 use rand::{Rng, RngExt, SeedableRng};
@@ -92,14 +92,17 @@ fn good_frames() -> Vec<Frame> {
             .collect(),
         ..Default::default()
     };
-    let mut state = StateWriter::new(3.into(), 7.into());
-    let mut frames: Vec<Frame> = state
-        .piece(41, 100.into(), b"a guild")
-        .expect("a small piece")
-        .into_iter()
-        .chain(state.end(100.into()))
-        .map(|frame| ToMaster::State(frame).to_frame())
-        .collect();
+    let mut frames: Vec<Frame> = Vec::new();
+    for mut state in [
+        StateWriter::new(3.into(), 7.into()),
+        StateWriter::checked(3.into(), 7.into(), None),
+    ] {
+        let guild = Bytes::from_static(b"a guild");
+        let mut piece = Outgoing::new(41, 100.into(), guild).expect("a small piece");
+        assert!(state.add(&mut piece).is_none(), "not a whole frame");
+        let state = state.end(100.into()).into_iter();
+        frames.extend(state.map(|frame| ToMaster::State(frame).to_frame()));
+    }
     frames.extend([
         ToMaster::SlaveHello(SlaveHello {
             running: true,

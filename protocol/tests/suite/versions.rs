@@ -2,11 +2,11 @@
 //! `version.rs` writes is read here, and what a later one may add does no harm.
 
 use baton_protocol::{
-    DecodeError, Epoch, FleetId, Frame, ProcessIdentity, SessionParameters, SlaveId, Term,
+    DecodeError, Epoch, FleetId, Frame, ProcessIdentity, SessionParameters, ShardId, SlaveId, Term,
     ToMaster, ToSlave, Trust, Version, codec,
     message::{
-        Accepted, Dial, Dialled, Hello, Pong, Proof, Refused, RefusedReason, Report, Role,
-        SlaveHello, Welcome,
+        Accepted, CopyState, Dial, Dialled, Hello, Pong, Proof, Refused, RefusedReason, Report,
+        Role, SlaveHello, Welcome,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -143,6 +143,17 @@ fn what_a_version_added_is_zero_where_an_older_peer_does_not_say_it() {
     assert_eq!(ToSlave::Dial(dial).to_frame().id, 32);
     assert_eq!(ToMaster::Dialled(dialled).to_frame().id, 33);
     assert_eq!(Version::DIAL, Version(3));
+    // Version 5: which form of a copy its reader takes. Unsaid, the order is as it
+    // always was.
+    let plain = of_body(25, b"\x82\xa5shard\x03\xa5epoch\x07");
+    let copy = ToSlave::CopyState(CopyState {
+        shard: ShardId(3),
+        epoch: Epoch(7),
+        reader: Version(0),
+    });
+    assert_eq!(copy.to_frame(), plain);
+    assert_eq!(ToSlave::from_frame(plain).expect("version 4"), copy);
+    assert_eq!(Version::CHECKED_STATE, Version(5));
 }
 
 #[test]
@@ -181,7 +192,7 @@ fn a_message_of_ours_without_any_field_is_all_defaults() {
 
 #[test]
 fn ids_that_nobody_says_are_named_as_such_and_state_is_routed_whatever_its_id() {
-    for id in (34..100).chain([0, 18, 19]) {
+    for id in (37..100).chain([0, 18, 19]) {
         for body in [&b""[..], b"\x80", b"\xc1"] {
             let master = ToMaster::from_frame(of_body(id, body));
             assert!(matches!(master, Err(DecodeError::UnknownId { id: named }) if named == id));

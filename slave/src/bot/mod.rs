@@ -86,7 +86,8 @@ pub trait Bot: Send + Sync + 'static {
         None
     }
 
-    /// Take one piece in. It stands at `sequence`.
+    /// Take one piece in. It stands at `sequence`. Its bytes may be part of a larger
+    /// buffer: a bot that keeps a small part of what it is given copies that.
     ///
     /// # Errors
     /// It cannot be read; the migration of this shard is given up.

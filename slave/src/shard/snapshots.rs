@@ -8,7 +8,7 @@
 
 use baton_protocol::{
     Sequence,
-    message::{IdentifyCause, Step, event},
+    message::{IdentifyCause, Step},
 };
 use tokio::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use crate::{
     bot::State,
     config::OnLostState,
     state::{
-        Copied, CopyOut,
+        Copied, CopyOut, Form,
         snapshot::{Of, Outcome, Read, Reading, Writing},
     },
 };
@@ -143,7 +143,9 @@ impl Shard {
             return;
         };
         let budget = writing.budget.clone();
-        let copy = CopyOut::new(self.id, self.epoch, at, Some(&session), keys, budget);
+        // The file has a checksum of its own, and packs what it holds.
+        let form = Form::Plain;
+        let copy = CopyOut::new(form, self.id, self.epoch, at, Some(&session), keys, budget);
         self.snapshot.copy = Some(copy.gently());
         self.snapshot.writing = Some(writing);
     }
@@ -158,7 +160,7 @@ impl Shard {
                 .flatten()
         });
         if let (Some(frame), Some(writing)) = (frame, &self.snapshot.writing) {
-            if frame.id() == event::STATE_END {
+            if frame.is_end() {
                 self.snapshot.last = Some((self.generation, frame.header().sequence));
             }
             writing.frame(frame);

@@ -18,19 +18,22 @@ use std::{
 };
 
 use baton_protocol::{
-    Epoch, Sequence, ShardId,
-    state::{StateFrame, StateWriter},
+    Epoch, Sequence, ShardId, Version,
+    state::{Outgoing, StateFrame, StateWriter},
 };
 use bytes::Bytes;
 use tokio::{
     sync::Semaphore,
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 
-use super::SESSION_PIECE;
+use super::{SESSION_PIECE, pack::Packer};
+use crate::config::StateCompression;
 
-/// Pieces are exported for so long before the copy rests. A rest is a timer, and
-/// one behind each piece of a small state would be most of what the copy takes.
+/// Pieces are exported for so long before the copy makes room for others. A rest is
+/// a timer, and one behind each piece of a small state would be most of what the
+/// copy takes.
 const BURST: Duration = Duration::from_millis(1);
 
 /// Rounds in which what changed is exported again.
@@ -42,6 +45,38 @@ const UNTIL_SEALED: Duration = Duration::from_secs(1);
 
 /// A heartbeat that is due is looked for after this time.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// In which form a copy is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As every version reads it; also what a snapshot's file holds.
+    Plain,
+    /// With checksums, packed or not.
+    Checked(StateCompression),
+}
+
+impl Form {
+    /// The best form that a reader of this version takes.
+    pub(crate) fn of_reader(version: Version, compression: StateCompression) -> Self {
+        if version >= Version::CHECKED_STATE {
+            Self::Checked(compression)
+        } else {
+            Self::Plain
+        }
+    }
+
+    fn writer(self, shard: ShardId, epoch: Epoch) -> StateWriter {
+        match self {
+            Self::Plain => StateWriter::new(shard, epoch),
+            Self::Checked(StateCompression::None) => StateWriter::checked(shard, epoch, None),
+            // Without memory for a context the frames go as they are.
+            Self::Checked(StateCompression::Zstd) => {
+                let packer = Packer::new().map(|packer| Box::new(packer) as _);
+                StateWriter::checked(shard, epoch, packer)
+            }
+        }
+    }
+}
 
 /// The heartbeats of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -62,22 +97,39 @@ pub(crate) struct CopyOut {
     changed: BTreeMap<u64, Sequence>,
     round: u32,
     writer: Option<StateWriter>,
+    /// The piece that is being cut. Frames are cut one at a time, when there is room
+    /// for them: so of a large piece there is never a second copy in memory, and it
+    /// is not packed in one go.
+    piece: Option<Outgoing>,
     frames: VecDeque<StateFrame>,
     /// Bytes that may be on their way, for all copies of this process.
     budget: Arc<Semaphore>,
     not_before: Instant,
-    /// What was spent on exports since the last rest.
+    /// What was spent on the copy since it made room for others.
     spent: Duration,
-    /// How many times as long as it took to export a piece nothing is exported.
-    rests: u32,
+    pace: Pace,
+    /// What the shard had received when the last burst was over.
+    heard: Sequence,
+    /// A burst is over, and there is no event to rest for.
+    yields: bool,
     /// Since when it could end.
     whole: Option<Instant>,
 }
 
+/// How a copy divides a shard's time with its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Half of it while events come; all of it while none do.
+    Shared,
+    /// A tenth of it.
+    Gentle,
+}
+
 impl CopyOut {
-    /// Begins a copy at `began`. `session` names the session that the sequences
-    /// are of; `None`: the bot keeps no state, the copy is empty.
+    /// Begins a copy at `began`. `session` names the session
+    /// that the sequences are of; `None`: the bot keeps no state, the copy is empty.
     pub(crate) fn new(
+        form: Form,
         shard: ShardId,
         epoch: Epoch,
         began: Sequence,
@@ -85,12 +137,15 @@ impl CopyOut {
         keys: Vec<u64>,
         budget: Arc<Semaphore>,
     ) -> Self {
-        let mut writer = StateWriter::new(shard, epoch);
+        let mut writer = form.writer(shard, epoch);
         let mut frames = VecDeque::new();
+        let mut piece = None;
         let writer = match session {
             Some(session) => {
-                let full = writer.piece(SESSION_PIECE, began, session.as_bytes());
-                frames.extend(full.unwrap_or_default());
+                let session = Bytes::copy_from_slice(session.as_bytes());
+                // A session's tag is short.
+                piece = Outgoing::new(SESSION_PIECE, began, session).ok();
+                frames.extend(add(&mut writer, &mut piece));
                 Some(writer)
             }
             None => {
@@ -107,18 +162,21 @@ impl CopyOut {
                 .filter(|key| *key != SESSION_PIECE)
                 .collect(),
             writer,
+            piece,
             frames,
             budget,
             not_before: Instant::now(),
             spent: Duration::ZERO,
-            rests: 1,
+            pace: Pace::Shared,
+            heard: began,
+            yields: false,
             whole: None,
         }
     }
 
-    /// Takes a tenth of the task's time instead of half.
+    /// Takes a tenth of the task's time.
     pub(crate) const fn gently(mut self) -> Self {
-        self.rests = 9;
+        self.pace = Pace::Gentle;
         self
     }
 
@@ -134,11 +192,13 @@ impl CopyOut {
 
     /// Resolves when [`step`](Self::step) may be called; `false`: the link that
     /// the copy ran over is gone. Survives being cancelled.
-    pub(crate) async fn ready(&self) -> bool {
+    pub(crate) async fn ready(&mut self) -> bool {
         let Some(frame) = self.frames.front() else {
             // A timer takes a millisecond even where nothing is to be waited for.
             if Instant::now() < self.not_before {
                 sleep_until(self.not_before).await;
+            } else if std::mem::take(&mut self.yields) {
+                yield_now().await;
             }
             return true;
         };
@@ -153,8 +213,8 @@ impl CopyOut {
         }
     }
 
-    /// One step after [`ready`](Self::ready): a frame to send, or one more piece
-    /// exported by `export`.
+    /// One step after [`ready`](Self::ready): a frame to send, the next one cut, or
+    /// one more piece exported by `export`.
     pub(crate) fn step(
         &mut self,
         at: Sequence,
@@ -163,36 +223,47 @@ impl CopyOut {
         if let Some(frame) = self.frames.pop_front() {
             return Some(frame);
         }
+        let began = Instant::now();
         let writer = self.writer.as_mut()?;
-        match self.keys.pop_front() {
-            Some(key) => {
-                let began = Instant::now();
-                if let Some(piece) = export(key) {
-                    match writer.piece(key, at, &piece) {
-                        Ok(full) => {
-                            self.frames.extend(full);
-                            self.changed.remove(&key);
-                        }
-                        Err(error) => tracing::error!(key, %error, "a piece is too large to move"),
-                    }
+        if self.piece.is_some() {
+            self.frames.extend(add(writer, &mut self.piece));
+        } else if let Some(key) = self.keys.pop_front() {
+            match export(key).map(|piece| Outgoing::new(key, at, piece)) {
+                Some(Ok(piece)) => {
+                    self.piece = Some(piece);
+                    self.frames.extend(add(writer, &mut self.piece));
+                    self.changed.remove(&key);
                 }
-                // The rest of this task's time is for events.
-                self.spent += began.elapsed().min(Duration::from_millis(250));
-                if self.spent >= BURST {
-                    self.not_before = Instant::now() + self.spent * self.rests;
-                    self.spent = Duration::ZERO;
+                Some(Err(error)) => {
+                    tracing::error!(key, %error, "a piece is too large to move");
                 }
+                None => {}
             }
-            None if !self.changed.is_empty() && self.round < ROUNDS => {
-                self.round += 1;
-                self.keys.extend(self.changed.keys());
-            }
-            None => {
-                let writer = self.writer.take()?;
-                self.frames.extend(writer.end(self.stands(at)));
-            }
+        } else if !self.changed.is_empty() && self.round < ROUNDS {
+            self.round += 1;
+            self.keys.extend(self.changed.keys());
+        } else {
+            let stands = self.stands(at);
+            self.frames.extend(self.writer.take()?.end(stands));
+        }
+        self.spent += began.elapsed().min(Duration::from_millis(250));
+        if self.spent >= BURST {
+            self.make_room(at);
         }
         None
+    }
+
+    /// The rest of this task's time is for events, if there are any.
+    fn make_room(&mut self, received: Sequence) {
+        let heard = std::mem::replace(&mut self.heard, received);
+        let times = match self.pace {
+            Pace::Gentle => 9,
+            Pace::Shared if received > heard => 1,
+            Pace::Shared => 0,
+        };
+        self.yields = times == 0;
+        self.not_before = Instant::now() + self.spent * times;
+        self.spent = Duration::ZERO;
     }
 
     /// Just below the first change that is not in the copy: a piece that is gone
@@ -206,6 +277,7 @@ impl CopyOut {
     /// What changes meanwhile is exported again.
     pub(crate) fn outlasts(&mut self, heartbeat: Option<Heartbeat>) -> bool {
         let is_whole = self.frames.is_empty()
+            && self.piece.is_none()
             && self.keys.is_empty()
             && (self.changed.is_empty() || self.round == ROUNDS);
         let Some(heartbeat) = heartbeat.filter(|_| is_whole) else {
@@ -229,6 +301,13 @@ impl CopyOut {
     }
 }
 
+/// As much of the piece as goes into one frame.
+fn add(writer: &mut StateWriter, piece: &mut Option<Outgoing>) -> Option<StateFrame> {
+    let full = writer.add(piece.as_mut()?);
+    piece.take_if(|piece| piece.is_cut());
+    full
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +316,7 @@ mod tests {
     fn copy_of(pieces: Vec<u64>) -> CopyOut {
         let budget = Arc::new(Semaphore::new(1 << 20));
         CopyOut::new(
+            Form::Plain,
             ShardId(1),
             Epoch(4),
             Sequence(10),
@@ -325,6 +405,46 @@ mod tests {
             copy.step(Sequence(11), |_| Some(Bytes::from_static(b"guild")));
         }
         assert_eq!(Instant::now(), began);
+    }
+
+    /// How long 100 exports of 2 ms each take with what the pace adds; an event
+    /// comes before each where `events`.
+    async fn paced(copy: CopyOut, events: bool) -> Duration {
+        let mut copy = copy;
+        let began = Instant::now();
+        let mut at = 10;
+        while !copy.is_over() {
+            assert!(copy.ready().await);
+            at += u64::from(events);
+            copy.spent += Duration::from_millis(2);
+            copy.step(Sequence(at), |_| Some(Bytes::from_static(b"guild")));
+        }
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_leaves_half_of_the_time_to_events_and_none_where_none_come() {
+        let copy = || copy_of((1..101).collect());
+        let idle = paced(copy(), false).await;
+        assert!(idle < Duration::from_millis(20), "{idle:?}");
+        let busy = paced(copy(), true).await;
+        assert!(busy >= Duration::from_millis(200), "{busy:?}");
+        let gentle = paced(copy().gently(), false).await;
+        assert!(gentle >= Duration::from_millis(1800), "{gentle:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_piece_is_cut_one_frame_at_a_time() {
+        let mut copy = copy_of(vec![7]);
+        let piece = Bytes::from(vec![1; 1_000_000]);
+        let mut most = 0;
+        let mut frames = 0;
+        while !copy.is_over() {
+            most = most.max(copy.frames.len());
+            let frame = copy.step(Sequence(11), |_| Some(piece.clone()));
+            frames += usize::from(frame.is_some());
+        }
+        assert_eq!((frames, most), (17, 2), "the end and what was not full");
     }
 
     #[tokio::test(start_paused = true)]

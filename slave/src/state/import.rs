@@ -5,12 +5,11 @@ use std::collections::HashMap;
 
 use baton_protocol::{
     Epoch, Sequence,
-    message::event,
-    state::{Fragment, MAX_PIECE, StateFrame},
+    state::{Fragment, MAX_PIECE, Packing, StateFrame},
 };
 use bytes::{Bytes, BytesMut};
 
-use super::SESSION_PIECE;
+use super::{SESSION_PIECE, pack::Unpacker};
 
 /// One copy on its way in.
 #[derive(Debug, Default)]
@@ -21,6 +20,8 @@ pub(crate) struct Import {
     session: Option<Box<str>>,
     pieces: HashMap<u64, Sequence>,
     partial: Option<Partial>,
+    /// From the first frame that is packed to the end of its copy.
+    unpacker: Option<Unpacker>,
 }
 
 #[derive(Debug)]
@@ -108,6 +109,12 @@ impl Import {
     /// Takes a state frame of an owner's copy.
     pub(crate) fn take(&mut self, frame: &StateFrame) -> Taken {
         let header = frame.header();
+        // Not even its number is believed before that.
+        if let Err(error) = frame.check()
+            && !cfg!(mutant = "checksum-unheeded")
+        {
+            return self.broken(error.to_string());
+        }
         let begins = header.chunk == 0;
         if begins {
             *self = Self {
@@ -124,26 +131,34 @@ impl Import {
                 header.chunk, self.next_chunk
             ));
         }
-        if frame.id() == event::STATE_END {
+        if frame.is_end() {
             return self.end(header.sequence);
         }
         self.next_chunk = self.next_chunk.saturating_add(1);
-        let fragments = match frame.fragments() {
-            Ok(fragments) => fragments,
-            Err(error) => return self.broken(error.to_string()),
-        };
+        match self.pieces_of(frame) {
+            Ok(whole) if begins => Taken::Begins(whole),
+            Ok(whole) => Taken::Pieces(whole),
+            Err(why) => self.broken(why),
+        }
+    }
+
+    fn pieces_of(&mut self, frame: &StateFrame) -> Result<Vec<Piece>, String> {
+        let (packing, mut content) = frame.content().map_err(|error| error.to_string())?;
+        if packing == Packing::Zstd {
+            let unpacker = match &mut self.unpacker {
+                Some(unpacker) => unpacker,
+                none @ None => none.insert(Unpacker::new().ok_or("no memory to unpack it")?),
+            };
+            content = unpacker
+                .unpack(&content)
+                .map_err(|error| format!("it cannot be unpacked: {error}"))?;
+        }
+        let fragments = frame.fragments(content);
         let mut whole = Vec::new();
-        for fragment in fragments {
-            match self.fragment(fragment) {
-                Ok(piece) => whole.extend(piece),
-                Err(why) => return self.broken(why),
-            }
+        for fragment in fragments.map_err(|error| error.to_string())? {
+            whole.extend(self.fragment(fragment)?);
         }
-        if begins {
-            Taken::Begins(whole)
-        } else {
-            Taken::Pieces(whole)
-        }
+        Ok(whole)
     }
 
     fn fragment(&mut self, fragment: Fragment) -> Result<Option<Piece>, String> {
@@ -200,6 +215,7 @@ impl Import {
             let why = format!("piece {} is not whole at the end", partial.key);
             return self.broken(why);
         }
+        self.unpacker = None;
         let mut pieces = std::mem::take(&mut self.pieces);
         let began = pieces.remove(&SESSION_PIECE).unwrap_or(lowest);
         let highest = pieces.values().copied().max().unwrap_or(began).max(lowest);
@@ -216,102 +232,12 @@ impl Import {
     fn broken(&mut self, why: String) -> Taken {
         self.broken = true;
         self.partial = None;
+        self.unpacker = None;
         self.pieces.clear();
         Taken::Broken(why)
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::sync::Arc;
-
-    use baton_protocol::ShardId;
-    use tokio::sync::Semaphore;
-
-    use super::*;
-    use crate::state::CopyOut;
-
-    fn frames(keys: &[u64]) -> Vec<StateFrame> {
-        let budget = Arc::new(Semaphore::new(usize::MAX >> 4));
-        let mut copy = CopyOut::new(
-            ShardId(1),
-            Epoch(4),
-            Sequence(10),
-            Some("tag"),
-            keys.to_vec(),
-            budget,
-        );
-        let mut frames = Vec::new();
-        let mut at = 10;
-        while !copy.is_over() {
-            at += 1;
-            frames.extend(copy.step(Sequence(at), |key| {
-                (key != 13).then(|| Bytes::from(vec![key as u8; key as usize * 10_000]))
-            }));
-        }
-        frames
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_copy_arrives_whole_and_each_piece_stands_where_it_was_exported() {
-        let mut import = Import::default();
-        let mut whole = Vec::new();
-        let mut copied = None;
-        for frame in frames(&[0, 7, 13, 20]) {
-            match import.take(&frame) {
-                Taken::Begins(pieces) | Taken::Pieces(pieces) => whole.extend(pieces),
-                Taken::Complete(complete) => copied = Some(complete),
-                Taken::Broken(why) => panic!("{why}"),
-                Taken::Ignored => panic!("ignored"),
-            }
-        }
-        let copied = copied.unwrap();
-        let keys: Vec<(u64, usize)> = whole.iter().map(|p| (p.key, p.bytes.len())).collect();
-        assert_eq!(keys, [(7, 70_000), (20, 200_000)]);
-        assert_eq!(copied.session.as_deref(), Some("tag"));
-        assert_eq!((copied.began, copied.count()), (Sequence(10), 2));
-        assert!(copied.lowest > whole[1].sequence, "nothing changed since");
-        assert!(copied.holds(copied.lowest, || Some(99)));
-        assert!(copied.is_behind(Sequence(copied.lowest.get() + 1)));
-    }
-
-    #[test]
-    fn above_the_copy_as_a_whole_each_piece_stands_for_itself() {
-        let copied = Copied {
-            began: Sequence(10),
-            lowest: Sequence(12),
-            highest: Sequence(20),
-            pieces: HashMap::from([(7, Sequence(20)), (8, Sequence(11))]),
-            ..Copied::default()
-        };
-        assert!(copied.holds(Sequence(12), || Some(99)));
-        assert!(copied.holds(Sequence(20), || Some(7)));
-        assert!(!copied.holds(Sequence(13), || Some(8)));
-        assert!(!copied.holds(Sequence(13), || Some(99)), "not copied");
-        assert!(!copied.is_behind(Sequence(20)) && copied.is_behind(Sequence(21)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_frame_that_is_missing_breaks_the_copy_and_a_new_copy_heals_it() {
-        let all = frames(&[20]);
-        let mut import = Import::default();
-        assert!(matches!(import.take(&all[0]), Taken::Begins(_)));
-        assert!(matches!(import.take(&all[2]), Taken::Broken(_)));
-        assert!(matches!(import.take(&all[3]), Taken::Ignored));
-        assert!(matches!(import.take(&all[0]), Taken::Begins(_)));
-        assert!(matches!(import.take(&all[1]), Taken::Pieces(_)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_bot_without_state_sends_an_empty_copy() {
-        let budget = Arc::new(Semaphore::new(1000));
-        let mut copy = CopyOut::new(ShardId(1), Epoch(4), Sequence(10), None, vec![], budget);
-        let end = copy.step(Sequence(10), |_| None).unwrap();
-        assert!(copy.is_over());
-        let Taken::Complete(copied) = Import::default().take(&end) else {
-            panic!("an empty copy is complete");
-        };
-        assert_eq!((copied.count(), copied.lowest), (0, Sequence(0)));
-    }
-}
+#[path = "import_tests.rs"]
+mod tests;

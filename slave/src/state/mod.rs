@@ -7,11 +7,12 @@
 
 mod export;
 mod import;
+mod pack;
 pub(crate) mod snapshot;
 
 pub use self::snapshot::Snapshots;
 pub(crate) use self::{
-    export::{CopyOut, Heartbeat},
+    export::{CopyOut, Form, Heartbeat},
     import::{Copied, Import, Piece, Taken},
 };
 

@@ -1,17 +1,18 @@
 //! State that is copied more than once, and what is said after a report.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::common::{
     FakeMaster, LONG, Recorder, Running, config, gateway, logged, moment, run, traffic, until,
 };
-use crate::lost::copy;
+use crate::lost::{copy, forward};
 use baton_gateway::{Fault, FaultName, What};
 use baton_protocol::{
-    Epoch, ShardId, ToMaster, ToSlave,
+    Epoch, ShardId, ToMaster, ToSlave, Version,
     message::{Dial, Holding, ResumeAfter, Step},
+    state::StateFrame,
 };
-use baton_slave::{Mark, State};
+use baton_slave::{Mark, State, StateCompression};
 
 async fn flows(at: &Running) {
     let before = at.bot.told().len();
@@ -72,6 +73,82 @@ async fn a_copy_that_is_made_anew_takes_the_place_of_the_one_before_and_so_does_
         "from where the newer copy stands: {} {stands:?}",
         resumes[0].detail
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
+    let old_and_new = [
+        (Version(4), StateCompression::Zstd),
+        (Version::NEWEST, StateCompression::None),
+        (Version::NEWEST, StateCompression::Zstd),
+    ];
+    let mut lengths = Vec::new();
+    for (reader, compression) in old_and_new {
+        let gateway = gateway(|config| {
+            config.guilds_per_shard = 30;
+            config.members_per_guild = 20;
+        })
+        .await;
+        let master = FakeMaster::new(1).await;
+        let mut of_old = config(&master, &gateway);
+        of_old.state_compression = compression;
+        let old = run(of_old, Recorder::with_cache());
+        let mut old_peer = master.accept().await;
+        old_peer.start(&[0], 1, 1).await;
+        let new = run(config(&master, &gateway), Recorder::with_cache());
+        let mut new_peer = master.accept().await;
+        traffic(&gateway, 200.0);
+        flows(&old).await;
+
+        let frames = forward(&mut old_peer, &mut new_peer, 1, reader, |frame| frame).await;
+        let ids: BTreeSet<u32> = frames.iter().map(StateFrame::id).collect();
+        let known = if reader < Version::CHECKED_STATE {
+            [100, 101]
+        } else {
+            [102, 103]
+        };
+        assert_eq!(ids, BTreeSet::from(known));
+        lengths.push(frames.iter().map(|frame| frame.body().len()).sum::<usize>());
+        let ticket = old_peer.seal(0, 1, LONG).await;
+        new_peer.resume(2, ResumeAfter::Seal, ticket).await;
+        let unfinished = old_peer.settled(0).await;
+        new_peer.settle(0, 1, unfinished).await;
+        flows(&new).await;
+        let now = moment(&gateway, 0, &new.bot).await;
+        assert_eq!(now.difference(), None);
+        assert_eq!(*new.bot.states.lock().unwrap(), [(0, State::Complete)]);
+    }
+    assert!(lengths[2] * 2 < lengths[1], "{lengths:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_frame_of_a_copy_is_said_and_its_state_is_never_ready() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let _old = run(config(&master, &gateway), Recorder::with_cache());
+    let mut old_peer = master.accept().await;
+    old_peer.start(&[0], 1, 1).await;
+    let _new = run(config(&master, &gateway), Recorder::with_cache());
+    let mut new_peer = master.accept().await;
+    let damage = |frame: StateFrame| {
+        let mut body = frame.body().to_vec();
+        // In the content of the first frame, and what the end says of all.
+        let at = if frame.is_end() { 16 } else { body.len() - 9 };
+        body[at] ^= 1;
+        StateFrame::from_body(frame.id(), body.into()).unwrap()
+    };
+    forward(&mut old_peer, &mut new_peer, 1, Version::NEWEST, damage).await;
+    let failed = new_peer.wait("why not", |message| match message {
+        ToMaster::Failed(failed) => Some(failed.clone()),
+        ToMaster::StateReady(ready) => panic!("false state: {ready:?}"),
+        _ => None,
+    });
+    let failed = failed.await;
+    assert_eq!((failed.shard, failed.epoch), (ShardId(0), Epoch(1)));
+    assert!(failed.detail.contains("damaged"), "{}", failed.detail);
+    // The next copy is whole again.
+    let ready = copy(&mut old_peer, &mut new_peer, 1).await;
+    assert_eq!(ready.epoch, Epoch(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,9 @@
 
 use crate::common::{FakeMaster, LONG, Peer, Recorder, config, gateway, run};
 use baton_protocol::{
-    Epoch, SequenceRanges, ShardId, ToMaster, ToSlave,
-    message::{ResumeAfter, StateReady, Unit, event::STATE_END},
+    Epoch, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
+    message::{CopyState, ResumeAfter, StateReady},
+    state::StateFrame,
 };
 use baton_slave::State;
 
@@ -36,11 +37,30 @@ async fn state_that_was_lost_stays_lost_at_the_next_owner_and_when_taken_back() 
 
 /// Forwards the copy of shard 0, as the master does.
 pub(super) async fn copy(from: &mut Peer, to: &mut Peer, epoch: u64) -> StateReady {
-    let unit = Unit {
+    forward(from, to, epoch, Version::NEWEST, |frame| frame).await;
+    to.wait("the state", |message| match message {
+        ToMaster::StateReady(ready) => Some(*ready),
+        _ => None,
+    })
+    .await
+}
+
+/// The same for a reader of this version, with frames as `changed` makes them.
+/// Gives what the owner sent.
+pub(super) async fn forward(
+    from: &mut Peer,
+    to: &mut Peer,
+    epoch: u64,
+    reader: Version,
+    mut changed: impl FnMut(StateFrame) -> StateFrame,
+) -> Vec<StateFrame> {
+    let copy = CopyState {
         shard: ShardId(0),
         epoch: Epoch(epoch),
+        reader,
     };
-    from.order(ToSlave::CopyState(unit)).await;
+    from.order(ToSlave::CopyState(copy)).await;
+    let mut frames = Vec::new();
     loop {
         let frame = from
             .wait("a state frame", |message| match message {
@@ -48,20 +68,15 @@ pub(super) async fn copy(from: &mut Peer, to: &mut Peer, epoch: u64) -> StateRea
                 _ => None,
             })
             .await;
-        let last = frame.id() == STATE_END;
-        to.order(ToSlave::State(frame)).await;
+        frames.push(frame.clone());
+        to.order(ToSlave::State(changed(frame))).await;
         let acked = to.wait("an acknowledgement", |message| match message {
             ToMaster::StateAck(ack) => Some(*ack),
             _ => None,
         });
         from.order(ToSlave::StateAck(acked.await)).await;
-        if last {
-            break;
+        if frames.last().is_some_and(StateFrame::is_end) {
+            return frames;
         }
     }
-    to.wait("the state", |message| match message {
-        ToMaster::StateReady(ready) => Some(*ready),
-        _ => None,
-    })
-    .await
 }

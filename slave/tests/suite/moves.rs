@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::common::{
     Doing, FakeMaster, LONG, Peer, Recorder, Running, Told, config, gateway, run, until,
 };
+use crate::lost::copy;
 use baton_gateway::Gateway;
 use baton_protocol::{
-    Epoch, FleetId, Sequence, SequenceRanges, ShardId, Term, Ticket, ToMaster, ToSlave,
-    message::{Holding, RefusedReason, ResumeAfter, Role, ShardMigrationStart, Unit, Work},
+    Epoch, FleetId, Sequence, SequenceRanges, ShardId, Term, Ticket, ToMaster, ToSlave, Version,
+    message::{
+        CopyState, Holding, RefusedReason, ResumeAfter, Role, ShardMigrationStart, Unit, Work,
+    },
 };
 use baton_slave::{CommandError, Mark, SecretSource, State};
 use bytes::Bytes;
@@ -70,45 +73,7 @@ impl Scene {
 
     /// Copies the state from old to new, as the master forwards it.
     async fn copies(&mut self, epoch: u64) -> (Sequence, u64) {
-        self.old
-            .peer
-            .order(ToSlave::CopyState(Unit {
-                shard: ShardId(0),
-                epoch: Epoch(epoch),
-            }))
-            .await;
-        loop {
-            let frame = self
-                .old
-                .peer
-                .wait("a state frame", |message| match message {
-                    ToMaster::State(frame) => Some(frame.clone()),
-                    _ => None,
-                })
-                .await;
-            let last = frame.id() == baton_protocol::message::event::STATE_END;
-            self.new.peer.order(ToSlave::State(frame)).await;
-            let ack = self
-                .new
-                .peer
-                .wait("an acknowledgement", |message| match message {
-                    ToMaster::StateAck(ack) => Some(*ack),
-                    _ => None,
-                })
-                .await;
-            self.old.peer.order(ToSlave::StateAck(ack)).await;
-            if last {
-                break;
-            }
-        }
-        let ready = self
-            .new
-            .peer
-            .wait("the state", |message| match message {
-                ToMaster::StateReady(ready) => Some(*ready),
-                _ => None,
-            })
-            .await;
+        let ready = copy(&mut self.old.peer, &mut self.new.peer, epoch).await;
         assert_eq!(ready.epoch, Epoch(epoch));
         (ready.state_at, ready.pieces)
     }
@@ -615,9 +580,10 @@ async fn a_copy_that_nobody_acknowledged_does_not_stand_in_the_way_of_the_next()
     scene
         .old
         .peer
-        .order(ToSlave::CopyState(Unit {
+        .order(ToSlave::CopyState(CopyState {
             shard: ShardId(0),
             epoch: Epoch(1),
+            reader: Version::NEWEST,
         }))
         .await;
     // Four frames are on their way, and nobody takes them in.

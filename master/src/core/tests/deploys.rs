@@ -1,6 +1,6 @@
 //! A slot moves, and nothing goes wrong.
 
-use baton_protocol::{message::StateAck, state::StateFrame};
+use baton_protocol::{Version, message::StateAck, state::StateFrame};
 use bytes::Bytes;
 
 use super::*;
@@ -173,6 +173,46 @@ fn state_goes_only_between_the_two_slaves_of_the_running_copy() {
         [""; 0],
         "the copy is over"
     );
+}
+
+#[test]
+fn the_owner_is_told_what_form_of_a_copy_its_reader_takes() {
+    for (speaks, told) in [
+        (Version(1), Version(1)),
+        (Version(4), Version(4)),
+        (Version::NEWEST, Version::NEWEST),
+        (Version(99), Version::NEWEST),
+    ] {
+        let mut rig = Rig::serving_with(settings(1));
+        let mut hello = hello(B, Role::Candidate);
+        hello.version = speaks;
+        let hello = Box::new(hello);
+        let report = Report::default();
+        rig.input(Input::Joined { hello, report });
+        rig.say(A, prepared(true));
+        let actions = rig.say(B, prepared(false));
+        let copy = actions.iter().find_map(|action| match action {
+            Action::Send(A, ToSlave::CopyState(copy)) => Some(*copy),
+            _ => None,
+        });
+        let copy = copy.expect("an order to copy");
+        assert_eq!((copy.shard, copy.epoch), (ShardId(0), Epoch(1)));
+        assert_eq!(copy.reader, told);
+    }
+}
+
+#[test]
+fn a_copy_that_cannot_be_taken_in_fails_its_deploy_at_once_and_the_owner_serves_on() {
+    let (mut rig, _) = Rig::moving(settings(2));
+    rig.say(A, state(0, 1, 0));
+    for stray in [(A, failed(0, 2)), (B, failed(0, 2)), (B, failed(1, 1))] {
+        assert_eq!(orders(&rig.say(stray.0, stray.1)), [""; 0]);
+    }
+    let actions = rig.say(B, failed(0, 1));
+    assert_eq!(orders(&actions), ["b Shutdown"]);
+    assert!(matches!(ended(&actions), Some(Outcome::Aborted { reason })
+            if reason.contains("cannot be taken in: no")));
+    assert!(rig.all_served_by(A));
 }
 
 #[test]

@@ -4,9 +4,9 @@ use baton_protocol::{
     Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters, ShardId, SlaveId,
     Term, Ticket, ToMaster, ToSlave, Version,
     message::{
-        Accepted, Checkpoint, CheckpointEntry, Dial, Dialled, Failed, FullStart, Held, Hello,
-        Holding, IdentifyCause, IdentifyRequest, MigrationExtra, Ping, Pong, Progress, Proof,
-        Refused, RefusedReason, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
+        Accepted, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, FullStart, Held,
+        Hello, Holding, IdentifyCause, IdentifyRequest, MigrationExtra, Ping, Pong, Progress,
+        Proof, Refused, RefusedReason, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
         ShardMigrationStart, SlaveHello, StartExtra, StateAck, StateReady, Step, StopExtra,
         StopShard, Unit, Welcome, Work,
     },
@@ -98,7 +98,13 @@ pub(crate) fn to_slave() -> impl Strategy<Value = ToSlave> {
         any::<u64>().prop_map(|number| ToSlave::Ping(Ping { number })),
         unit().prop_map(ToSlave::IdentifyPermit),
         settled().prop_map(ToSlave::Settled),
-        unit().prop_map(ToSlave::CopyState),
+        (unit(), any::<u16>()).prop_map(|(unit, reader)| {
+            ToSlave::CopyState(CopyState {
+                shard: unit.shard,
+                epoch: unit.epoch,
+                reader: Version(reader),
+            })
+        }),
         ack().prop_map(ToSlave::StateAck),
         work().prop_map(ToSlave::StopWork),
         work().prop_map(ToSlave::StartWork),

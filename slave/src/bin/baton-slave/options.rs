@@ -73,6 +73,10 @@ struct Keys {
     /// the state) or identify (lose a span of events) [default: resume]
     #[arg(long, env = "BATON_ON_LOST_STATE", value_name = "WHAT")]
     on_lost_state: Option<LostState>,
+    /// How the cache is packed on its way to the next process: none, or zstd where
+    /// the two are on different hosts [default: none]
+    #[arg(long, env = "BATON_STATE_COMPRESSION", value_name = "HOW")]
+    state_compression: Option<String>,
     /// Folder for snapshots of the cache, from which a process that follows a
     /// dead one takes it; one folder a fleet [default: no snapshots]
     #[arg(long, env = "BATON_SNAPSHOTS", value_name = "DIR")]
@@ -215,6 +219,7 @@ impl Keys {
             large_threshold: self.large_threshold.or(file.large_threshold),
             window: self.window.or(file.window),
             on_lost_state: self.on_lost_state.or(file.on_lost_state),
+            state_compression: self.state_compression.or(file.state_compression),
             snapshots: self.snapshots.or(file.snapshots),
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
             snapshot_max_age: self.snapshot_max_age.or(file.snapshot_max_age),
@@ -253,6 +258,9 @@ impl Keys {
         slave.intents = self.intents.unwrap_or(DEFAULT_INTENTS);
         slave.large_threshold = self.large_threshold.unwrap_or(250);
         slave.window = self.window.unwrap_or(slave.window);
+        if let Some(compression) = self.state_compression {
+            slave.state_compression = compression.parse().map_err(wrong)?;
+        }
         slave.snapshots = self.snapshots.map(|dir| {
             let usual = Snapshots::new(dir);
             Snapshots {
@@ -351,6 +359,8 @@ fn default_runtime_dir() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use baton_slave::StateCompression;
+
     use super::*;
 
     #[test]
@@ -395,18 +405,33 @@ mod tests {
         assert!(reason.contains("a number, or names"), "{reason}");
     }
 
+    /// What a file makes of a slave.
+    fn of_file(text: &str) -> Result<SlaveConfig, String> {
+        let keys = parse(text).map_err(|(_, reason)| reason)?;
+        let master = Some("unix:/run/socket".to_owned());
+        let keys = Keys { master, ..keys };
+        let settings = keys.check(Some("token".to_owned()));
+        settings
+            .map(|settings| settings.slave)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn state_is_packed_where_it_is_asked_for() {
+        let packing = |text| of_file(text).map(|slave| slave.state_compression);
+        assert_eq!(packing(""), Ok(StateCompression::None));
+        let zstd = "state_compression = \"zstd\"";
+        assert_eq!(packing(zstd), Ok(StateCompression::Zstd));
+        let wrong = packing("state_compression = \"zip\"").expect_err("unknown");
+        assert!(
+            wrong.contains("`zip`") && wrong.contains("none or zstd"),
+            "{wrong}"
+        );
+    }
+
     #[test]
     fn snapshots_are_written_where_a_folder_is_named() {
-        let settings = |text: &str| {
-            let Ok(keys) = parse(text) else {
-                panic!("{text}");
-            };
-            let master = Some("unix:/run/socket".to_owned());
-            let Ok(settings) = (Keys { master, ..keys }).check(Some("token".to_owned())) else {
-                panic!("{text}");
-            };
-            settings.slave.snapshots
-        };
+        let settings = |text| of_file(text).expect(text).snapshots;
         assert_eq!(settings("snapshot_every = \"5s\""), None);
         assert_eq!(settings("snapshots = \"/d\""), Some(Snapshots::new("/d")));
         let given = "snapshots = \"/d\"\nsnapshot_every = \"0s\"\nsnapshot_max_age = \"2m\"\nsnapshot_max_behind = 7";

@@ -16,13 +16,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use baton_protocol::{
-    Epoch, Sequence, ShardId,
-    state::{MAX_STATE_BODY, StateFrame},
-};
-use bytes::{Buf, BufMut, Bytes};
+use baton_protocol::{Epoch, Sequence, ShardId, state::StateFrame};
+use bytes::{Buf, BufMut};
 use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest, Sha256};
+
+use crate::state::pack::{Packer, Unpacker, longest_block};
 
 const MAGIC: &[u8; 8] = b"BATONSNP";
 
@@ -34,9 +33,6 @@ pub(super) const HEADER: usize = 152;
 
 /// A file with a longer body is not written, and not read.
 pub(super) const MAX_BODY: u64 = 4 << 30;
-
-/// Compression that costs little: events are served beside it.
-const LEVEL: i32 = 1;
 
 /// What a file says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,77 +180,38 @@ pub(super) fn tag(session: &str) -> Option<[u8; 16]> {
     session.as_bytes().try_into().ok()
 }
 
-/// Packs frames, one block each.
-pub(super) struct Packer {
-    context: zstd_safe::CCtx<'static>,
-    block: Vec<u8>,
+/// One frame as it stands in the file.
+pub(super) fn pack(packer: &mut Packer, frame: &StateFrame, out: &mut Vec<u8>) -> io::Result<()> {
+    let block = packer.block(frame.body())?;
+    out.clear();
+    out.put_u32_le(frame.id());
+    out.put_u32_le(block.len() as u32);
+    out.put_slice(block);
+    Ok(())
 }
 
-impl Packer {
-    /// `None`: there is no memory for it.
-    pub(super) fn new() -> Option<Self> {
-        Some(Self {
-            context: zstd_safe::CCtx::try_create()?,
-            block: Vec::with_capacity(zstd_safe::compress_bound(MAX_STATE_BODY)),
-        })
+/// The next frame.
+///
+/// # Errors
+/// The body ends inside it, or it is none.
+pub(super) fn unpack(unpacker: &mut Unpacker, from: &mut impl io::Read) -> io::Result<StateFrame> {
+    let mut head = [0; 8];
+    from.read_exact(&mut head)?;
+    let mut head = &head[..];
+    let (id, length) = (head.get_u32_le(), head.get_u32_le() as usize);
+    if length > longest_block() {
+        return Err(io::Error::other("a block is longer than any"));
     }
-
-    /// One frame as it stands in the file.
-    pub(super) fn pack(&mut self, frame: &StateFrame, out: &mut Vec<u8>) -> io::Result<()> {
-        self.block.clear();
-        self.context
-            .compress(&mut self.block, frame.body(), LEVEL)
-            .map_err(|code| io::Error::other(zstd_safe::get_error_name(code)))?;
-        out.clear();
-        out.put_u32_le(frame.id());
-        out.put_u32_le(self.block.len() as u32);
-        out.put_slice(&self.block);
-        Ok(())
-    }
-}
-
-/// Unpacks what a [`Packer`] packed.
-pub(super) struct Unpacker {
-    context: zstd_safe::DCtx<'static>,
-    block: Vec<u8>,
-    body: Vec<u8>,
-}
-
-impl Unpacker {
-    /// `None`: there is no memory for it.
-    pub(super) fn new() -> Option<Self> {
-        Some(Self {
-            context: zstd_safe::DCtx::try_create()?,
-            block: Vec::new(),
-            body: Vec::with_capacity(MAX_STATE_BODY),
-        })
-    }
-
-    /// The next frame.
-    ///
-    /// # Errors
-    /// The body ends inside it, or it is none.
-    pub(super) fn unpack(&mut self, from: &mut impl io::Read) -> io::Result<StateFrame> {
-        let mut head = [0; 8];
-        from.read_exact(&mut head)?;
-        let mut head = &head[..];
-        let (id, length) = (head.get_u32_le(), head.get_u32_le() as usize);
-        if length > zstd_safe::compress_bound(MAX_STATE_BODY) {
-            return Err(io::Error::other("a block is longer than any"));
-        }
-        self.block.resize(length, 0);
-        from.read_exact(&mut self.block)?;
-        self.body.clear();
-        self.context
-            .decompress(&mut self.body, &self.block)
-            .map_err(|code| io::Error::other(zstd_safe::get_error_name(code)))?;
-        StateFrame::from_body(id, Bytes::copy_from_slice(&self.body)).map_err(io::Error::other)
-    }
+    let mut block = vec![0; length];
+    from.read_exact(&mut block)?;
+    StateFrame::from_body(id, unpacker.unpack(&block)?).map_err(io::Error::other)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn header() -> Header {
@@ -312,12 +269,15 @@ mod tests {
         let body = Bytes::from(vec![5; 40_000]);
         let frame = StateFrame::from_body(100, body).unwrap();
         let mut packed = Vec::new();
-        Packer::new().unwrap().pack(&frame, &mut packed).unwrap();
+        pack(&mut Packer::new().unwrap(), &frame, &mut packed).unwrap();
         assert!(packed.len() < 1000);
         let mut unpacker = Unpacker::new().unwrap();
-        assert_eq!(unpacker.unpack(&mut &packed[..]).unwrap(), frame);
+        assert_eq!(unpack(&mut unpacker, &mut &packed[..]).unwrap(), frame);
         for length in [0, 7, packed.len() - 1] {
-            assert!(unpacker.unpack(&mut &packed[..length]).is_err(), "{length}");
+            assert!(
+                unpack(&mut unpacker, &mut &packed[..length]).is_err(),
+                "{length}"
+            );
         }
         // A block that would grow beyond a frame is refused, not unpacked.
         let mut bomb = vec![0; 1000];
@@ -326,6 +286,6 @@ mod tests {
         packed.put_u32_le(100);
         packed.put_u32_le(length as u32);
         packed.put_slice(&bomb[..length]);
-        assert!(unpacker.unpack(&mut &packed[..]).is_err());
+        assert!(unpack(&mut unpacker, &mut &packed[..]).is_err());
     }
 }

@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 
 use super::{
     Of, Snapshots,
-    format::{self, HEADER, Header, Moment, Unpacker},
+    format::{self, HEADER, Header, Moment},
 };
-use crate::state::{Copied, Import, Piece, Taken};
+use crate::state::{Copied, Import, Piece, Taken, pack::Unpacker};
 
 /// Frames read ahead of whoever takes them in.
 const AHEAD: usize = 4;
@@ -111,7 +111,7 @@ fn read_all(job: &Job, out: &mpsc::Sender<Read>) -> Result<Option<Copied>, Refus
     let mut from = BufReader::with_capacity(128 * 1024, &file).take(header.length);
     let mut import = Import::default();
     loop {
-        let frame = unpacker.unpack(&mut from)?;
+        let frame = format::unpack(&mut unpacker, &mut from)?;
         let pieces = match import.take(&frame) {
             Taken::Begins(pieces) | Taken::Pieces(pieces) => pieces,
             Taken::Complete(copied) if copied.session.as_deref() == Some(&*job.of.session) => {

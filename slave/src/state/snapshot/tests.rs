@@ -10,7 +10,7 @@ use super::{
     format::{HEADER, Header, Moment},
     *,
 };
-use crate::state::CopyOut;
+use crate::state::{CopyOut, Form};
 
 const TAG: &str = "0123456789abcdef";
 
@@ -32,7 +32,8 @@ fn frames(epoch: u64) -> Vec<StateFrame> {
     let budget = Arc::new(Semaphore::new(1 << 20));
     let keys = vec![1, 2, 3];
     let began = Sequence(1000);
-    let mut copy = CopyOut::new(ShardId(3), Epoch(epoch), began, Some(TAG), keys, budget);
+    let (shard, epoch) = (ShardId(3), Epoch(epoch));
+    let mut copy = CopyOut::new(Form::Plain, shard, epoch, began, Some(TAG), keys, budget);
     let mut frames = Vec::new();
     let mut at = 1000;
     while !copy.is_over() {

@@ -11,7 +11,6 @@ use std::{
 
 use baton_protocol::{
     Sequence,
-    message::event,
     state::{MAX_UNACKNOWLEDGED, StateFrame},
 };
 use sha2::{Digest, Sha256};
@@ -19,10 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
     Of,
-    format::{self, HEADER, Header, MAX_BODY, Moment, Packer},
+    format::{self, HEADER, Header, MAX_BODY, Moment},
     is_temporary,
     read::header_of,
 };
+use crate::state::pack::Packer;
 
 /// What is to be written where.
 pub(super) struct Job {
@@ -125,7 +125,7 @@ fn write(
         };
         body.frame(&frame)?;
         budget.add_permits(frame.body().len());
-        if frame.id() == event::STATE_END {
+        if frame.is_end() {
             break frame.header().sequence;
         }
     };
@@ -189,7 +189,7 @@ impl<'f> Body<'f> {
     }
 
     fn frame(&mut self, frame: &StateFrame) -> io::Result<()> {
-        self.packer.pack(frame, &mut self.packed)?;
+        format::pack(&mut self.packer, frame, &mut self.packed)?;
         self.digest.update(&self.packed);
         self.length += self.packed.len() as u64;
         if self.length > MAX_BODY {
