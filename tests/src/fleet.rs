@@ -1,8 +1,10 @@
 //! A whole fleet of real processes in a folder of its own, and the verbs of
 //! every end-to-end test: start, deploy, settle, verdict.
 
+mod lines;
+mod options;
+
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -13,80 +15,21 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{process::Command, time::Instant};
 
+use self::lines::{
+    ARMED, First, master_toml, slave_arguments, slave_command, start_master, write_toml,
+};
+pub use self::options::{Armed, Crash, FleetOptions, Special};
 use crate::{
-    discord::{Discord, DiscordOptions, INTENTS, TOKEN},
+    discord::{Discord, TOKEN},
     error::{Error, Result},
     files,
     http::Endpoint,
     news::News,
-    processes::{Process, command, kill_all_with, program, wrapped},
+    processes::{Process, command, kill_all_with},
     records::{Handled, read_sinks},
     shim::{self, Loads},
     truth,
 };
-
-/// How a fleet is set up.
-#[derive(Clone, Debug)]
-pub struct FleetOptions {
-    /// The simulated Discord.
-    pub discord: DiscordOptions,
-    /// Milliseconds that a handler takes.
-    pub handler_ms: u64,
-    /// How long the old slave stays ready after a deploy.
-    pub soak: Duration,
-    /// Program of the slaves, as built into the folder of programs.
-    pub slave: String,
-    /// Whether the slot has a command, so that the master starts slaves itself.
-    pub launch: bool,
-    /// Keep the folder with logs and sinks.
-    pub keep: bool,
-    /// What differs from the usual.
-    pub special: Special,
-}
-
-/// What a test sets that is not like every other fleet.
-#[derive(Clone, Debug, Default)]
-pub struct Special {
-    /// Limits of the master, by name; they win over the usual ones.
-    pub limits: BTreeMap<&'static str, String>,
-    /// Further flags of every slave; they win over the usual ones.
-    pub slave_flags: Vec<String>,
-    /// Program and arguments that run each slave's own command line, which
-    /// follows them.
-    pub slave_wrapper: Vec<String>,
-    /// Program and arguments that run the master's command line, which follows
-    /// them.
-    pub master_wrapper: Vec<String>,
-    /// Standbys of the slot, if it has a command.
-    pub standbys: u32,
-    /// Where the next master kills itself.
-    pub crash: Option<Crash>,
-    /// What build the next master is like, if not like the one that is there:
-    /// `BATON_MASTER_AS`.
-    pub master_as: Option<&'static str>,
-    /// Who can be struck by faults of the C library.
-    pub shim: Loads,
-    /// Whether the master seals shards late.
-    pub late_seal: bool,
-}
-
-/// A master kills itself at a point of its own (`baton-master crash-points`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crash {
-    /// The point's name.
-    pub at: &'static str,
-    /// From when on.
-    pub armed: Armed,
-}
-
-/// From when on a master kills itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Armed {
-    /// From its start.
-    AtOnce,
-    /// Once [`Fleet::arm`] was called.
-    Later,
-}
 
 /// Discord, a master, slaves.
 #[derive(Debug)]
@@ -429,168 +372,5 @@ impl Drop for Fleet {
     /// A slave outlives its master on purpose; it must not outlive its test.
     fn drop(&mut self) {
         kill_all_with(&self.folder.display().to_string());
-    }
-}
-
-/// What every slave of a fleet is told, however it is started.
-fn slave_arguments(
-    folder: &Path,
-    discord: &Discord,
-    options: &FleetOptions,
-    build: &str,
-) -> Vec<String> {
-    [
-        ("--build", build.to_owned()),
-        ("--gateway-url", discord.gateway_url.clone()),
-        ("--intents", INTENTS.to_string()),
-        ("--handler-ms", options.handler_ms.to_string()),
-        (
-            "--sink",
-            format!("file:{}/sinks/%p.jsonl", folder.display()),
-        ),
-        (
-            "--inspect",
-            format!("unix:{}/run/inspect-{build}", folder.display()),
-        ),
-    ]
-    .into_iter()
-    .flat_map(|(flag, value)| [flag.to_owned(), value])
-    .chain(options.special.slave_flags.iter().cloned())
-    .collect()
-}
-
-fn slave_command(
-    folder: &Path,
-    discord: &Discord,
-    options: &FleetOptions,
-    build: &str,
-) -> Result<Vec<String>> {
-    let mut command = options.special.slave_wrapper.clone();
-    command.push(program(&options.slave)?.display().to_string());
-    command.extend(slave_arguments(folder, discord, options, build));
-    Ok(command)
-}
-
-/// While this file is in a fleet's folder, a master counts the passes of its
-/// point.
-const ARMED: &str = "armed";
-
-/// The first master of a fleet, ready and watched.
-struct First {
-    master: Process,
-    news: News,
-    admin: Endpoint,
-    listen: String,
-}
-
-impl First {
-    async fn start(
-        folder: &Path,
-        discord: &Discord,
-        options: &FleetOptions,
-        starts: u32,
-    ) -> Result<Self> {
-        let (master, line) = start_master(folder, discord, options, starts).await?;
-        let ready: Value =
-            serde_json::from_str(&line).map_err(|error| Error::answer("baton-master", error))?;
-        let text = |name: &str| {
-            let text = ready[name].as_str().map(str::to_owned);
-            text.ok_or_else(|| Error::answer("baton-master", format!("no {name} in {line}")))
-        };
-        let admin = Endpoint::parse(&text("admin")?);
-        Ok(Self {
-            news: News::open(&admin).await?,
-            master,
-            admin,
-            listen: text("listen")?,
-        })
-    }
-}
-
-/// The log of the first one is `master.log`, of the second `master-2.log`.
-async fn start_master(
-    folder: &Path,
-    discord: &Discord,
-    options: &FleetOptions,
-    starts: u32,
-) -> Result<(Process, String)> {
-    let special = &options.special;
-    let config = folder.join("baton.toml").display().to_string();
-    let mut arguments = vec!["run", "--json-ready", "--config", &config];
-    if special.late_seal {
-        arguments.push("--late-seal");
-    }
-    let mut command = wrapped(&special.master_wrapper, "baton-master", &arguments)?;
-    command
-        .env("DISCORD_TOKEN", TOKEN)
-        .env("BATON_LOG", "info,baton_master=debug");
-    if let Some(build) = special.master_as {
-        command.env("BATON_MASTER_AS", build);
-    }
-    if special.shim != Loads::Nobody {
-        shim::load(folder, &mut command);
-    }
-    if let Some(crash) = special.crash {
-        command.env("BATON_CRASH_AT", crash.at);
-        if crash.armed == Armed::Later {
-            command.env("BATON_CRASH_WHEN", folder.join(ARMED));
-        }
-    }
-    if let Some(ca) = &discord.ca {
-        command.env("SSL_CERT_FILE", ca);
-    }
-    let log = match starts {
-        1 => "master".to_owned(),
-        later => format!("master-{later}"),
-    };
-    Process::start(&log, &folder.join("logs"), command, true).await
-}
-
-fn write_toml(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).map_err(Error::io("write the master's configuration"))
-}
-
-fn master_toml(
-    folder: &Path,
-    discord: &Discord,
-    options: &FleetOptions,
-    listen: &str,
-) -> Result<String> {
-    let mut toml = format!(
-        "runtime_dir = {run:?}\n\
-         listen = {listen:?}\n\
-         api_url = {rest:?}\n\
-         shard_count = {shards}\n\
-         standbys = {standbys}\n\
-         [limits]\n",
-        run = folder.join("run").display().to_string(),
-        rest = discord.rest_url,
-        shards = options.discord.shards,
-        standbys = options.special.standbys,
-    );
-    let soak = humantime::format_duration(options.soak).to_string();
-    let mut limits = BTreeMap::from([
-        ("contact", "300ms".to_owned()),
-        ("soak", soak),
-        ("identify_window", "100ms".to_owned()),
-    ]);
-    limits.extend(options.special.limits.clone());
-    for (name, limit) in limits {
-        toml.push_str(&format!("{name} = {}\n", toml_value(&limit)));
-    }
-    if options.launch {
-        let command = slave_command(folder, discord, options, "v1")?;
-        toml.push_str(&format!(
-            "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"
-        ));
-    }
-    Ok(toml)
-}
-
-/// A count as it is, a time as text.
-fn toml_value(limit: &str) -> String {
-    match limit.parse::<u64>() {
-        Ok(count) => count.to_string(),
-        Err(_) => format!("{limit:?}"),
     }
 }

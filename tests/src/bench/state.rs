@@ -40,6 +40,15 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
 /// What is copied.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Row {
@@ -95,14 +104,15 @@ pub fn rows(quick: bool) -> Vec<Row> {
         guilds: 1600 / shards,
         members: 200,
     };
-    let mut rows = vec![
-        row(Holds::Bytes, Compression::None, 1),
-        row(Holds::Cache, Compression::None, 8),
-    ];
+    let (bytes, cache) = (Holds::Bytes, Holds::Cache);
+    let mut rows = vec![row(bytes, Compression::None, 1)];
     if !quick {
-        rows.insert(1, row(Holds::Bytes, Compression::None, 8));
-        rows.insert(2, row(Holds::Cache, Compression::None, 1));
+        rows.push(row(bytes, Compression::None, 8));
+        rows.push(row(bytes, Compression::Zstd, 8));
+        rows.push(row(cache, Compression::None, 1));
     }
+    rows.push(row(cache, Compression::None, 8));
+    rows.push(row(cache, Compression::Zstd, 8));
     rows
 }
 
@@ -208,7 +218,13 @@ fn covered(began: &[(u32, u64)], ended: &[(u32, u64)]) -> u64 {
 async fn start(row: Row, fleet: &Fleet, build: &str) -> Result<Process> {
     match row.holds {
         Holds::Cache => {
-            let slave = fleet.start_slave_with(build, &["--sink", "none"]).await?;
+            let more = [
+                "--sink",
+                "none",
+                "--state-compression",
+                row.compression.name(),
+            ];
+            let slave = fleet.start_slave_with(build, &more).await?;
             Ok(slave.process)
         }
         Holds::Bytes => {
@@ -220,6 +236,7 @@ async fn start(row: Row, fleet: &Fleet, build: &str) -> Result<Process> {
                 .env("DISCORD_TOKEN", TOKEN)
                 .env("BATON_MASTER", fleet.listen())
                 .env("BATON_RUNTIME_DIR", fleet.folder().join("run"))
+                .env("BATON_STATE_COMPRESSION", row.compression.name())
                 .env("BATON_BUILD", build);
             let logs = fleet.folder().join("logs");
             let (process, _) =

@@ -1,0 +1,178 @@
+//! Command lines and configuration of a fleet's processes.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+
+use super::options::{Armed, FleetOptions};
+use crate::{
+    discord::{Discord, INTENTS, TOKEN},
+    error::{Error, Result},
+    http::Endpoint,
+    news::News,
+    processes::{Process, program, wrapped},
+    shim::{self, Loads},
+};
+
+/// What every slave of a fleet is told, however it is started.
+pub(super) fn slave_arguments(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    build: &str,
+) -> Vec<String> {
+    [
+        ("--build", build.to_owned()),
+        ("--gateway-url", discord.gateway_url.clone()),
+        ("--intents", INTENTS.to_string()),
+        ("--handler-ms", options.handler_ms.to_string()),
+        (
+            "--sink",
+            format!("file:{}/sinks/%p.jsonl", folder.display()),
+        ),
+        (
+            "--inspect",
+            format!("unix:{}/run/inspect-{build}", folder.display()),
+        ),
+    ]
+    .into_iter()
+    .flat_map(|(flag, value)| [flag.to_owned(), value])
+    .chain(options.special.slave_flags.iter().cloned())
+    .collect()
+}
+
+pub(super) fn slave_command(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    build: &str,
+) -> Result<Vec<String>> {
+    let mut command = options.special.slave_wrapper.clone();
+    command.push(program(&options.slave)?.display().to_string());
+    command.extend(slave_arguments(folder, discord, options, build));
+    Ok(command)
+}
+
+/// While this file is in a fleet's folder, a master counts the passes of its
+/// point.
+pub(super) const ARMED: &str = "armed";
+
+/// The first master of a fleet, ready and watched.
+pub(super) struct First {
+    pub(super) master: Process,
+    pub(super) news: News,
+    pub(super) admin: Endpoint,
+    pub(super) listen: String,
+}
+
+impl First {
+    pub(super) async fn start(
+        folder: &Path,
+        discord: &Discord,
+        options: &FleetOptions,
+        starts: u32,
+    ) -> Result<Self> {
+        let (master, line) = start_master(folder, discord, options, starts).await?;
+        let ready: Value =
+            serde_json::from_str(&line).map_err(|error| Error::answer("baton-master", error))?;
+        let text = |name: &str| {
+            let text = ready[name].as_str().map(str::to_owned);
+            text.ok_or_else(|| Error::answer("baton-master", format!("no {name} in {line}")))
+        };
+        let admin = Endpoint::parse(&text("admin")?);
+        Ok(Self {
+            news: News::open(&admin).await?,
+            master,
+            admin,
+            listen: text("listen")?,
+        })
+    }
+}
+
+/// The log of the first one is `master.log`, of the second `master-2.log`.
+pub(super) async fn start_master(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    starts: u32,
+) -> Result<(Process, String)> {
+    let special = &options.special;
+    let config = folder.join("baton.toml").display().to_string();
+    let mut arguments = vec!["run", "--json-ready", "--config", &config];
+    if special.late_seal {
+        arguments.push("--late-seal");
+    }
+    let mut command = wrapped(&special.master_wrapper, "baton-master", &arguments)?;
+    command
+        .env("DISCORD_TOKEN", TOKEN)
+        .env("BATON_LOG", "info,baton_master=debug");
+    if let Some(build) = special.master_as {
+        command.env("BATON_MASTER_AS", build);
+    }
+    if special.shim != Loads::Nobody {
+        shim::load(folder, &mut command);
+    }
+    if let Some(crash) = special.crash {
+        command.env("BATON_CRASH_AT", crash.at);
+        if crash.armed == Armed::Later {
+            command.env("BATON_CRASH_WHEN", folder.join(ARMED));
+        }
+    }
+    if let Some(ca) = &discord.ca {
+        command.env("SSL_CERT_FILE", ca);
+    }
+    let log = match starts {
+        1 => "master".to_owned(),
+        later => format!("master-{later}"),
+    };
+    Process::start(&log, &folder.join("logs"), command, true).await
+}
+
+pub(super) fn write_toml(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).map_err(Error::io("write the master's configuration"))
+}
+
+pub(super) fn master_toml(
+    folder: &Path,
+    discord: &Discord,
+    options: &FleetOptions,
+    listen: &str,
+) -> Result<String> {
+    let mut toml = format!(
+        "runtime_dir = {run:?}\n\
+         listen = {listen:?}\n\
+         api_url = {rest:?}\n\
+         shard_count = {shards}\n\
+         standbys = {standbys}\n\
+         [limits]\n",
+        run = folder.join("run").display().to_string(),
+        rest = discord.rest_url,
+        shards = options.discord.shards,
+        standbys = options.special.standbys,
+    );
+    let soak = humantime::format_duration(options.soak).to_string();
+    let mut limits = BTreeMap::from([
+        ("contact", "300ms".to_owned()),
+        ("soak", soak),
+        ("identify_window", "100ms".to_owned()),
+    ]);
+    limits.extend(options.special.limits.clone());
+    for (name, limit) in limits {
+        toml.push_str(&format!("{name} = {}\n", toml_value(&limit)));
+    }
+    if options.launch {
+        let command = slave_command(folder, discord, options, "v1")?;
+        toml.push_str(&format!(
+            "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"
+        ));
+    }
+    Ok(toml)
+}
+
+/// A count as it is, a time as text.
+fn toml_value(limit: &str) -> String {
+    match limit.parse::<u64>() {
+        Ok(count) => count.to_string(),
+        Err(_) => format!("{limit:?}"),
+    }
+}

@@ -1,0 +1,68 @@
+//! How a fleet is set up.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{discord::DiscordOptions, shim::Loads};
+
+/// How a fleet is set up.
+#[derive(Clone, Debug)]
+pub struct FleetOptions {
+    /// The simulated Discord.
+    pub discord: DiscordOptions,
+    /// Milliseconds that a handler takes.
+    pub handler_ms: u64,
+    /// How long the old slave stays ready after a deploy.
+    pub soak: Duration,
+    /// Program of the slaves, as built into the folder of programs.
+    pub slave: String,
+    /// Whether the slot has a command, so that the master starts slaves itself.
+    pub launch: bool,
+    /// Keep the folder with logs and sinks.
+    pub keep: bool,
+    /// What differs from the usual.
+    pub special: Special,
+}
+
+/// What a test sets that is not like every other fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Special {
+    /// Limits of the master, by name; they win over the usual ones.
+    pub limits: BTreeMap<&'static str, String>,
+    /// Further flags of every slave; they win over the usual ones.
+    pub slave_flags: Vec<String>,
+    /// Program and arguments that run each slave's own command line, which
+    /// follows them.
+    pub slave_wrapper: Vec<String>,
+    /// Program and arguments that run the master's command line, which follows
+    /// them.
+    pub master_wrapper: Vec<String>,
+    /// Standbys of the slot, if it has a command.
+    pub standbys: u32,
+    /// Where the next master kills itself.
+    pub crash: Option<Crash>,
+    /// What build the next master is like, if not like the one that is there:
+    /// `BATON_MASTER_AS`.
+    pub master_as: Option<&'static str>,
+    /// Who can be struck by faults of the C library.
+    pub shim: Loads,
+    /// Whether the master seals shards late.
+    pub late_seal: bool,
+}
+
+/// A master kills itself at a point of its own (`baton-master crash-points`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// The point's name.
+    pub at: &'static str,
+    /// From when on.
+    pub armed: Armed,
+}
+
+/// From when on a master kills itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// From its start.
+    AtOnce,
+    /// Once [`Fleet::arm`] was called.
+    Later,
+}
