@@ -17,3 +17,4 @@ pub mod peer;
 pub mod process;
 pub mod run;
 pub mod runtime_dir;
+pub mod service;

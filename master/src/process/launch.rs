@@ -13,7 +13,10 @@ use baton_protocol::{
 };
 use tokio::process::{Child, Command};
 
-use crate::config::{Slot, check_command};
+use crate::{
+    config::{Slot, check_command},
+    service,
+};
 
 /// What a launched slave finds in its environment.
 pub mod variable {
@@ -98,6 +101,9 @@ impl Launcher {
         master.push(&self.slave_socket);
         let failed = |error: io::Error| format!("command `{}`: {error}", program.display());
         let mut child = Command::new(&program);
+        for variable in service::VARIABLES {
+            child.env_remove(variable);
+        }
         child
             .args(command.iter().skip(1))
             .envs(&place.env)

@@ -5,3 +5,4 @@ mod budget;
 mod fake;
 mod fleet;
 mod run;
+mod service;

@@ -65,10 +65,15 @@ impl Fleet {
 
     /// Gives the slot a command whose process a fake slave can live in.
     pub(crate) fn slot(&mut self) {
+        let command = self.pid_command();
+        self.slot_of(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    /// Gives the slot this command.
+    pub(crate) fn slot_of(&mut self, command: &[&str]) {
         let mut text = std::fs::read_to_string(&self.config).unwrap();
         text.push_str(&format!(
-            "[[slot]]\nname = \"main\"\ncommand = {:?}\n",
-            self.pid_command()
+            "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"
         ));
         std::fs::write(&self.config, text).unwrap();
     }
