@@ -126,6 +126,9 @@ pub struct Ticket {
     /// The lowest sequence at which a copied piece of state stands; the same as
     /// `handled` where no state travels.
     pub state_at: Sequence,
+    /// When READY came, by the wall clock of the process that identified it, in
+    /// milliseconds since 1970. Only shown. Zero: not known, as before version 5.
+    pub began_unix_ms: u64,
 }
 
 impl Ticket {

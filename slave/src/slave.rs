@@ -19,6 +19,7 @@ use crate::{
     counters::Counters,
     error::Error,
     fullness::Fullness,
+    lag::Lag,
     shard::{Context, gateway::Connector},
     state::snapshot::Store,
 };
@@ -114,6 +115,7 @@ impl Builder {
             config,
             counters: Arc::new(Counters::default()),
             fullness: Fullness::default(),
+            lag: Lag::default(),
             shard_count: AtomicU32::new(0),
             checkpoint_ms: AtomicU64::new(10),
             started: Instant::now(),

@@ -16,12 +16,12 @@ use std::{
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     admin::client::Client,
-    config::{Config, LogFormat, Options, default_file, read},
+    config::{Config, LogFormat, Options, default_file, examine, read},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Error},
     run::run,
     runtime_dir,
@@ -58,8 +58,8 @@ enum Command {
     Status(status::StatusArguments),
     /// Show or check what a master would find at its start
     Journal(journal::JournalArguments),
-    /// Check the configuration and do nothing
-    CheckConfig(ConfigArguments),
+    /// Check the configuration and do nothing: names every mistake with its line
+    CheckConfig(CheckArguments),
     /// Print completions for a shell: bash, zsh, fish
     Completions {
         /// Which shell
@@ -79,6 +79,15 @@ struct ConfigArguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -206,17 +215,44 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             let _ = io::stdout().write_all(&script);
             Ok(EXIT_DONE)
         }
-        Command::CheckConfig(arguments) => {
-            Config::check(read_options(arguments)?, None)?;
-            say("the configuration is good");
-            Ok(EXIT_DONE)
-        }
+        Command::CheckConfig(arguments) => check_config(arguments),
         #[cfg(debug_assertions)]
         Command::CrashPoints => {
             crate::crash::names().iter().for_each(|name| say(name));
             Ok(EXIT_DONE)
         }
     }
+}
+
+/// Names everything that is wrong, a line each.
+fn check_config(arguments: CheckArguments) -> Result<u8, Error> {
+    let file = arguments.config.config.or_else(default_file);
+    let (options, mut mistakes) = examine(file.as_deref(), arguments.config.options)?;
+    if let Err(more) = Config::check_all(options, None) {
+        mistakes.extend(more);
+    }
+    let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let named = file.as_ref().map(|file| file.display().to_string());
+    if arguments.json {
+        say(&json!({ "ok": lines.is_empty(), "file": named, "mistakes": lines }).to_string());
+    } else if lines.is_empty() {
+        say(&match named {
+            Some(file) => format!("the configuration is good: {file}"),
+            None => "the configuration is good; there is no file, everything is as by default"
+                .to_owned(),
+        });
+    } else {
+        let last = lines.pop().unwrap_or_default();
+        for line in lines {
+            complain(&format!("baton-master: {line}"));
+        }
+        return Err(Error::Configuration(last));
+    }
+    Ok(if mistakes.is_empty() {
+        EXIT_DONE
+    } else {
+        EXIT_USAGE
+    })
 }
 
 fn read_options(arguments: ConfigArguments) -> Result<Options, Error> {

@@ -3,21 +3,95 @@
 use super::*;
 
 #[test]
-fn an_unknown_key_is_named_with_its_line() {
-    let (line, reason) = parse("shard_count = 1\nlsiten = \"x\"\n").unwrap_err();
-    assert_eq!(line, 2);
-    assert!(reason.starts_with("unknown key `lsiten`"), "{reason}");
-    let (line, reason) = parse("\n[limits]\nsoka = \"1s\"\n").unwrap_err();
-    assert_eq!(line, 3);
-    assert!(reason.contains("`soka`"), "{reason}");
+fn everything_that_is_wrong_is_named_with_its_line() {
+    let text = "
+listen = \"nowhere\"
+lsiten = \"x\"
+soak = \"1s\"
+shard_count = \"many\"
+
+[limits]
+soka = \"1s\"
+drain = 10
+seal = \"soon\"
+width = 0
+
+[[slot]]
+name = \"a\"
+commmand = []
+command = [\"/no/such/bot\"]
+
+[[slot]]
+name = \"a\"
+shards = [5, 1]
+";
+    let (options, mistakes) = file::parse("baton.toml", text);
+    let mut found: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
+    let checked = Config::check_all(options, None).unwrap_err();
+    found.extend(checked.iter().map(Mistake::to_string));
+    found.sort();
+    let expected = [
+        "baton.toml:10: limits.seal: `soon` is not a time",
+        "baton.toml:11: limits.width is zero",
+        "baton.toml:15: unknown key `commmand`; did you mean `command`?",
+        "baton.toml:16: slot `a`: command `/no/such/bot`",
+        "baton.toml:19: slot `a`: two slots have this name",
+        "baton.toml:2: listen: `nowhere` is not an address",
+        "baton.toml:3: unknown key `lsiten`; did you mean `listen`?",
+        "baton.toml:4: unknown key `soak`: it is a limit, write it under [limits]",
+        "baton.toml:5: shard_count: ",
+        "baton.toml:8: unknown key `soka`; did you mean `soak`?",
+        "baton.toml:9: limits.drain: `10` is not a time with its unit, such as 15s",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}: {expected}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_said_line_by_line() {
+    let (_, mistakes) = file::parse("baton.toml", "listen = \nshard_count = 1\n[limits\n");
+    assert_eq!(mistakes[0].place.as_deref(), Some("baton.toml:1"));
+    assert!(mistakes.len() >= 2, "{mistakes:?}");
+}
+
+#[test]
+fn a_key_that_is_like_no_other_comes_with_those_that_there_are() {
+    let (_, mistakes) = file::parse("f", "[[slot]]\nname = \"a\"\nzzz = 1\n");
+    let [mistake] = &mistakes[..] else {
+        panic!("{mistakes:?}");
+    };
+    assert!(mistake.reason.contains("known here: name, command"), "{mistake}");
+}
+
+#[test]
+fn what_a_flag_says_is_not_blamed_on_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("baton.toml");
+    fs::write(&path, "listen = \"127.0.0.1:1\"\n[limits]\nwidth = 1\n").unwrap();
+    let given = Options {
+        listen: Some("nowhere".to_owned()),
+        ..Options::default()
+    };
+    let options = read(Some(&path), given).unwrap();
+    let error = Config::check(options, None).unwrap_err().line();
+    assert!(error.starts_with("listen: `nowhere`"), "{error}");
+}
+
+#[test]
+fn one_line_tells_the_first_mistake_and_how_many_more_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("baton.toml");
+    fs::write(&path, "a = 1\nb = 1\nc = 1\n").unwrap();
+    let error = read(Some(&path), Options::default()).unwrap_err().line();
+    assert!(error.contains("baton.toml:1: unknown key `a`"), "{error}");
+    assert!(error.contains("2 more mistakes"), "{error}");
 }
 
 #[test]
 fn a_time_needs_its_unit() {
-    let (line, reason) = parse("[limits]\nsoak = 10\n").unwrap_err();
-    assert_eq!(line, 2);
-    assert!(reason.contains("15s"), "{reason}");
-    let options = parse("[limits]\nsoak = \"250ms\"\nwidth = 4\n").unwrap();
+    let options = parse("[limits]\nsoak = \"250ms\"\nwidth = 4\n");
     assert_eq!(
         options.limits.soak,
         Some(std::time::Duration::from_millis(250))
@@ -84,7 +158,7 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
         ),
     ];
     for (text, expected) in cases {
-        let error = Config::check(parse(text).unwrap(), None).unwrap_err();
+        let error = Config::check(parse(text), None).unwrap_err();
         let line = error.line();
         assert!(line.contains(expected), "{text}: {line}");
         assert!(!line.contains('\n'));
@@ -109,4 +183,10 @@ fn the_token_is_not_shown() {
     let token = Token::new(" hush\n").unwrap();
     assert_eq!(token.reveal(), "hush");
     assert!(!format!("{token:?}").contains("hush"));
+}
+
+fn parse(text: &str) -> Options {
+    let (options, mistakes) = file::parse("baton.toml", text);
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+    options
 }

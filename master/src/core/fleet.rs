@@ -45,6 +45,9 @@ pub(super) struct Slave {
     pub(super) past: Past,
     /// What its handlers did since its start, as it said last.
     pub(super) record: Record,
+    /// How old its oldest unfinished event was, as it said last; `None`: it cannot
+    /// say that.
+    pub(super) lag: Option<Duration>,
     /// Whether it keeps up.
     pub(super) upkeep: Upkeep,
 }
@@ -303,6 +306,7 @@ impl Slave {
                 finished: 0,
                 failed: 0,
             },
+            lag: None,
             upkeep: Upkeep {
                 at: Time(Duration::ZERO),
                 full_ms: 0,

@@ -45,6 +45,8 @@ impl Core {
             finished: pong.finished,
             failed: pong.failed.min(pong.finished),
         };
+        let says_lag = slave.speaks(Version::LAG);
+        slave.lag = says_lag.then(|| Duration::from_millis(pong.lag_ms));
         let shards = slave.holds.len();
         slave.upkeep = slave.upkeep.next(self.now, pong.full_ms, shards);
         let Some(deploy) = &self.deploy else {

@@ -81,6 +81,7 @@ impl Core {
             finished: slave.record.finished,
             failed: slave.record.failed,
             full_percent: slave.upkeep.percent,
+            lag_ms: slave.lag.map(millis),
         }
     }
 
@@ -125,6 +126,11 @@ impl Core {
                 .ticket
                 .as_ref()
                 .map_or(0, |kept| kept.ticket.handled.get()),
+            session_began_unix_ms: known
+                .ticket
+                .as_ref()
+                .map(|kept| kept.ticket.began_unix_ms)
+                .filter(|began| *began != 0),
             events_per_1000_s: known.events_in_1000_s(now),
             replay_budget_seconds: (budget != Duration::MAX).then_some(budget.as_secs()),
         }

@@ -70,6 +70,9 @@ pub struct SlaveView {
     /// The part of its shards' time in which they took nothing from Discord, as many
     /// events running as may, in percent, as it said last.
     pub full_percent: u64,
+    /// How old its oldest unfinished event was, in milliseconds, as it said last;
+    /// absent: it cannot say that.
+    pub lag_ms: Option<u64>,
 }
 
 /// One shard.
@@ -86,6 +89,9 @@ pub struct ShardView {
     pub state: &'static str,
     /// The last handled sequence that the master was told.
     pub handled: u64,
+    /// When its session began, in milliseconds since 1970, by the clock of the slave
+    /// that identified it; absent: not known.
+    pub session_began_unix_ms: Option<u64>,
     /// Events that it gets in 1000 s, by its checkpoints of the last 5 s or more.
     pub events_per_1000_s: u64,
     /// Seconds in which it gets as many events as Discord replays at least; absent

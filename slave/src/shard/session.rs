@@ -1,6 +1,6 @@
 //! Discord's session of one shard, and what READY says about it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use baton_protocol::{SessionParameters, ShardId, Ticket};
 use serde::Deserialize;
@@ -19,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) user_id: u64,
     pub(crate) application_id: u64,
     pub(crate) parameters: SessionParameters,
+    /// When READY came, in milliseconds since 1970; zero: not known.
+    pub(crate) began_unix_ms: u64,
 }
 
 impl Session {
@@ -43,6 +45,7 @@ impl Session {
             user_id: ready.user.id.parse().ok()?,
             application_id: ready.application.id.parse().ok()?,
             parameters,
+            began_unix_ms: unix_ms(),
         })
     }
 
@@ -55,6 +58,7 @@ impl Session {
             user_id: ticket.user_id,
             application_id: ticket.application_id,
             parameters: ticket.parameters.clone(),
+            began_unix_ms: ticket.began_unix_ms,
         })
     }
 
@@ -74,6 +78,7 @@ impl Session {
             ticket.user_id = session.user_id;
             ticket.application_id = session.application_id;
             ticket.parameters = session.parameters.clone();
+            ticket.began_unix_ms = session.began_unix_ms;
         }
         ticket
     }
@@ -86,6 +91,11 @@ impl std::fmt::Debug for Session {
             .field("tag", &self.tag)
             .finish_non_exhaustive()
     }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The first 16 hex digits of the SHA-256 of a session id.

@@ -329,6 +329,7 @@ fn pong(finished: u64, failed: u64) -> ToMaster {
         finished,
         failed,
         full_ms: 0,
+        lag_ms: 0,
     })
 }
 

@@ -27,12 +27,13 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
         Just(ToMaster::ShardStopped),
         bytes(64).prop_map(|proof| ToMaster::Proof(Proof { proof })),
         report().prop_map(ToMaster::Report),
-        any::<[u64; 4]>().prop_map(|[number, finished, failed, full_ms]| {
+        any::<[u64; 5]>().prop_map(|[number, finished, failed, full_ms, lag_ms]| {
             ToMaster::Pong(Pong {
                 number,
                 finished,
                 failed,
                 full_ms,
+                lag_ms,
             })
         }),
         (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {
@@ -290,9 +291,9 @@ fn state() -> impl Strategy<Value = StateFrame> {
 
 pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
     let texts = (text(), text(), parameters());
-    let numbers = (any::<u32>(), any::<[u64; 4]>());
+    let numbers = (any::<u32>(), any::<[u64; 5]>());
     (numbers, texts, ranges(), ranges()).prop_map(|(numbers, texts, finished_above, in_doubt)| {
-        let (shard, [user_id, application_id, handled, state_at]) = numbers;
+        let (shard, [user_id, application_id, handled, state_at, began_unix_ms]) = numbers;
         let (session_id, resume_url, parameters) = texts;
         Ticket {
             shard: ShardId(shard),
@@ -305,6 +306,7 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             finished_above,
             in_doubt,
             state_at: Sequence(state_at),
+            began_unix_ms,
         }
     })
 }

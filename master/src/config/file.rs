@@ -1,0 +1,241 @@
+//! The file: read, and everything that is wrong with it named with its line.
+
+use std::{collections::BTreeMap, fmt, fs, path::Path};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, Deserializer, Error as TomlError},
+};
+
+use super::options::{Limits, Options};
+use crate::error::Error;
+
+/// So many mistakes are named at most.
+const MOST: usize = 50;
+
+/// A key is meant when it is at least so similar to the one that is written.
+const SIMILAR: f64 = 0.75;
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it stands, `FILE:LINE`; `None`: not in a file.
+    pub place: Option<String>,
+    /// What is wrong and what to do, naming the key.
+    pub reason: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
+}
+
+impl Mistake {
+    pub(super) fn anywhere(reason: impl Into<String>) -> Self {
+        Self {
+            place: None,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// All mistakes as one error: the first, and how many more there are.
+pub(super) fn as_error(mistakes: &[Mistake]) -> Error {
+    let first = mistakes.first().map(Mistake::to_string);
+    let first = first.unwrap_or_else(|| "the configuration is wrong".to_owned());
+    Error::Configuration(match mistakes.len().saturating_sub(1) {
+        0 => first,
+        1 => format!("{first} (and one more mistake: baton-master check-config shows it)"),
+        more => format!("{first} (and {more} more mistakes: baton-master check-config shows them)"),
+    })
+}
+
+/// Where in its file each key stands.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    file: String,
+    lines: BTreeMap<String, usize>,
+}
+
+impl Origin {
+    /// `FILE:LINE` of a key, such as `limits.soak` or `slot[0].command`, or of the
+    /// table that it would be in.
+    pub(super) fn place(&self, key: &str) -> Option<String> {
+        let mut key = key;
+        loop {
+            if let Some(line) = self.lines.get(key) {
+                return Some(format!("{}:{line}", self.file));
+            }
+            key = &key[..key.rfind(['.', '['])?];
+        }
+    }
+
+    /// A flag or the environment says it instead.
+    pub(super) fn overruled(&mut self, key: &str) {
+        self.lines.remove(key);
+    }
+}
+
+/// What the file says; what is wrong is left out and named.
+pub(super) fn examine(path: &Path) -> Result<(Options, Vec<Mistake>), Error> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Error::Configuration(format!(
+            "configuration file {} cannot be read: {error}",
+            path.display()
+        ))
+    })?;
+    Ok(parse(&path.display().to_string(), &text))
+}
+
+pub(super) fn parse(file: &str, text: &str) -> (Options, Vec<Mistake>) {
+    let place = |at: usize| Some(format!("{file}:{}", line(text, at)));
+    let mistake = |error: &TomlError, reason: String| Mistake {
+        place: place(error.span().map_or(0, |span| span.start)),
+        reason,
+    };
+    let (mut document, mut broken) = DeTable::parse_recoverable(text);
+    if !broken.is_empty() {
+        broken.sort_by_key(|error| error.span().map(|span| span.start));
+        let broken = broken.iter().take(MOST);
+        let mistakes = broken.map(|error| mistake(error, one_line(error.message())));
+        return (Options::default(), mistakes.collect());
+    }
+    let mut origin = Origin {
+        file: file.to_owned(),
+        lines: BTreeMap::new(),
+    };
+    lines(text, "", document.get_ref(), &mut origin.lines);
+    let mut mistakes = Vec::new();
+    while mistakes.len() < MOST {
+        let deserializer = Deserializer::from(document.clone());
+        match serde_path_to_error::deserialize::<_, Options>(deserializer) {
+            Ok(mut options) => {
+                options.origin = origin;
+                return (options, mistakes);
+            }
+            Err(error) => {
+                let key = error.path().to_string();
+                let reason = reason(&key, error.inner().message());
+                mistakes.push(Mistake {
+                    place: origin.place(&key),
+                    reason,
+                });
+                // Without it, the next one shows.
+                if !remove(document.get_mut(), &key) {
+                    break;
+                }
+            }
+        }
+    }
+    (Options::default(), mistakes)
+}
+
+/// From 1.
+fn line(text: &str, at: usize) -> usize {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
+
+fn lines(text: &str, above: &str, table: &DeTable<'_>, found: &mut BTreeMap<String, usize>) {
+    for (key, value) in table.iter() {
+        let name = key.get_ref();
+        let path = match above {
+            "" => name.to_string(),
+            above => format!("{above}.{name}"),
+        };
+        found.insert(path.clone(), line(text, key.span().start));
+        lines_of_value(text, &path, value, found);
+    }
+}
+
+fn lines_of_value(
+    text: &str,
+    path: &str,
+    value: &Spanned<DeValue<'_>>,
+    found: &mut BTreeMap<String, usize>,
+) {
+    match value.get_ref() {
+        DeValue::Table(table) => lines(text, path, table, found),
+        DeValue::Array(array) => {
+            for (index, item) in array.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                found.insert(path.clone(), line(text, item.span().start));
+                lines_of_value(text, &path, item, found);
+            }
+        }
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => {}
+    }
+}
+
+/// Takes a key out; `false`: it is not there.
+fn remove(table: &mut DeTable<'_>, key: &str) -> bool {
+    let end = key.find(['.', '[']).unwrap_or(key.len());
+    let (name, rest) = key.split_at(end);
+    if rest.is_empty() {
+        return table.remove(name).is_some();
+    }
+    let Some(value) = table.get_mut(name) else {
+        return false;
+    };
+    if remove_below(value.get_mut(), rest) {
+        return true;
+    }
+    table.remove(name).is_some()
+}
+
+/// `rest` is `.name...` or `[index]...`.
+fn remove_below(value: &mut DeValue<'_>, rest: &str) -> bool {
+    if let (DeValue::Table(table), Some(key)) = (&mut *value, rest.strip_prefix('.')) {
+        return remove(table, key);
+    }
+    let index = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    if let (DeValue::Array(array), Some((index, rest))) = (value, index)
+        && let Ok(index) = index.parse::<usize>()
+        && let Some(item) = array.iter_mut().nth(index)
+        && !rest.is_empty()
+    {
+        return remove_below(item.get_mut(), rest);
+    }
+    false
+}
+
+fn one_line(message: &str) -> String {
+    message.lines().collect::<Vec<_>>().join("; ")
+}
+
+/// The key and what is wrong with it; for one that does not exist, the one that
+/// was meant.
+fn reason(path: &str, message: &str) -> String {
+    let Some(unknown) = message.strip_prefix("unknown field `") else {
+        return match path {
+            "" | "." => one_line(message),
+            path => format!("{path}: {}", one_line(message)),
+        };
+    };
+    // unknown field `a`, expected one of `b`, `c`
+    let mut names = unknown.split('`').step_by(2);
+    let unknown = names.next().unwrap_or_default();
+    let known: Vec<&str> = names.collect();
+    let top = !path.contains(['.', '[']);
+    if top && Limits::NAMES.contains(&unknown) {
+        return format!("unknown key `{unknown}`: it is a limit, write it under [limits]");
+    }
+    let similar = |name: &&str| strsim::jaro_winkler(unknown, name);
+    let nearest = known
+        .iter()
+        .copied()
+        .max_by(|one, other| similar(one).total_cmp(&similar(other)))
+        .filter(|name| similar(name) >= SIMILAR);
+    match nearest {
+        Some(nearest) => format!("unknown key `{unknown}`; did you mean `{nearest}`?"),
+        None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+    }
+}
