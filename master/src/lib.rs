@@ -12,6 +12,7 @@ pub mod error;
 pub mod journal;
 pub mod legacy;
 pub mod listener;
+pub mod metrics;
 mod other_build;
 pub mod peer;
 pub mod process;

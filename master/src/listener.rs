@@ -19,11 +19,19 @@ use crate::{
 /// After a failed accept (too many open files) the next one waits this long.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds the TCP address.
+/// Binds the TCP address for slaves.
 ///
 /// # Errors
 /// [`Error::Configuration`]: it is taken, or not an address of this host.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    bind_as("listen", address).await
+}
+
+/// Binds the TCP address that a key of the configuration names.
+///
+/// # Errors
+/// [`Error::Configuration`]: it is taken, or not an address of this host.
+pub async fn bind_as(key: &str, address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|error| {
         let reason = if error.kind() == io::ErrorKind::AddrInUse {
             "another process uses it; stop that one or choose another port (0: any)".to_owned()
@@ -32,7 +40,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
         } else {
             error.to_string()
         };
-        Error::Configuration(format!("listen: {address}: {reason}"))
+        Error::Configuration(format!("{key}: {address}: {reason}"))
     })
 }
 

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
-    admin::{Admin, Facts},
+    admin::{Admin, Facts, guarded},
     budget::{Asker, GatewayBot},
     config::Config,
     core::{
@@ -25,6 +25,7 @@ use crate::{
     error::Error,
     journal::{Home, Journal, Opened, forget},
     legacy, listener,
+    metrics::Metrics,
     peer::{Context, MAX_JOINED},
     process::{Launcher, Watch, WatchError},
     runtime_dir::{Lock, RuntimeDir, make_dir},
@@ -38,6 +39,9 @@ pub struct Ready {
     pub listen: String,
     /// Where the operator's commands dial.
     pub admin: String,
+    /// The same over TCP, where that is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_http: Option<String>,
     /// Its runtime directory.
     pub runtime_dir: PathBuf,
 }
@@ -90,11 +94,16 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
         None => dir.bind(&dir.slave_socket())?,
     };
     let admin_socket = dir.bind(&dir.admin_socket())?;
+    let admin_tcp = match config.admin_listen {
+        Some(address) => Some(listener::bind_as("admin_listen", address).await?),
+        None => None,
+    };
     let address = local_address(&tcp)?;
     let (notices, queue) = mpsc::channel(QUEUE);
     let (news, _) = broadcast::channel(NEWS);
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
+    let metrics = Arc::<Metrics>::default();
     let context = Arc::new(Context {
         term: opened.term,
         secret: secret.clone(),
@@ -103,6 +112,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
         hang: config.limits.hang,
         notices: notices.clone(),
         counters: Counters::default(),
+        metrics: Arc::clone(&metrics),
         room: Arc::new(Semaphore::new(MAX_JOINED)),
         closing: closing.clone(),
     });
@@ -136,6 +146,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
         watches,
         notices: notices.clone(),
         news,
+        metrics,
         shard_in_hand: config.limits.shard_in_hand,
     });
     if let Some(bot) = bot {
@@ -150,17 +161,24 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
     tokio::spawn(signals.forward(notices, order(&config), closing.clone()));
     tasks.spawn(listener::tcp(Arc::clone(&context), tcp, tasks.clone()));
     tasks.spawn(listener::unix(context, unix, tasks.clone()));
+    let mut admin_http = None;
+    if let Some(tcp) = admin_tcp {
+        let address = local_address(&tcp)?;
+        info!(%address, token = config.admin_token.is_some(), "operators are served over TCP");
+        admin_http = Some(format!("http://{address}"));
+        let router = guarded(admin.clone().router(), config.admin_token.clone());
+        let serving = axum::serve(tcp, router);
+        let serving = serving.with_graceful_shutdown(closing.clone().cancelled_owned());
+        tasks.spawn(serve_admin(serving.into_future()));
+    }
     let serving = axum::serve(admin_socket, admin.router());
     let serving = serving.with_graceful_shutdown(closing.clone().cancelled_owned());
-    tasks.spawn(async move {
-        if let Err(error) = serving.await {
-            error!(%error, "the admin socket failed");
-        }
-    });
+    tasks.spawn(serve_admin(serving.into_future()));
     info!(listen = %address, runtime_dir = %dir.path().display(), term = %opened.term, shard_count, "master started");
     ready(&Ready {
         listen: address.to_string(),
         admin: format!("unix:{}", dir.admin_socket().display()),
+        admin_http,
         runtime_dir: dir.path().to_owned(),
     });
 
@@ -182,6 +200,12 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
             "the master left although the shard in hand was not settled; start it again soon"
                 .to_owned(),
         )),
+    }
+}
+
+async fn serve_admin(serving: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = serving.await {
+        error!(%error, "the operator's HTTP interface failed");
     }
 }
 
@@ -215,6 +239,7 @@ async fn run_legacy(
     ready(&Ready {
         listen: address.to_string(),
         admin: String::new(),
+        admin_http: None,
         runtime_dir: dir.path().to_owned(),
     });
     service::ready("serves slaves of the ancestor");

@@ -8,11 +8,16 @@
 //! | `POST /v1/abort` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
 //! | `GET /v1/events` | server-sent events, see [`json`](mod@json) |
+//! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
 //! | `GET /healthz` | 200 while the driver answers |
 //! | `GET /readyz` | 200 once the adopt grace is over |
 
 pub mod client;
+mod guard;
 pub mod json;
+mod metrics;
+
+pub use self::guard::guarded;
 
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
@@ -133,6 +138,7 @@ impl Admin {
             .route("/v1/abort", post(abort))
             .route("/v1/fence", post(fence))
             .route("/v1/events", get(events))
+            .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
             .layer(DefaultBodyLimit::max(MAX_BODY))

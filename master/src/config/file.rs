@@ -199,7 +199,7 @@ fn remove_below(value: &mut DeValue<'_>, rest: &str) -> bool {
     let index = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     if let (DeValue::Array(array), Some((index, rest))) = (value, index)
         && let Ok(index) = index.parse::<usize>()
-        && let Some(item) = array.iter_mut().nth(index)
+        && let Some(item) = array.get_mut(index)
         && !rest.is_empty()
     {
         return remove_below(item.get_mut(), rest);

@@ -56,6 +56,11 @@ pub struct Config {
     pub api_url: String,
     /// The bot's token, where one was given.
     pub token: Option<Token>,
+    /// Where the operator's HTTP interface is, beside the unix socket.
+    pub admin_listen: Option<SocketAddr>,
+    /// What requests there must carry. There is one unless that is a loopback
+    /// address.
+    pub admin_token: Option<Token>,
     /// Standbys of each slot that has a command.
     pub standbys: u32,
     /// Whether deploys seal late where they do not say it.
@@ -83,7 +88,7 @@ pub struct Slot {
     pub log: Option<PathBuf>,
 }
 
-/// The bot's token. Never shown.
+/// A secret text: the bot's token, the operators'. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -182,6 +187,8 @@ fn over(given: Options, file: Options) -> Options {
         max_concurrency,
         api_url,
         token_file,
+        admin_listen,
+        admin_token_file,
         standbys,
         late_seal,
         legacy,
@@ -256,6 +263,12 @@ impl Config {
         }
         let api_url = found.or("api_url", api_url(options.api_url));
         let token = found.or("token_file", token(options.token_file.as_deref()));
+        let admin_token = options.admin_token_file.as_deref();
+        let admin_token = admin_token.map(|path| token_in("admin_token_file", path));
+        let with_token = admin_token.is_some();
+        let admin_token = found.or("admin_token_file", admin_token.transpose());
+        let admin_listen = admin_listen(options.admin_listen, with_token);
+        let admin_listen = found.or("admin_listen", admin_listen).flatten();
         let slots = slots(options.slots, command, count, &mut found);
         match (listen, api_url, token) {
             (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
@@ -266,6 +279,8 @@ impl Config {
                 max_concurrency: options.max_concurrency,
                 api_url,
                 token,
+                admin_listen,
+                admin_token: admin_token.flatten(),
                 standbys,
                 late_seal: options.late_seal.unwrap_or(false),
                 legacy,
@@ -390,15 +405,33 @@ fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
     {
         return Ok(Some(token));
     }
-    let Some(path) = file else {
+    file.map(|path| token_in("token_file", path)).transpose()
+}
+
+fn token_in(key: &str, path: &Path) -> Result<Token, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("{key}: {} cannot be read: {error}", path.display()))?;
+    match Token::new(&text) {
+        Some(token) => Ok(token),
+        None => wrong(format!("{key}: {} is empty", path.display())),
+    }
+}
+
+fn admin_listen(given: Option<String>, with_token: bool) -> Result<Option<SocketAddr>, String> {
+    let Some(text) = given else {
         return Ok(None);
     };
-    let text = fs::read_to_string(path)
-        .map_err(|error| format!("token_file: {} cannot be read: {error}", path.display()))?;
-    match Token::new(&text) {
-        Some(token) => Ok(Some(token)),
-        None => wrong(format!("token_file: {} is empty", path.display())),
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return wrong(format!(
+            "admin_listen: `{text}` is not an address with a port, such as 127.0.0.1:7448"
+        ));
+    };
+    if !address.ip().is_loopback() && !with_token {
+        return wrong(format!(
+            "admin_listen: {address} can be reached from other hosts; use a loopback address, or set admin_token_file to a file with a secret that requests must carry"
+        ));
     }
+    Ok(Some(address))
 }
 
 fn slots(

@@ -39,6 +39,14 @@ pub struct Options {
     /// File that holds the bot's token, where DISCORD_TOKEN is not set
     #[arg(long, env = "BATON_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// TCP address of the operator's HTTP interface, beside the unix socket; port 0
+    /// takes a free one [default: none]
+    #[arg(long, env = "BATON_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<String>,
+    /// File that holds what requests to `admin_listen` must carry as bearer token;
+    /// without one it must be a loopback address
+    #[arg(long, env = "BATON_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// Standbys that are kept in each slot with a command, ready to take over from
     /// a dead slave at once [default: 0]
     #[arg(long, env = "BATON_STANDBYS", value_name = "N")]
@@ -206,11 +214,11 @@ limits! {
     /// Of at least so many events.
     error_gate_events: u32 = 5, "BATON_LIMITS_ERROR_GATE_EVENTS", "Events of the new slave before its failures are judged [default: 5]";
     /// Events of a shard that Discord replays at least.
-    replay_buffer: u32 = 1000, "BATON_LIMITS_REPLAY_BUFFER", "Events of a shard that Discord replays at least; the soak is at most half the time in which the busiest shard gets so many [default: 1000]";
+    replay_buffer: u32 = 1000, "BATON_LIMITS_REPLAY_BUFFER", "Events of a shard that Discord replays at least; the time in which the busiest shard gets so many bounds the soak and how many move at once [default: 1000]";
     /// A new slave whose shards took nothing for so much more of the soak goes back.
     behind_gate: u32 = 50, "BATON_LIMITS_BEHIND_GATE", "A deploy goes back when its new slave could take nothing, its handlers being too slow, for this many percentage points more of its shards' time than the old one; 0: never [default: 50]";
     /// Shards that move at once.
-    width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once [default: 16]";
+    width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once, at most: busy ones are fewer [default: 16]";
 }
 
 /// Limits for which zero has a meaning.

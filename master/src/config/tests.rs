@@ -126,7 +126,13 @@ fn what_is_given_wins_over_the_file() {
 
 #[test]
 fn everything_that_is_wrong_is_one_line_that_names_the_key() {
-    let cases: [(&str, &str); 14] = [
+    let cases: [(&str, &str); 17] = [
+        ("admin_listen = \"here\"", "admin_listen: `here`"),
+        ("admin_listen = \"0.0.0.0:7\"", "set admin_token_file"),
+        (
+            "admin_listen = \"0.0.0.0:7\"\nadmin_token_file = \"/nonexistent/token\"",
+            "admin_token_file: /nonexistent/token",
+        ),
         ("listen = \"nowhere\"", "listen: `nowhere`"),
         ("listen = \"0.0.0.0:7\"", "allow_remote = true"),
         ("shard_count = 0", "shard_count"),
@@ -164,6 +170,20 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
         assert!(!line.contains('\n'));
         assert_eq!(error.exit_code(), 2);
     }
+}
+
+#[test]
+fn operators_are_served_beyond_loopback_with_a_token_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    fs::write(&path, "hush\n").unwrap();
+    let text = format!("admin_listen = \"0.0.0.0:7448\"\nadmin_token_file = {path:?}\n");
+    let config = Config::check(parse(&text), None).unwrap();
+    assert_eq!(config.admin_listen, "0.0.0.0:7448".parse().ok());
+    assert_eq!(config.admin_token, Token::new("hush"));
+    let loopback = parse("admin_listen = \"[::1]:7448\"");
+    let config = Config::check(loopback, None).unwrap();
+    assert_eq!(config.admin_token, None);
 }
 
 #[test]

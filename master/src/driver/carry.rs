@@ -70,12 +70,16 @@ impl Driver {
                 | Entry::Whole => None,
             })
             .collect();
+        let began = Instant::now();
         let saved = self.journal.save(entries, durability);
         if cfg!(mutant = "save-not-awaited") {
             // Sent to the journal's thread, and that is all.
             let _ = tokio::time::timeout(std::time::Duration::ZERO, saved).await;
         } else {
-            saved.await?;
+            let saved = saved.await;
+            let took = began.elapsed();
+            self.metrics.saved(durability, took, saved.is_ok());
+            saved?;
         }
         for (slot, command) in commands {
             self.launcher.remember(&slot, &command);
@@ -123,6 +127,7 @@ impl Driver {
             debug!(slave = %format_args!("{slave:.8}"), "a message to a slave that is not connected is dropped");
             return;
         };
+        self.metrics.sent(&message);
         if link.send(message).is_err() {
             warn!(slave = %format_args!("{slave:.8}"), "slave takes nothing; connection dropped");
             link.cut();

@@ -39,6 +39,7 @@ use crate::{
         event::{Input, RequestId, Time},
     },
     journal::Journal,
+    metrics::Metrics,
     peer::{Link, LinkId},
     process::{Launcher, Watch, is_of_launch},
 };
@@ -95,6 +96,8 @@ pub struct Parts {
     pub notices: mpsc::Sender<Notice>,
     /// Where news go.
     pub news: broadcast::Sender<Arc<Told>>,
+    /// What Prometheus is told.
+    pub metrics: Arc<Metrics>,
     /// The longest that the core may take to leave.
     pub shard_in_hand: Duration,
 }
@@ -125,6 +128,7 @@ pub struct Driver {
     next_request: u64,
     notices: mpsc::Sender<Notice>,
     news: broadcast::Sender<Arc<Told>>,
+    metrics: Arc<Metrics>,
     shard_in_hand: Duration,
     /// When a leaving master leaves, whatever the core says.
     leave_by: Option<Instant>,
@@ -166,6 +170,7 @@ impl Driver {
             next_request: 0,
             notices: parts.notices,
             news: parts.news,
+            metrics: parts.metrics,
             shard_in_hand: parts.shard_in_hand,
             leave_by: None,
             resume_at: None,
@@ -244,6 +249,7 @@ impl Driver {
                 message,
             } => {
                 if self.is_current(slave, link) {
+                    self.metrics.said(slave, &message);
                     self.core.handle(now, Input::Said { slave, message });
                 }
             }
@@ -427,6 +433,7 @@ impl Driver {
             }
         });
         self.watches.insert(slave, watch);
+        self.metrics.watched(slave);
     }
 
     fn request(&mut self) -> RequestId {

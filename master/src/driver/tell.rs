@@ -63,9 +63,11 @@ impl Driver {
             | News::Launching { .. }
             | News::Alarm { .. } => {}
         }
-        // Nobody may be watching.
         let at_us = monotonic_us();
-        let _ = self.news.send(Arc::new(Told { at_us, news }));
+        let told = Told { at_us, news };
+        self.metrics.told(&told);
+        // Nobody may be watching.
+        let _ = self.news.send(Arc::new(told));
     }
 }
 

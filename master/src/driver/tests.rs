@@ -364,6 +364,7 @@ impl Rig {
         let secret = Secret::random().unwrap();
         let nowhere = Path::new("/nonexistent");
         let driver = Driver::new(Parts {
+            metrics: Arc::default(),
             core: Core::new(settings, Recovered::default(), Time::default()),
             journal: Journal::played(move |entries, how| saved.save(entries, how)),
             launcher: Launcher::new(nowhere, nowhere, secret.clone(), &[slot], BTreeMap::new()),
@@ -383,6 +384,7 @@ impl Rig {
             hang: Duration::from_secs(30),
             notices: notices.clone(),
             counters: Counters::default(),
+            metrics: Arc::default(),
             room: Arc::new(Semaphore::new(MAX_JOINED)),
             closing: CancellationToken::new(),
         };

@@ -39,6 +39,7 @@ use self::{handshake::Dismissed, link::Outbox, pings::Pings};
 use crate::{
     counters::Counters,
     driver::{Joining, Notice},
+    metrics::Metrics,
 };
 
 /// Connections of joined slaves at one time.
@@ -67,6 +68,8 @@ pub struct Context {
     pub notices: mpsc::Sender<Notice>,
     /// What was seen.
     pub counters: Counters,
+    /// What Prometheus is told.
+    pub metrics: Arc<Metrics>,
     /// Room for joined slaves.
     pub room: Arc<Semaphore>,
     /// When set, every connection closes.
@@ -216,7 +219,9 @@ async fn read(
         };
         let message = match message {
             Ok(ToMaster::Pong(pong)) => {
-                pings.pong(pong.number);
+                if let Some(after) = pings.pong(pong.number, Instant::now()) {
+                    context.metrics.answered(after);
+                }
                 ToMaster::Pong(pong)
             }
             Ok(ToMaster::ShardStopped) => continue,

@@ -58,13 +58,16 @@ impl Pings {
         }
     }
 
-    /// An answer to any ping that was sent says that the peer lives now.
-    pub(super) fn pong(&mut self, number: u64) {
-        if number > self.answered && number <= self.sent {
-            self.answered = number;
-            self.unanswered = 0;
-            self.told = false;
+    /// An answer to any ping that was sent says that the peer lives now. How long
+    /// the last one took to be answered, if this is its answer.
+    pub(super) fn pong(&mut self, number: u64, now: Instant) -> Option<Duration> {
+        if number <= self.answered || number > self.sent {
+            return None;
         }
+        self.answered = number;
+        self.unanswered = 0;
+        self.told = false;
+        (number == self.sent).then(|| now.duration_since(self.last_tick))
     }
 }
 
@@ -91,9 +94,9 @@ mod tests {
         // The first ping leaves at 5 s, unanswered for 30 s at 35 s.
         assert_eq!(silent_after(&mut pings, &mut now, 100), Some(7));
         assert_eq!(silent_after(&mut pings, &mut now, 100), None, "told once");
-        pings.pong(50);
+        assert_eq!(pings.pong(50, now), None, "too late to be timed");
         assert_eq!(silent_after(&mut pings, &mut now, 100), Some(7));
-        pings.pong(50);
+        pings.pong(50, now);
         assert_eq!(silent_after(&mut pings, &mut now, 100), None, "nothing new");
     }
 
@@ -105,9 +108,10 @@ mod tests {
             now += 5 * SECOND;
             let tick = pings.tick(now);
             assert!(!tick.silent);
-            pings.pong(tick.number);
+            let answered = pings.pong(tick.number, now + SECOND);
+            assert_eq!(answered, Some(SECOND));
         }
-        pings.pong(u64::MAX);
+        assert_eq!(pings.pong(u64::MAX, now), None);
         assert_eq!(silent_after(&mut pings, &mut now, 10), Some(3));
     }
 

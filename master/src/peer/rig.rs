@@ -31,6 +31,7 @@ impl Master {
             hang: Duration::from_secs(30),
             notices: sender,
             counters: Counters::default(),
+            metrics: Arc::default(),
             room: Arc::new(Semaphore::new(MAX_JOINED)),
             closing: CancellationToken::new(),
         };

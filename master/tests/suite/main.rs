@@ -4,5 +4,6 @@
 mod budget;
 mod fake;
 mod fleet;
+mod operators;
 mod run;
 mod service;

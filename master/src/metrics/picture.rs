@@ -1,0 +1,362 @@
+//! The fleet at the moment of the question.
+
+use std::{collections::BTreeMap, sync::atomic::AtomicU64, time::Duration};
+
+use baton_protocol::SlaveId;
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    registry::{Registry, Unit},
+};
+
+use super::{PREFIX, Reported, process};
+use crate::{
+    core::view::{SlaveView, View},
+    counters::Counts,
+};
+
+/// What a question is answered from.
+#[derive(Clone, Copy, Debug)]
+pub struct Scrape<'a> {
+    /// The fleet.
+    pub view: &'a View,
+    /// What the listener saw.
+    pub counts: Counts,
+    /// Version of the program.
+    pub version: &'static str,
+    /// How long this master runs.
+    pub uptime: Duration,
+}
+
+type Labels = Vec<(&'static str, String)>;
+type Float = Gauge<f64, AtomicU64>;
+
+/// Every state of a shard, so that one which is gone is zero and not absent.
+const STATES: [&str; 11] = [
+    "idle",
+    "starting",
+    "serving",
+    "reconnecting",
+    "copying",
+    "dialling",
+    "sealing",
+    "resuming",
+    "taking back",
+    "failed",
+    "unreachable",
+];
+
+impl Scrape<'_> {
+    /// All of it, made anew for each question: what is gone is not shown.
+    pub(super) fn registry(&self, reported: &BTreeMap<SlaveId, Reported>) -> Registry {
+        let mut all = Registry::default();
+        self.of_this_process(&mut all);
+        let ours = all.sub_registry_with_prefix(PREFIX);
+        let build = Info::new([("version", self.version)]);
+        ours.register("build", "The master's version", build);
+        self.fleet(ours);
+        self.shards(ours);
+        self.slots(ours);
+        self.slaves(ours);
+        self.reports(ours, reported);
+        self.deploy(ours);
+        self.listener(ours);
+        all
+    }
+
+    fn of_this_process(&self, all: &mut Registry) {
+        let process = all.sub_registry_with_prefix("process");
+        let memory = process::memory(std::process::id());
+        one(
+            process,
+            "resident_memory_bytes",
+            "Resident memory of the master",
+            memory,
+        );
+        let (open, most) = process::files();
+        one(process, "open_fds", "Open files of the master", open);
+        one(process, "max_fds", "Files that it may have open", most);
+        let uptime: Float = Gauge::default();
+        uptime.set(self.uptime.as_secs_f64());
+        process.register_with_unit("uptime", "How long it runs", Unit::Seconds, uptime);
+    }
+
+    fn fleet(&self, ours: &mut Registry) {
+        let adopting = u64::from(self.view.adopting);
+        one(
+            ours,
+            "adopting",
+            "1 while reports are collected after a start",
+            Some(adopting),
+        );
+        let left = self.view.identifies_left.map(u64::from);
+        one(
+            ours,
+            "identifies_left",
+            "IDENTIFYs left until the reset",
+            left,
+        );
+        if let Some(ms) = self.view.identifies_reset_ms {
+            let reset = seconds(ms);
+            ours.register_with_unit(
+                "identifies_reset",
+                "Time until there are all of them again",
+                Unit::Seconds,
+                reset,
+            );
+        }
+    }
+
+    fn shards(&self, ours: &mut Registry) {
+        let mut states: BTreeMap<&str, i64> = STATES.into_iter().map(|state| (state, 0)).collect();
+        for shard in &self.view.shards {
+            *states.entry(shard.state).or_default() += 1;
+        }
+        let family = Family::<Labels, Gauge>::default();
+        for (state, count) in states {
+            let state = state.replace(' ', "_");
+            family.get_or_create(&vec![("state", state)]).set(count);
+        }
+        ours.register("shards", "Shards by state", family);
+
+        let rates = self.view.shards.iter().map(|shard| shard.events_per_1000_s);
+        let rate: Float = Gauge::default();
+        rate.set(rates.map(|rate| rate as f64 / 1000.0).sum());
+        ours.register(
+            "events_per_second",
+            "Events of all shards, by their checkpoints",
+            rate,
+        );
+        let budgets = self.view.shards.iter();
+        let budgets = budgets.filter_map(|shard| shard.replay_budget_seconds);
+        if let Some(least) = budgets.min() {
+            let budget: Float = Gauge::default();
+            budget.set(least as f64);
+            ours.register_with_unit(
+                "replay_budget_least",
+                "How long Discord holds what the busiest shard gets",
+                Unit::Seconds,
+                budget,
+            );
+        }
+    }
+
+    fn slots(&self, ours: &mut Registry) {
+        let slots = &self.view.slots;
+        let of = |value: fn(&crate::core::view::SlotView) -> u32| {
+            let family = Family::<Labels, Gauge>::default();
+            for slot in slots {
+                let labels = vec![("slot", slot.name.clone())];
+                family.get_or_create(&labels).set(i64::from(value(slot)));
+            }
+            family
+        };
+        ours.register(
+            "slot_filled",
+            "1 where a slave fills the slot",
+            of(|slot| u32::from(slot.slave.is_some())),
+        );
+        ours.register(
+            "slot_failed_launches",
+            "Starts that failed in a row",
+            of(|slot| slot.failed_launches),
+        );
+        ours.register(
+            "slot_standbys_built",
+            "Standbys whose bot is built",
+            of(|slot| slot.standbys_built),
+        );
+        ours.register(
+            "slot_standbys_wanted",
+            "Standbys that the master keeps",
+            of(|slot| slot.standbys_wanted),
+        );
+    }
+
+    fn slaves(&self, ours: &mut Registry) {
+        let slaves = &self.view.slaves;
+        let roles = Family::<Labels, Gauge>::default();
+        for role in ["candidate", "standby", "owner", "leaving"] {
+            let count = slaves.iter().filter(|slave| slave.role == role).count();
+            let labels = vec![("role", role.to_owned())];
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            roles.get_or_create(&labels).set(count);
+        }
+        ours.register("slaves", "Slaves that are not known to be dead", roles);
+        ours.register(
+            "slave_connected",
+            "1 while the slave is connected",
+            each(slaves, |slave| u32::from(slave.connected)),
+        );
+        let lag = Family::<Labels, Float>::default();
+        for slave in slaves {
+            if let Some(ms) = slave.lag_ms {
+                lag.get_or_create(&labels(slave)).set(ms as f64 / 1000.0);
+            }
+        }
+        ours.register_with_unit(
+            "slave_handler_lag",
+            "For how long its oldest unfinished event has been with it",
+            Unit::Seconds,
+            lag,
+        );
+        ours.register(
+            "slave_shards",
+            "Shards that it owns",
+            each(slaves, |slave| slave.shards),
+        );
+    }
+
+    /// What slaves say of themselves, and what their host says.
+    fn reports(&self, ours: &mut Registry, reported: &BTreeMap<SlaveId, Reported>) {
+        let events = Family::<Labels, Counter>::default();
+        let failed = Family::<Labels, Counter>::default();
+        let full = Family::<Labels, Counter<f64, AtomicU64>>::default();
+        let age = Family::<Labels, Float>::default();
+        let memory = Family::<Labels, Gauge>::default();
+        for (id, said) in reported {
+            let id = id.to_string();
+            let Some(slave) = self.view.slaves.iter().find(|slave| slave.slave == id) else {
+                continue;
+            };
+            let labels = labels(slave);
+            let pong = said.pong;
+            events.get_or_create(&labels).inc_by(pong.finished);
+            failed.get_or_create(&labels).inc_by(pong.failed);
+            let seconds = pong.full_ms as f64 / 1000.0;
+            full.get_or_create(&labels).inc_by(seconds);
+            if let Some(checkpoint) = said.checkpoint {
+                let seconds = checkpoint.elapsed().as_secs_f64();
+                age.get_or_create(&labels).set(seconds);
+            }
+            if said.watched
+                && let Some(bytes) = process::memory(slave.pid)
+            {
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                memory.get_or_create(&labels).set(bytes);
+            }
+        }
+        ours.register(
+            "slave_events",
+            "Events that its handlers finished since its start",
+            events,
+        );
+        ours.register(
+            "slave_events_failed",
+            "Events of these whose handler failed",
+            failed,
+        );
+        ours.register_with_unit(
+            "slave_full",
+            "Time in which its shards took nothing, their handlers being behind, of all together",
+            Unit::Seconds,
+            full,
+        );
+        ours.register_with_unit(
+            "slave_checkpoint_age",
+            "Since its last checkpoint; without events there is none",
+            Unit::Seconds,
+            age,
+        );
+        ours.register_with_unit(
+            "slave_resident_memory",
+            "Resident memory of its process, where it runs on this host",
+            Unit::Bytes,
+            memory,
+        );
+    }
+
+    fn deploy(&self, ours: &mut Registry) {
+        let deploy = self.view.deploy.as_ref();
+        let counts = deploy.map_or([0; 4], |deploy| {
+            [deploy.total, deploy.moved, deploy.in_hand, deploy.at_once]
+        });
+        let family = Family::<Labels, Gauge>::default();
+        for (what, count) in ["total", "moved", "in_hand", "at_once"].iter().zip(counts) {
+            let labels = vec![("what", (*what).to_owned())];
+            family.get_or_create(&labels).set(i64::from(count));
+        }
+        ours.register(
+            "deploy_shards",
+            "Shards of the running deploy: all, moved, in hand, and how many may be",
+            family,
+        );
+        let running = u64::from(deploy.is_some());
+        one(
+            ours,
+            "deploy_running",
+            "1 while a deploy runs",
+            Some(running),
+        );
+    }
+
+    fn listener(&self, ours: &mut Registry) {
+        let Counts {
+            connections,
+            joined,
+            refused,
+            garbage,
+            too_many,
+            stuck,
+        } = self.counts;
+        for (name, help, count) in [
+            ("connections", "Connections of slaves", connections),
+            ("slaves_joined", "Slaves that joined, anew or again", joined),
+            (
+                "connections_refused",
+                "Connections that were refused",
+                refused,
+            ),
+            (
+                "connections_garbled",
+                "Connections that were dropped for what came over them",
+                garbage,
+            ),
+            (
+                "connections_too_many",
+                "Connections for which there was no room",
+                too_many,
+            ),
+            (
+                "connections_stuck",
+                "Connections of slaves that took nothing for too long",
+                stuck,
+            ),
+        ] {
+            let counter: Counter = Counter::default();
+            counter.inc_by(count);
+            ours.register(name, help, counter);
+        }
+    }
+}
+
+fn labels(slave: &SlaveView) -> Labels {
+    vec![
+        ("slave", slave.slave.clone()),
+        ("slot", slave.slot.clone()),
+        ("build", slave.build.clone()),
+    ]
+}
+
+/// One value for each slave.
+fn each(slaves: &[SlaveView], value: fn(&SlaveView) -> u32) -> Family<Labels, Gauge> {
+    let family = Family::<Labels, Gauge>::default();
+    for slave in slaves {
+        let value = i64::from(value(slave));
+        family.get_or_create(&labels(slave)).set(value);
+    }
+    family
+}
+
+fn one(registry: &mut Registry, name: &str, help: &str, value: Option<u64>) {
+    if let Some(value) = value {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    }
+}
+
+fn seconds(ms: u64) -> Float {
+    let gauge: Float = Gauge::default();
+    gauge.set(ms as f64 / 1000.0);
+    gauge
+}

@@ -1,0 +1,425 @@
+//! What the text says.
+#![allow(clippy::unwrap_used)]
+#![allow(clippy::needless_update, reason = "the picture grows")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_protocol::{
+    DeployId, Epoch,
+    message::{Checkpoint, Failed, IdentifyRequest, Progress, Resume, ResumeExtra},
+};
+
+use super::*;
+use crate::{
+    core::view::{DeployView, ShardView, SlaveView, SlotView, View},
+    counters::Counts,
+};
+
+/// Every type by name, and every value by name and labels.
+#[derive(Debug, Default)]
+struct Parsed {
+    types: BTreeMap<String, String>,
+    values: BTreeMap<String, f64>,
+}
+
+impl Parsed {
+    /// Reads the text and checks its form: a family has help and a type once, all
+    /// its values follow, names say their unit, counts end in `_total`.
+    fn of(text: &str) -> Self {
+        let mut parsed = Self::default();
+        let mut helped = BTreeSet::new();
+        let mut family = String::new();
+        let body = text.strip_suffix("# EOF\n").expect("it ends with # EOF");
+        for line in body.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, help) = help.split_once(' ').unwrap();
+                assert!(help.len() > 5 && helped.insert(name.to_owned()), "{line}");
+            } else if let Some(of) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = of.split_once(' ').unwrap();
+                assert!(helped.contains(name), "{line}");
+                assert!(
+                    name.starts_with("baton_") || name.starts_with("process_"),
+                    "{line}"
+                );
+                let before = parsed.types.insert(name.to_owned(), kind.to_owned());
+                assert_eq!(before, None, "{line}");
+                family = name.to_owned();
+            } else if let Some(of) = line.strip_prefix("# UNIT ") {
+                let (name, unit) = of.split_once(' ').unwrap();
+                assert!(
+                    name == family && name.ends_with(&format!("_{unit}")),
+                    "{line}"
+                );
+            } else {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                let name = series.split('{').next().unwrap();
+                let suffix = name.strip_prefix(&family).expect(line);
+                let fits = match parsed.types[&family].as_str() {
+                    "counter" => suffix == "_total",
+                    "gauge" => suffix.is_empty(),
+                    "info" => suffix == "_info",
+                    "histogram" => ["_sum", "_count", "_bucket"].contains(&suffix),
+                    other => panic!("{other}: {line}"),
+                };
+                assert!(fits, "{line}");
+                let value = value.parse().expect(line);
+                let before = parsed.values.insert(series.to_owned(), value);
+                assert_eq!(before, None, "{line}");
+            }
+        }
+        parsed
+    }
+
+    fn value(&self, series: &str) -> f64 {
+        let value = self.values.get(series);
+        *value.unwrap_or_else(|| panic!("no {series} in {:#?}", self.values.keys()))
+    }
+
+    fn names(&self, kind: &str) -> Vec<&str> {
+        let types = self.types.iter().filter(|(_, of)| *of == kind);
+        types.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+const SLAVE: SlaveId = SlaveId(0xa1);
+
+fn view() -> View {
+    let shard = |shard, state, budget| ShardView {
+        shard,
+        state,
+        events_per_1000_s: 2500,
+        replay_budget_seconds: budget,
+        ..ShardView::default()
+    };
+    View {
+        slots: vec![SlotView {
+            name: "main".to_owned(),
+            slave: Some(SLAVE.to_string()),
+            standbys_wanted: 2,
+            ..SlotView::default()
+        }],
+        slaves: vec![SlaveView {
+            slave: SLAVE.to_string(),
+            slot: "main".to_owned(),
+            build: "v \"1\"\n".to_owned(),
+            pid: std::process::id(),
+            role: "owner",
+            connected: true,
+            shards: 3,
+            lag_ms: Some(120),
+            ..SlaveView::default()
+        }],
+        shards: vec![
+            shard(0, "serving", Some(400)),
+            shard(1, "taking back", Some(90)),
+            shard(2, "serving", None),
+        ],
+        deploy: Some(DeployView {
+            total: 3,
+            moved: 1,
+            in_hand: 1,
+            at_once: 2,
+            ..DeployView::default()
+        }),
+        identifies_left: Some(900),
+        identifies_reset_ms: Some(1500),
+        ..View::default()
+    }
+}
+
+fn parsed(metrics: &Metrics, view: &View) -> Parsed {
+    let text = metrics.text(&Scrape {
+        view,
+        counts: Counts {
+            connections: 4,
+            ..Counts::default()
+        },
+        version: "1.2.3",
+        uptime: Duration::from_millis(2500),
+    });
+    Parsed::of(&text)
+}
+
+fn told(at_ms: u64, news: News) -> Told {
+    Told {
+        at_us: at_ms * 1000,
+        news,
+    }
+}
+
+fn migration(at_ms: u64, shard: u32, phase: Phase) -> Told {
+    let news = News::Migration {
+        deploy: DeployId(1),
+        shard: ShardId(shard),
+        from: SlaveId(1),
+        to: SlaveId(2),
+        epoch: Epoch(2),
+        phase,
+    };
+    told(at_ms, news)
+}
+
+fn ended(outcome: Outcome) -> Told {
+    let news = News::DeployEnded {
+        deploy: DeployId(1),
+        outcome,
+        moved: 1,
+        migrating: Duration::ZERO,
+        total: Duration::ZERO,
+    };
+    told(0, news)
+}
+
+#[test]
+fn every_name_has_its_type() {
+    let metrics = Metrics::default();
+    metrics.watched(SLAVE);
+    metrics.said(SLAVE, &ToMaster::Checkpoint(Checkpoint::default()));
+    let parsed = parsed(&metrics, &view());
+    assert_eq!(
+        parsed.names("counter"),
+        [
+            "baton_alarms",
+            "baton_connections",
+            "baton_connections_garbled",
+            "baton_connections_refused",
+            "baton_connections_stuck",
+            "baton_connections_too_many",
+            "baton_deploys",
+            "baton_identify_permits",
+            "baton_identify_requests",
+            "baton_journal_save_failures",
+            "baton_launches",
+            "baton_reconnects",
+            "baton_resumes",
+            "baton_sessions_lost",
+            "baton_shard_failures",
+            "baton_slave_events",
+            "baton_slave_events_failed",
+            "baton_slave_full_seconds",
+            "baton_slaves_joined",
+            "baton_soaks_shortened",
+        ]
+    );
+    assert_eq!(
+        parsed.names("gauge"),
+        [
+            "baton_adopting",
+            "baton_deploy_running",
+            "baton_deploy_shards",
+            "baton_events_per_second",
+            "baton_identifies_left",
+            "baton_identifies_reset_seconds",
+            "baton_replay_budget_least_seconds",
+            "baton_shards",
+            "baton_slave_checkpoint_age_seconds",
+            "baton_slave_connected",
+            "baton_slave_handler_lag_seconds",
+            "baton_slave_resident_memory_bytes",
+            "baton_slave_shards",
+            "baton_slaves",
+            "baton_slot_failed_launches",
+            "baton_slot_filled",
+            "baton_slot_standbys_built",
+            "baton_slot_standbys_wanted",
+            "process_max_fds",
+            "process_open_fds",
+            "process_resident_memory_bytes",
+            "process_uptime_seconds",
+        ]
+    );
+    assert_eq!(
+        parsed.names("histogram"),
+        [
+            "baton_gap_seconds",
+            "baton_journal_save_seconds",
+            "baton_link_round_trip_seconds",
+        ]
+    );
+    assert_eq!(parsed.names("info"), ["baton_build"]);
+}
+
+#[test]
+fn the_fleet_is_shown_as_it_is() {
+    let metrics = Metrics::default();
+    metrics.watched(SLAVE);
+    metrics.said(SLAVE, &ToMaster::Checkpoint(Checkpoint::default()));
+    let pong = Pong {
+        number: 9,
+        finished: 70,
+        failed: 2,
+        full_ms: 1500,
+        lag_ms: 0,
+    };
+    metrics.said(SLAVE, &ToMaster::Pong(pong));
+    let stranger = SlaveId(7);
+    metrics.said(stranger, &ToMaster::Pong(pong));
+    let parsed = parsed(&metrics, &view());
+    let slave = format!(r#"{{slave="{SLAVE}",slot="main",build="v \"1\"\n"}}"#);
+    for (series, value) in [
+        (r#"baton_build_info{version="1.2.3"}"#, 1.0),
+        ("process_uptime_seconds", 2.5),
+        (r#"baton_shards{state="serving"}"#, 2.0),
+        (r#"baton_shards{state="taking_back"}"#, 1.0),
+        (r#"baton_shards{state="failed"}"#, 0.0),
+        ("baton_events_per_second", 7.5),
+        ("baton_replay_budget_least_seconds", 90.0),
+        ("baton_identifies_left", 900.0),
+        ("baton_identifies_reset_seconds", 1.5),
+        (r#"baton_slaves{role="owner"}"#, 1.0),
+        (r#"baton_slot_filled{slot="main"}"#, 1.0),
+        (r#"baton_deploy_shards{what="at_once"}"#, 2.0),
+        ("baton_deploy_running", 1.0),
+        ("baton_connections_total", 4.0),
+        (&format!("baton_slave_events_total{slave}"), 70.0),
+        (&format!("baton_slave_events_failed_total{slave}"), 2.0),
+        (&format!("baton_slave_full_seconds_total{slave}"), 1.5),
+        (&format!("baton_slave_shards{slave}"), 3.0),
+        (&format!("baton_slave_handler_lag_seconds{slave}"), 0.12),
+    ] {
+        assert_eq!(parsed.value(series), value, "{series}");
+    }
+    let memory = format!("baton_slave_resident_memory_bytes{slave}");
+    assert!(parsed.value(&memory) > 0.0);
+    let age = format!("baton_slave_checkpoint_age_seconds{slave}");
+    assert!((0.0..60.0).contains(&parsed.value(&age)));
+    let of_stranger = format!("{stranger}");
+    assert!(
+        !parsed
+            .values
+            .keys()
+            .any(|series| series.contains(&of_stranger))
+    );
+}
+
+#[test]
+fn what_is_not_known_is_not_shown() {
+    let mut view = view();
+    view.identifies_left = None;
+    view.identifies_reset_ms = None;
+    view.deploy = None;
+    let metrics = Metrics::default();
+    metrics.watched(SLAVE);
+    let gone = News::SlaveGone {
+        slave: SLAVE,
+        dead: true,
+    };
+    metrics.told(&told(0, gone));
+    let parsed = parsed(&metrics, &view);
+    for name in ["baton_identifies", "baton_slave_resident_memory_bytes{"] {
+        let shown = parsed.values.keys().any(|series| series.starts_with(name));
+        assert!(!shown, "{name}");
+    }
+    assert_eq!(parsed.value("baton_deploy_running"), 0.0);
+}
+
+#[test]
+fn counts_are_there_before_their_first_event_and_move_with_it() {
+    let metrics = Metrics::default();
+    let view = view();
+    let done = r#"baton_deploys_total{outcome="done"}"#;
+    assert_eq!(parsed(&metrics, &view).value(done), 0.0);
+    metrics.told(&ended(Outcome::Done));
+    metrics.told(&ended(Outcome::Aborted {
+        reason: String::new(),
+    }));
+    metrics.told(&told(
+        0,
+        News::Alarm {
+            detail: String::new(),
+        },
+    ));
+    let lost = News::SessionLost {
+        shard: ShardId(0),
+        slave: SlaveId(1),
+    };
+    metrics.told(&told(0, lost));
+    let said = |message| metrics.said(SLAVE, &message);
+    said(ToMaster::IdentifyRequest(IdentifyRequest {
+        cause: IdentifyCause::SessionLost,
+        ..IdentifyRequest::default()
+    }));
+    for step in [Step::Reconnecting, Step::Serving] {
+        said(ToMaster::Progress(Progress {
+            step,
+            ..Progress::default()
+        }));
+    }
+    for close_code in [4014, 4999, 0] {
+        said(ToMaster::Failed(Failed {
+            close_code,
+            ..Failed::default()
+        }));
+    }
+    metrics.sent(&ToSlave::IdentifyPermit(Default::default()));
+    metrics.sent(&ToSlave::Resume(Resume {
+        extra: Some(Box::new(ResumeExtra {
+            after: ResumeAfter::Death,
+            ..ResumeExtra::default()
+        })),
+        ..Resume::default()
+    }));
+    metrics.saved(Durability::Now, Duration::from_millis(4), true);
+    metrics.saved(Durability::Now, Duration::from_millis(4), false);
+    metrics.answered(Duration::from_millis(2));
+    let parsed = parsed(&metrics, &view);
+    for (series, value) in [
+        (done, 1.0),
+        (r#"baton_deploys_total{outcome="aborted"}"#, 1.0),
+        (r#"baton_deploys_total{outcome="forced"}"#, 0.0),
+        ("baton_alarms_total", 1.0),
+        ("baton_sessions_lost_total", 1.0),
+        (
+            r#"baton_identify_requests_total{cause="session_lost"}"#,
+            1.0,
+        ),
+        (r#"baton_identify_requests_total{cause="cold"}"#, 0.0),
+        ("baton_identify_permits_total", 1.0),
+        ("baton_reconnects_total", 1.0),
+        (r#"baton_shard_failures_total{close_code="4014"}"#, 1.0),
+        (r#"baton_shard_failures_total{close_code="4013"}"#, 0.0),
+        (r#"baton_shard_failures_total{close_code="other"}"#, 1.0),
+        (r#"baton_shard_failures_total{close_code="none"}"#, 1.0),
+        (r#"baton_resumes_total{after="death"}"#, 1.0),
+        (r#"baton_resumes_total{after="seal"}"#, 0.0),
+        (r#"baton_journal_save_seconds_count{durability="now"}"#, 2.0),
+        ("baton_journal_save_failures_total", 1.0),
+        (r#"baton_link_round_trip_seconds_bucket{le="0.001"}"#, 0.0),
+        (r#"baton_link_round_trip_seconds_bucket{le="0.003"}"#, 1.0),
+        (r#"baton_link_round_trip_seconds_bucket{le="+Inf"}"#, 1.0),
+    ] {
+        assert_eq!(parsed.value(series), value, "{series}");
+    }
+}
+
+#[test]
+fn a_gap_is_from_the_order_to_seal_until_the_shard_serves_again() {
+    let metrics = Metrics::default();
+    for told in [
+        migration(1000, 0, Phase::Copying),
+        migration(2000, 0, Phase::Sealing),
+        migration(2001, 1, Phase::Sealing),
+        migration(2003, 0, Phase::Resuming),
+        migration(2004, 0, Phase::Moved),
+        // Sealed, and then it goes back.
+        migration(2100, 1, Phase::TakingBack),
+        migration(2401, 1, Phase::Back),
+        // Its deploy ends with the shard in hand.
+        migration(3000, 2, Phase::Sealing),
+        ended(Outcome::HandedOn),
+        migration(9000, 2, Phase::Moved),
+    ] {
+        metrics.told(&told);
+    }
+    let parsed = parsed(&metrics, &view());
+    for (series, value) in [
+        (r#"baton_gap_seconds_count{way="on"}"#, 1.0),
+        (r#"baton_gap_seconds_sum{way="on"}"#, 0.004),
+        (r#"baton_gap_seconds_count{way="back"}"#, 1.0),
+        (r#"baton_gap_seconds_sum{way="back"}"#, 0.4),
+        (r#"baton_gap_seconds_bucket{le="0.002",way="on"}"#, 0.0),
+        (r#"baton_gap_seconds_bucket{le="0.005",way="on"}"#, 1.0),
+    ] {
+        assert_eq!(parsed.value(series), value, "{series}");
+    }
+}
