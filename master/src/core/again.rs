@@ -101,6 +101,9 @@ impl Core {
             && (owner, epoch) == (from, at)
         {
             self.copy_is_gone(id, to);
+            if let Some(deploy) = &mut self.deploy {
+                deploy.in_hand.unsealed(id);
+            }
             if self.wants_copy(to) {
                 self.copy_begins(id, owner, epoch, to);
             } else {

@@ -12,6 +12,12 @@
 //! seal to the word that it serves: a shorter one counts the one before for an
 //! eighth less, so a hiccup is forgotten after a dozen. A shard for which there
 //! is no room waits in the queue and is served there. Alone every shard goes.
+//!
+//! Fewer still are sealed *side by side*. While a shard is sealed nobody handles
+//! its events, so what it shares the processors with then is in its gap. As many
+//! are sealed at once as cost no more than what the quickest handover took: on a
+//! network that is far away all of them, on one host a few. The others wait with
+//! their state copied and their connection held, and are served.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
@@ -29,6 +35,13 @@ const ASSUMED: Duration = Duration::from_millis(500);
 /// No handover counts for less: the next one may not be as lucky.
 const LEAST: Duration = Duration::from_millis(50);
 
+/// What a handover costs the processors of both hosts.
+const COST: Duration = Duration::from_micros(1500);
+
+/// So many are sealed side by side at least: while one waits for the network the
+/// other has the processors.
+const LEAST_SEALED: usize = 2;
+
 /// Shards that were begun and do not serve at their next owner yet.
 #[derive(Clone, Debug)]
 pub(super) struct Hand {
@@ -37,6 +50,10 @@ pub(super) struct Hand {
     by_budget: BTreeSet<(Duration, ShardId)>,
     /// What a handover takes.
     handover: Duration,
+    /// What the quickest one of the deploy took.
+    quickest: Option<Duration>,
+    /// How many are sealed.
+    sealed: usize,
 }
 
 /// One shard in hand.
@@ -45,6 +62,8 @@ pub(super) struct Begun {
     budget: Duration,
     /// When its owner was told to seal it.
     sealed: Option<Time>,
+    /// Whether it could be sealed, and there was no room.
+    waits: bool,
 }
 
 impl Hand {
@@ -53,14 +72,19 @@ impl Hand {
             begun: BTreeMap::new(),
             by_budget: BTreeSet::new(),
             handover: ASSUMED,
+            quickest: None,
+            sealed: 0,
         }
     }
 
     /// Takes a shard with this replay budget, unless it is there.
     pub(super) fn take(&mut self, id: ShardId, budget: Duration) {
         if let btree_map::Entry::Vacant(place) = self.begun.entry(id) {
-            let sealed = None;
-            place.insert(Begun { budget, sealed });
+            place.insert(Begun {
+                budget,
+                sealed: None,
+                waits: false,
+            });
             self.by_budget.insert((budget, id));
         }
     }
@@ -68,8 +92,54 @@ impl Hand {
     /// Its owner is told to seal it; it may be told again.
     pub(super) fn sealed(&mut self, id: ShardId, now: Time) {
         if let Some(begun) = self.begun.get_mut(&id) {
-            begun.sealed.get_or_insert(now);
+            begun.waits = false;
+            if begun.sealed.is_none() {
+                begun.sealed = Some(now);
+                self.sealed += 1;
+            }
         }
+    }
+
+    /// Its owner serves it after all, as it did before the order to seal it.
+    pub(super) fn unsealed(&mut self, id: ShardId) {
+        if let Some(begun) = self.begun.get_mut(&id)
+            && begun.sealed.take().is_some()
+        {
+            self.sealed -= 1;
+        }
+    }
+
+    /// Whether one more may be sealed now.
+    pub(super) fn may_seal(&self) -> bool {
+        let most = self.quickest.map_or(LEAST_SEALED, |quickest| {
+            let fit = quickest.as_nanos() / COST.as_nanos();
+            usize::try_from(fit).unwrap_or(usize::MAX).max(LEAST_SEALED)
+        });
+        self.sealed < most
+    }
+
+    /// It could be sealed, and waits until one that is serves again.
+    pub(super) fn wait(&mut self, id: ShardId) {
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.waits = true;
+        }
+    }
+
+    pub(super) fn is_waiting(&self, id: ShardId) -> bool {
+        self.begun.get(&id).is_some_and(|begun| begun.waits)
+    }
+
+    /// The next one to seal, if there is room: the tightest budget first.
+    pub(super) fn next_to_seal(&mut self) -> Option<ShardId> {
+        if !self.may_seal() {
+            return None;
+        }
+        let mut ids = self.by_budget.iter().map(|(_, id)| *id);
+        let id = ids.find(|id| self.is_waiting(*id))?;
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.waits = false;
+        }
+        Some(id)
     }
 
     /// It serves again: what that took is what the next one is taken for.
@@ -78,7 +148,9 @@ impl Hand {
         let sealed = self.begun.get(&id).and_then(|begun| begun.sealed);
         if let Some(sealed) = sealed {
             let before = self.handover - self.handover / 8;
-            self.handover = now.since(sealed).max(before).max(LEAST);
+            let took = now.since(sealed);
+            self.handover = took.max(before).max(LEAST);
+            self.quickest = Some(self.quickest.map_or(took, |quickest| quickest.min(took)));
         }
         self.remove(&id)
     }
@@ -88,6 +160,7 @@ impl Hand {
         let removed = self.begun.remove(id);
         if let Some(begun) = removed {
             self.by_budget.remove(&(begun.budget, *id));
+            self.sealed -= usize::from(begun.sealed.is_some());
         }
         removed.is_some()
     }
@@ -95,6 +168,8 @@ impl Hand {
     pub(super) fn retain(&mut self, keep: impl Fn(&ShardId) -> bool) {
         self.begun.retain(|id, _| keep(id));
         self.by_budget.retain(|(_, id)| keep(id));
+        let sealed = self.begun.values().filter(|begun| begun.sealed.is_some());
+        self.sealed = sealed.count();
     }
 
     /// How many may be in hand, with one of this budget among them; at least 1.

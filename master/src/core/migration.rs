@@ -199,6 +199,32 @@ impl Core {
         }
     }
 
+    /// Everything is ready for its seal, which waits until those before it are
+    /// through.
+    fn seal_in_turn(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        match &mut self.deploy {
+            Some(deploy) if deploy.in_hand.contains(&id) && !deploy.in_hand.may_seal() => {
+                deploy.in_hand.wait(id);
+            }
+            Some(_) | None => self.seal_a_fresh_copy(id, owner, epoch, to),
+        }
+    }
+
+    /// Seals those that waited for their turn, as many as there is room for.
+    pub(super) fn seal_next(&mut self) {
+        while let Some(id) = self
+            .deploy
+            .as_mut()
+            .and_then(|deploy| deploy.in_hand.next_to_seal())
+        {
+            if let Some(shard) = self.fleet.shards.get(&id)
+                && let Phase::Dialling { owner, epoch, to } = shard.phase
+            {
+                self.seal_a_fresh_copy(id, owner, epoch, to);
+            }
+        }
+    }
+
     pub(super) fn send_dial(&mut self, shard: ShardId, epoch: Epoch, to: SlaveId, ticket: Ticket) {
         let dial = Dial {
             shard,
@@ -220,7 +246,7 @@ impl Core {
             return;
         }
         if dialled.failed.is_empty() {
-            self.seal_a_fresh_copy(id, owner, epoch, to);
+            self.seal_in_turn(id, owner, epoch, to);
         } else {
             let why = format!("the new slave cannot reach Discord: {}", dialled.failed);
             self.fail_deploy(Some(id), why);

@@ -151,6 +151,11 @@ impl Core {
     /// The new slave says nothing about its dial.
     pub(super) fn dial_stalled(&mut self, id: ShardId) {
         let span = self.settings.copy;
+        let waits = |deploy: &super::deploy::Deploy| deploy.in_hand.is_waiting(id);
+        if self.deploy.as_ref().is_some_and(waits) {
+            self.start_timer(Timer::Shard(id), span);
+            return;
+        }
         self.fail_deploy(
             Some(id),
             format!("the new slave did not reach Discord within {span:?}"),

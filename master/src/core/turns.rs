@@ -74,6 +74,7 @@ impl Core {
 
     /// Begins as many shards as may move at once.
     pub(super) fn fill_hand(&mut self) {
+        self.seal_next();
         while let Some((id, to, budget)) = self.next_to_move() {
             if let Some(deploy) = &mut self.deploy {
                 deploy.in_hand.take(id, budget);
@@ -83,7 +84,7 @@ impl Core {
     }
 
     fn next_to_move(&mut self) -> Option<(ShardId, SlaveId, Duration)> {
-        if self.stage != Life::Running || self.saves.fail() {
+        if self.stage != Life::Running || self.saves.fail() || self.is_paused() {
             return None;
         }
         let deploy = self.deploy.as_mut()?;

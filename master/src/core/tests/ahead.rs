@@ -158,3 +158,66 @@ fn on_the_way_back_nothing_is_dialled_ahead() {
     assert_eq!(rig.step(), Some("rolling back"));
     assert_eq!(rig.shard(0), (Some(B.to_string()), "taking back"));
 }
+
+/// Four shards, all of them in hand and copied.
+fn four_copied() -> Rig {
+    let mut rig = moving(Settings {
+        canary: 0,
+        width: 4,
+        ..settings(4)
+    });
+    for shard in 0..4 {
+        rig.say(B, state_ready(shard, 1, 90));
+    }
+    rig
+}
+
+/// The shards that are told to seal once these have dialled.
+fn seals(rig: &mut Rig, dials: &[u32]) -> Vec<String> {
+    let mut sent = Vec::new();
+    for &shard in dials {
+        sent.extend(orders(&rig.say(B, dialled(shard, 1, ""))));
+    }
+    sent.retain(|order| order.starts_with("a StopShard"));
+    sent
+}
+
+#[test]
+fn a_shard_whose_turn_has_not_come_is_served_until_one_before_it_is_through() {
+    let mut rig = four_copied();
+    let sealed_now = seals(&mut rig, &[0, 1, 2, 3]);
+    assert_eq!(sealed_now, ["a StopShard 0@1", "a StopShard 1@1"]);
+    assert_eq!(rig.shard(2), (Some(A.to_string()), "dialling"));
+    rig.say(A, sealed(0, 1, 120));
+    let next = orders(&rig.say(B, resumed(0, 2)));
+    assert!(next.contains(&"a StopShard 2@1".to_owned()), "{next:?}");
+    assert!(!next.contains(&"a StopShard 3@1".to_owned()), "{next:?}");
+}
+
+#[test]
+fn where_a_handover_waits_for_the_network_all_are_sealed_side_by_side() {
+    let mut rig = four_copied();
+    seals(&mut rig, &[0]);
+    rig.wait(SECOND / 20);
+    rig.say(A, sealed(0, 1, 120));
+    rig.say(B, resumed(0, 2));
+    assert_eq!(seals(&mut rig, &[1, 2, 3]).len(), 3);
+}
+
+#[test]
+fn waiting_for_a_turn_is_no_failed_dial() {
+    let mut rig = four_copied();
+    seals(&mut rig, &[0, 1, 2, 3]);
+    for shard in [0, 1] {
+        rig.say(A, sealed(shard, 1, 120));
+    }
+    // The next owner is slow, but gets further.
+    for _ in 0..5 {
+        assert_eq!(ended(&rig.wait(4 * SECOND)), None);
+        for shard in [0, 1] {
+            rig.say(B, progress(shard, 2, Step::Replaying));
+        }
+    }
+    rig.say(B, resumed(0, 2));
+    assert_eq!(rig.shard(2), (Some(A.to_string()), "sealing"));
+}

@@ -204,7 +204,7 @@ fn a_message_that_is_lost_and_one_that_comes_twice_break_no_promise() {
 
 #[test]
 fn a_late_seal_without_a_fault_keeps_every_promise_on_every_way() {
-    let searched = check_sealing("late seal", 2, Faults::default(), true, usize::MAX);
+    let searched = check_sealing("late seal", 1, Faults::default(), true, usize::MAX);
     assert!(searched.complete);
 }
 
