@@ -261,11 +261,7 @@ impl Core {
             return;
         };
         let reserved = shard.use_epoch();
-        let order = if late {
-            Sealing::Late
-        } else {
-            Sealing::Seal
-        };
+        let order = if late { Sealing::Late } else { Sealing::Seal };
         let started = match shard.phase {
             Phase::Starting { how, reach, .. } => Some((how, reach)),
             Phase::Unknown { .. }
