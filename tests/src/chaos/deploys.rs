@@ -70,12 +70,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// It cannot be judged.
-pub async fn run(
-    count: u32,
-    seed: u64,
-    late_seal: bool,
-    say: impl Fn(&str),
-) -> Result<Outcome> {
+pub async fn run(count: u32, seed: u64, late_seal: bool, say: impl Fn(&str)) -> Result<Outcome> {
     let mut setup = Setup::usual(seed);
     setup.late_seal = late_seal;
     setup.pace = Duration::from_millis(5);

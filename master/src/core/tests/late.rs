@@ -104,10 +104,7 @@ fn the_next_owner_takes_the_session_before_the_old_one_seals() {
 #[test]
 fn an_owner_whose_connection_stays_open_is_told_to_seal_once_the_next_one_has_resumed() {
     let mut rig = overtaking(late(1));
-    assert_eq!(
-        orders(&rig.say(B, overtaken(0, ""))),
-        ["a StopShard 0@1"]
-    );
+    assert_eq!(orders(&rig.say(B, overtaken(0, ""))), ["a StopShard 0@1"]);
     assert_eq!(
         orders(&rig.say(A, sealed(0, 1, 140))),
         ["b Resume 0@2 after Seal from 90"]

@@ -408,9 +408,7 @@ impl World {
         let Some(row) = self.row(id, late.shard) else {
             return;
         };
-        if row.epoch == late.epoch
-            && row.holding == Some(Holding::Serving)
-            && row.conn == Conn::Up
+        if row.epoch == late.epoch && row.holding == Some(Holding::Serving) && row.conn == Conn::Up
         {
             row.late = true;
             let unit = Unit {
