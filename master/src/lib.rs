@@ -16,6 +16,7 @@ pub mod metrics;
 mod other_build;
 pub mod peer;
 pub mod process;
+pub mod reload;
 pub mod run;
 pub mod runtime_dir;
 pub mod service;

@@ -6,7 +6,7 @@ use baton_protocol::{SlaveId, auth::Secret};
 use serde::Serialize;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Semaphore, broadcast, mpsc},
+    sync::{Semaphore, broadcast, mpsc, watch},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +28,7 @@ use crate::{
     metrics::Metrics,
     peer::{Context, MAX_JOINED},
     process::{Launcher, Watch, WatchError},
+    reload::{Reloader, Source},
     runtime_dir::{Lock, RuntimeDir, make_dir},
     service,
 };
@@ -52,13 +53,14 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Runs a master until it is asked to leave (`SIGTERM`, `SIGINT`); slaves serve
 /// on. `ready` is called when slaves can dial.
 ///
-/// `SIGUSR1` deploys the first slot's own command again. `SIGHUP` is ignored. A
-/// service manager may pass its sockets, and is told how it is ([`service`]).
+/// `SIGUSR1` deploys the first slot's own command again. `SIGHUP` reads the
+/// configuration of `source` again ([`reload`](crate::reload)). A service manager may
+/// pass its sockets, and is told how it is ([`service`]).
 ///
 /// # Errors
 /// It cannot start: the error says what to change. Or it had to leave with a
 /// shard in hand.
-pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
+pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
     // Before anything else, so that none of them ends the process.
     let mut signals = Signals::new()?;
     let dir = RuntimeDir::open(&config.runtime_dir)?;
@@ -101,6 +103,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
     let address = local_address(&tcp)?;
     let (notices, queue) = mpsc::channel(QUEUE);
     let (news, _) = broadcast::channel(NEWS);
+    let defaults = watch::Sender::new(order(&config));
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     let metrics = Arc::<Metrics>::default();
@@ -120,7 +123,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
         notices: notices.clone(),
         news: news.clone(),
         peers: Arc::clone(&context),
-        defaults: order(&config),
+        defaults: defaults.subscribe(),
         facts: Facts {
             term: opened.term,
             version: env!("CARGO_PKG_VERSION"),
@@ -158,7 +161,15 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), Error
         tasks.spawn(asker.keep_asking(bot.is_some(), notices.clone(), closing));
     }
     tasks.spawn(service::keep_alive(Some(notices.clone()), closing.clone()));
-    tokio::spawn(signals.forward(notices, order(&config), closing.clone()));
+    let reloader = Reloader {
+        source,
+        config: config.clone(),
+        shard_count,
+        notices: notices.clone(),
+        defaults,
+    };
+    let usual = order(&config);
+    tokio::spawn(signals.forward(notices, usual, Some(reloader), closing.clone()));
     tasks.spawn(listener::tcp(Arc::clone(&context), tcp, tasks.clone()));
     tasks.spawn(listener::unix(context, unix, tasks.clone()));
     let mut admin_http = None;
@@ -222,7 +233,7 @@ async fn run_legacy(
     let (notices, mut queue) = mpsc::channel(QUEUE);
     let (deploy, deploys) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    tokio::spawn(signals.forward(notices, order(config), stop.clone()));
+    tokio::spawn(signals.forward(notices, order(config), None, stop.clone()));
     let leaving = stop.clone();
     tokio::spawn(async move {
         // Signals ask for these two things only.
@@ -271,7 +282,7 @@ fn same(one: &std::path::Path, other: &std::path::Path) -> bool {
 }
 
 /// A deploy where nothing else is said: the first slot, its own command.
-fn order(config: &Config) -> DeployOrder {
+pub(crate) fn order(config: &Config) -> DeployOrder {
     DeployOrder {
         slot: config
             .slots
@@ -394,7 +405,8 @@ impl Signals {
     async fn forward(
         mut self,
         notices: mpsc::Sender<Notice>,
-        order: DeployOrder,
+        mut order: DeployOrder,
+        mut reloader: Option<Reloader>,
         closing: CancellationToken,
     ) {
         loop {
@@ -407,8 +419,16 @@ impl Signals {
                     Notice::Deploy { order: order.clone(), answer: None }
                 }
                 _ = self.hang_up.recv() => {
-                    info!("SIGHUP: nothing is reloaded");
-                    service::reloaded("nothing is reloaded");
+                    let told = match &mut reloader {
+                        Some(reloader) => {
+                            let told = reloader.reload().await;
+                            order = reloader.defaults.borrow().clone();
+                            told
+                        }
+                        None => "nothing is reloaded in legacy mode".to_owned(),
+                    };
+                    info!("SIGHUP: {told}");
+                    service::reloaded(&told);
                     continue;
                 }
             };

@@ -6,6 +6,7 @@
 //! | `GET /v1/status` | the fleet ([`View`]) and under `master`, facts of this process |
 //! | `POST /v1/deploy` | [`DeployRequest`], every field optional: 202 `{"deploy": N}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/abort` | 202 `{}`, or 409 `{"error": "..."}` |
+//! | `POST /v1/pause`, `POST /v1/continue` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
 //! | `GET /v1/events` | server-sent events, see [`json`](mod@json) |
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
@@ -36,14 +37,17 @@ use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::check_command,
-    core::{event::DeployOrder, view::View},
+    core::{
+        event::{DeployOrder, Pause},
+        view::View,
+    },
     counters::Counts,
     driver::{Kill, Notice, Told},
     peer::Context,
@@ -68,7 +72,7 @@ pub struct Admin {
     /// For the counts.
     pub peers: Arc<Context>,
     /// What a deploy is where the request does not say.
-    pub defaults: DeployOrder,
+    pub defaults: watch::Receiver<DeployOrder>,
     /// Facts of this process.
     pub facts: Facts,
     /// When this master started.
@@ -136,6 +140,8 @@ impl Admin {
             .route("/v1/status", get(status))
             .route("/v1/deploy", post(deploy))
             .route("/v1/abort", post(abort))
+            .route("/v1/pause", post(pause))
+            .route("/v1/continue", post(go_on))
             .route("/v1/fence", post(fence))
             .route("/v1/events", get(events))
             .route("/metrics", get(metrics::metrics))
@@ -168,6 +174,14 @@ impl Admin {
         self.ask(Notice::Look { answer }, view).await
     }
 
+    async fn hold(&self, pause: Pause) -> Result<Response, Failure> {
+        let (answer, answered) = oneshot::channel();
+        match self.ask(Notice::Pause { pause, answer }, answered).await? {
+            Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({}))).into_response()),
+            Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+        }
+    }
+
     fn order(&self, request: DeployRequest) -> Result<DeployOrder, String> {
         let DeployRequest {
             slot,
@@ -183,7 +197,7 @@ impl Admin {
         if let Some(command) = &command {
             check_command(command)?;
         }
-        let defaults = self.defaults.clone();
+        let defaults = self.defaults.borrow().clone();
         Ok(DeployOrder {
             slot: slot.unwrap_or(defaults.slot),
             command,
@@ -254,6 +268,14 @@ async fn abort(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({}))).into_response()),
         Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
     }
+}
+
+async fn pause(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    admin.hold(Pause::Hold).await
+}
+
+async fn go_on(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    admin.hold(Pause::Continue).await
 }
 
 async fn fence(

@@ -10,6 +10,7 @@ mod text;
 
 use std::{
     io::{self, IsTerminal, Write},
+    os::fd::AsFd,
     path::PathBuf,
     process::ExitCode,
 };
@@ -17,12 +18,13 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use crate::{
     admin::client::Client,
     config::{Config, LogFormat, Options, default_file, examine, read},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Error},
+    reload::{SetLog, Source, log_filter},
     run::run,
     runtime_dir,
 };
@@ -46,12 +48,17 @@ enum Command {
     /// Run the master
     ///
     /// SIGTERM and SIGINT: it leaves, the slaves serve on. SIGUSR1: deploys the
-    /// first slot's own command again.
+    /// first slot's own command again. SIGHUP: reads the configuration again; the
+    /// log says what changed and what needs a restart.
     Run(RunArguments),
     /// Replace the running build, show the progress
     Deploy(deploy::DeployArguments),
     /// Stop the running deploy: what moved goes back
     Abort(VerbArguments),
+    /// Hold the running deploy: shards in hand finish, no further one begins
+    Pause(VerbArguments),
+    /// Have a paused deploy go on
+    Continue(VerbArguments),
     /// Say that a slave is dead which cannot be reached: its shards go on elsewhere
     Fence(fence::FenceArguments),
     /// Show the fleet, once or live
@@ -181,12 +188,22 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             crate::crash::check()?;
             #[cfg(debug_assertions)]
             crate::other_build::check()?;
-            let options = read_options(arguments.config)?;
-            start_logging(&options)?;
+            let file = arguments.config.config.or_else(default_file);
+            let given = arguments.config.options;
+            let options = read(file.as_deref(), given.clone())?;
+            let log = log_filter(&options);
+            let set_log = start_logging(&options, &log)?;
             let command = (!arguments.command.is_empty()).then_some(arguments.command);
-            let config = Config::check(options, command)?;
+            let config = Config::check(options, command.clone())?;
             let json_ready = arguments.json_ready;
-            run(config, |ready| {
+            let source = Source {
+                file,
+                given,
+                command,
+                log,
+                set_log,
+            };
+            run(config, source, |ready| {
                 if json_ready {
                     say(&serde_json::to_string(ready).unwrap_or_default());
                 }
@@ -200,6 +217,11 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
                 .ask("/v1/abort", "aborting: what moved goes back")
                 .await
         }
+        Command::Pause(arguments) => {
+            let done = "paused: no further shard begins; baton-master continue goes on";
+            arguments.ask("/v1/pause", done).await
+        }
+        Command::Continue(arguments) => arguments.ask("/v1/continue", "the deploy goes on").await,
         Command::Fence(arguments) => fence::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
         Command::Journal(arguments) => journal::run(&arguments),
@@ -255,28 +277,38 @@ fn check_config(arguments: CheckArguments) -> Result<u8, Error> {
     })
 }
 
-fn read_options(arguments: ConfigArguments) -> Result<Options, Error> {
-    let file = arguments.config.or_else(default_file);
-    read(file.as_deref(), arguments.options)
+/// Gives what changes the filter later.
+fn start_logging(options: &Options, filter: &str) -> Result<SetLog, Error> {
+    let parse = |filter: &str| EnvFilter::try_new(filter).map_err(|error| error.to_string());
+    let first =
+        parse(filter).map_err(|error| Error::Configuration(format!("log: `{filter}`: {error}")))?;
+    let (filter, handle) = reload::Layer::new(first);
+    let journal = is_journal(&io::stderr());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !journal);
+    let registry = tracing_subscriber::registry().with(filter);
+    match options.log_format.unwrap_or_default() {
+        LogFormat::Text if journal => registry.with(lines.without_time()).init(),
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+    }
+    Ok(Box::new(move |filter| {
+        let next = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        handle.reload(next).map_err(|error| error.to_string())
+    }))
 }
 
-fn start_logging(options: &Options) -> Result<(), Error> {
-    let filter = options
-        .log
-        .clone()
-        .or_else(|| std::env::var("RUST_LOG").ok());
-    let filter = filter.unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(&filter)
-        .map_err(|error| Error::Configuration(format!("log: `{filter}`: {error}")))?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match options.log_format.unwrap_or_default() {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
-    }
-    Ok(())
+/// Whether this goes to the journal of systemd, which has times of its own and no
+/// colours. A process that a service started may have inherited the variable alone.
+fn is_journal(stream: &impl AsFd) -> bool {
+    let named = std::env::var("JOURNAL_STREAM").ok();
+    let named = named.as_deref().and_then(|named| {
+        let (device, inode) = named.split_once(':')?;
+        Some((device.parse().ok()?, inode.parse().ok()?))
+    });
+    let found = rustix::fs::fstat(stream).ok();
+    named.is_some() && named == found.map(|found| (found.st_dev, found.st_ino))
 }
 
 /// clap's help and version go to standard output and are no failure; its errors

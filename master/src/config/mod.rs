@@ -1,6 +1,7 @@
 //! The configuration: one TOML file, each key also a flag and a `BATON_...`
 //! variable. What is wrong with it is one line that names the key.
 
+mod changes;
 mod command;
 mod file;
 mod options;
@@ -18,6 +19,7 @@ use baton_protocol::message::MAX_NAME;
 
 use self::file::as_error;
 pub use self::{
+    changes::{Change, Effect},
     command::check_command,
     file::{Mistake, Origin},
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
@@ -145,10 +147,7 @@ pub fn read(file: Option<&Path>, given: Options) -> Result<Options, Error> {
 ///
 /// # Errors
 /// [`Error::Configuration`]: the file cannot be read.
-pub fn examine(
-    file: Option<&Path>,
-    given: Options,
-) -> Result<(Options, Vec<Mistake>), Error> {
+pub fn examine(file: Option<&Path>, given: Options) -> Result<(Options, Vec<Mistake>), Error> {
     let Some(path) = file else {
         return Ok((given, Vec::new()));
     };
@@ -211,10 +210,7 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong, at least one.
-    pub fn check_all(
-        options: Options,
-        command: Option<Vec<String>>,
-    ) -> Result<Self, Vec<Mistake>> {
+    pub fn check_all(options: Options, command: Option<Vec<String>>) -> Result<Self, Vec<Mistake>> {
         let mut found = Found {
             origin: options.origin,
             mistakes: Vec::new(),

@@ -156,6 +156,25 @@ macro_rules! limits {
         }
 
         impl ResolvedLimits {
+            /// Which ones another says otherwise: name, this one's value and its.
+            pub(super) fn changes(&self, other: &Self) -> Vec<(&'static str, String, String)> {
+                let mut changes = Vec::new();
+                $(
+                    if self.$name != other.$name {
+                        let (from, to) = (format!("{:?}", self.$name), format!("{:?}", other.$name));
+                        changes.push((stringify!($name), from, to));
+                    }
+                )*
+                changes
+            }
+
+            /// Those named of `next`, and the others of `now`.
+            pub(super) fn some_of(now: &Self, next: &Self, names: &[&str]) -> Self {
+                Self {
+                    $($name: if names.contains(&stringify!($name)) { next.$name } else { now.$name },)*
+                }
+            }
+
             /// The limits that must not be zero and are.
             pub(super) fn zeroes(&self) -> Vec<&'static str> {
                 let mut zeroes = Vec::new();

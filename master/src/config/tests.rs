@@ -62,7 +62,10 @@ fn a_key_that_is_like_no_other_comes_with_those_that_there_are() {
     let [mistake] = &mistakes[..] else {
         panic!("{mistakes:?}");
     };
-    assert!(mistake.reason.contains("known here: name, command"), "{mistake}");
+    assert!(
+        mistake.reason.contains("known here: name, command"),
+        "{mistake}"
+    );
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(super) struct Deploy {
     pub(super) asked: bool,
     pub(super) first_stop: Option<Time>,
     pub(super) last_served: Option<Time>,
+    /// Whether it begins no further shard, as an operator wants it.
+    pub(super) paused: bool,
     /// Whether shards are sealed late: as ordered, until a gateway refuses.
     pub(super) late: bool,
 }
@@ -157,6 +159,7 @@ impl Deploy {
         match self.stage {
             Stage::Starting { .. } => DeployStep::Starting,
             Stage::Preparing { .. } => DeployStep::Preparing,
+            Stage::Moving { .. } if self.paused => DeployStep::Paused,
             Stage::Moving {
                 pace: Pace::Canary(_),
                 ..
@@ -331,6 +334,7 @@ impl Core {
             asked: false,
             first_stop: None,
             last_served: None,
+            paused: false,
             late,
         });
         self.tell(News::DeployAccepted {

@@ -12,8 +12,10 @@ use baton_protocol::{
     message::{Hello, Refused, Report, ResumeAfter, Role},
 };
 
+use super::settings::Settings;
 pub use super::{
     news::{DeployStep, News, Outcome, Phase},
+    pause::Pause,
     recovered::{History, Recovered, RecoveredTicket, Row},
 };
 
@@ -105,6 +107,16 @@ pub enum Input {
         /// Names the request in [`News`].
         request: RequestId,
     },
+    /// The operator holds the running deploy, or has it go on.
+    Pause {
+        /// Names the request in [`News`].
+        request: RequestId,
+        /// Which of the two.
+        pause: Pause,
+    },
+    /// The operator changed the settings. Slots, shards and what sessions are
+    /// identified with stay; deadlines that run stay what they are.
+    Settings(Box<Settings>),
     /// The operator says that a slave is dead whose death cannot be known. Refused
     /// while it is connected and not being killed. From then on it is dead as
     /// after [`Input::Died`], and stays so, whatever it says should it come back.

@@ -49,6 +49,7 @@ mod join;
 mod late;
 mod migration;
 mod news;
+mod pause;
 mod permits;
 mod picture;
 mod placement;
@@ -192,6 +193,8 @@ impl Core {
             }
             Input::Deploy { request, order } => self.deploy_asked(request, order),
             Input::Abort { request } => self.abort_asked(request),
+            Input::Pause { request, pause } => self.pause_asked(request, pause),
+            Input::Settings(settings) => self.settings_changed(*settings),
             Input::Fence { request, slave } => self.fence(request, slave),
             Input::Leave => self.leave(),
             Input::Budget(budget) => self.budget(budget),

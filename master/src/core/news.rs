@@ -141,6 +141,8 @@ pub enum DeployStep {
     Canary,
     /// The other shards move.
     Moving,
+    /// An operator holds it: no further shard begins.
+    Paused,
     /// The once-per-bot work moves.
     Work,
     /// M7: everything moved, the old slave stays ready.
@@ -254,6 +256,7 @@ lower_case_names!(DeployStep {
     Preparing => "preparing",
     Canary => "canary",
     Moving => "moving",
+    Paused => "paused",
     Work => "work",
     Soaking => "soaking",
     Retiring => "retiring",

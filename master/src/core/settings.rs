@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use baton_protocol::SessionParameters;
 
+use super::Core;
+
 /// Limits and choices of the core.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -89,6 +91,22 @@ pub struct SlotSettings {
     pub shards: Option<(u32, u32)>,
     /// Whether the master starts slaves into it (a command is configured).
     pub launches: bool,
+}
+
+impl Core {
+    /// What an operator changed counts from the next thing on that needs it.
+    pub(super) fn settings_changed(&mut self, next: Settings) {
+        let before = std::mem::take(&mut self.settings);
+        self.settings = Settings {
+            slots: before.slots,
+            shard_count: before.shard_count,
+            pinned: before.pinned,
+            max_concurrency: before.max_concurrency,
+            ..next
+        };
+        // There may be more standbys to start, or fewer.
+        self.touched.extend(0..self.fleet.slots.len());
+    }
 }
 
 impl Default for Settings {

@@ -121,6 +121,7 @@ pub struct Driver {
     /// Launches that wait for the death of the process before, by slot.
     waiting: BTreeMap<String, (Role, Option<Vec<String>>)>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
+    /// Aborts and pauses: what the core does not refuse it took.
     aborts: BTreeMap<RequestId, Answer<()>>,
     fences: BTreeMap<RequestId, Answer<SlaveId>>,
     /// Whom to tell the death of a slave that the operator had killed.
@@ -286,6 +287,12 @@ impl Driver {
                 self.aborts.insert(request, answer);
                 self.core.handle(now, Input::Abort { request });
             }
+            Notice::Pause { pause, answer } => {
+                let request = self.request();
+                self.aborts.insert(request, answer);
+                self.core.handle(now, Input::Pause { request, pause });
+            }
+            Notice::Settings(settings) => self.core.handle(now, Input::Settings(settings)),
             Notice::Fence {
                 slave,
                 kill,

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     core::{
-        event::{DeployOrder, IdentifyBudget},
+        event::{DeployOrder, IdentifyBudget, Pause},
+        settings::Settings,
         view::View,
     },
     peer::{Link, LinkId},
@@ -67,6 +68,15 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<()>,
     },
+    /// The operator holds the running deploy, or has it go on.
+    Pause {
+        /// Which of the two.
+        pause: Pause,
+        /// Whom to answer.
+        answer: Answer<()>,
+    },
+    /// The operator changed the settings.
+    Settings(Box<Settings>),
     /// The operator says that a slave is dead.
     Fence {
         /// The beginning of its id, which no other slave's id has.

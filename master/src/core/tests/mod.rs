@@ -18,6 +18,7 @@ mod gate;
 mod late;
 mod model;
 mod pace;
+mod pausing;
 mod rows;
 mod saving;
 mod sim;

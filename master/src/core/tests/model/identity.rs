@@ -327,6 +327,8 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         asked,
         first_stop: _,
         last_served: _,
+        // Nobody holds it here.
+        paused: _,
         late,
     } = deploy;
     (id, from, queue, asked, late).hash(hasher);

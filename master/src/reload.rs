@@ -1,0 +1,165 @@
+//! `SIGHUP`: the configuration is read again, and what a running master can take
+//! up counts from then on. What changed is in the log, key by key. A file that is
+//! wrong changes nothing.
+
+use std::{fmt, path::PathBuf};
+
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{Change, Config, Effect, Mistake, Options, examine},
+    core::event::DeployOrder,
+    driver::Notice,
+    run::order,
+};
+
+/// Has something else logged; says why not.
+pub type SetLog = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// Where the configuration of this process comes from.
+pub struct Source {
+    /// Its file, if there is one.
+    pub file: Option<PathBuf>,
+    /// What flags and the environment said, which win over it.
+    pub given: Options,
+    /// The first slot's command, if the command line gave one.
+    pub command: Option<Vec<String>>,
+    /// What is logged now.
+    pub log: String,
+    /// Has something else logged; says why not.
+    pub set_log: SetLog,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("file", &self.file)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a `SIGHUP` needs.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    pub(crate) source: Source,
+    /// What counts now.
+    pub(crate) config: Config,
+    pub(crate) shard_count: u32,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    /// What a deploy is where nothing else is said.
+    pub(crate) defaults: watch::Sender<DeployOrder>,
+}
+
+impl Reloader {
+    /// Says in one line what came of it; the log has every change.
+    pub(crate) async fn reload(&mut self) -> String {
+        let file = match &self.source.file {
+            Some(file) => file.display().to_string(),
+            None => "no file".to_owned(),
+        };
+        let (next, log) = match self.read() {
+            Ok(read) => read,
+            Err(mistakes) => {
+                for mistake in &mistakes {
+                    error!(%mistake, "SIGHUP: the configuration is wrong");
+                }
+                return format!(
+                    "{file} is wrong, nothing was changed: repair it and send it again"
+                );
+            }
+        };
+        let changes = self.config.changes(&next);
+        let log_changed = log != self.source.log;
+        if changes.is_empty() && !log_changed {
+            return format!("{file} says nothing new");
+        }
+        if log_changed {
+            match (self.source.set_log)(&log) {
+                Ok(()) => {
+                    info!(
+                        key = "log",
+                        from = self.source.log,
+                        to = log,
+                        "SIGHUP: changed, counts from now on"
+                    );
+                    self.source.log = log;
+                }
+                Err(reason) => {
+                    error!(key = "log", to = log, reason, "SIGHUP: not changed");
+                }
+            }
+        }
+        changes.iter().for_each(say);
+        self.config.take_up(&next);
+        let settings = Box::new(self.config.settings(self.shard_count));
+        // It fails only when the master is leaving.
+        let _ = self.notices.send(Notice::Settings(settings)).await;
+        self.defaults.send_replace(order(&self.config));
+        let late = changes
+            .iter()
+            .filter(|change| change.effect == Effect::Restart);
+        match late.count() {
+            0 => format!("{file}: every change counts from now on"),
+            1 => format!(
+                "{file}: one change needs a restart of the master, the others count from now on"
+            ),
+            late => format!(
+                "{file}: {late} changes need a restart of the master, the others count from now on"
+            ),
+        }
+    }
+
+    fn read(&self) -> Result<(Config, String), Vec<Mistake>> {
+        let Source {
+            file,
+            given,
+            command,
+            ..
+        } = &self.source;
+        let examined = examine(file.as_deref(), given.clone());
+        let (options, mut mistakes) = examined.map_err(|error| {
+            vec![Mistake {
+                place: None,
+                reason: error.line(),
+            }]
+        })?;
+        let log = log_filter(&options);
+        match Config::check_all(options, command.clone()) {
+            Ok(config) if mistakes.is_empty() => Ok((config, log)),
+            Ok(_) => Err(mistakes),
+            Err(more) => {
+                mistakes.extend(more);
+                Err(mistakes)
+            }
+        }
+    }
+}
+
+/// What is to be logged.
+pub(crate) fn log_filter(options: &Options) -> String {
+    let filter = options.log.clone();
+    let filter = filter.or_else(|| std::env::var("RUST_LOG").ok());
+    filter.unwrap_or_else(|| "info".to_owned())
+}
+
+fn say(change: &Change) {
+    let Change {
+        key,
+        from,
+        to,
+        effect,
+    } = change;
+    match effect {
+        Effect::Now => info!(key, from, to, "SIGHUP: changed, counts from now on"),
+        Effect::Restart => {
+            warn!(
+                key,
+                from,
+                to,
+                "SIGHUP: changed, needs a restart of the master; the slaves serve on meanwhile"
+            );
+        }
+    }
+}
