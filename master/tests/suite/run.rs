@@ -78,7 +78,7 @@ async fn the_deploy_command_shows_its_steps_and_ends_with_0() {
         "canary",
         "moving",
         "soaking",
-        "shard 3 moved",
+        "4 of 4 shards on the new build",
         "done",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
