@@ -146,6 +146,9 @@ async fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A log that nobody reads any more is no reason to end: what was reported there
+        // would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .init();
     let args = match Args::try_parse() {

@@ -71,6 +71,8 @@ mod armed {
         "state-ack",
         "dial",
         "stop-shard",
+        "seal-late",
+        "overtake",
         "resume",
         "settled",
         "stop-work",

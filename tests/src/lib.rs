@@ -17,3 +17,12 @@ pub mod shim;
 pub mod truth;
 pub mod verdict;
 pub mod watch;
+
+/// Rust blocks of the documentation are compiled and run with the tests.
+#[cfg(doctest)]
+mod documentation {
+    #[doc = include_str!("../../docs/bots.md")]
+    struct Bots;
+    #[doc = include_str!("../../docs/moving.md")]
+    struct Moving;
+}

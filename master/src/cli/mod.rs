@@ -285,6 +285,9 @@ fn start_logging(options: &Options, filter: &str) -> Result<SetLog, Error> {
     let (filter, handle) = reload::Layer::new(first);
     let journal = is_journal(&io::stderr());
     let lines = tracing_subscriber::fmt::layer()
+        // A log that nobody reads any more is no reason to end: what was reported there
+        // would panic.
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && !journal);
     let registry = tracing_subscriber::registry().with(filter);

@@ -13,7 +13,10 @@
 //! has nothing to go back to: it goes on and ends `Forced`. There is at most one
 //! deploy.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use baton_protocol::{DeployId, ShardId, SlaveId, message::Role};
 
@@ -53,6 +56,8 @@ pub(super) struct Deploy {
     pub(super) asked: bool,
     pub(super) first_stop: Option<Time>,
     pub(super) last_served: Option<Time>,
+    /// Shards that had no session when their turn came.
+    pub(super) waiting: BTreeSet<ShardId>,
     /// Whether it begins no further shard, as an operator wants it.
     pub(super) paused: bool,
     /// Whether shards are sealed late: as ordered, until a gateway refuses.
@@ -334,6 +339,7 @@ impl Core {
             asked: false,
             first_stop: None,
             last_served: None,
+            waiting: BTreeSet::new(),
             paused: false,
             late,
         });

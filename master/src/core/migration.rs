@@ -480,7 +480,8 @@ impl Core {
             } => self.ask_to_seal(id, owner, epoch),
             Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
             Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
-            Phase::Unknown { .. } | Phase::Serving { .. } => {}
+            Phase::Serving { .. } => self.turn_comes_again(id),
+            Phase::Unknown { .. } => {}
         }
     }
 

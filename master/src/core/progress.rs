@@ -55,6 +55,7 @@ impl Core {
             Step::Serving => {
                 self.link(id, Link::Up);
                 self.served(from, id, progress.epoch);
+                self.turn_comes_again(id);
             }
             Step::Reconnecting => self.link(id, Link::Reconnecting),
             Step::SessionLost => {

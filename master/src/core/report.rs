@@ -173,6 +173,7 @@ impl Core {
             Holding::Serving => {
                 self.served(slave, id, held.epoch);
                 self.serves_again(id);
+                self.turn_comes_again(id);
             }
             Holding::Sealed => {
                 self.sealed(slave, id, held.epoch, Some(held.ticket.clone()));

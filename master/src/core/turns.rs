@@ -24,6 +24,7 @@ use super::{
     Core, Life,
     deploy::{Pace, Stage},
     shard::Phase,
+    timers::Timer,
 };
 
 /// Events in 1000 s of a shard that tells something about a build.
@@ -115,6 +116,14 @@ impl Core {
                 Phase::Serving { owner, .. } | Phase::Starting { owner, .. } if owner == goal => {
                     false
                 }
+                // Its session is over, and so is all that could be copied: its turn
+                // comes with the next one.
+                Phase::Serving { .. } if !rolling_back && shard.ticket.is_none() => {
+                    deploy.waiting.insert(id);
+                    let span = self.settings.copy;
+                    self.timers.start(self.now, Timer::Shard(id), span);
+                    false
+                }
                 // Not served yet: nothing to take over. It comes when it serves.
                 Phase::Starting { .. } if !rolling_back => false,
                 Phase::Serving { owner, .. } | Phase::Starting { owner, .. } => {
@@ -136,6 +145,28 @@ impl Core {
             }
         }
         None
+    }
+
+    /// A shard had no session when its turn came, and serves again, or nothing was
+    /// heard of it for a while: then it moves as well as it can.
+    pub(super) fn turn_comes_again(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let budget = shard.replay_budget(self.now, self.settings.replay_buffer);
+        let Phase::Serving { owner, .. } = shard.phase else {
+            return;
+        };
+        if let Some(deploy) = &mut self.deploy
+            && deploy.slot == shard.slot
+            && let Stage::Moving { to, .. } = deploy.stage
+            && to != owner
+            && deploy.waiting.remove(&id)
+        {
+            self.timers.stop(Timer::Shard(id));
+            deploy.in_hand.take(id, budget);
+            self.begin_move(id, to);
+        }
     }
 
     /// How many shards of the running deploy may move at once now, the next one

@@ -14,6 +14,7 @@ mod copies;
 mod hazards;
 mod late;
 mod legacy;
+mod logs;
 mod lost;
 mod moves;
 mod promises;

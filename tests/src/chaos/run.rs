@@ -165,7 +165,7 @@ async fn act(
     calm?;
     sleep(Duration::from_millis(300)).await;
     if again == Again::Deploy {
-        scene.deploy(THIRD, &[]).await?;
+        deploy_again(scene).await?;
         let status = scene.calm(CALM).await?;
         let serves = serving(&status);
         if serves != THIRD {
@@ -180,6 +180,23 @@ async fn act(
     report.wrong.extend(faults(expect, &findings, report));
     report.findings = Some(findings);
     Ok(())
+}
+
+/// A plain deploy. A master that could not write a moment ago refuses it until it
+/// has tried again.
+async fn deploy_again(scene: &mut Scene) -> Result<()> {
+    let deadline = Instant::now() + CALM;
+    loop {
+        match scene.deploy(THIRD, &[]).await {
+            Err(error)
+                if error.to_string().contains("the journal cannot be written")
+                    && Instant::now() < deadline =>
+            {
+                sleep(Duration::from_millis(100)).await;
+            }
+            asked => return asked,
+        }
+    }
 }
 
 /// What is not as it must be.

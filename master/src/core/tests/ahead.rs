@@ -134,10 +134,11 @@ fn a_session_that_ends_while_it_is_dialled_for_is_copied_and_dialled_for_anew() 
     rig.say(B, state_ready(0, 1, 90));
     assert_eq!(
         orders(&rig.say(A, progress(0, 1, Step::SessionLost))),
-        ["a CopyState 0@1"]
+        [""; 0],
+        "there is nothing to copy"
     );
     assert_eq!(orders(&rig.say(B, dialled(0, 1, ""))), [""; 0]);
-    rig.ready(A, 0, 1);
+    assert_eq!(orders(&rig.ready(A, 0, 1)), ["a CopyState 0@1"]);
     assert_eq!(
         orders(&rig.say(B, state_ready(0, 1, 100))),
         ["b Dial 0@1 from 100"]

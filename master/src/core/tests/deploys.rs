@@ -276,3 +276,15 @@ fn state(shard: u32, epoch: u64, chunk: u32) -> ToMaster {
     body.extend(90_u64.to_le_bytes());
     ToMaster::State(StateFrame::from_body(100, Bytes::from(body)).unwrap())
 }
+
+#[test]
+fn a_shard_whose_session_is_over_is_not_copied_before_it_has_the_next_one() {
+    let (mut rig, begun) = Rig::moving(settings(1));
+    assert_eq!(orders(&begun), ["a CopyState 0@1"]);
+    let lost = rig.say(A, progress(0, 1, Step::SessionLost));
+    assert_eq!(orders(&lost), [""; 0]);
+    assert_eq!(rig.shard(0), (Some(A.to_string()), "serving"));
+    rig.say(A, checkpoint(0, 1, 1));
+    let serves = rig.say(A, progress(0, 1, Step::Serving));
+    assert_eq!(orders(&serves), ["a CopyState 0@1"]);
+}

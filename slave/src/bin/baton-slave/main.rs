@@ -72,6 +72,9 @@ fn start_logging(settings: &Settings) -> Result<(), Error> {
         .map_err(|error| Error::Config(format!("log: `{}`: {error}", settings.log)))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A log that nobody reads any more is no reason to end: what was reported there
+        // would panic.
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match settings.log_format {

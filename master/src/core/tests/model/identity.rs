@@ -330,9 +330,11 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         // Nobody holds it here.
         paused: _,
         late,
+        waiting,
     } = deploy;
     (id, from, queue, asked, late).hash(hasher);
     in_hand.iter().for_each(|shard| shard.hash(hasher));
+    waiting.hash(hasher);
     u8::MAX.hash(hasher);
     (forced.is_some(), given.is_some(), at_soak.is_some()).hash(hasher);
     match stage {

@@ -113,6 +113,7 @@ impl World {
         row.permit = false;
         row.conn = Conn::Up;
         row.ordered = false;
+        row.session_told = false;
         self.serves(id, shard);
     }
 
