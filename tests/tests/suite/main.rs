@@ -4,4 +4,6 @@
 mod chaos;
 mod configuration;
 mod deploy;
+mod docs;
 mod fleet;
+mod services;

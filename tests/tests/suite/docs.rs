@@ -1,0 +1,199 @@
+//! What the documentation says is true: every block of it is run, parsed or
+//! compared. Rust blocks are tests of the documentation (`tests/src/lib.rs`).
+
+mod block;
+mod flags;
+mod session;
+mod wire;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use baton_tests::processes::program;
+
+use self::block::{Block, Kind, blocks};
+use crate::services::{Host, there};
+
+/// Every document whose blocks are checked here.
+pub(crate) const DOCUMENTS: [&str; 5] = [
+    "README.md",
+    "docs/bots.md",
+    "docs/moving.md",
+    "docs/operating.md",
+    "docs/wire.md",
+];
+
+#[test]
+fn every_document_is_known_and_every_link_in_it_leads_somewhere() {
+    let mut found: Vec<String> = fs::read_dir(root().join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "md"))
+        .map(|name| format!("docs/{name}"))
+        .collect();
+    found.sort();
+    assert_eq!(found, DOCUMENTS[1..]);
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => root().join(document),
+                path => root().join(document).with_file_name("").join(path),
+            };
+            let target =
+                fs::read_to_string(&target).unwrap_or_else(|_| panic!("{document}: {link}"));
+            let known = target.lines().filter(|line| line.starts_with('#'));
+            assert!(
+                heading.is_empty() || known.map(anchor).any(|known| known == heading),
+                "{document}: {link}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_rust_block_is_compiled() {
+    let compiled = fs::read_to_string(root().join("tests/src/lib.rs")).unwrap();
+    for document in DOCUMENTS {
+        let has_rust = of(document, |kind| *kind == Kind::Rust).next().is_some();
+        let included = compiled.contains(&format!("include_str!(\"../../{document}\")"));
+        assert_eq!(has_rust, included, "{document} in tests/src/lib.rs");
+    }
+}
+
+#[test]
+fn configurations_in_the_documentation_are_good() {
+    for document in DOCUMENTS {
+        for block in of(document, |kind| *kind == Kind::MasterConfig) {
+            let host = Host::new();
+            for program in ["my-bot", "baton-slave-unit"] {
+                host.program(&format!("usr/local/bin/{program}"), "exit 0");
+            }
+            let path = PathBuf::from(host.path("baton.toml"));
+            fs::write(&path, host.within(&block.text)).unwrap();
+            let output = Command::new(program("baton-master").unwrap())
+                .args(["check-config", "--config"])
+                .arg(&path)
+                .env_clear()
+                .output();
+            good(&block, &output.unwrap());
+        }
+    }
+}
+
+#[test]
+fn dependencies_in_the_documentation_exist() {
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    for document in DOCUMENTS {
+        for block in of(document, |kind| *kind == Kind::Cargo) {
+            for line in block.text.lines().filter(|line| line.contains(" = ")) {
+                let (name, rest) = line.split_once(" = ").unwrap();
+                let known = match rest.split_once("path = \"../baton/") {
+                    Some((_, path)) => {
+                        let folder = path.split('"').next().unwrap();
+                        let manifest = root().join(folder).join("Cargo.toml");
+                        let manifest = fs::read_to_string(manifest).unwrap_or_default();
+                        manifest.contains(&format!("name = \"{name}\""))
+                    }
+                    None => {
+                        let version = rest.split('"').nth(1).unwrap();
+                        let plain = format!("\n{name} = \"{version}\"");
+                        let table = format!("\n{name} = {{ version = \"{version}\"");
+                        workspace.contains(&plain) || workspace.contains(&table)
+                    }
+                };
+                assert!(known, "{}: {line}", block.at);
+            }
+        }
+    }
+}
+
+#[test]
+fn drop_ins_in_the_documentation_pass_systemd_analyze_verify() {
+    if !there("systemd-analyze", "systemd") {
+        return;
+    }
+    for document in DOCUMENTS {
+        for block in of(document, |kind| *kind == Kind::DropIn) {
+            let host = Host::new();
+            host.install_here(&[]);
+            let service = host.path("etc/systemd/system/baton-master.service");
+            let folder = format!("{service}.d");
+            fs::create_dir(&folder).unwrap();
+            fs::write(format!("{folder}/bot.conf"), &block.text).unwrap();
+            let output = Command::new("systemd-analyze")
+                .args(["verify", "--man=no", &service])
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            let ours = said.lines().any(|line| line.contains("baton"));
+            assert!(!ours, "{}: {said}", block.at);
+            good(&block, &output);
+        }
+    }
+}
+
+#[test]
+fn every_alarm_of_the_master_is_in_the_operators_guide() {
+    let guide = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let (_, table) = guide.split_once("\n## Alarms\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let known: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
+        .map(|(text, _)| text)
+        .collect();
+    let mut alarms = Vec::new();
+    for file in fs::read_dir(root().join("master/src/core")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            let source = fs::read_to_string(&path).unwrap();
+            // A string that goes on in the next line is one string.
+            let source = source
+                .split("\\\n")
+                .map(str::trim_start)
+                .collect::<String>();
+            let told = source.split("self.alarm(").skip(1);
+            alarms.extend(told.map(|after| after.split("));").next().unwrap().to_owned()));
+        }
+    }
+    for alarm in &alarms {
+        let said = known.iter().any(|known| alarm.contains(known));
+        assert!(said, "not in docs/operating.md: {alarm}");
+    }
+    for known in known {
+        let exists = alarms.iter().any(|alarm| alarm.contains(known));
+        assert!(exists, "no alarm says this any more: {known}");
+    }
+}
+
+/// Blocks of some kind.
+fn of(document: &str, is: impl Fn(&Kind) -> bool) -> impl Iterator<Item = Block> {
+    blocks(root(), document)
+        .into_iter()
+        .filter(move |block| is(&block.kind))
+}
+
+#[track_caller]
+fn good(block: &Block, output: &Output) {
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", block.at);
+}
+
+/// What a heading is linked by.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
