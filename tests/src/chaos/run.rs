@@ -189,7 +189,7 @@ async fn deploy_again(scene: &mut Scene) -> Result<()> {
     loop {
         match scene.deploy(THIRD, &[]).await {
             Err(error)
-                if error.to_string().contains("the journal cannot be written")
+                if error.chain().contains("the journal cannot be written")
                     && Instant::now() < deadline =>
             {
                 sleep(Duration::from_millis(100)).await;
