@@ -172,7 +172,7 @@ pub async fn memory() -> Result<Vec<Memory>> {
     let shards = |shards| Size {
         shards,
         guilds: 1,
-        members: 1,
+        members: 2,
         seed: 1,
     };
     let guilds = |guilds| Size {
