@@ -38,7 +38,7 @@ fn every_id_and_every_field_of_the_wire_is_on_its_page() {
     ] {
         let source = read(&format!("protocol/src/{file}"));
         for field in fields(&source) {
-            let named = page.contains(&format!("`{field}`")) || page.contains(&format!("`Baton`"));
+            let named = page.contains(&format!("`{field}`")) || page.contains("`Baton`");
             assert!(
                 named && mentions(&page, &field),
                 "{file}: `{field}` is not in docs/wire.md"
