@@ -141,7 +141,8 @@ pub struct Timings {
     pub master_silence: Duration,
     /// First pause before the master is dialled again.
     pub master_redial_first: Duration,
-    /// Longest such pause.
+    /// Longest such pause: a shard that is sealed is served by nobody until the
+    /// master is back.
     pub master_redial_max: Duration,
     /// Pause before a legacy master is dialled again, after a dial that failed.
     pub legacy_redial: Duration,
@@ -173,7 +174,7 @@ impl Default for Timings {
             handshake: seconds(10),
             master_silence: seconds(30),
             master_redial_first: Duration::from_millis(100),
-            master_redial_max: seconds(5),
+            master_redial_max: seconds(1),
             legacy_redial: seconds(5),
             legacy_patience: seconds(60),
             identify_window: Duration::from_millis(5250),
