@@ -33,6 +33,7 @@ use super::{
 pub(super) struct Deploy {
     pub(super) id: DeployId,
     pub(super) slot: usize,
+    /// As it was given; no late seals any more once a gateway refused one.
     pub(super) order: DeployOrder,
     /// Who filled the slot; `None`: it is empty, or its slave died on the way.
     pub(super) from: Option<SlaveId>,
@@ -56,12 +57,10 @@ pub(super) struct Deploy {
     pub(super) asked: bool,
     pub(super) first_stop: Option<Time>,
     pub(super) last_served: Option<Time>,
-    /// Shards that had no session when their turn came.
-    pub(super) waiting: BTreeSet<ShardId>,
+    /// Shards that had no session when their turn came; it comes once more.
+    pub(super) without_session: BTreeSet<ShardId>,
     /// Whether it begins no further shard, as an operator wants it.
     pub(super) paused: bool,
-    /// Whether shards are sealed late: as ordered, until a gateway refuses.
-    pub(super) late: bool,
 }
 
 /// How far it is, with what exists only there.
@@ -318,7 +317,6 @@ impl Core {
         stage: Stage,
     ) {
         let id = self.number_deploy();
-        let late = order.late_seal;
         self.timers.stop(Timer::Slot(slot));
         self.deploy = Some(Deploy {
             id,
@@ -339,9 +337,8 @@ impl Core {
             asked: false,
             first_stop: None,
             last_served: None,
-            waiting: BTreeSet::new(),
+            without_session: BTreeSet::new(),
             paused: false,
-            late,
         });
         self.tell(News::DeployAccepted {
             request,

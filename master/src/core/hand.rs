@@ -52,8 +52,6 @@ pub(super) struct Hand {
     handover: Duration,
     /// What the quickest one of the deploy took.
     quickest: Option<Duration>,
-    /// How many are sealed.
-    sealed: usize,
 }
 
 /// One shard in hand.
@@ -73,7 +71,6 @@ impl Hand {
             by_budget: BTreeSet::new(),
             handover: ASSUMED,
             quickest: None,
-            sealed: 0,
         }
     }
 
@@ -93,19 +90,14 @@ impl Hand {
     pub(super) fn sealed(&mut self, id: ShardId, now: Time) {
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.waits = false;
-            if begun.sealed.is_none() {
-                begun.sealed = Some(now);
-                self.sealed += 1;
-            }
+            begun.sealed.get_or_insert(now);
         }
     }
 
     /// Its owner serves it after all, as it did before the order to seal it.
     pub(super) fn unsealed(&mut self, id: ShardId) {
-        if let Some(begun) = self.begun.get_mut(&id)
-            && begun.sealed.take().is_some()
-        {
-            self.sealed -= 1;
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.sealed = None;
         }
     }
 
@@ -115,7 +107,8 @@ impl Hand {
             let fit = quickest.as_nanos() / COST.as_nanos();
             usize::try_from(fit).unwrap_or(usize::MAX).max(LEAST_SEALED)
         });
-        self.sealed < most
+        let sealed = self.begun.values().filter(|begun| begun.sealed.is_some());
+        sealed.count() < most
     }
 
     /// It could be sealed, and waits until one that is serves again.
@@ -160,7 +153,6 @@ impl Hand {
         let removed = self.begun.remove(id);
         if let Some(begun) = removed {
             self.by_budget.remove(&(begun.budget, *id));
-            self.sealed -= usize::from(begun.sealed.is_some());
         }
         removed.is_some()
     }
@@ -168,8 +160,6 @@ impl Hand {
     pub(super) fn retain(&mut self, keep: impl Fn(&ShardId) -> bool) {
         self.begun.retain(|id, _| keep(id));
         self.by_budget.retain(|(_, id)| keep(id));
-        let sealed = self.begun.values().filter(|begun| begun.sealed.is_some());
-        self.sealed = sealed.count();
     }
 
     /// How many may be in hand, with one of this budget among them; at least 1.

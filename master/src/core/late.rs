@@ -30,7 +30,10 @@ impl Core {
     /// Whether a shard that is to be sealed is sealed late: the deploy wants it, no
     /// gateway refused it, and the next owner holds a connection.
     pub(super) fn may_seal_late(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> bool {
-        let wanted = self.deploy.as_ref().is_some_and(|deploy| deploy.late);
+        let wanted = self
+            .deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.order.late_seal);
         let dialled = self
             .fleet
             .shards
@@ -73,7 +76,7 @@ impl Core {
         }
         if !overtaken.failed.is_empty() {
             if let Some(deploy) = &mut self.deploy {
-                deploy.late = cfg!(mutant = "refusal-unheeded");
+                deploy.order.late_seal = cfg!(mutant = "refusal-unheeded");
             }
             self.alarm(format!(
                 "shard {id} could not be resumed while its old connection was open ({}): the rest \
@@ -86,9 +89,7 @@ impl Core {
 
     /// Shards that would be sealed late are sealed at once.
     pub(super) fn late_seals_end(&mut self) {
-        let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
-        let in_hand: Vec<_> = in_hand.copied().collect();
-        for id in in_hand {
+        for id in self.shards_in_hand() {
             if let Some((owner, epoch, _)) = self.sealing_late(id) {
                 self.ask_to_seal(id, owner, epoch);
             }
@@ -97,21 +98,16 @@ impl Core {
 
     /// The owner, its epoch and the next owner of a shard that is sealed late.
     fn sealing_late(&self, id: ShardId) -> Option<(SlaveId, Epoch, SlaveId)> {
-        match self.fleet.shards.get(&id)?.phase {
-            Phase::Sealing {
-                owner,
-                epoch,
-                to,
-                order: Sealing::Late,
-                ..
-            } => Some((owner, epoch, to)),
-            Phase::Unknown { .. }
-            | Phase::Free(_)
-            | Phase::Starting { .. }
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => None,
-        }
+        let Phase::Sealing {
+            owner,
+            epoch,
+            to,
+            order: Sealing::Late,
+            ..
+        } = self.fleet.shards.get(&id)?.phase
+        else {
+            return None;
+        };
+        Some((owner, epoch, to))
     }
 }

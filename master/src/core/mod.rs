@@ -10,7 +10,7 @@
 //!                      ├─ placement.rs  a free shard gets a slave, an empty slot a process
 //!                      ├─ standby.rs    somebody is ready to take over
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
-//!                      │                (doubt.rs: what was running at the seal)
+//!                      │                (copy.rs: its state, doubt.rs: what was running at the seal)
 //!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
 //!                      │                (turns.rs: whose turn it is, hand.rs: how many at once)
 //!                      ├─ gate.rs       whether the new build is any good
@@ -37,6 +37,7 @@
 
 mod adopt;
 mod again;
+mod copy;
 mod deploy;
 mod doubt;
 pub mod event;

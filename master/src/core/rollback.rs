@@ -105,9 +105,7 @@ impl Core {
     /// Copies and dials that run are of no use; their shards were served all the
     /// time.
     pub(super) fn cancel_copies(&mut self) {
-        let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
-        let copying: Vec<_> = in_hand.copied().collect();
-        for id in copying {
+        for id in self.shards_in_hand() {
             self.cancel_copy(id);
         }
     }

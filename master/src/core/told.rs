@@ -122,11 +122,16 @@ impl Core {
         }
     }
 
+    /// Shards that were begun and do not serve at their next owner yet.
+    pub(super) fn shards_in_hand(&self) -> Vec<ShardId> {
+        let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
+        in_hand.copied().collect()
+    }
+
     /// The copies and dials that run at this slave: in hand, so never many.
     pub(super) fn copies_to(&self, slave: SlaveId) -> Vec<ShardId> {
-        let in_hand = self.deploy.iter().flat_map(|deploy| &deploy.in_hand);
-        in_hand
-            .copied()
+        self.shards_in_hand()
+            .into_iter()
             .filter(|id| {
                 self.fleet.shards.get(id).is_some_and(|shard| {
                     matches!(

@@ -117,9 +117,13 @@ impl Core {
                     false
                 }
                 // Its session is over, and so is all that could be copied: its turn
-                // comes with the next one.
-                Phase::Serving { .. } if !rolling_back && shard.ticket.is_none() => {
-                    deploy.waiting.insert(id);
+                // comes again with the next one.
+                Phase::Serving { .. }
+                    if !rolling_back
+                        && shard.ticket.is_none()
+                        && !deploy.without_session.contains(&id) =>
+                {
+                    deploy.without_session.insert(id);
                     let span = self.settings.copy;
                     self.timers.start(self.now, Timer::Shard(id), span);
                     false
@@ -141,31 +145,23 @@ impl Core {
             };
             deploy.queue.pop_front();
             if moves {
+                deploy.without_session.remove(&id);
                 return Some((id, goal, budget));
             }
         }
         None
     }
 
-    /// A shard had no session when its turn came, and serves again, or nothing was
+    /// A shard had no session when its turn came, and serves again; or nothing was
     /// heard of it for a while: then it moves as well as it can.
     pub(super) fn turn_comes_again(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
-        let budget = shard.replay_budget(self.now, self.settings.replay_buffer);
-        let Phase::Serving { owner, .. } = shard.phase else {
-            return;
-        };
-        if let Some(deploy) = &mut self.deploy
-            && deploy.slot == shard.slot
-            && let Stage::Moving { to, .. } = deploy.stage
-            && to != owner
-            && deploy.waiting.remove(&id)
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && let Some(deploy) = &mut self.deploy
+            && deploy.without_session.contains(&id)
         {
+            deploy.queue.push_front(id);
             self.timers.stop(Timer::Shard(id));
-            deploy.in_hand.take(id, budget);
-            self.begin_move(id, to);
+            self.touched.insert(shard.slot);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What operators and Prometheus are answered, on each way in.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use baton_protocol::message::Role;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpStream, UnixStream},
     process::Child,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use crate::fleet::{Fleet, LONG, until};
@@ -56,6 +56,21 @@ impl Master {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}{header}");
         self.ask(&request).await
     }
+
+    /// Returns once all these lines stand in one answer to Prometheus: a slave knows of
+    /// a change before its master.
+    async fn shows(&self, lines: &[&str]) {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let (_, text) = self.get("/metrics", "").await;
+            let missing = |line: &&&str| !text.lines().any(|is| is == **line);
+            let Some(missing) = lines.iter().find(missing) else {
+                return;
+            };
+            assert!(Instant::now() < deadline, "{missing}: {text}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 fn admin_socket(fleet: &Fleet) -> PathBuf {
@@ -71,31 +86,31 @@ async fn prometheus_sees_the_fleet_and_a_deploy() {
     let (status, text) = master.get("/metrics", "").await;
     assert_eq!(status, 200, "{text}");
     assert!(text.contains("content-type: application/openmetrics-text; version=1.0.0"));
-    for line in [
-        "baton_shards{state=\"serving\"} 3",
-        "baton_deploys_total{outcome=\"done\"} 0",
-        "baton_gap_seconds_count{way=\"on\"} 0",
-        "baton_identify_permits_total 3",
-        "baton_identify_requests_total{cause=\"cold\"} 3",
-        "baton_slaves{role=\"owner\"} 1",
-    ] {
-        assert!(text.lines().any(|is| is == line), "{line}: {text}");
-    }
+    master
+        .shows(&[
+            "baton_shards{state=\"serving\"} 3",
+            "baton_deploys_total{outcome=\"done\"} 0",
+            "baton_gap_seconds_count{way=\"on\"} 0",
+            "baton_identify_permits_total 3",
+            "baton_identify_requests_total{cause=\"cold\"} 3",
+            "baton_slaves{role=\"owner\"} 1",
+        ])
+        .await;
     let new = fleet.slave("v2", Role::Candidate);
     until("all moved", || new.serving() == 3).await;
     fleet.settled().await;
     let socket = UnixStream::connect(admin_socket(&fleet)).await.unwrap();
     let (status, text) = ask(socket, "GET /metrics HTTP/1.1\r\nHost: x").await;
     assert_eq!(status, 200, "{text}");
-    for line in [
-        "baton_deploys_total{outcome=\"done\"} 1",
-        "baton_gap_seconds_count{way=\"on\"} 3",
-        "baton_resumes_total{after=\"seal\"} 3",
-        "baton_sessions_lost_total 0",
-        "baton_identify_permits_total 3",
-    ] {
-        assert!(text.lines().any(|is| is == line), "{line}: {text}");
-    }
+    master
+        .shows(&[
+            "baton_deploys_total{outcome=\"done\"} 1",
+            "baton_gap_seconds_count{way=\"on\"} 3",
+            "baton_resumes_total{after=\"seal\"} 3",
+            "baton_sessions_lost_total 0",
+            "baton_identify_permits_total 3",
+        ])
+        .await;
 }
 
 #[tokio::test]

@@ -313,7 +313,7 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
     let Deploy {
         id,
         slot: _,
-        order: _,
+        order,
         from,
         stage,
         queue,
@@ -329,12 +329,11 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         last_served: _,
         // Nobody holds it here.
         paused: _,
-        late,
-        waiting,
+        without_session,
     } = deploy;
-    (id, from, queue, asked, late).hash(hasher);
+    (id, from, queue, asked, order.late_seal).hash(hasher);
     in_hand.iter().for_each(|shard| shard.hash(hasher));
-    waiting.hash(hasher);
+    without_session.hash(hasher);
     u8::MAX.hash(hasher);
     (forced.is_some(), given.is_some(), at_soak.is_some()).hash(hasher);
     match stage {

@@ -18,6 +18,7 @@
 mod crashes;
 mod discord;
 mod disk;
+mod handover;
 mod judge;
 mod life;
 mod links;
