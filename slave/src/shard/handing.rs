@@ -31,6 +31,8 @@ impl Shard {
                     mark
                 };
                 self.hand_out(event.marked(mark), 1);
+                // Most are finished by now, and need no turn of their own.
+                self.finish_all_reported();
             }
             Receipt::Hold => {
                 self.held.insert(sequence, event);

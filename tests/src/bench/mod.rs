@@ -38,10 +38,30 @@ use self::{
 use crate::error::{Error, Result};
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BenchOptions {
     /// Fewer rows, one run each.
     pub quick: bool,
+    /// Only these; none: all.
+    pub parts: Vec<Part>,
+}
+
+/// One of the tables. What is compared with a part that is not measured has
+/// nothing beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The core alone.
+    Core,
+    /// Minimal clients.
+    Floor,
+    /// Processor time of an event.
+    Events,
+    /// Memory of what a bot has many of.
+    Memory,
+    /// State through the master.
+    State,
+    /// Deploys.
+    Handover,
 }
 
 /// Everything that was measured.
@@ -122,98 +142,156 @@ fn syncs() -> Result<Vec<f64>> {
 }
 
 /// Measures; `say` gets one line for each row.
-pub async fn run(options: BenchOptions, say: impl Fn(&str)) -> Results {
+pub async fn run(options: &BenchOptions, say: impl Fn(&str)) -> Results {
     let began = Instant::now();
-    let quick = options.quick;
-    let mut failures = Vec::new();
-    let mut failed = |row: &str, why: &[String]| {
-        if !why.is_empty() {
-            let line = format!("{row}: {}", why.join("; "));
-            say(&format!("FAILED {line}"));
-            failures.push(line);
-        }
+    let mut run = Run {
+        results: Results::none(),
+        quick: options.quick,
+        say,
     };
-    let core = [64, 1024, 16_384].map(|shards| {
-        let cost = core::cost(shards);
-        say(&table::core_row(&cost));
-        cost
-    });
-    let (rtts, runs): (&[u64], u32) = if quick {
-        (&[0, 50], 3)
-    } else {
-        (&[0, 50, 120], 10)
-    };
-    let mut floor = Vec::new();
-    for rtt in rtts {
-        match floor::measure(Duration::from_millis(*rtt), runs).await {
-            Ok(measured) => {
-                say(&table::floor_row(&measured));
-                floor.push(measured);
-            }
-            Err(error) => failed(&format!("floor, {rtt} ms"), &[error.chain()]),
-        }
+    let all = options.parts.is_empty();
+    let wants = |part| all || options.parts.contains(&part);
+    if wants(Part::Core) {
+        run.core();
     }
-    let mut one_by_one = Vec::new();
-    for wait in [1000, 2200] {
-        match floor::one_by_one(Duration::ZERO, Duration::from_millis(wait), 3).await {
-            Ok(measured) => {
-                say(&table::one_by_one_row(&measured));
-                one_by_one.push(measured);
-            }
-            Err(error) => failed(&format!("one by one, {wait} ms"), &[error.chain()]),
-        }
+    if wants(Part::Floor) {
+        run.floor().await;
     }
-    let runs = if quick { 1 } else { 3 };
-    let mut events = Vec::new();
-    for keeps in [Keeps::Nothing, Keeps::Cache] {
-        match serving::events(keeps, 4, 4000.0, runs).await {
-            Ok(measured) => {
-                say(&table::event_row(&measured));
-                events.push(measured);
-            }
-            Err(error) => failed(&format!("events, {keeps:?}"), &[error.chain()]),
-        }
+    if wants(Part::Events) {
+        run.events().await;
     }
-    let memory = match serving::memory().await {
-        Ok(memory) => memory,
-        Err(error) => {
-            failed("memory", &[error.chain()]);
-            Vec::new()
-        }
-    };
-    for row in &memory {
-        say(&table::memory_row(row));
+    if wants(Part::Memory) {
+        run.memory().await;
     }
-    let mut state = Vec::new();
-    for row in state::rows(quick) {
-        let measured = state::measure(row, runs).await;
-        say(&table::state_row(&measured));
-        failed(&format!("{row:?}"), &measured.faults);
-        state.push(measured);
+    if wants(Part::State) {
+        run.state().await;
     }
-    let mut handover: Vec<Handover> = Vec::new();
-    for row in handover::rows(quick) {
-        let measured = handover::measure(&row, &floor, &handover).await;
-        say(&table::handover_row(&measured));
-        failed(&targets::name(&measured), &measured.faults);
-        handover.push(measured);
+    if wants(Part::Handover) {
+        run.handover().await;
     }
-    let mut results = Results {
-        machine: Machine::here(),
-        targets: Vec::new(),
-        deploys: deploys::of(&handover, &one_by_one),
-        floor,
-        one_by_one,
-        events,
-        memory,
-        state,
-        handover,
-        core: core.to_vec(),
-        failures,
-        took_s: began.elapsed().as_secs_f64(),
-    };
+    let mut results = run.results;
+    results.took_s = began.elapsed().as_secs_f64();
+    results.deploys = deploys::of(&results.handover, &results.one_by_one);
     results.targets = targets::of(&results);
     results
+}
+
+struct Run<S> {
+    results: Results,
+    quick: bool,
+    say: S,
+}
+
+impl<S: Fn(&str)> Run<S> {
+    const fn runs(&self) -> u32 {
+        if self.quick { 1 } else { 3 }
+    }
+
+    fn core(&mut self) {
+        for shards in [64, 1024, 16_384] {
+            let cost = core::cost(shards);
+            (self.say)(&table::core_row(&cost));
+            self.results.core.push(cost);
+        }
+    }
+
+    async fn floor(&mut self) {
+        let (rtts, runs): (&[u64], u32) = if self.quick {
+            (&[0, 50], 3)
+        } else {
+            (&[0, 50, 120], 10)
+        };
+        for rtt in rtts {
+            let measured = floor::measure(Duration::from_millis(*rtt), runs).await;
+            if let Some(measured) = self.measured(&format!("floor, {rtt} ms"), measured) {
+                (self.say)(&table::floor_row(&measured));
+                self.results.floor.push(measured);
+            }
+        }
+        for wait in [1000, 2200] {
+            let pause = Duration::from_millis(wait);
+            let measured = floor::one_by_one(Duration::ZERO, pause, 3).await;
+            if let Some(measured) = self.measured(&format!("one by one, {wait} ms"), measured) {
+                (self.say)(&table::one_by_one_row(&measured));
+                self.results.one_by_one.push(measured);
+            }
+        }
+    }
+
+    async fn events(&mut self) {
+        for keeps in [Keeps::Nothing, Keeps::Cache] {
+            let measured = serving::events(keeps, 4, 4000.0, self.runs()).await;
+            if let Some(measured) = self.measured(&format!("events, {keeps:?}"), measured) {
+                (self.say)(&table::event_row(&measured));
+                self.results.events.push(measured);
+            }
+        }
+    }
+
+    async fn memory(&mut self) {
+        let measured = serving::memory().await;
+        for row in self.measured("memory", measured).unwrap_or_default() {
+            (self.say)(&table::memory_row(&row));
+            self.results.memory.push(row);
+        }
+    }
+
+    async fn state(&mut self) {
+        for row in state::rows(self.quick) {
+            let measured = state::measure(row, self.runs()).await;
+            (self.say)(&table::state_row(&measured));
+            self.failed(&format!("state, {row:?}"), &measured.faults);
+            self.results.state.push(measured);
+        }
+    }
+
+    async fn handover(&mut self) {
+        for row in handover::rows(self.quick) {
+            let before = &self.results.handover;
+            let measured = handover::measure(&row, &self.results.floor, before).await;
+            (self.say)(&table::handover_row(&measured));
+            self.failed(&targets::name(&measured), &measured.faults);
+            self.results.handover.push(measured);
+        }
+    }
+
+    fn measured<T>(&mut self, row: &str, measured: Result<T>) -> Option<T> {
+        match measured {
+            Ok(measured) => Some(measured),
+            Err(error) => {
+                self.failed(row, &[error.chain()]);
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self, row: &str, why: &[String]) {
+        if !why.is_empty() {
+            let line = format!("{row}: {}", why.join("; "));
+            (self.say)(&format!("FAILED {line}"));
+            self.results.failures.push(line);
+        }
+    }
+}
+
+impl Results {
+    /// Of this machine, and nothing else yet.
+    fn none() -> Self {
+        Self {
+            machine: Machine::here(),
+            targets: Vec::new(),
+            floor: Vec::new(),
+            one_by_one: Vec::new(),
+            events: Vec::new(),
+            memory: Vec::new(),
+            state: Vec::new(),
+            handover: Vec::new(),
+            deploys: Vec::new(),
+            core: Vec::new(),
+            failures: Vec::new(),
+            took_s: 0.0,
+        }
+    }
 }
 
 /// Deploys of a state that is large beside what a slave has anyway.

@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use baton_tests::bench::{BenchOptions, Results, page, run, table};
+use baton_tests::bench::{BenchOptions, Part, Results, page, run, table};
 use clap::Parser;
 
 /// Measures deploys beside the floor of the same machine, in one run.
@@ -21,6 +21,9 @@ struct Arguments {
     /// The arithmetic for a large bot, instead of the tables
     #[arg(long, conflicts_with = "json")]
     page: bool,
+    /// Only this part; may be given several times
+    #[arg(long, value_name = "PART", conflicts_with = "from")]
+    part: Vec<Part>,
     /// Measure nothing: show what an earlier run wrote with --json
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
@@ -41,8 +44,11 @@ async fn main() -> ExitCode {
             }
         },
         None => {
-            let quick = arguments.quick;
-            run(BenchOptions { quick }, say).await
+            let options = BenchOptions {
+                quick: arguments.quick,
+                parts: arguments.part.clone(),
+            };
+            run(&options, say).await
         }
     };
     let text = if arguments.json {

@@ -158,15 +158,26 @@ impl Fleet {
 
     /// Waits until every shard serves and no deploy runs.
     pub(crate) async fn settled(&self) {
+        self.shows("all serve, no deploy runs", |status| {
+            let shards = status["shards"].as_array().unwrap();
+            status["deploy"].is_null() && shards.iter().all(|shard| shard["state"] == "serving")
+        })
+        .await;
+    }
+
+    /// Waits until the master's status is like that.
+    pub(crate) async fn shows(&self, what: &str, is: impl Fn(&Value) -> bool) {
         let deadline = Instant::now() + LONG;
         loop {
             let status = self.status().await;
-            let shards = status["shards"].as_array().unwrap();
-            if status["deploy"].is_null() && shards.iter().all(|shard| shard["state"] == "serving")
-            {
+            if is(&status) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{status}\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "not seen: {what}: {status}\n{}",
+                self.log()
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
