@@ -20,6 +20,7 @@ use baton_protocol::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -96,9 +97,11 @@ impl Agent {
                 biased;
                 said = self.table.said() => {
                     self.said(said);
-                    while let Some(said) = self.table.said_already() {
-                        self.said(said);
-                    }
+                    self.said_already();
+                    // All shards' checkpoints fall on one line of time: the others get
+                    // their turn, so that one frame holds them.
+                    yield_now().await;
+                    self.said_already();
                     self.checkpoint();
                 }
                 event = self.bond.next() => self.link_event(event)?,
@@ -114,6 +117,12 @@ impl Agent {
                 () = self.stop.cancelled(), if self.leaving.is_none() => self.leave(false),
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
+        }
+    }
+
+    fn said_already(&mut self) {
+        while let Some(said) = self.table.said_already() {
+            self.said(said);
         }
     }
 

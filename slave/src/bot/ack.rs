@@ -1,9 +1,8 @@
 //! The guard that says whether an event is finished.
 
 use baton_protocol::Sequence;
-use tokio::sync::mpsc::UnboundedSender;
 
-use super::Event;
+use super::{Event, reports::Reporter};
 
 /// Goes with every event. **Dropped: the event is finished.** Dropped while its
 /// thread panics: finished, and counted as failed. [`Ack::retry`]: not finished.
@@ -18,7 +17,7 @@ pub struct Ack {
 
 #[derive(Debug)]
 struct Report {
-    to: UnboundedSender<Finished>,
+    to: Reporter,
     generation: u64,
     attempt: u32,
     event: Event,
@@ -45,12 +44,7 @@ pub(crate) enum How {
 }
 
 impl Ack {
-    pub(crate) fn new(
-        to: UnboundedSender<Finished>,
-        generation: u64,
-        attempt: u32,
-        event: Event,
-    ) -> Self {
+    pub(crate) fn new(to: Reporter, generation: u64, attempt: u32, event: Event) -> Self {
         Self {
             report: Some(Report {
                 to,
@@ -81,8 +75,7 @@ impl Ack {
 
 impl Report {
     fn send(self, how: impl FnOnce(&Self) -> How) {
-        // Nobody there: the shard is gone, and with it whoever counted.
-        let _ = self.to.send(Finished {
+        self.to.tell(Finished {
             generation: self.generation,
             sequence: self.event.sequence(),
             how: how(&self),

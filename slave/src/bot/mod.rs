@@ -3,6 +3,7 @@
 mod ack;
 mod event;
 mod handle;
+mod reports;
 
 use baton_protocol::{Sequence, ShardId};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ pub use self::{
 pub(crate) use self::{
     ack::{Finished, How},
     handle::Command,
+    reports::Reports,
 };
 
 /// Whether a shard's state is whole.

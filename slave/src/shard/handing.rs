@@ -79,7 +79,12 @@ impl Shard {
             self.context.counters.marked.add();
         }
         let event = event.at_epoch(self.epoch);
-        let ack = Ack::new(self.acks.clone(), self.generation, attempt, event.clone());
+        let ack = Ack::new(
+            self.finished.reporter(),
+            self.generation,
+            attempt,
+            event.clone(),
+        );
         let bot = &self.context.bot;
         let handed = (self.generation, event.sequence());
         // The shard goes on.

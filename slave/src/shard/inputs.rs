@@ -75,6 +75,7 @@ impl Shard {
     ) -> Input {
         self.turn.ends().await;
         let input = self.next_input(gateway, serving, due).await;
+        self.finished.attend();
         self.turn.begins();
         input
     }
@@ -111,7 +112,7 @@ impl Shard {
                         return input;
                     }
                 }
-                Some(finished) = self.finished.recv() => {
+                finished = self.finished.take() => {
                     self.finished(finished);
                     self.finish_all_reported();
                     return Input::Finished;
@@ -251,7 +252,7 @@ impl Shard {
 
     /// Takes in what was reported up to now, so that a ticket is exact.
     pub(super) fn finish_all_reported(&mut self) {
-        while let Ok(finished) = self.finished.try_recv() {
+        while let Some(finished) = self.finished.try_take() {
             self.finished(finished);
         }
     }

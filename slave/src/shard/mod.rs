@@ -41,7 +41,7 @@ use self::{
     turn::TurnClock,
 };
 use crate::{
-    bot::{Bot, Command, Event, Finished, ShardHandle},
+    bot::{Bot, Command, Event, Reports, ShardHandle},
     config::SlaveConfig,
     counters::Counters,
     fullness::Fullness,
@@ -193,8 +193,7 @@ pub(crate) struct Shard {
 
     orders: mpsc::UnboundedReceiver<Order>,
     out: mpsc::UnboundedSender<FromShard>,
-    acks: mpsc::UnboundedSender<Finished>,
-    finished: mpsc::UnboundedReceiver<Finished>,
+    finished: Reports,
     commands: mpsc::Receiver<Command>,
 
     session: Option<Session>,
@@ -246,7 +245,6 @@ impl Shard {
         out: mpsc::UnboundedSender<FromShard>,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> Self {
-        let (acks, finished) = mpsc::unbounded_channel();
         let (handle, commands) = ShardHandle::new(id);
         Self {
             id,
@@ -257,8 +255,7 @@ impl Shard {
             permits: Permits::default(),
             orders,
             out,
-            acks,
-            finished,
+            finished: Reports::default(),
             commands,
             session: None,
             cause: IdentifyCause::Cold,

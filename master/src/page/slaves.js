@@ -1,0 +1,148 @@
+// Slaves, slots, the tiles, and what the doctor found.
+
+import { colourOf } from "./glyphs.js";
+import { summary, swatch } from "./shards.js";
+import { byId, bytes, count, el, fill, number, rate, say, short, span } from "./text.js";
+
+const look = (value, busy, bad) => (value >= bad ? "bad" : value >= busy ? "busy" : "");
+
+export function showSlaves(fleet, memory) {
+  const { status } = fleet;
+  const rates = fleet.rates();
+  // Who fills the slot comes first: lines that change places in a deploy cannot be read.
+  const filling = new Set(status.slots.map(({ slave }) => slave));
+  const slaves = [...status.slaves].sort((a, b) => a.slot.localeCompare(b.slot) || filling.has(b.slave) - filling.has(a.slave));
+  // Counted on the map, which the events keep ahead of the status.
+  const owned = new Map();
+  for (const { owner } of fleet.shards) owned.set(owner, (owned.get(owner) ?? 0) + 1);
+  const held = (slave) => owned.get(slave.slave) ?? 0;
+  const rows = slaves.map((slave) => {
+    const failed = slave.finished ? (1000 * slave.failed) / slave.finished : null;
+    return [
+      [slave.build, "", colourOf(slave.slave)],
+      [short(slave.slave), "code", slave.slave],
+      [slave.slot, ""],
+      [slave.role + (status.work === slave.slave ? " · work" : ""), ""],
+      [number(held(slave)), "n"],
+      [rate(rates.get(slave.slave) ?? 0), "n"],
+      [slave.lag_ms == null ? "–" : span(slave.lag_ms), `n ${look(slave.lag_ms, 1000, 5000)}`],
+      [slave.full_percent == null ? "–" : `${slave.full_percent} %`, `n ${look(slave.full_percent, 10, 50)}`],
+      [failed == null ? "–" : `${(failed / 10).toFixed(1)} %`, `n ${look(failed, 10, 100)}`],
+      [bytes(slave.memory_bytes ?? memory.get(slave.slave)), "n"],
+      [slave.pid, "n"],
+      [slave.connected ? "connected" : "unreachable", slave.connected ? "" : "bad"],
+    ];
+  });
+  const body = byId("slaves").tBodies[0];
+  const heads = [...byId("slaves").tHead.rows[0].cells].map((cell) => cell.textContent);
+  fill(body, JSON.stringify(rows), () =>
+    rows.length ? rows.map((row, at) => slaveRow(row, slaves[at], heads, held(slaves[at]))) : [el("tr", {}, el("td", { colSpan: 12, class: "faint" }, "No slave is known."))],
+  );
+  slots(status);
+}
+
+function slaveRow(row, slave, heads, shards) {
+  const data = { slave: slave.slave, role: slave.role, connected: slave.connected, build: slave.build, shards };
+  return el("tr", { data }, ...row.map(([text, style, extra], at) => {
+    const props = { class: style || null, data: { head: heads[at] } };
+    if (at === 0) return el("th", { scope: "row", ...props, title: text }, swatch(extra), el("span", { class: "build" }, text));
+    return el("td", { ...props, title: at === 1 ? extra : null }, String(text));
+  }));
+}
+
+/** What a slot lacks, and a slave that nobody reaches. */
+function slots(status) {
+  const notes = [];
+  for (const slot of status.slots) {
+    if (!slot.slave) {
+      const failed = slot.failed_launches;
+      notes.push(["bad", `Slot ${slot.name} is empty: ${failed ? `${count(failed, "start")} failed in a row, the master's log says why.` : "it waits for a slave."}`]);
+    }
+    if (slot.standbys_built < slot.standbys_wanted) {
+      notes.push(["busy", `Slot ${slot.name}: ${slot.standbys_built} of ${count(slot.standbys_wanted, "standby")} ready.`]);
+    }
+  }
+  for (const slave of status.slaves) {
+    if (!slave.connected && slave.shards) {
+      notes.push(["bad", `Slave ${short(slave.slave)} cannot be reached and may serve ${count(slave.shards, "shard")}: it redials by itself. If you know that it is dead: baton-master fence ${short(slave.slave)}`]);
+    }
+  }
+  fill(byId("slots"), JSON.stringify(notes), () => notes.map(([style, text]) => el("li", { class: style }, text)));
+}
+
+function tile(id, big, small, style = "") {
+  const box = byId(id);
+  box.dataset.look = style;
+  say(box.querySelector(".big"), big);
+  say(box.querySelector("p.faint"), small);
+}
+
+export function showTiles(fleet) {
+  const { status, shards } = fleet;
+  const { serving, lost } = summary(fleet);
+  const moving = shards.length - serving - lost;
+  const others = [moving && `${number(moving)} on their way`, lost && `${number(lost)} not served`].filter(Boolean).join(", ");
+  tile("tile-shards", `${number(serving)} of ${number(shards.length)}`, others ? `serving; ${others}` : "all serving", lost ? "bad" : others ? "busy" : "good");
+  let events = 0;
+  let least = null;
+  for (const shard of shards) {
+    events += shard.events_per_1000_s;
+    const budget = shard.replay_budget_seconds;
+    if (budget != null && (least == null || budget < least.replay_budget_seconds)) least = shard;
+  }
+  const connected = status.slaves.filter((slave) => slave.connected).length;
+  tile("tile-events", rate(events), `${count(status.slaves.length, "slave")}, ${connected === status.slaves.length ? "all connected" : `${connected} connected`}`,
+    connected === status.slaves.length ? "" : "bad");
+  const low = least && least.replay_budget_seconds < 10;
+  tile("tile-replay", least ? span(least.replay_budget_seconds * 1000) : "–",
+    least ? `at least: shard ${least.shard}, ${rate(least.events_per_1000_s)}` : "no shard gets events", low ? "busy" : "");
+  identify(status);
+}
+
+/** What Discord allows, against what a cold start of the fleet would cost. */
+function identify(status) {
+  const left = status.identifies_left;
+  const limit = status.identifies_limit ?? status.identifies_total;
+  const meter = byId("tile-identify").querySelector(".meter");
+  meter.hidden = left == null || !limit;
+  if (left == null) return tile("tile-identify", "–", "not known: Discord was not asked, or did not answer");
+  const few = left < status.shard_count;
+  const reset = `resets in ${span(status.identifies_reset_ms)}`;
+  tile("tile-identify", limit ? `${number(left)} of ${number(limit)}` : `${number(left)} left`,
+    few ? `fewer than shards; ${reset}` : reset, few ? "busy" : "");
+  if (limit) meter.firstChild.style.width = `${Math.min(100, (100 * left) / limit)}%`;
+}
+
+/** Findings that are not ok, errors first. */
+export function showDoctor(status) {
+  const found = (status.doctor ?? []).filter(({ level }) => level !== "ok");
+  found.sort((a, b) => (a.level === "error" ? 0 : 1) - (b.level === "error" ? 0 : 1));
+  const box = byId("doctor");
+  box.hidden = found.length === 0;
+  box.dataset.findings = found.length;
+  fill(box.querySelector("ul"), JSON.stringify(found), () =>
+    found.map(({ check, level, shard, detail, next }) =>
+      el("li", { class: level === "error" ? "bad" : "busy", data: { check, level } },
+        el("span", { class: "level" }, level),
+        el("div", {}, el("b", {}, shard == null ? check : `${check}, shard ${shard}`), el("p", {}, detail), next && el("p", { class: "faint" }, `Next: ${next}`)),
+      ),
+    ),
+  );
+}
+
+export function showMaster({ master, adopting }) {
+  say(byId("master"), master ? `master ${master.version}, start ${number(master.term?.counter)}, up ${span(master.uptime_ms)}` : "");
+  byId("adopting").hidden = !adopting;
+}
+
+/** Resident memory by slave, out of the text for Prometheus: the status has none. */
+export function readMemory(text) {
+  const memory = new Map();
+  for (const line of text.split("\n")) {
+    if (!line.startsWith("baton_slave_resident_memory_bytes{")) continue;
+    const slave = /[{,]slave="([0-9a-f]+)"/.exec(line)?.[1];
+    const value = Number(line.slice(line.lastIndexOf("}") + 1).trim().split(" ")[0]);
+    if (slave && Number.isFinite(value)) memory.set(slave, value);
+  }
+  return memory;
+}
