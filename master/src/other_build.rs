@@ -44,10 +44,11 @@ mod played {
         ALTER TABLE work ADD COLUMN later INTEGER;
         ALTER TABLE slaves ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';
         ALTER TABLE commands ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';
+        ALTER TABLE fillings ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';
         CREATE TABLE later (one INTEGER PRIMARY KEY, two TEXT NOT NULL) STRICT;
         INSERT INTO later VALUES (1, 'two');
         INSERT OR REPLACE INTO meta VALUES ('later', 'something');
-        PRAGMA user_version = 3;";
+        PRAGMA user_version = 4;";
 
     fn is(what: &str) -> bool {
         std::env::var_os(VARIABLE).is_some_and(|value| value == what)
@@ -78,7 +79,7 @@ mod played {
     pub(crate) fn bring<E: From<rusqlite::Error>>(journal: &mut Connection) -> Result<(), E> {
         let oldest_reader = match () {
             () if is("newer") => "2",
-            () if is("apart") => "3",
+            () if is("apart") => "4",
             () => return Ok(()),
         };
         Ok(add(journal, oldest_reader)?)

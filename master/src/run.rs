@@ -23,6 +23,7 @@ use crate::{
     counters::Counters,
     driver::{Driver, Ending, NEWS, Notice, Parts, QUEUE},
     error::Error,
+    history::History,
     journal::{Home, Journal, Opened, forget},
     legacy, listener,
     metrics::Metrics,
@@ -107,6 +108,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     let metrics = Arc::<Metrics>::default();
+    let history = Arc::<History>::default();
     let context = Arc::new(Context {
         term: opened.term,
         secret: secret.clone(),
@@ -123,6 +125,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         notices: notices.clone(),
         news: news.clone(),
         peers: Arc::clone(&context),
+        history: Arc::clone(&history),
         defaults: defaults.subscribe(),
         facts: Facts {
             term: opened.term,
@@ -135,13 +138,14 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         started: Instant::now(),
         closing: closing.clone(),
     };
-    let launcher = Launcher::new(
+    let mut launcher = Launcher::new(
         dir.path(),
         &dir.slave_socket(),
         secret,
         &config.slots,
         opened.commands,
     );
+    launcher.remember_before(opened.before);
     let driver = Driver::new(Parts {
         core: Core::new(config.settings(shard_count), recovered, Time::default()),
         journal: opened.journal,
@@ -150,6 +154,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         notices: notices.clone(),
         news,
         metrics,
+        history,
         shard_in_hand: config.limits.shard_in_hand,
     });
     if let Some(bot) = bot {

@@ -41,7 +41,7 @@ impl Version {
     pub const LATE_SEAL: Self = Self(5);
 
     /// The first version in which a [`Pong`](crate::message::Pong) says how old the
-    /// oldest unfinished event is.
+    /// oldest unfinished event is, and how well connections hear.
     pub const LAG: Self = Self(5);
 
     /// The newest version that both this build and a peer speak.

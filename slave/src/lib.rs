@@ -7,6 +7,7 @@ mod config;
 mod counters;
 mod error;
 mod fullness;
+mod hearing;
 mod lag;
 mod permits;
 mod shard;

@@ -3,7 +3,8 @@
 //! The unix socket is the master's user's own. A TCP port is open to every user of
 //! the host, and to every web page that one of them looks at. So there:
 //!
-//! - With a token every request must carry it: `Authorization: Bearer TOKEN`.
+//! - With a token every request must carry it: `Authorization: Bearer TOKEN`. Only the
+//!   files of the page are given without: they ask for it.
 //! - Without one the port is on loopback (the configuration sees to that), the
 //!   request must name a loopback host, and if a page sent it, be of our own page.
 //!   A foreign page, also one whose name was made to mean 127.0.0.1, gets 403.
@@ -20,6 +21,7 @@ use axum::{
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
+use super::page;
 use crate::config::Token;
 
 /// The routes for a TCP port.
@@ -30,6 +32,7 @@ pub fn guarded(router: Router, token: Option<Token>) -> Router {
 async fn check(State(token): State<Arc<Option<Token>>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let refusal = match token.as_ref() {
+        Some(_) if page::has(request.uri().path()) => None,
         Some(token) if carries(headers, token) => None,
         Some(_) => Some((
             StatusCode::UNAUTHORIZED,

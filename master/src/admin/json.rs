@@ -15,8 +15,12 @@ use crate::{
 #[must_use]
 pub fn object(told: &Told) -> Value {
     let mut object = match &told.news {
-        News::DeployAccepted { request, deploy } => json!({
-            "request": request.map(|request| request.0), "deploy": deploy,
+        News::DeployAccepted {
+            request,
+            deploy,
+            slot,
+        } => json!({
+            "request": request.map(|request| request.0), "deploy": deploy, "slot": slot,
         }),
         News::RequestRefused { request, reason } => json!({
             "request": request.0, "reason": reason,

@@ -5,11 +5,16 @@
 //! |---|---|
 //! | `GET /v1/status` | the fleet ([`View`]) and under `master`, facts of this process |
 //! | `POST /v1/deploy` | [`DeployRequest`], every field optional: 202 `{"deploy": N}`, or 409 `{"error": "..."}` |
+//! | `POST /v1/rollback` | the same without `command`: the one that the slot had before |
 //! | `POST /v1/abort` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/pause`, `POST /v1/continue` | 202 `{}`, or 409 `{"error": "..."}` |
+//! | `POST /v1/restart-shard` | [`RestartRequest`]: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
+//! | `GET /v1/deploys` | under `deploys`, those that ended under this master, at most 20, the newest last ([`Deployed`](crate::history::Deployed)) |
+//! | `GET /v1/doctor` | under `findings`, what each check saw ([`Finding`]); `GET /v1/status` has those that are not well under `doctor` |
 //! | `GET /v1/events` | server-sent events, see [`json`](mod@json) |
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
+//! | `GET /`, `GET /page/*` | the page for operators |
 //! | `GET /healthz` | 200 while the driver answers |
 //! | `GET /readyz` | 200 once the adopt grace is over |
 
@@ -17,6 +22,7 @@ pub mod client;
 mod guard;
 pub mod json;
 mod metrics;
+mod page;
 
 pub use self::guard::guarded;
 
@@ -32,12 +38,13 @@ use axum::{
     },
     routing::{get, post},
 };
-use baton_protocol::Term;
+use baton_protocol::{DeployId, ShardId, Term};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
+    task::spawn_blocking,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -49,7 +56,9 @@ use crate::{
         view::View,
     },
     counters::Counts,
-    driver::{Kill, Notice, Told},
+    doctor::{Finding, Host, examine, troubles},
+    driver::{Answer, Kill, Notice, Told},
+    history::{History, LastDeploy},
     peer::Context,
 };
 
@@ -73,6 +82,8 @@ pub struct Admin {
     pub peers: Arc<Context>,
     /// What a deploy is where the request does not say.
     pub defaults: watch::Receiver<DeployOrder>,
+    /// What became of deploys.
+    pub history: Arc<History>,
     /// Facts of this process.
     pub facts: Facts,
     /// When this master started.
@@ -122,6 +133,14 @@ pub struct DeployRequest {
     pub late_seal: Option<bool>,
 }
 
+/// Body of `POST /v1/restart-shard`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartRequest {
+    /// Which shard begins anew at its owner, by RESUME.
+    pub shard: u32,
+}
+
 /// Body of `POST /v1/fence`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -139,14 +158,19 @@ impl Admin {
         Router::new()
             .route("/v1/status", get(status))
             .route("/v1/deploy", post(deploy))
+            .route("/v1/rollback", post(rollback))
             .route("/v1/abort", post(abort))
             .route("/v1/pause", post(pause))
             .route("/v1/continue", post(go_on))
+            .route("/v1/restart-shard", post(restart))
             .route("/v1/fence", post(fence))
+            .route("/v1/deploys", get(deploys))
+            .route("/v1/doctor", get(doctor))
             .route("/v1/events", get(events))
             .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
+            .merge(page::router())
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Arc::new(self))
     }
@@ -174,11 +198,39 @@ impl Admin {
         self.ask(Notice::Look { answer }, view).await
     }
 
-    async fn hold(&self, pause: Pause) -> Result<Response, Failure> {
+    /// Asks for what is taken or refused.
+    async fn want(&self, notice: impl FnOnce(Answer<()>) -> Notice) -> Result<Response, Failure> {
         let (answer, answered) = oneshot::channel();
-        match self.ask(Notice::Pause { pause, answer }, answered).await? {
+        match self.ask(notice(answer), answered).await? {
             Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({}))).into_response()),
             Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+        }
+    }
+
+    /// Asks for a deploy.
+    async fn deploy(
+        &self,
+        notice: impl FnOnce(Answer<DeployId>) -> Notice,
+    ) -> Result<Response, Failure> {
+        let (answer, answered) = oneshot::channel();
+        match self.ask(notice(answer), answered).await? {
+            Ok(deploy) => {
+                Ok((StatusCode::ACCEPTED, Json(json!({ "deploy": deploy }))).into_response())
+            }
+            Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+        }
+    }
+
+    /// A disk that hangs holds up this answer and nothing else.
+    async fn host(&self) -> Result<Host, Failure> {
+        let (runtime_dir, data_dir) = (self.facts.runtime_dir.clone(), self.facts.data_dir.clone());
+        let looking = spawn_blocking(move || Host::look(&runtime_dir, &data_dir));
+        match timeout(ANSWER, looking).await {
+            Ok(Ok(host)) => Ok(host),
+            Ok(Err(_)) | Err(_) => Err(Failure(
+                StatusCode::GATEWAY_TIMEOUT,
+                "the host's disk did not answer in time".to_owned(),
+            )),
         }
     }
 
@@ -223,6 +275,10 @@ impl IntoResponse for Failure {
 struct Status {
     #[serde(flatten)]
     view: View,
+    /// The deploy that ended last, under this master.
+    last_deploy: Option<LastDeploy>,
+    /// What somebody should look at, the worst first.
+    doctor: Vec<Finding>,
     master: MasterStatus,
 }
 
@@ -241,50 +297,90 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         uptime_ms: u64::try_from(admin.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         links: admin.peers.counters.read(),
     };
-    Ok(Json(Status { view, master }).into_response())
+    let host = admin.host().await?;
+    let status = Status {
+        doctor: troubles(examine(&view, &host)),
+        view,
+        last_deploy: admin.history.last(),
+        master,
+    };
+    Ok(Json(status).into_response())
+}
+
+async fn doctor(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    let view = admin.view().await?;
+    let findings = examine(&view, &admin.host().await?);
+    Ok(Json(json!({ "findings": findings })).into_response())
 }
 
 async fn deploy(
     State(admin): State<Arc<Admin>>,
     request: Result<Json<DeployRequest>, JsonRejection>,
 ) -> Result<Response, Failure> {
-    let wrong = |reason| Failure(StatusCode::BAD_REQUEST, reason);
-    let Json(request) = request.map_err(|rejection| wrong(rejection.body_text()))?;
-    let order = admin.order(request).map_err(wrong)?;
-    let (answer, answered) = oneshot::channel();
-    let notice = Notice::Deploy {
+    let order = admin.order(body(request)?).map_err(wrong)?;
+    let answer = |answer| Notice::Deploy {
         order,
         answer: Some(answer),
     };
-    match admin.ask(notice, answered).await? {
-        Ok(deploy) => Ok((StatusCode::ACCEPTED, Json(json!({ "deploy": deploy }))).into_response()),
-        Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+    admin.deploy(answer).await
+}
+
+async fn rollback(
+    State(admin): State<Arc<Admin>>,
+    request: Result<Json<DeployRequest>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let request = body(request)?;
+    if request.command.is_some() {
+        let reason = "a rollback brings the command back that the slot had before; name another \
+                      one with a deploy";
+        return Err(wrong(reason.to_owned()));
     }
+    let order = admin.order(request).map_err(wrong)?;
+    admin
+        .deploy(|answer| Notice::Rollback { order, answer })
+        .await
 }
 
 async fn abort(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
-    let (answer, answered) = oneshot::channel();
-    match admin.ask(Notice::Abort { answer }, answered).await? {
-        Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({}))).into_response()),
-        Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
-    }
+    admin.want(|answer| Notice::Abort { answer }).await
 }
 
 async fn pause(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
-    admin.hold(Pause::Hold).await
+    let pause = Pause::Hold;
+    admin.want(|answer| Notice::Pause { pause, answer }).await
 }
 
 async fn go_on(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
-    admin.hold(Pause::Continue).await
+    let pause = Pause::Continue;
+    admin.want(|answer| Notice::Pause { pause, answer }).await
+}
+
+async fn restart(
+    State(admin): State<Arc<Admin>>,
+    request: Result<Json<RestartRequest>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let shard = ShardId(body(request)?.shard);
+    admin.want(|answer| Notice::Restart { shard, answer }).await
+}
+
+async fn deploys(State(admin): State<Arc<Admin>>) -> Response {
+    Json(json!({ "deploys": admin.history.deploys() })).into_response()
+}
+
+fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Failure> {
+    let Json(request) = request.map_err(|rejection| wrong(rejection.body_text()))?;
+    Ok(request)
+}
+
+const fn wrong(reason: String) -> Failure {
+    Failure(StatusCode::BAD_REQUEST, reason)
 }
 
 async fn fence(
     State(admin): State<Arc<Admin>>,
     request: Result<Json<FenceRequest>, JsonRejection>,
 ) -> Result<Response, Failure> {
-    let wrong = |reason| Failure(StatusCode::BAD_REQUEST, reason);
-    let Json(FenceRequest { slave, kill }) =
-        request.map_err(|rejection| wrong(rejection.body_text()))?;
+    let FenceRequest { slave, kill } = body(request)?;
     let kill = if kill { Kill::First } else { Kill::Never };
     let (answer, answered) = oneshot::channel();
     let notice = Notice::Fence {

@@ -1,4 +1,5 @@
-//! `baton-master deploy`: asks for a deploy and shows it while it happens.
+//! `baton-master deploy` and `baton-master rollback`: asks for a deploy and shows it
+//! while it happens.
 
 mod progress;
 mod screen;
@@ -24,6 +25,16 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct DeployArguments {
+    #[command(flatten)]
+    road: RoadArguments,
+    /// The new build's program and arguments [default: the slot's own again]
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// How the shards move, and how that is shown.
+#[derive(Debug, Args)]
+pub(super) struct RoadArguments {
     #[command(flatten)]
     operator: OperatorArguments,
     /// Which slot [default: the first]
@@ -52,21 +63,33 @@ pub(super) struct DeployArguments {
     /// Its events, one JSON object a line; the last one is `deploy_ended`
     #[arg(long)]
     json: bool,
-    /// The new build's program and arguments [default: the slot's own again]
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
 }
 
 pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
-    if !arguments.command.is_empty() {
-        check_command(&arguments.command).map_err(Error::Configuration)?;
+    let DeployArguments { road, command } = arguments;
+    if command.is_empty() {
+        return go("/v1/deploy", None, road).await;
     }
+    check_command(&command).map_err(Error::Configuration)?;
+    go("/v1/deploy", Some(command), road).await
+}
+
+/// The command that the slot had before, by the same road.
+pub(super) async fn back(road: RoadArguments) -> Result<u8, Error> {
+    go("/v1/rollback", None, road).await
+}
+
+async fn go(
+    path: &str,
+    command: Option<Vec<String>>,
+    arguments: RoadArguments,
+) -> Result<u8, Error> {
     let client = arguments.operator.client()?;
     // Before the request: nothing of the deploy is missed.
     let mut events = client.events().await?;
     let request = DeployRequest {
         slot: arguments.slot,
-        command: (!arguments.command.is_empty()).then_some(arguments.command),
+        command,
         canary: arguments.canary,
         width: arguments.width,
         soak_ms: arguments
@@ -75,7 +98,7 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
         late_seal: arguments.late_seal,
     };
     let body = serde_json::to_value(request).unwrap_or(Value::Null);
-    let accepted = client.post("/v1/deploy", body).await?;
+    let accepted = client.post(path, body).await?;
     let deploy = accepted["deploy"].as_u64().unwrap_or(0);
     if arguments.no_wait {
         say(&if arguments.json {

@@ -3,8 +3,10 @@
 //! is wrong: one line on standard error, nothing changed.
 
 mod deploy;
+mod doctor;
 mod fence;
 mod journal;
+mod restart;
 mod status;
 mod text;
 
@@ -53,16 +55,27 @@ enum Command {
     Run(RunArguments),
     /// Replace the running build, show the progress
     Deploy(deploy::DeployArguments),
+    /// Deploy the command that the slot had before the present one, show the progress
+    ///
+    /// Asked for again it brings the present one back.
+    Rollback(deploy::RoadArguments),
     /// Stop the running deploy: what moved goes back
     Abort(VerbArguments),
     /// Hold the running deploy: shards in hand finish, no further one begins
     Pause(VerbArguments),
     /// Have a paused deploy go on
     Continue(VerbArguments),
+    /// Have one shard begin anew where it is: sealed, and resumed on a new connection
+    RestartShard(restart::RestartArguments),
     /// Say that a slave is dead which cannot be reached: its shards go on elsewhere
     Fence(fence::FenceArguments),
     /// Show the fleet, once or live
     Status(status::StatusArguments),
+    /// Say what is wrong with the fleet, or will be, and what to do
+    ///
+    /// Ends with 1 if there is an error; warnings are none. Without a master: what
+    /// would keep one from starting.
+    Doctor(doctor::DoctorArguments),
     /// Show or check what a master would find at its start
     Journal(journal::JournalArguments),
     /// Check the configuration and do nothing: names every mistake with its line
@@ -212,6 +225,8 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             Ok(EXIT_DONE)
         }
         Command::Deploy(arguments) => deploy::run(arguments).await,
+        Command::Rollback(road) => deploy::back(road).await,
+        Command::RestartShard(arguments) => restart::run(arguments).await,
         Command::Abort(arguments) => {
             arguments
                 .ask("/v1/abort", "aborting: what moved goes back")
@@ -224,6 +239,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Continue(arguments) => arguments.ask("/v1/continue", "the deploy goes on").await,
         Command::Fence(arguments) => fence::run(arguments).await,
         Command::Status(arguments) => status::run(arguments).await,
+        Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Journal(arguments) => journal::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -7,7 +7,7 @@ use super::{Config, ResolvedLimits};
 
 /// Limits that a running master takes up: the core looks at them whenever it needs
 /// one. The others are given to connections, timers or the journal at the start.
-const RELOADED: [&str; 17] = [
+const RELOADED: [&str; 18] = [
     "contact",
     "ready",
     "seal",
@@ -25,6 +25,7 @@ const RELOADED: [&str; 17] = [
     "error_gate_events",
     "replay_buffer",
     "behind_gate",
+    "silent",
 ];
 
 /// One key that says something else than before.

@@ -313,6 +313,7 @@ impl Config {
             soak: limits.soak,
             replay_buffer: limits.replay_buffer,
             behind_gate: limits.behind_gate,
+            silent: limits.silent,
             error_gate: limits.error_gate,
             error_gate_events: limits.error_gate_events,
             retire: limits.retire,

@@ -236,12 +236,15 @@ limits! {
     replay_buffer: u32 = 1000, "BATON_LIMITS_REPLAY_BUFFER", "Events of a shard that Discord replays at least; the time in which the busiest shard gets so many bounds the soak and how many move at once [default: 1000]";
     /// A new slave whose shards took nothing for so much more of the soak goes back.
     behind_gate: u32 = 50, "BATON_LIMITS_BEHIND_GATE", "A deploy goes back when its new slave could take nothing, its handlers being too slow, for this many percentage points more of its shards' time than the old one; 0: never [default: 50]";
+    /// A shard whose connection is open and silent for this long is restarted.
+    silent: Duration = Duration::from_secs(150), "BATON_LIMITS_SILENT", "A shard that hears nothing from Discord for this long on an open connection is restarted by RESUME, once in 10 minutes; 0s: never [default: 150s]";
     /// Shards that move at once.
     width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once, at most: busy ones are fewer [default: 16]";
 }
 
 /// Limits for which zero has a meaning.
-const MAY_BE_ZERO: [&str; 8] = [
+const MAY_BE_ZERO: [&str; 9] = [
+    "silent",
     "behind_gate",
     "adopt_grace",
     "soak",

@@ -57,7 +57,7 @@ impl Core {
         match self.fleet.shards.get(&id).map(|shard| &shard.phase) {
             Some(&Phase::Sealing {
                 owner, epoch, to, ..
-            }) if self.wants_copy(to)
+            }) if self.wants_copy(owner, to)
                 && self.fleet.is_healthy(owner)
                 && !cfg!(mutant = "stale-copy-kept") =>
             {
@@ -68,9 +68,10 @@ impl Core {
         }
     }
 
-    fn wants_copy(&self, to: SlaveId) -> bool {
+    /// Whoever takes a shard back, or begins it anew (`restart.rs`), has its state.
+    fn wants_copy(&self, owner: SlaveId, to: SlaveId) -> bool {
         let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
-        goal == Some(to) && !self.goes_back()
+        goal == Some(to) && to != owner && !self.goes_back()
     }
 
     pub(super) fn ask_to_seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
@@ -104,7 +105,7 @@ impl Core {
             if let Some(deploy) = &mut self.deploy {
                 deploy.in_hand.unsealed(id);
             }
-            if self.wants_copy(to) {
+            if self.wants_copy(owner, to) {
                 self.copy_begins(id, owner, epoch, to);
             } else {
                 // Its deploy went back meanwhile.

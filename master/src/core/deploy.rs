@@ -317,6 +317,7 @@ impl Core {
         stage: Stage,
     ) {
         let id = self.number_deploy();
+        let name = order.slot.clone();
         self.timers.stop(Timer::Slot(slot));
         self.deploy = Some(Deploy {
             id,
@@ -343,6 +344,7 @@ impl Core {
         self.tell(News::DeployAccepted {
             request,
             deploy: id,
+            slot: name,
         });
         self.touch(slot);
     }

@@ -114,6 +114,13 @@ pub enum Input {
         /// Which of the two.
         pause: Pause,
     },
+    /// The operator has a shard begin anew at its owner, by RESUME.
+    Restart {
+        /// Names the request in [`News`].
+        request: RequestId,
+        /// Which.
+        shard: ShardId,
+    },
     /// The operator changed the settings. Slots, shards and what sessions are
     /// identified with stay; deadlines that run stay what they are.
     Settings(Box<Settings>),

@@ -48,6 +48,8 @@ pub(super) struct Slave {
     /// How old its oldest unfinished event was, as it said last; `None`: it cannot
     /// say that.
     pub(super) lag: Option<Duration>,
+    /// How well its connections hear, as it said last; `None`: it cannot say that.
+    pub(super) hearing: Option<Hearing>,
     /// Whether it keeps up.
     pub(super) upkeep: Upkeep,
 }
@@ -61,6 +63,15 @@ pub(super) struct Upkeep {
     pub(super) full_ms: u64,
     /// The part of its shards' time between its last two words, in percent.
     pub(super) percent: u64,
+}
+
+/// How well a slave's connections to Discord hear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hearing {
+    /// Nothing came for this long, on an open connection of this shard.
+    pub(super) silent: (Duration, ShardId),
+    /// The answer to a heartbeat took this long, of this shard.
+    pub(super) heartbeat: (Duration, ShardId),
 }
 
 /// How a slave's handlers fare.
@@ -307,6 +318,7 @@ impl Slave {
                 failed: 0,
             },
             lag: None,
+            hearing: None,
             upkeep: Upkeep {
                 at: Time(Duration::ZERO),
                 full_ms: 0,

@@ -26,7 +26,7 @@ use super::{
     Core,
     deploy::Stage,
     event::Time,
-    fleet::{Record, Upkeep},
+    fleet::{Hearing, Record, Upkeep},
     timers::Timer,
 };
 
@@ -47,8 +47,17 @@ impl Core {
         };
         let says_lag = slave.speaks(Version::LAG);
         slave.lag = says_lag.then(|| Duration::from_millis(pong.lag_ms));
+        let hearing = Hearing {
+            silent: (Duration::from_millis(pong.silent_ms), pong.silent_shard),
+            heartbeat: (
+                Duration::from_millis(pong.heartbeat_ms),
+                pong.heartbeat_shard,
+            ),
+        };
+        slave.hearing = says_lag.then_some(hearing);
         let shards = slave.holds.len();
         slave.upkeep = slave.upkeep.next(self.now, pong.full_ms, shards);
+        self.heal(id, hearing.silent);
         let Some(deploy) = &self.deploy else {
             return;
         };

@@ -159,7 +159,7 @@ impl Core {
 
     /// M4: the next epoch is reserved durably, then the owner is told to seal, or to
     /// seal late (`late.rs`).
-    fn seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+    pub(super) fn seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
         let late = self.may_seal_late(id, owner, to);
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;

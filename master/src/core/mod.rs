@@ -15,7 +15,6 @@
 //!                      │                (turns.rs: whose turn it is, hand.rs: how many at once)
 //!                      ├─ gate.rs       whether the new build is any good
 //!                      │                (rate.rs: how long it may be tried)
-//!                      ├─ gaps.rs       what the last one cost
 //!                      ├─ rollback.rs   or not: aborted, rolled back, forced
 //!                      ├─ work.rs       the once-per-bot work follows
 //!                      └─ permits.rs    IDENTIFYs in legal pace
@@ -43,9 +42,9 @@ mod doubt;
 pub mod event;
 mod fence;
 mod fleet;
-mod gaps;
 mod gate;
 mod hand;
+mod heal;
 mod join;
 mod late;
 mod migration;
@@ -58,6 +57,7 @@ mod progress;
 mod rate;
 mod recovered;
 mod report;
+mod restart;
 mod rollback;
 mod saves;
 pub mod settings;
@@ -73,7 +73,7 @@ pub mod view;
 mod work;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -83,7 +83,6 @@ use self::{
     deploy::Deploy,
     event::{Durability, Entry, History, News},
     fleet::Fleet,
-    gaps::Gaps,
     permits::Permits,
     saves::Saves,
     shard::Phase,
@@ -111,7 +110,8 @@ pub struct Core {
     pinned: Option<SessionParameters>,
     deploy: Option<Deploy>,
     last_deploy: DeployId,
-    gaps: Gaps,
+    /// When shards were restarted for their silence.
+    healed: BTreeMap<ShardId, Time>,
     permits: Permits,
     work: WorkUnit,
     saves: Saves,
@@ -154,7 +154,7 @@ impl Core {
             pinned: recovered.pinned.clone().or_else(|| settings.pinned.clone()),
             deploy: None,
             last_deploy: recovered.last_deploy,
-            gaps: Gaps::default(),
+            healed: BTreeMap::new(),
             permits: Permits::new(settings.max_concurrency),
             work: WorkUnit::new(recovered.work, history, recovered.floor),
             saves: Saves::default(),
@@ -195,6 +195,7 @@ impl Core {
             Input::Deploy { request, order } => self.deploy_asked(request, order),
             Input::Abort { request } => self.abort_asked(request),
             Input::Pause { request, pause } => self.pause_asked(request, pause),
+            Input::Restart { request, shard } => self.restart_asked(request, shard),
             Input::Settings(settings) => self.settings_changed(*settings),
             Input::Fence { request, slave } => self.fence(request, slave),
             Input::Leave => self.leave(),
@@ -317,7 +318,6 @@ impl Core {
     }
 
     fn tell(&mut self, news: News) {
-        self.note_gaps(&news);
         self.actions.push_back(Action::Tell(news));
     }
 

@@ -16,6 +16,8 @@ pub enum News {
         request: Option<RequestId>,
         /// Its number.
         deploy: DeployId,
+        /// Its slot.
+        slot: String,
     },
     /// A request was refused; nothing changed.
     RequestRefused {

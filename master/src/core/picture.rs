@@ -22,6 +22,7 @@ impl Core {
         let shards = self.fleet.shards.iter();
         View {
             adopting: self.stage == Life::Adopting,
+            journal_fails: self.saves.fail(),
             shard_count: self.settings.shard_count,
             slots: slots.collect(),
             slaves: slaves
@@ -31,7 +32,6 @@ impl Core {
                 .map(|(id, shard)| self.shard_view(id.get(), shard, now))
                 .collect(),
             deploy: self.deploy_view(),
-            last_deploy: self.last_deploy_view(now),
             work: self.work.owner().map(|id| id.to_string()),
             identifies_left: left.map(|(left, _)| left),
             identifies_reset_ms: left.map(|(_, wait)| millis(wait)),
@@ -82,6 +82,10 @@ impl Core {
             failed: slave.record.failed,
             full_percent: slave.upkeep.percent,
             lag_ms: slave.lag.map(millis),
+            silent_ms: slave.hearing.map(|hearing| millis(hearing.silent.0)),
+            silent_shard: slave.hearing.map(|hearing| hearing.silent.1.get()),
+            heartbeat_ms: slave.hearing.map(|hearing| millis(hearing.heartbeat.0)),
+            heartbeat_shard: slave.hearing.map(|hearing| hearing.heartbeat.1.get()),
         }
     }
 

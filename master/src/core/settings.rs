@@ -44,6 +44,9 @@ pub struct Settings {
     /// soak more than the old slave's, on average, is too far behind and takes its
     /// deploy back. 0: never.
     pub behind_gate: u32,
+    /// A shard whose connection is open and silent for this long is restarted by
+    /// RESUME; zero: never.
+    pub silent: Duration,
     /// A new slave whose handlers fail this many percentage points more often than
     /// the old slave's takes its deploy back; 100: never.
     pub error_gate: u32,
@@ -129,6 +132,7 @@ impl Default for Settings {
             soak: Duration::from_secs(10),
             replay_buffer: 1000,
             behind_gate: 50,
+            silent: Duration::from_secs(150),
             error_gate: 50,
             error_gate_events: 5,
             retire: Duration::from_secs(20),

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-pub use super::gaps::{GapView, LastDeployView};
-
 /// A picture of the fleet at one moment. Never holds a session id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct View {
     /// Whether reports are still collected after a start.
     pub adopting: bool,
+    /// Whether the journal refuses what is to be written.
+    pub journal_fails: bool,
     /// Shards of the whole bot.
     pub shard_count: u32,
     /// The places of the fleet.
@@ -19,8 +19,6 @@ pub struct View {
     pub shards: Vec<ShardView>,
     /// The running deploy.
     pub deploy: Option<DeployView>,
-    /// The one that ended last, under this master.
-    pub last_deploy: Option<LastDeployView>,
     /// The slave that runs the once-per-bot work.
     pub work: Option<String>,
     /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
@@ -73,6 +71,15 @@ pub struct SlaveView {
     /// How old its oldest unfinished event was, in milliseconds, as it said last;
     /// absent: it cannot say that.
     pub lag_ms: Option<u64>,
+    /// For how long nothing came from Discord on its quietest open connection, in
+    /// milliseconds, as it said last; absent: it cannot say that.
+    pub silent_ms: Option<u64>,
+    /// The shard of that connection.
+    pub silent_shard: Option<u32>,
+    /// How long the slowest answer to a last heartbeat took; zero: none came yet.
+    pub heartbeat_ms: Option<u64>,
+    /// The shard that got it.
+    pub heartbeat_shard: Option<u32>,
 }
 
 /// One shard.

@@ -47,7 +47,7 @@ impl Driver {
             }
         }
         // The core answers an abort at once; what it did not refuse it took.
-        for (_, answer) in std::mem::take(&mut self.aborts) {
+        for (_, answer) in std::mem::take(&mut self.requests) {
             // Whoever asked may be gone.
             let _ = answer.send(Ok(()));
         }

@@ -31,13 +31,14 @@ use tracing::{error, info, warn};
 use self::clock::{Clock, HEARTBEAT};
 pub use self::{
     notice::{Answer, Joining, Kill, Notice},
-    tell::Told,
+    tell::{Told, monotonic_us},
 };
 use crate::{
     core::{
         Core,
-        event::{Input, RequestId, Time},
+        event::{DeployOrder, Input, RequestId, Time},
     },
+    history::History,
     journal::Journal,
     metrics::Metrics,
     peer::{Link, LinkId},
@@ -98,6 +99,8 @@ pub struct Parts {
     pub news: broadcast::Sender<Arc<Told>>,
     /// What Prometheus is told.
     pub metrics: Arc<Metrics>,
+    /// What became of deploys.
+    pub history: Arc<History>,
     /// The longest that the core may take to leave.
     pub shard_in_hand: Duration,
 }
@@ -122,7 +125,7 @@ pub struct Driver {
     waiting: BTreeMap<String, (Role, Option<Vec<String>>)>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
     /// Aborts and pauses: what the core does not refuse it took.
-    aborts: BTreeMap<RequestId, Answer<()>>,
+    requests: BTreeMap<RequestId, Answer<()>>,
     fences: BTreeMap<RequestId, Answer<SlaveId>>,
     /// Whom to tell the death of a slave that the operator had killed.
     killed: Vec<(SlaveId, Answer<SlaveId>)>,
@@ -130,6 +133,7 @@ pub struct Driver {
     notices: mpsc::Sender<Notice>,
     news: broadcast::Sender<Arc<Told>>,
     metrics: Arc<Metrics>,
+    history: Arc<History>,
     shard_in_hand: Duration,
     /// When a leaving master leaves, whatever the core says.
     leave_by: Option<Instant>,
@@ -165,13 +169,14 @@ impl Driver {
             launched: BTreeMap::new(),
             waiting: BTreeMap::new(),
             deploys: BTreeMap::new(),
-            aborts: BTreeMap::new(),
+            requests: BTreeMap::new(),
             fences: BTreeMap::new(),
             killed: Vec::new(),
             next_request: 0,
             notices: parts.notices,
             news: parts.news,
             metrics: parts.metrics,
+            history: parts.history,
             shard_in_hand: parts.shard_in_hand,
             leave_by: None,
             resume_at: None,
@@ -275,22 +280,31 @@ impl Driver {
                 }
             }
             Notice::Exited { pid, ending } => self.exited(now, pid, &ending),
-            Notice::Deploy { order, answer } => {
-                let request = self.request();
-                if let Some(answer) = answer {
-                    self.deploys.insert(request, answer);
+            Notice::Deploy { order, answer } => self.deploy(now, order, answer),
+            Notice::Rollback { order, answer } => match self.launcher.before(&order.slot) {
+                Ok(command) => {
+                    let command = Some(command);
+                    self.deploy(now, DeployOrder { command, ..order }, Some(answer));
                 }
-                self.core.handle(now, Input::Deploy { request, order });
-            }
+                Err(reason) => {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(Err(reason));
+                }
+            },
             Notice::Abort { answer } => {
                 let request = self.request();
-                self.aborts.insert(request, answer);
+                self.requests.insert(request, answer);
                 self.core.handle(now, Input::Abort { request });
             }
             Notice::Pause { pause, answer } => {
                 let request = self.request();
-                self.aborts.insert(request, answer);
+                self.requests.insert(request, answer);
                 self.core.handle(now, Input::Pause { request, pause });
+            }
+            Notice::Restart { shard, answer } => {
+                let request = self.request();
+                self.requests.insert(request, answer);
+                self.core.handle(now, Input::Restart { request, shard });
             }
             Notice::Settings(settings) => self.core.handle(now, Input::Settings(settings)),
             Notice::Fence {
@@ -311,6 +325,14 @@ impl Driver {
                 self.core.handle(now, Input::Leave);
             }
         }
+    }
+
+    fn deploy(&mut self, now: Time, order: DeployOrder, answer: Option<Answer<DeployId>>) {
+        let request = self.request();
+        if let Some(answer) = answer {
+            self.deploys.insert(request, answer);
+        }
+        self.core.handle(now, Input::Deploy { request, order });
     }
 
     fn exited(&mut self, now: Time, pid: u32, ending: &str) {

@@ -1,7 +1,7 @@
 //! What others tell the driver.
 
 use baton_protocol::{
-    DeployId, SlaveId, ToMaster,
+    DeployId, ShardId, SlaveId, ToMaster,
     message::{Hello, Report},
 };
 use tokio::sync::oneshot;
@@ -63,6 +63,13 @@ pub enum Notice {
         /// Whom to answer; a signal wants no answer.
         answer: Option<Answer<DeployId>>,
     },
+    /// The operator wants the command back that a slot had before.
+    Rollback {
+        /// What is to be done; its command is found here.
+        order: DeployOrder,
+        /// Whom to answer.
+        answer: Answer<DeployId>,
+    },
     /// The operator stops the running deploy.
     Abort {
         /// Whom to answer.
@@ -72,6 +79,13 @@ pub enum Notice {
     Pause {
         /// Which of the two.
         pause: Pause,
+        /// Whom to answer.
+        answer: Answer<()>,
+    },
+    /// The operator has a shard begin anew at its owner.
+    Restart {
+        /// Which.
+        shard: ShardId,
         /// Whom to answer.
         answer: Answer<()>,
     },

@@ -23,6 +23,7 @@ impl Driver {
             News::DeployAccepted {
                 request: Some(request),
                 deploy,
+                ..
             } => {
                 if let Some(answer) = self.deploys.remove(request) {
                     // Whoever asked may be gone.
@@ -33,7 +34,7 @@ impl Driver {
                 if let Some(answer) = self.deploys.remove(request) {
                     let _ = answer.send(Err(reason.clone()));
                 }
-                if let Some(answer) = self.aborts.remove(request) {
+                if let Some(answer) = self.requests.remove(request) {
                     let _ = answer.send(Err(reason.clone()));
                 }
                 if let Some(answer) = self.fences.remove(request) {
@@ -66,12 +67,16 @@ impl Driver {
         let at_us = monotonic_us();
         let told = Told { at_us, news };
         self.metrics.told(&told);
+        if let Some(gap) = self.history.told(&told) {
+            self.metrics.gap(gap);
+        }
         // Nobody may be watching.
         let _ = self.news.send(Arc::new(told));
     }
 }
 
-fn monotonic_us() -> u64 {
+/// Microseconds of the host's monotonic clock.
+pub fn monotonic_us() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
 }

@@ -365,6 +365,7 @@ impl Rig {
         let nowhere = Path::new("/nonexistent");
         let driver = Driver::new(Parts {
             metrics: Arc::default(),
+            history: Arc::default(),
             core: Core::new(settings, Recovered::default(), Time::default()),
             journal: Journal::played(move |entries, how| saved.save(entries, how)),
             launcher: Launcher::new(nowhere, nowhere, secret.clone(), &[slot], BTreeMap::new()),

@@ -62,6 +62,8 @@ pub struct Opened {
     /// Commands that deploys brought into slots, where the configured one is
     /// still the same as then.
     pub commands: BTreeMap<String, Vec<String>>,
+    /// The command that each slot had before the present one, if it had another.
+    pub before: BTreeMap<String, Vec<String>>,
 }
 
 /// A handle to the journal's thread. The thread ends with the last handle, after
@@ -237,6 +239,7 @@ fn open(
     let found = store.recover()?;
     (recovered.history, recovered.floor) = (found.history, found.floor);
     let commands = store.commands()?;
+    let before = store.commands_before(&commands)?;
     let fold = Fold::new(path, Instant::now());
     let (orders, queue) = mpsc::channel(QUEUE);
     let thread = thread::Builder::new()
@@ -252,6 +255,7 @@ fn open(
         term,
         shard_count,
         commands,
+        before,
     })
 }
 

@@ -6,7 +6,7 @@ use baton_protocol::{
     Epoch, SessionParameters, SlaveId,
     message::{Hello, ResumeAfter, Role},
 };
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{age::Clocks, store::StoreError};
 use crate::core::event::{Basis, Entry, Hold};
@@ -132,8 +132,25 @@ pub(super) fn write(
                      VALUES (?1, ?2, ?3)",
                 )?
                 .execute(params![slot, json(command), json(configured)])?;
+            fill(change, slot, command)?;
         }
     }
+    Ok(())
+}
+
+/// This is the command of the slot now; what it was is the one before.
+pub(super) fn fill(
+    connection: &Connection,
+    slot: &str,
+    command: &[String],
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO fillings (slot, command) VALUES (?1, ?2)
+             ON CONFLICT (slot) DO UPDATE SET before = command, command = excluded.command
+             WHERE command <> excluded.command",
+        )?
+        .execute(params![slot, json(command)])?;
     Ok(())
 }
 

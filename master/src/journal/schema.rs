@@ -14,14 +14,17 @@ use super::{rows::set_meta, store::StoreError};
 use crate::other_build;
 
 /// Written as `user_version`; raised with each change of the schema.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 
 /// A master of this schema, and of each later one, can read and write a journal
 /// of [`SCHEMA`]. One of the first would leave the `basis` of an earlier epoch.
 const OLDEST_READER: i64 = 2;
 
-/// Brings a journal of the first schema to the present one.
-const FROM_1: &str = "ALTER TABLE shards ADD COLUMN basis TEXT NOT NULL DEFAULT 'death'";
+/// Brings a journal of the first schema to the second.
+const SECOND: &str = "ALTER TABLE shards ADD COLUMN basis TEXT NOT NULL DEFAULT 'death'";
+
+/// Brings one of the second to the third.
+const THIRD: &str = include_str!("schema_3.sql");
 
 /// Makes the tables of a new journal, and those that an older one lacks. A newer
 /// one is left as it is.
@@ -30,10 +33,11 @@ const FROM_1: &str = "ALTER TABLE shards ADD COLUMN basis TEXT NOT NULL DEFAULT 
 /// [`StoreError::Newer`]: a newer one, and this master may not use it.
 pub(super) fn bring(connection: &mut Connection) -> Result<(), StoreError> {
     let found = found(connection)?;
-    let missing = match found {
-        0 => include_str!("schema.sql"),
-        1 => FROM_1,
-        SCHEMA => "",
+    let missing: &[&str] = match found {
+        0 => &[include_str!("schema.sql"), THIRD],
+        1 => &[SECOND, THIRD],
+        2 => &[THIRD],
+        SCHEMA => &[],
         found => {
             let oldest_reader = oldest_reader(connection)?;
             if found < SCHEMA || oldest_reader.is_none_or(|oldest| oldest > SCHEMA) {
@@ -51,7 +55,9 @@ pub(super) fn bring(connection: &mut Connection) -> Result<(), StoreError> {
         return other_build::bring(connection);
     }
     let change = connection.transaction()?;
-    change.execute_batch(missing)?;
+    for statements in missing {
+        change.execute_batch(statements)?;
+    }
     set_meta(&change, "oldest_reader", &OLDEST_READER.to_string())?;
     change.pragma_update(None, "user_version", SCHEMA)?;
     change.commit()?;

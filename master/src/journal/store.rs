@@ -18,7 +18,8 @@ use super::{
     age::Clocks,
     roll::Roll,
     rows::{
-        basis, list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms, write,
+        basis, fill, list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms,
+        write,
     },
     schema::{self, SCHEMA},
 };
@@ -338,6 +339,30 @@ impl Store {
             }
         }
         Ok(commands)
+    }
+
+    /// The command that each slot had before the present one. A configuration that
+    /// changed counts from the start of a master on.
+    pub(super) fn commands_before(
+        &self,
+        commands: &BTreeMap<String, Vec<String>>,
+    ) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+        for (slot, configured) in &self.configured {
+            fill(
+                &self.connection,
+                slot,
+                commands.get(slot).unwrap_or(configured),
+            )?;
+        }
+        let mut statement = self
+            .connection
+            .prepare("SELECT slot, before FROM fillings WHERE before <> '[]'")?;
+        let mut rows = statement.query([])?;
+        let mut before = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            before.insert(row.get(0)?, list(&row.get::<_, String>(1)?)?);
+        }
+        Ok(before)
     }
 
     fn shards(&self) -> Result<BTreeMap<ShardId, OwnerRow>, StoreError> {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use baton_protocol::{
-    ShardId, SlaveId, ToMaster, ToSlave,
+    SlaveId, ToMaster, ToSlave,
     message::{IdentifyCause, Pong, ResumeAfter, Step},
 };
 use prometheus_client::{
@@ -29,8 +29,9 @@ use tokio::time::Instant;
 
 pub use self::picture::Scrape;
 use crate::{
-    core::event::{Durability, News, Outcome, Phase},
+    core::event::{Durability, News, Outcome},
     driver::Told,
+    history::Gap,
 };
 
 /// The type of what [`Metrics::text`] gives.
@@ -49,9 +50,6 @@ pub struct Metrics {
     registry: Registry,
     deploys: Counters,
     gap: Histograms,
-    /// When each shard was told to seal that does not serve again yet, in
-    /// microseconds.
-    sealed: Mutex<BTreeMap<ShardId, u64>>,
     /// What slaves that are not known to be dead said of themselves.
     reported: Mutex<BTreeMap<SlaveId, Reported>>,
     alarms: Counter,
@@ -76,7 +74,6 @@ impl Default for Metrics {
             registry: Registry::with_prefix(PREFIX),
             deploys: Family::default(),
             gap: Family::new_with_constructor(gaps),
-            sealed: Mutex::default(),
             reported: Mutex::default(),
             alarms: Counter::default(),
             sessions_lost: Counter::default(),
@@ -178,7 +175,6 @@ impl Metrics {
             registry,
             deploys,
             gap,
-            sealed: _,
             reported: _,
             alarms,
             sessions_lost,
@@ -286,10 +282,8 @@ impl Metrics {
     /// A piece of news.
     pub fn told(&self, told: &Told) {
         match &told.news {
-            News::Migration { shard, phase, .. } => self.migrates(*shard, *phase, told.at_us),
             News::DeployEnded { outcome, .. } => {
                 count(&self.deploys.get_or_create(&label::outcome(outcome)));
-                self.sealed().clear();
             }
             News::SoakShortened { .. } => count(&self.soaks_shortened),
             News::SessionLost { .. } => count(&self.sessions_lost),
@@ -302,33 +296,18 @@ impl Metrics {
             | News::RequestRefused { .. }
             | News::Fenced { .. }
             | News::DeployStep { .. }
+            | News::Migration { .. }
             | News::SlaveJoined { .. }
             | News::SlaveGone { dead: false, .. }
             | News::ShardServing { .. } => {}
         }
     }
 
-    fn migrates(&self, shard: ShardId, phase: Phase, at_us: u64) {
-        let way = match phase {
-            // Of what a dead slave had, from when the old one was told to resume it.
-            Phase::Sealing | Phase::TakingBack => {
-                self.sealed().entry(shard).or_insert(at_us);
-                return;
-            }
-            Phase::Copying | Phase::Dialling | Phase::Resuming => return,
-            Phase::Moved => label::WAYS[0],
-            Phase::Back => label::WAYS[1],
-        };
-        let sealed = self.sealed().remove(&shard);
-        if let Some(sealed) = sealed {
-            let gap = Duration::from_micros(at_us.saturating_sub(sealed));
-            let gaps = self.gap.get_or_create(&[("way", way)]);
-            gaps.observe(gap.as_secs_f64());
-        }
-    }
-
-    fn sealed(&self) -> MutexGuard<'_, BTreeMap<ShardId, u64>> {
-        self.sealed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A shard serves again.
+    pub fn gap(&self, gap: Gap) {
+        let way = label::WAYS[usize::from(!gap.on)];
+        let gaps = self.gap.get_or_create(&[("way", way)]);
+        gaps.observe(gap.length.as_secs_f64());
     }
 
     fn reported(&self) -> MutexGuard<'_, BTreeMap<SlaveId, Reported>> {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_protocol::{
-    DeployId, Epoch,
+    DeployId, ShardId,
     message::{Checkpoint, Failed, IdentifyRequest, Progress, Resume, ResumeExtra},
 };
 
@@ -147,18 +147,6 @@ fn told(at_ms: u64, news: News) -> Told {
     }
 }
 
-fn migration(at_ms: u64, shard: u32, phase: Phase) -> Told {
-    let news = News::Migration {
-        deploy: DeployId(1),
-        shard: ShardId(shard),
-        from: SlaveId(1),
-        to: SlaveId(2),
-        epoch: Epoch(2),
-        phase,
-    };
-    told(at_ms, news)
-}
-
 fn ended(outcome: Outcome) -> Told {
     let news = News::DeployEnded {
         deploy: DeployId(1),
@@ -250,6 +238,7 @@ fn the_fleet_is_shown_as_it_is() {
         failed: 2,
         full_ms: 1500,
         lag_ms: 0,
+        ..Pong::default()
     };
     metrics.said(SLAVE, &ToMaster::Pong(pong));
     let stranger = SlaveId(7);
@@ -393,23 +382,11 @@ fn counts_are_there_before_their_first_event_and_move_with_it() {
 }
 
 #[test]
-fn a_gap_is_from_the_order_to_seal_until_the_shard_serves_again() {
+fn gaps_are_told_apart_by_their_way() {
     let metrics = Metrics::default();
-    for told in [
-        migration(1000, 0, Phase::Copying),
-        migration(2000, 0, Phase::Sealing),
-        migration(2001, 1, Phase::Sealing),
-        migration(2003, 0, Phase::Resuming),
-        migration(2004, 0, Phase::Moved),
-        // Sealed, and then it goes back.
-        migration(2100, 1, Phase::TakingBack),
-        migration(2401, 1, Phase::Back),
-        // Its deploy ends with the shard in hand.
-        migration(3000, 2, Phase::Sealing),
-        ended(Outcome::HandedOn),
-        migration(9000, 2, Phase::Moved),
-    ] {
-        metrics.told(&told);
+    for (on, ms) in [(true, 4), (false, 400)] {
+        let length = Duration::from_millis(ms);
+        metrics.gap(Gap { on, length });
     }
     let parsed = parsed(&metrics, &view());
     for (series, value) in [

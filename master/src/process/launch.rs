@@ -37,6 +37,8 @@ pub struct Launcher {
     slave_socket: PathBuf,
     secret: Secret,
     slots: BTreeMap<String, Slot>,
+    /// What each slot's command was before the present one.
+    before: BTreeMap<String, Vec<String>>,
 }
 
 impl Launcher {
@@ -62,14 +64,42 @@ impl Launcher {
             slave_socket: slave_socket.to_owned(),
             secret,
             slots,
+            before: BTreeMap::new(),
         }
+    }
+
+    /// What each slot's command was before the present one.
+    pub fn remember_before(&mut self, before: BTreeMap<String, Vec<String>>) {
+        self.before = before;
     }
 
     /// A deploy brought this command: it fills the slot from now on.
     pub fn remember(&mut self, slot: &str, command: &[String]) {
-        if let Some(slot) = self.slots.get_mut(slot) {
-            slot.command = Some(command.to_vec());
+        let Some(place) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let now = Some(command.to_vec());
+        if place.command != now
+            && let Some(before) = std::mem::replace(&mut place.command, now)
+        {
+            self.before.insert(slot.to_owned(), before);
         }
+    }
+
+    /// What the slot's command was before the present one.
+    ///
+    /// # Errors
+    /// One line for a person: no such slot, or it has had one command only.
+    pub fn before(&self, slot: &str) -> Result<Vec<String>, String> {
+        if !self.slots.contains_key(slot) {
+            return Err(format!("this fleet has no slot {slot:?}"));
+        }
+        self.before.get(slot).cloned().ok_or_else(|| {
+            format!(
+                "slot {slot:?} has had no other command before: name the build to go back to with \
+                 baton-master deploy -- COMMAND, or start its slave yourself"
+            )
+        })
     }
 
     /// Starts a slave in a process group of its own, so that neither a terminal

@@ -7,3 +7,4 @@ mod fleet;
 mod operators;
 mod run;
 mod service;
+mod verbs;

@@ -114,6 +114,54 @@ async fn prometheus_sees_the_fleet_and_a_deploy() {
 }
 
 #[tokio::test]
+async fn the_page_needs_no_token_and_loads_nothing_from_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let fleet = Fleet::new(&format!(
+        "shard_count = 1\nadmin_listen = \"127.0.0.1:0\"\nadmin_token_file = {file:?}\n"
+    ));
+    let master = master(&fleet).await;
+    let (status, text) = master.get("/", "").await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("content-type: text/html"), "{text}");
+    assert!(text.contains("default-src 'none'"), "{text}");
+    let mut files = 0;
+    for quoted in text.split('"').filter(|part| part.starts_with("/page/")) {
+        files += 1;
+        assert_eq!(master.get(quoted, "").await.0, 200, "{quoted}");
+    }
+    assert!(files >= 2, "{text}");
+    assert_eq!(master.get("/page/none.js", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn what_deploys_did_is_told() {
+    let fleet = Fleet::new("shard_count = 3\nadmin_listen = \"127.0.0.1:0\"\n");
+    let master = master(&fleet).await;
+    let old = fleet.slave("v1", Role::Candidate);
+    until("all serve", || old.serving() == 3).await;
+    let new = fleet.slave("v2", Role::Candidate);
+    until("all moved", || new.serving() == 3).await;
+    fleet.settled().await;
+    let (_, text) = master.get("/v1/deploys", "").await;
+    let body = text.split("\r\n\r\n").nth(1).unwrap();
+    let said: Value = serde_json::from_str(body).unwrap();
+    let [deploy] = said["deploys"].as_array().unwrap().as_slice() else {
+        panic!("{said}");
+    };
+    assert_eq!(
+        (&deploy["from"], &deploy["to"]),
+        (&"v1".into(), &"v2".into())
+    );
+    assert_eq!(
+        (&deploy["outcome"], &deploy["shards"]),
+        (&"done".into(), &3.into())
+    );
+    assert_eq!(deploy["gaps_ms"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn without_a_token_only_programs_of_this_host_are_answered() {
     let fleet = Fleet::new("shard_count = 1\nadmin_listen = \"127.0.0.1:0\"\n");
     let master = master(&fleet).await;

@@ -224,6 +224,17 @@ pub struct Pong {
     /// For how long the oldest event that is not finished has been at the slave, over
     /// all shards that it serves, in milliseconds; zero before version 5.
     pub lag_ms: u64,
+    /// For how long nothing came from Discord on the connection on which nothing came
+    /// for the longest time, of those that are open and read, in milliseconds; zero
+    /// before version 5.
+    pub silent_ms: u64,
+    /// The shard of that connection.
+    pub silent_shard: ShardId,
+    /// How long Discord took to answer the last heartbeat of the shard where it took
+    /// longest, in milliseconds; zero before version 5, and before the first answer.
+    pub heartbeat_ms: u64,
+    /// That shard.
+    pub heartbeat_shard: ShardId,
 }
 
 /// A shard at an epoch; the whole body of several messages.

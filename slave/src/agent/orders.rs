@@ -152,12 +152,24 @@ impl Agent {
                 let entry = self.table.get(shard);
                 entry.is_some_and(|entry| entry.holding == Some(Holding::Serving))
             });
+            let worst = self.context.hearing.worst();
+            let millis = |worst: Option<(Duration, ShardId)>| {
+                worst.map_or((0, ShardId(0)), |(time, shard)| {
+                    (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), shard)
+                })
+            };
+            let (silent_ms, silent_shard) = millis(worst.silent);
+            let (heartbeat_ms, heartbeat_shard) = millis(worst.slowest);
             link.say(&ToMaster::Pong(Pong {
                 number: ping.number,
                 finished: counts.finished,
                 failed: counts.failed,
                 full_ms: self.context.fullness.read(),
                 lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
+                silent_ms,
+                silent_shard,
+                heartbeat_ms,
+                heartbeat_shard,
             }));
         }
     }

@@ -10,7 +10,7 @@
 //! Each step has a deadline of its own. Dispatches are handed out from the first
 //! one of a replay on: RESUMED is never waited for.
 
-use baton_protocol::{Sequence, message::Step};
+use baton_protocol::{Sequence, ShardId, message::Step};
 use tokio::time::{Duration, Instant};
 
 use super::{
@@ -20,7 +20,11 @@ use super::{
     inputs::{Input, Turn},
     session::Session,
 };
-use crate::{bot::State, fullness::Full};
+use crate::{
+    bot::State,
+    fullness::Full,
+    hearing::{Hearing, Listening},
+};
 
 /// Why there is no connection any more.
 #[derive(Debug)]
@@ -63,12 +67,23 @@ struct Life {
     told: Instant,
     /// Whether it was dialled ahead.
     ahead: bool,
+    /// While it serves and is polled.
+    listening: Option<Listening>,
 }
 
 impl Life {
     /// It was dialled ahead, and nothing came on it since.
     const fn is_untried(&self) -> bool {
         self.ahead && self.replayed == 0
+    }
+
+    /// While nothing is read, silence says nothing of Discord.
+    fn listens(&mut self, polled: bool, hearing: &Hearing, shard: ShardId) {
+        if !polled || self.stage != Stage::Serving {
+            self.listening = None;
+        } else if self.listening.is_none() {
+            self.listening = Some(hearing.listen(shard));
+        }
     }
 }
 
@@ -86,6 +101,7 @@ impl Shard {
             replayed: 0,
             told: Instant::now(),
             ahead: false,
+            listening: None,
         };
         let mut gateway = if let Some(gateway) = self.take_ahead() {
             life.ahead = true;
@@ -102,6 +118,7 @@ impl Shard {
                 // While nothing was read, nothing could come.
                 life.deadline = Some(Instant::now() + timings.hello);
             }
+            life.listens(!full, &self.context.hearing, self.id);
             let before = life.full_since.take();
             life.full_since = full
                 .then(|| before.unwrap_or_else(|| (Instant::now(), self.context.fullness.begin())));
@@ -117,6 +134,9 @@ impl Shard {
                     return if is_stale { Ended::Stale } else { ended };
                 }
                 Input::Gateway(incoming) => {
+                    if let Some(listening) = &mut life.listening {
+                        listening.hears(|| gateway.round_trip());
+                    }
                     if let Some(ended) = self.incoming(incoming, &mut life, redial) {
                         if matches!(ended, Ended::StateLost) {
                             gateway.close().await;

@@ -313,6 +313,11 @@ impl Gateway {
         Some(Heartbeat { sent, due })
     }
 
+    /// How long the answer to the last heartbeat took.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.shard.latency().recent().first().copied()
+    }
+
     /// Sends a command at the next poll.
     pub(crate) fn command(&self, json: String) {
         self.shard.send(json);

@@ -45,6 +45,7 @@ use crate::{
     config::SlaveConfig,
     counters::Counters,
     fullness::Fullness,
+    hearing::Hearing,
     lag::{Lag, Samples},
     permits::Permits,
     state::{Copied, CopyOut, Import, snapshot::Store},
@@ -59,6 +60,7 @@ pub(crate) struct Context {
     pub(crate) counters: Arc<Counters>,
     pub(crate) fullness: Fullness,
     pub(crate) lag: Lag,
+    pub(crate) hearing: Hearing,
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
     /// How often a checkpoint is wanted, in milliseconds.

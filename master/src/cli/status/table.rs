@@ -28,6 +28,7 @@ pub(super) fn table(status: &Value, paint: Paint, width: usize) -> Vec<String> {
     lines.extend(table.shards());
     lines.extend(table.deploys());
     lines.extend(table.next_steps());
+    lines.extend(table.doctor());
     lines
 }
 
@@ -352,6 +353,30 @@ impl Table<'_> {
     }
 
     /// What an operator can do about it.
+    /// What the doctor found, but what is shown above.
+    fn doctor(&self) -> Vec<String> {
+        let found = list(&self.status["doctor"]).iter();
+        let found = found.filter(|finding| finding["check"] != "shards");
+        let mut lines: Vec<String> = found
+            .map(|finding| {
+                let line = format!(
+                    "{}: {}; next: {}",
+                    text(&finding["check"]),
+                    text(&finding["detail"]),
+                    text(&finding["next"])
+                );
+                match text(&finding["level"]) {
+                    "error" => self.paint.bad(&line),
+                    _ => self.paint.busy(&line),
+                }
+            })
+            .collect();
+        if !lines.is_empty() {
+            lines.insert(0, String::new());
+        }
+        lines
+    }
+
     fn next_steps(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for slave in list(&self.status["slaves"]) {

@@ -19,6 +19,7 @@ mod late;
 mod model;
 mod pace;
 mod pausing;
+mod restart;
 mod rows;
 mod saving;
 mod sim;
@@ -331,6 +332,7 @@ fn pong(finished: u64, failed: u64) -> ToMaster {
         failed,
         full_ms: 0,
         lag_ms: 0,
+        ..Pong::default()
     })
 }
 
@@ -508,4 +510,12 @@ fn alarms(actions: &[Action]) -> usize {
         .iter()
         .filter(|action| matches!(action, Action::Tell(News::Alarm { .. })))
         .count()
+}
+
+/// Why a request was refused; panics if anything else was done.
+fn refusal(actions: &[Action]) -> &str {
+    match actions {
+        [Action::Tell(News::RequestRefused { reason, .. })] => reason,
+        other => panic!("{other:?}"),
+    }
 }

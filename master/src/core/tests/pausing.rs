@@ -86,10 +86,3 @@ fn pause(pause: Pause) -> Input {
         pause,
     }
 }
-
-fn refusal(actions: &[Action]) -> &str {
-    match actions {
-        [Action::Tell(News::RequestRefused { reason, .. })] => reason,
-        other => panic!("{other:?}"),
-    }
-}

@@ -136,8 +136,8 @@ async fn damaged_pages_are_found_and_what_is_no_journal_is_said() {
     let dir = written().await;
     let path = dir.path().join(FILE);
     let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 2048].fill(0xaa);
+    let (from, to) = (bytes.len() / 4, bytes.len() * 3 / 4);
+    bytes[from..to].fill(0xaa);
     std::fs::write(&path, bytes).unwrap();
     let judged = verify(&path, &dir.path().join("fleet"));
     assert!(judged.is_err() || !judged.unwrap().problems.is_empty());

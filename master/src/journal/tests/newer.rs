@@ -25,7 +25,7 @@ async fn a_journal_of_a_newer_master_that_lets_this_one_use_it_is_used_and_stays
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.query_row(query, [], |row| row.get(0)).unwrap()
     };
-    assert_eq!(found("PRAGMA user_version"), 3);
+    assert_eq!(found("PRAGMA user_version"), 4);
     assert_eq!(
         found("SELECT count(*) FROM shards WHERE later = 'nothing'"),
         1
@@ -41,7 +41,7 @@ async fn a_journal_of_a_newer_master_that_lets_this_one_use_it_is_used_and_stays
 
 #[tokio::test]
 async fn a_journal_of_a_newer_master_that_does_not_is_set_aside_like_a_damaged_one() {
-    for says in [Some("3"), Some("three"), None] {
+    for says in [Some("4"), Some("three"), None] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         let first = open(dir.path(), BTreeMap::new()).unwrap();

@@ -27,13 +27,27 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
         Just(ToMaster::ShardStopped),
         bytes(64).prop_map(|proof| ToMaster::Proof(Proof { proof })),
         report().prop_map(ToMaster::Report),
-        any::<[u64; 5]>().prop_map(|[number, finished, failed, full_ms, lag_ms]| {
+        (any::<[u64; 7]>(), any::<[u32; 2]>()).prop_map(|(times, shards)| {
+            let [
+                number,
+                finished,
+                failed,
+                full_ms,
+                lag_ms,
+                silent_ms,
+                heartbeat_ms,
+            ] = times;
+            let [silent_shard, heartbeat_shard] = shards.map(ShardId);
             ToMaster::Pong(Pong {
                 number,
                 finished,
                 failed,
                 full_ms,
                 lag_ms,
+                silent_ms,
+                silent_shard,
+                heartbeat_ms,
+                heartbeat_shard,
             })
         }),
         (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {

@@ -230,6 +230,11 @@ pub(super) const ROWS: &[Row] = &[
         phases: &[M0, M2],
         quick: M0,
         blow: Blow::Discord(&[r#"{"name":"huge_frame"}"#]),
+        setup: |setup| {
+            // It keeps the simulated Discord busy for seconds where a build is not
+            // optimised and its host is full: nobody is dialled meanwhile.
+            setup.limits.insert("copy", "20s".to_owned());
+        },
         expect: unheard,
         ..ROW
     },

@@ -201,8 +201,6 @@ impl Master {
             pinned: _,
             deploy,
             last_deploy,
-            // Only shown.
-            gaps: _,
             // Nobody identifies, and nothing is saved in vain.
             permits: _,
             saves: _,
@@ -212,6 +210,8 @@ impl Master {
             touched,
             adopted,
             unwritten,
+            // Nobody says for how long a connection was silent.
+            healed: _,
             fenced: _,
         } = core;
         assert!(actions.is_empty() && touched.is_empty() && adopted.is_empty());
@@ -246,6 +246,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             past,
             record: _,
             lag: _,
+            hearing: _,
             upkeep: _,
         } = slave;
         (id, holds, serving, unsettled, built).hash(hasher);

@@ -48,6 +48,7 @@ enum Kind {
     Standby,
     Deploy,
     Abort,
+    Restart,
     Leave,
     Fence,
     CloseShard,
@@ -62,12 +63,12 @@ enum Kind {
 use Kind::{
     Abort, Candidate, CloseShard, CrashMaster, CrashMasterSoon, Deploy, DiskFree, DiskFull, Double,
     Drop as DropMessage, EndSession, Fence, Kill, Leave, Mend, Outage, OutageOver, PowerCut, Reset,
-    Silence, Standby, Stop, StopMaster, Swap, TearJournal, Terminate, Wake, WakeMaster,
+    Restart, Silence, Standby, Stop, StopMaster, Swap, TearJournal, Terminate, Wake, WakeMaster,
 };
 
 /// What may go wrong, how often at most, and whether it needs no luck: what ends
 /// a trouble is never off.
-const KINDS: [(Kind, usize, bool); 29] = [
+const KINDS: [(Kind, usize, bool); 30] = [
     (Reset, 20, false),
     (Kind::Cut, 10, false),
     (Mend, 20, true),
@@ -88,6 +89,7 @@ const KINDS: [(Kind, usize, bool); 29] = [
     (Standby, 10, false),
     (Deploy, 12, false),
     (Abort, 6, false),
+    (Restart, 10, false),
     (Leave, 4, false),
     (Fence, 10, false),
     (CloseShard, 20, false),
@@ -311,6 +313,13 @@ impl World {
             (Abort, _) => self.input(Input::Abort {
                 request: RequestId(2),
             }),
+            (Restart, _) => {
+                let shard = self.dice.below(self.settings.shard_count as usize);
+                self.input(Input::Restart {
+                    request: RequestId(5),
+                    shard: ShardId(u32::try_from(shard).unwrap()),
+                });
+            }
             (Leave, _) => self.input(Input::Leave),
             (Fence, _) => self.fence_somebody(slave),
             (CloseShard, _) => {

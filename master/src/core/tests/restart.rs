@@ -1,0 +1,89 @@
+//! A shard that begins anew at its owner.
+
+use super::*;
+
+fn restart(shard: u32) -> Input {
+    Input::Restart {
+        request: RequestId(4),
+        shard: ShardId(shard),
+    }
+}
+
+#[test]
+fn a_shard_that_is_restarted_is_sealed_and_resumed_by_its_owner_at_the_next_epoch() {
+    let mut rig = Rig::serving(2);
+    assert_eq!(
+        orders(&rig.input(restart(1))),
+        ["save now 1@2 Reserved a", "a StopShard 1@1"]
+    );
+    assert_eq!(
+        orders(&rig.say(A, sealed(1, 1, 100))),
+        ["a Resume 1@2 after Seal from 100"]
+    );
+    assert_eq!(
+        orders(&rig.say(A, resumed(1, 2))),
+        ["save soon 1@2 Owned a"]
+    );
+    assert!(rig.all_served_by(A));
+}
+
+#[test]
+fn a_shard_whose_owner_dies_while_it_is_restarted_is_resumed_by_the_next_slave() {
+    let mut rig = Rig::serving(1);
+    rig.input(restart(0));
+    rig.die(A);
+    let actions = orders(&rig.join(B, Role::Relaunch));
+    let resumed = |order: &String| order.starts_with("b Resume 0@3 after Death");
+    assert!(actions.iter().any(resumed), "{actions:?}");
+}
+
+#[test]
+fn what_cannot_be_restarted_is_refused_with_the_reason() {
+    let mut rig = Rig::serving(1);
+    assert!(refusal(&rig.input(restart(9))).contains("no shard 9: they are 0 to 0"));
+    rig.input(restart(0));
+    assert!(refusal(&rig.input(restart(0))).contains("does not serve"));
+    let (mut rig, _) = Rig::moving(settings(1));
+    assert!(refusal(&rig.input(restart(0))).contains("under way"));
+    let mut rig = Rig::serving(1);
+    rig.input(Input::Left { slave: A });
+    assert!(refusal(&rig.input(restart(0))).contains("not connected"));
+}
+
+#[test]
+fn a_shard_that_hears_nothing_on_an_open_connection_is_restarted_once() {
+    let silent = |ms, shard| {
+        ToMaster::Pong(Pong {
+            number: 7,
+            silent_ms: ms,
+            silent_shard: ShardId(shard),
+            ..Pong::default()
+        })
+    };
+    let mut rig = Rig::serving(2);
+    assert_eq!(orders(&rig.say(A, silent(149_999, 1))), [""; 0]);
+    let actions = rig.say(A, silent(150_000, 1));
+    assert_eq!(
+        orders(&actions),
+        ["save now 1@2 Reserved a", "a StopShard 1@1"]
+    );
+    assert_eq!(alarms(&actions), 1, "and it is said");
+    rig.say(A, sealed(1, 1, 100));
+    rig.say(A, resumed(1, 2));
+    assert_eq!(
+        orders(&rig.say(A, silent(600_000, 1))),
+        [""; 0],
+        "once is enough"
+    );
+    assert_eq!(
+        orders(&rig.say(A, silent(600_000, 7))),
+        [""; 0],
+        "no such shard"
+    );
+    rig.wait(600 * SECOND);
+    assert_eq!(
+        orders(&rig.say(A, silent(150_000, 1))).len(),
+        2,
+        "and later again"
+    );
+}

@@ -1,0 +1,368 @@
+//! What the fleet's own picture shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Finding;
+use crate::core::view::{ShardView, SlaveView, View};
+
+/// Discord answers a heartbeat in a fraction of this.
+const SLOW_HEARTBEAT_MS: u64 = 1000;
+
+/// Longer than Discord lets pass between two heartbeats, and so their answers
+/// (`heartbeat_interval`: 41.25 s).
+const SILENT_MS: u64 = 60_000;
+
+/// Clocks of one host, or of hosts that ask the time, are closer than this.
+const CLOCK_MS: u64 = 5000;
+
+/// Handlers that fail more often than one time in so many are worth a look.
+const FAILING: u64 = 100;
+
+pub(super) fn examine(view: &View, unix_ms: u64) -> Vec<Finding> {
+    let mut findings = vec![shards(view)];
+    findings.extend(each_slave(
+        view,
+        "link",
+        link,
+        "every slave's connections answer",
+    ));
+    findings.extend(lag(view));
+    findings.extend(each_slave(
+        view,
+        "handlers",
+        handlers,
+        "handlers finish their events",
+    ));
+    findings.extend([
+        builds(view),
+        clock(view, unix_ms),
+        identify(view),
+        journal(view),
+    ]);
+    findings
+}
+
+fn shards(view: &View) -> Finding {
+    let total = view.shards.len();
+    // In a deploy each of them is on its way, one after the other.
+    let moves = view.deploy.is_some();
+    let away: Vec<&ShardView> = view
+        .shards
+        .iter()
+        .filter(|shard| match shard.state {
+            "serving" => false,
+            "failed" | "unreachable" => true,
+            _ => !moves,
+        })
+        .collect();
+    let Some(first) = away.first() else {
+        return Finding::ok("shards", format!("{total} of {total} serve"));
+    };
+    let next = match first.state {
+        "unreachable" => "its slave is not connected: if it is dead, baton-master fence SLAVE",
+        "failed" => {
+            "Discord or the bot refuses it: its reason is in the log; deploy a build that works"
+        }
+        _ => {
+            "the master sees to it; if it stays so, baton-master status and the slave's log say why"
+        }
+    };
+    let (shard, state) = (first.shard, first.state);
+    let finding = match away.len() {
+        1 => Finding::error("shards", format!("shard {shard} is {state}"), next),
+        more => Finding::error(
+            "shards",
+            format!("{more} of {total} shards do not serve; shard {shard} is {state}"),
+            next,
+        ),
+    };
+    finding.of_shard(shard)
+}
+
+/// One finding for each slave that is not well, or one for all.
+fn each_slave(
+    view: &View,
+    check: &'static str,
+    look: fn(&SlaveView) -> Option<Finding>,
+    well: &str,
+) -> Vec<Finding> {
+    let found: Vec<_> = view
+        .slaves
+        .iter()
+        .filter(|slave| slave.connected)
+        .filter_map(|slave| look(slave).map(|finding| finding.of_slave(&slave.slave)))
+        .collect();
+    if found.is_empty() {
+        return vec![Finding::ok(check, well)];
+    }
+    found
+}
+
+fn link(slave: &SlaveView) -> Option<Finding> {
+    let named = |shard: Option<u32>, finding: Finding| match shard {
+        Some(shard) => finding.of_shard(shard),
+        None => finding,
+    };
+    if let Some(silent) = slave.silent_ms.filter(|ms| *ms > SILENT_MS) {
+        let shard = slave.silent_shard.unwrap_or(0);
+        let detail = format!(
+            "shard {shard} has heard nothing from Discord for {} s on an open connection",
+            silent / 1000
+        );
+        let next = "the master restarts it by RESUME (limits.silent); at once: baton-master \
+                    restart-shard SHARD";
+        let finding = Finding::error("link", detail, next);
+        return Some(named(slave.silent_shard, finding));
+    }
+    let slow = slave.heartbeat_ms.filter(|ms| *ms > SLOW_HEARTBEAT_MS)?;
+    let shard = slave.heartbeat_shard.unwrap_or(0);
+    let detail = format!("Discord answers a heartbeat of shard {shard} after {slow} ms");
+    let next = "look at the host's network, and whether the process gets processor time";
+    let finding = Finding::warning("link", detail, next);
+    Some(named(slave.heartbeat_shard, finding))
+}
+
+/// Handlers that are behind by more than Discord would replay: a death now would
+/// cost a session.
+fn lag(view: &View) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for slave in view.slaves.iter().filter(|slave| slave.connected) {
+        let Some(lag) = slave.lag_ms else {
+            continue;
+        };
+        let of_slave = view
+            .shards
+            .iter()
+            .filter(|shard| shard.owner.as_deref() == Some(&*slave.slave));
+        let budgets =
+            of_slave.filter_map(|shard| Some((shard.replay_budget_seconds?, shard.shard)));
+        let Some((seconds, shard)) = budgets.min() else {
+            continue;
+        };
+        let budget = seconds.saturating_mul(1000);
+        let detail = format!(
+            "the oldest unfinished event of build {} is {lag} ms old, and Discord replays {seconds} s \
+             of its busiest shard ({shard})",
+            slave.build
+        );
+        let next = "look for a handler that hangs, or give the slots more processes";
+        let finding = if lag > budget {
+            Finding::error("lag", detail, next)
+        } else if lag > budget / 2 {
+            Finding::warning("lag", detail, next)
+        } else {
+            continue;
+        };
+        findings.push(finding.of_shard(shard).of_slave(&slave.slave));
+    }
+    if findings.is_empty() {
+        let detail = "handlers are not behind what Discord replays";
+        findings.push(Finding::ok("lag", detail));
+    }
+    findings
+}
+
+fn handlers(slave: &SlaveView) -> Option<Finding> {
+    let build = &slave.build;
+    if slave.full_percent > 0 {
+        let detail = format!(
+            "shards of build {build} take nothing from Discord {} % of the time: as many events run \
+             as may",
+            slave.full_percent
+        );
+        let next = "make handlers faster, or give the slot more processes";
+        return Some(Finding::warning("handlers", detail, next));
+    }
+    if slave.failed.saturating_mul(FAILING) > slave.finished {
+        let (failed, finished) = (slave.failed, slave.finished);
+        let detail = format!("{failed} of {finished} events of build {build} failed");
+        let next = "the bot's log says why; baton-master rollback brings the build before back";
+        return Some(Finding::warning("handlers", detail, next));
+    }
+    None
+}
+
+fn builds(view: &View) -> Finding {
+    if view.deploy.is_some() {
+        return Finding::ok("builds", "a deploy is under way");
+    }
+    let mut builds: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for slave in view.slaves.iter().filter(|slave| slave.role != "leaving") {
+        builds.entry(&slave.slot).or_default().insert(&slave.build);
+    }
+    match builds.iter().find(|(_, builds)| builds.len() > 1) {
+        Some((slot, builds)) => {
+            let builds = builds.iter().copied().collect::<Vec<_>>().join(" and ");
+            Finding::warning(
+                "builds",
+                format!("slaves of slot {slot} are of builds {builds}"),
+                "a death would change the build: deploy once more, standbys follow",
+            )
+        }
+        None => Finding::ok("builds", "every slave of a slot is of one build"),
+    }
+}
+
+fn clock(view: &View, unix_ms: u64) -> Finding {
+    let began = view
+        .shards
+        .iter()
+        .filter_map(|shard| shard.session_began_unix_ms);
+    match began.max() {
+        Some(began) if began > unix_ms.saturating_add(CLOCK_MS) => Finding::warning(
+            "clock",
+            format!(
+                "a session began {} s in the future",
+                (began - unix_ms) / 1000
+            ),
+            "the clocks of the hosts differ, or this one was set back: ages of sessions are wrong \
+             after a restart of the master. Let the hosts ask for the time (NTP)",
+        ),
+        Some(_) | None => Finding::ok("clock", "no session began in the future"),
+    }
+}
+
+/// Against what a cold start of the fleet would cost.
+fn identify(view: &View) -> Finding {
+    let shards = view.shard_count;
+    let reset = view.identifies_reset_ms.unwrap_or(0) / 60_000;
+    match view.identifies_left {
+        None => Finding::ok("identify", "not known: Discord was not asked"),
+        Some(left) if left < shards => Finding::warning(
+            "identify",
+            format!("{left} IDENTIFYs are left, and {shards} shards; more in {reset} min"),
+            "a deploy by RESUME costs none; avoid what ends sessions (other intents, a pause of \
+             the whole fleet) until then",
+        ),
+        Some(left) => Finding::ok(
+            "identify",
+            format!("{left} IDENTIFYs are left for {shards} shards"),
+        ),
+    }
+}
+
+fn journal(view: &View) -> Finding {
+    if view.journal_fails {
+        return Finding::error(
+            "journal",
+            "the journal cannot be written: nothing moves",
+            "free space on its disk, or repair it; the master tries again by itself",
+        );
+    }
+    Finding::ok("journal", "the journal is written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Level, *};
+
+    fn shard(shard: u32, state: &'static str) -> ShardView {
+        ShardView {
+            shard,
+            state,
+            owner: Some("aa".to_owned()),
+            session_began_unix_ms: Some(1000),
+            replay_budget_seconds: Some(30),
+            ..ShardView::default()
+        }
+    }
+
+    fn slave() -> SlaveView {
+        SlaveView {
+            slave: "aa".to_owned(),
+            slot: "main".to_owned(),
+            build: "v1".to_owned(),
+            role: "owner",
+            connected: true,
+            finished: 1000,
+            lag_ms: Some(3),
+            heartbeat_ms: Some(20),
+            silent_ms: Some(900),
+            ..SlaveView::default()
+        }
+    }
+
+    fn view() -> View {
+        View {
+            shard_count: 2,
+            shards: vec![shard(0, "serving"), shard(1, "serving")],
+            slaves: vec![slave()],
+            identifies_left: Some(900),
+            ..View::default()
+        }
+    }
+
+    fn worst(view: &View) -> (&'static str, Level) {
+        let findings = examine(view, 5000);
+        let worst = findings.into_iter().max_by_key(|finding| finding.level);
+        worst.map_or(("", Level::Ok), |finding| (finding.check, finding.level))
+    }
+
+    #[test]
+    fn a_fleet_that_is_well_has_each_check_once_and_nothing_to_do() {
+        let findings = examine(&view(), 5000);
+        let checks: BTreeSet<_> = findings.iter().map(|finding| finding.check).collect();
+        assert_eq!(checks.len(), findings.len());
+        assert_eq!(checks.len(), 8);
+        assert!(
+            findings.iter().all(|finding| finding.next.is_none()),
+            "{findings:?}"
+        );
+    }
+
+    #[test]
+    fn each_trouble_is_found_and_says_what_to_do() {
+        type Change = fn(&mut View);
+        let troubles: [(&str, Level, Change); 11] = [
+            ("shards", Level::Error, |view| {
+                view.shards[1].state = "unreachable"
+            }),
+            ("link", Level::Error, |view| {
+                view.slaves[0].silent_ms = Some(61_000)
+            }),
+            ("link", Level::Warning, |view| {
+                view.slaves[0].heartbeat_ms = Some(1001)
+            }),
+            ("lag", Level::Warning, |view| {
+                view.slaves[0].lag_ms = Some(16_000)
+            }),
+            ("lag", Level::Error, |view| {
+                view.slaves[0].lag_ms = Some(31_000)
+            }),
+            ("handlers", Level::Warning, |view| {
+                view.slaves[0].full_percent = 1
+            }),
+            ("handlers", Level::Warning, |view| {
+                view.slaves[0].failed = 11
+            }),
+            ("builds", Level::Warning, |view| {
+                let build = "v2".to_owned();
+                view.slaves.push(SlaveView { build, ..slave() });
+            }),
+            ("clock", Level::Warning, |view| {
+                view.shards[0].session_began_unix_ms = Some(10_001);
+            }),
+            ("identify", Level::Warning, |view| {
+                view.identifies_left = Some(1)
+            }),
+            ("journal", Level::Error, |view| view.journal_fails = true),
+        ];
+        for (check, level, change) in troubles {
+            let mut view = view();
+            change(&mut view);
+            assert_eq!(worst(&view), (check, level), "{:?}", examine(&view, 5000));
+            let findings = examine(&view, 5000);
+            let bad = findings.iter().filter(|finding| finding.level > Level::Ok);
+            assert!(bad.into_iter().all(|finding| finding.next.is_some()));
+        }
+    }
+
+    #[test]
+    fn shards_on_their_way_in_a_deploy_are_no_trouble() {
+        let mut view = view();
+        view.shards[0].state = "sealing";
+        assert_eq!(worst(&view), ("shards", Level::Error));
+        view.deploy = Some(crate::core::view::DeployView::default());
+        assert_eq!(worst(&view).1, Level::Ok);
+    }
+}

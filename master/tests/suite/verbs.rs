@@ -1,0 +1,121 @@
+//! What an operator can ask for beside a deploy, with the program itself.
+
+use std::process::Stdio;
+
+use baton_protocol::message::Role;
+use rustix::process::Signal;
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    fake::Fake,
+    fleet::{Fleet, LONG, until},
+};
+
+#[tokio::test]
+async fn a_rollback_brings_the_command_before_back_also_under_another_master() {
+    let mut fleet = Fleet::new("shard_count = 2\n[limits]\ncontact = \"50ms\"\n");
+    fleet.slot();
+    let mut master = fleet.master().await;
+    let first = fleet.launched("v1").await;
+    until("all serve", || first.serving() == 2).await;
+    fleet.settled().await;
+    let refused = fleet.command(&["rollback"]).output().await.unwrap();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("no other command before"), "{text}");
+
+    let mut next = fleet.pid_command();
+    next[2] = next[2].replace("1000", "1001");
+    let second = deployed(&fleet, fleet.command(&["deploy", "--"]).args(next), "v2").await;
+    assert!(command_of(second.process.pid).contains("1001"));
+    master.signal(Signal::KILL);
+    master.child.wait().await.unwrap();
+    let _master = fleet.master().await;
+    fleet.settled().await;
+    let back = deployed(&fleet, &mut fleet.command(&["rollback"]), "v1").await;
+    assert!(command_of(back.process.pid).contains("1000"));
+    let forth = deployed(&fleet, &mut fleet.command(&["rollback"]), "v2").await;
+    assert!(command_of(forth.process.pid).contains("1001"), "and forth");
+}
+
+/// The slave that a command of the operator launches, once everything moved to it.
+async fn deployed(fleet: &Fleet, command: &mut Command, build: &str) -> Fake {
+    std::fs::remove_file(fleet.pid_file()).unwrap();
+    let asking = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let slave = fleet.launched(build).await;
+    let output = timeout(LONG, asking.unwrap().wait_with_output()).await;
+    let output = output.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    slave
+}
+
+fn command_of(pid: u32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    String::from_utf8_lossy(&line).into_owned()
+}
+
+#[tokio::test]
+async fn a_shard_is_restarted_where_it_is() {
+    let fleet = Fleet::new("shard_count = 2\n");
+    let _master = fleet.master().await;
+    let slave = fleet.slave("v1", Role::Candidate);
+    until("all serve", || slave.serving() == 2).await;
+    fleet.settled().await;
+    let command = fleet.command(&["restart-shard", "--json", "1"]).output();
+    let output = timeout(LONG, command).await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&said["shard"], &said["epoch"]), (&1.into(), &2.into()));
+    assert_eq!(slave.serving(), 2);
+    assert!(slave.seen().permits.len() <= 2, "by RESUME");
+
+    let output = fleet
+        .command(&["restart-shard", "7"])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("they are 0 to 1"), "{text}");
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_is_wrong_with_and_without_a_master() {
+    let fleet = Fleet::new("shard_count = 2\n");
+    let examine = || async {
+        let output = fleet.command(&["doctor", "--json"]).output().await.unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = said["findings"].as_array().unwrap().clone();
+        let find = move |check: &str| {
+            let found = checks.iter().find(|finding| finding["check"] == check);
+            found.map(|found| found["level"].as_str().unwrap().to_owned())
+        };
+        (output.status.code(), find)
+    };
+    let (code, level) = examine().await;
+    assert_eq!(code, Some(1));
+    assert_eq!(level("master").as_deref(), Some("error"));
+    assert_eq!(level("port").as_deref(), Some("ok"));
+
+    let _master = fleet.master().await;
+    let slave = fleet.slave("v1", Role::Candidate);
+    until("all serve", || slave.serving() == 2).await;
+    fleet.settled().await;
+    let (code, level) = examine().await;
+    assert_eq!(code, Some(0));
+    for check in ["shards", "link", "lag", "disk", "files", "journal"] {
+        assert_eq!(level(check).as_deref(), Some("ok"), "{check}");
+    }
+    slave.cut_off();
+    fleet
+        .shows("two errors", |status| {
+            let found = status["doctor"].as_array().unwrap();
+            found.iter().any(|finding| finding["check"] == "shards")
+        })
+        .await;
+    let (code, level) = examine().await;
+    assert_eq!((code, level("shards").as_deref()), (Some(1), Some("error")));
+}
