@@ -143,7 +143,10 @@ impl History {
             News::SlaveJoined { slave, build, .. } => {
                 seen.builds.insert(*slave, build.clone());
             }
-            News::SlaveGone { slave, dead: true } | News::Fenced { slave, .. } => {
+            News::SlaveGone {
+                slave, dead: true, ..
+            }
+            | News::Fenced { slave, .. } => {
                 seen.builds.remove(slave);
             }
             News::DeployAccepted { deploy, slot, .. } => {

@@ -156,6 +156,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         metrics,
         history,
         shard_in_hand: config.limits.shard_in_hand,
+        fail_on_error: config.fail_on_error,
     });
     if let Some(bot) = bot {
         // The queue is empty, the driver not yet running.
@@ -216,6 +217,9 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             "the master left although the shard in hand was not settled; start it again soon"
                 .to_owned(),
         )),
+        Ending::Error(what) => Err(Error::Failed(format!(
+            "fail_on_error: {what}; the slaves serve on"
+        ))),
     }
 }
 

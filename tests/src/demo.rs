@@ -1,6 +1,7 @@
 //! The main job, end to end: a busy bot is replaced by a new build.
 
 mod judging;
+mod page;
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 
 use self::judging::{Outcome, behind_us, judge, moves, whole, wire};
+pub use self::page::serve_page;
 use crate::{
     chaos::hunt,
     discord::DiscordOptions,
@@ -117,8 +119,25 @@ pub async fn measure(options: &DemoOptions, say: impl Fn(&str)) -> Result<Measur
 }
 
 async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
+    let special = Special {
+        late_seal: options.late_seal,
+        limits: BTreeMap::from([("replay_buffer", replayed(options).to_string())]),
+        ..Special::default()
+    };
+    let fleet = Fleet::start(fleet_options(options, special)).await?;
+    say(&format!(
+        "simulated Discord at {}: {} shards, {} guilds each, round trip {} ms",
+        fleet.discord.gateway_url,
+        options.shards,
+        options.guilds_per_shard,
+        options.rtt.as_millis()
+    ));
+    Ok(fleet)
+}
+
+fn fleet_options(options: &DemoOptions, special: Special) -> FleetOptions {
     let concurrency = (options.shards / 16).clamp(16, MOST_CONCURRENT);
-    let fleet = Fleet::start(FleetOptions {
+    FleetOptions {
         discord: DiscordOptions {
             shards: options.shards,
             guilds_per_shard: options.guilds_per_shard,
@@ -145,21 +164,8 @@ async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
         slave: options.slave.clone(),
         launch: false,
         keep: options.keep,
-        special: Special {
-            late_seal: options.late_seal,
-            limits: BTreeMap::from([("replay_buffer", replayed(options).to_string())]),
-            ..Special::default()
-        },
-    })
-    .await?;
-    say(&format!(
-        "simulated Discord at {}: {} shards, {} guilds each, round trip {} ms",
-        fleet.discord.gateway_url,
-        options.shards,
-        options.guilds_per_shard,
-        options.rtt.as_millis()
-    ));
-    Ok(fleet)
+        special,
+    }
 }
 
 async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> Result<Outcome> {

@@ -40,6 +40,8 @@ pub struct Fleet {
     pub news: News,
     /// Where the master is operated.
     pub admin: Endpoint,
+    /// Where the master's page is, if it has one.
+    pub admin_http: Option<String>,
     /// The master.
     pub master: Process,
     options: FleetOptions,
@@ -101,12 +103,14 @@ impl Fleet {
             news,
             admin,
             listen,
+            admin_http,
         } = first;
         // The next master listens where the slaves redial.
         write_toml(&config, &master_toml(&folder, &discord, &options, &listen)?)?;
         Ok(Self {
             news,
             listen,
+            admin_http,
             discord,
             admin,
             master,

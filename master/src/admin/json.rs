@@ -72,7 +72,9 @@ pub fn object(told: &Told) -> Value {
             slot,
             back,
         } => json!({ "slave": slave, "build": build, "slot": slot, "back": back }),
-        News::SlaveGone { slave, dead } => json!({ "slave": slave, "dead": dead }),
+        News::SlaveGone { slave, dead, held } => {
+            json!({ "slave": slave, "dead": dead, "held": held })
+        }
         News::ShardServing {
             shard,
             epoch,

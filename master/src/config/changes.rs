@@ -93,6 +93,7 @@ impl Config {
             token,
             standbys,
             late_seal,
+            fail_on_error,
             legacy,
             limits: _,
             slots,
@@ -107,6 +108,7 @@ impl Config {
         compare("shard_count", shard_count, &next.shard_count, start);
         let concurrency = &next.max_concurrency;
         compare("max_concurrency", max_concurrency, concurrency, start);
+        compare("fail_on_error", fail_on_error, &next.fail_on_error, start);
         compare("api_url", api_url, &next.api_url, start);
         compare("legacy", legacy, &next.legacy, start);
         compare("slot", slots, &next.slots, start);

@@ -67,6 +67,8 @@ pub struct Config {
     pub standbys: u32,
     /// Whether deploys seal late where they do not say it.
     pub late_seal: bool,
+    /// Whether the master ends at the first thing that goes wrong.
+    pub fail_on_error: bool,
     /// Whether unchanged slaves of the ancestor are served, and nothing else.
     pub legacy: bool,
     /// The limits.
@@ -190,6 +192,7 @@ fn over(given: Options, file: Options) -> Options {
         admin_token_file,
         standbys,
         late_seal,
+        fail_on_error,
         legacy,
         log,
         log_format,
@@ -279,6 +282,7 @@ impl Config {
                 admin_token: admin_token.flatten(),
                 standbys,
                 late_seal: options.late_seal.unwrap_or(false),
+                fail_on_error: options.fail_on_error.unwrap_or(false),
                 legacy,
                 limits,
                 slots,

@@ -56,6 +56,11 @@ pub struct Options {
     /// [default: false]
     #[arg(long, env = "BATON_LATE_SEAL", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub late_seal: Option<bool>,
+    /// For development: end with the reason at the first thing that goes wrong (an
+    /// alarm, a lost session, a slave that dies with shards, a deploy that is not
+    /// done), before it is healed; the slaves serve on [default: false]
+    #[arg(long, env = "BATON_FAIL_ON_ERROR", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub fail_on_error: Option<bool>,
     /// Serve unchanged slaves of the 2018 Go ancestor, and nothing else; loopback
     /// only
     #[arg(long, env = "BATON_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]

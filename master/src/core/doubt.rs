@@ -84,7 +84,7 @@ impl Core {
 
     /// The sealer settles at the drain deadline; its word needs time to come.
     fn wait_for_settled(&mut self, id: ShardId) {
-        let span = self.settings.drain.saturating_add(self.settings.seal);
+        let span = self.settings.drained();
         self.start_timer(Timer::Settle(id), span);
     }
 

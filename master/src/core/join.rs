@@ -280,7 +280,7 @@ impl Core {
             return;
         }
         slave.presence = Presence::Away;
-        let slot = slave.slot;
+        let (slot, holds) = (slave.slot, slave.holds.len());
         if let Some(deploy) = &mut self.deploy
             && deploy.to() == Some(id)
         {
@@ -290,6 +290,7 @@ impl Core {
         self.tell(News::SlaveGone {
             slave: id,
             dead: false,
+            held: holds,
         });
         if self.deploy_needs(id) {
             self.start_timer(Timer::Away(id), self.settings.no_progress);
@@ -315,6 +316,7 @@ impl Core {
         self.tell(News::SlaveGone {
             slave: id,
             dead: true,
+            held: holds.len(),
         });
         for shard in unsettled {
             self.sealer_gone(Some(id), shard);

@@ -99,6 +99,8 @@ pub enum News {
         slave: SlaveId,
         /// Whether it is known to be dead.
         dead: bool,
+        /// Shards that it had.
+        held: usize,
     },
     /// A shard serves (READY or RESUMED) outside a migration.
     ShardServing {

@@ -61,10 +61,10 @@ impl Permits {
         self.not_before = until;
     }
 
-    /// Permits left and the time until the reset.
-    pub(super) fn left(&self, now: Time) -> Option<(u32, Duration)> {
-        self.budget
-            .map(|budget| (budget.remaining, budget.resets.since(now)))
+    /// Permits left, of how many, and the time until the reset.
+    pub(super) fn left(&self, now: Time) -> Option<(u32, u32, Duration)> {
+        let budget = self.budget?;
+        Some((budget.remaining, budget.total, budget.resets.since(now)))
     }
 
     /// When the next permit of a bucket may be given.

@@ -33,8 +33,9 @@ impl Core {
                 .collect(),
             deploy: self.deploy_view(),
             work: self.work.owner().map(|id| id.to_string()),
-            identifies_left: left.map(|(left, _)| left),
-            identifies_reset_ms: left.map(|(_, wait)| millis(wait)),
+            identifies_left: left.map(|(left, ..)| left),
+            identifies_limit: left.map(|(_, limit, _)| limit),
+            identifies_reset_ms: left.map(|(.., wait)| millis(wait)),
         }
     }
 

@@ -112,6 +112,15 @@ impl Core {
     }
 }
 
+impl Settings {
+    /// Whoever is to finish what runs has answered within this time, also where
+    /// nothing may run on.
+    #[must_use]
+    pub const fn drained(&self) -> Duration {
+        self.drain.saturating_add(self.seal)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

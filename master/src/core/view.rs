@@ -23,6 +23,8 @@ pub struct View {
     pub work: Option<String>,
     /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
     pub identifies_left: Option<u32>,
+    /// IDENTIFYs of a day (`session_start_limit.total`).
+    pub identifies_limit: Option<u32>,
     /// See `identifies_left`.
     pub identifies_reset_ms: Option<u64>,
 }

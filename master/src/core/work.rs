@@ -113,7 +113,7 @@ impl Core {
             }
             State::Running { owner, epoch } if owner != target && self.fleet.is_joined(owner) => {
                 self.work.state = State::Stopping { owner, epoch };
-                self.start_timer(Timer::Work, self.settings.drain);
+                self.start_timer(Timer::Work, self.settings.drained());
                 self.send_stop_work(owner, epoch);
             }
             State::Unknown { .. }
@@ -145,7 +145,7 @@ impl Core {
         self.work.epoch = epoch;
         self.work.state = State::Starting { owner, epoch };
         self.save(vec![Entry::Work { epoch, owner }], Durability::Now);
-        self.start_timer(Timer::Work, self.settings.drain);
+        self.start_timer(Timer::Work, self.settings.seal);
         self.send_start_work(owner, epoch);
     }
 
@@ -232,7 +232,7 @@ impl Core {
     pub(super) fn work_due(&mut self) {
         match self.work.state {
             State::Stopping { owner, .. } => {
-                self.start_timer(Timer::Work, self.settings.drain);
+                self.start_timer(Timer::Work, self.settings.drained());
                 if self.fleet.is_joined(owner) {
                     self.condemn(owner);
                     self.deploy_lost_soon(owner, "it did not stop the once-per-bot work");
@@ -244,7 +244,7 @@ impl Core {
                 }
             }
             State::Starting { owner, epoch } => {
-                self.start_timer(Timer::Work, self.settings.drain);
+                self.start_timer(Timer::Work, self.settings.seal);
                 self.send_start_work(owner, epoch);
                 self.deploy_lost_soon(owner, "it did not start the once-per-bot work");
             }

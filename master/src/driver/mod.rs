@@ -74,12 +74,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const LEAVE_SLACK: Duration = Duration::from_secs(5);
 
 /// How the driver ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The core said that the master may leave.
     Left,
     /// It did not say so in time, or a save that it needed failed.
     Overdue,
+    /// Something went wrong, and a developer wants to see it first: what.
+    Error(String),
 }
 
 /// What the driver is built of.
@@ -103,6 +105,8 @@ pub struct Parts {
     pub history: Arc<History>,
     /// The longest that the core may take to leave.
     pub shard_in_hand: Duration,
+    /// Whether it ends at the first thing that went wrong, healed or not.
+    pub fail_on_error: bool,
 }
 
 /// See the [module](self).
@@ -135,6 +139,7 @@ pub struct Driver {
     metrics: Arc<Metrics>,
     history: Arc<History>,
     shard_in_hand: Duration,
+    fail_on_error: bool,
     /// When a leaving master leaves, whatever the core says.
     leave_by: Option<Instant>,
     /// When to go on after a failed save.
@@ -178,6 +183,7 @@ impl Driver {
             metrics: parts.metrics,
             history: parts.history,
             shard_in_hand: parts.shard_in_hand,
+            fail_on_error: parts.fail_on_error,
             leave_by: None,
             resume_at: None,
             ending: None,

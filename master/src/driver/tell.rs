@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::Driver;
+use super::{Driver, Ending};
 use crate::core::event::{News, Outcome};
 
 /// A piece of news, and when it was told.
@@ -64,6 +64,12 @@ impl Driver {
             | News::Launching { .. }
             | News::Alarm { .. } => {}
         }
+        if self.fail_on_error
+            && self.ending.is_none()
+            && let Some(wrong) = wrong(&news)
+        {
+            self.ending = Some(Ending::Error(wrong));
+        }
         let at_us = monotonic_us();
         let told = Told { at_us, news };
         self.metrics.told(&told);
@@ -75,6 +81,32 @@ impl Driver {
     }
 }
 
+/// What a developer wants to see before it is healed.
+fn wrong(news: &News) -> Option<String> {
+    match news {
+        News::Alarm { detail } => Some(detail.clone()),
+        News::SessionLost { shard, .. } => Some(format!("shard {shard} lost its session")),
+        News::SlaveGone {
+            slave,
+            dead: true,
+            held: held @ 1..,
+        } => Some(format!("slave {slave:.8} died with {held} shards")),
+        News::DeployEnded { outcome, .. } => {
+            (*outcome != Outcome::Done).then(|| format!("the deploy ended: {outcome}"))
+        }
+        News::DeployAccepted { .. }
+        | News::RequestRefused { .. }
+        | News::Fenced { .. }
+        | News::DeployStep { .. }
+        | News::SoakShortened { .. }
+        | News::Migration { .. }
+        | News::SlaveJoined { .. }
+        | News::SlaveGone { .. }
+        | News::ShardServing { .. }
+        | News::Launching { .. } => None,
+    }
+}
+
 /// Microseconds of the host's monotonic clock.
 pub fn monotonic_us() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -83,12 +115,14 @@ pub fn monotonic_us() -> u64 {
 
 fn log(news: &News) {
     match news {
-        News::DeployAccepted { deploy, .. } => info!(%deploy, "deploy accepted"),
+        News::DeployAccepted { deploy, slot, .. } => {
+            info!(migration = %deploy, slot, "deploy accepted")
+        }
         News::RequestRefused { reason, .. } => warn!(reason, "request refused"),
         News::Fenced { slave, .. } => {
             warn!(slave = %format_args!("{slave:.8}"), "slave fenced: dead by the operator's word");
         }
-        News::DeployStep { deploy, step } => info!(%deploy, %step, "deploy step"),
+        News::DeployStep { deploy, step } => info!(migration = %deploy, %step, "deploy step"),
         News::SoakShortened {
             deploy,
             shard,
@@ -96,7 +130,7 @@ fn log(news: &News) {
             asked,
             soak,
         } => warn!(
-            %deploy, %shard, per_second, ?asked, ?soak,
+            migration = %deploy, %shard, per_second, ?asked, ?soak,
             "the soak is shorter than was asked for: what Discord replays covers no more"
         ),
         News::Migration {
@@ -107,8 +141,8 @@ fn log(news: &News) {
             epoch,
             phase,
         } => info!(
-            %deploy, %shard, from = %format_args!("{from:.8}"), to = %format_args!("{to:.8}"), %epoch, %phase,
-            "migration"
+            migration = %deploy, %shard, from = %format_args!("{from:.8}"), to = %format_args!("{to:.8}"), %epoch, %phase,
+            "shard moves"
         ),
         News::DeployEnded {
             deploy,
@@ -117,12 +151,12 @@ fn log(news: &News) {
             migrating,
             total,
         } => match outcome {
-            Outcome::Done => info!(%deploy, moved, ?migrating, ?total, "deploy done"),
+            Outcome::Done => info!(migration = %deploy, moved, ?migrating, ?total, "deploy done"),
             Outcome::Aborted { .. }
             | Outcome::RolledBack { .. }
             | Outcome::Forced { .. }
             | Outcome::HandedOn => {
-                warn!(%deploy, %outcome, moved, ?migrating, ?total, "deploy ended");
+                warn!(migration = %deploy, %outcome, moved, ?migrating, ?total, "deploy ended");
             }
         },
         News::SlaveJoined {
@@ -131,8 +165,8 @@ fn log(news: &News) {
             slot,
             back,
         } => info!(slave = %format_args!("{slave:.8}"), build, slot, back, "slave joined"),
-        News::SlaveGone { slave, dead } => {
-            info!(slave = %format_args!("{slave:.8}"), dead, "slave gone");
+        News::SlaveGone { slave, dead, held } => {
+            info!(slave = %format_args!("{slave:.8}"), dead, held, "slave gone");
         }
         News::ShardServing {
             shard,

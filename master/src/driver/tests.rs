@@ -373,6 +373,7 @@ impl Rig {
             notices: notices.clone(),
             news: told,
             shard_in_hand: Duration::from_secs(1),
+            fail_on_error: false,
         });
         let context = Context {
             term: Term {

@@ -289,7 +289,9 @@ impl Metrics {
             News::SessionLost { .. } => count(&self.sessions_lost),
             News::Launching { .. } => count(&self.launches),
             News::Alarm { .. } => count(&self.alarms),
-            News::SlaveGone { slave, dead: true } => {
+            News::SlaveGone {
+                slave, dead: true, ..
+            } => {
                 self.reported().remove(slave);
             }
             News::DeployAccepted { .. }

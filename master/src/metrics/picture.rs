@@ -187,18 +187,33 @@ impl Scrape<'_> {
             "1 while the slave is connected",
             each(slaves, |slave| u32::from(slave.connected)),
         );
-        let lag = Family::<Labels, Float>::default();
-        for slave in slaves {
-            if let Some(ms) = slave.lag_ms {
-                lag.get_or_create(&labels(slave)).set(ms as f64 / 1000.0);
+        type Millis = fn(&SlaveView) -> Option<u64>;
+        let times: [(&str, &str, Millis); 3] = [
+            (
+                "slave_handler_lag",
+                "For how long its oldest unfinished event has been with it",
+                |slave| slave.lag_ms,
+            ),
+            (
+                "slave_silence",
+                "For how long nothing came from Discord on its quietest open connection",
+                |slave| slave.silent_ms,
+            ),
+            (
+                "slave_heartbeat",
+                "The slowest answer of Discord to the last heartbeats of its shards",
+                |slave| slave.heartbeat_ms,
+            ),
+        ];
+        for (name, help, ms) in times {
+            let family = Family::<Labels, Float>::default();
+            for slave in slaves {
+                if let Some(ms) = ms(slave) {
+                    family.get_or_create(&labels(slave)).set(ms as f64 / 1000.0);
+                }
             }
+            ours.register_with_unit(name, help, Unit::Seconds, family);
         }
-        ours.register_with_unit(
-            "slave_handler_lag",
-            "For how long its oldest unfinished event has been with it",
-            Unit::Seconds,
-            lag,
-        );
         ours.register(
             "slave_shards",
             "Shards that it owns",

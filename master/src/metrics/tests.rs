@@ -292,6 +292,7 @@ fn what_is_not_known_is_not_shown() {
     let gone = News::SlaveGone {
         slave: SLAVE,
         dead: true,
+        held: 0,
     };
     metrics.told(&told(0, gone));
     let parsed = parsed(&metrics, &view);

@@ -111,11 +111,26 @@ async fn the_doctor_finds_what_is_wrong_with_and_without_a_master() {
     }
     slave.cut_off();
     fleet
-        .shows("two errors", |status| {
+        .shows("what the doctor found", |status| {
             let found = status["doctor"].as_array().unwrap();
             found.iter().any(|finding| finding["check"] == "shards")
         })
         .await;
     let (code, level) = examine().await;
     assert_eq!((code, level("shards").as_deref()), (Some(1), Some("error")));
+}
+
+#[tokio::test]
+async fn in_development_the_master_ends_at_the_first_thing_that_goes_wrong() {
+    let fleet = Fleet::new("shard_count = 2\nfail_on_error = true\n");
+    let mut master = fleet.master().await;
+    let slave = fleet.slave("v1", Role::Candidate);
+    until("all serve", || slave.serving() == 2).await;
+    fleet.settled().await;
+    slave.die();
+    let ended = timeout(LONG, master.child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(1));
+    let log = fleet.log();
+    assert!(log.contains("fail_on_error: slave"), "{log}");
+    assert!(log.contains("died with 2 shards"), "{log}");
 }

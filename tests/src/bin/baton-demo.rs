@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use baton_tests::demo::{DemoOptions, run};
+use baton_tests::{
+    demo::{DemoOptions, run, serve_page},
+    error::Error,
+};
 use clap::Parser;
 
 /// Replaces a busy bot by a new build and shows what its users notice.
@@ -51,7 +54,11 @@ struct Arguments {
     /// Keep the folder with logs and sinks
     #[arg(long)]
     keep: bool,
-    /// Only the verdict, as one JSON object on the last line
+    /// Serve until Ctrl-C, with the master's page for a person to play with
+    #[arg(long)]
+    page: bool,
+    /// Only the verdict, as one JSON object on the last line; with --page only the
+    /// address
     #[arg(long)]
     json: bool,
 }
@@ -110,6 +117,17 @@ async fn main() -> ExitCode {
             print(&format!("{line}\n"));
         }
     };
+    if arguments.page {
+        let ready = |page: &str| {
+            if json {
+                print(&format!("{{\"page\":\"{page}/\"}}\n"));
+            }
+        };
+        return match serve_page(&options, say, ready).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        };
+    }
     match run(&options, say).await {
         Ok(verdict) => {
             if json {
@@ -122,11 +140,13 @@ async fn main() -> ExitCode {
             }
             ExitCode::from(u8::from(!verdict.faults().is_empty()))
         }
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "demo: {}", error.chain());
-            ExitCode::from(1)
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "demo: {}", error.chain());
+    ExitCode::from(1)
 }
 
 /// A reader that went away is no reason to panic.

@@ -26,10 +26,21 @@ pub struct Row {
     pub setup: fn(&mut Setup),
     /// What must come of it.
     pub expect: fn(Phase) -> Expect,
+    /// The same where shards are sealed late, if that is something else.
+    pub late_expect: Option<fn(Phase) -> Expect>,
     /// Whether shards are sealed late.
     pub late: bool,
     /// Whether a quick run leaves it out: another row stands for it.
     pub unhurried: bool,
+}
+
+impl Row {
+    /// What must come of it.
+    #[must_use]
+    pub fn expected(&self, phase: Phase) -> Expect {
+        let late = self.late_expect.filter(|_| self.late);
+        late.unwrap_or(self.expect)(phase)
+    }
 }
 
 /// What happens to a fleet.

@@ -76,7 +76,7 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
         findings: None,
         outcome: "-".to_owned(),
         serves: "-".to_owned(),
-        identifies_due: (row.expect)(phase).identifies.1,
+        identifies_due: row.expected(phase).identifies.1,
         wrong: Vec::new(),
         not_run: None,
         folder: None,
@@ -110,7 +110,7 @@ pub enum Again {
 }
 
 async fn play(row: &Row, phase: Phase, again: Again, mut scene: Scene, report: &mut Report) {
-    let expect = (row.expect)(phase);
+    let expect = row.expected(phase);
     let acted = act(row, phase, again, &mut scene, &expect, report);
     let acted = timeout(WHOLE, AssertUnwindSafe(acted)).await;
     match acted {

@@ -63,6 +63,7 @@ pub(super) struct First {
     pub(super) news: News,
     pub(super) admin: Endpoint,
     pub(super) listen: String,
+    pub(super) admin_http: Option<String>,
 }
 
 impl First {
@@ -85,6 +86,7 @@ impl First {
             master,
             admin,
             listen: text("listen")?,
+            admin_http: text("admin_http").ok(),
         })
     }
 }
@@ -144,11 +146,16 @@ pub(super) fn master_toml(
          api_url = {rest:?}\n\
          shard_count = {shards}\n\
          standbys = {standbys}\n\
+         {admin_listen}\
          [limits]\n",
         run = folder.join("run").display().to_string(),
         rest = discord.rest_url,
         shards = options.discord.shards,
         standbys = options.special.standbys,
+        admin_listen = match &options.special.admin_listen {
+            Some(address) => format!("admin_listen = {address:?}\n"),
+            None => String::new(),
+        },
     );
     let soak = humantime::format_duration(options.soak).to_string();
     let mut limits = BTreeMap::from([

@@ -47,6 +47,8 @@ pub struct Special {
     pub shim: Loads,
     /// Whether the master seals shards late.
     pub late_seal: bool,
+    /// Where the master answers operators over TCP.
+    pub admin_listen: Option<String>,
 }
 
 /// A master kills itself at a point of its own (`baton-master crash-points`).

@@ -4,6 +4,7 @@
 //! over, unless `BATON_SERVICES=all` (set by `scripts/services`) makes that a
 //! failure.
 
+mod monitoring;
 mod supervisor;
 
 use std::{
@@ -11,10 +12,14 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Duration,
 };
 
 use baton_tests::processes::program;
 use tempfile::TempDir;
+
+/// Only a broken test waits this long.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Every file that an installation for systemd has, with its mode.
 const SYSTEMD: [(&str, u32); 8] = [

@@ -288,3 +288,16 @@ fn a_shard_whose_session_is_over_is_not_copied_before_it_has_the_next_one() {
     let serves = rig.say(A, progress(0, 1, Step::Serving));
     assert_eq!(orders(&serves), ["a CopyState 0@1"]);
 }
+
+#[test]
+fn the_work_moves_also_where_nothing_may_run_on_after_a_seal() {
+    let mut settings = settings(1);
+    settings.drain = Duration::ZERO;
+    let (mut rig, _) = Rig::moving(settings);
+    rig.move_shard(A, B, 0, 1);
+    rig.wait(SECOND);
+    rig.say(A, ToMaster::StopWork(work(1, b"cron")));
+    rig.wait(SECOND);
+    rig.say(B, ToMaster::StartWork(work(2, b"")));
+    assert_eq!(rig.step(), Some("soaking"));
+}

@@ -50,6 +50,7 @@ const ROW: Row = Row {
     blow: Blow::Nothing,
     setup: usual,
     expect: |_| Expect::calm(),
+    late_expect: None,
     late: false,
     unhurried: false,
 };
