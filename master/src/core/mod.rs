@@ -11,6 +11,7 @@
 //!                      ├─ standby.rs    somebody is ready to take over
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
 //!                      │                (copy.rs: its state, doubt.rs: what was running at the seal)
+//!                      ├─ restart.rs    or begins anew where it is (heal.rs: when nothing comes)
 //!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
 //!                      │                (turns.rs: whose turn it is, hand.rs: how many at once)
 //!                      ├─ gate.rs       whether the new build is any good

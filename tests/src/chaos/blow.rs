@@ -50,14 +50,17 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         }
         Blow::Freeze(victims, span) => {
             for victim in victims {
-                scene.freeze(*victim);
+                if let Some(pid) = scene.pid(*victim) {
+                    scene.freeze(pid);
+                }
             }
             sleep(span).await;
             scene.thaw();
             Ok(())
         }
         Blow::Hang(victim) => {
-            scene.freeze(victim);
+            let pid = scene.present(victim).await?;
+            scene.freeze(pid);
             scene.frozen_are_killed().await
         }
         Blow::Leave(victim) => {

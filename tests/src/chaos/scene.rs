@@ -254,7 +254,7 @@ impl Scene {
         let pace = self.setup.pace;
         match phase {
             Phase::M0 => Ok(()),
-            Phase::M1 => self.new_process().await.map(drop),
+            Phase::M1 => self.present(Who::New).await.map(drop),
             Phase::M2 => self.migration("copying").await,
             Phase::M3 => self.migration("sealing").await,
             Phase::M4 => {
@@ -287,19 +287,6 @@ impl Scene {
         let is = |event: &Value| event["type"] == "migration" && event["phase"] == phase;
         let news = &mut self.fleet.news;
         news.wait(phase, REACH, is).await.map(drop)
-    }
-
-    async fn new_process(&self) -> Result<u32> {
-        let deadline = Instant::now() + REACH;
-        loop {
-            if let Some(pid) = self.pid(Who::New) {
-                return Ok(pid);
-            }
-            if Instant::now() > deadline {
-                return Err(Error::Late("the new slave was not started".to_owned()));
-            }
-            sleep(Duration::from_millis(2)).await;
-        }
     }
 
     /// Waits until a shard has reconnected since `before`.
@@ -353,13 +340,29 @@ impl Scene {
         }
     }
 
-    /// `SIGSTOP`.
-    pub fn freeze(&mut self, who: Who) {
-        self.strike();
-        if let Some(pid) = self.pid(who) {
-            hunt::signal(pid, Signal::STOP);
-            self.frozen.push(pid);
+    /// Waits for the process of somebody who must be there.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn present(&self, who: Who) -> Result<u32> {
+        let deadline = Instant::now() + REACH;
+        loop {
+            // A process that is being started has no command line for a moment.
+            if let Some(pid) = self.pid(who) {
+                return Ok(pid);
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Late(format!("{who:?} is not there")));
+            }
+            sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// `SIGSTOP`.
+    pub fn freeze(&mut self, pid: u32) {
+        self.strike();
+        hunt::signal(pid, Signal::STOP);
+        self.frozen.push(pid);
     }
 
     /// Waits until everybody who was stopped is dead.

@@ -8,6 +8,8 @@ use baton_tests::{
     fleet::{Fleet, FleetOptions, Special},
 };
 
+use tokio::time::{Instant, sleep};
+
 use super::*;
 
 /// Every metric, label and value that alerts and dashboard name is in the answer of a
@@ -39,8 +41,18 @@ async fn alerts_and_dashboard_name_only_what_a_master_answers() {
     fleet.all_serving(LIMIT).await.unwrap();
     let deployed = fleet.deploy_command("v2").unwrap().output().await.unwrap();
     assert!(deployed.status.success(), "{deployed:?}");
-    let text = fleet.admin.get_bytes("/metrics").await.unwrap();
-    let text = String::from_utf8(text.to_vec()).unwrap();
+    fleet.discord.traffic(50.0).await.unwrap();
+    // How busy shards are is known after some seconds of traffic.
+    let deadline = Instant::now() + LIMIT;
+    let text = loop {
+        let text = fleet.admin.get_bytes("/metrics").await.unwrap();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        if text.contains("\nbaton_replay_budget_least_seconds ") {
+            break text;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        sleep(Duration::from_millis(100)).await;
+    };
     fleet.shut_down().await.unwrap();
 
     let (code, said) = check(&text);
