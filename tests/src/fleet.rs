@@ -6,6 +6,7 @@ mod options;
 
 use std::{
     fs,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -78,7 +79,10 @@ impl Fleet {
             (temporary.path().to_owned(), Some(temporary))
         };
         for name in ["logs", "sinks", "run"] {
-            fs::create_dir(folder.join(name)).map_err(Error::io("make a folder"))?;
+            // The master wants its own for itself alone.
+            let mut folders = fs::DirBuilder::new();
+            let made = folders.mode(0o700).create(folder.join(name));
+            made.map_err(Error::io("make a folder"))?;
         }
         if options.special.shim != Loads::Nobody {
             shim::build(&folder).await?;
