@@ -222,9 +222,11 @@ impl Admin {
     }
 
     /// A disk that hangs holds up this answer and nothing else.
-    async fn host(&self) -> Result<Host, Failure> {
+    async fn host(&self, view: &View) -> Result<Host, Failure> {
+        let connected = view.slaves.iter().filter(|slave| slave.connected);
+        let pids: Vec<u32> = connected.map(|slave| slave.pid).collect();
         let (runtime_dir, data_dir) = (self.facts.runtime_dir.clone(), self.facts.data_dir.clone());
-        let looking = spawn_blocking(move || Host::look(&runtime_dir, &data_dir));
+        let looking = spawn_blocking(move || Host::look(&runtime_dir, &data_dir, &pids));
         match timeout(ANSWER, looking).await {
             Ok(Ok(host)) => Ok(host),
             Ok(Err(_)) | Err(_) => Err(Failure(
@@ -297,7 +299,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         uptime_ms: u64::try_from(admin.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         links: admin.peers.counters.read(),
     };
-    let host = admin.host().await?;
+    let host = admin.host(&view).await?;
     let status = Status {
         doctor: troubles(examine(&view, &host)),
         view,
@@ -309,7 +311,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
 
 async fn doctor(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     let view = admin.view().await?;
-    let findings = examine(&view, &admin.host().await?);
+    let findings = examine(&view, &admin.host(&view).await?);
     Ok(Json(json!({ "findings": findings })).into_response())
 }
 

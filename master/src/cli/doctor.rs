@@ -97,7 +97,7 @@ fn before_a_start(config: &Config) -> Vec<Finding> {
         ),
     });
     if config.data_dir.is_dir() {
-        let host = Host::look(&config.runtime_dir, &config.data_dir);
+        let host = Host::look(&config.runtime_dir, &config.data_dir, &[]);
         findings.extend([host.disk(), host.permissions()]);
     }
     let file = config.data_dir.join(journal::FILE);

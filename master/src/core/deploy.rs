@@ -219,6 +219,11 @@ impl Core {
         if let Some(deploy) = &self.deploy {
             return Err(deploy.busy());
         }
+        self.may_move()
+    }
+
+    /// Whether shards may be moved or restarted at all; else why not.
+    pub(super) fn may_move(&self) -> Result<(), String> {
         match self.stage {
             Life::Adopting => return Err("the master has just started and collects reports".into()),
             Life::Leaving | Life::Left => return Err("the master is leaving".into()),

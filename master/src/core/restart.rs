@@ -6,7 +6,7 @@
 use baton_protocol::ShardId;
 
 use super::{
-    Core, Life,
+    Core,
     event::{News, RequestId},
     shard::Phase,
 };
@@ -25,17 +25,10 @@ impl Core {
                 "this fleet has no shard {id}: they are 0 to {last}"
             ));
         };
-        match self.stage {
-            Life::Adopting => return Err("the master has just started and collects reports".into()),
-            Life::Leaving | Life::Left => return Err("the master is leaving".into()),
-            Life::Running => {}
-        }
         if let Some(deploy) = self.deploy_in(shard.slot) {
             return Err(deploy.busy());
         }
-        if self.saves.fail() {
-            return Err("the journal cannot be written; free space on its disk".into());
-        }
+        self.may_move()?;
         let Phase::Serving { owner, epoch, .. } = shard.phase else {
             return Err(format!(
                 "shard {id} does not serve: the master sees to it already; baton-master status \

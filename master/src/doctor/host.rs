@@ -1,6 +1,7 @@
 //! What the host shows: files, disk, permissions.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -32,12 +33,15 @@ pub struct Host {
     free: Option<u64>,
     /// Directories that others may look into.
     open_to_others: Vec<PathBuf>,
+    /// Open files of processes, and how many each may have. Another user's process,
+    /// or another host's, says nothing.
+    files: BTreeMap<u32, (u64, u64)>,
 }
 
 impl Host {
-    /// Looks.
+    /// Looks, at these processes too. Blocks as long as the disk does.
     #[must_use]
-    pub fn look(runtime_dir: &Path, data_dir: &Path) -> Self {
+    pub fn look(runtime_dir: &Path, data_dir: &Path, pids: &[u32]) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let others = |dir: &&Path| {
             let mode = fs::metadata(dir).map(|found| found.permissions().mode());
@@ -54,12 +58,16 @@ impl Host {
                 .filter(others)
                 .map(Path::to_owned)
                 .collect(),
+            files: pids
+                .iter()
+                .filter_map(|pid| Some((*pid, files_of(*pid)?)))
+                .collect(),
         }
     }
 
     pub(super) fn examine(&self, view: &View) -> Vec<Finding> {
         let mut findings = vec![self.disk(), self.permissions()];
-        findings.extend(files(view));
+        findings.extend(self.files(view));
         findings
     }
 
@@ -97,40 +105,39 @@ impl Host {
             None => Finding::ok("permissions", "the directories are this user's alone"),
         }
     }
+
+    /// Open files of each slave of this host, against its shards.
+    fn files(&self, view: &View) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for slave in view.slaves.iter().filter(|slave| slave.connected) {
+            let Some(&(open, most)) = self.files.get(&slave.pid) else {
+                continue;
+            };
+            let needs = u64::from(view.shard_count) * FILES_OF_A_SHARD + FILES_OF_A_PROCESS;
+            let (pid, build) = (slave.pid, &slave.build);
+            let detail = format!("process {pid} (build {build}) may open {most} files, has {open}");
+            let next = "raise LimitNOFILE= (or ulimit -n) of what starts it: every shard needs one, \
+                        and another one in a deploy";
+            let finding = if open.saturating_mul(10) > most.saturating_mul(9) {
+                Finding::error("files", detail, next)
+            } else if needs > most {
+                Finding::warning("files", format!("{detail}, and may need {needs}"), next)
+            } else {
+                continue;
+            };
+            findings.push(finding.of_slave(&slave.slave));
+        }
+        if findings.is_empty() {
+            findings.push(Finding::ok("files", "every process may open enough files"));
+        }
+        findings
+    }
 }
 
 /// Bytes that are free for this user.
 fn free(dir: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(dir).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-/// Open files of each slave of this host, against its shards.
-fn files(view: &View) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for slave in view.slaves.iter().filter(|slave| slave.connected) {
-        // Another user's process, or another host's, says nothing.
-        let Some((open, most)) = files_of(slave.pid) else {
-            continue;
-        };
-        let needs = u64::from(view.shard_count) * FILES_OF_A_SHARD + FILES_OF_A_PROCESS;
-        let (pid, build) = (slave.pid, &slave.build);
-        let detail = format!("process {pid} (build {build}) may open {most} files, has {open}");
-        let next = "raise LimitNOFILE= (or ulimit -n) of what starts it: every shard needs one, \
-                    and another one in a deploy";
-        let finding = if open.saturating_mul(10) > most.saturating_mul(9) {
-            Finding::error("files", detail, next)
-        } else if needs > most {
-            Finding::warning("files", format!("{detail}, and may need {needs}"), next)
-        } else {
-            continue;
-        };
-        findings.push(finding.of_slave(&slave.slave));
-    }
-    if findings.is_empty() {
-        findings.push(Finding::ok("files", "every process may open enough files"));
-    }
-    findings
 }
 
 /// Open files of a process, and how many it may have.
@@ -180,8 +187,10 @@ mod tests {
             }],
             ..View::default()
         };
-        assert_eq!(files(&view(1))[0].level, Level::Ok);
-        assert_eq!(files(&view(u32::MAX))[0].level, Level::Warning);
+        let nowhere = Path::new("/");
+        let host = Host::look(nowhere, nowhere, &[std::process::id()]);
+        assert_eq!(host.files(&view(1))[0].level, Level::Ok);
+        assert_eq!(host.files(&view(u32::MAX))[0].level, Level::Warning);
     }
 
     #[test]
@@ -190,15 +199,15 @@ mod tests {
         let own = fs::Permissions::from_mode(0o700);
         fs::set_permissions(dir.path(), own).unwrap();
         assert_eq!(
-            Host::look(dir.path(), dir.path()).permissions().level,
+            Host::look(dir.path(), dir.path(), &[]).permissions().level,
             Level::Ok
         );
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let found = Host::look(dir.path(), dir.path()).permissions();
+        let found = Host::look(dir.path(), dir.path(), &[]).permissions();
         assert_eq!(found.level, Level::Warning);
         assert!(found.detail.contains(&dir.path().display().to_string()));
         assert!(
-            Host::look(dir.path(), dir.path())
+            Host::look(dir.path(), dir.path(), &[])
                 .disk()
                 .detail
                 .contains("MiB")

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use baton_protocol::message::Role;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpStream, UnixStream},
@@ -73,6 +74,17 @@ impl Master {
     }
 }
 
+/// A fleet whose TCP port wants the token `s3cret`, which lies in the folder.
+fn with_token() -> (Fleet, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let fleet = Fleet::new(&format!(
+        "shard_count = 1\nadmin_listen = \"127.0.0.1:0\"\nadmin_token_file = {file:?}\n"
+    ));
+    (fleet, dir)
+}
+
 fn admin_socket(fleet: &Fleet) -> PathBuf {
     fleet.socket().with_file_name("admin.sock")
 }
@@ -115,12 +127,7 @@ async fn prometheus_sees_the_fleet_and_a_deploy() {
 
 #[tokio::test]
 async fn the_page_needs_no_token_and_loads_nothing_from_elsewhere() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("token");
-    std::fs::write(&file, "s3cret\n").unwrap();
-    let fleet = Fleet::new(&format!(
-        "shard_count = 1\nadmin_listen = \"127.0.0.1:0\"\nadmin_token_file = {file:?}\n"
-    ));
+    let (fleet, _dir) = with_token();
     let master = master(&fleet).await;
     let (status, text) = master.get("/", "").await;
     assert_eq!(status, 200, "{text}");
@@ -174,12 +181,7 @@ async fn without_a_token_only_programs_of_this_host_are_answered() {
 
 #[tokio::test]
 async fn with_a_token_nothing_is_answered_without_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("token");
-    std::fs::write(&file, "s3cret\n").unwrap();
-    let fleet = Fleet::new(&format!(
-        "shard_count = 1\nadmin_listen = \"127.0.0.1:0\"\nadmin_token_file = {file:?}\n"
-    ));
+    let (fleet, _dir) = with_token();
     let master = master(&fleet).await;
     for path in ["/metrics", "/v1/status", "/healthz", "/nowhere"] {
         let (status, text) = master.get(path, "").await;
