@@ -163,14 +163,21 @@ impl Link {
         self.budget.add_permits(bytes.min(room) as usize);
     }
 
-    /// Sends what is queued and closes, within `patience`.
+    /// Sends what is queued, says that nothing more comes and reads until the
+    /// master closes, within `patience`. A socket that is closed over orders that
+    /// nobody read resets the connection (RFC 1122, 4.2.2.13), and what was sent
+    /// last is lost with it.
     pub(crate) async fn finish(mut self, patience: Duration) {
         let (nothing, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.control, nothing));
         let (nothing, _) = mpsc::unbounded_channel();
         drop(std::mem::replace(&mut self.state, nothing));
+        let last = async {
+            let _ = (&mut self.writer).await;
+            while self.orders.recv().await.is_some() {}
+        };
         // Late or failed: the process ends all the same.
-        let _ = timeout(patience, &mut self.writer).await;
+        let _ = timeout(patience, last).await;
     }
 }
 
@@ -292,5 +299,46 @@ async fn write(
             tracing::info!(%error, "the link to the master broke");
             return;
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// A link over a pipe, and the master's end of it.
+    fn link() -> (Link, Connection) {
+        let (here, there) = tokio::io::duplex(64 * 1024);
+        let link = Link::start(Welcome::default(), Connection::new(here));
+        (link, Connection::new(there))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_is_finished_reads_orders_until_the_master_closes() {
+        let (link, mut master) = link();
+        link.say(&ToMaster::Shutdown);
+        let begun = tokio::time::Instant::now();
+        let finished = tokio::spawn(link.finish(PATIENCE));
+        let goodbye = master.recv().await.unwrap().expect("a frame");
+        assert_eq!(ToMaster::from_frame(goodbye).unwrap(), ToMaster::Shutdown);
+        assert!(master.recv().await.unwrap().is_none(), "nothing more comes");
+        for _ in 0..2 * ORDER_QUEUE {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            master.send(&ToSlave::Shutdown.to_frame()).await.unwrap();
+        }
+        drop(master);
+        finished.await.unwrap();
+        assert!(begun.elapsed() < PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_master_that_never_closes_keeps_a_link_for_no_longer_than_its_patience() {
+        let (link, _master) = link();
+        let begun = tokio::time::Instant::now();
+        link.finish(PATIENCE).await;
+        assert_eq!(begun.elapsed(), PATIENCE);
     }
 }

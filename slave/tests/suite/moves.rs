@@ -393,8 +393,9 @@ async fn a_slave_that_is_asked_to_stop_seals_settles_says_goodbye_and_ends() {
             matches!(message, ToMaster::Shutdown).then_some(())
         })
         .await;
-    scene.old.slave.ends().await.unwrap();
     scene.new.peer.resume(2, ResumeAfter::Seal, ticket).await;
+    drop(scene.old.peer);
+    scene.old.slave.ends().await.unwrap();
     assert_eq!(scene.gateway.counters().total.identifies, 1);
 }
 

@@ -85,12 +85,18 @@ impl Link {
         self.answers.try_send(message.to_frame()).is_ok()
     }
 
-    /// Sends what is queued and closes, within `patience`.
+    /// Sends what is queued, says that nothing more comes and reads until the
+    /// master closes, within `patience`: orders that nobody read would reset the
+    /// connection, and what was sent last be lost.
     pub(super) async fn finish(mut self, patience: Duration) {
         let (nothing, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.answers, nothing));
+        let last = async {
+            let _ = (&mut self.writer).await;
+            while self.orders.recv().await.is_some() {}
+        };
         // Late or failed: the process ends all the same.
-        let _ = timeout(patience, &mut self.writer).await;
+        let _ = timeout(patience, last).await;
     }
 }
 
