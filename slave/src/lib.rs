@@ -3,6 +3,7 @@
 mod agent;
 mod bot;
 pub mod cache;
+mod checkpoints;
 mod config;
 mod counters;
 mod error;

@@ -1,20 +1,17 @@
 //! Puts a bot and its settings together and runs them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64},
-};
+use std::sync::{Arc, atomic::AtomicU32};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
-    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{Agent, Status, legacy::LegacyAgent},
     bot::Bot,
+    checkpoints::Checkpoints,
     config::SlaveConfig,
     counters::Counters,
     error::Error,
@@ -118,9 +115,8 @@ impl Builder {
             fullness: Fullness::default(),
             lag: Lag::default(),
             hearing: Hearing::default(),
+            checkpoints: Checkpoints::default(),
             shard_count: AtomicU32::new(0),
-            checkpoint_ms: AtomicU64::new(10),
-            started: Instant::now(),
         });
         match context.config.legacy {
             Some(legacy) => {

@@ -20,7 +20,6 @@ use baton_protocol::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    task::yield_now,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -50,6 +49,8 @@ pub(crate) struct Agent {
     /// Dials of the master that failed in a row.
     failures: u32,
     heard: Instant,
+    /// When checkpoints are collected next; `None`: nothing changed lately.
+    line: Option<Instant>,
     work: Work,
     leaving: Option<Leaving>,
     requests: mpsc::Receiver<oneshot::Sender<Status>>,
@@ -73,6 +74,7 @@ impl Agent {
             term: Term::default(),
             failures: 0,
             heard: Instant::now(),
+            line: None,
             work: Work::new(context.bot.clone()),
             leaving: None,
             requests,
@@ -93,15 +95,20 @@ impl Agent {
             let until = self.leaving.as_ref().map(|leaving| leaving.until);
             let silent = self.heard + self.context.config.timings.master_silence;
             let linked = self.bond.is_up();
+            let line = self.line;
             tokio::select! {
                 biased;
+                // First: also where shards never stop saying something, a copy say.
+                () = sleep_until(line.unwrap_or_else(Instant::now)), if line.is_some() => {
+                    let changed = self.table.collect();
+                    self.line = changed.then(|| self.context.checkpoints.next_line());
+                    self.checkpoint();
+                }
                 said = self.table.said() => {
                     self.said(said);
-                    self.said_already();
-                    // All shards' checkpoints fall on one line of time: the others get
-                    // their turn, so that one frame holds them.
-                    yield_now().await;
-                    self.said_already();
+                    while let Some(said) = self.table.said_already() {
+                        self.said(said);
+                    }
                     self.checkpoint();
                 }
                 event = self.bond.next() => self.link_event(event)?,
@@ -114,15 +121,12 @@ impl Agent {
                     // Nobody waits any longer: fine.
                     let _ = request.send(self.status());
                 }
+                () = self.context.checkpoints.changed(), if line.is_none() => {
+                    self.line = Some(self.context.checkpoints.next_line());
+                }
                 () = self.stop.cancelled(), if self.leaving.is_none() => self.leave(false),
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
-        }
-    }
-
-    fn said_already(&mut self) {
-        while let Some(said) = self.table.said_already() {
-            self.said(said);
         }
     }
 
@@ -183,10 +187,8 @@ impl Agent {
     fn linked(&mut self, link: Link) {
         self.term = link.welcome.term;
         self.heard = Instant::now();
-        self.context.checkpoint_ms.store(
-            link.welcome.checkpoint_ms.clamp(1, 60_000),
-            std::sync::atomic::Ordering::Relaxed,
-        );
+        let checkpoints = &self.context.checkpoints;
+        checkpoints.set_interval(link.welcome.checkpoint_ms);
         self.table.new_connection();
         let held = self.table.report();
         let mut parts = held.chunks(Report::MAX_SHARDS).peekable();
@@ -245,6 +247,7 @@ impl Agent {
     }
 
     async fn farewell(mut self) {
+        self.table.collect();
         self.checkpoint();
         self.say(&ToMaster::Shutdown);
         if let Bond::Up(link) = std::mem::replace(&mut self.bond, Bond::Waiting(Instant::now())) {
@@ -255,7 +258,8 @@ impl Agent {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.table.leave()).await;
     }
 
-    fn status(&self) -> Status {
+    fn status(&mut self) -> Status {
+        self.table.collect();
         Status {
             linked: matches!(&self.bond, Bond::Up(link) if link.accepted),
             term: self.term.to_string(),

@@ -298,7 +298,7 @@ impl Agent {
                 epoch,
                 cause,
             }),
-            Said::Session(_) | Said::Checkpoint { .. } => return,
+            Said::Session(_) => return,
             Said::Serving { resumed, replayed } => {
                 // The ticket first: whoever hears that it serves can rely on it.
                 self.checkpoint();

@@ -22,7 +22,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::shard::{Context, FromShard, Order, Said, Shard};
+use crate::{
+    checkpoints::Standing,
+    lag::Samples,
+    shard::{Context, FromShard, Order, Said, Shard},
+};
 
 /// Shards in one checkpoint frame, at most.
 const CHECKPOINT_SHARDS: usize = 256;
@@ -51,6 +55,10 @@ pub(crate) struct Entry {
     instance: u64,
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
+    standing: Standing,
+    /// Tickets heard of it.
+    tickets: u64,
+    samples: Samples,
     pub(crate) epoch: Epoch,
     /// `None`: nothing but an imported copy.
     pub(crate) holding: Option<Holding>,
@@ -110,6 +118,7 @@ impl Table {
             .entries
             .get_mut(&said.shard)
             .filter(|entry| entry.instance == said.instance)?;
+        entry.tickets += u64::from(matches!(said.said, Said::Session(_) | Said::Sealed(_)));
         // Said before it heard of its newest order.
         let current = said.epoch == entry.epoch;
         match &said.said {
@@ -131,15 +140,6 @@ impl Table {
             Said::Serving { .. } if current => {
                 entry.holding = Some(Holding::Serving);
                 entry.waiting = None;
-            }
-            Said::Checkpoint {
-                handled,
-                finished_above,
-            } if current => {
-                entry.ticket.handled = *handled;
-                entry.ticket.state_at = *handled;
-                entry.ticket.finished_above = finished_above.clone();
-                self.changed.insert(said.shard);
             }
             Said::Sealed(ticket) if current => {
                 entry.ticket = (**ticket).clone();
@@ -165,7 +165,6 @@ impl Table {
             | Said::Identify(_)
             | Said::Session(_)
             | Said::Serving { .. }
-            | Said::Checkpoint { .. }
             | Said::Sealed(_)
             | Said::SealsLate
             | Said::Settled(_)
@@ -330,7 +329,15 @@ impl Table {
         entries.entry(shard).or_insert_with(|| {
             *instances += 1;
             let (orders, receiver) = mpsc::unbounded_channel();
-            let life = Shard::new(shard, *instances, context.clone(), say.clone(), receiver);
+            let standing = context.checkpoints.standing(shard);
+            let life = Shard::new(
+                shard,
+                *instances,
+                context.clone(),
+                standing.clone(),
+                say.clone(),
+                receiver,
+            );
             let before = ending.remove(&shard);
             Entry {
                 instance: *instances,
@@ -341,6 +348,9 @@ impl Table {
                     }
                     life.run().await;
                 }),
+                standing,
+                tickets: 0,
+                samples: Samples::default(),
                 epoch: Epoch(0),
                 holding: None,
                 untouched: false,
@@ -371,6 +381,7 @@ impl Table {
 
     /// Everything that is owned, for a report.
     pub(crate) fn report(&mut self) -> Vec<Held> {
+        self.collect();
         let held = |entry: &mut Entry| {
             entry.reported = (entry.holding, entry.untouched);
             Some(Held {
@@ -391,6 +402,32 @@ impl Table {
                 self.changed.insert(*shard);
             }
         }
+    }
+
+    /// Takes in where the shards stand; `false`: nothing changed since the last
+    /// call.
+    pub(crate) fn collect(&mut self) -> bool {
+        let noted = self.context.checkpoints.take();
+        for shard in &noted {
+            let Some(entry) = self.entries.get_mut(shard) else {
+                continue;
+            };
+            let Some(position) = entry.standing.take(entry.epoch, entry.tickets) else {
+                continue;
+            };
+            entry.samples.note(
+                &self.context.lag,
+                *shard,
+                position.generation,
+                position.received,
+                position.handled,
+            );
+            entry.ticket.handled = position.handled;
+            entry.ticket.state_at = position.handled;
+            entry.ticket.finished_above = position.finished_above;
+            self.changed.insert(*shard);
+        }
+        !noted.is_empty()
     }
 
     /// Checkpoints of all shards that changed since the last call.

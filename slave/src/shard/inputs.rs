@@ -12,14 +12,19 @@ use tokio::{
 };
 
 use super::{
-    Context, Order, Retry, Said, Shard,
+    Order, Retry, Said, Shard,
     gateway::{Gateway, Incoming},
     snapshots::Snapshot,
 };
 use crate::{
     bot::{Command, Finished, How, Mark},
+    checkpoints::Position,
     state::{Copied, CopyOut, Form, Heartbeat, Piece, Taken, snapshot::Read},
 };
+
+/// Where a shard stands is noted for each event as long as so many ranges, or fewer,
+/// are finished out of turn; else once for each checkpoint.
+const NOTED_AT_ONCE: usize = 16;
 
 /// What a phase has to look at itself. The rest is done by [`Shard::input`].
 #[derive(Debug)]
@@ -93,7 +98,7 @@ impl Shard {
             };
             let soon = [
                 due,
-                self.checkpoint_due,
+                self.note_due,
                 self.retries
                     .front()
                     .filter(|_| serving)
@@ -119,7 +124,9 @@ impl Shard {
                 }
                 () = sleep_until(soon.unwrap_or_else(Instant::now)), if soon.is_some() => {
                     let now = Instant::now();
-                    self.checkpoint(now);
+                    if self.note_due.is_some_and(|due| due <= now) {
+                        self.note();
+                    }
                     self.hand_out_retries(now, serving);
                     if serving {
                         self.snapshot_due(now);
@@ -292,29 +299,27 @@ impl Shard {
         self.touch();
     }
 
-    /// Something changed: a checkpoint is due on the next line of the grid.
+    /// Something changed: the next checkpoint will say it.
     pub(super) fn touch(&mut self) {
-        if self.checkpoint_due.is_none() {
-            self.checkpoint_due = Some(self.context.next_checkpoint());
+        if self
+            .window
+            .finished_above()
+            .ranges()
+            .nth(NOTED_AT_ONCE)
+            .is_none()
+        {
+            self.note();
+        } else if self.note_due.is_none() {
+            self.note_due = Some(self.context.checkpoints.next_line());
         }
     }
 
-    fn checkpoint(&mut self, now: Instant) {
-        if self.checkpoint_due.is_some_and(|due| due <= now) {
-            self.checkpoint_due = None;
-            self.samples.note(
-                &self.context.lag,
-                self.id,
-                self.generation,
-                self.window.received(),
-                self.window.handled(),
-            );
-            self.say_checkpoint();
-        }
-    }
-
-    pub(super) fn say_checkpoint(&self) {
-        self.say(Said::Checkpoint {
+    fn note(&mut self) {
+        self.note_due = None;
+        self.standing.note(Position {
+            epoch: self.epoch,
+            generation: self.generation,
+            received: self.window.received(),
             handled: self.window.handled(),
             finished_above: self.window.finished_above().clone(),
         });
@@ -420,18 +425,6 @@ impl Shard {
             .map_err(|error| format!("piece {}: {error}", piece.key))?;
         }
         Ok(())
-    }
-}
-
-impl Context {
-    /// The next line of the checkpoint grid.
-    fn next_checkpoint(&self) -> Instant {
-        let every = self
-            .checkpoint_ms
-            .load(std::sync::atomic::Ordering::Relaxed)
-            .clamp(1, 60_000);
-        let lines = self.started.elapsed().as_millis() as u64 / every + 1;
-        self.started + Duration::from_millis(lines * every)
     }
 }
 

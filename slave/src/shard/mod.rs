@@ -21,7 +21,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -42,11 +42,12 @@ use self::{
 };
 use crate::{
     bot::{Bot, Command, Event, Reports, ShardHandle},
+    checkpoints::{Checkpoints, Standing},
     config::SlaveConfig,
     counters::Counters,
     fullness::Fullness,
     hearing::Hearing,
-    lag::{Lag, Samples},
+    lag::Lag,
     permits::Permits,
     state::{Copied, CopyOut, Import, snapshot::Store},
 };
@@ -63,10 +64,7 @@ pub(crate) struct Context {
     pub(crate) hearing: Hearing,
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
-    /// How often a checkpoint is wanted, in milliseconds.
-    pub(crate) checkpoint_ms: AtomicU64,
-    /// Checkpoints of all shards fall on one grid, so that they share a frame.
-    pub(crate) started: Instant,
+    pub(crate) checkpoints: Checkpoints,
 }
 
 impl Context {
@@ -141,10 +139,6 @@ pub(crate) enum Said {
     Serving {
         resumed: bool,
         replayed: u64,
-    },
-    Checkpoint {
-        handled: Sequence,
-        finished_above: SequenceRanges,
     },
     Sealed(Box<Ticket>),
     /// It will, when its connection ends.
@@ -226,8 +220,9 @@ pub(crate) struct Shard {
     /// It is to be sealed when its connection ends; how long what is in doubt may
     /// run then.
     late: Option<Duration>,
-    checkpoint_due: Option<Instant>,
-    samples: Samples,
+    standing: Standing,
+    /// When that is noted, where it cannot be for each event.
+    note_due: Option<Instant>,
     turn: TurnClock,
 }
 
@@ -244,6 +239,7 @@ impl Shard {
         id: ShardId,
         instance: u64,
         context: Arc<Context>,
+        standing: Standing,
         out: mpsc::UnboundedSender<FromShard>,
         orders: mpsc::UnboundedReceiver<Order>,
     ) -> Self {
@@ -275,13 +271,16 @@ impl Shard {
             snapshot: Snapshot::default(),
             ahead: Ahead::default(),
             late: None,
-            checkpoint_due: None,
-            samples: Samples::default(),
+            standing,
+            note_due: None,
             turn: TurnClock::default(),
         }
     }
 
     fn say(&self, said: Said) {
+        if let Said::Session(_) | Said::Sealed(_) = said {
+            self.standing.says_ticket();
+        }
         // Nobody there: the process is ending.
         let _ = self.out.send(FromShard {
             shard: self.id,

@@ -347,7 +347,8 @@ impl LegacyAgent {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.table.leave()).await;
     }
 
-    fn status(&self) -> Status {
+    fn status(&mut self) -> Status {
+        self.table.collect();
         Status {
             linked: self.bond.is_up(),
             term: "legacy".to_owned(),
