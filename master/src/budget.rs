@@ -25,8 +25,10 @@ const AGAIN: Duration = Duration::from_secs(600);
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What Discord said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayBot {
+    /// Where the gateway is.
+    pub url: String,
     /// Shards that Discord recommends, at least 1.
     pub shards: u32,
     /// The identify budget; a configured `max_concurrency` wins over Discord's.
@@ -105,6 +107,18 @@ impl Asker {
         }
     }
 
+    /// Asks once, for somebody who waits.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`]: Discord refuses the token. [`Error::Failed`]: it did
+    /// not answer.
+    pub async fn answer(&self) -> Result<GatewayBot, Error> {
+        self.ask().await.map_err(|trouble| match trouble {
+            Trouble::Token => refused(),
+            Trouble::Passing(reason) => Error::Failed(reason),
+        })
+    }
+
     /// Keeps the core informed until `closing`, after a first wait where an
     /// answer is `known`.
     pub async fn keep_asking(
@@ -168,6 +182,7 @@ impl Asker {
         let limit = answer.session_start_limit;
         let discords = u32::from(limit.max_concurrency).max(1);
         Ok(GatewayBot {
+            url: answer.url,
             shards: answer.shards,
             budget: IdentifyBudget {
                 total: limit.total,

@@ -17,6 +17,7 @@ pub mod listener;
 pub mod metrics;
 mod other_build;
 pub mod peer;
+pub mod probe;
 pub mod process;
 pub mod reload;
 pub mod run;

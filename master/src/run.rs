@@ -158,7 +158,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         shard_in_hand: config.limits.shard_in_hand,
         fail_on_error: config.fail_on_error,
     });
-    if let Some(bot) = bot {
+    if let Some(bot) = &bot {
         // The queue is empty, the driver not yet running.
         let _ = notices.send(Notice::Budget(bot.budget)).await;
     }

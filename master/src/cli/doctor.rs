@@ -1,17 +1,20 @@
 //! `baton-master doctor`: what is wrong with the fleet, or will be; without a master,
 //! what would keep one from starting.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{OperatorArguments, say, text::Paint};
 use crate::{
+    budget::Asker,
     config::{Config, Options, default_file, examine},
     doctor::{Finding, Host},
     error::{EXIT_DONE, EXIT_FAILED, Error},
     journal,
+    probe::{Plan, Probed, probe},
+    runtime_dir::make_dir,
 };
 
 #[derive(Debug, Args)]
@@ -21,10 +24,28 @@ pub(super) struct DoctorArguments {
     /// As one JSON object: `ok`, `master` (whether one answers) and `findings`
     #[arg(long)]
     json: bool,
+    /// Ask Discord, with a session of its own that COSTS ONE IDENTIFY, what it documents
+    /// nowhere: whether a session can be resumed while its connection is open (what
+    /// --late-seal needs), whether heartbeats trim the replay, and how long a session
+    /// lives without a connection. What is found is kept in data_dir
+    #[arg(long)]
+    probe: bool,
+    /// With --probe: leave the session without a connection for no longer than this; all
+    /// of it takes about twice as long
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "3m", requires = "probe")]
+    probe_longest: Duration,
 }
 
 pub(super) async fn run(arguments: DoctorArguments) -> Result<u8, Error> {
     let (config, mut findings) = configuration(&arguments.operator)?;
+    if arguments.probe {
+        let Some(config) = &config else {
+            let next = "the probe needs a configuration that is right";
+            return Err(Error::Configuration(format!("{next}: see check-config")));
+        };
+        ask_discord(config, arguments.probe_longest).await?;
+    }
+    findings.extend(config.as_ref().map(|config| value(&probed(config))));
     let client = arguments.operator.client()?;
     let master = match client.get("/v1/doctor").await {
         Ok(answer) => {
@@ -82,6 +103,60 @@ fn configuration(operator: &OperatorArguments) -> Result<(Option<Config>, Vec<Va
         findings.push(value(&Finding::ok("configuration", named)));
     }
     Ok((config, findings))
+}
+
+/// Finds out what Discord does, and keeps it.
+async fn ask_discord(config: &Config, longest: Duration) -> Result<(), Error> {
+    let (Some(asker), Some(token)) = (Asker::new(config), config.token.clone()) else {
+        return Err(Error::Configuration(
+            "no token: set DISCORD_TOKEN or token_file".to_owned(),
+        ));
+    };
+    let answer = asker.answer().await?;
+    let (count, left) = (answer.shards, answer.budget.remaining);
+    if left <= count {
+        return Err(Error::Failed(format!(
+            "{left} IDENTIFYs are left today, and a start of all {count} shards takes as many: ask tomorrow"
+        )));
+    }
+    eprintln!("this costs one IDENTIFY of the {left} that are left today");
+    let plan = Plan {
+        url: answer.url,
+        token,
+        // The first one gets every direct message twice.
+        shard: (count - 1, count),
+        longest,
+    };
+    let probed = probe(&plan, |step| eprintln!("{step}")).await?;
+    let dir = &config.data_dir;
+    make_dir("data_dir", dir)?;
+    probed
+        .write(dir)
+        .map_err(|error| Error::system(format!("write what was found to {}", dir.display()), error))
+}
+
+/// What a probe found, against what the master is told.
+fn probed(config: &Config) -> Finding {
+    const CHECK: &str = "probe";
+    let Some(probed) = Probed::read(&config.data_dir) else {
+        let detail = "Discord was not asked what it documents nowhere (--probe asks it)";
+        return Finding::ok(CHECK, detail);
+    };
+    let window = config.limits.resume_window;
+    if probed
+        .refused_after
+        .is_some_and(|refused| refused <= window)
+    {
+        let next = "set limits.resume_window to a time after which it was resumed: until then a \
+                    shard waits for a session that is over";
+        let detail = format!("{probed}, and limits.resume_window is {window:?}");
+        return Finding::warning(CHECK, detail, next);
+    }
+    if config.late_seal && probed.takes_late_seals() == Some(false) {
+        let next = "set late_seal = false: every deploy tries it once and goes on without";
+        return Finding::warning(CHECK, probed.to_string(), next);
+    }
+    Finding::ok(CHECK, probed.to_string())
 }
 
 /// What a master would stumble over.

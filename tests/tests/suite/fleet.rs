@@ -125,6 +125,39 @@ async fn a_slave_told_to_end_leaves_its_sessions_to_the_next_one() {
 }
 
 #[tokio::test]
+async fn doctor_asks_discord_what_it_documents_nowhere_and_remembers_the_answers() {
+    let fleet = serving(options()).await;
+    let before = fleet.discord.counts().await.expect("counts");
+    let doctor = async |more: &[&str]| {
+        let mut command = Command::new(program("baton-master").expect("it is built"));
+        command.args(["doctor", "--json", "--config"]);
+        command.arg(fleet.folder().join("baton.toml")).args(more);
+        command.env("DISCORD_TOKEN", TOKEN);
+        let output = command.output().await.expect("it runs");
+        let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let mut findings = findings["findings"].as_array().into_iter().flatten();
+        let found = findings.find(|finding| finding["check"] == "probe");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains(TOKEN), "{said}");
+        let detail = found.expect("a finding")["detail"].as_str();
+        (detail.expect("text").to_owned(), said)
+    };
+    let (unknown, _) = doctor(&[]).await;
+    assert!(unknown.contains("was not asked"), "{unknown}");
+    let (found, said) = doctor(&["--probe", "--probe-longest", "100ms"]).await;
+    assert!(said.contains("this costs one IDENTIFY"), "{said}");
+    assert!(found.contains("RESUME while connected: yes"), "{found}");
+    assert_eq!(doctor(&[]).await.0, found, "it is kept");
+    let after = fleet.discord.counts().await.expect("counts");
+    assert_eq!(after.identifies, before.identifies + 1);
+    fleet
+        .all_serving(LIMIT)
+        .await
+        .expect("nobody was disturbed");
+    fleet.shut_down().await.expect("it ends");
+}
+
+#[tokio::test]
 async fn a_deploy_that_went_back_says_why_and_where_everything_is() {
     let fleet = serving(options()).await;
     fleet.discord.traffic(60.0).await.expect("traffic");
