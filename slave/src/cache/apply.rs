@@ -20,7 +20,7 @@ use twilight_model::{
     user::User,
 };
 
-use super::{Cache, Place};
+use super::{Cache, places::Place};
 use crate::Event;
 
 impl Cache {
@@ -51,7 +51,7 @@ impl Cache {
                 if delete.unavailable == Some(true) {
                     self.place(delete.id, event.shard(), false);
                 } else {
-                    self.guilds_mut().remove(&delete.id.get());
+                    self.guilds_mut().remove(delete.id.get());
                 }
                 self.forget(delete.id);
             }

@@ -18,12 +18,10 @@
 mod apply;
 mod export;
 mod forget;
+mod places;
 mod users;
 
-use std::{
-    collections::BTreeMap,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use baton_protocol::ShardId;
 use bytes::Bytes;
@@ -35,6 +33,7 @@ use twilight_model::{
     user::CurrentUser,
 };
 
+use self::places::Places;
 use crate::ImportError;
 
 /// Key of the piece that holds the bot's own user. Guild ids are far above it.
@@ -44,17 +43,10 @@ pub const CURRENT_USER: u64 = 1;
 #[derive(Debug)]
 pub struct Cache {
     inner: DefaultInMemoryCache,
-    guilds: RwLock<BTreeMap<u64, Place>>,
+    guilds: RwLock<Places>,
     /// Held alone by whoever changes which user is in which guild, shared by
     /// whoever only adds a user that is known already. See `users`.
     users: RwLock<()>,
-}
-
-/// What is known of a guild beside its content.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    shard: ShardId,
-    available: bool,
 }
 
 impl Default for Cache {
@@ -84,28 +76,24 @@ impl Cache {
         &self.inner
     }
 
-    fn guilds(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Place>> {
+    fn guilds(&self) -> RwLockReadGuard<'_, Places> {
         self.guilds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn guilds_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Place>> {
+    fn guilds_mut(&self) -> RwLockWriteGuard<'_, Places> {
         self.guilds.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_available(&self, guild: Id<GuildMarker>) -> bool {
-        let guilds = self.guilds();
-        guilds
-            .get(&guild.get())
-            .is_some_and(|place| place.available)
+        let place = self.guilds().get(guild.get());
+        place.is_some_and(|place| place.available)
     }
 
     /// Keys of what is cached of a shard: its guilds and the bot's own user.
     #[must_use]
     pub fn export(&self, shard: ShardId) -> Vec<u64> {
-        let guilds = self.guilds();
-        let of_shard = guilds.iter().filter(|(_, place)| place.shard == shard);
         std::iter::once(CURRENT_USER)
-            .chain(of_shard.map(|(guild, _)| *guild))
+            .chain(self.guilds().of_shard(shard))
             .collect()
     }
 
@@ -125,7 +113,7 @@ impl Cache {
     /// Takes time and memory in proportion to what it returns.
     #[must_use]
     pub fn guild_create(&self, guild: u64) -> Option<Vec<u8>> {
-        let place = *self.guilds().get(&guild)?;
+        let place = self.guilds().get(guild)?;
         let id = Id::new_checked(guild)?;
         if !place.available {
             let unavailable = UnavailableGuild {
@@ -148,7 +136,7 @@ impl Cache {
             self.inner.update(&UserUpdate(user));
             return Ok(());
         }
-        let create: GuildCreate = serde_json::from_slice(piece).map_err(wrong)?;
+        let create = guild_create(piece).map_err(wrong)?;
         if create.id().get() != key {
             return Err(ImportError(format!("it is guild {}", create.id())));
         }
@@ -158,14 +146,32 @@ impl Cache {
 
     /// Forgets the guilds of a shard.
     pub fn drop_shard(&self, shard: ShardId) {
-        let mut dropped = Vec::new();
-        self.guilds_mut().retain(|guild, place| {
-            let of_shard = place.shard == shard;
-            dropped.extend(of_shard.then_some(*guild));
-            !of_shard
-        });
+        let mut guilds = self.guilds_mut();
+        let dropped: Vec<u64> = guilds.of_shard(shard).collect();
+        for guild in &dropped {
+            guilds.remove(*guild);
+        }
+        drop(guilds);
         for guild in dropped.into_iter().filter_map(Id::new_checked) {
             self.forget(guild);
         }
+    }
+}
+
+/// Not by twilight's own way, which reads everything into a tree before it knows
+/// whether the guild is available.
+fn guild_create(piece: &[u8]) -> Result<GuildCreate, serde_json::Error> {
+    match serde_json::from_slice(piece) {
+        Ok(guild) => Ok(GuildCreate::Available(guild)),
+        Err(error) => match serde_json::from_slice(piece) {
+            Ok(UnavailableGuild {
+                id,
+                unavailable: true,
+            }) => Ok(GuildCreate::Unavailable(UnavailableGuild {
+                id,
+                unavailable: true,
+            })),
+            Ok(_) | Err(_) => Err(error),
+        },
     }
 }

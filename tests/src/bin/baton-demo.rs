@@ -33,6 +33,9 @@ struct Arguments {
     /// How long a handler takes, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     handler_ms: u64,
+    /// Shards whose gaps are timed, by a probe every millisecond on each of them
+    #[arg(long, default_value_t = 16)]
+    probed: u32,
     /// Guilds of each shard
     #[arg(long, default_value_t = 20)]
     guilds: u32,
@@ -62,9 +65,6 @@ struct Arguments {
     #[arg(long)]
     json: bool,
 }
-
-/// Shards with a probe every millisecond.
-const SAMPLED: u32 = 16;
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
@@ -103,7 +103,7 @@ async fn main() -> ExitCode {
         guilds_per_shard: arguments.guilds,
         members_per_guild: arguments.members,
         tls: arguments.tls,
-        sampled: SAMPLED,
+        sampled: arguments.probed,
         slave: arguments.slave,
         seed: arguments.seed,
         keep: arguments.keep,
