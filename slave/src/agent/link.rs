@@ -9,7 +9,7 @@ use baton_protocol::{
     auth::{self, Secret},
     connection::{Receiver, Sender},
     message::{Hello, Proof, Refused, SlaveHello, Welcome},
-    state::MAX_UNACKNOWLEDGED,
+    state::{MAX_UNACKNOWLEDGED, StateFrame},
 };
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -34,13 +34,32 @@ pub(crate) struct Link {
     pub(crate) welcome: Welcome,
     /// Whether the master accepted the report.
     pub(crate) accepted: bool,
-    /// State bytes that may be on their way.
-    pub(crate) budget: Arc<Semaphore>,
+    road: Road,
     orders: mpsc::Receiver<ToSlave>,
     control: mpsc::Sender<Frame>,
-    state: mpsc::UnboundedSender<Frame>,
     writer: JoinHandle<()>,
     reader: JoinHandle<()>,
+}
+
+/// How state leaves: past the agent, behind everything that it says.
+#[derive(Clone, Debug)]
+pub(crate) struct Road {
+    /// State bytes that may be on their way, for all shards together.
+    pub(crate) budget: Arc<Semaphore>,
+    frames: mpsc::UnboundedSender<Frame>,
+}
+
+impl Road {
+    fn new(frames: mpsc::UnboundedSender<Frame>) -> Self {
+        let budget = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED as usize));
+        Self { budget, frames }
+    }
+
+    /// Sends a frame for which there is room in the budget. A link that is over takes
+    /// nothing: its budget is closed.
+    pub(crate) fn send(&self, frame: StateFrame) {
+        let _ = self.frames.send(ToMaster::State(frame).to_frame());
+    }
 }
 
 /// Why there is no link.
@@ -134,10 +153,9 @@ impl Link {
         Self {
             welcome,
             accepted: false,
-            budget: Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED as usize)),
+            road: Road::new(state),
             orders,
             control,
-            state,
             writer: tokio::spawn(write(sender, control_frames, state_frames)),
             reader: tokio::spawn(read(receiver, order)),
         }
@@ -145,22 +163,25 @@ impl Link {
 
     /// Queues a message; `false`: the link is over, or the master does not read.
     pub(crate) fn say(&self, message: &ToMaster) -> bool {
-        if let ToMaster::State(_) = message {
-            return self.state.send(message.to_frame()).is_ok();
-        }
         self.control.try_send(message.to_frame()).is_ok()
     }
 
     /// A new deploy begins: what a former one left unacknowledged will never be.
     pub(crate) fn renew_budget(&mut self) {
-        self.budget.close();
-        self.budget = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED as usize));
+        self.road.budget.close();
+        self.road = Road::new(self.road.frames.clone());
+    }
+
+    /// For the copies of this deploy.
+    pub(crate) fn road(&self) -> Road {
+        self.road.clone()
     }
 
     /// State bytes were taken in by the other side.
     pub(crate) fn acknowledged(&self, bytes: u64) {
-        let room = MAX_UNACKNOWLEDGED.saturating_sub(self.budget.available_permits() as u64);
-        self.budget.add_permits(bytes.min(room) as usize);
+        let budget = &self.road.budget;
+        let room = MAX_UNACKNOWLEDGED.saturating_sub(budget.available_permits() as u64);
+        budget.add_permits(bytes.min(room) as usize);
     }
 
     /// Sends what is queued, says that nothing more comes and reads until the
@@ -171,7 +192,7 @@ impl Link {
         let (nothing, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.control, nothing));
         let (nothing, _) = mpsc::unbounded_channel();
-        drop(std::mem::replace(&mut self.state, nothing));
+        drop(std::mem::replace(&mut self.road.frames, nothing));
         let last = async {
             let _ = (&mut self.writer).await;
             while self.orders.recv().await.is_some() && !cfg!(mutant = "orders-left-unread") {}
@@ -189,7 +210,7 @@ impl Wire for Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.budget.close();
+        self.road.budget.close();
         self.writer.abort();
         self.reader.abort();
     }

@@ -24,6 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::link::Road;
 pub use self::status::{ShardStatus, Status};
 use self::{
     bond::{Bond, BondEvent},

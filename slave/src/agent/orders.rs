@@ -41,7 +41,7 @@ impl Agent {
             ToSlave::Settled(settled) => self.table.settled(settled),
             ToSlave::CopyState(copy) => {
                 if let Bond::Up(link) = &self.bond {
-                    self.table.copy(copy, link.budget.clone());
+                    self.table.copy(copy, link.road());
                 }
             }
             ToSlave::Dial(dial) => self.dial_ahead(*dial),
@@ -327,7 +327,6 @@ impl Agent {
                 close_code,
                 detail,
             }),
-            Said::StateOut(frame) => ToMaster::State(frame),
             Said::StateAck { copied, bytes } => ToMaster::StateAck(StateAck {
                 shard,
                 epoch: copied,

@@ -17,11 +17,9 @@ use baton_protocol::{
     },
     state::StateFrame,
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 
+use super::link::Road;
 use crate::{
     checkpoints::Standing,
     lag::Samples,
@@ -155,8 +153,7 @@ impl Table {
             }
             Said::Failed { .. } if current => entry.holding = Some(Holding::Failed),
             Said::SealsLate if current => {}
-            Said::StateOut(_)
-            | Said::StateAck { .. }
+            Said::StateAck { .. }
             | Said::StateReady { .. }
             | Said::Dialled { .. }
             | Said::Overtaken { .. }
@@ -244,12 +241,12 @@ impl Table {
         }
     }
 
-    pub(crate) fn copy(&mut self, copy: CopyState, budget: Arc<Semaphore>) {
+    pub(crate) fn copy(&mut self, copy: CopyState, road: Road) {
         if let Some(entry) = self.entries.get(&copy.shard) {
             entry.give(Order::Copy {
                 epoch: copy.epoch,
                 reader: copy.reader,
-                budget,
+                road,
             });
         }
     }

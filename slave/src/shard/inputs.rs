@@ -1,15 +1,14 @@
 //! Everything that a shard waits for, in one place; and what is the same in
 //! every phase of its life.
 
-use std::{future::pending, sync::Arc};
+use std::future::pending;
 
 use baton_protocol::{
-    Epoch, SequenceRanges, Ticket, Version, message::ResumeAfter, state::StateFrame,
+    Epoch, SequenceRanges, Ticket, Version,
+    message::ResumeAfter,
+    state::{MAX_UNACKNOWLEDGED, StateFrame},
 };
-use tokio::{
-    sync::Semaphore,
-    time::{Duration, Instant, sleep_until},
-};
+use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
     Order, Retry, Said, Shard,
@@ -17,6 +16,7 @@ use super::{
     snapshots::Snapshot,
 };
 use crate::{
+    agent::Road,
     bot::{Command, Finished, How, Mark},
     checkpoints::Position,
     state::{Copied, CopyOut, Form, Heartbeat, Piece, Taken, snapshot::Read},
@@ -92,6 +92,10 @@ impl Shard {
         due: Option<Instant>,
     ) -> Input {
         loop {
+            // Whoever copies may wait for it.
+            if self.orders.is_empty() {
+                self.acknowledge();
+            }
             let command_at = match &gateway {
                 Some(gateway) if serving => gateway.may_command(),
                 Some(_) | None => Err(Instant::now() + Duration::from_secs(3600)),
@@ -187,9 +191,9 @@ impl Shard {
             Order::Copy {
                 epoch,
                 reader,
-                budget,
+                road,
             } => {
-                self.begin_copy(epoch, reader, budget);
+                self.begin_copy(epoch, reader, road);
                 None
             }
             Order::StateIn(frame) => {
@@ -325,7 +329,7 @@ impl Shard {
         });
     }
 
-    fn begin_copy(&mut self, epoch: Epoch, reader: Version, budget: Arc<Semaphore>) {
+    fn begin_copy(&mut self, epoch: Epoch, reader: Version, road: Road) {
         if epoch != self.epoch {
             return;
         }
@@ -350,8 +354,9 @@ impl Shard {
             self.window.received(),
             session.filter(|_| keeps),
             keys,
-            budget,
+            road.budget.clone(),
         ));
+        self.road = Some(road);
     }
 
     fn copy_step(&mut self, heartbeat: Option<Heartbeat>) {
@@ -367,8 +372,8 @@ impl Shard {
             self.guarded(|bot, shard| bot.export_piece(shard, key))
                 .flatten()
         });
-        if let Some(frame) = frame {
-            self.say(Said::StateOut(frame));
+        if let Some((frame, road)) = frame.zip(self.road.as_ref()) {
+            road.send(frame);
         }
         if !copy.is_over() && copy.epoch() == self.epoch {
             self.copy_out = Some(copy);
@@ -377,7 +382,17 @@ impl Shard {
 
     fn take_state(&mut self, frame: &StateFrame) {
         let copied = frame.header().epoch;
-        match self.import_frame(frame) {
+        if self.taken_in.is_some_and(|(epoch, _)| epoch != copied) {
+            self.acknowledge();
+        }
+        let imported = self.import_frame(frame);
+        let (_, taken_in) = self.taken_in.get_or_insert((copied, 0));
+        *taken_in += frame.body().len() as u64;
+        // Nobody listens to acknowledgements of a copy that is complete, or broken.
+        if *taken_in >= MAX_UNACKNOWLEDGED / 2 || frame.is_end() || imported.is_err() {
+            self.acknowledge();
+        }
+        match imported {
             Ok(Some(complete)) => {
                 self.say(Said::StateReady {
                     copied,
@@ -389,10 +404,14 @@ impl Shard {
             Ok(None) => {}
             Err(detail) => self.say(Said::StateBroken { copied, detail }),
         }
-        self.say(Said::StateAck {
-            copied,
-            bytes: frame.body().len() as u64,
-        });
+    }
+
+    /// One word for all frames that were taken in since the last one: it wakes every
+    /// process on its way.
+    fn acknowledge(&mut self) {
+        if let Some((copied, bytes)) = self.taken_in.take() {
+            self.say(Said::StateAck { copied, bytes });
+        }
     }
 
     /// `Some`: the copy is complete.

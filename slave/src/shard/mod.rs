@@ -31,16 +31,14 @@ use baton_protocol::{
     message::{IdentifyCause, ResumeAfter, Step},
     state::StateFrame,
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use self::{
     ahead::Ahead, dispatch::Window, gateway::Connector, session::Session, snapshots::Snapshot,
     turn::TurnClock,
 };
 use crate::{
+    agent::Road,
     bot::{Bot, Command, Event, Reports, ShardHandle},
     checkpoints::{Checkpoints, Standing},
     config::SlaveConfig,
@@ -100,12 +98,11 @@ pub(crate) enum Order {
     Settled { unfinished: SequenceRanges },
     /// Send IDENTIFY.
     Permit { epoch: Epoch },
-    /// Copy the state out for a reader of this version, within this budget of bytes
-    /// on their way.
+    /// Copy the state out for a reader of this version.
     Copy {
         epoch: Epoch,
         reader: Version,
-        budget: Arc<Semaphore>,
+        road: Road,
     },
     /// Take state in.
     StateIn(StateFrame),
@@ -148,7 +145,6 @@ pub(crate) enum Said {
         close_code: u16,
         detail: String,
     },
-    StateOut(StateFrame),
     StateAck {
         copied: Epoch,
         bytes: u64,
@@ -215,6 +211,11 @@ pub(crate) struct Shard {
     copied: Option<Copied>,
     import: Import,
     copy_out: Option<CopyOut>,
+    /// Where its frames go.
+    road: Option<Road>,
+    /// State bytes that were taken in and are not acknowledged yet, and of which
+    /// owner's copy.
+    taken_in: Option<(Epoch, u64)>,
     snapshot: Snapshot,
     ahead: Ahead,
     /// It is to be sealed when its connection ends; how long what is in doubt may
@@ -268,6 +269,8 @@ impl Shard {
             copied: None,
             import: Import::default(),
             copy_out: None,
+            road: None,
+            taken_in: None,
             snapshot: Snapshot::default(),
             ahead: Ahead::default(),
             late: None,

@@ -122,6 +122,45 @@ async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_byte_of_a_copy_is_acknowledged_before_it_is_said_to_be_ready() {
+    let gateway = gateway(|config| {
+        config.guilds_per_shard = 30;
+        config.members_per_guild = 20;
+    })
+    .await;
+    let master = FakeMaster::new(1).await;
+    let mut of_old = config(&master, &gateway);
+    of_old.state_compression = StateCompression::None;
+    let _old = run(of_old, Recorder::with_cache());
+    let mut old_peer = master.accept().await;
+    old_peer.start(&[0], 1, 1).await;
+    let _new = run(config(&master, &gateway), Recorder::with_cache());
+    let mut new_peer = master.accept().await;
+    let same = |frame| frame;
+    let frames = forward(&mut old_peer, &mut new_peer, 1, Version::NEWEST, same).await;
+
+    let _third = run(config(&master, &gateway), Recorder::with_cache());
+    let mut third_peer = master.accept().await;
+    // All at once: one word may be for several frames.
+    for frame in &frames {
+        third_peer.order(ToSlave::State(frame.clone())).await;
+    }
+    let mut acknowledged = 0;
+    third_peer
+        .wait("the state", |message| match message {
+            ToMaster::StateAck(ack) => {
+                acknowledged += ack.bytes;
+                None
+            }
+            ToMaster::StateReady(_) => Some(()),
+            _ => None,
+        })
+        .await;
+    let bytes: usize = frames.iter().map(|frame| frame.body().len()).sum();
+    assert_eq!(acknowledged, bytes as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_frame_of_a_copy_is_said_and_its_state_is_never_ready() {
     let gateway = gateway(|_| {}).await;
     let master = FakeMaster::new(1).await;

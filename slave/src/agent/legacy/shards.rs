@@ -21,7 +21,6 @@ impl LegacyAgent {
         match from.said {
             Said::Progress { .. }
             | Said::Session(_)
-            | Said::StateOut(_)
             | Said::StateAck { .. }
             | Said::StateReady { .. }
             | Said::Dialled { .. }
