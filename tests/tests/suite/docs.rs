@@ -18,9 +18,10 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 5] = [
+pub(crate) const DOCUMENTS: [&str; 6] = [
     "README.md",
     "docs/bots.md",
+    "docs/large-bots.md",
     "docs/moving.md",
     "docs/operating.md",
     "docs/wire.md",
