@@ -209,6 +209,8 @@ async fn run_all(arguments: &Arguments, chosen: Vec<(Row, Phase)>) -> Vec<Report
             Ok(report) => {
                 if !arguments.json {
                     print(&report::line(&report));
+                } else if !report::is_clean(std::slice::from_ref(&report)) {
+                    say(&report::line(&report));
                 }
                 reports.push(report);
             }
