@@ -31,7 +31,7 @@ try {
   await until("it is connected", `document.body?.dataset.link === "connected" && ${element("banner")}.hidden`);
   await until("every shard is on the map and serves",
     `${element("map")}.dataset.shards === "${shards}" && ${element("map")}.dataset.serving === "${shards}"`);
-  await until("and in words for who cannot see it", `${element("map-summary")}.textContent.includes("${shards}")`);
+  await until("and in words for who cannot see it", `${element("map-summary")}.textContent.replaceAll(",", "").includes("${shards}")`);
   await until("the map is drawn", `(() => {
     const canvas = document.querySelector("#map canvas");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
