@@ -30,6 +30,7 @@ use tokio::{
     },
     time::timeout,
 };
+use tokio_util::task::TaskTracker;
 
 use self::buffer::{Buffer, Outcome};
 
@@ -74,6 +75,9 @@ impl Target {
 #[derive(Clone, Debug)]
 pub(crate) struct Sink {
     lines: Option<Sender<Order>>,
+    /// Lines that found the queue full. Room that is given to one of these tasks is
+    /// filled only when it runs, so what is sent last can be queued before it.
+    late: TaskTracker,
     lost: Arc<AtomicU64>,
 }
 
@@ -88,6 +92,7 @@ pub(crate) fn open(target: &Target) -> Result<Sink, Error> {
         Target::None => {
             return Ok(Sink {
                 lines: None,
+                late: TaskTracker::new(),
                 lost: Arc::default(),
             });
         }
@@ -120,6 +125,7 @@ fn start(out: impl Write + Send + 'static) -> Result<Sink, Error> {
         })?;
     Ok(Sink {
         lines: Some(lines),
+        late: TaskTracker::new(),
         lost,
     })
 }
@@ -141,7 +147,7 @@ impl Sink {
             Ok(()) | Err(TrySendError::Closed(_)) => {}
             Err(TrySendError::Full(order)) => {
                 let lines = lines.clone();
-                tokio::spawn(async move { lines.send(order).await });
+                self.late.spawn(async move { lines.send(order).await });
             }
         }
     }
@@ -156,6 +162,8 @@ impl Sink {
         let Some(lines) = &self.lines else { return };
         let (done, finished) = oneshot::channel();
         let farewell = async {
+            self.late.close();
+            self.late.wait().await;
             let _ = lines.send(Order::Finish(done)).await;
             let _ = finished.await;
         };
@@ -246,7 +254,8 @@ mod tests {
         let (release, held) = mpsc::channel();
         let lines = Arc::<AtomicU64>::default();
         let sink = start(Held(held, lines.clone())).expect("a thread");
-        let many = WAITING + 1000;
+        // More than the queue and one batch hold.
+        let many = WAITING + BATCH_BYTES;
         for number in 0..many {
             sink.write(&number, None);
         }
@@ -255,8 +264,11 @@ mod tests {
 
         tokio::time::resume();
         drop(release);
+        // Room for every line that found the queue full, of which none has run yet.
+        while lines.load(Ordering::Relaxed) < WAITING as u64 {
+            thread::yield_now();
+        }
         sink.finish().await;
-        // What found the queue full came too.
         assert_eq!(lines.load(Ordering::Relaxed), many as u64);
     }
 
