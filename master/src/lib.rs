@@ -23,3 +23,4 @@ pub mod reload;
 pub mod run;
 pub mod runtime_dir;
 pub mod service;
+mod whole_file;

@@ -11,7 +11,7 @@ use std::{
 use baton_protocol::auth::Secret;
 use rustix::fs::FlockOperation;
 
-use crate::error::Error;
+use crate::{error::Error, whole_file};
 
 /// Longest path of a unix socket on Linux, its ending zero left out.
 const MAX_SOCKET_PATH: usize = 107;
@@ -121,7 +121,8 @@ impl RuntimeDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret = Secret::random()
                     .map_err(|error| failed(io::Error::other(error.to_string())))?;
-                write_secret(&path, &secret).map_err(failed)?;
+                let text = format!("{}\n", secret.to_hex());
+                whole_file::write(&path, text.as_bytes()).map_err(failed)?;
                 Ok(secret)
             }
             Err(error) => Err(failed(error)),
@@ -167,21 +168,6 @@ pub(crate) fn make_dir(key: &str, path: &Path) -> Result<(), Error> {
                 path.display()
             ))
         })
-}
-
-/// Appears under its name only when it is whole and on the disk.
-fn write_secret(path: &Path, secret: &Secret) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(secret.to_hex().as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&new, path)
 }
 
 /// Held as long as a master runs; the kernel lets go of it when the process

@@ -9,8 +9,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +17,7 @@ use baton_protocol::{FleetId, SessionParameters, SlaveId, Term, auth::Secret, me
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::core::event::Entry;
+use crate::{core::event::Entry, whole_file};
 
 /// A larger file is none that a master wrote.
 const MAX_FILE: u64 = 16 << 20;
@@ -176,16 +175,7 @@ impl Roll {
             slaves: known.slaves.values().cloned().collect(),
         };
         let text = serde_json::to_vec(&written).map_err(io::Error::other)?;
-        let new = self.path.with_extension("new");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
+        whole_file::write(&self.path, &text)?;
         match self.path.parent() {
             Some(folder) => fs::File::open(folder)?.sync_all(),
             None => Ok(()),

@@ -1,14 +1,14 @@
 //! What was found out, and the file that it is kept in.
 
 use std::{
-    fmt, fs,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fmt, fs, io,
     path::Path,
     time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::whole_file;
 
 /// Its file in the data directory.
 pub const FILE: &str = "probe.json";
@@ -88,16 +88,8 @@ impl Probed {
     /// # Errors
     /// The directory cannot be written to.
     pub fn write(&self, data_dir: &Path) -> io::Result<()> {
-        let new = data_dir.join(format!("{FILE}.new"));
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        fs::rename(new, data_dir.join(FILE))
+        let text = serde_json::to_vec_pretty(self)?;
+        whole_file::write(&data_dir.join(FILE), &text)
     }
 
     /// Whether `--late-seal` gains anything: a RESUME takes the session over while its

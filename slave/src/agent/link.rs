@@ -184,22 +184,31 @@ impl Link {
         budget.add_permits(bytes.min(room) as usize);
     }
 
-    /// Sends what is queued, says that nothing more comes and reads until the
-    /// master closes, within `patience`. A socket that is closed over orders that
-    /// nobody read resets the connection (RFC 1122, 4.2.2.13), and what was sent
-    /// last is lost with it.
+    /// Sends what is queued and closes, within `patience`.
     pub(crate) async fn finish(mut self, patience: Duration) {
         let (nothing, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.control, nothing));
         let (nothing, _) = mpsc::unbounded_channel();
         drop(std::mem::replace(&mut self.road.frames, nothing));
-        let last = async {
-            let _ = (&mut self.writer).await;
-            while self.orders.recv().await.is_some() && !cfg!(mutant = "orders-left-unread") {}
-        };
-        // Late or failed: the process ends all the same.
-        let _ = timeout(patience, last).await;
+        last_words(&mut self.writer, &mut self.orders, patience).await;
     }
+}
+
+/// Lets the writer, whose queues are closed, send the rest and say that nothing more
+/// comes, and reads until the master closes, within `patience`. A socket that is
+/// closed over orders that nobody read resets the connection (RFC 1122, 4.2.2.13),
+/// and what was sent last is lost with it.
+pub(super) async fn last_words(
+    writer: &mut JoinHandle<()>,
+    orders: &mut mpsc::Receiver<ToSlave>,
+    patience: Duration,
+) {
+    let last = async {
+        let _ = writer.await;
+        while orders.recv().await.is_some() && !cfg!(mutant = "orders-left-unread") {}
+    };
+    // Late or failed: the process ends all the same.
+    let _ = timeout(patience, last).await;
 }
 
 impl Wire for Link {

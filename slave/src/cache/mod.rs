@@ -136,7 +136,7 @@ impl Cache {
             self.inner.update(&UserUpdate(user));
             return Ok(());
         }
-        let create = guild_create(piece).map_err(wrong)?;
+        let create = read_guild(piece).map_err(wrong)?;
         if create.id().get() != key {
             return Err(ImportError(format!("it is guild {}", create.id())));
         }
@@ -160,17 +160,11 @@ impl Cache {
 
 /// Not by twilight's own way, which reads everything into a tree before it knows
 /// whether the guild is available.
-fn guild_create(piece: &[u8]) -> Result<GuildCreate, serde_json::Error> {
+fn read_guild(piece: &[u8]) -> Result<GuildCreate, serde_json::Error> {
     match serde_json::from_slice(piece) {
         Ok(guild) => Ok(GuildCreate::Available(guild)),
-        Err(error) => match serde_json::from_slice(piece) {
-            Ok(UnavailableGuild {
-                id,
-                unavailable: true,
-            }) => Ok(GuildCreate::Unavailable(UnavailableGuild {
-                id,
-                unavailable: true,
-            })),
+        Err(error) => match serde_json::from_slice::<UnavailableGuild>(piece) {
+            Ok(guild) if guild.unavailable => Ok(GuildCreate::Unavailable(guild)),
             Ok(_) | Err(_) => Err(error),
         },
     }

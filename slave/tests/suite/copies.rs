@@ -6,13 +6,22 @@ use crate::common::{
     FakeMaster, LONG, Recorder, Running, config, gateway, logged, moment, run, traffic, until,
 };
 use crate::lost::{copy, forward};
-use baton_gateway::{Fault, FaultName, What};
+use baton_gateway::{Fault, FaultName, Gateway, What};
 use baton_protocol::{
     Epoch, ShardId, ToMaster, ToSlave, Version,
     message::{Dial, Holding, ResumeAfter, Step},
     state::StateFrame,
 };
 use baton_slave::{Mark, State, StateCompression};
+
+/// With a state of more than a frame.
+async fn many_guilds() -> Gateway {
+    gateway(|config| {
+        config.guilds_per_shard = 30;
+        config.members_per_guild = 20;
+    })
+    .await
+}
 
 async fn flows(at: &Running) {
     let before = at.bot.told().len();
@@ -84,11 +93,7 @@ async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
     ];
     let mut lengths = Vec::new();
     for (reader, compression) in old_and_new {
-        let gateway = gateway(|config| {
-            config.guilds_per_shard = 30;
-            config.members_per_guild = 20;
-        })
-        .await;
+        let gateway = many_guilds().await;
         let master = FakeMaster::new(1).await;
         let mut of_old = config(&master, &gateway);
         of_old.state_compression = compression;
@@ -123,11 +128,7 @@ async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_byte_of_a_copy_is_acknowledged_before_it_is_said_to_be_ready() {
-    let gateway = gateway(|config| {
-        config.guilds_per_shard = 30;
-        config.members_per_guild = 20;
-    })
-    .await;
+    let gateway = many_guilds().await;
     let master = FakeMaster::new(1).await;
     let mut of_old = config(&master, &gateway);
     of_old.state_compression = StateCompression::None;

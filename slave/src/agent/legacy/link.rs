@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::super::{bond::Wire, link::LinkError};
+use super::super::{
+    bond::Wire,
+    link::{LinkError, last_words},
+};
 use crate::config::Address;
 
 /// Answers that wait for a master that does not read. One more and its
@@ -85,18 +88,11 @@ impl Link {
         self.answers.try_send(message.to_frame()).is_ok()
     }
 
-    /// Sends what is queued, says that nothing more comes and reads until the
-    /// master closes, within `patience`: orders that nobody read would reset the
-    /// connection, and what was sent last be lost.
+    /// Sends what is queued and closes, within `patience`.
     pub(super) async fn finish(mut self, patience: Duration) {
         let (nothing, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.answers, nothing));
-        let last = async {
-            let _ = (&mut self.writer).await;
-            while self.orders.recv().await.is_some() {}
-        };
-        // Late or failed: the process ends all the same.
-        let _ = timeout(patience, last).await;
+        last_words(&mut self.writer, &mut self.orders, patience).await;
     }
 }
 
