@@ -18,7 +18,7 @@ use crate::{
     fullness::Fullness,
     hearing::Hearing,
     lag::Lag,
-    shard::{Context, gateway::Connector},
+    shard::{Context, gateway::Connector, importing::Imports},
     state::snapshot::Store,
 };
 
@@ -116,6 +116,7 @@ impl Builder {
             lag: Lag::default(),
             hearing: Hearing::default(),
             checkpoints: Checkpoints::default(),
+            imports: Imports::new(),
             shard_count: AtomicU32::new(0),
         });
         match context.config.legacy {

@@ -90,6 +90,8 @@ pub trait Bot: Send + Sync + 'static {
 
     /// Take one piece in. It stands at `sequence`. Its bytes may be part of a larger
     /// buffer: a bot that keeps a small part of what it is given copies that.
+    /// Called on a blocking thread of tokio, for one piece of a shard after the other
+    /// and before any event of that shard.
     ///
     /// # Errors
     /// It cannot be read; the migration of this shard is given up.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use baton_protocol::{Sequence, ShardId};
 
-use super::{Shard, dispatch::Receipt};
+use super::{Context, Shard, dispatch::Receipt};
 use crate::bot::{Ack, Bot, Event, Mark, State};
 
 impl Shard {
@@ -99,14 +99,20 @@ impl Shard {
         self.guarded(|bot, _| bot.state(&self.handle, state));
     }
 
-    /// Calls the bot about its state. A panic there is the bot's, not the
-    /// shard's: it is counted and told.
+    /// Calls the bot about its state: see [`Context::guarded`].
     pub(super) fn guarded<T>(&self, call: impl FnOnce(&dyn Bot, ShardId) -> T) -> Option<T> {
-        let bot = &*self.context.bot;
-        let result = catch_unwind(AssertUnwindSafe(|| call(bot, self.id))).ok();
+        self.context.guarded(self.id, |bot| call(bot, self.id))
+    }
+}
+
+impl Context {
+    /// Calls the bot about the state of a shard. A panic there is the bot's, not the
+    /// shard's: it is counted and told.
+    pub(super) fn guarded<T>(&self, shard: ShardId, call: impl FnOnce(&dyn Bot) -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(|| call(&*self.bot))).ok();
         if result.is_none() {
-            self.context.counters.state_errors.add();
-            tracing::error!(shard = %self.id, "the bot panicked over its state");
+            self.counters.state_errors.add();
+            tracing::error!(%shard, "the bot panicked over its state");
         }
         result
     }

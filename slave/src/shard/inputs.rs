@@ -3,15 +3,11 @@
 
 use std::future::pending;
 
-use baton_protocol::{
-    Epoch, SequenceRanges, Ticket, Version,
-    message::ResumeAfter,
-    state::{MAX_UNACKNOWLEDGED, StateFrame},
-};
+use baton_protocol::{Epoch, SequenceRanges, Ticket, Version, message::ResumeAfter};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
-    Order, Retry, Said, Shard,
+    Order, Retry, Shard,
     gateway::{Gateway, Incoming},
     snapshots::Snapshot,
 };
@@ -19,7 +15,7 @@ use crate::{
     agent::Road,
     bot::{Command, Finished, How, Mark},
     checkpoints::Position,
-    state::{Copied, CopyOut, Form, Heartbeat, Piece, Taken, snapshot::Read},
+    state::{CopyOut, Form, Heartbeat, snapshot::Read},
 };
 
 /// Where a shard stands is noted for each event as long as so many ranges, or fewer,
@@ -117,7 +113,7 @@ impl Shard {
             tokio::select! {
                 biased;
                 order = self.orders.recv() => {
-                    if let Some(input) = self.order(order.unwrap_or(Order::Leave)) {
+                    if let Some(input) = self.order(order.unwrap_or(Order::Leave)).await {
                         return input;
                     }
                 }
@@ -163,7 +159,7 @@ impl Shard {
     }
 
     /// Carries an order out, or gives it to the phase.
-    fn order(&mut self, order: Order) -> Option<Input> {
+    async fn order(&mut self, order: Order) -> Option<Input> {
         match order {
             Order::Start { epoch } => Some(Input::Turn(Turn::Start { epoch })),
             Order::Resume {
@@ -197,7 +193,7 @@ impl Shard {
                 None
             }
             Order::StateIn(frame) => {
-                self.take_state(&frame);
+                self.take_state(&frame).await;
                 None
             }
             Order::Dial { epoch, ticket } => {
@@ -378,72 +374,6 @@ impl Shard {
         if !copy.is_over() && copy.epoch() == self.epoch {
             self.copy_out = Some(copy);
         }
-    }
-
-    fn take_state(&mut self, frame: &StateFrame) {
-        let copied = frame.header().epoch;
-        if self.taken_in.is_some_and(|(epoch, _)| epoch != copied) {
-            self.acknowledge();
-        }
-        let imported = self.import_frame(frame);
-        let (_, taken_in) = self.taken_in.get_or_insert((copied, 0));
-        *taken_in += frame.body().len() as u64;
-        // Nobody listens to acknowledgements of a copy that is complete, or broken.
-        if *taken_in >= MAX_UNACKNOWLEDGED / 2 || frame.is_end() || imported.is_err() {
-            self.acknowledge();
-        }
-        match imported {
-            Ok(Some(complete)) => {
-                self.say(Said::StateReady {
-                    copied,
-                    state_at: complete.lowest,
-                    pieces: complete.count(),
-                });
-                self.copied = Some(complete);
-            }
-            Ok(None) => {}
-            Err(detail) => self.say(Said::StateBroken { copied, detail }),
-        }
-    }
-
-    /// One word for all frames that were taken in since the last one: it wakes every
-    /// process on its way.
-    fn acknowledge(&mut self) {
-        if let Some((copied, bytes)) = self.taken_in.take() {
-            self.say(Said::StateAck { copied, bytes });
-        }
-    }
-
-    /// `Some`: the copy is complete.
-    fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
-        if self.epoch > Epoch(0) {
-            // It was ours: what is here, frozen, is as good as any copy of it.
-            let ends = frame.is_end() && frame.header().epoch > self.epoch;
-            return Ok(ends.then(|| Copied::own(self.window.received())));
-        }
-        let pieces = match self.import.take(frame) {
-            Taken::Begins(pieces) => {
-                self.copied = None;
-                self.guarded(|bot, shard| bot.drop_shard_state(shard));
-                pieces
-            }
-            Taken::Pieces(pieces) => pieces,
-            Taken::Complete(complete) => return Ok(Some(complete)),
-            Taken::Broken(why) => return Err(why),
-            Taken::Ignored => return Ok(None),
-        };
-        self.import_pieces(pieces).map(|()| None)
-    }
-
-    pub(super) fn import_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), String> {
-        for piece in pieces {
-            self.guarded(|bot, shard| {
-                bot.import_piece(shard, piece.key, piece.sequence, piece.bytes)
-            })
-            .ok_or_else(|| format!("importing piece {} panicked", piece.key))?
-            .map_err(|error| format!("piece {}: {error}", piece.key))?;
-        }
-        Ok(())
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Read [`run`] for its life, `connection` for one gateway connection,
 //! `handing` for what happens to one dispatch, [`dispatch`] for the window,
-//! `snapshots` for state that outlives its process.
+//! `importing` for state that comes in, `snapshots` for state that outlives its
+//! process.
 
 mod ahead;
 pub(crate) mod backoff;
@@ -11,6 +12,7 @@ mod connection;
 pub(crate) mod dispatch;
 pub(crate) mod gateway;
 mod handing;
+pub(crate) mod importing;
 mod inputs;
 mod run;
 pub(crate) mod session;
@@ -34,8 +36,8 @@ use baton_protocol::{
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{
-    ahead::Ahead, dispatch::Window, gateway::Connector, session::Session, snapshots::Snapshot,
-    turn::TurnClock,
+    ahead::Ahead, dispatch::Window, gateway::Connector, importing::Imports, session::Session,
+    snapshots::Snapshot, turn::TurnClock,
 };
 use crate::{
     agent::Road,
@@ -63,6 +65,7 @@ pub(crate) struct Context {
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) imports: Imports,
 }
 
 impl Context {

@@ -197,7 +197,7 @@ impl Shard {
         let why = loop {
             match self.input(None, false, Some(until)).await {
                 Input::Read(Read::Pieces(pieces)) => {
-                    if let Err(why) = self.import_pieces(pieces) {
+                    if let Err(why) = self.import_pieces(pieces).await {
                         break Some(why);
                     }
                     if told.elapsed() >= TELL_EVERY {

@@ -1,6 +1,10 @@
 //! State that is copied more than once, and what is said after a report.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
 
 use crate::common::{
     FakeMaster, LONG, Recorder, Running, config, gateway, logged, moment, run, traffic, until,
@@ -8,11 +12,15 @@ use crate::common::{
 use crate::lost::{copy, forward};
 use baton_gateway::{Fault, FaultName, Gateway, What};
 use baton_protocol::{
-    Epoch, ShardId, ToMaster, ToSlave, Version,
+    Epoch, Sequence, ShardId, ToMaster, ToSlave, Version,
     message::{Dial, Holding, ResumeAfter, Step},
     state::StateFrame,
 };
-use baton_slave::{Mark, State, StateCompression};
+use baton_slave::{
+    Ack, Bot, Event, ImportError, Mark, ShardHandle, Slave, State, StateCompression,
+};
+use bytes::Bytes;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// With a state of more than a frame.
 async fn many_guilds() -> Gateway {
@@ -255,4 +263,55 @@ async fn what_became_of_a_shard_between_the_report_and_its_acceptance_is_said() 
     let reported = master.meet().await.report.shards;
     assert_eq!(reported[0].holding, Holding::Serving);
     assert!(!reported[0].untouched);
+}
+
+/// Takes a piece in for as long as it takes ten events to come.
+#[derive(Default)]
+struct Slow {
+    came: Mutex<u64>,
+    more: Condvar,
+}
+
+impl Bot for Slow {
+    fn handle(&self, _: Event, _: Ack, _: &ShardHandle) {
+        *self.came.lock().unwrap() += 1;
+        self.more.notify_all();
+    }
+
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
+    fn import_piece(&self, _: ShardId, _: u64, _: Sequence, _: Bytes) -> Result<(), ImportError> {
+        let came = self.came.lock().unwrap();
+        let enough = *came + 10;
+        let waited = self
+            .more
+            .wait_timeout_while(came, LONG, |came| *came < enough);
+        if waited.unwrap().1.timed_out() {
+            return Err(ImportError("no event came meanwhile".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+// One thread: whoever holds it holds up everything.
+#[tokio::test]
+async fn while_state_is_taken_in_other_shards_handle_their_events() {
+    let gateway = gateway(|config| config.guilds_per_shard = 2).await;
+    let master = FakeMaster::new(2).await;
+    let _old = run(config(&master, &gateway), Recorder::with_cache());
+    let mut old_peer = master.accept().await;
+    old_peer.start(&[0], 1, 2).await;
+    let stop = CancellationToken::new();
+    let slow = Slave::builder_of(Arc::new(Slow::default()))
+        .config(config(&master, &gateway))
+        .stop(stop.clone());
+    let _new = AbortOnDropHandle::new(tokio::spawn(slow.run()));
+    let mut new_peer = master.accept().await;
+    new_peer.start(&[1], 1, 2).await;
+    traffic(&gateway, 200.0);
+
+    let ready = copy(&mut old_peer, &mut new_peer, 1).await;
+    assert_eq!((ready.shard, ready.pieces), (ShardId(0), 2));
 }

@@ -1,0 +1,112 @@
+//! Taking state in, on threads that may be busy for long.
+//!
+//! A bot's tables grow with what it takes in, and one that is copied to twice its
+//! size takes a tenth of a second: on a thread of the runtime that would hold up
+//! every shard of the process, among them the ones that are being handed over.
+
+use std::thread::available_parallelism;
+
+use baton_protocol::{
+    Epoch,
+    state::{MAX_UNACKNOWLEDGED, StateFrame},
+};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{Said, Shard};
+use crate::state::{Copied, Piece, Taken};
+
+/// Who may take state in: half of the processors, so that the other half is left to
+/// events.
+#[derive(Debug)]
+pub(crate) struct Imports(Semaphore);
+
+impl Imports {
+    pub(crate) fn new() -> Self {
+        let processors = available_parallelism().map_or(1, usize::from);
+        Self(Semaphore::new((processors / 2).max(1)))
+    }
+}
+
+impl Shard {
+    pub(super) async fn take_state(&mut self, frame: &StateFrame) {
+        let copied = frame.header().epoch;
+        if self.taken_in.is_some_and(|(epoch, _)| epoch != copied) {
+            self.acknowledge();
+        }
+        let imported = self.import_frame(frame).await;
+        let (_, taken_in) = self.taken_in.get_or_insert((copied, 0));
+        *taken_in += frame.body().len() as u64;
+        // Nobody listens to acknowledgements of a copy that is complete, or broken.
+        if *taken_in >= MAX_UNACKNOWLEDGED / 2 || frame.is_end() || imported.is_err() {
+            self.acknowledge();
+        }
+        match imported {
+            Ok(Some(complete)) => {
+                self.say(Said::StateReady {
+                    copied,
+                    state_at: complete.lowest,
+                    pieces: complete.count(),
+                });
+                self.copied = Some(complete);
+            }
+            Ok(None) => {}
+            Err(detail) => self.say(Said::StateBroken { copied, detail }),
+        }
+    }
+
+    /// One word for all frames that were taken in since the last one: it wakes every
+    /// process on its way.
+    pub(super) fn acknowledge(&mut self) {
+        if let Some((copied, bytes)) = self.taken_in.take() {
+            self.say(Said::StateAck { copied, bytes });
+        }
+    }
+
+    /// `Some`: the copy is complete.
+    async fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
+        if self.epoch > Epoch(0) {
+            // It was ours: what is here, frozen, is as good as any copy of it.
+            let ends = frame.is_end() && frame.header().epoch > self.epoch;
+            return Ok(ends.then(|| Copied::own(self.window.received())));
+        }
+        let pieces = match self.import.take(frame) {
+            Taken::Begins(pieces) => {
+                self.copied = None;
+                self.guarded(|bot, shard| bot.drop_shard_state(shard));
+                pieces
+            }
+            Taken::Pieces(pieces) => pieces,
+            Taken::Complete(complete) => return Ok(Some(complete)),
+            Taken::Broken(why) => return Err(why),
+            Taken::Ignored => return Ok(None),
+        };
+        self.import_pieces(pieces).await.map(|()| None)
+    }
+
+    /// Takes pieces in when it is this shard's turn. Whoever waits for this does
+    /// nothing else with the shard.
+    pub(super) async fn import_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), String> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let (context, shard) = (self.context.clone(), self.id);
+        let _turn = self.context.imports.0.acquire().await;
+        let imported = spawn_blocking(move || {
+            for piece in pieces {
+                let Piece {
+                    key,
+                    sequence,
+                    bytes,
+                } = piece;
+                context
+                    .guarded(shard, |bot| bot.import_piece(shard, key, sequence, bytes))
+                    .ok_or_else(|| format!("importing piece {key} panicked"))?
+                    .map_err(|error| format!("piece {key}: {error}"))?;
+            }
+            Ok(())
+        });
+        imported
+            .await
+            .unwrap_or_else(|_| Err("the process ends".to_owned()))
+    }
+}
