@@ -17,9 +17,12 @@
 //! its events, so what it shares the processors with then is in its gap. As many
 //! are sealed at once as cost no more than what the quickest handover took: on a
 //! network that is far away all of them, on one host a few. The others wait with
-//! their state copied and their connection held, and are served.
+//! their state copied and their connection held, and are served. What they get
+//! meanwhile is replayed too: next is the one that has waited for the largest part
+//! of its budget.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, btree_map},
     time::Duration,
 };
@@ -60,8 +63,16 @@ pub(super) struct Begun {
     budget: Duration,
     /// When its owner was told to seal it.
     sealed: Option<Time>,
-    /// Whether it could be sealed, and there was no room.
-    waits: bool,
+    /// Since when it could be sealed, where there was no room.
+    waits: Option<Time>,
+}
+
+impl Begun {
+    /// How much of its budget it has waited for, in parts of 2^32.
+    fn waited(&self, now: Time) -> u128 {
+        let waited = self.waits.map_or(Duration::ZERO, |since| now.since(since));
+        (waited.as_nanos() << 32) / self.budget.as_nanos().max(1)
+    }
 }
 
 impl Hand {
@@ -80,7 +91,7 @@ impl Hand {
             place.insert(Begun {
                 budget,
                 sealed: None,
-                waits: false,
+                waits: None,
             });
             self.by_budget.insert((budget, id));
         }
@@ -89,7 +100,7 @@ impl Hand {
     /// Its owner is told to seal it; it may be told again.
     pub(super) fn sealed(&mut self, id: ShardId, now: Time) {
         if let Some(begun) = self.begun.get_mut(&id) {
-            begun.waits = false;
+            begun.waits = None;
             begun.sealed.get_or_insert(now);
         }
     }
@@ -112,25 +123,29 @@ impl Hand {
     }
 
     /// It could be sealed, and waits until one that is serves again.
-    pub(super) fn wait(&mut self, id: ShardId) {
+    pub(super) fn wait(&mut self, id: ShardId, now: Time) {
         if let Some(begun) = self.begun.get_mut(&id) {
-            begun.waits = true;
+            begun.waits.get_or_insert(now);
         }
     }
 
     pub(super) fn is_waiting(&self, id: ShardId) -> bool {
-        self.begun.get(&id).is_some_and(|begun| begun.waits)
+        self.begun
+            .get(&id)
+            .is_some_and(|begun| begun.waits.is_some())
     }
 
-    /// The next one to seal, if there is room: the tightest budget first.
-    pub(super) fn next_to_seal(&mut self) -> Option<ShardId> {
+    /// The next one to seal, if there is room: see the module.
+    pub(super) fn next_to_seal(&mut self, now: Time) -> Option<ShardId> {
         if !self.may_seal() {
             return None;
         }
-        let mut ids = self.by_budget.iter().map(|(_, id)| *id);
-        let id = ids.find(|id| self.is_waiting(*id))?;
+        let waiting = self.begun.iter().filter(|(_, begun)| begun.waits.is_some());
+        let longest =
+            waiting.min_by_key(|(id, begun)| (Reverse(begun.waited(now)), begun.budget, **id));
+        let id = *longest?.0;
         if let Some(begun) = self.begun.get_mut(&id) {
-            begun.waits = false;
+            begun.waits = None;
         }
         Some(id)
     }
@@ -236,6 +251,31 @@ mod tests {
                 assert_eq!(hand.most(next), most.max(1), "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn next_is_sealed_what_has_waited_for_most_of_its_budget() {
+        let at = |seconds: u32| Time(seconds * SECOND);
+        let mut hand = Hand::new();
+        let budgets = [1000, 1000, 5000, 4000, 10].map(|seconds| seconds * SECOND);
+        for (id, budget) in (0..).map(ShardId).zip(budgets) {
+            hand.take(id, budget);
+        }
+        let sealed = [ShardId(0), ShardId(1)];
+        for id in sealed {
+            hand.sealed(id, at(1));
+        }
+        assert!(!hand.may_seal());
+        hand.wait(ShardId(2), at(2));
+        hand.wait(ShardId(3), at(7));
+        hand.wait(ShardId(2), at(7));
+        hand.wait(ShardId(4), at(8));
+        assert_eq!(hand.next_to_seal(at(8)), None, "no room");
+        hand.retain(|id| !sealed.contains(id));
+        // 1 s of 10, 7 of 5000 and 2 of 4000.
+        let order = [0, 1, 2].map(|_| hand.next_to_seal(at(9)));
+        assert_eq!(order, [4, 2, 3].map(|id| Some(ShardId(id))));
+        assert_eq!(hand.next_to_seal(at(9)), None, "nobody waits");
     }
 
     #[test]

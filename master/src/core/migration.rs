@@ -108,7 +108,7 @@ impl Core {
     fn seal_in_turn(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
         match &mut self.deploy {
             Some(deploy) if deploy.in_hand.contains(&id) && !deploy.in_hand.may_seal() => {
-                deploy.in_hand.wait(id);
+                deploy.in_hand.wait(id, self.now);
             }
             Some(_) | None => self.seal_a_fresh_copy(id, owner, epoch, to),
         }
@@ -116,10 +116,11 @@ impl Core {
 
     /// Seals those that waited for their turn, as many as there is room for.
     pub(super) fn seal_next(&mut self) {
+        let now = self.now;
         while let Some(id) = self
             .deploy
             .as_mut()
-            .and_then(|deploy| deploy.in_hand.next_to_seal())
+            .and_then(|deploy| deploy.in_hand.next_to_seal(now))
         {
             if let Some(shard) = self.fleet.shards.get(&id)
                 && let Phase::Dialling { owner, epoch, to } = shard.phase
