@@ -37,6 +37,12 @@ pub fn prepare(setup: &mut Setup, crash: Crash) {
         // Where nothing runs at the seal there is nothing to pass on.
         setup.handler_ms = RUNNING;
     }
+    if crash.at.ends_with("-stop-shard") && setup.late_seal {
+        // A shard seals by itself when Discord takes its session; this order is for
+        // one whose connection stays.
+        let both = ["--resume-while-connected", "both"];
+        setup.discord.extend(both.map(str::to_owned));
+    }
     setup.crash = Some(fleet::Crash {
         at: crash.at,
         armed,
