@@ -1,19 +1,24 @@
-//! A minimal gateway client: nothing but a websocket and the sequence of each
-//! dispatch. It is the floor beside which handovers are measured.
+//! A minimal gateway client: nothing but a websocket, the compression of the
+//! slave's build, and the sequence of each dispatch. It is the floor beside which
+//! handovers are measured.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, CloseCode, MaybeTlsStream, Message, WebSocketStream};
+use zstd_safe::{DCtx, InBuffer, OutBuffer};
 
 use crate::{
     demo::now_us,
     discord::{INTENTS, TOKEN},
     error::{Error, Result},
 };
+
+/// How it talks.
+pub const WIRE: &str = "zstd-stream, no TLS";
 
 /// Nothing takes longer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -22,6 +27,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    inflater: Inflater,
+}
+
+/// One stream for each connection, flushed by the gateway after each payload.
+struct Inflater {
+    context: DCtx<'static>,
+    text: Vec<u8>,
 }
 
 /// What is needed to go on with a session.
@@ -69,7 +81,10 @@ impl Client {
     /// # Errors
     /// There is no gateway, or it says something else.
     pub async fn dial(url: &str) -> Result<Self> {
-        let uri = format!("{}/?v=10&encoding=json", url.trim_end_matches('/'));
+        let uri = format!(
+            "{}/?v=10&encoding=json&compress=zstd-stream",
+            url.trim_end_matches('/')
+        );
         let uri = uri
             .parse()
             .map_err(|error| Error::answer("the gateway's address", error))?;
@@ -77,7 +92,10 @@ impl Client {
         let (socket, _) = connected
             .map_err(|_| Error::Late(format!("no connection after {LIMIT:?}")))?
             .map_err(|error| Error::answer("the gateway", error))?;
-        let mut client = Self { socket };
+        let mut client = Self {
+            socket,
+            inflater: Inflater::new(),
+        };
         match client.payload().await?.0.op {
             10 => Ok(client),
             op => Err(Error::answer(
@@ -182,10 +200,43 @@ impl Client {
             .map_err(|_| Error::Late(format!("nothing came for {LIMIT:?}")))?
             .ok_or_else(|| Error::answer("the gateway", "it closed"))?
             .map_err(|error| Error::answer("the gateway", error))?;
-        let text = message.as_text().unwrap_or_default();
+        let text = self.inflater.read(message.as_payload())?;
         let payload =
             serde_json::from_str(text).map_err(|error| Error::answer("the gateway", error))?;
         Ok((payload, text.to_owned()))
+    }
+}
+
+impl Inflater {
+    fn new() -> Self {
+        Self {
+            context: DCtx::create(),
+            text: Vec::with_capacity(DCtx::out_size()),
+        }
+    }
+
+    /// The payload of one message.
+    fn read(&mut self, message: &[u8]) -> Result<&str> {
+        self.text.clear();
+        let mut input = InBuffer::around(message);
+        loop {
+            let written = self.text.len();
+            let mut output = OutBuffer::around_pos(&mut self.text, written);
+            let stream = self.context.decompress_stream(&mut output, &mut input);
+            stream.map_err(|code| Error::answer("zstd", zstd_safe::get_error_name(code)))?;
+            // Spare room means that nothing of the message is left inside.
+            if input.pos == message.len() && self.text.len() < self.text.capacity() {
+                break;
+            }
+            self.text.reserve(self.text.capacity());
+        }
+        std::str::from_utf8(&self.text).map_err(|error| Error::answer("a payload", error))
+    }
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater").finish_non_exhaustive()
     }
 }
 

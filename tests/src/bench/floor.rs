@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
 
-use super::client::{Client, Got, Session};
+use super::client::{Client, Got, Session, WIRE};
 use crate::{
     demo::now_us,
     discord::{Discord, DiscordOptions},
@@ -33,9 +33,6 @@ pub struct Floor {
     /// Discord's own pace (5 s for each IDENTIFY) comes on top.
     pub cold: Spread,
 }
-
-/// A probe every millisecond, as plain JSON.
-const WIRE: &str = "json, no TLS";
 
 /// Probes before each handover: the usual delay is taken over them.
 const BEFORE: Duration = Duration::from_millis(700);
