@@ -84,8 +84,8 @@ impl Timeline {
     }
 
     /// The gap, in microseconds: the largest delay of an event created in the
-    /// interval, less the median delay of the two seconds before. `None` if no
-    /// event was created in the interval.
+    /// interval, less the usual one. `None` if no event was created in the interval,
+    /// or none was finished before it.
     #[must_use]
     pub fn gap_us(&self, interval: Interval) -> Option<i64> {
         let largest = self
@@ -93,15 +93,20 @@ impl Timeline {
             .iter()
             .map(delay)
             .max()?;
-        let before = interval.sealed_us.saturating_sub(BEFORE_US);
-        let mut delays: Vec<i64> = self
-            .created(before, interval.sealed_us)
-            .iter()
-            .map(delay)
-            .collect();
+        Some(largest - self.usual_us(interval.sealed_us)?)
+    }
+
+    /// The median delay of what was created in the two seconds before and finished by
+    /// then; where nothing was, that of the last event before.
+    fn usual_us(&self, before_us: u64) -> Option<i64> {
+        let finished = |(_, finished): &&(u64, u64)| *finished < before_us;
+        let last = self.created(before_us.saturating_sub(BEFORE_US), before_us);
+        let mut delays: Vec<i64> = last.iter().filter(finished).map(delay).collect();
         delays.sort_unstable();
-        let median = delays.get(delays.len() / 2).copied().unwrap_or(0);
-        Some(largest - median)
+        delays.get(delays.len() / 2).copied().or_else(|| {
+            let all = self.created(0, before_us).iter();
+            all.rev().find(finished).map(delay)
+        })
     }
 
     /// The longest time between two handled events around the interval, in
@@ -195,6 +200,16 @@ mod tests {
     fn slow_handlers_are_no_gap() {
         let line = every_millisecond(0..6000, |created| created + 200_000);
         assert_eq!(line.gap_us(MOVE), Some(0));
+    }
+
+    #[test]
+    fn what_is_usual_of_a_quiet_shard_is_what_its_last_event_took() {
+        let of = |events: &[(u64, u64)]| Timeline::of_pairs(events.to_vec()).gap_us(MOVE);
+        let moved = (3_010_000, 3_260_000);
+        // One that was on its way at the seal is late itself.
+        let caught = (2_990_000, 3_260_000);
+        assert_eq!(of(&[(500_000, 725_000), caught, moved]), Some(25_000));
+        assert_eq!(of(&[caught, moved]), None, "nothing is known of it");
     }
 
     #[test]
