@@ -15,15 +15,16 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use super::{Said, Shard};
 use crate::state::{Copied, Piece, Taken};
 
-/// Who may take state in: half of the processors, so that the other half is left to
-/// events.
+/// Who may take state in: as many at once as there are processors. More would only
+/// take them from events.
 #[derive(Debug)]
 pub(crate) struct Imports(Semaphore);
 
 impl Imports {
     pub(crate) fn new() -> Self {
-        let processors = available_parallelism().map_or(1, usize::from);
-        Self(Semaphore::new((processors / 2).max(1)))
+        Self(Semaphore::new(
+            available_parallelism().map_or(1, usize::from),
+        ))
     }
 }
 
