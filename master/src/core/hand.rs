@@ -41,6 +41,10 @@ const LEAST: Duration = Duration::from_millis(50);
 /// What a handover costs the processors of both hosts.
 const COST: Duration = Duration::from_micros(1500);
 
+/// A budget that is longer counts for this: whoever gets no event at all has its
+/// turn too, for it holds a place of the deploy's width.
+const ENDLESS: Duration = Duration::from_secs(3600);
+
 /// So many are sealed side by side at least: while one waits for the network the
 /// other has the processors.
 const LEAST_SEALED: usize = 2;
@@ -71,7 +75,7 @@ impl Begun {
     /// How much of its budget it has waited for, in parts of 2^32.
     fn waited(&self, now: Time) -> u128 {
         let waited = self.waits.map_or(Duration::ZERO, |since| now.since(since));
-        (waited.as_nanos() << 32) / self.budget.as_nanos().max(1)
+        (waited.as_nanos() << 32) / self.budget.min(ENDLESS).as_nanos().max(1)
     }
 }
 
@@ -257,7 +261,8 @@ mod tests {
     fn next_is_sealed_what_has_waited_for_most_of_its_budget() {
         let at = |seconds: u32| Time(seconds * SECOND);
         let mut hand = Hand::new();
-        let budgets = [1000, 1000, 5000, 4000, 10].map(|seconds| seconds * SECOND);
+        let budgets = [1000, 1000, 500, 400, 10].map(|seconds| seconds * SECOND);
+        let budgets = budgets.into_iter().chain([Duration::MAX]);
         for (id, budget) in (0..).map(ShardId).zip(budgets) {
             hand.take(id, budget);
         }
@@ -270,11 +275,16 @@ mod tests {
         hand.wait(ShardId(3), at(7));
         hand.wait(ShardId(2), at(7));
         hand.wait(ShardId(4), at(8));
+        hand.wait(ShardId(5), at(0));
         assert_eq!(hand.next_to_seal(at(8)), None, "no room");
         hand.retain(|id| !sealed.contains(id));
-        // 1 s of 10, 7 of 5000 and 2 of 4000.
-        let order = [0, 1, 2].map(|_| hand.next_to_seal(at(9)));
-        assert_eq!(order, [4, 2, 3].map(|id| Some(ShardId(id))));
+        // 1 s of 10, 7 of 500, 2 of 400 and 9 of those that are endless.
+        let order = [0; 4].map(|_| hand.next_to_seal(at(9)));
+        assert_eq!(order, [4, 2, 3, 5].map(|id| Some(ShardId(id))));
+        hand.wait(ShardId(2), at(3599));
+        hand.wait(ShardId(5), at(0));
+        assert_eq!(hand.next_to_seal(at(3600)), Some(ShardId(5)));
+        assert_eq!(hand.next_to_seal(at(3600)), Some(ShardId(2)));
         assert_eq!(hand.next_to_seal(at(9)), None, "nobody waits");
     }
 
