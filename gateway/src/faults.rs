@@ -62,7 +62,7 @@ faults! {
     Drop = "drop" at Now,
     /// The websocket opens and HELLO does not come.
     NoHello = "no_hello" at Connect,
-    /// The replay comes, RESUMED does not.
+    /// The replay comes; RESUMED has its sequence, and is lost on its way.
     NoResumed = "no_resumed" at Resume,
     /// No more heartbeat ACKs on the connection, for `duration_ms` (0 = for ever).
     NoAck = "no_ack" at Now,

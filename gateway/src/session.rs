@@ -60,6 +60,9 @@ impl fmt::Display for Fingerprint {
 /// Names one connection of this gateway; 1 is the first.
 pub(crate) type ConnId = u64;
 
+/// No connection.
+pub(crate) const NOBODY: ConnId = 0;
+
 /// What a session was identified with; never changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Params {

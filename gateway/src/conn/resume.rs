@@ -15,7 +15,7 @@ use crate::{
     kind::EventKind,
     ledger::What,
     server::bare_token,
-    session::{Fingerprint, Outgoing, Replace, ResumeError, Session},
+    session::{Fingerprint, NOBODY, Outgoing, Replace, ResumeError, Session},
 };
 
 #[derive(Deserialize)]
@@ -137,19 +137,21 @@ where
         }
         self.session = Some(Arc::clone(&session));
         self.shared.counters.add(self.shard, Count::Resume);
-        if says_resumed {
-            let resumed = Outgoing {
-                kind: EventKind::Resumed,
-                guild: 0,
-                body: r#"{"_trace":["[\"baton-gateway\",{\"micros\":0}]"]}"#.into(),
-                created_us: monotonic_us(),
-                probe: false,
-                only: Some(self.id),
-            };
-            session.push(resumed, &self.shared.ledger);
+        let hears = if says_resumed {
+            self.id
         } else {
             self.note(What::Fault, "no_resumed".to_owned());
-        }
+            NOBODY
+        };
+        let resumed = Outgoing {
+            kind: EventKind::Resumed,
+            guild: 0,
+            body: r#"{"_trace":["[\"baton-gateway\",{\"micros\":0}]"]}"#.into(),
+            created_us: monotonic_us(),
+            probe: false,
+            only: Some(hears),
+        };
+        session.push(resumed, &self.shared.ledger);
         Ok(())
     }
 

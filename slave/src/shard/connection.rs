@@ -64,6 +64,9 @@ struct Life {
     /// When a replay is given up, however far it is.
     replay_until: Instant,
     replayed: u64,
+    /// RESUMEDs that earlier connections may have missed. Each has a sequence and is
+    /// never replayed.
+    unheard: u64,
     told: Instant,
     /// Whether it was dialled ahead.
     ahead: bool,
@@ -99,6 +102,7 @@ impl Shard {
             full_since: None,
             replay_until: Instant::now(),
             replayed: 0,
+            unheard: 0,
             told: Instant::now(),
             ahead: false,
             listening: None,
@@ -256,8 +260,10 @@ impl Shard {
     }
 
     /// The next poll sends RESUME.
-    fn helloed(&self, life: &mut Life) {
+    fn helloed(&mut self, life: &mut Life) {
         let timings = &self.context.config.timings;
+        life.unheard = self.unheard;
+        self.unheard += 1;
         life.stage = Stage::Replaying;
         life.deadline = Some(Instant::now() + timings.progress);
         life.replay_until = Instant::now() + timings.replay;
@@ -283,7 +289,7 @@ impl Shard {
 
     fn replaying(&mut self, sequence: Sequence, life: &mut Life) {
         let due = self.window.received().get() + 1;
-        if life.replayed == 0 && sequence.get() > due {
+        if life.replayed == 0 && sequence.get() > due + life.unheard {
             self.context.counters.holes.add();
             tracing::warn!(shard = %self.id, due, came = %sequence, "the replay begins late: events may be missing");
         }
@@ -342,6 +348,7 @@ impl Shard {
         life.deadline = None;
         redial.serving();
         self.after_death = false;
+        self.unheard = 0;
         tracing::info!(shard = %self.id, epoch = %self.epoch, replayed = life.replayed, "RESUMED");
         self.say(Said::Session(Box::new(self.ticket())));
         let resumed = std::mem::take(&mut self.ordered);

@@ -205,6 +205,8 @@ pub(crate) struct Shard {
     panicked: BTreeSet<(u64, Sequence)>,
     /// Whether what is replayed may have been handled before.
     after_death: bool,
+    /// RESUMEDs that may have been sent and were not heard since the last one.
+    unheard: u64,
     /// Whether RESUMED is to be confirmed as the answer to an order.
     ordered: bool,
     /// Whether the bot was told that the state is lost, and no READY brought it
@@ -267,6 +269,7 @@ impl Shard {
             retries: VecDeque::new(),
             panicked: BTreeSet::new(),
             after_death: false,
+            unheard: 0,
             ordered: false,
             state_lost: false,
             copied: None,

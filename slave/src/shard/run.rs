@@ -317,6 +317,8 @@ impl Shard {
         self.session = Some(session);
         self.after_death = after == ResumeAfter::Death || cfg!(mutant = "marked-after-seal");
         self.ordered = true;
+        // Its former owner, or one that overtook it, may have missed one.
+        self.unheard = 1;
         let state_at = copied
             .as_ref()
             .map_or(Sequence(u64::MAX), |copied| copied.lowest);
@@ -363,6 +365,7 @@ impl Shard {
         self.copy_out = None;
         self.snapshot.stop();
         self.after_death = false;
+        self.unheard = 0;
     }
 
     /// Owned by somebody else, or by nobody: whatever is held of it is dropped.

@@ -317,6 +317,27 @@ async fn a_resumed_that_never_comes_holds_no_event_back_and_is_asked_for_again()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumed_that_was_not_heard_is_no_hole_in_the_next_replay() {
+    let mut scene = scene().await;
+    crate::common::traffic(&scene.gateway, 500.0);
+    scene.flows().await;
+    crate::common::traffic(&scene.gateway, 0.0);
+    let fault = |fault| scene.gateway.fault(fault).unwrap();
+    fault(Fault::new(FaultName::NoResumed));
+    fault(Fault::new(FaultName::Reset));
+    let resumes = || scene.gateway.counters().total.resumes;
+    until("a RESUME", || resumes() == 1).await;
+    // What the next connection replays lies behind the RESUMED of this one.
+    fault(Fault::new(FaultName::RefuseConnect).lasting(Duration::from_millis(300)));
+    fault(Fault::new(FaultName::Reset));
+    crate::common::traffic(&scene.gateway, 500.0);
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!((resumes(), scene.slave.counts().await.holes), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlines() {
     let relay = Relay::new().await;
     let mut scene = scene_with(
