@@ -36,6 +36,8 @@ pub struct Verdict {
     pub rtt_ms: f64,
     /// Gap of the shards.
     pub gap_ms: Spread,
+    /// Gap of the sampled shards, which have a probe every millisecond.
+    pub gap_probed_ms: Spread,
     /// Shards without an event in their interval.
     pub gap_unmeasured: u64,
     /// The same statistic where nothing moved.
@@ -145,6 +147,11 @@ impl Verdict {
             true,
         )?;
         row("gap of a shard", self.gap_ms.to_string(), true)?;
+        row(
+            "  of those with probes",
+            self.gap_probed_ms.to_string(),
+            true,
+        )?;
         row("  of quiet intervals", self.gap_noise_ms.to_string(), true)?;
         row("silence of a shard", self.silence_ms.to_string(), true)?;
         let faults = self.faults();

@@ -7,6 +7,7 @@ mod ancestor;
 mod bodies;
 mod decode;
 mod encode;
+mod join;
 #[cfg(test)]
 mod tests;
 
@@ -15,10 +16,13 @@ use bytes::Bytes;
 pub use self::{
     ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
     bodies::{
-        Accepted, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, Held, Hello,
-        Holding, IdentifyCause, IdentifyRequest, LateSeal, MAX_NAME, MigrationExtra, Overtaken,
-        Ping, Pong, Progress, Proof, Refused, RefusedReason, Report, ResumeAfter, ResumeExtra,
-        Role, Settled, StartExtra, StateAck, StateReady, Step, StopExtra, Unit, Welcome, Work,
+        Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, IdentifyCause,
+        IdentifyRequest, LateSeal, MigrationExtra, Overtaken, Ping, Pong, Progress, ResumeAfter,
+        ResumeExtra, Settled, StartExtra, StateAck, StateReady, Step, StopExtra, Unit, Work,
+    },
+    join::{
+        Accepted, Held, Hello, Holding, MAX_NAME, Proof, Refused, RefusedReason, Report, Role,
+        Welcome,
     },
 };
 use crate::state::StateFrame;

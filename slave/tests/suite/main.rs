@@ -12,6 +12,7 @@ mod cache;
 mod common;
 mod copies;
 mod hazards;
+mod joining;
 mod late;
 mod legacy;
 mod logs;

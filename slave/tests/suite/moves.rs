@@ -8,12 +8,10 @@ use crate::common::{
 use crate::lost::copy;
 use baton_gateway::Gateway;
 use baton_protocol::{
-    Epoch, FleetId, Sequence, SequenceRanges, ShardId, Term, Ticket, ToMaster, ToSlave, Version,
-    message::{
-        CopyState, Holding, RefusedReason, ResumeAfter, Role, ShardMigrationStart, Unit, Work,
-    },
+    Epoch, Sequence, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave, Version,
+    message::{CopyState, Holding, ResumeAfter, Role, ShardMigrationStart, Unit, Work},
 };
-use baton_slave::{CommandError, Mark, SecretSource, State};
+use baton_slave::{CommandError, Mark, State};
 use bytes::Bytes;
 
 /// One shard, an old slave that serves it, and a new one that serves nothing.
@@ -501,75 +499,6 @@ async fn a_ticket_of_other_parameters_is_refused_and_the_field_named() {
         .await;
     assert!(detail.starts_with("intents"), "{detail}");
     scene.new.peer.resume(2, ResumeAfter::Seal, ticket).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_does_not_know_the_secret_is_not_obeyed() {
-    let gateway = gateway(|_| {}).await;
-    let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
-    settings.secret = SecretSource::Given(baton_protocol::auth::Secret::random().unwrap());
-    let slave = run(settings, Recorder::default());
-    // The slave hangs up where its proof is due.
-    let accepted = tokio::spawn(async move { master.accept().await.running });
-    assert!(accepted.await.is_err());
-    let status = slave.monitor.status().await.unwrap();
-    assert!(!status.linked && status.shards.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_candidate_that_is_refused_ends_and_says_whether_to_try_again() {
-    let gateway = gateway(|_| {}).await;
-    let master = FakeMaster::new(1).await;
-    for (reason, code) in [
-        (RefusedReason::Busy, 75),
-        (RefusedReason::Parameters, 2),
-        (RefusedReason::Superseded, 2),
-    ] {
-        let slave = run(config(&master, &gateway), Recorder::default());
-        master.refuse(reason).await;
-        let error = slave.ends().await.unwrap_err();
-        assert_eq!(error.exit_code(), code, "{error}");
-        assert!(error.to_string().contains("because of a test"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_that_is_refused_serves_on_and_dials_again() {
-    let mut scene = scene().await;
-    drop(scene.old.peer);
-    scene.master.refuse(RefusedReason::Superseded).await;
-    let told = scene.old.slave.bot.told().len();
-    until("more events", || {
-        scene.old.slave.bot.told().len() > told + 20
-    })
-    .await;
-    scene.old.peer = scene.master.accept().await;
-    assert!(scene.old.peer.running);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_of_an_older_term_or_another_fleet_is_not_obeyed() {
-    let mut scene = scene().await;
-    let term = scene.master.term;
-    drop(scene.old.peer);
-    for wrong in [
-        Term { counter: 0, ..term },
-        Term {
-            fleet: FleetId(7),
-            ..term
-        },
-    ] {
-        scene.master.term = wrong;
-        // It hangs up where its proof is due.
-        let master = std::sync::Arc::new(scene.master);
-        let accepts = master.clone();
-        let accepted = tokio::spawn(async move { accepts.accept().await.running });
-        assert!(accepted.await.is_err());
-        scene.master = std::sync::Arc::into_inner(master).unwrap();
-    }
-    scene.master.term = term;
-    scene.master.accept().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

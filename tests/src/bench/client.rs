@@ -105,13 +105,13 @@ impl Client {
         }
     }
 
-    /// Identifies shard 0 of 1 and waits for READY.
+    /// Identifies a shard and waits for READY.
     ///
     /// # Errors
     /// The gateway refuses.
-    pub async fn identify(&mut self) -> Result<Session> {
+    pub async fn identify(&mut self, shard: u32, shards: u32) -> Result<Session> {
         let identify = json!({"op": 2, "d": {
-            "token": TOKEN, "intents": INTENTS, "shard": [0, 1],
+            "token": TOKEN, "intents": INTENTS, "shard": [shard, shards],
             "properties": {"os": "linux", "browser": "bench", "device": "bench"},
         }});
         self.send(identify.to_string()).await?;

@@ -3,9 +3,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::client::{Client, Got, Session, WIRE};
 use crate::{
@@ -20,13 +25,18 @@ use crate::{
 pub struct Floor {
     /// Round-trip time.
     pub rtt_ms: u64,
-    /// Events a second.
+    /// Sessions that are handed over at the same moment.
+    pub sessions: u32,
+    /// Events a second, all sessions together.
     pub events_s: f64,
     /// How the client and the simulated Discord talk.
     pub wire: String,
     /// The gap of a RESUME on a connection that was held after HELLO: nothing can
     /// be faster without a second open session.
     pub held: Spread,
+    /// The same where RESUME names the sequence at which the connection was dialled,
+    /// as twilight's does: what was handled while it was dialled is replayed too.
+    pub from_dial: Spread,
     /// The gap of closing, dialling and resuming.
     pub plain: Spread,
     /// From closing to READY of a new session; every event in between is lost.
@@ -41,27 +51,50 @@ const BEFORE: Duration = Duration::from_millis(700);
 ///
 /// # Errors
 /// The simulated Discord does not do its part.
-pub async fn measure(rtt: Duration, runs: u32) -> Result<Floor> {
-    let (mut held, mut plain, mut cold) = (Vec::new(), Vec::new(), Vec::new());
+pub async fn measure(rtt: Duration, sessions: u32, runs: u32) -> Result<Floor> {
+    let (mut held, mut from_dial) = (Vec::new(), Vec::new());
+    let (mut plain, mut cold) = (Vec::new(), Vec::new());
     for seed in 0..runs {
         let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
-        let discord = start(&folder, rtt, seed).await?;
-        let mut life = Life::begin(&discord).await?;
-        let held_at = life.resume_on_a_held_connection().await?;
-        let plain_at = life.close_dial_and_resume(Duration::ZERO).await?;
-        let line = life.line(&discord).await?;
-        held.extend(line.gap_us(held_at));
-        plain.extend(line.gap_us(plain_at));
-        cold.push(life.identify_anew(&discord).await?);
+        let discord = start(&folder, rtt, sessions, seed).await?;
+        let mut lives = Vec::new();
+        for shard in 0..sessions {
+            lives.push(Life::begin(&discord, shard, sessions).await?);
+        }
+        let at = Instant::now() + BEFORE;
+        let held_at = each(&mut lives, |life| life.hand_over(at, Next::Held)).await?;
+        let at = Instant::now() + BEFORE;
+        let from_dial_at = each(&mut lives, |life| life.hand_over(at, Next::FromDial)).await?;
+        let at = Instant::now() + BEFORE;
+        let plain_at = each(&mut lives, |life| life.hand_over(at, Next::AfterClose)).await?;
+        for (number, life) in lives.iter().enumerate() {
+            let line = life.line(&discord).await?;
+            held.extend(line.gap_us(held_at[number]));
+            from_dial.extend(line.gap_us(from_dial_at[number]));
+            plain.extend(line.gap_us(plain_at[number]));
+        }
+        cold.extend(each(&mut lives, |life| life.identify_anew(&discord)).await?);
     }
     Ok(Floor {
         rtt_ms: rtt.as_millis() as u64,
-        events_s: 1000.0,
+        sessions,
+        events_s: 1000.0 * f64::from(sessions),
         wire: WIRE.to_owned(),
         held: Spread::of_us(held),
+        from_dial: Spread::of_us(from_dial),
         plain: Spread::of_us(plain),
         cold: Spread::of_us(cold),
     })
+}
+
+async fn each<'a, T, F>(
+    lives: &'a mut [Life],
+    does: impl FnMut(&'a mut Life) -> F,
+) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<T>>,
+{
+    try_join_all(lives.iter_mut().map(does)).await
 }
 
 /// What a bot does whose masters move one shard after the other.
@@ -86,10 +119,11 @@ pub struct OneByOne {
 /// The simulated Discord does not do its part.
 pub async fn one_by_one(rtt: Duration, wait: Duration, runs: u32) -> Result<OneByOne> {
     let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
-    let discord = start(&folder, rtt, 1).await?;
-    let mut life = Life::begin(&discord).await?;
+    let discord = start(&folder, rtt, 1, 1).await?;
+    let mut life = Life::begin(&discord, 0, 1).await?;
     let mut spent_us = 0;
     for _ in 0..runs {
+        sleep(BEFORE).await;
         let Interval {
             sealed_us,
             resumed_us,
@@ -106,23 +140,44 @@ pub async fn one_by_one(rtt: Duration, wait: Duration, runs: u32) -> Result<OneB
     })
 }
 
-async fn start(folder: &TempDir, rtt: Duration, seed: u32) -> Result<Discord> {
+async fn start(folder: &TempDir, rtt: Duration, shards: u32, seed: u32) -> Result<Discord> {
     let options = DiscordOptions {
-        shards: 1,
+        shards,
         guilds_per_shard: 5,
         members_per_guild: 5,
         rtt,
         tls: false,
         seed: u64::from(seed),
-        more: ["--identify-window", "20ms", "--replay-buffer", "3500"]
-            .map(str::to_owned)
-            .to_vec(),
+        more: [
+            "--identify-window",
+            "20ms",
+            "--max-concurrency",
+            "16",
+            "--replay-buffer",
+            "3500",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     };
     Discord::start(folder.path(), folder.path(), &options).await
 }
 
+/// How the next connection comes about.
+#[derive(Clone, Copy)]
+enum Next {
+    /// It is held when the old one closes; RESUME names the last sequence.
+    Held,
+    /// It is held when the old one closes; RESUME names the last sequence of before
+    /// it was dialled.
+    FromDial,
+    /// It is dialled when the old one is closed.
+    AfterClose,
+}
+
 /// One session, from connection to connection.
 struct Life {
+    shard: u32,
+    shards: u32,
     session: Session,
     reader: Reader,
     /// When each dispatch came first.
@@ -130,40 +185,65 @@ struct Life {
 }
 
 impl Life {
-    async fn begin(discord: &Discord) -> Result<Self> {
+    async fn begin(discord: &Discord, shard: u32, shards: u32) -> Result<Self> {
         let mut client = Client::dial(&discord.gateway_url).await?;
-        let session = client.identify().await?;
-        discord.probe(&[0], true).await?;
+        let session = client.identify(shard, shards).await?;
+        discord.probe(&[shard], true).await?;
         Ok(Self {
+            shard,
+            shards,
             session,
             reader: Reader::start(client),
             got: BTreeMap::new(),
         })
     }
 
-    async fn resume_on_a_held_connection(&mut self) -> Result<Interval> {
-        let next = Client::dial(self.session.url()).await?;
-        sleep(BEFORE).await;
+    /// `at`: when the old connection is closed, or its next one dialled. Those that
+    /// are held are dialled before.
+    async fn hand_over(&mut self, at: Instant, next: Next) -> Result<Interval> {
+        match next {
+            Next::Held => {
+                let next = Client::dial(self.session.url()).await?;
+                sleep_until(at).await;
+                self.resume_on(next, None).await
+            }
+            Next::FromDial => {
+                sleep_until(at).await;
+                let dialled_us = now_us();
+                let next = Client::dial(self.session.url()).await?;
+                self.resume_on(next, Some(dialled_us)).await
+            }
+            Next::AfterClose => {
+                sleep_until(at).await;
+                self.close_dial_and_resume(Duration::ZERO).await
+            }
+        }
+    }
+
+    async fn resume_on(&mut self, next: Client, from_us: Option<u64>) -> Result<Interval> {
         let sealed_us = now_us();
         self.stop().await?.close().await?;
-        self.resume(next, sealed_us).await
+        let got = || self.got.iter().rev();
+        let last = got().find(|(_, at)| from_us.is_none_or(|from| **at < from));
+        let last = last.map_or(0, |(last, _)| *last);
+        self.resume(next, last, sealed_us).await
     }
 
     async fn close_dial_and_resume(&mut self, wait: Duration) -> Result<Interval> {
-        sleep(BEFORE).await;
         let sealed_us = now_us();
         self.stop().await?.close().await?;
         sleep(wait).await;
         let next = Client::dial(self.session.url()).await?;
-        self.resume(next, sealed_us).await
+        let last = self.got.last_key_value().map_or(0, |(last, _)| *last);
+        self.resume(next, last, sealed_us).await
     }
 
     /// From closing to READY, in microseconds.
-    async fn identify_anew(mut self, discord: &Discord) -> Result<i64> {
+    async fn identify_anew(&mut self, discord: &Discord) -> Result<i64> {
         let closed_us = now_us();
         self.stop().await?.close().await?;
         let mut client = Client::dial(&discord.gateway_url).await?;
-        client.identify().await?;
+        client.identify(self.shard, self.shards).await?;
         Ok((now_us() - closed_us).cast_signed())
     }
 
@@ -173,8 +253,7 @@ impl Life {
         Ok(client)
     }
 
-    async fn resume(&mut self, mut client: Client, sealed_us: u64) -> Result<Interval> {
-        let last = self.got.last_key_value().map_or(0, |(last, _)| *last);
+    async fn resume(&mut self, mut client: Client, last: u64, sealed_us: u64) -> Result<Interval> {
         client.resume(&self.session, last).await?;
         let resumed_us = loop {
             let got = client.next().await?;
@@ -201,6 +280,7 @@ impl Life {
         let sent = discord.ledger().await?;
         let pairs = sent
             .iter()
+            .filter(|sent| sent.shard == self.shard)
             .filter_map(|sent| Some((sent.created_us, *self.got.get(&sent.seq)?)));
         Ok(Timeline::of_pairs(pairs.collect()))
     }

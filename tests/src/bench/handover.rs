@@ -13,7 +13,7 @@ use crate::{
 
 /// Shards with a probe every millisecond, from the first on. Few: with sixteen of
 /// them the probes took most of two cores, and what they cost was measured.
-const SAMPLED: u32 = 4;
+pub(super) const SAMPLED: u32 = 4;
 
 /// Events a second of a probe.
 const PROBES: f64 = 1000.0;
@@ -51,13 +51,20 @@ pub struct Handover {
     pub wire: String,
     /// The state that moved, in MB as it is copied.
     pub state_mb: Option<f64>,
-    /// The gap of a shard.
+    /// The gap of a shard. One without a probe has one event somewhere in its gap,
+    /// or none: where there are many of them the median can be below the floor.
     pub gap_ms: Spread,
-    /// How much the median gap is above the floor of the same round-trip time.
+    /// The gap of a shard with a probe.
+    pub probed_gap_ms: Spread,
+    /// How much the median gap of shards with a probe is above the floor of the same
+    /// round-trip time and of as many sessions as have a probe.
     pub over_floor_p50_ms: Option<f64>,
-    /// How much its 99th percentile is above that of the floor.
+    /// The same, above the floor of a client that resumes from where it dialled.
+    pub over_from_dial_p50_ms: Option<f64>,
+    /// How much the 99th percentile is above that of the floor: of all shards, or of
+    /// those with a probe, whichever is larger.
     pub over_floor_p99_ms: Option<f64>,
-    /// The median gap, of that of as many shards with a small state and handlers
+    /// The median gap of shards with a probe, of that of as many shards with a small state and handlers
     /// that take no time, at the same round-trip time.
     pub of_plain: Option<f64>,
     /// The gap of intervals in which nothing moved.
@@ -210,7 +217,10 @@ pub async fn measure(row: &Row, floors: &[Floor], before: &[Handover]) -> Handov
             Err(error) => faults.push(error.chain()),
         }
     }
-    let floor = floors.iter().find(|floor| floor.rtt_ms == row.rtt_ms);
+    let sessions = row.shards.min(SAMPLED);
+    let floor = floors
+        .iter()
+        .find(|floor| (floor.rtt_ms, floor.sessions) == (row.rtt_ms, sessions));
     let plain = before
         .iter()
         .find(|other| !row.is_plain() && is_plain_of(&other.row, row));
@@ -253,11 +263,14 @@ fn summary(
 ) -> Handover {
     let middle = |of: fn(&Measured) -> f64| median(runs.iter().map(of));
     let gap_ms = spread(runs, |run| run.verdict.gap_ms);
-    let above = |of: fn(&Spread) -> Option<f64>| {
-        let floor = floor.and_then(|floor| of(&floor.held));
-        of(&gap_ms).zip(floor).map(|(gap, floor)| gap - floor)
+    let probed_gap_ms = spread(runs, |run| run.verdict.gap_probed_ms);
+    let above = |gap: Option<f64>, of: fn(&Floor) -> Option<f64>| {
+        let floor = floor.and_then(of);
+        gap.zip(floor).map(|(gap, floor)| gap - floor)
     };
-    let plain = plain.and_then(|plain| plain.gap_ms.p50);
+    let p99 = [gap_ms.p99, probed_gap_ms.p99];
+    let p99 = p99.into_iter().flatten().reduce(f64::max);
+    let plain = plain.and_then(|plain| plain.probed_gap_ms.p50);
     let sampled = f64::from(row.shards.min(SAMPLED));
     Handover {
         row: *row,
@@ -266,10 +279,12 @@ fn summary(
             format!("{}, no TLS", run.verdict.wire.replace("plain", "json"))
         }),
         state_mb: middle(|run| run.state_bytes as f64 / 1e6),
-        over_floor_p50_ms: above(|spread| spread.p50),
-        over_floor_p99_ms: above(|spread| spread.p99),
-        of_plain: gap_ms.p50.zip(plain).map(|(gap, plain)| gap / plain),
+        over_floor_p50_ms: above(probed_gap_ms.p50, |floor| floor.held.p50),
+        over_from_dial_p50_ms: above(probed_gap_ms.p50, |floor| floor.from_dial.p50),
+        over_floor_p99_ms: above(p99, |floor| floor.held.p99),
+        of_plain: probed_gap_ms.p50.zip(plain).map(|(gap, plain)| gap / plain),
         gap_ms,
+        probed_gap_ms,
         gap_noise_ms: spread(runs, |run| run.verdict.gap_noise_ms),
         silence_ms: spread(runs, |run| run.verdict.silence_ms),
         deploy_ms: middle(|run| run.verdict.deploy_ms),

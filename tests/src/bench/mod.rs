@@ -71,7 +71,7 @@ pub struct Results {
     pub machine: Machine,
     /// What is to be reached, and whether it was.
     pub targets: Vec<Target>,
-    /// Minimal clients, one shard, a probe every millisecond, plain websocket.
+    /// Minimal clients, a probe every millisecond on each session, plain websocket.
     pub floor: Vec<Floor>,
     /// The rules of the ancestor (the next shard after 1 s) and of its successor
     /// (2.2 s).
@@ -202,10 +202,13 @@ impl<S: Fn(&str)> Run<S> {
             (&[0, 50, 120], 10)
         };
         for rtt in rtts {
-            let measured = floor::measure(Duration::from_millis(*rtt), runs).await;
-            if let Some(measured) = self.measured(&format!("floor, {rtt} ms"), measured) {
-                (self.say)(&table::floor_row(&measured));
-                self.results.floor.push(measured);
+            for (sessions, runs) in [(1, runs), (handover::SAMPLED, runs.div_ceil(2))] {
+                let measured = floor::measure(Duration::from_millis(*rtt), sessions, runs).await;
+                let row = format!("floor, {rtt} ms, {sessions} sessions");
+                if let Some(measured) = self.measured(&row, measured) {
+                    (self.say)(&table::floor_row(&measured));
+                    self.results.floor.push(measured);
+                }
             }
         }
         for wait in [1000, 2200] {
@@ -219,8 +222,10 @@ impl<S: Fn(&str)> Run<S> {
     }
 
     async fn events(&mut self) {
+        // What the machine does meanwhile shows here more than elsewhere.
+        let runs = if self.quick { 1 } else { 5 };
         for keeps in [Keeps::Nothing, Keeps::Cache] {
-            let measured = serving::events(keeps, 4, 4000.0, self.runs()).await;
+            let measured = serving::events(keeps, 4, 4000.0, runs).await;
             if let Some(measured) = self.measured(&format!("events, {keeps:?}"), measured) {
                 (self.say)(&table::event_row(&measured));
                 self.results.events.push(measured);

@@ -81,7 +81,7 @@ impl Figures {
             deploy_ms: deploy.deploy_ms?,
             ours_ms: deploy.cpu?.ours_ms,
             behind_ms: deploy.behind_ms?,
-            gap_ms: deploy.gap_ms.p50?,
+            gap_ms: deploy.probed_gap_ms.p50?,
             event_us: events.slave_us,
             event_bytes: events.event_bytes,
             guild_bytes: copy.mb? * 1e6 / f64::from(copy.row.shards * copy.row.guilds),

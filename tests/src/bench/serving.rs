@@ -145,7 +145,7 @@ async fn parsing(size: Size) -> Result<(f64, f64)> {
     let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
     let discord = Discord::start(folder.path(), folder.path(), &size.discord()).await?;
     let mut client = Client::dial(&discord.gateway_url).await?;
-    client.identify().await?;
+    client.identify(0, 1).await?;
     discord.traffic(PARSED as f64).await?;
     // The guilds come first.
     for _ in 0..size.guilds {

@@ -29,16 +29,18 @@ pub fn markdown(results: &Results) -> String {
             results.targets.iter().map(target),
         ),
         table(
-            "shards | RTT | handlers | state | events/s, wire | gap p50 / p99 | above the floor | of the plain row | silence p50 / p99 | deploy",
+            "shards | RTT | handlers | state | events/s, wire | gap p50 / p99, with a probe | of all shards | above the floor | above one from the dial, p50 | of the plain row | silence p50 / p99 | deploy",
             results.handover.iter().map(handover),
         ),
         table(
-            "minimal client, RTT | events/s, wire | held RESUME (floor), p50 / p99 | close, dial, RESUME | new session",
+            "minimal client, RTT | sessions at once | events/s, wire | held RESUME (floor), p50 / p99 | held, from the dial | close, dial, RESUME | new session",
             results.floor.iter().map(|floor| {
                 vec![
                     format!("{} ms", floor.rtt_ms),
+                    floor.sessions.to_string(),
                     wire(floor.events_s, &floor.wire),
                     pair(&floor.held),
+                    pair(&floor.from_dial),
                     pair(&floor.plain),
                     pair(&floor.cold),
                 ]
@@ -139,12 +141,14 @@ fn handover(row: &Handover) -> Vec<String> {
         row.state_mb
             .map_or_else(unknown, |mb| format!("{mb:.1} MB")),
         wire(row.events_s, &row.wire),
+        pair(&row.probed_gap_ms),
         pair(&row.gap_ms),
         format!(
             "{} / {} ms",
             number(row.over_floor_p50_ms),
             number(row.over_floor_p99_ms)
         ),
+        format!("{} ms", number(row.over_from_dial_p50_ms)),
         row.of_plain
             .map_or_else(unknown, |ratio| format!("{ratio:.2}")),
         pair(&row.silence_ms),
@@ -220,11 +224,13 @@ fn state(rate: &StateRate) -> Vec<String> {
 
 pub(super) fn handover_row(row: &Handover) -> String {
     format!(
-        "{}: gap {}, above the floor {} / {} ms; silence {}; deploy {} ms; {}",
+        "{}: gap {} (all shards {}), above the floor {} / {} ms, from the dial {} ms; silence {}; deploy {} ms; {}",
         name(row),
+        pair(&row.probed_gap_ms),
         pair(&row.gap_ms),
         number(row.over_floor_p50_ms),
         number(row.over_floor_p99_ms),
+        number(row.over_from_dial_p50_ms),
         pair(&row.silence_ms),
         number(row.deploy_ms),
         wire(row.events_s, &row.wire),
@@ -233,9 +239,11 @@ pub(super) fn handover_row(row: &Handover) -> String {
 
 pub(super) fn floor_row(row: &Floor) -> String {
     format!(
-        "minimal client, {} ms: held RESUME {}, close and resume {}, new session {}",
+        "minimal client, {} ms, {} at once: held RESUME {}, from the dial {}, close and resume {}, new session {}",
         row.rtt_ms,
+        row.sessions,
         pair(&row.held),
+        pair(&row.from_dial),
         pair(&row.plain),
         pair(&row.cold)
     )

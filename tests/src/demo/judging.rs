@@ -112,6 +112,7 @@ pub(super) fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
         .collect();
     let usual = lengths.iter().sum::<u64>() / lengths.len().max(1) as u64;
     let mut gaps = Vec::new();
+    let mut probed = Vec::new();
     let mut silences = Vec::new();
     let mut noise = Vec::new();
     let mut unmeasured = 0;
@@ -125,6 +126,7 @@ pub(super) fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
         unmeasured += u64::from(gap.is_none());
         gaps.extend(gap);
         if let Some((interval, line)) = measured.filter(|_| shard < options.sampled) {
+            probed.extend(gap);
             silences.extend(line.silence_us(interval, MARGIN.as_micros() as u64));
             noise.extend(line.noise_us(outcome.quiet, usual, QUIET_INTERVALS, &mut random));
         }
@@ -147,6 +149,7 @@ pub(super) fn judge(options: &DemoOptions, outcome: &Outcome) -> Verdict {
         total_ms: outcome.total.as_secs_f64() * 1000.0,
         rtt_ms: options.rtt.as_secs_f64() * 1000.0,
         gap_ms: Spread::of_us(gaps),
+        gap_probed_ms: Spread::of_us(probed),
         gap_unmeasured: unmeasured,
         gap_noise_ms: Spread::of_us(noise),
         silence_ms: Spread::of_us(silences),

@@ -27,6 +27,9 @@
 //! received events, not finished ones; nothing is fenced; a `5` is acknowledged
 //! one second later, whatever Discord said.
 
+mod migration;
+mod rollback;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     time::Duration,
@@ -34,10 +37,13 @@ use std::{
 
 use baton_protocol::{
     ToMaster, ToSlave,
-    message::{Resume, ShardMigrationStart, StopShard},
+    message::{Resume, StopShard},
 };
-use bytes::Bytes;
 
+use self::{
+    migration::{Migration, Phase},
+    rollback::Restore,
+};
 use crate::core::event::Time;
 
 /// A slave whose connection ended is back within this time, or dead. The
@@ -85,53 +91,6 @@ pub struct Flow {
     migration: Option<Migration>,
     restore: Option<Restore>,
     orders: VecDeque<Order>,
-}
-
-/// After a rollback: the ancestor's bot stopped its plugins at the start of the
-/// migration and starts them again only when its last shard is resumed. So that
-/// shard is stopped and given back, after the one that was in hand.
-#[derive(Debug)]
-struct Restore {
-    /// The shard that was told to stop; `None` while the slave has not yet said
-    /// how many it has.
-    told: Option<u32>,
-    /// The last shard, still to come.
-    last: Option<u32>,
-    states: Vec<Bytes>,
-    deadline: Time,
-}
-
-#[derive(Debug)]
-struct Migration {
-    new: Peer,
-    /// The new slave's connection ended.
-    new_missed: Option<Time>,
-    shards: u32,
-    phase: Phase,
-    /// When the phase must be over.
-    deadline: Time,
-    /// What was handed over, for the way back, by shard.
-    handed: Vec<Handed>,
-    kept: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Both slaves get ready.
-    Preparing,
-    /// The old one was told to stop this shard.
-    Stopping(u32),
-    /// The new one was told to resume this shard.
-    Resuming(u32),
-    /// The old one was told that everything moved.
-    Retiring,
-}
-
-#[derive(Debug, Default)]
-struct Handed {
-    session_id: String,
-    sequence: u64,
-    states: Vec<Bytes>,
 }
 
 impl Flow {
@@ -262,131 +221,6 @@ impl Flow {
         }
     }
 
-    fn migrate_next(&mut self, now: Time) {
-        if self.migration.is_some() || self.restore.is_some() || self.main_missed.is_some() {
-            return;
-        }
-        let (Some(main), Some(new)) = (self.main, self.waiting.front().copied()) else {
-            return;
-        };
-        self.waiting.pop_front();
-        self.tell(format!("migration from connection {} to {}", main.0, new.0));
-        self.migration = Some(Migration {
-            new,
-            new_missed: None,
-            shards: 0,
-            phase: Phase::Preparing,
-            deadline: now.after(STEP),
-            handed: Vec::new(),
-            kept: 0,
-        });
-        self.send(main, migration_start(true, 0));
-    }
-
-    fn ready(&mut self, now: Time, peer: Peer, start: &ShardMigrationStart) {
-        let main = self.main;
-        if let Some(restore) = &self.restore
-            && restore.told.is_none()
-            && main == Some(peer)
-        {
-            self.restore_last(now, start.num_shards.checked_sub(1));
-            return;
-        }
-        let Some(migration) = self
-            .migration
-            .as_mut()
-            .filter(|m| m.phase == Phase::Preparing)
-        else {
-            return;
-        };
-        if start.from_this_slave && main == Some(peer) {
-            migration.shards = start.num_shards;
-            let new = migration.new;
-            self.send(new, migration_start(false, start.num_shards));
-        } else if !start.from_this_slave && migration.new == peer {
-            self.stop_next(now, 0);
-        }
-    }
-
-    /// `4{k}` for the next shard; for `k = N` it means "everything moved".
-    fn stop_next(&mut self, now: Time, shard: u32) {
-        let (Some(main), Some(migration)) = (self.main, self.migration.as_mut()) else {
-            return;
-        };
-        migration.deadline = now.after(STEP);
-        migration.phase = if shard < migration.shards {
-            migration.handed.push(Handed::default());
-            Phase::Stopping(shard)
-        } else {
-            Phase::Retiring
-        };
-        self.send(main, stop(shard));
-    }
-
-    fn guild_state(&mut self, peer: Peer, state: Bytes) {
-        if self.main != Some(peer) {
-            return;
-        }
-        if let Some(restore) = &mut self.restore {
-            restore.states.push(state);
-            return;
-        }
-        let Some(migration) = self.migration.as_mut() else {
-            return;
-        };
-        if !matches!(migration.phase, Phase::Stopping(_)) {
-            return;
-        }
-        if let Some(handed) = migration.handed.last_mut()
-            && migration.kept + state.len() <= MAX_KEPT_STATE
-        {
-            migration.kept += state.len();
-            handed.states.push(state.clone());
-        }
-        let new = migration.new;
-        self.send(new, ToSlave::GuildState(state));
-    }
-
-    fn stopped(&mut self, now: Time, peer: Peer, ticket: StopShard) {
-        if self.main != Some(peer) {
-            return;
-        }
-        if self
-            .restore
-            .as_ref()
-            .is_some_and(|restore| restore.told == Some(ticket.shard))
-        {
-            self.give_back(now, peer, ticket);
-            return;
-        }
-        let Some(migration) = self.migration.as_mut() else {
-            return;
-        };
-        if migration.phase != Phase::Stopping(ticket.shard) {
-            return;
-        }
-        if let Some(handed) = migration.handed.last_mut() {
-            handed.session_id.clone_from(&ticket.session_id);
-            handed.sequence = ticket.sequence;
-        }
-        migration.phase = Phase::Resuming(ticket.shard);
-        migration.deadline = now.after(STEP);
-        let new = migration.new;
-        self.send(
-            new,
-            resume(ticket.shard, ticket.session_id, ticket.sequence),
-        );
-    }
-
-    fn resumed(&mut self, now: Time, peer: Peer, ack: &Resume) {
-        if self.is_new(peer)
-            && self.migration.as_ref().map(|m| m.phase) == Some(Phase::Resuming(ack.shard))
-        {
-            self.tell(format!("shard {} moved", ack.shard));
-            self.stop_next(now, ack.shard + 1);
-        }
-    }
-
     /// A connection ended.
     pub fn gone(&mut self, now: Time, peer: Peer) {
         self.waiting.retain(|waiting| *waiting != peer);
@@ -409,13 +243,6 @@ impl Flow {
                 _ => self.main_missed = Some(now),
             }
         }
-    }
-
-    fn moved(&mut self, now: Time, new: Peer) {
-        self.migration = None;
-        self.become_main(new);
-        self.tell(format!("migration done: connection {} serves", new.0));
-        self.migrate_next(now);
     }
 
     /// Time went by.
@@ -488,119 +315,6 @@ impl Flow {
         ));
     }
 
-    /// The old slave takes back what it gave. It deleted the states that it sent,
-    /// and starts its plugins again when its last shard is resumed.
-    fn roll_back(&mut self, now: Time, reason: &str) {
-        let Some(migration) = self.migration.take() else {
-            return;
-        };
-        let Some(main) = self.main else { return };
-        if migration.new_missed.is_none() {
-            self.send(migration.new, ToSlave::Shutdown);
-        }
-        self.alarm(format!("migration rolled back: {reason}"));
-        let in_hand = match migration.phase {
-            Phase::Stopping(shard) => Some(shard),
-            Phase::Preparing | Phase::Resuming(_) | Phase::Retiring => None,
-        };
-        let count = migration.handed.len() - usize::from(in_hand.is_some());
-        let restarted = migration.shards > 0 && count as u64 == u64::from(migration.shards);
-        for (shard, handed) in (0..).zip(migration.handed.into_iter().take(count)) {
-            self.give(
-                main,
-                shard,
-                handed.states,
-                handed.session_id,
-                handed.sequence,
-            );
-        }
-        if restarted {
-            self.migrate_next(now);
-            return;
-        }
-        self.restore = Some(Restore {
-            told: in_hand,
-            last: migration
-                .shards
-                .checked_sub(1)
-                .filter(|last| Some(*last) != in_hand),
-            states: Vec::new(),
-            deadline: now.after(STEP),
-        });
-        if in_hand.is_none() && migration.shards > 0 {
-            self.restore_last(now, migration.shards.checked_sub(1));
-        }
-    }
-
-    fn restore_last(&mut self, now: Time, last: Option<u32>) {
-        match (self.main, last) {
-            (Some(main), Some(last)) => {
-                self.restore = Some(Restore {
-                    told: Some(last),
-                    last: None,
-                    states: Vec::new(),
-                    deadline: now.after(STEP),
-                });
-                self.send(main, stop(last));
-            }
-            _ => {
-                self.restore = None;
-                self.migrate_next(now);
-            }
-        }
-    }
-
-    fn give_back(&mut self, now: Time, main: Peer, ticket: StopShard) {
-        let Some(restore) = self.restore.take() else {
-            return;
-        };
-        self.give(
-            main,
-            ticket.shard,
-            restore.states,
-            ticket.session_id,
-            ticket.sequence,
-        );
-        self.restore_last(now, restore.last);
-    }
-
-    fn give(
-        &mut self,
-        peer: Peer,
-        shard: u32,
-        states: Vec<Bytes>,
-        session_id: String,
-        sequence: u64,
-    ) {
-        for state in states {
-            self.send(peer, ToSlave::GuildState(state));
-        }
-        self.send(peer, resume(shard, session_id, sequence));
-    }
-
-    fn repeat_to_main(&mut self) {
-        let (Some(main), Some(migration)) = (self.main, self.migration.as_ref()) else {
-            return;
-        };
-        let order = match migration.phase {
-            Phase::Preparing => migration_start(true, 0),
-            Phase::Stopping(shard) => stop(shard),
-            Phase::Retiring => stop(migration.shards),
-            Phase::Resuming(_) => return,
-        };
-        self.send(main, order);
-    }
-
-    fn repeat_to_new(&mut self) {
-        let Some(migration) = self.migration.as_ref() else {
-            return;
-        };
-        if let (Phase::Resuming(shard), Some(handed)) = (migration.phase, migration.handed.last()) {
-            let order = resume(shard, handed.session_id.clone(), handed.sequence);
-            self.send(migration.new, order);
-        }
-    }
-
     fn become_main(&mut self, peer: Peer) {
         self.main = Some(peer);
         self.main_missed = None;
@@ -623,14 +337,6 @@ impl Flow {
     fn alarm(&mut self, text: String) {
         self.orders.push_back(Order::Alarm(text));
     }
-}
-
-fn migration_start(from_this_slave: bool, num_shards: u32) -> ToSlave {
-    ToSlave::ShardMigrationStart(ShardMigrationStart {
-        from_this_slave,
-        num_shards,
-        extra: None,
-    })
 }
 
 fn stop(shard: u32) -> ToSlave {

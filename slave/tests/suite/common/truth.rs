@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use baton_gateway::Gateway;
 use baton_protocol::ShardId;
+use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Bytes, Recorder, traffic, until};
+use super::{Recorder, traffic, until};
 
 /// Truth and cache of a shard, taken while nothing was on its way.
 #[derive(Debug)]

@@ -2,8 +2,12 @@
 //! simulated Discord, and the verbs of every row: deploy, reach a phase, strike,
 //! heal, wait until it is calm.
 
+mod calm;
+mod setup;
+
+pub use self::setup::{Setup, Snapshots};
+
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -11,109 +15,16 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+use self::setup::options;
 use super::{hunt, phase::Phase, wire::Wire};
 use crate::{
     demo::now_us,
-    discord::{Counts, DiscordOptions},
+    discord::Counts,
     error::{Error, Result},
-    fleet::{Armed, Crash, Fleet, FleetOptions, Special},
-    shim::Loads,
+    fleet::{Armed, Crash, Fleet},
 };
-
-/// What a run needs that is not like every other run.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// Shards of the bot.
-    pub shards: u32,
-    /// Events a second on each shard.
-    pub rate: f64,
-    /// Milliseconds that a handler takes.
-    pub handler_ms: u64,
-    /// How long each byte takes between master and slaves during a deploy: so
-    /// long does each step of a migration take at least, and can be hit.
-    pub pace: Duration,
-    /// How long there is traffic before anything happens.
-    pub warm: Duration,
-    /// How long the old slave stays ready after a deploy.
-    pub soak: Duration,
-    /// Further flags of the simulated Discord.
-    pub discord: Vec<String>,
-    /// Limits of the master that differ from [`limits`].
-    pub limits: BTreeMap<&'static str, String>,
-    /// Whether slaves write their state down.
-    pub snapshots: Snapshots,
-    /// Standbys of the slot.
-    pub standbys: u32,
-    /// Where the first master kills itself.
-    pub crash: Option<Crash>,
-    /// Who can be struck by faults of the C library.
-    pub shim: Loads,
-    /// What build the first master is like, and the later ones.
-    pub masters: [Option<&'static str>; 2],
-    /// Whether shards are sealed late.
-    pub late_seal: bool,
-    /// Seed of traffic and guilds.
-    pub seed: u64,
-}
-
-/// Whether slaves write their state down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Snapshots {
-    /// Each 300 ms.
-    On,
-    /// Never: state dies with its process.
-    Off,
-}
-
-impl Setup {
-    /// Four shards that are busy enough to notice a quarter of a second.
-    #[must_use]
-    pub fn usual(seed: u64) -> Self {
-        Self {
-            shards: 4,
-            rate: 40.0,
-            handler_ms: 0,
-            pace: Duration::from_millis(80),
-            warm: Duration::from_millis(400),
-            soak: Duration::from_millis(800),
-            discord: Vec::new(),
-            limits: BTreeMap::new(),
-            snapshots: Snapshots::On,
-            standbys: 0,
-            crash: None,
-            shim: Loads::Nobody,
-            masters: [None; 2],
-            late_seal: false,
-            seed,
-        }
-    }
-}
-
-/// The master's limits, scaled down so that a run takes seconds.
-fn limits() -> BTreeMap<&'static str, String> {
-    [
-        ("contact", "300ms"),
-        ("adopt_grace", "1500ms"),
-        ("ready", "6s"),
-        ("seal", "2s"),
-        ("drain", "2s"),
-        ("no_progress", "2500ms"),
-        ("copy", "4s"),
-        ("retire", "3s"),
-        ("backoff", "200ms"),
-        ("backoff_max", "2s"),
-        ("shard_in_hand", "3s"),
-        ("ping", "300ms"),
-        ("hang", "1500ms"),
-        ("checkpoint_to_disk", "200ms"),
-        ("width", "4"),
-    ]
-    .into_iter()
-    .map(|(name, limit)| (name, limit.to_owned()))
-    .collect()
-}
 
 /// Who can be struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,9 +58,6 @@ const START: Duration = Duration::from_secs(40);
 
 /// A phase is reached within this time.
 const REACH: Duration = Duration::from_secs(30);
-
-/// A supervisor starts a master that ended again after this time.
-const SUPERVISE: Duration = Duration::from_millis(300);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -425,76 +333,6 @@ impl Scene {
         let _ = self.fleet.restart_master().await;
     }
 
-    /// Waits until one slave serves every shard, the standbys are built, no deploy
-    /// is under way and no other slave lives, three times in a row. A master that ended is started again.
-    ///
-    /// # Errors
-    /// Not within `limit`.
-    pub async fn calm(&mut self, limit: Duration) -> Result<Value> {
-        let deadline = Instant::now() + limit;
-        let mut calm = 0;
-        loop {
-            if self.supervised && self.fleet.master.is_over() {
-                sleep(SUPERVISE).await;
-                self.restart_master().await?;
-                calm = 0;
-            }
-            let status = timeout(Duration::from_secs(2), self.fleet.status()).await;
-            let status = status.ok().and_then(Result::ok).unwrap_or(Value::Null);
-            let serves = is_calm(&status, self.setup.shards);
-            let strangers = if serves {
-                self.strangers(&status)
-            } else {
-                Vec::new()
-            };
-            calm = if serves && strangers.is_empty() {
-                calm + 1
-            } else {
-                0
-            };
-            if calm == 3 {
-                if let Some(strike) = self.strikes.last_mut() {
-                    strike.calm_us.get_or_insert_with(now_us);
-                }
-                self.old = owner(&status).unwrap_or(0);
-                self.note_outcome();
-                return Ok(status);
-            }
-            if Instant::now() > deadline {
-                self.note_outcome();
-                return Err(Error::Late(format!(
-                    "not calm after {limit:?}: {}, processes of nobody {strangers:?}",
-                    short(&status)
-                )));
-            }
-            sleep(Duration::from_millis(40)).await;
-        }
-    }
-
-    /// Living processes beside the owner and its standbys.
-    fn strangers(&mut self, status: &Value) -> Vec<u32> {
-        let known = [owner(status)].into_iter().chain(standbys(status));
-        let known: Vec<_> = known.flatten().collect();
-        let others = [self.fleet.master.pid(), self.fleet.discord.process().pid()];
-        hunt::of_folder(self.folder())
-            .into_iter()
-            .filter(|pid| !others.contains(&Some(*pid)))
-            .filter(|pid| !known.contains(pid))
-            .collect()
-    }
-
-    fn note_outcome(&mut self) {
-        if self.outcome.is_none() {
-            let ended = |event: &Value| {
-                event["type"] == "deploy_ended" && event["deploy"].as_u64() == self.deploy
-            };
-            let all = self.news();
-            self.outcome = all
-                .into_iter()
-                .find(|event| self.deploy.is_some() && ended(event));
-        }
-    }
-
     /// Everything that every master of this run told.
     #[must_use]
     pub fn news(&self) -> Vec<Value> {
@@ -522,119 +360,6 @@ impl Scene {
         // The fleet kills what is left when it is dropped.
         (hunt::of_folder(&folder), folder)
     }
-}
-
-/// One slave serves everything, and nothing is under way.
-fn is_calm(status: &Value, shards: u32) -> bool {
-    let all = status["shards"].as_array().map_or(&[][..], Vec::as_slice);
-    let slot = &status["slots"][0];
-    let owner = &slot["slave"];
-    let ready = ["standbys", "standbys_built"];
-    ready
-        .iter()
-        .all(|count| slot[*count] == slot["standbys_wanted"])
-        && status["adopting"] == false
-        && status["deploy"].is_null()
-        && owner.is_string()
-        && all.len() == shards as usize
-        && all
-            .iter()
-            .all(|shard| shard["state"] == "serving" && shard["owner"] == *owner)
-}
-
-/// The process that fills the slot.
-fn owner(status: &Value) -> Option<u32> {
-    let owner = &status["slots"][0]["slave"];
-    let mut slaves = status["slaves"].as_array()?.iter();
-    let owner = slaves.find(|slave| slave["slave"] == *owner)?;
-    u32::try_from(owner["pid"].as_u64()?).ok()
-}
-
-/// The processes that stand by.
-fn standbys(status: &Value) -> impl Iterator<Item = Option<u32>> {
-    let slaves = status["slaves"].as_array().into_iter().flatten();
-    slaves
-        .filter(|slave| slave["role"] == "standby")
-        .map(|slave| u32::try_from(slave["pid"].as_u64()?).ok())
-}
-
-/// What matters of a status, for a person.
-fn short(status: &Value) -> String {
-    let list = |name: &str, fields: &[&str]| {
-        let items = status[name].as_array().into_iter().flatten();
-        let shown: Vec<String> = items
-            .map(|item| {
-                let fields: Vec<String> = fields.iter().map(|f| item[*f].to_string()).collect();
-                fields.join(" ")
-            })
-            .collect();
-        shown.join(", ")
-    };
-    format!(
-        "adopting {}, deploy {}, shards [{}], slaves [{}]",
-        status["adopting"],
-        status["deploy"],
-        list("shards", &["shard", "epoch", "state"]),
-        list("slaves", &["build", "pid", "role", "connected", "shards"])
-    )
-}
-
-fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
-    let mut special = Special {
-        limits: limits(),
-        master_wrapper: wrapper(),
-        crash: setup.crash,
-        standbys: setup.standbys,
-        late_seal: setup.late_seal,
-        shim: setup.shim,
-        master_as: setup.masters[0],
-        ..Special::default()
-    };
-    special.limits.extend(setup.limits.clone());
-    for (flag, value) in [
-        ("--master", to_master.address().to_string()),
-        ("--gateway-url", format!("ws://{}", to_discord.address())),
-    ] {
-        special.slave_flags.extend([flag.to_owned(), value]);
-    }
-    // Each slave has its own log and answers at its own socket.
-    let snapshots = match setup.snapshots {
-        Snapshots::On => r#"--snapshots "$BATON_RUNTIME_DIR/snapshots" --snapshot-every 300ms"#,
-        Snapshots::Off => "",
-    };
-    let before = setup.shim.before_slave();
-    let script = format!(
-        r#"{before}exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" 2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#
-    );
-    special.slave_wrapper = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
-    let mut more = ["--max-concurrency", "16", "--identify-window", "20ms"]
-        .map(str::to_owned)
-        .to_vec();
-    more.extend(setup.discord.iter().cloned());
-    FleetOptions {
-        discord: DiscordOptions {
-            shards: setup.shards,
-            guilds_per_shard: 5,
-            members_per_guild: 8,
-            rtt: Duration::ZERO,
-            tls: false,
-            seed: setup.seed,
-            more,
-        },
-        handler_ms: setup.handler_ms,
-        soak: setup.soak,
-        slave: "baton-slave".to_owned(),
-        launch: true,
-        keep: true,
-        special,
-    }
-}
-
-/// A full disk is played by a limit of the file size, which must not be a
-/// signal that kills.
-fn wrapper() -> Vec<String> {
-    let script = r#"trap '' XFSZ; exec "$0" "$@""#;
-    ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
 }
 
 fn address(url: &str) -> Result<SocketAddr> {

@@ -1,0 +1,205 @@
+//! Whether what one key says can be, alone and beside the others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    net::SocketAddr,
+    path::Path,
+};
+
+use baton_protocol::message::MAX_NAME;
+
+use super::{
+    DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Mistake, Origin, Slot, SlotOptions, Token,
+    check_command,
+};
+
+/// What was found to be wrong.
+pub(super) struct Found {
+    pub(super) origin: Origin,
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+impl Found {
+    pub(super) fn add(&mut self, key: &str, reason: impl Into<String>) {
+        self.mistakes.push(Mistake {
+            place: self.origin.place(key),
+            reason: reason.into(),
+        });
+    }
+
+    pub(super) fn or<T>(&mut self, key: &str, checked: Result<T, String>) -> Option<T> {
+        checked.map_err(|reason| self.add(key, reason)).ok()
+    }
+}
+
+fn wrong<T>(reason: String) -> Result<T, String> {
+    Err(reason)
+}
+
+pub(super) fn listen(given: Option<String>, allow_remote: bool) -> Result<SocketAddr, String> {
+    let text = given.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return wrong(format!(
+            "listen: `{text}` is not an address with a port, such as {DEFAULT_LISTEN}"
+        ));
+    };
+    if !address.ip().is_loopback() && !allow_remote {
+        return wrong(format!(
+            "listen: {address} can be reached from other hosts; use a loopback address, or set allow_remote = true"
+        ));
+    }
+    Ok(address)
+}
+
+pub(super) fn api_url(given: Option<String>) -> Result<String, String> {
+    let url = given.unwrap_or_else(|| DEFAULT_API_URL.to_owned());
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    if host.is_none_or(|host| host.trim_end_matches('/').is_empty()) {
+        return wrong(format!(
+            "api_url: `{url}` is not an http:// or https:// address"
+        ));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
+    if let Some(token) = env::var("DISCORD_TOKEN")
+        .ok()
+        .as_deref()
+        .and_then(Token::new)
+    {
+        return Ok(Some(token));
+    }
+    file.map(|path| token_in("token_file", path)).transpose()
+}
+
+pub(super) fn token_in(key: &str, path: &Path) -> Result<Token, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("{key}: {} cannot be read: {error}", path.display()))?;
+    match Token::new(&text) {
+        Some(token) => Ok(token),
+        None => wrong(format!("{key}: {} is empty", path.display())),
+    }
+}
+
+pub(super) fn admin_listen(
+    given: Option<String>,
+    with_token: bool,
+) -> Result<Option<SocketAddr>, String> {
+    let Some(text) = given else {
+        return Ok(None);
+    };
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return wrong(format!(
+            "admin_listen: `{text}` is not an address with a port, such as 127.0.0.1:7448"
+        ));
+    };
+    if !address.ip().is_loopback() && !with_token {
+        return wrong(format!(
+            "admin_listen: {address} can be reached from other hosts; use a loopback address, or set admin_token_file to a file with a secret that requests must carry"
+        ));
+    }
+    Ok(Some(address))
+}
+
+pub(super) fn slots(
+    given: Vec<SlotOptions>,
+    command: Option<Vec<String>>,
+    shard_count: Option<u32>,
+    found: &mut Found,
+) -> Vec<Slot> {
+    let overruled = command.is_some();
+    let mut slots: Vec<Slot> = given
+        .into_iter()
+        .map(|slot| Slot {
+            name: slot.name,
+            command: (!slot.command.is_empty()).then_some(slot.command),
+            shards: slot.shards,
+            env: slot.env,
+            log: slot.log,
+        })
+        .collect();
+    if slots.is_empty() {
+        slots.push(Slot {
+            name: "main".to_owned(),
+            command: None,
+            shards: None,
+            env: BTreeMap::new(),
+            log: None,
+        });
+    }
+    if command.is_some() {
+        slots[0].command = command;
+    }
+    let mut names = BTreeSet::new();
+    for (index, slot) in slots.iter().enumerate() {
+        let name = &slot.name;
+        let key = |key: &str| format!("slot[{index}].{key}");
+        if name.is_empty() || name.len() > MAX_NAME {
+            found.add(
+                &key("name"),
+                format!("slot `{name}`: a name has 1 to {MAX_NAME} characters"),
+            );
+        }
+        if !names.insert(name.as_str()) {
+            found.add(
+                &key("name"),
+                format!("slot `{name}`: two slots have this name; rename one"),
+            );
+        }
+        if let Some(command) = &slot.command
+            && let Err(reason) = check_command(command)
+        {
+            let reason = format!("slot `{name}`: {reason}");
+            if overruled && index == 0 {
+                found.mistakes.push(Mistake::anywhere(reason));
+            } else {
+                found.add(&key("command"), reason);
+            }
+        }
+    }
+    if let Some(shard_count) = shard_count.filter(|count| (1..=MAX_SHARDS).contains(count))
+        && let Err((index, reason)) = cover(&slots, shard_count)
+    {
+        found.add(&format!("slot[{index}].shards"), reason);
+    }
+    slots
+}
+
+/// Which slot is wrong, and why.
+pub(super) fn cover(slots: &[Slot], shard_count: u32) -> Result<(), (usize, String)> {
+    let mut owner: Vec<Option<&str>> = vec![None; shard_count as usize];
+    for (index, slot) in slots.iter().enumerate() {
+        let name = &slot.name;
+        let (first, last) = slot.shards.unwrap_or((0, shard_count.saturating_sub(1)));
+        if first > last || last >= shard_count {
+            return Err((
+                index,
+                format!(
+                    "slot `{name}`: shards = [{first}, {last}] is not a range of shards 0 to {}",
+                    shard_count.saturating_sub(1)
+                ),
+            ));
+        }
+        for shard in first..=last {
+            if let Some(other) = owner[shard as usize].replace(name) {
+                return Err((
+                    index,
+                    format!(
+                        "slots `{other}` and `{name}` both have shard {shard}; give each shard to one slot with `shards`"
+                    ),
+                ));
+            }
+        }
+    }
+    match owner.iter().position(Option::is_none) {
+        Some(shard) => Err((
+            0,
+            format!("shard {shard} has no slot; extend the `shards` of one"),
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,196 @@
+//! How a slave joins: hello, proofs, report, and the answer. Fields travel by name
+//! and have defaults, so that either side may be newer.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{Epoch, ProcessIdentity, SlaveId, Term},
+    ticket::{SessionParameters, Ticket},
+    version::Version,
+};
+
+/// Why a slave connects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A new build: it starts a deploy, or a cold start where the slot is empty.
+    #[default]
+    Candidate,
+    /// Builds its bot, owns nothing, is promoted when an owner dies.
+    Standby,
+    /// Started by the master into an empty slot, or an owner that lost its
+    /// connection.
+    Relaunch,
+}
+
+/// The versioned part of [`SlaveHello`](super::SlaveHello).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hello {
+    /// Highest version that the slave speaks.
+    pub version: Version,
+    /// Lowest version that the slave speaks.
+    pub lowest: Version,
+    /// Highest term that the slave has taken orders from; counter `0`: none yet.
+    pub term: Term,
+    /// This run of the slave.
+    pub slave: SlaveId,
+    /// Why it connects.
+    pub role: Role,
+    /// The slot that it fills; at most [`MAX_NAME`] bytes.
+    pub slot: String,
+    /// What the operator calls this build; at most [`MAX_NAME`] bytes.
+    pub build: String,
+    /// What it would identify sessions with.
+    pub parameters: SessionParameters,
+    /// How to know that it is dead.
+    pub process: ProcessIdentity,
+    /// 16 random bytes, which the master's proof covers.
+    pub nonce: Bytes,
+}
+
+/// Names of slots and builds are at most this many bytes.
+pub const MAX_NAME: usize = 128;
+
+/// Id 11, master → slave: answers a versioned hello before anything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Welcome {
+    /// The version that this connection speaks.
+    pub version: Version,
+    /// The master's term: every order on this connection is of this term.
+    pub term: Term,
+    /// Proves that the master knows the secret (see [`crate::auth`]).
+    pub proof: Bytes,
+    /// 16 random bytes, which the slave's [`Proof`] covers.
+    pub challenge: Bytes,
+    /// How often checkpoints are wanted, in milliseconds.
+    pub checkpoint_ms: u64,
+}
+
+/// Id 12, slave → master: answers [`Welcome`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Proof {
+    /// Proves that the slave knows the secret (see [`crate::auth`]).
+    pub proof: Bytes,
+}
+
+/// What a slave does with a shard of its table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holding {
+    /// Started cold, waits for its permit or for READY.
+    Starting,
+    /// Told to resume, RESUMED not yet seen.
+    Resuming,
+    /// Serves.
+    #[default]
+    Serving,
+    /// Sealed: its ticket is made, the outcome is not known. Neither handled nor
+    /// reconnected until the master decides.
+    Sealed,
+    /// Could not be started or resumed here; owned, not served.
+    Failed,
+}
+
+/// One shard of a [`Report`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// At which epoch.
+    pub epoch: Epoch,
+    /// What the slave does with it.
+    pub holding: Holding,
+    /// The shard and where it stands. Without a session: an empty session id.
+    pub ticket: Ticket,
+    /// Whether it was told to resume and no dispatch came since: then the ticket
+    /// that it was given is as exact as it was. `false` where that is not known, as
+    /// by builds that do not say it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untouched: bool,
+}
+
+/// Id 13, slave → master: after [`Proof`], everything that the slave holds, in as
+/// many frames as it takes, the last one marked. The master decides nothing
+/// about a slave before the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// At most [`Report::MAX_SHARDS`].
+    pub shards: Vec<Held>,
+    /// The epoch at which it runs the once-per-bot work; `0`: it does not.
+    pub work: Epoch,
+    /// Whether the bot is built, so that shards could be resumed at once.
+    pub ready: bool,
+    /// No further report follows.
+    pub last: bool,
+}
+
+impl Report {
+    /// More shards go into another frame.
+    pub const MAX_SHARDS: usize = 256;
+}
+
+/// Id 14, master → slave: the hello, the proof and the report are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Accepted {
+    /// Shards of the whole bot.
+    pub shard_count: u32,
+}
+
+/// Why a slave was refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedReason {
+    /// No protocol version in common.
+    Version,
+    /// It belongs to another fleet, or has seen a later term.
+    Fleet,
+    /// It did not prove that it knows the secret.
+    Secret,
+    /// The master has no such slot.
+    Slot,
+    /// A session parameter differs from the fleet's; the detail names it.
+    Parameters,
+    /// A deploy is already under way.
+    Busy,
+    /// Another slave fills the slot and this one is no candidate.
+    Taken,
+    /// It was told to leave: its deploy was rolled back or it was replaced.
+    Superseded,
+    /// The hello was not understood; also any reason that a later version adds.
+    #[default]
+    #[serde(other)]
+    Other,
+}
+
+/// Id 15, master → slave: refused; the connection closes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refused {
+    /// Why, for the program.
+    pub reason: RefusedReason,
+    /// Why, and what to do, for a person.
+    pub detail: String,
+}
+
+impl RefusedReason {
+    /// Whether the same slave may be accepted later without a change on its
+    /// side: it dials again. Otherwise it ends with an error.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        match self {
+            Self::Busy | Self::Other => true,
+            Self::Version
+            | Self::Fleet
+            | Self::Secret
+            | Self::Slot
+            | Self::Parameters
+            | Self::Taken
+            | Self::Superseded => false,
+        }
+    }
+}

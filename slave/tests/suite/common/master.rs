@@ -1,0 +1,146 @@
+//! A small master: it accepts or refuses who dials.
+
+use baton_protocol::{
+    Connection, Term, ToMaster, ToSlave, Trust, Version,
+    auth::Secret,
+    message::{Accepted, Hello, Proof, Refused, RefusedReason, Report, Welcome},
+};
+use baton_slave::Address;
+use bytes::Bytes;
+use tokio::{net::TcpListener, time::timeout};
+
+use super::{LONG, peer::Peer};
+
+pub struct FakeMaster {
+    listener: TcpListener,
+    pub secret: Secret,
+    pub term: Term,
+    pub shard_count: u32,
+}
+
+impl FakeMaster {
+    pub async fn new(shard_count: u32) -> Self {
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            secret: Secret::random().unwrap(),
+            term: Term {
+                counter: 1,
+                ..Term::default()
+            },
+            shard_count,
+        }
+    }
+
+    pub fn address(&self) -> Address {
+        Address::Tcp(self.listener.local_addr().unwrap().to_string())
+    }
+
+    /// The next slave, accepted.
+    pub async fn accept(&self) -> Peer {
+        timeout(LONG, self.try_accept())
+            .await
+            .expect("a slave dials")
+    }
+
+    /// Refuses the next slave that dials.
+    pub async fn refuse(&self, reason: RefusedReason) {
+        let (socket, _) = timeout(LONG, self.listener.accept())
+            .await
+            .expect("a slave dials")
+            .unwrap();
+        let mut connection = Connection::new(socket);
+        receive(&mut connection).await;
+        let refused = Refused {
+            reason,
+            detail: "because of a test".to_owned(),
+        };
+        send(&mut connection, ToSlave::Refused(refused)).await;
+    }
+
+    /// The next slave, which reported; its connection stays as it is until it is
+    /// accepted.
+    pub async fn meet(&self) -> Met {
+        timeout(LONG, self.try_meet()).await.expect("a slave dials")
+    }
+
+    async fn try_accept(&self) -> Peer {
+        self.try_meet().await.accepted().await
+    }
+
+    async fn try_meet(&self) -> Met {
+        let (socket, _) = self.listener.accept().await.unwrap();
+        let mut connection = Connection::new(socket);
+        let ToMaster::SlaveHello(hello) = receive(&mut connection).await else {
+            panic!("no hello");
+        };
+        let running = hello.running;
+        let hello = *hello.hello.expect("a versioned hello");
+        connection.trust(Trust::Known);
+        let challenge = Bytes::from_static(b"0123456789abcdef");
+        send(
+            &mut connection,
+            ToSlave::Welcome(Welcome {
+                version: Version::NEWEST,
+                term: self.term,
+                proof: self.secret.master_proof(&hello.nonce, hello.slave),
+                challenge: challenge.clone(),
+                checkpoint_ms: 10,
+            }),
+        )
+        .await;
+        let ToMaster::Proof(Proof { proof }) = receive(&mut connection).await else {
+            panic!("no proof");
+        };
+        assert_eq!(proof, self.secret.slave_proof(&challenge, hello.slave));
+        let mut report = Report::default();
+        while !report.last {
+            let ToMaster::Report(part) = receive(&mut connection).await else {
+                panic!("no report");
+            };
+            report.shards.extend(part.shards);
+            report.work = part.work;
+            report.ready = part.ready;
+            report.last = part.last;
+        }
+        Met {
+            connection,
+            hello,
+            running,
+            report,
+            shard_count: self.shard_count,
+        }
+    }
+}
+
+/// A slave that reported and was not accepted.
+pub struct Met {
+    connection: Connection,
+    hello: Hello,
+    running: bool,
+    pub report: Report,
+    shard_count: u32,
+}
+
+impl Met {
+    pub async fn accepted(self) -> Peer {
+        let Self {
+            mut connection,
+            hello,
+            running,
+            report,
+            shard_count,
+        } = self;
+        let accepted = Accepted { shard_count };
+        send(&mut connection, ToSlave::Accepted(accepted)).await;
+        Peer::new(connection, hello, running, report)
+    }
+}
+
+async fn receive(connection: &mut Connection) -> ToMaster {
+    let frame = connection.recv().await.unwrap().expect("a frame");
+    ToMaster::from_frame(frame).unwrap()
+}
+
+async fn send(connection: &mut Connection, message: ToSlave) {
+    connection.send(&message.to_frame()).await.unwrap();
+}

@@ -1,0 +1,230 @@
+//! A slave as the small master sees it: what it is told, and what it says.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use baton_protocol::{
+    Connection, Epoch, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave,
+    connection::Sender,
+    message::{
+        Checkpoint, FullStart, Hello, Report, Resume, ResumeAfter, ResumeExtra, Settled,
+        StartExtra, StopExtra, StopShard, Unit,
+    },
+};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::LONG;
+
+/// One slave's connection to the fake master.
+pub struct Peer {
+    pub hello: Hello,
+    pub running: bool,
+    pub report: Report,
+    sender: Sender,
+    said: mpsc::UnboundedReceiver<ToMaster>,
+    _reader: AbortOnDropHandle<()>,
+    /// Said and not yet waited for.
+    kept: Vec<ToMaster>,
+    /// IdentifyRequests are answered at once.
+    pub permits: bool,
+    pub identifies: Vec<baton_protocol::message::IdentifyRequest>,
+    /// The newest ticket of each shard, from checkpoints.
+    pub checkpoints: BTreeMap<ShardId, Ticket>,
+}
+
+impl Peer {
+    pub(super) fn new(connection: Connection, hello: Hello, running: bool, report: Report) -> Self {
+        let (mut receiver, sender) = connection.split();
+        let (say, said) = mpsc::unbounded_channel();
+        let reader = tokio::spawn(async move {
+            while let Ok(Some(frame)) = receiver.recv().await {
+                if say.send(ToMaster::from_frame(frame).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            hello,
+            running,
+            report,
+            sender,
+            said,
+            _reader: AbortOnDropHandle::new(reader),
+            kept: Vec::new(),
+            permits: true,
+            identifies: Vec::new(),
+            checkpoints: BTreeMap::new(),
+        }
+    }
+
+    pub async fn order(&mut self, order: ToSlave) {
+        self.sender.send(&order.to_frame()).await.unwrap();
+    }
+
+    /// Takes in what is said, answers requests for permits, and gives the first
+    /// thing that `pick` wants.
+    pub async fn wait<T>(&mut self, what: &str, mut pick: impl FnMut(&ToMaster) -> Option<T>) -> T {
+        if let Some((at, picked)) = self
+            .kept
+            .iter()
+            .enumerate()
+            .find_map(|(at, message)| Some((at, pick(message)?)))
+        {
+            self.kept.remove(at);
+            return picked;
+        }
+        loop {
+            let said = timeout(LONG, self.said.recv()).await;
+            let Ok(Some(message)) = said else {
+                panic!("{what} never came ({said:?}), but {:?}", self.kept);
+            };
+            self.note(&message).await;
+            if let Some(picked) = pick(&message) {
+                return picked;
+            }
+            self.kept.push(message);
+        }
+    }
+
+    /// Takes in whatever was said up to now.
+    pub async fn catch_up(&mut self) {
+        while let Ok(message) = self.said.try_recv() {
+            self.note(&message).await;
+            self.kept.push(message);
+        }
+    }
+
+    async fn note(&mut self, message: &ToMaster) {
+        match message {
+            ToMaster::IdentifyRequest(request) => {
+                self.identifies.push(*request);
+                if self.permits {
+                    self.order(ToSlave::IdentifyPermit(Unit {
+                        shard: request.shard,
+                        epoch: request.epoch,
+                    }))
+                    .await;
+                }
+            }
+            ToMaster::Checkpoint(Checkpoint { shards }) => {
+                for entry in shards {
+                    if let Some(session) = &entry.session {
+                        self.checkpoints.insert(entry.shard, session.clone());
+                    }
+                    let ticket = self.checkpoints.get_mut(&entry.shard).expect("a session");
+                    ticket.handled = entry.handled;
+                    ticket.finished_above = entry.finished_above.clone();
+                    ticket.state_at = entry.handled;
+                    ticket.in_doubt = SequenceRanges::new();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts shards cold, and waits until they serve.
+    pub async fn start(&mut self, shards: &[u32], epoch: u64, shard_count: u32) {
+        let unit = |shard: &u32| Unit {
+            shard: ShardId(*shard),
+            epoch: Epoch(epoch),
+        };
+        self.order(ToSlave::FullStart(FullStart {
+            start: Some(StartExtra {
+                shards: shards.iter().map(unit).collect(),
+                shard_count,
+            }),
+        }))
+        .await;
+        for shard in shards {
+            self.serving(*shard).await;
+        }
+    }
+
+    /// READY, or RESUMED without an order.
+    pub async fn serving(&mut self, shard: u32) {
+        use baton_protocol::message::Step;
+        self.wait("serving", |message| match message {
+            ToMaster::Progress(progress)
+                if progress.shard.get() == shard && progress.step == Step::Serving =>
+            {
+                Some(())
+            }
+            _ => None,
+        })
+        .await;
+    }
+
+    pub async fn seal(&mut self, shard: u32, epoch: u64, drain: Duration) -> Ticket {
+        self.order(ToSlave::StopShard(StopShard {
+            shard,
+            extra: Some(Box::new(StopExtra {
+                epoch: Epoch(epoch),
+                drain_ms: drain.as_millis() as u64,
+                ticket: None,
+            })),
+            ..StopShard::default()
+        }))
+        .await;
+        self.ticket(shard).await
+    }
+
+    pub async fn ticket(&mut self, shard: u32) -> Ticket {
+        self.wait("a ticket", |message| match message {
+            ToMaster::StopShard(stop) if stop.shard == shard => stop.extra.clone()?.ticket,
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn settled(&mut self, shard: u32) -> SequenceRanges {
+        self.wait("settled", |message| match message {
+            ToMaster::Settled(settled) if settled.shard.get() == shard => {
+                Some(settled.unfinished.clone())
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn settle(&mut self, shard: u32, epoch: u64, unfinished: SequenceRanges) {
+        self.order(ToSlave::Settled(Settled {
+            shard: ShardId(shard),
+            epoch: Epoch(epoch),
+            unfinished,
+        }))
+        .await;
+    }
+
+    /// Gives a shard, without waiting for the answer.
+    pub async fn give(&mut self, epoch: u64, after: ResumeAfter, ticket: Ticket) {
+        self.order(ToSlave::Resume(Resume {
+            shard: ticket.shard.get(),
+            session_id: ticket.session_id.clone(),
+            sequence: ticket.resume_from().get(),
+            extra: Some(Box::new(ResumeExtra {
+                epoch: Epoch(epoch),
+                after,
+                ticket: Some(ticket),
+            })),
+        }))
+        .await;
+    }
+
+    /// Gives a shard and waits until Discord said RESUMED.
+    pub async fn resume(&mut self, epoch: u64, after: ResumeAfter, ticket: Ticket) {
+        let shard = ticket.shard.get();
+        self.give(epoch, after, ticket).await;
+        self.resumed(shard, epoch).await;
+    }
+
+    pub async fn resumed(&mut self, shard: u32, epoch: u64) {
+        self.wait("RESUMED", |message| match message {
+            ToMaster::Resume(resume) if resume.shard == shard => {
+                let extra = resume.extra.as_ref()?;
+                (extra.epoch == Epoch(epoch)).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    }
+}

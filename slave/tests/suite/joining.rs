@@ -1,0 +1,97 @@
+//! Slaves and masters that do not want each other.
+
+use std::sync::Arc;
+
+use crate::common::{FakeMaster, Peer, Recorder, Running, config, gateway, run, traffic, until};
+use baton_gateway::Gateway;
+use baton_protocol::{FleetId, Term, auth::Secret, message::RefusedReason};
+use baton_slave::SecretSource;
+
+/// One slave that serves one shard under traffic.
+struct Scene {
+    _gateway: Gateway,
+    master: FakeMaster,
+    slave: Running,
+    peer: Peer,
+}
+
+async fn scene() -> Scene {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let slave = run(config(&master, &gateway), Recorder::default());
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    traffic(&gateway, 500.0);
+    Scene {
+        _gateway: gateway,
+        master,
+        slave,
+        peer,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_does_not_know_the_secret_is_not_obeyed() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let mut settings = config(&master, &gateway);
+    settings.secret = SecretSource::Given(Secret::random().unwrap());
+    let slave = run(settings, Recorder::default());
+    // The slave hangs up where its proof is due.
+    let accepted = tokio::spawn(async move { master.accept().await.running });
+    assert!(accepted.await.is_err());
+    let status = slave.monitor.status().await.unwrap();
+    assert!(!status.linked && status.shards.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_is_refused_ends_and_says_whether_to_try_again() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    for (reason, code) in [
+        (RefusedReason::Busy, 75),
+        (RefusedReason::Parameters, 2),
+        (RefusedReason::Superseded, 2),
+    ] {
+        let slave = run(config(&master, &gateway), Recorder::default());
+        master.refuse(reason).await;
+        let error = slave.ends().await.unwrap_err();
+        assert_eq!(error.exit_code(), code, "{error}");
+        assert!(error.to_string().contains("because of a test"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_is_refused_serves_on_and_dials_again() {
+    let scene = scene().await;
+    drop(scene.peer);
+    scene.master.refuse(RefusedReason::Superseded).await;
+    let told = || scene.slave.bot.told().len();
+    let before = told();
+    until("more events", || told() > before + 20).await;
+    assert!(scene.master.accept().await.running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_of_an_older_term_or_another_fleet_is_not_obeyed() {
+    let mut scene = scene().await;
+    let term = scene.master.term;
+    drop(scene.peer);
+    for wrong in [
+        Term { counter: 0, ..term },
+        Term {
+            fleet: FleetId(7),
+            ..term
+        },
+    ] {
+        scene.master.term = wrong;
+        // It hangs up where its proof is due.
+        let master = Arc::new(scene.master);
+        let accepts = master.clone();
+        let accepted = tokio::spawn(async move { accepts.accept().await.running });
+        assert!(accepted.await.is_err());
+        scene.master = Arc::into_inner(master).unwrap();
+    }
+    scene.master.term = term;
+    scene.master.accept().await;
+}

@@ -1,0 +1,161 @@
+//! What one run's fleet is like.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::super::wire::Wire;
+use crate::{
+    discord::DiscordOptions,
+    fleet::{Crash, FleetOptions, Special},
+    shim::Loads,
+};
+
+/// What a run needs that is not like every other run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Shards of the bot.
+    pub shards: u32,
+    /// Events a second on each shard.
+    pub rate: f64,
+    /// Milliseconds that a handler takes.
+    pub handler_ms: u64,
+    /// How long each byte takes between master and slaves during a deploy: so
+    /// long does each step of a migration take at least, and can be hit.
+    pub pace: Duration,
+    /// How long there is traffic before anything happens.
+    pub warm: Duration,
+    /// How long the old slave stays ready after a deploy.
+    pub soak: Duration,
+    /// Further flags of the simulated Discord.
+    pub discord: Vec<String>,
+    /// Limits of the master that differ from [`limits`].
+    pub limits: BTreeMap<&'static str, String>,
+    /// Whether slaves write their state down.
+    pub snapshots: Snapshots,
+    /// Standbys of the slot.
+    pub standbys: u32,
+    /// Where the first master kills itself.
+    pub crash: Option<Crash>,
+    /// Who can be struck by faults of the C library.
+    pub shim: Loads,
+    /// What build the first master is like, and the later ones.
+    pub masters: [Option<&'static str>; 2],
+    /// Whether shards are sealed late.
+    pub late_seal: bool,
+    /// Seed of traffic and guilds.
+    pub seed: u64,
+}
+
+/// Whether slaves write their state down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshots {
+    /// Each 300 ms.
+    On,
+    /// Never: state dies with its process.
+    Off,
+}
+
+impl Setup {
+    /// Four shards that are busy enough to notice a quarter of a second.
+    #[must_use]
+    pub fn usual(seed: u64) -> Self {
+        Self {
+            shards: 4,
+            rate: 40.0,
+            handler_ms: 0,
+            pace: Duration::from_millis(80),
+            warm: Duration::from_millis(400),
+            soak: Duration::from_millis(800),
+            discord: Vec::new(),
+            limits: BTreeMap::new(),
+            snapshots: Snapshots::On,
+            standbys: 0,
+            crash: None,
+            shim: Loads::Nobody,
+            masters: [None; 2],
+            late_seal: false,
+            seed,
+        }
+    }
+}
+
+/// The master's limits, scaled down so that a run takes seconds.
+fn limits() -> BTreeMap<&'static str, String> {
+    [
+        ("contact", "300ms"),
+        ("adopt_grace", "1500ms"),
+        ("ready", "6s"),
+        ("seal", "2s"),
+        ("drain", "2s"),
+        ("no_progress", "2500ms"),
+        ("copy", "4s"),
+        ("retire", "3s"),
+        ("backoff", "200ms"),
+        ("backoff_max", "2s"),
+        ("shard_in_hand", "3s"),
+        ("ping", "300ms"),
+        ("hang", "1500ms"),
+        ("checkpoint_to_disk", "200ms"),
+        ("width", "4"),
+    ]
+    .into_iter()
+    .map(|(name, limit)| (name, limit.to_owned()))
+    .collect()
+}
+
+pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
+    let mut special = Special {
+        limits: limits(),
+        master_wrapper: wrapper(),
+        crash: setup.crash,
+        standbys: setup.standbys,
+        late_seal: setup.late_seal,
+        shim: setup.shim,
+        master_as: setup.masters[0],
+        ..Special::default()
+    };
+    special.limits.extend(setup.limits.clone());
+    for (flag, value) in [
+        ("--master", to_master.address().to_string()),
+        ("--gateway-url", format!("ws://{}", to_discord.address())),
+    ] {
+        special.slave_flags.extend([flag.to_owned(), value]);
+    }
+    // Each slave has its own log and answers at its own socket.
+    let snapshots = match setup.snapshots {
+        Snapshots::On => r#"--snapshots "$BATON_RUNTIME_DIR/snapshots" --snapshot-every 300ms"#,
+        Snapshots::Off => "",
+    };
+    let before = setup.shim.before_slave();
+    let script = format!(
+        r#"{before}exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" 2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#
+    );
+    special.slave_wrapper = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let mut more = ["--max-concurrency", "16", "--identify-window", "20ms"]
+        .map(str::to_owned)
+        .to_vec();
+    more.extend(setup.discord.iter().cloned());
+    FleetOptions {
+        discord: DiscordOptions {
+            shards: setup.shards,
+            guilds_per_shard: 5,
+            members_per_guild: 8,
+            rtt: Duration::ZERO,
+            tls: false,
+            seed: setup.seed,
+            more,
+        },
+        handler_ms: setup.handler_ms,
+        soak: setup.soak,
+        slave: "baton-slave".to_owned(),
+        launch: true,
+        keep: true,
+        special,
+    }
+}
+
+/// A full disk is played by a limit of the file size, which must not be a
+/// signal that kills.
+fn wrapper() -> Vec<String> {
+    let script = r#"trap '' XFSZ; exec "$0" "$@""#;
+    ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
+}
