@@ -147,11 +147,7 @@ impl Verdict {
             true,
         )?;
         row("gap of a shard", self.gap_ms.to_string(), true)?;
-        row(
-            "  of those with probes",
-            self.gap_probed_ms.to_string(),
-            true,
-        )?;
+        row("  of those probed", self.gap_probed_ms.to_string(), true)?;
         row("  of quiet intervals", self.gap_noise_ms.to_string(), true)?;
         row("silence of a shard", self.silence_ms.to_string(), true)?;
         let faults = self.faults();
