@@ -40,14 +40,49 @@ struct Running {
     slot: String,
     began_us: u64,
     began_unix_ms: u64,
-    /// The builds: the old slave may be gone when the deploy ends.
+    /// The builds: either slave may be gone when the deploy ends.
     from: Option<String>,
     to: Option<String>,
     /// When each shard was to seal that does not serve again yet.
     sealed: BTreeMap<ShardId, u64>,
     /// The longest gap of each shard.
     gaps: BTreeMap<ShardId, Duration>,
+    /// When the first shard was to seal, and when the last one served.
+    migrates_us: Option<(u64, u64)>,
     steps: Vec<StepAt>,
+}
+
+/// The deploy that runs, for whoever begins to look in the middle of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Underway {
+    /// Its number.
+    pub deploy: u64,
+    /// The build that serves the slot when it begins; absent: none does.
+    pub from: Option<String>,
+    /// The build that its shards go to; absent: it has not joined yet.
+    pub to: Option<String>,
+    /// When it began, in microseconds of the host's monotonic clock, as events are
+    /// told.
+    pub began_us: u64,
+    /// For how long it has run.
+    pub took_ms: u64,
+    /// From the first seal to the last RESUMED so far.
+    pub migrating_ms: u64,
+    /// Shards that were sealed and serve again, at the new slave or taken back.
+    pub handed_over: u32,
+    /// The longest gap so far; absent: no shard was sealed.
+    pub slowest: Option<Slowest>,
+    /// When each step began.
+    pub steps: Vec<StepAt>,
+}
+
+/// A gap, and whose it was.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Slowest {
+    /// The shard.
+    pub shard: u32,
+    /// For how long it was nobody's, in milliseconds.
+    pub ms: f64,
 }
 
 /// A shard serves again.
@@ -66,9 +101,9 @@ pub struct Deployed {
     pub deploy: u64,
     /// Its slot.
     pub slot: String,
-    /// The build that its shards were at; absent: none moved.
+    /// The build that served the slot when it began; absent: none did.
     pub from: Option<String>,
-    /// The build that they went to.
+    /// The build that its shards were to go to; absent: it never joined.
     pub to: Option<String>,
     /// `done`, `aborted`, `rolled_back`, `forced`, `handed_on`.
     pub outcome: &'static str,
@@ -140,8 +175,19 @@ impl History {
     pub fn told(&self, told: &Told) -> Option<Gap> {
         let mut seen = self.seen();
         match &told.news {
-            News::SlaveJoined { slave, build, .. } => {
+            News::SlaveJoined {
+                slave,
+                build,
+                slot,
+                back,
+            } => {
                 seen.builds.insert(*slave, build.clone());
+                if let Some(running) = &mut seen.running
+                    && !back
+                    && running.slot == *slot
+                {
+                    running.to.get_or_insert_with(|| build.clone());
+                }
             }
             News::SlaveGone {
                 slave, dead: true, ..
@@ -149,10 +195,14 @@ impl History {
             | News::Fenced { slave, .. } => {
                 seen.builds.remove(slave);
             }
-            News::DeployAccepted { deploy, slot, .. } => {
+            News::DeployAccepted {
+                deploy, slot, from, ..
+            } => {
+                let from = from.and_then(|from| seen.builds.get(&from).cloned());
                 seen.running = Some(Running {
                     deploy: *deploy,
                     slot: slot.clone(),
+                    from,
                     began_us: told.at_us,
                     began_unix_ms: unix_ms(),
                     ..Running::default()
@@ -178,7 +228,8 @@ impl History {
                     builds, running, ..
                 } = &mut *seen;
                 let running = running.as_mut()?;
-                if running.from.is_none() && !matches!(phase, Phase::TakingBack | Phase::Back) {
+                if *phase == Phase::Copying {
+                    // Whoever joined meanwhile may have been a standby.
                     running.from = builds.get(from).cloned();
                     running.to = builds.get(to).cloned();
                 }
@@ -224,6 +275,15 @@ impl History {
         seen.ended.iter().map(|(_, ended)| ended.clone()).collect()
     }
 
+    /// The one that runs.
+    #[must_use]
+    pub fn running(&self) -> Option<Underway> {
+        let seen = self.seen();
+        seen.running
+            .as_ref()
+            .map(|running| running.underway(monotonic_us()))
+    }
+
     /// The one that ended last.
     #[must_use]
     pub fn last(&self) -> Option<LastDeploy> {
@@ -254,6 +314,7 @@ impl Running {
             // Of what a dead slave had, from when the old one was told to resume it.
             Phase::Sealing | Phase::TakingBack => {
                 self.sealed.entry(shard).or_insert(at_us);
+                self.migrates_us.get_or_insert((at_us, at_us));
                 return None;
             }
             Phase::Copying | Phase::Dialling | Phase::Resuming => return None,
@@ -264,11 +325,32 @@ impl Running {
         let length = Duration::from_micros(at_us.saturating_sub(sealed));
         let longest = self.gaps.entry(shard).or_default();
         *longest = length.max(*longest);
+        if let Some((_, last)) = &mut self.migrates_us {
+            *last = at_us;
+        }
         Some(Gap { on, length })
     }
 
+    fn underway(&self, now_us: u64) -> Underway {
+        let (first, last) = self.migrates_us.unwrap_or_default();
+        let slowest = self.gaps.iter().max_by_key(|(_, gap)| **gap);
+        Underway {
+            deploy: self.deploy.get(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            began_us: self.began_us,
+            took_ms: now_us.saturating_sub(self.began_us) / 1000,
+            migrating_ms: last.saturating_sub(first) / 1000,
+            handed_over: u32::try_from(self.gaps.len()).unwrap_or(u32::MAX),
+            slowest: slowest.map(|(shard, gap)| Slowest {
+                shard: shard.get(),
+                ms: tenths(gap),
+            }),
+            steps: self.steps.clone(),
+        }
+    }
+
     fn told(self) -> Deployed {
-        let tenths = |gap: &Duration| (gap.as_secs_f64() * 10_000.0).round() / 10.0;
         let mut gaps_ms: Vec<f64> = self.gaps.values().map(tenths).collect();
         gaps_ms.sort_by(f64::total_cmp);
         Deployed {
@@ -282,6 +364,11 @@ impl Running {
             ..Deployed::default()
         }
     }
+}
+
+/// In milliseconds.
+fn tenths(gap: &Duration) -> f64 {
+    (gap.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
 fn reason(outcome: &Outcome) -> Option<String> {
@@ -350,6 +437,7 @@ mod tests {
             request: None,
             deploy: DeployId(deploy),
             slot: "main".to_owned(),
+            from: Some(OLD),
         }
     }
 
@@ -448,6 +536,45 @@ mod tests {
             }]
         );
         assert_eq!((one.took_ms, one.migrating_ms, one.shards), (9, 7, 1));
+    }
+
+    #[test]
+    fn whoever_begins_to_look_in_the_middle_of_a_deploy_is_told_how_far_it_is() {
+        let history = History::default();
+        assert_eq!(history.running(), None);
+        for told in [
+            told(0, joined(OLD, "v1")),
+            told(5000, began(1)),
+            told(5100, joined(NEW, "v2")),
+            told(5200, migration(0, Phase::Sealing)),
+            told(5204, migration(0, Phase::Moved)),
+            told(5203, migration(1, Phase::Sealing)),
+            told(5210, migration(1, Phase::Moved)),
+            told(5220, migration(2, Phase::Sealing)),
+        ] {
+            history.told(&told);
+        }
+        let running = history.running().unwrap();
+        let builds = (running.from.as_deref(), running.to.as_deref());
+        assert_eq!(builds, (Some("v1"), Some("v2")));
+        assert_eq!((running.handed_over, running.migrating_ms), (2, 10));
+        assert_eq!(running.slowest, Some(Slowest { shard: 1, ms: 7.0 }));
+        history.told(&told(5300, ended(Outcome::Done)));
+        assert_eq!(history.running(), None);
+    }
+
+    #[test]
+    fn a_deploy_whose_build_never_joined_was_from_the_one_that_serves() {
+        let history = History::default();
+        history.told(&told(0, joined(OLD, "v1")));
+        history.told(&told(1, began(1)));
+        let reason = "the slave ended before it joined".to_owned();
+        history.told(&told(2, ended(Outcome::Aborted { reason })));
+        let deploys = history.deploys();
+        let builds = deploys
+            .iter()
+            .map(|one| (one.from.as_deref(), one.to.as_deref()));
+        assert_eq!(builds.collect::<Vec<_>>(), [(Some("v1"), None)]);
     }
 
     #[test]

@@ -19,8 +19,10 @@ pub fn object(told: &Told) -> Value {
             request,
             deploy,
             slot,
+            from,
         } => json!({
             "request": request.map(|request| request.0), "deploy": deploy, "slot": slot,
+            "from": from,
         }),
         News::RequestRefused { request, reason } => json!({
             "request": request.0, "reason": reason,

@@ -10,7 +10,7 @@
 //! | `POST /v1/pause`, `POST /v1/continue` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/restart-shard` | [`RestartRequest`]: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
-//! | `GET /v1/deploys` | under `deploys`, those that ended under this master, at most 20, the newest last ([`Deployed`](crate::history::Deployed)) |
+//! | `GET /v1/deploys` | under `deploys`, those that ended under this master, at most 20, the newest last ([`Deployed`](crate::history::Deployed)); under `running`, the one that runs ([`Underway`](crate::history::Underway)) |
 //! | `GET /v1/doctor` | under `findings`, what each check saw ([`Finding`]); `GET /v1/status` has those that are not well under `doctor` |
 //! | `GET /v1/events` | server-sent events, see [`json`](mod@json) |
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
@@ -366,7 +366,8 @@ async fn restart(
 }
 
 async fn deploys(State(admin): State<Arc<Admin>>) -> Response {
-    Json(json!({ "deploys": admin.history.deploys() })).into_response()
+    let history = &admin.history;
+    Json(json!({ "deploys": history.deploys(), "running": history.running() })).into_response()
 }
 
 fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Failure> {

@@ -198,7 +198,8 @@ async fn ended(
     let ms = |key: &str| event[key].as_u64().unwrap_or(0);
     screen.line(&format!(
         "deploy {deploy}: {}; {} of {} on the new build; moving took {}, everything {}",
-        text(&event["text"]),
+        // A reason may be whole sentences.
+        text(&event["text"]).trim_end_matches('.'),
         ms("moved"),
         count(progress.total, "shard"),
         span(ms("migrating_ms")),

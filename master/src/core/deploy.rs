@@ -350,6 +350,7 @@ impl Core {
             request,
             deploy: id,
             slot: name,
+            from,
         });
         self.touch(slot);
     }

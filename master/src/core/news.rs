@@ -18,6 +18,8 @@ pub enum News {
         deploy: DeployId,
         /// Its slot.
         slot: String,
+        /// Who serves the slot.
+        from: Option<SlaveId>,
     },
     /// A request was refused; nothing changed.
     RequestRefused {

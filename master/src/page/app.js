@@ -113,7 +113,10 @@ async function look() {
 
 /** What changes seldom. A master that does not know one of them is no reason to stop. */
 async function lookAside() {
-  const deploys = get("/v1/deploys").then(takeDeploys);
+  const deploys = get("/v1/deploys").then((answer) => {
+    takeDeploys(answer);
+    fleet.catchUp(answer.running);
+  });
   const slaves = fleet.status?.slaves ?? [];
   const known = slaves.length > 0 && slaves.every((slave) => "memory_bytes" in slave);
   const metrics = known ? null : getText("/metrics").then((text) => { memory = readMemory(text); });

@@ -187,7 +187,7 @@ function ended(fleet, box, last) {
   fill(byId("deploy-way"), JSON.stringify(["ended", builds]), () =>
     builds
       ? [
-          el("span", { class: "side" }, swatch(buildColour(builds.from)), el("b", {}, builds.from ?? "an empty slot")),
+          el("span", { class: "side" }, swatch(buildColour(builds.from)), el("b", {}, builds.from ?? "nobody")),
           el("span", { class: "arrow", "aria-label": "to" }, "→"),
           el("span", { class: "side" }, swatch(buildColour(builds.to)), el("b", {}, builds.to ?? "never joined")),
         ]

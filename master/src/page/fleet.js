@@ -30,6 +30,7 @@ export class Fleet {
   /** Events since the last request for a status, while one is under way. */
   #since = null;
   #positions = new Map();
+  #before = null;
 
   /** A status is asked for now. */
   asking() {
@@ -55,6 +56,7 @@ export class Fleet {
     if (deploy) {
       if (this.run?.deploy !== deploy.deploy) this.run = newRun(deploy.deploy);
       this.run.slot = deploy.slot;
+      this.#fillIn();
       this.#step(deploy.step, null);
       // Until it says `copying` a shard has no next owner.
       const moving = new Set(["copying", "dialling", "sealing"]);
@@ -161,6 +163,35 @@ export class Fleet {
     run.steps.push({ step, atUs });
     // Where the page was opened in the middle of a soak, nobody says when it began.
     if (step === "soaking") run.soakAt = atUs == null ? null : performance.now();
+  }
+
+  /** What happened before this page was opened, of the deploy that runs. */
+  catchUp(running) {
+    this.#before = running && { ...running, beganAt: performance.now() - running.took_ms };
+    this.#fillIn();
+  }
+
+  /** Status and deploys come in any order. */
+  #fillIn() {
+    const { run } = this;
+    const before = this.#before;
+    if (!before || run?.deploy !== before.deploy || run.beganAt != null) return;
+    const { began_us, beganAt, steps, slowest, handed_over, migrating_ms } = before;
+    run.beganUs = began_us;
+    run.beganAt = beganAt;
+    for (const { step, at_ms } of steps) {
+      const known = run.steps.find((one) => one.step === step);
+      const atUs = began_us + at_ms * 1000;
+      if (known) known.atUs ??= atUs;
+      else run.steps.push({ step, atUs });
+      if (step === "soaking") run.soakAt ??= beganAt + at_ms;
+    }
+    if (slowest && !run.gaps.has(slowest.shard)) run.gaps.set(slowest.shard, slowest.ms);
+    if (run.firstUs == null && handed_over) {
+      run.firstUs = began_us;
+      run.lastUs = began_us + migrating_ms * 1000;
+      run.moved = handed_over;
+    }
   }
 
   #ended(event) {

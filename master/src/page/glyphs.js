@@ -52,8 +52,9 @@ export const colourOf = (slave) => taken.get(slave) ?? NOBODY;
 
 /** The colour of a build where no slave of it is known (any more). */
 export function buildColour(build) {
+  if (build == null) return NOBODY;
   let sum = 1;
-  for (const letter of build ?? "") sum += letter.codePointAt(0);
+  for (const letter of build) sum += letter.codePointAt(0);
   return sum % COLOURS;
 }
 

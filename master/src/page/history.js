@@ -39,7 +39,7 @@ export function showHistory() {
 
 function builds(one) {
   return el("span", { class: "builds" },
-    swatch(buildColour(one.from)), el("b", { class: "build", title: one.from }, one.from ?? "empty"),
+    swatch(buildColour(one.from)), el("b", { class: "build", title: one.from }, one.from ?? "–"),
     el("span", { class: "arrow", "aria-label": "to" }, "→"),
     swatch(buildColour(one.to)), el("b", { class: "build", title: one.to }, one.to ?? "–"),
   );

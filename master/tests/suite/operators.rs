@@ -166,6 +166,7 @@ async fn what_deploys_did_is_told() {
         (&"done".into(), &3.into())
     );
     assert_eq!(deploy["gaps_ms"].as_array().unwrap().len(), 3);
+    assert_eq!(said["running"], Value::Null);
 }
 
 #[tokio::test]
