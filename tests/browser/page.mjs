@@ -10,9 +10,9 @@ let code = 0;
 try {
   const page = await chromium.page(url);
 
-  const until = async (what, expression, seconds = 10) => {
+  const until = async (what, expression, seconds = 10, on = page) => {
     for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(50)) {
-      if (await page.evaluate(expression)) return console.log(`seen  ${what}`);
+      if (await on.evaluate(expression)) return console.log(`seen  ${what}`);
     }
     throw new Error(`${what}: not within ${seconds} s: ${expression}`);
   };
@@ -65,6 +65,11 @@ try {
     return { frames: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1), long: window.long_ };
   })()`);
   console.log(`      ${smooth.frames} frames: p50 ${smooth.p50} ms, p99 ${smooth.p99} ms, longest ${smooth.max} ms; ${smooth.long} long tasks`);
+  const late = await chromium.page(url);
+  await until("a page that is opened now knows the whole deploy", `(() => {
+    const facts = [...document.querySelectorAll("#deploy-facts dd")].map((fact) => fact.textContent);
+    return facts.length === 6 && !facts.includes("–") && ${stage("soaking")};
+  })()`, 10, late);
   await until("it is done", ended("done"), 60);
   await until("and told", `document.querySelector("#deploys tr[data-outcome=done]")`);
 
@@ -87,7 +92,7 @@ try {
   await until("a phone needs no scrolling sideways",
     "document.documentElement.scrollWidth <= document.documentElement.clientWidth");
   // A refusal is an answer of the master, not a fault of the page.
-  const complaints = page.complaints.filter((complaint) => !complaint.includes("status of 409"));
+  const complaints = [...page.complaints, ...late.complaints].filter((complaint) => !complaint.includes("status of 409"));
   if (complaints.length) throw new Error(`the page complained: ${complaints.join("; ")}`);
 } catch (error) {
   console.log(`WRONG ${error.message}`);
