@@ -23,6 +23,7 @@ const MUTANTS: &[&str] = &[
     "session-soon",
     "soak-unbounded",
     "old-copy-sealed",
+    "old-state-resumed",
     "stale-copy-kept",
     "stale-session-resumed",
     "width-unbounded",

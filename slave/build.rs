@@ -11,6 +11,7 @@ const MUTANTS: &[&str] = &[
     "close-1000",
     "doubt-not-held",
     "finished-above-ignored",
+    "frozen-preferred",
     "heartbeat-unheeded",
     "identify-unasked",
     "kept-after-death",

@@ -59,6 +59,8 @@ pub(super) struct Deploy {
     pub(super) last_served: Option<Time>,
     /// Shards that had no session when their turn came; it comes once more.
     pub(super) without_session: BTreeSet<ShardId>,
+    /// Times in a row that the new slave was connected anew and no shard moved.
+    pub(super) returns: u32,
     /// Whether it begins no further shard, as an operator wants it.
     pub(super) paused: bool,
 }
@@ -344,6 +346,7 @@ impl Core {
             first_stop: None,
             last_served: None,
             without_session: BTreeSet::new(),
+            returns: 0,
             paused: false,
         });
         self.tell(News::DeployAccepted {

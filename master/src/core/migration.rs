@@ -25,7 +25,7 @@ use baton_protocol::{
 use super::{
     Core,
     event::{Basis, Durability, Entry, Hold, Phase as Told},
-    shard::{Free, How, Link, Phase, Reach, Sealing},
+    shard::{Free, How, Link, Phase, Reach, Sealing, Shard},
     timers::Timer,
 };
 
@@ -38,11 +38,12 @@ impl Core {
     /// M2: the owner copies the shard's state to `to` while it serves. A slave
     /// that has a copy already needs none.
     pub(super) fn begin_move(&mut self, id: ShardId, to: SlaveId) {
+        let most = self.most_behind();
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
         shard.copied_again = 0;
-        let has_copy = shard.copies.contains_key(&to);
+        let has_copy = shard.copies.contains_key(&to) && shard.behind(to) <= most;
         match shard.phase {
             Phase::Serving { owner, epoch, .. } if !has_copy => self.copy(id, owner, epoch, to),
             Phase::Serving { owner, epoch, .. } => self.dial(id, owner, epoch, to),
@@ -86,21 +87,46 @@ impl Core {
     /// busy host would lose its session. Not for ever: a bot that cannot be copied
     /// faster is moved as well as it can be.
     fn seal_a_fresh_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
-        let most = u64::from(self.settings.replay_buffer) / 2;
-        let is_back = self.goes_back();
+        let (most, is_back) = (self.most_behind(), self.goes_back());
         match self.fleet.shards.get_mut(&id) {
             Some(shard)
-                if !is_back
-                    && shard.copied_again < MOST_COPIES
+                if shard.copied_again < MOST_COPIES
                     && shard.behind(to) > most
                     && !cfg!(mutant = "old-copy-sealed") =>
             {
                 shard.copied_again += 1;
-                shard.copies.remove(&to);
+                // Who takes it back keeps what it has until the copy comes.
+                if !is_back {
+                    shard.copies.remove(&to);
+                }
                 self.copy(id, owner, epoch, to);
             }
             Some(_) | None => self.seal(id, owner, epoch, to),
         }
+    }
+
+    /// So many events a copy may be behind when its shard is to be sealed. Who takes
+    /// a shard back has the state that it was sealed with, and nothing is quicker: that
+    /// one may be older. After a long deploy it is not good any more, and the state is
+    /// copied back.
+    fn most_behind(&self) -> u64 {
+        let buffer = u64::from(self.settings.replay_buffer);
+        if self.goes_back() {
+            buffer / 4 * 3
+        } else {
+            buffer / 2
+        }
+    }
+
+    /// Whether the state that `slave` has of a shard is of no use to it: a RESUME from
+    /// there would end the session. One that is to take it over in a deploy is tried
+    /// all the same, for it was copied as well as it can be.
+    pub(super) fn is_too_old(&self, shard: &Shard, slave: SlaveId) -> bool {
+        let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
+        let takes_over = goal == Some(slave) && !self.goes_back();
+        !takes_over
+            && shard.behind(slave) > u64::from(self.settings.replay_buffer)
+            && !cfg!(mutant = "old-state-resumed")
     }
 
     /// Everything is ready for its seal, which waits until those before it are

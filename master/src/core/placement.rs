@@ -169,9 +169,13 @@ impl Core {
         else {
             return;
         };
-        let Some(ticket) = shard.ticket_for(owner, after) else {
+        let Some(mut ticket) = shard.ticket_for(owner, after) else {
             return;
         };
+        let state_too_old = self.is_too_old(shard, owner);
+        if state_too_old {
+            ticket.state_at = ticket.handled;
+        }
         let resume = Resume {
             shard: id.get(),
             session_id: ticket.session_id.clone(),
@@ -179,6 +183,7 @@ impl Core {
             extra: Some(Box::new(ResumeExtra {
                 epoch,
                 after,
+                state_too_old,
                 ticket: Some(ticket),
             })),
         };

@@ -10,6 +10,9 @@ use super::{
     timers::Timer,
 };
 
+/// A new slave may lose its connection so often between two shards that move.
+const MOST_RETURNS: u32 = 10;
+
 impl Core {
     /// A shard of the slot was given to `target`.
     pub(super) fn move_started(&mut self, id: ShardId, target: SlaveId) {
@@ -73,6 +76,7 @@ impl Core {
             let goal = deploy.goal();
             if deploy.in_hand.served(id, now) && goal == Some(at) {
                 deploy.last_served = Some(now);
+                deploy.returns = 0;
                 let (from, told) = match deploy.stage {
                     Stage::RollingBack { to, .. } => (Some(to), Told::Back),
                     Stage::Starting { .. }
@@ -143,11 +147,25 @@ impl Core {
             .collect()
     }
 
-    /// A slave of the deploy is back.
+    /// A slave of the deploy is back. A new one that is again and again, and gets no
+    /// further, ends its connection over what it is told.
     pub(super) fn deploy_rejoined(&mut self, id: SlaveId) {
-        if self.deploy_needs(id) {
-            self.ask_prepared();
+        if !self.deploy_needs(id) {
+            return;
         }
+        if let Some(deploy) = &mut self.deploy
+            && deploy.to() == Some(id)
+        {
+            deploy.returns += 1;
+            if deploy.returns > MOST_RETURNS {
+                let why = format!(
+                    "the new slave was connected anew {MOST_RETURNS} times and no shard moved"
+                );
+                self.fail_deploy(None, why);
+                return;
+            }
+        }
+        self.ask_prepared();
     }
 
     pub(super) fn go_to(&mut self, stage: Stage) {

@@ -225,12 +225,15 @@ fn clock(view: &View, unix_ms: u64) -> Finding {
 /// Against what a cold start of the fleet would cost.
 fn identify(view: &View) -> Finding {
     let shards = view.shard_count;
-    let reset = view.identifies_reset_ms.unwrap_or(0) / 60_000;
+    let minutes = view.identifies_reset_ms.unwrap_or(0) / 60_000;
+    let (hours, minutes) = (minutes / 60, minutes % 60);
     match view.identifies_left {
         None => Finding::ok("identify", "not known: Discord was not asked"),
         Some(left) if left < shards => Finding::warning(
             "identify",
-            format!("{left} IDENTIFYs are left, and {shards} shards; more in {reset} min"),
+            format!(
+                "{left} IDENTIFYs are left, and {shards} shards; more in {hours} h {minutes:02} min"
+            ),
             "a deploy by RESUME costs none; avoid what ends sessions (other intents, a pause of \
              the whole fleet) until then",
         ),

@@ -102,6 +102,10 @@ pub struct ResumeExtra {
     pub epoch: Epoch,
     /// How the shard came free.
     pub after: ResumeAfter,
+    /// Order: whatever the slave has of the shard's state is more events behind than
+    /// Discord replays, and is not used. A session outlives that, and its events do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub state_too_old: bool,
     /// Order: the ticket. Answer: absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,

@@ -224,10 +224,10 @@ impl Agent {
 
     fn resume(&mut self, order: Resume) {
         let shard = ShardId(order.shard);
-        let Some((epoch, after, ticket)) = order
-            .extra
-            .and_then(|extra| Some((extra.epoch, extra.after, extra.ticket?)))
-        else {
+        let Some((epoch, after, too_old, ticket)) = order.extra.and_then(|extra| {
+            let too_old = extra.state_too_old;
+            Some((extra.epoch, extra.after, too_old, extra.ticket?))
+        }) else {
             tracing::error!(%shard, "a resume without epoch or ticket: ignored");
             return;
         };
@@ -235,8 +235,13 @@ impl Agent {
             self.fail(shard, epoch, "this slave is leaving".to_owned());
         } else if let Err(why) = self.resumable(&ticket) {
             self.fail(shard, epoch, why);
-        } else if let Err(why) = self.table.resume(shard, epoch, after, ticket) {
-            self.fail(shard, epoch, why);
+        } else {
+            if too_old {
+                self.table.give_up_state(shard, epoch);
+            }
+            if let Err(why) = self.table.resume(shard, epoch, after, ticket) {
+                self.fail(shard, epoch, why);
+            }
         }
     }
 

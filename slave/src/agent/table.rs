@@ -211,6 +211,15 @@ impl Table {
         Ok(())
     }
 
+    /// What is here of the shard's state is not to be used when it is resumed at
+    /// `epoch`.
+    pub(crate) fn give_up_state(&mut self, shard: ShardId, epoch: Epoch) {
+        let known = self.entry(shard);
+        if epoch > known.epoch {
+            known.give(Order::GiveUpState);
+        }
+    }
+
     /// Seal; asked again, the same is said again.
     pub(crate) fn seal(&mut self, shard: ShardId, epoch: Epoch, drain: Duration) {
         if let Some(entry) = self.entries.get(&shard) {

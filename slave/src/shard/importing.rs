@@ -12,8 +12,11 @@ use baton_protocol::{
 };
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::{Said, Shard};
+use super::{Frozen, Said, Shard};
 use crate::state::{Copied, Piece, Taken};
+
+/// Discord keeps so many events of every session for a replay, at least.
+const SURELY_REPLAYED: u64 = 100;
 
 /// Who may take state in: as many at once as there are processors. More would only
 /// take them from events.
@@ -65,8 +68,7 @@ impl Shard {
 
     /// `Some`: the copy is complete.
     async fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
-        if self.epoch > Epoch(0) {
-            // It was ours: what is here, frozen, is as good as any copy of it.
+        if self.epoch > Epoch(0) && self.prefers_own(frame) {
             let ends = frame.is_end() && frame.header().epoch > self.epoch;
             return Ok(ends.then(|| Copied::own(self.window.received())));
         }
@@ -82,6 +84,22 @@ impl Shard {
             Taken::Ignored => return Ok(None),
         };
         self.import_pieces(pieces).await.map(|()| None)
+    }
+
+    /// It was ours. What is here, frozen, is as good as any copy of it, unless the
+    /// copy begins further ahead than every replay reaches back: then it makes room.
+    fn prefers_own(&mut self, frame: &StateFrame) -> bool {
+        let header = frame.header();
+        let own = self.window.received().get();
+        let reached = header.sequence.get() <= own.saturating_add(SURELY_REPLAYED);
+        let begins = header.chunk == 0 && header.epoch > self.epoch;
+        if self.frozen == Frozen::Own && begins && !reached && !cfg!(mutant = "frozen-preferred") {
+            tracing::info!(
+                shard = %self.id, own, copy = %header.sequence, "the frozen state makes room for a copy"
+            );
+            self.frozen = Frozen::GivenUp;
+        }
+        self.frozen != Frozen::GivenUp
     }
 
     /// Takes pieces in when it is this shard's turn. Whoever waits for this does

@@ -7,7 +7,7 @@ use baton_protocol::{Epoch, SequenceRanges, Ticket, Version, message::ResumeAfte
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
-    Order, Retry, Shard,
+    Frozen, Order, Retry, Shard,
     gateway::{Gateway, Incoming},
     snapshots::Snapshot,
 };
@@ -179,6 +179,11 @@ impl Shard {
             }
             Order::Forget { epoch } => Some(Input::Turn(Turn::Forget { epoch })),
             Order::Leave => Some(Input::Turn(Turn::Leave)),
+            Order::GiveUpState => {
+                self.copied = None;
+                self.frozen = Frozen::GivenUp;
+                None
+            }
             Order::Permit { epoch } => (epoch == self.epoch).then_some(Input::Permit),
             Order::Settled { unfinished } => {
                 self.settled(&unfinished);

@@ -86,6 +86,8 @@ pub(crate) enum Order {
         after: ResumeAfter,
         ticket: Box<Ticket>,
     },
+    /// What is here of its state is too old to be gone on from.
+    GiveUpState,
     /// Stop; say [`Said::Sealed`] at once and [`Said::Settled`] later.
     Seal { epoch: Epoch, drain: Duration },
     /// Stop when the connection ends; say [`Said::SealsLate`] at once, or, where none
@@ -177,6 +179,17 @@ pub(crate) enum Said {
 /// Events of a session that is no longer there are of an older generation.
 type Generation = u64;
 
+/// What there is of the state of a shard that this process had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frozen {
+    /// It is not sealed.
+    No,
+    /// As it was at the seal: the shard can be taken back with it.
+    Own,
+    /// Too old, or dropped for a newer copy.
+    GivenUp,
+}
+
 /// One shard. See the module.
 pub(crate) struct Shard {
     id: ShardId,
@@ -209,6 +222,8 @@ pub(crate) struct Shard {
     unheard: u64,
     /// Whether RESUMED is to be confirmed as the answer to an order.
     ordered: bool,
+    /// What the state is while the shard is sealed.
+    frozen: Frozen,
     /// Whether the bot was told that the state is lost, and no READY brought it
     /// back.
     state_lost: bool,
@@ -271,6 +286,7 @@ impl Shard {
             after_death: false,
             unheard: 0,
             ordered: false,
+            frozen: Frozen::No,
             state_lost: false,
             copied: None,
             import: Import::default(),

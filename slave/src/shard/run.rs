@@ -22,7 +22,7 @@ use baton_protocol::{
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Said, Shard,
+    Frozen, Said, Shard,
     backoff::Redial,
     connection::Ended,
     dispatch::Window,
@@ -47,8 +47,14 @@ pub(super) enum Phase {
 pub(super) struct Seal {
     ticket: Ticket,
     drain_until: Instant,
+    /// Since when nothing runs any more.
+    rests: Option<Instant>,
     settled: Option<SequenceRanges>,
 }
+
+/// What is held back for the word of an earlier owner is waited for so long: this shard
+/// is another's by now, and the word goes there. It may be on its way here.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// Lives until the shard is of no concern to this process any more.
@@ -157,14 +163,20 @@ impl Shard {
     async fn sealed(&mut self, mut seal: Box<Seal>) -> Phase {
         loop {
             let now = Instant::now();
-            let nothing_runs = (self.window.running() == 0 && !self.window.holds())
+            if self.window.running() == 0 {
+                seal.rests.get_or_insert(now);
+            }
+            let word_until = seal.rests.map(|since| since + LAST_WORD);
+            let nothing_runs = seal.rests.is_some()
+                && (!self.window.holds() || word_until.is_some_and(|until| now >= until))
                 || cfg!(mutant = "settled-at-once");
             if seal.settled.is_none() && (nothing_runs || now >= seal.drain_until) {
                 let unfinished = self.window.in_doubt();
                 self.say(Said::Settled(unfinished.clone()));
                 seal.settled = Some(unfinished);
             }
-            let due = seal.settled.is_none().then_some(seal.drain_until);
+            let due = word_until.map_or(seal.drain_until, |until| until.min(seal.drain_until));
+            let due = seal.settled.is_none().then_some(due);
             match self.input(None, false, due).await {
                 Input::Turn(Turn::Resume {
                     epoch,
@@ -273,6 +285,11 @@ impl Shard {
         self.copy_out = None;
         self.snapshot.stop();
         let ticket = self.ticket();
+        self.frozen = if self.state_lost {
+            Frozen::GivenUp
+        } else {
+            Frozen::Own
+        };
         self.say(Said::Sealed(Box::new(ticket.clone())));
         tracing::info!(
             shard = %self.id, epoch = %self.epoch, handled = %ticket.handled,
@@ -281,6 +298,7 @@ impl Shard {
         Phase::Sealed(Box::new(Seal {
             ticket,
             drain_until: Instant::now() + drain,
+            rests: None,
             settled: None,
         }))
     }
@@ -309,7 +327,8 @@ impl Shard {
         let copied = self.copied.take().filter(|copied| {
             copied.session.as_deref() == Some(&*session.tag) && copied.epoch < epoch
         });
-        let copied = if taken_back && !self.state_lost {
+        let frozen = std::mem::replace(&mut self.frozen, Frozen::No);
+        let copied = if taken_back && !self.state_lost && frozen != Frozen::GivenUp {
             Some(Copied::own(self.window.received()))
         } else {
             copied
@@ -366,6 +385,7 @@ impl Shard {
         self.snapshot.stop();
         self.after_death = false;
         self.unheard = 0;
+        self.frozen = Frozen::No;
     }
 
     /// Owned by somebody else, or by nobody: whatever is held of it is dropped.

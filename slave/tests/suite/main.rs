@@ -7,6 +7,7 @@
 )]
 
 mod ahead;
+mod back;
 mod busy;
 mod cache;
 mod common;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::{
     row::Act,
@@ -12,6 +13,9 @@ use crate::{
     error::{Error, Result},
     processes::command,
 };
+
+/// So many events Discord replays in the rows whose deploy is held for longer than that.
+pub const REPLAYED: u32 = 160;
 
 /// A program that is refused says so within this time.
 const REFUSED: Duration = Duration::from_secs(15);
@@ -23,11 +27,32 @@ const REFUSED: Duration = Duration::from_secs(15);
 pub async fn act(scene: &mut Scene, act: Act) -> Result<()> {
     match act {
         Act::SecondDeploy => second_deploy(scene).await,
-        Act::Abort => scene.fleet.admin.post("/v1/abort", &json!({})).await,
+        Act::Abort => abort(scene).await,
+        Act::LateAbort => {
+            pause(scene).await?;
+            abort(scene).await
+        }
+        Act::LateKill => {
+            pause(scene).await?;
+            scene.kill(Who::New);
+            Ok(())
+        }
         Act::SecondMaster => second_master(scene).await,
         Act::SecondCandidate => second_candidate(scene).await,
         Act::SameBuild => same_build(scene).await,
     }
+}
+
+async fn abort(scene: &Scene) -> Result<()> {
+    scene.fleet.admin.post("/v1/abort", &json!({})).await
+}
+
+/// For longer than Discord replays what a shard gets meanwhile.
+async fn pause(scene: &Scene) -> Result<()> {
+    scene.fleet.admin.post("/v1/pause", &json!({})).await?;
+    let events = f64::from(REPLAYED) * 1.5;
+    sleep(Duration::from_secs_f64(events / scene.setup.rate)).await;
+    Ok(())
 }
 
 /// One at a time: refused, and the reason names the one that runs.

@@ -135,6 +135,11 @@ pub enum Act {
     SecondDeploy,
     /// `baton-master abort`.
     Abort,
+    /// `baton-master pause`, and, when Discord replays no more what the moved shards
+    /// got since, `abort`.
+    LateAbort,
+    /// The same, and then the new slave is killed.
+    LateKill,
     /// A second master for the same folder.
     SecondMaster,
     /// A slave is started by hand.

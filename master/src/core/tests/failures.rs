@@ -410,3 +410,23 @@ fn an_owner_that_does_not_wait_until_its_state_is_taken_in_fails_its_deploy_and_
     );
     assert!(rig.all_served_by(A));
 }
+
+#[test]
+fn a_new_slave_that_ends_its_connection_over_each_copy_is_given_up() {
+    let (mut rig, _) = Rig::moving(settings(1));
+    let mut ended_after = None;
+    for time in 1..20 {
+        rig.input(Input::Left { slave: B });
+        let actions = rig.join(B, Role::Relaunch);
+        if let Some(outcome) = ended(&actions) {
+            ended_after = Some((time, outcome.to_string()));
+            break;
+        }
+        rig.say(A, prepared(true));
+        rig.say(B, prepared(false));
+    }
+    let (times, why) = ended_after.expect("it is given up");
+    assert_eq!(times, 11);
+    assert!(why.contains("connected anew 10 times"), "{why}");
+    assert!(rig.all_served_by(A));
+}

@@ -9,6 +9,7 @@
 mod adoption;
 mod again;
 mod ahead;
+mod back;
 mod cold;
 mod deploys;
 mod exact;
@@ -454,8 +455,13 @@ fn message_name(message: &ToSlave) -> String {
         }
         ToSlave::Resume(resume) => {
             let extra = resume.extra.as_ref().unwrap();
+            let without = if extra.state_too_old {
+                " without its state"
+            } else {
+                ""
+            };
             format!(
-                "Resume {}@{} after {:?} from {}",
+                "Resume {}@{} after {:?} from {}{without}",
                 resume.shard, extra.epoch, extra.after, resume.sequence
             )
         }

@@ -155,7 +155,7 @@ fn on_the_way_back_none_waits_for_another_and_the_one_with_most_to_replay_is_fir
     for shard in [3, 0, 1, 2] {
         fleet.hand_over(shard);
     }
-    for (shard, more) in [(0, 70), (1, 900), (2, 200), (3, 80)] {
+    for (shard, more) in [(0, 70), (1, 700), (2, 200), (3, 80)] {
         let at = fleet.at(shard) + more;
         fleet.rig.say(B, checkpoint(shard, 2, at));
     }

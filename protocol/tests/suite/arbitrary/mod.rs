@@ -219,10 +219,12 @@ fn stop() -> impl Strategy<Value = StopShard> {
 
 fn resume() -> impl Strategy<Value = Resume> {
     let after = select(vec![ResumeAfter::Seal, ResumeAfter::Death]);
-    let extra = (any::<u64>(), after, option::of(ticket())).prop_map(|(epoch, after, ticket)| {
+    let extra = (any::<u64>(), after, any::<bool>(), option::of(ticket()));
+    let extra = extra.prop_map(|(epoch, after, state_too_old, ticket)| {
         Box::new(ResumeExtra {
             epoch: Epoch(epoch),
             after,
+            state_too_old,
             ticket,
         })
     });

@@ -197,6 +197,17 @@ impl Peer {
 
     /// Gives a shard, without waiting for the answer.
     pub async fn give(&mut self, epoch: u64, after: ResumeAfter, ticket: Ticket) {
+        self.give_to(epoch, after, ticket, false).await;
+    }
+
+    /// The same, and whether what it has of the state is too old.
+    pub async fn give_to(
+        &mut self,
+        epoch: u64,
+        after: ResumeAfter,
+        ticket: Ticket,
+        state_too_old: bool,
+    ) {
         self.order(ToSlave::Resume(Resume {
             shard: ticket.shard.get(),
             session_id: ticket.session_id.clone(),
@@ -204,6 +215,7 @@ impl Peer {
             extra: Some(Box::new(ResumeExtra {
                 epoch: Epoch(epoch),
                 after,
+                state_too_old,
                 ticket: Some(ticket),
             })),
         }))

@@ -3,9 +3,19 @@
 use super::ROW;
 use crate::chaos::{
     expect::{Expect, Serves},
+    operator::REPLAYED,
     phase::Phase::{M0, M1, M2, M3, M4, M5, M6, M7},
     row::{Act, Blow, Row},
+    scene::Setup,
 };
+
+fn short_replays(setup: &mut Setup) {
+    let flags = ["--replay-buffer".to_owned(), REPLAYED.to_string()];
+    setup.discord.extend(flags);
+    setup.limits.insert("replay_buffer", REPLAYED.to_string());
+    // Held with some of them moved.
+    setup.limits.insert("width", "1".to_owned());
+}
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -45,6 +55,26 @@ pub(super) const ROWS: &[Row] = &[
         quick: M6,
         blow: Blow::Operator(Act::Abort),
         expect: Expect::back_at,
+        ..ROW
+    },
+    Row {
+        name: "abort-late",
+        about: "the deploy is held for longer than Discord replays, and goes back",
+        phases: &[M5, M6],
+        quick: M6,
+        blow: Blow::Operator(Act::LateAbort),
+        setup: short_replays,
+        expect: |_| Expect::rolled_back(),
+        ..ROW
+    },
+    Row {
+        name: "abort-late-killed",
+        about: "the deploy is held for longer than Discord replays, and the new slave is killed",
+        phases: &[M5, M6],
+        quick: M6,
+        blow: Blow::Operator(Act::LateKill),
+        setup: short_replays,
+        expect: |_| Expect::recovered().at(Serves::Old).ending(&["rolled_back"]),
         ..ROW
     },
     Row {

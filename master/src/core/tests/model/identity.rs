@@ -331,10 +331,12 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         // Nobody holds it here.
         paused: _,
         without_session,
+        returns,
     } = deploy;
     (id, from, queue, asked, order.late_seal).hash(hasher);
     in_hand.iter().for_each(|shard| shard.hash(hasher));
     without_session.hash(hasher);
+    returns.hash(hasher);
     u8::MAX.hash(hasher);
     (forced.is_some(), given.is_some(), at_soak.is_some()).hash(hasher);
     match stage {
