@@ -328,7 +328,10 @@ impl Shard {
             copied.session.as_deref() == Some(&*session.tag) && copied.epoch < epoch
         });
         let frozen = std::mem::replace(&mut self.frozen, Frozen::No);
-        let copied = if taken_back && !self.state_lost && frozen != Frozen::GivenUp {
+        let copied = if !self.context.bot.keeps_state() {
+            // Nothing has to be brought up to date: only what is not finished is replayed.
+            None
+        } else if taken_back && !self.state_lost && frozen != Frozen::GivenUp {
             Some(Copied::own(self.window.received()))
         } else {
             copied

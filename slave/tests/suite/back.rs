@@ -23,13 +23,17 @@ struct Scene {
 }
 
 async fn scene() -> Scene {
+    scene_of(Recorder::with_cache).await
+}
+
+async fn scene_of(bot: fn() -> Recorder) -> Scene {
     let gateway = gateway(|config| config.replay_buffer = u32::try_from(KEPT).ok()).await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), Recorder::with_cache());
+    let slave = run(config(&master, &gateway), bot());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
     let mut first = (slave, peer);
-    let slave = run(config(&master, &gateway), Recorder::with_cache());
+    let slave = run(config(&master, &gateway), bot());
     let mut second = (slave, master.accept().await);
     traffic(&gateway, 500.0);
     flows(&first.0, 20).await;
@@ -156,4 +160,16 @@ async fn whoever_gives_a_shard_back_does_not_wait_for_a_word_that_goes_elsewhere
     let unfinished = first.settled(0).await;
     assert_eq!(unfinished, ticket.in_doubt, "what it does not know");
     scene.second.0.bot.let_go();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_without_state_goes_back_however_long_it_took() {
+    let mut scene = scene_of(Recorder::default).await;
+    much_happens(&scene).await;
+    let ready = copy(&mut scene.second.1, &mut scene.first.1, 2).await;
+    assert_eq!((ready.state_at.get(), ready.pieces), (0, 0), "it has none");
+    let ticket = scene.second.1.seal(0, 2, LONG).await;
+    scene.second.1.settled(0).await;
+    scene.first.1.resume(3, ResumeAfter::Seal, ticket).await;
+    goes_on(&scene).await;
 }
