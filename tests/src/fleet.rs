@@ -8,6 +8,7 @@ use std::{
     fs,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -92,7 +93,7 @@ impl Fleet {
         let config = folder.join("baton.toml");
         write_toml(
             &config,
-            &master_toml(&folder, &discord, &options, "127.0.0.1:0")?,
+            &master_toml(&folder, &discord, &options, &own_address())?,
         )?;
         let mut options = options;
         let (first, starts) = match First::start(&folder, &discord, &options, 1).await {
@@ -381,4 +382,16 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         kill_all_with(&self.folder.display().to_string());
     }
+}
+
+/// An address that no other fleet of this host has, with any port. A master that is
+/// started again wants its port back, and as the near end of a connection any process
+/// could have been given one of 127.0.0.1 meanwhile.
+fn own_address() -> String {
+    static FLEETS: AtomicU32 = AtomicU32::new(0);
+    let fleet = FLEETS.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    let part = |number: u32| number % 250 + 1;
+    let (second, third) = (part(process), part(process / 250));
+    format!("127.{second}.{third}.{}:0", part(fleet))
 }
