@@ -37,6 +37,11 @@ pub fn prepare(setup: &mut Setup, crash: Crash) {
         // Where nothing runs at the seal there is nothing to pass on.
         setup.handler_ms = RUNNING;
     }
+    if crash.at.ends_with("-save-ticket") {
+        // It is one only until the next owner's first checkpoint.
+        let often = "50ms".to_owned();
+        setup.limits.insert("checkpoint_to_disk", often);
+    }
     if crash.at.ends_with("-stop-shard") && setup.late_seal {
         // A shard seals by itself when Discord takes its session; this order is for
         // one whose connection stays.
