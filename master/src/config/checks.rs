@@ -39,14 +39,26 @@ fn wrong<T>(reason: String) -> Result<T, String> {
 
 pub(super) fn listen(given: Option<String>, allow_remote: bool) -> Result<SocketAddr, String> {
     let text = given.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+    let otherwise = "set allow_remote = true";
+    address("listen", &text, DEFAULT_LISTEN, allow_remote, otherwise)
+}
+
+/// One of the loopback, unless others may reach it.
+fn address(
+    key: &str,
+    text: &str,
+    such_as: &str,
+    allow_remote: bool,
+    otherwise: &str,
+) -> Result<SocketAddr, String> {
     let Ok(address) = text.parse::<SocketAddr>() else {
         return wrong(format!(
-            "listen: `{text}` is not an address with a port, such as {DEFAULT_LISTEN}"
+            "{key}: `{text}` is not an address with a port, such as {such_as}"
         ));
     };
     if !address.ip().is_loopback() && !allow_remote {
         return wrong(format!(
-            "listen: {address} can be reached from other hosts; use a loopback address, or set allow_remote = true"
+            "{key}: {address} can be reached from other hosts; use a loopback address, or {otherwise}"
         ));
     }
     Ok(address)
@@ -89,20 +101,17 @@ pub(super) fn admin_listen(
     given: Option<String>,
     with_token: bool,
 ) -> Result<Option<SocketAddr>, String> {
-    let Some(text) = given else {
-        return Ok(None);
+    let otherwise = "set admin_token_file to a file with a secret that requests must carry";
+    let check = |text: String| {
+        address(
+            "admin_listen",
+            &text,
+            "127.0.0.1:7448",
+            with_token,
+            otherwise,
+        )
     };
-    let Ok(address) = text.parse::<SocketAddr>() else {
-        return wrong(format!(
-            "admin_listen: `{text}` is not an address with a port, such as 127.0.0.1:7448"
-        ));
-    };
-    if !address.ip().is_loopback() && !with_token {
-        return wrong(format!(
-            "admin_listen: {address} can be reached from other hosts; use a loopback address, or set admin_token_file to a file with a secret that requests must carry"
-        ));
-    }
-    Ok(Some(address))
+    given.map(check).transpose()
 }
 
 pub(super) fn slots(

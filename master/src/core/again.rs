@@ -70,8 +70,7 @@ impl Core {
 
     /// Whoever takes a shard back, or begins it anew (`restart.rs`), has its state.
     fn wants_copy(&self, owner: SlaveId, to: SlaveId) -> bool {
-        let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
-        goal == Some(to) && to != owner && !self.goes_back()
+        self.takes_over(to) && to != owner
     }
 
     pub(super) fn ask_to_seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {

@@ -122,9 +122,7 @@ impl Core {
     /// there would end the session. One that is to take it over in a deploy is tried
     /// all the same, for it was copied as well as it can be.
     pub(super) fn is_too_old(&self, shard: &Shard, slave: SlaveId) -> bool {
-        let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
-        let takes_over = goal == Some(slave) && !self.goes_back();
-        !takes_over
+        !self.takes_over(slave)
             && shard.behind(slave) > u64::from(self.settings.replay_buffer)
             && !cfg!(mutant = "old-state-resumed")
     }

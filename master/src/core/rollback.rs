@@ -127,6 +127,12 @@ impl Core {
         step == Some(DeployStep::RollingBack)
     }
 
+    /// Whether a deploy moves its shards to this slave, and not back.
+    pub(super) fn takes_over(&self, slave: SlaveId) -> bool {
+        let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
+        goal == Some(slave) && !self.goes_back()
+    }
+
     /// A copy makes no progress. Before the seal that fails the deploy. On the way
     /// back there is nothing else to do than to try again: the shard is served.
     pub(super) fn copy_stalled(&mut self, id: ShardId) {

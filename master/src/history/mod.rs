@@ -2,6 +2,10 @@
 //! relies on it. A gap is the time for which a shard was nobody's, from the order to
 //! seal it to RESUMED.
 
+mod deploys;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,8 +13,9 @@ use std::{
 };
 
 use baton_protocol::{DeployId, ShardId, SlaveId};
-use serde::Serialize;
 
+use self::deploys::spread;
+pub use self::deploys::{Deployed, Gaps, LastDeploy, Slowest, StepAt, Underway};
 use crate::{
     core::event::{News, Outcome, Phase},
     driver::{Told, monotonic_us},
@@ -52,39 +57,6 @@ struct Running {
     steps: Vec<StepAt>,
 }
 
-/// The deploy that runs, for whoever begins to look in the middle of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Underway {
-    /// Its number.
-    pub deploy: u64,
-    /// The build that serves the slot when it begins; absent: none does.
-    pub from: Option<String>,
-    /// The build that its shards go to; absent: it has not joined yet.
-    pub to: Option<String>,
-    /// When it began, in microseconds of the host's monotonic clock, as events are
-    /// told.
-    pub began_us: u64,
-    /// For how long it has run.
-    pub took_ms: u64,
-    /// From the first seal to the last RESUMED so far.
-    pub migrating_ms: u64,
-    /// Shards that were sealed and serve again, at the new slave or taken back.
-    pub handed_over: u32,
-    /// The longest gap so far; absent: no shard was sealed.
-    pub slowest: Option<Slowest>,
-    /// When each step began.
-    pub steps: Vec<StepAt>,
-}
-
-/// A gap, and whose it was.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Slowest {
-    /// The shard.
-    pub shard: u32,
-    /// For how long it was nobody's, in milliseconds.
-    pub ms: f64,
-}
-
 /// A shard serves again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -92,82 +64,6 @@ pub struct Gap {
     pub on: bool,
     /// For how long it was nobody's.
     pub length: Duration,
-}
-
-/// A deploy that ended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Deployed {
-    /// Its number.
-    pub deploy: u64,
-    /// Its slot.
-    pub slot: String,
-    /// The build that served the slot when it began; absent: none did.
-    pub from: Option<String>,
-    /// The build that its shards were to go to; absent: it never joined.
-    pub to: Option<String>,
-    /// `done`, `aborted`, `rolled_back`, `forced`, `handed_on`.
-    pub outcome: &'static str,
-    /// Why, where it was not `done`.
-    pub reason: Option<String>,
-    /// The outcome with the reason, for a person.
-    pub text: String,
-    /// When it began, in milliseconds since 1970.
-    pub began_unix_ms: u64,
-    /// From the trigger to the end.
-    pub took_ms: u64,
-    /// From the first seal to the last RESUMED.
-    pub migrating_ms: u64,
-    /// Shards that the new slave served then.
-    pub shards: u32,
-    /// The longest gap of each shard that was sealed, ascending, in milliseconds.
-    pub gaps_ms: Vec<f64>,
-    /// When each step began.
-    pub steps: Vec<StepAt>,
-}
-
-/// When a step of a deploy began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct StepAt {
-    /// Milliseconds after the trigger.
-    pub at_ms: u64,
-    /// Which.
-    pub step: &'static str,
-}
-
-/// The deploy that ended last, in short.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct LastDeploy {
-    /// Its number.
-    pub deploy: u64,
-    /// Its slot.
-    pub slot: String,
-    /// `done`, `aborted`, `rolled_back`, `forced`, `handed_on`.
-    pub outcome: &'static str,
-    /// The same with the reason, for a person.
-    pub text: String,
-    /// Shards that the new slave served then.
-    pub moved: u32,
-    /// From the first seal to the last RESUMED, in milliseconds.
-    pub migrating_ms: u64,
-    /// From the trigger to the end.
-    pub total_ms: u64,
-    /// How long ago it ended.
-    pub ended_ms_ago: u64,
-    /// For how long its shards were nobody's; absent: none was sealed.
-    pub gap: Option<Gaps>,
-}
-
-/// The gaps of the shards of a deploy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Gaps {
-    /// Of how many shards.
-    pub shards: u32,
-    /// Half of them were shorter, in milliseconds.
-    pub p50_ms: u64,
-    /// All but one in a hundred were shorter.
-    pub p99_ms: u64,
-    /// The longest.
-    pub max_ms: u64,
 }
 
 impl History {
@@ -332,7 +228,6 @@ impl Running {
     }
 
     fn underway(&self, now_us: u64) -> Underway {
-        let (first, last) = self.migrates_us.unwrap_or_default();
         let slowest = self.gaps.iter().max_by_key(|(_, gap)| **gap);
         Underway {
             deploy: self.deploy.get(),
@@ -340,7 +235,7 @@ impl Running {
             to: self.to.clone(),
             began_us: self.began_us,
             took_ms: now_us.saturating_sub(self.began_us) / 1000,
-            migrating_ms: last.saturating_sub(first) / 1000,
+            migrates_us: self.migrates_us,
             handed_over: u32::try_from(self.gaps.len()).unwrap_or(u32::MAX),
             slowest: slowest.map(|(shard, gap)| Slowest {
                 shard: shard.get(),
@@ -380,23 +275,6 @@ fn reason(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// Of gaps that ascend.
-fn spread(gaps_ms: &[f64]) -> Option<Gaps> {
-    let last = gaps_ms.len().checked_sub(1)?;
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates"
-    )]
-    let at = |percent: usize| gaps_ms[(last * percent).div_ceil(100)] as u64;
-    Some(Gaps {
-        shards: u32::try_from(gaps_ms.len()).unwrap_or(u32::MAX),
-        p50_ms: at(50),
-        p99_ms: at(99),
-        max_ms: at(100),
-    })
-}
-
 fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, millis)
@@ -404,196 +282,4 @@ fn unix_ms() -> u64 {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use baton_protocol::Epoch;
-
-    use super::*;
-    use crate::core::event::DeployStep;
-
-    const OLD: SlaveId = SlaveId(1);
-    const NEW: SlaveId = SlaveId(2);
-
-    fn told(at_ms: u64, news: News) -> Told {
-        let at_us = at_ms * 1000;
-        Told { at_us, news }
-    }
-
-    fn joined(slave: SlaveId, build: &str) -> News {
-        News::SlaveJoined {
-            slave,
-            build: build.to_owned(),
-            slot: "main".to_owned(),
-            back: false,
-        }
-    }
-
-    fn began(deploy: u64) -> News {
-        News::DeployAccepted {
-            request: None,
-            deploy: DeployId(deploy),
-            slot: "main".to_owned(),
-            from: Some(OLD),
-        }
-    }
-
-    fn migration(shard: u32, phase: Phase) -> News {
-        News::Migration {
-            deploy: DeployId(1),
-            shard: ShardId(shard),
-            from: OLD,
-            to: NEW,
-            epoch: Epoch(2),
-            phase,
-        }
-    }
-
-    fn ended(outcome: Outcome) -> News {
-        News::DeployEnded {
-            deploy: DeployId(1),
-            outcome,
-            moved: 1,
-            migrating: Duration::from_millis(7),
-            total: Duration::from_millis(9),
-        }
-    }
-
-    #[test]
-    fn a_gap_is_from_the_order_to_seal_until_the_shard_serves_again() {
-        let history = History::default();
-        let gaps: Vec<_> = [
-            told(900, began(1)),
-            told(1000, migration(0, Phase::Copying)),
-            told(2000, migration(0, Phase::Sealing)),
-            told(2001, migration(1, Phase::Sealing)),
-            told(2003, migration(0, Phase::Resuming)),
-            told(2004, migration(0, Phase::Moved)),
-            // Sealed, and then it goes back.
-            told(2100, migration(1, Phase::TakingBack)),
-            told(2401, migration(1, Phase::Back)),
-            // Its deploy ends with the shard in hand.
-            told(3000, migration(2, Phase::Sealing)),
-            told(3001, ended(Outcome::HandedOn)),
-            told(9000, migration(2, Phase::Moved)),
-        ]
-        .iter()
-        .filter_map(|told| history.told(told))
-        .map(|gap| (gap.on, gap.length.as_millis()))
-        .collect();
-        assert_eq!(gaps, [(true, 4), (false, 400)]);
-        assert_eq!(history.deploys()[0].gaps_ms, [4.0, 400.0]);
-        let last = history.last().and_then(|last| last.gap).unwrap();
-        assert_eq!((last.shards, last.p50_ms, last.max_ms), (2, 400, 400));
-    }
-
-    #[test]
-    fn a_deploy_is_remembered_with_its_builds_steps_and_reason() {
-        let history = History::default();
-        let reason = "its handlers fail".to_owned();
-        for told in [
-            told(0, joined(OLD, "v1")),
-            told(5000, began(1)),
-            told(5100, joined(NEW, "v2")),
-            told(
-                5100,
-                News::DeployStep {
-                    deploy: DeployId(1),
-                    step: DeployStep::Canary,
-                },
-            ),
-            told(5200, migration(0, Phase::Copying)),
-            told(
-                5300,
-                ended(Outcome::RolledBack {
-                    shard: None,
-                    reason: reason.clone(),
-                }),
-            ),
-        ] {
-            history.told(&told);
-        }
-        let deploys = history.deploys();
-        let [one] = deploys.as_slice() else {
-            panic!("{deploys:?}");
-        };
-        assert_eq!(
-            (one.from.as_deref(), one.to.as_deref()),
-            (Some("v1"), Some("v2"))
-        );
-        assert_eq!(
-            (one.outcome, one.reason.as_deref()),
-            ("rolled_back", Some(&*reason))
-        );
-        assert_eq!(
-            one.steps,
-            [StepAt {
-                at_ms: 100,
-                step: "canary"
-            }]
-        );
-        assert_eq!((one.took_ms, one.migrating_ms, one.shards), (9, 7, 1));
-    }
-
-    #[test]
-    fn whoever_begins_to_look_in_the_middle_of_a_deploy_is_told_how_far_it_is() {
-        let history = History::default();
-        assert_eq!(history.running(), None);
-        for told in [
-            told(0, joined(OLD, "v1")),
-            told(5000, began(1)),
-            told(5100, joined(NEW, "v2")),
-            told(5200, migration(0, Phase::Sealing)),
-            told(5204, migration(0, Phase::Moved)),
-            told(5203, migration(1, Phase::Sealing)),
-            told(5210, migration(1, Phase::Moved)),
-            told(5220, migration(2, Phase::Sealing)),
-        ] {
-            history.told(&told);
-        }
-        let running = history.running().unwrap();
-        let builds = (running.from.as_deref(), running.to.as_deref());
-        assert_eq!(builds, (Some("v1"), Some("v2")));
-        assert_eq!((running.handed_over, running.migrating_ms), (2, 10));
-        assert_eq!(running.slowest, Some(Slowest { shard: 1, ms: 7.0 }));
-        history.told(&told(5300, ended(Outcome::Done)));
-        assert_eq!(history.running(), None);
-    }
-
-    #[test]
-    fn a_deploy_whose_build_never_joined_was_from_the_one_that_serves() {
-        let history = History::default();
-        history.told(&told(0, joined(OLD, "v1")));
-        history.told(&told(1, began(1)));
-        let reason = "the slave ended before it joined".to_owned();
-        history.told(&told(2, ended(Outcome::Aborted { reason })));
-        let deploys = history.deploys();
-        let builds = deploys
-            .iter()
-            .map(|one| (one.from.as_deref(), one.to.as_deref()));
-        assert_eq!(builds.collect::<Vec<_>>(), [(Some("v1"), None)]);
-    }
-
-    #[test]
-    fn only_the_last_deploys_are_remembered() {
-        let history = History::default();
-        for number in 0..50 {
-            history.told(&told(number, began(number)));
-            history.told(&told(number, ended(Outcome::Done)));
-        }
-        let numbers: Vec<_> = history.deploys().iter().map(|one| one.deploy).collect();
-        assert_eq!(numbers, (30..50).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_spread_is_of_what_was_measured() {
-        let of = |ms: &[f64]| spread(ms).map(|gap| (gap.p50_ms, gap.p99_ms, gap.max_ms));
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[7.0]), Some((7, 7, 7)));
-        let many: Vec<f64> = (0..=100).map(f64::from).collect();
-        assert_eq!(of(&many), Some((50, 99, 100)));
-    }
 }

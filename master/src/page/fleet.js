@@ -176,7 +176,7 @@ export class Fleet {
     const { run } = this;
     const before = this.#before;
     if (!before || run?.deploy !== before.deploy || run.beganAt != null) return;
-    const { began_us, beganAt, steps, slowest, handed_over, migrating_ms } = before;
+    const { began_us, beganAt, steps, slowest, handed_over, migrates_us } = before;
     run.beganUs = began_us;
     run.beganAt = beganAt;
     for (const { step, at_ms } of steps) {
@@ -188,8 +188,7 @@ export class Fleet {
     }
     if (slowest && !run.gaps.has(slowest.shard)) run.gaps.set(slowest.shard, slowest.ms);
     if (run.firstUs == null && handed_over) {
-      run.firstUs = began_us;
-      run.lastUs = began_us + migrating_ms * 1000;
+      [run.firstUs, run.lastUs] = migrates_us;
       run.moved = handed_over;
     }
   }

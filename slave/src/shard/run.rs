@@ -166,17 +166,18 @@ impl Shard {
             if self.window.running() == 0 {
                 seal.rests.get_or_insert(now);
             }
-            let word_until = seal.rests.map(|since| since + LAST_WORD);
-            let nothing_runs = seal.rests.is_some()
-                && (!self.window.holds() || word_until.is_some_and(|until| now >= until))
-                || cfg!(mutant = "settled-at-once");
-            if seal.settled.is_none() && (nothing_runs || now >= seal.drain_until) {
+            let settles_at = match seal.rests {
+                _ if cfg!(mutant = "settled-at-once") => now,
+                None => seal.drain_until,
+                Some(_) if !self.window.holds() => now,
+                Some(since) => seal.drain_until.min(since + LAST_WORD),
+            };
+            if seal.settled.is_none() && now >= settles_at {
                 let unfinished = self.window.in_doubt();
                 self.say(Said::Settled(unfinished.clone()));
                 seal.settled = Some(unfinished);
             }
-            let due = word_until.map_or(seal.drain_until, |until| until.min(seal.drain_until));
-            let due = seal.settled.is_none().then_some(due);
+            let due = seal.settled.is_none().then_some(settles_at);
             match self.input(None, false, due).await {
                 Input::Turn(Turn::Resume {
                     epoch,

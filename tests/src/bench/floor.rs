@@ -61,19 +61,17 @@ pub async fn measure(rtt: Duration, sessions: u32, runs: u32) -> Result<Floor> {
         for shard in 0..sessions {
             lives.push(Life::begin(&discord, shard, sessions).await?);
         }
-        let at = Instant::now() + BEFORE;
-        let held_at = each(&mut lives, |life| life.hand_over(at, Next::Held)).await?;
-        let at = Instant::now() + BEFORE;
-        let from_dial_at = each(&mut lives, |life| life.hand_over(at, Next::FromDial)).await?;
-        let at = Instant::now() + BEFORE;
-        let plain_at = each(&mut lives, |life| life.hand_over(at, Next::AfterClose)).await?;
+        let held_at = hand_over(&mut lives, Next::Held).await?;
+        let from_dial_at = hand_over(&mut lives, Next::FromDial).await?;
+        let plain_at = hand_over(&mut lives, Next::AfterClose).await?;
         for (number, life) in lives.iter().enumerate() {
             let line = life.line(&discord).await?;
             held.extend(line.gap_us(held_at[number]));
             from_dial.extend(line.gap_us(from_dial_at[number]));
             plain.extend(line.gap_us(plain_at[number]));
         }
-        cold.extend(each(&mut lives, |life| life.identify_anew(&discord)).await?);
+        let anew = lives.iter_mut().map(|life| life.identify_anew(&discord));
+        cold.extend(try_join_all(anew).await?);
     }
     Ok(Floor {
         rtt_ms: rtt.as_millis() as u64,
@@ -87,14 +85,10 @@ pub async fn measure(rtt: Duration, sessions: u32, runs: u32) -> Result<Floor> {
     })
 }
 
-async fn each<'a, T, F>(
-    lives: &'a mut [Life],
-    does: impl FnMut(&'a mut Life) -> F,
-) -> Result<Vec<T>>
-where
-    F: Future<Output = Result<T>>,
-{
-    try_join_all(lives.iter_mut().map(does)).await
+/// All of them at the same moment.
+async fn hand_over(lives: &mut [Life], next: Next) -> Result<Vec<Interval>> {
+    let at = Instant::now() + BEFORE;
+    try_join_all(lives.iter_mut().map(|life| life.hand_over(at, next))).await
 }
 
 /// What a bot does whose masters move one shard after the other.
@@ -223,9 +217,7 @@ impl Life {
     async fn resume_on(&mut self, next: Client, from_us: Option<u64>) -> Result<Interval> {
         let sealed_us = now_us();
         self.stop().await?.close().await?;
-        let got = || self.got.iter().rev();
-        let last = got().find(|(_, at)| from_us.is_none_or(|from| **at < from));
-        let last = last.map_or(0, |(last, _)| *last);
+        let last = self.last_before(from_us.unwrap_or(u64::MAX));
         self.resume(next, last, sealed_us).await
     }
 
@@ -234,8 +226,14 @@ impl Life {
         self.stop().await?.close().await?;
         sleep(wait).await;
         let next = Client::dial(self.session.url()).await?;
-        let last = self.got.last_key_value().map_or(0, |(last, _)| *last);
+        let last = self.last_before(u64::MAX);
         self.resume(next, last, sealed_us).await
+    }
+
+    /// The sequence of the last dispatch that came before this time.
+    fn last_before(&self, us: u64) -> u64 {
+        let mut got = self.got.iter().rev();
+        got.find(|(_, at)| **at < us).map_or(0, |(last, _)| *last)
     }
 
     /// From closing to READY, in microseconds.

@@ -1,0 +1,189 @@
+#![allow(clippy::unwrap_used)]
+
+use baton_protocol::Epoch;
+
+use super::{deploys::spread, *};
+use crate::core::event::DeployStep;
+
+const OLD: SlaveId = SlaveId(1);
+const NEW: SlaveId = SlaveId(2);
+
+fn told(at_ms: u64, news: News) -> Told {
+    let at_us = at_ms * 1000;
+    Told { at_us, news }
+}
+
+fn joined(slave: SlaveId, build: &str) -> News {
+    News::SlaveJoined {
+        slave,
+        build: build.to_owned(),
+        slot: "main".to_owned(),
+        back: false,
+    }
+}
+
+fn began(deploy: u64) -> News {
+    News::DeployAccepted {
+        request: None,
+        deploy: DeployId(deploy),
+        slot: "main".to_owned(),
+        from: Some(OLD),
+    }
+}
+
+fn migration(shard: u32, phase: Phase) -> News {
+    News::Migration {
+        deploy: DeployId(1),
+        shard: ShardId(shard),
+        from: OLD,
+        to: NEW,
+        epoch: Epoch(2),
+        phase,
+    }
+}
+
+fn ended(outcome: Outcome) -> News {
+    News::DeployEnded {
+        deploy: DeployId(1),
+        outcome,
+        moved: 1,
+        migrating: Duration::from_millis(7),
+        total: Duration::from_millis(9),
+    }
+}
+
+#[test]
+fn a_gap_is_from_the_order_to_seal_until_the_shard_serves_again() {
+    let history = History::default();
+    let gaps: Vec<_> = [
+        told(900, began(1)),
+        told(1000, migration(0, Phase::Copying)),
+        told(2000, migration(0, Phase::Sealing)),
+        told(2001, migration(1, Phase::Sealing)),
+        told(2003, migration(0, Phase::Resuming)),
+        told(2004, migration(0, Phase::Moved)),
+        // Sealed, and then it goes back.
+        told(2100, migration(1, Phase::TakingBack)),
+        told(2401, migration(1, Phase::Back)),
+        // Its deploy ends with the shard in hand.
+        told(3000, migration(2, Phase::Sealing)),
+        told(3001, ended(Outcome::HandedOn)),
+        told(9000, migration(2, Phase::Moved)),
+    ]
+    .iter()
+    .filter_map(|told| history.told(told))
+    .map(|gap| (gap.on, gap.length.as_millis()))
+    .collect();
+    assert_eq!(gaps, [(true, 4), (false, 400)]);
+    assert_eq!(history.deploys()[0].gaps_ms, [4.0, 400.0]);
+    let last = history.last().and_then(|last| last.gap).unwrap();
+    assert_eq!((last.shards, last.p50_ms, last.max_ms), (2, 400, 400));
+}
+
+#[test]
+fn a_deploy_is_remembered_with_its_builds_steps_and_reason() {
+    let history = History::default();
+    let reason = "its handlers fail".to_owned();
+    for told in [
+        told(0, joined(OLD, "v1")),
+        told(5000, began(1)),
+        told(5100, joined(NEW, "v2")),
+        told(
+            5100,
+            News::DeployStep {
+                deploy: DeployId(1),
+                step: DeployStep::Canary,
+            },
+        ),
+        told(5200, migration(0, Phase::Copying)),
+        told(
+            5300,
+            ended(Outcome::RolledBack {
+                shard: None,
+                reason: reason.clone(),
+            }),
+        ),
+    ] {
+        history.told(&told);
+    }
+    let deploys = history.deploys();
+    let [one] = deploys.as_slice() else {
+        panic!("{deploys:?}");
+    };
+    assert_eq!(
+        (one.from.as_deref(), one.to.as_deref()),
+        (Some("v1"), Some("v2"))
+    );
+    assert_eq!(
+        (one.outcome, one.reason.as_deref()),
+        ("rolled_back", Some(&*reason))
+    );
+    assert_eq!(
+        one.steps,
+        [StepAt {
+            at_ms: 100,
+            step: "canary"
+        }]
+    );
+    assert_eq!((one.took_ms, one.migrating_ms, one.shards), (9, 7, 1));
+}
+
+#[test]
+fn whoever_begins_to_look_in_the_middle_of_a_deploy_is_told_how_far_it_is() {
+    let history = History::default();
+    assert_eq!(history.running(), None);
+    for told in [
+        told(0, joined(OLD, "v1")),
+        told(5000, began(1)),
+        told(5100, joined(NEW, "v2")),
+        told(5200, migration(0, Phase::Sealing)),
+        told(5204, migration(0, Phase::Moved)),
+        told(5203, migration(1, Phase::Sealing)),
+        told(5210, migration(1, Phase::Moved)),
+        told(5220, migration(2, Phase::Sealing)),
+    ] {
+        history.told(&told);
+    }
+    let running = history.running().unwrap();
+    let builds = (running.from.as_deref(), running.to.as_deref());
+    assert_eq!(builds, (Some("v1"), Some("v2")));
+    assert_eq!(running.handed_over, 2);
+    assert_eq!(running.migrates_us, Some((5_200_000, 5_210_000)));
+    assert_eq!(running.slowest, Some(Slowest { shard: 1, ms: 7.0 }));
+    history.told(&told(5300, ended(Outcome::Done)));
+    assert_eq!(history.running(), None);
+}
+
+#[test]
+fn a_deploy_whose_build_never_joined_was_from_the_one_that_serves() {
+    let history = History::default();
+    history.told(&told(0, joined(OLD, "v1")));
+    history.told(&told(1, began(1)));
+    let reason = "the slave ended before it joined".to_owned();
+    history.told(&told(2, ended(Outcome::Aborted { reason })));
+    let deploys = history.deploys();
+    let builds = deploys
+        .iter()
+        .map(|one| (one.from.as_deref(), one.to.as_deref()));
+    assert_eq!(builds.collect::<Vec<_>>(), [(Some("v1"), None)]);
+}
+
+#[test]
+fn only_the_last_deploys_are_remembered() {
+    let history = History::default();
+    for number in 0..50 {
+        history.told(&told(number, began(number)));
+        history.told(&told(number, ended(Outcome::Done)));
+    }
+    let numbers: Vec<_> = history.deploys().iter().map(|one| one.deploy).collect();
+    assert_eq!(numbers, (30..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_spread_is_of_what_was_measured() {
+    let of = |ms: &[f64]| spread(ms).map(|gap| (gap.p50_ms, gap.p99_ms, gap.max_ms));
+    assert_eq!(of(&[]), None);
+    assert_eq!(of(&[7.0]), Some((7, 7, 7)));
+    let many: Vec<f64> = (0..=100).map(f64::from).collect();
+    assert_eq!(of(&many), Some((50, 99, 100)));
+}
