@@ -2,16 +2,22 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{error::Error, kind::intents, traffic::Traffic};
 
 /// What happens to a RESUME for a session whose connection is still open.
 /// Discord's answer is unknown, so a client must be safe with all three.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResumeWhileConnected {
     /// The old connection is closed with 4000, the new one is served.
     TakeOver,
     /// The new connection gets op 9 `d:true`, the old one is served.
     Refuse,
+    /// The new connection gets op 9 `d:false`, which ends the session; the old
+    /// one is told the same.
+    RefuseFalse,
     /// Both connections are served from then on.
     Both,
 }
@@ -92,6 +98,16 @@ pub struct GatewayConfig {
     /// Whether the sequence of a heartbeat removes what is at or below it from
     /// the replay buffer.
     pub heartbeat_trims: bool,
+    /// Each so many dispatches of a session, 1 to 3 numbers are left out before the
+    /// next; 0 = never. Discord's documentation does not promise that sequence
+    /// numbers follow on each other.
+    pub skip_every: u32,
+    /// Whether an IDENTIFY that is answered with op 9 counts off the session start
+    /// limit. Discord's documentation speaks of IDENTIFY calls, and does not say
+    /// whether it counts those that it refuses.
+    pub refused_identify_counts: bool,
+    /// Shards of the world on which nothing happens until they are given traffic.
+    pub quiet_shards: Vec<u32>,
     /// Commands a connection may send in 60 s, heartbeats included; Discord: 120.
     pub commands_per_minute: u32,
     /// Intents that a client may ask for without a close with 4014.
@@ -128,6 +144,9 @@ impl Default for GatewayConfig {
             backlog: 100_000,
             resume_while_connected: ResumeWhileConnected::TakeOver,
             heartbeat_trims: false,
+            skip_every: 0,
+            refused_identify_counts: false,
+            quiet_shards: Vec::new(),
             commands_per_minute: 120,
             allowed_intents: intents::ALL,
             ledger_limit: 8_000_000,
@@ -180,12 +199,12 @@ impl GatewayConfig {
         if self.rtt > Duration::from_secs(10) {
             return Err(Error::invalid("rtt is above 10s: give at most 10s"));
         }
-        if !(Duration::from_millis(10)..=Duration::from_secs(3600))
-            .contains(&self.heartbeat_interval)
-        {
-            return Err(Error::invalid(
-                "heartbeat-interval must be between 10ms and 1h",
-            ));
+        heartbeat_interval(self.heartbeat_interval)?;
+        if let Some(shard) = self.quiet_shards.iter().find(|s| **s >= self.shards) {
+            return Err(Error::invalid(format!(
+                "quiet-shards has {shard}: the shards are 0 to {}",
+                self.shards - 1
+            )));
         }
         if self.allowed_intents & !intents::ALL != 0 {
             return Err(Error::invalid(
@@ -194,6 +213,16 @@ impl GatewayConfig {
         }
         self.traffic.validate()
     }
+}
+
+/// Checks what HELLO is to say.
+pub(crate) fn heartbeat_interval(interval: Duration) -> Result<(), Error> {
+    if (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(&interval) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "heartbeat-interval must be between 10ms and 1h; for another one there is the fault odd_hello",
+    ))
 }
 
 fn check(name: &str, value: u32, low: u32, high: u32) -> Result<(), Error> {
@@ -212,8 +241,11 @@ impl FromStr for ResumeWhileConnected {
         match text {
             "take_over" => Ok(Self::TakeOver),
             "refuse" => Ok(Self::Refuse),
+            "refuse_false" => Ok(Self::RefuseFalse),
             "both" => Ok(Self::Both),
-            other => Err(format!("`{other}` is not take_over, refuse or both")),
+            other => Err(format!(
+                "`{other}` is not take_over, refuse, refuse_false or both"
+            )),
         }
     }
 }
@@ -224,6 +256,7 @@ impl ResumeWhileConnected {
         match self {
             Self::TakeOver => "take_over",
             Self::Refuse => "refuse",
+            Self::RefuseFalse => "refuse_false",
             Self::Both => "both",
         }
     }

@@ -22,6 +22,7 @@ use crate::{
     faults::FaultName,
     ledger::Bounded,
     server::Shared,
+    settings::SettingsChange,
     traffic::{Burst, Traffic},
 };
 
@@ -39,6 +40,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         .route("/log", get(get_log))
         .route("/traffic", post(post_traffic))
         .route("/probe", post(post_probe))
+        .route("/settings", post(post_settings))
         .route("/truth/guilds", get(get_guilds))
         .route("/truth/guild/{id}", get(get_guild))
         .route(
@@ -75,6 +77,7 @@ pub(crate) fn status(shared: &Shared) -> Value {
         .filter(|session| session.is_connected())
         .count();
     let limit = shared.start_limit();
+    let settings = shared.settings.get();
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let bounded = |(len, dropped): (usize, u64)| json!({ "len": len, "dropped": dropped, "overflow": dropped > 0 });
     let scheme = if config.tls == Tls::Off {
@@ -94,11 +97,14 @@ pub(crate) fn status(shared: &Shared) -> Value {
             "rtt_ms": millis(config.rtt),
             "max_concurrency": config.max_concurrency,
             "identify_window_ms": millis(config.identify_window),
-            "heartbeat_interval_ms": millis(config.heartbeat_interval),
+            "heartbeat_interval_ms": millis(settings.heartbeat_interval),
             "resume_window_ms": millis(config.resume_window),
             "replay_buffer": config.replay_buffer,
-            "resume_while_connected": config.resume_while_connected.name(),
-            "heartbeat_trims": config.heartbeat_trims,
+            "resume_while_connected": settings.resume_while_connected.name(),
+            "heartbeat_trims": settings.heartbeat_trims,
+            "skip_every": settings.skip_every,
+            "refused_identify_counts": settings.refused_identify_counts,
+            "quiet_shards": config.quiet_shards,
         },
         "session_start_limit": { "total": limit.total, "remaining": limit.remaining },
         "connections": shared.connection_count(),
@@ -266,7 +272,11 @@ async fn get_faults(State(shared): Gateway) -> Json<Value> {
             |name| json!({ "name": name.name(), "when": name.usual(), "help": name.help().trim() }),
         )
         .collect();
-    Json(json!({ "faults": names, "waiting": shared.faults.armed() }))
+    Json(json!({
+        "faults": names,
+        "waiting": shared.faults.armed(),
+        "lasting": shared.faults.lasting(),
+    }))
 }
 
 async fn post_fault(State(shared): Gateway, body: Bytes) -> Result<Response, Error> {
@@ -274,10 +284,23 @@ async fn post_fault(State(shared): Gateway, body: Bytes) -> Result<Response, Err
     Ok(done())
 }
 
-async fn delete_faults(State(shared): Gateway) -> Response {
-    shared.faults.clear();
-    shared.graveyard.clear();
+#[derive(Deserialize)]
+struct ByName {
+    name: Option<FaultName>,
+}
+
+async fn delete_faults(State(shared): Gateway, Query(which): Query<ByName>) -> Response {
+    shared.faults.clear(which.name);
+    if which.name.is_none_or(|name| name == FaultName::Drop) {
+        shared.graveyard.clear();
+    }
     done()
+}
+
+async fn post_settings(State(shared): Gateway, body: Bytes) -> Result<Response, Error> {
+    let change: SettingsChange = parse(&body)?;
+    shared.change_settings(&change)?;
+    Ok(done())
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {

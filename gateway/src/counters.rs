@@ -32,6 +32,8 @@ pub struct Counts {
     /// Times the session start limit was exceeded; each ended every session and
     /// reset the token.
     pub token_resets: u64,
+    /// Answers to `GET /gateway/bot`, by HTTP status.
+    pub gateway_bot: BTreeMap<u16, u64>,
     /// When the last RESUME was received.
     pub last_resume_us: u64,
     /// When the last RESUMED was put behind its replay.
@@ -64,6 +66,7 @@ pub(crate) enum Count<'a> {
     CloseSent(u16),
     CloseReceived(u16),
     TokenReset,
+    GatewayBot(u16),
 }
 
 impl Counts {
@@ -88,6 +91,7 @@ impl Counts {
                 self.last_client_close_code = code;
             }
             Count::TokenReset => self.token_resets += 1,
+            Count::GatewayBot(status) => *self.gateway_bot.entry(status).or_default() += 1,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     ledger::{Entry, LogLine},
     net::{listen, tls},
     server::Shared,
+    settings::{Settings, SettingsChange},
     traffic::{self, Orders, Traffic},
 };
 
@@ -45,7 +46,11 @@ impl Gateway {
             probe_every: None,
         };
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..config.shards)
-            .map(|_| watch::channel(orders.clone()))
+            .map(|shard| {
+                let mut orders = orders.clone();
+                orders.traffic.paused |= config.quiet_shards.contains(&shard);
+                watch::channel(orders)
+            })
             .unzip();
         let shared = Arc::new(Shared::new(config, senders));
         let _ = shared.address.set(address);
@@ -139,8 +144,17 @@ impl Gateway {
 
     /// Ends all faults that wait or last, and closes half-open sockets.
     pub fn clear_faults(&self) {
-        self.shared.faults.clear();
+        self.shared.faults.clear(None);
         self.shared.graveyard.clear();
+    }
+
+    /// Changes what can be changed while the gateway runs; all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// A value out of its limits.
+    pub fn change_settings(&self, change: &SettingsChange) -> Result<Settings, Error> {
+        self.shared.change_settings(change)
     }
 
     /// At most `limit` ledger entries from number `from` on.

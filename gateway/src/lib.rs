@@ -16,6 +16,7 @@ mod net;
 mod rng;
 mod server;
 mod session;
+mod settings;
 mod traffic;
 mod world;
 
@@ -29,4 +30,5 @@ pub use kind::{EventKind, intents};
 pub use ledger::{Entry, LogLine, What};
 
 pub use session::Fingerprint;
+pub use settings::{Settings, SettingsChange};
 pub use traffic::{Burst, Traffic};

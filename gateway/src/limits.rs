@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::config::GatewayConfig;
+use crate::{config::GatewayConfig, error::Error};
 
 /// The IDENTIFY budget of the application: all shards, all tokens together.
 #[derive(Debug)]
@@ -54,23 +54,52 @@ impl Identifies {
         }
     }
 
-    /// Asks for one IDENTIFY of `shard`. Only a granted one counts.
-    pub(crate) fn ask(&mut self, shard: u32) -> Permit {
+    /// Asks for one IDENTIFY of `shard`. Only a granted one takes its bucket.
+    /// `refused_counts`: whether one that is refused for its bucket counts off the
+    /// session start limit.
+    pub(crate) fn ask(&mut self, shard: u32, refused_counts: bool) -> Permit {
         self.renew();
         let bucket = shard % self.max_concurrency;
         let taken = self
             .buckets
             .get(&bucket)
             .is_some_and(|at| at.elapsed() < self.window);
-        if taken {
+        if taken && !refused_counts {
             return Permit::Concurrency;
         }
         if self.used >= self.limit {
             return Permit::Exhausted;
         }
+        if taken {
+            self.used += 1;
+            return Permit::Concurrency;
+        }
         self.used += 1;
         self.buckets.insert(bucket, Instant::now());
         Permit::Granted
+    }
+
+    /// Counts one IDENTIFY that was refused for another reason.
+    pub(crate) fn count_refused(&mut self) -> Permit {
+        self.renew();
+        if self.used >= self.limit {
+            return Permit::Exhausted;
+        }
+        self.used += 1;
+        Permit::Granted
+    }
+
+    /// Sets how many IDENTIFYs are left.
+    pub(crate) fn leave(&mut self, left: u32) -> Result<(), Error> {
+        if left > self.limit {
+            return Err(Error::invalid(format!(
+                "identifies_left is {left}: the session start limit is {}",
+                self.limit
+            )));
+        }
+        self.renew();
+        self.used = self.limit - left;
+        Ok(())
     }
 
     pub(crate) fn start_limit(&mut self) -> StartLimit {
@@ -125,6 +154,7 @@ impl Commands {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::time::Duration;
 
@@ -139,18 +169,35 @@ mod tests {
             max_concurrency: 2,
             ..GatewayConfig::default()
         });
-        assert_eq!(identifies.ask(0), Permit::Granted);
-        assert_eq!(identifies.ask(1), Permit::Granted, "another bucket");
-        assert_eq!(identifies.ask(2), Permit::Concurrency, "2 % 2 is bucket 0");
+        assert_eq!(identifies.ask(0, false), Permit::Granted);
+        assert_eq!(identifies.ask(1, false), Permit::Granted, "another bucket");
+        assert_eq!(
+            identifies.ask(2, false),
+            Permit::Concurrency,
+            "2 % 2 is bucket 0"
+        );
         advance(Duration::from_millis(4999)).await;
-        assert_eq!(identifies.ask(2), Permit::Concurrency);
+        assert_eq!(identifies.ask(2, false), Permit::Concurrency);
         advance(Duration::from_millis(1)).await;
-        assert_eq!(identifies.ask(2), Permit::Granted);
+        assert_eq!(identifies.ask(2, false), Permit::Granted);
         assert_eq!(
             identifies.start_limit().remaining,
             997,
             "a refused one is free"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_identifies_count_only_where_that_is_switched_on() {
+        let mut identifies = Identifies::new(&GatewayConfig::default());
+        assert_eq!(identifies.ask(0, true), Permit::Granted);
+        assert_eq!(identifies.ask(0, true), Permit::Concurrency);
+        assert_eq!(identifies.start_limit().remaining, 998);
+        identifies.leave(1).unwrap();
+        assert_eq!(identifies.ask(0, true), Permit::Concurrency);
+        assert_eq!(identifies.ask(0, true), Permit::Exhausted);
+        assert_eq!(identifies.ask(0, false), Permit::Concurrency);
+        assert!(identifies.leave(1001).is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -160,9 +207,9 @@ mod tests {
             identify_window: Duration::ZERO,
             ..GatewayConfig::default()
         });
-        assert_eq!(identifies.ask(0), Permit::Granted);
-        assert_eq!(identifies.ask(0), Permit::Granted);
-        assert_eq!(identifies.ask(0), Permit::Exhausted);
+        assert_eq!(identifies.ask(0, false), Permit::Granted);
+        assert_eq!(identifies.ask(0, false), Permit::Granted);
+        assert_eq!(identifies.ask(0, false), Permit::Exhausted);
         advance(Duration::from_secs(24 * 3600 - 1)).await;
         assert_eq!(identifies.start_limit().remaining, 0);
         advance(Duration::from_secs(1)).await;

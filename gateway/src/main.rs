@@ -74,12 +74,22 @@ struct Args {
     /// Events a client may be behind before its connection is dropped
     #[arg(long, default_value_t = 100_000)]
     backlog: u32,
-    /// `take_over`, `refuse` or `both`
+    /// A RESUME while the old connection is open: `take_over`, `refuse`, `refuse_false`
+    /// or `both`
     #[arg(long, default_value = "take_over")]
     resume_while_connected: ResumeWhileConnected,
     /// A heartbeat's sequence trims the replay buffer
     #[arg(long)]
     heartbeat_trims: bool,
+    /// Each so many dispatches of a session, 1 to 3 sequence numbers are left out
+    #[arg(long, default_value_t = 0)]
+    skip_every: u32,
+    /// An IDENTIFY that is refused with op 9 counts off the session start limit
+    #[arg(long)]
+    refused_identify_counts: bool,
+    /// Shards on which nothing happens until `POST /traffic` says so, as `3,5`
+    #[arg(long, value_delimiter = ',')]
+    quiet_shards: Vec<u32>,
     /// Intents a client may ask for, as a number
     #[arg(long, default_value_t = baton_gateway::intents::ALL)]
     allowed_intents: u64,
@@ -133,6 +143,9 @@ impl Args {
             backlog: self.backlog,
             resume_while_connected: self.resume_while_connected,
             heartbeat_trims: self.heartbeat_trims,
+            skip_every: self.skip_every,
+            refused_identify_counts: self.refused_identify_counts,
+            quiet_shards: self.quiet_shards.clone(),
             allowed_intents: self.allowed_intents,
             ledger_limit: self.ledger_limit,
             ..GatewayConfig::default()

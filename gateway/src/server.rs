@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,12 +22,13 @@ use crate::{
     conn::Command,
     counters::{Count, SharedCounters},
     error::Error,
-    faults::{Book, Fault, FaultName, When},
+    faults::Book,
     ledger::{Ledger, Log, LogLine, What},
     limits::{Identifies, Permit, StartLimit},
     net::link::Graveyard,
     session::{ConnId, Fingerprint, Session},
-    traffic::{self, Orders, Traffic},
+    settings::{Settings, SettingsChange, SharedSettings},
+    traffic::{Orders, Traffic},
     world::cell::{Cell, Ids},
 };
 
@@ -43,6 +47,11 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) counters: SharedCounters,
     pub(crate) faults: Book,
+    pub(crate) settings: SharedSettings,
+    /// Each how many dispatches a session leaves numbers out.
+    pub(crate) skip_every: Arc<AtomicU32>,
+    /// Rings when connections that are no websockets are to be cut.
+    pub(crate) cut_rest: Notify,
     pub(crate) graveyard: Graveyard,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -50,7 +59,7 @@ pub(crate) struct Shared {
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
     reset_tokens: Mutex<BTreeSet<String>>,
     connections: Mutex<Connections>,
-    orders: Vec<watch::Sender<Orders>>,
+    pub(crate) orders: Vec<watch::Sender<Orders>>,
     /// Set once the listener is bound.
     pub(crate) address: OnceLock<SocketAddr>,
 }
@@ -81,6 +90,9 @@ impl Shared {
             log: Log::new(config.log_limit),
             counters: SharedCounters::default(),
             faults: Book::default(),
+            settings: SharedSettings::new(&config),
+            skip_every: Arc::new(AtomicU32::new(config.skip_every)),
+            cut_rest: Notify::new(),
             graveyard: Graveyard::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -124,7 +136,29 @@ impl Shared {
     }
 
     pub(crate) fn ask_identify(&self, shard: u32) -> Permit {
-        lock(&self.identifies).ask(shard)
+        let counts = self.settings.get().refused_identify_counts;
+        lock(&self.identifies).ask(shard, counts)
+    }
+
+    /// An IDENTIFY is refused by a fault.
+    pub(crate) fn count_refused_identify(&self) -> Permit {
+        if self.settings.get().refused_identify_counts {
+            lock(&self.identifies).count_refused()
+        } else {
+            Permit::Granted
+        }
+    }
+
+    /// Changes what can be changed while the gateway runs.
+    pub(crate) fn change_settings(&self, change: &SettingsChange) -> Result<Settings, Error> {
+        change.validate()?;
+        if let Some(left) = change.identifies_left {
+            lock(&self.identifies).leave(left)?;
+        }
+        let settings = self.settings.change(change);
+        self.skip_every
+            .store(settings.skip_every, Ordering::Relaxed);
+        Ok(settings)
     }
 
     pub(crate) fn start_limit(&self) -> StartLimit {
@@ -154,7 +188,7 @@ impl Shared {
         lock(&self.sessions).values().cloned().collect()
     }
 
-    fn sessions_of(&self, shard: Option<u32>) -> impl Iterator<Item = Arc<Session>> {
+    pub(crate) fn sessions_of(&self, shard: Option<u32>) -> impl Iterator<Item = Arc<Session>> {
         self.sessions()
             .into_iter()
             .filter(move |session| shard.is_none_or(|shard| session.params.shard == shard))
@@ -178,7 +212,7 @@ impl Shared {
         lock(&self.connections).open.remove(&conn);
     }
 
-    fn connections_of(&self, shard: Option<u32>) -> Vec<mpsc::Sender<Command>> {
+    pub(crate) fn connections_of(&self, shard: Option<u32>) -> Vec<mpsc::Sender<Command>> {
         lock(&self.connections)
             .open
             .values()
@@ -219,73 +253,6 @@ impl Shared {
             "ws"
         } else {
             "wss"
-        }
-    }
-
-    /// Carries out a fault now, or lets it wait for its moment.
-    pub(crate) fn fault(self: &Arc<Self>, fault: Fault) -> Result<(), Error> {
-        fault.validate()?;
-        if fault.moment() != When::Now {
-            return self.faults.arm(fault);
-        }
-        if fault.delay_ms == 0 {
-            self.fault_now(&fault);
-            return Ok(());
-        }
-        let shared = Arc::clone(self);
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(fault.delay_ms)) => {
-                    shared.fault_now(&Fault { delay_ms: 0, ..fault });
-                }
-                () = shared.stop.cancelled() => {}
-            }
-        });
-        Ok(())
-    }
-
-    pub(crate) fn fault_now(&self, fault: &Fault) {
-        match fault.name {
-            FaultName::AcceptAndClose => self.faults.close_at_accept(fault.duration()),
-            FaultName::RefuseConnect => self.faults.refuse_connect(fault.duration()),
-            FaultName::ResumeUrlDead => self.faults.kill_resume_url(fault.duration(), fault.shard),
-            FaultName::ExpireSession => {
-                self.sessions_of(fault.shard)
-                    .for_each(|session| session.expire());
-            }
-            FaultName::Trim => {
-                self.sessions_of(fault.shard)
-                    .for_each(|session| session.trim_to(u64::MAX));
-            }
-            FaultName::Flood => {
-                for index in 0..self.cells.len() {
-                    if fault.shard.is_none_or(|shard| shard as usize == index) {
-                        let traffic = self.orders[index].borrow().traffic.clone();
-                        traffic::flood(&mut self.cell(index), &traffic, fault.events);
-                    }
-                }
-            }
-            FaultName::Op7
-            | FaultName::Op7BeforeHello
-            | FaultName::Op9True
-            | FaultName::Op9False
-            | FaultName::Close
-            | FaultName::CloseOnResume
-            | FaultName::Reset
-            | FaultName::Drop
-            | FaultName::NoHello
-            | FaultName::NoResumed
-            | FaultName::NoAck
-            | FaultName::BadZstd
-            | FaultName::BadJson
-            | FaultName::UnknownOp
-            | FaultName::HugeFrame
-            | FaultName::Stall
-            | FaultName::SlowReplay => {
-                for commands in self.connections_of(fault.shard) {
-                    let _ = commands.try_send(Command::Fault(fault.clone()));
-                }
-            }
         }
     }
 

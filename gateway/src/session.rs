@@ -18,7 +18,10 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -122,6 +125,8 @@ struct Attached {
 
 struct State {
     seq: u64,
+    /// Dispatches that were numbered.
+    dispatches: u64,
     /// Highest sequence that is no longer in the buffer.
     floor: u64,
     buffer: VecDeque<Buffered>,
@@ -155,6 +160,7 @@ pub(crate) struct Session {
     pub(crate) params: Params,
     bound: usize,
     backlog: usize,
+    skip_every: Arc<AtomicU32>,
     state: Mutex<State>,
 }
 
@@ -166,12 +172,14 @@ pub(crate) struct Attachment {
 }
 
 impl Session {
-    /// A session served by `first`, nothing sent yet.
+    /// A session served by `first`, nothing sent yet. Each `skip_every` dispatches
+    /// numbers are left out.
     pub(crate) fn new(
         id: String,
         params: Params,
         bound: usize,
         backlog: usize,
+        skip_every: Arc<AtomicU32>,
         first: Attachment,
     ) -> Self {
         Self {
@@ -180,8 +188,10 @@ impl Session {
             params,
             bound,
             backlog,
+            skip_every,
             state: Mutex::new(State {
                 seq: 0,
+                dispatches: 0,
                 floor: 0,
                 buffer: VecDeque::new(),
                 attached: vec![first.at(0)],
@@ -204,8 +214,7 @@ impl Session {
         if state.ended {
             return false;
         }
-        state.seq += 1;
-        let seq = state.seq;
+        let seq = state.number(self.skip_every.load(Ordering::Relaxed));
         if event.guild != 0 {
             state.touched.insert(event.guild, seq);
         }
@@ -244,7 +253,7 @@ impl Session {
         let mut state = self.lock();
         let position = state.attached.iter().position(|a| a.conn == conn)?;
         let cursor = state.attached[position].cursor;
-        let skip = usize::try_from(cursor.saturating_sub(state.floor)).unwrap_or(usize::MAX);
+        let skip = state.behind(cursor);
         let mut taken = Vec::new();
         let mut last = cursor;
         for event in state.buffer.iter().skip(skip).take(max) {
@@ -297,7 +306,8 @@ impl Session {
         state.attached.push(attachment.at(seq));
         state.alone_since = None;
         notify.notify_one();
-        Ok(state.seq - seq)
+        let replayed = state.buffer.len() - state.behind(seq);
+        Ok(u64::try_from(replayed).unwrap_or(u64::MAX))
     }
 
     /// A connection no longer serves the session.
@@ -384,6 +394,23 @@ impl Attachment {
 }
 
 impl State {
+    /// The number of the next dispatch. READY is always 1.
+    fn number(&mut self, skip_every: u32) -> u64 {
+        let every = u64::from(skip_every);
+        let nth = self.dispatches;
+        self.dispatches += 1;
+        self.seq += 1;
+        if every > 0 && nth > 0 && nth.is_multiple_of(every) {
+            self.seq += 1 + nth / every % 3;
+        }
+        self.seq
+    }
+
+    /// How many events of the buffer are at or below a sequence.
+    fn behind(&self, seq: u64) -> usize {
+        self.buffer.partition_point(|event| event.seq <= seq)
+    }
+
     fn is_gone(&self, window: Duration) -> bool {
         self.ended
             || (self.expired && self.attached.is_empty())

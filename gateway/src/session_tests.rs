@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -26,6 +29,29 @@ async fn a_resume_replays_what_is_greater_than_its_sequence_and_nothing_else() {
         .unwrap();
     assert_eq!(missed, 4);
     assert_eq!(sequences(&session, 2), [4, 5, 6, 7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_numbers_leave_some_out_replays_from_any_of_them() {
+    let skip = Arc::new(AtomicU32::new(2));
+    let first = attachment(1).0;
+    let session = Session::new("s".into(), params(), 4, 1000, skip, first);
+    let ledger = Ledger::new(100);
+    push(&session, &ledger, 8);
+    let numbers = [1, 2, 5, 6, 10, 11, 13, 14];
+    assert_eq!(sequences(&session, 1), numbers);
+    session.detach(1);
+    let resume = |seq, conn| session.resume(seq, attachment(conn).0, WINDOW, Replace::TakeOver);
+    assert_eq!(resume(5, 2).unwrap_err(), ResumeError::Trimmed);
+    // 7 to 9 were never sent, and nothing between 6 and 10 is missing.
+    for (seq, missed) in [(6, 4), (8, 4), (10, 3), (12, 2), (14, 0)] {
+        assert_eq!(resume(seq, seq).unwrap(), missed);
+        let replayed = sequences(&session, seq);
+        assert_eq!(
+            replayed,
+            numbers.into_iter().filter(|n| *n > seq).collect::<Vec<_>>()
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +92,7 @@ async fn a_sequence_that_was_never_sent_ends_the_session() {
 #[tokio::test(start_paused = true)]
 async fn a_take_over_tells_the_old_connection_and_both_keeps_it() {
     let (first, mut told) = attachment(1);
-    let session = Session::new("s".into(), params(), 10, 1000, first);
+    let session = Session::new("s".into(), params(), 10, 1000, Arc::default(), first);
     let (second, mut second_told) = attachment(2);
     session.resume(0, second, WINDOW, Replace::Keep).unwrap();
     assert!(told.try_recv().is_err(), "both are served");
@@ -104,7 +130,14 @@ async fn a_heartbeat_trims_only_what_was_sent() {
 }
 
 fn served_session(bound: usize) -> (Session, Ledger) {
-    let session = Session::new("s".into(), params(), bound, 1000, attachment(1).0);
+    let session = Session::new(
+        "s".into(),
+        params(),
+        bound,
+        1000,
+        Arc::default(),
+        attachment(1).0,
+    );
     (session, Ledger::new(1000))
 }
 

@@ -82,7 +82,9 @@ where
                 }
                 self.invalid_session(false).await
             }
-            FaultName::Close | FaultName::CloseOnResume => Err(End::Close(fault.code, "fault")),
+            FaultName::Close | FaultName::CloseOnResume | FaultName::CloseOnIdentify => {
+                Err(End::by_fault(fault.code))
+            }
             FaultName::Reset => {
                 self.link.reset();
                 Err(End::Lost("reset"))
@@ -137,7 +139,19 @@ where
             }
             FaultName::NoResumed
             | FaultName::SlowReplay
+            | FaultName::SlowResumed
+            | FaultName::CloseInReplay
+            | FaultName::SlowReady
             | FaultName::NoHello
+            | FaultName::SlowHello
+            | FaultName::OddHello
+            | FaultName::Away
+            | FaultName::Bot429
+            | FaultName::Bot429Body
+            | FaultName::Bot429Bare
+            | FaultName::Bot1015
+            | FaultName::BotStatus
+            | FaultName::BotAnswer
             | FaultName::AcceptAndClose
             | FaultName::RefuseConnect
             | FaultName::ResumeUrlDead => {

@@ -105,9 +105,11 @@ where
             }
         };
         self.beaten();
-        if let (true, Some(seq), Some(session)) =
-            (self.shared.config.heartbeat_trims, seq, &self.session)
-        {
+        if let (true, Some(seq), Some(session)) = (
+            self.shared.settings.get().heartbeat_trims,
+            seq,
+            &self.session,
+        ) {
             session.trim_to(seq);
         }
         if self

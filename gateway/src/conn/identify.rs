@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Connection, End};
+use super::{Connection, End, replay::Shaping};
 use crate::{
     clock::monotonic_us,
     counters::Count,
-    faults::When,
+    faults::{FaultName, When},
     kind::{EventKind, intents},
     ledger::What,
     limits::Permit,
@@ -67,23 +67,41 @@ where
             Err(end @ (End::Client(_) | End::Lost(_))) => return Err(end),
         };
         let faults = self.shared.faults.take(When::Identify, Some(shard));
+        let instead = faults
+            .iter()
+            .find(|fault| fault.delay_ms == 0 && fault.name.replaces_answer());
+        if let Some(fault) = instead {
+            if self.shared.count_refused_identify() == Permit::Exhausted {
+                return self.exhausted(&params);
+            }
+            self.refused_identify("fault");
+            return self.carry_out(fault).await;
+        }
         match self.shared.ask_identify(shard) {
             Permit::Granted => {}
             Permit::Concurrency => {
                 self.refused_identify("max_concurrency");
                 return self.invalid_session(false).await;
             }
-            Permit::Exhausted => {
-                self.shared.reset_token(&params.token);
-                let end = End::Close(4004, "session start limit exceeded, token reset");
-                return self.refuse_identify("session_start_limit", end);
-            }
+            Permit::Exhausted => return self.exhausted(&params),
         }
+        self.shaping = Shaping::default();
         self.accept(params);
         for fault in faults {
-            self.schedule(fault).await?;
+            if fault.name == FaultName::SlowReady {
+                self.note(What::Fault, fault.name.name().to_owned());
+                self.shaping.hold(fault.duration());
+            } else {
+                self.schedule(fault).await?;
+            }
         }
         Ok(())
+    }
+
+    fn exhausted(&self, params: &Params) -> Result<(), End> {
+        self.shared.reset_token(&params.token);
+        let end = End::Close(4004, "session start limit exceeded, token reset");
+        self.refuse_identify("session_start_limit", end)
     }
 
     fn refuse_identify(&self, reason: &str, end: End) -> Result<(), End> {
@@ -150,6 +168,7 @@ where
             params,
             bound,
             config.backlog as usize,
+            Arc::clone(&self.shared.skip_every),
             self.attachment(),
         ));
         self.session = Some(Arc::clone(&session));

@@ -12,7 +12,9 @@
 
 mod act;
 mod commands;
+mod hello;
 mod identify;
+mod replay;
 mod resume;
 mod send;
 
@@ -27,11 +29,12 @@ use tokio::{
 };
 use tokio_websockets::{CloseCode, Config, Limits, Message, ServerBuilder, WebSocketStream};
 
+use self::replay::Shaping;
 use crate::{
     config::MissedHeartbeat,
     counters::Count,
     encode::{Compression, Encoder},
-    faults::{Fault, FaultName, When},
+    faults::Fault,
     ledger::What,
     limits::Commands,
     net::link::LinkControl,
@@ -114,6 +117,17 @@ pub(crate) enum End {
     Lost(&'static str),
 }
 
+impl End {
+    /// A fault closes with this code; 1006 is no close frame.
+    pub(super) const fn by_fault(code: u16) -> Self {
+        if code == 1006 {
+            Self::Lost("fault")
+        } else {
+            Self::Close(code, "fault")
+        }
+    }
+}
+
 /// See the module. `Err` of any step is the end of the connection.
 pub(crate) struct Connection<S> {
     pub(super) shared: Arc<Shared>,
@@ -135,8 +149,10 @@ pub(crate) struct Connection<S> {
     /// Rings when the client has missed its heartbeats.
     pub(super) beat: Pin<Box<Sleep>>,
     pub(super) no_ack_until: Option<Instant>,
-    /// Pause between the events of a slow replay.
-    pub(super) slow: Option<Duration>,
+    /// How long the client may be silent.
+    pub(super) patience: Duration,
+    /// What faults do to the dispatches.
+    pub(super) shaping: Shaping,
     pub(super) replaying: u64,
 }
 
@@ -156,7 +172,7 @@ where
     let (tell, told) = mpsc::channel(MAX_COMMANDS);
     let id = shared.open_connection(tell.clone());
     let compression = opening.compression.unwrap_or(Compression::None);
-    let patience = patience(&shared);
+    let patience = patience(&shared, shared.settings.get().heartbeat_interval);
     let mut connection = Connection {
         id,
         ws,
@@ -174,7 +190,8 @@ where
         commands: Commands::new(shared.config.commands_per_minute),
         beat: Box::pin(tokio::time::sleep(patience)),
         no_ack_until: None,
-        slow: None,
+        patience,
+        shaping: Shaping::default(),
         replaying: 0,
         shared,
     };
@@ -187,8 +204,8 @@ where
 
 /// How long a client may be silent: one and a half intervals and what the line
 /// takes.
-fn patience(shared: &Shared) -> Duration {
-    shared.config.heartbeat_interval * 3 / 2 + shared.config.rtt * 2
+pub(super) fn patience(shared: &Shared, interval: Duration) -> Duration {
+    interval * 3 / 2 + shared.config.rtt * 2
 }
 
 impl<S> Connection<S>
@@ -213,64 +230,12 @@ where
                     None => return Err(End::Lost("forgotten")),
                 },
                 () = self.notify.notified() => self.pump().await?,
+                () = self.shaping.held() => {
+                    self.shaping.release();
+                    self.pump().await?;
+                }
                 () = &mut self.beat => return Err(missed(&self.shared)),
                 () = stop.cancelled() => return Err(End::Close(1001, "gateway stops")),
-            }
-        }
-    }
-
-    /// Checks the URL and says HELLO, unless a fault says otherwise.
-    async fn hello(&mut self) -> Result<(), End> {
-        self.note(What::Connected, self.opening.asked.clone());
-        self.shared.counters.add(None, Count::Connect);
-        if self.opening.version.is_err() {
-            return Err(End::Close(4012, "invalid API version, use v=10 or v=9"));
-        }
-        if !self.opening.json {
-            return Err(End::Close(4012, "only encoding=json is served"));
-        }
-        if self.opening.compression.is_none() {
-            return Err(End::Close(
-                4012,
-                "compress is zlib-stream, zstd-stream or left out",
-            ));
-        }
-        for fault in self
-            .shared
-            .faults
-            .take(When::Connect, self.opening.resume_shard)
-        {
-            if fault.name == FaultName::NoHello {
-                return self.silence().await;
-            }
-            let instead_of_hello = fault.name == FaultName::Op7BeforeHello;
-            self.schedule(fault).await?;
-            if instead_of_hello {
-                return self.silence().await;
-            }
-        }
-        let interval = self.shared.config.heartbeat_interval.as_millis();
-        let hello = format!(
-            r#"{{"t":null,"s":null,"op":10,"d":{{"heartbeat_interval":{interval},"_trace":["[\"baton-gateway\",{{\"micros\":0.0}}]"]}}}}"#
-        );
-        self.send_text(hello).await?;
-        self.note(What::Hello, String::new());
-        Ok(())
-    }
-
-    /// Says nothing more until the client goes or misses its heartbeats.
-    async fn silence(&mut self) -> Result<(), End> {
-        self.note(What::Fault, "no HELLO".to_owned());
-        loop {
-            tokio::select! {
-                message = self.ws.next() => match message {
-                    Some(Ok(message)) => if let Some((code, _)) = message.as_close() {
-                        return Err(End::Client(code.into()));
-                    },
-                    Some(Err(_)) | None => return Err(End::Lost("end of stream")),
-                },
-                () = &mut self.beat => return Err(missed(&self.shared)),
-                () = self.shared.stop.cancelled() => return Err(End::Lost("gateway stops")),
             }
         }
     }
@@ -301,9 +266,7 @@ where
 
     /// The client is alive.
     pub(super) fn beaten(&mut self) {
-        self.beat
-            .as_mut()
-            .reset(Instant::now() + patience(&self.shared));
+        self.beat.as_mut().reset(Instant::now() + self.patience);
     }
 
     pub(super) fn attachment(&self) -> Attachment {

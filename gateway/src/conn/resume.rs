@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Command, Connection, End, ends_session};
+use super::{
+    Command, Connection, End, ends_session,
+    replay::{Cut, Shaping},
+};
 use crate::{
     clock::monotonic_us,
     config::ResumeWhileConnected,
@@ -50,18 +53,23 @@ where
         self.shared
             .note(self.id, self.shard, Some(fingerprint), What::Resume, detail);
 
+        self.shaping = Shaping::default();
         let mut says_resumed = true;
         for fault in self.shared.faults.take(When::Resume, self.shard) {
             let now = fault.delay_ms == 0;
             if fault.name == FaultName::NoResumed {
                 says_resumed = false;
             } else if fault.name == FaultName::SlowReplay {
-                self.slow = Some(fault.duration());
+                self.shaping.slow = Some(fault.duration());
+            } else if fault.name == FaultName::SlowResumed {
+                self.shaping.resumed_late = Some(fault.duration());
+            } else if fault.name == FaultName::CloseInReplay {
+                self.shaping.cut = Some(Cut::new(&fault));
             } else if now && fault.name == FaultName::ExpireSession {
                 session.iter().for_each(|session| session.expire());
             } else if now && fault.name == FaultName::Trim {
                 session.iter().for_each(|session| session.trim_to(u64::MAX));
-            } else if now && replaces_answer(fault.name) {
+            } else if now && fault.name.replaces_answer() {
                 self.refused("fault");
                 let closes = matches!(fault.name, FaultName::Close | FaultName::CloseOnResume)
                     && ends_session(fault.code);
@@ -109,9 +117,10 @@ where
         seq: u64,
         says_resumed: bool,
     ) -> Result<(), End> {
-        let replace = match self.shared.config.resume_while_connected {
+        let connected = self.shared.settings.get().resume_while_connected;
+        let replace = match connected {
             ResumeWhileConnected::TakeOver => Replace::TakeOver,
-            ResumeWhileConnected::Refuse => Replace::Refuse,
+            ResumeWhileConnected::Refuse | ResumeWhileConnected::RefuseFalse => Replace::Refuse,
             ResumeWhileConnected::Both => Replace::Keep,
         };
         let window = self.shared.config.resume_window;
@@ -129,6 +138,9 @@ where
                 self.refused("sequence too high");
                 session.end(None, || Command::SessionEnded);
                 return Err(End::Close(4007, "invalid seq"));
+            }
+            Err(ResumeError::Connected) if connected == ResumeWhileConnected::RefuseFalse => {
+                return self.refuse_resume("still connected", Some(&session)).await;
             }
             Err(ResumeError::Connected) => {
                 self.refused("still connected");
@@ -170,16 +182,4 @@ where
         }
         self.invalid_session(false).await
     }
-}
-
-/// Faults that stand in for the replay.
-fn replaces_answer(name: FaultName) -> bool {
-    matches!(
-        name,
-        FaultName::Op7
-            | FaultName::Op9True
-            | FaultName::Op9False
-            | FaultName::Close
-            | FaultName::CloseOnResume
-    )
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_websockets::Message;
 
-use super::{Command, Connection, End, missed};
+use super::{Command, Connection, End, missed, replay::Shaped};
 use crate::{counters::Count, faults::FaultName, kind::EventKind, ledger::What, session::Buffered};
 
 /// Dispatches fetched from the session at a time.
@@ -29,16 +29,21 @@ where
 
     /// Fetches what the session has for this connection and sends it.
     pub(super) async fn pump(&mut self) -> Result<(), End> {
-        let Some(session) = &self.session else {
+        let Some(session) = self.session.as_ref().filter(|_| !self.shaping.is_holding()) else {
             return Ok(());
         };
-        let batch = if self.slow.is_some() { 1 } else { BATCH };
-        let Some(events) = session.take(self.id, batch) else {
-            return Ok(());
-        };
+        let mut events = self.shaping.take_held();
+        if events.is_empty() {
+            let fetched = session.take(self.id, self.shaping.batch(BATCH));
+            events = fetched.unwrap_or_default().into();
+        } else {
+            // More may have come meanwhile.
+            self.notify.notify_one();
+        }
         if events.is_empty() {
             return Ok(());
         }
+        let Shaped { events, end } = self.shaping.shape(events);
         let mut messages = Vec::with_capacity(events.len());
         let mut resumed = false;
         for event in events {
@@ -49,15 +54,18 @@ where
             messages.push(message);
         }
         self.send(messages).await?;
+        if let Some(end) = end {
+            return Err(end);
+        }
         if resumed {
-            self.slow = None;
+            self.shaping.slow = None;
             let replayed = self.replaying;
             self.shared
                 .counters
                 .add(self.shard, Count::Resumed { replayed });
             self.note(What::Resumed, format!("replayed {replayed}"));
         }
-        if let Some(pause) = self.slow {
+        if let Some(pause) = self.shaping.slow {
             sleep(pause).await;
             self.beaten();
         }

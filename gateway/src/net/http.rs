@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::link::LinkControl;
+use super::{bot, link::LinkControl};
 use crate::{
     clock::{iso8601, unix_ms},
     conn::{self, Opening},
@@ -27,14 +27,14 @@ const HEAD: Duration = Duration::from_secs(30);
 /// What RFC 6455 appends to the key of a handshake.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Serves one connection to its end.
 pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, control: LinkControl)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let stop = shared.stop.clone();
+    let (stop, all) = (shared.stop.clone(), Arc::clone(&shared));
     let service = service_fn(move |request| {
         let (shared, control) = (Arc::clone(&shared), control.clone());
         async move { Ok::<_, Infallible>(route(shared, control, request).await) }
@@ -46,6 +46,7 @@ where
         .with_upgrades();
     tokio::select! {
         _ = serving => {}
+        () = all.cut_rest.notified() => {}
         () = stop.cancelled() => {}
     }
 }
@@ -65,16 +66,16 @@ async fn route(shared: Arc<Shared>, control: LinkControl, request: Request<Incom
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|v| v.to_str().ok());
-    if !token.is_some_and(|token| shared.accepts_token(token)) {
-        return answer(
-            StatusCode::UNAUTHORIZED,
-            &json!({"message": "401: Unauthorized", "code": 0}),
-        );
+    let authorized = token.is_some_and(|token| shared.accepts_token(token));
+    if request.method() == Method::GET && route == "/gateway/bot" {
+        return bot::gateway_bot(&shared, &host, authorized).await;
+    }
+    if !authorized {
+        return unauthorized();
     }
     let method = request.method().clone();
     let parts: Vec<&str> = route.split('/').skip(1).collect();
     match (method.as_str(), parts.as_slice()) {
-        ("GET", ["gateway", "bot"]) => answer(StatusCode::OK, &gateway_bot(&shared, &host)),
         ("GET", ["users", "@me"]) => answer(StatusCode::OK, &current_user()),
         ("GET", ["oauth2", "applications", "@me"] | ["applications", "@me"]) => {
             answer(StatusCode::OK, &application())
@@ -105,20 +106,6 @@ fn without_version(path: &str) -> String {
         Some((version, rest)) if version.parse::<u8>().is_ok() => format!("/{rest}"),
         Some(_) | None => path.to_owned(),
     }
-}
-
-fn gateway_bot(shared: &Shared, host: &str) -> Value {
-    let limit = shared.start_limit();
-    json!({
-        "url": format!("{}://{host}", shared.scheme()),
-        "shards": shared.config.shards,
-        "session_start_limit": {
-            "total": limit.total,
-            "remaining": limit.remaining,
-            "reset_after": u64::try_from(limit.reset_after.as_millis()).unwrap_or(u64::MAX),
-            "max_concurrency": limit.max_concurrency,
-        },
-    })
 }
 
 fn current_user() -> Value {
@@ -232,7 +219,15 @@ fn host(headers: &HeaderMap, shared: &Shared) -> String {
         .map_or_else(|| shared.address().to_string(), str::to_owned)
 }
 
-fn answer(status: StatusCode, body: &Value) -> Answer {
+/// Discord's answer to a token that is missing or wrong.
+pub(super) fn unauthorized() -> Answer {
+    answer(
+        StatusCode::UNAUTHORIZED,
+        &json!({"message": "401: Unauthorized", "code": 0}),
+    )
+}
+
+pub(super) fn answer(status: StatusCode, body: &Value) -> Answer {
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     response.headers_mut().insert(
@@ -242,7 +237,7 @@ fn answer(status: StatusCode, body: &Value) -> Answer {
     response
 }
 
-fn empty(status: StatusCode) -> Answer {
+pub(super) fn empty(status: StatusCode) -> Answer {
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = status;
     response

@@ -1,12 +1,12 @@
 //! The gateway's listener: one task per connection, from the accepted socket to
 //! the HTTP server.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -19,6 +19,8 @@ use crate::{faults::AtAccept, server::Shared};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 20_000;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// How long a TLS handshake may take beside its round trips.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Pause before the next accept after one failed, for example without a free
@@ -41,8 +43,7 @@ pub(crate) async fn run(
             accepted = listener.accept() => accepted,
             () = shared.faults.until_refusing() => {
                 drop(listener);
-                sleep(shared.faults.refusing_for()).await;
-                let Some(again) = rebind(&shared, address).await else {
+                let Some(again) = refuse(&shared, address).await else {
                     return;
                 };
                 listener = again;
@@ -62,10 +63,32 @@ pub(crate) async fn run(
     }
 }
 
-/// Takes the same address again after it refused connections for a time.
-async fn rebind(shared: &Shared, address: SocketAddr) -> Option<TcpListener> {
+/// Lets connections be refused until the fault is over, then listens again.
+/// Meanwhile the port stays bound: nobody else is given it, and nobody who dials
+/// from it meets itself.
+async fn refuse(shared: &Shared, address: SocketAddr) -> Option<TcpListener> {
+    let bind = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok::<_, io::Error>(socket)
+    };
     loop {
-        match TcpListener::bind(address).await {
+        let listening = match bind() {
+            Ok(socket) => {
+                tokio::select! {
+                    () = shared.faults.until_listening() => {}
+                    () = shared.stop.cancelled() => return None,
+                }
+                socket.listen(BACKLOG)
+            }
+            Err(error) => Err(error),
+        };
+        match listening {
             Ok(listener) => return Some(listener),
             Err(error) => {
                 tracing::warn!(%error, "address is taken, trying again");

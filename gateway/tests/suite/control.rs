@@ -1,13 +1,14 @@
 //! The binary, its control port and its REST interface, over plain HTTP.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
-use crate::common::Client;
+use crate::common::{
+    Client,
+    process::{Process, http},
+};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -150,84 +151,4 @@ fn a_wrong_setting_is_one_line_and_exit_code_2() {
         text,
         "baton-gateway: shards is 0: give a number from 1 to 4096\n"
     );
-}
-
-struct Process {
-    child: Child,
-    gateway: String,
-    control: String,
-}
-
-impl Process {
-    fn start(flags: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_baton-gateway"))
-            .args(flags)
-            .arg("--json")
-            .env_remove("BATON_GATEWAY_TOKEN")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        Self {
-            child,
-            gateway: ready["gateway"].as_str().unwrap().to_owned(),
-            control: ready["control"].as_str().unwrap().to_owned(),
-        }
-    }
-
-    fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        http(
-            self.control.strip_prefix("http://").unwrap(),
-            method,
-            path,
-            "",
-            body,
-        )
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let (code, text) = self.request("POST", path, &body.to_string());
-        (code, serde_json::from_str(&text).unwrap())
-    }
-
-    fn json(&self, path: &str) -> Value {
-        serde_json::from_str(&self.request("GET", path, "").1).unwrap()
-    }
-
-    fn lines(&self, path: &str) -> Vec<Value> {
-        let text = self.request("GET", path, "").1;
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// One request by HTTP/1.0, which has no chunks; the code and the body.
-fn http(address: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{headers}Content-Length: {length}\r\n\r\n"
-    );
-    stream
-        .write_all(format!("{head}{body}").as_bytes())
-        .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (
-        head.split(' ').nth(1).unwrap().parse().unwrap(),
-        body.to_owned(),
-    )
 }

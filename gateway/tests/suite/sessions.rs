@@ -152,6 +152,7 @@ async fn a_resume_while_connected_does_what_the_switch_says() {
     for policy in [
         ResumeWhileConnected::TakeOver,
         ResumeWhileConnected::Refuse,
+        ResumeWhileConnected::RefuseFalse,
         ResumeWhileConnected::Both,
     ] {
         let gateway = start(GatewayConfig {
@@ -173,6 +174,12 @@ async fn a_resume_while_connected_does_what_the_switch_says() {
                     .set_probe(None, Some(Duration::from_millis(5)))
                     .unwrap();
                 assert_eq!(old.payload().await["t"], "MESSAGE_CREATE");
+            }
+            ResumeWhileConnected::RefuseFalse => {
+                assert_eq!(new.payload().await["d"], false);
+                assert_eq!(old.payload().await["d"], false, "the session is over");
+                let refused = gateway.counters().total.resumes_refused;
+                assert_eq!(refused["still connected"], 1);
             }
             ResumeWhileConnected::Both => {
                 assert_eq!(new.payload().await["t"], "RESUMED");

@@ -1,5 +1,7 @@
 //! A websocket client that does exactly what a test says.
 
+pub(crate) mod process;
+
 use std::time::Duration;
 
 use baton_gateway::{Gateway, GatewayConfig};
