@@ -28,7 +28,7 @@ use crate::{
     legacy, listener,
     metrics::Metrics,
     peer::{Context, MAX_JOINED},
-    process::{Launcher, Watch, WatchError},
+    process::{Launcher, Outputs, Watch, WatchError},
     reload::{Reloader, Source},
     runtime_dir::{Lock, RuntimeDir, make_dir},
     service,
@@ -146,6 +146,12 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         opened.commands,
     );
     launcher.remember_before(opened.before);
+    match Outputs::open(dir.path()) {
+        Ok(outputs) => launcher.write_to(outputs),
+        Err(error) => {
+            warn!(%error, "slaves write where the master does: their last words will not be known")
+        }
+    }
     let driver = Driver::new(Parts {
         core: Core::new(config.settings(shard_count), recovered, Time::default()),
         journal: opened.journal,

@@ -18,6 +18,7 @@ use crate::{
     fullness::Fullness,
     hearing::Hearing,
     lag::Lag,
+    output,
     shard::{Context, gateway::Connector, importing::Imports},
     state::snapshot::Store,
 };
@@ -102,6 +103,7 @@ impl Builder {
             None => SlaveConfig::from_env()?,
         };
         config.check()?;
+        output::keep_small();
         let stop = match self.stop {
             Some(stop) => stop,
             None => stop_at_signals()?,

@@ -77,6 +77,11 @@ pub fn object(told: &Told) -> Value {
         News::SlaveGone { slave, dead, held } => {
             json!({ "slave": slave, "dead": dead, "held": held })
         }
+        News::SlaveEnded(death) => json!({
+            "slave": death.slave, "slot": death.slot, "build": death.build, "pid": death.pid,
+            "ending": death.ending.to_string(), "well": death.ending.is_well(),
+            "lived_ms": death.lived.map(millis), "last_lines": death.last_lines,
+        }),
         News::ShardServing {
             shard,
             epoch,
@@ -108,6 +113,7 @@ pub const fn name(news: &News) -> &'static str {
         News::DeployEnded { .. } => "deploy_ended",
         News::SlaveJoined { .. } => "slave_joined",
         News::SlaveGone { .. } => "slave_gone",
+        News::SlaveEnded(_) => "slave_ended",
         News::ShardServing { .. } => "shard_serving",
         News::SessionLost { .. } => "session_lost",
         News::Launching { .. } => "launching",

@@ -26,7 +26,7 @@ mod page;
 
 pub use self::guard::guarded;
 
-use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -58,12 +58,15 @@ use crate::{
     counters::Counts,
     doctor::{Finding, Host, examine, troubles},
     driver::{Answer, Kill, Notice, Told},
-    history::{History, LastDeploy},
+    history::{Died, History, LastDeploy, unix_ms},
     peer::Context,
 };
 
 /// The driver answers within this time, or is said not to.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// So many deaths are in the status; the history has more.
+const DEATHS: usize = 10;
 
 /// Longest body of a request.
 const MAX_BODY: usize = 256 * 1024;
@@ -279,6 +282,10 @@ struct Status {
     view: View,
     /// The deploy that ended last, under this master.
     last_deploy: Option<LastDeploy>,
+    /// Slaves that ended and were not to, the newest last.
+    deaths: Vec<Died>,
+    /// How many of them were in the last hour, by slot.
+    died_last_hour: BTreeMap<String, usize>,
     /// What somebody should look at, the worst first.
     doctor: Vec<Finding>,
     master: MasterStatus,
@@ -300,10 +307,18 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         links: admin.peers.counters.read(),
     };
     let host = admin.host(&view).await?;
+    let mut deaths = admin.history.deaths();
+    let mut died_last_hour = BTreeMap::new();
+    let hour_ago = unix_ms().saturating_sub(3_600_000);
+    for death in deaths.iter().filter(|death| death.at_unix_ms >= hour_ago) {
+        *died_last_hour.entry(death.slot.clone()).or_default() += 1;
+    }
     let status = Status {
         doctor: troubles(examine(&view, &host)),
         view,
         last_deploy: admin.history.last(),
+        deaths: deaths.split_off(deaths.len().saturating_sub(DEATHS)),
+        died_last_hour,
         master,
     };
     Ok(Json(status).into_response())

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use self::{progress::Progress, screen::Screen};
 use super::{
-    OperatorArguments, say,
+    OperatorArguments,
+    death::{how, last_lines},
+    say,
     text::{count, ranges, span},
 };
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
     config::{LimitValue, check_command},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Error},
 };
+
+/// Last words of a slave that ended meanwhile, in lines.
+const LINES: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct DeployArguments {
@@ -157,6 +162,17 @@ pub(super) async fn follow(
                 text(&event["slave"]),
                 text(&event["build"])
             )),
+            Some("slave_ended") if event["well"] != true => {
+                screen.line(&format!(
+                    "  slave {:.8} of slot {} ended: {}",
+                    event["slave"].as_str().unwrap_or("(not joined)"),
+                    text(&event["slot"]),
+                    how(&event)
+                ));
+                last_lines(&event, LINES)
+                    .iter()
+                    .for_each(|line| screen.line(line));
+            }
             Some("alarm") => screen.line(&format!("  ALARM: {}", text(&event["detail"]))),
             _ => {}
         }

@@ -2,6 +2,7 @@
 //! 1 and the reason when it did not, with 2 when the usage or the configuration
 //! is wrong: one line on standard error, nothing changed.
 
+mod death;
 mod deploy;
 mod doctor;
 mod fence;

@@ -14,7 +14,7 @@ use baton_protocol::{
 
 use super::settings::Settings;
 pub use super::{
-    news::{DeployStep, News, Outcome, Phase},
+    news::{Death, DeployStep, EndedBy, News, Outcome, Phase},
     pause::Pause,
     recovered::{History, Recovered, RecoveredTicket, Row},
 };

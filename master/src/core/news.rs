@@ -104,6 +104,9 @@ pub enum News {
         /// Shards that it had.
         held: usize,
     },
+    /// A process that the master started or knew has ended: how, and what it said last.
+    /// Told by the driver.
+    SlaveEnded(Box<Death>),
     /// A shard serves (READY or RESUMED) outside a migration.
     ShardServing {
         /// The shard.
@@ -134,6 +137,126 @@ pub enum News {
         /// What is wrong and what to do.
         detail: String,
     },
+}
+
+/// The end of a slave's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// Who it was; `None`: it ended before it joined.
+    pub slave: Option<SlaveId>,
+    /// Its slot.
+    pub slot: String,
+    /// Its build, where it joined.
+    pub build: Option<String>,
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended.
+    pub ending: EndedBy,
+    /// How long it lived; `None`: not known.
+    pub lived: Option<Duration>,
+    /// The last lines of its standard error, at most 20.
+    pub last_lines: Vec<String>,
+}
+
+impl Death {
+    /// `exit code 101 after 3.2s`
+    #[must_use]
+    pub fn how(&self) -> String {
+        match self.lived {
+            Some(lived) => {
+                let seconds = Duration::from_millis(millis_shown(lived));
+                format!("{} after {seconds:?}", self.ending)
+            }
+            None => self.ending.to_string(),
+        }
+    }
+
+    /// The same, with the last line that it wrote.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.last_lines.last() {
+            Some(line) => format!("{}; its last words: {line}", self.how()),
+            None => format!("{}; it wrote nothing", self.how()),
+        }
+    }
+}
+
+/// Tenths of a second of what is longer than one.
+fn millis_shown(time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    if millis < 1000 {
+        millis
+    } else {
+        millis / 100 * 100
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// By the `SIGKILL` of the master.
+    Killed,
+    /// Only its parent knows: an earlier master, or whoever started it.
+    Unknown,
+}
+
+impl EndedBy {
+    /// Whether it ended as a process does that was told to.
+    #[must_use]
+    pub const fn is_well(self) -> bool {
+        matches!(self, Self::Code(0))
+    }
+}
+
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(101) => f.write_str("exit code 101 (a panic, if it is a program in Rust)"),
+            Self::Code(code @ (126 | 127)) => {
+                write!(
+                    f,
+                    "exit code {code} (a shell that could not run its command)"
+                )
+            }
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(9) => f.write_str(
+                "killed by signal 9 (SIGKILL), and not by the master: out of memory, or somebody",
+            ),
+            Self::Signal(number) => match signal_name(*number) {
+                Some(name) => write!(f, "killed by signal {number} ({name})"),
+                None => write!(f, "killed by signal {number}"),
+            },
+            Self::Killed => f.write_str("killed by the master"),
+            Self::Unknown => f.write_str("how it ended only its parent knows"),
+        }
+    }
+}
+
+/// As Linux numbers them.
+const fn signal_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT, as after a panic that aborts",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return None,
+    })
 }
 
 /// Steps of a deploy, in their order.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::SlaveId;
+use baton_protocol::{SlaveId, message::Hello};
 
 use super::{
     Core, Life, Time,
@@ -37,6 +37,12 @@ impl Core {
             identifies_limit: left.map(|(_, limit, _)| limit),
             identifies_reset_ms: left.map(|(.., wait)| millis(wait)),
         }
+    }
+
+    /// What a slave said of itself that is not known to be dead.
+    #[must_use]
+    pub fn hello(&self, id: SlaveId) -> Option<&Hello> {
+        self.fleet.slaves.get(&id).map(|slave| &slave.hello)
     }
 
     fn slot_view(&self, index: usize) -> SlotView {

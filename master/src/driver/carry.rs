@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 use super::{Driver, Ending, Launched, MAX_FAILURES, Notice, SAVE_PAUSE};
 use crate::{
     core::event::{Action, Durability, Entry, Input},
-    process::{ending, kill_group},
+    process::kill_group,
 };
 
 impl Driver {
@@ -179,21 +179,31 @@ impl Driver {
                 let notices = self.notices.clone();
                 let (kill, killed) = oneshot::channel();
                 tokio::spawn(async move {
-                    let status = tokio::select! {
-                        status = child.wait() => status,
-                        Ok(()) = killed => {
+                    let asked = tokio::select! {
+                        ended = child.wait() => Err(ended),
+                        Ok(()) = killed => Ok(()),
+                    };
+                    let (ending, last_lines) = match asked {
+                        Err(ended) => ended,
+                        Ok(()) => {
                             kill_group(&child);
                             child.wait().await
                         }
                     };
-                    let ending = ending(status);
+                    let exited = Notice::Exited {
+                        pid,
+                        ending,
+                        last_lines,
+                    };
                     // Fails only when the driver has ended.
-                    let _ = notices.send(Notice::Exited { pid, ending }).await;
+                    let _ = notices.send(exited).await;
                 });
                 let launched = Launched {
                     slot: slot.clone(),
                     role,
                     joined: None,
+                    build: None,
+                    began: Instant::now(),
                     kill: Some(kill),
                 };
                 self.launched.insert(pid, launched);
@@ -206,7 +216,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn kill(&self, slave: SlaveId) {
+    pub(super) fn kill(&mut self, slave: SlaveId) {
         let slave_name = format!("{slave:.8}");
         let Some(watch) = self.watches.get(&slave) else {
             error!(
@@ -216,7 +226,10 @@ impl Driver {
             return;
         };
         match watch.kill() {
-            Ok(()) => warn!(slave = slave_name, "slave killed"),
+            Ok(()) => {
+                self.doomed.insert(slave);
+                warn!(slave = slave_name, "slave killed");
+            }
             Err(error) => error!(slave = slave_name, %error, "slave cannot be killed"),
         }
     }

@@ -19,7 +19,11 @@ mod tell;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use baton_protocol::{DeployId, SlaveId, message::Role};
 use tokio::{
@@ -36,13 +40,13 @@ pub use self::{
 use crate::{
     core::{
         Core,
-        event::{DeployOrder, Input, RequestId, Time},
+        event::{Death, DeployOrder, EndedBy, Input, News, RequestId, Time},
     },
     history::History,
     journal::Journal,
     metrics::Metrics,
     peer::{Link, LinkId},
-    process::{Launcher, Watch, is_of_launch},
+    process::{Launcher, Watch, group_of, is_of_launch, lived},
 };
 
 /// Notices that wait for the driver. Beyond this a peer's reader waits, and with
@@ -72,6 +76,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A core that was asked to leave and does not is left after this time beyond
 /// its own limit.
 const LEAVE_SLACK: Duration = Duration::from_secs(5);
+
+/// What `SIGKILL` is on every Linux.
+const KILL: i32 = 9;
 
 /// How the driver ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +132,10 @@ pub struct Driver {
     dying: BTreeMap<SlaveId, Instant>,
     /// Launched processes, by pid.
     launched: BTreeMap<u32, Launched>,
+    /// The process group of each slave that is watched here.
+    groups: BTreeMap<SlaveId, u32>,
+    /// Slaves that this master has killed.
+    doomed: BTreeSet<SlaveId>,
     /// Launches that wait for the death of the process before, by slot.
     waiting: BTreeMap<String, (Role, Option<Vec<String>>)>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
@@ -154,6 +165,9 @@ struct Launched {
     role: Role,
     /// The slave that joined from it: its end is then that slave's death.
     joined: Option<SlaveId>,
+    /// What that slave called its build.
+    build: Option<String>,
+    began: Instant,
     /// Kills it, with its group; `None`: that was done, it was given up.
     kill: Option<oneshot::Sender<()>>,
 }
@@ -172,6 +186,8 @@ impl Driver {
             watches: BTreeMap::new(),
             dying: BTreeMap::new(),
             launched: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            doomed: BTreeSet::new(),
             waiting: BTreeMap::new(),
             deploys: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -285,7 +301,12 @@ impl Driver {
                     self.died(now, slave);
                 }
             }
-            Notice::Exited { pid, ending } => self.exited(now, pid, &ending),
+            Notice::Exited {
+                pid,
+                ending,
+                last_lines,
+            } => self.exited(now, pid, ending, last_lines),
+            Notice::Ended(death) => self.tell(News::SlaveEnded(death)),
             Notice::Deploy { order, answer } => self.deploy(now, order, answer),
             Notice::Rollback { order, answer } => match self.launcher.before(&order.slot) {
                 Ok(command) => {
@@ -341,19 +362,31 @@ impl Driver {
         self.core.handle(now, Input::Deploy { request, order });
     }
 
-    fn exited(&mut self, now: Time, pid: u32, ending: &str) {
+    fn exited(&mut self, now: Time, pid: u32, ending: EndedBy, last_lines: Vec<String>) {
         let Some(launched) = self.launched.remove(&pid) else {
             return;
         };
         let (slot, role) = (launched.slot, launched.role);
-        if launched.kill.is_none() {
-            info!(
-                slot,
-                pid, ending, "a launched process that was given up ended"
-            );
-        } else if launched.joined.is_none() {
-            let reason = format!("the slave ended before it joined: {ending}");
-            warn!(slot, pid, reason, "launch failed");
+        let given_up = launched.kill.is_none();
+        let doomed = launched
+            .joined
+            .is_some_and(|slave| self.doomed.remove(&slave));
+        let death = Death {
+            slave: launched.joined,
+            slot: slot.clone(),
+            build: launched.build,
+            pid,
+            ending: if (given_up || doomed) && ending == EndedBy::Signal(KILL) {
+                EndedBy::Killed
+            } else {
+                ending
+            },
+            lived: Some(launched.began.elapsed()),
+            last_lines,
+        };
+        let reason = format!("the slave ended before it joined: {}", death.told());
+        self.tell(News::SlaveEnded(Box::new(death)));
+        if !given_up && launched.joined.is_none() {
             let slot = slot.clone();
             let failed = Input::LaunchFailed { slot, role, reason };
             self.core.handle(now, failed);
@@ -406,6 +439,7 @@ impl Driver {
         for (leader, launched) in &mut self.launched {
             if launched.joined.is_none() && is_of_launch(pid, *leader) {
                 launched.joined = Some(slave);
+                launched.build = Some(hello.build.clone());
                 if pid != *leader {
                     // A shell was launched, the slave is its child: the core is
                     // told by which pid to know it.
@@ -413,6 +447,11 @@ impl Driver {
                     self.core.handle(now, Input::Launched { slot, role, pid });
                 }
             }
+        }
+        if self.watches.contains_key(&slave)
+            && let Some(group) = group_of(pid)
+        {
+            self.groups.insert(slave, group);
         }
         self.links.insert(slave, link);
         self.core.handle(now, Input::Joined { hello, report });
@@ -428,9 +467,46 @@ impl Driver {
     /// What a slave said before its death was heard before.
     fn died(&mut self, now: Time, slave: SlaveId) {
         if self.watches.remove(&slave).is_some() {
+            self.tell_death(slave);
             self.core.handle(now, Input::Died { slave });
         }
         self.tell_killed(slave);
+    }
+
+    /// The death of a slave that this master did not launch: whoever launched it knows
+    /// how it ended. Of one that it did launch, `Exited` tells.
+    fn tell_death(&mut self, slave: SlaveId) {
+        let group = self.groups.remove(&slave);
+        let mut launched = self.launched.values();
+        if launched.any(|launched| launched.joined == Some(slave)) {
+            return;
+        }
+        let Some(hello) = self.core.hello(slave) else {
+            return;
+        };
+        let ending = match self.doomed.remove(&slave) {
+            true => EndedBy::Killed,
+            false => EndedBy::Unknown,
+        };
+        let mut death = Death {
+            slave: Some(slave),
+            slot: hello.slot.clone(),
+            build: Some(hello.build.clone()),
+            pid: hello.process.pid,
+            ending,
+            lived: lived(&hello.process),
+            last_lines: Vec::new(),
+        };
+        let leader = group.unwrap_or(death.pid);
+        let output = self.launcher.output_of(&death.slot, leader);
+        let notices = self.notices.clone();
+        tokio::spawn(async move {
+            if let Some(output) = output {
+                death.last_lines = output.read().await;
+            }
+            // Fails only when the driver has ended.
+            let _ = notices.send(Notice::Ended(Box::new(death))).await;
+        });
     }
 
     /// Dead slaves whose connection does not end.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     core::{
-        event::{DeployOrder, IdentifyBudget, Pause},
+        event::{Death, DeployOrder, EndedBy, IdentifyBudget, Pause},
         settings::Settings,
         view::View,
     },
@@ -53,9 +53,13 @@ pub enum Notice {
     Exited {
         /// Its pid.
         pid: u32,
-        /// How it ended, for a person.
-        ending: String,
+        /// How it ended.
+        ending: EndedBy,
+        /// The last lines that it wrote.
+        last_lines: Vec<String>,
     },
+    /// The process of a slave that this master did not launch ended.
+    Ended(Box<Death>),
     /// The operator asks for a deploy.
     Deploy {
         /// What is to be done.

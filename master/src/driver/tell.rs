@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::{Driver, Ending};
-use crate::core::event::{News, Outcome};
+use crate::core::event::{Death, News, Outcome};
 
 /// A piece of news, and when it was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,7 @@ impl Driver {
             | News::DeployEnded { .. }
             | News::SlaveJoined { .. }
             | News::SlaveGone { .. }
+            | News::SlaveEnded(_)
             | News::ShardServing { .. }
             | News::SessionLost { .. }
             | News::Launching { .. }
@@ -102,6 +103,7 @@ fn wrong(news: &News) -> Option<String> {
         | News::Migration { .. }
         | News::SlaveJoined { .. }
         | News::SlaveGone { .. }
+        | News::SlaveEnded(_)
         | News::ShardServing { .. }
         | News::Launching { .. } => None,
     }
@@ -168,6 +170,7 @@ fn log(news: &News) {
         News::SlaveGone { slave, dead, held } => {
             info!(slave = %format_args!("{slave:.8}"), dead, held, "slave gone");
         }
+        News::SlaveEnded(death) => ended(death),
         News::ShardServing {
             shard,
             epoch,
@@ -182,5 +185,23 @@ fn log(news: &News) {
             backoff,
         } => info!(slot, attempt, ?backoff, "starting a slave"),
         News::Alarm { detail } => error!(detail, "an operator must act"),
+    }
+}
+
+/// Its last lines stand in the log already, where they were written.
+fn ended(death: &Death) {
+    let Death {
+        slave,
+        slot,
+        build,
+        pid,
+        ..
+    } = death;
+    let slave = slave.map_or_else(|| "-".to_owned(), |slave| format!("{slave:.8}"));
+    let build = build.as_deref().unwrap_or("-");
+    if death.ending.is_well() {
+        info!(slave, build, slot, pid, how = death.how(), "slave ended");
+    } else {
+        warn!(slave, build, slot, pid, how = death.told(), "slave ended");
     }
 }

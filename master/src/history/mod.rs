@@ -2,6 +2,7 @@
 //! relies on it. A gap is the time for which a shard was nobody's, from the order to
 //! seal it to RESUMED.
 
+mod deaths;
 mod deploys;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,11 @@ use std::{
 
 use baton_protocol::{DeployId, ShardId, SlaveId};
 
-use self::deploys::spread;
-pub use self::deploys::{Deployed, Gaps, LastDeploy, Slowest, StepAt, Underway};
+use self::{deaths::Deaths, deploys::spread};
+pub use self::{
+    deaths::Died,
+    deploys::{Deployed, Gaps, LastDeploy, Slowest, StepAt, Underway},
+};
 use crate::{
     core::event::{News, Outcome, Phase},
     driver::{Told, monotonic_us},
@@ -37,6 +41,7 @@ struct Seen {
     builds: BTreeMap<SlaveId, String>,
     running: Option<Running>,
     ended: VecDeque<(u64, Deployed)>,
+    deaths: Deaths,
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +158,7 @@ impl History {
                 }
                 seen.ended.push_back((told.at_us, deployed));
             }
+            News::SlaveEnded(death) => seen.deaths.note(death, unix_ms()),
             News::RequestRefused { .. }
             | News::SoakShortened { .. }
             | News::SlaveGone { dead: false, .. }
@@ -169,6 +175,12 @@ impl History {
     pub fn deploys(&self) -> Vec<Deployed> {
         let seen = self.seen();
         seen.ended.iter().map(|(_, ended)| ended.clone()).collect()
+    }
+
+    /// Slaves that ended and were not to, at most 50, the newest last.
+    #[must_use]
+    pub fn deaths(&self) -> Vec<Died> {
+        self.seen().deaths.all()
     }
 
     /// The one that runs.
@@ -275,7 +287,8 @@ fn reason(outcome: &Outcome) -> Option<String> {
     }
 }
 
-fn unix_ms() -> u64 {
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, millis)
 }

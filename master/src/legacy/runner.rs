@@ -230,9 +230,8 @@ impl Runner {
             Ok((pid, mut child)) => {
                 info!(pid, why, "slave started");
                 tokio::spawn(async move {
-                    if let Ok(status) = child.wait().await {
-                        info!(pid, %status, "slave ended");
-                    }
+                    let (ending, _) = child.wait().await;
+                    info!(pid, how = %ending, "slave ended");
                 });
             }
             Err(reason) => warn!(why, "no slave started: {reason}"),

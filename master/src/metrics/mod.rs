@@ -301,6 +301,7 @@ impl Metrics {
             | News::Migration { .. }
             | News::SlaveJoined { .. }
             | News::SlaveGone { dead: false, .. }
+            | News::SlaveEnded(_)
             | News::ShardServing { .. } => {}
         }
     }

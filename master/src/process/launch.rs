@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
@@ -11,10 +12,13 @@ use baton_protocol::{
     auth::{SECRET_VARIABLE, Secret},
     message::Role,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Command;
+use tracing::warn;
 
+use super::output::{BEHIND, Output, Outputs};
 use crate::{
     config::{Slot, check_command},
+    core::event::EndedBy,
     service,
 };
 
@@ -28,6 +32,9 @@ pub mod variable {
     pub const ROLE: &str = "BATON_ROLE";
     /// The master's runtime directory.
     pub const RUNTIME_DIR: &str = "BATON_RUNTIME_DIR";
+    /// Set where standard error is a file that the master copies: so many bytes of it
+    /// are kept at most while no master does. Slaves see to that themselves.
+    pub const OUTPUT: &str = "BATON_OUTPUT";
 }
 
 /// Knows each slot's command and what its slaves need.
@@ -39,6 +46,16 @@ pub struct Launcher {
     slots: BTreeMap<String, Slot>,
     /// What each slot's command was before the present one.
     before: BTreeMap<String, Vec<String>>,
+    /// Where slaves write whose slot has no `log`; `None`: where the master does.
+    outputs: Option<Outputs>,
+}
+
+/// A process that was launched.
+#[derive(Debug)]
+pub struct Child {
+    process: tokio::process::Child,
+    /// `None`: where the master writes.
+    output: Option<Output>,
 }
 
 impl Launcher {
@@ -65,6 +82,23 @@ impl Launcher {
             secret,
             slots,
             before: BTreeMap::new(),
+            outputs: None,
+        }
+    }
+
+    /// From now on slaves whose slot has no `log` write there, and not where the
+    /// master does.
+    pub fn write_to(&mut self, outputs: Outputs) {
+        self.outputs = Some(outputs);
+    }
+
+    /// Where the processes of a group write that was launched into this slot, maybe by
+    /// an earlier master.
+    #[must_use]
+    pub fn output_of(&self, slot: &str, leader: u32) -> Option<Output> {
+        match self.slots.get(slot).and_then(|place| place.log.as_deref()) {
+            Some(log) => Some(Output::of_file(log)),
+            None => Some(self.outputs.as_ref()?.of_group(leader)),
         }
     }
 
@@ -142,47 +176,84 @@ impl Launcher {
             .env(variable::SLOT, slot)
             .env(variable::ROLE, role)
             .env(variable::RUNTIME_DIR, &self.runtime_dir)
+            .env_remove(variable::OUTPUT)
             .stdin(Stdio::null())
             .process_group(0);
+        let mut output = None;
+        let mut unnamed = None;
         if let Some(log) = &place.log {
             let file = fs::OpenOptions::new().append(true).create(true).open(log);
             let file = file.map_err(|error| format!("log {}: {error}", log.display()))?;
+            output = Some(Output::behind(log, &file));
             child.stderr(file.try_clone().map_err(failed)?);
             child.stdout(file);
+        } else if let Some(outputs) = &self.outputs {
+            match outputs.begin() {
+                Ok((file, path)) => {
+                    child.stderr(file);
+                    child.env(variable::OUTPUT, BEHIND.to_string());
+                    unnamed = Some((outputs, path));
+                }
+                Err(error) => warn!(
+                    slot, %error,
+                    "the slave writes where the master does: its last words will not be known"
+                ),
+            }
         }
-        let child = child.spawn().map_err(failed)?;
-        let Some(pid) = child.id() else {
+        let process = child.spawn().map_err(failed)?;
+        let Some(pid) = process.id() else {
             return Err(format!("command `{}` ended at once", program.display()));
         };
-        Ok((pid, child))
+        if let Some((outputs, path)) = unnamed {
+            output = Some(outputs.named(&path, pid));
+        }
+        Ok((pid, Child { process, output }))
     }
+}
+
+impl Child {
+    /// Waits for its end: how it ended, and the last lines that it wrote.
+    pub async fn wait(&mut self) -> (EndedBy, Vec<String>) {
+        let ending = match self.process.wait().await {
+            Ok(status) => ending(status),
+            Err(_) => EndedBy::Unknown,
+        };
+        let last_lines = match self.output.clone() {
+            Some(output) => output.read().await,
+            None => Vec::new(),
+        };
+        (ending, last_lines)
+    }
+}
+
+fn ending(status: ExitStatus) -> EndedBy {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => EndedBy::Code(code),
+        (None, Some(signal)) => EndedBy::Signal(signal),
+        (None, None) => EndedBy::Unknown,
+    }
+}
+
+/// The process group of a process; `None`: there is no such process.
+#[must_use]
+pub fn group_of(pid: u32) -> Option<u32> {
+    let pid = i32::try_from(pid).ok();
+    let group = rustix::process::getpgid(Some(pid.and_then(rustix::process::Pid::from_raw)?));
+    Some(group.ok()?.as_raw_nonzero().get().cast_unsigned())
 }
 
 /// Whether `pid` is `leader` or belongs to the process group that `leader` was
 /// launched in: a slave behind a shell has another pid than what was launched.
 #[must_use]
 pub fn is_of_launch(pid: u32, leader: u32) -> bool {
-    let group = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .and_then(|pid| rustix::process::getpgid(Some(pid)).ok());
-    pid == leader
-        || group.is_some_and(|group| group.as_raw_nonzero().get().cast_unsigned() == leader)
-}
-
-/// How a process ended, for a person.
-#[must_use]
-pub fn ending(status: io::Result<ExitStatus>) -> String {
-    match status {
-        Ok(status) => status.to_string(),
-        Err(error) => format!("its end is unknown: {error}"),
-    }
+    pid == leader || group_of(pid) == Some(leader)
 }
 
 /// Kills a launched process and everything in its group. Its pid is its own
 /// until it is waited for, so nobody else can be meant.
 pub fn kill_group(child: &Child) {
     let leader = child
+        .process
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
         .and_then(rustix::process::Pid::from_raw);

@@ -2,11 +2,13 @@
 //! for certain when they are dead.
 
 mod launch;
+mod output;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use self::{
-    launch::{Launcher, ending, is_of_launch, kill_group, variable},
-    watch::{Watch, WatchError},
+    launch::{Child, Launcher, group_of, is_of_launch, kill_group, variable},
+    output::{Output, Outputs},
+    watch::{Watch, WatchError, lived},
 };

@@ -6,7 +6,7 @@ use baton_protocol::{ProcessIdentity, auth::Secret, message::Role};
 use tokio::time::timeout;
 
 use super::*;
-use crate::config::Slot;
+use crate::{config::Slot, core::event::EndedBy};
 
 /// Only a broken test waits this long.
 const LONG: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ async fn a_launched_process_leads_its_own_group_and_finds_its_environment() {
                   cut -d' ' -f5 /proc/$$/stat; echo $$; echo oops >&2";
     let launcher = launcher(dir.path(), &["sh", "-c", script], Some(&log));
     let (pid, mut child) = launcher.launch("main", Role::Candidate, None).unwrap();
-    assert!(child.wait().await.unwrap().success());
+    assert_eq!(child.wait().await.0, EndedBy::Code(0));
     let text = fs::read_to_string(&log).unwrap();
     let mut lines = text.lines();
     let expected = format!(
@@ -41,7 +41,39 @@ async fn what_a_deploy_brought_is_launched_from_then_on() {
     let other = ["sh", "-c", "exit 7"].map(str::to_owned);
     launcher.remember("main", &other);
     let (_, mut child) = launcher.launch("main", Role::Relaunch, None).unwrap();
-    assert_eq!(child.wait().await.unwrap().code(), Some(7));
+    assert_eq!(child.wait().await.0, EndedBy::Code(7));
+}
+
+#[tokio::test]
+async fn how_a_process_ended_and_its_last_words_are_known_with_and_without_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("slave.log");
+    fs::write(&log, "of the one before\n").unwrap();
+    for log in [None, Some(log.as_path())] {
+        for (script, ending) in [
+            ("echo no token >&2; exit 3", EndedBy::Code(3)),
+            ("echo no token >&2; kill -ABRT $$", EndedBy::Signal(6)),
+        ] {
+            let mut launcher = launcher(dir.path(), &["sh", "-c", script], log);
+            launcher.write_to(Outputs::open(dir.path()).unwrap());
+            let (pid, mut child) = launcher.launch("main", Role::Relaunch, None).unwrap();
+            let ended = child.wait().await;
+            assert_eq!(ended, (ending, vec!["no token".to_owned()]));
+            let lines = launcher.output_of("main", pid).unwrap().read().await;
+            assert_eq!(lines.last().unwrap(), "no token", "for the next master too");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_slave_whose_output_cannot_be_kept_is_launched_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut launcher = launcher(dir.path(), &["true"], None);
+    launcher.write_to(Outputs::open(dir.path()).unwrap());
+    fs::remove_dir_all(dir.path().join("output")).unwrap();
+    fs::write(dir.path().join("output"), "in the way").unwrap();
+    let (_, mut child) = launcher.launch("main", Role::Relaunch, None).unwrap();
+    assert_eq!(child.wait().await, (EndedBy::Code(0), Vec::new()));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Known dead: a pidfd names one process for ever, also one that this master
 //! did not start.
 
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use baton_protocol::ProcessIdentity;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -26,6 +26,19 @@ pub enum WatchError {
     /// The operating system refused.
     #[error("the process cannot be watched")]
     System(#[from] io::Error),
+}
+
+/// How long a process has lived; `None`: that cannot be told.
+#[must_use]
+pub fn lived(process: &ProcessIdentity) -> Option<Duration> {
+    // What `/proc` counts in is a hundredth of a second on every Linux.
+    let began = Duration::from_millis(process.start_time.checked_mul(10)?);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = Duration::new(
+        u64::try_from(now.tv_sec).ok()?,
+        u32::try_from(now.tv_nsec).ok()?,
+    );
+    now.checked_sub(began).filter(|_| process.start_time > 0)
 }
 
 impl Watch {

@@ -58,6 +58,44 @@ fn command_of(pid: u32) -> String {
 }
 
 #[tokio::test]
+async fn why_a_slave_ended_is_said_wherever_an_operator_looks() {
+    let mut fleet =
+        Fleet::new("shard_count = 2\n[limits]\ncontact = \"20ms\"\nbackoff = \"20ms\"\n");
+    fleet.slot_of(&["sh", "-c", "echo the token is missing >&2; exit 3"]);
+    let _master = fleet.master().await;
+    fleet
+        .shows("a death of the slot", |status| {
+            let death = status["deaths"].as_array().unwrap().last();
+            death.is_some_and(|death| {
+                death["ending"] == "exit code 3"
+                    && death["last_lines"][0] == "the token is missing"
+                    && death["slot"] == "main"
+            })
+        })
+        .await;
+    let output = fleet.command(&["status"]).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("exit code 3, after"), "{text}");
+    assert!(text.contains("    | the token is missing"), "{text}");
+    let slave = fleet.slave("v1", Role::Candidate);
+    until("all serve", || slave.serving() == 2).await;
+    fleet.settled().await;
+    let script = "echo bad flag --hlep >&2; exit 2";
+    let deploy = ["deploy", "--", "sh", "-c", script];
+    let output = timeout(LONG, fleet.command(&deploy).output()).await;
+    let output = output.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in [
+        "exit code 2",
+        "    | bad flag --hlep",
+        "its last words: bad flag --hlep",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_shard_is_restarted_where_it_is() {
     let fleet = Fleet::new("shard_count = 2\n");
     let _master = fleet.master().await;

@@ -8,10 +8,15 @@ use std::{
 
 use serde_json::Value;
 
+use super::super::death::{how, last_lines};
 use super::super::text::{Cell, Look, Paint, count, gap, grid, plain, ranges, ranges_within, span};
 
 /// Shards that get a line each; of more it is only said which they are.
 const SINGLE: usize = 12;
+
+/// Last words of the slave whose slot is empty, and of one that has a successor.
+const LINES: usize = 20;
+const FEW: usize = 5;
 
 /// Lines of `status`, none wider than `width` where that can be helped.
 pub(super) fn table(status: &Value, paint: Paint, width: usize) -> Vec<String> {
@@ -175,15 +180,30 @@ impl Table<'_> {
     /// What a slot lacks.
     fn slot(&self, name: &str, slot: &Value) -> Vec<String> {
         let mut notes = Vec::new();
+        let death = self.last_death(name);
         if slot["slave"].is_null() {
             let why = match slot["failed_launches"].as_u64().unwrap_or(0) {
                 0 => format!("slot {name} is empty: it waits for a slave"),
                 failed => format!(
-                    "slot {name} is empty: {} failed in a row, the master's log says why",
+                    "slot {name} is empty: {} failed in a row",
                     count(failed, "start")
                 ),
             };
             notes.push(self.paint.bad(&why));
+            if let Some(death) = death {
+                notes.push(self.death(death, "the last one"));
+                notes.extend(last_lines(death, LINES));
+            }
+        } else if let Some(death) = death
+            && let deaths @ 1.. = self.status["died_last_hour"][name].as_u64().unwrap_or(0)
+        {
+            let many = format!(
+                "slot {name}: {} ended in the last hour",
+                count(deaths, "slave")
+            );
+            notes.push(self.paint.busy(&many));
+            notes.push(self.death(death, "the last one"));
+            notes.extend(last_lines(death, FEW));
         }
         let wanted = slot["standbys_wanted"].as_u64().unwrap_or(0);
         let built = slot["standbys_built"].as_u64().unwrap_or(0);
@@ -192,6 +212,22 @@ impl Table<'_> {
             notes.push(self.paint.busy(&few));
         }
         notes
+    }
+
+    fn last_death(&self, slot: &str) -> Option<&Value> {
+        let mut deaths = list(&self.status["deaths"]).iter();
+        deaths.rfind(|death| death["slot"] == slot)
+    }
+
+    fn death(&self, death: &Value, which: &str) -> String {
+        let at = death["at_unix_ms"].as_u64().unwrap_or(0);
+        format!(
+            "  {which}, {} ago (build {}, pid {}): {}",
+            span(self.now_ms.saturating_sub(at)),
+            text(&death["build"]),
+            death["pid"],
+            how(death),
+        )
     }
 
     fn slave(&self, slot: &str, slave: &Value) -> Vec<Cell> {

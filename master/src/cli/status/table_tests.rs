@@ -136,3 +136,48 @@ fn fleet(shards: Vec<Value>) -> Value {
         "shards": shards,
     })
 }
+
+#[test]
+fn an_empty_slot_says_why_its_last_slave_ended() {
+    let mut status = fleet(Vec::new());
+    status["slots"] = json!([{"name": "main", "slave": null, "failed_launches": 4}]);
+    status["deaths"] = json!([
+        {"slot": "other", "ending": "exit code 0", "last_lines": ["not this one"]},
+        {"slot": "main", "ending": "exit code 1", "lived_ms": 200, "pid": 7,
+         "last_lines": ["starting", "DISCORD_TOKEN is not set"]},
+    ]);
+    let text = table(&status, Paint::Plain, 100).join("\n");
+    for part in [
+        "slot main is empty: 4 starts failed in a row",
+        "(build -, pid 7): exit code 1, after 200 ms",
+        "    | DISCORD_TOKEN is not set",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("not this one"), "{text}");
+}
+
+#[test]
+fn a_slot_whose_slaves_die_again_and_again_says_it_while_one_serves() {
+    let mut status = fleet(Vec::new());
+    status["slots"] = json!([{"name": "main", "slave": "aaaaaaaabbbb"}]);
+    let lines: Vec<String> = (0..20).map(|line| format!("line {line}")).collect();
+    status["deaths"] = json!([{"slot": "main", "ending": "killed by signal 9", "build": "v1",
+        "last_lines": lines}]);
+    status["died_last_hour"] = json!({"main": 3});
+    let text = table(&status, Paint::Plain, 100).join("\n");
+    for part in [
+        "slot main: 3 slaves ended in the last hour",
+        "killed by signal 9",
+        "| line 19",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("line 10"), "{text}");
+    status["died_last_hour"] = json!({});
+    assert!(
+        !table(&status, Paint::Plain, 100)
+            .join("\n")
+            .contains("signal 9")
+    );
+}

@@ -1,0 +1,511 @@
+//! What launched slaves write to standard error, so that their last words are known.
+//!
+//! A pipe to the master would hold a slave up, or end it, when the master is gone. So
+//! each process writes to a file of its own in the runtime directory, named by its
+//! process group. A thread copies what comes to the master's standard error, where it
+//! always was, and gives the copied part of the file back to the filesystem. Where
+//! nobody takes what is copied, the oldest is left out. A slot with a `log` of its own
+//! writes there instead, and only the end of that file is read.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, stderr},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FallocateFlags, fallocate},
+    process::{Pid, test_kill_process_group},
+};
+use tracing::warn;
+
+/// So many lines are last words.
+const LINES: usize = 20;
+
+/// A line is cut behind so many characters.
+const LINE: usize = 400;
+
+/// Last words are looked for in so much of the end of a file, in bytes.
+const TAIL: u64 = 16 * 1024;
+
+/// How often the thread looks for something new.
+const PASS: Duration = Duration::from_millis(200);
+
+/// What is written at once: a pipe that is ready takes so much without waiting.
+const CHUNK: usize = 4096;
+
+/// Most that is copied of one file in one pass.
+const SHARE: u64 = 256 * 1024;
+
+/// What is not copied yet may be so long; then the oldest of it is left out.
+pub(super) const BEHIND: u64 = 4 * 1024 * 1024;
+
+/// The file of a process group that is dead stays for so long.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// The folder of these files.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    dir: PathBuf,
+}
+
+/// Where one process writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    path: PathBuf,
+    /// What stands before is somebody else's.
+    from: u64,
+}
+
+impl Outputs {
+    /// Makes the folder and begins to copy what stands there, also of slaves that an
+    /// earlier master launched.
+    ///
+    /// # Errors
+    /// The operating system refused.
+    pub fn open(runtime_dir: &Path) -> io::Result<Self> {
+        let outputs = Self {
+            dir: runtime_dir.join("output"),
+        };
+        outputs.make_dir()?;
+        let mut copier = Copier::new(&outputs.dir);
+        thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || {
+                loop {
+                    copier.pass(&mut Standard);
+                    thread::sleep(PASS);
+                }
+            })?;
+        Ok(outputs)
+    }
+
+    /// A file for a process that is to be launched; [`named`](Self::named) follows.
+    pub(super) fn begin(&self) -> io::Result<(File, PathBuf)> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Somebody may have emptied the runtime directory.
+        self.make_dir()?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("new-{number}"));
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)?;
+        // Of a master that was killed in between.
+        file.set_len(0)?;
+        Ok((file, path))
+    }
+
+    /// The process is there, and leads its group.
+    pub(super) fn named(&self, new: &Path, leader: u32) -> Output {
+        let output = self.of_group(leader);
+        let _ = fs::remove_file(at_file(&output.path));
+        if let Err(error) = fs::rename(new, &output.path) {
+            warn!(pid = leader, %error, "the last words of this process will not be known");
+        }
+        output
+    }
+
+    /// Where the processes of a launched group write.
+    #[must_use]
+    pub fn of_group(&self, leader: u32) -> Output {
+        Output {
+            path: self.dir.join(leader.to_string()),
+            from: 0,
+        }
+    }
+
+    fn make_dir(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Output {
+    /// Of a file that others may have written to as well.
+    pub(super) fn of_file(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            from: 0,
+        }
+    }
+
+    /// The last lines, as [`last_lines`](Self::last_lines), without holding the
+    /// runtime up.
+    pub async fn read(self) -> Vec<String> {
+        let read = tokio::task::spawn_blocking(move || self.last_lines());
+        read.await.unwrap_or_default()
+    }
+
+    /// In a file that others write to as well, from its present end on.
+    pub(super) fn behind(path: &Path, file: &File) -> Self {
+        Self {
+            path: path.to_owned(),
+            from: file.metadata().map_or(0, |now| now.len()),
+        }
+    }
+
+    /// The last lines, at most 20, without control characters. None where the file is
+    /// gone. Reads from a disk: not for a thread of the runtime.
+    #[must_use]
+    pub fn last_lines(&self) -> Vec<String> {
+        self.tail().map_or_else(|_| Vec::new(), |text| last(&text))
+    }
+
+    fn tail(&self) -> io::Result<String> {
+        let file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        // A file that is shorter than at the launch was begun anew.
+        let from = if length < self.from { 0 } else { self.from };
+        let begin = from.max(length.saturating_sub(TAIL));
+        let mut bytes = vec![0; usize::try_from(length - begin).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, begin)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(match text.split_once('\n') {
+            // It begins in the middle of a line.
+            Some((_, whole)) if begin > from => whole.to_owned(),
+            Some(_) | None => text,
+        })
+    }
+}
+
+fn last(text: &str) -> Vec<String> {
+    let lines: Vec<String> = text
+        .lines()
+        .map(plain)
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(LINES)..].to_vec()
+}
+
+/// A line as a person reads it: without colours and other control characters.
+fn plain(line: &str) -> String {
+    let mut plain = String::new();
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => {
+                // `ESC [` up to a letter is what colours are made of.
+                if letters.next() == Some('[') {
+                    let _ = letters.find(char::is_ascii_alphabetic);
+                }
+            }
+            '\t' => plain.push(' '),
+            letter if letter.is_control() => {}
+            letter => plain.push(letter),
+        }
+    }
+    match plain.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}...", &plain[..end]),
+        None => plain,
+    }
+}
+
+/// Takes what is copied.
+trait Taker {
+    /// How much of it was taken; zero: nothing can be taken now.
+    fn take(&mut self, bytes: &[u8]) -> usize;
+}
+
+/// The master's standard error. It is written to without the lock that the log uses,
+/// and only while it takes something: a reader that hangs holds nobody up.
+struct Standard;
+
+impl Taker for Standard {
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let stderr = stderr();
+        let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+        let takes = poll(&mut ready, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+            && ready[0].revents().contains(PollFlags::OUT);
+        if !takes {
+            return 0;
+        }
+        let chunk = &bytes[..bytes.len().min(CHUNK)];
+        rustix::io::write(stderr.as_fd(), chunk).unwrap_or(0)
+    }
+}
+
+/// One file that is copied.
+struct Copied {
+    file: File,
+    inode: u64,
+    /// So much of it was copied.
+    at: u64,
+    /// So much of it was given back.
+    freed: u64,
+    /// Since when nobody is left who would write.
+    dead: Option<Instant>,
+}
+
+struct Copier {
+    dir: PathBuf,
+    files: BTreeMap<u32, Copied>,
+    buffer: Vec<u8>,
+}
+
+impl Copier {
+    fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            files: BTreeMap::new(),
+            buffer: vec![0; 64 * 1024],
+        }
+    }
+
+    fn pass(&mut self, taker: &mut impl Taker) {
+        self.look();
+        let Self { dir, files, buffer } = self;
+        files.retain(|leader, copied| {
+            let path = dir.join(leader.to_string());
+            let before = copied.at;
+            let whole = copied.copy(*leader, buffer, taker);
+            if copied.at != before {
+                // Where the next master goes on.
+                let _ = fs::write(at_file(&path), copied.at.to_string());
+            }
+            copied.free();
+            if is_alive(*leader) {
+                copied.dead = None;
+                return true;
+            }
+            let dead = copied.dead.get_or_insert_with(Instant::now);
+            let over = whole && dead.elapsed() >= KEPT;
+            if over {
+                let _ = fs::remove_file(at_file(&path));
+                let _ = fs::remove_file(&path);
+            }
+            !over
+        });
+    }
+
+    /// Files that are new, or that another process of the same number took.
+    fn look(&mut self) {
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let leader = name.to_str().and_then(|name| name.parse::<u32>().ok());
+            let (Some(leader), Ok(found)) = (leader, entry.metadata()) else {
+                continue;
+            };
+            let known = self.files.get(&leader);
+            if known.is_some_and(|known| known.inode == found.ino()) {
+                continue;
+            }
+            let opened = OpenOptions::new().read(true).write(true).open(entry.path());
+            let Ok(file) = opened else { continue };
+            let at = fs::read_to_string(at_file(&entry.path()));
+            let at = at.ok().and_then(|at| at.parse().ok()).unwrap_or(0);
+            let copied = Copied {
+                file,
+                inode: found.ino(),
+                at: std::cmp::min(at, found.len()),
+                freed: 0,
+                dead: None,
+            };
+            self.files.insert(leader, copied);
+        }
+    }
+}
+
+impl Copied {
+    /// Copies what came, a share of it; whether that was all.
+    fn copy(&mut self, leader: u32, buffer: &mut [u8], taker: &mut impl Taker) -> bool {
+        let Ok(length) = self.file.metadata().map(|now| now.len()) else {
+            return true;
+        };
+        if length.saturating_sub(self.at) > BEHIND {
+            let skipped = length - self.at - TAIL;
+            self.at = length - TAIL;
+            warn!(
+                pid = leader,
+                skipped, "bytes of a slave's output were left out: nobody took them in time"
+            );
+        }
+        let until = length.min(self.at + SHARE);
+        while self.at < until {
+            let most = usize::try_from(until - self.at).unwrap_or(usize::MAX);
+            let most = most.min(buffer.len());
+            let Ok(read @ 1..) = self.file.read_at(&mut buffer[..most], self.at) else {
+                break;
+            };
+            // Whole lines, so that the lines of two writers do not mix.
+            let line = buffer[..read].iter().rposition(|byte| *byte == b'\n');
+            let end = match line {
+                Some(end) => end + 1,
+                None if read == buffer.len() || !is_alive(leader) => read,
+                None => break,
+            };
+            let mut taken = 0;
+            while taken < end {
+                match taker.take(&buffer[taken..end]) {
+                    0 => {
+                        self.at += taken as u64;
+                        return false;
+                    }
+                    more => taken += more,
+                }
+            }
+            self.at += taken as u64;
+        }
+        self.at >= length
+    }
+
+    /// Gives back what was copied, but for what last words are looked for in.
+    fn free(&mut self) {
+        let end = self.at.saturating_sub(TAIL);
+        if end.saturating_sub(self.freed) < SHARE {
+            return;
+        }
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if fallocate(&self.file, hole, 0, end).is_ok() {
+            self.freed = end;
+        } else if self.at >= BEHIND && self.file.set_len(0).is_ok() {
+            // A filesystem without holes. Its writers append: they go on at its
+            // beginning.
+            (self.at, self.freed) = (0, 0);
+        }
+    }
+}
+
+/// Whether a process of this group is left.
+fn is_alive(leader: u32) -> bool {
+    let group = i32::try_from(leader).ok().and_then(Pid::from_raw);
+    group.is_some_and(|group| test_kill_process_group(group) != Err(rustix::io::Errno::SRCH))
+}
+
+/// Where it stands how much of a file was copied.
+fn at_file(path: &Path) -> PathBuf {
+    path.with_extension("at")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+
+    use super::*;
+
+    /// Takes at most so much.
+    struct Room(Vec<u8>, usize);
+
+    impl Taker for Room {
+        fn take(&mut self, bytes: &[u8]) -> usize {
+            let more = bytes.len().min(self.1 - self.0.len());
+            self.0.extend_from_slice(&bytes[..more]);
+            more
+        }
+    }
+
+    fn living() -> u32 {
+        let group = rustix::process::getpgrp();
+        group.as_raw_nonzero().get().cast_unsigned()
+    }
+
+    fn written(path: &Path, text: &str) {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn the_last_lines_are_those_of_this_process_without_colours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        written(&path, "of somebody else\n");
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        let output = Output::behind(&path, &file);
+        assert!(output.last_lines().is_empty());
+        for line in 0..30 {
+            written(&path, &format!("line {line}\n"));
+        }
+        written(&path, "\n\u{1b}[31mpanicked\u{1b}[0m at\t\u{7}main.rs\n");
+        let lines = output.last_lines();
+        assert_eq!(lines.len(), LINES);
+        assert_eq!(lines[0], "line 11");
+        assert_eq!(lines[LINES - 1], "panicked at main.rs");
+        fs::remove_file(&path).unwrap();
+        assert!(output.last_lines().is_empty());
+    }
+
+    #[test]
+    fn what_is_long_is_cut_and_begins_with_a_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        written(&path, &format!("{}\nend\n", "x".repeat(40_000)));
+        let output = Output { path, from: 0 };
+        assert_eq!(output.last_lines(), ["end"]);
+        written(&output.path, &"y".repeat(5_000));
+        assert_eq!(output.last_lines()[1].len(), LINE + 3);
+    }
+
+    #[test]
+    fn what_is_copied_comes_once_in_whole_lines_also_under_the_next_master() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(living().to_string());
+        let mut copier = Copier::new(dir.path());
+        let mut taken = Room(Vec::new(), 1000);
+        written(&path, "one\ntw");
+        copier.pass(&mut taken);
+        assert_eq!(taken.0, b"one\n");
+        written(&path, "o\n");
+        Copier::new(dir.path()).pass(&mut taken);
+        assert_eq!(taken.0, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_reader_that_takes_nothing_holds_nothing_up_and_the_file_stays_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(living().to_string());
+        let mut copier = Copier::new(dir.path());
+        let mut full = Room(Vec::new(), 0);
+        let many = "0123456789abcde\n".repeat(64 * 1024);
+        for _ in 0..20 {
+            written(&path, &many);
+            copier.pass(&mut full);
+        }
+        let on_disk = fs::metadata(&path).unwrap().blocks() * 512;
+        assert!(on_disk < 2 * BEHIND, "{on_disk}");
+        let mut taken = Room(Vec::new(), usize::MAX);
+        written(&path, "the end\n");
+        while !taken.0.ends_with(b"the end\n") {
+            copier.pass(&mut taken);
+        }
+        assert!((taken.0.len() as u64) < 2 * BEHIND);
+    }
+
+    #[test]
+    fn the_file_of_a_dead_group_is_copied_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let path = dir.path().join(dead.to_string());
+        written(&path, "last words without an end");
+        let mut copier = Copier::new(dir.path());
+        let mut taken = Room(Vec::new(), 1000);
+        copier.pass(&mut taken);
+        assert_eq!(taken.0, b"last words without an end");
+        assert!(path.exists(), "whoever asks how it ended may come yet");
+        copier.files.get_mut(&dead).unwrap().dead = Instant::now().checked_sub(KEPT);
+        copier.pass(&mut taken);
+        assert!(!path.exists());
+    }
+}
