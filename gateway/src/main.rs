@@ -1,6 +1,12 @@
 //! The simulated Discord as a process. See the README.
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use baton_gateway::{
     Error, Gateway, GatewayConfig, MissedHeartbeat, ResumeWhileConnected, Tls, Traffic,
@@ -155,6 +161,7 @@ impl Args {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let _flush_at_the_end = baton_log::catch_panics();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -162,7 +169,8 @@ async fn main() -> ExitCode {
         // A log that nobody reads any more is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
-        .with_writer(std::io::stderr)
+        .with_writer(baton_log::stderr().clone())
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -178,7 +186,7 @@ async fn main() -> ExitCode {
 
 /// What to change, in one line.
 fn refuse(reason: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "baton-gateway: {reason}");
+    baton_log::stderr().line(&format!("baton-gateway: {reason}"));
     ExitCode::from(2)
 }
 
@@ -227,6 +235,9 @@ fn announce(args: &Args, gateway: &Gateway) {
     } else {
         format!("gateway {url}\nrest    {rest}\ncontrol {control}")
     };
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    // A thread of its own: a pipe that nobody reads must not hold a shard.
+    std::thread::spawn(move || {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    });
 }

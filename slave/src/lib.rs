@@ -10,6 +10,7 @@ mod error;
 mod fullness;
 mod hearing;
 mod lag;
+pub mod log;
 mod output;
 mod permits;
 mod shard;

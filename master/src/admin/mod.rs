@@ -297,6 +297,8 @@ struct MasterStatus {
     facts: Facts,
     uptime_ms: u64,
     links: Counts,
+    /// Lines of its log that nobody read in time.
+    log_lines_dropped: u64,
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
@@ -305,6 +307,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         facts: admin.facts.clone(),
         uptime_ms: u64::try_from(admin.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         links: admin.peers.counters.read(),
+        log_lines_dropped: baton_log::stderr().dropped(),
     };
     let host = admin.host(&view).await?;
     let mut deaths = admin.history.deaths();

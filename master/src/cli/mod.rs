@@ -16,6 +16,7 @@ use std::{
     os::fd::AsFd,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -173,9 +174,13 @@ impl VerbArguments {
     }
 }
 
+/// Blocking work that is still under way at the end gets so long.
+const AT_THE_END: Duration = Duration::from_secs(1);
+
 /// Parses the command line, does what it says, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    let _flush_at_the_end = baton_log::catch_panics();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
@@ -189,7 +194,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::system("start the runtime", error)),
     };
-    match runtime.block_on(dispatch(arguments.command)) {
+    let ended = runtime.block_on(dispatch(arguments.command));
+    // A disk that hangs under a task must not hold the process.
+    runtime.shutdown_timeout(AT_THE_END);
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error),
     }
@@ -219,7 +227,9 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             };
             run(config, source, |ready| {
                 if json_ready {
-                    say(&serde_json::to_string(ready).unwrap_or_default());
+                    let line = serde_json::to_string(ready).unwrap_or_default();
+                    // Whoever started it may read nothing.
+                    std::thread::spawn(move || say(&line));
                 }
             })
             .await?;
@@ -305,7 +315,7 @@ fn start_logging(options: &Options, filter: &str) -> Result<SetLog, Error> {
         // A log that nobody reads any more is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
-        .with_writer(io::stderr)
+        .with_writer(baton_log::stderr().clone())
         .with_ansi(io::stderr().is_terminal() && !journal);
     let registry = tracing_subscriber::registry().with(filter);
     match options.log_format.unwrap_or_default() {
@@ -359,5 +369,5 @@ fn say(line: &str) {
 }
 
 fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    baton_log::stderr().line(line);
 }

@@ -60,6 +60,13 @@ impl Scrape<'_> {
         self.reports(ours, reported);
         self.deploy(ours);
         self.listener(ours);
+        let dropped = Counter::<u64>::default();
+        dropped.inc_by(baton_log::stderr().dropped());
+        ours.register(
+            "log_lines_dropped",
+            "Lines of the master's log that nobody read in time, or that could not be written",
+            dropped,
+        );
         all
     }
 

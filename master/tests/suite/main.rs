@@ -4,6 +4,7 @@
 mod budget;
 mod fake;
 mod fleet;
+mod logs;
 mod operators;
 mod run;
 mod service;

@@ -7,10 +7,11 @@ mod relay;
 mod sink;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use baton_slave::{Error, Slave};
@@ -21,7 +22,11 @@ use self::{
     relay::Relay,
 };
 
+/// Blocking work that is still under way at the end gets so long.
+const AT_THE_END: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
+    let _flush_at_the_end = baton_slave::log::catch_panics();
     match options::read().and_then(start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -30,7 +35,7 @@ fn main() -> ExitCode {
                 .split_whitespace()
                 .collect::<Vec<_>>()
                 .join(" ");
-            let _ = writeln!(io::stderr(), "baton-slave: {line}");
+            baton_slave::log::line(&format!("baton-slave: {line}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -45,7 +50,10 @@ fn start(settings: Settings) -> Result<(), Error> {
             what: "start the runtime",
             source,
         })?;
-    runtime.block_on(run(settings))
+    let ended = runtime.block_on(run(settings));
+    // A disk that hangs under a task must not hold the process.
+    runtime.shutdown_timeout(AT_THE_END);
+    ended
 }
 
 async fn run(settings: Settings) -> Result<(), Error> {
@@ -75,7 +83,7 @@ fn start_logging(settings: &Settings) -> Result<(), Error> {
         // A log that nobody reads any more is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
-        .with_writer(io::stderr)
+        .with_writer(baton_slave::log::writer())
         .with_ansi(io::stderr().is_terminal());
     match settings.log_format {
         Format::Text => logs.init(),

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod discord;
+mod doors;
 mod late;
 mod links;
 mod master;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Row> {
         links::ROWS,
         discord::ROWS,
         operator::ROWS,
+        doors::ROWS,
         &late::rows(),
     ]
     .concat()

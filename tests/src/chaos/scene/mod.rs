@@ -5,7 +5,7 @@
 mod calm;
 mod setup;
 
-pub use self::setup::{Setup, Snapshots};
+pub use self::setup::{Setup, Snapshots, Unread};
 
 use std::{
     net::SocketAddr,

@@ -41,6 +41,8 @@ pub struct Setup {
     pub masters: [Option<&'static str>; 2],
     /// Whether shards are sealed late.
     pub late_seal: bool,
+    /// Whose log nobody reads.
+    pub unread: Unread,
     /// Seed of traffic and guilds.
     pub seed: u64,
 }
@@ -52,6 +54,17 @@ pub enum Snapshots {
     On,
     /// Never: state dies with its process.
     Off,
+}
+
+/// Whose standard error is a pipe that nobody reads, and full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Everybody's is read.
+    Nobody,
+    /// Each slave's.
+    Slaves,
+    /// The master's.
+    Master,
 }
 
 impl Setup {
@@ -73,6 +86,7 @@ impl Setup {
             shim: Loads::Nobody,
             masters: [None; 2],
             late_seal: false,
+            unread: Unread::Nobody,
             seed,
         }
     }
@@ -105,7 +119,7 @@ fn limits() -> BTreeMap<&'static str, String> {
 pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
     let mut special = Special {
         limits: limits(),
-        master_wrapper: wrapper(),
+        master_wrapper: wrapper(setup.unread),
         crash: setup.crash,
         standbys: setup.standbys,
         late_seal: setup.late_seal,
@@ -126,8 +140,13 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         Snapshots::Off => "",
     };
     let before = setup.shim.before_slave();
+    let log = match setup.unread {
+        Unread::Slaves => "",
+        Unread::Nobody | Unread::Master => r#"2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#,
+    };
+    let full = full_pipe(setup.unread == Unread::Slaves);
     let script = format!(
-        r#"{before}exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" 2>>"$BATON_RUNTIME_DIR/../logs/slave-$$.log""#
+        r#"{full}{before}exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" {log}"#
     );
     special.slave_wrapper = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
     let mut more = ["--max-concurrency", "16", "--identify-window", "20ms"]
@@ -155,7 +174,18 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
 
 /// A full disk is played by a limit of the file size, which must not be a
 /// signal that kills.
-fn wrapper() -> Vec<String> {
-    let script = r#"trap '' XFSZ; exec "$0" "$@""#;
-    ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
+fn wrapper(unread: Unread) -> Vec<String> {
+    let full = full_pipe(unread == Unread::Master);
+    let script = format!(r#"trap '' XFSZ; {full}exec "$0" "$@""#);
+    ["/bin/sh", "-c", &script].map(str::to_owned).to_vec()
+}
+
+/// Part of a shell's script. The process holds the reading end too, so that the pipe is
+/// never closed; the first byte that is written to it waits for ever.
+fn full_pipe(wanted: bool) -> &'static str {
+    if wanted {
+        r#"export BATON_LOG=debug; d=$(mktemp -d); mkfifo "$d/p"; exec 2<>"$d/p"; rm -r "$d"; head -c 65536 /dev/zero >&2; "#
+    } else {
+        ""
+    }
 }

@@ -1,0 +1,55 @@
+//! Logging that no shard waits for.
+//!
+//! A bot logs with [`tracing`](https://docs.rs/tracing), and `main` begins with
+//!
+//! ```no_run
+//! let _log = baton_slave::log::start();
+//! ```
+//!
+//! A subscriber that writes to standard error or to a file by itself, `println!` and
+//! `eprintln!` block whoever logs when nobody reads the pipe, and then every shard of
+//! the process stands still. A subscriber of your own is safe with [`writer`].
+
+use std::io::{self, IsTerminal};
+
+use baton_log::{Log, stderr};
+use tracing_subscriber::EnvFilter;
+
+pub use baton_log::{Guard, catch_panics};
+
+/// Logs to standard error from now on, panics too: what `RUST_LOG` says, else `info`.
+/// Nobody waits for it: lines that nobody reads are dropped, counted and said. The
+/// guard, when it is dropped at the end of `main`, writes what is queued, for at most a
+/// second.
+///
+/// If the process has a subscriber already, that one stays.
+pub fn start() -> Guard {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .log_internal_errors(false)
+        .with_writer(writer())
+        .with_ansi(io::stderr().is_terminal());
+    // There is one: it is the author's.
+    let _ = subscriber.try_init();
+    catch_panics()
+}
+
+/// Where a subscriber of your own may write, in the place of standard error:
+/// `tracing_subscriber::fmt().with_writer(baton_slave::log::writer())`.
+#[must_use]
+pub fn writer() -> Log {
+    stderr().clone()
+}
+
+/// Writes one line past all filters, such as the last words of `main`.
+pub fn line(text: &str) {
+    stderr().line(text);
+}
+
+/// Lines that were dropped since the process started, because nobody read them or they
+/// could not be written.
+#[must_use]
+pub fn dropped() -> u64 {
+    stderr().dropped()
+}
