@@ -26,7 +26,7 @@ macro_rules! files {
 }
 
 /// Below `/page/`.
-const FILES: [(&str, &str); 15] = files![
+const FILES: [(&str, &str); 16] = files![
     "style.css",
     "app.js",
     "api.js",
@@ -37,6 +37,7 @@ const FILES: [(&str, &str); 15] = files![
     "glyphs.js",
     "history.js",
     "map.js",
+    "master.js",
     "news.js",
     "shards.js",
     "slaves.js",

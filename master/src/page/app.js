@@ -13,7 +13,8 @@ import { buildsOf, showHistory, takeDeploys } from "./history.js";
 import { ShardMap } from "./map.js";
 import { note, showNews } from "./news.js";
 import { showKey, showShard, showSummary } from "./shards.js";
-import { readMemory, showDoctor, showMaster, showSlaves, showTiles } from "./slaves.js";
+import { showMaster } from "./master.js";
+import { readMemory, showDoctor, showSlaves, showTiles } from "./slaves.js";
 import { follow } from "./stream.js";
 import { age, byId, say } from "./text.js";
 
@@ -29,7 +30,7 @@ const PACE = 100;
 const fleet = new Fleet();
 fleet.lastBuilds = buildsOf;
 let memory = new Map();
-const link = { stream: false, status: false, why: "", since: performance.now() };
+const link = { stream: false, status: false, away: false, why: "", since: performance.now() };
 
 const map = new ShardMap(byId("map"), fleet, (shard, aloud) => showShard(fleet, shard, aloud));
 
@@ -43,19 +44,18 @@ function show() {
   due ||= setTimeout(() => {
     due = 0;
     shown = performance.now();
+    showLink();
     if (!fleet.status) return;
-    showMaster(fleet.status);
-    showTiles(fleet);
+    showTiles(fleet, link.away);
     showDoctor(fleet.status);
     showDeploy(fleet);
     showSlaves(fleet, memory);
-    showHistory();
+    showHistory(fleet);
     showKey(fleet, map.theme);
-    showSummary(fleet);
+    showSummary(fleet, link.away);
     showNews();
     if (map.chosen != null && byId("shard").dataset.shard === String(map.chosen)) showShard(fleet, map.chosen, false);
     byId("find").max = fleet.shards.at(-1)?.shard ?? 0;
-    showLink();
   }, Math.max(0, shown + PACE - performance.now()));
 }
 
@@ -66,9 +66,11 @@ function showLink() {
   if (connected) link.since = now;
   // A stream that ends and comes back at once is no news.
   const away = !connected && now - link.since > 700;
+  link.away = away;
   document.body.dataset.link = connected ? "connected" : away ? "away" : "connecting";
   const banner = byId("banner");
   banner.hidden = !away;
+  showMaster(fleet, away);
   if (away) {
     // The age runs: it is not read aloud each time.
     say(banner.firstChild, `Not connected: ${link.why || "the master has not answered yet"}. The slaves serve on without the master.`);

@@ -1,12 +1,14 @@
 // The four buttons. Each asks first, and shows what the master says against it.
 
 import { post } from "./api.js";
-import { byId, count, el } from "./text.js";
+import { byId, count, el, short } from "./text.js";
 
 const dialog = byId("ask");
 
 /** What was asked for, while the dialog is open: sends it. */
 let send = null;
+/** Which way the dialog's order goes: `on`, `back`, or neither. */
+let way = null;
 let busy = false;
 let fleet = null;
 
@@ -47,7 +49,24 @@ export function showControls(connected) {
   pause.dataset.action = paused ? "continue" : "pause";
 }
 
-function ask({ title, text, yes, danger = false, fields = false, slot = false, order }) {
+/** What the chosen slot runs, and what it would run. */
+function fillIn() {
+  const slots = fleet.status.slots;
+  const slot = slots.find(({ name }) => name === byId("ask-slot").value) ?? slots[0];
+  const box = byId("ask-builds");
+  const lines = [];
+  if (way) lines.push(["Runs now", slot?.build, slot?.command]);
+  if (way === "back") lines.push(["Would run", slot?.build_before, slot?.command_before]);
+  const known = lines.filter(([, build, command]) => build || command?.length);
+  box.hidden = known.length === 0;
+  box.replaceChildren(...known.flatMap(([name, build, command]) => [
+    el("dt", {}, name),
+    el("dd", {}, build && el("b", {}, build), command?.length ? el("code", {}, command.join(" ")) : null),
+  ]));
+  if (way === "on") byId("ask-command").value = (slot?.command ?? []).join("\n");
+}
+
+function ask({ title, text, yes, danger = false, fields = false, rollback = false, slot = false, order }) {
   const { slots } = fleet.status;
   byId("ask-slot-row").hidden = !slot || slots.length < 2;
   byId("ask-slot").replaceChildren(...slots.map(({ name }) => el("option", { value: name }, name)));
@@ -58,6 +77,8 @@ function ask({ title, text, yes, danger = false, fields = false, slot = false, o
   byId("ask-fields").hidden = !fields;
   byId("ask-error").hidden = true;
   send = order;
+  way = rollback ? "back" : fields ? "on" : null;
+  fillIn();
   dialog.showModal();
   // A return key that was meant for something else must not deploy.
   byId("ask-no").focus();
@@ -84,6 +105,28 @@ function deployBody() {
   const late = byId("ask-late").value;
   if (late) body.late_seal = late === "true";
   return body;
+}
+
+function askRestart(shard) {
+  const known = fleet.at(shard);
+  if (!known) return;
+  ask({
+    title: `Restart shard ${shard}?`,
+    text: "Its owner seals it and resumes it on a new connection. No event is lost, and no IDENTIFY is spent while its session lives.",
+    yes: "Restart",
+    order: () => post("/v1/restart-shard", { shard }),
+  });
+}
+
+function askFence(slave) {
+  const known = fleet.slaves.get(slave);
+  ask({
+    title: `Is slave ${short(slave)} dead?`,
+    text: `Say so only if you know that its process${known ? ` (build ${known.build}, pid ${known.pid})` : ""} has ended or can never come back. Its ${count(known?.shards ?? 0, "shard")} will be resumed elsewhere; if it lives after all, their events are handled twice.`,
+    yes: "It is dead",
+    danger: true,
+    order: () => post("/v1/fence", { slave }),
+  });
 }
 
 const ASKS = {
@@ -126,10 +169,11 @@ const ASKS = {
   rollback() {
     ask({
       title: "Roll back to the build before?",
-      text: "The slot's previous command is deployed, by the same road: a new slave of it is launched, and the shards move to it.",
+      text: "The slot's previous command is deployed like any other: a new slave of it is launched, and the shards move to it.",
       yes: "Roll back",
       danger: true,
       slot: true,
+      rollback: true,
       order: () => post("/v1/rollback", slotBody()),
     });
   },
@@ -138,6 +182,9 @@ const ASKS = {
 /** `done` is called after an order was taken. */
 export function startControls(of, done) {
   fleet = of;
+  byId("act-restart").addEventListener("click", () => askRestart(Number(byId("shard").dataset.shard)));
+  byId("slaves").addEventListener("click", ({ target }) => target.dataset.fence && askFence(target.dataset.fence));
+  byId("ask-slot").addEventListener("change", fillIn);
   for (const [name, open] of Object.entries(ASKS)) byId(`act-${name}`).addEventListener("click", open);
   byId("ask-no").addEventListener("click", () => dialog.close());
   dialog.addEventListener("submit", async (event) => {
@@ -151,7 +198,6 @@ export function startControls(of, done) {
     try {
       await send();
       dialog.close();
-      byId("ask-command").value = "";
       done();
     } catch (refused) {
       error.textContent = refused.message;

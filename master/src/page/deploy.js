@@ -133,7 +133,7 @@ function bar(fleet, deploy, moved) {
 function way(fleet, deploy) {
   const side = (slave, otherwise) =>
     slave
-      ? el("span", { class: "side" }, swatch(colourOf(slave)), el("b", {}, buildOf(fleet, slave)), el("span", { class: "faint" }, short(slave)))
+      ? el("span", { class: "side" }, swatch(colourOf(slave)), el("b", { title: buildOf(fleet, slave) }, buildOf(fleet, slave)), el("span", { class: "faint" }, short(slave)))
       : el("span", { class: "side faint" }, otherwise);
   const key = JSON.stringify([deploy.from, deploy.to, buildOf(fleet, deploy.from), buildOf(fleet, deploy.to), colourOf(deploy.to)]);
   fill(byId("deploy-way"), key, () => [
@@ -187,9 +187,9 @@ function ended(fleet, box, last) {
   fill(byId("deploy-way"), JSON.stringify(["ended", builds]), () =>
     builds
       ? [
-          el("span", { class: "side" }, swatch(buildColour(builds.from)), el("b", {}, builds.from ?? "nobody")),
+          el("span", { class: "side" }, swatch(buildColour(builds.from)), el("b", { title: builds.from }, builds.from ?? "nobody")),
           el("span", { class: "arrow", "aria-label": "to" }, "→"),
-          el("span", { class: "side" }, swatch(buildColour(builds.to)), el("b", {}, builds.to ?? "never joined")),
+          el("span", { class: "side" }, swatch(buildColour(builds.to)), el("b", { title: builds.to }, builds.to ?? "never joined")),
         ]
       : [],
   );

@@ -31,6 +31,16 @@ export class Fleet {
   #since = null;
   #positions = new Map();
   #before = null;
+  /** How much later the master's wall clock is than the clock of this page. */
+  #wall = Date.now() - performance.now();
+
+  /**
+   * Milliseconds since a time of the master's wall clock. The clock of the host that
+   * shows the page may be wrong by hours, and is not asked.
+   */
+  sinceUnixMs(then) {
+    return this.#wall + performance.now() - then;
+  }
 
   /** A status is asked for now. */
   asking() {
@@ -48,6 +58,7 @@ export class Fleet {
     this.#since = null;
     this.status = status;
     this.asOf = asked;
+    if (status.master?.now_unix_ms) this.#wall = status.master.now_unix_ms - asked;
     this.shards = status.shards;
     this.slaves = new Map(status.slaves.map((slave) => [slave.slave, slave]));
     if (this.#positions.size !== this.shards.length || this.#positionIsOff()) {

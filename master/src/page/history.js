@@ -9,6 +9,7 @@ import { byId, count, el, fill, number, span } from "./text.js";
 /** Which one is shown in full; `null`: the newest. */
 let chosen = null;
 let known = [];
+let fleet = null;
 
 /** What `GET /v1/deploys` says, newest last there and first here. */
 export function takeDeploys(answer) {
@@ -20,13 +21,14 @@ export function takeDeploys(answer) {
 /** From which build to which a deploy went. */
 export const buildsOf = (deploy) => known.find((one) => one.deploy === deploy);
 
-export function showHistory() {
+export function showHistory(of) {
+  fleet = of;
   byId("history").hidden = known.length === 0;
   byId("history").dataset.deploys = known.length;
   if (!known.length) return;
   const current = known.find(({ deploy }) => deploy === chosen) ?? known[0];
   // Ages are as coarse as they are shown.
-  const key = JSON.stringify([current.deploy, known.map((one) => [one.deploy, one.outcome, span(Date.now() - one.began_unix_ms)])]);
+  const key = JSON.stringify([current.deploy, known.map((one) => [one.deploy, one.outcome, span(fleet.sinceUnixMs(one.began_unix_ms))])]);
   const body = byId("deploys").tBodies[0];
   const focused = body.contains(document.activeElement) ? document.activeElement.dataset.choose : null;
   const before = body.drawnKey;
@@ -56,11 +58,11 @@ function row(one, isChosen) {
     el("td", { class: "n" }, gaps ? span(gaps.p50) : "–"),
     el("td", { class: "n" }, gaps ? span(gaps.most) : "–"),
     el("td", { class: "n" }, span(one.took_ms)),
-    el("td", { class: "n" }, `${span(Date.now() - one.began_unix_ms)} ago`),
+    el("td", { class: "n", title: new Date(one.began_unix_ms).toLocaleString() }, `${span(fleet.sinceUnixMs(one.began_unix_ms))} ago`),
   );
   line.addEventListener("click", () => {
     chosen = one.deploy;
-    showHistory();
+    showHistory(fleet);
   });
   return line;
 }

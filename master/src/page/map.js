@@ -108,7 +108,9 @@ export class ShardMap {
     const digits = String(count).length;
     const left = Math.round(ratio * (width < 480 ? 0 : digits * 7 + 10));
     const room = width * ratio - left;
-    const tall = Math.max(280, Math.min(500, innerHeight * 0.6)) * ratio;
+    // Slaves and deploys are reached without scrolling past the map of a large bot.
+    const part = count > 256 ? 0.36 : 0.6;
+    const tall = Math.max(280, Math.min(500, innerHeight * part)) * ratio;
     let best = null;
     for (const columns of COLUMNS) {
       const pitch = Math.min(Math.floor(room / columns), LARGEST * ratio);

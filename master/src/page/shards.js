@@ -23,7 +23,7 @@ function facts(fleet, shard) {
     ["Owner", shard.owner ? `${buildOf(fleet, shard.owner)} (${short(shard.owner)})` : "nobody"],
     ["Epoch", number(shard.epoch)],
     ["Handled", number(shard.handled)],
-    ["Session", began ? `${span(Date.now() - began)} old` : "not known"],
+    ["Session", began ? `${span(fleet.sinceUnixMs(began))} old` : "not known"],
     ["Events", rate(shard.events_per_1000_s)],
     ["Lag of its owner", owner?.lag_ms == null ? "not known" : span(owner.lag_ms)],
     ["Replay budget", budget == null ? "no events" : span(budget * 1000)],
@@ -35,6 +35,10 @@ export function showShard(fleet, shard, aloud) {
   const box = byId("shard");
   const known = shard == null ? null : fleet.at(shard);
   box.dataset.shard = known ? shard : "";
+  const why = byId("shard-reason");
+  why.hidden = !known?.reason;
+  say(why, known?.reason ?? "");
+  byId("act-restart").hidden = !known;
   if (!known) {
     fill(box, "none", () => [el("p", { class: "faint" }, "Point at a shard, or move with the arrow keys, to see what it does.")]);
     if (aloud) say(byId("map-said"), "");
@@ -58,7 +62,7 @@ export function showKey(fleet, theme) {
   const lines = wanted.map((slave) => [slave, colourOf(slave), buildOf(fleet, slave), owners.get(slave) ?? 0]);
   fill(byId("owners"), JSON.stringify(lines), () =>
     lines.map(([slave, colour, build, held]) =>
-      el("li", { data: { slave } }, swatch(colour), el("b", {}, build), " ", el("span", { class: "faint" }, `${short(slave)} · ${count(held, "shard")}`)),
+      el("li", { data: { slave } }, swatch(colour), el("b", { title: build }, build), " ", el("span", { class: "faint" }, `${short(slave)} · ${count(held, "shard")}`)),
     ),
   );
   const states = byId("states");
@@ -79,7 +83,7 @@ export function showKey(fleet, theme) {
 }
 
 /** Nobody is known to serve such a shard; all other states end by themselves. */
-const NOT_SERVED = new Set(["failed", "unreachable", "idle"]);
+const NOT_SERVED = new Set(["failed", "unreachable", "idle", "no session"]);
 
 /** The map in words and figures. */
 export function summary(fleet) {
@@ -92,11 +96,17 @@ export function summary(fleet) {
   return { serving, lost, text: [`${number(serving)} of ${count(fleet.shards.length, "shard")} serving`, ...others].join(", ") };
 }
 
-export function showSummary(fleet) {
+/** `away`: no master answers, and nobody knows whether it is still so. */
+export function showSummary(fleet, away) {
   const { serving, text } = summary(fleet);
   const lost = fleet.shards.filter(({ state }) => NOT_SERVED.has(state));
   const where = lost.length ? ` Not served: ${ranges(lost.map(({ shard }) => shard))}.` : "";
   const rest = fleet.shards.length - serving;
+  if (away) {
+    say(byId("map-counts"), "as they were when the master answered last");
+    say(byId("map-summary"), `Not known now. When the master answered last: ${text}.${where}`);
+    return;
+  }
   say(byId("map-counts"), rest ? `${number(serving)} of ${number(fleet.shards.length)} serving` : `all ${number(serving)} serving`);
   say(byId("map-summary"), `${text}.${where}`);
 }

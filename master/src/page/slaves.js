@@ -2,7 +2,7 @@
 
 import { colourOf } from "./glyphs.js";
 import { summary, swatch } from "./shards.js";
-import { byId, bytes, count, el, fill, number, rate, say, short, span } from "./text.js";
+import { age, byId, bytes, count, el, fill, number, rate, say, short, span } from "./text.js";
 
 const look = (value, busy, bad) => (value >= bad ? "bad" : value >= busy ? "busy" : "");
 
@@ -30,7 +30,7 @@ export function showSlaves(fleet, memory) {
       [failed == null ? "–" : `${(failed / 10).toFixed(1)} %`, `n ${look(failed, 10, 100)}`],
       [bytes(slave.memory_bytes ?? memory.get(slave.slave)), "n"],
       [slave.pid, "n"],
-      [slave.connected ? "connected" : "unreachable", slave.connected ? "" : "bad"],
+      linkOf(slave),
     ];
   });
   const body = byId("slaves").tBodies[0];
@@ -46,8 +46,17 @@ function slaveRow(row, slave, heads, shards) {
   return el("tr", { data }, ...row.map(([text, style, extra], at) => {
     const props = { class: style || null, data: { head: heads[at] } };
     if (at === 0) return el("th", { scope: "row", ...props, title: text }, swatch(extra), el("span", { class: "build" }, text));
-    return el("td", { ...props, title: at === 1 ? extra : null }, String(text));
+    const fence = at === heads.length - 1 && !slave.connected && el("button", { type: "button", class: "small", data: { fence: slave.slave } }, "Fence");
+    return el("td", { ...props, title: at === 1 ? extra : null }, el("span", {}, String(text)), fence && " ", fence);
   }));
+}
+
+/** A slave that has not answered for so long is not shown as if it were well. */
+const QUIET = 5_000;
+
+function linkOf({ connected, answered_ms_ago: quiet }) {
+  if (!connected) return ["unreachable", "bad"];
+  return quiet > QUIET ? [`no answer for ${age(quiet)}`, "busy"] : ["connected", ""];
 }
 
 /** What a slot lacks, and a slave that nobody reaches. */
@@ -70,15 +79,22 @@ function slots(status) {
   fill(byId("slots"), JSON.stringify(notes), () => notes.map(([style, text]) => el("li", { class: style }, text)));
 }
 
+/** How old the tiles are; empty while the master answers. */
+let stale = "";
+
 function tile(id, big, small, style = "") {
+  // Nobody knows whether it is still so.
+  if (stale) [small, style] = [stale, "stale"];
   const box = byId(id);
   box.dataset.look = style;
   say(box.querySelector(".big"), big);
   say(box.querySelector("p.faint"), small);
 }
 
-export function showTiles(fleet) {
+/** `away`: no master answers, and the figures are the last ones that are known. */
+export function showTiles(fleet, away) {
   const { status, shards } = fleet;
+  stale = away ? `${age(performance.now() - fleet.asOf)} ago; not known now` : "";
   const { serving, lost } = summary(fleet);
   const moving = shards.length - serving - lost;
   const others = [moving && `${number(moving)} on their way`, lost && `${number(lost)} not served`].filter(Boolean).join(", ");
@@ -128,11 +144,6 @@ export function showDoctor(status) {
       ),
     ),
   );
-}
-
-export function showMaster({ master, adopting }) {
-  say(byId("master"), master ? `master ${master.version}, start ${number(master.term?.counter)}, up ${span(master.uptime_ms)}` : "");
-  byId("adopting").hidden = !adopting;
 }
 
 /** Resident memory by slave, out of the text for Prometheus: the status has none. */

@@ -1,0 +1,42 @@
+// Whose page this is: fleet, bot and host, in the header, the title and the icon, so
+// that the right one of many tabs is found, and one with trouble looks different.
+
+import { summary } from "./shards.js";
+import { byId, number, say, short, span } from "./text.js";
+
+const icon = byId("icon");
+const calm = icon.href;
+/** The same squares behind a red dot. */
+const alarmed = calm.replace("%3C/svg%3E", "%3Ccircle cx='12' cy='4' r='4' fill='%23e0443a'/%3E%3C/svg%3E");
+
+/** What is wrong, in the two or three words that a tab has room for; empty: nothing. */
+function trouble(fleet, away) {
+  if (away) return "no master";
+  const { lost } = summary(fleet);
+  if (lost) return `${number(lost)} not served`;
+  const errors = (fleet.status.doctor ?? []).filter(({ level }) => level === "error").length;
+  return errors ? `${number(errors)} error${errors === 1 ? "" : "s"}` : "";
+}
+
+/** `away`: nobody answers, and what is shown is old. */
+export function showMaster(fleet, away) {
+  const { status } = fleet;
+  const wrong = status || away ? trouble(fleet, away) : "";
+  const { master, adopting } = status ?? {};
+  const name = master?.name || master?.host || "Baton";
+  const title = name === "Baton" ? name : `${name} · Baton`;
+  const whole = wrong ? `(${wrong}) ${title}` : title;
+  if (document.title !== whole) document.title = whole;
+  const href = wrong ? alarmed : calm;
+  if (icon.href !== href) icon.href = href;
+  if (!master) return;
+  say(byId("fleet"), name);
+  const facts = [
+    master.name && master.host ? `on ${master.host}` : "",
+    status.bot ? `bot ${status.bot}` : "",
+    master.term ? `fleet ${short(master.term.fleet)}` : "",
+    `master ${master.version}, start ${number(master.term?.counter)}, up ${span(master.uptime_ms)}`,
+  ];
+  say(byId("master"), facts.filter(Boolean).join(" · "));
+  byId("adopting").hidden = !adopting || away;
+}
