@@ -128,6 +128,11 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         history: Arc::clone(&history),
         defaults: defaults.subscribe(),
         facts: Facts {
+            name: config.name.clone(),
+            host: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
             term: opened.term,
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),

@@ -29,6 +29,8 @@ try {
   const ended = (outcome) => `${stage("none")} && ${element("deploy")}.dataset.outcome === "${outcome}"`;
 
   await until("it is connected", `document.body?.dataset.link === "connected" && ${element("banner")}.hidden`);
+  await until("it says whose page it is", `document.title === "demo · Baton" && ${element("fleet")}.textContent === "demo"
+    && /on \\S+ · bot \\d+ · fleet [0-9a-f]{8} · master/.test(${element("master")}.textContent)`);
   await until("every shard is on the map and serves",
     `${element("map")}.dataset.shards === "${shards}" && ${element("map")}.dataset.serving === "${shards}"`);
   await until("and in words for who cannot see it", `${element("map-summary")}.textContent.replaceAll(",", "").includes("${shards}")`);
@@ -46,6 +48,9 @@ try {
   await page.key("End", 35);
   await until("a key chooses the last shard",
     `${element("shard")}.dataset.shard === "${shards - 1}" && ${element("map-said")}.textContent.includes("serving")`);
+  await until("and can be restarted where it is", `!${element("act-restart")}.hidden`);
+  await until("slaves and deploys are a click away", `["map", "slaves", "history", "news"]
+    .every((part) => document.querySelector('.places a[href="#' + part + '-title"]') && document.getElementById(part + "-title"))`);
   await until("the deploy before is told, with its gaps",
     `${element("history")}.dataset.deploys >= 1 && document.querySelector("#chosen svg.histogram")`);
 
@@ -73,6 +78,9 @@ try {
   await until("it is done", ended("done"), 60);
   await until("and told", `document.querySelector("#deploys tr[data-outcome=done]")`);
 
+  await page.evaluate(`${element("act-deploy")}.click()`);
+  await until("the dialog has the present command", `${element("ask-command")}.value.includes("baton-slave")`);
+  await page.evaluate(`${element("ask-no")}.click()`);
   await press("act-rollback");
   await until("the command before comes back", `!(${stage("none")})`, 30);
   await until("it can be aborted", `!${element("act-abort")}.disabled`, 30);

@@ -98,6 +98,10 @@ pub struct Admin {
 /// Facts of a master that do not change while it runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Facts {
+    /// What the fleet is called, where the configuration says so.
+    pub name: Option<String>,
+    /// The host's name.
+    pub host: String,
     /// Which start of which fleet.
     pub term: Term,
     /// Version of the program.
@@ -296,6 +300,9 @@ struct MasterStatus {
     #[serde(flatten)]
     facts: Facts,
     uptime_ms: u64,
+    /// The host's wall clock, in milliseconds since 1970: ages are counted by it, not
+    /// by the clock of whoever reads.
+    now_unix_ms: u64,
     links: Counts,
     /// Lines of its log that nobody read in time.
     log_lines_dropped: u64,
@@ -303,13 +310,14 @@ struct MasterStatus {
 
 async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     let view = admin.view().await?;
+    let host = admin.host(&view).await?;
     let master = MasterStatus {
         facts: admin.facts.clone(),
         uptime_ms: u64::try_from(admin.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        now_unix_ms: host.unix_ms,
         links: admin.peers.counters.read(),
         log_lines_dropped: baton_log::stderr().dropped(),
     };
-    let host = admin.host(&view).await?;
     let mut deaths = admin.history.deaths();
     let mut died_last_hour = BTreeMap::new();
     let hour_ago = unix_ms().saturating_sub(3_600_000);

@@ -82,6 +82,7 @@ impl Config {
             }
         };
         let Self {
+            name,
             runtime_dir,
             data_dir,
             listen,
@@ -101,6 +102,7 @@ impl Config {
         compare("standbys", standbys, &next.standbys, Effect::Now);
         compare("late_seal", late_seal, &next.late_seal, Effect::Now);
         let start = Effect::Restart;
+        compare("name", name, &next.name, start);
         compare("runtime_dir", runtime_dir, &next.runtime_dir, start);
         compare("data_dir", data_dir, &next.data_dir, start);
         compare("listen", listen, &next.listen, start);

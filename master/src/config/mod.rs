@@ -43,9 +43,19 @@ pub const MAX_SHARDS: u32 = 16_384;
 /// More standbys of one slot than this are refused.
 pub const MAX_STANDBYS: u32 = 16;
 
+/// A longer name of a fleet is refused: it stands in the title of a page.
+const MAX_NAME: usize = 64;
+
+fn is_name(name: &str) -> bool {
+    let length = name.chars().count();
+    (1..=MAX_NAME).contains(&length) && !name.chars().any(char::is_control)
+}
+
 /// The configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the fleet is called; `None`: like its host.
+    pub name: Option<String>,
     /// Directory of sockets and the secret.
     pub runtime_dir: PathBuf,
     /// Directory of the journal.
@@ -182,6 +192,7 @@ fn over(given: Options, file: Options) -> Options {
         };
     }
     either!(
+        name,
         runtime_dir,
         data_dir,
         listen,
@@ -262,6 +273,14 @@ impl Config {
                 format!("standbys must be between 0 and {MAX_STANDBYS}"),
             );
         }
+        if options.name.as_deref().is_some_and(|name| !is_name(name)) {
+            found.add(
+                "name",
+                format!(
+                    "name must have 1 to {MAX_NAME} characters, none of them a control character"
+                ),
+            );
+        }
         let api_url = found.or("api_url", api_url(options.api_url));
         let token = found.or("token_file", token(options.token_file.as_deref()));
         let admin_token = options.admin_token_file.as_deref();
@@ -273,6 +292,7 @@ impl Config {
         let slots = slots(options.slots, command, count, &mut found);
         match (listen, api_url, token) {
             (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
+                name: options.name,
                 data_dir: options.data_dir.unwrap_or_else(|| runtime_dir.clone()),
                 runtime_dir,
                 listen,

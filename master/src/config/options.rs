@@ -13,6 +13,10 @@ use super::file::Origin;
 #[derive(Clone, Debug, Default, Deserialize, Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
+    /// What the fleet is called on the page and in `status`, so that one master is
+    /// told from another [default: the name of the host]
+    #[arg(long, env = "BATON_NAME", value_name = "NAME")]
+    pub name: Option<String>,
     /// Directory of sockets and the secret [default: $XDG_RUNTIME_DIR/baton, else
     /// /run/baton]
     #[arg(long, env = "BATON_RUNTIME_DIR", value_name = "DIR")]

@@ -131,7 +131,7 @@ fn what_is_given_wins_over_the_file() {
 
 #[test]
 fn everything_that_is_wrong_is_one_line_that_names_the_key() {
-    let cases: [(&str, &str); 17] = [
+    let cases: [(&str, &str); 19] = [
         ("admin_listen = \"here\"", "admin_listen: `here`"),
         ("admin_listen = \"0.0.0.0:7\"", "set admin_token_file"),
         (
@@ -143,6 +143,11 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
         ("shard_count = 0", "shard_count"),
         ("shard_count = 99999", "shard_count"),
         ("max_concurrency = 0", "max_concurrency"),
+        ("name = \"\"", "name must have 1 to 64 characters"),
+        (
+            "name = \"a\\u001b[2Jb\"",
+            "none of them a control character",
+        ),
         ("api_url = \"discord.com\"", "api_url"),
         ("token_file = \"/nonexistent/token\"", "token_file"),
         ("[limits]\nwidth = 0", "limits.width"),

@@ -32,6 +32,7 @@ impl Core {
                 .map(|(id, shard)| self.shard_view(id.get(), shard, now))
                 .collect(),
             deploy: self.deploy_view(),
+            bot: self.bot(),
             work: self.work.owner().map(|id| id.to_string()),
             identifies_left: left.map(|(left, ..)| left),
             identifies_limit: left.map(|(_, limit, _)| limit),
@@ -43,6 +44,17 @@ impl Core {
     #[must_use]
     pub fn hello(&self, id: SlaveId) -> Option<&Hello> {
         self.fleet.slaves.get(&id).map(|slave| &slave.hello)
+    }
+
+    /// A number of 64 bits is a text: a browser would round it.
+    fn bot(&self) -> Option<String> {
+        let mut tickets = self
+            .fleet
+            .shards
+            .values()
+            .filter_map(|shard| shard.ticket.as_ref());
+        let bot = tickets.find_map(|kept| Some(kept.ticket.user_id).filter(|id| *id != 0));
+        bot.map(|id| id.to_string())
     }
 
     fn slot_view(&self, index: usize) -> SlotView {

@@ -19,6 +19,8 @@ pub struct View {
     pub shards: Vec<ShardView>,
     /// The running deploy.
     pub deploy: Option<DeployView>,
+    /// The bot's user id, as Discord said it; absent: no shard ever had a session.
+    pub bot: Option<String>,
     /// The slave that runs the once-per-bot work.
     pub work: Option<String>,
     /// IDENTIFYs left and milliseconds to the reset, as far as they are known.

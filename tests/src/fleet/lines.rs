@@ -141,7 +141,8 @@ pub(super) fn master_toml(
     listen: &str,
 ) -> Result<String> {
     let mut toml = format!(
-        "runtime_dir = {run:?}\n\
+        "name = \"demo\"\n\
+         runtime_dir = {run:?}\n\
          listen = {listen:?}\n\
          api_url = {rest:?}\n\
          shard_count = {shards}\n\
