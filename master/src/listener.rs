@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::{
     error::Error,
     peer::{self, Context, MAX_STRANGERS, Origin},
+    process::Dialled,
 };
 
 /// After a failed accept (too many open files) the next one waits this long.
@@ -99,11 +100,18 @@ pub async fn unix(context: Arc<Context>, listener: UnixListener, tasks: TaskTrac
     }
 }
 
-/// The kernel's word for whose process dialled.
+/// The kernel's word for which process dialled, and whose it is.
 fn origin(socket: &UnixStream) -> Origin {
     let own = rustix::process::geteuid().as_raw();
-    match socket.peer_cred() {
-        Ok(peer) if peer.uid() == own => Origin::UnixOwner,
-        Ok(_) | Err(_) => Origin::UnixStranger,
+    let Ok(peer) = socket.peer_cred() else {
+        return Origin::UnixStranger(Dialled::Local(None));
+    };
+    // Zero: of a pid namespace that is not seen from ours.
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+    let dialled = Dialled::Local(pid.filter(|pid| *pid > 0));
+    if peer.uid() == own {
+        Origin::UnixOwner(dialled)
+    } else {
+        Origin::UnixStranger(dialled)
     }
 }

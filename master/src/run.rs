@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use baton_protocol::{SlaveId, auth::Secret};
+use baton_protocol::{ProcessIdentity, SlaveId, auth::Secret};
 use serde::Serialize;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -90,7 +90,8 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         () = signals.leave() => return Ok(()),
     };
     config.check_shards(shard_count)?;
-    let (watches, recovered) = living(&opened.journal, opened.recovered).await?;
+    let (watches, unseen, recovered) =
+        living(&opened.journal, opened.recovered, opened.boot.as_deref()).await?;
 
     let unix = match passed.unix {
         Some(unix) => unix,
@@ -112,6 +113,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let context = Arc::new(Context {
         term: opened.term,
         secret: secret.clone(),
+        own: std::process::id(),
         checkpoint: config.limits.checkpoint,
         ping: config.limits.ping,
         hang: config.limits.hang,
@@ -162,6 +164,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         journal: opened.journal,
         launcher,
         watches,
+        unseen,
         notices: notices.clone(),
         news,
         metrics,
@@ -362,21 +365,35 @@ async fn shard_count(
     Ok((count, bot))
 }
 
-/// Slaves that the journal knew: those alive are watched, those dead forgotten.
+/// Who is watched, who cannot be seen, and what is left of what the journal knew.
+type Living = (
+    BTreeMap<SlaveId, Watch>,
+    BTreeMap<SlaveId, ProcessIdentity>,
+    Recovered,
+);
+
+/// Slaves that the journal knew: those alive are watched, those dead forgotten, and
+/// those of whom neither is known stay. `boot` is the one of the master before.
 async fn living(
     journal: &Journal,
     mut recovered: Recovered,
-) -> Result<(BTreeMap<SlaveId, Watch>, Recovered), Error> {
+    boot: Option<&str>,
+) -> Result<Living, Error> {
     let mut watches = BTreeMap::new();
+    let mut unseen = BTreeMap::new();
     let mut dead = Vec::new();
     for (slave, hello) in &recovered.slaves {
-        match Watch::open(&hello.process) {
+        match Watch::open_again(&hello.process, boot) {
             Ok(watch) => {
                 watches.insert(*slave, watch);
             }
             Err(WatchError::Dead) => dead.push(*slave),
             Err(error) => {
-                warn!(slave = %format_args!("{slave:.8}"), %error, "the death of this slave cannot be known");
+                warn!(slave = %format_args!("{slave:.8}"), pid = hello.process.pid, %error,
+                    "the death of this slave cannot be known");
+                if let WatchError::Unseen(_) = error {
+                    unseen.insert(*slave, hello.process.clone());
+                }
             }
         }
     }
@@ -385,7 +402,7 @@ async fn living(
         saved.map_err(|reason| Error::Failed(format!("journal: {reason}")))?;
     }
     recovered.slaves.retain(|slave, _| !dead.contains(slave));
-    Ok((watches, recovered))
+    Ok((watches, unseen, recovered))
 }
 
 fn local_address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, Error> {

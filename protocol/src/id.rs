@@ -48,6 +48,10 @@ number! {
 }
 
 impl Epoch {
+    /// No owner has a higher one: a number above it was given by no master. A journal
+    /// can hold twice as much.
+    pub const LAST: Self = Self(1 << 62);
+
     /// The epoch of the next owner.
     ///
     /// Saturates: at one owner a nanosecond that takes 584 years.

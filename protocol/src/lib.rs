@@ -7,7 +7,7 @@ pub mod error;
 pub mod id;
 pub mod message;
 pub mod msgpack;
-mod process;
+pub mod process;
 pub mod ranges;
 pub mod state;
 pub mod ticket;

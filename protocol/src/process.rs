@@ -19,16 +19,9 @@ impl ProcessIdentity {
     /// # Errors
     /// There is none, or `/proc` cannot be read.
     pub fn of(pid: u32) -> io::Result<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let start_time = start_time(&stat).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("/proc/{pid}/stat has no start time"),
-            )
-        })?;
         Ok(Self {
             pid,
-            start_time,
+            start_time: start_time_of(pid)?,
             boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")?
                 .trim()
                 .to_owned(),
@@ -37,11 +30,48 @@ impl ProcessIdentity {
     }
 }
 
-/// Field 22. The second field is the program's name in brackets, which may hold
-/// blanks and brackets itself.
-fn start_time(stat: &str) -> Option<u64> {
+/// When the process that has `pid` now started, in clock ticks since the boot.
+///
+/// # Errors
+/// `/proc` does not show it. That is no proof that there is none: `/proc` may hide
+/// the processes of other users, or be of another pid namespace.
+pub fn start_time_of(pid: u32) -> io::Result<u64> {
+    number(pid, START_TIME)
+}
+
+/// Which process started the one that has `pid` now, or took it over; 0: none that
+/// is seen from here.
+///
+/// # Errors
+/// `/proc` does not show it.
+pub fn parent_of(pid: u32) -> io::Result<u32> {
+    let parent = number(pid, PARENT)?;
+    u32::try_from(parent).map_err(io::Error::other)
+}
+
+/// Fields 4 and 22 of `/proc/PID/stat`, counted from the one behind the name.
+const PARENT: usize = 1;
+const START_TIME: usize = 19;
+
+fn number(pid: u32, field: usize) -> io::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    field_of(&stat, field).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("/proc/{pid}/stat has no number where one is due"),
+        )
+    })
+}
+
+/// The second field is the program's name in brackets, which may hold blanks and
+/// brackets itself.
+fn field_of(stat: &str, field: usize) -> Option<u64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
-    behind_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    behind_name
+        .split_ascii_whitespace()
+        .nth(field)?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -58,6 +88,7 @@ mod tests {
     #[test]
     fn a_program_name_with_blanks_and_brackets_hides_nothing() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 8812 5 6";
-        assert_eq!(start_time(stat), Some(8812));
+        assert_eq!(field_of(stat, START_TIME), Some(8812));
+        assert_eq!(field_of(stat, PARENT), Some(1));
     }
 }

@@ -93,6 +93,7 @@ pub fn object(told: &Told) -> Value {
             attempt,
             backoff,
         } => json!({ "slot": slot, "attempt": attempt, "backoff_ms": millis(*backoff) }),
+        News::Disbelieved { slave, detail } => json!({ "slave": slave, "detail": detail }),
         News::Alarm { detail } => json!({ "detail": detail }),
     };
     object["type"] = name(&told.news).into();
@@ -117,6 +118,7 @@ pub const fn name(news: &News) -> &'static str {
         News::ShardServing { .. } => "shard_serving",
         News::SessionLost { .. } => "session_lost",
         News::Launching { .. } => "launching",
+        News::Disbelieved { .. } => "disbelieved",
         News::Alarm { .. } => "alarm",
     }
 }

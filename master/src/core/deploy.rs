@@ -232,7 +232,10 @@ impl Core {
             Life::Running => {}
         }
         if self.saves.fail() {
-            return Err("the journal cannot be written; free space on its disk".into());
+            return Err(format!(
+                "the journal cannot be written: {}",
+                self.saves.why()
+            ));
         }
         Ok(())
     }

@@ -181,6 +181,7 @@ impl Fleet {
         for (id, row) in recovered.shards {
             if let Some(shard) = fleet.shards.get_mut(&id) {
                 shard.epoch = row.epoch;
+                shard.holder = Some(row.owner);
                 shard.basis = row.basis;
                 shard.phase = Phase::Unknown {
                     row: Some((row.owner, row.hold)),

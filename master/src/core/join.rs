@@ -16,24 +16,27 @@ use super::{
     Core, Life,
     event::{Action, Durability, Entry, News},
     fleet::{Past, Presence, Slave, Standing},
+    lies::Lies,
     shard::{Free, Phase},
     timers::Timer,
 };
 
 impl Core {
-    pub(super) fn joined(&mut self, hello: Hello, report: &Report) {
+    pub(super) fn joined(&mut self, hello: Hello, report: Report) {
         let id = hello.slave;
+        let (report, lies) = self.without_lies(id, report);
+        let report = &report;
         if self.fenced.contains(&id) && !cfg!(mutant = "fenced-believed") {
             self.fenced_came(hello, report);
         } else if self.fleet.slaves.contains_key(&id) {
-            self.came_back(hello, report);
+            self.came_back(hello, report, &lies);
         } else {
-            self.came_new(hello, report);
+            self.came_new(hello, report, &lies);
         }
         self.end_adoption_early();
     }
 
-    fn came_new(&mut self, hello: Hello, report: &Report) {
+    fn came_new(&mut self, hello: Hello, report: &Report, lies: &Lies) {
         let id = hello.slave;
         let Some(slot) = self.fleet.slot_named(&hello.slot) else {
             let detail = format!("this fleet has no slot {:?}", hello.slot);
@@ -42,9 +45,11 @@ impl Core {
         };
         // Whoever serves shards is never sent away: they would be nobody's.
         if report.shards.is_empty()
+            && lies.void.is_empty()
             && let Err((reason, detail)) = self.admission(&hello, slot)
         {
             self.refuse(id, reason, detail);
+            self.refute(id, lies);
             return;
         }
         let pin = self.pin(&hello);
@@ -57,12 +62,19 @@ impl Core {
             .slaves
             .insert(id, Slave::new(hello, slot, Presence::Joined));
         self.save(entries, Durability::Now);
+        if !lies.is_empty()
+            && let Some(slave) = self.fleet.slaves.get_mut(&id)
+        {
+            // Whoever comes with shards, its own or not, is no new build.
+            slave.past = Past::Served;
+        }
         self.accept(id, report, build, slot, false);
+        self.refute(id, lies);
         self.report_in(id, report);
         self.decide_standing(id);
     }
 
-    fn came_back(&mut self, hello: Hello, report: &Report) {
+    fn came_back(&mut self, hello: Hello, report: &Report, lies: &Lies) {
         let id = hello.slave;
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
@@ -73,6 +85,7 @@ impl Core {
         let (build, slot, standing) = (slave.hello.build.clone(), slave.slot, slave.standing);
         self.timers.stop(Timer::Away(id));
         self.accept(id, report, build, slot, true);
+        self.refute(id, lies);
         self.report_in(id, report);
         if self.stage != Life::Adopting {
             // What it does not report, and might have held, is nobody's.

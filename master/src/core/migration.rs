@@ -189,7 +189,7 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        let reserved = shard.use_epoch();
+        let reserved = shard.use_epoch(to);
         let order = if late { Sealing::Late } else { Sealing::Seal };
         let started = match shard.phase {
             Phase::Starting { how, reach, .. } => Some((how, reach)),

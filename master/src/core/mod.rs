@@ -46,8 +46,10 @@ mod fleet;
 mod gate;
 mod hand;
 mod heal;
+mod identity;
 mod join;
 mod late;
+mod lies;
 mod migration;
 mod news;
 mod pause;
@@ -184,7 +186,7 @@ impl Core {
         self.now = self.now.max(now);
         self.begin_batch(&input);
         match input {
-            Input::Joined { hello, report } => self.joined(*hello, &report),
+            Input::Joined { hello, report } => self.joined(*hello, report),
             Input::Said { slave, message } => self.said(slave, message),
             Input::Left { slave } => self.left(slave),
             Input::Died { slave } => self.died(slave),

@@ -132,6 +132,13 @@ pub enum News {
         /// How long the next attempt waits if this one fails.
         backoff: Duration,
     },
+    /// A slave said what cannot be true: nothing of it is believed.
+    Disbelieved {
+        /// Who.
+        slave: SlaveId,
+        /// What, and why it cannot be.
+        detail: String,
+    },
     /// An operator must act.
     Alarm {
         /// What is wrong and what to do.

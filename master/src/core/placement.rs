@@ -59,7 +59,7 @@ impl Core {
                 }
                 rows.push(Entry::Owner {
                     shard: id,
-                    epoch: shard.use_epoch(),
+                    epoch: shard.use_epoch(target),
                     owner: target,
                     hold: Hold::Reserved,
                     basis: shard.way_on(free, now, window).1,

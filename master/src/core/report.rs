@@ -86,7 +86,7 @@ impl Core {
                 self.adopt(slave, held);
             }
             Holding::Sealed if may_be_its => self.adopt_sealed(slave, held),
-            Holding::Failed if may_be_its => self.adopt_failed(held),
+            Holding::Failed if may_be_its => self.adopt_failed(slave, held),
             Holding::Sealed if self.is_needed_frozen(slave, id) || self.settles(slave, held) => {
                 if let Some(shard) = self.fleet.shards.get_mut(&id) {
                     shard.copies.insert(slave, held.ticket.state_at);
@@ -247,7 +247,7 @@ impl Core {
                 basis: shard.basis,
             });
         }
-        shard.epoch = shard.epoch.max(held.epoch);
+        shard.used_up(held.epoch, slave);
         let after = match shard.basis {
             Basis::Cold | Basis::Seal(_) if held.epoch == shard.epoch => ResumeAfter::Seal,
             Basis::Cold | Basis::Seal(_) | Basis::Death => ResumeAfter::Death,
@@ -296,7 +296,7 @@ impl Core {
         }
     }
 
-    fn adopt_ticket(&mut self, held: &Held, after: ResumeAfter) {
+    fn adopt_ticket(&mut self, slave: SlaveId, held: &Held, after: ResumeAfter) {
         let id = held.ticket.shard;
         if let Some(shard) = self.fleet.shards.get_mut(&id)
             && shard
@@ -304,7 +304,7 @@ impl Core {
                 .as_ref()
                 .is_none_or(|kept| kept.epoch <= held.epoch)
         {
-            shard.epoch = shard.epoch.max(held.epoch);
+            shard.used_up(held.epoch, slave);
             shard.keep(held.ticket.clone(), held.epoch, after);
         }
     }
@@ -312,7 +312,7 @@ impl Core {
     /// One that failed before anything came leaves the seal that it went on from. A
     /// row of a later epoch that goes on from there says so, too: the master before
     /// knew that nothing came.
-    fn adopt_failed(&mut self, held: &Held) {
+    fn adopt_failed(&mut self, slave: SlaveId, held: &Held) {
         let Some(shard) = self.fleet.shards.get_mut(&held.ticket.shard) else {
             return;
         };
@@ -325,19 +325,19 @@ impl Core {
                     (kept.epoch, kept.after) != (seal, ResumeAfter::Seal)
                         && kept.epoch <= held.epoch
                 }) {
-                    shard.epoch = shard.epoch.max(held.epoch);
+                    shard.used_up(held.epoch, slave);
                     shard.keep(held.ticket.clone(), seal, ResumeAfter::Seal);
                 }
             }
             (Basis::Cold | Basis::Death | Basis::Seal(_), _) => {
-                self.adopt_ticket(held, ResumeAfter::Death);
+                self.adopt_ticket(slave, held, ResumeAfter::Death);
             }
         }
     }
 
     fn adopt_sealed(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
-        self.adopt_ticket(held, ResumeAfter::Seal);
+        self.adopt_ticket(slave, held, ResumeAfter::Seal);
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.copies.insert(slave, held.ticket.state_at);
         }

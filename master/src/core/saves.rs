@@ -27,6 +27,8 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Saves {
     trouble: Trouble,
+    /// Why the last save failed that did.
+    why: String,
     /// Saved again before anything else, one for each row of the journal.
     unsaved: BTreeMap<Row, Entry>,
     /// Shards that wait for an order because its reservation was not saved.
@@ -105,11 +107,12 @@ impl Core {
 
         if self.saves.trouble == Trouble::Fine {
             self.alarm(format!(
-                "the journal cannot be written: {reason}. No shard moves until it can. Free \
-                 space on its disk."
+                "the journal cannot be written: {reason}. No shard moves until it can. Where its \
+                 disk is full, free space on it."
             ));
         }
         self.saves.trouble = Trouble::Failed;
+        reason.clone_into(&mut self.saves.why);
         self.start_timer(Timer::Saves, self.settings.backoff);
 
         let mut undone = BTreeSet::new();
@@ -280,6 +283,11 @@ impl Saves {
     /// Whether saves fail at the moment.
     pub(super) fn fail(&self) -> bool {
         self.trouble != Trouble::Fine
+    }
+
+    /// Why they do, or did last.
+    pub(super) fn why(&self) -> &str {
+        &self.why
     }
 
     /// Whether the order of a shard waits for its reservation.

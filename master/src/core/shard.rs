@@ -38,6 +38,8 @@ pub(super) struct Shard {
     pub(super) slot: usize,
     /// The highest epoch that is known to be used up.
     pub(super) epoch: Epoch,
+    /// For whom that one was used up; `None`: nobody knows.
+    pub(super) holder: Option<SlaveId>,
     /// Epochs up to this one may be used up: what a lost journal knew.
     pub(super) floor: Epoch,
     /// Whose it is.
@@ -189,6 +191,7 @@ impl Shard {
         Self {
             slot,
             epoch: Epoch(0),
+            holder: None,
             floor,
             phase: Phase::Unknown { row: None },
             ticket: None,
@@ -203,13 +206,22 @@ impl Shard {
         }
     }
 
-    /// Uses up an epoch that was never used before.
-    pub(super) fn use_epoch(&mut self) -> Epoch {
+    /// Uses up an epoch that was never used before, for this slave.
+    pub(super) fn use_epoch(&mut self, holder: SlaveId) -> Epoch {
+        self.holder = Some(holder);
         if cfg!(mutant = "epoch-reused") && self.epoch > self.floor {
             return self.epoch;
         }
         self.epoch = self.epoch.max(self.floor).next();
         self.epoch
+    }
+
+    /// A slave reported this epoch, which it was given.
+    pub(super) fn used_up(&mut self, epoch: Epoch, holder: SlaveId) {
+        if epoch >= self.epoch {
+            self.epoch = epoch;
+            self.holder = Some(holder);
+        }
     }
 
     /// The ticket, if its session can still be resumed.

@@ -21,6 +21,8 @@ use super::{
 pub(super) struct WorkUnit {
     /// The highest epoch that is known to be used up.
     epoch: Epoch,
+    /// For whom that one was used up; `None`: nobody knows.
+    holder: Option<SlaveId>,
     /// Epochs up to this one may be used up: what a lost journal knew.
     floor: Epoch,
     /// What its last owner wrote down.
@@ -61,10 +63,16 @@ impl WorkUnit {
         };
         Self {
             epoch,
+            holder: row.map(|(_, owner)| owner),
             floor,
             ticket: Bytes::new(),
             state,
         }
+    }
+
+    /// The highest epoch that is known to be used up, and for whom.
+    pub(super) const fn used_up(&self) -> (Epoch, Option<SlaveId>) {
+        (self.epoch, self.holder)
     }
 
     /// The only slave that may be running it.
@@ -143,6 +151,7 @@ impl Core {
     fn start_work(&mut self, owner: SlaveId) {
         let epoch = self.work.epoch.max(self.work.floor).next();
         self.work.epoch = epoch;
+        self.work.holder = Some(owner);
         self.work.state = State::Starting { owner, epoch };
         self.save(vec![Entry::Work { epoch, owner }], Durability::Now);
         self.start_timer(Timer::Work, self.settings.seal);
@@ -209,6 +218,7 @@ impl Core {
             State::Running { owner, epoch } if (owner, epoch) == (slave, said) => {}
             State::Unknown { .. } | State::Free if runs && said >= self.work.epoch => {
                 self.work.epoch = said;
+                self.work.holder = Some(slave);
                 self.work.state = State::Running {
                     owner: slave,
                     epoch: said,
@@ -260,7 +270,7 @@ impl Core {
         self.send(to, ToSlave::StartWork(Work { epoch, ticket }));
     }
 
-    fn send_stop_work(&mut self, to: SlaveId, epoch: Epoch) {
+    pub(super) fn send_stop_work(&mut self, to: SlaveId, epoch: Epoch) {
         let ticket = Bytes::new();
         self.send(to, ToSlave::StopWork(Work { epoch, ticket }));
     }

@@ -225,6 +225,13 @@ impl Driver {
             );
             return;
         };
+        if !watch.may_kill() {
+            error!(
+                slave = slave_name,
+                "this slave is to be killed, and its process is another user's; kill it by hand"
+            );
+            return;
+        }
         match watch.kill() {
             Ok(()) => {
                 self.doomed.insert(slave);

@@ -13,6 +13,7 @@
 
 mod carry;
 mod clock;
+mod entry;
 mod fence;
 mod notice;
 mod tell;
@@ -25,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{DeployId, SlaveId, message::Role};
+use baton_protocol::{DeployId, ProcessIdentity, SlaveId, message::Role};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
     time::{Instant, sleep_until},
@@ -68,6 +69,9 @@ const SAVE_PAUSE: Duration = Duration::from_millis(100);
 /// A deadline that stays in the past is looked at again after this time.
 const AGAIN: Duration = Duration::from_millis(1);
 
+/// A process that could not be seen is looked at again after this time.
+const UNSEEN: Duration = Duration::from_secs(5);
+
 /// A dead slave's connection is read to its end for at most this long: its last
 /// words, tickets perhaps, count. Its end is there at once, unless another
 /// process holds the socket.
@@ -102,6 +106,8 @@ pub struct Parts {
     pub launcher: Launcher,
     /// Slaves that the journal knew and that are alive.
     pub watches: BTreeMap<SlaveId, Watch>,
+    /// Slaves that the journal knew and whose process cannot be seen now.
+    pub unseen: BTreeMap<SlaveId, ProcessIdentity>,
     /// For tasks that tell the driver something later.
     pub notices: mpsc::Sender<Notice>,
     /// Where news go.
@@ -207,6 +213,9 @@ impl Driver {
         for (slave, watch) in parts.watches {
             driver.watch(slave, watch);
         }
+        for (slave, process) in parts.unseen {
+            driver.look_for(slave, process);
+        }
         driver
     }
 
@@ -301,6 +310,7 @@ impl Driver {
                     self.died(now, slave);
                 }
             }
+            Notice::Seen { slave, watch } => self.seen(now, slave, watch),
             Notice::Exited {
                 pid,
                 ending,
@@ -409,6 +419,9 @@ impl Driver {
             watch,
         } = joining;
         let slave = hello.slave;
+        if !self.may_enter(&hello, &link) {
+            return;
+        }
         // Its slave gave this one up before it dialled the newer one: what it
         // reports here is of the past, and taken for the present would free shards
         // that it serves by now.
@@ -430,10 +443,15 @@ impl Driver {
             info!(slave = %format_args!("{slave:.8}"), "an older connection of this slave is closed");
             self.left(now, slave);
         }
-        if let Some(watch) = watch
-            && !self.watches.contains_key(&slave)
-        {
-            self.watch(slave, watch);
+        let known = self.watches.get(&slave);
+        match watch {
+            Some(watch) if known.is_none_or(|known| watch.may_kill() && !known.may_kill()) => {
+                self.watch(slave, watch);
+            }
+            None if known.is_none() => {
+                self.look_for(slave, hello.process.clone());
+            }
+            Some(_) | None => {}
         }
         let pid = hello.process.pid;
         for (leader, launched) in &mut self.launched {
@@ -462,6 +480,24 @@ impl Driver {
             link.cut();
         }
         self.core.handle(now, Input::Left { slave });
+    }
+
+    /// The process of a slave could not be seen, and can be now; `None`: it is dead.
+    fn seen(&mut self, now: Time, slave: SlaveId, watch: Option<Watch>) {
+        let Some(hello) = self.core.hello(slave) else {
+            return;
+        };
+        match watch {
+            // Else it was given up, or is watched already.
+            Some(watch) if !self.watches.contains_key(&slave) => self.watch(slave, watch),
+            None if !self.watches.contains_key(&slave) => {
+                warn!(slave = %format_args!("{slave:.8}"), pid = hello.process.pid, "slave is dead");
+                self.tell_death(slave);
+                self.left(now, slave);
+                self.core.handle(now, Input::Died { slave });
+            }
+            Some(_) | None => {}
+        }
     }
 
     /// What a slave said before its death was heard before.

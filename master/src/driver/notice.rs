@@ -49,6 +49,13 @@ pub enum Notice {
         /// Whose.
         slave: SlaveId,
     },
+    /// The process of a slave could not be seen before.
+    Seen {
+        /// Whose.
+        slave: SlaveId,
+        /// It; `None`: it is known to be dead.
+        watch: Option<Watch>,
+    },
     /// A process that the master launched ended.
     Exited {
         /// Its pid.

@@ -63,6 +63,7 @@ impl Driver {
             | News::ShardServing { .. }
             | News::SessionLost { .. }
             | News::Launching { .. }
+            | News::Disbelieved { .. }
             | News::Alarm { .. } => {}
         }
         if self.fail_on_error
@@ -105,6 +106,7 @@ fn wrong(news: &News) -> Option<String> {
         | News::SlaveGone { .. }
         | News::SlaveEnded(_)
         | News::ShardServing { .. }
+        | News::Disbelieved { .. }
         | News::Launching { .. } => None,
     }
 }
@@ -184,6 +186,9 @@ fn log(news: &News) {
             attempt,
             backoff,
         } => info!(slot, attempt, ?backoff, "starting a slave"),
+        News::Disbelieved { slave, detail } => {
+            warn!(slave = %format_args!("{slave:.8}"), detail, "not believed");
+        }
         News::Alarm { detail } => error!(detail, "an operator must act"),
     }
 }

@@ -14,7 +14,7 @@ use baton_protocol::{
     Connection, Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
     ShardId, Term, Ticket, ToMaster, ToSlave, Version,
     auth::Secret,
-    message::{Checkpoint, CheckpointEntry, Hello, Report, SlaveHello},
+    message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report, SlaveHello},
 };
 use tokio::{
     io::duplex,
@@ -34,6 +34,7 @@ use crate::{
     },
     counters::Counters,
     peer::{Context, MAX_JOINED, Origin, serve},
+    process::Dialled,
 };
 
 /// Only a broken test waits this long.
@@ -291,6 +292,8 @@ struct Rig {
     notices: mpsc::Sender<Notice>,
     news: broadcast::Receiver<Arc<Told>>,
     driver: JoinHandle<Ending>,
+    /// Which process the kernel says that dials.
+    dialler: u32,
 }
 
 #[derive(Default)]
@@ -370,6 +373,7 @@ impl Rig {
             journal: Journal::played(move |entries, how| saved.save(entries, how)),
             launcher: Launcher::new(nowhere, nowhere, secret.clone(), &[slot], BTreeMap::new()),
             watches: BTreeMap::new(),
+            unseen: BTreeMap::new(),
             notices: notices.clone(),
             news: told,
             shard_in_hand: Duration::from_secs(1),
@@ -381,6 +385,8 @@ impl Rig {
                 counter: 1,
             },
             secret,
+            // The slaves of these tests live in this process.
+            own: 0,
             checkpoint: Duration::from_millis(10),
             ping: Duration::from_secs(5),
             hang: Duration::from_secs(30),
@@ -396,6 +402,7 @@ impl Rig {
             notices,
             news,
             driver: tokio::spawn(async move { driver.run(queue).await.0 }),
+            dialler: std::process::id(),
         }
     }
 
@@ -411,7 +418,7 @@ impl Rig {
         tokio::spawn(serve(
             Arc::clone(&self.context),
             ours,
-            Origin::UnixOwner,
+            Origin::UnixOwner(Dialled::Local(Some(self.dialler))),
             (),
         ));
         let mut slave = Slave(Connection::new(theirs));

@@ -165,6 +165,7 @@ impl History {
             | News::ShardServing { .. }
             | News::SessionLost { .. }
             | News::Launching { .. }
+            | News::Disbelieved { .. }
             | News::Alarm { .. } => {}
         }
         None

@@ -30,6 +30,7 @@ use tracing::{error, warn};
 
 pub use self::roll::Home;
 use self::{
+    age::Clocks,
     fold::Fold,
     roll::{Known, Roll},
     store::{Before, Store, StoreError},
@@ -57,6 +58,8 @@ pub struct Opened {
     pub recovered: Recovered,
     /// This start of the master; on the disk already.
     pub term: Term,
+    /// The boot that the master before ran on, if there was one.
+    pub boot: Option<String>,
     /// The count that was pinned at the first start.
     pub shard_count: Option<u32>,
     /// Commands that deploys brought into slots, where the configured one is
@@ -205,9 +208,18 @@ fn open(
     };
     let roll = Roll::read(&home.file)?;
     let before = store.before()?;
+    let boot = store.boot()?.or_else(|| {
+        let boot = roll.as_ref().map(|roll| roll.boot.clone());
+        boot.filter(|boot| !boot.is_empty())
+    });
+    let impossible = store.take_out_impossible()?;
+    if impossible > 0 {
+        error!(rows = impossible, journal = %path.display(),
+            "rows name epochs that no master gave; they are forgotten, and slaves are asked");
+    }
     let mut recovered = store.recover()?;
     let mut shard_count = store.shard_count()?;
-    let lost = aside || has_lost(&before, &recovered, roll.as_ref(), home);
+    let lost = aside || impossible > 0 || has_lost(&before, &recovered, roll.as_ref(), home);
     let term = next_term(&before, roll.as_ref(), home)?;
     if lost {
         warn!(%term, "the journal does not know everything: slaves are asked what they hold");
@@ -234,6 +246,7 @@ fn open(
         shard_count,
         pinned: recovered.pinned.clone(),
         slaves: recovered.slaves.clone(),
+        boot: Clocks::now().boot,
     };
     store.keep(Roll::begin(&home.file, known)?);
     let found = store.recover()?;
@@ -253,6 +266,7 @@ fn open(
         },
         recovered,
         term,
+        boot,
         shard_count,
         commands,
         before,

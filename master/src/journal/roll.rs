@@ -66,6 +66,8 @@ pub(super) struct Known {
     pub(super) shard_count: Option<u32>,
     pub(super) pinned: Option<SessionParameters>,
     pub(super) slaves: BTreeMap<SlaveId, Hello>,
+    /// The boot on which it was written; empty: an earlier build wrote it.
+    pub(super) boot: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +77,8 @@ struct Written {
     shard_count: Option<u32>,
     pinned: Option<SessionParameters>,
     slaves: Vec<Hello>,
+    #[serde(default)]
+    boot: String,
 }
 
 impl Roll {
@@ -102,6 +106,7 @@ impl Roll {
                 .into_iter()
                 .map(|hello| (hello.slave, hello))
                 .collect(),
+            boot: written.boot,
         });
         if known.is_none() {
             warn!(file = %path.display(), "the file makes no sense and is written anew");
@@ -173,6 +178,7 @@ impl Roll {
             shard_count: known.shard_count,
             pinned: known.pinned.clone(),
             slaves: known.slaves.values().cloned().collect(),
+            boot: known.boot.clone(),
         };
         let text = serde_json::to_vec(&written).map_err(io::Error::other)?;
         whole_file::write(&self.path, &text)?;

@@ -41,6 +41,14 @@ pub(super) fn judge(recovered: &Recovered, contents: &Contents, findings: &mut F
             ));
         }
     }
+    if let Some((epoch, _)) = recovered.work
+        && !is_given(epoch)
+    {
+        broken(format!(
+            "the once-per-bot work has an owner at {}",
+            not_given(epoch)
+        ));
+    }
     for slave in &recovered.fenced {
         if recovered.slaves.contains_key(slave) {
             broken(format!(
@@ -57,15 +65,27 @@ pub(super) fn judge(recovered: &Recovered, contents: &Contents, findings: &mut F
     }
 }
 
+fn is_given(epoch: Epoch) -> bool {
+    (Epoch(1)..=Epoch::LAST).contains(&epoch)
+}
+
+fn not_given(epoch: Epoch) -> String {
+    format!(
+        "epoch {epoch}, which no master gives: the next master forgets it and asks the slaves what \
+         they hold"
+    )
+}
+
 fn row_rules(shard: ShardId, row: &Row, count: Option<u32>, broken: &mut impl FnMut(String)) {
     if count.is_some_and(|count| shard.get() >= count) {
         broken(format!(
             "shard {shard} has a row, and the fleet has no such shard"
         ));
     }
-    if row.epoch == Epoch(0) {
+    if !is_given(row.epoch) {
         broken(format!(
-            "shard {shard} has an owner at epoch 0, which nobody is given"
+            "shard {shard} has an owner at {}",
+            not_given(row.epoch)
         ));
     }
     if let Basis::Seal(seal) = row.basis
@@ -87,6 +107,12 @@ fn ticket_rules(
     broken: &mut impl FnMut(String),
 ) {
     let ticket = &kept.ticket;
+    if !is_given(kept.epoch) {
+        broken(format!(
+            "the ticket of shard {shard} is of {}",
+            not_given(kept.epoch)
+        ));
+    }
     if ticket.shard != shard {
         broken(format!(
             "the ticket of shard {shard} is of shard {}",

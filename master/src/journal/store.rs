@@ -195,6 +195,12 @@ impl Store {
         Ok(Before { term })
     }
 
+    /// The boot on which a master ran last.
+    pub(super) fn boot(&self) -> Result<Option<String>, StoreError> {
+        let text = self.meta("booted_ms")?;
+        Ok(text.and_then(|text| Some(text.split_once(' ')?.0.to_owned())))
+    }
+
     /// Counts this start; notes what was `lost` until it is whole again. On the
     /// disk when it returns.
     pub(super) fn begin_term(&mut self, term: Term, lost: bool) -> Result<(), StoreError> {
@@ -211,12 +217,27 @@ impl Store {
         set_meta(&change, "term", &term.counter.to_string())?;
         if lost {
             let floor = term.counter.saturating_mul(EPOCHS_OF_A_TERM);
-            let floor = floor.min(i64::MAX.cast_unsigned() / 2);
+            let floor = floor.min(Epoch::LAST.get() / 4);
             set_meta(&change, "lost", &floor.to_string())?;
         }
         change.commit()?;
         crash::after("term");
         Ok(())
+    }
+
+    /// Takes rows out whose epoch no master gave; says how many. A slave may have said
+    /// so to a master that believed it.
+    pub(super) fn take_out_impossible(&mut self) -> Result<usize, StoreError> {
+        let last = Epoch::LAST.get().cast_signed();
+        let change = self.connection.transaction()?;
+        let mut taken = 0;
+        for table in ["shards", "tickets", "work"] {
+            // The highest numbers are negative there.
+            let delete = format!("DELETE FROM {table} WHERE epoch < 1 OR epoch > ?1");
+            taken += change.execute(&delete, [last])?;
+        }
+        change.commit()?;
+        Ok(taken)
     }
 
     /// From now on slaves are entered there too.

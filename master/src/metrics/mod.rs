@@ -53,6 +53,7 @@ pub struct Metrics {
     /// What slaves that are not known to be dead said of themselves.
     reported: Mutex<BTreeMap<SlaveId, Reported>>,
     alarms: Counter,
+    disbelieved: Counter,
     sessions_lost: Counter,
     launches: Counter,
     soaks_shortened: Counter,
@@ -76,6 +77,7 @@ impl Default for Metrics {
             gap: Family::new_with_constructor(gaps),
             reported: Mutex::default(),
             alarms: Counter::default(),
+            disbelieved: Counter::default(),
             sessions_lost: Counter::default(),
             launches: Counter::default(),
             soaks_shortened: Counter::default(),
@@ -177,6 +179,7 @@ impl Metrics {
             gap,
             reported: _,
             alarms,
+            disbelieved,
             sessions_lost,
             launches,
             soaks_shortened,
@@ -201,6 +204,11 @@ impl Metrics {
             "alarms",
             "Times that an operator had to act",
             alarms.clone(),
+        );
+        registry.register(
+            "disbelieved",
+            "Times that a slave said what cannot be true",
+            disbelieved.clone(),
         );
         registry.register(
             "sessions_lost",
@@ -289,6 +297,7 @@ impl Metrics {
             News::SessionLost { .. } => count(&self.sessions_lost),
             News::Launching { .. } => count(&self.launches),
             News::Alarm { .. } => count(&self.alarms),
+            News::Disbelieved { .. } => count(&self.disbelieved),
             News::SlaveGone {
                 slave, dead: true, ..
             } => {

@@ -15,7 +15,7 @@ use super::{Context, Origin};
 use crate::{
     config::MAX_SHARDS,
     other_build,
-    process::{Watch, WatchError},
+    process::{Dialled, Watch, WatchError, may_be},
 };
 
 /// The hello, and after it the proof, come within this time each.
@@ -63,7 +63,15 @@ pub(super) async fn handshake(
     let mut hello = within(HELLO_DEADLINE, "hello", hello(connection)).await?;
     other_build::hears(&mut hello);
     let version = check(&hello, context)?;
-    let watch = match Watch::open(&hello.process) {
+    let dialled = origin.dialled();
+    may_be(&hello.process, dialled, context.own)
+        .or_else(|detail| refuse(RefusedReason::Other, detail))?;
+    let opened = match dialled {
+        // The kernel named it.
+        Dialled::Local(Some(pid)) if pid == hello.process.pid => Watch::of_peer(&hello.process),
+        Dialled::Local(_) | Dialled::Remote => Watch::open(&hello.process),
+    };
+    let watch = match opened {
         Ok(watch) => Some(watch),
         Err(WatchError::Dead) => {
             return refuse(
@@ -71,7 +79,7 @@ pub(super) async fn handshake(
                 "the process that the hello names does not exist",
             );
         }
-        Err(error @ (WatchError::Elsewhere | WatchError::System(_))) => {
+        Err(error @ (WatchError::Elsewhere | WatchError::Unseen(_))) => {
             warn!(slave = %format_args!("{:.8}", hello.slave), pid = hello.process.pid, %error,
                 "the death of this slave cannot be known");
             None
@@ -92,8 +100,8 @@ pub(super) async fn handshake(
         .send(&ToSlave::Welcome(welcome).to_frame())
         .await?;
     let needs_proof = match origin {
-        Origin::Tcp | Origin::UnixStranger => true,
-        Origin::UnixOwner => {
+        Origin::Tcp | Origin::UnixStranger(_) => true,
+        Origin::UnixOwner(_) => {
             connection.trust(Trust::Known);
             false
         }

@@ -10,7 +10,7 @@ use baton_protocol::{
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::crash;
+use crate::{crash, process::Dialled};
 
 /// Control messages that wait for one peer: eight for each of 1,024 shards.
 const CONTROL: usize = 8192;
@@ -35,6 +35,7 @@ pub struct Overflow;
 #[derive(Debug)]
 pub struct Link {
     id: LinkId,
+    dialled: Dialled,
     control: mpsc::Sender<ToSlave>,
     state: mpsc::Sender<ToSlave>,
     cut: CancellationToken,
@@ -42,7 +43,7 @@ pub struct Link {
 
 impl Link {
     /// A link and the outbox behind it.
-    pub(super) fn new(id: LinkId) -> (Self, Outbox) {
+    pub(super) fn new(id: LinkId, dialled: Dialled) -> (Self, Outbox) {
         let (control, control_queue) = mpsc::channel(CONTROL);
         let (state, state_queue) = mpsc::channel(STATE);
         let cut = CancellationToken::new();
@@ -53,6 +54,7 @@ impl Link {
         };
         let link = Self {
             id,
+            dialled,
             control,
             state,
             cut,
@@ -64,6 +66,12 @@ impl Link {
     #[must_use]
     pub const fn id(&self) -> LinkId {
         self.id
+    }
+
+    /// The kernel's word for who dialled.
+    #[must_use]
+    pub const fn dialled(&self) -> Dialled {
+        self.dialled
     }
 
     /// Queues a message; state frames go behind everything else.

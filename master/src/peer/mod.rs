@@ -40,6 +40,7 @@ use crate::{
     counters::Counters,
     driver::{Joining, Notice},
     metrics::Metrics,
+    process::Dialled,
 };
 
 /// Connections of joined slaves at one time.
@@ -58,6 +59,8 @@ pub struct Context {
     pub term: Term,
     /// The fleet's secret.
     pub secret: Secret,
+    /// This master's process.
+    pub own: u32,
     /// How often a slave sends checkpoints.
     pub checkpoint: Duration,
     /// How often a slave is pinged.
@@ -82,9 +85,20 @@ pub enum Origin {
     /// TCP: it must prove that it knows the secret.
     Tcp,
     /// The unix socket, from another user: the same.
-    UnixStranger,
+    UnixStranger(Dialled),
     /// The unix socket, from the master's own user: no proof is needed.
-    UnixOwner,
+    UnixOwner(Dialled),
+}
+
+impl Origin {
+    /// The kernel's word for who dialled.
+    #[must_use]
+    pub const fn dialled(self) -> Dialled {
+        match self {
+            Self::Tcp => Dialled::Remote,
+            Self::UnixStranger(dialled) | Self::UnixOwner(dialled) => dialled,
+        }
+    }
 }
 
 /// Serves one connection until it ends. `stranger` is its place among the
@@ -117,7 +131,7 @@ where
     async {
         context.counters.joined.add();
         let (receiver, sender) = connection.split();
-        let (link, outbox) = Link::new(id);
+        let (link, outbox) = Link::new(id, origin.dialled());
         let cut = link.cut_token();
         let pings = link.pings();
         let joining = Joining {

@@ -26,6 +26,8 @@ impl Master {
                 counter: 3,
             },
             secret: Secret::random().unwrap(),
+            // The slaves of these tests live in this process.
+            own: 0,
             checkpoint: Duration::from_millis(10),
             ping: Duration::from_secs(5),
             hang: Duration::from_secs(30),
@@ -55,7 +57,7 @@ impl Master {
     }
 
     pub(super) async fn join(&mut self, slave: u128) -> Slave {
-        let mut connection = self.dial(Origin::UnixOwner);
+        let mut connection = self.dial(local());
         connection.greet(hello(slave)).await;
         connection.say(ToMaster::Report(report(0..0, true))).await;
         self.link = Some(self.joined().await.link);
@@ -68,6 +70,11 @@ impl Master {
         };
         *joining
     }
+}
+
+/// The unix socket, dialled by this process.
+pub(super) fn local() -> Origin {
+    Origin::UnixOwner(Dialled::Local(Some(std::process::id())))
 }
 
 /// The other end of a connection.

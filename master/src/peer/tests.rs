@@ -10,7 +10,7 @@ use baton_protocol::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    rig::{Master, hello, hello_frame, report},
+    rig::{Master, hello, hello_frame, local, report},
     *,
 };
 
@@ -52,7 +52,7 @@ async fn without_the_secret_nobody_joins_by_tcp() {
         assert_eq!(master.context.counters.read().refused, 1);
     }
     let mut master = Master::new();
-    let mut slave = master.dial(Origin::UnixStranger);
+    let mut slave = master.dial(Origin::UnixStranger(local().dialled()));
     slave.greet(hello(1)).await;
     slave.say(ToMaster::Report(report(0..1, true))).await;
     assert!(slave.dropped().await, "a report is no proof");
@@ -63,7 +63,7 @@ async fn without_the_secret_nobody_joins_by_tcp() {
 async fn the_masters_own_user_needs_no_proof_on_the_unix_socket() {
     for proves in [true, false] {
         let mut master = Master::new();
-        let mut slave = master.dial(Origin::UnixOwner);
+        let mut slave = master.dial(local());
         slave.greet(hello(1)).await;
         if proves {
             slave.say(ToMaster::Proof(Proof::default())).await;
@@ -135,7 +135,7 @@ async fn a_hello_that_does_not_fit_is_refused_with_the_reason() {
     ];
     for (hello, reason) in cases {
         let master = Master::new();
-        let mut slave = master.dial(Origin::UnixOwner);
+        let mut slave = master.dial(local());
         slave.say(hello_frame(hello)).await;
         assert_eq!(slave.refused().await, reason);
     }
@@ -212,7 +212,7 @@ async fn a_stranger_that_says_nothing_is_dropped_in_time_at_every_step() {
 #[tokio::test(start_paused = true)]
 async fn reports_without_end_are_cut_off() {
     let mut master = Master::new();
-    let mut slave = master.dial(Origin::UnixOwner);
+    let mut slave = master.dial(local());
     slave.greet(hello(1)).await;
     for _ in 0..1000 {
         let frame = ToMaster::Report(report(0..256, false)).to_frame();
@@ -359,7 +359,7 @@ async fn a_slave_that_takes_nothing_loses_its_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outbox_is_bounded() {
-    let (link, _outbox) = Link::new(LinkId(1));
+    let (link, _outbox) = Link::new(LinkId(1), Dialled::Remote);
     let taken = (0..100_000)
         .take_while(|_| link.send(ToSlave::SoftStart).is_ok())
         .count();
@@ -387,7 +387,7 @@ async fn there_is_room_for_a_bounded_number_of_slaves() {
         .acquire_many_owned(u32::try_from(MAX_JOINED).unwrap())
         .await
         .unwrap();
-    let mut slave = master.dial(Origin::UnixOwner);
+    let mut slave = master.dial(local());
     slave.greet(hello(1)).await;
     slave.say(ToMaster::Report(report(0..0, true))).await;
     assert_eq!(slave.refused().await, RefusedReason::Other);

@@ -1,14 +1,19 @@
 //! Processes of this host: started so that they outlive the master, and known
 //! for certain when they are dead.
 
+mod hidden;
 mod launch;
+mod named;
 mod output;
 #[cfg(test)]
 mod tests;
 mod watch;
 
+#[cfg(test)]
+pub(crate) use self::hidden::tests::hide;
 pub use self::{
     launch::{Child, Launcher, group_of, is_of_launch, kill_group, variable},
+    named::{Dialled, may_be},
     output::{Output, Outputs},
     watch::{Watch, WatchError, lived},
 };

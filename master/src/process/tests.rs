@@ -136,14 +136,118 @@ async fn a_pid_that_another_process_has_now_is_a_dead_process() {
 }
 
 #[tokio::test]
-async fn a_process_of_another_boot_is_dead_and_one_of_another_namespace_is_not_judged() {
+async fn a_child_that_ended_and_is_not_waited_for_is_dead() {
+    let mut child = std::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    let process = ProcessIdentity::of(child.id()).unwrap();
+    let watch = Watch::open(&process).unwrap();
+    child.kill().unwrap();
+    timeout(LONG, watch.dead()).await.unwrap().unwrap();
+    // Its pid is still taken, and so is its entry in `/proc`.
+    assert!(Path::new(&format!("/proc/{}", process.pid)).exists());
+    assert!(matches!(Watch::open(&process), Err(WatchError::Dead)));
+    child.wait().unwrap();
+    assert!(matches!(Watch::open(&process), Err(WatchError::Dead)));
+}
+
+#[tokio::test]
+async fn a_process_of_another_boot_or_another_namespace_is_not_judged() {
     let mut process = ProcessIdentity::current().unwrap();
     process.pid_namespace += 1;
     assert!(matches!(Watch::open(&process), Err(WatchError::Elsewhere)));
+    process.pid_namespace -= 1;
+    // Of another host, perhaps: there it may live.
     process.boot_id = "another".to_owned();
-    assert!(matches!(Watch::open(&process), Err(WatchError::Dead)));
+    assert!(matches!(Watch::open(&process), Err(WatchError::Elsewhere)));
     let nameless = ProcessIdentity::default();
     assert!(matches!(Watch::open(&nameless), Err(WatchError::Elsewhere)));
+}
+
+#[tokio::test]
+async fn who_was_named_on_a_boot_that_is_over_is_dead() {
+    let mut process = ProcessIdentity::current().unwrap();
+    let this = process.boot_id.clone();
+    Watch::open_again(&process, Some(&this)).unwrap();
+    Watch::open_again(&process, Some("another")).unwrap();
+    process.boot_id = "another".to_owned();
+    for (boot, dead) in [(Some("another"), true), (Some(&this), false), (None, false)] {
+        let opened = Watch::open_again(&process, boot);
+        let judged = matches!(opened, Err(WatchError::Dead));
+        assert_eq!(judged, dead, "the master before ran on {boot:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_proc_does_not_show_is_not_dead() {
+    let mut child = tokio::process::Command::new("sleep")
+        .arg("1000")
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let process = ProcessIdentity::of(child.id().unwrap()).unwrap();
+    let hidden = hide(process.pid);
+    assert!(matches!(Watch::open(&process), Err(WatchError::Unseen(_))));
+    // The kernel named it: nothing needs to be read.
+    let watch = Watch::of_peer(&process).unwrap();
+    drop(hidden);
+    Watch::open(&process).unwrap();
+    child.kill().await.unwrap();
+    timeout(LONG, watch.dead()).await.unwrap().unwrap();
+    let _hidden = hide(process.pid);
+    // Nobody has its pid: that needs no look at `/proc` either.
+    assert!(matches!(Watch::open(&process), Err(WatchError::Dead)));
+}
+
+#[test]
+fn a_hello_names_the_process_that_dialled_or_a_child_of_it() {
+    let own = std::process::id();
+    let child = |seconds: &str| {
+        let child = std::process::Command::new("sleep").arg(seconds).spawn();
+        let child = child.unwrap();
+        let process = ProcessIdentity::of(child.id()).unwrap();
+        (child, process)
+    };
+    let (mut one, first) = child("1000");
+    let (mut two, second) = child("1001");
+    let local = |pid| Dialled::Local(Some(pid));
+    let master = second.pid;
+    assert_eq!(may_be(&first, local(first.pid), master), Ok(()));
+    assert_eq!(may_be(&first, local(own), master), Ok(()), "its parent");
+    assert_eq!(may_be(&first, Dialled::Remote, master), Ok(()));
+    for (dialled, says) in [
+        (local(second.pid), "dialled"),
+        (Dialled::Local(None), "in another one"),
+    ] {
+        let refused = may_be(&first, dialled, master).unwrap_err();
+        assert!(refused.contains(says), "{refused}");
+    }
+    // The master itself, whoever started it, and what every process descends from.
+    let this = ProcessIdentity::current().unwrap();
+    let init = ProcessIdentity {
+        pid: 1,
+        ..this.clone()
+    };
+    for (process, says) in [
+        (&second, "the master's own"),
+        (&this, "started by"),
+        (&init, "started by"),
+    ] {
+        for dialled in [local(process.pid), Dialled::Remote] {
+            let refused = may_be(process, dialled, master).unwrap_err();
+            assert!(refused.contains(says), "{refused}");
+        }
+    }
+    let elsewhere = ProcessIdentity {
+        pid_namespace: 1,
+        ..second
+    };
+    assert_eq!(may_be(&elsewhere, Dialled::Local(None), master), Ok(()));
+    for child in [&mut one, &mut two] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 fn launcher(dir: &Path, command: &[&str], log: Option<&Path>) -> Launcher {

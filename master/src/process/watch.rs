@@ -1,16 +1,34 @@
 //! Known dead: a pidfd names one process for ever, also one that this master
 //! did not start.
+//!
+//! A process is dead when its pidfd says so, when its pid is nobody's in our own pid
+//! namespace, or when that pid belongs to a process that started at another time.
+//! Everything else is unknown: what `/proc` does not show (another user's process,
+//! a mount, an error) may well live, and so may what is of another boot or of
+//! another pid namespace, which may be those of another host.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    sync::Arc,
+    time::Duration,
+};
 
-use baton_protocol::ProcessIdentity;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use baton_protocol::{ProcessIdentity, process::start_time_of};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal},
+};
 use tokio::io::unix::AsyncFd;
+
+use super::hidden;
 
 /// One process, held by a pidfd.
 #[derive(Clone, Debug)]
 pub struct Watch {
     pidfd: Arc<AsyncFd<OwnedFd>>,
+    /// Whether it is ours to kill: the kernel named it, or it is our own user's.
+    may_kill: bool,
 }
 
 /// Why a process cannot be watched.
@@ -19,13 +37,13 @@ pub enum WatchError {
     /// No process has this name any more: it is dead.
     #[error("the process is dead")]
     Dead,
-    /// It lives in another pid namespace, or names none: its death could not be
-    /// known here.
-    #[error("the process is in another pid namespace")]
+    /// It lives in another pid namespace, was named on another boot, or names
+    /// neither: its death could not be known here.
+    #[error("the process is in another pid namespace, or of another boot or host")]
     Elsewhere,
-    /// The operating system refused.
-    #[error("the process cannot be watched")]
-    System(#[from] io::Error),
+    /// It cannot be seen now, which is no proof that it is dead.
+    #[error("whether the process lives cannot be seen: {0}")]
+    Unseen(#[source] io::Error),
 }
 
 /// How long a process has lived; `None`: that cannot be told.
@@ -42,45 +60,103 @@ pub fn lived(process: &ProcessIdentity) -> Option<Duration> {
 }
 
 impl Watch {
-    /// Opens a pidfd for exactly this process. Its name is compared again after
-    /// the pidfd is open: a pid that was given to another process in between is
-    /// noticed.
+    /// Opens a pidfd for exactly this process. Its name is compared after the pidfd
+    /// is open: a pid that was given to another process in between is noticed.
     ///
     /// Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// See [`WatchError`].
     pub fn open(process: &ProcessIdentity) -> Result<Self, WatchError> {
-        let here = ProcessIdentity::current()?;
-        if process.boot_id != here.boot_id && !process.boot_id.is_empty() {
-            // Nothing outlives a boot of its host.
-            return Err(WatchError::Dead);
-        }
-        let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
-        let Some(pid) = pid.filter(|_| process.pid_namespace == here.pid_namespace) else {
+        let here = ProcessIdentity::current().map_err(WatchError::Unseen)?;
+        let Some(pid) = pid_here(process, &here) else {
             return Err(WatchError::Elsewhere);
         };
         let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(pidfd) => pidfd,
             Err(rustix::io::Errno::SRCH) => return Err(WatchError::Dead),
-            Err(error) => return Err(WatchError::System(error.into())),
+            Err(error) => return Err(WatchError::Unseen(error.into())),
         };
-        match ProcessIdentity::of(process.pid) {
-            Ok(now) if now == *process => {}
-            // Another process by now, or gone since the pidfd was opened (a dead
-            // child that is not reaped has no namespace any more).
-            Ok(_) => return Err(WatchError::Dead),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(WatchError::Dead);
-            }
-            Err(error) => return Err(WatchError::System(error)),
+        // One that ended and was not waited for has its pid still.
+        if has_ended(&pidfd).map_err(WatchError::Unseen)? {
+            return Err(WatchError::Dead);
         }
+        let started = shown(process.pid, &here).map_err(|error| {
+            if cfg!(mutant = "unseen-is-dead") {
+                return WatchError::Dead;
+            }
+            WatchError::Unseen(error)
+        })?;
+        if started != process.start_time {
+            return Err(WatchError::Dead);
+        }
+        let owner = fs::metadata(format!("/proc/{pid}", pid = process.pid)).map(|of| of.uid());
+        let may_kill = owner.is_ok_and(|uid| uid == rustix::process::geteuid().as_raw());
+        Self::of(pidfd, may_kill)
+    }
+
+    /// The same for a process that a master named before this one. `boot` is the
+    /// boot that it ran on: who was named on that one did not outlive it, where ours
+    /// is another.
+    ///
+    /// # Errors
+    /// See [`WatchError`].
+    pub fn open_again(process: &ProcessIdentity, boot: Option<&str>) -> Result<Self, WatchError> {
+        match boot {
+            Some(boot) if boot == process.boot_id && !boot.is_empty() => {
+                let here = ProcessIdentity::current().map_err(WatchError::Unseen)?;
+                let over = boot != here.boot_id && boot_is_the_kernels();
+                if over {
+                    return Err(WatchError::Dead);
+                }
+            }
+            Some(_) | None => {}
+        }
+        Self::open(process)
+    }
+
+    /// The process of a peer that the kernel itself named: nothing needs to be read
+    /// about it.
+    ///
+    /// # Errors
+    /// See [`WatchError`].
+    pub fn of_peer(process: &ProcessIdentity) -> Result<Self, WatchError> {
+        match Self::open(process) {
+            Ok(watch) => {
+                return Ok(Self {
+                    may_kill: true,
+                    ..watch
+                });
+            }
+            Err(WatchError::Unseen(_)) => {}
+            Err(error @ (WatchError::Dead | WatchError::Elsewhere)) => return Err(error),
+        }
+        let here = ProcessIdentity::current().map_err(WatchError::Unseen)?;
+        let Some(pid) = pid_here(process, &here) else {
+            return Err(WatchError::Elsewhere);
+        };
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK);
+        let pidfd = pidfd.map_err(|error| WatchError::Unseen(error.into()))?;
+        Self::of(pidfd, true)
+    }
+
+    fn of(pidfd: OwnedFd, may_kill: bool) -> Result<Self, WatchError> {
         // The newer constructors are unsafe: they want a promise that the
         // descriptor is not closed while it is registered. An `OwnedFd` that
         // nobody takes out keeps that promise.
         #[allow(deprecated)]
-        let pidfd = Arc::new(AsyncFd::new(pidfd)?);
-        Ok(Self { pidfd })
+        let pidfd = AsyncFd::new(pidfd).map_err(WatchError::Unseen)?;
+        Ok(Self {
+            pidfd: Arc::new(pidfd),
+            may_kill,
+        })
+    }
+
+    /// Whether it is ours to kill: the kernel said that it dialled, or it is a process
+    /// of our own user. Whoever else's it is, a hello alone has named it.
+    #[must_use]
+    pub const fn may_kill(&self) -> bool {
+        self.may_kill
     }
 
     /// Returns when the process is dead.
@@ -101,4 +177,39 @@ impl Watch {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Its pid, where that is a pid of ours: on another boot or in another pid
+/// namespace the same number is another process.
+fn pid_here(process: &ProcessIdentity, here: &ProcessIdentity) -> Option<Pid> {
+    let same = process.boot_id == here.boot_id && process.pid_namespace == here.pid_namespace;
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    pid.filter(|_| same)
+}
+
+/// When the process that has `pid` now started, as our own `/proc` shows it.
+fn shown(pid: u32, here: &ProcessIdentity) -> io::Result<u64> {
+    // A `/proc` of another pid namespace calls others by these numbers.
+    let own = fs::read_link("/proc/self")?;
+    if own.to_str() != Some(here.pid.to_string().as_str()) {
+        return Err(io::Error::other("/proc is of another pid namespace"));
+    }
+    hidden::check(pid)?;
+    start_time_of(pid)
+}
+
+fn has_ended(pidfd: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    Ok(poll(&mut fds, Some(&now))? > 0)
+}
+
+/// Whether the boot id that we read is the kernel's own: a container may find a
+/// file in its place, and another one each time that it is started.
+fn boot_is_the_kernels() -> bool {
+    rustix::fs::statfs("/proc/sys/kernel/random/boot_id")
+        .is_ok_and(|of| of.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }

@@ -185,6 +185,7 @@ fn nothing_starts_before_the_grace_is_over() {
 fn a_lost_journal_waits_for_slaves_that_it_cannot_name() {
     let journal = Recovered {
         history: crate::core::event::History::Lost,
+        floor: Epoch(1000),
         ..Recovered::default()
     };
     let mut rig = Rig::restarted(settings(1), journal);

@@ -16,6 +16,7 @@ mod exact;
 mod failures;
 mod fencing;
 mod gate;
+mod hostile;
 mod late;
 mod model;
 mod pace;

@@ -43,3 +43,117 @@ async fn a_report_on_a_connection_that_was_given_up_changes_nothing() {
     assert!(timeout(LONG, given_up.end()).await.is_ok());
     assert!(!rig.look().await.slaves[0].connected);
 }
+
+/// A process of its own, which ends with the test.
+fn process() -> (tokio::process::Child, ProcessIdentity) {
+    let mut command = tokio::process::Command::new("sleep");
+    let child = command.arg("1000").kill_on_drop(true).spawn().unwrap();
+    let process = ProcessIdentity::of(child.id().unwrap()).unwrap();
+    (child, process)
+}
+
+#[tokio::test]
+async fn another_process_with_a_connected_slaves_id_is_refused_and_the_first_one_stays() {
+    let mut rig = Rig::start(None);
+    let mut first = rig.join(hello(1)).await;
+    first
+        .until(|message| matches!(message, ToSlave::FullStart(_)))
+        .await;
+    let (_other, process) = process();
+    let mut liar = rig
+        .join(Hello {
+            process,
+            ..hello(1)
+        })
+        .await;
+    let ToSlave::Refused(refused) = liar.hear().await else {
+        panic!("a refusal was to come");
+    };
+    assert_eq!(refused.reason, RefusedReason::Taken, "{}", refused.detail);
+    liar.end().await;
+    // The first one is listened to.
+    let pong = Pong {
+        finished: 7,
+        ..Pong::default()
+    };
+    first.say(ToMaster::Pong(pong)).await;
+    rig.until(|view| view.slaves.len() == 1 && view.slaves[0].finished == 7)
+        .await;
+}
+
+#[tokio::test]
+async fn a_slave_whose_link_is_half_open_comes_back_on_another_one() {
+    let mut rig = Rig::start(None);
+    let mut first = rig.join(hello(1)).await;
+    first
+        .until(|message| matches!(message, ToSlave::FullStart(_)))
+        .await;
+    // The master has heard nothing of the end of the first connection.
+    let mut again = rig.join(hello(1)).await;
+    again
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    first.end().await;
+}
+
+#[tokio::test]
+async fn a_process_is_one_slave_and_the_one_that_the_kernel_names_wins() {
+    let mut rig = Rig::start(None);
+    let (mut child, process) = process();
+    let mut first = rig
+        .join(Hello {
+            process: process.clone(),
+            ..hello(1)
+        })
+        .await;
+    first
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    let mut liar = rig
+        .join(Hello {
+            process: process.clone(),
+            ..hello(2)
+        })
+        .await;
+    let ToSlave::Refused(refused) = liar.hear().await else {
+        panic!("a refusal was to come");
+    };
+    assert!(refused.detail.contains("two slaves"), "{}", refused.detail);
+    // This one dialled by itself, as the kernel says.
+    rig.dialler = process.pid;
+    let mut proved = rig
+        .join(Hello {
+            process: process.clone(),
+            ..hello(3)
+        })
+        .await;
+    proved
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    // Its death is the death of that one only.
+    child.kill().await.unwrap();
+    rig.until(|view| view.slaves.len() == 1).await;
+    assert_eq!(rig.look().await.slaves[0].slave, SlaveId(1).to_string());
+}
+
+#[tokio::test]
+async fn a_slave_that_cannot_be_seen_is_not_dead_and_is_watched_once_it_can() {
+    let (mut child, process) = process();
+    let hidden = crate::process::hide(process.pid);
+    let mut rig = Rig::start(None);
+    drop(
+        rig.join(Hello {
+            process: process.clone(),
+            ..hello(1)
+        })
+        .await,
+    );
+    rig.until(|view| view.slaves.iter().any(|slave| !slave.connected))
+        .await;
+    tokio::time::pause();
+    sleep(UNSEEN * 3).await;
+    assert_eq!(rig.look().await.slaves.len(), 1, "not seen is not dead");
+    drop(hidden);
+    child.kill().await.unwrap();
+    rig.until(|view| view.slaves.is_empty()).await;
+}

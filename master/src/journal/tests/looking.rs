@@ -81,6 +81,11 @@ async fn each_rule_that_a_row_breaks_is_named() {
         ),
         ("UPDATE shards SET epoch = 0", "at epoch 0"),
         (
+            "UPDATE shards SET epoch = 9223372036854775807; DELETE FROM tickets",
+            "epoch 9223372036854775807, which no master gives",
+        ),
+        ("UPDATE tickets SET epoch = -1", "which no master gives"),
+        (
             "UPDATE shards SET shard = 5; DELETE FROM tickets",
             "the fleet has no such shard",
         ),

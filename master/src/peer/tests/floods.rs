@@ -125,7 +125,7 @@ async fn every_listed_version_is_spoken_with_and_a_newer_peer_speaks_ours() {
         .chain([(1, 99, Version::NEWEST.0), (0, 1, 1)]);
     for (lowest, newest, spoken) in cases {
         let mut master = Master::new();
-        let mut slave = master.dial(Origin::UnixOwner);
+        let mut slave = master.dial(local());
         let welcome = slave
             .greet(Hello {
                 lowest: Version(lowest),
@@ -144,7 +144,7 @@ async fn every_listed_version_is_spoken_with_and_a_newer_peer_speaks_ours() {
     }
     for (lowest, newest) in [(0, 0), (Version::NEWEST.0 + 1, 99), (99, 98)] {
         let master = Master::new();
-        let mut slave = master.dial(Origin::UnixOwner);
+        let mut slave = master.dial(local());
         let hello = Hello {
             lowest: Version(lowest),
             version: Version(newest),

@@ -11,16 +11,21 @@ use std::{
 use baton_protocol::{
     Connection, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, SlaveId, Term,
     Ticket, ToMaster, ToSlave, Trust, Version,
+    auth::Secret,
     connection::Sender,
     message::{
         Checkpoint, CheckpointEntry, Dialled, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
-        Overtaken, Pong, Progress, Refused, Report, Resume, ResumeExtra, Role, Settled,
+        Overtaken, Pong, Progress, Proof, Refused, Report, Resume, ResumeExtra, Role, Settled,
         ShardMigrationStart, SlaveHello, StateAck, StateReady, Step, StopExtra, StopShard, Unit,
         Work, event,
     },
     state::StateWriter,
 };
-use tokio::{net::UnixStream, task::JoinHandle, time::sleep};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    task::JoinHandle,
+    time::sleep,
+};
 
 /// What is seen of a slave from outside.
 #[derive(Debug, Default)]
@@ -74,6 +79,16 @@ impl Fake {
         fake
     }
 
+    /// A slave in a process that somebody else started.
+    pub(crate) fn launched(pid: u32, socket: &Path, build: &str) -> Self {
+        let mut fake = Self::of(pid, socket, build, Role::Candidate, 513);
+        fake.cut_off();
+        let secret = std::fs::read_to_string(socket.with_file_name("secret"));
+        fake.life.secret = Secret::from_hex(&secret.expect("a secret"));
+        fake.come_back();
+        fake
+    }
+
     /// Its connection ends; it does not dial again.
     pub(crate) fn cut_off(&self) {
         self.task().abort();
@@ -114,6 +129,7 @@ impl Fake {
         let life = Life {
             hello,
             socket: socket.to_owned(),
+            secret: None,
             seen: Arc::clone(&seen),
         };
         Self {
@@ -162,14 +178,16 @@ fn kill(pid: u32) {
 struct Life {
     hello: Hello,
     socket: PathBuf,
+    /// What it proves itself by, over TCP.
+    secret: Option<Secret>,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Life {
     async fn live(self) {
         loop {
-            if let Ok(socket) = UnixStream::connect(&self.socket).await
-                && self.serve(Connection::new(socket)).await.is_none()
+            if let Some(connection) = self.dial().await
+                && self.serve(connection).await.is_none()
             {
                 kill(self.hello.process.pid);
                 return;
@@ -180,6 +198,18 @@ impl Life {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The unix socket takes the process that dials, and its children. Of a process
+    /// that the master launched the kernel knows better: TCP tells nothing.
+    async fn dial(&self) -> Option<Connection> {
+        if self.secret.is_none() {
+            let socket = UnixStream::connect(&self.socket).await.ok()?;
+            return Some(Connection::new(socket));
+        }
+        let address = std::fs::read_to_string(self.socket.with_file_name("listens")).ok()?;
+        let socket = TcpStream::connect(address).await.ok()?;
+        Some(Connection::new(socket))
     }
 
     /// One connection; `None` when the slave is to end, else it dials again.
@@ -218,7 +248,13 @@ impl Life {
         match message {
             ToSlave::Welcome(welcome) => {
                 seen.term = welcome.term;
-                vec![ToMaster::Report(report(&seen))]
+                let secret = self.secret.as_ref();
+                let proof = secret.map(|secret| {
+                    let proof = secret.slave_proof(&welcome.challenge, self.hello.slave);
+                    ToMaster::Proof(Proof { proof })
+                });
+                let report = ToMaster::Report(report(&seen));
+                proof.into_iter().chain([report]).collect()
             }
             ToSlave::Accepted(_) => {
                 seen.accepted += 1;

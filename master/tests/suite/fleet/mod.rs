@@ -122,7 +122,9 @@ impl Fleet {
             .unwrap()
             .unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{}", self.log()));
-        assert!(ready["listen"].as_str().unwrap().starts_with("127.0.0.1:"));
+        let listens = ready["listen"].as_str().unwrap();
+        assert!(listens.starts_with("127.0.0.1:"));
+        std::fs::write(self.socket().with_file_name("listens"), listens).unwrap();
         assert!(ready["admin"].as_str().unwrap().starts_with("unix:/"));
         Master { child }
     }
@@ -148,7 +150,7 @@ impl Fleet {
             .trim()
             .parse()
             .unwrap();
-        Fake::of(pid, &self.socket(), build, Role::Candidate, 513)
+        Fake::launched(pid, &self.socket(), build)
     }
 
     pub(crate) async fn status(&self) -> Value {

@@ -276,6 +276,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
     let Shard {
         slot: _,
         epoch,
+        holder,
         floor: _,
         phase,
         ticket: kept,
@@ -295,7 +296,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         (kept.epoch, discriminant(&kept.after)).hash(hasher);
         ticket(Some(&kept.ticket), hasher);
     }
-    debugged(hasher, &(basis, doubt));
+    debugged(hasher, &(basis, doubt, holder));
     match phase {
         Phase::Free(Free {
             since: _,

@@ -423,6 +423,8 @@ impl World {
                 let _ = fair;
                 self.note(|| format!("    {deploy}: {outcome}"));
             }
+            // The slaves of these worlds tell the truth.
+            News::Disbelieved { slave, detail } => panic!("{slave} is not believed: {detail}"),
             News::Alarm { detail } => self.note(|| format!("    ALARM {detail}")),
             _ => {}
         }

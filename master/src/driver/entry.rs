@@ -1,0 +1,118 @@
+//! Who may come in: nobody speaks for a slave whose process is another one, and no
+//! process is two slaves.
+
+use baton_protocol::{
+    ProcessIdentity, SlaveId, ToSlave,
+    message::{Hello, Refused, RefusedReason},
+};
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::{Driver, Notice, UNSEEN};
+use crate::{
+    core::event::News,
+    peer::Link,
+    process::{Dialled, Watch, WatchError},
+};
+
+impl Driver {
+    /// Whether a newcomer may be the slave that it says it is; else it is told why
+    /// not, and nothing else changes.
+    pub(super) fn may_enter(&mut self, hello: &Hello, link: &Link) -> bool {
+        let refused = match self.in_its_way(hello, link) {
+            Ok(()) => return true,
+            Err(refused) => refused,
+        };
+        self.tell(News::Disbelieved {
+            slave: hello.slave,
+            detail: refused.detail.clone(),
+        });
+        // An outbox that is full has other troubles.
+        let _ = link.send(ToSlave::Refused(refused));
+        false
+    }
+
+    fn in_its_way(&mut self, hello: &Hello, link: &Link) -> Result<(), Refused> {
+        let (id, process) = (hello.slave, &hello.process);
+        let refused = |reason, detail| Err(Refused { reason, detail });
+        if let Some(first) = self.core.hello(id).map(|hello| &hello.process)
+            && first != process
+            && !cfg!(mutant = "id-of-another")
+        {
+            let detail = format!(
+                "slave {id:.8} is process {}, which is not known to be dead; process {} comes with \
+                 its id. Each run of a slave draws an id of its own",
+                first.pid, process.pid
+            );
+            return refused(RefusedReason::Taken, detail);
+        }
+        let is_proved = proves(link, process);
+        if let Some(first) = self.links.get(&id)
+            && proves(first, process)
+            && !is_proved
+        {
+            let detail = format!(
+                "slave {id:.8} is connected by the unix socket: no other connection speaks for it"
+            );
+            return refused(RefusedReason::Taken, detail);
+        }
+        if let Some(other) = self.core.slave_in(process)
+            && other != id
+            && process.pid != 0
+            && !cfg!(mutant = "process-twice")
+        {
+            let first = self.links.get(&other);
+            if is_proved && !first.is_some_and(|first| proves(first, process)) {
+                self.disown(other, process.pid);
+                return Ok(());
+            }
+            let detail = format!(
+                "process {} is slave {other:.8}, which is not known to be dead: no process is two \
+                 slaves",
+                process.pid
+            );
+            return refused(RefusedReason::Other, detail);
+        }
+        Ok(())
+    }
+
+    /// The kernel says that this slave's process is another slave: it is not killed for
+    /// what this one does, and its death is not this one's.
+    fn disown(&mut self, slave: SlaveId, pid: u32) {
+        self.watches.remove(&slave);
+        self.groups.remove(&slave);
+        self.tell(News::Disbelieved {
+            slave,
+            detail: format!("it named process {pid}, which is another slave"),
+        });
+    }
+
+    /// Looks again and again at a process that could not be seen, until it can.
+    pub(super) fn look_for(&self, slave: SlaveId, process: ProcessIdentity) {
+        let notices = self.notices.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = sleep(UNSEEN) => {}
+                    () = notices.closed() => return,
+                }
+                let watch = match Watch::open(&process) {
+                    Ok(watch) => Some(watch),
+                    Err(WatchError::Dead) => None,
+                    Err(WatchError::Unseen(_)) => continue,
+                    Err(WatchError::Elsewhere) => return,
+                };
+                warn!(slave = %format_args!("{slave:.8}"), pid = process.pid, dead = watch.is_none(),
+                    "the process of this slave is seen again");
+                // Fails only when the driver has ended.
+                let _ = notices.send(Notice::Seen { slave, watch }).await;
+                return;
+            }
+        });
+    }
+}
+
+/// Whether the kernel says that `process` dialled.
+fn proves(link: &Link, process: &ProcessIdentity) -> bool {
+    link.dialled() == Dialled::Local(Some(process.pid))
+}
