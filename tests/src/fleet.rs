@@ -17,6 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{process::Command, time::Instant};
 
+pub use self::lines::HIDDEN;
 use self::lines::{
     ARMED, First, master_toml, slave_arguments, slave_command, start_master, write_toml,
 };

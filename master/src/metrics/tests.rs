@@ -174,6 +174,7 @@ fn every_name_has_its_type() {
             "baton_connections_stuck",
             "baton_connections_too_many",
             "baton_deploys",
+            "baton_disbelieved",
             "baton_identify_permits",
             "baton_identify_requests",
             "baton_journal_save_failures",

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    builds, crash, journal, operator,
+    builds, crash, host, journal, operator,
     phase::Phase,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
@@ -95,6 +95,7 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::Short(Resource::MasterPort, span) => shortage::port_taken(scene, span).await,
         Blow::Short(resource, span) => shortage::short(scene, resource, span).await,
         Blow::Journal(damage) => journal::damage(scene, damage).await,
+        Blow::Unseen(span) => host::unseen(scene, span).await,
         Blow::PowerCut => {
             if phase == Phase::M0 {
                 // A session that is older than a second was saved durably: the end

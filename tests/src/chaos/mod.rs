@@ -11,6 +11,7 @@ pub mod builds;
 pub mod crash;
 pub mod deploys;
 pub mod expect;
+pub mod host;
 pub mod hunt;
 pub mod journal;
 pub mod judge;

@@ -73,6 +73,9 @@ pub enum Blow {
     Short(Resource, Duration),
     /// The master is killed, its journal damaged before the next one starts.
     Journal(Damage),
+    /// The master is killed. The next one does not see the process of the old slave, and
+    /// cannot reach it either, for so long.
+    Unseen(Duration),
     /// Everything is killed, and what was not on the disk yet is gone.
     PowerCut,
     /// The master kills itself at a point of its own.

@@ -57,6 +57,10 @@ pub(super) fn slave_command(
 /// point.
 pub(super) const ARMED: &str = "armed";
 
+/// The processes in this file of a fleet's folder are not shown to its masters, one
+/// pid a line.
+pub const HIDDEN: &str = "hidden";
+
 /// The first master of a fleet, ready and watched.
 pub(super) struct First {
     pub(super) master: Process,
@@ -107,7 +111,8 @@ pub(super) async fn start_master(
     let mut command = wrapped(&special.master_wrapper, "baton-master", &arguments)?;
     command
         .env("DISCORD_TOKEN", TOKEN)
-        .env("BATON_LOG", "info,baton_master=debug");
+        .env("BATON_LOG", "info,baton_master=debug")
+        .env("BATON_HIDDEN", folder.join(HIDDEN));
     if let Some(build) = special.master_as {
         command.env("BATON_MASTER_AS", build);
     }

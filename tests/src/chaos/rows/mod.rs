@@ -3,6 +3,7 @@
 mod crashes;
 mod discord;
 mod doors;
+mod host;
 mod late;
 mod links;
 mod master;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Row> {
         discord::ROWS,
         operator::ROWS,
         doors::ROWS,
+        host::ROWS,
         &late::rows(),
     ]
     .concat()
