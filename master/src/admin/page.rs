@@ -26,12 +26,13 @@ macro_rules! files {
 }
 
 /// Below `/page/`.
-const FILES: [(&str, &str); 16] = files![
+const FILES: [(&str, &str); 17] = files![
     "style.css",
     "app.js",
     "api.js",
     "charts.js",
     "controls.js",
+    "deaths.js",
     "deploy.js",
     "fleet.js",
     "glyphs.js",

@@ -6,6 +6,7 @@
 
 import { get, getText } from "./api.js";
 import { showControls, startControls } from "./controls.js";
+import { showDeaths } from "./deaths.js";
 import { showDeploy } from "./deploy.js";
 import { Fleet } from "./fleet.js";
 import { assignColours } from "./glyphs.js";
@@ -50,6 +51,7 @@ function show() {
     showDoctor(fleet.status);
     showDeploy(fleet);
     showSlaves(fleet, memory);
+    showDeaths(fleet);
     showHistory(fleet);
     showKey(fleet, map.theme);
     showSummary(fleet, link.away);
