@@ -218,7 +218,10 @@ fn judge_marks(
             strike.is_some_and(|strike| strike.calm_us.is_none_or(|calm| event.handed_us <= calm));
         let struck = strike.map_or(u64::MAX, |strike| strike.at_us);
         let (recovery, late) = match marks {
-            Marks::OfRecovery => (true, LATE_CHECKPOINT_US),
+            Marks::OfRecovery => (
+                true,
+                (LATE_CHECKPOINT_US as f64 * scene.setup.stretch) as u64,
+            ),
             Marks::OfPowerCut => (true, LOST_CHECKPOINTS_US),
             Marks::None | Marks::OfEveryMove => (false, 0),
         };

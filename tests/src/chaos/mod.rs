@@ -8,6 +8,7 @@
 
 pub mod blow;
 pub mod builds;
+mod busy;
 pub mod crash;
 pub mod deploys;
 pub mod expect;

@@ -29,6 +29,9 @@ pub struct Setup {
     pub discord: Vec<String>,
     /// Limits of the master that differ from [`limits`].
     pub limits: BTreeMap<&'static str, String>,
+    /// How much longer than on an idle host the master waits before it gives
+    /// somebody up.
+    pub stretch: f64,
     /// Whether slaves write their state down.
     pub snapshots: Snapshots,
     /// Standbys of the slot.
@@ -80,6 +83,7 @@ impl Setup {
             soak: Duration::from_millis(800),
             discord: Vec::new(),
             limits: BTreeMap::new(),
+            stretch: 1.0,
             snapshots: Snapshots::On,
             standbys: 0,
             crash: None,
@@ -92,33 +96,37 @@ impl Setup {
     }
 }
 
-/// The master's limits, scaled down so that a run takes seconds.
-fn limits() -> BTreeMap<&'static str, String> {
-    [
+/// The master's limits, scaled down so that a run takes seconds. Those by which it
+/// gives somebody up are stretched on a busy host; the others say how often or how
+/// many, or belong to what the handlers of a row take.
+fn limits(stretch: f64) -> BTreeMap<&'static str, String> {
+    let patience = [
+        ("adopt_grace", 1500),
+        ("ready", 6000),
+        ("seal", 2000),
+        ("no_progress", 2500),
+        ("copy", 4000),
+        ("retire", 3000),
+        ("shard_in_hand", 3000),
+        ("hang", 1500),
+    ]
+    .map(|(name, millis)| (name, format!("{}ms", (f64::from(millis) * stretch) as u64)));
+    let others = [
         ("contact", "300ms"),
-        ("adopt_grace", "1500ms"),
-        ("ready", "6s"),
-        ("seal", "2s"),
         ("drain", "2s"),
-        ("no_progress", "2500ms"),
-        ("copy", "4s"),
-        ("retire", "3s"),
         ("backoff", "200ms"),
         ("backoff_max", "2s"),
-        ("shard_in_hand", "3s"),
         ("ping", "300ms"),
-        ("hang", "1500ms"),
         ("checkpoint_to_disk", "200ms"),
         ("width", "4"),
     ]
-    .into_iter()
-    .map(|(name, limit)| (name, limit.to_owned()))
-    .collect()
+    .map(|(name, limit)| (name, limit.to_owned()));
+    patience.into_iter().chain(others).collect()
 }
 
 pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> FleetOptions {
     let mut special = Special {
-        limits: limits(),
+        limits: limits(setup.stretch),
         master_wrapper: wrapper(setup.unread),
         crash: setup.crash,
         standbys: setup.standbys,

@@ -1,0 +1,44 @@
+//! How busy the host is. The limits of a run are scaled down, so that it takes
+//! seconds; on a host that does other work too, they are stretched again, so that a
+//! verdict says what the code does and not what else ran.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// At most so much are limits stretched: rows do things that have to outlast them.
+const MOST: f64 = 2.5;
+
+/// Processor time after which the share of it is known.
+const WORK: Duration = Duration::from_millis(40);
+
+/// Works for a moment, and gives how much longer it took than on an idle host: from 1
+/// to [`MOST`]. Blocks.
+pub(super) fn stretch() -> f64 {
+    let (began, worked) = (Instant::now(), processor_time());
+    while processor_time().saturating_sub(worked) < WORK {
+        std::hint::spin_loop();
+    }
+    within(began.elapsed())
+}
+
+fn within(elapsed: Duration) -> f64 {
+    elapsed.div_duration_f64(WORK).clamp(1.0, MOST)
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_processor_doubles_the_limits_and_no_host_more_than_allowed() {
+        assert_eq!(within(WORK / 2), 1.0);
+        assert_eq!(within(WORK * 2), 2.0);
+        assert_eq!(within(WORK * 100), MOST);
+    }
+}
