@@ -6,6 +6,8 @@ const CRATE: &str = "slave";
 /// Every `mutant` in `src`.
 const MUTANTS: &[&str] = &[
     "ahead-not-held",
+    "cache-counts-repeats",
+    "cache-drops-odd",
     "checkpoint-of-received",
     "checksum-unheeded",
     "close-1000",

@@ -183,20 +183,30 @@ impl Event {
         #[derive(Deserialize)]
         struct Itself<'a> {
             #[serde(borrow)]
-            id: Cow<'a, str>,
+            id: AnId<'a>,
         }
         #[derive(Deserialize)]
         struct Of<'a> {
             #[serde(borrow, default)]
-            guild_id: Option<Cow<'a, str>>,
+            guild_id: Option<AnId<'a>>,
         }
-        let text = match self.kind() {
+        // Text as a rule; the model takes numbers too.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum AnId<'a> {
+            Text(#[serde(borrow)] Cow<'a, str>),
+            Number(u64),
+        }
+        let id = match self.kind() {
             "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => {
                 data::<Itself<'_>>(self.json()).ok()?.id
             }
             _ => data::<Of<'_>>(self.json()).ok()?.guild_id?,
         };
-        text.parse().ok()
+        match id {
+            AnId::Text(text) => text.parse().ok(),
+            AnId::Number(number) => Some(number),
+        }
     }
 }
 
@@ -240,6 +250,7 @@ mod tests {
             event("GUILD_CREATE", r#"{"members":[{"id":"1"}],"id":"42"}"#).guild_id(),
             Some(42)
         );
+        assert_eq!(event("GUILD_CREATE", r#"{"id":42}"#).guild_id(), Some(42));
         assert_eq!(event("USER_UPDATE", r#"{"id":"5"}"#).guild_id(), None);
         assert_eq!(event("MESSAGE_CREATE", "7").guild_id(), None);
     }

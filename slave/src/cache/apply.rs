@@ -6,7 +6,7 @@ use baton_protocol::ShardId;
 use twilight_model::{
     application::interaction::InteractionData,
     gateway::{
-        event::Event as TwilightEvent,
+        event::{DispatchEvent, Event as TwilightEvent},
         payload::incoming::{
             ChannelDelete, GuildCreate, GuildEmojisUpdate, GuildStickersUpdate, InteractionCreate,
             ThreadUpdate, UserUpdate,
@@ -20,20 +20,101 @@ use twilight_model::{
     user::User,
 };
 
-use super::{Cache, places::Place};
-use crate::Event;
+use super::{
+    Cache,
+    mend::{self, Mended},
+    places::Place,
+};
+use crate::{Event, ParseError};
+
+/// The events from which the cache is built. What is missing of another one is
+/// missing nowhere: it brings at most a user up to date.
+const CACHED: &[&str] = &[
+    "READY",
+    "USER_UPDATE",
+    "GUILD_CREATE",
+    "GUILD_UPDATE",
+    "GUILD_DELETE",
+    "GUILD_ROLE_CREATE",
+    "GUILD_ROLE_UPDATE",
+    "GUILD_ROLE_DELETE",
+    "GUILD_MEMBER_ADD",
+    "GUILD_MEMBER_UPDATE",
+    "GUILD_MEMBER_REMOVE",
+    "GUILD_MEMBERS_CHUNK",
+    "GUILD_EMOJIS_UPDATE",
+    "GUILD_STICKERS_UPDATE",
+    "GUILD_SCHEDULED_EVENT_CREATE",
+    "GUILD_SCHEDULED_EVENT_UPDATE",
+    "GUILD_SCHEDULED_EVENT_DELETE",
+    "CHANNEL_CREATE",
+    "CHANNEL_UPDATE",
+    "CHANNEL_DELETE",
+    "CHANNEL_PINS_UPDATE",
+    "THREAD_CREATE",
+    "THREAD_UPDATE",
+    "THREAD_DELETE",
+    "THREAD_LIST_SYNC",
+    "PRESENCE_UPDATE",
+    "VOICE_STATE_UPDATE",
+    "STAGE_INSTANCE_CREATE",
+    "STAGE_INSTANCE_UPDATE",
+    "STAGE_INSTANCE_DELETE",
+];
 
 impl Cache {
-    /// Brings the cache up to an event. One that `twilight-model` does not know,
-    /// and one of a guild that is not here, changes nothing.
+    /// Brings the cache up to an event. One of a type that `twilight-model` does not
+    /// know, and one of a guild that is not here, changes nothing. Of one that it
+    /// cannot read whole the rest is taken: see [`incomplete`](Cache::incomplete).
+    /// An event that comes twice changes nothing the second time.
     pub fn apply(&self, event: &Event) {
-        let parsed = match event.parse_owned() {
-            Ok(parsed) => TwilightEvent::from(parsed),
-            Err(error) => {
-                tracing::debug!(%error, "not cached");
-                return;
-            }
+        let (parsed, losses) = match event.parse_owned() {
+            Ok(parsed) => (parsed, None),
+            Err(error) => match self.mended(event, &error) {
+                Some(Mended { value, losses }) => (value, Some(losses)),
+                None => return,
+            },
         };
+        self.take_in(event, TwilightEvent::from(parsed));
+        if let Some(losses) = losses {
+            self.odd.say(event.kind(), self.guild_here(event), &losses);
+        }
+    }
+
+    /// The rest of an event that cannot be read whole; `None`: nothing of it can be
+    /// kept, which is said if the cache is the poorer for it.
+    fn mended(&self, event: &Event, error: &ParseError) -> Option<Mended<DispatchEvent>> {
+        let kind = event.kind();
+        if !CACHED.contains(&kind) || cfg!(mutant = "cache-drops-odd") {
+            tracing::debug!(%error, "not cached");
+            return None;
+        }
+        let data = mend::data_of(event.json()).map_err(|error| error.to_string());
+        match data.and_then(|data| mend::event(kind, data)) {
+            Ok(mended) => Some(mended),
+            Err(why) => {
+                let guild = event.guild_id();
+                // Known to be there, and no more.
+                if let Some(id) = guild
+                    .filter(|_| kind == "GUILD_CREATE")
+                    .and_then(Id::new_checked)
+                    && !self.is_available(id)
+                {
+                    self.place(id, event.shard(), false);
+                }
+                self.odd.say_lost(kind, self.guild_here(event), &why);
+                None
+            }
+        }
+    }
+
+    /// The guild of an event, if it is one of those here.
+    fn guild_here(&self, event: &Event) -> Option<u64> {
+        let guild = event.guild_id()?;
+        self.guilds().get(guild).map(|_| guild)
+    }
+
+    fn take_in(&self, event: &Event, parsed: TwilightEvent) {
         #[allow(
             clippy::wildcard_enum_match_arm,
             reason = "a foreign enum of a hundred"
@@ -53,6 +134,7 @@ impl Cache {
                 } else {
                     self.guilds_mut().remove(delete.id.get());
                 }
+                self.odd.forget(delete.id.get());
                 self.forget(delete.id);
             }
             other => {
@@ -73,6 +155,7 @@ impl Cache {
     pub(super) fn guild(&self, shard: ShardId, create: GuildCreate) {
         let id = create.id();
         let known = self.is_available(id);
+        self.odd.forget(id.get());
         self.place(id, shard, matches!(create, GuildCreate::Available(_)));
         if known {
             self.forget(id);
@@ -94,9 +177,7 @@ impl Cache {
         let is_member = |user: Id<UserMarker>| self.inner.member(guild, user).is_some();
         match event {
             TwilightEvent::MemberRemove(remove) => self.member_remove(&remove),
-            TwilightEvent::MemberAdd(add) => {
-                self.with_users(guild, [&add.member.user], || self.inner.update(&*add));
-            }
+            TwilightEvent::MemberAdd(add) => self.member_add(*add),
             TwilightEvent::MemberUpdate(update) => {
                 self.with_users(guild, [&update.user], || self.inner.update(&*update));
             }

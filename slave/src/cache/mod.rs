@@ -11,17 +11,23 @@
 //! of it behind are mended here and in the modules below: a second GUILD_CREATE
 //! forgets what did not change; a deleted guild leaves users, voice states, stage
 //! instances and scheduled events; a member removed where none is counted wraps
-//! the count. What cannot be mended is small: twilight keeps an empty set for
-//! each user and each guild that it ever saw, and of a member who left the word
-//! that it is offline, until the guild goes.
+//! the count, and one who is added twice is counted twice. What cannot be mended is
+//! small: twilight keeps an empty set for each user and each guild that it ever
+//! saw, and of a member who left the word that it is offline, until the guild goes.
+//!
+//! What `twilight-model` cannot read costs no more than itself: one odd value in a
+//! GUILD_CREATE leaves out that value, or at most the channel, role or member that
+//! has it. [`Cache::incomplete`] says what is left out.
 
 mod apply;
 mod export;
 mod forget;
+mod mend;
+mod odd;
 mod places;
 mod users;
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use baton_protocol::ShardId;
 use bytes::Bytes;
@@ -33,7 +39,7 @@ use twilight_model::{
     user::CurrentUser,
 };
 
-use self::places::Places;
+use self::{mend::Mended, odd::Odd, places::Places, users::Left};
 use crate::ImportError;
 
 /// Key of the piece that holds the bot's own user. Guild ids are far above it.
@@ -44,6 +50,9 @@ pub const CURRENT_USER: u64 = 1;
 pub struct Cache {
     inner: DefaultInMemoryCache,
     guilds: RwLock<Places>,
+    odd: Odd,
+    /// Who left lately.
+    left: Mutex<Left>,
     /// Held alone by whoever changes which user is in which guild, shared by
     /// whoever only adds a user that is known already. See `users`.
     users: RwLock<()>,
@@ -58,6 +67,8 @@ impl Default for Cache {
         Self {
             inner: DefaultInMemoryCache::builder().resource_types(kept).build(),
             guilds: RwLock::default(),
+            odd: Odd::default(),
+            left: Mutex::default(),
             users: RwLock::default(),
         }
     }
@@ -120,9 +131,24 @@ impl Cache {
                 id,
                 unavailable: true,
             };
-            return serde_json::to_vec(&unavailable).ok();
+            let text = serde_json::to_vec(&unavailable).ok()?;
+            return Some(self.odd.write_into(guild, text));
         }
-        export::guild(&self.inner, id)
+        let text = export::guild(&self.inner, id)?;
+        Some(self.odd.write_into(guild, text))
+    }
+
+    /// The guilds of a shard of which something could not be kept since their last
+    /// GUILD_CREATE, each with what: the event's type, and where in it stood what
+    /// `twilight-model` does not know. The rest of such a guild is here. It is logged
+    /// as a warning too, once for each place. It moves with the guild.
+    #[must_use]
+    pub fn incomplete(&self, shard: ShardId) -> Vec<(u64, Vec<String>)> {
+        let guilds: Vec<u64> = self.guilds().of_shard(shard).collect();
+        guilds
+            .into_iter()
+            .filter_map(|guild| Some((guild, self.odd.of(guild)?)))
+            .collect()
     }
 
     /// Takes a piece in.
@@ -130,18 +156,41 @@ impl Cache {
     /// # Errors
     /// It is not what [`export_piece`](Self::export_piece) writes.
     pub fn import_piece(&self, shard: ShardId, key: u64, piece: &[u8]) -> Result<(), ImportError> {
-        let wrong = |error: serde_json::Error| ImportError(error.to_string());
         if key == CURRENT_USER {
-            let user: CurrentUser = serde_json::from_slice(piece).map_err(wrong)?;
+            let user: CurrentUser = match serde_json::from_slice(piece) {
+                Ok(user) => user,
+                Err(_) => self.mend_piece(None, piece, mend::other)?,
+            };
             self.inner.update(&UserUpdate(user));
             return Ok(());
         }
-        let create = read_guild(piece).map_err(wrong)?;
+        let create = match read_guild(piece) {
+            Ok(create) => create,
+            Err(_) => GuildCreate::Available(self.mend_piece(Some(key), piece, mend::guild)?),
+        };
         if create.id().get() != key {
+            self.odd.forget(key);
             return Err(ImportError(format!("it is guild {}", create.id())));
         }
+        let before = self.odd.of(key).unwrap_or_default();
         self.guild(shard, create);
+        self.odd.note(key, before);
+        self.odd.note(key, odd::read_from(piece));
         Ok(())
+    }
+
+    /// Reads what another build wrote and this one cannot read whole.
+    fn mend_piece<T>(
+        &self,
+        guild: Option<u64>,
+        piece: &[u8],
+        mend: impl FnOnce(serde_json::Value) -> Result<Mended<T>, String>,
+    ) -> Result<T, ImportError> {
+        let wrong = |error: serde_json::Error| ImportError(error.to_string());
+        let data = serde_json::from_slice(piece).map_err(wrong)?;
+        let Mended { value, losses } = mend(data).map_err(ImportError)?;
+        self.odd.say("import", guild, &losses);
+        Ok(value)
     }
 
     /// Forgets the guilds of a shard.
@@ -150,6 +199,7 @@ impl Cache {
         let dropped: Vec<u64> = guilds.of_shard(shard).collect();
         for guild in &dropped {
             guilds.remove(*guild);
+            self.odd.forget(*guild);
         }
         drop(guilds);
         for guild in dropped.into_iter().filter_map(Id::new_checked) {

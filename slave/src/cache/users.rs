@@ -6,11 +6,14 @@
 //! user from all guilds. Here the set is filled again after each such change: it
 //! costs as many steps as the user has guilds, and nothing where nothing changed.
 
-use std::sync::PoisonError;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{MutexGuard, PoisonError},
+};
 
 use twilight_model::{
     gateway::{
-        payload::incoming::{MemberAdd, MemberRemove, MemberUpdate, PresenceUpdate},
+        payload::incoming::{MemberAdd, MemberChunk, MemberRemove, MemberUpdate, PresenceUpdate},
         presence::{ClientStatus, Presence, Status, UserOrId},
     },
     guild::{Member, MemberFlags},
@@ -84,10 +87,52 @@ impl Cache {
         });
     }
 
+    /// Somebody joined. Discord says it twice now and then: whoever is a member
+    /// already is brought up to date and not counted.
+    pub(super) fn member_add(&self, add: MemberAdd) {
+        let (guild_id, user) = (add.guild_id, add.member.user.clone());
+        self.left().forget(guild_id, user.id);
+        let is_member = self.inner.member(guild_id, user.id).is_some();
+        if !is_member || cfg!(mutant = "cache-counts-repeats") {
+            self.with_users(guild_id, [&user], || self.inner.update(&add));
+            return;
+        }
+        let chunk = MemberChunk {
+            chunk_count: 1,
+            chunk_index: 0,
+            guild_id,
+            members: vec![add.member],
+            nonce: None,
+            not_found: Vec::new(),
+            presences: Vec::new(),
+        };
+        self.with_users(guild_id, [&user], || self.inner.update(&chunk));
+    }
+
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody who is not cached cannot be a member: everybody who is
+    /// counted is cached, or the same was said a moment ago.
+    fn is_no_member(&self, guild: Id<GuildMarker>, user: Id<UserMarker>) -> bool {
+        if self.inner.member(guild, user).is_some() {
+            return false;
+        }
+        let counted = self.inner.guild(guild).and_then(|g| g.member_count());
+        let cached = self.inner.guild_members(guild).map_or(0, |of| of.len());
+        let all = counted.is_some_and(|counted| cached as u64 >= counted);
+        all || self.left().contains(guild, user)
+    }
+
     /// A member left.
     pub(super) fn member_remove(&self, remove: &MemberRemove) {
-        let _alone = self.users.write().unwrap_or_else(PoisonError::into_inner);
         let (guild_id, user) = (remove.guild_id, &remove.user);
+        if self.is_no_member(guild_id, user.id) {
+            return;
+        }
+        self.left().remember(guild_id, user.id);
+        let _alone = self.users.write().unwrap_or_else(PoisonError::into_inner);
         let counted = self.inner.guild(guild_id).map(|guild| guild.member_count());
         if counted == Some(Some(0)) {
             // twilight counts below zero: one more first, then one less.
@@ -100,6 +145,40 @@ impl Cache {
         if self.inner.presence(guild_id, user.id).is_some() {
             self.inner
                 .update(&PresenceUpdate(offline(guild_id, user.id)));
+        }
+    }
+}
+
+/// The last who left, so that being told again counts nobody down. Of a large guild
+/// not all members are cached, and one who is not may leave too.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    order: VecDeque<(Id<GuildMarker>, Id<UserMarker>)>,
+    known: HashSet<(Id<GuildMarker>, Id<UserMarker>)>,
+}
+
+impl Left {
+    /// Leaves that are remembered, of all guilds together.
+    const MOST: usize = 4096;
+
+    fn contains(&self, guild: Id<GuildMarker>, user: Id<UserMarker>) -> bool {
+        self.known.contains(&(guild, user))
+    }
+
+    fn remember(&mut self, guild: Id<GuildMarker>, user: Id<UserMarker>) {
+        if self.known.insert((guild, user)) {
+            self.order.push_back((guild, user));
+        }
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, guild: Id<GuildMarker>, user: Id<UserMarker>) {
+        if self.known.remove(&(guild, user)) {
+            self.order.retain(|one| *one != (guild, user));
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A guild that moved is the guild that it was.
 
 mod forgetting;
+mod odd;
 mod payloads;
+mod repeats;
 
 use crate::common::{FakeMaster, Recorder, config, gateway, run, until};
 use baton_protocol::{Sequence, ShardId};

@@ -90,7 +90,7 @@ pub(crate) fn scheduled(guild: u64, name: &str) -> Value {
 }
 
 /// Whether everything that `given` says is in `kept`; else where it is not.
-fn lacks(given: &Value, kept: &Value, path: &str) -> Option<String> {
+pub(crate) fn lacks(given: &Value, kept: &Value, path: &str) -> Option<String> {
     match (given, kept) {
         (Value::Object(given), _) => given
             .iter()
