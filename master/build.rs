@@ -12,6 +12,7 @@ const MUTANTS: &[&str] = &[
     "epoch-reused",
     "epoch-unasked",
     "fenced-believed",
+    "first-word-dropped",
     "gate-open",
     "id-of-another",
     "kill-not-awaited",

@@ -1,11 +1,16 @@
-//! What was in doubt at a seal: handed out by the old owner and not finished.
+//! What was in doubt at a seal: handed out by an owner and not finished.
 //!
 //! ```text
 //! sealed ─▶ waits ──the sealer says Settled──────────────▶ known ─▶ told to the next owner
 //!             └────the sealer dies, or does not say it ───▶ known: nothing is finished
 //! ```
 //!
-//! The next owner holds these events back until it is told.
+//! The next owner holds these events back until it is told. A shard may be sealed
+//! again before that: a deploy goes back, or the next one begins, while handlers
+//! run for seconds. What the next owner held back is in doubt at its seal too, and
+//! it never ran there. So the words of all who sealed are waited for, and an event
+//! is unfinished only when none of them finished it. Who has the shard again needs
+//! no word of its own: it knows what runs in it.
 
 use baton_protocol::{
     Epoch, SequenceRanges, ShardId, SlaveId, ToSlave,
@@ -14,9 +19,13 @@ use baton_protocol::{
 
 use super::{
     Core,
-    shard::{Doubt, Kept},
+    shard::{Doubt, Kept, Shard, Word},
     timers::Timer,
 };
+
+/// Seals of one shard whose words are waited for at the same time; of more the
+/// oldest is given up.
+const MOST_WORDS: usize = 16;
 
 impl Core {
     pub(super) fn doubt(
@@ -26,14 +35,40 @@ impl Core {
         epoch: Epoch,
         in_doubt: SequenceRanges,
     ) {
-        self.drop_doubt(id);
+        let before = self
+            .fleet
+            .shards
+            .get_mut(&id)
+            .and_then(|shard| shard.doubt.take());
+        let (mut words, finished) = match before {
+            Some(before) if !cfg!(mutant = "first-word-dropped") => {
+                let finished = before.finished.iter();
+                let finished = finished.filter(|&sequence| in_doubt.contains(sequence));
+                (before.words, finished.collect())
+            }
+            Some(_) | None => (Vec::new(), SequenceRanges::new()),
+        };
+        words.retain(|word| word.sealer.is_some_and(|other| other != sealer));
+        let given_up = words.len().saturating_sub(MOST_WORDS - 1);
+        for word in words.drain(..given_up) {
+            self.waits_no_more(id, word.sealer);
+        }
+        let chained = !words.is_empty();
+        words.push(Word {
+            sealer: Some(sealer),
+            epoch,
+            in_doubt: in_doubt.clone(),
+        });
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.doubt = Some(Doubt {
                 sealer: Some(sealer),
                 epoch,
                 in_doubt,
-                unfinished: None,
+                finished,
+                chained,
+                words,
             });
+            shard.take_finished();
         }
         if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
             slave.unsettled.insert(id);
@@ -54,12 +89,8 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get_mut(&id)
             && shard.doubt.is_none()
         {
-            shard.doubt = Some(Doubt {
-                sealer: None,
-                epoch: Epoch(held.epoch.get().saturating_sub(1)),
-                in_doubt: held.ticket.in_doubt.clone(),
-                unfinished: None,
-            });
+            let epoch = Epoch(held.epoch.get().saturating_sub(1));
+            shard.doubt = Some(Doubt::of_nobody(epoch, &held.ticket.in_doubt));
             self.wait_for_settled(id);
         }
     }
@@ -72,12 +103,7 @@ impl Core {
             && let Some(kept) = &shard.ticket
             && !kept.ticket.in_doubt.is_empty()
         {
-            shard.doubt = Some(Doubt {
-                sealer: None,
-                epoch: kept.epoch,
-                in_doubt: kept.ticket.in_doubt.clone(),
-                unfinished: None,
-            });
+            shard.doubt = Some(Doubt::of_nobody(kept.epoch, &kept.ticket.in_doubt));
             self.wait_for_settled(id);
         }
     }
@@ -88,39 +114,46 @@ impl Core {
         self.start_timer(Timer::Settle(id), span);
     }
 
-    /// The sealer says what it could not finish: the next owner is told.
+    /// A sealer says what it could not finish. Once everybody has, the next owner is
+    /// told.
     pub(super) fn settled(&mut self, from: SlaveId, settled: &Settled) {
-        let Some(shard) = self.fleet.shards.get_mut(&settled.shard) else {
+        let id = settled.shard;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        if let Some(doubt) = &mut shard.doubt
-            && (doubt.sealer, doubt.epoch) == (Some(from), settled.epoch)
-            && doubt.unfinished.is_none()
-        {
-            doubt.unfinished = Some(settled.unfinished.clone());
-            if let Some(kept) = &mut shard.ticket
-                && (kept.after, kept.epoch) == (ResumeAfter::Seal, settled.epoch)
-            {
-                kept.settle(&settled.unfinished);
-                self.ticket_changed(settled.shard);
+        let Some(doubt) = &mut shard.doubt else {
+            return;
+        };
+        let is_it = |word: &Word| (word.sealer, word.epoch) == (Some(from), settled.epoch);
+        let Some(place) = doubt.words.iter().position(is_it) else {
+            return;
+        };
+        let word = doubt.words.remove(place);
+        for sequence in word.in_doubt.iter() {
+            if !settled.unfinished.contains(sequence) && doubt.in_doubt.contains(sequence) {
+                doubt.finished.insert(sequence);
             }
-            self.undo_waiting_for_settled(settled.shard, Some(from));
-            self.tell_settled(settled.shard);
         }
+        if shard.take_finished() {
+            self.ticket_changed(id);
+        }
+        self.waits_no_more(id, Some(from));
+        self.tell_settled(id);
     }
 
-    /// The sealer died, or its word did not come in time: nothing is known to be
-    /// finished.
+    /// A sealer died, or its word did not come in time: nothing that it had in hand
+    /// is known to be finished by it.
     pub(super) fn sealer_gone(&mut self, sealer: Option<SlaveId>, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get_mut(&id)
             && let Some(doubt) = &mut shard.doubt
-            && doubt.sealer == sealer
-            && doubt.unfinished.is_none()
             && !cfg!(mutant = "doubt-unsettled")
         {
-            doubt.unfinished = Some(doubt.in_doubt.clone());
-            self.undo_waiting_for_settled(id, sealer);
-            self.tell_settled(id);
+            let waited = doubt.words.len();
+            doubt.words.retain(|word| word.sealer != sealer);
+            if doubt.words.len() < waited {
+                self.waits_no_more(id, sealer);
+                self.tell_settled(id);
+            }
         }
     }
 
@@ -128,13 +161,20 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get(&id)
             && let Some(doubt) = &shard.doubt
         {
-            let sealer = doubt.sealer;
-            self.sealer_gone(sealer, id);
+            let sealers: Vec<_> = doubt.words.iter().map(|word| word.sealer).collect();
+            for sealer in sealers {
+                self.sealer_gone(sealer, id);
+            }
         }
     }
 
-    fn undo_waiting_for_settled(&mut self, id: ShardId, sealer: Option<SlaveId>) {
-        self.timers.stop(Timer::Settle(id));
+    /// The word of this sealer came, or is given up.
+    fn waits_no_more(&mut self, id: ShardId, sealer: Option<SlaveId>) {
+        let shard = self.fleet.shards.get(&id);
+        let doubt = shard.and_then(|shard| shard.doubt.as_ref());
+        if doubt.is_none_or(|doubt| doubt.words.is_empty()) {
+            self.timers.stop(Timer::Settle(id));
+        }
         if let Some(slave) = sealer.and_then(|sealer| self.fleet.slaves.get_mut(&sealer)) {
             slave.unsettled.remove(&id);
         }
@@ -144,7 +184,10 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get_mut(&id)
             && let Some(doubt) = shard.doubt.take()
         {
-            self.undo_waiting_for_settled(id, doubt.sealer);
+            self.timers.stop(Timer::Settle(id));
+            for word in doubt.words {
+                self.waits_no_more(id, word.sealer);
+            }
         }
     }
 
@@ -155,29 +198,78 @@ impl Core {
             return;
         };
         if let Some(doubt) = &shard.doubt
-            && let Some(unfinished) = &doubt.unfinished
             && let Some((owner, epoch)) = shard.phase.claimant()
             && epoch > doubt.epoch
+            && doubt.is_settled_for(owner)
         {
             let settled = Settled {
                 shard: id,
                 epoch: doubt.epoch,
-                unfinished: unfinished.clone(),
+                unfinished: doubt.unfinished(),
             };
             self.send(owner, ToSlave::Settled(settled));
         }
     }
 }
 
+impl Shard {
+    /// What was in doubt and is known to be finished is finished for whoever goes on
+    /// with the ticket of that seal. Whether that is news.
+    fn take_finished(&mut self) -> bool {
+        match (&mut self.ticket, &self.doubt) {
+            (Some(kept), Some(doubt))
+                if (kept.after, kept.epoch) == (ResumeAfter::Seal, doubt.epoch) =>
+            {
+                kept.settle(&doubt.finished);
+                true
+            }
+            (_, _) => false,
+        }
+    }
+}
+
+impl Doubt {
+    /// Of a seal that nobody remembers: its word may come all the same.
+    fn of_nobody(epoch: Epoch, in_doubt: &SequenceRanges) -> Self {
+        Self {
+            sealer: None,
+            epoch,
+            in_doubt: in_doubt.clone(),
+            finished: SequenceRanges::new(),
+            chained: false,
+            words: vec![Word {
+                sealer: None,
+                epoch,
+                in_doubt: in_doubt.clone(),
+            }],
+        }
+    }
+
+    /// Whether this slave's word is waited for, about its seal at this epoch.
+    pub(super) fn waits_for(&self, sealer: SlaveId, epoch: Epoch) -> bool {
+        let mut words = self.words.iter();
+        words.any(|word| (word.sealer, word.epoch) == (Some(sealer), epoch))
+    }
+
+    /// Whether `owner` may be told what became of everything that was in doubt, and
+    /// does not know it by itself.
+    fn is_settled_for(&self, owner: SlaveId) -> bool {
+        let mut others = self.words.iter();
+        self.words.is_empty() || (self.chained && others.all(|word| word.sealer == Some(owner)))
+    }
+
+    fn unfinished(&self) -> SequenceRanges {
+        let in_doubt = self.in_doubt.iter();
+        in_doubt
+            .filter(|&sequence| !self.finished.contains(sequence))
+            .collect()
+    }
+}
+
 impl Kept {
-    /// What its owner finished after it had sealed is finished for whoever goes
-    /// on with this ticket.
-    fn settle(&mut self, unfinished: &SequenceRanges) {
-        let in_doubt = std::mem::take(&mut self.ticket.in_doubt);
-        for sequence in in_doubt.iter() {
-            if unfinished.contains(sequence) {
-                self.ticket.in_doubt.insert(sequence);
-            } else {
+    fn settle(&mut self, finished: &SequenceRanges) {
+        for sequence in finished.iter() {
+            if self.ticket.in_doubt.remove(sequence) {
                 self.ticket.finished_above.insert(sequence);
             }
         }

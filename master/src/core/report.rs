@@ -135,10 +135,7 @@ impl Core {
         let shard = self.fleet.shards.get(&held.ticket.shard);
         shard
             .and_then(|shard| shard.doubt.as_ref())
-            .is_some_and(|doubt| {
-                doubt.unfinished.is_none()
-                    && (doubt.sealer, doubt.epoch) == (Some(slave), held.epoch)
-            })
+            .is_some_and(|doubt| doubt.waits_for(slave, held.epoch))
     }
 
     /// It still has what we believe that it has.

@@ -175,15 +175,28 @@ pub(super) struct Kept {
     pub(super) is_new: bool,
 }
 
-/// What was in doubt at a seal, until its outcome reached the next owner.
+/// What was in doubt at the last seal, until its outcome reached the next owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Doubt {
     /// `None`: nobody remembers.
     pub(super) sealer: Option<SlaveId>,
     pub(super) epoch: Epoch,
     pub(super) in_doubt: SequenceRanges,
-    /// What the sealer could not finish, once it is known.
-    pub(super) unfinished: Option<SequenceRanges>,
+    /// What of it somebody is known to have finished.
+    pub(super) finished: SequenceRanges,
+    /// Whether the seal before was not settled when it was made.
+    pub(super) chained: bool,
+    /// Those whose word is waited for, the oldest seal first.
+    pub(super) words: Vec<Word>,
+}
+
+/// One who had events in hand when it sealed, and has not said what became of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    /// `None`: nobody remembers.
+    pub(super) sealer: Option<SlaveId>,
+    pub(super) epoch: Epoch,
+    pub(super) in_doubt: SequenceRanges,
 }
 
 impl Shard {

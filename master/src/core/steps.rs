@@ -302,7 +302,7 @@ impl Core {
                 && shard
                     .doubt
                     .as_ref()
-                    .is_some_and(|doubt| doubt.unfinished.is_some())
+                    .is_some_and(|doubt| doubt.words.is_empty())
                 && shard.phase.serves()
             {
                 shard.doubt = None;

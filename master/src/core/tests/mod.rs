@@ -10,6 +10,7 @@ mod adoption;
 mod again;
 mod ahead;
 mod back;
+mod chain;
 mod cold;
 mod deploys;
 mod exact;

@@ -247,8 +247,10 @@ impl World {
         };
         row.settled = Some(settled.clone());
         if let Some(session) = row.session {
+            // What another slave finished meanwhile is known by that one's word.
             for sequence in unfinished.iter() {
-                self.discord.seen(session, sequence.get()).unsettled = true;
+                let seen = self.discord.seen(session, sequence.get());
+                seen.unsettled |= !seen.finished;
             }
         }
         self.say(id, ToMaster::Settled(settled));
