@@ -21,6 +21,7 @@ const MUTANTS: &[&str] = &[
     "parameters-unchecked",
     "permits-without-window",
     "process-twice",
+    "progress-for-ever",
     "refusal-unheeded",
     "reserved-soon",
     "save-not-awaited",
@@ -31,6 +32,7 @@ const MUTANTS: &[&str] = &[
     "stale-copy-kept",
     "stale-session-resumed",
     "unseen-is-dead",
+    "stalled-is-killed",
     "width-unbounded",
 ];
 

@@ -69,7 +69,24 @@ pub(super) struct Begun {
     sealed: Option<Time>,
     /// Since when it could be sealed, where there was no room.
     waits: Option<Time>,
+    /// How the resume of its next owner gets on, once that was told.
+    resume: Option<Resuming>,
 }
+
+/// How a resume gets on.
+#[derive(Clone, Copy, Debug)]
+struct Resuming {
+    since: Time,
+    /// When it was last heard that its replay had grown.
+    grew: Time,
+    /// Events that were replayed on its connection.
+    replayed: u64,
+}
+
+/// A resume that says that it gets on, and whose replay does not grow, may do so for
+/// so many times the span in which a silent one has failed: it dials, and is closed,
+/// and dials again.
+const MOST_SPANS: u32 = 6;
 
 impl Begun {
     /// How much of its budget it has waited for, in parts of 2^32.
@@ -96,6 +113,7 @@ impl Hand {
                 budget,
                 sealed: None,
                 waits: None,
+                resume: None,
             });
             self.by_budget.insert((budget, id));
         }
@@ -107,6 +125,40 @@ impl Hand {
             begun.waits = None;
             begun.sealed.get_or_insert(now);
         }
+    }
+
+    /// Its next owner was told to go on with it.
+    pub(super) fn given(&mut self, id: ShardId, now: Time) {
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.resume = Some(Resuming {
+                since: now,
+                grew: now,
+                replayed: 0,
+            });
+        }
+    }
+
+    /// Its next owner says how far it is: events replayed on this connection, zero on
+    /// a new one. Whether that is progress: for a resume that does not grow only so
+    /// often, and for none longer than its session would live.
+    pub(super) fn gets_on(
+        &mut self,
+        id: ShardId,
+        replayed: u64,
+        now: Time,
+        span: Duration,
+        window: Duration,
+    ) -> bool {
+        let Some(resume) = self.begun.get_mut(&id).and_then(|it| it.resume.as_mut()) else {
+            return true;
+        };
+        if replayed > resume.replayed {
+            resume.grew = now;
+        }
+        resume.replayed = replayed;
+        let longest = span.saturating_mul(MOST_SPANS);
+        (now.since(resume.grew) < longest && now.since(resume.since) < window)
+            || cfg!(mutant = "progress-for-ever")
     }
 
     /// Its owner serves it after all, as it did before the order to seal it.

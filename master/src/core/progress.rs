@@ -45,10 +45,10 @@ impl Core {
             shard.phase.dispatched();
         }
         match progress.step {
-            Step::Dialling | Step::Hello => self.gets_further(id),
+            Step::Dialling | Step::Hello => self.gets_further(id, 0, 1),
             Step::Replaying => {
                 shard.phase.dispatched();
-                self.gets_further(id);
+                self.gets_further(id, progress.replayed, 1);
             }
             // The queue of permits is ours; its length is not the slave's fault.
             Step::Waiting => self.waits_for_permit(id),
@@ -57,7 +57,11 @@ impl Core {
                 self.served(from, id, progress.epoch);
                 self.turn_comes_again(id);
             }
-            Step::Reconnecting => self.link(id, Link::Reconnecting),
+            Step::Reconnecting => {
+                self.link(id, Link::Reconnecting);
+                // It pauses before it dials again.
+                self.gets_further(id, 0, 2);
+            }
             Step::SessionLost => {
                 self.session_is_over(id);
                 self.tell(News::SessionLost {
@@ -80,19 +84,29 @@ impl Core {
         self.drop_doubt(id);
     }
 
-    /// A start that makes progress has not failed.
-    fn gets_further(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get(&id)
+    /// A start that makes progress has not failed: so many spans are its own again.
+    fn gets_further(&mut self, id: ShardId, replayed: u64, spans: u32) {
+        let (span, window) = (self.settings.no_progress, self.settings.resume_window);
+        let now = self.now;
+        let gets_on = self
+            .deploy
+            .as_mut()
+            .is_none_or(|deploy| deploy.in_hand.gets_on(id, replayed, now, span, window));
+        if gets_on
+            && let Some(shard) = self.fleet.shards.get(&id)
             && matches!(shard.phase, Phase::Starting { .. })
+            && self.timers.runs(Timer::Shard(id))
         {
-            self.timers.restart(self.now, Timer::Shard(id));
+            self.start_timer(Timer::Shard(id), span.saturating_mul(spans));
         }
     }
 
-    /// No deadline while a shard waits for its permit.
+    /// No deadline while a shard waits for its permit. One whose session is there
+    /// needs none.
     pub(super) fn waits_for_permit(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get(&id)
             && matches!(shard.phase, Phase::Starting { .. })
+            && shard.ticket.is_none()
         {
             self.timers.stop(Timer::Shard(id));
         }

@@ -216,8 +216,11 @@ impl Core {
         }
     }
 
-    /// No progress between the ticket and RESUMED. The new slave may still be
-    /// about to resume: it is killed first, and its shards wait until it is dead.
+    /// No progress between the ticket and RESUMED. The new slave may still be about
+    /// to resume. One that can be asked is asked to seal that shard, as every other
+    /// that goes back: it serves the rest meanwhile, and hands over exactly what it
+    /// knows. Whether it hangs is told by its pings, and by that seal. One that is cut
+    /// off is killed first, and its shards wait until it is dead.
     pub(super) fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) {
         let Some(deploy) = &self.deploy else {
             return;
@@ -225,7 +228,9 @@ impl Core {
         let span = self.settings.no_progress;
         if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
         {
-            self.condemn(owner);
+            if !self.fleet.is_joined(owner) || cfg!(mutant = "stalled-is-killed") {
+                self.condemn(owner);
+            }
             self.fail_deploy(
                 Some(id),
                 format!("its resume made no progress for {span:?}"),

@@ -38,6 +38,7 @@ impl Core {
             Stage::Starting { .. } | Stage::Preparing { .. } | Stage::Retiring { .. } => return,
         };
         deploy.in_hand.take(id, budget);
+        deploy.in_hand.given(id, self.now);
         deploy.given.get_or_insert(self.now);
         if how != How::Full {
             self.start_timer(Timer::Shard(id), self.settings.no_progress);

@@ -81,34 +81,6 @@ fn every_moved_shard_goes_back_by_seal_when_a_later_one_fails() {
 }
 
 #[test]
-fn a_resume_without_progress_kills_the_new_slave_first_and_waits_for_its_death() {
-    let (mut rig, _) = Rig::moving(settings(1));
-    rig.say(B, state_ready(0, 1, 90));
-    rig.say(A, sealed(0, 1, 120));
-    rig.say(A, settled(0, 1, &[]));
-    for _ in 0..5 {
-        assert_eq!(orders(&rig.wait(4 * SECOND)), [""; 0]);
-        rig.say(B, progress(0, 2, Step::Replaying));
-    }
-    assert_eq!(orders(&rig.wait(5 * SECOND)), ["kill b"]);
-    assert_eq!(rig.shard(0).0, Some(B.to_string()), "it may be serving");
-    assert_eq!(
-        orders(&rig.say(B, resumed(0, 2))),
-        ["save soon 0@2 Owned b"]
-    );
-    let actions = rig.die(B);
-    assert_eq!(
-        orders(&actions),
-        [
-            "save now 0@3 Reserved a",
-            "a Resume 0@3 after Death from 120"
-        ]
-    );
-    let actions = rig.say(A, resumed(0, 3));
-    assert!(matches!(ended(&actions), Some(Outcome::RolledBack { .. })));
-}
-
-#[test]
 fn a_new_slave_that_waits_for_a_permit_is_not_stalled() {
     let (mut rig, _) = Rig::moving(settings(1));
     rig.say(B, state_ready(0, 1, 90));

@@ -27,6 +27,7 @@ mod rows;
 mod saving;
 mod sim;
 mod slots;
+mod stalls;
 mod standbys;
 mod turns;
 

@@ -388,10 +388,15 @@ impl World {
             return;
         };
         // Who has the shard again knows what runs in it; the rest it held back.
-        let known: BTreeSet<_> = match sealer {
-            Some(&sealer) if sealer == to => row.window.running().collect(),
-            Some(_) | None => BTreeSet::new(),
-        };
+        let told = self
+            .slaves
+            .get(&to)
+            .and_then(|slave| slave.rows.get(&settled.shard));
+        let known: BTreeSet<_> = told.map_or_else(BTreeSet::new, |told| {
+            let sequences = settled.unfinished.iter().map(|sequence| sequence.get());
+            let known = sequences.filter(|&sequence| told.window.knows(sequence));
+            known.collect()
+        });
         if let Some(session) = row.session {
             for sequence in settled.unfinished.iter() {
                 if known.contains(&sequence.get()) {

@@ -77,6 +77,11 @@ impl Window {
         sequence <= self.handled || self.above.contains(&sequence)
     }
 
+    /// Whether it handed this out itself, or knows that it is finished.
+    pub(super) fn knows(&self, sequence: u64) -> bool {
+        self.is_finished(sequence) || self.open.get(&sequence) == Some(&Open::Running)
+    }
+
     pub(super) fn receive(&mut self, marked: bool) -> (u64, Receipt) {
         self.received += 1;
         let sequence = self.received;
