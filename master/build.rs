@@ -6,8 +6,10 @@ const CRATE: &str = "master";
 /// Every `mutant` in `src`.
 const MUTANTS: &[&str] = &[
     "behind-kept",
+    "canary-raw",
     "commit-unasked",
     "copy-ignored",
+    "dark-kept",
     "doubt-unsettled",
     "epoch-reused",
     "epoch-unasked",
@@ -32,6 +34,7 @@ const MUTANTS: &[&str] = &[
     "stale-copy-kept",
     "stale-session-resumed",
     "unseen-is-dead",
+    "unfinished-kept",
     "stalled-is-killed",
     "width-unbounded",
 ];

@@ -7,7 +7,7 @@ use super::{Config, ResolvedLimits};
 
 /// Limits that a running master takes up: the core looks at them whenever it needs
 /// one. The others are given to connections, timers or the journal at the start.
-const RELOADED: [&str; 18] = [
+const RELOADED: [&str; 21] = [
     "contact",
     "ready",
     "seal",
@@ -20,6 +20,9 @@ const RELOADED: [&str; 18] = [
     "backoff",
     "backoff_max",
     "canary",
+    "canary_time",
+    "canary_events",
+    "lag_gate",
     "width",
     "error_gate",
     "error_gate_events",

@@ -237,6 +237,10 @@ limits! {
     checkpoint_to_disk: Duration = Duration::from_secs(1), "BATON_LIMITS_CHECKPOINT_TO_DISK", "Checkpoints are written to the journal this often [default: 1s]";
     /// Shards that move alone, first.
     canary: u32 = 1, "BATON_LIMITS_CANARY", "Shards that move alone, first [default: 1]";
+    /// How long the canary is looked at before the rest moves.
+    canary_time: Duration = Duration::from_secs(2), "BATON_LIMITS_CANARY_TIME", "The canary is looked at for this long before the rest moves, and for five times as long while its first events fail or do not finish; 0s: not at all [default: 2s]";
+    /// Events that end this earlier.
+    canary_events: u32 = 20, "BATON_LIMITS_CANARY_EVENTS", "Events finished by the new slave that end the look at the canary earlier; 0: none do [default: 20]";
     /// A new slave that fails this many percentage points more events goes back.
     error_gate: u32 = 50, "BATON_LIMITS_ERROR_GATE", "A deploy goes back when its new slave fails this many percentage points more of its events than the old one; 100: never [default: 50]";
     /// Of at least so many events.
@@ -245,6 +249,8 @@ limits! {
     replay_buffer: u32 = 1000, "BATON_LIMITS_REPLAY_BUFFER", "Events of a shard that Discord replays at least; the time in which the busiest shard gets so many bounds the soak and how many move at once [default: 1000]";
     /// A new slave whose shards took nothing for so much more of the soak goes back.
     behind_gate: u32 = 50, "BATON_LIMITS_BEHIND_GATE", "A deploy goes back when its new slave could take nothing, its handlers being too slow, for this many percentage points more of its shards' time than the old one; 0: never [default: 50]";
+    /// A new slave that does not finish what it is handed goes back.
+    lag_gate: Duration = Duration::from_secs(5), "BATON_LIMITS_LAG_GATE", "A deploy goes back when its new slave has not finished half of what it was handed, and its oldest unfinished event is older than the old slave's was by this; 0s: never [default: 5s]";
     /// A shard whose connection is open and silent for this long is restarted.
     silent: Duration = Duration::from_secs(150), "BATON_LIMITS_SILENT", "A shard that hears nothing from Discord for this long on an open connection is restarted by RESUME, once in 10 minutes; 0s: never [default: 150s]";
     /// Shards that move at once.
@@ -252,12 +258,15 @@ limits! {
 }
 
 /// Limits for which zero has a meaning.
-const MAY_BE_ZERO: [&str; 9] = [
+const MAY_BE_ZERO: [&str; 12] = [
     "silent",
     "behind_gate",
     "adopt_grace",
     "soak",
     "canary",
+    "canary_time",
+    "canary_events",
+    "lag_gate",
     "backoff",
     "drain",
     "error_gate",

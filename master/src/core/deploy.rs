@@ -14,7 +14,7 @@
 //! deploy.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -22,6 +22,8 @@ use baton_protocol::{DeployId, ShardId, SlaveId, message::Role};
 
 use super::{
     Core, Life,
+    bake::Bake,
+    dark::Done,
     event::{Action, DeployOrder, DeployStep, News, RequestId, Time},
     fleet::Upkeep,
     hand::Hand,
@@ -53,6 +55,17 @@ pub(super) struct Deploy {
     pub(super) before: u64,
     /// How the new slave kept up when the soak began.
     pub(super) at_soak: Option<Upkeep>,
+    /// How old the old slave's oldest unfinished event was when the deploy began, where
+    /// that is known.
+    pub(super) lag_before: Option<Duration>,
+    /// How many events in 1000 s each shard got then.
+    pub(super) rates: BTreeMap<ShardId, u64>,
+    /// What the new slave had done when the soak began.
+    pub(super) done_at_soak: Option<Done>,
+    /// Times that the soak was lengthened, because nothing came.
+    pub(super) lengthened: u32,
+    /// The canary is looked at.
+    pub(super) bake: Bake,
     /// Whether the new slave was asked, after the soak, if it lives.
     pub(super) asked: bool,
     pub(super) first_stop: Option<Time>,
@@ -345,6 +358,11 @@ impl Core {
                 .and_then(|from| self.fleet.slaves.get(&from))
                 .map_or(0, |slave| slave.upkeep.percent),
             at_soak: None,
+            lag_before: from.and_then(|from| self.fleet.slaves.get(&from)?.lag),
+            rates: self.rates(slot),
+            done_at_soak: None,
+            lengthened: 0,
+            bake: Bake::Raw,
             asked: false,
             first_stop: None,
             last_served: None,

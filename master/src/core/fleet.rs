@@ -81,6 +81,8 @@ pub(super) struct Record {
     pub(super) finished: u64,
     /// Events of these that failed.
     pub(super) failed: u64,
+    /// Events that were handed to them; zero: it does not say that.
+    pub(super) handed: u64,
 }
 
 /// Whether a slave ever had shards: one that had is no new build.
@@ -317,6 +319,7 @@ impl Slave {
             record: Record {
                 finished: 0,
                 failed: 0,
+                handed: 0,
             },
             lag: None,
             hearing: None,

@@ -14,6 +14,13 @@
 //! time before the deploy, by more than `behind_gate` percentage points, on the
 //! average of its shards: of many shards some are always full for a moment, and
 //! all of them catch up after their move.
+//!
+//! And it says how many events its bot was handed, and how old the oldest is that is
+//! not finished. The new build is no good when it has not finished half of what it
+//! was handed, and the oldest is older than the old slave's was by `lag_gate`: slow
+//! handlers are no fault of a build whose predecessor had them too.
+//!
+//! All of that is judged of the canary ([`bake`](super::bake)) and of the soak.
 
 use std::time::Duration;
 
@@ -36,6 +43,13 @@ const END_OF_SOAK: u64 = 0;
 /// Number of the ping at its beginning, which no peer gets to.
 const START_OF_SOAK: u64 = u64::MAX;
 
+/// Number of the pings while a canary is looked at.
+const OF_CANARY: u64 = u64::MAX - 1;
+
+/// At this age of its oldest unfinished event a build is not judged in the shortest
+/// soak.
+const LEAST_LAG: Duration = Duration::from_secs(1);
+
 impl Core {
     pub(super) fn pong(&mut self, id: SlaveId, pong: Pong) {
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
@@ -44,6 +58,7 @@ impl Core {
         slave.record = Record {
             finished: pong.finished,
             failed: pong.failed.min(pong.finished),
+            handed: pong.handed,
         };
         let says_lag = slave.speaks(Version::LAG);
         slave.lag = says_lag.then(|| Duration::from_millis(pong.lag_ms));
@@ -67,7 +82,13 @@ impl Core {
         if pong.number == START_OF_SOAK {
             self.soak_begins(id);
         }
-        if pong.number == END_OF_SOAK && self.is_behind(id) {
+        if pong.number == OF_CANARY {
+            self.canary_said(id);
+        }
+        if pong.number == END_OF_SOAK
+            && self.deploy.as_ref().is_some_and(|deploy| deploy.asked)
+            && (self.is_behind(id) || self.finishes_nothing(id) || self.is_dark(id))
+        {
             return;
         }
         if let Some(deploy) = &mut self.deploy
@@ -158,6 +179,49 @@ impl Core {
         true
     }
 
+    /// Takes everything back when the new slave does not finish what it is handed.
+    pub(super) fn finishes_nothing(&mut self, to: SlaveId) -> bool {
+        let gate = self.settings.lag_gate;
+        let Some(deploy) = self.deploy.as_ref().filter(|deploy| deploy.from.is_some()) else {
+            return false;
+        };
+        // Without it nothing is known to be worse than before.
+        let Some(before) = deploy.lag_before else {
+            return false;
+        };
+        let Some((record, lag)) = self.fleet.slaves.get(&to).map(|new| (new.record, new.lag))
+        else {
+            return false;
+        };
+        // A soak that is shortened lets nothing grow as old as that.
+        let longest = deploy.soak.map_or(gate, |soak| (soak / 2).max(LEAST_LAG));
+        let most = before.saturating_add(gate.min(longest));
+        let unfinished = record.handed.saturating_sub(record.finished);
+        let few = record.handed < u64::from(self.settings.error_gate_events.max(1));
+        let half = unfinished.saturating_mul(2) > record.handed;
+        let Some(lag) = lag.filter(|&lag| lag > most) else {
+            return false;
+        };
+        if gate.is_zero() || few || !half || cfg!(mutant = "unfinished-kept") {
+            return false;
+        }
+        self.fail_deploy(
+            None,
+            format!(
+                "the new build does not finish its events: {unfinished} of {} run, the oldest \
+                 for {lag:?} (before the deploy: {before:?})",
+                record.handed
+            ),
+        );
+        true
+    }
+
+    /// The canary is looked at: how does its slave fare now?
+    pub(super) fn ask_of_canary(&mut self, to: SlaveId) {
+        let number = OF_CANARY;
+        self.send(to, ToSlave::Ping(Ping { number }));
+    }
+
     /// The soak is over: the new slave is asked whether it lives. What it said
     /// before says nothing about now.
     pub(super) fn ask_if_alive(&mut self, to: SlaveId) {
@@ -216,7 +280,7 @@ impl Upkeep {
 impl Record {
     /// Whether the share that failed is more than `margin` percentage points
     /// above another's.
-    fn is_worse(self, other: Self, margin: u32) -> bool {
+    pub(super) fn is_worse(self, other: Self, margin: u32) -> bool {
         let share = |record: Self| {
             let of = u128::from(record.finished).max(1);
             u128::from(record.failed) * 10_000 / of

@@ -15,7 +15,8 @@
 //!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
 //!                      │                (turns.rs: whose turn it is, hand.rs: how many at once)
 //!                      ├─ gate.rs       whether the new build is any good
-//!                      │                (rate.rs: how long it may be tried)
+//!                      │                (bake.rs: its canary, dark.rs: does it get anything at all,
+//!                      │                rate.rs: how long it may be tried)
 //!                      ├─ rollback.rs   or not: aborted, rolled back, forced
 //!                      ├─ work.rs       the once-per-bot work follows
 //!                      └─ permits.rs    IDENTIFYs in legal pace
@@ -37,7 +38,9 @@
 
 mod adopt;
 mod again;
+mod bake;
 mod copy;
+mod dark;
 mod deploy;
 mod doubt;
 pub mod event;

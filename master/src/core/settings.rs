@@ -52,10 +52,19 @@ pub struct Settings {
     pub error_gate: u32,
     /// Events that the new slave's handlers finish before that is judged.
     pub error_gate_events: u32,
+    /// A new slave that was handed something and has not finished half of it, while
+    /// its oldest unfinished event is older by this than the old slave's was, takes
+    /// its deploy back; zero: never.
+    pub lag_gate: Duration,
     /// A slave told to leave is dead within this time, or killed.
     pub retire: Duration,
     /// Shards that move alone, first.
     pub canary: u32,
+    /// How long a canary is looked at before the rest moves; five times as long where
+    /// what it does gives rise to doubt. Zero: not at all.
+    pub canary_time: Duration,
+    /// Events that the new slave finishes and that end this earlier; 0: none do.
+    pub canary_events: u32,
     /// Shards that move at once, at most; busy ones are fewer.
     pub width: u32,
     /// Whether shards are sealed when Discord takes the session from their old
@@ -144,8 +153,11 @@ impl Default for Settings {
             silent: Duration::from_secs(150),
             error_gate: 50,
             error_gate_events: 5,
+            lag_gate: Duration::from_secs(5),
             retire: Duration::from_secs(20),
             canary: 1,
+            canary_time: Duration::from_secs(2),
+            canary_events: 20,
             width: 16,
             late_seal: false,
             standbys: 0,

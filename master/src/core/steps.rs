@@ -94,6 +94,9 @@ impl Core {
                 if let Pace::Canary(canary) = pace
                     && serving >= canary
                 {
+                    if !self.is_baked(to, canary) {
+                        return false;
+                    }
                     self.go_to(Stage::Moving {
                         to,
                         pace: Pace::Width,
@@ -160,6 +163,7 @@ impl Core {
         if let Some(deploy) = &mut self.deploy {
             deploy.soak = Some(soak);
         }
+        self.note_done(to);
         self.ask_how_it_fares(to);
     }
 
@@ -205,10 +209,8 @@ impl Core {
                 );
             }
             Stage::Soaking { to } => self.soak_over(to),
-            Stage::Moving { .. }
-            | Stage::Work { .. }
-            | Stage::Retiring { .. }
-            | Stage::RollingBack { .. } => {}
+            Stage::Moving { to, .. } => self.look_at_canary(to),
+            Stage::Work { .. } | Stage::Retiring { .. } | Stage::RollingBack { .. } => {}
         }
     }
 

@@ -50,6 +50,9 @@ pub struct Pong {
     pub heartbeat_ms: u64,
     /// That shard.
     pub heartbeat_shard: ShardId,
+    /// Events that the slave handed to its bot since its start, each counted once;
+    /// zero where it does not say so. What is not finished of them runs.
+    pub handed: u64,
 }
 
 /// A shard at an epoch; the whole body of several messages.

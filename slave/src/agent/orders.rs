@@ -170,6 +170,8 @@ impl Agent {
                 silent_shard,
                 heartbeat_ms,
                 heartbeat_shard,
+                // One that was given back is handed out once more.
+                handed: counts.handed.saturating_sub(counts.retried),
             }));
         }
     }

@@ -10,8 +10,10 @@ mod adoption;
 mod again;
 mod ahead;
 mod back;
+mod bake;
 mod chain;
 mod cold;
+mod dark;
 mod deploys;
 mod exact;
 mod failures;
@@ -71,6 +73,8 @@ fn settings(shards: u32) -> Settings {
         shard_count: shards,
         max_concurrency: 16,
         identify_window: 5 * SECOND,
+        // A deploy is not held up by its canary, where that is not what is tested.
+        canary_time: Duration::ZERO,
         ..Settings::default()
     }
 }

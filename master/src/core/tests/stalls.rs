@@ -64,7 +64,9 @@ fn the_other_shards_of_its_owner_go_back_by_seal_too() {
     let mut told = orders(&rig.wait(5 * SECOND));
     for _ in 0..3 {
         assert!(!told.iter().any(|order| order.contains("kill")), "{told:?}");
-        let asked = told.iter().find_map(|order| order.strip_prefix("b StopShard "));
+        let asked = told
+            .iter()
+            .find_map(|order| order.strip_prefix("b StopShard "));
         let shard: u32 = asked.unwrap().split('@').next().unwrap().parse().unwrap();
         rig.say(B, sealed(shard, 2, 130));
         rig.say(B, settled(shard, 2, &[]));

@@ -41,6 +41,7 @@ impl Fleet {
         // Tests wait for nothing that they do not test.
         let fast = [
             ("soak", "0s"),
+            ("canary_time", "0s"),
             ("identify_window", "20ms"),
             ("adopt_grace", "5s"),
         ];

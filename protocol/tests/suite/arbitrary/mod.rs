@@ -27,7 +27,7 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
         Just(ToMaster::ShardStopped),
         bytes(64).prop_map(|proof| ToMaster::Proof(Proof { proof })),
         report().prop_map(ToMaster::Report),
-        (any::<[u64; 7]>(), any::<[u32; 2]>()).prop_map(|(times, shards)| {
+        (any::<[u64; 8]>(), any::<[u32; 2]>()).prop_map(|(times, shards)| {
             let [
                 number,
                 finished,
@@ -36,6 +36,7 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
                 lag_ms,
                 silent_ms,
                 heartbeat_ms,
+                handed,
             ] = times;
             let [silent_shard, heartbeat_shard] = shards.map(ShardId);
             ToMaster::Pong(Pong {
@@ -48,6 +49,7 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
                 silent_shard,
                 heartbeat_ms,
                 heartbeat_shard,
+                handed,
             })
         }),
         (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {

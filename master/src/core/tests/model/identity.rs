@@ -326,6 +326,11 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         soak: _,
         before: _,
         at_soak,
+        lag_before: _,
+        rates: _,
+        done_at_soak: _,
+        lengthened,
+        bake,
         asked,
         first_stop: _,
         last_served: _,
@@ -337,7 +342,8 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
     (id, from, queue, asked, order.late_seal).hash(hasher);
     in_hand.iter().for_each(|shard| shard.hash(hasher));
     without_session.hash(hasher);
-    returns.hash(hasher);
+    (returns, lengthened).hash(hasher);
+    discriminant(bake).hash(hasher);
     u8::MAX.hash(hasher);
     (forced.is_some(), given.is_some(), at_soak.is_some()).hash(hasher);
     match stage {

@@ -154,6 +154,7 @@ impl World {
             soak: SECOND,
             retire: 2 * SECOND,
             canary: 1,
+            canary_time: 200 * MILLI,
             width: 2,
             resume_window: 30 * SECOND,
             backoff: 200 * MILLI,
