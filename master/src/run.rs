@@ -109,7 +109,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     let metrics = Arc::<Metrics>::default();
-    let history = Arc::<History>::default();
+    let history = Arc::new(History::open(&config.data_dir, opened.term));
     let context = Arc::new(Context {
         term: opened.term,
         secret: secret.clone(),
@@ -168,7 +168,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         notices: notices.clone(),
         news,
         metrics,
-        history,
+        history: Arc::clone(&history),
         shard_in_hand: config.limits.shard_in_hand,
         fail_on_error: config.fail_on_error,
     });
@@ -222,6 +222,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         warn!("some connections did not end in time");
     }
     journal.close().await;
+    history.leaves();
     match ending {
         Ending::Left => {
             info!("master left; the slaves serve on");
@@ -453,7 +454,7 @@ impl Signals {
                 _ = self.interrupt.recv() => Notice::Leave,
                 _ = self.user.recv() => {
                     info!(slot = order.slot, "SIGUSR1: deploy");
-                    Notice::Deploy { order: order.clone(), answer: None }
+                    Notice::Deploy { order: order.clone(), build: None, answer: None }
                 }
                 _ = self.hang_up.recv() => {
                     let told = match &mut reloader {

@@ -4,13 +4,14 @@
 //! | | |
 //! |---|---|
 //! | `GET /v1/status` | the fleet ([`View`]) and under `master`, facts of this process |
-//! | `POST /v1/deploy` | [`DeployRequest`], every field optional: 202 `{"deploy": N}`, or 409 `{"error": "..."}` |
-//! | `POST /v1/rollback` | the same without `command`: the one that the slot had before |
+//! | `POST /v1/deploy` | [`DeployRequest`], every field optional: 202 `{"deploy": N}` with the slot, its `command` and the one `before`, and the build that serves (`from`); or 409 `{"error": "..."}` |
+//! | `POST /v1/rollback` | the same without `command`: the one that the slot had before, or that deploy `to` brought |
 //! | `POST /v1/abort` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/pause`, `POST /v1/continue` | 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/restart-shard` | [`RestartRequest`]: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
-//! | `GET /v1/deploys` | under `deploys`, those that ended under this master, at most 20, the newest last ([`Deployed`](crate::history::Deployed)); under `running`, the one that runs ([`Underway`](crate::history::Underway)) |
+//! | `GET /v1/history` | under `events`, what happened, also under earlier masters, the newest last; `?since=T` only what was later than T, in milliseconds since 1970 ([`chronicle`](crate::history::chronicle)) |
+//! | `GET /v1/deploys` | under `deploys`, those that ended, also under earlier masters, at most 50, the newest last ([`Deployed`](crate::history::Deployed)); under `running`, the one that runs ([`Underway`](crate::history::Underway)) |
 //! | `GET /v1/doctor` | under `findings`, what each check saw ([`Finding`]); `GET /v1/status` has those that are not well under `doctor` |
 //! | `GET /v1/events` | server-sent events, see [`json`](mod@json) |
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
@@ -30,7 +31,10 @@ use std::{collections::BTreeMap, convert::Infallible, path::PathBuf, sync::Arc, 
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State, rejection::JsonRejection},
+    extract::{
+        DefaultBodyLimit, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::StatusCode,
     response::{
         IntoResponse, Response, Sse,
@@ -38,7 +42,7 @@ use axum::{
     },
     routing::{get, post},
 };
-use baton_protocol::{DeployId, ShardId, Term};
+use baton_protocol::{DeployId, ShardId, Term, message::MAX_NAME};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -58,7 +62,7 @@ use crate::{
     counters::Counts,
     doctor::{Finding, Host, examine, troubles},
     driver::{Answer, Kill, Notice, Told},
-    history::{Died, History, LastDeploy, unix_ms},
+    history::{Deployed, Died, History, LastDeploy, unix_ms},
     peer::Context,
 };
 
@@ -126,6 +130,13 @@ pub struct DeployRequest {
     /// Program and arguments of the new build; absent: the slot's own again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
+    /// What the new build is called: its `BATON_BUILD`; absent: what it calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// Of a rollback: the deploy whose command comes back; absent: the command before
+    /// the present one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
     /// Shards that move alone, first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canary: Option<u32>,
@@ -172,6 +183,7 @@ impl Admin {
             .route("/v1/restart-shard", post(restart))
             .route("/v1/fence", post(fence))
             .route("/v1/deploys", get(deploys))
+            .route("/v1/history", get(what_happened))
             .route("/v1/doctor", get(doctor))
             .route("/v1/events", get(events))
             .route("/metrics", get(metrics::metrics))
@@ -222,7 +234,17 @@ impl Admin {
         let (answer, answered) = oneshot::channel();
         match self.ask(notice(answer), answered).await? {
             Ok(deploy) => {
-                Ok((StatusCode::ACCEPTED, Json(json!({ "deploy": deploy }))).into_response())
+                let mut accepted = json!({ "deploy": deploy });
+                // One that ended at once is not under way any more.
+                if let Some(running) = self.history.running()
+                    && running.deploy == deploy.get()
+                {
+                    accepted["slot"] = running.slot.into();
+                    accepted["command"] = json!(running.brought.command);
+                    accepted["before"] = json!(running.brought.before);
+                    accepted["from"] = json!(running.from);
+                }
+                Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
             }
             Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
         }
@@ -247,6 +269,8 @@ impl Admin {
         let DeployRequest {
             slot,
             command,
+            build: _,
+            to: _,
             canary,
             width,
             soak_ms,
@@ -345,9 +369,18 @@ async fn deploy(
     State(admin): State<Arc<Admin>>,
     request: Result<Json<DeployRequest>, JsonRejection>,
 ) -> Result<Response, Failure> {
-    let order = admin.order(body(request)?).map_err(wrong)?;
+    let request = body(request)?;
+    if request.to.is_some() {
+        return Err(wrong("`to` is of a rollback".to_owned()));
+    }
+    let build = request.build.clone();
+    if let Some(build) = &build {
+        check_build(build).map_err(wrong)?;
+    }
+    let order = admin.order(request).map_err(wrong)?;
     let answer = |answer| Notice::Deploy {
         order,
+        build,
         answer: Some(answer),
     };
     admin.deploy(answer).await
@@ -357,16 +390,88 @@ async fn rollback(
     State(admin): State<Arc<Admin>>,
     request: Result<Json<DeployRequest>, JsonRejection>,
 ) -> Result<Response, Failure> {
-    let request = body(request)?;
-    if request.command.is_some() {
-        let reason = "a rollback brings the command back that the slot had before; name another \
+    let mut request = body(request)?;
+    if request.command.is_some() || request.build.is_some() {
+        let reason = "a rollback brings a command back that the slot had before; name another \
                       one with a deploy";
         return Err(wrong(reason.to_owned()));
     }
+    let Some(to) = request.to else {
+        let order = admin.order(request).map_err(wrong)?;
+        return admin
+            .deploy(|answer| Notice::Rollback { order, answer })
+            .await;
+    };
+    let conflict = |reason| Failure(StatusCode::CONFLICT, reason);
+    let (slot, command) = way_back(&admin.history.deploys(), to).map_err(conflict)?;
+    if request.slot.as_ref().is_some_and(|asked| *asked != slot) {
+        return Err(conflict(format!("deploy {to} was of slot {slot:?}")));
+    }
+    request.slot = Some(slot);
+    request.command = Some(command);
     let order = admin.order(request).map_err(wrong)?;
-    admin
-        .deploy(|answer| Notice::Rollback { order, answer })
-        .await
+    let answer = |answer| Notice::Deploy {
+        order,
+        build: None,
+        answer: Some(answer),
+    };
+    admin.deploy(answer).await
+}
+
+/// The slot and the command of a deploy that came through.
+fn way_back(deploys: &[Deployed], to: u64) -> Result<(String, Vec<String>), String> {
+    let usable = |deploy: &&Deployed| deploy.came_through() && deploy.brought.command.is_some();
+    let known: Vec<String> = deploys
+        .iter()
+        .filter(usable)
+        .map(|deploy| deploy.deploy.to_string())
+        .collect();
+    let known = match known.is_empty() {
+        true => "none is known".to_owned(),
+        false => format!("known are {}", known.join(", ")),
+    };
+    let Some(deploy) = deploys.iter().rfind(|deploy| deploy.deploy == to) else {
+        return Err(format!(
+            "no deploy {to} is remembered; of those that came through and had a command, {known}"
+        ));
+    };
+    match &deploy.brought.command {
+        _ if !deploy.came_through() => Err(format!(
+            "deploy {to} did not come through ({}): nothing of it ever filled the slot; of those \
+             that did, {known}",
+            deploy.text
+        )),
+        None => Err(format!(
+            "deploy {to} had no command: its slave was started by somebody else, who can start it \
+             again; of those with a command, {known}"
+        )),
+        Some(command) => Ok((deploy.slot.clone(), command.clone())),
+    }
+}
+
+/// Whether a build may be called this.
+fn check_build(build: &str) -> Result<(), String> {
+    if build.is_empty() || build.len() > MAX_NAME || build.chars().any(char::is_control) {
+        return Err(format!(
+            "build {build:?}: a name has 1 to {MAX_NAME} characters, and no control characters"
+        ));
+    }
+    Ok(())
+}
+
+/// What of the history is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Since {
+    since: u64,
+}
+
+async fn what_happened(
+    State(admin): State<Arc<Admin>>,
+    since: Result<Query<Since>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(Since { since }) = since.map_err(|rejection| wrong(rejection.body_text()))?;
+    Ok(Json(json!({ "events": admin.history.events(since) })).into_response())
 }
 
 async fn abort(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {

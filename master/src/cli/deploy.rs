@@ -21,7 +21,7 @@ use crate::{
         DeployRequest,
         client::{Client, Events},
     },
-    config::{LimitValue, check_command},
+    config::{LimitValue, check_command, shown},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Error},
 };
 
@@ -32,9 +32,21 @@ const LINES: usize = 20;
 pub(super) struct DeployArguments {
     #[command(flatten)]
     road: RoadArguments,
+    /// What the new build is called: its slave finds it as BATON_BUILD
+    #[arg(long, value_name = "NAME")]
+    build: Option<String>,
     /// The new build's program and arguments [default: the slot's own again]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackArguments {
+    #[command(flatten)]
+    road: RoadArguments,
+    /// Deploy what this deploy brought (`baton-master history` lists them)
+    #[arg(long, value_name = "DEPLOY")]
+    to: Option<u64>,
 }
 
 /// How the shards move, and how that is shown.
@@ -71,58 +83,90 @@ pub(super) struct RoadArguments {
 }
 
 pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
-    let DeployArguments { road, command } = arguments;
-    if command.is_empty() {
-        return go("/v1/deploy", None, road).await;
+    let DeployArguments {
+        road,
+        build,
+        command,
+    } = arguments;
+    let command = (!command.is_empty()).then_some(command);
+    if let Some(command) = &command {
+        check_command(command).map_err(Error::Configuration)?;
     }
-    check_command(&command).map_err(Error::Configuration)?;
-    go("/v1/deploy", Some(command), road).await
+    let request = DeployRequest {
+        command,
+        build,
+        ..DeployRequest::default()
+    };
+    go("/v1/deploy", request, road).await
 }
 
-/// The command that the slot had before, by the same road.
-pub(super) async fn back(road: RoadArguments) -> Result<u8, Error> {
-    go("/v1/rollback", None, road).await
+/// A command that the slot had before, by the same road.
+pub(super) async fn back(arguments: BackArguments) -> Result<u8, Error> {
+    let request = DeployRequest {
+        to: arguments.to,
+        ..DeployRequest::default()
+    };
+    go("/v1/rollback", request, arguments.road).await
 }
 
-async fn go(
-    path: &str,
-    command: Option<Vec<String>>,
-    arguments: RoadArguments,
-) -> Result<u8, Error> {
+async fn go(path: &str, what: DeployRequest, arguments: RoadArguments) -> Result<u8, Error> {
     let client = arguments.operator.client()?;
     // Before the request: nothing of the deploy is missed.
     let mut events = client.events().await?;
     let request = DeployRequest {
         slot: arguments.slot,
-        command,
         canary: arguments.canary,
         width: arguments.width,
         soak_ms: arguments
             .soak
             .map(|soak| u64::try_from(soak.as_millis()).unwrap_or(u64::MAX)),
         late_seal: arguments.late_seal,
+        ..what
     };
     let body = serde_json::to_value(request).unwrap_or(Value::Null);
     let accepted = client.post(path, body).await?;
-    let deploy = accepted["deploy"].as_u64().unwrap_or(0);
     if arguments.no_wait {
         say(&if arguments.json {
             accepted.to_string()
         } else {
-            format!("deploy {deploy} started; baton-master status --watch shows it")
+            let started = started(&accepted).join("\n");
+            format!("{started}\n  baton-master status --watch shows it")
         });
         return Ok(EXIT_DONE);
     }
-    follow(&client, &mut events, deploy, arguments.json).await
+    follow(&client, &mut events, &accepted, arguments.json).await
+}
+
+/// Which deploy this is, and what is replaced by what.
+fn started(accepted: &Value) -> Vec<String> {
+    let command = |key: &str| {
+        let words: Option<Vec<String>> = serde_json::from_value(accepted[key].clone()).ok();
+        words.map(|words| shown(&words))
+    };
+    let mut lines = vec![match accepted["slot"].as_str() {
+        Some(slot) => format!("deploy {} of slot {slot}", accepted["deploy"]),
+        None => format!("deploy {}", accepted["deploy"]),
+    }];
+    let before = command("before");
+    let from = match (accepted["from"].as_str(), before) {
+        (Some(build), Some(before)) => Some(format!("  now    build {build}: {before}")),
+        (Some(build), None) => Some(format!("  now    build {build}")),
+        (None, Some(before)) => Some(format!("  now    nothing; its command is {before}")),
+        (None, None) => None,
+    };
+    lines.extend(from);
+    lines.extend(command("command").map(|command| format!("  next   {command}")));
+    lines
 }
 
 /// Shows a deploy until it ends, or until whoever watches has enough.
 pub(super) async fn follow(
     client: &Client,
     events: &mut Events,
-    deploy: u64,
+    accepted: &Value,
     json: bool,
 ) -> Result<u8, Error> {
+    let deploy = accepted["deploy"].as_u64().unwrap_or(0);
     let status = client.get("/v1/status").await?;
     let total = match &status["deploy"] {
         running if running["deploy"] == deploy => running["total"].as_u64().unwrap_or(0),
@@ -131,7 +175,7 @@ pub(super) async fn follow(
     };
     let mut progress = Progress::of(total);
     let mut screen = Screen::new(total, json);
-    screen.line(&format!("deploy {deploy}: started"));
+    started(accepted).iter().for_each(|line| screen.line(line));
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -300,6 +344,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_deploy_says_what_it_replaces_by_what() {
+        let accepted = json!({"deploy": 3, "slot": "main", "from": "v1",
+            "before": ["my-bot-v1"], "command": ["env", "BATON_BUILD=v2", "my-bot-v2", "--x"]});
+        assert_eq!(
+            started(&accepted),
+            [
+                "deploy 3 of slot main",
+                "  now    build v1: my-bot-v1",
+                "  next   my-bot-v2 --x (build v2)",
+            ]
+        );
+        assert_eq!(started(&json!({"deploy": 3})), ["deploy 3"]);
+    }
 
     #[test]
     fn where_everything_is_names_slaves_builds_and_shards_that_do_not_serve() {

@@ -7,6 +7,7 @@ mod deploy;
 mod doctor;
 mod fence;
 mod journal;
+mod past;
 mod restart;
 mod status;
 mod text;
@@ -16,6 +17,7 @@ use std::{
     os::fd::AsFd,
     path::PathBuf,
     process::ExitCode,
+    sync::Once,
     time::Duration,
 };
 
@@ -26,7 +28,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::Subscrib
 
 use crate::{
     admin::client::Client,
-    config::{Config, LogFormat, Options, default_file, examine, read},
+    config::{Config, LogFormat, Mistake, Options, default_file, examine, read},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Error},
     reload::{SetLog, Source, log_filter},
     run::run,
@@ -59,8 +61,9 @@ enum Command {
     Deploy(deploy::DeployArguments),
     /// Deploy the command that the slot had before the present one, show the progress
     ///
-    /// Asked for again it brings the present one back.
-    Rollback(deploy::RoadArguments),
+    /// Asked for again it brings the present one back. It is a deploy of its own: a deploy
+    /// that runs is sent back with `abort`.
+    Rollback(deploy::BackArguments),
     /// Stop the running deploy: what moved goes back
     Abort(VerbArguments),
     /// Hold the running deploy: shards in hand finish, no further one begins
@@ -73,6 +76,10 @@ enum Command {
     Fence(fence::FenceArguments),
     /// Show the fleet, once or live
     Status(status::StatusArguments),
+    /// Show what happened: alarms, deaths, lost sessions, deploys, also without a master
+    Events(past::EventsArguments),
+    /// Show the last deploys with their gaps and what they brought
+    History(past::HistoryArguments),
     /// Say what is wrong with the fleet, or will be, and what to do
     ///
     /// Ends with 1 if there is an error; warnings are none. Without a master: what
@@ -150,15 +157,45 @@ impl OperatorArguments {
     fn client(&self) -> Result<Client, Error> {
         let dir = match &self.runtime_dir {
             Some(dir) => dir.clone(),
-            None => {
-                let file = self.config.clone().or_else(default_file);
-                let options = read(file.as_deref(), Options::default())?;
-                options
-                    .runtime_dir
-                    .unwrap_or_else(runtime_dir::default_path)
-            }
+            None => self.options()?.runtime_dir(),
         };
         Ok(Client::new(&runtime_dir::admin_socket(&dir)))
+    }
+
+    /// Where the master keeps what is to stay.
+    fn data_dir(&self) -> Result<PathBuf, Error> {
+        let options = self.options()?;
+        let runtime_dir = || {
+            self.runtime_dir
+                .clone()
+                .unwrap_or_else(|| options.runtime_dir())
+        };
+        Ok(options.data_dir.clone().unwrap_or_else(runtime_dir))
+    }
+
+    /// What the file says. What is wrong with it is said once, and is no hindrance: the
+    /// master that runs read an earlier one.
+    fn options(&self) -> Result<Options, Error> {
+        static SAID: Once = Once::new();
+        let file = self.config.clone().or_else(default_file);
+        let (options, mistakes) = match examine(file.as_deref(), Options::default()) {
+            Ok(examined) => examined,
+            Err(error) if self.config.is_none() => (Options::default(), vec![Mistake::of(&error)]),
+            Err(error) => return Err(error),
+        };
+        if let Some(first) = mistakes.first() {
+            SAID.call_once(|| {
+                let more = match mistakes.len() - 1 {
+                    0 => String::new(),
+                    more => format!(" (and {more} more)"),
+                };
+                complain(&format!(
+                    "baton-master: warning: {first}{more}; a running master goes on with what it has, \
+                     and so does this command: baton-master check-config says more"
+                ));
+            });
+        }
+        Ok(options)
     }
 }
 
@@ -236,7 +273,9 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             Ok(EXIT_DONE)
         }
         Command::Deploy(arguments) => deploy::run(arguments).await,
-        Command::Rollback(road) => deploy::back(road).await,
+        Command::Rollback(arguments) => deploy::back(arguments).await,
+        Command::Events(arguments) => past::events(arguments).await,
+        Command::History(arguments) => past::history(arguments).await,
         Command::RestartShard(arguments) => restart::run(arguments).await,
         Command::Abort(arguments) => {
             arguments

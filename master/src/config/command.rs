@@ -1,4 +1,7 @@
-//! Whether a command can be started at all, judged before it has to be.
+//! Commands of slots: whether one can be started at all, judged before it has to be; and
+//! how a build is named with it. A name is kept as `env BATON_BUILD=NAME` in front of the
+//! program: what an operator could have written, so that every master, also an earlier
+//! one, starts it right.
 
 use std::{
     env,
@@ -6,12 +9,84 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What tells a slave which build it is.
+const BUILD: &str = "BATON_BUILD=";
+
+/// A command without `env NAME=VALUE ...` in front of it, and these variables.
+#[must_use]
+pub fn without_env(command: &[String]) -> (&[String], &[String]) {
+    let Some((first, rest)) = command.split_first() else {
+        return (command, &[]);
+    };
+    if first != "env" && first != "/usr/bin/env" {
+        return (command, &[]);
+    }
+    let variable = |word: &String| {
+        let name = word.split_once('=').map_or("", |(name, _)| name);
+        !name.is_empty() && !name.starts_with('-')
+    };
+    let variables = rest.iter().take_while(|word| variable(word)).count();
+    let (variables, words) = rest.split_at(variables);
+    match words.first() {
+        Some(program) if !program.starts_with('-') => (words, variables),
+        Some(_) | None => (command, &[]),
+    }
+}
+
+/// The command of a build that is called `name`.
+#[must_use]
+pub fn named(command: &[String], name: &str) -> Vec<String> {
+    let (words, variables) = without_env(command);
+    let others = variables.iter().filter(|word| !word.starts_with(BUILD));
+    let named = ["env".to_owned(), format!("{BUILD}{name}")];
+    named
+        .into_iter()
+        .chain(others.cloned())
+        .chain(words.iter().cloned())
+        .collect()
+}
+
+/// A command as a person reads it: words with blanks are quoted, and the name of the
+/// build stands behind it.
+#[must_use]
+pub fn shown(command: &[String]) -> String {
+    let (words, variables) = without_env(command);
+    let build = variables.iter().find_map(|word| word.strip_prefix(BUILD));
+    let others = variables.iter().filter(|word| !word.starts_with(BUILD));
+    let plain = |word: &String| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte))
+    };
+    let words = others.chain(words).map(|word| match plain(word) {
+        true => word.clone(),
+        false => format!(
+            "'{}'",
+            word.escape_debug().to_string().replace('\'', "'\\''")
+        ),
+    });
+    let words = words.collect::<Vec<_>>().join(" ");
+    match build {
+        Some(build) => format!("{words} (build {})", build.escape_debug()),
+        None => words,
+    }
+}
+
 /// Looks the program up as the kernel will: as a path if it has a slash, else
-/// in `PATH`.
+/// in `PATH`. Of `env NAME=VALUE ... PROGRAM` both are looked up.
 ///
 /// # Errors
 /// One line that names the program and what is wrong with it.
 pub fn check_command(command: &[String]) -> Result<PathBuf, String> {
+    let (words, variables) = without_env(command);
+    if !variables.is_empty() {
+        find(words)?;
+    }
+    find(command)
+}
+
+fn find(command: &[String]) -> Result<PathBuf, String> {
     let Some(program) = command.first().filter(|program| !program.is_empty()) else {
         return Err("the command is empty; name a program".to_owned());
     };
@@ -35,4 +110,54 @@ pub fn check_command(command: &[String]) -> Result<PathBuf, String> {
 fn is_program(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_name_stands_before_the_program_once_and_behind_it_for_a_person() {
+        let plain = words("/opt/my-bot --shards 3");
+        let first = named(&plain, "v1");
+        assert_eq!(first, words("env BATON_BUILD=v1 /opt/my-bot --shards 3"));
+        assert_eq!(shown(&first), "/opt/my-bot --shards 3 (build v1)");
+        let second = named(&first, "v2");
+        assert_eq!(second, words("env BATON_BUILD=v2 /opt/my-bot --shards 3"));
+        let other = named(&words("env A=b /opt/my-bot"), "v3");
+        assert_eq!(other, words("env BATON_BUILD=v3 A=b /opt/my-bot"));
+        assert_eq!(shown(&other), "A=b /opt/my-bot (build v3)");
+    }
+
+    #[test]
+    fn what_is_no_variable_of_env_is_left_alone() {
+        for text in [
+            "my-bot A=b",
+            "env",
+            "env A=b",
+            "env -i my-bot",
+            "env --help",
+        ] {
+            assert_eq!(
+                without_env(&words(text)),
+                (&words(text)[..], &[][..]),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            shown(&["sh".to_owned(), "-c".to_owned(), "a b\n".to_owned()]),
+            "sh -c 'a b\\n'"
+        );
+    }
+
+    #[test]
+    fn the_program_behind_env_is_looked_up_too() {
+        assert!(check_command(&words("env BATON_BUILD=v1 true")).is_ok());
+        let wrong = check_command(&words("env BATON_BUILD=v1 no-such-bot"));
+        assert!(wrong.is_err_and(|reason| reason.contains("no-such-bot")));
+    }
 }

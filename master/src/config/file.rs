@@ -35,6 +35,12 @@ impl fmt::Display for Mistake {
 }
 
 impl Mistake {
+    /// What kept a file from being read.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        Self::anywhere(error.line())
+    }
+
     pub(super) fn anywhere(reason: impl Into<String>) -> Self {
         Self {
             place: None,
@@ -102,7 +108,9 @@ pub(super) fn parse(file: &str, text: &str) -> (Options, Vec<Mistake>) {
         broken.sort_by_key(|error| error.span().map(|span| span.start));
         let broken = broken.iter().take(MOST);
         let mistakes = broken.map(|error| mistake(error, one_line(error.message())));
-        return (Options::default(), mistakes.collect());
+        // What could be read tells a command where its master is.
+        let rest = serde_path_to_error::deserialize(Deserializer::from(document));
+        return (rest.unwrap_or_default(), mistakes.collect());
     }
     let mut origin = Origin {
         file: file.to_owned(),

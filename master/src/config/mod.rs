@@ -18,7 +18,7 @@ use std::{
 
 pub use self::{
     changes::{Change, Effect},
-    command::check_command,
+    command::{check_command, named, shown, without_env},
     file::{Mistake, Origin},
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
 };

@@ -88,6 +88,15 @@ pub struct Options {
     pub origin: Origin,
 }
 
+impl Options {
+    /// The runtime directory, or where it is by default.
+    #[must_use]
+    pub fn runtime_dir(&self) -> PathBuf {
+        let named = self.runtime_dir.clone();
+        named.unwrap_or_else(crate::runtime_dir::default_path)
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

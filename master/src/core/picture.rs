@@ -65,6 +65,8 @@ impl Core {
         SlotView {
             name: slot.name.clone(),
             slave: slot.owner.map(|id| id.to_string()),
+            command: None,
+            command_before: None,
             failed_launches: slot.failed_launches,
             standbys: number(standbys.len()),
             standbys_built: number(built),

@@ -38,6 +38,10 @@ pub struct SlotView {
     pub name: String,
     /// The slave that fills it.
     pub slave: Option<String>,
+    /// Its command, and the one that it had before; absent: none. The driver knows.
+    pub command: Option<Vec<String>>,
+    /// See `command`.
+    pub command_before: Option<Vec<String>>,
     /// Starts that failed in a row.
     pub failed_launches: u32,
     /// Standbys that are there, built or not.

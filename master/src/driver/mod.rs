@@ -39,11 +39,13 @@ pub use self::{
     tell::{Told, monotonic_us},
 };
 use crate::{
+    config::named,
     core::{
         Core,
         event::{Death, DeployOrder, EndedBy, Input, News, RequestId, Time},
+        view::View,
     },
-    history::History,
+    history::{Brought, History},
     journal::Journal,
     metrics::Metrics,
     peer::{Link, LinkId},
@@ -145,6 +147,8 @@ pub struct Driver {
     /// Launches that wait for the death of the process before, by slot.
     waiting: BTreeMap<String, (Role, Option<Vec<String>>)>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
+    /// What each deploy that was asked for brings.
+    roads: BTreeMap<RequestId, Brought>,
     /// Aborts and pauses: what the core does not refuse it took.
     requests: BTreeMap<RequestId, Answer<()>>,
     fences: BTreeMap<RequestId, Answer<SlaveId>>,
@@ -196,6 +200,7 @@ impl Driver {
             doomed: BTreeSet::new(),
             waiting: BTreeMap::new(),
             deploys: BTreeMap::new(),
+            roads: BTreeMap::new(),
             requests: BTreeMap::new(),
             fences: BTreeMap::new(),
             killed: Vec::new(),
@@ -317,11 +322,15 @@ impl Driver {
                 last_lines,
             } => self.exited(now, pid, ending, last_lines),
             Notice::Ended(death) => self.tell(News::SlaveEnded(death)),
-            Notice::Deploy { order, answer } => self.deploy(now, order, answer),
-            Notice::Rollback { order, answer } => match self.launcher.before(&order.slot) {
+            Notice::Deploy {
+                order,
+                build,
+                answer,
+            } => self.deploy(now, order, build.as_deref(), answer),
+            Notice::Rollback { order, answer } => match self.way_back(&order.slot) {
                 Ok(command) => {
                     let command = Some(command);
-                    self.deploy(now, DeployOrder { command, ..order }, Some(answer));
+                    self.deploy(now, DeployOrder { command, ..order }, None, Some(answer));
                 }
                 Err(reason) => {
                     // Whoever asked may be gone.
@@ -351,7 +360,7 @@ impl Driver {
             } => self.fence(now, &slave, kill, answer),
             Notice::Look { answer } => {
                 // Whoever asked may be gone.
-                let _ = answer.send(self.core.view(now));
+                let _ = answer.send(self.view(now));
             }
             Notice::Budget(budget) => self.core.handle(now, Input::Budget(budget)),
             Notice::Leave => {
@@ -364,12 +373,48 @@ impl Driver {
         }
     }
 
-    fn deploy(&mut self, now: Time, order: DeployOrder, answer: Option<Answer<DeployId>>) {
+    fn view(&self, now: Time) -> View {
+        let mut view = self.core.view(now);
+        for slot in &mut view.slots {
+            let owned = <[String]>::to_vec;
+            slot.command = self.launcher.present(&slot.name).map(owned);
+            slot.command_before = self.launcher.former(&slot.name).map(owned);
+        }
+        view
+    }
+
+    fn deploy(
+        &mut self,
+        now: Time,
+        mut order: DeployOrder,
+        build: Option<&str>,
+        answer: Option<Answer<DeployId>>,
+    ) {
+        let before = self.launcher.present(&order.slot).map(<[String]>::to_vec);
+        if let Some(build) = build {
+            let command = order.command.as_ref().or(before.as_ref());
+            order.command = command.map(|command| named(command, build));
+        }
         let request = self.request();
+        let command = order.command.clone().or_else(|| before.clone());
+        self.roads.insert(request, Brought { command, before });
         if let Some(answer) = answer {
             self.deploys.insert(request, answer);
         }
         self.core.handle(now, Input::Deploy { request, order });
+    }
+
+    /// The command that a rollback deploys.
+    fn way_back(&self, slot: &str) -> Result<Vec<String>, String> {
+        if let Some(running) = self.history.running() {
+            let step = running.steps.last().map_or("starting", |step| &step.step);
+            return Err(format!(
+                "deploy {} of slot {:?} is under way ({step}): send it back with baton-master abort. \
+                 A rollback is a deploy of its own, of the command before the present one",
+                running.deploy, running.slot
+            ));
+        }
+        self.launcher.before(slot)
     }
 
     fn exited(&mut self, now: Time, pid: u32, ending: EndedBy, last_lines: Vec<String>) {

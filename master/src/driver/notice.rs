@@ -71,6 +71,8 @@ pub enum Notice {
     Deploy {
         /// What is to be done.
         order: DeployOrder,
+        /// What its build is to be called; `None`: as it calls itself.
+        build: Option<String>,
         /// Whom to answer; a signal wants no answer.
         answer: Option<Answer<DeployId>>,
     },

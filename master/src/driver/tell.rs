@@ -19,18 +19,41 @@ pub struct Told {
 impl Driver {
     pub(super) fn tell(&mut self, news: News) {
         log(&news);
-        match &news {
+        let at_us = monotonic_us();
+        let told = Arc::new(Told { at_us, news });
+        self.metrics.told(&told);
+        if let Some(gap) = self.history.told(&told) {
+            self.metrics.gap(gap);
+        }
+        self.answer(&told.news);
+        if self.fail_on_error
+            && self.ending.is_none()
+            && let Some(wrong) = wrong(&told.news)
+        {
+            self.ending = Some(Ending::Error(wrong));
+        }
+        // Nobody may be watching.
+        let _ = self.news.send(told);
+    }
+
+    /// Whoever asked is answered; the history knows of it by then.
+    fn answer(&mut self, news: &News) {
+        match news {
             News::DeployAccepted {
                 request: Some(request),
                 deploy,
                 ..
             } => {
+                if let Some(brought) = self.roads.remove(request) {
+                    self.history.brings(*deploy, brought);
+                }
                 if let Some(answer) = self.deploys.remove(request) {
                     // Whoever asked may be gone.
                     let _ = answer.send(Ok(*deploy));
                 }
             }
             News::RequestRefused { request, reason } => {
+                self.roads.remove(request);
                 if let Some(answer) = self.deploys.remove(request) {
                     let _ = answer.send(Err(reason.clone()));
                 }
@@ -66,20 +89,6 @@ impl Driver {
             | News::Disbelieved { .. }
             | News::Alarm { .. } => {}
         }
-        if self.fail_on_error
-            && self.ending.is_none()
-            && let Some(wrong) = wrong(&news)
-        {
-            self.ending = Some(Ending::Error(wrong));
-        }
-        let at_us = monotonic_us();
-        let told = Told { at_us, news };
-        self.metrics.told(&told);
-        if let Some(gap) = self.history.told(&told) {
-            self.metrics.gap(gap);
-        }
-        // Nobody may be watching.
-        let _ = self.news.send(Arc::new(told));
     }
 }
 

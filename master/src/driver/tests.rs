@@ -163,7 +163,11 @@ async fn a_candidate_that_never_says_hello_leaves_no_process_behind() {
     };
     let answer = None;
     rig.notices
-        .send(Notice::Deploy { order, answer })
+        .send(Notice::Deploy {
+            order,
+            build: None,
+            answer,
+        })
         .await
         .unwrap();
     let ended = async {
@@ -257,6 +261,7 @@ async fn a_request_is_answered() {
     let (answer, answered) = oneshot::channel();
     let deploy = Notice::Deploy {
         order,
+        build: None,
         answer: Some(answer),
     };
     rig.notices.send(deploy).await.unwrap();

@@ -1,12 +1,29 @@
 //! What is told of deploys.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// What a deploy puts into its slot, and what was there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Brought {
+    /// The command; absent: its slave was started by somebody else.
+    pub command: Option<Vec<String>>,
+    /// The slot's command before; absent: none.
+    pub before: Option<Vec<String>>,
+}
 
 /// The deploy that runs, for whoever begins to look in the middle of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Underway {
     /// Its number.
     pub deploy: u64,
+    /// Its slot.
+    pub slot: String,
+    /// Its command, and the one before.
+    #[serde(flatten)]
+    pub brought: Brought,
     /// The build that serves the slot when it begins; absent: none does.
     pub from: Option<String>,
     /// The build that its shards go to; absent: it has not joined yet.
@@ -37,7 +54,8 @@ pub struct Slowest {
 }
 
 /// A deploy that ended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Deployed {
     /// Its number.
     pub deploy: u64,
@@ -47,14 +65,19 @@ pub struct Deployed {
     pub from: Option<String>,
     /// The build that its shards were to go to; absent: it never joined.
     pub to: Option<String>,
+    /// Its command, and the one before.
+    #[serde(flatten)]
+    pub brought: Brought,
     /// `done`, `aborted`, `rolled_back`, `forced`, `handed_on`.
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
     /// Why, where it was not `done`.
     pub reason: Option<String>,
     /// The outcome with the reason, for a person.
     pub text: String,
     /// When it began, in milliseconds since 1970.
     pub began_unix_ms: u64,
+    /// When it ended.
+    pub ended_unix_ms: u64,
     /// From the trigger to the end.
     pub took_ms: u64,
     /// From the first seal to the last RESUMED.
@@ -68,12 +91,13 @@ pub struct Deployed {
 }
 
 /// When a step of a deploy began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StepAt {
     /// Milliseconds after the trigger.
     pub at_ms: u64,
     /// Which.
-    pub step: &'static str,
+    pub step: Cow<'static, str>,
 }
 
 /// The deploy that ended last, in short.
@@ -84,7 +108,7 @@ pub struct LastDeploy {
     /// Its slot.
     pub slot: String,
     /// `done`, `aborted`, `rolled_back`, `forced`, `handed_on`.
-    pub outcome: &'static str,
+    pub outcome: Cow<'static, str>,
     /// The same with the reason, for a person.
     pub text: String,
     /// Shards that the new slave served then.
@@ -110,6 +134,20 @@ pub struct Gaps {
     pub p99_ms: u64,
     /// The longest.
     pub max_ms: u64,
+}
+
+impl Deployed {
+    /// For how long its shards were nobody's; `None`: none was sealed.
+    #[must_use]
+    pub fn spread(&self) -> Option<Gaps> {
+        spread(&self.gaps_ms)
+    }
+
+    /// Whether what it brought serves.
+    #[must_use]
+    pub fn came_through(&self) -> bool {
+        self.outcome == "done" || self.outcome == "forced"
+    }
 }
 
 /// Of gaps that ascend.

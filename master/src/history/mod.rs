@@ -1,7 +1,9 @@
-//! What the last deploys did and what they cost, drawn from the news: nothing
-//! relies on it. A gap is the time for which a shard was nobody's, from the order to
+//! What happened while nobody looked, drawn from the news: alarms, deaths, lost sessions,
+//! and what the last deploys did and cost. It is kept on the disk, bounded, for the next
+//! master ([`chronicle`]); nothing relies on it. A gap is the time for which a shard was nobody's, from the order to
 //! seal it to RESUMED.
 
+pub mod chronicle;
 mod deaths;
 mod deploys;
 #[cfg(test)]
@@ -9,29 +11,33 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use baton_protocol::{DeployId, ShardId, SlaveId};
+use baton_protocol::{DeployId, ShardId, SlaveId, Term};
+use serde_json::Value;
+use tracing::warn;
 
-use self::{deaths::Deaths, deploys::spread};
+use self::{chronicle::Chronicle, deaths::Deaths};
 pub use self::{
     deaths::Died,
-    deploys::{Deployed, Gaps, LastDeploy, Slowest, StepAt, Underway},
+    deploys::{Brought, Deployed, Gaps, LastDeploy, Slowest, StepAt, Underway},
 };
 use crate::{
+    admin::json,
     core::event::{News, Outcome, Phase},
     driver::{Told, monotonic_us},
 };
 
-/// So many deploys are remembered, those of this start of the master.
-const REMEMBERED: usize = 20;
+/// So many deploys are remembered.
+const REMEMBERED: usize = 50;
 
 /// Steps of one deploy that are kept; an operator may pause it for ever.
 const STEPS: usize = 64;
 
-/// The deploys that this master saw.
+/// What this master saw, and what earlier ones kept.
 #[derive(Debug, Default)]
 pub struct History(Mutex<Seen>);
 
@@ -40,14 +46,16 @@ struct Seen {
     /// The build of each slave that is not known to be dead.
     builds: BTreeMap<SlaveId, String>,
     running: Option<Running>,
-    ended: VecDeque<(u64, Deployed)>,
+    ended: VecDeque<Deployed>,
     deaths: Deaths,
+    chronicle: Chronicle,
 }
 
 #[derive(Debug, Default)]
 struct Running {
     deploy: DeployId,
     slot: String,
+    brought: Brought,
     began_us: u64,
     began_unix_ms: u64,
     /// The builds: either slave may be gone when the deploy ends.
@@ -72,110 +80,75 @@ pub struct Gap {
 }
 
 impl History {
+    /// With what earlier masters kept in this data directory; goes on there.
+    #[must_use]
+    pub fn open(data_dir: &Path, term: Term) -> Self {
+        let (mut chronicle, opened) = Chronicle::open(data_dir);
+        if let Err(error) = opened {
+            warn!(%error, "what happens is kept for this master only");
+        }
+        let mut seen = Seen::default();
+        for event in chronicle.events() {
+            seen.remember(event);
+        }
+        chronicle.keep(chronicle::started(&term.to_string()));
+        seen.chronicle = chronicle;
+        Self(Mutex::new(seen))
+    }
+
+    /// What happened since, in milliseconds since 1970, the newest last.
+    #[must_use]
+    pub fn events(&self, since_unix_ms: u64) -> Vec<Value> {
+        let seen = self.seen();
+        let mut events: Vec<Value> = seen
+            .chronicle
+            .events()
+            .rev()
+            .take_while(|event| event["at_unix_ms"].as_u64() >= Some(since_unix_ms))
+            .cloned()
+            .collect();
+        events.reverse();
+        events
+    }
+
+    /// The running deploy brings this.
+    pub fn brings(&self, deploy: DeployId, brought: Brought) {
+        if let Some(running) = &mut self.seen().running
+            && running.deploy == deploy
+        {
+            running.brought = brought;
+        }
+    }
+
+    /// The master leaves as it was asked to.
+    pub fn leaves(&self) {
+        let left = serde_json::json!({ "type": "master_left" });
+        self.seen().chronicle.keep(left);
+    }
+
     /// Takes a piece of news; gives the gap that it ends.
     pub fn told(&self, told: &Told) -> Option<Gap> {
         let mut seen = self.seen();
-        match &told.news {
-            News::SlaveJoined {
-                slave,
-                build,
-                slot,
-                back,
-            } => {
-                seen.builds.insert(*slave, build.clone());
-                if let Some(running) = &mut seen.running
-                    && !back
-                    && running.slot == *slot
-                {
-                    running.to.get_or_insert_with(|| build.clone());
-                }
+        let gap = seen.told(told);
+        if is_kept(&told.news) {
+            let mut event = json::object(told);
+            if let Some(event) = event.as_object_mut() {
+                // Of a clock that begins anew with each boot.
+                event.remove("at_us");
             }
-            News::SlaveGone {
-                slave, dead: true, ..
+            if let (News::DeployEnded { .. }, Some(deployed)) = (&told.news, seen.ended.back()) {
+                event["deployed"] = serde_json::to_value(deployed).unwrap_or(Value::Null);
             }
-            | News::Fenced { slave, .. } => {
-                seen.builds.remove(slave);
-            }
-            News::DeployAccepted {
-                deploy, slot, from, ..
-            } => {
-                let from = from.and_then(|from| seen.builds.get(&from).cloned());
-                seen.running = Some(Running {
-                    deploy: *deploy,
-                    slot: slot.clone(),
-                    from,
-                    began_us: told.at_us,
-                    began_unix_ms: unix_ms(),
-                    ..Running::default()
-                });
-            }
-            News::DeployStep { step, .. } => {
-                if let Some(running) = &mut seen.running
-                    && running.steps.len() < STEPS
-                {
-                    let at_ms = told.at_us.saturating_sub(running.began_us) / 1000;
-                    let step = step.name();
-                    running.steps.push(StepAt { at_ms, step });
-                }
-            }
-            News::Migration {
-                shard,
-                from,
-                to,
-                phase,
-                ..
-            } => {
-                let Seen {
-                    builds, running, ..
-                } = &mut *seen;
-                let running = running.as_mut()?;
-                if *phase == Phase::Copying {
-                    // Whoever joined meanwhile may have been a standby.
-                    running.from = builds.get(from).cloned();
-                    running.to = builds.get(to).cloned();
-                }
-                return running.migrates(*shard, *phase, told.at_us);
-            }
-            News::DeployEnded {
-                outcome,
-                moved,
-                migrating,
-                total,
-                ..
-            } => {
-                let running = seen.running.take()?;
-                let deployed = Deployed {
-                    outcome: outcome.name(),
-                    reason: reason(outcome),
-                    text: outcome.to_string(),
-                    took_ms: millis(*total),
-                    migrating_ms: millis(*migrating),
-                    shards: *moved,
-                    ..running.told()
-                };
-                if seen.ended.len() == REMEMBERED {
-                    seen.ended.pop_front();
-                }
-                seen.ended.push_back((told.at_us, deployed));
-            }
-            News::SlaveEnded(death) => seen.deaths.note(death, unix_ms()),
-            News::RequestRefused { .. }
-            | News::SoakShortened { .. }
-            | News::SlaveGone { dead: false, .. }
-            | News::ShardServing { .. }
-            | News::SessionLost { .. }
-            | News::Launching { .. }
-            | News::Disbelieved { .. }
-            | News::Alarm { .. } => {}
+            seen.chronicle.keep(event);
         }
-        None
+        gap
     }
 
     /// Those that ended, the newest last.
     #[must_use]
     pub fn deploys(&self) -> Vec<Deployed> {
         let seen = self.seen();
-        seen.ended.iter().map(|(_, ended)| ended.clone()).collect()
+        seen.ended.iter().cloned().collect()
     }
 
     /// Slaves that ended and were not to, at most 50, the newest last.
@@ -197,23 +170,144 @@ impl History {
     #[must_use]
     pub fn last(&self) -> Option<LastDeploy> {
         let seen = self.seen();
-        let (at_us, ended) = seen.ended.back()?;
+        let ended = seen.ended.back()?;
         Some(LastDeploy {
             deploy: ended.deploy,
             slot: ended.slot.clone(),
-            outcome: ended.outcome,
+            outcome: ended.outcome.clone(),
             text: ended.text.clone(),
             moved: ended.shards,
             migrating_ms: ended.migrating_ms,
             total_ms: ended.took_ms,
-            ended_ms_ago: monotonic_us().saturating_sub(*at_us) / 1000,
-            gap: spread(&ended.gaps_ms),
+            ended_ms_ago: unix_ms().saturating_sub(ended.ended_unix_ms),
+            gap: ended.spread(),
         })
     }
 
     // Nothing panics in here.
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// What an earlier master kept.
+    fn remember(&mut self, event: &Value) {
+        match event["type"].as_str() {
+            Some("deploy_ended") => {
+                if let Ok(deployed) = serde_json::from_value(event["deployed"].clone()) {
+                    self.ended(deployed);
+                }
+            }
+            Some("slave_ended") if event["well"] == false => {
+                if let Ok(died) = serde_json::from_value(event.clone()) {
+                    self.deaths.keep(died);
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn ended(&mut self, deployed: Deployed) {
+        if self.ended.len() == REMEMBERED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(deployed);
+    }
+
+    fn told(&mut self, told: &Told) -> Option<Gap> {
+        match &told.news {
+            News::SlaveJoined {
+                slave,
+                build,
+                slot,
+                back,
+            } => {
+                self.builds.insert(*slave, build.clone());
+                if let Some(running) = &mut self.running
+                    && !back
+                    && running.slot == *slot
+                {
+                    running.to.get_or_insert_with(|| build.clone());
+                }
+            }
+            News::SlaveGone {
+                slave, dead: true, ..
+            }
+            | News::Fenced { slave, .. } => {
+                self.builds.remove(slave);
+            }
+            News::DeployAccepted {
+                deploy, slot, from, ..
+            } => {
+                let from = from.and_then(|from| self.builds.get(&from).cloned());
+                self.running = Some(Running {
+                    deploy: *deploy,
+                    slot: slot.clone(),
+                    from,
+                    began_us: told.at_us,
+                    began_unix_ms: unix_ms(),
+                    ..Running::default()
+                });
+            }
+            News::DeployStep { step, .. } => {
+                if let Some(running) = &mut self.running
+                    && running.steps.len() < STEPS
+                {
+                    let at_ms = told.at_us.saturating_sub(running.began_us) / 1000;
+                    let step = step.name().into();
+                    running.steps.push(StepAt { at_ms, step });
+                }
+            }
+            News::Migration {
+                shard,
+                from,
+                to,
+                phase,
+                ..
+            } => {
+                let Self {
+                    builds, running, ..
+                } = self;
+                let running = running.as_mut()?;
+                if *phase == Phase::Copying {
+                    // Whoever joined meanwhile may have been a standby.
+                    running.from = builds.get(from).cloned();
+                    running.to = builds.get(to).cloned();
+                }
+                return running.migrates(*shard, *phase, told.at_us);
+            }
+            News::DeployEnded {
+                outcome,
+                moved,
+                migrating,
+                total,
+                ..
+            } => {
+                let running = self.running.take()?;
+                let deployed = Deployed {
+                    outcome: outcome.name().into(),
+                    ended_unix_ms: unix_ms(),
+                    reason: reason(outcome),
+                    text: outcome.to_string(),
+                    took_ms: millis(*total),
+                    migrating_ms: millis(*migrating),
+                    shards: *moved,
+                    ..running.told()
+                };
+                self.ended(deployed);
+            }
+            News::SlaveEnded(death) => self.deaths.note(death, unix_ms()),
+            News::RequestRefused { .. }
+            | News::SoakShortened { .. }
+            | News::SlaveGone { dead: false, .. }
+            | News::ShardServing { .. }
+            | News::SessionLost { .. }
+            | News::Launching { .. }
+            | News::Disbelieved { .. }
+            | News::Alarm { .. } => {}
+        }
+        None
     }
 }
 
@@ -244,6 +338,8 @@ impl Running {
         let slowest = self.gaps.iter().max_by_key(|(_, gap)| **gap);
         Underway {
             deploy: self.deploy.get(),
+            slot: self.slot.clone(),
+            brought: self.brought.clone(),
             from: self.from.clone(),
             to: self.to.clone(),
             began_us: self.began_us,
@@ -264,6 +360,7 @@ impl Running {
         Deployed {
             deploy: self.deploy.get(),
             slot: self.slot,
+            brought: self.brought,
             from: self.from,
             to: self.to,
             began_unix_ms: self.began_unix_ms,
@@ -271,6 +368,30 @@ impl Running {
             steps: self.steps,
             ..Deployed::default()
         }
+    }
+}
+
+/// What an operator wants to know who was not there. What a shard does in a deploy is
+/// in the deploy's end.
+const fn is_kept(news: &News) -> bool {
+    match news {
+        News::DeployAccepted { .. }
+        | News::DeployEnded { .. }
+        | News::SoakShortened { .. }
+        | News::Fenced { .. }
+        | News::SlaveJoined { back: false, .. }
+        | News::SlaveGone { dead: false, .. }
+        | News::SlaveEnded(_)
+        | News::SessionLost { .. }
+        | News::Disbelieved { .. }
+        | News::Alarm { .. } => true,
+        News::RequestRefused { .. }
+        | News::DeployStep { .. }
+        | News::Migration { .. }
+        | News::SlaveJoined { back: true, .. }
+        | News::SlaveGone { dead: true, .. }
+        | News::ShardServing { .. }
+        | News::Launching { .. } => false,
     }
 }
 

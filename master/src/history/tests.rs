@@ -3,7 +3,7 @@
 use baton_protocol::Epoch;
 
 use super::{deploys::spread, *};
-use crate::core::event::DeployStep;
+use crate::core::event::{Death, DeployStep, EndedBy};
 
 const OLD: SlaveId = SlaveId(1);
 const NEW: SlaveId = SlaveId(2);
@@ -115,14 +115,14 @@ fn a_deploy_is_remembered_with_its_builds_steps_and_reason() {
         (Some("v1"), Some("v2"))
     );
     assert_eq!(
-        (one.outcome, one.reason.as_deref()),
+        (&*one.outcome, one.reason.as_deref()),
         ("rolled_back", Some(&*reason))
     );
     assert_eq!(
         one.steps,
         [StepAt {
             at_ms: 100,
-            step: "canary"
+            step: "canary".into()
         }]
     );
     assert_eq!((one.took_ms, one.migrating_ms, one.shards), (9, 7, 1));
@@ -171,12 +171,12 @@ fn a_deploy_whose_build_never_joined_was_from_the_one_that_serves() {
 #[test]
 fn only_the_last_deploys_are_remembered() {
     let history = History::default();
-    for number in 0..50 {
+    for number in 0..80 {
         history.told(&told(number, began(number)));
         history.told(&told(number, ended(Outcome::Done)));
     }
     let numbers: Vec<_> = history.deploys().iter().map(|one| one.deploy).collect();
-    assert_eq!(numbers, (30..50).collect::<Vec<_>>());
+    assert_eq!(numbers, (30..80).collect::<Vec<_>>());
 }
 
 #[test]
@@ -186,4 +186,65 @@ fn a_spread_is_of_what_was_measured() {
     assert_eq!(of(&[7.0]), Some((7, 7, 7)));
     let many: Vec<f64> = (0..=100).map(f64::from).collect();
     assert_eq!(of(&many), Some((50, 99, 100)));
+}
+
+#[test]
+fn the_next_master_knows_what_happened_under_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let term = |counter| Term {
+        counter,
+        ..Term::default()
+    };
+    let first = History::open(dir.path(), term(1));
+    let detail = "act".to_owned();
+    first.told(&told(0, joined(OLD, "v1")));
+    first.told(&told(1, News::Alarm { detail }));
+    first.told(&told(2, began(7)));
+    let brought = Brought {
+        command: Some(vec!["my-bot".to_owned()]),
+        before: None,
+    };
+    first.brings(DeployId(7), brought.clone());
+    first.told(&told(3, migration(0, Phase::Sealing)));
+    first.told(&told(9, migration(0, Phase::Moved)));
+    first.told(&told(10, ended(Outcome::Done)));
+    first.told(&told(11, News::SlaveEnded(Box::new(death()))));
+    first.leaves();
+    let kept = first.deploys();
+    drop(first);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while chronicle::read(dir.path()).len() < 7 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let second = History::open(dir.path(), term(2));
+    assert_eq!(second.deploys(), kept);
+    assert_eq!(kept[0].brought, brought);
+    assert_eq!(second.last().unwrap().gap.unwrap().max_ms, 6);
+    let [died] = second.deaths().try_into().unwrap();
+    assert_eq!(
+        (&*died.ending, &*died.last_lines[0]),
+        ("exit code 1", "no token")
+    );
+    let kinds: Vec<String> = second
+        .events(0)
+        .iter()
+        .map(|event| event["type"].to_string())
+        .collect();
+    assert_eq!(
+        kinds.join(" "),
+        r#""master_started" "slave_joined" "alarm" "deploy_accepted" "deploy_ended" "slave_ended" "master_left" "master_started""#
+    );
+    assert!(second.events(u64::MAX).is_empty());
+}
+
+fn death() -> Death {
+    Death {
+        slave: None,
+        slot: "main".to_owned(),
+        build: None,
+        pid: 7,
+        ending: EndedBy::Code(1),
+        lived: Some(Duration::from_millis(200)),
+        last_lines: vec!["no token".to_owned()],
+    }
 }

@@ -120,6 +120,18 @@ impl Launcher {
         }
     }
 
+    /// The slot's command; `None`: it has none.
+    #[must_use]
+    pub fn present(&self, slot: &str) -> Option<&[String]> {
+        self.slots.get(slot)?.command.as_deref()
+    }
+
+    /// What the slot's command was before the present one; `None`: it has had one only.
+    #[must_use]
+    pub fn former(&self, slot: &str) -> Option<&[String]> {
+        self.before.get(slot).map(Vec::as_slice)
+    }
+
     /// What the slot's command was before the present one.
     ///
     /// # Errors

@@ -36,6 +36,108 @@ async fn a_rollback_brings_the_command_before_back_also_under_another_master() {
     assert!(command_of(back.process.pid).contains("1000"));
     let forth = deployed(&fleet, &mut fleet.command(&["rollback"]), "v2").await;
     assert!(command_of(forth.process.pid).contains("1001"), "and forth");
+
+    // What an earlier master saw counts as well.
+    let output = fleet
+        .command(&["history", "--json"])
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let deploys: Vec<serde_json::Value> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(deploys.len(), 3, "{text}");
+    let (first, second) = (&deploys[0]["deploy"], &deploys[1]["deploy"]);
+    assert!(
+        deploys[1]["command"][2].as_str().unwrap().contains("1000"),
+        "{text}"
+    );
+    let to = second.to_string();
+    let output = fleet
+        .command(&["rollback", "--to", "999"])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains(&format!("known are {first}, {second}")),
+        "{said}"
+    );
+    let third = deployed(&fleet, &mut fleet.command(&["rollback", "--to", &to]), "v1").await;
+    assert!(command_of(third.process.pid).contains("1000"), "by number");
+    drop(_master);
+    let output = fleet
+        .command(&["events", "--since", "1h"])
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "a master started",
+        "joined slot main: build v2",
+        ": done; 2 shards",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_build_has_the_name_that_the_operator_gives_it_and_keeps_it() {
+    let mut fleet =
+        Fleet::new("shard_count = 1\n[limits]\ncontact = \"20ms\"\nbackoff = \"20ms\"\n");
+    fleet.slot();
+    let _master = fleet.master().await;
+    let first = fleet.launched("v1").await;
+    until("all serve", || first.serving() == 1).await;
+    fleet.settled().await;
+    let next = fleet.pid_command();
+    let mut deploy = fleet.command(&["deploy", "--build", "two words", "--"]);
+    let second = deployed(&fleet, deploy.args(next), "v2").await;
+    let environment = |pid: u32| {
+        let text = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    assert!(environment(second.process.pid).contains("BATON_BUILD=two words\0"));
+    let output = fleet.command(&["status", "--json"]).output().await.unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["slots"][0]["command"][1], "BATON_BUILD=two words");
+    assert_eq!(status["slots"][0]["command_before"][0], "sh");
+    // The next one of this slot is called so too.
+    std::fs::remove_file(fleet.pid_file()).unwrap();
+    second.die();
+    let third = fleet.launched("v2").await;
+    assert!(environment(third.process.pid).contains("BATON_BUILD=two words\0"));
+    let wrong = fleet
+        .command(&["deploy", "--build", ""])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_typo_in_the_file_does_not_disable_the_tools_of_a_running_fleet() {
+    let fleet = Fleet::new("shard_count = 1\n");
+    let _master = fleet.master().await;
+    let slave = fleet.slave("v1", Role::Candidate);
+    until("all serve", || slave.serving() == 1).await;
+    let good = std::fs::read_to_string(&fleet.config).unwrap();
+    for (typo, said) in [
+        ("witdh = 3\n", "did you mean `width`"),
+        ("oops oops\n", "warning"),
+        ("[[slot]]\ncommand = \"a b\"\n", "slot[0].command"),
+    ] {
+        std::fs::write(&fleet.config, format!("{good}{typo}")).unwrap();
+        for command in ["status", "doctor", "history", "events"] {
+            let output = fleet.command(&[command]).output().await.unwrap();
+            let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+            if command != "doctor" {
+                assert_eq!(output.status.code(), Some(0), "{command} {typo}: {warned}");
+                assert!(warned.contains(said), "{command} {typo}: {warned}");
+            }
+            assert!(!warned.contains("no master"), "{command} {typo}: {warned}");
+        }
+    }
 }
 
 /// The slave that a command of the operator launches, once everything moved to it.
