@@ -21,6 +21,8 @@ pub mod watch;
 /// Rust blocks of the documentation are compiled and run with the tests.
 #[cfg(doctest)]
 mod documentation {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
     #[doc = include_str!("../../docs/bots.md")]
     struct Bots;
     #[doc = include_str!("../../docs/moving.md")]

@@ -18,12 +18,14 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 6] = [
+pub(crate) const DOCUMENTS: [&str; 8] = [
     "README.md",
+    "docs/benchmarks.md",
     "docs/bots.md",
     "docs/large-bots.md",
     "docs/moving.md",
     "docs/operating.md",
+    "docs/promises.md",
     "docs/wire.md",
 ];
 

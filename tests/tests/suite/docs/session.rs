@@ -22,11 +22,6 @@ async fn what_the_operator_types_does_what_the_guide_says() {
 }
 
 #[tokio::test]
-async fn what_somebody_new_types_does_what_the_readme_says() {
-    typed("README.md").await;
-}
-
-#[tokio::test]
 async fn what_somebody_who_moves_types_does_what_the_guide_says() {
     typed("docs/moving.md").await;
 }
