@@ -12,7 +12,7 @@ import { Fleet } from "./fleet.js";
 import { assignColours } from "./glyphs.js";
 import { buildsOf, showHistory, takeDeploys } from "./history.js";
 import { ShardMap } from "./map.js";
-import { note, showNews } from "./news.js";
+import { lookBack, note, showNews } from "./news.js";
 import { showKey, showShard, showSummary } from "./shards.js";
 import { showMaster } from "./master.js";
 import { readMemory, showDoctor, showSlaves, showTiles } from "./slaves.js";
@@ -55,7 +55,7 @@ function show() {
     showHistory(fleet);
     showKey(fleet, map.theme);
     showSummary(fleet, link.away);
-    showNews();
+    showNews(fleet);
     if (map.chosen != null && byId("shard").dataset.shard === String(map.chosen)) showShard(fleet, map.chosen, false);
     byId("find").max = fleet.shards.at(-1)?.shard ?? 0;
   }, Math.max(0, shown + PACE - performance.now()));
@@ -124,8 +124,17 @@ async function lookAside() {
   const slaves = fleet.status?.slaves ?? [];
   const known = slaves.length > 0 && slaves.every((slave) => "memory_bytes" in slave);
   const metrics = known ? null : getText("/metrics").then((text) => { memory = readMemory(text); });
-  await Promise.allSettled([deploys, metrics]);
+  await Promise.allSettled([deploys, metrics, lookBack(fleet)]);
   show();
+}
+
+/** However much happens at once, one look is enough. */
+let soon = 0;
+function lookAsideSoon() {
+  soon ||= setTimeout(() => {
+    soon = 0;
+    lookAside();
+  }, 300);
 }
 
 follow("/v1/events", {
@@ -139,11 +148,11 @@ follow("/v1/events", {
     link.why = why;
   },
   event(event) {
-    note(event);
+    const kept = note(event, fleet);
     if (fleet.event(event)) look();
     map.wake();
     show();
-    if (event.type === "deploy_ended" || event.type === "slave_joined") setTimeout(lookAside, 300);
+    if (kept) lookAsideSoon();
   },
 });
 

@@ -55,8 +55,8 @@ function fillIn() {
   const slot = slots.find(({ name }) => name === byId("ask-slot").value) ?? slots[0];
   const box = byId("ask-builds");
   const lines = [];
-  if (way) lines.push(["Runs now", slot?.build, slot?.command]);
-  if (way === "back") lines.push(["Would run", slot?.build_before, slot?.command_before]);
+  if (way) lines.push(["Runs now", fleet.slaves.get(slot?.slave)?.build, slot?.command]);
+  if (way === "back") lines.push(["Would run", null, slot?.command_before]);
   const known = lines.filter(([, build, command]) => build || command?.length);
   box.hidden = known.length === 0;
   box.replaceChildren(...known.flatMap(([name, build, command]) => [

@@ -39,7 +39,11 @@ export class Fleet {
    * shows the page may be wrong by hours, and is not asked.
    */
   sinceUnixMs(then) {
-    return this.#wall + performance.now() - then;
+    return this.nowUnixMs() - then;
+  }
+
+  nowUnixMs() {
+    return this.#wall + performance.now();
   }
 
   /** A status is asked for now. */

@@ -1,36 +1,63 @@
-// What an operator may want to read back: slaves that came and went, sessions
-// that were lost, alarms. Migrations are left out: the map shows them.
+// What happened, also before this page was opened and under earlier masters: alarms,
+// slaves that came and went, sessions that were lost, deploys. Migrations are left
+// out: the map shows them.
 
-import { age, byId, el, fill, short, span } from "./text.js";
+import { get } from "./api.js";
+import { byId, el, fill, short, span } from "./text.js";
 
-const MOST = 30;
-const list = [];
+const MOST = 60;
+const BACK = 24 * 3_600_000;
+
+/** What the master keeps, oldest first. */
+let kept = [];
+/** What it does not keep and this page saw. */
+const seen = [];
 
 const STORIES = {
-  alarm: ({ detail }) => ["bad", detail],
+  alarm: ({ detail, left_out: more }) => ["bad", `${detail}${more ? ` (and ${more} more like it)` : ""}`],
+  disbelieved: ({ slave, detail }) => ["bad", `Slave ${short(slave)} is not believed: ${detail}`],
   session_lost: ({ shard, slave }) => ["bad", `Discord ended the session of shard ${shard} at slave ${short(slave)}: a span of its events is lost`],
   slave_joined: ({ slave, build, slot, back }) => ["", `Slave ${short(slave)} (build ${build}) ${back ? "is back" : "joined"} in slot ${slot}`],
   slave_gone: ({ slave, dead }) => [dead ? "" : "busy", `Slave ${short(slave)} ${dead ? "is dead" : "is not connected any more"}`],
+  slave_ended: ({ slot, build, pid, ending, lived_ms: lived }) => ["bad", `Slot ${slot}: ${build ? `build ${build}, process ${pid}` : `process ${pid}, before it joined`}: ${ending}${lived == null ? "" : ` after ${span(lived)}`}`],
   fenced: ({ slave }) => ["busy", `Slave ${short(slave)} is dead by the operator's word`],
   launching: ({ slot, attempt, backoff_ms }) => [attempt ? "busy" : "", `A slave is started into slot ${slot}${attempt ? `, ${attempt} failed in a row; the next attempt waits ${span(backoff_ms)}` : ""}`],
   soak_shortened: ({ deploy, shard, per_second, soak_ms, asked_ms }) => ["busy", `The soak of deploy ${deploy} is ${span(soak_ms)} instead of ${span(asked_ms)}: shard ${shard} gets ${per_second} events/s, and what Discord replays covers no more`],
   deploy_accepted: ({ deploy }) => ["", `Deploy ${deploy} began`],
   deploy_ended: ({ deploy, outcome, text }) => [outcome === "done" ? "good" : "bad", `Deploy ${deploy}: ${text}`],
+  master_started: () => ["", "The master started"],
+  master_left: () => ["", "The master left, as it was asked to"],
 };
 
-/** Whether it is something to tell. */
-export function note(event) {
-  const story = STORIES[event.type]?.(event);
-  if (!story) return;
-  list.unshift({ type: event.type, at: performance.now(), style: story[0], text: story[1] });
-  list.length = Math.min(list.length, MOST);
+/** These alone are only seen here. */
+const PASSING = new Set(["launching"]);
+
+/** Whether it is something that the master keeps: then the history is worth a look. */
+export function note(event, fleet) {
+  if (!(event.type in STORIES)) return false;
+  if (!PASSING.has(event.type)) return true;
+  seen.push({ ...event, at_unix_ms: fleet.nowUnixMs() });
+  if (seen.length > MOST) seen.shift();
+  return false;
 }
 
-export function showNews() {
-  byId("news").hidden = list.length === 0;
-  const now = performance.now();
-  const shown = list.map((one) => [one.type, one.style, one.text, now - one.at < 5000 ? "now" : `${age(now - one.at)} ago`]);
+/** Reads what happened of late. A master that does not know is no reason to stop. */
+export async function lookBack(fleet) {
+  const answer = await get(`/v1/history?since=${Math.max(0, Math.floor(fleet.nowUnixMs() - BACK))}`);
+  kept = answer.events ?? [];
+}
+
+export function showNews(fleet) {
+  const events = [...kept, ...seen].filter(({ type }) => type in STORIES);
+  events.sort((a, b) => b.at_unix_ms - a.at_unix_ms);
+  const shown = events.slice(0, MOST).map((event) => {
+    const [style, text] = STORIES[event.type](event);
+    const ms = fleet.sinceUnixMs(event.at_unix_ms);
+    return [event.type, style, text, ms < 5000 ? "now" : `${span(Math.floor(ms / 1000) * 1000)} ago`, event.at_unix_ms];
+  });
+  byId("news").hidden = shown.length === 0;
   fill(byId("news").querySelector("ul"), JSON.stringify(shown), () =>
-    shown.map(([type, style, text, when]) => el("li", { class: style, data: { type } }, el("span", { class: "when faint" }, when), el("span", {}, text))),
+    shown.map(([type, style, text, when, at]) =>
+      el("li", { class: style, data: { type } }, el("span", { class: "when faint", title: new Date(at).toLocaleString() }, when), el("span", {}, text))),
   );
 }
