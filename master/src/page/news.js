@@ -3,7 +3,7 @@
 // out: the map shows them.
 
 import { get } from "./api.js";
-import { byId, el, fill, short, span } from "./text.js";
+import { age, byId, el, fill, short, span } from "./text.js";
 
 const MOST = 60;
 const BACK = 24 * 3_600_000;
@@ -18,8 +18,9 @@ const STORIES = {
   disbelieved: ({ slave, detail }) => ["bad", `Slave ${short(slave)} is not believed: ${detail}`],
   session_lost: ({ shard, slave }) => ["bad", `Discord ended the session of shard ${shard} at slave ${short(slave)}: a span of its events is lost`],
   slave_joined: ({ slave, build, slot, back }) => ["", `Slave ${short(slave)} (build ${build}) ${back ? "is back" : "joined"} in slot ${slot}`],
-  slave_gone: ({ slave, dead }) => [dead ? "" : "busy", `Slave ${short(slave)} ${dead ? "is dead" : "is not connected any more"}`],
-  slave_ended: ({ slot, build, pid, ending, lived_ms: lived }) => ["bad", `Slot ${slot}: ${build ? `build ${build}, process ${pid}` : `process ${pid}, before it joined`}: ${ending}${lived == null ? "" : ` after ${span(lived)}`}`],
+  slave_gone: ({ slave, dead }) => ["", `Slave ${short(slave)} ${dead ? "is dead" : "is not connected any more"}`],
+  // One that was told to leave ends well.
+  slave_ended: ({ slot, build, pid, ending, lived_ms: lived }) => [ending === "exit code 0" ? "" : "bad", `Slot ${slot}: ${build ? `build ${build}, process ${pid}` : `process ${pid}, before it joined`}: ${ending}${lived == null ? "" : ` after ${span(lived)}`}`],
   fenced: ({ slave }) => ["busy", `Slave ${short(slave)} is dead by the operator's word`],
   launching: ({ slot, attempt, backoff_ms }) => [attempt ? "busy" : "", `A slave is started into slot ${slot}${attempt ? `, ${attempt} failed in a row; the next attempt waits ${span(backoff_ms)}` : ""}`],
   soak_shortened: ({ deploy, shard, per_second, soak_ms, asked_ms }) => ["busy", `The soak of deploy ${deploy} is ${span(soak_ms)} instead of ${span(asked_ms)}: shard ${shard} gets ${per_second} events/s, and what Discord replays covers no more`],
@@ -53,7 +54,7 @@ export function showNews(fleet) {
   const shown = events.slice(0, MOST).map((event) => {
     const [style, text] = STORIES[event.type](event);
     const ms = fleet.sinceUnixMs(event.at_unix_ms);
-    return [event.type, style, text, ms < 5000 ? "now" : `${span(Math.floor(ms / 1000) * 1000)} ago`, event.at_unix_ms];
+    return [event.type, style, text, ms < 5000 ? "now" : `${age(ms)} ago`, event.at_unix_ms];
   });
   byId("news").hidden = shown.length === 0;
   fill(byId("news").querySelector("ul"), JSON.stringify(shown), () =>
