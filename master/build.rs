@@ -5,6 +5,7 @@ const CRATE: &str = "master";
 
 /// Every `mutant` in `src`.
 const MUTANTS: &[&str] = &[
+    "anybody-operates",
     "behind-kept",
     "canary-raw",
     "commit-unasked",

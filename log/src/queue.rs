@@ -108,7 +108,8 @@ impl Log {
     }
 
     /// Whether the target has taken nothing for `limit`.
-    pub(crate) fn is_stuck(&self, limit: Duration) -> bool {
+    #[must_use]
+    pub fn is_stuck(&self, limit: Duration) -> bool {
         let since = self.state().writing;
         since.is_some_and(|since| since.elapsed() >= limit)
     }

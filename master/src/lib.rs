@@ -8,6 +8,7 @@ pub mod core;
 pub mod counters;
 pub mod crash;
 pub mod doctor;
+pub mod doors;
 pub mod driver;
 pub mod error;
 pub mod history;

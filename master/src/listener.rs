@@ -5,15 +5,15 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
-    sync::Semaphore,
     time::sleep,
 };
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
+    doors::{Crowd, Place},
     error::Error,
-    peer::{self, Context, MAX_STRANGERS, Origin},
+    peer::{self, Context, Origin},
     process::Dialled,
 };
 
@@ -48,7 +48,6 @@ pub async fn bind_as(key: &str, address: SocketAddr) -> Result<TcpListener, Erro
 /// Takes TCP connections until the master closes. Every peer's task is in
 /// `tasks`.
 pub async fn tcp(context: Arc<Context>, listener: TcpListener, tasks: TaskTracker) {
-    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
     loop {
         let accepted = tokio::select! {
             () = context.closing.cancelled() => return,
@@ -57,18 +56,15 @@ pub async fn tcp(context: Arc<Context>, listener: TcpListener, tasks: TaskTracke
         let socket = match accepted {
             Ok((socket, _)) => socket,
             Err(error) => {
-                warn!(%error, "a connection could not be taken");
-                sleep(PAUSE).await;
+                untaken(&context, &error).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else {
-            context.counters.too_many.add();
+        let Some(place) = place(&context, Origin::Tcp) else {
             continue;
         };
-        if let Err(error) = socket.set_nodelay(true) {
-            warn!(%error, "a connection is slower than it could be");
-        }
+        // Without it the connection is slower than it could be, and that is all.
+        let _ = socket.set_nodelay(true);
         let context = Arc::clone(&context);
         tasks.spawn(peer::serve(context, socket, Origin::Tcp, place));
     }
@@ -76,7 +72,6 @@ pub async fn tcp(context: Arc<Context>, listener: TcpListener, tasks: TaskTracke
 
 /// Takes connections of the unix socket until the master closes.
 pub async fn unix(context: Arc<Context>, listener: UnixListener, tasks: TaskTracker) {
-    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
     loop {
         let accepted = tokio::select! {
             () = context.closing.cancelled() => return,
@@ -85,19 +80,45 @@ pub async fn unix(context: Arc<Context>, listener: UnixListener, tasks: TaskTrac
         let socket = match accepted {
             Ok((socket, _)) => socket,
             Err(error) => {
-                warn!(%error, "a connection could not be taken");
-                sleep(PAUSE).await;
+                untaken(&context, &error).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else {
-            context.counters.too_many.add();
+        let origin = origin(&socket);
+        let Some(place) = place(&context, origin) else {
             continue;
         };
-        let origin = origin(&socket);
         let context = Arc::clone(&context);
         tasks.spawn(peer::serve(context, socket, origin, place));
     }
+}
+
+async fn untaken(context: &Context, error: &io::Error) {
+    if context.hush.untaken.lets() {
+        warn!(%error, "a connection could not be taken");
+    }
+    sleep(PAUSE).await;
+}
+
+/// A place for the handshake. Where strangers hold all of them, the one that has
+/// waited longest loses its own.
+fn place(context: &Context, origin: Origin) -> Option<Place> {
+    let strangers = match origin {
+        Origin::Tcp => &context.strangers.tcp,
+        Origin::UnixStranger(_) | Origin::UnixOwner(_) => &context.strangers.unix,
+    };
+    let (taken, crowd) = strangers.take();
+    if crowd == Crowd::Full {
+        context.counters.too_many.add();
+        if context.hush.crowded.lets() {
+            let places = strangers.most();
+            warn!(
+                ?origin,
+                places, "strangers hold all places for a handshake; the oldest of them is cut off"
+            );
+        }
+    }
+    taken
 }
 
 /// The kernel's word for which process dialled, and whose it is.

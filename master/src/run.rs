@@ -10,10 +10,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
-    admin::{Admin, Facts, guarded},
+    admin::{Admin, Facts, Guard, MAX_STREAMS},
     budget::{Asker, GatewayBot},
     config::Config,
     core::{
@@ -21,13 +21,14 @@ use crate::{
         event::{DeployOrder, Durability, Recovered, Time},
     },
     counters::Counters,
+    doors::http::{self, Door},
     driver::{Driver, Ending, NEWS, Notice, Parts, QUEUE},
     error::Error,
     history::History,
     journal::{Home, Journal, Opened, forget},
     legacy, listener,
     metrics::Metrics,
-    peer::{Context, MAX_JOINED},
+    peer::{Context, Hushes, MAX_JOINED, Strangers},
     process::{Launcher, Outputs, Watch, WatchError},
     reload::{Reloader, Source},
     runtime_dir::{Lock, RuntimeDir, make_dir},
@@ -120,9 +121,12 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         notices: notices.clone(),
         counters: Counters::default(),
         metrics: Arc::clone(&metrics),
+        strangers: Strangers::default(),
+        hush: Hushes::default(),
         room: Arc::new(Semaphore::new(MAX_JOINED)),
         closing: closing.clone(),
     });
+    let (over_tcp, over_unix) = (http::places(), http::places());
     let admin = Admin {
         notices: notices.clone(),
         news: news.clone(),
@@ -143,6 +147,13 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             data_dir: config.data_dir.clone(),
         },
         started: Instant::now(),
+        doors: vec![
+            ("listen", Arc::clone(&context.strangers.tcp)),
+            ("slave.sock", Arc::clone(&context.strangers.unix)),
+            ("admin_listen", Arc::clone(&over_tcp)),
+            ("admin.sock", Arc::clone(&over_unix)),
+        ],
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         closing: closing.clone(),
     };
     let mut launcher = Launcher::new(
@@ -195,16 +206,28 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let mut admin_http = None;
     if let Some(tcp) = admin_tcp {
         let address = local_address(&tcp)?;
-        info!(%address, token = config.admin_token.is_some(), "operators are served over TCP");
+        info!(
+            %address,
+            operators = config.admin_token.is_some(),
+            readers = config.admin_read_token.is_some(),
+            "served over TCP: who has the operators' token may do everything, others look at most"
+        );
         admin_http = Some(format!("http://{address}"));
-        let router = guarded(admin.clone().router(), config.admin_token.clone());
-        let serving = axum::serve(tcp, router);
-        let serving = serving.with_graceful_shutdown(closing.clone().cancelled_owned());
-        tasks.spawn(serve_admin(serving.into_future()));
+        let guard = Guard::new(config.admin_token.clone(), config.admin_read_token.clone());
+        let mut admin = admin.clone();
+        // Whoever floods this door takes nothing from the other.
+        admin.streams = Arc::new(Semaphore::new(MAX_STREAMS));
+        let router = guard.around(admin.router());
+        let door = Door::Tcp(tcp);
+        tasks.spawn(http::serve(door, over_tcp, router, closing.clone()));
     }
-    let serving = axum::serve(admin_socket, admin.router());
-    let serving = serving.with_graceful_shutdown(closing.clone().cancelled_owned());
-    tasks.spawn(serve_admin(serving.into_future()));
+    let door = Door::Unix(admin_socket);
+    tasks.spawn(http::serve(
+        door,
+        over_unix,
+        admin.router(),
+        closing.clone(),
+    ));
     info!(listen = %address, runtime_dir = %dir.path().display(), term = %opened.term, shard_count, "master started");
     ready(&Ready {
         listen: address.to_string(),
@@ -235,12 +258,6 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         Ending::Error(what) => Err(Error::Failed(format!(
             "fail_on_error: {what}; the slaves serve on"
         ))),
-    }
-}
-
-async fn serve_admin(serving: impl Future<Output = std::io::Result<()>>) {
-    if let Err(error) = serving.await {
-        error!(%error, "the operator's HTTP interface failed");
     }
 }
 

@@ -1,73 +1,196 @@
-//! Who may ask over TCP.
+//! Who may ask over TCP, and for what.
 //!
 //! The unix socket is the master's user's own. A TCP port is open to every user of
-//! the host, and to every web page that one of them looks at. So there:
+//! the host, and to every web page that one of them looks at. Who may deploy there
+//! runs programs as the master's user, with the bot's token. So there:
 //!
-//! - With a token every request must carry it: `Authorization: Bearer TOKEN`. Only the
-//!   files of the page are given without: they ask for it.
-//! - Without one the port is on loopback (the configuration sees to that), the
-//!   request must name a loopback host, and if a page sent it, be of our own page.
-//!   A foreign page, also one whose name was made to mean 127.0.0.1, gets 403.
+//! | asked with | may |
+//! |---|---|
+//! | the operators' token (`admin_token_file`) | everything |
+//! | the readers' token (`admin_read_token_file`) | look |
+//! | nothing, where one of the two is configured | only see the page's files, `/healthz` and `/readyz` |
+//! | nothing, where neither is | look, if it comes from a program of this host |
+//!
+//! A token is `Authorization: Bearer TOKEN`. A wrong one is answered late, and said in
+//! the log. Without tokens the port is on loopback (the configuration sees to that), the
+//! request must name a loopback host, and if a page sent it, be of our own page: a
+//! foreign page, also one whose name was made to mean 127.0.0.1, gets 403.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header, uri::Authority},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use serde_json::json;
 use subtle::ConstantTimeEq;
+use tokio::time::sleep;
+use tracing::warn;
 
 use super::page;
-use crate::config::Token;
+use crate::{config::Token, doors::Hush};
 
-/// The routes for a TCP port.
-pub fn guarded(router: Router, token: Option<Token>) -> Router {
-    router.layer(from_fn_with_state(Arc::new(token), check))
+/// A wrong token is answered after this time.
+const WRONG: Duration = Duration::from_secs(1);
+
+const NO_TOKEN: &str = "without a token this port only shows: set admin_token_file to a file with \
+                        a secret, or run baton-master on this host as the master's user";
+const READERS: &str = "this token only shows: give the one of admin_token_file, or run \
+                       baton-master on the master's host as its user";
+
+/// Which tokens open a TCP port.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    operators: Option<Token>,
+    readers: Option<Token>,
+    wrong: Hush,
 }
 
-async fn check(State(token): State<Arc<Option<Token>>>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let refusal = match token.as_ref() {
-        Some(_) if page::has(request.uri().path()) => None,
-        Some(token) if carries(headers, token) => None,
-        Some(_) => Some((
-            StatusCode::UNAUTHORIZED,
-            "this port wants the header `Authorization: Bearer TOKEN`",
-        )),
-        None if is_of_this_host(headers, request.uri().authority()) => None,
-        None => Some((
-            StatusCode::FORBIDDEN,
-            "this port is for programs of this host; set admin_token_file for others",
-        )),
-    };
-    match refusal {
-        None => next.run(request).await,
-        Some((status, reason)) => {
-            let mut answer = (status, Json(json!({ "error": reason }))).into_response();
-            if status == StatusCode::UNAUTHORIZED {
-                let bearer = HeaderValue::from_static("Bearer");
-                answer
-                    .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, bearer);
+/// What whoever asks may do; absent: everything, it came over the unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Access {
+    /// Whether it may deploy, and whatever else changes something.
+    operate: bool,
+    /// Why not, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Let(Access),
+    Refuse(StatusCode, &'static str),
+    WrongToken,
+}
+
+impl Guard {
+    /// For the tokens of operators and of those who only look.
+    #[must_use]
+    pub fn new(operators: Option<Token>, readers: Option<Token>) -> Self {
+        Self {
+            operators,
+            readers,
+            wrong: Hush::new("wrong tokens for the operators' port"),
+        }
+    }
+
+    /// The routes for a TCP port.
+    pub fn around(self, router: Router) -> Router {
+        router.layer(from_fn_with_state(Arc::new(self), check))
+    }
+
+    fn judge(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        authority: Option<&Authority>,
+    ) -> Verdict {
+        let looks = method == Method::GET || method == Method::HEAD;
+        if looks && (page::has(path) || matches!(path, "/healthz" | "/readyz")) {
+            return Verdict::Let(Access::TO_LOOK);
+        }
+        let access = match (&self.operators, &self.readers) {
+            (None, None) if !is_of_this_host(headers, authority) => {
+                return Verdict::Refuse(
+                    StatusCode::FORBIDDEN,
+                    "this port is for programs of this host; set admin_token_file for others",
+                );
             }
-            answer
+            (None, None) => Access::TO_LOOK,
+            (operators, readers) => {
+                let Some(given) = bearer(headers) else {
+                    return Verdict::Refuse(
+                        StatusCode::UNAUTHORIZED,
+                        "this port wants the header `Authorization: Bearer TOKEN`",
+                    );
+                };
+                let opens =
+                    |token: &Option<Token>| token.as_ref().is_some_and(|token| is(given, token));
+                if opens(operators) {
+                    Access::ALL
+                } else if opens(readers) {
+                    Access::OF_READERS
+                } else {
+                    return Verdict::WrongToken;
+                }
+            }
+        };
+        match access.why {
+            Some(why) if !looks && !cfg!(mutant = "anybody-operates") => {
+                Verdict::Refuse(StatusCode::FORBIDDEN, why)
+            }
+            Some(_) | None => Verdict::Let(access),
         }
     }
 }
 
-/// How long this takes says nothing about the token but its length.
-fn carries(headers: &HeaderMap, token: &Token) -> bool {
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .map(|value| value.as_bytes());
-    let Some((scheme, given)) = given.and_then(|given| given.split_at_checked(7)) else {
-        return false;
+impl Access {
+    const ALL: Self = Self {
+        operate: true,
+        why: None,
     };
-    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(given.ct_eq(token.reveal().as_bytes()))
+    const TO_LOOK: Self = Self {
+        operate: false,
+        why: Some(NO_TOKEN),
+    };
+    const OF_READERS: Self = Self {
+        operate: false,
+        why: Some(READERS),
+    };
+}
+
+/// `GET /v1/access`: what whoever asks may do here.
+pub(super) async fn access(access: Option<Extension<Access>>) -> Json<Access> {
+    Json(access.map_or(Access::ALL, |Extension(access)| access))
+}
+
+async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    let uri = request.uri();
+    let verdict = guard.judge(
+        request.method(),
+        uri.path(),
+        request.headers(),
+        uri.authority(),
+    );
+    let (status, reason) = match verdict {
+        Verdict::Let(access) => {
+            request.extensions_mut().insert(access);
+            return next.run(request).await;
+        }
+        Verdict::Refuse(status, reason) => (status, reason),
+        Verdict::WrongToken => {
+            if guard.wrong.lets() {
+                warn!("somebody gave a wrong token to the operators' port (admin_listen)");
+            }
+            sleep(WRONG).await;
+            let reason = "the token is wrong: it is what stands in the file that admin_token_file, or \
+                          admin_read_token_file, names";
+            (StatusCode::UNAUTHORIZED, reason)
+        }
+    };
+    let mut answer = (status, Json(json!({ "error": reason }))).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        let bearer = HeaderValue::from_static("Bearer");
+        let headers = answer.headers_mut();
+        headers.insert(header::WWW_AUTHENTICATE, bearer);
+    }
+    answer
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let given = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, given) = given.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(given)
+}
+
+/// How long this takes says nothing about the token but its length.
+fn is(given: &[u8], token: &Token) -> bool {
+    bool::from(given.ct_eq(token.reveal().as_bytes()))
 }
 
 /// `authority`: HTTP/2 names the host there.
@@ -108,23 +231,66 @@ mod tests {
             .collect()
     }
 
+    fn judged(guard: &Guard, asked: (Method, &str), given: &[(HeaderName, &str)]) -> Verdict {
+        guard.judge(&asked.0, asked.1, &headers(given), None)
+    }
+
     #[test]
-    fn only_the_whole_token_opens() {
-        let token = Token::new("s3cret").unwrap();
-        let opens = |value| carries(&headers(&[(header::AUTHORIZATION, value)]), &token);
-        assert!(opens("Bearer s3cret") && opens("bearer s3cret"));
-        for other in [
-            "Bearer s3cre",
-            "Bearer s3crets",
-            "Bearer ",
-            "Bearer",
-            "Basic s3cret",
-            "s3cret",
-            "",
-        ] {
-            assert!(!opens(other), "{other:?}");
+    fn only_a_whole_token_opens_and_only_the_operators_opens_everything() {
+        let token = |text| Some(Token::new(text).unwrap());
+        let both = Guard::new(token("s3cret"), token("reader"));
+        let asks = |method: Method, value: &str| {
+            let given = [(header::AUTHORIZATION, value)];
+            judged(&both, (method, "/v1/deploy"), &given)
+        };
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            assert_eq!(
+                asks(method.clone(), "Bearer s3cret"),
+                Verdict::Let(Access::ALL)
+            );
+            assert_eq!(asks(method, "bearer s3cret"), Verdict::Let(Access::ALL));
         }
-        assert!(!carries(&HeaderMap::new(), &token));
+        let reads = asks(Method::GET, "Bearer reader");
+        assert_eq!(reads, Verdict::Let(Access::OF_READERS));
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            let refused = Verdict::Refuse(StatusCode::FORBIDDEN, READERS);
+            assert_eq!(asks(method, "Bearer reader"), refused);
+        }
+        for wrong in ["Bearer s3cre", "Bearer s3crets", "Bearer "] {
+            assert_eq!(asks(Method::GET, wrong), Verdict::WrongToken, "{wrong:?}");
+        }
+        for none in ["Bearer", "Basic s3cret", "s3cret", ""] {
+            let verdict = asks(Method::GET, none);
+            assert!(
+                matches!(verdict, Verdict::Refuse(StatusCode::UNAUTHORIZED, _)),
+                "{none:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_token_everybody_may_look_and_nobody_may_change_anything() {
+        let none = Guard::new(None, None);
+        let here = [(header::HOST, "127.0.0.1:7448")];
+        for path in ["/v1/status", "/metrics", "/v1/events", "/"] {
+            let verdict = judged(&none, (Method::GET, path), &here);
+            assert_eq!(verdict, Verdict::Let(Access::TO_LOOK), "{path}");
+            let verdict = judged(&none, (Method::POST, path), &here);
+            assert_eq!(
+                verdict,
+                Verdict::Refuse(StatusCode::FORBIDDEN, NO_TOKEN),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn probes_and_the_files_of_the_page_need_no_token() {
+        let guard = Guard::new(Some(Token::new("s3cret").unwrap()), None);
+        for path in ["/healthz", "/readyz", "/", "/page/app.js"] {
+            let verdict = judged(&guard, (Method::GET, path), &[]);
+            assert_eq!(verdict, Verdict::Let(Access::TO_LOOK), "{path}");
+        }
     }
 
     #[test]

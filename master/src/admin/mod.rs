@@ -13,7 +13,8 @@
 //! | `GET /v1/history` | under `events`, what happened, also under earlier masters, the newest last; `?since=T` only what was later than T, in milliseconds since 1970 ([`chronicle`](crate::history::chronicle)) |
 //! | `GET /v1/deploys` | under `deploys`, those that ended, also under earlier masters, at most 50, the newest last ([`Deployed`](crate::history::Deployed)); under `running`, the one that runs ([`Underway`](crate::history::Underway)) |
 //! | `GET /v1/doctor` | under `findings`, what each check saw ([`Finding`]); `GET /v1/status` has those that are not well under `doctor` |
-//! | `GET /v1/events` | server-sent events, see [`json`](mod@json) |
+//! | `GET /v1/events` | server-sent events, see [`json`](mod@json); at most [`MAX_STREAMS`] at each door, then 503 |
+//! | `GET /v1/access` | `{"operate": true}`, or false and `why` |
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
 //! | `GET /`, `GET /page/*` | the page for operators |
 //! | `GET /healthz` | 200 while the driver answers |
@@ -25,7 +26,7 @@ pub mod json;
 mod metrics;
 mod page;
 
-pub use self::guard::guarded;
+pub use self::guard::Guard;
 
 use std::{collections::BTreeMap, convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
@@ -47,7 +48,7 @@ use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{Semaphore, broadcast, mpsc, oneshot, watch},
     task::spawn_blocking,
     time::{Instant, timeout},
 };
@@ -60,7 +61,8 @@ use crate::{
         view::View,
     },
     counters::Counts,
-    doctor::{Finding, Host, examine, troubles},
+    doctor::{Doors, Finding, Host, examine, troubles},
+    doors::Places,
     driver::{Answer, Kill, Notice, Told},
     history::{Deployed, Died, History, LastDeploy, unix_ms},
     peer::Context,
@@ -77,6 +79,15 @@ const MAX_BODY: usize = 256 * 1024;
 
 /// An event stream says at least so often that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Streams of events at one door.
+pub const MAX_STREAMS: usize = 64;
+
+/// A door that was full is said for so long.
+const LATELY: Duration = Duration::from_secs(600);
+
+/// A log that takes nothing for so long is read by nobody.
+const UNREAD: Duration = Duration::from_secs(5);
 
 /// What the requests need.
 #[derive(Clone, Debug)]
@@ -95,6 +106,10 @@ pub struct Admin {
     pub facts: Facts,
     /// When this master started.
     pub started: Instant,
+    /// The places of each door, by the key that opens it.
+    pub doors: Vec<(&'static str, Arc<Places>)>,
+    /// Room for streams of events.
+    pub streams: Arc<Semaphore>,
     /// When set, streams end.
     pub closing: CancellationToken,
 }
@@ -186,6 +201,7 @@ impl Admin {
             .route("/v1/history", get(what_happened))
             .route("/v1/doctor", get(doctor))
             .route("/v1/events", get(events))
+            .route("/v1/access", get(guard::access))
             .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(health))
             .route("/readyz", get(ready))
@@ -262,6 +278,17 @@ impl Admin {
                 StatusCode::GATEWAY_TIMEOUT,
                 "the host's disk did not answer in time".to_owned(),
             )),
+        }
+    }
+
+    fn look_at_doors(&self) -> Doors {
+        let crowded = self.doors.iter();
+        let crowded = crowded.filter(|(_, places)| places.was_full(LATELY));
+        let log = baton_log::stderr();
+        Doors {
+            crowded: crowded.map(|(key, _)| *key).collect(),
+            log_stuck: log.is_stuck(UNREAD),
+            log_dropped: log.dropped(),
         }
     }
 
@@ -349,7 +376,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         *died_last_hour.entry(death.slot.clone()).or_default() += 1;
     }
     let status = Status {
-        doctor: troubles(examine(&view, &host)),
+        doctor: troubles(examine(&view, &host, &admin.look_at_doors())),
         view,
         last_deploy: admin.history.last(),
         deaths: deaths.split_off(deaths.len().saturating_sub(DEATHS)),
@@ -361,7 +388,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
 
 async fn doctor(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     let view = admin.view().await?;
-    let findings = examine(&view, &admin.host(&view).await?);
+    let findings = examine(&view, &admin.host(&view).await?, &admin.look_at_doors());
     Ok(Json(json!({ "findings": findings })).into_response())
 }
 
@@ -535,10 +562,16 @@ async fn fence(
 
 async fn events(
     State(admin): State<Arc<Admin>>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    let Ok(room) = Arc::clone(&admin.streams).try_acquire_owned() else {
+        return Err(Failure(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{MAX_STREAMS} streams of events are open here: close one, or ask again later"),
+        ));
+    };
     let events = stream::unfold(
-        (admin.news.subscribe(), admin.closing.clone()),
-        |(mut news, closing)| async move {
+        (admin.news.subscribe(), admin.closing.clone(), room),
+        |(mut news, closing, room)| async move {
             let told = tokio::select! {
                 biased;
                 told = news.recv() => told,
@@ -552,10 +585,10 @@ async fn events(
                 Err(broadcast::error::RecvError::Closed) => return None,
             };
             let event = Event::default().data(object.to_string());
-            Some((Ok(event), (news, closing)))
+            Some((Ok(event), (news, closing, room)))
         },
     );
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
 async fn health(State(admin): State<Arc<Admin>>) -> Result<&'static str, Failure> {

@@ -26,7 +26,7 @@ macro_rules! files {
 }
 
 /// Below `/page/`.
-const FILES: [(&str, &str); 17] = files![
+const FILES: [(&str, &str); 18] = files![
     "style.css",
     "app.js",
     "api.js",
@@ -40,6 +40,7 @@ const FILES: [(&str, &str); 17] = files![
     "map.js",
     "master.js",
     "news.js",
+    "seats.js",
     "shards.js",
     "slaves.js",
     "stream.js",

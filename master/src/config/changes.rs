@@ -91,6 +91,7 @@ impl Config {
             listen,
             admin_listen,
             admin_token,
+            admin_read_token,
             shard_count,
             max_concurrency,
             api_url,
@@ -121,6 +122,10 @@ impl Config {
         let secrets = [
             ("token_file", token != &next.token),
             ("admin_token_file", admin_token != &next.admin_token),
+            (
+                "admin_read_token_file",
+                admin_read_token != &next.admin_read_token,
+            ),
         ];
         for (key, differs) in secrets {
             if differs {

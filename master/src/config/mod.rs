@@ -72,9 +72,11 @@ pub struct Config {
     pub token: Option<Token>,
     /// Where the operator's HTTP interface is, beside the unix socket.
     pub admin_listen: Option<SocketAddr>,
-    /// What requests there must carry. There is one unless that is a loopback
-    /// address.
+    /// What requests there must carry that change something. There is this or the next
+    /// unless that is a loopback address.
     pub admin_token: Option<Token>,
+    /// What requests there must carry that only look.
+    pub admin_read_token: Option<Token>,
     /// Standbys of each slot that has a command.
     pub standbys: u32,
     /// Whether deploys seal late where they do not say it.
@@ -203,6 +205,7 @@ fn over(given: Options, file: Options) -> Options {
         token_file,
         admin_listen,
         admin_token_file,
+        admin_read_token_file,
         standbys,
         late_seal,
         fail_on_error,
@@ -285,8 +288,11 @@ impl Config {
         let token = found.or("token_file", token(options.token_file.as_deref()));
         let admin_token = options.admin_token_file.as_deref();
         let admin_token = admin_token.map(|path| token_in("admin_token_file", path));
-        let with_token = admin_token.is_some();
+        let read_token = options.admin_read_token_file.as_deref();
+        let read_token = read_token.map(|path| token_in("admin_read_token_file", path));
+        let with_token = admin_token.is_some() || read_token.is_some();
         let admin_token = found.or("admin_token_file", admin_token.transpose());
+        let admin_read_token = found.or("admin_read_token_file", read_token.transpose());
         let admin_listen = admin_listen(options.admin_listen, with_token);
         let admin_listen = found.or("admin_listen", admin_listen).flatten();
         let slots = slots(options.slots, command, count, &mut found);
@@ -302,6 +308,7 @@ impl Config {
                 token,
                 admin_listen,
                 admin_token: admin_token.flatten(),
+                admin_read_token: admin_read_token.flatten(),
                 standbys,
                 late_seal: options.late_seal.unwrap_or(false),
                 fail_on_error: options.fail_on_error.unwrap_or(false),

@@ -47,10 +47,14 @@ pub struct Options {
     /// takes a free one [default: none]
     #[arg(long, env = "BATON_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
-    /// File that holds what requests to `admin_listen` must carry as bearer token;
-    /// without one it must be a loopback address
+    /// File that holds what requests to `admin_listen` must carry as bearer token, so
+    /// that they may change something; without a token it must be a loopback address
     #[arg(long, env = "BATON_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+    /// File that holds a second token for `admin_listen`, with which one can look and
+    /// change nothing
+    #[arg(long, env = "BATON_ADMIN_READ_TOKEN_FILE", value_name = "FILE")]
+    pub admin_read_token_file: Option<PathBuf>,
     /// Standbys that are kept in each slot with a command, ready to take over from
     /// a dead slave at once [default: 0]
     #[arg(long, env = "BATON_STANDBYS", value_name = "N")]

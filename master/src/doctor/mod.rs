@@ -4,12 +4,13 @@
 //! Each check says what it saw, also when it is well, and what to do when it is not.
 //! What heals itself is healed by the core (`core/heal.rs`) and told as an alarm.
 
+mod doors;
 mod fleet;
 mod host;
 
 use serde::Serialize;
 
-pub use self::host::Host;
+pub use self::{doors::Doors, host::Host};
 use crate::core::view::View;
 
 /// How bad it is.
@@ -28,7 +29,7 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Which check: `shards`, `link`, `lag`, `handlers`, `builds`, `clock`, `files`,
-    /// `disk`, `permissions`, `identify`, `journal`.
+    /// `disk`, `permissions`, `identify`, `journal`, `doors`, `log`.
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,
@@ -89,9 +90,10 @@ impl Finding {
 
 /// Every check's findings, at least one each.
 #[must_use]
-pub fn examine(view: &View, host: &Host) -> Vec<Finding> {
+pub fn examine(view: &View, host: &Host, doors: &Doors) -> Vec<Finding> {
     let mut findings = fleet::examine(view, host.unix_ms);
     findings.extend(host.examine(view));
+    findings.extend(doors.examine());
     findings
 }
 

@@ -33,7 +33,8 @@ use crate::{
         view::View,
     },
     counters::Counters,
-    peer::{Context, MAX_JOINED, Origin, serve},
+    doors::Places,
+    peer::{Context, Hushes, MAX_JOINED, Origin, Strangers, serve},
     process::Dialled,
 };
 
@@ -398,6 +399,8 @@ impl Rig {
             notices: notices.clone(),
             counters: Counters::default(),
             metrics: Arc::default(),
+            strangers: Strangers::default(),
+            hush: Hushes::default(),
             room: Arc::new(Semaphore::new(MAX_JOINED)),
             closing: CancellationToken::new(),
         };
@@ -424,7 +427,7 @@ impl Rig {
             Arc::clone(&self.context),
             ours,
             Origin::UnixOwner(Dialled::Local(Some(self.dialler))),
-            (),
+            Places::new(1).take().0.expect("a place"),
         ));
         let mut slave = Slave(Connection::new(theirs));
         let hello = SlaveHello {

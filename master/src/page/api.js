@@ -19,6 +19,13 @@ export class Refused extends Error {
   }
 }
 
+// A link may bring the token along, behind the #: that part is sent to nobody.
+const brought = new URLSearchParams(location.hash.slice(1)).get("token");
+if (brought) {
+  sessionStorage.setItem(KEY, brought);
+  history.replaceState(null, "", location.pathname);
+}
+
 let asking = null;
 
 /** A token that did not open is told so in the dialog; `sent` is the one that was tried. */

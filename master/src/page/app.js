@@ -5,7 +5,7 @@
 // time in between, so one that is missed is wrong for a second or two at most.
 
 import { get, getText } from "./api.js";
-import { showControls, startControls } from "./controls.js";
+import { askAccess, showControls, startControls } from "./controls.js";
 import { showDeaths } from "./deaths.js";
 import { showDeploy } from "./deploy.js";
 import { Fleet } from "./fleet.js";
@@ -140,11 +140,13 @@ function lookAsideSoon() {
 follow("/v1/events", {
   opened() {
     link.stream = true;
+    askAccess();
     look();
     lookAside();
   },
   closed(why) {
-    link.stream = false;
+    // Without a seat the status alone shows the fleet.
+    link.stream = why === "";
     link.why = why;
   },
   event(event) {

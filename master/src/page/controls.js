@@ -1,6 +1,6 @@
 // The four buttons. Each asks first, and shows what the master says against it.
 
-import { post } from "./api.js";
+import { get, post } from "./api.js";
 import { byId, count, el, short } from "./text.js";
 
 const dialog = byId("ask");
@@ -15,10 +15,24 @@ let fleet = null;
 /** Steps in which everything moved: nothing is left to hold. */
 const MOVED = new Set(["work", "soaking", "retiring"]);
 
+/** What this page may do at this port: only look, without the operators' token. */
+let access = { operate: true };
+
+/** Asks that; a master that does not know the question lets everything be asked. */
+export async function askAccess() {
+  access = await get("/v1/access").catch(() => ({ operate: true }));
+  byId("access").hidden = access.operate;
+  byId("access").textContent = access.operate ? "" : `You can look here and change nothing: ${access.why}.`;
+}
+
 /** Why each makes no sense now; an empty text: it does. */
 function objections(connected) {
   if (!connected || !fleet.status) {
     const why = "not connected to the master";
+    return { deploy: why, pause: why, abort: why, rollback: why };
+  }
+  if (!access.operate) {
+    const { why } = access;
     return { deploy: why, pause: why, abort: why, rollback: why };
   }
   const { deploy, adopting } = fleet.status;

@@ -5,21 +5,31 @@
 // so a stream that is silent for longer than twice that is dialled anew.
 
 import { request } from "./api.js";
+import { seated, watchSeats } from "./seats.js";
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 5_000;
 const SILENCE = 12_000;
 
 /**
- * Follows `path` for ever.
+ * Follows `path` for ever, while this tab has a seat.
  *
  * `opened` is called after each (re)connect: events in between are lost, so the
- * caller reads the whole picture then. `closed` gets what is wrong.
+ * caller reads the whole picture then. `closed` gets what is wrong; nothing is, when
+ * other tabs have the seats.
  */
 export async function follow(path, { opened, closed, event }) {
   let wait = FIRST_WAIT;
+  let stop = new AbortController();
+  let wake = () => {};
+  watchSeats(() => (seated() ? wake() : stop.abort()));
   for (;;) {
-    const stop = new AbortController();
+    if (!seated()) {
+      closed("");
+      await new Promise((resolve) => (wake = resolve));
+      continue;
+    }
+    stop = new AbortController();
     let watchdog = 0;
     const alive = () => {
       clearTimeout(watchdog);
@@ -38,6 +48,7 @@ export async function follow(path, { opened, closed, event }) {
     }
     clearTimeout(watchdog);
     stop.abort();
+    if (!seated()) continue;
     closed(why);
     // Many pages must not dial a new master in step.
     await new Promise((resolve) => setTimeout(resolve, wait * (0.75 + Math.random() / 2)));

@@ -14,6 +14,7 @@ use tracing::warn;
 use super::{Context, Origin};
 use crate::{
     config::MAX_SHARDS,
+    doors::Place,
     other_build,
     process::{Dialled, Watch, WatchError, may_be},
 };
@@ -58,6 +59,7 @@ impl From<ConnectionError> for Dismissed {
 pub(super) async fn handshake(
     connection: &mut Connection,
     origin: Origin,
+    stranger: &Place,
     context: &Context,
 ) -> Result<Entrant, Dismissed> {
     let mut hello = within(HELLO_DEADLINE, "hello", hello(connection)).await?;
@@ -80,8 +82,10 @@ pub(super) async fn handshake(
             );
         }
         Err(error @ (WatchError::Elsewhere | WatchError::Unseen(_))) => {
-            warn!(slave = %format_args!("{:.8}", hello.slave), pid = hello.process.pid, %error,
+            if context.hush.elsewhere.lets() {
+                warn!(slave = %format_args!("{:.8}", hello.slave), pid = hello.process.pid, %error,
                 "the death of this slave cannot be known");
+            }
             None
         }
     };
@@ -123,6 +127,8 @@ pub(super) async fn handshake(
     } else {
         return Err(out_of_place("proof"));
     }
+    // It is none any more: nobody who comes takes its place.
+    let _known = stranger.busy();
     connection.trust(Trust::Known);
     let report = within(REPORT_DEADLINE, "reports", reports(connection, first)).await?;
     Ok(Entrant {

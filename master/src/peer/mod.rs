@@ -38,6 +38,7 @@ pub use self::link::{Link, LinkId, Overflow};
 use self::{handshake::Dismissed, link::Outbox, pings::Pings};
 use crate::{
     counters::Counters,
+    doors::{Hush, Place, Places, share},
     driver::{Joining, Notice},
     metrics::Metrics,
     process::Dialled,
@@ -46,11 +47,58 @@ use crate::{
 /// Connections of joined slaves at one time.
 pub const MAX_JOINED: usize = 256;
 
-/// Connections in their handshake at one time, for each listener.
+/// Connections in their handshake at one time, for each listener; fewer where few files
+/// may be open.
 pub const MAX_STRANGERS: usize = 64;
 
 /// A peer that was told why it is refused may read that for so long.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Places for handshakes.
+#[derive(Debug)]
+pub struct Strangers {
+    /// Of those who come by TCP.
+    pub tcp: Arc<Places>,
+    /// Of those who come by the unix socket.
+    pub unix: Arc<Places>,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        let places = || Places::new(share(MAX_STRANGERS, 16, 8));
+        Self {
+            tcp: places(),
+            unix: places(),
+        }
+    }
+}
+
+/// What a stranger can have logged.
+#[derive(Debug)]
+pub struct Hushes {
+    /// A connection could not be taken.
+    pub untaken: Hush,
+    /// All places for handshakes are taken.
+    pub crowded: Hush,
+    /// A connection was dropped for what came over it.
+    pub garbage: Hush,
+    /// A slave was refused.
+    pub refused: Hush,
+    /// A slave's death cannot be known.
+    pub elsewhere: Hush,
+}
+
+impl Default for Hushes {
+    fn default() -> Self {
+        Self {
+            untaken: Hush::new("connections that could not be taken"),
+            crowded: Hush::new("strangers hold all places for a handshake"),
+            garbage: Hush::new("connections dropped for what came over them"),
+            refused: Hush::new("slaves refused"),
+            elsewhere: Hush::new("slaves whose death cannot be known"),
+        }
+    }
+}
 
 /// What every connection needs to know.
 #[derive(Debug)]
@@ -73,6 +121,10 @@ pub struct Context {
     pub counters: Counters,
     /// What Prometheus is told.
     pub metrics: Arc<Metrics>,
+    /// Places for handshakes.
+    pub strangers: Strangers,
+    /// What a stranger can have logged.
+    pub hush: Hushes,
     /// Room for joined slaves.
     pub room: Arc<Semaphore>,
     /// When set, every connection closes.
@@ -103,7 +155,7 @@ impl Origin {
 
 /// Serves one connection until it ends. `stranger` is its place among the
 /// strangers, given back when it joins.
-pub async fn serve<S, P>(context: Arc<Context>, socket: S, origin: Origin, stranger: P)
+pub async fn serve<S>(context: Arc<Context>, socket: S, origin: Origin, stranger: Place)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -111,7 +163,8 @@ where
     let mut connection = Connection::new(socket);
     let entrant = tokio::select! {
         () = context.closing.cancelled() => return,
-        entrant = handshake::handshake(&mut connection, origin, &context) => entrant,
+        () = stranger.lost() => return,
+        entrant = handshake::handshake(&mut connection, origin, &stranger, &context) => entrant,
     };
     let entrant = match entrant {
         Ok(entrant) => entrant,
@@ -171,7 +224,9 @@ async fn dismiss(
     match dismissed {
         Dismissed::Refused(refused) => {
             context.counters.refused.add();
-            warn!(?origin, reason = ?refused.reason, detail = %refused.detail, "slave refused");
+            if context.hush.refused.lets() {
+                warn!(?origin, reason = ?refused.reason, detail = %refused.detail, "slave refused");
+            }
             let farewell = async {
                 connection
                     .send(&ToSlave::Refused(refused).to_frame())
@@ -188,7 +243,9 @@ async fn dismiss(
         Dismissed::Ended => debug!(?origin, "a connection ended before its hello"),
         Dismissed::Garbage(detail) => {
             let count = context.counters.garbage.add();
-            warn!(?origin, %detail, count, "connection dropped");
+            if context.hush.garbage.lets() {
+                warn!(?origin, %detail, count, "connection dropped");
+            }
         }
     }
 }
@@ -285,7 +342,9 @@ async fn read(
 
 fn garbage(context: &Context, detail: &dyn std::fmt::Display) {
     let count = context.counters.garbage.add();
-    warn!(%detail, count, "connection dropped");
+    if context.hush.garbage.lets() {
+        warn!(%detail, count, "connection dropped");
+    }
 }
 
 /// Writes until the driver lets go of the link, or the peer takes nothing.

@@ -34,6 +34,8 @@ impl Master {
             notices: sender,
             counters: Counters::default(),
             metrics: Arc::default(),
+            strangers: Strangers::default(),
+            hush: Hushes::default(),
             room: Arc::new(Semaphore::new(MAX_JOINED)),
             closing: CancellationToken::new(),
         };
@@ -46,7 +48,8 @@ impl Master {
 
     pub(super) fn dial_raw(&self, origin: Origin) -> DuplexStream {
         let (ours, theirs) = duplex(16 * 1024);
-        tokio::spawn(serve(Arc::clone(&self.context), ours, origin, ()));
+        let place = Places::new(1).take().0.unwrap();
+        tokio::spawn(serve(Arc::clone(&self.context), ours, origin, place));
         theirs
     }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod budget;
+mod doors;
 mod fake;
 mod fleet;
 mod logs;

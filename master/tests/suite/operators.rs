@@ -15,14 +15,14 @@ use tokio::{
 use crate::fleet::{Fleet, LONG, until};
 
 /// A master, and where it answers over TCP.
-struct Master {
-    _child: Child,
-    address: String,
+pub(crate) struct Master {
+    pub(crate) child: Child,
+    pub(crate) address: String,
 }
 
-async fn master(fleet: &Fleet) -> Master {
+pub(crate) async fn master(fleet: &Fleet) -> Master {
     let mut command = fleet.command(&["run", "--json-ready"]);
-    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(fleet.log_file());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -31,8 +31,7 @@ async fn master(fleet: &Fleet) -> Master {
     let ready: Value = serde_json::from_str(&line).unwrap();
     let http = ready["admin_http"].as_str().unwrap();
     let address = http.strip_prefix("http://").unwrap().to_owned();
-    let _child = child;
-    Master { _child, address }
+    Master { child, address }
 }
 
 /// Status and the whole answer.
@@ -47,12 +46,12 @@ async fn ask(mut socket: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> 
 }
 
 impl Master {
-    async fn ask(&self, request: &str) -> (u16, String) {
+    pub(crate) async fn ask(&self, request: &str) -> (u16, String) {
         let socket = TcpStream::connect(&self.address).await.unwrap();
         ask(socket, request).await
     }
 
-    async fn get(&self, path: &str, header: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str, header: &str) -> (u16, String) {
         let host = &self.address;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}{header}");
         self.ask(&request).await
@@ -60,7 +59,7 @@ impl Master {
 
     /// Returns once all these lines stand in one answer to Prometheus: a slave knows of
     /// a change before its master.
-    async fn shows(&self, lines: &[&str]) {
+    pub(crate) async fn shows(&self, lines: &[&str]) {
         let deadline = Instant::now() + LONG;
         loop {
             let (_, text) = self.get("/metrics", "").await;
@@ -75,7 +74,7 @@ impl Master {
 }
 
 /// A fleet whose TCP port wants the token `s3cret`, which lies in the folder.
-fn with_token() -> (Fleet, TempDir) {
+pub(crate) fn with_token() -> (Fleet, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
     std::fs::write(&file, "s3cret\n").unwrap();
@@ -184,7 +183,7 @@ async fn without_a_token_only_programs_of_this_host_are_answered() {
 async fn with_a_token_nothing_is_answered_without_it() {
     let (fleet, _dir) = with_token();
     let master = master(&fleet).await;
-    for path in ["/metrics", "/v1/status", "/healthz", "/nowhere"] {
+    for path in ["/metrics", "/v1/status", "/v1/events", "/nowhere"] {
         let (status, text) = master.get(path, "").await;
         assert_eq!(status, 401, "{path}");
         assert!(text.contains("www-authenticate: Bearer"), "{text}");
@@ -193,6 +192,9 @@ async fn with_a_token_nothing_is_answered_without_it() {
     }
     let abort = "POST /v1/abort HTTP/1.1\r\nHost: x\r\nContent-Length: 0";
     assert_eq!(master.ask(abort).await.0, 401);
+    for probe in ["/healthz", "/readyz"] {
+        assert_eq!(master.get(probe, "").await.0, 200, "{probe}");
+    }
     let token = "\r\nAuthorization: Bearer s3cret";
     assert_eq!(master.get("/metrics", token).await.0, 200);
     let (status, text) = master.get("/v1/status", token).await;

@@ -1,6 +1,7 @@
 //! A fleet under traffic that a person plays with, on the master's page.
 
 use std::{
+    fs,
     net::{Ipv4Addr, TcpListener},
     process::Stdio,
 };
@@ -70,8 +71,12 @@ async fn serve(
     }
     let page = fleet.admin_http.clone();
     let page = page.ok_or_else(|| Error::answer("baton-master", "no page"))?;
+    let token = fs::read_to_string(fleet.folder().join("admin-token"));
+    let token = token.map_err(Error::io("read the operators' token"))?;
+    // Behind the # it is the browser's own, and sent to nobody but as a token.
+    let page = format!("{page}/#token={}", token.trim());
     ready(&page);
-    say(&format!("the page: {page}/"));
+    say(&format!("the page: {page}"));
     say(
         "a deploy for its dialog, a build that Discord refuses (it goes back), and how to look from here:",
     );

@@ -159,7 +159,11 @@ pub(super) fn master_toml(
         shards = options.discord.shards,
         standbys = options.special.standbys,
         admin_listen = match &options.special.admin_listen {
-            Some(address) => format!("admin_listen = {address:?}\n"),
+            Some(address) => {
+                let token = folder.join("admin-token");
+                write_token(&token)?;
+                format!("admin_listen = {address:?}\nadmin_token_file = {token:?}\n")
+            }
             None => String::new(),
         },
     );
@@ -182,6 +186,15 @@ pub(super) fn master_toml(
         ));
     }
     Ok(toml)
+}
+
+/// For this fleet's operators: made once.
+fn write_token(file: &Path) -> Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    let token: u128 = rand::random();
+    fs::write(file, format!("{token:032x}\n")).map_err(Error::io("write a token"))
 }
 
 /// A count as it is, a time as text.

@@ -22,12 +22,13 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Every file that an installation for systemd has, with its mode.
-const SYSTEMD: [(&str, u32); 8] = [
+const SYSTEMD: [(&str, u32); 9] = [
     ("usr/local/bin/baton-master", 0o755),
     ("usr/local/bin/baton-slave", 0o755),
     ("usr/local/bin/baton-slave-unit", 0o755),
     ("etc/baton/baton.toml", 0o644),
     ("etc/baton/token", 0o600),
+    ("etc/baton/admin-token", 0o600),
     ("etc/systemd/system/baton-master.service", 0o644),
     ("etc/systemd/system/baton-master.socket", 0o644),
     ("var/lib/baton", 0o700),

@@ -106,14 +106,10 @@ impl Fleet {
     }
 
     pub(crate) async fn master(&self) -> Master {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("log"));
         let mut command = self.command(&["run", "--json-ready"]);
         let mut child = command
             .stdout(Stdio::piped())
-            .stderr(log.unwrap())
+            .stderr(self.log_file())
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -128,6 +124,14 @@ impl Fleet {
         std::fs::write(self.socket().with_file_name("listens"), listens).unwrap();
         assert!(ready["admin"].as_str().unwrap().starts_with("unix:/"));
         Master { child }
+    }
+
+    pub(crate) fn log_file(&self) -> std::fs::File {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"));
+        log.unwrap()
     }
 
     pub(crate) fn log(&self) -> String {

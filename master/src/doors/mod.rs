@@ -1,0 +1,34 @@
+//! What strangers may take of a master: connections, log lines, time.
+//!
+//! Everybody who can reach a port is a stranger until he has proved something, and
+//! there can be any number of them. So:
+//!
+//! - Places are bounded at each door. When all are taken, the one that has waited
+//!   longest without being served gives its place to who comes next ([`Places`]):
+//!   whoever is quick, as slaves and operators are, gets through a flood.
+//! - The doors together take less than half of the files that the process may have
+//!   open: the rest is for the slaves, the journal and what is launched ([`share`]).
+//! - A request's head, its body and its answer have their time ([`http`]).
+//! - What a stranger can have logged is said a few times, and then counted ([`Hush`]).
+
+pub mod http;
+mod hush;
+mod places;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    hush::Hush,
+    places::{Busy, Crowd, Place, Places},
+};
+
+/// How many of `most` places a door has, where few files may be open: at most one in
+/// `part` of them, but always `least`.
+#[must_use]
+pub fn share(most: usize, part: u64, least: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let Some(files) = limit.current else {
+        return most;
+    };
+    usize::try_from(files / part).map_or(most, |share| share.clamp(least, most))
+}
