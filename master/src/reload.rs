@@ -59,7 +59,9 @@ impl Reloader {
             Some(file) => file.display().to_string(),
             None => "no file".to_owned(),
         };
-        let (next, log) = match self.read() {
+        // Files are read, and programs looked for: the other tasks of this thread move to
+        // another one meanwhile.
+        let (next, log) = match tokio::task::block_in_place(|| self.read()) {
             Ok(read) => read,
             Err(mistakes) => {
                 for mistake in &mistakes {

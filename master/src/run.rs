@@ -145,6 +145,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             listen: address.to_string(),
             runtime_dir: dir.path().to_owned(),
             data_dir: config.data_dir.clone(),
+            working_dir: std::env::current_dir().unwrap_or_default(),
         },
         started: Instant::now(),
         doors: vec![
@@ -164,6 +165,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         opened.commands,
     );
     launcher.remember_before(opened.before);
+    launcher.take_token_from(config.token_file.clone());
     match Outputs::open(dir.path()) {
         Ok(outputs) => launcher.write_to(outputs),
         Err(error) => {

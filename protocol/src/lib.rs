@@ -11,6 +11,7 @@ pub mod process;
 pub mod ranges;
 pub mod state;
 pub mod ticket;
+pub mod token;
 pub mod version;
 
 pub use self::{

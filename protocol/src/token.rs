@@ -54,7 +54,8 @@ fn pair(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once('=')?;
     let key = key.trim();
     let is_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    let named = key.bytes().all(is_name) && key.starts_with(|first: char| first.is_ascii_uppercase());
+    let named =
+        key.bytes().all(is_name) && key.starts_with(|first: char| first.is_ascii_uppercase());
     let padding = value.bytes().all(|byte| byte == b'=') && key != "DISCORD_TOKEN";
     (named && !padding).then_some((key, value.trim()))
 }
@@ -91,7 +92,11 @@ mod tests {
             "OTHER=1\nDISCORD_TOKEN=abc.DEF-1_2\nMORE=2\n",
             "Bot abc.DEF-1_2",
         ] {
-            assert_eq!(token_in(text.as_bytes()), Ok("abc.DEF-1_2".to_owned()), "{text:?}");
+            assert_eq!(
+                token_in(text.as_bytes()),
+                Ok("abc.DEF-1_2".to_owned()),
+                "{text:?}"
+            );
         }
         for padded in ["QUJDRA==", "ABCD=", "abc=="] {
             assert_eq!(token_in(padded.as_bytes()), Ok(padded.to_owned()));

@@ -88,6 +88,15 @@ try {
   await until("what moved went back", `${stage("none")} && ${element("deploy")}.dataset.outcome !== "done"`, 60);
   await until("every shard serves", `${element("map")}.dataset.serving === "${shards}"`, 30);
 
+  // A browser opens six connections to one host, and a stream of events keeps one.
+  const tabs = [];
+  for (let count = 0; count < 8; count += 1) tabs.push(await chromium.page(url));
+  for (const [at, tab] of tabs.entries()) {
+    await until(`tab ${at + 3} of one browser shows the fleet`,
+      `document.body?.dataset.link === "connected" && ${element("map")}.dataset.serving === "${shards}"`, 20, tab);
+  }
+  await until("and none of them asks in vain", `fetch("/healthz").then((answer) => answer.ok)`, 5, tabs[0]);
+
   if (folder) {
     await shot("rest-dark");
     await page.theme("light");
@@ -100,7 +109,7 @@ try {
   await until("a phone needs no scrolling sideways",
     "document.documentElement.scrollWidth <= document.documentElement.clientWidth");
   // A refusal is an answer of the master, not a fault of the page.
-  const complaints = [...page.complaints, ...late.complaints].filter((complaint) => !complaint.includes("status of 409"));
+  const complaints = [page, late, ...tabs].flatMap((tab) => tab.complaints).filter((complaint) => !complaint.includes("status of 409"));
   if (complaints.length) throw new Error(`the page complained: ${complaints.join("; ")}`);
 } catch (error) {
   console.log(`WRONG ${error.message}`);

@@ -55,7 +55,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::check_command,
+    config::{check_command, whole_path},
     core::{
         event::{DeployOrder, Pause},
         view::View,
@@ -133,6 +133,8 @@ pub struct Facts {
     pub runtime_dir: PathBuf,
     /// Directory of the journal.
     pub data_dir: PathBuf,
+    /// The directory in which the master and what it launches run.
+    pub working_dir: PathBuf,
 }
 
 /// Body of `POST /v1/deploy`.
@@ -292,7 +294,7 @@ impl Admin {
         }
     }
 
-    fn order(&self, request: DeployRequest) -> Result<DeployOrder, String> {
+    async fn order(&self, request: DeployRequest) -> Result<DeployOrder, String> {
         let DeployRequest {
             slot,
             command,
@@ -306,8 +308,16 @@ impl Admin {
         if width == Some(0) {
             return Err("width is zero: at least one shard must move at once".to_owned());
         }
-        if let Some(command) = &command {
-            check_command(command)?;
+        if let Some(command) = command.clone() {
+            whole_path(&command)?;
+            // A disk that hangs holds up this answer and nothing else.
+            let looking = spawn_blocking(move || check_command(&command));
+            match timeout(ANSWER, looking).await {
+                Ok(Ok(found)) => drop(found?),
+                Ok(Err(_)) | Err(_) => {
+                    return Err("the disk of the command did not answer in time".to_owned());
+                }
+            }
         }
         let defaults = self.defaults.borrow().clone();
         Ok(DeployOrder {
@@ -404,7 +414,7 @@ async fn deploy(
     if let Some(build) = &build {
         check_build(build).map_err(wrong)?;
     }
-    let order = admin.order(request).map_err(wrong)?;
+    let order = admin.order(request).await.map_err(wrong)?;
     let answer = |answer| Notice::Deploy {
         order,
         build,
@@ -424,7 +434,7 @@ async fn rollback(
         return Err(wrong(reason.to_owned()));
     }
     let Some(to) = request.to else {
-        let order = admin.order(request).map_err(wrong)?;
+        let order = admin.order(request).await.map_err(wrong)?;
         return admin
             .deploy(|answer| Notice::Rollback { order, answer })
             .await;
@@ -436,7 +446,7 @@ async fn rollback(
     }
     request.slot = Some(slot);
     request.command = Some(command);
-    let order = admin.order(request).map_err(wrong)?;
+    let order = admin.order(request).await.map_err(wrong)?;
     let answer = |answer| Notice::Deploy {
         order,
         build: None,

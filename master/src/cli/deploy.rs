@@ -4,7 +4,7 @@
 mod progress;
 mod screen;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
@@ -21,7 +21,7 @@ use crate::{
         DeployRequest,
         client::{Client, Events},
     },
-    config::{LimitValue, check_command, shown},
+    config::{LimitValue, from_here, shown},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Error},
 };
 
@@ -88,16 +88,46 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
         build,
         command,
     } = arguments;
-    let command = (!command.is_empty()).then_some(command);
-    if let Some(command) = &command {
-        check_command(command).map_err(Error::Configuration)?;
+    let mut whole = None;
+    if !command.is_empty() {
+        let folder = std::env::current_dir();
+        let folder = folder.map_err(|error| Error::system("the folder this runs in", error))?;
+        let command = from_here(command, &folder).map_err(Error::Configuration)?;
+        if !road.json {
+            where_it_runs(&road.operator.client()?, &command, &folder).await?;
+        }
+        whole = Some(command);
     }
     let request = DeployRequest {
-        command,
+        command: whole,
         build,
         ..DeployRequest::default()
     };
     go("/v1/deploy", request, road).await
+}
+
+/// Says in which folder the command will run: the master's own, so that arguments which
+/// name files of this one are said too.
+async fn where_it_runs(client: &Client, command: &[String], folder: &Path) -> Result<(), Error> {
+    let status = client.get("/v1/status").await?;
+    let theirs = status["master"]["working_dir"].as_str().unwrap_or("?");
+    say(&format!(
+        "runs in the master's folder {theirs}: {}",
+        shown(command)
+    ));
+    if folder == Path::new(theirs) {
+        return Ok(());
+    }
+    for argument in command.iter().skip(1) {
+        let here = folder.join(argument);
+        if Path::new(argument).is_relative() && here.is_file() {
+            say(&format!(
+                "note: {argument} is a file here, and is looked for there: perhaps {} is meant",
+                here.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A command that the slot had before, by the same road.

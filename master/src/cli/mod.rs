@@ -28,7 +28,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::Subscrib
 
 use crate::{
     admin::client::Client,
-    config::{Config, LogFormat, Mistake, Options, default_file, examine, read},
+    config::{Config, LogFormat, Mistake, Options, default_file, examine, from_here, read},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Error},
     reload::{SetLog, Source, log_filter},
     run::run,
@@ -252,7 +252,13 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             let options = read(file.as_deref(), given.clone())?;
             let log = log_filter(&options);
             let set_log = start_logging(&options, &log)?;
-            let command = (!arguments.command.is_empty()).then_some(arguments.command);
+            let command = match (arguments.command, std::env::current_dir()) {
+                (command, _) if command.is_empty() => None,
+                (command, Ok(here)) => {
+                    Some(from_here(command, &here).map_err(Error::Configuration)?)
+                }
+                (command, Err(_)) => Some(command),
+            };
             let config = Config::check(options, command.clone())?;
             let json_ready = arguments.json_ready;
             let source = Source {

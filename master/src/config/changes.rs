@@ -96,6 +96,7 @@ impl Config {
             max_concurrency,
             api_url,
             token,
+            token_file,
             standbys,
             late_seal,
             fail_on_error,
@@ -117,6 +118,7 @@ impl Config {
         compare("fail_on_error", fail_on_error, &next.fail_on_error, start);
         compare("api_url", api_url, &next.api_url, start);
         compare("legacy", legacy, &next.legacy, start);
+        compare("token_file", token_file, &next.token_file, start);
         compare("slot", slots, &next.slots, start);
         // Secrets are not shown, also not as a difference.
         let secrets = [

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
+    io::ErrorKind,
     net::SocketAddr,
     path::Path,
 };
@@ -10,8 +11,8 @@ use std::{
 use baton_protocol::message::MAX_NAME;
 
 use super::{
-    DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Mistake, Origin, Slot, SlotOptions, Token,
-    check_command,
+    DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Mistake, Origin, Slot, SlotOptions,
+    TOKEN_VARIABLE, Token, check_command, command::whole_path,
 };
 
 /// What was found to be wrong.
@@ -77,24 +78,29 @@ pub(super) fn api_url(given: Option<String>) -> Result<String, String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
+/// The file wins: it can be changed under a running master, its environment cannot.
 pub(super) fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
-    if let Some(token) = env::var("DISCORD_TOKEN")
-        .ok()
-        .as_deref()
-        .and_then(Token::new)
-    {
-        return Ok(Some(token));
+    match file {
+        Some(path) => token_in("token_file", path).map(Some),
+        None => Ok(env::var(TOKEN_VARIABLE)
+            .ok()
+            .as_deref()
+            .and_then(Token::new)),
     }
-    file.map(|path| token_in("token_file", path)).transpose()
 }
 
-pub(super) fn token_in(key: &str, path: &Path) -> Result<Token, String> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| format!("{key}: {} cannot be read: {error}", path.display()))?;
-    match Token::new(&text) {
-        Some(token) => Ok(token),
-        None => wrong(format!("{key}: {} is empty", path.display())),
-    }
+/// Reads the file as it is now.
+pub(crate) fn token_in(key: &str, path: &Path) -> Result<Token, String> {
+    let file = path.display();
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => {
+            format!("{key}: {file} cannot be read by this user: run this as the master's user")
+        }
+        _ => format!("{key}: {file} cannot be read: {error}"),
+    })?;
+    let text = baton_protocol::token::token_in(&bytes);
+    let text = text.map_err(|reason| format!("{key}: {file}: {reason}"))?;
+    Token::new(&text).ok_or_else(|| format!("{key}: {file} is empty"))
 }
 
 pub(super) fn admin_listen(
@@ -160,7 +166,7 @@ pub(super) fn slots(
             );
         }
         if let Some(command) = &slot.command
-            && let Err(reason) = check_command(command)
+            && let Err(reason) = whole_path(command).and_then(|()| check_command(command))
         {
             let reason = format!("slot `{name}`: {reason}");
             if overruled && index == 0 {

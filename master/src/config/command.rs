@@ -107,6 +107,51 @@ fn find(command: &[String]) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("command `{program}` is not found in PATH; give its whole path"))
 }
 
+/// A command as a person typed it in `folder`, for a master that has a folder of its own:
+/// the program gets its whole path, links in it kept.
+///
+/// # Errors
+/// As [`check_command`].
+pub fn from_here(mut command: Vec<String>, folder: &Path) -> Result<Vec<String>, String> {
+    let at = command.len() - without_env(&command).0.len();
+    let Some(word) = command.get_mut(at) else {
+        return Err("the command is empty; name a program".to_owned());
+    };
+    let program = [word.clone()];
+    let here = folder.join(&program[0]);
+    let found = match (is_program(&here), program[0].contains('/')) {
+        (true, true) => here,
+        // As for a shell a name is looked for in PATH first.
+        (true, false) => find(&program).unwrap_or(here),
+        (false, _) => find(&program)?,
+    };
+    let found = std::path::absolute(folder.join(found))
+        .map_err(|error| format!("command `{}`: {error}", program[0]))?;
+    *word = match found.to_str() {
+        Some(found) => found.to_owned(),
+        None => {
+            let found = found.display();
+            return Err(format!("command `{found}`: its whole path is not UTF-8"));
+        }
+    };
+    Ok(command)
+}
+
+/// Refuses a path that means something only in a folder that the master does not know,
+/// or that is another one after its next start.
+///
+/// # Errors
+/// One line that names the program.
+pub fn whole_path(command: &[String]) -> Result<(), String> {
+    match without_env(command).0.first() {
+        Some(program) if program.contains('/') && !program.starts_with('/') => Err(format!(
+            "command `{program}` is relative to the folder that the master was started in: give \
+             its whole path"
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn is_program(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
@@ -114,6 +159,8 @@ fn is_program(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
@@ -159,5 +206,45 @@ mod tests {
         assert!(check_command(&words("env BATON_BUILD=v1 true")).is_ok());
         let wrong = check_command(&words("env BATON_BUILD=v1 no-such-bot"));
         assert!(wrong.is_err_and(|reason| reason.contains("no-such-bot")));
+    }
+
+    #[test]
+    fn a_program_is_the_one_of_the_folder_in_which_it_was_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let bot = folder.path().join("sub/my-bot");
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        std::fs::write(&bot, "").unwrap();
+        std::fs::set_permissions(&bot, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let typed = |program: &str, folder: &Path| {
+            from_here(vec![program.to_owned(), "--build".to_owned()], folder)
+        };
+        let whole = vec![bot.display().to_string(), "--build".to_owned()];
+        assert_eq!(
+            typed("./my-bot", &folder.path().join("sub")),
+            Ok(whole.clone())
+        );
+        assert_eq!(typed("sub/my-bot", folder.path()), Ok(whole.clone()));
+        assert_eq!(
+            typed("my-bot", &folder.path().join("sub")),
+            Ok(whole.clone())
+        );
+        assert_eq!(typed(&whole[0], Path::new("/")), Ok(whole));
+        assert!(
+            typed("sh", folder.path()).unwrap()[0].ends_with("/sh"),
+            "in PATH"
+        );
+        assert!(typed("./other", folder.path()).is_err());
+        let variable = from_here(words("env A=b sub/my-bot"), folder.path()).unwrap();
+        assert_eq!(variable[..2], words("env A=b")[..]);
+        assert_eq!(variable[2], bot.display().to_string());
+        assert!(from_here(Vec::new(), folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_path_that_is_not_whole_is_refused_where_its_folder_is_not_known() {
+        let refused = |program: &str| whole_path(&[program.to_owned()]).is_err();
+        assert!(whole_path(&words("env A=b ./my-bot")).is_err());
+        assert!(refused("./my-bot") && refused("bin/my-bot") && refused("../my-bot"));
+        assert!(!refused("/bin/my-bot") && !refused("my-bot"));
     }
 }

@@ -16,14 +16,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use self::checks::token_in;
 pub use self::{
     changes::{Change, Effect},
-    command::{check_command, named, shown, without_env},
+    command::{check_command, from_here, named, shown, whole_path, without_env},
     file::{Mistake, Origin},
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
 };
 use self::{
-    checks::{Found, admin_listen, api_url, cover, listen, slots, token, token_in},
+    checks::{Found, admin_listen, api_url, cover, listen, slots, token},
     file::as_error,
 };
 use crate::{
@@ -36,6 +37,10 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:7447";
 
 /// Discord's own HTTP interface.
 pub const DEFAULT_API_URL: &str = "https://discord.com";
+
+/// Where the bot's token is looked for in the environment, and where launched slaves
+/// find it.
+pub const TOKEN_VARIABLE: &str = "DISCORD_TOKEN";
 
 /// More shards than this are refused: far above what Discord gives to one bot.
 pub const MAX_SHARDS: u32 = 16_384;
@@ -70,6 +75,8 @@ pub struct Config {
     pub api_url: String,
     /// The bot's token, where one was given.
     pub token: Option<Token>,
+    /// The file that it is read from, for each slave anew.
+    pub token_file: Option<PathBuf>,
     /// Where the operator's HTTP interface is, beside the unix socket.
     pub admin_listen: Option<SocketAddr>,
     /// What requests there must carry that change something. There is this or the next
@@ -306,6 +313,7 @@ impl Config {
                 max_concurrency: options.max_concurrency,
                 api_url,
                 token,
+                token_file: options.token_file,
                 admin_listen,
                 admin_token: admin_token.flatten(),
                 admin_read_token: admin_read_token.flatten(),

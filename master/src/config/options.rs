@@ -40,7 +40,8 @@ pub struct Options {
     /// Where Discord's HTTP interface is [default: https://discord.com]
     #[arg(long, env = "BATON_API_URL", value_name = "URL")]
     pub api_url: Option<String>,
-    /// File that holds the bot's token, where DISCORD_TOKEN is not set
+    /// File that holds the bot's token, alone or as DISCORD_TOKEN=...; it wins over the
+    /// variable DISCORD_TOKEN, and is read for each slave anew
     #[arg(long, env = "BATON_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// TCP address of the operator's HTTP interface, beside the unix socket; port 0
@@ -118,7 +119,8 @@ pub enum LogFormat {
 pub struct SlotOptions {
     /// Its name.
     pub name: String,
-    /// Program and arguments of its slave; empty: the master launches nothing.
+    /// Program and arguments of its slave, the program by its name in `PATH` or with its
+    /// whole path; empty: the master launches nothing.
     pub command: Vec<String>,
     /// First and last of its shards; absent: all.
     pub shards: Option<(u32, u32)>,

@@ -131,7 +131,7 @@ fn what_is_given_wins_over_the_file() {
 
 #[test]
 fn everything_that_is_wrong_is_one_line_that_names_the_key() {
-    let cases: [(&str, &str); 19] = [
+    let cases: [(&str, &str); 20] = [
         ("admin_listen = \"here\"", "admin_listen: `here`"),
         ("admin_listen = \"0.0.0.0:7\"", "set admin_token_file"),
         (
@@ -152,6 +152,10 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
         ("token_file = \"/nonexistent/token\"", "token_file"),
         ("[limits]\nwidth = 0", "limits.width"),
         ("[limits]\nhang = \"1s\"", "limits.hang"),
+        (
+            "[[slot]]\nname = \"a\"\ncommand = [\"./my-bot\"]",
+            "give its whole path",
+        ),
         (
             "[[slot]]\nname = \"a\"\ncommand = [\"no-such-program-here\"]",
             "no-such-program-here",

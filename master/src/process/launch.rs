@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::output::{BEHIND, Output, Outputs};
 use crate::{
-    config::{Slot, check_command},
+    config::{Slot, TOKEN_VARIABLE, check_command, token_in},
     core::event::EndedBy,
     service,
 };
@@ -46,6 +46,8 @@ pub struct Launcher {
     slots: BTreeMap<String, Slot>,
     /// What each slot's command was before the present one.
     before: BTreeMap<String, Vec<String>>,
+    /// The file that slaves get the bot's token from.
+    token_file: Option<PathBuf>,
     /// Where slaves write whose slot has no `log`; `None`: where the master does.
     outputs: Option<Outputs>,
 }
@@ -82,8 +84,15 @@ impl Launcher {
             secret,
             slots,
             before: BTreeMap::new(),
+            token_file: None,
             outputs: None,
         }
+    }
+
+    /// From now on slaves get the bot's token from this file, as it is when they are
+    /// launched.
+    pub fn take_token_from(&mut self, file: Option<PathBuf>) {
+        self.token_file = file;
     }
 
     /// From now on slaves whose slot has no `log` write there, and not where the
@@ -175,6 +184,12 @@ impl Launcher {
         };
         let mut master = std::ffi::OsString::from("unix:");
         master.push(&self.slave_socket);
+        let token = match &self.token_file {
+            Some(file) if !place.env.contains_key(TOKEN_VARIABLE) => {
+                Some(token_in("token_file", file)?)
+            }
+            Some(_) | None => None,
+        };
         let failed = |error: io::Error| format!("command `{}`: {error}", program.display());
         let mut child = Command::new(&program);
         for variable in service::VARIABLES {
@@ -191,6 +206,9 @@ impl Launcher {
             .env_remove(variable::OUTPUT)
             .stdin(Stdio::null())
             .process_group(0);
+        if let Some(token) = token {
+            child.env(TOKEN_VARIABLE, token.reveal());
+        }
         let mut output = None;
         let mut unnamed = None;
         if let Some(log) = &place.log {

@@ -34,6 +34,28 @@ async fn a_launched_process_leads_its_own_group_and_finds_its_environment() {
     assert!(!is_of_launch(std::process::id(), pid));
 }
 
+/// A token that was changed is the next slave's, without a restart of the master.
+#[tokio::test]
+async fn each_launched_process_gets_the_token_as_it_is_in_the_file_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, file) = (dir.path().join("slave.log"), dir.path().join("token"));
+    let script = "echo $DISCORD_TOKEN";
+    let mut launcher = launcher(dir.path(), &["sh", "-c", script], Some(&log));
+    launcher.take_token_from(Some(file.clone()));
+    for text in ["DISCORD_TOKEN=one\n", "two\n"] {
+        fs::write(&file, text).unwrap();
+        let (_, mut child) = launcher.launch("main", Role::Relaunch, None).unwrap();
+        assert_eq!(child.wait().await.0, EndedBy::Code(0));
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\n");
+    fs::write(&file, "# nothing\n").unwrap();
+    let refused = launcher.launch("main", Role::Relaunch, None).unwrap_err();
+    assert!(
+        refused.contains("token_file") && refused.contains("no token"),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn what_a_deploy_brought_is_launched_from_then_on() {
     let dir = tempfile::tempdir().unwrap();

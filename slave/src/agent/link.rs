@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::bond::Wire;
-use crate::config::Address;
+use crate::config::{Address, SecretSource};
 
 /// Control frames that wait for a master that does not read. One more and it is
 /// given up: it will be told everything when it is dialled anew.
@@ -95,7 +95,7 @@ pub(crate) struct Introduction {
     pub(crate) address: Address,
     pub(crate) hello: Hello,
     pub(crate) running: bool,
-    pub(crate) secret: Option<Secret>,
+    pub(crate) secret: SecretSource,
     pub(crate) deadline: Duration,
 }
 
@@ -119,6 +119,9 @@ impl Link {
             secret,
             ..
         } = introduction;
+        // A disk that hangs holds up this dial, which has a deadline, and nothing else.
+        let secret = tokio::task::spawn_blocking(move || secret.read());
+        let secret = secret.await.ok().flatten();
         let (slave, known) = (hello.slave, hello.term);
         let hello = SlaveHello {
             running,

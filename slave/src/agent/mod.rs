@@ -179,7 +179,7 @@ impl Agent {
                 nonce: Default::default(),
             },
             running,
-            secret: config.secret.read(),
+            secret: config.secret.clone(),
             deadline: config.timings.handshake,
         }
     }

@@ -120,7 +120,7 @@ async fn main() -> ExitCode {
     if arguments.page {
         let ready = |page: &str| {
             if json {
-                print(&format!("{{\"page\":\"{page}/\"}}\n"));
+                print(&format!("{{\"page\":\"{page}\"}}\n"));
             }
         };
         return match serve_page(&options, say, ready).await {

@@ -77,6 +77,10 @@ fn configurations_in_the_documentation_are_good() {
             for program in ["my-bot", "baton-slave-unit"] {
                 host.program(&format!("usr/local/bin/{program}"), "exit 0");
             }
+            fs::create_dir_all(host.path("etc/baton")).unwrap();
+            for token in ["token", "admin-token", "read-token"] {
+                fs::write(host.path(&format!("etc/baton/{token}")), "x\n").unwrap();
+            }
             let path = PathBuf::from(host.path("baton.toml"));
             fs::write(&path, host.within(&block.text)).unwrap();
             let output = Command::new(program("baton-master").unwrap())

@@ -99,15 +99,22 @@ fn a_wrong_installation_is_refused_with_one_line() {
 fn the_installed_configuration_is_good() {
     let host = Host::new();
     host.install_here(&[]);
-    let output = Command::new(host.path("usr/bin/baton-master"))
-        .args([
-            "check-config",
-            "--config",
-            &host.path("etc/baton/baton.toml"),
-        ])
-        .env_clear()
-        .output()
-        .unwrap();
+    let check = || {
+        Command::new(host.path("usr/bin/baton-master"))
+            .args(["check-config", "--config"])
+            .arg(host.path("etc/baton/baton.toml"))
+            .env_clear()
+            .output()
+            .unwrap()
+    };
+    // What is left to do is said.
+    let said = String::from_utf8(check().stderr).unwrap();
+    assert!(
+        said.contains("there is no token in it") && said.lines().count() == 1,
+        "{said}"
+    );
+    fs::write(host.path("etc/baton/token"), "DISCORD_TOKEN=x\n").unwrap();
+    let output = check();
     assert!(output.status.success(), "{output:?}");
 }
 

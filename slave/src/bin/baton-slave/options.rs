@@ -3,6 +3,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use baton_protocol::token::token_in;
 use baton_slave::{
     Address, Error, Legacy, OnLostState, SecretSource, SlaveConfig, Snapshots, parse_role,
 };
@@ -335,19 +336,10 @@ fn token(given: Option<String>, file: Option<PathBuf>) -> Result<String, Error> 
             "no token: set DISCORD_TOKEN or give --token-file".to_owned(),
         ));
     };
-    let text = fs::read_to_string(&path).map_err(|error| {
-        Error::Config(format!(
-            "token_file: {} cannot be read: {error}",
-            path.display()
-        ))
-    })?;
-    match text.trim() {
-        "" => Err(Error::Config(format!(
-            "token_file: {} is empty",
-            path.display()
-        ))),
-        token => Ok(token.to_owned()),
-    }
+    let file = path.display();
+    let bytes = fs::read(&path)
+        .map_err(|error| Error::Config(format!("token_file: {file} cannot be read: {error}")))?;
+    token_in(&bytes).map_err(|reason| Error::Config(format!("token_file: {file}: {reason}")))
 }
 
 fn default_runtime_dir() -> PathBuf {
@@ -451,6 +443,8 @@ mod tests {
         assert_eq!(is(Some(""), file()).as_deref(), Some("from-file"));
         assert_eq!(is(None, file()).as_deref(), Some("from-file"));
         assert_eq!(is(None, None), None);
+        fs::write(&path, "DISCORD_TOKEN=\"named\"\n").expect("a file");
+        assert_eq!(is(None, file()).as_deref(), Some("named"));
         fs::write(&path, "\n").expect("a file");
         assert_eq!(is(None, file()), None);
     }
