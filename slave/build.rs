@@ -22,14 +22,19 @@ const MUTANTS: &[&str] = &[
     "lost-said-complete",
     "marked-after-seal",
     "note-of-another-session",
+    "library-panics-through",
     "old-epoch-obeyed",
     "older-term-obeyed",
+    "op-9-answered-at-once",
     "orders-left-unread",
     "parameters-unchecked",
+    "pause-outlives-session",
     "piece-taken-twice",
     "polled-after-close",
     "resumed-at-hello",
+    "session-resumed-for-ever",
     "settled-at-once",
+    "signals-end-slaves",
 ];
 
 include!("../scripts/mutants.rs");

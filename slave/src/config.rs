@@ -113,15 +113,24 @@ pub struct Timings {
     /// missing, the events of today look like a replay. The next RESUME goes on
     /// behind what came.
     pub replay: Duration,
+    /// `hello`, `progress`, `replay` and `ready` double each time that they pass, up
+    /// to this: a slow server is waited for longer, and in the end it is met.
+    pub longest: Duration,
+    /// A session that nobody could resume for so long is over. Nobody has said how
+    /// long Discord keeps one; 90 s were measured.
+    pub session: Duration,
     /// How long a connection that was dialled ahead is held before it is dialled
     /// anew: it cannot heartbeat, and Discord's heartbeats are due every 41 s.
     pub hold: Duration,
-    /// IDENTIFY to READY.
+    /// IDENTIFY to READY. Each try costs an IDENTIFY, and a connection that is dead is
+    /// noticed by its heartbeats before.
     pub ready: Duration,
     /// First pause between reconnects; the very first reconnect has none.
     pub redial_first: Duration,
-    /// Longest pause between reconnects.
+    /// Longest pause between reconnects ...
     pub redial_max: Duration,
+    /// ... and while the session may still be resumed: a pause must not outlive it.
+    pub redial_session: Duration,
     /// A connection that served for so long clears the memory of failures.
     pub stable: Duration,
     /// Shortest wait after op 9 `d:true`; the longest is five times as long.
@@ -161,10 +170,13 @@ impl Default for Timings {
             hello: seconds(4),
             progress: seconds(5),
             replay: seconds(15),
+            longest: seconds(300),
+            session: seconds(120),
             hold: seconds(20),
-            ready: seconds(30),
+            ready: seconds(120),
             redial_first: seconds(1),
             redial_max: seconds(60),
+            redial_session: seconds(5),
             stable: seconds(5),
             invalid_session: seconds(1),
             crowded: seconds(15),

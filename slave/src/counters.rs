@@ -49,9 +49,11 @@ counters! {
     dials,
     /// Sessions that Discord ended: a span of events was lost each time.
     sessions_lost,
+    /// Tasks of shards that panicked and were begun anew.
+    panics,
     /// Times that a full window closed a connection.
     crowded,
-    /// Replays that began later than they were asked for.
+    /// Replays that left out events which are known to have been sent.
     holes,
     /// Snapshots of state written.
     snapshots,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, atomic::AtomicU32};
 
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
 };
@@ -54,8 +55,17 @@ impl Slave {
     }
 
     /// The same for a bot that is shared with other parts of the process.
+    ///
+    /// From here on SIGHUP, SIGUSR1 and SIGUSR2 do not end the process, where this is
+    /// called inside of a Tokio runtime; else from [`Builder::run`] on. A whole unit is
+    /// sent them when they mean something to its master. Whoever listens for one of
+    /// them besides hears it.
     #[must_use]
     pub fn builder_of(bot: Arc<dyn Bot>) -> Builder {
+        if Handle::try_current().is_ok() {
+            // Said at `run`, which does it again.
+            let _ = bear_signals();
+        }
         Builder {
             bot,
             config: None,
@@ -104,6 +114,7 @@ impl Builder {
         };
         config.check()?;
         output::keep_small();
+        bear_signals()?;
         let stop = match self.stop {
             Some(stop) => stop,
             None => stop_at_signals()?,
@@ -146,6 +157,26 @@ impl std::fmt::Debug for Builder {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Signals that mean something to a master, or to nobody, and would end a process in
+/// which nobody listens for them: from now on they do nothing.
+fn bear_signals() -> Result<(), Error> {
+    if cfg!(mutant = "signals-end-slaves") {
+        return Ok(());
+    }
+    for kind in [
+        SignalKind::hangup(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ] {
+        // Once listened for, a signal keeps its handler, whoever hears it.
+        let _ = signal(kind).map_err(|source| Error::System {
+            what: "listen for signals",
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 fn stop_at_signals() -> Result<CancellationToken, Error> {

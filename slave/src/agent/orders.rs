@@ -362,6 +362,7 @@ impl Agent {
             Said::StateBroken { copied, detail } => {
                 return self.fail(shard, copied, format!("state: {detail}"));
             }
+            Said::Died => progress(Step::Reconnecting, 0),
         };
         self.say(&message);
     }

@@ -3,10 +3,12 @@
 //! The agent's task owns it. Nothing here knows how orders arrive: a second kind
 //! of agent (another wire) can use it as it is.
 
+mod again;
 mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -16,8 +18,10 @@ use baton_protocol::{
     message::{CopyState, Holding, IdentifyCause, ResumeAfter, Settled, Step},
     state::StateFrame,
 };
+use futures_util::FutureExt;
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use self::again::Panics;
 use super::link::Road;
 use crate::{
     checkpoints::Standing,
@@ -53,6 +57,7 @@ pub(crate) struct Entry {
     /// Tickets heard of it.
     tickets: u64,
     samples: Samples,
+    panics: Panics,
     pub(crate) epoch: Epoch,
     /// `None`: nothing but an imported copy.
     pub(crate) holding: Option<Holding>,
@@ -154,6 +159,7 @@ impl Table {
             | Said::Dialled { .. }
             | Said::Overtaken { .. }
             | Said::StateBroken { .. } => {}
+            Said::Died => return self.begins_again(said.shard),
             Said::Progress { .. }
             | Said::Identify(_)
             | Said::Session(_)
@@ -344,15 +350,11 @@ impl Table {
             Entry {
                 instance: *instances,
                 orders,
-                task: tokio::spawn(async move {
-                    if let Some(before) = before {
-                        let _ = before.await;
-                    }
-                    life.run().await;
-                }),
+                task: spawn(life, shard, *instances, say.clone(), before),
                 standing,
                 tickets: 0,
                 samples: Samples::default(),
+                panics: Panics::default(),
                 epoch: Epoch(0),
                 holding: None,
                 untouched: false,
@@ -409,6 +411,30 @@ impl Entry {
         // A task ends only after it was taken out of the table.
         let _ = self.orders.send(order);
     }
+}
+
+/// A shard's task. Where it panics, its end is said: nobody waits for it.
+fn spawn(
+    life: Shard,
+    shard: ShardId,
+    instance: u64,
+    say: mpsc::UnboundedSender<FromShard>,
+    before: Option<JoinHandle<()>>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Some(before) = before {
+            let _ = before.await;
+        }
+        if AssertUnwindSafe(life.run()).catch_unwind().await.is_err() {
+            // Nobody there: the process is ending.
+            let _ = say.send(FromShard {
+                shard,
+                instance,
+                epoch: Epoch(0),
+                said: Said::Died,
+            });
+        }
+    })
 }
 
 /// How many sequences are in a set, without trusting it.

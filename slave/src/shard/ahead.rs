@@ -23,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Context, Said, Shard,
+    backoff::invalid_session,
     gateway::{Gateway, Incoming, Kept, Url},
     session::Session,
 };
@@ -194,7 +195,10 @@ impl Shard {
             }
             Change::Kept(kept) => self.kept(kept),
             Change::Old if self.ahead.overtakes() => {
-                self.kept(Kept::Nothing("nobody took it".to_owned()));
+                self.kept(Kept::Nothing {
+                    why: "nobody took it".to_owned(),
+                    pause: false,
+                });
             }
             Change::Old if self.ahead.renewals < RENEWALS => {
                 self.ahead.renewals += 1;
@@ -240,9 +244,13 @@ impl Shard {
                 *resumed = true;
                 self.say_overtaken(epoch, String::new());
             }
-            Kept::Nothing(why) => {
+            Kept::Nothing { why, pause } => {
                 let told = *resumed;
                 self.ahead = Ahead::default();
+                if pause {
+                    let pause = invalid_session(&self.context.config.timings);
+                    self.not_before = Some(Instant::now() + pause);
+                }
                 if !told {
                     self.say_overtaken(epoch, why);
                 }

@@ -7,15 +7,16 @@
 //!
 //! One that was dialled ahead (`ahead.rs`) begins at Replaying.
 //!
-//! Each step has a deadline of its own. Dispatches are handed out from the first
-//! one of a replay on: RESUMED is never waited for.
+//! Each step has a deadline of its own, which grows where it passes (`backoff.rs`).
+//! Dispatches are handed out from the first one of a replay on: RESUMED is never
+//! waited for.
 
 use baton_protocol::{Sequence, ShardId, message::Step};
 use tokio::time::{Duration, Instant};
 
 use super::{
     Said, Shard,
-    backoff::Redial,
+    backoff::{Redial, Wait},
     gateway::{End, Gateway, Incoming},
     inputs::{Input, Turn},
     session::Session,
@@ -39,9 +40,6 @@ pub(super) enum Ended {
     SessionLost(String),
     /// Discord will never take this shard like that.
     Fatal { code: u16, reason: String },
-    /// The replay does not reach back to where the state stands, and the bot
-    /// wants a new session then; the connection is closed with 4000.
-    StateLost,
     /// Handlers were too slow for too long; the connection is closed with 4000.
     Crowded,
 }
@@ -57,16 +55,21 @@ enum Stage {
 /// What one connection knows of itself.
 struct Life {
     stage: Stage,
+    /// When what is waited for was asked for, or when something came last.
+    asked: Instant,
     /// When the stage is given up.
     deadline: Option<Instant>,
+    /// When it is said next that it is waited for.
+    tell_at: Option<Instant>,
     /// Since when the window is full.
     full_since: Option<(Instant, Full)>,
     /// When a replay is given up, however far it is.
     replay_until: Instant,
     replayed: u64,
-    /// RESUMEDs that earlier connections may have missed. Each has a sequence and is
-    /// never replayed.
-    unheard: u64,
+    /// Since when RESUMED is waited for.
+    resumes_since: Instant,
+    /// Behind what it resumes.
+    from: Sequence,
     told: Instant,
     /// Whether it was dialled ahead.
     ahead: bool,
@@ -75,9 +78,44 @@ struct Life {
 }
 
 impl Life {
+    fn new(limit: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            stage: Stage::Dialling,
+            asked: now,
+            deadline: Some(now + limit),
+            tell_at: Some(now + TELL_WAITING),
+            full_since: None,
+            replay_until: now,
+            replayed: 0,
+            resumes_since: now,
+            from: Sequence(0),
+            told: now,
+            ahead: false,
+            listening: None,
+        }
+    }
+
+    /// What passed when its deadline did.
+    fn passed(&self) -> Option<Wait> {
+        match self.stage {
+            Stage::Dialling => Some(Wait::Hello),
+            Stage::Replaying if Instant::now() >= self.replay_until => Some(Wait::Resumed),
+            Stage::Replaying => Some(Wait::Progress),
+            Stage::Waiting => Some(Wait::Ready),
+            Stage::Serving => None,
+        }
+    }
+
     /// It was dialled ahead, and nothing came on it since.
     const fn is_untried(&self) -> bool {
         self.ahead && self.replayed == 0
+    }
+
+    fn serves(&mut self) {
+        self.stage = Stage::Serving;
+        self.deadline = None;
+        self.tell_at = None;
     }
 
     /// While nothing is read, silence says nothing of Discord.
@@ -93,27 +131,34 @@ impl Life {
 /// Progress of a replay is told at most so often.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
+/// The master is told so often that an answer is waited for, on a connection that is
+/// open: limits that have grown are longer than its own.
+const TELL_WAITING: Duration = Duration::from_secs(1);
+
 impl Shard {
     pub(super) async fn connection(&mut self, redial: &mut Redial) -> Ended {
+        let timings = &self.context.config.timings;
+        let mut life = Life::new(redial.limit(Wait::Hello, timings));
+        let ended = self.live(&mut life, redial).await;
+        if matches!(ended, Ended::Lost(_)) && life.stage == Stage::Replaying {
+            if self.window.received() > life.from {
+                redial.advanced();
+            } else {
+                redial.refused();
+            }
+        }
+        ended
+    }
+
+    async fn live(&mut self, life: &mut Life, redial: &mut Redial) -> Ended {
         let timings = self.context.config.timings.clone();
-        let mut life = Life {
-            stage: Stage::Dialling,
-            deadline: Some(Instant::now() + timings.hello),
-            full_since: None,
-            replay_until: Instant::now(),
-            replayed: 0,
-            unheard: 0,
-            told: Instant::now(),
-            ahead: false,
-            listening: None,
-        };
         let mut gateway = if let Some(gateway) = self.take_ahead() {
             life.ahead = true;
-            self.helloed(&mut life);
+            self.helloed(life, redial);
             gateway
         } else {
             self.context.counters.dials.add();
-            self.progress(Step::Dialling, 0);
+            self.waits(Step::Dialling, redial);
             self.dial(redial)
         };
         loop {
@@ -128,29 +173,31 @@ impl Shard {
                 .then(|| before.unwrap_or_else(|| (Instant::now(), self.context.fullness.begin())));
             let due = match &life.full_since {
                 Some((since, _)) => Some(*since + timings.crowded),
-                None => life.deadline,
+                None => life.deadline.into_iter().chain(life.tell_at).min(),
             };
             let polled = if full { None } else { Some(&mut gateway) };
             match self.input(polled, true, due).await {
                 Input::Gateway(Incoming::Ended(end)) => {
                     let ended = self.ended(end);
-                    let is_stale = life.is_untried() && matches!(ended, Ended::Lost(_));
-                    return if is_stale { Ended::Stale } else { ended };
+                    return if life.is_untried() && is_stale(&ended) {
+                        Ended::Stale
+                    } else {
+                        ended
+                    };
                 }
                 Input::Gateway(incoming) => {
                     if let Some(listening) = &mut life.listening {
                         listening.hears(|| gateway.round_trip());
                     }
-                    if let Some(ended) = self.incoming(incoming, &mut life, redial) {
-                        if matches!(ended, Ended::StateLost) {
-                            gateway.close().await;
-                        }
+                    if let Some(ended) = self.incoming(incoming, life, redial) {
                         return ended;
                     }
                 }
                 Input::Permit => {
                     if self.permits.grant() {
-                        life.deadline = Some(Instant::now() + timings.ready);
+                        life.asked = Instant::now();
+                        life.deadline = Some(life.asked + redial.limit(Wait::Ready, &timings));
+                        life.tell_at = Some(life.asked + TELL_WAITING);
                     }
                 }
                 Input::Turn(Turn::SealLate { epoch, drain })
@@ -169,14 +216,21 @@ impl Shard {
                     gateway.close().await;
                     return Ended::Crowded;
                 }
+                Input::Due
+                    if life
+                        .deadline
+                        .is_none_or(|deadline| deadline > Instant::now()) =>
+                {
+                    self.still_waits(life, redial);
+                }
                 Input::Due if life.is_untried() => {
                     gateway.close().await;
                     return Ended::Stale;
                 }
                 Input::Due => {
                     gateway.close().await;
-                    if life.replayed > 0 && Instant::now() >= life.replay_until {
-                        redial.advanced();
+                    if let Some(passed) = life.passed() {
+                        redial.passed(passed);
                     }
                     return Ended::Lost(End::Closed {
                         code: 1006,
@@ -186,6 +240,26 @@ impl Shard {
                 Input::Finished | Input::Read(_) => {}
             }
         }
+    }
+
+    /// Says where the connection is, if that is any progress: dialling again and again
+    /// is none.
+    fn waits(&self, step: Step, redial: &Redial) {
+        if self.session.is_none() || !redial.gets_nowhere(&self.context.config.timings) {
+            self.progress(step, 0);
+        }
+    }
+
+    fn still_waits(&self, life: &mut Life, redial: &Redial) {
+        life.tell_at = None;
+        let step = match life.stage {
+            Stage::Dialling => Step::Dialling,
+            Stage::Replaying => Step::Hello,
+            Stage::Waiting if life.deadline.is_some() => Step::Hello,
+            Stage::Waiting | Stage::Serving => return,
+        };
+        life.tell_at = Some(Instant::now() + TELL_WAITING);
+        self.waits(step, redial);
     }
 
     fn dial(&self, redial: &Redial) -> Gateway {
@@ -221,13 +295,20 @@ impl Shard {
         redial: &mut Redial,
     ) -> Option<Ended> {
         let timings = &self.context.config.timings;
-        if life.stage == Stage::Replaying {
-            let progress = Instant::now() + timings.progress;
-            life.deadline = Some(progress.min(life.replay_until));
+        let now = Instant::now();
+        match life.stage {
+            Stage::Dialling => redial.came(Wait::Hello, now - life.asked, timings),
+            Stage::Replaying => {
+                redial.came(Wait::Progress, now - life.asked, timings);
+                life.asked = now;
+                let progress = now + redial.limit(Wait::Progress, timings);
+                life.deadline = Some(progress.min(life.replay_until));
+            }
+            Stage::Waiting | Stage::Serving => {}
         }
         match incoming {
             Incoming::Hello if self.session.is_some() => {
-                self.helloed(life);
+                self.helloed(life, redial);
                 if cfg!(mutant = "resumed-at-hello") {
                     self.resumed(life, redial);
                 }
@@ -235,6 +316,7 @@ impl Shard {
             Incoming::Hello => {
                 life.stage = Stage::Waiting;
                 life.deadline = None;
+                life.tell_at = None;
                 self.progress(Step::Waiting, 0);
                 self.say(Said::Identify(self.cause));
             }
@@ -246,13 +328,11 @@ impl Shard {
             } => match &*kind {
                 "READY" => return self.ready(sequence, &kind, json, life, redial),
                 "RESUMED" => {
-                    if let Some(ended) = self.prove_by_resumed() {
-                        return Some(ended);
-                    }
+                    self.resume_accepted(None);
                     self.swallow(sequence);
                     self.resumed(life, redial);
                 }
-                _ => return self.dispatch(sequence, &kind, json, life),
+                _ => self.dispatch(sequence, &kind, json, life),
             },
             Incoming::Ended(end) => return Some(self.ended(end)),
         }
@@ -260,39 +340,27 @@ impl Shard {
     }
 
     /// The next poll sends RESUME.
-    fn helloed(&mut self, life: &mut Life) {
+    fn helloed(&mut self, life: &mut Life, redial: &Redial) {
         let timings = &self.context.config.timings;
-        life.unheard = self.unheard;
-        self.unheard += 1;
+        let now = Instant::now();
         life.stage = Stage::Replaying;
-        life.deadline = Some(Instant::now() + timings.progress);
-        life.replay_until = Instant::now() + timings.replay;
-        self.progress(Step::Hello, 0);
+        life.from = self.window.received();
+        (life.asked, life.resumes_since) = (now, now);
+        life.deadline = Some(now + redial.limit(Wait::Progress, timings));
+        life.replay_until = now + redial.limit(Wait::Resumed, timings);
+        life.tell_at = Some(now + TELL_WAITING);
+        self.waits(Step::Hello, redial);
     }
 
-    fn dispatch(
-        &mut self,
-        sequence: Sequence,
-        kind: &str,
-        json: String,
-        life: &mut Life,
-    ) -> Option<Ended> {
+    fn dispatch(&mut self, sequence: Sequence, kind: &str, json: String, life: &mut Life) {
         if life.stage == Stage::Replaying {
-            if let Some(ended) = self.prove_by(sequence, life.replayed == 0) {
-                return Some(ended);
-            }
-            self.replaying(sequence, life);
+            self.resume_accepted(Some(sequence));
+            self.replaying(life);
         }
         self.deliver(sequence, kind, json);
-        None
     }
 
-    fn replaying(&mut self, sequence: Sequence, life: &mut Life) {
-        let due = self.window.received().get() + 1;
-        if life.replayed == 0 && sequence.get() > due + life.unheard {
-            self.context.counters.holes.add();
-            tracing::warn!(shard = %self.id, due, came = %sequence, "the replay begins late: events may be missing");
-        }
+    fn replaying(&self, life: &mut Life) {
         life.replayed += 1;
         if life.replayed == 1 || life.told.elapsed() >= TELL_EVERY {
             life.told = Instant::now();
@@ -331,8 +399,9 @@ impl Shard {
         self.tell_state(State::Complete);
         self.say(Said::Session(Box::new(self.ticket())));
         self.deliver(sequence, kind, json);
-        life.stage = Stage::Serving;
-        life.deadline = None;
+        let timings = &self.context.config.timings;
+        redial.came(Wait::Ready, life.asked.elapsed(), timings);
+        life.serves();
         redial.serving();
         self.ordered = false;
         tracing::info!(shard = %self.id, epoch = %self.epoch, "READY");
@@ -344,11 +413,12 @@ impl Shard {
     }
 
     fn resumed(&mut self, life: &mut Life, redial: &mut Redial) {
-        life.stage = Stage::Serving;
-        life.deadline = None;
+        let timings = &self.context.config.timings;
+        redial.came(Wait::Resumed, life.resumes_since.elapsed(), timings);
+        life.serves();
         redial.serving();
         self.after_death = false;
-        self.unheard = 0;
+        self.give_up_unreplayed();
         tracing::info!(shard = %self.id, epoch = %self.epoch, replayed = life.replayed, "RESUMED");
         self.say(Said::Session(Box::new(self.ticket())));
         let resumed = std::mem::take(&mut self.ordered);
@@ -374,5 +444,19 @@ impl Shard {
                 Ended::Lost(end)
             }
         }
+    }
+}
+
+/// Whether a connection that was dialled ahead, and on which nothing came, was simply
+/// dead. Op 9 is Discord's word, and has its pause.
+fn is_stale(ended: &Ended) -> bool {
+    match ended {
+        Ended::Lost(End::InvalidSession { .. }) => cfg!(mutant = "op-9-answered-at-once"),
+        Ended::Lost(_) => true,
+        Ended::Turn(_)
+        | Ended::Stale
+        | Ended::SessionLost(_)
+        | Ended::Fatal { .. }
+        | Ended::Crowded => false,
     }
 }

@@ -9,6 +9,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
+    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     task::Poll,
     time::Duration,
@@ -48,6 +49,14 @@ pub(crate) const API_VERSION: u8 = twilight_gateway::API_VERSION;
 
 /// How long the server may take to answer our close frame.
 const CLOSE_DRAIN: Duration = Duration::from_secs(1);
+
+/// Heartbeats are served that are as far apart as this. 120 payloads a minute may be
+/// sent, and a connection that is dead is noticed by its heartbeats.
+const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// Sequences may skip values, but not so many: behind one that is near the end of all
+/// numbers every later one would be taken for a repeat.
+const MOST_SKIPPED: u64 = 1 << 32;
 
 /// Dials connections that share one TLS configuration.
 #[derive(Debug)]
@@ -150,6 +159,8 @@ impl Connector {
             opened: false,
             helloed: false,
             heartbeats: None,
+            newest: session.map_or(Sequence(0), |(_, sequence)| sequence),
+            named: None,
             over: false,
             kept: VecDeque::new(),
             kept_bytes: 0,
@@ -166,11 +177,22 @@ pub(crate) struct Gateway {
     helloed: bool,
     /// How often it says that it is alive, as HELLO asked.
     heartbeats: Option<Duration>,
+    /// The last sequence that came, or from where it resumes.
+    newest: Sequence,
+    /// When the last heartbeat was sent, and which sequence it named at the most.
+    named: Option<(std::time::Instant, Sequence)>,
     over: bool,
     /// What came before anybody wanted it.
     kept: VecDeque<Incoming>,
     kept_bytes: usize,
 }
+
+/// What the library yields; `None`: the connection is gone.
+type Received = Option<Result<Message, ReceiveMessageError>>;
+
+/// The library panicked.
+#[derive(Debug)]
+struct Panicked;
 
 /// What [`Gateway::keep`] kept.
 #[derive(Debug, PartialEq, Eq)]
@@ -179,7 +201,11 @@ pub(crate) enum Kept {
     /// RESUMED is behind everything that was missed.
     Resumed,
     /// The connection is over, or holds as much as it may: nothing more will come.
-    Nothing(String),
+    Nothing {
+        why: String,
+        /// Whether Discord asked for a pause before the next RESUME.
+        pause: bool,
+    },
 }
 
 /// Dispatches that a connection keeps, at most: more than Discord replays, and
@@ -204,11 +230,17 @@ impl Gateway {
     pub(crate) async fn keep(&mut self) -> Kept {
         let incoming = self.read().await;
         let kept = match &incoming {
-            Incoming::Ended(end) => Kept::Nothing(end.to_string()),
+            Incoming::Ended(end) => Kept::Nothing {
+                why: end.to_string(),
+                pause: matches!(end, End::InvalidSession { .. }),
+            },
             Incoming::Dispatch { kind, json, .. } => {
                 self.kept_bytes += json.len();
                 if self.kept.len() >= MOST_KEPT || self.kept_bytes > MOST_KEPT_BYTES {
-                    Kept::Nothing(format!("more than {MOST_KEPT} events came"))
+                    Kept::Nothing {
+                        why: format!("more than {MOST_KEPT} events came"),
+                        pause: false,
+                    }
                 } else if &**kind == "RESUMED" {
                     Kept::Resumed
                 } else {
@@ -225,7 +257,20 @@ impl Gateway {
         if self.over {
             return std::future::pending().await;
         }
-        let incoming = match self.message().await {
+        let message = self.message().await;
+        let incoming = match message {
+            Ok(message) => self.received(message),
+            // The library is asked nothing more: whatever it was in the middle of.
+            Err(Panicked) => Incoming::Ended(End::Garbled(
+                "the gateway library panicked over what came".to_owned(),
+            )),
+        };
+        self.over = matches!(incoming, Incoming::Ended(_));
+        incoming
+    }
+
+    fn received(&mut self, message: Received) -> Incoming {
+        match message {
             Some(Ok(Message::Text(json))) => self.text(json),
             Some(Ok(Message::Close(frame))) => Incoming::Ended(frame.map_or_else(
                 || closed(1005, ""),
@@ -245,25 +290,42 @@ impl Gateway {
                 _ => End::Garbled("a message that cannot be decompressed".to_owned()),
             }),
             None => Incoming::Ended(closed(1006, "")),
-        };
-        self.over = matches!(incoming, Incoming::Ended(_));
-        incoming
+        }
     }
 
     /// The next message; `None`: the connection is gone. One that ends without a
     /// close frame is not yielded by twilight, which dials again by itself, at
-    /// once and for ever.
-    async fn message(&mut self) -> Option<Result<Message, ReceiveMessageError>> {
+    /// once and for ever. A payload over which it panics ends this connection, and
+    /// not the shard: HELLO with a heartbeat interval of zero is one.
+    async fn message(&mut self) -> Result<Received, Panicked> {
         poll_fn(|cx| {
-            let polled = self.shard.poll_next_unpin(cx);
+            let poll = AssertUnwindSafe(|| self.shard.poll_next_unpin(cx));
+            let polled = if cfg!(mutant = "library-panics-through") {
+                poll()
+            } else {
+                match catch_unwind(poll) {
+                    Ok(polled) => polled,
+                    Err(_) => return Poll::Ready(Err(Panicked)),
+                }
+            };
+            self.notes_heartbeat();
             let dials = matches!(self.shard.state(), ShardState::Disconnected { .. });
             if polled.is_pending() && dials && self.opened {
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
             }
             self.opened |= !dials;
-            polled
+            polled.map(Ok)
         })
         .await
+    }
+
+    /// A heartbeat names the last sequence, perhaps one that came with the same poll.
+    fn notes_heartbeat(&mut self) {
+        let sent = self.shard.latency().sent();
+        if let Some(sent) = sent.filter(|_| sent != self.named.map(|(at, _)| at)) {
+            let newest = self.shard.session().map_or(0, TwilightSession::sequence);
+            self.named = Some((sent, Sequence(newest)));
+        }
     }
 
     fn text(&mut self, json: String) -> Incoming {
@@ -274,11 +336,20 @@ impl Gateway {
             return Incoming::Ended(End::Garbled("a payload without an op".to_owned()));
         };
         match (op, sequence, kind) {
-            (0, Some(sequence), Some(kind)) => Incoming::Dispatch {
-                sequence: Sequence(sequence),
-                kind,
-                json,
-            },
+            (0, Some(sequence), _) if sequence > self.newest.get().saturating_add(MOST_SKIPPED) => {
+                Incoming::Ended(End::Garbled(format!(
+                    "a dispatch with sequence {sequence} behind {}",
+                    self.newest
+                )))
+            }
+            (0, Some(sequence), Some(kind)) => {
+                self.newest = self.newest.max(Sequence(sequence));
+                Incoming::Dispatch {
+                    sequence: Sequence(sequence),
+                    kind,
+                    json,
+                }
+            }
             (0, _, _) => Incoming::Ended(End::Garbled("a dispatch without s or t".to_owned())),
             (7, _, _) => Incoming::Ended(End::Reconnect),
             (9, _, _) => Incoming::Ended(End::InvalidSession {
@@ -287,7 +358,12 @@ impl Gateway {
             (10, _, _) => {
                 self.helloed = true;
                 self.heartbeats = heartbeats(&json);
-                Incoming::Hello
+                match self.heartbeats {
+                    Some(apart) if !HEARTBEATS.contains(&apart) => Incoming::Ended(End::Garbled(
+                        format!("a HELLO that asks for a heartbeat every {apart:?}"),
+                    )),
+                    Some(_) | None => Incoming::Hello,
+                }
             }
             _ => Incoming::Alive,
         }
@@ -313,6 +389,12 @@ impl Gateway {
         Some(Heartbeat { sent, due })
     }
 
+    /// Whether a heartbeat was sent since then that names more than this.
+    pub(crate) fn has_named(&self, above: Sequence, since: Instant) -> bool {
+        let (since, named) = (since.into_std(), self.named);
+        named.is_some_and(|(sent, newest)| sent >= since && newest > above)
+    }
+
     /// How long the answer to the last heartbeat took.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.shard.latency().recent().first().copied()
@@ -336,11 +418,14 @@ impl Gateway {
         };
         self.shard.close(frame);
         // The first poll sends the frame, whatever else it yields.
-        let first = poll_fn(|cx| Poll::Ready(self.shard.poll_next_unpin(cx))).await;
-        if let Poll::Ready(item) = first
-            && self.closing_is_over(item.as_ref())
-        {
-            return;
+        let first = poll_fn(|cx| {
+            let poll = AssertUnwindSafe(|| self.shard.poll_next_unpin(cx));
+            Poll::Ready(catch_unwind(poll))
+        });
+        match first.await {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(item)) if !self.closing_is_over(item.as_ref()) => {}
+            Ok(Poll::Ready(_)) | Err(_) => return,
         }
         tokio::spawn(timeout(CLOSE_DRAIN, async move {
             loop {

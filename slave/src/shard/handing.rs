@@ -51,6 +51,25 @@ impl Shard {
         self.touch();
     }
 
+    /// The replay is over. What the former owner had not finished and what was not in
+    /// it will not come any more; the former owner may yet finish it.
+    pub(super) fn give_up_unreplayed(&mut self) {
+        let mut missing = self.window.held();
+        missing.retain(|sequence| !self.held.contains_key(sequence));
+        let (Some(first), Some(last)) = (missing.first(), missing.last()) else {
+            return;
+        };
+        self.context.counters.holes.add();
+        tracing::error!(
+            shard = %self.id, epoch = %self.epoch, events = missing.len(), %first, %last,
+            "Discord did not replay events that its former owner had in hand"
+        );
+        for sequence in missing {
+            self.window.finish(sequence);
+        }
+        self.touch();
+    }
+
     fn apply(&mut self, event: &Event) {
         if let Some(copied) = &self.copied {
             if copied.is_behind(event.sequence()) {

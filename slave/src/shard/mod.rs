@@ -174,6 +174,8 @@ pub(crate) enum Said {
         copied: Epoch,
         detail: String,
     },
+    /// Its task panicked, and ended with it.
+    Died,
 }
 
 /// Events of a session that is no longer there are of an older generation.
@@ -218,8 +220,11 @@ pub(crate) struct Shard {
     panicked: BTreeSet<(u64, Sequence)>,
     /// Whether what is replayed may have been handled before.
     after_death: bool,
-    /// RESUMEDs that may have been sent and were not heard since the last one.
-    unheard: u64,
+    /// Discord asked for a pause, or the task before this one panicked: nothing is
+    /// dialled before.
+    not_before: Option<Instant>,
+    /// Whether it served before its task panicked, so that nobody waits for a word.
+    served: bool,
     /// Whether RESUMED is to be confirmed as the answer to an order.
     ordered: bool,
     /// What the state is while the shard is sealed.
@@ -284,7 +289,8 @@ impl Shard {
             retries: VecDeque::new(),
             panicked: BTreeSet::new(),
             after_death: false,
-            unheard: 0,
+            not_before: None,
+            served: false,
             ordered: false,
             frozen: Frozen::No,
             state_lost: false,
@@ -300,6 +306,13 @@ impl Shard {
             note_due: None,
             turn: TurnClock::default(),
         }
+    }
+
+    /// In the place of one whose task panicked.
+    pub(crate) const fn after_a_panic(mut self, served: bool, not_before: Instant) -> Self {
+        self.served = served;
+        self.not_before = Some(not_before);
+        self
     }
 
     fn say(&self, said: Said) {

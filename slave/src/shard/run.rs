@@ -123,20 +123,24 @@ impl Shard {
                     pause = Duration::ZERO;
                 }
                 Ended::Lost(end) => {
-                    pause = redial.ended(&end, &timings);
+                    let resumable = self.session.is_some();
+                    pause = redial.ended(&end, resumable, &timings);
                     tracing::info!(shard = %self.id, epoch = %self.epoch, ?end, ?pause, "connection lost");
-                    self.progress(Step::Reconnecting, 0);
+                    match redial.session_is_over(&timings).filter(|_| resumable) {
+                        Some(why) => {
+                            self.session_lost(&format!("{why}, the last one: {end}"));
+                            redial.session_ended();
+                        }
+                        None => self.progress(Step::Reconnecting, 0),
+                    }
                 }
                 Ended::SessionLost(why) => {
                     self.session_lost(&why);
                     let end = super::gateway::End::Reconnect;
-                    pause = redial.ended(&end, &timings);
+                    pause = redial.ended(&end, false, &timings);
+                    redial.session_ended();
                 }
                 Ended::Stale => pause = Duration::ZERO,
-                Ended::StateLost => {
-                    self.progress(Step::Reconnecting, 0);
-                    pause = Duration::ZERO;
-                }
                 Ended::Fatal { code, reason } => {
                     tracing::error!(shard = %self.id, code, reason, "Discord refuses this shard");
                     self.say(Said::Failed {
@@ -231,6 +235,7 @@ impl Shard {
     /// Waits between connections. `Some`: the phase ended.
     async fn wait(&mut self, pause: Duration) -> Option<Phase> {
         let due = Instant::now() + pause;
+        let due = self.not_before.take().map_or(due, |at| due.max(at));
         while Instant::now() < due {
             if let Input::Turn(turn) = self.input(None, true, Some(due)).await
                 && let Some(phase) = self.turn(turn)
@@ -339,9 +344,7 @@ impl Shard {
         };
         self.session = Some(session);
         self.after_death = after == ResumeAfter::Death || cfg!(mutant = "marked-after-seal");
-        self.ordered = true;
-        // Its former owner, or one that overtook it, may have missed one.
-        self.unheard = 1;
+        self.ordered = !std::mem::take(&mut self.served);
         let state_at = copied
             .as_ref()
             .map_or(Sequence(u64::MAX), |copied| copied.lowest);
@@ -388,7 +391,6 @@ impl Shard {
         self.copy_out = None;
         self.snapshot.stop();
         self.after_death = false;
-        self.unheard = 0;
         self.frozen = Frozen::No;
     }
 

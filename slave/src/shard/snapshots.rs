@@ -3,8 +3,10 @@
 //!
 //! State from a snapshot is behind what was handled, and only a replay that
 //! reaches back to it makes it whole. So the bot is told that it is complete when
-//! the replay has come up to what was handled, and not before; a replay that
-//! begins later means that the state is lost after all.
+//! the replay has come up to what was handled, and not before. That Discord takes
+//! the RESUME proves that it has everything since: a server that has not refuses.
+//! Numbers prove nothing. They order dispatches, and some never come: a RESUMED that
+//! the former owner heard has one, and is in no replay.
 
 use baton_protocol::{
     Sequence,
@@ -15,7 +17,6 @@ use tokio::time::{Duration, Instant};
 use super::{
     Shard,
     backoff::random,
-    connection::Ended,
     inputs::{Input, Turn},
     run::Phase,
 };
@@ -53,9 +54,9 @@ pub(super) struct Snapshot {
     failures: u32,
     /// Generation and sequence at which the last one stands.
     last: Option<(u64, Sequence)>,
-    /// Whether the state is from a snapshot and the replay has yet to show that
-    /// it reaches back so far.
-    unproved: bool,
+    /// Whether the state is from a snapshot, and behind what was handled until the
+    /// replay has brought the rest.
+    behind: bool,
 }
 
 impl Snapshot {
@@ -66,7 +67,7 @@ impl Snapshot {
         self.writing = None;
         self.reading = None;
         self.last = None;
-        self.unproved = false;
+        self.behind = false;
     }
 
     /// Survives being cancelled.
@@ -182,7 +183,7 @@ impl Shard {
             session: session.unwrap_or_default(),
         };
         self.snapshot.reading = Some(store.read(of, self.window.handled()));
-        // Until the replay proves the opposite; also for whoever interrupts this.
+        // Until the replay has brought the rest; also for whoever interrupts this.
         self.state_lost = true;
         Phase::Recalling
     }
@@ -238,7 +239,7 @@ impl Shard {
 
     fn recalled(&mut self, copied: Copied) -> Phase {
         self.snapshot.reading = None;
-        self.snapshot.unproved = true;
+        self.snapshot.behind = true;
         self.window.replay_from(copied.lowest);
         tracing::info!(
             shard = %self.id, epoch = %self.epoch, written_at = %copied.epoch,
@@ -267,54 +268,14 @@ impl Shard {
         Phase::Serving
     }
 
-    /// A dispatch of a replay, before it is taken in. `first` of its connection.
-    pub(super) fn prove_by(&mut self, sequence: Sequence, first: bool) -> Option<Ended> {
-        if !self.snapshot.unproved {
-            return None;
+    /// Discord takes the RESUME: this dispatch of its replay came and is not taken in
+    /// yet, or RESUMED, which ends it.
+    pub(super) fn resume_accepted(&mut self, replayed: Option<Sequence>) {
+        let is_whole = replayed.is_none_or(|sequence| sequence > self.window.handled());
+        if self.snapshot.behind && is_whole {
+            self.snapshot.behind = false;
+            self.context.counters.snapshots_used.add();
+            self.tell_state(State::Complete);
         }
-        let copied = self.copied.as_ref().map_or(Sequence(0), |c| c.lowest);
-        let held = self.window.received().max(copied);
-        if first && sequence.get() > held.get().saturating_add(1) {
-            return self.not_proved();
-        }
-        if sequence > self.window.handled() {
-            self.proved();
-        }
-        None
-    }
-
-    /// RESUMED: the replay is over.
-    pub(super) fn prove_by_resumed(&mut self) -> Option<Ended> {
-        if !self.snapshot.unproved {
-            return None;
-        }
-        if self.window.received() < self.window.handled() {
-            return self.not_proved();
-        }
-        self.proved();
-        None
-    }
-
-    fn proved(&mut self) {
-        self.snapshot.unproved = false;
-        self.context.counters.snapshots_used.add();
-        self.tell_state(State::Complete);
-    }
-
-    /// The server has not kept what happened since the snapshot.
-    fn not_proved(&mut self) -> Option<Ended> {
-        self.snapshot.unproved = false;
-        self.copied = None;
-        if let Some(store) = &self.context.snapshots {
-            let file = store.file(self.id);
-            tracing::warn!(
-                shard = %self.id, file = %file.display(),
-                "the replay does not reach back to the snapshot"
-            );
-            // Nobody else shall resume from there.
-            tokio::task::spawn_blocking(move || std::fs::remove_file(file));
-        }
-        self.lose_state();
-        self.session.is_none().then_some(Ended::StateLost)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{
     FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
 };
-use baton_gateway::{Fault, FaultName, Gateway, What};
+use baton_gateway::{Fault, FaultName, Gateway, What, When};
 use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave,
     message::{Dial, ResumeAfter, Unit},
@@ -227,4 +227,22 @@ async fn a_session_of_other_parameters_is_not_dialled_for() {
     let why = scene.dials(ticket).await.unwrap_err();
     assert!(why.contains("intents"), "{why}");
     assert_eq!(scene.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn op_9_on_a_connection_that_was_dialled_ahead_is_answered_after_its_pause() {
+    let pause = Duration::from_millis(300);
+    let mut scene = scene(|config| config.timings.invalid_session = pause).await;
+    let ticket = scene.checkpoint().await;
+    scene.dials(ticket).await.unwrap();
+    let ticket = scene.old_peer.seal(0, 1, LONG).await;
+    let later = Fault::new(FaultName::Op9True).at(When::Resume);
+    scene.gateway.fault(later).unwrap();
+    scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
+    scene.flows(&scene.new).await;
+    scene.is_exact().await;
+    let resumes = logged(&scene.gateway, What::Resume);
+    assert_eq!(resumes.len(), 2, "{resumes:?}");
+    let apart = resumes[1].at_us - resumes[0].at_us;
+    assert!(u128::from(apart) >= pause.as_micros(), "{apart} us");
 }

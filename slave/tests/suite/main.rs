@@ -20,4 +20,6 @@ mod logs;
 mod lost;
 mod moves;
 mod promises;
+mod sessions;
+mod signals;
 mod snapshots;

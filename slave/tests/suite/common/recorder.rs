@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -48,6 +48,8 @@ pub struct Recorder {
     pub doing: Mutex<Option<Box<dyn Fn(&Event) -> Doing + Send>>>,
     pub handle: Mutex<Option<ShardHandle>>,
     pub work: Mutex<Vec<String>>,
+    /// Its next word about whether it keeps state is a panic, which nobody guards.
+    pub panics: AtomicBool,
 }
 
 impl Recorder {
@@ -124,6 +126,7 @@ impl Bot for Recorder {
     }
 
     fn keeps_state(&self) -> bool {
+        assert!(!self.panics.swap(false, Ordering::Relaxed), "on purpose");
         self.cache.is_some()
     }
 

@@ -1,0 +1,144 @@
+//! A shard whose task panicked begins anew.
+//!
+//! Whatever the task knew is gone with it, as after a death: the shard goes on from
+//! where it stood last, and what it had in hand is handed out once more, marked. It
+//! stays this process' at the same epoch, master or not. One that panics again and
+//! again has growing pauses, in which it can be sealed.
+
+use std::time::Duration;
+
+use baton_protocol::{
+    Epoch, SequenceRanges, ShardId,
+    message::{Holding, ResumeAfter, Settled},
+};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{Entry, Table, spawn};
+use crate::{
+    config::Timings,
+    shard::{FromShard, Order, Said, Shard},
+};
+
+/// The panics of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Panics {
+    in_a_row: u32,
+    last: Option<Instant>,
+}
+
+impl Panics {
+    /// One more; how long it rests.
+    fn pause(&mut self, timings: &Timings) -> Duration {
+        let longest = timings.redial_max;
+        let now = Instant::now();
+        let is_old = |last: Instant| now - last > longest.saturating_mul(2);
+        if self.last.replace(now).is_none_or(is_old) {
+            self.in_a_row = 0;
+        }
+        let doublings = self.in_a_row.min(16);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let whole = timings.redial_first.saturating_mul(2_u32.pow(doublings));
+        whole.min(longest)
+    }
+}
+
+impl Table {
+    /// The task of a shard panicked.
+    pub(super) fn begins_again(&mut self, shard: ShardId) -> Option<FromShard> {
+        // What it noted last counts.
+        self.collect();
+        self.instances += 1;
+        let entry = self.entries.get_mut(&shard)?;
+        let pause = entry.panics.pause(&self.context.config.timings);
+        self.context.counters.panics.add();
+        tracing::error!(
+            %shard, epoch = %entry.epoch, holding = ?entry.holding, ?pause,
+            "the task of this shard panicked; it begins anew from its last checkpoint"
+        );
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let standing = self.context.checkpoints.standing(shard);
+        let served = entry.holding == Some(Holding::Serving);
+        let life = Shard::new(
+            shard,
+            self.instances,
+            self.context.clone(),
+            standing.clone(),
+            self.say.clone(),
+            receiver,
+        );
+        let life = life.after_a_panic(served, Instant::now() + pause);
+        entry.instance = self.instances;
+        entry.orders = orders;
+        entry.task = spawn(life, shard, self.instances, self.say.clone(), None);
+        entry.standing = standing;
+        entry.tickets = 0;
+        entry.goes_on(shard).map(|said| FromShard {
+            shard,
+            instance: entry.instance,
+            epoch: entry.epoch,
+            said,
+        })
+    }
+}
+
+impl Entry {
+    /// Has the new task go on, and gives what is to be said of it.
+    fn goes_on(&mut self, shard: ShardId) -> Option<Said> {
+        let epoch = self.epoch;
+        match self.holding {
+            Some(Holding::Serving | Holding::Resuming | Holding::Starting) => {
+                self.untouched = false;
+                self.waiting = None;
+                if self.ticket.session_id.is_empty() || self.holding == Some(Holding::Starting) {
+                    self.holding = Some(Holding::Starting);
+                    self.give(Order::Start { epoch });
+                } else {
+                    self.holding = Some(Holding::Resuming);
+                    let mut ticket = self.ticket.clone();
+                    // Whoever had it may have said by now what became of it.
+                    ticket.in_doubt = SequenceRanges::new();
+                    self.give(Order::Resume {
+                        epoch,
+                        after: ResumeAfter::Death,
+                        ticket: Box::new(ticket),
+                    });
+                }
+                Some(Said::Died)
+            }
+            // The ticket is told. What became of what runs will not be heard any more.
+            Some(Holding::Sealed) if self.settled.is_none() => {
+                let unfinished = self.ticket.in_doubt.clone();
+                self.settled = Some(Settled {
+                    shard,
+                    epoch,
+                    unfinished: unfinished.clone(),
+                });
+                Some(Said::Settled(unfinished))
+            }
+            Some(Holding::Sealed | Holding::Failed) => None,
+            // A copy of its state, or a connection: both are gone, and not missed before
+            // they are asked for.
+            None => {
+                self.epoch = Epoch(0);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn panics_in_a_row_have_growing_pauses_and_one_after_a_long_life_has_a_short_one() {
+        let timings = Timings::default();
+        let mut panics = Panics::default();
+        let pauses: Vec<_> = (0..9).map(|_| panics.pause(&timings)).collect();
+        assert_eq!(pauses[0], timings.redial_first);
+        assert!(pauses.is_sorted());
+        assert_eq!(pauses[8], timings.redial_max);
+        tokio::time::advance(timings.redial_max * 3).await;
+        assert_eq!(panics.pause(&timings), timings.redial_first);
+    }
+}

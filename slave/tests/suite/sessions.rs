@@ -1,0 +1,259 @@
+//! How long a session is held on to: a Discord that is away, slow or odd costs none,
+//! and one that can never be resumed costs one IDENTIFY.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use crate::common::{
+    FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
+};
+use baton_gateway::{Fault, FaultName, Gateway, What, When};
+use baton_protocol::{
+    Epoch, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
+    message::{CopyState, IdentifyCause, ResumeAfter, Step},
+};
+use baton_slave::{Mark, SlaveConfig, State};
+
+/// One shard that serves, under traffic.
+struct Scene {
+    gateway: Gateway,
+    master: FakeMaster,
+    slave: Running,
+    peer: Peer,
+}
+
+async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
+    scene_of(Recorder::default(), change).await
+}
+
+async fn scene_of(bot: Recorder, change: impl FnOnce(&mut SlaveConfig)) -> Scene {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let mut settings = config(&master, &gateway);
+    change(&mut settings);
+    let slave = run(settings, bot);
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    crate::common::traffic(&gateway, 200.0);
+    flows(&slave).await;
+    Scene {
+        gateway,
+        master,
+        slave,
+        peer,
+    }
+}
+
+impl Scene {
+    fn fault(&self, fault: Fault) {
+        self.gateway.fault(fault).unwrap();
+    }
+
+    fn identifies(&self) -> u64 {
+        self.gateway.counters().total.identifies
+    }
+
+    /// Every dispatch was handed to one of these, once, unmarked.
+    async fn all_once(&self, slaves: &[&Running]) {
+        crate::common::traffic(&self.gateway, 0.0);
+        let sent = || {
+            let ledger = self.gateway.ledger(0, usize::MAX);
+            let events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
+            let mut sent: Vec<u64> = events.map(|entry| entry.seq).collect();
+            sent.sort_unstable();
+            sent
+        };
+        let told = || {
+            let mut told: Vec<u64> = slaves.iter().flat_map(|s| s.bot.sequences()).collect();
+            told.sort_unstable();
+            told
+        };
+        until("every event", || sent() == told()).await;
+        let mut all = slaves.iter().flat_map(|slave| slave.bot.told());
+        assert!(all.all(|told| told.mark == Mark::None));
+    }
+}
+
+async fn flows(slave: &Running) {
+    let told = || slave.bot.told.lock().unwrap().len();
+    let before = told();
+    until("more events", || told() > before + 20).await;
+}
+
+/// Sessions live for a second here.
+fn short(settings: &mut SlaveConfig) {
+    let timings = &mut settings.timings;
+    timings.session = Duration::from_secs(1);
+    timings.redial_session = Duration::from_millis(100);
+    timings.progress = Duration::from_millis(50);
+    timings.replay = Duration::from_millis(100);
+}
+
+/// A session that Discord does not let anybody resume, in this way, is over after its
+/// life: that is said, and one IDENTIFY brings the next.
+async fn is_given_up(fault: Fault) {
+    let name = format!("{fault:?}");
+    let mut scene = scene(short).await;
+    crate::common::traffic(&scene.gateway, 0.0);
+    scene.fault(fault.times(10_000));
+    scene.fault(Fault::new(FaultName::Reset));
+    let lost = scene.peer.wait("the loss", |message| match message {
+        ToMaster::Progress(progress) => (progress.step == Step::SessionLost).then_some(()),
+        _ => None,
+    });
+    lost.await;
+    let resumes = logged(&scene.gateway, What::Resume).len();
+    assert!((3..=80).contains(&resumes), "{name}: {resumes} RESUMEs");
+    scene.peer.serving(0).await;
+    let causes: Vec<_> = scene.peer.identifies.iter().map(|it| it.cause).collect();
+    assert_eq!(
+        causes,
+        [IdentifyCause::Cold, IdentifyCause::SessionLost],
+        "{name}"
+    );
+    assert_eq!(scene.identifies(), 2, "{name}");
+    assert_eq!(scene.slave.counts().await.sessions_lost, 1, "{name}");
+    crate::common::traffic(&scene.gateway, 200.0);
+    flows(&scene.slave).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_which_each_resume_is_closed_is_over_after_its_life() {
+    for code in [4000, 4001, 4003, 1001] {
+        is_given_up(Fault::new(FaultName::CloseOnResume).with_code(code)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_which_each_resume_is_answered_by_op_7_is_over_after_its_life() {
+    is_given_up(Fault::new(FaultName::Op7).at(When::Resume)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_may_be_resumed_later_for_ever_is_over_after_its_life() {
+    is_given_up(Fault::new(FaultName::Op9True).at(When::Resume)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_whose_resumed_never_comes_is_over_after_its_life() {
+    is_given_up(Fault::new(FaultName::NoResumed)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_resumed_before_its_life_is_over_is_kept() {
+    let mut scene = scene(|settings| {
+        short(settings);
+        settings.timings.session = Duration::from_secs(600);
+    })
+    .await;
+    let closes = Fault::new(FaultName::CloseOnResume);
+    scene.fault(closes.times(15));
+    scene.fault(Fault::new(FaultName::Reset));
+    scene.peer.serving(0).await;
+    flows(&scene.slave).await;
+    scene.all_once(&[&scene.slave]).await;
+    assert_eq!(scene.identifies(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_discord_that_is_away_is_dialled_at_a_steady_pace_while_the_session_may_live() {
+    let mut scene = scene(|settings| {
+        settings.timings.redial_session = Duration::from_millis(100);
+        // Two or three doublings further the session would be lost.
+        settings.timings.redial_first = Duration::from_millis(100);
+        settings.timings.redial_max = Duration::from_secs(3600);
+    })
+    .await;
+    let dials = scene.slave.counts().await.dials;
+    scene.fault(Fault::new(FaultName::RefuseConnect).lasting(Duration::from_secs(3600)));
+    scene.fault(Fault::new(FaultName::Reset));
+    // With doubling pauses it would take a day.
+    loop {
+        if scene.slave.counts().await.dials > dials + 20 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    scene.gateway.clear_faults();
+    scene.peer.serving(0).await;
+    flows(&scene.slave).await;
+    scene.all_once(&[&scene.slave]).await;
+    assert_eq!(scene.identifies(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_to_a_new_slave_that_is_cut_short_goes_on_from_what_came_and_marks_nothing() {
+    let mut scene = scene(|_| {}).await;
+    let ticket = scene.peer.seal(0, 1, LONG).await;
+    assert!(scene.peer.settled(0).await.is_empty());
+    // What the replay will be.
+    let sent = || scene.gateway.ledger(0, usize::MAX).len();
+    let before = sent();
+    until("a backlog", || sent() > before + 200).await;
+    let mut settings = config(&scene.master, &scene.gateway);
+    // A pause that doubles would not be over in the time of this test.
+    settings.timings.redial_first = Duration::from_secs(12);
+    settings.timings.redial_max = Duration::from_secs(60);
+    let new = run(settings, Recorder::default());
+    let mut peer = scene.master.accept().await;
+    scene.fault(
+        Fault::new(FaultName::SlowReplay)
+            .lasting(Duration::from_millis(2))
+            .times(3),
+    );
+    for code in [4000, 1001] {
+        let mut close = Fault::new(FaultName::Close)
+            .with_code(code)
+            .at(When::Resume);
+        close.delay_ms = 100;
+        close.after = u32::from(code == 1001);
+        scene.fault(close);
+    }
+    peer.resume(2, ResumeAfter::Seal, ticket).await;
+    peer.settle(0, 1, SequenceRanges::new()).await;
+    flows(&new).await;
+    scene.all_once(&[&scene.slave, &new]).await;
+    let resumes = logged(&scene.gateway, What::Resume);
+    assert_eq!(resumes.len(), 3, "{resumes:?}");
+    assert_eq!(scene.identifies(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_marks_what_it_repeats()
+{
+    let mut scene = scene_of(Recorder::with_cache(), |_| {}).await;
+    scene.slave.bot.panics.store(true, Ordering::Relaxed);
+    // Whether the bot keeps state is asked for a copy.
+    scene
+        .peer
+        .order(ToSlave::CopyState(CopyState {
+            shard: ShardId(0),
+            epoch: Epoch(1),
+            reader: Version::NEWEST,
+        }))
+        .await;
+    let heard = scene.peer.wait("a word", |message| match message {
+        ToMaster::Progress(progress) => (progress.step == Step::Reconnecting).then_some(()),
+        _ => None,
+    });
+    heard.await;
+    scene.peer.serving(0).await;
+    flows(&scene.slave).await;
+    crate::common::traffic(&scene.gateway, 0.0);
+    let told = || scene.slave.bot.told();
+    let missing = || {
+        let told = scene.slave.bot.sequences();
+        let ledger = scene.gateway.ledger(0, usize::MAX);
+        let mut events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
+        events.any(|entry| !told.contains(&entry.seq))
+    };
+    until("every event", || !missing()).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for told in told() {
+        assert!(seen.insert(told.sequence) || told.mark == Mark::MayRepeat);
+    }
+    let counts = scene.slave.counts().await;
+    assert_eq!((counts.panics, counts.sessions_lost), (1, 0));
+    assert_eq!(scene.identifies(), 1);
+    let states = scene.slave.bot.states.lock().unwrap().clone();
+    assert_eq!(states.last(), Some(&(0, State::Lost)), "it is never silent");
+}

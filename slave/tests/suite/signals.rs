@@ -1,0 +1,46 @@
+//! Signals that are for a master reach its slaves, too: a unit is one.
+
+use std::process::Stdio;
+
+use tokio::{net::TcpListener, process::Command, time::timeout};
+
+use crate::common::LONG;
+
+#[tokio::test]
+async fn signals_that_mean_something_to_a_master_do_nothing_to_a_slave() {
+    let master = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = master.local_addr().unwrap().to_string();
+    let mut slave = Command::new(env!("CARGO_BIN_EXE_baton-slave"))
+        .env_clear()
+        .env("DISCORD_TOKEN", "token")
+        .env("BATON_SECRET", "ab".repeat(32))
+        .args(["--master", &address])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let pid = slave.id().unwrap().to_string();
+    for signal in ["HUP", "USR1", "USR2"] {
+        // It dials again and again: it is there, and lives on.
+        let dialled = timeout(LONG, master.accept()).await;
+        assert!(dialled.is_ok(), "before {signal}: {:?}", slave.try_wait());
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s $0 $1", signal, &pid])
+            .status();
+        assert!(sent.await.unwrap().success());
+        let dialled = timeout(LONG, async {
+            for _ in 0..2 {
+                drop(master.accept().await);
+            }
+        });
+        assert!(dialled.await.is_ok(), "{signal}: {:?}", slave.try_wait());
+    }
+    let sent = Command::new("sh")
+        .args(["-c", "kill -s TERM $0", &pid])
+        .status();
+    assert!(sent.await.unwrap().success());
+    let ended = timeout(LONG, slave.wait()).await.expect("SIGTERM ends it");
+    assert_eq!(ended.unwrap().code(), Some(0));
+}
