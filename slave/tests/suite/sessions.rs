@@ -12,6 +12,7 @@ use baton_protocol::{
     message::{CopyState, IdentifyCause, ResumeAfter, Step},
 };
 use baton_slave::{Mark, SlaveConfig, State};
+use serde_json::json;
 
 /// One shard that serves, under traffic.
 struct Scene {
@@ -26,7 +27,7 @@ async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
 }
 
 async fn scene_of(bot: Recorder, change: impl FnOnce(&mut SlaveConfig)) -> Scene {
-    let gateway = gateway(|_| {}).await;
+    let gateway = gateway(|config| config.resume_window = LONG * 10).await;
     let master = FakeMaster::new(1).await;
     let mut settings = config(&master, &gateway);
     change(&mut settings);
@@ -94,7 +95,7 @@ async fn is_given_up(fault: Fault) {
     let name = format!("{fault:?}");
     let mut scene = scene(short).await;
     crate::common::traffic(&scene.gateway, 0.0);
-    scene.fault(fault.times(10_000));
+    scene.fault(fault.for_ever());
     scene.fault(Fault::new(FaultName::Reset));
     let lost = scene.peer.wait("the loss", |message| match message {
         ToMaster::Progress(progress) => (progress.step == Step::SessionLost).then_some(()),
@@ -118,7 +119,7 @@ async fn is_given_up(fault: Fault) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_of_which_each_resume_is_closed_is_over_after_its_life() {
-    for code in [4000, 4001, 4003, 1001] {
+    for code in [4000, 4001, 4003, 1001, 1006] {
         is_given_up(Fault::new(FaultName::CloseOnResume).with_code(code)).await;
     }
 }
@@ -136,6 +137,11 @@ async fn a_session_that_may_be_resumed_later_for_ever_is_over_after_its_life() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_whose_resumed_never_comes_is_over_after_its_life() {
     is_given_up(Fault::new(FaultName::NoResumed)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_which_each_resume_is_reset_is_over_after_its_life() {
+    is_given_up(Fault::new(FaultName::Reset).at(When::Resume)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,26 +201,76 @@ async fn a_replay_to_a_new_slave_that_is_cut_short_goes_on_from_what_came_and_ma
     settings.timings.redial_max = Duration::from_secs(60);
     let new = run(settings, Recorder::default());
     let mut peer = scene.master.accept().await;
-    scene.fault(
-        Fault::new(FaultName::SlowReplay)
-            .lasting(Duration::from_millis(2))
-            .times(3),
-    );
-    for code in [4000, 1001] {
-        let mut close = Fault::new(FaultName::Close)
-            .with_code(code)
-            .at(When::Resume);
-        close.delay_ms = 100;
-        close.after = u32::from(code == 1001);
-        scene.fault(close);
+    for (after, code) in [4000, 1001, 1006].into_iter().enumerate() {
+        let close = Fault::new(FaultName::CloseInReplay).with_code(code);
+        scene.fault(Fault {
+            after: after as u32,
+            ..close.with_events(40)
+        });
     }
     peer.resume(2, ResumeAfter::Seal, ticket).await;
     peer.settle(0, 1, SequenceRanges::new()).await;
     flows(&new).await;
     scene.all_once(&[&scene.slave, &new]).await;
     let resumes = logged(&scene.gateway, What::Resume);
-    assert_eq!(resumes.len(), 3, "{resumes:?}");
+    assert_eq!(resumes.len(), 4, "{resumes:?}");
     assert_eq!(scene.identifies(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ready_that_takes_longer_than_its_limit_is_waited_for_the_next_time() {
+    let gateway = gateway(|_| {}).await;
+    let late = Fault::new(FaultName::SlowReady).lasting(Duration::from_millis(700));
+    gateway.fault(late.for_ever()).unwrap();
+    let master = FakeMaster::new(1).await;
+    let mut settings = config(&master, &gateway);
+    settings.timings.ready = Duration::from_millis(200);
+    let slave = run(settings, Recorder::default());
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    crate::common::traffic(&gateway, 200.0);
+    flows(&slave).await;
+    // 200, 400 and 800 ms.
+    assert!(peer.identifies.len() <= 4, "{:?}", peer.identifies);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_take_longer_than_their_limits_are_waited_for_and_no_session_is_lost() {
+    for name in [FaultName::SlowResumed, FaultName::SlowHello] {
+        let mut scene = scene(|settings| {
+            let timings = &mut settings.timings;
+            timings.hello = Duration::from_millis(100);
+            timings.progress = Duration::from_millis(100);
+            timings.replay = Duration::from_millis(200);
+        })
+        .await;
+        crate::common::traffic(&scene.gateway, 0.0);
+        let late = Fault::new(name).lasting(Duration::from_millis(700));
+        scene.fault(late.for_ever());
+        scene.fault(Fault::new(FaultName::Reset));
+        scene.peer.serving(0).await;
+        crate::common::traffic(&scene.gateway, 200.0);
+        flows(&scene.slave).await;
+        scene.all_once(&[&scene.slave]).await;
+        assert_eq!(scene.identifies(), 1, "{name:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hello_with_an_odd_interval_costs_its_connection_and_nothing_else() {
+    let odd = [json!(0), json!(1), json!(-5), json!(null), json!("soon")];
+    for value in odd.into_iter().chain([json!(u64::MAX), json!(1e300)]) {
+        let mut scene = scene(|_| {}).await;
+        let hello = Fault::new(FaultName::OddHello).with_value(value.clone());
+        scene.fault(hello.times(2));
+        scene.fault(Fault::new(FaultName::Reset));
+        scene.peer.serving(0).await;
+        flows(&scene.slave).await;
+        scene.all_once(&[&scene.slave]).await;
+        let counts = scene.slave.counts().await;
+        assert_eq!((counts.dials, counts.panics), (4, 0), "{value}");
+        assert_eq!(scene.identifies(), 1, "{value}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
