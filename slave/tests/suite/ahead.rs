@@ -232,7 +232,8 @@ async fn a_session_of_other_parameters_is_not_dialled_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn op_9_on_a_connection_that_was_dialled_ahead_is_answered_after_its_pause() {
     let pause = Duration::from_millis(300);
-    let mut scene = scene(|config| config.timings.invalid_session = pause).await;
+    let patient = gateway(|config| config.replay_buffer = Some(10_000)).await;
+    let mut scene = scene_at(patient, |config| config.timings.invalid_session = pause).await;
     let ticket = scene.checkpoint().await;
     scene.dials(ticket).await.unwrap();
     let ticket = scene.old_peer.seal(0, 1, LONG).await;

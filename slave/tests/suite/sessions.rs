@@ -27,7 +27,11 @@ async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
 }
 
 async fn scene_of(bot: Recorder, change: impl FnOnce(&mut SlaveConfig)) -> Scene {
-    let gateway = gateway(|config| config.resume_window = LONG * 10).await;
+    let gateway = gateway(|config| {
+        config.resume_window = LONG * 10;
+        config.replay_buffer = Some(10_000);
+    })
+    .await;
     let master = FakeMaster::new(1).await;
     let mut settings = config(&master, &gateway);
     change(&mut settings);
