@@ -20,6 +20,7 @@ const MUTANTS: &[&str] = &[
     "id-of-another",
     "kill-not-awaited",
     "last-words-unheard",
+    "leaving-not-followed",
     "left-is-dead",
     "parameters-unchecked",
     "permits-without-window",

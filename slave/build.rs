@@ -27,6 +27,7 @@ const MUTANTS: &[&str] = &[
     "older-term-obeyed",
     "op-9-answered-at-once",
     "orders-left-unread",
+    "overtaken-sealed",
     "parameters-unchecked",
     "pause-outlives-session",
     "piece-taken-twice",

@@ -24,4 +24,5 @@ pub mod reload;
 pub mod run;
 pub mod runtime_dir;
 pub mod service;
+mod vital;
 mod whole_file;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use baton_protocol::{ProcessIdentity, SlaveId, auth::Secret};
+use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -32,7 +33,7 @@ use crate::{
     process::{Launcher, Outputs, Watch, WatchError},
     reload::{Reloader, Source},
     runtime_dir::{Lock, RuntimeDir, make_dir},
-    service,
+    service, vital,
 };
 
 /// What a started master tells whoever started it, as one line of JSON.
@@ -191,9 +192,11 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     }
     if let Some(asker) = asker {
         let closing = closing.clone();
-        tasks.spawn(asker.keep_asking(bot.is_some(), notices.clone(), closing));
+        let asking = asker.keep_asking(bot.is_some(), notices.clone(), closing);
+        vital::spawn(&tasks, notices.clone(), "budget", asking);
     }
-    tasks.spawn(service::keep_alive(Some(notices.clone()), closing.clone()));
+    let alive = service::keep_alive(Some(notices.clone()), closing.clone());
+    vital::spawn(&tasks, notices.clone(), "watchdog", alive);
     let reloader = Reloader {
         source,
         config: config.clone(),
@@ -202,9 +205,15 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         defaults,
     };
     let usual = order(&config);
-    tokio::spawn(signals.forward(notices, usual, Some(reloader), closing.clone()));
-    tasks.spawn(listener::tcp(Arc::clone(&context), tcp, tasks.clone()));
-    tasks.spawn(listener::unix(context, unix, tasks.clone()));
+    let vital = |name, task: BoxFuture<'static, ()>| {
+        vital::spawn(&tasks, notices.clone(), name, task);
+    };
+    let forwarding = signals.forward(notices.clone(), usual, Some(reloader), closing.clone());
+    vital("signals", forwarding.boxed());
+    let listening = listener::tcp(Arc::clone(&context), tcp, tasks.clone());
+    vital("listener", listening.boxed());
+    let listening = listener::unix(context, unix, tasks.clone());
+    vital("unix listener", listening.boxed());
     let mut admin_http = None;
     if let Some(tcp) = admin_tcp {
         let address = local_address(&tcp)?;
@@ -221,15 +230,12 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         admin.streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let router = guard.around(admin.router());
         let door = Door::Tcp(tcp);
-        tasks.spawn(http::serve(door, over_tcp, router, closing.clone()));
+        let serving = http::serve(door, over_tcp, router, closing.clone());
+        vital("operators over TCP", serving.boxed());
     }
     let door = Door::Unix(admin_socket);
-    tasks.spawn(http::serve(
-        door,
-        over_unix,
-        admin.router(),
-        closing.clone(),
-    ));
+    let serving = http::serve(door, over_unix, admin.router(), closing.clone());
+    vital("operators", serving.boxed());
     info!(listen = %address, runtime_dir = %dir.path().display(), term = %opened.term, shard_count, "master started");
     ready(&Ready {
         listen: address.to_string(),
@@ -257,6 +263,10 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             "the master left although the shard in hand was not settled; start it again soon"
                 .to_owned(),
         )),
+        Ending::Broken(task) => Err(Error::Failed(format!(
+            "the task {task:?} panicked, which is a fault in Baton: please report the lines above; \
+             start the master again, the slaves serve on"
+        ))),
         Ending::Error(what) => Err(Error::Failed(format!(
             "fail_on_error: {what}; the slaves serve on"
         ))),

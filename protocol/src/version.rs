@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | version | change |
 /// |---|---|
+/// | 6 | [`CopyAnew`](crate::message::ToMaster::CopyAnew): a seal that a heartbeat overtook waits for the next copy; [`Leave`](crate::message::ToMaster::Leave): a slave that is asked to end has its shards moved |
 /// | 5 | [`LateSeal`](crate::message::LateSeal) and [`Overtaken`](crate::message::Overtaken): the next owner resumes while the owner is still connected; state frames have a checksum and may be packed ([`CopyState`](crate::message::CopyState) says whether); [`Pong`](crate::message::Pong) says how old the oldest unfinished event is, [`Ticket`](crate::ticket::Ticket) when its session began |
 /// | 4 | [`Pong`](crate::message::Pong) says how long shards could take nothing, their windows being full; [`Held`](crate::message::Held) whether anything came since a resume |
 /// | 3 | [`Dial`](crate::message::Dial): the next owner has a connection ready before the seal |
@@ -23,7 +24,7 @@ pub struct Version(pub u16);
 
 impl Version {
     /// The newest version that this build speaks.
-    pub const NEWEST: Self = Self(5);
+    pub const NEWEST: Self = Self(6);
     /// The oldest version that this build speaks, beside the ancestor's.
     pub const OLDEST: Self = Self(1);
 
@@ -43,6 +44,12 @@ impl Version {
     /// The first version in which a [`Pong`](crate::message::Pong) says how old the
     /// oldest unfinished event is, and how well connections hear.
     pub const LAG: Self = Self(5);
+
+    /// The first version with [`CopyAnew`](crate::message::ToMaster::CopyAnew).
+    pub const COPY_ANEW: Self = Self(6);
+
+    /// The first version with [`Leave`](crate::message::ToMaster::Leave).
+    pub const LEAVE: Self = Self(6);
 
     /// The newest version that both this build and a peer speak.
     #[must_use]

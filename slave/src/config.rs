@@ -143,6 +143,9 @@ pub struct Timings {
     pub retries: u32,
     /// How long what is in doubt may run when the slave leaves by itself.
     pub drain: Duration,
+    /// How long a slave that is asked to end waits for a successor to take over, where
+    /// the master has one, before it leaves by itself. It serves meanwhile.
+    pub followed: Duration,
     /// Dial and handshake with the master.
     pub handshake: Duration,
     /// A master that says nothing for so long (it pings every 5 s) is dialled
@@ -183,6 +186,7 @@ impl Default for Timings {
             retry_delay: Duration::from_millis(250),
             retries: 5,
             drain: seconds(10),
+            followed: seconds(15),
             handshake: seconds(10),
             master_silence: seconds(30),
             master_redial_first: Duration::from_millis(100),
@@ -295,6 +299,12 @@ impl SlaveConfig {
             return wrong(format!(
                 "window is {}: give a number from 1 to 65536",
                 self.window
+            ));
+        }
+        if self.timings.session < Duration::from_secs(1) {
+            return wrong(format!(
+                "session_life is {:?}: give at least 1s, Discord keeps a session for about 90s",
+                self.timings.session
             ));
         }
         if let Some(snapshots) = &self.snapshots

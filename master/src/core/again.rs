@@ -15,18 +15,30 @@
 //! CopyAnew  └─ nothing: it may have sealed, and nobody heard it ──▶ Sealing, asked again
 //! ```
 //!
+//! So is one that says that a heartbeat overtook its copy. A heartbeat names what was
+//! received, and a server might forget everything up to there: nobody could resume
+//! from where the copy stands. That owner has not sealed, and is copied from at once.
+//!
 //! Until then it counts as being sealed, so that a seal is never taken for a slave
 //! that leaves by itself, and the copy before stands. With a seal it is good
 //! enough: once the order is with the shard nothing more is received, so the copy
 //! is as old as in a migration that nothing disturbs.
 
-use baton_protocol::{Epoch, ShardId, SlaveId, message::ResumeAfter};
+use baton_protocol::{
+    Epoch, Sequence, ShardId, SlaveId, Version,
+    message::{ResumeAfter, Unit},
+};
 
 use super::{
     Core,
     shard::{Phase, Sealing},
     timers::Timer,
 };
+
+/// Copies of one move that are made because a heartbeat overtook the seal. A bot whose
+/// handlers are never through with what a heartbeat names is moved as well as it can
+/// be.
+const MOST_OVERTAKEN: u32 = 8;
 
 impl Core {
     /// The owner is back and still owns the shard in the phase that we know.
@@ -100,16 +112,65 @@ impl Core {
             } = shard.phase
             && (owner, epoch) == (from, at)
         {
-            self.copy_is_gone(id, to);
-            if let Some(deploy) = &mut self.deploy {
-                deploy.in_hand.unsealed(id);
-            }
-            if self.wants_copy(owner, to) {
-                self.copy_begins(id, owner, epoch, to);
-            } else {
-                // Its deploy went back meanwhile.
-                self.enter(id, Phase::Copying { owner, epoch, to });
-                self.cancel_copy(id);
+            self.copies_once_more(id, owner, epoch, to);
+        }
+    }
+
+    /// The owner did not seal, and serves.
+    fn copies_once_more(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        self.copy_is_gone(id, to);
+        if let Some(deploy) = &mut self.deploy {
+            deploy.in_hand.unsealed(id);
+        }
+        if self.wants_copy(owner, to) {
+            self.copy_begins(id, owner, epoch, to);
+        } else {
+            // Its deploy went back meanwhile.
+            self.enter(id, Phase::Copying { owner, epoch, to });
+            self.cancel_copy(id);
+        }
+    }
+
+    /// Behind which sequence the next owner would resume, for an owner that may still
+    /// answer that a heartbeat named more.
+    pub(super) fn begins(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> Option<Sequence> {
+        let shard = self.fleet.shards.get(&id)?;
+        let speaks = |slave| {
+            self.fleet
+                .slaves
+                .get(&slave)?
+                .speaks(Version::COPY_ANEW)
+                .then_some(())
+        };
+        speaks(owner)?;
+        if !self.wants_copy(owner, to) || shard.overtaken >= MOST_OVERTAKEN {
+            return None;
+        }
+        let now = shard.ticket_for(to, ResumeAfter::Seal)?.resume_from();
+        Some(shard.dialled_from.map_or(now, |dialled| dialled.min(now)))
+    }
+
+    /// A heartbeat overtook the seal: the owner serves on, and is copied from anew.
+    pub(super) fn copy_asked_anew(&mut self, from: SlaveId, unit: Unit) {
+        let id = unit.shard;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let Phase::Sealing {
+            owner,
+            epoch,
+            to,
+            started: None,
+            order: Sealing::Seal | Sealing::Late,
+        } = shard.phase
+        else {
+            return;
+        };
+        if (owner, epoch) == (from, unit.epoch) {
+            shard.overtaken = shard.overtaken.saturating_add(1);
+            self.copies_once_more(id, owner, epoch, to);
+            if self.copying(id, epoch).is_some() {
+                self.send_copy(id, owner, epoch);
             }
         }
     }

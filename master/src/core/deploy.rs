@@ -308,6 +308,23 @@ impl Core {
         self.prepare();
     }
 
+    /// A slave that is to end is followed by one that stands by: nobody takes its
+    /// shards back.
+    pub(super) fn deploy_heir(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
+        let order = DeployOrder {
+            canary: 0,
+            soak: Duration::ZERO,
+            ..self.usual_order(slot)
+        };
+        let stage = Stage::Preparing {
+            to,
+            new: Answer::Due,
+            old: Answer::Due,
+        };
+        self.begin_deploy(None, slot, order, Some(from), stage);
+        self.prepare();
+    }
+
     /// After a restart two slaves hold shards of one slot.
     pub(super) fn deploy_goes_on(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
         let order = self.usual_order(slot);

@@ -52,6 +52,8 @@ pub(super) struct Slave {
     pub(super) hearing: Option<Hearing>,
     /// Whether it keeps up.
     pub(super) upkeep: Upkeep,
+    /// Whether it is asked to end, and waits until its shards have moved.
+    pub(super) asks_to_leave: bool,
 }
 
 /// For how long a slave's shards could take nothing, as it said last.
@@ -323,6 +325,7 @@ impl Slave {
             },
             lag: None,
             hearing: None,
+            asks_to_leave: false,
             upkeep: Upkeep {
                 at: Time(Duration::ZERO),
                 full_ms: 0,

@@ -17,7 +17,7 @@
 //! deadline, a deploy that goes back, a gateway that refuses.
 
 use baton_protocol::{
-    Epoch, ShardId, SlaveId, ToSlave, Version,
+    Epoch, Sequence, ShardId, SlaveId, ToSlave, Version,
     message::{LateSeal, Overtaken, Unit},
 };
 
@@ -46,11 +46,18 @@ impl Core {
         wanted && dialled && both_know && !self.goes_back()
     }
 
-    pub(super) fn send_seal_late(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+    pub(super) fn send_seal_late(
+        &mut self,
+        id: ShardId,
+        owner: SlaveId,
+        epoch: Epoch,
+        begins: Option<Sequence>,
+    ) {
         let late = LateSeal {
             shard: id,
             epoch,
             drain_ms: self.drain_ms(),
+            begins,
         };
         self.send(owner, ToSlave::SealLate(late));
     }

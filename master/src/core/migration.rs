@@ -18,7 +18,7 @@
 //! through [`Core::shard_due`], [`Core::failed`] or a death.
 
 use baton_protocol::{
-    Epoch, ShardId, SlaveId, Ticket, ToSlave, Version,
+    Epoch, Sequence, ShardId, SlaveId, Ticket, ToSlave, Version,
     message::{Dial, Dialled, Failed, ResumeAfter, StopExtra, StopShard},
 };
 
@@ -42,7 +42,7 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        shard.copied_again = 0;
+        (shard.copied_again, shard.overtaken) = (0, 0);
         let has_copy = shard.copies.contains_key(&to) && shard.behind(to) <= most;
         match shard.phase {
             Phase::Serving { owner, epoch, .. } if !has_copy => self.copy(id, owner, epoch, to),
@@ -69,8 +69,12 @@ impl Core {
     pub(super) fn dial(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
         let new = self.fleet.slaves.get(&to);
         let dials = !self.goes_back() && new.is_some_and(|slave| slave.speaks(Version::DIAL));
-        let known = self.fleet.shards.get(&id);
-        let ticket = known.and_then(|shard| shard.ticket_for(to, ResumeAfter::Seal));
+        let known = self.fleet.shards.get_mut(&id);
+        let ticket = known.and_then(|shard| {
+            let ticket = shard.ticket_for(to, ResumeAfter::Seal);
+            shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
+            ticket
+        });
         match ticket {
             Some(ticket) if dials => {
                 self.enter(id, Phase::Dialling { owner, epoch, to });
@@ -221,10 +225,11 @@ impl Core {
         self.enter(id, sealing);
         self.start_timer(Timer::Shard(id), self.settings.seal);
         self.seal_told(id, owner, to, reserved);
+        let begins = started.is_none().then(|| self.begins(id, owner, to));
         if late {
-            self.send_seal_late(id, owner, epoch);
+            self.send_seal_late(id, owner, epoch, begins.flatten());
         } else {
-            self.send_stop(id, owner, epoch);
+            self.send_stop_unless(id, owner, epoch, begins.flatten());
         }
     }
 
@@ -422,11 +427,23 @@ impl Core {
     }
 
     pub(super) fn send_stop(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+        self.send_stop_unless(id, owner, epoch, None);
+    }
+
+    /// Unless a heartbeat has named more than where the next owner begins.
+    fn send_stop_unless(
+        &mut self,
+        id: ShardId,
+        owner: SlaveId,
+        epoch: Epoch,
+        begins: Option<Sequence>,
+    ) {
         let stop = StopShard {
             shard: id.get(),
             extra: Some(Box::new(StopExtra {
                 epoch,
                 drain_ms: self.drain_ms(),
+                begins,
                 ticket: None,
             })),
             ..StopShard::default()

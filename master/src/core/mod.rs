@@ -52,6 +52,7 @@ mod heal;
 mod identity;
 mod join;
 mod late;
+mod leave;
 mod lies;
 mod migration;
 mod news;
@@ -260,6 +261,8 @@ impl Core {
             ToMaster::Dialled(dialled) => self.dialled(slave, &dialled),
             ToMaster::SealLate(unit) => self.seals_late(slave, unit),
             ToMaster::Overtaken(overtaken) => self.overtaken(slave, &overtaken),
+            ToMaster::CopyAnew(unit) => self.copy_asked_anew(slave, unit),
+            ToMaster::Leave => self.asks_to_leave(slave),
             ToMaster::StateAck(ack) => self.state_ack(slave, ack),
             ToMaster::State(frame) => self.state_frame(slave, frame),
             ToMaster::StopWork(answer) => self.work_stopped(slave, answer),

@@ -53,6 +53,10 @@ pub(super) struct Shard {
     pub(super) on_its_way: u64,
     /// Copies of this move that were too old once they were whole.
     pub(super) copied_again: u32,
+    /// Seals of its present move that a heartbeat overtook.
+    pub(super) overtaken: u32,
+    /// Behind which sequence the connection resumes that its next owner dialled last.
+    pub(super) dialled_from: Option<Sequence>,
     /// What the slave that has the highest epoch goes on from.
     pub(super) basis: Basis,
     /// What its owner replays until it serves: after a death anything in it may
@@ -211,6 +215,8 @@ impl Shard {
             copies: BTreeMap::new(),
             on_its_way: 0,
             copied_again: 0,
+            overtaken: 0,
+            dialled_from: None,
             basis: Basis::Death,
             replays: ResumeAfter::Seal,
             doubt: None,

@@ -294,6 +294,7 @@ impl Core {
         });
         self.forget_settled(deploy.slot);
         self.touch(deploy.slot);
+        self.may_leave_now(deploy.from);
     }
 
     /// What was settled in this deploy needs not be said again.

@@ -25,6 +25,10 @@ impl Driver {
                 if let Action::Save(entries, durability) = action {
                     if let Err(reason) = self.save(entries, durability).await {
                         error!(reason, "the journal could not be written");
+                        if self.journal.is_gone() {
+                            self.ending = Some(Ending::Broken("journal"));
+                            return;
+                        }
                         failures += 1;
                         caused.push(Input::SaveFailed { reason });
                         break;

@@ -95,6 +95,8 @@ pub enum Ending {
     Overdue,
     /// Something went wrong, and a developer wants to see it first: what.
     Error(String),
+    /// A task without which a master is none has panicked: which.
+    Broken(&'static str),
 }
 
 /// What the driver is built of.
@@ -363,6 +365,7 @@ impl Driver {
                 let _ = answer.send(self.view(now));
             }
             Notice::Budget(budget) => self.core.handle(now, Input::Budget(budget)),
+            Notice::Broken(task) => self.ending = Some(Ending::Broken(task)),
             Notice::Leave => {
                 if self.leave_by.is_none() {
                     info!("asked to leave");

@@ -19,6 +19,8 @@ use crate::{
 /// One thing that happened outside the driver.
 #[derive(Debug)]
 pub enum Notice {
+    /// A task without which a master is none panicked: its name.
+    Broken(&'static str),
     /// A slave proved itself and reported everything.
     Joined(Box<Joining>),
     /// A joined slave said something.

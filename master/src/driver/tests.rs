@@ -291,6 +291,20 @@ async fn a_master_that_is_asked_to_leave_leaves_and_its_slaves_are_only_disconne
     assert!(!heard.contains(&ToSlave::Shutdown), "{heard:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_master_that_lost_one_of_its_tasks_ends_and_says_which() {
+    let mut rig = Rig::start(None);
+    rig.notices.send(Notice::Broken("listener")).await.unwrap();
+    let ending = timeout(LONG, &mut rig.driver).await.unwrap().unwrap();
+    assert_eq!(ending, Ending::Broken("listener"));
+
+    let mut rig = Rig::start(None);
+    rig.disk.broken.store(true, Ordering::SeqCst);
+    let _slave = rig.join(hello(1)).await;
+    let ending = timeout(LONG, &mut rig.driver).await.unwrap().unwrap();
+    assert_eq!(ending, Ending::Broken("journal"));
+}
+
 /// A driver with a real core, a disk that can be full, and peers over pipes.
 struct Rig {
     disk: Arc<Disk>,
@@ -305,11 +319,14 @@ struct Rig {
 #[derive(Default)]
 struct Disk {
     full: AtomicBool,
+    /// The next save panics.
+    broken: AtomicBool,
     saved: Mutex<Vec<(Entry, Durability)>>,
 }
 
 impl Disk {
     fn save(&self, entries: Vec<Entry>, durability: Durability) -> Result<(), String> {
+        assert!(!self.broken.load(Ordering::SeqCst), "on purpose");
         if self.full.load(Ordering::SeqCst) {
             return Err("disk full".to_owned());
         }

@@ -146,6 +146,12 @@ impl Journal {
             .await
     }
 
+    /// Whether its thread has ended, which it does before its time only by a panic.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// Waits until the thread has ended and the file is closed.
     pub async fn close(mut self) {
         let thread = self.thread.take();

@@ -18,7 +18,7 @@ mod rig;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use baton_protocol::{
     Connection, ConnectionError, DecodeError, SlaveId, Term, ToMaster, ToSlave,
@@ -26,13 +26,14 @@ use baton_protocol::{
     connection::{Receiver, Sender},
     message::{Ping, Refused, RefusedReason},
 };
+use futures_util::FutureExt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, mpsc},
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 pub use self::link::{Link, LinkId, Overflow};
 use self::{handshake::Dismissed, link::Outbox, pings::Pings};
@@ -202,7 +203,11 @@ where
             return;
         }
         let writer = tokio::spawn(write(Arc::clone(&context), outbox, sender).in_current_span());
-        read(&context, receiver, id, slave, &pings, &cut).await;
+        let read = read(&context, receiver, id, slave, &pings, &cut);
+        // Whatever it was: the driver is to hear that this connection is over.
+        if AssertUnwindSafe(read).catch_unwind().await.is_err() {
+            error!("the reading task of a peer panicked; its connection is closed");
+        }
         cut.cancel();
         // Fails only when the driver has ended, and then nobody needs to know.
         let _ = context.notices.send(Notice::Left { link: id, slave }).await;
@@ -320,6 +325,8 @@ async fn read(
                 | ToMaster::Dialled(_)
                 | ToMaster::SealLate(_)
                 | ToMaster::Overtaken(_)
+                | ToMaster::CopyAnew(_)
+                | ToMaster::Leave
                 | ToMaster::State(_)),
             ) => message,
             // A newer slave may say more than this master knows.
@@ -349,7 +356,8 @@ fn garbage(context: &Context, detail: &dyn std::fmt::Display) {
 
 /// Writes until the driver lets go of the link, or the peer takes nothing.
 async fn write(context: Arc<Context>, outbox: Outbox, sender: Sender) {
-    let cut = outbox.cut.clone();
+    // Also where it panics.
+    let _cut = outbox.cut.clone().drop_guard();
     match outbox.write(sender, FAREWELL).await {
         Ok(()) => {}
         Err(ConnectionError::Blocked { after }) => {
@@ -358,5 +366,4 @@ async fn write(context: Arc<Context>, outbox: Outbox, sender: Sender) {
         }
         Err(error) => debug!(%error, "connection lost while writing"),
     }
-    cut.cancel();
 }

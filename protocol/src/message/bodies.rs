@@ -92,6 +92,11 @@ pub struct StopExtra {
     pub epoch: Epoch,
     /// Question: how long what is in doubt may still run, in milliseconds.
     pub drain_ms: u64,
+    /// Question, from version 6 on: behind this sequence the next owner's RESUME begins.
+    /// An owner whose heartbeats have named more may answer
+    /// [`CopyAnew`](super::ToMaster::CopyAnew). Absent: it seals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begins: Option<Sequence>,
     /// Answer: the ticket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,
@@ -357,6 +362,9 @@ pub struct LateSeal {
     pub epoch: Epoch,
     /// How long what is in doubt then may run, in milliseconds.
     pub drain_ms: u64,
+    /// As in a [`StopShard`](super::StopShard), from version 6 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begins: Option<Sequence>,
 }
 
 /// Id 36, slave → master: answers [`Overtake`](super::ToSlave::Overtake).

@@ -72,6 +72,8 @@ impl ToMaster {
             event::DIALLED => Self::Dialled(ours(id, &body)?),
             event::SEAL_LATE => Self::SealLate(ours(id, &body)?),
             event::OVERTAKEN => Self::Overtaken(ours(id, &body)?),
+            event::COPY_ANEW => Self::CopyAnew(ours(id, &body)?),
+            event::LEAVE => Self::Leave,
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => return Err(DecodeError::UnknownId { id }),
         })

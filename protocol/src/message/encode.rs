@@ -66,6 +66,8 @@ impl ToMaster {
             Self::Dialled(body) => named(event::DIALLED, body),
             Self::SealLate(body) => named(event::SEAL_LATE, body),
             Self::Overtaken(body) => named(event::OVERTAKEN, body),
+            Self::CopyAnew(body) => named(event::COPY_ANEW, body),
+            Self::Leave => empty(event::LEAVE),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }

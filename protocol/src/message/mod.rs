@@ -65,6 +65,8 @@ pub mod event {
     pub const SEAL_LATE: u32 = 34;
     pub const OVERTAKE: u32 = 35;
     pub const OVERTAKEN: u32 = 36;
+    pub const COPY_ANEW: u32 = 37;
+    pub const LEAVE: u32 = 38;
     /// A run of pieces of state.
     pub const STATE_PIECES: u32 = 100;
     /// The copy of a shard's state is complete.
@@ -207,6 +209,16 @@ pub enum ToMaster {
     SealLate(Unit),
     /// 36, answers [`ToSlave::Overtake`]: Discord said RESUMED, or why not.
     Overtaken(Overtaken),
+    /// 37, answers [`ToSlave::StopShard`] or [`ToSlave::SealLate`] where the question
+    /// names a beginning: a heartbeat named more since. Nothing is sealed; the owner
+    /// serves on, and its state is to be copied anew. Not said to a master that speaks
+    /// less than version 6.
+    CopyAnew(Unit),
+    /// 38, the process is asked to end from outside (SIGTERM) and owns shards: move
+    /// them to a successor, as in a deploy, and say [`ToSlave::Shutdown`] then, or at
+    /// once where there is none. A slave that does not hear it in time leaves by
+    /// itself. Not said to a master that speaks less than version 6.
+    Leave,
     /// 100 and above: state of one shard on its way to its next owner.
     State(StateFrame),
 }

@@ -58,6 +58,7 @@ fn every_message_survives_the_wire() {
             extra: Some(Box::new(StopExtra {
                 epoch: Epoch(u64::MAX),
                 drain_ms: 10_000,
+                begins: None,
                 ticket: Some(ticket.clone()),
             })),
         }),

@@ -120,6 +120,7 @@ fn good_frames() -> Vec<Frame> {
             extra: Some(Box::new(StopExtra {
                 epoch: 7.into(),
                 drain_ms: 10_000,
+                begins: None,
                 ticket: Some(ticket.clone()),
             })),
         })

@@ -32,7 +32,7 @@ impl Leaving {
             .map(|(shard, entry)| (shard, entry.epoch))
             .collect();
         for (shard, epoch) in serving {
-            table.seal(shard, epoch, drain);
+            table.seal(shard, epoch, drain, None);
         }
         Self {
             asked,

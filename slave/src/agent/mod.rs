@@ -54,6 +54,8 @@ pub(crate) struct Agent {
     line: Option<Instant>,
     work: Work,
     leaving: Option<Leaving>,
+    /// It was asked to end, and the master to move its shards; not longer than this.
+    followed_until: Option<Instant>,
     requests: mpsc::Receiver<oneshot::Sender<Status>>,
     stop: CancellationToken,
 }
@@ -78,6 +80,7 @@ impl Agent {
             line: None,
             work: Work::new(context.bot.clone()),
             leaving: None,
+            followed_until: None,
             requests,
             stop,
             context,
@@ -95,6 +98,7 @@ impl Agent {
             }
             let until = self.leaving.as_ref().map(|leaving| leaving.until);
             let silent = self.heard + self.context.config.timings.master_silence;
+            let followed = self.followed_until.filter(|_| self.leaving.is_none());
             let linked = self.bond.is_up();
             let line = self.line;
             tokio::select! {
@@ -125,7 +129,12 @@ impl Agent {
                 () = self.context.checkpoints.changed(), if line.is_none() => {
                     self.line = Some(self.context.checkpoints.next_line());
                 }
-                () = self.stop.cancelled(), if self.leaving.is_none() => self.leave(false),
+                () = self.stop.cancelled(),
+                    if self.leaving.is_none() && self.followed_until.is_none() => self.stopped(),
+                () = sleep_until(followed.unwrap_or_else(Instant::now)), if followed.is_some() => {
+                    tracing::warn!("nobody took over in time");
+                    self.leave(false);
+                }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
         }
@@ -211,6 +220,9 @@ impl Agent {
 
     fn redial(&mut self) {
         self.table.link_lost();
+        if self.followed_until.is_some() && self.leaving.is_none() {
+            self.leave(false);
+        }
         let timings = &self.context.config.timings;
         let pause = timings
             .master_redial_first
@@ -238,6 +250,21 @@ impl Agent {
             for checkpoint in self.table.checkpoints() {
                 self.say(&ToMaster::Checkpoint(checkpoint));
             }
+        }
+    }
+
+    /// The process is asked to end. Whoever owns shards asks to be followed: a successor
+    /// that is there takes them over with their state.
+    fn stopped(&mut self) {
+        let may_ask = matches!(&self.bond, Bond::Up(link)
+            if link.accepted && link.welcome.version >= Version::LEAVE);
+        if may_ask && self.table.owns_anything() {
+            let patience = self.context.config.timings.followed;
+            tracing::info!(?patience, "asked to end: a successor may take over");
+            self.followed_until = Some(Instant::now() + patience);
+            self.say(&ToMaster::Leave);
+        } else {
+            self.leave(false);
         }
     }
 

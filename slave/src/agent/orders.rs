@@ -27,10 +27,7 @@ impl Agent {
             ToSlave::FullStart(start) => self.full_start(start),
             ToSlave::ShardMigrationStart(migration) => self.migration_start(migration),
             ToSlave::StopShard(stop) => self.stop_shard(&stop),
-            ToSlave::SealLate(late) => {
-                let drain = Duration::from_millis(late.drain_ms);
-                self.table.seal_late(late.shard, late.epoch, drain);
-            }
+            ToSlave::SealLate(late) => self.table.seal_late(late),
             ToSlave::Resume(resume) => self.resume(resume),
             ToSlave::Shutdown => {
                 if self.leaving.is_none() {
@@ -221,7 +218,8 @@ impl Agent {
             return;
         };
         let drain = Duration::from_millis(extra.drain_ms);
-        self.table.seal(ShardId(order.shard), extra.epoch, drain);
+        self.table
+            .seal(ShardId(order.shard), extra.epoch, drain, extra.begins);
     }
 
     fn resume(&mut self, order: Resume) {
@@ -323,6 +321,7 @@ impl Agent {
                 answer
             }
             Said::SealsLate => ToMaster::SealLate(Unit { shard, epoch }),
+            Said::CopyOvertaken => ToMaster::CopyAnew(Unit { shard, epoch }),
             Said::Settled(unfinished) => ToMaster::Settled(message::Settled {
                 shard,
                 epoch,
@@ -404,8 +403,8 @@ fn stop_answer(epoch: Epoch, ticket: Ticket) -> ToMaster {
         sequence: ticket.resume_from().get(),
         extra: Some(Box::new(StopExtra {
             epoch,
-            drain_ms: 0,
             ticket: Some(ticket),
+            ..StopExtra::default()
         })),
     })
 }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use baton_protocol::{
-    Epoch, SequenceRanges, ShardId, Ticket,
-    message::{CopyState, Holding, IdentifyCause, ResumeAfter, Settled, Step},
+    Epoch, Sequence, SequenceRanges, ShardId, Ticket,
+    message::{CopyState, Holding, IdentifyCause, LateSeal, ResumeAfter, Settled, Step},
     state::StateFrame,
 };
 use futures_util::FutureExt;
@@ -153,7 +153,7 @@ impl Table {
                 });
             }
             Said::Failed { .. } if current => entry.holding = Some(Holding::Failed),
-            Said::SealsLate if current => {}
+            Said::SealsLate | Said::CopyOvertaken if current => {}
             Said::StateAck { .. }
             | Said::StateReady { .. }
             | Said::Dialled { .. }
@@ -166,6 +166,7 @@ impl Table {
             | Said::Serving { .. }
             | Said::Sealed(_)
             | Said::SealsLate
+            | Said::CopyOvertaken
             | Said::Settled(_)
             | Said::Failed { .. } => return None,
         }
@@ -227,17 +228,33 @@ impl Table {
     }
 
     /// Seal; asked again, the same is said again.
-    pub(crate) fn seal(&mut self, shard: ShardId, epoch: Epoch, drain: Duration) {
+    /// `begins`: where the next owner would begin, if it may answer that a heartbeat
+    /// named more.
+    pub(crate) fn seal(
+        &mut self,
+        shard: ShardId,
+        epoch: Epoch,
+        drain: Duration,
+        begins: Option<Sequence>,
+    ) {
         if let Some(entry) = self.entries.get(&shard) {
-            entry.give(Order::Seal { epoch, drain });
+            entry.give(Order::Seal {
+                epoch,
+                drain,
+                begins,
+            });
         }
     }
 
     /// Seal when the connection ends, as long as the one who orders it is in reach.
-    pub(crate) fn seal_late(&mut self, shard: ShardId, epoch: Epoch, drain: Duration) {
-        if let Some(entry) = self.entries.get(&shard) {
-            self.late.insert(shard);
-            entry.give(Order::SealLate { epoch, drain });
+    pub(crate) fn seal_late(&mut self, late: LateSeal) {
+        if let Some(entry) = self.entries.get(&late.shard) {
+            self.late.insert(late.shard);
+            entry.give(Order::SealLate {
+                epoch: late.epoch,
+                drain: Duration::from_millis(late.drain_ms),
+                begins: late.begins,
+            });
         }
     }
 
@@ -449,8 +466,6 @@ fn sequences(ranges: &SequenceRanges) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use baton_protocol::Sequence;
-
     use super::*;
 
     #[test]

@@ -186,6 +186,7 @@ impl Shard {
                     };
                 }
                 Input::Gateway(incoming) => {
+                    self.named = self.named.max(gateway.named());
                     if let Some(listening) = &mut life.listening {
                         listening.hears(|| gateway.round_trip());
                     }
@@ -200,7 +201,24 @@ impl Shard {
                         life.tell_at = Some(life.asked + TELL_WAITING);
                     }
                 }
-                Input::Turn(Turn::SealLate { epoch, drain })
+                Input::Turn(
+                    Turn::Seal {
+                        epoch,
+                        begins: Some(begins),
+                        ..
+                    }
+                    | Turn::SealLate {
+                        epoch,
+                        begins: Some(begins),
+                        ..
+                    },
+                ) if epoch == self.epoch
+                    && life.stage == Stage::Serving
+                    && self.is_overtaken(begins, gateway.named()) =>
+                {
+                    self.say(Said::CopyOvertaken);
+                }
+                Input::Turn(Turn::SealLate { epoch, drain, .. })
                     if epoch == self.epoch && life.stage == Stage::Serving =>
                 {
                     self.late = Some(drain);
@@ -248,6 +266,14 @@ impl Shard {
         if self.session.is_none() || !redial.gets_nowhere(&self.context.config.timings) {
             self.progress(step, 0);
         }
+    }
+
+    /// Whether a heartbeat named more than where the next owner would begin, and that
+    /// one would begin further on if the state was copied once more.
+    fn is_overtaken(&mut self, begins: Sequence, named: Sequence) -> bool {
+        self.named = self.named.max(named);
+        self.finish_all_reported();
+        self.named > begins && self.window.handled() > begins && !cfg!(mutant = "overtaken-sealed")
     }
 
     fn still_waits(&self, life: &mut Life, redial: &Redial) {

@@ -389,10 +389,9 @@ impl Gateway {
         Some(Heartbeat { sent, due })
     }
 
-    /// Whether a heartbeat was sent since then that names more than this.
-    pub(crate) fn has_named(&self, above: Sequence, since: Instant) -> bool {
-        let (since, named) = (since.into_std(), self.named);
-        named.is_some_and(|(sent, newest)| sent >= since && newest > above)
+    /// The highest sequence that a heartbeat has named.
+    pub(crate) fn named(&self) -> Sequence {
+        self.named.map_or(Sequence(0), |(_, newest)| newest)
     }
 
     /// How long the answer to the last heartbeat took.

@@ -3,7 +3,7 @@
 
 use std::future::pending;
 
-use baton_protocol::{Epoch, SequenceRanges, Ticket, Version, message::ResumeAfter};
+use baton_protocol::{Epoch, Sequence, SequenceRanges, Ticket, Version, message::ResumeAfter};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
@@ -53,10 +53,12 @@ pub(super) enum Turn {
     Seal {
         epoch: Epoch,
         drain: Duration,
+        begins: Option<Sequence>,
     },
     SealLate {
         epoch: Epoch,
         drain: Duration,
+        begins: Option<Sequence>,
     },
     Forget {
         epoch: Epoch,
@@ -171,8 +173,24 @@ impl Shard {
                 after,
                 ticket,
             })),
-            Order::Seal { epoch, drain } => Some(Input::Turn(Turn::Seal { epoch, drain })),
-            Order::SealLate { epoch, drain } => Some(Input::Turn(Turn::SealLate { epoch, drain })),
+            Order::Seal {
+                epoch,
+                drain,
+                begins,
+            } => Some(Input::Turn(Turn::Seal {
+                epoch,
+                drain,
+                begins,
+            })),
+            Order::SealLate {
+                epoch,
+                drain,
+                begins,
+            } => Some(Input::Turn(Turn::SealLate {
+                epoch,
+                drain,
+                begins,
+            })),
             Order::ServeOn => {
                 self.late = None;
                 None

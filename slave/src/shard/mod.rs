@@ -88,11 +88,20 @@ pub(crate) enum Order {
     },
     /// What is here of its state is too old to be gone on from.
     GiveUpState,
-    /// Stop; say [`Said::Sealed`] at once and [`Said::Settled`] later.
-    Seal { epoch: Epoch, drain: Duration },
+    /// Stop; say [`Said::Sealed`] at once and [`Said::Settled`] later. Or, where a
+    /// heartbeat named more than `begins`, say [`Said::CopyOvertaken`] and serve on.
+    Seal {
+        epoch: Epoch,
+        drain: Duration,
+        begins: Option<Sequence>,
+    },
     /// Stop when the connection ends; say [`Said::SealsLate`] at once, or, where none
-    /// serves, seal.
-    SealLate { epoch: Epoch, drain: Duration },
+    /// serves, seal. `begins`: as above.
+    SealLate {
+        epoch: Epoch,
+        drain: Duration,
+        begins: Option<Sequence>,
+    },
     /// Whoever ordered [`Order::SealLate`] is out of reach: it is void.
     ServeOn,
     /// Somebody owns it at this epoch: forget it, unless that is us.
@@ -145,6 +154,8 @@ pub(crate) enum Said {
     Sealed(Box<Ticket>),
     /// It will, when its connection ends.
     SealsLate,
+    /// It does not: a heartbeat named more than where the next owner would begin.
+    CopyOvertaken,
     Settled(SequenceRanges),
     Failed {
         close_code: u16,
@@ -218,6 +229,8 @@ pub(crate) struct Shard {
     /// Events whose handler panicked, until what became of them is heard: one
     /// that let go of its guard before is a failure too.
     panicked: BTreeSet<(u64, Sequence)>,
+    /// The highest sequence that a heartbeat of this session named here.
+    named: Sequence,
     /// Whether what is replayed may have been handled before.
     after_death: bool,
     /// Discord asked for a pause, or the task before this one panicked: nothing is
@@ -288,6 +301,7 @@ impl Shard {
             held: BTreeMap::new(),
             retries: VecDeque::new(),
             panicked: BTreeSet::new(),
+            named: Sequence(0),
             after_death: false,
             not_before: None,
             served: false,

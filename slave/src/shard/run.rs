@@ -261,7 +261,7 @@ impl Shard {
     /// An order to an owner whose connection is closed. `None`: it stays one.
     pub(super) fn turn(&mut self, turn: Turn) -> Option<Phase> {
         match turn {
-            Turn::Seal { epoch, drain } | Turn::SealLate { epoch, drain }
+            Turn::Seal { epoch, drain, .. } | Turn::SealLate { epoch, drain, .. }
                 if epoch == self.epoch =>
             {
                 Some(self.seal(drain))
@@ -351,6 +351,7 @@ impl Shard {
         let own = taken_back.then_some(&self.window);
         self.window = Window::resumed(ticket, state_at, own);
         if !taken_back {
+            self.named = Sequence(0);
             self.generation += 1;
             self.retries.clear();
         }
@@ -390,6 +391,7 @@ impl Shard {
         self.copied = None;
         self.copy_out = None;
         self.snapshot.stop();
+        self.named = Sequence(0);
         self.after_death = false;
         self.frozen = Frozen::No;
     }

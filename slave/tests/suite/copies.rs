@@ -7,13 +7,13 @@ use std::{
 };
 
 use crate::common::{
-    FakeMaster, LONG, Recorder, Running, config, gateway, logged, moment, run, traffic, until,
+    FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, moment, run, traffic, until,
 };
 use crate::lost::{copy, forward};
 use baton_gateway::{Fault, FaultName, Gateway, What};
 use baton_protocol::{
-    Epoch, Sequence, ShardId, ToMaster, ToSlave, Version,
-    message::{Dial, Holding, ResumeAfter, Step},
+    Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave, Version,
+    message::{Dial, Holding, ResumeAfter, Step, StopExtra, StopShard},
     state::StateFrame,
 };
 use baton_slave::{
@@ -314,4 +314,61 @@ async fn while_state_is_taken_in_other_shards_handle_their_events() {
 
     let ready = copy(&mut old_peer, &mut new_peer, 1).await;
     assert_eq!((ready.shard, ready.pieces), (ShardId(0), 2));
+}
+
+/// What came of an order to seal that names where the next owner would begin.
+enum Answer {
+    Sealed(Box<Ticket>),
+    CopyAnew,
+}
+
+async fn asked_to_seal(peer: &mut Peer, epoch: u64, begins: Sequence) -> Answer {
+    peer.order(ToSlave::StopShard(StopShard {
+        extra: Some(Box::new(StopExtra {
+            epoch: Epoch(epoch),
+            drain_ms: 1000,
+            begins: Some(begins),
+            ticket: None,
+        })),
+        ..StopShard::default()
+    }))
+    .await;
+    let waited = peer.wait("an answer", |message| match message {
+        ToMaster::CopyAnew(unit) => {
+            assert_eq!((unit.shard, unit.epoch), (ShardId(0), Epoch(epoch)));
+            Some(Answer::CopyAnew)
+        }
+        ToMaster::StopShard(stop) => {
+            let ticket = stop.extra.clone()?.ticket?;
+            Some(Answer::Sealed(Box::new(ticket)))
+        }
+        _ => None,
+    });
+    waited.await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_that_a_heartbeat_overtook_is_put_off_and_one_behind_it_is_not() {
+    let gateway = gateway(|config| config.heartbeat_interval = Duration::from_millis(200)).await;
+    let master = FakeMaster::new(1).await;
+    let slave = run(config(&master, &gateway), Recorder::with_cache());
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    traffic(&gateway, 500.0);
+    flows(&slave).await;
+    peer.catch_up().await;
+    let begins = peer.checkpoints[&ShardId(0)].handled;
+    let mut epoch = 1;
+    // As long as no heartbeat went out it seals, and is given the shard back.
+    while let Answer::Sealed(ticket) = asked_to_seal(&mut peer, epoch, begins).await {
+        peer.settled(0).await;
+        epoch += 1;
+        peer.resume(epoch, ResumeAfter::Seal, *ticket).await;
+        flows(&slave).await;
+    }
+    flows(&slave).await;
+    let anew = Sequence(u64::MAX);
+    let sealed = asked_to_seal(&mut peer, epoch, anew).await;
+    assert!(matches!(sealed, Answer::Sealed(_)), "the copy stands above");
+    assert_eq!(gateway.counters().total.identifies, 1);
 }

@@ -32,6 +32,7 @@ impl Scene {
             shard: UNIT.shard,
             epoch: UNIT.epoch,
             drain_ms: LONG.as_millis() as u64,
+            begins: None,
         };
         self.old_peer.order(ToSlave::SealLate(late)).await;
     }

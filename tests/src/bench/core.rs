@@ -239,6 +239,7 @@ impl Fleet {
                     extra: Some(Box::new(StopExtra {
                         epoch,
                         drain_ms: 0,
+                        begins: None,
                         ticket: Some(ticket(shard)),
                     })),
                     ..StopShard::default()

@@ -1,6 +1,6 @@
 //! An owner that was away while it was to seal is copied from anew.
 
-use baton_protocol::state::StateWriter;
+use baton_protocol::{Version, message::Unit, state::StateWriter};
 
 use super::*;
 
@@ -148,4 +148,80 @@ fn a_deploy_that_goes_back_before_the_first_piece_leaves_the_shard_where_it_is()
     assert_eq!(orders(&rig.say(A, piece(0, 1))), [""; 0]);
     assert!(rig.all_served_by(A));
     assert_eq!(rig.step(), None, "the deploy is over");
+}
+
+fn copy_anew(shard: u32, epoch: u64) -> ToMaster {
+    ToMaster::CopyAnew(Unit {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+    })
+}
+
+#[test]
+fn a_seal_that_a_heartbeat_overtook_waits_for_the_next_copy() {
+    let (mut rig, _) = Rig::moving(settings(1));
+    assert_eq!(
+        orders(&rig.say(B, state_ready(0, 1, 90))),
+        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+    );
+    assert_eq!(
+        orders(&rig.say(B, copy_anew(0, 1))),
+        [""; 0],
+        "not its word"
+    );
+    assert_eq!(orders(&rig.say(A, copy_anew(0, 2))), [""; 0], "nor of then");
+    assert_eq!(orders(&rig.say(A, copy_anew(0, 1))), ["a CopyState 0@1"]);
+    assert_eq!(rig.shard(0), (Some(A.to_string()), "copying"));
+    assert_eq!(
+        orders(&rig.say(B, state_ready(0, 1, 110))),
+        ["save now 0@3 Reserved b", "a StopShard 0@1"]
+    );
+    assert_eq!(
+        orders(&rig.say(A, sealed(0, 1, 120))),
+        ["b Resume 0@3 after Seal from 110"]
+    );
+    rig.say(A, settled(0, 1, &[]));
+    rig.say(B, resumed(0, 3));
+    assert!(rig.all_served_by(B));
+    assert_eq!(rig.step(), Some("work"), "and the deploy goes on");
+}
+
+#[test]
+fn only_so_often_and_only_whoever_knows_the_word_is_told_where_the_next_owner_begins() {
+    let begins = |actions: &[Action]| {
+        let mut told = actions.iter().filter_map(|action| match action {
+            Action::Send(_, ToSlave::StopShard(stop)) => Some(stop.extra.as_ref()?.begins),
+            _ => None,
+        });
+        told.next().expect("an order to seal")
+    };
+    let (mut rig, _) = Rig::moving(settings(1));
+    let actions = rig.say(B, state_ready(0, 1, 90));
+    assert_eq!(begins(&actions), None, "a slave of before");
+
+    let mut rig = Rig::new(settings(1));
+    let known = Hello {
+        version: Version::NEWEST,
+        ..hello(A, Role::Relaunch)
+    };
+    rig.input(Input::Joined {
+        hello: Box::new(known),
+        report: Report::default(),
+    });
+    rig.ready(A, 0, 1);
+    rig.say(A, ToMaster::StartWork(work(1, b"")));
+    rig.join(B, Role::Candidate);
+    rig.say(A, prepared(true));
+    rig.say(B, prepared(false));
+    let mut stands = 90;
+    loop {
+        let actions = rig.say(B, state_ready(0, 1, stands));
+        let Some(begins) = begins(&actions) else {
+            break;
+        };
+        assert_eq!(begins, Sequence(stands));
+        rig.say(A, copy_anew(0, 1));
+        stands += 1;
+    }
+    assert_eq!(stands, 98, "then it is moved as well as it can be");
 }

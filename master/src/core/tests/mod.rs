@@ -21,6 +21,7 @@ mod fencing;
 mod gate;
 mod hostile;
 mod late;
+mod leaving;
 mod model;
 mod pace;
 mod pausing;
@@ -291,6 +292,7 @@ fn sealed_with(epoch: u64, ticket: Ticket) -> ToMaster {
         extra: Some(Box::new(StopExtra {
             epoch: Epoch(epoch),
             drain_ms: 0,
+            begins: None,
             ticket: Some(ticket),
         })),
         ..StopShard::default()

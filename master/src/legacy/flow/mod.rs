@@ -176,6 +176,8 @@ impl Flow {
             | ToMaster::Dialled(_)
             | ToMaster::SealLate(_)
             | ToMaster::Overtaken(_)
+            | ToMaster::CopyAnew(_)
+            | ToMaster::Leave
             | ToMaster::State(_) => {}
         }
     }

@@ -445,6 +445,7 @@ fn seal(seen: &mut Seen, stop: &StopShard) -> Vec<ToMaster> {
         extra: Some(Box::new(StopExtra {
             epoch,
             drain_ms: 0,
+            begins: None,
             ticket: Some(ticket),
         })),
     });

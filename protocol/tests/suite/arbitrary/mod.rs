@@ -201,11 +201,16 @@ fn migration() -> impl Strategy<Value = ShardMigrationStart> {
 }
 
 fn stop() -> impl Strategy<Value = StopShard> {
-    let extra =
-        (any::<[u64; 2]>(), option::of(ticket())).prop_map(|([epoch, drain_ms], ticket)| {
+    let extra = (
+        any::<[u64; 2]>(),
+        option::of(any::<u64>()),
+        option::of(ticket()),
+    )
+        .prop_map(|([epoch, drain_ms], begins, ticket)| {
             Box::new(StopExtra {
                 epoch: Epoch(epoch),
                 drain_ms,
+                begins: begins.map(Sequence),
                 ticket,
             })
         });

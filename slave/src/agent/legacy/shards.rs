@@ -26,6 +26,7 @@ impl LegacyAgent {
             | Said::StateReady { .. }
             | Said::Dialled { .. }
             | Said::SealsLate
+            | Said::CopyOvertaken
             | Said::Overtaken { .. }
             | Said::StateBroken { .. } => return,
             Said::Identify(_) => {

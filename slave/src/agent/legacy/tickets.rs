@@ -28,7 +28,7 @@ impl LegacyAgent {
             .map(|entry| (entry.holding, entry.epoch))
         {
             Some((Some(Holding::Sealed), _)) => {}
-            Some((Some(_), epoch)) => self.table.seal(shard, epoch, drain),
+            Some((Some(_), epoch)) => self.table.seal(shard, epoch, drain, None),
             Some((None, _)) | None => {
                 tracing::error!(%shard, "not here: its next owner starts it anew");
                 self.say(&stop_answer(shard, &Ticket::default(), Sequence(0)));

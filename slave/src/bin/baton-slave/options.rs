@@ -94,6 +94,11 @@ struct Keys {
     /// for a replay [default: 2000]
     #[arg(long, env = "BATON_SNAPSHOT_MAX_BEHIND", value_name = "N")]
     snapshot_max_behind: Option<u64>,
+    /// A session that nobody could resume for so long is given up for a new one, at
+    /// least 1s [default: 2m]
+    #[arg(long, env = "BATON_SESSION_LIFE", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(with = "humantime_serde")]
+    session_life: Option<Duration>,
     /// Where finished events go: stdout, none or file:PATH, in which %p is the
     /// process id [default: stdout]
     #[arg(long, env = "BATON_SINK", value_name = "SINK")]
@@ -225,6 +230,7 @@ impl Keys {
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
             snapshot_max_age: self.snapshot_max_age.or(file.snapshot_max_age),
             snapshot_max_behind: self.snapshot_max_behind.or(file.snapshot_max_behind),
+            session_life: self.session_life.or(file.session_life),
             sink: self.sink.or(file.sink),
             sink_body: self.sink_body.or(file.sink_body),
             handler_ms: self.handler_ms.or(file.handler_ms),
@@ -271,6 +277,9 @@ impl Keys {
                 ..usual
             }
         });
+        if let Some(life) = self.session_life {
+            slave.timings.session = life;
+        }
         slave.on_lost_state = match self.on_lost_state {
             Some(LostState::Identify) => OnLostState::Identify,
             Some(LostState::Resume) | None => OnLostState::Resume,

@@ -160,6 +160,7 @@ impl Peer {
             extra: Some(Box::new(StopExtra {
                 epoch: Epoch(epoch),
                 drain_ms: drain.as_millis() as u64,
+                begins: None,
                 ticket: None,
             })),
             ..StopShard::default()

@@ -279,8 +279,6 @@ pub(super) const ROWS: &[Row] = &[
         quick: M7,
         setup: trims,
         expect: |_| Expect::done(),
-        // From a copy to its seal may be more than a heartbeat on a busy host.
-        unhurried: true,
         ..ROW
     },
     Row {

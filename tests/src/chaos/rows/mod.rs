@@ -8,6 +8,7 @@ mod late;
 mod links;
 mod master;
 mod operator;
+mod sessions;
 mod slaves;
 
 use super::{
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Row> {
         crashes::BACK,
         links::ROWS,
         discord::ROWS,
+        sessions::ROWS,
         operator::ROWS,
         doors::ROWS,
         host::ROWS,

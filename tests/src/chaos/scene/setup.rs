@@ -27,6 +27,8 @@ pub struct Setup {
     pub soak: Duration,
     /// Further flags of the simulated Discord.
     pub discord: Vec<String>,
+    /// Further flags of the slaves.
+    pub slave: Vec<String>,
     /// Limits of the master that differ from [`limits`].
     pub limits: BTreeMap<&'static str, String>,
     /// How much longer than on an idle host the master waits before it gives
@@ -82,6 +84,7 @@ impl Setup {
             warm: Duration::from_millis(400),
             soak: Duration::from_millis(800),
             discord: Vec::new(),
+            slave: Vec::new(),
             limits: BTreeMap::new(),
             stretch: 1.0,
             snapshots: Snapshots::On,
@@ -142,6 +145,7 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
     ] {
         special.slave_flags.extend([flag.to_owned(), value]);
     }
+    special.slave_flags.extend(setup.slave.iter().cloned());
     // Each slave has its own log and answers at its own socket.
     let snapshots = match setup.snapshots {
         Snapshots::On => r#"--snapshots "$BATON_RUNTIME_DIR/snapshots" --snapshot-every 300ms"#,

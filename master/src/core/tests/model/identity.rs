@@ -248,6 +248,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             lag: _,
             hearing: _,
             upkeep: _,
+            // Nobody asks for it here.
+            asks_to_leave: _,
         } = slave;
         (id, holds, serving, unsettled, built).hash(hasher);
         (discriminant(&hello.role), discriminant(presence)).hash(hasher);
@@ -284,6 +286,9 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // What is too much never comes, nor so many events.
         on_its_way: _,
         copied_again: _,
+        // No heartbeat goes out here.
+        overtaken: _,
+        dialled_from: _,
         basis,
         replays,
         doubt,
