@@ -144,7 +144,8 @@ pub struct Timings {
     /// How long what is in doubt may run when the slave leaves by itself.
     pub drain: Duration,
     /// How long a slave that is asked to end waits for a successor to take over, where
-    /// the master has one, before it leaves by itself. It serves meanwhile.
+    /// the master has one, before it leaves by itself. It serves meanwhile. Zero: it
+    /// does not ask for one.
     pub followed: Duration,
     /// Dial and handshake with the master.
     pub handshake: Duration,

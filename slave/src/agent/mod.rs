@@ -258,8 +258,8 @@ impl Agent {
     fn stopped(&mut self) {
         let may_ask = matches!(&self.bond, Bond::Up(link)
             if link.accepted && link.welcome.version >= Version::LEAVE);
-        if may_ask && self.table.owns_anything() {
-            let patience = self.context.config.timings.followed;
+        let patience = self.context.config.timings.followed;
+        if may_ask && self.table.owns_anything() && !patience.is_zero() {
             tracing::info!(?patience, "asked to end: a successor may take over");
             self.followed_until = Some(Instant::now() + patience);
             self.say(&ToMaster::Leave);

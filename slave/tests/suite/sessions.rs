@@ -317,3 +317,38 @@ async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_mark
     let states = scene.slave.bot.states.lock().unwrap().clone();
     assert_eq!(states.last(), Some(&(0, State::Lost)), "it is never silent");
 }
+
+/// The slave was asked to end, and asked to be followed.
+async fn asks_to_leave(patience: Duration) -> Scene {
+    let mut scene = scene(|settings| settings.timings.followed = patience).await;
+    scene.slave.stop.cancel();
+    let asks = scene.peer.wait("a word", |message| {
+        matches!(message, ToMaster::Leave).then_some(())
+    });
+    asks.await;
+    scene
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_that_is_asked_to_end_serves_until_its_shards_are_elsewhere() {
+    let mut scene = asks_to_leave(LONG).await;
+    flows(&scene.slave).await;
+    scene.peer.seal(0, 1, LONG).await;
+    scene.peer.settled(0).await;
+    scene.peer.order(ToSlave::Shutdown).await;
+    scene.slave.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_that_nobody_follows_leaves_when_it_is_told_to_or_after_a_while() {
+    let mut scene = asks_to_leave(LONG).await;
+    scene.peer.order(ToSlave::Shutdown).await;
+    let ticket = scene.peer.ticket(0).await;
+    assert!(!ticket.session_id.is_empty());
+    scene.slave.ends().await.unwrap();
+
+    let mut scene = asks_to_leave(Duration::from_millis(100)).await;
+    let ticket = scene.peer.ticket(0).await;
+    assert!(!ticket.session_id.is_empty());
+    scene.slave.ends().await.unwrap();
+}

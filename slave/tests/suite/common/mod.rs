@@ -78,6 +78,8 @@ pub fn config(master: &FakeMaster, gateway: &Gateway) -> SlaveConfig {
     timings.progress = Duration::from_secs(2);
     timings.hello = Duration::from_secs(2);
     timings.retry_delay = Duration::from_millis(20);
+    // Nobody follows in most tests.
+    timings.followed = Duration::ZERO;
     config
 }
 
