@@ -47,6 +47,8 @@ pub(crate) struct Redial {
     lived: Instant,
     /// RESUMEs since then that brought nothing.
     refused: u32,
+    /// Whether the last dial came to nothing: no HELLO.
+    unreached: bool,
     /// How often the limit of each [`Wait`] passed, since it was met in time.
     passed: [u32; 4],
 }
@@ -61,8 +63,20 @@ impl Redial {
             serving: None,
             lived: Instant::now(),
             refused: 0,
+            unreached: false,
             passed: [0; 4],
         }
+    }
+
+    /// How far a connection came that is over.
+    pub(crate) const fn reached_hello(&mut self, reached: bool) {
+        self.unreached = !reached;
+    }
+
+    /// Whether the last dial came to nothing: the next one is no progress, nor is its
+    /// end.
+    pub(crate) const fn is_unreached(&self) -> bool {
+        self.unreached
     }
 
     /// Where the next dial goes.

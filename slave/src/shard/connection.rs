@@ -140,6 +140,7 @@ impl Shard {
         let timings = &self.context.config.timings;
         let mut life = Life::new(redial.limit(Wait::Hello, timings));
         let ended = self.live(&mut life, redial).await;
+        redial.reached_hello(life.stage != Stage::Dialling);
         if matches!(ended, Ended::Lost(_)) && life.stage == Stage::Replaying {
             if self.window.received() > life.from {
                 redial.advanced();
@@ -158,7 +159,9 @@ impl Shard {
             gateway
         } else {
             self.context.counters.dials.add();
-            self.waits(Step::Dialling, redial);
+            if !redial.is_unreached() {
+                self.waits(Step::Dialling, redial);
+            }
             self.dial(redial)
         };
         loop {
@@ -239,7 +242,7 @@ impl Shard {
                         .deadline
                         .is_none_or(|deadline| deadline > Instant::now()) =>
                 {
-                    self.still_waits(life, redial);
+                    self.still_waits(life, redial, gateway.is_open());
                 }
                 Input::Due if life.is_untried() => {
                     gateway.close().await;
@@ -276,10 +279,14 @@ impl Shard {
         self.named > begins && self.window.handled() > begins && !cfg!(mutant = "overtaken-sealed")
     }
 
-    fn still_waits(&self, life: &mut Life, redial: &Redial) {
+    fn still_waits(&self, life: &mut Life, redial: &Redial, open: bool) {
         life.tell_at = None;
         let step = match life.stage {
-            Stage::Dialling => Step::Dialling,
+            Stage::Dialling if open => Step::Dialling,
+            Stage::Dialling => {
+                life.tell_at = Some(Instant::now() + TELL_WAITING);
+                return;
+            }
             Stage::Replaying => Step::Hello,
             Stage::Waiting if life.deadline.is_some() => Step::Hello,
             Stage::Waiting | Stage::Serving => return,

@@ -389,6 +389,11 @@ impl Gateway {
         Some(Heartbeat { sent, due })
     }
 
+    /// Whether the websocket was open once.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.opened
+    }
+
     /// The highest sequence that a heartbeat has named.
     pub(crate) fn named(&self) -> Sequence {
         self.named.map_or(Sequence(0), |(_, newest)| newest)

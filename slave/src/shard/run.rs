@@ -131,6 +131,8 @@ impl Shard {
                             self.session_lost(&format!("{why}, the last one: {end}"));
                             redial.session_ended();
                         }
+                        // Said when it was lost; a dial that came to nothing is none.
+                        None if redial.is_unreached() => {}
                         None => self.progress(Step::Reconnecting, 0),
                     }
                 }

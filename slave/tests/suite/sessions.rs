@@ -8,7 +8,7 @@ use crate::common::{
 };
 use baton_gateway::{Fault, FaultName, Gateway, What, When};
 use baton_protocol::{
-    Epoch, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
+    Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
     message::{CopyState, IdentifyCause, ResumeAfter, Step},
 };
 use baton_slave::{Mark, SlaveConfig, State};
@@ -351,4 +351,30 @@ async fn a_slave_that_nobody_follows_leaves_when_it_is_told_to_or_after_a_while(
     let ticket = scene.peer.ticket(0).await;
     assert!(!ticket.session_id.is_empty());
     scene.slave.ends().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_former_owner_had_in_hand_and_no_replay_brings_is_said_and_holds_nothing_up() {
+    let mut scene = scene(|_| {}).await;
+    crate::common::traffic(&scene.gateway, 0.0);
+    scene.all_once(&[&scene.slave]).await;
+    let mut ticket = scene.peer.seal(0, 1, LONG).await;
+    // The next number is that of RESUMED.
+    let never = ticket.handled.get() + 1;
+    ticket.in_doubt.insert(Sequence(never));
+    scene.peer.settled(0).await;
+    let new = run(config(&scene.master, &scene.gateway), Recorder::default());
+    let mut peer = scene.master.accept().await;
+    peer.resume(2, ResumeAfter::Seal, ticket).await;
+    crate::common::traffic(&scene.gateway, 200.0);
+    flows(&new).await;
+    let handled = peer.wait("a checkpoint above", |message| match message {
+        ToMaster::Checkpoint(checkpoint) => {
+            let handled = checkpoint.shards.first()?.handled.get();
+            (handled > never).then_some(handled)
+        }
+        _ => None,
+    });
+    handled.await;
+    assert_eq!(new.counts().await.holes, 1);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ROW;
 use crate::chaos::{
     expect::{Expect, Serves},
-    phase::Phase::{M0, M2, M3, M4, M5, M7},
+    phase::Phase::{self, M0, M1, M2, M3, M4, M5, M6, M7},
     row::{Blow, Row},
     scene::{Setup, Snapshots, Who},
 };
@@ -29,11 +29,8 @@ fn short_lived(setup: &mut Setup) {
 }
 
 /// One shard's session can never be resumed again: one IDENTIFY, the span is lost.
-fn given_up(phase: crate::chaos::phase::Phase) -> Expect {
-    match phase {
-        M0 => Expect::calm().at(Serves::Old).with_new_sessions(1),
-        _ => Expect::calm().with_new_sessions(1),
-    }
+fn given_up(_: Phase) -> Expect {
+    Expect::calm().at(Serves::Old).with_new_sessions(1)
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -77,7 +74,7 @@ pub(super) const ROWS: &[Row] = &[
         setup: |setup| setup.rate = 0.05,
         expect: |phase| match phase {
             M0 => Expect::calm().at(Serves::Old).reconnecting(),
-            _ => Expect::done(),
+            M1 | M2 | M3 | M4 | M5 | M6 | M7 => Expect::done(),
         },
         ..ROW
     },
