@@ -92,11 +92,13 @@ pub(super) fn token(file: Option<&Path>) -> Result<Option<Token>, String> {
 /// Reads the file as it is now.
 pub(crate) fn token_in(key: &str, path: &Path) -> Result<Token, String> {
     let file = path.display();
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        ErrorKind::PermissionDenied => {
-            format!("{key}: {file} cannot be read by this user: run this as the master's user")
+    let bytes = fs::read(path).map_err(|error| {
+        if error.kind() == ErrorKind::PermissionDenied {
+            return format!(
+                "{key}: {file} cannot be read by this user: run this as the master's user"
+            );
         }
-        _ => format!("{key}: {file} cannot be read: {error}"),
+        format!("{key}: {file} cannot be read: {error}")
     })?;
     let text = baton_protocol::token::token_in(&bytes);
     let text = text.map_err(|reason| format!("{key}: {file}: {reason}"))?;
