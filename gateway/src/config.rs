@@ -110,6 +110,20 @@ pub struct GatewayConfig {
     pub quiet_shards: Vec<u32>,
     /// Commands a connection may send in 60 s, heartbeats included; Discord: 120.
     pub commands_per_minute: u32,
+    /// REST requests a second, all together; 0 = no limit. Discord: 50.
+    pub rest_per_second: u32,
+    /// REST requests of one method, route and channel, guild or webhook in a
+    /// [`rest_bucket_window`](Self::rest_bucket_window); 0 = no limit. Discord does
+    /// not document them; for messages it is known to be 5 in 5 s.
+    pub rest_bucket: u32,
+    /// See [`rest_bucket`](Self::rest_bucket).
+    pub rest_bucket_window: Duration,
+    /// Answers 401, 403 and 429 in ten minutes until the address is banned; 0 = no
+    /// limit. Discord: 10,000.
+    pub invalid_requests: u32,
+    /// How long after a request for all members of a guild the next one is answered
+    /// with `RATE_LIMITED`; 0 = never. At Discord it is 30 s, where it applies.
+    pub member_request_window: Duration,
     /// Intents that a client may ask for without a close with 4014.
     pub allowed_intents: u64,
     /// Entries the ledger holds before it drops and says so.
@@ -148,6 +162,11 @@ impl Default for GatewayConfig {
             refused_identify_counts: false,
             quiet_shards: Vec::new(),
             commands_per_minute: 120,
+            member_request_window: Duration::ZERO,
+            rest_per_second: 50,
+            rest_bucket: 5,
+            rest_bucket_window: Duration::from_secs(5),
+            invalid_requests: 10_000,
             allowed_intents: intents::ALL,
             ledger_limit: 8_000_000,
             log_limit: 1_000_000,

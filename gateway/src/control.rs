@@ -38,6 +38,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         .route("/status", get(get_status))
         .route("/ledger", get(get_ledger))
         .route("/log", get(get_log))
+        .route("/commands", get(get_commands))
+        .route("/rest", get(get_rest))
         .route("/traffic", post(post_traffic))
         .route("/probe", post(post_probe))
         .route("/settings", post(post_settings))
@@ -120,6 +122,8 @@ pub(crate) fn status(shared: &Shared) -> Value {
         })).collect::<Vec<_>>(),
         "ledger": bounded(shared.ledger.counts()),
         "log": bounded(shared.log.counts()),
+        "commands": bounded(shared.commands.counts()),
+        "requests": bounded(shared.rest.requests.counts()),
         "counters": shared.counters.snapshot(),
     })
 }
@@ -146,6 +150,22 @@ async fn get_log(State(shared): Gateway, Query(range): Query<Range>) -> Response
     let counts = shared.log.counts();
     lines(range, counts, move |from, limit, out| {
         write_out(&shared.log, from, limit, |line| line.write_line(out))
+    })
+}
+
+async fn get_commands(State(shared): Gateway, Query(range): Query<Range>) -> Response {
+    let counts = shared.commands.counts();
+    lines(range, counts, move |from, limit, out| {
+        write_out(&shared.commands, from, limit, |line| line.write_line(out))
+    })
+}
+
+async fn get_rest(State(shared): Gateway, Query(range): Query<Range>) -> Response {
+    let counts = shared.rest.requests.counts();
+    lines(range, counts, move |from, limit, out| {
+        write_out(&shared.rest.requests, from, limit, |line| {
+            line.write_line(out)
+        })
     })
 }
 

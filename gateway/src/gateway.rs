@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
+    commands::CommandLine,
     config::{GatewayConfig, Tls},
     control,
     counters::Counters,
@@ -12,6 +13,7 @@ use crate::{
     faults::Fault,
     ledger::{Entry, LogLine},
     net::{listen, tls},
+    rest::RestLine,
     server::Shared,
     settings::{Settings, SettingsChange},
     traffic::{self, Orders, Traffic},
@@ -170,6 +172,16 @@ impl Gateway {
     /// The connection log from line `from` on.
     pub fn log(&self, from: usize) -> Vec<LogLine> {
         self.shared.log.read(from, usize::MAX)
+    }
+
+    /// What clients sent over the gateway, from line `from` on.
+    pub fn commands(&self, from: usize) -> Vec<CommandLine> {
+        self.shared.commands.read(from, usize::MAX)
+    }
+
+    /// The REST requests, from line `from` on.
+    pub fn rest(&self, from: usize) -> Vec<RestLine> {
+        self.shared.rest.requests.read(from, usize::MAX)
     }
 
     /// What was counted so far.

@@ -105,6 +105,8 @@ kinds! {
     InteractionCreate = "INTERACTION_CREATE",
     /// Answer to a request for soundboard sounds.
     SoundboardSounds = "SOUNDBOARD_SOUNDS",
+    /// A command came too often.
+    RateLimited = "RATE_LIMITED",
 }
 
 impl fmt::Display for EventKind {
@@ -124,7 +126,8 @@ impl EventKind {
             | Self::MembersChunk
             | Self::VoiceServerUpdate
             | Self::InteractionCreate
-            | Self::SoundboardSounds => 0,
+            | Self::SoundboardSounds
+            | Self::RateLimited => 0,
             Self::GuildCreate
             | Self::GuildUpdate
             | Self::GuildDelete

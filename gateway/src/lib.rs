@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod clock;
+mod commands;
 mod config;
 mod conn;
 mod control;
@@ -13,6 +14,7 @@ mod kind;
 mod ledger;
 mod limits;
 mod net;
+mod rest;
 mod rng;
 mod server;
 mod session;
@@ -20,6 +22,7 @@ mod settings;
 mod traffic;
 mod world;
 
+pub use commands::CommandLine;
 pub use config::{GatewayConfig, MissedHeartbeat, ResumeWhileConnected, Tls};
 pub use counters::{Counters, Counts};
 pub use encode::Compression;
@@ -28,6 +31,7 @@ pub use faults::{Fault, FaultName, When};
 pub use gateway::Gateway;
 pub use kind::{EventKind, intents};
 pub use ledger::{Entry, LogLine, What};
+pub use rest::RestLine;
 
 pub use session::Fingerprint;
 pub use settings::{Settings, SettingsChange};

@@ -96,6 +96,23 @@ struct Args {
     /// Shards on which nothing happens until `POST /traffic` says so, as `3,5`
     #[arg(long, value_delimiter = ',')]
     quiet_shards: Vec<u32>,
+    /// How long after a request for all members of a guild the next one is answered with
+    /// RATE_LIMITED; Discord: 30s
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    member_request_window: Duration,
+    /// REST requests a second, all together; 0 = no limit
+    #[arg(long, default_value_t = 50)]
+    rest_per_second: u32,
+    /// REST requests of one method, route and channel, guild or webhook in a window; 0 =
+    /// no limit
+    #[arg(long, default_value_t = 5)]
+    rest_bucket: u32,
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    rest_bucket_window: Duration,
+    /// Answers 401, 403 and 429 in ten minutes until REST answers with error 1015; 0 = no
+    /// limit
+    #[arg(long, default_value_t = 10_000)]
+    invalid_requests: u32,
     /// Intents a client may ask for, as a number
     #[arg(long, default_value_t = baton_gateway::intents::ALL)]
     allowed_intents: u64,
@@ -152,6 +169,11 @@ impl Args {
             skip_every: self.skip_every,
             refused_identify_counts: self.refused_identify_counts,
             quiet_shards: self.quiet_shards.clone(),
+            member_request_window: self.member_request_window,
+            rest_per_second: self.rest_per_second,
+            rest_bucket: self.rest_bucket,
+            rest_bucket_window: self.rest_bucket_window,
+            invalid_requests: self.invalid_requests,
             allowed_intents: self.allowed_intents,
             ledger_limit: self.ledger_limit,
             ..GatewayConfig::default()

@@ -12,20 +12,22 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc, watch},
-    time::interval,
+    time::{Instant, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::monotonic_us,
+    commands::CommandLine,
     config::{GatewayConfig, Tls},
     conn::Command,
     counters::{Count, SharedCounters},
     error::Error,
     faults::Book,
-    ledger::{Ledger, Log, LogLine, What},
+    ledger::{Bounded, Ledger, Log, LogLine, What},
     limits::{Identifies, Permit, StartLimit},
     net::link::Graveyard,
+    rest::{Rest, RestLimits},
     session::{ConnId, Fingerprint, Session},
     settings::{Settings, SettingsChange, SharedSettings},
     traffic::{Orders, Traffic},
@@ -34,6 +36,8 @@ use crate::{
 
 /// Shard counts a client may name.
 pub(crate) const MAX_SHARD_COUNT: u32 = 65_536;
+/// Payloads of clients that are written down.
+const COMMANDS: usize = 500_000;
 /// How often sessions that can never be resumed are removed.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -46,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) log: Log,
     pub(crate) counters: SharedCounters,
+    pub(crate) commands: Bounded<CommandLine>,
+    pub(crate) rest: Rest,
     pub(crate) faults: Book,
     pub(crate) settings: SharedSettings,
     /// Each how many dispatches a session leaves numbers out.
@@ -56,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     identifies: Mutex<Identifies>,
+    /// When all members of a guild were last asked for.
+    member_requests: Mutex<BTreeMap<u64, Instant>>,
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
     reset_tokens: Mutex<BTreeSet<String>>,
     connections: Mutex<Connections>,
@@ -89,6 +97,8 @@ impl Shared {
             ledger: Arc::new(Ledger::new(config.ledger_limit)),
             log: Log::new(config.log_limit),
             counters: SharedCounters::default(),
+            commands: Bounded::new(COMMANDS),
+            rest: Rest::new(RestLimits::new(&config)),
             faults: Book::default(),
             settings: SharedSettings::new(&config),
             skip_every: Arc::new(AtomicU32::new(config.skip_every)),
@@ -97,6 +107,7 @@ impl Shared {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             identifies: Mutex::new(Identifies::new(&config)),
+            member_requests: Mutex::default(),
             sessions: Mutex::default(),
             reset_tokens: Mutex::default(),
             connections: Mutex::default(),
@@ -159,6 +170,20 @@ impl Shared {
         self.skip_every
             .store(settings.skip_every, Ordering::Relaxed);
         Ok(settings)
+    }
+
+    /// Whether all members of a guild may be asked for; else how long not yet.
+    pub(crate) fn ask_members(&self, guild: u64) -> Result<(), Duration> {
+        let window = self.config.member_request_window;
+        let mut requests = lock(&self.member_requests);
+        if let Some(at) = requests.get(&guild).filter(|at| at.elapsed() < window) {
+            return Err(window.saturating_sub(at.elapsed()));
+        }
+        if !window.is_zero() {
+            requests.retain(|_, at| at.elapsed() < window);
+            requests.insert(guild, Instant::now());
+        }
+        Ok(())
     }
 
     pub(crate) fn start_limit(&self) -> StartLimit {

@@ -1,7 +1,7 @@
 //! The opcodes a client can send.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -9,7 +9,9 @@ use tokio::{
 
 use super::{Connection, End};
 use crate::{
-    kind::intents,
+    clock::monotonic_us,
+    kind::{EventKind, intents},
+    session::Outgoing,
     world::{changes::MemberRequest, guild::Status},
 };
 
@@ -200,6 +202,24 @@ where
             // Source: a nonce longer than 32 bytes is ignored.
             nonce: wanted.nonce.filter(|nonce| nonce.len() <= 32),
         };
+        if all
+            && by_query
+            && let Err(wait) = self.shared.ask_members(request.guild)
+        {
+            let meta = json!({ "guild_id": request.guild.to_string(), "nonce": request.nonce });
+            let body =
+                json!({ "opcode": 8, "retry_after": wait.as_secs_f64(), "meta": meta }).to_string();
+            let limited = Outgoing {
+                kind: EventKind::RateLimited,
+                guild: 0,
+                body: body.into(),
+                created_us: monotonic_us(),
+                probe: false,
+                only: None,
+            };
+            session.push(limited, &self.shared.ledger);
+            return Ok(());
+        }
         if session.params.has_guild(request.guild) {
             let index = self.cell_of(request.guild);
             self.shared.cell(index).member_chunks(&session, &request);

@@ -14,6 +14,7 @@ use crate::{
     kind::{EventKind, intents},
     ledger::What,
     limits::Permit,
+    rest::current_user,
     server::{MAX_SHARD_COUNT, bare_token},
     session::{Outgoing, Params, Session},
     world::guild::BOT_ID,
@@ -32,10 +33,10 @@ struct Identify {
     shard: Option<(u32, u32)>,
     #[serde(default)]
     large_threshold: Option<u32>,
-    /// Payload compression may be asked for and is never used.
+    /// Payload compression may be asked for, in whatever form, and is never used.
     #[serde(default)]
     #[serde(rename = "compress")]
-    _compress: Option<bool>,
+    _compress: serde::de::IgnoredAny,
     #[serde(default)]
     #[serde(rename = "presence")]
     _presence: Option<serde_json::Map<String, Value>>,
@@ -206,7 +207,8 @@ where
             }
         }
         format!(
-            r#"{{"v":{version},"user_settings":{{}},"user":{{"id":"{BOT_ID}","username":"baton","discriminator":"0001","global_name":null,"avatar":null,"banner":null,"accent_color":null,"bot":true,"verified":true,"mfa_enabled":false,"email":null,"flags":0,"locale":"en-US"}},"shard":[{shard},{count}],"session_type":"normal","session_id":"{id}","resume_gateway_url":"{scheme}://{host}/resume/{shard}","relationships":[],"private_channels":[],"presences":[],"guilds":[{guilds}],"guild_join_requests":[],"geo_ordered_rtc_regions":["rotterdam"],"auth":{{}},"application":{{"id":"{BOT_ID}","flags":8953856}},"_trace":["[\"baton-gateway\",{{\"micros\":0}}]"]}}"#,
+            r#"{{"v":{version},"user_settings":{{}},"user":{user},"shard":[{shard},{count}],"session_type":"normal","session_id":"{id}","resume_gateway_url":"{scheme}://{host}/resume/{shard}","relationships":[],"game_relationships":[],"private_channels":[],"presences":[],"guilds":[{guilds}],"guild_join_requests":[],"geo_ordered_rtc_regions":["rotterdam"],"auth":{{}},"application":{{"id":"{BOT_ID}","flags":8953856}},"_trace":["[\"baton-gateway\",{{\"micros\":0}}]"]}}"#,
+            user = current_user(),
             version = session.params.version,
             id = session.id,
             scheme = self.shared.scheme(),

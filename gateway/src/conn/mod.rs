@@ -31,6 +31,8 @@ use tokio_websockets::{CloseCode, Config, Limits, Message, ServerBuilder, WebSoc
 
 use self::replay::Shaping;
 use crate::{
+    clock::monotonic_us,
+    commands::CommandLine,
     config::MissedHeartbeat,
     counters::Count,
     encode::{Compression, Encoder},
@@ -261,6 +263,14 @@ where
         let Some(op) = payload.get("op").and_then(Value::as_u64) else {
             return Err(End::Close(4002, "payload has no op"));
         };
+        self.shared.commands.push(CommandLine {
+            at_us: monotonic_us(),
+            conn: self.id,
+            shard: self.shard,
+            session: self.session.as_ref().map(|session| session.fingerprint),
+            op,
+            data: CommandLine::harmless(&data),
+        });
         self.opcode(op, data).await
     }
 

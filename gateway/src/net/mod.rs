@@ -1,6 +1,5 @@
 //! From the socket to a request: accept, delay line, TLS, HTTP.
 
-mod bot;
 pub(crate) mod delay;
 pub(crate) mod http;
 pub(crate) mod link;

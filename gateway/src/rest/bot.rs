@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::http::{Answer, answer, empty, unauthorized};
+use super::{
+    Answer,
+    answers::{banned, empty, error, json as answer, page, unauthorized},
+};
 use crate::{
     counters::Count,
     faults::{Fault, FaultName, When},
     server::Shared,
 };
 
-/// What a proxy shows to an address that it has banned.
-const BANNED: &str = "<!DOCTYPE html><html><head><title>Access denied | Error 1015</title></head>\
-<body><h1>Error 1015</h1><p>You are being rate limited.</p></body></html>";
 /// What a proxy shows when nothing answers behind it.
 const BROKEN: &str = "<!DOCTYPE html><html><head><title>Bad gateway</title></head>\
 <body><h1>The web server reported an error</h1></body></html>";
@@ -74,7 +72,7 @@ fn instead(fault: &Fault, truth: impl FnOnce() -> Value) -> Option<Answer> {
     } else if instead == FaultName::Bot429Bare {
         empty(StatusCode::TOO_MANY_REQUESTS)
     } else if instead == FaultName::Bot1015 {
-        page(StatusCode::TOO_MANY_REQUESTS, BANNED)
+        banned()
     } else if instead == FaultName::BotStatus {
         of_status(StatusCode::from_u16(fault.code).unwrap_or(StatusCode::BAD_GATEWAY))
     } else {
@@ -109,18 +107,8 @@ fn of_status(status: StatusCode) -> Answer {
     } else {
         let message = status.canonical_reason().unwrap_or("Error");
         let message = format!("{}: {message}", status.as_u16());
-        answer(status, &json!({ "message": message, "code": 0 }))
+        error(status, 0, &message)
     }
-}
-
-fn page(status: StatusCode, html: &'static str) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from_static(html.as_bytes())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=UTF-8"),
-    );
-    response
 }
 
 /// Puts every member of `change` into `into`; `null` removes one.
