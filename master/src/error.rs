@@ -9,6 +9,8 @@ pub const EXIT_DONE: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// Wrong usage or configuration, or a second master: nothing was changed.
 pub const EXIT_USAGE: u8 = 2;
+/// What was asked for happened, and standard output could not be written (`EX_IOERR`).
+pub const EXIT_OUTPUT: u8 = 74;
 /// Whoever waited for a deploy has enough (Ctrl-C): it goes on.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
@@ -56,8 +58,8 @@ impl Error {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) | Self::SecondMaster { .. } | Self::Journal { .. } => EXIT_USAGE,
-            Self::System { .. } | Self::Failed(_) => EXIT_FAILED,
+            Self::Configuration(_) | Self::SecondMaster { .. } => EXIT_USAGE,
+            Self::Journal { .. } | Self::System { .. } | Self::Failed(_) => EXIT_FAILED,
         }
     }
 

@@ -93,8 +93,59 @@ impl fmt::Display for Difference {
             self.field,
             shown(&self.fleet),
             shown(&self.slave)
-        )
+        )?;
+        if self.field != "intents" {
+            return Ok(());
+        }
+        let bits = |value: &str| value.parse::<u64>().unwrap_or(0);
+        let (fleet, slave) = (bits(&self.fleet), bits(&self.slave));
+        match (intents(slave & !fleet), intents(fleet & !slave)) {
+            (Some(more), Some(less)) => write!(f, " (more: {more}; less: {less})"),
+            (Some(more), None) => write!(f, " (more: {more})"),
+            (None, Some(less)) => write!(f, " (less: {less})"),
+            (None, None) => Ok(()),
+        }
     }
+}
+
+/// Names of intents as Discord's documentation has them; `None`: none is set.
+fn intents(bits: u64) -> Option<String> {
+    const NAMES: [&str; 26] = [
+        "GUILDS",
+        "GUILD_MEMBERS",
+        "GUILD_MODERATION",
+        "GUILD_EXPRESSIONS",
+        "GUILD_INTEGRATIONS",
+        "GUILD_WEBHOOKS",
+        "GUILD_INVITES",
+        "GUILD_VOICE_STATES",
+        "GUILD_PRESENCES",
+        "GUILD_MESSAGES",
+        "GUILD_MESSAGE_REACTIONS",
+        "GUILD_MESSAGE_TYPING",
+        "DIRECT_MESSAGES",
+        "DIRECT_MESSAGE_REACTIONS",
+        "DIRECT_MESSAGE_TYPING",
+        "MESSAGE_CONTENT",
+        "GUILD_SCHEDULED_EVENTS",
+        "",
+        "",
+        "",
+        "AUTO_MODERATION_CONFIGURATION",
+        "AUTO_MODERATION_EXECUTION",
+        "",
+        "",
+        "GUILD_MESSAGE_POLLS",
+        "DIRECT_MESSAGE_POLLS",
+    ];
+    let named = (0..u64::BITS)
+        .filter(|bit| bits >> bit & 1 == 1)
+        .map(|bit| {
+            let name = NAMES.get(bit as usize).filter(|name| !name.is_empty());
+            name.map_or_else(|| format!("bit {bit}"), |name| (*name).to_owned())
+        });
+    let named = named.collect::<Vec<_>>().join(", ");
+    (!named.is_empty()).then_some(named)
 }
 
 /// Everything that a process needs to RESUME one shard where another stopped.
@@ -172,6 +223,19 @@ mod tests {
             compression: "zstd-stream".to_owned(),
             large_threshold: 50,
         }
+    }
+
+    #[test]
+    fn intents_that_differ_are_named() {
+        let fleet = parameters();
+        let mut slave = parameters();
+        slave.intents = 1 | 1 << 15 | 1 << 17;
+        let said = fleet
+            .difference(&slave)
+            .map(|difference| difference.to_string());
+        let expected = "intents: the fleet's sessions have 513, this slave asks for 163841 \
+                        (more: MESSAGE_CONTENT, bit 17; less: GUILD_MESSAGES)";
+        assert_eq!(said.as_deref(), Some(expected));
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::error::Error;
 /// The master answers within ten seconds or says that it cannot.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// A master that lives says something on the stream of news at least every 5 s.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// Talks to the master of one runtime directory.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -55,21 +58,26 @@ impl Client {
     /// # Errors
     /// No master is there.
     pub async fn events(&self) -> Result<Events, Error> {
-        let body = self.send(Method::GET, "/v1/events", Bytes::new()).await?;
+        let body = timeout(DEADLINE, self.send(Method::GET, "/v1/events", Bytes::new()));
         Ok(Events {
-            body,
+            body: body.await.map_err(|_| self.silent())??,
             buffer: BytesMut::new(),
+            silent: false,
         })
+    }
+
+    fn silent(&self) -> Error {
+        Error::Failed(format!(
+            "the master at {} did not answer within {DEADLINE:?}: it may be paused or wait for its \
+             disk; its slaves serve on. Look at its process and its log",
+            self.socket.display()
+        ))
     }
 
     async fn json(&self, method: Method, path: &str, body: Value) -> Result<Value, Error> {
         match timeout(DEADLINE, self.exchange(method, path, body)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Error::Failed(format!(
-                "the master at {} did not answer within {DEADLINE:?}: it may be paused or wait for its \
-                 disk; its slaves serve on. Look at its process and its log",
-                self.socket.display()
-            ))),
+            Err(_) => Err(self.silent()),
         }
     }
 
@@ -158,10 +166,22 @@ impl Client {
 pub struct Events {
     body: Incoming,
     buffer: BytesMut,
+    /// The stream ended because nothing came.
+    silent: bool,
 }
 
 impl Events {
-    /// The next piece of news; `None` when the master is gone.
+    /// Why there are no more news, of the master.
+    #[must_use]
+    pub const fn end(&self) -> &'static str {
+        if self.silent {
+            "says nothing any more (it may be paused, or wait for its disk)"
+        } else {
+            "went away"
+        }
+    }
+
+    /// The next piece of news; `None` when the master is gone, or says nothing for long.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -175,10 +195,59 @@ impl Events {
                 }
                 continue;
             }
-            let frame = self.body.frame().await?.ok()?;
+            let Ok(frame) = timeout(SILENCE, self.body.frame()).await else {
+                self.silent = true;
+                return None;
+            };
+            let frame = frame?.ok()?;
             if let Some(data) = frame.data_ref() {
                 self.buffer.extend_from_slice(data);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixListener,
+    };
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_master_that_answers_nothing_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("admin.sock");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let client = Client::new(&socket);
+        for said in [
+            client.events().await.unwrap_err(),
+            client.post("/v1/abort", Value::Null).await.unwrap_err(),
+        ] {
+            assert!(said.line().contains("did not answer within 15s"), "{said}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_falls_silent_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("admin.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            let _ = peer.read(&mut head).await.unwrap();
+            let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {}\n\n";
+            peer.write_all(answer.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let mut events = Client::new(&socket).events().await.unwrap();
+        assert!(events.next().await.is_some());
+        assert!(events.next().await.is_none());
+        assert!(events.end().contains("says nothing"));
     }
 }

@@ -87,6 +87,7 @@ pub fn object(told: &Told) -> Value {
             epoch,
             slave,
         } => json!({ "shard": shard, "epoch": epoch, "slave": slave }),
+        News::StateLost { shard, slave } => json!({ "shard": shard, "slave": slave }),
         News::SessionLost { shard, slave } => json!({ "shard": shard, "slave": slave }),
         News::Launching {
             slot,
@@ -117,6 +118,7 @@ pub const fn name(news: &News) -> &'static str {
         News::SlaveEnded(_) => "slave_ended",
         News::ShardServing { .. } => "shard_serving",
         News::SessionLost { .. } => "session_lost",
+        News::StateLost { .. } => "state_lost",
         News::Launching { .. } => "launching",
         News::Disbelieved { .. } => "disbelieved",
         News::Alarm { .. } => "alarm",

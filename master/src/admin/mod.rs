@@ -64,7 +64,7 @@ use crate::{
     doctor::{Doors, Finding, Host, examine, troubles},
     doors::Places,
     driver::{Answer, Kill, Notice, Told},
-    history::{Deployed, Died, History, LastDeploy, unix_ms},
+    history::{Deployed, Died, History, LastDeploy, Underway, unix_ms},
     peer::Context,
 };
 
@@ -347,6 +347,8 @@ struct Status {
     view: View,
     /// The deploy that ended last, under this master.
     last_deploy: Option<LastDeploy>,
+    /// The deploy that runs, with what it brings and how far it is.
+    underway: Option<Underway>,
     /// Slaves that ended and were not to, the newest last.
     deaths: Vec<Died>,
     /// How many of them were in the last hour, by slot.
@@ -389,6 +391,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         doctor: troubles(examine(&view, &host, &admin.look_at_doors())),
         view,
         last_deploy: admin.history.last(),
+        underway: admin.history.running(),
         deaths: deaths.split_off(deaths.len().saturating_sub(DEATHS)),
         died_last_hour,
         master,

@@ -22,6 +22,7 @@ use crate::{
         client::{Client, Events},
     },
     config::{LimitValue, from_here, shown},
+    core::event::STOPPED,
     error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Error},
 };
 
@@ -261,9 +262,6 @@ pub(super) async fn follow(
         match event["type"].as_str() {
             Some("deploy_step") => screen.line(&format!("  {}", text(&event["step"]))),
             Some("soak_shortened") => screen.line(&shortened(&event)),
-            Some("migration") if event["phase"] == "back" => {
-                screen.line(&format!("  shard {} is back", event["shard"]));
-            }
             Some("deploy_ended") => {
                 screen.end();
                 return Ok(ended(client, &screen, deploy, &progress, &event).await);
@@ -273,7 +271,9 @@ pub(super) async fn follow(
     }
     screen.end();
     Err(Error::Failed(format!(
-        "the master went away during deploy {deploy}; `baton-master status` shows where the shards are"
+        "the master {} during deploy {deploy}, and how it ended is not known; its slaves serve on. \
+         `baton-master status` shows where the shards are, once a master answers",
+        events.end()
     )))
 }
 
@@ -307,17 +307,21 @@ async fn ended(
             .iter()
             .for_each(|line| screen.line(line));
     }
-    if let Some(next) = next_step(text(&event["outcome"])) {
+    if let Some(next) = next_step(text(&event["outcome"]), text(&event["reason"])) {
         screen.line(next);
     }
     EXIT_FAILED
 }
 
-fn next_step(outcome: &str) -> Option<&'static str> {
+fn next_step(outcome: &str, reason: &str) -> Option<&'static str> {
     match outcome {
+        "aborted" | "rolled_back" if reason == STOPPED => None,
+        "aborted" if reason.contains("was refused: ") => {
+            Some("next: nothing was touched; deploy a build that the fleet's sessions fit")
+        }
         "aborted" | "rolled_back" => Some(
-            "next: the log of the new slave (`log` of its slot, else the master's own output) says \
-             what it did; repair the build and deploy again",
+            "next: the reason is above, and the log of the new slave says what it did; repair the \
+             build and deploy again",
         ),
         "handed_on" => Some("next: start the master; what had moved stays, the rest follows"),
         _ => None,

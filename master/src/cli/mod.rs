@@ -17,7 +17,7 @@ use std::{
     os::fd::AsFd,
     path::PathBuf,
     process::ExitCode,
-    sync::Once,
+    sync::{Mutex, Once, PoisonError},
     time::Duration,
 };
 
@@ -28,8 +28,10 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::Subscrib
 
 use crate::{
     admin::client::Client,
-    config::{Config, LogFormat, Mistake, Options, default_file, examine, from_here, read},
-    error::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Error},
+    config::{
+        Config, LogFormat, Mistake, Options, default_file, examine, from_here, in_order, read,
+    },
+    error::{EXIT_DONE, EXIT_FAILED, EXIT_OUTPUT, EXIT_USAGE, Error},
     reload::{SetLog, Source, log_filter},
     run::run,
     runtime_dir,
@@ -41,7 +43,8 @@ use crate::{
     name = "baton-master",
     version,
     after_help = "Exit codes: 0 done; 1 failed, refused or rolled back, or no master answers; 2 wrong usage or \
-                  configuration, or a second master; 130 a deploy was no longer watched (Ctrl-C) and goes on.\n\
+                  configuration, or a second master; 74 done, but standard output could not be written; 130 a deploy \
+                  was no longer watched (Ctrl-C) and goes on.\n\
                   Colour: on a terminal, unless NO_COLOR is set."
 )]
 struct Arguments {
@@ -235,6 +238,7 @@ pub fn main() -> ExitCode {
     // A disk that hangs under a task must not hold the process.
     runtime.shutdown_timeout(AT_THE_END);
     match ended {
+        Ok(EXIT_DONE) => ExitCode::from(told()),
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error),
     }
@@ -305,8 +309,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
                 "baton-master",
                 &mut script,
             );
-            // Whoever reads it may have stopped reading.
-            let _ = io::stdout().write_all(&script);
+            say(String::from_utf8_lossy(&script).trim_end());
             Ok(EXIT_DONE)
         }
         Command::CheckConfig(arguments) => check_config(arguments),
@@ -325,6 +328,7 @@ fn check_config(arguments: CheckArguments) -> Result<u8, Error> {
     if let Err(more) = Config::check_all(options, None) {
         mistakes.extend(more);
     }
+    let mistakes = in_order(mistakes);
     let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
     let named = file.as_ref().map(|file| file.display().to_string());
     if arguments.json {
@@ -408,9 +412,34 @@ fn fail(error: &Error) -> ExitCode {
     ExitCode::from(error.exit_code().max(EXIT_FAILED))
 }
 
-/// A line on standard output. A reader that went away is no reason to panic.
+/// What standard output said when a line could not be written.
+static UNWRITTEN: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// A line on standard output. One that cannot be written is no reason to panic, nor to
+/// stop what was asked for: the exit code says it.
 fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+    if let Err(error) = writeln!(io::stdout(), "{line}") {
+        let mut unwritten = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+        unwritten.get_or_insert(error);
+    }
+}
+
+/// What was asked for happened; whether it could be told.
+fn told() -> u8 {
+    let unwritten = UNWRITTEN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    match unwritten {
+        None => EXIT_DONE,
+        Some(error) => {
+            // A reader that has enough need not be told.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                complain(&format!("baton-master: standard output: {error}"));
+            }
+            EXIT_OUTPUT
+        }
+    }
 }
 
 fn complain(line: &str) {

@@ -13,7 +13,7 @@ use super::{
     OperatorArguments, complain,
     death::{how, last_lines},
     say,
-    text::{Cell, Look, Paint, count, gap, grid, plain, span},
+    text::{Cell, Look, Paint, clock, count, gap, grid, plain, span},
 };
 use crate::{
     config::shown,
@@ -124,7 +124,7 @@ impl OperatorArguments {
 
 /// An event in a line, and what a slave said last below it.
 fn told(event: &Value, paint: Paint) -> Vec<String> {
-    let at = clock(&event["at"]);
+    let at = clock(event["at_unix_ms"].as_u64().unwrap_or(0));
     let text = |key: &str| match event[key].as_str() {
         Some(text) => text.to_owned(),
         None if event[key].is_null() => "-".to_owned(),
@@ -158,6 +158,12 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
             text("shard"),
             slave()
         ),
+        "state_lost" => format!(
+            "the state of shard {} was lost; {} asks for a new session",
+            text("shard"),
+            slave()
+        ),
+        "disbelieved" => format!("{} is not believed: {}", slave(), text("detail")),
         "fenced" => format!("{} was fenced: dead by the operator's word", slave()),
         "deploy_accepted" => format!("deploy {} of slot {} began", text("deploy"), text("slot")),
         "soak_shortened" => format!(
@@ -184,7 +190,7 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
         _ => format!("{kind}: {event}"),
     };
     let bad = match kind.as_str() {
-        "alarm" | "session_lost" => true,
+        "alarm" | "session_lost" | "state_lost" | "disbelieved" => true,
         "slave_ended" => event["well"] != true,
         "deploy_ended" => event["outcome"] != "done",
         _ => false,
@@ -201,13 +207,6 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// To the second.
-fn clock(at: &Value) -> String {
-    let at = at.as_str().unwrap_or("?");
-    at.split_once('.')
-        .map_or_else(|| at.to_owned(), |(seconds, _)| format!("{seconds}Z"))
-}
-
 fn list(deploys: &[Deployed], paint: Paint) -> Vec<String> {
     if deploys.is_empty() {
         return vec!["no deploy is remembered".to_owned()];
@@ -216,7 +215,6 @@ fn list(deploys: &[Deployed], paint: Paint) -> Vec<String> {
     let rows: Vec<Vec<Cell>> = deploys
         .iter()
         .map(|deploy| {
-            let began = UNIX_EPOCH + Duration::from_millis(deploy.began_unix_ms);
             let outcome = deploy.outcome.replace('_', " ");
             let look = match deploy.came_through() {
                 true => Look::Good,
@@ -224,7 +222,7 @@ fn list(deploys: &[Deployed], paint: Paint) -> Vec<String> {
             };
             vec![
                 plain(deploy.deploy.to_string()),
-                plain(humantime::format_rfc3339_seconds(began).to_string()),
+                plain(clock(deploy.began_unix_ms)),
                 plain(&*deploy.slot),
                 build(&deploy.from),
                 build(&deploy.to),
@@ -273,7 +271,7 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line_by_the_wall_clock_and_a_death_has_its_last_words() {
-        let event = json!({"type": "slave_ended", "at": "2026-01-02T03:04:05.678Z", "slave": null,
+        let event = json!({"type": "slave_ended", "at_unix_ms": 1_767_323_045_678_u64, "slave": null,
             "slot": "main", "build": null, "pid": 7, "ending": "exit code 1", "well": false,
             "lived_ms": 200, "last_lines": ["no token"]});
         assert_eq!(
@@ -284,10 +282,10 @@ mod tests {
                 "    | no token",
             ]
         );
-        let alarm = json!({"type": "alarm", "at": "x", "detail": "act", "left_out": 7});
+        let alarm = json!({"type": "alarm", "at_unix_ms": 0, "detail": "act", "left_out": 7});
         let line = &told(&alarm, Paint::Plain)[0];
         assert!(line.contains("ALARM: act (and 7 of this kind"), "{line}");
-        let newer = json!({"type": "of tomorrow", "at": "x", "what": 1});
+        let newer = json!({"type": "of tomorrow", "at_unix_ms": 0, "what": 1});
         assert!(told(&newer, Paint::Plain)[0].contains("\"what\":1"));
     }
 

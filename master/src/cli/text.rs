@@ -1,6 +1,9 @@
 //! How things look to a person: spans of time, ranges of shards, colour.
 
-use std::io::{IsTerminal, stdout};
+use std::{
+    io::{IsTerminal, stdout},
+    time::{Duration, UNIX_EPOCH},
+};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
@@ -162,6 +165,43 @@ pub(super) fn span(ms: u64) -> String {
     }
 }
 
+/// A moment by the wall clock, in UTC, to the second; at most the end of the year 9999.
+pub(super) fn clock(unix_ms: u64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let at = UNIX_EPOCH + Duration::from_secs((unix_ms / 1000).min(LAST));
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// Lines of at most `width` characters that are seen, broken at blanks; what goes on is
+/// indented. Colours take no place. A word that is longer stays whole.
+pub(super) fn wrapped(line: &str, width: usize) -> Vec<String> {
+    const INDENT: &str = "    ";
+    let seen = |word: &str| {
+        let mut escape = false;
+        let letters = word.chars().filter(|letter| {
+            let shown = !escape && *letter != '\u{1b}';
+            escape = (escape || *letter == '\u{1b}') && *letter != 'm';
+            shown
+        });
+        letters.count()
+    };
+    if seen(line) <= width {
+        return vec![line.to_owned()];
+    }
+    let mut lines = Vec::new();
+    let mut now = String::new();
+    for word in line.split_inclusive(' ') {
+        let room = seen(&now) + seen(word.trim_end()) <= width;
+        if !room && !now.trim().is_empty() {
+            lines.push(now.trim_end().to_owned());
+            now = INDENT.to_owned();
+        }
+        now.push_str(word);
+    }
+    lines.push(now);
+    lines
+}
+
 /// `1 shard`, `2 shards`.
 pub(super) fn count(number: u64, what: &str) -> String {
     match number {
@@ -230,6 +270,25 @@ mod tests {
         for (ms, told) in spans {
             assert_eq!(span(ms), told);
         }
+    }
+
+    #[test]
+    fn a_moment_is_told_by_the_wall_clock_whatever_it_is() {
+        assert_eq!(clock(1_767_323_045_678), "2026-01-02T03:04:05Z");
+        assert_eq!(clock(u64::MAX), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn a_long_line_is_broken_at_blanks_and_loses_nothing() {
+        let line = Paint::Colour.bad("one two three four five six");
+        let lines = wrapped(&line, 12);
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        assert!(lines[1].starts_with("    three"), "{lines:?}");
+        assert_eq!(wrapped("short", 12), ["short"]);
+        assert_eq!(
+            wrapped("averyverylongword and", 12),
+            ["averyverylongword", "    and"]
+        );
     }
 
     #[test]

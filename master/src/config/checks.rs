@@ -178,7 +178,10 @@ pub(super) fn slots(
             }
         }
     }
+    // Two of one name have the same shards: that is one mistake.
+    let told_apart = names.len() == slots.len();
     if let Some(shard_count) = shard_count.filter(|count| (1..=MAX_SHARDS).contains(count))
+        && told_apart
         && let Err((index, reason)) = cover(&slots, shard_count)
     {
         found.add(&format!("slot[{index}].shards"), reason);

@@ -49,6 +49,18 @@ impl Mistake {
     }
 }
 
+/// As a person reads the file; what does not stand in it comes last.
+#[must_use]
+pub fn in_order(mut mistakes: Vec<Mistake>) -> Vec<Mistake> {
+    let line = |mistake: &Mistake| {
+        let place = mistake.place.as_deref();
+        let line = place.and_then(|place| place.rsplit_once(':')?.1.parse::<usize>().ok());
+        line.unwrap_or(usize::MAX)
+    };
+    mistakes.sort_by_key(line);
+    mistakes
+}
+
 /// All mistakes as one error: the first, and how many more there are.
 pub(super) fn as_error(mistakes: &[Mistake]) -> Error {
     let first = mistakes.first().map(Mistake::to_string);
@@ -219,13 +231,62 @@ fn one_line(message: &str) -> String {
     message.lines().collect::<Vec<_>>().join("; ")
 }
 
+/// What is written is of another kind than what is wanted: what to write instead.
+fn in_words(message: &str) -> String {
+    let Some((found, wanted)) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.split_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let text = found
+        .strip_prefix("string ")
+        .map(|text| text.trim_matches('"'));
+    let number = found
+        .split_once(" `")
+        .map(|(_, number)| number.trim_end_matches('`'));
+    let is = match (text, number) {
+        (Some(text), _) => format!("\"{text}\" is one text"),
+        (None, Some(value)) => format!("{value} stands without quotes"),
+        (None, None) => format!("it is a {found}"),
+    };
+    let write = match (wanted, text) {
+        ("a sequence", Some(text)) => {
+            let words: Vec<_> = text
+                .split_whitespace()
+                .map(|word| format!("\"{word}\""))
+                .collect();
+            format!("write its words as a list: [{}]", words.join(", "))
+        }
+        ("a sequence", None) => "write a list of texts: [\"a\", \"b\"]".to_owned(),
+        ("a string" | "path string", _) => match number {
+            Some(value) => format!("write it with quotes: \"{value}\""),
+            None => "write one text in quotes".to_owned(),
+        },
+        ("a boolean", _) => "write true or false, without quotes".to_owned(),
+        (wanted, _) if wanted.starts_with("a tuple") => {
+            "write the first and the last, such as [0, 15]".to_owned()
+        }
+        ("a map", _) => "write a table, such as { NAME = \"value\" }".to_owned(),
+        (wanted, _) if wanted.starts_with(['u', 'i']) => {
+            "write a whole number without quotes".to_owned()
+        }
+        (wanted, _) if wanted.starts_with("struct ") => {
+            "write a table: its name in brackets, and its keys below".to_owned()
+        }
+        (wanted, _) => format!("write {wanted}"),
+    };
+    format!("{is}; {write}")
+}
+
 /// The key and what is wrong with it; for one that does not exist, the one that
 /// was meant.
 fn reason(path: &str, message: &str) -> String {
     let Some(unknown) = message.strip_prefix("unknown field `") else {
         return match path {
             "" | "." => one_line(message),
-            path => format!("{path}: {}", one_line(message)),
+            path => format!("{path}: {}", in_words(&one_line(message))),
         };
     };
     // unknown field `a`, expected one of `b`, `c`

@@ -6,6 +6,7 @@ mod checks;
 mod command;
 mod file;
 mod options;
+mod ruin;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +15,14 @@ use std::{
     env,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 pub(crate) use self::checks::token_in;
 pub use self::{
     changes::{Change, Effect},
     command::{check_command, from_here, named, shown, whole_path, without_env},
-    file::{Mistake, Origin},
+    file::{Mistake, Origin, in_order},
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
 };
 use self::{
@@ -252,6 +254,12 @@ impl Config {
                 "legacy: {listen} can be reached from other hosts, and the ancestor's slaves prove nothing; listen on a loopback address"
             ));
         }
+        ruin::sockets(&runtime_dir, &mut found);
+        if let Some(filter) = &options.log
+            && let Err(reason) = ruin::log(filter)
+        {
+            found.add("log", reason);
+        }
         let limits = options.limits.resolve();
         for name in limits.zeroes() {
             let key = format!("limits.{name}");
@@ -292,6 +300,7 @@ impl Config {
             );
         }
         let api_url = found.or("api_url", api_url(options.api_url));
+        ruin::limits(&limits, api_url.as_deref(), &mut found);
         let token = found.or("token_file", token(options.token_file.as_deref()));
         let admin_token = options.admin_token_file.as_deref();
         let admin_token = admin_token.map(|path| token_in("admin_token_file", path));
@@ -302,6 +311,9 @@ impl Config {
         let admin_read_token = found.or("admin_read_token_file", read_token.transpose());
         let admin_listen = admin_listen(options.admin_listen, with_token);
         let admin_listen = found.or("admin_listen", admin_listen).flatten();
+        if let (Some(listen), Some(admin)) = (listen, admin_listen) {
+            ruin::addresses(listen, admin, &mut found);
+        }
         let slots = slots(options.slots, command, count, &mut found);
         match (listen, api_url, token) {
             (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
@@ -324,7 +336,7 @@ impl Config {
                 limits,
                 slots,
             }),
-            _ => Err(found.mistakes),
+            _ => Err(in_order(found.mistakes)),
         }
     }
 
@@ -357,6 +369,11 @@ impl Config {
             silent: limits.silent,
             error_gate: limits.error_gate,
             error_gate_events: limits.error_gate_events,
+            // One ping may be on its way, and one late.
+            answers: limits
+                .ping
+                .saturating_mul(2)
+                .saturating_add(Duration::from_secs(1)),
             retire: limits.retire,
             lag_gate: limits.lag_gate,
             canary: limits.canary,

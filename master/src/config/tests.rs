@@ -97,10 +97,7 @@ fn one_line_tells_the_first_mistake_and_how_many_more_there_are() {
 #[test]
 fn a_time_needs_its_unit() {
     let options = parse("[limits]\nsoak = \"250ms\"\nwidth = 4\n");
-    assert_eq!(
-        options.limits.soak,
-        Some(std::time::Duration::from_millis(250))
-    );
+    assert_eq!(options.limits.soak, Some(Duration::from_millis(250)));
     assert_eq!(options.limits.width, Some(4));
 }
 
@@ -116,7 +113,7 @@ fn what_is_given_wins_over_the_file() {
     let given = Options {
         listen: Some("127.0.0.1:2".to_owned()),
         limits: Limits {
-            soak: Some(std::time::Duration::from_secs(9)),
+            soak: Some(Duration::from_secs(9)),
             ..Limits::default()
         },
         ..Options::default()
@@ -131,7 +128,19 @@ fn what_is_given_wins_over_the_file() {
 
 #[test]
 fn everything_that_is_wrong_is_one_line_that_names_the_key() {
-    let cases: [(&str, &str); 20] = [
+    let long = format!("runtime_dir = \"/{}\"", "x".repeat(100));
+    let cases: [(&str, &str); 28] = [
+        ("log = \"debgu\"", "did you mean `debug`"),
+        ("log = \"baton_master=wran\"", "did you mean `warn`"),
+        ("log = \"loud\"", "there are off, error"),
+        ("[limits]\nerror_gate = 101", "0 to 100"),
+        ("[limits]\nbehind_gate = 500", "0 to 100"),
+        ("[limits]\nsilent = \"1s\"", "every 41 s"),
+        (&long, "at most 107"),
+        (
+            "listen = \"127.0.0.1:7\"\nadmin_listen = \"127.0.0.1:7\"",
+            "admin_listen: 127.0.0.1:7 is where slaves dial",
+        ),
         ("admin_listen = \"here\"", "admin_listen: `here`"),
         ("admin_listen = \"0.0.0.0:7\"", "set admin_token_file"),
         (
@@ -223,4 +232,80 @@ fn parse(text: &str) -> Options {
     let (options, mistakes) = file::parse("baton.toml", text);
     assert!(mistakes.is_empty(), "{mistakes:?}");
     options
+}
+
+#[test]
+fn what_a_filter_may_say_is_taken() {
+    for good in [
+        "info",
+        "DEBUG",
+        "off",
+        "baton_master=debug,info",
+        "baton_master",
+        "a::b",
+        "warn,x[s{f=1}]=trace",
+        "",
+    ] {
+        assert_eq!(ruin::log(good), Ok(()), "{good}");
+    }
+    let text = "[limits]\nsilent = \"1s\"\nerror_gate = 100\n";
+    let elsewhere = format!("api_url = \"http://127.0.0.1:1\"\n{text}");
+    assert!(
+        Config::check(parse(&elsewhere), None).is_ok(),
+        "not Discord's own"
+    );
+}
+
+#[test]
+fn what_is_of_another_kind_is_said_with_what_to_write() {
+    for (text, expected) in [
+        (
+            "[[slot]]\nname = \"a\"\ncommand = \"a b\"",
+            "baton.toml:3: slot[0].command: \"a b\" is one text; write its words as a list: [\"a\", \"b\"]",
+        ),
+        (
+            "listen = 7447",
+            "listen: 7447 stands without quotes; write it with quotes: \"7447\"",
+        ),
+        (
+            "late_seal = \"yes\"",
+            "late_seal: \"yes\" is one text; write true or false, without quotes",
+        ),
+        (
+            "shard_count = \"4\"",
+            "shard_count: \"4\" is one text; write a whole number without quotes",
+        ),
+        (
+            "[[slot]]\nname = \"a\"\nenv = 3",
+            "slot[0].env: 3 stands without quotes; write a table",
+        ),
+        (
+            "limits = 3",
+            "limits: 3 stands without quotes; write a table",
+        ),
+    ] {
+        let (_, mistakes) = file::parse("baton.toml", text);
+        let said = mistakes[0].to_string();
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+}
+
+#[test]
+fn mistakes_are_named_in_the_order_of_their_lines() {
+    let text = "admin_listen = \"here\"\nshard_count = 0\nlisten = \"nowhere\"\nlog = \"debgu\"\n\
+                [limits]\nwidth = 0\n";
+    let mistakes = Config::check_all(parse(text), None).unwrap_err();
+    let lines: Vec<_> = mistakes
+        .iter()
+        .map(|mistake| mistake.place.clone().unwrap())
+        .collect();
+    let expected = [1, 2, 3, 4, 6].map(|line| format!("baton.toml:{line}"));
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn of_a_broken_file_the_rest_still_tells_where_the_master_is() {
+    let (options, mistakes) = file::parse("baton.toml", "runtime_dir = \"/here\"\noops oops\n");
+    assert!(!mistakes.is_empty());
+    assert_eq!(options.runtime_dir.as_deref(), Some(Path::new("/here")));
 }

@@ -14,7 +14,7 @@ use baton_protocol::{
 
 use super::settings::Settings;
 pub use super::{
-    news::{Death, DeployStep, EndedBy, News, Outcome, Phase},
+    news::{Death, DeployStep, EndedBy, News, Outcome, Phase, STOPPED},
     pause::Pause,
     recovered::{History, Recovered, RecoveredTicket, Row},
 };
@@ -92,7 +92,7 @@ pub enum Input {
         slot: String,
         /// With which role it was launched.
         role: Role,
-        /// Why, for a person.
+        /// Why, as what is said of the slave: `ended before it joined: exit code 1`.
         reason: String,
     },
     /// The operator asks for a deploy.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::{
     Core,
-    event::{Durability, Entry, News, RequestId},
+    event::{Durability, Entry, News, RequestId, Time},
     fleet::{Presence, Slave, Standing},
     timers::Timer,
 };
@@ -28,24 +28,29 @@ use super::{
 const MAX_FENCED: usize = 256;
 
 impl Core {
-    /// Why the operator's word on this slave is not taken; `None`: it would be.
+    /// Why the operator's word on this slave is not taken; `None`: it would be. One that
+    /// is connected and says nothing may hang: that is not answering.
     #[must_use]
-    pub fn fence_refused(&self, id: SlaveId) -> Option<String> {
+    pub fn fence_refused(&self, id: SlaveId, now: Time) -> Option<String> {
         let Some(slave) = self.fleet.slaves.get(&id) else {
             return Some(format!("no slave {id} is known"));
         };
-        let answers = slave.presence == Presence::Joined && slave.standing != Standing::Condemned;
+        let answered = now.since(slave.heard);
+        let answers = slave.presence == Presence::Joined
+            && slave.standing != Standing::Condemned
+            && answered <= self.settings.answers;
         let pid = slave.hello.process.pid;
         answers.then(|| {
             format!(
-                "slave {id:.8} (process {pid}) is connected and answers: it is not dead. Replace \
-                 it with `baton-master deploy`, or end its process"
+                "slave {id:.8} (process {pid}) is connected and answers (the last time {} ms ago): it \
+                 is not dead. Replace it with `baton-master deploy`, or end its process",
+                answered.as_millis()
             )
         })
     }
 
     pub(super) fn fence(&mut self, request: RequestId, id: SlaveId) {
-        if let Some(reason) = self.fence_refused(id) {
+        if let Some(reason) = self.fence_refused(id, self.now) {
             self.tell(News::RequestRefused { request, reason });
             return;
         }

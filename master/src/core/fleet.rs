@@ -48,6 +48,8 @@ pub(super) struct Slave {
     /// How old its oldest unfinished event was, as it said last; `None`: it cannot
     /// say that.
     pub(super) lag: Option<Duration>,
+    /// When it said something last.
+    pub(super) heard: Time,
     /// How well its connections hear, as it said last; `None`: it cannot say that.
     pub(super) hearing: Option<Hearing>,
     /// Whether it keeps up.
@@ -324,6 +326,7 @@ impl Slave {
                 handed: 0,
             },
             lag: None,
+            heard: Time(Duration::ZERO),
             hearing: None,
             asks_to_leave: false,
             upkeep: Upkeep {

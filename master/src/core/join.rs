@@ -120,8 +120,10 @@ impl Core {
         slot: usize,
         back: bool,
     ) {
+        let now = self.now;
         if let Some(slave) = self.fleet.slaves.get_mut(&id) {
             slave.built = report.ready;
+            slave.heard = now;
         }
         let accepted = Accepted {
             shard_count: self.settings.shard_count,

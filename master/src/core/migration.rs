@@ -279,6 +279,7 @@ impl Core {
             return;
         }
         shard.failures = 0;
+        shard.trouble = None;
         shard.replays = ResumeAfter::Seal;
         shard.copies.remove(&from);
         // After a restart a later epoch may be reserved in the journal: that row
@@ -341,26 +342,38 @@ impl Core {
         };
         shard.failures = shard.failures.saturating_add(1);
         let failures = shard.failures;
+        let had_session = shard.ticket.is_some();
         let slot = shard.slot;
         self.set_free(id, after);
-        let why = match failed.close_code {
-            0 => failed.detail.clone(),
-            code => format!("close code {code}: {}", failed.detail),
-        };
+        let why = failed.in_words();
         self.deploy_shard_failed(id, from, &why);
-        if self.target(slot) == Some(from) {
-            self.park(id, from);
-            let retry = failed.close_code == 0;
-            let wait =
-                super::fleet::doubled(self.settings.backoff, self.settings.backoff_max, failures);
-            if retry {
-                self.start_timer(Timer::Shard(id), wait);
-                self.alarm(format!("shard {id} failed: {why}. Tried again in {wait:?}"));
-            } else {
-                self.alarm(format!(
-                    "shard {id} failed: {why}. It waits for another build: deploy one."
-                ));
+        if self.target(slot) != Some(from) {
+            return;
+        }
+        self.park(id, from);
+        let (backoff, backoff_max) = (self.settings.backoff, self.settings.backoff_max);
+        // A token that served a moment ago is hardly wrong: Discord said so once.
+        let once_more = failed.close_code == Failed::TOKEN && had_session && failures == 1;
+        let wait = match failed.close_code {
+            0 => Some(super::fleet::doubled(backoff, backoff_max, failures)),
+            _ => once_more.then_some(backoff_max),
+        };
+        let then = match wait {
+            Some(wait) if once_more => {
+                format!("the same token served a moment ago, so it is tried once more in {wait:?}")
             }
+            Some(wait) => format!("it is tried again in {wait:?}"),
+            None => {
+                "it waits for another build: repair what Discord refuses, and deploy".to_owned()
+            }
+        };
+        let trouble = format!("{why}; {then}");
+        self.alarm(format!("shard {id} failed: {trouble}"));
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.trouble = Some(trouble);
+        }
+        if let Some(wait) = wait {
+            self.start_timer(Timer::Shard(id), wait);
         }
     }
 

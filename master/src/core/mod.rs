@@ -208,7 +208,12 @@ impl Core {
             Input::Leave => self.leave(),
             Input::Budget(budget) => self.budget(budget),
             Input::SaveFailed { reason } => self.save_failed(&reason),
-            Input::Resumed => self.timers.restart_all(self.now),
+            Input::Resumed => {
+                self.timers.restart_all(self.now);
+                // Nobody was listened to.
+                let slaves: Vec<SlaveId> = self.fleet.slaves.keys().copied().collect();
+                slaves.into_iter().for_each(|slave| self.heard(slave));
+            }
             Input::Tick => {
                 while let Some(timer) = self.timers.pop_due(self.now) {
                     self.due(timer);
@@ -235,10 +240,18 @@ impl Core {
     }
 
     /// What a joined slave said. Whoever is not joined is not listened to.
+    fn heard(&mut self, slave: SlaveId) {
+        let now = self.now;
+        if let Some(slave) = self.fleet.slaves.get_mut(&slave) {
+            slave.heard = now;
+        }
+    }
+
     fn said(&mut self, slave: SlaveId, message: ToMaster) {
         if !self.fleet.is_joined(slave) {
             return;
         }
+        self.heard(slave);
         match message {
             ToMaster::ShardMigrationStart(answer) => self.prepared(slave, &answer),
             ToMaster::StopShard(answer) => {

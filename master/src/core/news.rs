@@ -123,6 +123,14 @@ pub enum News {
         /// Whose it is.
         slave: SlaveId,
     },
+    /// The state of a shard was lost with its former owner, and its bot wants it anew: the
+    /// shard asks for a new session, and a span of events is lost.
+    StateLost {
+        /// The shard.
+        shard: ShardId,
+        /// Whose it is.
+        slave: SlaveId,
+    },
     /// A slave is started into an empty slot.
     Launching {
         /// The slot.
@@ -333,6 +341,9 @@ pub enum Outcome {
     /// The master leaves: some shards moved, the next master goes on.
     HandedOn,
 }
+
+/// The reason of a deploy that an operator aborted.
+pub const STOPPED: &str = "the operator stopped it";
 
 impl Outcome {
     /// Its name in JSON.

@@ -15,7 +15,7 @@ use baton_protocol::{
 
 use super::{
     Core, Life,
-    event::{IdentifyBudget, Time},
+    event::{IdentifyBudget, News, Time},
     timers::Timer,
 };
 
@@ -57,6 +57,16 @@ impl Permits {
         }
     }
 
+    /// Whether this shard waits for a permit.
+    fn waits(&self, shard: ShardId) -> bool {
+        self.waiting.keys().any(|(_, waits)| *waits == shard)
+    }
+
+    /// Buckets: so many IDENTIFYs are sent in one window; at least 1.
+    pub(super) const fn at_once(&self) -> u32 {
+        self.buckets
+    }
+
     pub(super) const fn hold_off(&mut self, until: Time) {
         self.not_before = until;
     }
@@ -90,6 +100,12 @@ impl Core {
             // Whatever ticket there was is of a session that is over.
             shard.ticket = None;
             shard.copies.clear();
+        }
+        if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {
+            self.tell(News::StateLost {
+                shard: id,
+                slave: from,
+            });
         }
         self.waits_for_permit(id);
         let bucket = id.get() % self.permits.buckets;

@@ -26,7 +26,7 @@ impl Core {
             shard_count: self.settings.shard_count,
             slots: slots.collect(),
             slaves: slaves
-                .map(|(&id, slave)| self.slave_view(id, slave))
+                .map(|(&id, slave)| self.slave_view(id, slave, now))
                 .collect(),
             shards: shards
                 .map(|(id, shard)| self.shard_view(id.get(), shard, now))
@@ -37,6 +37,7 @@ impl Core {
             identifies_left: left.map(|(left, ..)| left),
             identifies_limit: left.map(|(_, limit, _)| limit),
             identifies_reset_ms: left.map(|(.., wait)| millis(wait)),
+            identify_every_ms: millis(self.settings.identify_window / self.permits.at_once()),
         }
     }
 
@@ -78,7 +79,9 @@ impl Core {
         }
     }
 
-    fn slave_view(&self, id: SlaveId, slave: &Slave) -> SlaveView {
+    fn slave_view(&self, id: SlaveId, slave: &Slave, now: Time) -> SlaveView {
+        let connected = slave.presence == Presence::Joined;
+        let answered = now.since(slave.heard);
         let slot = &self.fleet.slots[slave.slot];
         let role = match slave.standing {
             Standing::Leaving | Standing::Condemned => "leaving",
@@ -97,7 +100,9 @@ impl Core {
             build: slave.hello.build.clone(),
             pid: slave.hello.process.pid,
             role,
-            connected: slave.presence == Presence::Joined,
+            connected,
+            answered_ms_ago: connected.then(|| millis(answered)),
+            hangs: connected && answered > self.settings.answers,
             shards: u32::try_from(slave.holds.len()).unwrap_or(u32::MAX),
             finished: slave.record.finished,
             failed: slave.record.failed,
@@ -147,6 +152,7 @@ impl Core {
             epoch: claimant.map_or(known.epoch, |(_, epoch)| epoch).get(),
             owner: claimant.map(|(id, _)| id).or(row).map(|id| id.to_string()),
             state,
+            trouble: known.trouble.clone(),
             handled: known
                 .ticket
                 .as_ref()

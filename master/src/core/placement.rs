@@ -322,7 +322,7 @@ impl Core {
         slot.failed_launches = slot.failed_launches.saturating_add(1);
         let (failed, wait) = (slot.failed_launches, slot.backoff(&self.settings));
         self.alarm(format!(
-            "slot {name:?} could not be filled: {reason}. Start {failed} in a row; the next in \
+            "slot {name:?} could not be filled: a slave {reason}. Start {failed} in a row; the next in \
              {wait:?}"
         ));
         self.start_timer(Timer::Slot(index), wait);

@@ -30,6 +30,9 @@ impl Core {
         }
         self.may_move()?;
         let Phase::Serving { owner, epoch, .. } = shard.phase else {
+            if let Some(trouble) = &shard.trouble {
+                return Err(format!("shard {id} failed: {trouble}"));
+            }
             return Err(format!(
                 "shard {id} does not serve: the master sees to it already; baton-master status \
                  shows it"

@@ -12,7 +12,7 @@ use baton_protocol::{ShardId, SlaveId};
 use super::{
     Core, Life,
     deploy::{Pace, Stage},
-    event::{Action, DeployStep, News, Outcome, RequestId},
+    event::{Action, DeployStep, News, Outcome, RequestId, STOPPED},
     fleet::Standing,
     shard::{Link, Phase},
     timers::Timer,
@@ -349,7 +349,7 @@ impl Core {
             .deploy_in(slot)
             .is_some_and(|deploy| matches!(deploy.stage, Stage::Starting { .. }));
         if starting {
-            self.fail_deploy(None, format!("the new slave did not start: {reason}"));
+            self.fail_deploy(None, format!("the new slave {reason}"));
         }
         starting
     }
@@ -384,7 +384,7 @@ impl Core {
                 | Stage::Work { .. }
                 | Stage::Soaking { .. },
             ) => {
-                self.fail_deploy(None, "the operator stopped it".to_owned());
+                self.fail_deploy(None, STOPPED.to_owned());
                 return;
             }
         };

@@ -56,6 +56,9 @@ pub struct Settings {
     /// its oldest unfinished event is older by this than the old slave's was, takes
     /// its deploy back; zero: never.
     pub lag_gate: Duration,
+    /// A connected slave that said nothing for longer than this is not believed to
+    /// live: pings are answered sooner.
+    pub answers: Duration,
     /// A slave told to leave is dead within this time, or killed.
     pub retire: Duration,
     /// Shards that move alone, first.
@@ -146,6 +149,7 @@ impl Default for Settings {
             seal: Duration::from_secs(5),
             drain: Duration::from_secs(10),
             no_progress: Duration::from_secs(5),
+            answers: Duration::from_secs(11),
             copy: Duration::from_secs(10),
             soak: Duration::from_secs(10),
             replay_buffer: 1000,

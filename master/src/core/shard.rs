@@ -66,6 +66,8 @@ pub(super) struct Shard {
     pub(super) doubt: Option<Doubt>,
     /// Times in a row that it failed outside of a deploy.
     pub(super) failures: u32,
+    /// Why it does not serve, and what becomes of it: as the last alarm about it said.
+    pub(super) trouble: Option<String>,
     /// How many events it gets.
     pub(super) rate: Rate,
 }
@@ -221,6 +223,7 @@ impl Shard {
             replays: ResumeAfter::Seal,
             doubt: None,
             failures: 0,
+            trouble: None,
             rate: Rate::new(),
         }
     }

@@ -29,6 +29,8 @@ pub struct View {
     pub identifies_limit: Option<u32>,
     /// See `identifies_left`.
     pub identifies_reset_ms: Option<u64>,
+    /// One IDENTIFY is sent in so many milliseconds, at most, of all shards together.
+    pub identify_every_ms: u64,
 }
 
 /// One slot.
@@ -67,6 +69,11 @@ pub struct SlaveView {
     pub role: &'static str,
     /// Whether it is connected to this master.
     pub connected: bool,
+    /// How long ago it said something, in milliseconds; absent: it is not connected.
+    /// Pings are answered every `limits.ping`: what is much longer hangs.
+    pub answered_ms_ago: Option<u64>,
+    /// Whether that is too long for one that lives.
+    pub hangs: bool,
     /// How many shards it owns.
     pub shards: u32,
     /// Events that its handlers finished since its start, failed ones included.
@@ -102,6 +109,9 @@ pub struct ShardView {
     /// `idle`, `starting`, `serving`, `reconnecting`, `copying`, `sealing`,
     /// `resuming`, `taking back`, `failed`, `unreachable`.
     pub state: &'static str,
+    /// Why it does not serve, and what becomes of it; absent: it serves, or nothing
+    /// is wrong.
+    pub trouble: Option<String>,
     /// The last handled sequence that the master was told.
     pub handled: u64,
     /// When its session began, in milliseconds since 1970, by the clock of the slave

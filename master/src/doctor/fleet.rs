@@ -60,14 +60,16 @@ fn shards(view: &View) -> Finding {
     };
     let next = match first.state {
         "unreachable" => "its slave is not connected: if it is dead, baton-master fence SLAVE",
-        "failed" => {
-            "Discord or the bot refuses it: its reason is in the log; deploy a build that works"
-        }
+        "failed" => "repair what refuses it, and deploy a build that works",
         _ => {
             "the master sees to it; if it stays so, baton-master status and the slave's log say why"
         }
     };
-    let (shard, state) = (first.shard, first.state);
+    let shard = first.shard;
+    let state = match &first.trouble {
+        Some(trouble) => format!("{}: {trouble}", first.state),
+        None => first.state.to_owned(),
+    };
     let finding = match away.len() {
         1 => Finding::error("shards", format!("shard {shard} is {state}"), next),
         more => Finding::error(
@@ -99,6 +101,16 @@ fn each_slave(
 }
 
 fn link(slave: &SlaveView) -> Option<Finding> {
+    if slave.hangs {
+        let detail = format!(
+            "slave {:.8} is connected and has answered nothing for {} s: it hangs",
+            slave.slave,
+            slave.answered_ms_ago.unwrap_or(0) / 1000
+        );
+        let next =
+            "the master kills it after limits.hang; at once: baton-master fence --kill SLAVE";
+        return Some(Finding::error("link", detail, next));
+    }
     let named = |shard: Option<u32>, finding: Finding| match shard {
         Some(shard) => finding.of_shard(shard),
         None => finding,
@@ -316,7 +328,11 @@ mod tests {
     #[test]
     fn each_trouble_is_found_and_says_what_to_do() {
         type Change = fn(&mut View);
-        let troubles: [(&str, Level, Change); 11] = [
+        let troubles: [(&str, Level, Change); 12] = [
+            ("link", Level::Error, |view| {
+                view.slaves[0].answered_ms_ago = Some(17_000);
+                view.slaves[0].hangs = true;
+            }),
             ("shards", Level::Error, |view| {
                 view.shards[1].state = "unreachable"
             }),

@@ -97,14 +97,14 @@ impl Driver {
             Action::Save(..) => {}
             Action::Send(slave, message) => self.send(slave, message, caused),
             Action::Refuse(slave, refused) => {
-                info!(slave = %format_args!("{slave:.8}"), reason = ?refused.reason, detail = %refused.detail, "slave refused");
+                info!(slave = %format_args!("{slave:.8}"), detail = %refused.detail, "slave refused");
                 // Whoever asked for this launch is told the reason at once.
                 let launched = self.launched.values();
                 let launched = launched.filter(|launched| launched.joined == Some(slave));
                 caused.extend(launched.map(|launched| Input::LaunchFailed {
                     slot: launched.slot.clone(),
                     role: launched.role,
-                    reason: refused.detail.clone(),
+                    reason: format!("was refused: {}", refused.detail),
                 }));
                 if let Some(link) = self.links.remove(&slave) {
                     // An outbox that is full has other troubles.
@@ -179,7 +179,7 @@ impl Driver {
     fn launch_now(&mut self, slot: String, role: Role, command: Option<Vec<String>>) -> Input {
         match self.launcher.launch(&slot, role, command.as_deref()) {
             Ok((pid, mut child)) => {
-                info!(slot, pid, ?role, "slave launched");
+                info!(slot, pid, role = role_name(role), "slave launched");
                 let notices = self.notices.clone();
                 let (kill, killed) = oneshot::channel();
                 tokio::spawn(async move {
@@ -215,6 +215,7 @@ impl Driver {
             }
             Err(reason) => {
                 warn!(slot, reason, "launch failed");
+                let reason = format!("cannot be started: {reason}");
                 Input::LaunchFailed { slot, role, reason }
             }
         }
@@ -243,5 +244,13 @@ impl Driver {
             }
             Err(error) => error!(slave = slave_name, %error, "slave cannot be killed"),
         }
+    }
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Candidate => "candidate",
+        Role::Standby => "standby",
+        Role::Relaunch => "relaunch",
     }
 }

@@ -10,7 +10,7 @@ impl Driver {
     pub(super) fn fence(&mut self, now: Time, name: &str, kill: Kill, answer: Answer<SlaveId>) {
         let taken = self
             .slave_named(now, name)
-            .and_then(|slave| self.may_be_dead(slave, kill));
+            .and_then(|slave| self.may_be_dead(now, slave, kill));
         match taken {
             // Whoever asked may be gone.
             Err(reason) => drop(answer.send(Err(reason))),
@@ -36,15 +36,15 @@ impl Driver {
     }
 
     /// Unless it is known to live and is to be spared.
-    fn may_be_dead(&self, slave: SlaveId, kill: Kill) -> Result<SlaveId, String> {
-        if let Some(reason) = self.core.fence_refused(slave) {
+    fn may_be_dead(&self, now: Time, slave: SlaveId, kill: Kill) -> Result<SlaveId, String> {
+        if let Some(reason) = self.core.fence_refused(slave, now) {
             return Err(reason);
         }
         if kill == Kill::Never && self.watches.contains_key(&slave) {
             return Err(format!(
-                "the process of slave {slave:.8} is alive: it is only cut off and may serve its \
-                 shards. Wait until it dials again, or have it killed: baton-master fence --kill \
-                 {slave:.8}"
+                "the process of slave {slave:.8} is alive: it is only cut off, or hangs, and may \
+                 serve its shards or go on with them. Wait until it answers, or have it killed: \
+                 baton-master fence --kill {slave:.8}"
             ));
         }
         Ok(slave)

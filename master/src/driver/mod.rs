@@ -442,7 +442,7 @@ impl Driver {
             lived: Some(launched.began.elapsed()),
             last_lines,
         };
-        let reason = format!("the slave ended before it joined: {}", death.told());
+        let reason = format!("ended before it joined: {}", death.told());
         self.tell(News::SlaveEnded(Box::new(death)));
         if !given_up && launched.joined.is_none() {
             let slot = slot.clone();

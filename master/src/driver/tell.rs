@@ -1,11 +1,11 @@
 //! News: to the log, to whoever watches, and to whoever asked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Driver, Ending};
-use crate::core::event::{Death, News, Outcome};
+use crate::core::event::{Death, News, Outcome, Phase};
 
 /// A piece of news, and when it was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,13 +18,14 @@ pub struct Told {
 
 impl Driver {
     pub(super) fn tell(&mut self, news: News) {
-        log(&news);
         let at_us = monotonic_us();
         let told = Arc::new(Told { at_us, news });
         self.metrics.told(&told);
-        if let Some(gap) = self.history.told(&told) {
+        let gap = self.history.told(&told);
+        if let Some(gap) = gap {
             self.metrics.gap(gap);
         }
+        log(&told.news, gap.map(|gap| gap.length));
         self.answer(&told.news);
         if self.fail_on_error
             && self.ending.is_none()
@@ -85,6 +86,7 @@ impl Driver {
             | News::SlaveEnded(_)
             | News::ShardServing { .. }
             | News::SessionLost { .. }
+            | News::StateLost { .. }
             | News::Launching { .. }
             | News::Disbelieved { .. }
             | News::Alarm { .. } => {}
@@ -97,6 +99,7 @@ fn wrong(news: &News) -> Option<String> {
     match news {
         News::Alarm { detail } => Some(detail.clone()),
         News::SessionLost { shard, .. } => Some(format!("shard {shard} lost its session")),
+        News::StateLost { shard, .. } => Some(format!("shard {shard} lost its state")),
         News::SlaveGone {
             slave,
             dead: true,
@@ -126,16 +129,17 @@ pub fn monotonic_us() -> u64 {
     now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
 }
 
-fn log(news: &News) {
+/// One line of each shard that moved; how it got there is for `debug`.
+fn log(news: &News, gap: Option<Duration>) {
     match news {
         News::DeployAccepted { deploy, slot, .. } => {
-            info!(migration = %deploy, slot, "deploy accepted")
+            info!(deploy = %deploy, slot, "deploy accepted")
         }
         News::RequestRefused { reason, .. } => warn!(reason, "request refused"),
         News::Fenced { slave, .. } => {
             warn!(slave = %format_args!("{slave:.8}"), "slave fenced: dead by the operator's word");
         }
-        News::DeployStep { deploy, step } => info!(migration = %deploy, %step, "deploy step"),
+        News::DeployStep { deploy, step } => info!(deploy = %deploy, %step, "deploy step"),
         News::SoakShortened {
             deploy,
             shard,
@@ -143,7 +147,7 @@ fn log(news: &News) {
             asked,
             soak,
         } => warn!(
-            migration = %deploy, %shard, per_second, ?asked, ?soak,
+            deploy = %deploy, %shard, per_second, ?asked, ?soak,
             "the soak is shorter than was asked for: what Discord replays covers no more"
         ),
         News::Migration {
@@ -153,10 +157,26 @@ fn log(news: &News) {
             to,
             epoch,
             phase,
-        } => info!(
-            migration = %deploy, %shard, from = %format_args!("{from:.8}"), to = %format_args!("{to:.8}"), %epoch, %phase,
-            "shard moves"
-        ),
+        } => {
+            let (from, to) = (format!("{from:.8}"), format!("{to:.8}"));
+            // Nobody's for no time: it was not sealed.
+            let gap = gap.unwrap_or_default();
+            match phase {
+                Phase::Moved => {
+                    info!(deploy = %deploy, %shard, from, to, %epoch, ?gap, "shard moved");
+                }
+                Phase::Back => {
+                    info!(deploy = %deploy, %shard, from, to, %epoch, ?gap, "shard is back");
+                }
+                Phase::Copying
+                | Phase::Dialling
+                | Phase::Sealing
+                | Phase::Resuming
+                | Phase::TakingBack => {
+                    debug!(deploy = %deploy, %shard, from, to, %epoch, %phase, "shard moves");
+                }
+            }
+        }
         News::DeployEnded {
             deploy,
             outcome,
@@ -164,12 +184,12 @@ fn log(news: &News) {
             migrating,
             total,
         } => match outcome {
-            Outcome::Done => info!(migration = %deploy, moved, ?migrating, ?total, "deploy done"),
+            Outcome::Done => info!(deploy = %deploy, moved, ?migrating, ?total, "deploy done"),
             Outcome::Aborted { .. }
             | Outcome::RolledBack { .. }
             | Outcome::Forced { .. }
             | Outcome::HandedOn => {
-                warn!(migration = %deploy, %outcome, moved, ?migrating, ?total, "deploy ended");
+                warn!(deploy = %deploy, %outcome, moved, ?migrating, ?total, "deploy ended");
             }
         },
         News::SlaveJoined {
@@ -187,6 +207,9 @@ fn log(news: &News) {
             epoch,
             slave,
         } => info!(%shard, %epoch, slave = %format_args!("{slave:.8}"), "shard serves"),
+        News::StateLost { shard, slave } => {
+            warn!(%shard, slave = %format_args!("{slave:.8}"), "state lost: the bot wants a new session for it");
+        }
         News::SessionLost { shard, slave } => {
             error!(%shard, slave = %format_args!("{slave:.8}"), "session lost: a span of events is missing");
         }

@@ -303,6 +303,7 @@ impl Seen {
             | News::SlaveGone { dead: false, .. }
             | News::ShardServing { .. }
             | News::SessionLost { .. }
+            | News::StateLost { .. }
             | News::Launching { .. }
             | News::Disbelieved { .. }
             | News::Alarm { .. } => {}
@@ -383,6 +384,7 @@ const fn is_kept(news: &News) -> bool {
         | News::SlaveGone { dead: false, .. }
         | News::SlaveEnded(_)
         | News::SessionLost { .. }
+        | News::StateLost { .. }
         | News::Disbelieved { .. }
         | News::Alarm { .. } => true,
         News::RequestRefused { .. }

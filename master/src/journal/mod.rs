@@ -104,7 +104,8 @@ impl Journal {
     /// it is whenever the journal knows less than `home` does.
     ///
     /// # Errors
-    /// [`Error::Journal`]: the file is of another fleet, or the disk refused.
+    /// [`Error::Configuration`]: the file is of another fleet. [`Error::Journal`]: the
+    /// disk refused.
     pub fn open(
         data_dir: &Path,
         configured: BTreeMap<String, Vec<String>>,
@@ -416,7 +417,10 @@ fn gone() -> String {
 /// Says what to do, by what is wrong.
 fn unusable(path: PathBuf, error: &StoreError) -> Error {
     let reason = match error {
-        StoreError::OtherFleet { .. } => error.to_string(),
+        // Nothing heals that by itself.
+        StoreError::OtherFleet { .. } => {
+            return Error::Configuration(format!("journal {}: {error}", path.display()));
+        }
         StoreError::Io(_) => format!("{error}; choose another data_dir"),
         // What is no good was set aside: this is the one that took its place.
         StoreError::Row { .. }

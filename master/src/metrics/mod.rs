@@ -311,6 +311,7 @@ impl Metrics {
             | News::SlaveJoined { .. }
             | News::SlaveGone { dead: false, .. }
             | News::SlaveEnded(_)
+            | News::StateLost { .. }
             | News::ShardServing { .. } => {}
         }
     }

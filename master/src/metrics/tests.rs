@@ -179,6 +179,7 @@ fn every_name_has_its_type() {
             "baton_identify_requests",
             "baton_journal_save_failures",
             "baton_launches",
+            "baton_log_lines_dropped",
             "baton_reconnects",
             "baton_resumes",
             "baton_sessions_lost",

@@ -65,7 +65,9 @@ function slots(status) {
   for (const slot of status.slots) {
     if (!slot.slave) {
       const failed = slot.failed_launches;
-      notes.push(["bad", `Slot ${slot.name} is empty: ${failed ? `${count(failed, "start")} failed in a row, the master's log says why.` : "it waits for a slave."}`]);
+      const last = (status.deaths || []).filter((death) => death.slot === slot.name).at(-1);
+      const why = last ? ` The last one: ${[last.ending, ...last.last_lines.slice(-1)].join("; ")}` : "";
+      notes.push(["bad", `Slot ${slot.name} is empty: ${failed ? `${count(failed, "start")} failed in a row.${why}` : "it waits for a slave."}`]);
     }
     if (slot.standbys_built < slot.standbys_wanted) {
       notes.push(["busy", `Slot ${slot.name}: ${slot.standbys_built} of ${count(slot.standbys_wanted, "standby")} ready.`]);

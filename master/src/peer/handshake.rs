@@ -112,7 +112,19 @@ pub(super) async fn handshake(
     };
     let expected = context.secret.slave_proof(&challenge, hello.slave);
     let mut first = None;
-    let answer = within(HELLO_DEADLINE, "proof", message(connection)).await?;
+    let answer = within(HELLO_DEADLINE, "proof", message(connection)).await;
+    let answer = answer.map_err(|dismissed| match dismissed {
+        // It proves nothing to a master that did not prove itself to it.
+        Dismissed::Garbage(ref detail) if needs_proof && detail == CLOSED => {
+            Dismissed::Garbage(format!(
+                "slave {:.8} (build {:?}, pid {}) left before it proved the secret: its secret is \
+                 another one. Give it this fleet's BATON_SECRET (the file `secret` in the \
+                 master's runtime directory), and start it again",
+                hello.slave, hello.build, hello.process.pid
+            ))
+        }
+        Dismissed::Refused(_) | Dismissed::Ended | Dismissed::Garbage(_) => dismissed,
+    })?;
     if let ToMaster::Proof(proof) = answer {
         if needs_proof && !Secret::is_proof(&expected, &proof.proof) {
             return refuse(
@@ -230,11 +242,12 @@ async fn reports(connection: &mut Connection, first: Option<Report>) -> Result<R
     )))
 }
 
+/// What is said of a peer that closed where it was to speak.
+const CLOSED: &str = "the peer closed inside the handshake";
+
 async fn message(connection: &mut Connection) -> Result<ToMaster, Dismissed> {
     let Some(frame) = connection.recv().await? else {
-        return Err(Dismissed::Garbage(
-            "the peer closed inside the handshake".to_owned(),
-        ));
+        return Err(Dismissed::Garbage(CLOSED.to_owned()));
     };
     ToMaster::from_frame(frame).map_err(|error| Dismissed::Garbage(error.to_string()))
 }

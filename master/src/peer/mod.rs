@@ -230,7 +230,7 @@ async fn dismiss(
         Dismissed::Refused(refused) => {
             context.counters.refused.add();
             if context.hush.refused.lets() {
-                warn!(?origin, reason = ?refused.reason, detail = %refused.detail, "slave refused");
+                warn!(?origin, detail = %refused.detail, "slave refused");
             }
             let farewell = async {
                 connection

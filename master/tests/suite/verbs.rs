@@ -274,3 +274,69 @@ async fn in_development_the_master_ends_at_the_first_thing_that_goes_wrong() {
     assert!(log.contains("fail_on_error: slave"), "{log}");
     assert!(log.contains("died with 2 shards"), "{log}");
 }
+
+#[tokio::test]
+async fn a_monitor_is_told_in_one_line_and_an_exit_code() {
+    let fleet = Fleet::new("shard_count = 2\n");
+    let check = || async {
+        let output = fleet
+            .command(&["status", "--check"])
+            .output()
+            .await
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, line) = check().await;
+    assert_eq!(code, Some(2), "{line}");
+    assert!(line.starts_with("CRITICAL - no master listens"), "{line}");
+    let _master = fleet.master().await;
+    let slave = fleet.slave("v1", Role::Candidate);
+    until("all serve", || slave.serving() == 2).await;
+    fleet.settled().await;
+    let (code, line) = check().await;
+    assert_eq!(code, Some(0), "{line}");
+    assert_eq!(line, "OK - 2 of 2 shards serving | serving=2;;;0;2\n");
+    slave.cut_off();
+    fleet
+        .shows("what the doctor found", |status| {
+            let found = status["doctor"].as_array().unwrap();
+            found.iter().any(|finding| finding["check"] == "shards")
+        })
+        .await;
+    assert_eq!(check().await.0, Some(2));
+    std::fs::remove_file(&fleet.config).unwrap();
+    assert_eq!(check().await.0, Some(3), "it cannot be told");
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_an_exit_code() {
+    let fleet = Fleet::new("shard_count = 1\n");
+    let _master = fleet.master().await;
+    for command in [
+        &["status"][..],
+        &["status", "--json"],
+        &["completions", "bash"],
+        &["events"],
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut asked = match command[0] {
+            "completions" => {
+                let mut asked = Command::new(env!("CARGO_BIN_EXE_baton-master"));
+                asked.args(command);
+                asked
+            }
+            _ => fleet.command(command),
+        };
+        let output = asked.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(74), "{command:?}: {said}");
+        assert!(said.contains("No space left"), "{command:?}: {said}");
+    }
+}

@@ -265,7 +265,9 @@ fn check(
             let expected = secret.master_proof(nonce, slave);
             if !Secret::is_proof(&expected, &welcome.proof) {
                 return Err(LinkError::Untrusted(
-                    "the master did not prove that it knows the secret",
+                    "the master did not prove that it knows the secret: this slave's secret is wrong, or \
+                     another process listens there (BATON_SECRET, or the file `secret` of the \
+                     master's runtime directory)",
                 ));
             }
         }

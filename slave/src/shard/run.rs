@@ -125,7 +125,7 @@ impl Shard {
                 Ended::Lost(end) => {
                     let resumable = self.session.is_some();
                     pause = redial.ended(&end, resumable, &timings);
-                    tracing::info!(shard = %self.id, epoch = %self.epoch, ?end, ?pause, "connection lost");
+                    tracing::info!(shard = %self.id, epoch = %self.epoch, why = %end, ?pause, "connection lost");
                     match redial.session_is_over(&timings).filter(|_| resumable) {
                         Some(why) => {
                             self.session_lost(&format!("{why}, the last one: {end}"));

@@ -13,6 +13,8 @@ pub(super) struct Progress {
     /// Shards of its slot.
     pub(super) total: u64,
     pub(super) moved: BTreeSet<u64>,
+    /// Shards that went back.
+    back: BTreeSet<u64>,
     /// What it is at.
     pub(super) step: String,
     /// When each shard that moves was to seal, in microseconds.
@@ -55,8 +57,10 @@ impl Progress {
             Some(phase @ ("moved" | "back")) => {
                 if phase == "moved" {
                     self.moved.insert(shard);
+                    self.back.remove(&shard);
                 } else {
                     self.moved.remove(&shard);
+                    self.back.insert(shard);
                 }
                 self.last_us = at;
                 if let Some(sealed) = self.sealed.remove(&shard) {
@@ -83,17 +87,38 @@ impl Progress {
         self.sealed.clear();
     }
 
-    /// `12 of 64 shards moved, 31/s, slowest gap 55 ms (shard 7)`
+    /// `12 of 64 shards moved, 31/s, 2 s still, slowest gap 55 ms (shard 7)`
     pub(super) fn figures(&self) -> String {
-        let moved = self.moved.len();
+        let moved = self.moved.len() as u64;
+        if !self.back.is_empty() {
+            return format!(
+                "{} back, {moved} still at the new build",
+                count(self.back.len() as u64, "shard")
+            );
+        }
         let mut figures = format!("{moved} of {} moved", count(self.total, "shard"));
         if let Some(rate) = self.per_second() {
             figures.push_str(&format!(", {rate:.0}/s"));
+            let rest = self.total.saturating_sub(moved);
+            if rest > 0 && rate > 0.0 {
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "saturates"
+                )]
+                let still = (rest as f64 / rate * 1000.0) as u64;
+                figures.push_str(&format!(", {} still", span(still)));
+            }
         }
         if let Some(slowest) = self.slowest() {
             figures.push_str(&format!(", {slowest}"));
         }
         figures
+    }
+
+    /// Whether a shard moved, or went back.
+    pub(super) fn began(&self) -> bool {
+        !self.moved.is_empty() || !self.back.is_empty()
     }
 
     pub(super) fn slowest(&self) -> Option<String> {
@@ -138,7 +163,7 @@ mod tests {
         }
         assert_eq!(
             progress.figures(),
-            "2 of 4 shards moved, 20/s, slowest gap 100 ms (shard 1)"
+            "2 of 4 shards moved, 20/s, 102 ms still, slowest gap 100 ms (shard 1)"
         );
         let spread = progress.spread().unwrap_or_default();
         assert!(
@@ -155,6 +180,7 @@ mod tests {
         progress.note(&moved(9000, 0, "taking back"));
         progress.note(&moved(19_000, 0, "back"));
         assert!(progress.moved.is_empty());
+        assert_eq!(progress.figures(), "1 shard back, 0 still at the new build");
         assert_eq!(
             progress.slowest().as_deref(),
             Some("slowest gap 10 ms (shard 0)")

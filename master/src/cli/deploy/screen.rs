@@ -68,7 +68,7 @@ impl Screen {
                 bar.set_message(format!("{}: {}", progress.step, progress.figures()));
             }
             Self::Lines(told) => {
-                if told.is_none_or(|told| told.elapsed() >= SELDOM) && !progress.moved.is_empty() {
+                if told.is_none_or(|told| told.elapsed() >= SELDOM) && progress.began() {
                     *told = Some(Instant::now());
                     say(&format!("  {}", progress.figures()));
                 }

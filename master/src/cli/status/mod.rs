@@ -1,5 +1,6 @@
 //! `baton-master status`: the fleet as a table or as JSON, once or live.
 
+mod check;
 mod table;
 mod watch;
 
@@ -27,9 +28,16 @@ pub(super) struct StatusArguments {
     /// As one JSON object; with --watch one a line
     #[arg(long)]
     json: bool,
+    /// For a monitor: one line, and an exit code as of its plugins: 0 all is well, 1
+    /// somebody should look, 2 somebody must act or no master answers, 3 it cannot be told
+    #[arg(long, conflicts_with_all = ["watch", "json"])]
+    check: bool,
 }
 
 pub(super) async fn run(arguments: StatusArguments) -> Result<u8, Error> {
+    if arguments.check {
+        return Ok(check::run(&arguments.operator).await);
+    }
     let client = arguments.operator.client()?;
     match (arguments.watch, arguments.json) {
         (false, json) => {
@@ -37,7 +45,7 @@ pub(super) async fn run(arguments: StatusArguments) -> Result<u8, Error> {
             if json {
                 say(&status.to_string());
             } else {
-                table::table(&status, Paint::of_stdout(), width())
+                table::table(&status, Paint::of_stdout(), width(), table::Wrong::Last)
                     .iter()
                     .for_each(|line| say(line));
             }

@@ -9,17 +9,30 @@ use std::{
 use serde_json::Value;
 
 use super::super::death::{how, last_lines};
-use super::super::text::{Cell, Look, Paint, count, gap, grid, plain, ranges, ranges_within, span};
+use super::super::text::{
+    Cell, Look, Paint, clock, count, gap, grid, plain, ranges, ranges_within, span, wrapped,
+};
 
 /// Shards that get a line each; of more it is only said which they are.
 const SINGLE: usize = 12;
+
+/// Pings are answered sooner, by default, in milliseconds.
+const QUIET: u64 = 6_000;
 
 /// Last words of the slave whose slot is empty, and of one that has a successor.
 const LINES: usize = 20;
 const FEW: usize = 5;
 
+/// Where what is wrong stands: a screen that moves in place shows its beginning, and of
+/// what scrolled by the end is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    First,
+    Last,
+}
+
 /// Lines of `status`, none wider than `width` where that can be helped.
-pub(super) fn table(status: &Value, paint: Paint, width: usize) -> Vec<String> {
+pub(super) fn table(status: &Value, paint: Paint, width: usize, wrong: Wrong) -> Vec<String> {
     let table = Table {
         status,
         paint,
@@ -27,17 +40,24 @@ pub(super) fn table(status: &Value, paint: Paint, width: usize) -> Vec<String> {
         now_ms: unix_ms(),
     };
     let mut lines = table.head();
+    if wrong == Wrong::First {
+        lines.extend(table.next_steps());
+        lines.extend(table.doctor());
+        lines.extend(table.deploys());
+    }
     lines.push(String::new());
     lines.extend(table.slaves());
     lines.push(String::new());
     lines.extend(table.shards());
-    lines.extend(table.deploys());
-    lines.extend(table.next_steps());
-    lines.extend(table.doctor());
-    lines
+    if wrong == Wrong::Last {
+        lines.extend(table.deploys());
+        lines.extend(table.next_steps());
+        lines.extend(table.doctor());
+    }
+    lines.iter().flat_map(|line| wrapped(line, width)).collect()
 }
 
-/// Counts of shards by state, in one line.
+/// Counts of shards by state, in one line. What is copied or dialled is served meanwhile.
 pub(super) fn counts(status: &Value) -> String {
     let mut states: BTreeMap<&str, u64> = BTreeMap::new();
     for shard in list(&status["shards"]) {
@@ -45,22 +65,40 @@ pub(super) fn counts(status: &Value) -> String {
     }
     let total: u64 = states.values().sum();
     let serving = states.remove("serving").unwrap_or(0);
+    let leaving: u64 = MOVING.iter().filter_map(|state| states.remove(state)).sum();
     let others = states
         .iter()
         .map(|(state, count)| format!(", {count} {state}"));
+    let leaving = match leaving {
+        0 => String::new(),
+        leaving => format!(" ({leaving} about to move)"),
+    };
+    let serving = serving + states_of(status, &MOVING);
     format!(
-        "{serving} of {} serving{}",
+        "{serving} of {} serving{leaving}{}",
         count(total, "shard"),
         others.collect::<String>()
     )
 }
 
-/// The running deploy, in one line.
+/// States of a shard that its owner serves while its next owner prepares.
+const MOVING: [&str; 2] = ["copying", "dialling"];
+
+/// Shards in one of these states.
+fn states_of(status: &Value, states: &[&str]) -> u64 {
+    let shards = list(&status["shards"]).iter();
+    shards
+        .filter(|shard| states.contains(&text(&shard["state"])))
+        .count() as u64
+}
+
+/// The running deploy, in one line: what goes where, how far it is, and how long still.
 pub(super) fn deploy(status: &Value) -> Option<String> {
     let deploy = &status["deploy"];
     deploy.is_object().then(|| {
+        let still = still(status).map_or_else(String::new, |still| format!(", {still}"));
         format!(
-            "deploy {} of slot {}: {}{}, {} of {} shards at the new build",
+            "deploy {} of slot {}: {}{}{}, {} of {} shards at the new build{still}",
             deploy["deploy"],
             text(&deploy["slot"]),
             text(&deploy["step"]),
@@ -69,8 +107,62 @@ pub(super) fn deploy(status: &Value) -> Option<String> {
             } else {
                 ""
             },
+            builds(&status["underway"]),
             deploy["moved"],
             deploy["total"]
+        )
+    })
+}
+
+/// `, v1 -> v2`
+fn builds(underway: &Value) -> String {
+    match (underway["from"].as_str(), underway["to"].as_str()) {
+        (from, Some(to)) => format!(", {} -> {to}", from.unwrap_or("nothing")),
+        (Some(from), None) => format!(", {from} -> ?"),
+        (None, None) => String::new(),
+    }
+}
+
+/// How long the step of a deploy will take still, as far as that can be told.
+fn still(status: &Value) -> Option<String> {
+    let (deploy, underway) = (&status["deploy"], &status["underway"]);
+    match text(&deploy["step"]) {
+        "soaking" => {
+            let steps = list(&underway["steps"]).iter();
+            let began = steps.rev().find(|step| step["step"] == "soaking")?["at_ms"].as_u64()?;
+            let gone = underway["took_ms"].as_u64()?.saturating_sub(began);
+            let rest = deploy["soak_ms"].as_u64()?.saturating_sub(gone);
+            Some(format!(
+                "the old slave stays ready for {} still",
+                span(rest)
+            ))
+        }
+        "moving" | "canary" => {
+            let (first, last) = (&underway["migrates_us"][0], &underway["migrates_us"][1]);
+            let us = last.as_u64()?.checked_sub(first.as_u64()?)?;
+            let moved = underway["handed_over"]
+                .as_u64()
+                .filter(|moved| *moved > 0)?;
+            let rest = deploy["total"]
+                .as_u64()?
+                .checked_sub(deploy["moved"].as_u64()?)?;
+            let ms = us.saturating_mul(rest) / moved / 1000;
+            Some(format!("about {} still", span(ms)))
+        }
+        _ => None,
+    }
+}
+
+/// How long a cold start takes still at the pace that Discord allows.
+fn cold(status: &Value) -> Option<String> {
+    let every = status["identify_every_ms"].as_u64()?;
+    let starting = states_of(status, &["starting"]);
+    (starting > 0).then(|| {
+        format!(
+            "{} with a new session, one every {}: about {} still",
+            count(starting, "shard"),
+            span(every),
+            span(every.saturating_mul(starting))
         )
     })
 }
@@ -101,7 +193,7 @@ impl Table<'_> {
         }
         let whole = list(&status["shards"])
             .iter()
-            .all(|shard| shard["state"] == "serving");
+            .all(|shard| rank(text(&shard["state"])) == Rank::Fine);
         let counts = counts(status);
         let counts = if whole {
             self.paint.good(&counts)
@@ -109,6 +201,9 @@ impl Table<'_> {
             self.paint.bad(&counts)
         };
         lines.push(format!("shards     {counts}"));
+        if let Some(cold) = cold(status) {
+            lines.push(format!("           {cold}"));
+        }
         lines.push(format!("IDENTIFY   {}", self.identifies()));
         if let Some(replay) = self.replay() {
             lines.push(format!("replay     {replay}"));
@@ -169,12 +264,46 @@ impl Table<'_> {
         let others = list(&self.status["slaves"]).iter();
         let others = others.filter(|slave| !named.contains(text(&slave["slot"])));
         rows.extend(others.map(|slave| self.slave(text(&slave["slot"]), slave)));
-        let head = [
-            "SLOT", "SLAVE", "BUILD", ">PID", "ROLE", ">SHARDS", ">LAG", ">FULL", ">FAILED", "LINK",
-        ];
-        let mut lines = grid(self.paint, &head, &rows);
+        let mut lines = self.fitting(rows);
         lines.extend(notes);
         lines
+    }
+
+    /// The table of slaves: where it is too wide, names of builds are cut, and the columns
+    /// left out that say the least.
+    fn fitting(&self, mut rows: Vec<Vec<Cell>>) -> Vec<String> {
+        let mut head = vec![
+            "SLOT", "SLAVE", "BUILD", ">PID", "ROLE", ">SHARDS", ">LAG", ">FULL", ">FAILED", "LINK",
+        ];
+        let wide = |head: &[&str], rows: &[Vec<Cell>]| {
+            let lines = grid(Paint::Plain, head, rows);
+            lines
+                .iter()
+                .map(|line| line.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        for build in [16, 12, 8] {
+            if wide(&head, &rows) > self.width {
+                for row in &mut rows {
+                    if row[2].0.chars().count() > build {
+                        let cut: String = row[2].0.chars().take(build - 1).collect();
+                        row[2].0 = format!("{cut}~");
+                    }
+                }
+            }
+        }
+        for column in [">FULL", ">PID", ">FAILED"] {
+            if wide(&head, &rows) > self.width
+                && let Some(at) = head.iter().position(|title| *title == column)
+            {
+                head.remove(at);
+                for row in &mut rows {
+                    row.remove(at);
+                }
+            }
+        }
+        grid(self.paint, &head, &rows)
     }
 
     /// What a slot lacks.
@@ -222,8 +351,9 @@ impl Table<'_> {
     fn death(&self, death: &Value, which: &str) -> String {
         let at = death["at_unix_ms"].as_u64().unwrap_or(0);
         format!(
-            "  {which}, {} ago (build {}, pid {}): {}",
+            "  {which}, {} ago at {} (build {}, pid {}): {}",
             span(self.now_ms.saturating_sub(at)),
+            clock(at),
             text(&death["build"]),
             death["pid"],
             how(death),
@@ -250,7 +380,11 @@ impl Table<'_> {
             (shown, graded(mille, 10, 100))
         });
         let link = match slave["connected"] == true {
-            true => plain("connected"),
+            true => match slave["answered_ms_ago"].as_u64().unwrap_or(0) {
+                ago if slave["hangs"] == true => (format!("silent for {}", span(ago)), Look::Bad),
+                ago if ago > QUIET => (format!("silent for {}", span(ago)), Look::Busy),
+                _ => plain("connected"),
+            },
             false => ("unreachable".to_owned(), Look::Bad),
         };
         vec![
@@ -372,11 +506,13 @@ impl Table<'_> {
                 _ => self.paint.bad(outcome),
             };
             lines.push(String::new());
+            let ago = last["ended_ms_ago"].as_u64().unwrap_or(0);
             lines.push(format!(
-                "last deploy {} of slot {}, {} ago: {outcome}",
+                "last deploy {} of slot {}, {} ago at {}: {outcome}",
                 last["deploy"],
                 text(&last["slot"]),
-                span(last["ended_ms_ago"].as_u64().unwrap_or(0)),
+                span(ago),
+                clock(self.now_ms.saturating_sub(ago)),
             ));
             let gap = gap(&last["gap"]).map_or_else(String::new, |gap| format!("; {gap}"));
             lines.push(format!(
@@ -427,16 +563,23 @@ impl Table<'_> {
                 ));
             }
         }
-        let failed = list(&self.status["shards"]).iter();
-        let failed: Vec<u64> = failed
-            .filter(|shard| shard["state"] == "failed")
-            .filter_map(|shard| shard["shard"].as_u64())
-            .collect();
-        if !failed.is_empty() {
-            lines.push(format!(
-                "shards {} cannot be served by this build: the master's log says why; deploy another build",
-                ranges(&failed)
-            ));
+        let mut troubles: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        for shard in list(&self.status["shards"]) {
+            if let (Some(trouble), Some(number)) =
+                (shard["trouble"].as_str(), shard["shard"].as_u64())
+            {
+                troubles.entry(trouble).or_default().push(number);
+            }
+        }
+        for (trouble, shards) in troubles {
+            let which = match shards.len() {
+                1 => "shard",
+                _ => "shards",
+            };
+            lines.push(
+                self.paint
+                    .bad(&format!("{which} {} failed: {trouble}", ranges(&shards))),
+            );
         }
         if !lines.is_empty() {
             lines.insert(0, String::new());
@@ -467,9 +610,8 @@ impl Rank {
 
 fn rank(state: &str) -> Rank {
     match state {
-        "serving" => Rank::Fine,
-        "copying" | "dialling" | "sealing" | "resuming" | "starting" | "reconnecting"
-        | "taking back" => Rank::OnItsWay,
+        "serving" | "copying" | "dialling" => Rank::Fine,
+        "sealing" | "resuming" | "starting" | "reconnecting" | "taking back" => Rank::OnItsWay,
         _ => Rank::Nowhere,
     }
 }

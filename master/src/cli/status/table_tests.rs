@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use serde_json::json;
 
 use super::*;
@@ -7,7 +9,7 @@ fn a_thousand_shards_that_serve_are_one_line() {
     let shards: Vec<Value> = (0..1024)
         .map(|n| shard(n, "serving", "aaaaaaaabbbb"))
         .collect();
-    let lines = table(&fleet(shards), Paint::Plain, 80);
+    let lines = table(&fleet(shards), Paint::Plain, 80, Wrong::Last);
     assert!(lines.len() < 12, "{lines:#?}");
     assert!(
         lines.iter().any(|line| line.ends_with("0-1023")),
@@ -28,7 +30,7 @@ fn each_shard_that_does_not_serve_has_a_line() {
     shards[7] = shard(7, "resuming", "aaaaaaaabbbb");
     shards[9]["state"] = "idle".into();
     shards[9]["owner"] = Value::Null;
-    let lines = table(&fleet(shards), Paint::Plain, 100);
+    let lines = table(&fleet(shards), Paint::Plain, 100, Wrong::Last);
     let text = lines.join("\n");
     assert!(
         text.contains("1022 of 1024 shards serving, 1 idle, 1 resuming"),
@@ -54,7 +56,7 @@ fn a_cold_start_of_many_shards_does_not_fill_the_screen() {
             "aaaaaaaabbbb",
         )
     });
-    let lines = table(&fleet(shards.collect()), Paint::Plain, 100);
+    let lines = table(&fleet(shards.collect()), Paint::Plain, 100, Wrong::Last);
     assert!(lines.len() < 14, "{lines:#?}");
     let longest = lines.iter().map(String::len).max().unwrap_or(0);
     assert!(longest <= 100, "{lines:#?}");
@@ -64,7 +66,7 @@ fn a_cold_start_of_many_shards_does_not_fill_the_screen() {
 fn a_slave_that_cannot_be_reached_comes_with_what_to_do() {
     let mut status = fleet(vec![shard(0, "unreachable", "aaaaaaaabbbb")]);
     status["slaves"][0]["connected"] = false.into();
-    let text = table(&status, Paint::Plain, 100).join("\n");
+    let text = table(&status, Paint::Plain, 100, Wrong::Last).join("\n");
     assert!(text.contains("baton-master fence aaaaaaaa"), "{text}");
 }
 
@@ -76,9 +78,9 @@ fn the_last_deploy_is_told_with_its_gap() {
         "migrating_ms": 830, "total_ms": 12_000, "ended_ms_ago": 180_000,
         "gap": {"p50_ms": 12, "p99_ms": 40, "max_ms": 55},
     });
-    let text = table(&status, Paint::Plain, 100).join("\n");
+    let text = table(&status, Paint::Plain, 100, Wrong::Last).join("\n");
     assert!(
-        text.contains("last deploy 4 of slot main, 3 min ago: done"),
+        text.contains("last deploy 4 of slot main, 3 min ago at ") && text.contains("Z: done"),
         "{text}"
     );
     assert!(text.contains("64 shards at the new build in 830 ms; gap of a shard p50 12 ms, p99 40 ms, at most 55 ms"), "{text}");
@@ -90,7 +92,7 @@ fn too_few_identifies_for_the_fleet_are_said() {
     status["shard_count"] = 64.into();
     status["identifies_left"] = 20.into();
     status["identifies_reset_ms"] = 3_600_000.into();
-    let text = table(&status, Paint::Plain, 100).join("\n");
+    let text = table(&status, Paint::Plain, 100, Wrong::Last).join("\n");
     assert!(
         text.contains("20 left, reset in 60 min; 64 shards could not start anew"),
         "{text}"
@@ -107,7 +109,7 @@ fn the_tightest_replay_budget_is_told() {
     shards[0]["events_per_1000_s"] = 11_111.into();
     shards[1]["replay_budget_seconds"] = 40.into();
     shards[1]["events_per_1000_s"] = 25_000.into();
-    let text = table(&fleet(shards), Paint::Plain, 100).join("\n");
+    let text = table(&fleet(shards), Paint::Plain, 100, Wrong::Last).join("\n");
     assert!(
         text.contains("40 s at least: shard 1 gets 25.0 events/s"),
         "{text}"
@@ -116,7 +118,7 @@ fn the_tightest_replay_budget_is_told() {
 
 #[test]
 fn a_status_with_nothing_in_it_is_still_a_table() {
-    assert!(table(&json!({}), Paint::Plain, 80).len() > 3);
+    assert!(table(&json!({}), Paint::Plain, 80, Wrong::Last).len() > 3);
 }
 
 fn shard(number: u64, state: &str, owner: &str) -> Value {
@@ -146,10 +148,10 @@ fn an_empty_slot_says_why_its_last_slave_ended() {
         {"slot": "main", "ending": "exit code 1", "lived_ms": 200, "pid": 7,
          "last_lines": ["starting", "DISCORD_TOKEN is not set"]},
     ]);
-    let text = table(&status, Paint::Plain, 100).join("\n");
+    let text = table(&status, Paint::Plain, 100, Wrong::Last).join("\n");
     for part in [
         "slot main is empty: 4 starts failed in a row",
-        "(build -, pid 7): exit code 1, after 200 ms",
+        "ago at 1970-01-01T00:00:00Z (build -, pid 7): exit code 1, after 200 ms",
         "    | DISCORD_TOKEN is not set",
     ] {
         assert!(text.contains(part), "{part}: {text}");
@@ -165,7 +167,7 @@ fn a_slot_whose_slaves_die_again_and_again_says_it_while_one_serves() {
     status["deaths"] = json!([{"slot": "main", "ending": "killed by signal 9", "build": "v1",
         "last_lines": lines}]);
     status["died_last_hour"] = json!({"main": 3});
-    let text = table(&status, Paint::Plain, 100).join("\n");
+    let text = table(&status, Paint::Plain, 100, Wrong::Last).join("\n");
     for part in [
         "slot main: 3 slaves ended in the last hour",
         "killed by signal 9",
@@ -176,8 +178,81 @@ fn a_slot_whose_slaves_die_again_and_again_says_it_while_one_serves() {
     assert!(!text.contains("line 10"), "{text}");
     status["died_last_hour"] = json!({});
     assert!(
-        !table(&status, Paint::Plain, 100)
+        !table(&status, Paint::Plain, 100, Wrong::Last)
             .join("\n")
             .contains("signal 9")
     );
+}
+
+/// A fleet in the middle of a deploy.
+fn moving(step: &str) -> Value {
+    let mut shards: Vec<Value> = (0..64)
+        .map(|n| shard(n, "serving", "aaaaaaaabbbb"))
+        .collect();
+    shards[60]["state"] = "copying".into();
+    shards[61]["state"] = "dialling".into();
+    shards[62]["state"] = "resuming".into();
+    let mut status = fleet(shards);
+    status["deploy"] = json!({"deploy": 3, "slot": "main", "step": step, "moved": 16, "total": 64,
+        "soak_ms": 10_000, "soak_asked_ms": 10_000});
+    status["underway"] = json!({"from": "v1", "to": "v2", "took_ms": 9_000, "handed_over": 16,
+        "migrates_us": [1_000_000, 3_000_000], "steps": [{"at_ms": 5_000, "step": "soaking"}]});
+    status
+}
+
+#[test]
+fn a_deploy_says_what_goes_where_and_how_long_still_and_what_is_copied_is_served() {
+    let lines = table(&moving("moving"), Paint::Plain, 1000, Wrong::Last).join("\n");
+    for part in [
+        "63 of 64 shards serving (2 about to move), 1 resuming",
+        "deploy 3 of slot main: moving, v1 -> v2, 16 of 64 shards at the new build, about 6.0 s still",
+    ] {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+    let lines = table(&moving("soaking"), Paint::Plain, 1000, Wrong::Last).join("\n");
+    assert!(
+        lines.contains("the old slave stays ready for 6.0 s still"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn a_cold_start_says_how_long_still() {
+    let mut status = fleet(
+        (0..8)
+            .map(|n| shard(n, "starting", "aaaaaaaabbbb"))
+            .collect(),
+    );
+    status["identify_every_ms"] = 5250.into();
+    let lines = table(&status, Paint::Plain, 1000, Wrong::Last).join("\n");
+    assert!(
+        lines.contains("8 shards with a new session, one every 5.2 s: about 42 s still"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn everything_fits_into_80_columns_and_what_is_wrong_is_seen_first() {
+    let mut status = moving("moving");
+    let trouble = "Discord refuses the token (close code 4004; Discord closed with 4004: \
+                   Authentication failed.); it waits for another build";
+    status["shards"][63]["state"] = "failed".into();
+    status["shards"][63]["trouble"] = trouble.into();
+    status["slaves"] = json!([{"slave": "aaaaaaaabbbb", "slot": "a-long-slot", "pid": 4_194_304,
+        "build": "a-build-with-a-long-name-2026-01-02", "role": "candidate", "shards": 1024,
+        "connected": true, "hangs": true, "answered_ms_ago": 17_000, "lag_ms": 119_000,
+        "full_percent": 100, "finished": 1000, "failed": 1000}]);
+    status["slots"] = json!([{"name": "a-long-slot", "slave": "aaaaaaaabbbb"}]);
+    let lines = table(&status, Paint::Plain, 80, Wrong::First);
+    let long: Vec<_> = lines
+        .iter()
+        .filter(|line| line.chars().count() > 80)
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
+    let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
+    assert!(at("shard 63 failed") < at("SLAVE"), "{lines:#?}");
+    assert!(at("silent for 17 s") > 0);
+    let lines = table(&status, Paint::Plain, 80, Wrong::Last);
+    let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
+    assert!(at("shard 63 failed") > at("SLAVE"), "{lines:#?}");
 }

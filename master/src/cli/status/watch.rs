@@ -27,11 +27,11 @@ use super::{
         say,
         text::{Paint, span},
     },
-    table::{counts, deploy, table},
+    table::{Wrong, counts, deploy, table},
 };
 use crate::{
     admin::client::Client,
-    error::{EXIT_DONE, Error},
+    error::{EXIT_DONE, EXIT_OUTPUT, Error},
 };
 
 /// One JSON object a line, until the reader goes away.
@@ -44,7 +44,7 @@ pub(super) async fn objects(client: &Client, every: Duration) -> Result<u8, Erro
             Err(error) => json!({ "error": error.line() }),
         };
         if writeln!(stdout(), "{object}").is_err() {
-            return Ok(EXIT_DONE);
+            return Ok(EXIT_OUTPUT);
         }
     }
 }
@@ -62,7 +62,7 @@ pub(super) async fn lines(client: &Client, every: Duration) -> Result<u8, Error>
         if line != last {
             let now = humantime::format_rfc3339_seconds(SystemTime::now());
             if writeln!(stdout(), "{now} {line}").is_err() {
-                return Ok(EXIT_DONE);
+                return Ok(EXIT_OUTPUT);
             }
             last = line;
         }
@@ -102,7 +102,10 @@ pub(super) async fn screen(client: &Client, every: Duration) -> Result<u8, Error
     }
     drop(screen);
     // What was seen last stays to be read.
-    picture.lines(usize::MAX).iter().for_each(|line| say(line));
+    picture
+        .lines(usize::MAX, Wrong::Last)
+        .iter()
+        .for_each(|line| say(line));
     Ok(EXIT_DONE)
 }
 
@@ -162,7 +165,7 @@ impl Picture {
         }
     }
 
-    fn lines(&self, width: usize) -> Vec<String> {
+    fn lines(&self, width: usize, wrong: Wrong) -> Vec<String> {
         let paint = Paint::of_stdout();
         let mut lines = Vec::new();
         if let Some((since, error)) = &self.silent {
@@ -172,7 +175,7 @@ impl Picture {
             lines.push(String::new());
         }
         if let Some(status) = &self.status {
-            lines.extend(table(status, paint, width.min(1000)));
+            lines.extend(table(status, paint, width.min(1000), wrong));
         }
         lines
     }
@@ -200,7 +203,7 @@ impl Screen {
     fn draw(&mut self, picture: &Picture) -> io::Result<()> {
         let (columns, rows) = terminal::size()?;
         let room = usize::from(rows.saturating_sub(1));
-        let mut lines = picture.lines(usize::from(columns));
+        let mut lines = picture.lines(usize::from(columns), Wrong::First);
         if lines.len() > room {
             let more = lines.len() + 1 - room.max(1);
             lines.truncate(room.saturating_sub(1));
@@ -282,12 +285,17 @@ mod tests {
         let mut picture = Picture::default();
         picture.take(Ok(json!({"shards": [{"shard": 0, "state": "serving"}]})));
         picture.take(Err(Error::Failed("no master listens".to_owned())));
-        let text = picture.lines(80).join("\n");
+        let text = picture.lines(80, Wrong::First).join("\n");
         assert!(
             text.contains("no master listens") && text.contains("1 of 1 shard serving"),
             "{text}"
         );
         picture.take(Ok(json!({})));
-        assert!(!picture.lines(80).join("\n").contains("no master"));
+        assert!(
+            !picture
+                .lines(80, Wrong::First)
+                .join("\n")
+                .contains("no master")
+        );
     }
 }

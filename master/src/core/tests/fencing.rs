@@ -44,6 +44,36 @@ fn a_slave_that_answers_is_not_fenced() {
 }
 
 #[test]
+fn a_slave_that_is_connected_and_says_nothing_hangs_and_the_operator_is_believed() {
+    let mut rig = Rig::serving(1);
+    let answers = rig.core.settings.answers;
+    rig.wait(answers);
+    let refused = fence(&mut rig, A);
+    assert!(
+        refusal(&refused)
+            .unwrap()
+            .contains("the last time 11000 ms ago")
+    );
+    rig.say(A, pong(1, 0));
+    rig.wait(answers + Duration::from_millis(1));
+    let view = rig.core.view(rig.now);
+    let slave = &view.slaves[0];
+    assert_eq!((slave.answered_ms_ago, slave.hangs), (Some(11_001), true));
+    let actions = fence(&mut rig, A);
+    assert_eq!(refusal(&actions), None);
+    assert_eq!(orders(&actions), ["save now fenced a"]);
+}
+
+#[test]
+fn a_master_that_was_paused_takes_nobody_for_hanging() {
+    let mut rig = Rig::serving(1);
+    rig.wait(Duration::from_secs(3600));
+    rig.input(Input::Resumed);
+    assert!(!rig.core.view(rig.now).slaves[0].hangs);
+    assert!(refusal(&fence(&mut rig, A)).is_some());
+}
+
+#[test]
 fn a_fenced_slaves_shards_go_on_elsewhere_once_the_word_is_on_the_disk() {
     let (mut rig, actions) = fenced();
     assert_eq!(orders(&actions), ["save now fenced a"]);
@@ -68,7 +98,7 @@ fn a_fenced_slaves_shards_go_on_elsewhere_once_the_word_is_on_the_disk() {
 fn a_slave_that_hangs_and_was_killed_in_vain_can_be_fenced_while_connected() {
     let mut rig = Rig::serving(1);
     rig.input(Input::Silent { slave: A });
-    assert!(rig.core.fence_refused(A).is_none());
+    assert!(rig.core.fence_refused(A, rig.now).is_none());
     let actions = fence(&mut rig, A);
     assert_eq!(orders(&actions), ["save now fenced a"]);
 }

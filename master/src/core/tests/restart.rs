@@ -87,3 +87,65 @@ fn a_shard_that_hears_nothing_on_an_open_connection_is_restarted_once() {
         "and later again"
     );
 }
+
+fn refused(shard: u32, epoch: u64, close_code: u16) -> ToMaster {
+    ToMaster::Failed(Failed {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+        close_code,
+        detail: "Discord closed with it".to_owned(),
+    })
+}
+
+fn alarm(actions: &[Action]) -> &str {
+    let mut alarms = actions.iter().filter_map(|action| match action {
+        Action::Tell(News::Alarm { detail }) => Some(detail.as_str()),
+        _ => None,
+    });
+    alarms.next().unwrap_or("no alarm")
+}
+
+#[test]
+fn a_token_that_served_a_moment_ago_and_is_refused_is_tried_once_more_slowly() {
+    let mut rig = Rig::serving(1);
+    let actions = rig.say(A, refused(0, 1, 4004));
+    assert!(orders(&actions).is_empty());
+    let said = alarm(&actions);
+    assert!(said.contains("Discord refuses the token"), "{said}");
+    assert!(said.contains("tried once more in 60s"), "{said}");
+    let asked = rig.input(restart(0));
+    let answer = refusal(&asked);
+    assert_eq!(answer, said, "restart-shard says the same");
+    let view = rig.core.view(rig.now);
+    let trouble = view.shards[0].trouble.clone().unwrap();
+    assert!(said.ends_with(&trouble), "{trouble}");
+    let actions = rig.wait(Duration::from_secs(60));
+    assert!(
+        orders(&actions)
+            .iter()
+            .any(|order| order.starts_with("a Resume 0@2"))
+    );
+    let actions = rig.say(A, refused(0, 2, 4004));
+    assert!(
+        alarm(&actions).contains("waits for another build"),
+        "{actions:?}"
+    );
+    assert!(orders(&rig.wait(Duration::from_secs(3600))).is_empty());
+}
+
+#[test]
+fn what_discord_refuses_for_good_is_said_in_words_and_not_tried_again() {
+    let mut rig = Rig::serving(1);
+    let actions = rig.say(A, refused(0, 1, 4014));
+    let said = alarm(&actions);
+    assert!(
+        said.contains("privileged") && said.contains("waits for another build"),
+        "{said}"
+    );
+    rig.die(A);
+    rig.join(B, Role::Relaunch);
+    let view = rig.core.view(rig.now);
+    assert!(view.shards[0].trouble.is_some(), "until it serves");
+    rig.say(B, resumed(0, 2));
+    assert_eq!(rig.core.view(rig.now).shards[0].trouble, None);
+}

@@ -246,6 +246,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             past,
             record: _,
             lag: _,
+            heard: _,
             hearing: _,
             upkeep: _,
             // Nobody asks for it here.
@@ -294,6 +295,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         doubt,
         failures,
         // Nothing is measured where time stands still.
+        trouble: _,
         rate: _,
     } = &shards[&SHARD];
     (epoch, copies, failures, discriminant(replays)).hash(hasher);

@@ -323,7 +323,7 @@ impl World {
             .master
             .as_ref()
             .filter(|master| master.waiting.is_empty());
-        master.is_some_and(|master| master.core.fence_refused(id).is_some())
+        master.is_some_and(|master| master.core.fence_refused(id, Time::default()).is_some())
     }
 
     /// The driver forgets a slave that was fenced.

@@ -1,0 +1,138 @@
+//! `status --check`: the fleet in one line, with an exit code as monitors want it of
+//! their plugins.
+
+use serde_json::Value;
+
+use super::{
+    super::{OperatorArguments, say, text::count},
+    table::counts,
+};
+use crate::error::{EXIT_USAGE, Error};
+
+/// What a monitor is told: the exit code, and the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Ok,
+    Warning,
+    Critical,
+    Unknown,
+}
+
+impl Level {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+            Self::Unknown => 3,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// Never fails: what goes wrong is an exit code too.
+pub(super) async fn run(operator: &OperatorArguments) -> u8 {
+    let asked = match operator.client() {
+        Ok(client) => client.get("/v1/status").await,
+        Err(error) => Err(error),
+    };
+    let (level, line) = match asked {
+        Ok(status) => judged(&status),
+        Err(error) => unasked(&error),
+    };
+    say(&format!("{} - {line}", level.word()));
+    level.code()
+}
+
+fn unasked(error: &Error) -> (Level, String) {
+    let another_user = error.line().contains("belongs to another user");
+    match error.exit_code() == EXIT_USAGE || another_user {
+        true => (Level::Unknown, error.line()),
+        false => (Level::Critical, error.line()),
+    }
+}
+
+/// The worst that the doctor found, and slaves that died lately.
+fn judged(status: &Value) -> (Level, String) {
+    let mut level = Level::Ok;
+    let mut said = vec![counts(status)];
+    for finding in status["doctor"].as_array().into_iter().flatten() {
+        let found = match finding["level"].as_str() {
+            Some("error") => Level::Critical,
+            _ => Level::Warning,
+        };
+        level = level.max(found);
+        let text = |key: &str| finding[key].as_str().unwrap_or("?").to_owned();
+        said.push(format!("{}: {}", text("check"), text("detail")));
+    }
+    let died = status["died_last_hour"].as_object().into_iter().flatten();
+    let died: u64 = died.filter_map(|(_, died)| died.as_u64()).sum();
+    if died > 0 {
+        level = level.max(Level::Warning);
+        said.push(format!("{} ended in the last hour", count(died, "slave")));
+    }
+    // One line, whatever stands in it.
+    let line = said
+        .join("; ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let shards = status["shards"].as_array().map_or(0, Vec::len);
+    let serving = status["shards"].as_array().into_iter().flatten();
+    let serving = serving.filter(|shard| {
+        matches!(
+            shard["state"].as_str(),
+            Some("serving" | "copying" | "dialling")
+        )
+    });
+    // Behind a bar stands what a monitor draws.
+    let line = line.replace('|', "/");
+    (
+        level,
+        format!("{line} | serving={};;;0;{shards}", serving.count()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_worst_that_was_found_is_the_exit_code() {
+        let shards = json!([{"state": "serving"}, {"state": "copying"}]);
+        let well = json!({"shards": shards, "doctor": [], "died_last_hour": {}});
+        assert_eq!(
+            judged(&well),
+            (
+                Level::Ok,
+                "2 of 2 shards serving (1 about to move) | serving=2;;;0;2".to_owned()
+            )
+        );
+        let mut status = well.clone();
+        status["died_last_hour"] = json!({"main": 2});
+        assert_eq!(judged(&status).0, Level::Warning);
+        status["doctor"] = json!([{"level": "warning", "check": "lag", "detail": "a | b\nc"}]);
+        let (level, line) = judged(&status);
+        assert_eq!(
+            (level, level.code(), line.lines().count()),
+            (Level::Warning, 1, 1)
+        );
+        assert!(line.contains("lag: a / b c; 2 slaves ended"), "{line}");
+        status["doctor"][0]["level"] = "error".into();
+        assert_eq!(judged(&status).0.code(), 2);
+        let absent = Error::Failed("no master listens".to_owned());
+        assert_eq!(unasked(&absent).0, Level::Critical);
+        let wrong = Error::Configuration("cannot be read".to_owned());
+        assert_eq!(unasked(&wrong).0.code(), 3);
+    }
+}
