@@ -4,7 +4,15 @@ use serde_json::Value;
 
 use super::text::span;
 
-/// `exit code 1 after 0.2 s`
+/// `slave 0a1b2c3d`, or what it is called that never had an id.
+pub(super) fn whose(death: &Value) -> String {
+    match death["slave"].as_str() {
+        Some(slave) => format!("slave {slave:.8}"),
+        None => "a slave that had not joined".to_owned(),
+    }
+}
+
+/// `exit code 1, after 0.2 s`
 pub(super) fn how(death: &Value) -> String {
     let ending = death["ending"].as_str().unwrap_or("?");
     match death["lived_ms"].as_u64() {

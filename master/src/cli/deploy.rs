@@ -12,7 +12,7 @@ use serde_json::Value;
 use self::{progress::Progress, screen::Screen};
 use super::{
     OperatorArguments,
-    death::{how, last_lines},
+    death::{how, last_lines, whose},
     say,
     text::{count, ranges, span},
 };
@@ -239,8 +239,8 @@ pub(super) async fn follow(
             )),
             Some("slave_ended") if event["well"] != true => {
                 screen.line(&format!(
-                    "  slave {:.8} of slot {} ended: {}",
-                    event["slave"].as_str().unwrap_or("(not joined)"),
+                    "  {} of slot {} ended: {}",
+                    whose(&event),
                     text(&event["slot"]),
                     how(&event)
                 ));

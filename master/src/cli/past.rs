@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     OperatorArguments, complain,
-    death::{how, last_lines},
+    death::{how, last_lines, whose},
     say,
     text::{Cell, Look, Paint, clock, count, gap, grid, plain, span},
 };
@@ -137,10 +137,7 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
         "alarm" => format!("ALARM: {}", text("detail")),
         "slave_ended" => format!(
             "{} of slot {} ended: {} (build {}, pid {})",
-            match event["slave"].is_null() {
-                true => "a slave that had not joined".to_owned(),
-                false => slave(),
-            },
+            whose(event),
             text("slot"),
             how(event),
             text("build"),

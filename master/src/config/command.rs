@@ -61,16 +61,26 @@ pub fn shown(command: &[String]) -> String {
     };
     let words = others.chain(words).map(|word| match plain(word) {
         true => word.clone(),
-        false => format!(
-            "'{}'",
-            word.escape_debug().to_string().replace('\'', "'\\''")
-        ),
+        false => format!("'{}'", printable(word).replace('\'', "'\\''")),
     });
     let words = words.collect::<Vec<_>>().join(" ");
     match build {
-        Some(build) => format!("{words} (build {})", build.escape_debug()),
+        Some(build) => format!("{words} (build {})", printable(build)),
         None => words,
     }
+}
+
+/// Control characters escaped.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            printable.extend(letter.escape_default());
+        } else {
+            printable.push(letter);
+        }
+    }
+    printable
 }
 
 /// Looks the program up as the kernel will: as a path if it has a slash, else

@@ -179,8 +179,15 @@ impl Death {
     pub fn how(&self) -> String {
         match self.lived {
             Some(lived) => {
-                let seconds = Duration::from_millis(millis_shown(lived));
-                format!("{} after {seconds:?}", self.ending)
+                let millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
+                match millis {
+                    0..1000 => format!("{} after {millis}ms", self.ending),
+                    _ => format!(
+                        "{} after {:?}",
+                        self.ending,
+                        Duration::from_millis(millis / 100 * 100)
+                    ),
+                }
             }
             None => self.ending.to_string(),
         }
@@ -193,16 +200,6 @@ impl Death {
             Some(line) => format!("{}; its last words: {line}", self.how()),
             None => format!("{}; it wrote nothing", self.how()),
         }
-    }
-}
-
-/// Tenths of a second of what is longer than one.
-fn millis_shown(time: Duration) -> u64 {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    if millis < 1000 {
-        millis
-    } else {
-        millis / 100 * 100
     }
 }
 

@@ -381,7 +381,11 @@ const fn is_kept(news: &News) -> bool {
         | News::SoakShortened { .. }
         | News::Fenced { .. }
         | News::SlaveJoined { back: false, .. }
-        | News::SlaveGone { dead: false, .. }
+        | News::SlaveGone {
+            dead: false,
+            held: 1..,
+            ..
+        }
         | News::SlaveEnded(_)
         | News::SessionLost { .. }
         | News::StateLost { .. }
@@ -391,7 +395,7 @@ const fn is_kept(news: &News) -> bool {
         | News::DeployStep { .. }
         | News::Migration { .. }
         | News::SlaveJoined { back: true, .. }
-        | News::SlaveGone { dead: true, .. }
+        | News::SlaveGone { .. }
         | News::ShardServing { .. }
         | News::Launching { .. } => false,
     }

@@ -237,6 +237,24 @@ fn the_next_master_knows_what_happened_under_this_one() {
     assert!(second.events(u64::MAX).is_empty());
 }
 
+#[test]
+fn a_death_is_told_with_its_last_words() {
+    let mut death = death();
+    assert_eq!(
+        death.told(),
+        "exit code 1 after 200ms; its last words: no token"
+    );
+    death.ending = EndedBy::Signal(9);
+    death.lived = Some(Duration::from_millis(3_661_234));
+    death.last_lines.clear();
+    let told = death.told();
+    assert!(
+        told.starts_with("killed by signal 9 (SIGKILL), and not by the master"),
+        "{told}"
+    );
+    assert!(told.ends_with("after 3661.2s; it wrote nothing"), "{told}");
+}
+
 fn death() -> Death {
     Death {
         slave: None,
