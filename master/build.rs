@@ -18,6 +18,7 @@ const MUTANTS: &[&str] = &[
     "first-word-dropped",
     "gate-open",
     "id-of-another",
+    "given-up-let-in",
     "kill-not-awaited",
     "last-words-unheard",
     "leaving-not-followed",

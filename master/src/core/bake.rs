@@ -96,10 +96,8 @@ impl Core {
             .map_or(0, |new| new.record.finished);
         let enough = events > 0 && finished >= u64::from(events);
         let over = looked >= time && !self.is_doubtful(to);
-        if !enough && !over && looked < time.saturating_mul(DOUBTFUL) {
-            return;
-        }
-        if self.finishes_nothing(to) {
+        if self.finishes_nothing(to) || (!enough && !over && looked < time.saturating_mul(DOUBTFUL))
+        {
             return;
         }
         if let Some(deploy) = &mut self.deploy {

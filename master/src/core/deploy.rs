@@ -18,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{DeployId, ShardId, SlaveId, message::Role};
+use baton_protocol::{
+    DeployId, ShardId, SlaveId,
+    message::{Hello, Role},
+};
 
 use super::{
     Core, Life,
@@ -169,9 +172,19 @@ impl Deploy {
             .max(1)
     }
 
-    /// Whether a candidate with this process is the one that was launched.
-    pub(super) fn expects(&self, joined: u32) -> bool {
-        matches!(self.stage, Stage::Starting { pid } if pid.is_none_or(|pid| pid == joined))
+    /// Whether this candidate is the one that was launched. One that does not say for
+    /// which deploy is known by its process.
+    pub(super) fn expects(&self, hello: &Hello) -> bool {
+        match self.stage {
+            Stage::Starting { .. } if hello.deploy != DeployId(0) => hello.deploy == self.id,
+            Stage::Starting { pid } => pid.is_none_or(|pid| pid == hello.process.pid),
+            Stage::Preparing { .. }
+            | Stage::Moving { .. }
+            | Stage::Work { .. }
+            | Stage::Soaking { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => false,
+        }
     }
 
     pub(super) fn step(&self) -> DeployStep {
@@ -273,6 +286,7 @@ impl Core {
             slot: name,
             role: Role::Candidate,
             command,
+            deploy: self.deploy.as_ref().map(|deploy| deploy.id),
         });
         self.start_timer(Timer::Deploy, self.settings.ready);
         self.touch(slot);

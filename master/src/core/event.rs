@@ -173,6 +173,8 @@ pub enum Action {
         role: Role,
         /// The command of a deploy, instead of the slot's configured one.
         command: Option<Vec<String>>,
+        /// For which deploy; it is to say so in its hello.
+        deploy: Option<DeployId>,
     },
     /// `SIGKILL` the process that was launched into this slot and has not joined,
     /// with its group: nobody waits for it any more, and nobody is told its end.
@@ -242,6 +244,9 @@ pub enum Entry {
     },
     /// The number of the last deploy.
     Deploy(DeployId),
+    /// This deploy did not come about: a candidate of it is refused, also by the next
+    /// master.
+    GivenUp(DeployId),
     /// The master runs now, by the wall clock: every session was alive then, or
     /// known to be over.
     Seen,

@@ -81,6 +81,7 @@ impl Core {
         };
         slave.hello.role = hello.role;
         slave.hello.version = hello.version;
+        slave.hello.deploy = hello.deploy;
         slave.presence = Presence::Joined;
         let (build, slot, standing) = (slave.hello.build.clone(), slave.slot, slave.standing);
         self.timers.stop(Timer::Away(id));
@@ -141,7 +142,7 @@ impl Core {
     /// Whether a slave that owns nothing may come in.
     fn admission(&self, hello: &Hello, slot: usize) -> Result<(), (RefusedReason, String)> {
         let place = &self.fleet.slots[slot];
-        if place.unwanted.contains(&hello.process.pid) {
+        if place.unwanted.contains(&hello.process.pid) || self.is_given_up(hello) {
             let detail = "the deploy that started this slave has ended".to_owned();
             return Err((RefusedReason::Superseded, detail));
         }
@@ -170,7 +171,7 @@ impl Core {
             return Ok(());
         }
         if let Some(deploy) = &self.deploy {
-            if deploy.slot == slot && deploy.expects(hello.process.pid) {
+            if deploy.slot == slot && deploy.expects(hello) {
                 return Ok(());
             }
             if deploy.slot == slot || place.owner.is_some() {
@@ -187,6 +188,14 @@ impl Core {
                 .deploy_possible(slot, owner)
                 .map_err(|detail| (RefusedReason::Busy, detail)),
         }
+    }
+
+    /// Whether it was launched for a deploy that did not come about: it may come late,
+    /// from a command that went into the background, or to the next master.
+    fn is_given_up(&self, hello: &Hello) -> bool {
+        hello.role != Role::Standby
+            && self.given_up.contains(&hello.deploy)
+            && !cfg!(mutant = "given-up-let-in")
     }
 
     /// Whether any session is known that a newcomer would have to resume. Walks
@@ -230,12 +239,12 @@ impl Core {
             return;
         }
         let (slot, role, past) = (slave.slot, slave.hello.role, slave.past);
-        let pid = slave.hello.process.pid;
+        let given_up = self.is_given_up(&slave.hello);
         let owner = self.fleet.slots[slot].owner;
         let expected = self
             .deploy
             .as_ref()
-            .is_some_and(|deploy| deploy.slot == slot && deploy.expects(pid));
+            .is_some_and(|deploy| deploy.slot == slot && deploy.expects(&slave.hello));
         if !slave.holds.is_empty() {
             self.stand(id, Standing::Active);
             self.settle_slot(slot);
@@ -246,6 +255,8 @@ impl Core {
             self.stand(id, Standing::Standby);
             self.soft_start(id);
             self.standby_came(slot);
+        } else if given_up {
+            self.dismiss(id);
         } else if expected {
             self.stand(id, Standing::Active);
             self.candidate_came(id);

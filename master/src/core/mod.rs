@@ -117,6 +117,8 @@ pub struct Core {
     pinned: Option<SessionParameters>,
     deploy: Option<Deploy>,
     last_deploy: DeployId,
+    /// Deploys that did not come about: whoever was launched for one is not wanted.
+    given_up: BTreeSet<DeployId>,
     /// When shards were restarted for their silence.
     healed: BTreeMap<ShardId, Time>,
     permits: Permits,
@@ -161,6 +163,7 @@ impl Core {
             pinned: recovered.pinned.clone().or_else(|| settings.pinned.clone()),
             deploy: None,
             last_deploy: recovered.last_deploy,
+            given_up: recovered.given_up.clone(),
             healed: BTreeMap::new(),
             permits: Permits::new(settings.max_concurrency),
             work: WorkUnit::new(recovered.work, history, recovered.floor),

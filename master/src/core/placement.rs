@@ -280,6 +280,7 @@ impl Core {
             slot: name.clone(),
             role: Role::Relaunch,
             command: None,
+            deploy: None,
         });
         self.tell(News::Launching {
             slot: name,

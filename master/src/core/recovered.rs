@@ -28,6 +28,8 @@ pub struct Recovered {
     pub fenced: BTreeSet<SlaveId>,
     /// The number of the last deploy.
     pub last_deploy: DeployId,
+    /// Deploys that did not come about.
+    pub given_up: BTreeSet<DeployId>,
     /// The last [`Entry::Ticket`](super::event::Entry::Ticket) of each shard.
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
     /// Whether this is everything that was ever saved.

@@ -107,6 +107,7 @@ impl Core {
             slot: slot.name.clone(),
             role: Role::Standby,
             command: None,
+            deploy: None,
         };
         self.actions.push_back(launch);
         self.start_timer(Timer::Standby(index), self.settings.ready);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    SlaveId, ToSlave,
+    DeployId, SlaveId, ToSlave,
     message::{MigrationExtra, ShardMigrationStart},
 };
 
@@ -14,6 +14,9 @@ use super::{
     timers::Timer,
     work,
 };
+
+/// Deploys that did not come about are remembered: the last so many.
+const MOST_GIVEN_UP: usize = 64;
 
 impl Core {
     /// M1: both slaves are told that shards will move.
@@ -285,6 +288,10 @@ impl Core {
             (Some(first), Some(last)) => last.since(first),
             (None, _) | (_, None) => Duration::ZERO,
         };
+        match outcome {
+            Outcome::Aborted { .. } | Outcome::RolledBack { .. } => self.given_up(deploy.id),
+            Outcome::Done | Outcome::Forced { .. } | Outcome::HandedOn => {}
+        }
         self.tell(News::DeployEnded {
             deploy: deploy.id,
             outcome,
@@ -295,6 +302,15 @@ impl Core {
         self.forget_settled(deploy.slot);
         self.touch(deploy.slot);
         self.may_leave_now(deploy.from);
+    }
+
+    /// Whoever was launched for this deploy is not wanted any more.
+    fn given_up(&mut self, deploy: DeployId) {
+        if self.given_up.len() >= MOST_GIVEN_UP {
+            self.given_up.pop_first();
+        }
+        self.given_up.insert(deploy);
+        self.save(vec![Entry::GivenUp(deploy)], Durability::Soon);
     }
 
     /// What was settled in this deploy needs not be said again.

@@ -1,10 +1,10 @@
 //! Carrying actions out, in their order.
 
-use baton_protocol::{SlaveId, ToSlave, message::Role};
+use baton_protocol::{SlaveId, ToSlave};
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, error, info, warn};
 
-use super::{Driver, Ending, Launched, MAX_FAILURES, Notice, SAVE_PAUSE};
+use super::{Driver, Ending, LaunchOrder, Launched, MAX_FAILURES, MOST_GROUPS, Notice, SAVE_PAUSE};
 use crate::{
     core::event::{Action, Durability, Entry, Input},
     process::kill_group,
@@ -70,6 +70,7 @@ impl Driver {
                 | Entry::Fenced(_)
                 | Entry::Ticket { .. }
                 | Entry::Deploy(_)
+                | Entry::GivenUp(_)
                 | Entry::Seen
                 | Entry::Whole => None,
             })
@@ -115,7 +116,15 @@ impl Driver {
                 slot,
                 role,
                 command,
-            } => caused.extend(self.launch(slot, role, command)),
+                deploy,
+            } => {
+                let order = LaunchOrder {
+                    role,
+                    command,
+                    deploy,
+                };
+                caused.extend(self.launch(slot, order));
+            }
             Action::GiveUp { slot } => {
                 self.waiting.remove(&slot);
                 self.give_up(&slot);
@@ -162,23 +171,29 @@ impl Driver {
 
     /// At most one process of a slot has been launched and not joined: one that
     /// lives is killed, and the launch waits until it is known dead.
-    pub(super) fn launch(
-        &mut self,
-        slot: String,
-        role: Role,
-        command: Option<Vec<String>>,
-    ) -> Option<Input> {
+    pub(super) fn launch(&mut self, slot: String, order: LaunchOrder) -> Option<Input> {
         if self.is_launching(&slot) {
             self.give_up(&slot);
-            self.waiting.insert(slot, (role, command));
+            self.waiting.insert(slot, order);
             return None;
         }
-        Some(self.launch_now(slot, role, command))
+        Some(self.launch_now(slot, &order))
     }
 
-    fn launch_now(&mut self, slot: String, role: Role, command: Option<Vec<String>>) -> Input {
-        match self.launcher.launch(&slot, role, command.as_deref()) {
+    fn launch_now(&mut self, slot: String, order: &LaunchOrder) -> Input {
+        let role = order.role;
+        match self
+            .launcher
+            .launch(&slot, role, order.command.as_deref(), order.deploy)
+        {
             Ok((pid, mut child)) => {
+                self.for_deploys.retain(|&(group, _)| group != pid);
+                if let Some(deploy) = order.deploy {
+                    if self.for_deploys.len() >= MOST_GROUPS {
+                        self.for_deploys.pop_front();
+                    }
+                    self.for_deploys.push_back((pid, deploy));
+                }
                 info!(slot, pid, role = role_name(role), "slave launched");
                 let notices = self.notices.clone();
                 let (kill, killed) = oneshot::channel();

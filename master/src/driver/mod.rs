@@ -21,7 +21,7 @@ mod tell;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -147,7 +147,10 @@ pub struct Driver {
     /// Slaves that this master has killed.
     doomed: BTreeSet<SlaveId>,
     /// Launches that wait for the death of the process before, by slot.
-    waiting: BTreeMap<String, (Role, Option<Vec<String>>)>,
+    waiting: BTreeMap<String, LaunchOrder>,
+    /// The process groups that deploys were launched in, the newest last: what was
+    /// launched may have ended, and left a slave of its group behind.
+    for_deploys: VecDeque<(u32, DeployId)>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
     /// What each deploy that was asked for brings.
     roads: BTreeMap<RequestId, Brought>,
@@ -169,6 +172,17 @@ pub struct Driver {
     resume_at: Option<Instant>,
     ending: Option<Ending>,
 }
+
+/// What is to be launched into a slot.
+#[derive(Debug)]
+struct LaunchOrder {
+    role: Role,
+    command: Option<Vec<String>>,
+    deploy: Option<DeployId>,
+}
+
+/// Process groups of deploys that are remembered.
+const MOST_GROUPS: usize = 64;
 
 /// A process that the master launched and that has not ended.
 #[derive(Debug)]
@@ -201,6 +215,7 @@ impl Driver {
             groups: BTreeMap::new(),
             doomed: BTreeSet::new(),
             waiting: BTreeMap::new(),
+            for_deploys: VecDeque::new(),
             deploys: BTreeMap::new(),
             roads: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -450,9 +465,9 @@ impl Driver {
             self.core.handle(now, failed);
         }
         if !self.is_launching(&slot)
-            && let Some((role, command)) = self.waiting.remove(&slot)
+            && let Some(order) = self.waiting.remove(&slot)
         {
-            let launched = self.launch(slot, role, command);
+            let launched = self.launch(slot, order);
             if let Some(input) = launched {
                 self.core.handle(now, input);
             }
@@ -502,6 +517,15 @@ impl Driver {
             Some(_) | None => {}
         }
         let pid = hello.process.pid;
+        let mut hello = hello;
+        if hello.deploy == DeployId(0)
+            && hello.role == Role::Candidate
+            && let Some(group) = group_of(pid)
+            && let Some((_, deploy)) = self.for_deploys.iter().find(|(known, _)| *known == group)
+        {
+            // It does not say for which deploy it was launched. Its group does.
+            hello.deploy = *deploy;
+        }
         for (leader, launched) in &mut self.launched {
             if launched.joined.is_none() && is_of_launch(pid, *leader) {
                 launched.joined = Some(slave);

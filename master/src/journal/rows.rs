@@ -116,6 +116,15 @@ pub(super) fn write(
                 ])?;
         }
         Entry::Deploy(deploy) => set_meta(change, "last_deploy", &deploy.to_string())?,
+        Entry::GivenUp(deploy) => {
+            set_meta(change, &format!("given up {deploy}"), &deploy.to_string())?;
+            change.execute(
+                "DELETE FROM meta WHERE key LIKE 'given up %' AND key NOT IN
+                 (SELECT key FROM meta WHERE key LIKE 'given up %'
+                  ORDER BY CAST(value AS INTEGER) DESC LIMIT 64)",
+                [],
+            )?;
+        }
         Entry::Seen => {
             let clocks = Clocks::now();
             set_meta(change, "seen_ms", &clocks.unix.to_string())?;

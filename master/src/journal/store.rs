@@ -334,6 +334,7 @@ impl Store {
             slaves: self.slaves()?,
             fenced: self.fenced()?,
             last_deploy: DeployId(self.meta_number("last_deploy")?.unwrap_or(0)),
+            given_up: self.given_up()?,
             tickets: self.tickets()?,
             history: match floor {
                 Some(_) => History::Lost,
@@ -482,6 +483,20 @@ impl Store {
             slaves.insert(slave, hello);
         }
         Ok(slaves)
+    }
+
+    fn given_up(&self) -> Result<BTreeSet<DeployId>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT value FROM meta WHERE key LIKE 'given up %'")?;
+        let mut rows = statement.query([])?;
+        let mut given_up = BTreeSet::new();
+        while let Some(row) = rows.next()? {
+            let value: String = row.get(0)?;
+            // What is no number is of a master that knows more.
+            given_up.extend(value.parse().ok().map(DeployId));
+        }
+        Ok(given_up)
     }
 
     fn fenced(&self) -> Result<BTreeSet<SlaveId>, StoreError> {

@@ -38,6 +38,8 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
         Entry::Fenced(SlaveId(8)),
         Entry::Gone(SlaveId(8)),
         Entry::Deploy(DeployId(12)),
+        Entry::GivenUp(DeployId(9)),
+        Entry::GivenUp(DeployId(11)),
     ];
     journal.save(entries, Durability::Now).await.unwrap();
     journal.pin_shard_count(2).await.unwrap();
@@ -52,6 +54,7 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
     assert_eq!(recovered.slaves, BTreeMap::from([(SlaveId(5), hello(5))]));
     assert_eq!(recovered.fenced, [SlaveId(7)].into());
     assert_eq!(recovered.last_deploy, DeployId(12));
+    assert_eq!(recovered.given_up, [DeployId(9), DeployId(11)].into());
     let row = |epoch, hold, basis| Row {
         epoch: Epoch(epoch),
         owner: SlaveId(5),

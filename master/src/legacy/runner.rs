@@ -226,7 +226,10 @@ impl Runner {
         let wait = Duration::from_secs(1 << self.launches.in_vain.min(6)).min(MAX_BACKOFF);
         self.launches.in_vain += 1;
         self.launches.not_before = Some(now + wait);
-        match self.launcher.launch(&self.slot, Role::Candidate, None) {
+        match self
+            .launcher
+            .launch(&self.slot, Role::Candidate, None, None)
+        {
             Ok((pid, mut child)) => {
                 info!(pid, why, "slave started");
                 tokio::spawn(async move {

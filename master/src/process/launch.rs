@@ -9,6 +9,7 @@ use std::{
 };
 
 use baton_protocol::{
+    DeployId,
     auth::{SECRET_VARIABLE, Secret},
     message::Role,
 };
@@ -30,6 +31,8 @@ pub mod variable {
     pub const SLOT: &str = "BATON_SLOT";
     /// `candidate`, `standby` or `relaunch`.
     pub const ROLE: &str = "BATON_ROLE";
+    /// The number of the deploy, where the slave is its candidate.
+    pub const DEPLOY: &str = "BATON_DEPLOY";
     /// The master's runtime directory.
     pub const RUNTIME_DIR: &str = "BATON_RUNTIME_DIR";
     /// Set where standard error is a file that the master copies: so many bytes of it
@@ -167,6 +170,7 @@ impl Launcher {
         slot: &str,
         role: Role,
         command: Option<&[String]>,
+        deploy: Option<DeployId>,
     ) -> Result<(u32, Child), String> {
         let Some(place) = self.slots.get(slot) else {
             return Err(format!("there is no slot `{slot}`"));
@@ -204,10 +208,14 @@ impl Launcher {
             .env(variable::ROLE, role)
             .env(variable::RUNTIME_DIR, &self.runtime_dir)
             .env_remove(variable::OUTPUT)
+            .env_remove(variable::DEPLOY)
             .stdin(Stdio::null())
             .process_group(0);
         if let Some(token) = token {
             child.env(TOKEN_VARIABLE, token.reveal());
+        }
+        if let Some(deploy) = deploy {
+            child.env(variable::DEPLOY, deploy.to_string());
         }
         let mut output = None;
         let mut unnamed = None;

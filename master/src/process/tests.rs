@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use baton_protocol::{ProcessIdentity, auth::Secret, message::Role};
+use baton_protocol::{DeployId, ProcessIdentity, auth::Secret, message::Role};
 use tokio::time::timeout;
 
 use super::*;
@@ -15,15 +15,17 @@ const LONG: Duration = Duration::from_secs(30);
 async fn a_launched_process_leads_its_own_group_and_finds_its_environment() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("slave.log");
-    let script = "echo $BATON_MASTER $BATON_SLOT $BATON_ROLE $BATON_RUNTIME_DIR ${#BATON_SECRET} $OWN; \
+    let script = "echo $BATON_MASTER $BATON_SLOT $BATON_ROLE $BATON_RUNTIME_DIR ${#BATON_SECRET} $OWN $BATON_DEPLOY; \
                   cut -d' ' -f5 /proc/$$/stat; echo $$; echo oops >&2";
     let launcher = launcher(dir.path(), &["sh", "-c", script], Some(&log));
-    let (pid, mut child) = launcher.launch("main", Role::Candidate, None).unwrap();
+    let (pid, mut child) = launcher
+        .launch("main", Role::Candidate, None, Some(DeployId(7)))
+        .unwrap();
     assert_eq!(child.wait().await.0, EndedBy::Code(0));
     let text = fs::read_to_string(&log).unwrap();
     let mut lines = text.lines();
     let expected = format!(
-        "unix:/r/slave.sock main candidate {} 64 yes",
+        "unix:/r/slave.sock main candidate {} 64 yes 7",
         dir.path().display()
     );
     assert_eq!(lines.next(), Some(expected.as_str()));
@@ -44,12 +46,12 @@ async fn each_launched_process_gets_the_token_as_it_is_in_the_file_then() {
     launcher.take_token_from(Some(file.clone()));
     for text in ["DISCORD_TOKEN=one\n", "two\n"] {
         fs::write(&file, text).unwrap();
-        let (_, mut child) = launcher.launch("main", Role::Relaunch, None).unwrap();
+        let (_, mut child) = launcher.launch("main", Role::Relaunch, None, None).unwrap();
         assert_eq!(child.wait().await.0, EndedBy::Code(0));
     }
     assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\n");
     fs::write(&file, "# nothing\n").unwrap();
-    let refused = launcher.launch("main", Role::Relaunch, None).unwrap_err();
+    let refused = launcher.launch("main", Role::Relaunch, None, None).unwrap_err();
     assert!(
         refused.contains("token_file") && refused.contains("no token"),
         "{refused}"
@@ -62,7 +64,7 @@ async fn what_a_deploy_brought_is_launched_from_then_on() {
     let mut launcher = launcher(dir.path(), &["true"], None);
     let other = ["sh", "-c", "exit 7"].map(str::to_owned);
     launcher.remember("main", &other);
-    let (_, mut child) = launcher.launch("main", Role::Relaunch, None).unwrap();
+    let (_, mut child) = launcher.launch("main", Role::Relaunch, None, None).unwrap();
     assert_eq!(child.wait().await.0, EndedBy::Code(7));
 }
 
@@ -78,7 +80,7 @@ async fn how_a_process_ended_and_its_last_words_are_known_with_and_without_a_log
         ] {
             let mut launcher = launcher(dir.path(), &["sh", "-c", script], log);
             launcher.write_to(Outputs::open(dir.path()).unwrap());
-            let (pid, mut child) = launcher.launch("main", Role::Relaunch, None).unwrap();
+            let (pid, mut child) = launcher.launch("main", Role::Relaunch, None, None).unwrap();
             let ended = child.wait().await;
             assert_eq!(ended, (ending, vec!["no token".to_owned()]));
             let lines = launcher.output_of("main", pid).unwrap().read().await;
@@ -94,7 +96,7 @@ async fn a_slave_whose_output_cannot_be_kept_is_launched_all_the_same() {
     launcher.write_to(Outputs::open(dir.path()).unwrap());
     fs::remove_dir_all(dir.path().join("output")).unwrap();
     fs::write(dir.path().join("output"), "in the way").unwrap();
-    let (_, mut child) = launcher.launch("main", Role::Relaunch, None).unwrap();
+    let (_, mut child) = launcher.launch("main", Role::Relaunch, None, None).unwrap();
     assert_eq!(child.wait().await, (EndedBy::Code(0), Vec::new()));
 }
 
@@ -111,7 +113,7 @@ async fn a_launch_that_cannot_be_says_why() {
             "no-such-program",
         ),
     ] {
-        let launched = launcher.launch(slot, Role::Candidate, command.as_deref());
+        let launched = launcher.launch(slot, Role::Candidate, command.as_deref(), None);
         let reason = launched.unwrap_err();
         assert!(reason.contains(expected), "{reason}");
     }

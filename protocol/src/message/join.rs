@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{Epoch, ProcessIdentity, SlaveId, Term},
+    id::{DeployId, Epoch, ProcessIdentity, SlaveId, Term},
     ticket::{SessionParameters, Ticket},
     version::Version,
 };
@@ -48,6 +48,16 @@ pub struct Hello {
     pub process: ProcessIdentity,
     /// 16 random bytes, which the master's proof covers.
     pub nonce: Bytes,
+    /// The deploy for which a master launched it (`BATON_DEPLOY` in its environment);
+    /// zero, and then not sent: none did, or it does not say. A pid says less: a
+    /// command may fork, and what was launched is then not what says hello.
+    #[serde(skip_serializing_if = "is_none")]
+    pub deploy: DeployId,
+}
+
+/// Whether that is no deploy at all.
+fn is_none(deploy: &DeployId) -> bool {
+    deploy.get() == 0
 }
 
 /// Names of slots and builds are at most this many bytes.

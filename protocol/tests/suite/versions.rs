@@ -61,6 +61,7 @@ fn the_handshake_is_read_and_written_as_version_1_had_it() {
             pid_namespace: 5,
         },
         nonce: Bytes::from_static(b"0123456789abcdef"),
+        ..Hello::default()
     };
     let proof = Bytes::from_static(&[0xaa; 4]);
     let to_master = [

@@ -15,7 +15,7 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use baton_protocol::{
-    ProcessIdentity, SlaveId, Term, ToMaster, Version,
+    DeployId, ProcessIdentity, SlaveId, Term, ToMaster, Version,
     message::{Hello, Report, Role},
 };
 use tokio::{
@@ -44,6 +44,8 @@ pub(crate) struct Agent {
     table: Table,
     bond: Bond<Link>,
     slave: SlaveId,
+    /// For which deploy a master launched this process; zero: for none.
+    deploy: DeployId,
     process: ProcessIdentity,
     /// The highest term that orders were taken from.
     term: Term,
@@ -60,6 +62,12 @@ pub(crate) struct Agent {
     stop: CancellationToken,
 }
 
+/// What a launching master set: a fact about this process, whatever its configuration.
+fn deploy_of_launch() -> DeployId {
+    let number = std::env::var("BATON_DEPLOY").ok();
+    DeployId(number.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
 impl Agent {
     pub(crate) fn new(
         context: Arc<Context>,
@@ -73,6 +81,7 @@ impl Agent {
             slave: SlaveId::random()
                 .map_err(std::io::Error::other)
                 .map_err(system("draw a slave id"))?,
+            deploy: deploy_of_launch(),
             process: ProcessIdentity::current().map_err(system("read /proc/self"))?,
             term: Term::default(),
             failures: 0,
@@ -186,6 +195,7 @@ impl Agent {
                 parameters: config.parameters(0),
                 process: self.process.clone(),
                 nonce: Default::default(),
+                deploy: self.deploy,
             },
             running,
             secret: config.secret.clone(),

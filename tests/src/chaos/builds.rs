@@ -1,6 +1,8 @@
 //! Deploys of builds that are no good.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::sleep;
 
 use super::{
     row::Build,
@@ -13,6 +15,12 @@ use crate::{
 
 /// A deploy of a build that never gets anywhere ends within this time.
 const ENDS: Duration = Duration::from_secs(30);
+
+/// After this time what a command left behind has said hello.
+const LEFT_BEHIND: Duration = Duration::from_secs(3);
+
+/// Leaves its arguments behind, as a program, and ends.
+const FORK: &str = "setsid sh -c 'sleep 1; exec \"$@\"' sh \"$@\" & exit 0";
 
 /// A program that is not there.
 const ABSENT: &str = "no-such-program";
@@ -37,6 +45,20 @@ pub async fn deploy(scene: &mut Scene, build: Build) -> Result<()> {
     if build == Build::TooSlow && !reason.contains("falls behind") {
         return Err(Error::answer("a deploy of a build that is too slow", ended));
     }
+    if build == Build::Hangs && !reason.contains("does not finish") {
+        return Err(Error::answer("a deploy of a build that hangs", ended));
+    }
+    if build == Build::PanicsAtCanary {
+        let moved: BTreeSet<_> = news.phase("moved").map(|(shard, _)| shard).collect();
+        if moved.len() > 1 {
+            let moved = format!("shards {moved:?} moved");
+            return Err(Error::answer("a deploy of a build that panics", moved));
+        }
+    }
+    if build == Build::Forks {
+        // What was left behind says hello now, and is refused.
+        sleep(LEFT_BEHIND).await;
+    }
     Ok(())
 }
 
@@ -46,11 +68,14 @@ const fn flags(build: Build) -> &'static [&'static str] {
         Build::OtherIntents => &["--intents", "513"],
         // Some eight events a second on each shard.
         Build::TooSlow => &["--handler-ms", "1000", "--window", "8"],
+        Build::Hangs => &["--handler-ms", "3600000"],
         Build::Exits(_)
         | Build::Silent
         | Build::Absent
         | Build::Aborts
         | Build::Panics
+        | Build::PanicsAtCanary
+        | Build::Forks
         | Build::WrongToken
         | Build::OtherCompression
         | Build::Garbage => &[],
@@ -80,7 +105,7 @@ fn command(scene: &Scene, build: Build) -> Result<Option<Vec<String>>> {
         Build::Silent => bad(&["silent"]),
         Build::Garbage => bad(&["garbage"]),
         Build::Aborts => bad(&["aborts", &gateway]),
-        Build::Panics => bad(&["panics", &gateway]),
+        Build::Panics | Build::PanicsAtCanary => bad(&["panics", &gateway]),
         Build::Absent => {
             let path = scene.folder().join(ABSENT);
             Ok(Some(vec![path.display().to_string()]))
@@ -94,7 +119,12 @@ fn command(scene: &Scene, build: Build) -> Result<Option<Vec<String>>> {
                 .slave_command(SECOND, &["--token-file", &file])
                 .map(Some)
         }
-        Build::OtherIntents | Build::TooSlow => Ok(None),
+        Build::OtherIntents | Build::TooSlow | Build::Hangs => Ok(None),
+        Build::Forks => {
+            let mut command = ["sh", "-c", FORK, "sh"].map(str::to_owned).to_vec();
+            command.extend(scene.fleet.slave_command(SECOND, &[])?);
+            Ok(Some(command))
+        }
         Build::OtherCompression => {
             let ours = program("baton-slave")?.display().to_string();
             let other = program("baton-slave-zlib")?.display().to_string();

@@ -28,6 +28,7 @@ pub async fn act(scene: &mut Scene, act: Act) -> Result<()> {
     match act {
         Act::SecondDeploy => second_deploy(scene).await,
         Act::Abort => abort(scene).await,
+        Act::AbortAndAgain => abort_and_again(scene).await,
         Act::LateAbort => {
             pause(scene).await?;
             abort(scene).await
@@ -45,6 +46,20 @@ pub async fn act(scene: &mut Scene, act: Act) -> Result<()> {
 
 async fn abort(scene: &Scene) -> Result<()> {
     scene.fleet.admin.post("/v1/abort", &json!({})).await
+}
+
+/// The next deploy begins while handlers of both slaves run.
+async fn abort_and_again(scene: &mut Scene) -> Result<()> {
+    abort(scene).await?;
+    let ended = |event: &Value| event["type"] == "deploy_ended";
+    let news = &mut scene.fleet.news;
+    let ended = news
+        .wait("the end of the deploy", REFUSED * 2, ended)
+        .await?;
+    if ended["outcome"] != "rolled_back" {
+        return Err(Error::answer("an abort", ended));
+    }
+    scene.deploy(THIRD, &[]).await
 }
 
 /// For longer than Discord replays what a shard gets meanwhile.

@@ -119,6 +119,12 @@ pub enum Build {
     Aborts,
     /// It panics on every event.
     Panics,
+    /// The same, and the canary is looked at: nothing else moves.
+    PanicsAtCanary,
+    /// Its handlers never finish.
+    Hangs,
+    /// What is launched ends, and leaves a slave behind that says hello a second later.
+    Forks,
     /// It has another token.
     WrongToken,
     /// Its handlers are so slow that it falls behind.
@@ -138,6 +144,8 @@ pub enum Act {
     SecondDeploy,
     /// `baton-master abort`.
     Abort,
+    /// The same, and another deploy as soon as everything is back.
+    AbortAndAgain,
     /// `baton-master pause`, and, when Discord replays no more what the moved shards
     /// got since, `abort`.
     LateAbort,

@@ -91,7 +91,7 @@ fn a_canary_whose_handlers_fail_goes_back_before_anything_else_moved() {
 #[test]
 fn a_canary_that_finishes_nothing_is_looked_at_on_and_goes_back() {
     let hanging = ends(canary_serves(Duration::ZERO), |at| (seconds(at), 0, 0, at));
-    assert_eq!(hanging, (10 * SECOND, Some("rolling back")));
+    assert_eq!(hanging, (5 * SECOND + QUARTER, Some("rolling back")));
     // One event says too little.
     let one = ends(canary_serves(Duration::ZERO), |at| (1, 0, 0, at));
     assert_eq!(one, (10 * SECOND, Some("moving")));

@@ -37,8 +37,8 @@ mod turns;
 use std::time::Duration;
 
 use baton_protocol::{
-    Epoch, ProcessIdentity, Sequence, SequenceRanges, SessionParameters, ShardId, SlaveId, Ticket,
-    ToMaster, ToSlave,
+    DeployId, Epoch, ProcessIdentity, Sequence, SequenceRanges, SessionParameters, ShardId,
+    SlaveId, Ticket, ToMaster, ToSlave,
     message::{
         Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
         Pong, Progress, Refused, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
@@ -435,6 +435,7 @@ fn row_name(entry: &Entry) -> Option<String> {
         | Entry::Gone(_)
         | Entry::Ticket { .. }
         | Entry::Deploy(_)
+        | Entry::GivenUp(_)
         | Entry::Seen
         | Entry::Whole => None,
     }

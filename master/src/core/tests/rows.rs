@@ -57,6 +57,9 @@ pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
             rows.tickets.insert(shard, row);
         }
         Entry::Deploy(deploy) => rows.last_deploy = deploy,
+        Entry::GivenUp(deploy) => {
+            rows.given_up.insert(deploy);
+        }
         Entry::Whole => rows.history = History::Whole,
         Entry::Seen | Entry::Command { .. } => {}
     }

@@ -1,8 +1,8 @@
 //! Any message that either side can say.
 
 use baton_protocol::{
-    Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters, ShardId, SlaveId,
-    Term, Ticket, ToMaster, ToSlave, Version,
+    DeployId, Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
+    ShardId, SlaveId, Term, Ticket, ToMaster, ToSlave, Version,
     message::{
         Accepted, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, FullStart, Held,
         Hello, Holding, IdentifyCause, IdentifyRequest, MigrationExtra, Ping, Pong, Progress,
@@ -141,9 +141,15 @@ pub(crate) fn to_slave() -> impl Strategy<Value = ToSlave> {
 
 pub(crate) fn hello() -> impl Strategy<Value = Hello> {
     let names = (text(), text(), parameters(), process());
-    let numbers = (any::<[u16; 2]>(), term(), any::<u128>(), role());
+    let numbers = (
+        any::<[u16; 2]>(),
+        term(),
+        any::<u128>(),
+        role(),
+        any::<u64>(),
+    );
     (numbers, names, bytes(32)).prop_map(|(numbers, names, nonce)| {
-        let ([version, lowest], term, slave, role) = numbers;
+        let ([version, lowest], term, slave, role, deploy) = numbers;
         let (slot, build, parameters, process) = names;
         Hello {
             version: Version(version),
@@ -156,6 +162,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
             parameters,
             process,
             nonce,
+            deploy: DeployId(deploy),
         }
     })
 }

@@ -109,6 +109,7 @@ pub(super) const LATE: &[Row] = points! { "late-crash-":
 pub(super) const BACK: &[Row] = points! { "abort-crash-":
     "save" "reservation" Abort &[M6], adopted, WHOLE;
     "save" "owner" Abort &[M6], adopted, WHOLE;
+    "save" "given-up" Abort &[M6], adopted, WHOLE;
     "send" "stop-shard" Abort &[M6], adopted, WHOLE;
     "send" "resume" Abort &[M6], adopted, WHOLE;
 };

@@ -1,5 +1,6 @@
 //! The rows of the fault matrix.
 
+mod builds;
 mod crashes;
 mod discord;
 mod doors;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Row> {
         discord::ANSWERS,
         slaves::ROWS,
         slaves::BUILDS,
+        builds::ROWS,
         master::ROWS,
         crashes::SAVES,
         crashes::SENDS,

@@ -168,6 +168,8 @@ impl Journal {
             work,
             slaves,
             last_deploy,
+            // Which follows from how the only deploy ended.
+            given_up: _,
             tickets,
             history: _,
             floor: _,
@@ -201,6 +203,7 @@ impl Master {
             pinned: _,
             deploy,
             last_deploy,
+            given_up: _,
             // Nobody identifies, and nothing is saved in vain.
             permits: _,
             saves: _,
