@@ -50,6 +50,9 @@ pub(super) struct Slave {
     pub(super) lag: Option<Duration>,
     /// When it said something last.
     pub(super) heard: Time,
+    /// When a deploy was committed to it, and how old the oldest unfinished event was
+    /// before that, where it is known.
+    pub(super) deployed: Option<(Time, Option<Duration>)>,
     /// How well its connections hear, as it said last; `None`: it cannot say that.
     pub(super) hearing: Option<Hearing>,
     /// Whether it keeps up.
@@ -327,6 +330,7 @@ impl Slave {
             },
             lag: None,
             heard: Time(Duration::ZERO),
+            deployed: None,
             hearing: None,
             asks_to_leave: false,
             upkeep: Upkeep {

@@ -108,6 +108,8 @@ impl Core {
             failed: slave.record.failed,
             full_percent: slave.upkeep.percent,
             lag_ms: slave.lag.map(millis),
+            deployed_ms_ago: slave.deployed.map(|(at, _)| millis(self.now.since(at))),
+            lag_before_ms: slave.deployed.and_then(|(_, lag)| lag).map(millis),
             silent_ms: slave.hearing.map(|hearing| millis(hearing.silent.0)),
             silent_shard: slave.hearing.map(|hearing| hearing.silent.1.get()),
             heartbeat_ms: slave.hearing.map(|hearing| millis(hearing.heartbeat.0)),

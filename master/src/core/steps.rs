@@ -176,6 +176,10 @@ impl Core {
             return;
         };
         let slot = deploy.slot;
+        let deployed = deploy.from.map(|_| (self.now, deploy.lag_before));
+        if let Some(slave) = self.fleet.slaves.get_mut(&to) {
+            slave.deployed = deployed;
+        }
         if let Some(command) = deploy.order.command.clone() {
             let slot = deploy.order.slot.clone();
             self.save(vec![Entry::Command { slot, command }], Durability::Soon);

@@ -86,6 +86,11 @@ pub struct SlaveView {
     /// How old its oldest unfinished event was, in milliseconds, as it said last;
     /// absent: it cannot say that.
     pub lag_ms: Option<u64>,
+    /// How long ago a deploy that this master saw was committed to it; absent: none was.
+    pub deployed_ms_ago: Option<u64>,
+    /// How old the oldest unfinished event was that the slave before it had when that
+    /// deploy began; absent: that is not known.
+    pub lag_before_ms: Option<u64>,
     /// For how long nothing came from Discord on its quietest open connection, in
     /// milliseconds, as it said last; absent: it cannot say that.
     pub silent_ms: Option<u64>,

@@ -134,6 +134,12 @@ fn link(slave: &SlaveView) -> Option<Finding> {
     Some(named(slave.heartbeat_shard, finding))
 }
 
+/// A deploy that was committed within this time may be the cause of what is wrong now.
+const RECENT_MS: u64 = 60 * 60 * 1000;
+
+/// So much older than before the deploy is what nobody expects.
+const FAR_MORE_MS: u64 = 10_000;
+
 /// Handlers that are behind by more than Discord would replay: a death now would
 /// cost a session.
 fn lag(view: &View) -> Vec<Finding> {
@@ -157,11 +163,18 @@ fn lag(view: &View) -> Vec<Finding> {
              of its busiest shard ({shard})",
             slave.build
         );
-        let next = "look for a handler that hangs, or give the slots more processes";
+        let after_deploy = after_deploy(slave, lag);
+        let next = match &after_deploy {
+            Some(since) => format!(
+                "{since}: if the new build is the cause, go back to the one before: baton-master \
+                 rollback"
+            ),
+            None => "look for a handler that hangs, or give the slots more processes".to_owned(),
+        };
         let finding = if lag > budget {
-            Finding::error("lag", detail, next)
-        } else if lag > budget / 2 {
-            Finding::warning("lag", detail, next)
+            Finding::error("lag", detail, &next)
+        } else if lag > budget / 2 || after_deploy.is_some() {
+            Finding::warning("lag", detail, &next)
         } else {
             continue;
         };
@@ -172,6 +185,16 @@ fn lag(view: &View) -> Vec<Finding> {
         findings.push(Finding::ok("lag", detail));
     }
     findings
+}
+
+/// How this lag came with the deploy of its slave: not long after it, and far more than
+/// before.
+fn after_deploy(slave: &SlaveView, lag: u64) -> Option<String> {
+    let ago = slave.deployed_ms_ago.filter(|ms| *ms < RECENT_MS)?;
+    let before = slave.lag_before_ms?;
+    let minutes = ago / 60_000;
+    (lag > before.saturating_add(FAR_MORE_MS))
+        .then(|| format!("it was {before} ms before the deploy {minutes} min ago"))
 }
 
 fn handlers(slave: &SlaveView) -> Option<Finding> {
@@ -374,6 +397,32 @@ mod tests {
             let bad = findings.iter().filter(|finding| finding.level > Level::Ok);
             assert!(bad.into_iter().all(|finding| finding.next.is_some()));
         }
+    }
+
+    #[test]
+    fn a_lag_that_came_with_a_deploy_names_the_way_back() {
+        let lag_of = |ago, before, lag| {
+            let mut view = view();
+            view.slaves[0].deployed_ms_ago = ago;
+            view.slaves[0].lag_before_ms = before;
+            view.slaves[0].lag_ms = Some(lag);
+            let mut findings = examine(&view, 5000).into_iter();
+            let lag = findings.find(|finding| finding.check == "lag");
+            lag.and_then(|finding| Some((finding.level, finding.next?)))
+        };
+        let (level, next) = lag_of(Some(120_000), Some(20), 14_000).expect("it is found");
+        assert_eq!(level, Level::Warning);
+        assert!(next.contains("20 ms before the deploy 2 min ago"), "{next}");
+        assert!(next.contains("baton-master rollback"), "{next}");
+        let (level, next) = lag_of(Some(120_000), Some(20), 31_000).expect("it is found");
+        assert!(
+            level == Level::Error && next.contains("baton-master rollback"),
+            "{next}"
+        );
+        // As before, or long ago, or with none: no fault of a deploy.
+        assert_eq!(lag_of(Some(120_000), Some(9000), 14_000), None);
+        assert_eq!(lag_of(Some(7_200_000), Some(20), 14_000), None);
+        assert_eq!(lag_of(None, None, 14_000), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Carrying actions out, in their order.
 
-use baton_protocol::{SlaveId, ToSlave};
+use baton_protocol::{SlaveId, ToSlave, message::Role};
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, error, info, warn};
 

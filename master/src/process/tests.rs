@@ -51,7 +51,9 @@ async fn each_launched_process_gets_the_token_as_it_is_in_the_file_then() {
     }
     assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\n");
     fs::write(&file, "# nothing\n").unwrap();
-    let refused = launcher.launch("main", Role::Relaunch, None, None).unwrap_err();
+    let refused = launcher
+        .launch("main", Role::Relaunch, None, None)
+        .unwrap_err();
     assert!(
         refused.contains("token_file") && refused.contains("no token"),
         "{refused}"

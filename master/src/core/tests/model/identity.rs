@@ -250,6 +250,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             record: _,
             lag: _,
             heard: _,
+            deployed: _,
             hearing: _,
             upkeep: _,
             // Nobody asks for it here.
