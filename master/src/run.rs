@@ -27,13 +27,16 @@ use crate::{
     error::Error,
     history::History,
     journal::{Home, Journal, Opened, forget},
+    keeper::{Anew, Keeper, Kept, Maker},
     legacy, listener,
     metrics::Metrics,
     peer::{Context, Hushes, MAX_JOINED, Strangers},
     process::{Launcher, Outputs, Watch, WatchError},
     reload::{Reloader, Source},
-    runtime_dir::{Lock, RuntimeDir, make_dir},
-    service, vital,
+    runtime_dir::{Lock, RuntimeDir, make_dir, same},
+    service,
+    sockets::Sockets,
+    vital,
 };
 
 /// What a started master tells whoever started it, as one line of JSON.
@@ -68,7 +71,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let mut signals = Signals::new()?;
     let dir = RuntimeDir::open(&config.runtime_dir)?;
     make_dir("data_dir", &config.data_dir)?;
-    let _lock = Lock::take(dir.path())?;
+    let lock = Lock::take(dir.path())?;
     let _data_lock = if same(dir.path(), &config.data_dir) {
         None
     } else {
@@ -79,8 +82,8 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         Some(tcp) => tcp,
         None => listener::bind(config.listen).await?,
     };
-    let ran_before = dir.has_secret();
-    let secret = dir.secret()?;
+    let ran_before = dir.has_secret(&config.data_dir);
+    let secret = dir.secret(&config.data_dir)?;
     if config.legacy {
         return run_legacy(&config, &dir, secret, tcp, signals, ready).await;
     }
@@ -95,9 +98,9 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let (watches, unseen, recovered) =
         living(&opened.journal, opened.recovered, opened.boot.as_deref()).await?;
 
-    let unix = match passed.unix {
-        Some(unix) => unix,
-        None => dir.bind(&dir.slave_socket())?,
+    let (unix, maker) = match passed.unix {
+        Some(unix) => (unix, Maker::Service),
+        None => (dir.bind(&dir.slave_socket())?, Maker::Us),
     };
     let admin_socket = dir.bind(&dir.admin_socket())?;
     let admin_tcp = match config.admin_listen {
@@ -112,6 +115,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let tasks = TaskTracker::new();
     let metrics = Arc::<Metrics>::default();
     let history = Arc::new(History::open(&config.data_dir, opened.term));
+    let kept = Kept::default();
     let context = Arc::new(Context {
         term: opened.term,
         secret: secret.clone(),
@@ -156,8 +160,17 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             ("admin.sock", Arc::clone(&over_unix)),
         ],
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        kept: kept.clone(),
         closing: closing.clone(),
     };
+    let keeper = Keeper::new(
+        dir.clone(),
+        &config.data_dir,
+        secret.clone(),
+        maker,
+        lock,
+        kept,
+    );
     let mut launcher = Launcher::new(
         dir.path(),
         &dir.slave_socket(),
@@ -212,8 +225,23 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     vital("signals", forwarding.boxed());
     let listening = listener::tcp(Arc::clone(&context), tcp, tasks.clone());
     vital("listener", listening.boxed());
-    let listening = listener::unix(context, unix, tasks.clone());
-    vital("unix listener", listening.boxed());
+    let sockets = Sockets::new(
+        Arc::clone(&context),
+        admin.clone(),
+        over_unix,
+        tasks.clone(),
+    );
+    sockets.take_slaves(unix);
+    sockets.take_operators(admin_socket);
+    let opened_anew = move |anew: Anew| {
+        anew.slave
+            .into_iter()
+            .for_each(|unix| sockets.take_slaves(unix));
+        let operators = anew.admin.into_iter();
+        operators.for_each(|unix| sockets.take_operators(unix));
+    };
+    let keeping = keeper.keep(notices.clone(), closing.clone(), opened_anew);
+    vital("keeper", keeping.boxed());
     let mut admin_http = None;
     if let Some(tcp) = admin_tcp {
         let address = local_address(&tcp)?;
@@ -233,9 +261,6 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         let serving = http::serve(door, over_tcp, router, closing.clone());
         vital("operators over TCP", serving.boxed());
     }
-    let door = Door::Unix(admin_socket);
-    let serving = http::serve(door, over_unix, admin.router(), closing.clone());
-    vital("operators", serving.boxed());
     info!(listen = %address, runtime_dir = %dir.path().display(), term = %opened.term, shard_count, "master started");
     ready(&Ready {
         listen: address.to_string(),
@@ -325,13 +350,6 @@ async fn run_legacy(
     .await;
     info!("master left; the slaves serve on");
     Ok(())
-}
-
-fn same(one: &std::path::Path, other: &std::path::Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => one == other,
-    }
 }
 
 /// A deploy where nothing else is said: the first slot, its own command.

@@ -4,12 +4,13 @@
 use std::{
     env, fs,
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use baton_protocol::auth::Secret;
 use rustix::fs::FlockOperation;
+use tracing::error;
 
 use crate::{error::Error, whole_file};
 
@@ -88,45 +89,62 @@ impl RuntimeDir {
         fleet(&self.path)
     }
 
-    /// Whether a secret is there already.
+    /// Where the secret stands: here, and where the journal is, which is emptied less
+    /// easily.
     #[must_use]
-    pub fn has_secret(&self) -> bool {
-        self.path.join("secret").exists()
+    pub fn secrets(&self, data_dir: &Path) -> Vec<PathBuf> {
+        let here = self.path.join(SECRET);
+        let kept = data_dir.join(SECRET);
+        if same(&self.path, data_dir) {
+            vec![here]
+        } else {
+            vec![here, kept]
+        }
     }
 
-    /// The fleet's secret: found, or made at the first start (mode 0600).
+    /// Whether a secret is there already.
+    #[must_use]
+    pub fn has_secret(&self, data_dir: &Path) -> bool {
+        self.secrets(data_dir).iter().any(|path| path.exists())
+    }
+
+    /// The fleet's secret: found, or made at the first start (mode 0600), and kept in
+    /// `data_dir` too. Gone here, it is the one that was kept. Where both are there and
+    /// differ, somebody changed the one here: it counts, and the one before is left as
+    /// `secret.before` in `data_dir`.
     ///
     /// # Errors
-    /// The file cannot be read or made, is not a secret, or others may read it.
-    pub fn secret(&self) -> Result<Secret, Error> {
-        let path = self.path.join("secret");
-        let failed = |error: io::Error| Error::system(format!("secret {}", path.display()), error);
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                let mode = fs::metadata(&path).map_err(failed)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    return Err(Error::Configuration(format!(
-                        "secret {}: others may read it (mode {:03o}); chmod 600 it, or delete it when no slave runs",
-                        path.display(),
-                        mode & 0o777
-                    )));
-                }
-                Secret::from_hex(&text).ok_or_else(|| {
-                    Error::Configuration(format!(
-                        "secret {}: not 64 hex digits; delete it when no slave runs, a new one is made",
-                        path.display()
-                    ))
-                })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let secret = Secret::random()
-                    .map_err(|error| failed(io::Error::other(error.to_string())))?;
-                let text = format!("{}\n", secret.to_hex());
-                whole_file::write(&path, text.as_bytes()).map_err(failed)?;
-                Ok(secret)
-            }
-            Err(error) => Err(failed(error)),
+    /// A file cannot be read or made, is not a secret, or others may read it.
+    pub fn secret(&self, data_dir: &Path) -> Result<Secret, Error> {
+        let places = self.secrets(data_dir);
+        let found = places
+            .iter()
+            .map(|path| read_secret(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let here = found.first().cloned().flatten();
+        let kept = found.get(1).cloned().flatten();
+        if let (Some(here), Some(kept)) = (&here, &kept)
+            && here != kept
+        {
+            let before = data_dir.join(SECRET_BEFORE);
+            error!(
+                changed = %self.path.join(SECRET).display(), before = %before.display(),
+                "the secret was changed: slaves by TCP that know the one before are not let in. \
+                 To undo it, copy that one over the changed one and restart the master"
+            );
+            write_secret(&before, kept)?;
         }
+        let secret = match here.or(kept) {
+            Some(secret) => secret,
+            None => Secret::random()
+                .map_err(|error| Error::system("secret", io::Error::other(error.to_string())))?,
+        };
+        for (path, found) in places.iter().zip(&found) {
+            if found.as_ref() != Some(&secret) {
+                write_secret(path, &secret)?;
+            }
+        }
+        Ok(secret)
     }
 
     /// Listens at `path`, for this user alone. A socket that a dead master left
@@ -153,6 +171,47 @@ impl RuntimeDir {
     }
 }
 
+const SECRET: &str = "secret";
+const SECRET_BEFORE: &str = "secret.before";
+
+/// Whether two paths are one directory.
+pub(crate) fn same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => one == other,
+    }
+}
+
+fn read_secret(path: &Path) -> Result<Option<Secret>, Error> {
+    let failed = |error: io::Error| Error::system(format!("secret {}", path.display()), error);
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::Configuration(format!(
+            "secret {}: others may read it (mode {:03o}); chmod 600 it, or delete it when no slave runs",
+            path.display(),
+            mode & 0o777
+        )));
+    }
+    let secret = Secret::from_hex(&text).ok_or_else(|| {
+        Error::Configuration(format!(
+            "secret {}: not 64 hex digits; delete it when no slave runs, a new one is made",
+            path.display()
+        ))
+    })?;
+    Ok(Some(secret))
+}
+
+fn write_secret(path: &Path, secret: &Secret) -> Result<(), Error> {
+    let text = format!("{}\n", secret.to_hex());
+    whole_file::write(path, text.as_bytes())
+        .map_err(|error| Error::system(format!("secret {}", path.display()), error))
+}
+
 /// Ending of a socket's name while it is being made.
 const NEW: &str = ".new";
 
@@ -170,11 +229,14 @@ pub(crate) fn make_dir(key: &str, path: &Path) -> Result<(), Error> {
         })
 }
 
+const LOCK: &str = "master.lock";
+
 /// Held as long as a master runs; the kernel lets go of it when the process
 /// ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: fs::File,
+    path: PathBuf,
+    file: fs::File,
 }
 
 impl Lock {
@@ -184,7 +246,7 @@ impl Lock {
     /// [`Error::SecondMaster`] with the holder's pid, or the operating system's
     /// word.
     pub fn take(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join("master.lock");
+        let path = dir.join(LOCK);
         let failed = |error: io::Error| {
             Error::Configuration(format!(
                 "{} cannot be written: {error}; choose another runtime_dir or data_dir",
@@ -215,7 +277,37 @@ impl Lock {
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { path, file })
+    }
+
+    /// Whether the file that is locked still has its name: else another master would
+    /// lock another one.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        let named = fs::symlink_metadata(&self.path).map(|of| (of.dev(), of.ino()));
+        let held = self.file.metadata().map(|of| (of.dev(), of.ino()));
+        matches!((named, held), (Ok(named), Ok(held)) if named == held)
+    }
+
+    /// The pid of the master that holds the lock of a directory; `None`: nobody is known
+    /// to. Takes nothing and makes nothing.
+    #[must_use]
+    pub fn holder(dir: &Path) -> Option<String> {
+        let mut file = fs::File::open(dir.join(LOCK)).ok()?;
+        let inode = format!(":{}", file.metadata().ok()?.ino());
+        // To try the lock would be to hold it for a moment, which a master that starts
+        // would take for another one.
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let mut locks = locks.lines().map(str::split_ascii_whitespace);
+        let is_held = locks.any(|mut fields| {
+            fields.any(|field| field == "FLOCK") && fields.any(|field| field.ends_with(&inode))
+        });
+        if !is_held {
+            return None;
+        }
+        let mut pid = String::new();
+        file.read_to_string(&mut pid).ok()?;
+        Some(pid.trim().to_owned())
     }
 }
 
@@ -228,8 +320,8 @@ mod tests {
     fn the_secret_is_made_once_and_found_later() {
         let temp = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::open(&temp.path().join("a/b")).unwrap();
-        let secret = dir.secret().unwrap();
-        assert_eq!(dir.secret().unwrap(), secret);
+        let secret = dir.secret(dir.path()).unwrap();
+        assert_eq!(dir.secret(dir.path()).unwrap(), secret);
         let mode = fs::metadata(dir.path().join("secret"))
             .unwrap()
             .permissions()
@@ -241,13 +333,66 @@ mod tests {
     fn a_secret_that_others_may_read_or_that_is_none_is_refused() {
         let temp = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::open(temp.path()).unwrap();
-        dir.secret().unwrap();
+        dir.secret(dir.path()).unwrap();
         let path = dir.path().join("secret");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(dir.secret().unwrap_err().line().contains("chmod 600"));
+        assert!(
+            dir.secret(dir.path())
+                .unwrap_err()
+                .line()
+                .contains("chmod 600")
+        );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "abc").unwrap();
-        assert!(dir.secret().unwrap_err().line().contains("64 hex"));
+        assert!(
+            dir.secret(dir.path())
+                .unwrap_err()
+                .line()
+                .contains("64 hex")
+        );
+    }
+
+    #[test]
+    fn a_secret_that_is_gone_from_the_runtime_directory_is_the_one_beside_the_journal() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::open(&temp.path().join("run")).unwrap();
+        let data = temp.path().join("data");
+        make_dir("data_dir", &data).unwrap();
+        assert!(!dir.has_secret(&data));
+        let secret = dir.secret(&data).unwrap();
+        fs::remove_file(dir.path().join(SECRET)).unwrap();
+        assert!(dir.has_secret(&data), "a fleet ran here");
+        assert_eq!(dir.secret(&data).unwrap(), secret);
+        fs::remove_file(data.join(SECRET)).unwrap();
+        assert_eq!(dir.secret(&data).unwrap(), secret);
+        for file in dir.secrets(&data) {
+            let mode = fs::metadata(file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        // One that somebody put there counts, and the one before can be put back.
+        let other = Secret::random().unwrap();
+        write_secret(&dir.path().join(SECRET), &other).unwrap();
+        assert_eq!(dir.secret(&data).unwrap(), other);
+        assert_eq!(read_secret(&data.join(SECRET)).unwrap(), Some(other));
+        let before = read_secret(&data.join(SECRET_BEFORE)).unwrap();
+        assert_eq!(before, Some(secret));
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_known_without_taking_it() {
+        let temp = tempfile::tempdir().unwrap();
+        assert_eq!(Lock::holder(temp.path()), None);
+        let lock = Lock::take(temp.path()).unwrap();
+        assert_eq!(
+            Lock::holder(temp.path()),
+            Some(std::process::id().to_string())
+        );
+        assert!(lock.is_in_place());
+        fs::remove_file(temp.path().join(LOCK)).unwrap();
+        assert!(!lock.is_in_place());
+        fs::write(temp.path().join(LOCK), "").unwrap();
+        assert!(!lock.is_in_place(), "another file");
+        assert_eq!(Lock::holder(temp.path()), None);
     }
 
     #[test]

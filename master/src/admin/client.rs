@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::UnixStream, time::timeout};
 
-use crate::error::Error;
+use crate::{error::Error, runtime_dir::Lock};
 
 /// The master answers within ten seconds or says that it cannot.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -142,9 +142,17 @@ impl Client {
                 kind,
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
             ) {
-                format!(
-                    "no master listens at {socket}: start one, or name its --runtime-dir or --config"
-                )
+                let dir = self.socket.parent();
+                match dir.and_then(Lock::holder) {
+                    Some(pid) => format!(
+                        "a master runs (process {pid}) and does not listen at {socket}: if its \
+                         socket was removed it makes a new one within a second or two"
+                    ),
+                    None => format!(
+                        "no master listens at {socket}: start one, or name its --runtime-dir or \
+                         --config"
+                    ),
+                }
             } else if kind == io::ErrorKind::PermissionDenied {
                 format!("{socket} belongs to another user: run this as the master's user")
             } else {

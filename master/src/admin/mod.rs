@@ -65,6 +65,7 @@ use crate::{
     doors::Places,
     driver::{Answer, Kill, Notice, Told},
     history::{Deployed, Died, History, LastDeploy, Underway, unix_ms},
+    keeper::Kept,
     peer::Context,
 };
 
@@ -110,6 +111,8 @@ pub struct Admin {
     pub doors: Vec<(&'static str, Arc<Places>)>,
     /// Room for streams of events.
     pub streams: Arc<Semaphore>,
+    /// What is wrong in the runtime directory.
+    pub kept: Kept,
     /// When set, streams end.
     pub closing: CancellationToken,
 }
@@ -294,6 +297,12 @@ impl Admin {
         }
     }
 
+    fn examine(&self, view: &View, host: &Host) -> Vec<Finding> {
+        let mut findings = examine(view, host, &self.look_at_doors());
+        findings.extend(self.kept.findings());
+        findings
+    }
+
     async fn order(&self, request: DeployRequest) -> Result<DeployOrder, String> {
         let DeployRequest {
             slot,
@@ -388,7 +397,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
         *died_last_hour.entry(death.slot.clone()).or_default() += 1;
     }
     let status = Status {
-        doctor: troubles(examine(&view, &host, &admin.look_at_doors())),
+        doctor: troubles(admin.examine(&view, &host)),
         view,
         last_deploy: admin.history.last(),
         underway: admin.history.running(),
@@ -401,7 +410,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
 
 async fn doctor(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
     let view = admin.view().await?;
-    let findings = examine(&view, &admin.host(&view).await?, &admin.look_at_doors());
+    let findings = admin.examine(&view, &admin.host(&view).await?);
     Ok(Json(json!({ "findings": findings })).into_response())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     error::{EXIT_DONE, EXIT_FAILED, Error},
     journal,
     probe::{Plan, Probed, probe},
-    runtime_dir::make_dir,
+    runtime_dir::{Lock, make_dir},
 };
 
 #[derive(Debug, Args)]
@@ -53,8 +53,7 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<u8, Error> {
             true
         }
         Err(error) => {
-            let next = "start it; its slaves serve on meanwhile, and nothing moves";
-            findings.push(value(&Finding::error("master", error.to_string(), next)));
+            findings.push(value(&absent(config.as_ref(), &error)));
             if let Some(config) = config {
                 let found = before_a_start(&config);
                 findings.extend(found.iter().map(value));
@@ -72,6 +71,27 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<u8, Error> {
         }
     }
     Ok(if ok { EXIT_DONE } else { EXIT_FAILED })
+}
+
+/// No master answers: none runs, or one that cannot be reached.
+fn absent(config: Option<&Config>, error: &Error) -> Finding {
+    let dirs = config.map(|config| [&config.runtime_dir, &config.data_dir]);
+    let runs = dirs.and_then(|dirs| dirs.into_iter().find_map(|dir| Lock::holder(dir)));
+    match runs {
+        Some(pid) => Finding::error(
+            "master",
+            format!(
+                "a master runs (process {pid}, which holds the lock) and does not answer: {error}"
+            ),
+            "do not start another one. If its socket was removed it makes a new one within a \
+             second or two; else look into its log, and restart it: its slaves serve on",
+        ),
+        None => Finding::error(
+            "master",
+            error.to_string(),
+            "start it; its slaves serve on meanwhile, and nothing moves",
+        ),
+    }
 }
 
 /// What the configuration says, if it is one, and what is wrong with it.

@@ -29,7 +29,7 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Which check: `shards`, `link`, `lag`, `handlers`, `builds`, `clock`, `files`,
-    /// `disk`, `permissions`, `identify`, `journal`, `doors`, `log`.
+    /// `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`, `log`.
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,

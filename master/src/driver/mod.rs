@@ -381,6 +381,12 @@ impl Driver {
             }
             Notice::Budget(budget) => self.core.handle(now, Input::Budget(budget)),
             Notice::Broken(task) => self.ending = Some(Ending::Broken(task)),
+            Notice::Emptied { alarm } => {
+                self.journal.write_roll();
+                if let Some(detail) = alarm {
+                    self.tell(News::Alarm { detail });
+                }
+            }
             Notice::Leave => {
                 if self.leave_by.is_none() {
                     info!("asked to leave");

@@ -122,6 +122,11 @@ pub enum Notice {
     },
     /// What `GET /gateway/bot` said.
     Budget(IdentifyBudget),
+    /// Something was removed from the runtime directory, or is wrong there.
+    Emptied {
+        /// What an operator is to know; `None`: nothing new.
+        alarm: Option<String>,
+    },
     /// The master is to leave.
     Leave,
 }

@@ -85,6 +85,7 @@ enum Order {
         done: oneshot::Sender<Result<(), String>>,
     },
     Tickets(Vec<Entry>),
+    Roll,
     PinShardCount {
         shard_count: u32,
         done: oneshot::Sender<Result<(), String>>,
@@ -153,6 +154,13 @@ impl Journal {
         self.orders.is_closed()
     }
 
+    /// Has the fleet's file written again, where it was removed. Whoever asks sees
+    /// whether it is there, and asks again.
+    pub fn write_roll(&self) {
+        // A full queue is asked again later.
+        let _ = self.orders.try_send(Order::Roll);
+    }
+
     /// Waits until the thread has ended and the file is closed.
     pub async fn close(mut self) {
         let thread = self.thread.take();
@@ -188,6 +196,7 @@ impl Journal {
                         done,
                     } => done.send(disk(entries, durability)),
                     Order::Tickets(entries) => disk(entries, Durability::Soon).map_err(Err),
+                    Order::Roll => Ok(()),
                     Order::PinShardCount { done, .. } => done.send(Ok(())),
                 };
             }
@@ -346,6 +355,7 @@ fn serve(mut store: Store, mut queue: mpsc::Receiver<Order>, mut fold: Fold) {
                 let _ = done.send(saved.map_err(|error| error.to_string()));
             }
             Order::Tickets(entries) => tickets.take(entries),
+            Order::Roll => store.write_roll(),
             Order::PinShardCount { shard_count, done } => {
                 let saved = store.pin_shard_count(shard_count);
                 let _ = done.send(saved.map_err(|error| error.to_string()));

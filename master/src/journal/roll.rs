@@ -169,6 +169,15 @@ impl Roll {
         }
     }
 
+    /// The file was removed.
+    pub(super) fn write_again(&self) {
+        if !self.path.exists()
+            && let Err(error) = self.write()
+        {
+            warn!(file = %self.path.display(), %error, "the file is gone and cannot be written");
+        }
+    }
+
     /// Appears under its name only when it is whole and on the disk.
     fn write(&self) -> io::Result<()> {
         let known = &self.known;

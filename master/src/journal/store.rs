@@ -240,6 +240,13 @@ impl Store {
         Ok(taken)
     }
 
+    /// Writes what is known outside of the journal again.
+    pub(super) fn write_roll(&self) {
+        if let Some(roll) = &self.roll {
+            roll.write_again();
+        }
+    }
+
     /// From now on slaves are entered there too.
     pub(super) fn keep(&mut self, roll: Roll) {
         self.roll = Some(roll);

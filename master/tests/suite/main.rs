@@ -5,6 +5,7 @@ mod budget;
 mod doors;
 mod fake;
 mod fleet;
+mod hostile;
 mod logs;
 mod operators;
 mod run;

@@ -109,11 +109,10 @@ impl Link {
     }
 
     async fn shake_hands(mut introduction: Introduction) -> Result<Self, LinkError> {
-        let mut connection = connect(&introduction.address).await?;
+        let (mut connection, peer) = connect(&introduction.address).await?;
         let nonce = auth::nonce()?;
         introduction.hello.nonce.clone_from(&nonce);
         let Introduction {
-            address,
             hello,
             running,
             secret,
@@ -137,7 +136,7 @@ impl Link {
         let ToSlave::Welcome(welcome) = answer else {
             return Err(LinkError::Unexpected);
         };
-        check(&welcome, &address, secret.as_ref(), &nonce, slave, known)?;
+        check(&welcome, peer, secret.as_ref(), &nonce, slave, known)?;
         connection.trust(Trust::Known);
         let proof = secret.map_or_else(Default::default, |secret| {
             secret.slave_proof(&welcome.challenge, slave)
@@ -228,7 +227,18 @@ impl Drop for Link {
     }
 }
 
-async fn connect(address: &Address) -> Result<Connection, LinkError> {
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    /// A process of our own user, as the kernel says of a unix socket.
+    OurUser,
+    /// Another user's, by a unix socket.
+    OtherUser,
+    /// TCP tells nothing.
+    Remote,
+}
+
+async fn connect(address: &Address) -> Result<(Connection, Peer), LinkError> {
     let failed = |source| LinkError::Dial {
         address: address.clone(),
         source,
@@ -237,9 +247,15 @@ async fn connect(address: &Address) -> Result<Connection, LinkError> {
         Address::Tcp(to) => {
             let socket = TcpStream::connect(to).await.map_err(failed)?;
             socket.set_nodelay(true).map_err(failed)?;
-            Connection::new(socket)
+            (Connection::new(socket), Peer::Remote)
         }
-        Address::Unix(path) => Connection::new(UnixStream::connect(path).await.map_err(failed)?),
+        Address::Unix(path) => {
+            let socket = UnixStream::connect(path).await.map_err(failed)?;
+            let own = rustix::process::geteuid().as_raw();
+            let ours = socket.peer_cred().is_ok_and(|peer| peer.uid() == own);
+            let peer = if ours { Peer::OurUser } else { Peer::OtherUser };
+            (Connection::new(socket), peer)
+        }
     })
 }
 
@@ -251,7 +267,7 @@ async fn receive(connection: &mut Connection) -> Result<ToSlave, LinkError> {
 /// Whether this is the master that we take orders from.
 fn check(
     welcome: &Welcome,
-    address: &Address,
+    peer: Peer,
     secret: Option<&Secret>,
     nonce: &[u8],
     slave: SlaveId,
@@ -260,8 +276,11 @@ fn check(
     if welcome.version < Version::OLDEST || welcome.version > Version::NEWEST {
         return Err(LinkError::Version(welcome.version));
     }
-    match (secret, address) {
-        (Some(secret), _) => {
+    match (secret, peer) {
+        // The kernel's word is enough, as it is for the master: a secret that was lost
+        // or changed keeps nobody out who is on this host. The fleet is compared below.
+        (_, Peer::OurUser) => {}
+        (Some(secret), Peer::OtherUser | Peer::Remote) => {
             let expected = secret.master_proof(nonce, slave);
             if !Secret::is_proof(&expected, &welcome.proof) {
                 return Err(LinkError::Untrusted(
@@ -271,8 +290,8 @@ fn check(
                 ));
             }
         }
-        (None, Address::Unix(_)) => {}
-        (None, Address::Tcp(_)) => {
+        (None, Peer::OtherUser) => {}
+        (None, Peer::Remote) => {
             return Err(LinkError::Untrusted(
                 "there is no secret to know the master by: is its runtime directory ours?",
             ));
@@ -340,6 +359,8 @@ async fn write(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use baton_protocol::FleetId;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(1);
@@ -349,6 +370,33 @@ mod tests {
         let (here, there) = tokio::io::duplex(64 * 1024);
         let link = Link::start(Welcome::default(), Connection::new(here));
         (link, Connection::new(there))
+    }
+
+    #[test]
+    fn a_changed_secret_keeps_no_master_of_our_own_user_out_and_another_fleet_always_is() {
+        let secret = Secret::random().unwrap();
+        let slave = SlaveId(1);
+        let term = |fleet| Term {
+            fleet: FleetId(fleet),
+            counter: 3,
+        };
+        let welcome = Welcome {
+            version: Version::NEWEST,
+            term: term(7),
+            proof: Secret::random().unwrap().master_proof(b"nonce", slave),
+            ..Welcome::default()
+        };
+        let judged = |peer, known| {
+            check(&welcome, peer, Some(&secret), b"nonce", slave, known).map_err(|e| e.to_string())
+        };
+        assert_eq!(judged(Peer::OurUser, term(7)), Ok(()));
+        for peer in [Peer::OtherUser, Peer::Remote] {
+            let refused = judged(peer, term(7)).unwrap_err();
+            assert!(refused.contains("BATON_SECRET"), "{refused}");
+        }
+        for peer in [Peer::OurUser, Peer::OtherUser, Peer::Remote] {
+            assert!(judged(peer, term(8)).is_err());
+        }
     }
 
     #[tokio::test(start_paused = true)]

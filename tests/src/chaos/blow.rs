@@ -96,6 +96,7 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::Short(resource, span) => shortage::short(scene, resource, span).await,
         Blow::Journal(damage) => journal::damage(scene, damage).await,
         Blow::Unseen(span) => host::unseen(scene, span).await,
+        Blow::Emptied => host::emptied(scene).await,
         Blow::PowerCut => {
             if phase == Phase::M0 {
                 // A session that is older than a second was saved durably: the end

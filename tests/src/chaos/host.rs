@@ -1,8 +1,8 @@
 //! What a host hides from a master, or takes away under it.
 
-use std::{fs, time::Duration};
+use std::{fs, io, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     hunt,
@@ -13,6 +13,44 @@ use crate::{
     error::{Error, Result},
     fleet::HIDDEN,
 };
+
+/// What a master has in its runtime folder.
+const OWN: [&str; 5] = ["slave.sock", "admin.sock", "secret", "fleet", "master.lock"];
+
+/// A master looks every second.
+const BACK: Duration = Duration::from_secs(20);
+
+/// The master's files are removed under it, and once more between it and the next
+/// one.
+///
+/// # Errors
+/// They do not come back, or the master does not start.
+pub async fn emptied(scene: &mut Scene) -> Result<()> {
+    let run = scene.folder().join("run");
+    let remove = || -> Result<()> {
+        for name in OWN {
+            match fs::remove_file(run.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("empty the runtime folder")(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    };
+    remove()?;
+    let deadline = Instant::now() + BACK;
+    while let Some(gone) = OWN.iter().find(|name| !run.join(name).exists()) {
+        if Instant::now() > deadline {
+            return Err(Error::Late(format!("{gone} does not come back")));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    scene.kill(Who::Master);
+    scene.fleet.master.ended(Duration::from_secs(10)).await?;
+    remove()?;
+    scene.restart_master().await
+}
 
 /// The master is killed; to the next one the process of the old slave is hidden, and
 /// the wire to it is cut, for so long: longer than it waits for those that it knows.

@@ -76,6 +76,9 @@ pub enum Blow {
     /// The master is killed. The next one does not see the process of the old slave, and
     /// cannot reach it either, for so long.
     Unseen(Duration),
+    /// What the master has in its runtime folder is removed, while it runs and while it
+    /// does not.
+    Emptied,
     /// Everything is killed, and what was not on the disk yet is gone.
     PowerCut,
     /// The master kills itself at a point of its own.

@@ -152,12 +152,21 @@ pub(super) fn master_toml(
          api_url = {rest:?}\n\
          shard_count = {shards}\n\
          standbys = {standbys}\n\
+         {data_dir}\
          {admin_listen}\
          [limits]\n",
         run = folder.join("run").display().to_string(),
         rest = discord.rest_url,
         shards = options.discord.shards,
         standbys = options.special.standbys,
+        data_dir = if options.special.data_apart {
+            format!(
+                "data_dir = {:?}\n",
+                folder.join("data").display().to_string()
+            )
+        } else {
+            String::new()
+        },
         admin_listen = match &options.special.admin_listen {
             Some(address) => {
                 let token = folder.join("admin-token");

@@ -47,6 +47,8 @@ pub struct Special {
     pub shim: Loads,
     /// Whether the master seals shards late.
     pub late_seal: bool,
+    /// Whether the journal has a folder of its own, `data`.
+    pub data_apart: bool,
     /// Where the master answers operators over TCP.
     pub admin_listen: Option<String>,
 }

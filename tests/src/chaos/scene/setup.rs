@@ -44,6 +44,8 @@ pub struct Setup {
     pub shim: Loads,
     /// What build the first master is like, and the later ones.
     pub masters: [Option<&'static str>; 2],
+    /// Whether the journal has a folder of its own.
+    pub data_apart: bool,
     /// Whether shards are sealed late.
     pub late_seal: bool,
     /// Whose log nobody reads.
@@ -92,6 +94,7 @@ impl Setup {
             crash: None,
             shim: Loads::Nobody,
             masters: [None; 2],
+            data_apart: false,
             late_seal: false,
             unread: Unread::Nobody,
             seed,
@@ -134,6 +137,7 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         crash: setup.crash,
         standbys: setup.standbys,
         late_seal: setup.late_seal,
+        data_apart: setup.data_apart,
         shim: setup.shim,
         master_as: setup.masters[0],
         ..Special::default()

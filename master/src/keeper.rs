@@ -1,0 +1,446 @@
+//! The runtime directory may be emptied under a running master: by `systemd-tmpfiles`,
+//! a cleaning job, a careless hand. What a master needs there is looked at once a
+//! second, put back, and told.
+//!
+//! | what | is put back |
+//! |---|---|
+//! | the directory, `slave.sock`, `admin.sock` | anew; whoever is connected stays connected |
+//! | `slave.sock`, where a service manager made it | by nobody here: it has to be made there |
+//! | `secret`, here and in `data_dir` | as this master knows it; one that was changed is told, and left |
+//! | `master.lock` | locked anew, unless another master has it |
+//! | `fleet` | by the journal |
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use baton_protocol::auth::Secret;
+use tokio::{
+    net::UnixListener,
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::{
+    doctor::Finding,
+    driver::Notice,
+    error::Error,
+    runtime_dir::{Lock, RuntimeDir, make_dir},
+    whole_file,
+};
+
+/// How often it is looked.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Who made the socket of the slaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// This master.
+    Us,
+    /// A service manager, which passed it.
+    Service,
+}
+
+/// What is wrong now, for the doctor.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<Vec<(String, String)>>>);
+
+/// Sockets that were made anew.
+#[derive(Debug, Default)]
+pub struct Anew {
+    /// For slaves.
+    pub slave: Option<UnixListener>,
+    /// For operators.
+    pub admin: Option<UnixListener>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Keeper {
+    dir: RuntimeDir,
+    data_dir: PathBuf,
+    secret: Secret,
+    maker: Maker,
+    /// Which file each socket is.
+    slave: Option<File>,
+    admin: Option<File>,
+    lock: Lock,
+    kept: Kept,
+    /// What is wrong and was told.
+    told: BTreeSet<String>,
+}
+
+/// One file, whatever it is called.
+type File = (u64, u64);
+
+/// What one look saw.
+#[derive(Debug, Default)]
+struct Looked {
+    anew: Anew,
+    /// What was gone and is there again.
+    back: Vec<String>,
+    /// What is wrong, and what to do.
+    wrong: Vec<(String, String)>,
+    /// Whether the journal is to write the fleet's file.
+    fleet: bool,
+}
+
+impl Kept {
+    /// What is wrong in the runtime directory now.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let wrong = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let check = "runtime_dir";
+        if wrong.is_empty() {
+            return vec![Finding::ok(check, "everything is where the master put it")];
+        }
+        let findings = wrong
+            .iter()
+            .map(|(what, next)| Finding::error(check, what, next));
+        findings.collect()
+    }
+
+    fn set(&self, wrong: Vec<(String, String)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = wrong;
+    }
+}
+
+impl Keeper {
+    /// Keeps what is there now. `lock` is the directory's own.
+    #[must_use]
+    pub fn new(
+        dir: RuntimeDir,
+        data_dir: &Path,
+        secret: Secret,
+        maker: Maker,
+        lock: Lock,
+        kept: Kept,
+    ) -> Self {
+        Self {
+            slave: file(&dir.slave_socket()),
+            admin: file(&dir.admin_socket()),
+            data_dir: data_dir.to_owned(),
+            dir,
+            secret,
+            maker,
+            lock,
+            kept,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Looks until the master closes. New sockets go to `serve`.
+    pub async fn keep(
+        mut self,
+        notices: mpsc::Sender<Notice>,
+        closing: CancellationToken,
+        mut serve: impl FnMut(Anew),
+    ) {
+        let mut tick = interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            let looking = spawn_blocking(move || {
+                let looked = self.look();
+                (self, looked)
+            });
+            let Ok((keeper, looked)) = looking.await else {
+                return error!("the runtime directory is not looked at any more");
+            };
+            self = keeper;
+            serve(looked.anew);
+            let alarm = self.tell(looked.back, looked.wrong);
+            if (alarm.is_some() || looked.fleet)
+                && notices.send(Notice::Emptied { alarm }).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Notes what is wrong; gives what was not told before.
+    fn tell(&mut self, back: Vec<String>, wrong: Vec<(String, String)>) -> Option<String> {
+        let mut alarms = Vec::new();
+        if !back.is_empty() {
+            alarms.push(format!(
+                "{} went missing from {} while the master runs, and {} there again. Find out what \
+                 removes files there: systemd-tmpfiles, a cleaning job",
+                back.join(", "),
+                self.dir.path().display(),
+                if back.len() == 1 { "is" } else { "are" },
+            ));
+        }
+        for (what, next) in &wrong {
+            if !self.told.contains(what) {
+                alarms.push(format!("{what}: {next}"));
+            }
+        }
+        self.told = wrong.iter().map(|(what, _)| what.clone()).collect();
+        self.kept.set(wrong);
+        (!alarms.is_empty()).then(|| alarms.join(". "))
+    }
+
+    fn look(&mut self) -> Looked {
+        let mut looked = Looked::default();
+        if !self.dir.path().exists()
+            && let Err(error) = make_dir("runtime_dir", self.dir.path())
+        {
+            let what = format!("{} is gone", self.dir.path().display());
+            looked.wrong.push((what, error.line()));
+            return looked;
+        }
+        self.sockets(&mut looked);
+        self.secrets(&mut looked);
+        self.own_lock(&mut looked);
+        if !self.dir.fleet().exists() {
+            looked.back.push("fleet".to_owned());
+            looked.fleet = true;
+        }
+        looked
+    }
+
+    fn sockets(&mut self, looked: &mut Looked) {
+        let slave = self.dir.slave_socket();
+        if self.slave != file(&slave) {
+            match self.maker {
+                Maker::Us => match self.dir.bind(&slave) {
+                    Ok(listener) => {
+                        self.slave = file(&slave);
+                        looked.anew.slave = Some(listener);
+                        looked.back.push("slave.sock".to_owned());
+                    }
+                    Err(error) => looked.wrong.push(cannot("slave.sock", &error)),
+                },
+                Maker::Service => looked.wrong.push((
+                    format!(
+                        "{} is gone, which the service manager made",
+                        slave.display()
+                    ),
+                    "slaves that lose their connection cannot come back: run systemctl restart \
+                     baton-master.socket baton-master.service; the slaves serve on"
+                        .to_owned(),
+                )),
+            }
+        }
+        let admin = self.dir.admin_socket();
+        if self.admin != file(&admin) {
+            match self.dir.bind(&admin) {
+                Ok(listener) => {
+                    self.admin = file(&admin);
+                    looked.anew.admin = Some(listener);
+                    looked.back.push("admin.sock".to_owned());
+                }
+                Err(error) => looked.wrong.push(cannot("admin.sock", &error)),
+            }
+        }
+    }
+
+    fn secrets(&self, looked: &mut Looked) {
+        let places = self.dir.secrets(&self.data_dir);
+        for path in &places {
+            let name = path.display();
+            match fs::read_to_string(path) {
+                Ok(text) if Secret::from_hex(&text).as_ref() == Some(&self.secret) => {
+                    let mode = fs::metadata(path).map(|of| of.permissions().mode());
+                    if mode.is_ok_and(|mode| mode & 0o077 != 0) {
+                        looked.wrong.push((
+                            format!("others may read {name}"),
+                            format!("chmod 600 {name}; the next master does not start before"),
+                        ));
+                    }
+                }
+                Ok(_) => looked.wrong.push((
+                    format!("{name} is another secret than this master's"),
+                    format!(
+                        "slaves that dial by TCP will not be let in by the next master; put it back \
+                         (delete {name}: this master writes its own there), or give every slave the \
+                         new one"
+                    ),
+                )),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let text = format!("{}\n", self.secret.to_hex());
+                    match whole_file::write(path, text.as_bytes()) {
+                        Ok(()) => looked.back.push(format!("secret ({name})")),
+                        Err(error) => looked.wrong.push((
+                            format!("{name} is gone and cannot be written"),
+                            error.to_string(),
+                        )),
+                    }
+                }
+                Err(error) => looked
+                    .wrong
+                    .push((format!("{name} cannot be read"), error.to_string())),
+            }
+        }
+    }
+
+    fn own_lock(&mut self, looked: &mut Looked) {
+        if self.lock.is_in_place() {
+            return;
+        }
+        match Lock::take(self.dir.path()) {
+            Ok(lock) => {
+                self.lock = lock;
+                looked.back.push("master.lock".to_owned());
+            }
+            Err(Error::SecondMaster { pid, .. }) => looked.wrong.push((
+                format!(
+                    "another master (pid {pid}) has {}",
+                    self.dir.path().display()
+                ),
+                "two masters share a runtime_dir: end one of them, and give each fleet its own"
+                    .to_owned(),
+            )),
+            Err(error) => looked.wrong.push(cannot("master.lock", &error)),
+        }
+    }
+}
+
+fn cannot(what: &str, error: &Error) -> (String, String) {
+    (
+        format!("{what} is gone and cannot be made anew"),
+        error.line(),
+    )
+}
+
+/// Which file has this name now.
+fn file(path: &Path) -> Option<File> {
+    fs::symlink_metadata(path)
+        .ok()
+        .map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    struct Rig {
+        _temp: tempfile::TempDir,
+        dir: RuntimeDir,
+        data_dir: PathBuf,
+        keeper: Keeper,
+        _sockets: (UnixListener, UnixListener),
+    }
+
+    fn rig(maker: Maker) -> Rig {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::open(&temp.path().join("run")).unwrap();
+        let data_dir = temp.path().join("data");
+        make_dir("data_dir", &data_dir).unwrap();
+        let secret = dir.secret(&data_dir).unwrap();
+        fs::write(dir.fleet(), "").unwrap();
+        let lock = Lock::take(dir.path()).unwrap();
+        let sockets = (
+            dir.bind(&dir.slave_socket()).unwrap(),
+            dir.bind(&dir.admin_socket()).unwrap(),
+        );
+        let kept = Kept::default();
+        let keeper = Keeper::new(dir.clone(), &data_dir, secret, maker, lock, kept);
+        Rig {
+            _temp: temp,
+            dir,
+            data_dir,
+            keeper,
+            _sockets: sockets,
+        }
+    }
+
+    fn empty(dir: &Path) {
+        for entry in fs::read_dir(dir).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_as_it_should_be_is_left_alone() {
+        let mut rig = rig(Maker::Us);
+        let looked = rig.keeper.look();
+        assert!(
+            looked.back.is_empty() && looked.wrong.is_empty(),
+            "{looked:?}"
+        );
+        assert_eq!(rig.keeper.tell(looked.back, looked.wrong), None);
+        assert_eq!(rig.keeper.kept.findings()[0].next, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_from_an_emptied_directory_is_there_again_and_told_once() {
+        let mut rig = rig(Maker::Us);
+        let text = fs::read_to_string(rig.dir.path().join("secret")).unwrap();
+        for with_the_directory in [false, true] {
+            empty(rig.dir.path());
+            if with_the_directory {
+                fs::remove_dir(rig.dir.path()).unwrap();
+            }
+            let looked = rig.keeper.look();
+            assert!(looked.wrong.is_empty(), "{looked:?}");
+            assert!(looked.fleet, "the journal is asked to write its file");
+            let _slave = looked.anew.slave.unwrap();
+            let _admin = looked.anew.admin.unwrap();
+            UnixStream::connect(rig.dir.slave_socket()).await.unwrap();
+            UnixStream::connect(rig.dir.admin_socket()).await.unwrap();
+            let secret = fs::read_to_string(rig.dir.path().join("secret")).unwrap();
+            assert_eq!(secret, text, "the same one");
+            assert_eq!(
+                Lock::take(rig.dir.path()).unwrap_err().exit_code(),
+                2,
+                "no second master"
+            );
+            let told = rig.keeper.tell(looked.back, looked.wrong).unwrap();
+            for name in ["slave.sock", "admin.sock", "secret", "master.lock", "fleet"] {
+                assert!(told.contains(name), "{told}");
+            }
+            fs::write(rig.dir.fleet(), "").unwrap();
+            let again = rig.keeper.look();
+            assert!(again.back.is_empty(), "{again:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_was_changed_is_told_and_left_and_the_kept_one_is_written_again() {
+        let mut rig = rig(Maker::Us);
+        let path = rig.dir.path().join("secret");
+        let other = Secret::random().unwrap().to_hex();
+        fs::write(&path, &other).unwrap();
+        fs::remove_file(rig.data_dir.join("secret")).unwrap();
+        let looked = rig.keeper.look();
+        assert_eq!(fs::read_to_string(&path).unwrap(), other);
+        assert!(rig.data_dir.join("secret").exists());
+        let told = rig.keeper.tell(looked.back, looked.wrong).unwrap();
+        assert!(told.contains("another secret"), "{told}");
+        let looked = rig.keeper.look();
+        assert_eq!(rig.keeper.tell(looked.back, looked.wrong), None, "once");
+        let finding = &rig.keeper.kept.findings()[0];
+        assert!(finding.detail.contains("another secret"), "{finding:?}");
+        fs::remove_file(&path).unwrap();
+        let looked = rig.keeper.look();
+        assert!(looked.wrong.is_empty(), "{looked:?}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let looked = rig.keeper.look();
+        assert!(looked.wrong[0].0.contains("others may read"), "{looked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_the_service_manager_is_not_made_here() {
+        let mut rig = rig(Maker::Service);
+        fs::remove_file(rig.dir.slave_socket()).unwrap();
+        let looked = rig.keeper.look();
+        assert!(looked.anew.slave.is_none());
+        assert!(looked.wrong[0].1.contains("baton-master.socket"));
+    }
+}
