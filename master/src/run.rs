@@ -69,6 +69,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
     // Before anything else, so that none of them ends the process.
     let mut signals = Signals::new()?;
+    for worry in config.worries() {
+        warn!("{worry}");
+    }
     let dir = RuntimeDir::open(&config.runtime_dir)?;
     make_dir("data_dir", &config.data_dir)?;
     let lock = Lock::take(dir.path())?;

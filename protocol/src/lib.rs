@@ -10,6 +10,7 @@ pub mod msgpack;
 pub mod process;
 pub mod ranges;
 pub mod state;
+pub mod text;
 pub mod ticket;
 pub mod token;
 pub mod version;

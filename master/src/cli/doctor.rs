@@ -46,6 +46,7 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<u8, Error> {
         ask_discord(config, arguments.probe_longest).await?;
     }
     findings.extend(config.as_ref().map(|config| value(&probed(config))));
+    let config_worries = config.as_ref().map_or_else(Vec::new, Config::worries);
     let client = arguments.operator.client()?;
     let master = match client.get("/v1/doctor").await {
         Ok(answer) => {
@@ -61,6 +62,9 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<u8, Error> {
             false
         }
     };
+    let worries = config_worries.into_iter();
+    let next = "the tokens are what keeps others from acting as the bot, or as its operator";
+    findings.extend(worries.map(|worry| value(&Finding::warning("permissions", worry, next))));
     let ok = !findings.iter().any(|finding| finding["level"] == "error");
     if arguments.json {
         say(&json!({ "ok": ok, "master": master, "findings": findings }).to_string());

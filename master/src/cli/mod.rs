@@ -325,8 +325,13 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
 fn check_config(arguments: CheckArguments) -> Result<u8, Error> {
     let file = arguments.config.config.or_else(default_file);
     let (options, mut mistakes) = examine(file.as_deref(), arguments.config.options)?;
-    if let Err(more) = Config::check_all(options, None) {
-        mistakes.extend(more);
+    let mut worries = Vec::new();
+    match Config::check_all(options, None) {
+        Ok(config) => worries = config.worries(),
+        Err(more) => mistakes.extend(more),
+    }
+    for worry in worries {
+        complain(&format!("baton-master: warning: {worry}"));
     }
     let mistakes = in_order(mistakes);
     let mut lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
@@ -418,7 +423,7 @@ static UNWRITTEN: Mutex<Option<io::Error>> = Mutex::new(None);
 /// A line on standard output. One that cannot be written is no reason to panic, nor to
 /// stop what was asked for: the exit code says it.
 fn say(line: &str) {
-    if let Err(error) = writeln!(io::stdout(), "{line}") {
+    if let Err(error) = writeln!(io::stdout(), "{}", text::safe(line)) {
         let mut unwritten = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
         unwritten.get_or_insert(error);
     }

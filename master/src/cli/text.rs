@@ -6,6 +6,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
+use baton_protocol::text::{is_hidden, push_readable};
 use serde_json::Value;
 
 /// Colour, where somebody can see it.
@@ -55,6 +56,35 @@ impl Paint {
             Self::Plain => text.to_owned(),
         }
     }
+}
+
+/// A line for a terminal: its colours stay, everything else that is an order to it, or
+/// not seen, is written out. Whatever a name or a reason from elsewhere holds, it moves
+/// no cursor, sets no title and turns no text around.
+pub(super) fn safe(line: &str) -> std::borrow::Cow<'_, str> {
+    if !line.chars().any(is_hidden) {
+        return line.into();
+    }
+    let mut safe = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(letter) = rest.chars().next() {
+        let colour = colour(rest);
+        let taken = colour.map_or(letter.len_utf8(), str::len);
+        match (colour, letter) {
+            (Some(colour), _) => safe.push_str(colour),
+            (None, '\n') => safe.push('\n'),
+            (None, letter) => push_readable(&mut safe, letter),
+        }
+        rest = &rest[taken..];
+    }
+    safe.into()
+}
+
+/// The order for a colour that a text begins with.
+fn colour(text: &str) -> Option<&str> {
+    let numbers = text.strip_prefix("\u{1b}[")?;
+    let end = numbers.find(|letter: char| !(letter.is_ascii_digit() || letter == ';'))?;
+    numbers[end..].starts_with('m').then(|| &text[..end + 3])
 }
 
 /// How a cell of a [`grid`] looks.
@@ -289,6 +319,20 @@ mod tests {
             wrapped("averyverylongword and", 12),
             ["averyverylongword", "    and"]
         );
+    }
+
+    #[test]
+    fn colours_reach_a_terminal_and_no_other_order_does() {
+        let ours = Paint::Colour.bad("wrong:");
+        assert_eq!(safe(&ours), ours);
+        assert_eq!(safe("two\nlines"), "two\nlines");
+        assert_eq!(
+            safe("v1\u{1b}[2J\u{1b}]0;x\u{7}\r\u{1b}[1;31mred\u{1b}"),
+            "v1\\u001b[2J\\u001b]0;x\\u0007\\u000d\u{1b}[1;31mred\\u001b"
+        );
+        let json = serde_json::json!({ "build": "\u{9b}2J\u{202e}" }).to_string();
+        let read: Value = serde_json::from_str(&safe(&json)).expect("JSON still");
+        assert_eq!(read["build"], "\u{9b}2J\u{202e}");
     }
 
     #[test]

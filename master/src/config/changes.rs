@@ -95,6 +95,8 @@ impl Config {
             shard_count,
             max_concurrency,
             api_url,
+            // Where a secret stands is no secret's difference.
+            token_files: _,
             token,
             token_file,
             standbys,

@@ -12,8 +12,9 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -75,6 +76,8 @@ pub struct Config {
     pub max_concurrency: Option<u32>,
     /// Where Discord's HTTP interface is.
     pub api_url: String,
+    /// The files that hold tokens, by their keys.
+    pub token_files: Vec<(&'static str, PathBuf)>,
     /// The bot's token, where one was given.
     pub token: Option<Token>,
     /// The file that it is read from, for each slave anew.
@@ -114,6 +117,9 @@ pub struct Slot {
     /// File that its slave's output is appended to.
     pub log: Option<PathBuf>,
 }
+
+/// A shorter token for operators can be found by trying.
+const LEAST_TOKEN: usize = 16;
 
 /// A secret text: the bot's token, the operators'. Never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -314,6 +320,14 @@ impl Config {
         if let (Some(listen), Some(admin)) = (listen, admin_listen) {
             ruin::addresses(listen, admin, &mut found);
         }
+        let token_files = [
+            ("token_file", options.token_file),
+            ("admin_token_file", options.admin_token_file),
+        ];
+        let token_files = token_files
+            .into_iter()
+            .filter_map(|(key, file)| Some((key, file?)))
+            .collect();
         let slots = slots(options.slots, command, count, &mut found);
         match (listen, api_url, token) {
             (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
@@ -324,6 +338,7 @@ impl Config {
                 shard_count: options.shard_count,
                 max_concurrency: options.max_concurrency,
                 api_url,
+                token_files,
                 token,
                 token_file: options.token_file,
                 admin_listen,
@@ -338,6 +353,34 @@ impl Config {
             }),
             _ => Err(in_order(found.mistakes)),
         }
+    }
+
+    /// What works, and should not stay as it is: tokens that others can read or guess.
+    /// Looks at the files.
+    #[must_use]
+    pub fn worries(&self) -> Vec<String> {
+        let mut worries = Vec::new();
+        for (key, file) in &self.token_files {
+            let mode = fs::metadata(file).map(|of| of.permissions().mode());
+            if let Ok(mode) = mode
+                && mode & 0o007 != 0
+            {
+                worries.push(format!(
+                    "{key}: other users can read {} (mode {:03o}): chmod 600 it, and replace the \
+                     token if somebody may have read it",
+                    file.display(),
+                    mode & 0o777
+                ));
+            }
+        }
+        let few = self.admin_token.as_ref().map(|token| token.reveal().len());
+        if let Some(few) = few.filter(|length| *length < LEAST_TOKEN) {
+            worries.push(format!(
+                "admin_token_file: a token of {few} characters can be guessed: make one with \
+                 openssl rand -hex 32"
+            ));
+        }
+        worries
     }
 
     /// What the core is to keep to, with `shard_count` shards.

@@ -471,7 +471,7 @@ impl Store {
         let mut slaves = BTreeMap::new();
         while let Some(row) = rows.next()? {
             let slave = slave_id("slaves", &row.get::<_, String>(0)?)?;
-            let hello = Hello {
+            let mut hello = Hello {
                 slave,
                 slot: row.get(1)?,
                 build: row.get(2)?,
@@ -487,6 +487,8 @@ impl Store {
                 parameters: read_parameters(row, 10)?,
                 ..Hello::default()
             };
+            // An earlier build wrote down what it was told as it was.
+            hello.make_readable();
             slaves.insert(slave, hello);
         }
         Ok(slaves)

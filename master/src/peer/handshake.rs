@@ -64,6 +64,7 @@ pub(super) async fn handshake(
 ) -> Result<Entrant, Dismissed> {
     let mut hello = within(HELLO_DEADLINE, "hello", hello(connection)).await?;
     other_build::hears(&mut hello);
+    hello.make_readable();
     let version = check(&hello, context)?;
     let dialled = origin.dialled();
     may_be(&hello.process, dialled, context.own)

@@ -328,7 +328,7 @@ async fn read(
                 | ToMaster::CopyAnew(_)
                 | ToMaster::Leave
                 | ToMaster::State(_)),
-            ) => message,
+            ) => message.readable(),
             // A newer slave may say more than this master knows.
             Err(DecodeError::UnknownId { id }) => {
                 debug!(id, "unknown message ignored");

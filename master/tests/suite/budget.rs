@@ -94,6 +94,8 @@ impl Discord {
         ));
         let token = fleet.config.with_file_name("token");
         std::fs::write(&token, "MTA1.simulated.token\n").unwrap();
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&token, own).unwrap();
         let text = std::fs::read_to_string(&fleet.config).unwrap();
         let text = text.replace("\"token\"", &format!("{token:?}"));
         std::fs::write(&fleet.config, text).unwrap();

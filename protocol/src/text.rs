@@ -1,0 +1,148 @@
+//! Text from a peer, as a person may see it: on a terminal a control character is an
+//! order, and some of the invisible ones turn around what stands beside them.
+
+use std::fmt::Write as _;
+
+use crate::message::{Hello, ToMaster};
+
+/// Longest reason that a peer gives, in characters; what is longer is cut.
+pub const MAX_REASON: usize = 1024;
+
+/// Whether a character is an order to a terminal, or not seen.
+#[must_use]
+pub fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// Appends a character, a hidden one as `\u001b`: as JSON would write it.
+pub fn push_readable(text: &mut String, letter: char) {
+    if is_hidden(letter) {
+        // A string takes everything.
+        let _ = write!(text, "\\u{:04x}", u32::from(letter));
+    } else {
+        text.push(letter);
+    }
+}
+
+/// A text with its hidden characters written out, at most `limit` characters of it.
+#[must_use]
+pub fn readable(text: &str, limit: usize) -> String {
+    let mut readable = String::with_capacity(text.len().min(limit));
+    for (at, letter) in text.chars().enumerate() {
+        if at == limit {
+            readable.push_str("...");
+            break;
+        }
+        push_readable(&mut readable, letter);
+    }
+    readable
+}
+
+impl Hello {
+    /// Writes out the hidden characters of what a person will read.
+    pub fn make_readable(&mut self) {
+        let parameters = &mut self.parameters;
+        for name in [
+            &mut self.slot,
+            &mut self.build,
+            &mut parameters.encoding,
+            &mut parameters.compression,
+        ] {
+            clean(name);
+        }
+    }
+}
+
+impl ToMaster {
+    /// Writes out the hidden characters of the reasons that a slave gives.
+    #[must_use]
+    pub fn readable(mut self) -> Self {
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "most messages hold no text for a person"
+        )]
+        match &mut self {
+            Self::Failed(failed) => clean(&mut failed.detail),
+            Self::Dialled(dialled) => clean(&mut dialled.failed),
+            Self::Overtaken(overtaken) => clean(&mut overtaken.failed),
+            _ => {}
+        }
+        self
+    }
+}
+
+fn clean(text: &mut String) {
+    if text.chars().any(is_hidden) || text.len() > MAX_REASON {
+        *text = readable(text, MAX_REASON);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Dialled, Failed, Overtaken};
+
+    #[test]
+    fn what_orders_a_terminal_about_or_is_not_seen_is_written_out() {
+        let text = "v2\u{1b}]0;owned\u{7}\r\n\u{9b}2J \u{202e}live\u{200b} \u{e9}\u{1f980}";
+        assert_eq!(
+            readable(text, 100),
+            "v2\\u001b]0;owned\\u0007\\u000d\\u000a\\u009b2J \\u202elive\\u200b \u{e9}\u{1f980}"
+        );
+        assert_eq!(readable("four", 3), "fou...");
+    }
+
+    #[test]
+    fn every_text_that_a_slave_gives_a_person_is_made_readable() {
+        let bad = || "a\u{1b}[2J".to_owned();
+        let good = "a\\u001b[2J";
+        let mut hello = Hello {
+            slot: bad(),
+            build: bad(),
+            ..Hello::default()
+        };
+        hello.parameters.encoding = bad();
+        hello.parameters.compression = bad();
+        hello.make_readable();
+        let parameters = &hello.parameters;
+        for text in [
+            &hello.slot,
+            &hello.build,
+            &parameters.encoding,
+            &parameters.compression,
+        ] {
+            assert_eq!(text, good);
+        }
+        for message in [
+            ToMaster::Failed(Failed {
+                detail: bad(),
+                ..Failed::default()
+            }),
+            ToMaster::Dialled(Dialled {
+                failed: bad(),
+                ..Dialled::default()
+            }),
+            ToMaster::Overtaken(Overtaken {
+                failed: bad(),
+                ..Overtaken::default()
+            }),
+        ] {
+            let shown = format!("{:?}", message.readable());
+            assert!(
+                !shown.contains("\\u{1b}") && shown.contains("u001b"),
+                "{shown}"
+            );
+        }
+        let long = ToMaster::Failed(Failed {
+            detail: "x".repeat(1 << 20),
+            ..Failed::default()
+        });
+        let ToMaster::Failed(failed) = long.readable() else {
+            panic!("another message");
+        };
+        assert_eq!(failed.detail.len(), MAX_REASON + 3);
+    }
+}
