@@ -448,5 +448,5 @@ fn told() -> u8 {
 }
 
 fn complain(line: &str) {
-    baton_log::stderr().line(line);
+    baton_log::stderr().line(&text::safe(line));
 }

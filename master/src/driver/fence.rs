@@ -47,6 +47,18 @@ impl Driver {
                  baton-master fence --kill {slave:.8}"
             ));
         }
+        if kill == Kill::First {
+            let watch = self.watches.get(&slave);
+            let why = match watch {
+                Some(watch) if watch.may_kill() => return Ok(slave),
+                Some(_) => "is another user's",
+                None => "cannot be seen from here",
+            };
+            return Err(format!(
+                "the process of slave {slave:.8} {why}, so it cannot be killed from here. Kill it \
+                 yourself, make sure that it is dead, then: baton-master fence {slave:.8}"
+            ));
+        }
         Ok(slave)
     }
 

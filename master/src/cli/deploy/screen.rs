@@ -9,7 +9,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::{super::say, progress::Progress};
+use super::{
+    super::{say, text::safe},
+    progress::Progress,
+};
 
 /// A pipe is told at most this often how many shards moved.
 const SELDOM: Duration = Duration::from_secs(1);
@@ -55,7 +58,7 @@ impl Screen {
     /// Any event of the deploy, as it came. `false`: nobody reads any more.
     pub(super) fn object(&self, event: &Value) -> bool {
         match self {
-            Self::Objects => writeln!(stdout(), "{event}").is_ok(),
+            Self::Objects => writeln!(stdout(), "{}", safe(&event.to_string())).is_ok(),
             Self::Bar(_) | Self::Lines(_) => true,
         }
     }

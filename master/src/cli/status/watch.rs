@@ -25,7 +25,7 @@ use tokio::{
 use super::{
     super::{
         say,
-        text::{Paint, span},
+        text::{Paint, safe, span},
     },
     table::{Wrong, counts, deploy, table},
 };
@@ -43,7 +43,7 @@ pub(super) async fn objects(client: &Client, every: Duration) -> Result<u8, Erro
             Ok(status) => status,
             Err(error) => json!({ "error": error.line() }),
         };
-        if writeln!(stdout(), "{object}").is_err() {
+        if writeln!(stdout(), "{}", safe(&object.to_string())).is_err() {
             return Ok(EXIT_OUTPUT);
         }
     }
@@ -61,7 +61,7 @@ pub(super) async fn lines(client: &Client, every: Duration) -> Result<u8, Error>
         };
         if line != last {
             let now = humantime::format_rfc3339_seconds(SystemTime::now());
-            if writeln!(stdout(), "{now} {line}").is_err() {
+            if writeln!(stdout(), "{now} {}", safe(&line)).is_err() {
                 return Ok(EXIT_OUTPUT);
             }
             last = line;
@@ -215,7 +215,7 @@ impl Screen {
         queue!(out, cursor::MoveTo(0, 0))?;
         for line in &lines {
             queue!(out, Clear(ClearType::CurrentLine))?;
-            write!(out, "{}\r\n", cut(line, usize::from(columns)))?;
+            write!(out, "{}\r\n", safe(&cut(line, usize::from(columns))))?;
         }
         queue!(out, Clear(ClearType::FromCursorDown))?;
         write!(out, "{}", paint.faint(hint))?;

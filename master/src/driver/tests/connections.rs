@@ -153,6 +153,17 @@ async fn a_slave_that_cannot_be_seen_is_not_dead_and_is_watched_once_it_can() {
     tokio::time::pause();
     sleep(UNSEEN * 3).await;
     assert_eq!(rig.look().await.slaves.len(), 1, "not seen is not dead");
+    // To kill it first is not to fence it unkilled.
+    let (answer, answered) = oneshot::channel();
+    let fence = Notice::Fence {
+        slave: SlaveId(1).to_string(),
+        kill: Kill::First,
+        answer,
+    };
+    rig.notices.send(fence).await.unwrap();
+    let refused = answered.await.unwrap().unwrap_err();
+    assert!(refused.contains("cannot be seen"), "{refused}");
+    assert_eq!(rig.look().await.slaves.len(), 1);
     drop(hidden);
     child.kill().await.unwrap();
     rig.until(|view| view.slaves.is_empty()).await;
