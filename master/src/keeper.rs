@@ -51,7 +51,11 @@ pub enum Maker {
 
 /// What is wrong now, for the doctor.
 #[derive(Clone, Debug, Default)]
-pub struct Kept(Arc<Mutex<Vec<(String, String)>>>);
+pub struct Kept {
+    wrong: Arc<Mutex<Vec<(String, String)>>>,
+    /// Whether the secret is another one than that with which the fleet began.
+    other_secret: bool,
+}
 
 /// Sockets that were made anew.
 #[derive(Debug, Default)]
@@ -94,10 +98,33 @@ struct Looked {
 }
 
 impl Kept {
-    /// What is wrong in the runtime directory now.
+    /// Of a master whose secret may be another one than that with which its fleet began.
     #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
-        let wrong = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn new(other_secret: bool) -> Self {
+        Self {
+            other_secret,
+            ..Self::default()
+        }
+    }
+
+    /// What is wrong in the runtime directory now. Where slaves are `missing`, a secret
+    /// that was changed is the likely cause.
+    #[must_use]
+    pub fn findings(&self, missing: bool) -> Vec<Finding> {
+        let mut wrong = self
+            .wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if self.other_secret && missing {
+            wrong.push((
+                "the secret is another one than that with which this fleet began".to_owned(),
+                "slaves that dial by TCP and know the one before are not let in: put it back \
+                 (`secret.before` in data_dir, if it is there) and restart the master, or replace \
+                 these slaves"
+                    .to_owned(),
+            ));
+        }
         let check = "runtime_dir";
         if wrong.is_empty() {
             return vec![Finding::ok(check, "everything is where the master put it")];
@@ -109,7 +136,7 @@ impl Kept {
     }
 
     fn set(&self, wrong: Vec<(String, String)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = wrong;
+        *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = wrong;
     }
 }
 
@@ -375,7 +402,7 @@ mod tests {
             "{looked:?}"
         );
         assert_eq!(rig.keeper.tell(looked.back, looked.wrong), None);
-        assert_eq!(rig.keeper.kept.findings()[0].next, None);
+        assert_eq!(rig.keeper.kept.findings(true)[0].next, None);
     }
 
     #[tokio::test]
@@ -425,7 +452,7 @@ mod tests {
         assert!(told.contains("another secret"), "{told}");
         let looked = rig.keeper.look();
         assert_eq!(rig.keeper.tell(looked.back, looked.wrong), None, "once");
-        let finding = &rig.keeper.kept.findings()[0];
+        let finding = &rig.keeper.kept.findings(true)[0];
         assert!(finding.detail.contains("another secret"), "{finding:?}");
         fs::remove_file(&path).unwrap();
         let looked = rig.keeper.look();
@@ -433,6 +460,13 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let looked = rig.keeper.look();
         assert!(looked.wrong[0].0.contains("others may read"), "{looked:?}");
+    }
+
+    #[test]
+    fn a_secret_of_another_beginning_is_a_cause_where_slaves_are_missing_only() {
+        let level = |other, missing| Kept::new(other).findings(missing)[0].next.is_some();
+        assert!(level(true, true));
+        assert!(!level(true, false) && !level(false, true));
     }
 
     #[tokio::test]

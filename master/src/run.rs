@@ -118,7 +118,14 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let tasks = TaskTracker::new();
     let metrics = Arc::<Metrics>::default();
     let history = Arc::new(History::open(&config.data_dir, opened.term));
-    let kept = Kept::default();
+    let other_secret = opened.term.fleet != home.fleet;
+    if other_secret {
+        warn!(
+            "the secret is another one than that with which this fleet began: slaves by TCP that \
+             know the one before are not let in"
+        );
+    }
+    let kept = Kept::new(other_secret);
     let context = Arc::new(Context {
         term: opened.term,
         secret: secret.clone(),

@@ -299,7 +299,8 @@ impl Admin {
 
     fn examine(&self, view: &View, host: &Host) -> Vec<Finding> {
         let mut findings = examine(view, host, &self.look_at_doors());
-        findings.extend(self.kept.findings());
+        let missing = view.slaves.iter().any(|slave| !slave.connected);
+        findings.extend(self.kept.findings(missing));
         findings
     }
 
