@@ -321,8 +321,9 @@ impl Config {
             ruin::addresses(listen, admin, &mut found);
         }
         let token_files = [
-            ("token_file", options.token_file),
+            ("token_file", options.token_file.clone()),
             ("admin_token_file", options.admin_token_file),
+            ("admin_read_token_file", options.admin_read_token_file),
         ];
         let token_files = token_files
             .into_iter()
@@ -373,12 +374,17 @@ impl Config {
                 ));
             }
         }
-        let few = self.admin_token.as_ref().map(|token| token.reveal().len());
-        if let Some(few) = few.filter(|length| *length < LEAST_TOKEN) {
-            worries.push(format!(
-                "admin_token_file: a token of {few} characters can be guessed: make one with \
-                 openssl rand -hex 32"
-            ));
+        for (key, token) in [
+            ("admin_token_file", &self.admin_token),
+            ("admin_read_token_file", &self.admin_read_token),
+        ] {
+            let few = token.as_ref().map(|token| token.reveal().len());
+            if let Some(few) = few.filter(|length| *length < LEAST_TOKEN) {
+                worries.push(format!(
+                    "{key}: a token of {few} characters can be guessed: make one with openssl rand \
+                     -hex 32"
+                ));
+            }
         }
         worries
     }

@@ -225,11 +225,11 @@ fn without_a_slot_table_there_is_one_slot_named_main() {
 fn a_token_that_others_can_read_or_guess_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
-    std::fs::write(&path, "hush").unwrap();
+    fs::write(&path, "hush").unwrap();
     let text = format!("admin_token_file = {path:?}\n");
     let worries = |mode| {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        std::fs::set_permissions(&path, mode).unwrap();
+        let mode = PermissionsExt::from_mode(mode);
+        fs::set_permissions(&path, mode).unwrap();
         Config::check(parse(&text), None).unwrap().worries()
     };
     let said = worries(0o644);
@@ -237,7 +237,7 @@ fn a_token_that_others_can_read_or_guess_is_said() {
     assert!(said[1].contains("4 characters"), "{said:?}");
     // A group of its own may read it: that is how a service gets it.
     assert_eq!(worries(0o640).len(), 1);
-    std::fs::write(&path, "0123456789abcdef").unwrap();
+    fs::write(&path, "0123456789abcdef").unwrap();
     assert_eq!(worries(0o600), [""; 0]);
 }
 
