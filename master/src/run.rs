@@ -31,7 +31,7 @@ use crate::{
     legacy, listener,
     metrics::Metrics,
     peer::{Context, Hushes, MAX_JOINED, Strangers},
-    process::{Launcher, Outputs, Watch, WatchError},
+    process::{Launcher, Outputs, Watch, WatchError, keep_small},
     reload::{Reloader, Source},
     runtime_dir::{Lock, RuntimeDir, make_dir, same},
     service,
@@ -196,6 +196,13 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             warn!(%error, "slaves write where the master does: their last words will not be known")
         }
     }
+    keep_small(
+        config
+            .slots
+            .iter()
+            .filter_map(|slot| slot.log.clone())
+            .collect(),
+    );
     let driver = Driver::new(Parts {
         core: Core::new(config.settings(shard_count), recovered, Time::default()),
         journal: opened.journal,

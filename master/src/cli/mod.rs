@@ -98,6 +98,12 @@ enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
+    /// Write a manual page for each command into a folder
+    #[command(hide = true)]
+    ManPages {
+        /// Which folder
+        folder: PathBuf,
+    },
     /// Show the points at which BATON_CRASH_AT can have the master killed
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -302,14 +308,12 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Doctor(arguments) => doctor::run(arguments).await,
         Command::Journal(arguments) => journal::run(&arguments),
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "baton-master",
-                &mut script,
-            );
-            say(String::from_utf8_lossy(&script).trim_end());
+            say(String::from_utf8_lossy(&completions(shell)).trim_end());
+            Ok(EXIT_DONE)
+        }
+        Command::ManPages { folder } => {
+            clap_mangen::generate_to(Arguments::command(), &folder)
+                .map_err(|error| Error::system(format!("write to {}", folder.display()), error))?;
             Ok(EXIT_DONE)
         }
         Command::CheckConfig(arguments) => check_config(arguments),
@@ -319,6 +323,25 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             Ok(EXIT_DONE)
         }
     }
+}
+
+fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(
+        shell,
+        &mut Arguments::command(),
+        "baton-master",
+        &mut script,
+    );
+    if shell != Shell::Bash {
+        return script;
+    }
+    // The generator takes the hyphen of the program's name for a subcommand in one half of
+    // its script and not in the other, so that nothing behind the first word fits.
+    let script = String::from_utf8_lossy(&script);
+    script
+        .replace("baton__subcmd__master", "baton__master")
+        .into_bytes()
 }
 
 /// Names everything that is wrong, a line each.

@@ -6,6 +6,7 @@
 //! are the slave's own and outlive the master.
 
 mod picture;
+mod plain;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -27,14 +28,17 @@ use prometheus_client::{
 };
 use tokio::time::Instant;
 
-pub use self::picture::Scrape;
+pub use self::{
+    picture::Scrape,
+    plain::{PLAIN, plain},
+};
 use crate::{
-    core::event::{Durability, News, Outcome},
+    core::event::{Durability, EndedBy, News, Outcome},
     driver::Told,
     history::Gap,
 };
 
-/// The type of what [`Metrics::text`] gives.
+/// The type of what [`Metrics::text`] gives; see [`plain`] for who does not take it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// In front of every name of ours.
@@ -56,6 +60,7 @@ pub struct Metrics {
     disbelieved: Counter,
     sessions_lost: Counter,
     launches: Counter,
+    deaths: Counters,
     soaks_shortened: Counter,
     resumes: Counters,
     identifies: Counters,
@@ -80,6 +85,7 @@ impl Default for Metrics {
             disbelieved: Counter::default(),
             sessions_lost: Counter::default(),
             launches: Counter::default(),
+            deaths: Family::default(),
             soaks_shortened: Counter::default(),
             resumes: Family::default(),
             identifies: Family::default(),
@@ -120,7 +126,7 @@ const TIMES: [f64; 12] = [
 /// Every value of a label that may come, so that a count is there before its first
 /// event: an increase from nothing is none to Prometheus.
 mod label {
-    use super::{IdentifyCause, Label, Outcome, ResumeAfter};
+    use super::{EndedBy, IdentifyCause, Label, Outcome, ResumeAfter};
 
     pub(super) const OUTCOMES: [&str; 5] =
         ["done", "aborted", "rolled_back", "forced", "handed_on"];
@@ -130,6 +136,7 @@ mod label {
     pub(super) const CLOSE_CODES: [&str; 8] = [
         "none", "4004", "4010", "4011", "4012", "4013", "4014", "other",
     ];
+    pub(super) const DEATHS: [&str; 5] = ["left", "exit_code", "signal", "killed", "unknown"];
     pub(super) const CAUSES: [&str; 3] = ["cold", "session_lost", "state_lost"];
 
     pub(super) const fn outcome(outcome: &Outcome) -> Label {
@@ -148,6 +155,17 @@ mod label {
             ResumeAfter::Seal => [("after", AFTER[0])],
             ResumeAfter::Death => [("after", AFTER[1])],
         }
+    }
+
+    pub(super) const fn death(ending: EndedBy) -> Label {
+        let name = match ending {
+            EndedBy::Code(0) => DEATHS[0],
+            EndedBy::Code(_) => DEATHS[1],
+            EndedBy::Signal(_) => DEATHS[2],
+            EndedBy::Killed => DEATHS[3],
+            EndedBy::Unknown => DEATHS[4],
+        };
+        [("cause", name)]
     }
 
     pub(super) const fn cause(cause: IdentifyCause) -> Label {
@@ -182,6 +200,7 @@ impl Metrics {
             disbelieved,
             sessions_lost,
             launches,
+            deaths,
             soaks_shortened,
             resumes,
             identifies,
@@ -219,6 +238,11 @@ impl Metrics {
             "launches",
             "Slaves started into empty slots",
             launches.clone(),
+        );
+        registry.register(
+            "slave_deaths",
+            "Slaves that ended, by cause: left (exit code 0), exit_code, signal, killed (by the master), unknown",
+            deaths.clone(),
         );
         registry.register(
             "soaks_shortened",
@@ -276,6 +300,7 @@ impl Metrics {
             }
         };
         zero(&self.deploys, "outcome", &label::OUTCOMES);
+        zero(&self.deaths, "cause", &label::DEATHS);
         zero(&self.resumes, "after", &label::AFTER);
         zero(&self.identifies, "cause", &label::CAUSES);
         zero(&self.failures, "close_code", &label::CLOSE_CODES);
@@ -297,6 +322,9 @@ impl Metrics {
             News::SessionLost { .. } => count(&self.sessions_lost),
             News::Launching { .. } => count(&self.launches),
             News::Alarm { .. } => count(&self.alarms),
+            News::SlaveEnded(death) => {
+                count(&self.deaths.get_or_create(&label::death(death.ending)))
+            }
             News::Disbelieved { .. } => count(&self.disbelieved),
             News::SlaveGone {
                 slave, dead: true, ..
@@ -310,7 +338,6 @@ impl Metrics {
             | News::Migration { .. }
             | News::SlaveJoined { .. }
             | News::SlaveGone { dead: false, .. }
-            | News::SlaveEnded(_)
             | News::StateLost { .. }
             | News::ShardServing { .. } => {}
         }

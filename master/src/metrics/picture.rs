@@ -25,6 +25,8 @@ pub struct Scrape<'a> {
     pub version: &'static str,
     /// How long this master runs.
     pub uptime: Duration,
+    /// When it started, since 1970.
+    pub started: Duration,
 }
 
 type Labels = Vec<(&'static str, String)>;
@@ -85,6 +87,17 @@ impl Scrape<'_> {
         let uptime: Float = Gauge::default();
         uptime.set(self.uptime.as_secs_f64());
         process.register_with_unit("uptime", "How long it runs", Unit::Seconds, uptime);
+        let start: Float = Gauge::default();
+        start.set(self.started.as_secs_f64());
+        process.register_with_unit(
+            "start_time",
+            "When it started, since 1970",
+            Unit::Seconds,
+            start,
+        );
+        let cpu = Counter::<f64, AtomicU64>::default();
+        cpu.inc_by(process::processor_time().as_secs_f64());
+        process.register_with_unit("cpu", "Processor time that it has used", Unit::Seconds, cpu);
     }
 
     fn fleet(&self, ours: &mut Registry) {

@@ -1,6 +1,8 @@
 //! What the kernel says of a process.
 
-use std::fs;
+use std::{fs, time::Duration};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Resident memory in bytes; `None` where there is no such process.
 pub(super) fn memory(pid: u32) -> Option<u64> {
@@ -11,6 +13,13 @@ fn resident(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line?.trim().strip_suffix("kB")?.trim();
     kib.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Processor time that this process has used.
+pub(super) fn processor_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(used.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(used.tv_nsec).unwrap_or(0))
 }
 
 /// Open files of this process, and how many it may have.
@@ -36,6 +45,7 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_open_files() {
         assert!(memory(std::process::id()).is_some_and(|bytes| bytes > 0));
+        assert!(processor_time() > Duration::ZERO);
         let (open, most) = files();
         assert!(open.is_some_and(|open| open > 2) && most >= open);
     }

@@ -135,6 +135,7 @@ fn parsed(metrics: &Metrics, view: &View) -> Parsed {
             ..Counts::default()
         },
         version: "1.2.3",
+        started: Duration::from_secs(1_700_000_000),
         uptime: Duration::from_millis(2500),
     });
     Parsed::of(&text)
@@ -402,4 +403,18 @@ fn gaps_are_told_apart_by_their_way() {
     ] {
         assert_eq!(parsed.value(series), value, "{series}");
     }
+}
+
+/// As `promtool check metrics` reads it.
+#[test]
+fn the_older_text_calls_a_family_as_its_samples_are() {
+    let open = "# HELP baton_alarms Times.\n# TYPE baton_alarms counter\nbaton_alarms_total 3\n\
+                # HELP baton_gap_seconds Gap.\n# TYPE baton_gap_seconds histogram\n\
+                # UNIT baton_gap_seconds seconds\nbaton_gap_seconds_sum 1.5\n\
+                # HELP baton_build Version.\n# TYPE baton_build info\nbaton_build_info{version=\"1\"} 1\n\
+                # EOF\n";
+    let expected = "# HELP baton_alarms_total Times.\n# TYPE baton_alarms_total counter\nbaton_alarms_total 3\n\
+                    # HELP baton_gap_seconds Gap.\n# TYPE baton_gap_seconds histogram\nbaton_gap_seconds_sum 1.5\n\
+                    # HELP baton_build_info Version.\n# TYPE baton_build_info gauge\nbaton_build_info{version=\"1\"} 1\n";
+    assert_eq!(plain(open), expected);
 }

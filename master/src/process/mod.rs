@@ -7,6 +7,7 @@ mod named;
 mod output;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod watch;
 
 #[cfg(test)]
@@ -15,5 +16,6 @@ pub use self::{
     launch::{Child, Launcher, group_of, is_of_launch, kill_group, variable},
     named::{Dialled, may_be},
     output::{Output, Outputs},
+    turn::keep_small,
     watch::{Watch, WatchError, lived},
 };

@@ -94,9 +94,14 @@ async fn prometheus_sees_the_fleet_and_a_deploy() {
     let master = master(&fleet).await;
     let old = fleet.slave("v1", Role::Candidate);
     until("all serve", || old.serving() == 3).await;
-    let (status, text) = master.get("/metrics", "").await;
+    // As Prometheus asks, and as a script does.
+    let open = "\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let (status, text) = master.get("/metrics", open).await;
     assert_eq!(status, 200, "{text}");
     assert!(text.contains("content-type: application/openmetrics-text; version=1.0.0"));
+    let (status, text) = master.get("/metrics", "").await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("content-type: text/plain; version=0.0.4"));
     master
         .shows(&[
             "baton_shards{state=\"serving\"} 3",

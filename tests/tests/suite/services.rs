@@ -22,10 +22,16 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Every file that an installation for systemd has, with its mode.
-const SYSTEMD: [(&str, u32); 9] = [
+const SYSTEMD: [(&str, u32); 12] = [
     ("usr/local/bin/baton-master", 0o755),
     ("usr/local/bin/baton-slave", 0o755),
     ("usr/local/bin/baton-slave-unit", 0o755),
+    (
+        "usr/local/share/bash-completion/completions/baton-master",
+        0o644,
+    ),
+    ("usr/local/share/man/man1/baton-master.1", 0o644),
+    ("usr/local/share/man/man1/baton-master-deploy.1", 0o644),
     ("etc/baton/baton.toml", 0o644),
     ("etc/baton/token", 0o600),
     ("etc/baton/admin-token", 0o600),
@@ -107,6 +113,12 @@ fn the_installed_configuration_is_good() {
             .output()
             .unwrap()
     };
+    // A bot that nobody chose would identify every shard.
+    let toml = host.read("etc/baton/baton.toml");
+    assert!(
+        !toml.lines().any(|line| line.starts_with("command")),
+        "{toml}"
+    );
     // What is left to do is said.
     let said = String::from_utf8(check().stderr).unwrap();
     assert!(

@@ -57,6 +57,12 @@ async fn alerts_and_dashboard_name_only_what_a_master_answers() {
 
     let (code, said) = check(&text);
     assert_eq!(code, Some(0), "{said}");
+    if there("promtool", "prometheus") {
+        let mut command = Command::new("promtool");
+        command.args(["check", "metrics"]);
+        let (code, said) = fed(command, &text);
+        assert_eq!((code, said.as_str()), (Some(0), ""));
+    }
     let (code, said) = check(&text.replace("baton_gap_seconds", "baton_gop_seconds"));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("baton_gap_seconds"), "{said}");
@@ -65,6 +71,10 @@ async fn alerts_and_dashboard_name_only_what_a_master_answers() {
 fn check(metrics: &str) -> (Option<i32>, String) {
     let mut command = Command::new("python3");
     command.arg(root().join("services/check-metrics"));
+    fed(command, metrics)
+}
+
+fn fed(mut command: Command, metrics: &str) -> (Option<i32>, String) {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
