@@ -185,11 +185,13 @@ fn every_name_has_its_type() {
             "baton_resumes",
             "baton_sessions_lost",
             "baton_shard_failures",
+            "baton_slave_deaths",
             "baton_slave_events",
             "baton_slave_events_failed",
             "baton_slave_full_seconds",
             "baton_slaves_joined",
             "baton_soaks_shortened",
+            "process_cpu_seconds",
         ]
     );
     assert_eq!(
@@ -216,6 +218,7 @@ fn every_name_has_its_type() {
             "process_max_fds",
             "process_open_fds",
             "process_resident_memory_bytes",
+            "process_start_time_seconds",
             "process_uptime_seconds",
         ]
     );
