@@ -187,7 +187,8 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         secret,
         &config.slots,
         opened.commands,
-    );
+    )
+    .with_api_url(&config.api_url);
     launcher.remember_before(opened.before);
     launcher.take_token_from(config.token_file.clone());
     match Outputs::open(dir.path()) {
@@ -358,7 +359,8 @@ async fn run_legacy(
             secret,
             &config.slots,
             BTreeMap::new(),
-        ),
+        )
+        .with_api_url(&config.api_url),
         slot: order(config).slot,
         contact: config.limits.contact,
         deploys,

@@ -78,6 +78,9 @@ pub struct SlaveConfig {
     pub token: Token,
     /// Gateway instead of Discord's (`ws://` or `wss://`).
     pub gateway_url: Option<String>,
+    /// Where the bot's HTTP goes instead of Discord (`http://` or `https://`); see
+    /// [`SlaveConfig::api_url`].
+    pub api_url: Option<String>,
     /// Gateway intents.
     pub intents: u64,
     /// 50 to 250, see Discord's documentation.
@@ -210,6 +213,7 @@ impl SlaveConfig {
             build: "unnamed".to_owned(),
             token: token.into(),
             gateway_url: None,
+            api_url: None,
             intents: 0,
             large_threshold: 50,
             window: 256,
@@ -224,7 +228,7 @@ impl SlaveConfig {
 
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
-    /// `BATON_GATEWAY_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_LEGACY`,
+    /// `BATON_GATEWAY_URL`, `BATON_API_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_LEGACY`,
     /// `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`, `BATON_SNAPSHOTS`,
     /// `BATON_STATE_COMPRESSION`.
     ///
@@ -249,6 +253,7 @@ impl SlaveConfig {
             config.build = build;
         }
         config.gateway_url = variable("BATON_GATEWAY_URL");
+        config.api_url = variable("BATON_API_URL");
         if let Some(compression) = variable("BATON_STATE_COMPRESSION") {
             config.state_compression = compression.parse().map_err(Error::Config)?;
         }
@@ -260,6 +265,27 @@ impl SlaveConfig {
         )?;
         config.secret = SecretSource::from_env(variable("BATON_RUNTIME_DIR").map(PathBuf::from))?;
         Ok(config)
+    }
+
+    /// Where the bot's HTTP is to go, without a slash at its end; `None`: to Discord.
+    /// The library sends none: give it to your HTTP client (with `twilight-http`,
+    /// `ClientBuilder::proxy`).
+    ///
+    /// It is [`api_url`](Self::api_url), which a master passes on to the slaves that it
+    /// starts. Where only another gateway is named it is that gateway's host: a
+    /// simulated Discord takes both, and what a test does must not reach real channels.
+    #[must_use]
+    pub fn api_url(&self) -> Option<String> {
+        if let Some(url) = &self.api_url {
+            return Some(url.trim_end_matches('/').to_owned());
+        }
+        let url = self.gateway_url.as_deref()?;
+        let (scheme, rest) = match url.strip_prefix("wss://") {
+            Some(rest) => ("https", rest),
+            None => ("http", url.strip_prefix("ws://")?),
+        };
+        let host = rest.split(['/', '?']).next().unwrap_or(rest);
+        Some(format!("{scheme}://{host}"))
     }
 
     /// What sessions of this build are identified with.
@@ -319,6 +345,16 @@ impl SlaveConfig {
             return wrong(format!(
                 "gateway_url `{url}` is not of the form ws://HOST:PORT or wss://HOST"
             ));
+        }
+        if let Some(url) = &self.api_url {
+            let host = url
+                .strip_prefix("http://")
+                .or_else(|| url.strip_prefix("https://"));
+            if host.is_none_or(|host| host.trim_end_matches('/').is_empty()) {
+                return wrong(format!(
+                    "api_url `{url}` is not of the form http://HOST:PORT or https://HOST"
+                ));
+            }
         }
         if let Some(legacy) = &self.legacy {
             return legacy.check(&self.master);
@@ -455,5 +491,30 @@ impl<T: Into<String>> From<T> for Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::SlaveConfig;
+
+    #[test]
+    fn http_goes_where_it_is_told_to_or_to_the_host_of_another_gateway_or_to_discord() {
+        let mut config = SlaveConfig::new("token");
+        assert_eq!(config.api_url(), None);
+        for (gateway, api) in [
+            ("ws://127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("ws://[::1]:5000/resume/3", "http://[::1]:5000"),
+            ("wss://localhost/", "https://localhost"),
+        ] {
+            config.gateway_url = Some(gateway.to_owned());
+            assert_eq!(config.api_url().as_deref(), Some(api));
+        }
+        config.api_url = Some("https://discord.com/".to_owned());
+        assert_eq!(config.api_url().as_deref(), Some("https://discord.com"));
+        config.api_url = Some("discord.com".to_owned());
+        let wrong = config.check().unwrap_err().to_string();
+        assert!(wrong.contains("api_url `discord.com`"), "{wrong}");
     }
 }

@@ -10,7 +10,10 @@
 //! `eprintln!` block whoever logs when nobody reads the pipe, and then every shard of
 //! the process stands still. A subscriber of your own is safe with [`writer`].
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::Once,
+};
 
 use baton_log::{Log, stderr};
 use tracing_subscriber::EnvFilter;
@@ -34,6 +37,18 @@ pub fn start() -> Guard {
     let _ = subscriber.try_init();
     catch_panics()
 }
+
+/// Says once, past all filters, that nothing of what this process logs is heard: a bot
+/// without a subscriber is silent about everything that goes wrong.
+pub(crate) fn say_if_mute() {
+    static SAID: Once = Once::new();
+    if !tracing::dispatcher::has_been_set() {
+        SAID.call_once(|| line(MUTE));
+    }
+}
+
+const MUTE: &str = "baton-slave: this process logs nothing, because it has no tracing subscriber: \
+                    begin main with `let _log = baton_slave::log::start();`";
 
 /// Where a subscriber of your own may write, in the place of standard error:
 /// `tracing_subscriber::fmt().with_writer(baton_slave::log::writer())`.

@@ -19,7 +19,7 @@ use crate::{
     fullness::Fullness,
     hearing::Hearing,
     lag::Lag,
-    output,
+    log, output,
     shard::{Context, gateway::Connector, importing::Imports},
     state::snapshot::Store,
 };
@@ -113,6 +113,7 @@ impl Builder {
             None => SlaveConfig::from_env()?,
         };
         config.check()?;
+        log::say_if_mute();
         output::keep_small();
         bear_signals()?;
         let stop = match self.stop {

@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::output::{BEHIND, Output, Outputs};
 use crate::{
-    config::{Slot, TOKEN_VARIABLE, check_command, token_in},
+    config::{DEFAULT_API_URL, Slot, TOKEN_VARIABLE, check_command, token_in},
     core::event::EndedBy,
     service,
 };
@@ -33,6 +33,8 @@ pub mod variable {
     pub const ROLE: &str = "BATON_ROLE";
     /// The number of the deploy, where the slave is its candidate.
     pub const DEPLOY: &str = "BATON_DEPLOY";
+    /// Where HTTP for Discord goes, if it is not Discord.
+    pub const API_URL: &str = "BATON_API_URL";
     /// The master's runtime directory.
     pub const RUNTIME_DIR: &str = "BATON_RUNTIME_DIR";
     /// Set where standard error is a file that the master copies: so many bytes of it
@@ -46,6 +48,8 @@ pub struct Launcher {
     runtime_dir: PathBuf,
     slave_socket: PathBuf,
     secret: Secret,
+    /// What stands for Discord's own; `None`: nothing does.
+    api_url: Option<String>,
     slots: BTreeMap<String, Slot>,
     /// What each slot's command was before the present one.
     before: BTreeMap<String, Vec<String>>,
@@ -85,6 +89,7 @@ impl Launcher {
             runtime_dir: runtime_dir.to_owned(),
             slave_socket: slave_socket.to_owned(),
             secret,
+            api_url: None,
             slots,
             before: BTreeMap::new(),
             token_file: None,
@@ -96,6 +101,13 @@ impl Launcher {
     /// launched.
     pub fn take_token_from(&mut self, file: Option<PathBuf>) {
         self.token_file = file;
+    }
+
+    /// From now on slaves are told where HTTP for Discord goes. A slot's own `env` wins.
+    #[must_use]
+    pub fn with_api_url(mut self, url: &str) -> Self {
+        self.api_url = (url != DEFAULT_API_URL).then(|| url.to_owned());
+        self
     }
 
     /// From now on slaves whose slot has no `log` write there, and not where the
@@ -201,6 +213,7 @@ impl Launcher {
         }
         child
             .args(command.iter().skip(1))
+            .envs(self.api_url.iter().map(|url| (variable::API_URL, url)))
             .envs(&place.env)
             .env(variable::MASTER, master)
             .env(SECRET_VARIABLE, self.secret.to_hex())

@@ -6,7 +6,10 @@ use baton_protocol::{DeployId, ProcessIdentity, auth::Secret, message::Role};
 use tokio::time::timeout;
 
 use super::*;
-use crate::{config::Slot, core::event::EndedBy};
+use crate::{
+    config::{DEFAULT_API_URL, Slot},
+    core::event::EndedBy,
+};
 
 /// Only a broken test waits this long.
 const LONG: Duration = Duration::from_secs(30);
@@ -58,6 +61,24 @@ async fn each_launched_process_gets_the_token_as_it_is_in_the_file_then() {
         refused.contains("token_file") && refused.contains("no token"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_launched_process_is_told_where_http_goes_unless_it_is_discord() {
+    for (url, told) in [
+        ("http://127.0.0.1:9", "http://127.0.0.1:9"),
+        (DEFAULT_API_URL, "unset"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("slave.log");
+        let command = ["sh", "-c", "echo ${BATON_API_URL:-unset}"];
+        let launcher = launcher(dir.path(), &command, Some(&log)).with_api_url(url);
+        let (_, mut child) = launcher
+            .launch("main", Role::Candidate, None, None)
+            .unwrap();
+        child.wait().await;
+        assert_eq!(fs::read_to_string(&log).unwrap().trim(), told);
+    }
 }
 
 #[tokio::test]
