@@ -102,6 +102,13 @@ pub struct GatewayConfig {
     /// next; 0 = never. Discord's documentation does not promise that sequence
     /// numbers follow on each other.
     pub skip_every: u32,
+    /// Each so many things that happen are told twice, as Discord does now and then; 0 =
+    /// none. Both are dispatches, with numbers of their own.
+    pub repeat_every: u32,
+    /// Each so many guilds and changes of one have something odd in them: unknown fields
+    /// and values, nulls, members twice, and values that no model can read; 0 = none.
+    /// The truth stays as it is.
+    pub odd_every: u32,
     /// Whether an IDENTIFY that is answered with op 9 counts off the session start
     /// limit. Discord's documentation speaks of IDENTIFY calls, and does not say
     /// whether it counts those that it refuses.
@@ -159,6 +166,8 @@ impl Default for GatewayConfig {
             resume_while_connected: ResumeWhileConnected::TakeOver,
             heartbeat_trims: false,
             skip_every: 0,
+            repeat_every: 0,
+            odd_every: 0,
             refused_identify_counts: false,
             quiet_shards: Vec::new(),
             commands_per_minute: 120,

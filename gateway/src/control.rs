@@ -105,6 +105,8 @@ pub(crate) fn status(shared: &Shared) -> Value {
             "resume_while_connected": settings.resume_while_connected.name(),
             "heartbeat_trims": settings.heartbeat_trims,
             "skip_every": settings.skip_every,
+            "repeat_every": config.repeat_every,
+            "odd_every": config.odd_every,
             "refused_identify_counts": settings.refused_identify_counts,
             "quiet_shards": config.quiet_shards,
         },

@@ -90,6 +90,13 @@ struct Args {
     /// Each so many dispatches of a session, 1 to 3 sequence numbers are left out
     #[arg(long, default_value_t = 0)]
     skip_every: u32,
+    /// Each so many things that happen are told twice
+    #[arg(long, default_value_t = 0)]
+    repeat_every: u32,
+    /// Each so many guilds and changes of one have something odd in them: unknown fields
+    /// and values, nulls, members twice, values that no model can read
+    #[arg(long, default_value_t = 0)]
+    odd_every: u32,
     /// An IDENTIFY that is refused with op 9 counts off the session start limit
     #[arg(long)]
     refused_identify_counts: bool,
@@ -167,6 +174,8 @@ impl Args {
             resume_while_connected: self.resume_while_connected,
             heartbeat_trims: self.heartbeat_trims,
             skip_every: self.skip_every,
+            repeat_every: self.repeat_every,
+            odd_every: self.odd_every,
             refused_identify_counts: self.refused_identify_counts,
             quiet_shards: self.quiet_shards.clone(),
             member_request_window: self.member_request_window,

@@ -21,7 +21,7 @@ use crate::{
     session::{Outgoing, Session},
     world::{
         guild::{Guild, guild_id},
-        render,
+        odd, render,
     },
 };
 
@@ -51,6 +51,11 @@ pub(crate) struct Cell {
     sessions: Vec<Arc<Session>>,
     ids: Arc<Ids>,
     ledger: Arc<Ledger>,
+    /// See [`GatewayConfig::repeat_every`] and [`GatewayConfig::odd_every`].
+    repeat_every: u64,
+    odd_every: u64,
+    /// Dispatches so far.
+    dispatches: u64,
 }
 
 /// One event before it is numbered for each session.
@@ -120,6 +125,9 @@ impl Cell {
             sessions: Vec::new(),
             ids,
             ledger,
+            repeat_every: u64::from(config.repeat_every),
+            odd_every: u64::from(config.odd_every),
+            dispatches: 0,
         }
     }
 
@@ -150,12 +158,28 @@ impl Cell {
             .filter(move |s| s.params.has_guild(guild))
     }
 
-    /// Numbers the event for every session that may know of it.
-    pub(crate) fn dispatch(&mut self, event: Event) {
+    /// Numbers the event for every session that may know of it; now and then, where
+    /// that is switched on, twice or with something odd in it.
+    pub(crate) fn dispatch(&mut self, mut event: Event) {
+        self.dispatches += 1;
+        let nth = self.dispatches;
+        if self.odd_every > 0
+            && nth.is_multiple_of(self.odd_every)
+            && event.without_content.is_none()
+        {
+            event.body = odd::twist(event.kind, event.body, nth / self.odd_every);
+        }
+        let again = self.repeat_every > 0 && nth.is_multiple_of(self.repeat_every);
+        let body: Arc<str> = event.body.as_str().into();
+        let without_content = event.without_content.take().map(Arc::<str>::from);
+        for _ in 0..=usize::from(again) {
+            self.dispatch_once(&event, &body, without_content.as_ref());
+        }
+    }
+
+    fn dispatch_once(&mut self, event: &Event, body: &Arc<str>, reduced: Option<&Arc<str>>) {
         let created_us = clock::monotonic_us();
         let needed = event.kind.needs(event.guild != 0);
-        let body: Arc<str> = event.body.into();
-        let without_content = event.without_content.map(Arc::<str>::from);
         let mut ended = false;
         for session in &self.sessions {
             let params = &session.params;
@@ -167,9 +191,9 @@ impl Cell {
             if !here || (needed != 0 && params.intents & needed == 0) {
                 continue;
             }
-            let body = match &without_content {
+            let body = match reduced {
                 Some(reduced) if params.intents & intents::MESSAGE_CONTENT == 0 => reduced,
-                Some(_) | None => &body,
+                Some(_) | None => body,
             };
             let outgoing = Outgoing {
                 kind: event.kind,
@@ -214,6 +238,10 @@ impl Cell {
             }
             let mut body = String::new();
             render::guild_create(&mut body, guild, session.params.view());
+            let nth = (*id >> 22) / u64::from(session.params.count);
+            if self.odd_every > 0 && nth.is_multiple_of(self.odd_every) {
+                body = odd::twist(EventKind::GuildCreate, body, nth / self.odd_every);
+            }
             self.answer(session, Event::new(EventKind::GuildCreate, *id, body));
         }
     }

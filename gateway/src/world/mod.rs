@@ -4,4 +4,5 @@ pub(crate) mod cell;
 pub(crate) mod changes;
 pub(crate) mod guild;
 pub(crate) mod messages;
+pub(crate) mod odd;
 pub(crate) mod render;
