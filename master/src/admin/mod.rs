@@ -18,7 +18,8 @@
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
 //! | `GET /`, `GET /page/*` | the page for operators |
 //! | `GET /healthz` | 200 while the driver answers |
-//! | `GET /readyz` | 200 once the adopt grace is over |
+//! | `POST /v1/identify` | shards without a session try now, the reserve may be spent: 202 `{}`, or 409 `{"error": "..."}` |
+//! | `GET /readyz` | 200 once the adopt grace is over and every shard gets its events; else 503 and why |
 
 pub mod client;
 mod guard;
@@ -209,6 +210,7 @@ impl Admin {
             .route("/v1/access", get(guard::access))
             .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(health))
+            .route("/v1/identify", post(identify))
             .route("/readyz", get(ready))
             .merge(page::router())
             .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -546,6 +548,10 @@ async fn restart(
     admin.want(|answer| Notice::Restart { shard, answer }).await
 }
 
+async fn identify(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    admin.want(|answer| Notice::Identify { answer }).await
+}
+
 async fn deploys(State(admin): State<Arc<Admin>>) -> Response {
     let history = &admin.history;
     Json(json!({ "deploys": history.deploys(), "running": history.running() })).into_response()
@@ -619,11 +625,21 @@ async fn health(State(admin): State<Arc<Admin>>) -> Result<&'static str, Failure
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Result<&'static str, Failure> {
-    if admin.view().await?.adopting {
+    let view = admin.view().await?;
+    if view.adopting {
         return Err(Failure(
             StatusCode::SERVICE_UNAVAILABLE,
             "reports are still collected after the start".to_owned(),
         ));
     }
-    Ok("ready\n")
+    let mut dark = view.shards.iter().filter(|shard| !shard.gets_events());
+    let Some(first) = dark.next() else {
+        return Ok("ready\n");
+    };
+    let (count, of) = (dark.count() + 1, view.shards.len());
+    let (shard, state) = (first.shard, first.state);
+    Err(Failure(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{count} of {of} shards get no events; shard {shard}: {state}"),
+    ))
 }

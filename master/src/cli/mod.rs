@@ -75,6 +75,11 @@ enum Command {
     Continue(VerbArguments),
     /// Have one shard begin anew where it is: sealed, and resumed on a new connection
     RestartShard(restart::RestartArguments),
+    /// Have shards without a session IDENTIFY now, from the reserve of the day's budget too
+    ///
+    /// For when Discord is well again: it cuts the pause after refused IDENTIFYs short, and
+    /// frees what limits.identify_reserve keeps back, until Discord's next reset.
+    Identify(VerbArguments),
     /// Say that a slave is dead which cannot be reached: its shards go on elsewhere
     Fence(fence::FenceArguments),
     /// Show the fleet, once or live
@@ -293,6 +298,10 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Events(arguments) => past::events(arguments).await,
         Command::History(arguments) => past::history(arguments).await,
         Command::RestartShard(arguments) => restart::run(arguments).await,
+        Command::Identify(arguments) => {
+            let done = "shards without a session try now; the reserve may be spent until the reset";
+            arguments.ask("/v1/identify", done).await
+        }
         Command::Abort(arguments) => {
             arguments
                 .ask("/v1/abort", "aborting: what moved goes back")

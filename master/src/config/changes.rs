@@ -7,7 +7,9 @@ use super::{Config, ResolvedLimits};
 
 /// Limits that a running master takes up: the core looks at them whenever it needs
 /// one. The others are given to connections, timers or the journal at the start.
-const RELOADED: [&str; 21] = [
+const RELOADED: [&str; 23] = [
+    "identify_pause",
+    "identify_reserve",
     "contact",
     "ready",
     "seal",

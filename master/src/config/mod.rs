@@ -435,6 +435,8 @@ impl Config {
             backoff: limits.backoff,
             backoff_max: limits.backoff_max,
             identify_window: limits.identify_window,
+            identify_pause: limits.identify_pause,
+            identify_reserve: limits.identify_reserve,
             max_concurrency: self.max_concurrency.unwrap_or(1),
             checkpoint_to_disk: limits.checkpoint_to_disk,
             // Five checkpoints: a session is not thought older by more.

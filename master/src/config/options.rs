@@ -268,12 +268,17 @@ limits! {
     lag_gate: Duration = Duration::from_secs(5), "BATON_LIMITS_LAG_GATE", "A deploy goes back when its new slave has not finished half of what it was handed, and its oldest unfinished event is older than the old slave's was by this; 0s: never [default: 5s]";
     /// A shard whose connection is open and silent for this long is restarted.
     silent: Duration = Duration::from_secs(150), "BATON_LIMITS_SILENT", "A shard that hears nothing from Discord for this long on an open connection is restarted by RESUME, once in 10 minutes; 0s: never [default: 150s]";
+    /// The longest pause after refused IDENTIFYs.
+    identify_pause: Duration = Duration::from_secs(300), "BATON_LIMITS_IDENTIFY_PAUSE", "After an IDENTIFY that came to nothing one shard tries for the whole fleet, after a pause that doubles up to this [default: 300s]";
+    /// Percent of a day's IDENTIFYs that only an operator spends.
+    identify_reserve: u32 = 5, "BATON_LIMITS_IDENTIFY_RESERVE", "Percent of a day's IDENTIFYs that are kept back until an operator says baton-master identify; 0: none [default: 5]";
     /// Shards that move at once.
     width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once, at most: busy ones are fewer [default: 16]";
 }
 
 /// Limits for which zero has a meaning.
-const MAY_BE_ZERO: [&str; 12] = [
+const MAY_BE_ZERO: [&str; 13] = [
+    "identify_reserve",
     "silent",
     "behind_gate",
     "adopt_grace",

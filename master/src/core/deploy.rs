@@ -14,7 +14,7 @@
 //! deploy.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -73,8 +73,6 @@ pub(super) struct Deploy {
     pub(super) asked: bool,
     pub(super) first_stop: Option<Time>,
     pub(super) last_served: Option<Time>,
-    /// Shards that had no session when their turn came; it comes once more.
-    pub(super) without_session: BTreeSet<ShardId>,
     /// Times in a row that the new slave was connected anew and no shard moved.
     pub(super) returns: u32,
     /// Whether it begins no further shard, as an operator wants it.
@@ -280,6 +278,8 @@ impl Core {
         let name = order.slot.clone();
         let stage = Stage::Starting { pid: None };
         self.begin_deploy(Some(request), slot, order, from, stage);
+        // What kept sessions from being given may be mended by it.
+        self.permits_may_be_tried();
         self.deploy_step();
         self.standby_gives_way(slot);
         self.actions.push_back(Action::Launch {
@@ -397,7 +397,6 @@ impl Core {
             asked: false,
             first_stop: None,
             last_served: None,
-            without_session: BTreeSet::new(),
             returns: 0,
             paused: false,
         });

@@ -121,6 +121,12 @@ pub enum Input {
         /// Which.
         shard: ShardId,
     },
+    /// The operator has shards without a session try now, and from the reserve of the
+    /// budget too.
+    Identify {
+        /// Names the request in [`News`].
+        request: RequestId,
+    },
     /// The operator changed the settings. Slots, shards and what sessions are
     /// identified with stay; deadlines that run stay what they are.
     Settings(Box<Settings>),

@@ -37,6 +37,8 @@ pub(super) struct Slave {
     pub(super) holds: BTreeSet<ShardId>,
     /// How many of them it serves.
     pub(super) serving: usize,
+    /// How many of them have no session yet.
+    pub(super) without_session: usize,
     /// Shards that it sealed and has not settled.
     pub(super) unsettled: BTreeSet<ShardId>,
     /// Whether it said that its bot is built.
@@ -236,6 +238,7 @@ impl Fleet {
         {
             slave.holds.remove(&id);
             slave.serving -= usize::from(before.serves());
+            slave.without_session -= usize::from(before.has_no_session());
         }
         if let Some((slave, _)) = after.claimant()
             && let Some(slave) = self.slaves.get_mut(&slave)
@@ -243,6 +246,7 @@ impl Fleet {
             slave.holds.insert(id);
             slave.past = Past::Served;
             slave.serving += usize::from(after.serves());
+            slave.without_session += usize::from(after.has_no_session());
         }
         if let Some(slot) = self.slots.get_mut(shard.slot) {
             slot.unknown.remove(&id);
@@ -291,6 +295,14 @@ impl Fleet {
         self.slaves.get(&slave).map_or(0, |slave| slave.serving)
     }
 
+    /// How many shards are where a deploy to this slave wants them: those that it
+    /// serves, and those that can be no further, because they have no session.
+    pub(super) fn placed(&self, slave: SlaveId) -> usize {
+        self.slaves
+            .get(&slave)
+            .map_or(0, |slave| slave.serving + slave.without_session)
+    }
+
     pub(super) fn holds_nothing(&self, slave: SlaveId) -> bool {
         self.slaves
             .get(&slave)
@@ -320,6 +332,7 @@ impl Slave {
             standing: Standing::Waiting,
             holds: BTreeSet::new(),
             serving: 0,
+            without_session: 0,
             unsettled: BTreeSet::new(),
             built: false,
             past: Past::Fresh,

@@ -383,6 +383,14 @@ impl Core {
             return;
         };
         let mut free = Free::new(self.now, after);
+        if shard.ticket.is_none() {
+            self.permit_came_to_nothing(id);
+        } else {
+            self.identified(id);
+        }
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
         // The row of the reservation says that the next owner goes on from a seal.
         if let Phase::Sealing { to, .. } = shard.phase
             && after == ResumeAfter::Seal

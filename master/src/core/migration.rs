@@ -25,7 +25,7 @@ use baton_protocol::{
 use super::{
     Core,
     event::{Basis, Durability, Entry, Hold, Phase as Told},
-    shard::{Free, How, Link, Phase, Reach, Sealing, Shard},
+    shard::{Free, How, Phase, Reach, Sealing, Shard},
     timers::Timer,
 };
 
@@ -278,9 +278,12 @@ impl Core {
         {
             return;
         }
+        let had_no_session = shard.phase.has_no_session();
         shard.failures = 0;
         shard.trouble = None;
         shard.replays = ResumeAfter::Seal;
+        shard.away = None;
+        shard.session_lost = false;
         shard.copies.remove(&from);
         // After a restart a later epoch may be reserved in the journal: that row
         // stays, or the epoch would be used again.
@@ -294,15 +297,11 @@ impl Core {
             };
             self.save(vec![row], Durability::Soon);
         }
-        self.enter(
-            id,
-            Phase::Serving {
-                owner: from,
-                epoch,
-                link: Link::Up,
-            },
-        );
-        self.move_served(id, from, epoch);
+        self.enter(id, Phase::Serving { owner: from, epoch });
+        if had_no_session {
+            self.identified(id);
+        }
+        self.move_served(id, from, epoch, had_no_session);
     }
 
     // ---- failure -------------------------------------------------------------
@@ -416,8 +415,7 @@ impl Core {
             } => self.ask_to_seal(id, owner, epoch),
             Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
             Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
-            Phase::Serving { .. } => self.turn_comes_again(id),
-            Phase::Unknown { .. } => {}
+            Phase::Serving { .. } | Phase::Unknown { .. } => {}
         }
     }
 

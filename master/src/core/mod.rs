@@ -20,6 +20,7 @@
 //!                      ├─ rollback.rs   or not: aborted, rolled back, forced
 //!                      ├─ work.rs       the once-per-bot work follows
 //!                      └─ permits.rs    IDENTIFYs in legal pace
+//!                         (refusals.rs: which come to nothing)
 //!   Action ◀── poll_action              saves stand before the sends that rely on them
 //!   Time   ◀── deadline                 timers.rs
 //! ```
@@ -63,6 +64,7 @@ mod placement;
 mod progress;
 mod rate;
 mod recovered;
+mod refusals;
 mod report;
 mod restart;
 mod rollback;
@@ -206,6 +208,7 @@ impl Core {
             Input::Abort { request } => self.abort_asked(request),
             Input::Pause { request, pause } => self.pause_asked(request, pause),
             Input::Restart { request, shard } => self.restart_asked(request, shard),
+            Input::Identify { request } => self.identify_now(request),
             Input::Settings(settings) => self.settings_changed(*settings),
             Input::Fence { request, slave } => self.fence(request, slave),
             Input::Leave => self.leave(),
@@ -312,6 +315,7 @@ impl Core {
             Timer::Shard(shard) => self.shard_due(shard),
             Timer::Settle(shard) => self.settle_due(shard),
             Timer::Permits(bucket) => self.permits_due(bucket),
+            Timer::Probe => self.probe_due(),
         }
     }
 

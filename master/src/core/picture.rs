@@ -8,7 +8,7 @@ use baton_protocol::{SlaveId, message::Hello};
 use super::{
     Core, Life, Time,
     fleet::{Presence, Slave, Standing},
-    shard::{Link, Phase, Shard},
+    shard::{Phase, Shard},
     view::{DeployView, ShardView, SlaveView, SlotView, View},
 };
 
@@ -17,6 +17,7 @@ impl Core {
     #[must_use]
     pub fn view(&self, now: Time) -> View {
         let left = self.permits.left(now);
+        let outlook = self.permits_outlook(now);
         let slots = (0..self.fleet.slots.len()).map(|index| self.slot_view(index));
         let slaves = self.fleet.slaves.iter();
         let shards = self.fleet.shards.iter();
@@ -38,6 +39,10 @@ impl Core {
             identifies_limit: left.map(|(_, limit, _)| limit),
             identifies_reset_ms: left.map(|(.., wait)| millis(wait)),
             identify_every_ms: millis(self.settings.identify_window / self.permits.at_once()),
+            identifies_reserve: outlook.reserve,
+            identifies_waiting: outlook.waiting,
+            identifies_refused: outlook.refused,
+            identify_pause_ms: outlook.pause.map(millis),
         }
     }
 
@@ -127,14 +132,12 @@ impl Core {
             Phase::Unknown { .. } => "idle",
             Phase::Free(free) if free.parked.is_some() => "failed",
             Phase::Free(_) => "idle",
-            Phase::Starting {
-                how: super::shard::How::Full,
-                ..
-            } => "starting",
+            phase if phase.has_no_session() && known.session_lost => "no session",
+            phase if phase.has_no_session() => "starting",
             Phase::Starting { .. } | Phase::Sealing { .. } if going_back => "taking back",
             Phase::Starting { .. } => "resuming",
-            Phase::Serving { link: Link::Up, .. } => "serving",
-            Phase::Serving { .. } => "reconnecting",
+            phase if phase.serves() && known.away.is_some() => "reconnecting",
+            Phase::Serving { .. } => "serving",
             Phase::Copying { .. } => "copying",
             Phase::Dialling { .. } => "dialling",
             Phase::Sealing { .. } => "sealing",
@@ -165,6 +168,10 @@ impl Core {
                 .map(|kept| kept.ticket.began_unix_ms)
                 .filter(|began| *began != 0),
             events_per_1000_s: known.events_in_1000_s(now),
+            away_ms: known
+                .away
+                .filter(|_| state == "reconnecting")
+                .map(|since| millis(now.since(since))),
             replay_budget_seconds: (budget != Duration::MAX).then_some(budget.as_secs()),
         }
     }

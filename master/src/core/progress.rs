@@ -8,7 +8,7 @@ use baton_protocol::{
 use super::{
     Core,
     event::News,
-    shard::{Link, Phase, Reach, Shard},
+    shard::{How, Phase, Reach, Shard},
     timers::Timer,
 };
 
@@ -34,7 +34,7 @@ impl Core {
     }
 
     pub(super) fn progress(&mut self, from: SlaveId, progress: &Progress) {
-        let id = progress.shard;
+        let (id, now) = (progress.shard, self.now);
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
@@ -53,28 +53,57 @@ impl Core {
             // The queue of permits is ours; its length is not the slave's fault.
             Step::Waiting => self.waits_for_permit(id),
             Step::Serving => {
-                self.link(id, Link::Up);
+                shard.away = None;
                 self.served(from, id, progress.epoch);
-                self.turn_comes_again(id);
             }
             Step::Reconnecting => {
-                self.link(id, Link::Reconnecting);
+                shard.away.get_or_insert(now);
                 // It pauses before it dials again.
                 self.gets_further(id, 0, 2);
             }
             Step::SessionLost => {
-                self.session_is_over(id);
+                self.needs_session(id);
                 self.tell(News::SessionLost {
                     shard: id,
                     slave: from,
                 });
-                self.copy_again(id);
             }
         }
     }
 
+    /// Its session is over, or it never had one. Until READY brings the next it gets
+    /// no events, whoever has it: it does not serve. A deploy has nothing to copy or
+    /// to resume of it, and takes it as it is.
+    pub(super) fn needs_session(&mut self, id: ShardId) {
+        let is_new = self.fleet.shards.get_mut(&id).is_some_and(|shard| {
+            let is_new = !shard.phase.has_no_session();
+            shard.session_lost |= is_new;
+            is_new
+        });
+        self.session_is_over(id);
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && is_new
+            && !cfg!(mutant = "no-session-serves")
+            && let Phase::Starting { owner, epoch, .. }
+            | Phase::Serving { owner, epoch }
+            | Phase::Copying { owner, epoch, .. }
+            | Phase::Dialling { owner, epoch, .. } = shard.phase
+        {
+            self.enter(
+                id,
+                Phase::Starting {
+                    owner,
+                    epoch,
+                    how: How::Full,
+                    reach: Reach::Nothing,
+                },
+            );
+            self.moves_without_session(id, owner);
+        }
+    }
+
     /// Whatever is known of its session is of no use any more.
-    pub(super) fn session_is_over(&mut self, id: ShardId) {
+    fn session_is_over(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.ticket = None;
             shard.copies.clear();
@@ -109,15 +138,6 @@ impl Core {
             && shard.ticket.is_none()
         {
             self.timers.stop(Timer::Shard(id));
-        }
-    }
-
-    /// Only what is shown changes: no index knows of it.
-    fn link(&mut self, id: ShardId, now: Link) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && let Phase::Serving { link, .. } = &mut shard.phase
-        {
-            *link = now;
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Core, Life,
     event::{Basis, Durability, Entry, Hold},
     fleet::{Origin, Past},
-    shard::{How, Link, Phase, Reach},
+    shard::{How, Phase, Reach},
 };
 
 impl Core {
@@ -163,14 +163,13 @@ impl Core {
         self.may_wait_for_settled(held);
         if held.holding == Holding::Starting && !has_session {
             // Whatever session it was to go on with is over.
-            self.session_is_over(id);
+            self.needs_session(id);
         }
         match held.holding {
             Holding::Starting | Holding::Resuming => self.said_again(id),
             Holding::Serving => {
                 self.served(slave, id, held.epoch);
                 self.serves_again(id);
-                self.turn_comes_again(id);
             }
             Holding::Sealed => {
                 self.sealed(slave, id, held.epoch, Some(held.ticket.clone()));
@@ -245,6 +244,7 @@ impl Core {
             });
         }
         shard.used_up(held.epoch, slave);
+        shard.away = None;
         let after = match shard.basis {
             Basis::Cold | Basis::Seal(_) if held.epoch == shard.epoch => ResumeAfter::Seal,
             Basis::Cold | Basis::Seal(_) | Basis::Death => ResumeAfter::Death,
@@ -260,7 +260,6 @@ impl Core {
             Holding::Serving => Phase::Serving {
                 owner: slave,
                 epoch: held.epoch,
-                link: Link::Up,
             },
             Holding::Starting | Holding::Resuming | Holding::Sealed | Holding::Failed => {
                 Phase::Starting {

@@ -14,7 +14,7 @@ use super::{
     deploy::{Pace, Stage},
     event::{Action, DeployStep, News, Outcome, RequestId, STOPPED},
     fleet::Standing,
-    shard::{Link, Phase},
+    shard::Phase,
     timers::Timer,
     work,
 };
@@ -115,8 +115,7 @@ impl Core {
             && let Phase::Copying { owner, epoch, .. } | Phase::Dialling { owner, epoch, .. } =
                 shard.phase
         {
-            let link = Link::Up;
-            self.enter(id, Phase::Serving { owner, epoch, link });
+            self.enter(id, Phase::Serving { owner, epoch });
             self.move_taken_back(id);
         }
     }
@@ -164,11 +163,6 @@ impl Core {
             Some(id),
             format!("the new slave did not reach Discord within {span:?}"),
         );
-    }
-
-    /// The session of a shard ended while it was copied: later again.
-    pub(super) fn copy_again(&mut self, id: ShardId) {
-        self.cancel_copy(id);
     }
 
     /// A shard that was begun is not in hand any more; its turn comes again.

@@ -19,7 +19,7 @@ use baton_protocol::{
 use super::{
     Core,
     event::{Action, Durability, Entry, Hold, Input},
-    shard::{How, Link, Phase},
+    shard::{How, Phase},
     timers::Timer,
 };
 
@@ -178,11 +178,7 @@ impl Core {
                         how,
                         reach,
                     },
-                    None => Phase::Serving {
-                        owner,
-                        epoch,
-                        link: Link::Up,
-                    },
+                    None => Phase::Serving { owner, epoch },
                 };
                 self.enter(id, before);
                 self.move_taken_back(id);

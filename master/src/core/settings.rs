@@ -87,6 +87,12 @@ pub struct Settings {
     /// arrival to the next; what a permit's way may take less than that of the
     /// permit before is added.
     pub identify_window: Duration,
+    /// The longest pause after IDENTIFYs that came to nothing. The first is a window;
+    /// each that follows in a row is twice as long.
+    pub identify_pause: Duration,
+    /// The part of a day's IDENTIFYs, in percent, that only the operator's word
+    /// spends; 0: none.
+    pub identify_reserve: u32,
     /// How many buckets, until a budget says it.
     pub max_concurrency: u32,
     /// How often checkpoints are written to the journal.
@@ -169,6 +175,8 @@ impl Default for Settings {
             backoff: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
             identify_window: Duration::from_millis(5250),
+            identify_pause: Duration::from_secs(300),
+            identify_reserve: 5,
             max_concurrency: 1,
             checkpoint_to_disk: Duration::from_secs(1),
             seen: Duration::from_secs(5),

@@ -13,6 +13,10 @@
 //! `Copying` again, with the first piece of its state (`again.rs`). So does
 //! `Dialling`, where the copy is too far behind (`migration.rs`).
 //!
+//! Whose session is over gets no events: it is `Starting` at its owner again,
+//! until READY brings the next one. There is nothing to hand on, so it moves by
+//! its ownership alone.
+//!
 //! Only [`Fleet::enter`](super::fleet::Fleet::enter) changes a phase. From
 //! `Starting` to `Sealing` exactly one slave may be serving the shard: the
 //! claimant. In `Free` nobody is, so the shard may be given to anybody; a phase
@@ -70,6 +74,10 @@ pub(super) struct Shard {
     pub(super) trouble: Option<String>,
     /// How many events it gets.
     pub(super) rate: Rate,
+    /// Since when its owner, which serves it, has no connection to Discord.
+    pub(super) away: Option<Time>,
+    /// Whether it had a session that is over, and has no other yet.
+    pub(super) session_lost: bool,
 }
 
 /// Whose a shard is.
@@ -88,11 +96,7 @@ pub(super) enum Phase {
         reach: Reach,
     },
     /// `owner` serves it.
-    Serving {
-        owner: SlaveId,
-        epoch: Epoch,
-        link: Link,
-    },
+    Serving { owner: SlaveId, epoch: Epoch },
     /// `owner` serves it and copies its state to `to`.
     Copying {
         owner: SlaveId,
@@ -160,13 +164,6 @@ pub(super) enum Reach {
     Dispatches,
 }
 
-/// The connection of a served shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    Up,
-    Reconnecting,
-}
-
 /// A ticket and how far it can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -225,6 +222,8 @@ impl Shard {
             failures: 0,
             trouble: None,
             rate: Rate::new(),
+            away: None,
+            session_lost: false,
         }
     }
 
@@ -329,6 +328,32 @@ impl Phase {
                 false
             }
         }
+    }
+}
+
+impl Phase {
+    /// Whether somebody has it who has no session for it yet: no events come.
+    pub(super) const fn has_no_session(&self) -> bool {
+        matches!(self, Self::Starting { how: How::Full, .. })
+    }
+
+    /// Whether its owner was told to seal it.
+    pub(super) const fn is_sealing(&self) -> bool {
+        matches!(self, Self::Sealing { .. })
+    }
+
+    /// Whether such a one is to be sealed: nobody's events wait for that.
+    pub(super) const fn is_sealed_without_session(&self) -> bool {
+        let started = match self {
+            Self::Sealing { started, .. } => started,
+            Self::Unknown { .. }
+            | Self::Free(_)
+            | Self::Starting { .. }
+            | Self::Serving { .. }
+            | Self::Copying { .. }
+            | Self::Dialling { .. } => return false,
+        };
+        matches!(started, Some((How::Full, _)))
     }
 }
 

@@ -93,9 +93,10 @@ impl Core {
                 false
             }
             Stage::Moving { to, pace } => {
-                let serving = self.fleet.serving(to);
+                // There may be none (any more) that has a session.
+                let none_left = deploy.queue.is_empty() && deploy.in_hand.is_empty();
                 if let Pace::Canary(canary) = pace
-                    && serving >= canary
+                    && (self.fleet.serving(to) >= canary || none_left)
                 {
                     if !self.is_baked(to, canary) {
                         return false;
@@ -106,7 +107,7 @@ impl Core {
                     });
                     return true;
                 }
-                let complete = serving == self.fleet.slots[slot].size;
+                let complete = self.is_all_at(slot, to);
                 if complete && self.hand_is_empty() && self.stage == Life::Running {
                     self.go_to(Stage::Work { to });
                     return true;
@@ -135,9 +136,11 @@ impl Core {
             return;
         };
         let canary = match deploy.from {
-            Some(_) => usize::try_from(deploy.order.canary)
+            // What gets no events shows nothing of a build.
+            Some(from) => usize::try_from(deploy.order.canary)
                 .unwrap_or(usize::MAX)
-                .min(size),
+                .min(size)
+                .min(self.fleet.serving(from)),
             None => 0,
         };
         self.queue_behind_canary(to, canary);
@@ -238,8 +241,22 @@ impl Core {
         }
     }
 
+    /// Whether every shard of a slot is where it is to be. One without a session is as
+    /// far as it can be where the slot comes from another slave, or where no IDENTIFY
+    /// is permitted; in a cold start it is waited for.
+    pub(super) fn is_all_at(&self, slot: usize, slave: SlaveId) -> bool {
+        let size = self.fleet.slots[slot].size;
+        let moves = self.deploy_in(slot).is_some_and(|deploy| {
+            deploy.from.is_some() || matches!(deploy.stage, Stage::Soaking { .. })
+        });
+        self.fleet.serving(slave) == size
+            || ((moves || self.permits_are_held_up()) && self.fleet.placed(slave) == size)
+    }
+
     fn is_whole(&self, to: SlaveId) -> bool {
-        self.fleet.serving(to) == self.deploy_size()
+        self.deploy
+            .as_ref()
+            .is_some_and(|deploy| self.is_all_at(deploy.slot, to))
             && self.work_is_settled(to)
             && self.fleet.can_take(to)
             && !self.saves.fail()
@@ -288,6 +305,18 @@ impl Core {
             self.timers.stop(Timer::Away(slave));
         }
         let moved = deploy.to().map_or(0, |to| self.fleet.serving(to));
+        let slaves = [deploy.from, deploy.to()].into_iter().flatten();
+        let dark: usize = slaves
+            .filter_map(|id| self.fleet.slaves.get(&id))
+            .map(|slave| slave.without_session)
+            .sum();
+        if dark > 0 {
+            self.alarm(format!(
+                "deploy {} ends while {dark} of its shards have no session: they get no events \
+                 until they may IDENTIFY. baton-master status shows which, and what they wait for",
+                deploy.id
+            ));
+        }
         let migrating = match (deploy.first_stop, deploy.last_served) {
             (Some(first), Some(last)) => last.since(first),
             (None, _) | (_, None) => Duration::ZERO,

@@ -41,6 +41,8 @@ pub(super) enum Timer {
     Shard(ShardId),
     /// What was in doubt at a seal is settled.
     Settle(ShardId),
+    /// The next shard tries to IDENTIFY for all.
+    Probe,
     /// The next window of a bucket of identify permits.
     Permits(u32),
 }

@@ -37,12 +37,15 @@ impl Core {
             }
             Stage::Starting { .. } | Stage::Preparing { .. } | Stage::Retiring { .. } => return,
         };
+        deploy.given.get_or_insert(self.now);
+        if how == How::Full {
+            // No RESUME is waited for, and READY may be a day away.
+            deploy.in_hand.remove(&id);
+            return;
+        }
         deploy.in_hand.take(id, budget);
         deploy.in_hand.given(id, self.now);
-        deploy.given.get_or_insert(self.now);
-        if how != How::Full {
-            self.start_timer(Timer::Shard(id), self.settings.no_progress);
-        }
+        self.start_timer(Timer::Shard(id), self.settings.no_progress);
         if let Some(from) = from {
             self.tell_move(id, from, target, epoch, told);
         }
@@ -64,18 +67,31 @@ impl Core {
             | Stage::Soaking { .. }
             | Stage::Retiring { .. } => Told::Sealing,
         };
-        self.tell_move(id, owner, to, epoch, told);
+        let shard = self.fleet.shards.get(&id);
+        let had_session = shard.is_some_and(|shard| !shard.phase.is_sealed_without_session());
+        if had_session {
+            self.tell_move(id, owner, to, epoch, told);
+        }
     }
 
     /// A shard began to serve.
-    pub(super) fn move_served(&mut self, id: ShardId, at: SlaveId, epoch: Epoch) {
+    pub(super) fn move_served(
+        &mut self,
+        id: ShardId,
+        at: SlaveId,
+        epoch: Epoch,
+        had_no_session: bool,
+    ) {
         let now = self.now;
         let slot = self.fleet.shards.get(&id).map(|shard| shard.slot);
         if let Some(deploy) = &mut self.deploy
             && slot == Some(deploy.slot)
         {
             let goal = deploy.goal();
-            if deploy.in_hand.served(id, now) && goal == Some(at) {
+            let in_hand = deploy.in_hand.served(id, now);
+            // Given without a session, and here it is.
+            let anew = deploy.given.is_some() && had_no_session;
+            if (in_hand || anew) && goal == Some(at) {
                 deploy.last_served = Some(now);
                 deploy.returns = 0;
                 let (from, told) = match deploy.stage {

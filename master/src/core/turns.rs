@@ -24,7 +24,6 @@ use super::{
     Core, Life,
     deploy::{Pace, Stage},
     shard::Phase,
-    timers::Timer,
 };
 
 /// Events in 1000 s of a shard that tells something about a build.
@@ -109,6 +108,7 @@ impl Core {
         let rolling_back = matches!(deploy.stage, Stage::RollingBack { .. });
         while let Some(&id) = deploy.queue.front() {
             let shard = self.fleet.shards.get(&id)?;
+            let is_out = self.permits.is_out(id, self.now);
             let budget = shard.replay_budget(self.now, self.settings.replay_buffer);
             let moves = match shard.phase {
                 _ if deploy.in_hand.contains(&id) => false,
@@ -116,20 +116,13 @@ impl Core {
                 Phase::Serving { owner, .. } | Phase::Starting { owner, .. } if owner == goal => {
                     false
                 }
-                // Its session is over, and so is all that could be copied: its turn
-                // comes again with the next one.
-                Phase::Serving { .. }
-                    if !rolling_back
-                        && shard.ticket.is_none()
-                        && !deploy.without_session.contains(&id) =>
+                // It is resumed, or it has just been permitted its IDENTIFY: its turn
+                // comes when it serves, or has to ask again.
+                Phase::Starting { .. }
+                    if !rolling_back && (!shard.phase.has_no_session() || is_out) =>
                 {
-                    deploy.without_session.insert(id);
-                    let span = self.settings.copy;
-                    self.timers.start(self.now, Timer::Shard(id), span);
                     false
                 }
-                // Not served yet: nothing to take over. It comes when it serves.
-                Phase::Starting { .. } if !rolling_back => false,
                 Phase::Serving { owner, .. } | Phase::Starting { owner, .. } => {
                     let fits = rolling_back || deploy.in_hand.len() < deploy.in_hand.most(budget);
                     // Its owner is away or dying: its return or its death decides.
@@ -145,23 +138,36 @@ impl Core {
             };
             deploy.queue.pop_front();
             if moves {
-                deploy.without_session.remove(&id);
                 return Some((id, goal, budget));
             }
         }
         None
     }
 
-    /// A shard had no session when its turn came, and serves again; or nothing was
-    /// heard of it for a while: then it moves as well as it can.
-    pub(super) fn turn_comes_again(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get(&id)
-            && let Some(deploy) = &mut self.deploy
-            && deploy.without_session.contains(&id)
+    /// A shard without a session could not be moved when its turn came.
+    pub(super) fn turn_comes_again(&mut self, id: ShardId, slot: usize, owner: SlaveId) {
+        if let Some(deploy) = &mut self.deploy
+            && deploy.slot == slot
+            && deploy.goal() != Some(owner)
+            && !deploy.in_hand.contains(&id)
         {
-            deploy.queue.push_front(id);
-            self.timers.stop(Timer::Shard(id));
-            self.touched.insert(shard.slot);
+            deploy.queue.push_back(id);
+            self.touched.insert(slot);
+        }
+    }
+
+    /// A shard has no session (any more). Where it is to be, that is all there is to
+    /// its move; elsewhere its turn comes, for nothing of it has to be copied.
+    pub(super) fn moves_without_session(&mut self, id: ShardId, owner: SlaveId) {
+        let Some(slot) = self.fleet.shards.get(&id).map(|shard| shard.slot) else {
+            return;
+        };
+        if let Some(deploy) = &mut self.deploy
+            && slot == deploy.slot
+        {
+            deploy.in_hand.remove(&id);
+            self.touched.insert(deploy.slot);
+            self.turn_comes_again(id, slot, owner);
         }
     }
 

@@ -31,6 +31,15 @@ pub struct View {
     pub identifies_reset_ms: Option<u64>,
     /// One IDENTIFY is sent in so many milliseconds, at most, of all shards together.
     pub identify_every_ms: u64,
+    /// IDENTIFYs of those left that only the operator's word spends; absent: the
+    /// budget is not known.
+    pub identifies_reserve: Option<u32>,
+    /// Shards that wait for their permit to IDENTIFY.
+    pub identifies_waiting: u32,
+    /// Rounds of IDENTIFYs in a row that came to nothing.
+    pub identifies_refused: u32,
+    /// Milliseconds until one shard tries for all; absent: nothing was refused.
+    pub identify_pause_ms: Option<u64>,
 }
 
 /// One slot.
@@ -111,12 +120,16 @@ pub struct ShardView {
     pub epoch: u64,
     /// Its owner.
     pub owner: Option<String>,
-    /// `idle`, `starting`, `serving`, `reconnecting`, `copying`, `sealing`,
-    /// `resuming`, `taking back`, `failed`, `unreachable`.
+    /// `idle`, `starting` (it never had a session), `no session` (the one it had is
+    /// over), `serving`, `reconnecting`, `copying`, `dialling`, `sealing`, `resuming`,
+    /// `taking back`, `failed`, `unreachable`. Events come in `serving`, `copying` and
+    /// `dialling` alone.
     pub state: &'static str,
     /// Why it does not serve, and what becomes of it; absent: it serves, or nothing
     /// is wrong.
     pub trouble: Option<String>,
+    /// For how long it has been `reconnecting`, in milliseconds.
+    pub away_ms: Option<u64>,
     /// The last handled sequence that the master was told.
     pub handled: u64,
     /// When its session began, in milliseconds since 1970, by the clock of the slave
@@ -127,6 +140,23 @@ pub struct ShardView {
     /// Seconds in which it gets as many events as Discord replays at least; absent
     /// where it gets none.
     pub replay_budget_seconds: Option<u64>,
+}
+
+/// A connection that is gone for a moment is no trouble: Discord ends one every few
+/// hours, and keeps the events.
+const MOMENT_MS: u64 = 10_000;
+
+impl ShardView {
+    /// Whether its events come, or will in a moment: it is served, on its way from
+    /// owner to owner, or has just lost its connection.
+    #[must_use]
+    pub fn gets_events(&self) -> bool {
+        match self.state {
+            "serving" | "copying" | "dialling" | "sealing" | "resuming" | "taking back" => true,
+            "reconnecting" => self.away_ms.is_some_and(|away| away < MOMENT_MS),
+            _ => false,
+        }
+    }
 }
 
 /// The running deploy.

@@ -139,7 +139,7 @@ impl Core {
         }
         let slot = self.fleet.slots.get(HOME)?;
         let owner = slot.owner?;
-        (self.fleet.serving(owner) == slot.size).then_some(owner)
+        self.is_all_at(HOME, owner).then_some(owner)
     }
 
     /// Whether the work is where a deploy wants it.

@@ -51,7 +51,7 @@ fn shards(view: &View) -> Finding {
         .iter()
         .filter(|shard| match shard.state {
             "serving" => false,
-            "failed" | "unreachable" => true,
+            "failed" | "unreachable" | "no session" => true,
             _ => !moves,
         })
         .collect();
@@ -60,6 +60,9 @@ fn shards(view: &View) -> Finding {
     };
     let next = match first.state {
         "unreachable" => "its slave is not connected: if it is dead, baton-master fence SLAVE",
+        "no session" => {
+            "Discord ended its session, and it waits to IDENTIFY: the check `identify` says for what"
+        }
         "failed" => "repair what refuses it, and deploy a build that works",
         _ => {
             "the master sees to it; if it stays so, baton-master status and the slave's log say why"
@@ -262,7 +265,30 @@ fn identify(view: &View) -> Finding {
     let shards = view.shard_count;
     let minutes = view.identifies_reset_ms.unwrap_or(0) / 60_000;
     let (hours, minutes) = (minutes / 60, minutes % 60);
+    let (waiting, refused) = (view.identifies_waiting, view.identifies_refused);
+    let reserve = view.identifies_reserve.unwrap_or(0);
+    if refused > 1 {
+        let pause = view.identify_pause_ms.unwrap_or(0) / 1000;
+        return Finding::error(
+            "identify",
+            format!(
+                "{refused} times in a row an IDENTIFY came to nothing; {waiting} shards wait, and \
+                 one tries in {pause} s"
+            ),
+            "is Discord up (discordstatus.com)? If it is well again: baton-master identify. If only \
+             this bot is refused, the slave's log says how; keep the bot running",
+        );
+    }
     match view.identifies_left {
+        Some(left) if waiting > 0 && left <= reserve => Finding::error(
+            "identify",
+            format!(
+                "{waiting} shards wait for an IDENTIFY, and {left} are left, {reserve} of them in \
+                 reserve; more in {hours} h {minutes:02} min"
+            ),
+            "find what ends sessions, then spend the reserve: baton-master identify; do not restart \
+             the bot",
+        ),
         None => Finding::ok("identify", "not known: Discord was not asked"),
         Some(left) if left < shards => Finding::warning(
             "identify",
@@ -351,7 +377,7 @@ mod tests {
     #[test]
     fn each_trouble_is_found_and_says_what_to_do() {
         type Change = fn(&mut View);
-        let troubles: [(&str, Level, Change); 12] = [
+        let troubles: [(&str, Level, Change); 15] = [
             ("link", Level::Error, |view| {
                 view.slaves[0].answered_ms_ago = Some(17_000);
                 view.slaves[0].hangs = true;
@@ -386,6 +412,16 @@ mod tests {
             }),
             ("identify", Level::Warning, |view| {
                 view.identifies_left = Some(1)
+            }),
+            ("identify", Level::Error, |view| {
+                view.identifies_left = Some(90);
+                view.identifies_reserve = Some(100);
+                view.identifies_waiting = 1;
+            }),
+            ("identify", Level::Error, |view| view.identifies_refused = 2),
+            ("shards", Level::Error, |view| {
+                view.shards[1].state = "no session";
+                view.deploy = Some(crate::core::view::DeployView::default());
             }),
             ("journal", Level::Error, |view| view.journal_fails = true),
         ];

@@ -369,6 +369,11 @@ impl Driver {
                 self.requests.insert(request, answer);
                 self.core.handle(now, Input::Restart { request, shard });
             }
+            Notice::Identify { answer } => {
+                let request = self.request();
+                self.requests.insert(request, answer);
+                self.core.handle(now, Input::Identify { request });
+            }
             Notice::Settings(settings) => self.core.handle(now, Input::Settings(settings)),
             Notice::Fence {
                 slave,

@@ -104,6 +104,11 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<()>,
     },
+    /// The operator has shards without a session try now.
+    Identify {
+        /// Whom to answer.
+        answer: Answer<()>,
+    },
     /// The operator changed the settings.
     Settings(Box<Settings>),
     /// The operator says that a slave is dead.

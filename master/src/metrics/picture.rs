@@ -33,9 +33,10 @@ type Labels = Vec<(&'static str, String)>;
 type Float = Gauge<f64, AtomicU64>;
 
 /// Every state of a shard, so that one which is gone is zero and not absent.
-const STATES: [&str; 11] = [
+const STATES: [&str; 12] = [
     "idle",
     "starting",
+    "no session",
     "serving",
     "reconnecting",
     "copying",
@@ -114,6 +115,24 @@ impl Scrape<'_> {
             "identifies_left",
             "IDENTIFYs left until the reset",
             left,
+        );
+        one(
+            ours,
+            "identifies_reserve",
+            "IDENTIFYs of these that only an operator's word spends",
+            self.view.identifies_reserve.map(u64::from),
+        );
+        one(
+            ours,
+            "identifies_waiting",
+            "Shards that wait for their permit to IDENTIFY",
+            Some(u64::from(self.view.identifies_waiting)),
+        );
+        one(
+            ours,
+            "identifies_refused_in_row",
+            "Rounds of IDENTIFYs in a row that came to nothing",
+            Some(u64::from(self.view.identifies_refused)),
         );
         if let Some(ms) = self.view.identifies_reset_ms {
             let reset = seconds(ms);

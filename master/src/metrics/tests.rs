@@ -123,6 +123,7 @@ fn view() -> View {
         }),
         identifies_left: Some(900),
         identifies_reset_ms: Some(1500),
+        identifies_reserve: Some(100),
         ..View::default()
     }
 }
@@ -202,7 +203,10 @@ fn every_name_has_its_type() {
             "baton_deploy_shards",
             "baton_events_per_second",
             "baton_identifies_left",
+            "baton_identifies_refused_in_row",
+            "baton_identifies_reserve",
             "baton_identifies_reset_seconds",
+            "baton_identifies_waiting",
             "baton_replay_budget_least_seconds",
             "baton_shards",
             "baton_slave_checkpoint_age_seconds",
@@ -292,6 +296,7 @@ fn what_is_not_known_is_not_shown() {
     let mut view = view();
     view.identifies_left = None;
     view.identifies_reset_ms = None;
+    view.identifies_reserve = None;
     view.deploy = None;
     let metrics = Metrics::default();
     metrics.watched(SLAVE);
@@ -302,7 +307,12 @@ fn what_is_not_known_is_not_shown() {
     };
     metrics.told(&told(0, gone));
     let parsed = parsed(&metrics, &view);
-    for name in ["baton_identifies", "baton_slave_resident_memory_bytes{"] {
+    for name in [
+        "baton_identifies_left",
+        "baton_identifies_reset",
+        "baton_identifies_reserve",
+        "baton_slave_resident_memory_bytes{",
+    ] {
         let shown = parsed.values.keys().any(|series| series.starts_with(name));
         assert!(!shown, "{name}");
     }

@@ -14,6 +14,7 @@ export const STATES = [
   { name: "taking back", shape: "back" },
   { name: "starting", shape: "plus" },
   { name: "reconnecting", shape: "slit" },
+  { name: "no session", shape: "bar" },
   { name: "idle", shape: "faint" },
   { name: "unreachable", shape: "hatch" },
   { name: "failed", shape: "cross" },
@@ -148,6 +149,11 @@ export function drawCell(ctx, x, y, size, state, owner, next, theme) {
       ctx.fillStyle = own;
       ctx.fillRect(x + (size - line) / 2, y + size * 0.28, line, size * 0.44);
       ctx.fillRect(x + size * 0.28, y + (size - line) / 2, size * 0.44, line);
+      break;
+    case "bar":
+      hollow(theme.bad);
+      ctx.fillStyle = theme.bad;
+      ctx.fillRect(x + size * 0.28, y + size * 0.4, size * 0.44, Math.max(1, size * 0.2));
       break;
     case "slit":
       full(own);

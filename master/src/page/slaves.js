@@ -126,8 +126,12 @@ function identify(status) {
   if (left == null) return tile("tile-identify", "–", "not known: Discord was not asked, or did not answer");
   const few = left < status.shard_count;
   const reset = `resets in ${span(status.identifies_reset_ms)}`;
+  const { identifies_waiting: waiting, identifies_refused: refused } = status;
+  const held = waiting && (refused || left <= (status.identifies_reserve ?? 0));
+  const why = refused ? `refused ${count(refused, "time")} in a row` : "the rest is kept: baton-master identify";
   tile("tile-identify", limit ? `${number(left)} of ${number(limit)}` : `${number(left)} left`,
-    few ? `fewer than shards; ${reset}` : reset, few ? "busy" : "");
+    held ? `${count(waiting, "shard")} waiting, ${why}; ${reset}` : few ? `fewer than shards; ${reset}` : reset,
+    held ? "bad" : few ? "busy" : "");
   if (limit) meter.firstChild.style.width = `${Math.min(100, (100 * left) / limit)}%`;
 }
 

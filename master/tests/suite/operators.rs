@@ -177,7 +177,7 @@ async fn what_deploys_did_is_told() {
 async fn without_a_token_only_programs_of_this_host_are_answered() {
     let fleet = Fleet::new("shard_count = 1\nadmin_listen = \"127.0.0.1:0\"\n");
     let master = master(&fleet).await;
-    assert_eq!(master.get("/readyz", "").await.0, 200);
+    assert_eq!(master.get("/healthz", "").await.0, 200);
     let page = "\r\nOrigin: http://evil.example";
     assert_eq!(master.get("/v1/status", page).await.0, 403);
     let rebound = "GET /v1/status HTTP/1.1\r\nHost: rebound.example";

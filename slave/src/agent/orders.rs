@@ -110,6 +110,9 @@ impl Agent {
                 // What it waits for is asked above.
                 Some(Holding::Starting | Holding::Resuming) | None => {}
             }
+            if entry.holding == Some(Holding::Serving) && entry.away {
+                again.push(progress(Step::Reconnecting));
+            }
             // Not that state was taken in: a copy ends with the connection.
             again.extend(entry.settled.clone().map(ToMaster::Settled));
         }

@@ -69,6 +69,8 @@ pub(crate) struct Entry {
     pub(crate) ticket: Ticket,
     /// Whether the master has the session on this connection.
     session_told: bool,
+    /// Whether it serves and has no connection: which the report does not say.
+    pub(crate) away: bool,
     /// What waits for a permit.
     pub(crate) waiting: Option<IdentifyCause>,
     pub(crate) settled: Option<Settled>,
@@ -122,13 +124,17 @@ impl Table {
         let current = said.epoch == entry.epoch;
         match &said.said {
             Said::Progress { step, .. } if current => match step {
-                Step::SessionLost => entry.holding = Some(Holding::Starting),
+                Step::SessionLost => {
+                    entry.holding = Some(Holding::Starting);
+                    // Nobody can go on with it: it is not reported any more.
+                    entry.ticket = Ticket {
+                        shard: said.shard,
+                        ..Ticket::default()
+                    };
+                }
                 Step::Replaying => entry.untouched = false,
-                Step::Dialling
-                | Step::Hello
-                | Step::Waiting
-                | Step::Serving
-                | Step::Reconnecting => {}
+                Step::Reconnecting => entry.away = true,
+                Step::Dialling | Step::Hello | Step::Waiting | Step::Serving => {}
             },
             Said::Identify(cause) if current => entry.waiting = Some(*cause),
             Said::Session(ticket) if current => {
@@ -138,6 +144,7 @@ impl Table {
             }
             Said::Serving { .. } if current => {
                 entry.holding = Some(Holding::Serving);
+                entry.away = false;
                 entry.waiting = None;
             }
             Said::Sealed(ticket) if current => {
@@ -381,6 +388,7 @@ impl Table {
                     ..Ticket::default()
                 },
                 session_told: false,
+                away: false,
                 waiting: None,
                 settled: None,
             }
@@ -410,6 +418,7 @@ impl Entry {
         self.epoch = epoch;
         self.holding = Some(holding);
         self.untouched = holding == Holding::Resuming;
+        self.away = false;
         self.waiting = None;
         self.settled = None;
     }

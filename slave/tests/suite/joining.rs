@@ -1,11 +1,18 @@
 //! Slaves and masters that do not want each other.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::common::{FakeMaster, Peer, Recorder, Running, config, gateway, run, traffic, until};
-use baton_gateway::Gateway;
-use baton_protocol::{FleetId, Term, auth::Secret, message::RefusedReason};
+use crate::common::{
+    FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, traffic, until,
+};
+use baton_gateway::{Fault, FaultName, Gateway};
+use baton_protocol::{
+    FleetId, Term, ToMaster,
+    auth::Secret,
+    message::{Holding, RefusedReason, Step},
+};
 use baton_slave::SecretSource;
+use tokio::time::sleep;
 
 /// One slave that serves one shard under traffic.
 struct Scene {
@@ -94,4 +101,51 @@ async fn a_master_of_an_older_term_or_another_fleet_is_not_obeyed() {
     }
     scene.master.term = term;
     scene.master.accept().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_master_hears_that_a_shard_which_is_reported_as_served_has_no_connection() {
+    let gateway = gateway(|_| {}).await;
+    let master = FakeMaster::new(1).await;
+    let mut settings = config(&master, &gateway);
+    // It says so once, and then nothing until the next try.
+    (settings.timings.redial_first, settings.timings.redial_max) = (2 * LONG, 2 * LONG);
+    let slave = run(settings, Recorder::default());
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    drop(peer);
+    let away = Fault::new(FaultName::Away).lasting(Duration::ZERO);
+    gateway.fault(away).unwrap();
+    while slave.counts().await.dials < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let mut peer = master.accept().await;
+    assert_eq!(peer.report.shards[0].holding, Holding::Serving);
+    peer.wait("it reconnects", |message| match message {
+        ToMaster::Progress(progress) if progress.step == Step::Reconnecting => Some(()),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_over_is_not_reported_to_the_next_master() {
+    let mut scene = scene().await;
+    scene.peer.permits = false;
+    scene
+        ._gateway
+        .fault(Fault::new(FaultName::Op9False))
+        .unwrap();
+    scene
+        .peer
+        .wait("it asks", |message| match message {
+            ToMaster::IdentifyRequest(request) => Some(request.cause),
+            _ => None,
+        })
+        .await;
+    drop(scene.peer);
+    let peer = scene.master.accept().await;
+    let held = &peer.report.shards[0];
+    assert_eq!(held.holding, Holding::Starting);
+    assert_eq!(held.ticket.session_id, "");
 }

@@ -219,7 +219,30 @@ impl Table<'_> {
         };
         let reset = status["identifies_reset_ms"].as_u64().unwrap_or(0);
         let shards = status["shard_count"].as_u64().unwrap_or(0);
-        let told = format!("{left} left, reset in {}", span(reset));
+        let mut told = format!("{left} left, reset in {}", span(reset));
+        let waiting = status["identifies_waiting"].as_u64().unwrap_or(0);
+        let reserve = status["identifies_reserve"].as_u64().unwrap_or(0);
+        let refused = status["identifies_refused"].as_u64().unwrap_or(0);
+        if waiting > 0 && left <= reserve && left > 0 {
+            told = format!("{told}, kept for baton-master identify");
+        }
+        if refused > 0 {
+            let pause = status["identify_pause_ms"].as_u64().unwrap_or(0);
+            let next = match pause {
+                0 => "one shard tries".to_owned(),
+                pause => format!("one shard tries in {}", span(pause)),
+            };
+            told = format!(
+                "{told}; refused {} in a row, {next}",
+                count(refused, "time")
+            );
+        }
+        if waiting > 0 {
+            told = format!("{told}; {} waiting", count(waiting, "shard"));
+        }
+        if refused > 0 || (waiting > 0 && left <= reserve) {
+            return self.paint.bad(&told);
+        }
         if left < shards {
             let short = format!("{told}; {shards} shards could not start anew");
             return self.paint.bad(&short);

@@ -129,19 +129,20 @@ fn a_new_slave_that_comes_back_is_asked_to_dial_again() {
 }
 
 #[test]
-fn a_session_that_ends_while_it_is_dialled_for_is_copied_and_dialled_for_anew() {
+fn a_session_that_ends_while_it_is_dialled_for_is_not_waited_for() {
     let mut rig = moving(settings(1));
     rig.say(B, state_ready(0, 1, 90));
     assert_eq!(
         orders(&rig.say(A, progress(0, 1, Step::SessionLost))),
-        [""; 0],
-        "there is nothing to copy"
+        ["save now 0@2 Reserved b", "a StopShard 0@1"],
+        "there is nothing to copy or to resume"
     );
     assert_eq!(orders(&rig.say(B, dialled(0, 1, ""))), [""; 0]);
-    assert_eq!(orders(&rig.ready(A, 0, 1)), ["a CopyState 0@1"]);
+    let mut nothing = ticket(0, 0);
+    nothing.session_id.clear();
     assert_eq!(
-        orders(&rig.say(B, state_ready(0, 1, 100))),
-        ["b Dial 0@1 from 100"]
+        orders(&rig.say(A, sealed_with(1, nothing))),
+        ["b FullStart 0@2", "a StopWork 1"]
     );
 }
 

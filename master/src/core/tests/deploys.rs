@@ -278,15 +278,21 @@ fn state(shard: u32, epoch: u64, chunk: u32) -> ToMaster {
 }
 
 #[test]
-fn a_shard_whose_session_is_over_is_not_copied_before_it_has_the_next_one() {
+fn a_shard_whose_session_is_over_moves_without_a_copy() {
     let (mut rig, begun) = Rig::moving(settings(1));
     assert_eq!(orders(&begun), ["a CopyState 0@1"]);
     let lost = rig.say(A, progress(0, 1, Step::SessionLost));
-    assert_eq!(orders(&lost), [""; 0]);
-    assert_eq!(rig.shard(0), (Some(A.to_string()), "serving"));
+    assert_eq!(
+        orders(&lost),
+        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+    );
+    // It has the next one all the same: that one is resumed.
     rig.say(A, checkpoint(0, 1, 1));
-    let serves = rig.say(A, progress(0, 1, Step::Serving));
-    assert_eq!(orders(&serves), ["a CopyState 0@1"]);
+    assert_eq!(orders(&rig.say(A, progress(0, 1, Step::Serving))), [""; 0]);
+    assert_eq!(
+        orders(&rig.say(A, sealed(0, 1, 2))),
+        ["b Resume 0@2 after Seal from 2"]
+    );
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod pausing;
 mod restart;
 mod rows;
 mod saving;
+mod sessions;
 mod sim;
 mod slots;
 mod stalls;

@@ -26,13 +26,16 @@ fn a_paused_deploy_finishes_what_is_in_hand_and_begins_nothing_until_it_goes_on(
 }
 
 #[test]
-fn a_shard_that_has_its_next_session_waits_as_well_while_the_deploy_is_held() {
+fn a_shard_without_a_session_waits_as_well_while_the_deploy_is_held() {
     let (mut rig, _) = Rig::moving(settings(1));
-    rig.say(A, progress(0, 1, Step::SessionLost));
     rig.input(pause(Pause::Hold));
-    assert_eq!(orders(&rig.ready(A, 0, 1)), [""; 0]);
+    let lost = rig.say(A, progress(0, 1, Step::SessionLost));
+    assert_eq!(orders(&lost), [""; 0]);
     let actions = rig.input(pause(Pause::Continue));
-    assert_eq!(orders(&actions), ["a CopyState 0@1"]);
+    assert_eq!(
+        orders(&actions),
+        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+    );
 }
 
 #[test]

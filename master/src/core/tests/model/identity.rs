@@ -243,6 +243,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             standing,
             holds,
             serving,
+            without_session,
             unsettled,
             built,
             origin,
@@ -256,7 +257,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             // Nobody asks for it here.
             asks_to_leave: _,
         } = slave;
-        (id, holds, serving, unsettled, built).hash(hasher);
+        (id, holds, serving, without_session, unsettled, built).hash(hasher);
         (discriminant(&hello.role), discriminant(presence)).hash(hasher);
         (discriminant(standing), discriminant(origin)).hash(hasher);
         discriminant(past).hash(hasher);
@@ -301,6 +302,9 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Nothing is measured where time stands still.
         trouble: _,
         rate: _,
+        // Only what is shown depends on these.
+        away: _,
+        session_lost: _,
     } = &shards[&SHARD];
     (epoch, copies, failures, discriminant(replays)).hash(hasher);
     if let Some(kept) = kept {
@@ -315,9 +319,6 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             reserved,
             parked,
         }) => debugged(hasher, &(after, reserved, parked)),
-        Phase::Serving { owner, epoch, link } => {
-            (0, owner, epoch, discriminant(link)).hash(hasher);
-        }
         claimed => debugged(hasher, claimed),
     }
 }
@@ -347,12 +348,10 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         last_served: _,
         // Nobody holds it here.
         paused: _,
-        without_session,
         returns,
     } = deploy;
     (id, from, queue, asked, order.late_seal).hash(hasher);
     in_hand.iter().for_each(|shard| shard.hash(hasher));
-    without_session.hash(hasher);
     (returns, lengthened).hash(hasher);
     discriminant(bake).hash(hasher);
     u8::MAX.hash(hasher);
