@@ -1,28 +1,29 @@
 //! `GET /gateway/bot`: how many shards Discord wants, and how many IDENTIFYs are
 //! left.
+//!
+//! Whoever asks goes by one [`Pace`](pace::Pace): a master that was told to wait
+//! waits, at its start and afterwards. How one question is asked is in `ask`.
 
-use std::{sync::Arc, time::Duration};
+mod ask;
+mod pace;
 
-use tokio::{sync::mpsc, time::sleep};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
-use twilight_http::{Client, error::ErrorType};
-
-use crate::{
-    config::{Config, DEFAULT_API_URL, MAX_SHARDS},
-    core::event::IdentifyBudget,
-    driver::Notice,
-    error::Error,
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-/// One request ends within this time.
-const DEADLINE: Duration = Duration::from_secs(10);
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
 
-/// The budget is asked for again this often: other programs may spend it too.
-const AGAIN: Duration = Duration::from_secs(600);
-
-/// First and longest wait after a request that failed.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+use self::{
+    ask::{Question, Trouble},
+    pace::{AGAIN, Pace},
+};
+use crate::{config::Config, core::event::IdentifyBudget, driver::Notice, error::Error};
 
 /// What Discord said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,19 +36,11 @@ pub struct GatewayBot {
     pub budget: IdentifyBudget,
 }
 
-/// Why Discord did not say it.
-#[derive(Debug)]
-enum Trouble {
-    /// The token is wrong: asking again is of no use.
-    Token,
-    /// For a person.
-    Passing(String),
-}
-
-/// Asks Discord with one bot's token.
+/// Asks Discord with one bot's token. Clones go by the same pace.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    client: Arc<Client>,
+    question: Arc<Question>,
+    pace: Arc<Mutex<Pace>>,
     max_concurrency: Option<u32>,
 }
 
@@ -56,19 +49,9 @@ impl Asker {
     #[must_use]
     pub fn new(config: &Config) -> Option<Self> {
         let token = config.token.as_ref()?;
-        let mut client = Client::builder()
-            .token(token.reveal().to_owned())
-            .timeout(DEADLINE);
-        if config.api_url != DEFAULT_API_URL {
-            let plain = config.api_url.strip_prefix("http://");
-            let host = plain.or_else(|| config.api_url.strip_prefix("https://"));
-            // Somebody else's limits are not Discord's.
-            client = client
-                .proxy(host.unwrap_or_default().to_owned(), plain.is_some())
-                .ratelimiter(None);
-        }
         Some(Self {
-            client: Arc::new(client.build()),
+            question: Arc::new(Question::new(&config.api_url, token)),
+            pace: Arc::default(),
             max_concurrency: config.max_concurrency,
         })
     }
@@ -78,17 +61,15 @@ impl Asker {
     /// # Errors
     /// [`Error::Configuration`]: Discord refuses the token.
     pub async fn insist(&self) -> Result<GatewayBot, Error> {
-        let mut backoff = BACKOFF.0;
         loop {
             match self.ask().await {
                 Ok(answer) => return Ok(answer),
-                Err(Trouble::Token) => return Err(refused()),
-                Err(Trouble::Passing(reason)) => {
-                    warn!(reason, again = ?backoff, "it is not known how many shards there are");
+                Err((Trouble::Token, _)) => return Err(refused()),
+                Err((trouble, again)) => {
+                    let reason = trouble.reason();
+                    warn!(reason, ?again, "it is not known how many shards there are");
                 }
             }
-            sleep(backoff).await;
-            backoff = (backoff * 2).min(BACKOFF.1);
         }
     }
 
@@ -99,9 +80,10 @@ impl Asker {
     pub async fn attempt(&self) -> Result<Option<GatewayBot>, Error> {
         match self.ask().await {
             Ok(answer) => Ok(Some(answer)),
-            Err(Trouble::Token) => Err(refused()),
-            Err(Trouble::Passing(reason)) => {
-                warn!(reason, "the identify budget is not known yet");
+            Err((Trouble::Token, _)) => Err(refused()),
+            Err((trouble, again)) => {
+                let reason = trouble.reason();
+                warn!(reason, ?again, "the identify budget is not known yet");
                 Ok(None)
             }
         }
@@ -113,9 +95,11 @@ impl Asker {
     /// [`Error::Configuration`]: Discord refuses the token. [`Error::Failed`]: it did
     /// not answer.
     pub async fn answer(&self) -> Result<GatewayBot, Error> {
-        self.ask().await.map_err(|trouble| match trouble {
+        self.ask().await.map_err(|(trouble, again)| match trouble {
             Trouble::Token => refused(),
-            Trouble::Passing(reason) => Error::Failed(reason),
+            Trouble::Limited { reason, .. } | Trouble::Passing(reason) => Error::Failed(format!(
+                "{reason}; ask again in {again:.0?} at the earliest"
+            )),
         })
     }
 
@@ -127,71 +111,67 @@ impl Asker {
         notices: mpsc::Sender<Notice>,
         closing: CancellationToken,
     ) {
-        let mut backoff = BACKOFF.0;
-        let mut wait = if known { AGAIN } else { Duration::ZERO };
-        loop {
-            tokio::select! {
-                () = closing.cancelled() => return,
-                () = sleep(wait) => {}
-            }
-            match self.ask().await {
-                Ok(answer) => {
-                    if notices.send(Notice::Budget(answer.budget)).await.is_err() {
-                        return;
+        let asking = async {
+            let mut wait = if known { AGAIN } else { Duration::ZERO };
+            loop {
+                sleep(wait).await;
+                wait = Duration::ZERO;
+                match self.ask().await {
+                    Ok(answer) => {
+                        if notices.send(Notice::Budget(answer.budget)).await.is_err() {
+                            return;
+                        }
+                        wait = AGAIN;
                     }
-                    (wait, backoff) = (AGAIN, BACKOFF.0);
+                    Err((Trouble::Token, again)) => {
+                        error!(
+                            ?again,
+                            "Discord refuses the token; give master and slaves the current one"
+                        );
+                    }
+                    Err((trouble, again)) => {
+                        let reason = trouble.reason();
+                        warn!(reason, ?again, "the identify budget is not known");
+                    }
                 }
-                Err(Trouble::Token) => {
-                    error!("Discord refuses the token; give master and slaves the current one");
-                    wait = AGAIN;
-                }
-                Err(Trouble::Passing(reason)) => {
-                    warn!(reason, again = ?backoff, "the identify budget is not known");
-                    wait = backoff;
-                    backoff = (backoff * 2).min(BACKOFF.1);
-                }
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = asking => {}
+        }
+    }
+
+    /// Asks once, when that may be; else why not, and how long the next one waits.
+    async fn ask(&self) -> Result<GatewayBot, (Trouble, Duration)> {
+        let not_before = self.pace(|pace| pace.not_before());
+        if let Some(at) = not_before {
+            sleep_until(at).await;
+        }
+        match self.question.ask().await {
+            Ok(mut answer) => {
+                self.pace(Pace::answered);
+                let configured = self.max_concurrency;
+                let discords = answer.budget.max_concurrency;
+                answer.budget.max_concurrency = configured.unwrap_or(discords);
+                Ok(answer)
+            }
+            Err(trouble) => {
+                let now = Instant::now();
+                let again = self.pace(|pace| pace.failed(&trouble, now, random()));
+                Err((trouble, again))
             }
         }
     }
 
-    async fn ask(&self) -> Result<GatewayBot, Trouble> {
-        let response = self.client.gateway().authed().await.map_err(|error| {
-            let status = if let ErrorType::Response { status, .. } = error.kind() {
-                status.get()
-            } else {
-                0
-            };
-            if status == 401 || matches!(error.kind(), ErrorType::Unauthorized) {
-                Trouble::Token
-            } else if status > 0 {
-                Trouble::Passing(format!("GET /gateway/bot: status {status}"))
-            } else {
-                Trouble::Passing(causes(&error))
-            }
-        })?;
-        let answer = response
-            .model()
-            .await
-            .map_err(|error| Trouble::Passing(causes(&error)))?;
-        if answer.shards == 0 || answer.shards > MAX_SHARDS {
-            return Err(Trouble::Passing(format!(
-                "GET /gateway/bot: {} shards",
-                answer.shards
-            )));
-        }
-        let limit = answer.session_start_limit;
-        let discords = u32::from(limit.max_concurrency).max(1);
-        Ok(GatewayBot {
-            url: answer.url,
-            shards: answer.shards,
-            budget: IdentifyBudget {
-                total: limit.total,
-                remaining: limit.remaining,
-                reset_after: Duration::from_millis(limit.reset_after),
-                max_concurrency: self.max_concurrency.unwrap_or(discords),
-            },
-        })
+    fn pace<T>(&self, look: impl FnOnce(&mut Pace) -> T) -> T {
+        look(&mut self.pace.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Evenly between 0 and 1. Without randomness from the operating system: 0.5.
+fn random() -> f64 {
+    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
 }
 
 fn refused() -> Error {
@@ -199,14 +179,4 @@ fn refused() -> Error {
         "Discord refuses the token: set DISCORD_TOKEN or token_file to the bot's current token"
             .to_owned(),
     )
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }

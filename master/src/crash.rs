@@ -138,6 +138,7 @@ mod armed {
             Entry::GivenUp(_) => "given-up",
             Entry::Seen => "seen",
             Entry::Whole => "whole",
+            Entry::LateSealRefused(_) => "late-seal-refused",
             Entry::Command { .. } => "command",
         }
     }

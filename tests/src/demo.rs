@@ -177,8 +177,13 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
     }
     let cold = fleet.discord.counts().await?;
     say(&format!(
-        "first slave, build v1: {} shards serving after a cold start of {} IDENTIFYs",
-        options.shards, cold.identifies
+        "first slave, build v1: {} shards serving after a cold start of {} IDENTIFYs{}",
+        options.shards,
+        cold.identifies - cold.identifies_refused,
+        match cold.identifies_refused {
+            0 => String::new(),
+            refused => format!(", and {refused} more that were refused"),
+        }
     ));
 
     fleet.discord.traffic(options.rate).await?;

@@ -66,6 +66,8 @@ struct Ready {
 pub struct Counts {
     /// IDENTIFYs that came, accepted or not.
     pub identifies: u64,
+    /// IDENTIFYs of these that were refused.
+    pub identifies_refused: u64,
     /// RESUMEs that came, accepted or not.
     pub resumes: u64,
 }
@@ -177,17 +179,21 @@ impl Discord {
     /// The control port does not answer.
     pub async fn counts(&self) -> Result<Counts> {
         let total = &self.status().await?["counters"]["total"];
-        let came = |accepted: &str, refused: &str| {
-            let refused = total[refused].as_object().into_iter().flatten();
-            let refused: u64 = refused.filter_map(|(_, count)| count.as_u64()).sum();
+        let refused = |reasons: &str| -> u64 {
+            let reasons = total[reasons].as_object().into_iter().flatten();
+            reasons.filter_map(|(_, count)| count.as_u64()).sum()
+        };
+        let came = |accepted: &str, refused: u64| {
             total[accepted]
                 .as_u64()
                 .map(|accepted| accepted + refused)
                 .ok_or_else(|| Error::answer("/status", format!("no count of {accepted}")))
         };
+        let identifies_refused = refused("identifies_refused");
         Ok(Counts {
-            identifies: came("identifies", "identifies_refused")?,
-            resumes: came("resumes", "resumes_refused")?,
+            identifies: came("identifies", identifies_refused)?,
+            identifies_refused,
+            resumes: came("resumes", refused("resumes_refused"))?,
         })
     }
 

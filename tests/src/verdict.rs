@@ -22,8 +22,11 @@ pub struct Verdict {
     pub state_mismatches: u64,
     /// What differs, for a person.
     pub mismatches: Vec<String>,
-    /// IDENTIFYs of the cold start.
+    /// IDENTIFYs of the cold start that were answered with READY.
     pub identifies_cold_start: u64,
+    /// IDENTIFYs of the cold start that were refused: they came inside the window of
+    /// the one before in their bucket.
+    pub identifies_refused_cold_start: u64,
     /// IDENTIFYs from the trigger to the end of the deploy.
     pub identifies_deploy: u64,
     /// RESUMEs from the trigger to the end of the deploy.
@@ -135,6 +138,14 @@ impl Verdict {
         ] {
             row(name, count.to_string(), count == 0)?;
         }
+        row(
+            "IDENTIFYs, cold start",
+            format!(
+                "{} accepted, {} refused",
+                self.identifies_cold_start, self.identifies_refused_cold_start
+            ),
+            true,
+        )?;
         row("RESUMEs", self.resumes.to_string(), true)?;
         row(
             "first seal to last RESUMED",

@@ -18,6 +18,7 @@
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
 //! | `GET /`, `GET /page/*` | the page for operators |
 //! | `GET /healthz` | 200 while the driver answers |
+//! | `POST /v1/retry-late-seal` | forgets that Discord refused a late seal: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `POST /v1/identify` | shards without a session try now, the reserve may be spent: 202 `{}`, or 409 `{"error": "..."}` |
 //! | `GET /readyz` | 200 once the adopt grace is over and every shard gets its events; else 503 and why |
 
@@ -211,6 +212,7 @@ impl Admin {
             .route("/metrics", get(metrics::metrics))
             .route("/healthz", get(health))
             .route("/v1/identify", post(identify))
+            .route("/v1/retry-late-seal", post(retry_late_seal))
             .route("/readyz", get(ready))
             .merge(page::router())
             .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -546,6 +548,11 @@ async fn restart(
 ) -> Result<Response, Failure> {
     let shard = ShardId(body(request)?.shard);
     admin.want(|answer| Notice::Restart { shard, answer }).await
+}
+
+async fn retry_late_seal(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    let notice = |answer| Notice::LateSealsAgain { answer };
+    admin.want(notice).await
 }
 
 async fn identify(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {

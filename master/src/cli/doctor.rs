@@ -177,7 +177,7 @@ fn probed(config: &Config) -> Finding {
         return Finding::warning(CHECK, detail, next);
     }
     if config.late_seal && probed.takes_late_seals() == Some(false) {
-        let next = "set late_seal = false: every deploy tries it once and goes on without";
+        let next = "set late_seal = false: the first deploy that tries it loses a session by it";
         return Finding::warning(CHECK, probed.to_string(), next);
     }
     Finding::ok(CHECK, probed.to_string())

@@ -80,6 +80,8 @@ enum Command {
     /// For when Discord is well again: it cuts the pause after refused IDENTIFYs short, and
     /// frees what limits.identify_reserve keeps back, until Discord's next reset.
     Identify(VerbArguments),
+    /// Forget that Discord refused a late seal: the next deploy that asks for them tries
+    RetryLateSeal(VerbArguments),
     /// Say that a slave is dead which cannot be reached: its shards go on elsewhere
     Fence(fence::FenceArguments),
     /// Show the fleet, once or live
@@ -298,6 +300,10 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::Events(arguments) => past::events(arguments).await,
         Command::History(arguments) => past::history(arguments).await,
         Command::RestartShard(arguments) => restart::run(arguments).await,
+        Command::RetryLateSeal(arguments) => {
+            let done = "the next deploy that asks for late seals tries one";
+            arguments.ask("/v1/retry-late-seal", done).await
+        }
         Command::Identify(arguments) => {
             let done = "shards without a session try now; the reserve may be spent until the reset";
             arguments.ask("/v1/identify", done).await

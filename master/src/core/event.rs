@@ -121,6 +121,11 @@ pub enum Input {
         /// Which.
         shard: ShardId,
     },
+    /// The operator has late seals tried again that Discord refused once.
+    LateSealsAgain {
+        /// Names the request in [`News`].
+        request: RequestId,
+    },
     /// The operator has shards without a session try now, and from the reserve of the
     /// budget too.
     Identify {
@@ -259,6 +264,8 @@ pub enum Entry {
     /// Every shard has a row again: a journal that took the place of a lost one
     /// is whole ([`History::Whole`]).
     Whole,
+    /// Whether Discord refused a RESUME while the old connection was open.
+    LateSealRefused(bool),
     /// The command that fills a slot from now on (a deploy brought it).
     Command {
         /// The slot.

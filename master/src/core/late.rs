@@ -23,8 +23,18 @@ use baton_protocol::{
 
 use super::{
     Core,
+    event::{Durability, Entry, News, RequestId},
     shard::{Phase, Sealing},
 };
+
+/// What is known of a Discord that is to take a RESUME beside an open connection.
+/// A refusal costs a session, so it is kept beyond the deploy and the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    Untried,
+    Works,
+    Refused,
+}
 
 impl Core {
     /// Whether a shard that is to be sealed is sealed late: the deploy wants it, no
@@ -43,7 +53,27 @@ impl Core {
             let slave = self.fleet.slaves.get(slave);
             slave.is_some_and(|slave| slave.speaks(Version::LATE_SEAL))
         });
-        wanted && dialled && both_know && !self.goes_back()
+        let known = match &self.late {
+            Late::Works => true,
+            // Until one was resumed like that, no two of them are tried at once.
+            Late::Untried => self
+                .shards_in_hand()
+                .into_iter()
+                .all(|other| self.sealing_late(other).is_none()),
+            Late::Refused => cfg!(mutant = "refusal-unheeded"),
+        };
+        wanted && dialled && both_know && known && !self.goes_back()
+    }
+
+    /// The operator's word: Discord may have changed its mind.
+    pub(super) fn late_seals_again(&mut self, request: RequestId) {
+        if self.late != Late::Refused {
+            let reason = "no late seal was refused: there is nothing to forget".to_owned();
+            self.tell(News::RequestRefused { request, reason });
+            return;
+        }
+        self.late = Late::Untried;
+        self.save(vec![Entry::LateSealRefused(false)], Durability::Now);
     }
 
     pub(super) fn send_seal_late(
@@ -85,11 +115,24 @@ impl Core {
             if let Some(deploy) = &mut self.deploy {
                 deploy.order.late_seal = cfg!(mutant = "refusal-unheeded");
             }
+            // A connection that broke says nothing of Discord's rules.
+            let by_rule = ["op 9", "closed with 4"]
+                .iter()
+                .any(|rule| overtaken.failed.starts_with(rule));
+            let for_good = if by_rule && self.late != Late::Refused {
+                self.late = Late::Refused;
+                self.save(vec![Entry::LateSealRefused(true)], Durability::Soon);
+                ", and so is every later one, until: baton-master retry-late-seal"
+            } else {
+                ""
+            };
             self.alarm(format!(
                 "shard {id} could not be resumed while its old connection was open ({}): the rest \
-                 of this deploy is sealed strictly",
+                 of this deploy is sealed strictly{for_good}",
                 overtaken.failed
             ));
+        } else if self.late == Late::Untried {
+            self.late = Late::Works;
         }
         self.ask_to_seal(id, owner, epoch);
     }

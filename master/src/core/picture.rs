@@ -34,6 +34,7 @@ impl Core {
                 .collect(),
             deploy: self.deploy_view(),
             bot: self.bot(),
+            late_seal_refused: self.late == super::late::Late::Refused,
             work: self.work.owner().map(|id| id.to_string()),
             identifies_left: left.map(|(left, ..)| left),
             identifies_limit: left.map(|(_, limit, _)| limit),

@@ -32,6 +32,8 @@ pub struct Recovered {
     pub given_up: BTreeSet<DeployId>,
     /// The last [`Entry::Ticket`](super::event::Entry::Ticket) of each shard.
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
+    /// Whether Discord refused a late seal, and no operator had it forgotten.
+    pub late_seal_refused: bool,
     /// Whether this is everything that was ever saved.
     pub history: History,
     /// No epoch up to this one is used: a journal that was lost may have used it.

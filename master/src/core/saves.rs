@@ -57,6 +57,7 @@ enum Row {
     GivenUp(DeployId),
     Seen,
     Whole,
+    LateSealRefused,
     Command(String),
 }
 
@@ -342,6 +343,7 @@ impl Row {
             Entry::GivenUp(deploy) => Self::GivenUp(*deploy),
             Entry::Seen => Self::Seen,
             Entry::Whole => Self::Whole,
+            Entry::LateSealRefused(_) => Self::LateSealRefused,
             Entry::Command { slot, .. } => Self::Command(slot.clone()),
         }
     }

@@ -23,6 +23,9 @@ pub struct View {
     pub bot: Option<String>,
     /// The slave that runs the once-per-bot work.
     pub work: Option<String>,
+    /// Whether Discord refused a RESUME while the old connection was open: shards are
+    /// sealed strictly, whatever a deploy asks for.
+    pub late_seal_refused: bool,
     /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
     pub identifies_left: Option<u32>,
     /// IDENTIFYs of a day (`session_start_limit.total`).

@@ -33,6 +33,7 @@ pub(super) fn examine(view: &View, unix_ms: u64) -> Vec<Finding> {
         handlers,
         "handlers finish their events",
     ));
+    findings.extend(late_seal(view));
     findings.extend([
         builds(view),
         clock(view, unix_ms),
@@ -303,6 +304,17 @@ fn identify(view: &View) -> Finding {
             format!("{left} IDENTIFYs are left for {shards} shards"),
         ),
     }
+}
+
+/// Nobody who asks for late seals is to wonder why there are none.
+fn late_seal(view: &View) -> Option<Finding> {
+    view.late_seal_refused.then(|| {
+        Finding::warning(
+            "late_seal",
+            "Discord refused to resume a session while its old connection was open: every shard is sealed strictly",
+            "set late_seal = false and leave --late-seal out; to have it tried again: baton-master retry-late-seal",
+        )
+    })
 }
 
 fn journal(view: &View) -> Finding {

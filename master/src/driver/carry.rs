@@ -72,7 +72,8 @@ impl Driver {
                 | Entry::Deploy(_)
                 | Entry::GivenUp(_)
                 | Entry::Seen
-                | Entry::Whole => None,
+                | Entry::Whole
+                | Entry::LateSealRefused(_) => None,
             })
             .collect();
         let began = Instant::now();

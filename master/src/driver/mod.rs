@@ -369,6 +369,12 @@ impl Driver {
                 self.requests.insert(request, answer);
                 self.core.handle(now, Input::Restart { request, shard });
             }
+            Notice::LateSealsAgain { answer } => {
+                let request = self.request();
+                self.requests.insert(request, answer);
+                let again = Input::LateSealsAgain { request };
+                self.core.handle(now, again);
+            }
             Notice::Identify { answer } => {
                 let request = self.request();
                 self.requests.insert(request, answer);

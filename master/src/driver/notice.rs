@@ -104,6 +104,11 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<()>,
     },
+    /// The operator has late seals tried again.
+    LateSealsAgain {
+        /// Whom to answer.
+        answer: Answer<()>,
+    },
     /// The operator has shards without a session try now.
     Identify {
         /// Whom to answer.

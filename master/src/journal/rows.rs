@@ -133,6 +133,14 @@ pub(super) fn write(
         Entry::Whole => {
             change.execute("DELETE FROM meta WHERE key = 'lost'", [])?;
         }
+        // A master that does not know it leaves it.
+        Entry::LateSealRefused(refused) => {
+            set_meta(
+                change,
+                "late_seal_refused",
+                if *refused { "1" } else { "0" },
+            )?;
+        }
         Entry::Command { slot, command } => {
             let configured = configured.get(slot).map_or(&[][..], Vec::as_slice);
             change

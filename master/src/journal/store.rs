@@ -343,6 +343,7 @@ impl Store {
             last_deploy: DeployId(self.meta_number("last_deploy")?.unwrap_or(0)),
             given_up: self.given_up()?,
             tickets: self.tickets()?,
+            late_seal_refused: self.meta_number("late_seal_refused")? == Some(1),
             history: match floor {
                 Some(_) => History::Lost,
                 None => History::Whole,

@@ -44,6 +44,46 @@ fn a_running_slave_that_comes_back_is_told_nothing() {
 }
 
 #[test]
+fn newcomers_wait_while_others_say_that_they_run() {
+    let mut t = Test::new();
+    // What a master leaves that ended in the middle of a migration.
+    t.hello(OLD, true).sends(&[]);
+    t.hello(NEW, true);
+    t.hello(Peer(3), false).sends(&[]);
+    t.wait(RETURN * 3).sends(&[]);
+    // The one that served ends: the other one has shards, and keeps them.
+    t.gone(OLD);
+    t.wait(RETURN * 2).sends(&[]);
+    assert!(t.flow.is_served(), "no cold start");
+    // Alone it is the one to move from.
+    t.hello(Peer(4), false).sends(&["2: 3 true 0"]);
+}
+
+#[test]
+fn a_newcomer_has_its_turn_when_the_stranger_is_gone() {
+    let mut t = Test::new();
+    t.hello(OLD, true);
+    t.hello(NEW, true);
+    t.hello(Peer(3), false).sends(&[]);
+    t.gone(NEW).sends(&["1: 3 true 0"]);
+}
+
+#[test]
+fn strangers_who_say_that_they_run_have_so_many_places_and_no_more() {
+    let mut t = Test::new();
+    t.hello(OLD, true);
+    let mut alarms = 0;
+    for peer in 10..1000 {
+        let said = &t.hello(Peer(peer), true).last;
+        alarms += said
+            .iter()
+            .filter(|order| matches!(order, Order::Alarm(_)))
+            .count();
+    }
+    assert_eq!(alarms, 17, "sixteen of them, and that there are more");
+}
+
+#[test]
 fn nobody_for_the_contact_time_starts_a_slave_again_and_again() {
     let mut t = Test::new();
     t.wait(Duration::from_secs(14)).does(&[]);

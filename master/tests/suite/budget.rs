@@ -61,6 +61,19 @@ async fn a_refused_token_is_one_line_and_exit_code_2() {
     assert_eq!(lines(&output.stderr), 1, "{text}");
 }
 
+#[tokio::test]
+async fn a_master_that_is_told_to_wait_does_not_ask_again_before() {
+    let discord = Discord::start(429).await;
+    let fleet = discord.fleet();
+    // It has a count, so that it starts: the periodic question comes right after.
+    let text = std::fs::read_to_string(&fleet.config).unwrap();
+    std::fs::write(&fleet.config, format!("shard_count = 3\n{text}")).unwrap();
+    let _master = fleet.master().await;
+    let slave = fleet.slave("v1", Role::Candidate);
+    until("all serve", || slave.serving() == 3).await;
+    assert_eq!(discord.asked.load(Ordering::SeqCst), 1);
+}
+
 /// Answers one question.
 struct Discord {
     address: String,

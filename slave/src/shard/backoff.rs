@@ -51,7 +51,16 @@ pub(crate) struct Redial {
     unreached: bool,
     /// How often the limit of each [`Wait`] passed, since it was met in time.
     passed: [u32; 4],
+    /// Connections in a row that served and were taken away soon.
+    taken: u32,
 }
+
+/// What Discord closes a connection with whose session was resumed on another one.
+const TAKEN: u16 = 4000;
+
+/// A connection that served for so long was not taken away by somebody who takes it
+/// again and again.
+const LONG: Duration = Duration::from_secs(60);
 
 impl Redial {
     /// Of a session that lives, or of none.
@@ -65,6 +74,7 @@ impl Redial {
             refused: 0,
             unreached: false,
             passed: [0; 4],
+            taken: 0,
         }
     }
 
@@ -95,6 +105,12 @@ impl Redial {
         self.failures = 0;
         self.cuts = self.cuts.saturating_add(1);
         self.lives();
+    }
+
+    /// Connections in a row that served and were closed soon, as one is whose session
+    /// another process resumes.
+    pub(crate) const fn taken(&self) -> u32 {
+        self.taken
     }
 
     /// A RESUME brought nothing.
@@ -165,8 +181,13 @@ impl Redial {
     /// there is a session.
     pub(crate) fn ended(&mut self, end: &End, resumable: bool, timings: &Timings) -> Duration {
         let served = self.serving.take();
-        if served.is_some() {
+        if let Some(since) = served {
             self.lives();
+            let is_taken = matches!(end, End::Closed { code: TAKEN, .. });
+            self.taken = match is_taken && since.elapsed() < LONG {
+                true => self.taken.saturating_add(1),
+                false => 0,
+            };
         }
         if served.is_some_and(|since| since.elapsed() >= timings.stable) {
             self.failures = 0;

@@ -1,4 +1,4 @@
-use tokio::time::advance;
+use advance;
 
 use super::*;
 
@@ -175,4 +175,27 @@ async fn op_9_that_may_resume_waits_one_to_five_seconds() {
         let pause = redial.ended(&end, true, &Timings::default());
         assert!(pause >= SECOND && pause <= 5 * SECOND);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_are_taken_away_again_and_again_are_counted() {
+    let timings = Timings::default();
+    let mut redial = Redial::new();
+    let taken = End::Closed {
+        code: TAKEN,
+        reason: String::new(),
+    };
+    for times in 1..4 {
+        redial.serving();
+        advance(Duration::from_secs(9)).await;
+        redial.ended(&taken, true, &timings);
+        assert_eq!(redial.taken(), times);
+        // One that did not get to serve says nothing.
+        redial.ended(&taken, true, &timings);
+        assert_eq!(redial.taken(), times);
+    }
+    redial.serving();
+    advance(LONG).await;
+    redial.ended(&taken, true, &timings);
+    assert_eq!(redial.taken(), 0);
 }

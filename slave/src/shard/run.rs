@@ -56,6 +56,11 @@ pub(super) struct Seal {
 /// is another's by now, and the word goes there. It may be on its way here.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// Under a legacy master nothing fences a slave that it forgot: two of them take a
+/// session from each other for as long as both may, and handle its events twice. The
+/// one from which it was taken so often stops; the other one is left in peace.
+const MOST_TAKEN: u32 = 5;
+
 impl Shard {
     /// Lives until the shard is of no concern to this process any more.
     pub(crate) async fn run(mut self) {
@@ -126,6 +131,9 @@ impl Shard {
                     let resumable = self.session.is_some();
                     pause = redial.ended(&end, resumable, &timings);
                     tracing::info!(shard = %self.id, epoch = %self.epoch, why = %end, ?pause, "connection lost");
+                    if self.context.config.legacy.is_some() && redial.taken() >= MOST_TAKEN {
+                        return self.another_serves_it();
+                    }
                     match redial.session_is_over(&timings).filter(|_| resumable) {
                         Some(why) => {
                             self.session_lost(&format!("{why}, the last one: {end}"));
@@ -232,6 +240,19 @@ impl Shard {
                 return phase;
             }
         }
+    }
+
+    fn another_serves_it(&self) -> Phase {
+        let detail = format!(
+            "its session was taken away {MOST_TAKEN} times in a row: another process serves it too, \
+             and events were handled twice. This one stops; end one of the two processes"
+        );
+        tracing::error!(shard = %self.id, epoch = %self.epoch, detail);
+        self.say(Said::Failed {
+            close_code: 0,
+            detail,
+        });
+        Phase::Failed
     }
 
     /// Waits between connections. `Some`: the phase ended.

@@ -7,8 +7,11 @@ use std::{
 
 use crate::common::ancestor::{Master, Recorded, Wire, config, migrate, recorded};
 use crate::common::{Doing, Recorder, Running, gateway, logged, run, traffic, until};
-use baton_gateway::{Gateway, What};
-use baton_protocol::{ToMaster, ToSlave, message::StopShard};
+use baton_gateway::{Fault, FaultName, Gateway, What};
+use baton_protocol::{
+    ToMaster, ToSlave,
+    message::{Holding, StopShard},
+};
 use baton_slave::{Mark, SlaveConfig, State};
 
 const RECORDINGS: [&str; 2] = [
@@ -520,4 +523,27 @@ fn what_cannot_work_is_refused_before_anything_is_dialled() {
         "not on this host",
     );
     refused(&[&shards[..], &["unix:/run/x"]].concat(), "TCP only");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slave_from_which_another_takes_its_session_again_and_again_stops() {
+    let scene = scene(1).await;
+    scene.flows().await;
+    // Taken away as soon as it serves, each time; its log of RESUMEs ends.
+    let resumed = || logged(&scene.gateway, What::Resumed).len();
+    for times in 1..=5 {
+        let taken = Fault::new(FaultName::Close).with_code(4000);
+        scene.gateway.fault(taken).unwrap();
+        if times < 5 {
+            until("it is resumed", || resumed() == times).await;
+        }
+    }
+    let stopped = async || {
+        let status = scene.slave.monitor.status().await.unwrap();
+        status.shards[0].holding == Some(Holding::Failed)
+    };
+    while !stopped().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(resumed(), 4, "and leaves the session to the other one");
 }

@@ -118,7 +118,10 @@ fn one_refusal_and_the_rest_of_the_deploy_is_sealed_strictly() {
         ..late(2)
     });
     let actions = rig.say(B, overtaken(0, "op 9, d: true"));
-    assert_eq!(orders(&actions), ["a StopShard 0@1"]);
+    assert_eq!(
+        orders(&actions),
+        ["save soon late seals refused: true", "a StopShard 0@1"]
+    );
     assert_eq!(alarms(&actions), 1);
     rig.say(A, sealed(0, 1, 140));
     rig.say(B, resumed(0, 2));
@@ -126,6 +129,128 @@ fn one_refusal_and_the_rest_of_the_deploy_is_sealed_strictly() {
     assert_eq!(
         orders(&rig.say(B, dialled(1))),
         ["save now 1@2 Reserved b", "a StopShard 1@1"]
+    );
+}
+
+/// Its first shard is at `B`, and Discord refused to have it sealed late.
+fn refused(why: &str) -> (Rig, Recovered) {
+    let mut rig = overtaking(late(1));
+    let mut journal = Recovered::default();
+    for action in rig.say(B, overtaken(0, why)) {
+        if let Action::Save(entries, _) = action {
+            for entry in entries {
+                rows::write(&mut journal, entry);
+            }
+        }
+    }
+    rig.say(A, sealed(0, 1, 140));
+    rig.say(A, settled(0, 1, &[]));
+    rig.say(B, resumed(0, 2));
+    rig.say(A, ToMaster::StopWork(work(1, b"")));
+    rig.say(B, ToMaster::StartWork(work(2, b"")));
+    rig.soaked(B);
+    rig.die(A);
+    (rig, journal)
+}
+
+/// How a fleet of `B` seals shard 0 in a deploy to `C`.
+fn seals(rig: &mut Rig) -> Vec<String> {
+    rig.join_as(C, Role::Candidate, Version::NEWEST, Vec::new());
+    rig.say(B, prepared(true));
+    rig.say(C, prepared(false));
+    rig.say(C, state_ready(0, 2, 140));
+    let dialled = ToMaster::Dialled(Dialled {
+        shard: ShardId(0),
+        epoch: Epoch(2),
+        failed: String::new(),
+    });
+    orders(&rig.say(C, dialled))
+}
+
+#[test]
+fn a_refusal_is_remembered_by_later_deploys_and_masters() {
+    let (mut rig, mut journal) = refused("op 9, d: false");
+    assert!(rig.core.view(rig.now).late_seal_refused);
+    assert_eq!(
+        seals(&mut rig),
+        ["save now 0@3 Reserved c", "b StopShard 0@2"]
+    );
+    assert!(journal.late_seal_refused);
+    let row = Row {
+        epoch: Epoch(2),
+        owner: B,
+        hold: Hold::Owned,
+        ..Row::default()
+    };
+    journal.shards.insert(ShardId(0), row);
+    let mut newest = hello(B, Role::Relaunch);
+    newest.version = Version::NEWEST;
+    journal.slaves.insert(B, newest);
+    let mut next = Rig::restarted(late(1), journal);
+    let serves = held(0, 2, Holding::Serving);
+    next.join_as(B, Role::Relaunch, Version::NEWEST, vec![serves]);
+    next.wait(10 * SECOND);
+    assert!(next.core.view(next.now).late_seal_refused);
+    assert_eq!(
+        seals(&mut next),
+        ["save now 0@3 Reserved c", "b StopShard 0@2"]
+    );
+}
+
+#[test]
+fn an_operator_can_have_a_refusal_forgotten() {
+    let (mut rig, _) = refused("op 9, d: true");
+    let word = || Input::LateSealsAgain {
+        request: RequestId(1),
+    };
+    assert_eq!(
+        orders(&rig.input(word())),
+        ["save now late seals refused: false"]
+    );
+    assert!(refusal(&rig.input(word())).contains("nothing to forget"));
+    assert_eq!(
+        seals(&mut rig),
+        ["save now 0@3 Reserved c", "b SealLate 0@2"]
+    );
+}
+
+#[test]
+fn a_connection_that_broke_is_no_refusal() {
+    let (mut rig, journal) = refused("closed with 1006 \"reset\"");
+    assert!(!journal.late_seal_refused);
+    assert_eq!(
+        seals(&mut rig),
+        ["save now 0@3 Reserved c", "b SealLate 0@2"]
+    );
+}
+
+#[test]
+fn before_the_first_late_seal_worked_no_second_one_is_tried_beside_it() {
+    let mut rig = moving(Settings {
+        canary: 0,
+        ..late(3)
+    });
+    for shard in 0..3 {
+        rig.say(B, state_ready(shard, 1, 90));
+    }
+    let seals = |actions: Vec<Action>| orders(&actions).pop();
+    assert_eq!(
+        seals(rig.say(B, dialled(0))),
+        Some("a SealLate 0@1".to_owned())
+    );
+    assert_eq!(
+        seals(rig.say(B, dialled(1))),
+        Some("a StopShard 1@1".to_owned())
+    );
+    rig.say(A, seals_late(0, 1));
+    rig.say(B, overtaken(0, ""));
+    rig.say(A, sealed(0, 1, 140));
+    rig.say(B, resumed(0, 2));
+    rig.say(A, sealed(1, 1, 140));
+    rig.say(B, resumed(1, 2));
+    assert_eq!(
+        seals(rig.say(B, dialled(2))),
+        Some("a SealLate 2@1".to_owned())
     );
 }
 

@@ -439,6 +439,7 @@ fn row_name(entry: &Entry) -> Option<String> {
         | Entry::GivenUp(_)
         | Entry::Seen
         | Entry::Whole => None,
+        Entry::LateSealRefused(refused) => Some(format!("late seals refused: {refused}")),
     }
 }
 

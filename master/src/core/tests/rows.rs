@@ -61,6 +61,7 @@ pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
             rows.given_up.insert(deploy);
         }
         Entry::Whole => rows.history = History::Whole,
+        Entry::LateSealRefused(refused) => rows.late_seal_refused = refused,
         Entry::Seen | Entry::Command { .. } => {}
     }
     true

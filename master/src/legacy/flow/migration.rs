@@ -45,7 +45,8 @@ pub(super) struct Handed {
 
 impl Flow {
     pub(super) fn migrate_next(&mut self, now: Time) {
-        if self.migration.is_some() || self.restore.is_some() || self.main_missed.is_some() {
+        let held_up = self.restore.is_some() || self.main_missed.is_some();
+        if self.migration.is_some() || held_up || !self.others.is_empty() {
             return;
         }
         let (Some(main), Some(new)) = (self.main, self.waiting.front().copied()) else {

@@ -58,6 +58,9 @@ pub const STEP: Duration = Duration::from_secs(60);
 /// them.
 pub const MAX_KEPT_STATE: usize = 256 * 1024 * 1024;
 
+/// Slaves that say that they serve while another does; more are not remembered.
+const MOST_OTHERS: usize = 16;
+
 /// A connection of a slave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Peer(pub u64);
@@ -84,8 +87,10 @@ pub struct Flow {
     vacant_since: Time,
     /// Connected slaves that asked for work, in their order.
     waiting: VecDeque<Peer>,
-    /// Connected slaves that are nobody.
+    /// Connected slaves that say that they serve while another does.
     others: BTreeSet<Peer>,
+    /// Whether it was said that there are too many of them.
+    said_full: bool,
     /// The main slave's connection ended.
     main_missed: Option<Time>,
     migration: Option<Migration>,
@@ -103,6 +108,7 @@ impl Flow {
             vacant_since: now,
             waiting: VecDeque::new(),
             others: BTreeSet::new(),
+            said_full: false,
             main_missed: None,
             migration: None,
             restore: None,
@@ -215,18 +221,42 @@ impl Flow {
             self.become_main(peer);
             self.migrate_next(now);
         } else if self.main != Some(peer) && !self.is_new(peer) {
-            self.others.insert(peer);
-            self.alarm(format!(
-                "connection {} says that it is running, but another slave serves; it is left alone: look which process is the right one",
-                peer.0
-            ));
+            self.is_stranger(peer);
         }
+    }
+
+    /// Somebody serves, and it says that it does too: a master that ended in the middle
+    /// of a migration leaves two of them, each with a part of the shards. Who asks for
+    /// work waits until one of them is gone: it would be given shards that are served.
+    fn is_stranger(&mut self, peer: Peer) {
+        if self.others.contains(&peer) {
+            return;
+        }
+        if self.others.len() >= MOST_OTHERS {
+            if !std::mem::replace(&mut self.said_full, true) {
+                self.alarm(format!(
+                    "more than {MOST_OTHERS} connections say that they are running: the rest of \
+                     them is ignored"
+                ));
+            }
+            return;
+        }
+        self.others.insert(peer);
+        self.alarm(format!(
+            "connection {} says that it is running, but another slave serves; it is left alone, and \
+             no deploy begins while it is there: look which process is the right one, and end the \
+             other",
+            peer.0
+        ));
     }
 
     /// A connection ended.
     pub fn gone(&mut self, now: Time, peer: Peer) {
         self.waiting.retain(|waiting| *waiting != peer);
-        self.others.remove(&peer);
+        if self.others.remove(&peer) && self.others.is_empty() {
+            self.said_full = false;
+            self.migrate_next(now);
+        }
         if self.is_new(peer) {
             if let Some(migration) = self.migration.as_mut() {
                 migration.new_missed = Some(now);
@@ -290,6 +320,16 @@ impl Flow {
         self.vacant_since = now;
         let Some(migration) = self.migration.take() else {
             self.tell("the serving slave died".to_owned());
+            // One that says that it runs has shards: no newcomer starts them anew.
+            if let Some(other) = self.others.pop_first() {
+                self.become_main(other);
+                self.alarm(format!(
+                    "connection {} said that it is running, and serves now; shards that it does not \
+                     have are nobody's until it is started again",
+                    other.0
+                ));
+                return;
+            }
             if let Some(next) = self.waiting.pop_front() {
                 self.asked_for_work(now, next);
             }

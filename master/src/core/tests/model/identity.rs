@@ -163,6 +163,7 @@ impl Journal {
         } = self;
         let mut hasher = Identity::default();
         let Recovered {
+            late_seal_refused,
             pinned: _,
             shards,
             work,
@@ -176,7 +177,7 @@ impl Journal {
             // Nobody is fenced here.
             fenced: _,
         } = rows;
-        (synced, work_synced, last_deploy).hash(&mut hasher);
+        (synced, work_synced, last_deploy, late_seal_refused).hash(&mut hasher);
         debugged(
             &mut hasher,
             &(shards, work, slaves.keys(), tickets, unsaved),
@@ -209,6 +210,7 @@ impl Master {
             saves: _,
             work,
             stage,
+            late,
             history: _,
             touched,
             adopted,
@@ -219,7 +221,7 @@ impl Master {
         } = core;
         assert!(actions.is_empty() && touched.is_empty() && adopted.is_empty());
         (last_deploy, unwritten).hash(hasher);
-        discriminant(stage).hash(hasher);
+        (discriminant(stage), discriminant(late)).hash(hasher);
         debugged(hasher, work);
         timers.running().for_each(|timer| timer.hash(hasher));
         identify_fleet(fleet, hasher);
