@@ -1,4 +1,4 @@
-use advance;
+use tokio::time::advance;
 
 use super::*;
 
