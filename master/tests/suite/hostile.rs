@@ -63,10 +63,10 @@ async fn hear(connection: &mut Connection) -> ToSlave {
 }
 
 fn refused(answer: ToSlave) -> Refused {
-    match answer {
-        ToSlave::Refused(refused) => refused,
-        other => panic!("{other:?}"),
-    }
+    let ToSlave::Refused(refused) = answer else {
+        panic!("{answer:?}");
+    };
+    refused
 }
 
 #[tokio::test]

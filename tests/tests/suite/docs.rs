@@ -159,12 +159,7 @@ fn every_alarm_of_the_master_is_in_the_operators_guide() {
     for file in fs::read_dir(root().join("master/src/core")).unwrap() {
         let path = file.unwrap().path();
         if path.is_file() {
-            let source = fs::read_to_string(&path).unwrap();
-            // A string that goes on in the next line is one string.
-            let source = source
-                .split("\\\n")
-                .map(str::trim_start)
-                .collect::<String>();
+            let source = joined(&path);
             let told = source.split("self.alarm(").skip(1);
             alarms.extend(told.map(|after| after.split("));").next().unwrap().to_owned()));
         }
@@ -173,10 +168,18 @@ fn every_alarm_of_the_master_is_in_the_operators_guide() {
         let said = known.iter().any(|known| alarm.contains(known));
         assert!(said, "not in docs/operating.md: {alarm}");
     }
+    // What the master says of its own folder does not come from the core.
+    alarms.push(joined(&root().join("master/src/keeper.rs")));
     for known in known {
         let exists = alarms.iter().any(|alarm| alarm.contains(known));
         assert!(exists, "no alarm says this any more: {known}");
     }
+}
+
+/// A source in which a string that goes on in the next line is one string.
+fn joined(path: &Path) -> String {
+    let source = fs::read_to_string(path).unwrap();
+    source.split("\\\n").map(str::trim_start).collect()
 }
 
 /// Blocks of some kind.

@@ -8,12 +8,13 @@ use baton_tests::processes::program;
 use super::{DOCUMENTS, Kind, of, root};
 
 /// Programs that are not ours, and may be named.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "apt-get",
     "cargo",
     "docker",
     "journalctl",
     "loginctl",
+    "sudoedit",
     "supervisorctl",
     "systemctl",
 ];
