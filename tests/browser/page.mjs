@@ -92,10 +92,13 @@ try {
   const tabs = [];
   for (let count = 0; count < 8; count += 1) tabs.push(await chromium.page(url));
   for (const [at, tab] of tabs.entries()) {
+    // A map is drawn where it is seen: all of these tabs but one are in the background.
     await until(`tab ${at + 3} of one browser shows the fleet`,
-      `document.body?.dataset.link === "connected" && ${element("map")}.dataset.serving === "${shards}"`, 20, tab);
+      `document.body?.dataset.link === "connected" && ${element("tile-shards")}.textContent.replaceAll(",", "").includes("${shards} of ${shards}")`, 20, tab);
   }
   await until("and none of them asks in vain", `fetch("/healthz").then((answer) => answer.ok)`, 5, tabs[0]);
+  // What is in the background is not drawn anew for another width.
+  await page.send("Page.bringToFront");
 
   if (folder) {
     await shot("rest-dark");

@@ -57,6 +57,8 @@ export function showControls(connected) {
     button.disabled = text !== "";
     button.title = text;
   }
+  // Where nothing may be changed, the other orders are no better than these.
+  document.body.dataset.orders = connected && access.operate ? "taken" : "refused";
   const pause = byId("act-pause");
   const label = paused ? "Continue" : "Pause";
   if (pause.textContent !== label) pause.textContent = label;
