@@ -36,6 +36,8 @@ const MUTANTS: &[&str] = &[
     "session-resumed-for-ever",
     "settled-at-once",
     "signals-end-slaves",
+    "suspects-together",
+    "ticket-never-disproved",
 ];
 
 include!("../scripts/mutants.rs");

@@ -157,6 +157,7 @@ mod armed {
             ToSlave::StopShard(_) => Some("stop-shard"),
             ToSlave::SealLate(_) => Some("seal-late"),
             ToSlave::Overtake(_) => Some("overtake"),
+            ToSlave::Try(_) => None,
             ToSlave::Resume(_) => Some("resume"),
             ToSlave::Settled(_) => Some("settled"),
             ToSlave::StopWork(_) => Some("stop-work"),

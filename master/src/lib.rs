@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod admin;
+pub mod aside;
 pub mod budget;
 pub mod cli;
 pub mod config;

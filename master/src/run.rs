@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{Admin, Facts, Guard, MAX_STREAMS},
+    aside::Aside,
     budget::{Asker, GatewayBot},
     config::Config,
     core::{
@@ -214,6 +215,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         news,
         metrics,
         history: Arc::clone(&history),
+        aside: Aside::new(&config.data_dir),
         shard_in_hand: config.limits.shard_in_hand,
         fail_on_error: config.fail_on_error,
     });

@@ -67,6 +67,14 @@ number! {
     Sequence(u64)
 }
 
+impl Sequence {
+    /// The number behind this one. Saturates.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 number! {
     /// One deploy: a slot moves. Counted by the master, never reused.
     DeployId(u64)

@@ -9,8 +9,10 @@ use crate::id::Sequence;
 /// A set of sequence numbers as disjoint, ordered, inclusive ranges.
 ///
 /// On the wire it is a flat list `[first, last, first, last, ...]` with at most
-/// [`SequenceRanges::MAX_RANGES`] pairs, ascending and disjoint, that hold at
-/// most [`SequenceRanges::MAX_SEQUENCES`] numbers together.
+/// [`SequenceRanges::MAX_RANGES`] pairs, ascending and disjoint. What is bounded
+/// is the number of ranges, and so the memory and the work of every operation but
+/// [`SequenceRanges::iter`]: one event that never ends lets the numbers above it
+/// grow for as long as its session lives, as one range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SequenceRanges {
     /// First of a range to its last.
@@ -21,10 +23,6 @@ impl SequenceRanges {
     /// More ranges than this are refused from the wire. A shard holds at most
     /// its in-flight window (default 256) of them.
     pub const MAX_RANGES: usize = 65_536;
-
-    /// More numbers than this are refused from the wire, so that walking a set
-    /// is bounded work. Discord replays a few thousand events at most.
-    pub const MAX_SEQUENCES: u64 = 1 << 20;
 
     /// The empty set.
     #[must_use]
@@ -40,13 +38,12 @@ impl SequenceRanges {
         self.ranges.is_empty()
     }
 
-    /// How many numbers are in the set.
+    /// How many numbers are in the set, at most [`u64::MAX`].
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.ranges
-            .iter()
-            .map(|(first, last)| last - first + 1)
-            .sum()
+        self.ranges.iter().fold(0, |sum: u64, (first, last)| {
+            sum.saturating_add(last - first).saturating_add(1)
+        })
     }
 
     /// Whether `sequence` is in the set.
@@ -60,23 +57,72 @@ impl SequenceRanges {
 
     /// Adds one number. Neighbours grow together into one range.
     pub fn insert(&mut self, sequence: Sequence) {
-        let number = sequence.get();
-        if self.contains(sequence) {
+        self.insert_range(sequence, sequence);
+    }
+
+    /// Adds every number from `first` to `last`; nothing where `last` is below
+    /// `first`. Neighbours grow together into one range.
+    pub fn insert_range(&mut self, first: Sequence, last: Sequence) {
+        let (mut first, mut last) = (first.get(), last.get());
+        if last < first {
             return;
         }
-        let mut first = number;
-        let mut last = number;
-        if let Some((&below, &below_last)) = self.ranges.range(..number).next_back()
-            && below_last.checked_add(1) == Some(number)
+        if let Some((&below, &below_last)) = self.ranges.range(..=first).next_back()
+            && below_last.saturating_add(1) >= first
         {
-            first = below;
+            (first, last) = (below, last.max(below_last));
         }
-        if let Some(above) = number.checked_add(1)
-            && let Some(above_last) = self.ranges.remove(&above)
+        while let Some((&next, &next_last)) =
+            self.ranges.range(first..=last.saturating_add(1)).next()
         {
-            last = above_last;
+            self.ranges.remove(&next);
+            last = last.max(next_last);
         }
         self.ranges.insert(first, last);
+    }
+
+    /// Adds every number of another set.
+    pub fn insert_all(&mut self, other: &Self) {
+        for (first, last) in other.ranges() {
+            self.insert_range(first, last);
+        }
+    }
+
+    /// The numbers of this set that are not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = Self::new();
+        for (&first, &last) in &self.ranges {
+            let before = other.ranges.range(..first).next_back();
+            let mut from = Some(first);
+            for (&out, &out_last) in before.into_iter().chain(other.ranges.range(first..=last)) {
+                let Some(next) = from.filter(|next| out_last >= *next) else {
+                    continue;
+                };
+                if out > next {
+                    rest.ranges.insert(next, out - 1);
+                }
+                from = out_last.checked_add(1);
+            }
+            if let Some(from) = from.filter(|from| *from <= last) {
+                rest.ranges.insert(from, last);
+            }
+        }
+        rest
+    }
+
+    /// The numbers that are in both.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        self.without(&self.without(other))
+    }
+
+    /// The numbers of this set up to and including `sequence`.
+    #[must_use]
+    pub fn through(&self, sequence: Sequence) -> Self {
+        let mut above = self.clone();
+        above.remove_through(sequence);
+        self.without(&above)
     }
 
     /// Takes one number out; says whether it was in the set.
@@ -132,7 +178,8 @@ impl SequenceRanges {
             .map(|(first, last)| (Sequence(*first), Sequence(*last)))
     }
 
-    /// Every number, ascending.
+    /// Every number, ascending. Of a set from elsewhere look at
+    /// [`count`](Self::count) first.
     pub fn iter(&self) -> impl Iterator<Item = Sequence> {
         self.ranges
             .iter()
@@ -191,7 +238,6 @@ impl<'de> serde::de::Visitor<'de> for RangesVisitor {
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut ranges = BTreeMap::new();
         let mut above = None;
-        let mut count = 0_u64;
         while let Some(first) = list.next_element::<u64>()? {
             let Some(last) = list.next_element::<u64>()? else {
                 return Err(A::Error::custom("a range without its last sequence"));
@@ -205,13 +251,6 @@ impl<'de> serde::de::Visitor<'de> for RangesVisitor {
                 return Err(A::Error::custom(format!(
                     "more than {} ranges",
                     SequenceRanges::MAX_RANGES
-                )));
-            }
-            count = count.saturating_add(last - first).saturating_add(1);
-            if count > SequenceRanges::MAX_SEQUENCES {
-                return Err(A::Error::custom(format!(
-                    "more than {} sequences",
-                    SequenceRanges::MAX_SEQUENCES
                 )));
             }
             above = Some(last);
@@ -231,11 +270,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_behaves_like_a_set_of_numbers(steps in prop::collection::vec((0_u8..3, 0_u64..40), 0..200)) {
+        fn it_behaves_like_a_set_of_numbers(steps in prop::collection::vec((0_u8..4, 0_u64..40), 0..200)) {
             let mut set = SequenceRanges::new();
             let mut model = BTreeSet::new();
             for (step, number) in steps {
                 match step {
+                    3 => {
+                        set.insert_range(Sequence(number), Sequence(number + 3));
+                        model.extend(number..=number + 3);
+                    }
                     0 => {
                         set.insert(Sequence(number));
                         model.insert(number);
@@ -253,6 +296,41 @@ mod tests {
                 prop_assert_eq!(set.last().map(Sequence::get), model.last().copied());
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_without_another_set_is_what_a_set_of_numbers_would_leave(
+            ours in prop::collection::btree_set(0_u64..60, 0..40),
+            theirs in prop::collection::btree_set(0_u64..60, 0..40),
+            bound in 0_u64..60,
+        ) {
+            let of = |numbers: &BTreeSet<u64>| -> SequenceRanges {
+                numbers.iter().copied().map(Sequence).collect()
+            };
+            let left: BTreeSet<u64> = ours.difference(&theirs).copied().collect();
+            prop_assert_eq!(of(&ours).without(&of(&theirs)), of(&left));
+            let through: BTreeSet<u64> = ours.range(..=bound).copied().collect();
+            prop_assert_eq!(of(&ours).through(Sequence(bound)), of(&through));
+            let common: BTreeSet<u64> = ours.intersection(&theirs).copied().collect();
+            prop_assert_eq!(of(&ours).common(&of(&theirs)), of(&common));
+            let mut both = of(&ours);
+            both.insert_all(&of(&theirs));
+            prop_assert_eq!(both, of(&ours.union(&theirs).copied().collect()));
+        }
+    }
+
+    #[test]
+    fn a_range_of_more_numbers_than_anybody_could_walk_is_one_range() {
+        let endless = [0, u64::MAX];
+        let bytes = rmp_serde::to_vec(&endless).expect("numbers encode");
+        let mut set: SequenceRanges = rmp_serde::from_slice(&bytes).expect("one range");
+        assert_eq!(set.count(), u64::MAX);
+        set.remove(Sequence(1 << 40));
+        let hole: SequenceRanges = [Sequence(1 << 40)].into_iter().collect();
+        let whole: SequenceRanges = rmp_serde::from_slice(&bytes).expect("one range");
+        assert_eq!(whole.without(&set), hole);
+        assert_eq!(set.without(&whole), SequenceRanges::new());
     }
 
     #[test]
@@ -273,8 +351,11 @@ mod tests {
 
     #[test]
     fn a_list_that_does_not_ascend_or_names_too_many_is_refused() {
-        let endless = vec![0, u64::MAX];
-        for wrong in [vec![5, 4], vec![1, 3, 3, 4], vec![1], endless] {
+        let many: Vec<u64> = (0..=2 * SequenceRanges::MAX_RANGES as u64)
+            .map(|n| 2 * n)
+            .collect();
+        let many = many.into_iter().flat_map(|n| [n, n]).collect();
+        for wrong in [vec![5, 4], vec![1, 3, 3, 4], vec![1], many] {
             let bytes = rmp_serde::to_vec(&wrong).expect("numbers encode");
             assert!(
                 rmp_serde::from_slice::<SequenceRanges>(&bytes).is_err(),

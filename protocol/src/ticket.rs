@@ -177,16 +177,37 @@ pub struct Ticket {
     /// The lowest sequence at which a copied piece of state stands; the same as
     /// `handled` where no state travels.
     pub state_at: Sequence,
+    /// The replay need not reach further back than this: what is in doubt at or below
+    /// it comes with [`Settled`](crate::message::Settled), or is given up. Zero, and
+    /// before version 6: it reaches back to `handled`.
+    pub replay_from: Sequence,
+    /// Guilds that READY named; how many events Discord replays follows from it. Zero:
+    /// not known, as before version 6.
+    pub guilds: u32,
     /// When READY came, by the wall clock of the process that identified it, in
     /// milliseconds since 1970. Only shown. Zero: not known, as before version 5.
     pub began_unix_ms: u64,
 }
 
 impl Ticket {
+    /// A ticket with more events in doubt than this is refused: a window has 65,536
+    /// at most, and what an earlier owner left is held beside it.
+    pub const MAX_IN_DOUBT: u64 = 1 << 17;
+
     /// The sequence that RESUME is sent with: everything above it is replayed.
     #[must_use]
     pub fn resume_from(&self) -> Sequence {
-        self.handled.min(self.state_at)
+        self.handled.max(self.replay_from).min(self.state_at)
+    }
+
+    /// The highest sequence that it knows of: at least so far Discord sent.
+    #[must_use]
+    pub fn highest(&self) -> Sequence {
+        let above = [self.finished_above.last(), self.in_doubt.last()];
+        above
+            .into_iter()
+            .flatten()
+            .fold(self.handled, Sequence::max)
     }
 
     /// Whether a replayed dispatch is known to be finished: it changes state
@@ -206,6 +227,7 @@ impl fmt::Debug for Ticket {
             .field("finished_above", &format_args!("{}", self.finished_above))
             .field("in_doubt", &format_args!("{}", self.in_doubt))
             .field("state_at", &self.state_at)
+            .field("replay_from", &self.replay_from)
             .finish_non_exhaustive()
     }
 }
@@ -281,6 +303,10 @@ mod tests {
         assert_eq!(ticket.resume_from(), Sequence(4));
         ticket.state_at = Sequence(12);
         assert_eq!(ticket.resume_from(), Sequence(9));
+        ticket.replay_from = Sequence(11);
+        assert_eq!(ticket.resume_from(), Sequence(11));
+        ticket.state_at = Sequence(10);
+        assert_eq!(ticket.resume_from(), Sequence(10), "state comes first");
     }
 
     #[test]

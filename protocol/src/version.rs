@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | version | change |
 /// |---|---|
-/// | 6 | [`CopyAnew`](crate::message::ToMaster::CopyAnew): a seal that a heartbeat overtook waits for the next copy; [`Leave`](crate::message::ToMaster::Leave): a slave that is asked to end has its shards moved |
+/// | 6 | [`CopyAnew`](crate::message::ToMaster::CopyAnew): a seal that a heartbeat overtook waits for the next copy; [`Leave`](crate::message::ToMaster::Leave): a slave that is asked to end has its shards moved; [`Settled`](crate::message::Settled) carries events that are beyond Discord's replay, [`Ticket`](crate::ticket::Ticket) says where the replay begins and how many guilds there are, [`Pong`](crate::message::Pong) names the oldest unfinished events; [`Trying`](crate::message::Trying) and [`SetAside`](crate::message::SetAside): events that are in hand whenever a process dies are handed out alone |
 /// | 5 | [`LateSeal`](crate::message::LateSeal) and [`Overtaken`](crate::message::Overtaken): the next owner resumes while the owner is still connected; state frames have a checksum and may be packed ([`CopyState`](crate::message::CopyState) says whether); [`Pong`](crate::message::Pong) says how old the oldest unfinished event is, [`Ticket`](crate::ticket::Ticket) when its session began |
 /// | 4 | [`Pong`](crate::message::Pong) says how long shards could take nothing, their windows being full; [`Held`](crate::message::Held) whether anything came since a resume |
 /// | 3 | [`Dial`](crate::message::Dial): the next owner has a connection ready before the seal |
@@ -50,6 +50,14 @@ impl Version {
 
     /// The first version with [`Leave`](crate::message::ToMaster::Leave).
     pub const LEAVE: Self = Self(6);
+
+    /// The first version in which unfinished events travel with
+    /// [`Settled`](crate::message::Settled), and in which a
+    /// [`Pong`](crate::message::Pong) names them.
+    pub const UNFINISHED: Self = Self(6);
+
+    /// The first version with [`Trying`](crate::message::Trying).
+    pub const TRIAL: Self = Self(6);
 
     /// The newest version that both this build and a peer speak.
     #[must_use]

@@ -29,6 +29,19 @@ pub(crate) struct Position {
     pub(crate) received: Sequence,
     pub(crate) handled: Sequence,
     pub(crate) finished_above: SequenceRanges,
+    /// The oldest unfinished event, where that is worth a look.
+    pub(crate) oldest: Option<Arc<Oldest>>,
+}
+
+/// An event that has not been finished for long, or has many behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Oldest {
+    pub(crate) sequence: Sequence,
+    pub(crate) kind: String,
+    /// Zero: of no guild.
+    pub(crate) guild: u64,
+    /// When it was handed out.
+    pub(crate) since: Instant,
 }
 
 /// Those of all shards of a process.

@@ -52,6 +52,32 @@ pub enum OnLostState {
     Identify,
 }
 
+/// What becomes of an event that killed each process that had it. Either way the master
+/// keeps it in a file, and says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeadlyEvent {
+    /// It is not handed out any more.
+    #[default]
+    Skip,
+    /// It is handed out once more, and [`Event::is_deadly`](crate::Event::is_deadly) says
+    /// what it is. If it kills once more, it is skipped.
+    HandOut,
+}
+
+impl FromStr for OnDeadlyEvent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "skip" => Ok(Self::Skip),
+            "hand-out" => Ok(Self::HandOut),
+            other => Err(format!(
+                "on_deadly_event is {other:?}: give skip or hand-out"
+            )),
+        }
+    }
+}
+
 /// How state is packed on its way to the next owner of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateCompression {
@@ -92,6 +118,8 @@ pub struct SlaveConfig {
     pub secret: SecretSource,
     /// What to do without the state of a shard.
     pub on_lost_state: OnLostState,
+    /// What to do with an event that killed each process that had it.
+    pub on_deadly_event: OnDeadlyEvent,
     /// How the state of a shard is packed when it is copied to its next owner. Each
     /// slave chooses for what it copies out, and reads everything.
     pub state_compression: StateCompression,
@@ -219,6 +247,7 @@ impl SlaveConfig {
             window: 256,
             secret: SecretSource::None,
             on_lost_state: OnLostState::Resume,
+            on_deadly_event: OnDeadlyEvent::Skip,
             state_compression: StateCompression::None,
             snapshots: None,
             legacy: None,
@@ -230,7 +259,7 @@ impl SlaveConfig {
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
     /// `BATON_GATEWAY_URL`, `BATON_API_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_LEGACY`,
     /// `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`, `BATON_SNAPSHOTS`,
-    /// `BATON_STATE_COMPRESSION`.
+    /// `BATON_STATE_COMPRESSION`, `BATON_ON_DEADLY_EVENT`.
     ///
     /// # Errors
     /// [`Error::Config`] names the variable and what it may be.
@@ -256,6 +285,9 @@ impl SlaveConfig {
         config.api_url = variable("BATON_API_URL");
         if let Some(compression) = variable("BATON_STATE_COMPRESSION") {
             config.state_compression = compression.parse().map_err(Error::Config)?;
+        }
+        if let Some(choice) = variable("BATON_ON_DEADLY_EVENT") {
+            config.on_deadly_event = choice.parse().map_err(Error::Config)?;
         }
         config.snapshots = variable("BATON_SNAPSHOTS").map(Snapshots::new);
         config.legacy = Legacy::of(

@@ -53,6 +53,10 @@ counters! {
     panics,
     /// Times that a full window closed a connection.
     crowded,
+    /// Events given up: nobody finished them, and Discord does not replay them.
+    given_up,
+    /// Events set aside, each of which killed the processes that had it.
+    set_aside,
     /// Replays that left out events which are known to have been sent.
     holes,
     /// Snapshots of state written.

@@ -23,8 +23,8 @@ pub use self::{
         Ack, Bot, CommandError, Event, ImportError, Mark, ParseError, Receipt, ShardHandle, State,
     },
     config::{
-        Address, Legacy, OnLostState, SecretSource, SlaveConfig, StateCompression, Timings, Token,
-        parse_role,
+        Address, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, StateCompression,
+        Timings, Token, parse_role,
     },
     counters::Counts,
     error::Error,

@@ -131,6 +131,7 @@ impl Builder {
             hearing: Hearing::default(),
             checkpoints: Checkpoints::default(),
             imports: Imports::new(),
+            trials: Arc::new(tokio::sync::Semaphore::new(1)),
             shard_count: AtomicU32::new(0),
         });
         match context.config.legacy {

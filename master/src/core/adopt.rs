@@ -125,6 +125,9 @@ impl Core {
                 ResumeAfter::Seal => self.doubt_of_ticket(id),
                 ResumeAfter::Death => self.drop_doubt(id),
             }
+            if let Some(shard) = self.fleet.shards.get_mut(&id) {
+                shard.alone = Some(self.now);
+            }
             self.enter(id, Phase::Free(Free::new(self.now, after)));
         }
         if waits > 0 {

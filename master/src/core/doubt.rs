@@ -13,8 +13,8 @@
 //! no word of its own: it knows what runs in it.
 
 use baton_protocol::{
-    Epoch, SequenceRanges, ShardId, SlaveId, ToSlave,
-    message::{Held, Holding, ResumeAfter, Settled},
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, ToSlave,
+    message::{CarriedEvent, Held, Holding, ResumeAfter, Settled},
 };
 
 use super::{
@@ -40,13 +40,12 @@ impl Core {
             .shards
             .get_mut(&id)
             .and_then(|shard| shard.doubt.take());
-        let (mut words, finished) = match before {
+        let (mut words, finished, events) = match before {
             Some(before) if !cfg!(mutant = "first-word-dropped") => {
-                let finished = before.finished.iter();
-                let finished = finished.filter(|&sequence| in_doubt.contains(sequence));
-                (before.words, finished.collect())
+                let finished = in_doubt.common(&before.finished);
+                (before.words, finished, before.events)
             }
-            Some(_) | None => (Vec::new(), SequenceRanges::new()),
+            Some(_) | None => (Vec::new(), SequenceRanges::new(), Vec::new()),
         };
         words.retain(|word| word.sealer.is_some_and(|other| other != sealer));
         let given_up = words.len().saturating_sub(MOST_WORDS - 1);
@@ -67,7 +66,10 @@ impl Core {
                 finished,
                 chained,
                 words,
+                events,
+                judged: false,
             });
+            shard.began = Sequence(0);
             shard.take_finished();
         }
         if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
@@ -91,6 +93,7 @@ impl Core {
         {
             let epoch = Epoch(held.epoch.get().saturating_sub(1));
             shard.doubt = Some(Doubt::of_nobody(epoch, &held.ticket.in_doubt));
+            shard.began = held.ticket.replay_from;
             self.wait_for_settled(id);
         }
     }
@@ -116,8 +119,12 @@ impl Core {
 
     /// A sealer says what it could not finish. Once everybody has, the next owner is
     /// told.
-    pub(super) fn settled(&mut self, from: SlaveId, settled: &Settled) {
+    pub(super) fn settled(&mut self, from: SlaveId, mut settled: Settled) {
         let id = settled.shard;
+        let known = self.fleet.shards.get(&id);
+        let (highest, replays) = known.map_or((Sequence(0), 0), |shard| {
+            (shard.highest(), self.replays(shard))
+        });
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
@@ -129,15 +136,16 @@ impl Core {
             return;
         };
         let word = doubt.words.remove(place);
-        for sequence in word.in_doubt.iter() {
-            if !settled.unfinished.contains(sequence) && doubt.in_doubt.contains(sequence) {
-                doubt.finished.insert(sequence);
-            }
-        }
+        let finished = word.in_doubt.without(&settled.unfinished);
+        doubt.finished.insert_all(&doubt.in_doubt.common(&finished));
+        // What Discord replays needs no carrying.
+        bound(&mut settled, highest, replays);
+        doubt.carry(std::mem::take(&mut settled.events));
         if shard.take_finished() {
             self.ticket_changed(id);
         }
         self.waits_no_more(id, Some(from));
+        self.give_up_unfinished(id);
         self.tell_settled(id);
     }
 
@@ -152,6 +160,7 @@ impl Core {
             doubt.words.retain(|word| word.sealer != sealer);
             if doubt.words.len() < waited {
                 self.waits_no_more(id, sealer);
+                self.give_up_unfinished(id);
                 self.tell_settled(id);
             }
         }
@@ -206,6 +215,7 @@ impl Core {
                 shard: id,
                 epoch: doubt.epoch,
                 unfinished: doubt.unfinished(),
+                events: doubt.carried(),
             };
             self.send(owner, ToSlave::Settled(settled));
         }
@@ -242,7 +252,34 @@ impl Doubt {
                 epoch,
                 in_doubt: in_doubt.clone(),
             }],
+            events: Vec::new(),
+            judged: false,
         }
+    }
+
+    /// Takes payloads, as many as one message may carry.
+    fn carry(&mut self, events: Vec<CarriedEvent>) {
+        let mut bytes: usize = self.events.iter().map(|event| event.json.len()).sum();
+        for event in events {
+            bytes = bytes.saturating_add(event.json.len());
+            let is_known = self
+                .events
+                .iter()
+                .any(|known| known.sequence == event.sequence);
+            let fits = self.events.len() < Settled::MAX_EVENTS && bytes <= Settled::MAX_BYTES;
+            if fits && !is_known && self.in_doubt.contains(event.sequence) {
+                self.events.push(event);
+            }
+        }
+    }
+
+    /// The payloads of what is not finished.
+    fn carried(&self) -> Vec<CarriedEvent> {
+        let unfinished = self
+            .events
+            .iter()
+            .filter(|event| !self.finished.contains(event.sequence));
+        unfinished.cloned().collect()
     }
 
     /// Whether this slave's word is waited for, about its seal at this epoch.
@@ -253,25 +290,36 @@ impl Doubt {
 
     /// Whether `owner` may be told what became of everything that was in doubt, and
     /// does not know it by itself.
-    fn is_settled_for(&self, owner: SlaveId) -> bool {
+    pub(super) fn is_settled_for(&self, owner: SlaveId) -> bool {
         let mut others = self.words.iter();
         self.words.is_empty() || (self.chained && others.all(|word| word.sealer == Some(owner)))
     }
 
-    fn unfinished(&self) -> SequenceRanges {
-        let in_doubt = self.in_doubt.iter();
-        in_doubt
-            .filter(|&sequence| !self.finished.contains(sequence))
-            .collect()
+    /// What none of them finished.
+    pub(super) fn unfinished(&self) -> SequenceRanges {
+        self.in_doubt.without(&self.finished)
     }
 }
 
 impl Kept {
     fn settle(&mut self, finished: &SequenceRanges) {
-        for sequence in finished.iter() {
-            if self.ticket.in_doubt.remove(sequence) {
-                self.ticket.finished_above.insert(sequence);
-            }
-        }
+        let finished = self.ticket.in_doubt.common(finished);
+        self.ticket.in_doubt = self.ticket.in_doubt.without(&finished);
+        self.ticket.finished_above.insert_all(&finished);
     }
+}
+
+/// Of the payloads that came with the word of a sealer, only those that can be needed
+/// are kept, and no more than a message may carry.
+fn bound(settled: &mut Settled, highest: Sequence, replays: u64) {
+    let near = Sequence(highest.get().saturating_sub(replays / 8));
+    let mut room = Settled::MAX_BYTES;
+    let unfinished = &settled.unfinished;
+    settled.events.retain(|event| {
+        let is_needed = event.sequence <= near && unfinished.contains(event.sequence);
+        let left = room.checked_sub(event.json.len() + event.kind.len());
+        room = left.filter(|_| is_needed).unwrap_or(room);
+        is_needed && left.is_some()
+    });
+    settled.events.truncate(Settled::MAX_EVENTS);
 }

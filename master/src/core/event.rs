@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use baton_protocol::{
     DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
-    message::{Hello, Refused, Report, ResumeAfter, Role},
+    message::{Hello, Refused, Report, ResumeAfter, Role, SetAside},
 };
 
 use super::settings::Settings;
@@ -195,6 +195,8 @@ pub enum Action {
     },
     /// `SIGKILL` this slave's process. [`Input::Died`] follows when it is dead.
     Kill(SlaveId),
+    /// Keep an event where an operator finds it: it killed each process that had it.
+    Keep(Box<SetAside>),
     /// Tell whoever watches.
     Tell(News),
     /// The master may leave now.

@@ -61,6 +61,8 @@ pub(super) struct Slave {
     pub(super) upkeep: Upkeep,
     /// Whether it is asked to end, and waits until its shards have moved.
     pub(super) asks_to_leave: bool,
+    /// Whether it said something that cannot be, and an operator heard of it.
+    pub(super) disbelieved: bool,
 }
 
 /// For how long a slave's shards could take nothing, as it said last.
@@ -155,6 +157,8 @@ pub(super) struct Slot {
     /// Slaves in a row that died soon after they filled it; zero where the last one
     /// left by itself.
     pub(super) deaths: u32,
+    /// Nobody fills it before: its slaves die one after the other.
+    pub(super) rests_until: Time,
     /// The standbys that are to be.
     pub(super) reserve: Reserve,
     /// Processes that came too late for their deploy: refused when they join.
@@ -351,6 +355,7 @@ impl Slave {
                 full_ms: 0,
                 percent: 0,
             },
+            disbelieved: false,
             origin: match presence {
                 Presence::Expected => Origin::Journal,
                 Presence::Joined | Presence::Away => Origin::Hello,
@@ -373,6 +378,7 @@ impl Slot {
             failed_launches: 0,
             filled: Time(Duration::ZERO),
             deaths: 0,
+            rests_until: Time(Duration::ZERO),
             reserve: Reserve::new(),
             unwanted: BTreeSet::new(),
         }
@@ -401,6 +407,15 @@ impl Slot {
             self.deaths = 0;
         }
         self.deaths = self.deaths.saturating_add(1);
+        if self.keeps_dying() {
+            self.rests_until = now.after(self.contact(settings));
+        }
+    }
+
+    /// Whether so many slaves in a row died soon after they filled it that the next one
+    /// is likely to do so as well.
+    pub(super) const fn keeps_dying(&self) -> bool {
+        self.deaths >= 3
     }
 
     /// How long the next attempt waits after `failed` launches in a row.

@@ -51,7 +51,8 @@ const OF_CANARY: u64 = u64::MAX - 1;
 const LEAST_LAG: Duration = Duration::from_secs(1);
 
 impl Core {
-    pub(super) fn pong(&mut self, id: SlaveId, pong: Pong) {
+    pub(super) fn pong(&mut self, id: SlaveId, mut pong: Pong) {
+        self.unfinished_named(id, std::mem::take(&mut pong.unfinished));
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };

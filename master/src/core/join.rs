@@ -17,7 +17,7 @@ use super::{
     event::{Action, Durability, Entry, News},
     fleet::{Past, Presence, Slave, Standing},
     lies::Lies,
-    shard::{Free, Phase},
+    shard::{Free, Phase, Reach},
     timers::Timer,
 };
 
@@ -347,6 +347,7 @@ impl Core {
         for shard in unsettled {
             self.sealer_gone(Some(id), shard);
         }
+        self.owner_died(&holds);
         for shard in holds {
             let after = self.never_told(shard).unwrap_or(ResumeAfter::Death);
             self.set_free(shard, after);
@@ -363,6 +364,15 @@ impl Core {
         self.save(vec![entry], durability);
         if self.fleet.slots[slot].owner == Some(id) {
             self.fleet.slots[slot].died(self.now, &self.settings);
+            let place = &self.fleet.slots[slot];
+            if place.keeps_dying() {
+                let (name, deaths) = (place.name.clone(), place.deaths);
+                let wait = place.contact(&self.settings);
+                self.alarm(format!(
+                    "slot {name:?} is empty: {deaths} slaves in a row died soon after they filled \
+                     it; the next one in {wait:?}. Why they died is in their logs"
+                ));
+            }
         }
         self.vacate(slot, id);
         if standing == Standing::Standby {
@@ -382,15 +392,34 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        let mut free = Free::new(self.now, after);
         if shard.ticket.is_none() {
             self.permit_came_to_nothing(id);
         } else {
             self.identified(id);
         }
-        let Some(shard) = self.fleet.shards.get(&id) else {
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
+        // An attempt in which nothing came leaves its session as old as it was.
+        let since = match shard.phase {
+            Phase::Starting {
+                reach: Reach::Nothing,
+                ..
+            }
+            | Phase::Sealing {
+                started: Some((_, Reach::Nothing)),
+                ..
+            } if !cfg!(mutant = "failure-makes-young") => shard.alone.unwrap_or(self.now),
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => self.now,
+        };
+        shard.alone = Some(since);
+        let mut free = Free::new(since, after);
         // The row of the reservation says that the next owner goes on from a seal.
         if let Phase::Sealing { to, .. } = shard.phase
             && after == ResumeAfter::Seal

@@ -76,7 +76,8 @@ impl Core {
             ticket
         });
         match ticket {
-            Some(ticket) if dials => {
+            Some(mut ticket) if dials => {
+                self.bound_dial(id, to, &mut ticket);
                 self.enter(id, Phase::Dialling { owner, epoch, to });
                 self.start_timer(Timer::Shard(id), self.settings.copy);
                 self.tell_move(id, owner, to, epoch.next(), Told::Dialling);
@@ -249,9 +250,16 @@ impl Core {
             return;
         }
         let asked = matches!(shard.phase, Phase::Sealing { .. });
-        let after = match ticket.filter(|ticket| shard.believes(id, ticket)) {
+        let now = self.now;
+        let lie = ticket
+            .as_ref()
+            .and_then(|ticket| shard.may_seal(now, ticket).err());
+        let believed = ticket.filter(|ticket| lie.is_none() && shard.believes(id, ticket));
+        let after = match believed {
             Some(ticket) => {
-                shard.copies.insert(from, ticket.state_at);
+                // Its state has everything that it received.
+                let stands = ticket.state_at.max(ticket.highest());
+                shard.copies.insert(from, stands);
                 let in_doubt = ticket.in_doubt.clone();
                 shard.keep(ticket, epoch, shard.replays);
                 let after = shard.replays;
@@ -261,6 +269,9 @@ impl Core {
             // Nothing to rely on: the last checkpoint it is.
             None => ResumeAfter::Death,
         };
+        if let Some(lie) = lie {
+            self.disbelieve(from, id, &lie);
+        }
         self.set_free(id, after);
         self.ticket_changed(id);
         if !asked {
@@ -281,6 +292,7 @@ impl Core {
         let had_no_session = shard.phase.has_no_session();
         shard.failures = 0;
         shard.trouble = None;
+        shard.alone = None;
         shard.replays = ResumeAfter::Seal;
         shard.away = None;
         shard.session_lost = false;

@@ -11,6 +11,9 @@
 //!                      ├─ standby.rs    somebody is ready to take over
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
 //!                      │                (copy.rs: its state, doubt.rs: what was running at the seal)
+//!                      ├─ reach.rs      what is too old to be replayed
+//!                      ├─ plausible.rs  what a slave says that cannot be
+//!                      ├─ deaths.rs     events that kill whoever has them
 //!                      ├─ restart.rs    or begins anew where it is (heal.rs: when nothing comes)
 //!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
 //!                      │                (turns.rs: whose turn it is, hand.rs: how many at once)
@@ -42,6 +45,7 @@ mod again;
 mod bake;
 mod copy;
 mod dark;
+mod deaths;
 mod deploy;
 mod doubt;
 pub mod event;
@@ -61,8 +65,10 @@ mod pause;
 mod permits;
 mod picture;
 mod placement;
+mod plausible;
 mod progress;
 mod rate;
+mod reach;
 mod recovered;
 mod refusals;
 mod report;
@@ -122,6 +128,8 @@ pub struct Core {
     last_deploy: DeployId,
     /// Deploys that did not come about: whoever was launched for one is not wanted.
     given_up: BTreeSet<DeployId>,
+    /// No RESUME reaches further back: Discord refused one that did.
+    refused: Option<u64>,
     /// When shards were restarted for their silence.
     healed: BTreeMap<ShardId, Time>,
     permits: Permits,
@@ -168,6 +176,7 @@ impl Core {
             deploy: None,
             last_deploy: recovered.last_deploy,
             given_up: recovered.given_up.clone(),
+            refused: None,
             healed: BTreeMap::new(),
             permits: Permits::new(settings.max_concurrency),
             work: WorkUnit::new(recovered.work, history, recovered.floor),
@@ -282,7 +291,9 @@ impl Core {
             ToMaster::IdentifyRequest(request) => self.identify_asked(slave, request),
             ToMaster::Progress(progress) => self.progress(slave, &progress),
             ToMaster::Checkpoint(checkpoint) => self.checkpoint(slave, checkpoint),
-            ToMaster::Settled(settled) => self.settled(slave, &settled),
+            ToMaster::Settled(settled) => self.settled(slave, settled),
+            ToMaster::Trying(trying) => self.trying(slave, trying),
+            ToMaster::SetAside(aside) => self.event_set_aside(slave, *aside),
             ToMaster::StateReady(ready) => self.state_ready(slave, ready),
             ToMaster::Dialled(dialled) => self.dialled(slave, &dialled),
             ToMaster::SealLate(unit) => self.seals_late(slave, unit),

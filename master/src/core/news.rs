@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use baton_protocol::{DeployId, Epoch, ShardId, SlaveId};
+use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId};
 
 use super::event::RequestId;
 
@@ -130,6 +130,24 @@ pub enum News {
         shard: ShardId,
         /// Whose it is.
         slave: SlaveId,
+    },
+    /// An event is lost that nobody finished, and that Discord does not replay any more.
+    EventGivenUp {
+        /// The shard.
+        shard: ShardId,
+        /// Its sequence.
+        sequence: Sequence,
+        /// How many numbers are given up with it, itself included; not each of them
+        /// need be an event.
+        events: u64,
+        /// Its type; `None`: not known.
+        kind: Option<String>,
+        /// Its guild, zero where it has none; `None`: not known.
+        guild: Option<u64>,
+        /// In whose handler it was; `None`: not known.
+        slave: Option<SlaveId>,
+        /// For how long.
+        unfinished: Option<Duration>,
     },
     /// A slave is started into an empty slot.
     Launching {

@@ -9,7 +9,7 @@ use super::{
     Core, Life, Time,
     fleet::{Presence, Slave, Standing},
     shard::{Phase, Shard},
-    view::{DeployView, ShardView, SlaveView, SlotView, View},
+    view::{DeployView, ShardView, SlaveView, SlotView, UnfinishedView, View},
 };
 
 impl Core {
@@ -163,6 +163,19 @@ impl Core {
                 .ticket
                 .as_ref()
                 .map_or(0, |kept| kept.ticket.handled.get()),
+            behind: known.ticket.as_ref().map_or(0, |kept| {
+                known
+                    .highest()
+                    .get()
+                    .saturating_sub(kept.ticket.handled.get())
+            }),
+            replayed_at_most: self.replays(known),
+            unfinished: known.oldest.as_ref().map(|oldest| UnfinishedView {
+                sequence: oldest.event.sequence.get(),
+                kind: oldest.event.kind.clone(),
+                guild: oldest.event.guild,
+                age_ms: millis(oldest.age(now)),
+            }),
             session_began_unix_ms: known
                 .ticket
                 .as_ref()

@@ -9,12 +9,13 @@
 //! ```
 
 use baton_protocol::{
-    ShardId, SlaveId, ToSlave,
+    ShardId, SlaveId, ToSlave, Version,
     message::{FullStart, Resume, ResumeAfter, ResumeExtra, Role, StartExtra, Unit},
 };
 
 use super::{
     Core, Life,
+    deaths::Orders,
     event::{Action, Durability, Entry, Hold, News},
     fleet::{Launch, Presence, Standing},
     shard::{Free, How, Phase, Reach},
@@ -95,6 +96,12 @@ impl Core {
         };
         let (how, basis) = shard.way_on(free, now, window);
         shard.basis = basis;
+        if let How::Resume(after) = how {
+            self.bound_replay(id, after, target);
+        }
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return How::Full;
+        };
         let lost = how == How::Full && shard.ticket.take().is_some();
         shard.replays = match how {
             How::Full => ResumeAfter::Seal,
@@ -119,6 +126,7 @@ impl Core {
             });
         }
         self.enter(id, phase);
+        self.give_up_unfinished(id);
         self.move_started(id, target);
         how
     }
@@ -174,8 +182,15 @@ impl Core {
         };
         let state_too_old = self.is_too_old(shard, owner);
         if state_too_old {
-            ticket.state_at = ticket.handled;
+            ticket.state_at = ticket.handled.max(ticket.replay_from);
         }
+        let takes_care = self.fleet.slaves.get(&owner);
+        let takes_care = takes_care.is_some_and(|slave| slave.speaks(Version::TRIAL));
+        let care = if takes_care {
+            shard.care.orders(after)
+        } else {
+            Orders::default()
+        };
         let resume = Resume {
             shard: id.get(),
             session_id: ticket.session_id.clone(),
@@ -184,6 +199,9 @@ impl Core {
                 epoch,
                 after,
                 state_too_old,
+                alone: care.alone,
+                deadly: care.deadly,
+                skipped: care.skipped,
                 ticket: Some(ticket),
             })),
         };
@@ -248,8 +266,13 @@ impl Core {
                 })
                 .map(|(id, _)| id)
         };
+        let rests = slot.rests_until.since(self.now);
         if let Some(standby) = ready(true).or_else(|| ready(false)) {
-            self.fill(index, standby);
+            if rests.is_zero() || cfg!(mutant = "death-after-death") {
+                self.fill(index, standby);
+            } else if !self.timers.runs(Timer::Slot(index)) {
+                self.start_timer(Timer::Slot(index), rests);
+            }
         } else if slot.launches && !self.timers.runs(Timer::Slot(index)) {
             let wait = slot.contact(&self.settings);
             self.start_timer(Timer::Slot(index), wait);
@@ -268,6 +291,10 @@ impl Core {
         {
             return;
         }
+        if self.standby_fills(index) {
+            return;
+        }
+        let slot = &mut self.fleet.slots[index];
         if slot.launch == Launch::Started {
             slot.failed_launches = slot.failed_launches.saturating_add(1);
         }
@@ -288,6 +315,17 @@ impl Core {
             backoff,
         });
         self.start_timer(Timer::Slot(index), self.settings.ready);
+    }
+
+    /// A slot whose slaves kept dying has rested: whether a standby fills it now.
+    fn standby_fills(&mut self, index: usize) -> bool {
+        let is_there = self.fleet.of_slot(index).any(|(_, slave)| {
+            slave.presence == Presence::Joined && slave.standing == Standing::Standby
+        });
+        if is_there {
+            self.fill_slot(index);
+        }
+        is_there && self.fleet.slots[index].owner.is_some()
     }
 
     /// Whoever was launched into a slot and has not joined is not wanted any more.

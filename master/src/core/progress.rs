@@ -21,9 +21,13 @@ impl Core {
                 && shard.phase.claimant() == Some((from, entry.epoch))
             {
                 let is_new_session = shard.is_new_session(&entry);
-                let handled = entry.handled;
+                if let Err(lie) = shard.may_be(now, &entry) {
+                    self.disbelieve(from, id, &lie);
+                    continue;
+                }
+                shard.heard = Some(now);
                 if shard.advance(entry) {
-                    shard.rate.note(now, handled);
+                    shard.rate.note(now, shard.highest());
                     self.ticket_changed(id);
                 }
                 if is_new_session {
@@ -62,6 +66,7 @@ impl Core {
                 self.gets_further(id, 0, 2);
             }
             Step::SessionLost => {
+                self.resume_refused(id);
                 self.needs_session(id);
                 self.tell(News::SessionLost {
                     shard: id,
@@ -105,8 +110,8 @@ impl Core {
     /// Whatever is known of its session is of no use any more.
     fn session_is_over(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
-            shard.ticket = None;
-            shard.copies.clear();
+            shard.forget_session();
+            shard.alone = None;
             // Nothing of it is replayed any more, whoever had it before.
             shard.replays = ResumeAfter::Seal;
         }
@@ -163,7 +168,7 @@ impl Shard {
     /// Takes one entry of a checkpoint of the claimant; whether it said anything
     /// new. One that goes back within a session is not believed.
     fn advance(&mut self, entry: CheckpointEntry) -> bool {
-        let (epoch, handled) = (entry.epoch, entry.handled);
+        let (epoch, handled, received) = (entry.epoch, entry.handled, entry.received);
         let same_session = match (&self.ticket, &entry.session) {
             (Some(kept), Some(ticket)) => kept.ticket.session_id == ticket.session_id,
             (Some(_), None) => true,
@@ -192,6 +197,7 @@ impl Shard {
         if let Some(kept) = &mut self.ticket {
             kept.take(epoch, handled, entry.finished_above);
         }
+        self.received = self.received.max(received);
         true
     }
 }
@@ -222,6 +228,7 @@ impl super::shard::Kept {
         self.ticket.handled = handled;
         self.ticket.finished_above = finished_above;
         self.ticket.in_doubt = SequenceRanges::new();
+        self.ticket.replay_from = Sequence(0);
         self.ticket.state_at = handled;
     }
 }

@@ -35,32 +35,32 @@ impl Rate {
         }
     }
 
-    /// Its owner has handled everything up to here.
-    pub(super) fn note(&mut self, now: Time, handled: Sequence) {
-        if self.at == Sequence(0) || handled < self.at {
+    /// Its owner has received everything up to here.
+    pub(super) fn note(&mut self, now: Time, received: Sequence) {
+        if self.at == Sequence(0) || received < self.at {
             // The first word, or another session.
             *self = Self {
                 since: now,
-                at: handled,
+                at: received,
                 last: 0,
             };
         } else if now.since(self.since) >= SPAN {
             *self = Self {
                 since: now,
-                at: handled,
-                last: self.running(now, handled),
+                at: received,
+                last: self.running(now, received),
             };
         }
     }
 
     /// Events in 1000 s; zero where nothing is known.
-    fn read(&self, now: Time, handled: Sequence) -> u64 {
+    fn read(&self, now: Time, received: Sequence) -> u64 {
         if self.at == Sequence(0) {
             return 0;
         }
         let span = now.since(self.since);
         let running = if span >= SHORTEST {
-            self.running(now, handled)
+            self.running(now, received)
         } else {
             0
         };
@@ -71,9 +71,9 @@ impl Rate {
         }
     }
 
-    fn running(&self, now: Time, handled: Sequence) -> u64 {
+    fn running(&self, now: Time, received: Sequence) -> u64 {
         let ms = now.since(self.since).as_millis().max(1);
-        let events = u128::from(handled.get().saturating_sub(self.at.get()));
+        let events = u128::from(received.get().saturating_sub(self.at.get()));
         u64::try_from(events * 1_000_000 / ms).unwrap_or(u64::MAX)
     }
 }
@@ -81,8 +81,11 @@ impl Rate {
 impl Shard {
     /// How many events it gets in 1000 s; zero where nothing is known.
     pub(super) fn events_in_1000_s(&self, now: Time) -> u64 {
-        let handled = self.ticket.as_ref().map(|kept| kept.ticket.handled);
-        handled.map_or(0, |handled| self.rate.read(now, handled))
+        // Not by what is finished: one event that never is stops that.
+        match self.highest() {
+            Sequence(0) => 0,
+            highest => self.rate.read(now, highest),
+        }
     }
 
     /// How long it takes until it got as many events as Discord replays at least;

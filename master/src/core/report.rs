@@ -26,7 +26,8 @@ impl Core {
         }
         for held in &report.shards {
             said.insert(held.ticket.shard, held.epoch);
-            self.claim(slave, held);
+            let held = self.believable(slave, held);
+            self.claim(slave, &held);
         }
         let rows = std::mem::take(&mut self.adopted);
         self.save(rows, Durability::Soon);
@@ -89,7 +90,8 @@ impl Core {
             Holding::Failed if may_be_its => self.adopt_failed(slave, held),
             Holding::Sealed if self.is_needed_frozen(slave, id) || self.settles(slave, held) => {
                 if let Some(shard) = self.fleet.shards.get_mut(&id) {
-                    shard.copies.insert(slave, held.ticket.state_at);
+                    let stands = held.ticket.state_at.max(held.ticket.highest());
+                    shard.copies.insert(slave, stands);
                 }
                 self.doubt_again(slave, held);
             }
@@ -149,6 +151,7 @@ impl Core {
                 epoch: held.epoch,
                 handled: held.ticket.handled,
                 finished_above: held.ticket.finished_above.clone(),
+                received: held.ticket.highest(),
                 session: Some(held.ticket.clone()),
             };
             let shards = vec![entry];
@@ -335,7 +338,8 @@ impl Core {
         let id = held.ticket.shard;
         self.adopt_ticket(slave, held, ResumeAfter::Seal);
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
-            shard.copies.insert(slave, held.ticket.state_at);
+            let stands = held.ticket.state_at.max(held.ticket.highest());
+            shard.copies.insert(slave, stands);
         }
         let is_newest = self.fleet.shards.get(&id).is_some_and(|shard| {
             let kept = shard.ticket.as_ref();

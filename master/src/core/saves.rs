@@ -148,6 +148,7 @@ impl Core {
                 | Action::Launch { .. }
                 | Action::GiveUp { .. }
                 | Action::Kill(_)
+                | Action::Keep(_)
                 | Action::Tell(_)
                 | Action::Exit => self.actions.push_back(action),
             }
@@ -325,6 +326,7 @@ fn relies_on_reservation(message: &ToSlave, undone: &BTreeSet<ShardId>) -> bool 
         | ToSlave::CopyState(_)
         | ToSlave::Dial(_)
         | ToSlave::Overtake(_)
+        | ToSlave::Try(_)
         | ToSlave::StopWork(_)
         | ToSlave::Forget(_) => false,
     }

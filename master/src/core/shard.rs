@@ -27,12 +27,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
-    message::{Held, ResumeAfter},
+    message::{CarriedEvent, Held, ResumeAfter},
 };
 
 use super::{
+    deaths::Care,
     event::{Basis, Hold, Time},
     rate::Rate,
+    reach::Oldest,
 };
 
 /// Everything that the core knows of one shard.
@@ -78,6 +80,19 @@ pub(super) struct Shard {
     pub(super) away: Option<Time>,
     /// Whether it had a session that is over, and has no other yet.
     pub(super) session_lost: bool,
+    /// The highest sequence of its session that its owner said it received.
+    pub(super) received: Sequence,
+    /// When its owner said so last; `None`: never to this master.
+    pub(super) heard: Option<Time>,
+    /// What is in doubt at or below this one is not replayed to who owns it.
+    pub(super) began: Sequence,
+    /// Its oldest unfinished event, where its owner named one.
+    pub(super) oldest: Option<Oldest>,
+    /// Since when nobody serves its session, through all attempts in which nothing
+    /// came; `None`: not known.
+    pub(super) alone: Option<Time>,
+    /// What is known of events that may have killed its owners.
+    pub(super) care: Care,
 }
 
 /// Whose a shard is.
@@ -191,6 +206,10 @@ pub(super) struct Doubt {
     pub(super) chained: bool,
     /// Those whose word is waited for, the oldest seal first.
     pub(super) words: Vec<Word>,
+    /// What of it came with its payload.
+    pub(super) events: Vec<CarriedEvent>,
+    /// Whether it was judged what of it is given up.
+    pub(super) judged: bool,
 }
 
 /// One who had events in hand when it sealed, and has not said what became of them.
@@ -224,6 +243,12 @@ impl Shard {
             rate: Rate::new(),
             away: None,
             session_lost: false,
+            received: Sequence(0),
+            heard: None,
+            began: Sequence(0),
+            oldest: None,
+            alone: None,
+            care: Care::new(),
         }
     }
 
@@ -269,8 +294,10 @@ impl Shard {
     pub(super) fn ticket_for(&self, slave: SlaveId, after: ResumeAfter) -> Option<Ticket> {
         let mut ticket = self.ticket.as_ref()?.ticket.clone();
         ticket.state_at = match self.copies.get(&slave) {
-            Some(&at) if !cfg!(mutant = "copy-ignored") => at.min(ticket.handled),
-            Some(_) | None => ticket.handled,
+            Some(&at) if !cfg!(mutant = "copy-ignored") => {
+                at.min(ticket.handled.max(ticket.replay_from))
+            }
+            Some(_) | None => ticket.handled.max(ticket.replay_from),
         };
         if after == ResumeAfter::Death {
             ticket.in_doubt = SequenceRanges::new();
@@ -278,12 +305,16 @@ impl Shard {
         Some(ticket)
     }
 
-    /// Events that were handled since the copy that `slave` has.
+    /// The highest sequence of its session that is known: Discord is there, or above.
+    pub(super) fn highest(&self) -> Sequence {
+        let kept = self.ticket.as_ref();
+        kept.map_or(Sequence(0), |kept| kept.ticket.highest().max(self.received))
+    }
+
+    /// Events that came since the copy that `slave` has.
     pub(super) fn behind(&self, slave: SlaveId) -> u64 {
-        let known = self.copies.get(&slave).zip(self.ticket.as_ref());
-        known.map_or(0, |(at, kept)| {
-            kept.ticket.handled.get().saturating_sub(at.get())
-        })
+        let at = self.copies.get(&slave);
+        at.map_or(0, |at| self.highest().get().saturating_sub(at.get()))
     }
 
     /// Takes what a slave reported or confirmed as its newest ticket. One without
@@ -294,7 +325,7 @@ impl Shard {
             .as_ref()
             .is_some_and(|kept| kept.ticket.session_id != ticket.session_id);
         if other_session {
-            self.copies.clear();
+            self.forget_session();
         }
         let is_new = other_session || self.ticket.as_ref().is_none_or(|kept| kept.is_new);
         self.ticket = (!ticket.session_id.is_empty()).then_some(Kept {
@@ -304,6 +335,16 @@ impl Shard {
             age: Duration::ZERO,
             is_new,
         });
+    }
+
+    /// Its session is over: what was said of it says nothing of the next.
+    pub(super) fn forget_session(&mut self) {
+        self.ticket = None;
+        self.copies.clear();
+        self.received = Sequence(0);
+        self.began = Sequence(0);
+        self.oldest = None;
+        self.care = Care::new();
     }
 }
 

@@ -135,6 +135,12 @@ pub struct ShardView {
     pub away_ms: Option<u64>,
     /// The last handled sequence that the master was told.
     pub handled: u64,
+    /// Events that came since the oldest that is not finished.
+    pub behind: u64,
+    /// So many of them Discord replays, as far as that is known.
+    pub replayed_at_most: u64,
+    /// The oldest event that is not finished, where its slave named it.
+    pub unfinished: Option<UnfinishedView>,
     /// When its session began, in milliseconds since 1970, by the clock of the slave
     /// that identified it; absent: not known.
     pub session_began_unix_ms: Option<u64>,
@@ -160,6 +166,19 @@ impl ShardView {
             _ => false,
         }
     }
+}
+
+/// The oldest event of a shard that is not finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UnfinishedView {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its type.
+    pub kind: String,
+    /// Its guild; zero: none.
+    pub guild: u64,
+    /// For how long it has been with its handler, in milliseconds.
+    pub age_ms: u64,
 }
 
 /// The running deploy.

@@ -131,6 +131,7 @@ impl Driver {
                 self.give_up(&slot);
             }
             Action::Kill(slave) => self.kill(slave),
+            Action::Keep(aside) => self.aside.keep(*aside),
             Action::Tell(news) => self.tell(news),
             Action::Exit => self.ending = Some(Ending::Left),
         }

@@ -39,6 +39,7 @@ pub use self::{
     tell::{Told, monotonic_us},
 };
 use crate::{
+    aside::Aside,
     config::named,
     core::{
         Core,
@@ -120,6 +121,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What became of deploys.
     pub history: Arc<History>,
+    /// Where events are kept that were set aside.
+    pub aside: Aside,
     /// The longest that the core may take to leave.
     pub shard_in_hand: Duration,
     /// Whether it ends at the first thing that went wrong, healed or not.
@@ -164,6 +167,7 @@ pub struct Driver {
     news: broadcast::Sender<Arc<Told>>,
     metrics: Arc<Metrics>,
     history: Arc<History>,
+    aside: Aside,
     shard_in_hand: Duration,
     fail_on_error: bool,
     /// When a leaving master leaves, whatever the core says.
@@ -226,6 +230,7 @@ impl Driver {
             news: parts.news,
             metrics: parts.metrics,
             history: parts.history,
+            aside: parts.aside,
             shard_in_hand: parts.shard_in_hand,
             fail_on_error: parts.fail_on_error,
             leave_by: None,

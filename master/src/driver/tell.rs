@@ -87,6 +87,7 @@ impl Driver {
             | News::ShardServing { .. }
             | News::SessionLost { .. }
             | News::StateLost { .. }
+            | News::EventGivenUp { .. }
             | News::Launching { .. }
             | News::Disbelieved { .. }
             | News::Alarm { .. } => {}
@@ -100,6 +101,9 @@ fn wrong(news: &News) -> Option<String> {
         News::Alarm { detail } => Some(detail.clone()),
         News::SessionLost { shard, .. } => Some(format!("shard {shard} lost its session")),
         News::StateLost { shard, .. } => Some(format!("shard {shard} lost its state")),
+        News::EventGivenUp {
+            shard, sequence, ..
+        } => Some(format!("event {sequence} of shard {shard} was given up")),
         News::SlaveGone {
             slave,
             dead: true,
@@ -212,6 +216,26 @@ fn log(news: &News, gap: Option<Duration>) {
         }
         News::SessionLost { shard, slave } => {
             error!(%shard, slave = %format_args!("{slave:.8}"), "session lost: a span of events is missing");
+        }
+        News::EventGivenUp {
+            shard,
+            sequence,
+            events,
+            kind,
+            guild,
+            slave,
+            unfinished,
+        } => {
+            let slave = slave.map(|slave| format!("{slave:.8}"));
+            let (kind, slave) = (
+                kind.as_deref().unwrap_or("unknown"),
+                slave.as_deref().unwrap_or("unknown"),
+            );
+            error!(
+                %shard, %sequence, events, kind, guild = guild.unwrap_or(0), slave,
+                unfinished = ?unfinished.unwrap_or_default(),
+                "an event is given up: nobody finished it, and Discord does not replay it any more"
+            );
         }
         News::Launching {
             slot,

@@ -117,6 +117,7 @@ async fn the_last_words_of_a_dead_slave_count() {
         epoch: Epoch(1),
         handled: Sequence(7),
         finished_above: SequenceRanges::new(),
+        received: Sequence(0),
         session: Some(Ticket {
             shard: ShardId(shard),
             session_id: "session".to_owned(),
@@ -392,6 +393,7 @@ impl Rig {
         let driver = Driver::new(Parts {
             metrics: Arc::default(),
             history: Arc::default(),
+            aside: Aside::default(),
             core: Core::new(settings, Recovered::default(), Time::default()),
             journal: Journal::played(move |entries, how| saved.save(entries, how)),
             launcher: Launcher::new(nowhere, nowhere, secret.clone(), &[slot], BTreeMap::new()),

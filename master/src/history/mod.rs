@@ -304,6 +304,7 @@ impl Seen {
             | News::ShardServing { .. }
             | News::SessionLost { .. }
             | News::StateLost { .. }
+            | News::EventGivenUp { .. }
             | News::Launching { .. }
             | News::Disbelieved { .. }
             | News::Alarm { .. } => {}
@@ -389,6 +390,7 @@ const fn is_kept(news: &News) -> bool {
         | News::SlaveEnded(_)
         | News::SessionLost { .. }
         | News::StateLost { .. }
+        | News::EventGivenUp { .. }
         | News::Disbelieved { .. }
         | News::Alarm { .. } => true,
         News::RequestRefused { .. }

@@ -59,6 +59,7 @@ pub struct Metrics {
     alarms: Counter,
     disbelieved: Counter,
     sessions_lost: Counter,
+    events_given_up: Counter,
     launches: Counter,
     deaths: Counters,
     soaks_shortened: Counter,
@@ -84,6 +85,7 @@ impl Default for Metrics {
             alarms: Counter::default(),
             disbelieved: Counter::default(),
             sessions_lost: Counter::default(),
+            events_given_up: Counter::default(),
             launches: Counter::default(),
             deaths: Family::default(),
             soaks_shortened: Counter::default(),
@@ -103,7 +105,7 @@ impl Default for Metrics {
 }
 
 /// What a slave said last.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Reported {
     pong: Pong,
     /// When its last checkpoint came.
@@ -199,6 +201,7 @@ impl Metrics {
             alarms,
             disbelieved,
             sessions_lost,
+            events_given_up,
             launches,
             deaths,
             soaks_shortened,
@@ -233,6 +236,11 @@ impl Metrics {
             "sessions_lost",
             "Sessions that ended with events missing",
             sessions_lost.clone(),
+        );
+        registry.register(
+            "events_given_up",
+            "Events that nobody finished and Discord does not replay any more",
+            events_given_up.clone(),
         );
         registry.register(
             "launches",
@@ -320,6 +328,7 @@ impl Metrics {
             }
             News::SoakShortened { .. } => count(&self.soaks_shortened),
             News::SessionLost { .. } => count(&self.sessions_lost),
+            News::EventGivenUp { .. } => count(&self.events_given_up),
             News::Launching { .. } => count(&self.launches),
             News::Alarm { .. } => count(&self.alarms),
             News::SlaveEnded(death) => {
@@ -371,7 +380,7 @@ impl Metrics {
                 self.reported().entry(slave).or_default().checkpoint = now;
             }
             ToMaster::Pong(pong) => {
-                self.reported().entry(slave).or_default().pong = *pong;
+                self.reported().entry(slave).or_default().pong = pong.clone();
             }
             ToMaster::IdentifyRequest(request) => {
                 let cause = label::cause(request.cause);

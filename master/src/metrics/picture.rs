@@ -273,7 +273,7 @@ impl Scrape<'_> {
                 continue;
             };
             let labels = labels(slave);
-            let pong = said.pong;
+            let pong = &said.pong;
             events.get_or_create(&labels).inc_by(pong.finished);
             failed.get_or_create(&labels).inc_by(pong.failed);
             let seconds = pong.full_ms as f64 / 1000.0;

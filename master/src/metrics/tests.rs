@@ -185,6 +185,7 @@ fn every_name_has_its_type() {
             "baton_reconnects",
             "baton_resumes",
             "baton_sessions_lost",
+            "baton_events_given_up",
             "baton_shard_failures",
             "baton_slave_deaths",
             "baton_slave_events",
@@ -250,7 +251,7 @@ fn the_fleet_is_shown_as_it_is() {
         lag_ms: 0,
         ..Pong::default()
     };
-    metrics.said(SLAVE, &ToMaster::Pong(pong));
+    metrics.said(SLAVE, &ToMaster::Pong(pong.clone()));
     let stranger = SlaveId(7);
     metrics.said(stranger, &ToMaster::Pong(pong));
     let parsed = parsed(&metrics, &view());

@@ -327,6 +327,8 @@ async fn read(
                 | ToMaster::Overtaken(_)
                 | ToMaster::CopyAnew(_)
                 | ToMaster::Leave
+                | ToMaster::Trying(_)
+                | ToMaster::SetAside(_)
                 | ToMaster::State(_)),
             ) => message.readable(),
             // A newer slave may say more than this master knows.

@@ -2,6 +2,8 @@
 //! ids 11 to 99. Fields travel by name and have defaults, so that either side
 //! may be newer.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +23,7 @@ pub struct Ping {
 }
 
 /// Id 17, slave → master: answers a [`Ping`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pong {
     /// The ping's.
@@ -53,6 +55,36 @@ pub struct Pong {
     /// Events that the slave handed to its bot since its start, each counted once;
     /// zero where it does not say so. What is not finished of them runs.
     pub handed: u64,
+    /// The oldest unfinished events of shards where one is worth a look, the one with
+    /// most events behind it first; at most [`Pong::MAX_UNFINISHED`]. None before
+    /// version 6.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<Unfinished>,
+}
+
+impl Pong {
+    /// More shards are not named in one pong.
+    pub const MAX_UNFINISHED: usize = 16;
+}
+
+/// The oldest event of one shard that is not finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unfinished {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The event's sequence.
+    pub sequence: Sequence,
+    /// Its type, as Discord writes it; empty: not known.
+    pub kind: String,
+    /// Its guild; zero: none, or not known.
+    pub guild: u64,
+    /// For how long it has been with its handler, in milliseconds.
+    pub age_ms: u64,
+    /// Events that were received after it.
+    pub behind: u64,
 }
 
 /// A shard at an epoch; the whole body of several messages.
@@ -114,6 +146,19 @@ pub struct ResumeExtra {
     /// Discord replays, and is not used. A session outlives that, and its events do.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub state_too_old: bool,
+    /// Order: processes died again and again with events of this shard in hand. What is
+    /// replayed before RESUMED is handed out one at a time, each after [`Trying`] was
+    /// answered. Only from version 6 on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+    /// Order: these killed whoever had them, alone: what becomes of them the bot's
+    /// configuration says. Only from version 6 on.
+    #[serde(skip_serializing_if = "SequenceRanges::is_empty")]
+    pub deadly: SequenceRanges,
+    /// Order: these killed once more when the bot wanted them all the same: they are
+    /// not handed out. All of them are `deadly` too. Only from version 6 on.
+    #[serde(skip_serializing_if = "SequenceRanges::is_empty")]
+    pub skipped: SequenceRanges,
     /// Order: the ticket. Answer: absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,
@@ -209,6 +254,10 @@ pub struct CheckpointEntry {
     pub handled: Sequence,
     /// See [`Ticket::finished_above`].
     pub finished_above: SequenceRanges,
+    /// The highest sequence that was received; zero: not above what is finished, and
+    /// always so before version 6.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub received: Sequence,
     /// The whole ticket, when the session is new or was never sent on this
     /// connection. Its `handled` and `finished_above` are the ones above.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,6 +272,10 @@ pub struct Checkpoint {
     pub shards: Vec<CheckpointEntry>,
 }
 
+fn is_zero(sequence: &Sequence) -> bool {
+    sequence.get() == 0
+}
+
 /// Id 24, slave → master → slave: what was in doubt at a seal is settled.
 /// Sent once for each seal, also when nothing was in doubt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,6 +287,41 @@ pub struct Settled {
     pub epoch: Epoch,
     /// Not finished: the new owner handles them, marked.
     pub unfinished: SequenceRanges,
+    /// The events themselves, of those that Discord may not replay any more, the
+    /// oldest first: at most [`Settled::MAX_EVENTS`] with [`Settled::MAX_BYTES`]
+    /// together. None before version 6.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<CarriedEvent>,
+}
+
+impl Settled {
+    /// More events are not carried in one message.
+    pub const MAX_EVENTS: usize = 64;
+
+    /// Nor more bytes of them.
+    pub const MAX_BYTES: usize = 256 * 1024;
+}
+
+/// One dispatch on its way from one process to another.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CarriedEvent {
+    /// Its sequence.
+    pub sequence: Sequence,
+    /// Its type, as Discord writes it.
+    pub kind: String,
+    /// The whole payload, as Discord sent it.
+    pub json: String,
+}
+
+impl fmt::Debug for CarriedEvent {
+    /// Without the payload: events are never logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CarriedEvent")
+            .field("sequence", &self.sequence)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Id 25, master → slave: copy a shard's state.
@@ -401,4 +489,44 @@ pub struct Overtaken {
     pub epoch: Epoch,
     /// Why the session was not resumed, for a person; empty: RESUMED came.
     pub failed: String,
+}
+
+/// Id 39, slave → master: this event is about to be handed out, alone, because
+/// processes died with it or its like in hand. Answer: id 40, the same shard, epoch
+/// and sequence; until it comes nothing is handed out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trying {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The event's sequence.
+    pub sequence: Sequence,
+    /// Its type, as Discord writes it.
+    pub kind: String,
+    /// Its guild; zero: none.
+    pub guild: u64,
+}
+
+/// Id 41, slave → master: this event killed each process that had it, and is set
+/// aside. The master keeps it where an operator finds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SetAside {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its guild; zero: none.
+    pub guild: u64,
+    /// Whether it is handed out once more all the same, as the bot is configured.
+    pub handed_out: bool,
+    /// The event. One of more than [`SetAside::MAX_BYTES`] comes without its payload.
+    pub event: CarriedEvent,
+}
+
+impl SetAside {
+    /// A longer payload is not sent.
+    pub const MAX_BYTES: usize = 256 * 1024;
 }

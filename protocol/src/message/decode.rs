@@ -35,6 +35,7 @@ impl ToSlave {
             event::DIAL => Self::Dial(ours(id, &body)?),
             event::SEAL_LATE => Self::SealLate(ours(id, &body)?),
             event::OVERTAKE => Self::Overtake(ours(id, &body)?),
+            event::TRY => Self::Try(ours(id, &body)?),
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => return Err(DecodeError::UnknownId { id }),
         })
@@ -74,6 +75,8 @@ impl ToMaster {
             event::OVERTAKEN => Self::Overtaken(ours(id, &body)?),
             event::COPY_ANEW => Self::CopyAnew(ours(id, &body)?),
             event::LEAVE => Self::Leave,
+            event::TRYING => Self::Trying(ours(id, &body)?),
+            event::SET_ASIDE => Self::SetAside(ours(id, &body)?),
             event::FIRST_ROUTED.. => Self::State(StateFrame::from_body(id, body)?),
             _ => return Err(DecodeError::UnknownId { id }),
         })

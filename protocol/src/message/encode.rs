@@ -33,6 +33,7 @@ impl ToSlave {
             Self::Dial(body) => named(event::DIAL, body),
             Self::SealLate(body) => named(event::SEAL_LATE, body),
             Self::Overtake(body) => named(event::OVERTAKE, body),
+            Self::Try(body) => named(event::TRY, body),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }
@@ -68,6 +69,8 @@ impl ToMaster {
             Self::Overtaken(body) => named(event::OVERTAKEN, body),
             Self::CopyAnew(body) => named(event::COPY_ANEW, body),
             Self::Leave => empty(event::LEAVE),
+            Self::Trying(body) => named(event::TRYING, body),
+            Self::SetAside(body) => named(event::SET_ASIDE, body),
             Self::State(frame) => raw(frame.id(), frame.body()),
         }
     }

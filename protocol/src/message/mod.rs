@@ -16,9 +16,10 @@ use bytes::Bytes;
 pub use self::{
     ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
     bodies::{
-        Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, IdentifyCause,
+        CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, IdentifyCause,
         IdentifyRequest, LateSeal, MigrationExtra, Overtaken, Ping, Pong, Progress, ResumeAfter,
-        ResumeExtra, Settled, StartExtra, StateAck, StateReady, Step, StopExtra, Unit, Work,
+        ResumeExtra, SetAside, Settled, StartExtra, StateAck, StateReady, Step, StopExtra, Trying,
+        Unfinished, Unit, Work,
     },
     join::{
         Accepted, Held, Hello, Holding, MAX_NAME, Proof, Refused, RefusedReason, Report, Role,
@@ -67,6 +68,9 @@ pub mod event {
     pub const OVERTAKEN: u32 = 36;
     pub const COPY_ANEW: u32 = 37;
     pub const LEAVE: u32 = 38;
+    pub const TRYING: u32 = 39;
+    pub const TRY: u32 = 40;
+    pub const SET_ASIDE: u32 = 41;
     /// A run of pieces of state.
     pub const STATE_PIECES: u32 = 100;
     /// The copy of a shard's state is complete.
@@ -149,6 +153,9 @@ pub enum ToSlave {
     /// RESUME, hand nothing out, keep what comes for [`ToSlave::Resume`]. Answer:
     /// [`ToMaster::Overtaken`]. Not sent to a slave that speaks less than version 5.
     Overtake(Unit),
+    /// 40, answers [`ToMaster::Trying`]: it is written down which event this is; hand
+    /// it out. Not sent to a slave that speaks less than version 6.
+    Try(Trying),
     /// 100 and above, from the old slave through the master, body unread.
     State(StateFrame),
 }
@@ -219,6 +226,11 @@ pub enum ToMaster {
     /// once where there is none. A slave that does not hear it in time leaves by
     /// itself. Not said to a master that speaks less than version 6.
     Leave,
+    /// 39, before an event is handed out that may be one that kills
+    /// ([`ResumeExtra::alone`]). Answer: [`ToSlave::Try`].
+    Trying(Trying),
+    /// 41, when an event is not handed out any more, or once more only.
+    SetAside(Box<SetAside>),
     /// 100 and above: state of one shard on its way to its next owner.
     State(StateFrame),
 }

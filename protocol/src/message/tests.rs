@@ -79,6 +79,7 @@ fn every_message_survives_the_wire() {
                 epoch: Epoch(2),
                 handled: ticket.handled,
                 finished_above: ticket.finished_above.clone(),
+                received: ticket.highest(),
                 session: Some(ticket),
             }],
         }),

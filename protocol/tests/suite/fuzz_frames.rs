@@ -131,6 +131,7 @@ fn good_frames() -> Vec<Frame> {
                 epoch: 7.into(),
                 handled: ticket.handled,
                 finished_above: ticket.finished_above.clone(),
+                received: ticket.highest(),
                 session: Some(ticket),
             }],
         })

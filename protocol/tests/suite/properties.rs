@@ -116,7 +116,7 @@ fn what_a_body_claims_costs_nothing() {
                     ToSlave::from_frame(frame.clone()).map(|_| ()),
                 ];
                 for answer in answers {
-                    let is_empty = [1, 6, 9, 10].contains(&id);
+                    let is_empty = [1, 6, 9, 10, 38].contains(&id);
                     let refused = matches!(
                         answer,
                         Err(DecodeError::Truncated { .. } | DecodeError::UnknownId { .. })

@@ -14,7 +14,7 @@ use baton_protocol::{
 use super::{Agent, Bond, work::Done};
 use crate::{
     error::Error,
-    shard::{FromShard, Said},
+    shard::{Care, FromShard, Said},
 };
 
 impl Agent {
@@ -42,6 +42,7 @@ impl Agent {
                 }
             }
             ToSlave::Dial(dial) => self.dial_ahead(*dial),
+            ToSlave::Try(tried) => self.table.tried(&tried),
             ToSlave::Overtake(unit) => self.table.overtake(unit.shard, unit.epoch),
             ToSlave::State(frame) => self.table.state_in(frame),
             ToSlave::StateAck(ack) => {
@@ -172,6 +173,7 @@ impl Agent {
                 heartbeat_shard,
                 // One that was given back is handed out once more.
                 handed: counts.handed.saturating_sub(counts.retried),
+                unfinished: self.table.unfinished(),
             }));
         }
     }
@@ -227,9 +229,14 @@ impl Agent {
 
     fn resume(&mut self, order: Resume) {
         let shard = ShardId(order.shard);
-        let Some((epoch, after, too_old, ticket)) = order.extra.and_then(|extra| {
-            let too_old = extra.state_too_old;
-            Some((extra.epoch, extra.after, too_old, extra.ticket?))
+        let Some((epoch, after, too_old, care, ticket)) = order.extra.and_then(|extra| {
+            let (too_old, ticket) = (extra.state_too_old, extra.ticket?);
+            let care = Care {
+                alone: extra.alone,
+                deadly: extra.deadly,
+                skipped: extra.skipped,
+            };
+            Some((extra.epoch, extra.after, too_old, care, ticket))
         }) else {
             tracing::error!(%shard, "a resume without epoch or ticket: ignored");
             return;
@@ -242,7 +249,7 @@ impl Agent {
             if too_old {
                 self.table.give_up_state(shard, epoch);
             }
-            if let Err(why) = self.table.resume(shard, epoch, after, ticket) {
+            if let Err(why) = self.table.resume(shard, epoch, after, ticket, care) {
                 self.fail(shard, epoch, why);
             }
         }
@@ -325,11 +332,20 @@ impl Agent {
             }
             Said::SealsLate => ToMaster::SealLate(Unit { shard, epoch }),
             Said::CopyOvertaken => ToMaster::CopyAnew(Unit { shard, epoch }),
-            Said::Settled(unfinished) => ToMaster::Settled(message::Settled {
+            Said::Settled { unfinished, events } => ToMaster::Settled(message::Settled {
                 shard,
                 epoch,
                 unfinished,
+                events,
             }),
+            Said::Trying(event) => ToMaster::Trying(message::Trying {
+                shard,
+                epoch,
+                sequence: event.sequence(),
+                kind: event.kind().to_owned(),
+                guild: event.guild_id().unwrap_or(0),
+            }),
+            Said::SetAside(aside) => ToMaster::SetAside(aside),
             Said::Failed { close_code, detail } => ToMaster::Failed(Failed {
                 shard,
                 epoch,

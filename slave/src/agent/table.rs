@@ -14,8 +14,8 @@ use std::{
 };
 
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, Ticket,
-    message::{CopyState, Holding, IdentifyCause, LateSeal, ResumeAfter, Settled, Step},
+    Epoch, Sequence, ShardId, Ticket,
+    message::{CopyState, Holding, IdentifyCause, LateSeal, ResumeAfter, Settled, Step, Trying},
     state::StateFrame,
 };
 use futures_util::FutureExt;
@@ -24,14 +24,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use self::again::Panics;
 use super::link::Road;
 use crate::{
-    checkpoints::Standing,
+    checkpoints::{Oldest, Standing},
     lag::Samples,
-    shard::{Context, FromShard, Order, Said, Shard},
+    shard::{Care, Context, FromShard, Order, Said, Shard},
 };
-
-/// More sequences than this in a ticket are not believed: a window is 65,536 at
-/// most.
-const MAX_TICKET_SEQUENCES: u64 = 1 << 17;
 
 pub(crate) struct Table {
     context: Arc<Context>,
@@ -67,6 +63,10 @@ pub(crate) struct Entry {
     reported: (Option<Holding>, bool),
     /// Where it stood last; exact once it is sealed.
     pub(crate) ticket: Ticket,
+    /// The highest sequence that it received.
+    pub(crate) received: Sequence,
+    /// Its oldest unfinished event, where that is worth a look.
+    pub(crate) oldest: Option<Arc<Oldest>>,
     /// Whether the master has the session on this connection.
     session_told: bool,
     /// Whether it serves and has no connection: which the report does not say.
@@ -131,6 +131,8 @@ impl Table {
                         shard: said.shard,
                         ..Ticket::default()
                     };
+                    entry.received = Sequence(0);
+                    entry.oldest = None;
                 }
                 Step::Replaying => entry.untouched = false,
                 Step::Reconnecting => entry.away = true,
@@ -138,6 +140,10 @@ impl Table {
             },
             Said::Identify(cause) if current => entry.waiting = Some(*cause),
             Said::Session(ticket) if current => {
+                if entry.ticket.session_id != ticket.session_id {
+                    entry.received = Sequence(0);
+                    entry.oldest = None;
+                }
                 entry.ticket = (**ticket).clone();
                 entry.session_told = false;
                 self.changed.insert(said.shard);
@@ -152,15 +158,16 @@ impl Table {
                 entry.holding = Some(Holding::Sealed);
                 self.changed.remove(&said.shard);
             }
-            Said::Settled(unfinished) if current => {
+            Said::Settled { unfinished, events } if current => {
                 entry.settled = Some(Settled {
                     shard: said.shard,
                     epoch: said.epoch,
                     unfinished: unfinished.clone(),
+                    events: events.clone(),
                 });
             }
             Said::Failed { .. } if current => entry.holding = Some(Holding::Failed),
-            Said::SealsLate | Said::CopyOvertaken if current => {}
+            Said::SealsLate | Said::CopyOvertaken | Said::Trying(_) | Said::SetAside(_) if current => {}
             Said::StateAck { .. }
             | Said::StateReady { .. }
             | Said::Dialled { .. }
@@ -174,7 +181,9 @@ impl Table {
             | Said::Sealed(_)
             | Said::SealsLate
             | Said::CopyOvertaken
-            | Said::Settled(_)
+            | Said::Trying(_)
+            | Said::SetAside(_)
+            | Said::Settled { .. }
             | Said::Failed { .. } => return None,
         }
         Some(said)
@@ -203,14 +212,11 @@ impl Table {
         epoch: Epoch,
         after: ResumeAfter,
         ticket: Ticket,
+        care: Care,
     ) -> Result<(), String> {
-        for (name, ranges) in [
-            ("finished_above", &ticket.finished_above),
-            ("in_doubt", &ticket.in_doubt),
-        ] {
-            if sequences(ranges) > MAX_TICKET_SEQUENCES {
-                return Err(format!("the ticket names too many sequences in {name}"));
-            }
+        // Each of them is held. What is finished costs no more for being much.
+        if ticket.in_doubt.count() > Ticket::MAX_IN_DOUBT {
+            return Err("the ticket names too many events in doubt".to_owned());
         }
         let known = self.entry(shard);
         if epoch > known.epoch || cfg!(mutant = "old-epoch-obeyed") {
@@ -220,6 +226,7 @@ impl Table {
                 epoch,
                 after,
                 ticket: Box::new(ticket),
+                care,
             });
         }
         Ok(())
@@ -308,6 +315,17 @@ impl Table {
         if let Some(entry) = self.entries.get(&settled.shard) {
             entry.give(Order::Settled {
                 unfinished: settled.unfinished,
+                events: settled.events,
+            });
+        }
+    }
+
+    /// It is written down which event is tried.
+    pub(crate) fn tried(&self, tried: &Trying) {
+        if let Some(entry) = self.entries.get(&tried.shard) {
+            entry.give(Order::Try {
+                epoch: tried.epoch,
+                sequence: tried.sequence,
             });
         }
     }
@@ -387,6 +405,8 @@ impl Table {
                     shard,
                     ..Ticket::default()
                 },
+                received: Sequence(0),
+                oldest: None,
                 session_told: false,
                 away: false,
                 waiting: None,
@@ -461,30 +481,4 @@ fn spawn(
             });
         }
     })
-}
-
-/// How many sequences are in a set, without trusting it.
-fn sequences(ranges: &SequenceRanges) -> u64 {
-    ranges
-        .ranges()
-        .map(|(first, last)| last.get() - first.get())
-        .fold(0, |sum: u64, more| {
-            sum.saturating_add(more).saturating_add(1)
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_without_end_is_counted_without_walking_it() {
-        let few: SequenceRanges = [1, 2, 3, 9].into_iter().map(Sequence).collect();
-        assert_eq!(sequences(&few), 4);
-        let mut endless = SequenceRanges::new();
-        for number in [0, u64::MAX] {
-            endless.insert(Sequence(number));
-        }
-        assert_eq!(sequences(&endless), 2);
-    }
 }

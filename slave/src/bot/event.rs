@@ -28,6 +28,7 @@ pub struct Event {
     payload: Arc<Payload>,
     epoch: Epoch,
     mark: Mark,
+    deadly: bool,
 }
 
 struct Payload {
@@ -68,6 +69,7 @@ impl Event {
             }),
             epoch,
             mark: Mark::None,
+            deadly: false,
         }
     }
 
@@ -86,6 +88,11 @@ impl Event {
 
     pub(crate) fn marked(mut self, mark: Mark) -> Self {
         self.mark = mark;
+        self
+    }
+
+    pub(crate) fn deadly(mut self) -> Self {
+        self.deadly = true;
         self
     }
 
@@ -129,6 +136,13 @@ impl Event {
     #[must_use]
     pub const fn mark(&self) -> Mark {
         self.mark
+    }
+
+    /// Whether each process that had it died: it is handed out because
+    /// [`OnDeadlyEvent::HandOut`](crate::OnDeadlyEvent) says so, once.
+    #[must_use]
+    pub const fn is_deadly(&self) -> bool {
+        self.deadly
     }
 
     /// The whole payload as it came: `{"t":..,"s":..,"op":0,"d":{..}}`.

@@ -105,10 +105,10 @@ impl Ahead {
         }
     }
 
-    /// A held connection of this session that misses nothing behind `received`;
-    /// anything else is let go. After a death it is not one that has resumed: what
-    /// the dead owner handled need not be behind its RESUMED, and is replayed once
-    /// more to be known by that.
+    /// A held connection of this session that misses nothing behind `received`, and
+    /// does not ask for more than Discord replays; anything else is let go. After a
+    /// death it is not one that has resumed: what the dead owner handled need not be
+    /// behind its RESUMED, and is replayed once more to be known by that.
     fn take(
         &mut self,
         session: Option<&Session>,
@@ -116,9 +116,10 @@ impl Ahead {
         after_death: bool,
     ) -> Option<Gateway> {
         let Self { order, stage, .. } = std::mem::take(self);
-        let fits = order
-            .zip(session)
-            .is_some_and(|(order, session)| order.session == *session && order.from <= received);
+        let fits = order.zip(session).is_some_and(|(order, session)| {
+            let behind = received.get().checked_sub(order.from.get());
+            order.session == *session && behind.is_some_and(|behind| behind <= session.reach())
+        });
         match stage {
             Stage::Held { gateway, .. } if fits => Some(*gateway),
             Stage::Overtaking { gateway, .. } if fits && !after_death => Some(*gateway),

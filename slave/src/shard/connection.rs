@@ -362,6 +362,12 @@ impl Shard {
                 "READY" => return self.ready(sequence, &kind, json, life, redial),
                 "RESUMED" => {
                     self.resume_accepted(None);
+                    if self.window.disprove(sequence) && !cfg!(mutant = "ticket-never-disproved") {
+                        tracing::error!(
+                            shard = %self.id, epoch = %self.epoch, %sequence,
+                            "the ticket said more than Discord ever sent: it is not believed; events before may be missing"
+                        );
+                    }
                     self.swallow(sequence);
                     self.resumed(life, redial);
                 }
@@ -452,6 +458,7 @@ impl Shard {
         redial.serving();
         self.after_death = false;
         self.give_up_unreplayed();
+        self.trials.replayed();
         tracing::info!(shard = %self.id, epoch = %self.epoch, replayed = life.replayed, "RESUMED");
         self.say(Said::Session(Box::new(self.ticket())));
         let resumed = std::mem::take(&mut self.ordered);

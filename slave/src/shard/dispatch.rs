@@ -48,6 +48,8 @@ pub(crate) struct Window {
     finished_above: SequenceRanges,
     /// The highest sequence that this owner received, or need not receive.
     received: Sequence,
+    /// Where the replay of its session began here.
+    began: Sequence,
     open: BTreeMap<Sequence, Open>,
     running: usize,
 }
@@ -65,6 +67,7 @@ impl Window {
             handled: Sequence(0),
             finished_above: SequenceRanges::new(),
             received: Sequence(0),
+            began: Sequence(0),
             open: BTreeMap::new(),
             running: 0,
         }
@@ -72,16 +75,22 @@ impl Window {
 
     /// Of a session taken over with `ticket`. `state_at`: the sequence at which
     /// this process' state stands; the replay begins there, or at `handled` if
-    /// that is lower. `own`: what this process knows of the same session from the
+    /// that is lower (or where the ticket says, if Discord does not replay so
+    /// much). `own`: what this process knows of the same session from the
     /// time when it sealed it.
     pub(crate) fn resumed(ticket: &Ticket, state_at: Sequence, own: Option<&Self>) -> Self {
         // Whoever finished an event, it is finished.
         let handled = own.map_or(ticket.handled, |own| own.handled.max(ticket.handled));
-        let own_finished = own.into_iter().flat_map(|own| own.finished_above.iter());
+        let mut finished_above = ticket.finished_above.clone();
+        if let Some(own) = own {
+            finished_above.insert_all(&own.finished_above);
+        }
+        let began = handled.max(ticket.replay_from).min(state_at);
         let mut window = Self {
             handled,
-            finished_above: ticket.finished_above.iter().chain(own_finished).collect(),
-            received: handled.min(state_at),
+            finished_above,
+            received: began,
+            began,
             open: BTreeMap::new(),
             running: 0,
         };
@@ -110,6 +119,20 @@ impl Window {
     /// that is lower. Before anything was received.
     pub(crate) fn replay_from(&mut self, state_at: Sequence) {
         self.received = self.received.min(state_at);
+        self.began = self.received;
+    }
+
+    /// RESUMED came with this sequence: what Discord sent before it is below. A ticket
+    /// that says more is disproved, and what it calls finished above is not; `true`: it
+    /// was.
+    pub(crate) fn disprove(&mut self, resumed: Sequence) -> bool {
+        let above = self.finished_above.last();
+        if self.handled <= resumed && above.is_none_or(|above| above <= resumed) {
+            return false;
+        }
+        self.handled = self.handled.min(resumed);
+        self.finished_above = self.finished_above.through(resumed);
+        true
     }
 
     fn is_finished(&self, sequence: Sequence) -> bool {
@@ -229,6 +252,12 @@ impl Window {
     /// resumes here, everything below is in this process.
     pub(crate) const fn received(&self) -> Sequence {
         self.received
+    }
+
+    /// Whether Discord does not replay it here any more: it was sent before the replay
+    /// begins.
+    pub(crate) fn is_before_replay(&self, sequence: Sequence) -> bool {
+        sequence <= self.began
     }
 
     /// Handed out and not finished.

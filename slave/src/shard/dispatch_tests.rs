@@ -289,3 +289,39 @@ fn moved(rng: &mut ChaCha8Rng, old: &Window, model: &mut Model) -> Window {
         .for_each(|s| take(&mut window, model, *s));
     window
 }
+
+#[test]
+fn a_replay_that_begins_above_what_is_in_doubt_leaves_it_held_and_the_checkpoint_below() {
+    let mut ticket = ticket(4, &[6, 7, 8], &[5, 9]);
+    ticket.replay_from = Sequence(8);
+    let mut window = Window::resumed(&ticket, Sequence(u64::MAX), None);
+    assert_eq!(window.received(), Sequence(8));
+    assert_eq!(window.handled(), Sequence(4), "5 is not finished");
+    assert!(window.is_before_replay(Sequence(5)));
+    assert!(!window.is_before_replay(Sequence(9)));
+    assert_eq!(window.receive(Sequence(9)), Receipt::Hold);
+    assert_eq!(window.receive(Sequence(10)), Receipt::HandOut(Mark::None));
+    window.finish(Sequence(10));
+    window.finish(Sequence(9));
+    assert_eq!(window.handled(), Sequence(4));
+    window.finish(Sequence(5));
+    assert_eq!(window.handled(), Sequence(10));
+}
+
+#[test]
+fn a_copied_state_that_stands_lower_has_the_replay_begin_there() {
+    let mut ticket = ticket(4, &[6, 7, 8], &[5]);
+    ticket.replay_from = Sequence(8);
+    let window = Window::resumed(&ticket, Sequence(6), None);
+    assert_eq!(window.received(), Sequence(6));
+}
+
+#[test]
+fn what_a_ticket_says_above_resumed_is_not_believed() {
+    let mut window = Window::resumed(&ticket(1 << 40, &[], &[]), Sequence(90), None);
+    assert_eq!(window.receive(Sequence(91)), Receipt::StateOnly);
+    assert!(window.disprove(Sequence(92)));
+    assert_eq!(window.receive(Sequence(92)), Receipt::StateOnly);
+    assert_eq!(window.receive(Sequence(93)), Receipt::HandOut(Mark::None));
+    assert!(!window.disprove(Sequence(93)));
+}

@@ -30,7 +30,7 @@ impl Shard {
                 } else {
                     mark
                 };
-                self.hand_out(event.marked(mark), 1);
+                self.hand_out_in_turn(event.marked(mark));
                 // Most are finished by now, and need no turn of their own.
                 self.finish_all_reported();
             }
@@ -55,7 +55,10 @@ impl Shard {
     /// it will not come any more; the former owner may yet finish it.
     pub(super) fn give_up_unreplayed(&mut self) {
         let mut missing = self.window.held();
-        missing.retain(|sequence| !self.held.contains_key(sequence));
+        // What was left out of the replay comes with the word of its former owner.
+        missing.retain(|sequence| {
+            !self.held.contains_key(sequence) && !self.window.is_before_replay(*sequence)
+        });
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else {
             return;
         };
@@ -98,6 +101,7 @@ impl Shard {
             self.context.counters.marked.add();
         }
         let event = event.at_epoch(self.epoch);
+        self.hands.take(event.clone());
         let ack = Ack::new(
             self.finished.reporter(),
             self.generation,

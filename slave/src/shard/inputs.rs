@@ -7,13 +7,13 @@ use baton_protocol::{Epoch, Sequence, SequenceRanges, Ticket, Version, message::
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
-    Frozen, Order, Retry, Shard,
+    Care, Frozen, Order, Retry, Shard,
     gateway::{Gateway, Incoming},
     snapshots::Snapshot,
 };
 use crate::{
     agent::Road,
-    bot::{Command, Finished, How, Mark},
+    bot::{Command, Event, Finished, How, Mark},
     checkpoints::Position,
     state::{CopyOut, Form, Heartbeat, snapshot::Read},
 };
@@ -49,6 +49,7 @@ pub(super) enum Turn {
         epoch: Epoch,
         after: ResumeAfter,
         ticket: Box<Ticket>,
+        care: Care,
     },
     Seal {
         epoch: Epoch,
@@ -139,6 +140,7 @@ impl Shard {
                 }
                 read = Snapshot::read(&mut self.snapshot.reading) => return Input::Read(read),
                 change = self.ahead.change() => self.ahead_changed(change),
+                change = self.trials.change(&self.context.trials) => self.trials_changed(change),
                 Some(command) = self.commands.recv(), if command_at.is_ok() => {
                     if let Some(gateway) = &gateway {
                         send_command(gateway, command);
@@ -168,10 +170,12 @@ impl Shard {
                 epoch,
                 after,
                 ticket,
+                care,
             } => Some(Input::Turn(Turn::Resume {
                 epoch,
                 after,
                 ticket,
+                care,
             })),
             Order::Seal {
                 epoch,
@@ -203,8 +207,14 @@ impl Shard {
                 None
             }
             Order::Permit { epoch } => (epoch == self.epoch).then_some(Input::Permit),
-            Order::Settled { unfinished } => {
-                self.settled(&unfinished);
+            Order::Try { epoch, sequence } => {
+                if epoch == self.epoch {
+                    self.tried(sequence);
+                }
+                None
+            }
+            Order::Settled { unfinished, events } => {
+                self.settled(&unfinished, events);
                 Some(Input::Finished)
             }
             Order::Copy {
@@ -232,8 +242,12 @@ impl Shard {
 
     /// What became of an event.
     fn finished(&mut self, finished: Finished) {
-        let counters = &self.context.counters;
         let current = finished.generation == self.generation;
+        if current {
+            self.hands.done(finished.sequence);
+            self.trial_ends(finished.sequence);
+        }
+        let counters = &self.context.counters;
         let panicked = self
             .panicked
             .remove(&(finished.generation, finished.sequence));
@@ -299,19 +313,9 @@ impl Shard {
         }
     }
 
-    /// The former owner settled: what it did not finish is handed out, marked.
-    fn settled(&mut self, unfinished: &SequenceRanges) {
-        let mut at_hand = Vec::new();
-        for sequence in self.window.held() {
-            let event = self.held.remove(&sequence);
-            if !unfinished.contains(sequence) {
-                self.window.finish(sequence);
-            } else if self.window.give_back(sequence, Mark::MayRepeat) {
-                at_hand.extend(event);
-            }
-        }
-        // Before all others, in their own order.
-        for event in at_hand.into_iter().rev() {
+    /// Before all others, in their own order, marked.
+    pub(super) fn hand_out_first(&mut self, events: Vec<Event>) {
+        for event in events.into_iter().rev() {
             self.retries.push_front(Retry {
                 at: Instant::now(),
                 generation: self.generation,
@@ -319,7 +323,6 @@ impl Shard {
                 event: event.marked(Mark::MayRepeat),
             });
         }
-        self.touch();
     }
 
     /// Something changed: the next checkpoint will say it.
@@ -345,6 +348,7 @@ impl Shard {
             received: self.window.received(),
             handled: self.window.handled(),
             finished_above: self.window.finished_above().clone(),
+            oldest: self.hands.oldest(self.window.received()),
         });
     }
 

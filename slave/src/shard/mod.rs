@@ -12,11 +12,13 @@ mod connection;
 pub(crate) mod dispatch;
 pub(crate) mod gateway;
 mod handing;
+mod hands;
 pub(crate) mod importing;
 mod inputs;
 mod run;
 pub(crate) mod session;
 mod snapshots;
+mod trials;
 mod turn;
 
 use std::{
@@ -30,14 +32,18 @@ use std::{
 
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, Ticket, Version,
-    message::{IdentifyCause, ResumeAfter, Step},
+    message::{self, CarriedEvent, IdentifyCause, ResumeAfter, Step},
     state::StateFrame,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 
+pub(crate) use self::trials::Care;
 use self::{
-    ahead::Ahead, dispatch::Window, gateway::Connector, importing::Imports, session::Session,
-    snapshots::Snapshot, turn::TurnClock,
+    ahead::Ahead, dispatch::Window, gateway::Connector, hands::Hands, importing::Imports,
+    session::Session, snapshots::Snapshot, trials::Trials, turn::TurnClock,
 };
 use crate::{
     agent::Road,
@@ -66,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) shard_count: AtomicU32,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) imports: Imports,
+    /// Whose turn it is to try an event: one at a time in the process.
+    pub(crate) trials: Arc<Semaphore>,
 }
 
 impl Context {
@@ -85,6 +93,7 @@ pub(crate) enum Order {
         epoch: Epoch,
         after: ResumeAfter,
         ticket: Box<Ticket>,
+        care: Care,
     },
     /// What is here of its state is too old to be gone on from.
     GiveUpState,
@@ -109,7 +118,12 @@ pub(crate) enum Order {
     /// The process ends: stop at once, say nothing.
     Leave,
     /// The former owner settled what was in doubt.
-    Settled { unfinished: SequenceRanges },
+    Settled {
+        unfinished: SequenceRanges,
+        events: Vec<CarriedEvent>,
+    },
+    /// It is written down which event is tried: hand it out.
+    Try { epoch: Epoch, sequence: Sequence },
     /// Send IDENTIFY.
     Permit { epoch: Epoch },
     /// Copy the state out for a reader of this version.
@@ -156,7 +170,15 @@ pub(crate) enum Said {
     SealsLate,
     /// It does not: a heartbeat named more than where the next owner would begin.
     CopyOvertaken,
-    Settled(SequenceRanges),
+    Settled {
+        unfinished: SequenceRanges,
+        /// As many of these events as may be carried.
+        events: Vec<CarriedEvent>,
+    },
+    /// This event is handed out when it is written down.
+    Trying(Event),
+    /// This one killed each process that had it.
+    SetAside(Box<message::SetAside>),
     Failed {
         close_code: u16,
         detail: String,
@@ -224,6 +246,10 @@ pub(crate) struct Shard {
     window: Window,
     /// Payloads of events that their former owner may yet finish.
     held: BTreeMap<Sequence, Event>,
+    /// Events of the session that are with their handlers.
+    hands: Hands,
+    /// Events that may kill the process.
+    trials: Trials,
     /// Events given back, each with the time at which it is handed out again.
     retries: VecDeque<Retry>,
     /// Events whose handler panicked, until what became of them is heard: one
@@ -299,6 +325,8 @@ impl Shard {
             generation: 0,
             window: Window::new(),
             held: BTreeMap::new(),
+            hands: Hands::default(),
+            trials: Trials::default(),
             retries: VecDeque::new(),
             panicked: BTreeSet::new(),
             named: Sequence(0),

@@ -22,7 +22,7 @@ use baton_protocol::{
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Frozen, Said, Shard,
+    Care, Frozen, Said, Shard,
     backoff::Redial,
     connection::Ended,
     dispatch::Window,
@@ -91,7 +91,8 @@ impl Shard {
                     epoch,
                     after,
                     ticket,
-                }) => return self.resume(epoch, after, &ticket),
+                    care,
+                }) => return self.resume(epoch, after, &ticket, care),
                 Input::Turn(Turn::Forget { .. } | Turn::Leave) => return self.forget(),
                 Input::Turn(Turn::Seal { .. } | Turn::SealLate { .. })
                 | Input::Permit
@@ -188,7 +189,7 @@ impl Shard {
             };
             if seal.settled.is_none() && now >= settles_at {
                 let unfinished = self.window.in_doubt();
-                self.say(Said::Settled(unfinished.clone()));
+                self.say_settled(&unfinished);
                 seal.settled = Some(unfinished);
             }
             let due = seal.settled.is_none().then_some(settles_at);
@@ -197,8 +198,9 @@ impl Shard {
                     epoch,
                     after,
                     ticket,
+                    care,
                 }) if epoch > self.epoch || cfg!(mutant = "old-epoch-obeyed") => {
-                    return self.resume(epoch, after, &ticket);
+                    return self.resume(epoch, after, &ticket, care);
                 }
                 Input::Turn(Turn::Start { epoch }) if epoch > self.epoch => {
                     return self.start(epoch);
@@ -208,7 +210,7 @@ impl Shard {
                 {
                     self.say(Said::Sealed(Box::new(seal.ticket.clone())));
                     if let Some(unfinished) = &seal.settled {
-                        self.say(Said::Settled(unfinished.clone()));
+                        self.say_settled(unfinished);
                     }
                 }
                 Input::Turn(Turn::Forget { epoch }) if epoch > self.epoch => {
@@ -229,6 +231,13 @@ impl Shard {
                 | Input::Due => {}
             }
         }
+    }
+
+    fn say_settled(&self, unfinished: &SequenceRanges) {
+        self.say(Said::Settled {
+            unfinished: unfinished.clone(),
+            events: self.carried(unfinished),
+        });
     }
 
     /// Discord said no for good: owned, not served.
@@ -299,7 +308,8 @@ impl Shard {
                 epoch,
                 after,
                 ticket,
-            } if epoch > self.epoch => Some(self.resume(epoch, after, &ticket)),
+                care,
+            } if epoch > self.epoch => Some(self.resume(epoch, after, &ticket, care)),
             Turn::Seal { .. }
             | Turn::SealLate { .. }
             | Turn::Forget { .. }
@@ -311,6 +321,7 @@ impl Shard {
     /// Nothing is handed out from here on. The connection is closed already.
     fn seal(&mut self, drain: Duration) -> Phase {
         self.finish_all_reported();
+        self.trials_stop();
         self.copy_out = None;
         self.snapshot.stop();
         let ticket = self.ticket();
@@ -343,7 +354,7 @@ impl Shard {
 
     /// Owns it from now on, with a session: its former owner's or, taken back,
     /// its own.
-    fn resume(&mut self, epoch: Epoch, after: ResumeAfter, ticket: &Ticket) -> Phase {
+    fn resume(&mut self, epoch: Epoch, after: ResumeAfter, ticket: &Ticket, care: Care) -> Phase {
         let taken_back = self
             .session
             .as_ref()
@@ -377,7 +388,9 @@ impl Shard {
             self.named = Sequence(0);
             self.generation += 1;
             self.retries.clear();
+            self.hands.clear();
         }
+        self.trials.begin(care);
         self.held.clear();
         self.snapshot.stop();
         self.touch();
@@ -410,6 +423,8 @@ impl Shard {
         self.generation += 1;
         self.window = Window::new();
         self.held.clear();
+        self.hands.clear();
+        self.trials.stop();
         self.retries.clear();
         self.copied = None;
         self.copy_out = None;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use baton_protocol::{SessionParameters, ShardId, Ticket};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 
 use super::dispatch::Window;
@@ -19,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) user_id: u64,
     pub(crate) application_id: u64,
     pub(crate) parameters: SessionParameters,
+    /// Guilds that READY named; zero: not known.
+    pub(crate) guilds: u32,
     /// When READY came, in milliseconds since 1970; zero: not known.
     pub(crate) began_unix_ms: u64,
 }
@@ -32,6 +34,8 @@ impl Session {
             resume_gateway_url: String,
             user: Named,
             application: Named,
+            #[serde(default)]
+            guilds: Vec<IgnoredAny>,
         }
         #[derive(Deserialize)]
         struct Named {
@@ -45,6 +49,7 @@ impl Session {
             user_id: ready.user.id.parse().ok()?,
             application_id: ready.application.id.parse().ok()?,
             parameters,
+            guilds: u32::try_from(ready.guilds.len()).unwrap_or(u32::MAX),
             began_unix_ms: unix_ms(),
         })
     }
@@ -58,8 +63,19 @@ impl Session {
             user_id: ticket.user_id,
             application_id: ticket.application_id,
             parameters: ticket.parameters.clone(),
+            guilds: ticket.guilds,
             began_unix_ms: ticket.began_unix_ms,
         })
+    }
+
+    /// Three quarters of what Discord replays, as far as anybody said: a connection
+    /// that was dialled further back than this is not resumed on.
+    pub(crate) fn reach(&self) -> u64 {
+        let replays = match self.guilds {
+            0 => 1000,
+            guilds => (u64::from(guilds) * 75).clamp(100, 3500),
+        };
+        replays / 4 * 3
     }
 
     /// What another process needs to go on from `window`.
@@ -78,6 +94,7 @@ impl Session {
             ticket.user_id = session.user_id;
             ticket.application_id = session.application_id;
             ticket.parameters = session.parameters.clone();
+            ticket.guilds = session.guilds;
             ticket.began_unix_ms = session.began_unix_ms;
         }
         ticket

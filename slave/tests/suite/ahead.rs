@@ -22,7 +22,9 @@ pub struct Scene {
 }
 
 async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
-    scene_at(gateway(|_| {}).await, change).await
+    // Discord replays for a second and more, however slow the machine is.
+    let gateway = gateway(|config| config.guilds_per_shard = 40).await;
+    scene_at(gateway, change).await
 }
 
 pub async fn scene_at(gateway: Gateway, change: impl FnOnce(&mut SlaveConfig)) -> Scene {

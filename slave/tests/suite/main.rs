@@ -23,3 +23,4 @@ mod promises;
 mod sessions;
 mod signals;
 mod snapshots;
+mod unfinished;

@@ -178,6 +178,7 @@ impl Fleet {
                 | Action::Launch { .. }
                 | Action::GiveUp { .. }
                 | Action::Kill(_)
+                | Action::Keep(_)
                 | Action::Tell(_)
                 | Action::Exit => {}
             }

@@ -1,7 +1,5 @@
 //! Whether the new build is any good.
 
-use baton_protocol::Version;
-
 use super::*;
 
 #[test]

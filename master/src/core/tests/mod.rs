@@ -14,6 +14,7 @@ mod bake;
 mod chain;
 mod cold;
 mod dark;
+mod deaths;
 mod deploys;
 mod exact;
 mod failures;
@@ -25,6 +26,8 @@ mod leaving;
 mod model;
 mod pace;
 mod pausing;
+mod plausible;
+mod reach;
 mod restart;
 mod rows;
 mod saving;
@@ -39,7 +42,7 @@ use std::time::Duration;
 
 use baton_protocol::{
     DeployId, Epoch, ProcessIdentity, Sequence, SequenceRanges, SessionParameters, ShardId,
-    SlaveId, Ticket, ToMaster, ToSlave,
+    SlaveId, Ticket, ToMaster, ToSlave, Version,
     message::{
         Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
         Pong, Progress, Refused, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
@@ -160,6 +163,14 @@ impl Rig {
 
     fn join(&mut self, slave: SlaveId, role: Role) -> Vec<Action> {
         self.join_with(slave, role, Report::default())
+    }
+
+    /// As `join`, of this version of the wire.
+    fn join_speaking(&mut self, slave: SlaveId, role: Role, version: Version) -> Vec<Action> {
+        let mut hello = Box::new(hello(slave, role));
+        hello.version = version;
+        let report = Report::default();
+        self.input(Input::Joined { hello, report })
     }
 
     fn join_with(&mut self, slave: SlaveId, role: Role, report: Report) -> Vec<Action> {
@@ -305,6 +316,7 @@ fn settled(shard: u32, epoch: u64, unfinished: &[u64]) -> ToMaster {
         shard: ShardId(shard),
         epoch: Epoch(epoch),
         unfinished: ranges(unfinished),
+        events: Vec::new(),
     })
 }
 
@@ -414,6 +426,7 @@ fn order_name(action: &Action) -> Option<String> {
         }),
         Action::GiveUp { slot } => Some(format!("give up {slot}")),
         Action::Kill(slave) => Some(format!("kill {:x}", slave.0)),
+        Action::Keep(aside) => Some(format!("keep {}", aside.event.sequence)),
         Action::Tell(_) => None,
         Action::Exit => Some("exit".to_owned()),
     }
@@ -467,10 +480,10 @@ fn message_name(message: &ToSlave) -> String {
         }
         ToSlave::Resume(resume) => {
             let extra = resume.extra.as_ref().unwrap();
-            let without = if extra.state_too_old {
-                " without its state"
-            } else {
-                ""
+            let without = match (extra.state_too_old, extra.alone) {
+                (true, _) => " without its state",
+                (false, true) => " alone",
+                (false, false) => "",
             };
             format!(
                 "Resume {}@{} after {:?} from {}{without}",
@@ -494,6 +507,7 @@ fn message_name(message: &ToSlave) -> String {
             dial.ticket.resume_from()
         ),
         ToSlave::SealLate(late) => format!("SealLate {}@{}", late.shard, late.epoch),
+        ToSlave::Try(tried) => format!("Try {}@{} {}", tried.shard, tried.epoch, tried.sequence),
         ToSlave::Overtake(unit) => format!("Overtake {}@{}", unit.shard, unit.epoch),
         ToSlave::StateAck(ack) => format!("StateAck {}@{} {}", ack.shard, ack.epoch, ack.bytes),
         ToSlave::StopWork(work) => format!("StopWork {}", work.epoch),

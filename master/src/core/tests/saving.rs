@@ -184,6 +184,7 @@ fn the_first_ticket_of_a_session_is_on_the_disk_before_the_next_is_written() {
         epoch: Epoch(1),
         handled: Sequence(2),
         finished_above: SequenceRanges::new(),
+        received: Sequence(0),
         session: Some(other),
     };
     let shards = vec![entry];

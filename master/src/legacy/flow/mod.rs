@@ -170,6 +170,8 @@ impl Flow {
             | ToMaster::Proof(_)
             | ToMaster::Report(_)
             | ToMaster::Pong(_)
+            | ToMaster::Trying(_)
+            | ToMaster::SetAside(_)
             | ToMaster::IdentifyRequest(_)
             | ToMaster::Progress(_)
             | ToMaster::Checkpoint(_)

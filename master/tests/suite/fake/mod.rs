@@ -268,6 +268,7 @@ impl Life {
                 number: ping.number,
                 ..Pong::default()
             })],
+            ToSlave::Try(_) => Vec::new(),
             ToSlave::SoftStart => vec![ToMaster::SoftStartComplete],
             ToSlave::FullStart(start) => {
                 let units = start.start.expect("our start").shards;

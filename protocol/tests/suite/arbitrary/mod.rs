@@ -4,11 +4,11 @@ use baton_protocol::{
     DeployId, Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
     ShardId, SlaveId, Term, Ticket, ToMaster, ToSlave, Version,
     message::{
-        Accepted, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, FullStart, Held,
-        Hello, Holding, IdentifyCause, IdentifyRequest, MigrationExtra, Ping, Pong, Progress,
-        Proof, Refused, RefusedReason, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
-        ShardMigrationStart, SlaveHello, StartExtra, StateAck, StateReady, Step, StopExtra,
-        StopShard, Unit, Welcome, Work,
+        Accepted, CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed,
+        FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest, MigrationExtra, Ping,
+        Pong, Progress, Proof, Refused, RefusedReason, Report, Resume, ResumeAfter, ResumeExtra,
+        Role, SetAside, Settled, ShardMigrationStart, SlaveHello, StartExtra, StateAck, StateReady,
+        Step, StopExtra, StopShard, Trying, Unfinished, Unit, Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };
@@ -27,31 +27,37 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
         Just(ToMaster::ShardStopped),
         bytes(64).prop_map(|proof| ToMaster::Proof(Proof { proof })),
         report().prop_map(ToMaster::Report),
-        (any::<[u64; 8]>(), any::<[u32; 2]>()).prop_map(|(times, shards)| {
-            let [
-                number,
-                finished,
-                failed,
-                full_ms,
-                lag_ms,
-                silent_ms,
-                heartbeat_ms,
-                handed,
-            ] = times;
-            let [silent_shard, heartbeat_shard] = shards.map(ShardId);
-            ToMaster::Pong(Pong {
-                number,
-                finished,
-                failed,
-                full_ms,
-                lag_ms,
-                silent_ms,
-                silent_shard,
-                heartbeat_ms,
-                heartbeat_shard,
-                handed,
-            })
-        }),
+        (
+            any::<[u64; 8]>(),
+            any::<[u32; 2]>(),
+            vec(unfinished(), 0..3)
+        )
+            .prop_map(|(times, shards, unfinished)| {
+                let [
+                    number,
+                    finished,
+                    failed,
+                    full_ms,
+                    lag_ms,
+                    silent_ms,
+                    heartbeat_ms,
+                    handed,
+                ] = times;
+                let [silent_shard, heartbeat_shard] = shards.map(ShardId);
+                ToMaster::Pong(Pong {
+                    number,
+                    finished,
+                    failed,
+                    full_ms,
+                    lag_ms,
+                    silent_ms,
+                    silent_shard,
+                    heartbeat_ms,
+                    heartbeat_shard,
+                    handed,
+                    unfinished,
+                })
+            }),
         (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {
             ToMaster::IdentifyRequest(IdentifyRequest {
                 shard,
@@ -95,6 +101,8 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
                 failed,
             })
         }),
+        trying().prop_map(ToMaster::Trying),
+        set_aside().prop_map(ToMaster::SetAside),
         state().prop_map(ToMaster::State),
     ]
 }
@@ -133,6 +141,7 @@ pub(crate) fn to_slave() -> impl Strategy<Value = ToSlave> {
                 ticket,
             }))
         }),
+        trying().prop_map(ToSlave::Try),
         state().prop_map(ToSlave::State),
     ]
 }
@@ -233,12 +242,17 @@ fn stop() -> impl Strategy<Value = StopShard> {
 
 fn resume() -> impl Strategy<Value = Resume> {
     let after = select(vec![ResumeAfter::Seal, ResumeAfter::Death]);
-    let extra = (any::<u64>(), after, any::<bool>(), option::of(ticket()));
-    let extra = extra.prop_map(|(epoch, after, state_too_old, ticket)| {
+    let care = (any::<[bool; 2]>(), ranges(), ranges());
+    let extra = (any::<u64>(), after, care, option::of(ticket()));
+    let extra = extra.prop_map(|(epoch, after, care, ticket)| {
+        let ([state_too_old, alone], deadly, skipped) = care;
         Box::new(ResumeExtra {
             epoch: Epoch(epoch),
             after,
             state_too_old,
+            alone,
+            deadly,
+            skipped,
             ticket,
         })
     });
@@ -279,23 +293,73 @@ fn report() -> impl Strategy<Value = Report> {
 }
 
 fn entry() -> impl Strategy<Value = CheckpointEntry> {
-    (unit(), any::<u64>(), ranges(), option::of(ticket())).prop_map(
-        |(Unit { shard, epoch }, handled, finished_above, session)| CheckpointEntry {
+    (unit(), any::<[u64; 2]>(), ranges(), option::of(ticket())).prop_map(
+        |(Unit { shard, epoch }, [handled, received], finished_above, session)| CheckpointEntry {
             shard,
             epoch,
             handled: Sequence(handled),
             finished_above,
+            received: Sequence(received),
             session,
         },
     )
 }
 
 fn settled() -> impl Strategy<Value = Settled> {
-    (unit(), ranges()).prop_map(|(Unit { shard, epoch }, unfinished)| Settled {
-        shard,
-        epoch,
-        unfinished,
+    (unit(), ranges(), vec(carried(), 0..3)).prop_map(
+        |(Unit { shard, epoch }, unfinished, events)| Settled {
+            shard,
+            epoch,
+            unfinished,
+            events,
+        },
+    )
+}
+
+fn carried() -> impl Strategy<Value = CarriedEvent> {
+    (any::<u64>(), text(), text()).prop_map(|(sequence, kind, json)| CarriedEvent {
+        sequence: Sequence(sequence),
+        kind,
+        json,
     })
+}
+
+fn unfinished() -> impl Strategy<Value = Unfinished> {
+    (trying(), any::<[u64; 2]>()).prop_map(|(trying, [age_ms, behind])| Unfinished {
+        shard: trying.shard,
+        epoch: trying.epoch,
+        sequence: trying.sequence,
+        kind: trying.kind,
+        guild: trying.guild,
+        age_ms,
+        behind,
+    })
+}
+
+fn trying() -> impl Strategy<Value = Trying> {
+    (unit(), any::<[u64; 2]>(), text()).prop_map(
+        |(Unit { shard, epoch }, [sequence, guild], kind)| Trying {
+            shard,
+            epoch,
+            sequence: Sequence(sequence),
+            kind,
+            guild,
+        },
+    )
+}
+
+fn set_aside() -> impl Strategy<Value = Box<SetAside>> {
+    (unit(), any::<u64>(), any::<bool>(), carried()).prop_map(
+        |(Unit { shard, epoch }, guild, handed_out, event)| {
+            Box::new(SetAside {
+                shard,
+                epoch,
+                guild,
+                handed_out,
+                event,
+            })
+        },
+    )
 }
 
 fn ack() -> impl Strategy<Value = StateAck> {
@@ -321,9 +385,17 @@ fn state() -> impl Strategy<Value = StateFrame> {
 
 pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
     let texts = (text(), text(), parameters());
-    let numbers = (any::<u32>(), any::<[u64; 5]>());
+    let numbers = (any::<[u32; 2]>(), any::<[u64; 6]>());
     (numbers, texts, ranges(), ranges()).prop_map(|(numbers, texts, finished_above, in_doubt)| {
-        let (shard, [user_id, application_id, handled, state_at, began_unix_ms]) = numbers;
+        let ([shard, guilds], numbers) = numbers;
+        let [
+            user_id,
+            application_id,
+            handled,
+            state_at,
+            replay_from,
+            began_unix_ms,
+        ] = numbers;
         let (session_id, resume_url, parameters) = texts;
         Ticket {
             shard: ShardId(shard),
@@ -336,6 +408,8 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             finished_above,
             in_doubt,
             state_at: Sequence(state_at),
+            replay_from: Sequence(replay_from),
+            guilds,
             began_unix_ms,
         }
     })

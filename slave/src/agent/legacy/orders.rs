@@ -7,7 +7,7 @@ use baton_protocol::{
 use tokio::time::Instant;
 
 use super::{LegacyAgent, Part};
-use crate::config::Legacy;
+use crate::{config::Legacy, shard::Care};
 
 /// Discord's session ids have 32 characters.
 const MAX_SESSION_ID: usize = 512;
@@ -39,6 +39,7 @@ impl LegacyAgent {
             | ToSlave::Forget(_)
             | ToSlave::Dial(_)
             | ToSlave::SealLate(_)
+            | ToSlave::Try(_)
             | ToSlave::Overtake(_) => {}
         }
     }
@@ -194,7 +195,10 @@ impl LegacyAgent {
         if ticket.session_id.is_empty() {
             tracing::error!(%shard, "a shard comes without a session: it gets a new one");
             self.table.start(shard, epoch);
-        } else if let Err(why) = self.table.resume(shard, epoch, ResumeAfter::Seal, ticket) {
+        } else if let Err(why) =
+            self.table
+                .resume(shard, epoch, ResumeAfter::Seal, ticket, Care::default())
+        {
             tracing::error!(%shard, why, "cannot serve this shard");
         }
     }

@@ -27,6 +27,8 @@ impl LegacyAgent {
             | Said::Dialled { .. }
             | Said::SealsLate
             | Said::CopyOvertaken
+            | Said::Trying(_)
+            | Said::SetAside(_)
             | Said::Overtaken { .. }
             | Said::StateBroken { .. } => return,
             Said::Identify(_) => {
@@ -47,7 +49,7 @@ impl LegacyAgent {
                 self.starting.remove(&shard);
                 self.serve_again(shard);
             }
-            Said::Settled(_) => {}
+            Said::Settled { .. } => {}
             Said::Failed { close_code, detail } => {
                 self.starting.remove(&shard);
                 tracing::error!(

@@ -9,7 +9,7 @@ use baton_protocol::{
 use tokio::time::Instant;
 
 use super::{LegacyAgent, Part};
-use crate::agent::table::Entry;
+use crate::{agent::table::Entry, shard::Care};
 
 impl LegacyAgent {
     /// What is owned here and not given away.
@@ -135,7 +135,10 @@ impl LegacyAgent {
         }
         let (epoch, ticket) = (entry.epoch.next(), entry.ticket.clone());
         tracing::info!(%shard, "served again");
-        if let Err(why) = self.table.resume(shard, epoch, ResumeAfter::Seal, ticket) {
+        if let Err(why) =
+            self.table
+                .resume(shard, epoch, ResumeAfter::Seal, ticket, Care::default())
+        {
             tracing::error!(%shard, why, "cannot serve this shard");
         }
     }

@@ -1,6 +1,9 @@
 //! What the table tells the master: everything once, what changed since then.
 
-use baton_protocol::message::{Checkpoint, CheckpointEntry, Held, Holding};
+use baton_protocol::{
+    Sequence, ShardId,
+    message::{Checkpoint, CheckpointEntry, Held, Holding, Pong, Unfinished},
+};
 
 use super::{Entry, Table};
 
@@ -54,6 +57,8 @@ impl Table {
             entry.ticket.handled = position.handled;
             entry.ticket.state_at = position.handled;
             entry.ticket.finished_above = position.finished_above;
+            entry.received = position.received;
+            entry.oldest = position.oldest;
             self.changed.insert(*shard);
         }
         !noted.is_empty()
@@ -67,13 +72,22 @@ impl Table {
             let Some(entry) = self.entries.get_mut(&shard) else {
                 continue;
             };
-            let has_session = !entry.ticket.session_id.is_empty();
-            let tell = has_session && !std::mem::replace(&mut entry.session_told, true);
+            // Its session ended meanwhile: it stands nowhere.
+            if entry.ticket.session_id.is_empty() {
+                continue;
+            }
+            let tell = !std::mem::replace(&mut entry.session_told, true);
             shards.push(CheckpointEntry {
                 shard,
                 epoch: entry.epoch,
                 handled: entry.ticket.handled,
                 finished_above: entry.ticket.finished_above.clone(),
+                // Said only where it says something.
+                received: if entry.received > entry.ticket.highest() {
+                    entry.received
+                } else {
+                    Sequence(0)
+                },
                 session: tell.then(|| entry.ticket.clone()),
             });
             if shards.len() == CHECKPOINT_SHARDS {
@@ -86,5 +100,27 @@ impl Table {
             checkpoints.push(Checkpoint { shards });
         }
         checkpoints
+    }
+
+    /// The oldest unfinished events that are worth a look, the one with most behind it
+    /// first.
+    pub(crate) fn unfinished(&self) -> Vec<Unfinished> {
+        let of_shard = |(shard, entry): (ShardId, &Entry)| {
+            let serves = entry.holding == Some(Holding::Serving);
+            let oldest = entry.oldest.as_ref().filter(|_| serves)?;
+            Some(Unfinished {
+                shard,
+                epoch: entry.epoch,
+                sequence: oldest.sequence,
+                kind: oldest.kind.clone(),
+                guild: oldest.guild,
+                age_ms: u64::try_from(oldest.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+                behind: entry.received.get().saturating_sub(oldest.sequence.get()),
+            })
+        };
+        let mut unfinished: Vec<Unfinished> = self.entries().filter_map(of_shard).collect();
+        unfinished.sort_by_key(|event| std::cmp::Reverse((event.behind, event.age_ms)));
+        unfinished.truncate(Pong::MAX_UNFINISHED);
+        unfinished
     }
 }

@@ -192,6 +192,7 @@ impl Peer {
             shard: ShardId(shard),
             epoch: Epoch(epoch),
             unfinished,
+            events: Vec::new(),
         }))
         .await;
     }
@@ -218,6 +219,7 @@ impl Peer {
                 after,
                 state_too_old,
                 ticket: Some(ticket),
+                ..ResumeExtra::default()
             })),
         }))
         .await;

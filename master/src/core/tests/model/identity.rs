@@ -217,6 +217,8 @@ impl Master {
             unwritten,
             // Nobody says for how long a connection was silent.
             healed: _,
+            // Discord refuses nothing here.
+            refused: _,
             fenced: _,
         } = core;
         assert!(actions.is_empty() && touched.is_empty() && adopted.is_empty());
@@ -258,6 +260,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             upkeep: _,
             // Nobody asks for it here.
             asks_to_leave: _,
+            // Nobody lies.
+            disbelieved: _,
         } = slave;
         (id, holds, serving, without_session, unsettled, built).hash(hasher);
         (discriminant(&hello.role), discriminant(presence)).hash(hasher);
@@ -277,6 +281,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Only how long a deadline is depends on these.
         filled: _,
         deaths: _,
+        rests_until: _,
         // There are no standbys here.
         reserve: _,
         unwanted,
@@ -307,6 +312,13 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Only what is shown depends on these.
         away: _,
         session_lost: _,
+        heard: _,
+        alone: _,
+        oldest: _,
+        // Too few events come for these, and too few slaves die.
+        received: _,
+        began: _,
+        care: _,
     } = &shards[&SHARD];
     (epoch, copies, failures, discriminant(replays)).hash(hasher);
     if let Some(kept) = kept {

@@ -197,7 +197,7 @@ impl World {
                     self.troubled = true;
                 }
             }
-            Action::Tell(_) | Action::Exit => {}
+            Action::Keep(_) | Action::Tell(_) | Action::Exit => {}
         }
     }
 

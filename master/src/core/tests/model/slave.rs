@@ -192,6 +192,8 @@ impl World {
                     self.say(id, ToMaster::StartWork(work));
                 }
             }
+            // Told only to who asked.
+            ToSlave::Try(_) => {}
             ToSlave::Forget(unit) => {
                 if self.row(id).is_some_and(|row| row.epoch < unit.epoch) {
                     self.disconnect(id);
@@ -318,6 +320,7 @@ impl World {
             shard: SHARD,
             epoch: row.epoch,
             unfinished: unfinished.clone(),
+            events: Vec::new(),
         };
         row.settled = Some(settled.clone());
         self.given_up |= window::set(&unfinished);
@@ -437,6 +440,7 @@ impl World {
             epoch: row.epoch,
             handled: ticket.handled,
             finished_above: ticket.finished_above.clone(),
+            received: Sequence(0),
             session: (!told).then_some(ticket),
         };
         let shards = vec![entry];

@@ -231,6 +231,7 @@ impl World {
             epoch: row.epoch,
             handled: Sequence(row.window.handled),
             finished_above: row.window.finished_above(),
+            received: Sequence(0),
             session: (!told).then(|| row.ticket(shard)),
         };
         let shards = vec![entry];
@@ -244,6 +245,7 @@ impl World {
             shard,
             epoch: row.epoch,
             unfinished: unfinished.clone(),
+            events: Vec::new(),
         };
         row.settled = Some(settled.clone());
         if let Some(session) = row.session {

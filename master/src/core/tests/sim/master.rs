@@ -243,6 +243,7 @@ impl World {
                     self.die(slave);
                 }
             }
+            Action::Keep(_) => {}
             Action::Tell(News::Fenced { slave, .. }) => self.fenced(slave),
             Action::Tell(news) => self.judge_news(&news),
             Action::Exit => {

@@ -289,6 +289,8 @@ impl World {
                     self.say(id, ToMaster::StartWork(work));
                 }
             }
+            // Told only to who asked.
+            ToSlave::Try(_) => {}
             ToSlave::Forget(unit) => self.forget(id, unit),
             ToSlave::Settled(settled) => self.take_settled(id, &settled),
             ToSlave::Accepted(_) => self.accepted(id),
