@@ -11,6 +11,9 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// What was asked for happened, and standard output could not be written (`EX_IOERR`).
 pub const EXIT_OUTPUT: u8 = 74;
+
+/// A deploy went through, and sessions or events of its slot were lost meanwhile.
+pub const EXIT_LOSSES: u8 = 3;
 /// Whoever waited for a deploy has enough (Ctrl-C): it goes on.
 pub const EXIT_INTERRUPTED: u8 = 130;
 

@@ -56,6 +56,7 @@ pub fn object(told: &Told) -> Value {
             moved,
             migrating,
             total,
+            losses,
         } => {
             let (reason, shard) = match outcome {
                 Outcome::Aborted { reason } | Outcome::Forced { reason } => (Some(reason), None),
@@ -64,7 +65,8 @@ pub fn object(told: &Told) -> Value {
             };
             json!({
                 "deploy": deploy, "outcome": outcome.name(), "reason": reason, "shard": shard,
-                "text": outcome.to_string(), "moved": moved,
+                "text": format!("{outcome}{losses}"), "sessions_lost": losses.sessions,
+                "events_given_up": losses.events, "moved": moved,
                 "migrating_ms": millis(*migrating), "total_ms": millis(*total),
             })
         }
@@ -154,7 +156,7 @@ mod tests {
     use baton_protocol::{DeployId, Epoch, ShardId, SlaveId};
 
     use super::*;
-    use crate::core::event::Phase;
+    use crate::core::event::{Losses, Phase};
 
     #[test]
     fn a_migration_is_an_object_of_plain_fields() {
@@ -185,6 +187,7 @@ mod tests {
             moved: 0,
             migrating: Duration::from_millis(1500),
             total: Duration::from_secs(2),
+            losses: Losses::default(),
         };
         let object = object(&Told { at_us: 0, news });
         assert_eq!(object["outcome"], "rolled_back");

@@ -23,7 +23,7 @@ use crate::{
     },
     config::{LimitValue, from_here, shown},
     core::event::STOPPED,
-    error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, Error},
+    error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_LOSSES, Error},
 };
 
 /// Last words of a slave that ended meanwhile, in lines.
@@ -297,6 +297,16 @@ async fn ended(
     ));
     if let Some(spread) = progress.spread() {
         screen.line(&format!("  {spread}"));
+    }
+    let lost = ["sessions_lost", "events_given_up"]
+        .map(ms)
+        .iter()
+        .any(|lost| *lost > 0);
+    if done && lost {
+        screen.line(
+            "next: baton-master doctor, and the alarms above: what was lost is in the master's log",
+        );
+        return EXIT_LOSSES;
     }
     if done {
         return EXIT_DONE;

@@ -146,7 +146,9 @@ impl Core {
         if !self.wants_copy(owner, to) || shard.overtaken >= MOST_OVERTAKEN {
             return None;
         }
-        let now = shard.ticket_for(to, ResumeAfter::Seal)?.resume_from();
+        let mut ticket = shard.ticket_for(to, ResumeAfter::Seal)?;
+        self.bound_dial(id, to, &mut ticket);
+        let now = ticket.resume_from();
         Some(shard.dialled_from.map_or(now, |dialled| dialled.min(now)))
     }
 

@@ -27,7 +27,7 @@ use super::{
     Core, Life,
     bake::Bake,
     dark::Done,
-    event::{Action, DeployOrder, DeployStep, News, RequestId, Time},
+    event::{Action, DeployOrder, DeployStep, Losses, News, RequestId, Time},
     fleet::Upkeep,
     hand::Hand,
     timers::Timer,
@@ -75,6 +75,8 @@ pub(super) struct Deploy {
     pub(super) last_served: Option<Time>,
     /// Times in a row that the new slave was connected anew and no shard moved.
     pub(super) returns: u32,
+    /// What its slot lost since it began.
+    pub(super) losses: Losses,
     /// Whether it begins no further shard, as an operator wants it.
     pub(super) paused: bool,
 }
@@ -398,6 +400,7 @@ impl Core {
             first_stop: None,
             last_served: None,
             returns: 0,
+            losses: Losses::default(),
             paused: false,
         });
         self.tell(News::DeployAccepted {

@@ -14,7 +14,7 @@ use baton_protocol::{
 
 use super::settings::Settings;
 pub use super::{
-    news::{Death, DeployStep, EndedBy, News, Outcome, Phase, STOPPED},
+    news::{Death, DeployStep, EndedBy, Losses, News, Outcome, Phase, STOPPED},
     pause::Pause,
     recovered::{History, Recovered, RecoveredTicket, Row},
 };

@@ -61,6 +61,9 @@ pub(super) struct Slave {
     pub(super) upkeep: Upkeep,
     /// Whether it is asked to end, and waits until its shards have moved.
     pub(super) asks_to_leave: bool,
+    /// Since when its shards take nothing for most of their time, and whether an operator
+    /// heard of it.
+    pub(super) full: Option<(Time, bool)>,
     /// Whether it said something that cannot be, and an operator heard of it.
     pub(super) disbelieved: bool,
 }
@@ -355,6 +358,7 @@ impl Slave {
                 full_ms: 0,
                 percent: 0,
             },
+            full: None,
             disbelieved: false,
             origin: match presence {
                 Presence::Expected => Origin::Journal,

@@ -73,6 +73,7 @@ impl Core {
         slave.hearing = says_lag.then_some(hearing);
         let shards = slave.holds.len();
         slave.upkeep = slave.upkeep.next(self.now, pong.full_ms, shards);
+        self.backlog(id);
         self.heal(id, hearing.silent);
         let Some(deploy) = &self.deploy else {
             return;

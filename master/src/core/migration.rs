@@ -78,6 +78,9 @@ impl Core {
         match ticket {
             Some(mut ticket) if dials => {
                 self.bound_dial(id, to, &mut ticket);
+                if let Some(shard) = self.fleet.shards.get_mut(&id) {
+                    shard.dialled_from = Some(ticket.resume_from());
+                }
                 self.enter(id, Phase::Dialling { owner, epoch, to });
                 self.start_timer(Timer::Shard(id), self.settings.copy);
                 self.tell_move(id, owner, to, epoch.next(), Told::Dialling);

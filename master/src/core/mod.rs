@@ -11,6 +11,7 @@
 //!                      ├─ standby.rs    somebody is ready to take over
 //!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
 //!                      │                (copy.rs: its state, doubt.rs: what was running at the seal)
+//!                      ├─ backlog.rs    a slave that cannot catch up
 //!                      ├─ reach.rs      what is too old to be replayed
 //!                      ├─ plausible.rs  what a slave says that cannot be
 //!                      ├─ deaths.rs     events that kill whoever has them
@@ -42,6 +43,7 @@
 
 mod adopt;
 mod again;
+mod backlog;
 mod bake;
 mod copy;
 mod dark;
@@ -283,7 +285,9 @@ impl Core {
             }
             ToMaster::Resume(answer) => {
                 if let Some(extra) = answer.extra {
-                    self.served(slave, ShardId(answer.shard), extra.epoch);
+                    let shard = ShardId(answer.shard);
+                    self.resumed_late(slave, shard, extra.epoch);
+                    self.served(slave, shard, extra.epoch);
                 }
             }
             ToMaster::Shutdown => self.leaves_by_itself(slave),
@@ -365,6 +369,7 @@ impl Core {
     }
 
     fn tell(&mut self, news: News) {
+        self.note_loss(&news);
         self.actions.push_back(Action::Tell(news));
     }
 

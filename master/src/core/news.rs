@@ -83,6 +83,8 @@ pub enum News {
         migrating: Duration,
         /// From the trigger to the end.
         total: Duration,
+        /// What its slot lost meanwhile.
+        losses: Losses,
     },
     /// A slave came.
     SlaveJoined {
@@ -287,6 +289,53 @@ const fn signal_name(number: i32) -> Option<&'static str> {
         31 => "SIGSYS",
         _ => return None,
     })
+}
+
+/// What a slot lost while it was deployed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Sessions that ended, each with a span of events.
+    pub sessions: u32,
+    /// Events that were given up alone.
+    pub events: u32,
+}
+
+impl Losses {
+    /// Whether it lost anything.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+impl fmt::Display for Losses {
+    /// What follows the outcome; nothing where nothing was lost.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self {
+                sessions: 0,
+                events: 0,
+            } => Ok(()),
+            Self {
+                sessions,
+                events: 0,
+            } => {
+                write!(
+                    f,
+                    ", but {sessions} sessions were lost, with events in them"
+                )
+            }
+            Self {
+                sessions: 0,
+                events,
+            } => write!(f, ", but {events} events were given up"),
+            Self { sessions, events } => write!(
+                f,
+                ", but {sessions} sessions were lost, with events in them, and {events} events \
+                 were given up"
+            ),
+        }
+    }
 }
 
 /// Steps of a deploy, in their order.

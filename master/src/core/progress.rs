@@ -58,6 +58,7 @@ impl Core {
             Step::Waiting => self.waits_for_permit(id),
             Step::Serving => {
                 shard.away = None;
+                self.replay_ended(id);
                 self.served(from, id, progress.epoch);
             }
             Step::Reconnecting => {
@@ -143,6 +144,25 @@ impl Core {
             && shard.ticket.is_none()
         {
             self.timers.stop(Timer::Shard(id));
+        }
+    }
+
+    /// A served shard is through with its replay: what comes now came never before.
+    pub(super) fn replay_ended(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && matches!(shard.phase, Phase::Serving { .. })
+        {
+            shard.replays = ResumeAfter::Seal;
+        }
+    }
+
+    /// RESUMED came for a shard that was taken for served before.
+    pub(super) fn resumed_late(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && shard.phase.claimant() == Some((from, epoch))
+        {
+            shard.away = None;
+            self.replay_ended(id);
         }
     }
 }

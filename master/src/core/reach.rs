@@ -239,6 +239,23 @@ impl Core {
         self.alarm(detail);
     }
 
+    /// What a slot loses while it is deployed is a part of how the deploy ends.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else is a loss")]
+    pub(super) fn note_loss(&mut self, news: &News) {
+        let (shard, lost) = match news {
+            News::SessionLost { shard, .. } => (shard, (1, 0)),
+            News::EventGivenUp { shard, .. } => (shard, (0, 1)),
+            _ => return,
+        };
+        let slot = self.fleet.shards.get(shard).map(|shard| shard.slot);
+        if let Some(deploy) = &mut self.deploy
+            && Some(deploy.slot) == slot
+        {
+            deploy.losses.sessions = deploy.losses.sessions.saturating_add(lost.0);
+            deploy.losses.events = deploy.losses.events.saturating_add(lost.1);
+        }
+    }
+
     /// A slave names its oldest unfinished events.
     pub(super) fn unfinished_named(&mut self, from: SlaveId, named: Vec<Unfinished>) {
         let at = self.now;

@@ -14,7 +14,7 @@ use super::{
     deploy::{Pace, Stage},
     event::{Action, DeployStep, News, Outcome, RequestId, STOPPED},
     fleet::Standing,
-    shard::Phase,
+    shard::{How, Phase, Reach},
     timers::Timer,
     work,
 };
@@ -225,13 +225,58 @@ impl Core {
             if !self.fleet.is_joined(owner) || cfg!(mutant = "stalled-is-killed") {
                 self.condemn(owner);
             }
-            self.fail_deploy(
-                Some(id),
-                format!("its resume made no progress for {span:?}"),
-            );
+            let why = if self.is_replaying(id) {
+                format!(
+                    "its replay stood still for {span:?}: as many of its events are with handlers \
+                     as may be, and none of them ends. What is full cannot be moved: make \
+                     handlers faster, or give the slot more processes"
+                )
+            } else {
+                format!("its resume made no progress for {span:?}")
+            };
+            self.fail_deploy(Some(id), why);
+        } else if self.goes_back() && self.is_replaying(id) && self.fleet.is_joined(owner) {
+            self.is_back_and_behind(id);
         } else {
             self.start_timer(Timer::Shard(id), span);
         }
+    }
+
+    /// Whether Discord took the RESUME of a starting shard: events came.
+    fn is_replaying(&self, id: ShardId) -> bool {
+        let shard = self.fleet.shards.get(&id);
+        let reach = shard.map(|shard| &shard.phase);
+        matches!(
+            reach,
+            Some(Phase::Starting {
+                how: How::Resume(_),
+                reach: Reach::Dispatches,
+                ..
+            })
+        )
+    }
+
+    /// A shard that goes back is replayed to the old slave, whose handlers are full: it
+    /// has the session, hands events out as its handlers end, and may never come to the
+    /// end of a replay that grows as fast. It is where it was, and the way back does not
+    /// wait for more.
+    fn is_back_and_behind(&mut self, id: ShardId) {
+        let now = self.now;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let Some((owner, epoch)) = shard.phase.claimant() else {
+            return;
+        };
+        shard.alone = None;
+        shard.away = Some(now);
+        self.enter(id, Phase::Serving { owner, epoch });
+        self.move_served(id, owner, epoch, false);
+        self.alarm(format!(
+            "shard {id} is back at slave {owner:.8}, which is behind: as many of its events are \
+             with handlers as may be, and Discord replays the rest as they end. If more come than \
+             end, it never catches up: make handlers faster, or give the slot more processes"
+        ));
     }
 
     /// A slave of the deploy is being killed, or does not do its part.

@@ -331,6 +331,7 @@ impl Core {
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             migrating,
             total: self.now.since(deploy.began),
+            losses: deploy.losses,
         });
         self.forget_settled(deploy.slot);
         self.touch(deploy.slot);

@@ -15,6 +15,9 @@ const SILENT_MS: u64 = 60_000;
 /// Clocks of one host, or of hosts that ask the time, are closer than this.
 const CLOCK_MS: u64 = 5000;
 
+/// A handler that has taken so long may never end.
+const OLD_EVENT_S: u64 = 60;
+
 /// Handlers that fail more often than one time in so many are worth a look.
 const FAILING: u64 = 100;
 
@@ -27,6 +30,7 @@ pub(super) fn examine(view: &View, unix_ms: u64) -> Vec<Finding> {
         "every slave's connections answer",
     ));
     findings.extend(lag(view));
+    findings.extend(unfinished(view));
     findings.extend(each_slave(
         view,
         "handlers",
@@ -201,6 +205,44 @@ fn after_deploy(slave: &SlaveView, lag: u64) -> Option<String> {
         .then(|| format!("it was {before} ms before the deploy {minutes} min ago"))
 }
 
+/// An event that is not finished is what a RESUME after a death begins at, and Discord
+/// replays only so much behind it.
+fn unfinished(view: &View) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for shard in &view.shards {
+        let (behind, most) = (shard.behind, shard.replayed_at_most);
+        // Where nothing is named it is a window that is being worked through.
+        let Some(event) = shard.unfinished.as_ref() else {
+            continue;
+        };
+        let age = event.age_ms / 1000;
+        if behind < most / 4 && age < OLD_EVENT_S {
+            continue;
+        }
+        let detail = format!(
+            "event {} ({}, guild {}) of shard {} is unfinished since {age} s, {behind} events are \
+             behind it, and Discord replays {most}",
+            event.sequence, event.kind, event.guild, shard.shard
+        );
+        let next = "look for a handler of that type that hangs or keeps its Ack, and give it a time \
+                    limit; a deploy takes the event along, a death gives it up";
+        let finding = if behind >= most / 4 * 3 {
+            Finding::error("unfinished", detail, next)
+        } else {
+            Finding::warning("unfinished", detail, next)
+        };
+        findings.push(match &shard.owner {
+            Some(owner) => finding.of_shard(shard.shard).of_slave(owner),
+            None => finding.of_shard(shard.shard),
+        });
+    }
+    if findings.is_empty() {
+        let detail = "no event is unfinished for long";
+        findings.push(Finding::ok("unfinished", detail));
+    }
+    findings
+}
+
 fn handlers(slave: &SlaveView) -> Option<Finding> {
     let build = &slave.build;
     if slave.full_percent > 0 {
@@ -343,6 +385,21 @@ mod tests {
         }
     }
 
+    /// One whose oldest event has been with its handler for so long.
+    fn hangs(number: u32, behind: u64, seconds: u64) -> ShardView {
+        ShardView {
+            behind,
+            replayed_at_most: 1000,
+            unfinished: Some(crate::core::view::UnfinishedView {
+                sequence: 101,
+                kind: "MESSAGE_CREATE".to_owned(),
+                guild: 41,
+                age_ms: seconds * 1000,
+            }),
+            ..shard(number, "serving")
+        }
+    }
+
     fn slave() -> SlaveView {
         SlaveView {
             slave: "aa".to_owned(),
@@ -379,7 +436,7 @@ mod tests {
         let findings = examine(&view(), 5000);
         let checks: BTreeSet<_> = findings.iter().map(|finding| finding.check).collect();
         assert_eq!(checks.len(), findings.len());
-        assert_eq!(checks.len(), 8);
+        assert_eq!(checks.len(), 9);
         assert!(
             findings.iter().all(|finding| finding.next.is_none()),
             "{findings:?}"
@@ -389,7 +446,7 @@ mod tests {
     #[test]
     fn each_trouble_is_found_and_says_what_to_do() {
         type Change = fn(&mut View);
-        let troubles: [(&str, Level, Change); 15] = [
+        let troubles: [(&str, Level, Change); 18] = [
             ("link", Level::Error, |view| {
                 view.slaves[0].answered_ms_ago = Some(17_000);
                 view.slaves[0].hangs = true;
@@ -408,6 +465,15 @@ mod tests {
             }),
             ("lag", Level::Error, |view| {
                 view.slaves[0].lag_ms = Some(31_000)
+            }),
+            ("unfinished", Level::Warning, |view| {
+                view.shards[1] = hangs(1, 300, 5);
+            }),
+            ("unfinished", Level::Warning, |view| {
+                view.shards[1] = hangs(1, 3, 90);
+            }),
+            ("unfinished", Level::Error, |view| {
+                view.shards[1] = hangs(1, 800, 90);
             }),
             ("handlers", Level::Warning, |view| {
                 view.slaves[0].full_percent = 1

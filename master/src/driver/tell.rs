@@ -109,8 +109,11 @@ fn wrong(news: &News) -> Option<String> {
             dead: true,
             held: held @ 1..,
         } => Some(format!("slave {slave:.8} died with {held} shards")),
-        News::DeployEnded { outcome, .. } => {
-            (*outcome != Outcome::Done).then(|| format!("the deploy ended: {outcome}"))
+        News::DeployEnded {
+            outcome, losses, ..
+        } => {
+            let well = *outcome == Outcome::Done && !losses.any();
+            (!well).then(|| format!("the deploy ended: {outcome}{losses}"))
         }
         News::DeployAccepted { .. }
         | News::RequestRefused { .. }
@@ -187,7 +190,15 @@ fn log(news: &News, gap: Option<Duration>) {
             moved,
             migrating,
             total,
+            losses,
         } => match outcome {
+            Outcome::Done if losses.any() => {
+                error!(
+                    deploy = %deploy, moved, ?migrating, ?total,
+                    sessions_lost = losses.sessions, events_given_up = losses.events,
+                    "deploy done, and something was lost meanwhile"
+                );
+            }
             Outcome::Done => info!(deploy = %deploy, moved, ?migrating, ?total, "deploy done"),
             Outcome::Aborted { .. }
             | Outcome::RolledBack { .. }

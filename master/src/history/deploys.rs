@@ -74,6 +74,10 @@ pub struct Deployed {
     pub reason: Option<String>,
     /// The outcome with the reason, for a person.
     pub text: String,
+    /// Sessions that its slot lost meanwhile, each with a span of events.
+    pub sessions_lost: u32,
+    /// Events that were given up alone meanwhile.
+    pub events_given_up: u32,
     /// When it began, in milliseconds since 1970.
     pub began_unix_ms: u64,
     /// When it ended.
@@ -111,6 +115,10 @@ pub struct LastDeploy {
     pub outcome: Cow<'static, str>,
     /// The same with the reason, for a person.
     pub text: String,
+    /// Sessions that its slot lost meanwhile, each with a span of events.
+    pub sessions_lost: u32,
+    /// Events that were given up alone meanwhile.
+    pub events_given_up: u32,
     /// Shards that the new slave served then.
     pub moved: u32,
     /// From the first seal to the last RESUMED, in milliseconds.

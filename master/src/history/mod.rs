@@ -176,6 +176,8 @@ impl History {
             slot: ended.slot.clone(),
             outcome: ended.outcome.clone(),
             text: ended.text.clone(),
+            sessions_lost: ended.sessions_lost,
+            events_given_up: ended.events_given_up,
             moved: ended.shards,
             migrating_ms: ended.migrating_ms,
             total_ms: ended.took_ms,
@@ -282,6 +284,7 @@ impl Seen {
                 moved,
                 migrating,
                 total,
+                losses,
                 ..
             } => {
                 let running = self.running.take()?;
@@ -289,7 +292,9 @@ impl Seen {
                     outcome: outcome.name().into(),
                     ended_unix_ms: unix_ms(),
                     reason: reason(outcome),
-                    text: outcome.to_string(),
+                    text: format!("{outcome}{losses}"),
+                    sessions_lost: losses.sessions,
+                    events_given_up: losses.events,
                     took_ms: millis(*total),
                     migrating_ms: millis(*migrating),
                     shards: *moved,

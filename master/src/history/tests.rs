@@ -3,7 +3,7 @@
 use baton_protocol::Epoch;
 
 use super::{deploys::spread, *};
-use crate::core::event::{Death, DeployStep, EndedBy};
+use crate::core::event::{Death, DeployStep, EndedBy, Losses};
 
 const OLD: SlaveId = SlaveId(1);
 const NEW: SlaveId = SlaveId(2);
@@ -49,6 +49,7 @@ fn ended(outcome: Outcome) -> News {
         moved: 1,
         migrating: Duration::from_millis(7),
         total: Duration::from_millis(9),
+        losses: Losses::default(),
     }
 }
 

@@ -165,6 +165,30 @@ impl Scrape<'_> {
             "Events of all shards, by their checkpoints",
             rate,
         );
+        let behind = self
+            .view
+            .shards
+            .iter()
+            .filter(|shard| shard.unfinished.is_some());
+        let behind = behind.max_by_key(|shard| shard.behind * 1000 / shard.replayed_at_most.max(1));
+        let (behind, most) = behind.map_or((0, 0), |shard| (shard.behind, shard.replayed_at_most));
+        one(
+            ours,
+            "unfinished_events_behind",
+            "Events behind an unfinished one, in the shard where that is most of what Discord replays",
+            Some(behind),
+        );
+        let share: Float = Gauge::default();
+        share.set(if most == 0 {
+            0.0
+        } else {
+            behind as f64 / most as f64
+        });
+        ours.register(
+            "unfinished_replay_share",
+            "The same as a part of what Discord replays of that shard",
+            share,
+        );
         let budgets = self.view.shards.iter();
         let budgets = budgets.filter_map(|shard| shard.replay_budget_seconds);
         if let Some(least) = budgets.min() {

@@ -11,7 +11,10 @@ use baton_protocol::{
 
 use super::*;
 use crate::{
-    core::view::{DeployView, ShardView, SlaveView, SlotView, View},
+    core::{
+        event::Losses,
+        view::{DeployView, ShardView, SlaveView, SlotView, View},
+    },
     counters::Counts,
 };
 
@@ -156,6 +159,7 @@ fn ended(outcome: Outcome) -> Told {
         moved: 1,
         migrating: Duration::ZERO,
         total: Duration::ZERO,
+        losses: Losses::default(),
     };
     told(0, news)
 }
@@ -177,6 +181,7 @@ fn every_name_has_its_type() {
             "baton_connections_too_many",
             "baton_deploys",
             "baton_disbelieved",
+            "baton_events_given_up",
             "baton_identify_permits",
             "baton_identify_requests",
             "baton_journal_save_failures",
@@ -185,7 +190,6 @@ fn every_name_has_its_type() {
             "baton_reconnects",
             "baton_resumes",
             "baton_sessions_lost",
-            "baton_events_given_up",
             "baton_shard_failures",
             "baton_slave_deaths",
             "baton_slave_events",
@@ -220,6 +224,8 @@ fn every_name_has_its_type() {
             "baton_slot_filled",
             "baton_slot_standbys_built",
             "baton_slot_standbys_wanted",
+            "baton_unfinished_events_behind",
+            "baton_unfinished_replay_share",
             "process_max_fds",
             "process_open_fds",
             "process_resident_memory_bytes",

@@ -167,7 +167,8 @@ impl Table {
                 });
             }
             Said::Failed { .. } if current => entry.holding = Some(Holding::Failed),
-            Said::SealsLate | Said::CopyOvertaken | Said::Trying(_) | Said::SetAside(_) if current => {}
+            Said::SealsLate | Said::CopyOvertaken | Said::Trying(_) | Said::SetAside(_)
+                if current => {}
             Said::StateAck { .. }
             | Said::StateReady { .. }
             | Said::Dialled { .. }

@@ -3,7 +3,7 @@
 
 use std::future::pending;
 
-use baton_protocol::{Epoch, Sequence, SequenceRanges, Ticket, Version, message::ResumeAfter};
+use baton_protocol::{Epoch, Sequence, Ticket, Version, message::ResumeAfter};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{

@@ -75,3 +75,57 @@ fn a_death_in_the_middle_of_the_copy_back_leaves_what_the_old_slave_has() {
         assert!(actions.contains(&resume.to_owned()), "{actions:?}");
     }
 }
+
+#[test]
+fn what_is_full_is_not_moved_and_the_way_back_does_not_wait_for_the_end_of_its_replay() {
+    let (mut rig, _) = Rig::moving(settings(1));
+    rig.say(B, state_ready(0, 1, 90));
+    rig.say(A, sealed(0, 1, 100));
+    rig.say(A, settled(0, 1, &[]));
+    rig.say(B, progress(0, 2, Step::Replaying));
+    rig.wait(5 * SECOND);
+    assert_eq!(rig.step(), Some("rolling back"));
+    rig.say(B, sealed(0, 2, 110));
+    rig.say(B, settled(0, 2, &[]));
+    rig.say(A, progress(0, 3, Step::Replaying));
+    let actions = rig.wait(5 * SECOND);
+    let Some(Outcome::RolledBack { reason, .. }) = ended(&actions) else {
+        panic!("{actions:?}");
+    };
+    assert!(reason.contains("What is full cannot be moved"), "{reason}");
+    assert_eq!(alarms(&actions), 1);
+    assert_eq!(rig.shard(0), (Some(A.to_string()), "reconnecting"));
+    // RESUMED comes at last, and the next deploy is taken.
+    rig.say(A, resumed(0, 3));
+    assert!(rig.all_served_by(A));
+    rig.join(C, Role::Candidate);
+    assert_eq!(rig.step(), Some("preparing"));
+}
+
+#[test]
+fn a_shard_that_is_back_and_behind_may_be_deployed_again_while_it_is_replayed() {
+    let (mut rig, _) = Rig::moving(settings(1));
+    rig.say(B, state_ready(0, 1, 90));
+    rig.say(A, sealed(0, 1, 100));
+    rig.say(A, settled(0, 1, &[]));
+    rig.say(B, progress(0, 2, Step::Replaying));
+    rig.die(B);
+    rig.say(A, progress(0, 3, Step::Replaying));
+    rig.wait(5 * SECOND);
+    assert_eq!(rig.step(), None);
+    // What is replayed may have been handled by the dead one: still marked.
+    let actions = rig.die(A);
+    assert_eq!(
+        orders(&actions)
+            .iter()
+            .filter(|order| order.contains("Resume"))
+            .count(),
+        0
+    );
+    rig.wait(2 * SECOND);
+    let actions = rig.join(C, Role::Relaunch);
+    assert!(
+        orders(&actions).contains(&"c Resume 0@4 after Death from 100".to_owned()),
+        "{actions:?}"
+    );
+}

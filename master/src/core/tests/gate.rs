@@ -216,3 +216,24 @@ fn the_soak_is_at_most_half_of_what_discord_replays_of_the_busiest_shard() {
     assert_eq!(soak, 5 * SECOND);
     assert_eq!(shortened(&actions), Some((1, 100, 5 * SECOND)));
 }
+
+#[test]
+fn a_backlog_that_lasts_is_an_alarm_with_its_reason_once() {
+    let mut rig = Rig::serving(1);
+    let mut said = Vec::new();
+    for second in 0..=130 {
+        rig.wait(SECOND);
+        let actions = rig.say(A, full(1, 900 * second));
+        said.extend((alarms(&actions) > 0).then_some(second));
+    }
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!((60..65).contains(&said[0]), "{said:?}");
+    // It caught up, and falls behind once more.
+    rig.wait(10 * SECOND);
+    rig.say(A, full(1, 900 * 130));
+    let again = (1..=70).any(|second| {
+        rig.wait(SECOND);
+        alarms(&rig.say(A, full(1, 900 * (130 + second)))) > 0
+    });
+    assert!(again);
+}

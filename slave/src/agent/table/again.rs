@@ -16,7 +16,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{Entry, Table, spawn};
 use crate::{
     config::Timings,
-    shard::{FromShard, Order, Said, Shard},
+    shard::{Care, FromShard, Order, Said, Shard},
 };
 
 /// The panics of one shard.
@@ -101,6 +101,7 @@ impl Entry {
                         epoch,
                         after: ResumeAfter::Death,
                         ticket: Box::new(ticket),
+                        care: Care::default(),
                     });
                 }
                 Some(Said::Died)
@@ -112,8 +113,12 @@ impl Entry {
                     shard,
                     epoch,
                     unfinished: unfinished.clone(),
+                    events: Vec::new(),
                 });
-                Some(Said::Settled(unfinished))
+                Some(Said::Settled {
+                    unfinished,
+                    events: Vec::new(),
+                })
             }
             Some(Holding::Sealed | Holding::Failed) => None,
             // A copy of its state, or a connection: both are gone, and not missed before

@@ -260,6 +260,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             upkeep: _,
             // Nobody asks for it here.
             asks_to_leave: _,
+            full: _,
             // Nobody lies.
             disbelieved: _,
         } = slave;
@@ -360,7 +361,8 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         asked,
         first_stop: _,
         last_served: _,
-        // Nobody holds it here.
+        // Nothing is lost, and nobody holds it here.
+        losses: _,
         paused: _,
         returns,
     } = deploy;
