@@ -1,5 +1,6 @@
 //! The rows of the fault matrix.
 
+mod budget;
 mod builds;
 mod crashes;
 mod discord;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Row> {
         crashes::BACK,
         links::ROWS,
         discord::ROWS,
+        budget::ROWS,
         sessions::ROWS,
         operator::ROWS,
         doors::ROWS,
