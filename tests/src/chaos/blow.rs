@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    builds, crash, host, journal, operator,
+    builds, crash, deadly, host, journal, operator,
     phase::Phase,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
@@ -97,6 +97,7 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::Journal(damage) => journal::damage(scene, damage).await,
         Blow::Unseen(span) => host::unseen(scene, span).await,
         Blow::Emptied => host::emptied(scene).await,
+        Blow::DeadlyEvent => deadly::comes(scene).await,
         Blow::PowerCut => {
             if phase == Phase::M0 {
                 // A session that is older than a second was saved durably: the end

@@ -10,6 +10,7 @@ pub mod blow;
 pub mod builds;
 mod busy;
 pub mod crash;
+mod deadly;
 pub mod deploys;
 pub mod expect;
 pub mod host;

@@ -79,6 +79,8 @@ pub enum Blow {
     /// What the master has in its runtime folder is removed, while it runs and while it
     /// does not.
     Emptied,
+    /// An event comes that kills whoever handles it.
+    DeadlyEvent,
     /// Everything is killed, and what was not on the disk yet is gone.
     PowerCut,
     /// The master kills itself at a point of its own.

@@ -1,6 +1,7 @@
 //! A complete gateway process: its cache moves with its shards, its events go to
 //! a sink. See `baton-slave --help`.
 
+mod deadly;
 mod inspect;
 mod options;
 mod relay;
@@ -18,6 +19,7 @@ use baton_slave::{Error, Slave};
 use tracing_subscriber::EnvFilter;
 
 use self::{
+    deadly::Deadly,
     options::{Format, Settings},
     relay::Relay,
 };
@@ -58,7 +60,9 @@ fn start(settings: Settings) -> Result<(), Error> {
 
 async fn run(settings: Settings) -> Result<(), Error> {
     let sink = sink::open(&settings.sink)?;
-    let relay = Arc::new(Relay::new(sink.clone(), settings.handler, settings.body));
+    let deadly = settings.dies_of.map(Deadly::new);
+    let relay = Relay::new(sink.clone(), settings.handler, settings.body, deadly);
+    let relay = Arc::new(relay);
     let builder = Slave::builder_of(relay.clone()).config(settings.slave);
     let _socket = match &settings.inspect {
         Some(address) => inspect::serve(address, relay, builder.monitor()).await?,

@@ -5,7 +5,8 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use baton_protocol::token::token_in;
 use baton_slave::{
-    Address, Error, Legacy, OnLostState, SecretSource, SlaveConfig, Snapshots, parse_role,
+    Address, Error, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, Snapshots,
+    parse_role,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, parser::ValueSource};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -109,6 +110,10 @@ struct Keys {
     /// Let each event take so long, to see what slow handlers do [default: 0]
     #[arg(long, env = "BATON_HANDLER_MS", value_name = "MS")]
     handler_ms: Option<u64>,
+    /// Die of one event, as this file of the runtime directory says
+    #[arg(long, value_name = "FILE", hide = true)]
+    #[serde(skip)]
+    dies_of: Option<PathBuf>,
     /// Answer GET /status and GET /guild/ID here: 127.0.0.1:PORT or unix:PATH, in
     /// which %p is the process id
     #[arg(long, env = "BATON_INSPECT", value_name = "ADDRESS")]
@@ -152,6 +157,8 @@ pub(crate) struct Settings {
     pub(crate) sink: Target,
     pub(crate) body: bool,
     pub(crate) handler: Duration,
+    /// Where it is said which event kills this process.
+    pub(crate) dies_of: Option<PathBuf>,
     pub(crate) inspect: Option<inspect::Address>,
     pub(crate) log: String,
     pub(crate) log_format: Format,
@@ -234,6 +241,7 @@ impl Keys {
             sink: self.sink.or(file.sink),
             sink_body: self.sink_body.or(file.sink_body),
             handler_ms: self.handler_ms.or(file.handler_ms),
+            dies_of: self.dies_of,
             inspect: self.inspect.or(file.inspect),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
@@ -285,12 +293,16 @@ impl Keys {
             Some(LostState::Resume) | None => OnLostState::Resume,
         };
         let runtime_dir = self.runtime_dir.unwrap_or_else(default_runtime_dir);
+        let dies_of = self.dies_of.map(|file| runtime_dir.join(file));
         slave.secret = SecretSource::from_env(Some(runtime_dir))?;
         slave.legacy = Legacy::of(
             self.legacy.unwrap_or(false),
             self.shards,
             self.max_concurrency,
         )?;
+        if dies_of.is_some() {
+            slave.on_deadly_event = OnDeadlyEvent::HandOut;
+        }
         slave.check()?;
         let inspect = self.inspect.as_deref().map(inspect::Address::parse);
         Ok(Settings {
@@ -298,6 +310,7 @@ impl Keys {
             sink: Target::parse(self.sink.as_deref().unwrap_or("stdout")).map_err(wrong)?,
             body: self.sink_body.unwrap_or(false),
             handler: Duration::from_millis(self.handler_ms.unwrap_or(0)),
+            dies_of,
             inspect: inspect.transpose().map_err(wrong)?,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),

@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::sink::Sink;
+use crate::{deadly::Deadly, sink::Sink};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Relay {
     sink: Sink,
     handler: Duration,
     body: bool,
+    deadly: Option<Deadly>,
     handed: AtomicU64,
 }
 
@@ -57,13 +58,15 @@ struct StateLine<'s> {
 }
 
 impl Relay {
-    /// `handler`: how long each event takes; `body`: write payloads too.
-    pub(crate) fn new(sink: Sink, handler: Duration, body: bool) -> Self {
+    /// `handler`: how long each event takes; `body`: write payloads too; `deadly`: die
+    /// of one of them.
+    pub(crate) fn new(sink: Sink, handler: Duration, body: bool, deadly: Option<Deadly>) -> Self {
         Self {
             cache: Cache::new(),
             sink,
             handler,
             body,
+            deadly,
             handed: AtomicU64::new(0),
         }
     }
@@ -79,6 +82,9 @@ impl Relay {
 
 impl Bot for Relay {
     fn handle(&self, event: Event, ack: Ack, _shard: &ShardHandle) {
+        if let Some(deadly) = &self.deadly {
+            deadly.meets(&event);
+        }
         let n = self.handed.fetch_add(1, Ordering::Relaxed);
         let handed_us = now_us();
         let (sink, body) = (self.sink.clone(), self.body);

@@ -5,6 +5,7 @@ mod builds;
 mod crashes;
 mod discord;
 mod doors;
+mod handlers;
 mod host;
 mod late;
 mod links;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Row> {
         slaves::ROWS,
         slaves::BUILDS,
         builds::ROWS,
+        handlers::ROWS,
         master::ROWS,
         crashes::SAVES,
         crashes::SENDS,
