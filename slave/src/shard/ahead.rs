@@ -80,7 +80,7 @@ pub(super) enum Change {
 }
 
 impl Ahead {
-    const fn overtakes(&self) -> bool {
+    pub(super) const fn overtakes(&self) -> bool {
         matches!(self.stage, Stage::Overtaking { .. })
     }
 
