@@ -221,11 +221,6 @@ impl Core {
             1 => String::new(),
             _ => format!(" (and {} numbers around it)", events - 1),
         };
-        let detail = format!(
-            "event {sequence} of shard {id} is given up ({what}){more}: nobody finished it, and \
-             Discord, which is at {session}, does not replay it any more. Give handlers a time \
-             limit"
-        );
         let news = News::EventGivenUp {
             shard: id,
             sequence,
@@ -236,7 +231,11 @@ impl Core {
             unfinished: named.map(|oldest| oldest.age(now)),
         };
         self.tell(news);
-        self.alarm(detail);
+        self.alarm(format!(
+            "event {sequence} of shard {id} is given up ({what}){more}: nobody finished it, and \
+             Discord, which is at {session}, does not replay it any more. Give handlers a time \
+             limit"
+        ));
     }
 
     /// What a slot loses while it is deployed is a part of how the deploy ends.
