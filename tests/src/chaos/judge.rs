@@ -205,17 +205,27 @@ fn judge_marks(
             findings.repeated_marked += 1;
         }
         let created = created.get(&event.key()).copied().unwrap_or(0);
-        let replayed = log.iter().any(|line| {
+        let brings = |line: &&LogLine| {
             line.what == "resume"
                 && line.session.as_ref() == Some(&event.session)
                 && resumed_at(line).is_some_and(|from| event.seq > from)
                 && line.at_us + LATE_LOG_US >= created
                 && line.at_us <= event.handed_us + LATE_LOG_US
-        });
+        };
+        let replayed = log.iter().any(|line| brings(&line));
         let mut strikes = scene.strikes.iter();
         let strike = strikes.rfind(|strike| strike.at_us <= event.handed_us);
-        let recovers =
-            strike.is_some_and(|strike| strike.calm_us.is_none_or(|calm| event.handed_us <= calm));
+        // What was replayed before the calm may be handed out behind it, where a slave hands
+        // it out one event at a time.
+        let recovers = strike.is_some_and(|strike| {
+            strike.calm_us.is_none_or(|calm| {
+                let recovery = strike.at_us..=calm;
+                event.handed_us <= calm
+                    || log
+                        .iter()
+                        .any(|line| brings(&line) && recovery.contains(&line.at_us))
+            })
+        });
         let struck = strike.map_or(u64::MAX, |strike| strike.at_us);
         let (recovery, late) = match marks {
             Marks::OfRecovery => (

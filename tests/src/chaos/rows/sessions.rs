@@ -71,7 +71,7 @@ pub(super) const ROWS: &[Row] = &[
             r#"{"name":"reset","shard":0}"#,
         ]),
         // Otherwise the events of today come meanwhile, and are as good.
-        setup: |setup| setup.rate = 0.05,
+        setup: |setup| setup.rate = 0.005,
         expect: |phase| match phase {
             M0 => Expect::calm().at(Serves::Old).reconnecting(),
             M1 | M2 | M3 | M4 | M5 | M6 | M7 => Expect::done(),
