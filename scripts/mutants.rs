@@ -1,29 +1,35 @@
-// The `main` of the build scripts of `master` and `slave`, each of which has a
-// CRATE and its MUTANTS.
+// The `main` of the build scripts of the crates that have mutants. Each says which CRATE
+// it is; the table beside this file has the names.
+
+const TABLE: &str = include_str!("mutants.txt");
 
 fn main() {
-    let values: Vec<_> = MUTANTS.iter().map(|name| format!("{name:?}")).collect();
+    let names: Vec<&str> = TABLE
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split('|').next())
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let own: Vec<String> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix(CRATE)?.strip_prefix('/'))
+        .map(|name| format!("{name:?}"))
+        .collect();
     println!("cargo::rerun-if-env-changed=BATON_MUTANT");
     println!(
         "cargo::rustc-check-cfg=cfg(mutant, values({}))",
-        values.join(", ")
+        own.join(", ")
     );
     let Ok(asked) = std::env::var("BATON_MUTANT") else {
         return;
     };
-    match asked.split_once('/') {
-        Some((CRATE, name)) if MUTANTS.contains(&name) => {
-            println!("cargo::rustc-cfg=mutant={name:?}");
-        }
-        // Of the other crate, which knows it.
-        Some(("master" | "slave", _)) if !asked.starts_with(CRATE) => {}
-        Some(_) | None => println!(
+    if !names.contains(&asked.as_str()) {
+        println!(
             "cargo::error=BATON_MUTANT={asked:?} is no mutant; there are {}",
-            MUTANTS
-                .iter()
-                .map(|name| format!("{CRATE}/{name}"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
+            names.join(", ")
+        );
+    } else if let Some((CRATE, name)) = asked.split_once('/') {
+        println!("cargo::rustc-cfg=mutant={name:?}");
     }
 }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use baton_core::event::IdentifyBudget;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
@@ -23,7 +24,7 @@ use self::{
     ask::{Question, Trouble},
     pace::{AGAIN, Pace},
 };
-use crate::{config::Config, core::event::IdentifyBudget, driver::Notice, error::Error};
+use crate::{config::Config, driver::Notice, error::Error};
 
 /// What Discord said.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,13 +32,11 @@ mod armed {
         thread,
     };
 
+    use baton_core::event::{Entry, Hold};
     use baton_protocol::{ToSlave, message::ResumeAfter};
     use rustix::process::{Signal, getpid, kill_process};
 
-    use crate::{
-        core::event::{Entry, Hold},
-        error::Error,
-    };
+    use crate::error::Error;
 
     /// What is saved.
     const SAVES: &[&str] = &[

@@ -5,7 +5,6 @@ pub mod aside;
 pub mod budget;
 pub mod cli;
 pub mod config;
-pub mod core;
 pub mod counters;
 pub mod crash;
 pub mod doctor;

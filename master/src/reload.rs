@@ -4,12 +4,12 @@
 
 use std::{fmt, path::PathBuf};
 
+use baton_core::event::DeployOrder;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::{
     config::{Change, Config, Effect, Mistake, Options, examine},
-    core::event::DeployOrder,
     driver::Notice,
     run::order,
 };

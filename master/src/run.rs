@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use baton_core::{
+    Core,
+    event::{DeployOrder, Durability, Recovered, Time},
+};
 use baton_protocol::{ProcessIdentity, SlaveId, auth::Secret};
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
@@ -18,10 +22,6 @@ use crate::{
     aside::Aside,
     budget::{Asker, GatewayBot},
     config::Config,
-    core::{
-        Core,
-        event::{DeployOrder, Durability, Recovered, Time},
-    },
     counters::Counters,
     doors::http::{self, Door},
     driver::{Driver, Ending, NEWS, Notice, Parts, QUEUE},

@@ -1,5 +1,6 @@
 //! What can be wrong with a peer, and how much of it.
 
+#[cfg(feature = "io")]
 use std::{io, time::Duration};
 
 /// A body that is not what its id says.
@@ -95,6 +96,7 @@ pub enum DecodeError {
 }
 
 /// A connection that cannot be used any longer.
+#[cfg(feature = "io")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {

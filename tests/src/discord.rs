@@ -116,11 +116,11 @@ impl Discord {
             arguments.push(folder.join("ca.pem").display().to_string());
         }
         arguments.extend(options.more.iter().cloned());
-        let mut command = command("baton-gateway", arguments)?;
+        let mut command = command("baton-discord", arguments)?;
         command.env("BATON_GATEWAY_TOKEN", TOKEN);
         let (process, line) = Process::start("gateway", logs, command, true).await?;
         let ready: Ready =
-            serde_json::from_str(&line).map_err(|error| Error::answer("baton-gateway", error))?;
+            serde_json::from_str(&line).map_err(|error| Error::answer("baton-discord", error))?;
         Ok(Self {
             gateway_url: ready.gateway,
             rest_url: ready.rest,

@@ -1,12 +1,10 @@
 //! News as JSON: one object each, told apart by `type`. Names and units are a
 //! promise to whoever reads the stream.
 
+use baton_core::event::{News, Outcome};
 use serde_json::{Value, json};
 
-use crate::{
-    core::event::{News, Outcome},
-    driver::Told,
-};
+use crate::driver::Told;
 
 /// The object of one piece of news.
 ///
@@ -156,7 +154,7 @@ mod tests {
     use baton_protocol::{DeployId, Epoch, ShardId, SlaveId};
 
     use super::*;
-    use crate::core::event::{Losses, Phase};
+    use baton_core::event::{Losses, Phase};
 
     #[test]
     fn a_migration_is_an_object_of_plain_fields() {

@@ -45,6 +45,10 @@ use axum::{
     },
     routing::{get, post},
 };
+use baton_core::{
+    event::{DeployOrder, Pause},
+    view::View,
+};
 use baton_protocol::{DeployId, ShardId, Term, message::MAX_NAME};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
@@ -58,10 +62,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{check_command, whole_path},
-    core::{
-        event::{DeployOrder, Pause},
-        view::View,
-    },
     counters::Counts,
     doctor::{Doors, Finding, Host, examine, troubles},
     doors::Places,

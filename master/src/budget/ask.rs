@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use baton_core::event::IdentifyBudget;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -18,10 +19,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::GatewayBot;
-use crate::{
-    config::{MAX_SHARDS, Token},
-    core::event::IdentifyBudget,
-};
+use crate::config::{MAX_SHARDS, Token};
 
 /// One request ends within this time, its answer included.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ mod screen;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
+use baton_core::event::STOPPED;
 use clap::Args;
 use serde_json::Value;
 
@@ -22,7 +23,6 @@ use crate::{
         client::{Client, Events},
     },
     config::{LimitValue, from_here, shown},
-    core::event::STOPPED,
     error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_LOSSES, Error},
 };
 

@@ -30,10 +30,9 @@ use self::{
     checks::{Found, admin_listen, api_url, cover, listen, slots, token},
     file::as_error,
 };
-use crate::{
-    core::settings::{Settings, SlotSettings},
-    error::Error,
-};
+use baton_core::settings::{Settings, SlotSettings};
+
+use crate::error::Error;
 
 /// Where slaves are listened for when nothing else is configured.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7447";

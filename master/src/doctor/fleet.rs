@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
-use crate::core::view::{ShardView, SlaveView, View};
+use baton_core::view::{ShardView, SlaveView, View};
 
 /// Discord answers a heartbeat in a fraction of this.
 const SLOW_HEARTBEAT_MS: u64 = 1000;
@@ -390,7 +390,7 @@ mod tests {
         ShardView {
             behind,
             replayed_at_most: 1000,
-            unfinished: Some(crate::core::view::UnfinishedView {
+            unfinished: Some(baton_core::view::UnfinishedView {
                 sequence: 101,
                 kind: "MESSAGE_CREATE".to_owned(),
                 guild: 41,
@@ -499,7 +499,7 @@ mod tests {
             ("identify", Level::Error, |view| view.identifies_refused = 2),
             ("shards", Level::Error, |view| {
                 view.shards[1].state = "no session";
-                view.deploy = Some(crate::core::view::DeployView::default());
+                view.deploy = Some(baton_core::view::DeployView::default());
             }),
             ("journal", Level::Error, |view| view.journal_fails = true),
         ];
@@ -544,7 +544,7 @@ mod tests {
         let mut view = view();
         view.shards[0].state = "sealing";
         assert_eq!(worst(&view), ("shards", Level::Error));
-        view.deploy = Some(crate::core::view::DeployView::default());
+        view.deploy = Some(baton_core::view::DeployView::default());
         assert_eq!(worst(&view).1, Level::Ok);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::Finding;
-use crate::core::view::View;
+use baton_core::view::View;
 
 /// Less than this, and the journal may be refused its next page.
 const LEAST_DISK: u64 = 64 << 20;
@@ -162,7 +162,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::{super::Level, *};
-    use crate::core::view::SlaveView;
+    use baton_core::view::SlaveView;
 
     #[test]
     fn the_soft_limit_of_open_files_is_read() {

@@ -11,7 +11,7 @@ mod host;
 use serde::Serialize;
 
 pub use self::{doors::Doors, host::Host};
-use crate::core::view::View;
+use baton_core::view::View;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

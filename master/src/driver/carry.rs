@@ -1,14 +1,12 @@
 //! Carrying actions out, in their order.
 
+use baton_core::event::{Action, Durability, Entry, Input};
 use baton_protocol::{SlaveId, ToSlave, message::Role};
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, error, info, warn};
 
 use super::{Driver, Ending, LaunchOrder, Launched, MAX_FAILURES, MOST_GROUPS, Notice, SAVE_PAUSE};
-use crate::{
-    core::event::{Action, Durability, Entry, Input},
-    process::kill_group,
-};
+use crate::process::kill_group;
 
 impl Driver {
     /// Carries out everything that the core asks for, and what it asks for

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::core::event::Time;
+use baton_core::event::Time;
 
 /// The driver looks at the clock at least this often.
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);

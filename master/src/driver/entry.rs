@@ -1,6 +1,7 @@
 //! Who may come in: nobody speaks for a slave whose process is another one, and no
 //! process is two slaves.
 
+use baton_core::event::News;
 use baton_protocol::{
     ProcessIdentity, SlaveId, ToSlave,
     message::{Hello, Refused, RefusedReason},
@@ -10,7 +11,6 @@ use tracing::warn;
 
 use super::{Driver, Notice, UNSEEN};
 use crate::{
-    core::event::News,
     peer::Link,
     process::{Dialled, Watch, WatchError},
 };

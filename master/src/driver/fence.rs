@@ -4,7 +4,7 @@
 use baton_protocol::SlaveId;
 
 use super::{Answer, Driver, Kill};
-use crate::core::event::{Input, Time};
+use baton_core::event::{Input, Time};
 
 impl Driver {
     pub(super) fn fence(&mut self, now: Time, name: &str, kill: Kill, answer: Answer<SlaveId>) {

@@ -26,6 +26,11 @@ use std::{
     time::Duration,
 };
 
+use baton_core::{
+    Core,
+    event::{Death, DeployOrder, EndedBy, Input, News, RequestId, Time},
+    view::View,
+};
 use baton_protocol::{DeployId, ProcessIdentity, SlaveId, message::Role};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -41,11 +46,6 @@ pub use self::{
 use crate::{
     aside::Aside,
     config::named,
-    core::{
-        Core,
-        event::{Death, DeployOrder, EndedBy, Input, News, RequestId, Time},
-        view::View,
-    },
     history::{Brought, History},
     journal::Journal,
     metrics::Metrics,

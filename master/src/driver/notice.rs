@@ -1,5 +1,10 @@
 //! What others tell the driver.
 
+use baton_core::{
+    event::{Death, DeployOrder, EndedBy, IdentifyBudget, Pause},
+    settings::Settings,
+    view::View,
+};
 use baton_protocol::{
     DeployId, ShardId, SlaveId, ToMaster,
     message::{Hello, Report},
@@ -7,11 +12,6 @@ use baton_protocol::{
 use tokio::sync::oneshot;
 
 use crate::{
-    core::{
-        event::{Death, DeployOrder, EndedBy, IdentifyBudget, Pause},
-        settings::Settings,
-        view::View,
-    },
     peer::{Link, LinkId},
     process::Watch,
 };

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::{debug, error, info, warn};
 
 use super::{Driver, Ending};
-use crate::core::event::{Death, News, Outcome, Phase};
+use baton_core::event::{Death, News, Outcome, Phase};
 
 /// A piece of news, and when it was told.
 #[derive(Clone, Debug, PartialEq)]

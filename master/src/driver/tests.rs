@@ -10,6 +10,11 @@ use std::{
     },
 };
 
+use baton_core::{
+    event::{DeployOrder, Durability, Entry, Hold, News, Recovered},
+    settings::Settings,
+    view::View,
+};
 use baton_protocol::{
     Connection, Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
     ShardId, Term, Ticket, ToMaster, ToSlave, Version,
@@ -27,11 +32,6 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     config::Slot,
-    core::{
-        event::{DeployOrder, Durability, Entry, Hold, News, Recovered},
-        settings::Settings,
-        view::View,
-    },
     counters::Counters,
     doors::Places,
     peer::{Context, Hushes, MAX_JOINED, Origin, Strangers, serve},

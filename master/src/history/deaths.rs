@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::millis;
-use crate::core::event::Death;
+use baton_core::event::Death;
 
 /// So many are remembered.
 const REMEMBERED: usize = 50;

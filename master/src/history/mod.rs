@@ -16,6 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use baton_core::event::{News, Outcome, Phase};
 use baton_protocol::{DeployId, ShardId, SlaveId, Term};
 use serde_json::Value;
 use tracing::warn;
@@ -27,7 +28,6 @@ pub use self::{
 };
 use crate::{
     admin::json,
-    core::event::{News, Outcome, Phase},
     driver::{Told, monotonic_us},
 };
 

@@ -3,7 +3,7 @@
 use baton_protocol::Epoch;
 
 use super::{deploys::spread, *};
-use crate::core::event::{Death, DeployStep, EndedBy, Losses};
+use baton_core::event::{Death, DeployStep, EndedBy, Losses};
 
 const OLD: SlaveId = SlaveId(1);
 const NEW: SlaveId = SlaveId(2);

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use baton_core::event::{History, Hold, Recovered};
 use baton_protocol::{SessionParameters, ShardId, SlaveId, message::ResumeAfter};
 use serde::Serialize;
 
@@ -15,10 +16,7 @@ use super::{
     rules, schema,
     store::{Store, StoreError},
 };
-use crate::{
-    core::event::{History, Hold, Recovered},
-    error::Error,
-};
+use crate::error::Error;
 
 /// What a journal holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

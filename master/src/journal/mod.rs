@@ -24,6 +24,7 @@ use std::{
     time::Instant,
 };
 
+use baton_core::event::{Durability, Entry, History, Recovered};
 use baton_protocol::{ShardId, SlaveId, Term};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -35,10 +36,7 @@ use self::{
     roll::{Known, Roll},
     store::{Before, Store, StoreError},
 };
-use crate::{
-    core::event::{Durability, Entry, History, Recovered},
-    error::Error,
-};
+use crate::error::Error;
 
 /// Saves that wait for the thread; the driver sends one at a time.
 const QUEUE: usize = 16;

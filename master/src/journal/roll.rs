@@ -13,11 +13,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use baton_core::event::Entry;
 use baton_protocol::{FleetId, SessionParameters, SlaveId, Term, auth::Secret, message::Hello};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::{core::event::Entry, whole_file};
+use crate::whole_file;
 
 /// A larger file is none that a master wrote.
 const MAX_FILE: u64 = 16 << 20;

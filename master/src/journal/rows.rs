@@ -9,7 +9,7 @@ use baton_protocol::{
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{age::Clocks, store::StoreError};
-use crate::core::event::{Basis, Entry, Hold};
+use baton_core::event::{Basis, Entry, Hold};
 
 /// Every statement names its columns: a newer master may have added others.
 pub(super) fn write(

@@ -8,7 +8,7 @@ use super::{
     look::{Contents, Findings},
     roll::Roll,
 };
-use crate::core::event::{Basis, History, Recovered, RecoveredTicket, Row};
+use baton_core::event::{Basis, History, Recovered, RecoveredTicket, Row};
 
 /// Judges the rows of a journal.
 pub(super) fn judge(recovered: &Recovered, contents: &Contents, findings: &mut Findings) {

@@ -8,6 +8,9 @@ use std::{
     time::Duration,
 };
 
+use baton_core::event::{
+    Durability, Entry, History, Hold, Recovered, RecoveredTicket, Row as OwnerRow,
+};
 use baton_protocol::{
     DeployId, Epoch, FleetId, ProcessIdentity, ShardId, SlaveId, Term, Ticket, Version,
     message::{Hello, ResumeAfter},
@@ -23,10 +26,7 @@ use super::{
     },
     schema::{self, SCHEMA},
 };
-use crate::{
-    core::event::{Durability, Entry, History, Hold, Recovered, RecoveredTicket, Row as OwnerRow},
-    crash,
-};
+use crate::crash;
 
 /// Another reader (the sqlite3 shell) is waited for this long.
 const BUSY: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use baton_protocol::{
 };
 
 use super::*;
-use crate::core::event::{Basis, Hold, Row};
+use baton_core::event::{Basis, Hold, Row};
 
 #[tokio::test]
 async fn everything_that_was_saved_is_there_after_a_reopen() {

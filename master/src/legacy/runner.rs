@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use baton_core::event::Time;
 use baton_protocol::{
     Connection, ConnectionError, ToMaster, ToSlave, Trust,
     connection::Sender,
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::flow::{Flow, Order, Peer};
-use crate::{core::event::Time, process::Launcher};
+use crate::process::Launcher;
 
 /// The first frame comes within this time.
 const HELLO: Duration = Duration::from_secs(5);

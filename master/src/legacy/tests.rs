@@ -7,7 +7,7 @@ use baton_protocol::{
 use bytes::Bytes;
 
 use super::flow::{Flow, Order, Peer, RETURN, STEP};
-use crate::core::event::Time;
+use baton_core::event::Time;
 
 const OLD: Peer = Peer(1);
 const NEW: Peer = Peer(2);

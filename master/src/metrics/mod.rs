@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use baton_core::event::{Durability, EndedBy, News, Outcome};
 use baton_protocol::{
     SlaveId, ToMaster, ToSlave,
     message::{IdentifyCause, Pong, ResumeAfter, Step},
@@ -32,11 +33,7 @@ pub use self::{
     picture::Scrape,
     plain::{PLAIN, plain},
 };
-use crate::{
-    core::event::{Durability, EndedBy, News, Outcome},
-    driver::Told,
-    history::Gap,
-};
+use crate::{driver::Told, history::Gap};
 
 /// The type of what [`Metrics::text`] gives; see [`plain`] for who does not take it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64, time::Duration};
 
+use baton_core::view::{SlaveView, View};
 use baton_protocol::SlaveId;
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
@@ -9,10 +10,7 @@ use prometheus_client::{
 };
 
 use super::{PREFIX, Reported, process};
-use crate::{
-    core::view::{SlaveView, View},
-    counters::Counts,
-};
+use crate::counters::Counts;
 
 /// What a question is answered from.
 #[derive(Clone, Copy, Debug)]
@@ -205,7 +203,7 @@ impl Scrape<'_> {
 
     fn slots(&self, ours: &mut Registry) {
         let slots = &self.view.slots;
-        let of = |value: fn(&crate::core::view::SlotView) -> u32| {
+        let of = |value: fn(&baton_core::view::SlotView) -> u32| {
             let family = Family::<Labels, Gauge>::default();
             for slot in slots {
                 let labels = vec![("slot", slot.name.clone())];

@@ -4,19 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use baton_core::{
+    event::Losses,
+    view::{DeployView, ShardView, SlaveView, SlotView, View},
+};
 use baton_protocol::{
     DeployId, ShardId,
     message::{Checkpoint, Failed, IdentifyRequest, Progress, Resume, ResumeExtra},
 };
 
 use super::*;
-use crate::{
-    core::{
-        event::Losses,
-        view::{DeployView, ShardView, SlaveView, SlotView, View},
-    },
-    counters::Counts,
-};
+use crate::counters::Counts;
 
 /// Every type by name, and every value by name and labels.
 #[derive(Debug, Default)]

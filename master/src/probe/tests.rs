@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 //! The probe against simulated Discords that answer each question in each way.
 
-use baton_gateway::{Gateway, GatewayConfig, ResumeWhileConnected};
+use baton_discord::{Gateway, GatewayConfig, ResumeWhileConnected};
 
 use super::*;
 

@@ -8,6 +8,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
+use baton_core::event::EndedBy;
 use baton_protocol::{
     DeployId,
     auth::{SECRET_VARIABLE, Secret},
@@ -19,7 +20,6 @@ use tracing::warn;
 use super::output::{BEHIND, Output, Outputs};
 use crate::{
     config::{DEFAULT_API_URL, Slot, TOKEN_VARIABLE, check_command, token_in},
-    core::event::EndedBy,
     service,
 };
 

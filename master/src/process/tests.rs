@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
+use baton_core::event::EndedBy;
 use baton_protocol::{DeployId, ProcessIdentity, auth::Secret, message::Role};
 use tokio::time::timeout;
 
 use super::*;
-use crate::{
-    config::{DEFAULT_API_URL, Slot},
-    core::event::EndedBy,
-};
+use crate::config::{DEFAULT_API_URL, Slot};
 
 /// Only a broken test waits this long.
 const LONG: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{
     FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
 };
-use baton_gateway::{Fault, FaultName, Gateway, What, When};
+use baton_discord::{Fault, FaultName, Gateway, What, When};
 use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave,
     message::{Dial, ResumeAfter, Unit},

@@ -1,6 +1,6 @@
 //! A shard goes back to the slave that had it, which may have been a while ago.
 
-use baton_gateway::Gateway;
+use baton_discord::Gateway;
 use baton_protocol::{Epoch, message::ResumeAfter};
 use baton_slave::{Mark, State};
 

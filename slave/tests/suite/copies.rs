@@ -10,7 +10,7 @@ use crate::common::{
     FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, moment, run, traffic, until,
 };
 use crate::lost::{copy, forward};
-use baton_gateway::{Fault, FaultName, Gateway, What};
+use baton_discord::{Fault, FaultName, Gateway, What};
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave, Version,
     message::{Dial, Holding, ResumeAfter, Step, StopExtra, StopShard},

@@ -9,7 +9,7 @@ use std::{
 use crate::common::{
     Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
 };
-use baton_gateway::{Fault, FaultName, Gateway, What};
+use baton_discord::{Fault, FaultName, Gateway, What};
 use baton_protocol::{
     ToMaster,
     message::{IdentifyCause, Step},

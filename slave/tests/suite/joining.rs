@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::common::{
     FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, traffic, until,
 };
-use baton_gateway::{Fault, FaultName, Gateway};
+use baton_discord::{Fault, FaultName, Gateway};
 use baton_protocol::{
     FleetId, Term, ToMaster,
     auth::Secret,

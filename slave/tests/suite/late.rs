@@ -1,6 +1,6 @@
 //! Seals that wait for Discord to take the session from the old connection.
 
-use baton_gateway::{Fault, FaultName, ResumeWhileConnected, What};
+use baton_discord::{Fault, FaultName, ResumeWhileConnected, What};
 use baton_protocol::{
     Epoch, ShardId, ToMaster, ToSlave,
     message::{LateSeal, ResumeAfter, Unit},

@@ -7,7 +7,7 @@ use std::{
 
 use crate::common::ancestor::{Master, Recorded, Wire, config, migrate, recorded};
 use crate::common::{Doing, Recorder, Running, gateway, logged, run, traffic, until};
-use baton_gateway::{Fault, FaultName, Gateway, What};
+use baton_discord::{Fault, FaultName, Gateway, What};
 use baton_protocol::{
     ToMaster, ToSlave,
     message::{Holding, StopShard},

@@ -6,7 +6,7 @@ use crate::common::{
     Doing, FakeMaster, LONG, Peer, Recorder, Running, Told, config, gateway, run, until,
 };
 use crate::lost::copy;
-use baton_gateway::Gateway;
+use baton_discord::Gateway;
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave, Version,
     message::{CopyState, Holding, ResumeAfter, Role, ShardMigrationStart, Unit, Work},
@@ -31,7 +31,7 @@ async fn scene() -> Scene {
     scene_of(Recorder::default, |_| {}).await
 }
 
-async fn scene_of(bot: fn() -> Recorder, change: fn(&mut baton_gateway::GatewayConfig)) -> Scene {
+async fn scene_of(bot: fn() -> Recorder, change: fn(&mut baton_discord::GatewayConfig)) -> Scene {
     let gateway = gateway(change).await;
     let master = FakeMaster::new(1).await;
     let slave = run(config(&master, &gateway), bot());
@@ -348,7 +348,7 @@ async fn without_a_master_shards_serve_reconnect_and_resume() {
     let Side { slave, peer } = old;
     drop(peer);
     gateway
-        .fault(baton_gateway::Fault::new(baton_gateway::FaultName::Op7))
+        .fault(baton_discord::Fault::new(baton_discord::FaultName::Op7))
         .unwrap();
     until("a resume", || gateway.counters().total.resumes == 1).await;
     let before = slave.bot.told().len();

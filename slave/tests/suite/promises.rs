@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{
     Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, until,
 };
-use baton_gateway::{Fault, FaultName, Gateway};
+use baton_discord::{Fault, FaultName, Gateway};
 use baton_protocol::{Sequence, ShardId, message::ResumeAfter};
 use baton_slave::Mark;
 

@@ -6,7 +6,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use crate::common::{
     FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
 };
-use baton_gateway::{Fault, FaultName, Gateway, What, When};
+use baton_discord::{Fault, FaultName, Gateway, What, When};
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
     message::{CopyState, IdentifyCause, ResumeAfter, Step},

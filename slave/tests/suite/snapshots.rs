@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::common::{FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, until};
-use baton_gateway::{Fault, FaultName, Gateway, What, When};
+use baton_discord::{Fault, FaultName, Gateway, What, When};
 use baton_protocol::{
     SequenceRanges, ShardId, Ticket,
     message::{IdentifyCause, ResumeAfter},

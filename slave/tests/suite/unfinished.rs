@@ -6,7 +6,7 @@ use crate::common::{
     Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, traffic, until,
 };
 use crate::lost::copy;
-use baton_gateway::Gateway;
+use baton_discord::Gateway;
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave,
     message::{Ping, Resume, ResumeAfter, ResumeExtra, Settled, Trying, Unfinished},

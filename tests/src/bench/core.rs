@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use baton_master::core::{
+use baton_core::{
     Core,
     event::{Action, Durability, Input, Recovered, Time},
     settings::{Settings, SlotSettings},

@@ -172,7 +172,7 @@ fn a_simulated_discord_that_is_configured_wrongly_says_what_to_change() {
         (&["--bogus"], &["--bogus"]),
     ];
     for (arguments, all) in cases {
-        wrong.refused("baton-gateway", arguments, None, all);
+        wrong.refused("baton-discord", arguments, None, all);
     }
 }
 

@@ -156,7 +156,7 @@ fn every_alarm_of_the_master_is_in_the_operators_guide() {
         .map(|(text, _)| text)
         .collect();
     let mut alarms = Vec::new();
-    for file in fs::read_dir(root().join("master/src/core")).unwrap() {
+    for file in fs::read_dir(root().join("master/core/src")).unwrap() {
         let path = file.unwrap().path();
         if path.is_file() {
             let source = joined(&path);

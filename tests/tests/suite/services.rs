@@ -50,7 +50,7 @@ fn an_installation_is_whole_and_a_second_one_changes_nothing() {
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
     }
     assert!(said.contains("what is left to do"), "{said}");
-    let units = PathBuf::from("services/systemd");
+    let units = PathBuf::from("scripts/packaging/systemd");
     for unit in ["baton-master.service", "baton-master.socket"] {
         let installed = host.read(&format!("etc/systemd/system/{unit}"));
         assert_eq!(

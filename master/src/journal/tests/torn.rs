@@ -5,7 +5,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::core::event::RecoveredTicket;
+use baton_core::event::RecoveredTicket;
 
 /// Names of the files of a journal, and of the roll beside it.
 const WAL: &str = "journal.sqlite3-wal";

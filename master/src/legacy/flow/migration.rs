@@ -8,7 +8,7 @@ use baton_protocol::{
 use bytes::Bytes;
 
 use super::{Flow, MAX_KEPT_STATE, Peer, STEP, resume, stop};
-use crate::core::event::Time;
+use baton_core::event::Time;
 
 #[derive(Debug)]
 pub(super) struct Migration {

@@ -44,7 +44,7 @@ use self::{
     migration::{Migration, Phase},
     rollback::Restore,
 };
-use crate::core::event::Time;
+use baton_core::event::Time;
 
 /// A slave whose connection ended is back within this time, or dead. The
 /// ancestor dials again at once, and every 5 s after a failed dial.

@@ -5,7 +5,7 @@ use baton_protocol::{ToSlave, message::StopShard};
 use bytes::Bytes;
 
 use super::{Flow, Peer, STEP, migration::Phase, resume, stop};
-use crate::core::event::Time;
+use baton_core::event::Time;
 
 /// After a rollback: the ancestor's bot stopped its plugins at the start of the
 /// migration and starts them again only when its last shard is resumed. So that

@@ -3,7 +3,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use baton_gateway::Gateway;
+use baton_discord::Gateway;
 use baton_protocol::{
     Connection, Frame, ToMaster, ToSlave, Trust,
     message::{Resume, ShardMigrationStart, StopShard},

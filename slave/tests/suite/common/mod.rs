@@ -8,7 +8,7 @@ mod truth;
 
 use std::{sync::Arc, time::Duration};
 
-use baton_gateway::{Gateway, GatewayConfig, LogLine, Traffic, What};
+use baton_discord::{Gateway, GatewayConfig, LogLine, Traffic, What};
 use baton_slave::{Error, Monitor, SecretSource, Slave, SlaveConfig};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;

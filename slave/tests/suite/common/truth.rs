@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_gateway::Gateway;
+use baton_discord::Gateway;
 use baton_protocol::ShardId;
 use bytes::Bytes;
 use serde_json::Value;

@@ -52,7 +52,11 @@ fn check(words: &[&str]) -> Result<(), String> {
         .iter()
         .filter(|word| word.starts_with("baton-master."));
     for unit in units {
-        if !root().join("services/systemd").join(unit).is_file() {
+        if !root()
+            .join("scripts/packaging/systemd")
+            .join(unit)
+            .is_file()
+        {
             return Err(format!("no unit {unit}"));
         }
     }

@@ -70,7 +70,7 @@ async fn alerts_and_dashboard_name_only_what_a_master_answers() {
 
 fn check(metrics: &str) -> (Option<i32>, String) {
     let mut command = Command::new("python3");
-    command.arg(root().join("services/check-metrics"));
+    command.arg(root().join("scripts/packaging/check-metrics"));
     fed(command, metrics)
 }
 
@@ -103,7 +103,7 @@ fn each_alert_is_silent_when_all_is_well_and_fires_when_it_is_not() {
         let mut command = Command::new("promtool");
         let output = command
             .args(arguments)
-            .current_dir(root().join("services/prometheus"))
+            .current_dir(root().join("scripts/packaging/prometheus"))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

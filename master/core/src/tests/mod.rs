@@ -1,0 +1,555 @@
+//! The core, driven by hand: one input, the actions that it must cause.
+//!
+//! The tests stand in the files below, what they share stands here: a [`Rig`]
+//! owns a core and a clock, and speaks for the slaves.
+
+// A test names what it looks for; the rest is of no interest.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+// What stands around the core has seeds from the environment, and may take its time.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+mod adoption;
+mod again;
+mod ahead;
+mod back;
+mod bake;
+mod chain;
+mod cold;
+mod dark;
+mod deaths;
+mod deploys;
+mod exact;
+mod failures;
+mod fencing;
+mod gate;
+mod hostile;
+mod late;
+mod leaving;
+mod model;
+mod pace;
+mod pausing;
+mod plausible;
+mod reach;
+mod restart;
+mod rows;
+mod saving;
+mod sessions;
+mod sim;
+mod slots;
+mod stalls;
+mod standbys;
+mod turns;
+
+use std::time::Duration;
+
+use baton_protocol::{
+    DeployId, Epoch, ProcessIdentity, Sequence, SequenceRanges, SessionParameters, ShardId,
+    SlaveId, Ticket, ToMaster, ToSlave, Version,
+    message::{
+        Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
+        Pong, Progress, Refused, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
+        ShardMigrationStart, StateReady, Step, StopExtra, StopShard, Work,
+    },
+};
+
+use super::{
+    Action, Core, Input, Recovered, Settings, Time,
+    event::{Basis, DeployOrder, Durability, Entry, Hold, News, Outcome, RequestId, Row},
+    settings::SlotSettings,
+};
+
+const A: SlaveId = SlaveId(0xa);
+const B: SlaveId = SlaveId(0xb);
+const C: SlaveId = SlaveId(0xc);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A core and its clock.
+struct Rig {
+    core: Core,
+    now: Time,
+}
+
+/// The usual fleet: one slot with all shards.
+fn settings(shards: u32) -> Settings {
+    Settings {
+        slots: vec![SlotSettings {
+            name: "main".to_owned(),
+            shards: None,
+            launches: true,
+        }],
+        shard_count: shards,
+        max_concurrency: 16,
+        identify_window: 5 * SECOND,
+        // A deploy is not held up by its canary, where that is not what is tested.
+        canary_time: Duration::ZERO,
+        ..Settings::default()
+    }
+}
+
+impl Rig {
+    fn new(settings: Settings) -> Self {
+        Self::restarted(settings, Recovered::default())
+    }
+
+    fn restarted(settings: Settings, recovered: Recovered) -> Self {
+        let now = Time(SECOND * 1000);
+        let core = Core::new(settings, recovered, now);
+        Self { core, now }
+    }
+
+    /// A fleet of `shards` that `A` serves, each at sequence 100, and the work.
+    fn serving(shards: u32) -> Self {
+        Self::serving_with(settings(shards))
+    }
+
+    fn serving_with(settings: Settings) -> Self {
+        let shards = settings.shard_count;
+        let mut rig = Self::new(settings);
+        rig.join(A, Role::Relaunch);
+        for shard in 0..shards {
+            rig.ready(A, shard, 1);
+        }
+        rig.say(A, ToMaster::StartWork(work(1, b"")));
+        rig
+    }
+
+    /// As [`serving`](Self::serving), and `B` came as a candidate; both are ready.
+    fn moving(settings: Settings) -> (Self, Vec<Action>) {
+        let mut rig = Self::serving_with(settings);
+        rig.join(B, Role::Candidate);
+        rig.say(A, prepared(true));
+        let actions = rig.say(B, prepared(false));
+        (rig, actions)
+    }
+
+    /// As [`moving`](Self::moving), and every shard moved; the deploy soaks.
+    fn soaking(settings: Settings) -> Self {
+        let shards = settings.shard_count;
+        let (mut rig, _) = Self::moving(settings);
+        for shard in 0..shards {
+            rig.move_shard(A, B, shard, 1);
+        }
+        rig.say(A, ToMaster::StopWork(work(1, b"cron")));
+        rig.say(B, ToMaster::StartWork(work(2, b"")));
+        assert_eq!(rig.step(), Some("soaking"));
+        rig
+    }
+
+    /// The soak of a deploy to `slave` ends, and it lives.
+    fn soaked(&mut self, slave: SlaveId) -> Vec<Action> {
+        let end = self.wait(10 * SECOND);
+        assert_eq!(orders(&end), [format!("{:x} Ping", slave.0)]);
+        self.say(slave, pong(0, 0))
+    }
+
+    /// One whole migration, from the copy to RESUMED.
+    fn move_shard(&mut self, from: SlaveId, to: SlaveId, shard: u32, epoch: u64) {
+        self.say(to, state_ready(shard, epoch, 90));
+        self.say(from, sealed(shard, epoch, 100));
+        self.say(from, settled(shard, epoch, &[]));
+        self.say(to, resumed(shard, epoch + 1));
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Action> {
+        self.core.handle(self.now, input);
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.core.poll_action()).collect()
+    }
+
+    fn say(&mut self, slave: SlaveId, message: ToMaster) -> Vec<Action> {
+        self.input(Input::Said { slave, message })
+    }
+
+    fn join(&mut self, slave: SlaveId, role: Role) -> Vec<Action> {
+        self.join_with(slave, role, Report::default())
+    }
+
+    /// As `join`, of this version of the wire.
+    fn join_speaking(&mut self, slave: SlaveId, role: Role, version: Version) -> Vec<Action> {
+        let mut hello = Box::new(hello(slave, role));
+        hello.version = version;
+        let report = Report::default();
+        self.input(Input::Joined { hello, report })
+    }
+
+    fn join_with(&mut self, slave: SlaveId, role: Role, report: Report) -> Vec<Action> {
+        let hello = Box::new(hello(slave, role));
+        self.input(Input::Joined { hello, report })
+    }
+
+    fn die(&mut self, slave: SlaveId) -> Vec<Action> {
+        self.input(Input::Left { slave });
+        self.input(Input::Died { slave })
+    }
+
+    /// READY: a new session.
+    fn ready(&mut self, slave: SlaveId, shard: u32, epoch: u64) -> Vec<Action> {
+        self.say(slave, checkpoint(shard, epoch, 100));
+        self.say(slave, progress(shard, epoch, Step::Serving))
+    }
+
+    /// Time passes; every deadline on the way is kept.
+    fn wait(&mut self, span: Duration) -> Vec<Action> {
+        let end = self.now.after(span);
+        let mut actions = Vec::new();
+        while let Some(at) = self.core.deadline().filter(|&at| at <= end) {
+            self.now = self.now.max(at);
+            actions.extend(self.input(Input::Tick));
+        }
+        self.now = end;
+        actions
+    }
+
+    fn step(&self) -> Option<&'static str> {
+        self.core.view(self.now).deploy.map(|deploy| deploy.step)
+    }
+
+    /// Owner and state of a shard.
+    fn shard(&self, shard: usize) -> (Option<String>, &'static str) {
+        let view = self.core.view(self.now).shards.swap_remove(shard);
+        (view.owner, view.state)
+    }
+
+    fn all_served_by(&self, slave: SlaveId) -> bool {
+        let shards = self.core.view(self.now).shards;
+        let owner = Some(slave.to_string());
+        shards
+            .iter()
+            .all(|shard| shard.owner == owner && shard.state == "serving")
+    }
+}
+
+// ---- what slaves say ---------------------------------------------------------
+
+fn hello(slave: SlaveId, role: Role) -> Hello {
+    Hello {
+        slave,
+        role,
+        slot: "main".to_owned(),
+        build: "v1".to_owned(),
+        parameters: parameters(513),
+        process: ProcessIdentity {
+            pid: u32::try_from(slave.0).unwrap(),
+            ..ProcessIdentity::default()
+        },
+        ..Hello::default()
+    }
+}
+
+fn parameters(intents: u64) -> SessionParameters {
+    SessionParameters {
+        intents,
+        api_version: 10,
+        encoding: "json".to_owned(),
+        ..SessionParameters::default()
+    }
+}
+
+fn ticket(shard: u32, handled: u64) -> Ticket {
+    Ticket {
+        shard: ShardId(shard),
+        session_id: format!("session of {shard}"),
+        resume_url: "wss://resume.example".to_owned(),
+        handled: Sequence(handled),
+        state_at: Sequence(handled),
+        ..Ticket::default()
+    }
+}
+
+fn checkpoint(shard: u32, epoch: u64, handled: u64) -> ToMaster {
+    ToMaster::Checkpoint(Checkpoint {
+        shards: vec![CheckpointEntry {
+            shard: ShardId(shard),
+            epoch: Epoch(epoch),
+            handled: Sequence(handled),
+            session: Some(ticket(shard, handled)),
+            ..CheckpointEntry::default()
+        }],
+    })
+}
+
+fn progress(shard: u32, epoch: u64, step: Step) -> ToMaster {
+    ToMaster::Progress(Progress {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+        step,
+        replayed: 0,
+    })
+}
+
+fn prepared(from_this_slave: bool) -> ToMaster {
+    ToMaster::ShardMigrationStart(ShardMigrationStart {
+        from_this_slave,
+        ..ShardMigrationStart::default()
+    })
+}
+
+fn state_ready(shard: u32, epoch: u64, state_at: u64) -> ToMaster {
+    ToMaster::StateReady(StateReady {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+        state_at: Sequence(state_at),
+        pieces: 1,
+    })
+}
+
+fn sealed(shard: u32, epoch: u64, handled: u64) -> ToMaster {
+    sealed_with(epoch, ticket(shard, handled))
+}
+
+fn sealed_with(epoch: u64, ticket: Ticket) -> ToMaster {
+    ToMaster::StopShard(StopShard {
+        shard: ticket.shard.get(),
+        extra: Some(Box::new(StopExtra {
+            epoch: Epoch(epoch),
+            drain_ms: 0,
+            begins: None,
+            ticket: Some(ticket),
+        })),
+        ..StopShard::default()
+    })
+}
+
+fn settled(shard: u32, epoch: u64, unfinished: &[u64]) -> ToMaster {
+    ToMaster::Settled(Settled {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+        unfinished: ranges(unfinished),
+        events: Vec::new(),
+    })
+}
+
+fn resumed(shard: u32, epoch: u64) -> ToMaster {
+    ToMaster::Resume(Resume {
+        shard,
+        extra: Some(Box::new(ResumeExtra {
+            epoch: Epoch(epoch),
+            ..ResumeExtra::default()
+        })),
+        ..Resume::default()
+    })
+}
+
+fn failed(shard: u32, epoch: u64) -> ToMaster {
+    ToMaster::Failed(Failed {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+        close_code: 0,
+        detail: "no".to_owned(),
+    })
+}
+
+fn wants_permit(shard: u32, epoch: u64, cause: IdentifyCause) -> ToMaster {
+    ToMaster::IdentifyRequest(IdentifyRequest {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+        cause,
+    })
+}
+
+fn pong(finished: u64, failed: u64) -> ToMaster {
+    ToMaster::Pong(Pong {
+        number: 0,
+        finished,
+        failed,
+        full_ms: 0,
+        lag_ms: 0,
+        ..Pong::default()
+    })
+}
+
+fn work(epoch: u64, ticket: &'static [u8]) -> Work {
+    Work {
+        epoch: Epoch(epoch),
+        ticket: ticket.into(),
+    }
+}
+
+fn held(shard: u32, epoch: u64, holding: Holding) -> Held {
+    Held {
+        epoch: Epoch(epoch),
+        holding,
+        ticket: ticket(shard, 100),
+        untouched: false,
+    }
+}
+
+fn report(shards: Vec<Held>) -> Report {
+    Report {
+        shards,
+        ready: true,
+        last: true,
+        ..Report::default()
+    }
+}
+
+fn ranges(sequences: &[u64]) -> SequenceRanges {
+    sequences.iter().copied().map(Sequence).collect()
+}
+
+fn order(command: Option<&str>) -> DeployOrder {
+    DeployOrder {
+        slot: "main".to_owned(),
+        command: command.map(|command| vec![command.to_owned()]),
+        canary: 1,
+        width: 16,
+        soak: 10 * SECOND,
+        late_seal: false,
+    }
+}
+
+// ---- what the core does ------------------------------------------------------
+
+/// Orders in short, in their order: what stands before what.
+fn orders(actions: &[Action]) -> Vec<String> {
+    actions.iter().filter_map(order_name).collect()
+}
+
+fn order_name(action: &Action) -> Option<String> {
+    match action {
+        Action::Save(entries, durability) => {
+            let rows: Vec<_> = entries.iter().filter_map(row_name).collect();
+            let when = match durability {
+                Durability::Now => "now",
+                Durability::Soon => "soon",
+            };
+            (!rows.is_empty()).then(|| format!("save {when} {}", rows.join(", ")))
+        }
+        Action::Send(to, message) => Some(format!("{:x} {}", to.0, message_name(message))),
+        Action::Refuse(slave, Refused { reason, .. }) => {
+            Some(format!("refuse {:x} {reason:?}", slave.0))
+        }
+        Action::Launch { role, command, .. } => Some(match command {
+            Some(command) => format!("launch {role:?} {}", command.join(" ")),
+            None => format!("launch {role:?}"),
+        }),
+        Action::GiveUp { slot } => Some(format!("give up {slot}")),
+        Action::Kill(slave) => Some(format!("kill {:x}", slave.0)),
+        Action::Keep(aside) => Some(format!("keep {}", aside.event.sequence)),
+        Action::Tell(_) => None,
+        Action::Exit => Some("exit".to_owned()),
+    }
+}
+
+fn row_name(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::Owner {
+            shard,
+            epoch,
+            owner,
+            hold,
+            ..
+        } => Some(format!("{shard}@{epoch} {hold:?} {:x}", owner.0)),
+        Entry::Work { epoch, owner } => Some(format!("work@{epoch} {:x}", owner.0)),
+        Entry::Command { command, .. } => Some(format!("command {}", command.join(" "))),
+        Entry::Fenced(slave) => Some(format!("fenced {:x}", slave.0)),
+        Entry::Pinned(_)
+        | Entry::Slave(_)
+        | Entry::Gone(_)
+        | Entry::Ticket { .. }
+        | Entry::Deploy(_)
+        | Entry::GivenUp(_)
+        | Entry::Seen
+        | Entry::Whole => None,
+        Entry::LateSealRefused(refused) => Some(format!("late seals refused: {refused}")),
+    }
+}
+
+fn message_name(message: &ToSlave) -> String {
+    match message {
+        ToSlave::SoftStart => "SoftStart".to_owned(),
+        ToSlave::FullStart(start) => {
+            let units = &start.start.as_ref().unwrap().shards;
+            let units: Vec<_> = units
+                .iter()
+                .map(|unit| format!("{}@{}", unit.shard, unit.epoch))
+                .collect();
+            format!("FullStart {}", units.join(" "))
+        }
+        ToSlave::ShardMigrationStart(start) => format!(
+            "ShardMigrationStart {}",
+            if start.from_this_slave { "from" } else { "to" }
+        ),
+        ToSlave::StopShard(stop) => {
+            format!(
+                "StopShard {}@{}",
+                stop.shard,
+                stop.extra.as_ref().unwrap().epoch
+            )
+        }
+        ToSlave::Resume(resume) => {
+            let extra = resume.extra.as_ref().unwrap();
+            let without = match (extra.state_too_old, extra.alone) {
+                (true, _) => " without its state",
+                (false, true) => " alone",
+                (false, false) => "",
+            };
+            format!(
+                "Resume {}@{} after {:?} from {}{without}",
+                resume.shard, extra.epoch, extra.after, resume.sequence
+            )
+        }
+        ToSlave::Shutdown => "Shutdown".to_owned(),
+        ToSlave::Accepted(_) => "Accepted".to_owned(),
+        ToSlave::IdentifyPermit(unit) => format!("IdentifyPermit {}@{}", unit.shard, unit.epoch),
+        ToSlave::Settled(settled) => {
+            format!(
+                "Settled {}@{} {}",
+                settled.shard, settled.epoch, settled.unfinished
+            )
+        }
+        ToSlave::CopyState(unit) => format!("CopyState {}@{}", unit.shard, unit.epoch),
+        ToSlave::Dial(dial) => format!(
+            "Dial {}@{} from {}",
+            dial.shard,
+            dial.epoch,
+            dial.ticket.resume_from()
+        ),
+        ToSlave::SealLate(late) => format!("SealLate {}@{}", late.shard, late.epoch),
+        ToSlave::Try(tried) => format!("Try {}@{} {}", tried.shard, tried.epoch, tried.sequence),
+        ToSlave::Overtake(unit) => format!("Overtake {}@{}", unit.shard, unit.epoch),
+        ToSlave::StateAck(ack) => format!("StateAck {}@{} {}", ack.shard, ack.epoch, ack.bytes),
+        ToSlave::StopWork(work) => format!("StopWork {}", work.epoch),
+        ToSlave::StartWork(work) => {
+            format!(
+                "StartWork {} {:?}",
+                work.epoch,
+                String::from_utf8_lossy(&work.ticket)
+            )
+        }
+        ToSlave::Forget(unit) => format!("Forget {}@{}", unit.shard, unit.epoch),
+        ToSlave::State(frame) => format!("State {}", frame.header().chunk),
+        ToSlave::Ping(_) => "Ping".to_owned(),
+        ToSlave::GuildState(_) | ToSlave::Welcome(_) | ToSlave::Refused(_) => {
+            panic!("the core never says {message:?}")
+        }
+    }
+}
+
+fn ended(actions: &[Action]) -> Option<&Outcome> {
+    let mut outcomes = actions.iter().filter_map(|action| match action {
+        Action::Tell(News::DeployEnded { outcome, .. }) => Some(outcome),
+        _ => None,
+    });
+    let outcome = outcomes.next();
+    assert_eq!(outcomes.next(), None, "a deploy ends once");
+    outcome
+}
+
+fn alarms(actions: &[Action]) -> usize {
+    actions
+        .iter()
+        .filter(|action| matches!(action, Action::Tell(News::Alarm { .. })))
+        .count()
+}
+
+/// Why a request was refused; panics if anything else was done.
+fn refusal(actions: &[Action]) -> &str {
+    match actions {
+        [Action::Tell(News::RequestRefused { reason, .. })] => reason,
+        other => panic!("{other:?}"),
+    }
+}
