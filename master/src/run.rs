@@ -365,6 +365,7 @@ async fn run_legacy(
         .with_api_url(&config.api_url),
         slot: order(config).slot,
         contact: config.limits.contact,
+        grace: config.limits.adopt_grace,
         deploys,
         stop,
     })

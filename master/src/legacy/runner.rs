@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::flow::{Flow, Order, Peer};
+use super::flow::{Flow, MOST_PEERS, Order, Peer};
 use crate::process::Launcher;
 
 /// The first frame comes within this time.
@@ -33,9 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What connections tell the loop; beyond it their readers wait.
 const INBOX: usize = 64;
 
-/// More connections are closed at once.
-const MAX_CONNECTIONS: usize = 64;
-
 /// Waits between launches grow up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -50,6 +47,8 @@ pub struct Parts {
     pub slot: String,
     /// How long nobody may serve before a slave is started.
     pub contact: Duration,
+    /// How long those who serve already may take to say so, before anybody gets work.
+    pub grace: Duration,
     /// Each asks for a deploy: a new slave is started.
     pub deploys: mpsc::Receiver<()>,
     /// Ends the runner; slaves stay as they are.
@@ -68,12 +67,13 @@ pub async fn run(parts: Parts) {
         launcher,
         slot,
         contact,
+        grace,
         mut deploys,
         stop,
     } = parts;
     let (events, mut inbox) = mpsc::channel(INBOX);
     let mut runner = Runner {
-        flow: Flow::new(contact, Time::default()),
+        flow: Flow::new(contact, grace, Time::default()),
         started: Instant::now(),
         outboxes: BTreeMap::new(),
         launcher,
@@ -86,11 +86,11 @@ pub async fn run(parts: Parts) {
         tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) if runner.outboxes.len() < MAX_CONNECTIONS => {
+                Ok((socket, _)) if runner.outboxes.len() < MOST_PEERS => {
                     connections += 1;
                     runner.take(Peer(connections), socket, events.clone());
                 }
-                Ok(_) => warn!("more than {MAX_CONNECTIONS} connections: the newest is closed"),
+                Ok(_) => warn!("more than {MOST_PEERS} connections: the newest is closed"),
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;

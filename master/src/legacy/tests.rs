@@ -11,6 +11,7 @@ use baton_core::event::Time;
 
 const OLD: Peer = Peer(1);
 const NEW: Peer = Peer(2);
+const GRACE: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_first_slave_starts_cold_and_a_second_one_takes_over_as_recorded() {
@@ -60,6 +61,78 @@ fn newcomers_wait_while_others_say_that_they_run() {
 }
 
 #[test]
+fn after_a_restart_a_newcomer_waits_for_those_who_serve_already() {
+    // In whatever order they dial, and as late as a slave may that dials every 5 s.
+    for late in [0, 3, 5] {
+        let mut t = Test::starting();
+        t.hello(NEW, false).sends(&[]);
+        t.wait(Duration::from_secs(late)).sends(&[]);
+        t.hello(OLD, true).sends(&[]);
+        t.wait(GRACE).sends(&["1: 3 true 0"]);
+    }
+}
+
+#[test]
+fn after_a_restart_in_a_migration_nothing_moves_from_the_first_who_is_back() {
+    let mut t = Test::starting();
+    t.hello(Peer(3), false).sends(&[]);
+    // Each has a part of the shards; the other one dials a little later.
+    t.hello(OLD, true).sends(&[]);
+    t.wait(Duration::from_secs(4)).sends(&[]);
+    t.hello(NEW, true).sends(&[]);
+    t.wait(GRACE).sends(&[]);
+    t.wait(RETURN * 10).sends(&[]);
+    t.gone(NEW).sends(&["1: 3 true 0"]);
+}
+
+#[test]
+fn a_newcomer_for_whom_nobody_was_there_starts_cold_when_the_grace_is_over() {
+    let mut t = Test::starting();
+    t.hello(OLD, false).sends(&[]);
+    t.hello(OLD, false).sends(&[]);
+    t.hello(NEW, false).sends(&[]);
+    t.wait(GRACE - Duration::from_millis(1)).sends(&[]);
+    t.wait(Duration::from_millis(1))
+        .sends(&["1: full start", "1: 3 true 0"]);
+    t.wait(STEP / 2).sends(&[]);
+}
+
+#[test]
+fn one_who_was_back_and_ended_within_the_grace_is_missed_before_anybody_starts_cold() {
+    let mut t = Test::starting();
+    t.hello(OLD, true);
+    t.wait(GRACE - Duration::from_secs(1));
+    t.gone(OLD);
+    t.hello(NEW, false).sends(&[]);
+    t.wait(Duration::from_secs(1)).sends(&[]);
+    t.hello(Peer(9), true).sends(&["9: 3 true 0"]);
+}
+
+#[test]
+fn the_grace_is_no_shorter_than_a_running_slave_takes_to_dial_again() {
+    let flow = Flow::new(Duration::from_secs(15), Duration::ZERO, Time::default());
+    assert_eq!(flow.deadline(), Some(Time(RETURN)));
+}
+
+#[test]
+fn who_says_that_it_runs_serves_when_a_deploy_lost_its_old_slave_before_a_shard_moved() {
+    let mut t = Test::moving(3);
+    t.hello(Peer(7), true).sends(&[]);
+    t.hello(Peer(8), false).sends(&[]);
+    t.gone(OLD);
+    t.wait(RETURN).sends(&["2: 6"]);
+    assert!(t.flow.is_served(), "no cold start beside it");
+}
+
+#[test]
+fn who_waits_is_not_forgotten_when_an_old_slave_dies() {
+    let mut t = Test::moving(3);
+    t.hello(Peer(8), false).sends(&[]);
+    t.gone(OLD);
+    t.wait(RETURN).sends(&["2: 6", "8: full start"]);
+}
+
+#[test]
 fn a_newcomer_has_its_turn_when_the_stranger_is_gone() {
     let mut t = Test::new();
     t.hello(OLD, true);
@@ -81,11 +154,18 @@ fn strangers_who_say_that_they_run_have_so_many_places_and_no_more() {
             .count();
     }
     assert_eq!(alarms, 17, "sixteen of them, and that there are more");
+    // One whose alarm was left out has shards too.
+    for peer in (10..40).chain([1]) {
+        t.gone(Peer(peer));
+    }
+    t.hello(NEW, false).sends(&[]);
+    t.wait(RETURN).sends(&[]);
+    assert!(t.flow.is_served(), "no cold start");
 }
 
 #[test]
 fn nobody_for_the_contact_time_starts_a_slave_again_and_again() {
-    let mut t = Test::new();
+    let mut t = Test::starting();
     t.wait(Duration::from_secs(14)).does(&[]);
     t.wait(Duration::from_secs(1)).does(&[Order::Launch]);
     t.wait(Duration::from_secs(14)).does(&[]);
@@ -206,12 +286,20 @@ struct Test {
 }
 
 impl Test {
-    fn new() -> Self {
+    /// The master has just started.
+    fn starting() -> Self {
         Self {
-            flow: Flow::new(Duration::from_secs(15), Time::default()),
+            flow: Flow::new(Duration::from_secs(15), GRACE, Time::default()),
             now: Time::default(),
             last: Vec::new(),
         }
+    }
+
+    /// It runs for a while, and nobody came.
+    fn new() -> Self {
+        let mut test = Self::starting();
+        test.wait(GRACE).does(&[]);
+        test
     }
 
     /// Both are ready; the old one was told to stop shard 0.

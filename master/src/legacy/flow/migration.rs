@@ -45,7 +45,10 @@ pub(super) struct Handed {
 
 impl Flow {
     pub(super) fn migrate_next(&mut self, now: Time) {
-        let held_up = self.restore.is_some() || self.main_missed.is_some();
+        let held_up = self.restore.is_some()
+            || self.main_missed.is_some()
+            // Others who have a part of the shards may still be on their way.
+            || self.collecting.is_some();
         if self.migration.is_some() || held_up || !self.others.is_empty() {
             return;
         }

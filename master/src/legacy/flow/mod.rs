@@ -23,6 +23,11 @@
 //! taken to be it. Frames that nobody waits for are old ones out of a slave's
 //! send queue and change nothing.
 //!
+//! Who serves is known only from them: a flow begins without any memory. A running
+//! slave that missed its master dials every 5 s, and a newcomer at once. So for a grace
+//! after the beginning nobody who asks for work gets any: no shard is started anew that
+//! somebody serves, and none moves from a slave that has only a part of them.
+//!
 //! What the ancestor cannot promise, this cannot either: a sequence counts
 //! received events, not finished ones; nothing is fenced; a `5` is acknowledged
 //! one second later, whatever Discord said.
@@ -58,8 +63,12 @@ pub const STEP: Duration = Duration::from_secs(60);
 /// them.
 pub const MAX_KEPT_STATE: usize = 256 * 1024 * 1024;
 
-/// Slaves that say that they serve while another does; more are not remembered.
-const MOST_OTHERS: usize = 16;
+/// Connections at once: the runner lets in no more. So everybody who says that it
+/// serves while another does is remembered.
+pub(super) const MOST_PEERS: usize = 64;
+
+/// So many of them are an alarm each; more are one for all.
+const MOST_ALARMS: usize = 16;
 
 /// A connection of a slave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +92,8 @@ pub enum Order {
 pub struct Flow {
     contact: Duration,
     main: Option<Peer>,
+    /// Until then those who serve may say so, and nobody is given work; `None`: over.
+    collecting: Option<Time>,
     /// Since when nobody serves, or when a slave was last started.
     vacant_since: Time,
     /// Connected slaves that asked for work, in their order.
@@ -99,12 +110,15 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Begins with nobody connected. A slave is started after `contact`.
+    /// Begins with nobody connected. Slaves that serve have `grace` to say so, and no
+    /// less than [`RETURN`]. A slave is started after `contact`, and not before that.
     #[must_use]
-    pub fn new(contact: Duration, now: Time) -> Self {
+    pub fn new(contact: Duration, grace: Duration, now: Time) -> Self {
         Self {
             contact,
             main: None,
+            collecting: (!cfg!(mutant = "legacy-newcomer-first"))
+                .then(|| now.after(grace.max(RETURN))),
             vacant_since: now,
             waiting: VecDeque::new(),
             others: BTreeSet::new(),
@@ -137,12 +151,11 @@ impl Flow {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let missed = |since: Option<Time>| since.map(|since| since.after(RETURN));
-        let vacant = self
-            .main
-            .is_none()
+        let vacant = (self.main.is_none() && self.collecting.is_none())
             .then(|| self.vacant_since.after(self.contact));
         let moving = self.migration.as_ref();
         [
+            self.collecting,
             missed(self.main_missed),
             moving.and_then(|migration| missed(migration.new_missed)),
             moving.map(|migration| migration.deadline),
@@ -191,18 +204,43 @@ impl Flow {
     }
 
     fn asked_for_work(&mut self, now: Time, peer: Peer) {
-        if self.main == Some(peer) || self.is_new(peer) {
+        if self.main == Some(peer) || self.is_new(peer) || self.waiting.contains(&peer) {
+            return;
+        }
+        self.waiting.push_back(peer);
+        if self.collecting.is_some() {
+            self.tell(format!(
+                "connection {} waits: those who serve already may say so first",
+                peer.0
+            ));
+        }
+        self.next_turn(now);
+    }
+
+    /// Whoever waits gets work, if it is time and nobody has the shards.
+    fn next_turn(&mut self, now: Time) {
+        if self.collecting.is_some() {
             return;
         }
         if self.main.is_none() {
-            self.tell(format!("connection {}: cold start", peer.0));
-            self.become_main(peer);
-            // The only slave that may ever be told this: it owns nothing.
-            self.send(peer, ToSlave::FullStart(Default::default()));
-        } else {
-            self.waiting.push_back(peer);
-            self.migrate_next(now);
+            // One that says that it runs has shards: no newcomer starts them anew.
+            if let Some(other) = self.others.pop_first() {
+                self.become_main(other);
+                self.alarm(format!(
+                    "connection {} said that it is running, and serves now; shards that it does not \
+                     have are nobody's until it is started again",
+                    other.0
+                ));
+                return;
+            }
+            if let Some(next) = self.waiting.pop_front() {
+                self.tell(format!("connection {}: cold start", next.0));
+                self.become_main(next);
+                // The only slave that may ever be told this: it owns nothing.
+                self.send(next, ToSlave::FullStart(Default::default()));
+            }
         }
+        self.migrate_next(now);
     }
 
     /// `8{true}`: whoever is missed is back. If nobody is, its process is a slave
@@ -213,6 +251,7 @@ impl Flow {
             self.tell(format!("connection {}: the serving slave is back", peer.0));
             self.main = Some(peer);
             self.repeat_to_main();
+            self.next_turn(now);
         } else if let Some(migration) = self.migration.as_mut().filter(|m| m.new_missed.is_some()) {
             migration.new_missed = None;
             migration.new = peer;
@@ -221,7 +260,7 @@ impl Flow {
         } else if self.main.is_none() {
             self.tell(format!("connection {}: adopted", peer.0));
             self.become_main(peer);
-            self.migrate_next(now);
+            self.next_turn(now);
         } else if self.main != Some(peer) && !self.is_new(peer) {
             self.is_stranger(peer);
         }
@@ -231,19 +270,17 @@ impl Flow {
     /// of a migration leaves two of them, each with a part of the shards. Who asks for
     /// work waits until one of them is gone: it would be given shards that are served.
     fn is_stranger(&mut self, peer: Peer) {
-        if self.others.contains(&peer) {
+        if self.others.len() >= MOST_PEERS || !self.others.insert(peer) {
             return;
         }
-        if self.others.len() >= MOST_OTHERS {
+        if self.others.len() > MOST_ALARMS {
             if !std::mem::replace(&mut self.said_full, true) {
                 self.alarm(format!(
-                    "more than {MOST_OTHERS} connections say that they are running: the rest of \
-                     them is ignored"
+                    "more than {MOST_ALARMS} connections say that they are running"
                 ));
             }
             return;
         }
-        self.others.insert(peer);
         self.alarm(format!(
             "connection {} says that it is running, but another slave serves; it is left alone, and \
              no deploy begins while it is there: look which process is the right one, and end the \
@@ -257,7 +294,7 @@ impl Flow {
         self.waiting.retain(|waiting| *waiting != peer);
         if self.others.remove(&peer) && self.others.is_empty() {
             self.said_full = false;
-            self.migrate_next(now);
+            self.next_turn(now);
         }
         if self.is_new(peer) {
             if let Some(migration) = self.migration.as_mut() {
@@ -281,6 +318,10 @@ impl Flow {
 
     /// Time went by.
     pub fn tick(&mut self, now: Time) {
+        if self.collecting.is_some_and(|until| now >= until) {
+            self.collecting = None;
+            self.next_turn(now);
+        }
         if let Some(since) = self.main_missed
             && now >= since.after(RETURN)
         {
@@ -306,7 +347,10 @@ impl Flow {
             self.alarm("the old slave did not take its shards back: restart it".to_owned());
             self.migrate_next(now);
         }
-        if self.main.is_none() && now.since(self.vacant_since) >= self.contact {
+        if self.main.is_none()
+            && self.collecting.is_none()
+            && now.since(self.vacant_since) >= self.contact
+        {
             self.vacant_since = now;
             self.orders.push_back(Order::Launch);
         }
@@ -322,19 +366,7 @@ impl Flow {
         self.vacant_since = now;
         let Some(migration) = self.migration.take() else {
             self.tell("the serving slave died".to_owned());
-            // One that says that it runs has shards: no newcomer starts them anew.
-            if let Some(other) = self.others.pop_first() {
-                self.become_main(other);
-                self.alarm(format!(
-                    "connection {} said that it is running, and serves now; shards that it does not \
-                     have are nobody's until it is started again",
-                    other.0
-                ));
-                return;
-            }
-            if let Some(next) = self.waiting.pop_front() {
-                self.asked_for_work(now, next);
-            }
+            self.next_turn(now);
             return;
         };
         let new = migration.new;
@@ -342,7 +374,8 @@ impl Flow {
             Phase::Preparing | Phase::Stopping(0) => {
                 // It owns nothing: a cold start in a fresh process is all there is.
                 self.send(new, ToSlave::Shutdown);
-                self.alarm("the old slave died before a shard had moved: cold start".to_owned());
+                self.alarm("the old slave died before a shard had moved".to_owned());
+                self.next_turn(now);
                 return;
             }
             Phase::Stopping(shard) => shard,
@@ -357,6 +390,7 @@ impl Flow {
             "the old slave died: shards {first_lost} to {} get new sessions",
             migration.shards
         ));
+        self.next_turn(now);
     }
 
     fn become_main(&mut self, peer: Peer) {
