@@ -76,7 +76,8 @@ impl Peer {
         loop {
             let said = timeout(LONG, self.said.recv()).await;
             let Ok(Some(message)) = said else {
-                panic!("{what} never came ({said:?}), but {:?}", self.kept);
+                let last = &self.kept[self.kept.len().saturating_sub(20)..];
+                panic!("{what} never came ({said:?}); last came {last:?}");
             };
             self.note(&message).await;
             if let Some(picked) = pick(&message) {
