@@ -9,6 +9,9 @@
 //! | `secret`, here and in `data_dir` | as this master knows it; one that was changed is told, and left |
 //! | `master.lock` | locked anew, unless another master has it |
 //! | `fleet` | by the journal |
+//!
+//! Where another master has the lock by now, the directory is that one's: nothing in it
+//! is touched, and that is told.
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +27,7 @@ use tokio::{
     net::UnixListener,
     sync::mpsc,
     task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -39,6 +42,12 @@ use crate::{
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// What goes missing again and again is told at most so often.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// The journal's thread has so many looks of time to write the fleet's file.
+const LOOKS_TO_WRITE: u32 = 10;
 
 /// Who made the socket of the slaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +89,12 @@ pub struct Keeper {
     kept: Kept,
     /// What is wrong and was told.
     told: BTreeSet<String>,
+    /// What went missing and was not told yet.
+    back: BTreeSet<String>,
+    /// When that was told last.
+    back_told: Option<Instant>,
+    /// Looks in a row at which the fleet's file was not there.
+    no_fleet: u32,
 }
 
 /// One file, whatever it is called.
@@ -161,6 +176,9 @@ impl Keeper {
             lock,
             kept,
             told: BTreeSet::new(),
+            back: BTreeSet::new(),
+            back_told: None,
+            no_fleet: 0,
         }
     }
 
@@ -199,13 +217,17 @@ impl Keeper {
     /// Notes what is wrong; gives what was not told before.
     fn tell(&mut self, back: Vec<String>, wrong: Vec<(String, String)>) -> Option<String> {
         let mut alarms = Vec::new();
-        if !back.is_empty() {
+        self.back.extend(back);
+        let is_due = self.back_told.is_none_or(|told| told.elapsed() >= AGAIN);
+        if !self.back.is_empty() && is_due {
+            let names: Vec<_> = std::mem::take(&mut self.back).into_iter().collect();
+            self.back_told = Some(Instant::now());
             alarms.push(format!(
                 "{} went missing from {} while the master runs, and {} there again. Find out what \
                  removes files there: systemd-tmpfiles, a cleaning job",
-                back.join(", "),
+                names.join(", "),
                 self.dir.path().display(),
-                if back.len() == 1 { "is" } else { "are" },
+                if names.len() == 1 { "is" } else { "are" },
             ));
         }
         for (what, next) in &wrong {
@@ -227,14 +249,34 @@ impl Keeper {
             looked.wrong.push((what, error.line()));
             return looked;
         }
+        if !self.own_lock(&mut looked) && !cfg!(mutant = "sockets-of-another") {
+            return looked;
+        }
         self.sockets(&mut looked);
         self.secrets(&mut looked);
-        self.own_lock(&mut looked);
-        if !self.dir.fleet().exists() {
-            looked.back.push("fleet".to_owned());
-            looked.fleet = true;
-        }
+        self.roll(&mut looked);
         looked
+    }
+
+    fn roll(&mut self, looked: &mut Looked) {
+        if self.dir.fleet().exists() {
+            self.no_fleet = 0;
+            return;
+        }
+        looked.fleet = true;
+        if self.no_fleet == 0 {
+            looked.back.push("fleet".to_owned());
+        }
+        self.no_fleet = self.no_fleet.saturating_add(1);
+        if self.no_fleet > LOOKS_TO_WRITE {
+            looked.wrong.push((
+                format!(
+                    "{} is gone and is not written again",
+                    self.dir.fleet().display()
+                ),
+                "the log says why: room on the disk, or who may write there".to_owned(),
+            ));
+        }
     }
 
     fn sockets(&mut self, looked: &mut Looked) {
@@ -312,25 +354,30 @@ impl Keeper {
         }
     }
 
-    fn own_lock(&mut self, looked: &mut Looked) {
+    /// Takes the lock again where its file is another one; `false`: another master has it.
+    fn own_lock(&mut self, looked: &mut Looked) -> bool {
         if self.lock.is_in_place() {
-            return;
+            return true;
         }
         match Lock::take(self.dir.path()) {
             Ok(lock) => {
                 self.lock = lock;
                 looked.back.push("master.lock".to_owned());
             }
-            Err(Error::SecondMaster { pid, .. }) => looked.wrong.push((
-                format!(
-                    "another master (pid {pid}) has {}",
-                    self.dir.path().display()
-                ),
-                "two masters share a runtime_dir: end one of them, and give each fleet its own"
-                    .to_owned(),
-            )),
+            Err(Error::SecondMaster { pid, .. }) => {
+                looked.wrong.push((
+                    format!(
+                        "another master (pid {pid}) has {}",
+                        self.dir.path().display()
+                    ),
+                    "two masters share a runtime_dir: end one of them, and give each fleet its own"
+                        .to_owned(),
+                ));
+                return false;
+            }
             Err(error) => looked.wrong.push(cannot("master.lock", &error)),
         }
+        true
     }
 }
 
@@ -405,7 +452,7 @@ mod tests {
         assert_eq!(rig.keeper.kept.findings(true)[0].next, None);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_is_gone_from_an_emptied_directory_is_there_again_and_told_once() {
         let mut rig = rig(Maker::Us);
         let text = fs::read_to_string(rig.dir.path().join("secret")).unwrap();
@@ -435,7 +482,58 @@ mod tests {
             fs::write(rig.dir.fleet(), "").unwrap();
             let again = rig.keeper.look();
             assert!(again.back.is_empty(), "{again:?}");
+            tokio::time::advance(AGAIN).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_removed_again_and_again_is_made_each_time_and_told_once_a_minute() {
+        let mut rig = rig(Maker::Us);
+        let mut told = 0;
+        for _ in 0..120 {
+            fs::remove_file(rig.dir.admin_socket()).unwrap();
+            let looked = rig.keeper.look();
+            assert!(looked.anew.admin.is_some());
+            told += u32::from(rig.keeper.tell(looked.back, looked.wrong).is_some());
+            tokio::time::advance(EVERY).await;
+        }
+        assert_eq!(told, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_directory_of_another_master_is_left_to_it_and_that_is_told() {
+        let mut rig = rig(Maker::Us);
+        empty(rig.dir.path());
+        let _lock = Lock::take(rig.dir.path()).unwrap();
+        let others = [rig.dir.slave_socket(), rig.dir.admin_socket()];
+        let _sockets = others.each_ref().map(|path| rig.dir.bind(path).unwrap());
+        let made = others.each_ref().map(|path| file(path));
+        for _ in 0..3 {
+            let looked = rig.keeper.look();
+            assert!(looked.anew.slave.is_none() && looked.anew.admin.is_none());
+            assert!(looked.wrong[0].0.contains("another master"), "{looked:?}");
+            assert!(!looked.fleet && looked.back.is_empty(), "{looked:?}");
+        }
+        assert_eq!(others.each_ref().map(|path| file(path)), made);
+        let theirs: Vec<_> = fs::read_dir(rig.dir.path()).unwrap().collect();
+        assert_eq!(theirs.len(), 3, "nothing of ours: {theirs:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fleets_file_that_the_journal_cannot_write_is_wrong_and_told_once() {
+        let mut rig = rig(Maker::Us);
+        fs::remove_file(rig.dir.fleet()).unwrap();
+        let mut told = Vec::new();
+        for _ in 0..3 * LOOKS_TO_WRITE {
+            let looked = rig.keeper.look();
+            assert!(looked.fleet, "it is asked for again");
+            told.extend(rig.keeper.tell(looked.back, looked.wrong));
+        }
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[1].contains("not written again"), "{told:?}");
+        fs::write(rig.dir.fleet(), "").unwrap();
+        let looked = rig.keeper.look();
+        assert!(looked.wrong.is_empty(), "{looked:?}");
     }
 
     #[tokio::test]
