@@ -7,9 +7,8 @@
 //! [`MOST_BYTES`] it becomes `set-aside.1.jsonl`, in the place of the one before.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -17,6 +16,8 @@ use std::{
 
 use baton_protocol::message::SetAside;
 use serde_json::{Value, json};
+
+use crate::whole_file;
 
 /// Its name in `data_dir`.
 pub const FILE: &str = "set-aside.jsonl";
@@ -72,13 +73,7 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|file| file.len() >= MOST_BYTES) {
         fs::rename(path, path.with_extension("1.jsonl"))?;
     }
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)?;
-    // One that was there before may have been made by a careless hand.
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    let mut file = whole_file::append(path)?;
     file.write_all(format!("{line}\n").as_bytes())?;
     file.sync_all()
 }
@@ -86,6 +81,8 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use baton_protocol::{Sequence, ShardId, message::CarriedEvent};
 
     use super::*;

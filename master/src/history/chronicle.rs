@@ -6,11 +6,13 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs::{File, OpenOptions, rename},
+    fs::{File, rename},
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -19,6 +21,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::unix_ms;
+use crate::whole_file::append;
 
 /// Its name in the data directory.
 pub const FILE: &str = "history.jsonl";
@@ -47,7 +50,7 @@ const REFILL: Duration = Duration::from_secs(5);
 /// What was kept, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct Chronicle {
-    events: VecDeque<Value>,
+    events: VecDeque<Arc<Value>>,
     budgets: BTreeMap<String, Budget>,
     /// `None`: kept in memory only.
     disk: Option<SyncSender<String>>,
@@ -69,7 +72,7 @@ impl Chronicle {
     pub(super) fn open(data_dir: &Path) -> (Self, io::Result<()>) {
         let events = read(data_dir);
         let mut chronicle = Self {
-            events: events.into(),
+            events: events.into_iter().map(Arc::new).collect(),
             ..Self::default()
         };
         let (lines, queue) = sync_channel(QUEUE);
@@ -102,10 +105,10 @@ impl Chronicle {
         if self.events.len() == REMEMBERED {
             self.events.pop_front();
         }
-        self.events.push_back(event);
+        self.events.push_back(Arc::new(event));
     }
 
-    pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &Value> {
+    pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &Arc<Value>> {
         self.events.iter()
     }
 }
@@ -180,12 +183,10 @@ struct Files {
 impl Files {
     fn open(data_dir: &Path) -> io::Result<Self> {
         let path = data_dir.join(FILE);
-        let mut file = append(&path)?;
+        // A bot's last words stand in it. What a crash cut off is a line of its own, which
+        // makes no sense.
+        let file = append(&path)?;
         let length = file.metadata()?.len();
-        if length > 0 {
-            // What a crash cut off is a line of its own, which makes no sense.
-            file.write_all(b"\n")?;
-        }
         Ok(Self {
             before: data_dir.join(BEFORE),
             path,
@@ -198,17 +199,26 @@ impl Files {
     fn serve(mut self, queue: &Receiver<String>) {
         while let Ok(mut line) = queue.recv() {
             line.push('\n');
-            let written = self.write(&line);
-            if let Err(error) = &written
-                && !self.refused
-            {
-                warn!(file = %self.path.display(), %error, "what happened is not written down");
-            }
-            self.refused = written.is_err();
+            self.take(&line);
         }
     }
 
+    fn take(&mut self, line: &str) {
+        let written = self.write(line);
+        if let Err(error) = &written
+            && !self.refused
+        {
+            warn!(file = %self.path.display(), %error, "what happened is not written down");
+        }
+        self.refused = written.is_err();
+    }
+
     fn write(&mut self, line: &str) -> io::Result<()> {
+        if self.refused {
+            // The last one may have been cut off.
+            self.file = append(&self.path)?;
+            self.length = self.file.metadata()?.len();
+        }
         if self.length + line.len() as u64 > MOST {
             rename(&self.path, &self.before)?;
             self.file = append(&self.path)?;
@@ -218,12 +228,6 @@ impl Files {
         self.length += line.len() as u64;
         Ok(())
     }
-}
-
-/// A bot's last words stand in it: for the master's user alone.
-fn append(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).mode(0o600).open(path)
 }
 
 /// That a master begins.
@@ -277,7 +281,7 @@ mod tests {
         let all = until_written(dir.path(), 2);
         assert_eq!(details(&all), ["one", "two"]);
         assert!(all[1]["at"].as_str().unwrap().ends_with('Z'), "{all:?}");
-        let remembered: Vec<Value> = second.events().cloned().collect();
+        let remembered: Vec<Value> = second.events().map(|event| (**event).clone()).collect();
         assert_eq!(details(&remembered), ["one", "two"]);
     }
 
@@ -293,6 +297,30 @@ mod tests {
         let lengths = [FILE, BEFORE].map(|name| dir.path().join(name).metadata().unwrap().len());
         assert!(lengths.iter().all(|length| *length <= MOST), "{lengths:?}");
         assert_eq!(read(dir.path()).last().unwrap()["at_unix_ms"], 99);
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_cut_off_takes_no_later_one_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = Files::open(dir.path()).unwrap();
+        let line = |number: u64| {
+            let event = json!({ "type": "alarm", "detail": "d", "at_unix_ms": number });
+            format!("{event}\n")
+        };
+        files.take(&line(1));
+        files.file.write_all(b"{\"type\":\"al").unwrap();
+        let well = std::mem::replace(
+            &mut files.file,
+            File::options().write(true).open("/dev/full").unwrap(),
+        );
+        files.take(&line(2));
+        files.file = well;
+        files.take(&line(3));
+        let kept: Vec<_> = read(dir.path())
+            .iter()
+            .map(|event| event["at_unix_ms"].as_u64())
+            .collect();
+        assert_eq!(kept, [Some(1), Some(3)]);
     }
 
     #[test]

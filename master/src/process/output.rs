@@ -23,7 +23,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{FallocateFlags, fallocate},
+    fs::{FallocateFlags, OFlags, fallocate},
     process::{Pid, test_kill_process_group},
 };
 use tracing::warn;
@@ -51,6 +51,10 @@ pub(super) const BEHIND: u64 = 4 * 1024 * 1024;
 
 /// The file of a process group that is dead stays for so long.
 const KEPT: Duration = Duration::from_secs(10);
+
+/// Where nobody takes what is copied, the files of so many dead groups stay, the youngest:
+/// slaves that die one after the other must not fill the runtime directory.
+const DEAD: usize = 16;
 
 /// The folder of these files.
 #[derive(Clone, Debug)]
@@ -165,7 +169,10 @@ impl Output {
     }
 
     fn tail(&self) -> io::Result<String> {
-        let file = File::open(&self.path)?;
+        // A pipe has no end to look at, and nobody waits for a writer.
+        let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+        let mut options = OpenOptions::new();
+        let file = options.read(true).custom_flags(nonblock).open(&self.path)?;
         let length = file.metadata()?.len();
         // A file that is shorter than at the launch was begun anew.
         let from = if length < self.from { 0 } else { self.from };
@@ -283,11 +290,33 @@ impl Copier {
             let dead = copied.dead.get_or_insert_with(Instant::now);
             let over = whole && dead.elapsed() >= KEPT;
             if over {
-                let _ = fs::remove_file(at_file(&path));
-                let _ = fs::remove_file(&path);
+                remove(&path);
             }
             !over
         });
+        self.leave_out_dead();
+    }
+
+    /// Of the dead groups, the oldest beyond a few go uncopied.
+    fn leave_out_dead(&mut self) {
+        let dead = self.files.iter();
+        let dead = dead.filter_map(|(leader, copied)| Some((copied.dead?, *leader)));
+        let mut dead: Vec<_> = dead.collect();
+        dead.sort_unstable();
+        let most = dead.len().saturating_sub(DEAD);
+        for (_, leader) in dead.drain(..most) {
+            if let Some(copied) = self.files.remove(&leader) {
+                let skipped = copied
+                    .file
+                    .metadata()
+                    .map_or(0, |now| now.len().saturating_sub(copied.at));
+                warn!(
+                    pid = leader,
+                    skipped, "what a dead slave wrote was left out: nobody took it in time"
+                );
+            }
+            remove(&self.dir.join(leader.to_string()));
+        }
     }
 
     /// Files that are new, or that another process of the same number took.
@@ -385,6 +414,12 @@ impl Copied {
 fn is_alive(leader: u32) -> bool {
     let group = i32::try_from(leader).ok().and_then(Pid::from_raw);
     group.is_some_and(|group| test_kill_process_group(group) != Err(rustix::io::Errno::SRCH))
+}
+
+/// A file that nobody needs any more, as well as may be.
+fn remove(path: &Path) {
+    let _ = fs::remove_file(at_file(path));
+    let _ = fs::remove_file(path);
 }
 
 /// Where it stands how much of a file was copied.
@@ -507,5 +542,24 @@ mod tests {
         copier.files.get_mut(&dead).unwrap().dead = Instant::now().checked_sub(KEPT);
         copier.pass(&mut taken);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn slaves_that_die_one_after_the_other_fill_no_disk_where_nobody_takes_their_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut copier = Copier::new(dir.path());
+        let mut full = Room(Vec::new(), 0);
+        // No process has such a number: Linux gives none above four millions.
+        let dead = |number: u32| dir.path().join((5_000_000 + number).to_string());
+        for number in 0..100 {
+            written(&dead(number), "last words\n");
+            copier.pass(&mut full);
+        }
+        let left = fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!((left, copier.files.len()), (DEAD, DEAD));
+        assert!(dead(99).exists(), "the youngest stay");
+        let mut taken = Room(Vec::new(), 1000);
+        copier.pass(&mut taken);
+        assert_eq!(taken.0.len(), DEAD * "last words\n".len());
     }
 }

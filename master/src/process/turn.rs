@@ -6,9 +6,10 @@
 //! copied and cut off, not renamed. A line that comes between the two may be lost.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io::{self, stderr},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -37,23 +38,36 @@ pub fn keep_small(mut files: Vec<PathBuf>) {
     let _ = thread::Builder::new()
         .name("logs".to_owned())
         .spawn(move || {
-            let mut failed = false;
+            let mut failing = BTreeSet::new();
             loop {
                 for file in &files {
-                    match turn(file, MOST) {
-                        Ok(true) => info!(file = %file.display(), "a log was turned over"),
-                        Ok(false) => failed = false,
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) if failed => drop(error),
-                        Err(error) => {
-                            failed = true;
-                            warn!(file = %file.display(), %error, "a log cannot be turned over, and grows");
-                        }
+                    let turned = turn(file, MOST);
+                    if let Ok(true) = turned {
+                        info!(file = %file.display(), "a log was turned over");
+                    }
+                    if let Some(error) = is_news(&mut failing, file, turned) {
+                        warn!(file = %file.display(), %error, "a log cannot be turned over, and grows");
                     }
                 }
                 thread::sleep(PASS);
             }
         });
+}
+
+/// What went wrong with a file that was well before. One that is missing is not long.
+fn is_news(
+    failing: &mut BTreeSet<PathBuf>,
+    file: &Path,
+    turned: io::Result<bool>,
+) -> Option<io::Error> {
+    match turned {
+        Ok(_) => {
+            failing.remove(file);
+            None
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => failing.insert(file.to_owned()).then_some(error),
+    }
 }
 
 /// Where standard error goes, if that is a file to which is appended.
@@ -78,7 +92,13 @@ fn turn(path: &Path, most: u64) -> io::Result<bool> {
     };
     let new = former(0);
     let mut from = OpenOptions::new().read(true).write(true).open(path)?;
-    let mut to = File::create(&new)?;
+    // Nobody else opens it before it is as open as the log is.
+    let mut to = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     to.set_permissions(from.metadata()?.permissions())?;
     // What comes meanwhile is copied too, but for the last moment's.
     let copied = io::copy(&mut from, &mut to).and_then(|_| io::copy(&mut from, &mut to));
@@ -124,5 +144,17 @@ mod tests {
         assert_eq!(read(".1"), "line 5\nmore 5\n");
         assert_eq!(read(".3"), "line 3\nmore 3\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_turned_over_is_said_once_whatever_the_others_do() {
+        let (bad, good) = (Path::new("/bad"), Path::new("/good"));
+        let mut failing = BTreeSet::new();
+        let fails = || Err(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(is_news(&mut failing, bad, fails()).is_some());
+        assert!(is_news(&mut failing, good, Ok(false)).is_none());
+        assert!(is_news(&mut failing, bad, fails()).is_none(), "said");
+        assert!(is_news(&mut failing, bad, Ok(true)).is_none());
+        assert!(is_news(&mut failing, bad, fails()).is_some(), "anew");
     }
 }
