@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    admin::{Admin, Facts, Guard, MAX_STREAMS},
+    admin::{Admin, Disks, Facts, Guard, MAX_STREAMS},
     aside::Aside,
     budget::{Asker, GatewayBot},
     config::Config,
@@ -171,6 +171,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             ("admin.sock", Arc::clone(&over_unix)),
         ],
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        disks: Disks::default(),
         kept: kept.clone(),
         closing: closing.clone(),
     };

@@ -23,12 +23,13 @@
 //! | `GET /readyz` | 200 once the adopt grace is over and every shard gets its events; else 503 and why |
 
 pub mod client;
+mod disks;
 mod guard;
 pub mod json;
 mod metrics;
 mod page;
 
-pub use self::guard::Guard;
+pub use self::{disks::Disks, guard::Guard};
 
 use std::{collections::BTreeMap, convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
@@ -55,7 +56,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot, watch},
-    task::spawn_blocking,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -113,6 +113,8 @@ pub struct Admin {
     pub doors: Vec<(&'static str, Arc<Places>)>,
     /// Room for streams of events.
     pub streams: Arc<Semaphore>,
+    /// Who asks the host's disks.
+    pub disks: Disks,
     /// What is wrong in the runtime directory.
     pub kept: Kept,
     /// When set, streams end.
@@ -275,19 +277,15 @@ impl Admin {
         }
     }
 
-    /// A disk that hangs holds up this answer and nothing else.
     async fn host(&self, view: &View) -> Result<Host, Failure> {
         let connected = view.slaves.iter().filter(|slave| slave.connected);
         let pids: Vec<u32> = connected.map(|slave| slave.pid).collect();
         let (runtime_dir, data_dir) = (self.facts.runtime_dir.clone(), self.facts.data_dir.clone());
-        let looking = spawn_blocking(move || Host::look(&runtime_dir, &data_dir, &pids));
-        match timeout(ANSWER, looking).await {
-            Ok(Ok(host)) => Ok(host),
-            Ok(Err(_)) | Err(_) => Err(Failure(
-                StatusCode::GATEWAY_TIMEOUT,
-                "the host's disk did not answer in time".to_owned(),
-            )),
-        }
+        let look = move || Host::look(&runtime_dir, &data_dir, &pids);
+        self.disks.ask(look).await.ok_or_else(|| {
+            let reason = "the host's disk did not answer in time";
+            Failure(StatusCode::GATEWAY_TIMEOUT, reason.to_owned())
+        })
     }
 
     fn look_at_doors(&self) -> Doors {
@@ -324,14 +322,8 @@ impl Admin {
         }
         if let Some(command) = command.clone() {
             whole_path(&command)?;
-            // A disk that hangs holds up this answer and nothing else.
-            let looking = spawn_blocking(move || check_command(&command));
-            match timeout(ANSWER, looking).await {
-                Ok(Ok(found)) => drop(found?),
-                Ok(Err(_)) | Err(_) => {
-                    return Err("the disk of the command did not answer in time".to_owned());
-                }
-            }
+            let found = self.disks.ask(move || check_command(&command)).await;
+            found.ok_or("the disk of the command did not answer in time")??;
         }
         let defaults = self.defaults.borrow().clone();
         Ok(DeployOrder {
@@ -520,12 +512,19 @@ struct Since {
     since: u64,
 }
 
+#[derive(Serialize)]
+struct Past<'a> {
+    events: Vec<&'a serde_json::Value>,
+}
+
 async fn what_happened(
     State(admin): State<Arc<Admin>>,
     since: Result<Query<Since>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(Since { since }) = since.map_err(|rejection| wrong(rejection.body_text()))?;
-    Ok(Json(json!({ "events": admin.history.events(since) })).into_response())
+    let kept = admin.history.events(since);
+    let events = kept.iter().map(AsRef::as_ref).collect();
+    Ok(Json(Past { events }).into_response())
 }
 
 async fn abort(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {

@@ -12,7 +12,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -98,14 +98,15 @@ impl History {
 
     /// What happened since, in milliseconds since 1970, the newest last.
     #[must_use]
-    pub fn events(&self, since_unix_ms: u64) -> Vec<Value> {
+    pub fn events(&self, since_unix_ms: u64) -> Vec<Arc<Value>> {
+        // Nothing is copied here: the driver waits for this lock.
         let seen = self.seen();
-        let mut events: Vec<Value> = seen
+        let mut events: Vec<_> = seen
             .chronicle
             .events()
             .rev()
             .take_while(|event| event["at_unix_ms"].as_u64() >= Some(since_unix_ms))
-            .cloned()
+            .map(Arc::clone)
             .collect();
         events.reverse();
         events
