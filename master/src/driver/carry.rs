@@ -1,12 +1,11 @@
 //! Carrying actions out, in their order.
 
 use baton_core::event::{Action, Durability, Entry, Input};
-use baton_protocol::{SlaveId, ToSlave, message::Role};
-use tokio::{sync::oneshot, time::Instant};
+use baton_protocol::{SlaveId, ToSlave};
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::{Driver, Ending, LaunchOrder, Launched, MAX_FAILURES, MOST_GROUPS, Notice, SAVE_PAUSE};
-use crate::process::kill_group;
+use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE, Watched, launches::LaunchOrder};
 
 impl Driver {
     /// Carries out everything that the core asks for, and what it asks for
@@ -99,8 +98,7 @@ impl Driver {
             Action::Refuse(slave, refused) => {
                 info!(slave = %format_args!("{slave:.8}"), detail = %refused.detail, "slave refused");
                 // Whoever asked for this launch is told the reason at once.
-                let launched = self.launched.values();
-                let launched = launched.filter(|launched| launched.joined == Some(slave));
+                let launched = self.launches.of_slave(slave);
                 caused.extend(launched.map(|launched| Input::LaunchFailed {
                     slot: launched.slot.clone(),
                     role: launched.role,
@@ -110,6 +108,7 @@ impl Driver {
                     // An outbox that is full has other troubles.
                     let _ = link.send(ToSlave::Refused(refused));
                 }
+                self.forget_stranger(slave);
             }
             Action::Launch {
                 slot,
@@ -124,10 +123,7 @@ impl Driver {
                 };
                 caused.extend(self.launch(slot, order));
             }
-            Action::GiveUp { slot } => {
-                self.waiting.remove(&slot);
-                self.give_up(&slot);
-            }
+            Action::GiveUp { slot } => self.give_up(&slot),
             Action::Kill(slave) => self.kill(slave),
             Action::Keep(aside) => self.aside.keep(*aside),
             Action::Tell(news) => self.tell(news),
@@ -149,96 +145,9 @@ impl Driver {
         }
     }
 
-    /// Whether a process of this slot was launched, has not joined and lives.
-    pub(super) fn is_launching(&self, slot: &str) -> bool {
-        let mut launched = self.launched.values();
-        launched.any(|launched| launched.joined.is_none() && launched.slot == slot)
-    }
-
-    /// Kills what was launched into a slot and has not joined; `Exited` follows.
-    fn give_up(&mut self, slot: &str) {
-        for (pid, launched) in &mut self.launched {
-            if launched.joined.is_none()
-                && launched.slot == slot
-                && let Some(kill) = launched.kill.take()
-            {
-                warn!(slot, pid, "a launched process that did not join is killed");
-                // It may have ended by itself.
-                let _ = kill.send(());
-            }
-        }
-    }
-
-    /// At most one process of a slot has been launched and not joined: one that
-    /// lives is killed, and the launch waits until it is known dead.
-    pub(super) fn launch(&mut self, slot: String, order: LaunchOrder) -> Option<Input> {
-        if self.is_launching(&slot) {
-            self.give_up(&slot);
-            self.waiting.insert(slot, order);
-            return None;
-        }
-        Some(self.launch_now(slot, &order))
-    }
-
-    fn launch_now(&mut self, slot: String, order: &LaunchOrder) -> Input {
-        let role = order.role;
-        match self
-            .launcher
-            .launch(&slot, role, order.command.as_deref(), order.deploy)
-        {
-            Ok((pid, mut child)) => {
-                self.for_deploys.retain(|&(group, _)| group != pid);
-                if let Some(deploy) = order.deploy {
-                    if self.for_deploys.len() >= MOST_GROUPS {
-                        self.for_deploys.pop_front();
-                    }
-                    self.for_deploys.push_back((pid, deploy));
-                }
-                info!(slot, pid, role = role_name(role), "slave launched");
-                let notices = self.notices.clone();
-                let (kill, killed) = oneshot::channel();
-                tokio::spawn(async move {
-                    let asked = tokio::select! {
-                        ended = child.wait() => Err(ended),
-                        Ok(()) = killed => Ok(()),
-                    };
-                    let (ending, last_lines) = match asked {
-                        Err(ended) => ended,
-                        Ok(()) => {
-                            kill_group(&child);
-                            child.wait().await
-                        }
-                    };
-                    let exited = Notice::Exited {
-                        pid,
-                        ending,
-                        last_lines,
-                    };
-                    // Fails only when the driver has ended.
-                    let _ = notices.send(exited).await;
-                });
-                let launched = Launched {
-                    slot: slot.clone(),
-                    role,
-                    joined: None,
-                    build: None,
-                    began: Instant::now(),
-                    kill: Some(kill),
-                };
-                self.launched.insert(pid, launched);
-                Input::Launched { slot, role, pid }
-            }
-            Err(reason) => {
-                warn!(slot, reason, "launch failed");
-                let reason = format!("cannot be started: {reason}");
-                Input::LaunchFailed { slot, role, reason }
-            }
-        }
-    }
-
     pub(super) fn kill(&mut self, slave: SlaveId) {
         let slave_name = format!("{slave:.8}");
-        let Some(watch) = self.watches.get(&slave) else {
+        let Some(Watched { watch, .. }) = self.watches.get(&slave) else {
             error!(
                 slave = slave_name,
                 "this slave is to be killed and its process is not known here; kill it by hand"
@@ -259,13 +168,5 @@ impl Driver {
             }
             Err(error) => error!(slave = slave_name, %error, "slave cannot be killed"),
         }
-    }
-}
-
-const fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Candidate => "candidate",
-        Role::Standby => "standby",
-        Role::Relaunch => "relaunch",
     }
 }

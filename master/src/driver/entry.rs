@@ -7,6 +7,7 @@ use baton_protocol::{
     message::{Hello, Refused, RefusedReason},
 };
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::{Driver, Notice, UNSEEN};
@@ -87,10 +88,15 @@ impl Driver {
         });
     }
 
-    /// Looks again and again at a process that could not be seen, until it can.
-    pub(super) fn look_for(&self, slave: SlaveId, process: ProcessIdentity) {
+    /// Looks again and again at a process that could not be seen, until it can, or until
+    /// its slave is no longer known.
+    pub(super) fn look_for(&mut self, slave: SlaveId, process: ProcessIdentity) {
+        let core = &self.core;
+        self.looking
+            .retain(|slave, looks| core.hello(*slave).is_some() && !looks.is_finished());
         let notices = self.notices.clone();
-        tokio::spawn(async move {
+        // It replaces one that looks for the same.
+        let looks = tokio::spawn(async move {
             loop {
                 tokio::select! {
                     () = sleep(UNSEEN) => {}
@@ -109,6 +115,19 @@ impl Driver {
                 return;
             }
         });
+        self.looking.insert(slave, AbortOnDropHandle::new(looks));
+    }
+
+    /// The core let nobody in by this id: nothing is kept of it, or whoever comes with
+    /// ever new ids would be watched ever more often.
+    pub(super) fn forget_stranger(&mut self, slave: SlaveId) {
+        if self.core.hello(slave).is_none() && !cfg!(mutant = "strangers-watched") {
+            self.watches.remove(&slave);
+            self.looking.remove(&slave);
+            self.groups.remove(&slave);
+            self.newest.remove(&slave);
+            self.dying.remove(&slave);
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Driver {
         if kill == Kill::First {
             let watch = self.watches.get(&slave);
             let why = match watch {
-                Some(watch) if watch.may_kill() => return Ok(slave),
+                Some(known) if known.watch.may_kill() => return Ok(slave),
                 Some(_) => "is another user's",
                 None => "cannot be seen from here",
             };

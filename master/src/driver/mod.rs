@@ -15,13 +15,14 @@ mod carry;
 mod clock;
 mod entry;
 mod fence;
+mod launches;
 mod notice;
 mod tell;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -31,14 +32,18 @@ use baton_core::{
     event::{Death, DeployOrder, EndedBy, Input, News, RequestId, Time},
     view::View,
 };
-use baton_protocol::{DeployId, ProcessIdentity, SlaveId, message::Role};
+use baton_protocol::{DeployId, ProcessIdentity, SlaveId};
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc},
     time::{Instant, sleep_until},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use self::clock::{Clock, HEARTBEAT};
+use self::{
+    clock::{Clock, HEARTBEAT},
+    launches::Launches,
+};
 pub use self::{
     notice::{Answer, Joining, Kill, Notice},
     tell::{Told, monotonic_us},
@@ -46,11 +51,12 @@ pub use self::{
 use crate::{
     aside::Aside,
     config::named,
+    doors::Hush,
     history::{Brought, History},
     journal::Journal,
     metrics::Metrics,
     peer::{Link, LinkId},
-    process::{Launcher, Watch, group_of, is_of_launch, lived},
+    process::{Launcher, Watch, lived},
 };
 
 /// Notices that wait for the driver. Beyond this a peer's reader waits, and with
@@ -139,21 +145,17 @@ pub struct Driver {
     links: BTreeMap<SlaveId, Link>,
     /// The last connection on which each slave joined.
     newest: BTreeMap<SlaveId, LinkId>,
-    watches: BTreeMap<SlaveId, Watch>,
+    watches: BTreeMap<SlaveId, Watched>,
+    /// Looks for the processes of slaves that could not be seen.
+    looking: BTreeMap<SlaveId, AbortOnDropHandle<()>>,
     /// Dead slaves whose connection is not read to its end yet, and when the
     /// core is told anyway.
     dying: BTreeMap<SlaveId, Instant>,
-    /// Launched processes, by pid.
-    launched: BTreeMap<u32, Launched>,
+    launches: Launches,
     /// The process group of each slave that is watched here.
     groups: BTreeMap<SlaveId, u32>,
     /// Slaves that this master has killed.
     doomed: BTreeSet<SlaveId>,
-    /// Launches that wait for the death of the process before, by slot.
-    waiting: BTreeMap<String, LaunchOrder>,
-    /// The process groups that deploys were launched in, the newest last: what was
-    /// launched may have ended, and left a slave of its group behind.
-    for_deploys: VecDeque<(u32, DeployId)>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
     /// What each deploy that was asked for brings.
     roads: BTreeMap<RequestId, Brought>,
@@ -168,6 +170,8 @@ pub struct Driver {
     metrics: Arc<Metrics>,
     history: Arc<History>,
     aside: Aside,
+    /// Lines about what is not believed: whoever lies may do so at any rate.
+    disbelieved: Hush,
     shard_in_hand: Duration,
     fail_on_error: bool,
     /// When a leaving master leaves, whatever the core says.
@@ -177,29 +181,12 @@ pub struct Driver {
     ending: Option<Ending>,
 }
 
-/// What is to be launched into a slot.
+/// A process whose death the driver is told.
 #[derive(Debug)]
-struct LaunchOrder {
-    role: Role,
-    command: Option<Vec<String>>,
-    deploy: Option<DeployId>,
-}
-
-/// Process groups of deploys that are remembered.
-const MOST_GROUPS: usize = 64;
-
-/// A process that the master launched and that has not ended.
-#[derive(Debug)]
-struct Launched {
-    slot: String,
-    role: Role,
-    /// The slave that joined from it: its end is then that slave's death.
-    joined: Option<SlaveId>,
-    /// What that slave called its build.
-    build: Option<String>,
-    began: Instant,
-    /// Kills it, with its group; `None`: that was done, it was given up.
-    kill: Option<oneshot::Sender<()>>,
+struct Watched {
+    watch: Watch,
+    /// Tells it; ends with this.
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Driver {
@@ -214,12 +201,11 @@ impl Driver {
             links: BTreeMap::new(),
             newest: BTreeMap::new(),
             watches: BTreeMap::new(),
+            looking: BTreeMap::new(),
             dying: BTreeMap::new(),
-            launched: BTreeMap::new(),
+            launches: Launches::default(),
             groups: BTreeMap::new(),
             doomed: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            for_deploys: VecDeque::new(),
             deploys: BTreeMap::new(),
             roads: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -231,6 +217,7 @@ impl Driver {
             metrics: parts.metrics,
             history: parts.history,
             aside: parts.aside,
+            disbelieved: Hush::new("claims that are not believed"),
             shard_in_hand: parts.shard_in_hand,
             fail_on_error: parts.fail_on_error,
             leave_by: None,
@@ -338,6 +325,7 @@ impl Driver {
                 }
             }
             Notice::Seen { slave, watch } => self.seen(now, slave, watch),
+            Notice::Started { slot, started } => self.started(now, slot, started),
             Notice::Exited {
                 pid,
                 ending,
@@ -457,45 +445,6 @@ impl Driver {
         self.launcher.before(slot)
     }
 
-    fn exited(&mut self, now: Time, pid: u32, ending: EndedBy, last_lines: Vec<String>) {
-        let Some(launched) = self.launched.remove(&pid) else {
-            return;
-        };
-        let (slot, role) = (launched.slot, launched.role);
-        let given_up = launched.kill.is_none();
-        let doomed = launched
-            .joined
-            .is_some_and(|slave| self.doomed.remove(&slave));
-        let death = Death {
-            slave: launched.joined,
-            slot: slot.clone(),
-            build: launched.build,
-            pid,
-            ending: if (given_up || doomed) && ending == EndedBy::Signal(KILL) {
-                EndedBy::Killed
-            } else {
-                ending
-            },
-            lived: Some(launched.began.elapsed()),
-            last_lines,
-        };
-        let reason = format!("ended before it joined: {}", death.told());
-        self.tell(News::SlaveEnded(Box::new(death)));
-        if !given_up && launched.joined.is_none() {
-            let slot = slot.clone();
-            let failed = Input::LaunchFailed { slot, role, reason };
-            self.core.handle(now, failed);
-        }
-        if !self.is_launching(&slot)
-            && let Some(order) = self.waiting.remove(&slot)
-        {
-            let launched = self.launch(slot, order);
-            if let Some(input) = launched {
-                self.core.handle(now, input);
-            }
-        }
-    }
-
     fn joined(&mut self, now: Time, joining: Joining) {
         let Joining {
             link,
@@ -530,7 +479,9 @@ impl Driver {
         }
         let known = self.watches.get(&slave);
         match watch {
-            Some(watch) if known.is_none_or(|known| watch.may_kill() && !known.may_kill()) => {
+            Some(watch)
+                if known.is_none_or(|known| watch.may_kill() && !known.watch.may_kill()) =>
+            {
                 self.watch(slave, watch);
             }
             None if known.is_none() => {
@@ -538,33 +489,8 @@ impl Driver {
             }
             Some(_) | None => {}
         }
-        let pid = hello.process.pid;
         let mut hello = hello;
-        if hello.deploy == DeployId(0)
-            && hello.role == Role::Candidate
-            && let Some(group) = group_of(pid)
-            && let Some((_, deploy)) = self.for_deploys.iter().find(|(known, _)| *known == group)
-        {
-            // It does not say for which deploy it was launched. Its group does.
-            hello.deploy = *deploy;
-        }
-        for (leader, launched) in &mut self.launched {
-            if launched.joined.is_none() && is_of_launch(pid, *leader) {
-                launched.joined = Some(slave);
-                launched.build = Some(hello.build.clone());
-                if pid != *leader {
-                    // A shell was launched, the slave is its child: the core is
-                    // told by which pid to know it.
-                    let (slot, role) = (launched.slot.clone(), launched.role);
-                    self.core.handle(now, Input::Launched { slot, role, pid });
-                }
-            }
-        }
-        if self.watches.contains_key(&slave)
-            && let Some(group) = group_of(pid)
-        {
-            self.groups.insert(slave, group);
-        }
+        self.know_by_launch(now, &mut hello);
         self.links.insert(slave, link);
         self.core.handle(now, Input::Joined { hello, report });
     }
@@ -578,6 +504,7 @@ impl Driver {
 
     /// The process of a slave could not be seen, and can be now; `None`: it is dead.
     fn seen(&mut self, now: Time, slave: SlaveId, watch: Option<Watch>) {
+        self.looking.remove(&slave);
         let Some(hello) = self.core.hello(slave) else {
             return;
         };
@@ -607,8 +534,7 @@ impl Driver {
     /// how it ended. Of one that it did launch, `Exited` tells.
     fn tell_death(&mut self, slave: SlaveId) {
         let group = self.groups.remove(&slave);
-        let mut launched = self.launched.values();
-        if launched.any(|launched| launched.joined == Some(slave)) {
+        if self.launches.of_slave(slave).next().is_some() {
             return;
         }
         let Some(hello) = self.core.hello(slave) else {
@@ -662,7 +588,7 @@ impl Driver {
     fn watch(&mut self, slave: SlaveId, watch: Watch) {
         let notices = self.notices.clone();
         let watched = watch.clone();
-        tokio::spawn(async move {
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
             tokio::select! {
                 dead = watched.dead() => {
                     if dead.is_ok() {
@@ -672,8 +598,9 @@ impl Driver {
                 }
                 () = notices.closed() => {}
             }
-        });
-        self.watches.insert(slave, watch);
+        }));
+        self.looking.remove(&slave);
+        self.watches.insert(slave, Watched { watch, _task: task });
         self.metrics.watched(slave);
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     peer::{Link, LinkId},
-    process::Watch,
+    process::{Child, Watch},
 };
 
 /// One thing that happened outside the driver.
@@ -57,6 +57,13 @@ pub enum Notice {
         slave: SlaveId,
         /// It; `None`: it is known to be dead.
         watch: Option<Watch>,
+    },
+    /// A process was launched into a slot, or could not be.
+    Started {
+        /// Which slot.
+        slot: String,
+        /// It, with its pid; or why not, for a person.
+        started: Result<(u32, Child), String>,
     },
     /// A process that the master launched ended.
     Exited {

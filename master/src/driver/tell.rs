@@ -25,7 +25,10 @@ impl Driver {
         if let Some(gap) = gap {
             self.metrics.gap(gap);
         }
-        log(&told.news, gap.map(|gap| gap.length));
+        let is_claim = matches!(told.news, News::Disbelieved { .. });
+        if !is_claim || self.disbelieved.lets() {
+            log(&told.news, gap.map(|gap| gap.length));
+        }
         self.answer(&told.news);
         if self.fail_on_error
             && self.ending.is_none()

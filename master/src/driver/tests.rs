@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod connections;
+mod strangers;
 
 use std::{
     path::Path,
@@ -19,11 +20,11 @@ use baton_protocol::{
     Connection, Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
     ShardId, Term, Ticket, ToMaster, ToSlave, Version,
     auth::Secret,
-    message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report, SlaveHello},
+    message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report, Role, SlaveHello},
 };
 use tokio::{
     io::duplex,
-    sync::Semaphore,
+    sync::{Semaphore, oneshot},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -360,12 +361,18 @@ impl Disk {
     }
 }
 
-impl Rig {
-    fn start(command: Option<&str>) -> Self {
-        Self::start_with(command.map(|command| vec![command.to_owned()]))
-    }
+/// A driver that does not run yet.
+struct Stage {
+    driver: Driver,
+    queue: mpsc::Receiver<Notice>,
+    notices: mpsc::Sender<Notice>,
+    news: broadcast::Receiver<Arc<Told>>,
+    disk: Arc<Disk>,
+    secret: Secret,
+}
 
-    fn start_with(command: Option<Vec<String>>) -> Self {
+impl Stage {
+    fn new(command: Option<Vec<String>>) -> Self {
         let (notices, queue) = mpsc::channel(QUEUE);
         let (told, news) = broadcast::channel(NEWS);
         let slot = Slot {
@@ -404,6 +411,31 @@ impl Rig {
             shard_in_hand: Duration::from_secs(1),
             fail_on_error: false,
         });
+        Self {
+            driver,
+            queue,
+            notices,
+            news,
+            disk,
+            secret,
+        }
+    }
+}
+
+impl Rig {
+    fn start(command: Option<&str>) -> Self {
+        Self::start_with(command.map(|command| vec![command.to_owned()]))
+    }
+
+    fn start_with(command: Option<Vec<String>>) -> Self {
+        let Stage {
+            driver,
+            queue,
+            notices,
+            news,
+            disk,
+            secret,
+        } = Stage::new(command);
         let context = Context {
             term: Term {
                 fleet: FleetId(7),

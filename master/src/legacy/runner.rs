@@ -227,19 +227,22 @@ impl Runner {
         let wait = Duration::from_secs(1 << self.launches.in_vain.min(6)).min(MAX_BACKOFF);
         self.launches.in_vain += 1;
         self.launches.not_before = Some(now + wait);
-        match self
-            .launcher
-            .launch(&self.slot, Role::Candidate, None, None)
-        {
-            Ok((pid, mut child)) => {
-                info!(pid, why, "slave started");
-                tokio::spawn(async move {
+        let plan = self.launcher.plan(&self.slot, Role::Candidate, None, None);
+        let why = why.to_owned();
+        tokio::spawn(async move {
+            let started = match plan {
+                Ok(plan) => plan.start().await,
+                Err(reason) => Err(reason),
+            };
+            match started {
+                Ok((pid, mut child)) => {
+                    info!(pid, why, "slave started");
                     let (ending, _) = child.wait().await;
                     info!(pid, how = %ending, "slave ended");
-                });
+                }
+                Err(reason) => warn!(why, "no slave started: {reason}"),
             }
-            Err(reason) => warn!(why, "no slave started: {reason}"),
-        }
+        });
     }
 }
 

@@ -62,6 +62,12 @@ impl Link {
         (link, outbox)
     }
 
+    /// A link that ended: it takes everything and drops it.
+    #[cfg(test)]
+    pub(crate) fn to_nobody(id: LinkId, dialled: Dialled) -> Self {
+        Self::new(id, dialled).0
+    }
+
     /// Which connection this is.
     #[must_use]
     pub const fn id(&self) -> LinkId {

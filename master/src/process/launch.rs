@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
@@ -14,6 +14,7 @@ use baton_protocol::{
     auth::{SECRET_VARIABLE, Secret},
     message::Role,
 };
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio::process::Command;
 use tracing::warn;
 
@@ -172,18 +173,17 @@ impl Launcher {
         })
     }
 
-    /// Starts a slave in a process group of its own, so that neither a terminal
-    /// nor the master's end reaches it.
+    /// What is started when this slot is filled: nothing is looked at yet.
     ///
     /// # Errors
-    /// One line for a person: no such slot, no command, or it cannot be started.
-    pub fn launch(
+    /// One line for a person: no such slot, or no command.
+    pub fn plan(
         &self,
         slot: &str,
         role: Role,
         command: Option<&[String]>,
         deploy: Option<DeployId>,
-    ) -> Result<(u32, Child), String> {
+    ) -> Result<Plan, String> {
         let Some(place) = self.slots.get(slot) else {
             return Err(format!("there is no slot `{slot}`"));
         };
@@ -192,14 +192,60 @@ impl Launcher {
                 "slot `{slot}` has no command; configure one, or name it with the deploy"
             ));
         };
-        let program = check_command(command)?;
-        let role = match role {
+        let mut master = std::ffi::OsString::from("unix:");
+        master.push(&self.slave_socket);
+        Ok(Plan {
+            slot: place.clone(),
+            command: command.to_vec(),
+            role,
+            deploy,
+            master,
+            runtime_dir: self.runtime_dir.clone(),
+            secret: self.secret.clone(),
+            api_url: self.api_url.clone(),
+            token_file: self.token_file.clone(),
+            outputs: self.outputs.clone(),
+        })
+    }
+}
+
+/// A process that is to be launched.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    slot: Slot,
+    command: Vec<String>,
+    role: Role,
+    deploy: Option<DeployId>,
+    master: std::ffi::OsString,
+    runtime_dir: PathBuf,
+    secret: Secret,
+    api_url: Option<String>,
+    token_file: Option<PathBuf>,
+    outputs: Option<Outputs>,
+}
+
+impl Plan {
+    /// Starts it in a process group of its own, so that neither a terminal
+    /// nor the master's end reaches it. Waits for the disks of its program, its token and
+    /// its log, so it has a thread to itself: one that hangs holds up this launch and
+    /// nothing else.
+    ///
+    /// # Errors
+    /// One line for a person: it cannot be started.
+    pub async fn start(self) -> Result<(u32, Child), String> {
+        let starting = tokio::task::spawn_blocking(move || self.start_here());
+        let failed = |_| Err("the task that was to start it panicked".to_owned());
+        starting.await.unwrap_or_else(failed)
+    }
+
+    fn start_here(self) -> Result<(u32, Child), String> {
+        let program = check_command(&self.command)?;
+        let role = match self.role {
             Role::Candidate => "candidate",
             Role::Standby => "standby",
             Role::Relaunch => "relaunch",
         };
-        let mut master = std::ffi::OsString::from("unix:");
-        master.push(&self.slave_socket);
+        let place = &self.slot;
         let token = match &self.token_file {
             Some(file) if !place.env.contains_key(TOKEN_VARIABLE) => {
                 Some(token_in("token_file", file)?)
@@ -212,12 +258,12 @@ impl Launcher {
             child.env_remove(variable);
         }
         child
-            .args(command.iter().skip(1))
+            .args(self.command.iter().skip(1))
             .envs(self.api_url.iter().map(|url| (variable::API_URL, url)))
             .envs(&place.env)
-            .env(variable::MASTER, master)
+            .env(variable::MASTER, &self.master)
             .env(SECRET_VARIABLE, self.secret.to_hex())
-            .env(variable::SLOT, slot)
+            .env(variable::SLOT, &place.name)
             .env(variable::ROLE, role)
             .env(variable::RUNTIME_DIR, &self.runtime_dir)
             .env_remove(variable::OUTPUT)
@@ -227,14 +273,13 @@ impl Launcher {
         if let Some(token) = token {
             child.env(TOKEN_VARIABLE, token.reveal());
         }
-        if let Some(deploy) = deploy {
+        if let Some(deploy) = self.deploy {
             child.env(variable::DEPLOY, deploy.to_string());
         }
         let mut output = None;
         let mut unnamed = None;
         if let Some(log) = &place.log {
-            let file = fs::OpenOptions::new().append(true).create(true).open(log);
-            let file = file.map_err(|error| format!("log {}: {error}", log.display()))?;
+            let file = open_log(log).map_err(|error| format!("log {}: {error}", log.display()))?;
             output = Some(Output::behind(log, &file));
             child.stderr(file.try_clone().map_err(failed)?);
             child.stdout(file);
@@ -246,12 +291,18 @@ impl Launcher {
                     unnamed = Some((outputs, path));
                 }
                 Err(error) => warn!(
-                    slot, %error,
+                    slot = place.name, %error,
                     "the slave writes where the master does: its last words will not be known"
                 ),
             }
         }
-        let process = child.spawn().map_err(failed)?;
+        let process = child.spawn().inspect_err(|_| {
+            if let Some((_, path)) = &unnamed {
+                // Nobody writes there.
+                let _ = fs::remove_file(path);
+            }
+        });
+        let process = process.map_err(failed)?;
         let Some(pid) = process.id() else {
             return Err(format!("command `{}` ended at once", program.display()));
         };
@@ -260,6 +311,19 @@ impl Launcher {
         }
         Ok((pid, Child { process, output }))
     }
+}
+
+/// To append. A pipe that nobody reads is said to be one, and not waited for.
+fn open_log(path: &Path) -> io::Result<fs::File> {
+    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+    let file = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .custom_flags(nonblock)
+        .open(path)?;
+    let flags = fcntl_getfl(&file)?;
+    fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK))?;
+    Ok(file)
 }
 
 impl Child {

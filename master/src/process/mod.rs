@@ -13,9 +13,9 @@ mod watch;
 #[cfg(test)]
 pub(crate) use self::hidden::tests::hide;
 pub use self::{
-    launch::{Child, Launcher, group_of, is_of_launch, kill_group, variable},
+    launch::{Child, Launcher, Plan, group_of, is_of_launch, kill_group, variable},
     named::{Dialled, may_be},
     output::{Output, Outputs},
     turn::keep_small,
-    watch::{Watch, WatchError, lived},
+    watch::{Watch, WatchError, lived, pid_of_ours},
 };

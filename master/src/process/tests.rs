@@ -19,8 +19,8 @@ async fn a_launched_process_leads_its_own_group_and_finds_its_environment() {
     let script = "echo $BATON_MASTER $BATON_SLOT $BATON_ROLE $BATON_RUNTIME_DIR ${#BATON_SECRET} $OWN $BATON_DEPLOY; \
                   cut -d' ' -f5 /proc/$$/stat; echo $$; echo oops >&2";
     let launcher = launcher(dir.path(), &["sh", "-c", script], Some(&log));
-    let (pid, mut child) = launcher
-        .launch("main", Role::Candidate, None, Some(DeployId(7)))
+    let (pid, mut child) = launch(&launcher, Role::Candidate, Some(DeployId(7)))
+        .await
         .unwrap();
     assert_eq!(child.wait().await.0, EndedBy::Code(0));
     let text = fs::read_to_string(&log).unwrap();
@@ -47,14 +47,12 @@ async fn each_launched_process_gets_the_token_as_it_is_in_the_file_then() {
     launcher.take_token_from(Some(file.clone()));
     for text in ["DISCORD_TOKEN=one\n", "two\n"] {
         fs::write(&file, text).unwrap();
-        let (_, mut child) = launcher.launch("main", Role::Relaunch, None, None).unwrap();
+        let (_, mut child) = launch(&launcher, Role::Relaunch, None).await.unwrap();
         assert_eq!(child.wait().await.0, EndedBy::Code(0));
     }
     assert_eq!(fs::read_to_string(&log).unwrap(), "one\ntwo\n");
     fs::write(&file, "# nothing\n").unwrap();
-    let refused = launcher
-        .launch("main", Role::Relaunch, None, None)
-        .unwrap_err();
+    let refused = launch(&launcher, Role::Relaunch, None).await.unwrap_err();
     assert!(
         refused.contains("token_file") && refused.contains("no token"),
         "{refused}"
@@ -71,9 +69,7 @@ async fn a_launched_process_is_told_where_http_goes_unless_it_is_discord() {
         let log = dir.path().join("slave.log");
         let command = ["sh", "-c", "echo ${BATON_API_URL:-unset}"];
         let launcher = launcher(dir.path(), &command, Some(&log)).with_api_url(url);
-        let (_, mut child) = launcher
-            .launch("main", Role::Candidate, None, None)
-            .unwrap();
+        let (_, mut child) = launch(&launcher, Role::Candidate, None).await.unwrap();
         child.wait().await;
         assert_eq!(fs::read_to_string(&log).unwrap().trim(), told);
     }
@@ -85,7 +81,7 @@ async fn what_a_deploy_brought_is_launched_from_then_on() {
     let mut launcher = launcher(dir.path(), &["true"], None);
     let other = ["sh", "-c", "exit 7"].map(str::to_owned);
     launcher.remember("main", &other);
-    let (_, mut child) = launcher.launch("main", Role::Relaunch, None, None).unwrap();
+    let (_, mut child) = launch(&launcher, Role::Relaunch, None).await.unwrap();
     assert_eq!(child.wait().await.0, EndedBy::Code(7));
 }
 
@@ -101,7 +97,7 @@ async fn how_a_process_ended_and_its_last_words_are_known_with_and_without_a_log
         ] {
             let mut launcher = launcher(dir.path(), &["sh", "-c", script], log);
             launcher.write_to(Outputs::open(dir.path()).unwrap());
-            let (pid, mut child) = launcher.launch("main", Role::Relaunch, None, None).unwrap();
+            let (pid, mut child) = launch(&launcher, Role::Relaunch, None).await.unwrap();
             let ended = child.wait().await;
             assert_eq!(ended, (ending, vec!["no token".to_owned()]));
             let lines = launcher.output_of("main", pid).unwrap().read().await;
@@ -117,7 +113,7 @@ async fn a_slave_whose_output_cannot_be_kept_is_launched_all_the_same() {
     launcher.write_to(Outputs::open(dir.path()).unwrap());
     fs::remove_dir_all(dir.path().join("output")).unwrap();
     fs::write(dir.path().join("output"), "in the way").unwrap();
-    let (_, mut child) = launcher.launch("main", Role::Relaunch, None, None).unwrap();
+    let (_, mut child) = launch(&launcher, Role::Relaunch, None).await.unwrap();
     assert_eq!(child.wait().await, (EndedBy::Code(0), Vec::new()));
 }
 
@@ -134,10 +130,58 @@ async fn a_launch_that_cannot_be_says_why() {
             "no-such-program",
         ),
     ] {
-        let launched = launcher.launch(slot, Role::Candidate, command.as_deref(), None);
-        let reason = launched.unwrap_err();
+        let reason = match launcher.plan(slot, Role::Candidate, command.as_deref(), None) {
+            Ok(plan) => plan.start().await.unwrap_err(),
+            Err(reason) => reason,
+        };
         assert!(reason.contains(expected), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_is_a_pipe_without_a_reader_refuses_the_launch_and_one_with_a_reader_is_written()
+{
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &log, mode).unwrap();
+    let launcher = launcher(dir.path(), &["echo", "said"], Some(&log));
+    let refused = timeout(LONG, launch(&launcher, Role::Relaunch, None)).await;
+    let refused = refused.expect("nobody waits for a reader").unwrap_err();
+    assert!(refused.contains("pipe: "), "{refused}");
+    // Both ends, so that it opens at once.
+    let mut reader = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&log)
+        .unwrap();
+    let (_, mut child) = launch(&launcher, Role::Relaunch, None).await.unwrap();
+    assert_eq!(child.wait().await.0, EndedBy::Code(0));
+    let mut said = [0; 5];
+    std::io::Read::read_exact(&mut reader, &mut said).unwrap();
+    assert_eq!(&said, b"said\n");
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_be_started_leaves_no_file_for_its_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    fs::write(&program, "#!/no/such/interpreter\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(&program, executable).unwrap();
+    let mut launcher = launcher(dir.path(), &[program.to_str().unwrap()], None);
+    launcher.write_to(Outputs::open(dir.path()).unwrap());
+    launch(&launcher, Role::Relaunch, None).await.unwrap_err();
+    let left: Vec<_> = fs::read_dir(dir.path().join("output")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+async fn launch(
+    launcher: &Launcher,
+    role: Role,
+    deploy: Option<DeployId>,
+) -> Result<(u32, Child), String> {
+    launcher.plan("main", role, None, deploy)?.start().await
 }
 
 #[tokio::test]

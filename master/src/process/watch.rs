@@ -179,6 +179,14 @@ impl Watch {
     }
 }
 
+/// The pid of a process, where that is one of our own pid namespace: another one's
+/// processes may have the same numbers.
+#[must_use]
+pub fn pid_of_ours(process: &ProcessIdentity) -> Option<u32> {
+    let here = ProcessIdentity::current().ok()?;
+    pid_here(process, &here).map(|_| process.pid)
+}
+
 /// Its pid, where that is a pid of ours: on another boot or in another pid
 /// namespace the same number is another process.
 fn pid_here(process: &ProcessIdentity, here: &ProcessIdentity) -> Option<Pid> {

@@ -254,8 +254,8 @@ fn launched_for(slave: SlaveId, role: Role, deploy: u64) -> Input {
     }
 }
 
-#[test]
-fn a_launch_that_forked_is_known_by_its_deploy_whatever_its_process() {
+/// A served slot, and a process that was launched for a deploy of it.
+fn launched() -> Rig {
     let mut rig = Rig::serving(1);
     let request = RequestId(1);
     rig.input(Input::Deploy {
@@ -265,6 +265,12 @@ fn a_launch_that_forked_is_known_by_its_deploy_whatever_its_process() {
     let (slot, role) = ("main".to_owned(), Role::Candidate);
     let pid = 0xdead;
     rig.input(Input::Launched { slot, role, pid });
+    rig
+}
+
+#[test]
+fn a_launch_that_forked_is_known_by_its_deploy_whatever_its_process() {
+    let mut rig = launched();
     let stranger = orders(&rig.input(launched_for(C, Role::Candidate, 7)));
     assert_eq!(stranger, ["refuse c Busy"], "of another deploy");
     let came = orders(&rig.input(launched_for(B, Role::Candidate, 1)));
@@ -276,16 +282,9 @@ fn a_launch_that_forked_is_known_by_its_deploy_whatever_its_process() {
 
 #[test]
 fn who_was_given_up_stays_given_up_when_what_was_launched_ended_first() {
-    let mut rig = Rig::serving(1);
-    let request = RequestId(1);
-    rig.input(Input::Deploy {
-        request,
-        order: order(Some("v2")),
-    });
+    let mut rig = launched();
     let (slot, role) = ("main".to_owned(), Role::Candidate);
-    let pid = 0xdead;
-    rig.input(Input::Launched { slot, role, pid });
-    let (slot, reason) = ("main".to_owned(), "it ended".to_owned());
+    let reason = "it ended".to_owned();
     let actions = rig.input(Input::LaunchFailed { slot, role, reason });
     assert!(matches!(ended(&actions), Some(Outcome::Aborted { .. })));
     // It had gone into the background.

@@ -1,0 +1,86 @@
+//! What is kept of whoever comes and is not let in, and of whom nothing is known.
+
+use super::*;
+use crate::{driver::launches::Launched, peer::Link};
+
+const NOW: Time = Time(Duration::ZERO);
+
+/// As if its connection had come through the handshake.
+fn joining(connection: u64, hello: Hello) -> Joining {
+    let watch = Watch::open(&hello.process).ok();
+    Joining {
+        link: Link::to_nobody(LinkId(connection), Dialled::Local(Some(hello.process.pid))),
+        hello: Box::new(hello),
+        report: Report {
+            last: true,
+            ..Report::default()
+        },
+        watch,
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_slaves_that_are_refused_whatever_ids_they_name() {
+    let mut stage = Stage::new(None);
+    let driver = &mut stage.driver;
+    for slave in 1..=100 {
+        let stranger = Hello {
+            slot: "elsewhere".to_owned(),
+            ..hello(slave)
+        };
+        let connection = u64::try_from(slave).unwrap();
+        driver.joined(NOW, joining(connection, stranger));
+        driver.carry_out().await;
+    }
+    assert!(driver.watches.is_empty(), "{}", driver.watches.len());
+    assert!(driver.newest.len() <= 1 && driver.groups.is_empty() && driver.links.is_empty());
+    driver.joined(NOW, joining(200, hello(200)));
+    driver.carry_out().await;
+    assert_eq!(driver.watches.len(), 1, "whoever is let in is watched");
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_be_seen_is_looked_for_once_however_often_its_slave_dials() {
+    let mut stage = Stage::new(None);
+    let driver = &mut stage.driver;
+    let _hidden = crate::process::hide(std::process::id());
+    for connection in 1..=100 {
+        driver.joined(NOW, joining(connection, hello(1)));
+        driver.carry_out().await;
+        assert_eq!(driver.looking.len(), 1);
+    }
+    assert!(driver.watches.is_empty());
+    // Nor is one that was refused looked for.
+    let stranger = Hello {
+        slot: "elsewhere".to_owned(),
+        ..hello(2)
+    };
+    driver.joined(NOW, joining(200, stranger));
+    driver.carry_out().await;
+    assert_eq!(
+        driver.looking.keys().copied().collect::<Vec<_>>(),
+        [SlaveId(1)]
+    );
+}
+
+#[tokio::test]
+async fn a_slave_of_another_pid_namespace_is_not_what_was_launched_here_with_the_same_number() {
+    let mut stage = Stage::new(None);
+    let driver = &mut stage.driver;
+    let pid = std::process::id();
+    let launched = Launched {
+        slot: "main".to_owned(),
+        role: Role::Relaunch,
+        joined: None,
+        build: None,
+        began: Instant::now(),
+        kill: None,
+    };
+    driver.launches.launched.insert(pid, launched);
+    let mut elsewhere = hello(1);
+    elsewhere.process.pid_namespace += 1;
+    driver.joined(NOW, joining(1, elsewhere));
+    assert_eq!(driver.launches.launched[&pid].joined, None);
+    driver.joined(NOW, joining(2, hello(2)));
+    assert_eq!(driver.launches.launched[&pid].joined, Some(SlaveId(2)));
+}
