@@ -1,15 +1,15 @@
 //! A master whose output nobody reads.
 
-use std::{os::fd::OwnedFd, process::Stdio};
+#[path = "../../../log/testing/unread.rs"]
+mod unread;
+
+use std::process::Stdio;
 
 use baton_protocol::message::Role;
-use rustix::{
-    fs::{OFlags, fcntl_setfl},
-    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
-    process::Signal,
-};
+use rustix::process::Signal;
 use tokio::time::timeout;
 
+use self::unread::full_pipe;
 use crate::fleet::{Fleet, LONG, Master, until};
 
 /// Every line of its log, and the one that says that it is ready, would block whoever
@@ -39,17 +39,4 @@ async fn a_master_whose_output_nobody_reads_serves_deploys_and_leaves() {
     master.signal(Signal::TERM);
     let ended = timeout(LONG, master.child.wait()).await;
     assert!(ended.expect("it leaves").unwrap().success());
-}
-
-/// A pipe in which there is no room for a byte, and its reader, who reads nothing.
-fn full_pipe() -> (OwnedFd, OwnedFd) {
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-    fcntl_setpipe_size(&writer, 4096).unwrap();
-    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
-    for part in [4096, 1] {
-        let part = vec![b'\n'; part];
-        while rustix::io::write(&writer, &part).is_ok() {}
-    }
-    fcntl_setfl(&writer, OFlags::empty()).unwrap();
-    (reader, writer)
 }

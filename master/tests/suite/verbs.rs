@@ -19,10 +19,12 @@ async fn a_rollback_brings_the_command_before_back_also_under_another_master() {
     let first = fleet.launched("v1").await;
     until("all serve", || first.serving() == 2).await;
     fleet.settled().await;
-    let refused = fleet.command(&["rollback"]).output().await.unwrap();
-    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{text}");
-    assert!(text.contains("no other command before"), "{text}");
+    let refused = fleet.says(&["rollback"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.err.contains("no other command before"),
+        "{refused:?}"
+    );
 
     let mut next = fleet.pid_command();
     next[2] = next[2].replace("1000", "1001");
@@ -38,12 +40,7 @@ async fn a_rollback_brings_the_command_before_back_also_under_another_master() {
     assert!(command_of(forth.process.pid).contains("1001"), "and forth");
 
     // What an earlier master saw counts as well.
-    let output = fleet
-        .command(&["history", "--json"])
-        .output()
-        .await
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = fleet.says(&["history", "--json"]).await.out;
     let deploys: Vec<serde_json::Value> = text.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(deploys.len(), 3, "{text}");
     let (first, second) = (&deploys[0]["deploy"], &deploys[1]["deploy"]);
@@ -52,26 +49,14 @@ async fn a_rollback_brings_the_command_before_back_also_under_another_master() {
         "{text}"
     );
     let to = second.to_string();
-    let output = fleet
-        .command(&["rollback", "--to", "999"])
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        said.contains(&format!("known are {first}, {second}")),
-        "{said}"
-    );
+    let refused = fleet.says(&["rollback", "--to", "999"]).await;
+    assert_eq!(refused.code, Some(1));
+    let known = format!("known are {first}, {second}");
+    assert!(refused.err.contains(&known), "{refused:?}");
     let third = deployed(&fleet, &mut fleet.command(&["rollback", "--to", &to]), "v1").await;
     assert!(command_of(third.process.pid).contains("1000"), "by number");
     drop(_master);
-    let output = fleet
-        .command(&["events", "--since", "1h"])
-        .output()
-        .await
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = fleet.says(&["events", "--since", "1h"]).await.out;
     for part in [
         "a master started",
         "joined slot main: build v2",
@@ -98,8 +83,7 @@ async fn a_build_has_the_name_that_the_operator_gives_it_and_keeps_it() {
         String::from_utf8_lossy(&text).into_owned()
     };
     assert!(environment(second.process.pid).contains("BATON_BUILD=two words\0"));
-    let output = fleet.command(&["status", "--json"]).output().await.unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let status = fleet.status().await;
     assert_eq!(status["slots"][0]["command"][1], "BATON_BUILD=two words");
     assert_eq!(status["slots"][0]["command_before"][0], "sh");
     // The next one of this slot is called so too.
@@ -107,12 +91,7 @@ async fn a_build_has_the_name_that_the_operator_gives_it_and_keeps_it() {
     second.die();
     let third = fleet.launched("v2").await;
     assert!(environment(third.process.pid).contains("BATON_BUILD=two words\0"));
-    let wrong = fleet
-        .command(&["deploy", "--build", ""])
-        .output()
-        .await
-        .unwrap();
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(fleet.says(&["deploy", "--build", ""]).await.code, Some(1));
 }
 
 #[tokio::test]
@@ -129,15 +108,25 @@ async fn a_typo_in_the_file_does_not_disable_the_tools_of_a_running_fleet() {
     ] {
         std::fs::write(&fleet.config, format!("{good}{typo}")).unwrap();
         for command in ["status", "doctor", "history", "events"] {
-            let output = fleet.command(&[command]).output().await.unwrap();
-            let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+            let told = fleet.says(&[command]).await;
             if command != "doctor" {
-                assert_eq!(output.status.code(), Some(0), "{command} {typo}: {warned}");
-                assert!(warned.contains(said), "{command} {typo}: {warned}");
+                assert_eq!(told.code, Some(0), "{command} {typo}: {told:?}");
+                assert!(told.err.contains(said), "{command} {typo}: {told:?}");
             }
-            assert!(!warned.contains("no master"), "{command} {typo}: {warned}");
+            assert!(
+                !told.err.contains("no master"),
+                "{command} {typo}: {told:?}"
+            );
         }
     }
+}
+
+async fn doctor_finds(fleet: &Fleet, check: &str) {
+    let finds = |status: &serde_json::Value| {
+        let found = status["doctor"].as_array().unwrap();
+        found.iter().any(|finding| finding["check"] == check)
+    };
+    fleet.shows("what the doctor found", finds).await;
 }
 
 /// The slave that a command of the operator launches, once everything moved to it.
@@ -175,8 +164,7 @@ async fn why_a_slave_ended_is_said_wherever_an_operator_looks() {
             })
         })
         .await;
-    let output = fleet.command(&["status"]).output().await.unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = fleet.says(&["status"]).await.out;
     assert!(text.contains("exit code 3, after"), "{text}");
     assert!(text.contains("    | the token is missing"), "{text}");
     let slave = fleet.slave("v1", Role::Candidate);
@@ -184,78 +172,59 @@ async fn why_a_slave_ended_is_said_wherever_an_operator_looks() {
     fleet.settled().await;
     let script = "echo bad flag --hlep >&2; exit 2";
     let deploy = ["deploy", "--", "sh", "-c", script];
-    let output = timeout(LONG, fleet.command(&deploy).output()).await;
-    let output = output.unwrap().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    let ended = fleet.says(&deploy).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
     for part in [
         "exit code 2",
         "    | bad flag --hlep",
         "its last words: bad flag --hlep",
     ] {
-        assert!(text.contains(part), "{part}: {text}");
+        assert!(ended.out.contains(part), "{part}: {ended:?}");
     }
 }
 
 #[tokio::test]
 async fn a_shard_is_restarted_where_it_is() {
     let fleet = Fleet::new("shard_count = 2\n");
-    let _master = fleet.master().await;
-    let slave = fleet.slave("v1", Role::Candidate);
-    until("all serve", || slave.serving() == 2).await;
-    fleet.settled().await;
-    let command = fleet.command(&["restart-shard", "--json", "1"]).output();
-    let output = timeout(LONG, command).await.unwrap().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (_master, slave) = fleet.served(2).await;
+    let restarted = fleet.says(&["restart-shard", "--json", "1"]).await;
+    assert_eq!(restarted.code, Some(0), "{restarted:?}");
+    let said: serde_json::Value = serde_json::from_str(&restarted.out).unwrap();
     assert_eq!((&said["shard"], &said["epoch"]), (&1.into(), &2.into()));
     assert_eq!(slave.serving(), 2);
     assert!(slave.seen().permits.len() <= 2, "by RESUME");
 
-    let output = fleet
-        .command(&["restart-shard", "7"])
-        .output()
-        .await
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("they are 0 to 1"), "{text}");
+    let refused = fleet.says(&["restart-shard", "7"]).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("they are 0 to 1"), "{refused:?}");
 }
 
 #[tokio::test]
 async fn the_doctor_finds_what_is_wrong_with_and_without_a_master() {
     let fleet = Fleet::new("shard_count = 2\n");
     let examine = || async {
-        let output = fleet.command(&["doctor", "--json"]).output().await.unwrap();
-        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let examined = fleet.says(&["doctor", "--json"]).await;
+        let said: serde_json::Value = serde_json::from_str(&examined.out).unwrap();
         let checks = said["findings"].as_array().unwrap().clone();
         let find = move |check: &str| {
             let found = checks.iter().find(|finding| finding["check"] == check);
             found.map(|found| found["level"].as_str().unwrap().to_owned())
         };
-        (output.status.code(), find)
+        (examined.code, find)
     };
     let (code, level) = examine().await;
     assert_eq!(code, Some(1));
     assert_eq!(level("master").as_deref(), Some("error"));
     assert_eq!(level("port").as_deref(), Some("ok"));
 
-    let _master = fleet.master().await;
-    let slave = fleet.slave("v1", Role::Candidate);
-    until("all serve", || slave.serving() == 2).await;
-    fleet.settled().await;
+    let (_master, slave) = fleet.served(2).await;
     let (code, level) = examine().await;
     assert_eq!(code, Some(0));
     for check in ["shards", "link", "lag", "disk", "files", "journal"] {
         assert_eq!(level(check).as_deref(), Some("ok"), "{check}");
     }
     slave.cut_off();
-    fleet
-        .shows("what the doctor found", |status| {
-            let found = status["doctor"].as_array().unwrap();
-            found.iter().any(|finding| finding["check"] == "shards")
-        })
-        .await;
+    doctor_finds(&fleet, "shards").await;
     let (code, level) = examine().await;
     assert_eq!((code, level("shards").as_deref()), (Some(1), Some("error")));
 }
@@ -263,10 +232,7 @@ async fn the_doctor_finds_what_is_wrong_with_and_without_a_master() {
 #[tokio::test]
 async fn in_development_the_master_ends_at_the_first_thing_that_goes_wrong() {
     let fleet = Fleet::new("shard_count = 2\nfail_on_error = true\n");
-    let mut master = fleet.master().await;
-    let slave = fleet.slave("v1", Role::Candidate);
-    until("all serve", || slave.serving() == 2).await;
-    fleet.settled().await;
+    let (mut master, slave) = fleet.served(2).await;
     slave.die();
     let ended = timeout(LONG, master.child.wait()).await.unwrap().unwrap();
     assert_eq!(ended.code(), Some(1));
@@ -279,33 +245,18 @@ async fn in_development_the_master_ends_at_the_first_thing_that_goes_wrong() {
 async fn a_monitor_is_told_in_one_line_and_an_exit_code() {
     let fleet = Fleet::new("shard_count = 2\n");
     let check = || async {
-        let output = fleet
-            .command(&["status", "--check"])
-            .output()
-            .await
-            .unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stdout).unwrap(),
-        )
+        let checked = fleet.says(&["status", "--check"]).await;
+        (checked.code, checked.out)
     };
     let (code, line) = check().await;
     assert_eq!(code, Some(2), "{line}");
     assert!(line.starts_with("CRITICAL - no master listens"), "{line}");
-    let _master = fleet.master().await;
-    let slave = fleet.slave("v1", Role::Candidate);
-    until("all serve", || slave.serving() == 2).await;
-    fleet.settled().await;
+    let (_master, slave) = fleet.served(2).await;
     let (code, line) = check().await;
     assert_eq!(code, Some(0), "{line}");
     assert_eq!(line, "OK - 2 of 2 shards serving | serving=2;;;0;2\n");
     slave.cut_off();
-    fleet
-        .shows("what the doctor found", |status| {
-            let found = status["doctor"].as_array().unwrap();
-            found.iter().any(|finding| finding["check"] == "shards")
-        })
-        .await;
+    doctor_finds(&fleet, "shards").await;
     assert_eq!(check().await.0, Some(2));
     std::fs::remove_file(&fleet.config).unwrap();
     assert_eq!(check().await.0, Some(3), "it cannot be told");

@@ -1,18 +1,18 @@
 //! Processes whose log nobody reads, or nobody reads any more.
 
-use std::{os::fd::OwnedFd, process::Stdio};
+#[path = "../../../log/testing/unread.rs"]
+mod unread;
 
-use rustix::{
-    fs::{OFlags, fcntl_setfl},
-    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
-    process::{Pid, Signal, kill_process},
-};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
     time::timeout,
 };
 
+use self::unread::full_pipe;
 use crate::common::LONG;
 
 /// The master that it inherited its standard error from is dead, and so is whoever read
@@ -107,17 +107,4 @@ async fn dials_again_and_again(master: &TcpListener, slave: &mut Child) {
         let dialled = timeout(LONG, master.accept()).await;
         assert!(dialled.is_ok(), "{:?}", slave.try_wait());
     }
-}
-
-/// A pipe in which there is no room for a byte, and its reader, who reads nothing.
-fn full_pipe() -> (OwnedFd, OwnedFd) {
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-    fcntl_setpipe_size(&writer, 4096).unwrap();
-    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
-    for part in [4096, 1] {
-        let part = vec![b'\n'; part];
-        while rustix::io::write(&writer, &part).is_ok() {}
-    }
-    fcntl_setfl(&writer, OFlags::empty()).unwrap();
-    (reader, writer)
 }

@@ -105,6 +105,26 @@ impl Fleet {
         command
     }
 
+    /// What a command of the operator says, to its end.
+    pub(crate) async fn says(&self, arguments: &[&str]) -> Said {
+        let mut command = self.command(arguments);
+        let output = timeout(LONG, command.output()).await.unwrap().unwrap();
+        Said {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// A running master, and a slave that serves all of the fleet's shards.
+    pub(crate) async fn served(&self, shards: usize) -> (Master, Fake) {
+        let master = self.master().await;
+        let slave = self.slave("v1", Role::Candidate);
+        until("all serve", || slave.serving() == shards).await;
+        self.settled().await;
+        (master, slave)
+    }
+
     pub(crate) async fn master(&self) -> Master {
         let mut command = self.command(&["run", "--json-ready"]);
         let mut child = command
@@ -188,6 +208,14 @@ impl Fleet {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Master {
