@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::session::Fingerprint;
+use crate::id::Fingerprint;
 
 /// One payload of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]

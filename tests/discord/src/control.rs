@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
-    config::Tls,
+    config::traffic::{Burst, Traffic},
     error::Error,
     faults::FaultName,
     ledger::Bounded,
     server::Shared,
     settings::SettingsChange,
-    traffic::{Burst, Traffic},
+    wire::tls::Tls,
 };
 
 /// Lines that are written out at a time.

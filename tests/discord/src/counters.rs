@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::clock::monotonic_us;
+use crate::{clock::monotonic_us, id::MAX_SHARD_COUNT};
 
 /// What was counted. Times are `CLOCK_MONOTONIC` in microseconds, 0 = never.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -118,7 +118,7 @@ impl SharedCounters {
     pub(crate) fn add(&self, shard: Option<u32>, count: Count<'_>) {
         let mut counters = self.lock();
         counters.total.add(count);
-        if let Some(shard) = shard.filter(|shard| *shard < crate::server::MAX_SHARD_COUNT) {
+        if let Some(shard) = shard.filter(|shard| *shard < MAX_SHARD_COUNT) {
             counters.shards.entry(shard).or_default().add(count);
         }
     }
@@ -126,7 +126,7 @@ impl SharedCounters {
     /// Counts for the shard only, when the total was counted before the shard
     /// was known.
     pub(crate) fn add_to_shard(&self, shard: u32, count: Count<'_>) {
-        if shard < crate::server::MAX_SHARD_COUNT {
+        if shard < MAX_SHARD_COUNT {
             self.lock().shards.entry(shard).or_default().add(count);
         }
     }

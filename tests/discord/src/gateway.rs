@@ -6,17 +6,20 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
     commands::CommandLine,
-    config::{GatewayConfig, Tls},
+    config::{
+        GatewayConfig,
+        traffic::{Orders, Traffic},
+    },
     control,
     counters::Counters,
     error::Error,
     faults::Fault,
     ledger::{Entry, LogLine},
-    net::{listen, tls},
-    rest::RestLine,
-    server::Shared,
+    rest::record::RestLine,
+    server::{Shared, listen},
     settings::{Settings, SettingsChange},
-    traffic::{self, Orders, Traffic},
+    traffic,
+    wire::tls::{self, Tls},
 };
 
 /// How long a stop waits for connections.

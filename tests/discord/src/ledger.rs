@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{kind::EventKind, session::Fingerprint};
+use crate::{id::Fingerprint, kind::EventKind};
 
 /// One dispatch of one session. Written once, when it was numbered; a replay
 /// adds nothing, so the time stays that of the creation.

@@ -1,9 +1,6 @@
-//! Discord's budgets: IDENTIFYs per window and per day, commands per minute.
+//! Discord's budget of IDENTIFYs: per window and per day.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
@@ -120,39 +117,6 @@ impl Identifies {
     }
 }
 
-/// Commands of one connection in the last 60 s.
-#[derive(Debug)]
-pub(crate) struct Commands {
-    limit: usize,
-    times: VecDeque<Instant>,
-}
-
-impl Commands {
-    pub(crate) fn new(limit: u32) -> Self {
-        Self {
-            limit: limit as usize,
-            times: VecDeque::new(),
-        }
-    }
-
-    /// Counts one command; false when it is one too many.
-    pub(crate) fn count(&mut self) -> bool {
-        let now = Instant::now();
-        while self
-            .times
-            .front()
-            .is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(60))
-        {
-            self.times.pop_front();
-        }
-        if self.times.len() >= self.limit {
-            return false;
-        }
-        self.times.push_back(now);
-        true
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -160,7 +124,7 @@ mod tests {
 
     use tokio::time::advance;
 
-    use super::{Commands, Identifies, Permit};
+    use super::{Identifies, Permit};
     use crate::config::GatewayConfig;
 
     #[tokio::test(start_paused = true)]
@@ -214,16 +178,5 @@ mod tests {
         assert_eq!(identifies.start_limit().remaining, 0);
         advance(Duration::from_secs(1)).await;
         assert_eq!(identifies.start_limit().remaining, 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hundred_and_twenty_commands_fit_into_a_minute() {
-        let mut commands = Commands::new(120);
-        for _ in 0..120 {
-            assert!(commands.count());
-        }
-        assert!(!commands.count());
-        advance(Duration::from_secs(60)).await;
-        assert!(commands.count());
     }
 }

@@ -5,8 +5,11 @@ use std::{
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Attachment, Fingerprint, Outgoing, Params, Replace, ResumeError, Session};
-use crate::{conn::Command, encode::Compression, kind::EventKind, ledger::Ledger};
+use super::{Attachment, Outgoing, Params, Replace, ResumeError, Session};
+use crate::{
+    conn::command::Command, id::Fingerprint, kind::EventKind, ledger::Ledger,
+    wire::encode::Compression,
+};
 
 const WINDOW: Duration = Duration::from_secs(90);
 

@@ -10,12 +10,14 @@ use tokio::{
 use tokio_websockets::Message;
 
 use super::{
-    Command, Connection, End,
+    Connection,
+    command::Command,
     send::{OVERRUN, TAKEN_OVER, TOKEN_RESET},
 };
 use crate::{
     faults::{Fault, FaultName},
     ledger::What,
+    wire::end::End,
 };
 
 /// Bytes of the huge frame.

@@ -7,11 +7,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Connection, End};
+use super::Connection;
 use crate::{
     clock::monotonic_us,
     kind::{EventKind, intents},
     session::Outgoing,
+    wire::end::End,
     world::{changes::MemberRequest, guild::Status},
 };
 

@@ -9,11 +9,12 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Connection, End, missed, patience};
+use super::{Connection, missed, patience};
 use crate::{
     counters::Count,
     faults::{FaultName, When},
     ledger::What,
+    wire::end::End,
 };
 
 /// For ever.

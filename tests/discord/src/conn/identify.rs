@@ -6,17 +6,19 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Connection, End, replay::Shaping};
+use super::{Connection, replay::Shaping};
 use crate::{
     clock::monotonic_us,
     counters::Count,
     faults::{FaultName, When},
+    id::MAX_SHARD_COUNT,
     kind::{EventKind, intents},
     ledger::What,
     limits::Permit,
     rest::current_user,
-    server::{MAX_SHARD_COUNT, bare_token},
+    server::bare_token,
     session::{Outgoing, Params, Session},
+    wire::end::End,
     world::guild::BOT_ID,
 };
 

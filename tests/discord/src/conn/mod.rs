@@ -11,6 +11,7 @@
 //! fetches itself from the session when it is notified.
 
 mod act;
+pub(crate) mod command;
 mod commands;
 mod hello;
 mod identify;
@@ -21,114 +22,39 @@ mod send;
 use std::{collections::VecDeque, convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, mpsc},
     time::{Instant, Sleep, timeout},
 };
-use tokio_websockets::{CloseCode, Config, Limits, Message, ServerBuilder, WebSocketStream};
+use tokio_websockets::{CloseCode, Message, WebSocketStream};
 
-use self::replay::Shaping;
+use self::{command::Command, replay::Shaping};
 use crate::{
     clock::monotonic_us,
     commands::CommandLine,
     config::MissedHeartbeat,
     counters::Count,
-    encode::{Compression, Encoder},
     faults::Fault,
+    id::ConnId,
     ledger::What,
-    limits::Commands,
-    net::link::LinkControl,
     server::Shared,
-    session::{Attachment, ConnId, Session},
+    session::{Attachment, Session},
+    wire::{
+        encode::{Compression, Encoder},
+        end::{End, ends_session},
+        link::LinkControl,
+        opening::Opening,
+        pace::Commands,
+        payload::Payload,
+        websocket,
+    },
 };
 
-/// Bytes of one payload from a client. Source: "Sending Events".
-const MAX_PAYLOAD: usize = 4096;
-/// Bytes of one frame that are read at all.
-const MAX_FRAME: usize = 1 << 20;
 /// Commands from other tasks that can wait.
 const MAX_COMMANDS: usize = 64;
 /// How long a close waits for the other side's.
 const CLOSE: Duration = Duration::from_secs(1);
-/// Bytes that are gathered before they are written.
-const GATHER: usize = 64 * 1024;
-
-/// What another task tells a connection.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Another connection resumed the session.
-    TakenOver,
-    /// The session ended for good.
-    SessionEnded,
-    /// The token is of no more use.
-    TokenReset,
-    /// The client is so far behind that its connection is dropped.
-    Overrun,
-    /// Carry this out.
-    Fault(Fault),
-}
-
-/// What the URL of a connection asked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Opening {
-    version: Result<u8, String>,
-    compression: Option<Compression>,
-    json: bool,
-    host: String,
-    asked: String,
-    /// The shard in the path of a resume URL.
-    pub(crate) resume_shard: Option<u32>,
-}
-
-impl Opening {
-    pub(crate) fn new(path: &str, query: &str, host: String) -> Self {
-        let find = |name: &str| {
-            query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-        };
-        let version = match find("v") {
-            None | Some("10") => Ok(10),
-            Some("9") => Ok(9),
-            Some(other) => Err(other.to_owned()),
-        };
-        let resume_shard = path
-            .strip_prefix("/resume/")
-            .and_then(|rest| rest.trim_end_matches('/').parse().ok());
-        Self {
-            version,
-            compression: Compression::from_query(find("compress")),
-            json: find("encoding").is_none_or(|encoding| encoding == "json"),
-            host,
-            asked: format!("{path}?{query}").chars().take(200).collect(),
-            resume_shard,
-        }
-    }
-}
-
-/// How a connection ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The gateway closes.
-    Close(u16, &'static str),
-    /// The client closed, with this code; 1005 stands for none.
-    Client(u16),
-    /// No close frame either way.
-    Lost(&'static str),
-}
-
-impl End {
-    /// A fault closes with this code; 1006 is no close frame.
-    pub(super) const fn by_fault(code: u16) -> Self {
-        if code == 1006 {
-            Self::Lost("fault")
-        } else {
-            Self::Close(code, "fault")
-        }
-    }
-}
 
 /// See the module. `Err` of any step is the end of the connection.
 pub(crate) struct Connection<S> {
@@ -163,14 +89,7 @@ pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, link: LinkControl, 
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let ws = ServerBuilder::new()
-        .config(
-            Config::default()
-                .flush_threshold(GATHER)
-                .frame_size(usize::MAX),
-        )
-        .limits(Limits::default().max_payload_len(Some(MAX_FRAME)))
-        .serve(stream);
+    let ws = websocket::serve(stream);
     let (tell, told) = mpsc::channel(MAX_COMMANDS);
     let id = shared.open_connection(tell.clone());
     let compression = opening.compression.unwrap_or(Compression::None);
@@ -252,17 +171,7 @@ where
         if !self.commands.count() {
             return Err(End::Close(4008, "more than 120 commands in 60 s"));
         }
-        let payload = message.as_payload();
-        if payload.len() > MAX_PAYLOAD {
-            return Err(End::Close(4002, "payload above 4096 bytes"));
-        }
-        let Ok(Value::Object(mut payload)) = serde_json::from_slice::<Value>(payload) else {
-            return Err(End::Close(4002, "payload is not a JSON object"));
-        };
-        let data = payload.remove("d").unwrap_or(Value::Null);
-        let Some(op) = payload.get("op").and_then(Value::as_u64) else {
-            return Err(End::Close(4002, "payload has no op"));
-        };
+        let Payload { op, data } = Payload::read(message.as_payload())?;
         self.shared.commands.push(CommandLine {
             at_us: monotonic_us(),
             conn: self.id,
@@ -354,12 +263,6 @@ where
             while let Some(Ok(_)) = self.ws.next().await {}
         }
     }
-}
-
-/// Close codes after which a client must begin a new session. Source: the
-/// table of gateway close event codes.
-fn ends_session(code: u16) -> bool {
-    matches!(code, 1000 | 4004 | 4007 | 4009..=4014)
 }
 
 pub(super) fn missed(shared: &Shared) -> End {

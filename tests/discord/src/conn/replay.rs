@@ -5,8 +5,7 @@ use std::{collections::VecDeque, future::pending, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::End;
-use crate::{faults::Fault, kind::EventKind, session::Buffered};
+use crate::{faults::Fault, kind::EventKind, session::Buffered, wire::end::End};
 
 /// See the module. The default changes nothing.
 #[derive(Default)]

@@ -7,7 +7,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Command, Connection, End, ends_session,
+    Connection,
+    command::Command,
     replay::{Cut, Shaping},
 };
 use crate::{
@@ -15,10 +16,12 @@ use crate::{
     config::ResumeWhileConnected,
     counters::Count,
     faults::{FaultName, When},
+    id::{Fingerprint, NOBODY},
     kind::EventKind,
     ledger::What,
     server::bare_token,
-    session::{Fingerprint, NOBODY, Outgoing, Replace, ResumeError, Session},
+    session::{Outgoing, Replace, ResumeError, Session},
+    wire::end::{End, ends_session},
 };
 
 #[derive(Deserialize)]

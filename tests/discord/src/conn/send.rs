@@ -1,7 +1,5 @@
 //! Sending: payloads through the compression, dispatches out of the session.
 
-use std::fmt::Write;
-
 use futures_util::SinkExt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -9,8 +7,14 @@ use tokio::{
 };
 use tokio_websockets::Message;
 
-use super::{Command, Connection, End, missed, replay::Shaped};
-use crate::{counters::Count, faults::FaultName, kind::EventKind, ledger::What, session::Buffered};
+use super::{Connection, command::Command, missed, replay::Shaped};
+use crate::{
+    counters::Count,
+    faults::FaultName,
+    kind::EventKind,
+    ledger::What,
+    wire::{end::End, payload::dispatch},
+};
 
 /// Dispatches fetched from the session at a time.
 const BATCH: usize = 256;
@@ -48,7 +52,10 @@ where
         let mut resumed = false;
         for event in events {
             resumed |= event.kind == EventKind::Resumed;
-            let Ok(message) = self.encoder.encode(frame(&event)) else {
+            let Ok(message) =
+                self.encoder
+                    .encode(dispatch(event.kind.name(), event.seq, &event.body))
+            else {
                 return Err(End::Lost("compression failed"));
             };
             messages.push(message);
@@ -120,17 +127,3 @@ where
 pub(super) const TAKEN_OVER: End = End::Close(4000, "another connection resumed the session");
 pub(super) const TOKEN_RESET: End = End::Close(4004, "session start limit exceeded, token reset");
 pub(super) const OVERRUN: End = End::Lost("client too far behind");
-
-/// The payload of a dispatch.
-fn frame(event: &Buffered) -> String {
-    let mut frame = String::with_capacity(event.body.len() + 64);
-    let _ = write!(
-        frame,
-        r#"{{"t":"{}","s":{},"op":0,"d":"#,
-        event.kind.name(),
-        event.seq
-    );
-    frame.push_str(&event.body);
-    frame.push('}');
-    frame
-}

@@ -2,7 +2,6 @@
 
 mod book;
 mod fault;
-mod now;
 
 use serde::{Deserialize, Serialize};
 

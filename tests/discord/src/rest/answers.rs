@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json as object};
 
-use super::Answer;
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// What a proxy shows to an address that it has banned.
 const BANNED: &str = "<!DOCTYPE html><html><head><title>Access denied | Error 1015</title></head>\

@@ -6,10 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{
-    Answer,
-    answers::{banned, empty, error, json as answer, page, unauthorized},
-};
+use super::answers::{Answer, banned, empty, error, json as answer, page, unauthorized};
 use crate::{
     counters::Count,
     faults::{Fault, FaultName, When},

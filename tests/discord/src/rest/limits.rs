@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Answer, answers};
+use super::answers::{self, Answer};
 use crate::config::GatewayConfig;
 
 /// The window of the global limit.
@@ -204,7 +204,7 @@ impl Permit {
             put("x-ratelimit-remaining", left.to_string());
             put("x-ratelimit-reset-after", format!("{after:.3}"));
             put("x-ratelimit-reset", format!("{:.3}", now + after));
-            let bucket = crate::session::Fingerprint::of(name);
+            let bucket = crate::id::Fingerprint::of(name);
             put("x-ratelimit-bucket", bucket.to_string());
         }
         match self.refused {

@@ -1,85 +1,27 @@
 //! The REST interface: what a bot sends is answered as Discord does when all is
 //! well, and written down. It changes nothing in the world.
 
-mod answers;
+pub(crate) mod answers;
 mod bot;
-mod limits;
+pub(crate) mod limits;
+pub(crate) mod record;
 mod routes;
 
-use std::{collections::BTreeSet, fmt::Write, sync::Mutex};
-
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-pub(crate) use self::{limits::RestLimits, routes::current_user};
-use crate::{clock::monotonic_us, ledger::Bounded, server::Shared};
-
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) use self::routes::current_user;
+use self::{answers::Answer, record::RestLine};
+use crate::{clock::monotonic_us, server::Shared};
 
 /// Bytes of a request's body.
 const BODY: usize = 25 << 20;
 /// Bytes of a body that are written down.
 const KEPT: usize = 16 << 10;
-/// Requests that are written down.
-const REQUESTS: usize = 200_000;
 /// Interactions whose answer is remembered.
 const INTERACTIONS: usize = 100_000;
-
-/// One request of a bot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestLine {
-    /// `CLOCK_MONOTONIC`, microseconds.
-    pub at_us: u64,
-    /// `GET`, `POST`, ...
-    pub method: String,
-    /// The path without `/api` and version, with the query.
-    pub path: String,
-    /// Whether it carried a token that is accepted.
-    pub authorized: bool,
-    /// The body, or the `payload_json` of a form; at most 16 KiB, longer ones are
-    /// cut.
-    pub body: String,
-    /// The HTTP status of the answer.
-    pub status: u16,
-}
-
-impl RestLine {
-    /// Appends the line as one line of JSON: `body` as JSON where it is that.
-    pub fn write_line(&self, out: &mut String) {
-        let body = serde_json::from_str::<Value>(&self.body)
-            .unwrap_or_else(|_| Value::from(self.body.as_str()));
-        let line = json!({
-            "at_us": self.at_us,
-            "method": self.method,
-            "path": self.path,
-            "authorized": self.authorized,
-            "body": body,
-            "status": self.status,
-        });
-        let _ = writeln!(out, "{line}");
-    }
-}
-
-/// What the interface remembers.
-pub(crate) struct Rest {
-    pub(crate) requests: Bounded<RestLine>,
-    pub(crate) limits: Mutex<RestLimits>,
-    /// Interactions that were answered, by token.
-    answered: Mutex<BTreeSet<String>>,
-}
-
-impl Rest {
-    pub(crate) fn new(limits: RestLimits) -> Self {
-        Self {
-            requests: Bounded::new(REQUESTS),
-            limits: Mutex::new(limits),
-            answered: Mutex::default(),
-        }
-    }
-}
 
 /// A request, read.
 struct Asked {

@@ -3,7 +3,11 @@
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Asked, answers, answers_first};
+use super::{
+    Asked,
+    answers::{self, Answer},
+    answers_first,
+};
 use crate::{
     clock::{iso8601, unix_ms},
     server::Shared,

@@ -11,7 +11,8 @@ use crate::{
     world::{
         cell::{Cell, Event},
         guild::{BOT_ID, Channel, Guild, Member, Presence, Role, Status, Voice},
-        render::{self, View, put},
+        render::{self, put},
+        view::View,
     },
 };
 

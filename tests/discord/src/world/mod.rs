@@ -6,3 +6,4 @@ pub(crate) mod guild;
 pub(crate) mod messages;
 pub(crate) mod odd;
 pub(crate) mod render;
+pub(crate) mod view;

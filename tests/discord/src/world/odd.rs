@@ -101,7 +101,8 @@ mod tests {
         kind::EventKind,
         world::{
             guild::{Guild, guild_id},
-            render::{self, View},
+            render,
+            view::View,
         },
     };
 

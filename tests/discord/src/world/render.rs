@@ -6,7 +6,10 @@ use std::fmt::Write;
 use crate::{
     clock::iso8601,
     kind::intents,
-    world::guild::{BOT_ID, Channel, Guild, Member, Presence, Role, Voice},
+    world::{
+        guild::{BOT_ID, Channel, Guild, Member, Presence, Role, Voice},
+        view::View,
+    },
 };
 
 /// `write!` into a `String`, which cannot fail.
@@ -14,26 +17,6 @@ macro_rules! put {
     ($out:expr, $($arg:tt)*) => {{ let _ = write!($out, $($arg)*); }};
 }
 pub(crate) use put;
-
-/// What a session is shown of a guild.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct View {
-    pub(crate) intents: u64,
-    /// Guilds with more members are sent without their offline members.
-    pub(crate) large_threshold: u32,
-}
-
-impl View {
-    /// Everything there is: the truth.
-    pub(crate) const FULL: Self = Self {
-        intents: intents::ALL,
-        large_threshold: u32::MAX,
-    };
-
-    const fn has(self, intent: u64) -> bool {
-        self.intents & intent != 0
-    }
-}
 
 /// A user object.
 pub(crate) fn user(out: &mut String, id: u64) {
@@ -267,10 +250,13 @@ pub(crate) fn list<T>(
 mod tests {
     use serde_json::Value;
 
-    use super::{View, guild_create};
+    use super::guild_create;
     use crate::{
         kind::intents,
-        world::guild::{Guild, guild_id},
+        world::{
+            guild::{Guild, guild_id},
+            view::View,
+        },
     };
 
     #[test]

@@ -15,8 +15,11 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
-use super::{delay, link::LinkControl, listen, tls};
-use crate::{Gateway, GatewayConfig, Tls};
+use super::listen;
+use crate::{
+    Gateway, GatewayConfig, Tls,
+    wire::{delay, link::LinkControl, tls},
+};
 
 const RTT: Duration = Duration::from_millis(100);
 

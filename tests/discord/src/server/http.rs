@@ -3,25 +3,22 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::link::LinkControl;
+use super::Shared;
 use crate::{
-    conn::{self, Opening},
-    rest::{self, Answer},
-    server::Shared,
+    conn,
+    rest::{self, answers::Answer},
+    wire::{link::LinkControl, opening::Opening, websocket},
 };
 
 /// How long a request's head may take.
 const HEAD: Duration = Duration::from_secs(30);
-/// What RFC 6455 appends to the key of a handshake.
-const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Serves one connection to its end.
 pub(crate) async fn serve<S>(shared: Arc<Shared>, stream: S, control: LinkControl)
@@ -46,29 +43,17 @@ where
 }
 
 async fn route(shared: Arc<Shared>, control: LinkControl, request: Request<Incoming>) -> Answer {
-    if is_websocket(request.headers()) {
+    if websocket::is_wanted(request.headers()) {
         return upgrade(shared, control, request);
     }
     let host = host(request.headers(), &shared);
     rest::serve(&shared, &host, request).await
 }
 
-fn is_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(header::UPGRADE).and_then(|v| v.to_str().ok());
-    upgrade.is_some_and(|v| v.eq_ignore_ascii_case("websocket"))
-}
-
-/// Answers the handshake and serves the websocket in a task of its own. An
-/// offer of `permessage-deflate` is not taken up.
+/// Answers the handshake and serves the websocket in a task of its own.
 fn upgrade(shared: Arc<Shared>, control: LinkControl, request: Request<Incoming>) -> Answer {
     let headers = request.headers();
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .map(|key| key.as_bytes().to_vec());
-    let version = headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .map(|v| v.as_bytes());
-    let (Some(key), Some(b"13"), &Method::GET) = (key, version, request.method()) else {
+    let Some(accepted) = websocket::accept(request.method(), headers) else {
         return empty(StatusCode::BAD_REQUEST);
     };
     let opening = Opening::new(
@@ -86,22 +71,8 @@ fn upgrade(shared: Arc<Shared>, control: LinkControl, request: Request<Incoming>
             conn::serve(shared, TokioIo::new(upgraded), control, opening).await;
         }
     });
-    let mut digest = sha1_smol::Sha1::new();
-    digest.update(&key);
-    digest.update(WEBSOCKET_GUID);
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = response.headers_mut();
-    headers.insert(
-        header::UPGRADE,
-        header::HeaderValue::from_static("websocket"),
-    );
-    headers.insert(
-        header::CONNECTION,
-        header::HeaderValue::from_static("Upgrade"),
-    );
-    if let Ok(accept) = STANDARD.encode(digest.digest().bytes()).parse() {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
+    response.headers_mut().extend(accepted);
     response
 }
 

@@ -1,10 +1,13 @@
 //! Everything a gateway can be set to.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, kind::intents, traffic::Traffic};
+use self::traffic::Traffic;
+use crate::{error::Error, kind::intents, wire::tls::Tls};
+
+pub(crate) mod traffic;
 
 /// What happens to a RESUME for a session whose connection is still open.
 /// Discord's answer is unknown, so a client must be safe with all three.
@@ -29,23 +32,6 @@ pub enum MissedHeartbeat {
     Drop,
     /// Close 4009, which ends the session.
     Close4009,
-}
-
-/// Where the certificate of `wss://` comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// `ws://` and `http://`.
-    Off,
-    /// A new certificate authority for `localhost`, `127.0.0.1` and `::1`,
-    /// made at the start. [`crate::Gateway::ca_pem`] is what a client must trust.
-    SelfSigned,
-    /// PEM files.
-    Files {
-        /// The certificate chain, leaf first.
-        cert: PathBuf,
-        /// The private key.
-        key: PathBuf,
-    },
 }
 
 /// The settings of a [`crate::Gateway`]. [`Default`] is Discord's own strictness

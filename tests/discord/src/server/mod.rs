@@ -19,23 +19,31 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::monotonic_us,
     commands::CommandLine,
-    config::{GatewayConfig, Tls},
-    conn::Command,
+    config::{
+        GatewayConfig,
+        traffic::{Orders, Traffic},
+    },
+    conn::command::Command,
     counters::{Count, SharedCounters},
     error::Error,
     faults::Book,
+    id::{ConnId, Fingerprint},
     ledger::{Bounded, Ledger, Log, LogLine, What},
     limits::{Identifies, Permit, StartLimit},
-    net::link::Graveyard,
-    rest::{Rest, RestLimits},
-    session::{ConnId, Fingerprint, Session},
+    rest::{limits::RestLimits, record::Rest},
+    session::Session,
     settings::{Settings, SettingsChange, SharedSettings},
-    traffic::{Orders, Traffic},
+    wire::{link::Graveyard, tls::Tls},
     world::cell::{Cell, Ids},
 };
 
-/// Shard counts a client may name.
-pub(crate) const MAX_SHARD_COUNT: u32 = 65_536;
+mod faults;
+mod http;
+pub(crate) mod listen;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod rtt_tests;
+
 /// Payloads of clients that are written down.
 const COMMANDS: usize = 500_000;
 /// How often sessions that can never be resumed are removed.

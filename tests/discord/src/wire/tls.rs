@@ -1,13 +1,30 @@
 //! The certificate of `wss://`.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::{ServerConfig, crypto::ring};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use tokio_rustls::TlsAcceptor;
 
-use crate::{config::Tls, error::Error};
+use crate::error::Error;
+
+/// Where the certificate of `wss://` comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// `ws://` and `http://`.
+    Off,
+    /// A new certificate authority for `localhost`, `127.0.0.1` and `::1`,
+    /// made at the start. [`crate::Gateway::ca_pem`] is what a client must trust.
+    SelfSigned,
+    /// PEM files.
+    Files {
+        /// The certificate chain, leaf first.
+        cert: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    },
+}
 
 /// What the listener needs, and the PEM of the authority if one was made.
 pub(crate) struct TlsSetup {

@@ -11,11 +11,14 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    delay, http,
-    link::{LinkControl, Wire},
+use super::{Shared, http};
+use crate::{
+    faults::AtAccept,
+    wire::{
+        delay,
+        link::{LinkControl, Wire},
+    },
 };
-use crate::{faults::AtAccept, server::Shared};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 20_000;

@@ -2,8 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Fault, FaultName, When};
-use crate::{conn::Command, error::Error, server::Shared, traffic};
+use super::Shared;
+use crate::{
+    conn::command::Command,
+    error::Error,
+    faults::{Fault, FaultName, When},
+    traffic,
+};
 
 impl Shared {
     /// Carries out a fault now, or lets it wait for its moment.
