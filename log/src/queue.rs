@@ -13,7 +13,6 @@ use std::{
 };
 
 use tracing::{Level, enabled, warn};
-use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes that wait to be written, beside those that are being written.
 const QUEUE: usize = 1024 * 1024;
@@ -80,6 +79,15 @@ impl Log {
     /// Queues one line, to which the newline is added, and returns at once.
     pub fn line(&self, text: &str) {
         self.push(format!("{text}\n").as_bytes());
+    }
+
+    /// Takes one line, in as many parts as it is written.
+    #[must_use]
+    pub const fn writer(&self) -> Line<'_> {
+        Line {
+            log: self,
+            bytes: Vec::new(),
+        }
     }
 
     /// Lines that nobody will read, since the process started: the queue was full, or
@@ -227,17 +235,6 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         if !self.bytes.is_empty() {
             self.log.push(&self.bytes);
-        }
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Line<'a>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        Line {
-            log: self,
-            bytes: Vec::new(),
         }
     }
 }

@@ -12,8 +12,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use ring::hmac;
 use subtle::ConstantTimeEq;
 
 use crate::id::SlaveId;
@@ -78,12 +77,12 @@ impl Secret {
     }
 
     fn proof(&self, role: &[u8], nonce: &[u8], slave: SlaveId) -> Bytes {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC-SHA256 takes a key of any length");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let mut mac = hmac::Context::with_key(&key);
         mac.update(role);
         mac.update(nonce);
         mac.update(&slave.0.to_be_bytes());
-        Bytes::copy_from_slice(&mac.finalize().into_bytes())
+        Bytes::copy_from_slice(mac.sign().as_ref())
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod agent;
 mod bot;
+#[cfg(feature = "cache")]
 pub mod cache;
+mod caught;
 mod checkpoints;
 mod config;
 mod counters;
@@ -13,6 +15,7 @@ mod lag;
 pub mod log;
 mod output;
 mod permits;
+mod sha256;
 mod shard;
 mod slave;
 mod state;

@@ -1,6 +1,7 @@
 //! Logging that no shard waits for.
 //!
-//! A bot logs with [`tracing`](https://docs.rs/tracing), and `main` begins with
+//! A bot logs with [`tracing`](https://docs.rs/tracing). With the feature `log`, `main`
+//! begins with
 //!
 //! ```no_run
 //! let _log = baton_slave::log::start();
@@ -8,15 +9,11 @@
 //!
 //! A subscriber that writes to standard error or to a file by itself, `println!` and
 //! `eprintln!` block whoever logs when nobody reads the pipe, and then every shard of
-//! the process stands still. A subscriber of your own is safe with [`writer`].
+//! the process stands still. A subscriber of your own is safe with [`writer()`].
 
-use std::{
-    io::{self, IsTerminal},
-    sync::Once,
-};
+use std::sync::Once;
 
-use baton_log::{Log, stderr};
-use tracing_subscriber::EnvFilter;
+use baton_log::{Line, stderr};
 
 pub use baton_log::{Guard, catch_panics};
 
@@ -26,12 +23,17 @@ pub use baton_log::{Guard, catch_panics};
 /// second.
 ///
 /// If the process has a subscriber already, that one stays.
+#[cfg(feature = "log")]
 pub fn start() -> Guard {
+    use std::io::{self, IsTerminal};
+
+    use tracing_subscriber::EnvFilter;
+
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .log_internal_errors(false)
-        .with_writer(writer())
+        .with_writer(writer)
         .with_ansi(io::stderr().is_terminal());
     // There is one: it is the author's.
     let _ = subscriber.try_init();
@@ -48,13 +50,13 @@ pub(crate) fn say_if_mute() {
 }
 
 const MUTE: &str = "baton-slave: this process logs nothing, because it has no tracing subscriber: \
-                    begin main with `let _log = baton_slave::log::start();`";
+                    begin main with `let _log = baton_slave::log::start();` (feature `log`)";
 
 /// Where a subscriber of your own may write, in the place of standard error:
-/// `tracing_subscriber::fmt().with_writer(baton_slave::log::writer())`.
+/// `tracing_subscriber::fmt().with_writer(baton_slave::log::writer)`.
 #[must_use]
-pub fn writer() -> Log {
-    stderr().clone()
+pub fn writer() -> Line<'static> {
+    stderr().writer()
 }
 
 /// Writes one line past all filters, such as the last words of `main`.

@@ -407,7 +407,7 @@ fn start_logging(options: &Options, filter: &str) -> Result<SetLog, Error> {
         // A log that nobody reads any more is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
-        .with_writer(baton_log::stderr().clone())
+        .with_writer(|| baton_log::stderr().writer())
         .with_ansi(io::stderr().is_terminal() && !journal);
     let registry = tracing_subscriber::registry().with(filter);
     match options.log_format.unwrap_or_default() {

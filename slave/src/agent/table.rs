@@ -8,7 +8,6 @@ mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -18,12 +17,12 @@ use baton_protocol::{
     message::{CopyState, Holding, IdentifyCause, LateSeal, ResumeAfter, Settled, Step, Trying},
     state::StateFrame,
 };
-use futures_util::FutureExt;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::again::Panics;
 use super::link::Road;
 use crate::{
+    caught::caught,
     checkpoints::{Oldest, Standing},
     lag::Samples,
     shard::{Care, Context, FromShard, Order, Said, Shard},
@@ -472,7 +471,7 @@ fn spawn(
         if let Some(before) = before {
             let _ = before.await;
         }
-        if AssertUnwindSafe(life.run()).catch_unwind().await.is_err() {
+        if caught(life.run()).await.is_err() {
             // Nobody there: the process is ending.
             let _ = say.send(FromShard {
                 shard,

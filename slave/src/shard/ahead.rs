@@ -18,8 +18,10 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use baton_protocol::{Epoch, Sequence, ShardId, Ticket};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
 
 use super::{
     Context, Said, Shard,
@@ -54,7 +56,8 @@ struct Order {
 enum Stage {
     #[default]
     Nothing,
-    Dialling(AbortOnDropHandle<Result<Gateway, String>>),
+    /// One task, which ends with this stage.
+    Dialling(JoinSet<Result<Gateway, String>>),
     Held {
         gateway: Box<Gateway>,
         until: Instant,
@@ -89,10 +92,12 @@ impl Ahead {
     pub(super) async fn change(&mut self) -> Change {
         match &mut self.stage {
             Stage::Nothing => pending().await,
-            Stage::Dialling(dialling) => match dialling.await {
-                Ok(Ok(gateway)) => Change::Held(Box::new(gateway)),
-                Ok(Err(why)) => Change::Failed(why),
-                Err(error) => Change::Failed(error.to_string()),
+            Stage::Dialling(dialling) => match dialling.join_next().await {
+                Some(Ok(Ok(gateway))) => Change::Held(Box::new(gateway)),
+                Some(Ok(Err(why))) => Change::Failed(why),
+                Some(Err(error)) => Change::Failed(error.to_string()),
+                // What it gave was taken, and the stage with it.
+                None => pending().await,
             },
             Stage::Held { until, .. } => {
                 sleep_until(*until).await;
@@ -170,7 +175,9 @@ impl Shard {
                 order.session.clone(),
                 order.from,
             );
-            self.ahead.stage = Stage::Dialling(AbortOnDropHandle::new(tokio::spawn(dialling)));
+            let mut task = JoinSet::new();
+            task.spawn(dialling);
+            self.ahead.stage = Stage::Dialling(task);
         }
     }
 

@@ -11,11 +11,12 @@ use std::{
     future::poll_fn,
     ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     task::Poll,
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_core::Stream;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 use twilight_gateway::{
@@ -112,6 +113,7 @@ impl Connector {
     /// The system's TLS certificates cannot be loaded.
     pub(crate) fn new(config: &SlaveConfig) -> Result<Self, Error> {
         // twilight panics without exactly one provider, and without certificates.
+        #[cfg(feature = "rustls")]
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
@@ -299,7 +301,7 @@ impl Gateway {
     /// not the shard: HELLO with a heartbeat interval of zero is one.
     async fn message(&mut self) -> Result<Received, Panicked> {
         poll_fn(|cx| {
-            let poll = AssertUnwindSafe(|| self.shard.poll_next_unpin(cx));
+            let poll = AssertUnwindSafe(|| Pin::new(&mut self.shard).poll_next(cx));
             let polled = if cfg!(mutant = "library-panics-through") {
                 poll()
             } else {
@@ -423,7 +425,7 @@ impl Gateway {
         self.shard.close(frame);
         // The first poll sends the frame, whatever else it yields.
         let first = poll_fn(|cx| {
-            let poll = AssertUnwindSafe(|| self.shard.poll_next_unpin(cx));
+            let poll = AssertUnwindSafe(|| Pin::new(&mut self.shard).poll_next(cx));
             Poll::Ready(catch_unwind(poll))
         });
         match first.await {
@@ -433,7 +435,7 @@ impl Gateway {
         }
         tokio::spawn(timeout(CLOSE_DRAIN, async move {
             loop {
-                let item = self.shard.next().await;
+                let item = poll_fn(|cx| Pin::new(&mut self.shard).poll_next(cx)).await;
                 if self.closing_is_over(item.as_ref()) {
                     return;
                 }

@@ -4,10 +4,9 @@ use std::{sync::Arc, time::SystemTime};
 
 use baton_protocol::{SessionParameters, ShardId, Ticket};
 use serde::{Deserialize, de::IgnoredAny};
-use sha2::{Digest, Sha256};
 
 use super::dispatch::Window;
-use crate::bot::data;
+use crate::{bot::data, sha256::Sha256};
 
 /// A session that can be resumed.
 #[derive(Clone, PartialEq, Eq)]
@@ -117,7 +116,7 @@ fn unix_ms() -> u64 {
 
 /// The first 16 hex digits of the SHA-256 of a session id.
 pub(crate) fn tag(session_id: &str) -> Arc<str> {
-    let digest = Sha256::digest(session_id.as_bytes());
+    let digest = Sha256::of(session_id.as_bytes());
     let hex: String = digest
         .iter()
         .take(8)

@@ -1,9 +1,6 @@
 //! Slaves under a master of the 2018 Go ancestor.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::common::ancestor::{Master, Recorded, Wire, config, migrate, recorded};
 use crate::common::{Doing, Recorder, Running, gateway, logged, run, traffic, until};
@@ -497,32 +494,6 @@ async fn a_master_that_closes_whatever_is_dialled_is_not_dialled_in_a_loop() {
     assert!(again.await.is_err(), "dialled again at once");
     slave.stop.cancel();
     slave.ends().await.unwrap();
-}
-
-#[test]
-fn what_cannot_work_is_refused_before_anything_is_dialled() {
-    let refused = |arguments: &[&str], word: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_baton-slave"))
-            .args(arguments)
-            .env("DISCORD_TOKEN", "token")
-            .output()
-            .unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{error}");
-        assert!(
-            error.contains(word) && error.lines().count() == 1,
-            "{error}"
-        );
-    };
-    refused(&["--legacy"], "--shards N");
-    refused(&["--shards", "2"], "--legacy");
-    refused(&["--legacy", "--shards", "0"], "shards is 0");
-    let shards = ["--legacy", "--shards", "2", "--master"];
-    refused(
-        &[&shards[..], &["10.0.0.5:7447"]].concat(),
-        "not on this host",
-    );
-    refused(&[&shards[..], &["unix:/run/x"]].concat(), "TCP only");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ mod busy;
 mod cache;
 mod common;
 mod copies;
+mod dependencies;
 mod hazards;
 mod joining;
 mod late;

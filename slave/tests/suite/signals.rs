@@ -2,19 +2,31 @@
 
 use std::process::Stdio;
 
+use baton_protocol::auth::Secret;
+use baton_slave::{SecretSource, Slave, SlaveConfig};
 use tokio::{net::TcpListener, process::Command, time::timeout};
 
-use crate::common::LONG;
+use crate::common::{LONG, Recorder};
+
+/// Where the master of the process that is sent signals listens: this test program, in
+/// another process.
+const CHILD: &str = "BATON_TEST_SIGNALS";
 
 #[tokio::test]
 async fn signals_that_mean_something_to_a_master_do_nothing_to_a_slave() {
+    if let Ok(master) = std::env::var(CHILD) {
+        let mut config = SlaveConfig::new("token");
+        config.master = master.parse().unwrap();
+        config.secret = SecretSource::Given(Secret::random().unwrap());
+        let slave = Slave::builder(Recorder::default()).config(config);
+        return slave.run().await.unwrap();
+    }
     let master = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = master.local_addr().unwrap().to_string();
-    let mut slave = Command::new(env!("CARGO_BIN_EXE_baton-slave"))
-        .env_clear()
-        .env("DISCORD_TOKEN", "token")
-        .env("BATON_SECRET", "ab".repeat(32))
-        .args(["--master", &address])
+    let name = "signals::signals_that_mean_something_to_a_master_do_nothing_to_a_slave";
+    let mut slave = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(CHILD, &address)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -200,7 +200,7 @@ async fn main() -> ExitCode {
         // A log that nobody reads any more is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
-        .with_writer(baton_log::stderr().clone())
+        .with_writer(|| baton_log::stderr().writer())
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let args = match Args::try_parse() {

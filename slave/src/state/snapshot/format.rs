@@ -19,9 +19,11 @@ use std::{
 use baton_protocol::{Epoch, Sequence, ShardId, state::StateFrame};
 use bytes::{Buf, BufMut};
 use rustix::time::{ClockId, clock_gettime};
-use sha2::{Digest, Sha256};
 
-use crate::state::pack::{Packer, Unpacker, longest_block};
+use crate::{
+    sha256::Sha256,
+    state::pack::{Packer, Unpacker, longest_block},
+};
 
 const MAGIC: &[u8; 8] = b"BATONSNP";
 
@@ -80,7 +82,7 @@ impl Header {
         out.put_u64_le(self.length);
         out.put_slice(&self.digest);
         let (said, check) = header.split_at_mut(HEADER - 16);
-        check.copy_from_slice(&Sha256::digest(said)[..16]);
+        check.copy_from_slice(&Sha256::of(said)[..16]);
         header
     }
 
@@ -89,7 +91,7 @@ impl Header {
         if !said.starts_with(MAGIC) {
             return Err("it is no snapshot");
         }
-        if Sha256::digest(said)[..16] != *check {
+        if Sha256::of(said)[..16] != *check {
             return Err("its header is damaged");
         }
         said.advance(MAGIC.len());
@@ -130,7 +132,7 @@ impl Moment {
     pub(super) fn now() -> io::Result<Self> {
         let boot_id = fs::read("/proc/sys/kernel/random/boot_id")?;
         let mut boot = [0; 16];
-        boot.copy_from_slice(&Sha256::digest(boot_id.trim_ascii())[..16]);
+        boot.copy_from_slice(&Sha256::of(boot_id.trim_ascii())[..16]);
         let clock = clock_gettime(ClockId::Boottime);
         let since_boot = Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec as u32);
         Ok(Self {

@@ -8,14 +8,16 @@ use std::{
 };
 
 use baton_protocol::Sequence;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
     Of, Snapshots,
     format::{self, HEADER, Header, Moment},
 };
-use crate::state::{Copied, Import, Piece, Taken, pack::Unpacker};
+use crate::{
+    sha256::Sha256,
+    state::{Copied, Import, Piece, Taken, pack::Unpacker},
+};
 
 /// Frames read ahead of whoever takes them in.
 const AHEAD: usize = 4;
@@ -170,7 +172,7 @@ fn whole(file: &mut File, header: &Header) -> Result<(), Refusal> {
             Err(error) => return Err(error.into()),
         }
     }
-    if *digest.finalize() != header.digest {
+    if digest.finish() != header.digest {
         return Err("it is damaged".into());
     }
     file.seek(io::SeekFrom::Start(HEADER as u64))?;

@@ -13,7 +13,6 @@ use baton_protocol::{
     Sequence,
     state::{MAX_UNACKNOWLEDGED, StateFrame},
 };
-use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
@@ -22,7 +21,7 @@ use super::{
     is_temporary,
     read::header_of,
 };
-use crate::state::pack::Packer;
+use crate::{sha256::Sha256, state::pack::Packer};
 
 /// What is to be written where.
 pub(super) struct Job {
@@ -210,7 +209,7 @@ impl<'f> Body<'f> {
             pieces: job.pieces,
             written,
             length: self.length,
-            digest: self.digest.finalize().into(),
+            digest: self.digest.finish(),
         })
     }
 }

@@ -87,7 +87,7 @@ fn start_logging(settings: &Settings) -> Result<(), Error> {
         // A log that nobody reads any more is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
-        .with_writer(baton_slave::log::writer())
+        .with_writer(baton_slave::log::writer)
         .with_ansi(io::stderr().is_terminal());
     match settings.log_format {
         Format::Text => logs.init(),

@@ -1,0 +1,29 @@
+//! What is asked for at the command line.
+
+use std::process::Command;
+
+#[test]
+fn what_cannot_work_is_refused_before_anything_is_dialled() {
+    let refused = |arguments: &[&str], word: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_baton-slave"))
+            .args(arguments)
+            .env("DISCORD_TOKEN", "token")
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(
+            error.contains(word) && error.lines().count() == 1,
+            "{error}"
+        );
+    };
+    refused(&["--legacy"], "--shards N");
+    refused(&["--shards", "2"], "--legacy");
+    refused(&["--legacy", "--shards", "0"], "shards is 0");
+    let shards = ["--legacy", "--shards", "2", "--master"];
+    refused(
+        &[&shards[..], &["10.0.0.5:7447"]].concat(),
+        "not on this host",
+    );
+    refused(&[&shards[..], &["unix:/run/x"]].concat(), "TCP only");
+}
