@@ -3,37 +3,41 @@
 //! randomness or I/O, so that one seed replays one run.
 //!
 //! ```text
-//!   Input ──▶ handle ──┬─ fleet.rs      who is there, whose shard is whose (the indexes)
-//!   (+ time)           ├─ join.rs       a slave comes, goes, dies; report.rs: what it holds
-//!                      ├─ fence.rs      the operator says that one is dead
-//!                      ├─ adopt.rs      after a restart: whose every shard is
-//!                      ├─ placement.rs  a free shard gets a slave, an empty slot a process
-//!                      ├─ standby.rs    somebody is ready to take over
-//!                      ├─ migration.rs  a served shard moves:  copy ▶ reserve ▶ seal ▶ resume
-//!                      │                (copy.rs: its state, doubt.rs: what was running at the seal)
-//!                      ├─ backlog.rs    a slave that cannot catch up
-//!                      ├─ reach.rs      what is too old to be replayed
-//!                      ├─ plausible.rs  what a slave says that cannot be
-//!                      ├─ deaths.rs     events that kill whoever has them
-//!                      ├─ restart.rs    or begins anew where it is (heal.rs: when nothing comes)
-//!                      ├─ deploy.rs     a slot moves, steps.rs:  canary ▶ width ▶ work ▶ soak ▶ retire
-//!                      │                (turns.rs: whose turn it is, hand.rs: how many at once)
-//!                      ├─ gate.rs       whether the new build is any good
-//!                      │                (bake.rs: its canary, dark.rs: does it get anything at all,
-//!                      │                rate.rs: how long it may be tried)
-//!                      ├─ rollback.rs   or not: aborted, rolled back, forced
-//!                      ├─ work.rs       the once-per-bot work follows
-//!                      └─ permits.rs    IDENTIFYs in legal pace
-//!                         (refusals.rs: which come to nothing)
-//!   Action ◀── poll_action              saves stand before the sends that rely on them
-//!   Time   ◀── deadline                 timers.rs
+//!   Input ──▶ handle ──┬─ fleet/    who is there, whose shard is whose (the indexes)
+//!   (+ time)           │    join       a slave comes, goes, dies; report: what it holds,
+//!                      │               lies: what of that cannot be
+//!                      │    adopt      after a restart: whose every shard is
+//!                      │    placement  a free shard gets a slave, an empty slot a process
+//!                      │    standby    somebody is ready to take over
+//!                      │    leave      a slave is to end; fence: the operator says that it is dead
+//!                      │    backlog    a slave that cannot catch up
+//!                      ├─ shard/    one shard, and what is known to hand it on
+//!                      │    handover   a served shard moves:  copy ▶ dial ▶ seal ▶ resume
+//!                      │    copy       its state on the way; resync: once more, after a lost link
+//!                      │    in_doubt   what was running at the seal; late: a seal without silence
+//!                      │    progress   what its owner says; plausible: what of that can be
+//!                      │    reach      what is too old to be replayed; rate: how soon it will be
+//!                      │    restart    it begins anew where it is
+//!                      │    deaths     events that kill whoever has them
+//!                      ├─ deploy/   a slot moves
+//!                      │    steps      canary ▶ width ▶ work ▶ soak ▶ retire
+//!                      │    schedule   whose turn it is; in_flight: how many at once
+//!                      │    gate       whether the new build is any good; bake: its canary,
+//!                      │               dark: does it get anything at all
+//!                      │    rollback   or not: aborted, rolled back, forced
+//!                      │    pause      the operator holds it; report: what is told of it
+//!                      ├─ work      the once-per-bot work follows
+//!                      ├─ permits/  IDENTIFYs in legal pace; refusals: which come to nothing
+//!                      └─ master_stage  the master itself comes and leaves
+//!   Action ◀── poll_action          saves: they stand before the sends that rely on them
+//!   Time   ◀── deadline             timers
 //! ```
 //!
 //! Three rules carry everything else:
 //!
 //! - A shard has one *claimant*, the only slave that may be serving it, at one
 //!   epoch. It comes free only by the claimant's own word at that epoch, or when
-//!   the claimant is known dead (`shard.rs`). What anybody says at another epoch
+//!   the claimant is known dead (`shard/mod.rs`). What anybody says at another epoch
 //!   changes nothing.
 //! - Every order to serve names an epoch that was never used before, and the
 //!   reservation of that epoch is durable before the seal that it belongs to.
@@ -41,51 +45,17 @@
 //!   moves the target; failure moves it back. Free shards go to the target at
 //!   once, served ones by migration. So going back is the same code as going on.
 
-mod adopt;
-mod again;
-mod backlog;
-mod bake;
-mod copy;
-mod dark;
-mod deaths;
 mod deploy;
-mod doubt;
 pub mod event;
-mod fence;
 mod fleet;
-mod gate;
-mod hand;
-mod heal;
-mod identity;
-mod join;
-mod late;
-mod leave;
-mod lies;
-mod migration;
-mod news;
-mod pause;
+mod master_stage;
 mod permits;
-mod picture;
-mod placement;
-mod plausible;
-mod progress;
-mod rate;
-mod reach;
-mod recovered;
-mod refusals;
-mod report;
-mod restart;
-mod rollback;
 mod saves;
 pub mod settings;
 mod shard;
-mod standby;
-mod steps;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod told;
-mod turns;
 pub mod view;
 mod work;
 
@@ -98,12 +68,13 @@ use baton_protocol::{DeployId, SessionParameters, ShardId, SlaveId, ToMaster, To
 
 use self::{
     deploy::Deploy,
-    event::{Durability, Entry, History, News},
+    event::{Durability, Entry, JournalState, News},
     fleet::Fleet,
-    late::Late,
+    master_stage::MasterStage,
     permits::Permits,
     saves::Saves,
     shard::Phase,
+    shard::late::Late,
     timers::{Timer, Timers},
     work::WorkUnit,
 };
@@ -137,9 +108,9 @@ pub struct Core {
     permits: Permits,
     work: WorkUnit,
     saves: Saves,
-    stage: Life,
+    stage: MasterStage,
     late: Late,
-    history: History,
+    journal: JournalState,
     /// Dead by the operator's word: what they say is not believed.
     fenced: BTreeSet<SlaveId>,
     /// Slots in which something changed during this input.
@@ -150,26 +121,14 @@ pub struct Core {
     unwritten: BTreeSet<ShardId>,
 }
 
-/// The life of the master itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    /// Reports are collected; nothing is started, deployed or launched.
-    Adopting,
-    Running,
-    /// It was asked to leave: nothing new begins.
-    Leaving,
-    /// [`Action::Exit`] was queued.
-    Left,
-}
-
 impl Core {
     /// A core that knows what a journal gave back. It decides nothing until the
     /// adopt grace is over, or every slave of a whole journal that is alive joined
     /// (at the first start: at once).
     #[must_use]
     pub fn new(settings: Settings, recovered: Recovered, now: Time) -> Self {
-        let history = recovered.history;
-        let restarted = !recovered.shards.is_empty() || history == History::Lost;
+        let journal = recovered.journal;
+        let restarted = !recovered.shards.is_empty() || journal == JournalState::Lost;
         let mut core = Self {
             now,
             actions: VecDeque::new(),
@@ -181,14 +140,14 @@ impl Core {
             refused: None,
             healed: BTreeMap::new(),
             permits: Permits::new(settings.max_concurrency),
-            work: WorkUnit::new(recovered.work, history, recovered.floor),
+            work: WorkUnit::new(recovered.work, journal, recovered.floor),
             saves: Saves::default(),
-            stage: Life::Adopting,
+            stage: MasterStage::Adopting,
             late: match recovered.late_seal_refused {
                 true => Late::Refused,
                 false => Late::Untried,
             },
-            history,
+            journal,
             fenced: recovered.fenced.clone(),
             touched: BTreeSet::new(),
             adopted: Vec::new(),
@@ -345,7 +304,7 @@ impl Core {
     /// the work take their next steps. Only slots that the input touched.
     fn advance(&mut self) {
         while let Some(slot) = self.touched.pop_first() {
-            if self.stage == Life::Adopting {
+            if self.stage == MasterStage::Adopting {
                 continue;
             }
             // First what nobody serves: it is in its gap.
@@ -356,7 +315,7 @@ impl Core {
             self.keep_standbys(slot);
             self.advance_work();
         }
-        self.history_is_whole_again();
+        self.journal_is_intact_again();
         self.leave_when_done();
     }
 

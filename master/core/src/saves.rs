@@ -16,7 +16,7 @@ use baton_protocol::{
     message::{ResumeAfter, Role},
 };
 
-use super::{
+use crate::{
     Core,
     event::{Action, Durability, Entry, Hold, Input},
     shard::{How, Phase},
@@ -25,7 +25,7 @@ use super::{
 
 /// Entries that did not reach the disk, and the actions since the last input.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Saves {
+pub(crate) struct Saves {
     trouble: Trouble,
     /// Why the last save failed that did.
     why: String,
@@ -62,7 +62,7 @@ enum Row {
 }
 
 impl Core {
-    pub(super) fn begin_batch(&mut self, input: &Input) {
+    pub(crate) fn begin_batch(&mut self, input: &Input) {
         if !matches!(input, Input::SaveFailed { .. }) {
             self.saves.batch.clear();
             if self.saves.trouble == Trouble::Trying {
@@ -73,7 +73,7 @@ impl Core {
     }
 
     /// Notes an action that is being carried out, from the first save on.
-    pub(super) fn remember(&mut self, action: &Action) {
+    pub(crate) fn remember(&mut self, action: &Action) {
         if !self.saves.batch.is_empty() || matches!(action, Action::Save(..)) {
             self.saves.batch.push(action.clone());
         }
@@ -81,7 +81,7 @@ impl Core {
 
     /// What did not reach the disk goes first, and a reservation among it does not
     /// wait.
-    pub(super) fn with_unsaved(
+    pub(crate) fn with_unsaved(
         &mut self,
         entries: Vec<Entry>,
         durability: Durability,
@@ -99,7 +99,7 @@ impl Core {
     /// The last save failed: what relied on it was not sent. Seals that were to
     /// follow are taken back; orders that were to follow are owed; everything
     /// else is queued again.
-    pub(super) fn save_failed(&mut self, reason: &str) {
+    pub(crate) fn save_failed(&mut self, reason: &str) {
         let mut lost = std::mem::take(&mut self.saves.batch);
         // A driver that polls no further leaves the failed save as the last one.
         if matches!(lost.last(), Some(Action::Save(..))) {
@@ -198,7 +198,7 @@ impl Core {
 
     /// How a shard came free whose owner was never told to go on with it, because
     /// that could not be saved.
-    pub(super) fn never_told(&mut self, id: ShardId) -> Option<ResumeAfter> {
+    pub(crate) fn never_told(&mut self, id: ShardId) -> Option<ResumeAfter> {
         if !self.saves.owed.remove(&id) {
             return None;
         }
@@ -219,7 +219,7 @@ impl Core {
 
     /// The deadline after a failed save: the same rows once more, then the
     /// orders that rely on them.
-    pub(super) fn save_again(&mut self) {
+    pub(crate) fn save_again(&mut self) {
         self.saves.trouble = Trouble::Trying;
         let always = vec![Entry::Deploy(self.last_deploy)];
         self.save(always, Durability::Now);
@@ -233,7 +233,7 @@ impl Core {
     /// Checkpoints that are not in the journal go there, together. A power cut may
     /// take the last of them, but no session: without it a shard would need an
     /// IDENTIFY.
-    pub(super) fn write_tickets(&mut self) {
+    pub(crate) fn write_tickets(&mut self) {
         let mut durability = Durability::Soon;
         let mut entries = Vec::new();
         for id in std::mem::take(&mut self.unwritten) {
@@ -255,7 +255,7 @@ impl Core {
 
     /// Notes that this master runs: how old a session is after its end is counted
     /// from here, however long ago its last checkpoint was.
-    pub(super) fn note_seen(&mut self) {
+    pub(crate) fn note_seen(&mut self) {
         self.start_timer(Timer::Seen, self.settings.seen);
         if !self.saves.fail() {
             self.save(vec![Entry::Seen], Durability::Soon);
@@ -263,7 +263,7 @@ impl Core {
     }
 
     /// The ticket of a shard changed.
-    pub(super) fn ticket_changed(&mut self, shard: ShardId) {
+    pub(crate) fn ticket_changed(&mut self, shard: ShardId) {
         self.unwritten.insert(shard);
         if !self.timers.runs(Timer::Tickets) {
             self.start_timer(Timer::Tickets, self.settings.checkpoint_to_disk);
@@ -271,7 +271,7 @@ impl Core {
     }
 
     /// The next deploy's number, made durable.
-    pub(super) fn number_deploy(&mut self) -> DeployId {
+    pub(crate) fn number_deploy(&mut self) -> DeployId {
         self.last_deploy = DeployId(self.last_deploy.get().saturating_add(1));
         self.save(vec![Entry::Deploy(self.last_deploy)], Durability::Now);
         self.last_deploy
@@ -280,22 +280,22 @@ impl Core {
 
 impl Saves {
     /// Whether saves fail at the moment.
-    pub(super) fn fail(&self) -> bool {
+    pub(crate) fn fail(&self) -> bool {
         self.trouble != Trouble::Fine
     }
 
     /// Why they do, or did last.
-    pub(super) fn why(&self) -> &str {
+    pub(crate) fn why(&self) -> &str {
         &self.why
     }
 
     /// Whether the order of a shard waits for its reservation.
-    pub(super) fn owe(&self, shard: ShardId) -> bool {
+    pub(crate) fn owe(&self, shard: ShardId) -> bool {
         self.owed.contains(&shard)
     }
 
     /// Whether the reservation of the work is not saved.
-    pub(super) fn owe_work(&self) -> bool {
+    pub(crate) fn owe_work(&self) -> bool {
         self.unsaved.contains_key(&Row::Work)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use baton_protocol::SessionParameters;
 
-use super::Core;
+use crate::Core;
 
 /// Limits and choices of the core.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ pub struct SlotSettings {
 
 impl Core {
     /// What an operator changed counts from the next thing on that needs it.
-    pub(super) fn settings_changed(&mut self, next: Settings) {
+    pub(crate) fn settings_changed(&mut self, next: Settings) {
         let before = std::mem::take(&mut self.settings);
         self.settings = Settings {
             slots: before.slots,

@@ -8,11 +8,11 @@ use std::{
 
 use baton_protocol::{ShardId, SlaveId};
 
-use super::event::Time;
+use crate::event::Time;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Timer {
+pub(crate) enum Timer {
     /// Reports are collected until then.
     Adopt,
     /// The master leaves, whatever is in hand.
@@ -49,14 +49,14 @@ pub(super) enum Timer {
 
 /// Every running deadline.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Timers {
+pub(crate) struct Timers {
     due: BTreeSet<(Time, Timer)>,
     running: BTreeMap<Timer, (Time, Duration)>,
 }
 
 impl Timers {
     /// Starts `timer`, or starts it again: it is due `span` from `now`.
-    pub(super) fn start(&mut self, now: Time, timer: Timer, span: Duration) {
+    pub(crate) fn start(&mut self, now: Time, timer: Timer, span: Duration) {
         let at = now.after(span);
         if let Some((before, _)) = self.running.insert(timer, (at, span)) {
             self.due.remove(&(before, timer));
@@ -65,35 +65,35 @@ impl Timers {
     }
 
     /// Starts `timer` again with its span, if it runs.
-    pub(super) fn restart(&mut self, now: Time, timer: Timer) {
+    pub(crate) fn restart(&mut self, now: Time, timer: Timer) {
         if let Some(&(_, span)) = self.running.get(&timer) {
             self.start(now, timer, span);
         }
     }
 
-    pub(super) fn stop(&mut self, timer: Timer) {
+    pub(crate) fn stop(&mut self, timer: Timer) {
         if let Some((at, _)) = self.running.remove(&timer) {
             self.due.remove(&(at, timer));
         }
     }
 
-    pub(super) fn runs(&self, timer: Timer) -> bool {
+    pub(crate) fn runs(&self, timer: Timer) -> bool {
         self.running.contains_key(&timer)
     }
 
     /// Everything that runs.
     #[cfg(test)]
-    pub(super) fn running(&self) -> impl Iterator<Item = Timer> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = Timer> {
         self.running.keys().copied()
     }
 
     /// When the first one is due.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.due.first().map(|&(at, _)| at)
     }
 
     /// Takes the first one that is due.
-    pub(super) fn pop_due(&mut self, now: Time) -> Option<Timer> {
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Timer> {
         let &(at, timer) = self.due.first()?;
         if at > now {
             return None;
@@ -105,7 +105,7 @@ impl Timers {
     /// Starts every deadline again with its whole span: the driver did not run,
     /// so nobody else had a chance to keep one. Discord's budget is nobody's to
     /// keep.
-    pub(super) fn restart_all(&mut self, now: Time) {
+    pub(crate) fn restart_all(&mut self, now: Time) {
         let running: Vec<_> = self.running.keys().copied().collect();
         for timer in running {
             if timer == Timer::Budget {

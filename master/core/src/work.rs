@@ -10,15 +10,16 @@
 use baton_protocol::{Epoch, SlaveId, ToSlave, message::Work};
 use bytes::Bytes;
 
-use super::{
-    Core, Life,
-    event::{Durability, Entry, History},
+use crate::{
+    Core,
+    event::{Durability, Entry, JournalState},
+    master_stage::MasterStage,
     timers::Timer,
 };
 
 /// Whose the work is.
 #[derive(Clone, Debug)]
-pub(super) struct WorkUnit {
+pub(crate) struct WorkUnit {
     /// The highest epoch that is known to be used up.
     epoch: Epoch,
     /// For whom that one was used up; `None`: nobody knows.
@@ -31,7 +32,7 @@ pub(super) struct WorkUnit {
 }
 
 /// The work belongs to the first slot: one slave of the fleet does it.
-pub(super) const HOME: usize = 0;
+pub(crate) const HOME: usize = 0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -55,11 +56,11 @@ enum State {
 }
 
 impl WorkUnit {
-    pub(super) fn new(row: Option<(Epoch, SlaveId)>, history: History, floor: Epoch) -> Self {
-        let (epoch, state) = match (row, history) {
+    pub(crate) fn new(row: Option<(Epoch, SlaveId)>, journal: JournalState, floor: Epoch) -> Self {
+        let (epoch, state) = match (row, journal) {
             (Some((epoch, row)), _) => (epoch, State::Unknown { row: Some(row) }),
-            (None, History::Lost) => (Epoch::default(), State::Unknown { row: None }),
-            (None, History::Whole) => (Epoch::default(), State::Free),
+            (None, JournalState::Lost) => (Epoch::default(), State::Unknown { row: None }),
+            (None, JournalState::Intact) => (Epoch::default(), State::Free),
         };
         Self {
             epoch,
@@ -71,12 +72,12 @@ impl WorkUnit {
     }
 
     /// The highest epoch that is known to be used up, and for whom.
-    pub(super) const fn used_up(&self) -> (Epoch, Option<SlaveId>) {
+    pub(crate) const fn used_up(&self) -> (Epoch, Option<SlaveId>) {
         (self.epoch, self.holder)
     }
 
     /// The only slave that may be running it.
-    pub(super) const fn owner(&self) -> Option<SlaveId> {
+    pub(crate) const fn owner(&self) -> Option<SlaveId> {
         match self.state {
             State::Unknown { .. } | State::Free => None,
             State::Starting { owner, .. }
@@ -97,14 +98,14 @@ impl WorkUnit {
 
 impl Core {
     /// Takes the next step towards the slave that is to do the work.
-    pub(super) fn advance_work(&mut self) {
-        if self.stage != Life::Running {
+    pub(crate) fn advance_work(&mut self) {
+        if self.stage != MasterStage::Running {
             return;
         }
         if let State::Unknown { row } = self.work.state {
             let missing = self.missing(HOME);
             let may_be_run = match row {
-                Some(row) if self.history == History::Whole => missing.contains(&row),
+                Some(row) if self.journal == JournalState::Intact => missing.contains(&row),
                 Some(_) | None => !missing.is_empty(),
             };
             if !may_be_run {
@@ -143,7 +144,7 @@ impl Core {
     }
 
     /// Whether the work is where a deploy wants it.
-    pub(super) fn work_is_at(&self, slave: SlaveId) -> bool {
+    pub(crate) fn work_is_at(&self, slave: SlaveId) -> bool {
         matches!(self.work.state, State::Running { owner, .. } if owner == slave)
     }
 
@@ -158,7 +159,7 @@ impl Core {
         self.send_start_work(owner, epoch);
     }
 
-    pub(super) fn work_started(&mut self, from: SlaveId, answer: &Work) {
+    pub(crate) fn work_started(&mut self, from: SlaveId, answer: &Work) {
         if let State::Starting { owner, epoch } = self.work.state
             && (owner, epoch) == (from, answer.epoch)
         {
@@ -169,7 +170,7 @@ impl Core {
     }
 
     /// It stands still. Unasked too: its owner is leaving.
-    pub(super) fn work_stopped(&mut self, from: SlaveId, answer: Work) {
+    pub(crate) fn work_stopped(&mut self, from: SlaveId, answer: Work) {
         if self.work.at() != Some((from, answer.epoch)) {
             return;
         }
@@ -186,7 +187,7 @@ impl Core {
         self.free_work();
     }
 
-    pub(super) fn work_owner_gone(&mut self, id: SlaveId) {
+    pub(crate) fn work_owner_gone(&mut self, id: SlaveId) {
         if self.work.owner() == Some(id) {
             self.free_work();
         }
@@ -199,7 +200,7 @@ impl Core {
     }
 
     /// What a slave reports when it joins: the epoch at which it runs the work.
-    pub(super) fn work_reported(&mut self, slave: SlaveId, said: Epoch) {
+    pub(crate) fn work_reported(&mut self, slave: SlaveId, said: Epoch) {
         let runs = said != Epoch::default();
         match self.work.state {
             State::Starting { owner, epoch } if owner == slave => {
@@ -239,7 +240,7 @@ impl Core {
 
     /// No answer. A slave that does not stop the work is killed, as one that does
     /// not seal; one that does not start it fails its deploy.
-    pub(super) fn work_due(&mut self) {
+    pub(crate) fn work_due(&mut self) {
         match self.work.state {
             State::Stopping { owner, .. } => {
                 self.start_timer(Timer::Work, self.settings.drained());
@@ -270,7 +271,7 @@ impl Core {
         self.send(to, ToSlave::StartWork(Work { epoch, ticket }));
     }
 
-    pub(super) fn send_stop_work(&mut self, to: SlaveId, epoch: Epoch) {
+    pub(crate) fn send_stop_work(&mut self, to: SlaveId, epoch: Epoch) {
         let ticket = Bytes::new();
         self.send(to, ToSlave::StopWork(Work { epoch, ticket }));
     }

@@ -154,7 +154,7 @@ mod tests {
     use baton_protocol::{DeployId, Epoch, ShardId, SlaveId};
 
     use super::*;
-    use baton_core::event::{Losses, Phase};
+    use baton_core::event::{Losses, MovePhase};
 
     #[test]
     fn a_migration_is_an_object_of_plain_fields() {
@@ -164,7 +164,7 @@ mod tests {
             from: SlaveId(1),
             to: SlaveId(2),
             epoch: Epoch(9),
-            phase: Phase::Sealing,
+            phase: MovePhase::Sealing,
         };
         let expected = json!({
             "type": "migration", "at_us": 5, "deploy": 3, "shard": 7,

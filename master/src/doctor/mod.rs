@@ -2,7 +2,7 @@
 //! status, and as a whole by `baton-master doctor`.
 //!
 //! Each check says what it saw, also when it is well, and what to do when it is not.
-//! What heals itself is healed by the core (`core/heal.rs`) and told as an alarm.
+//! What heals itself is healed by the core (`core/src/shard/restart.rs`) and told as an alarm.
 
 mod doors;
 mod fleet;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::{debug, error, info, warn};
 
 use super::{Driver, Ending};
-use baton_core::event::{Death, News, Outcome, Phase};
+use baton_core::event::{Death, MovePhase, News, Outcome};
 
 /// A piece of news, and when it was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,17 +172,17 @@ fn log(news: &News, gap: Option<Duration>) {
             // Nobody's for no time: it was not sealed.
             let gap = gap.unwrap_or_default();
             match phase {
-                Phase::Moved => {
+                MovePhase::Moved => {
                     info!(deploy = %deploy, %shard, from, to, %epoch, ?gap, "shard moved");
                 }
-                Phase::Back => {
+                MovePhase::Back => {
                     info!(deploy = %deploy, %shard, from, to, %epoch, ?gap, "shard is back");
                 }
-                Phase::Copying
-                | Phase::Dialling
-                | Phase::Sealing
-                | Phase::Resuming
-                | Phase::TakingBack => {
+                MovePhase::Copying
+                | MovePhase::Dialling
+                | MovePhase::Sealing
+                | MovePhase::Resuming
+                | MovePhase::TakingBack => {
                     debug!(deploy = %deploy, %shard, from, to, %epoch, %phase, "shard moves");
                 }
             }

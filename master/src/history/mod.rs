@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use baton_core::event::{News, Outcome, Phase};
+use baton_core::event::{MovePhase, News, Outcome};
 use baton_protocol::{DeployId, ShardId, SlaveId, Term};
 use serde_json::Value;
 use tracing::warn;
@@ -273,7 +273,7 @@ impl Seen {
                     builds, running, ..
                 } = self;
                 let running = running.as_mut()?;
-                if *phase == Phase::Copying {
+                if *phase == MovePhase::Copying {
                     // Whoever joined meanwhile may have been a standby.
                     running.from = builds.get(from).cloned();
                     running.to = builds.get(to).cloned();
@@ -320,17 +320,17 @@ impl Seen {
 }
 
 impl Running {
-    fn migrates(&mut self, shard: ShardId, phase: Phase, at_us: u64) -> Option<Gap> {
+    fn migrates(&mut self, shard: ShardId, phase: MovePhase, at_us: u64) -> Option<Gap> {
         let on = match phase {
             // Of what a dead slave had, from when the old one was told to resume it.
-            Phase::Sealing | Phase::TakingBack => {
+            MovePhase::Sealing | MovePhase::TakingBack => {
                 self.sealed.entry(shard).or_insert(at_us);
                 self.migrates_us.get_or_insert((at_us, at_us));
                 return None;
             }
-            Phase::Copying | Phase::Dialling | Phase::Resuming => return None,
-            Phase::Moved => true,
-            Phase::Back => false,
+            MovePhase::Copying | MovePhase::Dialling | MovePhase::Resuming => return None,
+            MovePhase::Moved => true,
+            MovePhase::Back => false,
         };
         let sealed = self.sealed.remove(&shard)?;
         let length = Duration::from_micros(at_us.saturating_sub(sealed));

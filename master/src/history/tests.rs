@@ -31,7 +31,7 @@ fn began(deploy: u64) -> News {
     }
 }
 
-fn migration(shard: u32, phase: Phase) -> News {
+fn migration(shard: u32, phase: MovePhase) -> News {
     News::Migration {
         deploy: DeployId(1),
         shard: ShardId(shard),
@@ -58,18 +58,18 @@ fn a_gap_is_from_the_order_to_seal_until_the_shard_serves_again() {
     let history = History::default();
     let gaps: Vec<_> = [
         told(900, began(1)),
-        told(1000, migration(0, Phase::Copying)),
-        told(2000, migration(0, Phase::Sealing)),
-        told(2001, migration(1, Phase::Sealing)),
-        told(2003, migration(0, Phase::Resuming)),
-        told(2004, migration(0, Phase::Moved)),
+        told(1000, migration(0, MovePhase::Copying)),
+        told(2000, migration(0, MovePhase::Sealing)),
+        told(2001, migration(1, MovePhase::Sealing)),
+        told(2003, migration(0, MovePhase::Resuming)),
+        told(2004, migration(0, MovePhase::Moved)),
         // Sealed, and then it goes back.
-        told(2100, migration(1, Phase::TakingBack)),
-        told(2401, migration(1, Phase::Back)),
+        told(2100, migration(1, MovePhase::TakingBack)),
+        told(2401, migration(1, MovePhase::Back)),
         // Its deploy ends with the shard in hand.
-        told(3000, migration(2, Phase::Sealing)),
+        told(3000, migration(2, MovePhase::Sealing)),
         told(3001, ended(Outcome::HandedOn)),
-        told(9000, migration(2, Phase::Moved)),
+        told(9000, migration(2, MovePhase::Moved)),
     ]
     .iter()
     .filter_map(|told| history.told(told))
@@ -96,7 +96,7 @@ fn a_deploy_is_remembered_with_its_builds_steps_and_reason() {
                 step: DeployStep::Canary,
             },
         ),
-        told(5200, migration(0, Phase::Copying)),
+        told(5200, migration(0, MovePhase::Copying)),
         told(
             5300,
             ended(Outcome::RolledBack {
@@ -137,11 +137,11 @@ fn whoever_begins_to_look_in_the_middle_of_a_deploy_is_told_how_far_it_is() {
         told(0, joined(OLD, "v1")),
         told(5000, began(1)),
         told(5100, joined(NEW, "v2")),
-        told(5200, migration(0, Phase::Sealing)),
-        told(5204, migration(0, Phase::Moved)),
-        told(5203, migration(1, Phase::Sealing)),
-        told(5210, migration(1, Phase::Moved)),
-        told(5220, migration(2, Phase::Sealing)),
+        told(5200, migration(0, MovePhase::Sealing)),
+        told(5204, migration(0, MovePhase::Moved)),
+        told(5203, migration(1, MovePhase::Sealing)),
+        told(5210, migration(1, MovePhase::Moved)),
+        told(5220, migration(2, MovePhase::Sealing)),
     ] {
         history.told(&told);
     }
@@ -206,8 +206,8 @@ fn the_next_master_knows_what_happened_under_this_one() {
         before: None,
     };
     first.brings(DeployId(7), brought.clone());
-    first.told(&told(3, migration(0, Phase::Sealing)));
-    first.told(&told(9, migration(0, Phase::Moved)));
+    first.told(&told(3, migration(0, MovePhase::Sealing)));
+    first.told(&told(9, migration(0, MovePhase::Moved)));
     first.told(&told(10, ended(Outcome::Done)));
     first.told(&told(11, News::SlaveEnded(Box::new(death()))));
     first.leaves();

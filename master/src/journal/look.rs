@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use baton_core::event::{History, Hold, Recovered};
+use baton_core::event::{Hold, JournalState, Recovered};
 use baton_protocol::{SessionParameters, ShardId, SlaveId, message::ResumeAfter};
 use serde::Serialize;
 
@@ -202,7 +202,7 @@ fn contents(file: &Path, store: &Store) -> Result<Contents, StoreError> {
         term: term.map_or(0, |term| term.counter),
         last_deploy: recovered.last_deploy.get(),
         seen_ms_ago: store.seen()?.map(|seen| now.saturating_sub(seen)),
-        whole: recovered.history == History::Whole,
+        whole: recovered.journal == JournalState::Intact,
         shard_count: store.shard_count()?,
         work: recovered.work.map(|(epoch, owner)| WorkRow {
             epoch: epoch.get(),

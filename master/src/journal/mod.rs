@@ -24,7 +24,7 @@ use std::{
     time::Instant,
 };
 
-use baton_core::event::{Durability, Entry, History, Recovered};
+use baton_core::event::{Durability, Entry, JournalState, Recovered};
 use baton_protocol::{ShardId, SlaveId, Term};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
@@ -99,7 +99,7 @@ impl Journal {
     /// A journal that is damaged, or of a newer master that does not let this one
     /// use it, is set aside, and a new one takes its place. The
     /// fleet and the slaves that may be alive are then known from `home`, the
-    /// term is above every earlier one, and the history is [`History::Lost`]; so
+    /// term is above every earlier one, and the journal is [`JournalState::Lost`]; so
     /// it is whenever the journal knows less than `home` does.
     ///
     /// # Errors
@@ -264,7 +264,7 @@ fn open(
     };
     store.keep(Roll::begin(&home.file, known)?);
     let found = store.recover()?;
-    (recovered.history, recovered.floor) = (found.history, found.floor);
+    (recovered.journal, recovered.floor) = (found.journal, found.floor);
     let commands = store.commands()?;
     let before = store.commands_before(&commands)?;
     let fold = Fold::new(path, Instant::now());
@@ -297,7 +297,7 @@ fn has_lost(before: &Before, recovered: &Recovered, roll: Option<&Known>, home: 
         roll.term.counter > known.counter
             || slaves.any(|slave| !recovered.slaves.contains_key(slave))
     });
-    behind || recovered.shards.is_empty() || recovered.history == History::Lost
+    behind || recovered.shards.is_empty() || recovered.journal == JournalState::Lost
 }
 
 /// Above every term that a slave of this fleet may have seen.

@@ -8,7 +8,7 @@ use super::{
     look::{Contents, Findings},
     roll::Roll,
 };
-use baton_core::event::{Basis, History, Recovered, RecoveredTicket, Row};
+use baton_core::event::{Basis, JournalState, Recovered, RecoveredTicket, Row};
 
 /// Judges the rows of a journal.
 pub(super) fn judge(recovered: &Recovered, contents: &Contents, findings: &mut Findings) {
@@ -30,7 +30,7 @@ pub(super) fn judge(recovered: &Recovered, contents: &Contents, findings: &mut F
     }
     for (shard, kept) in &recovered.tickets {
         let row = recovered.shards.get(shard);
-        ticket_rules(*shard, kept, row, recovered.history, &mut broken);
+        ticket_rules(*shard, kept, row, recovered.journal, &mut broken);
         let identified = kept.ticket.parameters.shard_count;
         if let Some(count) = contents.shard_count
             && identified != 0
@@ -56,7 +56,7 @@ pub(super) fn judge(recovered: &Recovered, contents: &Contents, findings: &mut F
             ));
         }
     }
-    if recovered.history == History::Lost {
+    if recovered.journal == JournalState::Lost {
         findings.notes.push(format!(
             "it took the place of one that was lost, and not every shard has a row again: epochs up \
              to {} may have been used",
@@ -103,7 +103,7 @@ fn ticket_rules(
     shard: ShardId,
     kept: &RecoveredTicket,
     row: Option<&Row>,
-    history: History,
+    journal: JournalState,
     broken: &mut impl FnMut(String),
 ) {
     let ticket = &kept.ticket;
@@ -134,17 +134,17 @@ fn ticket_rules(
         ));
     }
     // While rows of a lost journal are brought back, tickets come first.
-    match (row, history) {
-        (Some(row), History::Whole) if kept.epoch > row.epoch => broken(format!(
+    match (row, journal) {
+        (Some(row), JournalState::Intact) if kept.epoch > row.epoch => broken(format!(
             "shard {shard}: its ticket is of epoch {}, and only epochs up to {} are used up",
             kept.epoch, row.epoch
         )),
-        (None, History::Whole) => {
+        (None, JournalState::Intact) => {
             broken(format!(
                 "shard {shard} has a ticket and no owner at any epoch"
             ));
         }
-        (Some(_) | None, History::Whole | History::Lost) => {}
+        (Some(_) | None, JournalState::Intact | JournalState::Lost) => {}
     }
 }
 

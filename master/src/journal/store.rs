@@ -9,7 +9,7 @@ use std::{
 };
 
 use baton_core::event::{
-    Durability, Entry, History, Hold, Recovered, RecoveredTicket, Row as OwnerRow,
+    Durability, Entry, Hold, JournalState, Recovered, RecoveredTicket, Row as OwnerRow,
 };
 use baton_protocol::{
     DeployId, Epoch, FleetId, ProcessIdentity, ShardId, SlaveId, Term, Ticket, Version,
@@ -344,9 +344,9 @@ impl Store {
             given_up: self.given_up()?,
             tickets: self.tickets()?,
             late_seal_refused: self.meta_number("late_seal_refused")? == Some(1),
-            history: match floor {
-                Some(_) => History::Lost,
-                None => History::Whole,
+            journal: match floor {
+                Some(_) => JournalState::Lost,
+                None => JournalState::Intact,
             },
             floor: Epoch(floor.unwrap_or(0)),
         })

@@ -228,7 +228,7 @@ async fn a_journal_that_is_gone_or_garbage_keeps_the_fleet_and_who_may_be_alive(
         assert_eq!(second.term.counter, 2, "{name}");
         assert_eq!(second.shard_count, Some(2), "{name}");
         let recovered = second.recovered;
-        assert_eq!(recovered.history, History::Lost, "{name}");
+        assert_eq!(recovered.journal, JournalState::Lost, "{name}");
         assert!(recovered.shards.is_empty(), "{name}");
         assert!(recovered.floor > Epoch(1_000_000), "{name}");
         let alive = BTreeMap::from([(SlaveId(5), hello(5))]);
@@ -238,12 +238,12 @@ async fn a_journal_that_is_gone_or_garbage_keeps_the_fleet_and_who_may_be_alive(
 
         // Another start does not forget that, until every shard has its row.
         let third = open(dir.path(), BTreeMap::new()).unwrap();
-        assert_eq!(third.recovered.history, History::Lost, "{name}");
+        assert_eq!(third.recovered.journal, JournalState::Lost, "{name}");
         let rows = vec![owner(0, 4, Hold::Owned), Entry::Whole];
         third.journal.save(rows, Durability::Now).await.unwrap();
         third.journal.close().await;
         let fourth = open(dir.path(), BTreeMap::new()).unwrap();
-        assert_eq!(fourth.recovered.history, History::Whole, "{name}");
+        assert_eq!(fourth.recovered.journal, JournalState::Intact, "{name}");
         assert_eq!(fourth.term.counter, 4, "{name}");
         assert_eq!(fourth.shard_count, Some(2), "{name}");
         assert_eq!(fourth.recovered.slaves, alive, "{name}");
@@ -269,7 +269,7 @@ async fn a_journal_whose_newest_rows_are_missing_does_not_pass_for_whole() {
     std::fs::rename(&old, &path).unwrap();
 
     let opened = open(dir.path(), BTreeMap::new()).unwrap();
-    assert_eq!(opened.recovered.history, History::Lost);
+    assert_eq!(opened.recovered.journal, JournalState::Lost);
     assert_eq!(opened.term.counter, 3, "above what the slave has seen");
     assert!(opened.recovered.slaves.contains_key(&SlaveId(5)));
 }
@@ -278,10 +278,14 @@ async fn a_journal_whose_newest_rows_are_missing_does_not_pass_for_whole() {
 async fn a_journal_that_knows_an_earlier_term_and_no_shard_is_not_whole() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path(), BTreeMap::new()).unwrap();
-    assert_eq!(first.recovered.history, History::Whole, "nobody can serve");
+    assert_eq!(
+        first.recovered.journal,
+        JournalState::Intact,
+        "nobody can serve"
+    );
     first.journal.close().await;
     let second = open(dir.path(), BTreeMap::new()).unwrap();
-    assert_eq!(second.recovered.history, History::Lost);
+    assert_eq!(second.recovered.journal, JournalState::Lost);
 }
 
 #[tokio::test]
@@ -296,7 +300,7 @@ async fn a_fleet_of_which_only_the_secret_is_left_is_known_by_it() {
     let second = Journal::open(dir.path(), BTreeMap::new(), &home).unwrap();
     assert_eq!(second.term.fleet, first.term.fleet);
     assert!(second.term.counter > first.term.counter);
-    assert_eq!(second.recovered.history, History::Lost);
+    assert_eq!(second.recovered.journal, JournalState::Lost);
 }
 
 #[tokio::test]
@@ -405,7 +409,7 @@ async fn rows_of_an_epoch_that_no_master_gave_are_forgotten_and_slaves_are_asked
 
     let opened = open(dir.path(), BTreeMap::new()).unwrap();
     let recovered = opened.recovered;
-    assert_eq!(recovered.history, History::Lost);
+    assert_eq!(recovered.journal, JournalState::Lost);
     assert_eq!(
         recovered.shards.keys().collect::<Vec<_>>(),
         [&ShardId(0)],
@@ -418,6 +422,6 @@ async fn rows_of_an_epoch_that_no_master_gave_are_forgotten_and_slaves_are_asked
     opened.journal.save(entries, Durability::Now).await.unwrap();
     opened.journal.close().await;
     let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
-    assert_eq!(recovered.history, History::Whole);
+    assert_eq!(recovered.journal, JournalState::Intact);
     assert_eq!(recovered.shards[&ShardId(1)].epoch, Epoch(7));
 }

@@ -156,9 +156,14 @@ fn every_alarm_of_the_master_is_in_the_operators_guide() {
         .map(|(text, _)| text)
         .collect();
     let mut alarms = Vec::new();
-    for file in fs::read_dir(root().join("master/core/src")).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_file() {
+    let mut folders = vec![root().join("master/core/src")];
+    while let Some(folder) = folders.pop() {
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
             let source = joined(&path);
             let told = source.split("self.alarm(").skip(1);
             alarms.extend(told.map(|after| after.split("));").next().unwrap().to_owned()));

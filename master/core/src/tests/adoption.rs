@@ -184,7 +184,7 @@ fn nothing_starts_before_the_grace_is_over() {
 #[test]
 fn a_lost_journal_waits_for_slaves_that_it_cannot_name() {
     let journal = Recovered {
-        history: crate::event::History::Lost,
+        journal: crate::event::JournalState::Lost,
         floor: Epoch(1000),
         ..Recovered::default()
     };
@@ -212,7 +212,7 @@ fn rows_of_a_lost_journal_free_no_shard_while_a_living_slave_has_not_reported() 
     // The truth: `B` serves shard 0 since its migration, of which the rows are lost.
     let rows = [(0, 1, A, Hold::Owned), (1, 1, A, Hold::Owned)];
     let mut journal = recovered(&rows, &[A, B]);
-    journal.history = crate::event::History::Lost;
+    journal.journal = crate::event::JournalState::Lost;
     journal.floor = Epoch(1000);
     let mut rig = Rig::restarted(settings(2), journal);
     let old = vec![held(0, 1, Holding::Sealed), held(1, 1, Holding::Serving)];

@@ -9,7 +9,6 @@
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod adoption;
-mod again;
 mod ahead;
 mod back;
 mod bake;
@@ -31,14 +30,15 @@ mod pausing;
 mod plausible;
 mod reach;
 mod restart;
+mod resync;
 mod rows;
 mod saving;
+mod schedule;
 mod sessions;
 mod sim;
 mod slots;
 mod stalls;
 mod standbys;
-mod turns;
 
 use std::time::Duration;
 

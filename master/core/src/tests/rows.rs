@@ -1,7 +1,7 @@
 //! A journal in memory: what the next master finds.
 
 use super::{Entry, Recovered, Row};
-use crate::event::{History, RecoveredTicket};
+use crate::event::{JournalState, RecoveredTicket};
 
 /// Writes a row. `false`: a newer ticket is there.
 pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
@@ -60,7 +60,7 @@ pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
         Entry::GivenUp(deploy) => {
             rows.given_up.insert(deploy);
         }
-        Entry::Whole => rows.history = History::Whole,
+        Entry::Whole => rows.journal = JournalState::Intact,
         Entry::LateSealRefused(refused) => rows.late_seal_refused = refused,
         Entry::Seen | Entry::Command { .. } => {}
     }

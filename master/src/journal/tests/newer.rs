@@ -14,7 +14,7 @@ async fn a_journal_of_a_newer_master_that_lets_this_one_use_it_is_used_and_stays
 
     let second = open(dir.path(), BTreeMap::new()).unwrap();
     assert_eq!(second.term.fleet, first.term.fleet);
-    assert_eq!(second.recovered.history, History::Whole);
+    assert_eq!(second.recovered.journal, JournalState::Intact);
     assert_eq!(second.recovered.shards[&ShardId(0)].epoch, Epoch(1));
     // Every kind of row can be written beside what it does not know.
     second.journal.save(rows(2), Durability::Now).await.unwrap();
@@ -58,7 +58,7 @@ async fn a_journal_of_a_newer_master_that_does_not_is_set_aside_like_a_damaged_o
         let second = open(dir.path(), BTreeMap::new()).unwrap();
         assert_eq!(second.term.fleet, first.term.fleet, "{says:?}");
         assert_eq!(second.term.counter, 2, "{says:?}");
-        assert_eq!(second.recovered.history, History::Lost, "{says:?}");
+        assert_eq!(second.recovered.journal, JournalState::Lost, "{says:?}");
         assert!(second.recovered.shards.is_empty(), "{says:?}");
         assert!(second.recovered.slaves.contains_key(&SlaveId(5)));
         // The newer master's is still there, for it or for a person.

@@ -116,15 +116,15 @@ async fn whatever_is_left_of_the_files_the_fleet_its_term_and_who_may_be_alive_a
         assert!(alive, "BATON_SEED={seed}");
         // What is not everything is not taken for everything.
         let recovered = second.recovered;
-        let (history, floor) = (recovered.history, recovered.floor);
+        let (journal, floor) = (recovered.journal, recovered.floor);
         let found = known(recovered);
         let is_whole = found == model && !found.shards.is_empty();
         assert!(
-            is_whole || history == History::Lost || damaged == WAL,
+            is_whole || journal == JournalState::Lost || damaged == WAL,
             "BATON_SEED={seed}: {found:?} is not {:?}",
             model.clone()
         );
-        if history == History::Lost {
+        if journal == JournalState::Lost {
             let highest = model.shards.values().map(|row| row.epoch).max();
             assert!(
                 highest.is_none_or(|highest| floor > highest),

@@ -172,7 +172,7 @@ impl Journal {
             // Which follows from how the only deploy ended.
             given_up: _,
             tickets,
-            history: _,
+            journal: _,
             floor: _,
             // Nobody is fenced here.
             fenced: _,
@@ -211,7 +211,7 @@ impl Master {
             work,
             stage,
             late,
-            history: _,
+            journal: _,
             touched,
             adopted,
             unwritten,
@@ -257,7 +257,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             heard: _,
             deployed: _,
             hearing: _,
-            upkeep: _,
+            backpressure: _,
             // Nobody asks for it here.
             asks_to_leave: _,
             full: _,
@@ -346,7 +346,7 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         from,
         stage,
         queue,
-        in_hand,
+        in_flight,
         forced,
         began: _,
         given,
@@ -367,7 +367,7 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         returns,
     } = deploy;
     (id, from, queue, asked, order.late_seal).hash(hasher);
-    in_hand.iter().for_each(|shard| shard.hash(hasher));
+    in_flight.iter().for_each(|shard| shard.hash(hasher));
     (returns, lengthened).hash(hasher);
     discriminant(bake).hash(hasher);
     u8::MAX.hash(hasher);

@@ -111,7 +111,7 @@ impl World {
         };
         let epoch = slave.row.as_ref().map(|row| row.epoch);
         let phase = &core.fleet.shards[&SHARD].phase;
-        core.stage == crate::Life::Running
+        core.stage == crate::master_stage::MasterStage::Running
             && core.deploy.is_none()
             && phase.serves()
             && phase.claimant() == epoch.map(|epoch| (id, epoch))

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::event::History;
+use crate::event::JournalState;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
@@ -107,7 +107,7 @@ impl Disk {
             let written = self.synced.written[shard].max(self.synced.seen);
             ticket.age = now - written;
         }
-        if rows.history == History::Lost {
+        if rows.journal == JournalState::Lost {
             rows.slaves = self.roll.clone();
         }
         rows.slaves.retain(|&id, _| is_alive(id));
@@ -124,7 +124,7 @@ impl Journal {
     pub(super) fn torn(floor: Epoch) -> Self {
         let mut torn = Self::default();
         torn.rows.floor = floor;
-        torn.rows.history = History::Lost;
+        torn.rows.journal = JournalState::Lost;
         torn
     }
 

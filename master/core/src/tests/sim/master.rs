@@ -58,7 +58,7 @@ impl World {
         self.note(|| {
             format!(
                 "a master starts: {:?} {:?}",
-                recovered.shards, recovered.history
+                recovered.shards, recovered.journal
             )
         });
         self.judge_recovered(&recovered);

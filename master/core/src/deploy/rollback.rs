@@ -1,0 +1,436 @@
+//! What a deploy does when something goes wrong: the one place that decides
+//! between "nothing happened", "everything goes back" and "there is no way back".
+//!
+//! ```text
+//!                        old slave stays                    old slave is gone
+//! nothing moved yet      Aborted, new one dismissed         goes on: Forced
+//! something moved        RollingBack ─▶ RolledBack          new one healthy: Forced, else it ends
+//! ```
+
+use baton_protocol::{ShardId, SlaveId};
+
+use crate::{
+    Core,
+    deploy::{Pace, Stage},
+    event::{DeployStep, News, Outcome, RequestId, STOPPED},
+    fleet::Standing,
+    shard::{How, Phase, Reach},
+    timers::Timer,
+    work,
+};
+
+impl Core {
+    /// The deploy cannot go on.
+    pub(crate) fn fail_deploy(&mut self, shard: Option<ShardId>, reason: String) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let to = match deploy.stage {
+            Stage::Starting { pid } => {
+                let slot = deploy.slot;
+                if let Some(pid) = pid {
+                    self.fleet.slots[slot].refuse_pid(pid);
+                }
+                self.give_up(slot);
+                self.end_deploy(Outcome::Aborted { reason });
+                return;
+            }
+            Stage::Retiring { .. } | Stage::RollingBack { .. } => return,
+            Stage::Preparing { to, .. }
+            | Stage::Moving { to, .. }
+            | Stage::Work { to }
+            | Stage::Soaking { to } => to,
+        };
+        let preparing = matches!(deploy.stage, Stage::Preparing { .. });
+        let way_back = deploy.from.filter(|&from| self.fleet.is_healthy(from));
+        let slot = deploy.slot;
+        if preparing || (way_back.is_some() && self.nothing_moved(to)) {
+            self.cancel_copies();
+            self.dismiss(to);
+            self.end_deploy(Outcome::Aborted { reason });
+        } else if way_back.is_some() {
+            self.roll_back(to, shard, reason);
+        } else if self.fleet.is_healthy(to) {
+            self.fill(slot, to);
+            let forced = self
+                .deploy
+                .as_ref()
+                .and_then(|deploy| deploy.forced.clone());
+            let reason = forced.unwrap_or(reason);
+            self.end_deploy(Outcome::Forced { reason });
+        } else {
+            self.end_deploy(Outcome::RolledBack { shard, reason });
+        }
+    }
+
+    /// Whether no shard was told to seal, or given to the new slave, yet.
+    fn nothing_moved(&self, to: SlaveId) -> bool {
+        let Some(deploy) = &self.deploy else {
+            return true;
+        };
+        deploy.given.is_none()
+            && self.fleet.holds_nothing(to)
+            && deploy.in_flight.iter().all(|id| {
+                self.fleet
+                    .shards
+                    .get(id)
+                    .is_some_and(|shard| match shard.phase {
+                        Phase::Copying { .. } | Phase::Dialling { .. } | Phase::Serving { .. } => {
+                            true
+                        }
+                        Phase::Unknown { .. }
+                        | Phase::Free(_)
+                        | Phase::Starting { .. }
+                        | Phase::Sealing { .. } => false,
+                    })
+            })
+    }
+
+    /// The target goes back to the old slave: free shards are placed there, what
+    /// the new one holds is sealed and follows.
+    fn roll_back(&mut self, to: SlaveId, shard: Option<ShardId>, reason: String) {
+        self.cancel_copies();
+        self.late_seals_end();
+        self.timers.stop(Timer::Deploy);
+        self.go_to(Stage::RollingBack { to, shard, reason });
+        let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
+        if let Some(deploy) = &mut self.deploy {
+            let held = held.unwrap_or_default();
+            deploy.in_flight.retain(|id| !held.contains(id));
+            deploy.queue = held.into_iter().collect();
+        }
+        self.queue_for_the_way_back();
+    }
+
+    /// Copies and dials that run are of no use; their shards were served all the
+    /// time.
+    pub(crate) fn cancel_copies(&mut self) {
+        for id in self.shards_in_flight() {
+            self.cancel_copy(id);
+        }
+    }
+
+    pub(crate) fn cancel_copy(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && let Phase::Copying { owner, epoch, .. } | Phase::Dialling { owner, epoch, .. } =
+                shard.phase
+        {
+            self.enter(id, Phase::Serving { owner, epoch });
+            self.move_taken_back(id);
+        }
+    }
+
+    /// Whether a deploy is rolling back.
+    pub(crate) fn goes_back(&self) -> bool {
+        let step = self.deploy.as_ref().map(|deploy| deploy.step());
+        step == Some(DeployStep::RollingBack)
+    }
+
+    /// Whether a deploy moves its shards to this slave, and not back.
+    pub(crate) fn takes_over(&self, slave: SlaveId) -> bool {
+        let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
+        goal == Some(slave) && !self.goes_back()
+    }
+
+    /// A copy makes no progress. Before the seal that fails the deploy. On the way
+    /// back there is nothing else to do than to try again: the shard is served.
+    pub(crate) fn copy_stalled(&mut self, id: ShardId) {
+        let span = self.settings.copy;
+        if self.goes_back() {
+            self.alarm(format!(
+                "shard {id} goes back, and the copy of its state made no progress for {span:?}; \
+                 it is served meanwhile and copied again"
+            ));
+            self.start_timer(Timer::Shard(id), span);
+            self.said_again(id);
+        } else {
+            self.fail_deploy(
+                Some(id),
+                format!("the copy of its state made no progress for {span:?}"),
+            );
+        }
+    }
+
+    /// The new slave says nothing about its dial.
+    pub(crate) fn dial_stalled(&mut self, id: ShardId) {
+        let span = self.settings.copy;
+        let waits = |deploy: &crate::deploy::Deploy| deploy.in_flight.is_waiting(id);
+        if self.deploy.as_ref().is_some_and(waits) {
+            self.start_timer(Timer::Shard(id), span);
+            return;
+        }
+        self.fail_deploy(
+            Some(id),
+            format!("the new slave did not reach Discord within {span:?}"),
+        );
+    }
+
+    /// A shard that was begun is not in hand any more; its turn comes again.
+    pub(crate) fn move_taken_back(&mut self, id: ShardId) {
+        if let Some(deploy) = &mut self.deploy
+            && deploy.in_flight.remove(&id)
+        {
+            deploy.queue.push_back(id);
+        }
+    }
+
+    /// Everything is back when the new slave holds nothing.
+    pub(crate) fn end_rollback_when_done(&mut self) -> bool {
+        let Some(deploy) = &self.deploy else {
+            return false;
+        };
+        let Stage::RollingBack { to, shard, reason } = &deploy.stage else {
+            return false;
+        };
+        let (to, shard, reason) = (*to, *shard, reason.clone());
+        let slot = &self.fleet.slots[deploy.slot];
+        let work_is_back = deploy.slot != work::HOME || self.work.owner() != Some(to);
+        let done = deploy.in_flight.is_empty()
+            && slot.free.is_empty()
+            && self.fleet.holds_nothing(to)
+            && work_is_back;
+        if done {
+            self.dismiss(to);
+            self.end_deploy(Outcome::RolledBack { shard, reason });
+        }
+        done
+    }
+
+    // ---- what makes it fail --------------------------------------------------
+
+    /// A shard failed at one of its slaves.
+    pub(crate) fn deploy_shard_failed(&mut self, id: ShardId, at: SlaveId, why: &str) {
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        if deploy.to() == Some(at) {
+            self.fail_deploy(Some(id), why.to_owned());
+        } else {
+            deploy.in_flight.remove(&id);
+        }
+    }
+
+    /// No progress between the ticket and RESUMED. The new slave may still be about
+    /// to resume. One that can be asked is asked to seal that shard, as every other
+    /// that goes back: it serves the rest meanwhile, and hands over exactly what it
+    /// knows. Whether it hangs is told by its pings, and by that seal. One that is cut
+    /// off is killed first, and its shards wait until it is dead.
+    pub(crate) fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let span = self.settings.no_progress;
+        if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
+        {
+            if !self.fleet.is_joined(owner) || cfg!(mutant = "stalled-is-killed") {
+                self.condemn(owner);
+            }
+            let why = if self.is_replaying(id) {
+                format!(
+                    "its replay stood still for {span:?}: as many of its events are with handlers \
+                     as may be, and none of them ends. What is full cannot be moved: make \
+                     handlers faster, or give the slot more processes"
+                )
+            } else {
+                format!("its resume made no progress for {span:?}")
+            };
+            self.fail_deploy(Some(id), why);
+        } else if self.goes_back() && self.is_replaying(id) && self.fleet.is_joined(owner) {
+            self.is_back_and_behind(id);
+        } else {
+            self.start_timer(Timer::Shard(id), span);
+        }
+    }
+
+    /// Whether Discord took the RESUME of a starting shard: events came.
+    fn is_replaying(&self, id: ShardId) -> bool {
+        let shard = self.fleet.shards.get(&id);
+        let reach = shard.map(|shard| &shard.phase);
+        matches!(
+            reach,
+            Some(Phase::Starting {
+                how: How::Resume(_),
+                reach: Reach::Dispatches,
+                ..
+            })
+        )
+    }
+
+    /// A shard that goes back is replayed to the old slave, whose handlers are full: it
+    /// has the session, hands events out as its handlers end, and may never come to the
+    /// end of a replay that grows as fast. It is where it was, and the way back does not
+    /// wait for more.
+    fn is_back_and_behind(&mut self, id: ShardId) {
+        let now = self.now;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let Some((owner, epoch)) = shard.phase.claimant() else {
+            return;
+        };
+        shard.alone = None;
+        shard.away = Some(now);
+        self.enter(id, Phase::Serving { owner, epoch });
+        self.move_served(id, owner, epoch, false);
+        self.alarm(format!(
+            "shard {id} is back at slave {owner:.8}, which is behind: as many of its events are \
+             with handlers as may be, and Discord replays the rest as they end. If more come than \
+             end, it never catches up: make handlers faster, or give the slot more processes"
+        ));
+    }
+
+    /// A slave of the deploy is being killed, or does not do its part.
+    pub(crate) fn deploy_lost_soon(&mut self, id: SlaveId, why: &str) {
+        if self.deploy.as_ref().and_then(|deploy| deploy.to()) == Some(id) {
+            self.fail_deploy(None, format!("the new slave: {why}"));
+        }
+    }
+
+    /// A slave of the deploy died, or is leaving by itself.
+    pub(crate) fn deploy_lost(&mut self, id: SlaveId, why: &str) {
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        let slot = deploy.slot;
+        if deploy.from == Some(id) {
+            deploy.from = None;
+            let lost = format!("the old slave was lost: {why}");
+            match deploy.stage {
+                Stage::Starting { .. } | Stage::Preparing { .. } => {
+                    deploy.forced = Some(lost);
+                    self.standby_steps_in(slot);
+                }
+                Stage::Moving { .. } | Stage::Work { .. } => deploy.forced = Some(lost),
+                Stage::Soaking { to } => {
+                    deploy.forced = Some(lost);
+                    // Nobody to go back to: the soak has no point.
+                    self.go_to(Stage::Work { to });
+                }
+                Stage::Retiring { .. } => self.end_deploy(Outcome::Done),
+                Stage::RollingBack { to, shard, .. } => {
+                    if self.fleet.is_healthy(to) {
+                        deploy.forced = Some(lost);
+                        let pace = Pace::Width;
+                        self.cancel_copies();
+                        self.go_to(Stage::Moving { to, pace });
+                        self.queue_slot(to);
+                    } else {
+                        self.end_deploy(Outcome::RolledBack {
+                            shard,
+                            reason: format!("both slaves were lost; {lost}"),
+                        });
+                    }
+                }
+            }
+        } else if deploy.to() == Some(id) {
+            self.fail_deploy(None, format!("the new slave was lost: {why}"));
+        }
+        self.touch(slot);
+    }
+
+    /// The old slave died before the new one was ready: a standby that is serves
+    /// meanwhile.
+    fn standby_steps_in(&mut self, slot: usize) {
+        let Some((standby, _)) = self.fleet.of_slot(slot).find(|(id, slave)| {
+            slave.standing == Standing::Standby && slave.built && self.fleet.is_joined(*id)
+        }) else {
+            return;
+        };
+        self.fill(slot, standby);
+        if let Some(deploy) = &mut self.deploy {
+            deploy.from = Some(standby);
+            deploy.forced = None;
+            if let Stage::Preparing { old, .. } = &mut deploy.stage {
+                *old = crate::deploy::Answer::Due;
+            }
+        }
+        self.deploy_rejoined(standby);
+    }
+
+    /// Whether the deploy stands still without this slave's connection.
+    pub(crate) fn deploy_needs(&self, id: SlaveId) -> bool {
+        self.deploy.as_ref().is_some_and(|deploy| {
+            (deploy.from == Some(id) || deploy.to() == Some(id))
+                && matches!(deploy.stage, Stage::Preparing { .. } | Stage::Moving { .. })
+        })
+    }
+
+    /// A slave of the deploy did not come back.
+    pub(crate) fn away_due(&mut self, id: SlaveId) {
+        if self.fleet.is_joined(id) || !self.deploy_needs(id) {
+            return;
+        }
+        let span = self.settings.no_progress;
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        if let Some(to) = deploy.to()
+            && to == id
+        {
+            self.condemn(id);
+            self.fail_deploy(None, format!("the new slave is cut off for {span:?}"));
+            return;
+        }
+        let reason = format!("the old slave is cut off for {span:?}; it serves on");
+        let preparing = matches!(deploy.stage, Stage::Preparing { .. });
+        if preparing || deploy.to().is_some_and(|to| self.nothing_moved(to)) {
+            self.fail_deploy(None, reason);
+        } else {
+            // What moved is served, what did not move is served: waiting is safe.
+            self.alarm(format!("deploy {} waits: {reason}", deploy.id));
+            self.start_timer(Timer::Away(id), span);
+        }
+    }
+
+    /// A launched candidate ended before it joined; whether there was one.
+    pub(crate) fn candidate_launch_failed(&mut self, slot: usize, reason: &str) -> bool {
+        let starting = self
+            .deploy_in(slot)
+            .is_some_and(|deploy| matches!(deploy.stage, Stage::Starting { .. }));
+        if starting {
+            self.fail_deploy(None, format!("the new slave {reason}"));
+        }
+        starting
+    }
+
+    /// Nothing can be saved: a deploy that moved nothing ends, another waits.
+    pub(crate) fn deploy_cannot_save(&mut self, reason: &str) {
+        if self.deploy_can_just_end() {
+            self.fail_deploy(None, format!("the journal cannot be written: {reason}"));
+        }
+    }
+
+    /// Whether a deploy runs that may end as if it had never begun.
+    pub(crate) fn deploy_can_just_end(&self) -> bool {
+        self.deploy
+            .as_ref()
+            .is_some_and(|deploy| match deploy.stage {
+                Stage::Starting { .. } | Stage::Preparing { .. } => true,
+                Stage::Moving { to, .. } => deploy.from.is_some() && self.nothing_moved(to),
+                Stage::Work { .. }
+                | Stage::Soaking { .. }
+                | Stage::Retiring { .. }
+                | Stage::RollingBack { .. } => false,
+            })
+    }
+
+    pub(crate) fn abort_asked(&mut self, request: RequestId) {
+        let refusal = match self.deploy.as_ref().map(|deploy| &deploy.stage) {
+            None => "no deploy is under way",
+            Some(Stage::Retiring { .. }) => "everything moved, and the old slave is leaving",
+            Some(Stage::RollingBack { .. }) => "the deploy is rolling back already",
+            Some(
+                Stage::Starting { .. }
+                | Stage::Preparing { .. }
+                | Stage::Moving { .. }
+                | Stage::Work { .. }
+                | Stage::Soaking { .. },
+            ) => {
+                self.fail_deploy(None, STOPPED.to_owned());
+                return;
+            }
+        };
+        let reason = refusal.to_owned();
+        self.tell(News::RequestRefused { request, reason });
+    }
+}

@@ -1,0 +1,366 @@
+//! The steps of a deploy, downwards, when nothing goes wrong.
+
+use std::time::Duration;
+
+use baton_protocol::{
+    DeployId, SlaveId, ToSlave,
+    message::{MigrationExtra, ShardMigrationStart},
+};
+
+use crate::{
+    Core,
+    deploy::{Answer, Pace, Stage},
+    event::{Durability, Entry, News, Outcome},
+    master_stage::MasterStage,
+    timers::Timer,
+    work,
+};
+
+/// Deploys that did not come about are remembered: the last so many.
+const MOST_GIVEN_UP: usize = 64;
+
+impl Core {
+    /// M1: both slaves are told that shards will move.
+    pub(crate) fn prepare(&mut self) {
+        self.deploy_step();
+        self.start_timer(Timer::Deploy, self.settings.ready);
+        self.ask_prepared();
+    }
+
+    pub(crate) fn ask_prepared(&mut self) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let Stage::Preparing { to, new, old } = deploy.stage else {
+            return;
+        };
+        let (deploy, from) = (deploy.id, deploy.from);
+        let num_shards = u32::try_from(self.deploy_size()).unwrap_or(u32::MAX);
+        let start = |from_this_slave, num_shards| {
+            ToSlave::ShardMigrationStart(ShardMigrationStart {
+                from_this_slave,
+                num_shards,
+                extra: Some(MigrationExtra { deploy }),
+            })
+        };
+        if new == Answer::Due {
+            self.send(to, start(false, num_shards));
+        }
+        if old == Answer::Due
+            && let Some(from) = from
+        {
+            self.send(from, start(true, 0));
+        }
+    }
+
+    /// One of them is ready.
+    pub(crate) fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart) {
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        if answer.extra.is_some_and(|extra| extra.deploy != deploy.id) {
+            return;
+        }
+        let Stage::Preparing { to, new, old } = &mut deploy.stage else {
+            return;
+        };
+        if slave == *to && !answer.from_this_slave {
+            *new = Answer::Given;
+        } else if Some(slave) == deploy.from && answer.from_this_slave {
+            *old = Answer::Given;
+        }
+        let slot = deploy.slot;
+        self.touch(slot);
+    }
+
+    /// Takes every step that can be taken now.
+    pub(crate) fn advance_deploy(&mut self, slot: usize) {
+        while self.deploy_in(slot).is_some() && self.deploy_steps_on() {}
+    }
+
+    fn deploy_steps_on(&mut self) -> bool {
+        let Some(deploy) = &self.deploy else {
+            return false;
+        };
+        let (from, slot) = (deploy.from, deploy.slot);
+        match deploy.stage {
+            Stage::Starting { .. } | Stage::Soaking { .. } | Stage::Retiring { .. } => false,
+            Stage::Preparing { to, new, old } => {
+                let ready = new == Answer::Given && (old == Answer::Given || from.is_none());
+                if ready && self.stage == MasterStage::Running && !self.saves.fail() {
+                    self.start_moving(to);
+                    return true;
+                }
+                false
+            }
+            Stage::Moving { to, pace } => {
+                // There may be none (any more) that has a session.
+                let none_left = deploy.queue.is_empty() && deploy.in_flight.is_empty();
+                if let Pace::Canary(canary) = pace
+                    && (self.fleet.serving(to) >= canary || none_left)
+                {
+                    if !self.is_baked(to, canary) {
+                        return false;
+                    }
+                    self.go_to(Stage::Moving {
+                        to,
+                        pace: Pace::Width,
+                    });
+                    return true;
+                }
+                let complete = self.is_all_at(slot, to);
+                if complete && self.nothing_in_flight() && self.stage == MasterStage::Running {
+                    self.go_to(Stage::Work { to });
+                    return true;
+                }
+                self.begin_moves();
+                false
+            }
+            Stage::Work { to } => {
+                if slot != work::HOME || self.work_is_at(to) {
+                    self.start_soak(to);
+                    return true;
+                }
+                false
+            }
+            Stage::RollingBack { .. } => {
+                self.begin_moves();
+                self.end_rollback_when_done()
+            }
+        }
+    }
+
+    fn start_moving(&mut self, to: SlaveId) {
+        self.timers.stop(Timer::Deploy);
+        let size = self.deploy_size();
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let canary = match deploy.from {
+            // What gets no events shows nothing of a build.
+            Some(from) => usize::try_from(deploy.order.canary)
+                .unwrap_or(usize::MAX)
+                .min(size)
+                .min(self.fleet.serving(from)),
+            None => 0,
+        };
+        self.queue_behind_canary(to, canary);
+        let pace = match canary {
+            0 => Pace::Width,
+            _ => Pace::Canary(canary),
+        };
+        self.go_to(Stage::Moving { to, pace });
+    }
+
+    /// M7: everything moved; the old slave stays ready to take it back.
+    fn start_soak(&mut self, to: SlaveId) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        if deploy.from.is_none() {
+            self.commit(to);
+            let outcome = self.outcome_of_success();
+            self.end_deploy(outcome);
+            return;
+        }
+        let (id, slot, asked) = (deploy.id, deploy.slot, deploy.order.soak);
+        let soak = self.soak_within_budget(id, slot, asked);
+        self.go_to(Stage::Soaking { to });
+        self.start_timer(Timer::Deploy, soak);
+        if let Some(deploy) = &mut self.deploy {
+            deploy.soak = Some(soak);
+        }
+        self.note_done(to);
+        self.ask_how_it_fares(to);
+    }
+
+    /// From here there is no way back: the slot is the new slave's.
+    fn commit(&mut self, to: SlaveId) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let slot = deploy.slot;
+        let deployed = deploy.from.map(|_| (self.now, deploy.lag_before));
+        if let Some(slave) = self.fleet.slaves.get_mut(&to) {
+            slave.deployed = deployed;
+        }
+        if let Some(command) = deploy.order.command.clone() {
+            let slot = deploy.order.slot.clone();
+            self.save(vec![Entry::Command { slot, command }], Durability::Soon);
+        }
+        self.dismiss_standbys(slot);
+        self.fill(slot, to);
+    }
+
+    /// A step took too long, or the soak is over.
+    pub(crate) fn deploy_due(&mut self) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let ready = self.settings.ready;
+        match deploy.stage {
+            Stage::Starting { .. } => {
+                self.fail_deploy(None, format!("the new slave did not join within {ready:?}"));
+            }
+            Stage::Preparing {
+                to,
+                new: Answer::Due,
+                ..
+            } => {
+                self.condemn(to);
+                self.fail_deploy(
+                    None,
+                    format!("the new slave was not ready within {ready:?}"),
+                );
+            }
+            Stage::Preparing { .. } => {
+                self.fail_deploy(
+                    None,
+                    format!("the old slave did not answer within {ready:?}"),
+                );
+            }
+            Stage::Soaking { to } => self.soak_over(to),
+            Stage::Moving { to, .. } => self.look_at_canary(to),
+            Stage::Work { .. } | Stage::Retiring { .. } | Stage::RollingBack { .. } => {}
+        }
+    }
+
+    fn soak_over(&mut self, to: SlaveId) {
+        let asked = self
+            .deploy
+            .as_mut()
+            .is_some_and(|deploy| std::mem::take(&mut deploy.asked));
+        if !self.is_whole(to) {
+            // Cut off, or just resuming: the commit waits until it is whole.
+            self.start_timer(Timer::Deploy, self.settings.no_progress);
+        } else if cfg!(mutant = "commit-unasked") {
+            self.soaked(to);
+        } else if asked {
+            self.new_slave_hangs(to);
+        } else {
+            self.ask_if_alive(to);
+        }
+    }
+
+    /// Whether every shard of a slot is where it is to be. One without a session is as
+    /// far as it can be where the slot comes from another slave, or where no IDENTIFY
+    /// is permitted; in a cold start it is waited for.
+    pub(crate) fn is_all_at(&self, slot: usize, slave: SlaveId) -> bool {
+        let size = self.fleet.slots[slot].size;
+        let moves = self.deploy_in(slot).is_some_and(|deploy| {
+            deploy.from.is_some() || matches!(deploy.stage, Stage::Soaking { .. })
+        });
+        self.fleet.serving(slave) == size
+            || ((moves || self.permits_are_held_up()) && self.fleet.placed(slave) == size)
+    }
+
+    fn is_whole(&self, to: SlaveId) -> bool {
+        self.deploy
+            .as_ref()
+            .is_some_and(|deploy| self.is_all_at(deploy.slot, to))
+            && self.work_is_settled(to)
+            && self.fleet.can_take(to)
+            && !self.saves.fail()
+    }
+
+    /// The soak is over and the new slave lives.
+    pub(crate) fn soaked(&mut self, to: SlaveId) {
+        if !self.is_whole(to) {
+            self.start_timer(Timer::Deploy, self.settings.no_progress);
+            return;
+        }
+        self.timers.stop(Timer::Deploy);
+        self.commit(to);
+        self.go_to(Stage::Retiring { to });
+        if let Some(from) = self.deploy.as_ref().and_then(|deploy| deploy.from) {
+            self.dismiss(from);
+        }
+    }
+
+    fn work_is_settled(&self, to: SlaveId) -> bool {
+        self.deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.slot != work::HOME)
+            || self.work_is_at(to)
+    }
+
+    pub(crate) fn outcome_of_success(&self) -> Outcome {
+        match self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.forced.clone())
+        {
+            Some(reason) => Outcome::Forced { reason },
+            None => Outcome::Done,
+        }
+    }
+
+    /// Tells how it ended; the slot goes on without it.
+    pub(crate) fn end_deploy(&mut self, outcome: Outcome) {
+        self.cancel_copies();
+        let Some(deploy) = self.deploy.take() else {
+            return;
+        };
+        self.timers.stop(Timer::Deploy);
+        for slave in [deploy.from, deploy.to()].into_iter().flatten() {
+            self.timers.stop(Timer::Away(slave));
+        }
+        let moved = deploy.to().map_or(0, |to| self.fleet.serving(to));
+        let slaves = [deploy.from, deploy.to()].into_iter().flatten();
+        let dark: usize = slaves
+            .filter_map(|id| self.fleet.slaves.get(&id))
+            .map(|slave| slave.without_session)
+            .sum();
+        if dark > 0 {
+            self.alarm(format!(
+                "deploy {} ends while {dark} of its shards have no session: they get no events \
+                 until they may IDENTIFY. baton-master status shows which, and what they wait for",
+                deploy.id
+            ));
+        }
+        let migrating = match (deploy.first_stop, deploy.last_served) {
+            (Some(first), Some(last)) => last.since(first),
+            (None, _) | (_, None) => Duration::ZERO,
+        };
+        match outcome {
+            Outcome::Aborted { .. } | Outcome::RolledBack { .. } => self.given_up(deploy.id),
+            Outcome::Done | Outcome::Forced { .. } | Outcome::HandedOn => {}
+        }
+        self.tell(News::DeployEnded {
+            deploy: deploy.id,
+            outcome,
+            moved: u32::try_from(moved).unwrap_or(u32::MAX),
+            migrating,
+            total: self.now.since(deploy.began),
+            losses: deploy.losses,
+        });
+        self.forget_settled(deploy.slot);
+        self.touch(deploy.slot);
+        self.may_leave_now(deploy.from);
+    }
+
+    /// Whoever was launched for this deploy is not wanted any more.
+    fn given_up(&mut self, deploy: DeployId) {
+        if self.given_up.len() >= MOST_GIVEN_UP {
+            self.given_up.pop_first();
+        }
+        self.given_up.insert(deploy);
+        self.save(vec![Entry::GivenUp(deploy)], Durability::Soon);
+    }
+
+    /// What was settled in this deploy needs not be said again.
+    fn forget_settled(&mut self, slot: usize) {
+        let members = self.fleet.slots[slot].members;
+        for id in members.iter() {
+            if let Some(shard) = self.fleet.shards.get_mut(&id)
+                && shard
+                    .doubt
+                    .as_ref()
+                    .is_some_and(|doubt| doubt.words.is_empty())
+                && shard.phase.serves()
+            {
+                shard.doubt = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What the core tells about what it does.
+
+use std::{fmt, time::Duration};
+
+use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId};
+
+use crate::event::{DeployStep, Losses, MovePhase, Outcome, RequestId};
+
+/// What whoever watches is told: the progress lines of the CLI, the log, the
+/// server-sent events.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// A request was taken.
+    DeployAccepted {
+        /// Whose; `None`: a candidate or a signal started it.
+        request: Option<RequestId>,
+        /// Its number.
+        deploy: DeployId,
+        /// Its slot.
+        slot: String,
+        /// Who serves the slot.
+        from: Option<SlaveId>,
+    },
+    /// A request was refused; nothing changed.
+    RequestRefused {
+        /// Whose.
+        request: RequestId,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A slave is dead by the operator's word.
+    Fenced {
+        /// Whose request.
+        request: RequestId,
+        /// Who.
+        slave: SlaveId,
+    },
+    /// A deploy reached its next step.
+    DeployStep {
+        /// Its number.
+        deploy: DeployId,
+        /// What begins.
+        step: DeployStep,
+    },
+    /// The soak is shorter than was asked for: what Discord would replay covers no
+    /// more.
+    SoakShortened {
+        /// Its number.
+        deploy: DeployId,
+        /// The busiest shard.
+        shard: ShardId,
+        /// How many events it gets in a second, rounded up.
+        per_second: u64,
+        /// The soak that was asked for.
+        asked: Duration,
+        /// The soak that it is.
+        soak: Duration,
+    },
+    /// One shard got further.
+    Migration {
+        /// Its deploy.
+        deploy: DeployId,
+        /// The shard.
+        shard: ShardId,
+        /// From whom.
+        from: SlaveId,
+        /// To whom.
+        to: SlaveId,
+        /// The epoch of the next owner.
+        epoch: Epoch,
+        /// Where it is.
+        phase: MovePhase,
+    },
+    /// A deploy ended.
+    DeployEnded {
+        /// Its number.
+        deploy: DeployId,
+        /// How.
+        outcome: Outcome,
+        /// Shards that the new slave serves now.
+        moved: u32,
+        /// From the first StopShard sent to the last RESUMED, soak excluded.
+        migrating: Duration,
+        /// From the trigger to the end.
+        total: Duration,
+        /// What its slot lost meanwhile.
+        losses: Losses,
+    },
+    /// A slave came.
+    SlaveJoined {
+        /// Who.
+        slave: SlaveId,
+        /// Its build.
+        build: String,
+        /// Its slot.
+        slot: String,
+        /// Whether it was known before.
+        back: bool,
+    },
+    /// A slave's connection ended, or its process did.
+    SlaveGone {
+        /// Who.
+        slave: SlaveId,
+        /// Whether it is known to be dead.
+        dead: bool,
+        /// Shards that it had.
+        held: usize,
+    },
+    /// A process that the master started or knew has ended: how, and what it said last.
+    /// Told by the driver.
+    SlaveEnded(Box<Death>),
+    /// A shard serves (READY or RESUMED) outside a migration.
+    ShardServing {
+        /// The shard.
+        shard: ShardId,
+        /// At which epoch.
+        epoch: Epoch,
+        /// By whom.
+        slave: SlaveId,
+    },
+    /// Discord ended a session: a span of events is lost.
+    SessionLost {
+        /// The shard.
+        shard: ShardId,
+        /// Whose it is.
+        slave: SlaveId,
+    },
+    /// The state of a shard was lost with its former owner, and its bot wants it anew: the
+    /// shard asks for a new session, and a span of events is lost.
+    StateLost {
+        /// The shard.
+        shard: ShardId,
+        /// Whose it is.
+        slave: SlaveId,
+    },
+    /// An event is lost that nobody finished, and that Discord does not replay any more.
+    EventGivenUp {
+        /// The shard.
+        shard: ShardId,
+        /// Its sequence.
+        sequence: Sequence,
+        /// How many numbers are given up with it, itself included; not each of them
+        /// need be an event.
+        events: u64,
+        /// Its type; `None`: not known.
+        kind: Option<String>,
+        /// Its guild, zero where it has none; `None`: not known.
+        guild: Option<u64>,
+        /// In whose handler it was; `None`: not known.
+        slave: Option<SlaveId>,
+        /// For how long.
+        unfinished: Option<Duration>,
+    },
+    /// A slave is started into an empty slot.
+    Launching {
+        /// The slot.
+        slot: String,
+        /// Starts that failed in a row.
+        attempt: u32,
+        /// How long the next attempt waits if this one fails.
+        backoff: Duration,
+    },
+    /// A slave said what cannot be true: nothing of it is believed.
+    Disbelieved {
+        /// Who.
+        slave: SlaveId,
+        /// What, and why it cannot be.
+        detail: String,
+    },
+    /// An operator must act.
+    Alarm {
+        /// What is wrong and what to do.
+        detail: String,
+    },
+}
+
+/// The end of a slave's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// Who it was; `None`: it ended before it joined.
+    pub slave: Option<SlaveId>,
+    /// Its slot.
+    pub slot: String,
+    /// Its build, where it joined.
+    pub build: Option<String>,
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended.
+    pub ending: EndedBy,
+    /// How long it lived; `None`: not known.
+    pub lived: Option<Duration>,
+    /// The last lines of its standard error, at most 20.
+    pub last_lines: Vec<String>,
+}
+
+impl Death {
+    /// `exit code 101 after 3.2s`
+    #[must_use]
+    pub fn how(&self) -> String {
+        match self.lived {
+            Some(lived) => {
+                let millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
+                match millis {
+                    0..1000 => format!("{} after {millis}ms", self.ending),
+                    _ => format!(
+                        "{} after {:?}",
+                        self.ending,
+                        Duration::from_millis(millis / 100 * 100)
+                    ),
+                }
+            }
+            None => self.ending.to_string(),
+        }
+    }
+
+    /// The same, with the last line that it wrote.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.last_lines.last() {
+            Some(line) => format!("{}; its last words: {line}", self.how()),
+            None => format!("{}; it wrote nothing", self.how()),
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// By the `SIGKILL` of the master.
+    Killed,
+    /// Only its parent knows: an earlier master, or whoever started it.
+    Unknown,
+}
+
+impl EndedBy {
+    /// Whether it ended as a process does that was told to.
+    #[must_use]
+    pub const fn is_well(self) -> bool {
+        matches!(self, Self::Code(0))
+    }
+}
+
+impl fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(101) => f.write_str("exit code 101 (a panic, if it is a program in Rust)"),
+            Self::Code(code @ (126 | 127)) => {
+                write!(
+                    f,
+                    "exit code {code} (a shell that could not run its command)"
+                )
+            }
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(9) => f.write_str(
+                "killed by signal 9 (SIGKILL), and not by the master: out of memory, or somebody",
+            ),
+            Self::Signal(number) => match signal_name(*number) {
+                Some(name) => write!(f, "killed by signal {number} ({name})"),
+                None => write!(f, "killed by signal {number}"),
+            },
+            Self::Killed => f.write_str("killed by the master"),
+            Self::Unknown => f.write_str("how it ended only its parent knows"),
+        }
+    }
+}
+
+/// As Linux numbers them.
+const fn signal_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT, as after a panic that aborts",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}

@@ -1,0 +1,79 @@
+//! What a master knows when it starts: everything that its journal gave back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use baton_protocol::{
+    DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket,
+    message::{Hello, ResumeAfter},
+};
+
+use crate::event::{Basis, Hold};
+
+/// Everything that a journal gave back at the start of a master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Pinned parameters, if there are any.
+    pub pinned: Option<SessionParameters>,
+    /// The last [`Entry::Owner`](crate::event::Entry::Owner) of each shard.
+    pub shards: BTreeMap<ShardId, Row>,
+    /// Epoch and owner of the once-per-bot work.
+    pub work: Option<(Epoch, SlaveId)>,
+    /// Slaves that were known and not gone, whose processes are still alive
+    /// (checked by the driver: pid, start time, boot id, pid namespace).
+    pub slaves: BTreeMap<SlaveId, Hello>,
+    /// Slaves that are dead by the operator's word and not known to be.
+    pub fenced: BTreeSet<SlaveId>,
+    /// The number of the last deploy.
+    pub last_deploy: DeployId,
+    /// Deploys that did not come about.
+    pub given_up: BTreeSet<DeployId>,
+    /// The last [`Entry::Ticket`](crate::event::Entry::Ticket) of each shard.
+    pub tickets: BTreeMap<ShardId, RecoveredTicket>,
+    /// Whether Discord refused a late seal, and no operator had it forgotten.
+    pub late_seal_refused: bool,
+    /// Whether this is everything that was ever saved.
+    pub journal: JournalState,
+    /// No epoch up to this one is used: a journal that was lost may have used it.
+    pub floor: Epoch,
+}
+
+/// Whose a shard is, or is about to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The highest epoch that was used up.
+    pub epoch: Epoch,
+    /// Whom it belongs to, or is reserved for.
+    pub owner: SlaveId,
+    /// Which of the two.
+    pub hold: Hold,
+    /// What that slave goes on from.
+    pub basis: Basis,
+}
+
+/// Whether a journal gave back everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JournalState {
+    /// It was readable, or there never was one.
+    #[default]
+    Intact,
+    /// It was set aside as torn or corrupt: slaves may be alive that it does not
+    /// name, so reports are collected for the whole adopt grace.
+    Lost,
+}
+
+/// A ticket that a journal gave back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveredTicket {
+    /// The epoch of the slave that it is of.
+    pub epoch: Epoch,
+    /// Whether it was made at a seal.
+    pub after: ResumeAfter,
+    /// The ticket.
+    pub ticket: Ticket,
+    /// How long ago it was written, or a master last ran, by the wall clock; zero
+    /// if that clock was set back.
+    pub age: Duration,
+}

@@ -1,0 +1,235 @@
+//! How a master that starts learns whose every shard is, from its journal and
+//! from what slaves report (`report.rs`).
+//!
+//! ```text
+//! Unknown ──a report: starting, resuming, serving──▶ its reporter's (highest epoch wins)
+//!         ──grace over, nobody who may hold it is missing──▶ Free, with the ticket that a
+//!           report or the journal has
+//! ```
+//!
+//! A shard stays `Unknown` while a slave that the journal knows to be alive has
+//! not reported and may hold it: a row says `Reserved` for the next owner and
+//! does not name the one before, so every missing slave of the slot may. That is
+//! an alarm, not a reassignment.
+
+use baton_protocol::{
+    ShardId, SlaveId,
+    message::{ResumeAfter, Role},
+};
+
+use crate::{
+    Core,
+    event::{Basis, Durability, Entry, Hold, JournalState},
+    fleet::{Presence, Standing},
+    master_stage::MasterStage,
+    shard::{Free, Kept, Phase, Shard},
+    timers::Timer,
+};
+
+impl Core {
+    /// The grace ends early when nobody is missing, unless the journal may not
+    /// name everybody.
+    pub(crate) fn end_adoption_early(&mut self) {
+        if self.stage == MasterStage::Adopting
+            && self.journal == JournalState::Intact
+            && (0..self.fleet.slots.len()).all(|slot| self.missing(slot).is_empty())
+        {
+            self.end_adoption();
+        }
+    }
+
+    pub(crate) fn end_adoption(&mut self) {
+        if self.stage != MasterStage::Adopting {
+            return;
+        }
+        self.stage = MasterStage::Running;
+        self.timers.stop(Timer::Adopt);
+        for slot in 0..self.fleet.slots.len() {
+            self.resolve_unknown(slot);
+            self.settle_slot(slot);
+            self.place_free(slot);
+            self.touch(slot);
+        }
+        let waiting: Vec<_> = self
+            .fleet
+            .slaves
+            .iter()
+            .filter(|(_, slave)| slave.standing == Standing::Waiting)
+            .map(|(&id, slave)| (slave.hello.role != Role::Standby, id))
+            .collect();
+        for (_, id) in waiting {
+            if self.fleet.is_joined(id) {
+                self.decide_standing(id);
+            }
+        }
+    }
+
+    /// A journal that took the place of a lost one is whole again once every shard
+    /// is somebody's: its row says so.
+    pub(crate) fn journal_is_intact_again(&mut self) {
+        let whole = self.journal == JournalState::Lost
+            && self.stage == MasterStage::Running
+            && !self.saves.fail()
+            && self
+                .fleet
+                .shards
+                .values()
+                .all(|shard| shard.phase.claimant().is_some());
+        if whole {
+            self.journal = JournalState::Intact;
+            self.save(vec![Entry::Whole], Durability::Now);
+        }
+    }
+
+    /// Slaves of a slot that are alive and have not reported.
+    pub(crate) fn missing(&self, slot: usize) -> Vec<SlaveId> {
+        self.fleet
+            .of_slot(slot)
+            .filter(|(_, slave)| slave.presence == Presence::Expected)
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// Frees the shards of a slot that nobody can hold.
+    pub(crate) fn resolve_unknown(&mut self, slot: usize) {
+        if self.fleet.slots[slot].unknown.is_empty() {
+            return;
+        }
+        let missing = self.missing(slot);
+        // Its rows may be older than what became of their shards.
+        let rows_lie = self.journal == JournalState::Lost && !missing.is_empty();
+        let unknown: Vec<_> = self.fleet.slots[slot].unknown.iter().copied().collect();
+        let mut waits = 0;
+        for id in unknown {
+            let Some(shard) = self.fleet.shards.get(&id) else {
+                continue;
+            };
+            let Phase::Unknown { row } = shard.phase else {
+                continue;
+            };
+            let may_be_held = match row {
+                None => rows_lie,
+                Some((owner, Hold::Owned)) => rows_lie || missing.contains(&owner),
+                Some((_, Hold::Reserved)) => !missing.is_empty(),
+            };
+            if may_be_held {
+                waits += 1;
+                continue;
+            }
+            let after = match &shard.ticket {
+                Some(kept) if kept.after == ResumeAfter::Seal && self.is_last(shard, row, kept) => {
+                    ResumeAfter::Seal
+                }
+                Some(_) | None => ResumeAfter::Death,
+            };
+            match after {
+                ResumeAfter::Seal => self.doubt_of_ticket(id),
+                ResumeAfter::Death => self.drop_doubt(id),
+            }
+            if let Some(shard) = self.fleet.shards.get_mut(&id) {
+                shard.alone = Some(self.now);
+            }
+            self.enter(id, Phase::Free(Free::new(self.now, after)));
+        }
+        if waits > 0 {
+            let names: Vec<_> = missing.iter().map(|id| format!("{id:.8}")).collect();
+            let slot = &self.fleet.slots[slot].name;
+            self.alarm(format!(
+                "{waits} shards of slot {slot:?} wait: the journal knows living slaves that have \
+                 not joined ({}). If one is dead, run: baton-master fence SLAVE",
+                names.join(", ")
+            ));
+        }
+    }
+
+    /// Whether nobody can have gone on from the ticket of a seal.
+    fn is_last(&self, shard: &Shard, row: Option<(SlaveId, Hold)>, kept: &Kept) -> bool {
+        let Some((owner, hold)) = row.filter(|_| self.journal == JournalState::Intact) else {
+            return false;
+        };
+        if kept.epoch == shard.epoch {
+            // Its owner sealed it. One that had not been through with its replay
+            // leaves what it replayed.
+            hold == Hold::Owned || shard.basis != Basis::Death
+        } else {
+            // The next owner joined without it: it never began.
+            shard.basis == Basis::Seal(kept.epoch)
+                && self
+                    .fleet
+                    .slaves
+                    .get(&owner)
+                    .is_some_and(|slave| slave.presence != Presence::Expected)
+        }
+    }
+
+    /// Decides who fills a slot after reports came in. Two slaves that both hold
+    /// shards: a deploy was interrupted, it goes on to the newer one.
+    pub(crate) fn settle_slot(&mut self, slot: usize) {
+        if self.deploy_in(slot).is_some() {
+            return;
+        }
+        let newest = |holds: &std::collections::BTreeSet<ShardId>| {
+            holds
+                .iter()
+                .filter_map(|id| self.fleet.shards.get(id)?.phase.claimant())
+                .map(|(_, epoch)| epoch)
+                .max()
+        };
+        let mut holders: Vec<_> = self
+            .fleet
+            .of_slot(slot)
+            .filter(|(id, slave)| !slave.holds.is_empty() && self.fleet.is_healthy(*id))
+            .map(|(id, slave)| (newest(&slave.holds), slave.holds.len(), id))
+            .collect();
+        holders.sort_unstable();
+        let owner = self.fleet.slots[slot].owner;
+        match (holders.pop(), holders.pop()) {
+            (Some((.., new)), Some((.., old))) => {
+                self.fill(slot, old);
+                self.stand(new, Standing::Active);
+                self.deploy_goes_on(slot, old, new);
+            }
+            (Some((.., only)), None) if owner != Some(only) => {
+                if owner.is_none_or(|owner| self.fleet.holds_nothing(owner)) {
+                    self.fill(slot, only);
+                }
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                if owner.is_none()
+                    && let Some(next) = self.heir(slot)
+                {
+                    self.fill(slot, next);
+                }
+            }
+        }
+    }
+
+    /// Nobody holds a shard of the slot: the slave that has frozen state of it, or
+    /// a missing one that may hold some.
+    fn heir(&self, slot: usize) -> Option<SlaveId> {
+        let place = &self.fleet.slots[slot];
+        let frozen = place.free.iter().find_map(|id| {
+            let copies = &self.fleet.shards.get(id)?.copies;
+            copies.keys().copied().find(|&id| self.fleet.can_take(id))
+        });
+        let row_owner = place.unknown.iter().find_map(|id| {
+            match self.fleet.shards.get(id)?.phase {
+                Phase::Unknown { row } => row.map(|(owner, _)| owner),
+                Phase::Free(_)
+                | Phase::Starting { .. }
+                | Phase::Serving { .. }
+                | Phase::Copying { .. }
+                | Phase::Dialling { .. }
+                | Phase::Sealing { .. } => None,
+            }
+            .filter(|owner| self.fleet.slaves.contains_key(owner))
+        });
+        frozen.or(row_owner).or_else(|| {
+            self.missing(slot)
+                .first()
+                .copied()
+                .filter(|_| !place.unknown.is_empty())
+        })
+    }
+}

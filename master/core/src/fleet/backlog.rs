@@ -1,0 +1,42 @@
+//! A backlog that cannot be caught up: more events come than handlers finish. Nothing is
+//! lost by it for as long as Discord replays what is not taken, and everything is late. An
+//! operator hears of it with the reason.
+
+use std::time::Duration;
+
+use baton_protocol::SlaveId;
+
+use crate::Core;
+
+/// The part of its time, in percent, in which a slave's shards take nothing.
+const MOSTLY: u64 = 50;
+
+/// For so long, at least.
+const LASTS: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// A slave said for how long its shards took nothing.
+    pub(crate) fn backlog(&mut self, id: SlaveId) {
+        let now = self.now;
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        if slave.backpressure.percent < MOSTLY {
+            slave.full = None;
+            return;
+        }
+        let (since, told) = *slave.full.get_or_insert((now, false));
+        let lasts = now.since(since);
+        if told || lasts < LASTS {
+            return;
+        }
+        slave.full = Some((since, true));
+        let (percent, late) = (slave.backpressure.percent, slave.lag.unwrap_or_default());
+        let build = slave.hello.build.clone();
+        self.alarm(format!(
+            "slave {id:.8} (build {build}) falls behind: for {lasts:?} its shards took nothing for \
+             {percent} % of the time, because as many events are with handlers as may be. The \
+             oldest came {late:?} ago. Make handlers faster, or give the slot more processes"
+        ));
+    }
+}

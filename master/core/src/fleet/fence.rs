@@ -1,0 +1,97 @@
+//! The operator's word that a slave is dead, where nothing else can tell: its
+//! host is gone, or it lives in another pid namespace.
+//!
+//! ```text
+//! not connected, or killed in vain ──fence──▶ dead: its shards go on elsewhere
+//! comes back all the same ─▶ accepted, told to forget everything and to end;
+//!                            nothing that it says is believed
+//! ```
+//!
+//! The word is on the disk before anything relies on it, so the next master does
+//! not wait for that slave either. It ends when the slave is known to be dead.
+
+use baton_protocol::{
+    Epoch, SlaveId, ToSlave,
+    message::{Hello, RefusedReason, Report, Unit, Work},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Core,
+    event::{Durability, Entry, News, RequestId, Time},
+    fleet::{Presence, Slave, Standing},
+    timers::Timer,
+};
+
+/// Slaves that are remembered at most; the lowest ids go first.
+const MAX_FENCED: usize = 256;
+
+impl Core {
+    /// Why the operator's word on this slave is not taken; `None`: it would be. One that
+    /// is connected and says nothing may hang: that is not answering.
+    #[must_use]
+    pub fn fence_refused(&self, id: SlaveId, now: Time) -> Option<String> {
+        let Some(slave) = self.fleet.slaves.get(&id) else {
+            return Some(format!("no slave {id} is known"));
+        };
+        let answered = now.since(slave.heard);
+        let answers = slave.presence == Presence::Joined
+            && slave.standing != Standing::Condemned
+            && answered <= self.settings.answers;
+        let pid = slave.hello.process.pid;
+        answers.then(|| {
+            format!(
+                "slave {id:.8} (process {pid}) is connected and answers (the last time {} ms ago): it \
+                 is not dead. Replace it with `baton-master deploy`, or end its process",
+                answered.as_millis()
+            )
+        })
+    }
+
+    pub(crate) fn fence(&mut self, request: RequestId, id: SlaveId) {
+        if let Some(reason) = self.fence_refused(id, self.now) {
+            self.tell(News::RequestRefused { request, reason });
+            return;
+        }
+        if self.fenced.len() >= MAX_FENCED {
+            self.fenced.pop_first();
+        }
+        self.fenced.insert(id);
+        let why = "the operator said that it is dead";
+        self.slave_gone(id, Entry::Fenced(id), Durability::Now, why);
+        self.tell(News::Fenced { request, slave: id });
+    }
+
+    /// A slave comes back that was said to be dead.
+    pub(crate) fn fenced_came(&mut self, hello: Hello, report: &Report) {
+        let id = hello.slave;
+        let Some(slot) = self.fleet.slot_named(&hello.slot) else {
+            let detail = "this slave was fenced".to_owned();
+            self.refuse(id, RefusedReason::Superseded, detail);
+            return;
+        };
+        let build = hello.build.clone();
+        let slave = Slave::new(hello, slot, Presence::Joined);
+        self.fleet.slaves.insert(id, slave);
+        self.stand(id, Standing::Leaving);
+        self.accept(id, report, build, slot, true);
+        for held in &report.shards {
+            let shard = held.ticket.shard;
+            let ours = self.fleet.shards.get(&shard).map(|shard| shard.epoch);
+            // It lets go for a higher epoch only, and one may not be used yet.
+            let epoch = ours.unwrap_or_default().max(held.epoch.next());
+            self.send(id, ToSlave::Forget(Unit { shard, epoch }));
+        }
+        if report.work > Epoch(0) {
+            let (epoch, ticket) = (report.work, Bytes::new());
+            self.send(id, ToSlave::StopWork(Work { epoch, ticket }));
+        }
+        self.send(id, ToSlave::Shutdown);
+        self.alarm(format!(
+            "slave {id} is alive although it was fenced; it is told to forget its shards and to \
+             end. Events that it handled since may have been handled twice"
+        ));
+        self.start_timer(Timer::Slave(id), self.settings.retire);
+    }
+}

@@ -1,0 +1,516 @@
+//! A slave comes, goes, leaves by itself, hangs, dies.
+//!
+//! ```text
+//! Joined ─┬─ refused: no such slot, other session parameters, slot taken, busy
+//!         └─ accepted ─▶ report (adopt.rs) ─▶ owner │ candidate │ standby │ told to leave
+//! Left     nothing moves: its process may well be alive and serving
+//! Died     only now are its shards free (fence.rs: or by the operator's word)
+//! ```
+
+use baton_protocol::{
+    SlaveId, ToSlave,
+    message::{Accepted, Hello, Refused, RefusedReason, Report, ResumeAfter, Role},
+};
+
+use crate::{
+    Core,
+    event::{Action, Durability, Entry, News},
+    fleet::{Past, Presence, Slave, Standing, lies::Lies},
+    master_stage::MasterStage,
+    shard::{Free, Phase, Reach},
+    timers::Timer,
+};
+
+impl Core {
+    pub(crate) fn joined(&mut self, hello: Hello, report: Report) {
+        let id = hello.slave;
+        let (report, lies) = self.without_lies(id, report);
+        let report = &report;
+        if self.fenced.contains(&id) && !cfg!(mutant = "fenced-believed") {
+            self.fenced_came(hello, report);
+        } else if self.fleet.slaves.contains_key(&id) {
+            self.came_back(hello, report, &lies);
+        } else {
+            self.came_new(hello, report, &lies);
+        }
+        self.end_adoption_early();
+    }
+
+    fn came_new(&mut self, hello: Hello, report: &Report, lies: &Lies) {
+        let id = hello.slave;
+        let Some(slot) = self.fleet.slot_named(&hello.slot) else {
+            let detail = format!("this fleet has no slot {:?}", hello.slot);
+            self.refuse(id, RefusedReason::Slot, detail);
+            return;
+        };
+        // Whoever serves shards is never sent away: they would be nobody's.
+        if report.shards.is_empty()
+            && lies.void.is_empty()
+            && let Err((reason, detail)) = self.admission(&hello, slot)
+        {
+            self.refuse(id, reason, detail);
+            self.refute(id, lies);
+            return;
+        }
+        let pin = self.pin(&hello);
+        let entries = pin
+            .into_iter()
+            .chain([Entry::Slave(Box::new(hello.clone()))])
+            .collect();
+        let build = hello.build.clone();
+        self.fleet
+            .slaves
+            .insert(id, Slave::new(hello, slot, Presence::Joined));
+        self.save(entries, Durability::Now);
+        if !lies.is_empty()
+            && let Some(slave) = self.fleet.slaves.get_mut(&id)
+        {
+            // Whoever comes with shards, its own or not, is no new build.
+            slave.past = Past::Served;
+        }
+        self.accept(id, report, build, slot, false);
+        self.refute(id, lies);
+        self.report_in(id, report);
+        self.decide_standing(id);
+    }
+
+    fn came_back(&mut self, hello: Hello, report: &Report, lies: &Lies) {
+        let id = hello.slave;
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        slave.hello.role = hello.role;
+        slave.hello.version = hello.version;
+        slave.hello.deploy = hello.deploy;
+        slave.presence = Presence::Joined;
+        let (build, slot, standing) = (slave.hello.build.clone(), slave.slot, slave.standing);
+        self.timers.stop(Timer::Away(id));
+        self.accept(id, report, build, slot, true);
+        self.refute(id, lies);
+        self.report_in(id, report);
+        if self.stage != MasterStage::Adopting {
+            // What it does not report, and might have held, is nobody's.
+            self.resolve_unknown(slot);
+        }
+        match standing {
+            Standing::Waiting => self.decide_standing(id),
+            Standing::Active => {
+                if self.stage == MasterStage::Running {
+                    // Others may have come meanwhile, and fill the slot.
+                    self.settle_slot(slot);
+                }
+                self.deploy_rejoined(id);
+            }
+            Standing::Standby => self.soft_start(id),
+            Standing::Leaving => {
+                if self.fleet.holds_nothing(id) {
+                    self.send(id, ToSlave::Shutdown);
+                }
+            }
+            Standing::Condemned => {}
+        }
+        self.permits_again();
+        self.touch(slot);
+    }
+
+    pub(crate) fn accept(
+        &mut self,
+        id: SlaveId,
+        report: &Report,
+        build: String,
+        slot: usize,
+        back: bool,
+    ) {
+        let now = self.now;
+        if let Some(slave) = self.fleet.slaves.get_mut(&id) {
+            slave.built = report.ready;
+            slave.heard = now;
+        }
+        let accepted = Accepted {
+            shard_count: self.settings.shard_count,
+        };
+        self.send(id, ToSlave::Accepted(accepted));
+        let slot = self.fleet.slots[slot].name.clone();
+        self.tell(News::SlaveJoined {
+            slave: id,
+            build,
+            slot,
+            back,
+        });
+    }
+
+    /// Whether a slave that owns nothing may come in.
+    fn admission(&self, hello: &Hello, slot: usize) -> Result<(), (RefusedReason, String)> {
+        let place = &self.fleet.slots[slot];
+        if place.unwanted.contains(&hello.process.pid) || self.is_given_up(hello) {
+            let detail = "the deploy that started this slave has ended".to_owned();
+            return Err((RefusedReason::Superseded, detail));
+        }
+        if let Some(pinned) = &self.pinned
+            && let Some(difference) = pinned.difference(&hello.parameters)
+            && self.sessions_exist()
+            && !cfg!(mutant = "parameters-unchecked")
+        {
+            let detail = format!(
+                "{difference}. A resumed session keeps its {field}, so this build would not get \
+                 what it asks for. Start the fleet cold with the new value (5 s and one IDENTIFY \
+                 a shard).",
+                field = difference.field
+            );
+            return Err((RefusedReason::Parameters, detail));
+        }
+        match self.stage {
+            MasterStage::Adopting => return Ok(()),
+            MasterStage::Running => {}
+            MasterStage::Leaving | MasterStage::Left => {
+                let detail = "the master is leaving; try again when the next one runs".to_owned();
+                return Err((RefusedReason::Busy, detail));
+            }
+        }
+        if hello.role == Role::Standby {
+            return Ok(());
+        }
+        if let Some(deploy) = &self.deploy {
+            if deploy.slot == slot && deploy.expects(hello) {
+                return Ok(());
+            }
+            if deploy.slot == slot || place.owner.is_some() {
+                return Err((RefusedReason::Busy, deploy.busy()));
+            }
+        }
+        match (place.owner, hello.role) {
+            (None, Role::Candidate | Role::Relaunch | Role::Standby) => Ok(()),
+            (Some(owner), Role::Relaunch) => Err((
+                RefusedReason::Taken,
+                format!("slave {owner} fills slot {:?}", place.name),
+            )),
+            (Some(owner), Role::Candidate | Role::Standby) => self
+                .deploy_possible(slot, owner)
+                .map_err(|detail| (RefusedReason::Busy, detail)),
+        }
+    }
+
+    /// Whether it was launched for a deploy that did not come about: it may come late,
+    /// from a command that went into the background, or to the next master.
+    fn is_given_up(&self, hello: &Hello) -> bool {
+        hello.role != Role::Standby
+            && self.given_up.contains(&hello.deploy)
+            && !cfg!(mutant = "given-up-let-in")
+    }
+
+    /// Whether any session is known that a newcomer would have to resume. Walks
+    /// over all shards; asked only when parameters differ.
+    fn sessions_exist(&self) -> bool {
+        self.fleet.shards.values().any(|shard| match &shard.phase {
+            Phase::Unknown { row } => row.is_some() && shard.ticket.is_some(),
+            Phase::Free(free) => shard
+                .resumable(free.since, self.now, self.settings.resume_window)
+                .is_some(),
+            Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => true,
+        })
+    }
+
+    /// Pins what the fleet's sessions are identified with: the first slave's
+    /// parameters, or those of the slave that starts a dead fleet cold.
+    fn pin(&mut self, hello: &Hello) -> Option<Entry> {
+        let agrees = self
+            .pinned
+            .as_ref()
+            .is_some_and(|pinned| pinned.difference(&hello.parameters).is_none());
+        if agrees || (self.pinned.is_some() && self.sessions_exist()) {
+            return None;
+        }
+        let mut parameters = hello.parameters.clone();
+        parameters.shard_count = self.settings.shard_count;
+        self.pinned = Some(parameters.clone());
+        Some(Entry::Pinned(parameters))
+    }
+
+    /// What a slave is for, once it may be decided.
+    pub(crate) fn decide_standing(&mut self, id: SlaveId) {
+        let Some(slave) = self.fleet.slaves.get(&id) else {
+            return;
+        };
+        if self.stage == MasterStage::Adopting || slave.standing != Standing::Waiting {
+            return;
+        }
+        let (slot, role, past) = (slave.slot, slave.hello.role, slave.past);
+        let given_up = self.is_given_up(&slave.hello);
+        let owner = self.fleet.slots[slot].owner;
+        let expected = self
+            .deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.slot == slot && deploy.expects(&slave.hello));
+        if !slave.holds.is_empty() {
+            self.stand(id, Standing::Active);
+            self.settle_slot(slot);
+        } else if owner == Some(id) {
+            self.stand(id, Standing::Active);
+            self.deploy_rejoined(id);
+        } else if role == Role::Standby {
+            self.stand(id, Standing::Standby);
+            self.soft_start(id);
+            self.standby_came(slot);
+        } else if given_up {
+            self.dismiss(id);
+        } else if expected {
+            self.stand(id, Standing::Active);
+            self.candidate_came(id);
+        } else if owner.is_none() && self.deploy_in(slot).is_none() {
+            self.fill(slot, id);
+        } else if role == Role::Candidate
+            && past == Past::Fresh
+            && let Some(owner) = owner
+            && self.deploy_possible(slot, owner).is_ok()
+        {
+            self.stand(id, Standing::Active);
+            self.deploy_candidate(slot, owner, id);
+        } else {
+            self.dismiss(id);
+        }
+        self.touch(slot);
+    }
+
+    pub(crate) fn stand(&mut self, id: SlaveId, standing: Standing) {
+        if let Some(slave) = self.fleet.slaves.get_mut(&id) {
+            slave.standing = standing;
+        }
+    }
+
+    fn soft_start(&mut self, id: SlaveId) {
+        if self.fleet.slaves.get(&id).is_some_and(|slave| !slave.built) {
+            self.send(id, ToSlave::SoftStart);
+        }
+    }
+
+    pub(crate) fn built(&mut self, id: SlaveId) {
+        if let Some(slave) = self.fleet.slaves.get_mut(&id) {
+            slave.built = true;
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, slave: SlaveId, reason: RefusedReason, detail: String) {
+        self.actions
+            .push_back(Action::Refuse(slave, Refused { reason, detail }));
+    }
+
+    pub(crate) fn left(&mut self, id: SlaveId) {
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        if slave.presence != Presence::Joined {
+            return;
+        }
+        slave.presence = Presence::Away;
+        let (slot, holds) = (slave.slot, slave.holds.len());
+        if let Some(deploy) = &mut self.deploy
+            && deploy.to() == Some(id)
+        {
+            // The question, or its answer, is lost with the connection.
+            deploy.asked = false;
+        }
+        self.tell(News::SlaveGone {
+            slave: id,
+            dead: false,
+            held: holds,
+        });
+        if self.deploy_needs(id) {
+            self.start_timer(Timer::Away(id), self.settings.no_progress);
+        }
+        self.touch(slot);
+        if cfg!(mutant = "left-is-dead") {
+            self.died(id);
+        }
+    }
+
+    pub(crate) fn died(&mut self, id: SlaveId) {
+        self.fenced.remove(&id);
+        self.slave_gone(id, Entry::Gone(id), Durability::Soon, "it died");
+    }
+
+    /// A slave is dead, as `entry` is to say.
+    pub(crate) fn slave_gone(
+        &mut self,
+        id: SlaveId,
+        entry: Entry,
+        durability: Durability,
+        why: &str,
+    ) {
+        let Some(slave) = self.fleet.slaves.get(&id) else {
+            return;
+        };
+        let (slot, standing) = (slave.slot, slave.standing);
+        let (holds, unsettled) = (slave.holds.clone(), slave.unsettled.clone());
+        self.tell(News::SlaveGone {
+            slave: id,
+            dead: true,
+            held: holds.len(),
+        });
+        for shard in unsettled {
+            self.sealer_gone(Some(id), shard);
+        }
+        self.owner_died(&holds);
+        for shard in holds {
+            let after = self.never_told(shard).unwrap_or(ResumeAfter::Death);
+            self.set_free(shard, after);
+        }
+        let members = self.fleet.slots[slot].members;
+        for shard in members.iter() {
+            if let Some(shard) = self.fleet.shards.get_mut(&shard) {
+                shard.copies.remove(&id);
+            }
+        }
+        self.fleet.slaves.remove(&id);
+        self.timers.stop(Timer::Slave(id));
+        self.timers.stop(Timer::Away(id));
+        self.save(vec![entry], durability);
+        if self.fleet.slots[slot].owner == Some(id) {
+            self.fleet.slots[slot].died(self.now, &self.settings);
+            let place = &self.fleet.slots[slot];
+            if place.keeps_dying() {
+                let (name, deaths) = (place.name.clone(), place.deaths);
+                let wait = place.contact(&self.settings);
+                self.alarm(format!(
+                    "slot {name:?} is empty: {deaths} slaves in a row died soon after they filled \
+                     it; the next one in {wait:?}. Why they died is in their logs"
+                ));
+            }
+        }
+        self.vacate(slot, id);
+        if standing == Standing::Standby {
+            self.standby_died(slot);
+        }
+        self.work_owner_gone(id);
+        self.deploy_lost(id, why);
+        if self.stage != MasterStage::Adopting {
+            self.resolve_unknown(slot);
+        }
+        self.end_adoption_early();
+        self.touch(slot);
+    }
+
+    /// The claimant of a shard let go of it.
+    pub(crate) fn set_free(&mut self, id: baton_protocol::ShardId, after: ResumeAfter) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        if shard.ticket.is_none() {
+            self.permit_came_to_nothing(id);
+        } else {
+            self.identified(id);
+        }
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        // An attempt in which nothing came leaves its session as old as it was.
+        let since = match shard.phase {
+            Phase::Starting {
+                reach: Reach::Nothing,
+                ..
+            }
+            | Phase::Sealing {
+                started: Some((_, Reach::Nothing)),
+                ..
+            } if !cfg!(mutant = "failure-makes-young") => shard.alone.unwrap_or(self.now),
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => self.now,
+        };
+        shard.alone = Some(since);
+        let mut free = Free::new(since, after);
+        // The row of the reservation says that the next owner goes on from a seal.
+        if let Phase::Sealing { to, .. } = shard.phase
+            && after == ResumeAfter::Seal
+        {
+            free.reserved = Some(to);
+        }
+        if after == ResumeAfter::Death {
+            self.drop_doubt(id);
+        }
+        self.enter(id, Phase::Free(free));
+    }
+
+    pub(crate) fn silent(&mut self, id: SlaveId) {
+        if self.fleet.is_joined(id) {
+            self.condemn(id);
+            self.deploy_lost_soon(id, "it hangs");
+        }
+    }
+
+    /// Kills a slave. What it holds stays its until it is known dead.
+    pub(crate) fn condemn(&mut self, id: SlaveId) {
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        if slave.standing != Standing::Condemned {
+            slave.standing = Standing::Condemned;
+            self.actions.push_back(Action::Kill(id));
+            self.start_timer(Timer::Slave(id), self.settings.retire);
+            if cfg!(mutant = "kill-not-awaited") {
+                self.died(id);
+            }
+        }
+    }
+
+    /// Tells a slave that owns nothing to end.
+    pub(crate) fn dismiss(&mut self, id: SlaveId) {
+        if !self.fleet.is_healthy(id) {
+            return;
+        }
+        self.stand(id, Standing::Leaving);
+        if self.fleet.is_joined(id) {
+            self.send(id, ToSlave::Shutdown);
+        }
+        self.start_timer(Timer::Slave(id), self.settings.retire);
+    }
+
+    /// A slave seals its shards unasked, or says that it ends.
+    pub(crate) fn leaves_by_itself(&mut self, id: SlaveId) {
+        if !self.fleet.is_healthy(id) {
+            return;
+        }
+        let Some(slot) = self.fleet.slaves.get(&id).map(|slave| slave.slot) else {
+            return;
+        };
+        self.stand(id, Standing::Leaving);
+        let patience = self.settings.drain.saturating_add(self.settings.retire);
+        self.start_timer(Timer::Slave(id), patience);
+        self.vacate(slot, id);
+        self.fleet.slots[slot].deaths = 0;
+        self.deploy_lost(id, "it leaves by itself");
+        self.touch(slot);
+    }
+
+    fn vacate(&mut self, slot: usize, id: SlaveId) {
+        let slot = &mut self.fleet.slots[slot];
+        if slot.owner == Some(id) {
+            slot.owner = None;
+        }
+    }
+
+    /// A slave that was to end has not.
+    pub(crate) fn slave_due(&mut self, id: SlaveId) {
+        let Some(slave) = self.fleet.slaves.get(&id) else {
+            return;
+        };
+        if slave.standing == Standing::Condemned {
+            let pid = slave.hello.process.pid;
+            self.alarm(format!(
+                "slave {id} (process {pid}) was killed and is not known to be dead; its shards \
+                 wait. When it is dead, run: baton-master fence {id}"
+            ));
+            self.actions.push_back(Action::Kill(id));
+            self.start_timer(Timer::Slave(id), self.settings.retire);
+        } else {
+            self.condemn(id);
+        }
+    }
+}

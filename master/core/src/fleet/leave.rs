@@ -1,0 +1,89 @@
+//! A slave that is asked to end from outside (SIGTERM), and asks to be followed.
+//!
+//! ```text
+//!                      a successor is built: a deploy to it ─▶ Shutdown, owns nothing
+//! Leave ──▶ its shards ┤
+//!                      nobody is, or that deploy failed ────▶ Shutdown: seals, is resumed
+//! ```
+//!
+//! A slave that seals its shards and ends takes their state along. Where a standby is
+//! built, or a deploy is under way, the shards move as in any deploy instead: the
+//! state is copied while the old one serves. There is no canary and no soak, for
+//! nobody waits to take anything back. The slave does not wait for ever.
+
+use std::time::Duration;
+
+use baton_protocol::{SlaveId, ToSlave};
+
+use crate::{Core, deploy::Stage, fleet::Standing, timers::Timer};
+
+impl Core {
+    pub(crate) fn asks_to_leave(&mut self, id: SlaveId) {
+        if !self.fleet.is_healthy(id) {
+            return;
+        }
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        slave.asks_to_leave = true;
+        let slot = slave.slot;
+        if self.is_followed(slot, id) {
+            return;
+        }
+        let heir = self.standby_for(slot, id);
+        match heir {
+            Some(heir) if !cfg!(mutant = "leaving-not-followed") => {
+                self.stand(heir, Standing::Active);
+                self.deploy_heir(slot, id, heir);
+            }
+            // What it seals by itself is resumed by whoever there is.
+            Some(_) | None => self.send(id, ToSlave::Shutdown),
+        }
+    }
+
+    /// Whether a deploy that runs moves its shards to somebody who is there already.
+    fn is_followed(&mut self, slot: usize, id: SlaveId) -> bool {
+        let deploy = self.deploy.as_mut();
+        let Some(deploy) = deploy.filter(|deploy| deploy.slot == slot && deploy.from == Some(id))
+        else {
+            return false;
+        };
+        match deploy.stage {
+            Stage::Starting { .. } | Stage::RollingBack { .. } => false,
+            Stage::Retiring { .. } => true,
+            Stage::Preparing { .. } | Stage::Moving { .. } | Stage::Work { .. } => {
+                (deploy.order.soak, deploy.paused) = (Duration::ZERO, false);
+                self.touch(slot);
+                true
+            }
+            Stage::Soaking { .. } => {
+                self.start_timer(Timer::Deploy, Duration::ZERO);
+                true
+            }
+        }
+    }
+
+    /// A standby that can take over now.
+    fn standby_for(&self, slot: usize, id: SlaveId) -> Option<SlaveId> {
+        let owns = self.fleet.slots[slot].owner == Some(id);
+        if !owns || self.deploy_possible(slot, id).is_err() {
+            return None;
+        }
+        let mut standbys = self.standbys(slot).into_iter();
+        standbys.find_map(|(heir, built)| (built && self.fleet.can_take(heir)).then_some(heir))
+    }
+
+    /// A deploy from a slave that asked to leave has ended without a success.
+    pub(crate) fn may_leave_now(&mut self, from: Option<SlaveId>) {
+        if let Some(from) = from
+            && self.fleet.is_healthy(from)
+            && self
+                .fleet
+                .slaves
+                .get(&from)
+                .is_some_and(|slave| slave.asks_to_leave)
+        {
+            self.asks_to_leave(from);
+        }
+    }
+}

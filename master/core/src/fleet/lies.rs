@@ -1,0 +1,169 @@
+//! Claims that cannot be true. An epoch is used up once, for one slave, and that is
+//! on the disk before the slave hears of it: whoever reports another one was given
+//! it by nobody. Such a claim changes nothing; it is told, and its slave is to
+//! forget the shard.
+//!
+//! ```text
+//! epoch 0                                   nobody is given it
+//! above every epoch that is used up         a lie, unless a master before this one may have
+//!                                           used it and the journal may not know (rows lost)
+//! the last one that was used up             true of the slave for whom it was
+//! below                                     over: `report.rs` knows what it is good for, and
+//!                                           nothing of a slave that was dead by all that is known
+//! ```
+
+use std::collections::BTreeSet;
+
+use baton_protocol::{
+    Epoch, ShardId, SlaveId, ToSlave,
+    message::{Report, Unit},
+};
+
+use crate::{
+    Core,
+    event::{JournalState, News},
+    fleet::Presence,
+};
+
+/// No master before this one can have used more, also where rows of its journal are
+/// lost: half of what there is, so that no claim leaves too little.
+const MOST_USED: Epoch = Epoch(Epoch::LAST.get() / 2);
+
+/// What is known of a slave whose report came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It joined this master before: it has what this one gave it.
+    Joined,
+    /// The master before knew it, and may have given it more than its journal says.
+    Journaled,
+    /// It comes for the first time.
+    New,
+}
+
+/// What a report said that cannot be true.
+#[derive(Debug, Default)]
+pub(crate) struct Lies {
+    shards: Vec<Unit>,
+    work: Option<Epoch>,
+    /// What a slave that nobody knows any more has of epochs that are over: no lie,
+    /// and worth nothing.
+    pub(crate) void: Vec<Unit>,
+}
+
+impl Lies {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.shards.is_empty() && self.void.is_empty() && self.work.is_none()
+    }
+}
+
+impl Core {
+    /// The report of a slave without what cannot be true of it, and that. Of one
+    /// that was fenced nothing is believed anyway.
+    pub(crate) fn without_lies(&self, id: SlaveId, mut report: Report) -> (Report, Lies) {
+        let mut lies = Lies::default();
+        if self.fenced.contains(&id) || cfg!(mutant = "epoch-unasked") {
+            return (report, lies);
+        }
+        let known = self.known(id);
+        let mut named = BTreeSet::new();
+        report.shards.retain(|held| {
+            let (shard, epoch) = (held.ticket.shard, held.epoch);
+            let unit = Unit { shard, epoch };
+            if !named.insert(shard) || !self.is_possible(id, known, shard, epoch) {
+                lies.shards.push(unit);
+                return false;
+            }
+            let is_void = known == Known::New && self.journal == JournalState::Intact;
+            if is_void {
+                lies.void.push(unit);
+            }
+            !is_void
+        });
+        if report.work != Epoch(0) && !self.may_do_work(id, known, report.work) {
+            lies.work = Some(std::mem::take(&mut report.work));
+        }
+        (report, lies)
+    }
+
+    /// Tells what a slave said that cannot be true, and has it let go of that.
+    pub(crate) fn refute(&mut self, id: SlaveId, lies: &Lies) {
+        if let Some(first) = lies.shards.first() {
+            let used = self.fleet.shards.get(&first.shard).map(|shard| shard.epoch);
+            let what = match used {
+                Some(used) => format!(
+                    "shard {} at epoch {}, which no master gave it (epochs up to {used} are used up)",
+                    first.shard, first.epoch
+                ),
+                None => format!("shard {}, which this fleet does not have", first.shard),
+            };
+            let count = lies.shards.len();
+            let detail = format!("it reports {what}; {count} shards in all");
+            self.tell(News::Disbelieved { slave: id, detail });
+        }
+        if let Some(epoch) = lies.work {
+            let (used, _) = self.work.used_up();
+            let detail = format!(
+                "it reports the once-per-bot work at epoch {epoch}, which no master gave it (epochs \
+                 up to {used} are used up)"
+            );
+            self.tell(News::Disbelieved { slave: id, detail });
+        }
+        if !self.fleet.is_joined(id) {
+            return;
+        }
+        for lie in lies.shards.iter().chain(&lies.void) {
+            if let Some(shard) = self.fleet.shards.get(&lie.shard) {
+                // It lets go for a higher epoch only.
+                let epoch = shard.epoch.max(lie.epoch.next());
+                let shard = lie.shard;
+                self.send(id, ToSlave::Forget(Unit { shard, epoch }));
+            }
+        }
+        if let Some(epoch) = lies.work {
+            self.send_stop_work(id, epoch);
+        }
+    }
+
+    fn known(&self, id: SlaveId) -> Known {
+        match self.fleet.slaves.get(&id).map(|slave| slave.presence) {
+            Some(Presence::Expected) => Known::Journaled,
+            Some(Presence::Joined | Presence::Away) => Known::Joined,
+            None => Known::New,
+        }
+    }
+
+    fn is_possible(&self, id: SlaveId, known: Known, shard: ShardId, epoch: Epoch) -> bool {
+        let Some(shard) = self.fleet.shards.get(&shard) else {
+            return false;
+        };
+        if epoch == Epoch(0) {
+            return false;
+        }
+        let lost = self.journal == JournalState::Lost;
+        // Below the floor of a lost journal everything may have been used.
+        let may_be_unknown = match known {
+            Known::Joined => false,
+            Known::Journaled => epoch <= MOST_USED,
+            Known::New => lost && epoch <= shard.floor,
+        };
+        if epoch > shard.epoch {
+            return may_be_unknown;
+        }
+        epoch < shard.epoch
+            || (known != Known::New || lost) && shard.holder.is_none_or(|holder| holder == id)
+    }
+
+    /// The same of the once-per-bot work.
+    fn may_do_work(&self, id: SlaveId, known: Known, epoch: Epoch) -> bool {
+        let lost = self.journal == JournalState::Lost;
+        let (used, holder) = self.work.used_up();
+        if epoch > used {
+            return match known {
+                Known::Joined => false,
+                Known::Journaled => epoch <= MOST_USED,
+                Known::New => lost && epoch <= MOST_USED,
+            };
+        }
+        epoch < used || (known != Known::New || lost) && holder.is_none_or(|holder| holder == id)
+    }
+}

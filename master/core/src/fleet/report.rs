@@ -1,0 +1,390 @@
+//! What a slave reports when it joins, compared with what we believe: claims are
+//! confirmed, orders that were lost are said again, and what is void is forgotten.
+
+use std::collections::BTreeMap;
+
+use baton_protocol::{
+    ShardId, SlaveId, ToSlave,
+    message::{Checkpoint, CheckpointEntry, Held, Holding, Report, ResumeAfter, Unit},
+};
+
+use crate::{
+    Core,
+    event::{Basis, Durability, Entry, Hold},
+    fleet::{Origin, Past},
+    master_stage::MasterStage,
+    shard::{How, Phase, Reach},
+};
+
+impl Core {
+    /// Compares everything that a slave holds with what we believe.
+    pub(crate) fn report_in(&mut self, slave: SlaveId, report: &Report) {
+        let mut said = BTreeMap::new();
+        if let Some(known) = self.fleet.slaves.get_mut(&slave)
+            && !report.shards.is_empty()
+        {
+            known.past = Past::Served;
+        }
+        for held in &report.shards {
+            said.insert(held.ticket.shard, held.epoch);
+            let held = self.believable(slave, held);
+            self.claim(slave, &held);
+        }
+        let rows = std::mem::take(&mut self.adopted);
+        self.save(rows, Durability::Soon);
+        let Some(holds) = self
+            .fleet
+            .slaves
+            .get(&slave)
+            .map(|slave| slave.holds.clone())
+        else {
+            return;
+        };
+        for id in holds {
+            let ours = self.fleet.shards.get(&id).and_then(|s| s.phase.claimant());
+            if ours.is_some_and(|(_, epoch)| said.get(&id) != Some(&epoch)) {
+                self.unclaimed(slave, id);
+            }
+        }
+        // Copies to this slave ended with its connection, and what it had dialled
+        // may be gone.
+        for id in self.copies_to(slave) {
+            self.said_again(id);
+        }
+        self.work_reported(slave, report.work);
+    }
+
+    fn claim(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let claimant = shard.phase.claimant();
+        if claimant == Some((slave, held.epoch)) {
+            self.claim_confirmed(slave, held);
+            return;
+        }
+        let is_newer = held.epoch > shard.epoch;
+        let may_be_its = match &shard.phase {
+            // A row at a higher epoch is a reservation that was never used: the
+            // seal comes first.
+            Phase::Unknown { row } => {
+                is_newer
+                    || held.epoch == shard.epoch
+                    || (matches!(row, Some((_, Hold::Reserved))) && self.is_journaled(slave))
+            }
+            // Believed dead by mistake, and nobody was told since.
+            Phase::Free(free) => {
+                is_newer || (held.epoch == shard.epoch && free.after == ResumeAfter::Death)
+            }
+            Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => is_newer,
+        };
+        match held.holding {
+            Holding::Starting | Holding::Resuming | Holding::Serving if may_be_its => {
+                self.adopt(slave, held);
+            }
+            Holding::Sealed if may_be_its => self.adopt_sealed(slave, held),
+            Holding::Failed if may_be_its => self.adopt_failed(slave, held),
+            Holding::Sealed if self.is_needed_frozen(slave, id) || self.settles(slave, held) => {
+                if let Some(shard) = self.fleet.shards.get_mut(&id) {
+                    let stands = held.ticket.state_at.max(held.ticket.highest());
+                    shard.copies.insert(slave, stands);
+                }
+                self.doubt_again(slave, held);
+            }
+            // It is to have the shard again at a later epoch, which it has not
+            // heard of: what it has is what it goes on with.
+            Holding::Starting
+            | Holding::Resuming
+            | Holding::Serving
+            | Holding::Sealed
+            | Holding::Failed
+                if claimant.is_some_and(|(owner, _)| owner == slave) => {}
+            Holding::Starting
+            | Holding::Resuming
+            | Holding::Serving
+            | Holding::Sealed
+            | Holding::Failed => self.forget(slave, id),
+        }
+    }
+
+    /// Whether the journal named this slave: one that it does not was given up
+    /// before, and what it says at an older epoch is void.
+    fn is_journaled(&self, slave: SlaveId) -> bool {
+        self.fleet
+            .slaves
+            .get(&slave)
+            .is_some_and(|slave| slave.origin == Origin::Journal)
+    }
+
+    /// Whether frozen state may be gone back to: in a deploy, and while it is not
+    /// known whether one is under way.
+    fn is_needed_frozen(&self, slave: SlaveId, id: ShardId) -> bool {
+        let deploy = self
+            .fleet
+            .shards
+            .get(&id)
+            .and_then(|shard| self.deploy_in(shard.slot));
+        self.stage == MasterStage::Adopting
+            || deploy.is_some_and(|deploy| deploy.from == Some(slave) || deploy.to() == Some(slave))
+    }
+
+    /// Whether its word is waited for: what was in doubt when it sealed.
+    fn settles(&self, slave: SlaveId, held: &Held) -> bool {
+        let shard = self.fleet.shards.get(&held.ticket.shard);
+        shard
+            .and_then(|shard| shard.doubt.as_ref())
+            .is_some_and(|doubt| doubt.waits_for(slave, held.epoch))
+    }
+
+    /// It still has what we believe that it has.
+    fn claim_confirmed(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        let has_session = !held.ticket.session_id.is_empty();
+        if held.holding == Holding::Serving && has_session {
+            // What it said of it before may have been lost with the connection.
+            let entry = CheckpointEntry {
+                shard: id,
+                epoch: held.epoch,
+                handled: held.ticket.handled,
+                finished_above: held.ticket.finished_above.clone(),
+                received: held.ticket.highest(),
+                session: Some(held.ticket.clone()),
+            };
+            let shards = vec![entry];
+            self.checkpoint(slave, Checkpoint { shards });
+        }
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && !held.untouched
+        {
+            // That something came was said on a connection that is over.
+            shard.phase.dispatched();
+        }
+        self.may_wait_for_settled(held);
+        if held.holding == Holding::Starting && !has_session {
+            // Whatever session it was to go on with is over.
+            self.needs_session(id);
+        }
+        match held.holding {
+            Holding::Starting | Holding::Resuming => self.said_again(id),
+            Holding::Serving => {
+                self.served(slave, id, held.epoch);
+                self.serves_again(id);
+            }
+            Holding::Sealed => {
+                self.sealed(slave, id, held.epoch, Some(held.ticket.clone()));
+                self.ask_settled_again(slave, held);
+            }
+            Holding::Failed => {
+                let failed = baton_protocol::message::Failed {
+                    shard: id,
+                    epoch: held.epoch,
+                    close_code: 0,
+                    detail: "the slave reports that it cannot serve it".to_owned(),
+                };
+                self.failed(slave, &failed);
+            }
+        }
+    }
+
+    /// Its report does not name a shard that we believe is its, at our epoch.
+    fn unclaimed(&mut self, slave: SlaveId, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        match shard.phase {
+            // The order was lost with the connection.
+            Phase::Starting { .. } => self.order_again(id),
+            // So was the order to start; then there is nothing to seal.
+            Phase::Sealing {
+                started: Some((How::Resume(after), Reach::Nothing)),
+                ..
+            } => self.set_free(id, after),
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => {
+                self.alarm(format!(
+                    "slave {slave} does not serve shard {id} any more, which was its own; it is \
+                     resumed from its last checkpoint"
+                ));
+                self.set_free(id, ResumeAfter::Death);
+            }
+        }
+    }
+
+    /// The shard is its reporter's.
+    fn adopt(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let before = shard.phase.claimant();
+        let hold = match held.holding {
+            Holding::Serving => Hold::Owned,
+            Holding::Starting | Holding::Resuming | Holding::Sealed | Holding::Failed => {
+                Hold::Reserved
+            }
+        };
+        let journaled =
+            matches!(shard.phase, Phase::Unknown { row: Some(row) } if row == (slave, hold));
+        if held.epoch > shard.epoch {
+            shard.basis = Basis::Death;
+        }
+        if held.epoch > shard.epoch || (held.epoch == shard.epoch && !journaled) {
+            // A journal that was lost does not name it.
+            self.adopted.push(Entry::Owner {
+                shard: id,
+                epoch: held.epoch,
+                owner: slave,
+                hold,
+                basis: shard.basis,
+            });
+        }
+        shard.used_up(held.epoch, slave);
+        shard.away = None;
+        let after = match shard.basis {
+            Basis::Cold | Basis::Seal(_) if held.epoch == shard.epoch => ResumeAfter::Seal,
+            Basis::Cold | Basis::Seal(_) | Basis::Death => ResumeAfter::Death,
+        };
+        shard.replays = match held.holding {
+            Holding::Resuming => after,
+            Holding::Starting | Holding::Serving | Holding::Sealed | Holding::Failed => {
+                ResumeAfter::Seal
+            }
+        };
+        shard.keep(held.ticket.clone(), held.epoch, ResumeAfter::Death);
+        let phase = match held.holding {
+            Holding::Serving => Phase::Serving {
+                owner: slave,
+                epoch: held.epoch,
+            },
+            Holding::Starting | Holding::Resuming | Holding::Sealed | Holding::Failed => {
+                Phase::Starting {
+                    owner: slave,
+                    epoch: held.epoch,
+                    how: match shard.ticket {
+                        Some(_) => How::Resume(after),
+                        None => How::Full,
+                    },
+                    reach: Reach::of(held),
+                }
+            }
+        };
+        // What was in doubt when it was sealed for this slave still is.
+        let of_this_seal = shard
+            .doubt
+            .as_ref()
+            .is_some_and(|doubt| doubt.sealer != Some(slave) && doubt.epoch < held.epoch);
+        if !of_this_seal {
+            self.drop_doubt(id);
+        }
+        self.enter(id, phase);
+        self.ticket_changed(id);
+        self.may_wait_for_settled(held);
+        self.tell_settled(id);
+        if let Some((other, _)) = before
+            && other != slave
+        {
+            self.forget(other, id);
+        }
+    }
+
+    fn adopt_ticket(&mut self, slave: SlaveId, held: &Held, after: ResumeAfter) {
+        let id = held.ticket.shard;
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && shard
+                .ticket
+                .as_ref()
+                .is_none_or(|kept| kept.epoch <= held.epoch)
+        {
+            shard.used_up(held.epoch, slave);
+            shard.keep(held.ticket.clone(), held.epoch, after);
+        }
+    }
+
+    /// One that failed before anything came leaves the seal that it went on from. A
+    /// row of a later epoch that goes on from there says so, too: the master before
+    /// knew that nothing came.
+    fn adopt_failed(&mut self, slave: SlaveId, held: &Held) {
+        let Some(shard) = self.fleet.shards.get_mut(&held.ticket.shard) else {
+            return;
+        };
+        match (shard.basis, &shard.ticket) {
+            (Basis::Seal(seal), kept)
+                if seal < held.epoch && (held.untouched || held.epoch < shard.epoch) =>
+            {
+                // Its sealer may have reported, and settled, more.
+                if kept.as_ref().is_none_or(|kept| {
+                    (kept.epoch, kept.after) != (seal, ResumeAfter::Seal)
+                        && kept.epoch <= held.epoch
+                }) {
+                    shard.used_up(held.epoch, slave);
+                    shard.keep(held.ticket.clone(), seal, ResumeAfter::Seal);
+                }
+            }
+            (Basis::Cold | Basis::Death | Basis::Seal(_), _) => {
+                self.adopt_ticket(slave, held, ResumeAfter::Death);
+            }
+        }
+    }
+
+    fn adopt_sealed(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        self.adopt_ticket(slave, held, ResumeAfter::Seal);
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            let stands = held.ticket.state_at.max(held.ticket.highest());
+            shard.copies.insert(slave, stands);
+        }
+        let is_newest = self.fleet.shards.get(&id).is_some_and(|shard| {
+            let kept = shard.ticket.as_ref();
+            kept.is_none_or(|kept| kept.epoch == held.epoch)
+        });
+        // Whoever resumed from this seal waits for what was in doubt at it.
+        let is_waited_for =
+            self.fleet.shards.get(&id).is_some_and(|shard| {
+                shard.basis == Basis::Seal(held.epoch) && shard.doubt.is_none()
+            });
+        if is_newest || is_waited_for {
+            let in_doubt = held.ticket.in_doubt.clone();
+            self.doubt(id, slave, held.epoch, in_doubt);
+        }
+        self.ask_settled_again(slave, held);
+    }
+
+    /// A slave still has what it sealed, and the shard is another's: that one may
+    /// wait to be told what was in doubt, and the master that knew is no more.
+    fn doubt_again(&mut self, slave: SlaveId, held: &Held) {
+        let id = held.ticket.shard;
+        let forgotten = self.fleet.shards.get(&id).is_some_and(|shard| {
+            let known = shard.doubt.as_ref().and_then(|doubt| doubt.sealer);
+            shard.basis == Basis::Seal(held.epoch) && known.is_none()
+        });
+        if forgotten {
+            self.doubt(id, slave, held.epoch, held.ticket.in_doubt.clone());
+        }
+        self.ask_settled_again(slave, held);
+    }
+
+    /// The word that settles a seal may have been lost with the connection: the
+    /// same question brings it again.
+    fn ask_settled_again(&mut self, slave: SlaveId, held: &Held) {
+        if self.settles(slave, held) {
+            self.send_stop(held.ticket.shard, slave, held.epoch);
+        }
+    }
+
+    /// A higher epoch exists: whatever this slave has of the shard is void.
+    fn forget(&mut self, slave: SlaveId, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id) {
+            let epoch = shard.epoch;
+            self.send(slave, ToSlave::Forget(Unit { shard: id, epoch }));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Standbys: slaves whose bot is built and that own nothing, so that a dead
+//! slave's shards go on at once.
+//!
+//! ```text
+//! too few, slot filled, no deploy ──backoff──▶ Launch ──joined──▶ SoftStart ─▶ built
+//!                                    ▲            │                              │
+//!                                    └────────────┴── ended, died ◀──────────────┘
+//! too many, or of a build that was replaced ─▶ told to end
+//! ```
+//!
+//! Serving goes first: nothing is launched here while a deploy runs, while a
+//! shard waits for a slave, or while the slot is empty; and the standbys' failures
+//! are counted apart from those of the slot.
+
+use std::time::Duration;
+
+use baton_protocol::{SlaveId, message::Role};
+
+use crate::{
+    Core, Settings,
+    event::{Action, Time},
+    fleet::{Launch, Origin, Presence, Slave, Standing, doubled},
+    master_stage::MasterStage,
+    timers::Timer,
+};
+
+/// The standbys of one slot, apart from those that are there.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserve {
+    pub(crate) launch: Launch,
+    /// Launches in a row whose standby ended before its time.
+    pub(crate) failed: u32,
+    /// When one was launched last.
+    launched: Time,
+}
+
+impl Reserve {
+    pub(crate) const fn new() -> Self {
+        Self {
+            launch: Launch::Idle,
+            failed: 0,
+            launched: Time(Duration::ZERO),
+        }
+    }
+
+    /// How long the next launch waits.
+    fn backoff(&self, settings: &Settings) -> Duration {
+        doubled(settings.backoff, settings.backoff_max, self.failed)
+    }
+}
+
+impl Core {
+    /// Sees to it that a slot with a command has its standbys, and no more.
+    pub(crate) fn keep_standbys(&mut self, index: usize) {
+        let slot = &self.fleet.slots[index];
+        if self.settings.standbys == 0
+            || !slot.launches
+            || self.stage != MasterStage::Running
+            || self.deploy_in(index).is_some()
+        {
+            return;
+        }
+        let Some(owner) = slot.owner else {
+            return;
+        };
+        let wanted = usize::try_from(self.settings.standbys).unwrap_or(usize::MAX);
+        let mut standbys = self.standbys(index);
+        standbys.sort_unstable_by_key(|&(id, built)| (!built, id));
+        let old = |core: &Self, id| core.is_replaced(id, owner);
+        let (replaced, mut kept): (Vec<_>, Vec<_>) =
+            standbys.into_iter().partition(|&(id, _)| old(self, id));
+        let surplus = kept.split_off(wanted.min(kept.len()));
+        for (id, _) in replaced.into_iter().chain(surplus) {
+            self.dismiss(id);
+        }
+        let slot = &self.fleet.slots[index];
+        let missing = kept.len() + self.awaited_standbys(index) < wanted;
+        let timer = Timer::Standby(index);
+        if !missing {
+            if slot.reserve.launch == Launch::Idle {
+                self.timers.stop(timer);
+            }
+        } else if slot.free.is_empty() && !self.timers.runs(timer) {
+            let wait = slot.reserve.backoff(&self.settings);
+            self.start_timer(timer, wait);
+        }
+    }
+
+    /// The backoff before a launch is over, or the patience with one.
+    pub(crate) fn standby_due(&mut self, index: usize) {
+        let slot = &mut self.fleet.slots[index];
+        if slot.reserve.launch == Launch::Started {
+            slot.reserve.launch = Launch::Idle;
+            self.give_up(index);
+            self.standby_failed(index, "it did not join in time");
+            return;
+        }
+        let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch == Launch::Started;
+        let idle = self.stage == MasterStage::Running && self.deploy_in(index).is_none();
+        if busy || !idle || self.saves.fail() {
+            // What ends this touches the slot.
+            return;
+        }
+        let slot = &mut self.fleet.slots[index];
+        slot.reserve.launch = Launch::Started;
+        slot.reserve.launched = self.now;
+        let launch = Action::Launch {
+            slot: slot.name.clone(),
+            role: Role::Standby,
+            command: None,
+            deploy: None,
+        };
+        self.actions.push_back(launch);
+        self.start_timer(Timer::Standby(index), self.settings.ready);
+    }
+
+    /// A standby joined.
+    pub(crate) fn standby_came(&mut self, index: usize) {
+        let reserve = &mut self.fleet.slots[index].reserve;
+        if reserve.launch == Launch::Started {
+            reserve.launch = Launch::Idle;
+            self.timers.stop(Timer::Standby(index));
+        }
+    }
+
+    /// A launched standby ended before it joined, or could not be launched.
+    pub(crate) fn standby_launch_failed(&mut self, index: usize, reason: &str) {
+        let reserve = &mut self.fleet.slots[index].reserve;
+        if reserve.launch == Launch::Started {
+            reserve.launch = Launch::Idle;
+            self.standby_failed(index, reason);
+        }
+    }
+
+    /// A standby died. One that lived for long is no sign of a bad build.
+    pub(crate) fn standby_died(&mut self, index: usize) {
+        if self.settings.standbys == 0 || self.stage != MasterStage::Running {
+            return;
+        }
+        let longest = self.settings.backoff_max;
+        let reserve = &mut self.fleet.slots[index].reserve;
+        if self.now.since(reserve.launched) > longest {
+            reserve.failed = 0;
+        }
+        self.standby_failed(index, "it died");
+    }
+
+    fn standby_failed(&mut self, index: usize, reason: &str) {
+        let slot = &mut self.fleet.slots[index];
+        slot.reserve.failed = slot.reserve.failed.saturating_add(1);
+        let (failed, wait) = (slot.reserve.failed, slot.reserve.backoff(&self.settings));
+        let name = slot.name.clone();
+        self.start_timer(Timer::Standby(index), wait);
+        if failed < 2 {
+            return;
+        }
+        self.alarm(format!(
+            "slot {name:?} has a standby too few: {reason}. Start {failed} in a row; the next in \
+             {wait:?}. What serves is not touched"
+        ));
+    }
+
+    /// Another process is launched into the slot, which goes before its standby.
+    pub(crate) fn standby_gives_way(&mut self, index: usize) {
+        self.fleet.slots[index].reserve.launch = Launch::Idle;
+        self.timers.stop(Timer::Standby(index));
+    }
+
+    /// A deploy was committed: what stands by is of the build before.
+    pub(crate) fn dismiss_standbys(&mut self, index: usize) {
+        if self.settings.standbys > 0 && self.fleet.slots[index].launches {
+            self.fleet.slots[index].reserve.failed = 0;
+            for (id, _) in self.standbys(index) {
+                self.dismiss(id);
+            }
+        }
+    }
+
+    /// The standbys of a slot, and whether each is built.
+    pub(crate) fn standbys(&self, index: usize) -> Vec<(SlaveId, bool)> {
+        let slaves = self.fleet.of_slot(index);
+        slaves
+            .filter(|(_, slave)| slave.standing == Standing::Standby)
+            .map(|(id, slave)| (id, slave.built))
+            .collect()
+    }
+
+    /// Standbys that the journal names and that may still join.
+    fn awaited_standbys(&self, index: usize) -> usize {
+        let owner = self.fleet.slots[index].owner;
+        let awaited = |slave: &Slave| {
+            slave.presence == Presence::Expected && slave.hello.role == Role::Standby
+        };
+        let slaves = self.fleet.of_slot(index);
+        slaves
+            .filter(|&(id, slave)| Some(id) != owner && awaited(slave))
+            .count()
+    }
+
+    /// Whether a standby is left over from a build that another replaced, and the
+    /// master that told it to end is no more.
+    fn is_replaced(&self, id: SlaveId, owner: SlaveId) -> bool {
+        let build = |id| self.fleet.slaves.get(&id).map(|slave| &slave.hello.build);
+        let slave = self.fleet.slaves.get(&id);
+        slave.is_some_and(|slave| slave.origin == Origin::Journal) && build(id) != build(owner)
+    }
+}

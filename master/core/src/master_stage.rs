@@ -1,0 +1,63 @@
+//! The life of the master itself, and how it leaves.
+//!
+//! ```text
+//! Adopting ──grace over, or nobody missing──▶ Running ──asked to leave──▶ Leaving ──▶ Left
+//!    (`fleet/adopt.rs`)                                     nothing is between its seal and RESUMED
+//! ```
+
+use crate::{
+    Core,
+    event::{Action, Outcome},
+    timers::{Timer, Timers},
+};
+
+/// The life of the master itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MasterStage {
+    /// Reports are collected; nothing is started, deployed or launched.
+    Adopting,
+    Running,
+    /// It was asked to leave: nothing new begins.
+    Leaving,
+    /// [`Action::Exit`] was queued.
+    Left,
+}
+
+impl Core {
+    pub(crate) fn leave(&mut self) {
+        match self.stage {
+            MasterStage::Adopting | MasterStage::Running => {
+                self.stage = MasterStage::Leaving;
+                self.start_timer(Timer::Leave, self.settings.shard_in_hand);
+                self.cancel_copies();
+            }
+            MasterStage::Leaving | MasterStage::Left => {}
+        }
+    }
+
+    /// Leaves once no shard is between its seal and RESUMED.
+    pub(crate) fn leave_when_done(&mut self) {
+        let in_flight = self
+            .deploy
+            .as_ref()
+            .is_some_and(|deploy| !deploy.in_flight.is_empty());
+        if self.stage == MasterStage::Leaving && !in_flight {
+            self.exit();
+        }
+    }
+
+    pub(crate) fn exit(&mut self) {
+        if self.stage == MasterStage::Left {
+            return;
+        }
+        self.stage = MasterStage::Left;
+        self.timers = Timers::default();
+        if self.deploy_can_just_end() {
+            self.fail_deploy(None, "the master leaves".to_owned());
+        } else {
+            self.end_deploy(Outcome::HandedOn);
+        }
+        self.write_tickets();
+        self.actions.push_back(Action::Exit);
+    }
+}

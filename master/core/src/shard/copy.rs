@@ -1,0 +1,121 @@
+//! The state of a shard is copied to its next owner while the present one serves.
+//!
+//! Frames pass through here undecoded, at the pace at which they are acknowledged.
+
+use baton_protocol::{
+    Epoch, ShardId, SlaveId, ToSlave, Version,
+    message::{CopyState, StateAck, StateReady},
+    state::{MAX_UNACKNOWLEDGED, StateFrame},
+};
+
+use crate::{Core, event::MovePhase, shard::Phase, timers::Timer};
+
+impl Core {
+    pub(crate) fn copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        self.copy_begins(id, owner, epoch, to);
+        self.send_copy(id, owner, epoch);
+    }
+
+    pub(crate) fn copy_begins(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        self.enter(id, Phase::Copying { owner, epoch, to });
+        self.start_timer(Timer::Shard(id), self.settings.copy);
+        self.tell_move(id, owner, to, epoch.next(), MovePhase::Copying);
+    }
+
+    /// A copy begins, or begins again.
+    pub(crate) fn send_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.on_its_way = 0;
+        }
+        let copy = CopyState {
+            shard: id,
+            epoch,
+            reader: self.reader(id),
+        };
+        self.send(owner, ToSlave::CopyState(copy));
+    }
+
+    /// The version that was agreed on with the slave that a shard's copy is for.
+    fn reader(&self, id: ShardId) -> Version {
+        let phase = self.fleet.shards.get(&id).map(|shard| &shard.phase);
+        let Some(
+            Phase::Copying { to, .. } | Phase::Dialling { to, .. } | Phase::Sealing { to, .. },
+        ) = phase
+        else {
+            return Version(0);
+        };
+        let to = self.fleet.slaves.get(to);
+        to.map_or(Version(0), |slave| slave.hello.version.min(Version::NEWEST))
+    }
+
+    /// State on its way from the owner to the slave that the copy is for. An owner
+    /// that does not wait for acknowledgements would fill that one's outbox.
+    pub(crate) fn state_frame(&mut self, from: SlaveId, frame: StateFrame) {
+        let header = frame.header();
+        self.copies_anew(from, header.shard, header.epoch);
+        if let Some((owner, to)) = self.copying(header.shard, header.epoch)
+            && owner == from
+            && let Some(shard) = self.fleet.shards.get_mut(&header.shard)
+        {
+            shard.on_its_way = shard.on_its_way.saturating_add(frame.body().len() as u64);
+            if shard.on_its_way > MAX_UNACKNOWLEDGED {
+                let why = "the old slave sends state without waiting for it to be taken in";
+                self.fail_deploy(Some(header.shard), why.to_owned());
+                return;
+            }
+            self.timers.restart(self.now, Timer::Shard(header.shard));
+            self.send(to, ToSlave::State(frame));
+        }
+    }
+
+    pub(crate) fn state_ack(&mut self, from: SlaveId, ack: StateAck) {
+        if let Some((owner, to)) = self.copying(ack.shard, ack.epoch)
+            && to == from
+            && let Some(shard) = self.fleet.shards.get_mut(&ack.shard)
+        {
+            shard.on_its_way = shard.on_its_way.saturating_sub(ack.bytes);
+            self.timers.restart(self.now, Timer::Shard(ack.shard));
+            self.send(owner, ToSlave::StateAck(ack));
+        }
+    }
+
+    /// The copy is imported.
+    pub(crate) fn state_ready(&mut self, from: SlaveId, ready: StateReady) {
+        let Some((owner, to)) = self.copying(ready.shard, ready.epoch) else {
+            return;
+        };
+        if to != from {
+            return;
+        }
+        // A bot without state imports nothing and stands nowhere.
+        let nothing = ready.pieces == 0 && ready.state_at.get() == 0;
+        if let Some(shard) = self.fleet.shards.get_mut(&ready.shard) {
+            let at = if nothing {
+                baton_protocol::Sequence(u64::MAX)
+            } else {
+                ready.state_at
+            };
+            shard.copies.insert(to, at);
+        }
+        self.dial(ready.shard, owner, ready.epoch, to);
+    }
+
+    /// The slave that a copy is for cannot take it in. As with a copy that makes no
+    /// progress: on the way back it is made again, when its deadline is over.
+    pub(crate) fn copy_refused(&mut self, id: ShardId, detail: &str) {
+        let why = format!("the copy of its state cannot be taken in: {detail}");
+        if self.goes_back() {
+            self.alarm(format!("shard {id} goes back, and {why}"));
+        } else {
+            self.fail_deploy(Some(id), why);
+        }
+    }
+
+    /// The two slaves of a running copy.
+    pub(crate) fn copying(&self, id: ShardId, at: Epoch) -> Option<(SlaveId, SlaveId)> {
+        let Phase::Copying { owner, epoch, to } = self.fleet.shards.get(&id)?.phase else {
+            return None;
+        };
+        (epoch == at).then_some((owner, to))
+    }
+}

@@ -1,0 +1,229 @@
+//! Events that kill whoever has them.
+//!
+//! What a dead slave had not finished is replayed to the next one. Where one of these
+//! events killed it, the next one dies of it too, and so on. Which of them it is nobody
+//! can tell from a death; so after a few deaths it is found out:
+//!
+//! ```text
+//! died, nothing finished since the death before ──3 times──▶ alone: what is replayed is
+//!     handed out one at a time, each after it was told here which one it is (Trying)
+//! died with the same event tried ──twice──▶ deadly: set aside by the next owner, kept in
+//!     a file, and said; handed out once more only where the bot wants it so
+//! ```
+//!
+//! All of it is of one session and of this master: the next one begins to count anew.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use baton_protocol::{
+    Sequence, SequenceRanges, ShardId, SlaveId, ToSlave, Version,
+    message::{ResumeAfter, SetAside, Trying},
+};
+
+use crate::{
+    Core,
+    event::{Action, Time},
+    shard::reach::shorten,
+};
+
+/// After so many deaths over the same events they are handed out alone.
+const SUSPECT: u32 = 3;
+
+/// An event that was alone in hand at so many deaths is the cause.
+const DEADLY: u32 = 2;
+
+/// Deaths that are further apart have nothing to do with each other.
+const IN_A_ROW: Duration = Duration::from_secs(600);
+
+/// Events that are found out about at once; no more are in hand alone.
+const MOST: usize = 64;
+
+/// What is known of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Care {
+    /// Everything up to here was finished at the last death.
+    at: Sequence,
+    /// Deaths in a row at which nothing more was.
+    deaths: u32,
+    last: Option<Time>,
+    /// What is in hand alone.
+    tried: Option<Tried>,
+    /// Deaths of those that had an event alone.
+    strikes: BTreeMap<Sequence, u32>,
+    deadly: SequenceRanges,
+    /// Deadly ones that killed once more when the bot wanted them all the same.
+    skipped: SequenceRanges,
+    /// Deadly ones that are in the file.
+    kept: SequenceRanges,
+}
+
+/// What an owner is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Orders {
+    pub(crate) alone: bool,
+    pub(crate) deadly: SequenceRanges,
+    pub(crate) skipped: SequenceRanges,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tried {
+    sequence: Sequence,
+    kind: String,
+    guild: u64,
+}
+
+impl Care {
+    pub(crate) const fn new() -> Self {
+        Self {
+            at: Sequence(0),
+            deaths: 0,
+            last: None,
+            tried: None,
+            strikes: BTreeMap::new(),
+            deadly: SequenceRanges::new(),
+            skipped: SequenceRanges::new(),
+            kept: SequenceRanges::new(),
+        }
+    }
+
+    /// What the next owner is told, who goes on after a seal or a death.
+    pub(crate) fn orders(&self, after: ResumeAfter) -> Orders {
+        Orders {
+            alone: after == ResumeAfter::Death && self.deaths >= SUSPECT,
+            deadly: self.deadly.clone(),
+            skipped: self.skipped.clone(),
+        }
+    }
+
+    /// Its owner died. `handled` and `finished` are of its last checkpoint. Gives back
+    /// the event that is now known to be deadly.
+    fn owner_died(
+        &mut self,
+        now: Time,
+        handled: Sequence,
+        finished: impl Fn(Sequence) -> bool,
+    ) -> Option<Tried> {
+        let in_a_row = self.last.is_some_and(|last| now.since(last) < IN_A_ROW);
+        self.deaths = if in_a_row && handled == self.at {
+            self.deaths.saturating_add(1)
+        } else {
+            1
+        };
+        (self.at, self.last) = (handled, Some(now));
+        self.strikes.retain(|sequence, _| *sequence > handled);
+        for known in [&mut self.deadly, &mut self.skipped, &mut self.kept] {
+            known.remove_through(handled);
+        }
+        let tried = self
+            .tried
+            .take()
+            .filter(|tried| !finished(tried.sequence))?;
+        if self.deadly.contains(tried.sequence) {
+            self.skipped.insert(tried.sequence);
+            return None;
+        }
+        if self.strikes.len() >= MOST {
+            self.strikes.pop_first();
+        }
+        let strikes = self.strikes.entry(tried.sequence).or_default();
+        *strikes += 1;
+        if *strikes < DEADLY {
+            return None;
+        }
+        self.deadly.insert(tried.sequence);
+        Some(tried)
+    }
+}
+
+impl Core {
+    /// The owner of these shards is dead.
+    pub(crate) fn owner_died(&mut self, holds: &std::collections::BTreeSet<ShardId>) {
+        let now = self.now;
+        let (mut suspected, mut found) = (Vec::new(), Vec::new());
+        for &id in holds {
+            let Some(shard) = self.fleet.shards.get_mut(&id) else {
+                continue;
+            };
+            let Some(kept) = &shard.ticket else {
+                continue;
+            };
+            let ticket = &kept.ticket;
+            let finished = |sequence| ticket.is_finished(sequence);
+            if let Some(deadly) = shard.care.owner_died(now, ticket.handled, finished) {
+                found.push((id, deadly));
+            }
+            if shard.care.deaths == SUSPECT {
+                suspected.push(id);
+            }
+        }
+        if let (Some(first), Some(last)) = (suspected.first(), suspected.last()) {
+            let count = suspected.len();
+            self.alarm(format!(
+                "{SUSPECT} slaves in a row died with the same events of {count} shards ({first} to \
+                 {last}) in hand: one of these events may kill them. What is replayed is handed \
+                 out one event at a time now, to find out which"
+            ));
+        }
+        for (id, deadly) in found {
+            let Tried {
+                sequence,
+                kind,
+                guild,
+            } = deadly;
+            self.alarm(format!(
+                "event {sequence} of shard {id} ({kind}, guild {guild}) killed each slave that had \
+                 it, {DEADLY} of them while they had no other: it is set aside, and kept in the \
+                 file set-aside.jsonl of data_dir. Repair the handler of {kind}"
+            ));
+        }
+    }
+
+    /// An event is about to be handed out alone: now it is known which.
+    pub(crate) fn trying(&mut self, from: SlaveId, trying: Trying) {
+        let Some(shard) = self.fleet.shards.get_mut(&trying.shard) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, trying.epoch)) {
+            return;
+        }
+        let speaks = self.fleet.slaves.get(&from);
+        if !speaks.is_some_and(|slave| slave.speaks(Version::TRIAL)) {
+            return;
+        }
+        // It was replayed to it: its session lives.
+        shard.phase.dispatched();
+        let mut kind = trying.kind.clone();
+        shorten(&mut kind);
+        shard.care.tried = Some(Tried {
+            sequence: trying.sequence,
+            kind,
+            guild: trying.guild,
+        });
+        self.send(from, ToSlave::Try(trying));
+    }
+
+    /// An owner sets an event aside, as it was told to.
+    pub(crate) fn event_set_aside(&mut self, from: SlaveId, mut aside: SetAside) {
+        let sequence = aside.event.sequence;
+        let Some(shard) = self.fleet.shards.get_mut(&aside.shard) else {
+            return;
+        };
+        let care = &mut shard.care;
+        if shard.phase.claimant() != Some((from, aside.epoch)) || !care.deadly.contains(sequence) {
+            return;
+        }
+        let kind = &mut aside.event.kind;
+        shorten(kind);
+        if aside.handed_out {
+            care.tried = Some(Tried {
+                sequence,
+                kind: kind.clone(),
+                guild: aside.guild,
+            });
+        }
+        if !care.kept.contains(sequence) {
+            care.kept.insert(sequence);
+            self.actions.push_back(Action::Keep(Box::new(aside)));
+        }
+    }
+}

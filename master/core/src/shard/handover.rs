@@ -1,0 +1,483 @@
+//! One shard moves.
+//!
+//! ```text
+//! Serving ─begin_move─▶ Copying ─state_ready─▶ Dialling ─dialled─▶ Sealing
+//!   old                   old                    old                 old, asked
+//!         Sealing ─sealed─▶ Free ─place─▶ Starting ─served─▶ Serving
+//!            │              nobody        new                new
+//!            └─ back and serving ─▶ Copying
+//! ```
+//!
+//! An owner that lost its connection before it sealed is copied from anew
+//! (`resync.rs`), and so is one whose copy is too many events behind once the next
+//! owner has dialled: `Dialling` becomes `Copying` again.
+//!
+//! Going back is the same way from the new slave to the old one, without the
+//! copy: the old one has its frozen state. The deploy decides who may move
+//! (`deploy/mod.rs`), messages of the two slaves move it on, and every failure goes
+//! through [`Core::shard_due`], [`Core::failed`] or a death.
+
+use baton_protocol::{
+    Epoch, Sequence, ShardId, SlaveId, Ticket, ToSlave, Version,
+    message::{Dial, Dialled, Failed, ResumeAfter, StopExtra, StopShard},
+};
+
+use crate::{
+    Core,
+    event::{Basis, Durability, Entry, Hold, MovePhase},
+    shard::{Free, How, Phase, Reach, Sealing, Shard},
+    timers::Timer,
+};
+
+/// Copies of one move that are made because the one before was too old.
+const MOST_COPIES: u32 = 3;
+
+impl Core {
+    // ---- the happy path, downwards -------------------------------------------
+
+    /// M2: the owner copies the shard's state to `to` while it serves. A slave
+    /// that has a copy already needs none.
+    pub(crate) fn begin_move(&mut self, id: ShardId, to: SlaveId) {
+        let most = self.most_behind();
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        (shard.copied_again, shard.overtaken) = (0, 0);
+        let has_copy = shard.copies.contains_key(&to) && shard.behind(to) <= most;
+        match shard.phase {
+            Phase::Serving { owner, epoch, .. } if !has_copy => self.copy(id, owner, epoch, to),
+            Phase::Serving { owner, epoch, .. } => self.dial(id, owner, epoch, to),
+            Phase::Starting { owner, epoch, .. } => self.seal(id, owner, epoch, to),
+            Phase::Free(free) => self.enter(
+                id,
+                Phase::Free(Free {
+                    parked: None,
+                    ..free
+                }),
+            ),
+            Phase::Unknown { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => {}
+        }
+    }
+
+    /// M3: the next owner dials Discord and stops at HELLO, so that nothing but
+    /// the RESUME is left to do when it has the ticket. It proves on the way that
+    /// it reaches Discord at all. On the way back the shard is sealed at once: who
+    /// takes it back was there before.
+    pub(crate) fn dial(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        let new = self.fleet.slaves.get(&to);
+        let dials = !self.goes_back() && new.is_some_and(|slave| slave.speaks(Version::DIAL));
+        let known = self.fleet.shards.get_mut(&id);
+        let ticket = known.and_then(|shard| {
+            let ticket = shard.ticket_for(to, ResumeAfter::Seal);
+            shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
+            ticket
+        });
+        match ticket {
+            Some(mut ticket) if dials => {
+                self.bound_dial(id, to, &mut ticket);
+                if let Some(shard) = self.fleet.shards.get_mut(&id) {
+                    shard.dialled_from = Some(ticket.resume_from());
+                }
+                self.enter(id, Phase::Dialling { owner, epoch, to });
+                self.start_timer(Timer::Shard(id), self.settings.copy);
+                self.tell_move(id, owner, to, epoch.next(), MovePhase::Dialling);
+                self.send_dial(id, epoch, to, ticket);
+            }
+            Some(_) | None => self.seal_a_fresh_copy(id, owner, epoch, to),
+        }
+    }
+
+    /// Discord replays to the next owner what came since its copy, so a copy that
+    /// is more events behind than half of that is made once more: a busy shard on a
+    /// busy host would lose its session. Not for ever: a bot that cannot be copied
+    /// faster is moved as well as it can be.
+    fn seal_a_fresh_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        let (most, is_back) = (self.most_behind(), self.goes_back());
+        match self.fleet.shards.get_mut(&id) {
+            Some(shard)
+                if shard.copied_again < MOST_COPIES
+                    && shard.behind(to) > most
+                    && !cfg!(mutant = "old-copy-sealed") =>
+            {
+                shard.copied_again += 1;
+                // Who takes it back keeps what it has until the copy comes.
+                if !is_back {
+                    shard.copies.remove(&to);
+                }
+                self.copy(id, owner, epoch, to);
+            }
+            Some(_) | None => self.seal(id, owner, epoch, to),
+        }
+    }
+
+    /// So many events a copy may be behind when its shard is to be sealed. Who takes
+    /// a shard back has the state that it was sealed with, and nothing is quicker: that
+    /// one may be older. After a long deploy it is not good any more, and the state is
+    /// copied back.
+    fn most_behind(&self) -> u64 {
+        let buffer = u64::from(self.settings.replay_buffer);
+        if self.goes_back() {
+            buffer / 4 * 3
+        } else {
+            buffer / 2
+        }
+    }
+
+    /// Whether the state that `slave` has of a shard is of no use to it: a RESUME from
+    /// there would end the session. One that is to take it over in a deploy is tried
+    /// all the same, for it was copied as well as it can be.
+    pub(crate) fn is_too_old(&self, shard: &Shard, slave: SlaveId) -> bool {
+        !self.takes_over(slave)
+            && shard.behind(slave) > u64::from(self.settings.replay_buffer)
+            && !cfg!(mutant = "old-state-resumed")
+    }
+
+    /// Everything is ready for its seal, which waits until those before it are
+    /// through.
+    fn seal_in_turn(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        match &mut self.deploy {
+            Some(deploy) if deploy.in_flight.contains(&id) && !deploy.in_flight.may_seal() => {
+                deploy.in_flight.wait(id, self.now);
+            }
+            Some(_) | None => self.seal_a_fresh_copy(id, owner, epoch, to),
+        }
+    }
+
+    /// Seals those that waited for their turn, as many as there is room for.
+    pub(crate) fn seal_next(&mut self) {
+        let now = self.now;
+        while let Some(id) = self
+            .deploy
+            .as_mut()
+            .and_then(|deploy| deploy.in_flight.next_to_seal(now))
+        {
+            if let Some(shard) = self.fleet.shards.get(&id)
+                && let Phase::Dialling { owner, epoch, to } = shard.phase
+            {
+                self.seal_a_fresh_copy(id, owner, epoch, to);
+            }
+        }
+    }
+
+    pub(crate) fn send_dial(&mut self, shard: ShardId, epoch: Epoch, to: SlaveId, ticket: Ticket) {
+        let dial = Dial {
+            shard,
+            epoch,
+            ticket,
+        };
+        self.send(to, ToSlave::Dial(Box::new(dial)));
+    }
+
+    pub(crate) fn dialled(&mut self, from: SlaveId, dialled: &Dialled) {
+        let id = dialled.shard;
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let Phase::Dialling { owner, epoch, to } = shard.phase else {
+            return;
+        };
+        if (to, epoch) != (from, dialled.epoch) {
+            return;
+        }
+        if dialled.failed.is_empty() {
+            self.seal_in_turn(id, owner, epoch, to);
+        } else {
+            let why = format!("the new slave cannot reach Discord: {}", dialled.failed);
+            self.fail_deploy(Some(id), why);
+        }
+    }
+
+    /// M4: the next epoch is reserved durably, then the owner is told to seal, or to
+    /// seal late (`late.rs`).
+    pub(crate) fn seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+        let late = self.may_seal_late(id, owner, to);
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let reserved = shard.use_epoch(to);
+        let order = if late { Sealing::Late } else { Sealing::Seal };
+        let started = match shard.phase {
+            Phase::Starting { how, reach, .. } => Some((how, reach)),
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => None,
+        };
+        let row = Entry::Owner {
+            shard: id,
+            epoch: reserved,
+            owner: to,
+            hold: Hold::Reserved,
+            basis: match shard.replays {
+                ResumeAfter::Seal => Basis::Seal(epoch),
+                ResumeAfter::Death => Basis::Death,
+            },
+        };
+        self.save(vec![row], Durability::Now);
+        let sealing = Phase::Sealing {
+            owner,
+            epoch,
+            to,
+            started,
+            order,
+        };
+        self.enter(id, sealing);
+        self.start_timer(Timer::Shard(id), self.settings.seal);
+        self.seal_told(id, owner, to, reserved);
+        let begins = started.is_none().then(|| self.begins(id, owner, to));
+        if late {
+            self.send_seal_late(id, owner, epoch, begins.flatten());
+        } else {
+            self.send_stop_unless(id, owner, epoch, begins.flatten());
+        }
+    }
+
+    /// M5: the owner's ticket makes the shard free; placement gives it to the
+    /// target at the reserved epoch. Unasked: the owner leaves by itself.
+    pub(crate) fn sealed(
+        &mut self,
+        from: SlaveId,
+        id: ShardId,
+        epoch: Epoch,
+        ticket: Option<Ticket>,
+    ) {
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, epoch)) {
+            return;
+        }
+        let asked = matches!(shard.phase, Phase::Sealing { .. });
+        let now = self.now;
+        let lie = ticket
+            .as_ref()
+            .and_then(|ticket| shard.may_seal(now, ticket).err());
+        let believed = ticket.filter(|ticket| lie.is_none() && shard.believes(id, ticket));
+        let after = match believed {
+            Some(ticket) => {
+                // Its state has everything that it received.
+                let stands = ticket.state_at.max(ticket.highest());
+                shard.copies.insert(from, stands);
+                let in_doubt = ticket.in_doubt.clone();
+                shard.keep(ticket, epoch, shard.replays);
+                let after = shard.replays;
+                self.doubt(id, from, epoch, in_doubt);
+                after
+            }
+            // Nothing to rely on: the last checkpoint it is.
+            None => ResumeAfter::Death,
+        };
+        if let Some(lie) = lie {
+            self.disbelieve(from, id, &lie);
+        }
+        self.set_free(id, after);
+        self.ticket_changed(id);
+        if !asked {
+            self.leaves_by_itself(from);
+        }
+    }
+
+    /// M6: RESUMED or READY. The shard serves at its new epoch.
+    pub(crate) fn served(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, epoch))
+            || !matches!(shard.phase, Phase::Starting { .. })
+        {
+            return;
+        }
+        let had_no_session = shard.phase.has_no_session();
+        shard.failures = 0;
+        shard.trouble = None;
+        shard.alone = None;
+        shard.replays = ResumeAfter::Seal;
+        shard.away = None;
+        shard.session_lost = false;
+        shard.copies.remove(&from);
+        // After a restart a later epoch may be reserved in the journal: that row
+        // stays, or the epoch would be used again.
+        if shard.epoch == epoch {
+            let row = Entry::Owner {
+                shard: id,
+                epoch,
+                owner: from,
+                hold: Hold::Owned,
+                basis: shard.basis,
+            };
+            self.save(vec![row], Durability::Soon);
+        }
+        self.enter(id, Phase::Serving { owner: from, epoch });
+        if had_no_session {
+            self.identified(id);
+        }
+        self.move_served(id, from, epoch, had_no_session);
+    }
+
+    // ---- failure -------------------------------------------------------------
+
+    /// Its owner cannot serve a shard and let go of it. In a deploy the target
+    /// goes back; otherwise it is tried again after a while, or by another slave.
+    pub(crate) fn failed(&mut self, from: SlaveId, failed: &Failed) {
+        let id = failed.shard;
+        if let Some((_, to)) = self.copying(id, failed.epoch)
+            && to == from
+        {
+            return self.copy_refused(id, &failed.detail);
+        }
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, failed.epoch)) {
+            return;
+        }
+        let after = match shard.phase {
+            Phase::Starting {
+                how: How::Resume(after),
+                reach: Reach::Nothing,
+                ..
+            }
+            | Phase::Sealing {
+                started: Some((How::Resume(after), Reach::Nothing)),
+                ..
+            } => after,
+            Phase::Unknown { .. }
+            | Phase::Free(_)
+            | Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => ResumeAfter::Death,
+        };
+        shard.failures = shard.failures.saturating_add(1);
+        let failures = shard.failures;
+        let had_session = shard.ticket.is_some();
+        let slot = shard.slot;
+        self.set_free(id, after);
+        let why = failed.in_words();
+        self.deploy_shard_failed(id, from, &why);
+        if self.target(slot) != Some(from) {
+            return;
+        }
+        self.park(id, from);
+        let (backoff, backoff_max) = (self.settings.backoff, self.settings.backoff_max);
+        // A token that served a moment ago is hardly wrong: Discord said so once.
+        let once_more = failed.close_code == Failed::TOKEN && had_session && failures == 1;
+        let wait = match failed.close_code {
+            0 => Some(crate::fleet::doubled(backoff, backoff_max, failures)),
+            _ => once_more.then_some(backoff_max),
+        };
+        let then = match wait {
+            Some(wait) if once_more => {
+                format!("the same token served a moment ago, so it is tried once more in {wait:?}")
+            }
+            Some(wait) => format!("it is tried again in {wait:?}"),
+            None => {
+                "it waits for another build: repair what Discord refuses, and deploy".to_owned()
+            }
+        };
+        let trouble = format!("{why}; {then}");
+        self.alarm(format!("shard {id} failed: {trouble}"));
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.trouble = Some(trouble);
+        }
+        if let Some(wait) = wait {
+            self.start_timer(Timer::Shard(id), wait);
+        }
+    }
+
+    fn park(&mut self, id: ShardId, at: SlaveId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && let Phase::Free(free) = shard.phase
+        {
+            let parked = Some(at);
+            self.enter(id, Phase::Free(Free { parked, ..free }));
+        }
+    }
+
+    /// The deadline of a shard's phase.
+    pub(crate) fn shard_due(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        match shard.phase {
+            // Its backoff is over.
+            Phase::Free(free) => self.enter(
+                id,
+                Phase::Free(Free {
+                    parked: None,
+                    ..free
+                }),
+            ),
+            Phase::Copying { .. } => self.copy_stalled(id),
+            Phase::Dialling { .. } => self.dial_stalled(id),
+            Phase::Sealing {
+                owner,
+                epoch,
+                order: Sealing::CopyAnew,
+                ..
+            } => self.copy_anew_unanswered(id, owner, epoch),
+            Phase::Sealing {
+                owner,
+                epoch,
+                order: Sealing::Late,
+                ..
+            } => self.ask_to_seal(id, owner, epoch),
+            Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
+            Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
+            Phase::Serving { .. } | Phase::Unknown { .. } => {}
+        }
+    }
+
+    /// A hanging owner is killed; one that is cut off may be serving and is
+    /// waited for. Either way the shard stays its until it speaks or is dead.
+    pub(crate) fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) {
+        self.start_timer(Timer::Shard(id), self.settings.seal);
+        if self.fleet.is_joined(owner) {
+            let healthy = self.fleet.is_healthy(owner);
+            self.condemn(owner);
+            if healthy {
+                self.deploy_lost_soon(owner, "it did not answer a seal");
+            }
+        } else {
+            self.alarm(format!(
+                "shard {id} waits: slave {owner} was told to seal it and is not connected. If it \
+                 is dead, run: baton-master fence {owner}"
+            ));
+        }
+    }
+
+    pub(crate) fn send_stop(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+        self.send_stop_unless(id, owner, epoch, None);
+    }
+
+    /// Unless a heartbeat has named more than where the next owner begins.
+    fn send_stop_unless(
+        &mut self,
+        id: ShardId,
+        owner: SlaveId,
+        epoch: Epoch,
+        begins: Option<Sequence>,
+    ) {
+        let stop = StopShard {
+            shard: id.get(),
+            extra: Some(Box::new(StopExtra {
+                epoch,
+                drain_ms: self.drain_ms(),
+                begins,
+                ticket: None,
+            })),
+            ..StopShard::default()
+        };
+        self.send(owner, ToSlave::StopShard(stop));
+    }
+
+    pub(crate) fn drain_ms(&self) -> u64 {
+        u64::try_from(self.settings.drain.as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,325 @@
+//! What was in doubt at a seal: handed out by an owner and not finished.
+//!
+//! ```text
+//! sealed ─▶ waits ──the sealer says Settled──────────────▶ known ─▶ told to the next owner
+//!             └────the sealer dies, or does not say it ───▶ known: nothing is finished
+//! ```
+//!
+//! The next owner holds these events back until it is told. A shard may be sealed
+//! again before that: a deploy goes back, or the next one begins, while handlers
+//! run for seconds. What the next owner held back is in doubt at its seal too, and
+//! it never ran there. So the words of all who sealed are waited for, and an event
+//! is unfinished only when none of them finished it. Who has the shard again needs
+//! no word of its own: it knows what runs in it.
+
+use baton_protocol::{
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, ToSlave,
+    message::{CarriedEvent, Held, Holding, ResumeAfter, Settled},
+};
+
+use crate::{
+    Core,
+    shard::{Doubt, Kept, Shard, Word},
+    timers::Timer,
+};
+
+/// Seals of one shard whose words are waited for at the same time; of more the
+/// oldest is given up.
+const MOST_WORDS: usize = 16;
+
+impl Core {
+    pub(crate) fn doubt(
+        &mut self,
+        id: ShardId,
+        sealer: SlaveId,
+        epoch: Epoch,
+        in_doubt: SequenceRanges,
+    ) {
+        let before = self
+            .fleet
+            .shards
+            .get_mut(&id)
+            .and_then(|shard| shard.doubt.take());
+        let (mut words, finished, events) = match before {
+            Some(before) if !cfg!(mutant = "first-word-dropped") => {
+                let finished = in_doubt.common(&before.finished);
+                (before.words, finished, before.events)
+            }
+            Some(_) | None => (Vec::new(), SequenceRanges::new(), Vec::new()),
+        };
+        words.retain(|word| word.sealer.is_some_and(|other| other != sealer));
+        let given_up = words.len().saturating_sub(MOST_WORDS - 1);
+        for word in words.drain(..given_up) {
+            self.waits_no_more(id, word.sealer);
+        }
+        let chained = !words.is_empty();
+        words.push(Word {
+            sealer: Some(sealer),
+            epoch,
+            in_doubt: in_doubt.clone(),
+        });
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.doubt = Some(Doubt {
+                sealer: Some(sealer),
+                epoch,
+                in_doubt,
+                finished,
+                chained,
+                words,
+                events,
+                judged: false,
+            });
+            shard.began = Sequence(0);
+            shard.take_finished();
+        }
+        if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
+            slave.unsettled.insert(id);
+        }
+        self.wait_for_settled(id);
+    }
+
+    /// An owner that resumed may hold events back until it hears how a seal was
+    /// settled, and nobody remembers the seal: the master that knew is no more, or
+    /// its word was lost with a connection. Whoever sealed it says so in time, or
+    /// nothing of it is known to be finished.
+    pub(crate) fn may_wait_for_settled(&mut self, held: &Held) {
+        let id = held.ticket.shard;
+        let resumed = matches!(held.holding, Holding::Resuming | Holding::Serving);
+        if !resumed || held.ticket.in_doubt.is_empty() {
+            return;
+        }
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && shard.doubt.is_none()
+        {
+            let epoch = Epoch(held.epoch.get().saturating_sub(1));
+            shard.doubt = Some(Doubt::of_nobody(epoch, &held.ticket.in_doubt));
+            shard.began = held.ticket.replay_from;
+            self.wait_for_settled(id);
+        }
+    }
+
+    /// The ticket of a seal that only the journal remembers: what it has in doubt
+    /// is settled by nobody any more.
+    pub(crate) fn doubt_of_ticket(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && shard.doubt.is_none()
+            && let Some(kept) = &shard.ticket
+            && !kept.ticket.in_doubt.is_empty()
+        {
+            shard.doubt = Some(Doubt::of_nobody(kept.epoch, &kept.ticket.in_doubt));
+            self.wait_for_settled(id);
+        }
+    }
+
+    /// The sealer settles at the drain deadline; its word needs time to come.
+    fn wait_for_settled(&mut self, id: ShardId) {
+        let span = self.settings.drained();
+        self.start_timer(Timer::Settle(id), span);
+    }
+
+    /// A sealer says what it could not finish. Once everybody has, the next owner is
+    /// told.
+    pub(crate) fn settled(&mut self, from: SlaveId, mut settled: Settled) {
+        let id = settled.shard;
+        let known = self.fleet.shards.get(&id);
+        let (highest, replays) = known.map_or((Sequence(0), 0), |shard| {
+            (shard.highest(), self.replays(shard))
+        });
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let Some(doubt) = &mut shard.doubt else {
+            return;
+        };
+        let is_it = |word: &Word| (word.sealer, word.epoch) == (Some(from), settled.epoch);
+        let Some(place) = doubt.words.iter().position(is_it) else {
+            return;
+        };
+        let word = doubt.words.remove(place);
+        let finished = word.in_doubt.without(&settled.unfinished);
+        doubt.finished.insert_all(&doubt.in_doubt.common(&finished));
+        // What Discord replays needs no carrying.
+        bound(&mut settled, highest, replays);
+        doubt.carry(std::mem::take(&mut settled.events));
+        if shard.take_finished() {
+            self.ticket_changed(id);
+        }
+        self.waits_no_more(id, Some(from));
+        self.give_up_unfinished(id);
+        self.tell_settled(id);
+    }
+
+    /// A sealer died, or its word did not come in time: nothing that it had in hand
+    /// is known to be finished by it.
+    pub(crate) fn sealer_gone(&mut self, sealer: Option<SlaveId>, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && let Some(doubt) = &mut shard.doubt
+            && !cfg!(mutant = "doubt-unsettled")
+        {
+            let waited = doubt.words.len();
+            doubt.words.retain(|word| word.sealer != sealer);
+            if doubt.words.len() < waited {
+                self.waits_no_more(id, sealer);
+                self.give_up_unfinished(id);
+                self.tell_settled(id);
+            }
+        }
+    }
+
+    pub(crate) fn settle_due(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && let Some(doubt) = &shard.doubt
+        {
+            let sealers: Vec<_> = doubt.words.iter().map(|word| word.sealer).collect();
+            for sealer in sealers {
+                self.sealer_gone(sealer, id);
+            }
+        }
+    }
+
+    /// The word of this sealer came, or is given up.
+    fn waits_no_more(&mut self, id: ShardId, sealer: Option<SlaveId>) {
+        let shard = self.fleet.shards.get(&id);
+        let doubt = shard.and_then(|shard| shard.doubt.as_ref());
+        if doubt.is_none_or(|doubt| doubt.words.is_empty()) {
+            self.timers.stop(Timer::Settle(id));
+        }
+        if let Some(slave) = sealer.and_then(|sealer| self.fleet.slaves.get_mut(&sealer)) {
+            slave.unsettled.remove(&id);
+        }
+    }
+
+    pub(crate) fn drop_doubt(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && let Some(doubt) = shard.doubt.take()
+        {
+            self.timers.stop(Timer::Settle(id));
+            for word in doubt.words {
+                self.waits_no_more(id, word.sealer);
+            }
+        }
+    }
+
+    /// Tells the owner that resumed after a seal how it was settled, if that is
+    /// known. Said again when it joins again.
+    pub(crate) fn tell_settled(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        if let Some(doubt) = &shard.doubt
+            && let Some((owner, epoch)) = shard.phase.claimant()
+            && epoch > doubt.epoch
+            && doubt.is_settled_for(owner)
+        {
+            let settled = Settled {
+                shard: id,
+                epoch: doubt.epoch,
+                unfinished: doubt.unfinished(),
+                events: doubt.carried(),
+            };
+            self.send(owner, ToSlave::Settled(settled));
+        }
+    }
+}
+
+impl Shard {
+    /// What was in doubt and is known to be finished is finished for whoever goes on
+    /// with the ticket of that seal. Whether that is news.
+    fn take_finished(&mut self) -> bool {
+        match (&mut self.ticket, &self.doubt) {
+            (Some(kept), Some(doubt))
+                if (kept.after, kept.epoch) == (ResumeAfter::Seal, doubt.epoch) =>
+            {
+                kept.settle(&doubt.finished);
+                true
+            }
+            (_, _) => false,
+        }
+    }
+}
+
+impl Doubt {
+    /// Of a seal that nobody remembers: its word may come all the same.
+    fn of_nobody(epoch: Epoch, in_doubt: &SequenceRanges) -> Self {
+        Self {
+            sealer: None,
+            epoch,
+            in_doubt: in_doubt.clone(),
+            finished: SequenceRanges::new(),
+            chained: false,
+            words: vec![Word {
+                sealer: None,
+                epoch,
+                in_doubt: in_doubt.clone(),
+            }],
+            events: Vec::new(),
+            judged: false,
+        }
+    }
+
+    /// Takes payloads, as many as one message may carry.
+    fn carry(&mut self, events: Vec<CarriedEvent>) {
+        let mut bytes: usize = self.events.iter().map(|event| event.json.len()).sum();
+        for event in events {
+            bytes = bytes.saturating_add(event.json.len());
+            let is_known = self
+                .events
+                .iter()
+                .any(|known| known.sequence == event.sequence);
+            let fits = self.events.len() < Settled::MAX_EVENTS && bytes <= Settled::MAX_BYTES;
+            if fits && !is_known && self.in_doubt.contains(event.sequence) {
+                self.events.push(event);
+            }
+        }
+    }
+
+    /// The payloads of what is not finished.
+    fn carried(&self) -> Vec<CarriedEvent> {
+        let unfinished = self
+            .events
+            .iter()
+            .filter(|event| !self.finished.contains(event.sequence));
+        unfinished.cloned().collect()
+    }
+
+    /// Whether this slave's word is waited for, about its seal at this epoch.
+    pub(crate) fn waits_for(&self, sealer: SlaveId, epoch: Epoch) -> bool {
+        let mut words = self.words.iter();
+        words.any(|word| (word.sealer, word.epoch) == (Some(sealer), epoch))
+    }
+
+    /// Whether `owner` may be told what became of everything that was in doubt, and
+    /// does not know it by itself.
+    pub(crate) fn is_settled_for(&self, owner: SlaveId) -> bool {
+        let mut others = self.words.iter();
+        self.words.is_empty() || (self.chained && others.all(|word| word.sealer == Some(owner)))
+    }
+
+    /// What none of them finished.
+    pub(crate) fn unfinished(&self) -> SequenceRanges {
+        self.in_doubt.without(&self.finished)
+    }
+}
+
+impl Kept {
+    fn settle(&mut self, finished: &SequenceRanges) {
+        let finished = self.ticket.in_doubt.common(finished);
+        self.ticket.in_doubt = self.ticket.in_doubt.without(&finished);
+        self.ticket.finished_above.insert_all(&finished);
+    }
+}
+
+/// Of the payloads that came with the word of a sealer, only those that can be needed
+/// are kept, and no more than a message may carry.
+fn bound(settled: &mut Settled, highest: Sequence, replays: u64) {
+    let near = Sequence(highest.get().saturating_sub(replays / 8));
+    let mut room = Settled::MAX_BYTES;
+    let unfinished = &settled.unfinished;
+    settled.events.retain(|event| {
+        let is_needed = event.sequence <= near && unfinished.contains(event.sequence);
+        let left = room.checked_sub(event.json.len() + event.kind.len());
+        room = left.filter(|_| is_needed).unwrap_or(room);
+        is_needed && left.is_some()
+    });
+    settled.events.truncate(Settled::MAX_EVENTS);
+}

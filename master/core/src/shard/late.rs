@@ -1,0 +1,163 @@
+//! A late seal: the owner handles what comes on its connection until Discord takes
+//! the session from it, so that nobody is silent for a round trip.
+//!
+//! ```text
+//! Sealing ──SealLate──▶ owner: seals when its connection ends, whyever
+//!  Late   ◀─SealLate──  owner
+//!         ──Overtake──▶ next owner: sends RESUME, hands nothing out
+//!                       Discord closes the owner's connection, or serves both
+//!         ◀─StopShard── owner: its ticket
+//!         ◀─Overtaken── next owner: RESUMED; an owner that has not sealed is told to
+//! ```
+//!
+//! The ticket is that of any seal, exact, and nothing is handed out at the next
+//! owner before it has it. So whose the shard is, and what follows from any death,
+//! is as in a strict seal: the claimant is the owner until its ticket is here.
+//! Whatever is unusual turns a late seal into a strict one: a lost link, a
+//! deadline, a deploy that goes back, a gateway that refuses.
+
+use baton_protocol::{
+    Epoch, Sequence, ShardId, SlaveId, ToSlave, Version,
+    message::{LateSeal, Overtaken, Unit},
+};
+
+use crate::{
+    Core,
+    event::{Durability, Entry, News, RequestId},
+    shard::{Phase, Sealing},
+};
+
+/// What is known of a Discord that is to take a RESUME beside an open connection.
+/// A refusal costs a session, so it is kept beyond the deploy and the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    Untried,
+    Works,
+    Refused,
+}
+
+impl Core {
+    /// Whether a shard that is to be sealed is sealed late: the deploy wants it, no
+    /// gateway refused it, and the next owner holds a connection.
+    pub(crate) fn may_seal_late(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> bool {
+        let wanted = self
+            .deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.order.late_seal);
+        let dialled = self
+            .fleet
+            .shards
+            .get(&id)
+            .is_some_and(|shard| matches!(shard.phase, Phase::Dialling { .. }));
+        let both_know = [owner, to].iter().all(|slave| {
+            let slave = self.fleet.slaves.get(slave);
+            slave.is_some_and(|slave| slave.speaks(Version::LATE_SEAL))
+        });
+        let known = match &self.late {
+            Late::Works => true,
+            // Until one was resumed like that, no two of them are tried at once.
+            Late::Untried => self
+                .shards_in_flight()
+                .into_iter()
+                .all(|other| self.sealing_late(other).is_none()),
+            Late::Refused => cfg!(mutant = "refusal-unheeded"),
+        };
+        wanted && dialled && both_know && known && !self.goes_back()
+    }
+
+    /// The operator's word: Discord may have changed its mind.
+    pub(crate) fn late_seals_again(&mut self, request: RequestId) {
+        if self.late != Late::Refused {
+            let reason = "no late seal was refused: there is nothing to forget".to_owned();
+            self.tell(News::RequestRefused { request, reason });
+            return;
+        }
+        self.late = Late::Untried;
+        self.save(vec![Entry::LateSealRefused(false)], Durability::Now);
+    }
+
+    pub(crate) fn send_seal_late(
+        &mut self,
+        id: ShardId,
+        owner: SlaveId,
+        epoch: Epoch,
+        begins: Option<Sequence>,
+    ) {
+        let late = LateSeal {
+            shard: id,
+            epoch,
+            drain_ms: self.drain_ms(),
+            begins,
+        };
+        self.send(owner, ToSlave::SealLate(late));
+    }
+
+    /// The owner will not reconnect: the next one may take the session.
+    pub(crate) fn seals_late(&mut self, from: SlaveId, unit: Unit) {
+        if let Some((owner, epoch, to)) = self.sealing_late(unit.shard)
+            && (owner, epoch) == (from, unit.epoch)
+        {
+            self.send(to, ToSlave::Overtake(unit));
+        }
+    }
+
+    /// Discord serves the next owner, or refused. An owner that Discord has closed
+    /// by then sealed by itself.
+    pub(crate) fn overtaken(&mut self, from: SlaveId, overtaken: &Overtaken) {
+        let id = overtaken.shard;
+        let Some((owner, epoch, to)) = self.sealing_late(id) else {
+            return;
+        };
+        if (to, epoch) != (from, overtaken.epoch) {
+            return;
+        }
+        if !overtaken.failed.is_empty() {
+            if let Some(deploy) = &mut self.deploy {
+                deploy.order.late_seal = cfg!(mutant = "refusal-unheeded");
+            }
+            // A connection that broke says nothing of Discord's rules.
+            let by_rule = ["op 9", "closed with 4"]
+                .iter()
+                .any(|rule| overtaken.failed.starts_with(rule));
+            let for_good = if by_rule && self.late != Late::Refused {
+                self.late = Late::Refused;
+                self.save(vec![Entry::LateSealRefused(true)], Durability::Soon);
+                ", and so is every later one, until: baton-master retry-late-seal"
+            } else {
+                ""
+            };
+            self.alarm(format!(
+                "shard {id} could not be resumed while its old connection was open ({}): the rest \
+                 of this deploy is sealed strictly{for_good}",
+                overtaken.failed
+            ));
+        } else if self.late == Late::Untried {
+            self.late = Late::Works;
+        }
+        self.ask_to_seal(id, owner, epoch);
+    }
+
+    /// Shards that would be sealed late are sealed at once.
+    pub(crate) fn late_seals_end(&mut self) {
+        for id in self.shards_in_flight() {
+            if let Some((owner, epoch, _)) = self.sealing_late(id) {
+                self.ask_to_seal(id, owner, epoch);
+            }
+        }
+    }
+
+    /// The owner, its epoch and the next owner of a shard that is sealed late.
+    fn sealing_late(&self, id: ShardId) -> Option<(SlaveId, Epoch, SlaveId)> {
+        let Phase::Sealing {
+            owner,
+            epoch,
+            to,
+            order: Sealing::Late,
+            ..
+        } = self.fleet.shards.get(&id)?.phase
+        else {
+            return None;
+        };
+        Some((owner, epoch, to))
+    }
+}

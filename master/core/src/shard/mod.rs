@@ -1,0 +1,443 @@
+//! One shard: whose it is, and what is known to hand it on.
+//!
+//! ```text
+//!            ┌─────────────── sealed, failed, known dead ───────────────┐
+//!            ▼                                                          │
+//! Unknown ─▶ Free ──placed──▶ Starting ──RESUMED, READY──▶ Serving ─▶ Copying ─▶ Dialling ─▶ Sealing
+//!   (after a restart of                                      ▲           │          │
+//!    the master, until                                       └─ aborted ─┴──────────┘
+//!    reports decide)
+//! ```
+//!
+//! An owner that is back and was to seal is copied from anew: `Sealing` becomes
+//! `Copying` again, with the first piece of its state (`resync.rs`). So does
+//! `Dialling`, where the copy is too far behind (`handover.rs`).
+//!
+//! Whose session is over gets no events: it is `Starting` at its owner again,
+//! until READY brings the next one. There is nothing to hand on, so it moves by
+//! its ownership alone.
+//!
+//! Only [`Fleet::enter`](crate::fleet::Fleet::enter) changes a phase. From
+//! `Starting` to `Sealing` exactly one slave may be serving the shard: the
+//! claimant. In `Free` nobody is, so the shard may be given to anybody; a phase
+//! becomes `Free` only by the claimant's seal at its epoch, by its word that it
+//! failed at its epoch, or when it is known dead.
+
+mod copy;
+pub(crate) mod deaths;
+mod handover;
+mod in_doubt;
+pub(crate) mod late;
+mod plausible;
+mod progress;
+mod rate;
+pub(crate) mod reach;
+mod restart;
+mod resync;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use baton_protocol::{
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
+    message::{CarriedEvent, Held, ResumeAfter},
+};
+
+use crate::event::{Basis, Hold, Time};
+
+use self::{deaths::Care, rate::Rate, reach::Oldest};
+
+/// Everything that the core knows of one shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    /// Which slot it belongs to.
+    pub(crate) slot: usize,
+    /// The highest epoch that is known to be used up.
+    pub(crate) epoch: Epoch,
+    /// For whom that one was used up; `None`: nobody knows.
+    pub(crate) holder: Option<SlaveId>,
+    /// Epochs up to this one may be used up: what a lost journal knew.
+    pub(crate) floor: Epoch,
+    /// Whose it is.
+    pub(crate) phase: Phase,
+    /// The newest ticket.
+    pub(crate) ticket: Option<Kept>,
+    /// Who has a copy of its state at rest (frozen at a seal, or imported), and
+    /// the lowest sequence at which that copy stands.
+    pub(crate) copies: BTreeMap<SlaveId, Sequence>,
+    /// Bytes of its state that were passed on and not acknowledged.
+    pub(crate) on_its_way: u64,
+    /// Copies of this move that were too old once they were whole.
+    pub(crate) copied_again: u32,
+    /// Seals of its present move that a heartbeat overtook.
+    pub(crate) overtaken: u32,
+    /// Behind which sequence the connection resumes that its next owner dialled last.
+    pub(crate) dialled_from: Option<Sequence>,
+    /// What the slave that has the highest epoch goes on from.
+    pub(crate) basis: Basis,
+    /// What its owner replays until it serves: after a death anything in it may
+    /// have been handled before, whoever goes on from there.
+    pub(crate) replays: ResumeAfter,
+    /// What was in doubt at the last seal.
+    pub(crate) doubt: Option<Doubt>,
+    /// Times in a row that it failed outside of a deploy.
+    pub(crate) failures: u32,
+    /// Why it does not serve, and what becomes of it: as the last alarm about it said.
+    pub(crate) trouble: Option<String>,
+    /// How many events it gets.
+    pub(crate) rate: Rate,
+    /// Since when its owner, which serves it, has no connection to Discord.
+    pub(crate) away: Option<Time>,
+    /// Whether it had a session that is over, and has no other yet.
+    pub(crate) session_lost: bool,
+    /// The highest sequence of its session that its owner said it received.
+    pub(crate) received: Sequence,
+    /// When its owner said so last; `None`: never to this master.
+    pub(crate) heard: Option<Time>,
+    /// What is in doubt at or below this one is not replayed to who owns it.
+    pub(crate) began: Sequence,
+    /// Its oldest unfinished event, where its owner named one.
+    pub(crate) oldest: Option<Oldest>,
+    /// Since when nobody serves its session, through all attempts in which nothing
+    /// came; `None`: not known.
+    pub(crate) alone: Option<Time>,
+    /// What is known of events that may have killed its owners.
+    pub(crate) care: Care,
+}
+
+/// Whose a shard is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// After a restart: the journal's row; slaves that may hold it have not all
+    /// reported.
+    Unknown { row: Option<(SlaveId, Hold)> },
+    /// Nobody serves it.
+    Free(Free),
+    /// `owner` was told to serve it.
+    Starting {
+        owner: SlaveId,
+        epoch: Epoch,
+        how: How,
+        reach: Reach,
+    },
+    /// `owner` serves it.
+    Serving { owner: SlaveId, epoch: Epoch },
+    /// `owner` serves it and copies its state to `to`.
+    Copying {
+        owner: SlaveId,
+        epoch: Epoch,
+        to: SlaveId,
+    },
+    /// `owner` serves it; `to` has the state and dials Discord.
+    Dialling {
+        owner: SlaveId,
+        epoch: Epoch,
+        to: SlaveId,
+    },
+    /// `owner` was told to seal; the shard's epoch is reserved for `to`.
+    Sealing {
+        owner: SlaveId,
+        epoch: Epoch,
+        to: SlaveId,
+        /// What it had been told, if it did not serve yet.
+        started: Option<(How, Reach)>,
+        order: Sealing,
+    },
+}
+
+/// What the owner of a shard that is to be sealed was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealing {
+    /// To seal.
+    Seal,
+    /// It lost its connection, was back and served: to copy its state once more,
+    /// unless it seals first, as it was told on the connection before.
+    CopyAnew,
+    /// To seal when its connection ends, which the RESUME of the next owner brings
+    /// about.
+    Late,
+}
+
+/// A shard that nobody serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Free {
+    /// Since when, as far as the session's age is concerned.
+    pub(crate) since: Time,
+    /// How it came free.
+    pub(crate) after: ResumeAfter,
+    /// For whom the shard's epoch is reserved; any other owner needs a new one.
+    pub(crate) reserved: Option<SlaveId>,
+    /// It failed at this slave: it waits for another one, or for its deadline.
+    pub(crate) parked: Option<SlaveId>,
+}
+
+/// What a starting shard was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// IDENTIFY.
+    Full,
+    /// RESUME with the kept ticket.
+    Resume(ResumeAfter),
+}
+
+/// How far a starting shard may have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It has not received a dispatch.
+    Nothing,
+    /// It may have handed out dispatches.
+    Dispatches,
+}
+
+/// A ticket and how far it can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) ticket: Ticket,
+    /// Of which owner.
+    pub(crate) epoch: Epoch,
+    /// `Seal`: exact.
+    pub(crate) after: ResumeAfter,
+    /// How old it was when the master started, else zero.
+    pub(crate) age: Duration,
+    /// Whether its session is not yet in the journal.
+    pub(crate) is_new: bool,
+}
+
+/// What was in doubt at the last seal, until its outcome reached the next owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// `None`: nobody remembers.
+    pub(crate) sealer: Option<SlaveId>,
+    pub(crate) epoch: Epoch,
+    pub(crate) in_doubt: SequenceRanges,
+    /// What of it somebody is known to have finished.
+    pub(crate) finished: SequenceRanges,
+    /// Whether the seal before was not settled when it was made.
+    pub(crate) chained: bool,
+    /// Those whose word is waited for, the oldest seal first.
+    pub(crate) words: Vec<Word>,
+    /// What of it came with its payload.
+    pub(crate) events: Vec<CarriedEvent>,
+    /// Whether it was judged what of it is given up.
+    pub(crate) judged: bool,
+}
+
+/// One who had events in hand when it sealed, and has not said what became of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// `None`: nobody remembers.
+    pub(crate) sealer: Option<SlaveId>,
+    pub(crate) epoch: Epoch,
+    pub(crate) in_doubt: SequenceRanges,
+}
+
+impl Shard {
+    pub(crate) const fn new(slot: usize, floor: Epoch) -> Self {
+        Self {
+            slot,
+            epoch: Epoch(0),
+            holder: None,
+            floor,
+            phase: Phase::Unknown { row: None },
+            ticket: None,
+            copies: BTreeMap::new(),
+            on_its_way: 0,
+            copied_again: 0,
+            overtaken: 0,
+            dialled_from: None,
+            basis: Basis::Death,
+            replays: ResumeAfter::Seal,
+            doubt: None,
+            failures: 0,
+            trouble: None,
+            rate: Rate::new(),
+            away: None,
+            session_lost: false,
+            received: Sequence(0),
+            heard: None,
+            began: Sequence(0),
+            oldest: None,
+            alone: None,
+            care: Care::new(),
+        }
+    }
+
+    /// Uses up an epoch that was never used before, for this slave.
+    pub(crate) fn use_epoch(&mut self, holder: SlaveId) -> Epoch {
+        self.holder = Some(holder);
+        if cfg!(mutant = "epoch-reused") && self.epoch > self.floor {
+            return self.epoch;
+        }
+        self.epoch = self.epoch.max(self.floor).next();
+        self.epoch
+    }
+
+    /// A slave reported this epoch, which it was given.
+    pub(crate) fn used_up(&mut self, epoch: Epoch, holder: SlaveId) {
+        if epoch >= self.epoch {
+            self.epoch = epoch;
+            self.holder = Some(holder);
+        }
+    }
+
+    /// The ticket, if its session can still be resumed.
+    pub(crate) fn resumable(&self, since: Time, now: Time, window: Duration) -> Option<&Kept> {
+        self.ticket.as_ref().filter(|kept| {
+            now.since(since).saturating_add(kept.age) <= window
+                || cfg!(mutant = "stale-session-resumed")
+        })
+    }
+
+    /// How somebody would go on with it who is given it now, after it came free.
+    pub(crate) fn next_start(&self, free: Free, now: Time, window: Duration) -> (How, Basis) {
+        match self.resumable(free.since, now, window) {
+            Some(kept) => match free.after {
+                ResumeAfter::Seal => (How::Resume(free.after), Basis::Seal(kept.epoch)),
+                ResumeAfter::Death => (How::Resume(free.after), Basis::Death),
+            },
+            None => (How::Full, Basis::Cold),
+        }
+    }
+
+    /// The ticket as `slave` needs it: with the sequence at which the copy of the
+    /// state stands that this slave has.
+    pub(crate) fn ticket_for(&self, slave: SlaveId, after: ResumeAfter) -> Option<Ticket> {
+        let mut ticket = self.ticket.as_ref()?.ticket.clone();
+        ticket.state_at = match self.copies.get(&slave) {
+            Some(&at) if !cfg!(mutant = "copy-ignored") => {
+                at.min(ticket.handled.max(ticket.replay_from))
+            }
+            Some(_) | None => ticket.handled.max(ticket.replay_from),
+        };
+        if after == ResumeAfter::Death {
+            ticket.in_doubt = SequenceRanges::new();
+        }
+        Some(ticket)
+    }
+
+    /// The highest sequence of its session that is known: Discord is there, or above.
+    pub(crate) fn highest(&self) -> Sequence {
+        let kept = self.ticket.as_ref();
+        kept.map_or(Sequence(0), |kept| kept.ticket.highest().max(self.received))
+    }
+
+    /// Events that came since the copy that `slave` has.
+    pub(crate) fn behind(&self, slave: SlaveId) -> u64 {
+        let at = self.copies.get(&slave);
+        at.map_or(0, |at| self.highest().get().saturating_sub(at.get()))
+    }
+
+    /// Takes what a slave reported or confirmed as its newest ticket. One without
+    /// a session says that there is none.
+    pub(crate) fn keep(&mut self, ticket: Ticket, epoch: Epoch, after: ResumeAfter) {
+        let other_session = self
+            .ticket
+            .as_ref()
+            .is_some_and(|kept| kept.ticket.session_id != ticket.session_id);
+        if other_session {
+            self.forget_session();
+        }
+        let is_new = other_session || self.ticket.as_ref().is_none_or(|kept| kept.is_new);
+        self.ticket = (!ticket.session_id.is_empty()).then_some(Kept {
+            ticket,
+            epoch,
+            after,
+            age: Duration::ZERO,
+            is_new,
+        });
+    }
+
+    /// Its session is over: what was said of it says nothing of the next.
+    pub(crate) fn forget_session(&mut self) {
+        self.ticket = None;
+        self.copies.clear();
+        self.received = Sequence(0);
+        self.began = Sequence(0);
+        self.oldest = None;
+        self.care = Care::new();
+    }
+}
+
+impl Phase {
+    /// The only slave that may be serving the shard, and at which epoch.
+    pub(crate) const fn claimant(&self) -> Option<(SlaveId, Epoch)> {
+        match self {
+            Self::Unknown { .. } | Self::Free(_) => None,
+            Self::Starting { owner, epoch, .. }
+            | Self::Serving { owner, epoch, .. }
+            | Self::Copying { owner, epoch, .. }
+            | Self::Dialling { owner, epoch, .. }
+            | Self::Sealing { owner, epoch, .. } => Some((*owner, *epoch)),
+        }
+    }
+
+    /// Whether events are handled: everything between RESUMED and the seal.
+    pub(crate) const fn serves(&self) -> bool {
+        match self {
+            Self::Serving { .. } | Self::Copying { .. } | Self::Dialling { .. } => true,
+            Self::Unknown { .. } | Self::Free(_) | Self::Starting { .. } | Self::Sealing { .. } => {
+                false
+            }
+        }
+    }
+}
+
+impl Phase {
+    /// Whether somebody has it who has no session for it yet: no events come.
+    pub(crate) const fn has_no_session(&self) -> bool {
+        matches!(self, Self::Starting { how: How::Full, .. })
+    }
+
+    /// Whether its owner was told to seal it.
+    pub(crate) const fn is_sealing(&self) -> bool {
+        matches!(self, Self::Sealing { .. })
+    }
+
+    /// Whether such a one is to be sealed: nobody's events wait for that.
+    pub(crate) const fn is_sealed_without_session(&self) -> bool {
+        let started = match self {
+            Self::Sealing { started, .. } => started,
+            Self::Unknown { .. }
+            | Self::Free(_)
+            | Self::Starting { .. }
+            | Self::Serving { .. }
+            | Self::Copying { .. }
+            | Self::Dialling { .. } => return false,
+        };
+        matches!(started, Some((How::Full, _)))
+    }
+}
+
+impl Reach {
+    /// As its owner reports.
+    pub(crate) const fn of(held: &Held) -> Self {
+        if held.untouched {
+            Self::Nothing
+        } else {
+            Self::Dispatches
+        }
+    }
+}
+
+impl Free {
+    pub(crate) const fn new(since: Time, after: ResumeAfter) -> Self {
+        Self {
+            since,
+            after,
+            reserved: None,
+            parked: None,
+        }
+    }
+}
+
+/// Which shards a slot has, `first ..= last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Members {
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl Members {
+    pub(crate) fn iter(self) -> impl DoubleEndedIterator<Item = ShardId> {
+        (self.first..=self.last).map(ShardId)
+    }
+}

@@ -1,0 +1,148 @@
+//! What a slave says that cannot be.
+//!
+//! Whoever knows the secret may be wrong, or lie. A ticket that stands where Discord
+//! never was ends the session of its shard at the next RESUME (close 4007), or has the
+//! next owner take every event for a finished one. So what is said of a session is
+//! compared with what was said before: a slave says each few milliseconds where it
+//! stands, and Discord sends only so fast.
+
+use std::{borrow::Cow, time::Duration};
+
+use baton_protocol::{
+    Sequence, ShardId, SlaveId, Ticket,
+    message::{CheckpointEntry, Held},
+};
+
+use crate::{
+    Core,
+    event::{News, Time},
+    shard::Shard,
+};
+
+/// So many events more than before are always believed: the guilds of a new session,
+/// a whole window.
+const BURST: u64 = 20_000;
+
+/// And so many in each second since it was last heard of, however quiet it was.
+const PER_SECOND: u64 = 2_000;
+
+/// And so many times what it got of late.
+const TIMES: u64 = 16;
+
+/// A slave that is connected says sooner than this where it stands.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
+
+/// No session gets here: at 1,000 events a second it takes 34 years.
+const NEVER: Sequence = Sequence(1 << 40);
+
+impl Shard {
+    /// Whether a checkpoint can be; else why not.
+    pub(crate) fn may_be(&self, now: Time, entry: &CheckpointEntry) -> Result<(), String> {
+        let above = entry.finished_above.last().unwrap_or_default();
+        let said = entry.handled.max(above).max(entry.received);
+        let ticket = entry.session.as_ref();
+        let known = self.ticket.as_ref();
+        let same = ticket.is_none_or(|ticket| {
+            known.is_some_and(|kept| kept.ticket.session_id == ticket.session_id)
+        });
+        let said = ticket.map_or(said, |ticket| said.max(ticket.highest()));
+        self.may_stand(now, said, same, AT_LEAST_EVERY)?;
+        ticket.map_or(Ok(()), is_bounded)
+    }
+
+    /// Whether a ticket can be that its owner makes when it seals.
+    pub(crate) fn may_seal(&self, now: Time, ticket: &Ticket) -> Result<(), String> {
+        self.may_say(now, ticket, AT_LEAST_EVERY)
+    }
+
+    fn may_say(&self, now: Time, ticket: &Ticket, most: Duration) -> Result<(), String> {
+        let known = self.ticket.as_ref();
+        let same = known.is_some_and(|kept| kept.ticket.session_id == ticket.session_id);
+        self.may_stand(now, ticket.highest(), same, most)?;
+        is_bounded(ticket)
+    }
+
+    /// `same`: as the session that is known. It was heard of within `most`.
+    fn may_stand(
+        &self,
+        now: Time,
+        said: Sequence,
+        same: bool,
+        most: Duration,
+    ) -> Result<(), String> {
+        let limit = match (&self.ticket, same) {
+            (Some(kept), true) => {
+                let quiet = now
+                    .since(self.heard.unwrap_or(Time(Duration::ZERO)))
+                    .min(most);
+                let seconds = quiet.saturating_add(kept.age).as_secs();
+                let usual = self.events_in_1000_s(now).div_ceil(1000);
+                let rate = usual.saturating_mul(TIMES).max(PER_SECOND);
+                let more = rate.saturating_mul(seconds).saturating_add(BURST);
+                let limit = self.highest().get().saturating_add(more);
+                Sequence(limit).min(NEVER)
+            }
+            (Some(_), false) | (None, _) => NEVER,
+        };
+        if said <= limit || cfg!(mutant = "everything-believed") {
+            return Ok(());
+        }
+        Err(format!(
+            "stands at {said}, and Discord cannot have sent more than {limit}"
+        ))
+    }
+}
+
+fn is_bounded(ticket: &Ticket) -> Result<(), String> {
+    match ticket.in_doubt.count() {
+        count if count > Ticket::MAX_IN_DOUBT => {
+            Err(format!("has {count} events in hand, more than any window"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Core {
+    /// What a slave reports of a shard, with what was known in the place of what cannot
+    /// be.
+    pub(crate) fn believable<'a>(&mut self, slave: SlaveId, held: &'a Held) -> Cow<'a, Held> {
+        let id = held.ticket.shard;
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return Cow::Borrowed(held);
+        };
+        // It may have been away for long.
+        let Err(lie) = shard.may_say(self.now, &held.ticket, Duration::MAX) else {
+            let known = shard.ticket.as_ref();
+            if known.is_some_and(|kept| kept.ticket.session_id == held.ticket.session_id) {
+                shard.received = shard.received.max(held.ticket.highest());
+            }
+            return Cow::Borrowed(held);
+        };
+        let known = shard.ticket.as_ref().map(|kept| kept.ticket.clone());
+        self.disbelieve(slave, id, &lie);
+        let ticket = known.unwrap_or_else(|| Ticket {
+            shard: id,
+            ..Ticket::default()
+        });
+        Cow::Owned(Held {
+            ticket,
+            untouched: false,
+            ..held.clone()
+        })
+    }
+
+    /// It goes on with what was known before; an operator hears of it once a slave.
+    pub(crate) fn disbelieve(&mut self, slave: SlaveId, shard: ShardId, lie: &str) {
+        let Some(known) = self.fleet.slaves.get_mut(&slave) else {
+            return;
+        };
+        if std::mem::replace(&mut known.disbelieved, true) {
+            return;
+        }
+        let detail = format!(
+            "it says that shard {shard} {lie}; what it said before counts. Deploy a build that you \
+             trust"
+        );
+        self.tell(News::Disbelieved { slave, detail });
+    }
+}

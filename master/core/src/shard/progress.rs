@@ -1,0 +1,291 @@
+//! What slaves say about shards that they serve or start: how far they are.
+
+use baton_protocol::{
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
+    message::{Checkpoint, CheckpointEntry, Progress, ResumeAfter, Step},
+};
+
+use crate::{
+    Core,
+    event::News,
+    shard::{How, Phase, Reach, Shard},
+    timers::Timer,
+};
+
+impl Core {
+    pub(crate) fn checkpoint(&mut self, from: SlaveId, checkpoint: Checkpoint) {
+        let now = self.now;
+        for entry in checkpoint.shards {
+            let id = entry.shard;
+            if let Some(shard) = self.fleet.shards.get_mut(&id)
+                && shard.phase.claimant() == Some((from, entry.epoch))
+            {
+                let is_new_session = shard.is_new_session(&entry);
+                if let Err(lie) = shard.may_be(now, &entry) {
+                    self.disbelieve(from, id, &lie);
+                    continue;
+                }
+                shard.heard = Some(now);
+                if shard.advance(entry) {
+                    shard.rate.note(now, shard.highest());
+                    self.ticket_changed(id);
+                }
+                if is_new_session {
+                    self.drop_doubt(id);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn progress(&mut self, from: SlaveId, progress: &Progress) {
+        let (id, now) = (progress.shard, self.now);
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        if shard.phase.claimant() != Some((from, progress.epoch)) {
+            return;
+        }
+        if progress.replayed > 0 {
+            shard.phase.dispatched();
+        }
+        match progress.step {
+            Step::Dialling | Step::Hello => self.gets_further(id, 0, 1),
+            Step::Replaying => {
+                shard.phase.dispatched();
+                self.gets_further(id, progress.replayed, 1);
+            }
+            // The queue of permits is ours; its length is not the slave's fault.
+            Step::Waiting => self.waits_for_permit(id),
+            Step::Serving => {
+                shard.away = None;
+                self.replay_ended(id);
+                self.served(from, id, progress.epoch);
+            }
+            Step::Reconnecting => {
+                shard.away.get_or_insert(now);
+                // It pauses before it dials again.
+                self.gets_further(id, 0, 2);
+            }
+            Step::SessionLost => {
+                self.resume_refused(id);
+                self.needs_session(id);
+                self.tell(News::SessionLost {
+                    shard: id,
+                    slave: from,
+                });
+            }
+        }
+    }
+
+    /// Its session is over, or it never had one. Until READY brings the next it gets
+    /// no events, whoever has it: it does not serve. A deploy has nothing to copy or
+    /// to resume of it, and takes it as it is.
+    pub(crate) fn needs_session(&mut self, id: ShardId) {
+        let is_new = self.fleet.shards.get_mut(&id).is_some_and(|shard| {
+            let is_new = !shard.phase.has_no_session();
+            shard.session_lost |= is_new;
+            is_new
+        });
+        self.session_is_over(id);
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && is_new
+            && !cfg!(mutant = "no-session-serves")
+            && let Phase::Starting { owner, epoch, .. }
+            | Phase::Serving { owner, epoch }
+            | Phase::Copying { owner, epoch, .. }
+            | Phase::Dialling { owner, epoch, .. } = shard.phase
+        {
+            self.enter(
+                id,
+                Phase::Starting {
+                    owner,
+                    epoch,
+                    how: How::Full,
+                    reach: Reach::Nothing,
+                },
+            );
+            self.moves_without_session(id, owner);
+        }
+    }
+
+    /// Whatever is known of its session is of no use any more.
+    fn session_is_over(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+            shard.forget_session();
+            shard.alone = None;
+            // Nothing of it is replayed any more, whoever had it before.
+            shard.replays = ResumeAfter::Seal;
+        }
+        self.drop_doubt(id);
+    }
+
+    /// A start that makes progress has not failed: so many spans are its own again.
+    fn gets_further(&mut self, id: ShardId, replayed: u64, spans: u32) {
+        let (span, window) = (self.settings.no_progress, self.settings.resume_window);
+        let now = self.now;
+        let gets_on = self
+            .deploy
+            .as_mut()
+            .is_none_or(|deploy| deploy.in_flight.gets_on(id, replayed, now, span, window));
+        if gets_on
+            && let Some(shard) = self.fleet.shards.get(&id)
+            && matches!(shard.phase, Phase::Starting { .. })
+            && self.timers.runs(Timer::Shard(id))
+        {
+            self.start_timer(Timer::Shard(id), span.saturating_mul(spans));
+        }
+    }
+
+    /// No deadline while a shard waits for its permit. One whose session is there
+    /// needs none.
+    pub(crate) fn waits_for_permit(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get(&id)
+            && matches!(shard.phase, Phase::Starting { .. })
+            && shard.ticket.is_none()
+        {
+            self.timers.stop(Timer::Shard(id));
+        }
+    }
+
+    /// A served shard is through with its replay: what comes now came never before.
+    pub(crate) fn replay_ended(&mut self, id: ShardId) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && matches!(shard.phase, Phase::Serving { .. })
+        {
+            shard.replays = ResumeAfter::Seal;
+        }
+    }
+
+    /// RESUMED came for a shard that was taken for served before.
+    pub(crate) fn resumed_late(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
+        if let Some(shard) = self.fleet.shards.get_mut(&id)
+            && shard.phase.claimant() == Some((from, epoch))
+        {
+            shard.away = None;
+            self.replay_ended(id);
+        }
+    }
+}
+
+impl Shard {
+    /// Whether a ticket made at a seal can be: of this shard, and of the session
+    /// and not below the point that its owner reported before.
+    pub(crate) fn believes(&self, id: ShardId, ticket: &Ticket) -> bool {
+        ticket.shard == id
+            && self.ticket.as_ref().is_none_or(|kept| {
+                kept.ticket.session_id == ticket.session_id && kept.ticket.handled <= ticket.handled
+            })
+    }
+
+    fn is_new_session(&self, entry: &CheckpointEntry) -> bool {
+        match (&self.ticket, &entry.session) {
+            (Some(kept), Some(ticket)) => kept.ticket.session_id != ticket.session_id,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
+    }
+
+    /// Takes one entry of a checkpoint of the claimant; whether it said anything
+    /// new. One that goes back within a session is not believed.
+    fn advance(&mut self, entry: CheckpointEntry) -> bool {
+        let (epoch, handled, received) = (entry.epoch, entry.handled, entry.received);
+        let same_session = match (&self.ticket, &entry.session) {
+            (Some(kept), Some(ticket)) => kept.ticket.session_id == ticket.session_id,
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => return false,
+        };
+        if same_session && let Some(kept) = &self.ticket {
+            if handled < kept.ticket.handled {
+                return false;
+            }
+            let is_exact = kept.after == ResumeAfter::Seal && self.phase.is_untouched();
+            if is_exact && kept.says_the_same(handled, &entry.finished_above) {
+                // And what is in doubt.
+                return false;
+            }
+            if kept.ticket.handled != handled || kept.ticket.finished_above != entry.finished_above
+            {
+                self.phase.dispatched();
+            }
+        }
+        match entry.session {
+            Some(ticket) if ticket.shard != entry.shard => return false,
+            Some(ticket) => self.keep(ticket, epoch, ResumeAfter::Death),
+            None => {}
+        }
+        if let Some(kept) = &mut self.ticket {
+            kept.take(epoch, handled, entry.finished_above);
+        }
+        self.received = self.received.max(received);
+        true
+    }
+}
+
+/// What is finished, written in one way only: 8 and 9-10 above it are 10.
+fn finished(handled: Sequence, above: &SequenceRanges) -> (Sequence, Vec<(Sequence, Sequence)>) {
+    let mut handled = handled;
+    let mut rest = Vec::new();
+    for (first, last) in above.ranges() {
+        if first.get() <= handled.get().saturating_add(1) {
+            handled = handled.max(last);
+        } else {
+            rest.push((first, last));
+        }
+    }
+    (handled, rest)
+}
+
+impl crate::shard::Kept {
+    /// Whether the same events are finished there.
+    fn says_the_same(&self, handled: Sequence, above: &SequenceRanges) -> bool {
+        finished(self.ticket.handled, &self.ticket.finished_above) == finished(handled, above)
+    }
+
+    fn take(&mut self, epoch: Epoch, handled: Sequence, finished_above: SequenceRanges) {
+        self.epoch = epoch;
+        self.after = ResumeAfter::Death;
+        self.ticket.handled = handled;
+        self.ticket.finished_above = finished_above;
+        self.ticket.in_doubt = SequenceRanges::new();
+        self.ticket.replay_from = Sequence(0);
+        self.ticket.state_at = handled;
+    }
+}
+
+impl Phase {
+    /// Whether it starts and received no dispatch.
+    const fn is_untouched(&self) -> bool {
+        match self {
+            Self::Starting { reach, .. }
+            | Self::Sealing {
+                started: Some((_, reach)),
+                ..
+            } => matches!(reach, Reach::Nothing),
+            Self::Unknown { .. }
+            | Self::Free(_)
+            | Self::Serving { .. }
+            | Self::Copying { .. }
+            | Self::Dialling { .. }
+            | Self::Sealing { started: None, .. } => false,
+        }
+    }
+
+    /// A starting shard received dispatches: from now on its checkpoint is not
+    /// exact.
+    pub(crate) fn dispatched(&mut self) {
+        match self {
+            Self::Starting { reach, .. }
+            | Self::Sealing {
+                started: Some((_, reach)),
+                ..
+            } => *reach = Reach::Dispatches,
+            Self::Unknown { .. }
+            | Self::Free(_)
+            | Self::Serving { .. }
+            | Self::Copying { .. }
+            | Self::Dialling { .. }
+            | Self::Sealing { started: None, .. } => {}
+        }
+    }
+}

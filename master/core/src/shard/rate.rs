@@ -1,0 +1,133 @@
+//! How many events a shard gets, and so for how long its session can be gone back
+//! to: Discord replays a bounded number of them.
+
+use std::time::Duration;
+
+use baton_protocol::{DeployId, Sequence, ShardId};
+
+use crate::{
+    Core,
+    event::{News, Time},
+    shard::Shard,
+};
+
+/// It is measured over at least this time.
+const SPAN: Duration = Duration::from_secs(5);
+
+/// A rate younger than [`SPAN`] counts from here on.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// What the checkpoints of one shard say about its events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    since: Time,
+    at: Sequence,
+    /// Events in 1000 s, over the last whole span.
+    last: u64,
+}
+
+impl Rate {
+    pub(crate) const fn new() -> Self {
+        Self {
+            since: Time(Duration::ZERO),
+            at: Sequence(0),
+            last: 0,
+        }
+    }
+
+    /// Its owner has received everything up to here.
+    pub(crate) fn note(&mut self, now: Time, received: Sequence) {
+        if self.at == Sequence(0) || received < self.at {
+            // The first word, or another session.
+            *self = Self {
+                since: now,
+                at: received,
+                last: 0,
+            };
+        } else if now.since(self.since) >= SPAN {
+            *self = Self {
+                since: now,
+                at: received,
+                last: self.running(now, received),
+            };
+        }
+    }
+
+    /// Events in 1000 s; zero where nothing is known.
+    fn read(&self, now: Time, received: Sequence) -> u64 {
+        if self.at == Sequence(0) {
+            return 0;
+        }
+        let span = now.since(self.since);
+        let running = if span >= SHORTEST {
+            self.running(now, received)
+        } else {
+            0
+        };
+        if span >= 2 * SPAN {
+            running
+        } else {
+            running.max(self.last)
+        }
+    }
+
+    fn running(&self, now: Time, received: Sequence) -> u64 {
+        let ms = now.since(self.since).as_millis().max(1);
+        let events = u128::from(received.get().saturating_sub(self.at.get()));
+        u64::try_from(events * 1_000_000 / ms).unwrap_or(u64::MAX)
+    }
+}
+
+impl Shard {
+    /// How many events it gets in 1000 s; zero where nothing is known.
+    pub(crate) fn events_in_1000_s(&self, now: Time) -> u64 {
+        // Not by what is finished: one event that never is stops that.
+        match self.highest() {
+            Sequence(0) => 0,
+            highest => self.rate.read(now, highest),
+        }
+    }
+
+    /// How long it takes until it got as many events as Discord replays at least;
+    /// [`Duration::MAX`] where none are known.
+    pub(crate) fn replay_budget(&self, now: Time, replay_buffer: u32) -> Duration {
+        let budget_ms = u64::from(replay_buffer).saturating_mul(1_000_000);
+        let budget_ms = budget_ms.checked_div(self.events_in_1000_s(now));
+        budget_ms.map_or(Duration::MAX, Duration::from_millis)
+    }
+}
+
+impl Core {
+    /// The soak that was asked for, at most half the tightest replay budget of the
+    /// slot's shards. Walks over the slot's
+    /// shards, once a deploy.
+    pub(crate) fn soak_within_budget(
+        &mut self,
+        deploy: DeployId,
+        slot: usize,
+        asked: Duration,
+    ) -> Duration {
+        let (now, buffer) = (self.now, self.settings.replay_buffer);
+        let budget = |id: ShardId| {
+            let shard = self.fleet.shards.get(&id)?;
+            Some((shard.replay_budget(now, buffer), id, shard))
+        };
+        let members = self.fleet.slots[slot].members;
+        let budgets = members.iter().filter_map(budget);
+        let Some((budget, id, shard)) = budgets.min_by_key(|&(budget, id, _)| (budget, id)) else {
+            return asked;
+        };
+        let (soak, per_1000_s) = (budget / 2, shard.events_in_1000_s(now));
+        if soak >= asked || cfg!(mutant = "soak-unbounded") {
+            return asked;
+        }
+        self.tell(News::SoakShortened {
+            deploy,
+            shard: id,
+            per_second: per_1000_s.div_ceil(1000),
+            asked,
+            soak,
+        });
+        soak
+    }
+}

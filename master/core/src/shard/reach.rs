@@ -1,0 +1,346 @@
+//! How far back a RESUME reaches: never further than Discord replays.
+//!
+//! A RESUME begins at the oldest event that is not finished, so that nothing is lost. One
+//! event that never ends (its `Ack` is leaked, its handler hangs) would have it begin ever
+//! further back, until Discord refuses and ends the session with everything in it. So what
+//! is too far back is left out of the replay:
+//!
+//! - At a handover it comes with the old owner's word how it ended
+//!   ([`Settled`](baton_protocol::message::Settled)): finished there, or its payload, for
+//!   the next owner. So everything further back than a quarter of what Discord replays is.
+//! - After a death nobody has it. It is given up, and said to be, when it is further back
+//!   than three quarters of what Discord replays: one event instead of a session.
+//!
+//! What Discord replays is the least of `replay_buffer`, of what its staff once said of
+//! the shard's guilds, and of what it refused before.
+
+use std::time::Duration;
+
+use baton_protocol::{
+    Sequence, SequenceRanges, ShardId, SlaveId, Ticket, Version,
+    message::{ResumeAfter, Unfinished},
+};
+
+use crate::{
+    Core,
+    event::{News, Time},
+    shard::{Phase, Shard},
+};
+
+/// The oldest unfinished event of a shard, as its owner said last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Oldest {
+    pub(crate) slave: SlaveId,
+    pub(crate) event: Unfinished,
+    /// When it was said.
+    pub(crate) at: Time,
+}
+
+impl Oldest {
+    /// How long it has been unfinished.
+    pub(crate) fn age(&self, now: Time) -> Duration {
+        now.since(self.at)
+            .saturating_add(Duration::from_millis(self.event.age_ms))
+    }
+}
+
+/// Fewer are always replayed, as far as anybody said.
+const LEAST: u64 = 100;
+
+impl Core {
+    /// How many events of a shard Discord replays, as far as that is known.
+    pub(crate) fn replays(&self, shard: &Shard) -> u64 {
+        let guilds = shard.ticket.as_ref().map_or(0, |kept| kept.ticket.guilds);
+        let of_guilds = match guilds {
+            0 => u64::MAX,
+            guilds => (u64::from(guilds) * 75).clamp(LEAST, 3500),
+        };
+        let refused = self.refused.unwrap_or(u64::MAX);
+        u64::from(self.settings.replay_buffer)
+            .min(of_guilds)
+            .min(refused)
+    }
+
+    /// A starting shard's owner was refused its RESUME. If that went far back, the
+    /// distance may be why: the next one reaches back no more than half as far.
+    pub(crate) fn resume_refused(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let (Some(kept), Phase::Starting { .. }) = (&shard.ticket, &shard.phase) else {
+            return;
+        };
+        let behind = shard
+            .highest()
+            .get()
+            .saturating_sub(kept.ticket.resume_from().get());
+        if behind / 2 >= LEAST && behind < self.replays(shard).saturating_mul(2) {
+            let learned = behind / 2;
+            self.refused = Some(learned.min(self.refused.unwrap_or(u64::MAX)));
+            self.alarm(format!(
+                "Discord refused a RESUME of shard {id} that began {behind} events back: from now \
+                 on none begins more than {learned} back. Lower limits.replay_buffer to that, for \
+                 the next master"
+            ));
+        }
+    }
+
+    /// Bounds what `to` has replayed when it goes on with the ticket of a shard.
+    pub(crate) fn bound_replay(&mut self, id: ShardId, after: ResumeAfter, to: SlaveId) {
+        let carries = after == ResumeAfter::Seal && self.carries(id, to);
+        let Some(replays) = self.fleet.shards.get(&id).map(|shard| self.replays(shard)) else {
+            return;
+        };
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let highest = shard.highest();
+        let Some(kept) = &mut shard.ticket else {
+            return;
+        };
+        kept.ticket.replay_from = Sequence(0);
+        let floor = floor(highest, replays, carries);
+        if floor <= kept.ticket.handled || cfg!(mutant = "replay-unbounded") {
+            return;
+        }
+        let open = kept.ticket.unfinished(after, highest);
+        let from = open
+            .first_above(floor)
+            .map_or(highest, |first| Sequence(first.get().saturating_sub(1)));
+        if carries {
+            kept.ticket.replay_from = from;
+            shard.began = from;
+        } else {
+            let gone = open.through(from);
+            kept.ticket.cut(from);
+            shard.began = from;
+            if after == ResumeAfter::Death {
+                self.events_given_up(id, &gone);
+            }
+            self.ticket_changed(id);
+        }
+        self.give_up_unfinished(id);
+    }
+
+    /// Where a connection may be dialled ahead that is to go on with this ticket.
+    pub(crate) fn bound_dial(&self, id: ShardId, to: SlaveId, ticket: &mut Ticket) {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let owner = shard.phase.claimant().map(|(owner, _)| owner);
+        let carries = [Some(to), owner]
+            .into_iter()
+            .all(|slave| self.is_newer(slave));
+        let highest = shard.highest();
+        let floor = floor(highest, self.replays(shard), carries);
+        if floor <= ticket.handled || cfg!(mutant = "replay-unbounded") {
+            return;
+        }
+        let open = ticket.unfinished(ResumeAfter::Death, highest);
+        let from = open
+            .first_above(floor)
+            .map_or(highest, |first| Sequence(first.get().saturating_sub(1)));
+        if carries {
+            ticket.replay_from = from;
+        } else {
+            ticket.cut(from);
+        }
+        let begins = ticket.handled.max(ticket.replay_from);
+        let stands = shard.copies.get(&to).copied();
+        ticket.state_at = stands.map_or(begins, |at| at.min(begins));
+    }
+
+    /// Whether what is in doubt at the last seal comes to `to` with its payload.
+    fn carries(&self, id: ShardId, to: SlaveId) -> bool {
+        let shard = self.fleet.shards.get(&id);
+        let doubt = shard.and_then(|shard| shard.doubt.as_ref());
+        self.is_newer(Some(to)) && doubt.is_some_and(|doubt| self.is_newer(doubt.sealer))
+    }
+
+    fn is_newer(&self, slave: Option<SlaveId>) -> bool {
+        let slave = slave.and_then(|slave| self.fleet.slaves.get(&slave));
+        slave.is_some_and(|slave| slave.speaks(Version::UNFINISHED))
+    }
+
+    /// What its sealer did not finish, what nobody carries and what is not replayed is
+    /// given up: said once it is known to be so.
+    pub(crate) fn give_up_unfinished(&mut self, id: ShardId) {
+        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+            return;
+        };
+        let (began, claimant) = (shard.began, shard.phase.claimant());
+        let Some(doubt) = &mut shard.doubt else {
+            return;
+        };
+        // Who takes back what it sealed itself has it, and it may still run; after more
+        // seals than one nobody but the owner can tell.
+        let Some((owner, epoch)) = claimant.filter(|(owner, _)| Some(*owner) != doubt.sealer)
+        else {
+            return;
+        };
+        if epoch <= doubt.epoch || doubt.chained || !doubt.is_settled_for(owner) {
+            return;
+        }
+        if std::mem::replace(&mut doubt.judged, true) {
+            return;
+        }
+        let carried: SequenceRanges = doubt.events.iter().map(|event| event.sequence).collect();
+        let mut gone = doubt.unfinished().through(began);
+        if self.is_newer(Some(owner)) {
+            gone = gone.without(&carried);
+        }
+        self.events_given_up(id, &gone);
+    }
+
+    /// These events are lost, and it is said which.
+    fn events_given_up(&mut self, id: ShardId, gone: &SequenceRanges) {
+        let Some(first) = gone.first() else {
+            return;
+        };
+        let now = self.now;
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            return;
+        };
+        let named = shard
+            .oldest
+            .as_ref()
+            .filter(|oldest| gone.contains(oldest.event.sequence));
+        let (session, events) = (shard.highest(), gone.count());
+        let sequence = named.map_or(first, |oldest| oldest.event.sequence);
+        let what = match named {
+            Some(oldest) => format!(
+                "{}, guild {}, unfinished for {} s at slave {:.8}",
+                oldest.event.kind,
+                oldest.event.guild,
+                oldest.age(now).as_secs(),
+                oldest.slave,
+            ),
+            None => "its slave did not say what it is".to_owned(),
+        };
+        let more = match events {
+            1 => String::new(),
+            _ => format!(" (and {} numbers around it)", events - 1),
+        };
+        let news = News::EventGivenUp {
+            shard: id,
+            sequence,
+            events,
+            kind: named.map(|oldest| oldest.event.kind.clone()),
+            guild: named.map(|oldest| oldest.event.guild),
+            slave: named.map(|oldest| oldest.slave),
+            unfinished: named.map(|oldest| oldest.age(now)),
+        };
+        self.tell(news);
+        self.alarm(format!(
+            "event {sequence} of shard {id} is given up ({what}){more}: nobody finished it, and \
+             Discord, which is at {session}, does not replay it any more. Give handlers a time \
+             limit"
+        ));
+    }
+
+    /// What a slot loses while it is deployed is a part of how the deploy ends.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else is a loss")]
+    pub(crate) fn note_loss(&mut self, news: &News) {
+        let (shard, lost) = match news {
+            News::SessionLost { shard, .. } => (shard, (1, 0)),
+            News::EventGivenUp { shard, .. } => (shard, (0, 1)),
+            _ => return,
+        };
+        let slot = self.fleet.shards.get(shard).map(|shard| shard.slot);
+        if let Some(deploy) = &mut self.deploy
+            && Some(deploy.slot) == slot
+        {
+            deploy.losses.sessions = deploy.losses.sessions.saturating_add(lost.0);
+            deploy.losses.events = deploy.losses.events.saturating_add(lost.1);
+        }
+    }
+
+    /// A slave names its oldest unfinished events.
+    pub(crate) fn unfinished_named(&mut self, from: SlaveId, named: Vec<Unfinished>) {
+        let at = self.now;
+        let holds = self
+            .fleet
+            .slaves
+            .get(&from)
+            .map(|slave| slave.holds.clone());
+        for id in holds.unwrap_or_default() {
+            if let Some(shard) = self.fleet.shards.get_mut(&id) {
+                shard.oldest = None;
+            }
+        }
+        for mut event in named
+            .into_iter()
+            .take(baton_protocol::message::Pong::MAX_UNFINISHED)
+        {
+            shorten(&mut event.kind);
+            if let Some(shard) = self.fleet.shards.get_mut(&event.shard)
+                && shard.phase.claimant() == Some((from, event.epoch))
+            {
+                shard.oldest = Some(Oldest {
+                    slave: from,
+                    event,
+                    at,
+                });
+            }
+        }
+    }
+}
+
+/// No type of Discord's is longer.
+const MAX_KIND: usize = 64;
+
+/// Cuts what a slave says to be the type of an event.
+pub(crate) fn shorten(kind: &mut String) {
+    let end = (0..=MAX_KIND).rev().find(|at| kind.is_char_boundary(*at));
+    kind.truncate(end.unwrap_or(0));
+}
+
+/// What is at or below it is not replayed.
+fn floor(highest: Sequence, replays: u64, carries: bool) -> Sequence {
+    let reach = if carries {
+        replays / 4
+    } else {
+        replays / 4 * 3
+    };
+    Sequence(highest.get().saturating_sub(reach))
+}
+
+/// What a ticket says of the events above `handled`.
+trait Reach {
+    /// Everything above `handled` and up to `highest` that is not known to be finished.
+    /// Numbers that Discord never used count too, where only checkpoints are known.
+    fn unfinished(&self, after: ResumeAfter, highest: Sequence) -> SequenceRanges;
+
+    /// Everything up to this one is finished, or given up.
+    fn cut(&mut self, through: Sequence);
+}
+
+impl Reach for Ticket {
+    fn unfinished(&self, after: ResumeAfter, highest: Sequence) -> SequenceRanges {
+        if after == ResumeAfter::Seal {
+            return self.in_doubt.clone();
+        }
+        let mut all = SequenceRanges::new();
+        all.insert_range(self.handled.next(), highest);
+        all.without(&self.finished_above)
+    }
+
+    fn cut(&mut self, through: Sequence) {
+        self.handled = through;
+        self.finished_above.remove_through(through);
+        self.in_doubt.remove_through(through);
+        self.state_at = self.state_at.max(through);
+    }
+}
+
+/// The lowest number of a set above another.
+trait Above {
+    fn first_above(&self, sequence: Sequence) -> Option<Sequence>;
+}
+
+impl Above for SequenceRanges {
+    fn first_above(&self, sequence: Sequence) -> Option<Sequence> {
+        let mut above = self.ranges().skip_while(|(_, last)| *last <= sequence);
+        above.next().map(|(first, _)| first.max(sequence.next()))
+    }
+}

@@ -1,0 +1,86 @@
+//! One shard begins anew where it is: its owner seals it and RESUMEs it at the next
+//! epoch, on a connection of its own. Heals one that is open and of no use. It is the
+//! way back of a handover (`handover.rs`), so nothing is lost and nothing comes
+//! twice, whatever dies meanwhile.
+//!
+//! An operator asks for it, or a slave says that a connection is open and silent.
+//! Nobody else may notice: Discord keeps that connection, and no event comes. twilight
+//! closes one whose heartbeats are not answered; this is for whatever it does not see. A
+//! false alarm costs a round trip and loses nothing.
+
+use std::time::Duration;
+
+use baton_protocol::{ShardId, SlaveId};
+
+use crate::{
+    Core,
+    event::{News, RequestId},
+    shard::Phase,
+};
+
+/// A shard is restarted for its silence once in this time: if that does not help, an
+/// operator must look.
+const AGAIN: Duration = Duration::from_secs(600);
+
+impl Core {
+    pub(crate) fn restart_asked(&mut self, request: RequestId, id: ShardId) {
+        if let Err(reason) = self.restart(id) {
+            self.tell(News::RequestRefused { request, reason });
+        }
+    }
+
+    pub(crate) fn restart(&mut self, id: ShardId) -> Result<(), String> {
+        let Some(shard) = self.fleet.shards.get(&id) else {
+            let last = self.settings.shard_count.saturating_sub(1);
+            return Err(format!(
+                "this fleet has no shard {id}: they are 0 to {last}"
+            ));
+        };
+        if let Some(deploy) = self.deploy_in(shard.slot) {
+            return Err(deploy.busy());
+        }
+        self.may_move()?;
+        let Phase::Serving { owner, epoch, .. } = shard.phase else {
+            if let Some(trouble) = &shard.trouble {
+                return Err(format!("shard {id} failed: {trouble}"));
+            }
+            return Err(format!(
+                "shard {id} does not serve: the master sees to it already; baton-master status \
+                 shows it"
+            ));
+        };
+        if shard.ticket.is_none() {
+            return Err(format!("shard {id} has no session that could be resumed"));
+        }
+        if self.fleet.slots[shard.slot].owner != Some(owner) || !self.fleet.can_take(owner) {
+            return Err(format!(
+                "slave {owner} of shard {id} is not connected or is leaving"
+            ));
+        }
+        self.seal(id, owner, epoch, owner);
+        Ok(())
+    }
+
+    /// A slave says for how long a shard of its has heard nothing.
+    pub(crate) fn heal(&mut self, slave: SlaveId, (silent, id): (Duration, ShardId)) {
+        let most = self.settings.silent;
+        let now = self.now;
+        if most.is_zero() || silent < most {
+            return;
+        }
+        let shard = self.fleet.shards.get(&id);
+        let claimant = shard.and_then(|shard| shard.phase.claimant());
+        if claimant.is_none_or(|(owner, _)| owner != slave) {
+            return;
+        }
+        self.healed.retain(|_, at| now.since(*at) < AGAIN);
+        if self.healed.contains_key(&id) || self.restart(id).is_err() {
+            return;
+        }
+        self.healed.insert(id, now);
+        self.alarm(format!(
+            "shard {id} heard nothing from Discord for {silent:?} on an open connection: it is \
+             restarted by RESUME. If that comes again, look at the host's network"
+        ));
+    }
+}

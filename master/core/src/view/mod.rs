@@ -1,0 +1,213 @@
+//! What the core knows, as data for `status` and for whoever watches.
+
+mod picture;
+
+use serde::Serialize;
+
+/// A picture of the fleet at one moment. Never holds a session id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// Whether reports are still collected after a start.
+    pub adopting: bool,
+    /// Whether the journal refuses what is to be written.
+    pub journal_fails: bool,
+    /// Shards of the whole bot.
+    pub shard_count: u32,
+    /// The places of the fleet.
+    pub slots: Vec<SlotView>,
+    /// Every slave that is not known to be dead.
+    pub slaves: Vec<SlaveView>,
+    /// Every shard, ascending.
+    pub shards: Vec<ShardView>,
+    /// The running deploy.
+    pub deploy: Option<DeployView>,
+    /// The bot's user id, as Discord said it; absent: no shard ever had a session.
+    pub bot: Option<String>,
+    /// The slave that runs the once-per-bot work.
+    pub work: Option<String>,
+    /// Whether Discord refused a RESUME while the old connection was open: shards are
+    /// sealed strictly, whatever a deploy asks for.
+    pub late_seal_refused: bool,
+    /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
+    pub identifies_left: Option<u32>,
+    /// IDENTIFYs of a day (`session_start_limit.total`).
+    pub identifies_limit: Option<u32>,
+    /// See `identifies_left`.
+    pub identifies_reset_ms: Option<u64>,
+    /// One IDENTIFY is sent in so many milliseconds, at most, of all shards together.
+    pub identify_every_ms: u64,
+    /// IDENTIFYs of those left that only the operator's word spends; absent: the
+    /// budget is not known.
+    pub identifies_reserve: Option<u32>,
+    /// Shards that wait for their permit to IDENTIFY.
+    pub identifies_waiting: u32,
+    /// Rounds of IDENTIFYs in a row that came to nothing.
+    pub identifies_refused: u32,
+    /// Milliseconds until one shard tries for all; absent: nothing was refused.
+    pub identify_pause_ms: Option<u64>,
+}
+
+/// One slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SlotView {
+    /// Its name.
+    pub name: String,
+    /// The slave that fills it.
+    pub slave: Option<String>,
+    /// Its command, and the one that it had before; absent: none. The driver knows.
+    pub command: Option<Vec<String>>,
+    /// See `command`.
+    pub command_before: Option<Vec<String>>,
+    /// Starts that failed in a row.
+    pub failed_launches: u32,
+    /// Standbys that are there, built or not.
+    pub standbys: u32,
+    /// Standbys whose bot is built.
+    pub standbys_built: u32,
+    /// Standbys that the master keeps.
+    pub standbys_wanted: u32,
+}
+
+/// One slave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SlaveView {
+    /// Its id.
+    pub slave: String,
+    /// Its slot.
+    pub slot: String,
+    /// Its build.
+    pub build: String,
+    /// Its process id.
+    pub pid: u32,
+    /// `candidate`, `standby`, `owner`, `leaving`.
+    pub role: &'static str,
+    /// Whether it is connected to this master.
+    pub connected: bool,
+    /// How long ago it said something, in milliseconds; absent: it is not connected.
+    /// Pings are answered every `limits.ping`: what is much longer hangs.
+    pub answered_ms_ago: Option<u64>,
+    /// Whether that is too long for one that lives.
+    pub hangs: bool,
+    /// How many shards it owns.
+    pub shards: u32,
+    /// Events that its handlers finished since its start, failed ones included.
+    pub finished: u64,
+    /// Events of these that failed.
+    pub failed: u64,
+    /// The part of its shards' time in which they took nothing from Discord, as many
+    /// events running as may, in percent, as it said last.
+    pub full_percent: u64,
+    /// How old its oldest unfinished event was, in milliseconds, as it said last;
+    /// absent: it cannot say that.
+    pub lag_ms: Option<u64>,
+    /// How long ago a deploy that this master saw was committed to it; absent: none was.
+    pub deployed_ms_ago: Option<u64>,
+    /// How old the oldest unfinished event was that the slave before it had when that
+    /// deploy began; absent: that is not known.
+    pub lag_before_ms: Option<u64>,
+    /// For how long nothing came from Discord on its quietest open connection, in
+    /// milliseconds, as it said last; absent: it cannot say that.
+    pub silent_ms: Option<u64>,
+    /// The shard of that connection.
+    pub silent_shard: Option<u32>,
+    /// How long the slowest answer to a last heartbeat took; zero: none came yet.
+    pub heartbeat_ms: Option<u64>,
+    /// The shard that got it.
+    pub heartbeat_shard: Option<u32>,
+}
+
+/// One shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ShardView {
+    /// The shard.
+    pub shard: u32,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// `idle`, `starting` (it never had a session), `no session` (the one it had is
+    /// over), `serving`, `reconnecting`, `copying`, `dialling`, `sealing`, `resuming`,
+    /// `taking back`, `failed`, `unreachable`. Events come in `serving`, `copying` and
+    /// `dialling` alone.
+    pub state: &'static str,
+    /// Why it does not serve, and what becomes of it; absent: it serves, or nothing
+    /// is wrong.
+    pub trouble: Option<String>,
+    /// For how long it has been `reconnecting`, in milliseconds.
+    pub away_ms: Option<u64>,
+    /// The last handled sequence that the master was told.
+    pub handled: u64,
+    /// Events that came since the oldest that is not finished.
+    pub behind: u64,
+    /// So many of them Discord replays, as far as that is known.
+    pub replayed_at_most: u64,
+    /// The oldest event that is not finished, where its slave named it.
+    pub unfinished: Option<UnfinishedView>,
+    /// When its session began, in milliseconds since 1970, by the clock of the slave
+    /// that identified it; absent: not known.
+    pub session_began_unix_ms: Option<u64>,
+    /// Events that it gets in 1000 s, by its checkpoints of the last 5 s or more.
+    pub events_per_1000_s: u64,
+    /// Seconds in which it gets as many events as Discord replays at least; absent
+    /// where it gets none.
+    pub replay_budget_seconds: Option<u64>,
+}
+
+/// A connection that is gone for a moment is no trouble: Discord ends one every few
+/// hours, and keeps the events.
+const MOMENT_MS: u64 = 10_000;
+
+impl ShardView {
+    /// Whether its events come, or will in a moment: it is served, on its way from
+    /// owner to owner, or has just lost its connection.
+    #[must_use]
+    pub fn gets_events(&self) -> bool {
+        match self.state {
+            "serving" | "copying" | "dialling" | "sealing" | "resuming" | "taking back" => true,
+            "reconnecting" => self.away_ms.is_some_and(|away| away < MOMENT_MS),
+            _ => false,
+        }
+    }
+}
+
+/// The oldest event of a shard that is not finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UnfinishedView {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its type.
+    pub kind: String,
+    /// Its guild; zero: none.
+    pub guild: u64,
+    /// For how long it has been with its handler, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// The running deploy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeployView {
+    /// Its number.
+    pub deploy: u64,
+    /// Its slot.
+    pub slot: String,
+    /// Its step.
+    pub step: &'static str,
+    /// From whom.
+    pub from: Option<String>,
+    /// To whom.
+    pub to: Option<String>,
+    /// Shards that the new slave serves.
+    pub moved: u32,
+    /// Shards that are to move.
+    pub total: u32,
+    /// Shards that move now.
+    pub in_hand: u32,
+    /// How many may move at once now: the deploy's width, or what their replay
+    /// budgets allow.
+    pub at_once: u32,
+    /// The soak that was asked for, and the one that it is once it began, in
+    /// milliseconds.
+    pub soak_asked_ms: u64,
+    /// See `soak_asked_ms`.
+    pub soak_ms: Option<u64>,
+}

@@ -1,0 +1,216 @@
+//! What the core knows, as a picture for people. Costs a walk over everything;
+//! asked for by `status` only.
+
+use std::time::Duration;
+
+use baton_protocol::{SlaveId, message::Hello};
+
+use crate::{
+    Core, Time,
+    fleet::{Presence, Slave, Standing},
+    master_stage::MasterStage,
+    shard::{Phase, Shard},
+    view::{DeployView, ShardView, SlaveView, SlotView, UnfinishedView, View},
+};
+
+impl Core {
+    /// A picture of the fleet. Never holds a session id.
+    #[must_use]
+    pub fn view(&self, now: Time) -> View {
+        let left = self.permits.left(now);
+        let outlook = self.permits_outlook(now);
+        let slots = (0..self.fleet.slots.len()).map(|index| self.slot_view(index));
+        let slaves = self.fleet.slaves.iter();
+        let shards = self.fleet.shards.iter();
+        View {
+            adopting: self.stage == MasterStage::Adopting,
+            journal_fails: self.saves.fail(),
+            shard_count: self.settings.shard_count,
+            slots: slots.collect(),
+            slaves: slaves
+                .map(|(&id, slave)| self.slave_view(id, slave, now))
+                .collect(),
+            shards: shards
+                .map(|(id, shard)| self.shard_view(id.get(), shard, now))
+                .collect(),
+            deploy: self.deploy_view(),
+            bot: self.bot(),
+            late_seal_refused: self.late == crate::shard::late::Late::Refused,
+            work: self.work.owner().map(|id| id.to_string()),
+            identifies_left: left.map(|(left, ..)| left),
+            identifies_limit: left.map(|(_, limit, _)| limit),
+            identifies_reset_ms: left.map(|(.., wait)| millis(wait)),
+            identify_every_ms: millis(self.settings.identify_window / self.permits.at_once()),
+            identifies_reserve: outlook.reserve,
+            identifies_waiting: outlook.waiting,
+            identifies_refused: outlook.refused,
+            identify_pause_ms: outlook.pause.map(millis),
+        }
+    }
+
+    /// What a slave said of itself that is not known to be dead.
+    #[must_use]
+    pub fn hello(&self, id: SlaveId) -> Option<&Hello> {
+        self.fleet.slaves.get(&id).map(|slave| &slave.hello)
+    }
+
+    /// A number of 64 bits is a text: a browser would round it.
+    fn bot(&self) -> Option<String> {
+        let mut tickets = self
+            .fleet
+            .shards
+            .values()
+            .filter_map(|shard| shard.ticket.as_ref());
+        let bot = tickets.find_map(|kept| Some(kept.ticket.user_id).filter(|id| *id != 0));
+        bot.map(|id| id.to_string())
+    }
+
+    fn slot_view(&self, index: usize) -> SlotView {
+        let slot = &self.fleet.slots[index];
+        let standbys = self.standbys(index);
+        let built = standbys.iter().filter(|(_, built)| *built).count();
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        SlotView {
+            name: slot.name.clone(),
+            slave: slot.owner.map(|id| id.to_string()),
+            command: None,
+            command_before: None,
+            failed_launches: slot.failed_launches,
+            standbys: number(standbys.len()),
+            standbys_built: number(built),
+            standbys_wanted: if slot.launches {
+                self.settings.standbys
+            } else {
+                0
+            },
+        }
+    }
+
+    fn slave_view(&self, id: SlaveId, slave: &Slave, now: Time) -> SlaveView {
+        let connected = slave.presence == Presence::Joined;
+        let answered = now.since(slave.heard);
+        let slot = &self.fleet.slots[slave.slot];
+        let role = match slave.standing {
+            Standing::Leaving | Standing::Condemned => "leaving",
+            Standing::Standby => "standby",
+            Standing::Waiting | Standing::Active => {
+                if slot.owner == Some(id) || !slave.holds.is_empty() {
+                    "owner"
+                } else {
+                    "candidate"
+                }
+            }
+        };
+        SlaveView {
+            slave: id.to_string(),
+            slot: slot.name.clone(),
+            build: slave.hello.build.clone(),
+            pid: slave.hello.process.pid,
+            role,
+            connected,
+            answered_ms_ago: connected.then(|| millis(answered)),
+            hangs: connected && answered > self.settings.answers,
+            shards: u32::try_from(slave.holds.len()).unwrap_or(u32::MAX),
+            finished: slave.record.finished,
+            failed: slave.record.failed,
+            full_percent: slave.backpressure.percent,
+            lag_ms: slave.lag.map(millis),
+            deployed_ms_ago: slave.deployed.map(|(at, _)| millis(self.now.since(at))),
+            lag_before_ms: slave.deployed.and_then(|(_, lag)| lag).map(millis),
+            silent_ms: slave.hearing.map(|hearing| millis(hearing.silent.0)),
+            silent_shard: slave.hearing.map(|hearing| hearing.silent.1.get()),
+            heartbeat_ms: slave.hearing.map(|hearing| millis(hearing.heartbeat.0)),
+            heartbeat_shard: slave.hearing.map(|hearing| hearing.heartbeat.1.get()),
+        }
+    }
+
+    fn shard_view(&self, shard: u32, known: &Shard, now: Time) -> ShardView {
+        let claimant = known.phase.claimant();
+        let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
+        let going_back = self.goes_back();
+        let state = match &known.phase {
+            _ if !reachable => "unreachable",
+            Phase::Unknown { row } if row.is_some() => "unreachable",
+            Phase::Unknown { .. } => "idle",
+            Phase::Free(free) if free.parked.is_some() => "failed",
+            Phase::Free(_) => "idle",
+            phase if phase.has_no_session() && known.session_lost => "no session",
+            phase if phase.has_no_session() => "starting",
+            Phase::Starting { .. } | Phase::Sealing { .. } if going_back => "taking back",
+            Phase::Starting { .. } => "resuming",
+            phase if phase.serves() && known.away.is_some() => "reconnecting",
+            Phase::Serving { .. } => "serving",
+            Phase::Copying { .. } => "copying",
+            Phase::Dialling { .. } => "dialling",
+            Phase::Sealing { .. } => "sealing",
+        };
+        let row = match known.phase {
+            Phase::Unknown { row } => row.map(|(owner, _)| owner),
+            Phase::Free(_)
+            | Phase::Starting { .. }
+            | Phase::Serving { .. }
+            | Phase::Copying { .. }
+            | Phase::Dialling { .. }
+            | Phase::Sealing { .. } => None,
+        };
+        let budget = known.replay_budget(now, self.settings.replay_buffer);
+        ShardView {
+            shard,
+            epoch: claimant.map_or(known.epoch, |(_, epoch)| epoch).get(),
+            owner: claimant.map(|(id, _)| id).or(row).map(|id| id.to_string()),
+            state,
+            trouble: known.trouble.clone(),
+            handled: known
+                .ticket
+                .as_ref()
+                .map_or(0, |kept| kept.ticket.handled.get()),
+            behind: known.ticket.as_ref().map_or(0, |kept| {
+                known
+                    .highest()
+                    .get()
+                    .saturating_sub(kept.ticket.handled.get())
+            }),
+            replayed_at_most: self.replays(known),
+            unfinished: known.oldest.as_ref().map(|oldest| UnfinishedView {
+                sequence: oldest.event.sequence.get(),
+                kind: oldest.event.kind.clone(),
+                guild: oldest.event.guild,
+                age_ms: millis(oldest.age(now)),
+            }),
+            session_began_unix_ms: known
+                .ticket
+                .as_ref()
+                .map(|kept| kept.ticket.began_unix_ms)
+                .filter(|began| *began != 0),
+            events_per_1000_s: known.events_in_1000_s(now),
+            away_ms: known
+                .away
+                .filter(|_| state == "reconnecting")
+                .map(|since| millis(now.since(since))),
+            replay_budget_seconds: (budget != Duration::MAX).then_some(budget.as_secs()),
+        }
+    }
+
+    fn deploy_view(&self) -> Option<DeployView> {
+        let deploy = self.deploy.as_ref()?;
+        let to = deploy.to();
+        let moved = to.map_or(0, |to| self.fleet.serving(to));
+        Some(DeployView {
+            deploy: deploy.id.get(),
+            slot: deploy.order.slot.clone(),
+            step: deploy.step().name(),
+            from: deploy.from.map(|id| id.to_string()),
+            to: to.map(|id| id.to_string()),
+            moved: u32::try_from(moved).unwrap_or(u32::MAX),
+            total: u32::try_from(self.deploy_size()).unwrap_or(u32::MAX),
+            in_hand: u32::try_from(deploy.in_flight.len()).unwrap_or(u32::MAX),
+            at_once: u32::try_from(self.at_once()).unwrap_or(u32::MAX),
+            soak_asked_ms: millis(deploy.order.soak),
+            soak_ms: deploy.soak.map(millis),
+        })
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
