@@ -29,8 +29,8 @@
 //!                      ├─ work      the once-per-bot work follows
 //!                      ├─ permits/  IDENTIFYs in legal pace; refusals: which come to nothing
 //!                      └─ master_stage  the master itself comes and leaves
-//!   Action ◀── poll_action          saves: they stand before the sends that rely on them
-//!   Time   ◀── deadline             timers
+//!   Action ◀── poll_action          out: what each part wants done, in its order
+//!   Time   ◀── deadline             saves: they stand before the sends that rely on them; timers
 //! ```
 //!
 //! Three rules carry everything else:
@@ -49,6 +49,7 @@ mod deploy;
 pub mod event;
 mod fleet;
 mod master_stage;
+mod out;
 mod permits;
 mod saves;
 pub mod settings;
@@ -59,24 +60,13 @@ mod timers;
 pub mod view;
 mod work;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use baton_protocol::{DeployId, SessionParameters, ShardId, SlaveId, ToMaster, ToSlave};
+use baton_protocol::{DeployId, SessionParameters, ShardId, SlaveId, ToMaster};
 
 use self::{
-    deploy::Deploy,
-    event::{Durability, Entry, JournalState, News},
-    fleet::Fleet,
-    master_stage::MasterStage,
-    permits::Permits,
-    saves::Saves,
-    shard::Phase,
-    shard::late::Late,
-    timers::{Timer, Timers},
-    work::WorkUnit,
+    deploy::Deploy, event::JournalState, fleet::Fleet, master_stage::MasterStage, out::Out,
+    permits::Permits, shard::Phase, shard::late::Late, timers::Timer, work::WorkUnit,
 };
 pub use self::{
     event::{Action, Input, Recovered, Time},
@@ -92,9 +82,7 @@ pub use self::{
 #[derive(Clone, Debug)]
 pub struct Core {
     settings: Settings,
-    now: Time,
-    actions: VecDeque<Action>,
-    timers: Timers,
+    out: Out,
     fleet: Fleet,
     pinned: Option<SessionParameters>,
     deploy: Option<Deploy>,
@@ -107,18 +95,11 @@ pub struct Core {
     healed: BTreeMap<ShardId, Time>,
     permits: Permits,
     work: WorkUnit,
-    saves: Saves,
     stage: MasterStage,
     late: Late,
     journal: JournalState,
     /// Dead by the operator's word: what they say is not believed.
     fenced: BTreeSet<SlaveId>,
-    /// Slots in which something changed during this input.
-    touched: BTreeSet<usize>,
-    /// Rows of shards that a report brought, until they are saved together.
-    adopted: Vec<Entry>,
-    /// Shards whose newest ticket is not in the journal.
-    unwritten: BTreeSet<ShardId>,
 }
 
 impl Core {
@@ -130,9 +111,7 @@ impl Core {
         let journal = recovered.journal;
         let restarted = !recovered.shards.is_empty() || journal == JournalState::Lost;
         let mut core = Self {
-            now,
-            actions: VecDeque::new(),
-            timers: Timers::default(),
+            out: Out::new(now),
             pinned: recovered.pinned.clone().or_else(|| settings.pinned.clone()),
             deploy: None,
             last_deploy: recovered.last_deploy,
@@ -141,7 +120,6 @@ impl Core {
             healed: BTreeMap::new(),
             permits: Permits::new(settings.max_concurrency),
             work: WorkUnit::new(recovered.work, journal, recovered.floor),
-            saves: Saves::default(),
             stage: MasterStage::Adopting,
             late: match recovered.late_seal_refused {
                 true => Late::Refused,
@@ -149,9 +127,6 @@ impl Core {
             },
             journal,
             fenced: recovered.fenced.clone(),
-            touched: BTreeSet::new(),
-            adopted: Vec::new(),
-            unwritten: BTreeSet::new(),
             fleet: Fleet::new(&settings, recovered),
             settings,
         };
@@ -159,17 +134,17 @@ impl Core {
             core.permits
                 .hold_off(now.after(core.settings.identify_window));
         }
-        core.timers
-            .start(now, Timer::Adopt, core.settings.adopt_grace);
-        core.start_timer(Timer::Seen, core.settings.seen);
+        core.out.start(Timer::Adopt, core.settings.adopt_grace);
+        core.out.start(Timer::Seen, core.settings.seen);
         core.end_adoption_early();
         core
     }
 
     /// Takes one input. `now` never goes back.
     pub fn handle(&mut self, now: Time, input: Input) {
-        self.now = self.now.max(now);
-        self.begin_batch(&input);
+        if self.out.begin(now, &input) {
+            self.touch_all();
+        }
         match input {
             Input::Joined { hello, report } => self.joined(*hello, report),
             Input::Said { slave, message } => self.said(slave, message),
@@ -192,13 +167,13 @@ impl Core {
             Input::Budget(budget) => self.budget(budget),
             Input::SaveFailed { reason } => self.save_failed(&reason),
             Input::Resumed => {
-                self.timers.restart_all(self.now);
+                self.out.restart_all();
                 // Nobody was listened to.
                 let slaves: Vec<SlaveId> = self.fleet.slaves.keys().copied().collect();
                 slaves.into_iter().for_each(|slave| self.heard(slave));
             }
             Input::Tick => {
-                while let Some(timer) = self.timers.pop_due(self.now) {
+                while let Some(timer) = self.out.pop_due() {
                     self.due(timer);
                     self.advance();
                 }
@@ -211,20 +186,18 @@ impl Core {
     /// fails, poll no further and hand in [`Input::SaveFailed`]: the core takes
     /// back what is still queued.
     pub fn poll_action(&mut self) -> Option<Action> {
-        let action = self.actions.pop_front()?;
-        self.remember(&action);
-        Some(action)
+        self.out.poll()
     }
 
     /// When [`Input::Tick`] is wanted next.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.timers.next()
+        self.out.deadline()
     }
 
     /// What a joined slave said. Whoever is not joined is not listened to.
     fn heard(&mut self, slave: SlaveId) {
-        let now = self.now;
+        let now = self.out.now;
         if let Some(slave) = self.fleet.slaves.get_mut(&slave) {
             slave.heard = now;
         }
@@ -303,7 +276,7 @@ impl Core {
     /// Draws the conclusions of an input: free shards are placed, the deploy and
     /// the work take their next steps. Only slots that the input touched.
     fn advance(&mut self) {
-        while let Some(slot) = self.touched.pop_first() {
+        while let Some(slot) = self.out.pop_touched() {
             if self.stage == MasterStage::Adopting {
                 continue;
             }
@@ -317,44 +290,16 @@ impl Core {
         }
         self.journal_is_intact_again();
         self.leave_when_done();
+        self.write_tickets_soon();
     }
 
-    fn touch(&mut self, slot: usize) {
-        self.touched.insert(slot);
-    }
-
-    fn send(&mut self, slave: SlaveId, message: ToSlave) {
-        self.actions.push_back(Action::Send(slave, message));
-    }
-
-    fn tell(&mut self, news: News) {
-        self.note_loss(&news);
-        self.actions.push_back(Action::Tell(news));
-    }
-
-    fn alarm(&mut self, detail: impl Into<String>) {
-        self.tell(News::Alarm {
-            detail: detail.into(),
-        });
-    }
-
-    fn save(&mut self, entries: Vec<Entry>, durability: Durability) {
-        if !entries.is_empty() {
-            let (entries, durability) = self.with_unsaved(entries, durability);
-            self.actions.push_back(Action::Save(entries, durability));
-        }
-    }
-
-    fn start_timer(&mut self, timer: Timer, span: Duration) {
-        self.timers.start(self.now, timer, span);
+    /// Something changed that may concern every slot.
+    fn touch_all(&mut self) {
+        self.out.touch_all(self.fleet.slots.len());
     }
 
     /// Puts a shard into a phase; the deadline of its phase before is void.
     fn enter(&mut self, shard: ShardId, phase: Phase) {
-        self.timers.stop(Timer::Shard(shard));
-        self.fleet.enter(shard, phase);
-        if let Some(shard) = self.fleet.shards.get(&shard) {
-            self.touched.insert(shard.slot);
-        }
+        self.fleet.enter(shard, phase, &mut self.out);
     }
 }

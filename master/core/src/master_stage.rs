@@ -8,7 +8,7 @@
 use crate::{
     Core,
     event::{Action, Outcome},
-    timers::{Timer, Timers},
+    timers::Timer,
 };
 
 /// The life of the master itself.
@@ -28,7 +28,7 @@ impl Core {
         match self.stage {
             MasterStage::Adopting | MasterStage::Running => {
                 self.stage = MasterStage::Leaving;
-                self.start_timer(Timer::Leave, self.settings.shard_in_hand);
+                self.out.start(Timer::Leave, self.settings.shard_in_hand);
                 self.cancel_copies();
             }
             MasterStage::Leaving | MasterStage::Left => {}
@@ -51,13 +51,13 @@ impl Core {
             return;
         }
         self.stage = MasterStage::Left;
-        self.timers = Timers::default();
+        self.out.stop_all();
         if self.deploy_can_just_end() {
             self.fail_deploy(None, "the master leaves".to_owned());
         } else {
             self.end_deploy(Outcome::HandedOn);
         }
         self.write_tickets();
-        self.actions.push_back(Action::Exit);
+        self.out.order(Action::Exit);
     }
 }

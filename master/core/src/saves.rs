@@ -33,6 +33,8 @@ pub(crate) struct Saves {
     unsaved: BTreeMap<Row, Entry>,
     /// Shards that wait for an order because its reservation was not saved.
     owed: BTreeSet<ShardId>,
+    /// Shards whose newest ticket is not in the journal.
+    unwritten: BTreeSet<ShardId>,
     /// Actions handed out since the first save after the last input.
     batch: Vec<Action>,
 }
@@ -62,60 +64,20 @@ enum Row {
 }
 
 impl Core {
-    pub(crate) fn begin_batch(&mut self, input: &Input) {
-        if !matches!(input, Input::SaveFailed { .. }) {
-            self.saves.batch.clear();
-            if self.saves.trouble == Trouble::Trying {
-                self.saves.trouble = Trouble::Fine;
-                self.touched.extend(0..self.fleet.slots.len());
-            }
-        }
-    }
-
-    /// Notes an action that is being carried out, from the first save on.
-    pub(crate) fn remember(&mut self, action: &Action) {
-        if !self.saves.batch.is_empty() || matches!(action, Action::Save(..)) {
-            self.saves.batch.push(action.clone());
-        }
-    }
-
-    /// What did not reach the disk goes first, and a reservation among it does not
-    /// wait.
-    pub(crate) fn with_unsaved(
-        &mut self,
-        entries: Vec<Entry>,
-        durability: Durability,
-    ) -> (Vec<Entry>, Durability) {
-        if self.saves.unsaved.is_empty() {
-            return (entries, durability);
-        }
-        let mut all: Vec<_> = std::mem::take(&mut self.saves.unsaved)
-            .into_values()
-            .collect();
-        all.extend(entries);
-        (all, Durability::Now)
-    }
-
     /// The last save failed: what relied on it was not sent. Seals that were to
     /// follow are taken back; orders that were to follow are owed; everything
     /// else is queued again.
     pub(crate) fn save_failed(&mut self, reason: &str) {
-        let mut lost = std::mem::take(&mut self.saves.batch);
-        // A driver that polls no further leaves the failed save as the last one.
-        if matches!(lost.last(), Some(Action::Save(..))) {
-            lost.drain(..lost.len() - 1);
-        }
-        lost.extend(std::mem::take(&mut self.actions));
-
-        if self.saves.trouble == Trouble::Fine {
-            self.alarm(format!(
+        let lost = self.out.take_back();
+        if self.out.saves.trouble == Trouble::Fine {
+            self.out.alarm(format!(
                 "the journal cannot be written: {reason}. No shard moves until it can. Where its \
                  disk is full, free space on it."
             ));
         }
-        self.saves.trouble = Trouble::Failed;
-        reason.clone_into(&mut self.saves.why);
-        self.start_timer(Timer::Saves, self.settings.backoff);
+        self.out.saves.trouble = Trouble::Failed;
+        reason.clone_into(&mut self.out.saves.why);
+        self.out.start(Timer::Saves, self.settings.backoff);
 
         let mut undone = BTreeSet::new();
         for action in lost {
@@ -131,12 +93,12 @@ impl Core {
                             self.reservation_failed(shard);
                             undone.insert(shard);
                         }
-                        self.saves.unsaved.insert(Row::of(&entry), entry);
+                        self.out.saves.unsaved.insert(Row::of(&entry), entry);
                     }
                 }
                 Action::Send(slave, message) => {
                     if !relies_on_reservation(&message, &undone) {
-                        self.actions.push_back(Action::Send(slave, message));
+                        self.out.order(Action::Send(slave, message));
                     }
                 }
                 // Its deploy ends below, before it began.
@@ -150,7 +112,7 @@ impl Core {
                 | Action::Kill(_)
                 | Action::Keep(_)
                 | Action::Tell(_)
-                | Action::Exit => self.actions.push_back(action),
+                | Action::Exit => self.out.order(action),
             }
         }
         self.deploy_cannot_save(reason);
@@ -186,7 +148,7 @@ impl Core {
                 self.move_taken_back(id);
             }
             Phase::Starting { .. } => {
-                self.saves.owed.insert(id);
+                self.out.saves.owed.insert(id);
             }
             Phase::Unknown { .. }
             | Phase::Free(_)
@@ -199,7 +161,7 @@ impl Core {
     /// How a shard came free whose owner was never told to go on with it, because
     /// that could not be saved.
     pub(crate) fn never_told(&mut self, id: ShardId) -> Option<ResumeAfter> {
-        if !self.saves.owed.remove(&id) {
+        if !self.out.saves.owed.remove(&id) {
             return None;
         }
         match self.fleet.shards.get(&id)?.phase {
@@ -220,14 +182,15 @@ impl Core {
     /// The deadline after a failed save: the same rows once more, then the
     /// orders that rely on them.
     pub(crate) fn save_again(&mut self) {
-        self.saves.trouble = Trouble::Trying;
+        self.out.saves.trouble = Trouble::Trying;
         let always = vec![Entry::Deploy(self.last_deploy)];
-        self.save(always, Durability::Now);
-        for shard in std::mem::take(&mut self.saves.owed) {
+        self.out.save(always, Durability::Now);
+        for shard in std::mem::take(&mut self.out.saves.owed) {
             self.order_again(shard);
         }
         // If this save works, the next input says so: there will be one.
-        self.start_timer(Timer::Tickets, self.settings.checkpoint_to_disk);
+        self.out
+            .start(Timer::Tickets, self.settings.checkpoint_to_disk);
     }
 
     /// Checkpoints that are not in the journal go there, together. A power cut may
@@ -236,7 +199,7 @@ impl Core {
     pub(crate) fn write_tickets(&mut self) {
         let mut durability = Durability::Soon;
         let mut entries = Vec::new();
-        for id in std::mem::take(&mut self.unwritten) {
+        for id in std::mem::take(&mut self.out.saves.unwritten) {
             let shard = self.fleet.shards.get_mut(&id);
             let Some(kept) = shard.and_then(|shard| shard.ticket.as_mut()) else {
                 continue;
@@ -250,35 +213,90 @@ impl Core {
                 ticket: Box::new(kept.ticket.clone()),
             });
         }
-        self.save(entries, durability);
+        self.out.save(entries, durability);
     }
 
     /// Notes that this master runs: how old a session is after its end is counted
     /// from here, however long ago its last checkpoint was.
     pub(crate) fn note_seen(&mut self) {
-        self.start_timer(Timer::Seen, self.settings.seen);
-        if !self.saves.fail() {
-            self.save(vec![Entry::Seen], Durability::Soon);
+        self.out.start(Timer::Seen, self.settings.seen);
+        if !self.out.saves.fail() {
+            self.out.save(vec![Entry::Seen], Durability::Soon);
         }
     }
 
-    /// The ticket of a shard changed.
-    pub(crate) fn ticket_changed(&mut self, shard: ShardId) {
-        self.unwritten.insert(shard);
-        if !self.timers.runs(Timer::Tickets) {
-            self.start_timer(Timer::Tickets, self.settings.checkpoint_to_disk);
+    /// Sees to it that tickets which changed are written.
+    pub(crate) fn write_tickets_soon(&mut self) {
+        if !self.out.saves.unwritten.is_empty() && !self.out.runs(Timer::Tickets) {
+            self.out
+                .start(Timer::Tickets, self.settings.checkpoint_to_disk);
         }
     }
 
     /// The next deploy's number, made durable.
     pub(crate) fn number_deploy(&mut self) -> DeployId {
         self.last_deploy = DeployId(self.last_deploy.get().saturating_add(1));
-        self.save(vec![Entry::Deploy(self.last_deploy)], Durability::Now);
+        self.out
+            .save(vec![Entry::Deploy(self.last_deploy)], Durability::Now);
         self.last_deploy
     }
 }
 
 impl Saves {
+    /// An input begins. Whether saves work again that failed: none of the last ones did.
+    pub(crate) fn begin_batch(&mut self, input: &Input) -> bool {
+        if matches!(input, Input::SaveFailed { .. }) {
+            return false;
+        }
+        self.batch.clear();
+        let works_again = self.trouble == Trouble::Trying;
+        if works_again {
+            self.trouble = Trouble::Fine;
+        }
+        works_again
+    }
+
+    /// Notes an action that is being carried out, from the first save on.
+    pub(crate) fn remember(&mut self, action: &Action) {
+        if !self.batch.is_empty() || matches!(action, Action::Save(..)) {
+            self.batch.push(action.clone());
+        }
+    }
+
+    /// The actions that were handed out from the save on that failed.
+    pub(crate) fn take_batch(&mut self) -> Vec<Action> {
+        let mut lost = std::mem::take(&mut self.batch);
+        // A driver that polls no further leaves the failed save as the last one.
+        if matches!(lost.last(), Some(Action::Save(..))) {
+            lost.drain(..lost.len() - 1);
+        }
+        lost
+    }
+
+    /// What did not reach the disk goes first, and a reservation among it does not
+    /// wait.
+    pub(crate) fn with_unsaved(
+        &mut self,
+        entries: Vec<Entry>,
+        durability: Durability,
+    ) -> (Vec<Entry>, Durability) {
+        if self.unsaved.is_empty() {
+            return (entries, durability);
+        }
+        let mut all: Vec<_> = std::mem::take(&mut self.unsaved).into_values().collect();
+        all.extend(entries);
+        (all, Durability::Now)
+    }
+
+    pub(crate) fn ticket_changed(&mut self, shard: ShardId) {
+        self.unwritten.insert(shard);
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn unwritten(&self) -> &BTreeSet<ShardId> {
+        &self.unwritten
+    }
+
     /// Whether saves fail at the moment.
     pub(crate) fn fail(&self) -> bool {
         self.trouble != Trouble::Fine

@@ -126,7 +126,7 @@ impl Core {
             ..next
         };
         // There may be more standbys to start, or fewer.
-        self.touched.extend(0..self.fleet.slots.len());
+        self.touch_all();
     }
 }
 

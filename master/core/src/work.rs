@@ -117,12 +117,12 @@ impl Core {
             return;
         };
         match self.work.state {
-            State::Free if self.fleet.can_take(target) && !self.saves.fail() => {
+            State::Free if self.fleet.can_take(target) && !self.out.saves.fail() => {
                 self.start_work(target);
             }
             State::Running { owner, epoch } if owner != target && self.fleet.is_joined(owner) => {
                 self.work.state = State::Stopping { owner, epoch };
-                self.start_timer(Timer::Work, self.settings.drained());
+                self.out.start(Timer::Work, self.settings.drained());
                 self.send_stop_work(owner, epoch);
             }
             State::Unknown { .. }
@@ -154,8 +154,9 @@ impl Core {
         self.work.epoch = epoch;
         self.work.holder = Some(owner);
         self.work.state = State::Starting { owner, epoch };
-        self.save(vec![Entry::Work { epoch, owner }], Durability::Now);
-        self.start_timer(Timer::Work, self.settings.seal);
+        self.out
+            .save(vec![Entry::Work { epoch, owner }], Durability::Now);
+        self.out.start(Timer::Work, self.settings.seal);
         self.send_start_work(owner, epoch);
     }
 
@@ -164,8 +165,8 @@ impl Core {
             && (owner, epoch) == (from, answer.epoch)
         {
             self.work.state = State::Running { owner, epoch };
-            self.timers.stop(Timer::Work);
-            self.touch(HOME);
+            self.out.stop(Timer::Work);
+            self.out.touch(HOME);
         }
     }
 
@@ -175,7 +176,7 @@ impl Core {
             return;
         }
         if answer.ticket.len() > Work::MAX_TICKET {
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "slave {from} handed over once-per-bot work with a ticket of {} bytes; it starts \
                  without one",
                 answer.ticket.len()
@@ -195,8 +196,8 @@ impl Core {
 
     fn free_work(&mut self) {
         self.work.state = State::Free;
-        self.timers.stop(Timer::Work);
-        self.touch(HOME);
+        self.out.stop(Timer::Work);
+        self.out.touch(HOME);
     }
 
     /// What a slave reports when it joins: the epoch at which it runs the work.
@@ -206,8 +207,8 @@ impl Core {
             State::Starting { owner, epoch } if owner == slave => {
                 if said == epoch {
                     self.work.state = State::Running { owner, epoch };
-                    self.timers.stop(Timer::Work);
-                    self.touch(HOME);
+                    self.out.stop(Timer::Work);
+                    self.out.touch(HOME);
                 } else {
                     self.send_start_work(owner, epoch);
                 }
@@ -224,7 +225,7 @@ impl Core {
                     owner: slave,
                     epoch: said,
                 };
-                self.touch(HOME);
+                self.out.touch(HOME);
             }
             State::Unknown { .. }
             | State::Free
@@ -243,19 +244,19 @@ impl Core {
     pub(crate) fn work_due(&mut self) {
         match self.work.state {
             State::Stopping { owner, .. } => {
-                self.start_timer(Timer::Work, self.settings.drained());
+                self.out.start(Timer::Work, self.settings.drained());
                 if self.fleet.is_joined(owner) {
                     self.condemn(owner);
                     self.deploy_lost_soon(owner, "it did not stop the once-per-bot work");
                 } else {
-                    self.alarm(format!(
+                    self.out.alarm(format!(
                         "the once-per-bot work waits: slave {owner} is to stop it and is not \
                          connected"
                     ));
                 }
             }
             State::Starting { owner, epoch } => {
-                self.start_timer(Timer::Work, self.settings.seal);
+                self.out.start(Timer::Work, self.settings.seal);
                 self.send_start_work(owner, epoch);
                 self.deploy_lost_soon(owner, "it did not start the once-per-bot work");
             }
@@ -264,15 +265,16 @@ impl Core {
     }
 
     fn send_start_work(&mut self, to: SlaveId, epoch: Epoch) {
-        if self.saves.owe_work() || !self.fleet.is_joined(to) {
+        if self.out.saves.owe_work() || !self.fleet.is_joined(to) {
             return;
         }
         let ticket = self.work.ticket.clone();
-        self.send(to, ToSlave::StartWork(Work { epoch, ticket }));
+        self.out
+            .send(to, ToSlave::StartWork(Work { epoch, ticket }));
     }
 
     pub(crate) fn send_stop_work(&mut self, to: SlaveId, epoch: Epoch) {
         let ticket = Bytes::new();
-        self.send(to, ToSlave::StopWork(Work { epoch, ticket }));
+        self.out.send(to, ToSlave::StopWork(Work { epoch, ticket }));
     }
 }

@@ -165,7 +165,7 @@ fn every_alarm_of_the_master_is_in_the_operators_guide() {
                 continue;
             }
             let source = joined(&path);
-            let told = source.split("self.alarm(").skip(1);
+            let told = source.split(".alarm(").skip(1);
             alarms.extend(told.map(|after| after.split("));").next().unwrap().to_owned()));
         }
     }

@@ -47,7 +47,7 @@ pub(crate) enum Bake {
 impl Core {
     /// Whether the canary, which serves, has been looked at; else that begins.
     pub(crate) fn is_baked(&mut self, to: SlaveId, canary: usize) -> bool {
-        let (now, size) = (self.now, self.deploy_size());
+        let (now, size) = (self.out.now, self.deploy_size());
         let wanted = !self.settings.canary_time.is_zero() && !cfg!(mutant = "canary-raw");
         let Some(deploy) = &mut self.deploy else {
             return true;
@@ -71,7 +71,7 @@ impl Core {
         let baking = |deploy: &crate::deploy::Deploy| matches!(deploy.bake, Bake::Since(_));
         if self.deploy.as_ref().is_some_and(baking) {
             self.ask_of_canary(to);
-            self.start_timer(Timer::Deploy, ASKED_EVERY);
+            self.out.start(Timer::Deploy, ASKED_EVERY);
         }
     }
 
@@ -88,7 +88,7 @@ impl Core {
         let (Bake::Since(since), true) = (deploy.bake, is_canary(&deploy.stage)) else {
             return;
         };
-        let (slot, looked) = (deploy.slot, self.now.since(since));
+        let (slot, looked) = (deploy.slot, self.out.now.since(since));
         let finished = self
             .fleet
             .slaves
@@ -103,8 +103,8 @@ impl Core {
         if let Some(deploy) = &mut self.deploy {
             deploy.bake = Bake::Done;
         }
-        self.timers.stop(Timer::Deploy);
-        self.touch(slot);
+        self.out.stop(Timer::Deploy);
+        self.out.touch(slot);
     }
 
     /// What could be bad, and is too little to be judged.

@@ -42,7 +42,7 @@ impl Core {
         let members = self.fleet.slots[slot].members;
         let rate = |id: ShardId| {
             let shard = self.fleet.shards.get(&id)?;
-            let rate = shard.events_in_1000_s(self.now);
+            let rate = shard.events_in_1000_s(self.out.now);
             (shard.slot == slot && rate > 0).then_some((id, rate))
         };
         members.iter().filter_map(rate).collect()
@@ -63,7 +63,7 @@ impl Core {
             Some((id, shard.finished()))
         };
         deploy.done_at_soak = Some(Done {
-            at: self.now,
+            at: self.out.now,
             handed,
             finished: deploy.rates.iter().filter_map(finished).collect(),
         });
@@ -84,7 +84,7 @@ impl Core {
             deploy.soak.filter(|_| deploy.lengthened <= MOST_LENGTHENED)
         });
         match soak {
-            Some(soak) => self.start_timer(Timer::Deploy, soak),
+            Some(soak) => self.out.start(Timer::Deploy, soak),
             None => self.fail_deploy(None, why),
         }
         true
@@ -93,7 +93,7 @@ impl Core {
     fn darkness(&self, to: SlaveId) -> Option<String> {
         let deploy = self.deploy.as_ref().filter(|deploy| deploy.asked)?;
         let done = deploy.done_at_soak.as_ref()?;
-        let span = self.now.since(done.at);
+        let span = self.out.now.since(done.at);
         if deploy.from.is_none() || deploy.lag_before.is_some_and(|lag| lag > span / 2) {
             return None;
         }

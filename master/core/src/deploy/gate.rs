@@ -72,7 +72,7 @@ impl Core {
         };
         slave.hearing = says_lag.then_some(hearing);
         let shards = slave.holds.len();
-        slave.backpressure = slave.backpressure.next(self.now, pong.full_ms, shards);
+        slave.backpressure = slave.backpressure.next(self.out.now, pong.full_ms, shards);
         self.backlog(id);
         self.heal(id, hearing.silent);
         let Some(deploy) = &self.deploy else {
@@ -138,7 +138,7 @@ impl Core {
     /// The soak begins: what the new slave says now is what its end is compared with.
     pub(crate) fn ask_how_it_fares(&mut self, to: SlaveId) {
         let number = START_OF_SOAK;
-        self.send(to, ToSlave::Ping(Ping { number }));
+        self.out.send(to, ToSlave::Ping(Ping { number }));
     }
 
     /// The answer to that.
@@ -221,7 +221,7 @@ impl Core {
     /// The canary is looked at: how does its slave fare now?
     pub(crate) fn ask_of_canary(&mut self, to: SlaveId) {
         let number = OF_CANARY;
-        self.send(to, ToSlave::Ping(Ping { number }));
+        self.out.send(to, ToSlave::Ping(Ping { number }));
     }
 
     /// The soak is over: the new slave is asked whether it lives. What it said
@@ -231,8 +231,8 @@ impl Core {
             deploy.asked = true;
         }
         let number = END_OF_SOAK;
-        self.send(to, ToSlave::Ping(Ping { number }));
-        self.start_timer(Timer::Deploy, self.settings.no_progress);
+        self.out.send(to, ToSlave::Ping(Ping { number }));
+        self.out.start(Timer::Deploy, self.settings.no_progress);
     }
 
     /// It does not: it is killed, and its shards go back when it is dead.

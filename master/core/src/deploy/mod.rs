@@ -85,8 +85,6 @@ pub(crate) struct Deploy {
     pub(crate) last_served: Option<Time>,
     /// Times in a row that the new slave was connected anew and no shard moved.
     pub(crate) returns: u32,
-    /// What its slot lost since it began.
-    pub(crate) losses: Losses,
     /// Whether it begins no further shard, as an operator wants it.
     pub(crate) paused: bool,
 }
@@ -269,10 +267,10 @@ impl Core {
             MasterStage::Leaving | MasterStage::Left => return Err("the master is leaving".into()),
             MasterStage::Running => {}
         }
-        if self.saves.fail() {
+        if self.out.saves.fail() {
             return Err(format!(
                 "the journal cannot be written: {}",
-                self.saves.why()
+                self.out.saves.why()
             ));
         }
         Ok(())
@@ -283,7 +281,7 @@ impl Core {
         let slot = match self.deploy_slot(&order) {
             Ok(slot) => slot,
             Err(reason) => {
-                self.tell(News::RequestRefused { request, reason });
+                self.out.tell(News::RequestRefused { request, reason });
                 return;
             }
         };
@@ -296,14 +294,14 @@ impl Core {
         self.permits_may_be_tried();
         self.deploy_step();
         self.standby_gives_way(slot);
-        self.actions.push_back(Action::Launch {
+        self.out.order(Action::Launch {
             slot: name,
             role: Role::Candidate,
             command,
             deploy: self.deploy.as_ref().map(|deploy| deploy.id),
         });
-        self.start_timer(Timer::Deploy, self.settings.ready);
-        self.touch(slot);
+        self.out.start(Timer::Deploy, self.settings.ready);
+        self.out.touch(slot);
     }
 
     fn deploy_slot(&self, order: &DeployOrder) -> Result<usize, String> {
@@ -359,7 +357,7 @@ impl Core {
         let pace = Pace::Width;
         self.begin_deploy(None, slot, order, Some(from), Stage::Moving { to, pace });
         if let Some(deploy) = &mut self.deploy {
-            deploy.given = Some(self.now);
+            deploy.given = Some(self.out.now);
         }
         self.queue_slot(to);
         self.deploy_step();
@@ -386,7 +384,8 @@ impl Core {
     ) {
         let id = self.number_deploy();
         let name = order.slot.clone();
-        self.timers.stop(Timer::Slot(slot));
+        self.out.stop(Timer::Slot(slot));
+        self.fleet.slots[slot].losses = Losses::default();
         self.deploy = Some(Deploy {
             id,
             slot,
@@ -396,7 +395,7 @@ impl Core {
             queue: VecDeque::new(),
             in_flight: InFlight::new(),
             forced: None,
-            began: self.now,
+            began: self.out.now,
             given: None,
             soak: None,
             before: from
@@ -412,16 +411,15 @@ impl Core {
             first_stop: None,
             last_served: None,
             returns: 0,
-            losses: Losses::default(),
             paused: false,
         });
-        self.tell(News::DeployAccepted {
+        self.out.tell(News::DeployAccepted {
             request,
             deploy: id,
             slot: name,
             from,
         });
-        self.touch(slot);
+        self.out.touch(slot);
     }
 
     pub(crate) fn candidate_launched(&mut self, slot: usize, launched: u32) {

@@ -21,7 +21,7 @@ impl Core {
     pub(crate) fn pause_asked(&mut self, request: RequestId, pause: Pause) {
         if let Err(reason) = self.may_pause(pause) {
             let reason = reason.to_owned();
-            self.tell(News::RequestRefused { request, reason });
+            self.out.tell(News::RequestRefused { request, reason });
             return;
         }
         if let Some(deploy) = &mut self.deploy {

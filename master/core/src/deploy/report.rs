@@ -23,7 +23,7 @@ impl Core {
             return;
         };
         let slot = shard.slot;
-        let budget = shard.replay_budget(self.now, self.settings.replay_buffer);
+        let budget = shard.replay_budget(self.out.now, self.settings.replay_buffer);
         let Some(deploy) = &mut self.deploy else {
             return;
         };
@@ -37,22 +37,22 @@ impl Core {
             }
             Stage::Starting { .. } | Stage::Preparing { .. } | Stage::Retiring { .. } => return,
         };
-        deploy.given.get_or_insert(self.now);
+        deploy.given.get_or_insert(self.out.now);
         if how == How::Full {
             // No RESUME is waited for, and READY may be a day away.
             deploy.in_flight.remove(&id);
             return;
         }
         deploy.in_flight.take(id, budget);
-        deploy.in_flight.given(id, self.now);
-        self.start_timer(Timer::Shard(id), self.settings.no_progress);
+        deploy.in_flight.given(id, self.out.now);
+        self.out.start(Timer::Shard(id), self.settings.no_progress);
         if let Some(from) = from {
             self.tell_move(id, from, target, epoch, told);
         }
     }
 
     pub(crate) fn seal_told(&mut self, id: ShardId, owner: SlaveId, to: SlaveId, epoch: Epoch) {
-        let now = self.now;
+        let now = self.out.now;
         let Some(deploy) = &mut self.deploy else {
             return;
         };
@@ -82,7 +82,7 @@ impl Core {
         epoch: Epoch,
         had_no_session: bool,
     ) {
-        let now = self.now;
+        let now = self.out.now;
         let slot = self.fleet.shards.get(&id).map(|shard| shard.slot);
         if let Some(deploy) = &mut self.deploy
             && slot == Some(deploy.slot)
@@ -116,7 +116,7 @@ impl Core {
     }
 
     pub(crate) fn tell_serving(&mut self, shard: ShardId, epoch: Epoch, slave: SlaveId) {
-        self.tell(News::ShardServing {
+        self.out.tell(News::ShardServing {
             shard,
             epoch,
             slave,
@@ -132,7 +132,7 @@ impl Core {
         phase: MovePhase,
     ) {
         if let Some(deploy) = self.deploy.as_ref().map(|deploy| deploy.id) {
-            self.tell(News::Migration {
+            self.out.tell(News::Migration {
                 deploy,
                 shard: id,
                 from,
@@ -203,8 +203,8 @@ impl Core {
                 step: deploy.step(),
             };
             let slot = deploy.slot;
-            self.tell(news);
-            self.touch(slot);
+            self.out.tell(news);
+            self.out.touch(slot);
         }
     }
 

@@ -91,7 +91,7 @@ impl Core {
     fn roll_back(&mut self, to: SlaveId, shard: Option<ShardId>, reason: String) {
         self.cancel_copies();
         self.late_seals_end();
-        self.timers.stop(Timer::Deploy);
+        self.out.stop(Timer::Deploy);
         self.go_to(Stage::RollingBack { to, shard, reason });
         let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
         if let Some(deploy) = &mut self.deploy {
@@ -137,11 +137,11 @@ impl Core {
     pub(crate) fn copy_stalled(&mut self, id: ShardId) {
         let span = self.settings.copy;
         if self.goes_back() {
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "shard {id} goes back, and the copy of its state made no progress for {span:?}; \
                  it is served meanwhile and copied again"
             ));
-            self.start_timer(Timer::Shard(id), span);
+            self.out.start(Timer::Shard(id), span);
             self.said_again(id);
         } else {
             self.fail_deploy(
@@ -156,7 +156,7 @@ impl Core {
         let span = self.settings.copy;
         let waits = |deploy: &crate::deploy::Deploy| deploy.in_flight.is_waiting(id);
         if self.deploy.as_ref().is_some_and(waits) {
-            self.start_timer(Timer::Shard(id), span);
+            self.out.start(Timer::Shard(id), span);
             return;
         }
         self.fail_deploy(
@@ -238,7 +238,7 @@ impl Core {
         } else if self.goes_back() && self.is_replaying(id) && self.fleet.is_joined(owner) {
             self.is_back_and_behind(id);
         } else {
-            self.start_timer(Timer::Shard(id), span);
+            self.out.start(Timer::Shard(id), span);
         }
     }
 
@@ -261,7 +261,7 @@ impl Core {
     /// end of a replay that grows as fast. It is where it was, and the way back does not
     /// wait for more.
     fn is_back_and_behind(&mut self, id: ShardId) {
-        let now = self.now;
+        let now = self.out.now;
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
@@ -272,7 +272,7 @@ impl Core {
         shard.away = Some(now);
         self.enter(id, Phase::Serving { owner, epoch });
         self.move_served(id, owner, epoch, false);
-        self.alarm(format!(
+        self.out.alarm(format!(
             "shard {id} is back at slave {owner:.8}, which is behind: as many of its events are \
              with handlers as may be, and Discord replays the rest as they end. If more come than \
              end, it never catches up: make handlers faster, or give the slot more processes"
@@ -325,7 +325,7 @@ impl Core {
         } else if deploy.to() == Some(id) {
             self.fail_deploy(None, format!("the new slave was lost: {why}"));
         }
-        self.touch(slot);
+        self.out.touch(slot);
     }
 
     /// The old slave died before the new one was ready: a standby that is serves
@@ -377,8 +377,9 @@ impl Core {
             self.fail_deploy(None, reason);
         } else {
             // What moved is served, what did not move is served: waiting is safe.
-            self.alarm(format!("deploy {} waits: {reason}", deploy.id));
-            self.start_timer(Timer::Away(id), span);
+            self.out
+                .alarm(format!("deploy {} waits: {reason}", deploy.id));
+            self.out.start(Timer::Away(id), span);
         }
     }
 
@@ -431,6 +432,6 @@ impl Core {
             }
         };
         let reason = refusal.to_owned();
-        self.tell(News::RequestRefused { request, reason });
+        self.out.tell(News::RequestRefused { request, reason });
     }
 }

@@ -46,7 +46,7 @@ impl Core {
             let shard = self.fleet.shards.get(&id)?;
             let owner = shard.phase.claimant().map(|(owner, _)| owner);
             let moves = shard.slot == deploy.slot && owner != Some(goal);
-            moves.then(|| (shard.events_in_1000_s(self.now), id))
+            moves.then(|| (shard.events_in_1000_s(self.out.now), id))
         };
         let mut shards: Vec<_> = members.iter().filter_map(rate).collect();
         let canary = canary.min(shards.len());
@@ -85,7 +85,7 @@ impl Core {
     }
 
     fn next_to_move(&mut self) -> Option<(ShardId, SlaveId, Duration)> {
-        if self.stage != MasterStage::Running || self.saves.fail() || self.is_paused() {
+        if self.stage != MasterStage::Running || self.out.saves.fail() || self.is_paused() {
             return None;
         }
         let deploy = self.deploy.as_mut()?;
@@ -109,8 +109,8 @@ impl Core {
         let rolling_back = matches!(deploy.stage, Stage::RollingBack { .. });
         while let Some(&id) = deploy.queue.front() {
             let shard = self.fleet.shards.get(&id)?;
-            let is_out = self.permits.is_out(id, self.now);
-            let budget = shard.replay_budget(self.now, self.settings.replay_buffer);
+            let is_out = self.permits.is_out(id, self.out.now);
+            let budget = shard.replay_budget(self.out.now, self.settings.replay_buffer);
             let moves = match shard.phase {
                 _ if deploy.in_flight.contains(&id) => false,
                 Phase::Free(_) => true,
@@ -154,7 +154,7 @@ impl Core {
             && !deploy.in_flight.contains(&id)
         {
             deploy.queue.push_back(id);
-            self.touched.insert(slot);
+            self.out.touch(slot);
         }
     }
 
@@ -168,7 +168,7 @@ impl Core {
             && slot == deploy.slot
         {
             deploy.in_flight.remove(&id);
-            self.touched.insert(deploy.slot);
+            self.out.touch(deploy.slot);
             self.turn_comes_again(id, slot, owner);
         }
     }
@@ -184,7 +184,7 @@ impl Core {
             .front()
             .and_then(|id| self.fleet.shards.get(id));
         let budget = next.map_or(Duration::MAX, |shard| {
-            shard.replay_budget(self.now, self.settings.replay_buffer)
+            shard.replay_budget(self.out.now, self.settings.replay_buffer)
         });
         deploy.width().min(deploy.in_flight.most(budget))
     }

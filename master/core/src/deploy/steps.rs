@@ -23,7 +23,7 @@ impl Core {
     /// M1: both slaves are told that shards will move.
     pub(crate) fn prepare(&mut self) {
         self.deploy_step();
-        self.start_timer(Timer::Deploy, self.settings.ready);
+        self.out.start(Timer::Deploy, self.settings.ready);
         self.ask_prepared();
     }
 
@@ -44,12 +44,12 @@ impl Core {
             })
         };
         if new == Answer::Due {
-            self.send(to, start(false, num_shards));
+            self.out.send(to, start(false, num_shards));
         }
         if old == Answer::Due
             && let Some(from) = from
         {
-            self.send(from, start(true, 0));
+            self.out.send(from, start(true, 0));
         }
     }
 
@@ -70,7 +70,7 @@ impl Core {
             *old = Answer::Given;
         }
         let slot = deploy.slot;
-        self.touch(slot);
+        self.out.touch(slot);
     }
 
     /// Takes every step that can be taken now.
@@ -87,7 +87,7 @@ impl Core {
             Stage::Starting { .. } | Stage::Soaking { .. } | Stage::Retiring { .. } => false,
             Stage::Preparing { to, new, old } => {
                 let ready = new == Answer::Given && (old == Answer::Given || from.is_none());
-                if ready && self.stage == MasterStage::Running && !self.saves.fail() {
+                if ready && self.stage == MasterStage::Running && !self.out.saves.fail() {
                     self.start_moving(to);
                     return true;
                 }
@@ -131,7 +131,7 @@ impl Core {
     }
 
     fn start_moving(&mut self, to: SlaveId) {
-        self.timers.stop(Timer::Deploy);
+        self.out.stop(Timer::Deploy);
         let size = self.deploy_size();
         let Some(deploy) = &self.deploy else {
             return;
@@ -166,7 +166,7 @@ impl Core {
         let (id, slot, asked) = (deploy.id, deploy.slot, deploy.order.soak);
         let soak = self.soak_within_budget(id, slot, asked);
         self.go_to(Stage::Soaking { to });
-        self.start_timer(Timer::Deploy, soak);
+        self.out.start(Timer::Deploy, soak);
         if let Some(deploy) = &mut self.deploy {
             deploy.soak = Some(soak);
         }
@@ -180,13 +180,14 @@ impl Core {
             return;
         };
         let slot = deploy.slot;
-        let deployed = deploy.from.map(|_| (self.now, deploy.lag_before));
+        let deployed = deploy.from.map(|_| (self.out.now, deploy.lag_before));
         if let Some(slave) = self.fleet.slaves.get_mut(&to) {
             slave.deployed = deployed;
         }
         if let Some(command) = deploy.order.command.clone() {
             let slot = deploy.order.slot.clone();
-            self.save(vec![Entry::Command { slot, command }], Durability::Soon);
+            self.out
+                .save(vec![Entry::Command { slot, command }], Durability::Soon);
         }
         self.dismiss_standbys(slot);
         self.fill(slot, to);
@@ -232,7 +233,7 @@ impl Core {
             .is_some_and(|deploy| std::mem::take(&mut deploy.asked));
         if !self.is_whole(to) {
             // Cut off, or just resuming: the commit waits until it is whole.
-            self.start_timer(Timer::Deploy, self.settings.no_progress);
+            self.out.start(Timer::Deploy, self.settings.no_progress);
         } else if cfg!(mutant = "commit-unasked") {
             self.soaked(to);
         } else if asked {
@@ -260,16 +261,16 @@ impl Core {
             .is_some_and(|deploy| self.is_all_at(deploy.slot, to))
             && self.work_is_settled(to)
             && self.fleet.can_take(to)
-            && !self.saves.fail()
+            && !self.out.saves.fail()
     }
 
     /// The soak is over and the new slave lives.
     pub(crate) fn soaked(&mut self, to: SlaveId) {
         if !self.is_whole(to) {
-            self.start_timer(Timer::Deploy, self.settings.no_progress);
+            self.out.start(Timer::Deploy, self.settings.no_progress);
             return;
         }
-        self.timers.stop(Timer::Deploy);
+        self.out.stop(Timer::Deploy);
         self.commit(to);
         self.go_to(Stage::Retiring { to });
         if let Some(from) = self.deploy.as_ref().and_then(|deploy| deploy.from) {
@@ -301,9 +302,9 @@ impl Core {
         let Some(deploy) = self.deploy.take() else {
             return;
         };
-        self.timers.stop(Timer::Deploy);
+        self.out.stop(Timer::Deploy);
         for slave in [deploy.from, deploy.to()].into_iter().flatten() {
-            self.timers.stop(Timer::Away(slave));
+            self.out.stop(Timer::Away(slave));
         }
         let moved = deploy.to().map_or(0, |to| self.fleet.serving(to));
         let slaves = [deploy.from, deploy.to()].into_iter().flatten();
@@ -312,7 +313,7 @@ impl Core {
             .map(|slave| slave.without_session)
             .sum();
         if dark > 0 {
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "deploy {} ends while {dark} of its shards have no session: they get no events \
                  until they may IDENTIFY. baton-master status shows which, and what they wait for",
                 deploy.id
@@ -326,16 +327,16 @@ impl Core {
             Outcome::Aborted { .. } | Outcome::RolledBack { .. } => self.given_up(deploy.id),
             Outcome::Done | Outcome::Forced { .. } | Outcome::HandedOn => {}
         }
-        self.tell(News::DeployEnded {
+        self.out.tell(News::DeployEnded {
             deploy: deploy.id,
             outcome,
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             migrating,
-            total: self.now.since(deploy.began),
-            losses: deploy.losses,
+            total: self.out.now.since(deploy.began),
+            losses: self.fleet.slots[deploy.slot].losses,
         });
         self.forget_settled(deploy.slot);
-        self.touch(deploy.slot);
+        self.out.touch(deploy.slot);
         self.may_leave_now(deploy.from);
     }
 
@@ -345,7 +346,8 @@ impl Core {
             self.given_up.pop_first();
         }
         self.given_up.insert(deploy);
-        self.save(vec![Entry::GivenUp(deploy)], Durability::Soon);
+        self.out
+            .save(vec![Entry::GivenUp(deploy)], Durability::Soon);
     }
 
     /// What was settled in this deploy needs not be said again.

@@ -43,12 +43,12 @@ impl Core {
             return;
         }
         self.stage = MasterStage::Running;
-        self.timers.stop(Timer::Adopt);
+        self.out.stop(Timer::Adopt);
         for slot in 0..self.fleet.slots.len() {
             self.resolve_unknown(slot);
             self.settle_slot(slot);
             self.place_free(slot);
-            self.touch(slot);
+            self.out.touch(slot);
         }
         let waiting: Vec<_> = self
             .fleet
@@ -69,7 +69,7 @@ impl Core {
     pub(crate) fn journal_is_intact_again(&mut self) {
         let whole = self.journal == JournalState::Lost
             && self.stage == MasterStage::Running
-            && !self.saves.fail()
+            && !self.out.saves.fail()
             && self
                 .fleet
                 .shards
@@ -77,7 +77,7 @@ impl Core {
                 .all(|shard| shard.phase.claimant().is_some());
         if whole {
             self.journal = JournalState::Intact;
-            self.save(vec![Entry::Whole], Durability::Now);
+            self.out.save(vec![Entry::Whole], Durability::Now);
         }
     }
 
@@ -127,14 +127,14 @@ impl Core {
                 ResumeAfter::Death => self.drop_doubt(id),
             }
             if let Some(shard) = self.fleet.shards.get_mut(&id) {
-                shard.alone = Some(self.now);
+                shard.alone = Some(self.out.now);
             }
-            self.enter(id, Phase::Free(Free::new(self.now, after)));
+            self.enter(id, Phase::Free(Free::new(self.out.now, after)));
         }
         if waits > 0 {
             let names: Vec<_> = missing.iter().map(|id| format!("{id:.8}")).collect();
             let slot = &self.fleet.slots[slot].name;
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "{waits} shards of slot {slot:?} wait: the journal knows living slaves that have \
                  not joined ({}). If one is dead, run: baton-master fence SLAVE",
                 names.join(", ")

@@ -17,7 +17,7 @@ const LASTS: Duration = Duration::from_secs(60);
 impl Core {
     /// A slave said for how long its shards took nothing.
     pub(crate) fn backlog(&mut self, id: SlaveId) {
-        let now = self.now;
+        let now = self.out.now;
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };
@@ -33,7 +33,7 @@ impl Core {
         slave.full = Some((since, true));
         let (percent, late) = (slave.backpressure.percent, slave.lag.unwrap_or_default());
         let build = slave.hello.build.clone();
-        self.alarm(format!(
+        self.out.alarm(format!(
             "slave {id:.8} (build {build}) falls behind: for {lasts:?} its shards took nothing for \
              {percent} % of the time, because as many events are with handlers as may be. The \
              oldest came {late:?} ago. Make handlers faster, or give the slot more processes"

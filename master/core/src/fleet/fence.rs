@@ -50,8 +50,8 @@ impl Core {
     }
 
     pub(crate) fn fence(&mut self, request: RequestId, id: SlaveId) {
-        if let Some(reason) = self.fence_refused(id, self.now) {
-            self.tell(News::RequestRefused { request, reason });
+        if let Some(reason) = self.fence_refused(id, self.out.now) {
+            self.out.tell(News::RequestRefused { request, reason });
             return;
         }
         if self.fenced.len() >= MAX_FENCED {
@@ -60,7 +60,7 @@ impl Core {
         self.fenced.insert(id);
         let why = "the operator said that it is dead";
         self.slave_gone(id, Entry::Fenced(id), Durability::Now, why);
-        self.tell(News::Fenced { request, slave: id });
+        self.out.tell(News::Fenced { request, slave: id });
     }
 
     /// A slave comes back that was said to be dead.
@@ -81,17 +81,17 @@ impl Core {
             let ours = self.fleet.shards.get(&shard).map(|shard| shard.epoch);
             // It lets go for a higher epoch only, and one may not be used yet.
             let epoch = ours.unwrap_or_default().max(held.epoch.next());
-            self.send(id, ToSlave::Forget(Unit { shard, epoch }));
+            self.out.send(id, ToSlave::Forget(Unit { shard, epoch }));
         }
         if report.work > Epoch(0) {
             let (epoch, ticket) = (report.work, Bytes::new());
-            self.send(id, ToSlave::StopWork(Work { epoch, ticket }));
+            self.out.send(id, ToSlave::StopWork(Work { epoch, ticket }));
         }
-        self.send(id, ToSlave::Shutdown);
-        self.alarm(format!(
+        self.out.send(id, ToSlave::Shutdown);
+        self.out.alarm(format!(
             "slave {id} is alive although it was fenced; it is told to forget its shards and to \
              end. Events that it handled since may have been handled twice"
         ));
-        self.start_timer(Timer::Slave(id), self.settings.retire);
+        self.out.start(Timer::Slave(id), self.settings.retire);
     }
 }

@@ -61,7 +61,7 @@ impl Core {
         self.fleet
             .slaves
             .insert(id, Slave::new(hello, slot, Presence::Joined));
-        self.save(entries, Durability::Now);
+        self.out.save(entries, Durability::Now);
         if !lies.is_empty()
             && let Some(slave) = self.fleet.slaves.get_mut(&id)
         {
@@ -84,7 +84,7 @@ impl Core {
         slave.hello.deploy = hello.deploy;
         slave.presence = Presence::Joined;
         let (build, slot, standing) = (slave.hello.build.clone(), slave.slot, slave.standing);
-        self.timers.stop(Timer::Away(id));
+        self.out.stop(Timer::Away(id));
         self.accept(id, report, build, slot, true);
         self.refute(id, lies);
         self.report_in(id, report);
@@ -104,13 +104,13 @@ impl Core {
             Standing::Standby => self.soft_start(id),
             Standing::Leaving => {
                 if self.fleet.holds_nothing(id) {
-                    self.send(id, ToSlave::Shutdown);
+                    self.out.send(id, ToSlave::Shutdown);
                 }
             }
             Standing::Condemned => {}
         }
         self.permits_again();
-        self.touch(slot);
+        self.out.touch(slot);
     }
 
     pub(crate) fn accept(
@@ -121,7 +121,7 @@ impl Core {
         slot: usize,
         back: bool,
     ) {
-        let now = self.now;
+        let now = self.out.now;
         if let Some(slave) = self.fleet.slaves.get_mut(&id) {
             slave.built = report.ready;
             slave.heard = now;
@@ -129,9 +129,9 @@ impl Core {
         let accepted = Accepted {
             shard_count: self.settings.shard_count,
         };
-        self.send(id, ToSlave::Accepted(accepted));
+        self.out.send(id, ToSlave::Accepted(accepted));
         let slot = self.fleet.slots[slot].name.clone();
-        self.tell(News::SlaveJoined {
+        self.out.tell(News::SlaveJoined {
             slave: id,
             build,
             slot,
@@ -204,7 +204,7 @@ impl Core {
         self.fleet.shards.values().any(|shard| match &shard.phase {
             Phase::Unknown { row } => row.is_some() && shard.ticket.is_some(),
             Phase::Free(free) => shard
-                .resumable(free.since, self.now, self.settings.resume_window)
+                .resumable(free.since, self.out.now, self.settings.resume_window)
                 .is_some(),
             Phase::Starting { .. }
             | Phase::Serving { .. }
@@ -272,7 +272,7 @@ impl Core {
         } else {
             self.dismiss(id);
         }
-        self.touch(slot);
+        self.out.touch(slot);
     }
 
     pub(crate) fn stand(&mut self, id: SlaveId, standing: Standing) {
@@ -283,7 +283,7 @@ impl Core {
 
     fn soft_start(&mut self, id: SlaveId) {
         if self.fleet.slaves.get(&id).is_some_and(|slave| !slave.built) {
-            self.send(id, ToSlave::SoftStart);
+            self.out.send(id, ToSlave::SoftStart);
         }
     }
 
@@ -294,8 +294,8 @@ impl Core {
     }
 
     pub(crate) fn refuse(&mut self, slave: SlaveId, reason: RefusedReason, detail: String) {
-        self.actions
-            .push_back(Action::Refuse(slave, Refused { reason, detail }));
+        self.out
+            .order(Action::Refuse(slave, Refused { reason, detail }));
     }
 
     pub(crate) fn left(&mut self, id: SlaveId) {
@@ -313,15 +313,15 @@ impl Core {
             // The question, or its answer, is lost with the connection.
             deploy.asked = false;
         }
-        self.tell(News::SlaveGone {
+        self.out.tell(News::SlaveGone {
             slave: id,
             dead: false,
             held: holds,
         });
         if self.deploy_needs(id) {
-            self.start_timer(Timer::Away(id), self.settings.no_progress);
+            self.out.start(Timer::Away(id), self.settings.no_progress);
         }
-        self.touch(slot);
+        self.out.touch(slot);
         if cfg!(mutant = "left-is-dead") {
             self.died(id);
         }
@@ -345,7 +345,7 @@ impl Core {
         };
         let (slot, standing) = (slave.slot, slave.standing);
         let (holds, unsettled) = (slave.holds.clone(), slave.unsettled.clone());
-        self.tell(News::SlaveGone {
+        self.out.tell(News::SlaveGone {
             slave: id,
             dead: true,
             held: holds.len(),
@@ -365,16 +365,16 @@ impl Core {
             }
         }
         self.fleet.slaves.remove(&id);
-        self.timers.stop(Timer::Slave(id));
-        self.timers.stop(Timer::Away(id));
-        self.save(vec![entry], durability);
+        self.out.stop(Timer::Slave(id));
+        self.out.stop(Timer::Away(id));
+        self.out.save(vec![entry], durability);
         if self.fleet.slots[slot].owner == Some(id) {
-            self.fleet.slots[slot].died(self.now, &self.settings);
+            self.fleet.slots[slot].died(self.out.now, &self.settings);
             let place = &self.fleet.slots[slot];
             if place.keeps_dying() {
                 let (name, deaths) = (place.name.clone(), place.deaths);
                 let wait = place.contact(&self.settings);
-                self.alarm(format!(
+                self.out.alarm(format!(
                     "slot {name:?} is empty: {deaths} slaves in a row died soon after they filled \
                      it; the next one in {wait:?}. Why they died is in their logs"
                 ));
@@ -390,7 +390,7 @@ impl Core {
             self.resolve_unknown(slot);
         }
         self.end_adoption_early();
-        self.touch(slot);
+        self.out.touch(slot);
     }
 
     /// The claimant of a shard let go of it.
@@ -415,14 +415,14 @@ impl Core {
             | Phase::Sealing {
                 started: Some((_, Reach::Nothing)),
                 ..
-            } if !cfg!(mutant = "failure-makes-young") => shard.alone.unwrap_or(self.now),
+            } if !cfg!(mutant = "failure-makes-young") => shard.alone.unwrap_or(self.out.now),
             Phase::Unknown { .. }
             | Phase::Free(_)
             | Phase::Starting { .. }
             | Phase::Serving { .. }
             | Phase::Copying { .. }
             | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => self.now,
+            | Phase::Sealing { .. } => self.out.now,
         };
         shard.alone = Some(since);
         let mut free = Free::new(since, after);
@@ -452,8 +452,8 @@ impl Core {
         };
         if slave.standing != Standing::Condemned {
             slave.standing = Standing::Condemned;
-            self.actions.push_back(Action::Kill(id));
-            self.start_timer(Timer::Slave(id), self.settings.retire);
+            self.out.order(Action::Kill(id));
+            self.out.start(Timer::Slave(id), self.settings.retire);
             if cfg!(mutant = "kill-not-awaited") {
                 self.died(id);
             }
@@ -467,9 +467,9 @@ impl Core {
         }
         self.stand(id, Standing::Leaving);
         if self.fleet.is_joined(id) {
-            self.send(id, ToSlave::Shutdown);
+            self.out.send(id, ToSlave::Shutdown);
         }
-        self.start_timer(Timer::Slave(id), self.settings.retire);
+        self.out.start(Timer::Slave(id), self.settings.retire);
     }
 
     /// A slave seals its shards unasked, or says that it ends.
@@ -482,11 +482,11 @@ impl Core {
         };
         self.stand(id, Standing::Leaving);
         let patience = self.settings.drain.saturating_add(self.settings.retire);
-        self.start_timer(Timer::Slave(id), patience);
+        self.out.start(Timer::Slave(id), patience);
         self.vacate(slot, id);
         self.fleet.slots[slot].deaths = 0;
         self.deploy_lost(id, "it leaves by itself");
-        self.touch(slot);
+        self.out.touch(slot);
     }
 
     fn vacate(&mut self, slot: usize, id: SlaveId) {
@@ -503,12 +503,12 @@ impl Core {
         };
         if slave.standing == Standing::Condemned {
             let pid = slave.hello.process.pid;
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "slave {id} (process {pid}) was killed and is not known to be dead; its shards \
                  wait. When it is dead, run: baton-master fence {id}"
             ));
-            self.actions.push_back(Action::Kill(id));
-            self.start_timer(Timer::Slave(id), self.settings.retire);
+            self.out.order(Action::Kill(id));
+            self.out.start(Timer::Slave(id), self.settings.retire);
         } else {
             self.condemn(id);
         }

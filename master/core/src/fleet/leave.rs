@@ -37,7 +37,7 @@ impl Core {
                 self.deploy_heir(slot, id, heir);
             }
             // What it seals by itself is resumed by whoever there is.
-            Some(_) | None => self.send(id, ToSlave::Shutdown),
+            Some(_) | None => self.out.send(id, ToSlave::Shutdown),
         }
     }
 
@@ -53,11 +53,11 @@ impl Core {
             Stage::Retiring { .. } => true,
             Stage::Preparing { .. } | Stage::Moving { .. } | Stage::Work { .. } => {
                 (deploy.order.soak, deploy.paused) = (Duration::ZERO, false);
-                self.touch(slot);
+                self.out.touch(slot);
                 true
             }
             Stage::Soaking { .. } => {
-                self.start_timer(Timer::Deploy, Duration::ZERO);
+                self.out.start(Timer::Deploy, Duration::ZERO);
                 true
             }
         }

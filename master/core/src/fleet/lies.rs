@@ -98,7 +98,7 @@ impl Core {
             };
             let count = lies.shards.len();
             let detail = format!("it reports {what}; {count} shards in all");
-            self.tell(News::Disbelieved { slave: id, detail });
+            self.out.tell(News::Disbelieved { slave: id, detail });
         }
         if let Some(epoch) = lies.work {
             let (used, _) = self.work.used_up();
@@ -106,7 +106,7 @@ impl Core {
                 "it reports the once-per-bot work at epoch {epoch}, which no master gave it (epochs \
                  up to {used} are used up)"
             );
-            self.tell(News::Disbelieved { slave: id, detail });
+            self.out.tell(News::Disbelieved { slave: id, detail });
         }
         if !self.fleet.is_joined(id) {
             return;
@@ -116,7 +116,7 @@ impl Core {
                 // It lets go for a higher epoch only.
                 let epoch = shard.epoch.max(lie.epoch.next());
                 let shard = lie.shard;
-                self.send(id, ToSlave::Forget(Unit { shard, epoch }));
+                self.out.send(id, ToSlave::Forget(Unit { shard, epoch }));
             }
         }
         if let Some(epoch) = lies.work {

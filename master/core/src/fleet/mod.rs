@@ -22,10 +22,12 @@ use std::{
 use baton_protocol::{ShardId, SlaveId, Version, message::Hello};
 
 use crate::{
-    event::{Recovered, Time},
+    event::{Losses, News, Recovered, Time},
     fleet::standby::Reserve,
+    out::Out,
     settings::Settings,
     shard::{Kept, Members, Phase, Shard},
+    timers::Timer,
 };
 
 /// Who is there and what there is to serve.
@@ -175,6 +177,8 @@ pub(crate) struct Slot {
     pub(crate) rests_until: Time,
     /// The standbys that are to be.
     pub(crate) reserve: Reserve,
+    /// What it lost since its last deploy began.
+    pub(crate) losses: Losses,
     /// Processes that came too late for their deploy: refused when they join.
     pub(crate) unwanted: BTreeSet<u32>,
 }
@@ -244,11 +248,14 @@ impl Fleet {
         self.slots.iter().position(|slot| slot.name == name)
     }
 
-    /// Puts `shard` into `phase` and keeps the indexes.
-    pub(crate) fn enter(&mut self, id: ShardId, phase: Phase) {
+    /// Puts a shard into a phase and keeps the indexes. The deadline of its phase before
+    /// is void.
+    pub(crate) fn enter(&mut self, id: ShardId, phase: Phase, out: &mut Out) {
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };
+        out.stop(Timer::Shard(id));
+        out.touch(shard.slot);
         let before = std::mem::replace(&mut shard.phase, phase);
         let after = &shard.phase;
         if let Some((slave, _)) = before.claimant()
@@ -284,6 +291,15 @@ impl Fleet {
                 | Phase::Sealing { .. } => {}
             }
         }
+    }
+
+    /// The session of a shard is over, and what Discord would have replayed with it.
+    pub(crate) fn session_lost(&mut self, id: ShardId, slave: SlaveId, out: &mut Out) {
+        if let Some(shard) = self.shards.get(&id) {
+            let losses = &mut self.slots[shard.slot].losses;
+            losses.sessions = losses.sessions.saturating_add(1);
+        }
+        out.tell(News::SessionLost { shard: id, slave });
     }
 
     /// Whether an order sent now reaches this slave.
@@ -395,6 +411,10 @@ impl Slot {
             deaths: 0,
             rests_until: Time(Duration::ZERO),
             reserve: Reserve::new(),
+            losses: Losses {
+                sessions: 0,
+                events: 0,
+            },
             unwanted: BTreeSet::new(),
         }
     }

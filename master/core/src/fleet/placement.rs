@@ -43,7 +43,7 @@ impl Core {
         if self.stage == MasterStage::Left || !self.fleet.can_take(target) {
             return;
         }
-        let (now, window) = (self.now, self.settings.resume_window);
+        let (now, window) = (self.out.now, self.settings.resume_window);
         let mut placed = Vec::new();
         let mut rows = Vec::new();
         let free: Vec<_> = self.fleet.slots[slot].free.iter().copied().collect();
@@ -55,7 +55,7 @@ impl Core {
                 continue;
             };
             if free.reserved != Some(target) {
-                if self.saves.fail() {
+                if self.out.saves.fail() {
                     continue;
                 }
                 rows.push(Entry::Owner {
@@ -73,7 +73,7 @@ impl Core {
         } else {
             Durability::Now
         };
-        self.save(rows, durability);
+        self.out.save(rows, durability);
 
         let mut cold = Vec::new();
         for (id, free) in placed {
@@ -90,7 +90,7 @@ impl Core {
 
     /// Makes `target` the claimant of a free shard whose epoch is reserved.
     fn start(&mut self, id: ShardId, free: Free, target: SlaveId) -> How {
-        let (now, window) = (self.now, self.settings.resume_window);
+        let (now, window) = (self.out.now, self.settings.resume_window);
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return How::Full;
         };
@@ -120,10 +120,7 @@ impl Core {
             self.drop_doubt(id);
         }
         if lost {
-            self.tell(News::SessionLost {
-                shard: id,
-                slave: target,
-            });
+            self.fleet.session_lost(id, target, &mut self.out);
         }
         self.enter(id, phase);
         self.give_up_unfinished(id);
@@ -139,7 +136,7 @@ impl Core {
         let Phase::Starting { owner, how, .. } = shard.phase else {
             return;
         };
-        if self.saves.owe(id) {
+        if self.out.saves.owe(id) {
             return;
         }
         match how {
@@ -161,7 +158,8 @@ impl Core {
             shards,
             shard_count: self.settings.shard_count,
         };
-        self.send(to, ToSlave::FullStart(FullStart { start: Some(start) }));
+        self.out
+            .send(to, ToSlave::FullStart(FullStart { start: Some(start) }));
     }
 
     fn send_resume(&mut self, id: ShardId) {
@@ -205,7 +203,7 @@ impl Core {
                 ticket: Some(ticket),
             })),
         };
-        self.send(owner, ToSlave::Resume(resume));
+        self.out.send(owner, ToSlave::Resume(resume));
         self.tell_settled(id);
     }
 
@@ -222,12 +220,12 @@ impl Core {
         }
         let slot = &mut self.fleet.slots[index];
         slot.owner = Some(slave);
-        slot.filled = self.now;
+        slot.filled = self.out.now;
         slot.launch = Launch::Idle;
         slot.failed_launches = 0;
-        self.timers.stop(Timer::Slot(index));
+        self.out.stop(Timer::Slot(index));
         self.unpark(index, slave);
-        self.touch(index);
+        self.out.touch(index);
     }
 
     /// Shards that failed at another slave get their chance at this one.
@@ -269,16 +267,16 @@ impl Core {
                 })
                 .map(|(id, _)| id)
         };
-        let rests = slot.rests_until.since(self.now);
+        let rests = slot.rests_until.since(self.out.now);
         if let Some(standby) = ready(true).or_else(|| ready(false)) {
             if rests.is_zero() || cfg!(mutant = "death-after-death") {
                 self.fill(index, standby);
-            } else if !self.timers.runs(Timer::Slot(index)) {
-                self.start_timer(Timer::Slot(index), rests);
+            } else if !self.out.runs(Timer::Slot(index)) {
+                self.out.start(Timer::Slot(index), rests);
             }
-        } else if slot.launches && !self.timers.runs(Timer::Slot(index)) {
+        } else if slot.launches && !self.out.runs(Timer::Slot(index)) {
             let wait = slot.contact(&self.settings);
-            self.start_timer(Timer::Slot(index), wait);
+            self.out.start(Timer::Slot(index), wait);
         }
     }
 
@@ -306,18 +304,18 @@ impl Core {
         let name = slot.name.clone();
         let backoff = slot.backoff(&self.settings);
         self.standby_gives_way(index);
-        self.actions.push_back(Action::Launch {
+        self.out.order(Action::Launch {
             slot: name.clone(),
             role: Role::Relaunch,
             command: None,
             deploy: None,
         });
-        self.tell(News::Launching {
+        self.out.tell(News::Launching {
             slot: name,
             attempt,
             backoff,
         });
-        self.start_timer(Timer::Slot(index), self.settings.ready);
+        self.out.start(Timer::Slot(index), self.settings.ready);
     }
 
     /// A slot whose slaves kept dying has rested: whether a standby fills it now.
@@ -334,7 +332,7 @@ impl Core {
     /// Whoever was launched into a slot and has not joined is not wanted any more.
     pub(crate) fn give_up(&mut self, index: usize) {
         let slot = self.fleet.slots[index].name.clone();
-        self.actions.push_back(Action::GiveUp { slot });
+        self.out.order(Action::GiveUp { slot });
     }
 
     pub(crate) fn launched(&mut self, slot: &str, role: Role, pid: u32) {
@@ -363,10 +361,10 @@ impl Core {
         slot.launch = Launch::Idle;
         slot.failed_launches = slot.failed_launches.saturating_add(1);
         let (failed, wait) = (slot.failed_launches, slot.backoff(&self.settings));
-        self.alarm(format!(
+        self.out.alarm(format!(
             "slot {name:?} could not be filled: a slave {reason}. Start {failed} in a row; the next in \
              {wait:?}"
         ));
-        self.start_timer(Timer::Slot(index), wait);
+        self.out.start(Timer::Slot(index), wait);
     }
 }

@@ -20,6 +20,8 @@ impl Core {
     /// Compares everything that a slave holds with what we believe.
     pub(crate) fn report_in(&mut self, slave: SlaveId, report: &Report) {
         let mut said = BTreeMap::new();
+        // Rows of shards that it brings, saved together.
+        let mut rows = Vec::new();
         if let Some(known) = self.fleet.slaves.get_mut(&slave)
             && !report.shards.is_empty()
         {
@@ -28,10 +30,9 @@ impl Core {
         for held in &report.shards {
             said.insert(held.ticket.shard, held.epoch);
             let held = self.believable(slave, held);
-            self.claim(slave, &held);
+            self.claim(slave, &held, &mut rows);
         }
-        let rows = std::mem::take(&mut self.adopted);
-        self.save(rows, Durability::Soon);
+        self.out.save(rows, Durability::Soon);
         let Some(holds) = self
             .fleet
             .slaves
@@ -54,7 +55,7 @@ impl Core {
         self.work_reported(slave, report.work);
     }
 
-    fn claim(&mut self, slave: SlaveId, held: &Held) {
+    fn claim(&mut self, slave: SlaveId, held: &Held, rows: &mut Vec<Entry>) {
         let id = held.ticket.shard;
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
@@ -85,7 +86,7 @@ impl Core {
         };
         match held.holding {
             Holding::Starting | Holding::Resuming | Holding::Serving if may_be_its => {
-                self.adopt(slave, held);
+                self.adopt(slave, held, rows);
             }
             Holding::Sealed if may_be_its => self.adopt_sealed(slave, held),
             Holding::Failed if may_be_its => self.adopt_failed(slave, held),
@@ -210,7 +211,7 @@ impl Core {
             | Phase::Copying { .. }
             | Phase::Dialling { .. }
             | Phase::Sealing { .. } => {
-                self.alarm(format!(
+                self.out.alarm(format!(
                     "slave {slave} does not serve shard {id} any more, which was its own; it is \
                      resumed from its last checkpoint"
                 ));
@@ -220,7 +221,7 @@ impl Core {
     }
 
     /// The shard is its reporter's.
-    fn adopt(&mut self, slave: SlaveId, held: &Held) {
+    fn adopt(&mut self, slave: SlaveId, held: &Held, rows: &mut Vec<Entry>) {
         let id = held.ticket.shard;
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
@@ -239,7 +240,7 @@ impl Core {
         }
         if held.epoch > shard.epoch || (held.epoch == shard.epoch && !journaled) {
             // A journal that was lost does not name it.
-            self.adopted.push(Entry::Owner {
+            rows.push(Entry::Owner {
                 shard: id,
                 epoch: held.epoch,
                 owner: slave,
@@ -286,7 +287,7 @@ impl Core {
             self.drop_doubt(id);
         }
         self.enter(id, phase);
-        self.ticket_changed(id);
+        self.out.ticket_changed(id);
         self.may_wait_for_settled(held);
         self.tell_settled(id);
         if let Some((other, _)) = before
@@ -384,7 +385,8 @@ impl Core {
     fn forget(&mut self, slave: SlaveId, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get(&id) {
             let epoch = shard.epoch;
-            self.send(slave, ToSlave::Forget(Unit { shard: id, epoch }));
+            self.out
+                .send(slave, ToSlave::Forget(Unit { shard: id, epoch }));
         }
     }
 }

@@ -78,11 +78,11 @@ impl Core {
         let timer = Timer::Standby(index);
         if !missing {
             if slot.reserve.launch == Launch::Idle {
-                self.timers.stop(timer);
+                self.out.stop(timer);
             }
-        } else if slot.free.is_empty() && !self.timers.runs(timer) {
+        } else if slot.free.is_empty() && !self.out.runs(timer) {
             let wait = slot.reserve.backoff(&self.settings);
-            self.start_timer(timer, wait);
+            self.out.start(timer, wait);
         }
     }
 
@@ -97,21 +97,21 @@ impl Core {
         }
         let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch == Launch::Started;
         let idle = self.stage == MasterStage::Running && self.deploy_in(index).is_none();
-        if busy || !idle || self.saves.fail() {
+        if busy || !idle || self.out.saves.fail() {
             // What ends this touches the slot.
             return;
         }
         let slot = &mut self.fleet.slots[index];
         slot.reserve.launch = Launch::Started;
-        slot.reserve.launched = self.now;
+        slot.reserve.launched = self.out.now;
         let launch = Action::Launch {
             slot: slot.name.clone(),
             role: Role::Standby,
             command: None,
             deploy: None,
         };
-        self.actions.push_back(launch);
-        self.start_timer(Timer::Standby(index), self.settings.ready);
+        self.out.order(launch);
+        self.out.start(Timer::Standby(index), self.settings.ready);
     }
 
     /// A standby joined.
@@ -119,7 +119,7 @@ impl Core {
         let reserve = &mut self.fleet.slots[index].reserve;
         if reserve.launch == Launch::Started {
             reserve.launch = Launch::Idle;
-            self.timers.stop(Timer::Standby(index));
+            self.out.stop(Timer::Standby(index));
         }
     }
 
@@ -139,7 +139,7 @@ impl Core {
         }
         let longest = self.settings.backoff_max;
         let reserve = &mut self.fleet.slots[index].reserve;
-        if self.now.since(reserve.launched) > longest {
+        if self.out.now.since(reserve.launched) > longest {
             reserve.failed = 0;
         }
         self.standby_failed(index, "it died");
@@ -150,11 +150,11 @@ impl Core {
         slot.reserve.failed = slot.reserve.failed.saturating_add(1);
         let (failed, wait) = (slot.reserve.failed, slot.reserve.backoff(&self.settings));
         let name = slot.name.clone();
-        self.start_timer(Timer::Standby(index), wait);
+        self.out.start(Timer::Standby(index), wait);
         if failed < 2 {
             return;
         }
-        self.alarm(format!(
+        self.out.alarm(format!(
             "slot {name:?} has a standby too few: {reason}. Start {failed} in a row; the next in \
              {wait:?}. What serves is not touched"
         ));
@@ -163,7 +163,7 @@ impl Core {
     /// Another process is launched into the slot, which goes before its standby.
     pub(crate) fn standby_gives_way(&mut self, index: usize) {
         self.fleet.slots[index].reserve.launch = Launch::Idle;
-        self.timers.stop(Timer::Standby(index));
+        self.out.stop(Timer::Standby(index));
     }
 
     /// A deploy was committed: what stands by is of the build before.

@@ -151,7 +151,7 @@ impl Core {
         // Whatever ticket there was is of a session that is over.
         self.needs_session(id);
         if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {
-            self.tell(News::StateLost {
+            self.out.tell(News::StateLost {
                 shard: id,
                 slave: from,
             });
@@ -168,7 +168,7 @@ impl Core {
 
     /// A shard has to ask again, or its owner is no more.
     pub(crate) fn permit_came_to_nothing(&mut self, id: ShardId) {
-        let Some(times) = self.permits.refusals.came_to_nothing(id, self.now) else {
+        let Some(times) = self.permits.refusals.came_to_nothing(id, self.out.now) else {
             return;
         };
         // Waiting shards are as far as they can be: deploys need not wait for them.
@@ -176,8 +176,8 @@ impl Core {
         if times < 2 || !times.is_power_of_two() {
             return;
         }
-        let pause = self.permits.refusals.pause(self.now, self.pauses());
-        self.alarm(format!(
+        let pause = self.permits.refusals.pause(self.out.now, self.pauses());
+        self.out.alarm(format!(
             "{times} times in a row an IDENTIFY came to nothing, shard {id}'s last: no shard tries \
              for {:?}, then one for all. If Discord is well again: baton-master identify",
             pause.unwrap_or_default()
@@ -187,7 +187,7 @@ impl Core {
     /// A shard serves.
     pub(crate) fn identified(&mut self, id: ShardId) {
         if self.permits.refusals.ready(id) {
-            self.timers.stop(Timer::Probe);
+            self.out.stop(Timer::Probe);
             self.permits_again();
         }
     }
@@ -195,7 +195,8 @@ impl Core {
     /// Whether shards that wait for a permit may wait for long.
     pub(crate) fn permits_are_held_up(&self) -> bool {
         let percent = self.settings.identify_reserve;
-        self.permits.refusals.are_several() || self.permits.is_empty(self.now, percent).is_some()
+        self.permits.refusals.are_several()
+            || self.permits.is_empty(self.out.now, percent).is_some()
     }
 
     fn pauses(&self) -> Pauses {
@@ -223,19 +224,19 @@ impl Core {
     pub(crate) fn identify_now(&mut self, request: RequestId) {
         if self.permits.waiting.is_empty() {
             let reason = "no shard waits to IDENTIFY: baton-master status shows them".to_owned();
-            self.tell(News::RequestRefused { request, reason });
+            self.out.tell(News::RequestRefused { request, reason });
             return;
         }
         self.permits_may_be_tried();
         self.permits.released = self.permits.budget.map(|budget| budget.resets);
-        self.timers.stop(Timer::Budget);
+        self.out.stop(Timer::Budget);
         self.permits_again();
     }
 
     /// Something changed that may help: pauses begin anew.
     pub(crate) fn permits_may_be_tried(&mut self) {
         self.permits.refusals.try_again();
-        self.timers.stop(Timer::Probe);
+        self.out.stop(Timer::Probe);
         self.permits_again();
     }
 
@@ -249,16 +250,16 @@ impl Core {
             return;
         }
         let opens = self.permits.opens(bucket, self.settings.identify_window);
-        if opens > self.now {
-            let wait = opens.since(self.now);
-            self.start_timer(Timer::Permits(bucket), wait);
+        if opens > self.out.now {
+            let wait = opens.since(self.out.now);
+            self.out.start(Timer::Permits(bucket), wait);
             return;
         }
         match self.next_in(bucket) {
             Next::Now(asker) => self.permit(asker),
             Next::At(at) => {
-                let wait = at.since(self.now);
-                self.start_timer(Timer::Permits(bucket), wait);
+                let wait = at.since(self.out.now);
+                self.out.start(Timer::Permits(bucket), wait);
             }
             Next::Nobody => {}
         }
@@ -278,21 +279,23 @@ impl Core {
         let next = askers
             .map(|asker| {
                 let (bucket, id, ..) = asker;
-                let opens = self.permits.refusals.opens(id, self.now, pauses);
-                let opens = opens.max(self.permits.opens(bucket, window)).max(self.now);
-                (opens, self.permits.refusals.tries(id, self.now), asker)
+                let opens = self.permits.refusals.opens(id, self.out.now, pauses);
+                let opens = opens
+                    .max(self.permits.opens(bucket, window))
+                    .max(self.out.now);
+                (opens, self.permits.refusals.tries(id, self.out.now), asker)
             })
             .min();
         match next {
-            Some((opens, _, asker)) if opens <= self.now => self.permit(asker),
-            Some((opens, ..)) => self.start_timer(Timer::Probe, opens.since(self.now)),
+            Some((opens, _, asker)) if opens <= self.out.now => self.permit(asker),
+            Some((opens, ..)) => self.out.start(Timer::Probe, opens.since(self.out.now)),
             None => {}
         }
     }
 
     fn permit(&mut self, (bucket, id, owner, epoch): Asker) {
         let percent = self.settings.identify_reserve;
-        if let Some((left, resets)) = self.permits.is_empty(self.now, percent) {
+        if let Some((left, resets)) = self.permits.is_empty(self.out.now, percent) {
             self.budget_is_empty(left, resets);
             return;
         }
@@ -301,15 +304,17 @@ impl Core {
         }
         self.permits.said_empty = false;
         self.permits.waiting.remove(&(bucket, id));
-        self.permits.given.insert(bucket, self.now);
-        self.permits.refusals.given(id, self.now);
-        self.send(owner, ToSlave::IdentifyPermit(Unit { shard: id, epoch }));
-        self.start_timer(Timer::Permits(bucket), self.settings.identify_window);
+        self.permits.given.insert(bucket, self.out.now);
+        self.permits.refusals.given(id, self.out.now);
+        self.out
+            .send(owner, ToSlave::IdentifyPermit(Unit { shard: id, epoch }));
+        self.out
+            .start(Timer::Permits(bucket), self.settings.identify_window);
     }
 
     fn budget_is_empty(&mut self, left: u32, resets: Time) {
-        let wait = resets.since(self.now);
-        self.start_timer(Timer::Budget, wait);
+        let wait = resets.since(self.out.now);
+        self.out.start(Timer::Budget, wait);
         if std::mem::replace(&mut self.permits.said_empty, true) {
             return;
         }
@@ -321,13 +326,9 @@ impl Core {
                  spends them"
             ),
         };
-        self.alarm(format!(
+        self.out.alarm(format!(
             "the identify budget is used up: shards without a session wait {wait:?}{more}"
         ));
-    }
-
-    fn touch_all(&mut self) {
-        self.touched.extend(0..self.fleet.slots.len());
     }
 
     /// Whether a request stands, and a permit reaches it. Not while its shard is to be
@@ -352,8 +353,8 @@ impl Core {
             if claimant != Some((owner, epoch)) {
                 void.push(id);
             } else if self.may_be_told(asker) {
-                let opens = self.permits.refusals.opens(id, self.now, pauses);
-                if opens <= self.now {
+                let opens = self.permits.refusals.opens(id, self.out.now, pauses);
+                if opens <= self.out.now {
                     next = Next::Now(asker);
                     break;
                 }
@@ -374,9 +375,9 @@ impl Core {
         self.permits.budget = Some(Budget {
             total: budget.total,
             remaining: budget.remaining,
-            resets: self.now.after(budget.reset_after),
+            resets: self.out.now.after(budget.reset_after),
         });
-        self.timers.stop(Timer::Budget);
+        self.out.stop(Timer::Budget);
         self.set_buckets(budget.max_concurrency.max(1));
         self.permits_again();
     }
@@ -384,7 +385,7 @@ impl Core {
     pub(crate) fn budget_reset(&mut self) {
         if let Some(budget) = &mut self.permits.budget {
             budget.remaining = budget.total;
-            budget.resets = self.now.after(BUDGET_PERIOD);
+            budget.resets = self.out.now.after(BUDGET_PERIOD);
         }
         self.permits_again();
     }
@@ -394,7 +395,7 @@ impl Core {
             return;
         }
         for bucket in 0..self.permits.buckets {
-            self.timers.stop(Timer::Permits(bucket));
+            self.out.stop(Timer::Permits(bucket));
         }
         // What was given under the old count fills one window of every bucket.
         let last = self.permits.given.values().max().copied();

@@ -18,7 +18,7 @@ impl Core {
 
     pub(crate) fn copy_begins(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
         self.enter(id, Phase::Copying { owner, epoch, to });
-        self.start_timer(Timer::Shard(id), self.settings.copy);
+        self.out.start(Timer::Shard(id), self.settings.copy);
         self.tell_move(id, owner, to, epoch.next(), MovePhase::Copying);
     }
 
@@ -32,7 +32,7 @@ impl Core {
             epoch,
             reader: self.reader(id),
         };
-        self.send(owner, ToSlave::CopyState(copy));
+        self.out.send(owner, ToSlave::CopyState(copy));
     }
 
     /// The version that was agreed on with the slave that a shard's copy is for.
@@ -63,8 +63,8 @@ impl Core {
                 self.fail_deploy(Some(header.shard), why.to_owned());
                 return;
             }
-            self.timers.restart(self.now, Timer::Shard(header.shard));
-            self.send(to, ToSlave::State(frame));
+            self.out.restart(Timer::Shard(header.shard));
+            self.out.send(to, ToSlave::State(frame));
         }
     }
 
@@ -74,8 +74,8 @@ impl Core {
             && let Some(shard) = self.fleet.shards.get_mut(&ack.shard)
         {
             shard.on_its_way = shard.on_its_way.saturating_sub(ack.bytes);
-            self.timers.restart(self.now, Timer::Shard(ack.shard));
-            self.send(owner, ToSlave::StateAck(ack));
+            self.out.restart(Timer::Shard(ack.shard));
+            self.out.send(owner, ToSlave::StateAck(ack));
         }
     }
 
@@ -105,7 +105,7 @@ impl Core {
     pub(crate) fn copy_refused(&mut self, id: ShardId, detail: &str) {
         let why = format!("the copy of its state cannot be taken in: {detail}");
         if self.goes_back() {
-            self.alarm(format!("shard {id} goes back, and {why}"));
+            self.out.alarm(format!("shard {id} goes back, and {why}"));
         } else {
             self.fail_deploy(Some(id), why);
         }

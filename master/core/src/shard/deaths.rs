@@ -138,7 +138,7 @@ impl Care {
 impl Core {
     /// The owner of these shards is dead.
     pub(crate) fn owner_died(&mut self, holds: &std::collections::BTreeSet<ShardId>) {
-        let now = self.now;
+        let now = self.out.now;
         let (mut suspected, mut found) = (Vec::new(), Vec::new());
         for &id in holds {
             let Some(shard) = self.fleet.shards.get_mut(&id) else {
@@ -158,7 +158,7 @@ impl Core {
         }
         if let (Some(first), Some(last)) = (suspected.first(), suspected.last()) {
             let count = suspected.len();
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "{SUSPECT} slaves in a row died with the same events of {count} shards ({first} to \
                  {last}) in hand: one of these events may kill them. What is replayed is handed \
                  out one event at a time now, to find out which"
@@ -170,7 +170,7 @@ impl Core {
                 kind,
                 guild,
             } = deadly;
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "event {sequence} of shard {id} ({kind}, guild {guild}) killed each slave that had \
                  it, {DEADLY} of them while they had no other: it is set aside, and kept in the \
                  file set-aside.jsonl of data_dir. Repair the handler of {kind}"
@@ -199,7 +199,7 @@ impl Core {
             kind,
             guild: trying.guild,
         });
-        self.send(from, ToSlave::Try(trying));
+        self.out.send(from, ToSlave::Try(trying));
     }
 
     /// An owner sets an event aside, as it was told to.
@@ -223,7 +223,7 @@ impl Core {
         }
         if !care.kept.contains(sequence) {
             care.kept.insert(sequence);
-            self.actions.push_back(Action::Keep(Box::new(aside)));
+            self.out.order(Action::Keep(Box::new(aside)));
         }
     }
 }

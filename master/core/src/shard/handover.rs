@@ -82,7 +82,7 @@ impl Core {
                     shard.dialled_from = Some(ticket.resume_from());
                 }
                 self.enter(id, Phase::Dialling { owner, epoch, to });
-                self.start_timer(Timer::Shard(id), self.settings.copy);
+                self.out.start(Timer::Shard(id), self.settings.copy);
                 self.tell_move(id, owner, to, epoch.next(), MovePhase::Dialling);
                 self.send_dial(id, epoch, to, ticket);
             }
@@ -140,7 +140,7 @@ impl Core {
     fn seal_in_turn(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
         match &mut self.deploy {
             Some(deploy) if deploy.in_flight.contains(&id) && !deploy.in_flight.may_seal() => {
-                deploy.in_flight.wait(id, self.now);
+                deploy.in_flight.wait(id, self.out.now);
             }
             Some(_) | None => self.seal_a_fresh_copy(id, owner, epoch, to),
         }
@@ -148,7 +148,7 @@ impl Core {
 
     /// Seals those that waited for their turn, as many as there is room for.
     pub(crate) fn seal_next(&mut self) {
-        let now = self.now;
+        let now = self.out.now;
         while let Some(id) = self
             .deploy
             .as_mut()
@@ -168,7 +168,7 @@ impl Core {
             epoch,
             ticket,
         };
-        self.send(to, ToSlave::Dial(Box::new(dial)));
+        self.out.send(to, ToSlave::Dial(Box::new(dial)));
     }
 
     pub(crate) fn dialled(&mut self, from: SlaveId, dialled: &Dialled) {
@@ -218,7 +218,7 @@ impl Core {
                 ResumeAfter::Death => Basis::Death,
             },
         };
-        self.save(vec![row], Durability::Now);
+        self.out.save(vec![row], Durability::Now);
         let sealing = Phase::Sealing {
             owner,
             epoch,
@@ -227,7 +227,7 @@ impl Core {
             order,
         };
         self.enter(id, sealing);
-        self.start_timer(Timer::Shard(id), self.settings.seal);
+        self.out.start(Timer::Shard(id), self.settings.seal);
         self.seal_told(id, owner, to, reserved);
         let begins = started.is_none().then(|| self.begins(id, owner, to));
         if late {
@@ -253,7 +253,7 @@ impl Core {
             return;
         }
         let asked = matches!(shard.phase, Phase::Sealing { .. });
-        let now = self.now;
+        let now = self.out.now;
         let lie = ticket
             .as_ref()
             .and_then(|ticket| shard.may_seal(now, ticket).err());
@@ -276,7 +276,7 @@ impl Core {
             self.disbelieve(from, id, &lie);
         }
         self.set_free(id, after);
-        self.ticket_changed(id);
+        self.out.ticket_changed(id);
         if !asked {
             self.leaves_by_itself(from);
         }
@@ -310,7 +310,7 @@ impl Core {
                 hold: Hold::Owned,
                 basis: shard.basis,
             };
-            self.save(vec![row], Durability::Soon);
+            self.out.save(vec![row], Durability::Soon);
         }
         self.enter(id, Phase::Serving { owner: from, epoch });
         if had_no_session {
@@ -382,12 +382,12 @@ impl Core {
             }
         };
         let trouble = format!("{why}; {then}");
-        self.alarm(format!("shard {id} failed: {trouble}"));
+        self.out.alarm(format!("shard {id} failed: {trouble}"));
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.trouble = Some(trouble);
         }
         if let Some(wait) = wait {
-            self.start_timer(Timer::Shard(id), wait);
+            self.out.start(Timer::Shard(id), wait);
         }
     }
 
@@ -437,7 +437,7 @@ impl Core {
     /// A hanging owner is killed; one that is cut off may be serving and is
     /// waited for. Either way the shard stays its until it speaks or is dead.
     pub(crate) fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) {
-        self.start_timer(Timer::Shard(id), self.settings.seal);
+        self.out.start(Timer::Shard(id), self.settings.seal);
         if self.fleet.is_joined(owner) {
             let healthy = self.fleet.is_healthy(owner);
             self.condemn(owner);
@@ -445,7 +445,7 @@ impl Core {
                 self.deploy_lost_soon(owner, "it did not answer a seal");
             }
         } else {
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "shard {id} waits: slave {owner} was told to seal it and is not connected. If it \
                  is dead, run: baton-master fence {owner}"
             ));
@@ -474,7 +474,7 @@ impl Core {
             })),
             ..StopShard::default()
         };
-        self.send(owner, ToSlave::StopShard(stop));
+        self.out.send(owner, ToSlave::StopShard(stop));
     }
 
     pub(crate) fn drain_ms(&self) -> u64 {

@@ -114,7 +114,7 @@ impl Core {
     /// The sealer settles at the drain deadline; its word needs time to come.
     fn wait_for_settled(&mut self, id: ShardId) {
         let span = self.settings.drained();
-        self.start_timer(Timer::Settle(id), span);
+        self.out.start(Timer::Settle(id), span);
     }
 
     /// A sealer says what it could not finish. Once everybody has, the next owner is
@@ -142,7 +142,7 @@ impl Core {
         bound(&mut settled, highest, replays);
         doubt.carry(std::mem::take(&mut settled.events));
         if shard.take_finished() {
-            self.ticket_changed(id);
+            self.out.ticket_changed(id);
         }
         self.waits_no_more(id, Some(from));
         self.give_up_unfinished(id);
@@ -182,7 +182,7 @@ impl Core {
         let shard = self.fleet.shards.get(&id);
         let doubt = shard.and_then(|shard| shard.doubt.as_ref());
         if doubt.is_none_or(|doubt| doubt.words.is_empty()) {
-            self.timers.stop(Timer::Settle(id));
+            self.out.stop(Timer::Settle(id));
         }
         if let Some(slave) = sealer.and_then(|sealer| self.fleet.slaves.get_mut(&sealer)) {
             slave.unsettled.remove(&id);
@@ -193,7 +193,7 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get_mut(&id)
             && let Some(doubt) = shard.doubt.take()
         {
-            self.timers.stop(Timer::Settle(id));
+            self.out.stop(Timer::Settle(id));
             for word in doubt.words {
                 self.waits_no_more(id, word.sealer);
             }
@@ -217,7 +217,7 @@ impl Core {
                 unfinished: doubt.unfinished(),
                 events: doubt.carried(),
             };
-            self.send(owner, ToSlave::Settled(settled));
+            self.out.send(owner, ToSlave::Settled(settled));
         }
     }
 }

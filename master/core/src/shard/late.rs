@@ -69,11 +69,12 @@ impl Core {
     pub(crate) fn late_seals_again(&mut self, request: RequestId) {
         if self.late != Late::Refused {
             let reason = "no late seal was refused: there is nothing to forget".to_owned();
-            self.tell(News::RequestRefused { request, reason });
+            self.out.tell(News::RequestRefused { request, reason });
             return;
         }
         self.late = Late::Untried;
-        self.save(vec![Entry::LateSealRefused(false)], Durability::Now);
+        self.out
+            .save(vec![Entry::LateSealRefused(false)], Durability::Now);
     }
 
     pub(crate) fn send_seal_late(
@@ -89,7 +90,7 @@ impl Core {
             drain_ms: self.drain_ms(),
             begins,
         };
-        self.send(owner, ToSlave::SealLate(late));
+        self.out.send(owner, ToSlave::SealLate(late));
     }
 
     /// The owner will not reconnect: the next one may take the session.
@@ -97,7 +98,7 @@ impl Core {
         if let Some((owner, epoch, to)) = self.sealing_late(unit.shard)
             && (owner, epoch) == (from, unit.epoch)
         {
-            self.send(to, ToSlave::Overtake(unit));
+            self.out.send(to, ToSlave::Overtake(unit));
         }
     }
 
@@ -121,12 +122,13 @@ impl Core {
                 .any(|rule| overtaken.failed.starts_with(rule));
             let for_good = if by_rule && self.late != Late::Refused {
                 self.late = Late::Refused;
-                self.save(vec![Entry::LateSealRefused(true)], Durability::Soon);
+                self.out
+                    .save(vec![Entry::LateSealRefused(true)], Durability::Soon);
                 ", and so is every later one, until: baton-master retry-late-seal"
             } else {
                 ""
             };
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "shard {id} could not be resumed while its old connection was open ({}): the rest \
                  of this deploy is sealed strictly{for_good}",
                 overtaken.failed

@@ -111,7 +111,7 @@ impl Core {
             return Cow::Borrowed(held);
         };
         // It may have been away for long.
-        let Err(lie) = shard.may_say(self.now, &held.ticket, Duration::MAX) else {
+        let Err(lie) = shard.may_say(self.out.now, &held.ticket, Duration::MAX) else {
             let known = shard.ticket.as_ref();
             if known.is_some_and(|kept| kept.ticket.session_id == held.ticket.session_id) {
                 shard.received = shard.received.max(held.ticket.highest());
@@ -143,6 +143,6 @@ impl Core {
             "it says that shard {shard} {lie}; what it said before counts. Deploy a build that you \
              trust"
         );
-        self.tell(News::Disbelieved { slave, detail });
+        self.out.tell(News::Disbelieved { slave, detail });
     }
 }

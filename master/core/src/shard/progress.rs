@@ -7,14 +7,13 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    event::News,
     shard::{How, Phase, Reach, Shard},
     timers::Timer,
 };
 
 impl Core {
     pub(crate) fn checkpoint(&mut self, from: SlaveId, checkpoint: Checkpoint) {
-        let now = self.now;
+        let now = self.out.now;
         for entry in checkpoint.shards {
             let id = entry.shard;
             if let Some(shard) = self.fleet.shards.get_mut(&id)
@@ -28,7 +27,7 @@ impl Core {
                 shard.heard = Some(now);
                 if shard.advance(entry) {
                     shard.rate.note(now, shard.highest());
-                    self.ticket_changed(id);
+                    self.out.ticket_changed(id);
                 }
                 if is_new_session {
                     self.drop_doubt(id);
@@ -38,7 +37,7 @@ impl Core {
     }
 
     pub(crate) fn progress(&mut self, from: SlaveId, progress: &Progress) {
-        let (id, now) = (progress.shard, self.now);
+        let (id, now) = (progress.shard, self.out.now);
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
@@ -69,10 +68,7 @@ impl Core {
             Step::SessionLost => {
                 self.resume_refused(id);
                 self.needs_session(id);
-                self.tell(News::SessionLost {
-                    shard: id,
-                    slave: from,
-                });
+                self.fleet.session_lost(id, from, &mut self.out);
             }
         }
     }
@@ -122,7 +118,7 @@ impl Core {
     /// A start that makes progress has not failed: so many spans are its own again.
     fn gets_further(&mut self, id: ShardId, replayed: u64, spans: u32) {
         let (span, window) = (self.settings.no_progress, self.settings.resume_window);
-        let now = self.now;
+        let now = self.out.now;
         let gets_on = self
             .deploy
             .as_mut()
@@ -130,9 +126,9 @@ impl Core {
         if gets_on
             && let Some(shard) = self.fleet.shards.get(&id)
             && matches!(shard.phase, Phase::Starting { .. })
-            && self.timers.runs(Timer::Shard(id))
+            && self.out.runs(Timer::Shard(id))
         {
-            self.start_timer(Timer::Shard(id), span.saturating_mul(spans));
+            self.out.start(Timer::Shard(id), span.saturating_mul(spans));
         }
     }
 
@@ -143,7 +139,7 @@ impl Core {
             && matches!(shard.phase, Phase::Starting { .. })
             && shard.ticket.is_none()
         {
-            self.timers.stop(Timer::Shard(id));
+            self.out.stop(Timer::Shard(id));
         }
     }
 

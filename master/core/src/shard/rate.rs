@@ -107,7 +107,7 @@ impl Core {
         slot: usize,
         asked: Duration,
     ) -> Duration {
-        let (now, buffer) = (self.now, self.settings.replay_buffer);
+        let (now, buffer) = (self.out.now, self.settings.replay_buffer);
         let budget = |id: ShardId| {
             let shard = self.fleet.shards.get(&id)?;
             Some((shard.replay_budget(now, buffer), id, shard))
@@ -121,7 +121,7 @@ impl Core {
         if soak >= asked || cfg!(mutant = "soak-unbounded") {
             return asked;
         }
-        self.tell(News::SoakShortened {
+        self.out.tell(News::SoakShortened {
             deploy,
             shard: id,
             per_second: per_1000_s.div_ceil(1000),

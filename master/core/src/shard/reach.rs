@@ -77,7 +77,7 @@ impl Core {
         if behind / 2 >= LEAST && behind < self.replays(shard).saturating_mul(2) {
             let learned = behind / 2;
             self.refused = Some(learned.min(self.refused.unwrap_or(u64::MAX)));
-            self.alarm(format!(
+            self.out.alarm(format!(
                 "Discord refused a RESUME of shard {id} that began {behind} events back: from now \
                  on none begins more than {learned} back. Lower limits.replay_buffer to that, for \
                  the next master"
@@ -117,7 +117,7 @@ impl Core {
             if after == ResumeAfter::Death {
                 self.events_given_up(id, &gone);
             }
-            self.ticket_changed(id);
+            self.out.ticket_changed(id);
         }
         self.give_up_unfinished(id);
     }
@@ -197,7 +197,7 @@ impl Core {
         let Some(first) = gone.first() else {
             return;
         };
-        let now = self.now;
+        let now = self.out.now;
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
@@ -230,34 +230,19 @@ impl Core {
             slave: named.map(|oldest| oldest.slave),
             unfinished: named.map(|oldest| oldest.age(now)),
         };
-        self.tell(news);
-        self.alarm(format!(
+        let losses = &mut self.fleet.slots[shard.slot].losses;
+        losses.events = losses.events.saturating_add(1);
+        self.out.tell(news);
+        self.out.alarm(format!(
             "event {sequence} of shard {id} is given up ({what}){more}: nobody finished it, and \
              Discord, which is at {session}, does not replay it any more. Give handlers a time \
              limit"
         ));
     }
 
-    /// What a slot loses while it is deployed is a part of how the deploy ends.
-    #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else is a loss")]
-    pub(crate) fn note_loss(&mut self, news: &News) {
-        let (shard, lost) = match news {
-            News::SessionLost { shard, .. } => (shard, (1, 0)),
-            News::EventGivenUp { shard, .. } => (shard, (0, 1)),
-            _ => return,
-        };
-        let slot = self.fleet.shards.get(shard).map(|shard| shard.slot);
-        if let Some(deploy) = &mut self.deploy
-            && Some(deploy.slot) == slot
-        {
-            deploy.losses.sessions = deploy.losses.sessions.saturating_add(lost.0);
-            deploy.losses.events = deploy.losses.events.saturating_add(lost.1);
-        }
-    }
-
     /// A slave names its oldest unfinished events.
     pub(crate) fn unfinished_named(&mut self, from: SlaveId, named: Vec<Unfinished>) {
-        let at = self.now;
+        let at = self.out.now;
         let holds = self
             .fleet
             .slaves

@@ -25,7 +25,7 @@ const AGAIN: Duration = Duration::from_secs(600);
 impl Core {
     pub(crate) fn restart_asked(&mut self, request: RequestId, id: ShardId) {
         if let Err(reason) = self.restart(id) {
-            self.tell(News::RequestRefused { request, reason });
+            self.out.tell(News::RequestRefused { request, reason });
         }
     }
 
@@ -64,7 +64,7 @@ impl Core {
     /// A slave says for how long a shard of its has heard nothing.
     pub(crate) fn heal(&mut self, slave: SlaveId, (silent, id): (Duration, ShardId)) {
         let most = self.settings.silent;
-        let now = self.now;
+        let now = self.out.now;
         if most.is_zero() || silent < most {
             return;
         }
@@ -78,7 +78,7 @@ impl Core {
             return;
         }
         self.healed.insert(id, now);
-        self.alarm(format!(
+        self.out.alarm(format!(
             "shard {id} heard nothing from Discord for {silent:?} on an open connection: it is \
              restarted by RESUME. If that comes again, look at the host's network"
         ));

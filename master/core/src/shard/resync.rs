@@ -48,7 +48,7 @@ impl Core {
         };
         match shard.phase {
             Phase::Copying { owner, epoch, .. } => {
-                self.timers.restart(self.now, Timer::Shard(id));
+                self.out.restart(Timer::Shard(id));
                 self.send_copy(id, owner, epoch);
             }
             Phase::Dialling { epoch, to, .. } => {
@@ -91,7 +91,7 @@ impl Core {
     }
 
     fn told_while_sealing(&mut self, id: ShardId, what: Sealing) {
-        self.start_timer(Timer::Shard(id), self.settings.seal);
+        self.out.start(Timer::Shard(id), self.settings.seal);
         if let Some(shard) = self.fleet.shards.get_mut(&id)
             && let Phase::Sealing { order, .. } = &mut shard.phase
         {

@@ -24,7 +24,7 @@ impl Core {
         let shards = self.fleet.shards.iter();
         View {
             adopting: self.stage == MasterStage::Adopting,
-            journal_fails: self.saves.fail(),
+            journal_fails: self.out.saves.fail(),
             shard_count: self.settings.shard_count,
             slots: slots.collect(),
             slaves: slaves
@@ -115,7 +115,7 @@ impl Core {
             failed: slave.record.failed,
             full_percent: slave.backpressure.percent,
             lag_ms: slave.lag.map(millis),
-            deployed_ms_ago: slave.deployed.map(|(at, _)| millis(self.now.since(at))),
+            deployed_ms_ago: slave.deployed.map(|(at, _)| millis(self.out.now.since(at))),
             lag_before_ms: slave.deployed.and_then(|(_, lag)| lag).map(millis),
             silent_ms: slave.hearing.map(|hearing| millis(hearing.silent.0)),
             silent_shard: slave.hearing.map(|hearing| hearing.silent.1.get()),

@@ -197,35 +197,29 @@ impl Master {
         launched.hash(hasher);
         let Core {
             settings: _,
-            now: _,
-            actions,
-            timers,
+            out,
             fleet,
             pinned: _,
             deploy,
             last_deploy,
             given_up: _,
-            // Nobody identifies, and nothing is saved in vain.
+            // Nobody identifies.
             permits: _,
-            saves: _,
             work,
             stage,
             late,
             journal: _,
-            touched,
-            adopted,
-            unwritten,
             // Nobody says for how long a connection was silent.
             healed: _,
             // Discord refuses nothing here.
             refused: _,
             fenced: _,
         } = core;
-        assert!(actions.is_empty() && touched.is_empty() && adopted.is_empty());
+        let (timers, unwritten) = out.identity();
         (last_deploy, unwritten).hash(hasher);
         (discriminant(stage), discriminant(late)).hash(hasher);
         debugged(hasher, work);
-        timers.running().for_each(|timer| timer.hash(hasher));
+        timers.for_each(|timer| timer.hash(hasher));
         identify_fleet(fleet, hasher);
         if let Some(deploy) = deploy {
             identify_deploy(deploy, hasher);
@@ -285,6 +279,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         rests_until: _,
         // There are no standbys here.
         reserve: _,
+        // Nothing is lost.
+        losses: _,
         unwanted,
     } = &slots[0];
     (owner, free, unknown, failed_launches, unwanted).hash(hasher);
@@ -361,8 +357,7 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         asked,
         first_stop: _,
         last_served: _,
-        // Nothing is lost, and nobody holds it here.
-        losses: _,
+        // Nobody holds it here.
         paused: _,
         returns,
     } = deploy;

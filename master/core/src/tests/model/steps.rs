@@ -1,6 +1,6 @@
 //! What can come next.
 
-use super::{master, slave::Conn, *};
+use super::{slave::Conn, *};
 use crate::timers::Timer;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,7 +215,7 @@ impl World {
         let Some(master) = &self.master else {
             return;
         };
-        for timer in master.core.timers.running() {
+        for timer in master.core.out.running() {
             // It changes nothing that is looked at here.
             if timer == Timer::Seen {
                 continue;
@@ -368,7 +368,7 @@ impl World {
 
     fn due(&mut self, timer: Timer) {
         if let Some(master) = &mut self.master {
-            master.core.timers.start(master::NOW, timer, Duration::ZERO);
+            master.core.out.start(timer, Duration::ZERO);
         }
         self.input(Input::Tick);
     }
