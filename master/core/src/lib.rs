@@ -37,7 +37,7 @@
 //!
 //! - A shard has one *claimant*, the only slave that may be serving it, at one
 //!   epoch. It comes free only by the claimant's own word at that epoch, or when
-//!   the claimant is known dead (`shard/mod.rs`). What anybody says at another epoch
+//!   the claimant is known dead (`shard/phase.rs`). What anybody says at another epoch
 //!   changes nothing.
 //! - Every order to serve names an epoch that was never used before, and the
 //!   reservation of that epoch is durable before the seal that it belongs to.

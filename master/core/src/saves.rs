@@ -19,7 +19,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Action, Durability, Entry, Hold, Input},
-    shard::{How, Phase},
+    shard::{ClaimStage, How},
     timers::Timer,
 };
 
@@ -122,39 +122,24 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        match shard.phase {
+        let Some(claim) = shard.phase.claim() else {
+            return;
+        };
+        match claim.stage {
             // The seal was not sent: its owner goes on. The epoch stays used up.
-            Phase::Sealing {
-                owner,
-                epoch,
-                to,
-                started,
-                ..
-            } => {
+            ClaimStage::Sealing { to, started, .. } => {
                 if !self.goes_back() {
                     // It waits until rows can be saved: copied anew by then.
                     self.copy_is_gone(id, to);
                 }
-                let before = match started {
-                    Some((how, reach)) => Phase::Starting {
-                        owner,
-                        epoch,
-                        how,
-                        reach,
-                    },
-                    None => Phase::Serving { owner, epoch },
-                };
-                self.enter(id, before);
+                let before = started.map_or(ClaimStage::Serving, ClaimStage::Starting);
+                self.enter(id, claim.at(before));
                 self.move_taken_back(id);
             }
-            Phase::Starting { .. } => {
+            ClaimStage::Starting(_) => {
                 self.out.saves.owed.insert(id);
             }
-            Phase::Unknown { .. }
-            | Phase::Free(_)
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. } => {}
+            ClaimStage::Serving | ClaimStage::Copying { .. } | ClaimStage::Dialling { .. } => {}
         }
     }
 
@@ -164,18 +149,9 @@ impl Core {
         if !self.out.saves.owed.remove(&id) {
             return None;
         }
-        match self.fleet.shards.get(&id)?.phase {
-            Phase::Starting {
-                how: How::Resume(after),
-                ..
-            } => Some(after),
-            Phase::Starting { how: How::Full, .. }
-            | Phase::Unknown { .. }
-            | Phase::Free(_)
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => None,
+        match self.fleet.shards.get(&id)?.phase.starting()?.how {
+            How::Resume(after) => Some(after),
+            How::Full => None,
         }
     }
 

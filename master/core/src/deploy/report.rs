@@ -6,7 +6,7 @@ use crate::{
     Core,
     deploy::Stage,
     event::{DeployStep, MovePhase, News},
-    shard::{How, Phase},
+    shard::How,
     timers::Timer,
 };
 
@@ -19,9 +19,10 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        let Phase::Starting { epoch, how, .. } = shard.phase else {
+        let (Some(claim), Some(start)) = (shard.phase.claim(), shard.phase.starting()) else {
             return;
         };
+        let (epoch, how) = (claim.epoch, start.how);
         let slot = shard.slot;
         let budget = shard.replay_budget(self.out.now, self.settings.replay_buffer);
         let Some(deploy) = &mut self.deploy else {
@@ -154,12 +155,9 @@ impl Core {
         self.shards_in_flight()
             .into_iter()
             .filter(|id| {
-                self.fleet.shards.get(id).is_some_and(|shard| {
-                    matches!(
-                        shard.phase,
-                        Phase::Copying { to, .. } | Phase::Dialling { to, .. } if to == slave
-                    )
-                })
+                let shard = self.fleet.shards.get(id);
+                let moving = shard.and_then(|shard| shard.phase.moving());
+                moving.is_some_and(|(_, to)| to == slave)
             })
             .collect()
     }

@@ -14,7 +14,7 @@ use crate::{
     deploy::{Pace, Stage},
     event::{DeployStep, News, Outcome, RequestId, STOPPED},
     fleet::Standing,
-    shard::{How, Phase, Reach},
+    shard::{ClaimStage, How, Reach},
     timers::Timer,
     work,
 };
@@ -74,15 +74,7 @@ impl Core {
                 self.fleet
                     .shards
                     .get(id)
-                    .is_some_and(|shard| match shard.phase {
-                        Phase::Copying { .. } | Phase::Dialling { .. } | Phase::Serving { .. } => {
-                            true
-                        }
-                        Phase::Unknown { .. }
-                        | Phase::Free(_)
-                        | Phase::Starting { .. }
-                        | Phase::Sealing { .. } => false,
-                    })
+                    .is_some_and(|shard| shard.phase.serves())
             })
     }
 
@@ -112,10 +104,9 @@ impl Core {
 
     pub(crate) fn cancel_copy(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get(&id)
-            && let Phase::Copying { owner, epoch, .. } | Phase::Dialling { owner, epoch, .. } =
-                shard.phase
+            && let Some((claim, _)) = shard.phase.moving()
         {
-            self.enter(id, Phase::Serving { owner, epoch });
+            self.enter(id, claim.at(ClaimStage::Serving));
             self.move_taken_back(id);
         }
     }
@@ -245,15 +236,8 @@ impl Core {
     /// Whether Discord took the RESUME of a starting shard: events came.
     fn is_replaying(&self, id: ShardId) -> bool {
         let shard = self.fleet.shards.get(&id);
-        let reach = shard.map(|shard| &shard.phase);
-        matches!(
-            reach,
-            Some(Phase::Starting {
-                how: How::Resume(_),
-                reach: Reach::Dispatches,
-                ..
-            })
-        )
+        let start = shard.and_then(|shard| shard.phase.starting());
+        start.is_some_and(|start| start.how != How::Full && start.reach == Reach::Dispatches)
     }
 
     /// A shard that goes back is replayed to the old slave, whose handlers are full: it
@@ -265,12 +249,13 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        let Some((owner, epoch)) = shard.phase.claimant() else {
+        let Some(claim) = shard.phase.claim() else {
             return;
         };
+        let (owner, epoch) = (claim.owner, claim.epoch);
         shard.alone = None;
         shard.away = Some(now);
-        self.enter(id, Phase::Serving { owner, epoch });
+        self.enter(id, claim.at(ClaimStage::Serving));
         self.move_served(id, owner, epoch, false);
         self.out.alarm(format!(
             "shard {id} is back at slave {owner:.8}, which is behind: as many of its events are \

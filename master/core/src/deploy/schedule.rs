@@ -24,7 +24,7 @@ use crate::{
     Core,
     deploy::{Pace, Stage},
     master_stage::MasterStage,
-    shard::Phase,
+    shard::{ClaimStage, How, Phase},
 };
 
 /// Events in 1000 s of a shard that tells something about a build.
@@ -114,29 +114,29 @@ impl Core {
             let moves = match shard.phase {
                 _ if deploy.in_flight.contains(&id) => false,
                 Phase::Free(_) => true,
-                Phase::Serving { owner, .. } | Phase::Starting { owner, .. } if owner == goal => {
-                    false
-                }
-                // It is resumed, or it has just been permitted its IDENTIFY: its turn
-                // comes when it serves, or has to ask again.
-                Phase::Starting { .. }
-                    if !rolling_back && (!shard.phase.has_no_session() || is_out) =>
-                {
-                    false
-                }
-                Phase::Serving { owner, .. } | Phase::Starting { owner, .. } => {
-                    let fits =
-                        rolling_back || deploy.in_flight.len() < deploy.in_flight.most(budget);
-                    // Its owner is away or dying: its return or its death decides.
-                    if !fits || !self.fleet.can_take(owner) {
-                        return None;
+                Phase::Unknown { .. } => false,
+                Phase::Claimed(claim) => match claim.stage {
+                    ClaimStage::Serving | ClaimStage::Starting(_) if claim.owner == goal => false,
+                    // It is resumed, or it has just been permitted its IDENTIFY: its turn
+                    // comes when it serves, or has to ask again.
+                    ClaimStage::Starting(start)
+                        if !rolling_back && (start.how != How::Full || is_out) =>
+                    {
+                        false
                     }
-                    true
-                }
-                Phase::Unknown { .. }
-                | Phase::Copying { .. }
-                | Phase::Dialling { .. }
-                | Phase::Sealing { .. } => false,
+                    ClaimStage::Serving | ClaimStage::Starting(_) => {
+                        let fits =
+                            rolling_back || deploy.in_flight.len() < deploy.in_flight.most(budget);
+                        // Its owner is away or dying: its return or its death decides.
+                        if !fits || !self.fleet.can_take(claim.owner) {
+                            return None;
+                        }
+                        true
+                    }
+                    ClaimStage::Copying { .. }
+                    | ClaimStage::Dialling { .. }
+                    | ClaimStage::Sealing { .. } => false,
+                },
             };
             deploy.queue.pop_front();
             if moves {

@@ -214,16 +214,9 @@ impl Core {
             copies.keys().copied().find(|&id| self.fleet.can_take(id))
         });
         let row_owner = place.unknown.iter().find_map(|id| {
-            match self.fleet.shards.get(id)?.phase {
-                Phase::Unknown { row } => row.map(|(owner, _)| owner),
-                Phase::Free(_)
-                | Phase::Starting { .. }
-                | Phase::Serving { .. }
-                | Phase::Copying { .. }
-                | Phase::Dialling { .. }
-                | Phase::Sealing { .. } => None,
-            }
-            .filter(|owner| self.fleet.slaves.contains_key(owner))
+            let row = self.fleet.shards.get(id)?.phase.row();
+            row.map(|(owner, _)| owner)
+                .filter(|owner| self.fleet.slaves.contains_key(owner))
         });
         frozen.or(row_owner).or_else(|| {
             self.missing(slot)

@@ -17,7 +17,7 @@ use crate::{
     event::{Action, Durability, Entry, News},
     fleet::{Past, Presence, Slave, Standing, lies::Lies},
     master_stage::MasterStage,
-    shard::{Free, Phase, Reach},
+    shard::{Free, Phase},
     timers::Timer,
 };
 
@@ -206,11 +206,7 @@ impl Core {
             Phase::Free(free) => shard
                 .resumable(free.since, self.out.now, self.settings.resume_window)
                 .is_some(),
-            Phase::Starting { .. }
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => true,
+            Phase::Claimed(_) => true,
         })
     }
 
@@ -407,30 +403,13 @@ impl Core {
             return;
         };
         // An attempt in which nothing came leaves its session as old as it was.
-        let since = match shard.phase {
-            Phase::Starting {
-                reach: Reach::Nothing,
-                ..
-            }
-            | Phase::Sealing {
-                started: Some((_, Reach::Nothing)),
-                ..
-            } if !cfg!(mutant = "failure-makes-young") => shard.alone.unwrap_or(self.out.now),
-            Phase::Unknown { .. }
-            | Phase::Free(_)
-            | Phase::Starting { .. }
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => self.out.now,
-        };
+        let as_old = shard.phase.is_untouched() && !cfg!(mutant = "failure-makes-young");
+        let since = shard.alone.filter(|_| as_old).unwrap_or(self.out.now);
         shard.alone = Some(since);
         let mut free = Free::new(since, after);
         // The row of the reservation says that the next owner goes on from a seal.
-        if let Phase::Sealing { to, .. } = shard.phase
-            && after == ResumeAfter::Seal
-        {
-            free.reserved = Some(to);
+        if after == ResumeAfter::Seal && shard.phase.is_sealing() {
+            free.reserved = shard.phase.next_owner();
         }
         if after == ResumeAfter::Death {
             self.drop_doubt(id);

@@ -283,12 +283,7 @@ impl Fleet {
                 Phase::Free(free) if free.parked.is_none() => {
                     slot.free.insert(id);
                 }
-                Phase::Free(_)
-                | Phase::Starting { .. }
-                | Phase::Serving { .. }
-                | Phase::Copying { .. }
-                | Phase::Dialling { .. }
-                | Phase::Sealing { .. } => {}
+                Phase::Free(_) | Phase::Claimed(_) => {}
             }
         }
     }

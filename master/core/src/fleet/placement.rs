@@ -18,7 +18,7 @@ use crate::{
     event::{Action, Durability, Entry, Hold, News},
     fleet::{Launch, Presence, Standing},
     master_stage::MasterStage,
-    shard::{Free, How, Phase, Reach, deaths::Orders},
+    shard::{Claim, ClaimStage, Free, How, Phase, Reach, Start, deaths::Orders},
     timers::Timer,
 };
 
@@ -51,7 +51,7 @@ impl Core {
             let Some(shard) = self.fleet.shards.get_mut(&id) else {
                 continue;
             };
-            let Phase::Free(free) = shard.phase else {
+            let Some(free) = shard.phase.free() else {
                 continue;
             };
             if free.reserved != Some(target) {
@@ -110,11 +110,11 @@ impl Core {
         if how == How::Full {
             shard.copies.clear();
         }
-        let phase = Phase::Starting {
+        let reach = Reach::Nothing;
+        let claim = Claim {
             owner: target,
             epoch: shard.epoch,
-            how,
-            reach: Reach::Nothing,
+            stage: ClaimStage::Starting(Start { how, reach }),
         };
         if how == How::Full {
             self.drop_doubt(id);
@@ -122,7 +122,7 @@ impl Core {
         if lost {
             self.fleet.session_lost(id, target, &mut self.out);
         }
-        self.enter(id, phase);
+        self.enter(id, Phase::Claimed(claim));
         self.give_up_unfinished(id);
         self.move_started(id, target);
         how
@@ -133,16 +133,16 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        let Phase::Starting { owner, how, .. } = shard.phase else {
+        let (Some(claim), Some(start)) = (shard.phase.claim(), shard.phase.starting()) else {
             return;
         };
         if self.out.saves.owe(id) {
             return;
         }
-        match how {
+        match start.how {
             How::Full => {
                 let units = self.unit(id).into_iter().collect();
-                self.send_full_start(owner, units);
+                self.send_full_start(claim.owner, units);
             }
             How::Resume(_) => self.send_resume(id),
         }
@@ -166,12 +166,15 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        let Phase::Starting {
+        let Some(Claim {
             owner,
             epoch,
-            how: How::Resume(after),
-            ..
-        } = shard.phase
+            stage:
+                ClaimStage::Starting(Start {
+                    how: How::Resume(after),
+                    ..
+                }),
+        }) = shard.phase.claim()
         else {
             return;
         };
@@ -234,16 +237,10 @@ impl Core {
         for id in members.iter() {
             if let Some(shard) = self.fleet.shards.get(&id)
                 && shard.slot == slot
-                && let Phase::Free(free) = shard.phase
+                && let Some(free) = shard.phase.free()
                 && free.parked.is_some_and(|parked| parked != slave)
             {
-                self.enter(
-                    id,
-                    Phase::Free(Free {
-                        parked: None,
-                        ..free
-                    }),
-                );
+                self.enter(id, free.unparked());
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     event::{Basis, Durability, Entry, Hold},
     fleet::{Origin, Past},
     master_stage::MasterStage,
-    shard::{How, Phase, Reach},
+    shard::{Claim, ClaimStage, How, Phase, Reach, Start},
 };
 
 impl Core {
@@ -78,11 +78,7 @@ impl Core {
             Phase::Free(free) => {
                 is_newer || (held.epoch == shard.epoch && free.after == ResumeAfter::Death)
             }
-            Phase::Starting { .. }
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => is_newer,
+            Phase::Claimed(_) => is_newer,
         };
         match held.holding {
             Holding::Starting | Holding::Resuming | Holding::Serving if may_be_its => {
@@ -197,20 +193,18 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        match shard.phase {
+        match (shard.phase.starting(), shard.phase.start()) {
             // The order was lost with the connection.
-            Phase::Starting { .. } => self.order_again(id),
+            (Some(_), _) => self.order_again(id),
             // So was the order to start; then there is nothing to seal.
-            Phase::Sealing {
-                started: Some((How::Resume(after), Reach::Nothing)),
-                ..
-            } => self.set_free(id, after),
-            Phase::Unknown { .. }
-            | Phase::Free(_)
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => {
+            (
+                None,
+                Some(Start {
+                    how: How::Resume(after),
+                    reach: Reach::Nothing,
+                }),
+            ) => self.set_free(id, after),
+            (None, _) => {
                 self.out.alarm(format!(
                     "slave {slave} does not serve shard {id} any more, which was its own; it is \
                      resumed from its last checkpoint"
@@ -233,8 +227,7 @@ impl Core {
                 Hold::Reserved
             }
         };
-        let journaled =
-            matches!(shard.phase, Phase::Unknown { row: Some(row) } if row == (slave, hold));
+        let journaled = shard.phase.row() == Some((slave, hold));
         if held.epoch > shard.epoch {
             shard.basis = Basis::Death;
         }
@@ -261,22 +254,22 @@ impl Core {
             }
         };
         shard.keep(held.ticket.clone(), held.epoch, ResumeAfter::Death);
-        let phase = match held.holding {
-            Holding::Serving => Phase::Serving {
-                owner: slave,
-                epoch: held.epoch,
-            },
+        let stage = match held.holding {
+            Holding::Serving => ClaimStage::Serving,
             Holding::Starting | Holding::Resuming | Holding::Sealed | Holding::Failed => {
-                Phase::Starting {
-                    owner: slave,
-                    epoch: held.epoch,
+                ClaimStage::Starting(Start {
                     how: match shard.ticket {
                         Some(_) => How::Resume(after),
                         None => How::Full,
                     },
                     reach: Reach::of(held),
-                }
+                })
             }
+        };
+        let claim = Claim {
+            owner: slave,
+            epoch: held.epoch,
+            stage,
         };
         // What was in doubt when it was sealed for this slave still is.
         let of_this_seal = shard
@@ -286,7 +279,7 @@ impl Core {
         if !of_this_seal {
             self.drop_doubt(id);
         }
-        self.enter(id, phase);
+        self.enter(id, Phase::Claimed(claim));
         self.out.ticket_changed(id);
         self.may_wait_for_settled(held);
         self.tell_settled(id);

@@ -8,43 +8,45 @@ use baton_protocol::{
     state::{MAX_UNACKNOWLEDGED, StateFrame},
 };
 
-use crate::{Core, event::MovePhase, shard::Phase, timers::Timer};
+use crate::{
+    Core,
+    event::MovePhase,
+    shard::{Claim, ClaimStage},
+    timers::Timer,
+};
 
 impl Core {
-    pub(crate) fn copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
-        self.copy_begins(id, owner, epoch, to);
-        self.send_copy(id, owner, epoch);
+    pub(crate) fn copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
+        self.copy_begins(id, claim, to);
+        self.send_copy(id, claim);
     }
 
-    pub(crate) fn copy_begins(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
-        self.enter(id, Phase::Copying { owner, epoch, to });
+    pub(crate) fn copy_begins(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
+        self.enter(id, claim.at(ClaimStage::Copying { to }));
         self.out.start(Timer::Shard(id), self.settings.copy);
-        self.tell_move(id, owner, to, epoch.next(), MovePhase::Copying);
+        self.tell_move(id, claim.owner, to, claim.epoch.next(), MovePhase::Copying);
     }
 
     /// A copy begins, or begins again.
-    pub(crate) fn send_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+    pub(crate) fn send_copy(&mut self, id: ShardId, claim: Claim) {
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.on_its_way = 0;
         }
         let copy = CopyState {
             shard: id,
-            epoch,
+            epoch: claim.epoch,
             reader: self.reader(id),
         };
-        self.out.send(owner, ToSlave::CopyState(copy));
+        self.out.send(claim.owner, ToSlave::CopyState(copy));
     }
 
     /// The version that was agreed on with the slave that a shard's copy is for.
     fn reader(&self, id: ShardId) -> Version {
-        let phase = self.fleet.shards.get(&id).map(|shard| &shard.phase);
-        let Some(
-            Phase::Copying { to, .. } | Phase::Dialling { to, .. } | Phase::Sealing { to, .. },
-        ) = phase
-        else {
+        let shard = self.fleet.shards.get(&id);
+        let Some(to) = shard.and_then(|shard| shard.phase.next_owner()) else {
             return Version(0);
         };
-        let to = self.fleet.slaves.get(to);
+        let to = self.fleet.slaves.get(&to);
         to.map_or(Version(0), |slave| slave.hello.version.min(Version::NEWEST))
     }
 
@@ -53,8 +55,8 @@ impl Core {
     pub(crate) fn state_frame(&mut self, from: SlaveId, frame: StateFrame) {
         let header = frame.header();
         self.copies_anew(from, header.shard, header.epoch);
-        if let Some((owner, to)) = self.copying(header.shard, header.epoch)
-            && owner == from
+        if let Some((claim, to)) = self.copying(header.shard, header.epoch)
+            && claim.owner == from
             && let Some(shard) = self.fleet.shards.get_mut(&header.shard)
         {
             shard.on_its_way = shard.on_its_way.saturating_add(frame.body().len() as u64);
@@ -69,19 +71,19 @@ impl Core {
     }
 
     pub(crate) fn state_ack(&mut self, from: SlaveId, ack: StateAck) {
-        if let Some((owner, to)) = self.copying(ack.shard, ack.epoch)
+        if let Some((claim, to)) = self.copying(ack.shard, ack.epoch)
             && to == from
             && let Some(shard) = self.fleet.shards.get_mut(&ack.shard)
         {
             shard.on_its_way = shard.on_its_way.saturating_sub(ack.bytes);
             self.out.restart(Timer::Shard(ack.shard));
-            self.out.send(owner, ToSlave::StateAck(ack));
+            self.out.send(claim.owner, ToSlave::StateAck(ack));
         }
     }
 
     /// The copy is imported.
     pub(crate) fn state_ready(&mut self, from: SlaveId, ready: StateReady) {
-        let Some((owner, to)) = self.copying(ready.shard, ready.epoch) else {
+        let Some((claim, to)) = self.copying(ready.shard, ready.epoch) else {
             return;
         };
         if to != from {
@@ -97,7 +99,7 @@ impl Core {
             };
             shard.copies.insert(to, at);
         }
-        self.dial(ready.shard, owner, ready.epoch, to);
+        self.dial(ready.shard, claim, to);
     }
 
     /// The slave that a copy is for cannot take it in. As with a copy that makes no
@@ -111,11 +113,12 @@ impl Core {
         }
     }
 
-    /// The two slaves of a running copy.
-    pub(crate) fn copying(&self, id: ShardId, at: Epoch) -> Option<(SlaveId, SlaveId)> {
-        let Phase::Copying { owner, epoch, to } = self.fleet.shards.get(&id)?.phase else {
+    /// From whom and to whom a shard is copied.
+    pub(crate) fn copying(&self, id: ShardId, at: Epoch) -> Option<(Claim, SlaveId)> {
+        let claim = self.fleet.shards.get(&id)?.phase.claim()?;
+        let ClaimStage::Copying { to } = claim.stage else {
             return None;
         };
-        (epoch == at).then_some((owner, to))
+        (claim.epoch == at).then_some((claim, to))
     }
 }

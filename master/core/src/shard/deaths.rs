@@ -183,7 +183,7 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&trying.shard) else {
             return;
         };
-        if shard.phase.claimant() != Some((from, trying.epoch)) {
+        if !shard.phase.is_claimed_by(from, trying.epoch) {
             return;
         }
         let speaks = self.fleet.slaves.get(&from);
@@ -209,7 +209,7 @@ impl Core {
             return;
         };
         let care = &mut shard.care;
-        if shard.phase.claimant() != Some((from, aside.epoch)) || !care.deadly.contains(sequence) {
+        if !shard.phase.is_claimed_by(from, aside.epoch) || !care.deadly.contains(sequence) {
             return;
         }
         let kind = &mut aside.event.kind;

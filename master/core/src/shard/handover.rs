@@ -25,7 +25,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Basis, Durability, Entry, Hold, MovePhase},
-    shard::{Free, How, Phase, Reach, Sealing, Shard},
+    shard::{Claim, ClaimStage, Free, Phase, Sealing, Shard, Start},
     timers::Timer,
 };
 
@@ -45,20 +45,16 @@ impl Core {
         (shard.copied_again, shard.overtaken) = (0, 0);
         let has_copy = shard.copies.contains_key(&to) && shard.behind(to) <= most;
         match shard.phase {
-            Phase::Serving { owner, epoch, .. } if !has_copy => self.copy(id, owner, epoch, to),
-            Phase::Serving { owner, epoch, .. } => self.dial(id, owner, epoch, to),
-            Phase::Starting { owner, epoch, .. } => self.seal(id, owner, epoch, to),
-            Phase::Free(free) => self.enter(
-                id,
-                Phase::Free(Free {
-                    parked: None,
-                    ..free
-                }),
-            ),
-            Phase::Unknown { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => {}
+            Phase::Claimed(claim) => match claim.stage {
+                ClaimStage::Serving if !has_copy => self.copy(id, claim, to),
+                ClaimStage::Serving => self.dial(id, claim, to),
+                ClaimStage::Starting(_) => self.seal(id, claim, to),
+                ClaimStage::Copying { .. }
+                | ClaimStage::Dialling { .. }
+                | ClaimStage::Sealing { .. } => {}
+            },
+            Phase::Free(free) => self.enter(id, free.unparked()),
+            Phase::Unknown { .. } => {}
         }
     }
 
@@ -66,7 +62,7 @@ impl Core {
     /// the RESUME is left to do when it has the ticket. It proves on the way that
     /// it reaches Discord at all. On the way back the shard is sealed at once: who
     /// takes it back was there before.
-    pub(crate) fn dial(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+    pub(crate) fn dial(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let new = self.fleet.slaves.get(&to);
         let dials = !self.goes_back() && new.is_some_and(|slave| slave.speaks(Version::DIAL));
         let known = self.fleet.shards.get_mut(&id);
@@ -81,12 +77,12 @@ impl Core {
                 if let Some(shard) = self.fleet.shards.get_mut(&id) {
                     shard.dialled_from = Some(ticket.resume_from());
                 }
-                self.enter(id, Phase::Dialling { owner, epoch, to });
+                self.enter(id, claim.at(ClaimStage::Dialling { to }));
                 self.out.start(Timer::Shard(id), self.settings.copy);
-                self.tell_move(id, owner, to, epoch.next(), MovePhase::Dialling);
-                self.send_dial(id, epoch, to, ticket);
+                self.tell_move(id, claim.owner, to, claim.epoch.next(), MovePhase::Dialling);
+                self.send_dial(id, claim.epoch, to, ticket);
             }
-            Some(_) | None => self.seal_a_fresh_copy(id, owner, epoch, to),
+            Some(_) | None => self.seal_a_fresh_copy(id, claim, to),
         }
     }
 
@@ -94,7 +90,7 @@ impl Core {
     /// is more events behind than half of that is made once more: a busy shard on a
     /// busy host would lose its session. Not for ever: a bot that cannot be copied
     /// faster is moved as well as it can be.
-    fn seal_a_fresh_copy(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+    fn seal_a_fresh_copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let (most, is_back) = (self.most_behind(), self.goes_back());
         match self.fleet.shards.get_mut(&id) {
             Some(shard)
@@ -107,9 +103,9 @@ impl Core {
                 if !is_back {
                     shard.copies.remove(&to);
                 }
-                self.copy(id, owner, epoch, to);
+                self.copy(id, claim, to);
             }
-            Some(_) | None => self.seal(id, owner, epoch, to),
+            Some(_) | None => self.seal(id, claim, to),
         }
     }
 
@@ -137,12 +133,12 @@ impl Core {
 
     /// Everything is ready for its seal, which waits until those before it are
     /// through.
-    fn seal_in_turn(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+    fn seal_in_turn(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         match &mut self.deploy {
             Some(deploy) if deploy.in_flight.contains(&id) && !deploy.in_flight.may_seal() => {
                 deploy.in_flight.wait(id, self.out.now);
             }
-            Some(_) | None => self.seal_a_fresh_copy(id, owner, epoch, to),
+            Some(_) | None => self.seal_a_fresh_copy(id, claim, to),
         }
     }
 
@@ -155,9 +151,10 @@ impl Core {
             .and_then(|deploy| deploy.in_flight.next_to_seal(now))
         {
             if let Some(shard) = self.fleet.shards.get(&id)
-                && let Phase::Dialling { owner, epoch, to } = shard.phase
+                && let Some(claim) = shard.phase.claim()
+                && let ClaimStage::Dialling { to } = claim.stage
             {
-                self.seal_a_fresh_copy(id, owner, epoch, to);
+                self.seal_a_fresh_copy(id, claim, to);
             }
         }
     }
@@ -176,14 +173,17 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        let Phase::Dialling { owner, epoch, to } = shard.phase else {
+        let Some(claim) = shard.phase.claim() else {
             return;
         };
-        if (to, epoch) != (from, dialled.epoch) {
+        let ClaimStage::Dialling { to } = claim.stage else {
+            return;
+        };
+        if (to, claim.epoch) != (from, dialled.epoch) {
             return;
         }
         if dialled.failed.is_empty() {
-            self.seal_in_turn(id, owner, epoch, to);
+            self.seal_in_turn(id, claim, to);
         } else {
             let why = format!("the new slave cannot reach Discord: {}", dialled.failed);
             self.fail_deploy(Some(id), why);
@@ -192,22 +192,15 @@ impl Core {
 
     /// M4: the next epoch is reserved durably, then the owner is told to seal, or to
     /// seal late (`late.rs`).
-    pub(crate) fn seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+    pub(crate) fn seal(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
+        let (owner, epoch) = (claim.owner, claim.epoch);
         let late = self.may_seal_late(id, owner, to);
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
         let reserved = shard.use_epoch(to);
         let order = if late { Sealing::Late } else { Sealing::Seal };
-        let started = match shard.phase {
-            Phase::Starting { how, reach, .. } => Some((how, reach)),
-            Phase::Unknown { .. }
-            | Phase::Free(_)
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => None,
-        };
+        let started = shard.phase.starting();
         let row = Entry::Owner {
             shard: id,
             epoch: reserved,
@@ -219,19 +212,13 @@ impl Core {
             },
         };
         self.out.save(vec![row], Durability::Now);
-        let sealing = Phase::Sealing {
-            owner,
-            epoch,
-            to,
-            started,
-            order,
-        };
-        self.enter(id, sealing);
+        let sealing = ClaimStage::Sealing { to, started, order };
+        self.enter(id, claim.at(sealing));
         self.out.start(Timer::Shard(id), self.settings.seal);
         self.seal_told(id, owner, to, reserved);
         let begins = started.is_none().then(|| self.begins(id, owner, to));
         if late {
-            self.send_seal_late(id, owner, epoch, begins.flatten());
+            self.send_seal_late(id, claim, begins.flatten());
         } else {
             self.send_stop_unless(id, owner, epoch, begins.flatten());
         }
@@ -249,10 +236,10 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        if shard.phase.claimant() != Some((from, epoch)) {
+        if !shard.phase.is_claimed_by(from, epoch) {
             return;
         }
-        let asked = matches!(shard.phase, Phase::Sealing { .. });
+        let asked = shard.phase.is_sealing();
         let now = self.out.now;
         let lie = ticket
             .as_ref()
@@ -287,11 +274,13 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        if shard.phase.claimant() != Some((from, epoch))
-            || !matches!(shard.phase, Phase::Starting { .. })
-        {
+        let Some(claim) = shard
+            .phase
+            .claim()
+            .filter(|_| shard.phase.is_claimed_by(from, epoch) && shard.phase.starting().is_some())
+        else {
             return;
-        }
+        };
         let had_no_session = shard.phase.has_no_session();
         shard.failures = 0;
         shard.trouble = None;
@@ -312,7 +301,7 @@ impl Core {
             };
             self.out.save(vec![row], Durability::Soon);
         }
-        self.enter(id, Phase::Serving { owner: from, epoch });
+        self.enter(id, claim.at(ClaimStage::Serving));
         if had_no_session {
             self.identified(id);
         }
@@ -333,27 +322,11 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        if shard.phase.claimant() != Some((from, failed.epoch)) {
+        if !shard.phase.is_claimed_by(from, failed.epoch) {
             return;
         }
-        let after = match shard.phase {
-            Phase::Starting {
-                how: How::Resume(after),
-                reach: Reach::Nothing,
-                ..
-            }
-            | Phase::Sealing {
-                started: Some((How::Resume(after), Reach::Nothing)),
-                ..
-            } => after,
-            Phase::Unknown { .. }
-            | Phase::Free(_)
-            | Phase::Starting { .. }
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => ResumeAfter::Death,
-        };
+        let start = shard.phase.start();
+        let after = start.map_or(ResumeAfter::Death, Start::leaves);
         shard.failures = shard.failures.saturating_add(1);
         let failures = shard.failures;
         let had_session = shard.ticket.is_some();
@@ -393,7 +366,7 @@ impl Core {
 
     fn park(&mut self, id: ShardId, at: SlaveId) {
         if let Some(shard) = self.fleet.shards.get(&id)
-            && let Phase::Free(free) = shard.phase
+            && let Some(free) = shard.phase.free()
         {
             let parked = Some(at);
             self.enter(id, Phase::Free(Free { parked, ..free }));
@@ -405,32 +378,22 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        match shard.phase {
+        let claim = match shard.phase {
             // Its backoff is over.
-            Phase::Free(free) => self.enter(
-                id,
-                Phase::Free(Free {
-                    parked: None,
-                    ..free
-                }),
-            ),
-            Phase::Copying { .. } => self.copy_stalled(id),
-            Phase::Dialling { .. } => self.dial_stalled(id),
-            Phase::Sealing {
-                owner,
-                epoch,
-                order: Sealing::CopyAnew,
-                ..
-            } => self.copy_anew_unanswered(id, owner, epoch),
-            Phase::Sealing {
-                owner,
-                epoch,
-                order: Sealing::Late,
-                ..
-            } => self.ask_to_seal(id, owner, epoch),
-            Phase::Sealing { owner, .. } => self.seal_unanswered(id, owner),
-            Phase::Starting { owner, .. } => self.resume_stalled(id, owner),
-            Phase::Serving { .. } | Phase::Unknown { .. } => {}
+            Phase::Free(free) => return self.enter(id, free.unparked()),
+            Phase::Claimed(claim) => claim,
+            Phase::Unknown { .. } => return,
+        };
+        match claim.stage {
+            ClaimStage::Copying { .. } => self.copy_stalled(id),
+            ClaimStage::Dialling { .. } => self.dial_stalled(id),
+            ClaimStage::Sealing { order, .. } => match order {
+                Sealing::CopyAnew => self.copy_anew_unanswered(id, claim),
+                Sealing::Late => self.ask_to_seal(id, claim),
+                Sealing::Seal => self.seal_unanswered(id, claim.owner),
+            },
+            ClaimStage::Starting(_) => self.resume_stalled(id, claim.owner),
+            ClaimStage::Serving => {}
         }
     }
 

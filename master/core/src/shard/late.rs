@@ -17,14 +17,14 @@
 //! deadline, a deploy that goes back, a gateway that refuses.
 
 use baton_protocol::{
-    Epoch, Sequence, ShardId, SlaveId, ToSlave, Version,
+    Sequence, ShardId, SlaveId, ToSlave, Version,
     message::{LateSeal, Overtaken, Unit},
 };
 
 use crate::{
     Core,
     event::{Durability, Entry, News, RequestId},
-    shard::{Phase, Sealing},
+    shard::{Claim, ClaimStage, Sealing},
 };
 
 /// What is known of a Discord that is to take a RESUME beside an open connection.
@@ -48,7 +48,8 @@ impl Core {
             .fleet
             .shards
             .get(&id)
-            .is_some_and(|shard| matches!(shard.phase, Phase::Dialling { .. }));
+            .and_then(|shard| shard.phase.claim())
+            .is_some_and(|claim| matches!(claim.stage, ClaimStage::Dialling { .. }));
         let both_know = [owner, to].iter().all(|slave| {
             let slave = self.fleet.slaves.get(slave);
             slave.is_some_and(|slave| slave.speaks(Version::LATE_SEAL))
@@ -77,26 +78,20 @@ impl Core {
             .save(vec![Entry::LateSealRefused(false)], Durability::Now);
     }
 
-    pub(crate) fn send_seal_late(
-        &mut self,
-        id: ShardId,
-        owner: SlaveId,
-        epoch: Epoch,
-        begins: Option<Sequence>,
-    ) {
+    pub(crate) fn send_seal_late(&mut self, id: ShardId, claim: Claim, begins: Option<Sequence>) {
         let late = LateSeal {
             shard: id,
-            epoch,
+            epoch: claim.epoch,
             drain_ms: self.drain_ms(),
             begins,
         };
-        self.out.send(owner, ToSlave::SealLate(late));
+        self.out.send(claim.owner, ToSlave::SealLate(late));
     }
 
     /// The owner will not reconnect: the next one may take the session.
     pub(crate) fn seals_late(&mut self, from: SlaveId, unit: Unit) {
-        if let Some((owner, epoch, to)) = self.sealing_late(unit.shard)
-            && (owner, epoch) == (from, unit.epoch)
+        if let Some((claim, to)) = self.sealing_late(unit.shard)
+            && (claim.owner, claim.epoch) == (from, unit.epoch)
         {
             self.out.send(to, ToSlave::Overtake(unit));
         }
@@ -106,10 +101,10 @@ impl Core {
     /// by then sealed by itself.
     pub(crate) fn overtaken(&mut self, from: SlaveId, overtaken: &Overtaken) {
         let id = overtaken.shard;
-        let Some((owner, epoch, to)) = self.sealing_late(id) else {
+        let Some((claim, to)) = self.sealing_late(id) else {
             return;
         };
-        if (to, epoch) != (from, overtaken.epoch) {
+        if (to, claim.epoch) != (from, overtaken.epoch) {
             return;
         }
         if !overtaken.failed.is_empty() {
@@ -136,30 +131,29 @@ impl Core {
         } else if self.late == Late::Untried {
             self.late = Late::Works;
         }
-        self.ask_to_seal(id, owner, epoch);
+        self.ask_to_seal(id, claim);
     }
 
     /// Shards that would be sealed late are sealed at once.
     pub(crate) fn late_seals_end(&mut self) {
         for id in self.shards_in_flight() {
-            if let Some((owner, epoch, _)) = self.sealing_late(id) {
-                self.ask_to_seal(id, owner, epoch);
+            if let Some((claim, _)) = self.sealing_late(id) {
+                self.ask_to_seal(id, claim);
             }
         }
     }
 
-    /// The owner, its epoch and the next owner of a shard that is sealed late.
-    fn sealing_late(&self, id: ShardId) -> Option<(SlaveId, Epoch, SlaveId)> {
-        let Phase::Sealing {
-            owner,
-            epoch,
+    /// Whose a shard is that is sealed late, and its next owner.
+    fn sealing_late(&self, id: ShardId) -> Option<(Claim, SlaveId)> {
+        let claim = self.fleet.shards.get(&id)?.phase.claim()?;
+        let ClaimStage::Sealing {
             to,
             order: Sealing::Late,
             ..
-        } = self.fleet.shards.get(&id)?.phase
+        } = claim.stage
         else {
             return None;
         };
-        Some((owner, epoch, to))
+        Some((claim, to))
     }
 }

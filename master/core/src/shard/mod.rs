@@ -1,33 +1,11 @@
 //! One shard: whose it is, and what is known to hand it on.
-//!
-//! ```text
-//!            ┌─────────────── sealed, failed, known dead ───────────────┐
-//!            ▼                                                          │
-//! Unknown ─▶ Free ──placed──▶ Starting ──RESUMED, READY──▶ Serving ─▶ Copying ─▶ Dialling ─▶ Sealing
-//!   (after a restart of                                      ▲           │          │
-//!    the master, until                                       └─ aborted ─┴──────────┘
-//!    reports decide)
-//! ```
-//!
-//! An owner that is back and was to seal is copied from anew: `Sealing` becomes
-//! `Copying` again, with the first piece of its state (`resync.rs`). So does
-//! `Dialling`, where the copy is too far behind (`handover.rs`).
-//!
-//! Whose session is over gets no events: it is `Starting` at its owner again,
-//! until READY brings the next one. There is nothing to hand on, so it moves by
-//! its ownership alone.
-//!
-//! Only [`Fleet::enter`](crate::fleet::Fleet::enter) changes a phase. From
-//! `Starting` to `Sealing` exactly one slave may be serving the shard: the
-//! claimant. In `Free` nobody is, so the shard may be given to anybody; a phase
-//! becomes `Free` only by the claimant's seal at its epoch, by its word that it
-//! failed at its epoch, or when it is known dead.
 
 mod copy;
 pub(crate) mod deaths;
 mod handover;
 mod in_doubt;
 pub(crate) mod late;
+pub(crate) mod phase;
 mod plausible;
 mod progress;
 mod rate;
@@ -39,11 +17,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
-    message::{CarriedEvent, Held, ResumeAfter},
+    message::{CarriedEvent, ResumeAfter},
 };
 
-use crate::event::{Basis, Hold, Time};
+use crate::event::{Basis, Time};
 
+pub(crate) use self::phase::{Claim, ClaimStage, Free, How, Phase, Reach, Sealing, Start};
 use self::{deaths::Care, rate::Rate, reach::Oldest};
 
 /// Everything that the core knows of one shard.
@@ -102,90 +81,6 @@ pub(crate) struct Shard {
     pub(crate) alone: Option<Time>,
     /// What is known of events that may have killed its owners.
     pub(crate) care: Care,
-}
-
-/// Whose a shard is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// After a restart: the journal's row; slaves that may hold it have not all
-    /// reported.
-    Unknown { row: Option<(SlaveId, Hold)> },
-    /// Nobody serves it.
-    Free(Free),
-    /// `owner` was told to serve it.
-    Starting {
-        owner: SlaveId,
-        epoch: Epoch,
-        how: How,
-        reach: Reach,
-    },
-    /// `owner` serves it.
-    Serving { owner: SlaveId, epoch: Epoch },
-    /// `owner` serves it and copies its state to `to`.
-    Copying {
-        owner: SlaveId,
-        epoch: Epoch,
-        to: SlaveId,
-    },
-    /// `owner` serves it; `to` has the state and dials Discord.
-    Dialling {
-        owner: SlaveId,
-        epoch: Epoch,
-        to: SlaveId,
-    },
-    /// `owner` was told to seal; the shard's epoch is reserved for `to`.
-    Sealing {
-        owner: SlaveId,
-        epoch: Epoch,
-        to: SlaveId,
-        /// What it had been told, if it did not serve yet.
-        started: Option<(How, Reach)>,
-        order: Sealing,
-    },
-}
-
-/// What the owner of a shard that is to be sealed was told last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sealing {
-    /// To seal.
-    Seal,
-    /// It lost its connection, was back and served: to copy its state once more,
-    /// unless it seals first, as it was told on the connection before.
-    CopyAnew,
-    /// To seal when its connection ends, which the RESUME of the next owner brings
-    /// about.
-    Late,
-}
-
-/// A shard that nobody serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Free {
-    /// Since when, as far as the session's age is concerned.
-    pub(crate) since: Time,
-    /// How it came free.
-    pub(crate) after: ResumeAfter,
-    /// For whom the shard's epoch is reserved; any other owner needs a new one.
-    pub(crate) reserved: Option<SlaveId>,
-    /// It failed at this slave: it waits for another one, or for its deadline.
-    pub(crate) parked: Option<SlaveId>,
-}
-
-/// What a starting shard was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
-    /// IDENTIFY.
-    Full,
-    /// RESUME with the kept ticket.
-    Resume(ResumeAfter),
-}
-
-/// How far a starting shard may have come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// It has not received a dispatch.
-    Nothing,
-    /// It may have handed out dispatches.
-    Dispatches,
 }
 
 /// A ticket and how far it can be trusted.
@@ -354,78 +249,6 @@ impl Shard {
         self.began = Sequence(0);
         self.oldest = None;
         self.care = Care::new();
-    }
-}
-
-impl Phase {
-    /// The only slave that may be serving the shard, and at which epoch.
-    pub(crate) const fn claimant(&self) -> Option<(SlaveId, Epoch)> {
-        match self {
-            Self::Unknown { .. } | Self::Free(_) => None,
-            Self::Starting { owner, epoch, .. }
-            | Self::Serving { owner, epoch, .. }
-            | Self::Copying { owner, epoch, .. }
-            | Self::Dialling { owner, epoch, .. }
-            | Self::Sealing { owner, epoch, .. } => Some((*owner, *epoch)),
-        }
-    }
-
-    /// Whether events are handled: everything between RESUMED and the seal.
-    pub(crate) const fn serves(&self) -> bool {
-        match self {
-            Self::Serving { .. } | Self::Copying { .. } | Self::Dialling { .. } => true,
-            Self::Unknown { .. } | Self::Free(_) | Self::Starting { .. } | Self::Sealing { .. } => {
-                false
-            }
-        }
-    }
-}
-
-impl Phase {
-    /// Whether somebody has it who has no session for it yet: no events come.
-    pub(crate) const fn has_no_session(&self) -> bool {
-        matches!(self, Self::Starting { how: How::Full, .. })
-    }
-
-    /// Whether its owner was told to seal it.
-    pub(crate) const fn is_sealing(&self) -> bool {
-        matches!(self, Self::Sealing { .. })
-    }
-
-    /// Whether such a one is to be sealed: nobody's events wait for that.
-    pub(crate) const fn is_sealed_without_session(&self) -> bool {
-        let started = match self {
-            Self::Sealing { started, .. } => started,
-            Self::Unknown { .. }
-            | Self::Free(_)
-            | Self::Starting { .. }
-            | Self::Serving { .. }
-            | Self::Copying { .. }
-            | Self::Dialling { .. } => return false,
-        };
-        matches!(started, Some((How::Full, _)))
-    }
-}
-
-impl Reach {
-    /// As its owner reports.
-    pub(crate) const fn of(held: &Held) -> Self {
-        if held.untouched {
-            Self::Nothing
-        } else {
-            Self::Dispatches
-        }
-    }
-}
-
-impl Free {
-    pub(crate) const fn new(since: Time, after: ResumeAfter) -> Self {
-        Self {
-            since,
-            after,
-            reserved: None,
-            parked: None,
-        }
     }
 }
 

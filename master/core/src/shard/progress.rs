@@ -7,7 +7,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    shard::{How, Phase, Reach, Shard},
+    shard::{ClaimStage, How, Reach, Shard, Start},
     timers::Timer,
 };
 
@@ -17,7 +17,7 @@ impl Core {
         for entry in checkpoint.shards {
             let id = entry.shard;
             if let Some(shard) = self.fleet.shards.get_mut(&id)
-                && shard.phase.claimant() == Some((from, entry.epoch))
+                && shard.phase.is_claimed_by(from, entry.epoch)
             {
                 let is_new_session = shard.is_new_session(&entry);
                 if let Err(lie) = shard.may_be(now, &entry) {
@@ -41,7 +41,7 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        if shard.phase.claimant() != Some((from, progress.epoch)) {
+        if !shard.phase.is_claimed_by(from, progress.epoch) {
             return;
         }
         if progress.replayed > 0 {
@@ -86,21 +86,15 @@ impl Core {
         if let Some(shard) = self.fleet.shards.get(&id)
             && is_new
             && !cfg!(mutant = "no-session-serves")
-            && let Phase::Starting { owner, epoch, .. }
-            | Phase::Serving { owner, epoch }
-            | Phase::Copying { owner, epoch, .. }
-            | Phase::Dialling { owner, epoch, .. } = shard.phase
+            && !shard.phase.is_sealing()
+            && let Some(claim) = shard.phase.claim()
         {
-            self.enter(
-                id,
-                Phase::Starting {
-                    owner,
-                    epoch,
-                    how: How::Full,
-                    reach: Reach::Nothing,
-                },
-            );
-            self.moves_without_session(id, owner);
+            let start = Start {
+                how: How::Full,
+                reach: Reach::Nothing,
+            };
+            self.enter(id, claim.at(ClaimStage::Starting(start)));
+            self.moves_without_session(id, claim.owner);
         }
     }
 
@@ -125,7 +119,7 @@ impl Core {
             .is_none_or(|deploy| deploy.in_flight.gets_on(id, replayed, now, span, window));
         if gets_on
             && let Some(shard) = self.fleet.shards.get(&id)
-            && matches!(shard.phase, Phase::Starting { .. })
+            && shard.phase.starting().is_some()
             && self.out.runs(Timer::Shard(id))
         {
             self.out.start(Timer::Shard(id), span.saturating_mul(spans));
@@ -136,7 +130,7 @@ impl Core {
     /// needs none.
     pub(crate) fn waits_for_permit(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get(&id)
-            && matches!(shard.phase, Phase::Starting { .. })
+            && shard.phase.starting().is_some()
             && shard.ticket.is_none()
         {
             self.out.stop(Timer::Shard(id));
@@ -146,7 +140,7 @@ impl Core {
     /// A served shard is through with its replay: what comes now came never before.
     pub(crate) fn replay_ended(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && matches!(shard.phase, Phase::Serving { .. })
+            && shard.phase.is_at_rest()
         {
             shard.replays = ResumeAfter::Seal;
         }
@@ -155,7 +149,7 @@ impl Core {
     /// RESUMED came for a shard that was taken for served before.
     pub(crate) fn resumed_late(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
         if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && shard.phase.claimant() == Some((from, epoch))
+            && shard.phase.is_claimed_by(from, epoch)
         {
             shard.away = None;
             self.replay_ended(id);
@@ -246,42 +240,5 @@ impl crate::shard::Kept {
         self.ticket.in_doubt = SequenceRanges::new();
         self.ticket.replay_from = Sequence(0);
         self.ticket.state_at = handled;
-    }
-}
-
-impl Phase {
-    /// Whether it starts and received no dispatch.
-    const fn is_untouched(&self) -> bool {
-        match self {
-            Self::Starting { reach, .. }
-            | Self::Sealing {
-                started: Some((_, reach)),
-                ..
-            } => matches!(reach, Reach::Nothing),
-            Self::Unknown { .. }
-            | Self::Free(_)
-            | Self::Serving { .. }
-            | Self::Copying { .. }
-            | Self::Dialling { .. }
-            | Self::Sealing { started: None, .. } => false,
-        }
-    }
-
-    /// A starting shard received dispatches: from now on its checkpoint is not
-    /// exact.
-    pub(crate) fn dispatched(&mut self) {
-        match self {
-            Self::Starting { reach, .. }
-            | Self::Sealing {
-                started: Some((_, reach)),
-                ..
-            } => *reach = Reach::Dispatches,
-            Self::Unknown { .. }
-            | Self::Free(_)
-            | Self::Serving { .. }
-            | Self::Copying { .. }
-            | Self::Dialling { .. }
-            | Self::Sealing { started: None, .. } => {}
-        }
     }
 }

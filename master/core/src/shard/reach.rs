@@ -24,7 +24,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{News, Time},
-    shard::{Phase, Shard},
+    shard::Shard,
 };
 
 /// The oldest unfinished event of a shard, as its owner said last.
@@ -67,7 +67,7 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        let (Some(kept), Phase::Starting { .. }) = (&shard.ticket, &shard.phase) else {
+        let (Some(kept), Some(_)) = (&shard.ticket, shard.phase.starting()) else {
             return;
         };
         let behind = shard
@@ -259,7 +259,7 @@ impl Core {
         {
             shorten(&mut event.kind);
             if let Some(shard) = self.fleet.shards.get_mut(&event.shard)
-                && shard.phase.claimant() == Some((from, event.epoch))
+                && shard.phase.is_claimed_by(from, event.epoch)
             {
                 shard.oldest = Some(Oldest {
                     slave: from,

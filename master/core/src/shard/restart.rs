@@ -15,7 +15,6 @@ use baton_protocol::{ShardId, SlaveId};
 use crate::{
     Core,
     event::{News, RequestId},
-    shard::Phase,
 };
 
 /// A shard is restarted for its silence once in this time: if that does not help, an
@@ -40,7 +39,7 @@ impl Core {
             return Err(deploy.busy());
         }
         self.may_move()?;
-        let Phase::Serving { owner, epoch, .. } = shard.phase else {
+        let Some(claim) = shard.phase.claim().filter(|_| shard.phase.is_at_rest()) else {
             if let Some(trouble) = &shard.trouble {
                 return Err(format!("shard {id} failed: {trouble}"));
             }
@@ -49,6 +48,7 @@ impl Core {
                  shows it"
             ));
         };
+        let owner = claim.owner;
         if shard.ticket.is_none() {
             return Err(format!("shard {id} has no session that could be resumed"));
         }
@@ -57,7 +57,7 @@ impl Core {
                 "slave {owner} of shard {id} is not connected or is leaving"
             ));
         }
-        self.seal(id, owner, epoch, owner);
+        self.seal(id, claim, owner);
         Ok(())
     }
 

@@ -31,7 +31,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    shard::{Phase, Sealing},
+    shard::{Claim, ClaimStage, Phase, Sealing},
     timers::Timer,
 };
 
@@ -46,19 +46,21 @@ impl Core {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
         };
-        match shard.phase {
-            Phase::Copying { owner, epoch, .. } => {
+        let Some(claim) = shard.phase.claim() else {
+            return;
+        };
+        match claim.stage {
+            ClaimStage::Copying { .. } => {
                 self.out.restart(Timer::Shard(id));
-                self.send_copy(id, owner, epoch);
+                self.send_copy(id, claim);
             }
-            Phase::Dialling { epoch, to, .. } => {
+            ClaimStage::Dialling { to } => {
                 if let Some(ticket) = shard.ticket_for(to, ResumeAfter::Seal) {
-                    self.send_dial(id, epoch, to, ticket);
+                    self.send_dial(id, claim.epoch, to, ticket);
                 }
             }
-            Phase::Sealing { owner, epoch, .. } => self.ask_to_seal(id, owner, epoch),
-            Phase::Starting { .. } | Phase::Serving { .. } => self.tell_settled(id),
-            Phase::Unknown { .. } | Phase::Free(_) => {}
+            ClaimStage::Sealing { .. } => self.ask_to_seal(id, claim),
+            ClaimStage::Starting(_) | ClaimStage::Serving => self.tell_settled(id),
         }
     }
 
@@ -66,15 +68,19 @@ impl Core {
     /// copied anew first. Not on the way back, where the next owner has its own
     /// state, as old as its seal.
     pub(crate) fn serves_again(&mut self, id: ShardId) {
-        match self.fleet.shards.get(&id).map(|shard| &shard.phase) {
-            Some(&Phase::Sealing {
-                owner, epoch, to, ..
-            }) if self.wants_copy(owner, to)
-                && self.fleet.is_healthy(owner)
+        let shard = self.fleet.shards.get(&id);
+        match shard.and_then(|shard| shard.phase.claim()) {
+            Some(
+                claim @ Claim {
+                    stage: ClaimStage::Sealing { to, .. },
+                    ..
+                },
+            ) if self.wants_copy(claim.owner, to)
+                && self.fleet.is_healthy(claim.owner)
                 && !cfg!(mutant = "stale-copy-kept") =>
             {
                 self.told_while_sealing(id, Sealing::CopyAnew);
-                self.send_copy(id, owner, epoch);
+                self.send_copy(id, claim);
             }
             Some(_) | None => self.said_again(id),
         }
@@ -85,15 +91,16 @@ impl Core {
         self.takes_over(to) && to != owner
     }
 
-    pub(crate) fn ask_to_seal(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+    pub(crate) fn ask_to_seal(&mut self, id: ShardId, claim: Claim) {
         self.told_while_sealing(id, Sealing::Seal);
-        self.send_stop(id, owner, epoch);
+        self.send_stop(id, claim.owner, claim.epoch);
     }
 
     fn told_while_sealing(&mut self, id: ShardId, what: Sealing) {
         self.out.start(Timer::Shard(id), self.settings.seal);
         if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && let Phase::Sealing { order, .. } = &mut shard.phase
+            && let Phase::Claimed(claim) = &mut shard.phase
+            && let ClaimStage::Sealing { order, .. } = &mut claim.stage
         {
             *order = what;
         }
@@ -103,30 +110,29 @@ impl Core {
     /// its way. What the next owner had is dropped there.
     pub(crate) fn copies_anew(&mut self, from: SlaveId, id: ShardId, at: Epoch) {
         if let Some(shard) = self.fleet.shards.get(&id)
-            && let Phase::Sealing {
-                owner,
-                epoch,
+            && shard.phase.is_claimed_by(from, at)
+            && let Some(claim) = shard.phase.claim()
+            && let ClaimStage::Sealing {
                 to,
                 order: Sealing::CopyAnew,
                 ..
-            } = shard.phase
-            && (owner, epoch) == (from, at)
+            } = claim.stage
         {
-            self.copies_once_more(id, owner, epoch, to);
+            self.copies_once_more(id, claim, to);
         }
     }
 
     /// The owner did not seal, and serves.
-    fn copies_once_more(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch, to: SlaveId) {
+    fn copies_once_more(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         self.copy_is_gone(id, to);
         if let Some(deploy) = &mut self.deploy {
             deploy.in_flight.unsealed(id);
         }
-        if self.wants_copy(owner, to) {
-            self.copy_begins(id, owner, epoch, to);
+        if self.wants_copy(claim.owner, to) {
+            self.copy_begins(id, claim, to);
         } else {
             // Its deploy went back meanwhile.
-            self.enter(id, Phase::Copying { owner, epoch, to });
+            self.enter(id, claim.at(ClaimStage::Copying { to }));
             self.cancel_copy(id);
         }
     }
@@ -158,21 +164,20 @@ impl Core {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
             return;
         };
-        let Phase::Sealing {
-            owner,
-            epoch,
-            to,
-            started: None,
-            order: Sealing::Seal | Sealing::Late,
-        } = shard.phase
-        else {
+        if !shard.phase.is_claimed_by(from, unit.epoch) {
             return;
-        };
-        if (owner, epoch) == (from, unit.epoch) {
+        }
+        if let Some(claim) = shard.phase.claim()
+            && let ClaimStage::Sealing {
+                to,
+                started: None,
+                order: Sealing::Seal | Sealing::Late,
+            } = claim.stage
+        {
             shard.overtaken = shard.overtaken.saturating_add(1);
-            self.copies_once_more(id, owner, epoch, to);
-            if self.copying(id, epoch).is_some() {
-                self.send_copy(id, owner, epoch);
+            self.copies_once_more(id, claim, to);
+            if self.copying(id, claim.epoch).is_some() {
+                self.send_copy(id, claim);
             }
         }
     }
@@ -185,11 +190,11 @@ impl Core {
 
     /// Neither a piece nor a seal. It may have sealed, and its word was lost on the
     /// way: that one is asked for again.
-    pub(crate) fn copy_anew_unanswered(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
-        if self.fleet.is_joined(owner) {
-            self.ask_to_seal(id, owner, epoch);
+    pub(crate) fn copy_anew_unanswered(&mut self, id: ShardId, claim: Claim) {
+        if self.fleet.is_joined(claim.owner) {
+            self.ask_to_seal(id, claim);
         } else {
-            self.seal_unanswered(id, owner);
+            self.seal_unanswered(id, claim.owner);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     Core, Time,
     fleet::{Presence, Slave, Standing},
     master_stage::MasterStage,
-    shard::{Phase, Shard},
+    shard::{ClaimStage, Phase, Shard},
     view::{DeployView, ShardView, SlaveView, SlotView, UnfinishedView, View},
 };
 
@@ -136,23 +136,17 @@ impl Core {
             Phase::Free(_) => "idle",
             phase if phase.has_no_session() && known.session_lost => "no session",
             phase if phase.has_no_session() => "starting",
-            Phase::Starting { .. } | Phase::Sealing { .. } if going_back => "taking back",
-            Phase::Starting { .. } => "resuming",
             phase if phase.serves() && known.away.is_some() => "reconnecting",
-            Phase::Serving { .. } => "serving",
-            Phase::Copying { .. } => "copying",
-            Phase::Dialling { .. } => "dialling",
-            Phase::Sealing { .. } => "sealing",
+            Phase::Claimed(claim) => match claim.stage {
+                ClaimStage::Starting(_) | ClaimStage::Sealing { .. } if going_back => "taking back",
+                ClaimStage::Starting(_) => "resuming",
+                ClaimStage::Serving => "serving",
+                ClaimStage::Copying { .. } => "copying",
+                ClaimStage::Dialling { .. } => "dialling",
+                ClaimStage::Sealing { .. } => "sealing",
+            },
         };
-        let row = match known.phase {
-            Phase::Unknown { row } => row.map(|(owner, _)| owner),
-            Phase::Free(_)
-            | Phase::Starting { .. }
-            | Phase::Serving { .. }
-            | Phase::Copying { .. }
-            | Phase::Dialling { .. }
-            | Phase::Sealing { .. } => None,
-        };
+        let row = known.phase.row().map(|(owner, _)| owner);
         let budget = known.replay_budget(now, self.settings.replay_buffer);
         ShardView {
             shard,
