@@ -3,9 +3,10 @@
 use std::{
     fmt, fs, io,
     net::SocketAddr,
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -16,10 +17,18 @@ use axum::{
     routing::get,
 };
 use baton_slave::{Error, Monitor};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::spawn_blocking,
+    time::sleep,
+};
 
 use crate::relay::Relay;
+
+/// How often it is looked whether the socket is still there.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Where it listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,19 +70,76 @@ impl fmt::Display for Address {
     }
 }
 
-/// A socket file of this process. Dropped: removed, unless another process has
-/// put its own there since.
-#[derive(Debug)]
-pub(crate) struct Socket {
+/// A socket file of this process, for its user alone. Dropped: removed, unless another
+/// process has put its own there since.
+#[derive(Clone, Debug)]
+struct Socket {
     path: PathBuf,
-    file: Option<(u64, u64)>,
+    /// Which file it is.
+    file: Arc<Mutex<Option<Identity>>>,
 }
 
-impl Drop for Socket {
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// Removes the socket when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Bound(Socket);
+
+impl Drop for Bound {
     fn drop(&mut self) {
-        if self.file.is_some() && identity(&self.path) == self.file {
-            let _ = fs::remove_file(&self.path);
+        let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = file.take()
+            && identity(&self.0.path) == Some(file)
+        {
+            let _ = fs::remove_file(&self.0.path);
         }
+    }
+}
+
+impl Socket {
+    /// Makes it, in the place of another socket.
+    fn bind(path: &Path) -> io::Result<(UnixListener, Self)> {
+        match fs::symlink_metadata(path) {
+            Ok(there) if there.file_type().is_socket() => {}
+            Ok(_) => return Err(io::Error::other("a file that is no socket is there")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let socket = Self {
+            path: path.to_owned(),
+            file: Arc::default(),
+        };
+        Ok((socket.listen(RenameFlags::empty())?, socket))
+    }
+
+    /// Makes it again, where it was removed and nobody else has put one there.
+    fn bind_again(&self) -> Option<UnixListener> {
+        let gone = fs::symlink_metadata(&self.path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !gone {
+            return None;
+        }
+        // Its folder may be gone too: it is tried again.
+        self.listen(RenameFlags::NOREPLACE).ok()
+    }
+
+    /// It gets its name when its mode is right.
+    fn listen(&self, how: RenameFlags) -> io::Result<UnixListener> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = self.path.clone().into_os_string();
+        new.push(format!(".{}", std::process::id()));
+        let new = PathBuf::from(new);
+        let _ = fs::remove_file(&new);
+        let listener = UnixListener::bind(&new)?;
+        let named = fs::set_permissions(&new, fs::Permissions::from_mode(0o600))
+            .and_then(|()| Ok(renameat_with(CWD, &new, CWD, &self.path, how)?));
+        if let Err(error) = named {
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
+        *file = identity(&self.path);
+        Ok(listener)
     }
 }
 
@@ -84,7 +150,7 @@ pub(crate) async fn serve(
     address: &Address,
     relay: Arc<Relay>,
     monitor: Monitor,
-) -> Result<Option<Socket>, Error> {
+) -> Result<Option<Bound>, Error> {
     let router = Router::new()
         .route("/status", get(status))
         .route("/guild/{id}", get(guild))
@@ -101,30 +167,41 @@ pub(crate) async fn serve(
             Ok(None)
         }
         Address::Unix(path) => {
-            let (listener, socket) = bind(path).map_err(taken)?;
-            tokio::spawn(async move { axum::serve(listener, router).await });
-            Ok(Some(socket))
+            let (listener, socket) = Socket::bind(path).map_err(taken)?;
+            tokio::spawn(keep(listener, socket.clone(), router));
+            Ok(Some(Bound(socket)))
         }
     }
 }
 
-fn bind(path: &Path) -> io::Result<(UnixListener, Socket)> {
-    match fs::symlink_metadata(path) {
-        Ok(there) if there.file_type().is_socket() => fs::remove_file(path)?,
-        Ok(_) => return Err(io::Error::other("a file that is no socket is there")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+/// Serves there, also behind somebody who empties the folder.
+async fn keep(mut listener: UnixListener, socket: Socket, router: Router) {
+    loop {
+        let serving = axum::serve(listener, router.clone()).into_future();
+        tokio::select! {
+            _ = serving => return,
+            anew = anew(&socket) => listener = anew,
+        }
+        tracing::warn!(
+            socket = %socket.path.display(),
+            "the socket of inspect was removed while this process runs, and is there again"
+        );
     }
-    let listener = UnixListener::bind(path)?;
-    let socket = Socket {
-        path: path.to_owned(),
-        file: identity(path),
-    };
-    Ok((listener, socket))
 }
 
-/// Device and inode.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+/// Returns when the socket was removed and is there again.
+async fn anew(socket: &Socket) -> UnixListener {
+    loop {
+        sleep(EVERY).await;
+        let socket = socket.clone();
+        if let Ok(Some(listener)) = spawn_blocking(move || socket.bind_again()).await {
+            return listener;
+        }
+    }
+}
+
+/// Which file has this name.
+fn identity(path: &Path) -> Option<Identity> {
     let file = fs::symlink_metadata(path).ok()?;
     Some((file.dev(), file.ino()))
 }
@@ -171,16 +248,46 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("notes");
         fs::write(&path, "precious").expect("a file");
-        assert!(bind(&path).is_err());
+        assert!(Socket::bind(&path).is_err());
         assert_eq!(fs::read_to_string(&path).expect("the file"), "precious");
 
         let path = dir.path().join("socket");
-        let (_old, old) = bind(&path).expect("nothing there");
-        let (_new, new) = bind(&path).expect("a socket there");
+        let (_old, old) = Socket::bind(&path).expect("nothing there");
+        let (_new, new) = Socket::bind(&path).expect("a socket there");
+        let mode = fs::metadata(&path).expect("it").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         // The process before leaves what is no longer its own.
-        drop(old);
+        assert!(old.bind_again().is_none(), "the newest process answers");
+        drop(Bound(old));
         assert!(path.exists());
-        drop(new);
+        drop(Bound(new));
         assert!(!path.exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_is_removed_comes_back_also_where_its_folder_went_with_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("run");
+        let path = folder.join("socket");
+        fs::create_dir(&folder).expect("room");
+        let (listener, socket) = Socket::bind(&path).expect("nothing there");
+        let router = Router::new().route("/", get(async || "here"));
+        let serving = tokio::spawn(keep(listener, socket.clone(), router));
+        let bound = Bound(socket);
+        for _ in 0..2 {
+            fs::remove_dir_all(&folder).expect("ours");
+            sleep(3 * EVERY).await;
+            fs::create_dir(&folder).expect("room");
+            let back = async {
+                while tokio::net::UnixStream::connect(&path).await.is_err() {
+                    sleep(EVERY).await;
+                }
+            };
+            let waited = tokio::time::timeout(60 * EVERY, back).await;
+            waited.expect("it comes back");
+        }
+        serving.abort();
+        drop(bound);
+        assert!(!path.exists(), "and goes with its process");
     }
 }

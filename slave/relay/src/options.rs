@@ -75,6 +75,10 @@ struct Keys {
     /// the state) or identify (lose a span of events) [default: resume]
     #[arg(long, env = "BATON_ON_LOST_STATE", value_name = "WHAT")]
     on_lost_state: Option<LostState>,
+    /// What to do with an event that killed each process that had it: skip, or hand-out
+    /// once more, said to be one. The master keeps it in set-aside.jsonl [default: skip]
+    #[arg(long, env = "BATON_ON_DEADLY_EVENT", value_name = "WHAT")]
+    on_deadly_event: Option<DeadlyEvent>,
     /// How the cache is packed on its way to the next process: none, or zstd where
     /// the two are on different hosts [default: none]
     #[arg(long, env = "BATON_STATE_COMPRESSION", value_name = "HOW")]
@@ -141,6 +145,13 @@ struct Keys {
 enum LostState {
     Resume,
     Identify,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum DeadlyEvent {
+    Skip,
+    HandOut,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, clap::ValueEnum)]
@@ -232,6 +243,7 @@ impl Keys {
             large_threshold: self.large_threshold.or(file.large_threshold),
             window: self.window.or(file.window),
             on_lost_state: self.on_lost_state.or(file.on_lost_state),
+            on_deadly_event: self.on_deadly_event.or(file.on_deadly_event),
             state_compression: self.state_compression.or(file.state_compression),
             snapshots: self.snapshots.or(file.snapshots),
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
@@ -300,9 +312,12 @@ impl Keys {
             self.shards,
             self.max_concurrency,
         )?;
-        if dies_of.is_some() {
-            slave.on_deadly_event = OnDeadlyEvent::HandOut;
-        }
+        slave.on_deadly_event = match self.on_deadly_event {
+            Some(DeadlyEvent::HandOut) => OnDeadlyEvent::HandOut,
+            Some(DeadlyEvent::Skip) => OnDeadlyEvent::Skip,
+            None if dies_of.is_some() => OnDeadlyEvent::HandOut,
+            None => OnDeadlyEvent::Skip,
+        };
         slave.check()?;
         let inspect = self.inspect.as_deref().map(inspect::Address::parse);
         Ok(Settings {
@@ -439,6 +454,36 @@ mod tests {
         let wrong = packing("state_compression = \"zip\"").expect_err("unknown");
         assert!(
             wrong.contains("`zip`") && wrong.contains("none or zstd"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn a_deadly_event_is_skipped_or_handed_out_once_more_where_that_is_asked_for() {
+        let choice = |text: &str| of_file(text).map(|slave| slave.on_deadly_event);
+        assert_eq!(choice(""), Ok(OnDeadlyEvent::Skip));
+        for (text, expected) in [
+            ("skip", OnDeadlyEvent::Skip),
+            ("hand-out", OnDeadlyEvent::HandOut),
+        ] {
+            let of_file = choice(&format!("on_deadly_event = {text:?}"));
+            assert_eq!(of_file, Ok(expected));
+            let flags = ["baton-slave", "--on-deadly-event", text];
+            let Ok(given) = Arguments::try_parse_from(flags) else {
+                panic!("{flags:?}");
+            };
+            let keys = Keys {
+                master: Some("unix:/run/socket".to_owned()),
+                ..given.keys
+            };
+            let Ok(settings) = keys.check(Some("token".to_owned())) else {
+                panic!("{flags:?}");
+            };
+            assert_eq!(settings.slave.on_deadly_event, expected);
+        }
+        let wrong = choice("on_deadly_event = \"drop\"").expect_err("unknown");
+        assert!(
+            wrong.contains("skip") && wrong.contains("hand-out"),
             "{wrong}"
         );
     }
