@@ -22,8 +22,7 @@ pub struct Scene {
 }
 
 async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
-    // Discord replays for a second and more, however slow the machine is.
-    let gateway = gateway(|config| config.guilds_per_shard = 40).await;
+    let gateway = gateway(|_| {}).await;
     scene_at(gateway, change).await
 }
 

@@ -5,7 +5,8 @@ mod odd;
 mod payloads;
 mod repeats;
 
-use crate::common::{FakeMaster, Recorder, config, gateway, run, until};
+use crate::common::{FakeMaster, Moment, Recorder, config, gateway, run, until};
+use baton_discord::GatewayConfig;
 use baton_protocol::{Sequence, ShardId};
 use baton_slave::{
     Event,
@@ -13,28 +14,33 @@ use baton_slave::{
 };
 use serde_json::{Value, json};
 
+/// The cache of a slave that was told so many events, and what Discord has then.
+async fn after_traffic(events: usize, set: impl FnOnce(&mut GatewayConfig)) -> Moment {
+    let gateway = gateway(set).await;
+    let master = FakeMaster::new(1).await;
+    let mut settings = config(&master, &gateway);
+    // Above it a GUILD_CREATE comes without the members who are offline.
+    settings.large_threshold = 250;
+    let slave = run(settings, Recorder::with_cache());
+    let mut peer = master.accept().await;
+    peer.start(&[0], 1, 1).await;
+    crate::common::traffic(&gateway, 5000.0);
+    until("traffic", || slave.bot.told.lock().unwrap().len() > events).await;
+    crate::common::moment(&gateway, 0, &slave.bot).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_any_traffic_a_guild_is_exported_imported_and_exported_the_same_and_true() {
     let given = std::env::var("SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
     for seed in given.map_or(1..=3, |seed| seed..=seed) {
-        let gateway = gateway(|config| {
+        let moment = after_traffic(8000, |config| {
             config.seed = seed;
             config.guilds_per_shard = 8;
             config.members_per_guild = 60;
         })
         .await;
-        let master = FakeMaster::new(1).await;
-        let mut settings = config(&master, &gateway);
-        // Above it a GUILD_CREATE comes without the members who are offline.
-        settings.large_threshold = 250;
-        let slave = run(settings, Recorder::with_cache());
-        let mut peer = master.accept().await;
-        peer.start(&[0], 1, 1).await;
-        crate::common::traffic(&gateway, 5000.0);
-        until("traffic", || slave.bot.told.lock().unwrap().len() > 8000).await;
-        let moment = crate::common::moment(&gateway, 0, &slave.bot).await;
         assert_eq!(moment.difference(), None, "seed {seed}");
 
         let moved = Cache::new();

@@ -4,9 +4,7 @@ use baton_protocol::ShardId;
 use baton_slave::cache::Cache;
 use serde_json::{Value, json};
 
-use crate::common::{FakeMaster, Recorder, config, gateway, run, until};
-
-use super::{apply, exported, guild, member, members, payloads, user};
+use super::{after_traffic, apply, exported, guild, member, members, payloads, user};
 
 #[test]
 fn a_member_who_is_added_twice_is_counted_once() {
@@ -57,22 +55,12 @@ fn a_member_who_is_removed_twice_is_counted_once_also_where_not_all_are_cached()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_discord_that_says_every_second_thing_twice_leaves_the_cache_true() {
-    let gateway = gateway(|config| {
+    let moment = after_traffic(3000, |config| {
         config.guilds_per_shard = 4;
         config.members_per_guild = 30;
         config.repeat_every = 2;
-    })
-    .await;
-    let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
-    settings.large_threshold = 250;
-    let slave = run(settings, Recorder::with_cache());
-    let mut peer = master.accept().await;
-    peer.start(&[0], 1, 1).await;
-    crate::common::traffic(&gateway, 3000.0);
-    until("traffic", || slave.bot.told.lock().unwrap().len() > 3000).await;
-    let moment = crate::common::moment(&gateway, 0, &slave.bot).await;
-    assert_eq!(moment.difference(), None);
+    });
+    assert_eq!(moment.await.difference(), None);
 }
 
 #[test]

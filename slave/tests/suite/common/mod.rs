@@ -14,7 +14,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 #[allow(unused_imports, reason = "each test file uses its own part")]
-pub use self::truth::{difference, moment};
+pub use self::truth::{Moment, difference, moment};
 pub use self::{
     master::FakeMaster,
     peer::Peer,

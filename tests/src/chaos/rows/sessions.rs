@@ -28,38 +28,44 @@ fn short_lived(setup: &mut Setup) {
     slave(setup, &["--session-life", "3s"]);
 }
 
+/// Each RESUME of one shard is closed, for longer than its session lives.
+const fn closed(name: &'static str, about: &'static str, faults: &'static [&'static str]) -> Row {
+    Row {
+        name,
+        about,
+        phases: &[M0],
+        quick: M0,
+        blow: Blow::Discord(faults),
+        setup: short_lived,
+        expect: given_up,
+        ..ROW
+    }
+}
+
 /// One shard's session can never be resumed again: one IDENTIFY, the span is lost.
 fn given_up(_: Phase) -> Expect {
     Expect::calm().at(Serves::Old).with_new_sessions(1)
 }
 
 pub(super) const ROWS: &[Row] = &[
-    Row {
-        name: "resumes-closed-for-ever",
-        about: "each RESUME of one shard is closed with 4000: exactly one IDENTIFY",
-        phases: &[M0],
-        quick: M0,
-        blow: Blow::Discord(&[
+    closed(
+        "resumes-closed-for-ever",
+        "each RESUME of one shard is closed with 4000: exactly one IDENTIFY",
+        &[
             r#"{"name":"close_on_resume","code":4000,"shard":0,"count":0,"for_ms":9000}"#,
             r#"{"name":"reset","shard":0}"#,
-        ]),
-        setup: short_lived,
-        expect: given_up,
-        ..ROW
-    },
+        ],
+    ),
     Row {
-        name: "resumes-closed-4003",
-        about: "each RESUME of one shard is closed with 4003: exactly one IDENTIFY",
-        phases: &[M0],
-        quick: M0,
-        blow: Blow::Discord(&[
-            r#"{"name":"close_on_resume","code":4003,"shard":0,"count":0,"for_ms":9000}"#,
-            r#"{"name":"reset","shard":0}"#,
-        ]),
-        setup: short_lived,
-        expect: given_up,
         unhurried: true,
-        ..ROW
+        ..closed(
+            "resumes-closed-4003",
+            "each RESUME of one shard is closed with 4003: exactly one IDENTIFY",
+            &[
+                r#"{"name":"close_on_resume","code":4003,"shard":0,"count":0,"for_ms":9000}"#,
+                r#"{"name":"reset","shard":0}"#,
+            ],
+        )
     },
     Row {
         name: "resumed-late",
