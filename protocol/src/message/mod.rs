@@ -4,10 +4,14 @@
 //! `M` the master.
 
 mod ancestor;
-mod bodies;
+mod copies;
 mod decode;
 mod encode;
+mod extras;
+mod handover;
+mod health;
 mod join;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -15,15 +19,16 @@ use bytes::Bytes;
 
 pub use self::{
     ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
-    bodies::{
-        CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed, IdentifyCause,
-        IdentifyRequest, LateSeal, MigrationExtra, Overtaken, Ping, Pong, Progress, ResumeAfter,
-        ResumeExtra, SetAside, Settled, StartExtra, StateAck, StateReady, Step, StopExtra, Trying,
-        Unfinished, Unit, Work,
-    },
+    copies::{CopyState, StateAck, StateReady, Work},
+    extras::{MigrationExtra, ResumeAfter, ResumeExtra, StartExtra, StopExtra},
+    handover::{CarriedEvent, Dial, Dialled, LateSeal, Overtaken, SetAside, Settled, Trying},
+    health::{Ping, Pong, Unfinished},
     join::{
         Accepted, Held, Hello, Holding, MAX_NAME, Proof, Refused, RefusedReason, Report, Role,
         Welcome,
+    },
+    serving::{
+        Checkpoint, CheckpointEntry, Failed, IdentifyCause, IdentifyRequest, Progress, Step, Unit,
     },
 };
 use crate::state::StateFrame;

@@ -1,0 +1,78 @@
+//! Whether the other side is alive, and how its handlers do.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Epoch, Sequence, ShardId};
+
+/// Id 16, master → slave: the link and both ends are alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ping {
+    /// Comes back unchanged.
+    pub number: u64,
+}
+
+/// Id 17, slave → master: answers a [`Ping`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pong {
+    /// The ping's.
+    pub number: u64,
+    /// Events that the slave's handlers finished since its start, failed ones
+    /// included; zero before version 2.
+    pub finished: u64,
+    /// Events of these whose handler panicked, or gave them back too often.
+    pub failed: u64,
+    /// Milliseconds since its start in which a shard took nothing from Discord
+    /// because its in-flight window was full, added up over all shards; zero
+    /// before version 4. It grows as fast as time, or faster, where a slave cannot
+    /// keep up.
+    pub full_ms: u64,
+    /// For how long the oldest event that is not finished has been at the slave, over
+    /// all shards that it serves, in milliseconds; zero before version 5.
+    pub lag_ms: u64,
+    /// For how long nothing came from Discord on the connection on which nothing came
+    /// for the longest time, of those that are open and read, in milliseconds; zero
+    /// before version 5.
+    pub silent_ms: u64,
+    /// The shard of that connection.
+    pub silent_shard: ShardId,
+    /// How long Discord took to answer the last heartbeat of the shard where it took
+    /// longest, in milliseconds; zero before version 5, and before the first answer.
+    pub heartbeat_ms: u64,
+    /// That shard.
+    pub heartbeat_shard: ShardId,
+    /// Events that the slave handed to its bot since its start, each counted once;
+    /// zero where it does not say so. What is not finished of them runs.
+    pub handed: u64,
+    /// The oldest unfinished events of shards where one is worth a look, the one with
+    /// most events behind it first; at most [`Pong::MAX_UNFINISHED`]. None before
+    /// version 6.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<Unfinished>,
+}
+
+impl Pong {
+    /// More shards are not named in one pong.
+    pub const MAX_UNFINISHED: usize = 16;
+}
+
+/// The oldest event of one shard that is not finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unfinished {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The event's sequence.
+    pub sequence: Sequence,
+    /// Its type, as Discord writes it; empty: not known.
+    pub kind: String,
+    /// Its guild; zero: none, or not known.
+    pub guild: u64,
+    /// For how long it has been with its handler, in milliseconds.
+    pub age_ms: u64,
+    /// Events that were received after it.
+    pub behind: u64,
+}
