@@ -1,92 +1,31 @@
 //! Settings of a slave.
 
+mod choices;
 mod legacy;
+mod master;
+mod timings;
+mod token;
 
-use std::{env, fmt, fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{env, path::PathBuf, str::FromStr, time::Duration};
 
 use baton_protocol::{
     SessionParameters,
-    auth::{SECRET_VARIABLE, Secret},
+    auth::SECRET_VARIABLE,
     message::{MAX_NAME, Role},
 };
 
-pub use self::legacy::Legacy;
+pub use self::{
+    choices::{OnDeadlyEvent, OnLostState, StateCompression},
+    legacy::Legacy,
+    master::{Address, SecretSource, parse_role},
+    timings::Timings,
+    token::Token,
+};
 use crate::{
     error::Error,
     shard::gateway::{API_VERSION, COMPRESSION},
     state::Snapshots,
 };
-
-/// Where a master listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// `HOST:PORT`.
-    Tcp(String),
-    /// `unix:/PATH`.
-    Unix(PathBuf),
-}
-
-/// The bot's token. Never shown.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Token(String);
-
-/// Where the fleet's secret comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretSource {
-    /// It was given, for example by the master that launched this process.
-    Given(Secret),
-    /// This file, read at each dial: the master may make it later.
-    File(PathBuf),
-    /// There is none; enough for a unix socket whose owner is the same user.
-    None,
-}
-
-/// What becomes of a shard whose state was lost with its former owner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnLostState {
-    /// Resume: no event is lost, the bot is told [`State::Lost`](crate::State).
-    #[default]
-    Resume,
-    /// Ask for a new session: it brings every guild anew, and loses a span of
-    /// events.
-    Identify,
-}
-
-/// What becomes of an event that killed each process that had it. Either way the master
-/// keeps it in a file, and says so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnDeadlyEvent {
-    /// It is not handed out any more.
-    #[default]
-    Skip,
-    /// It is handed out once more, and [`Event::is_deadly`](crate::Event::is_deadly) says
-    /// what it is. If it kills once more, it is skipped.
-    HandOut,
-}
-
-impl FromStr for OnDeadlyEvent {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "skip" => Ok(Self::Skip),
-            "hand-out" => Ok(Self::HandOut),
-            other => Err(format!(
-                "on_deadly_event is {other:?}: give skip or hand-out"
-            )),
-        }
-    }
-}
-
-/// How state is packed on its way to the next owner of a shard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StateCompression {
-    /// Not at all: right where both processes are on one host.
-    #[default]
-    None,
-    /// Each frame as one zstd block, at the level that costs least.
-    Zstd,
-}
 
 /// Everything that a slave can be set to. Begin with [`SlaveConfig::new`] or
 /// [`SlaveConfig::from_env`].
@@ -129,105 +68,6 @@ pub struct SlaveConfig {
     pub legacy: Option<Legacy>,
     /// Deadlines and pauses.
     pub timings: Timings,
-}
-
-/// Deadlines and pauses; the defaults are for Discord, tests scale them down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timings {
-    /// Dial to HELLO. Below the master's limit for a resume without progress, so
-    /// that there is another try; and a busy shard's replay buffer holds only
-    /// some seconds.
-    pub hello: Duration,
-    /// Without any message while a replay is due: dial anew.
-    pub progress: Duration,
-    /// HELLO to RESUMED, however many events come between: where RESUMED is
-    /// missing, the events of today look like a replay. The next RESUME goes on
-    /// behind what came.
-    pub replay: Duration,
-    /// `hello`, `progress`, `replay` and `ready` double each time that they pass, up
-    /// to this: a slow server is waited for longer, and in the end it is met.
-    pub longest: Duration,
-    /// A session that nobody could resume for so long is over. Nobody has said how
-    /// long Discord keeps one; 90 s were measured.
-    pub session: Duration,
-    /// How long a connection that was dialled ahead is held before it is dialled
-    /// anew: it cannot heartbeat, and Discord's heartbeats are due every 41 s.
-    pub hold: Duration,
-    /// IDENTIFY to READY. Each try costs an IDENTIFY, and a connection that is dead is
-    /// noticed by its heartbeats before.
-    pub ready: Duration,
-    /// First pause between reconnects; the very first reconnect has none.
-    pub redial_first: Duration,
-    /// Longest pause between reconnects ...
-    pub redial_max: Duration,
-    /// ... and while the session may still be resumed: a pause must not outlive it.
-    pub redial_session: Duration,
-    /// A connection that served for so long clears the memory of failures.
-    pub stable: Duration,
-    /// Shortest wait after op 9 `d:true`; the longest is five times as long.
-    pub invalid_session: Duration,
-    /// How long a full window stops reading before the connection is closed.
-    pub crowded: Duration,
-    /// An event that was given back is handed out again after so long ...
-    pub retry_delay: Duration,
-    /// ... and so often.
-    pub retries: u32,
-    /// How long what is in doubt may run when the slave leaves by itself.
-    pub drain: Duration,
-    /// How long a slave that is asked to end waits for a successor to take over, where
-    /// the master has one, before it leaves by itself. It serves meanwhile. Zero: it
-    /// does not ask for one.
-    pub followed: Duration,
-    /// Dial and handshake with the master.
-    pub handshake: Duration,
-    /// A master that says nothing for so long (it pings every 5 s) is dialled
-    /// anew.
-    pub master_silence: Duration,
-    /// First pause before the master is dialled again.
-    pub master_redial_first: Duration,
-    /// Longest such pause: a shard that is sealed is served by nobody until the
-    /// master is back.
-    pub master_redial_max: Duration,
-    /// Pause before a legacy master is dialled again, after a dial that failed.
-    pub legacy_redial: Duration,
-    /// A legacy migration in which a master says nothing for so long stands
-    /// still; a target that has nothing yet asks anew for work then.
-    pub legacy_patience: Duration,
-    /// Shortest time between two IDENTIFYs of one bucket where no master grants
-    /// them: Discord's 5 s and a margin.
-    pub identify_window: Duration,
-}
-
-impl Default for Timings {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self {
-            hello: seconds(4),
-            progress: seconds(5),
-            replay: seconds(15),
-            longest: seconds(300),
-            session: seconds(120),
-            hold: seconds(20),
-            ready: seconds(120),
-            redial_first: seconds(1),
-            redial_max: seconds(60),
-            redial_session: seconds(5),
-            stable: seconds(5),
-            invalid_session: seconds(1),
-            crowded: seconds(15),
-            retry_delay: Duration::from_millis(250),
-            retries: 5,
-            drain: seconds(10),
-            followed: seconds(15),
-            handshake: seconds(10),
-            master_silence: seconds(30),
-            master_redial_first: Duration::from_millis(100),
-            master_redial_max: seconds(1),
-            legacy_redial: seconds(5),
-            legacy_patience: seconds(60),
-            identify_window: Duration::from_millis(5250),
-        }
-    }
 }
 
 impl SlaveConfig {
@@ -337,7 +177,7 @@ impl SlaveConfig {
     /// [`Error::Config`] says what to change.
     pub fn check(&self) -> Result<(), Error> {
         let wrong = |text: String| Err(Error::Config(text));
-        if self.token.0.is_empty() {
+        if self.token.expose().is_empty() {
             return wrong("the token is empty: set DISCORD_TOKEN or give a token file".to_owned());
         }
         for (name, value) in [("slot", &self.slot), ("build", &self.build)] {
@@ -422,108 +262,6 @@ pub(crate) fn is_gateway_url(url: &str) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b":/.-_~[]%".contains(&byte))
         && format!("{url}/?v=10").parse::<http::Uri>().is_ok()
-}
-
-impl SecretSource {
-    /// `BATON_SECRET`, else the file `secret` of the runtime directory, else
-    /// none.
-    ///
-    /// # Errors
-    /// `BATON_SECRET` is no secret.
-    pub fn from_env(runtime_dir: Option<PathBuf>) -> Result<Self, Error> {
-        match env::var(SECRET_VARIABLE).ok().filter(|hex| !hex.is_empty()) {
-            Some(hex) => Secret::from_hex(&hex).map(Self::Given).ok_or_else(|| {
-                Error::Config(format!("{SECRET_VARIABLE} is not 64 hex digits: unset it"))
-            }),
-            None => Ok(runtime_dir.map_or(Self::None, |dir| Self::File(dir.join("secret")))),
-        }
-    }
-
-    /// The secret as it is now; `None`: there is none (yet).
-    pub(crate) fn read(&self) -> Option<Secret> {
-        match self {
-            Self::Given(secret) => Some(secret.clone()),
-            Self::File(path) => Secret::from_hex(&fs::read_to_string(path).ok()?),
-            Self::None => None,
-        }
-    }
-}
-
-/// Reads `candidate`, `standby` or `relaunch`.
-///
-/// # Errors
-/// A sentence that says what to change.
-pub fn parse_role(text: &str) -> Result<Role, String> {
-    match text {
-        "candidate" => Ok(Role::Candidate),
-        "standby" => Ok(Role::Standby),
-        "relaunch" => Ok(Role::Relaunch),
-        other => Err(format!(
-            "role `{other}` is unknown: give candidate, standby or relaunch"
-        )),
-    }
-}
-
-impl FromStr for StateCompression {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self::None),
-            "zstd" => Ok(Self::Zstd),
-            other => Err(format!(
-                "state_compression `{other}` is unknown: give none or zstd"
-            )),
-        }
-    }
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            if path.is_empty() {
-                return Err("`unix:` has no path: give unix:/path/to/socket".to_owned());
-            }
-            return Ok(Self::Unix(path.into()));
-        }
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Self::Tcp(text.to_owned()))
-            }
-            _ => Err(format!(
-                "`{text}` is no address: give HOST:PORT or unix:/path/to/socket"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl Token {
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<T: Into<String>> From<T> for Token {
-    fn from(token: T) -> Self {
-        Self(token.into().trim().to_owned())
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,97 @@
+//! What one connection knows of itself.
+
+use baton_protocol::{Sequence, ShardId};
+use tokio::time::{Duration, Instant};
+
+use super::TELL_WAITING;
+use crate::{
+    fullness::Full,
+    hearing::{Hearing, Listening},
+    shard::backoff::Wait,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Dialling,
+    Replaying,
+    Waiting,
+    Serving,
+}
+
+pub(super) struct Life {
+    pub(super) stage: Stage,
+    /// When what is waited for was asked for, or when something came last.
+    pub(super) asked: Instant,
+    /// When the stage is given up.
+    pub(super) deadline: Option<Instant>,
+    /// When it is said next that it is waited for.
+    pub(super) tell_at: Option<Instant>,
+    /// Since when the window is full.
+    pub(super) full_since: Option<(Instant, Full)>,
+    /// When a replay is given up, however far it is.
+    pub(super) replay_until: Instant,
+    pub(super) replayed: u64,
+    /// Since when RESUMED is waited for.
+    pub(super) resumes_since: Instant,
+    /// Behind what it resumes.
+    pub(super) from: Sequence,
+    pub(super) told: Instant,
+    /// Whether it was dialled ahead.
+    pub(super) ahead: bool,
+    /// Whether it resumed before its ticket was made.
+    pub(super) overtook: bool,
+    /// While it serves and is polled.
+    pub(super) listening: Option<Listening>,
+}
+
+impl Life {
+    pub(super) fn new(limit: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            stage: Stage::Dialling,
+            asked: now,
+            deadline: Some(now + limit),
+            tell_at: Some(now + TELL_WAITING),
+            full_since: None,
+            replay_until: now,
+            replayed: 0,
+            resumes_since: now,
+            from: Sequence(0),
+            told: now,
+            ahead: false,
+            overtook: false,
+            listening: None,
+        }
+    }
+
+    /// What passed when its deadline did.
+    pub(super) fn passed(&self) -> Option<Wait> {
+        match self.stage {
+            Stage::Dialling => Some(Wait::Hello),
+            Stage::Replaying if Instant::now() >= self.replay_until => Some(Wait::Resumed),
+            Stage::Replaying => Some(Wait::Progress),
+            Stage::Waiting => Some(Wait::Ready),
+            Stage::Serving => None,
+        }
+    }
+
+    /// It was dialled ahead, and nothing came on it since.
+    pub(super) const fn is_untried(&self) -> bool {
+        self.ahead && self.replayed == 0
+    }
+
+    pub(super) fn serves(&mut self) {
+        self.stage = Stage::Serving;
+        self.deadline = None;
+        self.tell_at = None;
+    }
+
+    /// While nothing is read, silence says nothing of Discord.
+    pub(super) fn listens(&mut self, polled: bool, hearing: &Hearing, shard: ShardId) {
+        if !polled || self.stage != Stage::Serving {
+            self.listening = None;
+        } else if self.listening.is_none() {
+            self.listening = Some(hearing.listen(shard));
+        }
+    }
+}
