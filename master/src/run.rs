@@ -1,38 +1,44 @@
 //! The daemon: puts the parts together, serves until it is asked to leave.
 
+mod before;
+mod signals;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use baton_core::{
     Core,
-    event::{DeployOrder, Durability, Recovered, Time},
+    event::{DeployOrder, Time},
 };
-use baton_protocol::{ProcessIdentity, SlaveId, auth::Secret};
+use baton_protocol::{Term, auth::Secret};
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{Semaphore, broadcast, mpsc, watch},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+use self::{
+    before::{living, shard_count},
+    signals::Signals,
+};
 use crate::{
     admin::{Admin, Disks, Facts, Guard, MAX_STREAMS},
     aside::Aside,
-    budget::{Asker, GatewayBot},
+    budget::Asker,
     config::Config,
     counters::Counters,
     doors::http::{self, Door},
     driver::{Driver, Ending, NEWS, Notice, Parts, QUEUE},
     error::Error,
     history::History,
-    journal::{Home, Journal, Opened, forget},
+    journal::{Home, Journal},
     keeper::{Anew, Keeper, Kept, Maker},
     legacy, listener,
     metrics::Metrics,
     peer::{Context, Hushes, MAX_JOINED, Strangers},
-    process::{Launcher, Outputs, Watch, WatchError, keep_small},
+    process::{Launcher, Outputs, keep_small},
     reload::{Reloader, Source},
     runtime_dir::{Lock, RuntimeDir, make_dir, same},
     service,
@@ -149,20 +155,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         peers: Arc::clone(&context),
         history: Arc::clone(&history),
         defaults: defaults.subscribe(),
-        facts: Facts {
-            name: config.name.clone(),
-            host: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
-            term: opened.term,
-            version: env!("CARGO_PKG_VERSION"),
-            pid: std::process::id(),
-            listen: address.to_string(),
-            runtime_dir: dir.path().to_owned(),
-            data_dir: config.data_dir.clone(),
-            working_dir: std::env::current_dir().unwrap_or_default(),
-        },
+        facts: facts(&config, &dir, opened.term, address),
         started: Instant::now(),
         doors: vec![
             ("listen", Arc::clone(&context.strangers.tcp)),
@@ -183,22 +176,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         lock,
         kept,
     );
-    let mut launcher = Launcher::new(
-        dir.path(),
-        &dir.slave_socket(),
-        secret,
-        &config.slots,
-        opened.commands,
-    )
-    .with_api_url(&config.api_url);
-    launcher.remember_before(opened.before);
-    launcher.take_token_from(config.token_file.clone());
-    match Outputs::open(dir.path()) {
-        Ok(outputs) => launcher.write_to(outputs),
-        Err(error) => {
-            warn!(%error, "slaves write where the master does: their last words will not be known")
-        }
-    }
+    let launcher = launcher(&config, &dir, secret, opened.commands, opened.before);
     keep_small(
         config
             .slots
@@ -300,6 +278,50 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     }
     journal.close().await;
     history.leaves();
+    left(ending)
+}
+
+fn facts(config: &Config, dir: &RuntimeDir, term: Term, address: SocketAddr) -> Facts {
+    Facts {
+        name: config.name.clone(),
+        host: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        term,
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        listen: address.to_string(),
+        runtime_dir: dir.path().to_owned(),
+        data_dir: config.data_dir.clone(),
+        working_dir: std::env::current_dir().unwrap_or_default(),
+    }
+}
+
+/// `commands` are what deploys brought, `before` what the slots had before those.
+fn launcher(
+    config: &Config,
+    dir: &RuntimeDir,
+    secret: Secret,
+    commands: BTreeMap<String, Vec<String>>,
+    before: BTreeMap<String, Vec<String>>,
+) -> Launcher {
+    let socket = dir.slave_socket();
+    let launcher = Launcher::new(dir.path(), &socket, secret, &config.slots, commands);
+    let mut launcher = launcher.with_api_url(&config.api_url);
+    launcher.remember_before(before);
+    launcher.take_token_from(config.token_file.clone());
+    match Outputs::open(dir.path()) {
+        Ok(outputs) => launcher.write_to(outputs),
+        Err(error) => {
+            warn!(%error, "slaves write where the master does: their last words will not be known")
+        }
+    }
+    launcher
+}
+
+/// What the end of a driver is for whoever started the master.
+fn left(ending: Ending) -> Result<(), Error> {
     match ending {
         Ending::Left => {
             info!("master left; the slaves serve on");
@@ -398,154 +420,8 @@ fn configured(config: &Config) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// What is pinned wins; a configuration that says otherwise is an error, since
-/// the sessions of the fleet have the pinned count. A master that comes back
-/// waits for nobody's answer.
-async fn shard_count(
-    config: &Config,
-    opened: &Opened,
-    asker: Option<&Asker>,
-) -> Result<(u32, Option<GatewayBot>), Error> {
-    if let Some(pinned) = opened.shard_count {
-        return match config.shard_count {
-            Some(wanted) if wanted != pinned => Err(Error::Configuration(format!(
-                "shard_count: the fleet's sessions have {pinned} shards, the configuration says {wanted}; \
-                 set it to {pinned}, or stop every slave, delete the journal in {} and start cold",
-                config.data_dir.display()
-            ))),
-            Some(_) | None => Ok((pinned, None)),
-        };
-    }
-    let (count, bot) = match (config.shard_count, asker) {
-        (Some(count), None) => (count, None),
-        (Some(count), Some(asker)) => (count, asker.attempt().await?),
-        (None, Some(asker)) => {
-            let bot = asker.insist().await?;
-            (bot.shards, Some(bot))
-        }
-        (None, None) => {
-            return Err(Error::Configuration(
-                "no token: set DISCORD_TOKEN or token_file, so that Discord can be asked for the shard count, or set shard_count"
-                    .to_owned(),
-            ));
-        }
-    };
-    config.check_shards(count)?;
-    let pinned = opened.journal.pin_shard_count(count).await;
-    pinned.map_err(|reason| Error::Failed(format!("journal: {reason}")))?;
-    Ok((count, bot))
-}
-
-/// Who is watched, who cannot be seen, and what is left of what the journal knew.
-type Living = (
-    BTreeMap<SlaveId, Watch>,
-    BTreeMap<SlaveId, ProcessIdentity>,
-    Recovered,
-);
-
-/// Slaves that the journal knew: those alive are watched, those dead forgotten, and
-/// those of whom neither is known stay. `boot` is the one of the master before.
-async fn living(
-    journal: &Journal,
-    mut recovered: Recovered,
-    boot: Option<&str>,
-) -> Result<Living, Error> {
-    let mut watches = BTreeMap::new();
-    let mut unseen = BTreeMap::new();
-    let mut dead = Vec::new();
-    for (slave, hello) in &recovered.slaves {
-        match Watch::open_again(&hello.process, boot) {
-            Ok(watch) => {
-                watches.insert(*slave, watch);
-            }
-            Err(WatchError::Dead) => dead.push(*slave),
-            Err(error) => {
-                warn!(slave = %format_args!("{slave:.8}"), pid = hello.process.pid, %error,
-                    "the death of this slave cannot be known");
-                if let WatchError::Unseen(_) = error {
-                    unseen.insert(*slave, hello.process.clone());
-                }
-            }
-        }
-    }
-    if !dead.is_empty() {
-        let saved = journal.save(forget(&dead), Durability::Soon).await;
-        saved.map_err(|reason| Error::Failed(format!("journal: {reason}")))?;
-    }
-    recovered.slaves.retain(|slave, _| !dead.contains(slave));
-    Ok((watches, unseen, recovered))
-}
-
 fn local_address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, Error> {
     listener
         .local_addr()
         .map_err(|error| Error::system("address of the listener", error))
-}
-
-/// The signals that mean something to a master.
-struct Signals {
-    term: Signal,
-    interrupt: Signal,
-    user: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::system("signals", error));
-        Ok(Self {
-            term: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            user: listen(SignalKind::user_defined1())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// Returns when the master is asked to leave.
-    async fn leave(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Tells the driver until `closing`.
-    async fn forward(
-        mut self,
-        notices: mpsc::Sender<Notice>,
-        mut order: DeployOrder,
-        mut reloader: Option<Reloader>,
-        closing: CancellationToken,
-    ) {
-        loop {
-            let notice = tokio::select! {
-                () = closing.cancelled() => return,
-                _ = self.term.recv() => Notice::Leave,
-                _ = self.interrupt.recv() => Notice::Leave,
-                _ = self.user.recv() => {
-                    info!(slot = order.slot, "SIGUSR1: deploy");
-                    Notice::Deploy { order: order.clone(), build: None, answer: None }
-                }
-                _ = self.hang_up.recv() => {
-                    let told = match &mut reloader {
-                        Some(reloader) => {
-                            let told = reloader.reload().await;
-                            order = reloader.defaults.borrow().clone();
-                            told
-                        }
-                        None => "nothing is reloaded in legacy mode".to_owned(),
-                    };
-                    info!("SIGHUP: {told}");
-                    service::reloaded(&told);
-                    continue;
-                }
-            };
-            if matches!(notice, Notice::Leave) {
-                service::stopping();
-            }
-            if notices.send(notice).await.is_err() {
-                return;
-            }
-        }
-    }
 }

@@ -5,7 +5,7 @@ use baton_protocol::{SlaveId, ToSlave};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE, Watched, launches::LaunchOrder};
+use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE, launches::LaunchOrder, slaves::Watched};
 
 impl Driver {
     /// Carries out everything that the core asks for, and what it asks for

@@ -17,9 +17,11 @@ mod entry;
 mod fence;
 mod launches;
 mod notice;
+mod slaves;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,8 +31,7 @@ use std::{
 
 use baton_core::{
     Core,
-    event::{Death, DeployOrder, EndedBy, Input, News, RequestId, Time},
-    view::View,
+    event::{Input, News, RequestId, Time},
 };
 use baton_protocol::{DeployId, ProcessIdentity, SlaveId};
 use tokio::{
@@ -43,6 +44,7 @@ use tracing::{error, info, warn};
 use self::{
     clock::{Clock, HEARTBEAT},
     launches::Launches,
+    slaves::{LAST_WORDS, Watched},
 };
 pub use self::{
     notice::{Answer, Joining, Kill, Notice},
@@ -50,13 +52,12 @@ pub use self::{
 };
 use crate::{
     aside::Aside,
-    config::named,
     doors::Hush,
     history::{Brought, History},
     journal::Journal,
     metrics::Metrics,
     peer::{Link, LinkId},
-    process::{Launcher, Watch, lived},
+    process::{Launcher, Watch},
 };
 
 /// Notices that wait for the driver. Beyond this a peer's reader waits, and with
@@ -80,11 +81,6 @@ const AGAIN: Duration = Duration::from_millis(1);
 
 /// A process that could not be seen is looked at again after this time.
 const UNSEEN: Duration = Duration::from_secs(5);
-
-/// A dead slave's connection is read to its end for at most this long: its last
-/// words, tickets perhaps, count. Its end is there at once, unless another
-/// process holds the socket.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A core that was asked to leave and does not is left after this time beyond
 /// its own limit.
@@ -179,14 +175,6 @@ pub struct Driver {
     /// When to go on after a failed save.
     resume_at: Option<Instant>,
     ending: Option<Ending>,
-}
-
-/// A process whose death the driver is told.
-#[derive(Debug)]
-struct Watched {
-    watch: Watch,
-    /// Tells it; ends with this.
-    _task: AbortOnDropHandle<()>,
 }
 
 impl Driver {
@@ -337,41 +325,19 @@ impl Driver {
                 build,
                 answer,
             } => self.deploy(now, order, build.as_deref(), answer),
-            Notice::Rollback { order, answer } => match self.way_back(&order.slot) {
-                Ok(command) => {
-                    let command = Some(command);
-                    self.deploy(now, DeployOrder { command, ..order }, None, Some(answer));
-                }
-                Err(reason) => {
-                    // Whoever asked may be gone.
-                    let _ = answer.send(Err(reason));
-                }
-            },
-            Notice::Abort { answer } => {
-                let request = self.request();
-                self.requests.insert(request, answer);
-                self.core.handle(now, Input::Abort { request });
-            }
+            Notice::Rollback { order, answer } => self.roll_back(now, order, answer),
+            Notice::Abort { answer } => self.wish(now, answer, |request| Input::Abort { request }),
             Notice::Pause { pause, answer } => {
-                let request = self.request();
-                self.requests.insert(request, answer);
-                self.core.handle(now, Input::Pause { request, pause });
+                self.wish(now, answer, |request| Input::Pause { request, pause });
             }
             Notice::Restart { shard, answer } => {
-                let request = self.request();
-                self.requests.insert(request, answer);
-                self.core.handle(now, Input::Restart { request, shard });
+                self.wish(now, answer, |request| Input::Restart { request, shard });
             }
             Notice::LateSealsAgain { answer } => {
-                let request = self.request();
-                self.requests.insert(request, answer);
-                let again = Input::LateSealsAgain { request };
-                self.core.handle(now, again);
+                self.wish(now, answer, |request| Input::LateSealsAgain { request });
             }
             Notice::Identify { answer } => {
-                let request = self.request();
-                self.requests.insert(request, answer);
-                self.core.handle(now, Input::Identify { request });
+                self.wish(now, answer, |request| Input::Identify { request });
             }
             Notice::Settings(settings) => self.core.handle(now, Input::Settings(settings)),
             Notice::Fence {
@@ -399,213 +365,5 @@ impl Driver {
                 self.core.handle(now, Input::Leave);
             }
         }
-    }
-
-    fn view(&self, now: Time) -> View {
-        let mut view = self.core.view(now);
-        for slot in &mut view.slots {
-            let owned = <[String]>::to_vec;
-            slot.command = self.launcher.present(&slot.name).map(owned);
-            slot.command_before = self.launcher.former(&slot.name).map(owned);
-        }
-        view
-    }
-
-    fn deploy(
-        &mut self,
-        now: Time,
-        mut order: DeployOrder,
-        build: Option<&str>,
-        answer: Option<Answer<DeployId>>,
-    ) {
-        let before = self.launcher.present(&order.slot).map(<[String]>::to_vec);
-        if let Some(build) = build {
-            let command = order.command.as_ref().or(before.as_ref());
-            order.command = command.map(|command| named(command, build));
-        }
-        let request = self.request();
-        let command = order.command.clone().or_else(|| before.clone());
-        self.roads.insert(request, Brought { command, before });
-        if let Some(answer) = answer {
-            self.deploys.insert(request, answer);
-        }
-        self.core.handle(now, Input::Deploy { request, order });
-    }
-
-    /// The command that a rollback deploys.
-    fn way_back(&self, slot: &str) -> Result<Vec<String>, String> {
-        if let Some(running) = self.history.running() {
-            let step = running.steps.last().map_or("starting", |step| &step.step);
-            return Err(format!(
-                "deploy {} of slot {:?} is under way ({step}): send it back with baton-master abort. \
-                 A rollback is a deploy of its own, of the command before the present one",
-                running.deploy, running.slot
-            ));
-        }
-        self.launcher.before(slot)
-    }
-
-    fn joined(&mut self, now: Time, joining: Joining) {
-        let Joining {
-            link,
-            hello,
-            report,
-            watch,
-        } = joining;
-        let slave = hello.slave;
-        if !self.may_enter(&hello, &link) {
-            return;
-        }
-        // Its slave gave this one up before it dialled the newer one: what it
-        // reports here is of the past, and taken for the present would free shards
-        // that it serves by now.
-        if self
-            .newest
-            .get(&slave)
-            .is_some_and(|newest| *newest > link.id())
-        {
-            info!(slave = %format_args!("{slave:.8}"), "a report came late, on a connection that was given up");
-            link.cut();
-            return;
-        }
-        self.newest
-            .retain(|slave, _| self.links.contains_key(slave) || self.watches.contains_key(slave));
-        self.newest.insert(slave, link.id());
-        // Closed before the new one is known: two connections never speak for
-        // one slave.
-        if self.links.contains_key(&slave) {
-            info!(slave = %format_args!("{slave:.8}"), "an older connection of this slave is closed");
-            self.left(now, slave);
-        }
-        let known = self.watches.get(&slave);
-        match watch {
-            Some(watch)
-                if known.is_none_or(|known| watch.may_kill() && !known.watch.may_kill()) =>
-            {
-                self.watch(slave, watch);
-            }
-            None if known.is_none() => {
-                self.look_for(slave, hello.process.clone());
-            }
-            Some(_) | None => {}
-        }
-        let mut hello = hello;
-        self.know_by_launch(now, &mut hello);
-        self.links.insert(slave, link);
-        self.core.handle(now, Input::Joined { hello, report });
-    }
-
-    fn left(&mut self, now: Time, slave: SlaveId) {
-        if let Some(link) = self.links.remove(&slave) {
-            link.cut();
-        }
-        self.core.handle(now, Input::Left { slave });
-    }
-
-    /// The process of a slave could not be seen, and can be now; `None`: it is dead.
-    fn seen(&mut self, now: Time, slave: SlaveId, watch: Option<Watch>) {
-        self.looking.remove(&slave);
-        let Some(hello) = self.core.hello(slave) else {
-            return;
-        };
-        match watch {
-            // Else it was given up, or is watched already.
-            Some(watch) if !self.watches.contains_key(&slave) => self.watch(slave, watch),
-            None if !self.watches.contains_key(&slave) => {
-                warn!(slave = %format_args!("{slave:.8}"), pid = hello.process.pid, "slave is dead");
-                self.tell_death(slave);
-                self.left(now, slave);
-                self.core.handle(now, Input::Died { slave });
-            }
-            Some(_) | None => {}
-        }
-    }
-
-    /// What a slave said before its death was heard before.
-    fn died(&mut self, now: Time, slave: SlaveId) {
-        if self.watches.remove(&slave).is_some() {
-            self.tell_death(slave);
-            self.core.handle(now, Input::Died { slave });
-        }
-        self.tell_killed(slave);
-    }
-
-    /// The death of a slave that this master did not launch: whoever launched it knows
-    /// how it ended. Of one that it did launch, `Exited` tells.
-    fn tell_death(&mut self, slave: SlaveId) {
-        let group = self.groups.remove(&slave);
-        if self.launches.of_slave(slave).next().is_some() {
-            return;
-        }
-        let Some(hello) = self.core.hello(slave) else {
-            return;
-        };
-        let ending = match self.doomed.remove(&slave) {
-            true => EndedBy::Killed,
-            false => EndedBy::Unknown,
-        };
-        let mut death = Death {
-            slave: Some(slave),
-            slot: hello.slot.clone(),
-            build: Some(hello.build.clone()),
-            pid: hello.process.pid,
-            ending,
-            lived: lived(&hello.process),
-            last_lines: Vec::new(),
-        };
-        let leader = group.unwrap_or(death.pid);
-        let output = self.launcher.output_of(&death.slot, leader);
-        let notices = self.notices.clone();
-        tokio::spawn(async move {
-            if let Some(output) = output {
-                death.last_lines = output.read().await;
-            }
-            // Fails only when the driver has ended.
-            let _ = notices.send(Notice::Ended(Box::new(death))).await;
-        });
-    }
-
-    /// Dead slaves whose connection does not end.
-    fn bury(&mut self, now: Time) {
-        let over = Instant::now();
-        while let Some(slave) = self
-            .dying
-            .iter()
-            .find_map(|(slave, until)| (*until <= over).then_some(*slave))
-        {
-            self.dying.remove(&slave);
-            self.left(now, slave);
-            self.died(now, slave);
-        }
-    }
-
-    fn is_current(&self, slave: SlaveId, link: LinkId) -> bool {
-        self.links
-            .get(&slave)
-            .is_some_and(|current| current.id() == link)
-    }
-
-    fn watch(&mut self, slave: SlaveId, watch: Watch) {
-        let notices = self.notices.clone();
-        let watched = watch.clone();
-        let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            tokio::select! {
-                dead = watched.dead() => {
-                    if dead.is_ok() {
-                        // Fails only when the driver has ended.
-                        let _ = notices.send(Notice::Died { slave }).await;
-                    }
-                }
-                () = notices.closed() => {}
-            }
-        }));
-        self.looking.remove(&slave);
-        self.watches.insert(slave, Watched { watch, _task: task });
-        self.metrics.watched(slave);
-    }
-
-    fn request(&mut self) -> RequestId {
-        self.next_request += 1;
-        RequestId(self.next_request)
     }
 }

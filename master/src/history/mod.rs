@@ -225,15 +225,7 @@ impl Seen {
                 build,
                 slot,
                 back,
-            } => {
-                self.builds.insert(*slave, build.clone());
-                if let Some(running) = &mut self.running
-                    && !back
-                    && running.slot == *slot
-                {
-                    running.to.get_or_insert_with(|| build.clone());
-                }
-            }
+            } => self.joined(*slave, build, slot, *back),
             News::SlaveGone {
                 slave, dead: true, ..
             }
@@ -242,17 +234,7 @@ impl Seen {
             }
             News::DeployAccepted {
                 deploy, slot, from, ..
-            } => {
-                let from = from.and_then(|from| self.builds.get(&from).cloned());
-                self.running = Some(Running {
-                    deploy: *deploy,
-                    slot: slot.clone(),
-                    from,
-                    began_us: told.at_us,
-                    began_unix_ms: unix_ms(),
-                    ..Running::default()
-                });
-            }
+            } => self.began(*deploy, slot, *from, told.at_us),
             News::DeployStep { step, .. } => {
                 if let Some(running) = &mut self.running
                     && running.steps.len() < STEPS
@@ -268,18 +250,7 @@ impl Seen {
                 to,
                 phase,
                 ..
-            } => {
-                let Self {
-                    builds, running, ..
-                } = self;
-                let running = running.as_mut()?;
-                if *phase == MovePhase::Copying {
-                    // Whoever joined meanwhile may have been a standby.
-                    running.from = builds.get(from).cloned();
-                    running.to = builds.get(to).cloned();
-                }
-                return running.migrates(*shard, *phase, told.at_us);
-            }
+            } => return self.migrates(*shard, (*from, *to), *phase, told.at_us),
             News::DeployEnded {
                 outcome,
                 moved,
@@ -289,19 +260,15 @@ impl Seen {
                 ..
             } => {
                 let running = self.running.take()?;
-                let deployed = Deployed {
-                    outcome: outcome.name().into(),
-                    ended_unix_ms: unix_ms(),
-                    reason: reason(outcome),
-                    text: format!("{outcome}{losses}"),
+                self.ended(Deployed {
                     sessions_lost: losses.sessions,
                     events_given_up: losses.events,
+                    text: format!("{outcome}{losses}"),
                     took_ms: millis(*total),
                     migrating_ms: millis(*migrating),
                     shards: *moved,
-                    ..running.told()
-                };
-                self.ended(deployed);
+                    ..running.ended(outcome)
+                });
             }
             News::SlaveEnded(death) => self.deaths.note(death, unix_ms()),
             News::RequestRefused { .. }
@@ -316,6 +283,45 @@ impl Seen {
             | News::Alarm { .. } => {}
         }
         None
+    }
+}
+
+impl Seen {
+    fn joined(&mut self, slave: SlaveId, build: &str, slot: &str, back: bool) {
+        self.builds.insert(slave, build.to_owned());
+        if let Some(running) = &mut self.running
+            && !back
+            && running.slot == slot
+        {
+            running.to.get_or_insert_with(|| build.to_owned());
+        }
+    }
+
+    fn began(&mut self, deploy: DeployId, slot: &str, from: Option<SlaveId>, at_us: u64) {
+        self.running = Some(Running {
+            deploy,
+            slot: slot.to_owned(),
+            from: from.and_then(|from| self.builds.get(&from).cloned()),
+            began_us: at_us,
+            began_unix_ms: unix_ms(),
+            ..Running::default()
+        });
+    }
+
+    fn migrates(
+        &mut self,
+        shard: ShardId,
+        (from, to): (SlaveId, SlaveId),
+        phase: MovePhase,
+        at_us: u64,
+    ) -> Option<Gap> {
+        let running = self.running.as_mut()?;
+        if phase == MovePhase::Copying {
+            // Whoever joined meanwhile may have been a standby.
+            running.from = self.builds.get(&from).cloned();
+            running.to = self.builds.get(&to).cloned();
+        }
+        running.migrates(shard, phase, at_us)
     }
 }
 
@@ -362,7 +368,7 @@ impl Running {
         }
     }
 
-    fn told(self) -> Deployed {
+    fn ended(self, outcome: &Outcome) -> Deployed {
         let mut gaps_ms: Vec<f64> = self.gaps.values().map(tenths).collect();
         gaps_ms.sort_by(f64::total_cmp);
         Deployed {
@@ -372,6 +378,9 @@ impl Running {
             from: self.from,
             to: self.to,
             began_unix_ms: self.began_unix_ms,
+            outcome: outcome.name().into(),
+            ended_unix_ms: unix_ms(),
+            reason: reason(outcome),
             gaps_ms,
             steps: self.steps,
             ..Deployed::default()

@@ -12,9 +12,10 @@ use baton_protocol::{SessionParameters, ShardId, SlaveId, message::ResumeAfter};
 use serde::Serialize;
 
 use super::{
+    error::StoreError,
     rows::{basis_text, list, unsigned, wall_clock_ms},
     rules, schema,
-    store::{Store, StoreError},
+    store::Store,
 };
 use crate::error::Error;
 

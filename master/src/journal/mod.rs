@@ -7,6 +7,7 @@
 //! do.
 
 mod age;
+mod error;
 mod fold;
 pub mod look;
 mod roll;
@@ -32,9 +33,10 @@ use tracing::{error, warn};
 pub use self::roll::Home;
 use self::{
     age::Clocks,
+    error::StoreError,
     fold::Fold,
     roll::{Known, Roll},
-    store::{Before, Store, StoreError},
+    store::{Before, Store},
 };
 use crate::error::Error;
 

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use baton_protocol::{
-    Epoch, SessionParameters, SlaveId,
+    Epoch, SessionParameters, ShardId, SlaveId, Ticket,
     message::{Hello, ResumeAfter, Role},
 };
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{age::Clocks, store::StoreError};
+use super::{age::Clocks, error::StoreError};
 use baton_core::event::{Basis, Entry, Hold};
 
 /// Every statement names its columns: a newer master may have added others.
@@ -18,50 +18,14 @@ pub(super) fn write(
     configured: &BTreeMap<String, Vec<String>>,
 ) -> Result<(), StoreError> {
     match entry {
-        Entry::Pinned(pinned) => {
-            change
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO pinned (one, intents, shard_count, api_version,
-                         encoding, compression, large_threshold)
-                     VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute(params![
-                    bits(pinned.intents),
-                    pinned.shard_count,
-                    pinned.api_version,
-                    pinned.encoding,
-                    pinned.compression,
-                    pinned.large_threshold
-                ])?;
-        }
+        Entry::Pinned(pinned) => write_pinned(change, pinned)?,
         Entry::Owner {
             shard,
             epoch,
             owner,
             hold,
             basis,
-        } => {
-            let hold = match hold {
-                Hold::Reserved => "reserved",
-                Hold::Owned => "owned",
-            };
-            // A lower epoch is never written over a higher one.
-            change
-                .prepare_cached(
-                    "INSERT INTO shards (shard, epoch, owner, hold, basis)
-                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (shard) DO UPDATE
-                     SET epoch = excluded.epoch, owner = excluded.owner, hold = excluded.hold,
-                         basis = excluded.basis
-                     WHERE excluded.epoch >= shards.epoch",
-                )?
-                .execute(params![
-                    shard.get(),
-                    signed(epoch.get())?,
-                    owner.to_string(),
-                    hold,
-                    basis_text(*basis)
-                ])?;
-        }
+        } => write_owner(change, *shard, (*epoch, *owner), *hold, *basis)?,
         Entry::Work { epoch, owner } => {
             change
                 .prepare_cached(
@@ -77,53 +41,17 @@ pub(super) fn write(
         Entry::Fenced(slave) => {
             delete_slave(change, *slave)?;
             set_meta(change, &fenced(*slave), &wall_clock_ms().to_string())?;
-            // The oldest words are forgotten: the table stays small.
-            change.execute(
-                "DELETE FROM meta WHERE key LIKE 'fenced %' AND key NOT IN
-                 (SELECT key FROM meta WHERE key LIKE 'fenced %'
-                  ORDER BY CAST(value AS INTEGER) DESC LIMIT 256)",
-                [],
-            )?;
+            keep_the_last(change, "fenced", 256)?;
         }
         Entry::Ticket {
             epoch,
             after,
             ticket,
-        } => {
-            let after = match after {
-                ResumeAfter::Seal => "seal",
-                ResumeAfter::Death => "death",
-            };
-            let text = serde_json::to_string(ticket).map_err(|error| StoreError::Row {
-                table: "tickets",
-                value: error.to_string(),
-            })?;
-            change
-                .prepare_cached(
-                    "INSERT INTO tickets (shard, epoch, after, handled, written_ms, ticket)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard) DO UPDATE
-                     SET epoch = excluded.epoch, after = excluded.after, handled = excluded.handled,
-                         written_ms = excluded.written_ms, ticket = excluded.ticket
-                     WHERE excluded.epoch >= tickets.epoch",
-                )?
-                .execute(params![
-                    ticket.shard.get(),
-                    signed(epoch.get())?,
-                    after,
-                    bits(ticket.handled.get()),
-                    bits(wall_clock_ms()),
-                    text
-                ])?;
-        }
+        } => write_ticket(change, *epoch, *after, ticket)?,
         Entry::Deploy(deploy) => set_meta(change, "last_deploy", &deploy.to_string())?,
         Entry::GivenUp(deploy) => {
             set_meta(change, &format!("given up {deploy}"), &deploy.to_string())?;
-            change.execute(
-                "DELETE FROM meta WHERE key LIKE 'given up %' AND key NOT IN
-                 (SELECT key FROM meta WHERE key LIKE 'given up %'
-                  ORDER BY CAST(value AS INTEGER) DESC LIMIT 64)",
-                [],
-            )?;
+            keep_the_last(change, "given up", 64)?;
         }
         Entry::Seen => {
             let clocks = Clocks::now();
@@ -152,6 +80,99 @@ pub(super) fn write(
             fill(change, slot, command)?;
         }
     }
+    Ok(())
+}
+
+fn write_pinned(change: &Transaction<'_>, pinned: &SessionParameters) -> Result<(), StoreError> {
+    change
+        .prepare_cached(
+            "INSERT OR REPLACE INTO pinned (one, intents, shard_count, api_version,
+                 encoding, compression, large_threshold)
+             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            bits(pinned.intents),
+            pinned.shard_count,
+            pinned.api_version,
+            pinned.encoding,
+            pinned.compression,
+            pinned.large_threshold
+        ])?;
+    Ok(())
+}
+
+/// A lower epoch is never written over a higher one.
+fn write_owner(
+    change: &Transaction<'_>,
+    shard: ShardId,
+    (epoch, owner): (Epoch, SlaveId),
+    hold: Hold,
+    basis: Basis,
+) -> Result<(), StoreError> {
+    let hold = match hold {
+        Hold::Reserved => "reserved",
+        Hold::Owned => "owned",
+    };
+    change
+        .prepare_cached(
+            "INSERT INTO shards (shard, epoch, owner, hold, basis)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (shard) DO UPDATE
+             SET epoch = excluded.epoch, owner = excluded.owner, hold = excluded.hold,
+                 basis = excluded.basis
+             WHERE excluded.epoch >= shards.epoch",
+        )?
+        .execute(params![
+            shard.get(),
+            signed(epoch.get())?,
+            owner.to_string(),
+            hold,
+            basis_text(basis)
+        ])?;
+    Ok(())
+}
+
+/// Nor is that of a lower epoch over that of a higher one.
+fn write_ticket(
+    change: &Transaction<'_>,
+    epoch: Epoch,
+    after: ResumeAfter,
+    ticket: &Ticket,
+) -> Result<(), StoreError> {
+    let after = match after {
+        ResumeAfter::Seal => "seal",
+        ResumeAfter::Death => "death",
+    };
+    let text = serde_json::to_string(ticket).map_err(|error| StoreError::Row {
+        table: "tickets",
+        value: error.to_string(),
+    })?;
+    change
+        .prepare_cached(
+            "INSERT INTO tickets (shard, epoch, after, handled, written_ms, ticket)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard) DO UPDATE
+             SET epoch = excluded.epoch, after = excluded.after, handled = excluded.handled,
+                 written_ms = excluded.written_ms, ticket = excluded.ticket
+             WHERE excluded.epoch >= tickets.epoch",
+        )?
+        .execute(params![
+            ticket.shard.get(),
+            signed(epoch.get())?,
+            after,
+            bits(ticket.handled.get()),
+            bits(wall_clock_ms()),
+            text
+        ])?;
+    Ok(())
+}
+
+/// Of the words of one kind in table `meta`, those with the lowest values are forgotten:
+/// the table stays small.
+fn keep_the_last(change: &Transaction<'_>, kind: &str, most: u32) -> Result<(), StoreError> {
+    change.execute(
+        "DELETE FROM meta WHERE key LIKE ?1 AND key NOT IN
+         (SELECT key FROM meta WHERE key LIKE ?1 ORDER BY CAST(value AS INTEGER) DESC LIMIT ?2)",
+        params![format!("{kind} %"), most],
+    )?;
     Ok(())
 }
 

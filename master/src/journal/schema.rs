@@ -10,7 +10,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use tracing::warn;
 
-use super::{rows::set_meta, store::StoreError};
+use super::{error::StoreError, rows::set_meta};
 use crate::other_build;
 
 /// Written as `user_version`; raised with each change of the schema.

@@ -1,81 +1,30 @@
 //! The database itself: synchronous, owned by one thread.
 
+mod recover;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use baton_core::event::{
-    Durability, Entry, Hold, JournalState, Recovered, RecoveredTicket, Row as OwnerRow,
-};
-use baton_protocol::{
-    DeployId, Epoch, FleetId, ProcessIdentity, ShardId, SlaveId, Term, Ticket, Version,
-    message::{Hello, ResumeAfter},
-};
+use baton_core::event::{Durability, Entry};
+use baton_protocol::{Epoch, Term};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::{
     age::Clocks,
+    error::StoreError,
     roll::Roll,
-    rows::{
-        basis, fill, list, read_parameters, role, set_meta, slave_id, unsigned, wall_clock_ms,
-        write,
-    },
-    schema::{self, SCHEMA},
+    rows::{set_meta, wall_clock_ms, write},
+    schema,
 };
 use crate::crash;
 
 /// Another reader (the sqlite3 shell) is waited for this long.
 const BUSY: Duration = Duration::from_secs(2);
-
-/// What is wrong with a database, for a person.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
-    #[error("{0}")]
-    Sqlite(#[from] rusqlite::Error),
-    #[error("a row of table {table} makes no sense: {value}")]
-    Row { table: &'static str, value: String },
-    #[error(
-        "its schema is version {found}, which a master that knows version {SCHEMA} may not use"
-    )]
-    Newer { found: i64 },
-    #[error("its pages are damaged: {0}")]
-    Damaged(String),
-    #[error("it cannot be made: {0}")]
-    Io(#[from] io::Error),
-    #[error(
-        "it is of fleet {journal:.8}, and {} is of fleet {roll:.8}; give each fleet a runtime_dir and a data_dir of its own",
-        file.display()
-    )]
-    OtherFleet {
-        journal: FleetId,
-        roll: FleetId,
-        file: PathBuf,
-    },
-    #[error("{0} does not fit into the journal")]
-    TooLarge(u64),
-}
-
-impl StoreError {
-    /// Whether the file itself is no good for this master, so that another may take its place.
-    pub(super) fn is_damage(&self) -> bool {
-        match self {
-            Self::Row { .. } | Self::Damaged(_) | Self::TooLarge(_) | Self::Newer { .. } => true,
-            Self::Io(_) | Self::OtherFleet { .. } => false,
-            Self::Sqlite(error) => match error.sqlite_error_code() {
-                Some(code) => matches!(
-                    code,
-                    rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt
-                ),
-                // A column of another type, a table that is not there.
-                None => true,
-            },
-        }
-    }
-}
 
 /// What the masters before left.
 #[derive(Debug)]
@@ -321,204 +270,6 @@ impl Store {
             self.full = full;
         }
         Ok(())
-    }
-
-    /// Everything, as it was saved; whether a slave still lives is not judged
-    /// here.
-    pub(super) fn recover(&self) -> Result<Recovered, StoreError> {
-        let floor = self.meta_number("lost")?;
-        Ok(Recovered {
-            pinned: self
-                .connection
-                .query_row(
-                    "SELECT intents, shard_count, api_version, encoding, compression, large_threshold FROM pinned",
-                    [],
-                    |row| read_parameters(row, 0),
-                )
-                .optional()?,
-            shards: self.shards()?,
-            work: self.work()?,
-            slaves: self.slaves()?,
-            fenced: self.fenced()?,
-            last_deploy: DeployId(self.meta_number("last_deploy")?.unwrap_or(0)),
-            given_up: self.given_up()?,
-            tickets: self.tickets()?,
-            late_seal_refused: self.meta_number("late_seal_refused")? == Some(1),
-            journal: match floor {
-                Some(_) => JournalState::Lost,
-                None => JournalState::Intact,
-            },
-            floor: Epoch(floor.unwrap_or(0)),
-        })
-    }
-
-    /// The commands that deploys brought and that no change of the configuration
-    /// has overruled.
-    pub(super) fn commands(&self) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT slot, command, configured FROM commands")?;
-        let mut rows = statement.query([])?;
-        let mut commands = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            let slot: String = row.get(0)?;
-            let configured = list(&row.get::<_, String>(2)?)?;
-            let now = self.configured.get(&slot).map_or(&[][..], Vec::as_slice);
-            if configured == now {
-                commands.insert(slot, list(&row.get::<_, String>(1)?)?);
-            }
-        }
-        Ok(commands)
-    }
-
-    /// The command that each slot had before the present one. A configuration that
-    /// changed counts from the start of a master on.
-    pub(super) fn commands_before(
-        &self,
-        commands: &BTreeMap<String, Vec<String>>,
-    ) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
-        for (slot, configured) in &self.configured {
-            fill(
-                &self.connection,
-                slot,
-                commands.get(slot).unwrap_or(configured),
-            )?;
-        }
-        let mut statement = self
-            .connection
-            .prepare("SELECT slot, before FROM fillings WHERE before <> '[]'")?;
-        let mut rows = statement.query([])?;
-        let mut before = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            before.insert(row.get(0)?, list(&row.get::<_, String>(1)?)?);
-        }
-        Ok(before)
-    }
-
-    fn shards(&self) -> Result<BTreeMap<ShardId, OwnerRow>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT shard, epoch, owner, hold, basis FROM shards")?;
-        let mut rows = statement.query([])?;
-        let mut shards = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            let hold: String = row.get(3)?;
-            let hold = if hold == "owned" {
-                Hold::Owned
-            } else {
-                Hold::Reserved
-            };
-            let found = OwnerRow {
-                epoch: Epoch(unsigned(row.get(1)?)),
-                owner: slave_id("shards", &row.get::<_, String>(2)?)?,
-                hold,
-                basis: basis(&row.get::<_, String>(4)?)?,
-            };
-            shards.insert(ShardId(row.get(0)?), found);
-        }
-        Ok(shards)
-    }
-
-    fn tickets(&self) -> Result<BTreeMap<ShardId, RecoveredTicket>, StoreError> {
-        let booted = self.meta("booted_ms")?.unwrap_or_default();
-        let now = Clocks::now().unset_since(&booted);
-        let seen = self.meta_number("seen_ms")?.unwrap_or(0);
-        let mut statement = self
-            .connection
-            .prepare("SELECT shard, epoch, after, written_ms, ticket FROM tickets")?;
-        let mut rows = statement.query([])?;
-        let mut tickets = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            let shard = ShardId(row.get(0)?);
-            let after: String = row.get(2)?;
-            let text: String = row.get(4)?;
-            let ticket: Ticket = serde_json::from_str(&text).map_err(|_| StoreError::Row {
-                table: "tickets",
-                // The text holds a session id.
-                value: format!("shard {shard}"),
-            })?;
-            let recovered = RecoveredTicket {
-                epoch: Epoch(unsigned(row.get(1)?)),
-                after: if after == "seal" {
-                    ResumeAfter::Seal
-                } else {
-                    ResumeAfter::Death
-                },
-                ticket,
-                age: Duration::from_millis(now.saturating_sub(unsigned(row.get(3)?).max(seen))),
-            };
-            tickets.insert(shard, recovered);
-        }
-        Ok(tickets)
-    }
-
-    fn work(&self) -> Result<Option<(Epoch, SlaveId)>, StoreError> {
-        let row: Option<(i64, String)> = self
-            .connection
-            .query_row("SELECT epoch, owner FROM work", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()?;
-        row.map(|(epoch, owner)| Ok((Epoch(unsigned(epoch)), slave_id("work", &owner)?)))
-            .transpose()
-    }
-
-    fn slaves(&self) -> Result<BTreeMap<SlaveId, Hello>, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT slave, slot, build, role, version, lowest, pid, start_time, boot_id, pid_namespace,
-                    intents, shard_count, api_version, encoding, compression, large_threshold FROM slaves",
-        )?;
-        let mut rows = statement.query([])?;
-        let mut slaves = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            let slave = slave_id("slaves", &row.get::<_, String>(0)?)?;
-            let mut hello = Hello {
-                slave,
-                slot: row.get(1)?,
-                build: row.get(2)?,
-                role: role(&row.get::<_, String>(3)?),
-                version: Version(row.get(4)?),
-                lowest: Version(row.get(5)?),
-                process: ProcessIdentity {
-                    pid: row.get(6)?,
-                    start_time: unsigned(row.get(7)?),
-                    boot_id: row.get(8)?,
-                    pid_namespace: unsigned(row.get(9)?),
-                },
-                parameters: read_parameters(row, 10)?,
-                ..Hello::default()
-            };
-            // An earlier build wrote down what it was told as it was.
-            hello.make_readable();
-            slaves.insert(slave, hello);
-        }
-        Ok(slaves)
-    }
-
-    fn given_up(&self) -> Result<BTreeSet<DeployId>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT value FROM meta WHERE key LIKE 'given up %'")?;
-        let mut rows = statement.query([])?;
-        let mut given_up = BTreeSet::new();
-        while let Some(row) = rows.next()? {
-            let value: String = row.get(0)?;
-            // What is no number is of a master that knows more.
-            given_up.extend(value.parse().ok().map(DeployId));
-        }
-        Ok(given_up)
-    }
-
-    fn fenced(&self) -> Result<BTreeSet<SlaveId>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT substr(key, 8) FROM meta WHERE key LIKE 'fenced %'")?;
-        let mut rows = statement.query([])?;
-        let mut fenced = BTreeSet::new();
-        while let Some(row) = rows.next()? {
-            fenced.insert(slave_id("meta", &row.get::<_, String>(0)?)?);
-        }
-        Ok(fenced)
     }
 
     fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {

@@ -21,7 +21,7 @@ mod tests;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use baton_protocol::{
-    Connection, ConnectionError, DecodeError, SlaveId, Term, ToMaster, ToSlave,
+    Connection, ConnectionError, DecodeError, Frame, SlaveId, Term, ToMaster, ToSlave,
     auth::Secret,
     connection::{Receiver, Sender},
     message::{Ping, Refused, RefusedReason},
@@ -287,57 +287,22 @@ async fn read(
                 continue;
             }
         };
-        let message = match frame {
-            Ok(Some(frame)) => ToMaster::from_frame(frame),
+        let said = match frame {
+            Ok(Some(frame)) => said(frame),
             Ok(None) => return info!("slave closed its connection"),
             Err(ConnectionError::Io(error)) => return info!(%error, "connection lost"),
             Err(error) => return garbage(context, &error),
         };
-        let message = match message {
-            Ok(ToMaster::Pong(pong)) => {
-                if let Some(after) = pings.pong(pong.number, Instant::now()) {
-                    context.metrics.answered(after);
-                }
-                ToMaster::Pong(pong)
-            }
-            Ok(ToMaster::ShardStopped) => continue,
-            Ok(
-                ToMaster::SlaveHello(_)
-                | ToMaster::Proof(_)
-                | ToMaster::Report(_)
-                | ToMaster::GuildState(_),
-            ) => return garbage(context, &"a message out of its place"),
-            Ok(
-                message @ (ToMaster::ShardMigrationStart(_)
-                | ToMaster::StopShard(_)
-                | ToMaster::Resume(_)
-                | ToMaster::Shutdown
-                | ToMaster::SoftStartComplete
-                | ToMaster::IdentifyRequest(_)
-                | ToMaster::Progress(_)
-                | ToMaster::Checkpoint(_)
-                | ToMaster::Settled(_)
-                | ToMaster::StateReady(_)
-                | ToMaster::StateAck(_)
-                | ToMaster::StopWork(_)
-                | ToMaster::StartWork(_)
-                | ToMaster::Failed(_)
-                | ToMaster::Dialled(_)
-                | ToMaster::SealLate(_)
-                | ToMaster::Overtaken(_)
-                | ToMaster::CopyAnew(_)
-                | ToMaster::Leave
-                | ToMaster::Trying(_)
-                | ToMaster::SetAside(_)
-                | ToMaster::State(_)),
-            ) => message.readable(),
-            // A newer slave may say more than this master knows.
-            Err(DecodeError::UnknownId { id }) => {
-                debug!(id, "unknown message ignored");
-                continue;
-            }
-            Err(error) => return garbage(context, &error),
+        let message = match said {
+            Ok(Some(message)) => message,
+            Ok(None) => continue,
+            Err(detail) => return garbage(context, &detail),
         };
+        if let ToMaster::Pong(pong) = &message
+            && let Some(after) = pings.pong(pong.number, Instant::now())
+        {
+            context.metrics.answered(after);
+        }
         let said = Notice::Said {
             link,
             slave,
@@ -346,6 +311,51 @@ async fn read(
         if context.notices.send(said).await.is_err() {
             return;
         }
+    }
+}
+
+/// What a joined slave tells the driver with a frame, if anything; else why it is none
+/// of a joined slave's.
+fn said(frame: Frame) -> Result<Option<ToMaster>, String> {
+    match ToMaster::from_frame(frame) {
+        Ok(message @ ToMaster::Pong(_)) => Ok(Some(message)),
+        Ok(ToMaster::ShardStopped) => Ok(None),
+        Ok(
+            ToMaster::SlaveHello(_)
+            | ToMaster::Proof(_)
+            | ToMaster::Report(_)
+            | ToMaster::GuildState(_),
+        ) => Err("a message out of its place".to_owned()),
+        Ok(
+            message @ (ToMaster::ShardMigrationStart(_)
+            | ToMaster::StopShard(_)
+            | ToMaster::Resume(_)
+            | ToMaster::Shutdown
+            | ToMaster::SoftStartComplete
+            | ToMaster::IdentifyRequest(_)
+            | ToMaster::Progress(_)
+            | ToMaster::Checkpoint(_)
+            | ToMaster::Settled(_)
+            | ToMaster::StateReady(_)
+            | ToMaster::StateAck(_)
+            | ToMaster::StopWork(_)
+            | ToMaster::StartWork(_)
+            | ToMaster::Failed(_)
+            | ToMaster::Dialled(_)
+            | ToMaster::SealLate(_)
+            | ToMaster::Overtaken(_)
+            | ToMaster::CopyAnew(_)
+            | ToMaster::Leave
+            | ToMaster::Trying(_)
+            | ToMaster::SetAside(_)
+            | ToMaster::State(_)),
+        ) => Ok(Some(message.readable())),
+        // A newer slave may say more than this master knows.
+        Err(DecodeError::UnknownId { id }) => {
+            debug!(id, "unknown message ignored");
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 

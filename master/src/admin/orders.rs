@@ -1,0 +1,291 @@
+//! What an operator asks for: deploys, the way back, and what is done to one shard or
+//! slave.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{State, rejection::JsonRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use baton_core::event::{DeployOrder, Pause};
+use baton_protocol::{DeployId, ShardId, message::MAX_NAME};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::{Admin, Failure, wrong};
+use crate::{
+    config::{check_command, whole_path},
+    driver::{Answer, Kill, Notice},
+    history::Deployed,
+};
+
+/// Body of `POST /v1/deploy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeployRequest {
+    /// Which slot; absent: the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
+    /// Program and arguments of the new build; absent: the slot's own again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// What the new build is called: its `BATON_BUILD`; absent: what it calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// Of a rollback: the deploy whose command comes back; absent: the command before
+    /// the present one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    /// Shards that move alone, first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u32>,
+    /// Shards that move at once, at least 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// How long the old slave stays ready, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak_ms: Option<u64>,
+    /// Whether shards are sealed late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_seal: Option<bool>,
+}
+
+/// Body of `POST /v1/restart-shard`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartRequest {
+    /// Which shard begins anew at its owner, by RESUME.
+    pub shard: u32,
+}
+
+/// Body of `POST /v1/fence`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FenceRequest {
+    /// Which slave: its id, or the beginning of it that no other's has.
+    pub slave: String,
+    /// Whether a process that lives and can be signalled is killed.
+    #[serde(default)]
+    pub kill: bool,
+}
+
+impl Admin {
+    /// Asks for what is taken or refused.
+    async fn want(&self, notice: impl FnOnce(Answer<()>) -> Notice) -> Result<Response, Failure> {
+        let (answer, answered) = oneshot::channel();
+        match self.ask(notice(answer), answered).await? {
+            Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({}))).into_response()),
+            Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+        }
+    }
+
+    /// Asks for a deploy.
+    async fn deploy(
+        &self,
+        notice: impl FnOnce(Answer<DeployId>) -> Notice,
+    ) -> Result<Response, Failure> {
+        let (answer, answered) = oneshot::channel();
+        match self.ask(notice(answer), answered).await? {
+            Ok(deploy) => {
+                let mut accepted = json!({ "deploy": deploy });
+                // One that ended at once is not under way any more.
+                if let Some(running) = self.history.running()
+                    && running.deploy == deploy.get()
+                {
+                    accepted["slot"] = running.slot.into();
+                    accepted["command"] = json!(running.brought.command);
+                    accepted["before"] = json!(running.brought.before);
+                    accepted["from"] = json!(running.from);
+                }
+                Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
+            }
+            Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
+        }
+    }
+
+    async fn order(&self, request: DeployRequest) -> Result<DeployOrder, String> {
+        let DeployRequest {
+            slot,
+            command,
+            build: _,
+            to: _,
+            canary,
+            width,
+            soak_ms,
+            late_seal,
+        } = request;
+        if width == Some(0) {
+            return Err("width is zero: at least one shard must move at once".to_owned());
+        }
+        if let Some(command) = command.clone() {
+            whole_path(&command)?;
+            let found = self.disks.ask(move || check_command(&command)).await;
+            found.ok_or("the disk of the command did not answer in time")??;
+        }
+        let defaults = self.defaults.borrow().clone();
+        Ok(DeployOrder {
+            slot: slot.unwrap_or(defaults.slot),
+            command,
+            canary: canary.unwrap_or(defaults.canary),
+            width: width.unwrap_or(defaults.width),
+            soak: soak_ms.map_or(defaults.soak, Duration::from_millis),
+            late_seal: late_seal.unwrap_or(defaults.late_seal),
+        })
+    }
+}
+
+pub(super) async fn deploy(
+    State(admin): State<Arc<Admin>>,
+    request: Result<Json<DeployRequest>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let request = body(request)?;
+    if request.to.is_some() {
+        return Err(wrong("`to` is of a rollback".to_owned()));
+    }
+    let build = request.build.clone();
+    if let Some(build) = &build {
+        check_build(build).map_err(wrong)?;
+    }
+    let order = admin.order(request).await.map_err(wrong)?;
+    let answer = |answer| Notice::Deploy {
+        order,
+        build,
+        answer: Some(answer),
+    };
+    admin.deploy(answer).await
+}
+
+pub(super) async fn rollback(
+    State(admin): State<Arc<Admin>>,
+    request: Result<Json<DeployRequest>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let mut request = body(request)?;
+    if request.command.is_some() || request.build.is_some() {
+        let reason = "a rollback brings a command back that the slot had before; name another \
+                      one with a deploy";
+        return Err(wrong(reason.to_owned()));
+    }
+    let Some(to) = request.to else {
+        let order = admin.order(request).await.map_err(wrong)?;
+        return admin
+            .deploy(|answer| Notice::Rollback { order, answer })
+            .await;
+    };
+    let conflict = |reason| Failure(StatusCode::CONFLICT, reason);
+    let (slot, command) = way_back(&admin.history.deploys(), to).map_err(conflict)?;
+    if request.slot.as_ref().is_some_and(|asked| *asked != slot) {
+        return Err(conflict(format!("deploy {to} was of slot {slot:?}")));
+    }
+    request.slot = Some(slot);
+    request.command = Some(command);
+    let order = admin.order(request).await.map_err(wrong)?;
+    let answer = |answer| Notice::Deploy {
+        order,
+        build: None,
+        answer: Some(answer),
+    };
+    admin.deploy(answer).await
+}
+
+/// The slot and the command of a deploy that came through.
+fn way_back(deploys: &[Deployed], to: u64) -> Result<(String, Vec<String>), String> {
+    let usable = |deploy: &&Deployed| deploy.came_through() && deploy.brought.command.is_some();
+    let known: Vec<String> = deploys
+        .iter()
+        .filter(usable)
+        .map(|deploy| deploy.deploy.to_string())
+        .collect();
+    let known = match known.is_empty() {
+        true => "none is known".to_owned(),
+        false => format!("known are {}", known.join(", ")),
+    };
+    let Some(deploy) = deploys.iter().rfind(|deploy| deploy.deploy == to) else {
+        return Err(format!(
+            "no deploy {to} is remembered; of those that came through and had a command, {known}"
+        ));
+    };
+    match &deploy.brought.command {
+        _ if !deploy.came_through() => Err(format!(
+            "deploy {to} did not come through ({}): nothing of it ever filled the slot; of those \
+             that did, {known}",
+            deploy.text
+        )),
+        None => Err(format!(
+            "deploy {to} had no command: its slave was started by somebody else, who can start it \
+             again; of those with a command, {known}"
+        )),
+        Some(command) => Ok((deploy.slot.clone(), command.clone())),
+    }
+}
+
+/// Whether a build may be called this.
+fn check_build(build: &str) -> Result<(), String> {
+    if build.is_empty() || build.len() > MAX_NAME || build.chars().any(char::is_control) {
+        return Err(format!(
+            "build {build:?}: a name has 1 to {MAX_NAME} characters, and no control characters"
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn abort(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    admin.want(|answer| Notice::Abort { answer }).await
+}
+
+pub(super) async fn pause(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    let pause = Pause::Hold;
+    admin.want(|answer| Notice::Pause { pause, answer }).await
+}
+
+pub(super) async fn go_on(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    let pause = Pause::Continue;
+    admin.want(|answer| Notice::Pause { pause, answer }).await
+}
+
+pub(super) async fn restart(
+    State(admin): State<Arc<Admin>>,
+    request: Result<Json<RestartRequest>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let shard = ShardId(body(request)?.shard);
+    admin.want(|answer| Notice::Restart { shard, answer }).await
+}
+
+pub(super) async fn retry_late_seal(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    let notice = |answer| Notice::LateSealsAgain { answer };
+    admin.want(notice).await
+}
+
+pub(super) async fn identify(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    admin.want(|answer| Notice::Identify { answer }).await
+}
+
+fn body<T>(request: Result<Json<T>, JsonRejection>) -> Result<T, Failure> {
+    let Json(request) = request.map_err(|rejection| wrong(rejection.body_text()))?;
+    Ok(request)
+}
+
+pub(super) async fn fence(
+    State(admin): State<Arc<Admin>>,
+    request: Result<Json<FenceRequest>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let FenceRequest { slave, kill } = body(request)?;
+    let kill = if kill { Kill::First } else { Kill::Never };
+    let (answer, answered) = oneshot::channel();
+    let notice = Notice::Fence {
+        slave,
+        kill,
+        answer,
+    };
+    match (admin.ask(notice, answered).await, kill) {
+        (Ok(Ok(slave)), _) => Ok(Json(json!({ "slave": slave })).into_response()),
+        (Ok(Err(reason)), _) => Err(Failure(StatusCode::CONFLICT, reason)),
+        (Err(Failure(code @ StatusCode::GATEWAY_TIMEOUT, _)), Kill::First) => Err(Failure(
+            code,
+            "it was killed and is not known to be dead yet; its shards wait until it is".to_owned(),
+        )),
+        (Err(failure), _) => Err(failure),
+    }
+}

@@ -1,0 +1,148 @@
+//! How the fleet is: for a person, for a monitor, for a load balancer.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use baton_core::view::View;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Admin, Facts, Failure};
+use crate::{
+    counters::Counts,
+    doctor::{Doors, Finding, Host, examine, troubles},
+    history::{Died, LastDeploy, Underway, unix_ms},
+};
+
+/// So many deaths are in the status; the history has more.
+const DEATHS: usize = 10;
+
+/// A door that was full is said for so long.
+const LATELY: Duration = Duration::from_secs(600);
+
+/// A log that takes nothing for so long is read by nobody.
+const UNREAD: Duration = Duration::from_secs(5);
+
+impl Admin {
+    async fn host(&self, view: &View) -> Result<Host, Failure> {
+        let connected = view.slaves.iter().filter(|slave| slave.connected);
+        let pids: Vec<u32> = connected.map(|slave| slave.pid).collect();
+        let (runtime_dir, data_dir) = (self.facts.runtime_dir.clone(), self.facts.data_dir.clone());
+        let look = move || Host::look(&runtime_dir, &data_dir, &pids);
+        self.disks.ask(look).await.ok_or_else(|| {
+            let reason = "the host's disk did not answer in time";
+            Failure(StatusCode::GATEWAY_TIMEOUT, reason.to_owned())
+        })
+    }
+
+    fn look_at_doors(&self) -> Doors {
+        let crowded = self.doors.iter();
+        let crowded = crowded.filter(|(_, places)| places.was_full(LATELY));
+        let log = baton_log::stderr();
+        Doors {
+            crowded: crowded.map(|(key, _)| *key).collect(),
+            log_stuck: log.is_stuck(UNREAD),
+            log_dropped: log.dropped(),
+        }
+    }
+
+    fn examine(&self, view: &View, host: &Host) -> Vec<Finding> {
+        let mut findings = examine(view, host, &self.look_at_doors());
+        let missing = view.slaves.iter().any(|slave| !slave.connected);
+        findings.extend(self.kept.findings(missing));
+        findings
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    #[serde(flatten)]
+    view: View,
+    /// The deploy that ended last, under this master.
+    last_deploy: Option<LastDeploy>,
+    /// The deploy that runs, with what it brings and how far it is.
+    underway: Option<Underway>,
+    /// Slaves that ended and were not to, the newest last.
+    deaths: Vec<Died>,
+    /// How many of them were in the last hour, by slot.
+    died_last_hour: BTreeMap<String, usize>,
+    /// What somebody should look at, the worst first.
+    doctor: Vec<Finding>,
+    master: MasterStatus,
+}
+
+#[derive(Serialize)]
+struct MasterStatus {
+    #[serde(flatten)]
+    facts: Facts,
+    uptime_ms: u64,
+    /// The host's wall clock, in milliseconds since 1970: ages are counted by it, not
+    /// by the clock of whoever reads.
+    now_unix_ms: u64,
+    links: Counts,
+    /// Lines of its log that nobody read in time.
+    log_lines_dropped: u64,
+}
+
+pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    let view = admin.view().await?;
+    let host = admin.host(&view).await?;
+    let master = MasterStatus {
+        facts: admin.facts.clone(),
+        uptime_ms: u64::try_from(admin.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        now_unix_ms: host.unix_ms,
+        links: admin.peers.counters.read(),
+        log_lines_dropped: baton_log::stderr().dropped(),
+    };
+    let mut deaths = admin.history.deaths();
+    let mut died_last_hour = BTreeMap::new();
+    let hour_ago = unix_ms().saturating_sub(3_600_000);
+    for death in deaths.iter().filter(|death| death.at_unix_ms >= hour_ago) {
+        *died_last_hour.entry(death.slot.clone()).or_default() += 1;
+    }
+    let status = Status {
+        doctor: troubles(admin.examine(&view, &host)),
+        view,
+        last_deploy: admin.history.last(),
+        underway: admin.history.running(),
+        deaths: deaths.split_off(deaths.len().saturating_sub(DEATHS)),
+        died_last_hour,
+        master,
+    };
+    Ok(Json(status).into_response())
+}
+
+pub(super) async fn doctor(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
+    let view = admin.view().await?;
+    let findings = admin.examine(&view, &admin.host(&view).await?);
+    Ok(Json(json!({ "findings": findings })).into_response())
+}
+
+pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Result<&'static str, Failure> {
+    admin.view().await.map(|_| "ok\n")
+}
+
+pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Result<&'static str, Failure> {
+    let view = admin.view().await?;
+    if view.adopting {
+        return Err(Failure(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "reports are still collected after the start".to_owned(),
+        ));
+    }
+    let mut dark = view.shards.iter().filter(|shard| !shard.gets_events());
+    let Some(first) = dark.next() else {
+        return Ok("ready\n");
+    };
+    let (count, of) = (dark.count() + 1, view.shards.len());
+    let (shard, state) = (first.shard, first.state);
+    Err(Failure(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{count} of {of} shards get no events; shard {shard}: {state}"),
+    ))
+}

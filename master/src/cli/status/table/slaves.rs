@@ -1,0 +1,183 @@
+//! Slaves and slots, a line each.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Table, list, text};
+use crate::cli::{
+    death::{how, last_lines},
+    text::{Cell, Look, Paint, clock, count, grid, plain, span},
+};
+
+/// Pings are answered sooner, by default, in milliseconds.
+const QUIET: u64 = 6_000;
+
+/// Last words of the slave whose slot is empty, and of one that has a successor.
+const LINES: usize = 20;
+const FEW: usize = 5;
+
+impl Table<'_> {
+    pub(super) fn slaves(&self) -> Vec<String> {
+        let mut rows = Vec::new();
+        let mut notes = Vec::new();
+        let mut named = BTreeSet::new();
+        for slot in list(&self.status["slots"]) {
+            let name = text(&slot["name"]);
+            named.insert(name);
+            let slaves = list(&self.status["slaves"]).iter();
+            let mut slaves: Vec<_> = slaves.filter(|slave| slave["slot"] == name).collect();
+            slaves.sort_by_key(|slave| std::cmp::Reverse(slave["shards"].as_u64()));
+            rows.extend(slaves.iter().map(|slave| self.slave(name, slave)));
+            notes.extend(self.slot(name, slot));
+        }
+        let others = list(&self.status["slaves"]).iter();
+        let others = others.filter(|slave| !named.contains(text(&slave["slot"])));
+        rows.extend(others.map(|slave| self.slave(text(&slave["slot"]), slave)));
+        let mut lines = self.fitting(rows);
+        lines.extend(notes);
+        lines
+    }
+
+    /// The table of slaves: where it is too wide, names of builds are cut, and the columns
+    /// left out that say the least.
+    fn fitting(&self, mut rows: Vec<Vec<Cell>>) -> Vec<String> {
+        let mut head = vec![
+            "SLOT", "SLAVE", "BUILD", ">PID", "ROLE", ">SHARDS", ">LAG", ">FULL", ">FAILED", "LINK",
+        ];
+        let wide = |head: &[&str], rows: &[Vec<Cell>]| {
+            let lines = grid(Paint::Plain, head, rows);
+            lines
+                .iter()
+                .map(|line| line.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        for build in [16, 12, 8] {
+            if wide(&head, &rows) > self.width {
+                for row in &mut rows {
+                    if row[2].0.chars().count() > build {
+                        let cut: String = row[2].0.chars().take(build - 1).collect();
+                        row[2].0 = format!("{cut}~");
+                    }
+                }
+            }
+        }
+        for column in [">FULL", ">PID", ">FAILED"] {
+            if wide(&head, &rows) > self.width
+                && let Some(at) = head.iter().position(|title| *title == column)
+            {
+                head.remove(at);
+                for row in &mut rows {
+                    row.remove(at);
+                }
+            }
+        }
+        grid(self.paint, &head, &rows)
+    }
+
+    /// What a slot lacks.
+    fn slot(&self, name: &str, slot: &Value) -> Vec<String> {
+        let mut notes = Vec::new();
+        let death = self.last_death(name);
+        if slot["slave"].is_null() {
+            let why = match slot["failed_launches"].as_u64().unwrap_or(0) {
+                0 => format!("slot {name} is empty: it waits for a slave"),
+                failed => format!(
+                    "slot {name} is empty: {} failed in a row",
+                    count(failed, "start")
+                ),
+            };
+            notes.push(self.paint.bad(&why));
+            if let Some(death) = death {
+                notes.push(self.death(death, "the last one"));
+                notes.extend(last_lines(death, LINES));
+            }
+        } else if let Some(death) = death
+            && let deaths @ 1.. = self.status["died_last_hour"][name].as_u64().unwrap_or(0)
+        {
+            let many = format!(
+                "slot {name}: {} ended in the last hour",
+                count(deaths, "slave")
+            );
+            notes.push(self.paint.busy(&many));
+            notes.push(self.death(death, "the last one"));
+            notes.extend(last_lines(death, FEW));
+        }
+        let wanted = slot["standbys_wanted"].as_u64().unwrap_or(0);
+        let built = slot["standbys_built"].as_u64().unwrap_or(0);
+        if built < wanted {
+            let few = format!("slot {name}: {built} of {} ready", count(wanted, "standby"));
+            notes.push(self.paint.busy(&few));
+        }
+        notes
+    }
+
+    fn last_death(&self, slot: &str) -> Option<&Value> {
+        let mut deaths = list(&self.status["deaths"]).iter();
+        deaths.rfind(|death| death["slot"] == slot)
+    }
+
+    fn death(&self, death: &Value, which: &str) -> String {
+        let at = death["at_unix_ms"].as_u64().unwrap_or(0);
+        format!(
+            "  {which}, {} ago at {} (build {}, pid {}): {}",
+            span(self.now_ms.saturating_sub(at)),
+            clock(at),
+            text(&death["build"]),
+            death["pid"],
+            how(death),
+        )
+    }
+
+    fn slave(&self, slot: &str, slave: &Value) -> Vec<Cell> {
+        let role = text(&slave["role"]);
+        let look = match role {
+            "owner" => Look::Good,
+            "candidate" | "leaving" => Look::Busy,
+            _ => Look::Plain,
+        };
+        let none = || plain("-");
+        let lag = slave["lag_ms"].as_u64();
+        let lag = lag.map_or_else(none, |lag| (span(lag), graded(lag, 1_000, 5_000)));
+        let full = slave["full_percent"].as_u64();
+        let full = full.map_or_else(none, |full| (format!("{full} %"), graded(full, 10, 50)));
+        let (finished, failed) = (slave["finished"].as_u64(), slave["failed"].as_u64());
+        let share = finished.zip(failed).filter(|(finished, _)| *finished > 0);
+        let failed = share.map_or_else(none, |(finished, failed)| {
+            let mille = failed.saturating_mul(1000) / finished;
+            let shown = format!("{}.{} %", mille / 10, mille % 10);
+            (shown, graded(mille, 10, 100))
+        });
+        let link = match slave["connected"] == true {
+            true => match slave["answered_ms_ago"].as_u64().unwrap_or(0) {
+                ago if slave["hangs"] == true => (format!("silent for {}", span(ago)), Look::Bad),
+                ago if ago > QUIET => (format!("silent for {}", span(ago)), Look::Busy),
+                _ => plain("connected"),
+            },
+            false => ("unreachable".to_owned(), Look::Bad),
+        };
+        vec![
+            plain(slot),
+            plain(format!("{:.8}", text(&slave["slave"]))),
+            plain(format!("{:.24}", text(&slave["build"]))),
+            plain(slave["pid"].to_string()),
+            (role.to_owned(), look),
+            plain(slave["shards"].to_string()),
+            lag,
+            full,
+            failed,
+            link,
+        ]
+    }
+}
+
+const fn graded(value: u64, busy: u64, bad: u64) -> Look {
+    if value >= bad {
+        Look::Bad
+    } else if value >= busy {
+        Look::Busy
+    } else {
+        Look::Plain
+    }
+}

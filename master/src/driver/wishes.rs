@@ -1,0 +1,88 @@
+//! What an operator asks for: looks, deploys and the way back, and what is answered with
+//! a yes or a reason.
+
+use baton_core::{
+    event::{DeployOrder, Input, RequestId, Time},
+    view::View,
+};
+use baton_protocol::DeployId;
+
+use super::{Answer, Driver};
+use crate::{config::named, history::Brought};
+
+impl Driver {
+    pub(super) fn view(&self, now: Time) -> View {
+        let mut view = self.core.view(now);
+        for slot in &mut view.slots {
+            let owned = <[String]>::to_vec;
+            slot.command = self.launcher.present(&slot.name).map(owned);
+            slot.command_before = self.launcher.former(&slot.name).map(owned);
+        }
+        view
+    }
+
+    pub(super) fn deploy(
+        &mut self,
+        now: Time,
+        mut order: DeployOrder,
+        build: Option<&str>,
+        answer: Option<Answer<DeployId>>,
+    ) {
+        let before = self.launcher.present(&order.slot).map(<[String]>::to_vec);
+        if let Some(build) = build {
+            let command = order.command.as_ref().or(before.as_ref());
+            order.command = command.map(|command| named(command, build));
+        }
+        let request = self.request();
+        let command = order.command.clone().or_else(|| before.clone());
+        self.roads.insert(request, Brought { command, before });
+        if let Some(answer) = answer {
+            self.deploys.insert(request, answer);
+        }
+        self.core.handle(now, Input::Deploy { request, order });
+    }
+
+    /// Deploys the command that the slot had before.
+    pub(super) fn roll_back(&mut self, now: Time, order: DeployOrder, answer: Answer<DeployId>) {
+        match self.way_back(&order.slot) {
+            Ok(command) => {
+                let command = Some(command);
+                self.deploy(now, DeployOrder { command, ..order }, None, Some(answer));
+            }
+            Err(reason) => {
+                // Whoever asked may be gone.
+                let _ = answer.send(Err(reason));
+            }
+        }
+    }
+
+    /// Asks the core for what it refuses at once, or takes.
+    pub(super) fn wish(
+        &mut self,
+        now: Time,
+        answer: Answer<()>,
+        input: impl FnOnce(RequestId) -> Input,
+    ) {
+        let request = self.request();
+        self.requests.insert(request, answer);
+        self.core.handle(now, input(request));
+    }
+
+    /// The command that a rollback deploys.
+    fn way_back(&self, slot: &str) -> Result<Vec<String>, String> {
+        if let Some(running) = self.history.running() {
+            let step = running.steps.last().map_or("starting", |step| &step.step);
+            return Err(format!(
+                "deploy {} of slot {:?} is under way ({step}): send it back with baton-master abort. \
+                 A rollback is a deploy of its own, of the command before the present one",
+                running.deploy, running.slot
+            ));
+        }
+        self.launcher.before(slot)
+    }
+
+    pub(super) fn request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+}
