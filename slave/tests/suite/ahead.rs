@@ -22,7 +22,9 @@ pub struct Scene {
 }
 
 async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
-    let gateway = gateway(|_| {}).await;
+    // A held connection is taken for as long as Discord replays what came since its dial:
+    // for seconds here, however slow the machine is.
+    let gateway = gateway(|config| config.guilds_per_shard = 40).await;
     scene_at(gateway, change).await
 }
 
@@ -158,7 +160,11 @@ async fn a_held_connection_that_died_is_replaced_without_a_pause() {
     scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
     scene.flows(&scene.new).await;
     scene.is_exact().await;
-    assert_eq!(scene.connections(), 3);
+    assert_eq!(scene.resumes(), 1);
+    // Where no close frame came the library dials by itself, in the same poll, and is
+    // dropped in the middle of that. Discord may have seen that one, too.
+    let connections = scene.connections();
+    assert!((3..=4).contains(&connections), "{connections}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
