@@ -6,4 +6,5 @@ mod configuration;
 mod deploy;
 mod docs;
 mod fleet;
+mod packages;
 mod services;

@@ -1,0 +1,137 @@
+//! What people and tools look for in a package is there, and is true.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// The workspace as cargo describes it, with every dependency.
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--offline", "--format-version=1"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The packages of the workspace: name, folder, description.
+fn members(metadata: &Value) -> Vec<(&str, PathBuf, &Value)> {
+    let packages = metadata["packages"].as_array().unwrap();
+    let ours = packages
+        .iter()
+        .filter(|package| package["source"].is_null());
+    ours.map(|package| {
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+        let folder = manifest.parent().unwrap().to_owned();
+        (package["name"].as_str().unwrap(), folder, package)
+    })
+    .collect()
+}
+
+#[test]
+fn each_package_says_what_it_is() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    assert!(members.len() >= 6);
+    for (name, folder, package) in members {
+        let description = package["description"].as_str().unwrap_or_default();
+        assert!(description.len() > 40, "{name}: description");
+        for list in ["keywords", "categories"] {
+            let count = package[list].as_array().unwrap().len();
+            assert!((1..=5).contains(&count), "{name}: {list}");
+        }
+        let readme = package["readme"].as_str().unwrap_or_default();
+        assert!(folder.join(readme).is_file(), "{name}: readme");
+        let rust = package["rust_version"].as_str();
+        assert!(rust.is_some(), "{name}: rust-version");
+        let targets = &package["metadata"]["docs"]["rs"]["targets"];
+        assert!(targets.is_array(), "{name}: package.metadata.docs.rs");
+    }
+}
+
+#[test]
+fn a_dependency_that_no_file_of_its_package_names_is_not_declared() {
+    let metadata = metadata();
+    for (name, folder, package) in members(&metadata) {
+        let mut words = BTreeSet::new();
+        let others = members(&metadata);
+        let others = others.iter().map(|(_, folder, _)| folder.as_path());
+        let inner: Vec<&Path> = others
+            .filter(|other| *other != folder && other.starts_with(&folder))
+            .collect();
+        words_of(&folder, &inner, &mut words);
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let rename = dependency["rename"].as_str();
+            let declared = rename.or(dependency["name"].as_str()).unwrap();
+            let used = words.contains(&declared.replace('-', "_"));
+            assert!(used, "{name} does not use {declared}");
+        }
+    }
+}
+
+#[test]
+fn no_dependency_needs_a_newer_rust_than_is_promised() {
+    let metadata = metadata();
+    let (_, _, package) = &members(&metadata)[0];
+    let promised = release(package["rust_version"].as_str().unwrap());
+    for package in metadata["packages"].as_array().unwrap() {
+        let Some(needed) = package["rust_version"].as_str() else {
+            continue;
+        };
+        let name = &package["id"];
+        assert!(release(needed) <= promised, "{name} needs Rust {needed}");
+    }
+}
+
+#[test]
+fn the_changelog_has_the_version_of_the_workspace() {
+    let metadata = metadata();
+    let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
+    for (name, _, package) in members(&metadata) {
+        let version = package["version"].as_str().unwrap();
+        let heading = format!("\n## {version}");
+        assert!(changelog.contains(&heading), "{name} {version}");
+    }
+}
+
+/// `1.89` and `1.89.0` are the same.
+fn release(version: &str) -> (u64, u64, u64) {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap());
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+/// Every word of the sources and documents below a folder, without the packages
+/// inside it.
+fn words_of(folder: &Path, without: &[&Path], words: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if path.is_dir() {
+            if !without.contains(&path.as_path()) {
+                words_of(&path, without, words);
+            }
+        } else if matches!(ending, Some("rs" | "md")) {
+            let mut text = fs::read_to_string(&path).unwrap();
+            // The blocks of these documents are compiled with the package.
+            for included in text.clone().split("include_str!(\"").skip(1) {
+                let included = included.split('"').next().unwrap();
+                let included = path.with_file_name("").join(included);
+                text += &fs::read_to_string(included).unwrap_or_default();
+            }
+            let found = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            words.extend(found.map(str::to_owned));
+        }
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
