@@ -1,4 +1,9 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to begin
+//!
+//! [`stderr`] and [`Log`] are the log, [`catch_panics`] and its [`Guard`] what `main`
+//! needs.
 
 mod panics;
 mod queue;

@@ -1,4 +1,4 @@
-//! Lines on their way to whoever reads them, or does not.
+//! Lines on their way to a reader, who may not read them.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use tracing::{Level, enabled, warn};
 /// Bytes that wait to be written, beside those that are being written.
 const QUEUE: usize = 1024 * 1024;
 
-/// A target that takes nothing and does not block (a pipe that somebody else made
+/// A target that takes nothing and does not block (a pipe that another process made
 /// non-blocking) is tried again after this time.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -50,7 +50,7 @@ struct State {
 pub fn stderr() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
-        // A descriptor of its own: whoever holds the lock of `io::stderr` in a write
+        // A descriptor of its own: a thread that holds the lock of `io::stderr` in a write
         // that does not end is not waited for.
         match io::stderr().as_fd().try_clone_to_owned() {
             Ok(stderr) => Log::to(File::from(stderr)),
@@ -90,7 +90,7 @@ impl Log {
         }
     }
 
-    /// Lines that nobody will read, since the process started: the queue was full, or
+    /// Lines that are lost, since the process started: the queue was full, or
     /// the target failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -179,16 +179,20 @@ fn say_dropped(log: &Log, lines: u64) {
     if enabled!(Level::WARN) {
         warn!(
             lines,
-            "lines of this log were dropped: nobody read it, or it could not be written"
+            "lines of this log were dropped: they were not read in time, or could not be written"
         );
     } else {
         log.line(&format!(
-            "{lines} lines of this log were dropped: nobody read it, or it could not be written"
+            "{lines} lines of this log were dropped: they were not read in time, or could not be written"
         ));
     }
 }
 
 /// Gives how many lines are lost.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread that writes is its own"
+)]
 fn write_all(out: &mut impl Write, mut bytes: &[u8]) -> u64 {
     while !bytes.is_empty() {
         match out.write(bytes) {

@@ -2,7 +2,7 @@ use std::{
     io::{self, Write},
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -66,10 +66,10 @@ fn a_target_that_does_not_block_is_tried_again() {
     assert_eq!(log.dropped(), 0);
 }
 
-/// A log whose reader reads nothing until it is told to.
+/// A log whose reader reads nothing until the test opens the gate.
 fn unread() -> (Log, Reader) {
     let text = Arc::new(Mutex::new(Vec::new()));
-    let (open, gate) = channel();
+    let (open, gate) = sync_channel(10_000);
     let log = Log::to(Pipe {
         gate,
         text: text.clone(),
@@ -78,7 +78,7 @@ fn unread() -> (Log, Reader) {
 }
 
 struct Reader {
-    open: Sender<()>,
+    open: SyncSender<()>,
     text: Arc<Mutex<Vec<u8>>>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `set-aside.jsonl` in `data_dir` has one JSON object a line: `at` (when, UTC, in
 //! milliseconds since 1970), `shard`, `sequence`, `type`, `guild`, `handed_out` (whether
-//! the bot wanted it once more all the same) and `payload`, as Discord sent it. It holds
+//! the bot wanted it once more) and `payload`, as Discord sent it. It holds
 //! what users wrote, so it is for the master's user alone (0600). Beyond
 //! [`MOST_BYTES`] it becomes `set-aside.1.jsonl`, in the place of the one before.
 

@@ -1,7 +1,7 @@
 //! `GET /gateway/bot`: how many shards Discord wants, and how many IDENTIFYs are
 //! left.
 //!
-//! Whoever asks goes by one [`Pace`](pace::Pace): a master that was told to wait
+//! Every asker goes by one [`Pace`](pace::Pace): a master that has to wait
 //! waits, at its start and afterwards. How one question is asked is in `ask`.
 
 mod ask;
@@ -90,7 +90,7 @@ impl Asker {
         }
     }
 
-    /// Asks once, for somebody who waits.
+    /// Asks once, for a waiting task.
     ///
     /// # Errors
     /// [`Error::Configuration`]: Discord refuses the token. [`Error::Failed`]: it did

@@ -32,7 +32,7 @@ macro_rules! counters {
 counters! {
     /// Connections that were taken.
     connections,
-    /// Slaves that joined, each time anew.
+    /// Slaves that joined, each time that they did.
     joined,
     /// Connections that were refused with a reason.
     refused,

@@ -14,7 +14,7 @@ pub const EXIT_OUTPUT: u8 = 74;
 
 /// A deploy went through, and sessions or events of its slot were lost meanwhile.
 pub const EXIT_LOSSES: u8 = 3;
-/// Whoever waited for a deploy has enough (Ctrl-C): it goes on.
+/// The operator stopped watching a deploy (Ctrl-C): it goes on.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// Why a command ended. Shown as one line, see [`Error::line`].

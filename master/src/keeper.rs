@@ -1,13 +1,13 @@
 //! The runtime directory may be emptied under a running master: by `systemd-tmpfiles`,
-//! a cleaning job, a careless hand. What a master needs there is looked at once a
+//! a cleaning job, an operator. What a master needs there is looked at once a
 //! second, put back, and told.
 //!
 //! | what | is put back |
 //! |---|---|
-//! | the directory, `slave.sock`, `admin.sock` | anew; whoever is connected stays connected |
-//! | `slave.sock`, where a service manager made it | by nobody here: it has to be made there |
-//! | `secret`, here and in `data_dir` | as this master knows it; one that was changed is told, and left |
-//! | `master.lock` | locked anew, unless another master has it |
+//! | the directory, `slave.sock`, `admin.sock` | made again; connections stay |
+//! | `slave.sock`, where a service manager made it | not by the master: the service manager has to |
+//! | `secret`, here and in `data_dir` | as this master knows it; a changed one is reported, and left |
+//! | `master.lock` | locked again, unless another master has it |
 //! | `fleet` | by the journal |
 //!
 //! Where another master has the lock by now, the directory is that one's: nothing in it
@@ -66,7 +66,7 @@ pub struct Kept {
     other_secret: bool,
 }
 
-/// Sockets that were made anew.
+/// Sockets that were made again.
 #[derive(Debug, Default)]
 pub struct Anew {
     /// For slaves.
@@ -87,7 +87,7 @@ pub struct Keeper {
     admin: Option<File>,
     lock: Lock,
     kept: Kept,
-    /// What is wrong and was told.
+    /// What is wrong and was reported.
     told: BTreeSet<String>,
     /// What went missing and was not told yet.
     back: BTreeSet<String>,
@@ -97,7 +97,7 @@ pub struct Keeper {
     no_fleet: u32,
 }
 
-/// One file, whatever it is called.
+/// One file, of any name.
 type File = (u64, u64);
 
 /// What one look saw.
@@ -297,7 +297,7 @@ impl Keeper {
                         slave.display()
                     ),
                     "slaves that lose their connection cannot come back: run systemctl restart \
-                     baton-master.socket baton-master.service; the slaves serve on"
+                     baton-master.socket baton-master.service; the slaves keep serving"
                         .to_owned(),
                 )),
             }
@@ -383,7 +383,7 @@ impl Keeper {
 
 fn cannot(what: &str, error: &Error) -> (String, String) {
     (
-        format!("{what} is gone and cannot be made anew"),
+        format!("{what} is gone and cannot be made again"),
         error.line(),
     )
 }

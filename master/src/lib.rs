@@ -1,4 +1,17 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to begin
+//!
+//! - `baton_core` decides. [`driver`] is the one task that owns it and carries its
+//!   actions out in order: save, then send.
+//! - [`listener`] and [`peer`]: the connections of slaves.
+//! - [`process`]: launch, known dead, kill.
+//! - [`journal`]: what is on the disk (SQLite).
+//! - [`admin`]: the operator's HTTP and page; [`metrics`] for Prometheus, [`doctor`]
+//!   for what is wrong, [`history`] for what deploys did, [`probe`] for what Discord
+//!   does not document.
+//! - [`service`]: what systemd gives. [`doors`]: bounds of the operator's port.
+//! - [`run`] puts them together.
 
 pub mod admin;
 pub mod aside;

@@ -48,7 +48,7 @@ pub(crate) struct Reloader {
     pub(crate) config: Config,
     pub(crate) shard_count: u32,
     pub(crate) notices: mpsc::Sender<Notice>,
-    /// What a deploy is where nothing else is said.
+    /// The default options of a deploy.
     pub(crate) defaults: watch::Sender<DeployOrder>,
 }
 
@@ -160,7 +160,7 @@ fn say(change: &Change) {
                 key,
                 from,
                 to,
-                "SIGHUP: changed, needs a restart of the master; the slaves serve on meanwhile"
+                "SIGHUP: changed, needs a restart of the master; the slaves keep serving meanwhile"
             );
         }
     }

@@ -46,7 +46,7 @@ use crate::{
     vital,
 };
 
-/// What a started master tells whoever started it, as one line of JSON.
+/// What a started master tells its starter, as one line of JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ready {
     /// Where slaves dial by TCP.
@@ -68,7 +68,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 ///
 /// `SIGUSR1` deploys the first slot's own command again. `SIGHUP` reads the
 /// configuration of `source` again ([`reload`](crate::reload)). A service manager may
-/// pass its sockets, and is told how it is ([`service`]).
+/// pass its sockets, and hears how it is ([`service`]).
 ///
 /// # Errors
 /// It cannot start: the error says what to change. Or it had to leave with a
@@ -253,7 +253,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         admin_http = Some(format!("http://{address}"));
         let guard = Guard::new(config.admin_token.clone(), config.admin_read_token.clone());
         let mut admin = admin.clone();
-        // Whoever floods this door takes nothing from the other.
+        // A flood of this door takes nothing from the other.
         admin.streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let router = guard.around(admin.router());
         let door = Door::Tcp(tcp);
@@ -324,7 +324,7 @@ fn launcher(
 fn left(ending: Ending) -> Result<(), Error> {
     match ending {
         Ending::Left => {
-            info!("master left; the slaves serve on");
+            info!("master left; the slaves keep serving");
             Ok(())
         }
         Ending::Overdue => Err(Error::Failed(
@@ -333,15 +333,15 @@ fn left(ending: Ending) -> Result<(), Error> {
         )),
         Ending::Broken(task) => Err(Error::Failed(format!(
             "the task {task:?} panicked, which is a fault in Baton: please report the lines above; \
-             start the master again, the slaves serve on"
+             start the master again, the slaves keep serving"
         ))),
         Ending::Error(what) => Err(Error::Failed(format!(
-            "fail_on_error: {what}; the slaves serve on"
+            "fail_on_error: {what}; the slaves keep serving"
         ))),
     }
 }
 
-/// The ancestor's flow: neither a journal nor an admin socket.
+/// The Go master's flow: neither a journal nor an admin socket.
 async fn run_legacy(
     config: &Config,
     dir: &RuntimeDir,
@@ -374,7 +374,7 @@ async fn run_legacy(
         admin_http: None,
         runtime_dir: dir.path().to_owned(),
     });
-    service::ready("serves slaves of the ancestor");
+    service::ready("serves Go slaves");
     tokio::spawn(service::keep_alive(None, stop.clone()));
     legacy::runner::run(legacy::runner::Parts {
         listener,
@@ -393,11 +393,11 @@ async fn run_legacy(
         stop,
     })
     .await;
-    info!("master left; the slaves serve on");
+    info!("master left; the slaves keep serving");
     Ok(())
 }
 
-/// A deploy where nothing else is said: the first slot, its own command.
+/// The default deploy: the first slot, its own command.
 pub(crate) fn order(config: &Config) -> DeployOrder {
     DeployOrder {
         slot: config

@@ -110,7 +110,7 @@ impl RuntimeDir {
 
     /// The fleet's secret: found, or made at the first start (mode 0600), and kept in
     /// `data_dir` too. Gone here, it is the one that was kept. Where both are there and
-    /// differ, somebody changed the one here: it counts, and the one before is left as
+    /// differ, the one here was changed: it counts, and the one before is left as
     /// `secret.before` in `data_dir`.
     ///
     /// # Errors
@@ -289,7 +289,7 @@ impl Lock {
         matches!((named, held), (Ok(named), Ok(held)) if named == held)
     }
 
-    /// The pid of the master that holds the lock of a directory; `None`: nobody is known
+    /// The pid of the master that holds the lock of a directory; `None`: no master is known
     /// to. Takes nothing and makes nothing.
     #[must_use]
     pub fn holder(dir: &Path) -> Option<String> {
@@ -369,7 +369,7 @@ mod tests {
             let mode = fs::metadata(file).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        // One that somebody put there counts, and the one before can be put back.
+        // One that an operator put there counts, and the one before can be put back.
         let other = Secret::random().unwrap();
         write_secret(&dir.path().join(SECRET), &other).unwrap();
         assert_eq!(dir.secret(&data).unwrap(), other);

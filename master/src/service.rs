@@ -1,4 +1,4 @@
-//! What a service manager gives to a master, and what it is told: listening
+//! What a service manager gives to a master, and what the master tells it: listening
 //! sockets (`LISTEN_FDS`), readiness and being alive (`NOTIFY_SOCKET`,
 //! `WATCHDOG_USEC`). Under anything else than systemd all of this does nothing.
 
@@ -34,7 +34,7 @@ pub const VARIABLES: [&str; 6] = [
 /// The first descriptor that a service manager passes.
 const FIRST: usize = 3;
 
-/// Listening sockets that were open before this master started: whoever dials
+/// Listening sockets that were open before this master started: a slave that dials
 /// between two masters waits instead of being refused.
 #[derive(Debug, Default)]
 pub struct Sockets {
@@ -138,15 +138,15 @@ pub fn ready(status: &str) {
 
 /// The master was asked to leave, and may wait for the shard in hand.
 pub fn stopping() {
-    let status = NotifyState::Status("leaving; the slaves serve on");
+    let status = NotifyState::Status("leaving; the slaves keep serving");
     tell(&[NotifyState::Stopping, status]);
 }
 
-/// The configuration was asked for anew; `status` says what came of it.
+/// The configuration was read again; `status` says what came of it.
 pub fn reloaded(status: &str) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => warn!(%error, "the service manager could not be told"),
+        Err(error) => warn!(%error, "the service manager could not be notified"),
     }
     ready(status);
 }
@@ -177,6 +177,6 @@ pub async fn keep_alive(notices: Option<mpsc::Sender<Notice>>, closing: Cancella
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "the service manager could not be told");
+        warn!(%error, "the service manager could not be notified");
     }
 }

@@ -1,8 +1,8 @@
 //! Tasks without which a master is none.
 //!
-//! Nobody waits for them, so one that panics would be missing without a word: nobody
+//! No task waits for them, so one that panics would be missing without a word: no slave
 //! would be let in any more, say, or no signal heard. A master that has lost one ends
-//! with an error. Its slaves serve on, and whoever watches over it starts the next.
+//! with an error. Its slaves keep serving, and its service manager starts the next.
 
 use std::{future::Future, panic::AssertUnwindSafe};
 
@@ -13,7 +13,7 @@ use tracing::error;
 
 use crate::driver::Notice;
 
-/// Runs `task` among `tasks`. If it panics, the driver is told that the master is to
+/// Runs `task` among `tasks`. If it panics, the driver hears that the master is to
 /// end, and of which task it was.
 pub(crate) fn spawn(
     tasks: &TaskTracker,

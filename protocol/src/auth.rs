@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The slave id goes in as its 16 bytes, big endian. A slave's proof says that
-//! it may serve shards; a master's that it may be told session ids. A peer on
+//! it may serve shards; a master's that it may receive session ids. A peer on
 //! the unix socket whose uid is the master's needs no proof, but may give one.
 
 use std::fmt;

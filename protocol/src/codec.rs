@@ -1,4 +1,4 @@
-//! The ancestor's frame: `u32` event id, `u32` body length, body; little endian.
+//! The frame, as the Go master defined it: `u32` event id, `u32` body length, body; little endian.
 //!
 //! A length is judged against the limit of its id before a byte of the body is
 //! waited or allocated for.
@@ -19,7 +19,7 @@ pub const MAX_HELLO_BODY: usize = 4 * 1024;
 /// worst order stays below it.
 pub const MAX_CONTROL_BODY: usize = 4 * 1024 * 1024;
 
-/// Longest body of the ancestor's guild state (id 7), legacy only.
+/// Longest body of a Go slave's guild state (id 7), legacy only.
 pub const MAX_GUILD_STATE_BODY: usize = 16 * 1024 * 1024;
 
 /// How much a peer may send. Opens with what the peer has proved.

@@ -95,7 +95,7 @@ impl Receiver {
     /// # Errors
     /// The socket failed or was closed inside a frame, the frame is larger than
     /// its id allows, or it was begun and not whole after [`FRAME_DEADLINE`].
-    /// After an error the connection is of no use.
+    /// After an error the connection is useless.
     pub async fn recv(&mut self) -> Result<Option<Frame>, ConnectionError> {
         loop {
             if let Some(frame) = codec::decode(&mut self.buffer, self.trust)? {
@@ -174,7 +174,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends a frame, header and body in one write (the ancestor reads its
+    /// Sends a frame, header and body in one write (the Go code reads its
     /// header without retrying a short read).
     ///
     /// Does not survive being cancelled: half a frame may be sent. Never put it

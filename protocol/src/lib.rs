@@ -1,4 +1,13 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to begin
+//!
+//! - [`message`]: one enum per direction; each variant says who sends it, when, and
+//!   what answers.
+//! - [`ticket`]: what another process needs to go on with a shard.
+//! - [`connection`]: the one type that owns a socket.
+//! - [`state`]: state frames, which the master routes unread.
+//! - [`version`]: what each version of the wire added.
 
 #[cfg(feature = "io")]
 pub mod auth;

@@ -1,4 +1,4 @@
-//! Ids that nobody drew before.
+//! Ids that are new.
 
 use crate::id::{FleetId, SlaveId};
 

@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// What a session was identified with. It belongs to the session: a resumed
-/// session keeps it, whatever the process that resumes it would have asked for.
+/// session keeps it, even if the process that resumes it would ask for something else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionParameters {
     /// Gateway intents, as the bit field that IDENTIFY carries.
     pub intents: u64,
-    /// Shards of the whole bot; `0` in a hello: "whatever the fleet has".
+    /// Shards of the whole bot; `0` in a hello: "as many as the fleet has".
     pub shard_count: u32,
     /// Gateway version, 10.
     pub api_version: u8,

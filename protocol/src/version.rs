@@ -1,4 +1,4 @@
-//! Versions of the additions to the ancestor's wire, newest first.
+//! Versions of the wire, newest first. Version 0 is that of YAGPDB's 2018 Go master.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// | 3 | [`Dial`](crate::message::Dial): the next owner has a connection ready before the seal |
 /// | 2 | [`Pong`](crate::message::Pong) says how many events finished and how many failed |
 /// | 1 | the first: hello with a `Baton` key, ids 11 to 31, state frames |
-/// | 0 | the ancestor: ids 1 to 10, no `Baton` key |
+/// | 0 | the Go wire: ids 1 to 10, no `Baton` key |
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -25,7 +25,7 @@ pub struct Version(pub u16);
 impl Version {
     /// The newest version that this build speaks.
     pub const NEWEST: Self = Self(6);
-    /// The oldest version that this build speaks, beside the ancestor's.
+    /// The oldest version that this build speaks, beside the Go wire.
     pub const OLDEST: Self = Self(1);
 
     /// The first version with [`Dial`](crate::message::Dial).

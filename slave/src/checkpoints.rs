@@ -74,7 +74,7 @@ pub(crate) struct Standing {
 #[derive(Debug, Default)]
 struct Noted {
     position: Position,
-    /// Whether nobody took it yet.
+    /// Whether it was not taken yet.
     is_new: bool,
     /// Tickets that the shard said to its agent, now and when this was noted.
     tickets: u64,

@@ -64,7 +64,7 @@ pub struct SlaveConfig {
     pub state_compression: StateCompression,
     /// Snapshots of the bot's state; `None`: there are none.
     pub snapshots: Option<Snapshots>,
-    /// Given: the master is the unchanged ancestor's, on a loopback address.
+    /// Given: the master is the unchanged Go master, on a loopback address.
     pub legacy: Option<Legacy>,
     /// Deadlines and pauses.
     pub timings: Timings,

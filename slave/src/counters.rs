@@ -49,11 +49,11 @@ counters! {
     dials,
     /// Sessions that Discord ended: a span of events was lost each time.
     sessions_lost,
-    /// Tasks of shards that panicked and were begun anew.
+    /// Tasks of shards that panicked and were started again.
     panics,
     /// Times that a full window closed a connection.
     crowded,
-    /// Events given up: nobody finished them, and Discord does not replay them.
+    /// Events given up: no slave finished them, and Discord no longer replays them.
     given_up,
     /// Events set aside, each of which killed the processes that had it.
     set_aside,

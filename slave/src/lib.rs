@@ -1,4 +1,13 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to begin
+//!
+//! - [`Bot`]: the trait that a bot is. [`Event`], [`Ack`], [`Mark`] and [`ShardHandle`]
+//!   are what its methods get.
+//! - [`Slave`], [`Builder`] and [`SlaveConfig`]: how a bot is run.
+//! - [`State`] and [`cache::Cache`]: what moves with a shard. [`Snapshots`] keep it for
+//!   use after a crash.
+//! - [`log`](mod@log): logging that never waits for a reader.
 
 mod agent;
 mod bot;

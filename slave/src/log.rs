@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A subscriber that writes to standard error or to a file by itself, `println!` and
-//! `eprintln!` block whoever logs when nobody reads the pipe, and then every shard of
+//! `eprintln!` block the thread that logs when the pipe is full, and then every shard of
 //! the process stands still. A subscriber of your own is safe with [`writer()`].
 
 use std::sync::Once;
@@ -18,7 +18,7 @@ use baton_log::{Line, stderr};
 pub use baton_log::{Guard, catch_panics};
 
 /// Logs to standard error from now on, panics too: what `RUST_LOG` says, else `info`.
-/// Nobody waits for it: lines that nobody reads are dropped, counted and said. The
+/// No thread waits for it: lines that are not read in time are dropped and counted. The
 /// guard, when it is dropped at the end of `main`, writes what is queued, for at most a
 /// second.
 ///
@@ -52,7 +52,7 @@ pub(crate) fn say_if_mute() {
 const MUTE: &str = "baton-slave: this process logs nothing, because it has no tracing subscriber: \
                     begin main with `let _log = baton_slave::log::start();` (feature `log`)";
 
-/// Where a subscriber of your own may write, in the place of standard error:
+/// Where your own subscriber may write, instead of to standard error:
 /// `tracing_subscriber::fmt().with_writer(baton_slave::log::writer)`.
 #[must_use]
 pub fn writer() -> Line<'static> {
@@ -64,7 +64,7 @@ pub fn line(text: &str) {
     stderr().line(text);
 }
 
-/// Lines that were dropped since the process started, because nobody read them or they
+/// Lines that were dropped since the process started, because they were not read in time or
 /// could not be written.
 #[must_use]
 pub fn dropped() -> u64 {

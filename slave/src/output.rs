@@ -1,6 +1,6 @@
 //! What this process writes to standard error, where that is the file that the master
 //! copies (`BATON_OUTPUT`). The master gives back what it has copied. While no master
-//! runs nobody else would, and the file would grow for ever: so the slave does it too.
+//! runs nothing else would, and the file would grow for ever: so the slave does it too.
 
 use std::{env, fs::File, io::stderr, os::fd::AsFd, thread, time::Duration};
 
@@ -26,6 +26,7 @@ pub(crate) fn keep_small() {
         .spawn(move || {
             loop {
                 give_back(&file, most);
+                #[expect(clippy::disallowed_methods, reason = "a thread of its own")]
                 thread::sleep(PASS);
             }
         });

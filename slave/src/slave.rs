@@ -58,7 +58,7 @@ impl Slave {
     ///
     /// From here on SIGHUP, SIGUSR1 and SIGUSR2 do not end the process, where this is
     /// called inside of a Tokio runtime; else from [`Builder::run`] on. A whole unit is
-    /// sent them when they mean something to its master. Whoever listens for one of
+    /// sent them when they mean something to its master. A bot that listens for one of
     /// them besides hears it.
     #[must_use]
     pub fn builder_of(bot: Arc<dyn Bot>) -> Builder {
@@ -172,7 +172,7 @@ fn bear_signals() -> Result<(), Error> {
         SignalKind::user_defined1(),
         SignalKind::user_defined2(),
     ] {
-        // Once listened for, a signal keeps its handler, whoever hears it.
+        // Once listened for, a signal keeps its handler.
         let _ = signal(kind).map_err(|source| Error::System {
             what: "listen for signals",
             source,

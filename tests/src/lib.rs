@@ -1,4 +1,9 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to begin
+//!
+//! [`fleet`], [`checker`], [`records`], [`truth`] and [`gap`] are the pieces of a run.
+//! [`demo`] is the main job, [`chaos`] the fault matrix, [`bench`](mod@bench) the measurement.
 
 pub mod bench;
 pub mod chaos;

@@ -107,7 +107,7 @@ impl Process {
         let read = timeout(READY, reader.read_line(&mut line)).await;
         match read {
             Ok(Ok(length)) if length > 0 => {
-                // Whatever follows is of no interest, but must not block it.
+                // The rest is of no interest, but must not block it.
                 tokio::spawn(
                     async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await },
                 );

@@ -51,7 +51,7 @@ pub struct Handled {
     pub mark: Option<Arc<str>>,
 }
 
-/// What a slave was told of the state of a shard, before its first event.
+/// What a slave heard of the state of a shard, before its first event.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StateTold {
     /// Process id of the slave.

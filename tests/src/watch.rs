@@ -35,7 +35,7 @@ pub struct Cpu {
     pub ours_ms: f64,
     /// The master alone.
     pub master_ms: f64,
-    /// Whoever drives the run: probes, the master's news.
+    /// The driver of the run: probes, the master's news.
     pub harness_ms: f64,
 }
 

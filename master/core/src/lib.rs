@@ -17,8 +17,8 @@
 //!                      │    in_doubt   what was running at the seal; late: a seal without silence
 //!                      │    progress   what its owner says; plausible: what of that can be
 //!                      │    reach      what is too old to be replayed; rate: how soon it will be
-//!                      │    restart    it begins anew where it is
-//!                      │    deaths     events that kill whoever has them
+//!                      │    restart    it restarts in place
+//!                      │    deaths     events that kill the process that has them
 //!                      ├─ deploy/   a slot moves
 //!                      │    steps      canary ▶ width ▶ work ▶ soak ▶ retire
 //!                      │    schedule   whose turn it is; in_flight: how many at once
@@ -87,7 +87,7 @@ pub struct Core {
     pinned: Option<SessionParameters>,
     deploy: Option<Deploy>,
     last_deploy: DeployId,
-    /// Deploys that did not come about: whoever was launched for one is not wanted.
+    /// Deploys that were given up: a slave that was launched for one is not wanted.
     given_up: BTreeSet<DeployId>,
     /// No RESUME reaches further back: Discord refused one that did.
     refused: Option<u64>,
@@ -168,7 +168,7 @@ impl Core {
             Input::SaveFailed { reason } => self.save_failed(&reason),
             Input::Resumed => {
                 self.out.restart_all();
-                // Nobody was listened to.
+                // No slave was heard.
                 let slaves: Vec<SlaveId> = self.fleet.slaves.keys().copied().collect();
                 slaves.into_iter().for_each(|slave| self.heard(slave));
             }
@@ -195,7 +195,7 @@ impl Core {
         self.out.deadline()
     }
 
-    /// What a joined slave said. Whoever is not joined is not listened to.
+    /// What a joined slave said. A slave that has not joined is not listened to.
     fn heard(&mut self, slave: SlaveId) {
         let now = self.out.now;
         if let Some(slave) = self.fleet.slaves.get_mut(&slave) {
@@ -280,7 +280,7 @@ impl Core {
             if self.stage == MasterStage::Adopting {
                 continue;
             }
-            // First what nobody serves: it is in its gap.
+            // First the shards that no slave serves: they are in their gap.
             self.place_free(slot);
             self.advance_deploy(slot);
             self.place_free(slot);

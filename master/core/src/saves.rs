@@ -129,7 +129,7 @@ impl Core {
             // The seal was not sent: its owner goes on. The epoch stays used up.
             ClaimStage::Sealing { to, started, .. } => {
                 if !self.goes_back() {
-                    // It waits until rows can be saved: copied anew by then.
+                    // It waits until rows can be saved: copied again by then.
                     self.copy_is_gone(id, to);
                 }
                 let before = started.map_or(ClaimStage::Serving, ClaimStage::Starting);
@@ -305,7 +305,7 @@ fn relies_on_reservation(message: &ToSlave, undone: &BTreeSet<ShardId>) -> bool 
             .flat_map(|start| &start.shards)
             .any(|unit| undone.contains(&unit.shard)),
         // A frame sent twice would spoil the copy; a lost one only delays it.
-        // The work's start is said again at its deadline.
+        // The work's start is repeated at its deadline.
         ToSlave::State(_) | ToSlave::StateAck(_) | ToSlave::StartWork(_) => true,
         ToSlave::SoftStart
         | ToSlave::ShardMigrationStart(_)

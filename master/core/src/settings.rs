@@ -1,5 +1,5 @@
-//! What an operator can set of the core. Every limit of `architecture` is here,
-//! so that tests scale it down.
+//! What an operator can set of the core: every limit is here, so that tests can scale it
+//! down.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub struct Settings {
     pub retire: Duration,
     /// Shards that move alone, first.
     pub canary: u32,
-    /// How long a canary is looked at before the rest moves; five times as long where
+    /// How long the master watches a canary before the rest moves; five times as long where
     /// what it does gives rise to doubt. Zero: not at all.
     pub canary_time: Duration,
     /// Events that the new slave finishes and that end this earlier; 0: none do.
@@ -87,7 +87,7 @@ pub struct Settings {
     /// arrival to the next; what a permit's way may take less than that of the
     /// permit before is added.
     pub identify_window: Duration,
-    /// The longest pause after IDENTIFYs that came to nothing. The first is a window;
+    /// The longest pause after IDENTIFYs that failed. The first is a window;
     /// each that follows in a row is twice as long.
     pub identify_pause: Duration,
     /// The part of a day's IDENTIFYs, in percent, that only the operator's word
@@ -131,7 +131,7 @@ impl Core {
 }
 
 impl Settings {
-    /// Whoever is to finish what runs has answered within this time, also where
+    /// A slave that finishes its running events has answered within this time, also where
     /// nothing may run on.
     #[must_use]
     pub const fn drained(&self) -> Duration {

@@ -15,7 +15,7 @@ use crate::event::Time;
 pub(crate) enum Timer {
     /// Reports are collected until then.
     Adopt,
-    /// The master leaves, whatever is in hand.
+    /// The master leaves, no matter what is in hand.
     Leave,
     /// The step of the running deploy.
     Deploy,
@@ -103,7 +103,7 @@ impl Timers {
     }
 
     /// Starts every deadline again with its whole span: the driver did not run,
-    /// so nobody else had a chance to keep one. Discord's budget is nobody's to
+    /// so no other deadline could be kept. Discord's budget is not ours to
     /// keep.
     pub(crate) fn restart_all(&mut self, now: Time) {
         let running: Vec<_> = self.running.keys().copied().collect();

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct WorkUnit {
     /// The highest epoch that is known to be used up.
     epoch: Epoch,
-    /// For whom that one was used up; `None`: nobody knows.
+    /// For whom that one was used up; `None`: unknown.
     holder: Option<SlaveId>,
     /// Epochs up to this one may be used up: what a lost journal knew.
     floor: Epoch,
@@ -133,7 +133,7 @@ impl Core {
         }
     }
 
-    /// Who is to do the work; `None`: whoever does it goes on.
+    /// Who is to do the work; `None`: the present one goes on.
     fn work_target(&self) -> Option<SlaveId> {
         if let Some(deploy) = self.deploy_in(HOME) {
             return deploy.work_goal();

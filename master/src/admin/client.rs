@@ -69,7 +69,7 @@ impl Client {
     fn silent(&self) -> Error {
         Error::Failed(format!(
             "the master at {} did not answer within {DEADLINE:?}: it may be paused or wait for its \
-             disk; its slaves serve on. Look at its process and its log",
+             disk; its slaves keep serving. Look at its process and its log",
             self.socket.display()
         ))
     }

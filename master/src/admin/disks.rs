@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-/// A disk answers within this time, or is said not to.
+/// A disk answers within this time, or is reported.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Questions at one time. Each that hangs keeps a thread, of which the process has a
@@ -45,7 +45,7 @@ mod tests {
     use std::sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
-        mpsc::channel,
+        mpsc::sync_channel,
     };
 
     use tokio::{task::JoinSet, time::advance};
@@ -56,7 +56,7 @@ mod tests {
     async fn a_disk_that_hangs_takes_a_few_threads_however_often_it_is_asked() {
         let disks = Disks::default();
         let asked = Arc::new(AtomicUsize::new(0));
-        let (well, hangs) = channel::<()>();
+        let (well, hangs) = sync_channel::<()>(1);
         let hangs = Arc::new(Mutex::new(hangs));
         let mut asking = JoinSet::new();
         for _ in 0..100 {

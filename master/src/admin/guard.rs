@@ -50,10 +50,10 @@ pub struct Guard {
     wrong: Hush,
 }
 
-/// What whoever asks may do; absent: everything, it came over the unix socket.
+/// What the asker may do; absent: everything, it came over the unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Access {
-    /// Whether it may deploy, and whatever else changes something.
+    /// Whether it may deploy, and do everything else that changes something.
     operate: bool,
     /// Why not, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +144,7 @@ impl Access {
     };
 }
 
-/// `GET /v1/access`: what whoever asks may do here.
+/// `GET /v1/access`: what the asker may do here.
 pub(super) async fn access(access: Option<Extension<Access>>) -> Json<Access> {
     Json(access.map_or(Access::ALL, |Extension(access)| access))
 }
@@ -165,10 +165,10 @@ async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
         Verdict::Refuse(status, reason) => (status, reason),
         Verdict::WrongToken => {
             if guard.wrong.lets() {
-                warn!("somebody gave a wrong token to the operators' port (admin_listen)");
+                warn!("a request to the operators' port (admin_listen) had a wrong token");
             }
             sleep(WRONG).await;
-            let reason = "the token is wrong: it is what stands in the file that admin_token_file, or \
+            let reason = "the token is wrong: it must be the text of the file that admin_token_file, or \
                           admin_read_token_file, names";
             (StatusCode::UNAUTHORIZED, reason)
         }

@@ -1,5 +1,5 @@
 //! News as JSON: one object each, told apart by `type`. Names and units are a
-//! promise to whoever reads the stream.
+//! promise to the readers of the stream.
 
 use baton_core::event::{News, Outcome};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `GET /metrics`: everything in the text form of `OpenMetrics` for whoever asks for it,
+//! `GET /metrics`: everything in the text form of `OpenMetrics` for clients that ask for it,
 //! as Prometheus does, else in the older one.
 
 use std::{

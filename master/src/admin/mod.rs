@@ -65,7 +65,7 @@ use crate::{
     peer::Context,
 };
 
-/// The driver answers within this time, or is said not to.
+/// The driver answers within this time, or is reported.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Longest body of a request.

@@ -57,7 +57,7 @@ pub struct DeployRequest {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestartRequest {
-    /// Which shard begins anew at its owner, by RESUME.
+    /// Which shard restarts at its owner, by RESUME.
     pub shard: u32,
 }
 
@@ -214,7 +214,7 @@ fn way_back(deploys: &[Deployed], to: u64) -> Result<(String, Vec<String>), Stri
             deploy.text
         )),
         None => Err(format!(
-            "deploy {to} had no command: its slave was started by somebody else, who can start it \
+            "deploy {to} had no command: its slave was not started by the master; start it \
              again; of those with a command, {known}"
         )),
         Some(command) => Ok((deploy.slot.clone(), command.clone())),

@@ -22,10 +22,10 @@ use crate::{
 /// So many deaths are in the status; the history has more.
 const DEATHS: usize = 10;
 
-/// A door that was full is said for so long.
+/// A door that was full is reported for so long.
 const LATELY: Duration = Duration::from_secs(600);
 
-/// A log that takes nothing for so long is read by nobody.
+/// A log that takes nothing for so long is not read.
 const UNREAD: Duration = Duration::from_secs(5);
 
 impl Admin {
@@ -71,7 +71,7 @@ struct Status {
     deaths: Vec<Died>,
     /// How many of them were in the last hour, by slot.
     died_last_hour: BTreeMap<String, usize>,
-    /// What somebody should look at, the worst first.
+    /// Findings that need a look, the worst first.
     doctor: Vec<Finding>,
     master: MasterStatus,
 }
@@ -82,10 +82,10 @@ struct MasterStatus {
     facts: Facts,
     uptime_ms: u64,
     /// The host's wall clock, in milliseconds since 1970: ages are counted by it, not
-    /// by the clock of whoever reads.
+    /// by the reader's clock.
     now_unix_ms: u64,
     links: Counts,
-    /// Lines of its log that nobody read in time.
+    /// Lines of its log that were not read in time.
     log_lines_dropped: u64,
 }
 

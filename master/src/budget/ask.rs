@@ -1,4 +1,4 @@
-//! One `GET /gateway/bot`: asked once, whatever is answered.
+//! One `GET /gateway/bot`: asked once, no matter what the answer is.
 //!
 //! A library's client asks by itself again after a 429, without a pause where there
 //! is no `Retry-After`; an address that asks too often is banned. So this one asks
@@ -30,7 +30,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// Discord's budget is whole again after a day.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// More buckets than Discord gives to anybody.
+/// More buckets than Discord gives to any bot.
 const MAX_CONCURRENCY: u32 = 4096;
 
 /// The part of an error page that is shown.
@@ -39,7 +39,7 @@ const SHOWN: usize = 120;
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Trouble {
-    /// The token is wrong: asking again is of no use.
+    /// The token is wrong: asking again is useless.
     Token,
     /// Asked too often: the wait that was named, if one was.
     Limited {
@@ -62,7 +62,7 @@ impl Trouble {
     }
 }
 
-/// How Discord, or who stands in for it, is asked.
+/// How Discord, or its stand-in, is asked.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     client: Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, String>,

@@ -20,7 +20,7 @@ const LIMITED: (Duration, Duration) = (Duration::from_secs(15), Duration::from_s
 /// The same after a token that was refused.
 const REFUSED: (Duration, Duration) = (AGAIN, Duration::from_secs(3600));
 
-/// What was answered of late, for whoever asks next.
+/// The recent answers, for the next asker.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     failures: u32,

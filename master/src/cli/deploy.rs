@@ -68,7 +68,7 @@ pub(super) struct RoadArguments {
     #[arg(long, value_name = "TIME", value_parser = <Duration as LimitValue>::parse)]
     soak: Option<Duration>,
     /// Let the old slave handle events until Discord takes each session from it:
-    /// nobody is silent for a round trip. Needs a Discord that takes a RESUME while
+    /// no shard is silent for a round trip. Needs a Discord that takes a RESUME while
     /// the old connection is open
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     late_seal: Option<bool>,
@@ -108,7 +108,7 @@ pub(super) async fn run(arguments: DeployArguments) -> Result<u8, Error> {
 }
 
 /// Says in which folder the command will run: the master's own, so that arguments which
-/// name files of this one are said too.
+/// name files of this one are named too.
 async fn where_it_runs(client: &Client, command: &[String], folder: &Path) -> Result<(), Error> {
     let status = client.get("/v1/status").await?;
     let theirs = status["master"]["working_dir"].as_str().unwrap_or("?");
@@ -131,7 +131,7 @@ async fn where_it_runs(client: &Client, command: &[String], folder: &Path) -> Re
     Ok(())
 }
 
-/// A command that the slot had before, by the same road.
+/// A command that the slot had before, deployed the same way.
 pub(super) async fn back(arguments: BackArguments) -> Result<u8, Error> {
     let request = DeployRequest {
         to: arguments.to,
@@ -190,7 +190,7 @@ fn started(accepted: &Value) -> Vec<String> {
     lines
 }
 
-/// Shows a deploy until it ends, or until whoever watches has enough.
+/// Shows a deploy until it ends, or until the operator stops watching.
 pub(super) async fn follow(
     client: &Client,
     events: &mut Events,
@@ -271,7 +271,7 @@ pub(super) async fn follow(
     }
     screen.end();
     Err(Error::Failed(format!(
-        "the master {} during deploy {deploy}, and how it ended is not known; its slaves serve on. \
+        "the master {} during deploy {deploy}, and how it ended is not known; its slaves keep serving. \
          `baton-master status` shows where the shards are, once a master answers",
         events.end()
     )))

@@ -88,12 +88,12 @@ fn absent(config: Option<&Config>, error: &Error) -> Finding {
                 "a master runs (process {pid}, which holds the lock) and does not answer: {error}"
             ),
             "do not start another one. If its socket was removed it makes a new one within a \
-             second or two; else look into its log, and restart it: its slaves serve on",
+             second or two; else look into its log, and restart it: its slaves keep serving",
         ),
         None => Finding::error(
             "master",
             error.to_string(),
-            "start it; its slaves serve on meanwhile, and nothing moves",
+            "start it; its slaves keep serving meanwhile, and nothing moves",
         ),
     }
 }
@@ -121,7 +121,7 @@ fn configuration(operator: &OperatorArguments) -> Result<(Option<Config>, Vec<Va
         .collect();
     if findings.is_empty() {
         let named = file.map_or_else(
-            || "there is no file, everything is as by default".to_owned(),
+            || "there is no file: every key has its default".to_owned(),
             |file| format!("{} is good", file.display()),
         );
         findings.push(value(&Finding::ok("configuration", named)));
@@ -159,11 +159,11 @@ async fn ask_discord(config: &Config, longest: Duration) -> Result<(), Error> {
         .map_err(|error| Error::system(format!("write what was found to {}", dir.display()), error))
 }
 
-/// What a probe found, against what the master is told.
+/// What a probe found, against the master's configuration.
 fn probed(config: &Config) -> Finding {
     const CHECK: &str = "probe";
     let Some(probed) = Probed::read(&config.data_dir) else {
-        let detail = "Discord was not asked what it documents nowhere (--probe asks it)";
+        let detail = "what Discord does not document was not tried (--probe tries it)";
         return Finding::ok(CHECK, detail);
     };
     let window = config.limits.resume_window;

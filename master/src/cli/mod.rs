@@ -56,7 +56,7 @@ struct Arguments {
 enum Command {
     /// Run the master
     ///
-    /// SIGTERM and SIGINT: it leaves, the slaves serve on. SIGUSR1: deploys the
+    /// SIGTERM and SIGINT: it leaves, the slaves keep serving. SIGUSR1: deploys the
     /// first slot's own command again. SIGHUP: reads the configuration again; the
     /// log says what changed and what needs a restart.
     Run(RunArguments),
@@ -73,7 +73,7 @@ enum Command {
     Pause(VerbArguments),
     /// Have a paused deploy go on
     Continue(VerbArguments),
-    /// Have one shard begin anew where it is: sealed, and resumed on a new connection
+    /// Restart one shard in place: its owner seals it, and resumes it on a new connection
     RestartShard(restart::RestartArguments),
     /// Have shards without a session IDENTIFY now, from the reserve of the day's budget too
     ///
@@ -189,7 +189,7 @@ impl OperatorArguments {
         Ok(options.data_dir.clone().unwrap_or_else(runtime_dir))
     }
 
-    /// What the file says. What is wrong with it is said once, and is no hindrance: the
+    /// What the file says. A mistake in it is reported once, and is no hindrance: the
     /// master that runs read an earlier one.
     fn options(&self) -> Result<Options, Error> {
         static SAID: Once = Once::new();
@@ -288,7 +288,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             run(config, source, |ready| {
                 if json_ready {
                     let line = serde_json::to_string(ready).unwrap_or_default();
-                    // Whoever started it may read nothing.
+                    // The process that started it may read nothing.
                     std::thread::spawn(move || say(&line));
                 }
             })
@@ -379,8 +379,9 @@ fn check_config(arguments: CheckArguments) -> Result<u8, Error> {
     } else if lines.is_empty() {
         say(&match named {
             Some(file) => format!("the configuration is good: {file}"),
-            None => "the configuration is good; there is no file, everything is as by default"
-                .to_owned(),
+            None => {
+                "the configuration is good; there is no file: every key has its default".to_owned()
+            }
         });
     } else {
         let last = lines.pop().unwrap_or_default();
@@ -404,7 +405,7 @@ fn start_logging(options: &Options, filter: &str) -> Result<SetLog, Error> {
     let (filter, handle) = reload::Layer::new(first);
     let journal = is_journal(&io::stderr());
     let lines = tracing_subscriber::fmt::layer()
-        // A log that nobody reads any more is no reason to end: what was reported there
+        // A log whose reader is gone is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
         .with_writer(|| baton_log::stderr().writer())
@@ -444,7 +445,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         complain(&format!("baton-master: {line}; see baton-master --help"));
         ExitCode::from(EXIT_USAGE)
     } else {
-        // Whoever reads help may have stopped reading.
+        // The reader of the help may have stopped reading.
         let _ = error.print();
         ExitCode::from(EXIT_DONE)
     }
@@ -467,7 +468,7 @@ fn say(line: &str) {
     }
 }
 
-/// What was asked for happened; whether it could be told.
+/// The command succeeded; whether its output could be written.
 fn told() -> u8 {
     let unwritten = UNWRITTEN
         .lock()
@@ -476,7 +477,7 @@ fn told() -> u8 {
     match unwritten {
         None => EXIT_DONE,
         Some(error) => {
-            // A reader that has enough need not be told.
+            // A reader that has enough needs no message.
             if error.kind() != io::ErrorKind::BrokenPipe {
                 complain(&format!("baton-master: standard output: {error}"));
             }

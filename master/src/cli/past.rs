@@ -1,4 +1,4 @@
-//! `baton-master events` and `baton-master history`: what happened while nobody looked. A
+//! `baton-master events` and `baton-master history`: what happened earlier. A
 //! master that is away is no hindrance: then its file is read.
 
 use std::{

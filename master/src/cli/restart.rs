@@ -1,4 +1,4 @@
-//! `baton-master restart-shard`: one shard begins anew where it is, by RESUME.
+//! `baton-master restart-shard`: restarts one shard in place, by RESUME.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: RestartArguments) -> Result<u8, Error> {
     let served = timeout_at(began + PATIENCE, serving(&mut events, shard)).await;
     let event = served.ok().flatten().ok_or_else(|| {
         Error::Failed(format!(
-            "shard {shard} was told to begin anew and is not known to serve yet; baton-master \
+            "shard {shard} is restarting and is not known to serve yet; baton-master \
              status shows where it is"
         ))
     })?;

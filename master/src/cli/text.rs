@@ -9,10 +9,10 @@ use anstyle::{AnsiColor, Style};
 use baton_protocol::text::{is_hidden, push_readable};
 use serde_json::Value;
 
-/// Colour, where somebody can see it.
+/// Colour, on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Paint {
-    /// A terminal that shows colours, and nobody said `NO_COLOR`.
+    /// A terminal that shows colours, without `NO_COLOR`.
     Colour,
     /// A pipe, a file, or a person who wants none.
     Plain,
@@ -59,7 +59,7 @@ impl Paint {
 }
 
 /// A line for a terminal: its colours stay, everything else that is an order to it, or
-/// not seen, is written out. Whatever a name or a reason from elsewhere holds, it moves
+/// not seen, is written out. A name or a reason from elsewhere, with any content, moves
 /// no cursor, sets no title and turns no text around.
 pub(super) fn safe(line: &str) -> std::borrow::Cow<'_, str> {
     if !line.chars().any(is_hidden) {

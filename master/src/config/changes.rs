@@ -189,7 +189,7 @@ mod tests {
         after.take_up(&next);
         assert_eq!((after.limits.width, after.standbys), (3, 2));
         assert_eq!(after.limits.ping, before.limits.ping);
-        // What needs a restart is said again.
+        // Keys that need a restart are reported again.
         assert_eq!(told(&after).len(), 2);
     }
 

@@ -79,7 +79,7 @@ pub struct Config {
     pub token_files: Vec<(&'static str, PathBuf)>,
     /// The bot's token, where one was given.
     pub token: Option<Token>,
-    /// The file that it is read from, for each slave anew.
+    /// The file that it is read from, again for each slave.
     pub token_file: Option<PathBuf>,
     /// Where the operator's HTTP interface is, beside the unix socket.
     pub admin_listen: Option<SocketAddr>,
@@ -94,7 +94,7 @@ pub struct Config {
     pub late_seal: bool,
     /// Whether the master ends at the first thing that goes wrong.
     pub fail_on_error: bool,
-    /// Whether unchanged slaves of the ancestor are served, and nothing else.
+    /// Whether unchanged Go slaves of 2018 are served, and nothing else.
     pub legacy: bool,
     /// The limits.
     pub limits: ResolvedLimits,
@@ -256,7 +256,7 @@ impl Config {
         let legacy = options.legacy.unwrap_or(false);
         if let Some(listen) = listen.filter(|listen| legacy && !listen.ip().is_loopback()) {
             found.add("legacy", format!(
-                "legacy: {listen} can be reached from other hosts, and the ancestor's slaves prove nothing; listen on a loopback address"
+                "legacy: {listen} can be reached from other hosts, and Go slaves prove nothing; listen on a loopback address"
             ));
         }
         ruin::sockets(&runtime_dir, &mut found);
@@ -367,7 +367,7 @@ impl Config {
             {
                 worries.push(format!(
                     "{key}: other users can read {} (mode {:03o}): chmod 600 it, and replace the \
-                     token if somebody may have read it",
+                     token if another user may have read it",
                     file.display(),
                     mode & 0o777
                 ));

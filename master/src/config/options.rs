@@ -41,7 +41,7 @@ pub struct Options {
     #[arg(long, env = "BATON_API_URL", value_name = "URL")]
     pub api_url: Option<String>,
     /// File that holds the bot's token, alone or as DISCORD_TOKEN=...; it wins over the
-    /// variable DISCORD_TOKEN, and is read for each slave anew
+    /// variable DISCORD_TOKEN, and is read again for each slave
     #[arg(long, env = "BATON_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// TCP address of the operator's HTTP interface, beside the unix socket; port 0
@@ -67,10 +67,10 @@ pub struct Options {
     pub late_seal: Option<bool>,
     /// For development: end with the reason at the first thing that goes wrong (an
     /// alarm, a lost session, a slave that dies with shards, a deploy that is not
-    /// done), before it is healed; the slaves serve on [default: false]
+    /// done), before it is healed; the slaves keep serving [default: false]
     #[arg(long, env = "BATON_FAIL_ON_ERROR", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub fail_on_error: Option<bool>,
-    /// Serve unchanged slaves of the 2018 Go ancestor, and nothing else; loopback
+    /// Serve unchanged Go slaves of 2018, and nothing else; loopback
     /// only
     #[arg(long, env = "BATON_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub legacy: Option<bool>,
@@ -252,16 +252,16 @@ limits! {
     checkpoint_to_disk: Duration = Duration::from_secs(1), "BATON_LIMITS_CHECKPOINT_TO_DISK", "Checkpoints are written to the journal this often [default: 1s]";
     /// Shards that move alone, first.
     canary: u32 = 1, "BATON_LIMITS_CANARY", "Shards that move alone, first [default: 1]";
-    /// How long the canary is looked at before the rest moves.
-    canary_time: Duration = Duration::from_secs(2), "BATON_LIMITS_CANARY_TIME", "The canary is looked at for this long before the rest moves, and for five times as long while its first events fail or do not finish; 0s: not at all [default: 2s]";
+    /// How long the master watches the canary before the rest moves.
+    canary_time: Duration = Duration::from_secs(2), "BATON_LIMITS_CANARY_TIME", "The master watches the canary for this long before the rest moves, and for five times as long while its first events fail or do not finish; 0s: not at all [default: 2s]";
     /// Events that end this earlier.
-    canary_events: u32 = 20, "BATON_LIMITS_CANARY_EVENTS", "Events finished by the new slave that end the look at the canary earlier; 0: none do [default: 20]";
+    canary_events: u32 = 20, "BATON_LIMITS_CANARY_EVENTS", "Finished events of the new slave that end the watch of the canary earlier; 0: none do [default: 20]";
     /// A new slave that fails this many percentage points more events goes back.
     error_gate: u32 = 50, "BATON_LIMITS_ERROR_GATE", "A deploy goes back when its new slave fails this many percentage points more of its events than the old one; 100: never [default: 50]";
     /// Of at least so many events.
     error_gate_events: u32 = 5, "BATON_LIMITS_ERROR_GATE_EVENTS", "Events of the new slave before its failures are judged [default: 5]";
     /// Events of a shard that Discord replays at least.
-    replay_buffer: u32 = 1000, "BATON_LIMITS_REPLAY_BUFFER", "Events of a shard that Discord replays at least; the time in which the busiest shard gets so many bounds the soak and how many move at once [default: 1000]";
+    replay_buffer: u32 = 1000, "BATON_LIMITS_REPLAY_BUFFER", "Events of a shard that Discord replays at least; the time in which the busiest shard gets that many bounds the soak and how many move at once [default: 1000]";
     /// A new slave whose shards took nothing for so much more of the soak goes back.
     behind_gate: u32 = 50, "BATON_LIMITS_BEHIND_GATE", "A deploy goes back when its new slave could take nothing, its handlers being too slow, for this many percentage points more of its shards' time than the old one; 0: never [default: 50]";
     /// A new slave that does not finish what it is handed goes back.
@@ -269,9 +269,9 @@ limits! {
     /// A shard whose connection is open and silent for this long is restarted.
     silent: Duration = Duration::from_secs(150), "BATON_LIMITS_SILENT", "A shard that hears nothing from Discord for this long on an open connection is restarted by RESUME, once in 10 minutes; 0s: never [default: 150s]";
     /// The longest pause after refused IDENTIFYs.
-    identify_pause: Duration = Duration::from_secs(300), "BATON_LIMITS_IDENTIFY_PAUSE", "After an IDENTIFY that came to nothing one shard tries for the whole fleet, after a pause that doubles up to this [default: 300s]";
+    identify_pause: Duration = Duration::from_secs(300), "BATON_LIMITS_IDENTIFY_PAUSE", "After an IDENTIFY that failed one shard tries for the whole fleet, after a pause that doubles up to this [default: 300s]";
     /// Percent of a day's IDENTIFYs that only an operator spends.
-    identify_reserve: u32 = 5, "BATON_LIMITS_IDENTIFY_RESERVE", "Percent of a day's IDENTIFYs that are kept back until an operator says baton-master identify; 0: none [default: 5]";
+    identify_reserve: u32 = 5, "BATON_LIMITS_IDENTIFY_RESERVE", "Percent of a day's IDENTIFYs that are kept back until an operator runs baton-master identify; 0: none [default: 5]";
     /// Shards that move at once.
     width: u32 = 16, "BATON_LIMITS_WIDTH", "Shards that move at once, at most: busy ones are fewer [default: 16]";
 }

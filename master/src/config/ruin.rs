@@ -1,4 +1,4 @@
-//! What can be written and would ruin a master all the same.
+//! Valid values that would still ruin a master.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -84,7 +84,7 @@ pub(super) fn log(filter: &str) -> Result<(), String> {
         .map(str::trim)
         .filter(|part| !part.is_empty())
     {
-        // `target[span{field=value}]=level`: whoever writes that knows what it means.
+        // `target[span{field=value}]=level`: an author of that knows what it means.
         if part.contains(['[', '{']) {
             continue;
         }

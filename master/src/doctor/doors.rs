@@ -1,13 +1,13 @@
-//! What strangers take, and what nobody reads.
+//! What strangers take, and logs that are not read.
 
 use super::Finding;
 
 /// The doors of a master at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Doors {
-    /// Those whose places were all taken when somebody came, in the last minutes.
+    /// Doors whose places were all taken when a connection came, in the last minutes.
     pub crowded: Vec<&'static str>,
-    /// Whether nobody reads its log.
+    /// Whether its log is not read.
     pub log_stuck: bool,
     /// Lines of its log that were dropped since it started.
     pub log_dropped: u64,
@@ -20,7 +20,7 @@ impl Doors {
 
     fn places(&self) -> Finding {
         if self.crowded.is_empty() {
-            return Finding::ok("doors", "there is a place for everybody who dials");
+            return Finding::ok("doors", "there is a place for every connection");
         }
         Finding::warning(
             "doors",
@@ -28,7 +28,7 @@ impl Doors {
                 "strangers took all places in the last ten minutes: {}",
                 self.crowded.join(", ")
             ),
-            "look who dials (ss --tcp --processes) and keep him out: slaves and operators that are \
+            "find out who dials (ss --tcp --processes) and keep them out: slaves and operators that are \
              quick get through, others may not; baton-master on this host always does",
         )
     }
@@ -41,7 +41,7 @@ impl Doors {
         }
         Finding::warning(
             "log",
-            format!("nobody reads the master's log: {dropped} lines were dropped since it started"),
+            format!("the master's log is not read: {dropped} lines were dropped since it started"),
             "read its standard error, or start it with a file there: what is not read is lost, and \
              nothing else is",
         )

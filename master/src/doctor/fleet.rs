@@ -145,7 +145,7 @@ fn link(slave: &SlaveView) -> Option<Finding> {
 /// A deploy that was committed within this time may be the cause of what is wrong now.
 const RECENT_MS: u64 = 60 * 60 * 1000;
 
-/// So much older than before the deploy is what nobody expects.
+/// So much older than before the deploy is unexpected.
 const FAR_MORE_MS: u64 = 10_000;
 
 /// Handlers that are behind by more than Discord would replay: a death now would
@@ -247,8 +247,8 @@ fn handlers(slave: &SlaveView) -> Option<Finding> {
     let build = &slave.build;
     if slave.full_percent > 0 {
         let detail = format!(
-            "shards of build {build} take nothing from Discord {} % of the time: as many events run \
-             as may",
+            "shards of build {build} take nothing from Discord {} % of the time: their windows \
+             are full",
             slave.full_percent
         );
         let next = "make handlers faster, or give the slot more processes";
@@ -315,7 +315,7 @@ fn identify(view: &View) -> Finding {
         return Finding::error(
             "identify",
             format!(
-                "{refused} times in a row an IDENTIFY came to nothing; {waiting} shards wait, and \
+                "{refused} times in a row an IDENTIFY failed; {waiting} shards wait, and \
                  one tries in {pause} s"
             ),
             "is Discord up (discordstatus.com)? If it is well again: baton-master identify. If only \
@@ -348,7 +348,7 @@ fn identify(view: &View) -> Finding {
     }
 }
 
-/// Nobody who asks for late seals is to wonder why there are none.
+/// An operator who asks for late seals must see why there are none.
 fn late_seal(view: &View) -> Option<Finding> {
     view.late_seal_refused.then(|| {
         Finding::warning(

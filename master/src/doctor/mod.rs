@@ -1,4 +1,4 @@
-//! What is wrong with a fleet, or will be: looked at whenever somebody asks for the
+//! What is wrong with a fleet, or will be: looked at whenever an operator asks for the
 //! status, and as a whole by `baton-master doctor`.
 //!
 //! Each check says what it saw, also when it is well, and what to do when it is not.
@@ -97,7 +97,7 @@ pub fn examine(view: &View, host: &Host, doors: &Doors) -> Vec<Finding> {
     findings
 }
 
-/// Those that somebody should look at, the worst first.
+/// Findings that need a look, the worst first.
 #[must_use]
 pub fn troubles(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.retain(|finding| finding.level > Level::Ok);

@@ -1,4 +1,4 @@
-//! HTTP for operators and Prometheus, on a port that anybody may dial.
+//! HTTP for operators and Prometheus, on a port that every process may dial.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ pub const HEAD: Duration = Duration::from_secs(10);
 /// get 10 s each.
 pub const REQUEST: Duration = Duration::from_secs(30);
 
-/// Whoever takes nothing of an answer for so long has lost it.
+/// A client that takes nothing of an answer for so long has lost it.
 const STUCK: Duration = Duration::from_secs(30);
 
 /// Connections at one door, at most.
@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Where HTTP is listened for.
 #[derive(Debug)]
 pub enum Door {
-    /// Whoever reaches the address.
+    /// Every process that reaches the address.
     Tcp(TcpListener),
     /// The master's own user.
     Unix(UnixListener),
@@ -57,7 +57,7 @@ impl Door {
         match self {
             Self::Tcp(listener) => {
                 let (socket, _) = listener.accept().await?;
-                // Both are kindnesses to somebody who may be gone already.
+                // Both are kindnesses to a client that may be gone already.
                 let _ = socket.set_nodelay(true);
                 let stuck = u32::try_from(STUCK.as_millis()).unwrap_or(u32::MAX);
                 let _ = rustix::net::sockopt::set_tcp_user_timeout(&socket, stuck);
@@ -116,7 +116,7 @@ pub async fn serve(door: Door, places: Arc<Places>, router: Router, closing: Can
     tasks.wait().await;
 }
 
-/// One connection, until it ends, is silent for too long, or somebody else gets its
+/// One connection, until it ends, is silent for too long, or another one gets its
 /// place.
 async fn connection(
     socket: Socket,

@@ -1,15 +1,15 @@
 //! What strangers may take of a master: connections, log lines, time.
 //!
-//! Everybody who can reach a port is a stranger until he has proved something, and
+//! Every client of a port is a stranger until it has proved something, and
 //! there can be any number of them. So:
 //!
 //! - Places are bounded at each door. When all are taken, the one that has waited
-//!   longest without being served gives its place to who comes next ([`Places`]):
-//!   whoever is quick, as slaves and operators are, gets through a flood.
+//!   longest without being served gives its place to the next one ([`Places`]):
+//!   a quick client, as slaves and operators are, gets through a flood.
 //! - The doors together take less than half of the files that the process may have
 //!   open: the rest is for the slaves, the journal and what is launched ([`share`]).
 //! - A request's head, its body and its answer have their time ([`http`]).
-//! - What a stranger can have logged is said a few times, and then counted ([`Hush`]).
+//! - Lines that a stranger causes are logged a few times, and then counted ([`Hush`]).
 
 pub mod http;
 mod hush;

@@ -30,13 +30,13 @@ struct Taken {
 
 #[derive(Clone, Debug, Default)]
 struct Guest {
-    /// Its place was given to somebody else.
+    /// Its place was given to another connection.
     leave: CancellationToken,
     /// What is being done for it.
     busy: Arc<AtomicUsize>,
 }
 
-/// How it was when somebody came.
+/// How it was when a connection came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crowd {
     /// There was a free place.
@@ -53,7 +53,7 @@ pub struct Place {
     guest: Guest,
 }
 
-/// Something is being done for whoever has the place: meanwhile it keeps it.
+/// Something is being done for the holder of the place: meanwhile it keeps it.
 #[derive(Debug)]
 pub struct Busy(Arc<AtomicUsize>);
 
@@ -67,8 +67,8 @@ impl Places {
         })
     }
 
-    /// A place for who comes now; `Crowd` says whether somebody else lost it. `None`:
-    /// something is being done for everybody who has one.
+    /// A place for a new connection; `Crowd` says whether another one lost it. `None`:
+    /// something is being done for every holder of one.
     #[must_use]
     pub fn take(self: &Arc<Self>) -> (Option<Place>, Crowd) {
         let mut taken = self.taken();
@@ -103,7 +103,7 @@ impl Places {
         self.most
     }
 
-    /// Whether all were taken, and somebody came, within this time.
+    /// Whether all were taken when a connection came, within this time.
     #[must_use]
     pub fn was_full(&self, within: Duration) -> bool {
         self.taken()
@@ -117,7 +117,7 @@ impl Places {
 }
 
 impl Place {
-    /// Returns when the place was given to somebody else.
+    /// Returns when the place was given to another connection.
     pub async fn lost(&self) {
         self.guest.leave.cancelled().await;
     }

@@ -49,7 +49,7 @@ impl Driver {
         }
         // The core answers an abort at once; what it did not refuse it took.
         for (_, answer) in std::mem::take(&mut self.requests) {
-            // Whoever asked may be gone.
+            // The asker may be gone.
             let _ = answer.send(Ok(()));
         }
     }
@@ -97,7 +97,7 @@ impl Driver {
             Action::Send(slave, message) => self.send(slave, message, caused),
             Action::Refuse(slave, refused) => {
                 info!(slave = %format_args!("{slave:.8}"), detail = %refused.detail, "slave refused");
-                // Whoever asked for this launch is told the reason at once.
+                // The asker of this launch hears the reason at once.
                 let launched = self.launches.of_slave(slave);
                 caused.extend(launched.map(|launched| Input::LaunchFailed {
                     slot: launched.slot.clone(),

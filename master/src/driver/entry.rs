@@ -1,4 +1,4 @@
-//! Who may come in: nobody speaks for a slave whose process is another one, and no
+//! Who may come in: no process speaks for a slave whose process is another one, and no
 //! process is two slaves.
 
 use baton_core::event::News;
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Driver {
-    /// Whether a newcomer may be the slave that it says it is; else it is told why
+    /// Whether a newcomer may be the slave that it says it is; else the reason for its refusal
     /// not, and nothing else changes.
     pub(super) fn may_enter(&mut self, hello: &Hello, link: &Link) -> bool {
         let refused = match self.in_its_way(hello, link) {

@@ -12,7 +12,7 @@ impl Driver {
             .slave_named(now, name)
             .and_then(|slave| self.may_be_dead(now, slave, kill));
         match taken {
-            // Whoever asked may be gone.
+            // The asker may be gone.
             Err(reason) => drop(answer.send(Err(reason))),
             Ok(slave) if self.watches.contains_key(&slave) => {
                 self.kill(slave);
@@ -27,10 +27,10 @@ impl Driver {
         }
     }
 
-    /// A slave is known to be dead: whoever had it killed is told.
+    /// A slave is known to be dead: the one that had it killed hears of it.
     pub(super) fn tell_killed(&mut self, slave: SlaveId) {
         for (_, answer) in self.killed.extract_if(.., |(killed, _)| *killed == slave) {
-            // Whoever asked may be gone.
+            // The asker may be gone.
             let _ = answer.send(Ok(slave));
         }
     }

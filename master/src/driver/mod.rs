@@ -9,7 +9,7 @@
 //!
 //! A round takes everything that waits before anything is carried out, so that
 //! the checkpoints of a thousand shards are one round.
-//! The driver waits for nobody but the journal.
+//! The driver waits for the journal and for nothing else.
 
 mod carry;
 mod clock;
@@ -67,7 +67,7 @@ pub const QUEUE: usize = 1024;
 /// Notices of one round.
 const ROUND: usize = 512;
 
-/// News that a slow watcher may be behind; it is told how many it missed.
+/// News that a slow watcher may be behind; it hears how many it missed.
 pub const NEWS: usize = 8192;
 
 /// After so many failed saves in one round the driver pauses.
@@ -119,7 +119,7 @@ pub struct Parts {
     pub notices: mpsc::Sender<Notice>,
     /// Where news go.
     pub news: broadcast::Sender<Arc<Told>>,
-    /// What Prometheus is told.
+    /// What Prometheus gets.
     pub metrics: Arc<Metrics>,
     /// What became of deploys.
     pub history: Arc<History>,
@@ -145,7 +145,7 @@ pub struct Driver {
     /// Looks for the processes of slaves that could not be seen.
     looking: BTreeMap<SlaveId, AbortOnDropHandle<()>>,
     /// Dead slaves whose connection is not read to its end yet, and when the
-    /// core is told anyway.
+    /// core hears of it anyway.
     dying: BTreeMap<SlaveId, Instant>,
     launches: Launches,
     /// The process group of each slave that is watched here.
@@ -170,7 +170,7 @@ pub struct Driver {
     disbelieved: Hush,
     shard_in_hand: Duration,
     fail_on_error: bool,
-    /// When a leaving master leaves, whatever the core says.
+    /// When a leaving master leaves, even if the core is not done.
     leave_by: Option<Instant>,
     /// When to go on after a failed save.
     resume_at: Option<Instant>,
@@ -346,7 +346,7 @@ impl Driver {
                 answer,
             } => self.fence(now, &slave, kill, answer),
             Notice::Look { answer } => {
-                // Whoever asked may be gone.
+                // The asker may be gone.
                 let _ = answer.send(self.view(now));
             }
             Notice::Budget(budget) => self.core.handle(now, Input::Budget(budget)),

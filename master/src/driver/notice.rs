@@ -104,7 +104,7 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<()>,
     },
-    /// The operator has a shard begin anew at its owner.
+    /// The operator restarts a shard at its owner.
     Restart {
         /// Which.
         shard: ShardId,
@@ -132,7 +132,7 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<SlaveId>,
     },
-    /// Somebody wants to see the fleet.
+    /// A client wants to see the fleet.
     Look {
         /// Whom to answer.
         answer: oneshot::Sender<View>,
@@ -148,7 +148,7 @@ pub enum Notice {
     Leave,
 }
 
-/// What is done to a living process of a slave that is said to be dead.
+/// What is done to a living process of a slave that the operator calls dead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kill {
     /// It is spared: the request is refused.

@@ -114,7 +114,7 @@ impl Driver {
         self.tell_killed(slave);
     }
 
-    /// The death of a slave that this master did not launch: whoever launched it knows
+    /// The death of a slave that this master did not launch: its launcher knows
     /// how it ended. Of one that it did launch, `Exited` tells.
     pub(super) fn tell_death(&mut self, slave: SlaveId) {
         let group = self.groups.remove(&slave);

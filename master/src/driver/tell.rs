@@ -1,4 +1,4 @@
-//! News: to the log, to whoever watches, and to whoever asked.
+//! News: to the log, to the observers, and to the askers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 use super::{Driver, Ending};
 use baton_core::event::{Death, MovePhase, News, Outcome};
 
-/// A piece of news, and when it was told.
+/// A piece of news, and its time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     /// Microseconds of the host's monotonic clock, the same for every process.
@@ -36,11 +36,11 @@ impl Driver {
         {
             self.ending = Some(Ending::Error(wrong));
         }
-        // Nobody may be watching.
+        // There may be no observer.
         let _ = self.news.send(told);
     }
 
-    /// Whoever asked is answered; the history knows of it by then.
+    /// The asker is answered; the history knows of it by then.
     fn answer(&mut self, news: &News) {
         match news {
             News::DeployAccepted {
@@ -52,7 +52,7 @@ impl Driver {
                     self.history.brings(*deploy, brought);
                 }
                 if let Some(answer) = self.deploys.remove(request) {
-                    // Whoever asked may be gone.
+                    // The asker may be gone.
                     let _ = answer.send(Ok(*deploy));
                 }
             }
@@ -169,7 +169,7 @@ fn log(news: &News, gap: Option<Duration>) {
             phase,
         } => {
             let (from, to) = (format!("{from:.8}"), format!("{to:.8}"));
-            // Nobody's for no time: it was not sealed.
+            // It was never without an owner: it was not sealed.
             let gap = gap.unwrap_or_default();
             match phase {
                 MovePhase::Moved => {
@@ -248,7 +248,7 @@ fn log(news: &News, gap: Option<Duration>) {
             error!(
                 %shard, %sequence, events, kind, guild = guild.unwrap_or(0), slave,
                 unfinished = ?unfinished.unwrap_or_default(),
-                "an event is given up: nobody finished it, and Discord does not replay it any more"
+                "an event is given up: no slave finished it, and Discord no longer replays it"
             );
         }
         News::Launching {

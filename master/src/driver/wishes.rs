@@ -50,7 +50,7 @@ impl Driver {
                 self.deploy(now, DeployOrder { command, ..order }, None, Some(answer));
             }
             Err(reason) => {
-                // Whoever asked may be gone.
+                // The asker may be gone.
                 let _ = answer.send(Err(reason));
             }
         }

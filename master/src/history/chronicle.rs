@@ -1,7 +1,7 @@
 //! The file `history.jsonl` of the data directory: what an operator wants to know who
 //! was not there. One JSON object a line, each with `at` (UTC) and `at_unix_ms`, so that
 //! it can be read without a master, with `grep` and `jq`. Two files of a bounded size
-//! take turns. A thread writes them: nobody waits for that disk, and what cannot be
+//! take turns. A thread writes them: no other thread waits for that disk, and what cannot be
 //! written is lost to the next master only.
 
 use std::{
@@ -68,7 +68,7 @@ impl Chronicle {
     /// Reads what earlier masters kept, and goes on there.
     ///
     /// # Errors
-    /// The operating system refused; what could be read is there all the same.
+    /// The operating system refused; what could be read is still there.
     pub(super) fn open(data_dir: &Path) -> (Self, io::Result<()>) {
         let events = read(data_dir);
         let mut chronicle = Self {
@@ -261,6 +261,7 @@ mod tests {
             if found.len() >= events || Instant::now() > deadline {
                 return found;
             }
+            #[expect(clippy::disallowed_methods, reason = "a test without a runtime")]
             thread::sleep(Duration::from_millis(5));
         }
     }

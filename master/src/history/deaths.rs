@@ -1,4 +1,4 @@
-//! What is told of processes that ended and were not to.
+//! What the history says of processes that ended unexpectedly.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use baton_core::event::Death;
 /// So many are remembered.
 const REMEMBERED: usize = 50;
 
-/// The end of a slave's process that nobody asked for.
+/// The unexpected end of a slave's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Died {
@@ -52,7 +52,7 @@ impl Died {
 pub(super) struct Deaths(VecDeque<Died>);
 
 impl Deaths {
-    /// One that ended as it was told to is none.
+    /// One that ended as ordered is none.
     pub(super) fn note(&mut self, death: &Death, at_unix_ms: u64) {
         if !death.ending.is_well() {
             self.keep(Died::of(death, at_unix_ms));

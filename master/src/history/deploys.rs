@@ -1,4 +1,4 @@
-//! What is told of deploys.
+//! What the history says of deploys.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Brought {
-    /// The command; absent: its slave was started by somebody else.
+    /// The command; absent: its slave was not started by the master.
     pub command: Option<Vec<String>>,
     /// The slot's command before; absent: none.
     pub before: Option<Vec<String>>,
 }
 
-/// The deploy that runs, for whoever begins to look in the middle of it.
+/// The deploy that runs, for a client that starts to look in the middle of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Underway {
     /// Its number.
@@ -49,7 +49,7 @@ pub struct Underway {
 pub struct Slowest {
     /// The shard.
     pub shard: u32,
-    /// For how long it was nobody's, in milliseconds.
+    /// For how long it had no owner, in milliseconds.
     pub ms: f64,
 }
 
@@ -127,7 +127,7 @@ pub struct LastDeploy {
     pub total_ms: u64,
     /// How long ago it ended.
     pub ended_ms_ago: u64,
-    /// For how long its shards were nobody's; absent: none was sealed.
+    /// For how long its shards had no owner; absent: none was sealed.
     pub gap: Option<Gaps>,
 }
 
@@ -145,7 +145,7 @@ pub struct Gaps {
 }
 
 impl Deployed {
-    /// For how long its shards were nobody's; `None`: none was sealed.
+    /// For how long its shards had no owner; `None`: none was sealed.
     #[must_use]
     pub fn spread(&self) -> Option<Gaps> {
         spread(&self.gaps_ms)

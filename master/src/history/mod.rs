@@ -1,6 +1,6 @@
-//! What happened while nobody looked, drawn from the news: alarms, deaths, lost sessions,
+//! What happened earlier, drawn from the news: alarms, deaths, lost sessions,
 //! and what the last deploys did and cost. It is kept on the disk, bounded, for the next
-//! master ([`chronicle`]); nothing relies on it. A gap is the time for which a shard was nobody's, from the order to
+//! master ([`chronicle`]); nothing relies on it. A gap is the time for which a shard had no owner, from the order to
 //! seal it to RESUMED.
 
 pub mod chronicle;
@@ -75,7 +75,7 @@ struct Running {
 pub struct Gap {
     /// At the new slave, or taken back.
     pub on: bool,
-    /// For how long it was nobody's.
+    /// For how long it had no owner.
     pub length: Duration,
 }
 
@@ -134,7 +134,7 @@ impl History {
         if is_kept(&told.news) {
             let mut event = json::object(told);
             if let Some(event) = event.as_object_mut() {
-                // Of a clock that begins anew with each boot.
+                // Of a clock that starts at zero with each boot.
                 event.remove("at_us");
             }
             if let (News::DeployEnded { .. }, Some(deployed)) = (&told.news, seen.ended.back()) {
@@ -317,7 +317,7 @@ impl Seen {
     ) -> Option<Gap> {
         let running = self.running.as_mut()?;
         if phase == MovePhase::Copying {
-            // Whoever joined meanwhile may have been a standby.
+            // A slave that joined meanwhile may have been a standby.
             running.from = self.builds.get(&from).cloned();
             running.to = self.builds.get(&to).cloned();
         }
@@ -328,7 +328,7 @@ impl Seen {
 impl Running {
     fn migrates(&mut self, shard: ShardId, phase: MovePhase, at_us: u64) -> Option<Gap> {
         let on = match phase {
-            // Of what a dead slave had, from when the old one was told to resume it.
+            // Of what a dead slave had, from when the old one was ordered to resume it.
             MovePhase::Sealing | MovePhase::TakingBack => {
                 self.sealed.entry(shard).or_insert(at_us);
                 self.migrates_us.get_or_insert((at_us, at_us));

@@ -36,7 +36,7 @@ impl Clocks {
         format!("{} {began}", self.boot)
     }
 
-    /// What the wall clock would say now, had nobody set it since `text` was
+    /// What the wall clock would say now, if it had not been set since `text` was
     /// written; what it says, if that is of another boot.
     pub(super) fn unset_since(&self, text: &str) -> u64 {
         self.began(text)

@@ -1,6 +1,6 @@
 //! Keeps the write-ahead log short. SQLite folds it in only when a commit finds
 //! 1000 pages in it, which may be the commit that a seal waits for, and never
-//! makes its file smaller. So the thread does it when nobody waits.
+//! makes its file smaller. So the thread does it when no save waits.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use super::store::Store;
 /// SQLite's 1000 pages, two syncs of the disk.
 pub(super) const LONG: u64 = 512 << 10;
 
-/// So long after a save that somebody waited for: in a deploy one follows another.
+/// So long after a save that a task waited for: in a deploy one follows another.
 pub(super) const QUIET: Duration = Duration::from_secs(1);
 
 /// So long after an attempt that failed.
@@ -40,7 +40,7 @@ impl Fold {
         }
     }
 
-    /// Somebody waited for a save.
+    /// A task waited for a save.
     pub(super) fn put_off(&mut self, now: Instant) {
         self.not_before = self.not_before.max(now + QUIET);
     }

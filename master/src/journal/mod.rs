@@ -2,7 +2,7 @@
 //! thread, so that no disk ever blocks the runtime.
 //!
 //! A save is answered when it is as durable as was asked; until then the driver
-//! carries out nothing that stands behind it. Nothing stands behind a checkpoint:
+//! carries out nothing that follows it. Nothing follows a checkpoint:
 //! checkpoints are taken at once, and written when the thread has nothing else to
 //! do.
 
@@ -154,7 +154,7 @@ impl Journal {
         self.orders.is_closed()
     }
 
-    /// Has the fleet's file written again, where it was removed. Whoever asks sees
+    /// Has the fleet's file written again, where it was removed. The asker sees
     /// whether it is there, and asks again.
     pub fn write_roll(&self) {
         // A full queue is asked again later.
@@ -188,7 +188,7 @@ impl Journal {
         let (orders, mut queue) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             while let Some(order) = queue.recv().await {
-                // Whoever waited may be gone.
+                // The waiting task may be gone.
                 let _ = match order {
                     Order::Save {
                         entries,
@@ -351,7 +351,7 @@ fn serve(mut store: Store, mut queue: mpsc::Receiver<Order>, mut fold: Fold) {
                     fold.put_off(Instant::now());
                 }
                 let saved = store.save(&entries, durability);
-                // Whoever waited may be gone.
+                // The waiting task may be gone.
                 let _ = done.send(saved.map_err(|error| error.to_string()));
             }
             Order::Tickets(entries) => tickets.take(entries),

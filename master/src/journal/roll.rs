@@ -110,7 +110,7 @@ impl Roll {
             boot: written.boot,
         });
         if known.is_none() {
-            warn!(file = %path.display(), "the file makes no sense and is written anew");
+            warn!(file = %path.display(), "the file makes no sense and is written again");
         }
         Ok(known)
     }

@@ -50,7 +50,7 @@ pub(super) fn readable(
     Ok(store)
 }
 
-/// Moves a journal away that is no good, with the files beside it. Nothing is deleted:
+/// Moves a bad journal away, with the files beside it. Nothing is deleted:
 /// a person may look at it.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let named = |end: &str| {

@@ -137,7 +137,7 @@ async fn a_clock_that_is_set_between_two_masters_makes_no_ticket_older() {
         assert!(age.as_secs() < 600, "{age:?}");
         opened.journal.close().await;
     }
-    // What was written before the host was started is told by the wall clock.
+    // What was written before the host was started is measured by the wall clock.
     let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
     let other = "UPDATE meta SET value = 'another 0' WHERE key = 'booted_ms'";
     connection.execute(other, []).unwrap();

@@ -1,4 +1,4 @@
-//! Carries the ancestor's flow out over real sockets: one task owns the flow,
+//! Carries the Go master's flow out over real sockets: one task owns the flow,
 //! one reads and one writes for each connection.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -45,9 +45,9 @@ pub struct Parts {
     pub launcher: Launcher,
     /// The one slot.
     pub slot: String,
-    /// How long nobody may serve before a slave is started.
+    /// How long no slave may serve before one is started.
     pub contact: Duration,
-    /// How long those who serve already may take to say so, before anybody gets work.
+    /// How long those who serve already may take to say so, before any slave gets work.
     pub grace: Duration,
     /// Each asks for a deploy: a new slave is started.
     pub deploys: mpsc::Receiver<()>,
@@ -113,7 +113,7 @@ struct Runner {
     launches: Launches,
 }
 
-/// Launches in vain, so that a command that fails at once is not started in a
+/// Failed launches, so that a command that fails at once is not started in a
 /// loop.
 #[derive(Default)]
 struct Launches {
@@ -208,7 +208,7 @@ impl Runner {
                         self.flow.gone(self.now(), peer);
                     }
                 }
-                Order::Launch => self.launch("nobody serves"),
+                Order::Launch => self.launch("no slave serves"),
                 Order::Tell(text) => info!("{text}"),
                 Order::Alarm(text) => error!("{text}"),
             }
@@ -246,7 +246,7 @@ impl Runner {
     }
 }
 
-/// The first frame: a hello in the ancestor's form, or nothing.
+/// The first frame: a hello in the Go form, or nothing.
 async fn hello(connection: &mut Connection) -> Result<ToMaster, String> {
     let frame = match timeout(HELLO, connection.recv()).await {
         Ok(Ok(Some(frame))) => frame,
@@ -264,7 +264,7 @@ async fn hello(connection: &mut Connection) -> Result<ToMaster, String> {
     }
     let refused = ToSlave::Refused(Refused {
         reason: RefusedReason::Version,
-        detail: "this master runs with `legacy`: it takes slaves of the ancestor only".to_owned(),
+        detail: "this master runs with `legacy`: it takes Go slaves only".to_owned(),
     });
     let sent: Result<(), ConnectionError> = connection.send(&refused.to_frame()).await;
     sent.map_err(|error| error.to_string())?;

@@ -29,7 +29,7 @@ fn a_first_slave_starts_cold_and_a_second_one_takes_over_as_recorded() {
     t.resumed(NEW, 1, "sess-1", 1001).sends(&["1: 4 2  0"]);
     t.gone(OLD).sends(&[]);
     assert!(t.flow.is_served() && !t.flow.is_migrating());
-    // The new one is told neither 2 nor 6, and is the next deploy's old one.
+    // The new one gets neither 2 nor 6, and is the next deploy's old one.
     t.hello(Peer(3), false).sends(&["2: 3 true 0"]);
 }
 
@@ -62,7 +62,7 @@ fn newcomers_wait_while_others_say_that_they_run() {
 
 #[test]
 fn after_a_restart_a_newcomer_waits_for_those_who_serve_already() {
-    // In whatever order they dial, and as late as a slave may that dials every 5 s.
+    // In any order of dialling, and as late as a slave may that dials every 5 s.
     for late in [0, 3, 5] {
         let mut t = Test::starting();
         t.hello(NEW, false).sends(&[]);
@@ -191,7 +191,7 @@ fn a_new_slave_that_dies_gives_everything_back_states_first() {
     t.gone(NEW).sends(&[]);
     t.wait(RETURN)
         .sends(&["1: 7 g0", "1: 5 0 a 1", "1: 4 2  0"]);
-    // The last shard brings the plugins of the ancestor's bot back.
+    // The last shard brings the plugins of the Go bot back.
     t.state(OLD, b"g2").sends(&[]);
     t.stopped(OLD, 2, "c", 3).sends(&["1: 7 g2", "1: 5 2 c 3"]);
     t.hello(Peer(3), false).sends(&["1: 3 true 0"]);
@@ -295,14 +295,14 @@ impl Test {
         }
     }
 
-    /// It runs for a while, and nobody came.
+    /// It runs for a while, and no slave came.
     fn new() -> Self {
         let mut test = Self::starting();
         test.wait(GRACE).does(&[]);
         test
     }
 
-    /// Both are ready; the old one was told to stop shard 0.
+    /// Both are ready; the old one was ordered to stop shard 0.
     fn moving(shards: u32) -> Self {
         let mut test = Self::new();
         test.hello(OLD, false);
@@ -407,7 +407,7 @@ fn show(order: &Order) -> Option<String> {
         }
         ToSlave::Shutdown => "6".to_owned(),
         ToSlave::GuildState(state) => format!("7 {}", String::from_utf8_lossy(state)),
-        other => panic!("{other:?} is not the ancestor's"),
+        other => panic!("{other:?} is not the Go master's"),
     };
     Some(format!("{}: {text}", peer.0))
 }

@@ -1,8 +1,8 @@
-//! What Prometheus is told: counts and times since this master started, and a
+//! What Prometheus gets: counts and times since this master started, and a
 //! picture of the fleet at the moment of the question.
 //!
 //! Names and labels are a promise to dashboards and alerts. Counts that a master
-//! keeps begin anew with each start of it, as Prometheus expects; those of a slave
+//! keeps start at zero with each start of it, as Prometheus expects; those of a slave
 //! are the slave's own and outlive the master.
 
 mod picture;
@@ -111,7 +111,7 @@ struct Reported {
     watched: bool,
 }
 
-/// Bounds of how long a shard was nobody's, in seconds: from a held connection on
+/// Bounds of how long a shard had no owner, in seconds: from a held connection on
 /// loopback to a seal that was not answered.
 const GAPS: [f64; 14] = [
     0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0,
@@ -175,7 +175,7 @@ mod label {
         }
     }
 
-    /// Close codes of Discord that no reconnect helps against; whatever else a
+    /// Close codes of Discord that no reconnect helps against; everything else that a
     /// slave says is one value, so that there is a bounded number of them.
     pub(super) const fn close_code(code: u16) -> Label {
         let index = match code {
@@ -236,7 +236,7 @@ impl Metrics {
         );
         registry.register(
             "events_given_up",
-            "Events that nobody finished and Discord does not replay any more",
+            "Events that no slave finished and Discord no longer replays",
             events_given_up.clone(),
         );
         registry.register(
@@ -287,7 +287,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "journal_save",
-            "How long a save took; `now` is waited for by a seal",
+            "How long a save took; a seal waits for `now`",
             seconds(),
             saves.clone(),
         );
@@ -368,7 +368,7 @@ impl Metrics {
     /// What a joined slave said.
     #[allow(
         clippy::wildcard_enum_match_arm,
-        reason = "most of what is said is not counted"
+        reason = "most messages are not counted"
     )]
     pub fn said(&self, slave: SlaveId, message: &ToMaster) {
         match message {
@@ -394,10 +394,10 @@ impl Metrics {
         }
     }
 
-    /// What a joined slave is told.
+    /// A message to a joined slave.
     #[allow(
         clippy::wildcard_enum_match_arm,
-        reason = "most of what is told is not counted"
+        reason = "most messages are not counted"
     )]
     pub fn sent(&self, message: &ToSlave) {
         match message {

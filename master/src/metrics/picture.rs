@@ -47,7 +47,7 @@ const STATES: [&str; 12] = [
 ];
 
 impl Scrape<'_> {
-    /// All of it, made anew for each question: what is gone is not shown.
+    /// All of it, made for each question: what is gone is not shown.
     pub(super) fn registry(&self, reported: &BTreeMap<SlaveId, Reported>) -> Registry {
         let mut all = Registry::default();
         self.of_this_process(&mut all);
@@ -65,7 +65,7 @@ impl Scrape<'_> {
         dropped.inc_by(baton_log::stderr().dropped());
         ours.register(
             "log_lines_dropped",
-            "Lines of the master's log that nobody read in time, or that could not be written",
+            "Lines of the master's log that were not read in time, or that could not be written",
             dropped,
         );
         all
@@ -129,7 +129,7 @@ impl Scrape<'_> {
         one(
             ours,
             "identifies_refused_in_row",
-            "Rounds of IDENTIFYs in a row that came to nothing",
+            "Rounds of IDENTIFYs in a row that failed",
             Some(u64::from(self.view.identifies_refused)),
         );
         if let Some(ms) = self.view.identifies_reset_ms {
@@ -376,7 +376,11 @@ impl Scrape<'_> {
         } = self.counts;
         for (name, help, count) in [
             ("connections", "Connections of slaves", connections),
-            ("slaves_joined", "Slaves that joined, anew or again", joined),
+            (
+                "slaves_joined",
+                "Slaves that joined, for the first time or again",
+                joined,
+            ),
             (
                 "connections_refused",
                 "Connections that were refused",

@@ -1,4 +1,4 @@
-//! The text format of Prometheus from before `OpenMetrics`: for whoever does not ask for
+//! The text format of Prometheus from before `OpenMetrics`: for clients that do not ask for
 //! the newer one, such as `promtool check metrics` and many a script.
 
 /// The type of what [`plain`] gives.

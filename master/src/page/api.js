@@ -19,7 +19,7 @@ export class Refused extends Error {
   }
 }
 
-// A link may bring the token along, behind the #: that part is sent to nobody.
+// A link may bring the token along, behind the #: the browser never sends that part.
 const brought = new URLSearchParams(location.hash.slice(1)).get("token");
 if (brought) {
   sessionStorage.setItem(KEY, brought);

@@ -36,7 +36,7 @@ const link = { stream: false, status: false, away: false, why: "", since: perfor
 const map = new ShardMap(byId("map"), fleet, (shard, aloud) => showShard(fleet, shard, aloud));
 
 /**
- * Draws everything but the cells, some ten times a second at most: nobody reads
+ * Draws everything but the cells, some ten times a second at most: no eye reads
  * figures faster, and a deploy of many shards brings hundreds of events.
  */
 let due = 0;
@@ -75,7 +75,7 @@ function showLink() {
   showMaster(fleet, away);
   if (away) {
     // The age runs: it is not read aloud each time.
-    say(banner.firstChild, `Not connected: ${link.why || "the master has not answered yet"}. The slaves serve on without the master.`);
+    say(banner.firstChild, `Not connected: ${link.why || "the master has not answered yet"}. The slaves keep serving without the master.`);
     say(banner.querySelector(".age"), fleet.status ? `What is shown is ${age(now - fleet.asOf)} old.` : "");
   }
   showControls(!away && fleet.status != null);

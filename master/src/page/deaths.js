@@ -1,4 +1,4 @@
-// Slaves that ended although nobody asked them to: how, after what time, and what they
+// Slaves that ended unexpectedly: how, after what time, and what they
 // wrote last.
 
 import { byId, el, fill, short, span } from "./text.js";

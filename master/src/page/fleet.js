@@ -176,7 +176,7 @@ export class Fleet {
       return;
     }
     run.steps.push({ step, atUs });
-    // Where the page was opened in the middle of a soak, nobody says when it began.
+    // If the page was opened in the middle of a soak, its start is unknown.
     if (step === "soaking") run.soakAt = atUs == null ? null : performance.now();
   }
 

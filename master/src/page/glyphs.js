@@ -1,7 +1,7 @@
 // What a shard looks like: the colour says who owns it, the shape what it does.
 //
 // The shape alone is enough. A full cell is served; a cell with a corner is
-// served while its next owner gets ready; a hollow one is nobody's at this
+// served while its next owner gets ready; a hollow one has no owner at this
 // moment; a cross needs an operator.
 
 /** States in the order of the key; `short` is the idea in a few words. */

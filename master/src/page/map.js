@@ -26,7 +26,7 @@ export class ShardMap {
   /** The shard that was chosen to stay, and the one under the hand. */
   chosen = null;
   #under = null;
-  /** How long drawing took, for whoever measures: `document.getElementById("map").map.frames`. */
+  /** How long drawing took, for measurements: `document.getElementById("map").map.frames`. */
   frames = [];
 
   /** `picked(shard, chosen)` is told what is pointed at; `chosen`: on purpose. */

@@ -18,7 +18,7 @@ function trouble(fleet, away) {
   return errors ? `${number(errors)} error${errors === 1 ? "" : "s"}` : "";
 }
 
-/** `away`: nobody answers, and what is shown is old. */
+/** `away`: no master answers, and what is shown is old. */
 export function showMaster(fleet, away) {
   const { status } = fleet;
   const wrong = status || away ? trouble(fleet, away) : "";

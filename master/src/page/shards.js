@@ -1,5 +1,5 @@
 // What stands around the map: the shard that is pointed at, the key, and the
-// same in words for whoever does not see it.
+// same in words for those who do not see it.
 
 import { STATES, colourOf, stateIndex } from "./glyphs.js";
 import { stateMark } from "./map.js";
@@ -30,7 +30,7 @@ function facts(fleet, shard) {
   ];
 }
 
-/** Shows a shard below the map; `aloud` where somebody chose it. */
+/** Shows a shard below the map; `aloud` if a person chose it. */
 export function showShard(fleet, shard, aloud) {
   const box = byId("shard");
   const known = shard == null ? null : fleet.at(shard);
@@ -82,7 +82,7 @@ export function showKey(fleet, theme) {
   });
 }
 
-/** Nobody is known to serve such a shard; all other states end by themselves. */
+/** No slave is known to serve such a shard; all other states end by themselves. */
 const NOT_SERVED = new Set(["failed", "unreachable", "idle", "no session"]);
 
 /** The map in words and figures. */
@@ -96,7 +96,7 @@ export function summary(fleet) {
   return { serving, lost, text: [`${number(serving)} of ${count(fleet.shards.length, "shard")} serving`, ...others].join(", ") };
 }
 
-/** `away`: no master answers, and nobody knows whether it is still so. */
+/** `away`: no master answers, so this may be old. */
 export function showSummary(fleet, away) {
   const { serving, text } = summary(fleet);
   const lost = fleet.shards.filter(({ state }) => NOT_SERVED.has(state));

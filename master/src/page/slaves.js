@@ -59,7 +59,7 @@ function linkOf({ connected, answered_ms_ago: quiet }) {
   return quiet > QUIET ? [`no answer for ${age(quiet)}`, "busy"] : ["connected", ""];
 }
 
-/** What a slot lacks, and a slave that nobody reaches. */
+/** What a slot lacks, and an unreachable slave. */
 function slots(status) {
   const notes = [];
   for (const slot of status.slots) {
@@ -85,7 +85,7 @@ function slots(status) {
 let stale = "";
 
 function tile(id, big, small, style = "") {
-  // Nobody knows whether it is still so.
+  // This may be old.
   if (stale) [small, style] = [stale, "stale"];
   const box = byId(id);
   box.dataset.look = style;

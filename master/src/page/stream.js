@@ -2,7 +2,7 @@
 //
 // `EventSource` cannot send the header with the token, and says nothing of a
 // connection that is open and dead. The master says every 5 s that it is there,
-// so a stream that is silent for longer than twice that is dialled anew.
+// so a stream that is silent for longer than twice that is opened again.
 
 import { request } from "./api.js";
 import { seated, watchSeats } from "./seats.js";

@@ -42,7 +42,7 @@ pub(super) struct Entrant {
 /// Why a connection does not become a slave's.
 #[derive(Debug)]
 pub(super) enum Dismissed {
-    /// It is told why.
+    /// The answer says why.
     Refused(Refused),
     /// It closed by itself before it said anything.
     Ended,
@@ -140,7 +140,7 @@ pub(super) async fn handshake(
     } else {
         return Err(out_of_place("proof"));
     }
-    // It is none any more: nobody who comes takes its place.
+    // It is none any more: no newcomer takes its place.
     let _known = stranger.busy();
     connection.trust(Trust::Known);
     let report = within(REPORT_DEADLINE, "reports", reports(connection, first)).await?;
@@ -158,7 +158,7 @@ async fn hello(connection: &mut Connection) -> Result<Box<Hello>, Dismissed> {
     match ToMaster::from_frame(frame) {
         Ok(ToMaster::SlaveHello(hello)) => hello.hello.ok_or_else(|| {
             Dismissed::Garbage(
-                "a slave of the ancestor (its hello has no `Baton` key); the `legacy` switch that would let it in is off"
+                "a Go slave (its hello has no `Baton` key); the `legacy` switch that would let it in is off"
                     .to_owned(),
             )
         }),
@@ -243,7 +243,7 @@ async fn reports(connection: &mut Connection, first: Option<Report>) -> Result<R
     )))
 }
 
-/// What is said of a peer that closed where it was to speak.
+/// How a peer is described that closed when it was due to speak.
 const CLOSED: &str = "the peer closed inside the handshake";
 
 async fn message(connection: &mut Connection) -> Result<ToMaster, Dismissed> {

@@ -52,7 +52,7 @@ pub const MAX_JOINED: usize = 256;
 /// may be open.
 pub const MAX_STRANGERS: usize = 64;
 
-/// A peer that was told why it is refused may read that for so long.
+/// A refused peer may read the reason for so long.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Places for handshakes.
@@ -120,7 +120,7 @@ pub struct Context {
     pub notices: mpsc::Sender<Notice>,
     /// What was seen.
     pub counters: Counters,
-    /// What Prometheus is told.
+    /// What Prometheus gets.
     pub metrics: Arc<Metrics>,
     /// Places for handshakes.
     pub strangers: Strangers,
@@ -204,12 +204,12 @@ where
         }
         let writer = tokio::spawn(write(Arc::clone(&context), outbox, sender).in_current_span());
         let read = read(&context, receiver, id, slave, &pings, &cut);
-        // Whatever it was: the driver is to hear that this connection is over.
+        // In any case the driver must hear that this connection is over.
         if AssertUnwindSafe(read).catch_unwind().await.is_err() {
             error!("the reading task of a peer panicked; its connection is closed");
         }
         cut.cancel();
-        // Fails only when the driver has ended, and then nobody needs to know.
+        // Fails only when the driver has ended, and then it does not matter.
         let _ = context.notices.send(Notice::Left { link: id, slave }).await;
         if let Err(error) = writer.await {
             warn!(%error, "the writing task of a peer failed");
@@ -242,7 +242,7 @@ async fn dismiss(
                 while receiver.recv().await?.is_some() {}
                 Ok::<(), ConnectionError>(())
             };
-            // The peer may be gone, or be slow: it was told as well as may be.
+            // The peer may be gone, or be slow: the message was sent as well as possible.
             let _ = timeout(FAREWELL, farewell).await;
         }
         Dismissed::Ended => debug!(?origin, "a connection ended before its hello"),

@@ -158,7 +158,7 @@ async fn whatever_a_stranger_sends_costs_only_its_own_connection() {
             "another message",
             ToMaster::Shutdown.to_frame().to_bytes().to_vec(),
         ),
-        ("the ancestor's hello", ancestor.to_vec()),
+        ("a Go slave's hello", ancestor.to_vec()),
     ];
     let mut master = Master::new();
     let mut innocent = master.join(1).await;

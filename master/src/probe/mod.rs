@@ -42,7 +42,7 @@ pub struct Plan {
     pub longest: Duration,
 }
 
-/// Asks. `tell` is told each step, for a person.
+/// Asks Discord. `tell` gets each step, as text for a person.
 ///
 /// # Errors
 /// [`Error::Failed`]: there was no session to ask with. What is not found out for
@@ -126,7 +126,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// A heartbeat names the last event; is it replayed all the same? `None`: there
+    /// A heartbeat names the last event; is it still replayed? `None`: there
     /// is none.
     async fn trims(&mut self) -> Result<Option<bool>, String> {
         let Some(last) = self.last_event else {

@@ -245,7 +245,7 @@ impl Socket {
         if let Some((code, _)) = message.as_close() {
             return Ok(Err(code.into()));
         }
-        // Whatever it is, it may hold what is nobody's business.
+        // It may contain something secret.
         serde_json::from_str(message.as_text().unwrap_or_default())
             .map(Ok)
             .map_err(|_| "something came that is no gateway payload".to_owned())

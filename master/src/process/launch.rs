@@ -104,7 +104,7 @@ impl Launcher {
         self.token_file = file;
     }
 
-    /// From now on slaves are told where HTTP for Discord goes. A slot's own `env` wins.
+    /// From now on slaves learn where HTTP for Discord goes. A slot's own `env` wins.
     #[must_use]
     pub fn with_api_url(mut self, url: &str) -> Self {
         self.api_url = (url != DEFAULT_API_URL).then(|| url.to_owned());
@@ -313,7 +313,7 @@ impl Plan {
     }
 }
 
-/// To append. A pipe that nobody reads is said to be one, and not waited for.
+/// To append. A pipe without a reader is reported, and not waited for.
 fn open_log(path: &Path) -> io::Result<fs::File> {
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
     let file = fs::OpenOptions::new()
@@ -365,7 +365,7 @@ pub fn is_of_launch(pid: u32, leader: u32) -> bool {
 }
 
 /// Kills a launched process and everything in its group. Its pid is its own
-/// until it is waited for, so nobody else can be meant.
+/// until it is waited for, so no other process can be meant.
 pub fn kill_group(child: &Child) {
     let leader = child
         .process

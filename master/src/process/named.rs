@@ -1,5 +1,5 @@
 //! Whether a peer may be the process that its hello names. A slave that is killed,
-//! or whose death frees shards, is known by that name: nobody may give another's.
+//! or whose death frees shards, is known by that name: no process may give another's.
 
 use baton_protocol::{ProcessIdentity, process::parent_of};
 
@@ -50,7 +50,7 @@ pub fn may_be(process: &ProcessIdentity, dialled: Dialled, own: u32) -> Result<(
     }
 }
 
-/// Whether `ancestor` started `pid`, or whoever did.
+/// Whether `ancestor` is a parent of `pid`, or a parent of its parent, and so on.
 fn descends(pid: u32, ancestor: u32) -> bool {
     let mut child = pid;
     for _ in 0..GENERATIONS {

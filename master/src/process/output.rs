@@ -4,7 +4,7 @@
 //! each process writes to a file of its own in the runtime directory, named by its
 //! process group. A thread copies what comes to the master's standard error, where it
 //! always was, and gives the copied part of the file back to the filesystem. Where
-//! nobody takes what is copied, the oldest is left out. A slot with a `log` of its own
+//! what is copied is not read, the oldest is left out. A slot with a `log` of its own
 //! writes there instead, and only the end of that file is read.
 
 use std::{
@@ -66,7 +66,7 @@ pub struct Outputs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     path: PathBuf,
-    /// What stands before is somebody else's.
+    /// The bytes before are another process's.
     from: u64,
 }
 
@@ -87,6 +87,7 @@ impl Outputs {
             .spawn(move || {
                 loop {
                     copier.pass(&mut Standard);
+                    #[expect(clippy::disallowed_methods, reason = "a thread of its own")]
                     thread::sleep(PASS);
                 }
             })?;
@@ -96,7 +97,7 @@ impl Outputs {
     /// A file for a process that is to be launched; [`named`](Self::named) follows.
     pub(super) fn begin(&self) -> io::Result<(File, PathBuf)> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        // Somebody may have emptied the runtime directory.
+        // The runtime directory may have been emptied.
         self.make_dir()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("new-{number}"));
@@ -174,7 +175,7 @@ impl Output {
         let mut options = OpenOptions::new();
         let file = options.read(true).custom_flags(nonblock).open(&self.path)?;
         let length = file.metadata()?.len();
-        // A file that is shorter than at the launch was begun anew.
+        // A file that is shorter than at the launch was truncated.
         let from = if length < self.from { 0 } else { self.from };
         let begin = from.max(length.saturating_sub(TAIL));
         let mut bytes = vec![0; usize::try_from(length - begin).unwrap_or(0)];
@@ -227,7 +228,7 @@ trait Taker {
 }
 
 /// The master's standard error. It is written to without the lock that the log uses,
-/// and only while it takes something: a reader that hangs holds nobody up.
+/// and only while it takes something: a reader that hangs holds nothing up.
 struct Standard;
 
 impl Taker for Standard {
@@ -252,7 +253,7 @@ struct Copied {
     at: u64,
     /// So much of it was given back.
     freed: u64,
-    /// Since when nobody is left who would write.
+    /// Since when no writer is left.
     dead: Option<Instant>,
 }
 
@@ -361,7 +362,7 @@ impl Copied {
             self.at = length - TAIL;
             warn!(
                 pid = leader,
-                skipped, "bytes of a slave's output were left out: nobody took them in time"
+                skipped, "bytes of a slave's output were left out: they were not read in time"
             );
         }
         let until = length.min(self.at + SHARE);
@@ -538,7 +539,7 @@ mod tests {
         let mut taken = Room(Vec::new(), 1000);
         copier.pass(&mut taken);
         assert_eq!(taken.0, b"last words without an end");
-        assert!(path.exists(), "whoever asks how it ended may come yet");
+        assert!(path.exists(), "somebody may still ask how it ended");
         copier.files.get_mut(&dead).unwrap().dead = Instant::now().checked_sub(KEPT);
         copier.pass(&mut taken);
         assert!(!path.exists());

@@ -285,7 +285,7 @@ async fn what_proc_does_not_show_is_not_dead() {
     child.kill().await.unwrap();
     timeout(LONG, watch.dead()).await.unwrap().unwrap();
     let _hidden = hide(process.pid);
-    // Nobody has its pid: that needs no look at `/proc` either.
+    // No process has its pid: that needs no look at `/proc` either.
     assert!(matches!(Watch::open(&process), Err(WatchError::Dead)));
 }
 
@@ -312,7 +312,7 @@ fn a_hello_names_the_process_that_dialled_or_a_child_of_it() {
         let refused = may_be(&first, dialled, master).unwrap_err();
         assert!(refused.contains(says), "{refused}");
     }
-    // The master itself, whoever started it, and what every process descends from.
+    // The master itself, its parents, and what every process descends from.
     let this = ProcessIdentity::current().unwrap();
     let init = ProcessIdentity {
         pid: 1,

@@ -1,8 +1,8 @@
 //! The `log` files of slots, and the master's own where that is a file: turned over by
-//! size. Nobody else does that where there is no journal, and a disk that is full of log
+//! size. Nothing else does that without systemd's journal, and a disk that is full of log
 //! keeps shards from moving.
 //!
-//! Whoever writes to such a file holds it open, appends, and outlives the master: so it is
+//! The writer of such a file holds it open, appends, and outlives the master: so it is
 //! copied and cut off, not renamed. A line that comes between the two may be lost.
 
 use std::{
@@ -49,6 +49,7 @@ pub fn keep_small(mut files: Vec<PathBuf>) {
                         warn!(file = %file.display(), %error, "a log cannot be turned over, and grows");
                     }
                 }
+                #[expect(clippy::disallowed_methods, reason = "a thread of its own")]
                 thread::sleep(PASS);
             }
         });

@@ -1,7 +1,7 @@
 //! Known dead: a pidfd names one process for ever, also one that this master
 //! did not start.
 //!
-//! A process is dead when its pidfd says so, when its pid is nobody's in our own pid
+//! A process is dead when its pidfd says so, when no process has its pid in our own pid
 //! namespace, or when that pid belongs to a process that started at another time.
 //! Everything else is unknown: what `/proc` does not show (another user's process,
 //! a mount, an error) may well live, and so may what is of another boot or of
@@ -46,7 +46,7 @@ pub enum WatchError {
     Unseen(#[source] io::Error),
 }
 
-/// How long a process has lived; `None`: that cannot be told.
+/// How long a process has lived; `None`: unknown.
 #[must_use]
 pub fn lived(process: &ProcessIdentity) -> Option<Duration> {
     // What `/proc` counts in is a hundredth of a second on every Linux.
@@ -153,7 +153,7 @@ impl Watch {
     }
 
     /// Whether it is ours to kill: the kernel said that it dialled, or it is a process
-    /// of our own user. Whoever else's it is, a hello alone has named it.
+    /// of our own user. If it is another user's, a hello alone has named it.
     #[must_use]
     pub const fn may_kill(&self) -> bool {
         self.may_kill

@@ -17,7 +17,7 @@ use crate::{
 
 /// What is pinned wins; a configuration that says otherwise is an error, since
 /// the sessions of the fleet have the pinned count. A master that comes back
-/// waits for nobody's answer.
+/// waits for no answer.
 pub(super) async fn shard_count(
     config: &Config,
     opened: &Opened,

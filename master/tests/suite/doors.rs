@@ -1,4 +1,4 @@
-//! Whoever can reach a port of the master, and what he can do to it.
+//! Everybody who can reach a port of the master, and what they can do to it.
 
 use std::{os::unix::process::CommandExt, process::Stdio, time::Duration};
 
@@ -123,7 +123,7 @@ async fn a_flooded_port_holds_up_neither_the_command_line_nor_a_deploy_nor_itsel
         let mut socket = TcpStream::connect(&master.address).await.unwrap();
         if number % 2 == 0 {
             let ask = "GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-            // Either may be cut off for who comes later.
+            // Either may be cut off for a later one.
             let _ = socket.write_all(ask.as_bytes()).await;
             let mut first = [0; 12];
             let read = timeout(LONG, socket.read_exact(&mut first)).await.unwrap();

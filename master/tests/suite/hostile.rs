@@ -126,7 +126,7 @@ async fn what_was_removed_from_the_runtime_folder_is_noticed_and_comes_back() {
     .await;
     assert_eq!(std::fs::read_to_string(run.join("secret")).unwrap(), secret);
     assert_eq!(slave.seen().accepted, 1, "who is connected stays connected");
-    // Whoever dials now is taken, and so is the operator.
+    // A slave that dials now is accepted, and so is the operator.
     slave.come_back();
     until("it is back", || slave.seen().accepted == 2).await;
     fleet.settled().await;
@@ -147,7 +147,7 @@ async fn a_doctor_that_cannot_reach_a_running_master_does_not_say_to_start_it() 
         std::fs::remove_file(&admin).unwrap();
         let output = fleet.command(&["doctor"]).output().await.unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        // It may have been made anew in between.
+        // It may have been made again in between.
         if text.contains("a master runs") {
             break text;
         }

@@ -1,4 +1,4 @@
-//! A master whose output nobody reads.
+//! A master whose output is not read.
 
 #[path = "../../../log/testing/unread.rs"]
 mod unread;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use self::unread::full_pipe;
 use crate::fleet::{Fleet, LONG, Master, until};
 
-/// Every line of its log, and the one that says that it is ready, would block whoever
+/// Every line of its log, and the one that says that it is ready, would block the thread that
 /// writes it.
 #[tokio::test]
 async fn a_master_whose_output_nobody_reads_serves_deploys_and_leaves() {

@@ -198,7 +198,7 @@ async fn with_a_token_nothing_is_answered_without_it() {
     let abort = "POST /v1/abort HTTP/1.1\r\nHost: x\r\nContent-Length: 0";
     assert_eq!(master.ask(abort).await.0, 401);
     assert_eq!(master.get("/healthz", "").await.0, 200);
-    // Nobody serves the shard, and whoever asks is told without a token.
+    // No slave serves the shard, and the answer needs no token.
     assert_eq!(master.get("/readyz", "").await.0, 503);
     let token = "\r\nAuthorization: Bearer s3cret";
     assert_eq!(master.get("/metrics", token).await.0, 200);

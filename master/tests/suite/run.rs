@@ -159,7 +159,7 @@ async fn a_dead_slave_is_replaced_by_one_that_resumes() {
     // Checkpoints are the master's when it answers.
     fleet.settled().await;
     first.die();
-    // Nobody is relaunched beside an owner that seems to live.
+    // No slave is launched beside an owner that seems to live.
     fleet
         .shows("an empty slot", |status| {
             status["slots"][0]["slave"].is_null()

@@ -1,4 +1,4 @@
-//! A service manager that passes sockets and listens for what it is told.
+//! A service manager that passes sockets and listens for notifications.
 
 use std::{
     os::{fd::OwnedFd, unix::net::UnixDatagram},

@@ -1,4 +1,4 @@
-//! What an operator can ask for beside a deploy, with the program itself.
+//! What an operator can order besides a deploy, with the program itself.
 
 use std::process::Stdio;
 

@@ -1,8 +1,8 @@
-//! Bodies of ids 1 to 10: the ancestor's fields under the ancestor's names.
+//! Bodies of ids 1 to 10: the fields of the Go wire under their Go names.
 //!
 //! What we add to a body sits under the one key `Baton`, which a Go decoder
 //! ignores and a Go encoder never writes. Without it a body is, byte for byte,
-//! the ancestor's.
+//! the Go wire's.
 //!
 //! The Go decoder takes nil for a zero number or an empty string, refuses it for
 //! a truth value, fills a missing key with zero and ignores an unknown key; so do
@@ -22,7 +22,7 @@ pub struct SlaveHello {
     /// Whether this slave already serves shards.
     #[serde(rename = "Running")]
     pub running: bool,
-    /// Present: the versioned hello. Absent: a slave of the ancestor.
+    /// Present: the versioned hello. Absent: a Go slave.
     #[serde(rename = "Baton", skip_serializing_if = "Option::is_none")]
     pub hello: Option<Box<Hello>>,
 }

@@ -94,7 +94,7 @@ fn raw(id: u32, body: &Bytes) -> Frame {
     }
 }
 
-/// Maps with field names, integers in their shortest form: what the ancestor's
+/// Maps with field names, integers in their shortest form: what the Go
 /// peers write.
 fn named<T: Serialize>(id: u32, body: &T) -> Frame {
     let body = rmp_serde::to_vec_named(body)

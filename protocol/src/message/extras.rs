@@ -55,7 +55,7 @@ pub struct ResumeExtra {
     pub epoch: Epoch,
     /// How the shard came free.
     pub after: ResumeAfter,
-    /// Order: whatever the slave has of the shard's state is more events behind than
+    /// Order: the slave's state of the shard is more events behind than
     /// Discord replays, and is not used. A session outlives that, and its events do.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub state_too_old: bool,
@@ -64,11 +64,11 @@ pub struct ResumeExtra {
     /// answered. Only from version 6 on.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
-    /// Order: these killed whoever had them, alone: what becomes of them the bot's
+    /// Order: these killed the process that had them, alone: what becomes of them the bot's
     /// configuration says. Only from version 6 on.
     #[serde(skip_serializing_if = "SequenceRanges::is_empty")]
     pub deadly: SequenceRanges,
-    /// Order: these killed once more when the bot wanted them all the same: they are
+    /// Order: these killed once more when the bot still wanted them: they are
     /// not handed out. All of them are `deadly` too. Only from version 6 on.
     #[serde(skip_serializing_if = "SequenceRanges::is_empty")]
     pub skipped: SequenceRanges,

@@ -141,7 +141,7 @@ pub struct SetAside {
     pub epoch: Epoch,
     /// Its guild; zero: none.
     pub guild: u64,
-    /// Whether it is handed out once more all the same, as the bot is configured.
+    /// Whether it is handed out once more, as the bot is configured.
     pub handed_out: bool,
     /// The event. One of more than [`SetAside::MAX_BYTES`] comes without its payload.
     pub event: CarriedEvent,

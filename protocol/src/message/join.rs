@@ -115,7 +115,7 @@ pub struct Held {
     pub holding: Holding,
     /// The shard and where it stands. Without a session: an empty session id.
     pub ticket: Ticket,
-    /// Whether it was told to resume and no dispatch came since: then the ticket
+    /// Whether it was ordered to resume and no dispatch came since: then the ticket
     /// that it was given is as exact as it was. `false` where that is not known, as
     /// by builds that do not say it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -169,7 +169,7 @@ pub enum RefusedReason {
     Busy,
     /// Another slave fills the slot and this one is no candidate.
     Taken,
-    /// It was told to leave: its deploy was rolled back or it was replaced.
+    /// It was ordered to leave: its deploy was rolled back or it was replaced.
     Superseded,
     /// The hello was not understood; also any reason that a later version adds.
     #[default]

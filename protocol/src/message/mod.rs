@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::state::StateFrame;
 
-/// Event ids. 1 to 10 are the ancestor's, 11 to 99 ours, 100 and above carry
+/// Event ids. 1 to 10 are the Go wire's, 11 to 99 ours, 100 and above carry
 /// state and are routed undecoded.
 #[allow(missing_docs)]
 pub mod event {
@@ -183,11 +183,11 @@ pub enum ToMaster {
     /// 7, legacy only: state of one guild, unread.
     GuildState(Bytes),
     /// 8, the first frame of a connection. Answer: [`ToSlave::Welcome`], or, in
-    /// the ancestor's form, what the legacy flow says.
+    /// the Go form, what the legacy flow says.
     SlaveHello(SlaveHello),
     /// 9, answers [`ToSlave::SoftStart`]: the bot is built.
     SoftStartComplete,
-    /// 10, known to the ancestor, sent by nobody; ignored.
+    /// 10, known to Go slaves, sent by none; ignored.
     ShardStopped,
     /// 12, answers [`ToSlave::Welcome`].
     Proof(Proof),
@@ -223,7 +223,7 @@ pub enum ToMaster {
     Overtaken(Overtaken),
     /// 37, answers [`ToSlave::StopShard`] or [`ToSlave::SealLate`] where the question
     /// names a beginning: a heartbeat named more since. Nothing is sealed; the owner
-    /// serves on, and its state is to be copied anew. Not said to a master that speaks
+    /// keeps serving, and its state must be copied again. Not said to a master that speaks
     /// less than version 6.
     CopyAnew(Unit),
     /// 38, the process is asked to end from outside (SIGTERM) and owns shards: move

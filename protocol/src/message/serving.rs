@@ -83,7 +83,7 @@ pub enum Step {
     SessionLost,
 }
 
-/// Where one shard stands in a [`Checkpoint`].
+/// The state of one shard in a [`Checkpoint`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CheckpointEntry {

@@ -75,7 +75,7 @@ proptest! {
         let by_shape = [7, 1, 6].contains(&frame.id) || frame.id >= 100;
         if !by_shape && !frame.body.is_empty() {
             let kept = at.index(frame.body.len());
-            // Without a body at all, this id is the ancestor's.
+            // Without a body at all, this id is the Go wire's.
             prop_assume!(!(frame.id == 2 && kept == 0));
             frame.body.truncate(kept);
             let cut = ToSlave::from_frame(frame);

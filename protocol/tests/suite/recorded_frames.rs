@@ -1,4 +1,4 @@
-//! The ancestor's recorded frames: read as it reads them, written as it writes them.
+//! Recorded frames of the Go master and slaves: read as Go reads them, written as it writes them.
 
 use baton_protocol::{
     DecodeError, Frame, ToMaster, ToSlave, Trust,

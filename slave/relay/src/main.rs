@@ -84,7 +84,7 @@ fn start_logging(settings: &Settings) -> Result<(), Error> {
         .map_err(|error| Error::Config(format!("log: `{}`: {error}", settings.log)))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // A log that nobody reads any more is no reason to end: what was reported there
+        // A log whose reader is gone is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
         .with_writer(baton_slave::log::writer)

@@ -99,7 +99,7 @@ struct Keys {
     /// for a replay [default: 2000]
     #[arg(long, env = "BATON_SNAPSHOT_MAX_BEHIND", value_name = "N")]
     snapshot_max_behind: Option<u64>,
-    /// A session that nobody could resume for so long is given up for a new one, at
+    /// A session that no slave could resume for so long is given up for a new one, at
     /// least 1s [default: 2m]
     #[arg(long, env = "BATON_SESSION_LIFE", value_name = "TIME", value_parser = humantime::parse_duration)]
     #[serde(with = "humantime_serde")]
@@ -128,8 +128,8 @@ struct Keys {
     /// text or json, on standard error [default: text]
     #[arg(long, env = "BATON_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<Format>,
-    /// The master is an unchanged one of the 2018 Go ancestor, on this host;
-    /// needs --shards. The README says what it cannot promise
+    /// The master is YAGPDB's unchanged 2018 Go master, on this host;
+    /// needs --shards. docs/moving-from-go.md says what it cannot promise
     #[arg(long, env = "BATON_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     legacy: Option<bool>,
     /// Shards of the whole bot, with --legacy only
@@ -168,7 +168,7 @@ pub(crate) struct Settings {
     pub(crate) sink: Target,
     pub(crate) body: bool,
     pub(crate) handler: Duration,
-    /// Where it is said which event kills this process.
+    /// The file that names the event that kills this process.
     pub(crate) dies_of: Option<PathBuf>,
     pub(crate) inspect: Option<inspect::Address>,
     pub(crate) log: String,

@@ -1,4 +1,4 @@
-//! Where the link to the master is, whatever wire it speaks.
+//! Where the link to the master is, over any wire.
 
 use std::future::Future;
 

@@ -22,7 +22,7 @@ use super::bond::Wire;
 use crate::config::{Address, SecretSource};
 
 /// Control frames that wait for a master that does not read. One more and it is
-/// given up: it will be told everything when it is dialled anew.
+/// given up: it hears everything when the slave dials again.
 const CONTROL_QUEUE: usize = 65_536;
 
 /// Orders read and not yet looked at.
@@ -150,6 +150,7 @@ impl Link {
     fn start(welcome: Welcome, connection: Connection) -> Self {
         let (receiver, sender) = connection.split();
         let (control, control_frames) = mpsc::channel(CONTROL_QUEUE);
+        #[expect(clippy::disallowed_methods, reason = "the budget of bytes bounds it")]
         let (state, state_frames) = mpsc::unbounded_channel();
         let (order, orders) = mpsc::channel(ORDER_QUEUE);
         Self {
@@ -190,6 +191,7 @@ impl Link {
     pub(crate) async fn finish(mut self, patience: Duration) {
         let (nothing, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.control, nothing));
+        #[expect(clippy::disallowed_methods, reason = "nothing is ever in it")]
         let (nothing, _) = mpsc::unbounded_channel();
         drop(std::mem::replace(&mut self.road.frames, nothing));
         last_words(&mut self.writer, &mut self.orders, patience).await;
@@ -198,7 +200,7 @@ impl Link {
 
 /// Lets the writer, whose queues are closed, send the rest and say that nothing more
 /// comes, and reads until the master closes, within `patience`. A socket that is
-/// closed over orders that nobody read resets the connection (RFC 1122, 4.2.2.13),
+/// closed over unread orders resets the connection (RFC 1122, 4.2.2.13),
 /// and what was sent last is lost with it.
 pub(super) async fn last_words(
     writer: &mut JoinHandle<()>,
@@ -209,7 +211,7 @@ pub(super) async fn last_words(
         let _ = writer.await;
         while orders.recv().await.is_some() && !cfg!(mutant = "orders-left-unread") {}
     };
-    // Late or failed: the process ends all the same.
+    // Late or failed: the process ends anyway.
     let _ = timeout(patience, last).await;
 }
 
@@ -278,7 +280,7 @@ fn check(
     }
     match (secret, peer) {
         // The kernel's word is enough, as it is for the master: a secret that was lost
-        // or changed keeps nobody out who is on this host. The fleet is compared below.
+        // or changed keeps no process of this host out. The fleet is compared below.
         (_, Peer::OurUser) => {}
         (Some(secret), Peer::OtherUser | Peer::Remote) => {
             let expected = secret.master_proof(nonce, slave);

@@ -62,7 +62,7 @@ pub(crate) struct Agent {
     stop: CancellationToken,
 }
 
-/// What a launching master set: a fact about this process, whatever its configuration.
+/// What a launching master set: a fact about this process, not a setting.
 fn deploy_of_launch() -> DeployId {
     let number = std::env::var("BATON_DEPLOY").ok();
     DeployId(number.and_then(|text| text.parse().ok()).unwrap_or(0))
@@ -132,7 +132,7 @@ impl Agent {
                 }
                 done = self.work.done() => self.work_done(done),
                 Some(request) = self.requests.recv() => {
-                    // Nobody waits any longer: fine.
+                    // No task waits any longer: fine.
                     let _ = request.send(self.status());
                 }
                 () = self.context.checkpoints.changed(), if line.is_none() => {
@@ -141,7 +141,7 @@ impl Agent {
                 () = self.stop.cancelled(),
                     if self.leaving.is_none() && self.followed_until.is_none() => self.stopped(),
                 () = sleep_until(followed.unwrap_or_else(Instant::now)), if followed.is_some() => {
-                    tracing::warn!("nobody took over in time");
+                    tracing::warn!("no other slave took over in time");
                     self.leave(false);
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
@@ -254,7 +254,7 @@ impl Agent {
         }
     }
 
-    /// Tells checkpoints, if somebody listens; else they wait and grow together.
+    /// Tells checkpoints, if a master listens; else they wait and grow together.
     fn checkpoint(&mut self) {
         if matches!(&self.bond, Bond::Up(link) if link.accepted) {
             for checkpoint in self.table.checkpoints() {
@@ -263,7 +263,7 @@ impl Agent {
         }
     }
 
-    /// The process is asked to end. Whoever owns shards asks to be followed: a successor
+    /// The process is asked to end. A slave that owns shards asks for a successor: one
     /// that is there takes them over with their state.
     fn stopped(&mut self) {
         let may_ask = matches!(&self.bond, Bond::Up(link)

@@ -70,7 +70,7 @@ impl Agent {
         Ok(())
     }
 
-    /// What was said to nobody is said again.
+    /// Messages that had no receiver are repeated.
     fn accepted(&mut self, accepted: Accepted) {
         let Bond::Up(link) = &mut self.bond else {
             return;
@@ -315,7 +315,7 @@ impl Agent {
             }),
             Said::Session(_) => return,
             Said::Serving { resumed, replayed } => {
-                // The ticket first: whoever hears that it serves can rely on it.
+                // The ticket first: the master can rely on it when it hears that the shard serves.
                 self.checkpoint();
                 if resumed {
                     resume_answer(shard, epoch)
@@ -385,7 +385,7 @@ impl Agent {
         self.say(&message);
     }
 
-    /// Nobody waits for a ticket without a session that was not asked for.
+    /// No master waits for a ticket without a session that was not asked for.
     fn sealed(&self, epoch: Epoch, ticket: &Ticket) -> Option<ToMaster> {
         let unasked = self.leaving.as_ref().is_some_and(|leaving| !leaving.asked);
         let idle = unasked && ticket.session_id.is_empty();

@@ -1,4 +1,4 @@
-//! What a slave says about itself to whoever asks.
+//! What a slave says about itself.
 
 use baton_protocol::{ShardId, SlaveId, message::Holding};
 use serde::Serialize;

@@ -31,7 +31,7 @@ use crate::{
 pub(crate) struct Table {
     context: Arc<Context>,
     entries: BTreeMap<ShardId, Entry>,
-    /// Tasks that are told to end: the next one of a shard waits for the last.
+    /// Tasks that were ordered to end: the next one of a shard waits for the last.
     ending: BTreeMap<ShardId, JoinHandle<()>>,
     instances: u64,
     said: mpsc::UnboundedReceiver<FromShard>,
@@ -56,7 +56,7 @@ pub(crate) struct Entry {
     pub(crate) epoch: Epoch,
     /// `None`: nothing but an imported copy.
     pub(crate) holding: Option<Holding>,
-    /// Whether nothing came since it was told to resume.
+    /// Whether nothing came since the order to resume.
     untouched: bool,
     /// What the last report said of both.
     reported: (Option<Holding>, bool),
@@ -77,6 +77,10 @@ pub(crate) struct Entry {
 
 impl Table {
     pub(crate) fn new(context: Arc<Context>) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a shard never waits for its agent"
+        )]
         let (say, said) = mpsc::unbounded_channel();
         Self {
             context,
@@ -125,7 +129,7 @@ impl Table {
             Said::Progress { step, .. } if current => match step {
                 Step::SessionLost => {
                     entry.holding = Some(Holding::Starting);
-                    // Nobody can go on with it: it is not reported any more.
+                    // No slave can go on with it: it is not reported any more.
                     entry.ticket = Ticket {
                         shard: said.shard,
                         ..Ticket::default()
@@ -241,7 +245,7 @@ impl Table {
         }
     }
 
-    /// Seal; asked again, the same is said again.
+    /// Seal; a repeated order gets the same answer.
     /// `begins`: where the next owner would begin, if it may answer that a heartbeat
     /// named more.
     pub(crate) fn seal(
@@ -337,7 +341,7 @@ impl Table {
         }
     }
 
-    /// Somebody owns the shard at `epoch`: whatever is held of it goes, unless
+    /// Another slave owns the shard at `epoch`: everything held of it goes, unless
     /// it is ours at that epoch.
     pub(crate) fn forget(&mut self, shard: ShardId, epoch: Epoch) {
         let ours = |entry: &Entry| entry.holding.is_some() && entry.epoch >= epoch;
@@ -378,6 +382,10 @@ impl Table {
         } = self;
         entries.entry(shard).or_insert_with(|| {
             *instances += 1;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "one shard never holds up another"
+            )]
             let (orders, receiver) = mpsc::unbounded_channel();
             let standing = context.checkpoints.standing(shard);
             let life = Shard::new(
@@ -443,7 +451,7 @@ impl Entry {
         self.settled = None;
     }
 
-    /// What became of it since the report, which was said to nobody.
+    /// What became of it since the report, which was not reported.
     pub(crate) fn since_report(&self) -> Option<Holding> {
         self.holding.filter(|_| self.holding != self.reported.0)
     }
@@ -459,7 +467,7 @@ impl Entry {
     }
 }
 
-/// A shard's task. Where it panics, its end is said: nobody waits for it.
+/// A shard's task. If it panics, its end is reported: no task waits for it.
 fn spawn(
     life: Shard,
     shard: ShardId,
@@ -472,7 +480,7 @@ fn spawn(
             let _ = before.await;
         }
         if caught(life.run()).await.is_err() {
-            // Nobody there: the process is ending.
+            // The receiver is gone: the process is ending.
             let _ = say.send(FromShard {
                 shard,
                 instance,

@@ -64,7 +64,7 @@ impl Work {
     }
 
     /// Stops it, if it runs at `epoch` (`None`: at any). Asked again: the same
-    /// ticket is said again.
+    /// ticket is repeated.
     pub(crate) fn stop(&mut self, epoch: Option<Epoch>) -> Option<Done> {
         if self.epoch > Epoch(0) && epoch.is_none_or(|epoch| epoch == self.epoch) {
             self.call(Call::Stop);
@@ -170,7 +170,7 @@ mod tests {
         }
         assert_eq!(bot.0.load(Ordering::Relaxed), 1);
         let Some(Done::Stopped(again)) = work.stop(Some(Epoch(1))) else {
-            panic!("what was written down is told again");
+            panic!("what was recorded is reported again");
         };
         assert_eq!(again.ticket, b"next at noon"[..]);
     }

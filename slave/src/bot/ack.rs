@@ -55,7 +55,7 @@ impl Ack {
         }
     }
 
-    /// One that nobody waits for, for a bot's own tests.
+    /// One that no shard waits for, for a bot's own tests.
     pub const fn detached() -> Self {
         Self { report: None }
     }

@@ -1,4 +1,4 @@
-//! One dispatch, parsed only where somebody asks.
+//! One dispatch, parsed only on demand.
 
 use std::{
     borrow::Cow,
@@ -164,7 +164,7 @@ impl Event {
         }
     }
 
-    /// The same, not kept: for whoever takes the event apart.
+    /// The same, not kept: for a caller that takes the event apart.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).

@@ -23,7 +23,7 @@ pub(crate) use self::{
 /// Whether a shard's state is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It was copied, kept, or is built anew by a fresh session's events.
+    /// It was copied, kept, or a new session's events build it.
     Complete,
     /// The owner before died without a copy: what the bot knew of this shard is
     /// gone, and no event of this session will bring it back.
@@ -106,7 +106,7 @@ pub trait Bot: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Forget everything of a shard: it moved away for good, or begins anew.
+    /// Forget everything of a shard: it moved away for good, or starts from nothing.
     fn drop_shard_state(&self, shard: ShardId) {
         let _ = shard;
     }

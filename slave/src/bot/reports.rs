@@ -18,7 +18,7 @@ use super::ack::Finished;
 #[derive(Debug, Default)]
 pub(crate) struct Reports(Reporter);
 
-/// Where it is told, by any thread.
+/// Where any thread reports it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reporter(Arc<Mutex<Inbox>>);
 
@@ -27,7 +27,7 @@ struct Inbox {
     finished: VecDeque<Finished>,
     /// Of a shard that sleeps.
     waker: Option<Waker>,
-    /// The shard is gone, and with it whoever counts.
+    /// The shard is gone, and with it the counting task.
     closed: bool,
 }
 
@@ -42,7 +42,7 @@ impl Reports {
         self.0.inbox().waker = None;
     }
 
-    /// What was told and not taken yet, in its order.
+    /// Reports that were not taken yet, in their order.
     pub(crate) fn try_take(&self) -> Option<Finished> {
         self.0.inbox().finished.pop_front()
     }

@@ -248,7 +248,7 @@ impl Cache {
     }
 }
 
-/// Whoever made an emoji and is no member is not cached: nothing would ever say
+/// A user who made an emoji and is no member is not cached: nothing would ever say
 /// that it is gone.
 fn only_members(guild: &mut Guild, is_member: impl Fn(Id<UserMarker>) -> bool) {
     let emojis = guild.emojis.iter_mut().map(|emoji| &mut emoji.user);

@@ -208,7 +208,7 @@ fn voice_state(
     })
 }
 
-/// Whoever made an emoji or a sticker, as long as it is a member.
+/// The user who made an emoji or a sticker, as long as it is a member.
 fn maker(
     cache: &DefaultInMemoryCache,
     guild: Id<GuildMarker>,

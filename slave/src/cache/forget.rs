@@ -61,7 +61,7 @@ impl Cache {
     }
 }
 
-/// Whoever is in no channel has no voice state.
+/// A member in no channel has no voice state.
 fn left_voice(guild: Id<GuildMarker>, user_id: Id<UserMarker>) -> VoiceState {
     VoiceState {
         channel_id: None,

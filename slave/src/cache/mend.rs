@@ -5,7 +5,7 @@
 //! a payload that does not parse is mended: what is wrong is taken out, or replaced
 //! by the emptiest value where it may not be missing, or else what holds it is
 //! taken out. An id is never made up, and neither is what a thing is. What was
-//! taken out is said by its path.
+//! taken out is named by its path.
 //!
 //! Lists are mended one element after the other, so that a guild of which every
 //! member is odd takes time in proportion to its members.
@@ -265,7 +265,7 @@ fn replace(place: &str, value: &mut Value, path: &[Step], nth: usize) -> bool {
     true
 }
 
-/// Whoever made an emoji is named there and known better elsewhere: a made-up name
+/// The author of an emoji is named there and known better elsewhere: a made-up name
 /// would take the place of a true one.
 fn is_of_a_maker(place: &str, path: &[Step]) -> bool {
     let user = Step::Key("user".to_owned());

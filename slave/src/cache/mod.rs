@@ -53,8 +53,8 @@ pub struct Cache {
     odd: Odd,
     /// Who left lately.
     left: Mutex<Left>,
-    /// Held alone by whoever changes which user is in which guild, shared by
-    /// whoever only adds a user that is known already. See `users`.
+    /// Held alone by the task that changes which user is in which guild, shared by
+    /// tasks that only add a user that is known already. See `users`.
     users: RwLock<()>,
 }
 

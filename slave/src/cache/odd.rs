@@ -1,4 +1,4 @@
-//! What could not be kept, and who is told.
+//! What could not be kept, and who hears of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -99,12 +99,12 @@ impl Odd {
         Some(known.iter().cloned().collect())
     }
 
-    /// The guild is gone, or told anew.
+    /// The guild is gone, or a new GUILD_CREATE came.
     pub(super) fn forget(&self, guild: u64) {
         self.lock().guilds.remove(&guild);
     }
 
-    /// Adds what is missing to the guild's piece. Whoever does not know the member
+    /// Adds what is missing to the guild's piece. A build that does not know the member
     /// ignores it.
     pub(super) fn write_into(&self, guild: u64, mut piece: Vec<u8>) -> Vec<u8> {
         if let Some(known) = self.of(guild)

@@ -87,7 +87,7 @@ impl Cache {
         });
     }
 
-    /// Somebody joined. Discord says it twice now and then: whoever is a member
+    /// A user joined. Discord says it twice now and then: a user who is a member
     /// already is brought up to date and not counted.
     pub(super) fn member_add(&self, add: MemberAdd) {
         let (guild_id, user) = (add.guild_id, add.member.user.clone());
@@ -149,7 +149,7 @@ impl Cache {
     }
 }
 
-/// The last who left, so that being told again counts nobody down. Of a large guild
+/// The last who left, so that a repeated event counts no member down. Of a large guild
 /// not all members are cached, and one who is not may leave too.
 #[derive(Debug, Default)]
 pub(super) struct Left {
@@ -201,7 +201,7 @@ fn stranger(user: User) -> Member {
     }
 }
 
-/// All that can be said of somebody who left.
+/// All that can be said of a user who left.
 fn offline(guild_id: Id<GuildMarker>, user: Id<UserMarker>) -> Presence {
     Presence {
         activities: Vec::new(),

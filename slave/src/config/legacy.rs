@@ -1,12 +1,12 @@
-//! Settings for a master of the 2018 Go ancestor.
+//! Settings for a slave under the 2018 Go master.
 
 use std::{net::SocketAddr, num::NonZeroU32};
 
 use super::Address;
 use crate::error::Error;
 
-/// How to serve under an unchanged master of the 2018 Go ancestor, which says
-/// less than ours: see the README for what that costs.
+/// How to serve under YAGPDB's unchanged 2018 Go master, which says
+/// less than ours: `docs/moving-from-go.md` says what that costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Legacy {
     /// Shards of the whole bot; at most [`Legacy::MAX_SHARDS`]. Used for a cold
@@ -86,7 +86,7 @@ fn wrong<T>(text: impl Into<String>) -> Result<T, Error> {
     Err(Error::Config(text.into()))
 }
 
-/// The ancestor's wire has no authentication: it must not leave the host.
+/// The Go wire has no authentication: it must not leave the host.
 fn is_loopback(address: &str) -> bool {
     let name = address.rsplit_once(':').map(|(host, _)| host);
     match address.parse::<SocketAddr>() {

@@ -9,20 +9,20 @@ pub struct Timings {
     /// that there is another try; and a busy shard's replay buffer holds only
     /// some seconds.
     pub hello: Duration,
-    /// Without any message while a replay is due: dial anew.
+    /// Without any message while a replay is due: dial again.
     pub progress: Duration,
     /// HELLO to RESUMED, however many events come between: where RESUMED is
     /// missing, the events of today look like a replay. The next RESUME goes on
     /// behind what came.
     pub replay: Duration,
     /// `hello`, `progress`, `replay` and `ready` double each time that they pass, up
-    /// to this: a slow server is waited for longer, and in the end it is met.
+    /// to this: a slow server gets longer, until the limit fits.
     pub longest: Duration,
-    /// A session that nobody could resume for so long is over. Nobody has said how
-    /// long Discord keeps one; 90 s were measured.
+    /// A session that no slave could resume for so long is over. Discord does not document
+    /// how long it keeps one; 90 s were measured.
     pub session: Duration,
     /// How long a connection that was dialled ahead is held before it is dialled
-    /// anew: it cannot heartbeat, and Discord's heartbeats are due every 41 s.
+    /// again: it cannot heartbeat, and Discord's heartbeats are due every 41 s.
     pub hold: Duration,
     /// IDENTIFY to READY. Each try costs an IDENTIFY, and a connection that is dead is
     /// noticed by its heartbeats before.
@@ -52,17 +52,17 @@ pub struct Timings {
     /// Dial and handshake with the master.
     pub handshake: Duration,
     /// A master that says nothing for so long (it pings every 5 s) is dialled
-    /// anew.
+    /// again.
     pub master_silence: Duration,
     /// First pause before the master is dialled again.
     pub master_redial_first: Duration,
-    /// Longest such pause: a shard that is sealed is served by nobody until the
+    /// Longest such pause: no slave serves a sealed shard until the
     /// master is back.
     pub master_redial_max: Duration,
     /// Pause before a legacy master is dialled again, after a dial that failed.
     pub legacy_redial: Duration,
     /// A legacy migration in which a master says nothing for so long stands
-    /// still; a target that has nothing yet asks anew for work then.
+    /// still; a target that has nothing yet asks for work again then.
     pub legacy_patience: Duration,
     /// Shortest time between two IDENTIFYs of one bucket where no master grants
     /// them: Discord's 5 s and a margin.

@@ -2,7 +2,7 @@
 //!
 //! What is left to do when the shard is handed over is one RESUME, which twilight
 //! sends at the first poll behind HELLO. So a held connection is not polled; it
-//! cannot heartbeat meanwhile, and is dialled anew after a while. It is never
+//! cannot heartbeat meanwhile, and is dialled again after a while. It is never
 //! closed with a frame either: that takes a poll. It is dropped.
 //!
 //! ```text
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::permits::Permits;
 
-/// A connection that nobody takes is dialled anew so often, then let go.
+/// An unused connection is dialled again so often, then let go.
 const RENEWALS: u32 = 15;
 
 /// The connection of one shard that is dialled ahead.
@@ -189,7 +189,7 @@ impl Shard {
             Change::Held(gateway) => {
                 let until = Instant::now() + self.context.config.timings.hold;
                 self.ahead.stage = Stage::Held { gateway, until };
-                // Said once: later ones are renewed for nobody but us.
+                // Reported once: later ones are renewed silently.
                 if self.ahead.renewals == 0 {
                     self.say_dialled(epoch, String::new());
                 }
@@ -204,7 +204,7 @@ impl Shard {
             Change::Kept(kept) => self.kept(kept),
             Change::Old if self.ahead.overtakes() => {
                 self.kept(Kept::Nothing {
-                    why: "nobody took it".to_owned(),
+                    why: "it was not used".to_owned(),
                     pause: false,
                 });
             }
@@ -277,7 +277,7 @@ impl Shard {
 
     fn say_overtaken(&self, copied: Epoch, failed: String) {
         if !failed.is_empty() {
-            tracing::warn!(shard = %self.id, failed, "cannot resume beside the owner");
+            tracing::warn!(shard = %self.id, failed, "cannot resume while the owner is connected");
         }
         self.say(Said::Overtaken { copied, failed });
     }

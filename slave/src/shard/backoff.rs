@@ -9,7 +9,7 @@
 //!
 //! A session ends where Discord says so. Where it never says so and closes each
 //! RESUME in some other way, it is over once that went on for as long as sessions
-//! live. Time alone ends none: without a RESUME that was answered nobody knows.
+//! live. Time alone ends none: without an answered RESUME, the end is not known.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(crate) struct Redial {
     lived: Instant,
     /// RESUMEs since then that brought nothing.
     refused: u32,
-    /// Whether the last dial came to nothing: no HELLO.
+    /// Whether the last dial failed: no HELLO.
     unreached: bool,
     /// How often the limit of each [`Wait`] passed, since it was met in time.
     passed: [u32; 4],
@@ -58,7 +58,7 @@ pub(crate) struct Redial {
 /// What Discord closes a connection with whose session was resumed on another one.
 const TAKEN: u16 = 4000;
 
-/// A connection that served for so long was not taken away by somebody who takes it
+/// A connection that served for so long was not taken away by a process that takes it
 /// again and again.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -83,7 +83,7 @@ impl Redial {
         self.unreached = !reached;
     }
 
-    /// Whether the last dial came to nothing: the next one is no progress, nor is its
+    /// Whether the last dial failed: the next one is no progress, nor is its
     /// end.
     pub(crate) const fn is_unreached(&self) -> bool {
         self.unreached
@@ -214,7 +214,7 @@ impl Redial {
     fn pause(&self, resumable: bool, timings: &Timings) -> Duration {
         let jitter = 0.5 + 0.5 * random();
         let Some(doublings) = self.failures.checked_sub(1) else {
-            // Whoever cuts each replay short is not dialled without any pause.
+            // A server that cuts each replay short is not dialled without any pause.
             let cut = timings.redial_first / 4;
             return if self.cuts > 1 {
                 cut.mul_f64(jitter)

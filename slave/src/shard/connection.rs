@@ -42,7 +42,7 @@ pub(super) enum Ended {
     Crowded,
 }
 
-/// The master is told so often that an answer is waited for, on a connection that is
+/// The master hears so often that the slave waits for an answer, on a connection that is
 /// open: limits that have grown are longer than its own.
 const TELL_WAITING: Duration = Duration::from_secs(1);
 

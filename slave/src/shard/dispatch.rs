@@ -79,7 +79,7 @@ impl Window {
     /// much). `own`: what this process knows of the same session from the
     /// time when it sealed it.
     pub(crate) fn resumed(ticket: &Ticket, state_at: Sequence, own: Option<&Self>) -> Self {
-        // Whoever finished an event, it is finished.
+        // Finished by either process, the event is finished.
         let handled = own.map_or(ticket.handled, |own| own.handled.max(ticket.handled));
         let mut finished_above = ticket.finished_above.clone();
         if let Some(own) = own {
@@ -99,7 +99,7 @@ impl Window {
             window.finished_above = SequenceRanges::new();
         }
         // After a death the ticket names nothing in doubt; what still runs here
-        // from before goes on all the same.
+        // from before goes on anyway.
         for (&sequence, &open) in own.into_iter().flat_map(|own| &own.open) {
             let in_doubt = open == Open::Running || ticket.in_doubt.contains(sequence);
             if in_doubt && !window.is_finished(sequence) {

@@ -3,7 +3,7 @@
 //! twilight prepares its answer to op 7, op 9 and a close while it yields them,
 //! and sends it at the next poll: IDENTIFY without asking, RESUME without a
 //! pause. So each yielded message is looked at first, and after one that ends the
-//! connection the shard is never polled again: its owner decides, and dials anew.
+//! connection the shard is never polled again: its owner decides, and dials again.
 
 use std::{
     collections::VecDeque,
@@ -86,7 +86,7 @@ pub(crate) enum Incoming {
         kind: Box<str>,
         json: String,
     },
-    /// A heartbeat, its ACK, or an op that nobody knows: the peer is alive.
+    /// A heartbeat, its ACK, or an unknown op: the peer is alive.
     Alive,
     /// The connection is over; polling it again yields nothing.
     Ended(End),
@@ -184,7 +184,7 @@ pub(crate) struct Gateway {
     /// When the last heartbeat was sent, and which sequence it named at the most.
     named: Option<(std::time::Instant, Sequence)>,
     over: bool,
-    /// What came before anybody wanted it.
+    /// Events that came before they were wanted.
     kept: VecDeque<Incoming>,
     kept_bytes: usize,
 }
@@ -262,7 +262,7 @@ impl Gateway {
         let message = self.message().await;
         let incoming = match message {
             Ok(message) => self.received(message),
-            // The library is asked nothing more: whatever it was in the middle of.
+            // The library is asked nothing more, no matter what it was doing.
             Err(Panicked) => Incoming::Ended(End::Garbled(
                 "the gateway library panicked over what came".to_owned(),
             )),
@@ -285,7 +285,7 @@ impl Gateway {
                         .into_source()
                         .map_or_else(|| "refused".to_owned(), |source| source.to_string()),
                 ),
-                // The payload may hold anything: only its kind is told.
+                // The payload may hold anything: only its kind is logged.
                 ReceiveMessageErrorType::Deserializing { .. } => {
                     End::Garbled("a payload that is no gateway event".to_owned())
                 }
@@ -423,7 +423,7 @@ impl Gateway {
             CloseFrame::RESUME
         };
         self.shard.close(frame);
-        // The first poll sends the frame, whatever else it yields.
+        // The first poll sends the frame, no matter what it yields.
         let first = poll_fn(|cx| {
             let poll = AssertUnwindSafe(|| Pin::new(&mut self.shard).poll_next(cx));
             Poll::Ready(catch_unwind(poll))

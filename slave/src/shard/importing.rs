@@ -40,7 +40,7 @@ impl Shard {
         let imported = self.import_frame(frame).await;
         let (_, taken_in) = self.taken_in.get_or_insert((copied, 0));
         *taken_in += frame.body().len() as u64;
-        // Nobody listens to acknowledgements of a copy that is complete, or broken.
+        // No slave listens to acknowledgements of a copy that is complete, or broken.
         if *taken_in >= MAX_UNACKNOWLEDGED / 2 || frame.is_end() || imported.is_err() {
             self.acknowledge();
         }
@@ -69,7 +69,7 @@ impl Shard {
     /// `Some`: the copy is complete.
     async fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
         if !self.context.bot.keeps_state() {
-            // Whatever another build has of it.
+            // The piece may come from another build.
             return Ok(frame.is_end().then(Copied::default));
         }
         if self.epoch > Epoch(0) && self.prefers_own(frame) {
@@ -106,7 +106,7 @@ impl Shard {
         self.frozen != Frozen::GivenUp
     }
 
-    /// Takes pieces in when it is this shard's turn. Whoever waits for this does
+    /// Takes pieces in when it is this shard's turn. The task that waits for this does
     /// nothing else with the shard.
     pub(super) async fn import_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), String> {
         if pieces.is_empty() {

@@ -91,7 +91,7 @@ impl Shard {
         due: Option<Instant>,
     ) -> Input {
         loop {
-            // Whoever copies may wait for it.
+            // The copying slave may wait for it.
             if self.orders.is_empty() {
                 self.acknowledge();
             }
@@ -110,7 +110,7 @@ impl Shard {
                 self.snapshot.due.filter(|_| serving),
             ];
             let soon = soon.into_iter().flatten().min();
-            // Whoever waits for a copy comes first.
+            // A reader that waits for a copy comes first.
             let copy_out = self.copy_out.as_mut().or(self.snapshot.copy.as_mut());
             let copy_out = copy_out.filter(|_| serving);
             tokio::select! {
@@ -431,6 +431,6 @@ async fn gateway_or_copy(gateway: Option<&mut Gateway>, copy: Option<&mut CopyOu
 
 fn send_command(gateway: &Gateway, command: Command) {
     gateway.command(command.json);
-    // Nobody waits for the receipt: fine.
+    // No task waits for the receipt: fine.
     let _ = command.sent.send(());
 }

@@ -111,9 +111,9 @@ pub(crate) enum Order {
         drain: Duration,
         begins: Option<Sequence>,
     },
-    /// Whoever ordered [`Order::SealLate`] is out of reach: it is void.
+    /// The master that ordered [`Order::SealLate`] is out of reach: the order is void.
     ServeOn,
-    /// Somebody owns it at this epoch: forget it, unless that is us.
+    /// A slave owns it at this epoch: forget it, unless that is us.
     Forget { epoch: Epoch },
     /// The process ends: stop at once, say nothing.
     Leave,
@@ -268,7 +268,7 @@ pub(crate) struct Shard {
     ordered: bool,
     /// What the state is while the shard is sealed.
     frozen: Frozen,
-    /// Whether the bot was told that the state is lost, and no READY brought it
+    /// Whether the bot heard that the state is lost, and no READY brought it
     /// back.
     state_lost: bool,
     /// What of a replay the state holds already.
@@ -361,7 +361,7 @@ impl Shard {
         if let Said::Session(_) | Said::Sealed(_) = said {
             self.standing.says_ticket();
         }
-        // Nobody there: the process is ending.
+        // The receiver is gone: the process is ending.
         let _ = self.out.send(FromShard {
             shard: self.id,
             instance: self.instance,

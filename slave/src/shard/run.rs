@@ -6,14 +6,14 @@
 //!   │                      │  ▲ fatal       │ Forget                          │
 //!   │ Forget               │  └─ close ─▶ Failed ──▶ ...                      │
 //!   ▼                      ▼                ▼                                 │
-//!  Gone ◀───────────── Leave, or somebody else's epoch        Serving ◀───────┘
+//!  Gone ◀───────────── Leave, or another slave's epoch        Serving ◀───────┘
 //! ```
 //!
-//! Between a Resume and Serving lies Recalling, where nobody copied the state and
+//! Between a Resume and Serving lies Recalling, if no slave copied the state and
 //! a snapshot of it may be there.
 //!
 //! Orders of the agent move it, and a fatal close. Idle holds at most a copy of
-//! the state; Sealed neither handles nor reconnects until it is told the outcome.
+//! the state; Sealed neither handles nor reconnects until it hears the outcome.
 
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, Ticket,
@@ -140,7 +140,7 @@ impl Shard {
                             self.session_lost(&format!("{why}, the last one: {end}"));
                             redial.session_ended();
                         }
-                        // Said when it was lost; a dial that came to nothing is none.
+                        // Said when it was lost; a failed dial is none.
                         None if redial.is_unreached() => {}
                         None => self.progress(Step::Reconnecting, 0),
                     }
@@ -173,7 +173,7 @@ impl Shard {
         }
     }
 
-    /// Sealed: the ticket is told, what runs may finish, then the word is
+    /// Sealed: the ticket is given, running handlers may finish, then the word is
     /// settled; and then it waits for the outcome.
     async fn sealed(&mut self, mut seal: Box<Seal>) -> Phase {
         loop {
@@ -434,7 +434,7 @@ impl Shard {
         self.frozen = Frozen::No;
     }
 
-    /// Owned by somebody else, or by nobody: whatever is held of it is dropped.
+    /// Owned by another slave, or by none: everything held of it is dropped.
     fn forget(&mut self) -> Phase {
         self.copy_out = None::<CopyOut>;
         self.snapshot.stop();

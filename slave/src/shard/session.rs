@@ -67,7 +67,7 @@ impl Session {
         })
     }
 
-    /// Three quarters of what Discord replays, as far as anybody said: a connection
+    /// Three quarters of what Discord replays, as far as is known: a connection
     /// that was dialled further back than this is not resumed on.
     pub(crate) fn reach(&self) -> u64 {
         let replays = match self.guilds {

@@ -1,8 +1,8 @@
 //! A shard's snapshots: written while it serves, read when it is taken over and
-//! nobody copied its state.
+//! it got no copy of the state.
 //!
 //! State from a snapshot is behind what was handled, and only a replay that
-//! reaches back to it makes it whole. So the bot is told that it is complete when
+//! reaches back to it makes it whole. So the bot hears that it is complete when
 //! the replay has come up to what was handled, and not before. That Discord takes
 //! the RESUME proves that it has everything since: a server that has not refuses.
 //! Numbers prove nothing. They order dispatches, and some never come: a RESUMED that
@@ -33,7 +33,7 @@ use crate::{
 /// for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The master is told so often that reading goes on.
+/// The master hears so often that reading goes on.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// So soon a snapshot is tried again for which there were too many others.
@@ -171,7 +171,7 @@ impl Shard {
         }
     }
 
-    /// The session goes on here and nobody copied the state.
+    /// The session goes on here, and no copy of the state came.
     pub(super) fn recall_or_lose(&mut self) -> Phase {
         let Some(store) = &self.context.snapshots else {
             return self.lose_state();
@@ -183,7 +183,7 @@ impl Shard {
             session: session.unwrap_or_default(),
         };
         self.snapshot.reading = Some(store.read(of, self.window.handled()));
-        // Until the replay has brought the rest; also for whoever interrupts this.
+        // Until the replay has brought the rest; also if this is interrupted.
         self.state_lost = true;
         Phase::Recalling
     }

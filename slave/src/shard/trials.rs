@@ -3,7 +3,7 @@
 //! When one process after the other dies with the same events in hand, one of them may
 //! be the cause, and each next process would be handed it again. So the master orders
 //! that what is replayed is handed out one event at a time, over all shards of the
-//! process, each after it was written down which one it is. Whoever dies then names the
+//! process, each after the master has recorded which one it is. A death then names the
 //! event by it. One that killed twice like that is set aside.
 //!
 //! ```text
@@ -39,7 +39,7 @@ const SURVIVED: Duration = Duration::from_secs(5);
 pub(crate) struct Care {
     /// Whether what is replayed is handed out one at a time.
     pub(crate) alone: bool,
-    /// These killed whoever had them, alone.
+    /// These killed the process that had them, alone.
     pub(crate) deadly: SequenceRanges,
     /// These did so again when they were handed out although they are deadly.
     pub(crate) skipped: SequenceRanges,
@@ -92,7 +92,7 @@ impl Trials {
         };
     }
 
-    /// The replay is over: what comes from now on is tried by nobody.
+    /// The replay is over: later events are not tried alone.
     pub(super) fn replayed(&mut self) {
         self.care.alone = false;
     }
@@ -108,7 +108,7 @@ impl Trials {
         match &self.stage {
             Stage::Idle if !self.queue.is_empty() => match turns.clone().acquire_owned().await {
                 Ok(turn) => Change::Turn(turn),
-                // Nobody closes it.
+                // It is never closed.
                 Err(_) => pending().await,
             },
             Stage::Idle => pending().await,
@@ -194,7 +194,7 @@ impl Shard {
         }
     }
 
-    /// What was queued is to be handed out by whoever owns the shard next.
+    /// The queued events are for the next owner of the shard.
     pub(super) fn trials_stop(&mut self) {
         for event in self.trials.stop() {
             if self.window.give_back(event.sequence(), event.mark()) {

@@ -8,7 +8,7 @@
 //!
 //! A heartbeat names what was received, and a server might forget everything up to
 //! there. The seal follows the copy within a few round trips. So a copy that would
-//! end just before a heartbeat ends just after it: then nobody resumes below what
+//! end just before a heartbeat ends just after it: then no slave resumes below what
 //! a heartbeat named.
 
 use std::{

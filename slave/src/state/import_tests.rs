@@ -119,7 +119,7 @@ async fn a_damaged_frame_breaks_the_copy_and_nothing_of_it_is_taken_in() {
                     panic!("byte {at} of frame {bad}: {taken:?}");
                 };
                 assert!(why.contains("damaged"), "{why}");
-                // What comes of it later is of no use.
+                // Its later result is useless.
                 for frame in all.iter().skip(bad + 1) {
                     assert!(matches!(import.take(frame), Taken::Ignored));
                 }

@@ -62,7 +62,7 @@ impl Unpacker {
         zstd_safe::DCtx::try_create().map(Self)
     }
 
-    /// Never more than a frame may be long, whatever the block says.
+    /// Never more than the longest frame, even if the block says more.
     ///
     /// # Errors
     /// It is no block, or would be longer.

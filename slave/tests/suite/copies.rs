@@ -1,4 +1,4 @@
-//! State that is copied more than once, and what is said after a report.
+//! State that is copied more than once, and messages after a report.
 
 use std::{
     collections::BTreeSet,
@@ -295,7 +295,7 @@ impl Bot for Slow {
     }
 }
 
-// One thread: whoever holds it holds up everything.
+// One thread: a task that holds it holds up everything.
 #[tokio::test]
 async fn while_state_is_taken_in_other_shards_handle_their_events() {
     let gateway = gateway(|config| config.guilds_per_shard = 2).await;

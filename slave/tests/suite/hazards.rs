@@ -121,7 +121,7 @@ async fn op_9_that_ends_the_session_asks_the_master_for_exactly_one_identify() {
     session_is_lost(&mut scene).await;
 }
 
-/// The loss is told, one permit is asked for, and without it nothing is sent.
+/// The loss is reported, one permit is asked for, and without it nothing is sent.
 async fn session_is_lost(scene: &mut Scene) {
     scene
         .peer

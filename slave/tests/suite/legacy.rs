@@ -1,4 +1,4 @@
-//! Slaves under a master of the 2018 Go ancestor.
+//! Slaves under the 2018 Go master.
 
 use std::time::{Duration, Instant};
 
@@ -235,7 +235,7 @@ async fn a_ticket_waits_for_handlers_and_its_sequence_is_behind_them() {
     let ticket = scene.wire.ticket(0).await;
     let last = told.last().unwrap().sequence;
     assert!(ticket.sequence >= last, "{} < {last}", ticket.sequence);
-    // Asked again, the same is said again.
+    // A repeated question gets the same answer.
     scene.wire.stop(0).await;
     assert_eq!(scene.wire.ticket(0).await, ticket);
 }
@@ -308,7 +308,7 @@ async fn a_seal_whose_question_is_lost_is_undone_and_nothing_is_said_later() {
     until("the seal", closed).await;
     scene.wire = {
         drop(scene.wire);
-        // The ancestor's master would crash over a late ticket.
+        // The Go master would crash over a late ticket.
         let mut wire = scene.master.slave(true).await;
         wire.becomes_source(1).await;
         wire

@@ -1,5 +1,6 @@
 //! The slave as a whole, against the simulated Discord and a small master.
 #![allow(
+    clippy::disallowed_methods,
     clippy::type_complexity,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,

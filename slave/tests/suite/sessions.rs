@@ -93,8 +93,8 @@ fn short(settings: &mut SlaveConfig) {
     timings.replay = Duration::from_millis(100);
 }
 
-/// A session that Discord does not let anybody resume, in this way, is over after its
-/// life: that is said, and one IDENTIFY brings the next.
+/// A session that no slave can resume, in this way, is over after its
+/// life: the slave reports that, and one IDENTIFY brings the next.
 async fn is_given_up(fault: Fault) {
     let name = format!("{fault:?}");
     let mut scene = scene(short).await;

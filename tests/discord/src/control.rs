@@ -1,5 +1,5 @@
 //! The control port: HTTP and JSON, loopback only. Every endpoint is described
-//! in the README.
+//! in `docs/simulated-discord.md`.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

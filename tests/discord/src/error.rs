@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why a gateway did not start, or did not do what it was told.
+/// Why a gateway did not start, or refused a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting or a request that cannot be carried out; the text says what to

@@ -1,4 +1,9 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Where to begin
+//!
+//! [`Gateway`] is a running simulated Discord, [`GatewayConfig`] how it is set up,
+//! [`Fault`] what can go wrong, [`Entry`] a line of its ledger.
 
 pub mod clock;
 mod commands;

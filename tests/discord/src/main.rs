@@ -90,7 +90,7 @@ struct Args {
     /// Each so many dispatches of a session, 1 to 3 sequence numbers are left out
     #[arg(long, default_value_t = 0)]
     skip_every: u32,
-    /// Each so many things that happen are told twice
+    /// Each Nth event is sent twice
     #[arg(long, default_value_t = 0)]
     repeat_every: u32,
     /// Each so many guilds and changes of one have something odd in them: unknown fields
@@ -197,7 +197,7 @@ async fn main() -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // A log that nobody reads any more is no reason to end: what was reported there
+        // A log whose reader is gone is no reason to end: what was reported there
         // would panic.
         .log_internal_errors(false)
         .with_writer(|| baton_log::stderr().writer())

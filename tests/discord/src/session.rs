@@ -294,7 +294,7 @@ impl Session {
     }
 
     /// Ends the session for good and frees its buffer. Connections that serve
-    /// it are told, except `but`.
+    /// it hear of it, except `but`.
     pub(crate) fn end(&self, but: Option<ConnId>, tell: impl Fn() -> Command) {
         let mut state = self.lock();
         state.ended = true;

@@ -19,11 +19,11 @@ pub struct Deploy {
     pub deploy_ms: f64,
     /// Processor time in between.
     pub cpu: Option<Cpu>,
-    /// The ancestor's rule for as many shards: the next one after 1 s.
+    /// The Go master's rule for as many shards: the next one after 1 s.
     pub ancestor_ms: Option<f64>,
     /// Its successor's: after 2.2 s.
     pub successor_ms: Option<f64>,
-    /// How many times faster than the ancestor's rule.
+    /// How many times faster than the Go master's rule.
     pub times_ancestor: Option<f64>,
 }
 

@@ -73,7 +73,7 @@ pub struct Results {
     pub targets: Vec<Target>,
     /// Minimal clients, a probe every millisecond on each session, plain websocket.
     pub floor: Vec<Floor>,
-    /// The rules of the ancestor (the next shard after 1 s) and of its successor
+    /// The rules of the Go master (the next shard after 1 s) and of its successor
     /// (2.2 s).
     pub one_by_one: Vec<OneByOne>,
     /// Processor time of an event.

@@ -47,8 +47,9 @@ pub fn markdown(results: &Results) -> Option<String> {
     let host = SHARDS / HOSTS;
     let mut page = format!(
         "# A bot of 20,000 shards on 40 hosts\n\n\
-         Arithmetic, not a measurement: a fleet of Baton is one host today. Each host here has a master of its own and {host:.0} shards, and deploys for itself. \
-         The figures were measured by `scripts/bench` on {} cores of {}, Linux {}, with the simulated Discord on the same machine; \
+         This page is arithmetic, not a measurement: a fleet of Baton is one host today.\n\
+         Each host here has a master of its own and {host:.0} shards, and deploys for itself.\n\
+         The figures were measured by `scripts/bench` on {} cores of {}, Linux {}, with the simulated Discord on the same machine.\n\
          `scripts/bench --page` writes this page from a run.\n\n\
          Assumed: {GUILDS:.0} guilds and {EVENTS:.0} events/s a shard, a cache as the bench's ({:.0} KB a guild as it is copied), a round trip of {} ms to Discord.\n\n\
          | of one host | how | comes to |\n|---|---|---|\n",
@@ -204,7 +205,7 @@ impl Figures {
             ),
             (
                 "journal while serving",
-                "a row a shard and second, one write for all, nobody waits".to_owned(),
+                "a row a shard and second, one write for all, no wait".to_owned(),
                 format!("{host:.0} rows/s"),
             ),
         ]
@@ -216,10 +217,12 @@ impl Figures {
         let cold = |concurrency: f64| duration(SHARDS / concurrency * 5.0);
         format!(
             "\nOf the whole bot:\n\n\
-             - A deploy spends no IDENTIFY, on whatever number of hosts. A cold start of 20,000 shards takes {} with `max_concurrency` 16, {} with 64, \
+             - A deploy spends no IDENTIFY, on any number of hosts.\n\
+             \x20 A cold start of 20,000 shards takes {} with `max_concurrency` 16, {} with 64, \
              and {:.0} days' worth of IDENTIFYs at {A_DAY:.0} a day; a bot of that size is given more.\n\
-             - Hosts that deploy at the same time take {}; one after the other, {}. A user's events wait {:.0} ms in the middle (the median gap at this round trip), once.\n\
-             - Masters of different hosts do not share an IDENTIFY budget yet: cold starts of several hosts at one time need a common queue, which is not there.\n\
+             - Hosts that deploy at the same time take {}; one after the other, {}.\n\
+             \x20 A user's events wait {:.0} ms in the middle (the median gap at this round trip), once.\n\
+             - Masters of different hosts do not share an IDENTIFY budget yet: simultaneous cold starts of several hosts need a common queue, which does not exist.\n\
              - Real guilds differ more from the bench's than hosts do: put your own guilds, events and sizes into the second column.\n",
             cold(16.0),
             cold(64.0),

@@ -215,7 +215,7 @@ mod tests {
     async fn every_byte_comes_through_both_ways() {
         for hops in [Hops::Windowed, Hops::Piped] {
             let bytes = 3 * MAX_STATE_BODY as u64 + 17;
-            let (told, listens) = mpsc::channel();
+            let (told, listens) = mpsc::sync_channel(16);
             let begin = |role: &'static str, to: String| {
                 let told = told.clone();
                 tokio::spawn(async move {

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 /// Until it is killed.
 fn wait() -> ExitCode {
     loop {
+        #[expect(clippy::disallowed_methods, reason = "it is a bad bot")]
         std::thread::sleep(Duration::from_secs(3600));
     }
 }

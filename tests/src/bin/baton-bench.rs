@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     ExitCode::from(u8::from(!results.failures.is_empty()))
 }
 
-/// The last line of a run, whatever stands before it.
+/// The last line of a run; the lines before are skipped.
 fn read(file: &PathBuf) -> Result<Results, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let last = text.trim_end().lines().last().unwrap_or_default();

@@ -106,7 +106,7 @@ pub async fn strike(scene: &mut Scene, crash: Crash, phase: Phase) -> Result<()>
         .map_err(|_| Error::Late(format!("the master did not pass {}", crash.at)))
 }
 
-/// It was killed before the fleet was up, and the fleet came up all the same, with
+/// It was killed before the fleet was up, and the fleet still came up, with
 /// one IDENTIFY a shard.
 fn was_cold(scene: &Scene) -> Result<()> {
     if scene.fleet.starts() < 2 {

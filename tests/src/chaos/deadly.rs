@@ -1,4 +1,4 @@
-//! An event that kills whoever handles it.
+//! An event that kills each process that handles it.
 
 use std::{fs, time::Duration};
 

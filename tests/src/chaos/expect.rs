@@ -113,7 +113,7 @@ impl Expect {
         self
     }
 
-    /// State may be lost, if that is said.
+    /// State may be lost, if the slave reports it.
     #[must_use]
     pub const fn with_state_lost(mut self) -> Self {
         self.state_lost = true;

@@ -25,7 +25,7 @@ use crate::{
 const SAMPLED_GUILDS: usize = 3;
 
 /// Checkpoints go to the master each 10 ms. On a loaded host one may be late by
-/// this much, and what it covers be repeated all the same.
+/// this much, and what it covers still be repeated.
 const LATE_CHECKPOINT_US: u64 = 1_000_000;
 
 /// A power cut takes the end of the journal along: a tenth of what was written
@@ -69,7 +69,7 @@ pub struct Findings {
 /// Lets everything be handled and judges. Traffic must be paused.
 ///
 /// # Errors
-/// A record cannot be read, or somebody does not answer.
+/// A record cannot be read, or a process does not answer.
 pub async fn judge(scene: &Scene, limit: Duration, marks: Marks) -> Result<Findings> {
     let (sent, records) = settle(scene, limit).await?;
     let exact = Exactness::of(&sent, &records.handled);

@@ -61,7 +61,7 @@ pub enum Blow {
     ToMaster(Option<Who>, Harm, Duration),
     /// The wire between slaves and the simulated Discord, likewise.
     ToDiscord(Option<Who>, Harm, Duration),
-    /// The simulated Discord is told these faults, as JSON objects.
+    /// The simulated Discord gets these faults, as JSON objects.
     Discord(&'static [&'static str]),
     /// The deploy brings this.
     Build(Build),
@@ -79,7 +79,7 @@ pub enum Blow {
     /// What the master has in its runtime folder is removed, while it runs and while it
     /// does not.
     Emptied,
-    /// An event comes that kills whoever handles it.
+    /// An event comes that kills each process that handles it.
     DeadlyEvent,
     /// Everything is killed, and what was not on the disk yet is gone.
     PowerCut,
@@ -124,7 +124,7 @@ pub enum Build {
     Aborts,
     /// It panics on every event.
     Panics,
-    /// The same, and the canary is looked at: nothing else moves.
+    /// The same, and the master watches the canary: nothing else moves.
     PanicsAtCanary,
     /// Its handlers never finish.
     Hangs,
@@ -169,7 +169,7 @@ pub enum Act {
 pub enum Resource {
     /// The disk under the master's journal.
     MasterDisk,
-    /// A disk under the master's journal that keeps what it is told to.
+    /// A disk under the master's journal that keeps only what it is ordered to.
     MasterSync,
     /// The files that somebody may open.
     Files(Who),

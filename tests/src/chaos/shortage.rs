@@ -17,7 +17,7 @@ use crate::{
     shim,
 };
 
-/// An answer of the master comes within this time, whatever is short.
+/// An answer of the master comes within this time, in any shortage.
 const ANSWERS: Duration = Duration::from_secs(5);
 
 /// Makes it short for so long. Without a deploy under way one is asked for
@@ -87,7 +87,7 @@ async fn nothing_moves(scene: &mut Scene, mut operator: Connection) -> Result<()
     Err(Error::answer("a deploy without resources", ended))
 }
 
-/// The master is killed, and somebody else has its port when it comes back.
+/// The master is killed, and another process has its port when it comes back.
 ///
 /// # Errors
 /// The master came up all the same, or does not say why it cannot.

@@ -14,7 +14,7 @@ use crate::{
     shim::{self, Loads},
 };
 
-/// What every slave of a fleet is told, however it is started.
+/// The settings of every slave of a fleet, however it is started.
 pub(super) fn slave_arguments(
     folder: &Path,
     discord: &Discord,

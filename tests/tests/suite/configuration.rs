@@ -1,5 +1,5 @@
 //! Wrong configuration ends with exit code 2 and one line that says what to
-//! change, whatever the program.
+//! change, for each program.
 
 use std::{
     net::TcpListener,

@@ -18,27 +18,54 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 8] = [
+pub(crate) const DOCUMENTS: [&str; 18] = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "README.md",
+    "SECURITY.md",
     "docs/benchmarks.md",
     "docs/bots.md",
     "docs/large-bots.md",
+    "docs/maintainers/master.md",
+    "docs/maintainers/proof.md",
+    "docs/maintainers/slave.md",
+    "docs/master.md",
+    "docs/moving-from-go.md",
     "docs/moving.md",
     "docs/operating.md",
     "docs/promises.md",
+    "docs/simulated-discord.md",
+    "docs/snapshots.md",
     "docs/wire.md",
+];
+
+/// The front pages of the packages, which rustdoc shows too. Their blocks are tests of
+/// their packages.
+const FRONT_PAGES: [&str; 8] = [
+    "log/README.md",
+    "master/README.md",
+    "master/core/README.md",
+    "protocol/README.md",
+    "slave/README.md",
+    "slave/relay/README.md",
+    "tests/README.md",
+    "tests/discord/README.md",
 ];
 
 #[test]
 fn every_document_is_known_and_every_link_in_it_leads_somewhere() {
-    let mut found: Vec<String> = fs::read_dir(root().join("docs"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "md"))
-        .map(|name| format!("docs/{name}"))
-        .collect();
+    let mut found = Vec::new();
+    for folder in ["", "docs/", "docs/maintainers/"] {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        found.extend(
+            names
+                .map(|name| format!("{folder}{}", name.to_string_lossy()))
+                .filter(|name| Path::new(name).extension().is_some_and(|end| end == "md")),
+        );
+    }
     found.sort();
-    assert_eq!(found, DOCUMENTS[1..]);
+    assert_eq!(found, DOCUMENTS);
     for document in DOCUMENTS {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for link in text.split("](").skip(1) {
@@ -55,6 +82,45 @@ fn every_document_is_known_and_every_link_in_it_leads_somewhere() {
                 heading.is_empty() || known.map(anchor).any(|known| known == heading),
                 "{document}: {link}"
             );
+        }
+    }
+}
+
+#[test]
+fn front_pages_are_short_and_have_no_link_that_is_dead_on_one_of_their_two_pages() {
+    for (page, lines) in FRONT_PAGES
+        .map(|page| (page, 80))
+        .into_iter()
+        .chain([("README.md", 120)])
+    {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        assert!(text.lines().count() <= lines, "{page} is long");
+        // A path leads nowhere in rustdoc, the name of an item nowhere else.
+        assert!(
+            page == "README.md" || !text.contains("]("),
+            "{page}: a link"
+        );
+    }
+}
+
+#[test]
+fn a_line_of_a_document_has_one_sentence() {
+    for document in DOCUMENTS.into_iter().chain(FRONT_PAGES) {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let mut in_block = false;
+        for (number, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("```") {
+                in_block = !in_block;
+            } else if !in_block && !line.starts_with(['|', '#']) {
+                let number_of_a_list = |c: char| c == ' ' || c == '.' || c.is_ascii_digit();
+                let sentences = line.trim_start_matches(number_of_a_list);
+                let two = sentences.split(['.', '!', '?']).skip(1).any(|rest| {
+                    let mut rest = rest.chars();
+                    let space = rest.next() == Some(' ');
+                    space && rest.next().is_some_and(char::is_uppercase)
+                });
+                assert!(!two, "{document}:{}: {line}", number + 1);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The canary is looked at before the rest of a deploy moves.
+//! The master watches the canary before the rest of a deploy moves.
 //!
 //! ```text
 //! Canary serves ─▶ asked every quarter of a second how it fares
@@ -7,11 +7,11 @@
 //!                    ▼  a gate shuts (`gate.rs`): it goes back, and nothing else ever moved
 //! ```
 //!
-//! Doubtful is what the gates do not judge yet: events failed, and they are too few;
-//! or it was handed some and has finished none, though those of the old slave were not
-//! as old. So a quiet shard whose build does well holds a deploy up for `canary_time`
-//! and no longer, a busy one for a moment. A deploy that is all canary, or that has
-//! nothing to go back to, is not held up: its soak looks at the same.
+//! A canary is doubtful if the gates cannot judge it yet: events failed, but too few of
+//! them; or it was handed some and has finished none, though those of the old slave were not
+//! as old. So a quiet shard with a good build holds a deploy up for `canary_time` and no
+//! longer, a busy one for a moment. A deploy that is all canary, or that has no way back, is
+//! not held up: its soak judges the same.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::{
 /// So often the slave of a canary is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
-/// A canary that gives rise to doubt is looked at for so many times as long.
+/// A doubtful canary is watched for so many times as long.
 const DOUBTFUL: u32 = 5;
 
 /// A canary that was handed an event this long ago could have finished it.

@@ -1,11 +1,11 @@
-//! Whether a new slave gets anything at all: that its shards serve is its own word.
+//! Whether a new slave gets any events: that its shards serve is only its own word.
 //!
-//! Before a deploy commits, what its shards handled in the soak is compared with what
-//! they got before the deploy. It is dark when less than a twentieth of that came, of
-//! all shards together or none of one busy shard: by the checkpoints, and by its own
-//! count. A night may be quiet, so a soak in which so little came is lengthened twice
-//! before everything goes back; and where little came before, nothing is concluded. Nor
-//! where handlers took half a soak before: what they finish says nothing about now.
+//! Before a deploy commits, the events that its shards handled in the soak are compared with
+//! those before the deploy. The new slave is dark if less than a twentieth came, of all
+//! shards together or none of one busy shard, by the checkpoints and by its own count. A
+//! night may be quiet, so a soak in which so little came is lengthened twice before
+//! everything goes back. Nothing is concluded if little came before, or if handlers took
+//! half a soak before: what they finish then says nothing about now.
 
 use std::{collections::BTreeMap, time::Duration};
 

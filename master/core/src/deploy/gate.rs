@@ -1,26 +1,24 @@
-//! Whether the new build of a deploy is any good: does it live at the end of the
-//! soak, do its handlers fail, does it keep up?
+//! Whether the new build of a deploy is good: does it live at the end of the soak, do its
+//! handlers fail, does it keep up?
 //!
-//! A slave says in each pong how many events its handlers finished and how many
-//! of these failed. The new build is no good when the share that failed is more
-//! than `error_gate` percentage points above the old slave's, of at least
-//! `error_gate_events` events: a bot that always failed is not blamed on its new
-//! build.
+//! A slave reports in each pong how many events its handlers finished, and how many of these
+//! failed. The new build is bad if its share of failed events is more than `error_gate`
+//! percentage points above the old slave's, of at least `error_gate_events` events: a bot
+//! that always failed is not blamed on its new build.
 //!
-//! It says too for how long its shards took nothing from Discord, because as many
-//! events were running as may. A shard in that state falls ever further behind,
-//! and nothing but Discord's replay buffer holds what it did not take. The new
-//! build is no good when that was so for more of the soak than of the old slave's
-//! time before the deploy, by more than `behind_gate` percentage points, on the
-//! average of its shards: of many shards some are always full for a moment, and
-//! all of them catch up after their move.
+//! It reports for how long its shards took nothing from Discord because too many events were
+//! running. A shard in that state falls ever further behind, and only Discord's replay
+//! buffer holds the events that it did not take. The new build is bad if that time was a
+//! larger part of the soak than of the old slave's time before the deploy, by more than
+//! `behind_gate` percentage points, averaged over its shards: of many shards some are always
+//! full for a moment, and all of them catch up after their move.
 //!
-//! And it says how many events its bot was handed, and how old the oldest is that is
-//! not finished. The new build is no good when it has not finished half of what it
-//! was handed, and the oldest is older than the old slave's was by `lag_gate`: slow
-//! handlers are no fault of a build whose predecessor had them too.
+//! It reports how many events its bot was handed, and the age of the oldest unfinished one.
+//! The new build is bad if it has not finished half of the events that it was handed, and
+//! the oldest is older by `lag_gate` than the old slave's was: slow handlers are no fault of
+//! a build whose predecessor had them too.
 //!
-//! All of that is judged of the canary ([`bake`](super::bake)) and of the soak.
+//! The gates judge the canary ([`bake`](super::bake)) and the soak.
 
 use std::time::Duration;
 
@@ -43,7 +41,7 @@ const END_OF_SOAK: u64 = 0;
 /// Number of the ping at its beginning, which no peer gets to.
 const START_OF_SOAK: u64 = u64::MAX;
 
-/// Number of the pings while a canary is looked at.
+/// Number of the pings while the master watches a canary.
 const OF_CANARY: u64 = u64::MAX - 1;
 
 /// At this age of its oldest unfinished event a build is not judged in the shortest
@@ -114,7 +112,7 @@ impl Core {
             | Stage::Retiring { .. }
             | Stage::RollingBack { .. } => return false,
         }
-        // Without an old slave there is nobody to go back to.
+        // Without an old slave there is no way back.
         let Some(old) = deploy.from.and_then(|from| self.fleet.slaves.get(&from)) else {
             return false;
         };
@@ -175,7 +173,7 @@ impl Core {
             None,
             format!(
                 "the new build falls behind: its shards took nothing for {new} % of the soak \
-                 on average (before: {old} %), because as many events were running as may"
+                 on average (before: {old} %), because their windows were full"
             ),
         );
         true
@@ -218,7 +216,7 @@ impl Core {
         true
     }
 
-    /// The canary is looked at: how does its slave fare now?
+    /// The master watches the canary: how does its slave fare now?
     pub(crate) fn ask_of_canary(&mut self, to: SlaveId) {
         let number = OF_CANARY;
         self.out.send(to, ToSlave::Ping(Ping { number }));

@@ -1,25 +1,24 @@
 //! The shards in hand, and how many may be there at once.
 //!
-//! From its seal until it serves again nobody takes what a shard gets; Discord
-//! holds `replay_buffer` events of it. For how long that lasts is the shard's
-//! *replay budget* (`shard/rate.rs`). Shards that move side by side share two hosts and
-//! a network: in the worst case they wait for each other, and `n` handovers take
-//! `n` times as long as one. So `n` of them may be in hand when that fits into
-//! half of the tightest budget among them. The other half is the copy's, which
-//! may be so many events behind when it is sealed (`seal_a_fresh_copy`).
+//! From its seal until it serves again, no slave takes the events of a shard; Discord holds
+//! `replay_buffer` of them. The time in which they come is the shard's *replay budget*
+//! (`shard/rate.rs`). Shards that move at once share two hosts and a network: in the worst
+//! case they wait for each other, and `n` handovers take `n` times as long as one. So `n`
+//! shards may be in hand if that fits into half of the tightest budget among them. The other
+//! half belongs to the copy, which may be that far behind when it is sealed
+//! (`seal_a_fresh_copy`).
 //!
-//! What one handover takes is what the slowest of late took, from the order to
-//! seal to the word that it serves: a shorter one counts the one before for an
-//! eighth less, so a hiccup is forgotten after a dozen. A shard for which there
-//! is no room waits in the queue and is served there. Alone every shard goes.
+//! A handover is assumed to take as long as the slowest recent one, from the order to seal
+//! to the report that the shard serves. The estimate decays by one eighth per faster
+//! handover; a spike is forgotten after about twelve. A shard for which there is no room
+//! waits in the queue, served. One shard may always go.
 //!
-//! Fewer still are sealed *side by side*. While a shard is sealed nobody handles
-//! its events, so what it shares the processors with then is in its gap. As many
-//! are sealed at once as cost no more than what the quickest handover took: on a
-//! network that is far away all of them, on one host a few. The others wait with
-//! their state copied and their connection held, and are served. What they get
-//! meanwhile is replayed too: next is the one that has waited for the largest part
-//! of its budget.
+//! Fewer still are *sealed* at once. While a shard is sealed no slave handles its events, so
+//! whatever it shares the processors with then lengthens its gap. As many shards are sealed
+//! at once as do not slow down the quickest handover: all of them over a slow network, a few
+//! on one host. The others wait with their state copied and their connection held, served.
+//! Their events meanwhile are replayed too, so the next one is the shard that has waited for
+//! the largest part of its budget.
 
 use std::{
     cmp::Reverse,
@@ -41,7 +40,7 @@ const LEAST: Duration = Duration::from_millis(50);
 /// What a handover costs the processors of both hosts.
 const COST: Duration = Duration::from_micros(1500);
 
-/// A budget that is longer counts for this: whoever gets no event at all has its
+/// A longer budget counts for this: a shard that gets no event at all has its
 /// turn too, for it holds a place of the deploy's width.
 const ENDLESS: Duration = Duration::from_secs(3600);
 
@@ -65,15 +64,15 @@ pub(crate) struct InFlight {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Begun {
     budget: Duration,
-    /// When its owner was told to seal it.
+    /// When its owner was ordered to seal it.
     sealed: Option<Time>,
     /// Since when it could be sealed, where there was no room.
     waits: Option<Time>,
-    /// How the resume of its next owner gets on, once that was told.
+    /// How the resume of its next owner progresses, once it was ordered.
     resume: Option<Resuming>,
 }
 
-/// How a resume gets on.
+/// How a resume progresses.
 #[derive(Clone, Copy, Debug)]
 struct Resuming {
     since: Time,
@@ -83,7 +82,7 @@ struct Resuming {
     replayed: u64,
 }
 
-/// A resume that says that it gets on, and whose replay does not grow, may do so for
+/// A resume that reports progress, and whose replay does not grow, may do so for
 /// so many times the span in which a silent one has failed: it dials, and is closed,
 /// and dials again.
 const MOST_SPANS: u32 = 6;
@@ -119,7 +118,7 @@ impl InFlight {
         }
     }
 
-    /// Its owner is told to seal it; it may be told again.
+    /// The master orders its owner to seal it, perhaps again.
     pub(crate) fn sealed(&mut self, id: ShardId, now: Time) {
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.waits = None;
@@ -127,7 +126,7 @@ impl InFlight {
         }
     }
 
-    /// Its next owner was told to go on with it.
+    /// Its next owner was ordered to go on with it.
     pub(crate) fn given(&mut self, id: ShardId, now: Time) {
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.resume = Some(Resuming {

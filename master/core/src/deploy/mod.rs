@@ -77,13 +77,13 @@ pub(crate) struct Deploy {
     pub(crate) done_at_soak: Option<Done>,
     /// Times that the soak was lengthened, because nothing came.
     pub(crate) lengthened: u32,
-    /// The canary is looked at.
+    /// The master watches the canary.
     pub(crate) bake: Bake,
     /// Whether the new slave was asked, after the soak, if it lives.
     pub(crate) asked: bool,
     pub(crate) first_stop: Option<Time>,
     pub(crate) last_served: Option<Time>,
-    /// Times in a row that the new slave was connected anew and no shard moved.
+    /// Times in a row that the new slave reconnected and no shard moved.
     pub(crate) returns: u32,
     /// Whether it begins no further shard, as an operator wants it.
     pub(crate) paused: bool,
@@ -243,7 +243,7 @@ impl Core {
         }
         if !place.unknown.is_empty() {
             return Err(format!(
-                "of {} shards of slot {:?} it is not known whose they are",
+                "the owners of {} shards of slot {:?} are not known",
                 place.unknown.len(),
                 place.name
             ));

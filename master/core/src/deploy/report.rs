@@ -1,4 +1,4 @@
-//! What shards tell the running deploy, and what it tells whoever watches.
+//! What the running deploy learns from its shards, and what it tells the observers.
 
 use baton_protocol::{Epoch, ShardId, SlaveId};
 
@@ -163,7 +163,7 @@ impl Core {
     }
 
     /// A slave of the deploy is back. A new one that is again and again, and gets no
-    /// further, ends its connection over what it is told.
+    /// further, ends its connection over a message of the master.
     pub(crate) fn deploy_rejoined(&mut self, id: SlaveId) {
         if !self.deploy_needs(id) {
             return;
@@ -174,7 +174,7 @@ impl Core {
             deploy.returns += 1;
             if deploy.returns > MOST_RETURNS {
                 let why = format!(
-                    "the new slave was connected anew {MOST_RETURNS} times and no shard moved"
+                    "the new slave was connected again {MOST_RETURNS} times and no shard moved"
                 );
                 self.fail_deploy(None, why);
                 return;

@@ -63,7 +63,7 @@ impl Core {
         }
     }
 
-    /// Whether no shard was told to seal, or given to the new slave, yet.
+    /// Whether no shard was ordered to seal, or given to the new slave, yet.
     fn nothing_moved(&self, to: SlaveId) -> bool {
         let Some(deploy) = &self.deploy else {
             return true;
@@ -204,7 +204,7 @@ impl Core {
     /// No progress between the ticket and RESUMED. The new slave may still be about
     /// to resume. One that can be asked is asked to seal that shard, as every other
     /// that goes back: it serves the rest meanwhile, and hands over exactly what it
-    /// knows. Whether it hangs is told by its pings, and by that seal. One that is cut
+    /// knows. Its pings and that seal show whether it hangs. One that is cut
     /// off is killed first, and its shards wait until it is dead.
     pub(crate) fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) {
         let Some(deploy) = &self.deploy else {
@@ -218,9 +218,8 @@ impl Core {
             }
             let why = if self.is_replaying(id) {
                 format!(
-                    "its replay stood still for {span:?}: as many of its events are with handlers \
-                     as may be, and none of them ends. What is full cannot be moved: make \
-                     handlers faster, or give the slot more processes"
+                    "its replay stood still for {span:?}: its window is full of running events, and \
+                     none of them ends. A full shard cannot be moved: make handlers faster, or give the slot more processes"
                 )
             } else {
                 format!("its resume made no progress for {span:?}")
@@ -258,9 +257,9 @@ impl Core {
         self.enter(id, claim.at(ClaimStage::Serving));
         self.move_served(id, owner, epoch, false);
         self.out.alarm(format!(
-            "shard {id} is back at slave {owner:.8}, which is behind: as many of its events are \
-             with handlers as may be, and Discord replays the rest as they end. If more come than \
-             end, it never catches up: make handlers faster, or give the slot more processes"
+            "shard {id} is back at slave {owner:.8}, which is behind: its window is full of \
+             running events, and Discord replays the rest as they end. If more come than end, it \
+             never catches up: make handlers faster, or give the slot more processes"
         ));
     }
 
@@ -288,7 +287,7 @@ impl Core {
                 Stage::Moving { .. } | Stage::Work { .. } => deploy.forced = Some(lost),
                 Stage::Soaking { to } => {
                     deploy.forced = Some(lost);
-                    // Nobody to go back to: the soak has no point.
+                    // There is no way back: the soak has no point.
                     self.go_to(Stage::Work { to });
                 }
                 Stage::Retiring { .. } => self.end_deploy(Outcome::Done),
@@ -356,7 +355,7 @@ impl Core {
             self.fail_deploy(None, format!("the new slave is cut off for {span:?}"));
             return;
         }
-        let reason = format!("the old slave is cut off for {span:?}; it serves on");
+        let reason = format!("the old slave is cut off for {span:?}; it keeps serving");
         let preparing = matches!(deploy.stage, Stage::Preparing { .. });
         if preparing || deploy.to().is_some_and(|to| self.nothing_moved(to)) {
             self.fail_deploy(None, reason);

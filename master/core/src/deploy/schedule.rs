@@ -1,4 +1,4 @@
-//! Whose turn it is in a deploy.
+//! The order in which the shards of a deploy move.
 //!
 //! - The *canary* is the quietest shard that gets an event a second: one that gets
 //!   none proves little of a build, and a busy one is the worst to lose. Where no
@@ -8,13 +8,13 @@
 //!   state that the old slave keeps of it is the youngest when the soak begins:
 //!   should everything go back, Discord has the least to replay.
 //! - *How many at once*: at most the deploy's width, and no more than their replay
-//!   budgets allow (`in_flight.rs`). A shard that nobody serves waits for neither.
+//!   budgets allow (`in_flight.rs`). A shard that no slave serves waits for neither.
 //! - *On the way back* the shard comes first that got the most events since the old
 //!   slave sealed it, for that one is the next to be out of Discord's reach. They
 //!   wait for the width alone: one that waits to go back gets further away.
 //!
-//! The order is made once for a deploy, so one input costs the same with any
-//! number of shards.
+//! The order is made once for a deploy, so one input costs the same with any number of
+//! shards.
 
 use std::{cmp::Reverse, time::Duration};
 

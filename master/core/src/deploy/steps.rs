@@ -20,7 +20,7 @@ use crate::{
 const MOST_GIVEN_UP: usize = 64;
 
 impl Core {
-    /// M1: both slaves are told that shards will move.
+    /// M1: the master tells both slaves that shards will move.
     pub(crate) fn prepare(&mut self) {
         self.deploy_step();
         self.out.start(Timer::Deploy, self.settings.ready);
@@ -340,7 +340,7 @@ impl Core {
         self.may_leave_now(deploy.from);
     }
 
-    /// Whoever was launched for this deploy is not wanted any more.
+    /// A process that was launched for this deploy is no longer wanted.
     fn given_up(&mut self, deploy: DeployId) {
         if self.given_up.len() >= MOST_GIVEN_UP {
             self.given_up.pop_first();

@@ -119,7 +119,7 @@ pub enum Input {
         /// Which of the two.
         pause: Pause,
     },
-    /// The operator has a shard begin anew at its owner, by RESUME.
+    /// The operator restarts a shard at its owner, by RESUME.
     Restart {
         /// Names the request in [`News`].
         request: RequestId,
@@ -162,7 +162,7 @@ pub enum Input {
         reason: String,
     },
     /// The driver did not run for a while (paused process, suspended machine):
-    /// contact deadlines start again, nobody is killed for silence.
+    /// contact deadlines start again, no slave is killed for silence.
     Resumed,
     /// A deadline named by [`Core::deadline`](crate::Core::deadline) may have
     /// come.
@@ -193,7 +193,7 @@ pub enum Action {
         deploy: Option<DeployId>,
     },
     /// `SIGKILL` the process that was launched into this slot and has not joined,
-    /// with its group: nobody waits for it any more, and nobody is told its end.
+    /// with its group: no task waits for it any more, and its end is not reported.
     GiveUp {
         /// The slot.
         slot: String,
@@ -202,7 +202,7 @@ pub enum Action {
     Kill(SlaveId),
     /// Keep an event where an operator finds it: it killed each process that had it.
     Keep(Box<SetAside>),
-    /// Tell whoever watches.
+    /// Tell the observers.
     Tell(News),
     /// The master may leave now.
     Exit,
@@ -245,7 +245,7 @@ pub enum Entry {
     },
     /// A slave is known: how to know that it is dead.
     Slave(Box<Hello>),
-    /// A slave is dead or was told to leave; forget it.
+    /// A slave is dead or was ordered to leave; forget it.
     Gone(SlaveId),
     /// The operator said that a slave is dead: forget it, and believe it nothing
     /// until [`Entry::Gone`] says that it is known to be.
@@ -285,7 +285,7 @@ pub enum Entry {
 /// Whether a shard is owned or only reserved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hold {
-    /// Written before a seal: this epoch is used up, whoever gets the shard.
+    /// Written before a seal: this epoch is used up, no matter which slave gets the shard.
     Reserved,
     /// RESUMED or READY was confirmed at this epoch.
     #[default]
@@ -293,7 +293,7 @@ pub enum Hold {
 }
 
 /// What the owner of a shard goes on from. Where the next master finds a ticket
-/// it tells whether anybody can have gone on from it.
+/// it tells whether another slave can have gone on from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Basis {
     /// Nothing: a new session.

@@ -6,7 +6,7 @@ use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId};
 
 use crate::event::{DeployStep, Losses, MovePhase, Outcome, RequestId};
 
-/// What whoever watches is told: the progress lines of the CLI, the log, the
+/// What the observers hear: the progress lines of the CLI, the log, the
 /// server-sent events.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
@@ -125,7 +125,7 @@ pub enum News {
         /// Whose it is.
         slave: SlaveId,
     },
-    /// The state of a shard was lost with its former owner, and its bot wants it anew: the
+    /// The state of a shard was lost with its former owner, and its bot wants it back: the
     /// shard asks for a new session, and a span of events is lost.
     StateLost {
         /// The shard.
@@ -133,7 +133,7 @@ pub enum News {
         /// Whose it is.
         slave: SlaveId,
     },
-    /// An event is lost that nobody finished, and that Discord does not replay any more.
+    /// An event is lost that no slave finished, and that Discord no longer replays.
     EventGivenUp {
         /// The shard.
         shard: ShardId,
@@ -232,12 +232,12 @@ pub enum EndedBy {
     Signal(i32),
     /// By the `SIGKILL` of the master.
     Killed,
-    /// Only its parent knows: an earlier master, or whoever started it.
+    /// Only its parent knows: an earlier master, or the process that started it.
     Unknown,
 }
 
 impl EndedBy {
-    /// Whether it ended as a process does that was told to.
+    /// Whether it ended as a process does after an order to end.
     #[must_use]
     pub const fn is_well(self) -> bool {
         matches!(self, Self::Code(0))
@@ -256,14 +256,14 @@ impl fmt::Display for EndedBy {
             }
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(9) => f.write_str(
-                "killed by signal 9 (SIGKILL), and not by the master: out of memory, or somebody",
+                "killed by signal 9 (SIGKILL), and not by the master: out of memory, or an operator",
             ),
             Self::Signal(number) => match signal_name(*number) {
                 Some(name) => write!(f, "killed by signal {number} ({name})"),
                 None => write!(f, "killed by signal {number}"),
             },
             Self::Killed => f.write_str("killed by the master"),
-            Self::Unknown => f.write_str("how it ended only its parent knows"),
+            Self::Unknown => f.write_str("only its parent knows how it ended"),
         }
     }
 }

@@ -68,7 +68,7 @@ pub enum DeployStep {
     Work,
     /// M7: everything moved, the old slave stays ready.
     Soaking,
-    /// The old slave is told to leave.
+    /// The master orders the old slave to leave.
     Retiring,
     /// Shards go back.
     RollingBack,

@@ -1,16 +1,16 @@
-//! How a master that starts learns whose every shard is, from its journal and
-//! from what slaves report (`report.rs`).
+//! How a master that starts learns who owns each shard: from its journal and from the
+//! reports of slaves (`report.rs`).
 //!
 //! ```text
 //! Unknown ──a report: starting, resuming, serving──▶ its reporter's (highest epoch wins)
-//!         ──grace over, nobody who may hold it is missing──▶ Free, with the ticket that a
+//!         ──grace over, no slave that may hold it is missing──▶ Free, with the ticket that a
 //!           report or the journal has
 //! ```
 //!
-//! A shard stays `Unknown` while a slave that the journal knows to be alive has
-//! not reported and may hold it: a row says `Reserved` for the next owner and
-//! does not name the one before, so every missing slave of the slot may. That is
-//! an alarm, not a reassignment.
+//! A shard stays `Unknown` while a slave that may hold it is alive, as far as the journal
+//! knows, and has not reported. A row that says `Reserved` names the next owner and not the
+//! one before, so each missing slave of the slot may hold that shard. This is an alarm, not
+//! a reassignment.
 
 use baton_protocol::{
     ShardId, SlaveId,
@@ -27,8 +27,8 @@ use crate::{
 };
 
 impl Core {
-    /// The grace ends early when nobody is missing, unless the journal may not
-    /// name everybody.
+    /// The grace ends early if no slave is missing, unless the journal may not
+    /// name every slave.
     pub(crate) fn end_adoption_early(&mut self) {
         if self.stage == MasterStage::Adopting
             && self.journal == JournalState::Intact
@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// A journal that took the place of a lost one is whole again once every shard
-    /// is somebody's: its row says so.
+    /// has an owner: its row says so.
     pub(crate) fn journal_is_intact_again(&mut self) {
         let whole = self.journal == JournalState::Lost
             && self.stage == MasterStage::Running
@@ -90,7 +90,7 @@ impl Core {
             .collect()
     }
 
-    /// Frees the shards of a slot that nobody can hold.
+    /// Frees the shards of a slot that no slave can hold.
     pub(crate) fn resolve_unknown(&mut self, slot: usize) {
         if self.fleet.slots[slot].unknown.is_empty() {
             return;
@@ -142,7 +142,7 @@ impl Core {
         }
     }
 
-    /// Whether nobody can have gone on from the ticket of a seal.
+    /// Whether no slave can have gone on from the ticket of a seal.
     fn is_last(&self, shard: &Shard, row: Option<(SlaveId, Hold)>, kept: &Kept) -> bool {
         let Some((owner, hold)) = row.filter(|_| self.journal == JournalState::Intact) else {
             return false;
@@ -205,7 +205,7 @@ impl Core {
         }
     }
 
-    /// Nobody holds a shard of the slot: the slave that has frozen state of it, or
+    /// No slave holds a shard of the slot: the slave that has frozen state of it, or
     /// a missing one that may hold some.
     fn heir(&self, slot: usize) -> Option<SlaveId> {
         let place = &self.fleet.slots[slot];

@@ -1,6 +1,5 @@
-//! A backlog that cannot be caught up: more events come than handlers finish. Nothing is
-//! lost by it for as long as Discord replays what is not taken, and everything is late. An
-//! operator hears of it with the reason.
+//! A backlog that grows: more events come than handlers finish. Nothing is lost while
+//! Discord replays the events that wait, but everything is late. An alarm tells the operator.
 
 use std::time::Duration;
 
@@ -35,7 +34,7 @@ impl Core {
         let build = slave.hello.build.clone();
         self.out.alarm(format!(
             "slave {id:.8} (build {build}) falls behind: for {lasts:?} its shards took nothing for \
-             {percent} % of the time, because as many events are with handlers as may be. The \
+             {percent} % of the time, because their windows are full of running events. The \
              oldest came {late:?} ago. Make handlers faster, or give the slot more processes"
         ));
     }

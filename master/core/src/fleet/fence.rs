@@ -1,10 +1,10 @@
-//! The operator's word that a slave is dead, where nothing else can tell: its
-//! host is gone, or it lives in another pid namespace.
+//! The operator's word that a slave is dead, for when the master cannot know it: its host is
+//! gone, or it lives in another pid namespace.
 //!
 //! ```text
-//! not connected, or killed in vain ──fence──▶ dead: its shards go on elsewhere
-//! comes back all the same ─▶ accepted, told to forget everything and to end;
-//!                            nothing that it says is believed
+//! not connected, or not killed ──fence──▶ dead: its shards go on elsewhere
+//! comes back in spite of that ──────────▶ accepted, ordered to forget everything and
+//!                                         to end; nothing that it says is believed
 //! ```
 //!
 //! The word is on the disk before anything relies on it, so the next master does
@@ -89,7 +89,7 @@ impl Core {
         }
         self.out.send(id, ToSlave::Shutdown);
         self.out.alarm(format!(
-            "slave {id} is alive although it was fenced; it is told to forget its shards and to \
+            "slave {id} is alive although it was fenced; the master orders it to forget its shards and to \
              end. Events that it handled since may have been handled twice"
         ));
         self.out.start(Timer::Slave(id), self.settings.retire);

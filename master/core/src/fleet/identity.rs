@@ -1,4 +1,4 @@
-//! Who is known by which process: what a newcomer's name is compared with.
+//! Which slave is which process: the names with which a newcomer's is compared.
 
 use baton_protocol::{ProcessIdentity, SlaveId};
 

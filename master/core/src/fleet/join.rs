@@ -43,7 +43,7 @@ impl Core {
             self.refuse(id, RefusedReason::Slot, detail);
             return;
         };
-        // Whoever serves shards is never sent away: they would be nobody's.
+        // A slave that serves shards is never sent away: they would have no owner.
         if report.shards.is_empty()
             && lies.void.is_empty()
             && let Err((reason, detail)) = self.admission(&hello, slot)
@@ -65,7 +65,7 @@ impl Core {
         if !lies.is_empty()
             && let Some(slave) = self.fleet.slaves.get_mut(&id)
         {
-            // Whoever comes with shards, its own or not, is no new build.
+            // A slave that comes with shards, its own or not, is no new build.
             slave.past = Past::Served;
         }
         self.accept(id, report, build, slot, false);
@@ -89,7 +89,7 @@ impl Core {
         self.refute(id, lies);
         self.report_in(id, report);
         if self.stage != MasterStage::Adopting {
-            // What it does not report, and might have held, is nobody's.
+            // A shard that it does not report, and might have held, has no owner.
             self.resolve_unknown(slot);
         }
         match standing {

@@ -1,15 +1,15 @@
-//! A slave that is asked to end from outside (SIGTERM), and asks to be followed.
+//! A slave that gets SIGTERM, and asks the master for a successor.
 //!
 //! ```text
 //!                      a successor is built: a deploy to it ─▶ Shutdown, owns nothing
 //! Leave ──▶ its shards ┤
-//!                      nobody is, or that deploy failed ────▶ Shutdown: seals, is resumed
+//!                      none is, or that deploy failed ─────▶ Shutdown: seals, is resumed
 //! ```
 //!
-//! A slave that seals its shards and ends takes their state along. Where a standby is
-//! built, or a deploy is under way, the shards move as in any deploy instead: the
-//! state is copied while the old one serves. There is no canary and no soak, for
-//! nobody waits to take anything back. The slave does not wait for ever.
+//! If a slave seals its shards and ends, their state is lost. So if a standby is built, or a
+//! deploy runs, the shards move as in any deploy instead: the state is copied while the old
+//! slave serves. There is no canary and no soak, because no slave waits to take anything
+//! back. The slave does not wait for ever.
 
 use std::time::Duration;
 
@@ -36,12 +36,12 @@ impl Core {
                 self.stand(heir, Standing::Active);
                 self.deploy_heir(slot, id, heir);
             }
-            // What it seals by itself is resumed by whoever there is.
+            // Any other slave resumes what it seals by itself.
             Some(_) | None => self.out.send(id, ToSlave::Shutdown),
         }
     }
 
-    /// Whether a deploy that runs moves its shards to somebody who is there already.
+    /// Whether a running deploy moves its shards to a slave that is there already.
     fn is_followed(&mut self, slot: usize, id: SlaveId) -> bool {
         let deploy = self.deploy.as_mut();
         let Some(deploy) = deploy.filter(|deploy| deploy.slot == slot && deploy.from == Some(id))

@@ -1,10 +1,10 @@
 //! Claims that cannot be true. An epoch is used up once, for one slave, and that is
-//! on the disk before the slave hears of it: whoever reports another one was given
-//! it by nobody. Such a claim changes nothing; it is told, and its slave is to
+//! on the disk before the slave hears of it: a slave that reports another one was given
+//! it by no master. Such a claim changes nothing; it is reported, and its slave must
 //! forget the shard.
 //!
 //! ```text
-//! epoch 0                                   nobody is given it
+//! epoch 0                                   no slave gets it
 //! above every epoch that is used up         a lie, unless a master before this one may have
 //!                                           used it and the journal may not know (rows lost)
 //! the last one that was used up             true of the slave for whom it was
@@ -45,7 +45,7 @@ enum Known {
 pub(crate) struct Lies {
     shards: Vec<Unit>,
     work: Option<Epoch>,
-    /// What a slave that nobody knows any more has of epochs that are over: no lie,
+    /// What a forgotten slave has of epochs that are over: no lie,
     /// and worth nothing.
     pub(crate) void: Vec<Unit>,
 }

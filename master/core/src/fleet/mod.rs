@@ -146,7 +146,7 @@ pub(crate) enum Standing {
     /// It fills a slot, or is about to.
     Active,
     Standby,
-    /// It was told to end, or ends by itself.
+    /// It was ordered to end, or ends by itself.
     Leaving,
     /// It is being killed.
     Condemned,
@@ -173,7 +173,7 @@ pub(crate) struct Slot {
     /// Slaves in a row that died soon after they filled it; zero where the last one
     /// left by itself.
     pub(crate) deaths: u32,
-    /// Nobody fills it before: its slaves die one after the other.
+    /// No slave fills it before: its slaves die one after the other.
     pub(crate) rests_until: Time,
     /// The standbys that are to be.
     pub(crate) reserve: Reserve,

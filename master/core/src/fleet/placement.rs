@@ -128,7 +128,7 @@ impl Core {
         how
     }
 
-    /// Says again what a starting shard's owner was told.
+    /// Repeats the last order to a starting shard's owner.
     pub(crate) fn order_again(&mut self, id: ShardId) {
         let Some(shard) = self.fleet.shards.get(&id) else {
             return;
@@ -326,7 +326,7 @@ impl Core {
         is_there && self.fleet.slots[index].owner.is_some()
     }
 
-    /// Whoever was launched into a slot and has not joined is not wanted any more.
+    /// A process that was launched into a slot and has not joined is no longer wanted.
     pub(crate) fn give_up(&mut self, index: usize) {
         let slot = self.fleet.slots[index].name.clone();
         self.out.order(Action::GiveUp { slot });

@@ -1,5 +1,5 @@
 //! What a slave reports when it joins, compared with what we believe: claims are
-//! confirmed, orders that were lost are said again, and what is void is forgotten.
+//! confirmed, orders that were lost are repeated, and what is void is forgotten.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ impl Core {
                     || held.epoch == shard.epoch
                     || (matches!(row, Some((_, Hold::Reserved))) && self.is_journaled(slave))
             }
-            // Believed dead by mistake, and nobody was told since.
+            // Believed dead by mistake, and no slave was told since.
             Phase::Free(free) => {
                 is_newer || (held.epoch == shard.epoch && free.after == ResumeAfter::Death)
             }
@@ -163,7 +163,7 @@ impl Core {
         }
         self.may_wait_for_settled(held);
         if held.holding == Holding::Starting && !has_session {
-            // Whatever session it was to go on with is over.
+            // The session with which it was to go on is over.
             self.needs_session(id);
         }
         match held.holding {
@@ -340,7 +340,7 @@ impl Core {
             let kept = shard.ticket.as_ref();
             kept.is_none_or(|kept| kept.epoch == held.epoch)
         });
-        // Whoever resumed from this seal waits for what was in doubt at it.
+        // The slave that resumed from this seal waits for the events in doubt at it.
         let is_waited_for =
             self.fleet.shards.get(&id).is_some_and(|shard| {
                 shard.basis == Basis::Seal(held.epoch) && shard.doubt.is_none()
@@ -374,7 +374,7 @@ impl Core {
         }
     }
 
-    /// A higher epoch exists: whatever this slave has of the shard is void.
+    /// A higher epoch exists: everything this slave has of the shard is void.
     fn forget(&mut self, slave: SlaveId, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get(&id) {
             let epoch = shard.epoch;

@@ -156,7 +156,7 @@ impl Core {
         }
         self.out.alarm(format!(
             "slot {name:?} has a standby too few: {reason}. Start {failed} in a row; the next in \
-             {wait:?}. What serves is not touched"
+             {wait:?}. The slaves that serve are not touched"
         ));
     }
 

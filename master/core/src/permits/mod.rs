@@ -6,7 +6,7 @@
 //! seconds, so it goes to connected slaves only; one that is lost is asked for
 //! again and costs a window.
 //!
-//! Permits that come to nothing hold up the next ones (`refusals.rs`). A part of the
+//! Permits that fail hold up the next ones (`refusals.rs`). A part of the
 //! budget is a reserve: only an operator's word spends it, so that no loop of any
 //! kind leaves nothing to mend the fleet with.
 
@@ -56,14 +56,14 @@ struct Budget {
     resets: Time,
 }
 
-/// What an operator is told of the permits.
+/// What an operator sees of the permits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outlook {
     /// How many shards wait for theirs.
     pub(crate) waiting: u32,
     /// Permits that only an operator may have spent.
     pub(crate) reserve: Option<u32>,
-    /// Rounds of permits in a row that came to nothing.
+    /// Rounds of permits in a row that failed.
     pub(crate) refused: u32,
     /// The time until the next try, while the others wait for it.
     pub(crate) pause: Option<Duration>,
@@ -148,7 +148,7 @@ impl Core {
             return;
         }
         self.permit_came_to_nothing(id);
-        // Whatever ticket there was is of a session that is over.
+        // A ticket that was there belongs to a session that is over.
         self.needs_session(id);
         if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {
             self.out.tell(News::StateLost {
@@ -178,7 +178,7 @@ impl Core {
         }
         let pause = self.permits.refusals.pause(self.out.now, self.pauses());
         self.out.alarm(format!(
-            "{times} times in a row an IDENTIFY came to nothing, shard {id}'s last: no shard tries \
+            "{times} times in a row an IDENTIFY failed, shard {id}'s last: no shard tries \
              for {:?}, then one for all. If Discord is well again: baton-master identify",
             pause.unwrap_or_default()
         ));
@@ -233,7 +233,7 @@ impl Core {
         self.permits_again();
     }
 
-    /// Something changed that may help: pauses begin anew.
+    /// Something changed that may help: pauses start from the shortest one.
     pub(crate) fn permits_may_be_tried(&mut self) {
         self.permits.refusals.try_again();
         self.out.stop(Timer::Probe);
@@ -265,7 +265,7 @@ impl Core {
         }
     }
 
-    /// While IDENTIFYs come to nothing one shard tries for all: the one that tried
+    /// While IDENTIFYs fail, one shard tries for all: the one that tried
     /// the fewest times.
     pub(crate) fn probe_due(&mut self) {
         if self.stage == MasterStage::Left {
@@ -340,7 +340,7 @@ impl Core {
         }) && self.fleet.is_joined(owner)
     }
 
-    /// The lowest shard of a bucket that waits and can be told. Requests of
+    /// The lowest shard of a bucket that waits and can be reached. Requests of
     /// owners that are no more are dropped on the way.
     fn next_in(&mut self, bucket: u32) -> Next {
         let range = (bucket, ShardId(0))..=(bucket, ShardId(u32::MAX));
@@ -411,7 +411,7 @@ impl Core {
             .collect();
     }
 
-    /// Looks at every bucket in which somebody waits: a slave is back.
+    /// Looks at every bucket in which a shard waits: a slave is back.
     pub(crate) fn permits_again(&mut self) {
         let mut buckets: Vec<_> = self.permits.waiting.keys().map(|&(b, _)| b).collect();
         buckets.dedup();
@@ -424,7 +424,7 @@ impl Core {
 /// Whose turn it is in a bucket.
 enum Next {
     Now(Asker),
-    /// All who wait have tried too often of late.
+    /// All that wait have tried too often recently.
     At(Time),
     Nobody,
 }

@@ -1,15 +1,15 @@
-//! IDENTIFYs that come to nothing, and who may try the next one when.
+//! IDENTIFYs that fail, and which shard may try the next one when.
 //!
 //! Discord answers an IDENTIFY with READY; or with op 9 or a close, as for minutes
 //! after an outage; or its slave ends before the answer. Each costs one of the day,
-//! and without any the fleet is dark until the next. So after one that came to
-//! nothing the gate is shut for the whole fleet:
+//! and without any the fleet is dark until the next. So after one that failed
+//! the gate is shut for the whole fleet:
 //!
 //! ```text
-//!           came to nothing                  the pause is over
+//!           failed                           the pause is over
 //!   Open ─────────────────────▶ Shut, pause ───────────────────▶ Shut, one shard tries
 //!    ▲                               ▲                                 │         │
-//!    │                               └── came to nothing: pause twice ─┘         │
+//!    │                               └── failed: pause twice ──────────┘         │
 //!    └──────────────────────────────────── READY ────────────────────────────────┘
 //! ```
 //!
@@ -32,7 +32,7 @@ use crate::{event::Time, fleet::doubled};
 /// A session was worth its IDENTIFY if the next one is due so much later.
 const LASTING: Duration = Duration::from_secs(600);
 
-/// An IDENTIFY of which nothing is heard for so long holds up nobody else.
+/// An IDENTIFY without an answer for so long holds up no other shard.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// So many refusals in a row are more than a hiccup.
@@ -55,7 +55,7 @@ impl Pauses {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Refusals {
     tried: BTreeMap<ShardId, Tried>,
-    /// Rounds in a row that came to nothing.
+    /// Rounds in a row that failed.
     in_row: u32,
     /// The shards of these.
     of: BTreeSet<ShardId>,
@@ -80,7 +80,7 @@ impl Refusals {
         self.shut.is_some()
     }
 
-    /// Rounds in a row that came to nothing.
+    /// Rounds in a row that failed.
     pub(crate) const fn in_row(&self) -> u32 {
         self.in_row
     }
@@ -96,7 +96,7 @@ impl Refusals {
         tried.is_some_and(|tried| tried.is_out && now.since(tried.given) < PATIENCE)
     }
 
-    /// How many tries of this shard there were of late.
+    /// How many recent tries of this shard there were.
     pub(crate) fn tries(&self, id: ShardId, now: Time) -> u32 {
         let tried = self.tried.get(&id);
         tried
@@ -162,7 +162,7 @@ impl Refusals {
         self.shut.take().is_some()
     }
 
-    /// It asks again, or is nobody's any more. `Some`: a permit of it came to nothing,
+    /// It asks again, or has no owner any more. `Some`: a permit of it failed,
     /// and it is the first one of so many rounds in a row.
     pub(crate) fn came_to_nothing(&mut self, id: ShardId, now: Time) -> Option<u32> {
         let tried = self.tried.get_mut(&id).filter(|tried| tried.is_out)?;

@@ -1,17 +1,17 @@
-//! Events that kill whoever has them.
+//! Events that kill the process that has them.
 //!
 //! What a dead slave had not finished is replayed to the next one. Where one of these
-//! events killed it, the next one dies of it too, and so on. Which of them it is nobody
+//! events killed it, the next one dies of it too, and so on. Which of them it is no master
 //! can tell from a death; so after a few deaths it is found out:
 //!
 //! ```text
 //! died, nothing finished since the death before ──3 times──▶ alone: what is replayed is
-//!     handed out one at a time, each after it was told here which one it is (Trying)
+//!     handed out one at a time, each after the slave said here which one it is (Trying)
 //! died with the same event tried ──twice──▶ deadly: set aside by the next owner, kept in
 //!     a file, and said; handed out once more only where the bot wants it so
 //! ```
 //!
-//! All of it is of one session and of this master: the next one begins to count anew.
+//! All of it is of one session and of this master: the next one starts to count from zero.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -51,13 +51,13 @@ pub(crate) struct Care {
     /// Deaths of those that had an event alone.
     strikes: BTreeMap<Sequence, u32>,
     deadly: SequenceRanges,
-    /// Deadly ones that killed once more when the bot wanted them all the same.
+    /// Deadly ones that killed once more when the bot still wanted them.
     skipped: SequenceRanges,
     /// Deadly ones that are in the file.
     kept: SequenceRanges,
 }
 
-/// What an owner is told.
+/// What the master tells an owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Orders {
     pub(crate) alone: bool,
@@ -86,7 +86,7 @@ impl Care {
         }
     }
 
-    /// What the next owner is told, who goes on after a seal or a death.
+    /// What the master tells the next owner, which goes on after a seal or a death.
     pub(crate) fn orders(&self, after: ResumeAfter) -> Orders {
         Orders {
             alone: after == ResumeAfter::Death && self.deaths >= SUSPECT,
@@ -202,7 +202,7 @@ impl Core {
         self.out.send(from, ToSlave::Try(trying));
     }
 
-    /// An owner sets an event aside, as it was told to.
+    /// An owner sets an event aside, as the master ordered.
     pub(crate) fn event_set_aside(&mut self, from: SlaveId, mut aside: SetAside) {
         let sequence = aside.event.sequence;
         let Some(shard) = self.fleet.shards.get_mut(&aside.shard) else {

@@ -4,11 +4,11 @@
 //! Serving ─begin_move─▶ Copying ─state_ready─▶ Dialling ─dialled─▶ Sealing
 //!   old                   old                    old                 old, asked
 //!         Sealing ─sealed─▶ Free ─place─▶ Starting ─served─▶ Serving
-//!            │              nobody        new                new
+//!            │              no slave      new                new
 //!            └─ back and serving ─▶ Copying
 //! ```
 //!
-//! An owner that lost its connection before it sealed is copied from anew
+//! An owner that lost its connection before it sealed has its state copied again
 //! (`resync.rs`), and so is one whose copy is too many events behind once the next
 //! owner has dialled: `Dialling` becomes `Copying` again.
 //!
@@ -124,7 +124,7 @@ impl Core {
 
     /// Whether the state that `slave` has of a shard is of no use to it: a RESUME from
     /// there would end the session. One that is to take it over in a deploy is tried
-    /// all the same, for it was copied as well as it can be.
+    /// anyway, for it was copied as well as it can be.
     pub(crate) fn is_too_old(&self, shard: &Shard, slave: SlaveId) -> bool {
         !self.takes_over(slave)
             && shard.behind(slave) > u64::from(self.settings.replay_buffer)
@@ -190,7 +190,7 @@ impl Core {
         }
     }
 
-    /// M4: the next epoch is reserved durably, then the owner is told to seal, or to
+    /// M4: the next epoch is reserved durably, then the master orders the owner to seal, or to
     /// seal late (`late.rs`).
     pub(crate) fn seal(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let (owner, epoch) = (claim.owner, claim.epoch);

@@ -5,12 +5,12 @@
 //!             └────the sealer dies, or does not say it ───▶ known: nothing is finished
 //! ```
 //!
-//! The next owner holds these events back until it is told. A shard may be sealed
-//! again before that: a deploy goes back, or the next one begins, while handlers
-//! run for seconds. What the next owner held back is in doubt at its seal too, and
-//! it never ran there. So the words of all who sealed are waited for, and an event
-//! is unfinished only when none of them finished it. Who has the shard again needs
-//! no word of its own: it knows what runs in it.
+//! The next owner holds these events back until the master says what became of them. A shard
+//! may be sealed again before that: a deploy goes back, or the next one begins, while
+//! handlers run for seconds. The events that the next owner held back are in doubt at its
+//! seal too, and never ran there. So the master waits for the words of all slaves that
+//! sealed, and an event is unfinished only if none of them finished it. A slave that gets
+//! its shard back needs no word of its own: it knows what runs in it.
 
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId, ToSlave,
@@ -79,8 +79,8 @@ impl Core {
     }
 
     /// An owner that resumed may hold events back until it hears how a seal was
-    /// settled, and nobody remembers the seal: the master that knew is no more, or
-    /// its word was lost with a connection. Whoever sealed it says so in time, or
+    /// settled, and no process remembers the seal: the master that knew is no more, or
+    /// its word was lost with a connection. The slave that sealed it says so in time, or
     /// nothing of it is known to be finished.
     pub(crate) fn may_wait_for_settled(&mut self, held: &Held) {
         let id = held.ticket.shard;
@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// The ticket of a seal that only the journal remembers: what it has in doubt
-    /// is settled by nobody any more.
+    /// is not settled by any slave.
     pub(crate) fn doubt_of_ticket(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get_mut(&id)
             && shard.doubt.is_none()
@@ -117,7 +117,7 @@ impl Core {
         self.out.start(Timer::Settle(id), span);
     }
 
-    /// A sealer says what it could not finish. Once everybody has, the next owner is
+    /// A sealer says what it could not finish. Once every sealer has, the next owner is
     /// told.
     pub(crate) fn settled(&mut self, from: SlaveId, mut settled: Settled) {
         let id = settled.shard;
@@ -223,7 +223,7 @@ impl Core {
 }
 
 impl Shard {
-    /// What was in doubt and is known to be finished is finished for whoever goes on
+    /// An event in doubt that is known to be finished is finished for the slave that goes on
     /// with the ticket of that seal. Whether that is news.
     fn take_finished(&mut self) -> bool {
         match (&mut self.ticket, &self.doubt) {
@@ -239,7 +239,7 @@ impl Shard {
 }
 
 impl Doubt {
-    /// Of a seal that nobody remembers: its word may come all the same.
+    /// Of a seal that no process remembers: its word may still come.
     fn of_nobody(epoch: Epoch, in_doubt: &SequenceRanges) -> Self {
         Self {
             sealer: None,

@@ -1,19 +1,19 @@
 //! A late seal: the owner handles what comes on its connection until Discord takes
-//! the session from it, so that nobody is silent for a round trip.
+//! the session from it, so that no shard is silent for a round trip.
 //!
 //! ```text
-//! Sealing ──SealLate──▶ owner: seals when its connection ends, whyever
+//! Sealing ──SealLate──▶ owner: seals when its connection ends, for any reason
 //!  Late   ◀─SealLate──  owner
 //!         ──Overtake──▶ next owner: sends RESUME, hands nothing out
 //!                       Discord closes the owner's connection, or serves both
 //!         ◀─StopShard── owner: its ticket
-//!         ◀─Overtaken── next owner: RESUMED; an owner that has not sealed is told to
+//!         ◀─Overtaken── next owner: RESUMED; an owner that has not sealed must seal now
 //! ```
 //!
 //! The ticket is that of any seal, exact, and nothing is handed out at the next
 //! owner before it has it. So whose the shard is, and what follows from any death,
 //! is as in a strict seal: the claimant is the owner until its ticket is here.
-//! Whatever is unusual turns a late seal into a strict one: a lost link, a
+//! Anything unusual turns a late seal into a strict one: a lost link, a
 //! deadline, a deploy that goes back, a gateway that refuses.
 
 use baton_protocol::{

@@ -32,7 +32,7 @@ pub(crate) struct Shard {
     pub(crate) slot: usize,
     /// The highest epoch that is known to be used up.
     pub(crate) epoch: Epoch,
-    /// For whom that one was used up; `None`: nobody knows.
+    /// For whom that one was used up; `None`: unknown.
     pub(crate) holder: Option<SlaveId>,
     /// Epochs up to this one may be used up: what a lost journal knew.
     pub(crate) floor: Epoch,
@@ -54,7 +54,7 @@ pub(crate) struct Shard {
     /// What the slave that has the highest epoch goes on from.
     pub(crate) basis: Basis,
     /// What its owner replays until it serves: after a death anything in it may
-    /// have been handled before, whoever goes on from there.
+    /// have been handled before, no matter which slave goes on from there.
     pub(crate) replays: ResumeAfter,
     /// What was in doubt at the last seal.
     pub(crate) doubt: Option<Doubt>,
@@ -76,7 +76,7 @@ pub(crate) struct Shard {
     pub(crate) began: Sequence,
     /// Its oldest unfinished event, where its owner named one.
     pub(crate) oldest: Option<Oldest>,
-    /// Since when nobody serves its session, through all attempts in which nothing
+    /// Since when no slave serves its session, through all attempts in which nothing
     /// came; `None`: not known.
     pub(crate) alone: Option<Time>,
     /// What is known of events that may have killed its owners.
@@ -100,11 +100,11 @@ pub(crate) struct Kept {
 /// What was in doubt at the last seal, until its outcome reached the next owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
-    /// `None`: nobody remembers.
+    /// `None`: unknown.
     pub(crate) sealer: Option<SlaveId>,
     pub(crate) epoch: Epoch,
     pub(crate) in_doubt: SequenceRanges,
-    /// What of it somebody is known to have finished.
+    /// The part of it that some slave is known to have finished.
     pub(crate) finished: SequenceRanges,
     /// Whether the seal before was not settled when it was made.
     pub(crate) chained: bool,
@@ -119,7 +119,7 @@ pub(crate) struct Doubt {
 /// One who had events in hand when it sealed, and has not said what became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
-    /// `None`: nobody remembers.
+    /// `None`: unknown.
     pub(crate) sealer: Option<SlaveId>,
     pub(crate) epoch: Epoch,
     pub(crate) in_doubt: SequenceRanges,
@@ -182,7 +182,7 @@ impl Shard {
         })
     }
 
-    /// How somebody would go on with it who is given it now, after it came free.
+    /// How a slave that gets it now would go on with it, after it came free.
     pub(crate) fn next_start(&self, free: Free, now: Time, window: Duration) -> (How, Basis) {
         match self.resumable(free.since, now, window) {
             Some(kept) => match free.after {

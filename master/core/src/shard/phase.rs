@@ -12,13 +12,13 @@
 //! From `Starting` to `Sealing` the phase is `Claimed`: by whom and since which epoch
 //! stands there once, and beside it the stage with what belongs to that stage alone.
 //!
-//! An owner that is back and was to seal is copied from anew: `Sealing` becomes
+//! An owner that is back and was to seal has its state copied again: `Sealing` becomes
 //! `Copying` again, with the first piece of its state (`resync.rs`). So does
 //! `Dialling`, where the copy is too far behind (`handover.rs`).
 //!
-//! Whose session is over gets no events: it is `Starting` at its owner again,
-//! until READY brings the next one. There is nothing to hand on, so it moves by
-//! its ownership alone.
+//! A shard whose session is over gets no events: it is `Starting` at its owner again, until
+//! READY brings the next session. There is nothing to hand on, so it moves by its ownership
+//! alone.
 //!
 //! Only [`Fleet::enter`](crate::fleet::Fleet::enter) changes a phase. While a shard is
 //! claimed exactly one slave may be serving it: the claimant. In `Free` nobody is, so
@@ -38,13 +38,13 @@ pub(crate) enum Phase {
     /// After a restart: the journal's row; slaves that may hold it have not all
     /// reported.
     Unknown { row: Option<(SlaveId, Hold)> },
-    /// Nobody serves it.
+    /// No slave serves it.
     Free(Free),
     /// One slave may be serving it.
     Claimed(Claim),
 }
 
-/// A shard that nobody serves.
+/// A shard that no slave serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Free {
     /// Since when, as far as the session's age is concerned.
@@ -92,7 +92,7 @@ pub(crate) struct Start {
     pub(crate) reach: Reach,
 }
 
-/// What a starting shard was told.
+/// The order to a starting shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     /// IDENTIFY.
@@ -110,13 +110,13 @@ pub(crate) enum Reach {
     Dispatches,
 }
 
-/// What the owner of a shard that is to be sealed was told last.
+/// The last order to the owner of a shard that is to be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sealing {
     /// To seal.
     Seal,
     /// It lost its connection, was back and served: to copy its state once more,
-    /// unless it seals first, as it was told on the connection before.
+    /// unless it seals first, as the order on the connection before said.
     CopyAnew,
     /// To seal when its connection ends, which the RESUME of the next owner brings
     /// about.
@@ -233,12 +233,12 @@ impl Phase {
         }
     }
 
-    /// Whether somebody has it who has no session for it yet: no events come.
+    /// Whether its owner has no session for it yet: no events come.
     pub(crate) fn has_no_session(&self) -> bool {
         self.starting().is_some_and(|start| start.how == How::Full)
     }
 
-    /// Whether its owner was told to seal it.
+    /// Whether its owner was ordered to seal it.
     pub(crate) const fn is_sealing(&self) -> bool {
         matches!(self.stage(), Some(ClaimStage::Sealing { .. }))
     }

@@ -1,10 +1,10 @@
-//! What a slave says that cannot be.
+//! Reports of a slave that cannot be true.
 //!
-//! Whoever knows the secret may be wrong, or lie. A ticket that stands where Discord
-//! never was ends the session of its shard at the next RESUME (close 4007), or has the
-//! next owner take every event for a finished one. So what is said of a session is
-//! compared with what was said before: a slave says each few milliseconds where it
-//! stands, and Discord sends only so fast.
+//! A slave that knows the secret may still be wrong, or lie. A ticket with a sequence that
+//! Discord never sent ends the session of its shard at the next RESUME (close 4007), or
+//! makes the next owner take every event for a finished one. So a report about a session is
+//! compared with the reports before: a slave reports its position every few milliseconds,
+//! and Discord sends only so fast.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -26,7 +26,7 @@ const BURST: u64 = 20_000;
 /// And so many in each second since it was last heard of, however quiet it was.
 const PER_SECOND: u64 = 2_000;
 
-/// And so many times what it got of late.
+/// And so many times what it got recently.
 const TIMES: u64 = 16;
 
 /// A slave that is connected says sooner than this where it stands.

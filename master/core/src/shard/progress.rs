@@ -1,4 +1,4 @@
-//! What slaves say about shards that they serve or start: how far they are.
+//! Reports of slaves about shards that they serve or start: how far they are.
 
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
@@ -74,7 +74,7 @@ impl Core {
     }
 
     /// Its session is over, or it never had one. Until READY brings the next it gets
-    /// no events, whoever has it: it does not serve. A deploy has nothing to copy or
+    /// no events, no matter which slave has it: it does not serve. A deploy has nothing to copy or
     /// to resume of it, and takes it as it is.
     pub(crate) fn needs_session(&mut self, id: ShardId) {
         let is_new = self.fleet.shards.get_mut(&id).is_some_and(|shard| {
@@ -98,12 +98,12 @@ impl Core {
         }
     }
 
-    /// Whatever is known of its session is of no use any more.
+    /// Everything known about its session is useless from now on.
     fn session_is_over(&mut self, id: ShardId) {
         if let Some(shard) = self.fleet.shards.get_mut(&id) {
             shard.forget_session();
             shard.alone = None;
-            // Nothing of it is replayed any more, whoever had it before.
+            // Nothing of it is replayed any more, no matter which slave had it before.
             shard.replays = ResumeAfter::Seal;
         }
         self.drop_doubt(id);

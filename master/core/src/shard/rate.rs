@@ -1,5 +1,5 @@
-//! How many events a shard gets, and so for how long its session can be gone back
-//! to: Discord replays a bounded number of them.
+//! How many events a shard gets, and so how long a RESUME can still reach back: Discord
+//! replays a bounded number of events.
 
 use std::time::Duration;
 

@@ -1,18 +1,18 @@
 //! How far back a RESUME reaches: never further than Discord replays.
 //!
-//! A RESUME begins at the oldest event that is not finished, so that nothing is lost. One
-//! event that never ends (its `Ack` is leaked, its handler hangs) would have it begin ever
-//! further back, until Discord refuses and ends the session with everything in it. So what
-//! is too far back is left out of the replay:
+//! A RESUME begins at the oldest unfinished event, so that nothing is lost. Because of one
+//! event that never ends (its `Ack` is leaked, its handler hangs) it would begin ever further
+//! back, until Discord refuses it and ends the session. So events that are too far back are
+//! left out of the replay:
 //!
-//! - At a handover it comes with the old owner's word how it ended
-//!   ([`Settled`](baton_protocol::message::Settled)): finished there, or its payload, for
-//!   the next owner. So everything further back than a quarter of what Discord replays is.
-//! - After a death nobody has it. It is given up, and said to be, when it is further back
-//!   than three quarters of what Discord replays: one event instead of a session.
+//! - At a handover, the old owner reports how such an event ended
+//!   ([`Settled`](baton_protocol::message::Settled)): finished there, or its payload, for the
+//!   next owner. This concerns events further back than a quarter of what Discord replays.
+//! - After a death, no slave has the event. It is given up, with an alarm, if it is further
+//!   back than three quarters of what Discord replays: one event instead of a session.
 //!
-//! What Discord replays is the least of `replay_buffer`, of what its staff once said of
-//! the shard's guilds, and of what it refused before.
+//! What Discord replays is the least of `replay_buffer`, of the formula that its staff once
+//! gave for the shard's guilds, and of what it refused before.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl Oldest {
     }
 }
 
-/// Fewer are always replayed, as far as anybody said.
+/// Fewer are always replayed, as far as is known.
 const LEAST: u64 = 100;
 
 impl Core {
@@ -162,7 +162,7 @@ impl Core {
         slave.is_some_and(|slave| slave.speaks(Version::UNFINISHED))
     }
 
-    /// What its sealer did not finish, what nobody carries and what is not replayed is
+    /// What its sealer did not finish, what no slave carries and what is not replayed is
     /// given up: said once it is known to be so.
     pub(crate) fn give_up_unfinished(&mut self, id: ShardId) {
         let Some(shard) = self.fleet.shards.get_mut(&id) else {
@@ -173,7 +173,7 @@ impl Core {
             return;
         };
         // Who takes back what it sealed itself has it, and it may still run; after more
-        // seals than one nobody but the owner can tell.
+        // seals than one only the owner can tell.
         let Some((owner, epoch)) = claimant.filter(|(owner, _)| Some(*owner) != doubt.sealer)
         else {
             return;
@@ -192,7 +192,7 @@ impl Core {
         self.events_given_up(id, &gone);
     }
 
-    /// These events are lost, and it is said which.
+    /// These events are lost, and the alarm names them.
     fn events_given_up(&mut self, id: ShardId, gone: &SequenceRanges) {
         let Some(first) = gone.first() else {
             return;
@@ -234,7 +234,7 @@ impl Core {
         losses.events = losses.events.saturating_add(1);
         self.out.tell(news);
         self.out.alarm(format!(
-            "event {sequence} of shard {id} is given up ({what}){more}: nobody finished it, and \
+            "event {sequence} of shard {id} is given up ({what}){more}: no slave finished it, and \
              Discord, which is at {session}, does not replay it any more. Give handlers a time \
              limit"
         ));

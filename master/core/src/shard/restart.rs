@@ -1,7 +1,7 @@
-//! One shard begins anew where it is: its owner seals it and RESUMEs it at the next
-//! epoch, on a connection of its own. Heals one that is open and of no use. It is the
-//! way back of a handover (`handover.rs`), so nothing is lost and nothing comes
-//! twice, whatever dies meanwhile.
+//! One shard restarts in place: its owner seals it and RESUMEs it at the next epoch, on a new
+//! connection. This heals a connection that is open and useless. It is the way back of a
+//! migration (`migration.rs`), so nothing is lost and nothing comes twice, no matter what
+//! dies meanwhile.
 //!
 //! An operator asks for it, or a slave says that a connection is open and silent.
 //! Nobody else may notice: Discord keeps that connection, and no event comes. twilight
@@ -80,7 +80,7 @@ impl Core {
         self.healed.insert(id, now);
         self.out.alarm(format!(
             "shard {id} heard nothing from Discord for {silent:?} on an open connection: it is \
-             restarted by RESUME. If that comes again, look at the host's network"
+             restarted by RESUME. If it happens again, look at the host's network"
         ));
     }
 }

@@ -1,28 +1,28 @@
-//! What is said again to a slave that is back, and what is done again.
+//! What the master repeats to a slave that is back, and what is done again.
 //!
-//! An owner that loses its connection between the order to seal and the seal
-//! serves on, for as long as it may be. The copy at the next owner ages meanwhile,
-//! until Discord does not replay what is behind it: that shard would need an
-//! IDENTIFY. So an owner that is back and serves is copied from once more.
+//! If an owner loses its link between the order to seal and the seal, it keeps serving, for
+//! any time. The copy at the next owner ages meanwhile, until Discord no longer replays what
+//! came after it: the shard would then need an IDENTIFY. So when the owner returns and still
+//! serves, its state is copied once more.
 //!
-//! It may seal all the same: the order may have reached the shard just before the
+//! It may still seal: the order may have reached the shard just before the
 //! connection ended. A shard carries its orders out one after the other, so its
 //! first word tells:
 //!
 //! ```text
 //!           ┌─ a piece of its state: nothing of the order is left ─▶ Copying
 //! Sealing ──┼─ the seal ──────────────────────────────────────────▶ as ever
-//! CopyAnew  └─ nothing: it may have sealed, and nobody heard it ──▶ Sealing, asked again
+//! CopyAnew  └─ nothing: it may have sealed, unheard ──▶ Sealing, asked again
 //! ```
 //!
-//! So is one that says that a heartbeat overtook its copy. A heartbeat names what was
-//! received, and a server might forget everything up to there: nobody could resume
-//! from where the copy stands. That owner has not sealed, and is copied from at once.
+//! The same happens to an owner that reports that a heartbeat overtook its copy. A heartbeat
+//! names the last received event, and a server might forget everything up to there: no slave
+//! could resume from the copy. That owner has not sealed, so its state is copied at once.
 //!
-//! Until then it counts as being sealed, so that a seal is never taken for a slave
-//! that leaves by itself, and the copy before stands. With a seal it is good
-//! enough: once the order is with the shard nothing more is received, so the copy
-//! is as old as in a migration that nothing disturbs.
+//! Until then the shard counts as being sealed, so that a seal is never taken for a slave
+//! that leaves by itself, and the copy before stays valid. If it was a seal, that copy is
+//! good enough: once the order is with the shard it receives nothing more, so the copy is as
+//! old as in an undisturbed migration.
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, SlaveId, Version,
@@ -65,7 +65,7 @@ impl Core {
     }
 
     /// An owner that is back serves a shard. If it was to seal it, its state is
-    /// copied anew first. Not on the way back, where the next owner has its own
+    /// copied again first. Not on the way back, where the next owner has its own
     /// state, as old as its seal.
     pub(crate) fn serves_again(&mut self, id: ShardId) {
         let shard = self.fleet.shards.get(&id);
@@ -86,7 +86,7 @@ impl Core {
         }
     }
 
-    /// Whoever takes a shard back, or begins it anew (`restart.rs`), has its state.
+    /// A slave that takes a shard back, or restarts it (`restart.rs`), has its state.
     fn wants_copy(&self, owner: SlaveId, to: SlaveId) -> bool {
         self.takes_over(to) && to != owner
     }
@@ -158,7 +158,7 @@ impl Core {
         Some(shard.dialled_from.map_or(now, |dialled| dialled.min(now)))
     }
 
-    /// A heartbeat overtook the seal: the owner serves on, and is copied from anew.
+    /// A heartbeat overtook the seal: the owner keeps serving, and its state is copied again.
     pub(crate) fn copy_asked_anew(&mut self, from: SlaveId, unit: Unit) {
         let id = unit.shard;
         let Some(shard) = self.fleet.shards.get_mut(&id) else {

@@ -92,7 +92,7 @@ fn what_is_full_is_not_moved_and_the_way_back_does_not_wait_for_the_end_of_its_r
     let Some(Outcome::RolledBack { reason, .. }) = ended(&actions) else {
         panic!("{actions:?}");
     };
-    assert!(reason.contains("What is full cannot be moved"), "{reason}");
+    assert!(reason.contains("A full shard cannot be moved"), "{reason}");
     assert_eq!(alarms(&actions), 1);
     assert_eq!(rig.shard(0), (Some(A.to_string()), "reconnecting"));
     // RESUMED comes at last, and the next deploy is taken.

@@ -1,4 +1,4 @@
-//! The canary is looked at before the rest moves.
+//! The master watches the canary before the rest moves.
 
 use baton_protocol::Version;
 

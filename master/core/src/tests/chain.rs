@@ -10,7 +10,7 @@ fn sealed_in_doubt(epoch: u64, in_doubt: &[u64]) -> ToMaster {
     sealed_with(epoch, ticket)
 }
 
-/// What became of events, as `orders` tells somebody.
+/// What became of events, as `orders` tells a slave.
 fn settled_to(orders: &[String]) -> Vec<&str> {
     let settled = orders.iter().filter(|order| order.contains("Settled"));
     settled.map(String::as_str).collect()

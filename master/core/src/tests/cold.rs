@@ -1,4 +1,4 @@
-//! A slot that nobody fills: cold start, recovery from a ticket, launches.
+//! An empty slot: cold start, recovery from a ticket, launches.
 
 use super::*;
 
@@ -66,7 +66,7 @@ fn a_session_older_than_the_resume_window_is_started_anew() {
 #[test]
 fn an_empty_slot_is_launched_into_after_the_contact_time_with_doubling_backoff() {
     let mut rig = Rig::serving(1);
-    // Somebody may start it again.
+    // An operator may start it again.
     rig.say(A, ToMaster::Shutdown);
     rig.die(A);
     assert_eq!(orders(&rig.wait(14 * SECOND)), [""; 0]);

@@ -1,4 +1,4 @@
-//! Events that kill whoever has them.
+//! Events that kill the process that has them.
 
 use baton_protocol::message::{CarriedEvent, SetAside, Trying};
 
@@ -48,7 +48,7 @@ impl Dying {
         SlaveId(self.next - 1)
     }
 
-    /// The owner dies, and the next one comes; what was told, and what it is ordered.
+    /// The owner dies, and the next one comes; the news, and its orders.
     fn dies(&mut self, owner: SlaveId) -> (Vec<Action>, Vec<Action>) {
         let death = self.rig.die(owner);
         self.rig.wait(20 * SECOND);

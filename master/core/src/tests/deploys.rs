@@ -286,7 +286,7 @@ fn a_shard_whose_session_is_over_moves_without_a_copy() {
         orders(&lost),
         ["save now 0@2 Reserved b", "a StopShard 0@1"]
     );
-    // It has the next one all the same: that one is resumed.
+    // It has the next one anyway: that one is resumed.
     rig.say(A, checkpoint(0, 1, 1));
     assert_eq!(orders(&rig.say(A, progress(0, 1, Step::Serving))), [""; 0]);
     assert_eq!(

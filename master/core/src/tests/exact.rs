@@ -1,5 +1,5 @@
-//! What is known exactly stays so: nothing is marked that nobody can have handled,
-//! and nothing is forgotten that somebody may have.
+//! What is known exactly stays so: nothing is marked that no slave can have handled,
+//! and nothing is forgotten that a slave may have.
 
 use super::*;
 

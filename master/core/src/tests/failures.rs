@@ -333,7 +333,7 @@ fn a_build_that_was_rolled_back_does_not_deploy_itself_again() {
     let actions = rig.say(A, resumed(0, 3));
     assert!(matches!(ended(&actions), Some(Outcome::RolledBack { .. })));
     rig.die(B);
-    // Whatever had started it does so again.
+    // The cause that started it does so again.
     let came = orders(&rig.input(launched_for(C, Role::Candidate, 1)));
     assert_eq!(came, ["refuse c Superseded"]);
 }
@@ -461,7 +461,7 @@ fn an_owner_that_does_not_wait_until_its_state_is_taken_in_fails_its_deploy_and_
         assert_eq!(orders(&rig.say(A, frame())), ["b State 0"]);
     }
     assert_eq!(orders(&rig.say(B, ack(room))).len(), 1);
-    // A copy that begins anew owes nothing.
+    // A copy that starts again owes nothing.
     for _ in 0..room {
         assert_eq!(orders(&rig.say(A, frame())), ["b State 0"]);
     }
@@ -494,6 +494,6 @@ fn a_new_slave_that_ends_its_connection_over_each_copy_is_given_up() {
     }
     let (times, why) = ended_after.expect("it is given up");
     assert_eq!(times, 11);
-    assert!(why.contains("connected anew 10 times"), "{why}");
+    assert!(why.contains("connected again 10 times"), "{why}");
     assert!(rig.all_served_by(A));
 }

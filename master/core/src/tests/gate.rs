@@ -173,7 +173,7 @@ fn a_bot_that_never_kept_up_is_not_blamed_on_its_new_build() {
 }
 
 /// `A` serves a shard that gets so many events a second, and is replaced; how
-/// long the soak is, and what is said about it.
+/// long the soak is, and how that is reported.
 fn soak_at(per_second: u64) -> (Duration, Vec<Action>) {
     let mut rig = Rig::serving(2);
     for second in 1..=20 {

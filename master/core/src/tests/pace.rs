@@ -241,7 +241,7 @@ fn the_reserve_is_spent_by_an_operators_word_alone() {
     assert_eq!(permits(&actions), [""; 0]);
     assert_eq!(alarms(&actions), 1);
     rig.input(budget(50, 1));
-    assert_eq!(alarms(&rig.wait(SECOND)), 0, "it is said once");
+    assert_eq!(alarms(&rig.wait(SECOND)), 0, "the alarm comes once");
     let view = rig.core.view(rig.now);
     assert_eq!(
         (view.identifies_left, view.identifies_reserve),

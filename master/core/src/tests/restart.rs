@@ -1,4 +1,4 @@
-//! A shard that begins anew at its owner.
+//! A shard that restarts at its owner.
 
 use super::*;
 
@@ -67,7 +67,7 @@ fn a_shard_that_hears_nothing_on_an_open_connection_is_restarted_once() {
         orders(&actions),
         ["save now 1@2 Reserved a", "a StopShard 1@1"]
     );
-    assert_eq!(alarms(&actions), 1, "and it is said");
+    assert_eq!(alarms(&actions), 1, "and an alarm says so");
     rig.say(A, sealed(1, 1, 100));
     rig.say(A, resumed(1, 2));
     assert_eq!(

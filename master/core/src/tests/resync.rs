@@ -1,4 +1,4 @@
-//! An owner that was away while it was to seal is copied from anew.
+//! An owner that was away while it was to seal has its state copied again.
 
 use baton_protocol::{Version, message::Unit, state::StateWriter};
 
@@ -48,7 +48,7 @@ fn an_owner_that_served_on_is_copied_from_anew_before_it_seals() {
     assert_eq!(
         orders(&rig.say(A, sealed(0, 1, 5020))),
         ["b Resume 0@3 after Seal from 5010"],
-        "not from 90, which nobody replays any more"
+        "not from 90, which Discord no longer replays"
     );
     rig.say(A, settled(0, 1, &[]));
     rig.say(B, resumed(0, 3));

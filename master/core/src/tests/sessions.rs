@@ -1,4 +1,4 @@
-//! Shards without a session: they do not serve, and hold up nobody.
+//! Shards without a session: they do not serve, and hold up no other shard.
 
 use super::*;
 use crate::event::IdentifyBudget;

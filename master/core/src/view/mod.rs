@@ -1,4 +1,4 @@
-//! What the core knows, as data for `status` and for whoever watches.
+//! What the core knows, as data for `status` and for observers.
 
 mod picture;
 
@@ -26,7 +26,7 @@ pub struct View {
     /// The slave that runs the once-per-bot work.
     pub work: Option<String>,
     /// Whether Discord refused a RESUME while the old connection was open: shards are
-    /// sealed strictly, whatever a deploy asks for.
+    /// sealed strictly, even if a deploy asks for late seals.
     pub late_seal_refused: bool,
     /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
     pub identifies_left: Option<u32>,
@@ -41,7 +41,7 @@ pub struct View {
     pub identifies_reserve: Option<u32>,
     /// Shards that wait for their permit to IDENTIFY.
     pub identifies_waiting: u32,
-    /// Rounds of IDENTIFYs in a row that came to nothing.
+    /// Rounds of IDENTIFYs in a row that failed.
     pub identifies_refused: u32,
     /// Milliseconds until one shard tries for all; absent: nothing was refused.
     pub identify_pause_ms: Option<u64>,
@@ -135,7 +135,7 @@ pub struct ShardView {
     pub trouble: Option<String>,
     /// For how long it has been `reconnecting`, in milliseconds.
     pub away_ms: Option<u64>,
-    /// The last handled sequence that the master was told.
+    /// The last handled sequence that the master has heard of.
     pub handled: u64,
     /// Events that came since the oldest that is not finished.
     pub behind: u64,

@@ -1,5 +1,5 @@
 //! How far a deploy is, from its events: shards moved, how many a second, how long
-//! each was nobody's.
+//! each had no owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 

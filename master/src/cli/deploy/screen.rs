@@ -14,14 +14,14 @@ use super::{
     progress::Progress,
 };
 
-/// A pipe is told at most this often how many shards moved.
+/// A pipe gets the number of moved shards at most this often.
 const SELDOM: Duration = Duration::from_secs(1);
 
-/// What is told, and to whom.
+/// What is shown, and where.
 pub(super) enum Screen {
     /// A person at a terminal.
     Bar(ProgressBar),
-    /// A pipe; when it was told the figures last.
+    /// A pipe; when it got the figures last.
     Lines(Option<Instant>),
     /// A program.
     Objects,
@@ -46,7 +46,7 @@ impl Screen {
         Self::Bar(bar)
     }
 
-    /// Something happened that everybody is told.
+    /// Something happened that is always shown.
     pub(super) fn line(&self, line: &str) {
         match self {
             Self::Bar(bar) => bar.suspend(|| say(line)),
@@ -55,7 +55,7 @@ impl Screen {
         }
     }
 
-    /// Any event of the deploy, as it came. `false`: nobody reads any more.
+    /// Any event of the deploy, as it came. `false`: the reader is gone.
     pub(super) fn object(&self, event: &Value) -> bool {
         match self {
             Self::Objects => writeln!(stdout(), "{}", safe(&event.to_string())).is_ok(),

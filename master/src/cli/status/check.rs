@@ -9,7 +9,7 @@ use super::{
 };
 use crate::error::{EXIT_USAGE, Error};
 
-/// What a monitor is told: the exit code, and the word.
+/// What a monitor gets: the exit code, and the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Ok,
@@ -79,7 +79,7 @@ fn judged(status: &Value) -> (Level, String) {
         level = level.max(Level::Warning);
         said.push(format!("{} ended in the last hour", count(died, "slave")));
     }
-    // One line, whatever stands in it.
+    // Always one line.
     let line = said
         .join("; ")
         .split_whitespace()

@@ -29,7 +29,7 @@ pub(super) struct StatusArguments {
     #[arg(long)]
     json: bool,
     /// For a monitor: one line, and an exit code as of its plugins: 0 all is well, 1
-    /// somebody should look, 2 somebody must act or no master answers, 3 it cannot be told
+    /// an operator should look, 2 an operator must act or no master answers, 3 unknown
     #[arg(long, conflicts_with_all = ["watch", "json"])]
     check: bool,
 }

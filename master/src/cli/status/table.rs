@@ -127,7 +127,7 @@ impl Table<'_> {
             return self.paint.bad(&told);
         }
         if left < shards {
-            let short = format!("{told}; {shards} shards could not start anew");
+            let short = format!("{told}; {shards} shards could not start a new session");
             return self.paint.bad(&short);
         }
         told

@@ -94,7 +94,7 @@ fn too_few_identifies_for_the_fleet_are_said() {
     status["identifies_reset_ms"] = 3_600_000.into();
     let text = table(&status, Paint::Plain, 100, Wrong::Last).join("\n");
     assert!(
-        text.contains("20 left, reset in 60 min; 64 shards could not start anew"),
+        text.contains("20 left, reset in 60 min; 64 shards could not start a new session"),
         "{text}"
     );
 }

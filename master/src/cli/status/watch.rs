@@ -171,7 +171,7 @@ impl Picture {
         if let Some((since, error)) = &self.silent {
             let ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
             lines.push(paint.bad(&format!("no master for {}: {error}", span(ms))));
-            lines.push("the slaves serve on without it".to_owned());
+            lines.push("the slaves keep serving without it".to_owned());
             lines.push(String::new());
         }
         if let Some(status) = &self.status {

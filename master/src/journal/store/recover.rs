@@ -185,7 +185,7 @@ impl Store {
                 parameters: read_parameters(row, 10)?,
                 ..Hello::default()
             };
-            // An earlier build wrote down what it was told as it was.
+            // An earlier build wrote texts down unchanged.
             hello.make_readable();
             slaves.insert(slave, hello);
         }

@@ -1,4 +1,4 @@
-//! The write-ahead log when nobody waits.
+//! The write-ahead log when no save waits.
 
 use std::time::Duration;
 

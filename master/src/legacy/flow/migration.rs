@@ -28,11 +28,11 @@ pub(super) struct Migration {
 pub(super) enum Phase {
     /// Both slaves get ready.
     Preparing,
-    /// The old one was told to stop this shard.
+    /// The old one was ordered to stop this shard.
     Stopping(u32),
-    /// The new one was told to resume this shard.
+    /// The new one was ordered to resume this shard.
     Resuming(u32),
-    /// The old one was told that everything moved.
+    /// The old one knows that everything moved.
     Retiring,
 }
 

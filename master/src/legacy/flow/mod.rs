@@ -1,8 +1,8 @@
-//! The ancestor's flow between its unchanged slaves, as a pure state machine:
+//! The Go master's flow between unchanged Go slaves, as a pure state machine:
 //! what a connection did goes in, what to send comes out.
 //!
 //! ```text
-//!                     8{false}, nobody serves: 2
+//!                     8{false}, no slave serves: 2
 //!  vacant ───────────────────────────────────────────> steady (main)
 //!                                                        │ 8{false} from another: 3{true,0} to main
 //!                                                        v
@@ -17,20 +17,20 @@
 //!  steady (new is main) <── main's connection ends ── retiring
 //! ```
 //!
-//! A connection has no name in the ancestor's wire, and a slave whose connection
-//! ended dials again within a millisecond and says `8{true}` whatever it was. So
+//! A connection has no name in the Go wire, and a slave whose connection
+//! ended dials again within a millisecond and says `8{true}`, no matter what it was. So
 //! a slave that is missed has [`RETURN`] to come back, and the next `8{true}` is
-//! taken to be it. Frames that nobody waits for are old ones out of a slave's
+//! taken to be it. Frames that no step waits for are old ones out of a slave's
 //! send queue and change nothing.
 //!
 //! Who serves is known only from them: a flow begins without any memory. A running
 //! slave that missed its master dials every 5 s, and a newcomer at once. So for a grace
-//! after the beginning nobody who asks for work gets any: no shard is started anew that
-//! somebody serves, and none moves from a slave that has only a part of them.
+//! after the start no slave that asks for work gets any: no shard is started again that
+//! a slave serves, and none moves from a slave that has only a part of them.
 //!
-//! What the ancestor cannot promise, this cannot either: a sequence counts
+//! What the Go master cannot promise, this cannot either: a sequence counts
 //! received events, not finished ones; nothing is fenced; a `5` is acknowledged
-//! one second later, whatever Discord said.
+//! one second later, no matter what Discord said.
 
 mod migration;
 mod rollback;
@@ -52,10 +52,10 @@ use self::{
 use baton_core::event::Time;
 
 /// A slave whose connection ended is back within this time, or dead. The
-/// ancestor dials again at once, and every 5 s after a failed dial.
+/// Go slave dials again at once, and every 5 s after a failed dial.
 pub const RETURN: Duration = Duration::from_secs(6);
 
-/// A step of a migration takes at most this long. The ancestor's bot drains for
+/// A step of a migration takes at most this long. The Go bot drains for
 /// 1 s and copies its state inside a step.
 pub const STEP: Duration = Duration::from_secs(60);
 
@@ -63,7 +63,7 @@ pub const STEP: Duration = Duration::from_secs(60);
 /// them.
 pub const MAX_KEPT_STATE: usize = 256 * 1024 * 1024;
 
-/// Connections at once: the runner lets in no more. So everybody who says that it
+/// Connections at once: the runner lets in no more. So every slave that says that it
 /// serves while another does is remembered.
 pub(super) const MOST_PEERS: usize = 64;
 
@@ -79,9 +79,9 @@ pub struct Peer(pub u64);
 pub enum Order {
     /// Send this to that slave.
     Send(Peer, ToSlave),
-    /// Start a slave: nobody has served for the contact time.
+    /// Start a slave: none has served for the contact time.
     Launch,
-    /// Tell whoever watches.
+    /// Tell the observers.
     Tell(String),
     /// Tell an operator, who must act.
     Alarm(String),
@@ -92,9 +92,9 @@ pub enum Order {
 pub struct Flow {
     contact: Duration,
     main: Option<Peer>,
-    /// Until then those who serve may say so, and nobody is given work; `None`: over.
+    /// Until then slaves that serve may say so, and none gets work; `None`: over.
     collecting: Option<Time>,
-    /// Since when nobody serves, or when a slave was last started.
+    /// Since when no slave serves, or when one was last started.
     vacant_since: Time,
     /// Connected slaves that asked for work, in their order.
     waiting: VecDeque<Peer>,
@@ -110,7 +110,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Begins with nobody connected. Slaves that serve have `grace` to say so, and no
+    /// Starts without connections. Slaves that serve have `grace` to say so, and no
     /// less than [`RETURN`]. A slave is started after `contact`, and not before that.
     #[must_use]
     pub fn new(contact: Duration, grace: Duration, now: Time) -> Self {
@@ -176,7 +176,7 @@ impl Flow {
             ToMaster::GuildState(state) => self.guild_state(peer, state),
             ToMaster::StopShard(stop) => self.stopped(now, peer, stop),
             ToMaster::Resume(resume) => self.resumed(now, peer, &resume),
-            // Sent by no slave of the ancestor, or of no meaning to its master.
+            // Sent by no Go slave, or of no meaning to its master.
             ToMaster::Shutdown
             | ToMaster::SoftStartComplete
             | ToMaster::ShardStopped
@@ -217,18 +217,18 @@ impl Flow {
         self.next_turn(now);
     }
 
-    /// Whoever waits gets work, if it is time and nobody has the shards.
+    /// A waiting slave gets work, if it is time and no slave has the shards.
     fn next_turn(&mut self, now: Time) {
         if self.collecting.is_some() {
             return;
         }
         if self.main.is_none() {
-            // One that says that it runs has shards: no newcomer starts them anew.
+            // One that says that it runs has shards: no newcomer starts them again.
             if let Some(other) = self.others.pop_first() {
                 self.become_main(other);
                 self.alarm(format!(
                     "connection {} said that it is running, and serves now; shards that it does not \
-                     have are nobody's until it is started again",
+                     have are with no slave until it is started again",
                     other.0
                 ));
                 return;
@@ -236,14 +236,14 @@ impl Flow {
             if let Some(next) = self.waiting.pop_front() {
                 self.tell(format!("connection {}: cold start", next.0));
                 self.become_main(next);
-                // The only slave that may ever be told this: it owns nothing.
+                // The only slave that may ever get this order: it owns nothing.
                 self.send(next, ToSlave::FullStart(Default::default()));
             }
         }
         self.migrate_next(now);
     }
 
-    /// `8{true}`: whoever is missed is back. If nobody is, its process is a slave
+    /// `8{true}`: the missed slave is back. If none is missed, its process is a slave
     /// that lost its connection to an earlier master.
     fn returned(&mut self, now: Time, peer: Peer) {
         self.waiting.retain(|waiting| *waiting != peer);
@@ -266,7 +266,7 @@ impl Flow {
         }
     }
 
-    /// Somebody serves, and it says that it does too: a master that ended in the middle
+    /// A slave serves, and this one says that it does too: a master that ended in the middle
     /// of a migration leaves two of them, each with a part of the shards. Who asks for
     /// work waits until one of them is gone: it would be given shards that are served.
     fn is_stranger(&mut self, peer: Peer) {
@@ -357,8 +357,8 @@ impl Flow {
     }
 
     /// The serving slave is dead. In a migration the new one goes on: with the
-    /// shards that it has, and with new sessions for those that nobody can
-    /// resume (an empty session id makes the ancestor's bot IDENTIFY).
+    /// shards that it has, and with new sessions for those that no slave can
+    /// resume (an empty session id makes the Go bot IDENTIFY).
     fn main_died(&mut self, now: Time) {
         self.main_missed = None;
         self.main = None;

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::{Flow, Peer, STEP, migration::Phase, resume, stop};
 use baton_core::event::Time;
 
-/// After a rollback: the ancestor's bot stopped its plugins at the start of the
+/// After a rollback: the Go bot stopped its plugins at the start of the
 /// migration and starts them again only when its last shard is resumed. So that
 /// shard is stopped and given back, after the one that was in hand.
 #[derive(Debug)]
 pub(super) struct Restore {
-    /// The shard that was told to stop; `None` while the slave has not yet said
+    /// The shard that was ordered to stop; `None` while the slave has not yet said
     /// how many it has.
     pub(super) told: Option<u32>,
     /// The last shard, still to come.

@@ -79,7 +79,7 @@ impl Fake {
         fake
     }
 
-    /// A slave in a process that somebody else started.
+    /// A slave in a process that the master did not start.
     pub(crate) fn launched(pid: u32, socket: &Path, build: &str) -> Self {
         let mut fake = Self::of(pid, socket, build, Role::Candidate, 513);
         fake.cut_off();

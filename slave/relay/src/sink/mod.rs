@@ -168,7 +168,7 @@ impl Sink {
             let _ = finished.await;
         };
         if timeout(FAREWELL, farewell).await.is_err() {
-            tracing::error!("nobody reads the sink; the lines that waited for it are lost");
+            tracing::error!("the sink is not read; the lines that waited for it are lost");
         }
     }
 }
@@ -251,7 +251,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_takes_nothing_blocks_neither_the_bot_nor_the_end() {
-        let (release, held) = mpsc::channel();
+        let (release, held) = mpsc::sync_channel(1);
         let lines = Arc::<AtomicU64>::default();
         let sink = start(Held(held, lines.clone())).expect("a thread");
         // More than the queue and one batch hold.

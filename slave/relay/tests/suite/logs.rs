@@ -1,4 +1,4 @@
-//! Processes whose log nobody reads, or nobody reads any more.
+//! Processes whose log is not read, or no longer read.
 
 #[path = "../../../../log/testing/unread.rs"]
 mod unread;
@@ -15,7 +15,7 @@ use tokio::{
 use self::unread::full_pipe;
 use crate::LONG;
 
-/// The master that it inherited its standard error from is dead, and so is whoever read
+/// The master that it inherited its standard error from is dead, and so is the process that read
 /// that master's.
 #[tokio::test]
 async fn a_slave_whose_log_was_closed_goes_on() {
@@ -25,7 +25,7 @@ async fn a_slave_whose_log_was_closed_goes_on() {
     dials_again_and_again(&master, &mut slave).await;
 }
 
-/// Every line of its log would block whoever writes it, from the first one on.
+/// Every line of its log would block its writer, from the first one on.
 #[tokio::test]
 async fn a_slave_whose_log_nobody_reads_goes_on_and_leaves_when_it_is_told_to() {
     let master = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! The connection to a master of the ancestor: ids 1 to 10, no handshake, one
+//! The connection to a Go master: ids 1 to 10, no handshake, one
 //! write a frame.
 
 use std::{io, time::Duration};
@@ -61,7 +61,7 @@ impl Link {
             .await
             .map_err(|_| LinkError::Slow(deadline))??;
         let (mut receiver, mut sender) = connection.split();
-        // The ancestor's master says nothing before the hello.
+        // The Go master says nothing before the hello.
         if let Ok(said) = timeout(grace, receiver.recv()).await
             && said?.is_none()
         {
@@ -130,7 +130,7 @@ async fn connect(address: &Address) -> Result<Connection, LinkError> {
     Ok(connection)
 }
 
-/// As the ancestor's client: a frame that says nothing to us is passed over.
+/// As the Go client: a frame that means nothing to us is skipped.
 async fn read(mut receiver: Receiver, orders: mpsc::Sender<ToSlave>) {
     loop {
         let frame = match receiver.recv().await {
@@ -142,7 +142,7 @@ async fn read(mut receiver: Receiver, orders: mpsc::Sender<ToSlave>) {
             }
         };
         let id = frame.id;
-        // Guild states are the ancestor's own: nobody here can read them.
+        // Guild states are the Go slave's own: no code here can read them.
         if id > event::SHARD_STOPPED || id == event::GUILD_STATE {
             tracing::trace!(id, "a frame without a meaning here");
             continue;

@@ -1,4 +1,4 @@
-//! The agent under an unchanged master of the 2018 Go ancestor.
+//! The agent under YAGPDB's unchanged 2018 Go master.
 //!
 //! ```text
 //!               2                        3{true}
@@ -12,7 +12,7 @@
 //!
 //! A part belongs to one connection: when that is lost, this slave is a
 //! bystander again. Nothing said on one connection is answered on the next: the
-//! ancestor's master takes a late answer for one to its present question, or
+//! Go master takes a late answer for one to its present question, or
 //! crashes over it. The only thing that is still true is who owns shards, and
 //! the hello says it.
 
@@ -74,7 +74,7 @@ pub(crate) struct LegacyAgent {
     /// Tickets that this connection waits for, and how long the last of them
     /// waits for the end of the work.
     asked: BTreeMap<ShardId, Instant>,
-    /// Shards whose ticket was given: somebody else's now.
+    /// Shards whose ticket was given: another slave's now.
     given: BTreeSet<ShardId>,
     /// The last of them, until the master goes on.
     in_hand: Option<ShardId>,
@@ -176,7 +176,7 @@ impl LegacyAgent {
                 event = self.bond.next() => self.link_event(event),
                 done = self.work.done() => self.work_done(done),
                 Some(request) = self.requests.recv() => {
-                    // Nobody waits any longer: fine.
+                    // No task waits any longer: fine.
                     let _ = request.send(self.status());
                 }
                 () = self.stop.cancelled(), if self.leaving.is_none() => self.leave(false),
@@ -261,7 +261,7 @@ impl LegacyAgent {
             Bond::Up(link) => link.since.elapsed(),
             Bond::Waiting(_) | Bond::Dialling(_) => Duration::ZERO,
         };
-        // At once, unless the master closes whatever is dialled.
+        // At once, unless the master closes each new connection.
         let useful = self.heard || lived >= pause;
         let pause = if useful { Duration::ZERO } else { pause };
         self.bond = Bond::Waiting(Instant::now() + pause);
@@ -284,16 +284,16 @@ impl LegacyAgent {
         self.still = Instant::now() + self.context.config.timings.legacy_patience;
     }
 
-    /// The ancestor's master loses its place when a slave dies in a migration.
+    /// The Go master loses its place when a slave dies in a migration.
     /// An operator must know. One case can be mended from here: where the slave
     /// before died ahead of its first ticket, a target without shards is the main
-    /// slave and nobody will start it; its new hello is a cold start.
+    /// slave and no master will start it; its new hello is a cold start.
     fn stands_still(&mut self) {
         if !self.waits_for_master() || Instant::now() < self.still {
             return;
         }
         if self.part == Part::Target && !self.table.owns_anything() {
-            tracing::error!("no shard came: the master is asked anew for work");
+            tracing::error!("no shard came: the slave asks the master for work again");
             self.lost();
             return;
         }
@@ -328,7 +328,7 @@ impl LegacyAgent {
         }
     }
 
-    /// A source that was told to end by somebody else than the master stays for
+    /// A source that something else than the master orders to end stays for
     /// those who fetch its tickets, as long as it may.
     fn has_left(&self) -> bool {
         let Some(leaving) = &self.leaving else {

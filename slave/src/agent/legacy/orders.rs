@@ -44,7 +44,7 @@ impl LegacyAgent {
         }
     }
 
-    /// Never twice: the ancestor's slave would IDENTIFY every shard again.
+    /// Never twice: the Go slave would IDENTIFY every shard again.
     fn full_start(&mut self) {
         if self.leaving.is_some() {
             return;
@@ -77,7 +77,7 @@ impl LegacyAgent {
             tracing::error!(
                 owned,
                 shards = self.count,
-                "not all shards are here: the next slave starts the others anew; end every other slave of this bot"
+                "not all shards are here: the next slave starts new sessions for the others; end every other slave of this bot"
             );
         }
         self.moves_on(Part::Source);
@@ -120,7 +120,7 @@ impl LegacyAgent {
         self.table.set_shard_count(count);
     }
 
-    /// The ancestor's slave ends at any 4 outside a migration, with all its
+    /// The Go slave ends at any 4 outside a migration, with all its
     /// shards; and its master sends such ones when the slave before, or a
     /// connection, is lost at the wrong moment. So an owner stays. It does not
     /// answer either: the master would crash.

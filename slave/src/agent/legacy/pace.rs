@@ -1,4 +1,4 @@
-//! When this process may IDENTIFY: the ancestor's master grants nothing, so the
+//! When this process may IDENTIFY: the Go master grants nothing, so the
 //! pace is kept here. Pure: time is given.
 //!
 //! One IDENTIFY a bucket and window, a bucket being `shard % max_concurrency`,
@@ -24,7 +24,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) enum Want {
     /// It waits for a permit.
     Permit,
-    /// It was told to start, and has not asked yet.
+    /// It was ordered to start, and has not asked yet.
     Soon,
     /// It has a session, or cannot get one.
     Nothing,

@@ -100,7 +100,7 @@ impl LegacyAgent {
 
     /// The work runs where all shards are.
     pub(super) fn begin_work(&mut self) {
-        // One that was told to stop may not have said so yet.
+        // One that was ordered to stop may not have said so yet.
         let stops = |shard| self.asked.contains_key(&shard) || self.take_back.contains(&shard);
         let serves = |shard| {
             let entry = self.table.get(shard);

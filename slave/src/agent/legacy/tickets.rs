@@ -19,7 +19,7 @@ impl LegacyAgent {
             .filter(|(shard, entry)| entry.holding.is_some() && !self.given.contains(shard))
     }
 
-    /// Seals a shard; its ticket follows. Asked again, the same is said again.
+    /// Seals a shard; its ticket follows. A repeated order gets the same ticket.
     pub(super) fn seal(&mut self, shard: ShardId) {
         let drain = self.context.config.timings.drain;
         match self
@@ -30,7 +30,7 @@ impl LegacyAgent {
             Some((Some(Holding::Sealed), _)) => {}
             Some((Some(_), epoch)) => self.table.seal(shard, epoch, drain, None),
             Some((None, _)) | None => {
-                tracing::error!(%shard, "not here: its next owner starts it anew");
+                tracing::error!(%shard, "not here: its next owner starts a new session for it");
                 self.say(&stop_answer(shard, &Ticket::default(), Sequence(0)));
                 return;
             }
@@ -99,7 +99,7 @@ impl LegacyAgent {
     }
 
     /// The connection is lost. What was sealed for it and not told is served
-    /// again; what was told may be somebody else's by now.
+    /// again; a ticket that was given may be another slave's by now.
     pub(super) fn part_ends(&mut self) {
         let part = std::mem::replace(&mut self.part, Part::Bystander);
         for shard in std::mem::take(&mut self.asked).into_keys() {
@@ -121,7 +121,7 @@ impl LegacyAgent {
         }
     }
 
-    /// Takes a shard back that was sealed in vain.
+    /// Takes a shard back whose seal was not needed.
     pub(super) fn serve_again(&mut self, shard: ShardId) {
         let Some(entry) = self.table.get(shard) else {
             return;

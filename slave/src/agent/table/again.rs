@@ -1,6 +1,6 @@
-//! A shard whose task panicked begins anew.
+//! A shard whose task panicked starts again.
 //!
-//! Whatever the task knew is gone with it, as after a death: the shard goes on from
+//! Everything the task knew is gone with it, as after a death: the shard goes on from
 //! where it stood last, and what it had in hand is handed out once more, marked. It
 //! stays this process' at the same epoch, master or not. One that panics again and
 //! again has growing pauses, in which it can be sealed.
@@ -53,8 +53,12 @@ impl Table {
         self.context.counters.panics.add();
         tracing::error!(
             %shard, epoch = %entry.epoch, holding = ?entry.holding, ?pause,
-            "the task of this shard panicked; it begins anew from its last checkpoint"
+            "the task of this shard panicked; it starts again from its last checkpoint"
         );
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "one shard never holds up another"
+        )]
         let (orders, receiver) = mpsc::unbounded_channel();
         let standing = self.context.checkpoints.standing(shard);
         let served = entry.holding == Some(Holding::Serving);
@@ -95,7 +99,7 @@ impl Entry {
                 } else {
                     self.holding = Some(Holding::Resuming);
                     let mut ticket = self.ticket.clone();
-                    // Whoever had it may have said by now what became of it.
+                    // The slave that had it may have said by now what became of it.
                     ticket.in_doubt = SequenceRanges::new();
                     self.give(Order::Resume {
                         epoch,
@@ -106,7 +110,7 @@ impl Entry {
                 }
                 Some(Said::Died)
             }
-            // The ticket is told. What became of what runs will not be heard any more.
+            // The ticket is given. What became of the running events will not be heard any more.
             Some(Holding::Sealed) if self.settled.is_none() => {
                 let unfinished = self.ticket.in_doubt.clone();
                 self.settled = Some(Settled {

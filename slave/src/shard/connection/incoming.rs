@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Progress of a replay is told at most so often.
+/// Progress of a replay is reported at most so often.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
 impl Shard {
@@ -113,7 +113,7 @@ impl Shard {
     }
 
     /// A new session. Where RESUMED was due it means that the old one is lost;
-    /// this one is there all the same and costs no IDENTIFY.
+    /// this one is already there and costs no IDENTIFY.
     fn ready(
         &mut self,
         sequence: Sequence,

@@ -1,8 +1,8 @@
 //! Snapshots: a shard's state in a file, for the owner after a death.
 //!
-//! A snapshot is a copy that nobody acknowledges but the disk: the same pieces
+//! A snapshot is a copy that only the disk acknowledges: the same pieces
 //! with the same sequences, made between events at the pace of a tenth of the
-//! shard's time. It stands at a sequence of one session; whoever takes it in
+//! shard's time. It stands at a sequence of one session; a slave that takes it in
 //! resumes from there, and what was handled since then only brings the state up.
 //!
 //! ```text
@@ -136,7 +136,7 @@ impl Store {
         ))
     }
 
-    /// Begins to read the snapshot of a shard for whoever goes on at `handled`.
+    /// Begins to read the snapshot of a shard, for a slave that goes on at `handled`.
     pub(crate) fn read(&self, of: Of, handled: Sequence) -> Reading {
         Reading::begin(read::Job {
             path: self.file(of.shard),

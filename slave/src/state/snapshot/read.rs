@@ -19,7 +19,7 @@ use crate::{
     state::{Copied, Import, Piece, Taken, pack::Unpacker},
 };
 
-/// Frames read ahead of whoever takes them in.
+/// Frames read ahead of the task that takes them in.
 const AHEAD: usize = 4;
 
 /// Which snapshot is wanted, and for what.
@@ -58,7 +58,7 @@ impl Reading {
                 Err(Refusal::Nothing) => Read::Nothing,
                 Err(Refusal::Because(why)) => Read::Unusable(why),
             };
-            // Nobody waits for it: the shard has moved.
+            // No shard waits for it: it has moved.
             let _ = out.blocking_send(last);
         });
         Self(read)
@@ -104,7 +104,7 @@ pub(super) fn header_of(path: &Path) -> io::Result<(File, Header)> {
     Ok((file, header))
 }
 
-/// `None`: nobody listens any more.
+/// `None`: the receiver is gone.
 fn read_all(job: &Job, out: &mpsc::Sender<Read>) -> Result<Option<Copied>, Refusal> {
     let (mut file, header) = header_of(&job.path)?;
     usable(job, &header)?;

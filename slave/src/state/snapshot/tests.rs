@@ -54,6 +54,7 @@ async fn outcome(mut writing: Writing) -> Outcome {
             return outcome;
         }
         tokio::task::yield_now().await;
+        #[expect(clippy::disallowed_methods, reason = "the writer is another thread")]
         std::thread::sleep(Duration::from_millis(1));
     }
 }

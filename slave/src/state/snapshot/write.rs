@@ -55,6 +55,7 @@ pub(crate) enum Outcome {
 
 impl Writing {
     pub(super) fn begin(job: Job, permit: OwnedSemaphorePermit) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the budget of bytes bounds it")]
         let (frames, from) = mpsc::unbounded_channel();
         let (tell, outcome) = oneshot::channel();
         let budget = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED as usize));
@@ -74,7 +75,7 @@ impl Writing {
                 let _ = fs::remove_file(&job.temporary);
             }
             drop(permit);
-            // Nobody waits for it: the shard has moved.
+            // No shard waits for it: it has moved.
             let _ = tell.send(outcome);
         });
         Self {
@@ -86,7 +87,7 @@ impl Writing {
 
     /// Gives a frame to the writer, for which the budget has room.
     pub(crate) fn frame(&self, frame: StateFrame) {
-        // Nobody there: the outcome says so.
+        // The receiver is gone: the outcome says so.
         let _ = self.frames.send(frame);
     }
 
@@ -146,7 +147,7 @@ fn remove_leftovers(job: &Job, dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if is_temporary(&path, job.of.shard) && path != job.temporary {
-            // Somebody else may have removed it.
+            // Another process may have removed it.
             let _ = fs::remove_file(path);
         }
     }
@@ -154,7 +155,7 @@ fn remove_leftovers(job: &Job, dir: &Path) -> io::Result<()> {
 }
 
 /// Whether a later owner has written one. A file too old to be used counts for
-/// nothing: epochs begin anew when a fleet does.
+/// nothing: a new fleet starts its epochs again.
 fn is_superseded(job: &Job, ours: &Header) -> bool {
     let Ok((_, there)) = header_of(&job.path) else {
         return false;

@@ -1,4 +1,4 @@
-//! Values that no model knows: what is around them is kept, and what is not is said.
+//! Values that no model knows: everything around them is kept, and losses are reported.
 
 use baton_protocol::{Sequence, ShardId};
 use baton_slave::{Event, cache::Cache};

@@ -1,5 +1,5 @@
-//! A master of the ancestor that says what a test tells it to, and checks that
-//! nothing but the ancestor's frames comes back.
+//! A Go master that says what a test tells it to, and checks that
+//! nothing but frames of the Go wire comes back.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -101,7 +101,7 @@ impl Wire {
         frame.unwrap().expect("the slave stays")
     }
 
-    /// The next message; it is in the ancestor's form.
+    /// The next message; it is in the Go form.
     pub async fn said(&mut self) -> ToMaster {
         let frame = self.frame().await;
         assert!((1..=10).contains(&frame.id), "{frame:?}");
@@ -157,7 +157,7 @@ impl Wire {
     }
 }
 
-/// What the ancestor's master does with two slaves.
+/// What the Go master does with two slaves.
 pub async fn migrate(old: &mut Wire, new: &mut Wire, shards: u32) {
     old.becomes_source(shards).await;
     new.becomes_target(shards).await;

@@ -1,4 +1,4 @@
-//! A small master: it accepts or refuses who dials.
+//! A small master: it accepts or refuses slaves.
 
 use baton_protocol::{
     Connection, Term, ToMaster, ToSlave, Trust, Version,

@@ -1,4 +1,4 @@
-//! A slave as the small master sees it: what it is told, and what it says.
+//! A slave as the small master sees it: what it gets, and what it says.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -87,7 +87,7 @@ impl Peer {
         }
     }
 
-    /// Takes in whatever was said up to now.
+    /// Takes in everything that was said up to now.
     pub async fn catch_up(&mut self) {
         while let Ok(message) = self.said.try_recv() {
             self.note(&message).await;

@@ -1,4 +1,4 @@
-//! A bot that writes down what it was told.
+//! A bot that records its calls.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use baton_protocol::{Sequence, ShardId};
 use baton_slave::{Ack, Bot, Event, ImportError, Mark, ShardHandle, State, cache::Cache};
 use bytes::Bytes;
 
-/// One thing that a bot was told.
+/// One call of a bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     pub shard: u32,

@@ -19,7 +19,7 @@ pub enum ResumeWhileConnected {
     /// The new connection gets op 9 `d:true`, the old one is served.
     Refuse,
     /// The new connection gets op 9 `d:false`, which ends the session; the old
-    /// one is told the same.
+    /// one gets the same.
     RefuseFalse,
     /// Both connections are served from then on.
     Both,
@@ -67,7 +67,7 @@ pub struct GatewayConfig {
     pub identify_window: Duration,
     /// IDENTIFYs until every session is ended and the token is reset.
     pub session_start_limit: u32,
-    /// When the session start limit begins anew; Discord: 24 h.
+    /// When the session start limit is reset; Discord: 24 h.
     pub session_start_reset: Duration,
     /// What HELLO says, in whole milliseconds; Discord: 41.25 s.
     pub heartbeat_interval: Duration,
@@ -88,7 +88,7 @@ pub struct GatewayConfig {
     /// next; 0 = never. Discord's documentation does not promise that sequence
     /// numbers follow on each other.
     pub skip_every: u32,
-    /// Each so many things that happen are told twice, as Discord does now and then; 0 =
+    /// Each Nth event is sent twice, as Discord does now and then; 0 =
     /// none. Both are dispatches, with numbers of their own.
     pub repeat_every: u32,
     /// Each so many guilds and changes of one have something odd in them: unknown fields

@@ -134,7 +134,7 @@ impl Traffic {
     }
 }
 
-/// What a shard is told: its traffic, and its probe as microseconds between two.
+/// What a shard gets: its traffic, and its probe as microseconds between two.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Orders {
     pub(crate) traffic: Traffic,

@@ -35,7 +35,7 @@ struct Identify {
     shard: Option<(u32, u32)>,
     #[serde(default)]
     large_threshold: Option<u32>,
-    /// Payload compression may be asked for, in whatever form, and is never used.
+    /// A client may ask for payload compression, in any form; it is never used.
     #[serde(default)]
     #[serde(rename = "compress")]
     _compress: serde::de::IgnoredAny,
@@ -157,7 +157,7 @@ where
         })
     }
 
-    /// A new session: READY, then its guilds, then whatever happens.
+    /// A new session: READY, then its guilds, then the events.
     fn accept(&mut self, params: Params) {
         let (shard, count) = (params.shard, params.count);
         let config = &self.shared.config;

@@ -67,7 +67,7 @@ pub(crate) async fn run(
 }
 
 /// Lets connections be refused until the fault is over, then listens again.
-/// Meanwhile the port stays bound: nobody else is given it, and nobody who dials
+/// Meanwhile the port stays bound: no other process gets it, and no client that dials
 /// from it meets itself.
 async fn refuse(shared: &Shared, address: SocketAddr) -> Option<TcpListener> {
     let bind = || {

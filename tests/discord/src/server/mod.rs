@@ -335,7 +335,7 @@ impl Shared {
         (index < self.cells.len()).then(|| self.cell(index).order.clone())
     }
 
-    /// A guild as it is, with the last sequence by which each session was told
+    /// A guild as it is, with the last sequence by which each session heard
     /// about it.
     pub(crate) fn truth_guild(&self, guild: u64) -> Option<String> {
         let index = (guild >> 22) % u64::from(self.config.shards);

@@ -151,7 +151,7 @@ impl Cell {
         self.sessions.retain(|session| !gone(session));
     }
 
-    /// The sessions that are told about this guild.
+    /// The sessions that get events about this guild.
     pub(crate) fn sessions_of(&self, guild: u64) -> impl Iterator<Item = &Arc<Session>> {
         self.sessions
             .iter()

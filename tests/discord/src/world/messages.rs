@@ -196,7 +196,7 @@ impl Cell {
 }
 
 /// The `d` of a message. `nonce` holds the creation time on `CLOCK_MONOTONIC`
-/// in microseconds, for whoever looks at the raw payload.
+/// in microseconds, for a reader of the raw payload.
 fn message(
     sent: Sent,
     member: Option<&Member>,

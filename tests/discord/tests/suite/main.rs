@@ -1,5 +1,5 @@
 //! The simulated Discord, seen by its clients.
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
 mod close_codes;
 mod common;

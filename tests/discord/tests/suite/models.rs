@@ -1,5 +1,5 @@
-//! Every kind of dispatch is read by the models of a library that nobody here
-//! wrote.
+//! Every kind of dispatch is read by the models of a library that we did not
+//! write.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! What the REST interface answers, and what it is told to answer.
+//! What the REST interface answers, by itself and by faults.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A library that nobody here wrote, pointed at the gateway.
+//! An independent library, pointed at the gateway.
 
 use std::time::Duration;
 

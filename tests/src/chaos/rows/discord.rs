@@ -217,7 +217,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "unknown-op",
-        about: "a payload with an op that nobody knows",
+        about: "a payload with an unknown op",
         phases: &[M0, M2],
         quick: M2,
         blow: Blow::Discord(&[r#"{"name":"unknown_op"}"#]),

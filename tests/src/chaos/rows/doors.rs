@@ -11,7 +11,7 @@ use crate::chaos::{
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "log-unread-slaves",
-        about: "each slave's standard error is a pipe that is full and that nobody reads",
+        about: "each slave's standard error is a full pipe that is not read",
         phases: &[M4, M6],
         quick: M4,
         setup: |setup| setup.unread = Unread::Slaves,
@@ -20,7 +20,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "log-unread-master",
-        about: "the master's standard error is a pipe that is full and that nobody reads",
+        about: "the master's standard error is a full pipe that is not read",
         phases: &[M4, M6],
         quick: M4,
         setup: |setup| setup.unread = Unread::Master,

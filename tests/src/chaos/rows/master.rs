@@ -252,7 +252,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "master-port-taken",
-        about: "the master is killed; somebody else has its port for a while",
+        about: "the master is killed; another process has its port for a while",
         phases: &[M0, M5],
         quick: M5,
         blow: Blow::Short(Resource::MasterPort, Duration::from_millis(500)),

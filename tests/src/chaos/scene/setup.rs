@@ -48,7 +48,7 @@ pub struct Setup {
     pub data_apart: bool,
     /// Whether shards are sealed late.
     pub late_seal: bool,
-    /// Whose log nobody reads.
+    /// Whose log is not read.
     pub unread: Unread,
     /// Seed of traffic and guilds.
     pub seed: u64,
@@ -63,7 +63,7 @@ pub enum Snapshots {
     Off,
 }
 
-/// Whose standard error is a pipe that nobody reads, and full.
+/// Whose standard error is a full pipe that is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
     /// Everybody's is read.

@@ -26,7 +26,7 @@ pub(super) struct Master {
 pub(super) struct Journal {
     pub(super) rows: Recovered,
     pub(super) unsaved: Option<Entry>,
-    /// The highest epoch that is on the disk, whatever happens.
+    /// The highest epoch that is on the disk for certain.
     pub(super) synced: Epoch,
     pub(super) work_synced: Epoch,
     pub(super) identity: u64,

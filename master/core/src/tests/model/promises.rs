@@ -4,7 +4,7 @@
 use super::{slave::Conn, *};
 
 impl World {
-    /// P1: whatever a ticket calls finished is.
+    /// P1: an event that a ticket calls finished is finished.
     pub(super) fn judge_ticket(&mut self, ticket: &Ticket) {
         self.judge_finished(window::finished_of(ticket));
     }
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// What was reserved is on the disk before anybody relies on it.
+    /// What was reserved is on the disk before any process relies on it.
     pub(super) fn judge_order(&mut self, message: &ToSlave) {
         let (needed, synced) = match message {
             ToSlave::StopShard(stop) => {

@@ -350,7 +350,7 @@ impl World {
         self.settle_if_settled(id);
     }
 
-    /// What happened between the report and this was said to nobody.
+    /// What happened between the report and this was not reported.
     fn accepted(&mut self, id: SlaveId) {
         let slave = self.slave(id);
         slave.accepted = true;
@@ -381,7 +381,7 @@ impl World {
         self.say(id, progress(0, epoch, Step::Hello));
     }
 
-    /// Somebody else has its session.
+    /// Another slave has its session.
     pub(super) fn closed(&mut self, id: SlaveId) {
         let row = self.row(id).unwrap();
         row.conn = Conn::Closed;

@@ -20,13 +20,13 @@ pub(super) enum Step {
     Connect(SlaveId),
     Receive(SlaveId),
     Resumed(SlaveId),
-    /// It sees the end of its connection, whose session somebody else has.
+    /// It sees the end of its connection, whose session another slave has.
     Closed(SlaveId),
     Finish(SlaveId, u8),
     Checkpoint(SlaveId),
     /// A drain is over, and something still runs.
     GiveUp(SlaveId),
-    /// A slave that was told to leave has nothing left.
+    /// A slave that was ordered to leave has nothing left.
     Exit(SlaveId),
     /// Something happens at Discord.
     Happen,
@@ -355,7 +355,7 @@ impl World {
         }
     }
 
-    /// The event comes at once to whoever serves.
+    /// The event comes at once to the slave that serves.
     fn happen(&mut self) {
         self.to_happen -= 1;
         self.happened += 1;

@@ -104,7 +104,7 @@ impl Discord {
         good
     }
 
-    /// A RESUME by somebody who hands nothing out yet. What is wrong; nothing:
+    /// A RESUME by a slave that hands nothing out yet. What is wrong; nothing:
     /// empty.
     pub(super) fn overtake(&mut self, session: usize, by: SlaveId, now: Real) -> &'static str {
         if self.is_down || !self.is_resumable(session, now) {

@@ -8,7 +8,7 @@ use crate::event::JournalState;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
-    /// On the disk, whatever happens.
+    /// On the disk for certain.
     pub(super) synced: Journal,
     /// Written, not synced, in their order.
     soon: Vec<(Real, Vec<Entry>)>,

@@ -13,7 +13,7 @@ use super::{
 /// What was seen of the whole run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Judge {
-    /// Who was told to serve a shard at an epoch, ever.
+    /// Every slave that was ordered to serve a shard at an epoch.
     started: BTreeMap<(ShardId, Epoch), SlaveId>,
     /// Whether a journal was ever lost.
     pub(super) torn: bool,
@@ -127,7 +127,7 @@ impl World {
         self.judge.marked += u32::from(marked);
     }
 
-    /// P4: no session is thrown away that somebody could go on with.
+    /// P4: no session is thrown away with which a slave could go on.
     pub(super) fn judge_identify(&mut self, id: SlaveId, shard: ShardId) {
         self.judge.identifies += 1;
         let Some(&session) = self.discord.newest.get(&shard) else {
@@ -146,7 +146,7 @@ impl World {
                 || !self.discord.is_resumable(session, self.now),
             "P4: {id:?} identifies {shard}, whose session can be resumed"
         );
-        // Nobody knows it any more: its events are nobody's.
+        // No process knows it any more: its events have no owner.
         self.discord.end(session);
     }
 
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    /// Nobody knows whether it obeyed the orders that were on their way to it.
+    /// It is unknown whether it obeyed the orders that were on their way to it.
     pub(super) fn judge_orders_lost(&mut self, id: SlaveId) {
         for (&shard, row) in &self.disk.synced.rows.shards {
             // A master that was killed before the order went out left this.
@@ -210,7 +210,7 @@ impl World {
 
     // ---- what the master knows and says --------------------------------------
 
-    /// What the master is told is never lost again.
+    /// What the master has heard is never lost again.
     pub(super) fn judge_input(&mut self, input: &Input) {
         match input {
             Input::Said { slave, message } => self.judge_said(*slave, message),
@@ -311,7 +311,7 @@ impl World {
         }
     }
 
-    /// What was reserved is on the disk before anybody relies on it; a ticket
+    /// What was reserved is on the disk before any process relies on it; a ticket
     /// never goes back behind what is known.
     pub(super) fn judge_order(&mut self, id: SlaveId, message: &ToSlave) {
         match message {

@@ -145,7 +145,7 @@ impl World {
         let row = self.row(id, shard).unwrap();
         let (session, conn, epoch) = (row.session.unwrap(), row.conn, row.epoch);
         if self.discord.sessions[session].connected != Some(id) {
-            // Discord closed it, or somebody took it over.
+            // Discord closed it, or another slave took it over.
             let row = self.row(id, shard).unwrap();
             row.conn = Conn::Closed;
             if row.late {

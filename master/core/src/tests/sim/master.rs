@@ -11,7 +11,7 @@ use super::{
     *,
 };
 
-/// The driver gives a gap this long to nobody's account.
+/// The driver counts a gap this long for no process.
 const GAP: Duration = Duration::from_secs(2);
 
 /// Failed saves of one round, after which the driver pauses.
@@ -303,7 +303,7 @@ impl World {
         Input::Launched { slot, role, pid }
     }
 
-    /// Nobody is told its end.
+    /// Its end is not reported.
     fn give_up(&mut self, slot: &str) {
         let Some(master) = &mut self.master else {
             return;
@@ -373,7 +373,7 @@ impl World {
         let current = master.links.get(&slave) == Some(&id);
         match up {
             Up::Hello(hello, report) => {
-                // As the driver: what it reported before it dialled anew is past.
+                // As the driver: what it reported before it dialled again is past.
                 let newest = master.newest.entry(slave).or_insert(id);
                 let is_past = *newest > id;
                 *newest = id.max(*newest);

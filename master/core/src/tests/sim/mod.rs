@@ -40,7 +40,7 @@ use self::{
 };
 use super::*;
 
-/// Time that passes for everybody, also while the master is stopped.
+/// Time that passes for all processes, also while the master is stopped.
 type Real = Duration;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -144,7 +144,7 @@ impl World {
     /// Every limit in short: what takes minutes takes seconds here.
     fn brisk(shards: u32) -> Settings {
         Settings {
-            // No pings are played: whoever is silent may live.
+            // No pings are played: a silent slave may live.
             answers: Duration::MAX,
             contact: 2 * SECOND,
             adopt_grace: SECOND,

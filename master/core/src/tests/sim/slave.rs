@@ -66,7 +66,7 @@ pub(super) struct Row {
     /// RESUMED is to be confirmed.
     pub(super) ordered: bool,
     pub(super) after_death: bool,
-    /// Whether nothing came since it was told to resume; and whether it said so.
+    /// Whether nothing came since the order to resume; and whether it said so.
     pub(super) untouched: bool,
     pub(super) reported_untouched: bool,
     pub(super) permit: bool,
@@ -196,7 +196,7 @@ impl Slave {
         self.rows.values().any(|row| row.holding.is_some())
     }
 
-    /// Whoever ordered a late seal is out of reach.
+    /// The master that ordered a late seal is out of reach.
     pub(super) fn link_lost(&mut self) {
         self.accepted = false;
         self.rows.values_mut().for_each(|row| row.late = false);
@@ -367,7 +367,7 @@ impl World {
         }
     }
 
-    /// Seals at once; said again, the same is said again.
+    /// Seals at once; a repeated order gets the same answer.
     pub(super) fn seal(&mut self, id: SlaveId, shard: ShardId, epoch: Epoch, drain_until: Real) {
         let now = self.now;
         let Some(row) = self.row(id, shard) else {
@@ -436,7 +436,7 @@ impl World {
         for (shard, row) in &slave.rows {
             let (number, epoch) = (shard.get(), row.epoch.get());
             again.extend(row.waiting.map(|cause| wants_permit(number, epoch, cause)));
-            // What happened between the report and this was said to nobody.
+            // What happened between the report and this was not reported.
             if row.reported_untouched && !row.untouched {
                 again.push(progress(number, epoch, Step::Replaying));
             }

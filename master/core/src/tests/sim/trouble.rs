@@ -429,7 +429,7 @@ impl World {
         }
     }
 
-    /// No more trouble: whoever slept wakes, everybody dials again, the disk has
+    /// No more trouble: sleeping processes wake, all dial again, the disk has
     /// room and Discord is there.
     pub(super) fn heal(&mut self) {
         self.note(|| "---- healing".to_owned());

@@ -96,7 +96,7 @@ pub(super) enum Rank {
     Fine,
     /// It goes on by itself.
     OnItsWay,
-    /// Nobody is known to serve it.
+    /// No slave is known to serve it.
     Nowhere,
 }
 

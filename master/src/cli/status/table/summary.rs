@@ -73,7 +73,7 @@ fn builds(underway: &Value) -> String {
     }
 }
 
-/// How long the step of a deploy will take still, as far as that can be told.
+/// How long the step of a deploy will still take, as far as that is known.
 fn still(status: &Value) -> Option<String> {
     let (deploy, underway) = (&status["deploy"], &status["underway"]);
     match text(&deploy["step"]) {

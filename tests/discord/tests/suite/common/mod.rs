@@ -123,7 +123,7 @@ impl Client {
         payload
     }
 
-    /// The code with which the connection ends, whatever comes before.
+    /// The code with which the connection ends; everything before is skipped.
     pub(crate) async fn end(&mut self) -> u16 {
         loop {
             if let Came::End(code) = self.next().await {
