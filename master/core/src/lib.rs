@@ -20,7 +20,7 @@
 //!                      │    restart    it restarts in place
 //!                      │    deaths     events that kill the process that has them
 //!                      ├─ deploy/   a slot moves
-//!                      │    steps      canary ▶ width ▶ work ▶ soak ▶ retire
+//!                      │    begin      by whose wish; steps: canary ▶ width ▶ work ▶ soak ▶ retire
 //!                      │    schedule   whose turn it is; in_flight: how many at once
 //!                      │    gate       whether the new build is any good; bake: its canary,
 //!                      │               dark: does it get anything at all

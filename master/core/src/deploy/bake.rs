@@ -15,12 +15,14 @@
 
 use std::time::Duration;
 
-use baton_protocol::SlaveId;
+use baton_protocol::{SlaveId, ToSlave, message::Ping};
 
 use crate::{
-    Core,
-    deploy::{Pace, Stage},
+    deploy::{Deploy, Pace, Stage, gate::OF_CANARY},
     event::Time,
+    fleet::Fleet,
+    out::Out,
+    settings::Settings,
     timers::Timer,
 };
 
@@ -44,84 +46,107 @@ pub(crate) enum Bake {
     Done,
 }
 
-impl Core {
+impl Deploy {
     /// Whether the canary, which serves, has been looked at; else that begins.
-    pub(crate) fn is_baked(&mut self, to: SlaveId, canary: usize) -> bool {
-        let (now, size) = (self.out.now, self.deploy_size());
-        let wanted = !self.settings.canary_time.is_zero() && !cfg!(mutant = "canary-raw");
-        let Some(deploy) = &mut self.deploy else {
+    pub(crate) fn is_baked(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) -> bool {
+        let wanted = !settings.canary_time.is_zero() && !cfg!(mutant = "canary-raw");
+        let size = self.size(fleet);
+        let Stage::Moving {
+            pace: Pace::Canary { shards, bake },
+            ..
+        } = &mut self.stage
+        else {
             return true;
         };
-        if !wanted || canary >= size || deploy.from.is_none() {
+        if !wanted || *shards >= size || self.from.is_none() {
             return true;
         }
-        match deploy.bake {
+        match bake {
             Bake::Done => true,
             Bake::Since(_) => false,
             Bake::Raw => {
-                deploy.bake = Bake::Since(now);
-                self.look_at_canary(to);
+                *bake = Bake::Since(out.now);
+                self.look_at_canary(out);
                 false
             }
         }
     }
 
-    /// It is time to ask how it fares.
-    pub(crate) fn look_at_canary(&mut self, to: SlaveId) {
-        let baking = |deploy: &crate::deploy::Deploy| matches!(deploy.bake, Bake::Since(_));
-        if self.deploy.as_ref().is_some_and(baking) {
-            self.ask_of_canary(to);
-            self.out.start(Timer::Deploy, ASKED_EVERY);
+    /// It is time to ask how the canary's slave fares, if it is looked at.
+    pub(crate) fn look_at_canary(&self, out: &mut Out) {
+        if let Some((to, _)) = self.baking() {
+            out.send(to, ToSlave::Ping(Ping { number: OF_CANARY }));
+            out.start(Timer::Deploy, ASKED_EVERY);
         }
     }
 
-    /// The answer, which the gate for failures has judged already.
-    pub(crate) fn canary_said(&mut self, to: SlaveId) {
-        let (time, events) = (self.settings.canary_time, self.settings.canary_events);
-        let Some(deploy) = &self.deploy else {
-            return;
+    /// The canary's slave, while it is looked at, and since when.
+    const fn baking(&self) -> Option<(SlaveId, Time)> {
+        match self.stage {
+            Stage::Moving {
+                to,
+                pace:
+                    Pace::Canary {
+                        bake: Bake::Since(since),
+                        ..
+                    },
+            } => Some((to, since)),
+            Stage::Starting { .. }
+            | Stage::Preparing { .. }
+            | Stage::Moving { .. }
+            | Stage::Work { .. }
+            | Stage::Soaking { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => None,
+        }
+    }
+
+    /// The answer, which the gate for failures has judged already. The rest moves on
+    /// once enough is seen; why not at all, if that is seen.
+    pub(crate) fn canary_said(
+        &mut self,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) -> Result<(), String> {
+        let Some((to, since)) = self.baking() else {
+            return Ok(());
         };
-        let is_canary = |stage: &Stage| {
-            let pace = |pace: &Pace| matches!(pace, Pace::Canary(_));
-            matches!(stage, Stage::Moving { to: at, pace: at_pace } if *at == to && pace(at_pace))
-        };
-        let (Bake::Since(since), true) = (deploy.bake, is_canary(&deploy.stage)) else {
-            return;
-        };
-        let (slot, looked) = (deploy.slot, self.out.now.since(since));
-        let finished = self
-            .fleet
-            .slaves
-            .get(&to)
-            .map_or(0, |new| new.record.finished);
+        let (time, events) = (settings.canary_time, settings.canary_events);
+        let looked = out.now.since(since);
+        let new = fleet.slaves.get(&to);
+        let finished = new.map_or(0, |new| new.record.finished);
         let enough = events > 0 && finished >= u64::from(events);
-        let over = looked >= time && !self.is_doubtful(to);
-        if self.finishes_nothing(to) || (!enough && !over && looked < time.saturating_mul(DOUBTFUL))
-        {
-            return;
+        let over = looked >= time && !self.is_doubtful(fleet, settings);
+        if let Some(why) = self.finishes_nothing(fleet, settings) {
+            return Err(why);
         }
-        if let Some(deploy) = &mut self.deploy {
-            deploy.bake = Bake::Done;
+        if enough || over || looked >= time.saturating_mul(DOUBTFUL) {
+            if let Stage::Moving {
+                pace: Pace::Canary { bake, .. },
+                ..
+            } = &mut self.stage
+            {
+                *bake = Bake::Done;
+            }
+            out.stop(Timer::Deploy);
+            out.touch(self.slot);
         }
-        self.out.stop(Timer::Deploy);
-        self.out.touch(slot);
+        Ok(())
     }
 
     /// What could be bad, and is too little to be judged.
-    fn is_doubtful(&self, to: SlaveId) -> bool {
-        let Some(deploy) = &self.deploy else {
+    fn is_doubtful(&self, fleet: &Fleet, settings: &Settings) -> bool {
+        let slave = |id: Option<SlaveId>| fleet.slaves.get(&id?);
+        let (Some(new), Some(old)) = (slave(self.to()), slave(self.from)) else {
             return false;
         };
-        let slave = |id| self.fleet.slaves.get(&id);
-        let (Some(new), Some(old)) = (slave(to), deploy.from.and_then(slave)) else {
-            return false;
-        };
-        let (record, gate) = (new.record, self.settings.error_gate);
-        let fails = record.finished < u64::from(self.settings.error_gate_events)
+        let (record, gate) = (new.record, settings.error_gate);
+        let fails = record.finished < u64::from(settings.error_gate_events)
             && record.is_worse(old.record, gate);
-        let before = deploy.lag_before.unwrap_or(Duration::MAX);
+        let before = self.before.lag.unwrap_or(Duration::MAX);
         let unheard_of = before.saturating_add(MOMENT);
-        let hangs = !self.settings.lag_gate.is_zero()
+        let hangs = !settings.lag_gate.is_zero()
             && record.finished == 0
             && record.handed > 0
             && new.lag.is_some_and(|lag| lag > unheard_of);

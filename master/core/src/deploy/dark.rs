@@ -11,7 +11,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use baton_protocol::{ShardId, SlaveId};
 
-use crate::{Core, event::Time, shard::Shard, timers::Timer};
+use crate::{
+    deploy::{Before, Deploy, Soak, Stage},
+    event::Time,
+    fleet::Fleet,
+    shard::Shard,
+};
 
 /// Events of all shards that are to be expected before anything is concluded.
 const ENOUGH: u64 = 30;
@@ -26,7 +31,7 @@ const SHARE: u64 = 20;
 const MOST_LENGTHENED: u32 = 2;
 
 /// What a slave had done at some moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Done {
     at: Time,
     /// Events that its bot was handed.
@@ -35,73 +40,78 @@ pub(crate) struct Done {
     finished: BTreeMap<ShardId, u64>,
 }
 
-impl Core {
-    /// How many events in 1000 s each shard of a slot gets. Walks over the slot's
-    /// shards, once a deploy.
-    pub(crate) fn rates(&self, slot: usize) -> BTreeMap<ShardId, u64> {
-        let members = self.fleet.slots[slot].members;
+impl Before {
+    /// How the slave does that fills a slot. Walks over the slot's shards, once a deploy.
+    pub(crate) fn of(from: Option<SlaveId>, slot: usize, fleet: &Fleet, now: Time) -> Self {
+        let slave = from.and_then(|from| fleet.slaves.get(&from));
         let rate = |id: ShardId| {
-            let shard = self.fleet.shards.get(&id)?;
-            let rate = shard.events_in_1000_s(self.out.now);
+            let shard = fleet.shards.get(&id)?;
+            let rate = shard.events_in_1000_s(now);
             (shard.slot == slot && rate > 0).then_some((id, rate))
         };
-        members.iter().filter_map(rate).collect()
+        let members = fleet.slots[slot].members;
+        Self {
+            backpressure: slave.map_or(0, |slave| slave.backpressure.percent),
+            lag: slave.and_then(|slave| slave.lag),
+            rates: members.iter().filter_map(rate).collect(),
+        }
     }
 
-    /// The soak begins: what is done is what its end is compared with.
-    pub(crate) fn note_done(&mut self, to: SlaveId) {
-        let handed = self
-            .fleet
-            .slaves
-            .get(&to)
-            .map_or(0, |new| new.record.handed);
-        let Some(deploy) = &mut self.deploy else {
-            return;
-        };
+    /// What `slave` has done of what is compared later.
+    fn done_by(&self, slave: SlaveId, fleet: &Fleet, now: Time) -> Done {
         let finished = |(&id, _): (&ShardId, &u64)| {
-            let shard = self.fleet.shards.get(&id)?;
+            let shard = fleet.shards.get(&id)?;
             Some((id, shard.finished()))
         };
-        deploy.done_at_soak = Some(Done {
-            at: self.out.now,
-            handed,
-            finished: deploy.rates.iter().filter_map(finished).collect(),
-        });
+        Done {
+            at: now,
+            handed: handed(slave, fleet),
+            finished: self.rates.iter().filter_map(finished).collect(),
+        }
+    }
+}
+
+impl Soak {
+    /// The soak of a slave begins: what is done is what its end is compared with.
+    pub(crate) fn begins(to: SlaveId, before: &Before, fleet: &Fleet, now: Time) -> Self {
+        Self {
+            done: before.done_by(to, fleet, now),
+            backpressure: None,
+            lengthened: 0,
+            asked: false,
+        }
     }
 
-    /// The soak is over. Lengthens it when nothing came, and takes everything back
-    /// when that was done before.
-    pub(crate) fn is_dark(&mut self, to: SlaveId) -> bool {
-        let Some(why) = self.darkness(to) else {
-            return false;
+    /// Nothing came: whether it may go on for once more.
+    pub(crate) const fn lengthen(&mut self) -> bool {
+        self.lengthened += 1;
+        self.asked = false;
+        self.lengthened <= MOST_LENGTHENED
+    }
+}
+
+fn handed(slave: SlaveId, fleet: &Fleet) -> u64 {
+    let slave = fleet.slaves.get(&slave);
+    slave.map_or(0, |slave| slave.record.handed)
+}
+
+impl Deploy {
+    /// Whether the new slave gets nothing; why it is thought so. Asked at the end of the
+    /// soak.
+    pub(crate) fn darkness(&self, fleet: &Fleet, now: Time) -> Option<String> {
+        let Stage::Soaking { to, soak } = &self.stage else {
+            return None;
         };
-        if cfg!(mutant = "dark-kept") {
-            return false;
-        }
-        let soak = self.deploy.as_mut().and_then(|deploy| {
-            deploy.lengthened += 1;
-            deploy.asked = false;
-            deploy.soak.filter(|_| deploy.lengthened <= MOST_LENGTHENED)
-        });
-        match soak {
-            Some(soak) => self.out.start(Timer::Deploy, soak),
-            None => self.fail_deploy(None, why),
-        }
-        true
-    }
-
-    fn darkness(&self, to: SlaveId) -> Option<String> {
-        let deploy = self.deploy.as_ref().filter(|deploy| deploy.asked)?;
-        let done = deploy.done_at_soak.as_ref()?;
-        let span = self.out.now.since(done.at);
-        if deploy.from.is_none() || deploy.lag_before.is_some_and(|lag| lag > span / 2) {
+        let (to, done) = (*to, &soak.done);
+        let span = now.since(done.at);
+        if self.from.is_none() || self.before.lag.is_some_and(|lag| lag > span / 2) {
             return None;
         }
         let (mut all_due, mut all_came) = (0, 0);
         let mut dark = None;
-        for (&id, &rate) in &deploy.rates {
+        for (&id, &rate) in &self.before.rates {
             let due = expected(rate, span);
-            let shard = self.fleet.shards.get(&id)?;
+            let shard = fleet.shards.get(&id)?;
             let before = done.finished.get(&id).copied().unwrap_or(0);
             let now = shard.finished();
             // One that is lower counts from another session.
@@ -112,12 +122,10 @@ impl Core {
                 dark = Some((id, due));
             }
         }
-        let handed = self
-            .fleet
-            .slaves
-            .get(&to)
-            .map_or(0, |new| new.record.handed);
-        let came = all_came.max(handed.saturating_sub(done.handed));
+        let came = all_came.max(handed(to, fleet).saturating_sub(done.handed));
+        if cfg!(mutant = "dark-kept") {
+            return None;
+        }
         if all_due >= ENOUGH && came.saturating_mul(SHARE) < all_due {
             return Some(format!(
                 "the new slave's shards got {came} events in {span:?}, where some {all_due} came \

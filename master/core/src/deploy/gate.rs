@@ -23,15 +23,17 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    SlaveId, ToSlave, Version,
+    ShardId, SlaveId, ToSlave, Version,
     message::{Ping, Pong},
 };
 
 use crate::{
     Core,
-    deploy::Stage,
+    deploy::{Deploy, Stage},
     event::Time,
-    fleet::{Backpressure, Hearing, Record},
+    fleet::{Backpressure, Fleet, Hearing, Record, Slave},
+    out::Out,
+    settings::Settings,
     timers::Timer,
 };
 
@@ -42,25 +44,197 @@ const END_OF_SOAK: u64 = 0;
 const START_OF_SOAK: u64 = u64::MAX;
 
 /// Number of the pings while the master watches a canary.
-const OF_CANARY: u64 = u64::MAX - 1;
+pub(super) const OF_CANARY: u64 = u64::MAX - 1;
 
 /// At this age of its oldest unfinished event a build is not judged in the shortest
 /// soak.
 const LEAST_LAG: Duration = Duration::from_secs(1);
 
 impl Core {
+    /// A slave says how it fares.
     pub(crate) fn pong(&mut self, id: SlaveId, mut pong: Pong) {
         self.unfinished_named(id, std::mem::take(&mut pong.unfinished));
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };
-        slave.record = Record {
+        let silent = slave.fares(self.out.now, &pong);
+        self.backlog(id);
+        self.heal(id, silent);
+        self.judge(id, pong.number);
+    }
+
+    /// The new slave of a deploy has just said how it fares: goes on, or takes everything
+    /// back.
+    fn judge(&mut self, id: SlaveId, number: u64) {
+        let Some(deploy) = self.deploy.as_mut().filter(|it| it.to() == Some(id)) else {
+            return;
+        };
+        let (fleet, settings, out) = (&self.fleet, &self.settings, &mut self.out);
+        let judged = match deploy.fails_events(fleet, settings) {
+            Some(why) => Err(why),
+            None if number == OF_CANARY => deploy.canary_said(fleet, settings, out),
+            None if number == START_OF_SOAK => {
+                deploy.soak_begins(id, fleet);
+                Ok(())
+            }
+            None if number == END_OF_SOAK => match deploy.soak_ends(id, fleet, settings, out) {
+                Ok(true) => return self.soaked(id),
+                Ok(false) => Ok(()),
+                Err(why) => Err(why),
+            },
+            None => Ok(()),
+        };
+        if let Err(why) = judged {
+            self.fail_deploy(None, why);
+        }
+    }
+}
+
+impl Deploy {
+    /// Whether the handlers of the new slave fail; why it is thought so.
+    fn fails_events(&self, fleet: &Fleet, settings: &Settings) -> Option<String> {
+        match self.stage {
+            Stage::Moving { .. } | Stage::Work { .. } | Stage::Soaking { .. } => {}
+            Stage::Starting { .. }
+            | Stage::Preparing { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => return None,
+        }
+        // Without an old slave there is no way back.
+        let old = fleet.slaves.get(&self.from?)?.record;
+        let new = fleet.slaves.get(&self.to()?)?.record;
+        if cfg!(mutant = "gate-open")
+            || new.finished < u64::from(settings.error_gate_events)
+            || !new.is_worse(old, settings.error_gate)
+        {
+            return None;
+        }
+        let (failed, finished) = (new.failed, new.finished);
+        Some(format!(
+            "the new build failed {failed} of {finished} events"
+        ))
+    }
+
+    /// The soak begins: what the new slave says now is what its end is compared with.
+    pub(crate) fn ask_how_it_fares(&self, to: SlaveId, out: &mut Out) {
+        let number = START_OF_SOAK;
+        out.send(to, ToSlave::Ping(Ping { number }));
+    }
+
+    /// The answer to that.
+    fn soak_begins(&mut self, id: SlaveId, fleet: &Fleet) {
+        let backpressure = fleet.slaves.get(&id).map(|slave| slave.backpressure);
+        if let Some(soak) = self.soak_of(id).filter(|soak| !soak.asked) {
+            soak.backpressure = soak.backpressure.or(backpressure);
+        }
+    }
+
+    /// The soak is over: the new slave is asked whether it lives. What it said
+    /// before says nothing about now.
+    pub(crate) fn ask_if_alive(&mut self, to: SlaveId, patience: Duration, out: &mut Out) {
+        if let Some(soak) = self.soak_of(to) {
+            soak.asked = true;
+        }
+        let number = END_OF_SOAK;
+        out.send(to, ToSlave::Ping(Ping { number }));
+        out.start(Timer::Deploy, patience);
+    }
+
+    /// The answer to that. Whether the soak is over; why everything goes back, if it
+    /// does.
+    fn soak_ends(
+        &mut self,
+        id: SlaveId,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) -> Result<bool, String> {
+        if self.soak_of(id).is_none_or(|soak| !soak.asked) {
+            return Ok(false);
+        }
+        let is_bad = self
+            .falls_behind(fleet, settings)
+            .or_else(|| self.finishes_nothing(fleet, settings));
+        if let Some(why) = is_bad {
+            return Err(why);
+        }
+        let (darkness, length) = (self.darkness(fleet, out.now), self.soak);
+        let Some(soak) = self.soak_of(id) else {
+            return Ok(false);
+        };
+        match darkness {
+            None => {
+                soak.asked = false;
+                Ok(true)
+            }
+            Some(why) => match length.filter(|_| soak.lengthen()) {
+                Some(length) => {
+                    out.start(Timer::Deploy, length);
+                    Ok(false)
+                }
+                None => Err(why),
+            },
+        }
+    }
+
+    /// Whether the new slave fell behind in the soak; why it is thought so.
+    fn falls_behind(&self, fleet: &Fleet, settings: &Settings) -> Option<String> {
+        let Stage::Soaking { to, soak } = &self.stage else {
+            return None;
+        };
+        let gate = u64::from(settings.behind_gate);
+        let old = fleet.slaves.get(&self.from?)?;
+        let new = fleet.slaves.get(to)?;
+        // One that cannot say it is not known to have kept up.
+        let comparable = old.speaks(Version::FULLNESS);
+        let new = new.backpressure.since(soak.backpressure?, new.holds.len());
+        let old = self.before.backpressure;
+        let fine = gate == 0 || !comparable || new <= old.saturating_add(gate);
+        if fine || cfg!(mutant = "behind-kept") {
+            return None;
+        }
+        Some(format!(
+            "the new build falls behind: its shards took nothing for {new} % of the soak on \
+             average (before: {old} %), because their windows were full"
+        ))
+    }
+
+    /// Whether the new slave does not finish what it is handed; why it is thought so.
+    pub(crate) fn finishes_nothing(&self, fleet: &Fleet, settings: &Settings) -> Option<String> {
+        let gate = settings.lag_gate;
+        self.from?;
+        // Without it nothing is known to be worse than before.
+        let before = self.before.lag?;
+        let new = fleet.slaves.get(&self.to()?)?;
+        let record = new.record;
+        // A soak that is shortened lets nothing grow as old as that.
+        let longest = self.soak.map_or(gate, |soak| (soak / 2).max(LEAST_LAG));
+        let most = before.saturating_add(gate.min(longest));
+        let unfinished = record.handed.saturating_sub(record.finished);
+        let few = record.handed < u64::from(settings.error_gate_events.max(1));
+        let half = unfinished.saturating_mul(2) > record.handed;
+        let lag = new.lag.filter(|&lag| lag > most)?;
+        if gate.is_zero() || few || !half || cfg!(mutant = "unfinished-kept") {
+            return None;
+        }
+        Some(format!(
+            "the new build does not finish its events: {unfinished} of {} run, the oldest for \
+             {lag:?} (before the deploy: {before:?})",
+            record.handed
+        ))
+    }
+}
+
+impl Slave {
+    /// Takes what it says of itself. For how long which of its shards has heard nothing.
+    fn fares(&mut self, now: Time, pong: &Pong) -> (Duration, ShardId) {
+        self.record = Record {
             finished: pong.finished,
             failed: pong.failed.min(pong.finished),
             handed: pong.handed,
         };
-        let says_lag = slave.speaks(Version::LAG);
-        slave.lag = says_lag.then(|| Duration::from_millis(pong.lag_ms));
+        let says_lag = self.speaks(Version::LAG);
+        self.lag = says_lag.then(|| Duration::from_millis(pong.lag_ms));
         let hearing = Hearing {
             silent: (Duration::from_millis(pong.silent_ms), pong.silent_shard),
             heartbeat: (
@@ -68,179 +242,10 @@ impl Core {
                 pong.heartbeat_shard,
             ),
         };
-        slave.hearing = says_lag.then_some(hearing);
-        let shards = slave.holds.len();
-        slave.backpressure = slave.backpressure.next(self.out.now, pong.full_ms, shards);
-        self.backlog(id);
-        self.heal(id, hearing.silent);
-        let Some(deploy) = &self.deploy else {
-            return;
-        };
-        if deploy.to() != Some(id) || self.gate_shuts(id) {
-            return;
-        }
-        if pong.number == START_OF_SOAK {
-            self.soak_begins(id);
-        }
-        if pong.number == OF_CANARY {
-            self.canary_said(id);
-        }
-        if pong.number == END_OF_SOAK
-            && self.deploy.as_ref().is_some_and(|deploy| deploy.asked)
-            && (self.is_behind(id) || self.finishes_nothing(id) || self.is_dark(id))
-        {
-            return;
-        }
-        if let Some(deploy) = &mut self.deploy
-            && deploy.stage == (Stage::Soaking { to: id })
-            && pong.number == END_OF_SOAK
-            && std::mem::take(&mut deploy.asked)
-        {
-            self.soaked(id);
-        }
-    }
-
-    /// Takes everything back when the handlers of the new slave fail.
-    fn gate_shuts(&mut self, to: SlaveId) -> bool {
-        let Some(deploy) = &self.deploy else {
-            return false;
-        };
-        match deploy.stage {
-            Stage::Moving { .. } | Stage::Work { .. } | Stage::Soaking { .. } => {}
-            Stage::Starting { .. }
-            | Stage::Preparing { .. }
-            | Stage::Retiring { .. }
-            | Stage::RollingBack { .. } => return false,
-        }
-        // Without an old slave there is no way back.
-        let Some(old) = deploy.from.and_then(|from| self.fleet.slaves.get(&from)) else {
-            return false;
-        };
-        let Some(new) = self.fleet.slaves.get(&to).map(|slave| slave.record) else {
-            return false;
-        };
-        if cfg!(mutant = "gate-open")
-            || new.finished < u64::from(self.settings.error_gate_events)
-            || !new.is_worse(old.record, self.settings.error_gate)
-        {
-            return false;
-        }
-        let (failed, finished) = (new.failed, new.finished);
-        self.fail_deploy(
-            None,
-            format!("the new build failed {failed} of {finished} events"),
-        );
-        true
-    }
-
-    /// The soak begins: what the new slave says now is what its end is compared with.
-    pub(crate) fn ask_how_it_fares(&mut self, to: SlaveId) {
-        let number = START_OF_SOAK;
-        self.out.send(to, ToSlave::Ping(Ping { number }));
-    }
-
-    /// The answer to that.
-    fn soak_begins(&mut self, id: SlaveId) {
-        let backpressure = self.fleet.slaves.get(&id).map(|slave| slave.backpressure);
-        if let Some(deploy) = &mut self.deploy
-            && deploy.stage == (Stage::Soaking { to: id })
-            && !deploy.asked
-        {
-            deploy.at_soak = deploy.at_soak.or(backpressure);
-        }
-    }
-
-    /// Takes everything back when the new slave fell behind in the soak.
-    fn is_behind(&mut self, to: SlaveId) -> bool {
-        let gate = u64::from(self.settings.behind_gate);
-        let Some(deploy) = self.deploy.as_ref().filter(|deploy| deploy.asked) else {
-            return false;
-        };
-        let old = deploy.from.and_then(|from| self.fleet.slaves.get(&from));
-        let new = self.fleet.slaves.get(&to);
-        let (Some(old), Some(new), Some(before)) = (old, new, deploy.at_soak) else {
-            return false;
-        };
-        // One that cannot say it is not known to have kept up.
-        let comparable = old.speaks(Version::FULLNESS);
-        let new = new.backpressure.since(before, new.holds.len());
-        let old = deploy.before;
-        let fine = gate == 0 || !comparable || new <= old.saturating_add(gate);
-        if fine || cfg!(mutant = "behind-kept") {
-            return false;
-        }
-        self.fail_deploy(
-            None,
-            format!(
-                "the new build falls behind: its shards took nothing for {new} % of the soak \
-                 on average (before: {old} %), because their windows were full"
-            ),
-        );
-        true
-    }
-
-    /// Takes everything back when the new slave does not finish what it is handed.
-    pub(crate) fn finishes_nothing(&mut self, to: SlaveId) -> bool {
-        let gate = self.settings.lag_gate;
-        let Some(deploy) = self.deploy.as_ref().filter(|deploy| deploy.from.is_some()) else {
-            return false;
-        };
-        // Without it nothing is known to be worse than before.
-        let Some(before) = deploy.lag_before else {
-            return false;
-        };
-        let Some((record, lag)) = self.fleet.slaves.get(&to).map(|new| (new.record, new.lag))
-        else {
-            return false;
-        };
-        // A soak that is shortened lets nothing grow as old as that.
-        let longest = deploy.soak.map_or(gate, |soak| (soak / 2).max(LEAST_LAG));
-        let most = before.saturating_add(gate.min(longest));
-        let unfinished = record.handed.saturating_sub(record.finished);
-        let few = record.handed < u64::from(self.settings.error_gate_events.max(1));
-        let half = unfinished.saturating_mul(2) > record.handed;
-        let Some(lag) = lag.filter(|&lag| lag > most) else {
-            return false;
-        };
-        if gate.is_zero() || few || !half || cfg!(mutant = "unfinished-kept") {
-            return false;
-        }
-        self.fail_deploy(
-            None,
-            format!(
-                "the new build does not finish its events: {unfinished} of {} run, the oldest \
-                 for {lag:?} (before the deploy: {before:?})",
-                record.handed
-            ),
-        );
-        true
-    }
-
-    /// The master watches the canary: how does its slave fare now?
-    pub(crate) fn ask_of_canary(&mut self, to: SlaveId) {
-        let number = OF_CANARY;
-        self.out.send(to, ToSlave::Ping(Ping { number }));
-    }
-
-    /// The soak is over: the new slave is asked whether it lives. What it said
-    /// before says nothing about now.
-    pub(crate) fn ask_if_alive(&mut self, to: SlaveId) {
-        if let Some(deploy) = &mut self.deploy {
-            deploy.asked = true;
-        }
-        let number = END_OF_SOAK;
-        self.out.send(to, ToSlave::Ping(Ping { number }));
-        self.out.start(Timer::Deploy, self.settings.no_progress);
-    }
-
-    /// It does not: it is killed, and its shards go back when it is dead.
-    pub(crate) fn new_slave_hangs(&mut self, to: SlaveId) {
-        let span = self.settings.no_progress;
-        self.condemn(to);
-        self.fail_deploy(
-            None,
-            format!("the new slave did not answer for {span:?} at the end of the soak"),
-        );
+        self.hearing = says_lag.then_some(hearing);
+        let shards = self.holds.len();
+        self.backpressure = self.backpressure.next(now, pong.full_ms, shards);
+        hearing.silent
     }
 }
 

@@ -8,12 +8,13 @@
 //! Aborted             Aborted                RollingBack: every moved shard goes back ─▶ RolledBack
 //! ```
 //!
-//! Every arrow to the right is taken by [`Core::advance_deploy`], every arrow
-//! down by [`Core::fail_deploy`] (`rollback.rs`). A deploy whose old slave dies
+//! Every arrow to the right is taken by [`Core::advance_deploy`](crate::Core::advance_deploy), every arrow
+//! down by [`Core::fail_deploy`](crate::Core::fail_deploy) (`rollback.rs`). A deploy whose old slave dies
 //! has nothing to go back to: it goes on and ends `Forced`. There is at most one
 //! deploy.
 
 mod bake;
+mod begin;
 mod dark;
 mod gate;
 mod in_flight;
@@ -28,17 +29,11 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{
-    DeployId, ShardId, SlaveId,
-    message::{Hello, Role},
-};
+use baton_protocol::{DeployId, ShardId, SlaveId, message::Hello};
 
 use crate::{
-    Core,
-    event::{Action, DeployOrder, DeployStep, Losses, News, RequestId, Time},
-    fleet::Backpressure,
-    master_stage::MasterStage,
-    timers::Timer,
+    event::{DeployOrder, DeployStep, Outcome, Time},
+    fleet::{Backpressure, Fleet},
 };
 
 use self::{bake::Bake, dark::Done, in_flight::InFlight};
@@ -62,25 +57,10 @@ pub(crate) struct Deploy {
     pub(crate) began: Time,
     /// When the new slave was given its first shard.
     pub(crate) given: Option<Time>,
-    /// The soak, once it began.
+    /// How long the soak is, once it began.
     pub(crate) soak: Option<Duration>,
-    /// How the old slave kept up when the deploy began, in percent.
-    pub(crate) before: u64,
-    /// How the new slave kept up when the soak began.
-    pub(crate) at_soak: Option<Backpressure>,
-    /// How old the old slave's oldest unfinished event was when the deploy began, where
-    /// that is known.
-    pub(crate) lag_before: Option<Duration>,
-    /// How many events in 1000 s each shard got then.
-    pub(crate) rates: BTreeMap<ShardId, u64>,
-    /// What the new slave had done when the soak began.
-    pub(crate) done_at_soak: Option<Done>,
-    /// Times that the soak was lengthened, because nothing came.
-    pub(crate) lengthened: u32,
-    /// The master watches the canary.
-    pub(crate) bake: Bake,
-    /// Whether the new slave was asked, after the soak, if it lives.
-    pub(crate) asked: bool,
+    /// How the old slave did.
+    pub(crate) before: Before,
     pub(crate) first_stop: Option<Time>,
     pub(crate) last_served: Option<Time>,
     /// Times in a row that the new slave reconnected and no shard moved.
@@ -111,6 +91,7 @@ pub(crate) enum Stage {
     },
     Soaking {
         to: SlaveId,
+        soak: Soak,
     },
     /// Committed: only the end of the old slave is waited for.
     Retiring {
@@ -123,6 +104,30 @@ pub(crate) enum Stage {
     },
 }
 
+/// How the old slave did when its deploy began: the new one is compared with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Before {
+    /// The part of their time in which its shards took nothing, in percent.
+    backpressure: u64,
+    /// How old its oldest unfinished event was, where that is known.
+    pub(crate) lag: Option<Duration>,
+    /// How many events in 1000 s each shard got.
+    rates: BTreeMap<ShardId, u64>,
+}
+
+/// The soak: the new slave has everything, and is compared with itself at its beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Soak {
+    /// What the new slave had done when it began.
+    pub(crate) done: Done,
+    /// How the new slave kept up then, once it said so.
+    pub(crate) backpressure: Option<Backpressure>,
+    /// Times that it was lengthened, because nothing came.
+    pub(crate) lengthened: u32,
+    /// Whether the new slave was asked, at its end, if it lives.
+    pub(crate) asked: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Due,
@@ -132,8 +137,11 @@ pub(crate) enum Answer {
 /// How many shards move at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// These many, alone.
-    Canary(usize),
+    /// These many, alone, until they have been looked at.
+    Canary {
+        shards: usize,
+        bake: Bake,
+    },
     Width,
 }
 
@@ -146,7 +154,7 @@ impl Deploy {
             }
             Stage::Moving { to, .. }
             | Stage::Work { to }
-            | Stage::Soaking { to }
+            | Stage::Soaking { to, .. }
             | Stage::Retiring { to } => Some(to),
         }
     }
@@ -155,7 +163,7 @@ impl Deploy {
     pub(crate) const fn work_goal(&self) -> Option<SlaveId> {
         match self.stage {
             Stage::Starting { .. } | Stage::Preparing { .. } | Stage::Moving { .. } => None,
-            Stage::Work { to } | Stage::Soaking { to } | Stage::Retiring { to } => Some(to),
+            Stage::Work { to } | Stage::Soaking { to, .. } | Stage::Retiring { to } => Some(to),
             Stage::RollingBack { .. } => self.from,
         }
     }
@@ -167,7 +175,7 @@ impl Deploy {
             Stage::Preparing { to, .. }
             | Stage::Moving { to, .. }
             | Stage::Work { to }
-            | Stage::Soaking { to }
+            | Stage::Soaking { to, .. }
             | Stage::Retiring { to }
             | Stage::RollingBack { to, .. } => Some(to),
         }
@@ -201,7 +209,7 @@ impl Deploy {
             Stage::Preparing { .. } => DeployStep::Preparing,
             Stage::Moving { .. } if self.paused => DeployStep::Paused,
             Stage::Moving {
-                pace: Pace::Canary(_),
+                pace: Pace::Canary { .. },
                 ..
             } => DeployStep::Canary,
             Stage::Moving { .. } => DeployStep::Moving,
@@ -209,6 +217,75 @@ impl Deploy {
             Stage::Soaking { .. } => DeployStep::Soaking,
             Stage::Retiring { .. } => DeployStep::Retiring,
             Stage::RollingBack { .. } => DeployStep::RollingBack,
+        }
+    }
+
+    /// Whether it rolls back.
+    pub(crate) const fn goes_back(&self) -> bool {
+        matches!(self.stage, Stage::RollingBack { .. })
+    }
+
+    /// Whether it moves its shards to this slave, and not back.
+    pub(crate) fn takes_over(&self, slave: SlaveId) -> bool {
+        self.goal() == Some(slave) && !self.goes_back()
+    }
+
+    /// The soak of this new slave, while it lasts.
+    pub(crate) fn soak_of(&mut self, slave: SlaveId) -> Option<&mut Soak> {
+        match &mut self.stage {
+            Stage::Soaking { to, soak } if *to == slave => Some(soak),
+            Stage::Starting { .. }
+            | Stage::Preparing { .. }
+            | Stage::Moving { .. }
+            | Stage::Work { .. }
+            | Stage::Soaking { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => None,
+        }
+    }
+
+    /// How many shards are to move.
+    pub(crate) fn size(&self, fleet: &Fleet) -> usize {
+        fleet.slots[self.slot].size
+    }
+
+    /// The two slaves, as far as they are there.
+    pub(crate) fn slaves(&self) -> impl Iterator<Item = SlaveId> {
+        [self.from, self.to()].into_iter().flatten()
+    }
+
+    /// Whether it stands still without this slave's connection.
+    pub(crate) fn needs(&self, id: SlaveId) -> bool {
+        self.slaves().any(|slave| slave == id)
+            && matches!(self.stage, Stage::Preparing { .. } | Stage::Moving { .. })
+    }
+
+    /// Whether no shard was ordered to seal, or given to the new slave, yet.
+    pub(crate) fn moved_nothing(&self, to: SlaveId, fleet: &Fleet) -> bool {
+        let serves = |id| {
+            let shard = fleet.shards.get(id);
+            shard.is_some_and(|shard| shard.phase.serves())
+        };
+        self.given.is_none() && fleet.holds_nothing(to) && self.in_flight.iter().all(serves)
+    }
+
+    /// Whether it may end as if it had never begun.
+    pub(crate) fn can_just_end(&self, fleet: &Fleet) -> bool {
+        match self.stage {
+            Stage::Starting { .. } | Stage::Preparing { .. } => true,
+            Stage::Moving { to, .. } => self.from.is_some() && self.moved_nothing(to, fleet),
+            Stage::Work { .. }
+            | Stage::Soaking { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => false,
+        }
+    }
+
+    /// How it ends when everything is at the new slave.
+    pub(crate) fn success(&self) -> Outcome {
+        match self.forced.clone() {
+            Some(reason) => Outcome::Forced { reason },
+            None => Outcome::Done,
         }
     }
 
@@ -220,226 +297,5 @@ impl Deploy {
             self.order.slot,
             self.step()
         )
-    }
-}
-
-impl Core {
-    // ---- how one begins ------------------------------------------------------
-
-    pub(crate) fn deploy_in(&self, slot: usize) -> Option<&Deploy> {
-        self.deploy.as_ref().filter(|deploy| deploy.slot == slot)
-    }
-
-    /// Whether a deploy of this slot may begin; else why not.
-    pub(crate) fn deploy_possible(&self, slot: usize, owner: SlaveId) -> Result<(), String> {
-        self.deploy_possible_anywhere()?;
-        let place = &self.fleet.slots[slot];
-        if !self.fleet.can_take(owner) {
-            return Err(format!(
-                "slave {owner} of slot {:?} is not connected or is leaving; nothing can be moved \
-                 from it. If it is dead, run: baton-master fence {owner}",
-                place.name
-            ));
-        }
-        if !place.unknown.is_empty() {
-            return Err(format!(
-                "the owners of {} shards of slot {:?} are not known",
-                place.unknown.len(),
-                place.name
-            ));
-        }
-        Ok(())
-    }
-
-    fn deploy_possible_anywhere(&self) -> Result<(), String> {
-        if let Some(deploy) = &self.deploy {
-            return Err(deploy.busy());
-        }
-        self.may_move()
-    }
-
-    /// Whether shards may be moved or restarted at all; else why not.
-    pub(crate) fn may_move(&self) -> Result<(), String> {
-        match self.stage {
-            MasterStage::Adopting => {
-                return Err("the master has just started and collects reports".into());
-            }
-            MasterStage::Leaving | MasterStage::Left => return Err("the master is leaving".into()),
-            MasterStage::Running => {}
-        }
-        if self.out.saves.fail() {
-            return Err(format!(
-                "the journal cannot be written: {}",
-                self.out.saves.why()
-            ));
-        }
-        Ok(())
-    }
-
-    /// An operator wants one: a process is launched, it is the candidate.
-    pub(crate) fn deploy_asked(&mut self, request: RequestId, order: DeployOrder) {
-        let slot = match self.deploy_slot(&order) {
-            Ok(slot) => slot,
-            Err(reason) => {
-                self.out.tell(News::RequestRefused { request, reason });
-                return;
-            }
-        };
-        let from = self.fleet.slots[slot].owner;
-        let command = order.command.clone();
-        let name = order.slot.clone();
-        let stage = Stage::Starting { pid: None };
-        self.begin_deploy(Some(request), slot, order, from, stage);
-        // What kept sessions from being given may be mended by it.
-        self.permits_may_be_tried();
-        self.deploy_step();
-        self.standby_gives_way(slot);
-        self.out.order(Action::Launch {
-            slot: name,
-            role: Role::Candidate,
-            command,
-            deploy: self.deploy.as_ref().map(|deploy| deploy.id),
-        });
-        self.out.start(Timer::Deploy, self.settings.ready);
-        self.out.touch(slot);
-    }
-
-    fn deploy_slot(&self, order: &DeployOrder) -> Result<usize, String> {
-        let Some(slot) = self.fleet.slot_named(&order.slot) else {
-            return Err(format!("this fleet has no slot {:?}", order.slot));
-        };
-        let place = &self.fleet.slots[slot];
-        if !place.launches && order.command.is_none() {
-            return Err(format!(
-                "slot {:?} has no command; name one, or start the new slave yourself",
-                order.slot
-            ));
-        }
-        match place.owner {
-            Some(owner) => self.deploy_possible(slot, owner)?,
-            None => self.deploy_possible_anywhere()?,
-        }
-        Ok(slot)
-    }
-
-    /// A candidate came by itself.
-    pub(crate) fn deploy_candidate(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
-        let order = self.usual_order(slot);
-        let stage = Stage::Preparing {
-            to,
-            new: Answer::Due,
-            old: Answer::Due,
-        };
-        self.begin_deploy(None, slot, order, Some(from), stage);
-        self.prepare();
-    }
-
-    /// A slave that is to end is followed by one that stands by: nobody takes its
-    /// shards back.
-    pub(crate) fn deploy_heir(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
-        let order = DeployOrder {
-            canary: 0,
-            soak: Duration::ZERO,
-            ..self.usual_order(slot)
-        };
-        let stage = Stage::Preparing {
-            to,
-            new: Answer::Due,
-            old: Answer::Due,
-        };
-        self.begin_deploy(None, slot, order, Some(from), stage);
-        self.prepare();
-    }
-
-    /// After a restart two slaves hold shards of one slot.
-    pub(crate) fn deploy_goes_on(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
-        let order = self.usual_order(slot);
-        let pace = Pace::Width;
-        self.begin_deploy(None, slot, order, Some(from), Stage::Moving { to, pace });
-        if let Some(deploy) = &mut self.deploy {
-            deploy.given = Some(self.out.now);
-        }
-        self.queue_slot(to);
-        self.deploy_step();
-    }
-
-    fn usual_order(&self, slot: usize) -> DeployOrder {
-        DeployOrder {
-            slot: self.fleet.slots[slot].name.clone(),
-            command: None,
-            canary: self.settings.canary,
-            width: self.settings.width,
-            soak: self.settings.soak,
-            late_seal: self.settings.late_seal,
-        }
-    }
-
-    fn begin_deploy(
-        &mut self,
-        request: Option<RequestId>,
-        slot: usize,
-        order: DeployOrder,
-        from: Option<SlaveId>,
-        stage: Stage,
-    ) {
-        let id = self.number_deploy();
-        let name = order.slot.clone();
-        self.out.stop(Timer::Slot(slot));
-        self.fleet.slots[slot].losses = Losses::default();
-        self.deploy = Some(Deploy {
-            id,
-            slot,
-            order,
-            from,
-            stage,
-            queue: VecDeque::new(),
-            in_flight: InFlight::new(),
-            forced: None,
-            began: self.out.now,
-            given: None,
-            soak: None,
-            before: from
-                .and_then(|from| self.fleet.slaves.get(&from))
-                .map_or(0, |slave| slave.backpressure.percent),
-            at_soak: None,
-            lag_before: from.and_then(|from| self.fleet.slaves.get(&from)?.lag),
-            rates: self.rates(slot),
-            done_at_soak: None,
-            lengthened: 0,
-            bake: Bake::Raw,
-            asked: false,
-            first_stop: None,
-            last_served: None,
-            returns: 0,
-            paused: false,
-        });
-        self.out.tell(News::DeployAccepted {
-            request,
-            deploy: id,
-            slot: name,
-            from,
-        });
-        self.out.touch(slot);
-    }
-
-    pub(crate) fn candidate_launched(&mut self, slot: usize, launched: u32) {
-        if let Some(deploy) = &mut self.deploy
-            && deploy.slot == slot
-            && let Stage::Starting { pid } = &mut deploy.stage
-        {
-            *pid = Some(launched);
-        }
-    }
-
-    /// The launched candidate joined.
-    pub(crate) fn candidate_came(&mut self, to: SlaveId) {
-        if let Some(deploy) = &mut self.deploy {
-            deploy.stage = Stage::Preparing {
-                to,
-                new: Answer::Due,
-                old: Answer::Due,
-            };
-            self.prepare();
-        }
     }
 }

@@ -1,220 +1,163 @@
 //! What the running deploy learns from its shards, and what it tells the observers.
 
+use std::time::Duration;
+
 use baton_protocol::{Epoch, ShardId, SlaveId};
 
 use crate::{
-    Core,
-    deploy::Stage,
+    deploy::{Deploy, Stage},
     event::{DeployStep, MovePhase, News},
-    shard::How,
+    out::Out,
+    shard::{Claim, Shard},
     timers::Timer,
 };
 
 /// A new slave may lose its connection so often between two shards that move.
 const MOST_RETURNS: u32 = 10;
 
-impl Core {
-    /// A shard of the slot was given to `target`.
-    pub(crate) fn move_started(&mut self, id: ShardId, target: SlaveId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
+impl Deploy {
+    /// Its owner was told to seal a shard, whose next epoch is reserved.
+    pub(crate) fn seal_told(
+        &mut self,
+        id: ShardId,
+        shard: &Shard,
+        claim: Claim,
+        to: SlaveId,
+        out: &mut Out,
+    ) {
+        self.first_stop.get_or_insert(out.now);
+        self.in_flight.sealed(id, out.now);
+        let phase = if self.goes_back() {
+            MovePhase::TakingBack
+        } else {
+            MovePhase::Sealing
         };
-        let (Some(claim), Some(start)) = (shard.phase.claim(), shard.phase.starting()) else {
-            return;
-        };
-        let (epoch, how) = (claim.epoch, start.how);
-        let slot = shard.slot;
-        let budget = shard.replay_budget(self.out.now, self.settings.replay_buffer);
-        let Some(deploy) = &mut self.deploy else {
-            return;
-        };
-        if deploy.slot != slot || deploy.goal() != Some(target) {
+        if !shard.phase.is_sealed_without_session() {
+            self.tell_move(id, (claim.owner, to), shard.epoch, phase, out);
+        }
+    }
+
+    /// A shard starts at `target`. One that is to be resumed gets further within
+    /// `no_progress`.
+    pub(crate) fn started(
+        &mut self,
+        id: ShardId,
+        shard: &Shard,
+        target: SlaveId,
+        (replay_buffer, no_progress): (u32, Duration),
+        out: &mut Out,
+    ) {
+        if self.slot != shard.slot || self.goal() != Some(target) {
             return;
         }
-        let (from, told) = match deploy.stage {
+        let (from, phase) = match self.stage {
             Stage::RollingBack { to, .. } => (Some(to), MovePhase::TakingBack),
             Stage::Moving { .. } | Stage::Work { .. } | Stage::Soaking { .. } => {
-                (deploy.from, MovePhase::Resuming)
+                (self.from, MovePhase::Resuming)
             }
             Stage::Starting { .. } | Stage::Preparing { .. } | Stage::Retiring { .. } => return,
         };
-        deploy.given.get_or_insert(self.out.now);
-        if how == How::Full {
+        self.given.get_or_insert(out.now);
+        if shard.phase.has_no_session() {
             // No RESUME is waited for, and READY may be a day away.
-            deploy.in_flight.remove(&id);
+            self.in_flight.remove(&id);
             return;
         }
-        deploy.in_flight.take(id, budget);
-        deploy.in_flight.given(id, self.out.now);
-        self.out.start(Timer::Shard(id), self.settings.no_progress);
+        let budget = shard.replay_budget(out.now, replay_buffer);
+        self.in_flight.take(id, budget);
+        self.in_flight.given(id, out.now);
+        out.start(Timer::Shard(id), no_progress);
         if let Some(from) = from {
-            self.tell_move(id, from, target, epoch, told);
+            self.tell_move(id, (from, target), shard.epoch, phase, out);
         }
     }
 
-    pub(crate) fn seal_told(&mut self, id: ShardId, owner: SlaveId, to: SlaveId, epoch: Epoch) {
-        let now = self.out.now;
-        let Some(deploy) = &mut self.deploy else {
-            return;
-        };
-        deploy.first_stop.get_or_insert(now);
-        deploy.in_flight.sealed(id, now);
-        let told = match deploy.stage {
-            Stage::RollingBack { .. } => MovePhase::TakingBack,
-            Stage::Starting { .. }
-            | Stage::Preparing { .. }
-            | Stage::Moving { .. }
-            | Stage::Work { .. }
-            | Stage::Soaking { .. }
-            | Stage::Retiring { .. } => MovePhase::Sealing,
-        };
-        let shard = self.fleet.shards.get(&id);
-        let had_session = shard.is_some_and(|shard| !shard.phase.is_sealed_without_session());
-        if had_session {
-            self.tell_move(id, owner, to, epoch, told);
-        }
-    }
-
-    /// A shard began to serve.
-    pub(crate) fn move_served(
+    /// A shard of the slot began to serve at a slave. Whether that was the end of its
+    /// move, and is told.
+    pub(crate) fn served(
         &mut self,
         id: ShardId,
-        at: SlaveId,
-        epoch: Epoch,
+        claim: Claim,
         had_no_session: bool,
-    ) {
-        let now = self.out.now;
-        let slot = self.fleet.shards.get(&id).map(|shard| shard.slot);
-        if let Some(deploy) = &mut self.deploy
-            && slot == Some(deploy.slot)
-        {
-            let goal = deploy.goal();
-            let in_flight = deploy.in_flight.served(id, now);
-            // Given without a session, and here it is.
-            let anew = deploy.given.is_some() && had_no_session;
-            if (in_flight || anew) && goal == Some(at) {
-                deploy.last_served = Some(now);
-                deploy.returns = 0;
-                let (from, told) = match deploy.stage {
-                    Stage::RollingBack { to, .. } => (Some(to), MovePhase::Back),
-                    Stage::Starting { .. }
-                    | Stage::Preparing { .. }
-                    | Stage::Moving { .. }
-                    | Stage::Work { .. }
-                    | Stage::Soaking { .. }
-                    | Stage::Retiring { .. } => (deploy.from, MovePhase::Moved),
-                };
-                if let Some(from) = from {
-                    self.tell_move(id, from, at, epoch, told);
-                    return;
-                }
-            } else if goal != Some(at) {
-                // It had not served when its turn came.
-                deploy.queue.push_back(id);
+        out: &mut Out,
+    ) -> bool {
+        let at = claim.owner;
+        let goal = self.goal();
+        let in_flight = self.in_flight.served(id, out.now);
+        // Given without a session, and here it is.
+        let anew = self.given.is_some() && had_no_session;
+        if (in_flight || anew) && goal == Some(at) {
+            self.last_served = Some(out.now);
+            self.returns = 0;
+            let (from, phase) = match self.stage {
+                Stage::RollingBack { to, .. } => (Some(to), MovePhase::Back),
+                Stage::Starting { .. }
+                | Stage::Preparing { .. }
+                | Stage::Moving { .. }
+                | Stage::Work { .. }
+                | Stage::Soaking { .. }
+                | Stage::Retiring { .. } => (self.from, MovePhase::Moved),
+            };
+            if let Some(from) = from {
+                self.tell_move(id, (from, at), claim.epoch, phase, out);
+            }
+            return from.is_some();
+        }
+        if goal != Some(at) {
+            // It had not served when its turn came.
+            self.queue.push_back(id);
+        }
+        false
+    }
+
+    /// A slave of it is back. Why it fails, where that is a new one that is again and
+    /// again and gets no further: it ends its connection over a message of the master.
+    pub(crate) fn rejoined(&mut self, id: SlaveId) -> Result<(), String> {
+        if self.to() == Some(id) {
+            self.returns += 1;
+            if self.returns > MOST_RETURNS {
+                return Err(format!(
+                    "the new slave was connected again {MOST_RETURNS} times and no shard moved"
+                ));
             }
         }
-        self.tell_serving(id, epoch, at);
+        Ok(())
     }
 
-    pub(crate) fn tell_serving(&mut self, shard: ShardId, epoch: Epoch, slave: SlaveId) {
-        self.out.tell(News::ShardServing {
-            shard,
-            epoch,
-            slave,
+    /// Takes the next step, and tells it where it has another name.
+    pub(crate) fn go_to(&mut self, stage: Stage, out: &mut Out) {
+        let before = self.step();
+        let first = before == DeployStep::Preparing;
+        self.stage = stage;
+        if self.step() != before || first {
+            self.tell_step(out);
+        }
+    }
+
+    pub(crate) fn tell_step(&self, out: &mut Out) {
+        out.tell(News::DeployStep {
+            deploy: self.id,
+            step: self.step(),
         });
+        out.touch(self.slot);
     }
 
+    /// One shard got further on its way to the next owner, at `epoch`.
     pub(crate) fn tell_move(
-        &mut self,
-        id: ShardId,
-        from: SlaveId,
-        to: SlaveId,
+        &self,
+        shard: ShardId,
+        (from, to): (SlaveId, SlaveId),
         epoch: Epoch,
         phase: MovePhase,
+        out: &mut Out,
     ) {
-        if let Some(deploy) = self.deploy.as_ref().map(|deploy| deploy.id) {
-            self.out.tell(News::Migration {
-                deploy,
-                shard: id,
-                from,
-                to,
-                epoch,
-                phase,
-            });
-        }
-    }
-
-    /// Shards that were begun and do not serve at their next owner yet.
-    pub(crate) fn shards_in_flight(&self) -> Vec<ShardId> {
-        let in_flight = self.deploy.iter().flat_map(|deploy| &deploy.in_flight);
-        in_flight.copied().collect()
-    }
-
-    /// The copies and dials that run at this slave: in hand, so never many.
-    pub(crate) fn copies_to(&self, slave: SlaveId) -> Vec<ShardId> {
-        self.shards_in_flight()
-            .into_iter()
-            .filter(|id| {
-                let shard = self.fleet.shards.get(id);
-                let moving = shard.and_then(|shard| shard.phase.moving());
-                moving.is_some_and(|(_, to)| to == slave)
-            })
-            .collect()
-    }
-
-    /// A slave of the deploy is back. A new one that is again and again, and gets no
-    /// further, ends its connection over a message of the master.
-    pub(crate) fn deploy_rejoined(&mut self, id: SlaveId) {
-        if !self.deploy_needs(id) {
-            return;
-        }
-        if let Some(deploy) = &mut self.deploy
-            && deploy.to() == Some(id)
-        {
-            deploy.returns += 1;
-            if deploy.returns > MOST_RETURNS {
-                let why = format!(
-                    "the new slave was connected again {MOST_RETURNS} times and no shard moved"
-                );
-                self.fail_deploy(None, why);
-                return;
-            }
-        }
-        self.ask_prepared();
-    }
-
-    pub(crate) fn go_to(&mut self, stage: Stage) {
-        if let Some(deploy) = &mut self.deploy {
-            let before = deploy.step();
-            let first = before == DeployStep::Preparing;
-            deploy.stage = stage;
-            if deploy.step() != before || first {
-                self.deploy_step();
-            }
-        }
-    }
-
-    pub(crate) fn deploy_step(&mut self) {
-        if let Some(deploy) = &self.deploy {
-            let news = News::DeployStep {
-                deploy: deploy.id,
-                step: deploy.step(),
-            };
-            let slot = deploy.slot;
-            self.out.tell(news);
-            self.out.touch(slot);
-        }
-    }
-
-    pub(crate) fn nothing_in_flight(&self) -> bool {
-        self.deploy
-            .as_ref()
-            .is_some_and(|deploy| deploy.in_flight.is_empty())
-    }
-
-    pub(crate) fn deploy_size(&self) -> usize {
-        self.deploy
-            .as_ref()
-            .map_or(0, |deploy| self.fleet.slots[deploy.slot].size)
+        out.tell(News::Migration {
+            deploy: self.id,
+            shard,
+            from,
+            to,
+            epoch,
+            phase,
+        });
     }
 }

@@ -11,8 +11,8 @@ use baton_protocol::{ShardId, SlaveId};
 
 use crate::{
     Core,
-    deploy::{Pace, Stage},
-    event::{DeployStep, News, Outcome, RequestId, STOPPED},
+    deploy::{Answer, Deploy, Pace, Stage},
+    event::Outcome,
     fleet::Standing,
     shard::{ClaimStage, How, Reach},
     timers::Timer,
@@ -39,12 +39,12 @@ impl Core {
             Stage::Preparing { to, .. }
             | Stage::Moving { to, .. }
             | Stage::Work { to }
-            | Stage::Soaking { to } => to,
+            | Stage::Soaking { to, .. } => to,
         };
         let preparing = matches!(deploy.stage, Stage::Preparing { .. });
         let way_back = deploy.from.filter(|&from| self.fleet.is_healthy(from));
-        let slot = deploy.slot;
-        if preparing || (way_back.is_some() && self.nothing_moved(to)) {
+        let (slot, forced) = (deploy.slot, deploy.forced.clone());
+        if preparing || (way_back.is_some() && deploy.moved_nothing(to, &self.fleet)) {
             self.cancel_copies();
             self.dismiss(to);
             self.end_deploy(Outcome::Aborted { reason });
@@ -52,30 +52,11 @@ impl Core {
             self.roll_back(to, shard, reason);
         } else if self.fleet.is_healthy(to) {
             self.fill(slot, to);
-            let forced = self
-                .deploy
-                .as_ref()
-                .and_then(|deploy| deploy.forced.clone());
             let reason = forced.unwrap_or(reason);
             self.end_deploy(Outcome::Forced { reason });
         } else {
             self.end_deploy(Outcome::RolledBack { shard, reason });
         }
-    }
-
-    /// Whether no shard was ordered to seal, or given to the new slave, yet.
-    fn nothing_moved(&self, to: SlaveId) -> bool {
-        let Some(deploy) = &self.deploy else {
-            return true;
-        };
-        deploy.given.is_none()
-            && self.fleet.holds_nothing(to)
-            && deploy.in_flight.iter().all(|id| {
-                self.fleet
-                    .shards
-                    .get(id)
-                    .is_some_and(|shard| shard.phase.serves())
-            })
     }
 
     /// The target goes back to the old slave: free shards are placed there, what
@@ -84,14 +65,11 @@ impl Core {
         self.cancel_copies();
         self.late_seals_end();
         self.out.stop(Timer::Deploy);
-        self.go_to(Stage::RollingBack { to, shard, reason });
-        let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
         if let Some(deploy) = &mut self.deploy {
-            let held = held.unwrap_or_default();
-            deploy.in_flight.retain(|id| !held.contains(id));
-            deploy.queue = held.into_iter().collect();
+            deploy.go_to(Stage::RollingBack { to, shard, reason }, &mut self.out);
+            let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
+            deploy.queue_for_the_way_back(&held.unwrap_or_default(), &self.fleet);
         }
-        self.queue_for_the_way_back();
     }
 
     /// Copies and dials that run are of no use; their shards were served all the
@@ -113,14 +91,31 @@ impl Core {
 
     /// Whether a deploy is rolling back.
     pub(crate) fn goes_back(&self) -> bool {
-        let step = self.deploy.as_ref().map(|deploy| deploy.step());
-        step == Some(DeployStep::RollingBack)
+        self.deploy.as_ref().is_some_and(Deploy::goes_back)
     }
 
     /// Whether a deploy moves its shards to this slave, and not back.
     pub(crate) fn takes_over(&self, slave: SlaveId) -> bool {
-        let goal = self.deploy.as_ref().and_then(|deploy| deploy.goal());
-        goal == Some(slave) && !self.goes_back()
+        let deploy = self.deploy.as_ref();
+        deploy.is_some_and(|deploy| deploy.takes_over(slave))
+    }
+
+    /// Shards that were begun and do not serve at their next owner yet.
+    pub(crate) fn shards_in_flight(&self) -> Vec<ShardId> {
+        let in_flight = self.deploy.iter().flat_map(|deploy| &deploy.in_flight);
+        in_flight.copied().collect()
+    }
+
+    /// The copies and dials that run at this slave: in flight, so never many.
+    pub(crate) fn copies_to(&self, slave: SlaveId) -> Vec<ShardId> {
+        self.shards_in_flight()
+            .into_iter()
+            .filter(|id| {
+                let shard = self.fleet.shards.get(id);
+                let moving = shard.and_then(|shard| shard.phase.moving());
+                moving.is_some_and(|(_, to)| to == slave)
+            })
+            .collect()
     }
 
     /// A copy makes no progress. Before the seal that fails the deploy. On the way
@@ -145,7 +140,7 @@ impl Core {
     /// The new slave says nothing about its dial.
     pub(crate) fn dial_stalled(&mut self, id: ShardId) {
         let span = self.settings.copy;
-        let waits = |deploy: &crate::deploy::Deploy| deploy.in_flight.is_waiting(id);
+        let waits = |deploy: &Deploy| deploy.in_flight.is_waiting(id);
         if self.deploy.as_ref().is_some_and(waits) {
             self.out.start(Timer::Shard(id), span);
             return;
@@ -158,10 +153,8 @@ impl Core {
 
     /// A shard that was begun is not in hand any more; its turn comes again.
     pub(crate) fn move_taken_back(&mut self, id: ShardId) {
-        if let Some(deploy) = &mut self.deploy
-            && deploy.in_flight.remove(&id)
-        {
-            deploy.queue.push_back(id);
+        if let Some(deploy) = &mut self.deploy {
+            deploy.take_back(id);
         }
     }
 
@@ -251,11 +244,11 @@ impl Core {
         let Some(claim) = shard.phase.claim() else {
             return;
         };
-        let (owner, epoch) = (claim.owner, claim.epoch);
+        let owner = claim.owner;
         shard.alone = None;
         shard.away = Some(now);
         self.enter(id, claim.at(ClaimStage::Serving));
-        self.move_served(id, owner, epoch, false);
+        self.tell_served(id, claim, false);
         self.out.alarm(format!(
             "shard {id} is back at slave {owner:.8}, which is behind: its window is full of \
              running events, and Discord replays the rest as they end. If more come than end, it \
@@ -285,19 +278,17 @@ impl Core {
                     self.standby_steps_in(slot);
                 }
                 Stage::Moving { .. } | Stage::Work { .. } => deploy.forced = Some(lost),
-                Stage::Soaking { to } => {
+                Stage::Soaking { to, .. } => {
                     deploy.forced = Some(lost);
                     // There is no way back: the soak has no point.
-                    self.go_to(Stage::Work { to });
+                    deploy.go_to(Stage::Work { to }, &mut self.out);
                 }
                 Stage::Retiring { .. } => self.end_deploy(Outcome::Done),
                 Stage::RollingBack { to, shard, .. } => {
                     if self.fleet.is_healthy(to) {
                         deploy.forced = Some(lost);
-                        let pace = Pace::Width;
                         self.cancel_copies();
-                        self.go_to(Stage::Moving { to, pace });
-                        self.queue_slot(to);
+                        self.goes_on(to);
                     } else {
                         self.end_deploy(Outcome::RolledBack {
                             shard,
@@ -310,6 +301,15 @@ impl Core {
             self.fail_deploy(None, format!("the new slave was lost: {why}"));
         }
         self.out.touch(slot);
+    }
+
+    /// There is nobody to go back to: a deploy that rolls back goes on after all.
+    fn goes_on(&mut self, to: SlaveId) {
+        if let Some(deploy) = &mut self.deploy {
+            let pace = Pace::Width;
+            deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
+            deploy.queue_slot(to, &self.fleet, self.out.now);
+        }
     }
 
     /// The old slave died before the new one was ready: a standby that is serves
@@ -325,7 +325,7 @@ impl Core {
             deploy.from = Some(standby);
             deploy.forced = None;
             if let Stage::Preparing { old, .. } = &mut deploy.stage {
-                *old = crate::deploy::Answer::Due;
+                *old = Answer::Due;
             }
         }
         self.deploy_rejoined(standby);
@@ -333,10 +333,18 @@ impl Core {
 
     /// Whether the deploy stands still without this slave's connection.
     pub(crate) fn deploy_needs(&self, id: SlaveId) -> bool {
-        self.deploy.as_ref().is_some_and(|deploy| {
-            (deploy.from == Some(id) || deploy.to() == Some(id))
-                && matches!(deploy.stage, Stage::Preparing { .. } | Stage::Moving { .. })
-        })
+        self.deploy.as_ref().is_some_and(|deploy| deploy.needs(id))
+    }
+
+    /// A slave of the deploy is back.
+    pub(crate) fn deploy_rejoined(&mut self, id: SlaveId) {
+        let Some(deploy) = self.deploy.as_mut().filter(|deploy| deploy.needs(id)) else {
+            return;
+        };
+        match deploy.rejoined(id) {
+            Ok(()) => deploy.ask_prepared(&self.fleet, &mut self.out),
+            Err(why) => self.fail_deploy(None, why),
+        }
     }
 
     /// A slave of the deploy did not come back.
@@ -357,7 +365,8 @@ impl Core {
         }
         let reason = format!("the old slave is cut off for {span:?}; it keeps serving");
         let preparing = matches!(deploy.stage, Stage::Preparing { .. });
-        if preparing || deploy.to().is_some_and(|to| self.nothing_moved(to)) {
+        let to = deploy.to();
+        if preparing || to.is_some_and(|to| deploy.moved_nothing(to, &self.fleet)) {
             self.fail_deploy(None, reason);
         } else {
             // What moved is served, what did not move is served: waiting is safe.
@@ -387,35 +396,7 @@ impl Core {
 
     /// Whether a deploy runs that may end as if it had never begun.
     pub(crate) fn deploy_can_just_end(&self) -> bool {
-        self.deploy
-            .as_ref()
-            .is_some_and(|deploy| match deploy.stage {
-                Stage::Starting { .. } | Stage::Preparing { .. } => true,
-                Stage::Moving { to, .. } => deploy.from.is_some() && self.nothing_moved(to),
-                Stage::Work { .. }
-                | Stage::Soaking { .. }
-                | Stage::Retiring { .. }
-                | Stage::RollingBack { .. } => false,
-            })
-    }
-
-    pub(crate) fn abort_asked(&mut self, request: RequestId) {
-        let refusal = match self.deploy.as_ref().map(|deploy| &deploy.stage) {
-            None => "no deploy is under way",
-            Some(Stage::Retiring { .. }) => "everything moved, and the old slave is leaving",
-            Some(Stage::RollingBack { .. }) => "the deploy is rolling back already",
-            Some(
-                Stage::Starting { .. }
-                | Stage::Preparing { .. }
-                | Stage::Moving { .. }
-                | Stage::Work { .. }
-                | Stage::Soaking { .. },
-            ) => {
-                self.fail_deploy(None, STOPPED.to_owned());
-                return;
-            }
-        };
-        let reason = refusal.to_owned();
-        self.out.tell(News::RequestRefused { request, reason });
+        let deploy = self.deploy.as_ref();
+        deploy.is_some_and(|deploy| deploy.can_just_end(&self.fleet))
     }
 }

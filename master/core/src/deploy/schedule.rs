@@ -16,37 +16,42 @@
 //! The order is made once for a deploy, so one input costs the same with any number of
 //! shards.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use baton_protocol::{ShardId, SlaveId};
 
 use crate::{
-    Core,
-    deploy::{Pace, Stage},
-    master_stage::MasterStage,
+    deploy::{Deploy, Pace, Stage},
+    event::Time,
+    fleet::Fleet,
+    out::Out,
+    permits::Permits,
     shard::{ClaimStage, How, Phase},
 };
 
 /// Events in 1000 s of a shard that tells something about a build.
 const LIVELY: u64 = 1000;
 
-impl Core {
+impl Deploy {
     /// Every shard of the slot that is not at `goal` is to move.
-    pub(crate) fn queue_slot(&mut self, goal: SlaveId) {
-        self.queue_behind_canary(goal, 0);
+    pub(crate) fn queue_slot(&mut self, goal: SlaveId, fleet: &Fleet, now: Time) {
+        self.queue_behind_canary(goal, 0, fleet, now);
     }
 
     /// The same, and the first of them are so many canaries.
-    pub(crate) fn queue_behind_canary(&mut self, goal: SlaveId, canary: usize) {
-        let Some(deploy) = &mut self.deploy else {
-            return;
-        };
-        let members = self.fleet.slots[deploy.slot].members;
+    pub(crate) fn queue_behind_canary(
+        &mut self,
+        goal: SlaveId,
+        canary: usize,
+        fleet: &Fleet,
+        now: Time,
+    ) {
+        let members = fleet.slots[self.slot].members;
         let rate = |id: ShardId| {
-            let shard = self.fleet.shards.get(&id)?;
+            let shard = fleet.shards.get(&id)?;
             let owner = shard.phase.claimant().map(|(owner, _)| owner);
-            let moves = shard.slot == deploy.slot && owner != Some(goal);
-            moves.then(|| (shard.events_in_1000_s(self.out.now), id))
+            let moves = shard.slot == self.slot && owner != Some(goal);
+            moves.then(|| (shard.events_in_1000_s(now), id))
         };
         let mut shards: Vec<_> = members.iter().filter_map(rate).collect();
         let canary = canary.min(shards.len());
@@ -54,65 +59,102 @@ impl Core {
             shards.sort_unstable_by_key(|&(rate, id)| (rate < LIVELY, rate.abs_diff(LIVELY), id));
         }
         shards[canary..].sort_unstable();
-        deploy.queue = shards.into_iter().map(|(_, id)| id).collect();
+        self.queue = shards.into_iter().map(|(_, id)| id).collect();
     }
 
-    /// Everything that is queued goes back to the old slave.
-    pub(crate) fn queue_for_the_way_back(&mut self) {
-        let Some(deploy) = &mut self.deploy else {
-            return;
-        };
-        let Some(from) = deploy.from else {
-            return;
-        };
-        let behind = |id: &ShardId| {
-            let shard = self.fleet.shards.get(id);
-            Reverse(shard.map_or(0, |shard| shard.behind(from)))
-        };
-        let queue = deploy.queue.make_contiguous();
-        queue.sort_by_cached_key(behind);
+    /// What the new slave holds goes back to the old one.
+    pub(crate) fn queue_for_the_way_back(&mut self, held: &BTreeSet<ShardId>, fleet: &Fleet) {
+        self.in_flight.retain(|id| !held.contains(id));
+        let mut queue: Vec<_> = held.iter().copied().collect();
+        if let Some(from) = self.from {
+            let behind = |id: &ShardId| {
+                let shard = fleet.shards.get(id);
+                Reverse(shard.map_or(0, |shard| shard.behind(from)))
+            };
+            queue.sort_by_cached_key(behind);
+        }
+        self.queue = queue.into();
     }
 
-    /// Begins as many shards as may move at once.
-    pub(crate) fn begin_moves(&mut self) {
-        self.seal_next();
-        while let Some((id, to, budget)) = self.next_to_move() {
-            if let Some(deploy) = &mut self.deploy {
-                deploy.in_flight.take(id, budget);
-            }
-            self.begin_move(id, to);
+    /// A shard that was begun is not in flight any more; its turn comes again.
+    pub(crate) fn take_back(&mut self, id: ShardId) {
+        if self.in_flight.remove(&id) {
+            self.queue.push_back(id);
         }
     }
 
-    fn next_to_move(&mut self) -> Option<(ShardId, SlaveId, Duration)> {
-        if self.stage != MasterStage::Running || self.out.saves.fail() || self.is_paused() {
-            return None;
+    /// A shard without a session could not be moved when its turn came.
+    pub(crate) fn turn_comes_again(
+        &mut self,
+        id: ShardId,
+        slot: usize,
+        owner: SlaveId,
+        out: &mut Out,
+    ) {
+        if self.slot == slot && self.goal() != Some(owner) && !self.in_flight.contains(&id) {
+            self.queue.push_back(id);
+            out.touch(slot);
         }
-        let deploy = self.deploy.as_mut()?;
-        let goal = deploy.goal()?;
-        let width = match deploy.stage {
+    }
+
+    /// A shard has no session (any more). Where it is to be, that is all there is to
+    /// its move; elsewhere its turn comes, for nothing of it has to be copied.
+    pub(crate) fn moves_without_session(
+        &mut self,
+        id: ShardId,
+        slot: usize,
+        owner: SlaveId,
+        out: &mut Out,
+    ) {
+        if self.slot == slot {
+            self.in_flight.remove(&id);
+            out.touch(slot);
+            self.turn_comes_again(id, slot, owner, out);
+        }
+    }
+
+    /// How many shards may move at once now, the next one among them.
+    pub(crate) fn at_once(&self, fleet: &Fleet, now: Time, replay_buffer: u32) -> usize {
+        let next = self.queue.front().and_then(|id| fleet.shards.get(id));
+        let budget = next.map_or(Duration::MAX, |shard| {
+            shard.replay_budget(now, replay_buffer)
+        });
+        self.width().min(self.in_flight.most(budget))
+    }
+
+    /// Takes the next shard out of the queue that is to be moved and may be now, and to
+    /// whom it goes. It is in flight from here on.
+    pub(crate) fn next_to_move(
+        &mut self,
+        fleet: &Fleet,
+        permits: &Permits,
+        now: Time,
+        replay_buffer: u32,
+    ) -> Option<(ShardId, SlaveId)> {
+        let goal = self.goal()?;
+        let width = match self.stage {
             Stage::Moving {
-                pace: Pace::Canary(canary),
+                pace: Pace::Canary { shards, .. },
                 ..
-            } => canary.saturating_sub(self.fleet.serving(goal)),
+            } => shards.saturating_sub(fleet.serving(goal)),
             Stage::Starting { .. }
             | Stage::Preparing { .. }
             | Stage::Moving { .. }
             | Stage::Work { .. }
             | Stage::Soaking { .. }
             | Stage::Retiring { .. }
-            | Stage::RollingBack { .. } => deploy.width(),
+            | Stage::RollingBack { .. } => self.width(),
         };
-        if deploy.in_flight.len() >= width || !self.fleet.can_take(goal) {
+        if self.in_flight.len() >= width || !fleet.can_take(goal) {
             return None;
         }
-        let rolling_back = matches!(deploy.stage, Stage::RollingBack { .. });
-        while let Some(&id) = deploy.queue.front() {
-            let shard = self.fleet.shards.get(&id)?;
-            let is_out = self.permits.is_out(id, self.out.now);
-            let budget = shard.replay_budget(self.out.now, self.settings.replay_buffer);
+        let rolling_back = self.goes_back();
+        while let Some(&id) = self.queue.front() {
+            let shard = fleet.shards.get(&id)?;
+            let is_out = permits.is_out(id, now);
+            let budget = shard.replay_budget(now, replay_buffer);
             let moves = match shard.phase {
-                _ if deploy.in_flight.contains(&id) => false,
+                _ if self.in_flight.contains(&id) => false,
                 Phase::Free(_) => true,
                 Phase::Unknown { .. } => false,
                 Phase::Claimed(claim) => match claim.stage {
@@ -126,9 +168,9 @@ impl Core {
                     }
                     ClaimStage::Serving | ClaimStage::Starting(_) => {
                         let fits =
-                            rolling_back || deploy.in_flight.len() < deploy.in_flight.most(budget);
+                            rolling_back || self.in_flight.len() < self.in_flight.most(budget);
                         // Its owner is away or dying: its return or its death decides.
-                        if !fits || !self.fleet.can_take(claim.owner) {
+                        if !fits || !fleet.can_take(claim.owner) {
                             return None;
                         }
                         true
@@ -138,54 +180,12 @@ impl Core {
                     | ClaimStage::Sealing { .. } => false,
                 },
             };
-            deploy.queue.pop_front();
+            self.queue.pop_front();
             if moves {
-                return Some((id, goal, budget));
+                self.in_flight.take(id, budget);
+                return Some((id, goal));
             }
         }
         None
-    }
-
-    /// A shard without a session could not be moved when its turn came.
-    pub(crate) fn turn_comes_again(&mut self, id: ShardId, slot: usize, owner: SlaveId) {
-        if let Some(deploy) = &mut self.deploy
-            && deploy.slot == slot
-            && deploy.goal() != Some(owner)
-            && !deploy.in_flight.contains(&id)
-        {
-            deploy.queue.push_back(id);
-            self.out.touch(slot);
-        }
-    }
-
-    /// A shard has no session (any more). Where it is to be, that is all there is to
-    /// its move; elsewhere its turn comes, for nothing of it has to be copied.
-    pub(crate) fn moves_without_session(&mut self, id: ShardId, owner: SlaveId) {
-        let Some(slot) = self.fleet.shards.get(&id).map(|shard| shard.slot) else {
-            return;
-        };
-        if let Some(deploy) = &mut self.deploy
-            && slot == deploy.slot
-        {
-            deploy.in_flight.remove(&id);
-            self.out.touch(deploy.slot);
-            self.turn_comes_again(id, slot, owner);
-        }
-    }
-
-    /// How many shards of the running deploy may move at once now, the next one
-    /// among them.
-    pub(crate) fn at_once(&self) -> usize {
-        let Some(deploy) = &self.deploy else {
-            return 0;
-        };
-        let next = deploy
-            .queue
-            .front()
-            .and_then(|id| self.fleet.shards.get(id));
-        let budget = next.map_or(Duration::MAX, |shard| {
-            shard.replay_budget(self.out.now, self.settings.replay_buffer)
-        });
-        deploy.width().min(deploy.in_flight.most(budget))
     }
 }

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    DeployId, SlaveId, ToSlave,
+    DeployId, ShardId, SlaveId, ToSlave,
     message::{MigrationExtra, ShardMigrationStart},
 };
 
 use crate::{
     Core,
-    deploy::{Answer, Pace, Stage},
+    deploy::{Answer, Deploy, Pace, Soak, Stage, bake::Bake},
     event::{Durability, Entry, News, Outcome},
+    fleet::Fleet,
     master_stage::MasterStage,
+    out::Out,
     timers::Timer,
     work,
 };
@@ -22,55 +24,18 @@ const MOST_GIVEN_UP: usize = 64;
 impl Core {
     /// M1: the master tells both slaves that shards will move.
     pub(crate) fn prepare(&mut self) {
-        self.deploy_step();
-        self.out.start(Timer::Deploy, self.settings.ready);
-        self.ask_prepared();
-    }
-
-    pub(crate) fn ask_prepared(&mut self) {
-        let Some(deploy) = &self.deploy else {
-            return;
-        };
-        let Stage::Preparing { to, new, old } = deploy.stage else {
-            return;
-        };
-        let (deploy, from) = (deploy.id, deploy.from);
-        let num_shards = u32::try_from(self.deploy_size()).unwrap_or(u32::MAX);
-        let start = |from_this_slave, num_shards| {
-            ToSlave::ShardMigrationStart(ShardMigrationStart {
-                from_this_slave,
-                num_shards,
-                extra: Some(MigrationExtra { deploy }),
-            })
-        };
-        if new == Answer::Due {
-            self.out.send(to, start(false, num_shards));
-        }
-        if old == Answer::Due
-            && let Some(from) = from
-        {
-            self.out.send(from, start(true, 0));
+        if let Some(deploy) = &self.deploy {
+            deploy.tell_step(&mut self.out);
+            self.out.start(Timer::Deploy, self.settings.ready);
+            deploy.ask_prepared(&self.fleet, &mut self.out);
         }
     }
 
     /// One of them is ready.
     pub(crate) fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart) {
-        let Some(deploy) = &mut self.deploy else {
-            return;
-        };
-        if answer.extra.is_some_and(|extra| extra.deploy != deploy.id) {
-            return;
+        if let Some(deploy) = &mut self.deploy {
+            deploy.prepared(slave, answer, &mut self.out);
         }
-        let Stage::Preparing { to, new, old } = &mut deploy.stage else {
-            return;
-        };
-        if slave == *to && !answer.from_this_slave {
-            *new = Answer::Given;
-        } else if Some(slave) == deploy.from && answer.from_this_slave {
-            *old = Answer::Given;
-        }
-        let slot = deploy.slot;
-        self.out.touch(slot);
     }
 
     /// Takes every step that can be taken now.
@@ -79,7 +44,7 @@ impl Core {
     }
 
     fn deploy_steps_on(&mut self) -> bool {
-        let Some(deploy) = &self.deploy else {
+        let Some(deploy) = &mut self.deploy else {
             return false;
         };
         let (from, slot) = (deploy.from, deploy.slot);
@@ -96,20 +61,19 @@ impl Core {
             Stage::Moving { to, pace } => {
                 // There may be none (any more) that has a session.
                 let none_left = deploy.queue.is_empty() && deploy.in_flight.is_empty();
-                if let Pace::Canary(canary) = pace
-                    && (self.fleet.serving(to) >= canary || none_left)
+                if let Pace::Canary { shards, .. } = pace
+                    && (self.fleet.serving(to) >= shards || none_left)
                 {
-                    if !self.is_baked(to, canary) {
+                    if !deploy.is_baked(&self.fleet, &self.settings, &mut self.out) {
                         return false;
                     }
-                    self.go_to(Stage::Moving {
-                        to,
-                        pace: Pace::Width,
-                    });
+                    let pace = Pace::Width;
+                    deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
                     return true;
                 }
+                let nothing_in_flight = deploy.in_flight.is_empty();
                 let complete = self.is_all_at(slot, to);
-                if complete && self.nothing_in_flight() && self.stage == MasterStage::Running {
+                if complete && nothing_in_flight && self.stage == MasterStage::Running {
                     self.go_to(Stage::Work { to });
                     return true;
                 }
@@ -130,48 +94,63 @@ impl Core {
         }
     }
 
+    /// Begins as many shards as may move at once.
+    fn begin_moves(&mut self) {
+        self.seal_next();
+        while let Some((id, to)) = self.next_to_move() {
+            self.begin_move(id, to);
+        }
+    }
+
+    fn next_to_move(&mut self) -> Option<(ShardId, SlaveId)> {
+        let deploy = self.deploy.as_mut()?;
+        if self.stage != MasterStage::Running || self.out.saves.fail() || deploy.is_paused() {
+            return None;
+        }
+        let replay_buffer = self.settings.replay_buffer;
+        deploy.next_to_move(&self.fleet, &self.permits, self.out.now, replay_buffer)
+    }
+
     fn start_moving(&mut self, to: SlaveId) {
         self.out.stop(Timer::Deploy);
-        let size = self.deploy_size();
-        let Some(deploy) = &self.deploy else {
+        let Some(deploy) = &mut self.deploy else {
             return;
         };
-        let canary = match deploy.from {
+        let shards = match deploy.from {
             // What gets no events shows nothing of a build.
             Some(from) => usize::try_from(deploy.order.canary)
                 .unwrap_or(usize::MAX)
-                .min(size)
+                .min(deploy.size(&self.fleet))
                 .min(self.fleet.serving(from)),
             None => 0,
         };
-        self.queue_behind_canary(to, canary);
-        let pace = match canary {
+        deploy.queue_behind_canary(to, shards, &self.fleet, self.out.now);
+        let bake = Bake::Raw;
+        let pace = match shards {
             0 => Pace::Width,
-            _ => Pace::Canary(canary),
+            _ => Pace::Canary { shards, bake },
         };
-        self.go_to(Stage::Moving { to, pace });
+        deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
     }
 
     /// M7: everything moved; the old slave stays ready to take it back.
     fn start_soak(&mut self, to: SlaveId) {
-        let Some(deploy) = &self.deploy else {
+        let Some(deploy) = &mut self.deploy else {
             return;
         };
         if deploy.from.is_none() {
+            let outcome = deploy.success();
             self.commit(to);
-            let outcome = self.outcome_of_success();
             self.end_deploy(outcome);
             return;
         }
-        let (id, slot, asked) = (deploy.id, deploy.slot, deploy.order.soak);
-        let soak = self.soak_within_budget(id, slot, asked);
-        self.go_to(Stage::Soaking { to });
-        self.out.start(Timer::Deploy, soak);
-        if let Some(deploy) = &mut self.deploy {
-            deploy.soak = Some(soak);
-        }
-        self.note_done(to);
-        self.ask_how_it_fares(to);
+        let (fleet, out) = (&self.fleet, &mut self.out);
+        let length = deploy.soak_within_budget(fleet, self.settings.replay_buffer, out);
+        deploy.soak = Some(length);
+        let soak = Soak::begins(to, &deploy.before, fleet, out.now);
+        deploy.go_to(Stage::Soaking { to, soak }, out);
+        out.start(Timer::Deploy, length);
+        deploy.ask_how_it_fares(to, out);
     }
 
     /// From here there is no way back: the slot is the new slave's.
@@ -180,7 +159,7 @@ impl Core {
             return;
         };
         let slot = deploy.slot;
-        let deployed = deploy.from.map(|_| (self.out.now, deploy.lag_before));
+        let deployed = deploy.from.map(|_| (self.out.now, deploy.before.lag));
         if let Some(slave) = self.fleet.slaves.get_mut(&to) {
             slave.deployed = deployed;
         }
@@ -220,26 +199,34 @@ impl Core {
                     format!("the old slave did not answer within {ready:?}"),
                 );
             }
-            Stage::Soaking { to } => self.soak_over(to),
-            Stage::Moving { to, .. } => self.look_at_canary(to),
+            Stage::Soaking { to, .. } => self.soak_over(to),
+            Stage::Moving { .. } => deploy.look_at_canary(&mut self.out),
             Stage::Work { .. } | Stage::Retiring { .. } | Stage::RollingBack { .. } => {}
         }
     }
 
     fn soak_over(&mut self, to: SlaveId) {
-        let asked = self
-            .deploy
-            .as_mut()
-            .is_some_and(|deploy| std::mem::take(&mut deploy.asked));
-        if !self.is_whole(to) {
+        let is_whole = self.is_whole(to);
+        let patience = self.settings.no_progress;
+        let Some(deploy) = &mut self.deploy else {
+            return;
+        };
+        let soak = deploy.soak_of(to);
+        let asked = soak.is_some_and(|soak| std::mem::take(&mut soak.asked));
+        if !is_whole {
             // Cut off, or just resuming: the commit waits until it is whole.
-            self.out.start(Timer::Deploy, self.settings.no_progress);
+            self.out.start(Timer::Deploy, patience);
         } else if cfg!(mutant = "commit-unasked") {
             self.soaked(to);
         } else if asked {
-            self.new_slave_hangs(to);
+            // It does not live: it is killed, and its shards go back when it is dead.
+            self.condemn(to);
+            self.fail_deploy(
+                None,
+                format!("the new slave did not answer for {patience:?} at the end of the soak"),
+            );
         } else {
-            self.ask_if_alive(to);
+            deploy.ask_if_alive(to, patience, &mut self.out);
         }
     }
 
@@ -285,14 +272,9 @@ impl Core {
             || self.work_is_at(to)
     }
 
-    pub(crate) fn outcome_of_success(&self) -> Outcome {
-        match self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.forced.clone())
-        {
-            Some(reason) => Outcome::Forced { reason },
-            None => Outcome::Done,
+    fn go_to(&mut self, stage: Stage) {
+        if let Some(deploy) = &mut self.deploy {
+            deploy.go_to(stage, &mut self.out);
         }
     }
 
@@ -303,12 +285,12 @@ impl Core {
             return;
         };
         self.out.stop(Timer::Deploy);
-        for slave in [deploy.from, deploy.to()].into_iter().flatten() {
+        for slave in deploy.slaves() {
             self.out.stop(Timer::Away(slave));
         }
         let moved = deploy.to().map_or(0, |to| self.fleet.serving(to));
-        let slaves = [deploy.from, deploy.to()].into_iter().flatten();
-        let dark: usize = slaves
+        let dark: usize = deploy
+            .slaves()
             .filter_map(|id| self.fleet.slaves.get(&id))
             .map(|slave| slave.without_session)
             .sum();
@@ -364,5 +346,73 @@ impl Core {
                 shard.doubt = None;
             }
         }
+    }
+}
+
+impl Deploy {
+    /// Asks whoever has not answered whether it is ready for the move.
+    pub(crate) fn ask_prepared(&self, fleet: &Fleet, out: &mut Out) {
+        let Stage::Preparing { to, new, old } = self.stage else {
+            return;
+        };
+        let num_shards = u32::try_from(self.size(fleet)).unwrap_or(u32::MAX);
+        let deploy = self.id;
+        let start = |from_this_slave, num_shards| {
+            ToSlave::ShardMigrationStart(ShardMigrationStart {
+                from_this_slave,
+                num_shards,
+                extra: Some(MigrationExtra { deploy }),
+            })
+        };
+        if new == Answer::Due {
+            out.send(to, start(false, num_shards));
+        }
+        if old == Answer::Due
+            && let Some(from) = self.from
+        {
+            out.send(from, start(true, 0));
+        }
+    }
+
+    fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart, out: &mut Out) {
+        if answer.extra.is_some_and(|extra| extra.deploy != self.id) {
+            return;
+        }
+        let Stage::Preparing { to, new, old } = &mut self.stage else {
+            return;
+        };
+        if slave == *to && !answer.from_this_slave {
+            *new = Answer::Given;
+        } else if Some(slave) == self.from && answer.from_this_slave {
+            *old = Answer::Given;
+        }
+        out.touch(self.slot);
+    }
+
+    /// The soak that was asked for, at most half the tightest replay budget of the
+    /// slot's shards. Walks over the slot's shards, once a deploy.
+    fn soak_within_budget(&self, fleet: &Fleet, replay_buffer: u32, out: &mut Out) -> Duration {
+        let (now, asked) = (out.now, self.order.soak);
+        let budget = |id: ShardId| {
+            let shard = fleet.shards.get(&id)?;
+            Some((shard.replay_budget(now, replay_buffer), id, shard))
+        };
+        let members = fleet.slots[self.slot].members;
+        let budgets = members.iter().filter_map(budget);
+        let Some((budget, id, shard)) = budgets.min_by_key(|&(budget, id, _)| (budget, id)) else {
+            return asked;
+        };
+        let (soak, per_1000_s) = (budget / 2, shard.events_in_1000_s(now));
+        if soak >= asked || cfg!(mutant = "soak-unbounded") {
+            return asked;
+        }
+        out.tell(News::SoakShortened {
+            deploy: self.id,
+            shard: id,
+            per_second: per_1000_s.div_ceil(1000),
+            asked,
+            soak,
+        });
+        soak
     }
 }

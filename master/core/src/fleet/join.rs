@@ -303,11 +303,9 @@ impl Core {
         }
         slave.presence = Presence::Away;
         let (slot, holds) = (slave.slot, slave.holds.len());
-        if let Some(deploy) = &mut self.deploy
-            && deploy.to() == Some(id)
-        {
+        if let Some(soak) = self.deploy.as_mut().and_then(|deploy| deploy.soak_of(id)) {
             // The question, or its answer, is lost with the connection.
-            deploy.asked = false;
+            soak.asked = false;
         }
         self.out.tell(News::SlaveGone {
             slave: id,

@@ -124,7 +124,11 @@ impl Core {
         }
         self.enter(id, Phase::Claimed(claim));
         self.give_up_unfinished(id);
-        self.move_started(id, target);
+        let paces = (self.settings.replay_buffer, self.settings.no_progress);
+        if let Some(deploy) = &mut self.deploy {
+            let shard = &self.fleet.shards[&id];
+            deploy.started(id, shard, target, paces, &mut self.out);
+        }
         how
     }
 

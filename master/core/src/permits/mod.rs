@@ -162,7 +162,9 @@ impl Core {
         self.permits_due(bucket);
         if let Some(shard) = self.fleet.shards.get(&id) {
             // What could not be moved while its permit was out.
-            self.turn_comes_again(id, shard.slot, from);
+            if let Some(deploy) = &mut self.deploy {
+                deploy.turn_comes_again(id, shard.slot, from, &mut self.out);
+            }
         }
     }
 

@@ -24,7 +24,7 @@ impl Core {
     pub(crate) fn copy_begins(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         self.enter(id, claim.at(ClaimStage::Copying { to }));
         self.out.start(Timer::Shard(id), self.settings.copy);
-        self.tell_move(id, claim.owner, to, claim.epoch.next(), MovePhase::Copying);
+        self.tell_move(id, claim, to, MovePhase::Copying);
     }
 
     /// A copy begins, or begins again.

@@ -24,7 +24,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    event::{Basis, Durability, Entry, Hold, MovePhase},
+    event::{Basis, Durability, Entry, Hold, MovePhase, News},
     shard::{Claim, ClaimStage, Free, Phase, Sealing, Shard, Start},
     timers::Timer,
 };
@@ -79,7 +79,7 @@ impl Core {
                 }
                 self.enter(id, claim.at(ClaimStage::Dialling { to }));
                 self.out.start(Timer::Shard(id), self.settings.copy);
-                self.tell_move(id, claim.owner, to, claim.epoch.next(), MovePhase::Dialling);
+                self.tell_move(id, claim, to, MovePhase::Dialling);
                 self.send_dial(id, claim.epoch, to, ticket);
             }
             Some(_) | None => self.seal_a_fresh_copy(id, claim, to),
@@ -215,7 +215,10 @@ impl Core {
         let sealing = ClaimStage::Sealing { to, started, order };
         self.enter(id, claim.at(sealing));
         self.out.start(Timer::Shard(id), self.settings.seal);
-        self.seal_told(id, owner, to, reserved);
+        let shard = &self.fleet.shards[&id];
+        if let Some(deploy) = &mut self.deploy {
+            deploy.seal_told(id, shard, claim, to, &mut self.out);
+        }
         let begins = started.is_none().then(|| self.begins(id, owner, to));
         if late {
             self.send_seal_late(id, claim, begins.flatten());
@@ -305,7 +308,31 @@ impl Core {
         if had_no_session {
             self.identified(id);
         }
-        self.move_served(id, from, epoch, had_no_session);
+        self.tell_served(id, claim, had_no_session);
+    }
+
+    /// A move that is under way gets further: its next owner has it at the epoch that
+    /// follows.
+    pub(crate) fn tell_move(&mut self, id: ShardId, claim: Claim, to: SlaveId, phase: MovePhase) {
+        if let Some(deploy) = &self.deploy {
+            let epoch = claim.epoch.next();
+            deploy.tell_move(id, (claim.owner, to), epoch, phase, &mut self.out);
+        }
+    }
+
+    /// A shard began to serve: the end of its move, or as ever.
+    pub(crate) fn tell_served(&mut self, id: ShardId, claim: Claim, had_no_session: bool) {
+        let slot = self.fleet.shards[&id].slot;
+        let deploy = self.deploy.as_mut().filter(|deploy| deploy.slot == slot);
+        let moved =
+            deploy.is_some_and(|deploy| deploy.served(id, claim, had_no_session, &mut self.out));
+        if !moved {
+            self.out.tell(News::ShardServing {
+                shard: id,
+                epoch: claim.epoch,
+                slave: claim.owner,
+            });
+        }
     }
 
     // ---- failure -------------------------------------------------------------

@@ -94,7 +94,10 @@ impl Core {
                 reach: Reach::Nothing,
             };
             self.enter(id, claim.at(ClaimStage::Starting(start)));
-            self.moves_without_session(id, claim.owner);
+            let slot = self.fleet.shards[&id].slot;
+            if let Some(deploy) = &mut self.deploy {
+                deploy.moves_without_session(id, slot, claim.owner, &mut self.out);
+            }
         }
     }
 

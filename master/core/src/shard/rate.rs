@@ -3,13 +3,9 @@
 
 use std::time::Duration;
 
-use baton_protocol::{DeployId, Sequence, ShardId};
+use baton_protocol::Sequence;
 
-use crate::{
-    Core,
-    event::{News, Time},
-    shard::Shard,
-};
+use crate::{event::Time, shard::Shard};
 
 /// It is measured over at least this time.
 const SPAN: Duration = Duration::from_secs(5);
@@ -94,40 +90,5 @@ impl Shard {
         let budget_ms = u64::from(replay_buffer).saturating_mul(1_000_000);
         let budget_ms = budget_ms.checked_div(self.events_in_1000_s(now));
         budget_ms.map_or(Duration::MAX, Duration::from_millis)
-    }
-}
-
-impl Core {
-    /// The soak that was asked for, at most half the tightest replay budget of the
-    /// slot's shards. Walks over the slot's
-    /// shards, once a deploy.
-    pub(crate) fn soak_within_budget(
-        &mut self,
-        deploy: DeployId,
-        slot: usize,
-        asked: Duration,
-    ) -> Duration {
-        let (now, buffer) = (self.out.now, self.settings.replay_buffer);
-        let budget = |id: ShardId| {
-            let shard = self.fleet.shards.get(&id)?;
-            Some((shard.replay_budget(now, buffer), id, shard))
-        };
-        let members = self.fleet.slots[slot].members;
-        let budgets = members.iter().filter_map(budget);
-        let Some((budget, id, shard)) = budgets.min_by_key(|&(budget, id, _)| (budget, id)) else {
-            return asked;
-        };
-        let (soak, per_1000_s) = (budget / 2, shard.events_in_1000_s(now));
-        if soak >= asked || cfg!(mutant = "soak-unbounded") {
-            return asked;
-        }
-        self.out.tell(News::SoakShortened {
-            deploy,
-            shard: id,
-            per_second: per_1000_s.div_ceil(1000),
-            asked,
-            soak,
-        });
-        soak
     }
 }

@@ -196,9 +196,14 @@ impl Core {
             from: deploy.from.map(|id| id.to_string()),
             to: to.map(|id| id.to_string()),
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
-            total: u32::try_from(self.deploy_size()).unwrap_or(u32::MAX),
+            total: u32::try_from(deploy.size(&self.fleet)).unwrap_or(u32::MAX),
             in_hand: u32::try_from(deploy.in_flight.len()).unwrap_or(u32::MAX),
-            at_once: u32::try_from(self.at_once()).unwrap_or(u32::MAX),
+            at_once: u32::try_from(deploy.at_once(
+                &self.fleet,
+                self.out.now,
+                self.settings.replay_buffer,
+            ))
+            .unwrap_or(u32::MAX),
             soak_asked_ms: millis(deploy.order.soak),
             soak_ms: deploy.soak.map(millis),
         })

@@ -14,7 +14,7 @@ use super::{
     *,
 };
 use crate::{
-    deploy::{Deploy, Stage},
+    deploy::{Deploy, Soak, Stage},
     fleet::{self, Fleet},
     shard::{Free, Phase, Shard},
 };
@@ -348,26 +348,28 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
         given,
         soak: _,
         before: _,
-        at_soak,
-        lag_before: _,
-        rates: _,
-        done_at_soak: _,
-        lengthened,
-        bake,
-        asked,
         first_stop: _,
         last_served: _,
         // Nobody holds it here.
         paused: _,
         returns,
     } = deploy;
-    (id, from, queue, asked, order.late_seal).hash(hasher);
+    (id, from, queue, returns, order.late_seal).hash(hasher);
     in_flight.iter().for_each(|shard| shard.hash(hasher));
-    (returns, lengthened).hash(hasher);
-    discriminant(bake).hash(hasher);
     u8::MAX.hash(hasher);
-    (forced.is_some(), given.is_some(), at_soak.is_some()).hash(hasher);
+    (forced.is_some(), given.is_some()).hash(hasher);
+    discriminant(stage).hash(hasher);
     match stage {
+        Stage::Soaking { to, soak } => {
+            let Soak {
+                // Nothing is measured here.
+                done: _,
+                backpressure,
+                lengthened,
+                asked,
+            } = soak;
+            (to, backpressure.is_some(), lengthened, asked).hash(hasher);
+        }
         Stage::RollingBack {
             to,
             shard,

@@ -1,0 +1,267 @@
+//! How a deploy begins: an operator asks for it, a candidate comes by itself, a slave is
+//! to be followed, or the master finds one that it did not survive.
+
+use std::{collections::VecDeque, time::Duration};
+
+use baton_protocol::{SlaveId, message::Role};
+
+use crate::{
+    Core,
+    deploy::{Answer, Before, Deploy, InFlight, Pace, Stage, pause::Pause},
+    event::{Action, DeployOrder, Losses, News, RequestId, STOPPED},
+    master_stage::MasterStage,
+    timers::Timer,
+};
+
+impl Core {
+    pub(crate) fn deploy_in(&self, slot: usize) -> Option<&Deploy> {
+        self.deploy.as_ref().filter(|deploy| deploy.slot == slot)
+    }
+
+    /// Whether a deploy of this slot may begin; else why not.
+    pub(crate) fn deploy_possible(&self, slot: usize, owner: SlaveId) -> Result<(), String> {
+        self.deploy_possible_anywhere()?;
+        let place = &self.fleet.slots[slot];
+        if !self.fleet.can_take(owner) {
+            return Err(format!(
+                "slave {owner} of slot {:?} is not connected or is leaving; nothing can be moved \
+                 from it. If it is dead, run: baton-master fence {owner}",
+                place.name
+            ));
+        }
+        if !place.unknown.is_empty() {
+            return Err(format!(
+                "the owners of {} shards of slot {:?} are not known",
+                place.unknown.len(),
+                place.name
+            ));
+        }
+        Ok(())
+    }
+
+    fn deploy_possible_anywhere(&self) -> Result<(), String> {
+        if let Some(deploy) = &self.deploy {
+            return Err(deploy.busy());
+        }
+        self.may_move()
+    }
+
+    /// Whether shards may be moved or restarted at all; else why not.
+    pub(crate) fn may_move(&self) -> Result<(), String> {
+        match self.stage {
+            MasterStage::Adopting => {
+                return Err("the master has just started and collects reports".into());
+            }
+            MasterStage::Leaving | MasterStage::Left => return Err("the master is leaving".into()),
+            MasterStage::Running => {}
+        }
+        if self.out.saves.fail() {
+            return Err(format!(
+                "the journal cannot be written: {}",
+                self.out.saves.why()
+            ));
+        }
+        Ok(())
+    }
+
+    /// An operator wants one: a process is launched, it is the candidate.
+    pub(crate) fn deploy_asked(&mut self, request: RequestId, order: DeployOrder) {
+        let slot = match self.deploy_slot(&order) {
+            Ok(slot) => slot,
+            Err(reason) => {
+                self.out.tell(News::RequestRefused { request, reason });
+                return;
+            }
+        };
+        let from = self.fleet.slots[slot].owner;
+        let command = order.command.clone();
+        let name = order.slot.clone();
+        let stage = Stage::Starting { pid: None };
+        self.begin_deploy(Some(request), slot, order, from, stage);
+        // What kept sessions from being given may be mended by it.
+        self.permits_may_be_tried();
+        self.tell_step();
+        self.standby_gives_way(slot);
+        self.out.order(Action::Launch {
+            slot: name,
+            role: Role::Candidate,
+            command,
+            deploy: self.deploy.as_ref().map(|deploy| deploy.id),
+        });
+        self.out.start(Timer::Deploy, self.settings.ready);
+        self.out.touch(slot);
+    }
+
+    fn deploy_slot(&self, order: &DeployOrder) -> Result<usize, String> {
+        let Some(slot) = self.fleet.slot_named(&order.slot) else {
+            return Err(format!("this fleet has no slot {:?}", order.slot));
+        };
+        let place = &self.fleet.slots[slot];
+        if !place.launches && order.command.is_none() {
+            return Err(format!(
+                "slot {:?} has no command; name one, or start the new slave yourself",
+                order.slot
+            ));
+        }
+        match place.owner {
+            Some(owner) => self.deploy_possible(slot, owner)?,
+            None => self.deploy_possible_anywhere()?,
+        }
+        Ok(slot)
+    }
+
+    /// A candidate came by itself.
+    pub(crate) fn deploy_candidate(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
+        let order = self.usual_order(slot);
+        let stage = Stage::Preparing {
+            to,
+            new: Answer::Due,
+            old: Answer::Due,
+        };
+        self.begin_deploy(None, slot, order, Some(from), stage);
+        self.prepare();
+    }
+
+    /// A slave that is to end is followed by one that stands by: nobody takes its
+    /// shards back.
+    pub(crate) fn deploy_heir(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
+        let order = DeployOrder {
+            canary: 0,
+            soak: Duration::ZERO,
+            ..self.usual_order(slot)
+        };
+        let stage = Stage::Preparing {
+            to,
+            new: Answer::Due,
+            old: Answer::Due,
+        };
+        self.begin_deploy(None, slot, order, Some(from), stage);
+        self.prepare();
+    }
+
+    /// After a restart two slaves hold shards of one slot.
+    pub(crate) fn deploy_goes_on(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
+        let order = self.usual_order(slot);
+        let pace = Pace::Width;
+        self.begin_deploy(None, slot, order, Some(from), Stage::Moving { to, pace });
+        if let Some(deploy) = &mut self.deploy {
+            deploy.given = Some(self.out.now);
+            deploy.queue_slot(to, &self.fleet, self.out.now);
+        }
+        self.tell_step();
+    }
+
+    fn usual_order(&self, slot: usize) -> DeployOrder {
+        DeployOrder {
+            slot: self.fleet.slots[slot].name.clone(),
+            command: None,
+            canary: self.settings.canary,
+            width: self.settings.width,
+            soak: self.settings.soak,
+            late_seal: self.settings.late_seal,
+        }
+    }
+
+    fn begin_deploy(
+        &mut self,
+        request: Option<RequestId>,
+        slot: usize,
+        order: DeployOrder,
+        from: Option<SlaveId>,
+        stage: Stage,
+    ) {
+        let id = self.number_deploy();
+        let name = order.slot.clone();
+        self.out.stop(Timer::Slot(slot));
+        self.fleet.slots[slot].losses = Losses::default();
+        self.deploy = Some(Deploy {
+            id,
+            slot,
+            order,
+            from,
+            stage,
+            queue: VecDeque::new(),
+            in_flight: InFlight::new(),
+            forced: None,
+            began: self.out.now,
+            given: None,
+            soak: None,
+            before: Before::of(from, slot, &self.fleet, self.out.now),
+            first_stop: None,
+            last_served: None,
+            returns: 0,
+            paused: false,
+        });
+        self.out.tell(News::DeployAccepted {
+            request,
+            deploy: id,
+            slot: name,
+            from,
+        });
+        self.out.touch(slot);
+    }
+
+    pub(crate) fn candidate_launched(&mut self, slot: usize, launched: u32) {
+        if let Some(deploy) = &mut self.deploy
+            && deploy.slot == slot
+            && let Stage::Starting { pid } = &mut deploy.stage
+        {
+            *pid = Some(launched);
+        }
+    }
+
+    /// The launched candidate joined.
+    pub(crate) fn candidate_came(&mut self, to: SlaveId) {
+        if let Some(deploy) = &mut self.deploy {
+            deploy.stage = Stage::Preparing {
+                to,
+                new: Answer::Due,
+                old: Answer::Due,
+            };
+            self.prepare();
+        }
+    }
+
+    /// Tells where the deploy is.
+    fn tell_step(&mut self) {
+        if let Some(deploy) = &self.deploy {
+            deploy.tell_step(&mut self.out);
+        }
+    }
+
+    // ---- what an operator says of one that runs ------------------------------
+
+    pub(crate) fn pause_asked(&mut self, request: RequestId, pause: Pause) {
+        let paused = match &mut self.deploy {
+            Some(deploy) => deploy.pause(pause),
+            None => Err("no deploy is under way"),
+        };
+        match paused {
+            Ok(()) => self.tell_step(),
+            Err(reason) => {
+                let reason = reason.to_owned();
+                self.out.tell(News::RequestRefused { request, reason });
+            }
+        }
+    }
+
+    pub(crate) fn abort_asked(&mut self, request: RequestId) {
+        let refusal = match self.deploy.as_ref().map(|deploy| &deploy.stage) {
+            None => "no deploy is under way",
+            Some(Stage::Retiring { .. }) => "everything moved, and the old slave is leaving",
+            Some(Stage::RollingBack { .. }) => "the deploy is rolling back already",
+            Some(
+                Stage::Starting { .. }
+                | Stage::Preparing { .. }
+                | Stage::Moving { .. }
+                | Stage::Work { .. }
+                | Stage::Soaking { .. },
+            ) => {
+                self.fail_deploy(None, STOPPED.to_owned());
+                return;
+            }
+        };
+        let reason = refusal.to_owned();
+        self.out.tell(News::RequestRefused { request, reason });
+    }
+}
