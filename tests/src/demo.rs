@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result},
     fleet::{Fleet, FleetOptions, Special},
     gap::Interval,
-    processes::Process,
+    process::Process,
     verdict::Verdict,
     watch::{Costs, Processes, Watch},
 };

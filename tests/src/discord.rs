@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     error::{Error, Result},
     http::Endpoint,
-    processes::{Process, command},
+    process::{Process, command},
     records::{Sent, parse_ledger},
 };
 

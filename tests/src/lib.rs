@@ -10,18 +10,18 @@ pub mod chaos;
 pub mod checker;
 pub mod demo;
 pub mod discord;
-pub mod error;
 pub mod files;
 pub mod fleet;
 pub mod gap;
-pub mod http;
 pub mod news;
-pub mod processes;
+pub mod programs;
 pub mod records;
 pub mod shim;
 pub mod truth;
 pub mod verdict;
 pub mod watch;
+
+pub use baton_testing::{error, http, process};
 
 /// Rust blocks of the documentation are compiled and run with the tests.
 #[cfg(doctest)]
@@ -32,4 +32,6 @@ mod documentation {
     struct Bots;
     #[doc = include_str!("../../docs/moving.md")]
     struct Moving;
+    #[doc = include_str!("../testing/README.md")]
+    struct Testing;
 }

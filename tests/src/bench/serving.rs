@@ -18,7 +18,7 @@ use crate::{
     discord::{Discord, DiscordOptions, TOKEN},
     error::{Error, Result},
     fleet::{Fleet, FleetOptions, Special},
-    processes::{Process, command},
+    process::{Process, command},
 };
 
 /// A cold start takes at most this long.

@@ -14,7 +14,7 @@ use crate::{
     discord::{DiscordOptions, TOKEN},
     error::{Error, Result},
     fleet::{Fleet, FleetOptions, Special},
-    processes::{Process, command},
+    process::{Process, command},
 };
 
 /// A cold start or a deploy takes at most this long.

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     error::{Error, Result},
-    processes::{Process, command},
+    process::{Process, command},
 };
 
 /// How the bytes go.

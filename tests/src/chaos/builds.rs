@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    processes::program,
+    process::program,
 };
 
 /// A deploy of a build that never gets anywhere ends within this time.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    processes::command,
+    process::command,
 };
 
 /// So many events Discord replays in the rows whose deploy is held for longer than that.

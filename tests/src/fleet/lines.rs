@@ -10,7 +10,8 @@ use crate::{
     error::{Error, Result},
     http::Endpoint,
     news::News,
-    processes::{Process, program, wrapped},
+    process::{Process, program},
+    programs::wrapped,
     shim::{self, Loads},
 };
 

@@ -10,7 +10,7 @@ use baton_tests::{
         rows,
         run::{Again, run},
     },
-    processes::program,
+    process::program,
 };
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use baton_tests::processes::program;
+use baton_tests::process::program;
 use tempfile::TempDir;
 
 struct Wrong {

@@ -12,7 +12,7 @@ use std::{
     process::{Command, Output},
 };
 
-use baton_tests::processes::program;
+use baton_tests::process::program;
 
 use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};

@@ -6,7 +6,7 @@ use baton_tests::{
     checker::Exactness,
     discord::{DiscordOptions, TOKEN},
     fleet::{Fleet, FleetOptions, Special},
-    processes::program,
+    process::program,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

@@ -8,3 +8,4 @@ mod docs;
 mod fleet;
 mod packages;
 mod services;
+mod testing;

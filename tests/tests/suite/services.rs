@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use baton_tests::processes::program;
+use baton_tests::process::program;
 use tempfile::TempDir;
 
 /// Only a broken test waits this long.

@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-use baton_tests::processes::program;
+use baton_tests::process::program;
 
 use super::{DOCUMENTS, Kind, of, root};
 

@@ -6,7 +6,7 @@ use std::{fs, process::Stdio, time::Duration};
 use baton_tests::{
     discord::{DiscordOptions, TOKEN},
     fleet::{Fleet, FleetOptions, Special},
-    processes::kill_all_with,
+    programs::kill_all_with,
 };
 use tokio::{process::Command, time::timeout};
 

@@ -7,7 +7,8 @@ use baton_tests::{
     checker::Exactness,
     discord::{Discord, DiscordOptions, INTENTS, TOKEN},
     http::Endpoint,
-    processes::{Process, kill_all_with},
+    process::Process,
+    programs::kill_all_with,
     records::read_sinks,
 };
 use rustix::process::{Pid, Signal, kill_process};

@@ -8,8 +8,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a run could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A program of the fleet is not built.
-    #[error("{}: not built; run `cargo build --workspace --bins` with the same profile", .0.display())]
+    /// A program of the fleet is nowhere.
+    #[error(
+        "{}: not there, and not in PATH; install Baton, name its folder in BATON_BIN_DIR, or, in \
+         Baton's own workspace, run `cargo build --workspace --bins` with the same profile",
+        .0.display()
+    )]
     NotBuilt(PathBuf),
     /// The operating system's word.
     #[error("{what}")]
@@ -48,6 +52,12 @@ pub enum Error {
         /// What is allowed.
         most: u64,
     },
+    /// The simulated Discord does not start, or refuses an order.
+    #[error("the simulated Discord: {0}")]
+    Discord(#[from] baton_discord::Error),
+    /// Events were lost, or cannot be accounted for: one line for each shard.
+    #[error("{0}")]
+    Lost(String),
     /// Something did not happen in time.
     #[error("{0}")]
     Late(String),
@@ -66,19 +76,24 @@ impl Error {
         text
     }
 
-    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// What was tried, for what the operating system says.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
 
-    pub(crate) fn answer(what: &str, detail: impl std::fmt::Display) -> Self {
+    /// A control port answered this with that.
+    #[must_use]
+    pub fn answer(what: &str, detail: impl std::fmt::Display) -> Self {
         Self::Answer {
             what: what.to_owned(),
             detail: detail.to_string(),
         }
     }
 
-    pub(crate) fn silent(what: &str) -> Self {
+    /// A control port did not answer.
+    #[must_use]
+    pub fn silent(what: &str) -> Self {
         Self::answer(what, "no answer in 30 s")
     }
 }

@@ -21,30 +21,31 @@ use crate::error::{Error, Result};
 /// How long a process may take to say that it is ready.
 const READY: Duration = Duration::from_secs(30);
 
-/// Where a program of the workspace was built: `BATON_BIN_DIR`, else beside the
-/// running program.
+/// Where a program of Baton is: in the folder that `BATON_BIN_DIR` names, else beside
+/// the running program (where cargo builds all of a workspace), else in `PATH`.
 ///
 /// # Errors
-/// It is not there.
+/// It is nowhere.
 pub fn program(name: &str) -> Result<PathBuf> {
-    let folder = match std::env::var_os("BATON_BIN_DIR") {
-        Some(folder) => PathBuf::from(folder),
+    let folders = match std::env::var_os("BATON_BIN_DIR") {
+        Some(folder) => vec![PathBuf::from(folder)],
         None => {
-            let mut folder = std::env::current_exe().map_err(Error::io("current executable"))?;
-            folder.pop();
+            let mut beside = std::env::current_exe().map_err(Error::io("current executable"))?;
+            beside.pop();
             // Test programs stand one folder deeper than the others.
-            if folder.ends_with("deps") {
-                folder.pop();
+            if beside.ends_with("deps") {
+                beside.pop();
             }
-            folder
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let installed: Vec<PathBuf> = std::env::split_paths(&path).collect();
+            std::iter::once(beside).chain(installed).collect()
         }
     };
-    let path = folder.join(name);
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(Error::NotBuilt(path))
-    }
+    let found = folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    found.ok_or_else(|| Error::NotBuilt(folders[0].join(name)))
 }
 
 /// A process that is killed when it is dropped.
@@ -179,11 +180,11 @@ impl Process {
     }
 }
 
-/// A command of the workspace, with a clean environment but for what a program
-/// needs to run at all.
+/// A command of Baton, with a clean environment but for what a program needs to run
+/// at all.
 ///
 /// # Errors
-/// It is not built.
+/// It is nowhere.
 pub fn command(
     name: &str,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
@@ -194,48 +195,12 @@ pub fn command(
     Ok(command)
 }
 
-fn clean(command: &mut Command) {
+/// Leaves of the environment only what a program needs to run at all.
+pub fn clean(command: &mut Command) {
     command.env_clear();
     for kept in ["PATH", "HOME", "RUST_BACKTRACE"] {
         if let Some(value) = std::env::var_os(kept) {
             command.env(kept, value);
-        }
-    }
-}
-
-/// As [`command`], run by another program: `wrapper` and its arguments, then the
-/// command line itself.
-///
-/// # Errors
-/// It is not built.
-pub fn wrapped(wrapper: &[String], name: &str, arguments: &[&str]) -> Result<Command> {
-    let Some((outer, first)) = wrapper.split_first() else {
-        return command(name, arguments);
-    };
-    let mut command = Command::new(outer);
-    command.args(first).arg(program(name)?).args(arguments);
-    clean(&mut command);
-    Ok(command)
-}
-
-/// Kills every process whose command line holds `text`, but this one.
-pub fn kill_all_with(text: &str) {
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return;
-    };
-    for entry in processes.flatten() {
-        let pid = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok());
-        let Some(pid) = pid.filter(|pid| pid.cast_unsigned() != std::process::id()) else {
-            continue;
-        };
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(text)
-            && let Some(pid) = Pid::from_raw(pid)
-        {
-            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }

@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+pub mod error;
+mod fleet;
+pub mod http;
+mod ledger;
+pub mod process;
+
+pub use baton_discord::{Fault, FaultName, Gateway, RestLine, When};
+
+pub use self::{builder::Builder, error::Error, fleet::Fleet};
