@@ -208,6 +208,9 @@ impl Core {
             return;
         }
         self.heard(slave);
+        if shard_in(&message).is_some_and(|id| self.fleet.shards.get(id).is_none()) {
+            return;
+        }
         match message {
             ToMaster::ShardMigrationStart(answer) => self.prepared(slave, &answer),
             ToMaster::StopShard(answer) => {
@@ -302,4 +305,38 @@ impl Core {
     fn enter(&mut self, shard: ShardId, phase: Phase) {
         self.fleet.enter(shard, phase, &mut self.out);
     }
+}
+
+/// The one shard that a message is about. A checkpoint and a pong name several, and are
+/// looked at one by one.
+fn shard_in(message: &ToMaster) -> Option<ShardId> {
+    Some(match message {
+        ToMaster::StopShard(answer) => ShardId(answer.shard),
+        ToMaster::Resume(answer) => ShardId(answer.shard),
+        ToMaster::IdentifyRequest(request) => request.shard,
+        ToMaster::Progress(progress) => progress.shard,
+        ToMaster::Settled(settled) => settled.shard,
+        ToMaster::Trying(trying) => trying.shard,
+        ToMaster::SetAside(aside) => aside.shard,
+        ToMaster::StateReady(ready) => ready.shard,
+        ToMaster::Dialled(dialled) => dialled.shard,
+        ToMaster::SealLate(unit) | ToMaster::CopyAnew(unit) => unit.shard,
+        ToMaster::Overtaken(overtaken) => overtaken.shard,
+        ToMaster::StateAck(ack) => ack.shard,
+        ToMaster::State(frame) => frame.header().shard,
+        ToMaster::Failed(failed) => failed.shard,
+        ToMaster::ShardMigrationStart(_)
+        | ToMaster::Shutdown
+        | ToMaster::SoftStartComplete
+        | ToMaster::Checkpoint(_)
+        | ToMaster::Leave
+        | ToMaster::StopWork(_)
+        | ToMaster::StartWork(_)
+        | ToMaster::Pong(_)
+        | ToMaster::GuildState(_)
+        | ToMaster::SlaveHello(_)
+        | ToMaster::ShardStopped
+        | ToMaster::Proof(_)
+        | ToMaster::Report(_) => return None,
+    })
 }

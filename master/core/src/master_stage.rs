@@ -57,6 +57,10 @@ impl Core {
         } else {
             self.end_deploy(Outcome::HandedOn);
         }
+        debug_assert!(
+            self.deploy.is_none(),
+            "its deploy has ended, or is handed on"
+        );
         self.write_tickets();
         self.out.order(Action::Exit);
     }

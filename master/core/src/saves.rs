@@ -119,9 +119,7 @@ impl Core {
     }
 
     fn reservation_failed(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let Some(claim) = shard.phase.claim() else {
             return;
         };
@@ -149,7 +147,7 @@ impl Core {
         if !self.out.saves.owed.remove(&id) {
             return None;
         }
-        match self.fleet.shards.get(&id)?.phase.starting()?.how {
+        match self.fleet.shards[id].phase.starting()?.how {
             How::Resume(after) => Some(after),
             How::Full => None,
         }
@@ -176,8 +174,7 @@ impl Core {
         let mut durability = Durability::Soon;
         let mut entries = Vec::new();
         for id in std::mem::take(&mut self.out.saves.unwritten) {
-            let shard = self.fleet.shards.get_mut(&id);
-            let Some(kept) = shard.and_then(|shard| shard.ticket.as_mut()) else {
+            let Some(kept) = &mut self.fleet.shards[id].ticket else {
                 continue;
             };
             if std::mem::take(&mut kept.is_new) && !cfg!(mutant = "session-soon") {
@@ -242,6 +239,8 @@ impl Saves {
     /// The actions that were handed out from the save on that failed.
     pub(crate) fn take_batch(&mut self) -> Vec<Action> {
         let mut lost = std::mem::take(&mut self.batch);
+        let first = lost.first();
+        debug_assert!(first.is_none_or(|first| matches!(first, Action::Save(..))));
         // A driver that polls no further leaves the failed save as the last one.
         if matches!(lost.last(), Some(Action::Save(..))) {
             lost.drain(..lost.len() - 1);

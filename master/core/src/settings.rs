@@ -139,6 +139,12 @@ impl Settings {
     }
 }
 
+/// `first`, doubled for each failure after the first, at most `longest`.
+pub(crate) fn doubled(first: Duration, longest: Duration, failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(31);
+    first.saturating_mul(1 << doublings).min(longest)
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

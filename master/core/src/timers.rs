@@ -62,6 +62,7 @@ impl Timers {
             self.due.remove(&(before, timer));
         }
         self.due.insert((at, timer));
+        debug_assert_eq!(self.due.len(), self.running.len());
     }
 
     /// Starts `timer` again with its span, if it runs.
@@ -75,6 +76,7 @@ impl Timers {
         if let Some((at, _)) = self.running.remove(&timer) {
             self.due.remove(&(at, timer));
         }
+        debug_assert_eq!(self.due.len(), self.running.len());
     }
 
     pub(crate) fn runs(&self, timer: Timer) -> bool {

@@ -150,7 +150,9 @@ impl Core {
 
     /// The epoch is reserved durably, then the work is given.
     fn start_work(&mut self, owner: SlaveId) {
+        debug_assert_eq!(self.work.state, State::Free, "nobody does it");
         let epoch = self.work.epoch.max(self.work.floor).next();
+        debug_assert!(epoch > self.work.epoch, "an epoch is used once");
         self.work.epoch = epoch;
         self.work.holder = Some(owner);
         self.work.state = State::Starting { owner, epoch };

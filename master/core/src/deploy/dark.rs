@@ -45,7 +45,7 @@ impl Before {
     pub(crate) fn of(from: Option<SlaveId>, slot: usize, fleet: &Fleet, now: Time) -> Self {
         let slave = from.and_then(|from| fleet.slaves.get(&from));
         let rate = |id: ShardId| {
-            let shard = fleet.shards.get(&id)?;
+            let shard = &fleet.shards[id];
             let rate = shard.events_in_1000_s(now);
             (shard.slot == slot && rate > 0).then_some((id, rate))
         };
@@ -60,7 +60,7 @@ impl Before {
     /// What `slave` has done of what is compared later.
     fn done_by(&self, slave: SlaveId, fleet: &Fleet, now: Time) -> Done {
         let finished = |(&id, _): (&ShardId, &u64)| {
-            let shard = fleet.shards.get(&id)?;
+            let shard = &fleet.shards[id];
             Some((id, shard.finished()))
         };
         Done {
@@ -111,7 +111,7 @@ impl Deploy {
         let mut dark = None;
         for (&id, &rate) in &self.before.rates {
             let due = expected(rate, span);
-            let shard = fleet.shards.get(&id)?;
+            let shard = &fleet.shards[id];
             let before = done.finished.get(&id).copied().unwrap_or(0);
             let now = shard.finished();
             // One that is lower counts from another session.

@@ -116,6 +116,7 @@ impl InFlight {
             });
             self.by_budget.insert((budget, id));
         }
+        debug_assert_eq!(self.begun.len(), self.by_budget.len());
     }
 
     /// The master orders its owner to seal it, perhaps again.
@@ -224,6 +225,7 @@ impl InFlight {
         if let Some(begun) = removed {
             self.by_budget.remove(&(begun.budget, *id));
         }
+        debug_assert_eq!(self.begun.len(), self.by_budget.len());
         removed.is_some()
     }
 

@@ -262,10 +262,7 @@ impl Deploy {
 
     /// Whether no shard was ordered to seal, or given to the new slave, yet.
     pub(crate) fn moved_nothing(&self, to: SlaveId, fleet: &Fleet) -> bool {
-        let serves = |id| {
-            let shard = fleet.shards.get(id);
-            shard.is_some_and(|shard| shard.phase.serves())
-        };
+        let serves = |id: &ShardId| fleet.shards[*id].phase.serves();
         self.given.is_none() && fleet.holds_nothing(to) && self.in_flight.iter().all(serves)
     }
 

@@ -126,6 +126,8 @@ impl Deploy {
 
     /// Takes the next step, and tells it where it has another name.
     pub(crate) fn go_to(&mut self, stage: Stage, out: &mut Out) {
+        let is_committed = matches!(self.stage, Stage::Retiring { .. });
+        debug_assert!(!is_committed, "from here there is no way: {stage:?}");
         let before = self.step();
         let first = before == DeployStep::Preparing;
         self.stage = stage;

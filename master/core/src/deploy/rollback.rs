@@ -66,6 +66,7 @@ impl Core {
         self.late_seals_end();
         self.out.stop(Timer::Deploy);
         if let Some(deploy) = &mut self.deploy {
+            debug_assert!(deploy.from.is_some(), "somebody takes it back");
             deploy.go_to(Stage::RollingBack { to, shard, reason }, &mut self.out);
             let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
             deploy.queue_for_the_way_back(&held.unwrap_or_default(), &self.fleet);
@@ -81,9 +82,8 @@ impl Core {
     }
 
     pub(crate) fn cancel_copy(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get(&id)
-            && let Some((claim, _)) = shard.phase.moving()
-        {
+        let shard = &self.fleet.shards[id];
+        if let Some((claim, _)) = shard.phase.moving() {
             self.enter(id, claim.at(ClaimStage::Serving));
             self.move_taken_back(id);
         }
@@ -111,8 +111,7 @@ impl Core {
         self.shards_in_flight()
             .into_iter()
             .filter(|id| {
-                let shard = self.fleet.shards.get(id);
-                let moving = shard.and_then(|shard| shard.phase.moving());
+                let moving = self.fleet.shards[*id].phase.moving();
                 moving.is_some_and(|(_, to)| to == slave)
             })
             .collect()
@@ -227,8 +226,7 @@ impl Core {
 
     /// Whether Discord took the RESUME of a starting shard: events came.
     fn is_replaying(&self, id: ShardId) -> bool {
-        let shard = self.fleet.shards.get(&id);
-        let start = shard.and_then(|shard| shard.phase.starting());
+        let start = self.fleet.shards[id].phase.starting();
         start.is_some_and(|start| start.how != How::Full && start.reach == Reach::Dispatches)
     }
 
@@ -238,9 +236,7 @@ impl Core {
     /// wait for more.
     fn is_back_and_behind(&mut self, id: ShardId) {
         let now = self.out.now;
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         let Some(claim) = shard.phase.claim() else {
             return;
         };

@@ -48,7 +48,7 @@ impl Deploy {
     ) {
         let members = fleet.slots[self.slot].members;
         let rate = |id: ShardId| {
-            let shard = fleet.shards.get(&id)?;
+            let shard = &fleet.shards[id];
             let owner = shard.phase.claimant().map(|(owner, _)| owner);
             let moves = shard.slot == self.slot && owner != Some(goal);
             moves.then(|| (shard.events_in_1000_s(now), id))
@@ -67,11 +67,7 @@ impl Deploy {
         self.in_flight.retain(|id| !held.contains(id));
         let mut queue: Vec<_> = held.iter().copied().collect();
         if let Some(from) = self.from {
-            let behind = |id: &ShardId| {
-                let shard = fleet.shards.get(id);
-                Reverse(shard.map_or(0, |shard| shard.behind(from)))
-            };
-            queue.sort_by_cached_key(behind);
+            queue.sort_by_cached_key(|id| Reverse(fleet.shards[*id].behind(from)));
         }
         self.queue = queue.into();
     }
@@ -115,9 +111,8 @@ impl Deploy {
 
     /// How many shards may move at once now, the next one among them.
     pub(crate) fn at_once(&self, fleet: &Fleet, now: Time, replay_buffer: u32) -> usize {
-        let next = self.queue.front().and_then(|id| fleet.shards.get(id));
-        let budget = next.map_or(Duration::MAX, |shard| {
-            shard.replay_budget(now, replay_buffer)
+        let budget = self.queue.front().map_or(Duration::MAX, |id| {
+            fleet.shards[*id].replay_budget(now, replay_buffer)
         });
         self.width().min(self.in_flight.most(budget))
     }
@@ -150,7 +145,7 @@ impl Deploy {
         }
         let rolling_back = self.goes_back();
         while let Some(&id) = self.queue.front() {
-            let shard = fleet.shards.get(&id)?;
+            let shard = &fleet.shards[id];
             let is_out = permits.is_out(id, now);
             let budget = shard.replay_budget(now, replay_buffer);
             let moves = match shard.phase {

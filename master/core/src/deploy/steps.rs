@@ -144,6 +144,10 @@ impl Core {
             self.end_deploy(outcome);
             return;
         }
+        debug_assert!(
+            deploy.in_flight.is_empty(),
+            "everything is where it is to be"
+        );
         let (fleet, out) = (&self.fleet, &mut self.out);
         let length = deploy.soak_within_budget(fleet, self.settings.replay_buffer, out);
         deploy.soak = Some(length);
@@ -336,11 +340,11 @@ impl Core {
     fn forget_settled(&mut self, slot: usize) {
         let members = self.fleet.slots[slot].members;
         for id in members.iter() {
-            if let Some(shard) = self.fleet.shards.get_mut(&id)
-                && shard
-                    .doubt
-                    .as_ref()
-                    .is_some_and(|doubt| doubt.words.is_empty())
+            let shard = &mut self.fleet.shards[id];
+            if shard
+                .doubt
+                .as_ref()
+                .is_some_and(|doubt| doubt.words.is_empty())
                 && shard.phase.serves()
             {
                 shard.doubt = None;
@@ -394,7 +398,7 @@ impl Deploy {
     fn soak_within_budget(&self, fleet: &Fleet, replay_buffer: u32, out: &mut Out) -> Duration {
         let (now, asked) = (out.now, self.order.soak);
         let budget = |id: ShardId| {
-            let shard = fleet.shards.get(&id)?;
+            let shard = &fleet.shards[id];
             Some((shard.replay_budget(now, replay_buffer), id, shard))
         };
         let members = fleet.slots[self.slot].members;

@@ -73,7 +73,8 @@ impl Core {
             && self
                 .fleet
                 .shards
-                .values()
+                .iter()
+                .map(|(_, shard)| shard)
                 .all(|shard| shard.phase.claimant().is_some());
         if whole {
             self.journal = JournalState::Intact;
@@ -101,9 +102,7 @@ impl Core {
         let unknown: Vec<_> = self.fleet.slots[slot].unknown.iter().copied().collect();
         let mut waits = 0;
         for id in unknown {
-            let Some(shard) = self.fleet.shards.get(&id) else {
-                continue;
-            };
+            let shard = &self.fleet.shards[id];
             let Phase::Unknown { row } = shard.phase else {
                 continue;
             };
@@ -126,9 +125,8 @@ impl Core {
                 ResumeAfter::Seal => self.doubt_of_ticket(id),
                 ResumeAfter::Death => self.drop_doubt(id),
             }
-            if let Some(shard) = self.fleet.shards.get_mut(&id) {
-                shard.alone = Some(self.out.now);
-            }
+            let shard = &mut self.fleet.shards[id];
+            shard.alone = Some(self.out.now);
             self.enter(id, Phase::Free(Free::new(self.out.now, after)));
         }
         if waits > 0 {
@@ -171,7 +169,7 @@ impl Core {
         let newest = |holds: &std::collections::BTreeSet<ShardId>| {
             holds
                 .iter()
-                .filter_map(|id| self.fleet.shards.get(id)?.phase.claimant())
+                .filter_map(|id| self.fleet.shards[*id].phase.claimant())
                 .map(|(_, epoch)| epoch)
                 .max()
         };
@@ -210,11 +208,11 @@ impl Core {
     fn heir(&self, slot: usize) -> Option<SlaveId> {
         let place = &self.fleet.slots[slot];
         let frozen = place.free.iter().find_map(|id| {
-            let copies = &self.fleet.shards.get(id)?.copies;
+            let copies = &self.fleet.shards[*id].copies;
             copies.keys().copied().find(|&id| self.fleet.can_take(id))
         });
         let row_owner = place.unknown.iter().find_map(|id| {
-            let row = self.fleet.shards.get(id)?.phase.row();
+            let row = self.fleet.shards[*id].phase.row();
             row.map(|(owner, _)| owner)
                 .filter(|owner| self.fleet.slaves.contains_key(owner))
         });

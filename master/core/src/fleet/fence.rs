@@ -78,7 +78,7 @@ impl Core {
         self.accept(id, report, build, slot, true);
         for held in &report.shards {
             let shard = held.ticket.shard;
-            let ours = self.fleet.shards.get(&shard).map(|shard| shard.epoch);
+            let ours = self.fleet.shards.get(shard).map(|shard| shard.epoch);
             // It lets go for a higher epoch only, and one may not be used yet.
             let epoch = ours.unwrap_or_default().max(held.epoch.next());
             self.out.send(id, ToSlave::Forget(Unit { shard, epoch }));

@@ -201,13 +201,17 @@ impl Core {
     /// Whether any session is known that a newcomer would have to resume. Walks
     /// over all shards; asked only when parameters differ.
     fn sessions_exist(&self) -> bool {
-        self.fleet.shards.values().any(|shard| match &shard.phase {
-            Phase::Unknown { row } => row.is_some() && shard.ticket.is_some(),
-            Phase::Free(free) => shard
-                .resumable(free.since, self.out.now, self.settings.resume_window)
-                .is_some(),
-            Phase::Claimed(_) => true,
-        })
+        self.fleet
+            .shards
+            .iter()
+            .map(|(_, shard)| shard)
+            .any(|shard| match &shard.phase {
+                Phase::Unknown { row } => row.is_some() && shard.ticket.is_some(),
+                Phase::Free(free) => shard
+                    .resumable(free.since, self.out.now, self.settings.resume_window)
+                    .is_some(),
+                Phase::Claimed(_) => true,
+            })
     }
 
     /// Pins what the fleet's sessions are identified with: the first slave's
@@ -354,10 +358,10 @@ impl Core {
         }
         let members = self.fleet.slots[slot].members;
         for shard in members.iter() {
-            if let Some(shard) = self.fleet.shards.get_mut(&shard) {
-                shard.copies.remove(&id);
-            }
+            let shard = &mut self.fleet.shards[shard];
+            shard.copies.remove(&id);
         }
+        debug_assert!(self.fleet.holds_nothing(id), "nothing is a dead slave's");
         self.fleet.slaves.remove(&id);
         self.out.stop(Timer::Slave(id));
         self.out.stop(Timer::Away(id));
@@ -389,17 +393,14 @@ impl Core {
 
     /// The claimant of a shard let go of it.
     pub(crate) fn set_free(&mut self, id: baton_protocol::ShardId, after: ResumeAfter) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         if shard.ticket.is_none() {
             self.permit_came_to_nothing(id);
         } else {
             self.identified(id);
         }
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
+        debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
         // An attempt in which nothing came leaves its session as old as it was.
         let as_old = shard.phase.is_untouched() && !cfg!(mutant = "failure-makes-young");
         let since = shard.alone.filter(|_| as_old).unwrap_or(self.out.now);

@@ -88,7 +88,7 @@ impl Core {
     /// Tells what a slave said that cannot be true, and has it let go of that.
     pub(crate) fn refute(&mut self, id: SlaveId, lies: &Lies) {
         if let Some(first) = lies.shards.first() {
-            let used = self.fleet.shards.get(&first.shard).map(|shard| shard.epoch);
+            let used = self.fleet.shards.get(first.shard).map(|shard| shard.epoch);
             let what = match used {
                 Some(used) => format!(
                     "shard {} at epoch {}, which no master gave it (epochs up to {used} are used up)",
@@ -112,7 +112,7 @@ impl Core {
             return;
         }
         for lie in lies.shards.iter().chain(&lies.void) {
-            if let Some(shard) = self.fleet.shards.get(&lie.shard) {
+            if let Some(shard) = self.fleet.shards.get(lie.shard) {
                 // It lets go for a higher epoch only.
                 let epoch = shard.epoch.max(lie.epoch.next());
                 let shard = lie.shard;
@@ -133,7 +133,7 @@ impl Core {
     }
 
     fn is_possible(&self, id: SlaveId, known: Known, shard: ShardId, epoch: Epoch) -> bool {
-        let Some(shard) = self.fleet.shards.get(&shard) else {
+        let Some(shard) = self.fleet.shards.get(shard) else {
             return false;
         };
         if epoch == Epoch(0) {

@@ -48,9 +48,7 @@ impl Core {
         let mut rows = Vec::new();
         let free: Vec<_> = self.fleet.slots[slot].free.iter().copied().collect();
         for id in free {
-            let Some(shard) = self.fleet.shards.get_mut(&id) else {
-                continue;
-            };
+            let shard = &mut self.fleet.shards[id];
             let Some(free) = shard.phase.free() else {
                 continue;
             };
@@ -91,17 +89,19 @@ impl Core {
     /// Makes `target` the claimant of a free shard whose epoch is reserved.
     fn start(&mut self, id: ShardId, free: Free, target: SlaveId) -> How {
         let (now, window) = (self.out.now, self.settings.resume_window);
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return How::Full;
-        };
+        let shard = &mut self.fleet.shards[id];
         let (how, basis) = shard.next_start(free, now, window);
+        debug_assert_eq!(shard.phase, Phase::Free(free), "shard {id} is free");
+        debug_assert_eq!(
+            shard.holder,
+            Some(target),
+            "its epoch is reserved for {target}"
+        );
         shard.basis = basis;
         if let How::Resume(after) = how {
             self.bound_replay(id, after, target);
         }
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return How::Full;
-        };
+        let shard = &mut self.fleet.shards[id];
         let lost = how == How::Full && shard.ticket.take().is_some();
         shard.replays = match how {
             How::Full => ResumeAfter::Seal,
@@ -126,7 +126,7 @@ impl Core {
         self.give_up_unfinished(id);
         let paces = (self.settings.replay_buffer, self.settings.no_progress);
         if let Some(deploy) = &mut self.deploy {
-            let shard = &self.fleet.shards[&id];
+            let shard = &self.fleet.shards[id];
             deploy.started(id, shard, target, paces, &mut self.out);
         }
         how
@@ -134,9 +134,7 @@ impl Core {
 
     /// Repeats the last order to a starting shard's owner.
     pub(crate) fn order_again(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let (Some(claim), Some(start)) = (shard.phase.claim(), shard.phase.starting()) else {
             return;
         };
@@ -153,7 +151,7 @@ impl Core {
     }
 
     fn unit(&self, id: ShardId) -> Option<Unit> {
-        let (_, epoch) = self.fleet.shards.get(&id)?.phase.claimant()?;
+        let (_, epoch) = self.fleet.shards[id].phase.claimant()?;
         Some(Unit { shard: id, epoch })
     }
 
@@ -167,9 +165,7 @@ impl Core {
     }
 
     fn send_resume(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let Some(Claim {
             owner,
             epoch,
@@ -239,8 +235,8 @@ impl Core {
     fn unpark(&mut self, slot: usize, slave: SlaveId) {
         let members = self.fleet.slots[slot].members;
         for id in members.iter() {
-            if let Some(shard) = self.fleet.shards.get(&id)
-                && shard.slot == slot
+            let shard = &self.fleet.shards[id];
+            if shard.slot == slot
                 && let Some(free) = shard.phase.free()
                 && free.parked.is_some_and(|parked| parked != slave)
             {

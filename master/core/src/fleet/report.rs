@@ -42,7 +42,7 @@ impl Core {
             return;
         };
         for id in holds {
-            let ours = self.fleet.shards.get(&id).and_then(|s| s.phase.claimant());
+            let ours = self.fleet.shards[id].phase.claimant();
             if ours.is_some_and(|(_, epoch)| said.get(&id) != Some(&epoch)) {
                 self.unclaimed(slave, id);
             }
@@ -57,9 +57,7 @@ impl Core {
 
     fn claim(&mut self, slave: SlaveId, held: &Held, rows: &mut Vec<Entry>) {
         let id = held.ticket.shard;
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let claimant = shard.phase.claimant();
         if claimant == Some((slave, held.epoch)) {
             self.claim_confirmed(slave, held);
@@ -87,10 +85,9 @@ impl Core {
             Holding::Sealed if may_be_its => self.adopt_sealed(slave, held),
             Holding::Failed if may_be_its => self.adopt_failed(slave, held),
             Holding::Sealed if self.is_needed_frozen(slave, id) || self.settles(slave, held) => {
-                if let Some(shard) = self.fleet.shards.get_mut(&id) {
-                    let stands = held.ticket.state_at.max(held.ticket.highest());
-                    shard.copies.insert(slave, stands);
-                }
+                let shard = &mut self.fleet.shards[id];
+                let stands = held.ticket.state_at.max(held.ticket.highest());
+                shard.copies.insert(slave, stands);
                 self.doubt_again(slave, held);
             }
             // It is to have the shard again at a later epoch, which it has not
@@ -121,21 +118,15 @@ impl Core {
     /// Whether frozen state may be gone back to: in a deploy, and while it is not
     /// known whether one is under way.
     fn is_needed_frozen(&self, slave: SlaveId, id: ShardId) -> bool {
-        let deploy = self
-            .fleet
-            .shards
-            .get(&id)
-            .and_then(|shard| self.deploy_in(shard.slot));
+        let deploy = self.deploy_in(self.fleet.shards[id].slot);
         self.stage == MasterStage::Adopting
             || deploy.is_some_and(|deploy| deploy.from == Some(slave) || deploy.to() == Some(slave))
     }
 
     /// Whether its word is waited for: what was in doubt when it sealed.
     fn settles(&self, slave: SlaveId, held: &Held) -> bool {
-        let shard = self.fleet.shards.get(&held.ticket.shard);
-        shard
-            .and_then(|shard| shard.doubt.as_ref())
-            .is_some_and(|doubt| doubt.waits_for(slave, held.epoch))
+        let doubt = self.fleet.shards[held.ticket.shard].doubt.as_ref();
+        doubt.is_some_and(|doubt| doubt.waits_for(slave, held.epoch))
     }
 
     /// It still has what we believe that it has.
@@ -155,9 +146,8 @@ impl Core {
             let shards = vec![entry];
             self.checkpoint(slave, Checkpoint { shards });
         }
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && !held.untouched
-        {
+        let shard = &mut self.fleet.shards[id];
+        if !held.untouched {
             // That something came was said on a connection that is over.
             shard.phase.dispatched();
         }
@@ -190,9 +180,7 @@ impl Core {
 
     /// Its report does not name a shard that we believe is its, at our epoch.
     fn unclaimed(&mut self, slave: SlaveId, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         match (shard.phase.starting(), shard.phase.start()) {
             // The order was lost with the connection.
             (Some(_), _) => self.order_again(id),
@@ -217,9 +205,7 @@ impl Core {
     /// The shard is its reporter's.
     fn adopt(&mut self, slave: SlaveId, held: &Held, rows: &mut Vec<Entry>) {
         let id = held.ticket.shard;
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         let before = shard.phase.claimant();
         let hold = match held.holding {
             Holding::Serving => Hold::Owned,
@@ -292,11 +278,11 @@ impl Core {
 
     fn adopt_ticket(&mut self, slave: SlaveId, held: &Held, after: ResumeAfter) {
         let id = held.ticket.shard;
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && shard
-                .ticket
-                .as_ref()
-                .is_none_or(|kept| kept.epoch <= held.epoch)
+        let shard = &mut self.fleet.shards[id];
+        if shard
+            .ticket
+            .as_ref()
+            .is_none_or(|kept| kept.epoch <= held.epoch)
         {
             shard.used_up(held.epoch, slave);
             shard.keep(held.ticket.clone(), held.epoch, after);
@@ -307,9 +293,7 @@ impl Core {
     /// row of a later epoch that goes on from there says so, too: the master before
     /// knew that nothing came.
     fn adopt_failed(&mut self, slave: SlaveId, held: &Held) {
-        let Some(shard) = self.fleet.shards.get_mut(&held.ticket.shard) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[held.ticket.shard];
         match (shard.basis, &shard.ticket) {
             (Basis::Seal(seal), kept)
                 if seal < held.epoch && (held.untouched || held.epoch < shard.epoch) =>
@@ -332,19 +316,13 @@ impl Core {
     fn adopt_sealed(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
         self.adopt_ticket(slave, held, ResumeAfter::Seal);
-        if let Some(shard) = self.fleet.shards.get_mut(&id) {
-            let stands = held.ticket.state_at.max(held.ticket.highest());
-            shard.copies.insert(slave, stands);
-        }
-        let is_newest = self.fleet.shards.get(&id).is_some_and(|shard| {
-            let kept = shard.ticket.as_ref();
-            kept.is_none_or(|kept| kept.epoch == held.epoch)
-        });
+        let shard = &mut self.fleet.shards[id];
+        let stands = held.ticket.state_at.max(held.ticket.highest());
+        shard.copies.insert(slave, stands);
+        let kept = shard.ticket.as_ref();
+        let is_newest = kept.is_none_or(|kept| kept.epoch == held.epoch);
         // The slave that resumed from this seal waits for the events in doubt at it.
-        let is_waited_for =
-            self.fleet.shards.get(&id).is_some_and(|shard| {
-                shard.basis == Basis::Seal(held.epoch) && shard.doubt.is_none()
-            });
+        let is_waited_for = shard.basis == Basis::Seal(held.epoch) && shard.doubt.is_none();
         if is_newest || is_waited_for {
             let in_doubt = held.ticket.in_doubt.clone();
             self.doubt(id, slave, held.epoch, in_doubt);
@@ -356,10 +334,9 @@ impl Core {
     /// wait to be told what was in doubt, and the master that knew is no more.
     fn doubt_again(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
-        let forgotten = self.fleet.shards.get(&id).is_some_and(|shard| {
-            let known = shard.doubt.as_ref().and_then(|doubt| doubt.sealer);
-            shard.basis == Basis::Seal(held.epoch) && known.is_none()
-        });
+        let shard = &self.fleet.shards[id];
+        let known = shard.doubt.as_ref().and_then(|doubt| doubt.sealer);
+        let forgotten = shard.basis == Basis::Seal(held.epoch) && known.is_none();
         if forgotten {
             self.doubt(id, slave, held.epoch, held.ticket.in_doubt.clone());
         }
@@ -376,10 +353,9 @@ impl Core {
 
     /// A higher epoch exists: everything this slave has of the shard is void.
     fn forget(&mut self, slave: SlaveId, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get(&id) {
-            let epoch = shard.epoch;
-            self.out
-                .send(slave, ToSlave::Forget(Unit { shard: id, epoch }));
-        }
+        let shard = &self.fleet.shards[id];
+        let epoch = shard.epoch;
+        self.out
+            .send(slave, ToSlave::Forget(Unit { shard: id, epoch }));
     }
 }

@@ -12,42 +12,15 @@
 //! shard waits for a slave, or while the slot is empty; and the standbys' failures
 //! are counted apart from those of the slot.
 
-use std::time::Duration;
-
 use baton_protocol::{SlaveId, message::Role};
 
 use crate::{
-    Core, Settings,
-    event::{Action, Time},
-    fleet::{Launch, Origin, Presence, Slave, Standing, doubled},
+    Core,
+    event::Action,
+    fleet::{Launch, Origin, Presence, Slave, Standing},
     master_stage::MasterStage,
     timers::Timer,
 };
-
-/// The standbys of one slot, apart from those that are there.
-#[derive(Clone, Debug)]
-pub(crate) struct Reserve {
-    pub(crate) launch: Launch,
-    /// Launches in a row whose standby ended before its time.
-    pub(crate) failed: u32,
-    /// When one was launched last.
-    launched: Time,
-}
-
-impl Reserve {
-    pub(crate) const fn new() -> Self {
-        Self {
-            launch: Launch::Idle,
-            failed: 0,
-            launched: Time(Duration::ZERO),
-        }
-    }
-
-    /// How long the next launch waits.
-    fn backoff(&self, settings: &Settings) -> Duration {
-        doubled(settings.backoff, settings.backoff_max, self.failed)
-    }
-}
 
 impl Core {
     /// Sees to it that a slot with a command has its standbys, and no more.

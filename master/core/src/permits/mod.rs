@@ -143,7 +143,7 @@ impl Core {
     pub(crate) fn identify_asked(&mut self, from: SlaveId, request: IdentifyRequest) {
         let id = request.shard;
         let unit = (from, request.epoch);
-        let claimant = self.fleet.shards.get(&id).and_then(|s| s.phase.claimant());
+        let claimant = self.fleet.shards.get(id).and_then(|s| s.phase.claimant());
         if claimant != Some(unit) {
             return;
         }
@@ -160,7 +160,7 @@ impl Core {
         let bucket = id.get() % self.permits.buckets;
         self.permits.waiting.insert((bucket, id), unit);
         self.permits_due(bucket);
-        if let Some(shard) = self.fleet.shards.get(&id) {
+        if let Some(shard) = self.fleet.shards.get(id) {
             // What could not be moved while its permit was out.
             if let Some(deploy) = &mut self.deploy {
                 deploy.turn_comes_again(id, shard.slot, from, &mut self.out);
@@ -336,7 +336,7 @@ impl Core {
     /// Whether a request stands, and a permit reaches it. Not while its shard is to be
     /// sealed: that one identifies elsewhere.
     fn may_be_told(&self, (_, id, owner, epoch): Asker) -> bool {
-        let shard = self.fleet.shards.get(&id);
+        let shard = self.fleet.shards.get(id);
         shard.is_some_and(|shard| {
             shard.phase.claimant() == Some((owner, epoch)) && !shard.phase.is_sealing()
         }) && self.fleet.is_joined(owner)
@@ -350,7 +350,7 @@ impl Core {
         let mut void = Vec::new();
         let mut next = Next::Nobody;
         for (&(_, id), &(owner, epoch)) in self.permits.waiting.range(range) {
-            let claimant = self.fleet.shards.get(&id).and_then(|s| s.phase.claimant());
+            let claimant = self.fleet.shards.get(id).and_then(|s| s.phase.claimant());
             let asker = (bucket, id, owner, epoch);
             if claimant != Some((owner, epoch)) {
                 void.push(id);

@@ -27,7 +27,7 @@ use std::{
 
 use baton_protocol::ShardId;
 
-use crate::{event::Time, fleet::doubled};
+use crate::{event::Time, settings::doubled};
 
 /// A session was worth its IDENTIFY if the next one is due so much later.
 const LASTING: Duration = Duration::from_secs(600);

@@ -22,6 +22,8 @@ impl Core {
     }
 
     pub(crate) fn copy_begins(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
+        debug_assert!(self.fleet.is_known(to), "shard {id} is copied to a slave");
+        debug_assert!(claim.owner != to, "shard {id} is copied to another one");
         self.enter(id, claim.at(ClaimStage::Copying { to }));
         self.out.start(Timer::Shard(id), self.settings.copy);
         self.tell_move(id, claim, to, MovePhase::Copying);
@@ -29,9 +31,8 @@ impl Core {
 
     /// A copy begins, or begins again.
     pub(crate) fn send_copy(&mut self, id: ShardId, claim: Claim) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id) {
-            shard.on_its_way = 0;
-        }
+        let shard = &mut self.fleet.shards[id];
+        shard.on_its_way = 0;
         let copy = CopyState {
             shard: id,
             epoch: claim.epoch,
@@ -42,8 +43,7 @@ impl Core {
 
     /// The version that was agreed on with the slave that a shard's copy is for.
     fn reader(&self, id: ShardId) -> Version {
-        let shard = self.fleet.shards.get(&id);
-        let Some(to) = shard.and_then(|shard| shard.phase.next_owner()) else {
+        let Some(to) = self.fleet.shards[id].phase.next_owner() else {
             return Version(0);
         };
         let to = self.fleet.slaves.get(&to);
@@ -57,8 +57,8 @@ impl Core {
         self.copies_anew(from, header.shard, header.epoch);
         if let Some((claim, to)) = self.copying(header.shard, header.epoch)
             && claim.owner == from
-            && let Some(shard) = self.fleet.shards.get_mut(&header.shard)
         {
+            let shard = &mut self.fleet.shards[header.shard];
             shard.on_its_way = shard.on_its_way.saturating_add(frame.body().len() as u64);
             if shard.on_its_way > MAX_UNACKNOWLEDGED {
                 let why = "the old slave sends state without waiting for it to be taken in";
@@ -73,8 +73,8 @@ impl Core {
     pub(crate) fn state_ack(&mut self, from: SlaveId, ack: StateAck) {
         if let Some((claim, to)) = self.copying(ack.shard, ack.epoch)
             && to == from
-            && let Some(shard) = self.fleet.shards.get_mut(&ack.shard)
         {
+            let shard = &mut self.fleet.shards[ack.shard];
             shard.on_its_way = shard.on_its_way.saturating_sub(ack.bytes);
             self.out.restart(Timer::Shard(ack.shard));
             self.out.send(claim.owner, ToSlave::StateAck(ack));
@@ -91,14 +91,13 @@ impl Core {
         }
         // A bot without state imports nothing and stands nowhere.
         let nothing = ready.pieces == 0 && ready.state_at.get() == 0;
-        if let Some(shard) = self.fleet.shards.get_mut(&ready.shard) {
-            let at = if nothing {
-                baton_protocol::Sequence(u64::MAX)
-            } else {
-                ready.state_at
-            };
-            shard.copies.insert(to, at);
-        }
+        let shard = &mut self.fleet.shards[ready.shard];
+        let at = if nothing {
+            baton_protocol::Sequence(u64::MAX)
+        } else {
+            ready.state_at
+        };
+        shard.copies.insert(to, at);
         self.dial(ready.shard, claim, to);
     }
 
@@ -115,7 +114,7 @@ impl Core {
 
     /// From whom and to whom a shard is copied.
     pub(crate) fn copying(&self, id: ShardId, at: Epoch) -> Option<(Claim, SlaveId)> {
-        let claim = self.fleet.shards.get(&id)?.phase.claim()?;
+        let claim = self.fleet.shards[id].phase.claim()?;
         let ClaimStage::Copying { to } = claim.stage else {
             return None;
         };

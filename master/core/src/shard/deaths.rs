@@ -141,9 +141,7 @@ impl Core {
         let now = self.out.now;
         let (mut suspected, mut found) = (Vec::new(), Vec::new());
         for &id in holds {
-            let Some(shard) = self.fleet.shards.get_mut(&id) else {
-                continue;
-            };
+            let shard = &mut self.fleet.shards[id];
             let Some(kept) = &shard.ticket else {
                 continue;
             };
@@ -180,9 +178,7 @@ impl Core {
 
     /// An event is about to be handed out alone: now it is known which.
     pub(crate) fn trying(&mut self, from: SlaveId, trying: Trying) {
-        let Some(shard) = self.fleet.shards.get_mut(&trying.shard) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[trying.shard];
         if !shard.phase.is_claimed_by(from, trying.epoch) {
             return;
         }
@@ -205,9 +201,7 @@ impl Core {
     /// An owner sets an event aside, as the master ordered.
     pub(crate) fn event_set_aside(&mut self, from: SlaveId, mut aside: SetAside) {
         let sequence = aside.event.sequence;
-        let Some(shard) = self.fleet.shards.get_mut(&aside.shard) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[aside.shard];
         let care = &mut shard.care;
         if !shard.phase.is_claimed_by(from, aside.epoch) || !care.deadly.contains(sequence) {
             return;

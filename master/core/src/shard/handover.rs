@@ -39,9 +39,7 @@ impl Core {
     /// that has a copy already needs none.
     pub(crate) fn begin_move(&mut self, id: ShardId, to: SlaveId) {
         let most = self.most_behind();
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         (shard.copied_again, shard.overtaken) = (0, 0);
         let has_copy = shard.copies.contains_key(&to) && shard.behind(to) <= most;
         match shard.phase {
@@ -65,18 +63,14 @@ impl Core {
     pub(crate) fn dial(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let new = self.fleet.slaves.get(&to);
         let dials = !self.goes_back() && new.is_some_and(|slave| slave.speaks(Version::DIAL));
-        let known = self.fleet.shards.get_mut(&id);
-        let ticket = known.and_then(|shard| {
-            let ticket = shard.ticket_for(to, ResumeAfter::Seal);
-            shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
-            ticket
-        });
+        let shard = &mut self.fleet.shards[id];
+        let ticket = shard.ticket_for(to, ResumeAfter::Seal);
+        shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
         match ticket {
             Some(mut ticket) if dials => {
                 self.bound_dial(id, to, &mut ticket);
-                if let Some(shard) = self.fleet.shards.get_mut(&id) {
-                    shard.dialled_from = Some(ticket.resume_from());
-                }
+                let shard = &mut self.fleet.shards[id];
+                shard.dialled_from = Some(ticket.resume_from());
                 self.enter(id, claim.at(ClaimStage::Dialling { to }));
                 self.out.start(Timer::Shard(id), self.settings.copy);
                 self.tell_move(id, claim, to, MovePhase::Dialling);
@@ -92,21 +86,18 @@ impl Core {
     /// faster is moved as well as it can be.
     fn seal_a_fresh_copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let (most, is_back) = (self.most_behind(), self.goes_back());
-        match self.fleet.shards.get_mut(&id) {
-            Some(shard)
-                if shard.copied_again < MOST_COPIES
-                    && shard.behind(to) > most
-                    && !cfg!(mutant = "old-copy-sealed") =>
-            {
-                shard.copied_again += 1;
-                // Who takes it back keeps what it has until the copy comes.
-                if !is_back {
-                    shard.copies.remove(&to);
-                }
-                self.copy(id, claim, to);
-            }
-            Some(_) | None => self.seal(id, claim, to),
+        let shard = &mut self.fleet.shards[id];
+        let is_old = shard.behind(to) > most && !cfg!(mutant = "old-copy-sealed");
+        if !is_old || shard.copied_again >= MOST_COPIES {
+            self.seal(id, claim, to);
+            return;
         }
+        shard.copied_again += 1;
+        // Who takes it back keeps what it has until the copy comes.
+        if !is_back {
+            shard.copies.remove(&to);
+        }
+        self.copy(id, claim, to);
     }
 
     /// So many events a copy may be behind when its shard is to be sealed. Who takes
@@ -150,8 +141,8 @@ impl Core {
             .as_mut()
             .and_then(|deploy| deploy.in_flight.next_to_seal(now))
         {
-            if let Some(shard) = self.fleet.shards.get(&id)
-                && let Some(claim) = shard.phase.claim()
+            let shard = &self.fleet.shards[id];
+            if let Some(claim) = shard.phase.claim()
                 && let ClaimStage::Dialling { to } = claim.stage
             {
                 self.seal_a_fresh_copy(id, claim, to);
@@ -170,9 +161,7 @@ impl Core {
 
     pub(crate) fn dialled(&mut self, from: SlaveId, dialled: &Dialled) {
         let id = dialled.shard;
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let Some(claim) = shard.phase.claim() else {
             return;
         };
@@ -195,9 +184,9 @@ impl Core {
     pub(crate) fn seal(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let (owner, epoch) = (claim.owner, claim.epoch);
         let late = self.may_seal_late(id, owner, to);
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
+        debug_assert_eq!(shard.phase.claim(), Some(claim), "shard {id} is as it was");
+        debug_assert!(!shard.phase.is_sealing(), "shard {id} is sealed once");
         let reserved = shard.use_epoch(to);
         let order = if late { Sealing::Late } else { Sealing::Seal };
         let started = shard.phase.starting();
@@ -215,7 +204,7 @@ impl Core {
         let sealing = ClaimStage::Sealing { to, started, order };
         self.enter(id, claim.at(sealing));
         self.out.start(Timer::Shard(id), self.settings.seal);
-        let shard = &self.fleet.shards[&id];
+        let shard = &self.fleet.shards[id];
         if let Some(deploy) = &mut self.deploy {
             deploy.seal_told(id, shard, claim, to, &mut self.out);
         }
@@ -236,9 +225,7 @@ impl Core {
         epoch: Epoch,
         ticket: Option<Ticket>,
     ) {
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         if !shard.phase.is_claimed_by(from, epoch) {
             return;
         }
@@ -274,9 +261,7 @@ impl Core {
 
     /// M6: RESUMED or READY. The shard serves at its new epoch.
     pub(crate) fn served(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         let Some(claim) = shard
             .phase
             .claim()
@@ -322,7 +307,7 @@ impl Core {
 
     /// A shard began to serve: the end of its move, or as ever.
     pub(crate) fn tell_served(&mut self, id: ShardId, claim: Claim, had_no_session: bool) {
-        let slot = self.fleet.shards[&id].slot;
+        let slot = self.fleet.shards[id].slot;
         let deploy = self.deploy.as_mut().filter(|deploy| deploy.slot == slot);
         let moved =
             deploy.is_some_and(|deploy| deploy.served(id, claim, had_no_session, &mut self.out));
@@ -346,9 +331,7 @@ impl Core {
         {
             return self.copy_refused(id, &failed.detail);
         }
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         if !shard.phase.is_claimed_by(from, failed.epoch) {
             return;
         }
@@ -369,7 +352,7 @@ impl Core {
         // A token that served a moment ago is hardly wrong: Discord said so once.
         let once_more = failed.close_code == Failed::TOKEN && had_session && failures == 1;
         let wait = match failed.close_code {
-            0 => Some(crate::fleet::doubled(backoff, backoff_max, failures)),
+            0 => Some(crate::settings::doubled(backoff, backoff_max, failures)),
             _ => once_more.then_some(backoff_max),
         };
         let then = match wait {
@@ -383,18 +366,16 @@ impl Core {
         };
         let trouble = format!("{why}; {then}");
         self.out.alarm(format!("shard {id} failed: {trouble}"));
-        if let Some(shard) = self.fleet.shards.get_mut(&id) {
-            shard.trouble = Some(trouble);
-        }
+        let shard = &mut self.fleet.shards[id];
+        shard.trouble = Some(trouble);
         if let Some(wait) = wait {
             self.out.start(Timer::Shard(id), wait);
         }
     }
 
     fn park(&mut self, id: ShardId, at: SlaveId) {
-        if let Some(shard) = self.fleet.shards.get(&id)
-            && let Some(free) = shard.phase.free()
-        {
+        let shard = &self.fleet.shards[id];
+        if let Some(free) = shard.phase.free() {
             let parked = Some(at);
             self.enter(id, Phase::Free(Free { parked, ..free }));
         }
@@ -402,9 +383,7 @@ impl Core {
 
     /// The deadline of a shard's phase.
     pub(crate) fn shard_due(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let claim = match shard.phase {
             // Its backoff is over.
             Phase::Free(free) => return self.enter(id, free.unparked()),

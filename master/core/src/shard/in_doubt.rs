@@ -38,7 +38,7 @@ impl Core {
         let before = self
             .fleet
             .shards
-            .get_mut(&id)
+            .get_mut(id)
             .and_then(|shard| shard.doubt.take());
         let (mut words, finished, events) = match before {
             Some(before) if !cfg!(mutant = "first-word-dropped") => {
@@ -58,7 +58,7 @@ impl Core {
             epoch,
             in_doubt: in_doubt.clone(),
         });
-        if let Some(shard) = self.fleet.shards.get_mut(&id) {
+        if let Some(shard) = self.fleet.shards.get_mut(id) {
             shard.doubt = Some(Doubt {
                 sealer: Some(sealer),
                 epoch,
@@ -88,7 +88,7 @@ impl Core {
         if !resumed || held.ticket.in_doubt.is_empty() {
             return;
         }
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
+        if let Some(shard) = self.fleet.shards.get_mut(id)
             && shard.doubt.is_none()
         {
             let epoch = Epoch(held.epoch.get().saturating_sub(1));
@@ -101,7 +101,7 @@ impl Core {
     /// The ticket of a seal that only the journal remembers: what it has in doubt
     /// is not settled by any slave.
     pub(crate) fn doubt_of_ticket(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
+        if let Some(shard) = self.fleet.shards.get_mut(id)
             && shard.doubt.is_none()
             && let Some(kept) = &shard.ticket
             && !kept.ticket.in_doubt.is_empty()
@@ -121,11 +121,11 @@ impl Core {
     /// told.
     pub(crate) fn settled(&mut self, from: SlaveId, mut settled: Settled) {
         let id = settled.shard;
-        let known = self.fleet.shards.get(&id);
+        let known = self.fleet.shards.get(id);
         let (highest, replays) = known.map_or((Sequence(0), 0), |shard| {
             (shard.highest(), self.replays(shard))
         });
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
+        let Some(shard) = self.fleet.shards.get_mut(id) else {
             return;
         };
         let Some(doubt) = &mut shard.doubt else {
@@ -152,7 +152,7 @@ impl Core {
     /// A sealer died, or its word did not come in time: nothing that it had in hand
     /// is known to be finished by it.
     pub(crate) fn sealer_gone(&mut self, sealer: Option<SlaveId>, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
+        if let Some(shard) = self.fleet.shards.get_mut(id)
             && let Some(doubt) = &mut shard.doubt
             && !cfg!(mutant = "doubt-unsettled")
         {
@@ -167,7 +167,7 @@ impl Core {
     }
 
     pub(crate) fn settle_due(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get(&id)
+        if let Some(shard) = self.fleet.shards.get(id)
             && let Some(doubt) = &shard.doubt
         {
             let sealers: Vec<_> = doubt.words.iter().map(|word| word.sealer).collect();
@@ -179,7 +179,7 @@ impl Core {
 
     /// The word of this sealer came, or is given up.
     fn waits_no_more(&mut self, id: ShardId, sealer: Option<SlaveId>) {
-        let shard = self.fleet.shards.get(&id);
+        let shard = self.fleet.shards.get(id);
         let doubt = shard.and_then(|shard| shard.doubt.as_ref());
         if doubt.is_none_or(|doubt| doubt.words.is_empty()) {
             self.out.stop(Timer::Settle(id));
@@ -190,7 +190,7 @@ impl Core {
     }
 
     pub(crate) fn drop_doubt(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
+        if let Some(shard) = self.fleet.shards.get_mut(id)
             && let Some(doubt) = shard.doubt.take()
         {
             self.out.stop(Timer::Settle(id));
@@ -203,7 +203,7 @@ impl Core {
     /// Tells the owner that resumed after a seal how it was settled, if that is
     /// known. Said again when it joins again.
     pub(crate) fn tell_settled(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
+        let Some(shard) = self.fleet.shards.get(id) else {
             return;
         };
         if let Some(doubt) = &shard.doubt

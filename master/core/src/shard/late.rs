@@ -44,12 +44,8 @@ impl Core {
             .deploy
             .as_ref()
             .is_some_and(|deploy| deploy.order.late_seal);
-        let dialled = self
-            .fleet
-            .shards
-            .get(&id)
-            .and_then(|shard| shard.phase.claim())
-            .is_some_and(|claim| matches!(claim.stage, ClaimStage::Dialling { .. }));
+        let claim = self.fleet.shards[id].phase.claim();
+        let dialled = claim.is_some_and(|claim| matches!(claim.stage, ClaimStage::Dialling { .. }));
         let both_know = [owner, to].iter().all(|slave| {
             let slave = self.fleet.slaves.get(slave);
             slave.is_some_and(|slave| slave.speaks(Version::LATE_SEAL))
@@ -145,7 +141,7 @@ impl Core {
 
     /// Whose a shard is that is sealed late, and its next owner.
     fn sealing_late(&self, id: ShardId) -> Option<(Claim, SlaveId)> {
-        let claim = self.fleet.shards.get(&id)?.phase.claim()?;
+        let claim = self.fleet.shards[id].phase.claim()?;
         let ClaimStage::Sealing {
             to,
             order: Sealing::Late,

@@ -16,7 +16,7 @@ mod resync;
 use std::{collections::BTreeMap, time::Duration};
 
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
+    Epoch, Sequence, SequenceRanges, SlaveId, Ticket,
     message::{CarriedEvent, ResumeAfter},
 };
 
@@ -162,7 +162,9 @@ impl Shard {
         if cfg!(mutant = "epoch-reused") && self.epoch > self.floor {
             return self.epoch;
         }
+        let before = self.epoch;
         self.epoch = self.epoch.max(self.floor).next();
+        debug_assert!(self.epoch > before, "an epoch is used once");
         self.epoch
     }
 
@@ -249,18 +251,5 @@ impl Shard {
         self.began = Sequence(0);
         self.oldest = None;
         self.care = Care::new();
-    }
-}
-
-/// Which shards a slot has, `first ..= last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Members {
-    pub(crate) first: u32,
-    pub(crate) last: u32,
-}
-
-impl Members {
-    pub(crate) fn iter(self) -> impl DoubleEndedIterator<Item = ShardId> {
-        (self.first..=self.last).map(ShardId)
     }
 }

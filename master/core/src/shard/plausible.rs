@@ -107,9 +107,7 @@ impl Core {
     /// be.
     pub(crate) fn believable<'a>(&mut self, slave: SlaveId, held: &'a Held) -> Cow<'a, Held> {
         let id = held.ticket.shard;
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return Cow::Borrowed(held);
-        };
+        let shard = &mut self.fleet.shards[id];
         // It may have been away for long.
         let Err(lie) = shard.may_say(self.out.now, &held.ticket, Duration::MAX) else {
             let known = shard.ticket.as_ref();

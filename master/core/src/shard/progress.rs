@@ -16,7 +16,7 @@ impl Core {
         let now = self.out.now;
         for entry in checkpoint.shards {
             let id = entry.shard;
-            if let Some(shard) = self.fleet.shards.get_mut(&id)
+            if let Some(shard) = self.fleet.shards.get_mut(id)
                 && shard.phase.is_claimed_by(from, entry.epoch)
             {
                 let is_new_session = shard.is_new_session(&entry);
@@ -38,9 +38,7 @@ impl Core {
 
     pub(crate) fn progress(&mut self, from: SlaveId, progress: &Progress) {
         let (id, now) = (progress.shard, self.out.now);
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         if !shard.phase.is_claimed_by(from, progress.epoch) {
             return;
         }
@@ -77,14 +75,12 @@ impl Core {
     /// no events, no matter which slave has it: it does not serve. A deploy has nothing to copy or
     /// to resume of it, and takes it as it is.
     pub(crate) fn needs_session(&mut self, id: ShardId) {
-        let is_new = self.fleet.shards.get_mut(&id).is_some_and(|shard| {
-            let is_new = !shard.phase.has_no_session();
-            shard.session_lost |= is_new;
-            is_new
-        });
+        let shard = &mut self.fleet.shards[id];
+        let is_new = !shard.phase.has_no_session();
+        shard.session_lost |= is_new;
         self.session_is_over(id);
-        if let Some(shard) = self.fleet.shards.get(&id)
-            && is_new
+        let shard = &self.fleet.shards[id];
+        if is_new
             && !cfg!(mutant = "no-session-serves")
             && !shard.phase.is_sealing()
             && let Some(claim) = shard.phase.claim()
@@ -94,7 +90,7 @@ impl Core {
                 reach: Reach::Nothing,
             };
             self.enter(id, claim.at(ClaimStage::Starting(start)));
-            let slot = self.fleet.shards[&id].slot;
+            let slot = self.fleet.shards[id].slot;
             if let Some(deploy) = &mut self.deploy {
                 deploy.moves_without_session(id, slot, claim.owner, &mut self.out);
             }
@@ -103,12 +99,11 @@ impl Core {
 
     /// Everything known about its session is useless from now on.
     fn session_is_over(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id) {
-            shard.forget_session();
-            shard.alone = None;
-            // Nothing of it is replayed any more, no matter which slave had it before.
-            shard.replays = ResumeAfter::Seal;
-        }
+        let shard = &mut self.fleet.shards[id];
+        shard.forget_session();
+        shard.alone = None;
+        // Nothing of it is replayed any more, no matter which slave had it before.
+        shard.replays = ResumeAfter::Seal;
         self.drop_doubt(id);
     }
 
@@ -121,8 +116,7 @@ impl Core {
             .as_mut()
             .is_none_or(|deploy| deploy.in_flight.gets_on(id, replayed, now, span, window));
         if gets_on
-            && let Some(shard) = self.fleet.shards.get(&id)
-            && shard.phase.starting().is_some()
+            && self.fleet.shards[id].phase.starting().is_some()
             && self.out.runs(Timer::Shard(id))
         {
             self.out.start(Timer::Shard(id), span.saturating_mul(spans));
@@ -132,28 +126,24 @@ impl Core {
     /// No deadline while a shard waits for its permit. One whose session is there
     /// needs none.
     pub(crate) fn waits_for_permit(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get(&id)
-            && shard.phase.starting().is_some()
-            && shard.ticket.is_none()
-        {
+        let shard = &self.fleet.shards[id];
+        if shard.phase.starting().is_some() && shard.ticket.is_none() {
             self.out.stop(Timer::Shard(id));
         }
     }
 
     /// A served shard is through with its replay: what comes now came never before.
     pub(crate) fn replay_ended(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && shard.phase.is_at_rest()
-        {
+        let shard = &mut self.fleet.shards[id];
+        if shard.phase.is_at_rest() {
             shard.replays = ResumeAfter::Seal;
         }
     }
 
     /// RESUMED came for a shard that was taken for served before.
     pub(crate) fn resumed_late(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && shard.phase.is_claimed_by(from, epoch)
-        {
+        let shard = &mut self.fleet.shards[id];
+        if shard.phase.is_claimed_by(from, epoch) {
             shard.away = None;
             self.replay_ended(id);
         }

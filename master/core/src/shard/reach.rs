@@ -64,9 +64,7 @@ impl Core {
     /// A starting shard's owner was refused its RESUME. If that went far back, the
     /// distance may be why: the next one reaches back no more than half as far.
     pub(crate) fn resume_refused(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let (Some(kept), Some(_)) = (&shard.ticket, shard.phase.starting()) else {
             return;
         };
@@ -88,12 +86,8 @@ impl Core {
     /// Bounds what `to` has replayed when it goes on with the ticket of a shard.
     pub(crate) fn bound_replay(&mut self, id: ShardId, after: ResumeAfter, to: SlaveId) {
         let carries = after == ResumeAfter::Seal && self.carries(id, to);
-        let Some(replays) = self.fleet.shards.get(&id).map(|shard| self.replays(shard)) else {
-            return;
-        };
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let replays = self.replays(&self.fleet.shards[id]);
+        let shard = &mut self.fleet.shards[id];
         let highest = shard.highest();
         let Some(kept) = &mut shard.ticket else {
             return;
@@ -124,9 +118,7 @@ impl Core {
 
     /// Where a connection may be dialled ahead that is to go on with this ticket.
     pub(crate) fn bound_dial(&self, id: ShardId, to: SlaveId, ticket: &mut Ticket) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let owner = shard.phase.claimant().map(|(owner, _)| owner);
         let carries = [Some(to), owner]
             .into_iter()
@@ -152,8 +144,7 @@ impl Core {
 
     /// Whether what is in doubt at the last seal comes to `to` with its payload.
     fn carries(&self, id: ShardId, to: SlaveId) -> bool {
-        let shard = self.fleet.shards.get(&id);
-        let doubt = shard.and_then(|shard| shard.doubt.as_ref());
+        let doubt = self.fleet.shards[id].doubt.as_ref();
         self.is_newer(Some(to)) && doubt.is_some_and(|doubt| self.is_newer(doubt.sealer))
     }
 
@@ -165,9 +156,7 @@ impl Core {
     /// What its sealer did not finish, what no slave carries and what is not replayed is
     /// given up: said once it is known to be so.
     pub(crate) fn give_up_unfinished(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         let (began, claimant) = (shard.began, shard.phase.claimant());
         let Some(doubt) = &mut shard.doubt else {
             return;
@@ -198,9 +187,7 @@ impl Core {
             return;
         };
         let now = self.out.now;
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let named = shard
             .oldest
             .as_ref()
@@ -249,16 +236,15 @@ impl Core {
             .get(&from)
             .map(|slave| slave.holds.clone());
         for id in holds.unwrap_or_default() {
-            if let Some(shard) = self.fleet.shards.get_mut(&id) {
-                shard.oldest = None;
-            }
+            let shard = &mut self.fleet.shards[id];
+            shard.oldest = None;
         }
         for mut event in named
             .into_iter()
             .take(baton_protocol::message::Pong::MAX_UNFINISHED)
         {
             shorten(&mut event.kind);
-            if let Some(shard) = self.fleet.shards.get_mut(&event.shard)
+            if let Some(shard) = self.fleet.shards.get_mut(event.shard)
                 && shard.phase.is_claimed_by(from, event.epoch)
             {
                 shard.oldest = Some(Oldest {

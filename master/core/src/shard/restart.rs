@@ -29,7 +29,7 @@ impl Core {
     }
 
     pub(crate) fn restart(&mut self, id: ShardId) -> Result<(), String> {
-        let Some(shard) = self.fleet.shards.get(&id) else {
+        let Some(shard) = self.fleet.shards.get(id) else {
             let last = self.settings.shard_count.saturating_sub(1);
             return Err(format!(
                 "this fleet has no shard {id}: they are 0 to {last}"
@@ -68,7 +68,7 @@ impl Core {
         if most.is_zero() || silent < most {
             return;
         }
-        let shard = self.fleet.shards.get(&id);
+        let shard = self.fleet.shards.get(id);
         let claimant = shard.and_then(|shard| shard.phase.claimant());
         if claimant.is_none_or(|(owner, _)| owner != slave) {
             return;

@@ -43,9 +43,7 @@ const MOST_OVERTAKEN: u32 = 8;
 impl Core {
     /// The owner is back and still owns the shard in the phase that we know.
     pub(crate) fn said_again(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(&id) else {
-            return;
-        };
+        let shard = &self.fleet.shards[id];
         let Some(claim) = shard.phase.claim() else {
             return;
         };
@@ -68,8 +66,7 @@ impl Core {
     /// copied again first. Not on the way back, where the next owner has its own
     /// state, as old as its seal.
     pub(crate) fn serves_again(&mut self, id: ShardId) {
-        let shard = self.fleet.shards.get(&id);
-        match shard.and_then(|shard| shard.phase.claim()) {
+        match self.fleet.shards[id].phase.claim() {
             Some(
                 claim @ Claim {
                     stage: ClaimStage::Sealing { to, .. },
@@ -98,8 +95,8 @@ impl Core {
 
     fn told_while_sealing(&mut self, id: ShardId, what: Sealing) {
         self.out.start(Timer::Shard(id), self.settings.seal);
-        if let Some(shard) = self.fleet.shards.get_mut(&id)
-            && let Phase::Claimed(claim) = &mut shard.phase
+        let shard = &mut self.fleet.shards[id];
+        if let Phase::Claimed(claim) = &mut shard.phase
             && let ClaimStage::Sealing { order, .. } = &mut claim.stage
         {
             *order = what;
@@ -109,8 +106,8 @@ impl Core {
     /// The first piece of a new copy: the owner serves, and no order to seal is on
     /// its way. What the next owner had is dropped there.
     pub(crate) fn copies_anew(&mut self, from: SlaveId, id: ShardId, at: Epoch) {
-        if let Some(shard) = self.fleet.shards.get(&id)
-            && shard.phase.is_claimed_by(from, at)
+        let shard = &self.fleet.shards[id];
+        if shard.phase.is_claimed_by(from, at)
             && let Some(claim) = shard.phase.claim()
             && let ClaimStage::Sealing {
                 to,
@@ -140,7 +137,7 @@ impl Core {
     /// Behind which sequence the next owner would resume, for an owner that may still
     /// answer that a heartbeat named more.
     pub(crate) fn begins(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> Option<Sequence> {
-        let shard = self.fleet.shards.get(&id)?;
+        let shard = &self.fleet.shards[id];
         let speaks = |slave| {
             self.fleet
                 .slaves
@@ -161,9 +158,7 @@ impl Core {
     /// A heartbeat overtook the seal: the owner keeps serving, and its state is copied again.
     pub(crate) fn copy_asked_anew(&mut self, from: SlaveId, unit: Unit) {
         let id = unit.shard;
-        let Some(shard) = self.fleet.shards.get_mut(&id) else {
-            return;
-        };
+        let shard = &mut self.fleet.shards[id];
         if !shard.phase.is_claimed_by(from, unit.epoch) {
             return;
         }
@@ -183,9 +178,8 @@ impl Core {
     }
 
     pub(crate) fn copy_is_gone(&mut self, id: ShardId, at: SlaveId) {
-        if let Some(shard) = self.fleet.shards.get_mut(&id) {
-            shard.copies.remove(&at);
-        }
+        let shard = &mut self.fleet.shards[id];
+        shard.copies.remove(&at);
     }
 
     /// Neither a piece nor a seal. It may have sealed, and its word was lost on the

@@ -31,7 +31,7 @@ fn soaking(shards: u32, per_second: u64) -> Rig {
 
 /// Whole soaks until it ends, and how, when `came` events came of each shard.
 fn ends(mut rig: Rig, shards: std::ops::Range<u32>, came: u64) -> (u32, Option<&'static str>) {
-    let base = rig.core.fleet.shards[&ShardId(0)].ticket.clone().unwrap();
+    let base = rig.core.fleet.shards[ShardId(0)].ticket.clone().unwrap();
     let base = base.ticket.handled.get();
     for soaks in 1..10 {
         let asked = rig.wait(10 * SECOND);

@@ -59,7 +59,8 @@ impl Core {
         let mut tickets = self
             .fleet
             .shards
-            .values()
+            .iter()
+            .map(|(_, shard)| shard)
             .filter_map(|shard| shard.ticket.as_ref());
         let bot = tickets.find_map(|kept| Some(kept.ticket.user_id).filter(|id| *id != 0));
         bot.map(|id| id.to_string())

@@ -316,7 +316,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         received: _,
         began: _,
         care: _,
-    } = &shards[&SHARD];
+    } = &shards[SHARD];
     (epoch, copies, failures, discriminant(replays)).hash(hasher);
     if let Some(kept) = kept {
         (kept.epoch, discriminant(&kept.after)).hash(hasher);

@@ -110,7 +110,7 @@ impl World {
             return false;
         };
         let epoch = slave.row.as_ref().map(|row| row.epoch);
-        let phase = &core.fleet.shards[&SHARD].phase;
+        let phase = &core.fleet.shards[SHARD].phase;
         core.stage == crate::master_stage::MasterStage::Running
             && core.deploy.is_none()
             && phase.serves()

@@ -1,0 +1,163 @@
+//! One slave: a process, and what is known of it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use baton_protocol::{ShardId, Version, message::Hello};
+
+use crate::event::Time;
+
+/// One process.
+#[derive(Clone, Debug)]
+pub(crate) struct Slave {
+    pub(crate) hello: Hello,
+    pub(crate) slot: usize,
+    pub(crate) presence: Presence,
+    pub(crate) standing: Standing,
+    /// Shards of which it is the claimant.
+    pub(crate) holds: BTreeSet<ShardId>,
+    /// How many of them it serves.
+    pub(crate) serving: usize,
+    /// How many of them have no session yet.
+    pub(crate) without_session: usize,
+    /// Shards that it sealed and has not settled.
+    pub(crate) unsettled: BTreeSet<ShardId>,
+    /// Whether it said that its bot is built.
+    pub(crate) built: bool,
+    pub(crate) origin: Origin,
+    pub(crate) past: Past,
+    /// What its handlers did since its start, as it said last.
+    pub(crate) record: Record,
+    /// How old its oldest unfinished event was, as it said last; `None`: it cannot
+    /// say that.
+    pub(crate) lag: Option<Duration>,
+    /// When it said something last.
+    pub(crate) heard: Time,
+    /// When a deploy was committed to it, and how old the oldest unfinished event was
+    /// before that, where it is known.
+    pub(crate) deployed: Option<(Time, Option<Duration>)>,
+    /// How well its connections hear, as it said last; `None`: it cannot say that.
+    pub(crate) hearing: Option<Hearing>,
+    /// Whether it keeps up.
+    pub(crate) backpressure: Backpressure,
+    /// Whether it is asked to end, and waits until its shards have moved.
+    pub(crate) asks_to_leave: bool,
+    /// Since when its shards take nothing for most of their time, and whether an operator
+    /// heard of it.
+    pub(crate) full: Option<(Time, bool)>,
+    /// Whether it said something that cannot be, and an operator heard of it.
+    pub(crate) disbelieved: bool,
+}
+
+/// For how long a slave's shards could take nothing, as it said last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backpressure {
+    /// When it said so.
+    pub(crate) at: Time,
+    /// Milliseconds since its start, of all its shards together.
+    pub(crate) full_ms: u64,
+    /// The part of its shards' time between its last two words, in percent.
+    pub(crate) percent: u64,
+}
+
+/// How well a slave's connections to Discord hear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hearing {
+    /// Nothing came for this long, on an open connection of this shard.
+    pub(crate) silent: (Duration, ShardId),
+    /// The answer to a heartbeat took this long, of this shard.
+    pub(crate) heartbeat: (Duration, ShardId),
+}
+
+/// How a slave's handlers fare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Events that they finished.
+    pub(crate) finished: u64,
+    /// Events of these that failed.
+    pub(crate) failed: u64,
+    /// Events that were handed to them; zero: it does not say that.
+    pub(crate) handed: u64,
+}
+
+/// Whether a slave ever had shards: one that had is no new build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    Fresh,
+    Served,
+}
+
+/// How we know of a slave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The journal of the master before named it.
+    Journal,
+    /// It joined this master.
+    Hello,
+}
+
+/// Whether a slave can be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// The journal knows it to be alive; it has not joined this master.
+    Expected,
+    Joined,
+    /// It joined, and its connection ended.
+    Away,
+}
+
+/// What is to become of a slave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Joined while reports are collected; decided afterwards.
+    Waiting,
+    /// It fills a slot, or is about to.
+    Active,
+    Standby,
+    /// It was ordered to end, or ends by itself.
+    Leaving,
+    /// It is being killed.
+    Condemned,
+}
+
+impl Slave {
+    /// Whether it speaks this version of the wire. It joined: one was agreed on.
+    pub(crate) fn speaks(&self, version: Version) -> bool {
+        self.hello.version >= version
+    }
+
+    pub(crate) const fn new(hello: Hello, slot: usize, presence: Presence) -> Self {
+        Self {
+            hello,
+            slot,
+            presence,
+            standing: Standing::Waiting,
+            holds: BTreeSet::new(),
+            serving: 0,
+            without_session: 0,
+            unsettled: BTreeSet::new(),
+            built: false,
+            past: Past::Fresh,
+            record: Record {
+                finished: 0,
+                failed: 0,
+                handed: 0,
+            },
+            lag: None,
+            heard: Time(Duration::ZERO),
+            deployed: None,
+            hearing: None,
+            asks_to_leave: false,
+            backpressure: Backpressure {
+                at: Time(Duration::ZERO),
+                full_ms: 0,
+                percent: 0,
+            },
+            full: None,
+            disbelieved: false,
+            origin: match presence {
+                Presence::Expected => Origin::Journal,
+                Presence::Joined | Presence::Away => Origin::Hello,
+            },
+        }
+    }
+}

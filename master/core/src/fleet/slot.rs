@@ -1,0 +1,153 @@
+//! One place of the fleet: its shards, and the slave that fills it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use baton_protocol::{ShardId, SlaveId};
+
+use crate::{
+    event::{Losses, Time},
+    settings::{Settings, doubled},
+};
+
+/// One place of the fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) name: String,
+    pub(crate) members: Members,
+    pub(crate) size: usize,
+    pub(crate) launches: bool,
+    /// The slave that fills it. It may be away; only its death or its leaving
+    /// empties the slot.
+    pub(crate) owner: Option<SlaveId>,
+    /// Free shards that wait for nothing but a slave.
+    pub(crate) free: BTreeSet<ShardId>,
+    pub(crate) unknown: BTreeSet<ShardId>,
+    pub(crate) launch: Launch,
+    /// Starts that failed in a row.
+    pub(crate) failed_launches: u32,
+    /// When it was filled last.
+    pub(crate) filled: Time,
+    /// Slaves in a row that died soon after they filled it; zero where the last one
+    /// left by itself.
+    pub(crate) deaths: u32,
+    /// No slave fills it before: its slaves die one after the other.
+    pub(crate) rests_until: Time,
+    /// The standbys that are to be.
+    pub(crate) reserve: Reserve,
+    /// What it lost since its last deploy began.
+    pub(crate) losses: Losses,
+    /// Processes that came too late for their deploy: refused when they join.
+    pub(crate) unwanted: BTreeSet<u32>,
+}
+
+/// Whether a process is being started into a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Launch {
+    Idle,
+    Started,
+}
+
+/// Processes refused at most for one slot; the oldest pids go first.
+const MAX_UNWANTED: usize = 64;
+
+/// Which shards a slot has, `first ..= last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Members {
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl Members {
+    pub(crate) fn iter(self) -> impl DoubleEndedIterator<Item = ShardId> {
+        (self.first..=self.last).map(ShardId)
+    }
+}
+
+impl Slot {
+    pub(crate) const fn new(name: String, members: Members, launches: bool) -> Self {
+        Self {
+            name,
+            members,
+            size: 0,
+            launches,
+            owner: None,
+            free: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            launch: Launch::Idle,
+            failed_launches: 0,
+            filled: Time(Duration::ZERO),
+            deaths: 0,
+            rests_until: Time(Duration::ZERO),
+            reserve: Reserve::new(),
+            losses: Losses {
+                sessions: 0,
+                events: 0,
+            },
+            unwanted: BTreeSet::new(),
+        }
+    }
+
+    /// Remembers a process that is to be refused when it joins.
+    pub(crate) fn refuse_pid(&mut self, pid: u32) {
+        if self.unwanted.len() >= MAX_UNWANTED {
+            self.unwanted.pop_first();
+        }
+        self.unwanted.insert(pid);
+    }
+
+    /// How long an empty slot waits for a slave that comes by itself: not at all
+    /// where the last one is known dead, but more each time that this happens soon.
+    pub(crate) fn contact(&self, settings: &Settings) -> Duration {
+        match self.deaths {
+            0 => settings.contact,
+            deaths => doubled(settings.backoff, settings.contact, deaths),
+        }
+    }
+
+    /// Its slave died.
+    pub(crate) fn died(&mut self, now: Time, settings: &Settings) {
+        if now.since(self.filled) > settings.backoff_max {
+            self.deaths = 0;
+        }
+        self.deaths = self.deaths.saturating_add(1);
+        if self.keeps_dying() {
+            self.rests_until = now.after(self.contact(settings));
+        }
+    }
+
+    /// Whether so many slaves in a row died soon after they filled it that the next one
+    /// is likely to do so as well.
+    pub(crate) const fn keeps_dying(&self) -> bool {
+        self.deaths >= 3
+    }
+
+    /// How long the next attempt waits after `failed` launches in a row.
+    pub(crate) fn backoff(&self, settings: &Settings) -> Duration {
+        doubled(settings.backoff, settings.backoff_max, self.failed_launches)
+    }
+}
+
+/// The standbys of one slot, apart from those that are there.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserve {
+    pub(crate) launch: Launch,
+    /// Launches in a row whose standby ended before its time.
+    pub(crate) failed: u32,
+    /// When one was launched last.
+    pub(crate) launched: Time,
+}
+
+impl Reserve {
+    pub(crate) const fn new() -> Self {
+        Self {
+            launch: Launch::Idle,
+            failed: 0,
+            launched: Time(Duration::ZERO),
+        }
+    }
+
+    /// How long the next launch waits.
+    pub(crate) fn backoff(&self, settings: &Settings) -> Duration {
+        doubled(settings.backoff, settings.backoff_max, self.failed)
+    }
+}
