@@ -12,12 +12,13 @@
 //!                      │    leave      a slave is to end; fence: the operator says that it is dead
 //!                      │    backlog    a slave that cannot catch up
 //!                      ├─ shard/    one shard, and what is known to hand it on
+//!                      │    phase      whose it is; ticket: what its next owner goes on from
 //!                      │    handover   a served shard moves:  copy ▶ dial ▶ seal ▶ resume
 //!                      │    copy       its state on the way; resync: once more, after a lost link
 //!                      │    in_doubt   what was running at the seal; late: a seal without silence
 //!                      │    progress   what its owner says; plausible: what of that can be
 //!                      │    reach      what is too old to be replayed; rate: how soon it will be
-//!                      │    restart    it restarts in place
+//!                      │    restart    it restarts in place; setback: what goes wrong
 //!                      │    deaths     events that kill the process that has them
 //!                      ├─ deploy/   a slot moves
 //!                      │    begin      by whose wish; steps: canary ▶ width ▶ work ▶ soak ▶ retire
@@ -32,6 +33,18 @@
 //!   Action ◀── poll_action          out: what each part wants done, in its order
 //!   Time   ◀── deadline             saves: they stand before the sends that rely on them; timers
 //! ```
+//!
+//! Two ways through it are worth reading first:
+//!
+//! - *A ticket*, from the answer to a seal to the RESUME of the next owner: here (`said`),
+//!   `shard/handover` (`sealed`, `set_free`), `shard/in_doubt`, `fleet/placement`
+//!   (`place_free`, `start`, `send_resume`); what it says is judged in `shard/ticket`.
+//! - *A deploy*, from its order to its end: `deploy/begin`, `deploy/steps`,
+//!   `deploy/schedule`, `deploy/gate` and, where it fails, `deploy/rollback`.
+//!
+//! Each part changes its own state: the fleet with its shards, the running deploy, the
+//! permits, the work. It is handed an outbox (`out.rs`) for everything else; the core
+//! itself only lets one part hear of what another one did.
 //!
 //! Three rules carry everything else:
 //!
@@ -230,7 +243,10 @@ impl Core {
             ToMaster::IdentifyRequest(request) => self.identify_asked(slave, request),
             ToMaster::Progress(progress) => self.progress(slave, &progress),
             ToMaster::Checkpoint(checkpoint) => self.checkpoint(slave, checkpoint),
-            ToMaster::Settled(settled) => self.settled(slave, settled),
+            ToMaster::Settled(settled) => {
+                let at_most = self.replayed_at_most();
+                self.fleet.settled(slave, settled, at_most, &mut self.out);
+            }
             ToMaster::Trying(trying) => self.trying(slave, trying),
             ToMaster::SetAside(aside) => self.event_set_aside(slave, *aside),
             ToMaster::StateReady(ready) => self.state_ready(slave, ready),
@@ -270,7 +286,7 @@ impl Core {
             Timer::Slave(slave) => self.slave_due(slave),
             Timer::Away(slave) => self.away_due(slave),
             Timer::Shard(shard) => self.shard_due(shard),
-            Timer::Settle(shard) => self.settle_due(shard),
+            Timer::Settle(shard) => self.fleet.settle_due(shard, &mut self.out),
             Timer::Permits(bucket) => self.permits_due(bucket),
             Timer::Probe => self.probe_due(),
         }

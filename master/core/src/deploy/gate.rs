@@ -53,7 +53,8 @@ const LEAST_LAG: Duration = Duration::from_secs(1);
 impl Core {
     /// A slave says how it fares.
     pub(crate) fn pong(&mut self, id: SlaveId, mut pong: Pong) {
-        self.unfinished_named(id, std::mem::take(&mut pong.unfinished));
+        let unfinished = std::mem::take(&mut pong.unfinished);
+        self.fleet.unfinished_named(id, unfinished, self.out.now);
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };

@@ -14,7 +14,7 @@ use crate::{
     deploy::{Answer, Deploy, Pace, Stage},
     event::Outcome,
     fleet::Standing,
-    shard::{ClaimStage, How, Reach},
+    shard::ClaimStage,
     timers::Timer,
     work,
 };
@@ -117,39 +117,6 @@ impl Core {
             .collect()
     }
 
-    /// A copy makes no progress. Before the seal that fails the deploy. On the way
-    /// back there is nothing else to do than to try again: the shard is served.
-    pub(crate) fn copy_stalled(&mut self, id: ShardId) {
-        let span = self.settings.copy;
-        if self.goes_back() {
-            self.out.alarm(format!(
-                "shard {id} goes back, and the copy of its state made no progress for {span:?}; \
-                 it is served meanwhile and copied again"
-            ));
-            self.out.start(Timer::Shard(id), span);
-            self.said_again(id);
-        } else {
-            self.fail_deploy(
-                Some(id),
-                format!("the copy of its state made no progress for {span:?}"),
-            );
-        }
-    }
-
-    /// The new slave says nothing about its dial.
-    pub(crate) fn dial_stalled(&mut self, id: ShardId) {
-        let span = self.settings.copy;
-        let waits = |deploy: &Deploy| deploy.in_flight.is_waiting(id);
-        if self.deploy.as_ref().is_some_and(waits) {
-            self.out.start(Timer::Shard(id), span);
-            return;
-        }
-        self.fail_deploy(
-            Some(id),
-            format!("the new slave did not reach Discord within {span:?}"),
-        );
-    }
-
     /// A shard that was begun is not in hand any more; its turn comes again.
     pub(crate) fn move_taken_back(&mut self, id: ShardId) {
         if let Some(deploy) = &mut self.deploy {
@@ -191,65 +158,6 @@ impl Core {
         } else {
             deploy.in_flight.remove(&id);
         }
-    }
-
-    /// No progress between the ticket and RESUMED. The new slave may still be about
-    /// to resume. One that can be asked is asked to seal that shard, as every other
-    /// that goes back: it serves the rest meanwhile, and hands over exactly what it
-    /// knows. Its pings and that seal show whether it hangs. One that is cut
-    /// off is killed first, and its shards wait until it is dead.
-    pub(crate) fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) {
-        let Some(deploy) = &self.deploy else {
-            return;
-        };
-        let span = self.settings.no_progress;
-        if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
-        {
-            if !self.fleet.is_joined(owner) || cfg!(mutant = "stalled-is-killed") {
-                self.condemn(owner);
-            }
-            let why = if self.is_replaying(id) {
-                format!(
-                    "its replay stood still for {span:?}: its window is full of running events, and \
-                     none of them ends. A full shard cannot be moved: make handlers faster, or give the slot more processes"
-                )
-            } else {
-                format!("its resume made no progress for {span:?}")
-            };
-            self.fail_deploy(Some(id), why);
-        } else if self.goes_back() && self.is_replaying(id) && self.fleet.is_joined(owner) {
-            self.is_back_and_behind(id);
-        } else {
-            self.out.start(Timer::Shard(id), span);
-        }
-    }
-
-    /// Whether Discord took the RESUME of a starting shard: events came.
-    fn is_replaying(&self, id: ShardId) -> bool {
-        let start = self.fleet.shards[id].phase.starting();
-        start.is_some_and(|start| start.how != How::Full && start.reach == Reach::Dispatches)
-    }
-
-    /// A shard that goes back is replayed to the old slave, whose handlers are full: it
-    /// has the session, hands events out as its handlers end, and may never come to the
-    /// end of a replay that grows as fast. It is where it was, and the way back does not
-    /// wait for more.
-    fn is_back_and_behind(&mut self, id: ShardId) {
-        let now = self.out.now;
-        let shard = &mut self.fleet.shards[id];
-        let Some(claim) = shard.phase.claim() else {
-            return;
-        };
-        let owner = claim.owner;
-        shard.alone = None;
-        shard.away = Some(now);
-        self.enter(id, claim.at(ClaimStage::Serving));
-        self.tell_served(id, claim, false);
-        self.out.alarm(format!(
-            "shard {id} is back at slave {owner:.8}, which is behind: its window is full of \
-             running events, and Discord replays the rest as they end. If more come than end, it \
-             never catches up: make handlers faster, or give the slot more processes"
-        ));
     }
 
     /// A slave of the deploy is being killed, or does not do its part.

@@ -321,7 +321,7 @@ impl Core {
             total: self.out.now.since(deploy.began),
             losses: self.fleet.slots[deploy.slot].losses,
         });
-        self.forget_settled(deploy.slot);
+        self.fleet.forget_settled(deploy.slot);
         self.out.touch(deploy.slot);
         self.may_leave_now(deploy.from);
     }
@@ -334,22 +334,6 @@ impl Core {
         self.given_up.insert(deploy);
         self.out
             .save(vec![Entry::GivenUp(deploy)], Durability::Soon);
-    }
-
-    /// What was settled in this deploy needs not be said again.
-    fn forget_settled(&mut self, slot: usize) {
-        let members = self.fleet.slots[slot].members;
-        for id in members.iter() {
-            let shard = &mut self.fleet.shards[id];
-            if shard
-                .doubt
-                .as_ref()
-                .is_some_and(|doubt| doubt.words.is_empty())
-                && shard.phase.serves()
-            {
-                shard.doubt = None;
-            }
-        }
     }
 }
 

@@ -122,8 +122,11 @@ impl Core {
                 Some(_) | None => ResumeAfter::Death,
             };
             match after {
-                ResumeAfter::Seal => self.doubt_of_ticket(id),
-                ResumeAfter::Death => self.drop_doubt(id),
+                ResumeAfter::Seal => {
+                    self.fleet
+                        .doubt_of_ticket(id, self.settings.drained(), &mut self.out)
+                }
+                ResumeAfter::Death => self.fleet.drop_doubt(id, &mut self.out),
             }
             let shard = &mut self.fleet.shards[id];
             shard.alone = Some(self.out.now);

@@ -17,7 +17,7 @@ use crate::{
     event::{Action, Durability, Entry, News},
     fleet::{Past, Presence, Slave, Standing, lies::Lies},
     master_stage::MasterStage,
-    shard::{Free, Phase},
+    shard::Phase,
     timers::Timer,
 };
 
@@ -349,7 +349,7 @@ impl Core {
             held: holds.len(),
         });
         for shard in unsettled {
-            self.sealer_gone(Some(id), shard);
+            self.fleet.sealer_gone(Some(id), shard, &mut self.out);
         }
         self.owner_died(&holds);
         for shard in holds {
@@ -389,31 +389,6 @@ impl Core {
         }
         self.end_adoption_early();
         self.out.touch(slot);
-    }
-
-    /// The claimant of a shard let go of it.
-    pub(crate) fn set_free(&mut self, id: baton_protocol::ShardId, after: ResumeAfter) {
-        let shard = &self.fleet.shards[id];
-        if shard.ticket.is_none() {
-            self.permit_came_to_nothing(id);
-        } else {
-            self.identified(id);
-        }
-        let shard = &mut self.fleet.shards[id];
-        debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
-        // An attempt in which nothing came leaves its session as old as it was.
-        let as_old = shard.phase.is_untouched() && !cfg!(mutant = "failure-makes-young");
-        let since = shard.alone.filter(|_| as_old).unwrap_or(self.out.now);
-        shard.alone = Some(since);
-        let mut free = Free::new(since, after);
-        // The row of the reservation says that the next owner goes on from a seal.
-        if after == ResumeAfter::Seal && shard.phase.is_sealing() {
-            free.reserved = shard.phase.next_owner();
-        }
-        if after == ResumeAfter::Death {
-            self.drop_doubt(id);
-        }
-        self.enter(id, Phase::Free(free));
     }
 
     pub(crate) fn silent(&mut self, id: SlaveId) {

@@ -99,7 +99,9 @@ impl Core {
         );
         shard.basis = basis;
         if let How::Resume(after) = how {
-            self.bound_replay(id, after, target);
+            let at_most = self.replayed_at_most();
+            self.fleet
+                .bound_replay(id, after, target, at_most, &mut self.out);
         }
         let shard = &mut self.fleet.shards[id];
         let lost = how == How::Full && shard.ticket.take().is_some();
@@ -117,13 +119,13 @@ impl Core {
             stage: ClaimStage::Starting(Start { how, reach }),
         };
         if how == How::Full {
-            self.drop_doubt(id);
+            self.fleet.drop_doubt(id, &mut self.out);
         }
         if lost {
             self.fleet.session_lost(id, target, &mut self.out);
         }
         self.enter(id, Phase::Claimed(claim));
-        self.give_up_unfinished(id);
+        self.fleet.give_up_unfinished(id, &mut self.out);
         let paces = (self.settings.replay_buffer, self.settings.no_progress);
         if let Some(deploy) = &mut self.deploy {
             let shard = &self.fleet.shards[id];
@@ -207,7 +209,7 @@ impl Core {
             })),
         };
         self.out.send(owner, ToSlave::Resume(resume));
-        self.tell_settled(id);
+        self.fleet.tell_settled(id, &mut self.out);
     }
 
     /// Makes `slave` the one that fills a slot.

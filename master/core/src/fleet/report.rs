@@ -151,7 +151,8 @@ impl Core {
             // That something came was said on a connection that is over.
             shard.phase.dispatched();
         }
-        self.may_wait_for_settled(held);
+        self.fleet
+            .may_wait_for_settled(held, self.settings.drained(), &mut self.out);
         if held.holding == Holding::Starting && !has_session {
             // The session with which it was to go on is over.
             self.needs_session(id);
@@ -263,12 +264,13 @@ impl Core {
             .as_ref()
             .is_some_and(|doubt| doubt.sealer != Some(slave) && doubt.epoch < held.epoch);
         if !of_this_seal {
-            self.drop_doubt(id);
+            self.fleet.drop_doubt(id, &mut self.out);
         }
         self.enter(id, Phase::Claimed(claim));
         self.out.ticket_changed(id);
-        self.may_wait_for_settled(held);
-        self.tell_settled(id);
+        self.fleet
+            .may_wait_for_settled(held, self.settings.drained(), &mut self.out);
+        self.fleet.tell_settled(id, &mut self.out);
         if let Some((other, _)) = before
             && other != slave
         {
@@ -325,7 +327,14 @@ impl Core {
         let is_waited_for = shard.basis == Basis::Seal(held.epoch) && shard.doubt.is_none();
         if is_newest || is_waited_for {
             let in_doubt = held.ticket.in_doubt.clone();
-            self.doubt(id, slave, held.epoch, in_doubt);
+            self.fleet.doubt(
+                id,
+                slave,
+                held.epoch,
+                in_doubt,
+                self.settings.drained(),
+                &mut self.out,
+            );
         }
         self.ask_settled_again(slave, held);
     }
@@ -338,7 +347,14 @@ impl Core {
         let known = shard.doubt.as_ref().and_then(|doubt| doubt.sealer);
         let forgotten = shard.basis == Basis::Seal(held.epoch) && known.is_none();
         if forgotten {
-            self.doubt(id, slave, held.epoch, held.ticket.in_doubt.clone());
+            self.fleet.doubt(
+                id,
+                slave,
+                held.epoch,
+                held.ticket.in_doubt.clone(),
+                self.settings.drained(),
+                &mut self.out,
+            );
         }
         self.ask_settled_again(slave, held);
     }

@@ -19,13 +19,13 @@
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, SlaveId, Ticket, ToSlave, Version,
-    message::{Dial, Dialled, Failed, ResumeAfter, StopExtra, StopShard},
+    message::{Dial, Dialled, ResumeAfter, StopExtra, StopShard},
 };
 
 use crate::{
     Core,
     event::{Basis, Durability, Entry, Hold, MovePhase, News},
-    shard::{Claim, ClaimStage, Free, Phase, Sealing, Shard, Start},
+    shard::{Claim, ClaimStage, Free, Phase, Sealing, Shard},
     timers::Timer,
 };
 
@@ -33,8 +33,6 @@ use crate::{
 const MOST_COPIES: u32 = 3;
 
 impl Core {
-    // ---- the happy path, downwards -------------------------------------------
-
     /// M2: the owner copies the shard's state to `to` while it serves. A slave
     /// that has a copy already needs none.
     pub(crate) fn begin_move(&mut self, id: ShardId, to: SlaveId) {
@@ -68,7 +66,8 @@ impl Core {
         shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
         match ticket {
             Some(mut ticket) if dials => {
-                self.bound_dial(id, to, &mut ticket);
+                self.fleet
+                    .bound_dial(id, to, &mut ticket, self.replayed_at_most());
                 let shard = &mut self.fleet.shards[id];
                 shard.dialled_from = Some(ticket.resume_from());
                 self.enter(id, claim.at(ClaimStage::Dialling { to }));
@@ -243,7 +242,14 @@ impl Core {
                 let in_doubt = ticket.in_doubt.clone();
                 shard.keep(ticket, epoch, shard.replays);
                 let after = shard.replays;
-                self.doubt(id, from, epoch, in_doubt);
+                self.fleet.doubt(
+                    id,
+                    from,
+                    epoch,
+                    in_doubt,
+                    self.settings.drained(),
+                    &mut self.out,
+                );
                 after
             }
             // Nothing to rely on: the last checkpoint it is.
@@ -257,6 +263,31 @@ impl Core {
         if !asked {
             self.leaves_by_itself(from);
         }
+    }
+
+    /// The claimant of a shard let go of it.
+    pub(crate) fn set_free(&mut self, id: ShardId, after: ResumeAfter) {
+        let shard = &self.fleet.shards[id];
+        if shard.ticket.is_none() {
+            self.permit_came_to_nothing(id);
+        } else {
+            self.identified(id);
+        }
+        let shard = &mut self.fleet.shards[id];
+        debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
+        // An attempt in which nothing came leaves its session as old as it was.
+        let as_old = shard.phase.is_untouched() && !cfg!(mutant = "failure-makes-young");
+        let since = shard.alone.filter(|_| as_old).unwrap_or(self.out.now);
+        shard.alone = Some(since);
+        let mut free = Free::new(since, after);
+        // The row of the reservation says that the next owner goes on from a seal.
+        if after == ResumeAfter::Seal && shard.phase.is_sealing() {
+            free.reserved = shard.phase.next_owner();
+        }
+        if after == ResumeAfter::Death {
+            self.fleet.drop_doubt(id, &mut self.out);
+        }
+        self.enter(id, Phase::Free(free));
     }
 
     /// M6: RESUMED or READY. The shard serves at its new epoch.
@@ -317,107 +348,6 @@ impl Core {
                 epoch: claim.epoch,
                 slave: claim.owner,
             });
-        }
-    }
-
-    // ---- failure -------------------------------------------------------------
-
-    /// Its owner cannot serve a shard and let go of it. In a deploy the target
-    /// goes back; otherwise it is tried again after a while, or by another slave.
-    pub(crate) fn failed(&mut self, from: SlaveId, failed: &Failed) {
-        let id = failed.shard;
-        if let Some((_, to)) = self.copying(id, failed.epoch)
-            && to == from
-        {
-            return self.copy_refused(id, &failed.detail);
-        }
-        let shard = &mut self.fleet.shards[id];
-        if !shard.phase.is_claimed_by(from, failed.epoch) {
-            return;
-        }
-        let start = shard.phase.start();
-        let after = start.map_or(ResumeAfter::Death, Start::leaves);
-        shard.failures = shard.failures.saturating_add(1);
-        let failures = shard.failures;
-        let had_session = shard.ticket.is_some();
-        let slot = shard.slot;
-        self.set_free(id, after);
-        let why = failed.in_words();
-        self.deploy_shard_failed(id, from, &why);
-        if self.target(slot) != Some(from) {
-            return;
-        }
-        self.park(id, from);
-        let (backoff, backoff_max) = (self.settings.backoff, self.settings.backoff_max);
-        // A token that served a moment ago is hardly wrong: Discord said so once.
-        let once_more = failed.close_code == Failed::TOKEN && had_session && failures == 1;
-        let wait = match failed.close_code {
-            0 => Some(crate::settings::doubled(backoff, backoff_max, failures)),
-            _ => once_more.then_some(backoff_max),
-        };
-        let then = match wait {
-            Some(wait) if once_more => {
-                format!("the same token served a moment ago, so it is tried once more in {wait:?}")
-            }
-            Some(wait) => format!("it is tried again in {wait:?}"),
-            None => {
-                "it waits for another build: repair what Discord refuses, and deploy".to_owned()
-            }
-        };
-        let trouble = format!("{why}; {then}");
-        self.out.alarm(format!("shard {id} failed: {trouble}"));
-        let shard = &mut self.fleet.shards[id];
-        shard.trouble = Some(trouble);
-        if let Some(wait) = wait {
-            self.out.start(Timer::Shard(id), wait);
-        }
-    }
-
-    fn park(&mut self, id: ShardId, at: SlaveId) {
-        let shard = &self.fleet.shards[id];
-        if let Some(free) = shard.phase.free() {
-            let parked = Some(at);
-            self.enter(id, Phase::Free(Free { parked, ..free }));
-        }
-    }
-
-    /// The deadline of a shard's phase.
-    pub(crate) fn shard_due(&mut self, id: ShardId) {
-        let shard = &self.fleet.shards[id];
-        let claim = match shard.phase {
-            // Its backoff is over.
-            Phase::Free(free) => return self.enter(id, free.unparked()),
-            Phase::Claimed(claim) => claim,
-            Phase::Unknown { .. } => return,
-        };
-        match claim.stage {
-            ClaimStage::Copying { .. } => self.copy_stalled(id),
-            ClaimStage::Dialling { .. } => self.dial_stalled(id),
-            ClaimStage::Sealing { order, .. } => match order {
-                Sealing::CopyAnew => self.copy_anew_unanswered(id, claim),
-                Sealing::Late => self.ask_to_seal(id, claim),
-                Sealing::Seal => self.seal_unanswered(id, claim.owner),
-            },
-            ClaimStage::Starting(_) => self.resume_stalled(id, claim.owner),
-            ClaimStage::Serving => {}
-        }
-    }
-
-    /// A hanging owner is killed; one that is cut off may be serving and is
-    /// waited for. Either way the shard stays its until it speaks or is dead.
-    pub(crate) fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) {
-        self.out.start(Timer::Shard(id), self.settings.seal);
-        if self.fleet.is_joined(owner) {
-            let healthy = self.fleet.is_healthy(owner);
-            self.condemn(owner);
-            if healthy {
-                self.deploy_lost_soon(owner, "it did not answer a seal");
-            }
-        } else {
-            self.out.alarm(format!(
-                "shard {id} waits: slave {owner} was told to seal it and is not connected. If it \
-                 is dead, run: baton-master fence {owner}"
-            ));
         }
     }
 

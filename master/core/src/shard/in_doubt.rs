@@ -12,14 +12,17 @@
 //! sealed, and an event is unfinished only if none of them finished it. A slave that gets
 //! its shard back needs no word of its own: it knows what runs in it.
 
+use std::time::Duration;
+
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId, ToSlave,
     message::{CarriedEvent, Held, Holding, ResumeAfter, Settled},
 };
 
 use crate::{
-    Core,
-    shard::{Doubt, Kept, Shard, Word},
+    fleet::Fleet,
+    out::Out,
+    shard::{Kept, Shard},
     timers::Timer,
 };
 
@@ -27,19 +30,47 @@ use crate::{
 /// oldest is given up.
 const MOST_WORDS: usize = 16;
 
-impl Core {
+/// What was in doubt at the last seal, until its outcome reached the next owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// `None`: unknown.
+    pub(crate) sealer: Option<SlaveId>,
+    pub(crate) epoch: Epoch,
+    in_doubt: SequenceRanges,
+    /// The part of it that some slave is known to have finished.
+    finished: SequenceRanges,
+    /// Whether the seal before was not settled when it was made.
+    chained: bool,
+    /// Those whose word is waited for, the oldest seal first.
+    words: Vec<Word>,
+    /// What of it came with its payload.
+    events: Vec<CarriedEvent>,
+    /// Whether it was judged what of it is given up.
+    judged: bool,
+}
+
+/// One who had events in hand when it sealed, and has not said what became of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Word {
+    /// `None`: unknown.
+    sealer: Option<SlaveId>,
+    epoch: Epoch,
+    in_doubt: SequenceRanges,
+}
+
+impl Fleet {
+    /// A shard was sealed with these events in doubt. Its sealer has said what became of
+    /// them after `drained`, or never does.
     pub(crate) fn doubt(
         &mut self,
         id: ShardId,
         sealer: SlaveId,
         epoch: Epoch,
         in_doubt: SequenceRanges,
+        drained: Duration,
+        out: &mut Out,
     ) {
-        let before = self
-            .fleet
-            .shards
-            .get_mut(id)
-            .and_then(|shard| shard.doubt.take());
+        let before = self.shards[id].doubt.take();
         let (mut words, finished, events) = match before {
             Some(before) if !cfg!(mutant = "first-word-dropped") => {
                 let finished = in_doubt.common(&before.finished);
@@ -50,7 +81,7 @@ impl Core {
         words.retain(|word| word.sealer.is_some_and(|other| other != sealer));
         let given_up = words.len().saturating_sub(MOST_WORDS - 1);
         for word in words.drain(..given_up) {
-            self.waits_no_more(id, word.sealer);
+            self.waits_no_more(id, word.sealer, out);
         }
         let chained = !words.is_empty();
         words.push(Word {
@@ -58,76 +89,69 @@ impl Core {
             epoch,
             in_doubt: in_doubt.clone(),
         });
-        if let Some(shard) = self.fleet.shards.get_mut(id) {
-            shard.doubt = Some(Doubt {
-                sealer: Some(sealer),
-                epoch,
-                in_doubt,
-                finished,
-                chained,
-                words,
-                events,
-                judged: false,
-            });
-            shard.began = Sequence(0);
-            shard.take_finished();
-        }
-        if let Some(slave) = self.fleet.slaves.get_mut(&sealer) {
+        let shard = &mut self.shards[id];
+        shard.doubt = Some(Doubt {
+            sealer: Some(sealer),
+            epoch,
+            in_doubt,
+            finished,
+            chained,
+            words,
+            events,
+            judged: false,
+        });
+        shard.began = Sequence(0);
+        shard.take_finished();
+        if let Some(slave) = self.slaves.get_mut(&sealer) {
             slave.unsettled.insert(id);
         }
-        self.wait_for_settled(id);
+        out.start(Timer::Settle(id), drained);
     }
 
     /// An owner that resumed may hold events back until it hears how a seal was
     /// settled, and no process remembers the seal: the master that knew is no more, or
     /// its word was lost with a connection. The slave that sealed it says so in time, or
     /// nothing of it is known to be finished.
-    pub(crate) fn may_wait_for_settled(&mut self, held: &Held) {
+    pub(crate) fn may_wait_for_settled(&mut self, held: &Held, drained: Duration, out: &mut Out) {
         let id = held.ticket.shard;
         let resumed = matches!(held.holding, Holding::Resuming | Holding::Serving);
         if !resumed || held.ticket.in_doubt.is_empty() {
             return;
         }
-        if let Some(shard) = self.fleet.shards.get_mut(id)
-            && shard.doubt.is_none()
-        {
+        let shard = &mut self.shards[id];
+        if shard.doubt.is_none() {
             let epoch = Epoch(held.epoch.get().saturating_sub(1));
             shard.doubt = Some(Doubt::of_nobody(epoch, &held.ticket.in_doubt));
             shard.began = held.ticket.replay_from;
-            self.wait_for_settled(id);
+            out.start(Timer::Settle(id), drained);
         }
     }
 
     /// The ticket of a seal that only the journal remembers: what it has in doubt
     /// is not settled by any slave.
-    pub(crate) fn doubt_of_ticket(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(id)
-            && shard.doubt.is_none()
+    pub(crate) fn doubt_of_ticket(&mut self, id: ShardId, drained: Duration, out: &mut Out) {
+        let shard = &mut self.shards[id];
+        if shard.doubt.is_none()
             && let Some(kept) = &shard.ticket
             && !kept.ticket.in_doubt.is_empty()
         {
             shard.doubt = Some(Doubt::of_nobody(kept.epoch, &kept.ticket.in_doubt));
-            self.wait_for_settled(id);
+            out.start(Timer::Settle(id), drained);
         }
     }
 
-    /// The sealer settles at the drain deadline; its word needs time to come.
-    fn wait_for_settled(&mut self, id: ShardId) {
-        let span = self.settings.drained();
-        self.out.start(Timer::Settle(id), span);
-    }
-
     /// A sealer says what it could not finish. Once every sealer has, the next owner is
-    /// told.
-    pub(crate) fn settled(&mut self, from: SlaveId, mut settled: Settled) {
+    /// told. Discord replays `at_most` so many events of a shard.
+    pub(crate) fn settled(
+        &mut self,
+        from: SlaveId,
+        mut settled: Settled,
+        at_most: u64,
+        out: &mut Out,
+    ) {
         let id = settled.shard;
-        let known = self.fleet.shards.get(id);
-        let (highest, replays) = known.map_or((Sequence(0), 0), |shard| {
-            (shard.highest(), self.replays(shard))
-        });
-        let Some(shard) = self.fleet.shards.get_mut(id) else {
-            return;
-        };
+        let shard = &mut self.shards[id];
+        let (highest, replays) = (shard.highest(), shard.replayed(at_most));
         let Some(doubt) = &mut shard.doubt else {
             return;
         };
@@ -142,70 +166,63 @@ impl Core {
         bound(&mut settled, highest, replays);
         doubt.carry(std::mem::take(&mut settled.events));
         if shard.take_finished() {
-            self.out.ticket_changed(id);
+            out.ticket_changed(id);
         }
-        self.waits_no_more(id, Some(from));
-        self.give_up_unfinished(id);
-        self.tell_settled(id);
+        self.waits_no_more(id, Some(from), out);
+        self.give_up_unfinished(id, out);
+        self.tell_settled(id, out);
     }
 
     /// A sealer died, or its word did not come in time: nothing that it had in hand
     /// is known to be finished by it.
-    pub(crate) fn sealer_gone(&mut self, sealer: Option<SlaveId>, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(id)
-            && let Some(doubt) = &mut shard.doubt
+    pub(crate) fn sealer_gone(&mut self, sealer: Option<SlaveId>, id: ShardId, out: &mut Out) {
+        if let Some(doubt) = &mut self.shards[id].doubt
             && !cfg!(mutant = "doubt-unsettled")
         {
             let waited = doubt.words.len();
             doubt.words.retain(|word| word.sealer != sealer);
             if doubt.words.len() < waited {
-                self.waits_no_more(id, sealer);
-                self.give_up_unfinished(id);
-                self.tell_settled(id);
+                self.waits_no_more(id, sealer, out);
+                self.give_up_unfinished(id, out);
+                self.tell_settled(id, out);
             }
         }
     }
 
-    pub(crate) fn settle_due(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get(id)
-            && let Some(doubt) = &shard.doubt
-        {
-            let sealers: Vec<_> = doubt.words.iter().map(|word| word.sealer).collect();
-            for sealer in sealers {
-                self.sealer_gone(sealer, id);
-            }
+    /// Nobody's word comes any more.
+    pub(crate) fn settle_due(&mut self, id: ShardId, out: &mut Out) {
+        let words = self.shards[id].doubt.iter().flat_map(|doubt| &doubt.words);
+        let sealers: Vec<_> = words.map(|word| word.sealer).collect();
+        for sealer in sealers {
+            self.sealer_gone(sealer, id, out);
         }
     }
 
     /// The word of this sealer came, or is given up.
-    fn waits_no_more(&mut self, id: ShardId, sealer: Option<SlaveId>) {
-        let shard = self.fleet.shards.get(id);
-        let doubt = shard.and_then(|shard| shard.doubt.as_ref());
+    fn waits_no_more(&mut self, id: ShardId, sealer: Option<SlaveId>, out: &mut Out) {
+        let doubt = self.shards[id].doubt.as_ref();
         if doubt.is_none_or(|doubt| doubt.words.is_empty()) {
-            self.out.stop(Timer::Settle(id));
+            out.stop(Timer::Settle(id));
         }
-        if let Some(slave) = sealer.and_then(|sealer| self.fleet.slaves.get_mut(&sealer)) {
+        if let Some(slave) = sealer.and_then(|sealer| self.slaves.get_mut(&sealer)) {
             slave.unsettled.remove(&id);
         }
     }
 
-    pub(crate) fn drop_doubt(&mut self, id: ShardId) {
-        if let Some(shard) = self.fleet.shards.get_mut(id)
-            && let Some(doubt) = shard.doubt.take()
-        {
-            self.out.stop(Timer::Settle(id));
+    /// What was in doubt is of no interest any more.
+    pub(crate) fn drop_doubt(&mut self, id: ShardId, out: &mut Out) {
+        if let Some(doubt) = self.shards[id].doubt.take() {
+            out.stop(Timer::Settle(id));
             for word in doubt.words {
-                self.waits_no_more(id, word.sealer);
+                self.waits_no_more(id, word.sealer, out);
             }
         }
     }
 
     /// Tells the owner that resumed after a seal how it was settled, if that is
     /// known. Said again when it joins again.
-    pub(crate) fn tell_settled(&mut self, id: ShardId) {
-        let Some(shard) = self.fleet.shards.get(id) else {
-            return;
-        };
+    pub(crate) fn tell_settled(&self, id: ShardId, out: &mut Out) {
+        let shard = &self.shards[id];
         if let Some(doubt) = &shard.doubt
             && let Some((owner, epoch)) = shard.phase.claimant()
             && epoch > doubt.epoch
@@ -217,8 +234,46 @@ impl Core {
                 unfinished: doubt.unfinished(),
                 events: doubt.carried(),
             };
-            self.out.send(owner, ToSlave::Settled(settled));
+            out.send(owner, ToSlave::Settled(settled));
         }
+    }
+
+    /// What was settled in a deploy needs not be said again.
+    pub(crate) fn forget_settled(&mut self, slot: usize) {
+        for id in self.slots[slot].members.iter() {
+            let shard = &mut self.shards[id];
+            if shard.phase.serves() {
+                shard.doubt.take_if(|doubt| doubt.words.is_empty());
+            }
+        }
+    }
+
+    /// What its sealer did not finish, what no slave carries and what is not replayed is
+    /// given up: said once it is known to be so.
+    pub(crate) fn give_up_unfinished(&mut self, id: ShardId, out: &mut Out) {
+        let shard = &mut self.shards[id];
+        let (began, claimant) = (shard.began, shard.phase.claimant());
+        let Some(doubt) = &mut shard.doubt else {
+            return;
+        };
+        // Who takes back what it sealed itself has it, and it may still run; after more
+        // seals than one only the owner can tell.
+        let Some((owner, epoch)) = claimant.filter(|(owner, _)| Some(*owner) != doubt.sealer)
+        else {
+            return;
+        };
+        if epoch <= doubt.epoch || doubt.chained || !doubt.is_settled_for(owner) {
+            return;
+        }
+        if std::mem::replace(&mut doubt.judged, true) {
+            return;
+        }
+        let carried: SequenceRanges = doubt.events.iter().map(|event| event.sequence).collect();
+        let mut gone = doubt.unfinished().through(began);
+        if self.is_newer(Some(owner)) {
+            gone = gone.without(&carried);
+        }
+        self.events_given_up(id, &gone, out);
     }
 }
 

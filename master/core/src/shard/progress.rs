@@ -1,7 +1,7 @@
 //! Reports of slaves about shards that they serve or start: how far they are.
 
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId,
     message::{Checkpoint, CheckpointEntry, Progress, ResumeAfter, Step},
 };
 
@@ -30,7 +30,7 @@ impl Core {
                     self.out.ticket_changed(id);
                 }
                 if is_new_session {
-                    self.drop_doubt(id);
+                    self.fleet.drop_doubt(id, &mut self.out);
                 }
             }
         }
@@ -104,7 +104,7 @@ impl Core {
         shard.alone = None;
         // Nothing of it is replayed any more, no matter which slave had it before.
         shard.replays = ResumeAfter::Seal;
-        self.drop_doubt(id);
+        self.fleet.drop_doubt(id, &mut self.out);
     }
 
     /// A start that makes progress has not failed: so many spans are its own again.
@@ -151,15 +151,6 @@ impl Core {
 }
 
 impl Shard {
-    /// Whether a ticket made at a seal can be: of this shard, and of the session
-    /// and not below the point that its owner reported before.
-    pub(crate) fn believes(&self, id: ShardId, ticket: &Ticket) -> bool {
-        ticket.shard == id
-            && self.ticket.as_ref().is_none_or(|kept| {
-                kept.ticket.session_id == ticket.session_id && kept.ticket.handled <= ticket.handled
-            })
-    }
-
     fn is_new_session(&self, entry: &CheckpointEntry) -> bool {
         match (&self.ticket, &entry.session) {
             (Some(kept), Some(ticket)) => kept.ticket.session_id != ticket.session_id,

@@ -24,6 +24,8 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{News, Time},
+    fleet::Fleet,
+    out::Out,
     shard::Shard,
 };
 
@@ -48,17 +50,10 @@ impl Oldest {
 const LEAST: u64 = 100;
 
 impl Core {
-    /// How many events of a shard Discord replays, as far as that is known.
-    pub(crate) fn replays(&self, shard: &Shard) -> u64 {
-        let guilds = shard.ticket.as_ref().map_or(0, |kept| kept.ticket.guilds);
-        let of_guilds = match guilds {
-            0 => u64::MAX,
-            guilds => (u64::from(guilds) * 75).clamp(LEAST, 3500),
-        };
+    /// How many events of any shard Discord replays, as far as that is known.
+    pub(crate) fn replayed_at_most(&self) -> u64 {
         let refused = self.refused.unwrap_or(u64::MAX);
-        u64::from(self.settings.replay_buffer)
-            .min(of_guilds)
-            .min(refused)
+        u64::from(self.settings.replay_buffer).min(refused)
     }
 
     /// A starting shard's owner was refused its RESUME. If that went far back, the
@@ -72,7 +67,8 @@ impl Core {
             .highest()
             .get()
             .saturating_sub(kept.ticket.resume_from().get());
-        if behind / 2 >= LEAST && behind < self.replays(shard).saturating_mul(2) {
+        if behind / 2 >= LEAST && behind < shard.replayed(self.replayed_at_most()).saturating_mul(2)
+        {
             let learned = behind / 2;
             self.refused = Some(learned.min(self.refused.unwrap_or(u64::MAX)));
             self.out.alarm(format!(
@@ -82,12 +78,21 @@ impl Core {
             ));
         }
     }
+}
 
+impl Fleet {
     /// Bounds what `to` has replayed when it goes on with the ticket of a shard.
-    pub(crate) fn bound_replay(&mut self, id: ShardId, after: ResumeAfter, to: SlaveId) {
+    pub(crate) fn bound_replay(
+        &mut self,
+        id: ShardId,
+        after: ResumeAfter,
+        to: SlaveId,
+        at_most: u64,
+        out: &mut Out,
+    ) {
         let carries = after == ResumeAfter::Seal && self.carries(id, to);
-        let replays = self.replays(&self.fleet.shards[id]);
-        let shard = &mut self.fleet.shards[id];
+        let shard = &mut self.shards[id];
+        let replays = shard.replayed(at_most);
         let highest = shard.highest();
         let Some(kept) = &mut shard.ticket else {
             return;
@@ -109,22 +114,22 @@ impl Core {
             kept.ticket.cut(from);
             shard.began = from;
             if after == ResumeAfter::Death {
-                self.events_given_up(id, &gone);
+                self.events_given_up(id, &gone, out);
             }
-            self.out.ticket_changed(id);
+            out.ticket_changed(id);
         }
-        self.give_up_unfinished(id);
+        self.give_up_unfinished(id, out);
     }
 
     /// Where a connection may be dialled ahead that is to go on with this ticket.
-    pub(crate) fn bound_dial(&self, id: ShardId, to: SlaveId, ticket: &mut Ticket) {
-        let shard = &self.fleet.shards[id];
+    pub(crate) fn bound_dial(&self, id: ShardId, to: SlaveId, ticket: &mut Ticket, at_most: u64) {
+        let shard = &self.shards[id];
         let owner = shard.phase.claimant().map(|(owner, _)| owner);
         let carries = [Some(to), owner]
             .into_iter()
             .all(|slave| self.is_newer(slave));
         let highest = shard.highest();
-        let floor = floor(highest, self.replays(shard), carries);
+        let floor = floor(highest, shard.replayed(at_most), carries);
         if floor <= ticket.handled || cfg!(mutant = "replay-unbounded") {
             return;
         }
@@ -144,50 +149,23 @@ impl Core {
 
     /// Whether what is in doubt at the last seal comes to `to` with its payload.
     fn carries(&self, id: ShardId, to: SlaveId) -> bool {
-        let doubt = self.fleet.shards[id].doubt.as_ref();
+        let doubt = self.shards[id].doubt.as_ref();
         self.is_newer(Some(to)) && doubt.is_some_and(|doubt| self.is_newer(doubt.sealer))
     }
 
-    fn is_newer(&self, slave: Option<SlaveId>) -> bool {
-        let slave = slave.and_then(|slave| self.fleet.slaves.get(&slave));
+    /// Whether payloads come to this slave, and from it, with what was in doubt.
+    pub(crate) fn is_newer(&self, slave: Option<SlaveId>) -> bool {
+        let slave = slave.and_then(|slave| self.slaves.get(&slave));
         slave.is_some_and(|slave| slave.speaks(Version::UNFINISHED))
     }
 
-    /// What its sealer did not finish, what no slave carries and what is not replayed is
-    /// given up: said once it is known to be so.
-    pub(crate) fn give_up_unfinished(&mut self, id: ShardId) {
-        let shard = &mut self.fleet.shards[id];
-        let (began, claimant) = (shard.began, shard.phase.claimant());
-        let Some(doubt) = &mut shard.doubt else {
-            return;
-        };
-        // Who takes back what it sealed itself has it, and it may still run; after more
-        // seals than one only the owner can tell.
-        let Some((owner, epoch)) = claimant.filter(|(owner, _)| Some(*owner) != doubt.sealer)
-        else {
-            return;
-        };
-        if epoch <= doubt.epoch || doubt.chained || !doubt.is_settled_for(owner) {
-            return;
-        }
-        if std::mem::replace(&mut doubt.judged, true) {
-            return;
-        }
-        let carried: SequenceRanges = doubt.events.iter().map(|event| event.sequence).collect();
-        let mut gone = doubt.unfinished().through(began);
-        if self.is_newer(Some(owner)) {
-            gone = gone.without(&carried);
-        }
-        self.events_given_up(id, &gone);
-    }
-
     /// These events are lost, and the alarm names them.
-    fn events_given_up(&mut self, id: ShardId, gone: &SequenceRanges) {
+    pub(crate) fn events_given_up(&mut self, id: ShardId, gone: &SequenceRanges, out: &mut Out) {
         let Some(first) = gone.first() else {
             return;
         };
-        let now = self.out.now;
-        let shard = &self.fleet.shards[id];
+        let now = out.now;
+        let shard = &self.shards[id];
         let named = shard
             .oldest
             .as_ref()
@@ -217,10 +195,10 @@ impl Core {
             slave: named.map(|oldest| oldest.slave),
             unfinished: named.map(|oldest| oldest.age(now)),
         };
-        let losses = &mut self.fleet.slots[shard.slot].losses;
+        let losses = &mut self.slots[shard.slot].losses;
         losses.events = losses.events.saturating_add(1);
-        self.out.tell(news);
-        self.out.alarm(format!(
+        out.tell(news);
+        out.alarm(format!(
             "event {sequence} of shard {id} is given up ({what}){more}: no slave finished it, and \
              Discord, which is at {session}, does not replay it any more. Give handlers a time \
              limit"
@@ -228,15 +206,10 @@ impl Core {
     }
 
     /// A slave names its oldest unfinished events.
-    pub(crate) fn unfinished_named(&mut self, from: SlaveId, named: Vec<Unfinished>) {
-        let at = self.out.now;
-        let holds = self
-            .fleet
-            .slaves
-            .get(&from)
-            .map(|slave| slave.holds.clone());
+    pub(crate) fn unfinished_named(&mut self, from: SlaveId, named: Vec<Unfinished>, at: Time) {
+        let holds = self.slaves.get(&from).map(|slave| slave.holds.clone());
         for id in holds.unwrap_or_default() {
-            let shard = &mut self.fleet.shards[id];
+            let shard = &mut self.shards[id];
             shard.oldest = None;
         }
         for mut event in named
@@ -244,7 +217,7 @@ impl Core {
             .take(baton_protocol::message::Pong::MAX_UNFINISHED)
         {
             shorten(&mut event.kind);
-            if let Some(shard) = self.fleet.shards.get_mut(event.shard)
+            if let Some(shard) = self.shards.get_mut(event.shard)
                 && shard.phase.is_claimed_by(from, event.epoch)
             {
                 shard.oldest = Some(Oldest {
@@ -254,6 +227,19 @@ impl Core {
                 });
             }
         }
+    }
+}
+
+impl Shard {
+    /// How many of its events Discord replays, as far as that is known, where it replays
+    /// `at_most` so many of any.
+    pub(crate) fn replayed(&self, at_most: u64) -> u64 {
+        let guilds = self.ticket.as_ref().map_or(0, |kept| kept.ticket.guilds);
+        let of_guilds = match guilds {
+            0 => u64::MAX,
+            guilds => (u64::from(guilds) * 75).clamp(LEAST, 3500),
+        };
+        of_guilds.min(at_most)
     }
 }
 

@@ -58,7 +58,9 @@ impl Core {
                 }
             }
             ClaimStage::Sealing { .. } => self.ask_to_seal(id, claim),
-            ClaimStage::Starting(_) | ClaimStage::Serving => self.tell_settled(id),
+            ClaimStage::Starting(_) | ClaimStage::Serving => {
+                self.fleet.tell_settled(id, &mut self.out)
+            }
         }
     }
 
@@ -150,7 +152,8 @@ impl Core {
             return None;
         }
         let mut ticket = shard.ticket_for(to, ResumeAfter::Seal)?;
-        self.bound_dial(id, to, &mut ticket);
+        self.fleet
+            .bound_dial(id, to, &mut ticket, self.replayed_at_most());
         let now = ticket.resume_from();
         Some(shard.dialled_from.map_or(now, |dialled| dialled.min(now)))
     }

@@ -165,7 +165,7 @@ impl Core {
                     .get()
                     .saturating_sub(kept.ticket.handled.get())
             }),
-            replayed_at_most: self.replays(known),
+            replayed_at_most: known.replayed(self.replayed_at_most()),
             unfinished: known.oldest.as_ref().map(|oldest| UnfinishedView {
                 sequence: oldest.event.sequence.get(),
                 kind: oldest.event.kind.clone(),

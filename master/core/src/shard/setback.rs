@@ -1,0 +1,216 @@
+//! What goes wrong with one shard: its owner says that it failed, or a deadline of its
+//! phase comes.
+//!
+//! ```text
+//! Copying    no progress ───────────▶ the deploy fails; on the way back: copied again
+//! Dialling   no word ───────────────▶ the deploy fails, unless the shard waits for its turn
+//! Sealing    no ticket ─────────────▶ an owner that hangs is killed, one that is cut off is waited for
+//! Starting   no progress ───────────▶ the deploy fails: the new slave is asked to seal
+//! Free       its backoff is over ───▶ it is placed again
+//! ```
+
+use baton_protocol::{
+    ShardId, SlaveId,
+    message::{Failed, ResumeAfter},
+};
+
+use crate::{
+    Core,
+    deploy::Deploy,
+    settings::doubled,
+    shard::{ClaimStage, Free, How, Phase, Reach, Sealing, Start},
+    timers::Timer,
+};
+
+impl Core {
+    /// Its owner cannot serve a shard and let go of it. In a deploy the target
+    /// goes back; otherwise it is tried again after a while, or by another slave.
+    pub(crate) fn failed(&mut self, from: SlaveId, failed: &Failed) {
+        let id = failed.shard;
+        if let Some((_, to)) = self.copying(id, failed.epoch)
+            && to == from
+        {
+            return self.copy_refused(id, &failed.detail);
+        }
+        let shard = &mut self.fleet.shards[id];
+        if !shard.phase.is_claimed_by(from, failed.epoch) {
+            return;
+        }
+        let start = shard.phase.start();
+        let after = start.map_or(ResumeAfter::Death, Start::leaves);
+        shard.failures = shard.failures.saturating_add(1);
+        let failures = shard.failures;
+        let had_session = shard.ticket.is_some();
+        let slot = shard.slot;
+        self.set_free(id, after);
+        let why = failed.in_words();
+        self.deploy_shard_failed(id, from, &why);
+        if self.target(slot) != Some(from) {
+            return;
+        }
+        self.park(id, from);
+        let (backoff, backoff_max) = (self.settings.backoff, self.settings.backoff_max);
+        // A token that served a moment ago is hardly wrong: Discord said so once.
+        let once_more = failed.close_code == Failed::TOKEN && had_session && failures == 1;
+        let wait = match failed.close_code {
+            0 => Some(doubled(backoff, backoff_max, failures)),
+            _ => once_more.then_some(backoff_max),
+        };
+        let then = match wait {
+            Some(wait) if once_more => {
+                format!("the same token served a moment ago, so it is tried once more in {wait:?}")
+            }
+            Some(wait) => format!("it is tried again in {wait:?}"),
+            None => {
+                "it waits for another build: repair what Discord refuses, and deploy".to_owned()
+            }
+        };
+        let trouble = format!("{why}; {then}");
+        self.out.alarm(format!("shard {id} failed: {trouble}"));
+        let shard = &mut self.fleet.shards[id];
+        shard.trouble = Some(trouble);
+        if let Some(wait) = wait {
+            self.out.start(Timer::Shard(id), wait);
+        }
+    }
+
+    fn park(&mut self, id: ShardId, at: SlaveId) {
+        let shard = &self.fleet.shards[id];
+        if let Some(free) = shard.phase.free() {
+            let parked = Some(at);
+            self.enter(id, Phase::Free(Free { parked, ..free }));
+        }
+    }
+
+    /// The deadline of a shard's phase.
+    pub(crate) fn shard_due(&mut self, id: ShardId) {
+        let shard = &self.fleet.shards[id];
+        let claim = match shard.phase {
+            // Its backoff is over.
+            Phase::Free(free) => return self.enter(id, free.unparked()),
+            Phase::Claimed(claim) => claim,
+            Phase::Unknown { .. } => return,
+        };
+        match claim.stage {
+            ClaimStage::Copying { .. } => self.copy_stalled(id),
+            ClaimStage::Dialling { .. } => self.dial_stalled(id),
+            ClaimStage::Sealing { order, .. } => match order {
+                Sealing::CopyAnew => self.copy_anew_unanswered(id, claim),
+                Sealing::Late => self.ask_to_seal(id, claim),
+                Sealing::Seal => self.seal_unanswered(id, claim.owner),
+            },
+            ClaimStage::Starting(_) => self.resume_stalled(id, claim.owner),
+            ClaimStage::Serving => {}
+        }
+    }
+
+    /// A hanging owner is killed; one that is cut off may be serving and is
+    /// waited for. Either way the shard stays its until it speaks or is dead.
+    pub(crate) fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) {
+        self.out.start(Timer::Shard(id), self.settings.seal);
+        if self.fleet.is_joined(owner) {
+            let healthy = self.fleet.is_healthy(owner);
+            self.condemn(owner);
+            if healthy {
+                self.deploy_lost_soon(owner, "it did not answer a seal");
+            }
+        } else {
+            self.out.alarm(format!(
+                "shard {id} waits: slave {owner} was told to seal it and is not connected. If it \
+                 is dead, run: baton-master fence {owner}"
+            ));
+        }
+    }
+
+    /// A copy makes no progress. Before the seal that fails the deploy. On the way
+    /// back there is nothing else to do than to try again: the shard is served.
+    pub(crate) fn copy_stalled(&mut self, id: ShardId) {
+        let span = self.settings.copy;
+        if self.goes_back() {
+            self.out.alarm(format!(
+                "shard {id} goes back, and the copy of its state made no progress for {span:?}; \
+                 it is served meanwhile and copied again"
+            ));
+            self.out.start(Timer::Shard(id), span);
+            self.said_again(id);
+        } else {
+            self.fail_deploy(
+                Some(id),
+                format!("the copy of its state made no progress for {span:?}"),
+            );
+        }
+    }
+
+    /// The new slave says nothing about its dial.
+    pub(crate) fn dial_stalled(&mut self, id: ShardId) {
+        let span = self.settings.copy;
+        let waits = |deploy: &Deploy| deploy.in_flight.is_waiting(id);
+        if self.deploy.as_ref().is_some_and(waits) {
+            self.out.start(Timer::Shard(id), span);
+            return;
+        }
+        self.fail_deploy(
+            Some(id),
+            format!("the new slave did not reach Discord within {span:?}"),
+        );
+    }
+
+    /// No progress between the ticket and RESUMED. The new slave may still be about
+    /// to resume. One that can be asked is asked to seal that shard, as every other
+    /// that goes back: it serves the rest meanwhile, and hands over exactly what it
+    /// knows. Its pings and that seal show whether it hangs. One that is cut
+    /// off is killed first, and its shards wait until it is dead.
+    pub(crate) fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) {
+        let Some(deploy) = &self.deploy else {
+            return;
+        };
+        let span = self.settings.no_progress;
+        if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
+        {
+            if !self.fleet.is_joined(owner) || cfg!(mutant = "stalled-is-killed") {
+                self.condemn(owner);
+            }
+            let why = if self.is_replaying(id) {
+                format!(
+                    "its replay stood still for {span:?}: its window is full of running events, and \
+                     none of them ends. A full shard cannot be moved: make handlers faster, or give the slot more processes"
+                )
+            } else {
+                format!("its resume made no progress for {span:?}")
+            };
+            self.fail_deploy(Some(id), why);
+        } else if self.goes_back() && self.is_replaying(id) && self.fleet.is_joined(owner) {
+            self.is_back_and_behind(id);
+        } else {
+            self.out.start(Timer::Shard(id), span);
+        }
+    }
+
+    /// Whether Discord took the RESUME of a starting shard: events came.
+    fn is_replaying(&self, id: ShardId) -> bool {
+        let start = self.fleet.shards[id].phase.starting();
+        start.is_some_and(|start| start.how != How::Full && start.reach == Reach::Dispatches)
+    }
+
+    /// A shard that goes back is replayed to the old slave, whose handlers are full: it
+    /// has the session, hands events out as its handlers end, and may never come to the
+    /// end of a replay that grows as fast. It is where it was, and the way back does not
+    /// wait for more.
+    fn is_back_and_behind(&mut self, id: ShardId) {
+        let now = self.out.now;
+        let shard = &mut self.fleet.shards[id];
+        let Some(claim) = shard.phase.claim() else {
+            return;
+        };
+        let owner = claim.owner;
+        shard.alone = None;
+        shard.away = Some(now);
+        self.enter(id, claim.at(ClaimStage::Serving));
+        self.tell_served(id, claim, false);
+        self.out.alarm(format!(
+            "shard {id} is back at slave {owner:.8}, which is behind: its window is full of \
+             running events, and Discord replays the rest as they end. If more come than end, it \
+             never catches up: make handlers faster, or give the slot more processes"
+        ));
+    }
+}
