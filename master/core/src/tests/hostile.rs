@@ -225,3 +225,26 @@ fn after_a_restart_rows_that_are_lost_are_believed_of_who_was_known_and_of_nobod
     let actions = rig.join_with(B, Role::Relaunch, beyond);
     assert_eq!(disbelieved(&actions).len(), 1, "no master can have used it");
 }
+
+#[test]
+fn a_bounded_number_of_slaves_is_known_whatever_ids_come() {
+    let mut rig = fleet();
+    let stranger = |number: u128| SlaveId(0x1000 + number);
+    let mut refused = 0;
+    for number in 0..2000 {
+        let came = orders(&rig.join(stranger(number), Role::Standby));
+        refused += usize::from(came.iter().any(|order| order.starts_with("refuse")));
+        rig.input(Input::Left {
+            slave: stranger(number),
+        });
+    }
+    let known = rig.core.view(rig.now).slaves.len();
+    assert_eq!((known, known + refused), (1024, 2002));
+    // One that comes back is known, and a death makes room.
+    let back = orders(&rig.join(stranger(0), Role::Standby));
+    assert!(!back.iter().any(|order| order.starts_with("refuse")));
+    rig.die(stranger(1));
+    let came = orders(&rig.join(stranger(3000), Role::Standby));
+    assert!(!came.iter().any(|order| order.starts_with("refuse")), "{came:?}");
+    is_unharmed(&mut rig);
+}
