@@ -21,11 +21,6 @@ use crate::{
     timers::Timer,
 };
 
-/// Slaves that are known and not known to be dead, at most: four times as many as may be
-/// connected at once. Where nobody can know a death (another host's, another pid
-/// namespace's) they stay until an operator says it.
-const MOST_SLAVES: usize = 1024;
-
 impl Core {
     pub(crate) fn joined(&mut self, hello: Hello, report: Report) {
         let id = hello.slave;
@@ -50,20 +45,7 @@ impl Core {
         };
         // A slave that serves shards is never sent away: they would have no owner.
         if report.shards.is_empty()
-            && self.fleet.slaves.len() >= MOST_SLAVES
-            && !cfg!(mutant = "slaves-unbounded")
-        {
-            let detail = format!(
-                "{MOST_SLAVES} slaves are known, and none of them is known to be dead: say of those \
-                 that are gone that they are dead (baton-master status, baton-master fence SLAVE)"
-            );
-            self.refuse(id, RefusedReason::Busy, detail);
-            self.refute(id, lies);
-            return;
-        }
-        if report.shards.is_empty()
-            && lies.void.is_empty()
-            && let Err((reason, detail)) = self.admission(&hello, slot)
+            && let Err((reason, detail)) = self.may_come(&hello, slot, lies)
         {
             self.refuse(id, reason, detail);
             self.refute(id, lies);
@@ -154,6 +136,19 @@ impl Core {
             slot,
             back,
         });
+    }
+
+    fn may_come(
+        &self,
+        hello: &Hello,
+        slot: usize,
+        lies: &Lies,
+    ) -> Result<(), (RefusedReason, String)> {
+        self.has_room()?;
+        if lies.void.is_empty() {
+            return self.admission(hello, slot);
+        }
+        Ok(())
     }
 
     /// Whether a slave that owns nothing may come in.

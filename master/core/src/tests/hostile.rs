@@ -245,6 +245,9 @@ fn a_bounded_number_of_slaves_is_known_whatever_ids_come() {
     assert!(!back.iter().any(|order| order.starts_with("refuse")));
     rig.die(stranger(1));
     let came = orders(&rig.join(stranger(3000), Role::Standby));
-    assert!(!came.iter().any(|order| order.starts_with("refuse")), "{came:?}");
+    assert!(
+        !came.iter().any(|order| order.starts_with("refuse")),
+        "{came:?}"
+    );
     is_unharmed(&mut rig);
 }

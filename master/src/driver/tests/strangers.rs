@@ -51,10 +51,11 @@ async fn a_process_that_cannot_be_seen_is_looked_for_once_however_often_its_slav
     }
     assert!(driver.watches.is_empty());
     // Nor is one that was refused looked for.
-    let stranger = Hello {
+    let mut stranger = Hello {
         slot: "elsewhere".to_owned(),
         ..hello(2)
     };
+    stranger.process.pid_namespace += 1;
     driver.joined(NOW, joining(200, stranger));
     driver.carry_out().await;
     assert_eq!(

@@ -1,0 +1,291 @@
+//! A driver with a real core, a disk that a test plays, and peers over pipes.
+
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use baton_core::{
+    event::{Durability, Entry, Hold, Recovered},
+    settings::Settings,
+    view::View,
+};
+use baton_protocol::{
+    Connection, FleetId, ProcessIdentity, SessionParameters, Term, ToMaster, ToSlave, Version,
+    auth::Secret,
+    message::{Hello, Report, SlaveHello},
+};
+use tokio::{
+    io::duplex,
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::super::*;
+use crate::{
+    config::Slot,
+    counters::Counters,
+    doors::Places,
+    peer::{Context, Hushes, MAX_JOINED, Origin, Strangers, serve},
+    process::Dialled,
+};
+
+/// Only a broken test waits this long.
+pub(super) const LONG: Duration = Duration::from_secs(30);
+
+/// A driver with a real core, a disk that can be full, and peers over pipes.
+pub(super) struct Rig {
+    pub(super) disk: Arc<Disk>,
+    pub(super) context: Arc<Context>,
+    pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) news: broadcast::Receiver<Arc<Told>>,
+    pub(super) driver: JoinHandle<Ending>,
+    /// Which process the kernel says that dials.
+    pub(super) dialler: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Disk {
+    pub(super) full: AtomicBool,
+    /// The next save panics.
+    pub(super) broken: AtomicBool,
+    pub(super) saved: Mutex<Vec<(Entry, Durability)>>,
+}
+
+impl Disk {
+    pub(super) fn save(&self, entries: Vec<Entry>, durability: Durability) -> Result<(), String> {
+        assert!(!self.broken.load(Ordering::SeqCst), "on purpose");
+        if self.full.load(Ordering::SeqCst) {
+            return Err("disk full".to_owned());
+        }
+        let entries = entries.into_iter().map(|entry| (entry, durability));
+        self.saved.lock().unwrap().extend(entries);
+        Ok(())
+    }
+
+    pub(super) fn reserved(&self) -> Vec<u32> {
+        self.reservations().map(|(shard, _)| shard).collect()
+    }
+
+    pub(super) fn durable(&self) -> bool {
+        self.reservations().all(|(_, how)| how == Durability::Now)
+    }
+
+    pub(super) fn reservations(&self) -> impl Iterator<Item = (u32, Durability)> {
+        let saved = self.saved.lock().unwrap().clone();
+        saved.into_iter().filter_map(|(entry, how)| {
+            let Entry::Owner {
+                shard,
+                hold: Hold::Reserved,
+                ..
+            } = entry
+            else {
+                return None;
+            };
+            Some((shard.get(), how))
+        })
+    }
+}
+
+/// A driver that does not run yet.
+pub(super) struct Stage {
+    pub(super) driver: Driver,
+    pub(super) queue: mpsc::Receiver<Notice>,
+    pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) news: broadcast::Receiver<Arc<Told>>,
+    pub(super) disk: Arc<Disk>,
+    pub(super) secret: Secret,
+}
+
+impl Stage {
+    pub(super) fn new(command: Option<Vec<String>>) -> Self {
+        let (notices, queue) = mpsc::channel(QUEUE);
+        let (told, news) = broadcast::channel(NEWS);
+        let slot = Slot {
+            name: "main".to_owned(),
+            command: command.clone(),
+            shards: None,
+            env: BTreeMap::new(),
+            log: None,
+        };
+        let mut settings = Settings {
+            shard_count: 2,
+            contact: Duration::from_millis(100),
+            adopt_grace: Duration::ZERO,
+            ..Settings::default()
+        };
+        settings.slots[0].launches = command.is_some();
+        if command.is_some() {
+            settings.contact = Duration::from_secs(1);
+            settings.ready = Duration::from_millis(500);
+        }
+        let disk = Arc::new(Disk::default());
+        let saved = Arc::clone(&disk);
+        let secret = Secret::random().unwrap();
+        let nowhere = Path::new("/nonexistent");
+        let driver = Driver::new(Parts {
+            metrics: Arc::default(),
+            history: Arc::default(),
+            aside: Aside::default(),
+            core: Core::new(settings, Recovered::default(), Time::default()),
+            journal: Journal::played(move |entries, how| saved.save(entries, how)),
+            launcher: Launcher::new(nowhere, nowhere, secret.clone(), &[slot], BTreeMap::new()),
+            watches: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+            notices: notices.clone(),
+            news: told,
+            shard_in_hand: Duration::from_secs(1),
+            fail_on_error: false,
+        });
+        Self {
+            driver,
+            queue,
+            notices,
+            news,
+            disk,
+            secret,
+        }
+    }
+}
+
+impl Rig {
+    pub(super) fn start(command: Option<&str>) -> Self {
+        Self::start_with(command.map(|command| vec![command.to_owned()]))
+    }
+
+    pub(super) fn start_with(command: Option<Vec<String>>) -> Self {
+        let Stage {
+            driver,
+            queue,
+            notices,
+            news,
+            disk,
+            secret,
+        } = Stage::new(command);
+        let context = Context {
+            term: Term {
+                fleet: FleetId(7),
+                counter: 1,
+            },
+            secret,
+            // The slaves of these tests live in this process.
+            own: 0,
+            checkpoint: Duration::from_millis(10),
+            ping: Duration::from_secs(5),
+            hang: Duration::from_secs(30),
+            notices: notices.clone(),
+            counters: Counters::default(),
+            metrics: Arc::default(),
+            strangers: Strangers::default(),
+            hush: Hushes::default(),
+            room: Arc::new(Semaphore::new(MAX_JOINED)),
+            closing: CancellationToken::new(),
+        };
+        Self {
+            disk,
+            context: Arc::new(context),
+            notices,
+            news,
+            driver: tokio::spawn(async move { driver.run(queue).await.0 }),
+            dialler: std::process::id(),
+        }
+    }
+
+    /// A slave that said hello and reported that it holds nothing.
+    pub(super) async fn join(&mut self, hello: Hello) -> Slave {
+        let mut slave = self.greet(hello).await;
+        slave.report().await;
+        slave
+    }
+
+    pub(super) async fn greet(&mut self, hello: Hello) -> Slave {
+        let (ours, theirs) = duplex(64 * 1024);
+        tokio::spawn(serve(
+            Arc::clone(&self.context),
+            ours,
+            Origin::UnixOwner(Dialled::Local(Some(self.dialler))),
+            Places::new(1).take().0.expect("a place"),
+        ));
+        let mut slave = Slave(Connection::new(theirs));
+        let hello = SlaveHello {
+            running: false,
+            hello: Some(Box::new(hello)),
+        };
+        slave.say(ToMaster::SlaveHello(hello)).await;
+        assert!(matches!(slave.hear().await, ToSlave::Welcome(_)));
+        slave
+    }
+
+    pub(super) async fn look(&self) -> View {
+        let (answer, view) = oneshot::channel();
+        self.notices.send(Notice::Look { answer }).await.unwrap();
+        view.await.unwrap()
+    }
+
+    pub(super) async fn until(&mut self, is: impl Fn(&View) -> bool) {
+        let seen = async {
+            while !is(&self.look().await) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LONG, seen).await.unwrap();
+    }
+}
+
+pub(super) struct Slave(Connection);
+
+impl Slave {
+    pub(super) async fn report(&mut self) {
+        let report = Report {
+            last: true,
+            ..Report::default()
+        };
+        self.say(ToMaster::Report(report)).await;
+    }
+
+    pub(super) async fn say(&mut self, message: ToMaster) {
+        self.0.send(&message.to_frame()).await.unwrap();
+    }
+
+    pub(super) async fn next(&mut self) -> Option<ToSlave> {
+        let frame = self.0.recv().await.ok()??;
+        Some(ToSlave::from_frame(frame).unwrap())
+    }
+
+    pub(super) async fn hear(&mut self) -> ToSlave {
+        self.next().await.expect("a message")
+    }
+
+    pub(super) async fn until(&mut self, is: impl Fn(&ToSlave) -> bool) {
+        while !is(&self.hear().await) {}
+    }
+
+    pub(super) async fn end(&mut self) {
+        while self.next().await.is_some() {}
+    }
+}
+
+pub(super) fn hello(slave: u128) -> Hello {
+    Hello {
+        version: Version::NEWEST,
+        lowest: Version::OLDEST,
+        slave: SlaveId(slave),
+        slot: "main".to_owned(),
+        build: "v1".to_owned(),
+        parameters: SessionParameters {
+            intents: 1,
+            api_version: 10,
+            encoding: "json".to_owned(),
+            large_threshold: 50,
+            ..SessionParameters::default()
+        },
+        process: ProcessIdentity::current().unwrap(),
+        nonce: "0123456789abcdef".into(),
+        ..Hello::default()
+    }
+}
