@@ -257,8 +257,8 @@ impl Core {
             ToMaster::Leave => self.asks_to_leave(slave),
             ToMaster::StateAck(ack) => self.state_ack(slave, ack),
             ToMaster::State(frame) => self.state_frame(slave, frame),
-            ToMaster::StopWork(answer) => self.work_stopped(slave, answer),
-            ToMaster::StartWork(answer) => self.work_started(slave, &answer),
+            ToMaster::StopWork(answer) => self.work.stopped(slave, answer, &mut self.out),
+            ToMaster::StartWork(answer) => self.work.started(slave, &answer, &mut self.out),
             ToMaster::Failed(failed) => self.failed(slave, &failed),
             ToMaster::Pong(pong) => self.pong(slave, pong),
             // The peer's business, or legacy: never of a joined slave.

@@ -7,13 +7,18 @@
 //!              └───────────────── ticket, or known dead ─────────────────────────┘
 //! ```
 
+use std::time::Duration;
+
 use baton_protocol::{Epoch, SlaveId, ToSlave, message::Work};
 use bytes::Bytes;
 
 use crate::{
     Core,
     event::{Durability, Entry, JournalState},
+    fleet::Fleet,
     master_stage::MasterStage,
+    out::Out,
+    settings::Settings,
     timers::Timer,
 };
 
@@ -96,40 +101,206 @@ impl WorkUnit {
     }
 }
 
-impl Core {
-    /// Takes the next step towards the slave that is to do the work.
-    pub(crate) fn advance_work(&mut self) {
-        if self.stage != MasterStage::Running {
-            return;
-        }
-        if let State::Unknown { row } = self.work.state {
-            let missing = self.missing(HOME);
+/// The slave that did not answer about the work in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    /// It does not start it.
+    Start(SlaveId),
+    /// It does not stop it, and can be spoken to.
+    Stop(SlaveId),
+}
+
+impl WorkUnit {
+    /// After a restart: nobody does it when its owner is dead, or joined without it.
+    /// `missing` have not reported.
+    pub(crate) fn resolve(&mut self, missing: &[SlaveId], journal: JournalState) {
+        if let State::Unknown { row } = self.state {
             let may_be_run = match row {
-                Some(row) if self.journal == JournalState::Intact => missing.contains(&row),
+                Some(row) if journal == JournalState::Intact => missing.contains(&row),
                 Some(_) | None => !missing.is_empty(),
             };
             if !may_be_run {
-                // Its owner is dead, or joined without it.
-                self.work.state = State::Free;
+                self.state = State::Free;
             }
         }
-        let Some(target) = self.work_target() else {
-            return;
-        };
-        match self.work.state {
-            State::Free if self.fleet.can_take(target) && !self.out.saves.fail() => {
-                self.start_work(target);
+    }
+
+    /// Takes the next step towards the slave that is to do the work.
+    pub(crate) fn advance(
+        &mut self,
+        target: SlaveId,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        match self.state {
+            State::Free if fleet.can_take(target) && !out.saves.fail() => {
+                self.start(target, fleet, settings.seal, out);
             }
-            State::Running { owner, epoch } if owner != target && self.fleet.is_joined(owner) => {
-                self.work.state = State::Stopping { owner, epoch };
-                self.out.start(Timer::Work, self.settings.drained());
-                self.send_stop_work(owner, epoch);
+            State::Running { owner, epoch } if owner != target && fleet.is_joined(owner) => {
+                self.state = State::Stopping { owner, epoch };
+                out.start(Timer::Work, settings.drained());
+                send_stop(owner, epoch, out);
             }
             State::Unknown { .. }
             | State::Free
             | State::Starting { .. }
             | State::Running { .. }
             | State::Stopping { .. } => {}
+        }
+    }
+
+    /// Whether this slave does it.
+    pub(crate) fn is_at(&self, slave: SlaveId) -> bool {
+        matches!(self.state, State::Running { owner, .. } if owner == slave)
+    }
+
+    /// The epoch is reserved durably, then the work is given.
+    fn start(&mut self, owner: SlaveId, fleet: &Fleet, patience: Duration, out: &mut Out) {
+        debug_assert_eq!(self.state, State::Free, "nobody does it");
+        let epoch = self.epoch.max(self.floor).next();
+        debug_assert!(epoch > self.epoch, "an epoch is used once");
+        self.epoch = epoch;
+        self.holder = Some(owner);
+        self.state = State::Starting { owner, epoch };
+        out.save(vec![Entry::Work { epoch, owner }], Durability::Now);
+        out.start(Timer::Work, patience);
+        self.send_start(owner, epoch, fleet, out);
+    }
+
+    /// Its owner says that it runs.
+    pub(crate) fn started(&mut self, from: SlaveId, answer: &Work, out: &mut Out) {
+        if let State::Starting { owner, epoch } = self.state
+            && (owner, epoch) == (from, answer.epoch)
+        {
+            self.runs(owner, epoch, out);
+        }
+    }
+
+    fn runs(&mut self, owner: SlaveId, epoch: Epoch, out: &mut Out) {
+        self.state = State::Running { owner, epoch };
+        out.stop(Timer::Work);
+        out.touch(HOME);
+    }
+
+    /// It stands still. Unasked too: its owner is leaving.
+    pub(crate) fn stopped(&mut self, from: SlaveId, answer: Work, out: &mut Out) {
+        if self.at() != Some((from, answer.epoch)) {
+            return;
+        }
+        if answer.ticket.len() > Work::MAX_TICKET {
+            out.alarm(format!(
+                "slave {from} handed over once-per-bot work with a ticket of {} bytes; it starts \
+                 without one",
+                answer.ticket.len()
+            ));
+            self.ticket = Bytes::new();
+        } else {
+            self.ticket = answer.ticket;
+        }
+        self.free(out);
+    }
+
+    /// A slave is dead.
+    pub(crate) fn slave_gone(&mut self, id: SlaveId, out: &mut Out) {
+        if self.owner() == Some(id) {
+            self.free(out);
+        }
+    }
+
+    fn free(&mut self, out: &mut Out) {
+        self.state = State::Free;
+        out.stop(Timer::Work);
+        out.touch(HOME);
+    }
+
+    /// What a slave reports when it joins: the epoch at which it runs the work.
+    pub(crate) fn reported(&mut self, slave: SlaveId, said: Epoch, fleet: &Fleet, out: &mut Out) {
+        let runs = said != Epoch::default();
+        match self.state {
+            State::Starting { owner, epoch } if owner == slave => {
+                if said == epoch {
+                    self.runs(owner, epoch, out);
+                } else {
+                    self.send_start(owner, epoch, fleet, out);
+                }
+            }
+            State::Stopping { owner, epoch } if owner == slave => send_stop(owner, epoch, out),
+            State::Running { owner, .. } if owner == slave && !runs => self.free(out),
+            State::Running { owner, epoch } if (owner, epoch) == (slave, said) => {}
+            State::Unknown { .. } | State::Free if runs && said >= self.epoch => {
+                self.epoch = said;
+                self.holder = Some(slave);
+                self.state = State::Running {
+                    owner: slave,
+                    epoch: said,
+                };
+                out.touch(HOME);
+            }
+            State::Unknown { .. }
+            | State::Free
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Stopping { .. } => {
+                if runs {
+                    send_stop(slave, said, out);
+                }
+            }
+        }
+    }
+
+    /// No answer came. Who is to be dealt with for it, if somebody is.
+    pub(crate) fn due(
+        &mut self,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) -> Option<Overdue> {
+        match self.state {
+            State::Stopping { owner, .. } => {
+                out.start(Timer::Work, settings.drained());
+                if fleet.is_joined(owner) {
+                    return Some(Overdue::Stop(owner));
+                }
+                out.alarm(format!(
+                    "the once-per-bot work waits: slave {owner} is to stop it and is not connected"
+                ));
+                None
+            }
+            State::Starting { owner, epoch } => {
+                out.start(Timer::Work, settings.seal);
+                self.send_start(owner, epoch, fleet, out);
+                Some(Overdue::Start(owner))
+            }
+            State::Unknown { .. } | State::Free | State::Running { .. } => None,
+        }
+    }
+
+    fn send_start(&self, to: SlaveId, epoch: Epoch, fleet: &Fleet, out: &mut Out) {
+        if out.saves.owe_work() || !fleet.is_joined(to) {
+            return;
+        }
+        let ticket = self.ticket.clone();
+        out.send(to, ToSlave::StartWork(Work { epoch, ticket }));
+    }
+}
+
+/// A slave is to stop the work that it does at this epoch.
+pub(crate) fn send_stop(to: SlaveId, epoch: Epoch, out: &mut Out) {
+    let ticket = Bytes::new();
+    out.send(to, ToSlave::StopWork(Work { epoch, ticket }));
+}
+
+impl Core {
+    /// The work takes its next step, where it is known to whom.
+    pub(crate) fn advance_work(&mut self) {
+        if self.stage != MasterStage::Running {
+            return;
+        }
+        self.work.resolve(&self.fleet.missing(HOME), self.journal);
+        if let Some(target) = self.work_target() {
+            let (fleet, settings) = (&self.fleet, &self.settings);
+            self.work.advance(target, fleet, settings, &mut self.out);
         }
     }
 
@@ -143,140 +314,18 @@ impl Core {
         self.is_all_at(HOME, owner).then_some(owner)
     }
 
-    /// Whether the work is where a deploy wants it.
-    pub(crate) fn work_is_at(&self, slave: SlaveId) -> bool {
-        matches!(self.work.state, State::Running { owner, .. } if owner == slave)
-    }
-
-    /// The epoch is reserved durably, then the work is given.
-    fn start_work(&mut self, owner: SlaveId) {
-        debug_assert_eq!(self.work.state, State::Free, "nobody does it");
-        let epoch = self.work.epoch.max(self.work.floor).next();
-        debug_assert!(epoch > self.work.epoch, "an epoch is used once");
-        self.work.epoch = epoch;
-        self.work.holder = Some(owner);
-        self.work.state = State::Starting { owner, epoch };
-        self.out
-            .save(vec![Entry::Work { epoch, owner }], Durability::Now);
-        self.out.start(Timer::Work, self.settings.seal);
-        self.send_start_work(owner, epoch);
-    }
-
-    pub(crate) fn work_started(&mut self, from: SlaveId, answer: &Work) {
-        if let State::Starting { owner, epoch } = self.work.state
-            && (owner, epoch) == (from, answer.epoch)
-        {
-            self.work.state = State::Running { owner, epoch };
-            self.out.stop(Timer::Work);
-            self.out.touch(HOME);
-        }
-    }
-
-    /// It stands still. Unasked too: its owner is leaving.
-    pub(crate) fn work_stopped(&mut self, from: SlaveId, answer: Work) {
-        if self.work.at() != Some((from, answer.epoch)) {
-            return;
-        }
-        if answer.ticket.len() > Work::MAX_TICKET {
-            self.out.alarm(format!(
-                "slave {from} handed over once-per-bot work with a ticket of {} bytes; it starts \
-                 without one",
-                answer.ticket.len()
-            ));
-            self.work.ticket = Bytes::new();
-        } else {
-            self.work.ticket = answer.ticket;
-        }
-        self.free_work();
-    }
-
-    pub(crate) fn work_owner_gone(&mut self, id: SlaveId) {
-        if self.work.owner() == Some(id) {
-            self.free_work();
-        }
-    }
-
-    fn free_work(&mut self) {
-        self.work.state = State::Free;
-        self.out.stop(Timer::Work);
-        self.out.touch(HOME);
-    }
-
-    /// What a slave reports when it joins: the epoch at which it runs the work.
-    pub(crate) fn work_reported(&mut self, slave: SlaveId, said: Epoch) {
-        let runs = said != Epoch::default();
-        match self.work.state {
-            State::Starting { owner, epoch } if owner == slave => {
-                if said == epoch {
-                    self.work.state = State::Running { owner, epoch };
-                    self.out.stop(Timer::Work);
-                    self.out.touch(HOME);
-                } else {
-                    self.send_start_work(owner, epoch);
-                }
-            }
-            State::Stopping { owner, epoch } if owner == slave => {
-                self.send_stop_work(owner, epoch);
-            }
-            State::Running { owner, .. } if owner == slave && !runs => self.free_work(),
-            State::Running { owner, epoch } if (owner, epoch) == (slave, said) => {}
-            State::Unknown { .. } | State::Free if runs && said >= self.work.epoch => {
-                self.work.epoch = said;
-                self.work.holder = Some(slave);
-                self.work.state = State::Running {
-                    owner: slave,
-                    epoch: said,
-                };
-                self.out.touch(HOME);
-            }
-            State::Unknown { .. }
-            | State::Free
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Stopping { .. } => {
-                if runs {
-                    self.send_stop_work(slave, said);
-                }
-            }
-        }
-    }
-
     /// No answer. A slave that does not stop the work is killed, as one that does
     /// not seal; one that does not start it fails its deploy.
     pub(crate) fn work_due(&mut self) {
-        match self.work.state {
-            State::Stopping { owner, .. } => {
-                self.out.start(Timer::Work, self.settings.drained());
-                if self.fleet.is_joined(owner) {
-                    self.condemn(owner);
-                    self.deploy_lost_soon(owner, "it did not stop the once-per-bot work");
-                } else {
-                    self.out.alarm(format!(
-                        "the once-per-bot work waits: slave {owner} is to stop it and is not \
-                         connected"
-                    ));
-                }
+        match self.work.due(&self.fleet, &self.settings, &mut self.out) {
+            Some(Overdue::Stop(owner)) => {
+                self.condemn(owner);
+                self.deploy_lost_soon(owner, "it did not stop the once-per-bot work");
             }
-            State::Starting { owner, epoch } => {
-                self.out.start(Timer::Work, self.settings.seal);
-                self.send_start_work(owner, epoch);
+            Some(Overdue::Start(owner)) => {
                 self.deploy_lost_soon(owner, "it did not start the once-per-bot work");
             }
-            State::Unknown { .. } | State::Free | State::Running { .. } => {}
+            None => {}
         }
-    }
-
-    fn send_start_work(&mut self, to: SlaveId, epoch: Epoch) {
-        if self.out.saves.owe_work() || !self.fleet.is_joined(to) {
-            return;
-        }
-        let ticket = self.work.ticket.clone();
-        self.out
-            .send(to, ToSlave::StartWork(Work { epoch, ticket }));
-    }
-
-    pub(crate) fn send_stop_work(&mut self, to: SlaveId, epoch: Epoch) {
-        let ticket = Bytes::new();
-        self.out.send(to, ToSlave::StopWork(Work { epoch, ticket }));
     }
 }

@@ -81,7 +81,7 @@ impl Core {
                 false
             }
             Stage::Work { to } => {
-                if slot != work::HOME || self.work_is_at(to) {
+                if slot != work::HOME || self.work.is_at(to) {
                     self.start_soak(to);
                     return true;
                 }
@@ -273,7 +273,7 @@ impl Core {
         self.deploy
             .as_ref()
             .is_some_and(|deploy| deploy.slot != work::HOME)
-            || self.work_is_at(to)
+            || self.work.is_at(to)
     }
 
     fn go_to(&mut self, stage: Stage) {

@@ -32,7 +32,7 @@ impl Core {
     pub(crate) fn end_adoption_early(&mut self) {
         if self.stage == MasterStage::Adopting
             && self.journal == JournalState::Intact
-            && (0..self.fleet.slots.len()).all(|slot| self.missing(slot).is_empty())
+            && (0..self.fleet.slots.len()).all(|slot| self.fleet.missing(slot).is_empty())
         {
             self.end_adoption();
         }
@@ -82,21 +82,12 @@ impl Core {
         }
     }
 
-    /// Slaves of a slot that are alive and have not reported.
-    pub(crate) fn missing(&self, slot: usize) -> Vec<SlaveId> {
-        self.fleet
-            .of_slot(slot)
-            .filter(|(_, slave)| slave.presence == Presence::Expected)
-            .map(|(id, _)| id)
-            .collect()
-    }
-
     /// Frees the shards of a slot that no slave can hold.
     pub(crate) fn resolve_unknown(&mut self, slot: usize) {
         if self.fleet.slots[slot].unknown.is_empty() {
             return;
         }
-        let missing = self.missing(slot);
+        let missing = self.fleet.missing(slot);
         // Its rows may be older than what became of their shards.
         let rows_lie = self.journal == JournalState::Lost && !missing.is_empty();
         let unknown: Vec<_> = self.fleet.slots[slot].unknown.iter().copied().collect();
@@ -220,7 +211,8 @@ impl Core {
                 .filter(|owner| self.fleet.slaves.contains_key(owner))
         });
         frozen.or(row_owner).or_else(|| {
-            self.missing(slot)
+            self.fleet
+                .missing(slot)
                 .first()
                 .copied()
                 .filter(|_| !place.unknown.is_empty())

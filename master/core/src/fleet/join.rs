@@ -394,7 +394,7 @@ impl Core {
         if standing == Standing::Standby {
             self.standby_died(slot);
         }
-        self.work_owner_gone(id);
+        self.work.slave_gone(id, &mut self.out);
         self.deploy_lost(id, why);
         if self.stage != MasterStage::Adopting {
             self.resolve_unknown(slot);

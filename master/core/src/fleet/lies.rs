@@ -23,6 +23,7 @@ use crate::{
     Core,
     event::{JournalState, News},
     fleet::Presence,
+    work,
 };
 
 /// No master before this one can have used more, also where rows of its journal are
@@ -120,7 +121,7 @@ impl Core {
             }
         }
         if let Some(epoch) = lies.work {
-            self.send_stop_work(id, epoch);
+            work::send_stop(id, epoch, &mut self.out);
         }
     }
 

@@ -212,4 +212,12 @@ impl Fleet {
             .filter(move |(_, slave)| slave.slot == slot)
             .map(|(&id, slave)| (id, slave))
     }
+
+    /// Slaves of a slot that are alive and have not reported.
+    pub(crate) fn missing(&self, slot: usize) -> Vec<SlaveId> {
+        self.of_slot(slot)
+            .filter(|(_, slave)| slave.presence == Presence::Expected)
+            .map(|(id, _)| id)
+            .collect()
+    }
 }

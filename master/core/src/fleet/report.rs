@@ -52,7 +52,8 @@ impl Core {
         for id in self.copies_to(slave) {
             self.said_again(id);
         }
-        self.work_reported(slave, report.work);
+        self.work
+            .reported(slave, report.work, &self.fleet, &mut self.out);
     }
 
     fn claim(&mut self, slave: SlaveId, held: &Held, rows: &mut Vec<Entry>) {
