@@ -29,13 +29,22 @@ async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
 }
 
 pub async fn scene_at(gateway: Gateway, change: impl FnOnce(&mut SlaveConfig)) -> Scene {
+    scene_of(gateway, Recorder::default, change).await
+}
+
+/// The same with other bots.
+pub async fn scene_of(
+    gateway: Gateway,
+    bot: fn() -> Recorder,
+    change: impl FnOnce(&mut SlaveConfig),
+) -> Scene {
     let master = FakeMaster::new(1).await;
-    let old = run(config(&master, &gateway), Recorder::default());
+    let old = run(config(&master, &gateway), bot());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
     let mut config = config(&master, &gateway);
     change(&mut config);
-    let new = run(config, Recorder::default());
+    let new = run(config, bot());
     let new_peer = master.accept().await;
     crate::common::traffic(&gateway, 500.0);
     let scene = Scene {

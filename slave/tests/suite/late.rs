@@ -8,8 +8,9 @@ use baton_protocol::{
 use baton_slave::Mark;
 
 use crate::{
-    ahead::{Scene, scene_at},
-    common::{LONG, gateway, logged, until},
+    ahead::{Scene, scene_at, scene_of},
+    common::{LONG, Recorder, gateway, logged, until},
+    lost::copy,
 };
 
 const UNIT: Unit = Unit {
@@ -84,6 +85,27 @@ async fn an_old_connection_that_stays_open_serves_until_the_seal() {
     scene.flows(&scene.old).await;
     assert_eq!(scene.new.bot.told(), []);
     let ticket = scene.old_peer.seal(0, 1, LONG).await;
+    scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
+    scene.flows(&scene.new).await;
+    scene.is_exact().await;
+    assert_eq!((scene.connections(), scene.resumes()), (2, 1));
+}
+
+/// With state the RESUME begins where the copy stands: what the old owner handled since
+/// is received once more, in front of RESUMED and behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_old_owner_handles_behind_an_early_resumed_is_not_handed_out_again() {
+    let gateway = gateway(|config| config.resume_while_connected = ResumeWhileConnected::Both);
+    let mut scene = scene_of(gateway.await, Recorder::with_cache, |_| {}).await;
+    let mut ticket = scene.checkpoint().await;
+    let ready = copy(&mut scene.old_peer, &mut scene.new_peer, 1).await;
+    ticket.state_at = ready.state_at;
+    scene.dials(ticket).await.unwrap();
+    scene.is_sealed_late().await;
+    assert_eq!(scene.overtakes().await, "");
+    scene.flows(&scene.old).await;
+    let mut ticket = scene.old_peer.seal(0, 1, LONG).await;
+    ticket.state_at = ready.state_at;
     scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
     scene.flows(&scene.new).await;
     scene.is_exact().await;
