@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!   Input ──▶ handle ──┬─ fleet/    who is there, whose shard is whose (the indexes)
-//!   (+ time)           │    join       a slave comes, goes, dies; report: what it holds,
-//!                      │               lies: what of that cannot be
+//!   (+ time)           │    join       a slave comes; report: what it holds, lies: what of
+//!                      │               that cannot be; end: it goes, dies
 //!                      │    adopt      after a restart: whose every shard is
 //!                      │    placement  a free shard gets a slave, an empty slot a process
 //!                      │    standby    somebody is ready to take over
@@ -239,7 +239,7 @@ impl Core {
                 }
             }
             ToMaster::Shutdown => self.leaves_by_itself(slave),
-            ToMaster::SoftStartComplete => self.built(slave),
+            ToMaster::SoftStartComplete => self.fleet.built(slave),
             ToMaster::IdentifyRequest(request) => self.identify_asked(slave, request),
             ToMaster::Progress(progress) => self.progress(slave, &progress),
             ToMaster::Checkpoint(checkpoint) => self.checkpoint(slave, checkpoint),
@@ -247,8 +247,10 @@ impl Core {
                 let at_most = self.replayed_at_most();
                 self.fleet.settled(slave, settled, at_most, &mut self.out);
             }
-            ToMaster::Trying(trying) => self.trying(slave, trying),
-            ToMaster::SetAside(aside) => self.event_set_aside(slave, *aside),
+            ToMaster::Trying(trying) => self.fleet.trying(slave, trying, &mut self.out),
+            ToMaster::SetAside(aside) => {
+                self.fleet.event_set_aside(slave, *aside, &mut self.out);
+            }
             ToMaster::StateReady(ready) => self.state_ready(slave, ready),
             ToMaster::Dialled(dialled) => self.dialled(slave, &dialled),
             ToMaster::SealLate(unit) => self.seals_late(slave, unit),

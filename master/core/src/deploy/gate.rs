@@ -59,7 +59,7 @@ impl Core {
             return;
         };
         let silent = slave.fares(self.out.now, &pong);
-        self.backlog(id);
+        slave.backlog(id, &mut self.out);
         self.heal(id, silent);
         self.judge(id, pong.number);
     }

@@ -46,7 +46,7 @@ impl Core {
         let (slot, forced) = (deploy.slot, deploy.forced.clone());
         if preparing || (way_back.is_some() && deploy.moved_nothing(to, &self.fleet)) {
             self.cancel_copies();
-            self.dismiss(to);
+            self.fleet.dismiss(to, self.settings.retire, &mut self.out);
             self.end_deploy(Outcome::Aborted { reason });
         } else if way_back.is_some() {
             self.roll_back(to, shard, reason);
@@ -140,7 +140,7 @@ impl Core {
             && self.fleet.holds_nothing(to)
             && work_is_back;
         if done {
-            self.dismiss(to);
+            self.fleet.dismiss(to, self.settings.retire, &mut self.out);
             self.end_deploy(Outcome::RolledBack { shard, reason });
         }
         done

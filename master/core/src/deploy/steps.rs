@@ -265,7 +265,8 @@ impl Core {
         self.commit(to);
         self.go_to(Stage::Retiring { to });
         if let Some(from) = self.deploy.as_ref().and_then(|deploy| deploy.from) {
-            self.dismiss(from);
+            self.fleet
+                .dismiss(from, self.settings.retire, &mut self.out);
         }
     }
 

@@ -178,7 +178,7 @@ impl Core {
         match (holders.pop(), holders.pop()) {
             (Some((.., new)), Some((.., old))) => {
                 self.fill(slot, old);
-                self.stand(new, Standing::Active);
+                self.fleet.stand(new, Standing::Active);
                 self.deploy_goes_on(slot, old, new);
             }
             (Some((.., only)), None) if owner != Some(only) => {

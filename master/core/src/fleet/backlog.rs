@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use baton_protocol::SlaveId;
 
-use crate::Core;
+use crate::{fleet::Slave, out::Out};
 
 /// The part of its time, in percent, in which a slave's shards take nothing.
 const MOSTLY: u64 = 50;
@@ -13,26 +13,22 @@ const MOSTLY: u64 = 50;
 /// For so long, at least.
 const LASTS: Duration = Duration::from_secs(60);
 
-impl Core {
-    /// A slave said for how long its shards took nothing.
-    pub(crate) fn backlog(&mut self, id: SlaveId) {
-        let now = self.out.now;
-        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
-            return;
-        };
-        if slave.backpressure.percent < MOSTLY {
-            slave.full = None;
+impl Slave {
+    /// It said for how long its shards took nothing.
+    pub(crate) fn backlog(&mut self, id: SlaveId, out: &mut Out) {
+        if self.backpressure.percent < MOSTLY {
+            self.full = None;
             return;
         }
-        let (since, told) = *slave.full.get_or_insert((now, false));
-        let lasts = now.since(since);
+        let (since, told) = *self.full.get_or_insert((out.now, false));
+        let lasts = out.now.since(since);
         if told || lasts < LASTS {
             return;
         }
-        slave.full = Some((since, true));
-        let (percent, late) = (slave.backpressure.percent, slave.lag.unwrap_or_default());
-        let build = slave.hello.build.clone();
-        self.out.alarm(format!(
+        self.full = Some((since, true));
+        let (percent, late) = (self.backpressure.percent, self.lag.unwrap_or_default());
+        let build = self.hello.build.clone();
+        out.alarm(format!(
             "slave {id:.8} (build {build}) falls behind: for {lasts:?} its shards took nothing for \
              {percent} % of the time, because their windows are full of running events. The \
              oldest came {late:?} ago. Make handlers faster, or give the slot more processes"

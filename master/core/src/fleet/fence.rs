@@ -74,7 +74,7 @@ impl Core {
         let build = hello.build.clone();
         let slave = Slave::new(hello, slot, Presence::Joined);
         self.fleet.slaves.insert(id, slave);
-        self.stand(id, Standing::Leaving);
+        self.fleet.stand(id, Standing::Leaving);
         self.accept(id, report, build, slot, true);
         for held in &report.shards {
             let shard = held.ticket.shard;

@@ -33,7 +33,7 @@ impl Core {
         let heir = self.standby_for(slot, id);
         match heir {
             Some(heir) if !cfg!(mutant = "leaving-not-followed") => {
-                self.stand(heir, Standing::Active);
+                self.fleet.stand(heir, Standing::Active);
                 self.deploy_heir(slot, id, heir);
             }
             // Any other slave resumes what it seals by itself.

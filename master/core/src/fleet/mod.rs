@@ -5,6 +5,7 @@
 
 mod adopt;
 mod backlog;
+mod end;
 mod fence;
 mod identity;
 mod join;
@@ -17,9 +18,9 @@ mod slave;
 mod slot;
 mod standby;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use baton_protocol::{ShardId, SlaveId};
+use baton_protocol::{ShardId, SlaveId, ToSlave};
 
 use crate::{
     event::{News, Recovered},
@@ -211,6 +212,39 @@ impl Fleet {
             .iter()
             .filter(move |(_, slave)| slave.slot == slot)
             .map(|(&id, slave)| (id, slave))
+    }
+
+    /// What is to become of a slave.
+    pub(crate) fn stand(&mut self, id: SlaveId, standing: Standing) {
+        if let Some(slave) = self.slaves.get_mut(&id) {
+            slave.standing = standing;
+        }
+    }
+
+    /// A standby builds its bot.
+    pub(crate) fn soft_start(&self, id: SlaveId, out: &mut Out) {
+        if self.slaves.get(&id).is_some_and(|slave| !slave.built) {
+            out.send(id, ToSlave::SoftStart);
+        }
+    }
+
+    /// It says that its bot is built.
+    pub(crate) fn built(&mut self, id: SlaveId) {
+        if let Some(slave) = self.slaves.get_mut(&id) {
+            slave.built = true;
+        }
+    }
+
+    /// Tells a slave that owns nothing to end, within `retire`.
+    pub(crate) fn dismiss(&mut self, id: SlaveId, retire: Duration, out: &mut Out) {
+        if !self.is_healthy(id) {
+            return;
+        }
+        self.stand(id, Standing::Leaving);
+        if self.is_joined(id) {
+            out.send(id, ToSlave::Shutdown);
+        }
+        out.start(Timer::Slave(id), retire);
     }
 
     /// Slaves of a slot that are alive and have not reported.

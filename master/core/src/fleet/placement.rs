@@ -214,7 +214,7 @@ impl Core {
 
     /// Makes `slave` the one that fills a slot.
     pub(crate) fn fill(&mut self, index: usize, slave: SlaveId) {
-        self.stand(slave, Standing::Active);
+        self.fleet.stand(slave, Standing::Active);
         let launched = self
             .fleet
             .slaves

@@ -29,7 +29,7 @@ impl Core {
         }
         for held in &report.shards {
             said.insert(held.ticket.shard, held.epoch);
-            let held = self.believable(slave, held);
+            let held = self.fleet.believable(slave, held, &mut self.out);
             self.claim(slave, &held, &mut rows);
         }
         self.out.save(rows, Durability::Soon);

@@ -44,7 +44,7 @@ impl Core {
             standbys.into_iter().partition(|&(id, _)| old(self, id));
         let surplus = kept.split_off(wanted.min(kept.len()));
         for (id, _) in replaced.into_iter().chain(surplus) {
-            self.dismiss(id);
+            self.fleet.dismiss(id, self.settings.retire, &mut self.out);
         }
         let slot = &self.fleet.slots[index];
         let missing = kept.len() + self.awaited_standbys(index) < wanted;
@@ -144,7 +144,7 @@ impl Core {
         if self.settings.standbys > 0 && self.fleet.slots[index].launches {
             self.fleet.slots[index].reserve.failed = 0;
             for (id, _) in self.standbys(index) {
-                self.dismiss(id);
+                self.fleet.dismiss(id, self.settings.retire, &mut self.out);
             }
         }
     }

@@ -13,7 +13,10 @@
 //!
 //! All of it is of one session and of this master: the next one starts to count from zero.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use baton_protocol::{
     Sequence, SequenceRanges, ShardId, SlaveId, ToSlave, Version,
@@ -21,8 +24,9 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     event::{Action, Time},
+    fleet::Fleet,
+    out::Out,
     shard::reach::shorten,
 };
 
@@ -135,13 +139,13 @@ impl Care {
     }
 }
 
-impl Core {
+impl Fleet {
     /// The owner of these shards is dead.
-    pub(crate) fn owner_died(&mut self, holds: &std::collections::BTreeSet<ShardId>) {
-        let now = self.out.now;
+    pub(crate) fn owner_died(&mut self, holds: &BTreeSet<ShardId>, out: &mut Out) {
+        let now = out.now;
         let (mut suspected, mut found) = (Vec::new(), Vec::new());
         for &id in holds {
-            let shard = &mut self.fleet.shards[id];
+            let shard = &mut self.shards[id];
             let Some(kept) = &shard.ticket else {
                 continue;
             };
@@ -156,7 +160,7 @@ impl Core {
         }
         if let (Some(first), Some(last)) = (suspected.first(), suspected.last()) {
             let count = suspected.len();
-            self.out.alarm(format!(
+            out.alarm(format!(
                 "{SUSPECT} slaves in a row died with the same events of {count} shards ({first} to \
                  {last}) in hand: one of these events may kill them. What is replayed is handed \
                  out one event at a time now, to find out which"
@@ -168,7 +172,7 @@ impl Core {
                 kind,
                 guild,
             } = deadly;
-            self.out.alarm(format!(
+            out.alarm(format!(
                 "event {sequence} of shard {id} ({kind}, guild {guild}) killed each slave that had \
                  it, {DEADLY} of them while they had no other: it is set aside, and kept in the \
                  file set-aside.jsonl of data_dir. Repair the handler of {kind}"
@@ -177,12 +181,12 @@ impl Core {
     }
 
     /// An event is about to be handed out alone: now it is known which.
-    pub(crate) fn trying(&mut self, from: SlaveId, trying: Trying) {
-        let shard = &mut self.fleet.shards[trying.shard];
+    pub(crate) fn trying(&mut self, from: SlaveId, trying: Trying, out: &mut Out) {
+        let shard = &mut self.shards[trying.shard];
         if !shard.phase.is_claimed_by(from, trying.epoch) {
             return;
         }
-        let speaks = self.fleet.slaves.get(&from);
+        let speaks = self.slaves.get(&from);
         if !speaks.is_some_and(|slave| slave.speaks(Version::TRIAL)) {
             return;
         }
@@ -195,13 +199,13 @@ impl Core {
             kind,
             guild: trying.guild,
         });
-        self.out.send(from, ToSlave::Try(trying));
+        out.send(from, ToSlave::Try(trying));
     }
 
     /// An owner sets an event aside, as the master ordered.
-    pub(crate) fn event_set_aside(&mut self, from: SlaveId, mut aside: SetAside) {
+    pub(crate) fn event_set_aside(&mut self, from: SlaveId, mut aside: SetAside, out: &mut Out) {
         let sequence = aside.event.sequence;
-        let shard = &mut self.fleet.shards[aside.shard];
+        let shard = &mut self.shards[aside.shard];
         let care = &mut shard.care;
         if !shard.phase.is_claimed_by(from, aside.epoch) || !care.deadly.contains(sequence) {
             return;
@@ -217,7 +221,7 @@ impl Core {
         }
         if !care.kept.contains(sequence) {
             care.kept.insert(sequence);
-            self.out.order(Action::Keep(Box::new(aside)));
+            out.order(Action::Keep(Box::new(aside)));
         }
     }
 }

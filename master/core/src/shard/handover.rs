@@ -256,7 +256,7 @@ impl Core {
             None => ResumeAfter::Death,
         };
         if let Some(lie) = lie {
-            self.disbelieve(from, id, &lie);
+            self.fleet.disbelieve(from, id, &lie, &mut self.out);
         }
         self.set_free(id, after);
         self.out.ticket_changed(id);

@@ -14,8 +14,9 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     event::{News, Time},
+    fleet::Fleet,
+    out::Out,
     shard::Shard,
 };
 
@@ -102,14 +103,19 @@ fn is_bounded(ticket: &Ticket) -> Result<(), String> {
     }
 }
 
-impl Core {
+impl Fleet {
     /// What a slave reports of a shard, with what was known in the place of what cannot
     /// be.
-    pub(crate) fn believable<'a>(&mut self, slave: SlaveId, held: &'a Held) -> Cow<'a, Held> {
+    pub(crate) fn believable<'a>(
+        &mut self,
+        slave: SlaveId,
+        held: &'a Held,
+        out: &mut Out,
+    ) -> Cow<'a, Held> {
         let id = held.ticket.shard;
-        let shard = &mut self.fleet.shards[id];
+        let shard = &mut self.shards[id];
         // It may have been away for long.
-        let Err(lie) = shard.may_say(self.out.now, &held.ticket, Duration::MAX) else {
+        let Err(lie) = shard.may_say(out.now, &held.ticket, Duration::MAX) else {
             let known = shard.ticket.as_ref();
             if known.is_some_and(|kept| kept.ticket.session_id == held.ticket.session_id) {
                 shard.received = shard.received.max(held.ticket.highest());
@@ -117,7 +123,7 @@ impl Core {
             return Cow::Borrowed(held);
         };
         let known = shard.ticket.as_ref().map(|kept| kept.ticket.clone());
-        self.disbelieve(slave, id, &lie);
+        self.disbelieve(slave, id, &lie, out);
         let ticket = known.unwrap_or_else(|| Ticket {
             shard: id,
             ..Ticket::default()
@@ -130,8 +136,8 @@ impl Core {
     }
 
     /// It goes on with what was known before; an operator hears of it once a slave.
-    pub(crate) fn disbelieve(&mut self, slave: SlaveId, shard: ShardId, lie: &str) {
-        let Some(known) = self.fleet.slaves.get_mut(&slave) else {
+    pub(crate) fn disbelieve(&mut self, slave: SlaveId, shard: ShardId, lie: &str, out: &mut Out) {
+        let Some(known) = self.slaves.get_mut(&slave) else {
             return;
         };
         if std::mem::replace(&mut known.disbelieved, true) {
@@ -141,6 +147,6 @@ impl Core {
             "it says that shard {shard} {lie}; what it said before counts. Deploy a build that you \
              trust"
         );
-        self.out.tell(News::Disbelieved { slave, detail });
+        out.tell(News::Disbelieved { slave, detail });
     }
 }

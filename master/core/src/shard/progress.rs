@@ -21,7 +21,7 @@ impl Core {
             {
                 let is_new_session = shard.is_new_session(&entry);
                 if let Err(lie) = shard.may_be(now, &entry) {
-                    self.disbelieve(from, id, &lie);
+                    self.fleet.disbelieve(from, id, &lie, &mut self.out);
                     continue;
                 }
                 shard.heard = Some(now);

@@ -1,0 +1,176 @@
+//! A slave goes: its connection ends, it dies, hangs, leaves by itself, or was to end and
+//! has not.
+//!
+//! ```text
+//! Left     nothing moves: its process may well be alive and serving
+//! Died     only now are its shards free (fence.rs: or by the operator's word)
+//! ```
+
+use baton_protocol::{SlaveId, message::ResumeAfter};
+
+use crate::{
+    Core,
+    event::{Action, Durability, Entry, News},
+    fleet::{Presence, Standing},
+    master_stage::MasterStage,
+    timers::Timer,
+};
+
+impl Core {
+    pub(crate) fn left(&mut self, id: SlaveId) {
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        if slave.presence != Presence::Joined {
+            return;
+        }
+        slave.presence = Presence::Away;
+        let (slot, holds) = (slave.slot, slave.holds.len());
+        if let Some(soak) = self.deploy.as_mut().and_then(|deploy| deploy.soak_of(id)) {
+            // The question, or its answer, is lost with the connection.
+            soak.asked = false;
+        }
+        self.out.tell(News::SlaveGone {
+            slave: id,
+            dead: false,
+            held: holds,
+        });
+        if self.deploy_needs(id) {
+            self.out.start(Timer::Away(id), self.settings.no_progress);
+        }
+        self.out.touch(slot);
+        if cfg!(mutant = "left-is-dead") {
+            self.died(id);
+        }
+    }
+
+    pub(crate) fn died(&mut self, id: SlaveId) {
+        self.fenced.remove(&id);
+        self.slave_gone(id, Entry::Gone(id), Durability::Soon, "it died");
+    }
+
+    /// A slave is dead, as `entry` is to say.
+    pub(crate) fn slave_gone(
+        &mut self,
+        id: SlaveId,
+        entry: Entry,
+        durability: Durability,
+        why: &str,
+    ) {
+        let Some(slave) = self.fleet.slaves.get(&id) else {
+            return;
+        };
+        let (slot, standing) = (slave.slot, slave.standing);
+        let (holds, unsettled) = (slave.holds.clone(), slave.unsettled.clone());
+        self.out.tell(News::SlaveGone {
+            slave: id,
+            dead: true,
+            held: holds.len(),
+        });
+        for shard in unsettled {
+            self.fleet.sealer_gone(Some(id), shard, &mut self.out);
+        }
+        self.fleet.owner_died(&holds, &mut self.out);
+        for shard in holds {
+            let after = self.never_told(shard).unwrap_or(ResumeAfter::Death);
+            self.set_free(shard, after);
+        }
+        let members = self.fleet.slots[slot].members;
+        for shard in members.iter() {
+            let shard = &mut self.fleet.shards[shard];
+            shard.copies.remove(&id);
+        }
+        debug_assert!(self.fleet.holds_nothing(id), "nothing is a dead slave's");
+        self.fleet.slaves.remove(&id);
+        self.out.stop(Timer::Slave(id));
+        self.out.stop(Timer::Away(id));
+        self.out.save(vec![entry], durability);
+        if self.fleet.slots[slot].owner == Some(id) {
+            self.fleet.slots[slot].died(self.out.now, &self.settings);
+            let place = &self.fleet.slots[slot];
+            if place.keeps_dying() {
+                let (name, deaths) = (place.name.clone(), place.deaths);
+                let wait = place.contact(&self.settings);
+                self.out.alarm(format!(
+                    "slot {name:?} is empty: {deaths} slaves in a row died soon after they filled \
+                     it; the next one in {wait:?}. Why they died is in their logs"
+                ));
+            }
+        }
+        self.vacate(slot, id);
+        if standing == Standing::Standby {
+            self.standby_died(slot);
+        }
+        self.work.slave_gone(id, &mut self.out);
+        self.deploy_lost(id, why);
+        if self.stage != MasterStage::Adopting {
+            self.resolve_unknown(slot);
+        }
+        self.end_adoption_early();
+        self.out.touch(slot);
+    }
+
+    pub(crate) fn silent(&mut self, id: SlaveId) {
+        if self.fleet.is_joined(id) {
+            self.condemn(id);
+            self.deploy_lost_soon(id, "it hangs");
+        }
+    }
+
+    /// Kills a slave. What it holds stays its until it is known dead.
+    pub(crate) fn condemn(&mut self, id: SlaveId) {
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        if slave.standing != Standing::Condemned {
+            slave.standing = Standing::Condemned;
+            self.out.order(Action::Kill(id));
+            self.out.start(Timer::Slave(id), self.settings.retire);
+            if cfg!(mutant = "kill-not-awaited") {
+                self.died(id);
+            }
+        }
+    }
+
+    /// A slave seals its shards unasked, or says that it ends.
+    pub(crate) fn leaves_by_itself(&mut self, id: SlaveId) {
+        if !self.fleet.is_healthy(id) {
+            return;
+        }
+        let Some(slot) = self.fleet.slaves.get(&id).map(|slave| slave.slot) else {
+            return;
+        };
+        self.fleet.stand(id, Standing::Leaving);
+        let patience = self.settings.drain.saturating_add(self.settings.retire);
+        self.out.start(Timer::Slave(id), patience);
+        self.vacate(slot, id);
+        self.fleet.slots[slot].deaths = 0;
+        self.deploy_lost(id, "it leaves by itself");
+        self.out.touch(slot);
+    }
+
+    fn vacate(&mut self, slot: usize, id: SlaveId) {
+        let slot = &mut self.fleet.slots[slot];
+        if slot.owner == Some(id) {
+            slot.owner = None;
+        }
+    }
+
+    /// A slave that was to end has not.
+    pub(crate) fn slave_due(&mut self, id: SlaveId) {
+        let Some(slave) = self.fleet.slaves.get(&id) else {
+            return;
+        };
+        if slave.standing == Standing::Condemned {
+            let pid = slave.hello.process.pid;
+            self.out.alarm(format!(
+                "slave {id} (process {pid}) was killed and is not known to be dead; its shards \
+                 wait. When it is dead, run: baton-master fence {id}"
+            ));
+            self.out.order(Action::Kill(id));
+            self.out.start(Timer::Slave(id), self.settings.retire);
+        } else {
+            self.condemn(id);
+        }
+    }
+}
