@@ -1,7 +1,7 @@
 //! `GET /gateway/bot`: how many shards Discord wants, and how many IDENTIFYs are
 //! left.
 //!
-//! Every asker goes by one [`Pace`](pace::Pace): a master that has to wait
+//! Every asker goes by one pace (`pace`): a master that has to wait
 //! waits, at its start and afterwards. How one question is asked is in `ask`.
 
 mod ask;

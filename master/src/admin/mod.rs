@@ -12,7 +12,7 @@
 //! | `POST /v1/fence` | [`FenceRequest`]: 200 `{"slave": "..."}`, or 409 `{"error": "..."}` |
 //! | `GET /v1/history` | under `events`, what happened, also under earlier masters, the newest last; `?since=T` only what was later than T, in milliseconds since 1970 ([`chronicle`](crate::history::chronicle)) |
 //! | `GET /v1/deploys` | under `deploys`, those that ended, also under earlier masters, at most 50, the newest last ([`Deployed`](crate::history::Deployed)); under `running`, the one that runs ([`Underway`](crate::history::Underway)) |
-//! | `GET /v1/doctor` | under `findings`, what each check saw ([`Finding`]); `GET /v1/status` has those that are not well under `doctor` |
+//! | `GET /v1/doctor` | under `findings`, what each check saw ([`Finding`](crate::doctor::Finding)); `GET /v1/status` has those that are not well under `doctor` |
 //! | `GET /v1/events` | server-sent events, see [`json`](mod@json); at most [`MAX_STREAMS`] at each door, then 503 |
 //! | `GET /v1/access` | `{"operate": true}`, or false and `why` |
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |

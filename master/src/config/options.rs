@@ -37,7 +37,7 @@ pub struct Options {
     /// IDENTIFYs in one window [default: what GET /gateway/bot says, else 1]
     #[arg(long, env = "BATON_MAX_CONCURRENCY", value_name = "N")]
     pub max_concurrency: Option<u32>,
-    /// Where Discord's HTTP interface is [default: https://discord.com]
+    /// Where Discord's HTTP interface is [default: Discord's own]
     #[arg(long, env = "BATON_API_URL", value_name = "URL")]
     pub api_url: Option<String>,
     /// File that holds the bot's token, alone or as DISCORD_TOKEN=...; it wins over the

@@ -1,4 +1,4 @@
-//! What our versions add to the ancestor's bodies: the `Baton` key of ids 1 to 10. Fields
+//! What our versions add to the bodies of the Go wire: the `Baton` key of ids 1 to 10. Fields
 //! travel by name and have defaults, so that either side may be newer.
 
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub struct ResumeExtra {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub state_too_old: bool,
     /// Order: processes died again and again with events of this shard in hand. What is
-    /// replayed before RESUMED is handed out one at a time, each after [`Trying`] was
+    /// replayed before RESUMED is handed out one at a time, each after [`Trying`](super::Trying) was
     /// answered. Only from version 6 on.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
@@ -82,7 +82,7 @@ pub struct ResumeExtra {
 #[serde(rename_all = "snake_case")]
 pub enum ResumeAfter {
     /// The owner sealed it: the ticket is exact, what is in doubt waits for
-    /// [`Settled`], nothing else is marked.
+    /// [`Settled`](super::Settled), nothing else is marked.
     #[default]
     Seal,
     /// The owner died: the ticket is its last checkpoint. What is replayed

@@ -67,6 +67,6 @@ pub struct Crash {
 pub enum Armed {
     /// From its start.
     AtOnce,
-    /// Once [`Fleet::arm`] was called.
+    /// Once [`Fleet::arm`](crate::fleet::Fleet::arm) was called.
     Later,
 }

@@ -29,7 +29,7 @@ pub struct Setup {
     pub discord: Vec<String>,
     /// Further flags of the slaves.
     pub slave: Vec<String>,
-    /// Limits of the master that differ from [`limits`].
+    /// Limits of the master that differ from those of every row.
     pub limits: BTreeMap<&'static str, String>,
     /// How much longer than on an idle host the master waits before it gives
     /// somebody up.
