@@ -320,7 +320,7 @@ fn launcher(
     launcher
 }
 
-/// What the end of a driver is for whoever started the master.
+/// What the end of a driver is for the starter of the master.
 fn left(ending: Ending) -> Result<(), Error> {
     match ending {
         Ending::Left => {

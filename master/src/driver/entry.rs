@@ -118,8 +118,8 @@ impl Driver {
         self.looking.insert(slave, AbortOnDropHandle::new(looks));
     }
 
-    /// The core let nobody in by this id: nothing is kept of it, or whoever comes with
-    /// ever new ids would be watched ever more often.
+    /// The core accepted no slave with this id: nothing is kept of it, or a process that
+    /// comes with ever new ids would be watched ever more often.
     pub(super) fn forget_stranger(&mut self, slave: SlaveId) {
         if self.core.hello(slave).is_none() && !cfg!(mutant = "strangers-watched") {
             self.watches.remove(&slave);

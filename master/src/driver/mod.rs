@@ -166,7 +166,7 @@ pub struct Driver {
     metrics: Arc<Metrics>,
     history: Arc<History>,
     aside: Aside,
-    /// Lines about what is not believed: whoever lies may do so at any rate.
+    /// Lines about reports that are not believed: a liar may send them at any rate.
     disbelieved: Hush,
     shard_in_hand: Duration,
     fail_on_error: bool,

@@ -44,8 +44,8 @@ pub fn may_be(process: &ProcessIdentity, dialled: Dialled, own: u32) -> Result<(
              socket itself, or its parent does"
         )),
         Dialled::Local(None) => Err(format!(
-            "the hello names process {pid} of the master's pid namespace, and whoever dialled is \
-             in another one"
+            "the hello names process {pid} of the master's pid namespace, and the process \
+             that dialled is in another one"
         )),
     }
 }

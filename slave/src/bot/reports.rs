@@ -2,8 +2,8 @@
 //!
 //! Most events are finished before [`Bot::handle`](super::Bot::handle) returns, in
 //! the shard's own task. A channel would wake that task for each of them, while it
-//! runs, and another thread to run it: a third of what an event costs. So whoever
-//! works says that it will look again before it sleeps, and is not woken.
+//! runs, and another thread to run it: a third of what an event costs. So the
+//! task says while it works that it will look again before it sleeps, and is not woken.
 
 use std::{
     collections::VecDeque,

@@ -339,7 +339,7 @@ impl Core {
 }
 
 impl Deploy {
-    /// Asks whoever has not answered whether it is ready for the move.
+    /// Asks each slave that has not answered whether it is ready for the move.
     pub(crate) fn ask_prepared(&self, fleet: &Fleet, out: &mut Out) {
         let Stage::Preparing { to, new, old } = self.stage else {
             return;

@@ -1,4 +1,4 @@
-//! What is kept of whoever comes and is not let in, and of whom nothing is known.
+//! What is kept of a slave that comes and is refused, and of one that is unknown.
 
 use super::*;
 use crate::{driver::launches::Launched, peer::Link};
@@ -36,7 +36,7 @@ async fn nothing_is_kept_of_slaves_that_are_refused_whatever_ids_they_name() {
     assert!(driver.newest.len() <= 1 && driver.groups.is_empty() && driver.links.is_empty());
     driver.joined(NOW, joining(200, hello(200)));
     driver.carry_out().await;
-    assert_eq!(driver.watches.len(), 1, "whoever is let in is watched");
+    assert_eq!(driver.watches.len(), 1, "an accepted slave is watched");
 }
 
 #[tokio::test]

@@ -377,7 +377,7 @@ pub(super) const ANSWERS: &[Row] = &[
         blow: Blow::Discord(&[r#"{"name":"close_on_resume","code":4014}"#]),
         // The session went with it.
         expect: |_| Expect::rolled_back().with_new_sessions(1),
-        // Said to whoever overtakes, it is one refusal: the rest is sealed strictly, and
+        // Said to the overtaking slave, it is one refusal: the rest is sealed strictly, and
         // this fault comes once only.
         late_expect: Some(|_| Expect::calm().with_new_sessions(1)),
         ..ANSWER
