@@ -41,7 +41,7 @@ pub(crate) const DOCUMENTS: [&str; 18] = [
 
 /// The front pages of the packages, which rustdoc shows too. Their blocks are tests of
 /// their packages.
-const FRONT_PAGES: [&str; 8] = [
+const FRONT_PAGES: [&str; 9] = [
     "log/README.md",
     "master/README.md",
     "master/core/README.md",
@@ -50,6 +50,7 @@ const FRONT_PAGES: [&str; 8] = [
     "slave/relay/README.md",
     "tests/README.md",
     "tests/discord/README.md",
+    "tests/testing/README.md",
 ];
 
 #[test]
