@@ -268,6 +268,7 @@ impl Drop for Fleet {
         self.master.signal(Signal::KILL);
         let mark = format!("{MARK}={}", self.folder.path().display());
         while kill_marked(&mark) {
+            #[expect(clippy::disallowed_methods, reason = "a drop cannot await")]
             std::thread::sleep(Duration::from_millis(5));
         }
     }
