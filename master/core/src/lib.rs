@@ -37,7 +37,7 @@
 //! Two ways through it are worth reading first:
 //!
 //! - *A ticket*, from the answer to a seal to the RESUME of the next owner: here (`said`),
-//!   `shard/handover` (`sealed`, `set_free`), `shard/in_doubt`, `fleet/placement`
+//!   `shard/handover` (`sealed`, `set_free`), `fleet/in_doubt`, `fleet/placement`
 //!   (`place_free`, `start`, `send_resume`); what it says is judged in `shard/ticket`.
 //! - *A deploy*, from its order to its end: `deploy/begin`, `deploy/steps`,
 //!   `deploy/schedule`, `deploy/gate` and, where it fails, `deploy/rollback`.

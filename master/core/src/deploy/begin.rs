@@ -7,8 +7,8 @@ use baton_protocol::{SlaveId, message::Role};
 
 use crate::{
     Core,
-    deploy::{Answer, Before, Deploy, InFlight, Pace, Stage, pause::Pause},
-    event::{Action, DeployOrder, Losses, News, RequestId, STOPPED},
+    deploy::{Answer, Before, Deploy, InFlight, Pace, Stage},
+    event::{Action, DeployOrder, Losses, News, Pause, RequestId, STOPPED},
     master_stage::MasterStage,
     timers::Timer,
 };

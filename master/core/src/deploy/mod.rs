@@ -18,7 +18,7 @@ mod begin;
 mod dark;
 mod gate;
 mod in_flight;
-pub(crate) mod pause;
+mod pause;
 mod report;
 mod rollback;
 mod schedule;

@@ -2,16 +2,10 @@
 //! and everything serves where it is. A pause ends with its deploy, and with the
 //! master: the next one goes on.
 
-use crate::deploy::{Deploy, Stage};
-
-/// What is asked of the running deploy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// To begin no further shard.
-    Hold,
-    /// To go on.
-    Continue,
-}
+use crate::{
+    deploy::{Deploy, Stage},
+    event::Pause,
+};
 
 impl Deploy {
     /// Does what is asked; else why not.

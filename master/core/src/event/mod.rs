@@ -21,7 +21,6 @@ pub use self::{
     outcome::{DeployStep, Losses, MovePhase, Outcome, STOPPED},
     recovered::{JournalState, Recovered, RecoveredTicket, Row},
 };
-pub use crate::deploy::pause::Pause;
 use crate::settings::Settings;
 
 /// Monotonic time since the driver started. Never goes back; stands still while
@@ -308,6 +307,15 @@ pub enum Basis {
 /// One request of an operator, to find its answer by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
+
+/// What is asked of the running deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// To begin no further shard.
+    Hold,
+    /// To go on.
+    Continue,
+}
 
 /// What a deploy is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

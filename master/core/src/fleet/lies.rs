@@ -12,17 +12,18 @@
 //!                                           nothing of a slave that was dead by all that is known
 //! ```
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet, time::Duration};
 
 use baton_protocol::{
-    Epoch, ShardId, SlaveId, ToSlave,
-    message::{Report, Unit},
+    Epoch, ShardId, SlaveId, Ticket, ToSlave,
+    message::{Held, Report, Unit},
 };
 
 use crate::{
     Core,
     event::{JournalState, News},
-    fleet::Presence,
+    fleet::{Fleet, Presence},
+    out::Out,
     work,
 };
 
@@ -166,5 +167,53 @@ impl Core {
             };
         }
         epoch < used || (known != Known::New || lost) && holder.is_none_or(|holder| holder == id)
+    }
+}
+
+impl Fleet {
+    /// What a slave reports of a shard, with what was known in the place of what cannot
+    /// be.
+    pub(crate) fn believable<'a>(
+        &mut self,
+        slave: SlaveId,
+        held: &'a Held,
+        out: &mut Out,
+    ) -> Cow<'a, Held> {
+        let id = held.ticket.shard;
+        let shard = &mut self.shards[id];
+        // It may have been away for long.
+        let Err(lie) = shard.may_say(out.now, &held.ticket, Duration::MAX) else {
+            let known = shard.ticket.as_ref();
+            if known.is_some_and(|kept| kept.ticket.session_id == held.ticket.session_id) {
+                shard.received = shard.received.max(held.ticket.highest());
+            }
+            return Cow::Borrowed(held);
+        };
+        let known = shard.ticket.as_ref().map(|kept| kept.ticket.clone());
+        self.disbelieve(slave, id, &lie, out);
+        let ticket = known.unwrap_or_else(|| Ticket {
+            shard: id,
+            ..Ticket::default()
+        });
+        Cow::Owned(Held {
+            ticket,
+            untouched: false,
+            ..held.clone()
+        })
+    }
+
+    /// It goes on with what was known before; an operator hears of it once a slave.
+    pub(crate) fn disbelieve(&mut self, slave: SlaveId, shard: ShardId, lie: &str, out: &mut Out) {
+        let Some(known) = self.slaves.get_mut(&slave) else {
+            return;
+        };
+        if std::mem::replace(&mut known.disbelieved, true) {
+            return;
+        }
+        let detail = format!(
+            "it says that shard {shard} {lie}; what it said before counts. Deploy a build that you \
+             trust"
+        );
+        out.tell(News::Disbelieved { slave, detail });
     }
 }

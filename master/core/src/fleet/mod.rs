@@ -5,13 +5,16 @@
 
 mod adopt;
 mod backlog;
+mod deaths;
 mod end;
 mod fence;
 mod identity;
+mod in_doubt;
 mod join;
 mod leave;
 mod lies;
 mod placement;
+mod reach;
 mod report;
 mod shards;
 mod slave;

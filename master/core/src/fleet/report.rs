@@ -13,7 +13,7 @@ use crate::{
     event::{Basis, Durability, Entry, Hold},
     fleet::{Origin, Past},
     master_stage::MasterStage,
-    shard::{Claim, ClaimStage, How, Phase, Reach, Start},
+    shard::{Claim, ClaimStage, Doubt, How, Phase, Reach, Start},
 };
 
 impl Core {
@@ -263,7 +263,7 @@ impl Core {
         let of_this_seal = shard
             .doubt
             .as_ref()
-            .is_some_and(|doubt| doubt.sealer != Some(slave) && doubt.epoch < held.epoch);
+            .is_some_and(|doubt| doubt.sealer() != Some(slave) && doubt.epoch() < held.epoch);
         if !of_this_seal {
             self.fleet.drop_doubt(id, &mut self.out);
         }
@@ -345,7 +345,7 @@ impl Core {
     fn doubt_again(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
         let shard = &self.fleet.shards[id];
-        let known = shard.doubt.as_ref().and_then(|doubt| doubt.sealer);
+        let known = shard.doubt.as_ref().and_then(Doubt::sealer);
         let forgotten = shard.basis == Basis::Seal(held.epoch) && known.is_none();
         if forgotten {
             self.fleet.doubt(

@@ -13,28 +13,17 @@
 //!
 //! All of it is of one session and of this master: the next one starts to count from zero.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use baton_protocol::{
-    Sequence, SequenceRanges, ShardId, SlaveId, ToSlave, Version,
-    message::{ResumeAfter, SetAside, Trying},
-};
+use baton_protocol::{Sequence, SequenceRanges, message::ResumeAfter};
 
-use crate::{
-    event::{Action, Time},
-    fleet::Fleet,
-    out::Out,
-    shard::reach::shorten,
-};
+use crate::event::Time;
 
 /// After so many deaths over the same events they are handed out alone.
-const SUSPECT: u32 = 3;
+pub(crate) const SUSPECT: u32 = 3;
 
 /// An event that was alone in hand at so many deaths is the cause.
-const DEADLY: u32 = 2;
+pub(crate) const DEADLY: u32 = 2;
 
 /// Deaths that are further apart have nothing to do with each other.
 const IN_A_ROW: Duration = Duration::from_secs(600);
@@ -70,10 +59,10 @@ pub(crate) struct Orders {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Tried {
-    sequence: Sequence,
-    kind: String,
-    guild: u64,
+pub(crate) struct Tried {
+    pub(crate) sequence: Sequence,
+    pub(crate) kind: String,
+    pub(crate) guild: u64,
 }
 
 impl Care {
@@ -101,7 +90,7 @@ impl Care {
 
     /// Its owner died. `handled` and `finished` are of its last checkpoint. Gives back
     /// the event that is now known to be deadly.
-    fn owner_died(
+    pub(crate) fn owner_died(
         &mut self,
         now: Time,
         handled: Sequence,
@@ -137,91 +126,27 @@ impl Care {
         self.deadly.insert(tried.sequence);
         Some(tried)
     }
-}
 
-impl Fleet {
-    /// The owner of these shards is dead.
-    pub(crate) fn owner_died(&mut self, holds: &BTreeSet<ShardId>, out: &mut Out) {
-        let now = out.now;
-        let (mut suspected, mut found) = (Vec::new(), Vec::new());
-        for &id in holds {
-            let shard = &mut self.shards[id];
-            let Some(kept) = &shard.ticket else {
-                continue;
-            };
-            let ticket = &kept.ticket;
-            let finished = |sequence| ticket.is_finished(sequence);
-            if let Some(deadly) = shard.care.owner_died(now, ticket.handled, finished) {
-                found.push((id, deadly));
-            }
-            if shard.care.deaths == SUSPECT {
-                suspected.push(id);
-            }
-        }
-        if let (Some(first), Some(last)) = (suspected.first(), suspected.last()) {
-            let count = suspected.len();
-            out.alarm(format!(
-                "{SUSPECT} slaves in a row died with the same events of {count} shards ({first} to \
-                 {last}) in hand: one of these events may kill them. What is replayed is handed \
-                 out one event at a time now, to find out which"
-            ));
-        }
-        for (id, deadly) in found {
-            let Tried {
-                sequence,
-                kind,
-                guild,
-            } = deadly;
-            out.alarm(format!(
-                "event {sequence} of shard {id} ({kind}, guild {guild}) killed each slave that had \
-                 it, {DEADLY} of them while they had no other: it is set aside, and kept in the \
-                 file set-aside.jsonl of data_dir. Repair the handler of {kind}"
-            ));
-        }
+    /// Whether it has just come to so many deaths that its events are handed out alone.
+    pub(crate) const fn is_suspected(&self) -> bool {
+        self.deaths == SUSPECT
     }
 
-    /// An event is about to be handed out alone: now it is known which.
-    pub(crate) fn trying(&mut self, from: SlaveId, trying: Trying, out: &mut Out) {
-        let shard = &mut self.shards[trying.shard];
-        if !shard.phase.is_claimed_by(from, trying.epoch) {
-            return;
-        }
-        let speaks = self.slaves.get(&from);
-        if !speaks.is_some_and(|slave| slave.speaks(Version::TRIAL)) {
-            return;
-        }
-        // It was replayed to it: its session lives.
-        shard.phase.dispatched();
-        let mut kind = trying.kind.clone();
-        shorten(&mut kind);
-        shard.care.tried = Some(Tried {
-            sequence: trying.sequence,
-            kind,
-            guild: trying.guild,
-        });
-        out.send(from, ToSlave::Try(trying));
+    /// An event is in hand alone.
+    pub(crate) fn tries(&mut self, tried: Tried) {
+        self.tried = Some(tried);
     }
 
-    /// An owner sets an event aside, as the master ordered.
-    pub(crate) fn event_set_aside(&mut self, from: SlaveId, mut aside: SetAside, out: &mut Out) {
-        let sequence = aside.event.sequence;
-        let shard = &mut self.shards[aside.shard];
-        let care = &mut shard.care;
-        if !shard.phase.is_claimed_by(from, aside.epoch) || !care.deadly.contains(sequence) {
-            return;
+    pub(crate) fn is_deadly(&self, sequence: Sequence) -> bool {
+        self.deadly.contains(sequence)
+    }
+
+    /// A deadly event is set aside. Whether that is news.
+    pub(crate) fn keep(&mut self, sequence: Sequence) -> bool {
+        let is_new = !self.kept.contains(sequence);
+        if is_new {
+            self.kept.insert(sequence);
         }
-        let kind = &mut aside.event.kind;
-        shorten(kind);
-        if aside.handed_out {
-            care.tried = Some(Tried {
-                sequence,
-                kind: kind.clone(),
-                guild: aside.guild,
-            });
-        }
-        if !care.kept.contains(sequence) {
-            care.kept.insert(sequence);
-            out.order(Action::Keep(Box::new(aside)));
-        }
+        is_new
     }
 }

@@ -21,8 +21,9 @@ use baton_protocol::{Epoch, Sequence, SlaveId, message::ResumeAfter};
 
 use crate::event::{Basis, Time};
 
-use self::{deaths::Care, in_doubt::Doubt, rate::Rate, reach::Oldest};
+use self::{deaths::Care, rate::Rate, reach::Oldest};
 pub(crate) use self::{
+    in_doubt::Doubt,
     phase::{Claim, ClaimStage, Free, How, Phase, Reach, Sealing, Start},
     ticket::Kept,
 };

@@ -6,19 +6,11 @@
 //! compared with the reports before: a slave reports its position every few milliseconds,
 //! and Discord sends only so fast.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
-use baton_protocol::{
-    Sequence, ShardId, SlaveId, Ticket,
-    message::{CheckpointEntry, Held},
-};
+use baton_protocol::{Sequence, Ticket, message::CheckpointEntry};
 
-use crate::{
-    event::{News, Time},
-    fleet::Fleet,
-    out::Out,
-    shard::Shard,
-};
+use crate::{event::Time, shard::Shard};
 
 /// So many events more than before are always believed: the guilds of a new session,
 /// a whole window.
@@ -56,7 +48,8 @@ impl Shard {
         self.may_say(now, ticket, AT_LEAST_EVERY)
     }
 
-    fn may_say(&self, now: Time, ticket: &Ticket, most: Duration) -> Result<(), String> {
+    /// Whether a ticket can be that its owner reports, heard of within `most`.
+    pub(crate) fn may_say(&self, now: Time, ticket: &Ticket, most: Duration) -> Result<(), String> {
         let known = self.ticket.as_ref();
         let same = known.is_some_and(|kept| kept.ticket.session_id == ticket.session_id);
         self.may_stand(now, ticket.highest(), same, most)?;
@@ -100,53 +93,5 @@ fn is_bounded(ticket: &Ticket) -> Result<(), String> {
             Err(format!("has {count} events in hand, more than any window"))
         }
         _ => Ok(()),
-    }
-}
-
-impl Fleet {
-    /// What a slave reports of a shard, with what was known in the place of what cannot
-    /// be.
-    pub(crate) fn believable<'a>(
-        &mut self,
-        slave: SlaveId,
-        held: &'a Held,
-        out: &mut Out,
-    ) -> Cow<'a, Held> {
-        let id = held.ticket.shard;
-        let shard = &mut self.shards[id];
-        // It may have been away for long.
-        let Err(lie) = shard.may_say(out.now, &held.ticket, Duration::MAX) else {
-            let known = shard.ticket.as_ref();
-            if known.is_some_and(|kept| kept.ticket.session_id == held.ticket.session_id) {
-                shard.received = shard.received.max(held.ticket.highest());
-            }
-            return Cow::Borrowed(held);
-        };
-        let known = shard.ticket.as_ref().map(|kept| kept.ticket.clone());
-        self.disbelieve(slave, id, &lie, out);
-        let ticket = known.unwrap_or_else(|| Ticket {
-            shard: id,
-            ..Ticket::default()
-        });
-        Cow::Owned(Held {
-            ticket,
-            untouched: false,
-            ..held.clone()
-        })
-    }
-
-    /// It goes on with what was known before; an operator hears of it once a slave.
-    pub(crate) fn disbelieve(&mut self, slave: SlaveId, shard: ShardId, lie: &str, out: &mut Out) {
-        let Some(known) = self.slaves.get_mut(&slave) else {
-            return;
-        };
-        if std::mem::replace(&mut known.disbelieved, true) {
-            return;
-        }
-        let detail = format!(
-            "it says that shard {shard} {lie}; what it said before counts. Deploy a build that you \
-             trust"
-        );
-        out.tell(News::Disbelieved { slave, detail });
     }
 }

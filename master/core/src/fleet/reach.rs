@@ -1,0 +1,193 @@
+//! What is left out of a replay, and told to be lost where no slave carries it. The rules
+//! are those of `shard/reach.rs`.
+
+use baton_protocol::{
+    Sequence, SequenceRanges, ShardId, SlaveId, Ticket, Version,
+    message::{Pong, ResumeAfter, Unfinished},
+};
+
+use crate::{
+    Core,
+    event::{News, Time},
+    fleet::Fleet,
+    out::Out,
+    shard::reach::{Above, LEAST, Oldest, Replayed, floor, shorten},
+};
+
+impl Core {
+    /// How many events of any shard Discord replays, as far as that is known.
+    pub(crate) fn replayed_at_most(&self) -> u64 {
+        let refused = self.refused.unwrap_or(u64::MAX);
+        u64::from(self.settings.replay_buffer).min(refused)
+    }
+
+    /// A starting shard's owner was refused its RESUME. If that went far back, the
+    /// distance may be why: the next one reaches back no more than half as far.
+    pub(crate) fn resume_refused(&mut self, id: ShardId) {
+        let shard = &self.fleet.shards[id];
+        let (Some(kept), Some(_)) = (&shard.ticket, shard.phase.starting()) else {
+            return;
+        };
+        let behind = shard
+            .highest()
+            .get()
+            .saturating_sub(kept.ticket.resume_from().get());
+        if behind / 2 >= LEAST && behind < shard.replayed(self.replayed_at_most()).saturating_mul(2)
+        {
+            let learned = behind / 2;
+            self.refused = Some(learned.min(self.refused.unwrap_or(u64::MAX)));
+            self.out.alarm(format!(
+                "Discord refused a RESUME of shard {id} that began {behind} events back: from now \
+                 on none begins more than {learned} back. Lower limits.replay_buffer to that, for \
+                 the next master"
+            ));
+        }
+    }
+}
+
+impl Fleet {
+    /// Bounds what `to` has replayed when it goes on with the ticket of a shard.
+    pub(crate) fn bound_replay(
+        &mut self,
+        id: ShardId,
+        after: ResumeAfter,
+        to: SlaveId,
+        at_most: u64,
+        out: &mut Out,
+    ) {
+        let carries = after == ResumeAfter::Seal && self.carries(id, to);
+        let shard = &mut self.shards[id];
+        let replays = shard.replayed(at_most);
+        let highest = shard.highest();
+        let Some(kept) = &mut shard.ticket else {
+            return;
+        };
+        kept.ticket.replay_from = Sequence(0);
+        let floor = floor(highest, replays, carries);
+        if floor <= kept.ticket.handled || cfg!(mutant = "replay-unbounded") {
+            return;
+        }
+        let open = kept.ticket.unfinished(after, highest);
+        let from = open
+            .first_above(floor)
+            .map_or(highest, |first| Sequence(first.get().saturating_sub(1)));
+        if carries {
+            kept.ticket.replay_from = from;
+            shard.began = from;
+        } else {
+            let gone = open.through(from);
+            kept.ticket.cut(from);
+            shard.began = from;
+            if after == ResumeAfter::Death {
+                self.events_given_up(id, &gone, out);
+            }
+            out.ticket_changed(id);
+        }
+        self.give_up_unfinished(id, out);
+    }
+
+    /// Where a connection may be dialled ahead that is to go on with this ticket.
+    pub(crate) fn bound_dial(&self, id: ShardId, to: SlaveId, ticket: &mut Ticket, at_most: u64) {
+        let shard = &self.shards[id];
+        let owner = shard.phase.claimant().map(|(owner, _)| owner);
+        let carries = [Some(to), owner]
+            .into_iter()
+            .all(|slave| self.is_newer(slave));
+        let highest = shard.highest();
+        let floor = floor(highest, shard.replayed(at_most), carries);
+        if floor <= ticket.handled || cfg!(mutant = "replay-unbounded") {
+            return;
+        }
+        let open = ticket.unfinished(ResumeAfter::Death, highest);
+        let from = open
+            .first_above(floor)
+            .map_or(highest, |first| Sequence(first.get().saturating_sub(1)));
+        if carries {
+            ticket.replay_from = from;
+        } else {
+            ticket.cut(from);
+        }
+        let begins = ticket.handled.max(ticket.replay_from);
+        let stands = shard.copies.get(&to).copied();
+        ticket.state_at = stands.map_or(begins, |at| at.min(begins));
+    }
+
+    /// Whether what is in doubt at the last seal comes to `to` with its payload.
+    fn carries(&self, id: ShardId, to: SlaveId) -> bool {
+        let doubt = self.shards[id].doubt.as_ref();
+        self.is_newer(Some(to)) && doubt.is_some_and(|doubt| self.is_newer(doubt.sealer()))
+    }
+
+    /// Whether payloads come to this slave, and from it, with what was in doubt.
+    pub(crate) fn is_newer(&self, slave: Option<SlaveId>) -> bool {
+        let slave = slave.and_then(|slave| self.slaves.get(&slave));
+        slave.is_some_and(|slave| slave.speaks(Version::UNFINISHED))
+    }
+
+    /// These events are lost, and the alarm names them.
+    pub(crate) fn events_given_up(&mut self, id: ShardId, gone: &SequenceRanges, out: &mut Out) {
+        let Some(first) = gone.first() else {
+            return;
+        };
+        let now = out.now;
+        let shard = &self.shards[id];
+        let named = shard
+            .oldest
+            .as_ref()
+            .filter(|oldest| gone.contains(oldest.event.sequence));
+        let (session, events) = (shard.highest(), gone.count());
+        let sequence = named.map_or(first, |oldest| oldest.event.sequence);
+        let what = match named {
+            Some(oldest) => format!(
+                "{}, guild {}, unfinished for {} s at slave {:.8}",
+                oldest.event.kind,
+                oldest.event.guild,
+                oldest.age(now).as_secs(),
+                oldest.slave,
+            ),
+            None => "its slave did not say what it is".to_owned(),
+        };
+        let more = match events {
+            1 => String::new(),
+            _ => format!(" (and {} numbers around it)", events - 1),
+        };
+        let news = News::EventGivenUp {
+            shard: id,
+            sequence,
+            events,
+            kind: named.map(|oldest| oldest.event.kind.clone()),
+            guild: named.map(|oldest| oldest.event.guild),
+            slave: named.map(|oldest| oldest.slave),
+            unfinished: named.map(|oldest| oldest.age(now)),
+        };
+        let losses = &mut self.slots[shard.slot].losses;
+        losses.events = losses.events.saturating_add(1);
+        out.tell(news);
+        out.alarm(format!(
+            "event {sequence} of shard {id} is given up ({what}){more}: no slave finished it, and \
+             Discord, which is at {session}, does not replay it any more. Give handlers a time \
+             limit"
+        ));
+    }
+
+    /// A slave names its oldest unfinished events.
+    pub(crate) fn unfinished_named(&mut self, from: SlaveId, named: Vec<Unfinished>, at: Time) {
+        let holds = self.slaves.get(&from).map(|slave| slave.holds.clone());
+        for id in holds.unwrap_or_default() {
+            let shard = &mut self.shards[id];
+            shard.oldest = None;
+        }
+        for mut event in named.into_iter().take(Pong::MAX_UNFINISHED) {
+            shorten(&mut event.kind);
+            if let Some(shard) = self.shards.get_mut(event.shard)
+                && shard.phase.is_claimed_by(from, event.epoch)
+            {
+                shard.oldest = Some(Oldest {
+                    slave: from,
+                    event,
+                    at,
+                });
+            }
+        }
+    }
+}
