@@ -145,6 +145,12 @@ pub(crate) enum Pace {
     Width,
 }
 
+/// The deploy of a step that only a deploy takes.
+pub(crate) fn running(deploy: &mut Option<Deploy>) -> Option<&mut Deploy> {
+    debug_assert!(deploy.is_some(), "only a deploy takes this step");
+    deploy.as_mut()
+}
+
 impl Deploy {
     /// Where the shards of the slot are to be.
     pub(crate) const fn goal(&self) -> Option<SlaveId> {

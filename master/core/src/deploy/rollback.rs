@@ -11,7 +11,7 @@ use baton_protocol::{ShardId, SlaveId};
 
 use crate::{
     Core,
-    deploy::{Answer, Deploy, Pace, Stage},
+    deploy::{Answer, Deploy, Pace, Stage, running},
     event::Outcome,
     fleet::Standing,
     shard::ClaimStage,
@@ -65,7 +65,7 @@ impl Core {
         self.cancel_copies();
         self.late_seals_end();
         self.out.stop(Timer::Deploy);
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = running(&mut self.deploy) {
             debug_assert!(deploy.from.is_some(), "somebody takes it back");
             deploy.go_to(Stage::RollingBack { to, shard, reason }, &mut self.out);
             let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
@@ -209,7 +209,7 @@ impl Core {
 
     /// There is nobody to go back to: a deploy that rolls back goes on after all.
     fn goes_on(&mut self, to: SlaveId) {
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = running(&mut self.deploy) {
             let pace = Pace::Width;
             deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
             deploy.queue_slot(to, &self.fleet, self.out.now);

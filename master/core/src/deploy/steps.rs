@@ -9,7 +9,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    deploy::{Answer, Deploy, Pace, Soak, Stage, bake::Bake},
+    deploy::{Answer, Deploy, Pace, Soak, Stage, bake::Bake, running},
     event::{Durability, Entry, News, Outcome},
     fleet::Fleet,
     master_stage::MasterStage,
@@ -113,7 +113,7 @@ impl Core {
 
     fn start_moving(&mut self, to: SlaveId) {
         self.out.stop(Timer::Deploy);
-        let Some(deploy) = &mut self.deploy else {
+        let Some(deploy) = running(&mut self.deploy) else {
             return;
         };
         let shards = match deploy.from {
@@ -135,7 +135,7 @@ impl Core {
 
     /// M7: everything moved; the old slave stays ready to take it back.
     fn start_soak(&mut self, to: SlaveId) {
-        let Some(deploy) = &mut self.deploy else {
+        let Some(deploy) = running(&mut self.deploy) else {
             return;
         };
         if deploy.from.is_none() {
@@ -159,7 +159,7 @@ impl Core {
 
     /// From here there is no way back: the slot is the new slave's.
     fn commit(&mut self, to: SlaveId) {
-        let Some(deploy) = &self.deploy else {
+        let Some(deploy) = running(&mut self.deploy) else {
             return;
         };
         let slot = deploy.slot;
@@ -212,7 +212,7 @@ impl Core {
     fn soak_over(&mut self, to: SlaveId) {
         let is_whole = self.is_whole(to);
         let patience = self.settings.no_progress;
-        let Some(deploy) = &mut self.deploy else {
+        let Some(deploy) = running(&mut self.deploy) else {
             return;
         };
         let soak = deploy.soak_of(to);

@@ -23,7 +23,7 @@ mod standby;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use baton_protocol::{ShardId, SlaveId, ToSlave};
+use baton_protocol::{ShardId, SlaveId, ToSlave, message::ResumeAfter};
 
 use crate::{
     event::{News, Recovered},
@@ -154,6 +154,19 @@ impl Fleet {
         is_held
             && slot.free.contains(&id) == shard.phase.free().is_some_and(waits)
             && slot.unknown.contains(&id) == is_unknown
+    }
+
+    /// A shard begins with no session: nothing of the one before is of use, if there was
+    /// one.
+    pub(crate) fn starts_cold(&mut self, id: ShardId, slave: SlaveId, out: &mut Out) {
+        let shard = &mut self.shards[id];
+        let had_session = shard.ticket.take().is_some();
+        shard.replays = ResumeAfter::Seal;
+        shard.copies.clear();
+        self.drop_doubt(id, out);
+        if had_session {
+            self.session_lost(id, slave, out);
+        }
     }
 
     /// The session of a shard is over, and what Discord would have replayed with it.

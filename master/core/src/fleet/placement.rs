@@ -10,7 +10,7 @@
 
 use baton_protocol::{
     ShardId, SlaveId, ToSlave, Version,
-    message::{FullStart, Resume, ResumeAfter, ResumeExtra, Role, StartExtra, Unit},
+    message::{FullStart, Resume, ResumeExtra, Role, StartExtra, Unit},
 };
 
 use crate::{
@@ -98,31 +98,22 @@ impl Core {
             "its epoch is reserved for {target}"
         );
         shard.basis = basis;
-        if let How::Resume(after) = how {
-            let at_most = self.replayed_at_most();
-            self.fleet
-                .bound_replay(id, after, target, at_most, &mut self.out);
-        }
-        let shard = &mut self.fleet.shards[id];
-        let lost = how == How::Full && shard.ticket.take().is_some();
-        shard.replays = match how {
-            How::Full => ResumeAfter::Seal,
-            How::Resume(after) => after,
-        };
-        if how == How::Full {
-            shard.copies.clear();
-        }
-        let reach = Reach::Nothing;
         let claim = Claim {
             owner: target,
             epoch: shard.epoch,
-            stage: ClaimStage::Starting(Start { how, reach }),
+            stage: ClaimStage::Starting(Start {
+                how,
+                reach: Reach::Nothing,
+            }),
         };
-        if how == How::Full {
-            self.fleet.drop_doubt(id, &mut self.out);
-        }
-        if lost {
-            self.fleet.session_lost(id, target, &mut self.out);
+        match how {
+            How::Full => self.fleet.starts_cold(id, target, &mut self.out),
+            How::Resume(after) => {
+                let at_most = self.replayed_at_most();
+                self.fleet
+                    .bound_replay(id, after, target, at_most, &mut self.out);
+                self.fleet.shards[id].replays = after;
+            }
         }
         self.enter(id, Phase::Claimed(claim));
         self.fleet.give_up_unfinished(id, &mut self.out);
