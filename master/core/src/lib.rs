@@ -10,7 +10,7 @@
 //!                      │    placement  a free shard gets a slave, an empty slot a process
 //!                      │    standby    somebody is ready to take over
 //!                      │    leave      a slave is to end; fence: the operator says that it is dead
-//!                      │    backlog    a slave that cannot catch up
+//!                      │    fares      what it says of itself: does it keep up
 //!                      ├─ shard/    one shard, and what is known to hand it on
 //!                      │    phase      whose it is; ticket: what its next owner goes on from
 //!                      │    handover   a served shard moves:  copy ▶ dial ▶ seal ▶ resume

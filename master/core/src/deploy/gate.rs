@@ -22,16 +22,12 @@
 
 use std::time::Duration;
 
-use baton_protocol::{
-    ShardId, SlaveId, ToSlave, Version,
-    message::{Ping, Pong},
-};
+use baton_protocol::{SlaveId, ToSlave, Version, message::Ping};
 
 use crate::{
     Core,
     deploy::{Deploy, Stage},
-    event::Time,
-    fleet::{Backpressure, Fleet, Hearing, Record, Slave},
+    fleet::Fleet,
     out::Out,
     settings::Settings,
     timers::Timer,
@@ -51,22 +47,9 @@ pub(super) const OF_CANARY: u64 = u64::MAX - 1;
 const LEAST_LAG: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// A slave says how it fares.
-    pub(crate) fn pong(&mut self, id: SlaveId, mut pong: Pong) {
-        let unfinished = std::mem::take(&mut pong.unfinished);
-        self.fleet.unfinished_named(id, unfinished, self.out.now);
-        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
-            return;
-        };
-        let silent = slave.fares(self.out.now, &pong);
-        slave.backlog(id, &mut self.out);
-        self.heal(id, silent);
-        self.judge(id, pong.number);
-    }
-
     /// The new slave of a deploy has just said how it fares: goes on, or takes everything
     /// back.
-    fn judge(&mut self, id: SlaveId, number: u64) {
+    pub(crate) fn judge(&mut self, id: SlaveId, number: u64) {
         let Some(deploy) = self.deploy.as_mut().filter(|it| it.to() == Some(id)) else {
             return;
         };
@@ -223,74 +206,5 @@ impl Deploy {
              {lag:?} (before the deploy: {before:?})",
             record.handed
         ))
-    }
-}
-
-impl Slave {
-    /// Takes what it says of itself. For how long which of its shards has heard nothing.
-    fn fares(&mut self, now: Time, pong: &Pong) -> (Duration, ShardId) {
-        self.record = Record {
-            finished: pong.finished,
-            failed: pong.failed.min(pong.finished),
-            handed: pong.handed,
-        };
-        let says_lag = self.speaks(Version::LAG);
-        self.lag = says_lag.then(|| Duration::from_millis(pong.lag_ms));
-        let hearing = Hearing {
-            silent: (Duration::from_millis(pong.silent_ms), pong.silent_shard),
-            heartbeat: (
-                Duration::from_millis(pong.heartbeat_ms),
-                pong.heartbeat_shard,
-            ),
-        };
-        self.hearing = says_lag.then_some(hearing);
-        let shards = self.holds.len();
-        self.backpressure = self.backpressure.next(now, pong.full_ms, shards);
-        hearing.silent
-    }
-}
-
-impl Backpressure {
-    /// A shorter time says nothing.
-    const SHORTEST: Duration = Duration::from_millis(500);
-
-    /// What is known after the next word.
-    fn next(self, now: Time, full_ms: u64, shards: usize) -> Self {
-        let next = Self {
-            at: now,
-            full_ms,
-            percent: 0,
-        };
-        Self {
-            percent: if now.since(self.at) < Self::SHORTEST {
-                self.percent
-            } else {
-                next.since(self, shards)
-            },
-            ..next
-        }
-    }
-
-    /// The part of the time of `shards` shards since `before`, in percent.
-    fn since(self, before: Self, shards: usize) -> u64 {
-        let span = self.at.since(before.at);
-        if span < Self::SHORTEST {
-            return 0;
-        }
-        let full = u128::from(self.full_ms.saturating_sub(before.full_ms));
-        let whole = span.as_millis() * shards.max(1) as u128;
-        u64::try_from(full * 100 / whole).unwrap_or(u64::MAX)
-    }
-}
-
-impl Record {
-    /// Whether the share that failed is more than `margin` percentage points
-    /// above another's.
-    pub(crate) fn is_worse(self, other: Self, margin: u32) -> bool {
-        let share = |record: Self| {
-            let of = u128::from(record.finished).max(1);
-            u128::from(record.failed) * 10_000 / of
-        };
-        share(self) > share(other) + u128::from(margin) * 100
     }
 }

@@ -4,9 +4,9 @@
 //! walks over all shards but a death, a report and a restart.
 
 mod adopt;
-mod backlog;
 mod deaths;
 mod end;
+mod fares;
 mod fence;
 mod identity;
 mod in_doubt;

@@ -1,0 +1,127 @@
+//! How a slave fares, as it says in its pongs: what its handlers did, whether it keeps up,
+//! how well its connections hear.
+//!
+//! A backlog that grows is told: more events come than handlers finish. Nothing is lost while
+//! Discord replays the events that wait, but everything is late.
+
+use std::time::Duration;
+
+use baton_protocol::{ShardId, SlaveId, Version, message::Pong};
+
+use crate::{
+    Core,
+    event::Time,
+    fleet::{Backpressure, Hearing, Record, Slave},
+    out::Out,
+};
+
+/// The part of its time, in percent, in which a slave's shards take nothing.
+const MOSTLY: u64 = 50;
+
+/// For so long, at least.
+const LASTS: Duration = Duration::from_secs(60);
+
+impl Core {
+    /// A slave says how it fares.
+    pub(crate) fn pong(&mut self, id: SlaveId, mut pong: Pong) {
+        let unfinished = std::mem::take(&mut pong.unfinished);
+        self.fleet.unfinished_named(id, unfinished, self.out.now);
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        let silent = slave.fares(self.out.now, &pong);
+        slave.backlog(id, &mut self.out);
+        self.heal(id, silent);
+        self.judge(id, pong.number);
+    }
+}
+
+impl Slave {
+    /// It said for how long its shards took nothing.
+    pub(crate) fn backlog(&mut self, id: SlaveId, out: &mut Out) {
+        if self.backpressure.percent < MOSTLY {
+            self.full = None;
+            return;
+        }
+        let (since, told) = *self.full.get_or_insert((out.now, false));
+        let lasts = out.now.since(since);
+        if told || lasts < LASTS {
+            return;
+        }
+        self.full = Some((since, true));
+        let (percent, late) = (self.backpressure.percent, self.lag.unwrap_or_default());
+        let build = self.hello.build.clone();
+        out.alarm(format!(
+            "slave {id:.8} (build {build}) falls behind: for {lasts:?} its shards took nothing for \
+             {percent} % of the time, because their windows are full of running events. The \
+             oldest came {late:?} ago. Make handlers faster, or give the slot more processes"
+        ));
+    }
+
+    /// Takes what it says of itself. For how long which of its shards has heard nothing.
+    fn fares(&mut self, now: Time, pong: &Pong) -> (Duration, ShardId) {
+        self.record = Record {
+            finished: pong.finished,
+            failed: pong.failed.min(pong.finished),
+            handed: pong.handed,
+        };
+        let says_lag = self.speaks(Version::LAG);
+        self.lag = says_lag.then(|| Duration::from_millis(pong.lag_ms));
+        let hearing = Hearing {
+            silent: (Duration::from_millis(pong.silent_ms), pong.silent_shard),
+            heartbeat: (
+                Duration::from_millis(pong.heartbeat_ms),
+                pong.heartbeat_shard,
+            ),
+        };
+        self.hearing = says_lag.then_some(hearing);
+        let shards = self.holds.len();
+        self.backpressure = self.backpressure.next(now, pong.full_ms, shards);
+        hearing.silent
+    }
+}
+
+impl Backpressure {
+    /// A shorter time says nothing.
+    const SHORTEST: Duration = Duration::from_millis(500);
+
+    /// What is known after the next word.
+    fn next(self, now: Time, full_ms: u64, shards: usize) -> Self {
+        let next = Self {
+            at: now,
+            full_ms,
+            percent: 0,
+        };
+        Self {
+            percent: if now.since(self.at) < Self::SHORTEST {
+                self.percent
+            } else {
+                next.since(self, shards)
+            },
+            ..next
+        }
+    }
+
+    /// The part of the time of `shards` shards since `before`, in percent.
+    pub(crate) fn since(self, before: Self, shards: usize) -> u64 {
+        let span = self.at.since(before.at);
+        if span < Self::SHORTEST {
+            return 0;
+        }
+        let full = u128::from(self.full_ms.saturating_sub(before.full_ms));
+        let whole = span.as_millis() * shards.max(1) as u128;
+        u64::try_from(full * 100 / whole).unwrap_or(u64::MAX)
+    }
+}
+
+impl Record {
+    /// Whether the share that failed is more than `margin` percentage points
+    /// above another's.
+    pub(crate) fn is_worse(self, other: Self, margin: u32) -> bool {
+        let share = |record: Self| {
+            let of = u128::from(record.finished).max(1);
+            u128::from(record.failed) * 10_000 / of
+        };
+        share(self) > share(other) + u128::from(margin) * 100
+    }
+}
