@@ -13,6 +13,7 @@ use baton_protocol::{
     auth::SECRET_VARIABLE,
     message::{MAX_NAME, Role},
 };
+use twilight_model::gateway::Intents;
 
 pub use self::{
     choices::{OnDeadlyEvent, OnLostState, StateCompression},
@@ -27,8 +28,33 @@ use crate::{
     state::Snapshots,
 };
 
+/// Methods that set a field each, and give the whole back.
+macro_rules! setters {
+    ($($setter:ident $field:ident: $type:ty,)*) => {
+        $(
+            #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+            #[must_use]
+            pub fn $setter(mut self, $field: $type) -> Self {
+                self.$field = $field;
+                self
+            }
+        )*
+    };
+}
+use setters;
+
 /// Everything that a slave can be set to. Begin with [`SlaveConfig::new`] or
-/// [`SlaveConfig::from_env`].
+/// [`SlaveConfig::from_env`], and change what is yours:
+///
+/// ```no_run
+/// use baton_slave::{Intents, SlaveConfig};
+///
+/// let config = SlaveConfig::from_env()?
+///     .with_intents(Intents::GUILDS | Intents::GUILD_MESSAGES)
+///     .with_large_threshold(250);
+/// # Ok::<(), baton_slave::Error>(())
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Debug)]
 pub struct SlaveConfig {
     /// Where the master is.
@@ -46,8 +72,8 @@ pub struct SlaveConfig {
     /// Where the bot's HTTP goes instead of Discord (`http://` or `https://`); see
     /// [`SlaveConfig::api_url`].
     pub api_url: Option<String>,
-    /// Gateway intents.
-    pub intents: u64,
+    /// Gateway intents. They belong to the session: a build with others is refused.
+    pub intents: Intents,
     /// 50 to 250, see Discord's documentation.
     pub large_threshold: u16,
     /// Events of one shard that are handed out and not finished, at most;
@@ -82,7 +108,7 @@ impl SlaveConfig {
             token: token.into(),
             gateway_url: None,
             api_url: None,
-            intents: 0,
+            intents: Intents::empty(),
             large_threshold: 50,
             window: 256,
             secret: SecretSource::None,
@@ -93,6 +119,61 @@ impl SlaveConfig {
             legacy: None,
             timings: Timings::default(),
         }
+    }
+
+    setters! {
+        with_master master: Address,
+        with_role role: Role,
+        with_intents intents: Intents,
+        with_large_threshold large_threshold: u16,
+        with_window window: usize,
+        with_secret secret: SecretSource,
+        with_on_lost_state on_lost_state: OnLostState,
+        with_on_deadly_event on_deadly_event: OnDeadlyEvent,
+        with_state_compression state_compression: StateCompression,
+        with_timings timings: Timings,
+    }
+
+    /// Sets [`slot`](Self::slot).
+    #[must_use]
+    pub fn with_slot(mut self, slot: impl Into<String>) -> Self {
+        self.slot = slot.into();
+        self
+    }
+
+    /// Sets [`build`](Self::build).
+    #[must_use]
+    pub fn with_build(mut self, build: impl Into<String>) -> Self {
+        self.build = build.into();
+        self
+    }
+
+    /// Sets [`snapshots`](Self::snapshots).
+    #[must_use]
+    pub fn with_snapshots(mut self, snapshots: Snapshots) -> Self {
+        self.snapshots = Some(snapshots);
+        self
+    }
+
+    /// Sets [`legacy`](Self::legacy).
+    #[must_use]
+    pub const fn with_legacy(mut self, legacy: Legacy) -> Self {
+        self.legacy = Some(legacy);
+        self
+    }
+
+    /// Sets [`gateway_url`](Self::gateway_url).
+    #[must_use]
+    pub fn with_gateway_url(mut self, url: impl Into<String>) -> Self {
+        self.gateway_url = Some(url.into());
+        self
+    }
+
+    /// Sets [`api_url`](Self#structfield.api_url).
+    #[must_use]
+    pub fn with_api_url(mut self, url: impl Into<String>) -> Self {
+        self.api_url = Some(url.into());
+        self
     }
 
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
@@ -164,7 +245,7 @@ impl SlaveConfig {
     #[must_use]
     pub fn parameters(&self, shard_count: u32) -> SessionParameters {
         SessionParameters {
-            intents: self.intents,
+            intents: self.intents.bits(),
             shard_count,
             api_version: API_VERSION,
             encoding: "json".to_owned(),

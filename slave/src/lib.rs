@@ -32,7 +32,8 @@ mod state;
 pub use self::{
     agent::{ShardStatus, Status},
     bot::{
-        Ack, Bot, CommandError, Event, ImportError, Mark, ParseError, Receipt, ShardHandle, State,
+        Ack, Bot, CommandError, Commands, Event, FromFn, FromFnWith, ImportError, Mark, ParseError,
+        Receipt, ShardHandle, State, StateStatus, Work, from_fn, from_fn_with,
     },
     config::{
         Address, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, StateCompression,
@@ -45,3 +46,7 @@ pub use self::{
 };
 #[doc(no_inline)]
 pub use baton_protocol::{Epoch, Sequence, ShardId, message::Role};
+#[doc(no_inline)]
+pub use twilight_model;
+#[doc(no_inline)]
+pub use twilight_model::gateway::Intents;

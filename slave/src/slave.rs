@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{Agent, Status, legacy::LegacyAgent},
-    bot::Bot,
+    bot::{Bot, State, Work},
     checkpoints::Checkpoints,
     config::SlaveConfig,
     counters::Counters,
@@ -33,6 +33,8 @@ pub struct Slave {
 /// Builds a slave.
 pub struct Builder {
     bot: Arc<dyn Bot>,
+    state: Option<Arc<dyn State>>,
+    work: Option<Arc<dyn Work>>,
     config: Option<SlaveConfig>,
     stop: Option<CancellationToken>,
     requests: (
@@ -48,26 +50,23 @@ pub struct Monitor {
 }
 
 impl Slave {
-    /// A slave for a bot that is built and ready for events.
-    #[must_use]
-    pub fn builder(bot: impl Bot) -> Builder {
-        Self::builder_of(Arc::new(bot))
-    }
-
-    /// The same for a bot that is shared with other parts of the process.
+    /// A slave for a bot that is built and ready for events. One that is shared with
+    /// other parts of the process is given as an [`Arc`].
     ///
     /// From here on SIGHUP, SIGUSR1 and SIGUSR2 do not end the process, where this is
     /// called inside of a Tokio runtime; else from [`Builder::run`] on. A whole unit is
     /// sent them when they mean something to its master. A bot that listens for one of
     /// them besides hears it.
     #[must_use]
-    pub fn builder_of(bot: Arc<dyn Bot>) -> Builder {
+    pub fn builder(bot: impl Bot) -> Builder {
         if Handle::try_current().is_ok() {
             // Said at `run`, which does it again.
             let _ = bear_signals();
         }
         Builder {
-            bot,
+            bot: Arc::new(bot),
+            state: None,
+            work: None,
             config: None,
             stop: None,
             requests: mpsc::channel(16),
@@ -76,6 +75,22 @@ impl Slave {
 }
 
 impl Builder {
+    /// What the bot knows of its guilds, which moves with its shards: for example an
+    /// `Arc` of a [`cache::Cache`](crate::cache::Cache) that the bot reads. Without it,
+    /// nothing is copied, and a new owner applies nothing of what came before.
+    #[must_use]
+    pub fn state(mut self, state: impl State) -> Self {
+        self.state = Some(Arc::new(state));
+        self
+    }
+
+    /// What one process of the fleet does, and not every one.
+    #[must_use]
+    pub fn work(mut self, work: impl Work) -> Self {
+        self.work = Some(Arc::new(work));
+        self
+    }
+
     /// The settings; without them, those of [`SlaveConfig::from_env`].
     #[must_use]
     pub fn config(mut self, config: SlaveConfig) -> Self {
@@ -122,6 +137,8 @@ impl Builder {
         };
         let context = Arc::new(Context {
             bot: self.bot,
+            state: self.state,
+            work: self.work,
             connector: Connector::new(&config)?,
             snapshots: Store::new(config.snapshots.as_ref()),
             config,

@@ -63,7 +63,9 @@ async fn run(settings: Settings) -> Result<(), Error> {
     let deadly = settings.dies_of.map(Deadly::new);
     let relay = Relay::new(sink.clone(), settings.handler, settings.body, deadly);
     let relay = Arc::new(relay);
-    let builder = Slave::builder_of(relay.clone()).config(settings.slave);
+    let builder = Slave::builder(relay.clone())
+        .state(relay.cache().clone())
+        .config(settings.slave);
     let _socket = match &settings.inspect {
         Some(address) => inspect::serve(address, relay, builder.monitor()).await?,
         None => None,

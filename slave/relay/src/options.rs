@@ -282,7 +282,7 @@ impl Keys {
             .build
             .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
         slave.gateway_url = self.gateway_url;
-        slave.intents = self.intents.unwrap_or(DEFAULT_INTENTS);
+        slave.intents = Intents::from_bits_retain(self.intents.unwrap_or(DEFAULT_INTENTS));
         slave.large_threshold = self.large_threshold.unwrap_or(250);
         slave.window = self.window.unwrap_or(slave.window);
         if let Some(compression) = self.state_compression {

@@ -1,15 +1,14 @@
 //! The bot of this process: caches everything, writes down what is finished.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use baton_slave::{
-    Ack, Bot, Event, ImportError, Mark, Sequence, ShardHandle, ShardId, State,
-    cache::{CURRENT_USER, Cache},
-};
-use bytes::Bytes;
+use baton_slave::{Ack, Bot, Event, Mark, ShardHandle, StateStatus, cache::Cache};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -19,7 +18,7 @@ use crate::{deadly::Deadly, sink::Sink};
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Relay {
-    cache: Cache,
+    cache: Arc<Cache>,
     sink: Sink,
     handler: Duration,
     body: bool,
@@ -62,7 +61,7 @@ impl Relay {
     /// of one of them.
     pub(crate) fn new(sink: Sink, handler: Duration, body: bool, deadly: Option<Deadly>) -> Self {
         Self {
-            cache: Cache::new(),
+            cache: Arc::default(),
             sink,
             handler,
             body,
@@ -71,7 +70,7 @@ impl Relay {
         }
     }
 
-    pub(crate) const fn cache(&self) -> &Cache {
+    pub(crate) const fn cache(&self) -> &Arc<Cache> {
         &self.cache
     }
 
@@ -99,55 +98,18 @@ impl Bot for Relay {
         });
     }
 
-    fn state(&self, shard: &ShardHandle, state: State) {
+    fn state_changed(&self, shard: &ShardHandle, status: StateStatus) {
         let line = StateLine {
             shard: shard.shard().get(),
             epoch: shard.epoch().get(),
             session: &shard.session(),
             what: "state",
-            state: match state {
-                State::Complete => "complete",
-                State::Lost => "lost",
+            state: match status {
+                StateStatus::Complete => "complete",
+                StateStatus::Lost => "lost",
             },
         };
         self.sink.write(&line, None);
-    }
-
-    fn apply(&self, event: &Event) {
-        self.cache.apply(event);
-    }
-
-    fn piece_of(&self, event: &Event) -> Option<u64> {
-        match event.kind() {
-            "READY" | "USER_UPDATE" => Some(CURRENT_USER),
-            _ => event.guild_id(),
-        }
-    }
-
-    fn keeps_state(&self) -> bool {
-        true
-    }
-
-    fn export(&self, shard: ShardId) -> Vec<u64> {
-        self.cache.export(shard)
-    }
-
-    fn export_piece(&self, _shard: ShardId, key: u64) -> Option<Bytes> {
-        self.cache.export_piece(key)
-    }
-
-    fn import_piece(
-        &self,
-        shard: ShardId,
-        key: u64,
-        _sequence: Sequence,
-        piece: Bytes,
-    ) -> Result<(), ImportError> {
-        self.cache.import_piece(shard, key, &piece)
-    }
-
-    fn drop_shard_state(&self, shard: ShardId) {
-        self.cache.drop_shard(shard);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_protocol::message::Holding;
 use tokio::time::Instant;
 
-use super::{table::Table, work::Work};
+use super::{table::Table, work::Worker};
 
 /// The process ends once everything is settled.
 pub(super) struct Leaving {
@@ -40,7 +40,7 @@ impl Leaving {
         }
     }
 
-    pub(super) fn is_over(&self, table: &Table, work: &Work) -> bool {
+    pub(super) fn is_over(&self, table: &Table, work: &Worker) -> bool {
         let settled = table.entries().all(|(_, entry)| match entry.holding {
             Some(Holding::Sealed) => entry.settled.is_some(),
             Some(_) => false,

@@ -31,7 +31,7 @@ use self::{
     leaving::Leaving,
     link::{Introduction, Link, LinkError},
     table::Table,
-    work::Work,
+    work::Worker,
 };
 use crate::{
     error::Error,
@@ -54,7 +54,7 @@ pub(crate) struct Agent {
     heard: Instant,
     /// When checkpoints are collected next; `None`: nothing changed lately.
     line: Option<Instant>,
-    work: Work,
+    work: Worker,
     leaving: Option<Leaving>,
     /// It was asked to end, and the master to move its shards; not longer than this.
     followed_until: Option<Instant>,
@@ -87,7 +87,7 @@ impl Agent {
             failures: 0,
             heard: Instant::now(),
             line: None,
-            work: Work::new(context.bot.clone()),
+            work: Worker::new(context.work.clone()),
             leaving: None,
             followed_until: None,
             requests,

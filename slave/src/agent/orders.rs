@@ -343,7 +343,7 @@ impl Agent {
                 epoch,
                 sequence: event.sequence(),
                 kind: event.kind().to_owned(),
-                guild: event.guild_id().unwrap_or(0),
+                guild: event.guild_id().map_or(0, |guild| guild.get()),
             }),
             Said::SetAside(aside) => ToMaster::SetAside(aside),
             Said::Failed { close_code, detail } => ToMaster::Failed(Failed {

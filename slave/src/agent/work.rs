@@ -7,10 +7,11 @@ use baton_protocol::{Epoch, message};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use crate::bot::Bot;
+use crate::bot::Work;
 
-pub(crate) struct Work {
-    bot: Arc<dyn Bot>,
+pub(crate) struct Worker {
+    /// `None`: the bot has none. It is begun and stopped all the same.
+    job: Option<Arc<dyn Work>>,
     /// At which it runs here; `0`: it does not.
     epoch: Epoch,
     /// What was written down when it stopped, for when it is asked again.
@@ -32,10 +33,10 @@ enum Call {
     Stop,
 }
 
-impl Work {
-    pub(crate) fn new(bot: Arc<dyn Bot>) -> Self {
+impl Worker {
+    pub(crate) fn new(job: Option<Arc<dyn Work>>) -> Self {
         Self {
-            bot,
+            job,
             epoch: Epoch(0),
             stopped: None,
             call: None,
@@ -79,20 +80,22 @@ impl Work {
             self.next = Some(call);
             return;
         }
-        let bot = self.bot.clone();
+        let job = self.job.clone();
         self.call = Some(match call {
             Call::Start(order) => {
                 self.epoch = order.epoch;
                 let ticket = (!order.ticket.is_empty()).then_some(order.ticket);
                 tokio::task::spawn_blocking(move || {
-                    bot.start_work(ticket);
+                    if let Some(job) = job {
+                        job.start(ticket);
+                    }
                     Done::Started(order.epoch)
                 })
             }
             Call::Stop => {
                 let epoch = self.epoch;
                 tokio::task::spawn_blocking(move || {
-                    let mut ticket = bot.stop_work();
+                    let mut ticket = job.map_or_else(Bytes::new, |job| job.stop());
                     if ticket.len() > message::Work::MAX_TICKET {
                         tracing::error!(
                             bytes = ticket.len(),
@@ -139,15 +142,14 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::{Ack, Event, ShardHandle};
 
     #[derive(Default)]
     struct Counting(AtomicU32);
 
-    impl Bot for Counting {
-        fn handle(&self, _event: Event, _ack: Ack, _shard: &ShardHandle) {}
+    impl Work for Counting {
+        fn start(&self, _ticket: Option<Bytes>) {}
 
-        fn stop_work(&self) -> Bytes {
+        fn stop(&self) -> Bytes {
             self.0.fetch_add(1, Ordering::Relaxed);
             Bytes::from_static(b"next at noon")
         }
@@ -155,8 +157,8 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_is_asked_twice_to_stop_stops_once() {
-        let bot = Arc::new(Counting::default());
-        let mut work = Work::new(bot.clone());
+        let job = Arc::new(Counting::default());
+        let mut work = Worker::new(Some(job.clone()));
         let order = message::Work {
             epoch: Epoch(1),
             ticket: Bytes::new(),
@@ -168,7 +170,7 @@ mod tests {
         while work.is_busy() {
             work.done().await;
         }
-        assert_eq!(bot.0.load(Ordering::Relaxed), 1);
+        assert_eq!(job.0.load(Ordering::Relaxed), 1);
         let Some(Done::Stopped(again)) = work.stop(Some(Epoch(1))) else {
             panic!("what was recorded is reported again");
         };

@@ -11,7 +11,10 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, DeserializeSeed},
 };
-use twilight_model::gateway::event::{DispatchEvent, GatewayEvent, GatewayEventDeserializer};
+use twilight_model::{
+    gateway::event::{DispatchEvent, EventType, GatewayEvent, GatewayEventDeserializer},
+    id::{Id, marker::GuildMarker},
+};
 
 /// Whether an event may have been handled before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +129,13 @@ impl Event {
         &self.payload.session
     }
 
-    /// Its type, as Discord writes it (`MESSAGE_CREATE`).
+    /// Its type; `None`: `twilight-model` does not know it.
+    #[must_use]
+    pub fn event_type(&self) -> Option<EventType> {
+        EventType::try_from(self.kind()).ok()
+    }
+
+    /// Its type as Discord writes it (`MESSAGE_CREATE`), known or not.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.payload.kind
@@ -193,7 +202,7 @@ impl Event {
     /// The guild that it is about: `d.id` of a guild's own events, else
     /// `d.guild_id`. Reads the payload once, without parsing the rest of it.
     #[must_use]
-    pub fn guild_id(&self) -> Option<u64> {
+    pub fn guild_id(&self) -> Option<Id<GuildMarker>> {
         #[derive(Deserialize)]
         struct Itself<'a> {
             #[serde(borrow)]
@@ -219,7 +228,7 @@ impl Event {
         };
         match id {
             AnId::Text(text) => text.parse().ok(),
-            AnId::Number(number) => Some(number),
+            AnId::Number(number) => Id::new_checked(number),
         }
     }
 }
@@ -259,14 +268,24 @@ mod tests {
     #[test]
     fn the_guild_of_an_event_is_found_without_being_misled_by_what_is_inside() {
         let message = r#"{"message_reference":{"guild_id":"9"},"guild_id":"41","id":"3"}"#;
-        assert_eq!(event("MESSAGE_CREATE", message).guild_id(), Some(41));
+        assert_eq!(event("MESSAGE_CREATE", message).guild_id(), Id::new_checked(41));
         assert_eq!(
             event("GUILD_CREATE", r#"{"members":[{"id":"1"}],"id":"42"}"#).guild_id(),
-            Some(42)
+            Id::new_checked(42)
         );
-        assert_eq!(event("GUILD_CREATE", r#"{"id":42}"#).guild_id(), Some(42));
+        let number = event("GUILD_CREATE", r#"{"id":42}"#);
+        assert_eq!(number.guild_id(), Id::new_checked(42));
+        assert_eq!(event("GUILD_CREATE", r#"{"id":0}"#).guild_id(), None);
         assert_eq!(event("USER_UPDATE", r#"{"id":"5"}"#).guild_id(), None);
         assert_eq!(event("MESSAGE_CREATE", "7").guild_id(), None);
+    }
+
+    #[test]
+    fn a_type_is_a_name_also_where_the_model_does_not_know_it() {
+        let known = event("MESSAGE_CREATE", "{}");
+        assert_eq!(known.event_type(), Some(EventType::MessageCreate));
+        let unknown = event("MOON_RISE", "{}");
+        assert_eq!((unknown.event_type(), unknown.kind()), (None, "MOON_RISE"));
     }
 
     #[test]

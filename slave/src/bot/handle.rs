@@ -11,6 +11,10 @@ use std::{
 use baton_protocol::{Epoch, ShardId};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
+use twilight_model::id::{
+    Id,
+    marker::{ApplicationMarker, UserMarker},
+};
 
 use crate::shard::session::Session;
 
@@ -60,6 +64,33 @@ pub enum CommandError {
 #[derive(Debug)]
 pub struct Receipt(oneshot::Receiver<()>);
 
+/// The commands of [`ShardHandle::for_test`], in the place of Discord: one that is taken
+/// from here was sent. Dropped: the shard has moved away.
+#[derive(Debug)]
+pub struct Commands(mpsc::Receiver<Command>);
+
+impl Commands {
+    /// Waits for the next command, as JSON; `None`: each handle was dropped. Survives
+    /// being cancelled.
+    pub async fn recv(&mut self) -> Option<String> {
+        self.0.recv().await.map(Command::is_sent)
+    }
+
+    /// The next command that waits, as JSON; `None`: none does.
+    pub fn try_recv(&mut self) -> Option<String> {
+        self.0.try_recv().ok().map(Command::is_sent)
+    }
+}
+
+impl Command {
+    /// Gives what was sent.
+    fn is_sent(self) -> String {
+        // Nobody waits for the receipt: fine.
+        let _ = self.sent.send(());
+        self.json
+    }
+}
+
 impl Receipt {
     /// Waits until the command was given to the connection.
     ///
@@ -81,22 +112,30 @@ impl ShardHandle {
         (handle, receiver)
     }
 
+    /// A handle of shard 0 that no gateway is behind, for a bot's own tests, and the
+    /// commands that are sent by it.
+    #[must_use]
+    pub fn for_test() -> (Self, Commands) {
+        let (handle, commands) = Self::new(ShardId(0));
+        (handle, Commands(commands))
+    }
+
     /// Which shard.
     #[must_use]
     pub const fn shard(&self) -> ShardId {
         self.shard
     }
 
-    /// The bot's user id; `0` before the first session is known.
+    /// The bot's user; `None` before the first session is known.
     #[must_use]
-    pub fn user_id(&self) -> u64 {
-        self.now.user.load(Ordering::Relaxed)
+    pub fn user_id(&self) -> Option<Id<UserMarker>> {
+        Id::new_checked(self.now.user.load(Ordering::Relaxed))
     }
 
-    /// The bot's application id; `0` before the first session is known.
+    /// The bot's application; `None` before the first session is known.
     #[must_use]
-    pub fn application_id(&self) -> u64 {
-        self.now.application.load(Ordering::Relaxed)
+    pub fn application_id(&self) -> Option<Id<ApplicationMarker>> {
+        Id::new_checked(self.now.application.load(Ordering::Relaxed))
     }
 
     /// The epoch at which this process owns the shard, or owned it last.
@@ -143,5 +182,27 @@ impl ShardHandle {
 impl fmt::Debug for ShardHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ShardHandle").field(&self.shard).finish()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_test_sees_the_commands_of_its_handle_in_the_place_of_discord() {
+        let (shard, mut commands) = ShardHandle::for_test();
+        assert_eq!((shard.user_id(), shard.application_id()), (None, None));
+        assert_eq!(commands.try_recv(), None);
+        let receipt = shard.command(&[1, 2]).unwrap();
+        assert_eq!(commands.recv().await.as_deref(), Some("[1,2]"));
+        assert_eq!(receipt.sent().await, Ok(()));
+        for _ in 0..QUEUE {
+            shard.command(&"more").unwrap();
+        }
+        assert_eq!(shard.command(&"one too many").err(), Some(CommandError::Full));
+        drop(commands);
+        assert_eq!(shard.command(&"late").err(), Some(CommandError::Moved));
     }
 }

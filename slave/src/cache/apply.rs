@@ -95,9 +95,7 @@ impl Cache {
             Err(why) => {
                 let guild = event.guild_id();
                 // Known to be there, and no more.
-                if let Some(id) = guild
-                    .filter(|_| kind == "GUILD_CREATE")
-                    .and_then(Id::new_checked)
+                if let Some(id) = guild.filter(|_| kind == "GUILD_CREATE")
                     && !self.is_available(id)
                 {
                     self.place(id, event.shard(), false);
@@ -110,7 +108,7 @@ impl Cache {
 
     /// The guild of an event, if it is one of those here.
     fn guild_here(&self, event: &Event) -> Option<u64> {
-        let guild = event.guild_id()?;
+        let guild = event.guild_id()?.get();
         self.guilds().get(guild).map(|_| guild)
     }
 

@@ -40,7 +40,7 @@ use twilight_model::{
 };
 
 use self::{mend::Mended, odd::Odd, places::Places, users::Left};
-use crate::ImportError;
+use crate::{Event, ImportError, Sequence, State};
 
 /// Key of the piece that holds the bot's own user. Guild ids are far above it.
 pub const CURRENT_USER: u64 = 1;
@@ -205,6 +205,43 @@ impl Cache {
         for guild in dropped.into_iter().filter_map(Id::new_checked) {
             self.forget(guild);
         }
+    }
+}
+
+/// Given to [`Builder::state`](crate::Builder::state) as an [`Arc`](std::sync::Arc) that the
+/// bot reads too.
+impl State for Cache {
+    fn apply(&self, event: &Event) {
+        Self::apply(self, event);
+    }
+
+    fn piece_of(&self, event: &Event) -> Option<u64> {
+        match event.kind() {
+            "READY" | "USER_UPDATE" => Some(CURRENT_USER),
+            _ => event.guild_id().map(Id::get),
+        }
+    }
+
+    fn export(&self, shard: ShardId) -> Vec<u64> {
+        Self::export(self, shard)
+    }
+
+    fn export_piece(&self, _shard: ShardId, key: u64) -> Option<Bytes> {
+        Self::export_piece(self, key)
+    }
+
+    fn import_piece(
+        &self,
+        shard: ShardId,
+        key: u64,
+        _sequence: Sequence,
+        piece: Bytes,
+    ) -> Result<(), ImportError> {
+        Self::import_piece(self, shard, key, &piece)
+    }
+
+    fn drop_shard(&self, shard: ShardId) {
+        Self::drop_shard(self, shard);
     }
 }
 

@@ -1,8 +1,11 @@
-//! Deadlines and pauses.
+//! How long a slave waits for what.
 
 use std::time::Duration;
 
+use super::setters;
+
 /// Deadlines and pauses; the defaults are for Discord, tests scale them down.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timings {
     /// Dial to HELLO. Below the master's limit for a resume without progress, so
@@ -98,5 +101,34 @@ impl Default for Timings {
             legacy_patience: seconds(60),
             identify_window: Duration::from_millis(5250),
         }
+    }
+}
+
+impl Timings {
+    setters! {
+        with_hello hello: Duration,
+        with_progress progress: Duration,
+        with_replay replay: Duration,
+        with_longest longest: Duration,
+        with_session session: Duration,
+        with_hold hold: Duration,
+        with_ready ready: Duration,
+        with_redial_first redial_first: Duration,
+        with_redial_max redial_max: Duration,
+        with_redial_session redial_session: Duration,
+        with_stable stable: Duration,
+        with_invalid_session invalid_session: Duration,
+        with_crowded crowded: Duration,
+        with_retry_delay retry_delay: Duration,
+        with_retries retries: u32,
+        with_drain drain: Duration,
+        with_followed followed: Duration,
+        with_handshake handshake: Duration,
+        with_master_silence master_silence: Duration,
+        with_master_redial_first master_redial_first: Duration,
+        with_master_redial_max master_redial_max: Duration,
+        with_legacy_redial legacy_redial: Duration,
+        with_legacy_patience legacy_patience: Duration,
+        with_identify_window identify_window: Duration,
     }
 }

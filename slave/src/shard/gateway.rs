@@ -20,7 +20,7 @@ use futures_core::Stream;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 use twilight_gateway::{
-    CloseFrame, Config, ConfigBuilder, Intents, Message, Session as TwilightSession, Shard,
+    CloseFrame, Config, ConfigBuilder, Message, Session as TwilightSession, Shard,
     ShardId as TwilightShardId, ShardState,
     error::{ReceiveMessageError, ReceiveMessageErrorType},
 };
@@ -118,8 +118,7 @@ impl Connector {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let token = config.token.expose().to_owned();
-        let intents = Intents::from_bits_retain(config.intents);
-        let builder = catch_unwind(AssertUnwindSafe(|| ConfigBuilder::new(token, intents)))
+        let builder = catch_unwind(AssertUnwindSafe(|| ConfigBuilder::new(token, config.intents)))
             .map_err(|_| {
                 Error::Config(
                     "the system's TLS certificates cannot be loaded: install ca-certificates \

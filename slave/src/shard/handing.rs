@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use baton_protocol::{Sequence, ShardId};
 
 use super::{Context, Shard, dispatch::Receipt};
-use crate::bot::{Ack, Bot, Event, Mark, State};
+use crate::bot::{Ack, Event, Mark, State, StateStatus};
 
 impl Shard {
     /// Takes a dispatch in that is neither READY nor RESUMED nor out of place.
@@ -74,21 +74,23 @@ impl Shard {
     }
 
     fn apply(&mut self, event: &Event) {
+        let Some(state) = self.context.state.clone() else {
+            return;
+        };
         if let Some(copied) = &self.copied {
             if copied.is_behind(event.sequence()) {
                 self.copied = None;
             } else {
-                let bot = &self.context.bot;
-                if copied.holds(event.sequence(), || bot.piece_of(event)) {
+                if copied.holds(event.sequence(), || state.piece_of(event)) {
                     return;
                 }
             }
         }
-        self.guarded(|bot, _| bot.apply(event));
+        self.with_state(|state, _| state.apply(event));
         let copies = self.copy_out.iter_mut().chain(&mut self.snapshot.copy);
         let mut copies = copies.peekable();
         if copies.peek().is_some()
-            && let Some(key) = self.context.bot.piece_of(event)
+            && let Some(key) = state.piece_of(event)
         {
             copies.for_each(|copy| copy.changed(key, event.sequence()));
         }
@@ -117,22 +119,34 @@ impl Shard {
         }
     }
 
-    pub(super) fn tell_state(&mut self, state: State) {
-        self.state_lost = state == State::Lost;
-        self.guarded(|bot, _| bot.state(&self.handle, state));
+    pub(super) fn tell_state(&mut self, status: StateStatus) {
+        self.state_lost = status == StateStatus::Lost;
+        let bot = &self.context.bot;
+        self.context
+            .guarded(self.id, || bot.state_changed(&self.handle, status));
     }
 
-    /// Calls the bot about its state: see [`Context::guarded`].
-    pub(super) fn guarded<T>(&self, call: impl FnOnce(&dyn Bot, ShardId) -> T) -> Option<T> {
-        self.context.guarded(self.id, |bot| call(bot, self.id))
+    /// See [`Context::with_state`].
+    pub(super) fn with_state<T>(&self, call: impl FnOnce(&dyn State, ShardId) -> T) -> Option<T> {
+        self.context.with_state(self.id, |state| call(state, self.id))
     }
 }
 
 impl Context {
+    /// Calls what keeps the state of a shard; `None`: there is none, or it panicked.
+    pub(super) fn with_state<T>(
+        &self,
+        shard: ShardId,
+        call: impl FnOnce(&dyn State) -> T,
+    ) -> Option<T> {
+        let state = self.state.as_deref()?;
+        self.guarded(shard, || call(state))
+    }
+
     /// Calls the bot about the state of a shard. A panic there is the bot's, not the
     /// shard's: it is counted and told.
-    pub(super) fn guarded<T>(&self, shard: ShardId, call: impl FnOnce(&dyn Bot) -> T) -> Option<T> {
-        let result = catch_unwind(AssertUnwindSafe(|| call(&*self.bot))).ok();
+    fn guarded<T>(&self, shard: ShardId, call: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(call)).ok();
         if result.is_none() {
             self.counters.state_errors.add();
             tracing::error!(%shard, "the bot panicked over its state");

@@ -59,7 +59,7 @@ impl Hands {
             self.named = Some(Arc::new(Oldest {
                 sequence,
                 kind: event.kind().to_owned(),
-                guild: event.guild_id().unwrap_or(0),
+                guild: event.guild_id().map_or(0, |guild| guild.get()),
                 since: *since,
             }));
         }

@@ -68,8 +68,8 @@ impl Shard {
 
     /// `Some`: the copy is complete.
     async fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
-        if !self.context.bot.keeps_state() {
-            // The piece may come from another build.
+        if !self.context.keeps_state() {
+            // Whatever another build has of it.
             return Ok(frame.is_end().then(Copied::default));
         }
         if self.epoch > Epoch(0) && self.prefers_own(frame) {
@@ -79,7 +79,7 @@ impl Shard {
         let pieces = match self.import.take(frame) {
             Taken::Begins(pieces) => {
                 self.copied = None;
-                self.guarded(|bot, shard| bot.drop_shard_state(shard));
+                self.with_state(|state, shard| state.drop_shard(shard));
                 pieces
             }
             Taken::Pieces(pieces) => pieces,
@@ -122,7 +122,9 @@ impl Shard {
                     bytes,
                 } = piece;
                 context
-                    .guarded(shard, |bot| bot.import_piece(shard, key, sequence, bytes))
+                    .with_state(shard, |state| {
+                        state.import_piece(shard, key, sequence, bytes)
+                    })
                     .ok_or_else(|| format!("importing piece {key} panicked"))?
                     .map_err(|error| format!("piece {key}: {error}"))?;
             }

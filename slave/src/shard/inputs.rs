@@ -356,9 +356,9 @@ impl Shard {
         if epoch != self.epoch {
             return;
         }
-        let keeps = self.context.bot.keeps_state();
+        let keeps = self.context.keeps_state();
         let keys = if keeps && !self.state_lost {
-            self.guarded(|bot, shard| bot.export(shard))
+            self.with_state(|state, shard| state.export(shard))
                 .unwrap_or_default()
         } else {
             Vec::new()
@@ -392,7 +392,7 @@ impl Shard {
         }
         let at = self.window.received();
         let frame = copy.step(at, |key| {
-            self.guarded(|bot, shard| bot.export_piece(shard, key))
+            self.with_state(|state, shard| state.export_piece(shard, key))
                 .flatten()
         });
         if let Some((frame, road)) = frame.zip(self.road.as_ref()) {

@@ -47,7 +47,7 @@ use self::{
 };
 use crate::{
     agent::Road,
-    bot::{Bot, Command, Event, Reports, ShardHandle},
+    bot::{Bot, Command, Event, Reports, ShardHandle, State, Work},
     checkpoints::{Checkpoints, Standing},
     config::SlaveConfig,
     counters::Counters,
@@ -61,6 +61,10 @@ use crate::{
 /// What every shard of the process shares.
 pub(crate) struct Context {
     pub(crate) bot: Arc<dyn Bot>,
+    /// What the bot knows of its guilds; `None`: it says that it keeps nothing.
+    pub(crate) state: Option<Arc<dyn State>>,
+    /// What one process of the fleet does; `None`: there is no such work.
+    pub(crate) work: Option<Arc<dyn Work>>,
     pub(crate) config: SlaveConfig,
     pub(crate) connector: Connector,
     pub(crate) snapshots: Option<Store>,
@@ -77,6 +81,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    pub(crate) const fn keeps_state(&self) -> bool {
+        self.state.is_some()
+    }
+
     pub(crate) fn shard_count(&self) -> u32 {
         self.shard_count.load(Ordering::Relaxed)
     }

@@ -30,7 +30,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    bot::State,
+    bot::StateStatus,
     state::{Copied, CopyOut},
 };
 
@@ -368,7 +368,7 @@ impl Shard {
             copied.session.as_deref() == Some(&*session.tag) && copied.epoch < epoch
         });
         let frozen = std::mem::replace(&mut self.frozen, Frozen::No);
-        let copied = if !self.context.bot.keeps_state() {
+        let copied = if !self.context.keeps_state() {
             // Nothing has to be brought up to date: only what is not finished is replayed.
             None
         } else if taken_back && !self.state_lost && frozen != Frozen::GivenUp {
@@ -398,11 +398,11 @@ impl Shard {
             shard = %self.id, %epoch, ?after, from = %self.window.received(),
             handled = %self.window.handled(), "resumes"
         );
-        if copied.is_none() && self.context.bot.keeps_state() {
+        if copied.is_none() && self.context.keeps_state() {
             return self.recall_or_lose();
         }
         self.copied = copied;
-        self.tell_state(State::Complete);
+        self.tell_state(StateStatus::Complete);
         Phase::Serving
     }
 
@@ -438,9 +438,7 @@ impl Shard {
     fn forget(&mut self) -> Phase {
         self.copy_out = None::<CopyOut>;
         self.snapshot.stop();
-        if self.context.bot.keeps_state() {
-            self.guarded(|bot, shard| bot.drop_shard_state(shard));
-        }
+        self.with_state(|state, shard| state.drop_shard(shard));
         Phase::Gone
     }
 }

@@ -21,7 +21,7 @@ use super::{
     run::Phase,
 };
 use crate::{
-    bot::State,
+    bot::StateStatus,
     config::OnLostState,
     state::{
         Copied, CopyOut, Form,
@@ -83,7 +83,7 @@ impl Shard {
     /// The shard is owned from now on. Not all shards write at the same time.
     pub(super) fn plan_snapshots(&mut self) {
         let store = self.context.snapshots.as_ref();
-        let store = store.filter(|_| self.context.bot.keeps_state());
+        let store = store.filter(|_| self.context.keeps_state());
         self.snapshot.due =
             store.map(|store| Instant::now() + store.every().mul_f64(0.25 + 0.75 * random()));
     }
@@ -132,7 +132,7 @@ impl Shard {
             return;
         }
         let session = session.tag.clone();
-        let keys = self.guarded(|bot, shard| bot.export(shard));
+        let keys = self.with_state(|state, shard| state.export(shard));
         let keys = keys.unwrap_or_default();
         let of = Of {
             shard: self.id,
@@ -157,7 +157,7 @@ impl Shard {
             return;
         };
         let frame = copy.step(self.window.received(), |key| {
-            self.guarded(|bot, shard| bot.export_piece(shard, key))
+            self.with_state(|state, shard| state.export_piece(shard, key))
                 .flatten()
         });
         if let (Some(frame), Some(writing)) = (frame, &self.snapshot.writing) {
@@ -191,7 +191,7 @@ impl Shard {
     /// Takes the snapshot in. The connection waits for it: state comes before the
     /// replay.
     pub(super) async fn recall(&mut self) -> Phase {
-        self.guarded(|bot, shard| bot.drop_shard_state(shard));
+        self.with_state(|state, shard| state.drop_shard(shard));
         self.progress(Step::Dialling, 0);
         let until = Instant::now() + PATIENCE;
         let mut told = Instant::now();
@@ -253,15 +253,15 @@ impl Shard {
     /// Says so, and what follows from it.
     pub(super) fn lose_state(&mut self) -> Phase {
         tracing::error!(shard = %self.id, epoch = %self.epoch, "the state of this shard is lost");
-        self.guarded(|bot, shard| bot.drop_shard_state(shard));
+        self.with_state(|state, shard| state.drop_shard(shard));
         if self.context.config.on_lost_state == OnLostState::Identify {
             self.cause = IdentifyCause::StateLost;
             self.without_session();
         } else {
             let lost = if cfg!(mutant = "lost-said-complete") {
-                State::Complete
+                StateStatus::Complete
             } else {
-                State::Lost
+                StateStatus::Lost
             };
             self.tell_state(lost);
         }
@@ -275,7 +275,7 @@ impl Shard {
         if self.snapshot.behind && is_whole {
             self.snapshot.behind = false;
             self.context.counters.snapshots_used.add();
-            self.tell_state(State::Complete);
+            self.tell_state(StateStatus::Complete);
         }
     }
 }

@@ -211,7 +211,7 @@ impl Shard {
     /// This event killed each process that had it.
     fn set_aside(&mut self, event: Event) {
         let sequence = event.sequence();
-        let guild = event.guild_id().unwrap_or(0);
+        let guild = event.guild_id().map_or(0, |guild| guild.get());
         let handed_out = self.context.config.on_deadly_event == OnDeadlyEvent::HandOut
             && !self.trials.care.skipped.contains(sequence);
         self.context.counters.set_aside.add();

@@ -2,7 +2,7 @@
 
 use baton_discord::Gateway;
 use baton_protocol::{Epoch, message::ResumeAfter};
-use baton_slave::{Mark, State};
+use baton_slave::{Mark, StateStatus};
 
 use crate::{
     common::{
@@ -93,7 +93,7 @@ impl Scene {
         assert_eq!(self.gateway.counters().total.identifies, 1);
     }
 
-    fn last_state(&self) -> Option<(u32, State)> {
+    fn last_state(&self) -> Option<(u32, StateStatus)> {
         self.first.0.bot.states.lock().unwrap().last().copied()
     }
 }
@@ -108,7 +108,7 @@ async fn a_state_too_old_to_go_back_to_costs_no_event_and_is_said_to_be_lost() {
     first.give_to(3, ResumeAfter::Seal, ticket, true).await;
     first.resumed(0, 3).await;
     goes_on(&scene).await;
-    assert_eq!(scene.last_state(), Some((0, State::Lost)));
+    assert_eq!(scene.last_state(), Some((0, StateStatus::Lost)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,7 +120,7 @@ async fn a_frozen_state_makes_room_for_a_copy_from_beyond_every_replay() {
     scene.second.1.settled(0).await;
     scene.first.1.resume(3, ResumeAfter::Seal, ticket).await;
     goes_on(&scene).await;
-    assert_eq!(scene.last_state(), Some((0, State::Complete)));
+    assert_eq!(scene.last_state(), Some((0, StateStatus::Complete)));
     let moment = moment(&scene.gateway, 0, &scene.first.0.bot).await;
     assert_eq!(moment.difference(), None);
 }

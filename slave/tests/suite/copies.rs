@@ -17,7 +17,7 @@ use baton_protocol::{
     state::StateFrame,
 };
 use baton_slave::{
-    Ack, Bot, Event, ImportError, Mark, ShardHandle, Slave, State, StateCompression,
+    Ack, Bot, Event, ImportError, Mark, ShardHandle, Slave, State, StateCompression, StateStatus,
 };
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -81,7 +81,7 @@ async fn a_copy_that_is_made_anew_takes_the_place_of_the_one_before_and_so_does_
     flows(&new).await;
     let now = moment(&gateway, 0, &new.bot).await;
     assert_eq!(now.difference(), None);
-    assert_eq!(*new.bot.states.lock().unwrap(), [(0, State::Complete)]);
+    assert_eq!(*new.bot.states.lock().unwrap(), [(0, StateStatus::Complete)]);
     assert!(new.bot.told().iter().all(|told| told.mark == Mark::None));
     let resumes = logged(&gateway, What::Resume);
     assert_eq!(resumes.len(), 1);
@@ -129,7 +129,7 @@ async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
         flows(&new).await;
         let now = moment(&gateway, 0, &new.bot).await;
         assert_eq!(now.difference(), None);
-        assert_eq!(*new.bot.states.lock().unwrap(), [(0, State::Complete)]);
+        assert_eq!(*new.bot.states.lock().unwrap(), [(0, StateStatus::Complete)]);
     }
     assert!(lengths[2] * 2 < lengths[1], "{lengths:?}");
 }
@@ -277,10 +277,20 @@ impl Bot for Slow {
         *self.came.lock().unwrap() += 1;
         self.more.notify_all();
     }
+}
 
-    fn keeps_state(&self) -> bool {
-        true
+impl State for Slow {
+    fn apply(&self, _: &Event) {}
+
+    fn export(&self, _: ShardId) -> Vec<u64> {
+        Vec::new()
     }
+
+    fn export_piece(&self, _: ShardId, _: u64) -> Option<Bytes> {
+        None
+    }
+
+    fn drop_shard(&self, _: ShardId) {}
 
     fn import_piece(&self, _: ShardId, _: u64, _: Sequence, _: Bytes) -> Result<(), ImportError> {
         let came = self.came.lock().unwrap();
@@ -304,7 +314,9 @@ async fn while_state_is_taken_in_other_shards_handle_their_events() {
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 2).await;
     let stop = CancellationToken::new();
-    let slow = Slave::builder_of(Arc::new(Slow::default()))
+    let slow = Arc::new(Slow::default());
+    let slow = Slave::builder(slow.clone())
+        .state(slow)
         .config(config(&master, &gateway))
         .stop(stop.clone());
     let _new = AbortOnDropHandle::new(tokio::spawn(slow.run()));

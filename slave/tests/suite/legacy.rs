@@ -9,7 +9,7 @@ use baton_protocol::{
     ToMaster, ToSlave,
     message::{Holding, StopShard},
 };
-use baton_slave::{Mark, SlaveConfig, State};
+use baton_slave::{Mark, SlaveConfig, StateStatus};
 
 const RECORDINGS: [&str; 2] = [
     "yagmaster-frames.json",
@@ -210,7 +210,7 @@ async fn a_deploy_hands_every_event_out_once_and_spends_no_identify() {
     // No state travels on this wire, no event is marked, the work moved once.
     let mut states = new.states.lock().unwrap().clone();
     states.sort_by_key(|(shard, _)| *shard);
-    assert_eq!(states, [0, 1, 2].map(|shard| (shard, State::Lost)));
+    assert_eq!(states, [0, 1, 2].map(|shard| (shard, StateStatus::Lost)));
     assert!(new.told().iter().all(|told| told.mark == Mark::None));
     assert_eq!(*old.work.lock().unwrap(), ["start None", "stop"]);
     until("the work", || !new.work.lock().unwrap().is_empty()).await;
@@ -347,7 +347,7 @@ async fn a_shard_that_was_given_away_can_come_back() {
             .lock()
             .unwrap()
             .iter()
-            .all(|(_, state)| *state == State::Complete)
+            .all(|(_, state)| *state == StateStatus::Complete)
     );
 }
 

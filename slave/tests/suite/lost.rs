@@ -6,7 +6,7 @@ use baton_protocol::{
     message::{CopyState, ResumeAfter, StateReady},
     state::StateFrame,
 };
-use baton_slave::State;
+use baton_slave::StateStatus;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn state_that_was_lost_stays_lost_at_the_next_owner_and_when_taken_back() {
@@ -30,9 +30,9 @@ async fn state_that_was_lost_stays_lost_at_the_next_owner_and_when_taken_back() 
     second_peer.resume(4, ResumeAfter::Seal, ticket).await;
 
     let states = |slave: &crate::common::Running| slave.bot.states.lock().unwrap().clone();
-    assert_eq!(states(&first).last(), Some(&(0, State::Complete)));
-    assert_eq!(states(&second), [(0, State::Lost), (0, State::Lost)]);
-    assert_eq!(states(&third), [(0, State::Lost)]);
+    assert_eq!(states(&first).last(), Some(&(0, StateStatus::Complete)));
+    assert_eq!(states(&second), [(0, StateStatus::Lost), (0, StateStatus::Lost)]);
+    assert_eq!(states(&third), [(0, StateStatus::Lost)]);
 }
 
 /// Forwards the copy of shard 0, as the master does.

@@ -11,7 +11,7 @@ use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave, Version,
     message::{CopyState, Holding, ResumeAfter, Role, ShardMigrationStart, Unit, Work},
 };
-use baton_slave::{CommandError, Mark, State};
+use baton_slave::{CommandError, Mark, StateStatus};
 use bytes::Bytes;
 
 /// One shard, an old slave that serves it, and a new one that serves nothing.
@@ -281,7 +281,7 @@ async fn state_moves_guild_by_guild_and_is_the_truth_afterwards() {
     scene.exactly_once().await;
     assert_eq!(
         *scene.new.slave.bot.states.lock().unwrap(),
-        [(0, State::Complete)]
+        [(0, StateStatus::Complete)]
     );
     let moment = crate::common::moment(&scene.gateway, 0, &scene.new.slave.bot).await;
     assert_eq!(moment.difference(), None);
@@ -295,7 +295,7 @@ async fn state_that_died_with_its_owner_is_said_to_be_lost_before_the_first_even
     scene.new.peer.resume(2, ResumeAfter::Death, ticket).await;
     assert_eq!(
         *scene.new.slave.bot.states.lock().unwrap(),
-        [(0, State::Lost)]
+        [(0, StateStatus::Lost)]
     );
 }
 

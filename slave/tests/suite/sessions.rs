@@ -11,7 +11,7 @@ use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
     message::{CopyState, IdentifyCause, ResumeAfter, Step},
 };
-use baton_slave::{Mark, SlaveConfig, State};
+use baton_slave::{Mark, SlaveConfig, StateStatus};
 use serde_json::json;
 
 /// One shard that serves, under traffic.
@@ -282,7 +282,7 @@ async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_mark
 {
     let mut scene = scene_of(Recorder::with_cache(), |_| {}).await;
     scene.slave.bot.panics.store(true, Ordering::Relaxed);
-    // Whether the bot keeps state is asked for a copy.
+    // The first piece of a copy does it.
     scene
         .peer
         .order(ToSlave::CopyState(CopyState {
@@ -315,7 +315,7 @@ async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_mark
     assert_eq!((counts.panics, counts.sessions_lost), (1, 0));
     assert_eq!(scene.identifies(), 1);
     let states = scene.slave.bot.states.lock().unwrap().clone();
-    assert_eq!(states.last(), Some(&(0, State::Lost)), "it is never silent");
+    assert_eq!(states.last(), Some(&(0, StateStatus::Lost)), "it is never silent");
 }
 
 /// The slave was asked to end, and asked to be followed.

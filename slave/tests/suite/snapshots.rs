@@ -14,7 +14,7 @@ use baton_protocol::{
     SequenceRanges, ShardId, Ticket,
     message::{IdentifyCause, ResumeAfter},
 };
-use baton_slave::{Mark, OnLostState, SlaveConfig, Snapshots, State};
+use baton_slave::{Mark, OnLostState, SlaveConfig, Snapshots, StateStatus};
 use tempfile::TempDir;
 
 /// A fleet of one shard whose first owner serves and writes snapshots.
@@ -116,7 +116,7 @@ async fn flows(slave: &Running) {
     until("more events", || told() > before + 20).await;
 }
 
-fn states(slave: &Running) -> Vec<State> {
+fn states(slave: &Running) -> Vec<StateStatus> {
     let states = slave.bot.states.lock().unwrap();
     states.iter().map(|(_, state)| *state).collect()
 }
@@ -176,7 +176,7 @@ async fn after_a_death_the_state_is_complete_and_true_and_nothing_is_handed_out_
     flows(&slave).await;
     let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
-    assert_eq!(states(&slave), [State::Complete]);
+    assert_eq!(states(&slave), [StateStatus::Complete]);
     assert_eq!(slave.counts().await.snapshots_used, 1);
     assert_eq!(scene.gateway.counters().total.identifies, 1);
     // RESUME went below what was handled, as far as the state was behind.
@@ -212,7 +212,7 @@ async fn deaths_one_after_another_are_survived_with_the_state_of_the_last_owner(
             header(&scene.file()).0 == epoch
         })
         .await;
-        assert_eq!(states(&slave), [State::Complete]);
+        assert_eq!(states(&slave), [StateStatus::Complete]);
         (scene.slave, scene.peer) = (slave, peer);
     }
     let moment = crate::common::moment(&scene.gateway, 0, &scene.slave.bot).await;
@@ -232,7 +232,7 @@ async fn spoiled(why: &str, change: fn(&mut Snapshots), spoil: impl FnOnce(&Path
         .await;
     peer.resume(2, ResumeAfter::Death, ticket).await;
     flows(&slave).await;
-    assert_eq!(states(&slave), [State::Lost]);
+    assert_eq!(states(&slave), [StateStatus::Lost]);
     assert!(slave.bot.told().iter().all(|told| told.states == 1));
     assert_eq!(scene.gateway.counters().total.identifies, 1);
     let lines = logged(scene.dir.path());
@@ -318,7 +318,7 @@ async fn a_bot_that_wants_a_new_session_for_lost_state_gets_one_and_complete_sta
     assert_eq!(peer.identifies[0].cause, IdentifyCause::StateLost);
     let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
-    assert_eq!(states(&slave), [State::Complete]);
+    assert_eq!(states(&slave), [StateStatus::Complete]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -337,7 +337,7 @@ async fn a_resume_below_what_discord_kept_costs_one_identify_and_the_state_is_co
     assert_eq!(peer.identifies[0].cause, IdentifyCause::SessionLost);
     let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
-    assert_eq!(states(&slave), [State::Complete]);
+    assert_eq!(states(&slave), [StateStatus::Complete]);
 }
 
 /// A snapshot directly below a number that no replay brings again: the RESUMED that
@@ -380,7 +380,7 @@ async fn number_never_comes(quiet: bool) -> (Scene, Running) {
 
 /// The state of the dead owner, brought up by the replay.
 async fn is_whole(scene: &Scene, slave: &Running) {
-    assert_eq!(states(slave), [State::Complete]);
+    assert_eq!(states(slave), [StateStatus::Complete]);
     assert!(slave.bot.told().iter().all(|told| told.states == 1));
     assert_eq!(scene.gateway.counters().total.identifies, 1);
     assert_eq!(slave.counts().await.snapshots_used, 1);
@@ -413,7 +413,7 @@ async fn an_owner_that_left_by_itself_is_followed_with_its_state() {
     flows(&slave).await;
     let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
-    assert_eq!(states(&slave), [State::Complete]);
+    assert_eq!(states(&slave), [StateStatus::Complete]);
     assert!(slave.bot.told().iter().all(|told| told.mark == Mark::None));
 }
 
@@ -431,7 +431,7 @@ async fn a_seal_while_the_snapshot_is_read_gives_the_ticket_on_and_half_a_state_
     flows(&slave).await;
     let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
-    assert!(states(&slave).iter().all(|state| *state == State::Complete));
+    assert!(states(&slave).iter().all(|state| *state == StateStatus::Complete));
     assert_eq!(scene.gateway.counters().total.identifies, 1);
 }
 

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use baton_slave::{Ack, Bot, Event, Mark, ShardHandle, Slave, SlaveConfig};
+use baton_slave::{Ack, Bot, Event, Intents, Mark, ShardHandle, Slave, SlaveConfig};
 use baton_tests::discord::INTENTS;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -117,11 +117,11 @@ fn try_to_serve(url: &str, bad: Bad) -> Result<(), Box<dyn std::error::Error>> {
     let run = env::var("BATON_RUNTIME_DIR")?;
     let sink = format!("{run}/../sinks/{}.jsonl", std::process::id());
     let sink = OpenOptions::new().create(true).append(true).open(sink)?;
-    let mut config = SlaveConfig::from_env()?;
-    config.gateway_url = Some(url.to_owned());
-    config.intents = INTENTS;
-    config.large_threshold = 250;
-    config.build = "bad".to_owned();
+    let config = SlaveConfig::from_env()?
+        .with_gateway_url(url)
+        .with_intents(Intents::from_bits_retain(INTENTS))
+        .with_large_threshold(250)
+        .with_build("bad");
     let bot = BadBot {
         bad,
         sink: Mutex::new(sink),

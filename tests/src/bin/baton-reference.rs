@@ -15,7 +15,8 @@ use std::{
 };
 
 use baton_slave::{
-    Ack, Bot, Event, ImportError, Sequence, ShardHandle, ShardId as Unit, Slave, SlaveConfig, State,
+    Ack, Bot, Builder, Event, ImportError, Sequence, ShardHandle, ShardId as Unit, Slave,
+    SlaveConfig, State, StateStatus,
 };
 use baton_tests::{bench::two_hop, discord::INTENTS};
 use bytes::Bytes;
@@ -30,8 +31,11 @@ fn main() -> ExitCode {
     let ran = match arguments[..] {
         ["twilight", url, shards] => twilight(url, shards, false),
         ["twilight-cache", url, shards] => twilight(url, shards, true),
-        ["baton", url, _] => baton(url, Parses),
-        ["keeps-bytes", url, _] => baton(url, KeepsBytes::default()),
+        ["baton", url, _] => baton(url, Slave::builder(Parses)),
+        ["keeps-bytes", url, _] => {
+            let bot = Arc::new(KeepsBytes::default());
+            baton(url, Slave::builder(bot.clone()).state(bot))
+        }
         ["hop", role, hops, to, bytes] => hop(role, hops, to, bytes),
         _ => return ExitCode::from(2),
     };
@@ -107,7 +111,7 @@ impl Bot for KeepsBytes {
         drop(ack);
     }
 
-    fn state(&self, shard: &ShardHandle, _state: State) {
+    fn state_changed(&self, shard: &ShardHandle, _status: StateStatus) {
         let guilds = self.guilds();
         let of_shard = guilds.values().filter(|(of, _)| *of == shard.shard());
         let bytes: usize = of_shard.map(|(_, bytes)| bytes.len()).sum();
@@ -115,18 +119,16 @@ impl Bot for KeepsBytes {
             say(&bytes.to_string());
         }
     }
+}
 
+impl State for KeepsBytes {
     fn apply(&self, event: &Event) {
         if event.kind() == "GUILD_CREATE"
             && let Some(guild) = event.guild_id()
         {
             let json = Bytes::copy_from_slice(event.json().as_bytes());
-            self.guilds().insert(guild, (event.shard(), json));
+            self.guilds().insert(guild.get(), (event.shard(), json));
         }
-    }
-
-    fn keeps_state(&self) -> bool {
-        true
     }
 
     fn export(&self, shard: Unit) -> Vec<u64> {
@@ -150,7 +152,7 @@ impl Bot for KeepsBytes {
         Ok(())
     }
 
-    fn drop_shard_state(&self, shard: Unit) {
+    fn drop_shard(&self, shard: Unit) {
         self.guilds().retain(|_, (of, _)| *of != shard);
     }
 }
@@ -167,12 +169,12 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-fn baton(url: &str, bot: impl Bot) -> Result<(), Box<dyn Error>> {
-    let mut config = SlaveConfig::from_env()?;
-    config.gateway_url = Some(url.to_owned());
-    config.intents = INTENTS;
-    config.large_threshold = 250;
+fn baton(url: &str, bot: Builder) -> Result<(), Box<dyn Error>> {
+    let config = SlaveConfig::from_env()?
+        .with_gateway_url(url)
+        .with_intents(Intents::from_bits_retain(INTENTS))
+        .with_large_threshold(250);
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(Slave::builder(bot).config(config).run())?;
+    runtime.block_on(bot.config(config).run())?;
     Ok(())
 }

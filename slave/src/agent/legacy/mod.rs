@@ -45,7 +45,7 @@ use super::{
     bond::{Bond, BondEvent},
     leaving::Leaving,
     table::Table,
-    work::Work,
+    work::Worker,
 };
 use crate::{config::Legacy, error::Error, shard::Context};
 
@@ -82,7 +82,7 @@ pub(crate) struct LegacyAgent {
     take_back: BTreeSet<ShardId>,
     /// Acknowledgements that this connection waits for.
     owed: BTreeMap<ShardId, message::Resume>,
-    work: Work,
+    work: Worker,
     /// Whether it is to run here.
     works: bool,
     work_epoch: Epoch,
@@ -139,7 +139,7 @@ impl LegacyAgent {
             in_hand: None,
             take_back: BTreeSet::new(),
             owed: BTreeMap::new(),
-            work: Work::new(context.bot.clone()),
+            work: Worker::new(context.work.clone()),
             works: false,
             work_epoch: Epoch(0),
             work_ticket: Bytes::new(),

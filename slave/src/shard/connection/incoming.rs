@@ -9,7 +9,7 @@ use super::{
     life::{Life, Stage},
 };
 use crate::{
-    bot::State,
+    bot::StateStatus,
     shard::{
         Said, Shard,
         backoff::{Redial, Wait},
@@ -135,12 +135,10 @@ impl Shard {
             self.progress(Step::SessionLost, 0);
         }
         self.without_session();
-        if self.context.bot.keeps_state() {
-            self.guarded(|bot, shard| bot.drop_shard_state(shard));
-        }
+        self.with_state(|state, shard| state.drop_shard(shard));
         self.handle.serves(self.epoch, &session);
         self.session = Some(session);
-        self.tell_state(State::Complete);
+        self.tell_state(StateStatus::Complete);
         self.say(Said::Session(Box::new(self.ticket())));
         self.deliver(sequence, kind, json);
         let timings = &self.context.config.timings;

@@ -9,7 +9,7 @@ mod truth;
 use std::{sync::Arc, time::Duration};
 
 use baton_discord::{Gateway, GatewayConfig, LogLine, Traffic, What};
-use baton_slave::{Error, Monitor, SecretSource, Slave, SlaveConfig};
+use baton_slave::{Error, Intents, Monitor, SecretSource, Slave, SlaveConfig};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ pub use self::{
     recorder::{Doing, Recorder, Told},
 };
 
-pub const INTENTS: u64 = 53_608_447;
+pub const INTENTS: Intents = Intents::from_bits_retain(53_608_447);
 /// Longer than anything takes; a test that waits for it fails.
 pub const LONG: Duration = Duration::from_secs(20);
 
@@ -86,9 +86,13 @@ pub fn config(master: &FakeMaster, gateway: &Gateway) -> SlaveConfig {
 pub fn run(config: SlaveConfig, bot: Recorder) -> Running {
     let bot = Arc::new(bot);
     let stop = CancellationToken::new();
-    let builder = Slave::builder_of(bot.clone())
+    let mut builder = Slave::builder(bot.clone())
+        .work(bot.clone())
         .config(config)
         .stop(stop.clone());
+    if bot.cache.is_some() {
+        builder = builder.state(bot.clone());
+    }
     Running {
         bot,
         monitor: builder.monitor(),

@@ -9,7 +9,9 @@ use std::{
 };
 
 use baton_protocol::{Sequence, ShardId};
-use baton_slave::{Ack, Bot, Event, ImportError, Mark, ShardHandle, State, cache::Cache};
+use baton_slave::{
+    Ack, Bot, Event, ImportError, Mark, ShardHandle, State, StateStatus, Work, cache::Cache,
+};
 use bytes::Bytes;
 
 /// One call of a bot.
@@ -42,13 +44,13 @@ pub enum Doing {
 pub struct Recorder {
     pub told: Mutex<Vec<Told>>,
     pub finished: AtomicU64,
-    pub states: Mutex<Vec<(u32, State)>>,
+    pub states: Mutex<Vec<(u32, StateStatus)>>,
     pub kept: Mutex<BTreeMap<u64, Ack>>,
     pub cache: Option<Cache>,
     pub doing: Mutex<Option<Box<dyn Fn(&Event) -> Doing + Send>>>,
     pub handle: Mutex<Option<ShardHandle>>,
     pub work: Mutex<Vec<String>>,
-    /// Its next word about whether it keeps state is a panic, which nobody guards.
+    /// The next piece that it exports panics where nobody guards it.
     pub panics: AtomicBool,
 }
 
@@ -70,6 +72,10 @@ impl Recorder {
 
     pub fn sequences(&self) -> Vec<u64> {
         self.told().iter().map(|told| told.sequence).collect()
+    }
+
+    fn in_cache(&self) -> &Cache {
+        self.cache.as_ref().expect("given as state only with one")
     }
 
     pub fn let_go(&self) {
@@ -112,32 +118,34 @@ impl Bot for Recorder {
         }
     }
 
-    fn state(&self, shard: &ShardHandle, state: State) {
+    fn state_changed(&self, shard: &ShardHandle, status: StateStatus) {
         self.states
             .lock()
             .unwrap()
-            .push((shard.shard().get(), state));
+            .push((shard.shard().get(), status));
     }
+}
 
+/// Of its cache, which is there.
+impl State for Recorder {
     fn apply(&self, event: &Event) {
-        if let Some(cache) = &self.cache {
-            cache.apply(event);
-        }
+        self.in_cache().apply(event);
     }
 
-    fn keeps_state(&self) -> bool {
-        assert!(!self.panics.swap(false, Ordering::Relaxed), "on purpose");
-        self.cache.is_some()
+    fn piece_of(&self, event: &Event) -> Option<u64> {
+        self.in_cache().piece_of(event)
     }
 
     fn export(&self, shard: ShardId) -> Vec<u64> {
-        self.cache
-            .as_ref()
-            .map_or_else(Vec::new, |cache| cache.export(shard))
+        self.in_cache().export(shard)
     }
 
     fn export_piece(&self, _: ShardId, key: u64) -> Option<Bytes> {
-        self.cache.as_ref()?.export_piece(key)
+        let piece = self.in_cache().export_piece(key)?;
+        if self.panics.swap(false, Ordering::Relaxed) {
+            return Some(Bytes::from_owner(Bomb(piece)));
+        }
+        Some(piece)
     }
 
     fn import_piece(
@@ -147,22 +155,35 @@ impl Bot for Recorder {
         _: Sequence,
         piece: Bytes,
     ) -> Result<(), ImportError> {
-        self.cache
-            .as_ref()
-            .map_or(Ok(()), |cache| cache.import_piece(shard, key, &piece))
+        self.in_cache().import_piece(shard, key, &piece)
     }
 
-    fn drop_shard_state(&self, shard: ShardId) {
-        if let Some(cache) = &self.cache {
-            cache.drop_shard(shard);
-        }
+    fn drop_shard(&self, shard: ShardId) {
+        self.in_cache().drop_shard(shard);
     }
+}
 
-    fn start_work(&self, ticket: Option<Bytes>) {
+/// A piece that panics where it is dropped: in the task of its shard, past all guards.
+struct Bomb(Bytes);
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "on purpose");
+    }
+}
+
+impl Work for Recorder {
+    fn start(&self, ticket: Option<Bytes>) {
         self.work.lock().unwrap().push(format!("start {ticket:?}"));
     }
 
-    fn stop_work(&self) -> Bytes {
+    fn stop(&self) -> Bytes {
         self.work.lock().unwrap().push("stop".to_owned());
         Bytes::from_static(b"next job at noon")
     }
