@@ -3,18 +3,19 @@
 mod choices;
 mod legacy;
 mod master;
+mod session;
 mod timings;
 mod token;
 
 use std::{env, path::PathBuf, str::FromStr, time::Duration};
 
 use baton_protocol::{
-    SessionParameters,
     auth::SECRET_VARIABLE,
     message::{MAX_NAME, Role},
 };
 use twilight_model::gateway::Intents;
 
+pub(crate) use self::session::{API_VERSION, is_gateway_url};
 pub use self::{
     choices::{OnDeadlyEvent, OnLostState, StateCompression},
     legacy::Legacy,
@@ -22,11 +23,7 @@ pub use self::{
     timings::Timings,
     token::Token,
 };
-use crate::{
-    error::Error,
-    shard::gateway::{API_VERSION, COMPRESSION},
-    state::Snapshots,
-};
+use crate::{error::Error, state::Snapshots};
 
 /// Methods that set a field each, and give the whole back.
 macro_rules! setters {
@@ -241,19 +238,6 @@ impl SlaveConfig {
         Some(format!("{scheme}://{host}"))
     }
 
-    /// What sessions of this build are identified with.
-    #[must_use]
-    pub fn parameters(&self, shard_count: u32) -> SessionParameters {
-        SessionParameters {
-            intents: self.intents.bits(),
-            shard_count,
-            api_version: API_VERSION,
-            encoding: "json".to_owned(),
-            compression: COMPRESSION.to_owned(),
-            large_threshold: self.large_threshold,
-        }
-    }
-
     /// # Errors
     /// [`Error::Config`] says what to change.
     pub fn check(&self) -> Result<(), Error> {
@@ -326,23 +310,6 @@ fn parsed<T: FromStr>(name: &str, text: Option<String>) -> Result<Option<T>, Err
     let wrong = |text: &str| Error::Config(format!("{name}: `{text}` cannot be read"));
     text.map(|text| text.parse().map_err(|_| wrong(&text)))
         .transpose()
-}
-
-/// What twilight's websocket client takes without a panic.
-pub(crate) fn is_gateway_url(url: &str) -> bool {
-    let Some(rest) = url
-        .strip_prefix("ws://")
-        .or_else(|| url.strip_prefix("wss://"))
-    else {
-        return false;
-    };
-    let host = rest.split('/').next().unwrap_or_default();
-    !host.is_empty()
-        && url.len() <= 512
-        && url
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b":/.-_~[]%".contains(&byte))
-        && format!("{url}/?v=10").parse::<http::Uri>().is_ok()
 }
 
 #[cfg(test)]

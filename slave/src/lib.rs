@@ -14,13 +14,8 @@ mod bot;
 #[cfg(feature = "cache")]
 pub mod cache;
 mod caught;
-mod checkpoints;
 mod config;
-mod counters;
 mod error;
-mod fullness;
-mod hearing;
-mod lag;
 pub mod log;
 mod output;
 mod permits;
@@ -28,6 +23,7 @@ mod sha256;
 mod shard;
 mod slave;
 mod state;
+mod telemetry;
 
 pub use self::{
     agent::{ShardStatus, Status},
@@ -39,10 +35,10 @@ pub use self::{
         Address, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, StateCompression,
         Timings, Token, parse_role,
     },
-    counters::Counts,
     error::Error,
     slave::{Builder, Monitor, Slave},
     state::Snapshots,
+    telemetry::Counts,
 };
 #[doc(no_inline)]
 pub use baton_protocol::{Epoch, Sequence, ShardId, message::Role};

@@ -12,16 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     agent::{Agent, Status, legacy::LegacyAgent},
     bot::{Bot, State, Work},
-    checkpoints::Checkpoints,
     config::SlaveConfig,
-    counters::Counters,
     error::Error,
-    fullness::Fullness,
-    hearing::Hearing,
-    lag::Lag,
     log, output,
     shard::{Context, gateway::Connector, importing::Imports},
     state::snapshot::Store,
+    telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag},
 };
 
 /// A slave about to run. See [`Slave::builder`].

@@ -1,25 +1,26 @@
 //! The connection to the master: dial, handshake, and two tasks that move
 //! frames. State goes out behind everything else.
 
-use std::{io, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use baton_protocol::{
-    Connection, ConnectionError, DecodeError, Frame, SlaveId, Term, ToMaster, ToSlave, Trust,
-    Version,
+    Connection, Frame, SlaveId, Term, ToMaster, ToSlave, Trust, Version,
     auth::{self, Secret},
     connection::{Receiver, Sender},
-    message::{Hello, Proof, Refused, SlaveHello, Welcome},
-    state::{MAX_UNACKNOWLEDGED, StateFrame},
+    message::{Hello, Proof, SlaveHello, Welcome},
 };
 use tokio::{
     net::{TcpStream, UnixStream},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::JoinHandle,
     time::timeout,
 };
 
-use super::bond::Wire;
-use crate::config::{Address, SecretSource};
+use super::{link_error::LinkError, link_state::Wire};
+use crate::{
+    config::{Address, SecretSource},
+    state::StateChannel,
+};
 
 /// Control frames that wait for a master that does not read. One more and it is
 /// given up: it hears everything when the slave dials again.
@@ -34,59 +35,11 @@ pub(crate) struct Link {
     pub(crate) welcome: Welcome,
     /// Whether the master accepted the report.
     pub(crate) accepted: bool,
-    road: Road,
+    state: StateChannel,
     orders: mpsc::Receiver<ToSlave>,
     control: mpsc::Sender<Frame>,
     writer: JoinHandle<()>,
     reader: JoinHandle<()>,
-}
-
-/// How state leaves: past the agent, behind everything that it says.
-#[derive(Clone, Debug)]
-pub(crate) struct Road {
-    /// State bytes that may be on their way, for all shards together.
-    pub(crate) budget: Arc<Semaphore>,
-    frames: mpsc::UnboundedSender<Frame>,
-}
-
-impl Road {
-    fn new(frames: mpsc::UnboundedSender<Frame>) -> Self {
-        let budget = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED as usize));
-        Self { budget, frames }
-    }
-
-    /// Sends a frame for which there is room in the budget. A link that is over takes
-    /// nothing: its budget is closed.
-    pub(crate) fn send(&self, frame: StateFrame) {
-        let _ = self.frames.send(ToMaster::State(frame).to_frame());
-    }
-}
-
-/// Why there is no link.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
-    #[error("cannot reach the master at {address}: {source}")]
-    Dial { address: Address, source: io::Error },
-    #[error("the master's handshake failed: {0}")]
-    Connection(#[from] ConnectionError),
-    #[error("the master's handshake failed: {0}")]
-    Decode(#[from] DecodeError),
-    #[error("the master did not answer within {0:?}")]
-    Slow(Duration),
-    #[error("the master closed the connection")]
-    Closed,
-    #[error("the master answered the hello with something else than a welcome")]
-    Unexpected,
-    #[error("the master speaks version {0}, which this build does not")]
-    Version(Version),
-    #[error("{0}")]
-    Untrusted(&'static str),
-    #[error("this is not our master: {0}")]
-    OtherMaster(String),
-    #[error("refused: {}", .0.detail)]
-    Refused(Refused),
-    #[error("the operating system has no randomness: {0}")]
-    Randomness(#[from] getrandom::Error),
 }
 
 /// What a dial needs to know.
@@ -156,7 +109,7 @@ impl Link {
         Self {
             welcome,
             accepted: false,
-            road: Road::new(state),
+            state: StateChannel::new(state),
             orders,
             control,
             writer: tokio::spawn(write(sender, control_frames, state_frames)),
@@ -171,20 +124,17 @@ impl Link {
 
     /// A new deploy begins: what a former one left unacknowledged will never be.
     pub(crate) fn renew_budget(&mut self) {
-        self.road.budget.close();
-        self.road = Road::new(self.road.frames.clone());
+        self.state.renew();
     }
 
     /// For the copies of this deploy.
-    pub(crate) fn road(&self) -> Road {
-        self.road.clone()
+    pub(crate) fn state_channel(&self) -> StateChannel {
+        self.state.clone()
     }
 
     /// State bytes were taken in by the other side.
     pub(crate) fn acknowledged(&self, bytes: u64) {
-        let budget = &self.road.budget;
-        let room = MAX_UNACKNOWLEDGED.saturating_sub(budget.available_permits() as u64);
-        budget.add_permits(bytes.min(room) as usize);
+        self.state.acknowledged(bytes);
     }
 
     /// Sends what is queued and closes, within `patience`.
@@ -193,7 +143,7 @@ impl Link {
         drop(std::mem::replace(&mut self.control, nothing));
         #[expect(clippy::disallowed_methods, reason = "nothing is ever in it")]
         let (nothing, _) = mpsc::unbounded_channel();
-        drop(std::mem::replace(&mut self.road.frames, nothing));
+        self.state = StateChannel::new(nothing);
         last_words(&mut self.writer, &mut self.orders, patience).await;
     }
 }
@@ -223,7 +173,7 @@ impl Wire for Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.road.budget.close();
+        self.state.close();
         self.writer.abort();
         self.reader.abort();
     }

@@ -3,10 +3,11 @@
 //! It is never the outage: without a master the shards go on, reconnect and
 //! RESUME; only IDENTIFY, moves and the outcome of a seal wait for it.
 
-mod bond;
 mod leaving;
 pub(crate) mod legacy;
 mod link;
+mod link_error;
+mod link_state;
 mod orders;
 mod status;
 pub(crate) mod table;
@@ -24,12 +25,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::link::Road;
 pub use self::status::{ShardStatus, Status};
 use self::{
-    bond::{Bond, BondEvent},
     leaving::Leaving,
-    link::{Introduction, Link, LinkError},
+    link::{Introduction, Link},
+    link_error::LinkError,
+    link_state::{LinkEvent, LinkState},
     table::Table,
     work::Worker,
 };
@@ -42,7 +43,7 @@ use crate::{
 pub(crate) struct Agent {
     context: Arc<Context>,
     table: Table,
-    bond: Bond<Link>,
+    link: LinkState<Link>,
     slave: SlaveId,
     /// For which deploy a master launched this process; zero: for none.
     deploy: DeployId,
@@ -77,7 +78,7 @@ impl Agent {
         let system = |what| move |source| Error::System { what, source };
         Ok(Self {
             table: Table::new(context.clone()),
-            bond: Bond::Waiting(Instant::now()),
+            link: LinkState::Waiting(Instant::now()),
             slave: SlaveId::random()
                 .map_err(std::io::Error::other)
                 .map_err(system("draw a slave id"))?,
@@ -108,7 +109,7 @@ impl Agent {
             let until = self.leaving.as_ref().map(|leaving| leaving.until);
             let silent = self.heard + self.context.config.timings.master_silence;
             let followed = self.followed_until.filter(|_| self.leaving.is_none());
-            let linked = self.bond.is_up();
+            let linked = self.link.is_up();
             let line = self.line;
             tokio::select! {
                 biased;
@@ -125,7 +126,7 @@ impl Agent {
                     }
                     self.checkpoint();
                 }
-                event = self.bond.next() => self.link_event(event)?,
+                event = self.link.next() => self.link_event(event)?,
                 () = sleep_until(silent), if linked => {
                     tracing::warn!("the master says nothing: link closed");
                     self.redial();
@@ -149,15 +150,15 @@ impl Agent {
         }
     }
 
-    fn link_event(&mut self, event: BondEvent<Link>) -> Result<(), Error> {
+    fn link_event(&mut self, event: LinkEvent<Link>) -> Result<(), Error> {
         match event {
-            BondEvent::DialNow => {
+            LinkEvent::DialNow => {
                 let introduction = self.introduction();
-                self.bond = Bond::Dialling(tokio::spawn(Link::dial(introduction)));
+                self.link = LinkState::Dialling(tokio::spawn(Link::dial(introduction)));
             }
-            BondEvent::Dialled(Ok(link)) => self.linked(link),
-            BondEvent::Dialled(Err(LinkError::Refused(refused))) => self.refused(&refused)?,
-            BondEvent::Dialled(Err(error)) => {
+            LinkEvent::Dialled(Ok(link)) => self.linked(link),
+            LinkEvent::Dialled(Err(LinkError::Refused(refused))) => self.refused(&refused)?,
+            LinkEvent::Dialled(Err(error)) => {
                 // The first word, then one a minute or so, is enough.
                 if self.failures.is_multiple_of(16) {
                     tracing::warn!(%error, "no master");
@@ -166,11 +167,11 @@ impl Agent {
                 }
                 self.redial();
             }
-            BondEvent::Order(order) => {
+            LinkEvent::Order(order) => {
                 self.heard = Instant::now();
                 self.order(order)?;
             }
-            BondEvent::Lost => {
+            LinkEvent::Lost => {
                 tracing::warn!("the link to the master is lost; shards go on");
                 self.redial();
             }
@@ -225,7 +226,7 @@ impl Agent {
                 break;
             }
         }
-        self.bond = Bond::Up(Box::new(link));
+        self.link = LinkState::Up(Box::new(link));
     }
 
     fn redial(&mut self) {
@@ -240,12 +241,12 @@ impl Agent {
             .min(timings.master_redial_max)
             .mul_f64(0.5 + 0.5 * random());
         self.failures = self.failures.saturating_add(1);
-        self.bond = Bond::Waiting(Instant::now() + pause);
+        self.link = LinkState::Waiting(Instant::now() + pause);
     }
 
     /// Says something if a master listens.
     fn say(&mut self, message: &ToMaster) {
-        if let Bond::Up(link) = &self.bond
+        if let LinkState::Up(link) = &self.link
             && link.accepted
             && !link.say(message)
         {
@@ -256,7 +257,7 @@ impl Agent {
 
     /// Tells checkpoints, if a master listens; else they wait and grow together.
     fn checkpoint(&mut self) {
-        if matches!(&self.bond, Bond::Up(link) if link.accepted) {
+        if matches!(&self.link, LinkState::Up(link) if link.accepted) {
             for checkpoint in self.table.checkpoints() {
                 self.say(&ToMaster::Checkpoint(checkpoint));
             }
@@ -266,7 +267,7 @@ impl Agent {
     /// The process is asked to end. A slave that owns shards asks for a successor: one
     /// that is there takes them over with their state.
     fn stopped(&mut self) {
-        let may_ask = matches!(&self.bond, Bond::Up(link)
+        let may_ask = matches!(&self.link, LinkState::Up(link)
             if link.accepted && link.welcome.version >= Version::LEAVE);
         let patience = self.context.config.timings.followed;
         if may_ask && self.table.owns_anything() && !patience.is_zero() {
@@ -288,7 +289,9 @@ impl Agent {
         self.table.collect();
         self.checkpoint();
         self.say(&ToMaster::Shutdown);
-        if let Bond::Up(link) = std::mem::replace(&mut self.bond, Bond::Waiting(Instant::now())) {
+        if let LinkState::Up(link) =
+            std::mem::replace(&mut self.link, LinkState::Waiting(Instant::now()))
+        {
             link.finish(Duration::from_secs(1)).await;
         }
         let asked = self.leaving.as_ref().is_some_and(|leaving| leaving.asked);
@@ -299,7 +302,7 @@ impl Agent {
     fn status(&mut self) -> Status {
         self.table.collect();
         Status {
-            linked: matches!(&self.bond, Bond::Up(link) if link.accepted),
+            linked: matches!(&self.link, LinkState::Up(link) if link.accepted),
             term: self.term.to_string(),
             work: self.work.epoch().get(),
             ..Status::of(self.slave, &self.context, &self.table)

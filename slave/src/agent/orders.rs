@@ -11,7 +11,7 @@ use baton_protocol::{
     },
 };
 
-use super::{Agent, Bond, work::Done};
+use super::{Agent, LinkState, work::Done};
 use crate::{
     error::Error,
     shard::{Care, FromShard, Said},
@@ -37,8 +37,8 @@ impl Agent {
             ToSlave::IdentifyPermit(unit) => self.table.permit(unit.shard, unit.epoch),
             ToSlave::Settled(settled) => self.table.settled(settled),
             ToSlave::CopyState(copy) => {
-                if let Bond::Up(link) = &self.bond {
-                    self.table.copy(copy, link.road());
+                if let LinkState::Up(link) = &self.link {
+                    self.table.copy(copy, link.state_channel());
                 }
             }
             ToSlave::Dial(dial) => self.dial_ahead(*dial),
@@ -46,7 +46,7 @@ impl Agent {
             ToSlave::Overtake(unit) => self.table.overtake(unit.shard, unit.epoch),
             ToSlave::State(frame) => self.table.state_in(frame),
             ToSlave::StateAck(ack) => {
-                if let Bond::Up(link) = &self.bond {
+                if let LinkState::Up(link) = &self.link {
                     link.acknowledged(ack.bytes);
                 }
             }
@@ -72,7 +72,7 @@ impl Agent {
 
     /// Messages that had no receiver are repeated.
     fn accepted(&mut self, accepted: Accepted) {
-        let Bond::Up(link) = &mut self.bond else {
+        let LinkState::Up(link) = &mut self.link else {
             return;
         };
         link.accepted = true;
@@ -147,7 +147,7 @@ impl Agent {
 
     fn pong(&mut self, ping: message::Ping) {
         // Also before the report is accepted: the master may take its time.
-        if let Bond::Up(link) = &self.bond {
+        if let LinkState::Up(link) = &self.link {
             let counts = self.context.counters.read();
             let lag = self.context.lag.read(|shard| {
                 let entry = self.table.get(shard);
@@ -199,7 +199,7 @@ impl Agent {
 
     fn migration_start(&mut self, order: ShardMigrationStart) {
         let num_shards = if order.from_this_slave {
-            if let Bond::Up(link) = &mut self.bond {
+            if let LinkState::Up(link) = &mut self.link {
                 link.renew_budget();
             }
             let owned = self

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::table::{Entry, Table};
 use crate::{
-    counters::Counts,
     shard::{Context, session},
+    telemetry::Counts,
 };
 
 /// One shard of a [`Status`].

@@ -4,6 +4,7 @@
 //! of agent (another wire) can use it as it is.
 
 mod again;
+mod panics;
 mod told;
 
 use std::{
@@ -19,13 +20,12 @@ use baton_protocol::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use self::again::Panics;
-use super::link::Road;
+use self::panics::Panics;
 use crate::{
     caught::caught,
-    checkpoints::{Oldest, Standing},
-    lag::Samples,
     shard::{Care, Context, FromShard, Order, Said, Shard},
+    state::StateChannel,
+    telemetry::{Oldest, Samples, Standing},
 };
 
 pub(crate) struct Table {
@@ -287,12 +287,12 @@ impl Table {
         }
     }
 
-    pub(crate) fn copy(&mut self, copy: CopyState, road: Road) {
+    pub(crate) fn copy(&mut self, copy: CopyState, channel: StateChannel) {
         if let Some(entry) = self.entries.get(&copy.shard) {
             entry.give(Order::Copy {
                 epoch: copy.epoch,
                 reader: copy.reader,
-                road,
+                channel,
             });
         }
     }

@@ -1,8 +1,9 @@
 //! The guard that says whether an event is finished.
 
-use baton_protocol::Sequence;
-
-use super::{Event, reports::Reporter};
+use super::{
+    Event,
+    reports::{Finished, How, Reporter},
+};
 
 /// Goes with every event. **Dropped: the event is finished.** Dropped while its
 /// thread panics: finished, and counted as failed. [`Ack::retry`]: not finished.
@@ -21,26 +22,6 @@ struct Report {
     generation: u64,
     attempt: u32,
     event: Event,
-}
-
-/// What became of one event that was handed out.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    /// Which of the shard's sessions it is of.
-    pub(crate) generation: u64,
-    pub(crate) sequence: Sequence,
-    pub(crate) how: How,
-}
-
-#[derive(Debug)]
-pub(crate) enum How {
-    Done,
-    Panicked,
-    /// Given back, after so many times handed out.
-    Retry {
-        event: Event,
-        attempt: u32,
-    },
 }
 
 impl Ack {

@@ -21,9 +21,8 @@ pub use self::{
     work::Work,
 };
 pub(crate) use self::{
-    ack::{Finished, How},
     handle::Command,
-    reports::Reports,
+    reports::{Finished, How, Reports},
 };
 
 /// Handles the events of the shards that this process serves.

@@ -12,7 +12,29 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::ack::Finished;
+use baton_protocol::Sequence;
+
+use super::Event;
+
+/// What became of one event that was handed out.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Which of the shard's sessions it is of.
+    pub(crate) generation: u64,
+    pub(crate) sequence: Sequence,
+    pub(crate) how: How,
+}
+
+#[derive(Debug)]
+pub(crate) enum How {
+    Done,
+    Panicked,
+    /// Given back, after so many times handed out.
+    Retry {
+        event: Event,
+        attempt: u32,
+    },
+}
 
 /// Where a shard finds what became of its events. Bounded by what it handed out.
 #[derive(Debug, Default)]
@@ -100,9 +122,7 @@ mod tests {
         task::Wake,
     };
 
-    use baton_protocol::Sequence;
-
-    use super::{super::ack::How, *};
+    use super::*;
 
     #[derive(Default)]
     struct Woken(AtomicUsize);

@@ -22,6 +22,7 @@
 mod apply;
 mod export;
 mod forget;
+mod left;
 mod mend;
 mod odd;
 mod places;
@@ -39,7 +40,7 @@ use twilight_model::{
     user::CurrentUser,
 };
 
-use self::{mend::Mended, odd::Odd, places::Places, users::Left};
+use self::{left::Left, mend::Mended, odd::Odd, places::Places};
 use crate::{Event, ImportError, Sequence, State};
 
 /// Key of the piece that holds the bot's own user. Guild ids are far above it.

@@ -6,10 +6,7 @@
 //! user from all guilds. Here the set is filled again after each such change: it
 //! costs as many steps as the user has guilds, and nothing where nothing changed.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{MutexGuard, PoisonError},
-};
+use std::sync::{MutexGuard, PoisonError};
 
 use twilight_model::{
     gateway::{
@@ -24,7 +21,7 @@ use twilight_model::{
     user::User,
 };
 
-use super::Cache;
+use super::{Cache, left::Left};
 
 impl Cache {
     /// Runs an update that brings these users into a guild, or up to date.
@@ -145,40 +142,6 @@ impl Cache {
         if self.inner.presence(guild_id, user.id).is_some() {
             self.inner
                 .update(&PresenceUpdate(offline(guild_id, user.id)));
-        }
-    }
-}
-
-/// The last who left, so that a repeated event counts no member down. Of a large guild
-/// not all members are cached, and one who is not may leave too.
-#[derive(Debug, Default)]
-pub(super) struct Left {
-    order: VecDeque<(Id<GuildMarker>, Id<UserMarker>)>,
-    known: HashSet<(Id<GuildMarker>, Id<UserMarker>)>,
-}
-
-impl Left {
-    /// Leaves that are remembered, of all guilds together.
-    const MOST: usize = 4096;
-
-    fn contains(&self, guild: Id<GuildMarker>, user: Id<UserMarker>) -> bool {
-        self.known.contains(&(guild, user))
-    }
-
-    fn remember(&mut self, guild: Id<GuildMarker>, user: Id<UserMarker>) {
-        if self.known.insert((guild, user)) {
-            self.order.push_back((guild, user));
-        }
-        if self.order.len() > Self::MOST
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
-    fn forget(&mut self, guild: Id<GuildMarker>, user: Id<UserMarker>) {
-        if self.known.remove(&(guild, user)) {
-            self.order.retain(|one| *one != (guild, user));
         }
     }
 }

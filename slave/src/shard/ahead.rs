@@ -26,7 +26,7 @@ use tokio::{
 use super::{
     Context, Said, Shard,
     backoff::invalid_session,
-    gateway::{Gateway, Incoming, Kept, Url},
+    gateway::{Buffered, Gateway, Incoming, Url},
     session::Session,
 };
 use crate::permits::Permits;
@@ -79,7 +79,7 @@ pub(super) enum Change {
     /// It was held for too long.
     Old,
     /// Something came on one that overtakes.
-    Kept(Kept),
+    Buffered(Buffered),
 }
 
 impl Ahead {
@@ -104,7 +104,7 @@ impl Ahead {
                 Change::Old
             }
             Stage::Overtaking { gateway, until, .. } => tokio::select! {
-                kept = gateway.keep() => Change::Kept(kept),
+                buffered = gateway.buffer() => Change::Buffered(buffered),
                 () = sleep_until(*until) => Change::Old,
             },
         }
@@ -201,10 +201,10 @@ impl Shard {
                     self.say_dialled(epoch, why);
                 }
             }
-            Change::Kept(kept) => self.kept(kept),
+            Change::Buffered(buffered) => self.buffered(buffered),
             Change::Old if self.ahead.overtakes() => {
-                self.kept(Kept::Nothing {
-                    why: "it was not used".to_owned(),
+                self.buffered(Buffered::Nothing {
+                    why: "nobody took it".to_owned(),
                     pause: false,
                 });
             }
@@ -239,20 +239,20 @@ impl Shard {
         }
     }
 
-    fn kept(&mut self, kept: Kept) {
+    fn buffered(&mut self, buffered: Buffered) {
         let Stage::Overtaking { resumed, .. } = &mut self.ahead.stage else {
             return;
         };
         let Some(epoch) = self.ahead.order.as_ref().map(|order| order.epoch) else {
             return;
         };
-        match kept {
-            Kept::Something => {}
-            Kept::Resumed => {
+        match buffered {
+            Buffered::Something => {}
+            Buffered::Resumed => {
                 *resumed = true;
                 self.say_overtaken(epoch, String::new());
             }
-            Kept::Nothing { why, pause } => {
+            Buffered::Nothing { why, pause } => {
                 let told = *resumed;
                 self.ahead = Ahead::default();
                 if pause {

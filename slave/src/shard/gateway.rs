@@ -28,7 +28,7 @@ use twilight_model::gateway::event::GatewayEventDeserializer;
 
 use crate::{
     bot::data,
-    config::{SlaveConfig, is_gateway_url},
+    config::{API_VERSION, SlaveConfig, is_gateway_url},
     error::Error,
     permits::Permits,
     shard::session::Session,
@@ -36,17 +36,8 @@ use crate::{
 };
 use baton_protocol::{Sequence, ShardId};
 
-/// What this build asks for in the gateway URL: belongs to the session.
-pub(crate) const COMPRESSION: &str = if cfg!(feature = "zstd") {
-    "zstd-stream"
-} else if cfg!(feature = "zlib") {
-    "zlib-stream"
-} else {
-    ""
-};
-
-/// Discord's gateway version.
-pub(crate) const API_VERSION: u8 = twilight_gateway::API_VERSION;
+// What the configuration says belongs to the session.
+const _: () = assert!(API_VERSION == twilight_gateway::API_VERSION);
 
 /// How long the server may take to answer our close frame.
 const CLOSE_DRAIN: Duration = Duration::from_secs(1);
@@ -118,14 +109,16 @@ impl Connector {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let token = config.token.expose().to_owned();
-        let builder = catch_unwind(AssertUnwindSafe(|| ConfigBuilder::new(token, config.intents)))
-            .map_err(|_| {
-                Error::Config(
-                    "the system's TLS certificates cannot be loaded: install ca-certificates \
+        let builder = catch_unwind(AssertUnwindSafe(|| {
+            ConfigBuilder::new(token, config.intents)
+        }))
+        .map_err(|_| {
+            Error::Config(
+                "the system's TLS certificates cannot be loaded: install ca-certificates \
                      or name a file in SSL_CERT_FILE"
-                        .to_owned(),
-                )
-            })?;
+                    .to_owned(),
+            )
+        })?;
         let mut builder = builder.large_threshold(u64::from(config.large_threshold.clamp(50, 250)));
         if let Some(url) = &config.gateway_url {
             builder = builder.proxy_url(url.trim_end_matches('/').to_owned());
@@ -163,8 +156,8 @@ impl Connector {
             newest: session.map_or(Sequence(0), |(_, sequence)| sequence),
             named: None,
             over: false,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            buffer: VecDeque::new(),
+            buffer_bytes: 0,
         }
     }
 }
@@ -183,9 +176,9 @@ pub(crate) struct Gateway {
     /// When the last heartbeat was sent, and which sequence it named at the most.
     named: Option<(std::time::Instant, Sequence)>,
     over: bool,
-    /// Events that came before they were wanted.
-    kept: VecDeque<Incoming>,
-    kept_bytes: usize,
+    /// What came before anybody wanted it.
+    buffer: VecDeque<Incoming>,
+    buffer_bytes: usize,
 }
 
 /// What the library yields; `None`: the connection is gone.
@@ -195,9 +188,9 @@ type Received = Option<Result<Message, ReceiveMessageError>>;
 #[derive(Debug)]
 struct Panicked;
 
-/// What [`Gateway::keep`] kept.
+/// What [`Gateway::buffer`] took.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum Buffered {
     Something,
     /// RESUMED is behind everything that was missed.
     Resumed,
@@ -209,49 +202,49 @@ pub(crate) enum Kept {
     },
 }
 
-/// Dispatches that a connection keeps, at most: more than Discord replays, and
+/// Dispatches that a connection buffers, at most: more than Discord replays, and
 /// what comes within seconds.
-const MOST_KEPT: usize = 8192;
+const MOST_BUFFERED: usize = 8192;
 
 /// Bytes of them, at most.
-const MOST_KEPT_BYTES: usize = 32 << 20;
+const MOST_BUFFERED_BYTES: usize = 32 << 20;
 
 impl Gateway {
     /// The next thing that the connection yields; pending for ever once it is
     /// over. Heartbeats leave only in here. Survives being cancelled.
     pub(crate) async fn next(&mut self) -> Incoming {
-        match self.kept.pop_front() {
-            Some(kept) => kept,
+        match self.buffer.pop_front() {
+            Some(incoming) => incoming,
             None => self.read().await,
         }
     }
 
-    /// Keeps the next thing that the connection yields for [`next`](Self::next).
+    /// Buffers the next thing that the connection yields for [`next`](Self::next).
     /// Survives being cancelled.
-    pub(crate) async fn keep(&mut self) -> Kept {
+    pub(crate) async fn buffer(&mut self) -> Buffered {
         let incoming = self.read().await;
-        let kept = match &incoming {
-            Incoming::Ended(end) => Kept::Nothing {
+        let buffered = match &incoming {
+            Incoming::Ended(end) => Buffered::Nothing {
                 why: end.to_string(),
                 pause: matches!(end, End::InvalidSession { .. }),
             },
             Incoming::Dispatch { kind, json, .. } => {
-                self.kept_bytes += json.len();
-                if self.kept.len() >= MOST_KEPT || self.kept_bytes > MOST_KEPT_BYTES {
-                    Kept::Nothing {
-                        why: format!("more than {MOST_KEPT} events came"),
+                self.buffer_bytes += json.len();
+                if self.buffer.len() >= MOST_BUFFERED || self.buffer_bytes > MOST_BUFFERED_BYTES {
+                    Buffered::Nothing {
+                        why: format!("more than {MOST_BUFFERED} events came"),
                         pause: false,
                     }
                 } else if &**kind == "RESUMED" {
-                    Kept::Resumed
+                    Buffered::Resumed
                 } else {
-                    Kept::Something
+                    Buffered::Something
                 }
             }
-            Incoming::Hello | Incoming::Alive => return Kept::Something,
+            Incoming::Hello | Incoming::Alive => return Buffered::Something,
         };
-        self.kept.push_back(incoming);
-        kept
+        self.buffer.push_back(incoming);
+        buffered
     }
 
     async fn read(&mut self) -> Incoming {

@@ -14,7 +14,7 @@ use baton_protocol::{
 use tokio::time::Instant;
 
 use super::Shard;
-use crate::{bot::Event, checkpoints::Oldest};
+use crate::{bot::Event, telemetry::Oldest};
 
 /// The oldest event is named once it has been here for so long, or has so many behind it.
 const WORTH_A_LOOK: (Duration, u64) = (Duration::from_secs(2), 64);

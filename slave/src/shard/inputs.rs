@@ -12,10 +12,9 @@ use super::{
     snapshots::Snapshot,
 };
 use crate::{
-    agent::Road,
     bot::{Command, Event, Finished, How, Mark},
-    checkpoints::Position,
-    state::{CopyOut, Form, Heartbeat, snapshot::Read},
+    state::{CopyOut, Form, Heartbeat, StateChannel, snapshot::Read},
+    telemetry::Position,
 };
 
 /// Where a shard stands is noted for each event as long as so many ranges, or fewer,
@@ -220,9 +219,9 @@ impl Shard {
             Order::Copy {
                 epoch,
                 reader,
-                road,
+                channel,
             } => {
-                self.begin_copy(epoch, reader, road);
+                self.begin_copy(epoch, reader, channel);
                 None
             }
             Order::StateIn(frame) => {
@@ -352,7 +351,7 @@ impl Shard {
         });
     }
 
-    fn begin_copy(&mut self, epoch: Epoch, reader: Version, road: Road) {
+    fn begin_copy(&mut self, epoch: Epoch, reader: Version, channel: StateChannel) {
         if epoch != self.epoch {
             return;
         }
@@ -377,9 +376,9 @@ impl Shard {
             self.window.received(),
             session.filter(|_| keeps),
             keys,
-            road.budget.clone(),
+            channel.budget(),
         ));
-        self.road = Some(road);
+        self.channel = Some(channel);
     }
 
     fn copy_step(&mut self, heartbeat: Option<Heartbeat>) {
@@ -395,8 +394,8 @@ impl Shard {
             self.with_state(|state, shard| state.export_piece(shard, key))
                 .flatten()
         });
-        if let Some((frame, road)) = frame.zip(self.road.as_ref()) {
-            road.send(frame);
+        if let Some((frame, channel)) = frame.zip(self.channel.as_ref()) {
+            channel.send(frame);
         }
         if !copy.is_over() && copy.epoch() == self.epoch {
             self.copy_out = Some(copy);

@@ -46,16 +46,11 @@ use self::{
     session::Session, snapshots::Snapshot, trials::Trials, turn::TurnClock,
 };
 use crate::{
-    agent::Road,
     bot::{Bot, Command, Event, Reports, ShardHandle, State, Work},
-    checkpoints::{Checkpoints, Standing},
     config::SlaveConfig,
-    counters::Counters,
-    fullness::Fullness,
-    hearing::Hearing,
-    lag::Lag,
     permits::Permits,
-    state::{Copied, CopyOut, Import, snapshot::Store},
+    state::{Copied, CopyOut, Import, StateChannel, snapshot::Store},
+    telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag, Standing},
 };
 
 /// What every shard of the process shares.
@@ -138,7 +133,7 @@ pub(crate) enum Order {
     Copy {
         epoch: Epoch,
         reader: Version,
-        road: Road,
+        channel: StateChannel,
     },
     /// Take state in.
     StateIn(StateFrame),
@@ -284,7 +279,7 @@ pub(crate) struct Shard {
     import: Import,
     copy_out: Option<CopyOut>,
     /// Where its frames go.
-    road: Option<Road>,
+    channel: Option<StateChannel>,
     /// State bytes that were taken in and are not acknowledged yet, and of which
     /// owner's copy.
     taken_in: Option<(Epoch, u64)>,
@@ -347,7 +342,7 @@ impl Shard {
             copied: None,
             import: Import::default(),
             copy_out: None,
-            road: None,
+            channel: None,
             taken_in: None,
             snapshot: Snapshot::default(),
             ahead: Ahead::default(),

@@ -5,6 +5,7 @@
 //! exported. Piece `0` is ours and comes first: its sequence is where the copy
 //! began, its bytes name the session that all sequences of the copy are of.
 
+mod channel;
 mod export;
 mod import;
 mod pack;
@@ -12,6 +13,7 @@ pub(crate) mod snapshot;
 
 pub use self::snapshot::Snapshots;
 pub(crate) use self::{
+    channel::StateChannel,
     export::{CopyOut, Form, Heartbeat},
     import::{Copied, Import, Piece, Taken},
 };

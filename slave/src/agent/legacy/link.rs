@@ -15,10 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::super::{
-    bond::Wire,
-    link::{LinkError, last_words},
-};
+use super::super::{link::last_words, link_error::LinkError, link_state::Wire};
 use crate::config::Address;
 
 /// Answers that wait for a master that does not read. One more and its

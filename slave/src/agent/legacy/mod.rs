@@ -42,8 +42,8 @@ use self::{
 };
 use super::{
     Status,
-    bond::{Bond, BondEvent},
     leaving::Leaving,
+    link_state::{LinkEvent, LinkState},
     table::Table,
     work::Worker,
 };
@@ -54,7 +54,7 @@ pub(crate) struct LegacyAgent {
     context: Arc<Context>,
     legacy: Legacy,
     table: Table,
-    bond: Bond<Link>,
+    link: LinkState<Link>,
     slave: SlaveId,
     /// Shards of the whole bot.
     count: u32,
@@ -116,7 +116,7 @@ impl LegacyAgent {
         table.set_shard_count(count);
         Ok(Self {
             table,
-            bond: Bond::Waiting(Instant::now()),
+            link: LinkState::Waiting(Instant::now()),
             slave: SlaveId::random().map_err(|source| Error::System {
                 what: "draw a slave id",
                 source: std::io::Error::other(source),
@@ -173,7 +173,7 @@ impl LegacyAgent {
                         self.said(said);
                     }
                 }
-                event = self.bond.next() => self.link_event(event),
+                event = self.link.next() => self.link_event(event),
                 done = self.work.done() => self.work_done(done),
                 Some(request) = self.requests.recv() => {
                     // No task waits any longer: fine.
@@ -200,19 +200,19 @@ impl LegacyAgent {
             .min()
     }
 
-    fn link_event(&mut self, event: BondEvent<Link>) {
+    fn link_event(&mut self, event: LinkEvent<Link>) {
         let pause = self.context.config.timings.legacy_redial;
         self.changed = true;
         match event {
-            BondEvent::DialNow => self.dial(),
-            BondEvent::Dialled(Ok(link)) => {
+            LinkEvent::DialNow => self.dial(),
+            LinkEvent::Dialled(Ok(link)) => {
                 self.failures = 0;
                 self.missed = false;
                 self.heard = false;
-                self.bond = Bond::Up(Box::new(link));
+                self.link = LinkState::Up(Box::new(link));
                 tracing::info!(running = self.owns(), "hello said to a legacy master");
             }
-            BondEvent::Dialled(Err(error)) => {
+            LinkEvent::Dialled(Err(error)) => {
                 // The first word, then one a minute or so, is enough.
                 if self.failures.is_multiple_of(16) {
                     tracing::warn!(%error, "no master");
@@ -221,14 +221,14 @@ impl LegacyAgent {
                 }
                 self.failures = self.failures.saturating_add(1);
                 self.missed = true;
-                self.bond = Bond::Waiting(Instant::now() + pause);
+                self.link = LinkState::Waiting(Instant::now() + pause);
             }
-            BondEvent::Order(order) => {
+            LinkEvent::Order(order) => {
                 self.heard = true;
                 self.moves_on(self.part);
                 self.order(order);
             }
-            BondEvent::Lost => {
+            LinkEvent::Lost => {
                 tracing::warn!("the link to the master is lost; shards go on");
                 self.lost();
             }
@@ -246,7 +246,7 @@ impl LegacyAgent {
         } else {
             Duration::ZERO
         };
-        self.bond = Bond::Dialling(tokio::spawn(Link::dial(Introduction {
+        self.link = LinkState::Dialling(tokio::spawn(Link::dial(Introduction {
             address: self.context.config.master.clone(),
             running,
             grace,
@@ -257,14 +257,14 @@ impl LegacyAgent {
     /// The connection is over, and everything that was asked on it.
     fn lost(&mut self) {
         let pause = self.context.config.timings.legacy_redial;
-        let lived = match &self.bond {
-            Bond::Up(link) => link.since.elapsed(),
-            Bond::Waiting(_) | Bond::Dialling(_) => Duration::ZERO,
+        let lived = match &self.link {
+            LinkState::Up(link) => link.since.elapsed(),
+            LinkState::Waiting(_) | LinkState::Dialling(_) => Duration::ZERO,
         };
         // At once, unless the master closes each new connection.
         let useful = self.heard || lived >= pause;
         let pause = if useful { Duration::ZERO } else { pause };
-        self.bond = Bond::Waiting(Instant::now() + pause);
+        self.link = LinkState::Waiting(Instant::now() + pause);
         self.missed = true;
         self.owed.clear();
         self.part_ends();
@@ -306,7 +306,7 @@ impl LegacyAgent {
 
     /// Says something if a master listens.
     fn say(&mut self, message: &ToMaster) {
-        if let Bond::Up(link) = &self.bond
+        if let LinkState::Up(link) = &self.link
             && !link.say(message)
         {
             tracing::warn!("the master does not read: link closed");
@@ -339,7 +339,9 @@ impl LegacyAgent {
     }
 
     async fn farewell(mut self) {
-        if let Bond::Up(link) = std::mem::replace(&mut self.bond, Bond::Waiting(Instant::now())) {
+        if let LinkState::Up(link) =
+            std::mem::replace(&mut self.link, LinkState::Waiting(Instant::now()))
+        {
             link.finish(Duration::from_secs(1)).await;
         }
         let asked = self.leaving.as_ref().is_some_and(|leaving| leaving.asked);
@@ -350,7 +352,7 @@ impl LegacyAgent {
     fn status(&mut self) -> Status {
         self.table.collect();
         Status {
-            linked: self.bond.is_up(),
+            linked: self.link.is_up(),
             term: "legacy".to_owned(),
             work: self.work.epoch().get(),
             ..Status::of(self.slave, &self.context, &self.table)

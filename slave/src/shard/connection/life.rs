@@ -5,9 +5,8 @@ use tokio::time::{Duration, Instant};
 
 use super::TELL_WAITING;
 use crate::{
-    fullness::Full,
-    hearing::{Hearing, Listening},
     shard::backoff::Wait,
+    telemetry::{Full, Hearing, Listening},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::link::LinkError;
+use super::link_error::LinkError;
 
 /// A link that is up.
 pub(super) trait Wire: Send + 'static {
@@ -16,32 +16,32 @@ pub(super) trait Wire: Send + 'static {
     fn order(&mut self) -> impl Future<Output = Option<ToSlave>> + Send;
 }
 
-pub(super) enum Bond<L> {
+pub(super) enum LinkState<L> {
     /// Dialled again then.
     Waiting(Instant),
     Dialling(JoinHandle<Result<L, LinkError>>),
     Up(Box<L>),
 }
 
-pub(super) enum BondEvent<L> {
+pub(super) enum LinkEvent<L> {
     DialNow,
     Dialled(Result<L, LinkError>),
     Order(ToSlave),
     Lost,
 }
 
-impl<L: Wire> Bond<L> {
+impl<L: Wire> LinkState<L> {
     /// Survives being cancelled.
-    pub(super) async fn next(&mut self) -> BondEvent<L> {
+    pub(super) async fn next(&mut self) -> LinkEvent<L> {
         match self {
             Self::Waiting(until) => {
                 sleep_until(*until).await;
-                BondEvent::DialNow
+                LinkEvent::DialNow
             }
             Self::Dialling(dial) => {
-                BondEvent::Dialled(dial.await.unwrap_or(Err(LinkError::Closed)))
+                LinkEvent::Dialled(dial.await.unwrap_or(Err(LinkError::Closed)))
             }
-            Self::Up(link) => link.order().await.map_or(BondEvent::Lost, BondEvent::Order),
+            Self::Up(link) => link.order().await.map_or(LinkEvent::Lost, LinkEvent::Order),
         }
     }
 

@@ -1,0 +1,17 @@
+//! What a slave says about itself: where its shards stand, what it counted, how busy it
+//! is and what it hears of Discord. Nothing here decides anything.
+
+mod checkpoints;
+mod counters;
+mod fullness;
+mod hearing;
+mod lag;
+
+pub use self::counters::Counts;
+pub(crate) use self::{
+    checkpoints::{Checkpoints, Oldest, Position, Standing},
+    counters::Counters,
+    fullness::{Full, Fullness},
+    hearing::{Hearing, Listening},
+    lag::{Lag, Samples},
+};
