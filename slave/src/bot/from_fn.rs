@@ -6,6 +6,8 @@ use std::{
     task::{Context, Waker},
 };
 
+use tracing::Instrument as _;
+
 use super::{Ack, Bot, Event, ShardHandle};
 
 /// A bot of an `async` function. An event is finished when the function ends; where it
@@ -108,10 +110,12 @@ fn run(handling: impl Future<Output = ()> + Send + 'static, ack: Ack) {
     if handling.as_mut().poll(&mut nobody).is_ready() {
         return;
     }
-    tokio::spawn(async move {
+    let task = async move {
         let _until_the_end = ack;
         handling.await;
-    });
+    };
+    // What it logs names its shard.
+    tokio::spawn(task.in_current_span());
 }
 
 impl<F> fmt::Debug for FromFn<F> {

@@ -277,14 +277,14 @@ impl Shard {
 
     fn say_overtaken(&self, copied: Epoch, failed: String) {
         if !failed.is_empty() {
-            tracing::warn!(shard = %self.id, failed, "cannot resume while the owner is connected");
+            tracing::warn!(failed, "cannot resume beside the owner");
         }
         self.say(Said::Overtaken { copied, failed });
     }
 
     fn say_dialled(&self, copied: Epoch, failed: String) {
         if !failed.is_empty() {
-            tracing::warn!(shard = %self.id, failed, "cannot dial ahead");
+            tracing::warn!(failed, "cannot dial ahead");
         }
         self.say(Said::Dialled { copied, failed });
     }

@@ -64,7 +64,7 @@ impl Shard {
         };
         self.context.counters.holes.add();
         tracing::error!(
-            shard = %self.id, epoch = %self.epoch, events = missing.len(), %first, %last,
+            events = missing.len(), %first, %last,
             "Discord did not replay events that its former owner had in hand"
         );
         for sequence in missing {
@@ -123,33 +123,29 @@ impl Shard {
         self.state_lost = status == StateStatus::Lost;
         let bot = &self.context.bot;
         self.context
-            .guarded(self.id, || bot.state_changed(&self.handle, status));
+            .guarded(|| bot.state_changed(&self.handle, status));
     }
 
     /// See [`Context::with_state`].
     pub(super) fn with_state<T>(&self, call: impl FnOnce(&dyn State, ShardId) -> T) -> Option<T> {
-        self.context.with_state(self.id, |state| call(state, self.id))
+        self.context.with_state(|state| call(state, self.id))
     }
 }
 
 impl Context {
     /// Calls what keeps the state of a shard; `None`: there is none, or it panicked.
-    pub(super) fn with_state<T>(
-        &self,
-        shard: ShardId,
-        call: impl FnOnce(&dyn State) -> T,
-    ) -> Option<T> {
+    pub(super) fn with_state<T>(&self, call: impl FnOnce(&dyn State) -> T) -> Option<T> {
         let state = self.state.as_deref()?;
-        self.guarded(shard, || call(state))
+        self.guarded(|| call(state))
     }
 
     /// Calls the bot about the state of a shard. A panic there is the bot's, not the
     /// shard's: it is counted and told.
-    fn guarded<T>(&self, shard: ShardId, call: impl FnOnce() -> T) -> Option<T> {
+    fn guarded<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(call)).ok();
         if result.is_none() {
             self.counters.state_errors.add();
-            tracing::error!(%shard, "the bot panicked over its state");
+            tracing::error!("the bot panicked over its state");
         }
         result
     }

@@ -124,7 +124,7 @@ impl Shard {
             } else if event.is_none() && self.window.is_before_replay(sequence) {
                 self.context.counters.given_up.add();
                 tracing::error!(
-                    shard = %self.id, epoch = %self.epoch, %sequence,
+                    %sequence,
                     "an event is given up: its former owner did not finish it, and Discord does not replay it any more"
                 );
                 self.window.finish(sequence);

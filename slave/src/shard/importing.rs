@@ -99,7 +99,7 @@ impl Shard {
         let begins = header.chunk == 0 && header.epoch > self.epoch;
         if self.frozen == Frozen::Own && begins && !reached && !cfg!(mutant = "frozen-preferred") {
             tracing::info!(
-                shard = %self.id, own, copy = %header.sequence, "the frozen state makes room for a copy"
+                own, copy = %header.sequence, "the frozen state makes room for a copy"
             );
             self.frozen = Frozen::GivenUp;
         }
@@ -112,9 +112,10 @@ impl Shard {
         if pieces.is_empty() {
             return Ok(());
         }
-        let (context, shard) = (self.context.clone(), self.id);
+        let (context, shard, span) = (self.context.clone(), self.id, self.span.clone());
         let _turn = self.context.imports.0.acquire().await;
         let imported = spawn_blocking(move || {
+            let _in = span.enter();
             for piece in pieces {
                 let Piece {
                     key,
@@ -122,9 +123,7 @@ impl Shard {
                     bytes,
                 } = piece;
                 context
-                    .with_state(shard, |state| {
-                        state.import_piece(shard, key, sequence, bytes)
-                    })
+                    .with_state(|state| state.import_piece(shard, key, sequence, bytes))
                     .ok_or_else(|| format!("importing piece {key} panicked"))?
                     .map_err(|error| format!("piece {key}: {error}"))?;
             }

@@ -255,13 +255,13 @@ impl Shard {
                 counters.finished.add();
                 if panicked {
                     counters.failed.add();
-                    tracing::warn!(shard = %self.id, sequence = %finished.sequence, "a handler panicked after its event was finished");
+                    tracing::warn!(sequence = %finished.sequence, "a handler panicked after its event was finished");
                 }
             }
             How::Panicked => {
                 counters.finished.add();
                 counters.failed.add();
-                tracing::warn!(shard = %self.id, sequence = %finished.sequence, "a handler panicked");
+                tracing::warn!(sequence = %finished.sequence, "a handler panicked");
             }
             How::Retry { event, attempt } if attempt < self.context.config.timings.retries => {
                 counters.retried.add();
@@ -279,7 +279,6 @@ impl Shard {
                 counters.finished.add();
                 counters.failed.add();
                 tracing::warn!(
-                    shard = %self.id,
                     sequence = %finished.sequence,
                     kind = event.kind(),
                     attempt,

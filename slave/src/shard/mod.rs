@@ -39,6 +39,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
 };
+use tracing::Span;
 
 pub(crate) use self::trials::Care;
 use self::{
@@ -233,6 +234,8 @@ pub(crate) struct Shard {
     id: ShardId,
     instance: u64,
     epoch: Epoch,
+    /// Names both in whatever is logged here, by the bot too.
+    span: Span,
     context: Arc<Context>,
     handle: ShardHandle,
     permits: Permits,
@@ -302,6 +305,11 @@ struct Retry {
     event: Event,
 }
 
+/// Of what a shard logs at one epoch. It is there wherever an error is logged.
+fn span(shard: ShardId, epoch: Epoch) -> Span {
+    tracing::error_span!(parent: None, "shard", %shard, %epoch)
+}
+
 impl Shard {
     pub(crate) fn new(
         id: ShardId,
@@ -316,6 +324,7 @@ impl Shard {
             id,
             instance,
             epoch: Epoch(0),
+            span: span(id, Epoch(0)),
             context,
             handle,
             permits: Permits::default(),

@@ -20,6 +20,7 @@ use baton_protocol::{
     message::{IdentifyCause, ResumeAfter, Step},
 };
 use tokio::time::{Duration, Instant};
+use tracing::{Instrument as _, span::EnteredSpan};
 
 use super::{
     Care, Frozen, Said, Shard,
@@ -28,6 +29,7 @@ use super::{
     dispatch::Window,
     inputs::{Input, Turn},
     session::Session,
+    span,
 };
 use crate::{
     bot::StateStatus,
@@ -65,20 +67,26 @@ impl Shard {
     /// Lives until the shard is of no concern to this process any more.
     pub(crate) async fn run(mut self) {
         let mut phase = Phase::Idle;
-        loop {
-            phase = match phase {
-                Phase::Idle => self.idle().await,
-                Phase::Recalling => self.recall().await,
-                Phase::Serving => self.serve().await,
-                Phase::Sealed(seal) => self.sealed(seal).await,
-                Phase::Failed => self.failed().await,
-                Phase::Gone => break,
-            };
+        while !matches!(phase, Phase::Gone) {
+            let span = self.span.clone();
+            phase = self.next_phase(phase).instrument(span).await;
         }
+        let _in = self.span.enter();
         let lost = self.commands.len();
         if lost > 0 {
             (0..lost).for_each(|_| self.context.counters.commands_lost.add());
-            tracing::warn!(shard = %self.id, lost, "commands waited for a shard that moved away");
+            tracing::warn!(lost, "commands waited for a shard that moved away");
+        }
+    }
+
+    async fn next_phase(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Idle => self.idle().await,
+            Phase::Recalling => self.recall().await,
+            Phase::Serving => self.serve().await,
+            Phase::Sealed(seal) => self.sealed(seal).await,
+            Phase::Failed => self.failed().await,
+            Phase::Gone => Phase::Gone,
         }
     }
 
@@ -118,7 +126,7 @@ impl Shard {
             if let (Some(drain), false) = (self.late.take(), matches!(ended, Ended::Turn(_)))
                 && !cfg!(mutant = "late-reconnects")
             {
-                tracing::info!(shard = %self.id, epoch = %self.epoch, ?ended, "the connection of a late seal ended");
+                tracing::info!(?ended, "the connection of a late seal ended");
                 return self.seal(drain);
             }
             match ended {
@@ -131,7 +139,7 @@ impl Shard {
                 Ended::Lost(end) => {
                     let resumable = self.session.is_some();
                     pause = redial.ended(&end, resumable, &timings);
-                    tracing::info!(shard = %self.id, epoch = %self.epoch, why = %end, ?pause, "connection lost");
+                    tracing::info!(why = %end, ?pause, "connection lost");
                     if self.context.config.legacy.is_some() && redial.taken() >= MOST_TAKEN {
                         return self.another_serves_it();
                     }
@@ -153,7 +161,7 @@ impl Shard {
                 }
                 Ended::Stale => pause = Duration::ZERO,
                 Ended::Fatal { code, reason } => {
-                    tracing::error!(shard = %self.id, code, reason, "Discord refuses this shard");
+                    tracing::error!(code, reason, "Discord refuses this shard");
                     self.say(Said::Failed {
                         close_code: code,
                         detail: format!("Discord closed with {code}: {reason}"),
@@ -162,7 +170,7 @@ impl Shard {
                 }
                 Ended::Crowded => {
                     self.context.counters.crowded.add();
-                    tracing::warn!(shard = %self.id, "handlers are too slow: reconnecting");
+                    tracing::warn!("handlers are too slow: reconnecting");
                     self.progress(Step::Reconnecting, 0);
                     if let Some(phase) = self.drain_to_half().await {
                         return phase;
@@ -256,7 +264,7 @@ impl Shard {
             "its session was taken away {MOST_TAKEN} times in a row: another process serves it too, \
              and events were handled twice. This one stops; end one of the two processes"
         );
-        tracing::error!(shard = %self.id, epoch = %self.epoch, detail);
+        tracing::error!(detail);
         self.say(Said::Failed {
             close_code: 0,
             detail,
@@ -299,7 +307,7 @@ impl Shard {
                 Some(self.seal(drain))
             }
             Turn::Forget { epoch } if epoch > self.epoch => {
-                tracing::error!(shard = %self.id, epoch = %self.epoch, newer = %epoch, "another process owns this shard: stopped");
+                tracing::error!(newer = %epoch, "another process owns this shard: stopped");
                 Some(self.forget())
             }
             Turn::Leave => Some(self.forget()),
@@ -332,7 +340,7 @@ impl Shard {
         };
         self.say(Said::Sealed(Box::new(ticket.clone())));
         tracing::info!(
-            shard = %self.id, epoch = %self.epoch, handled = %ticket.handled,
+            handled = %ticket.handled,
             in_doubt = ticket.in_doubt.count(), "sealed"
         );
         Phase::Sealed(Box::new(Seal {
@@ -343,12 +351,20 @@ impl Shard {
         }))
     }
 
+    /// At another epoch from now on: what is said belongs to it.
+    fn owns(&mut self, epoch: Epoch) -> EnteredSpan {
+        debug_assert!(epoch >= self.epoch, "{epoch} behind {}", self.epoch);
+        self.epoch = epoch;
+        self.span = span(self.id, epoch);
+        self.span.clone().entered()
+    }
+
     /// Owns it from now on, without a session: READY will bring everything.
     fn start(&mut self, epoch: Epoch) -> Phase {
-        self.epoch = epoch;
+        let _in = self.owns(epoch);
         self.cause = IdentifyCause::Cold;
         self.without_session();
-        tracing::info!(shard = %self.id, %epoch, "starts without a session");
+        tracing::info!("starts without a session");
         Phase::Serving
     }
 
@@ -359,7 +375,7 @@ impl Shard {
             .session
             .as_ref()
             .is_some_and(|session| session.id == ticket.session_id && self.epoch > Epoch(0));
-        self.epoch = epoch;
+        let _in = self.owns(epoch);
         let Some(session) = Session::of_ticket(ticket) else {
             return self.start(epoch);
         };
@@ -395,7 +411,7 @@ impl Shard {
         self.snapshot.stop();
         self.touch();
         tracing::info!(
-            shard = %self.id, %epoch, ?after, from = %self.window.received(),
+            ?after, from = %self.window.received(),
             handled = %self.window.handled(), "resumes"
         );
         if copied.is_none() && self.context.keeps_state() {
@@ -410,7 +426,7 @@ impl Shard {
     fn session_lost(&mut self, why: &str) {
         self.context.counters.sessions_lost.add();
         tracing::error!(
-            shard = %self.id, epoch = %self.epoch, why, received = %self.window.received(),
+            why, received = %self.window.received(),
             "Discord ended the session: events since then are lost, a new session is needed"
         );
         self.progress(Step::SessionLost, 0);

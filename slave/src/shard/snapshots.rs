@@ -220,7 +220,7 @@ impl Shard {
         };
         if let (Some(why), Some(store)) = (why, &self.context.snapshots) {
             tracing::warn!(
-                shard = %self.id, file = %store.file(self.id).display(), why,
+                file = %store.file(self.id).display(), why,
                 "the snapshot is not used"
             );
         }
@@ -242,7 +242,7 @@ impl Shard {
         self.snapshot.behind = true;
         self.window.replay_from(copied.lowest);
         tracing::info!(
-            shard = %self.id, epoch = %self.epoch, written_at = %copied.epoch,
+            written_at = %copied.epoch,
             stands = %copied.lowest, handled = %self.window.handled(),
             pieces = copied.count(), "state from a snapshot"
         );
@@ -252,7 +252,7 @@ impl Shard {
 
     /// Says so, and what follows from it.
     pub(super) fn lose_state(&mut self) -> Phase {
-        tracing::error!(shard = %self.id, epoch = %self.epoch, "the state of this shard is lost");
+        tracing::error!("the state of this shard is lost");
         self.with_state(|state, shard| state.drop_shard(shard));
         if self.context.config.on_lost_state == OnLostState::Identify {
             self.cause = IdentifyCause::StateLost;

@@ -216,7 +216,7 @@ impl Shard {
             && !self.trials.care.skipped.contains(sequence);
         self.context.counters.set_aside.add();
         tracing::error!(
-            shard = %self.id, epoch = %self.epoch, %sequence, kind = event.kind(), guild, handed_out,
+            %sequence, kind = event.kind(), guild, handed_out,
             "an event is set aside: each process that had it died"
         );
         let carried = if event.json().len() <= message::SetAside::MAX_BYTES {

@@ -25,4 +25,5 @@ mod promises;
 mod sessions;
 mod signals;
 mod snapshots;
+mod spans;
 mod unfinished;

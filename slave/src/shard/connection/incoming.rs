@@ -69,7 +69,7 @@ impl Shard {
                         && self.window.disprove(sequence)
                     {
                         tracing::error!(
-                            shard = %self.id, epoch = %self.epoch, %sequence,
+                            %sequence,
                             "the ticket said more than Discord ever sent: it is not believed; events before may be missing"
                         );
                     }
@@ -131,7 +131,7 @@ impl Shard {
         };
         if self.session.is_some() {
             self.context.counters.sessions_lost.add();
-            tracing::error!(shard = %self.id, epoch = %self.epoch, "READY where RESUMED was due: events are lost");
+            tracing::error!("READY where RESUMED was due: events are lost");
             self.progress(Step::SessionLost, 0);
         }
         self.without_session();
@@ -146,7 +146,7 @@ impl Shard {
         life.serves();
         redial.serving();
         self.ordered = false;
-        tracing::info!(shard = %self.id, epoch = %self.epoch, "READY");
+        tracing::info!("READY");
         self.say(Said::Serving {
             resumed: false,
             replayed: 0,
@@ -162,7 +162,7 @@ impl Shard {
         self.after_death = false;
         self.give_up_unreplayed();
         self.trials.replayed();
-        tracing::info!(shard = %self.id, epoch = %self.epoch, replayed = life.replayed, "RESUMED");
+        tracing::info!(replayed = life.replayed, "RESUMED");
         self.say(Said::Session(Box::new(self.ticket())));
         let resumed = std::mem::take(&mut self.ordered);
         self.say(Said::Serving {
