@@ -15,7 +15,7 @@ use crate::{
     config::SlaveConfig,
     error::Error,
     log, output,
-    shard::{Context, gateway::Connector, importing::Imports},
+    shard::{Context, Imports, gateway::Connector},
     state::snapshot::Store,
     telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag},
 };

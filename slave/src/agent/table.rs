@@ -23,7 +23,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use self::panics::Panics;
 use crate::{
     caught::caught,
-    shard::{Care, Context, FromShard, Order, Said, Shard},
+    shard::{Care, Context, FromShard, Order, Said, Shard, Turn},
     state::StateChannel,
     telemetry::{Oldest, Samples, Standing},
 };
@@ -143,6 +143,7 @@ impl Table {
             },
             Said::Identify(cause) if current => entry.waiting = Some(*cause),
             Said::Session(ticket) if current => {
+                debug_assert_eq!(ticket.shard, said.shard, "a ticket of its own");
                 if entry.ticket.session_id != ticket.session_id {
                     entry.received = Sequence(0);
                     entry.oldest = None;
@@ -152,6 +153,7 @@ impl Table {
                 self.changed.insert(said.shard);
             }
             Said::Serving { .. } if current => {
+                debug_assert_ne!(entry.holding, Some(Holding::Sealed), "it was given away");
                 entry.holding = Some(Holding::Serving);
                 entry.away = false;
                 entry.waiting = None;
@@ -162,6 +164,11 @@ impl Table {
                 self.changed.remove(&said.shard);
             }
             Said::Settled { unfinished, events } if current => {
+                debug_assert_eq!(
+                    entry.holding,
+                    Some(Holding::Sealed),
+                    "its ticket came first"
+                );
                 entry.settled = Some(Settled {
                     shard: said.shard,
                     epoch: said.epoch,
@@ -202,7 +209,7 @@ impl Table {
                 shard,
                 ..Ticket::default()
             };
-            known.give(Order::Start { epoch });
+            known.give(Order::Turn(Turn::Start { epoch }));
         }
     }
 
@@ -226,12 +233,12 @@ impl Table {
         if epoch > known.epoch || cfg!(mutant = "old-epoch-obeyed") {
             known.owned(epoch, Holding::Resuming);
             known.ticket = ticket.clone();
-            known.give(Order::Resume {
+            known.give(Order::Turn(Turn::Resume {
                 epoch,
                 after,
                 ticket: Box::new(ticket),
                 care,
-            });
+            }));
         }
         Ok(())
     }
@@ -256,11 +263,11 @@ impl Table {
         begins: Option<Sequence>,
     ) {
         if let Some(entry) = self.entries.get(&shard) {
-            entry.give(Order::Seal {
+            entry.give(Order::Turn(Turn::Seal {
                 epoch,
                 drain,
                 begins,
-            });
+            }));
         }
     }
 
@@ -268,11 +275,11 @@ impl Table {
     pub(crate) fn seal_late(&mut self, late: LateSeal) {
         if let Some(entry) = self.entries.get(&late.shard) {
             self.late.insert(late.shard);
-            entry.give(Order::SealLate {
+            entry.give(Order::Turn(Turn::SealLate {
                 epoch: late.epoch,
                 drain: Duration::from_millis(late.drain_ms),
                 begins: late.begins,
-            });
+            }));
         }
     }
 
@@ -346,7 +353,7 @@ impl Table {
     pub(crate) fn forget(&mut self, shard: ShardId, epoch: Epoch) {
         let ours = |entry: &Entry| entry.holding.is_some() && entry.epoch >= epoch;
         if self.entries.get(&shard).is_some_and(|entry| !ours(entry)) {
-            self.end(shard, Order::Forget { epoch });
+            self.end(shard, Order::Turn(Turn::Forget { epoch }));
         }
     }
 
@@ -354,7 +361,7 @@ impl Table {
     pub(crate) async fn leave(&mut self) {
         let all: Vec<ShardId> = self.entries.keys().copied().collect();
         for shard in all {
-            self.end(shard, Order::Leave);
+            self.end(shard, Order::Turn(Turn::Leave));
         }
         for (_, task) in std::mem::take(&mut self.ending) {
             // A task that panicked has ended too.
@@ -443,6 +450,10 @@ impl Table {
 
 impl Entry {
     fn owned(&mut self, epoch: Epoch, holding: Holding) {
+        debug_assert!(
+            epoch > self.epoch || cfg!(mutant = "old-epoch-obeyed"),
+            "an epoch is used once"
+        );
         self.epoch = epoch;
         self.holding = Some(holding);
         self.untouched = holding == Holding::Resuming;

@@ -123,6 +123,10 @@ impl Worker {
                 ticket: Bytes::new(),
             })
         });
+        debug_assert!(
+            !matches!(done, Done::Started(epoch) if epoch != self.epoch),
+            "what was begun is what runs"
+        );
         if let Done::Stopped(work) = &done {
             self.epoch = Epoch(0);
             self.stopped = Some(work.clone());

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use baton_protocol::{Epoch, Sequence, ShardId};
+use baton_protocol::{Epoch, Sequence, ShardId, message::CarriedEvent};
 use serde::{
     Deserialize,
     de::{DeserializeOwned, DeserializeSeed},
@@ -87,6 +87,15 @@ impl Event {
             kind,
             json.to_owned(),
         )
+    }
+
+    /// As it goes to the next owner.
+    pub(crate) fn carried(&self) -> CarriedEvent {
+        CarriedEvent {
+            sequence: self.sequence(),
+            kind: self.kind().to_owned(),
+            json: self.json().to_owned(),
+        }
     }
 
     pub(crate) fn marked(mut self, mark: Mark) -> Self {
@@ -268,7 +277,10 @@ mod tests {
     #[test]
     fn the_guild_of_an_event_is_found_without_being_misled_by_what_is_inside() {
         let message = r#"{"message_reference":{"guild_id":"9"},"guild_id":"41","id":"3"}"#;
-        assert_eq!(event("MESSAGE_CREATE", message).guild_id(), Id::new_checked(41));
+        assert_eq!(
+            event("MESSAGE_CREATE", message).guild_id(),
+            Id::new_checked(41)
+        );
         assert_eq!(
             event("GUILD_CREATE", r#"{"members":[{"id":"1"}],"id":"42"}"#).guild_id(),
             Id::new_checked(42)

@@ -73,19 +73,19 @@ impl Commands {
     /// Waits for the next command, as JSON; `None`: each handle was dropped. Survives
     /// being cancelled.
     pub async fn recv(&mut self) -> Option<String> {
-        self.0.recv().await.map(Command::is_sent)
+        self.0.recv().await.map(Command::into_sent)
     }
 
     /// The next command that waits, as JSON; `None`: none does.
     pub fn try_recv(&mut self) -> Option<String> {
-        self.0.try_recv().ok().map(Command::is_sent)
+        self.0.try_recv().ok().map(Command::into_sent)
     }
 }
 
 impl Command {
-    /// Gives what was sent.
-    fn is_sent(self) -> String {
-        // Nobody waits for the receipt: fine.
+    /// It was sent: says so, and gives what it was.
+    fn into_sent(self) -> String {
+        // No task waits for the receipt: fine.
         let _ = self.sent.send(());
         self.json
     }
@@ -201,7 +201,10 @@ mod tests {
         for _ in 0..QUEUE {
             shard.command(&"more").unwrap();
         }
-        assert_eq!(shard.command(&"one too many").err(), Some(CommandError::Full));
+        assert_eq!(
+            shard.command(&"one too many").err(),
+            Some(CommandError::Full)
+        );
         drop(commands);
         assert_eq!(shard.command(&"late").err(), Some(CommandError::Moved));
     }

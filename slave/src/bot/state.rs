@@ -10,7 +10,7 @@ use super::Event;
 /// Whether a shard's state is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateStatus {
-    /// It was copied, kept, or is built anew by a fresh session's events.
+    /// It was copied, kept, or a new session's events build it.
     Complete,
     /// The owner before died without a copy: what the bot knew of this shard is
     /// gone, and no event of this session will bring it back.
@@ -64,7 +64,7 @@ pub trait State: Send + Sync + 'static {
         piece: Bytes,
     ) -> Result<(), ImportError>;
 
-    /// Forget everything of a shard: it moved away for good, or begins anew.
+    /// Forget everything of a shard: it moved away for good, or starts from nothing.
     fn drop_shard(&self, shard: ShardId);
 }
 

@@ -7,7 +7,7 @@ use twilight_model::id::{
     marker::{GuildMarker, UserMarker},
 };
 
-/// The last who left, so that being told again counts nobody down. Of a large guild
+/// The last who left, so that a repeated event counts no member down. Of a large guild
 /// not all members are cached, and one who is not may leave too.
 #[derive(Debug, Default)]
 pub(super) struct Left {

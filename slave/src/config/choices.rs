@@ -5,7 +5,7 @@ use std::str::FromStr;
 /// What becomes of a shard whose state was lost with its former owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLostState {
-    /// Resume: no event is lost, the bot is told [`StateStatus::Lost`](crate::StateStatus).
+    /// Resume: no event is lost, the bot hears [`StateStatus::Lost`](crate::StateStatus).
     #[default]
     Resume,
     /// Ask for a new session: it brings every guild again, and loses a span of

@@ -15,21 +15,18 @@
 //! ends the owner's connection, and keeps what comes. Nothing of that is looked at
 //! before the ticket is here; then it is received like any replay.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, time::Duration};
 
-use baton_protocol::{Epoch, Sequence, ShardId, Ticket};
+use baton_protocol::{Epoch, Sequence};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use super::{
-    Context, Said, Shard,
-    backoff::invalid_session,
-    gateway::{Buffered, Gateway, Incoming, Url},
+    gateway::{Buffered, Gateway},
     session::Session,
 };
-use crate::permits::Permits;
 
 /// An unused connection is dialled again so often, then let go.
 const RENEWALS: u32 = 15;
@@ -37,19 +34,19 @@ const RENEWALS: u32 = 15;
 /// The connection of one shard that is dialled ahead.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    order: Option<Order>,
+    aim: Option<Aim>,
     stage: Stage,
     renewals: u32,
 }
 
 /// What it is dialled for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Order {
+pub(super) struct Aim {
     /// Of the shard's present owner.
-    epoch: Epoch,
-    session: Session,
+    pub(super) epoch: Epoch,
+    pub(super) session: Session,
     /// Where the RESUME will begin.
-    from: Sequence,
+    pub(super) from: Sequence,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +79,141 @@ pub(super) enum Change {
     Buffered(Buffered),
 }
 
+/// What the agent is told, and the shard has to do.
+#[derive(Debug)]
+pub(super) enum Step {
+    Nothing,
+    /// Dial for this.
+    Dial(Aim),
+    /// It is held, or why not.
+    Dialled(Epoch, Result<(), String>),
+    /// RESUMED came on it.
+    Overtook(Epoch),
+    /// It is gone before RESUMED came on it, or the agent knows of that already.
+    Lost {
+        /// Whom to tell, and why.
+        tell: Option<(Epoch, String)>,
+        /// Whether Discord asked for a pause before the next RESUME.
+        pause: bool,
+    },
+}
+
 impl Ahead {
+    /// Dial for this. Asked again, the same is answered again.
+    pub(super) fn dial(&mut self, aim: Aim) -> Step {
+        // Behind another copy it begins elsewhere.
+        let same = self.aim.as_ref() == Some(&aim);
+        match self.stage {
+            Stage::Held { .. } if same => Step::Dialled(aim.epoch, Ok(())),
+            // Answered when it is through.
+            Stage::Dialling(_) if same => {
+                self.renewals = 0;
+                Step::Nothing
+            }
+            Stage::Nothing | Stage::Dialling(_) | Stage::Held { .. } | Stage::Overtaking { .. } => {
+                *self = Self {
+                    aim: Some(aim.clone()),
+                    ..Self::default()
+                };
+                Step::Dial(aim)
+            }
+        }
+    }
+
+    /// It is being dialled.
+    pub(super) fn dials(&mut self, task: JoinSet<Result<Gateway, String>>) {
+        debug_assert!(self.aim.is_some(), "dialled for nothing");
+        self.stage = Stage::Dialling(task);
+    }
+
+    /// Something happened to it; it is held for so long.
+    pub(super) fn changed(&mut self, change: Change, hold: Duration) -> Step {
+        let Some(aim) = &self.aim else {
+            return Step::Nothing;
+        };
+        let epoch = aim.epoch;
+        match change {
+            Change::Held(gateway) => {
+                let until = Instant::now() + hold;
+                self.stage = Stage::Held { gateway, until };
+                // Reported once: later ones are renewed silently.
+                if self.renewals == 0 {
+                    return Step::Dialled(epoch, Ok(()));
+                }
+                Step::Nothing
+            }
+            Change::Failed(why) => {
+                let first = self.renewals == 0;
+                *self = Self::default();
+                if first {
+                    return Step::Dialled(epoch, Err(why));
+                }
+                Step::Nothing
+            }
+            Change::Buffered(buffered) => self.buffered(epoch, buffered),
+            Change::Old if self.overtakes() => {
+                let nothing = Buffered::Nothing {
+                    why: "nobody took it".to_owned(),
+                    pause: false,
+                };
+                self.buffered(epoch, nothing)
+            }
+            Change::Old if self.renewals < RENEWALS => {
+                self.renewals += 1;
+                Step::Dial(aim.clone())
+            }
+            Change::Old => {
+                *self = Self::default();
+                Step::Nothing
+            }
+        }
+    }
+
+    fn buffered(&mut self, epoch: Epoch, buffered: Buffered) -> Step {
+        let Stage::Overtaking { resumed, .. } = &mut self.stage else {
+            return Step::Nothing;
+        };
+        match buffered {
+            Buffered::Something => Step::Nothing,
+            Buffered::Resumed => {
+                *resumed = true;
+                Step::Overtook(epoch)
+            }
+            Buffered::Nothing { why, pause } => {
+                let tell = (!*resumed).then_some((epoch, why));
+                *self = Self::default();
+                Step::Lost { tell, pause }
+            }
+        }
+    }
+
+    /// Resume on the connection that is held. `false`: there is none for this.
+    pub(super) fn overtake(&mut self, epoch: Epoch, hold: Duration) -> bool {
+        let ours = self.aim.as_ref().is_some_and(|aim| aim.epoch == epoch);
+        match std::mem::take(&mut self.stage) {
+            Stage::Held { gateway, .. } if ours => {
+                self.stage = Stage::Overtaking {
+                    gateway,
+                    until: Instant::now() + hold,
+                    resumed: false,
+                };
+                true
+            }
+            // Answered when RESUMED comes.
+            stage @ Stage::Overtaking { .. } if ours => {
+                self.stage = stage;
+                true
+            }
+            stage @ (Stage::Nothing
+            | Stage::Dialling(_)
+            | Stage::Held { .. }
+            | Stage::Overtaking { .. }) => {
+                self.stage = stage;
+                false
+            }
+        }
+    }
+
     pub(super) const fn overtakes(&self) -> bool {
         matches!(self.stage, Stage::Overtaking { .. })
     }
@@ -114,16 +245,16 @@ impl Ahead {
     /// does not ask for more than Discord replays; anything else is let go. After a
     /// death it is not one that has resumed: what the dead owner handled need not be
     /// behind its RESUMED, and is replayed once more to be known by that.
-    fn take(
+    pub(super) fn take(
         &mut self,
         session: Option<&Session>,
         received: Sequence,
         after_death: bool,
     ) -> Option<Gateway> {
-        let Self { order, stage, .. } = std::mem::take(self);
-        let fits = order.zip(session).is_some_and(|(order, session)| {
-            let behind = received.get().checked_sub(order.from.get());
-            order.session == *session && behind.is_some_and(|behind| behind <= session.reach())
+        let Self { aim, stage, .. } = std::mem::take(self);
+        let fits = aim.zip(session).is_some_and(|(aim, session)| {
+            let behind = received.get().checked_sub(aim.from.get());
+            aim.session == *session && behind.is_some_and(|behind| behind <= session.reach())
         });
         match stage {
             Stage::Held { gateway, .. } if fits => Some(*gateway),
@@ -134,199 +265,6 @@ impl Ahead {
             Stage::Nothing | Stage::Dialling(_) | Stage::Held { .. } | Stage::Overtaking { .. } => {
                 None
             }
-        }
-    }
-}
-
-impl Shard {
-    /// An order to dial ahead. Asked again, the same is answered again.
-    pub(super) fn dial_ahead(&mut self, epoch: Epoch, ticket: &Ticket) {
-        let Some(session) = Session::of_ticket(ticket) else {
-            return self.say_dialled(epoch, "the ticket has no session".to_owned());
-        };
-        let order = Order {
-            epoch,
-            session,
-            from: ticket.resume_from(),
-        };
-        // Behind another copy it begins elsewhere.
-        let same = self.ahead.order.as_ref() == Some(&order);
-        match self.ahead.stage {
-            Stage::Held { .. } if same => self.say_dialled(epoch, String::new()),
-            // Answered when it is through.
-            Stage::Dialling(_) if same => self.ahead.renewals = 0,
-            Stage::Nothing | Stage::Dialling(_) | Stage::Held { .. } | Stage::Overtaking { .. } => {
-                self.ahead = Ahead {
-                    order: Some(order),
-                    ..Ahead::default()
-                };
-                self.begin_ahead();
-            }
-        }
-    }
-
-    fn begin_ahead(&mut self) {
-        if let Some(order) = &self.ahead.order {
-            self.context.counters.dials.add();
-            let dialling = to_hello(
-                self.context.clone(),
-                self.id,
-                self.permits.clone(),
-                order.session.clone(),
-                order.from,
-            );
-            let mut task = JoinSet::new();
-            task.spawn(dialling);
-            self.ahead.stage = Stage::Dialling(task);
-        }
-    }
-
-    pub(super) fn ahead_changed(&mut self, change: Change) {
-        let Some(epoch) = self.ahead.order.as_ref().map(|order| order.epoch) else {
-            return;
-        };
-        match change {
-            Change::Held(gateway) => {
-                let until = Instant::now() + self.context.config.timings.hold;
-                self.ahead.stage = Stage::Held { gateway, until };
-                // Reported once: later ones are renewed silently.
-                if self.ahead.renewals == 0 {
-                    self.say_dialled(epoch, String::new());
-                }
-            }
-            Change::Failed(why) => {
-                let first = self.ahead.renewals == 0;
-                self.ahead = Ahead::default();
-                if first {
-                    self.say_dialled(epoch, why);
-                }
-            }
-            Change::Buffered(buffered) => self.buffered(buffered),
-            Change::Old if self.ahead.overtakes() => {
-                self.buffered(Buffered::Nothing {
-                    why: "nobody took it".to_owned(),
-                    pause: false,
-                });
-            }
-            Change::Old if self.ahead.renewals < RENEWALS => {
-                self.ahead.renewals += 1;
-                self.begin_ahead();
-            }
-            Change::Old => self.ahead = Ahead::default(),
-        }
-    }
-
-    /// An order to resume on the connection that is held.
-    pub(super) fn overtake(&mut self, epoch: Epoch) {
-        let ordered = self.ahead.order.as_ref().map(|order| order.epoch);
-        match std::mem::take(&mut self.ahead.stage) {
-            Stage::Held { gateway, .. } if ordered == Some(epoch) => {
-                self.ahead.stage = Stage::Overtaking {
-                    gateway,
-                    until: Instant::now() + self.context.config.timings.hold,
-                    resumed: false,
-                };
-            }
-            // Answered when RESUMED comes.
-            stage @ Stage::Overtaking { .. } if ordered == Some(epoch) => self.ahead.stage = stage,
-            stage @ (Stage::Nothing
-            | Stage::Dialling(_)
-            | Stage::Held { .. }
-            | Stage::Overtaking { .. }) => {
-                self.ahead.stage = stage;
-                self.say_overtaken(epoch, "no connection is held".to_owned());
-            }
-        }
-    }
-
-    fn buffered(&mut self, buffered: Buffered) {
-        let Stage::Overtaking { resumed, .. } = &mut self.ahead.stage else {
-            return;
-        };
-        let Some(epoch) = self.ahead.order.as_ref().map(|order| order.epoch) else {
-            return;
-        };
-        match buffered {
-            Buffered::Something => {}
-            Buffered::Resumed => {
-                *resumed = true;
-                self.say_overtaken(epoch, String::new());
-            }
-            Buffered::Nothing { why, pause } => {
-                let told = *resumed;
-                self.ahead = Ahead::default();
-                if pause {
-                    let pause = invalid_session(&self.context.config.timings);
-                    self.not_before = Some(Instant::now() + pause);
-                }
-                if !told {
-                    self.say_overtaken(epoch, why);
-                }
-            }
-        }
-    }
-
-    /// A held connection that the shard can go on with.
-    pub(super) fn take_ahead(&mut self) -> Option<Gateway> {
-        self.ahead.take(
-            self.session.as_ref(),
-            self.window.received(),
-            self.after_death,
-        )
-    }
-
-    fn say_overtaken(&self, copied: Epoch, failed: String) {
-        if !failed.is_empty() {
-            tracing::warn!(failed, "cannot resume beside the owner");
-        }
-        self.say(Said::Overtaken { copied, failed });
-    }
-
-    fn say_dialled(&self, copied: Epoch, failed: String) {
-        if !failed.is_empty() {
-            tracing::warn!(failed, "cannot dial ahead");
-        }
-        self.say(Said::Dialled { copied, failed });
-    }
-}
-
-/// Dials up to HELLO: where READY said, and if that fails, the gateway's own
-/// address.
-async fn to_hello(
-    context: Arc<Context>,
-    shard: ShardId,
-    permits: Permits,
-    session: Session,
-    from: Sequence,
-) -> Result<Gateway, String> {
-    let count = context.shard_count();
-    let patience = context.config.timings.hello;
-    let mut failed = String::new();
-    for url in [Url::OfSession, Url::Default] {
-        let session = Some((&session, from));
-        let mut gateway = context.connector.dial(shard, count, &permits, session, url);
-        failed = match timeout(patience, hello(&mut gateway)).await {
-            Ok(Ok(())) => {
-                if cfg!(mutant = "ahead-not-held") {
-                    // One more poll, which sends RESUME.
-                    let _ = timeout(Duration::from_millis(50), gateway.next()).await;
-                }
-                return Ok(gateway);
-            }
-            Ok(Err(why)) => why,
-            Err(_) => format!("no HELLO within {patience:?}"),
-        };
-    }
-    Err(failed)
-}
-
-async fn hello(gateway: &mut Gateway) -> Result<(), String> {
-    loop {
-        match gateway.next().await {
-            Incoming::Hello => return Ok(()),
-            Incoming::Alive => {}
-            Incoming::Dispatch { kind, .. } => return Err(format!("{kind} before HELLO")),
-            Incoming::Ended(end) => return Err(end.to_string()),
         }
     }
 }

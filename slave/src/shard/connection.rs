@@ -15,14 +15,15 @@ mod incoming;
 mod life;
 
 use baton_protocol::{Sequence, message::Step};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
-use self::life::{Life, Stage};
+use self::life::{Life, Stage, TELL_WAITING};
 use super::{
-    Said, Shard,
+    Shard,
     backoff::{Redial, Wait},
     gateway::{End, Gateway, Incoming},
-    inputs::{Input, Turn},
+    order::{Said, Turn},
+    phase::Input,
 };
 
 /// Why there is no connection any more.
@@ -42,10 +43,6 @@ pub(super) enum Ended {
     Crowded,
 }
 
-/// The master hears so often that the slave waits for an answer, on a connection that is
-/// open: limits that have grown are longer than its own.
-const TELL_WAITING: Duration = Duration::from_secs(1);
-
 impl Shard {
     pub(super) async fn connection(&mut self, redial: &mut Redial) -> Ended {
         let timings = &self.context.config.timings;
@@ -53,7 +50,7 @@ impl Shard {
         let ended = self.live(&mut life, redial).await;
         redial.reached_hello(life.stage != Stage::Dialling);
         if matches!(ended, Ended::Lost(_)) && life.stage == Stage::Replaying {
-            if self.window.received() > life.from {
+            if self.events.window().received() > life.from {
                 redial.advanced();
             } else {
                 redial.refused();
@@ -78,7 +75,7 @@ impl Shard {
             self.dial(redial)
         };
         loop {
-            let full = self.window.running() >= self.context.config.window;
+            let full = self.events.window().running() >= self.context.config.window;
             if !full && life.full_since.is_some() && life.deadline.is_some() {
                 // While nothing was read, nothing could come.
                 life.deadline = Some(Instant::now() + timings.hello);
@@ -189,7 +186,9 @@ impl Shard {
     fn is_overtaken(&mut self, begins: Sequence, named: Sequence) -> bool {
         self.named = self.named.max(named);
         self.finish_all_reported();
-        self.named > begins && self.window.handled() > begins && !cfg!(mutant = "overtaken-sealed")
+        self.named > begins
+            && self.events.window().handled() > begins
+            && !cfg!(mutant = "overtaken-sealed")
     }
 
     fn still_waits(&self, life: &mut Life, redial: &Redial, open: bool) {
@@ -216,7 +215,7 @@ impl Shard {
         let session = self
             .session
             .as_ref()
-            .map(|session| (session, self.window.received()));
+            .map(|session| (session, self.events.window().received()));
         self.context
             .connector
             .dial(self.id, count, &self.permits, session, redial.url())

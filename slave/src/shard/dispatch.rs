@@ -154,6 +154,16 @@ impl Window {
         self.open.insert(sequence, open);
     }
 
+    /// Whether it is not finished: it runs, is held or is due.
+    pub(crate) fn is_open(&self, sequence: Sequence) -> bool {
+        self.open.contains_key(&sequence)
+    }
+
+    /// Whether it counts as handed out.
+    pub(crate) fn runs(&self, sequence: Sequence) -> bool {
+        self.open.get(&sequence) == Some(&Open::Running)
+    }
+
     /// Takes a dispatch in.
     pub(crate) fn receive(&mut self, sequence: Sequence) -> Receipt {
         if sequence <= self.received {
@@ -233,6 +243,11 @@ impl Window {
             self.handled = self.handled.max(highest);
             self.finished_above.remove_through(self.handled);
         }
+        debug_assert!(
+            first_open.is_none_or(|open| open > self.handled),
+            "what is open is not handled"
+        );
+        debug_assert!(self.running <= self.open.len(), "what runs is open");
     }
 
     /// See the module.

@@ -176,7 +176,7 @@ pub(crate) struct Gateway {
     /// When the last heartbeat was sent, and which sequence it named at the most.
     named: Option<(std::time::Instant, Sequence)>,
     over: bool,
-    /// What came before anybody wanted it.
+    /// Events that came before they were wanted.
     buffer: VecDeque<Incoming>,
     buffer_bytes: usize,
 }

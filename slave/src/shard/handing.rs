@@ -3,16 +3,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use baton_protocol::{Sequence, ShardId};
+use baton_protocol::{Sequence, SequenceRanges, ShardId, message::CarriedEvent};
+use tokio::time::Instant;
 
-use super::{Context, Shard, dispatch::Receipt};
-use crate::bot::{Ack, Event, Mark, State, StateStatus};
+use super::{Shard, dispatch::Receipt, events::Over};
+use crate::bot::{Event, Finished, Mark, State, StateStatus};
 
 impl Shard {
     /// Takes a dispatch in that is neither READY nor RESUMED nor out of place.
     pub(super) fn deliver(&mut self, sequence: Sequence, kind: &str, json: String) {
         self.context.counters.received.add();
-        let receipt = self.window.receive(sequence);
+        let receipt = self.events.receive(sequence);
         if receipt == Receipt::Duplicate {
             self.context.counters.duplicates.add();
             return;
@@ -34,9 +35,7 @@ impl Shard {
                 // Most are finished by now, and need no turn of their own.
                 self.finish_all_reported();
             }
-            Receipt::Hold => {
-                self.held.insert(sequence, event);
-            }
+            Receipt::Hold => self.events.hold(event),
             Receipt::StateOnly | Receipt::Duplicate => {}
         }
         self.touch();
@@ -45,8 +44,8 @@ impl Shard {
     /// RESUMED has a sequence of its own and nothing in it for a bot.
     pub(super) fn swallow(&mut self, sequence: Sequence) {
         self.context.counters.received.add();
-        if let Receipt::HandOut(_) = self.window.receive(sequence) {
-            self.window.finish(sequence);
+        if let Receipt::HandOut(_) = self.events.receive(sequence) {
+            self.events.finish(sequence);
         }
         self.touch();
     }
@@ -54,11 +53,7 @@ impl Shard {
     /// The replay is over. What the former owner had not finished and what was not in
     /// it will not come any more; the former owner may yet finish it.
     pub(super) fn give_up_unreplayed(&mut self) {
-        let mut missing = self.window.held();
-        // What was left out of the replay comes with the word of its former owner.
-        missing.retain(|sequence| {
-            !self.held.contains_key(sequence) && !self.window.is_before_replay(*sequence)
-        });
+        let missing = self.events.give_up_unreplayed();
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else {
             return;
         };
@@ -67,8 +62,35 @@ impl Shard {
             events = missing.len(), %first, %last,
             "Discord did not replay events that its former owner had in hand"
         );
-        for sequence in missing {
-            self.window.finish(sequence);
+        self.touch();
+    }
+
+    /// The former owner settled: what it did not finish is handed out, marked. What of
+    /// that nobody brings is given up, loudly.
+    pub(super) fn settled(&mut self, unfinished: &SequenceRanges, carried: Vec<CarriedEvent>) {
+        let (shard, epoch) = (self.id, self.epoch);
+        let tag = self.session.as_ref().map(|session| &session.tag);
+        let lost = self.events.settle(unfinished, carried, |event| {
+            let CarriedEvent {
+                sequence,
+                kind,
+                json,
+            } = event;
+            Some(Event::new(
+                shard,
+                epoch,
+                sequence,
+                tag?.clone(),
+                &kind,
+                json,
+            ))
+        });
+        for sequence in lost {
+            self.context.counters.given_up.add();
+            tracing::error!(
+                %sequence,
+                "an event is given up: its former owner did not finish it, and Discord does not replay it any more"
+            );
         }
         self.touch();
     }
@@ -77,22 +99,16 @@ impl Shard {
         let Some(state) = self.context.state.clone() else {
             return;
         };
-        if let Some(copied) = &self.copied {
-            if copied.is_behind(event.sequence()) {
-                self.copied = None;
-            } else {
-                if copied.holds(event.sequence(), || state.piece_of(event)) {
-                    return;
-                }
-            }
+        let piece = || state.piece_of(event);
+        if self.keeping.holds(event.sequence(), piece) {
+            return;
         }
         self.with_state(|state, _| state.apply(event));
-        let copies = self.copy_out.iter_mut().chain(&mut self.snapshot.copy);
-        let mut copies = copies.peekable();
-        if copies.peek().is_some()
-            && let Some(key) = state.piece_of(event)
+        if (self.keeping.copies_out() || self.snapshot.copies())
+            && let Some(key) = piece()
         {
-            copies.for_each(|copy| copy.changed(key, event.sequence()));
+            self.keeping.changed(key, event.sequence());
+            self.snapshot.changed(key, event.sequence());
         }
     }
 
@@ -103,50 +119,90 @@ impl Shard {
             self.context.counters.marked.add();
         }
         let event = event.at_epoch(self.epoch);
-        self.hands.take(event.clone());
-        let ack = Ack::new(
-            self.finished.reporter(),
-            self.generation,
-            attempt,
-            event.clone(),
-        );
+        let sequence = event.sequence();
+        let ack = self.events.hand_out(&event, attempt);
         let bot = &self.context.bot;
-        let handed = (self.generation, event.sequence());
         // The shard goes on.
         let call = AssertUnwindSafe(|| bot.handle(event, ack, &self.handle));
         if catch_unwind(call).is_err() {
-            self.panicked.insert(handed);
+            self.events.has_panicked(sequence);
         }
     }
 
+    pub(super) fn hand_out_retries(&mut self, now: Instant) {
+        while let Some((event, attempt)) = self.events.retry(now) {
+            self.hand_out(event, attempt);
+        }
+    }
+
+    /// What became of an event.
+    pub(super) fn finished(&mut self, finished: Finished) {
+        let (current, sequence) = (self.events.knows(&finished), finished.sequence);
+        let timings = &self.context.config.timings;
+        let over = self
+            .events
+            .over(finished, timings.retries, timings.retry_delay);
+        if current {
+            self.trial_ends(sequence);
+        }
+        let counters = &self.context.counters;
+        if matches!(over, Over::GivenBack) {
+            return counters.retried.add();
+        }
+        counters.finished.add();
+        match over {
+            Over::Finished | Over::GivenBack => {}
+            Over::PanickedLater => {
+                counters.failed.add();
+                tracing::warn!(%sequence, "a handler panicked after its event was finished");
+            }
+            Over::Panicked => {
+                counters.failed.add();
+                tracing::warn!(%sequence, "a handler panicked");
+            }
+            Over::GivenUp { event, attempt } => {
+                counters.failed.add();
+                tracing::warn!(
+                    %sequence, kind = event.kind(), attempt,
+                    "an event was given back too often: given up"
+                );
+            }
+        }
+        if current {
+            self.touch();
+        }
+    }
+
+    /// Takes in what was reported up to now, so that a ticket is exact.
+    pub(super) fn finish_all_reported(&mut self) {
+        while let Some(finished) = self.events.reported() {
+            self.finished(finished);
+        }
+    }
+
+    /// Something changed: the next checkpoint will say it.
+    pub(super) fn touch(&mut self) {
+        if self.events.is_noted_at_once() {
+            self.note();
+        } else {
+            let checkpoints = &self.context.checkpoints;
+            self.notes.put_off(|| checkpoints.next_line());
+        }
+    }
+
+    pub(super) fn note(&mut self) {
+        self.notes.note(self.events.position(self.epoch));
+    }
+
     pub(super) fn tell_state(&mut self, status: StateStatus) {
-        self.state_lost = status == StateStatus::Lost;
+        self.keeping.set_lost(status == StateStatus::Lost);
         let bot = &self.context.bot;
         self.context
             .guarded(|| bot.state_changed(&self.handle, status));
     }
 
-    /// See [`Context::with_state`].
+    /// See [`Context::with_state`](super::Context::with_state).
     pub(super) fn with_state<T>(&self, call: impl FnOnce(&dyn State, ShardId) -> T) -> Option<T> {
         self.context.with_state(|state| call(state, self.id))
-    }
-}
-
-impl Context {
-    /// Calls what keeps the state of a shard; `None`: there is none, or it panicked.
-    pub(super) fn with_state<T>(&self, call: impl FnOnce(&dyn State) -> T) -> Option<T> {
-        let state = self.state.as_deref()?;
-        self.guarded(|| call(state))
-    }
-
-    /// Calls the bot about the state of a shard. A panic there is the bot's, not the
-    /// shard's: it is counted and told.
-    fn guarded<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
-        let result = catch_unwind(AssertUnwindSafe(call)).ok();
-        if result.is_none() {
-            self.counters.state_errors.add();
-            tracing::error!("the bot panicked over its state");
-        }
-        result
     }
 }

@@ -7,13 +7,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use baton_protocol::{
-    Sequence, SequenceRanges,
-    message::{CarriedEvent, Settled},
-};
+use baton_protocol::Sequence;
 use tokio::time::Instant;
 
-use super::Shard;
 use crate::{bot::Event, telemetry::Oldest};
 
 /// The oldest event is named once it has been here for so long, or has so many behind it.
@@ -42,7 +38,7 @@ impl Hands {
         *self = Self::default();
     }
 
-    fn event(&self, sequence: Sequence) -> Option<&Event> {
+    pub(super) fn event(&self, sequence: Sequence) -> Option<&Event> {
         self.events.get(&sequence).map(|(event, _)| event)
     }
 
@@ -64,83 +60,5 @@ impl Hands {
             }));
         }
         self.named.clone()
-    }
-}
-
-impl Shard {
-    /// The payloads of what is not finished, for the next owner, the oldest first: as
-    /// many as go into one message.
-    pub(super) fn carried(&self, unfinished: &SequenceRanges) -> Vec<CarriedEvent> {
-        let mut room = Settled::MAX_BYTES;
-        let mut carried = Vec::new();
-        for sequence in unfinished.iter() {
-            let given_back = || {
-                let retries = self.retries.iter().map(|retry| &retry.event);
-                retries
-                    .into_iter()
-                    .find(|event| event.sequence() == sequence)
-            };
-            let event = self.hands.event(sequence).or_else(given_back);
-            let Some(event) = event.or_else(|| self.held.get(&sequence)) else {
-                continue;
-            };
-            let Some(left) = room.checked_sub(event.json().len()) else {
-                break;
-            };
-            room = left;
-            carried.push(carry(event));
-            if carried.len() == Settled::MAX_EVENTS {
-                break;
-            }
-        }
-        carried
-    }
-
-    /// The former owner settled: what it did not finish is handed out, marked. What of
-    /// that neither Discord nor the former owner brings is given up, loudly: it would
-    /// hold back everything behind it for ever.
-    pub(super) fn settled(&mut self, unfinished: &SequenceRanges, events: Vec<CarriedEvent>) {
-        let session = self.session.as_ref().map(|session| session.tag.clone());
-        let mut carried: BTreeMap<Sequence, CarriedEvent> = events
-            .into_iter()
-            .map(|event| (event.sequence, event))
-            .collect();
-        let mut at_hand = Vec::new();
-        for sequence in self.window.held() {
-            let carried = carried.remove(&sequence).zip(session.clone());
-            let event = self.held.remove(&sequence).or_else(|| {
-                let (event, tag) = carried?;
-                Some(Event::new(
-                    self.id,
-                    self.epoch,
-                    sequence,
-                    tag,
-                    &event.kind,
-                    event.json,
-                ))
-            });
-            if !unfinished.contains(sequence) {
-                self.window.finish(sequence);
-            } else if event.is_none() && self.window.is_before_replay(sequence) {
-                self.context.counters.given_up.add();
-                tracing::error!(
-                    %sequence,
-                    "an event is given up: its former owner did not finish it, and Discord does not replay it any more"
-                );
-                self.window.finish(sequence);
-            } else if self.window.give_back(sequence, crate::bot::Mark::MayRepeat) {
-                at_hand.extend(event);
-            }
-        }
-        self.hand_out_first(at_hand);
-        self.touch();
-    }
-}
-
-pub(super) fn carry(event: &Event) -> CarriedEvent {
-    CarriedEvent {
-        sequence: event.sequence(),
-        kind: event.kind().to_owned(),
-        json: event.json().to_owned(),
     }
 }

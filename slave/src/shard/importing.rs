@@ -4,44 +4,25 @@
 //! size takes a tenth of a second: on a thread of the runtime that would hold up
 //! every shard of the process, among them the ones that are being handed over.
 
-use std::thread::available_parallelism;
-
 use baton_protocol::{
     Epoch,
     state::{MAX_UNACKNOWLEDGED, StateFrame},
 };
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
-use super::{Frozen, Said, Shard};
+use super::{Shard, order::Said};
 use crate::state::{Copied, Piece, Taken};
-
-/// Discord keeps so many events of every session for a replay, at least.
-const SURELY_REPLAYED: u64 = 100;
-
-/// Who may take state in: as many at once as there are processors. More would only
-/// take them from events.
-#[derive(Debug)]
-pub(crate) struct Imports(Semaphore);
-
-impl Imports {
-    pub(crate) fn new() -> Self {
-        Self(Semaphore::new(
-            available_parallelism().map_or(1, usize::from),
-        ))
-    }
-}
 
 impl Shard {
     pub(super) async fn take_state(&mut self, frame: &StateFrame) {
         let copied = frame.header().epoch;
-        if self.taken_in.is_some_and(|(epoch, _)| epoch != copied) {
+        if self.keeping.owes_another(copied) {
             self.acknowledge();
         }
         let imported = self.import_frame(frame).await;
-        let (_, taken_in) = self.taken_in.get_or_insert((copied, 0));
-        *taken_in += frame.body().len() as u64;
+        let taken_in = self.keeping.took_in(copied, frame.body().len() as u64);
         // No slave listens to acknowledgements of a copy that is complete, or broken.
-        if *taken_in >= MAX_UNACKNOWLEDGED / 2 || frame.is_end() || imported.is_err() {
+        if taken_in >= MAX_UNACKNOWLEDGED / 2 || frame.is_end() || imported.is_err() {
             self.acknowledge();
         }
         match imported {
@@ -51,7 +32,7 @@ impl Shard {
                     state_at: complete.lowest,
                     pieces: complete.count(),
                 });
-                self.copied = Some(complete);
+                self.keeping.is_as(complete);
             }
             Ok(None) => {}
             Err(detail) => self.say(Said::StateBroken { copied, detail }),
@@ -61,7 +42,7 @@ impl Shard {
     /// One word for all frames that were taken in since the last one: it wakes every
     /// process on its way.
     pub(super) fn acknowledge(&mut self) {
-        if let Some((copied, bytes)) = self.taken_in.take() {
+        if let Some((copied, bytes)) = self.keeping.acknowledge() {
             self.say(Said::StateAck { copied, bytes });
         }
     }
@@ -69,16 +50,16 @@ impl Shard {
     /// `Some`: the copy is complete.
     async fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
         if !self.context.keeps_state() {
-            // Whatever another build has of it.
+            // The piece may come from another build.
             return Ok(frame.is_end().then(Copied::default));
         }
-        if self.epoch > Epoch(0) && self.prefers_own(frame) {
+        let own = self.events.window().received();
+        if self.epoch > Epoch(0) && self.keeping.prefers_own(frame, self.epoch, own) {
             let ends = frame.is_end() && frame.header().epoch > self.epoch;
-            return Ok(ends.then(|| Copied::own(self.window.received())));
+            return Ok(ends.then(|| Copied::own(own)));
         }
-        let pieces = match self.import.take(frame) {
+        let pieces = match self.keeping.read(frame) {
             Taken::Begins(pieces) => {
-                self.copied = None;
                 self.with_state(|state, shard| state.drop_shard(shard));
                 pieces
             }
@@ -90,22 +71,6 @@ impl Shard {
         self.import_pieces(pieces).await.map(|()| None)
     }
 
-    /// It was ours. What is here, frozen, is as good as any copy of it, unless the
-    /// copy begins further ahead than every replay reaches back: then it makes room.
-    fn prefers_own(&mut self, frame: &StateFrame) -> bool {
-        let header = frame.header();
-        let own = self.window.received().get();
-        let reached = header.sequence.get() <= own.saturating_add(SURELY_REPLAYED);
-        let begins = header.chunk == 0 && header.epoch > self.epoch;
-        if self.frozen == Frozen::Own && begins && !reached && !cfg!(mutant = "frozen-preferred") {
-            tracing::info!(
-                own, copy = %header.sequence, "the frozen state makes room for a copy"
-            );
-            self.frozen = Frozen::GivenUp;
-        }
-        self.frozen != Frozen::GivenUp
-    }
-
     /// Takes pieces in when it is this shard's turn. The task that waits for this does
     /// nothing else with the shard.
     pub(super) async fn import_pieces(&mut self, pieces: Vec<Piece>) -> Result<(), String> {
@@ -113,7 +78,7 @@ impl Shard {
             return Ok(());
         }
         let (context, shard, span) = (self.context.clone(), self.id, self.span.clone());
-        let _turn = self.context.imports.0.acquire().await;
+        let _turn = self.context.imports.turn().await;
         let imported = spawn_blocking(move || {
             let _in = span.enter();
             for piece in pieces {

@@ -23,36 +23,15 @@ use tokio::time::{Duration, Instant};
 use tracing::{Instrument as _, span::EnteredSpan};
 
 use super::{
-    Care, Frozen, Said, Shard,
+    Shard,
     backoff::Redial,
     connection::Ended,
-    dispatch::Window,
-    inputs::{Input, Turn},
+    order::{Care, Said, Turn},
+    phase::{Input, Phase, Seal},
     session::Session,
     span,
 };
-use crate::{
-    bot::StateStatus,
-    state::{Copied, CopyOut},
-};
-
-/// Where a shard is, with what exists only there.
-pub(super) enum Phase {
-    Idle,
-    Recalling,
-    Serving,
-    Sealed(Box<Seal>),
-    Failed,
-    Gone,
-}
-
-pub(super) struct Seal {
-    ticket: Ticket,
-    drain_until: Instant,
-    /// Since when nothing runs any more.
-    rests: Option<Instant>,
-    settled: Option<SequenceRanges>,
-}
+use crate::bot::StateStatus;
 
 /// What is held back for the word of an earlier owner is waited for so long: this shard
 /// is another's by now, and the word goes there. It may be on its way here.
@@ -186,17 +165,17 @@ impl Shard {
     async fn sealed(&mut self, mut seal: Box<Seal>) -> Phase {
         loop {
             let now = Instant::now();
-            if self.window.running() == 0 {
+            if self.events.window().running() == 0 {
                 seal.rests.get_or_insert(now);
             }
             let settles_at = match seal.rests {
                 _ if cfg!(mutant = "settled-at-once") => now,
                 None => seal.drain_until,
-                Some(_) if !self.window.holds() => now,
+                Some(_) if !self.events.window().holds() => now,
                 Some(since) => seal.drain_until.min(since + LAST_WORD),
             };
             if seal.settled.is_none() && now >= settles_at {
-                let unfinished = self.window.in_doubt();
+                let unfinished = self.events.window().in_doubt();
                 self.say_settled(&unfinished);
                 seal.settled = Some(unfinished);
             }
@@ -244,7 +223,7 @@ impl Shard {
     fn say_settled(&self, unfinished: &SequenceRanges) {
         self.say(Said::Settled {
             unfinished: unfinished.clone(),
-            events: self.carried(unfinished),
+            events: self.events.carried(unfinished),
         });
     }
 
@@ -288,7 +267,7 @@ impl Shard {
 
     /// Discord keeps what comes meanwhile.
     async fn drain_to_half(&mut self) -> Option<Phase> {
-        while self.window.running() > self.context.config.window / 2 {
+        while self.events.window().running() > self.context.config.window / 2 {
             if let Input::Turn(turn) = self.input(None, true, None).await
                 && let Some(phase) = self.turn(turn)
             {
@@ -328,16 +307,13 @@ impl Shard {
 
     /// Nothing is handed out from here on. The connection is closed already.
     fn seal(&mut self, drain: Duration) -> Phase {
+        debug_assert!(self.epoch > Epoch(0), "only an owner has a ticket to give");
         self.finish_all_reported();
         self.trials_stop();
-        self.copy_out = None;
         self.snapshot.stop();
+        self.recall.stop();
         let ticket = self.ticket();
-        self.frozen = if self.state_lost {
-            Frozen::GivenUp
-        } else {
-            Frozen::Own
-        };
+        self.keeping.freeze();
         self.say(Said::Sealed(Box::new(ticket.clone())));
         tracing::info!(
             handled = %ticket.handled,
@@ -380,53 +356,44 @@ impl Shard {
             return self.start(epoch);
         };
         self.handle.serves(epoch, &session);
-        let copied = self.copied.take().filter(|copied| {
-            copied.session.as_deref() == Some(&*session.tag) && copied.epoch < epoch
-        });
-        let frozen = std::mem::replace(&mut self.frozen, Frozen::No);
-        let copied = if !self.context.keeps_state() {
-            // Nothing has to be brought up to date: only what is not finished is replayed.
-            None
-        } else if taken_back && !self.state_lost && frozen != Frozen::GivenUp {
-            Some(Copied::own(self.window.received()))
-        } else {
-            copied
-        };
+        let tag = session.tag.clone();
         self.session = Some(session);
         self.after_death = after == ResumeAfter::Death || cfg!(mutant = "marked-after-seal");
         self.ordered = !std::mem::take(&mut self.served);
-        let state_at = copied
-            .as_ref()
-            .map_or(Sequence(u64::MAX), |copied| copied.lowest);
-        let own = taken_back.then_some(&self.window);
-        self.window = Window::resumed(ticket, state_at, own);
+        let own = taken_back.then(|| self.events.window().received());
+        let state_at = if self.context.keeps_state() {
+            self.keeping.resume(&tag, epoch, own)
+        } else {
+            // Nothing has to be brought up to date: only what is not finished is replayed.
+            self.keeping.resume_without();
+            None
+        };
+        let replay_from = state_at.unwrap_or(Sequence(u64::MAX));
+        self.events.resume(ticket, replay_from, taken_back);
         if !taken_back {
             self.named = Sequence(0);
-            self.generation += 1;
-            self.retries.clear();
-            self.hands.clear();
         }
         self.trials.begin(care);
-        self.held.clear();
         self.snapshot.stop();
+        self.recall.stop();
         self.touch();
         tracing::info!(
-            ?after, from = %self.window.received(),
-            handled = %self.window.handled(), "resumes"
+            ?after, from = %self.events.window().received(),
+            handled = %self.events.window().handled(), "resumes"
         );
-        if copied.is_none() && self.context.keeps_state() {
+        if state_at.is_none() && self.context.keeps_state() {
             return self.recall_or_lose();
         }
-        self.copied = copied;
         self.tell_state(StateStatus::Complete);
         Phase::Serving
     }
 
     /// Discord ended the session: a span of events is lost, said loudly.
     fn session_lost(&mut self, why: &str) {
+        debug_assert!(self.session.is_some(), "there was one");
         self.context.counters.sessions_lost.add();
         tracing::error!(
-            why, received = %self.window.received(),
+            why, received = %self.events.window().received(),
             "Discord ended the session: events since then are lost, a new session is needed"
         );
         self.progress(Step::SessionLost, 0);
@@ -436,24 +403,20 @@ impl Shard {
 
     pub(super) fn without_session(&mut self) {
         self.session = None;
-        self.generation += 1;
-        self.window = Window::new();
-        self.held.clear();
-        self.hands.clear();
+        self.events.forget_session();
         self.trials.stop();
-        self.retries.clear();
-        self.copied = None;
-        self.copy_out = None;
+        self.keeping.forget_session();
         self.snapshot.stop();
+        self.recall.stop();
         self.named = Sequence(0);
         self.after_death = false;
-        self.frozen = Frozen::No;
     }
 
     /// Owned by another slave, or by none: everything held of it is dropped.
     fn forget(&mut self) -> Phase {
-        self.copy_out = None::<CopyOut>;
+        self.keeping.stop_copy();
         self.snapshot.stop();
+        self.recall.stop();
         self.with_state(|state, shard| state.drop_shard(shard));
         Phase::Gone
     }

@@ -16,16 +16,15 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     Shard,
-    backoff::random,
-    inputs::{Input, Turn},
-    run::Phase,
+    order::Turn,
+    phase::{Input, Phase},
 };
 use crate::{
     bot::StateStatus,
     config::OnLostState,
     state::{
         Copied, CopyOut, Form,
-        snapshot::{Of, Outcome, Read, Reading, Writing},
+        snapshot::{Of, Read},
     },
 };
 
@@ -36,99 +35,27 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The master hears so often that reading goes on.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// So soon a snapshot is tried again for which there were too many others.
-const CROWDED: Duration = Duration::from_secs(1);
-
-/// What a shard knows of its snapshots.
-#[derive(Debug, Default)]
-pub(super) struct Snapshot {
-    /// When the next one is due; `None`: the shard is not owned.
-    pub(super) due: Option<Instant>,
-    /// The one that is being exported.
-    pub(super) copy: Option<CopyOut>,
-    /// The one that is exported, or being exported, and not known to be written.
-    writing: Option<Writing>,
-    /// The one that is being read.
-    pub(super) reading: Option<Reading>,
-    /// Attempts that failed in a row.
-    failures: u32,
-    /// Generation and sequence at which the last one stands.
-    last: Option<(u64, Sequence)>,
-    /// Whether the state is from a snapshot, and behind what was handled until the
-    /// replay has brought the rest.
-    behind: bool,
-}
-
-impl Snapshot {
-    /// The shard is not this process' any more, or its session is another one:
-    /// what is being written or read is of no use.
-    pub(super) fn stop(&mut self) {
-        self.copy = None;
-        self.writing = None;
-        self.reading = None;
-        self.last = None;
-        self.behind = false;
-    }
-
-    /// Survives being cancelled.
-    pub(super) async fn read(reading: &mut Option<Reading>) -> Read {
-        match reading {
-            Some(reading) => reading.next().await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
 impl Shard {
-    /// The shard is owned from now on. Not all shards write at the same time.
+    /// The shard is owned from now on.
     pub(super) fn plan_snapshots(&mut self) {
         let store = self.context.snapshots.as_ref();
-        let store = store.filter(|_| self.context.keeps_state());
-        self.snapshot.due =
-            store.map(|store| Instant::now() + store.every().mul_f64(0.25 + 0.75 * random()));
+        self.snapshot
+            .plan(store.filter(|_| self.context.keeps_state()));
     }
 
     /// Begins a snapshot that is due, unless nothing happened since the last.
     pub(super) fn snapshot_due(&mut self, now: Instant) {
-        if self.snapshot.due.is_none_or(|due| due > now) {
-            return;
-        }
         let Some(store) = &self.context.snapshots else {
             return;
         };
-        if let Some(writing) = &mut self.snapshot.writing {
-            let outcome = writing.outcome();
-            match outcome {
-                None => {
-                    self.snapshot.due = Some(now + store.every());
-                    return;
-                }
-                Some(Outcome::Written) => {
-                    self.context.counters.snapshots.add();
-                    self.snapshot.failures = 0;
-                }
-                Some(Outcome::Dropped) => {}
-                Some(Outcome::Failed) => {
-                    self.context.counters.snapshots_failed.add();
-                    self.snapshot.failures += 1;
-                    self.snapshot.last = None;
-                }
-            }
-            self.snapshot.writing = None;
-            self.snapshot.copy = None;
+        if !self.snapshot.begins(now, store, &self.context.counters) {
+            return;
         }
-        let pause = store.every() * 2_u32.pow(self.snapshot.failures.min(5));
-        self.snapshot.due = Some(now + pause);
-        self.begin_snapshot(now);
-    }
-
-    fn begin_snapshot(&mut self, now: Instant) {
-        let (Some(store), Some(session)) = (&self.context.snapshots, &self.session) else {
+        let Some(session) = &self.session else {
             return;
         };
-        let at = self.window.received();
-        let known = self.snapshot.last == Some((self.generation, at));
-        if self.state_lost || self.copy_out.is_some() || known {
+        let known = self.snapshot.is_of(self.events.moment());
+        if self.keeping.is_lost() || self.keeping.copies_out() || known {
             return;
         }
         let session = session.tag.clone();
@@ -140,35 +67,29 @@ impl Shard {
             session: session.clone(),
         };
         let Some(writing) = store.write(of, keys.len() as u64) else {
-            self.snapshot.due = Some(now + CROWDED);
-            return;
+            return self.snapshot.waits(now);
         };
-        let budget = writing.budget.clone();
         // The file has a checksum of its own, and packs what it holds.
-        let form = Form::Plain;
-        let copy = CopyOut::new(form, self.id, self.epoch, at, Some(&session), keys, budget);
-        self.snapshot.copy = Some(copy.gently());
-        self.snapshot.writing = Some(writing);
+        let copy = CopyOut::new(
+            Form::Plain,
+            self.id,
+            self.epoch,
+            self.events.window().received(),
+            Some(&session),
+            keys,
+            writing.budget.clone(),
+        );
+        self.snapshot.begin(copy, writing);
     }
 
     /// A frame for the writer, or one more piece exported.
     pub(super) fn snapshot_step(&mut self) {
-        let Some(mut copy) = self.snapshot.copy.take() else {
-            return;
+        let (context, shard) = (&self.context, self.id);
+        let export = |key| {
+            let piece = context.with_state(|state| state.export_piece(shard, key));
+            piece.flatten()
         };
-        let frame = copy.step(self.window.received(), |key| {
-            self.with_state(|state, shard| state.export_piece(shard, key))
-                .flatten()
-        });
-        if let (Some(frame), Some(writing)) = (frame, &self.snapshot.writing) {
-            if frame.is_end() {
-                self.snapshot.last = Some((self.generation, frame.header().sequence));
-            }
-            writing.frame(frame);
-        }
-        if !copy.is_over() {
-            self.snapshot.copy = Some(copy);
-        }
+        self.snapshot.step(self.events.moment(), export);
     }
 
     /// The session goes on here, and no copy of the state came.
@@ -182,9 +103,10 @@ impl Shard {
             epoch: self.epoch,
             session: session.unwrap_or_default(),
         };
-        self.snapshot.reading = Some(store.read(of, self.window.handled()));
+        self.recall
+            .begin(store.read(of, self.events.window().handled()));
         // Until the replay has brought the rest; also if this is interrupted.
-        self.state_lost = true;
+        self.keeping.set_lost(true);
         Phase::Recalling
     }
 
@@ -224,34 +146,34 @@ impl Shard {
                 "the snapshot is not used"
             );
         }
-        self.snapshot.reading = None;
+        self.recall.failed();
         self.lose_state()
     }
 
     fn turn_while_recalling(&mut self, turn: Turn) -> Option<Phase> {
-        let reading = self.snapshot.reading.take();
+        let reading = self.recall.pause();
         let phase = self.turn(turn);
         if phase.is_none() {
-            self.snapshot.reading = reading;
+            self.recall.go_on(reading);
         }
         phase
     }
 
     fn recalled(&mut self, copied: Copied) -> Phase {
-        self.snapshot.reading = None;
-        self.snapshot.behind = true;
-        self.window.replay_from(copied.lowest);
+        self.recall.complete();
+        self.events.replay_from(copied.lowest);
         tracing::info!(
             written_at = %copied.epoch,
-            stands = %copied.lowest, handled = %self.window.handled(),
+            stands = %copied.lowest, handled = %self.events.window().handled(),
             pieces = copied.count(), "state from a snapshot"
         );
-        self.copied = Some(copied);
+        self.keeping.is_as(copied);
         Phase::Serving
     }
 
     /// Says so, and what follows from it.
     pub(super) fn lose_state(&mut self) -> Phase {
+        debug_assert!(self.context.keeps_state(), "there was some");
         tracing::error!("the state of this shard is lost");
         self.with_state(|state, shard| state.drop_shard(shard));
         if self.context.config.on_lost_state == OnLostState::Identify {
@@ -271,9 +193,9 @@ impl Shard {
     /// Discord takes the RESUME: this dispatch of its replay came and is not taken in
     /// yet, or RESUMED, which ends it.
     pub(super) fn resume_accepted(&mut self, replayed: Option<Sequence>) {
-        let is_whole = replayed.is_none_or(|sequence| sequence > self.window.handled());
-        if self.snapshot.behind && is_whole {
-            self.snapshot.behind = false;
+        let handled = self.events.window().handled();
+        let is_whole = replayed.is_none_or(|sequence| sequence > handled);
+        if is_whole && self.recall.has_caught_up() {
             self.context.counters.snapshots_used.add();
             self.tell_state(StateStatus::Complete);
         }

@@ -14,17 +14,14 @@
 
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
-use baton_protocol::{
-    Sequence, SequenceRanges,
-    message::{self, CarriedEvent},
-};
+use baton_protocol::Sequence;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep_until},
 };
 
-use super::{Retry, Said, Shard, hands::carry};
-use crate::{bot::Event, config::OnDeadlyEvent};
+use super::order::Care;
+use crate::bot::Event;
 
 /// Without an answer of the master an event is handed out after this time: nobody
 /// starts the next process either.
@@ -33,17 +30,6 @@ const UNANSWERED: Duration = Duration::from_secs(5);
 /// An event whose handler takes longer than this has not killed the process; the next
 /// one is tried beside it.
 const SURVIVED: Duration = Duration::from_secs(5);
-
-/// How a shard is to be gone on with after processes died over it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Care {
-    /// Whether what is replayed is handed out one at a time.
-    pub(crate) alone: bool,
-    /// These killed the process that had them, alone.
-    pub(crate) deadly: SequenceRanges,
-    /// These did so again when they were handed out although they are deadly.
-    pub(crate) skipped: SequenceRanges,
-}
 
 /// The trials of one shard.
 #[derive(Debug, Default)]
@@ -84,6 +70,16 @@ pub(super) enum Change {
     Late,
 }
 
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Next {
+    Nothing,
+    /// The master is to write down that this one is tried.
+    Ask(Event),
+    /// These are handed out.
+    HandOut(Vec<Event>),
+}
+
 impl Trials {
     pub(super) fn begin(&mut self, care: Care) {
         *self = Self {
@@ -118,127 +114,130 @@ impl Trials {
             }
         }
     }
-}
 
-impl Shard {
-    /// A dispatch is to be handed out, now or in its turn.
-    pub(super) fn hand_out_in_turn(&mut self, event: Event) {
-        let care = &self.trials.care;
-        if care.deadly.contains(event.sequence()) {
-            return self.set_aside(event);
-        }
-        let tried = care.alone && !cfg!(mutant = "suspects-together");
-        if tried || !self.trials.queue.is_empty() {
-            self.trials.queue.push_back(Queued { event, tried });
-        } else {
-            self.hand_out(event, 1);
-        }
+    /// Whether this one killed each process that had it.
+    pub(super) fn is_deadly(&self, sequence: Sequence) -> bool {
+        self.care.deadly.contains(sequence)
     }
 
-    pub(super) fn trials_changed(&mut self, change: Change) {
-        match (change, std::mem::take(&mut self.trials.stage)) {
+    /// Whether it did so again when it was handed out although it is deadly.
+    pub(super) fn is_skipped(&self, sequence: Sequence) -> bool {
+        self.care.skipped.contains(sequence)
+    }
+
+    /// A dispatch is to be handed out: at once, or else in its turn.
+    pub(super) fn take(&mut self, event: Event) -> Option<Event> {
+        let tried = self.care.alone && !cfg!(mutant = "suspects-together");
+        if tried || !self.queue.is_empty() {
+            self.queue.push_back(Queued { event, tried });
+            return None;
+        }
+        Some(event)
+    }
+
+    pub(super) fn changed(&mut self, change: Change) -> Next {
+        match (change, std::mem::take(&mut self.stage)) {
             (Change::Turn(turn), Stage::Idle) => {
-                if let Some(next) = self.trials.queue.front() {
-                    self.say(Said::Trying(next.event.clone()));
-                    let until = Instant::now() + UNANSWERED;
-                    self.trials.stage = Stage::Asked { turn, until };
-                }
+                let Some(next) = self.queue.front() else {
+                    return Next::Nothing;
+                };
+                let until = Instant::now() + UNANSWERED;
+                self.stage = Stage::Asked { turn, until };
+                Next::Ask(next.event.clone())
             }
             (Change::Late, Stage::Asked { turn, .. }) => self.try_it(turn),
-            (Change::Late, Stage::Running { .. } | Stage::Idle) => self.trial_over(),
+            (Change::Late, Stage::Running { .. } | Stage::Idle) => self.over(),
             (Change::Turn(_), stage @ (Stage::Asked { .. } | Stage::Running { .. })) => {
-                self.trials.stage = stage;
+                self.stage = stage;
+                Next::Nothing
             }
         }
     }
 
     /// It is written down which event is tried.
-    pub(super) fn tried(&mut self, sequence: Sequence) {
-        let next = self.trials.queue.front();
+    pub(super) fn tried(&mut self, sequence: Sequence) -> Next {
+        let next = self.queue.front();
         let is_next = next.is_some_and(|next| next.event.sequence() == sequence);
-        match std::mem::take(&mut self.trials.stage) {
+        match std::mem::take(&mut self.stage) {
             Stage::Asked { turn, .. } if is_next => self.try_it(turn),
             stage @ (Stage::Idle | Stage::Asked { .. } | Stage::Running { .. }) => {
-                self.trials.stage = stage;
+                self.stage = stage;
+                Next::Nothing
             }
         }
     }
 
-    fn try_it(&mut self, turn: OwnedSemaphorePermit) {
-        if let Some(next) = self.trials.queue.pop_front() {
-            self.trials.stage = Stage::Running {
-                _turn: turn,
-                sequence: next.event.sequence(),
-                until: Instant::now() + SURVIVED,
-            };
-            self.hand_out(next.event, 1);
-        }
+    fn try_it(&mut self, turn: OwnedSemaphorePermit) -> Next {
+        debug_assert!(matches!(self.stage, Stage::Idle), "one at a time");
+        let Some(next) = self.queue.pop_front() else {
+            return Next::Nothing;
+        };
+        self.stage = Stage::Running {
+            _turn: turn,
+            sequence: next.event.sequence(),
+            until: Instant::now() + SURVIVED,
+        };
+        Next::HandOut(vec![next.event])
     }
 
     /// An event is not with its handler any more.
-    pub(super) fn trial_ends(&mut self, finished: Sequence) {
-        if let Stage::Running { sequence, .. } = &self.trials.stage
-            && *sequence == finished
-        {
-            self.trial_over();
+    pub(super) fn ends(&mut self, finished: Sequence) -> Next {
+        match &self.stage {
+            Stage::Running { sequence, .. } if *sequence == finished => self.over(),
+            Stage::Running { .. } | Stage::Asked { .. } | Stage::Idle => Next::Nothing,
         }
     }
 
     /// The next one is tried; what only waited for that is handed out.
-    fn trial_over(&mut self) {
-        self.trials.stage = Stage::Idle;
-        while self.trials.queue.front().is_some_and(|next| !next.tried)
-            && let Some(next) = self.trials.queue.pop_front()
-        {
-            self.hand_out(next.event, 1);
+    fn over(&mut self) -> Next {
+        self.stage = Stage::Idle;
+        let waited = self.queue.iter().take_while(|next| !next.tried).count();
+        let waited = self.queue.drain(..waited);
+        Next::HandOut(waited.map(|next| next.event).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_protocol::ShardId;
+
+    use super::*;
+
+    fn event(sequence: u64) -> Event {
+        Event::for_test(ShardId(0), Sequence(sequence), "MESSAGE_CREATE", "{}")
+    }
+
+    /// The sequences that are handed out.
+    fn handed(next: Next) -> Vec<u64> {
+        match next {
+            Next::HandOut(events) => events.iter().map(|event| event.sequence().get()).collect(),
+            Next::Nothing | Next::Ask(_) => panic!("{next:?}"),
         }
     }
 
-    /// The queued events are for the next owner of the shard.
-    pub(super) fn trials_stop(&mut self) {
-        for event in self.trials.stop() {
-            if self.window.give_back(event.sequence(), event.mark()) {
-                self.retries.push_back(Retry {
-                    at: Instant::now(),
-                    generation: self.generation,
-                    attempt: 1,
-                    event,
-                });
-            }
+    #[tokio::test]
+    async fn what_is_replayed_is_tried_alone_and_what_comes_behind_it_waits() {
+        let turns = Arc::new(Semaphore::new(1));
+        let mut trials = Trials::default();
+        trials.begin(Care {
+            alone: true,
+            ..Care::default()
+        });
+        assert!(trials.take(event(1)).is_none());
+        assert!(trials.take(event(2)).is_none());
+        trials.replayed();
+        assert!(trials.take(event(3)).is_none(), "the order is kept");
+        for (tried, behind) in [(1, vec![]), (2, vec![3])] {
+            let turn = trials.change(&turns).await;
+            let asked = trials.changed(turn);
+            assert!(matches!(asked, Next::Ask(event) if event.sequence() == Sequence(tried)));
+            assert_eq!(turns.available_permits(), 0, "no other shard tries one");
+            assert!(matches!(trials.tried(Sequence(9)), Next::Nothing));
+            assert_eq!(handed(trials.tried(Sequence(tried))), [tried]);
+            assert!(matches!(trials.ends(Sequence(9)), Next::Nothing));
+            assert_eq!(handed(trials.ends(Sequence(tried))), behind);
+            assert_eq!(turns.available_permits(), 1);
         }
-    }
-
-    /// This event killed each process that had it.
-    fn set_aside(&mut self, event: Event) {
-        let sequence = event.sequence();
-        let guild = event.guild_id().map_or(0, |guild| guild.get());
-        let handed_out = self.context.config.on_deadly_event == OnDeadlyEvent::HandOut
-            && !self.trials.care.skipped.contains(sequence);
-        self.context.counters.set_aside.add();
-        tracing::error!(
-            %sequence, kind = event.kind(), guild, handed_out,
-            "an event is set aside: each process that had it died"
-        );
-        let carried = if event.json().len() <= message::SetAside::MAX_BYTES {
-            carry(&event)
-        } else {
-            CarriedEvent {
-                json: String::new(),
-                sequence,
-                kind: event.kind().to_owned(),
-            }
-        };
-        self.say(Said::SetAside(Box::new(message::SetAside {
-            shard: self.id,
-            epoch: self.epoch,
-            guild,
-            handed_out,
-            event: carried,
-        })));
-        if handed_out {
-            self.hand_out(event.deadly(), 1);
-        } else {
-            self.window.finish(sequence);
-        }
+        assert!(trials.take(event(4)).is_some(), "nothing waits any more");
     }
 }

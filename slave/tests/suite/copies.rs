@@ -81,7 +81,10 @@ async fn a_copy_that_is_made_anew_takes_the_place_of_the_one_before_and_so_does_
     flows(&new).await;
     let now = moment(&gateway, 0, &new.bot).await;
     assert_eq!(now.difference(), None);
-    assert_eq!(*new.bot.states.lock().unwrap(), [(0, StateStatus::Complete)]);
+    assert_eq!(
+        *new.bot.states.lock().unwrap(),
+        [(0, StateStatus::Complete)]
+    );
     assert!(new.bot.told().iter().all(|told| told.mark == Mark::None));
     let resumes = logged(&gateway, What::Resume);
     assert_eq!(resumes.len(), 1);
@@ -129,7 +132,10 @@ async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
         flows(&new).await;
         let now = moment(&gateway, 0, &new.bot).await;
         assert_eq!(now.difference(), None);
-        assert_eq!(*new.bot.states.lock().unwrap(), [(0, StateStatus::Complete)]);
+        assert_eq!(
+            *new.bot.states.lock().unwrap(),
+            [(0, StateStatus::Complete)]
+        );
     }
     assert!(lengths[2] * 2 < lengths[1], "{lengths:?}");
 }

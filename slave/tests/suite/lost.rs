@@ -31,7 +31,10 @@ async fn state_that_was_lost_stays_lost_at_the_next_owner_and_when_taken_back() 
 
     let states = |slave: &crate::common::Running| slave.bot.states.lock().unwrap().clone();
     assert_eq!(states(&first).last(), Some(&(0, StateStatus::Complete)));
-    assert_eq!(states(&second), [(0, StateStatus::Lost), (0, StateStatus::Lost)]);
+    assert_eq!(
+        states(&second),
+        [(0, StateStatus::Lost), (0, StateStatus::Lost)]
+    );
     assert_eq!(states(&third), [(0, StateStatus::Lost)]);
 }
 

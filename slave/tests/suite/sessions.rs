@@ -315,7 +315,11 @@ async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_mark
     assert_eq!((counts.panics, counts.sessions_lost), (1, 0));
     assert_eq!(scene.identifies(), 1);
     let states = scene.slave.bot.states.lock().unwrap().clone();
-    assert_eq!(states.last(), Some(&(0, StateStatus::Lost)), "it is never silent");
+    assert_eq!(
+        states.last(),
+        Some(&(0, StateStatus::Lost)),
+        "it is never silent"
+    );
 }
 
 /// The slave was asked to end, and asked to be followed.

@@ -431,7 +431,11 @@ async fn a_seal_while_the_snapshot_is_read_gives_the_ticket_on_and_half_a_state_
     flows(&slave).await;
     let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
-    assert!(states(&slave).iter().all(|state| *state == StateStatus::Complete));
+    assert!(
+        states(&slave)
+            .iter()
+            .all(|state| *state == StateStatus::Complete)
+    );
     assert_eq!(scene.gateway.counters().total.identifies, 1);
 }
 

@@ -42,7 +42,8 @@ impl MakeWriter<'_> for Lines {
 }
 
 #[tokio::test]
-async fn whatever_a_shard_or_its_bot_logs_names_the_shard_and_its_epoch_also_where_only_errors_are() {
+async fn whatever_a_shard_or_its_bot_logs_names_the_shard_and_its_epoch_also_where_only_errors_are()
+{
     let lines = Lines::default();
     let log = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)

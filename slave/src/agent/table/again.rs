@@ -12,7 +12,7 @@ use baton_protocol::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Entry, Table, spawn};
-use crate::shard::{Care, FromShard, Order, Said, Shard};
+use crate::shard::{Care, FromShard, Order, Said, Shard, Turn};
 
 impl Table {
     /// The task of a shard panicked.
@@ -67,18 +67,18 @@ impl Entry {
                 self.waiting = None;
                 if self.ticket.session_id.is_empty() || self.holding == Some(Holding::Starting) {
                     self.holding = Some(Holding::Starting);
-                    self.give(Order::Start { epoch });
+                    self.give(Order::Turn(Turn::Start { epoch }));
                 } else {
                     self.holding = Some(Holding::Resuming);
                     let mut ticket = self.ticket.clone();
                     // The slave that had it may have said by now what became of it.
                     ticket.in_doubt = SequenceRanges::new();
-                    self.give(Order::Resume {
+                    self.give(Order::Turn(Turn::Resume {
                         epoch,
                         after: ResumeAfter::Death,
                         ticket: Box::new(ticket),
                         care: Care::default(),
-                    });
+                    }));
                 }
                 Some(Said::Died)
             }

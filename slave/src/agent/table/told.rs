@@ -47,6 +47,7 @@ impl Table {
             let Some(position) = entry.standing.take(entry.epoch, entry.tickets) else {
                 continue;
             };
+            debug_assert_eq!(position.epoch, entry.epoch, "of its present owner");
             entry.samples.note(
                 &self.context.lag,
                 *shard,
@@ -76,6 +77,7 @@ impl Table {
             if entry.ticket.session_id.is_empty() {
                 continue;
             }
+            debug_assert!(entry.holding.is_some(), "{shard} is owned");
             let tell = !std::mem::replace(&mut entry.session_told, true);
             shards.push(CheckpointEntry {
                 shard,

@@ -5,8 +5,8 @@ use baton_protocol::{Sequence, message::Step};
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Ended, TELL_WAITING,
-    life::{Life, Stage},
+    Ended,
+    life::{Life, Stage, TELL_WAITING},
 };
 use crate::{
     bot::StateStatus,
@@ -66,7 +66,7 @@ impl Shard {
                     // What is in the ticket may have come behind a RESUMED that was early.
                     if !life.overtook
                         && !cfg!(mutant = "ticket-never-disproved")
-                        && self.window.disprove(sequence)
+                        && self.events.disprove(sequence)
                     {
                         tracing::error!(
                             %sequence,
@@ -88,7 +88,7 @@ impl Shard {
         let timings = &self.context.config.timings;
         let now = Instant::now();
         life.stage = Stage::Replaying;
-        life.from = self.window.received();
+        life.from = self.events.window().received();
         (life.asked, life.resumes_since) = (now, now);
         life.deadline = Some(now + redial.limit(Wait::Progress, timings));
         life.replay_until = now + redial.limit(Wait::Resumed, timings);

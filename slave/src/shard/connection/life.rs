@@ -3,11 +3,14 @@
 use baton_protocol::{Sequence, ShardId};
 use tokio::time::{Duration, Instant};
 
-use super::TELL_WAITING;
 use crate::{
     shard::backoff::Wait,
     telemetry::{Full, Hearing, Listening},
 };
+
+/// The master hears so often that the slave waits for an answer, on a connection that is
+/// open: limits that have grown are longer than its own.
+pub(super) const TELL_WAITING: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {

@@ -1,0 +1,88 @@
+//! What every shard of the process shares.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::available_parallelism,
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::gateway::Connector;
+use crate::{
+    bot::{Bot, State, Work},
+    config::SlaveConfig,
+    state::snapshot::Store,
+    telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag},
+};
+
+/// What every shard of the process shares.
+pub(crate) struct Context {
+    pub(crate) bot: Arc<dyn Bot>,
+    /// What the bot knows of its guilds; `None`: it says that it keeps nothing.
+    pub(crate) state: Option<Arc<dyn State>>,
+    /// What one process of the fleet does; `None`: there is no such work.
+    pub(crate) work: Option<Arc<dyn Work>>,
+    pub(crate) config: SlaveConfig,
+    pub(crate) connector: Connector,
+    pub(crate) snapshots: Option<Store>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) fullness: Fullness,
+    pub(crate) lag: Lag,
+    pub(crate) hearing: Hearing,
+    /// Shards of the whole bot.
+    pub(crate) shard_count: AtomicU32,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) imports: Imports,
+    /// Whose turn it is to try an event: one at a time in the process.
+    pub(crate) trials: Arc<Semaphore>,
+}
+
+/// Who may take state in: as many at once as there are processors. More would only
+/// take them from events.
+#[derive(Debug)]
+pub(crate) struct Imports(Semaphore);
+
+impl Imports {
+    pub(crate) fn new() -> Self {
+        Self(Semaphore::new(
+            available_parallelism().map_or(1, usize::from),
+        ))
+    }
+
+    /// Waits for a turn, which ends when it is dropped.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.0.acquire().await.ok()
+    }
+}
+
+impl Context {
+    pub(crate) const fn keeps_state(&self) -> bool {
+        self.state.is_some()
+    }
+
+    pub(crate) fn shard_count(&self) -> u32 {
+        self.shard_count.load(Ordering::Relaxed)
+    }
+
+    /// Calls what keeps the state of a shard; `None`: there is none, or it panicked.
+    pub(super) fn with_state<T>(&self, call: impl FnOnce(&dyn State) -> T) -> Option<T> {
+        let state = self.state.as_deref()?;
+        self.guarded(|| call(state))
+    }
+
+    /// Calls the bot about the state of a shard. A panic there is the bot's, not the
+    /// shard's: it is counted and told.
+    pub(super) fn guarded<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(call)).ok();
+        if result.is_none() {
+            self.counters.state_errors.add();
+            tracing::error!("the bot panicked over its state");
+        }
+        result
+    }
+}

@@ -1,0 +1,44 @@
+//! Where a shard is in its life, and what it has to look at there.
+
+use baton_protocol::{SequenceRanges, Ticket};
+use tokio::time::Instant;
+
+use super::{gateway::Incoming, order::Turn};
+use crate::state::snapshot::Read;
+
+/// Where a shard is, with what exists only there. `run` has the diagram.
+pub(super) enum Phase {
+    Idle,
+    Recalling,
+    Serving,
+    Sealed(Box<Seal>),
+    Failed,
+    Gone,
+}
+
+/// What exists of a shard while it is sealed.
+pub(super) struct Seal {
+    pub(super) ticket: Ticket,
+    pub(super) drain_until: Instant,
+    /// Since when nothing runs any more.
+    pub(super) rests: Option<Instant>,
+    pub(super) settled: Option<SequenceRanges>,
+}
+
+/// What a phase has to look at itself. The rest is done where a shard waits for it, in
+/// `inputs`.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// An order that may end the phase.
+    Turn(Turn),
+    /// A permit for this epoch.
+    Permit,
+    /// From the connection.
+    Gateway(Incoming),
+    /// An event was finished or given back.
+    Finished,
+    /// From the snapshot that is being read.
+    Read(Read),
+    /// The time that was asked for has come.
+    Due,
+}
