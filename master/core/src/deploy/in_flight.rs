@@ -129,6 +129,7 @@ impl InFlight {
 
     /// Its next owner was ordered to go on with it.
     pub(crate) fn given(&mut self, id: ShardId, now: Time) {
+        debug_assert!(self.contains(&id), "shard {id} was begun");
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.resume = Some(Resuming {
                 since: now,

@@ -35,6 +35,8 @@ impl Fleet {
             slave.unsettled.insert(id);
         }
         out.start(Timer::Settle(id), drained);
+        let is_over = self.shards[id].doubt.as_ref().is_none_or(Doubt::is_over);
+        debug_assert!(!is_over, "the word of {sealer} is waited for");
     }
 
     /// An owner that resumed may hold events back until it hears how a seal was

@@ -16,7 +16,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Action, Durability, Entry, Hold, News},
-    fleet::{Launch, Presence, Standing},
+    fleet::{Launch, Presence, Slave, Standing},
     master_stage::MasterStage,
     shard::{Claim, ClaimStage, Free, How, Phase, Reach, Start, deaths::Orders},
     timers::Timer,
@@ -205,6 +205,8 @@ impl Core {
 
     /// Makes `slave` the one that fills a slot.
     pub(crate) fn fill(&mut self, index: usize, slave: SlaveId) {
+        let is_here = |known: &Slave| known.slot == index;
+        debug_assert!(self.fleet.slaves.get(&slave).is_some_and(is_here));
         self.fleet.stand(slave, Standing::Active);
         let launched = self
             .fleet

@@ -70,6 +70,7 @@ impl Core {
                     .bound_dial(id, to, &mut ticket, self.replayed_at_most());
                 let shard = &mut self.fleet.shards[id];
                 shard.dialled_from = Some(ticket.resume_from());
+                debug_assert!(claim.owner != to, "another one dials for shard {id}");
                 self.enter(id, claim.at(ClaimStage::Dialling { to }));
                 self.out.start(Timer::Shard(id), self.settings.copy);
                 self.tell_move(id, claim, to, MovePhase::Dialling);
@@ -308,6 +309,7 @@ impl Core {
         shard.away = None;
         shard.session_lost = false;
         shard.copies.remove(&from);
+        debug_assert!(epoch <= shard.epoch, "an epoch that is served is used up");
         // After a restart a later epoch may be reserved in the journal: that row
         // stays, or the epoch would be used again.
         if shard.epoch == epoch {

@@ -94,6 +94,7 @@ impl Shard {
             self.forget_session();
         }
         let is_new = other_session || self.ticket.as_ref().is_none_or(|kept| kept.is_new);
+        debug_assert!(epoch <= self.epoch, "its owner's epoch is used up");
         self.ticket = (!ticket.session_id.is_empty()).then_some(Kept {
             ticket,
             epoch,
