@@ -97,6 +97,11 @@ impl Out {
         self.timers.runs(timer)
     }
 
+    /// When a deadline is due, if it runs.
+    pub(crate) fn at(&self, timer: Timer) -> Option<Time> {
+        self.timers.at(timer)
+    }
+
     /// Nobody had a chance to keep a deadline: each has its whole span again.
     pub(crate) fn restart_all(&mut self) {
         self.timers.restart_all(self.now);

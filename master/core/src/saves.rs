@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_protocol::{
-    DeployId, ShardId, SlaveId, ToSlave,
+    DeployId, Epoch, ShardId, SlaveId, ToSlave,
     message::{ResumeAfter, Role},
 };
 
@@ -80,25 +80,39 @@ impl Core {
         self.out.start(Timer::Saves, self.settings.backoff);
 
         let mut undone = BTreeSet::new();
+        // A row of whoever had it, which took the place of a reservation.
+        let mut unsaved = BTreeMap::new();
         for action in lost {
             match action {
                 Action::Save(entries, _) => {
                     for entry in entries {
                         if let Entry::Owner {
-                            shard,
-                            hold: Hold::Reserved,
-                            ..
+                            shard, epoch, hold, ..
                         } = entry
                         {
-                            self.reservation_failed(shard);
-                            undone.insert(shard);
+                            match hold {
+                                Hold::Reserved => {
+                                    self.reservation_failed(shard, epoch);
+                                    undone.insert(shard);
+                                }
+                                Hold::Owned => {
+                                    unsaved.insert(shard, epoch);
+                                }
+                            }
                         }
                         self.out.saves.unsaved.insert(Row::of(&entry), entry);
                     }
                 }
                 Action::Send(slave, message) => {
-                    if !relies_on_reservation(&message, &undone) {
+                    let owed: Vec<_> = started(&message)
+                        .into_iter()
+                        .filter_map(|shard| Some((shard, *unsaved.get(&shard)?)))
+                        .collect();
+                    if owed.is_empty() && !relies_on_reservation(&message, &undone) {
                         self.out.order(Action::Send(slave, message));
+                    }
+                    for (shard, epoch) in owed {
+                        self.reservation_failed(shard, epoch);
                     }
                 }
                 // Its deploy ends below, before it began.
@@ -118,7 +132,7 @@ impl Core {
         self.deploy_cannot_save(reason);
     }
 
-    fn reservation_failed(&mut self, id: ShardId) {
+    fn reservation_failed(&mut self, id: ShardId, reserved: Epoch) {
         let shard = &self.fleet.shards[id];
         let Some(claim) = shard.phase.claim() else {
             return;
@@ -134,10 +148,14 @@ impl Core {
                 self.enter(id, claim.at(before));
                 self.move_taken_back(id);
             }
-            ClaimStage::Starting(_) => {
+            // One that was told to start before it was to be sealed is owed nothing.
+            ClaimStage::Starting(_) if claim.epoch == reserved => {
                 self.out.saves.owed.insert(id);
             }
-            ClaimStage::Serving | ClaimStage::Copying { .. } | ClaimStage::Dialling { .. } => {}
+            ClaimStage::Starting(_)
+            | ClaimStage::Serving
+            | ClaimStage::Copying { .. }
+            | ClaimStage::Dialling { .. } => {}
         }
     }
 
@@ -290,6 +308,38 @@ impl Saves {
     /// Whether the reservation of the work is not saved.
     pub(crate) fn owe_work(&self) -> bool {
         self.unsaved.contains_key(&Row::Work)
+    }
+}
+
+/// The shards that this order starts.
+fn started(message: &ToSlave) -> Vec<ShardId> {
+    match message {
+        ToSlave::Resume(resume) => vec![ShardId(resume.shard)],
+        ToSlave::FullStart(start) => {
+            let units = start.start.iter().flat_map(|start| &start.shards);
+            units.map(|unit| unit.shard).collect()
+        }
+        ToSlave::StopShard(_)
+        | ToSlave::SealLate(_)
+        | ToSlave::State(_)
+        | ToSlave::StateAck(_)
+        | ToSlave::StartWork(_)
+        | ToSlave::SoftStart
+        | ToSlave::ShardMigrationStart(_)
+        | ToSlave::Shutdown
+        | ToSlave::GuildState(_)
+        | ToSlave::Welcome(_)
+        | ToSlave::Accepted(_)
+        | ToSlave::Refused(_)
+        | ToSlave::Ping(_)
+        | ToSlave::IdentifyPermit(_)
+        | ToSlave::Settled(_)
+        | ToSlave::CopyState(_)
+        | ToSlave::Dial(_)
+        | ToSlave::Overtake(_)
+        | ToSlave::Try(_)
+        | ToSlave::StopWork(_)
+        | ToSlave::Forget(_) => Vec::new(),
     }
 }
 

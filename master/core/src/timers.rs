@@ -83,6 +83,11 @@ impl Timers {
         self.running.contains_key(&timer)
     }
 
+    /// When it is due, if it runs.
+    pub(super) fn at(&self, timer: Timer) -> Option<Time> {
+        self.running.get(&timer).map(|&(at, _)| at)
+    }
+
     /// Everything that runs.
     #[cfg(test)]
     pub(crate) fn running(&self) -> impl Iterator<Item = Timer> {

@@ -74,8 +74,8 @@ fn shards(view: &View) -> Finding {
         }
     };
     let shard = first.shard;
-    let state = match &first.trouble {
-        Some(trouble) => format!("{}: {trouble}", first.state),
+    let state = match &first.reason {
+        Some(reason) => format!("{}: {reason}", first.state),
         None => first.state.to_owned(),
     };
     let finding = match away.len() {

@@ -132,6 +132,6 @@ impl Driver {
 }
 
 /// Whether the kernel says that `process` dialled.
-fn proves(link: &Link, process: &ProcessIdentity) -> bool {
+pub(super) fn proves(link: &Link, process: &ProcessIdentity) -> bool {
     link.dialled() == Dialled::Local(Some(process.pid))
 }

@@ -21,6 +21,7 @@ mod slaves;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod twice;
 mod wishes;
 
 use std::{
@@ -141,6 +142,8 @@ pub struct Driver {
     links: BTreeMap<SlaveId, Link>,
     /// The last connection on which each slave joined.
     newest: BTreeMap<SlaveId, LinkId>,
+    /// Connections that wait until the first one of their slave was asked.
+    seconds: BTreeMap<SlaveId, twice::Second>,
     watches: BTreeMap<SlaveId, Watched>,
     /// Looks for the processes of slaves that could not be seen.
     looking: BTreeMap<SlaveId, AbortOnDropHandle<()>>,
@@ -188,6 +191,7 @@ impl Driver {
             launcher: parts.launcher,
             links: BTreeMap::new(),
             newest: BTreeMap::new(),
+            seconds: BTreeMap::new(),
             watches: BTreeMap::new(),
             looking: BTreeMap::new(),
             dying: BTreeMap::new(),
@@ -288,8 +292,11 @@ impl Driver {
                 message,
             } => {
                 if self.is_current(slave, link) {
+                    self.first_said(slave, &message);
                     self.metrics.said(slave, &message);
                     self.core.handle(now, Input::Said { slave, message });
+                } else {
+                    self.second_said(slave, link, message);
                 }
             }
             Notice::Left { link, slave } => {
@@ -298,8 +305,12 @@ impl Driver {
                     if self.dying.remove(&slave).is_some() {
                         self.died(now, slave);
                     }
+                    self.first_ended(now, slave);
+                } else {
+                    self.second_ended(slave, link);
                 }
             }
+            Notice::Unanswered { link, slave } => self.unanswered(now, slave, link),
             Notice::Silent { link, slave } => {
                 if self.is_current(slave, link) {
                     self.core.handle(now, Input::Silent { slave });

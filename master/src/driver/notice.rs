@@ -39,6 +39,13 @@ pub enum Notice {
         /// Whose.
         slave: SlaveId,
     },
+    /// The time is over in which the connection before this one was to answer.
+    Unanswered {
+        /// The connection that waits.
+        link: LinkId,
+        /// Whose it says that it is.
+        slave: SlaveId,
+    },
     /// A slave answers no ping.
     Silent {
         /// On which connection.

@@ -30,16 +30,11 @@ pub(super) struct Watched {
 
 impl Driver {
     pub(super) fn joined(&mut self, now: Time, joining: Joining) {
-        let Joining {
-            link,
-            hello,
-            report,
-            watch,
-        } = joining;
-        let slave = hello.slave;
-        if !self.may_enter(&hello, &link) {
+        if !self.may_enter(&joining.hello, &joining.link) {
             return;
         }
+        let slave = joining.hello.slave;
+        let link = &joining.link;
         // Its slave gave this one up before it dialled the newer one: what it
         // reports here is of the past, and taken for the present would free shards
         // that it serves by now.
@@ -52,6 +47,20 @@ impl Driver {
             link.cut();
             return;
         }
+        if let Some(joining) = self.asks_the_first(joining) {
+            self.enters(now, joining);
+        }
+    }
+
+    /// This connection speaks for its slave from now on.
+    pub(super) fn enters(&mut self, now: Time, joining: Joining) {
+        let Joining {
+            link,
+            hello,
+            report,
+            watch,
+        } = joining;
+        let slave = hello.slave;
         self.newest
             .retain(|slave, _| self.links.contains_key(slave) || self.watches.contains_key(slave));
         self.newest.insert(slave, link.id());
@@ -107,6 +116,8 @@ impl Driver {
 
     /// What a slave said before its death was heard before.
     pub(super) fn died(&mut self, now: Time, slave: SlaveId) {
+        // It names the process that is dead.
+        self.seconds.remove(&slave);
         if self.watches.remove(&slave).is_some() {
             self.tell_death(slave);
             self.core.handle(now, Input::Died { slave });

@@ -31,7 +31,7 @@ type Labels = Vec<(&'static str, String)>;
 type Float = Gauge<f64, AtomicU64>;
 
 /// Every state of a shard, so that one which is gone is zero and not absent.
-const STATES: [&str; 12] = [
+pub(super) const STATES: [&str; 12] = [
     "idle",
     "starting",
     "no session",

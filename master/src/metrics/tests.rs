@@ -436,3 +436,16 @@ fn the_older_text_calls_a_family_as_its_samples_are() {
                     # HELP baton_build_info Version.\n# TYPE baton_build_info gauge\nbaton_build_info{version=\"1\"} 1\n";
     assert_eq!(plain(open), expected);
 }
+
+#[test]
+fn the_dashboard_has_a_colour_for_every_state_of_a_shard() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../scripts/packaging/grafana/baton.json"
+    );
+    let dashboard = std::fs::read_to_string(file).unwrap();
+    for state in picture::STATES {
+        let name = format!("\"options\": {:?}", state.replace(' ', "_"));
+        assert!(dashboard.contains(&name), "{state}");
+    }
+}

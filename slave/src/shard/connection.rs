@@ -109,6 +109,9 @@ impl Shard {
                 }
                 Input::Permit => {
                     if self.permits.grant() {
+                        // Discord counts from its arrival, the master from this word.
+                        gateway.push().await;
+                        self.progress(Step::Hello, 0);
                         life.asked = Instant::now();
                         life.deadline = Some(life.asked + redial.limit(Wait::Ready, &timings));
                         life.tell_at = Some(life.asked + TELL_WAITING);

@@ -247,6 +247,18 @@ impl Gateway {
         buffered
     }
 
+    /// Sends what waits to be sent: an IDENTIFY whose permit came. What comes meanwhile
+    /// is kept for [`next`](Self::next).
+    pub(crate) async fn push(&mut self) {
+        let came = {
+            let mut read = std::pin::pin!(self.read());
+            poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await
+        };
+        if let Poll::Ready(incoming) = came {
+            self.kept.push_back(incoming);
+        }
+    }
+
     async fn read(&mut self) -> Incoming {
         if self.over {
             return std::future::pending().await;

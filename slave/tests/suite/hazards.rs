@@ -236,6 +236,16 @@ async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_hears_when_an_identify_is_on_its_way_and_not_only_of_its_ready() {
+    let scene = scene().await;
+    // It serves: what was said before.
+    let steps = scene.peer.steps(0);
+    let at = |step| steps.iter().position(|said| *said == step);
+    let (waits, sent) = (at(Step::Waiting), at(Step::Hello));
+    assert!(waits.is_some() && waits < sent, "{steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_seal_there_is_no_second_connection() {
     let mut scene = scene().await;
     crate::common::traffic(&scene.gateway, 2000.0);

@@ -1,5 +1,7 @@
 //! Slaves under the 2018 Go master.
 
+mod killed;
+
 use std::time::{Duration, Instant};
 
 use crate::common::ancestor::{Master, Recorded, Wire, config, migrate, recorded};

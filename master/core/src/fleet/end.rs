@@ -38,6 +38,7 @@ impl Core {
         if self.deploy_needs(id) {
             self.out.start(Timer::Away(id), self.settings.no_progress);
         }
+        self.permits.asks_anew(id);
         self.out.touch(slot);
         if cfg!(mutant = "left-is-dead") {
             self.died(id);

@@ -1,15 +1,30 @@
 //! Who may IDENTIFY when: one shard a bucket a window, in shard order, within the
 //! budget of the token. The core calls it permits and knows no more of Discord.
 //!
-//! A request waits until its turn, over reconnects of its slave and for any time;
-//! it is dropped when another owner or epoch came. A permit is valid for five
-//! seconds, so it goes to connected slaves only; one that is lost is asked for
-//! again and costs a window.
+//! A request waits until its turn, for any time; it is dropped when another owner or
+//! epoch came. So is one whose slave loses its link: it asks again on the next, and a
+//! permit that was given before would be taken for one that came to nothing. One that
+//! is lost is asked for again and costs a window.
 //!
-//! Permits that fail hold up the next ones (`refusals.rs`). A part of the
+//! Discord counts a window from the arrival of one IDENTIFY to that of the next, and a
+//! permit may be on its way for long: a slave that starts a thousand shards is busy. So
+//! a window begins when the slave says that its IDENTIFY is on its way, or its outcome
+//! is known; and while there is no outcome, a second window passes.
+//!
+//! ```text
+//! permit ──(busy)──▶ IDENTIFY ──window──▶ the next, if the outcome is known
+//!                                └────────────────window────────────────▶ the next
+//! ```
+//!
+//! A Discord that is busy itself counts later than that, and refuses the next one. It
+//! has counted when its READY is there: after a refusal windows begin with READY, for a
+//! while. Before one they need not: each would be longer by what READY takes.
+//!
+//! Permits that fail hold up the next ones (`refusals.rs`, `probe.rs`). A part of the
 //! budget is a reserve: only an operator's word spends it, so that no loop of any
 //! kind leaves nothing to mend the fleet with.
 
+mod probe;
 mod refusals;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -35,18 +50,49 @@ const BUDGET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Permits {
     buckets: u32,
     /// `(bucket, shard)`: the order in which permits are given.
-    waiting: BTreeMap<(u32, ShardId), (SlaveId, Epoch)>,
-    /// When the last permit of a bucket was given.
-    given: BTreeMap<u32, Time>,
+    pub(crate) waiting: BTreeMap<(u32, ShardId), (SlaveId, Epoch)>,
+    /// The last permit of each bucket.
+    given: BTreeMap<u32, Given>,
     /// Nothing is given before: what the master before gave is not known.
     not_before: Time,
     budget: Option<Budget>,
     /// What came of those that were given.
-    refusals: Refusals,
+    pub(crate) refusals: Refusals,
     /// Until then the reserve may be spent.
     released: Option<Time>,
     /// Whether it was said that nothing is left.
     said_empty: bool,
+    /// Requests that were looked at while one shard tries for all.
+    #[cfg(test)]
+    pub(crate) looked_at: u64,
+}
+
+/// The last permit of a bucket, and how far it came.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    shard: ShardId,
+    at: Time,
+    /// When it was heard that the IDENTIFY is on its way.
+    sent: Option<Time>,
+    /// When READY came, or it came to nothing.
+    over: Option<Time>,
+    /// Which of the two.
+    is_ready: bool,
+}
+
+impl Given {
+    /// When the next one may be given. `careful`: Discord has counted by READY only.
+    fn opens(self, window: Duration, careful: bool) -> Time {
+        if cfg!(mutant = "permits-by-their-own-time") {
+            return self.at.after(window);
+        }
+        let sent = self.sent.unwrap_or(self.at);
+        match self.over {
+            Some(over) if careful => over.after(window),
+            Some(_) => sent.after(window),
+            None => sent.after(window.saturating_mul(2)),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +126,13 @@ impl Permits {
             refusals: Refusals::default(),
             released: None,
             said_empty: false,
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
     /// Whether this shard waits for a permit.
-    fn waits(&self, shard: ShardId) -> bool {
+    pub(crate) fn waits(&self, shard: ShardId) -> bool {
         self.waiting.keys().any(|(_, waits)| *waits == shard)
     }
 
@@ -116,7 +164,7 @@ impl Permits {
     }
 
     /// Whether the budget has nothing that may be given; when it is whole again.
-    fn is_empty(&self, now: Time, percent: u32) -> Option<(u32, Time)> {
+    pub(crate) fn is_empty(&self, now: Time, percent: u32) -> Option<(u32, Time)> {
         let budget = self.budget?;
         let reserve = self.reserve(now, percent);
         (budget.remaining <= reserve).then_some((budget.remaining, budget.resets))
@@ -128,16 +176,31 @@ impl Permits {
     }
 
     /// When the next permit of a bucket may be given.
-    fn opens(&self, bucket: u32, window: Duration) -> Time {
+    pub(crate) fn opens(&self, bucket: u32, now: Time, window: Duration) -> Time {
+        let careful = self.refusals.is_recent(now);
         self.given
             .get(&bucket)
             .filter(|_| !cfg!(mutant = "permits-without-window"))
-            .map_or(self.not_before, |at| at.after(window).max(self.not_before))
+            .map_or(self.not_before, |given| {
+                given.opens(window, careful).max(self.not_before)
+            })
+    }
+
+    /// The last permit of its bucket, if it was this shard's.
+    fn last_of(&mut self, shard: ShardId) -> Option<(u32, &mut Given)> {
+        let bucket = shard.get() % self.buckets;
+        let given = self.given.get_mut(&bucket)?;
+        (given.shard == shard).then_some((bucket, given))
+    }
+
+    /// A slave lost its link: what it waits for it says again on the next.
+    pub(crate) fn asks_anew(&mut self, slave: SlaveId) {
+        self.waiting.retain(|_, (asker, _)| *asker != slave);
     }
 }
 
 /// A request whose turn may have come.
-type Asker = (u32, ShardId, SlaveId, Epoch);
+pub(crate) type Asker = (u32, ShardId, SlaveId, Epoch);
 
 impl Core {
     pub(crate) fn identify_asked(&mut self, from: SlaveId, request: IdentifyRequest) {
@@ -159,7 +222,11 @@ impl Core {
         self.waits_for_permit(id);
         let bucket = id.get() % self.permits.buckets;
         self.permits.waiting.insert((bucket, id), unit);
-        self.permits_due(bucket);
+        if self.permits.refusals.is_shut() && self.out.runs(Timer::Probe) {
+            self.may_try_for_all((bucket, id, unit.0, unit.1));
+        } else {
+            self.permits_due(bucket);
+        }
         if let Some(shard) = self.fleet.shards.get(id) {
             // What could not be moved while its permit was out.
             if let Some(deploy) = &mut self.deploy {
@@ -168,29 +235,46 @@ impl Core {
         }
     }
 
-    /// A shard has to ask again, or its owner is no more.
-    pub(crate) fn permit_came_to_nothing(&mut self, id: ShardId) {
-        let Some(times) = self.permits.refusals.came_to_nothing(id, self.out.now) else {
+    /// An IDENTIFY is on its way: a shard says so that has a permit.
+    pub(crate) fn identify_sent(&mut self, id: ShardId) {
+        let now = self.out.now;
+        let Some((bucket, given)) = self.permits.last_of(id) else {
             return;
         };
-        // Waiting shards are as far as they can be: deploys need not wait for them.
-        self.touch_all();
-        if times < 2 || !times.is_power_of_two() {
-            return;
+        match given.over {
+            None => {
+                given.sent.get_or_insert(now);
+            }
+            // It had asked once more before it was permitted: that crossed the permit.
+            Some(_) if !given.is_ready => (given.sent, given.over) = (Some(now), None),
+            // A RESUME of what serves.
+            Some(_) => return,
         }
-        let pause = self.permits.refusals.pause(self.out.now, self.pauses());
-        self.out.alarm(format!(
-            "{times} times in a row an IDENTIFY failed, shard {id}'s last: no shard tries \
-             for {:?}, then one for all. If Discord is well again: baton-master identify",
-            pause.unwrap_or_default()
-        ));
+        self.permits_due(bucket);
+    }
+
+    /// What became of an IDENTIFY is known, so it arrived before now, if ever. Its
+    /// bucket, if that waited for it.
+    pub(crate) fn identify_is_over(&mut self, id: ShardId, is_ready: bool) -> Option<u32> {
+        let now = self.out.now;
+        let (bucket, given) = self.permits.last_of(id)?;
+        if given.over.is_some() {
+            given.is_ready |= is_ready;
+            return None;
+        }
+        given.sent.get_or_insert(now);
+        (given.over, given.is_ready) = (Some(now), is_ready);
+        Some(bucket)
     }
 
     /// A shard serves.
     pub(crate) fn identified(&mut self, id: ShardId) {
+        let over = self.identify_is_over(id, true);
         if self.permits.refusals.ready(id) {
             self.out.stop(Timer::Probe);
             self.permits_again();
+        } else if let Some(bucket) = over {
+            self.permits_due(bucket);
         }
     }
 
@@ -201,7 +285,7 @@ impl Core {
             || self.permits.is_empty(self.out.now, percent).is_some()
     }
 
-    fn pauses(&self) -> Pauses {
+    pub(crate) fn pauses(&self) -> Pauses {
         Pauses {
             first: self.settings.identify_window,
             longest: self.settings.identify_pause,
@@ -248,10 +332,15 @@ impl Core {
             return;
         }
         if self.permits.refusals.is_shut() && !cfg!(mutant = "refusals-unheeded") {
-            self.probe_due();
+            // Who is next is known already, if its time runs.
+            if !self.out.runs(Timer::Probe) {
+                self.probe_due();
+            }
             return;
         }
-        let opens = self.permits.opens(bucket, self.settings.identify_window);
+        let opens = self
+            .permits
+            .opens(bucket, self.out.now, self.settings.identify_window);
         if opens > self.out.now {
             let wait = opens.since(self.out.now);
             self.out.start(Timer::Permits(bucket), wait);
@@ -267,35 +356,7 @@ impl Core {
         }
     }
 
-    /// While IDENTIFYs fail, one shard tries for all: the one that tried
-    /// the fewest times.
-    pub(crate) fn probe_due(&mut self) {
-        if self.stage == MasterStage::Left {
-            return;
-        }
-        let (window, pauses) = (self.settings.identify_window, self.pauses());
-        let askers = self.permits.waiting.iter().filter_map(|(&key, &unit)| {
-            let asker = (key.0, key.1, unit.0, unit.1);
-            self.may_be_told(asker).then_some(asker)
-        });
-        let next = askers
-            .map(|asker| {
-                let (bucket, id, ..) = asker;
-                let opens = self.permits.refusals.opens(id, self.out.now, pauses);
-                let opens = opens
-                    .max(self.permits.opens(bucket, window))
-                    .max(self.out.now);
-                (opens, self.permits.refusals.tries(id, self.out.now), asker)
-            })
-            .min();
-        match next {
-            Some((opens, _, asker)) if opens <= self.out.now => self.permit(asker),
-            Some((opens, ..)) => self.out.start(Timer::Probe, opens.since(self.out.now)),
-            None => {}
-        }
-    }
-
-    fn permit(&mut self, (bucket, id, owner, epoch): Asker) {
+    pub(crate) fn permit(&mut self, (bucket, id, owner, epoch): Asker) {
         let percent = self.settings.identify_reserve;
         if let Some((left, resets)) = self.permits.is_empty(self.out.now, percent) {
             self.budget_is_empty(left, resets);
@@ -306,12 +367,22 @@ impl Core {
         }
         self.permits.said_empty = false;
         self.permits.waiting.remove(&(bucket, id));
-        self.permits.given.insert(bucket, self.out.now);
+        let given = Given {
+            shard: id,
+            at: self.out.now,
+            sent: None,
+            over: None,
+            is_ready: false,
+        };
+        self.permits.given.insert(bucket, given);
         self.permits.refusals.given(id, self.out.now);
         self.out
             .send(owner, ToSlave::IdentifyPermit(Unit { shard: id, epoch }));
+        let opens = self
+            .permits
+            .opens(bucket, self.out.now, self.settings.identify_window);
         self.out
-            .start(Timer::Permits(bucket), self.settings.identify_window);
+            .start(Timer::Permits(bucket), opens.since(self.out.now));
     }
 
     fn budget_is_empty(&mut self, left: u32, resets: Time) {
@@ -320,7 +391,7 @@ impl Core {
         if std::mem::replace(&mut self.permits.said_empty, true) {
             return;
         }
-        self.touch_all();
+        self.out.touch_all(self.fleet.slots.len());
         let more = match left {
             0 => String::new(),
             left => format!(
@@ -335,7 +406,7 @@ impl Core {
 
     /// Whether a request stands, and a permit reaches it. Not while its shard is to be
     /// sealed: that one identifies elsewhere.
-    fn may_be_told(&self, (_, id, owner, epoch): Asker) -> bool {
+    pub(crate) fn may_be_told(&self, (_, id, owner, epoch): Asker) -> bool {
         let shard = self.fleet.shards.get(id);
         shard.is_some_and(|shard| {
             shard.phase.claimant() == Some((owner, epoch)) && !shard.phase.is_sealing()
@@ -400,9 +471,10 @@ impl Core {
             self.out.stop(Timer::Permits(bucket));
         }
         // What was given under the old count fills one window of every bucket.
-        let last = self.permits.given.values().max().copied();
-        if let Some(last) = last {
-            let until = last.after(self.settings.identify_window);
+        let window = self.settings.identify_window;
+        let given = self.permits.given.values();
+        let opens = given.map(|given| given.opens(window, true));
+        if let Some(until) = opens.max() {
             self.permits.not_before = self.permits.not_before.max(until);
         }
         self.permits.given.clear();
@@ -415,6 +487,10 @@ impl Core {
 
     /// Looks at every bucket in which a shard waits: a slave is back.
     pub(crate) fn permits_again(&mut self) {
+        if self.permits.refusals.is_shut() && !cfg!(mutant = "refusals-unheeded") {
+            self.probe_due();
+            return;
+        }
         let mut buckets: Vec<_> = self.permits.waiting.keys().map(|&(b, _)| b).collect();
         buckets.dedup();
         for bucket in buckets {

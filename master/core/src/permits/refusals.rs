@@ -63,6 +63,8 @@ pub(crate) struct Refusals {
     shut: Option<Time>,
     /// Who tries while it is shut.
     probe: Option<ShardId>,
+    /// When one came to nothing last.
+    last: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,11 @@ impl Refusals {
     /// Rounds in a row that failed.
     pub(crate) const fn in_row(&self) -> u32 {
         self.in_row
+    }
+
+    /// Whether one came to nothing of late.
+    pub(super) fn is_recent(&self, now: Time) -> bool {
+        self.last.is_some_and(|last| now.since(last) < LASTING)
     }
 
     /// Whether Discord gives no sessions at present.
@@ -167,6 +174,7 @@ impl Refusals {
     pub(crate) fn came_to_nothing(&mut self, id: ShardId, now: Time) -> Option<u32> {
         let tried = self.tried.get_mut(&id).filter(|tried| tried.is_out)?;
         tried.is_out = false;
+        self.last = Some(now);
         let given = tried.given;
         if self.probe == Some(id) {
             self.probe = None;

@@ -46,7 +46,12 @@ impl Core {
             shard.phase.dispatched();
         }
         match progress.step {
-            Step::Dialling | Step::Hello => self.gets_further(id, 0, 1),
+            Step::Dialling => self.gets_further(id, 0, 1),
+            Step::Hello => {
+                // An answer is waited for; where it has a permit, to its IDENTIFY.
+                self.identify_sent(id);
+                self.gets_further(id, 0, 1);
+            }
             Step::Replaying => {
                 shard.phase.dispatched();
                 self.gets_further(id, progress.replayed, 1);

@@ -29,6 +29,7 @@ mod pace;
 mod pausing;
 mod plausible;
 mod reach;
+mod reasons;
 mod restart;
 mod resync;
 mod rows;
@@ -56,6 +57,7 @@ use super::{
     Action, Core, Input, Recovered, Settings, Time,
     event::{Basis, DeployOrder, Durability, Entry, Hold, News, Outcome, RequestId, Row},
     settings::SlotSettings,
+    view::ShardView,
 };
 
 const A: SlaveId = SlaveId(0xa);
@@ -210,6 +212,8 @@ impl Rig {
     /// Owner and state of a shard.
     fn shard(&self, shard: usize) -> (Option<String>, &'static str) {
         let view = self.core.view(self.now).shards.swap_remove(shard);
+        // Who does not serve has a reason, whatever is tested.
+        assert_eq!(view.reason.is_none(), serves(&view), "{view:?}");
         (view.owner, view.state)
     }
 
@@ -220,6 +224,11 @@ impl Rig {
             .iter()
             .all(|shard| shard.owner == owner && shard.state == "serving")
     }
+}
+
+/// Whether events of a shard come, by its state.
+fn serves(shard: &ShardView) -> bool {
+    matches!(shard.state, "serving" | "copying" | "dialling")
 }
 
 // ---- what slaves say ---------------------------------------------------------

@@ -15,6 +15,18 @@ fn ask(rig: &mut Rig, shard: u32) -> Vec<String> {
     permits(&rig.say(A, wants_permit(shard, 1, IdentifyCause::Cold)))
 }
 
+/// Its IDENTIFY is on its way.
+fn sends(rig: &mut Rig, shard: u32) {
+    let said = rig.say(A, progress(shard, 1, Step::Hello));
+    assert_eq!(permits(&said), [""; 0]);
+}
+
+/// It is, and READY comes.
+fn identifies(rig: &mut Rig, shard: u32) {
+    sends(rig, shard);
+    assert_eq!(permits(&rig.ready(A, shard, 1)), [""; 0]);
+}
+
 /// Only these: the work of a fleet that waits begins as well.
 fn permits(actions: &[Action]) -> Vec<String> {
     let mut orders = orders(actions);
@@ -31,12 +43,92 @@ fn one_permit_a_bucket_a_window_in_shard_order() {
     }
     assert_eq!(ask(&mut rig, 4), ["a IdentifyPermit 4@1"], "another bucket");
     assert_eq!(ask(&mut rig, 0), [""; 0]);
-    assert_eq!(orders(&rig.wait(5 * SECOND - SECOND / 100)), [""; 0]);
-    let mut given = orders(&rig.wait(SECOND / 100));
+    identifies(&mut rig, 3);
+    identifies(&mut rig, 4);
+    assert_eq!(permits(&rig.wait(5 * SECOND - SECOND / 100)), [""; 0]);
+    let mut given = permits(&rig.wait(SECOND / 100));
     given.sort();
     assert_eq!(given, ["a IdentifyPermit 0@1", "a IdentifyPermit 1@1"]);
-    assert_eq!(orders(&rig.wait(5 * SECOND)), ["a IdentifyPermit 5@1"]);
-    assert_eq!(orders(&rig.wait(60 * SECOND)), [""; 0]);
+    identifies(&mut rig, 0);
+    identifies(&mut rig, 1);
+    assert_eq!(permits(&rig.wait(5 * SECOND)), ["a IdentifyPermit 5@1"]);
+    assert_eq!(permits(&rig.wait(60 * SECOND)), [""; 0]);
+}
+
+/// When the next permit of a bucket comes, in tenths of a second: the first one's
+/// IDENTIFY is on its way so much later, and READY comes so much later.
+fn next_after(sent: Option<u32>, ready: Option<u32>) -> u32 {
+    let mut rig = starting(2, 1);
+    ask(&mut rig, 0);
+    ask(&mut rig, 1);
+    for tenth in 0..=200 {
+        if Some(tenth) == sent {
+            rig.say(A, progress(0, 1, Step::Hello));
+        }
+        let said = if Some(tenth) == ready {
+            rig.ready(A, 0, 1)
+        } else {
+            Vec::new()
+        };
+        if !permits(&said).is_empty() || !permits(&rig.wait(SECOND / 10)).is_empty() {
+            return tenth;
+        }
+    }
+    panic!("it waits for ever")
+}
+
+#[test]
+fn a_window_begins_when_the_identify_is_on_its_way_and_not_with_its_permit() {
+    // The usual cold start loses nothing.
+    assert_eq!(next_after(Some(0), Some(3)), 49);
+    assert_eq!(next_after(Some(0), Some(40)), 49);
+    // A busy slave took its time: Discord's window began then.
+    assert_eq!(next_after(Some(9), Some(20)), 58);
+    assert_eq!(next_after(Some(45), Some(47)), 94);
+    // One that does not say when it sends it, and READY is all that is known.
+    assert_eq!(next_after(None, Some(8)), 57);
+    // Discord is busy: how late it counted is not known before READY.
+    assert_eq!(next_after(Some(0), Some(80)), 80);
+    // Nothing is waited for, for ever.
+    assert_eq!(next_after(Some(0), None), 99);
+    assert_eq!(next_after(None, None), 99);
+    assert_eq!(next_after(Some(60), None), 159);
+}
+
+#[test]
+fn after_a_refusal_windows_begin_with_ready_for_a_while() {
+    let mut rig = starting(4, 1);
+    for shard in 0..4 {
+        ask(&mut rig, shard);
+    }
+    // Discord counted it later than it was sent, and refuses the next one.
+    identifies(&mut rig, 0);
+    assert_eq!(permits(&rig.wait(5 * SECOND)), ["a IdentifyPermit 1@1"]);
+    sends(&mut rig, 1);
+    ask(&mut rig, 1);
+    assert_eq!(permits(&rig.wait(5 * SECOND)), ["a IdentifyPermit 2@1"]);
+    sends(&mut rig, 2);
+    rig.wait(2 * SECOND);
+    rig.ready(A, 2, 1);
+    assert_eq!(permits(&rig.wait(4 * SECOND)), [""; 0]);
+    assert_eq!(permits(&rig.wait(SECOND)), ["a IdentifyPermit 1@1"]);
+}
+
+#[test]
+fn who_waits_behind_a_shut_gate_is_not_counted_through_for_each_request() {
+    let mut rig = starting(1024, 16);
+    for shard in 0..1024 {
+        ask(&mut rig, shard);
+    }
+    rig.core.permits.looked_at = 0;
+    // The first of a round shuts the gate, and everybody asks anew.
+    for shard in 0..1024 {
+        assert_eq!(ask(&mut rig, shard), [""; 0]);
+    }
+    let looked = rig.core.permits.looked_at;
+    assert!(looked < 20 * 1024, "{looked} requests were looked at");
+    // The right one tries all the same: the lowest that did not try yet.
+    assert_eq!(permits(&rig.wait(5 * SECOND)), ["a IdentifyPermit 16@1"]);
 }
 
 #[test]
@@ -64,7 +156,7 @@ fn a_request_of_a_stale_epoch_or_of_another_slave_is_ignored() {
 }
 
 #[test]
-fn a_waiting_request_survives_a_reconnect_and_wastes_no_permit_meanwhile() {
+fn a_slave_asks_again_after_a_reconnect_and_no_permit_crosses_that() {
     let mut rig = starting(2, 1);
     ask(&mut rig, 0);
     ask(&mut rig, 1);
@@ -75,7 +167,23 @@ fn a_waiting_request_survives_a_reconnect_and_wastes_no_permit_meanwhile() {
         held(1, 1, Holding::Starting),
     ]);
     let actions = rig.join_with(A, Role::Relaunch, both);
-    assert!(orders(&actions).contains(&"a IdentifyPermit 1@1".to_owned()));
+    assert_eq!(permits(&actions), [""; 0]);
+    assert_eq!(ask(&mut rig, 1), ["a IdentifyPermit 1@1"]);
+    assert_eq!(rig.core.view(rig.now).identifies_refused, 0);
+}
+
+#[test]
+fn a_question_that_crossed_its_permit_is_no_refusal_of_the_window() {
+    let mut rig = starting(2, 1);
+    ask(&mut rig, 0);
+    ask(&mut rig, 1);
+    // It dialled Discord again meanwhile, and asked anew before the permit was there.
+    ask(&mut rig, 0);
+    rig.wait(3 * SECOND);
+    sends(&mut rig, 0);
+    rig.ready(A, 0, 1);
+    assert_eq!(permits(&rig.wait(5 * SECOND - SECOND / 100)), [""; 0]);
+    assert_eq!(permits(&rig.wait(SECOND / 100)), ["a IdentifyPermit 1@1"]);
 }
 
 #[test]
@@ -101,6 +209,7 @@ fn an_empty_budget_waits_for_its_reset() {
         (Some(0), Some(1000))
     );
     assert_eq!(permits(&rig.wait(SECOND)), ["a IdentifyPermit 1@1"]);
+    identifies(&mut rig, 1);
     assert_eq!(permits(&rig.wait(5 * SECOND)), ["a IdentifyPermit 2@1"]);
 }
 
@@ -111,6 +220,7 @@ fn more_buckets_are_used_when_the_budget_names_them() {
     for shard in 1..4 {
         ask(&mut rig, shard);
     }
+    identifies(&mut rig, 0);
     rig.input(Input::Budget(IdentifyBudget {
         total: 1000,
         remaining: 900,
@@ -118,7 +228,7 @@ fn more_buckets_are_used_when_the_budget_names_them() {
         max_concurrency: 16,
     }));
     assert_eq!(
-        orders(&rig.wait(5 * SECOND)),
+        permits(&rig.wait(5 * SECOND)),
         [
             "a IdentifyPermit 1@1",
             "a IdentifyPermit 2@1",

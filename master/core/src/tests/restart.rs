@@ -117,7 +117,7 @@ fn a_token_that_served_a_moment_ago_and_is_refused_is_tried_once_more_slowly() {
     let answer = refusal(&asked);
     assert_eq!(answer, said, "restart-shard says the same");
     let view = rig.core.view(rig.now);
-    let trouble = view.shards[0].trouble.clone().unwrap();
+    let trouble = view.shards[0].reason.clone().unwrap();
     assert!(said.ends_with(&trouble), "{trouble}");
     let actions = rig.wait(Duration::from_secs(60));
     assert!(
@@ -145,7 +145,7 @@ fn what_discord_refuses_for_good_is_said_in_words_and_not_tried_again() {
     rig.die(A);
     rig.join(B, Role::Relaunch);
     let view = rig.core.view(rig.now);
-    assert!(view.shards[0].trouble.is_some(), "until it serves");
+    assert!(view.shards[0].reason.is_some(), "until it serves");
     rig.say(B, resumed(0, 2));
-    assert_eq!(rig.core.view(rig.now).shards[0].trouble, None);
+    assert_eq!(rig.core.view(rig.now).shards[0].reason, None);
 }

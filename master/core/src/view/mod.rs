@@ -1,6 +1,7 @@
 //! What the core knows, as data for `status` and for observers.
 
 mod picture;
+mod why;
 
 use serde::Serialize;
 
@@ -130,9 +131,8 @@ pub struct ShardView {
     /// `taking back`, `failed`, `unreachable`. Events come in `serving`, `copying` and
     /// `dialling` alone.
     pub state: &'static str,
-    /// Why it does not serve, and what becomes of it; absent: it serves, or nothing
-    /// is wrong.
-    pub trouble: Option<String>,
+    /// Why no events come, and what becomes of it; absent: they come.
+    pub reason: Option<String>,
     /// For how long it has been `reconnecting`, in milliseconds.
     pub away_ms: Option<u64>,
     /// The last handled sequence that the master has heard of.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{SlaveId, message::Hello};
+use baton_protocol::{ShardId, SlaveId, message::Hello};
 
 use crate::{
     Core, Time,
@@ -154,7 +154,7 @@ impl Core {
             epoch: claimant.map_or(known.epoch, |(_, epoch)| epoch).get(),
             owner: claimant.map(|(id, _)| id).or(row).map(|id| id.to_string()),
             state,
-            trouble: known.trouble.clone(),
+            reason: self.why(ShardId(shard), known, now),
             handled: known
                 .ticket
                 .as_ref()

@@ -240,8 +240,10 @@ impl Table<'_> {
         }
         let mut troubles: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         for shard in list(&self.status["shards"]) {
-            if let (Some(trouble), Some(number)) =
-                (shard["trouble"].as_str(), shard["shard"].as_u64())
+            // The others are on their way, or told of where their slave is.
+            if shard["state"] == "failed"
+                && let (Some(trouble), Some(number)) =
+                    (shard["reason"].as_str(), shard["shard"].as_u64())
             {
                 troubles.entry(trouble).or_default().push(number);
             }

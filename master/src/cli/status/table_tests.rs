@@ -237,7 +237,7 @@ fn everything_fits_into_80_columns_and_what_is_wrong_is_seen_first() {
     let trouble = "Discord refuses the token (close code 4004; Discord closed with 4004: \
                    Authentication failed.); it waits for another build";
     status["shards"][63]["state"] = "failed".into();
-    status["shards"][63]["trouble"] = trouble.into();
+    status["shards"][63]["reason"] = trouble.into();
     status["slaves"] = json!([{"slave": "aaaaaaaabbbb", "slot": "a-long-slot", "pid": 4_194_304,
         "build": "a-build-with-a-long-name-2026-01-02", "role": "candidate", "shards": 1024,
         "connected": true, "hangs": true, "answered_ms_ago": 17_000, "lag_ms": 119_000,

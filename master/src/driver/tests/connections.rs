@@ -1,6 +1,6 @@
 //! Several connections of one slave.
 
-use super::*;
+use super::{rig::Slave, *};
 
 #[tokio::test(start_paused = true)]
 async fn a_slave_that_dials_again_closes_its_older_connection() {
@@ -96,6 +96,95 @@ async fn a_slave_whose_link_is_half_open_comes_back_on_another_one() {
     first.end().await;
 }
 
+/// A fleet whose slaves dial by TCP: only their word says who they are. One is there.
+async fn by_tcp() -> (Rig, Slave) {
+    let mut rig = Rig::start(None);
+    rig.dialler = Dialled::Remote;
+    let mut first = rig.join(hello(1)).await;
+    first
+        .until(|message| matches!(message, ToSlave::FullStart(_)))
+        .await;
+    (rig, first)
+}
+
+/// Hears the question of whether it lives, and answers.
+async fn answers(slave: &mut Slave) {
+    loop {
+        if let ToSlave::Ping(ping) = slave.hear().await
+            && ping.number > u64::from(u32::MAX)
+        {
+            let number = ping.number;
+            let pong = Pong {
+                number,
+                ..Pong::default()
+            };
+            return slave.say(ToMaster::Pong(pong)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copied_name_by_tcp_is_refused_while_the_first_connection_answers() {
+    let (mut rig, mut first) = by_tcp().await;
+    for _ in 0..3 {
+        let mut liar = rig.join(hello(1)).await;
+        answers(&mut first).await;
+        let ToSlave::Refused(refused) = liar.hear().await else {
+            panic!("a refusal was to come");
+        };
+        assert_eq!(refused.reason, RefusedReason::Taken, "{}", refused.detail);
+        // What it says is not heard.
+        let pong = Pong {
+            finished: 99,
+            ..Pong::default()
+        };
+        liar.say(ToMaster::Pong(pong)).await;
+        liar.end().await;
+    }
+    sleep(Duration::from_secs(10)).await;
+    let view = rig.look().await;
+    assert_eq!((view.slaves.len(), view.slaves[0].finished), (1, 0));
+    let pong = Pong {
+        finished: 7,
+        ..Pong::default()
+    };
+    first.say(ToMaster::Pong(pong)).await;
+    rig.until(|view| view.slaves[0].finished == 7).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slave_by_tcp_whose_first_connection_says_nothing_is_back_and_what_it_said_counts() {
+    let (mut rig, mut first) = by_tcp().await;
+    let mut again = rig.join(hello(1)).await;
+    let pong = Pong {
+        finished: 7,
+        ..Pong::default()
+    };
+    again.say(ToMaster::Pong(pong)).await;
+    again
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    rig.until(|view| view.slaves.len() == 1 && view.slaves[0].finished == 7)
+        .await;
+    assert!(timeout(LONG, first.end()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slave_by_tcp_whose_first_connection_ends_meanwhile_is_back_at_once() {
+    let (mut rig, first) = by_tcp().await;
+    let mut again = rig.join(hello(1)).await;
+    let asked = Instant::now();
+    drop(first);
+    again
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "{asked:?}");
+    // One that gives up while it waits leaves nothing behind.
+    drop(rig.join(hello(1)).await);
+    sleep(Duration::from_secs(10)).await;
+    assert!(rig.look().await.slaves[0].connected);
+}
+
 #[tokio::test]
 async fn a_process_is_one_slave_and_the_one_that_the_kernel_names_wins() {
     let mut rig = Rig::start(None);
@@ -120,7 +209,7 @@ async fn a_process_is_one_slave_and_the_one_that_the_kernel_names_wins() {
     };
     assert!(refused.detail.contains("two slaves"), "{}", refused.detail);
     // This one dialled by itself, as the kernel says.
-    rig.dialler = process.pid;
+    rig.dialler = Dialled::Local(Some(process.pid));
     let mut proved = rig
         .join(Hello {
             process: process.clone(),

@@ -46,7 +46,7 @@ pub(super) struct Rig {
     pub(super) news: broadcast::Receiver<Arc<Told>>,
     pub(super) driver: JoinHandle<Ending>,
     /// Which process the kernel says that dials.
-    pub(super) dialler: u32,
+    pub(super) dialler: Dialled,
 }
 
 #[derive(Default)]
@@ -192,7 +192,7 @@ impl Rig {
             notices,
             news,
             driver: tokio::spawn(async move { driver.run(queue).await.0 }),
-            dialler: std::process::id(),
+            dialler: Dialled::Local(Some(std::process::id())),
         }
     }
 
@@ -208,7 +208,7 @@ impl Rig {
         tokio::spawn(serve(
             Arc::clone(&self.context),
             ours,
-            Origin::UnixOwner(Dialled::Local(Some(self.dialler))),
+            Origin::UnixOwner(self.dialler),
             Places::new(1).take().0.expect("a place"),
         ));
         let mut slave = Slave(Connection::new(theirs));

@@ -49,6 +49,15 @@ impl Master {
         wire
     }
 
+    /// The next slave, and whether it says that it owns shards.
+    pub async fn hello(&self) -> (bool, Wire) {
+        let mut wire = self.connection().await;
+        match wire.said().await {
+            ToMaster::SlaveHello(hello) => (hello.running, wire),
+            other => panic!("{other:?} came for a hello"),
+        }
+    }
+
     /// Cold start of a slave.
     pub async fn starts(&self, gateway: &Gateway, shards: u32) -> Wire {
         let mut wire = self.slave(false).await;

@@ -7,7 +7,7 @@ use baton_protocol::{
     connection::Sender,
     message::{
         Checkpoint, FullStart, Hello, Report, Resume, ResumeAfter, ResumeExtra, Settled,
-        StartExtra, StopExtra, StopShard, Unit,
+        StartExtra, Step, StopExtra, StopShard, Unit,
     },
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -95,6 +95,15 @@ impl Peer {
         }
     }
 
+    /// The steps of a shard that were said before what was waited for last.
+    pub fn steps(&self, shard: u32) -> Vec<Step> {
+        let steps = self.kept.iter().filter_map(|message| match message {
+            ToMaster::Progress(progress) if progress.shard.get() == shard => Some(progress.step),
+            _ => None,
+        });
+        steps.collect()
+    }
+
     async fn note(&mut self, message: &ToMaster) {
         match message {
             ToMaster::IdentifyRequest(request) => {
@@ -143,7 +152,6 @@ impl Peer {
 
     /// READY, or RESUMED without an order.
     pub async fn serving(&mut self, shard: u32) {
-        use baton_protocol::message::Step;
         self.wait("serving", |message| match message {
             ToMaster::Progress(progress)
                 if progress.shard.get() == shard && progress.step == Step::Serving =>

@@ -31,6 +31,12 @@ pub(super) struct Judge {
     settled_at_master: Vec<(usize, u64)>,
     /// The last order to resume each shard, obeyed or not.
     given: BTreeMap<ShardId, (Epoch, SlaveId)>,
+    /// Who was permitted to IDENTIFY.
+    permitted: BTreeMap<(ShardId, Epoch), Permitted>,
+    /// The last IDENTIFY of each bucket: its permit, and when it arrived.
+    arrived: BTreeMap<u32, (Permitted, Real)>,
+    /// When a save failed last: then orders are sent long after they were given.
+    pub(super) save_failed: Option<Real>,
     worked: BTreeMap<Epoch, SlaveId>,
     /// The highest epoch at which an event of a shard was handed out.
     handing: BTreeMap<ShardId, Epoch>,
@@ -48,6 +54,13 @@ pub(super) struct Judge {
     pub(super) outcomes: BTreeMap<&'static str, u32>,
     /// Whether trouble is still made.
     pub(super) troubled: bool,
+}
+
+/// When a permit was sent, and by which master: when that began.
+#[derive(Clone, Copy, Debug)]
+struct Permitted {
+    at: Real,
+    by: Real,
 }
 
 impl World {
@@ -130,6 +143,7 @@ impl World {
     /// P4: no session is thrown away with which a slave could go on.
     pub(super) fn judge_identify(&mut self, id: SlaveId, shard: ShardId) {
         self.judge.identifies += 1;
+        self.judge_window(id, shard);
         let Some(&session) = self.discord.newest.get(&shard) else {
             return;
         };
@@ -148,6 +162,46 @@ impl World {
         );
         // No process knows it any more: its events have no owner.
         self.discord.end(session);
+    }
+
+    /// An order of the master: whether it is a permit.
+    pub(super) fn judge_permit(&mut self, order: &ToSlave) {
+        if let (ToSlave::IdentifyPermit(unit), Some(master)) = (order, &self.master) {
+            let permit = Permitted {
+                at: self.now,
+                by: master.began,
+            };
+            let permitted = &mut self.judge.permitted;
+            permitted.insert((unit.shard, unit.epoch), permit);
+        }
+    }
+
+    /// P4: Discord refuses an IDENTIFY that arrives within the window of the one before.
+    /// A slave that takes longer than a window to send one is not waited for.
+    fn judge_window(&mut self, id: SlaveId, shard: ShardId) {
+        let epoch = self.slaves[&id].rows[&shard].epoch;
+        let Some(&permit) = self.judge.permitted.get(&(shard, epoch)) else {
+            return;
+        };
+        let bucket = shard.get() % self.settings.max_concurrency;
+        let (now, window) = (self.now, self.settings.identify_window);
+        let before = self.judge.arrived.insert(bucket, (permit, now));
+        if let Some((before, arrived)) = before
+            && self.is_fair()
+            && before.by == permit.by
+            && before.at < permit.at
+            && arrived - before.at <= window
+            && self
+                .judge
+                .save_failed
+                .is_none_or(|at| at + SECOND < before.at)
+        {
+            assert!(
+                now - arrived >= window,
+                "P4: {id:?} identifies {shard} {:?} behind another of its bucket",
+                now - arrived
+            );
+        }
     }
 
     /// A process ends, and with it what only it knew.

@@ -114,6 +114,8 @@ impl World {
         row.conn = Conn::Up;
         row.ordered = false;
         row.session_told = false;
+        let epoch = row.epoch.get();
+        self.say(id, progress(shard.get(), epoch, Step::Hello));
         self.serves(id, shard);
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Master {
     /// Launched and not joined.
     launched: Vec<(String, SlaveId, Role)>,
     pub(super) open_deploys: BTreeSet<DeployId>,
-    began: Real,
+    pub(super) began: Real,
     /// Time in which it did not run.
     lost: Real,
     last_look: Real,
@@ -216,6 +216,9 @@ impl World {
         match action {
             Action::Save(entries, durability) => {
                 let saved = self.disk.save(self.now, entries, durability);
+                if saved.is_err() {
+                    self.judge.save_failed = Some(self.now);
+                }
                 return saved.err().map(|reason| Input::SaveFailed { reason });
             }
             Action::Send(slave, message) => return self.send(slave, message),
@@ -259,6 +262,7 @@ impl World {
 
     fn send(&mut self, id: SlaveId, message: ToSlave) -> Option<Input> {
         self.judge_order(id, &message);
+        self.judge_permit(&message);
         let master = self.master.as_mut()?;
         let link = *master.links.get(&id)?;
         let queue = self.links.get_mut(&link)?;

@@ -1,6 +1,8 @@
 //! Raw connections that say what is not true, to a running master: nothing happens to
 //! anybody else.
 
+mod lies;
+
 use baton_protocol::{
     Connection, ProcessIdentity, SlaveId, ToMaster, ToSlave, Trust, Version,
     message::{Hello, Refused, RefusedReason, Report, Role, SlaveHello},

@@ -1,0 +1,125 @@
+//! Why a shard gets no events, and what becomes of it: words for whoever looks at it.
+
+use baton_protocol::{ShardId, SlaveId};
+
+use crate::{
+    Core,
+    event::Time,
+    master_stage::MasterStage,
+    shard::{Claim, ClaimStage, Free, How, Phase, Shard},
+};
+
+impl Core {
+    /// `None`: its events come. Every other shard has a reason.
+    pub(crate) fn why(&self, id: ShardId, shard: &Shard, now: Time) -> Option<String> {
+        let claimant = shard.phase.claimant().map(|(owner, _)| owner);
+        if let Some(owner) = claimant.filter(|owner| !self.fleet.is_joined(*owner)) {
+            return Some(not_connected(owner));
+        }
+        let words = match &shard.phase {
+            Phase::Unknown {
+                row: Some((owner, _)),
+            } => not_connected(*owner),
+            Phase::Unknown { row: None } => {
+                "this master began a moment ago, and slaves that run may say that they have it"
+                    .to_owned()
+            }
+            Phase::Free(free) => match &shard.trouble {
+                Some(trouble) => trouble.clone(),
+                None => self.why_free(shard.slot, *free),
+            },
+            Phase::Claimed(claim) => self.why_claimed(id, shard, *claim, now)?,
+        };
+        Some(words)
+    }
+
+    fn why_claimed(&self, id: ShardId, shard: &Shard, claim: Claim, now: Time) -> Option<String> {
+        let owner = claim.owner;
+        let words = match claim.stage {
+            ClaimStage::Starting(start) => {
+                let starts = match start.how {
+                    How::Full => self.why_without_session(id, owner, shard.session_lost, now),
+                    How::Resume(_) if self.goes_back() => {
+                        format!("the deploy goes back: slave {owner} resumes its session")
+                    }
+                    How::Resume(_) => format!("slave {owner} resumes its session"),
+                };
+                match &shard.trouble {
+                    Some(trouble) => format!("{starts}; before: {trouble}"),
+                    None => starts,
+                }
+            }
+            ClaimStage::Sealing { to, .. } if owner == to => {
+                format!("it begins anew at slave {owner}, which gives its ticket")
+            }
+            ClaimStage::Sealing { to, .. } => {
+                format!("it moves to slave {to}, and slave {owner} gives its ticket")
+            }
+            ClaimStage::Serving | ClaimStage::Copying { .. } | ClaimStage::Dialling { .. } => {
+                let seconds = now.since(shard.away?).as_secs();
+                format!(
+                    "slave {owner} lost its connection to Discord {seconds} s ago; it dials, and \
+                     resumes its session"
+                )
+            }
+        };
+        Some(words)
+    }
+
+    fn why_free(&self, slot: usize, free: Free) -> String {
+        if let Some(slave) = free.parked {
+            return format!("slave {slave} could not serve it");
+        }
+        if self.stage == MasterStage::Adopting {
+            return "this master began a moment ago, and collects what slaves say".to_owned();
+        }
+        if self.out.saves.fail() {
+            return "the journal cannot be written, so nobody is given it".to_owned();
+        }
+        let known = &self.fleet.slots[slot];
+        match self.target(slot) {
+            Some(slave) => format!("slave {slave} is to serve it, and cannot take it yet"),
+            None if known.failed_launches > 0 => format!(
+                "no slave is there for its slot {}; {} starts failed",
+                known.name, known.failed_launches
+            ),
+            None => format!("no slave is there for its slot {}", known.name),
+        }
+    }
+
+    fn why_without_session(&self, id: ShardId, owner: SlaveId, lost: bool, now: Time) -> String {
+        let before = if lost { "its session is over; " } else { "" };
+        let next = if self.permits.waits(id) {
+            let percent = self.settings.identify_reserve;
+            let outlook = self.permits_outlook(now);
+            match (self.permits.is_empty(now, percent), outlook.pause) {
+                (Some((_, resets)), _) => {
+                    let minutes = resets.since(now).as_secs().div_ceil(60);
+                    format!("no IDENTIFY is left for {minutes} min")
+                }
+                (None, Some(pause)) => format!(
+                    "{} times in a row an IDENTIFY came to nothing: one shard tries for all, in {} s \
+                     or later",
+                    outlook.refused,
+                    pause.as_secs()
+                ),
+                (None, None) => format!(
+                    "it waits for its turn to IDENTIFY, one of {}",
+                    outlook.waiting
+                ),
+            }
+        } else if self.permits.is_out(id, now) {
+            format!("slave {owner} may IDENTIFY, and READY has not come")
+        } else {
+            format!("slave {owner} connects to Discord, for a new session")
+        };
+        format!("{before}{next}")
+    }
+}
+
+fn not_connected(owner: SlaveId) -> String {
+    format!(
+        "slave {owner} has it and is not connected: it may serve. If you know that it is dead: \
+         baton-master fence {owner}"
+    )
+}
