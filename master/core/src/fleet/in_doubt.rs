@@ -8,7 +8,12 @@ use baton_protocol::{
     message::{Held, Holding, Settled},
 };
 
-use crate::{fleet::Fleet, out::Out, shard::Doubt, timers::Timer};
+use crate::{
+    fleet::Fleet,
+    out::Out,
+    shard::{Doubt, InHand},
+    timers::Timer,
+};
 
 impl Fleet {
     /// A shard was sealed with these events in doubt. Its sealer has said what became of
@@ -123,6 +128,19 @@ impl Fleet {
         if let Some(slave) = sealer.and_then(|sealer| self.slaves.get_mut(&sealer)) {
             slave.unsettled.remove(&id);
         }
+    }
+
+    /// The owner died. Those who sealed the shard for it go on with what they had in hand:
+    /// they do not lose it if the shard comes back to them.
+    pub(crate) fn in_hand_after_death(&mut self, id: ShardId, out: &mut Out) {
+        let shard = &mut self.shards[id];
+        if let (Some(doubt), Some(kept)) = (&shard.doubt, &shard.ticket) {
+            shard.in_hand = InHand {
+                session: kept.ticket.session_id.clone(),
+                hands: doubt.in_hands(),
+            };
+        }
+        self.drop_doubt(id, out);
     }
 
     /// What was in doubt is of no interest any more.

@@ -11,7 +11,10 @@ use crate::{
     event::{News, Time},
     fleet::Fleet,
     out::Out,
-    shard::reach::{Above, LEAST, Oldest, Replayed, floor, shorten},
+    shard::{
+        Kept,
+        reach::{Above, LEAST, Oldest, Replayed, floor, shorten},
+    },
 };
 
 impl Core {
@@ -56,6 +59,7 @@ impl Fleet {
         out: &mut Out,
     ) {
         let carries = after == ResumeAfter::Seal && self.carries(id, to);
+        let in_hand = self.in_hand(id, to);
         let shard = &mut self.shards[id];
         let replays = shard.replayed(at_most);
         let highest = shard.highest();
@@ -75,8 +79,17 @@ impl Fleet {
             kept.ticket.replay_from = from;
             shard.began = from;
         } else {
-            let gone = open.through(from);
-            kept.ticket.cut(from);
+            let all = open.through(from);
+            let gone = match after {
+                ResumeAfter::Death => all.without(&in_hand),
+                ResumeAfter::Seal => all.clone(),
+            };
+            if gone == all {
+                kept.ticket.cut(from);
+            } else {
+                kept.ticket.finished_above.insert_all(&gone);
+                kept.ticket.replay_from = from;
+            }
             shard.began = from;
             if after == ResumeAfter::Death {
                 self.events_given_up(id, &gone, out);
@@ -116,6 +129,20 @@ impl Fleet {
     fn carries(&self, id: ShardId, to: SlaveId) -> bool {
         let doubt = self.shards[id].doubt.as_ref();
         self.is_newer(Some(to)) && doubt.is_some_and(|doubt| self.is_newer(doubt.sealer()))
+    }
+
+    /// What `to` had in hand when it sealed the shard, before its last owner died, and
+    /// no slave is known to have finished. It does not let go of it.
+    fn in_hand(&self, id: ShardId, to: SlaveId) -> SequenceRanges {
+        let shard = &self.shards[id];
+        let same = |kept: &Kept| kept.ticket.session_id == shard.in_hand.session;
+        let of_session = shard.ticket.as_ref().is_some_and(same);
+        if !of_session || !self.is_newer(Some(to)) || cfg!(mutant = "in-hand-given-up") {
+            return SequenceRanges::new();
+        }
+        let mut hands = shard.in_hand.hands.iter();
+        let found = hands.find(|(slave, _)| *slave == to);
+        found.map(|(_, events)| events.clone()).unwrap_or_default()
     }
 
     /// Whether payloads come to this slave, and from it, with what was in doubt.

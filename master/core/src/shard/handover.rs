@@ -286,7 +286,7 @@ impl Core {
             free.reserved = shard.phase.next_owner();
         }
         if after == ResumeAfter::Death {
-            self.fleet.drop_doubt(id, &mut self.out);
+            self.fleet.in_hand_after_death(id, &mut self.out);
         }
         self.enter(id, Phase::Free(free));
     }

@@ -225,6 +225,15 @@ impl Doubt {
         unfinished.cloned().collect()
     }
 
+    /// What each of those that sealed has in hand still, as far as they have said.
+    pub(crate) fn in_hands(&self) -> Vec<(SlaveId, SequenceRanges)> {
+        let last = self.sealer.map(|sealer| (sealer, self.unfinished()));
+        let others = self.words.iter().filter(|word| word.sealer != self.sealer);
+        let others = others
+            .filter_map(|word| Some((word.sealer?, word.in_doubt.without(&self.finished))));
+        last.into_iter().chain(others).collect()
+    }
+
     /// What none of them finished.
     fn unfinished(&self) -> SequenceRanges {
         self.in_doubt.without(&self.finished)

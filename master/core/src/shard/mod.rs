@@ -61,6 +61,8 @@ pub(crate) struct Shard {
     pub(crate) replays: ResumeAfter,
     /// What was in doubt at the last seal.
     pub(crate) doubt: Option<Doubt>,
+    /// What goes on to run where the shard may come back to.
+    pub(crate) in_hand: InHand,
     /// Times in a row that it failed outside of a deploy.
     pub(crate) failures: u32,
     /// Why it does not serve, and what becomes of it: as the last alarm about it said.
@@ -86,6 +88,15 @@ pub(crate) struct Shard {
     pub(crate) care: Care,
 }
 
+/// What those who sealed a shard had in hand then and nobody is known to have finished,
+/// as it was when the owner after them died.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InHand {
+    /// Of this session; the sequences say nothing of another.
+    pub(crate) session: String,
+    pub(crate) hands: Vec<(SlaveId, SequenceRanges)>,
+}
+
 impl Shard {
     pub(crate) const fn new(slot: usize, floor: Epoch) -> Self {
         Self {
@@ -103,6 +114,10 @@ impl Shard {
             basis: Basis::Death,
             replays: ResumeAfter::Seal,
             doubt: None,
+            in_hand: InHand {
+                session: String::new(),
+                hands: Vec::new(),
+            },
             failures: 0,
             trouble: None,
             rate: Rate::new(),

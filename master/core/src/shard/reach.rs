@@ -9,7 +9,9 @@
 //!   ([`Settled`](baton_protocol::message::Settled)): finished there, or its payload, for the
 //!   next owner. This concerns events further back than a quarter of what Discord replays.
 //! - After a death, no slave has the event. It is given up, with an alarm, if it is further
-//!   back than three quarters of what Discord replays: one event instead of a session.
+//!   back than three quarters of what Discord replays: one event instead of a session. If the
+//!   shard goes back to the slave that sealed it with this event in hand, the event still
+//!   runs there, and is not given up.
 //!
 //! What Discord replays is the least of `replay_buffer`, of the formula that its staff once
 //! gave for the shard's guilds, and of what it refused before.

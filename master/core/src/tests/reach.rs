@@ -183,6 +183,53 @@ fn a_death_gives_up_what_discord_does_not_replay_and_nothing_else() {
     assert!(said[0].contains("MESSAGE_CREATE"), "{said:?}");
 }
 
+/// Sealed by `A` with 101 in hand, and served by `B`, which has finished everything since
+/// but for 1151.
+fn moved_on(said: bool) -> Rig {
+    let (mut rig, _) = hangs(NEW, 1101);
+    rig.say(B, state_ready(0, 1, 1101));
+    rig.say(B, ToMaster::Dialled(dialled_well()));
+    rig.say(A, sealed_hanging(1, 1101));
+    rig.say(B, resumed(0, 2));
+    if said {
+        rig.say(A, settled(0, 1, &[101]));
+    }
+    let mut finished = all(102, 1150);
+    finished.insert_all(&all(1152, 2900));
+    rig.say(
+        B,
+        ToMaster::Checkpoint(Checkpoint {
+            shards: vec![CheckpointEntry {
+                shard: ShardId(0),
+                epoch: Epoch(2),
+                handled: Sequence(100),
+                finished_above: finished,
+                ..CheckpointEntry::default()
+            }],
+        }),
+    );
+    rig
+}
+
+#[test]
+fn what_its_sealer_still_has_in_hand_is_not_given_up_when_the_shard_goes_back_to_it() {
+    for said in [false, true] {
+        let mut rig = moved_on(said);
+        let actions = rig.die(B);
+        let ticket = actions.iter().find_map(|action| match action {
+            Action::Send(A, ToSlave::Resume(resume)) => resume.extra.as_ref()?.ticket.clone(),
+            _ => None,
+        });
+        let ticket = ticket.unwrap();
+        assert_eq!(ticket.handled, Sequence(100), "101 runs there, {said}");
+        assert!(ticket.replay_from > Sequence(2000), "{ticket:?}");
+        assert!(ticket.finished_above.contains(Sequence(1151)), "given up");
+        let said = given_up(&actions);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with("event 1151 of shard 0"), "{said:?}");
+    }
+}
+
 #[test]
 fn a_shard_of_few_guilds_has_a_shorter_replay() {
     let mut rig = Rig::new(settings(1));

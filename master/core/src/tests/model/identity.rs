@@ -315,6 +315,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Too few events come for these, and too few slaves die.
         received: _,
         began: _,
+        in_hand: _,
         care: _,
     } = &shards[SHARD];
     (epoch, copies, failures, discriminant(replays)).hash(hasher);
