@@ -1,7 +1,7 @@
 //! A complete gateway process: its cache moves with its shards, its events go to
 //! a sink. See `baton-slave --help`.
 
-mod deadly;
+mod chosen;
 mod inspect;
 mod options;
 mod relay;
@@ -19,9 +19,9 @@ use baton_slave::{Error, Slave};
 use tracing_subscriber::EnvFilter;
 
 use self::{
-    deadly::Deadly,
+    chosen::Chosen,
     options::{Format, Settings},
-    relay::Relay,
+    relay::{Habits, Relay},
 };
 
 /// Blocking work that is still under way at the end gets so long.
@@ -60,8 +60,13 @@ fn start(settings: Settings) -> Result<(), Error> {
 
 async fn run(settings: Settings) -> Result<(), Error> {
     let sink = sink::open(&settings.sink)?;
-    let deadly = settings.dies_of.map(Deadly::new);
-    let relay = Relay::new(sink.clone(), settings.handler, settings.body, deadly);
+    let habits = Habits {
+        handler: settings.handler,
+        body: settings.body,
+        dies_of: settings.dies_of.map(Chosen::new),
+        keeps: settings.keeps.map(Chosen::new),
+    };
+    let relay = Relay::new(sink.clone(), habits);
     let relay = Arc::new(relay);
     let builder = Slave::builder(relay.clone())
         .state(relay.cache().clone())

@@ -118,6 +118,10 @@ struct Keys {
     #[arg(long, value_name = "FILE", hide = true)]
     #[serde(skip)]
     dies_of: Option<PathBuf>,
+    /// Never finish one event, as this file of the runtime directory says
+    #[arg(long, value_name = "FILE", hide = true)]
+    #[serde(skip)]
+    keeps: Option<PathBuf>,
     /// Answer GET /status and GET /guild/ID here: 127.0.0.1:PORT or unix:PATH, in
     /// which %p is the process id
     #[arg(long, env = "BATON_INSPECT", value_name = "ADDRESS")]
@@ -170,6 +174,8 @@ pub(crate) struct Settings {
     pub(crate) handler: Duration,
     /// The file that names the event that kills this process.
     pub(crate) dies_of: Option<PathBuf>,
+    /// Where it is said which event is never finished.
+    pub(crate) keeps: Option<PathBuf>,
     pub(crate) inspect: Option<inspect::Address>,
     pub(crate) log: String,
     pub(crate) log_format: Format,
@@ -254,6 +260,7 @@ impl Keys {
             sink_body: self.sink_body.or(file.sink_body),
             handler_ms: self.handler_ms.or(file.handler_ms),
             dies_of: self.dies_of,
+            keeps: self.keeps,
             inspect: self.inspect.or(file.inspect),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
@@ -306,6 +313,7 @@ impl Keys {
         };
         let runtime_dir = self.runtime_dir.unwrap_or_else(default_runtime_dir);
         let dies_of = self.dies_of.map(|file| runtime_dir.join(file));
+        let keeps = self.keeps.map(|file| runtime_dir.join(file));
         slave.secret = SecretSource::from_env(Some(runtime_dir))?;
         slave.legacy = Legacy::of(
             self.legacy.unwrap_or(false),
@@ -326,6 +334,7 @@ impl Keys {
             body: self.sink_body.unwrap_or(false),
             handler: Duration::from_millis(self.handler_ms.unwrap_or(0)),
             dies_of,
+            keeps,
             inspect: inspect.transpose().map_err(wrong)?,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.unwrap_or_default(),

@@ -13,17 +13,40 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{deadly::Deadly, sink::Sink};
+use crate::{chosen::Chosen, sink::Sink};
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Relay {
     cache: Arc<Cache>,
     sink: Sink,
-    handler: Duration,
-    body: bool,
-    deadly: Option<Deadly>,
+    habits: Habits,
     handed: AtomicU64,
+}
+
+/// What it does with events.
+#[derive(Debug)]
+pub(crate) struct Habits {
+    /// How long each of them takes.
+    pub(crate) handler: Duration,
+    /// Whether payloads are written too.
+    pub(crate) body: bool,
+    /// The process dies of this one.
+    pub(crate) dies_of: Option<Chosen>,
+    /// This one is never finished: its [`Ack`] is leaked.
+    pub(crate) keeps: Option<Chosen>,
+}
+
+impl Habits {
+    /// Whether it kills, and does not come as one that does.
+    fn kills(&self, event: &Event) -> bool {
+        let dies_of = self.dies_of.as_ref();
+        dies_of.is_some_and(|chosen| chosen.is(event) && !event.is_deadly())
+    }
+
+    fn keeps(&self, event: &Event) -> bool {
+        self.keeps.as_ref().is_some_and(|chosen| chosen.is(event))
+    }
 }
 
 /// What is written down of a finished event. The times are microseconds of the
@@ -57,15 +80,11 @@ struct StateLine<'s> {
 }
 
 impl Relay {
-    /// `handler`: how long each event takes; `body`: write payloads too; `deadly`: die
-    /// of one of them.
-    pub(crate) fn new(sink: Sink, handler: Duration, body: bool, deadly: Option<Deadly>) -> Self {
+    pub(crate) fn new(sink: Sink, habits: Habits) -> Self {
         Self {
             cache: Arc::default(),
             sink,
-            handler,
-            body,
-            deadly,
+            habits,
             handed: AtomicU64::new(0),
         }
     }
@@ -81,17 +100,21 @@ impl Relay {
 
 impl Bot for Relay {
     fn handle(&self, event: Event, ack: Ack, _shard: &ShardHandle) {
-        if let Some(deadly) = &self.deadly {
-            deadly.meets(&event);
+        if self.habits.kills(&event) {
+            std::process::abort();
+        }
+        if self.habits.keeps(&event) {
+            std::mem::forget(ack);
+            return;
         }
         let n = self.handed.fetch_add(1, Ordering::Relaxed);
         let handed_us = now_us();
-        let (sink, body) = (self.sink.clone(), self.body);
-        if self.handler.is_zero() {
+        let (sink, body) = (self.sink.clone(), self.habits.body);
+        let handler = self.habits.handler;
+        if handler.is_zero() {
             sink.write(&line(&event, n, handed_us, body), Some(ack));
             return;
         }
-        let handler = self.handler;
         tokio::spawn(async move {
             tokio::time::sleep(handler).await;
             sink.write(&line(&event, n, handed_us, body), Some(ack));

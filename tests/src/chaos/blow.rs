@@ -11,7 +11,7 @@ use super::{
     phase::Phase,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
-    shortage,
+    shortage, unending,
     wire::{Harm, Whose, Wire},
 };
 use crate::{
@@ -28,6 +28,9 @@ const OLDER: Duration = Duration::from_millis(1500);
 /// The phase is not reached or the blow cannot be struck. What the blow does to
 /// the fleet is no error here.
 pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
+    if let Some(keeps) = scene.setup.keeps {
+        unending::comes(scene, keeps).await?;
+    }
     if let Blow::Build(build) = blow {
         scene.strike();
         return builds::deploy(scene, build).await;

@@ -145,7 +145,7 @@ async fn play(
     }
     sleep(Duration::from_millis(500)).await;
     scene.fleet.discord.traffic(0.0).await?;
-    outcome.findings = judge(scene, SETTLE, Expect::recovered().marks).await?;
+    outcome.findings = judge(scene, SETTLE, &Expect::recovered()).await?;
     outcome.after = at_rest(scene).await;
     outcome.wrong.extend(faults(outcome));
     Ok(())

@@ -1,6 +1,6 @@
 //! What a row demands of its outcome, beyond what is demanded of every run.
 
-use super::{judge::Marks, phase::Phase};
+use super::{judge::Marks, phase::Phase, unending::Fate};
 
 /// Where the shards are at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Expect {
     pub resumes: bool,
     /// No event waits longer than a second and a half.
     pub unnoticed: bool,
+    /// What becomes of the event that is never finished, if there is one.
+    pub fate: Option<Fate>,
 }
 
 impl Expect {
@@ -48,6 +50,7 @@ impl Expect {
             state_lost: false,
             resumes: false,
             unnoticed: false,
+            fate: None,
         }
     }
 
@@ -148,6 +151,13 @@ impl Expect {
     #[must_use]
     pub const fn unnoticed(mut self) -> Self {
         self.unnoticed = true;
+        self
+    }
+
+    /// One event is never finished by the handler that has it, and becomes this.
+    #[must_use]
+    pub const fn with_one_unending(mut self, fate: Fate) -> Self {
+        self.fate = Some(fate);
         self
     }
 

@@ -11,7 +11,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::scene::Scene;
+use super::{
+    expect::Expect,
+    scene::Scene,
+    unending::{Fate, Unending, given_up},
+};
 use crate::{
     checker::Exactness,
     discord::LogLine,
@@ -59,6 +63,12 @@ pub struct Findings {
     pub state_mismatches: u64,
     /// Shards whose state was said to be lost.
     pub state_lost: u64,
+    /// Events that the master said to be given up.
+    pub given_up: u64,
+    /// What became of the event that is never finished by whoever has it first. It is
+    /// in none of the counts above, but for one: `duplicated_unmarked`, if it was handed
+    /// on without a mark.
+    pub fate: Option<Fate>,
     /// The longest that an event waited after the strike, in milliseconds: until
     /// all shards served again.
     pub recovery_ms: f64,
@@ -70,19 +80,28 @@ pub struct Findings {
 ///
 /// # Errors
 /// A record cannot be read, or a process does not answer.
-pub async fn judge(scene: &Scene, limit: Duration, marks: Marks) -> Result<Findings> {
-    let (sent, records) = settle(scene, limit).await?;
+pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Findings> {
+    let (sent, records) = settle(scene, limit, expect.fate).await?;
+    let (unending, news) = (scene.unending.as_ref(), scene.news());
+    let status = scene.fleet.status().await?;
+    let fate = fate(scene, &records, &status);
+    let excused = u64::from(matches!(fate, Some(Fate::GivenUp | Fate::Held)));
+    let unmarked = unending.map_or(0, |event| carried_unmarked(event, &records.handled));
     let exact = Exactness::of(&sent, &records.handled);
     let log = scene.fleet.discord.log().await?;
     let lost_said = lost_of_ended_sessions(&sent, &records.handled);
     let mut findings = Findings {
         sent: exact.events_sent,
-        lost: exact.lost - lost_said.min(exact.lost),
+        lost: exact.lost.saturating_sub(lost_said + excused),
         lost_said,
-        duplicated_unmarked: exact.duplicated,
+        duplicated_unmarked: exact.duplicated + unmarked,
         out_of_order: exact.out_of_order + exact.invented,
         identifies: scene.fleet.discord.counts().await?.identifies - scene.cold.identifies,
         recovery_ms: recovery_ms(scene, &sent, &records.handled),
+        given_up: given_up(&news)
+            .filter_map(|event| event["events"].as_u64())
+            .sum(),
+        fate,
         examples: exact
             .examples
             .into_iter()
@@ -90,8 +109,15 @@ pub async fn judge(scene: &Scene, limit: Duration, marks: Marks) -> Result<Findi
             .collect(),
         ..Findings::default()
     };
-    judge_marks(scene, marks, &sent, &records.handled, &log, &mut findings);
-    judge_state(scene, &records, &mut findings).await?;
+    judge_marks(
+        scene,
+        expect.marks,
+        &sent,
+        &records.handled,
+        &log,
+        &mut findings,
+    );
+    judge_state(scene, &status, &records, &mut findings).await?;
     Ok(findings)
 }
 
@@ -109,17 +135,39 @@ pub enum Marks {
     OfEveryMove,
 }
 
-/// Waits until every dispatch was finished, or nothing changes any more.
-async fn settle(scene: &Scene, limit: Duration) -> Result<(Vec<Sent>, Records)> {
+/// Its first process never finishes it: whoever does was to be told.
+fn carried_unmarked(event: &Unending, handled: &[Handled]) -> u64 {
+    let carried = handled.iter().filter(|other| event.is_carried(other));
+    carried.filter(|event| event.mark.is_none()).count() as u64
+}
+
+fn fate(scene: &Scene, records: &Records, status: &Value) -> Option<Fate> {
+    let event = scene.unending.as_ref()?;
+    Some(event.fate(&records.handled, &scene.news(), status))
+}
+
+/// Waits until every dispatch was finished, and what is never finished has come to its
+/// end, or nothing changes any more.
+async fn settle(
+    scene: &Scene,
+    limit: Duration,
+    due: Option<Fate>,
+) -> Result<(Vec<Sent>, Records)> {
+    let unending = scene.unending.as_ref().map(Unending::key);
     let deadline = Instant::now() + limit;
     loop {
         let sent = scene.fleet.discord.ledger().await?;
         let records = read_records(&scene.folder().join("sinks"))?;
         let finished: BTreeSet<_> = records.handled.iter().map(Handled::key).collect();
-        let missing = sent.iter().filter(|s| !finished.contains(&s.key()));
+        let missing = sent
+            .iter()
+            .map(Sent::key)
+            .filter(|key| !finished.contains(key) && Some(key) != unending.as_ref());
         let missing = missing.count() as u64;
         let said = lost_of_ended_sessions(&sent, &records.handled);
-        if missing <= said || Instant::now() > deadline {
+        let status = scene.fleet.status().await?;
+        let ended = fate(scene, &records, &status) == due;
+        if (missing <= said && ended) || Instant::now() > deadline {
             // Repeats come after the first time: let them.
             sleep(Duration::from_millis(200)).await;
             let records = read_records(&scene.folder().join("sinks"))?;
@@ -200,6 +248,10 @@ fn judge_marks(
         times.entry(event.key()).or_default().push(event);
     }
     for event in handled.iter().filter(|event| event.mark.is_some()) {
+        let unending = scene.unending.as_ref();
+        if unending.is_some_and(|unending| unending.is_carried(event)) {
+            continue;
+        }
         let all = times.get(&event.key()).map_or(&[][..], Vec::as_slice);
         if all.len() > 1 {
             findings.repeated_marked += 1;
@@ -270,8 +322,12 @@ fn resumed_at(line: &LogLine) -> Option<u64> {
 }
 
 /// The last word on each shard's state, then a sample of what is called complete.
-async fn judge_state(scene: &Scene, records: &Records, findings: &mut Findings) -> Result<()> {
-    let status = scene.fleet.status().await?;
+async fn judge_state(
+    scene: &Scene,
+    status: &Value,
+    records: &Records,
+    findings: &mut Findings,
+) -> Result<()> {
     let pids: BTreeMap<&str, u32> = status["slaves"]
         .as_array()
         .into_iter()

@@ -25,4 +25,5 @@ pub mod rows;
 pub mod run;
 pub mod scene;
 pub mod shortage;
+pub mod unending;
 pub mod wire;

@@ -21,6 +21,7 @@ use super::{
     phase::Phase,
     row::{Blow, Row},
     scene::{FIRST, SECOND, Scene, Setup, THIRD},
+    unending::{self, Fate},
 };
 use crate::error::{Error, Result};
 
@@ -174,7 +175,7 @@ async fn act(
     struck?;
     calm?;
     sleep(Duration::from_millis(300)).await;
-    if again == Again::Deploy {
+    if again == Again::Deploy || scene.setup.again {
         deploy_again(scene).await?;
         let status = scene.calm(CALM).await?;
         let serves = serving(&status);
@@ -186,8 +187,11 @@ async fn act(
     }
     scene.fleet.discord.traffic(0.0).await?;
     let limit = SETTLE + Duration::from_millis(scene.setup.handler_ms * 2);
-    let findings = judge(scene, limit, expect.marks).await?;
+    let findings = judge(scene, limit, expect).await?;
     report.wrong.extend(faults(expect, &findings, report));
+    report
+        .wrong
+        .extend(unending::untold(&scene.news(), scene.outcome.as_ref()));
     report.findings = Some(findings);
     Ok(())
 }
@@ -245,6 +249,16 @@ fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> 
             "an event waited for {:.0} ms",
             findings.recovery_ms
         ));
+    }
+    if findings.fate != expect.fate {
+        let (is, due) = (findings.fate, expect.fate);
+        faults.push(format!(
+            "the event that is never finished: {is:?} instead of {due:?}"
+        ));
+    }
+    let due = u64::from(expect.fate == Some(Fate::GivenUp));
+    if findings.given_up != due {
+        faults.push(format!("{} events given up, not {due}", findings.given_up));
     }
     let build = match expect.serves {
         Serves::One => None,

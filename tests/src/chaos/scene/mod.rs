@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use self::setup::options;
-use super::{hunt, phase::Phase, wire::Wire};
+use super::{hunt, phase::Phase, unending::Unending, wire::Wire};
 use crate::{
     demo::now_us,
     discord::Counts,
@@ -78,6 +78,8 @@ pub struct Scene {
     pub outcome: Option<Value>,
     /// Everything that masters told before the present one.
     pub told: Vec<Value>,
+    /// The event that is never finished.
+    pub(super) unending: Option<Unending>,
     /// Whether the supervisor starts a master again.
     pub supervised: bool,
     /// The process of the slave that serves, or that the deploy replaces.
@@ -106,6 +108,7 @@ impl Scene {
             strikes: Vec::new(),
             outcome: None,
             told: Vec::new(),
+            unending: None,
             supervised: true,
             old: 0,
             new: String::new(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::super::wire::Wire;
+use super::super::{unending::Keeps, wire::Wire};
 use crate::{
     discord::DiscordOptions,
     fleet::{Crash, FleetOptions, Special},
@@ -48,6 +48,10 @@ pub struct Setup {
     pub data_apart: bool,
     /// Whether shards are sealed late.
     pub late_seal: bool,
+    /// Whose handlers never finish one event.
+    pub keeps: Option<Keeps>,
+    /// Whether a plain deploy follows in a quick run too.
+    pub again: bool,
     /// Whose log is not read.
     pub unread: Unread,
     /// Seed of traffic and guilds.
@@ -96,6 +100,8 @@ impl Setup {
             masters: [None; 2],
             data_apart: false,
             late_seal: false,
+            keeps: None,
+            again: false,
             unread: Unread::Nobody,
             seed,
         }

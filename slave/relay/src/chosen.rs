@@ -1,6 +1,6 @@
-//! An event that kills this process, for tests of what becomes of such a one: the
-//! first that comes when a file says `armed`. Which one it was is written there, so
-//! that the next process dies of it too.
+//! One event that a file chooses, for tests of what becomes of an event that kills its
+//! process, or that is never finished: the first message that comes while the file says
+//! `armed`. Which one it was is written there, so that the next process knows it too.
 
 use std::{
     fs,
@@ -10,35 +10,33 @@ use std::{
 
 use baton_slave::Event;
 
-/// Nothing is killed before this stands in the file.
+/// Nothing is chosen before this stands in the file.
 const ARMED: &str = "armed";
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Deadly {
+pub(crate) struct Chosen {
     file: Mutex<PathBuf>,
 }
 
-impl Deadly {
+impl Chosen {
     pub(crate) fn new(file: PathBuf) -> Self {
         Self {
             file: Mutex::new(file),
         }
     }
 
-    /// Does not return where this is the event, unless it comes as one that kills.
-    pub(crate) fn meets(&self, event: &Event) {
+    /// Whether this is the event.
+    pub(crate) fn is(&self, event: &Event) -> bool {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(says) = fs::read_to_string(&*file) else {
-            return;
+            return false;
         };
         let this = format!("{} {}", event.session(), event.sequence());
         if says == ARMED && event.kind() == "MESSAGE_CREATE" {
             let _ = fs::write(&*file, &this);
-            std::process::abort();
+            return true;
         }
-        if says == this && !event.is_deadly() {
-            std::process::abort();
-        }
+        says == this
     }
 }
