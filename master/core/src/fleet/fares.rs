@@ -90,14 +90,21 @@ impl Backpressure {
         let next = Self {
             at: now,
             full_ms,
-            percent: 0,
+            ..self
+        };
+        // Words that follow each other quickly count together.
+        let (at, full_ms) = self.reckoned;
+        if now.since(at) < Self::SHORTEST {
+            return next;
+        }
+        let before = Self {
+            at,
+            full_ms,
+            ..self
         };
         Self {
-            percent: if now.since(self.at) < Self::SHORTEST {
-                self.percent
-            } else {
-                next.since(self, shards)
-            },
+            percent: next.since(before, shards),
+            reckoned: (next.at, next.full_ms),
             ..next
         }
     }

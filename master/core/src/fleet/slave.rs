@@ -55,8 +55,10 @@ pub(crate) struct Backpressure {
     pub(crate) at: Time,
     /// Milliseconds since its start, of all its shards together.
     pub(crate) full_ms: u64,
-    /// The part of its shards' time between its last two words, in percent.
+    /// The part of its shards' time of late, in percent.
     pub(crate) percent: u64,
+    /// When that was reckoned last, and its milliseconds then.
+    pub(crate) reckoned: (Time, u64),
 }
 
 /// How well a slave's connections to Discord hear.
@@ -151,6 +153,7 @@ impl Slave {
                 at: Time(Duration::ZERO),
                 full_ms: 0,
                 percent: 0,
+                reckoned: (Time(Duration::ZERO), 0),
             },
             full: None,
             disbelieved: false,

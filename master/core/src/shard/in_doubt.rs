@@ -229,8 +229,8 @@ impl Doubt {
     pub(crate) fn in_hands(&self) -> Vec<(SlaveId, SequenceRanges)> {
         let last = self.sealer.map(|sealer| (sealer, self.unfinished()));
         let others = self.words.iter().filter(|word| word.sealer != self.sealer);
-        let others = others
-            .filter_map(|word| Some((word.sealer?, word.in_doubt.without(&self.finished))));
+        let others =
+            others.filter_map(|word| Some((word.sealer?, word.in_doubt.without(&self.finished))));
         last.into_iter().chain(others).collect()
     }
 

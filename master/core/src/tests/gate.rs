@@ -237,3 +237,17 @@ fn a_backlog_that_lasts_is_an_alarm_with_its_reason_once() {
     });
     assert!(again);
 }
+
+#[test]
+fn a_backlog_is_seen_however_often_its_slave_is_asked() {
+    for (every, asked) in [(SECOND / 10, 700), (SECOND / 3, 210), (5 * SECOND, 14)] {
+        let mut rig = Rig::serving(1);
+        let mut full_ms = 0;
+        let told = (0..asked).any(|_| {
+            full_ms += u64::try_from(every.as_millis()).unwrap() * 9 / 10;
+            rig.wait(every);
+            alarms(&rig.say(A, full(1, full_ms))) > 0
+        });
+        assert!(told, "asked each {every:?}");
+    }
+}
