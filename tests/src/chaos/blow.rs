@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    builds, crash, deadly, host, journal, operator,
+    builds, crash, deadly, host, journal, operator, overload,
     phase::Phase,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
@@ -30,6 +30,9 @@ const OLDER: Duration = Duration::from_millis(1500);
 pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
     if let Some(keeps) = scene.setup.keeps {
         unending::comes(scene, keeps).await?;
+    }
+    if let Some(events) = scene.setup.flood {
+        overload::comes(scene, events).await?;
     }
     if let Blow::Build(build) = blow {
         scene.strike();

@@ -148,11 +148,7 @@ fn fate(scene: &Scene, records: &Records, status: &Value) -> Option<Fate> {
 
 /// Waits until every dispatch was finished, and what is never finished has come to its
 /// end, or nothing changes any more.
-async fn settle(
-    scene: &Scene,
-    limit: Duration,
-    due: Option<Fate>,
-) -> Result<(Vec<Sent>, Records)> {
+async fn settle(scene: &Scene, limit: Duration, due: Option<Fate>) -> Result<(Vec<Sent>, Records)> {
     let unending = scene.unending.as_ref().map(Unending::key);
     let deadline = Instant::now() + limit;
     loop {

@@ -18,6 +18,7 @@ pub mod hunt;
 pub mod journal;
 pub mod judge;
 pub mod operator;
+mod overload;
 pub mod phase;
 pub mod report;
 pub mod row;

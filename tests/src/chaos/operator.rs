@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
+    overload,
     row::Act,
     scene::{FIRST, Scene, THIRD, Who},
 };
@@ -29,6 +30,13 @@ pub async fn act(scene: &mut Scene, act: Act) -> Result<()> {
         Act::SecondDeploy => second_deploy(scene).await,
         Act::Abort => abort(scene).await,
         Act::AbortAndAgain => abort_and_again(scene).await,
+        Act::AbortFull => {
+            // It may have gone back by itself.
+            let _ = abort(scene).await;
+            overload::deploys_end(scene).await
+        }
+        Act::AwaitFull => overload::deploys_end(scene).await,
+        Act::AwaitAlarm => overload::is_told(scene).await,
         Act::LateAbort => {
             pause(scene).await?;
             abort(scene).await

@@ -151,6 +151,12 @@ pub enum Act {
     Abort,
     /// The same, and another deploy as soon as everything is back.
     AbortAndAgain,
+    /// `abort`, if there is still anything to stop, and another deploy; each ends.
+    AbortFull,
+    /// Nothing, until the deploy has ended; and another one, which ends.
+    AwaitFull,
+    /// Nothing, until an alarm says that handlers do not keep up, and they have.
+    AwaitAlarm,
     /// `baton-master pause`, and, when Discord replays no more what the moved shards
     /// got since, `abort`.
     LateAbort,

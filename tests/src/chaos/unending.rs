@@ -255,9 +255,7 @@ mod tests {
             "type": "event_given_up", "shard": 1, "sequence": 7, "events": 1, "at_us": 20
         });
         let alarm = json!({"type": "alarm", "detail": "event 7 of shard 1 is given up (READY)"});
-        let ended = |at_us: u64, count: u64| {
-            json!({"type": "deploy_ended", "deploy": 1, "at_us": at_us, "events_given_up": count})
-        };
+        let ended = |at_us: u64, count: u64| json!({"type": "deploy_ended", "deploy": 1, "at_us": at_us, "events_given_up": count});
         let news = [accepted, given_up, alarm];
         assert_eq!(untold(&news, Some(&ended(30, 1))), [""; 0]);
         assert_eq!(untold(&news, Some(&ended(15, 0))), [""; 0], "after its end");

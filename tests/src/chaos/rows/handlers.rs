@@ -5,6 +5,7 @@ use super::ROW;
 use crate::chaos::{
     deadly,
     expect::{Expect, Serves},
+    overload,
     phase::Phase::{self, M0, M1, M2, M3, M4, M5, M6, M7},
     row::{Act, Blow, Row},
     scene::{Setup, Who},
@@ -15,6 +16,15 @@ use crate::chaos::{
 fn dies_of_one_event(setup: &mut Setup) {
     setup.rate = 8.0;
     deadly::prepare(setup);
+}
+
+/// Seven eighths of it wait at Discord, for half a minute.
+fn full(setup: &mut Setup) {
+    overload::prepare(setup, 80);
+}
+
+fn full_for_long(setup: &mut Setup) {
+    overload::prepare(setup, 190);
 }
 
 fn one_never_ends(setup: &mut Setup) {
@@ -57,6 +67,39 @@ pub(super) const ROWS: &[Row] = &[
         blow: Blow::DeadlyEvent,
         setup: dies_of_one_event,
         expect: |_| Expect::recovered(),
+        ..ROW
+    },
+    Row {
+        name: "full",
+        about: "handlers take 3 s and all windows are full; a deploy: it ends with the reason, and so does the next one",
+        phases: &[M1],
+        quick: M1,
+        blow: Blow::Operator(Act::AwaitFull),
+        setup: full,
+        expect: |_| Expect::calm().ending(&["done", "rolled_back", "aborted"]),
+        ..ROW
+    },
+    Row {
+        name: "full-abort",
+        about: "the same, and the operator stops the deploy",
+        phases: &[M2, M3, M4, M5],
+        quick: M5,
+        blow: Blow::Operator(Act::AbortFull),
+        setup: full,
+        expect: |_| Expect::calm().ending(&["done", "rolled_back", "aborted"]),
+        unhurried: true,
+        ..ROW
+    },
+    Row {
+        name: "full-for-long",
+        about: "handlers take 3 s and all windows are full for a minute and more: an alarm says why",
+        phases: &[M0],
+        quick: M0,
+        blow: Blow::Operator(Act::AwaitAlarm),
+        setup: full_for_long,
+        expect: |_| Expect::calm().at(Serves::Old),
+        // It is as long as it says.
+        unhurried: true,
         ..ROW
     },
     Row {

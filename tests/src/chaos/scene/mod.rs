@@ -157,6 +157,12 @@ impl Scene {
         self.deploy.is_some()
     }
 
+    /// The number of the last deploy that was asked for.
+    #[must_use]
+    pub const fn deploy_number(&self) -> Option<u64> {
+        self.deploy
+    }
+
     /// Waits until the deploy is in this phase.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct Setup {
     pub late_seal: bool,
     /// Whose handlers never finish one event.
     pub keeps: Option<Keeps>,
+    /// So many events of each shard come at once before anything happens.
+    pub flood: Option<u32>,
     /// Whether a plain deploy follows in a quick run too.
     pub again: bool,
     /// Whose log is not read.
@@ -101,6 +103,7 @@ impl Setup {
             data_apart: false,
             late_seal: false,
             keeps: None,
+            flood: None,
             again: false,
             unread: Unread::Nobody,
             seed,
