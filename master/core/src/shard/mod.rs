@@ -17,7 +17,7 @@ mod ticket;
 
 use std::collections::BTreeMap;
 
-use baton_protocol::{Epoch, Sequence, SlaveId, message::ResumeAfter};
+use baton_protocol::{Epoch, Sequence, SequenceRanges, SlaveId, message::ResumeAfter};
 
 use crate::event::{Basis, Time};
 
