@@ -263,10 +263,6 @@ impl std::fmt::Debug for Fleet {
 }
 
 impl Drop for Fleet {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a drop cannot wait in another way"
-    )]
     fn drop(&mut self) {
         // The master first, or it starts another bot.
         self.master.signal(Signal::KILL);
