@@ -178,7 +178,10 @@ impl Core {
             Input::Settings(settings) => self.settings_changed(*settings),
             Input::Fence { request, slave } => self.fence(request, slave),
             Input::Leave => self.leave(),
-            Input::Budget(budget) => self.budget(budget),
+            Input::Budget(budget) => {
+                self.permits
+                    .set_budget(budget, &self.fleet, &self.settings, &mut self.out)
+            }
             Input::SaveFailed { reason } => self.save_failed(&reason),
             Input::Resumed => {
                 self.out.restart_all();
@@ -283,15 +286,22 @@ impl Core {
             Timer::Tickets => self.write_tickets(),
             Timer::Seen => self.note_seen(),
             Timer::Saves => self.save_again(),
-            Timer::Budget => self.budget_reset(),
+            Timer::Budget => self
+                .permits
+                .budget_resets(&self.fleet, &self.settings, &mut self.out),
             Timer::Slot(slot) => self.slot_due(slot),
             Timer::Standby(slot) => self.standby_due(slot),
             Timer::Slave(slave) => self.slave_due(slave),
             Timer::Away(slave) => self.away_due(slave),
             Timer::Shard(shard) => self.shard_due(shard),
             Timer::Settle(shard) => self.fleet.settle_due(shard, &mut self.out),
-            Timer::Permits(bucket) => self.permits_due(bucket),
-            Timer::Probe => self.probe_due(),
+            Timer::Permits(bucket) => {
+                self.permits
+                    .due(bucket, &self.fleet, &self.settings, &mut self.out)
+            }
+            Timer::Probe => self
+                .permits
+                .probe_due(&self.fleet, &self.settings, &mut self.out),
         }
     }
 

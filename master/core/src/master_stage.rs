@@ -51,6 +51,7 @@ impl Core {
             return;
         }
         self.stage = MasterStage::Left;
+        self.permits.close();
         self.out.stop_all();
         if self.deploy_can_just_end() {
             self.fail_deploy(None, "the master leaves".to_owned());

@@ -79,7 +79,8 @@ impl Core {
         let stage = Stage::Starting { pid: None };
         self.begin_deploy(Some(request), slot, order, from, stage);
         // What kept sessions from being given may be mended by it.
-        self.permits_may_be_tried();
+        self.permits
+            .may_be_tried(&self.fleet, &self.settings, &mut self.out);
         self.tell_step();
         self.standby_gives_way(slot);
         self.out.order(Action::Launch {

@@ -243,7 +243,8 @@ impl Core {
             deploy.from.is_some() || matches!(deploy.stage, Stage::Soaking { .. })
         });
         self.fleet.serving(slave) == size
-            || ((moves || self.permits_are_held_up()) && self.fleet.placed(slave) == size)
+            || ((moves || self.permits.are_held_up(&self.settings, self.out.now))
+                && self.fleet.placed(slave) == size)
     }
 
     fn is_whole(&self, to: SlaveId) -> bool {

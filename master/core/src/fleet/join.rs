@@ -106,7 +106,8 @@ impl Core {
             }
             Standing::Condemned => {}
         }
-        self.permits_again();
+        self.permits
+            .again(&self.fleet, &self.settings, &mut self.out);
         self.out.touch(slot);
     }
 

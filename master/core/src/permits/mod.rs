@@ -37,8 +37,10 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{IdentifyBudget, News, RequestId, Time},
-    master_stage::MasterStage,
+    fleet::Fleet,
+    out::Out,
     permits::refusals::{Pauses, Refusals},
+    settings::Settings,
     timers::Timer,
 };
 
@@ -60,6 +62,8 @@ pub(crate) struct Permits {
     pub(crate) refusals: Refusals,
     /// Until then the reserve may be spent.
     released: Option<Time>,
+    /// Whether the master has left.
+    closed: bool,
     /// Whether it was said that nothing is left.
     said_empty: bool,
     /// Requests that were looked at while one shard tries for all.
@@ -125,6 +129,7 @@ impl Permits {
             budget: None,
             refusals: Refusals::default(),
             released: None,
+            closed: false,
             said_empty: false,
             #[cfg(test)]
             looked_at: 0,
@@ -202,43 +207,11 @@ impl Permits {
 /// A request whose turn may have come.
 pub(crate) type Asker = (u32, ShardId, SlaveId, Epoch);
 
-impl Core {
-    pub(crate) fn identify_asked(&mut self, from: SlaveId, request: IdentifyRequest) {
-        let id = request.shard;
-        let unit = (from, request.epoch);
-        let claimant = self.fleet.shards.get(id).and_then(|s| s.phase.claimant());
-        if claimant != Some(unit) {
-            return;
-        }
-        self.permit_came_to_nothing(id);
-        // A ticket that was there belongs to a session that is over.
-        self.needs_session(id);
-        if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {
-            self.out.tell(News::StateLost {
-                shard: id,
-                slave: from,
-            });
-        }
-        self.waits_for_permit(id);
-        let bucket = id.get() % self.permits.buckets;
-        self.permits.waiting.insert((bucket, id), unit);
-        if self.permits.refusals.is_shut() && self.out.runs(Timer::Probe) {
-            self.may_try_for_all((bucket, id, unit.0, unit.1));
-        } else {
-            self.permits_due(bucket);
-        }
-        if let Some(shard) = self.fleet.shards.get(id) {
-            // What could not be moved while its permit was out.
-            if let Some(deploy) = &mut self.deploy {
-                deploy.turn_comes_again(id, shard.slot, from, &mut self.out);
-            }
-        }
-    }
-
+impl Permits {
     /// An IDENTIFY is on its way: a shard says so that has a permit.
-    pub(crate) fn identify_sent(&mut self, id: ShardId) {
-        let now = self.out.now;
-        let Some((bucket, given)) = self.permits.last_of(id) else {
+    pub(crate) fn sent(&mut self, id: ShardId, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        let now = out.now;
+        let Some((bucket, given)) = self.last_of(id) else {
             return;
         };
         match given.over {
@@ -250,14 +223,13 @@ impl Core {
             // A RESUME of what serves.
             Some(_) => return,
         }
-        self.permits_due(bucket);
+        self.due(bucket, fleet, settings, out);
     }
 
     /// What became of an IDENTIFY is known, so it arrived before now, if ever. Its
     /// bucket, if that waited for it.
-    pub(crate) fn identify_is_over(&mut self, id: ShardId, is_ready: bool) -> Option<u32> {
-        let now = self.out.now;
-        let (bucket, given) = self.permits.last_of(id)?;
+    pub(crate) fn is_over(&mut self, id: ShardId, is_ready: bool, now: Time) -> Option<u32> {
+        let (bucket, given) = self.last_of(id)?;
         if given.over.is_some() {
             given.is_ready |= is_ready;
             return None;
@@ -268,130 +240,142 @@ impl Core {
     }
 
     /// A shard serves.
-    pub(crate) fn identified(&mut self, id: ShardId) {
-        let over = self.identify_is_over(id, true);
-        if self.permits.refusals.ready(id) {
-            self.out.stop(Timer::Probe);
-            self.permits_again();
+    pub(crate) fn ready(&mut self, id: ShardId, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        let over = self.is_over(id, true, out.now);
+        if self.refusals.ready(id) {
+            out.stop(Timer::Probe);
+            self.again(fleet, settings, out);
         } else if let Some(bucket) = over {
-            self.permits_due(bucket);
+            self.due(bucket, fleet, settings, out);
         }
     }
 
     /// Whether shards that wait for a permit may wait for long.
-    pub(crate) fn permits_are_held_up(&self) -> bool {
-        let percent = self.settings.identify_reserve;
-        self.permits.refusals.are_several()
-            || self.permits.is_empty(self.out.now, percent).is_some()
+    pub(crate) fn are_held_up(&self, settings: &Settings, now: Time) -> bool {
+        let percent = settings.identify_reserve;
+        self.refusals.are_several() || self.is_empty(now, percent).is_some()
     }
 
-    pub(crate) fn pauses(&self) -> Pauses {
-        Pauses {
-            first: self.settings.identify_window,
-            longest: self.settings.identify_pause,
-        }
-    }
-
-    pub(crate) fn permits_outlook(&self, now: Time) -> Outlook {
-        let percent = self.settings.identify_reserve;
+    pub(crate) fn outlook(&self, settings: &Settings, now: Time) -> Outlook {
+        let percent = settings.identify_reserve;
         Outlook {
-            waiting: u32::try_from(self.permits.waiting.len()).unwrap_or(u32::MAX),
-            reserve: self
-                .permits
-                .budget
-                .map(|_| self.permits.reserve(now, percent)),
-            refused: self.permits.refusals.in_row(),
-            pause: self.permits.refusals.pause(now, self.pauses()),
+            waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
+            reserve: self.budget.map(|_| self.reserve(now, percent)),
+            refused: self.refusals.in_row(),
+            pause: self.refusals.pause(now, pauses(settings)),
         }
     }
 
-    /// The operator's word: the next try is due now, and the reserve may be spent
-    /// until the budget is whole again.
-    pub(crate) fn identify_now(&mut self, request: RequestId) {
-        if self.permits.waiting.is_empty() {
-            let reason = "no shard waits to IDENTIFY: baton-master status shows them".to_owned();
-            self.out.tell(News::RequestRefused { request, reason });
-            return;
+    /// Whether some shard waits for its permit.
+    pub(crate) fn are_wanted(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next try is due now, and the reserve may be spent until the budget is whole
+    /// again.
+    pub(crate) fn release(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        self.may_be_tried(fleet, settings, out);
+        self.released = self.budget.map(|budget| budget.resets);
+        out.stop(Timer::Budget);
+        self.again(fleet, settings, out);
+    }
+
+    /// Nothing is given any more.
+    pub(crate) const fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// A shard at its owner asks for a permit.
+    pub(crate) fn ask(
+        &mut self,
+        id: ShardId,
+        unit: (SlaveId, Epoch),
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        let bucket = id.get() % self.buckets;
+        self.waiting.insert((bucket, id), unit);
+        if self.refusals.is_shut() && out.runs(Timer::Probe) {
+            self.may_try_for_all((bucket, id, unit.0, unit.1), fleet, settings, out);
+        } else {
+            self.due(bucket, fleet, settings, out);
         }
-        self.permits_may_be_tried();
-        self.permits.released = self.permits.budget.map(|budget| budget.resets);
-        self.out.stop(Timer::Budget);
-        self.permits_again();
     }
 
     /// Something changed that may help: pauses start from the shortest one.
-    pub(crate) fn permits_may_be_tried(&mut self) {
-        self.permits.refusals.try_again();
-        self.out.stop(Timer::Probe);
-        self.permits_again();
+    pub(crate) fn may_be_tried(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        self.refusals.try_again();
+        out.stop(Timer::Probe);
+        self.again(fleet, settings, out);
     }
 
     /// Gives the permit of a bucket, if it is time and the budget has one.
-    pub(crate) fn permits_due(&mut self, bucket: u32) {
-        if self.stage == MasterStage::Left {
+    pub(crate) fn due(&mut self, bucket: u32, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        if self.closed {
             return;
         }
-        if self.permits.refusals.is_shut() && !cfg!(mutant = "refusals-unheeded") {
+        if self.refusals.is_shut() && !cfg!(mutant = "refusals-unheeded") {
             // Who is next is known already, if its time runs.
-            if !self.out.runs(Timer::Probe) {
-                self.probe_due();
+            if !out.runs(Timer::Probe) {
+                self.probe_due(fleet, settings, out);
             }
             return;
         }
-        let opens = self
-            .permits
-            .opens(bucket, self.out.now, self.settings.identify_window);
-        if opens > self.out.now {
-            let wait = opens.since(self.out.now);
-            self.out.start(Timer::Permits(bucket), wait);
+        let opens = self.opens(bucket, out.now, settings.identify_window);
+        if opens > out.now {
+            let wait = opens.since(out.now);
+            out.start(Timer::Permits(bucket), wait);
             return;
         }
-        match self.next_in(bucket) {
-            Next::Now(asker) => self.permit(asker),
+        match self.next_in(bucket, fleet, settings, out) {
+            Next::Now(asker) => self.permit(asker, fleet, settings, out),
             Next::At(at) => {
-                let wait = at.since(self.out.now);
-                self.out.start(Timer::Permits(bucket), wait);
+                let wait = at.since(out.now);
+                out.start(Timer::Permits(bucket), wait);
             }
             Next::Nobody => {}
         }
     }
 
-    pub(crate) fn permit(&mut self, (bucket, id, owner, epoch): Asker) {
-        let percent = self.settings.identify_reserve;
-        if let Some((left, resets)) = self.permits.is_empty(self.out.now, percent) {
-            self.budget_is_empty(left, resets);
+    pub(crate) fn permit(
+        &mut self,
+        (bucket, id, owner, epoch): Asker,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        let percent = settings.identify_reserve;
+        if let Some((left, resets)) = self.is_empty(out.now, percent) {
+            self.budget_is_empty(left, resets, fleet, out);
             return;
         }
-        if let Some(budget) = &mut self.permits.budget {
+        if let Some(budget) = &mut self.budget {
             budget.remaining = budget.remaining.saturating_sub(1);
         }
-        self.permits.said_empty = false;
-        self.permits.waiting.remove(&(bucket, id));
+        self.said_empty = false;
+        self.waiting.remove(&(bucket, id));
         let given = Given {
             shard: id,
-            at: self.out.now,
+            at: out.now,
             sent: None,
             over: None,
             is_ready: false,
         };
-        self.permits.given.insert(bucket, given);
-        self.permits.refusals.given(id, self.out.now);
-        self.out
-            .send(owner, ToSlave::IdentifyPermit(Unit { shard: id, epoch }));
-        let opens = self
-            .permits
-            .opens(bucket, self.out.now, self.settings.identify_window);
-        self.out
-            .start(Timer::Permits(bucket), opens.since(self.out.now));
+        self.given.insert(bucket, given);
+        self.refusals.given(id, out.now);
+        out.send(owner, ToSlave::IdentifyPermit(Unit { shard: id, epoch }));
+        let opens = self.opens(bucket, out.now, settings.identify_window);
+        out.start(Timer::Permits(bucket), opens.since(out.now));
     }
 
-    fn budget_is_empty(&mut self, left: u32, resets: Time) {
-        let wait = resets.since(self.out.now);
-        self.out.start(Timer::Budget, wait);
-        if std::mem::replace(&mut self.permits.said_empty, true) {
+    fn budget_is_empty(&mut self, left: u32, resets: Time, fleet: &Fleet, out: &mut Out) {
+        let wait = resets.since(out.now);
+        out.start(Timer::Budget, wait);
+        if std::mem::replace(&mut self.said_empty, true) {
             return;
         }
-        self.out.touch_all(self.fleet.slots.len());
+        out.touch_all(fleet.slots.len());
         let more = match left {
             0 => String::new(),
             left => format!(
@@ -399,35 +383,35 @@ impl Core {
                  spends them"
             ),
         };
-        self.out.alarm(format!(
+        out.alarm(format!(
             "the identify budget is used up: shards without a session wait {wait:?}{more}"
         ));
     }
 
     /// Whether a request stands, and a permit reaches it. Not while its shard is to be
     /// sealed: that one identifies elsewhere.
-    pub(crate) fn may_be_told(&self, (_, id, owner, epoch): Asker) -> bool {
-        let shard = self.fleet.shards.get(id);
+    pub(crate) fn may_be_told((_, id, owner, epoch): Asker, fleet: &Fleet) -> bool {
+        let shard = fleet.shards.get(id);
         shard.is_some_and(|shard| {
             shard.phase.claimant() == Some((owner, epoch)) && !shard.phase.is_sealing()
-        }) && self.fleet.is_joined(owner)
+        }) && fleet.is_joined(owner)
     }
 
     /// The lowest shard of a bucket that waits and can be reached. Requests of
     /// owners that are no more are dropped on the way.
-    fn next_in(&mut self, bucket: u32) -> Next {
+    fn next_in(&mut self, bucket: u32, fleet: &Fleet, settings: &Settings, out: &mut Out) -> Next {
         let range = (bucket, ShardId(0))..=(bucket, ShardId(u32::MAX));
-        let pauses = self.pauses();
+        let pauses = pauses(settings);
         let mut void = Vec::new();
         let mut next = Next::Nobody;
-        for (&(_, id), &(owner, epoch)) in self.permits.waiting.range(range) {
-            let claimant = self.fleet.shards.get(id).and_then(|s| s.phase.claimant());
+        for (&(_, id), &(owner, epoch)) in self.waiting.range(range) {
+            let claimant = fleet.shards[id].phase.claimant();
             let asker = (bucket, id, owner, epoch);
             if claimant != Some((owner, epoch)) {
                 void.push(id);
-            } else if self.may_be_told(asker) {
-                let opens = self.permits.refusals.opens(id, self.out.now, pauses);
-                if opens <= self.out.now {
+            } else if Self::may_be_told(asker, fleet) {
+                let opens = self.refusals.opens(id, out.now, pauses);
+                if opens <= out.now {
                     next = Next::Now(asker);
                     break;
                 }
@@ -438,64 +422,112 @@ impl Core {
             }
         }
         for id in void {
-            self.permits.waiting.remove(&(bucket, id));
+            self.waiting.remove(&(bucket, id));
         }
         next
     }
 
     /// What the driver learnt of the budget.
-    pub(crate) fn budget(&mut self, budget: IdentifyBudget) {
-        self.permits.budget = Some(Budget {
+    pub(crate) fn set_budget(
+        &mut self,
+        budget: IdentifyBudget,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        self.budget = Some(Budget {
             total: budget.total,
             remaining: budget.remaining,
-            resets: self.out.now.after(budget.reset_after),
+            resets: out.now.after(budget.reset_after),
         });
-        self.out.stop(Timer::Budget);
-        self.set_buckets(budget.max_concurrency.max(1));
-        self.permits_again();
+        out.stop(Timer::Budget);
+        self.set_buckets(budget.max_concurrency.max(1), settings.identify_window, out);
+        self.again(fleet, settings, out);
     }
 
-    pub(crate) fn budget_reset(&mut self) {
-        if let Some(budget) = &mut self.permits.budget {
+    pub(crate) fn budget_resets(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        if let Some(budget) = &mut self.budget {
             budget.remaining = budget.total;
-            budget.resets = self.out.now.after(BUDGET_PERIOD);
+            budget.resets = out.now.after(BUDGET_PERIOD);
         }
-        self.permits_again();
+        self.again(fleet, settings, out);
     }
 
-    fn set_buckets(&mut self, buckets: u32) {
-        if buckets == self.permits.buckets {
+    fn set_buckets(&mut self, buckets: u32, window: Duration, out: &mut Out) {
+        if buckets == self.buckets {
             return;
         }
-        for bucket in 0..self.permits.buckets {
-            self.out.stop(Timer::Permits(bucket));
+        for bucket in 0..self.buckets {
+            out.stop(Timer::Permits(bucket));
         }
         // What was given under the old count fills one window of every bucket.
-        let window = self.settings.identify_window;
-        let given = self.permits.given.values();
+        let given = self.given.values();
         let opens = given.map(|given| given.opens(window, true));
         if let Some(until) = opens.max() {
-            self.permits.not_before = self.permits.not_before.max(until);
+            self.not_before = self.not_before.max(until);
         }
-        self.permits.given.clear();
-        self.permits.buckets = buckets;
-        self.permits.waiting = std::mem::take(&mut self.permits.waiting)
+        self.given.clear();
+        self.buckets = buckets;
+        self.waiting = std::mem::take(&mut self.waiting)
             .into_iter()
             .map(|((_, id), unit)| ((id.get() % buckets, id), unit))
             .collect();
     }
 
     /// Looks at every bucket in which a shard waits: a slave is back.
-    pub(crate) fn permits_again(&mut self) {
-        if self.permits.refusals.is_shut() && !cfg!(mutant = "refusals-unheeded") {
-            self.probe_due();
+    pub(crate) fn again(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        if self.refusals.is_shut() && !cfg!(mutant = "refusals-unheeded") {
+            self.probe_due(fleet, settings, out);
             return;
         }
-        let mut buckets: Vec<_> = self.permits.waiting.keys().map(|&(b, _)| b).collect();
+        let mut buckets: Vec<_> = self.waiting.keys().map(|&(b, _)| b).collect();
         buckets.dedup();
         for bucket in buckets {
-            self.permits_due(bucket);
+            self.due(bucket, fleet, settings, out);
         }
+    }
+}
+
+impl Core {
+    pub(crate) fn identify_asked(&mut self, from: SlaveId, request: IdentifyRequest) {
+        let id = request.shard;
+        let unit = (from, request.epoch);
+        if !self.fleet.shards[id]
+            .phase
+            .is_claimed_by(from, request.epoch)
+        {
+            return;
+        }
+        self.permits
+            .came_to_nothing(id, &self.fleet, &self.settings, &mut self.out);
+        // A ticket that was there belongs to a session that is over.
+        self.needs_session(id);
+        if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {
+            self.out.tell(News::StateLost {
+                shard: id,
+                slave: from,
+            });
+        }
+        self.waits_for_permit(id);
+        self.permits
+            .ask(id, unit, &self.fleet, &self.settings, &mut self.out);
+        // What could not be moved while its permit was out.
+        let slot = self.fleet.shards[id].slot;
+        if let Some(deploy) = &mut self.deploy {
+            deploy.turn_comes_again(id, slot, from, &mut self.out);
+        }
+    }
+
+    /// The operator's word: shards without a session try now, and the reserve may be
+    /// spent.
+    pub(crate) fn identify_now(&mut self, request: RequestId) {
+        if self.permits.are_wanted() {
+            self.permits
+                .release(&self.fleet, &self.settings, &mut self.out);
+            return;
+        }
+        let reason = "no shard waits to IDENTIFY: baton-master status shows them".to_owned();
+        self.out.tell(News::RequestRefused { request, reason });
     }
 }
 
@@ -505,4 +537,11 @@ enum Next {
     /// All that wait have tried too often recently.
     At(Time),
     Nobody,
+}
+
+pub(crate) fn pauses(settings: &Settings) -> Pauses {
+    Pauses {
+        first: settings.identify_window,
+        longest: settings.identify_pause,
+    }
 }

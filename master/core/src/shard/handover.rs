@@ -270,9 +270,11 @@ impl Core {
     pub(crate) fn set_free(&mut self, id: ShardId, after: ResumeAfter) {
         let shard = &self.fleet.shards[id];
         if shard.ticket.is_none() {
-            self.permit_came_to_nothing(id);
+            self.permits
+                .came_to_nothing(id, &self.fleet, &self.settings, &mut self.out);
         } else {
-            self.identified(id);
+            self.permits
+                .ready(id, &self.fleet, &self.settings, &mut self.out);
         }
         let shard = &mut self.fleet.shards[id];
         debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
@@ -324,7 +326,8 @@ impl Core {
         }
         self.enter(id, claim.at(ClaimStage::Serving));
         if had_no_session {
-            self.identified(id);
+            self.permits
+                .ready(id, &self.fleet, &self.settings, &mut self.out);
         }
         self.tell_served(id, claim, had_no_session);
     }

@@ -49,7 +49,8 @@ impl Core {
             Step::Dialling => self.gets_further(id, 0, 1),
             Step::Hello => {
                 // An answer is waited for; where it has a permit, to its IDENTIFY.
-                self.identify_sent(id);
+                self.permits
+                    .sent(id, &self.fleet, &self.settings, &mut self.out);
                 self.gets_further(id, 0, 1);
             }
             Step::Replaying => {

@@ -18,7 +18,7 @@ impl Core {
     #[must_use]
     pub fn view(&self, now: Time) -> View {
         let left = self.permits.left(now);
-        let outlook = self.permits_outlook(now);
+        let outlook = self.permits.outlook(&self.settings, now);
         let slots = (0..self.fleet.slots.len()).map(|index| self.slot_view(index));
         let slaves = self.fleet.slaves.iter();
         let shards = self.fleet.shards.iter();

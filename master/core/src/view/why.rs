@@ -91,7 +91,7 @@ impl Core {
         let before = if lost { "its session is over; " } else { "" };
         let next = if self.permits.waits(id) {
             let percent = self.settings.identify_reserve;
-            let outlook = self.permits_outlook(now);
+            let outlook = self.permits.outlook(&self.settings, now);
             match (self.permits.is_empty(now, percent), outlook.pause) {
                 (Some((_, resets)), _) => {
                     let minutes = resets.since(now).as_secs().div_ceil(60);
