@@ -13,14 +13,14 @@ use bytes::Bytes;
 /// Counts the minutes in which this bot ran, whichever process it was.
 #[derive(Default)]
 struct Minutes {
-    runs: Mutex<Option<(mpsc::Sender<()>, JoinHandle<u64>)>>,
+    runs: Mutex<Option<(mpsc::SyncSender<()>, JoinHandle<u64>)>>,
 }
 
 impl Work for Minutes {
     fn start(&self, ticket: Option<Bytes>) {
         let before = ticket.as_deref().and_then(|ticket| ticket.try_into().ok());
         let mut minutes = before.map_or(0, u64::from_be_bytes);
-        let (stop, stopped) = mpsc::channel::<()>();
+        let (stop, stopped) = mpsc::sync_channel::<()>(1);
         let thread = thread::spawn(move || {
             let tick = Duration::from_secs(60);
             while stopped.recv_timeout(tick) == Err(mpsc::RecvTimeoutError::Timeout) {

@@ -255,7 +255,7 @@ impl Gateway {
             poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await
         };
         if let Poll::Ready(incoming) = came {
-            self.kept.push_back(incoming);
+            self.buffer.push_back(incoming);
         }
     }
 
