@@ -28,11 +28,11 @@
 //!                      │    rollback   or not: aborted, rolled back, forced
 //!                      │    pause      the operator holds it; report: what is told of it
 //!                      ├─ work      the once-per-bot work follows
-//!                      ├─ permits/  IDENTIFYs in legal pace; refusals: which come to nothing,
-//!                      │               probe: one shard tries for all
+//!                      ├─ permits/  IDENTIFYs in legal pace: window, budget;
+//!                      │               refusals: which fail, probe: one shard tries for all
 //!                      └─ master_stage  the master itself comes and leaves
 //!   Action ◀── poll_action          out: what each part wants done, in its order
-//!   Time   ◀── deadline             saves: they stand before the sends that rely on them; timers
+//!   Time   ◀── deadline             saves/: they stand before the sends that rely on them; timers
 //! ```
 //!
 //! Two ways through it are worth reading first:

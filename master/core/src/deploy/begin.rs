@@ -3,12 +3,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use baton_protocol::{SlaveId, message::Role};
+use baton_protocol::{DeployId, SlaveId, message::Role};
 
 use crate::{
     Core,
     deploy::{Answer, Before, Deploy, InFlight, Pace, Stage},
-    event::{Action, DeployOrder, Losses, News, Pause, RequestId, STOPPED},
+    event::{Action, DeployOrder, Durability, Entry, Losses, News, Pause, RequestId, STOPPED},
     master_stage::MasterStage,
     timers::Timer,
 };
@@ -161,6 +161,14 @@ impl Core {
             soak: self.settings.soak,
             late_seal: self.settings.late_seal,
         }
+    }
+
+    /// The next deploy's number, made durable.
+    fn number_deploy(&mut self) -> DeployId {
+        self.last_deploy = DeployId(self.last_deploy.get().saturating_add(1));
+        self.out
+            .save(vec![Entry::Deploy(self.last_deploy)], Durability::Now);
+        self.last_deploy
     }
 
     fn begin_deploy(

@@ -24,8 +24,10 @@
 //! budget is a reserve: only an operator's word spends it, so that no loop of any
 //! kind leaves nothing to mend the fleet with.
 
+mod budget;
 mod probe;
 mod refusals;
+mod window;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -36,16 +38,18 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    event::{IdentifyBudget, News, RequestId, Time},
+    event::{News, RequestId, Time},
     fleet::Fleet,
     out::Out,
-    permits::refusals::{Pauses, Refusals},
     settings::Settings,
     timers::Timer,
 };
 
-/// Discord's budget is whole again after a day.
-const BUDGET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+use self::{
+    budget::Budget,
+    refusals::{Pauses, Refusals},
+    window::Given,
+};
 
 /// Waiting requests and what is left of the budget.
 #[derive(Clone, Debug)]
@@ -69,41 +73,6 @@ pub(crate) struct Permits {
     /// Requests that were looked at while one shard tries for all.
     #[cfg(test)]
     pub(crate) looked_at: u64,
-}
-
-/// The last permit of a bucket, and how far it came.
-#[derive(Clone, Copy, Debug)]
-struct Given {
-    shard: ShardId,
-    at: Time,
-    /// When it was heard that the IDENTIFY is on its way.
-    sent: Option<Time>,
-    /// When READY came, or it came to nothing.
-    over: Option<Time>,
-    /// Which of the two.
-    is_ready: bool,
-}
-
-impl Given {
-    /// When the next one may be given. `careful`: Discord has counted by READY only.
-    fn opens(self, window: Duration, careful: bool) -> Time {
-        if cfg!(mutant = "permits-by-their-own-time") {
-            return self.at.after(window);
-        }
-        let sent = self.sent.unwrap_or(self.at);
-        match self.over {
-            Some(over) if careful => over.after(window),
-            Some(_) => sent.after(window),
-            None => sent.after(window.saturating_mul(2)),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Budget {
-    total: u32,
-    remaining: u32,
-    resets: Time,
 }
 
 /// What an operator sees of the permits.
@@ -150,52 +119,9 @@ impl Permits {
         self.not_before = until;
     }
 
-    /// Permits left, of how many, and the time until the reset.
-    pub(crate) fn left(&self, now: Time) -> Option<(u32, u32, Duration)> {
-        let budget = self.budget?;
-        Some((budget.remaining, budget.total, budget.resets.since(now)))
-    }
-
-    /// Permits of the budget that are not given unless an operator says so.
-    fn reserve(&self, now: Time, percent: u32) -> u32 {
-        let released = self.released.is_some_and(|until| now < until);
-        match self.budget {
-            Some(budget) if !released && !cfg!(mutant = "reserve-spent") => {
-                let part = u64::from(budget.total) * u64::from(percent.min(100)) / 100;
-                u32::try_from(part).unwrap_or(u32::MAX)
-            }
-            Some(_) | None => 0,
-        }
-    }
-
-    /// Whether the budget has nothing that may be given; when it is whole again.
-    pub(crate) fn is_empty(&self, now: Time, percent: u32) -> Option<(u32, Time)> {
-        let budget = self.budget?;
-        let reserve = self.reserve(now, percent);
-        (budget.remaining <= reserve).then_some((budget.remaining, budget.resets))
-    }
-
     /// Whether a shard was permitted to IDENTIFY and nothing was heard of it yet.
     pub(crate) fn is_out(&self, id: ShardId, now: Time) -> bool {
         self.refusals.is_out(id, now)
-    }
-
-    /// When the next permit of a bucket may be given.
-    pub(crate) fn opens(&self, bucket: u32, now: Time, window: Duration) -> Time {
-        let careful = self.refusals.is_recent(now);
-        self.given
-            .get(&bucket)
-            .filter(|_| !cfg!(mutant = "permits-without-window"))
-            .map_or(self.not_before, |given| {
-                given.opens(window, careful).max(self.not_before)
-            })
-    }
-
-    /// The last permit of its bucket, if it was this shard's.
-    fn last_of(&mut self, shard: ShardId) -> Option<(u32, &mut Given)> {
-        let bucket = shard.get() % self.buckets;
-        let given = self.given.get_mut(&bucket)?;
-        (given.shard == shard).then_some((bucket, given))
     }
 
     /// A slave lost its link: what it waits for it says again on the next.
@@ -208,37 +134,6 @@ impl Permits {
 pub(crate) type Asker = (u32, ShardId, SlaveId, Epoch);
 
 impl Permits {
-    /// An IDENTIFY is on its way: a shard says so that has a permit.
-    pub(crate) fn sent(&mut self, id: ShardId, fleet: &Fleet, settings: &Settings, out: &mut Out) {
-        let now = out.now;
-        let Some((bucket, given)) = self.last_of(id) else {
-            return;
-        };
-        match given.over {
-            None => {
-                given.sent.get_or_insert(now);
-            }
-            // It had asked once more before it was permitted: that crossed the permit.
-            Some(_) if !given.is_ready => (given.sent, given.over) = (Some(now), None),
-            // A RESUME of what serves.
-            Some(_) => return,
-        }
-        self.due(bucket, fleet, settings, out);
-    }
-
-    /// What became of an IDENTIFY is known, so it arrived before now, if ever. Its
-    /// bucket, if that waited for it.
-    pub(crate) fn is_over(&mut self, id: ShardId, is_ready: bool, now: Time) -> Option<u32> {
-        let (bucket, given) = self.last_of(id)?;
-        if given.over.is_some() {
-            given.is_ready |= is_ready;
-            return None;
-        }
-        given.sent.get_or_insert(now);
-        (given.over, given.is_ready) = (Some(now), is_ready);
-        Some(bucket)
-    }
-
     /// A shard serves.
     pub(crate) fn ready(&mut self, id: ShardId, fleet: &Fleet, settings: &Settings, out: &mut Out) {
         let over = self.is_over(id, true, out.now);
@@ -269,15 +164,6 @@ impl Permits {
     /// Whether some shard waits for its permit.
     pub(crate) fn are_wanted(&self) -> bool {
         !self.waiting.is_empty()
-    }
-
-    /// The next try is due now, and the reserve may be spent until the budget is whole
-    /// again.
-    pub(crate) fn release(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
-        self.may_be_tried(fleet, settings, out);
-        self.released = self.budget.map(|budget| budget.resets);
-        out.stop(Timer::Budget);
-        self.again(fleet, settings, out);
     }
 
     /// Nothing is given any more.
@@ -369,25 +255,6 @@ impl Permits {
         out.start(Timer::Permits(bucket), opens.since(out.now));
     }
 
-    fn budget_is_empty(&mut self, left: u32, resets: Time, fleet: &Fleet, out: &mut Out) {
-        let wait = resets.since(out.now);
-        out.start(Timer::Budget, wait);
-        if std::mem::replace(&mut self.said_empty, true) {
-            return;
-        }
-        out.touch_all(fleet.slots.len());
-        let more = match left {
-            0 => String::new(),
-            left => format!(
-                ". {left} are left in reserve (limits.identify_reserve): baton-master identify \
-                 spends them"
-            ),
-        };
-        out.alarm(format!(
-            "the identify budget is used up: shards without a session wait {wait:?}{more}"
-        ));
-    }
-
     /// Whether a request stands, and a permit reaches it. Not while its shard is to be
     /// sealed: that one identifies elsewhere.
     pub(crate) fn may_be_told((_, id, owner, epoch): Asker, fleet: &Fleet) -> bool {
@@ -425,53 +292,6 @@ impl Permits {
             self.waiting.remove(&(bucket, id));
         }
         next
-    }
-
-    /// What the driver learnt of the budget.
-    pub(crate) fn set_budget(
-        &mut self,
-        budget: IdentifyBudget,
-        fleet: &Fleet,
-        settings: &Settings,
-        out: &mut Out,
-    ) {
-        self.budget = Some(Budget {
-            total: budget.total,
-            remaining: budget.remaining,
-            resets: out.now.after(budget.reset_after),
-        });
-        out.stop(Timer::Budget);
-        self.set_buckets(budget.max_concurrency.max(1), settings.identify_window, out);
-        self.again(fleet, settings, out);
-    }
-
-    pub(crate) fn budget_resets(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
-        if let Some(budget) = &mut self.budget {
-            budget.remaining = budget.total;
-            budget.resets = out.now.after(BUDGET_PERIOD);
-        }
-        self.again(fleet, settings, out);
-    }
-
-    fn set_buckets(&mut self, buckets: u32, window: Duration, out: &mut Out) {
-        if buckets == self.buckets {
-            return;
-        }
-        for bucket in 0..self.buckets {
-            out.stop(Timer::Permits(bucket));
-        }
-        // What was given under the old count fills one window of every bucket.
-        let given = self.given.values();
-        let opens = given.map(|given| given.opens(window, true));
-        if let Some(until) = opens.max() {
-            self.not_before = self.not_before.max(until);
-        }
-        self.given.clear();
-        self.buckets = buckets;
-        self.waiting = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .map(|((_, id), unit)| ((id.get() % buckets, id), unit))
-            .collect();
     }
 
     /// Looks at every bucket in which a shard waits: a slave is back.

@@ -1,0 +1,131 @@
+//! The budget of a day, and the part of it that only an operator's word spends.
+
+use std::time::Duration;
+
+use crate::{
+    event::{IdentifyBudget, Time},
+    fleet::Fleet,
+    out::Out,
+    permits::Permits,
+    settings::Settings,
+    timers::Timer,
+};
+
+/// Discord's budget is whole again after a day.
+const BUDGET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is left of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    pub(super) total: u32,
+    pub(super) remaining: u32,
+    pub(super) resets: Time,
+}
+
+impl Permits {
+    /// Permits left, of how many, and the time until the reset.
+    pub(crate) fn left(&self, now: Time) -> Option<(u32, u32, Duration)> {
+        let budget = self.budget?;
+        Some((budget.remaining, budget.total, budget.resets.since(now)))
+    }
+
+    /// Permits of the budget that are not given unless an operator says so.
+    pub(super) fn reserve(&self, now: Time, percent: u32) -> u32 {
+        let released = self.released.is_some_and(|until| now < until);
+        match self.budget {
+            Some(budget) if !released && !cfg!(mutant = "reserve-spent") => {
+                let part = u64::from(budget.total) * u64::from(percent.min(100)) / 100;
+                u32::try_from(part).unwrap_or(u32::MAX)
+            }
+            Some(_) | None => 0,
+        }
+    }
+
+    /// Whether the budget has nothing that may be given; when it is whole again.
+    pub(crate) fn is_empty(&self, now: Time, percent: u32) -> Option<(u32, Time)> {
+        let budget = self.budget?;
+        let reserve = self.reserve(now, percent);
+        (budget.remaining <= reserve).then_some((budget.remaining, budget.resets))
+    }
+
+    pub(super) fn budget_is_empty(
+        &mut self,
+        left: u32,
+        resets: Time,
+        fleet: &Fleet,
+        out: &mut Out,
+    ) {
+        let wait = resets.since(out.now);
+        out.start(Timer::Budget, wait);
+        if std::mem::replace(&mut self.said_empty, true) {
+            return;
+        }
+        out.touch_all(fleet.slots.len());
+        let more = match left {
+            0 => String::new(),
+            left => format!(
+                ". {left} are left in reserve (limits.identify_reserve): baton-master identify \
+                 spends them"
+            ),
+        };
+        out.alarm(format!(
+            "the identify budget is used up: shards without a session wait {wait:?}{more}"
+        ));
+    }
+
+    /// What the driver learnt of the budget.
+    pub(crate) fn set_budget(
+        &mut self,
+        budget: IdentifyBudget,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        self.budget = Some(Budget {
+            total: budget.total,
+            remaining: budget.remaining,
+            resets: out.now.after(budget.reset_after),
+        });
+        out.stop(Timer::Budget);
+        self.set_buckets(budget.max_concurrency.max(1), settings.identify_window, out);
+        self.again(fleet, settings, out);
+    }
+
+    pub(crate) fn budget_resets(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        if let Some(budget) = &mut self.budget {
+            budget.remaining = budget.total;
+            budget.resets = out.now.after(BUDGET_PERIOD);
+        }
+        self.again(fleet, settings, out);
+    }
+
+    pub(super) fn set_buckets(&mut self, buckets: u32, window: Duration, out: &mut Out) {
+        if buckets == self.buckets {
+            return;
+        }
+        for bucket in 0..self.buckets {
+            out.stop(Timer::Permits(bucket));
+        }
+        // What was given under the old count fills one window of every bucket.
+        let given = self.given.values();
+        let opens = given.map(|given| given.opens(window, true));
+        if let Some(until) = opens.max() {
+            self.not_before = self.not_before.max(until);
+        }
+        self.given.clear();
+        self.buckets = buckets;
+        self.waiting = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .map(|((_, id), unit)| ((id.get() % buckets, id), unit))
+            .collect();
+    }
+
+    /// The next try is due now, and the reserve may be spent until the budget is whole
+    /// again.
+    pub(crate) fn release(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+        self.may_be_tried(fleet, settings, out);
+        self.released = self.budget.map(|budget| budget.resets);
+        out.stop(Timer::Budget);
+        self.again(fleet, settings, out);
+    }
+}
