@@ -2,11 +2,13 @@
 //!
 //! # Where to begin
 //!
-//! - [`Bot`]: the trait that a bot is. [`Event`], [`Ack`], [`Mark`] and [`ShardHandle`]
-//!   are what its methods get.
+//! - [`from_fn`] and [`from_fn_with`]: a bot of an `async` function. [`Bot`] is the trait
+//!   below, for events that something else finishes. [`Event`], [`Ack`], [`Mark`] and
+//!   [`ShardHandle`] are what it gets.
 //! - [`Slave`], [`Builder`] and [`SlaveConfig`]: how a bot is run.
-//! - [`State`] and [`cache::Cache`]: what moves with a shard. [`Snapshots`] keep it for
+//! - [`State`] and `cache::Cache`: what moves with a shard. [`Snapshots`] keep it for
 //!   use after a crash.
+//! - [`Work`]: what one process of the fleet does.
 //! - [`log`](mod@log): logging that never waits for a reader.
 
 mod agent;

@@ -72,7 +72,7 @@ impl Slave {
 
 impl Builder {
     /// What the bot knows of its guilds, which moves with its shards: for example an
-    /// `Arc` of a [`cache::Cache`](crate::cache::Cache) that the bot reads. Without it,
+    /// `Arc` of a `cache::Cache` that the bot reads. Without it,
     /// nothing is copied, and a new owner applies nothing of what came before.
     #[must_use]
     pub fn state(mut self, state: impl State) -> Self {

@@ -23,7 +23,7 @@ pub enum StateStatus {
 pub struct ImportError(pub String);
 
 /// State that moves with its shards. Given to [`Builder::state`](crate::Builder::state);
-/// [`cache::Cache`](crate::cache::Cache) is one.
+/// `cache::Cache` (the feature `cache`) is one.
 ///
 /// It is divided into *pieces*: for a cache one guild each, whose key is the guild's id.
 /// Key `0` is the library's. At a migration the pieces are copied while the old process
