@@ -18,7 +18,7 @@ use std::time::Duration;
 use baton_protocol::{SlaveId, ToSlave, message::Ping};
 
 use crate::{
-    deploy::{Deploy, Pace, Stage, gate::OF_CANARY},
+    deploy::{Bake, Deploy, Pace, Stage, gate::OF_CANARY},
     event::Time,
     fleet::Fleet,
     out::Out,
@@ -34,17 +34,6 @@ const DOUBTFUL: u32 = 5;
 
 /// A canary that was handed an event this long ago could have finished it.
 const MOMENT: Duration = Duration::from_millis(500);
-
-/// How far the look at a canary is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bake {
-    /// It does not serve yet.
-    Raw,
-    /// Since then.
-    Since(Time),
-    /// The rest may move.
-    Done,
-}
 
 impl Deploy {
     /// Whether the canary, which serves, has been looked at; else that begins.

@@ -7,12 +7,12 @@
 //! everything goes back. Nothing is concluded if little came before, or if handlers took
 //! half a soak before: what they finish then says nothing about now.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use baton_protocol::{ShardId, SlaveId};
 
 use crate::{
-    deploy::{Before, Deploy, Soak, Stage},
+    deploy::{Before, Deploy, Done, Soak, Stage},
     event::Time,
     fleet::Fleet,
     shard::Shard,
@@ -29,16 +29,6 @@ const SHARE: u64 = 20;
 
 /// A dark soak is lengthened so often.
 const MOST_LENGTHENED: u32 = 2;
-
-/// What a slave had done at some moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Done {
-    at: Time,
-    /// Events that its bot was handed.
-    handed: u64,
-    /// Events of each shard that are finished, counted from anywhere.
-    finished: BTreeMap<ShardId, u64>,
-}
 
 impl Before {
     /// How the slave does that fills a slot. Walks over the slot's shards, once a deploy.

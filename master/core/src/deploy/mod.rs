@@ -36,7 +36,7 @@ use crate::{
     fleet::{Backpressure, Fleet},
 };
 
-use self::{bake::Bake, dark::Done, in_flight::InFlight};
+use self::in_flight::InFlight;
 
 /// The running deploy.
 #[derive(Clone, Debug)]
@@ -143,6 +143,27 @@ pub(crate) enum Pace {
         bake: Bake,
     },
     Width,
+}
+
+/// How far the look at a canary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bake {
+    /// It does not serve yet.
+    Raw,
+    /// Since then.
+    Since(Time),
+    /// The rest may move.
+    Done,
+}
+
+/// What a slave had done at some moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    at: Time,
+    /// Events that its bot was handed.
+    handed: u64,
+    /// Events of each shard that are finished, counted from anywhere.
+    finished: BTreeMap<ShardId, u64>,
 }
 
 /// The deploy of a step that only a deploy takes.

@@ -9,7 +9,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    deploy::{Answer, Deploy, Pace, Soak, Stage, bake::Bake, running},
+    deploy::{Answer, Bake, Deploy, Pace, Soak, Stage, running},
     event::{Durability, Entry, News, Outcome},
     fleet::Fleet,
     master_stage::MasterStage,

@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId};
 
-use crate::event::{DeployStep, Losses, MovePhase, Outcome, RequestId};
+use super::{
+    input::RequestId,
+    outcome::{DeployStep, Losses, MovePhase, Outcome},
+};
 
 /// What the observers hear: the progress lines of the CLI, the log, the
 /// server-sent events.

@@ -10,7 +10,7 @@ use baton_protocol::{
     message::{Hello, ResumeAfter},
 };
 
-use crate::event::{Basis, Hold};
+use super::entry::{Basis, Hold};
 
 /// Everything that a journal gave back at the start of a master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,21 +6,13 @@ use crate::{
     event::{IdentifyBudget, Time},
     fleet::Fleet,
     out::Out,
-    permits::Permits,
+    permits::{Budget, Permits},
     settings::Settings,
     timers::Timer,
 };
 
 /// Discord's budget is whole again after a day.
 const BUDGET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What is left of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
-    pub(super) total: u32,
-    pub(super) remaining: u32,
-    pub(super) resets: Time,
-}
 
 impl Permits {
     /// Permits left, of how many, and the time until the reset.

@@ -45,11 +45,7 @@ use crate::{
     timers::Timer,
 };
 
-use self::{
-    budget::Budget,
-    refusals::{Pauses, Refusals},
-    window::Given,
-};
+use self::refusals::{Pauses, Refusals};
 
 /// Waiting requests and what is left of the budget.
 #[derive(Clone, Debug)]
@@ -73,6 +69,27 @@ pub(crate) struct Permits {
     /// Requests that were looked at while one shard tries for all.
     #[cfg(test)]
     pub(crate) looked_at: u64,
+}
+
+/// The last permit of a bucket, and how far it came.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    shard: ShardId,
+    at: Time,
+    /// When it was heard that the IDENTIFY is on its way.
+    sent: Option<Time>,
+    /// When READY came, or it came to nothing.
+    over: Option<Time>,
+    /// Which of the two.
+    is_ready: bool,
+}
+
+/// What is left of the budget of a day.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    total: u32,
+    remaining: u32,
+    resets: Time,
 }
 
 /// What an operator sees of the permits.

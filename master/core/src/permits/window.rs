@@ -4,20 +4,13 @@ use std::time::Duration;
 
 use baton_protocol::ShardId;
 
-use crate::{event::Time, fleet::Fleet, out::Out, permits::Permits, settings::Settings};
-
-/// The last permit of a bucket, and how far it came.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Given {
-    pub(super) shard: ShardId,
-    pub(super) at: Time,
-    /// When it was heard that the IDENTIFY is on its way.
-    pub(super) sent: Option<Time>,
-    /// When READY came, or it came to nothing.
-    pub(super) over: Option<Time>,
-    /// Which of the two.
-    pub(super) is_ready: bool,
-}
+use crate::{
+    event::Time,
+    fleet::Fleet,
+    out::Out,
+    permits::{Given, Permits},
+    settings::Settings,
+};
 
 impl Given {
     /// When the next one may be given. `careful`: Discord has counted by READY only.

@@ -14,10 +14,8 @@
 
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId,
-    message::{CarriedEvent, ResumeAfter, Settled},
+    message::{CarriedEvent, Settled},
 };
-
-use crate::shard::{Kept, Shard};
 
 /// Seals of one shard whose words are waited for at the same time; of more the
 /// oldest is given up.
@@ -138,6 +136,11 @@ impl Doubt {
         self.words.len() < waited
     }
 
+    /// What of it some slave is known to have finished.
+    pub(super) const fn finished(&self) -> &SequenceRanges {
+        &self.finished
+    }
+
     /// Whose words are waited for.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = Option<SlaveId>> {
         self.words.iter().map(|word| word.sealer)
@@ -237,30 +240,6 @@ impl Doubt {
     /// What none of them finished.
     fn unfinished(&self) -> SequenceRanges {
         self.in_doubt.without(&self.finished)
-    }
-}
-
-impl Shard {
-    /// An event in doubt that is known to be finished is finished for the slave that goes on
-    /// with the ticket of that seal. Whether that is news.
-    pub(crate) fn take_finished(&mut self) -> bool {
-        match (&mut self.ticket, &self.doubt) {
-            (Some(kept), Some(doubt))
-                if (kept.after, kept.epoch) == (ResumeAfter::Seal, doubt.epoch) =>
-            {
-                kept.settle(&doubt.finished);
-                true
-            }
-            (_, _) => false,
-        }
-    }
-}
-
-impl Kept {
-    fn settle(&mut self, finished: &SequenceRanges) {
-        let finished = self.ticket.in_doubt.common(finished);
-        self.ticket.in_doubt = self.ticket.in_doubt.without(&finished);
-        self.ticket.finished_above.insert_all(&finished);
     }
 }
 

@@ -15,9 +15,9 @@ mod resync;
 mod setback;
 mod ticket;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use baton_protocol::{Epoch, Sequence, SequenceRanges, SlaveId, message::ResumeAfter};
+use baton_protocol::{Epoch, Sequence, SequenceRanges, SlaveId, Ticket, message::ResumeAfter};
 
 use crate::event::{Basis, Time};
 
@@ -25,7 +25,6 @@ use self::{deaths::Care, rate::Rate, reach::Oldest};
 pub(crate) use self::{
     in_doubt::Doubt,
     phase::{Claim, ClaimStage, Free, How, Phase, Reach, Sealing, Start},
-    ticket::Kept,
 };
 
 /// Everything that the core knows of one shard.
@@ -95,6 +94,20 @@ pub(crate) struct InHand {
     /// Of this session; the sequences say nothing of another.
     pub(crate) session: String,
     pub(crate) hands: Vec<(SlaveId, SequenceRanges)>,
+}
+
+/// A ticket and how far it can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) ticket: Ticket,
+    /// Of which owner.
+    pub(crate) epoch: Epoch,
+    /// `Seal`: exact.
+    pub(crate) after: ResumeAfter,
+    /// How old it was when the master started, else zero.
+    pub(crate) age: Duration,
+    /// Whether its session is not yet in the journal.
+    pub(crate) is_new: bool,
 }
 
 impl Shard {

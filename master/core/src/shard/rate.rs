@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use baton_protocol::Sequence;
 
-use crate::{event::Time, shard::Shard};
+use crate::event::Time;
 
 /// It is measured over at least this time.
 const SPAN: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ impl Rate {
     }
 
     /// Events in 1000 s; zero where nothing is known.
-    fn read(&self, now: Time, received: Sequence) -> u64 {
+    pub(super) fn read(&self, now: Time, received: Sequence) -> u64 {
         if self.at == Sequence(0) {
             return 0;
         }
@@ -71,24 +71,5 @@ impl Rate {
         let ms = now.since(self.since).as_millis().max(1);
         let events = u128::from(received.get().saturating_sub(self.at.get()));
         u64::try_from(events * 1_000_000 / ms).unwrap_or(u64::MAX)
-    }
-}
-
-impl Shard {
-    /// How many events it gets in 1000 s; zero where nothing is known.
-    pub(crate) fn events_in_1000_s(&self, now: Time) -> u64 {
-        // Not by what is finished: one event that never is stops that.
-        match self.highest() {
-            Sequence(0) => 0,
-            highest => self.rate.read(now, highest),
-        }
-    }
-
-    /// How long it takes until it got as many events as Discord replays at least;
-    /// [`Duration::MAX`] where none are known.
-    pub(crate) fn replay_budget(&self, now: Time, replay_buffer: u32) -> Duration {
-        let budget_ms = u64::from(replay_buffer).saturating_mul(1_000_000);
-        let budget_ms = budget_ms.checked_div(self.events_in_1000_s(now));
-        budget_ms.map_or(Duration::MAX, Duration::from_millis)
     }
 }

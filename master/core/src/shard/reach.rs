@@ -23,7 +23,7 @@ use baton_protocol::{
     message::{ResumeAfter, Unfinished},
 };
 
-use crate::{event::Time, shard::Shard};
+use crate::event::Time;
 
 /// The oldest unfinished event of a shard, as its owner said last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,19 +44,6 @@ impl Oldest {
 
 /// Fewer are always replayed, as far as is known.
 pub(crate) const LEAST: u64 = 100;
-
-impl Shard {
-    /// How many of its events Discord replays, as far as that is known, where it replays
-    /// `at_most` so many of any.
-    pub(crate) fn replayed(&self, at_most: u64) -> u64 {
-        let guilds = self.ticket.as_ref().map_or(0, |kept| kept.ticket.guilds);
-        let of_guilds = match guilds {
-            0 => u64::MAX,
-            guilds => (u64::from(guilds) * 75).clamp(LEAST, 3500),
-        };
-        of_guilds.min(at_most)
-    }
-}
 
 /// No type of Discord's is longer.
 const MAX_KIND: usize = 64;

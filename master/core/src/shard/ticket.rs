@@ -9,22 +9,8 @@ use baton_protocol::{
 
 use crate::{
     event::{Basis, Time},
-    shard::{Free, How, Shard, deaths::Care},
+    shard::{Free, How, Kept, Shard, deaths::Care, reach},
 };
-
-/// A ticket and how far it can be trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
-    pub(crate) ticket: Ticket,
-    /// Of which owner.
-    pub(crate) epoch: Epoch,
-    /// `Seal`: exact.
-    pub(crate) after: ResumeAfter,
-    /// How old it was when the master started, else zero.
-    pub(crate) age: Duration,
-    /// Whether its session is not yet in the journal.
-    pub(crate) is_new: bool,
-}
 
 impl Shard {
     /// Whether a ticket made at a seal can be: of this shard, and of the session
@@ -112,5 +98,57 @@ impl Shard {
         self.began = Sequence(0);
         self.oldest = None;
         self.care = Care::new();
+    }
+
+    /// An event in doubt that is known to be finished is finished for the slave that goes on
+    /// with the ticket of that seal. Whether that is news.
+    pub(crate) fn take_finished(&mut self) -> bool {
+        match (&mut self.ticket, &self.doubt) {
+            (Some(kept), Some(doubt))
+                if (kept.after, kept.epoch) == (ResumeAfter::Seal, doubt.epoch()) =>
+            {
+                kept.settle(doubt.finished());
+                true
+            }
+            (_, _) => false,
+        }
+    }
+
+    // ---- how far Discord is, and reaches -------------------------------------
+
+    /// How many events it gets in 1000 s; zero where nothing is known.
+    pub(crate) fn events_in_1000_s(&self, now: Time) -> u64 {
+        // Not by what is finished: one event that never is stops that.
+        match self.highest() {
+            Sequence(0) => 0,
+            highest => self.rate.read(now, highest),
+        }
+    }
+
+    /// How long it takes until it got as many events as Discord replays at least;
+    /// [`Duration::MAX`] where none are known.
+    pub(crate) fn replay_budget(&self, now: Time, replay_buffer: u32) -> Duration {
+        let budget_ms = u64::from(replay_buffer).saturating_mul(1_000_000);
+        let budget_ms = budget_ms.checked_div(self.events_in_1000_s(now));
+        budget_ms.map_or(Duration::MAX, Duration::from_millis)
+    }
+
+    /// How many of its events Discord replays, as far as that is known, where it replays
+    /// `at_most` so many of any.
+    pub(crate) fn replayed(&self, at_most: u64) -> u64 {
+        let guilds = self.ticket.as_ref().map_or(0, |kept| kept.ticket.guilds);
+        let of_guilds = match guilds {
+            0 => u64::MAX,
+            guilds => (u64::from(guilds) * 75).clamp(reach::LEAST, 3500),
+        };
+        of_guilds.min(at_most)
+    }
+}
+
+impl Kept {
+    fn settle(&mut self, finished: &SequenceRanges) {
+        let finished = self.ticket.in_doubt.common(finished);
+        self.ticket.in_doubt = self.ticket.in_doubt.without(&finished);
+        self.ticket.finished_above.insert_all(&finished);
     }
 }

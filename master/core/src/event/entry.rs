@@ -1,0 +1,103 @@
+//! What is to be remembered beyond this master: the rows of the journal.
+
+use baton_protocol::{
+    DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket,
+    message::{Hello, ResumeAfter},
+};
+
+/// How soon an entry must be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Before the next action (SQLite `synchronous=FULL`): reservations.
+    Now,
+    /// With the next checkpoint of the database.
+    Soon,
+}
+
+/// One row of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Shards of the whole bot and what its sessions are identified with;
+    /// pinned at the first start.
+    Pinned(SessionParameters),
+    /// `shard` belongs, or is about to belong, to `owner` at `epoch`.
+    Owner {
+        /// The shard.
+        shard: ShardId,
+        /// At which epoch.
+        epoch: Epoch,
+        /// Whom it belongs to, or is reserved for.
+        owner: SlaveId,
+        /// Which of the two.
+        hold: Hold,
+        /// What the owner goes on from.
+        basis: Basis,
+    },
+    /// The once-per-bot work belongs to `owner` at `epoch`.
+    Work {
+        /// At which epoch.
+        epoch: Epoch,
+        /// Whose.
+        owner: SlaveId,
+    },
+    /// A slave is known: how to know that it is dead.
+    Slave(Box<Hello>),
+    /// A slave is dead or was ordered to leave; forget it.
+    Gone(SlaveId),
+    /// The operator said that a slave is dead: forget it, and believe it nothing
+    /// until [`Entry::Gone`] says that it is known to be.
+    Fenced(SlaveId),
+    /// Where a shard stands: its last checkpoint, or its ticket at a seal. At most
+    /// one each `checkpoint_to_disk` and shard. A secret: it holds a session id.
+    Ticket {
+        /// The epoch of the slave that it is of.
+        epoch: Epoch,
+        /// [`ResumeAfter::Seal`]: made at a seal, exact.
+        after: ResumeAfter,
+        /// The ticket.
+        ticket: Box<Ticket>,
+    },
+    /// The number of the last deploy.
+    Deploy(DeployId),
+    /// This deploy did not come about: a candidate of it is refused, also by the next
+    /// master.
+    GivenUp(DeployId),
+    /// The master runs now, by the wall clock: every session was alive then, or
+    /// known to be over.
+    Seen,
+    /// Every shard has a row again: a journal that took the place of a lost one
+    /// is whole ([`JournalState::Intact`](super::JournalState::Intact)).
+    Whole,
+    /// Whether Discord refused a RESUME while the old connection was open.
+    LateSealRefused(bool),
+    /// The command that fills a slot from now on (a deploy brought it).
+    Command {
+        /// The slot.
+        slot: String,
+        /// Program and arguments.
+        command: Vec<String>,
+    },
+}
+
+/// Whether a shard is owned or only reserved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// Written before a seal: this epoch is used up, no matter which slave gets the shard.
+    Reserved,
+    /// RESUMED or READY was confirmed at this epoch.
+    #[default]
+    Owned,
+}
+
+/// What the owner of a shard goes on from. Where the next master finds a ticket
+/// it tells whether another slave can have gone on from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// Nothing: a new session.
+    Cold,
+    /// The last checkpoint of an owner that died; also what is not known.
+    #[default]
+    Death,
+    /// The ticket of the owner that sealed it at this epoch.
+    Seal(Epoch),
+}

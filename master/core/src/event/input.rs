@@ -1,0 +1,179 @@
+//! What goes into the core.
+
+use std::time::Duration;
+
+use baton_protocol::{
+    ShardId, SlaveId, ToMaster,
+    message::{Hello, Report, Role},
+};
+
+use crate::settings::Settings;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A slave proved itself and reported everything that it holds (all its
+    /// reports merged). It may be new, or back on another connection; the
+    /// listener has closed an older connection of the same slave. Answered by
+    /// [`ToSlave::Accepted`](baton_protocol::ToSlave::Accepted) or [`Action::Refuse`](super::Action::Refuse).
+    Joined {
+        /// Its hello.
+        hello: Box<Hello>,
+        /// Its reports, merged into one.
+        report: Report,
+    },
+    /// A message of a joined slave.
+    Said {
+        /// Who.
+        slave: SlaveId,
+        /// What. Never `SlaveHello`, `Proof` or `Report`: the peer handles these
+        /// itself.
+        message: ToMaster,
+    },
+    /// The connection of a joined slave ended. Its process may well be alive.
+    Left {
+        /// Who.
+        slave: SlaveId,
+    },
+    /// The process of a slave is known to be dead (pidfd, or the operator's
+    /// `fence`). Comes once for each slave, after [`Input::Left`] if it was
+    /// connected.
+    Died {
+        /// Who.
+        slave: SlaveId,
+    },
+    /// A joined slave is alive and answered no ping for the hang time.
+    Silent {
+        /// Who.
+        slave: SlaveId,
+    },
+    /// A launched process came up: it is expected to join as `slave` says in its
+    /// hello (`hello.process.pid == pid`).
+    Launched {
+        /// Into which slot.
+        slot: String,
+        /// With which role it was launched.
+        role: Role,
+        /// The process.
+        pid: u32,
+    },
+    /// A launch failed, or a launched process ended before it joined.
+    LaunchFailed {
+        /// Into which slot.
+        slot: String,
+        /// With which role it was launched.
+        role: Role,
+        /// Why, as what is said of the slave: `ended before it joined: exit code 1`.
+        reason: String,
+    },
+    /// The operator asks for a deploy.
+    Deploy {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+        /// What is to be done.
+        order: DeployOrder,
+    },
+    /// The operator stops the running deploy: what moved goes back.
+    Abort {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+    },
+    /// The operator holds the running deploy, or has it go on.
+    Pause {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+        /// Which of the two.
+        pause: Pause,
+    },
+    /// The operator restarts a shard at its owner, by RESUME.
+    Restart {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+        /// Which.
+        shard: ShardId,
+    },
+    /// The operator has late seals tried again that Discord refused once.
+    LateSealsAgain {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+    },
+    /// The operator has shards without a session try now, and from the reserve of the
+    /// budget too.
+    Identify {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+    },
+    /// The operator changed the settings. Slots, shards and what sessions are
+    /// identified with stay; deadlines that run stay what they are.
+    Settings(Box<Settings>),
+    /// The operator says that a slave is dead whose death cannot be known. Refused
+    /// while it is connected and not being killed. From then on it is dead as
+    /// after [`Input::Died`], and stays so, whatever it says should it come back.
+    Fence {
+        /// Names the request in [`News`](super::News).
+        request: RequestId,
+        /// Who.
+        slave: SlaveId,
+    },
+    /// The master is asked to leave. It finishes or rolls back the shard in hand,
+    /// then queues [`Action::Exit`](super::Action::Exit); at the latest after `shard_in_hand`.
+    Leave,
+    /// What `GET /gateway/bot` said about the identify budget.
+    Budget(IdentifyBudget),
+    /// A save failed (disk full, fsync error): nothing that relied on it was
+    /// sent, the rest of the queued actions was dropped. The core must not
+    /// assume it.
+    SaveFailed {
+        /// Why, for a person.
+        reason: String,
+    },
+    /// The driver did not run for a while (paused process, suspended machine):
+    /// contact deadlines start again, no slave is killed for silence.
+    Resumed,
+    /// A deadline named by [`Core::deadline`](crate::Core::deadline) may have
+    /// come.
+    Tick,
+}
+
+/// What a deploy is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployOrder {
+    /// Which slot.
+    pub slot: String,
+    /// The new build's command; `None`: the slot's own command again.
+    pub command: Option<Vec<String>>,
+    /// How many shards move alone, first.
+    pub canary: u32,
+    /// How many shards move at once after that.
+    pub width: u32,
+    /// How long the old slave stays ready afterwards.
+    pub soak: Duration,
+    /// Whether shards are sealed late, where both slaves know how.
+    pub late_seal: bool,
+}
+
+/// What is asked of the running deploy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// To begin no further shard.
+    Hold,
+    /// To go on.
+    Continue,
+}
+
+/// The identify budget of `GET /gateway/bot`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentifyBudget {
+    /// IDENTIFYs a day.
+    pub total: u32,
+    /// Left until the reset.
+    pub remaining: u32,
+    /// Time until the reset.
+    pub reset_after: Duration,
+    /// How many may be sent in one window, one in each bucket.
+    pub max_concurrency: u32,
+}
+
+/// One request of an operator, to find its answer by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
