@@ -17,6 +17,8 @@
 //! (`deploy/mod.rs`), messages of the two slaves move it on, and every failure goes
 //! through [`Core::shard_due`], [`Core::failed`] or a death.
 
+use std::time::Duration;
+
 use baton_protocol::{
     Epoch, Sequence, ShardId, SlaveId, Ticket, ToSlave, Version,
     message::{Dial, Dialled, ResumeAfter, StopExtra, StopShard},
@@ -25,6 +27,8 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Basis, Durability, Entry, Hold, MovePhase, News},
+    fleet::Fleet,
+    out::Out,
     shard::{Claim, ClaimStage, Free, Phase, Sealing, Shard},
     timers::Timer,
 };
@@ -225,43 +229,17 @@ impl Core {
         epoch: Epoch,
         ticket: Option<Ticket>,
     ) {
-        let shard = &mut self.fleet.shards[id];
-        if !shard.phase.is_claimed_by(from, epoch) {
+        let phase = self.fleet.shards[id].phase;
+        if !phase.is_claimed_by(from, epoch) {
             return;
         }
-        let asked = shard.phase.is_sealing();
-        let now = self.out.now;
-        let lie = ticket
-            .as_ref()
-            .and_then(|ticket| shard.may_seal(now, ticket).err());
-        let believed = ticket.filter(|ticket| lie.is_none() && shard.believes(id, ticket));
-        let after = match believed {
-            Some(ticket) => {
-                // Its state has everything that it received.
-                let stands = ticket.state_at.max(ticket.highest());
-                shard.copies.insert(from, stands);
-                let in_doubt = ticket.in_doubt.clone();
-                shard.keep(ticket, epoch, shard.replays);
-                let after = shard.replays;
-                self.fleet.doubt(
-                    id,
-                    from,
-                    epoch,
-                    in_doubt,
-                    self.settings.drained(),
-                    &mut self.out,
-                );
-                after
-            }
-            // Nothing to rely on: the last checkpoint it is.
-            None => ResumeAfter::Death,
-        };
-        if let Some(lie) = lie {
-            self.fleet.disbelieve(from, id, &lie, &mut self.out);
-        }
+        let drained = self.settings.drained();
+        let after = self
+            .fleet
+            .take_ticket(id, (from, epoch), ticket, drained, &mut self.out);
         self.set_free(id, after);
         self.out.ticket_changed(id);
-        if !asked {
+        if !phase.is_sealing() {
             self.leaves_by_itself(from);
         }
     }
@@ -276,21 +254,7 @@ impl Core {
             self.permits
                 .ready(id, &self.fleet, &self.settings, &mut self.out);
         }
-        let shard = &mut self.fleet.shards[id];
-        debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
-        // An attempt in which nothing came leaves its session as old as it was.
-        let as_old = shard.phase.is_untouched() && !cfg!(mutant = "failure-makes-young");
-        let since = shard.alone.filter(|_| as_old).unwrap_or(self.out.now);
-        shard.alone = Some(since);
-        let mut free = Free::new(since, after);
-        // The row of the reservation says that the next owner goes on from a seal.
-        if after == ResumeAfter::Seal && shard.phase.is_sealing() {
-            free.reserved = shard.phase.next_owner();
-        }
-        if after == ResumeAfter::Death {
-            self.fleet.in_hand_after_death(id, &mut self.out);
-        }
-        self.enter(id, Phase::Free(free));
+        self.fleet.set_free(id, after, &mut self.out);
     }
 
     /// M6: RESUMED or READY. The shard serves at its new epoch.
@@ -304,13 +268,7 @@ impl Core {
             return;
         };
         let had_no_session = shard.phase.has_no_session();
-        shard.failures = 0;
-        shard.trouble = None;
-        shard.alone = None;
-        shard.replays = ResumeAfter::Seal;
-        shard.away = None;
-        shard.session_lost = false;
-        shard.copies.remove(&from);
+        shard.begins_to_serve(from);
         debug_assert!(epoch <= shard.epoch, "an epoch that is served is used up");
         // After a restart a later epoch may be reserved in the journal: that row
         // stays, or the epoch would be used again.
@@ -383,5 +341,60 @@ impl Core {
 
     pub(crate) fn drain_ms(&self) -> u64 {
         u64::try_from(self.settings.drain.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Fleet {
+    /// The ticket of a seal is believed and kept, or not. From what the shard goes on.
+    fn take_ticket(
+        &mut self,
+        id: ShardId,
+        (from, epoch): (SlaveId, Epoch),
+        ticket: Option<Ticket>,
+        drained: Duration,
+        out: &mut Out,
+    ) -> ResumeAfter {
+        let shard = &mut self.shards[id];
+        let lie = ticket
+            .as_ref()
+            .and_then(|ticket| shard.may_seal(out.now, ticket).err());
+        let believed = ticket.filter(|ticket| lie.is_none() && shard.believes(id, ticket));
+        let after = match believed {
+            Some(ticket) => {
+                // Its state has everything that it received.
+                let stands = ticket.state_at.max(ticket.highest());
+                shard.copies.insert(from, stands);
+                let in_doubt = ticket.in_doubt.clone();
+                shard.keep(ticket, epoch, shard.replays);
+                let after = shard.replays;
+                self.doubt(id, from, epoch, in_doubt, drained, out);
+                after
+            }
+            // Nothing to rely on: the last checkpoint it is.
+            None => ResumeAfter::Death,
+        };
+        if let Some(lie) = lie {
+            self.disbelieve(from, id, &lie, out);
+        }
+        after
+    }
+
+    /// A shard is nobody's.
+    fn set_free(&mut self, id: ShardId, after: ResumeAfter, out: &mut Out) {
+        let shard = &mut self.shards[id];
+        debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
+        // An attempt in which nothing came leaves its session as old as it was.
+        let as_old = shard.phase.is_untouched() && !cfg!(mutant = "failure-makes-young");
+        let since = shard.alone.filter(|_| as_old).unwrap_or(out.now);
+        shard.alone = Some(since);
+        let mut free = Free::new(since, after);
+        // The row of the reservation says that the next owner goes on from a seal.
+        if after == ResumeAfter::Seal && shard.phase.is_sealing() {
+            free.reserved = shard.phase.next_owner();
+        }
+        if after == ResumeAfter::Death {
+            self.in_hand_after_death(id, out);
+        }
+        self.enter(id, Phase::Free(free), out);
     }
 }

@@ -164,4 +164,16 @@ impl Shard {
             self.holder = Some(holder);
         }
     }
+
+    /// Its session is served: what was wrong before is over, and the copy of its state
+    /// is none any more.
+    pub(crate) fn begins_to_serve(&mut self, owner: SlaveId) {
+        self.failures = 0;
+        self.trouble = None;
+        self.alone = None;
+        self.replays = ResumeAfter::Seal;
+        self.away = None;
+        self.session_lost = false;
+        self.copies.remove(&owner);
+    }
 }
