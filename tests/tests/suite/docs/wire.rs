@@ -32,7 +32,10 @@ fn every_id_and_every_field_of_the_wire_is_on_its_page() {
     }
     for file in [
         "message/join.rs",
-        "message/bodies.rs",
+        "message/serving.rs",
+        "message/handover.rs",
+        "message/copies.rs",
+        "message/health.rs",
         "message/ancestor.rs",
         "ticket.rs",
         "id.rs",
