@@ -238,7 +238,7 @@ impl Core {
             ToMaster::Resume(answer) => {
                 if let Some(extra) = answer.extra {
                     let shard = ShardId(answer.shard);
-                    self.resumed_late(slave, shard, extra.epoch);
+                    self.fleet.resumed_late(slave, shard, extra.epoch);
                     self.served(slave, shard, extra.epoch);
                 }
             }
@@ -246,7 +246,9 @@ impl Core {
             ToMaster::SoftStartComplete => self.fleet.built(slave),
             ToMaster::IdentifyRequest(request) => self.identify_asked(slave, request),
             ToMaster::Progress(progress) => self.progress(slave, &progress),
-            ToMaster::Checkpoint(checkpoint) => self.checkpoint(slave, checkpoint),
+            ToMaster::Checkpoint(checkpoint) => {
+                self.fleet.checkpoint(slave, checkpoint, &mut self.out)
+            }
             ToMaster::Settled(settled) => {
                 let at_most = self.replayed_at_most();
                 self.fleet.settled(slave, settled, at_most, &mut self.out);
@@ -257,11 +259,11 @@ impl Core {
             }
             ToMaster::StateReady(ready) => self.state_ready(slave, ready),
             ToMaster::Dialled(dialled) => self.dialled(slave, &dialled),
-            ToMaster::SealLate(unit) => self.seals_late(slave, unit),
+            ToMaster::SealLate(unit) => self.fleet.seals_late(slave, unit, &mut self.out),
             ToMaster::Overtaken(overtaken) => self.overtaken(slave, &overtaken),
             ToMaster::CopyAnew(unit) => self.copy_asked_anew(slave, unit),
             ToMaster::Leave => self.asks_to_leave(slave),
-            ToMaster::StateAck(ack) => self.state_ack(slave, ack),
+            ToMaster::StateAck(ack) => self.fleet.state_ack(slave, ack, &mut self.out),
             ToMaster::State(frame) => self.state_frame(slave, frame),
             ToMaster::StopWork(answer) => self.work.stopped(slave, answer, &mut self.out),
             ToMaster::StartWork(answer) => self.work.started(slave, &answer, &mut self.out),

@@ -82,7 +82,7 @@ impl Core {
         self.permits
             .may_be_tried(&self.fleet, &self.settings, &mut self.out);
         self.tell_step();
-        self.standby_gives_way(slot);
+        self.fleet.standby_gives_way(slot, &mut self.out);
         self.out.order(Action::Launch {
             slot: name,
             role: Role::Candidate,

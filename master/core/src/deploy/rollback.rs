@@ -31,7 +31,7 @@ impl Core {
                 if let Some(pid) = pid {
                     self.fleet.slots[slot].refuse_pid(pid);
                 }
-                self.give_up(slot);
+                self.fleet.give_up(slot, &mut self.out);
                 self.end_deploy(Outcome::Aborted { reason });
                 return;
             }

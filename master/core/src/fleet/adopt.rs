@@ -20,7 +20,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Basis, Durability, Entry, Hold, JournalState},
-    fleet::{Presence, Standing},
+    fleet::{Fleet, Presence, Standing},
     master_stage::MasterStage,
     shard::{Free, Kept, Phase, Shard},
     timers::Timer,
@@ -189,30 +189,31 @@ impl Core {
             (Some(_), None) => {}
             (None, _) => {
                 if owner.is_none()
-                    && let Some(next) = self.heir(slot)
+                    && let Some(next) = self.fleet.heir(slot)
                 {
                     self.fill(slot, next);
                 }
             }
         }
     }
+}
 
+impl Fleet {
     /// No slave holds a shard of the slot: the slave that has frozen state of it, or
     /// a missing one that may hold some.
     fn heir(&self, slot: usize) -> Option<SlaveId> {
-        let place = &self.fleet.slots[slot];
+        let place = &self.slots[slot];
         let frozen = place.free.iter().find_map(|id| {
-            let copies = &self.fleet.shards[*id].copies;
-            copies.keys().copied().find(|&id| self.fleet.can_take(id))
+            let copies = &self.shards[*id].copies;
+            copies.keys().copied().find(|&id| self.can_take(id))
         });
         let row_owner = place.unknown.iter().find_map(|id| {
-            let row = self.fleet.shards[*id].phase.row();
+            let row = self.shards[*id].phase.row();
             row.map(|(owner, _)| owner)
-                .filter(|owner| self.fleet.slaves.contains_key(owner))
+                .filter(|owner| self.slaves.contains_key(owner))
         });
         frozen.or(row_owner).or_else(|| {
-            self.fleet
-                .missing(slot)
+            self.missing(slot)
                 .first()
                 .copied()
                 .filter(|_| !place.unknown.is_empty())

@@ -11,7 +11,7 @@ use baton_protocol::{SlaveId, message::ResumeAfter};
 use crate::{
     Core,
     event::{Action, Durability, Entry, News},
-    fleet::{Presence, Standing},
+    fleet::{Fleet, Presence, Standing},
     master_stage::MasterStage,
     timers::Timer,
 };
@@ -98,7 +98,7 @@ impl Core {
                 ));
             }
         }
-        self.vacate(slot, id);
+        self.fleet.vacate(slot, id);
         if standing == Standing::Standby {
             self.standby_died(slot);
         }
@@ -144,17 +144,10 @@ impl Core {
         self.fleet.stand(id, Standing::Leaving);
         let patience = self.settings.drain.saturating_add(self.settings.retire);
         self.out.start(Timer::Slave(id), patience);
-        self.vacate(slot, id);
+        self.fleet.vacate(slot, id);
         self.fleet.slots[slot].deaths = 0;
         self.deploy_lost(id, "it leaves by itself");
         self.out.touch(slot);
-    }
-
-    fn vacate(&mut self, slot: usize, id: SlaveId) {
-        let slot = &mut self.fleet.slots[slot];
-        if slot.owner == Some(id) {
-            slot.owner = None;
-        }
     }
 
     /// A slave that was to end has not.
@@ -172,6 +165,15 @@ impl Core {
             self.out.start(Timer::Slave(id), self.settings.retire);
         } else {
             self.condemn(id);
+        }
+    }
+}
+
+impl Fleet {
+    fn vacate(&mut self, slot: usize, id: SlaveId) {
+        let slot = &mut self.slots[slot];
+        if slot.owner == Some(id) {
+            slot.owner = None;
         }
     }
 }

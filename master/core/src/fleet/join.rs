@@ -265,7 +265,7 @@ impl Core {
         } else if role == Role::Standby {
             self.fleet.stand(id, Standing::Standby);
             self.fleet.soft_start(id, &mut self.out);
-            self.standby_came(slot);
+            self.fleet.standby_came(slot, &mut self.out);
         } else if given_up {
             self.fleet.dismiss(id, self.settings.retire, &mut self.out);
         } else if expected {

@@ -69,7 +69,7 @@ impl Core {
         if !owns || self.deploy_possible(slot, id).is_err() {
             return None;
         }
-        let mut standbys = self.standbys(slot).into_iter();
+        let mut standbys = self.fleet.standbys(slot).into_iter();
         standbys.find_map(|(heir, built)| (built && self.fleet.can_take(heir)).then_some(heir))
     }
 

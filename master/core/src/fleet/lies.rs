@@ -66,7 +66,7 @@ impl Core {
         if self.fenced.contains(&id) || cfg!(mutant = "epoch-unasked") {
             return (report, lies);
         }
-        let known = self.known(id);
+        let known = self.fleet.known(id);
         let mut named = BTreeSet::new();
         report.shards.retain(|held| {
             let (shard, epoch) = (held.ticket.shard, held.epoch);
@@ -123,14 +123,6 @@ impl Core {
         }
         if let Some(epoch) = lies.work {
             work::send_stop(id, epoch, &mut self.out);
-        }
-    }
-
-    fn known(&self, id: SlaveId) -> Known {
-        match self.fleet.slaves.get(&id).map(|slave| slave.presence) {
-            Some(Presence::Expected) => Known::Journaled,
-            Some(Presence::Joined | Presence::Away) => Known::Joined,
-            None => Known::New,
         }
     }
 
@@ -215,5 +207,15 @@ impl Fleet {
              trust"
         );
         out.tell(News::Disbelieved { slave, detail });
+    }
+}
+
+impl Fleet {
+    fn known(&self, id: SlaveId) -> Known {
+        match self.slaves.get(&id).map(|slave| slave.presence) {
+            Some(Presence::Expected) => Known::Journaled,
+            Some(Presence::Joined | Presence::Away) => Known::Joined,
+            None => Known::New,
+        }
     }
 }

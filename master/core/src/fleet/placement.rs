@@ -16,8 +16,9 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Action, Durability, Entry, Hold, News},
-    fleet::{Launch, Presence, Slave, Standing},
+    fleet::{Fleet, Launch, Presence, Slave, Standing},
     master_stage::MasterStage,
+    out::Out,
     shard::{Claim, ClaimStage, Free, How, Phase, Reach, Start, deaths::Orders},
     timers::Timer,
 };
@@ -77,7 +78,7 @@ impl Core {
         for (id, free) in placed {
             let how = self.start(id, free, target);
             match how {
-                How::Full => cold.extend(self.unit(id)),
+                How::Full => cold.extend(self.fleet.unit(id)),
                 How::Resume(_) => self.send_resume(id),
             }
         }
@@ -136,16 +137,11 @@ impl Core {
         }
         match start.how {
             How::Full => {
-                let units = self.unit(id).into_iter().collect();
+                let units = self.fleet.unit(id).into_iter().collect();
                 self.send_full_start(claim.owner, units);
             }
             How::Resume(_) => self.send_resume(id),
         }
-    }
-
-    fn unit(&self, id: ShardId) -> Option<Unit> {
-        let (_, epoch) = self.fleet.shards[id].phase.claimant()?;
-        Some(Unit { shard: id, epoch })
     }
 
     fn send_full_start(&mut self, to: SlaveId, shards: Vec<Unit>) {
@@ -214,7 +210,7 @@ impl Core {
             .get(&slave)
             .is_some_and(|slave| slave.hello.role == Role::Relaunch);
         if self.fleet.slots[index].launch == Launch::Started && !launched {
-            self.give_up(index);
+            self.fleet.give_up(index, &mut self.out);
         }
         let slot = &mut self.fleet.slots[index];
         slot.owner = Some(slave);
@@ -295,7 +291,7 @@ impl Core {
         let attempt = slot.failed_launches;
         let name = slot.name.clone();
         let backoff = slot.backoff(&self.settings);
-        self.standby_gives_way(index);
+        self.fleet.standby_gives_way(index, &mut self.out);
         self.out.order(Action::Launch {
             slot: name.clone(),
             role: Role::Relaunch,
@@ -319,12 +315,6 @@ impl Core {
             self.fill_slot(index);
         }
         is_there && self.fleet.slots[index].owner.is_some()
-    }
-
-    /// A process that was launched into a slot and has not joined is no longer wanted.
-    pub(crate) fn give_up(&mut self, index: usize) {
-        let slot = self.fleet.slots[index].name.clone();
-        self.out.order(Action::GiveUp { slot });
     }
 
     pub(crate) fn launched(&mut self, slot: &str, role: Role, pid: u32) {
@@ -358,5 +348,18 @@ impl Core {
              {wait:?}"
         ));
         self.out.start(Timer::Slot(index), wait);
+    }
+}
+
+impl Fleet {
+    fn unit(&self, id: ShardId) -> Option<Unit> {
+        let (_, epoch) = self.shards[id].phase.claimant()?;
+        Some(Unit { shard: id, epoch })
+    }
+
+    /// A process that was launched into a slot and has not joined is no longer wanted.
+    pub(crate) fn give_up(&self, index: usize, out: &mut Out) {
+        let slot = self.slots[index].name.clone();
+        out.order(Action::GiveUp { slot });
     }
 }

@@ -11,8 +11,9 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Basis, Durability, Entry, Hold},
-    fleet::{Origin, Past},
+    fleet::{Fleet, Origin, Past},
     master_stage::MasterStage,
+    out::Out,
     shard::{Claim, ClaimStage, Doubt, How, Phase, Reach, Start},
 };
 
@@ -71,7 +72,7 @@ impl Core {
             Phase::Unknown { row } => {
                 is_newer
                     || held.epoch == shard.epoch
-                    || (matches!(row, Some((_, Hold::Reserved))) && self.is_journaled(slave))
+                    || (matches!(row, Some((_, Hold::Reserved))) && self.fleet.is_journaled(slave))
             }
             // Believed dead by mistake, and no slave was told since.
             Phase::Free(free) => {
@@ -84,8 +85,10 @@ impl Core {
                 self.adopt(slave, held, rows);
             }
             Holding::Sealed if may_be_its => self.adopt_sealed(slave, held),
-            Holding::Failed if may_be_its => self.adopt_failed(slave, held),
-            Holding::Sealed if self.is_needed_frozen(slave, id) || self.settles(slave, held) => {
+            Holding::Failed if may_be_its => self.fleet.adopt_failed(slave, held),
+            Holding::Sealed
+                if self.is_needed_frozen(slave, id) || self.fleet.settles(slave, held) =>
+            {
                 let shard = &mut self.fleet.shards[id];
                 let stands = held.ticket.state_at.max(held.ticket.highest());
                 shard.copies.insert(slave, stands);
@@ -103,17 +106,8 @@ impl Core {
             | Holding::Resuming
             | Holding::Serving
             | Holding::Sealed
-            | Holding::Failed => self.forget(slave, id),
+            | Holding::Failed => self.fleet.forget(slave, id, &mut self.out),
         }
-    }
-
-    /// Whether the journal named this slave: one that it does not was given up
-    /// before, and what it says at an older epoch is void.
-    fn is_journaled(&self, slave: SlaveId) -> bool {
-        self.fleet
-            .slaves
-            .get(&slave)
-            .is_some_and(|slave| slave.origin == Origin::Journal)
     }
 
     /// Whether frozen state may be gone back to: in a deploy, and while it is not
@@ -122,12 +116,6 @@ impl Core {
         let deploy = self.deploy_in(self.fleet.shards[id].slot);
         self.stage == MasterStage::Adopting
             || deploy.is_some_and(|deploy| deploy.from == Some(slave) || deploy.to() == Some(slave))
-    }
-
-    /// Whether its word is waited for: what was in doubt when it sealed.
-    fn settles(&self, slave: SlaveId, held: &Held) -> bool {
-        let doubt = self.fleet.shards[held.ticket.shard].doubt.as_ref();
-        doubt.is_some_and(|doubt| doubt.waits_for(slave, held.epoch))
     }
 
     /// It still has what we believe that it has.
@@ -145,7 +133,8 @@ impl Core {
                 session: Some(held.ticket.clone()),
             };
             let shards = vec![entry];
-            self.checkpoint(slave, Checkpoint { shards });
+            self.fleet
+                .checkpoint(slave, Checkpoint { shards }, &mut self.out);
         }
         let shard = &mut self.fleet.shards[id];
         if !held.untouched {
@@ -275,50 +264,13 @@ impl Core {
         if let Some((other, _)) = before
             && other != slave
         {
-            self.forget(other, id);
-        }
-    }
-
-    fn adopt_ticket(&mut self, slave: SlaveId, held: &Held, after: ResumeAfter) {
-        let id = held.ticket.shard;
-        let shard = &mut self.fleet.shards[id];
-        if shard
-            .ticket
-            .as_ref()
-            .is_none_or(|kept| kept.epoch <= held.epoch)
-        {
-            shard.used_up(held.epoch, slave);
-            shard.keep(held.ticket.clone(), held.epoch, after);
-        }
-    }
-
-    /// One that failed before anything came leaves the seal that it went on from. A
-    /// row of a later epoch that goes on from there says so, too: the master before
-    /// knew that nothing came.
-    fn adopt_failed(&mut self, slave: SlaveId, held: &Held) {
-        let shard = &mut self.fleet.shards[held.ticket.shard];
-        match (shard.basis, &shard.ticket) {
-            (Basis::Seal(seal), kept)
-                if seal < held.epoch && (held.untouched || held.epoch < shard.epoch) =>
-            {
-                // Its sealer may have reported, and settled, more.
-                if kept.as_ref().is_none_or(|kept| {
-                    (kept.epoch, kept.after) != (seal, ResumeAfter::Seal)
-                        && kept.epoch <= held.epoch
-                }) {
-                    shard.used_up(held.epoch, slave);
-                    shard.keep(held.ticket.clone(), seal, ResumeAfter::Seal);
-                }
-            }
-            (Basis::Cold | Basis::Death | Basis::Seal(_), _) => {
-                self.adopt_ticket(slave, held, ResumeAfter::Death);
-            }
+            self.fleet.forget(other, id, &mut self.out);
         }
     }
 
     fn adopt_sealed(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
-        self.adopt_ticket(slave, held, ResumeAfter::Seal);
+        self.fleet.adopt_ticket(slave, held, ResumeAfter::Seal);
         let shard = &mut self.fleet.shards[id];
         let stands = held.ticket.state_at.max(held.ticket.highest());
         shard.copies.insert(slave, stands);
@@ -363,16 +315,68 @@ impl Core {
     /// The word that settles a seal may have been lost with the connection: the
     /// same question brings it again.
     fn ask_settled_again(&mut self, slave: SlaveId, held: &Held) {
-        if self.settles(slave, held) {
+        if self.fleet.settles(slave, held) {
             self.send_stop(held.ticket.shard, slave, held.epoch);
+        }
+    }
+}
+
+impl Fleet {
+    /// Whether the journal named this slave: one that it does not was given up
+    /// before, and what it says at an older epoch is void.
+    fn is_journaled(&self, slave: SlaveId) -> bool {
+        self.slaves
+            .get(&slave)
+            .is_some_and(|slave| slave.origin == Origin::Journal)
+    }
+
+    /// Whether its word is waited for: what was in doubt when it sealed.
+    fn settles(&self, slave: SlaveId, held: &Held) -> bool {
+        let doubt = self.shards[held.ticket.shard].doubt.as_ref();
+        doubt.is_some_and(|doubt| doubt.waits_for(slave, held.epoch))
+    }
+
+    fn adopt_ticket(&mut self, slave: SlaveId, held: &Held, after: ResumeAfter) {
+        let id = held.ticket.shard;
+        let shard = &mut self.shards[id];
+        if shard
+            .ticket
+            .as_ref()
+            .is_none_or(|kept| kept.epoch <= held.epoch)
+        {
+            shard.used_up(held.epoch, slave);
+            shard.keep(held.ticket.clone(), held.epoch, after);
+        }
+    }
+
+    /// One that failed before anything came leaves the seal that it went on from. A
+    /// row of a later epoch that goes on from there says so, too: the master before
+    /// knew that nothing came.
+    fn adopt_failed(&mut self, slave: SlaveId, held: &Held) {
+        let shard = &mut self.shards[held.ticket.shard];
+        match (shard.basis, &shard.ticket) {
+            (Basis::Seal(seal), kept)
+                if seal < held.epoch && (held.untouched || held.epoch < shard.epoch) =>
+            {
+                // Its sealer may have reported, and settled, more.
+                if kept.as_ref().is_none_or(|kept| {
+                    (kept.epoch, kept.after) != (seal, ResumeAfter::Seal)
+                        && kept.epoch <= held.epoch
+                }) {
+                    shard.used_up(held.epoch, slave);
+                    shard.keep(held.ticket.clone(), seal, ResumeAfter::Seal);
+                }
+            }
+            (Basis::Cold | Basis::Death | Basis::Seal(_), _) => {
+                self.adopt_ticket(slave, held, ResumeAfter::Death);
+            }
         }
     }
 
     /// A higher epoch exists: everything this slave has of the shard is void.
-    fn forget(&mut self, slave: SlaveId, id: ShardId) {
-        let shard = &self.fleet.shards[id];
+    pub(crate) fn forget(&self, slave: SlaveId, id: ShardId, out: &mut Out) {
+        let shard = &self.shards[id];
         let epoch = shard.epoch;
-        self.out
-            .send(slave, ToSlave::Forget(Unit { shard: id, epoch }));
+        out.send(slave, ToSlave::Forget(Unit { shard: id, epoch }));
     }
 }

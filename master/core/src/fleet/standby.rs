@@ -17,8 +17,9 @@ use baton_protocol::{SlaveId, message::Role};
 use crate::{
     Core,
     event::Action,
-    fleet::{Launch, Origin, Presence, Slave, Standing},
+    fleet::{Fleet, Launch, Origin, Presence, Slave, Standing},
     master_stage::MasterStage,
+    out::Out,
     timers::Timer,
 };
 
@@ -37,17 +38,16 @@ impl Core {
             return;
         };
         let wanted = usize::try_from(self.settings.standbys).unwrap_or(usize::MAX);
-        let mut standbys = self.standbys(index);
+        let mut standbys = self.fleet.standbys(index);
         standbys.sort_unstable_by_key(|&(id, built)| (!built, id));
-        let old = |core: &Self, id| core.is_replaced(id, owner);
-        let (replaced, mut kept): (Vec<_>, Vec<_>) =
-            standbys.into_iter().partition(|&(id, _)| old(self, id));
+        let is_old = |&(id, _): &(SlaveId, bool)| self.fleet.is_replaced(id, owner);
+        let (replaced, mut kept): (Vec<_>, Vec<_>) = standbys.into_iter().partition(is_old);
         let surplus = kept.split_off(wanted.min(kept.len()));
         for (id, _) in replaced.into_iter().chain(surplus) {
             self.fleet.dismiss(id, self.settings.retire, &mut self.out);
         }
         let slot = &self.fleet.slots[index];
-        let missing = kept.len() + self.awaited_standbys(index) < wanted;
+        let missing = kept.len() + self.fleet.awaited_standbys(index) < wanted;
         let timer = Timer::Standby(index);
         if !missing {
             if slot.reserve.launch == Launch::Idle {
@@ -64,7 +64,7 @@ impl Core {
         let slot = &mut self.fleet.slots[index];
         if slot.reserve.launch == Launch::Started {
             slot.reserve.launch = Launch::Idle;
-            self.give_up(index);
+            self.fleet.give_up(index, &mut self.out);
             self.standby_failed(index, "it did not join in time");
             return;
         }
@@ -85,15 +85,6 @@ impl Core {
         };
         self.out.order(launch);
         self.out.start(Timer::Standby(index), self.settings.ready);
-    }
-
-    /// A standby joined.
-    pub(crate) fn standby_came(&mut self, index: usize) {
-        let reserve = &mut self.fleet.slots[index].reserve;
-        if reserve.launch == Launch::Started {
-            reserve.launch = Launch::Idle;
-            self.out.stop(Timer::Standby(index));
-        }
     }
 
     /// A launched standby ended before it joined, or could not be launched.
@@ -133,25 +124,36 @@ impl Core {
         ));
     }
 
-    /// Another process is launched into the slot, which goes before its standby.
-    pub(crate) fn standby_gives_way(&mut self, index: usize) {
-        self.fleet.slots[index].reserve.launch = Launch::Idle;
-        self.out.stop(Timer::Standby(index));
-    }
-
     /// A deploy was committed: what stands by is of the build before.
     pub(crate) fn dismiss_standbys(&mut self, index: usize) {
         if self.settings.standbys > 0 && self.fleet.slots[index].launches {
             self.fleet.slots[index].reserve.failed = 0;
-            for (id, _) in self.standbys(index) {
+            for (id, _) in self.fleet.standbys(index) {
                 self.fleet.dismiss(id, self.settings.retire, &mut self.out);
             }
         }
     }
+}
+
+impl Fleet {
+    /// A standby joined.
+    pub(crate) fn standby_came(&mut self, index: usize, out: &mut Out) {
+        let reserve = &mut self.slots[index].reserve;
+        if reserve.launch == Launch::Started {
+            reserve.launch = Launch::Idle;
+            out.stop(Timer::Standby(index));
+        }
+    }
+
+    /// Another process is launched into the slot, which goes before its standby.
+    pub(crate) fn standby_gives_way(&mut self, index: usize, out: &mut Out) {
+        self.slots[index].reserve.launch = Launch::Idle;
+        out.stop(Timer::Standby(index));
+    }
 
     /// The standbys of a slot, and whether each is built.
     pub(crate) fn standbys(&self, index: usize) -> Vec<(SlaveId, bool)> {
-        let slaves = self.fleet.of_slot(index);
+        let slaves = self.of_slot(index);
         slaves
             .filter(|(_, slave)| slave.standing == Standing::Standby)
             .map(|(id, slave)| (id, slave.built))
@@ -160,11 +162,11 @@ impl Core {
 
     /// Standbys that the journal names and that may still join.
     fn awaited_standbys(&self, index: usize) -> usize {
-        let owner = self.fleet.slots[index].owner;
+        let owner = self.slots[index].owner;
         let awaited = |slave: &Slave| {
             slave.presence == Presence::Expected && slave.hello.role == Role::Standby
         };
-        let slaves = self.fleet.of_slot(index);
+        let slaves = self.of_slot(index);
         slaves
             .filter(|&(id, slave)| Some(id) != owner && awaited(slave))
             .count()
@@ -173,8 +175,8 @@ impl Core {
     /// Whether a standby is left over from a build that another replaced, and the
     /// master that told it to end is no more.
     fn is_replaced(&self, id: SlaveId, owner: SlaveId) -> bool {
-        let build = |id| self.fleet.slaves.get(&id).map(|slave| &slave.hello.build);
-        let slave = self.fleet.slaves.get(&id);
+        let build = |id| self.slaves.get(&id).map(|slave| &slave.hello.build);
+        let slave = self.slaves.get(&id);
         slave.is_some_and(|slave| slave.origin == Origin::Journal) && build(id) != build(owner)
     }
 }

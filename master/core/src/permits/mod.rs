@@ -345,7 +345,7 @@ impl Core {
                 slave: from,
             });
         }
-        self.waits_for_permit(id);
+        self.fleet.waits_for_permit(id, &mut self.out);
         self.permits
             .ask(id, unit, &self.fleet, &self.settings, &mut self.out);
         // What could not be moved while its permit was out.

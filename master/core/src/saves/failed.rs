@@ -94,7 +94,7 @@ impl Core {
             ClaimStage::Sealing { to, started, .. } => {
                 if !self.goes_back() {
                     // It waits until rows can be saved: copied again by then.
-                    self.copy_is_gone(id, to);
+                    self.fleet.copy_is_gone(id, to);
                 }
                 let before = started.map_or(ClaimStage::Serving, ClaimStage::Starting);
                 self.enter(id, claim.at(before));

@@ -11,6 +11,8 @@ use baton_protocol::{
 use crate::{
     Core,
     event::MovePhase,
+    fleet::Fleet,
+    out::Out,
     shard::{Claim, ClaimStage},
     timers::Timer,
 };
@@ -18,7 +20,7 @@ use crate::{
 impl Core {
     pub(crate) fn copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         self.copy_begins(id, claim, to);
-        self.send_copy(id, claim);
+        self.fleet.send_copy(id, claim, &mut self.out);
     }
 
     pub(crate) fn copy_begins(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
@@ -29,33 +31,12 @@ impl Core {
         self.tell_move(id, claim, to, MovePhase::Copying);
     }
 
-    /// A copy begins, or begins again.
-    pub(crate) fn send_copy(&mut self, id: ShardId, claim: Claim) {
-        let shard = &mut self.fleet.shards[id];
-        shard.on_its_way = 0;
-        let copy = CopyState {
-            shard: id,
-            epoch: claim.epoch,
-            reader: self.reader(id),
-        };
-        self.out.send(claim.owner, ToSlave::CopyState(copy));
-    }
-
-    /// The version that was agreed on with the slave that a shard's copy is for.
-    fn reader(&self, id: ShardId) -> Version {
-        let Some(to) = self.fleet.shards[id].phase.next_owner() else {
-            return Version(0);
-        };
-        let to = self.fleet.slaves.get(&to);
-        to.map_or(Version(0), |slave| slave.hello.version.min(Version::NEWEST))
-    }
-
     /// State on its way from the owner to the slave that the copy is for. An owner
     /// that does not wait for acknowledgements would fill that one's outbox.
     pub(crate) fn state_frame(&mut self, from: SlaveId, frame: StateFrame) {
         let header = frame.header();
         self.copies_anew(from, header.shard, header.epoch);
-        if let Some((claim, to)) = self.copying(header.shard, header.epoch)
+        if let Some((claim, to)) = self.fleet.copying(header.shard, header.epoch)
             && claim.owner == from
         {
             let shard = &mut self.fleet.shards[header.shard];
@@ -70,20 +51,9 @@ impl Core {
         }
     }
 
-    pub(crate) fn state_ack(&mut self, from: SlaveId, ack: StateAck) {
-        if let Some((claim, to)) = self.copying(ack.shard, ack.epoch)
-            && to == from
-        {
-            let shard = &mut self.fleet.shards[ack.shard];
-            shard.on_its_way = shard.on_its_way.saturating_sub(ack.bytes);
-            self.out.restart(Timer::Shard(ack.shard));
-            self.out.send(claim.owner, ToSlave::StateAck(ack));
-        }
-    }
-
     /// The copy is imported.
     pub(crate) fn state_ready(&mut self, from: SlaveId, ready: StateReady) {
-        let Some((claim, to)) = self.copying(ready.shard, ready.epoch) else {
+        let Some((claim, to)) = self.fleet.copying(ready.shard, ready.epoch) else {
             return;
         };
         if to != from {
@@ -111,10 +81,44 @@ impl Core {
             self.fail_deploy(Some(id), why);
         }
     }
+}
+
+impl Fleet {
+    /// A copy begins, or begins again.
+    pub(crate) fn send_copy(&mut self, id: ShardId, claim: Claim, out: &mut Out) {
+        let shard = &mut self.shards[id];
+        shard.on_its_way = 0;
+        let copy = CopyState {
+            shard: id,
+            epoch: claim.epoch,
+            reader: self.reader(id),
+        };
+        out.send(claim.owner, ToSlave::CopyState(copy));
+    }
+
+    /// The version that was agreed on with the slave that a shard's copy is for.
+    fn reader(&self, id: ShardId) -> Version {
+        let Some(to) = self.shards[id].phase.next_owner() else {
+            return Version(0);
+        };
+        let to = self.slaves.get(&to);
+        to.map_or(Version(0), |slave| slave.hello.version.min(Version::NEWEST))
+    }
+
+    pub(crate) fn state_ack(&mut self, from: SlaveId, ack: StateAck, out: &mut Out) {
+        if let Some((claim, to)) = self.copying(ack.shard, ack.epoch)
+            && to == from
+        {
+            let shard = &mut self.shards[ack.shard];
+            shard.on_its_way = shard.on_its_way.saturating_sub(ack.bytes);
+            out.restart(Timer::Shard(ack.shard));
+            out.send(claim.owner, ToSlave::StateAck(ack));
+        }
+    }
 
     /// From whom and to whom a shard is copied.
     pub(crate) fn copying(&self, id: ShardId, at: Epoch) -> Option<(Claim, SlaveId)> {
-        let claim = self.fleet.shards[id].phase.claim()?;
+        let claim = self.shards[id].phase.claim()?;
         let ClaimStage::Copying { to } = claim.stage else {
             return None;
         };

@@ -24,6 +24,8 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Durability, Entry, News, RequestId},
+    fleet::Fleet,
+    out::Out,
     shard::{Claim, ClaimStage, Sealing},
 };
 
@@ -56,7 +58,7 @@ impl Core {
             Late::Untried => self
                 .shards_in_flight()
                 .into_iter()
-                .all(|other| self.sealing_late(other).is_none()),
+                .all(|other| self.fleet.sealing_late(other).is_none()),
             Late::Refused => cfg!(mutant = "refusal-unheeded"),
         };
         wanted && dialled && both_know && known && !self.goes_back()
@@ -84,20 +86,11 @@ impl Core {
         self.out.send(claim.owner, ToSlave::SealLate(late));
     }
 
-    /// The owner will not reconnect: the next one may take the session.
-    pub(crate) fn seals_late(&mut self, from: SlaveId, unit: Unit) {
-        if let Some((claim, to)) = self.sealing_late(unit.shard)
-            && (claim.owner, claim.epoch) == (from, unit.epoch)
-        {
-            self.out.send(to, ToSlave::Overtake(unit));
-        }
-    }
-
     /// Discord serves the next owner, or refused. An owner that Discord has closed
     /// by then sealed by itself.
     pub(crate) fn overtaken(&mut self, from: SlaveId, overtaken: &Overtaken) {
         let id = overtaken.shard;
-        let Some((claim, to)) = self.sealing_late(id) else {
+        let Some((claim, to)) = self.fleet.sealing_late(id) else {
             return;
         };
         if (to, claim.epoch) != (from, overtaken.epoch) {
@@ -133,15 +126,26 @@ impl Core {
     /// Shards that would be sealed late are sealed at once.
     pub(crate) fn late_seals_end(&mut self) {
         for id in self.shards_in_flight() {
-            if let Some((claim, _)) = self.sealing_late(id) {
+            if let Some((claim, _)) = self.fleet.sealing_late(id) {
                 self.ask_to_seal(id, claim);
             }
+        }
+    }
+}
+
+impl Fleet {
+    /// The owner will not reconnect: the next one may take the session.
+    pub(crate) fn seals_late(&self, from: SlaveId, unit: Unit, out: &mut Out) {
+        if let Some((claim, to)) = self.sealing_late(unit.shard)
+            && (claim.owner, claim.epoch) == (from, unit.epoch)
+        {
+            out.send(to, ToSlave::Overtake(unit));
         }
     }
 
     /// Whose a shard is that is sealed late, and its next owner.
     fn sealing_late(&self, id: ShardId) -> Option<(Claim, SlaveId)> {
-        let claim = self.fleet.shards[id].phase.claim()?;
+        let claim = self.shards[id].phase.claim()?;
         let ClaimStage::Sealing {
             to,
             order: Sealing::Late,

@@ -7,35 +7,13 @@ use baton_protocol::{
 
 use crate::{
     Core,
+    fleet::Fleet,
+    out::Out,
     shard::{ClaimStage, How, Reach, Shard, Start},
     timers::Timer,
 };
 
 impl Core {
-    pub(crate) fn checkpoint(&mut self, from: SlaveId, checkpoint: Checkpoint) {
-        let now = self.out.now;
-        for entry in checkpoint.shards {
-            let id = entry.shard;
-            if let Some(shard) = self.fleet.shards.get_mut(id)
-                && shard.phase.is_claimed_by(from, entry.epoch)
-            {
-                let is_new_session = shard.is_new_session(&entry);
-                if let Err(lie) = shard.may_be(now, &entry) {
-                    self.fleet.disbelieve(from, id, &lie, &mut self.out);
-                    continue;
-                }
-                shard.heard = Some(now);
-                if shard.advance(entry) {
-                    shard.rate.note(now, shard.highest());
-                    self.out.ticket_changed(id);
-                }
-                if is_new_session {
-                    self.fleet.drop_doubt(id, &mut self.out);
-                }
-            }
-        }
-    }
-
     pub(crate) fn progress(&mut self, from: SlaveId, progress: &Progress) {
         let (id, now) = (progress.shard, self.out.now);
         let shard = &mut self.fleet.shards[id];
@@ -58,10 +36,10 @@ impl Core {
                 self.gets_further(id, progress.replayed, 1);
             }
             // The queue of permits is ours; its length is not the slave's fault.
-            Step::Waiting => self.waits_for_permit(id),
+            Step::Waiting => self.fleet.waits_for_permit(id, &mut self.out),
             Step::Serving => {
                 shard.away = None;
-                self.replay_ended(id);
+                self.fleet.replay_ended(id);
                 self.served(from, id, progress.epoch);
             }
             Step::Reconnecting => {
@@ -84,7 +62,7 @@ impl Core {
         let shard = &mut self.fleet.shards[id];
         let is_new = !shard.phase.has_no_session();
         shard.session_lost |= is_new;
-        self.session_is_over(id);
+        self.fleet.session_is_over(id, &mut self.out);
         let shard = &self.fleet.shards[id];
         if is_new
             && !cfg!(mutant = "no-session-serves")
@@ -103,16 +81,6 @@ impl Core {
         }
     }
 
-    /// Everything known about its session is useless from now on.
-    fn session_is_over(&mut self, id: ShardId) {
-        let shard = &mut self.fleet.shards[id];
-        shard.forget_session();
-        shard.alone = None;
-        // Nothing of it is replayed any more, no matter which slave had it before.
-        shard.replays = ResumeAfter::Seal;
-        self.fleet.drop_doubt(id, &mut self.out);
-    }
-
     /// A start that makes progress has not failed: so many spans are its own again.
     fn gets_further(&mut self, id: ShardId, replayed: u64, spans: u32) {
         let (span, window) = (self.settings.no_progress, self.settings.resume_window);
@@ -126,32 +94,6 @@ impl Core {
             && self.out.runs(Timer::Shard(id))
         {
             self.out.start(Timer::Shard(id), span.saturating_mul(spans));
-        }
-    }
-
-    /// No deadline while a shard waits for its permit. One whose session is there
-    /// needs none.
-    pub(crate) fn waits_for_permit(&mut self, id: ShardId) {
-        let shard = &self.fleet.shards[id];
-        if shard.phase.starting().is_some() && shard.ticket.is_none() {
-            self.out.stop(Timer::Shard(id));
-        }
-    }
-
-    /// A served shard is through with its replay: what comes now came never before.
-    pub(crate) fn replay_ended(&mut self, id: ShardId) {
-        let shard = &mut self.fleet.shards[id];
-        if shard.phase.is_at_rest() {
-            shard.replays = ResumeAfter::Seal;
-        }
-    }
-
-    /// RESUMED came for a shard that was taken for served before.
-    pub(crate) fn resumed_late(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
-        let shard = &mut self.fleet.shards[id];
-        if shard.phase.is_claimed_by(from, epoch) {
-            shard.away = None;
-            self.replay_ended(id);
         }
     }
 }
@@ -230,5 +172,67 @@ impl crate::shard::Kept {
         self.ticket.in_doubt = SequenceRanges::new();
         self.ticket.replay_from = Sequence(0);
         self.ticket.state_at = handled;
+    }
+}
+
+impl Fleet {
+    pub(crate) fn checkpoint(&mut self, from: SlaveId, checkpoint: Checkpoint, out: &mut Out) {
+        let now = out.now;
+        for entry in checkpoint.shards {
+            let id = entry.shard;
+            if let Some(shard) = self.shards.get_mut(id)
+                && shard.phase.is_claimed_by(from, entry.epoch)
+            {
+                let is_new_session = shard.is_new_session(&entry);
+                if let Err(lie) = shard.may_be(now, &entry) {
+                    self.disbelieve(from, id, &lie, out);
+                    continue;
+                }
+                shard.heard = Some(now);
+                if shard.advance(entry) {
+                    shard.rate.note(now, shard.highest());
+                    out.ticket_changed(id);
+                }
+                if is_new_session {
+                    self.drop_doubt(id, out);
+                }
+            }
+        }
+    }
+
+    /// Everything known about its session is useless from now on.
+    fn session_is_over(&mut self, id: ShardId, out: &mut Out) {
+        let shard = &mut self.shards[id];
+        shard.forget_session();
+        shard.alone = None;
+        // Nothing of it is replayed any more, no matter which slave had it before.
+        shard.replays = ResumeAfter::Seal;
+        self.drop_doubt(id, out);
+    }
+
+    /// No deadline while a shard waits for its permit. One whose session is there
+    /// needs none.
+    pub(crate) fn waits_for_permit(&mut self, id: ShardId, out: &mut Out) {
+        let shard = &self.shards[id];
+        if shard.phase.starting().is_some() && shard.ticket.is_none() {
+            out.stop(Timer::Shard(id));
+        }
+    }
+
+    /// A served shard is through with its replay: what comes now came never before.
+    fn replay_ended(&mut self, id: ShardId) {
+        let shard = &mut self.shards[id];
+        if shard.phase.is_at_rest() {
+            shard.replays = ResumeAfter::Seal;
+        }
+    }
+
+    /// RESUMED came for a shard that was taken for served before.
+    pub(crate) fn resumed_late(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
+        let shard = &mut self.shards[id];
+        if shard.phase.is_claimed_by(from, epoch) {
+            shard.away = None;
+            self.replay_ended(id);
+        }
     }
 }

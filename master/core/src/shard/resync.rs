@@ -31,6 +31,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
+    fleet::Fleet,
     shard::{Claim, ClaimStage, Phase, Sealing},
     timers::Timer,
 };
@@ -50,7 +51,7 @@ impl Core {
         match claim.stage {
             ClaimStage::Copying { .. } => {
                 self.out.restart(Timer::Shard(id));
-                self.send_copy(id, claim);
+                self.fleet.send_copy(id, claim, &mut self.out);
             }
             ClaimStage::Dialling { to } => {
                 if let Some(ticket) = shard.ticket_for(to, ResumeAfter::Seal) {
@@ -79,7 +80,7 @@ impl Core {
                 && !cfg!(mutant = "stale-copy-kept") =>
             {
                 self.told_while_sealing(id, Sealing::CopyAnew);
-                self.send_copy(id, claim);
+                self.fleet.send_copy(id, claim, &mut self.out);
             }
             Some(_) | None => self.said_again(id),
         }
@@ -123,7 +124,7 @@ impl Core {
 
     /// The owner did not seal, and serves.
     fn copies_once_more(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
-        self.copy_is_gone(id, to);
+        self.fleet.copy_is_gone(id, to);
         if let Some(deploy) = &mut self.deploy {
             deploy.in_flight.unsealed(id);
         }
@@ -174,15 +175,10 @@ impl Core {
         {
             shard.overtaken = shard.overtaken.saturating_add(1);
             self.copies_once_more(id, claim, to);
-            if self.copying(id, claim.epoch).is_some() {
-                self.send_copy(id, claim);
+            if self.fleet.copying(id, claim.epoch).is_some() {
+                self.fleet.send_copy(id, claim, &mut self.out);
             }
         }
-    }
-
-    pub(crate) fn copy_is_gone(&mut self, id: ShardId, at: SlaveId) {
-        let shard = &mut self.fleet.shards[id];
-        shard.copies.remove(&at);
     }
 
     /// Neither a piece nor a seal. It may have sealed, and its word was lost on the
@@ -193,5 +189,12 @@ impl Core {
         } else {
             self.seal_unanswered(id, claim.owner);
         }
+    }
+}
+
+impl Fleet {
+    pub(crate) fn copy_is_gone(&mut self, id: ShardId, at: SlaveId) {
+        let shard = &mut self.shards[id];
+        shard.copies.remove(&at);
     }
 }

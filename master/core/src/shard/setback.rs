@@ -17,6 +17,7 @@ use baton_protocol::{
 use crate::{
     Core,
     deploy::Deploy,
+    fleet::Fleet,
     settings::doubled,
     shard::{ClaimStage, Free, How, Phase, Reach, Sealing, Start},
     timers::Timer,
@@ -27,7 +28,7 @@ impl Core {
     /// goes back; otherwise it is tried again after a while, or by another slave.
     pub(crate) fn failed(&mut self, from: SlaveId, failed: &Failed) {
         let id = failed.shard;
-        if let Some((_, to)) = self.copying(id, failed.epoch)
+        if let Some((_, to)) = self.fleet.copying(id, failed.epoch)
             && to == from
         {
             return self.copy_refused(id, &failed.detail);
@@ -170,7 +171,7 @@ impl Core {
             if !self.fleet.is_joined(owner) || cfg!(mutant = "stalled-is-killed") {
                 self.condemn(owner);
             }
-            let why = if self.is_replaying(id) {
+            let why = if self.fleet.is_replaying(id) {
                 format!(
                     "its replay stood still for {span:?}: its window is full of running events, and \
                      none of them ends. A full shard cannot be moved: make handlers faster, or give the slot more processes"
@@ -179,17 +180,11 @@ impl Core {
                 format!("its resume made no progress for {span:?}")
             };
             self.fail_deploy(Some(id), why);
-        } else if self.goes_back() && self.is_replaying(id) && self.fleet.is_joined(owner) {
+        } else if self.goes_back() && self.fleet.is_replaying(id) && self.fleet.is_joined(owner) {
             self.is_back_and_behind(id);
         } else {
             self.out.start(Timer::Shard(id), span);
         }
-    }
-
-    /// Whether Discord took the RESUME of a starting shard: events came.
-    fn is_replaying(&self, id: ShardId) -> bool {
-        let start = self.fleet.shards[id].phase.starting();
-        start.is_some_and(|start| start.how != How::Full && start.reach == Reach::Dispatches)
     }
 
     /// A shard that goes back is replayed to the old slave, whose handlers are full: it
@@ -212,5 +207,13 @@ impl Core {
              running events, and Discord replays the rest as they end. If more come than end, it \
              never catches up: make handlers faster, or give the slot more processes"
         ));
+    }
+}
+
+impl Fleet {
+    /// Whether Discord took the RESUME of a starting shard: events came.
+    fn is_replaying(&self, id: ShardId) -> bool {
+        let start = self.shards[id].phase.starting();
+        start.is_some_and(|start| start.how != How::Full && start.reach == Reach::Dispatches)
     }
 }

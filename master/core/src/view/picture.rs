@@ -68,7 +68,7 @@ impl Core {
 
     fn slot_view(&self, index: usize) -> SlotView {
         let slot = &self.fleet.slots[index];
-        let standbys = self.standbys(index);
+        let standbys = self.fleet.standbys(index);
         let built = standbys.iter().filter(|(_, built)| *built).count();
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         SlotView {
