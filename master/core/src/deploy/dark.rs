@@ -49,14 +49,11 @@ impl Before {
 
     /// What `slave` has done of what is compared later.
     fn done_by(&self, slave: SlaveId, fleet: &Fleet, now: Time) -> Done {
-        let finished = |(&id, _): (&ShardId, &u64)| {
-            let shard = &fleet.shards[id];
-            Some((id, shard.finished()))
-        };
+        let finished = |&id: &ShardId| (id, fleet.shards[id].finished());
         Done {
             at: now,
             handed: handed(slave, fleet),
-            finished: self.rates.iter().filter_map(finished).collect(),
+            finished: self.rates.keys().map(finished).collect(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod dark;
 mod gate;
 mod in_flight;
 mod pause;
+mod prepare;
 mod report;
 mod rollback;
 mod schedule;

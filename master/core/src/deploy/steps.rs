@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{
-    DeployId, ShardId, SlaveId, ToSlave,
-    message::{MigrationExtra, ShardMigrationStart},
-};
+use baton_protocol::{DeployId, ShardId, SlaveId, message::ShardMigrationStart};
 
 use crate::{
     Core,
@@ -340,55 +337,16 @@ impl Core {
 }
 
 impl Deploy {
-    /// Asks each slave that has not answered whether it is ready for the move.
-    pub(crate) fn ask_prepared(&self, fleet: &Fleet, out: &mut Out) {
-        let Stage::Preparing { to, new, old } = self.stage else {
-            return;
-        };
-        let num_shards = u32::try_from(self.size(fleet)).unwrap_or(u32::MAX);
-        let deploy = self.id;
-        let start = |from_this_slave, num_shards| {
-            ToSlave::ShardMigrationStart(ShardMigrationStart {
-                from_this_slave,
-                num_shards,
-                extra: Some(MigrationExtra { deploy }),
-            })
-        };
-        if new == Answer::Due {
-            out.send(to, start(false, num_shards));
-        }
-        if old == Answer::Due
-            && let Some(from) = self.from
-        {
-            out.send(from, start(true, 0));
-        }
-    }
-
-    fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart, out: &mut Out) {
-        if answer.extra.is_some_and(|extra| extra.deploy != self.id) {
-            return;
-        }
-        let Stage::Preparing { to, new, old } = &mut self.stage else {
-            return;
-        };
-        if slave == *to && !answer.from_this_slave {
-            *new = Answer::Given;
-        } else if Some(slave) == self.from && answer.from_this_slave {
-            *old = Answer::Given;
-        }
-        out.touch(self.slot);
-    }
-
     /// The soak that was asked for, at most half the tightest replay budget of the
     /// slot's shards. Walks over the slot's shards, once a deploy.
     fn soak_within_budget(&self, fleet: &Fleet, replay_buffer: u32, out: &mut Out) -> Duration {
         let (now, asked) = (out.now, self.order.soak);
         let budget = |id: ShardId| {
             let shard = &fleet.shards[id];
-            Some((shard.replay_budget(now, replay_buffer), id, shard))
+            (shard.replay_budget(now, replay_buffer), id, shard)
         };
         let members = fleet.slots[self.slot].members;
-        let budgets = members.iter().filter_map(budget);
+        let budgets = members.iter().map(budget);
         let Some((budget, id, shard)) = budgets.min_by_key(|&(budget, id, _)| (budget, id)) else {
             return asked;
         };
