@@ -1,6 +1,6 @@
 //! What an operator can order besides a deploy, with the program itself.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use baton_protocol::message::Role;
 use rustix::process::Signal;
@@ -30,6 +30,10 @@ async fn a_rollback_brings_the_command_before_back_also_under_another_master() {
     next[2] = next[2].replace("1000", "1001");
     let second = deployed(&fleet, fleet.command(&["deploy", "--"]).args(next), "v2").await;
     assert!(command_of(second.process.pid).contains("1001"));
+    // The history is written behind the answer.
+    while fleet.says(&["history", "--json"]).await.out.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     master.signal(Signal::KILL);
     master.child.wait().await.unwrap();
     let _master = fleet.master().await;

@@ -143,7 +143,7 @@ async fn doctor_asks_discord_what_it_documents_nowhere_and_remembers_the_answers
         (detail.expect("text").to_owned(), said)
     };
     let (unknown, _) = doctor(&[]).await;
-    assert!(unknown.contains("was not asked"), "{unknown}");
+    assert!(unknown.contains("was not tried"), "{unknown}");
     let (found, said) = doctor(&["--probe", "--probe-longest", "100ms"]).await;
     assert!(said.contains("this costs one IDENTIFY"), "{said}");
     assert!(found.contains("RESUME while connected: yes"), "{found}");
