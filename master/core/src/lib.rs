@@ -7,7 +7,7 @@
 //!   (+ time)           │    join       a slave comes; report: what it holds, lies: what of
 //!                      │               that cannot be; end: it goes, dies
 //!                      │    adopt      after a restart: whose every shard is
-//!                      │    placement  a free shard gets a slave, an empty slot a process
+//!                      │    placement  a free shard gets a slave; launch: an empty slot a process
 //!                      │    standby    somebody is ready to take over
 //!                      │    leave      a slave is to end; fence: the operator says that it is dead
 //!                      │    fares      what it says of itself: does it keep up

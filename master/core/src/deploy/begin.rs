@@ -179,7 +179,6 @@ impl Core {
         from: Option<SlaveId>,
         stage: Stage,
     ) {
-        debug_assert!(self.deploy.is_none(), "there is at most one deploy");
         let id = self.number_deploy();
         let name = order.slot.clone();
         self.out.stop(Timer::Slot(slot));

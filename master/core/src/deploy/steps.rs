@@ -141,10 +141,6 @@ impl Core {
             self.end_deploy(outcome);
             return;
         }
-        debug_assert!(
-            deploy.in_flight.is_empty(),
-            "everything is where it is to be"
-        );
         let (fleet, out) = (&self.fleet, &mut self.out);
         let length = deploy.soak_within_budget(fleet, self.settings.replay_buffer, out);
         deploy.soak = Some(length);
