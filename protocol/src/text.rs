@@ -1,7 +1,7 @@
 //! Text from a peer, as a person may see it: on a terminal a control character is an
 //! order, and some of the invisible ones turn around what stands beside them.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use crate::message::{Hello, ToMaster};
 
@@ -24,6 +24,22 @@ pub fn push_readable(text: &mut String, letter: char) {
         let _ = write!(text, "\\u{:04x}", u32::from(letter));
     } else {
         text.push(letter);
+    }
+}
+
+/// A span of time with as much of it as matters to a person: `120 ms`, `4.2 s`, `12 min`,
+/// `2 h 05 min`, `3 d 4 h`.
+#[must_use]
+pub fn span(time: Duration) -> String {
+    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (seconds, minutes, hours) = (ms / 1000, ms / 60_000, ms / 3_600_000);
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..10_000 => format!("{seconds}.{} s", ms % 1000 / 100),
+        10_000..120_000 => format!("{seconds} s"),
+        120_000..7_200_000 => format!("{minutes} min"),
+        7_200_000..172_800_000 => format!("{hours} h {:02} min", minutes % 60),
+        _ => format!("{} d {} h", hours / 24, hours % 24),
     }
 }
 

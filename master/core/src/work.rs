@@ -319,7 +319,7 @@ impl Core {
     pub(crate) fn work_due(&mut self) {
         match self.work.due(&self.fleet, &self.settings, &mut self.out) {
             Some(Overdue::Stop(owner)) => {
-                self.condemn(owner);
+                self.condemn(owner, "it did not stop the once-per-bot work");
                 self.deploy_lost_soon(owner, "it did not stop the once-per-bot work");
             }
             Some(Overdue::Start(owner)) => {

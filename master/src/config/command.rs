@@ -46,12 +46,19 @@ pub fn named(command: &[String], name: &str) -> Vec<String> {
         .collect()
 }
 
+/// What the build of a command is called, if its deployer said so.
+#[must_use]
+pub fn build_of(command: &[String]) -> Option<&str> {
+    let (_, variables) = without_env(command);
+    variables.iter().find_map(|word| word.strip_prefix(BUILD))
+}
+
 /// A command as a person reads it: words with blanks are quoted, and the name of the
 /// build stands behind it.
 #[must_use]
 pub fn shown(command: &[String]) -> String {
     let (words, variables) = without_env(command);
-    let build = variables.iter().find_map(|word| word.strip_prefix(BUILD));
+    let build = build_of(command);
     let others = variables.iter().filter(|word| !word.starts_with(BUILD));
     let plain = |word: &String| {
         !word.is_empty()

@@ -22,7 +22,7 @@ use std::{
 pub(crate) use self::checks::token_in;
 pub use self::{
     changes::{Change, Effect},
-    command::{check_command, from_here, named, shown, whole_path, without_env},
+    command::{build_of, check_command, from_here, named, shown, whole_path, without_env},
     file::{Mistake, Origin, in_order},
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
 };

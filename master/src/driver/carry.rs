@@ -124,7 +124,7 @@ impl Driver {
                 caused.extend(self.launch(slot, order));
             }
             Action::GiveUp { slot } => self.give_up(&slot),
-            Action::Kill(slave) => self.kill(slave),
+            Action::Kill(slave, why) => self.kill(slave, why),
             Action::Keep(aside) => self.aside.keep(*aside),
             Action::Tell(news) => self.tell(news),
             Action::Exit => self.ending = Some(Ending::Left),
@@ -145,7 +145,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn kill(&mut self, slave: SlaveId) {
+    pub(super) fn kill(&mut self, slave: SlaveId, why: &'static str) {
         let slave_name = format!("{slave:.8}");
         let Some(Watched { watch, .. }) = self.watches.get(&slave) else {
             error!(
@@ -163,8 +163,9 @@ impl Driver {
         }
         match watch.kill() {
             Ok(()) => {
-                self.doomed.insert(slave);
-                warn!(slave = slave_name, "slave killed");
+                // The first reason is the true one.
+                self.doomed.entry(slave).or_insert(why);
+                warn!(slave = slave_name, why, "slave killed");
             }
             Err(error) => error!(slave = slave_name, %error, "slave cannot be killed"),
         }

@@ -15,7 +15,7 @@ impl Driver {
             // The asker may be gone.
             Err(reason) => drop(answer.send(Err(reason))),
             Ok(slave) if self.watches.contains_key(&slave) => {
-                self.kill(slave);
+                self.kill(slave, "an operator asked for it (fence --kill)");
                 self.killed.retain(|(_, answer)| !answer.is_closed());
                 self.killed.push((slave, answer));
             }

@@ -268,30 +268,48 @@ impl Driver {
         };
         let (slot, role) = (launched.slot, launched.role);
         let given_up = launched.kill.is_none();
-        let doomed = launched
+        // Of a command that went away and left its slave behind the slave's pidfd tells.
+        let lives = launched
             .joined
-            .is_some_and(|slave| self.doomed.remove(&slave));
-        let death = Death {
-            slave: launched.joined,
-            slot: slot.clone(),
-            build: launched.build,
-            pid,
-            ending: if (given_up || doomed) && ending == EndedBy::Signal(KILL) {
-                EndedBy::Killed
-            } else {
-                ending
-            },
-            lived: Some(launched.began.elapsed()),
-            last_lines,
-        };
-        let reason = format!("ended before it joined: {}", death.told());
-        self.tell(News::SlaveEnded(Box::new(death)));
-        if !given_up && launched.joined.is_none() {
-            let slot = slot.clone();
-            let failed = Input::LaunchFailed { slot, role, reason };
-            self.core.handle(now, failed);
+            .is_some_and(|slave| self.outlives(slave, pid));
+        if !lives {
+            if let Some(slave) = launched.joined
+                && self.watches.contains_key(&slave)
+            {
+                self.told.insert(slave);
+            }
+            let doomed = launched.joined.and_then(|slave| self.doomed.remove(&slave));
+            let doomed = doomed.or(given_up.then_some("its start was given up"));
+            let death = Death {
+                slave: launched.joined,
+                slot: slot.clone(),
+                build: launched.build,
+                pid,
+                ending: match (doomed, ending) {
+                    (Some(why), EndedBy::Signal(KILL)) => EndedBy::Killed(why),
+                    (Some(_) | None, ending) => ending,
+                },
+                lived: Some(launched.began.elapsed()),
+                last_lines,
+            };
+            let reason = format!("ended before it joined: {}", death.told());
+            self.tell(News::SlaveEnded(Box::new(death)));
+            if !given_up && launched.joined.is_none() {
+                let slot = slot.clone();
+                let failed = Input::LaunchFailed { slot, role, reason };
+                self.core.handle(now, failed);
+            }
         }
         self.launch_next(now, slot);
+    }
+
+    /// Whether a slave is another process than the launched one that it joined from, and
+    /// is not known to have ended with it.
+    fn outlives(&self, slave: SlaveId, launched: u32) -> bool {
+        let hello = self.core.hello(slave);
+        let is_another = hello.is_some_and(|hello| hello.process.pid != launched);
+        let watched = self.watches.get(&slave);
+        is_another && watched.is_some_and(|watched| !watched.watch.has_ended())
     }
 
     /// The order that waited for the process before.

@@ -153,8 +153,10 @@ pub struct Driver {
     launches: Launches,
     /// The process group of each slave that is watched here.
     groups: BTreeMap<SlaveId, u32>,
-    /// Slaves that this master has killed.
-    doomed: BTreeSet<SlaveId>,
+    /// Slaves that this master has killed, and why.
+    doomed: BTreeMap<SlaveId, &'static str>,
+    /// Watched slaves whose end was told, and whose pidfd has not said it yet.
+    told: BTreeSet<SlaveId>,
     deploys: BTreeMap<RequestId, Answer<DeployId>>,
     /// What each deploy that was asked for brings.
     roads: BTreeMap<RequestId, Brought>,
@@ -197,7 +199,8 @@ impl Driver {
             dying: BTreeMap::new(),
             launches: Launches::default(),
             groups: BTreeMap::new(),
-            doomed: BTreeSet::new(),
+            doomed: BTreeMap::new(),
+            told: BTreeSet::new(),
             deploys: BTreeMap::new(),
             roads: BTreeMap::new(),
             requests: BTreeMap::new(),

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::{Driver, Joining, Notice};
 use crate::{
     peer::LinkId,
-    process::{Watch, lived},
+    process::{UNHEARD, Watch, lived},
 };
 
 /// A dead slave's connection is read to its end for at most this long: its last
@@ -126,9 +126,12 @@ impl Driver {
     }
 
     /// The death of a slave that this master did not launch: its launcher knows
-    /// how it ended. Of one that it did launch, `Exited` tells.
+    /// how it ended. Of one that it did launch, `Exited` tells, before this or after.
     pub(super) fn tell_death(&mut self, slave: SlaveId) {
         let group = self.groups.remove(&slave);
+        if self.told.remove(&slave) && !cfg!(mutant = "death-told-twice") {
+            return;
+        }
         if self.launches.of_slave(slave).next().is_some() {
             return;
         }
@@ -136,8 +139,8 @@ impl Driver {
             return;
         };
         let ending = match self.doomed.remove(&slave) {
-            true => EndedBy::Killed,
-            false => EndedBy::Unknown,
+            Some(why) => EndedBy::Killed(why),
+            None => EndedBy::Unknown,
         };
         let mut death = Death {
             slave: Some(slave),
@@ -146,7 +149,7 @@ impl Driver {
             pid: hello.process.pid,
             ending,
             lived: lived(&hello.process),
-            last_lines: Vec::new(),
+            last_lines: vec![UNHEARD.to_owned()],
         };
         let leader = group.unwrap_or(death.pid);
         let output = self.launcher.output_of(&death.slot, leader);

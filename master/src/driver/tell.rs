@@ -74,6 +74,7 @@ impl Driver {
                     link.cut();
                 }
                 self.watches.remove(slave);
+                self.told.remove(slave);
                 self.dying.remove(slave);
                 if let Some(answer) = self.fences.remove(request) {
                     let _ = answer.send(Ok(*slave));

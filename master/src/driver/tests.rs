@@ -6,9 +6,9 @@ mod strangers;
 
 use std::{path::Path, sync::atomic::Ordering};
 
-use baton_core::event::{DeployOrder, News};
+use baton_core::event::{DeployOrder, EndedBy, News};
 use baton_protocol::{
-    Epoch, ProcessIdentity, Sequence, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave,
+    Epoch, ProcessIdentity, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
     message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report, Role},
 };
 use tokio::{
@@ -69,6 +69,83 @@ async fn a_slave_whose_process_ended_is_known_dead() {
     process.kill().await.unwrap();
     timeout(LONG, slave.end()).await.unwrap();
     rig.until(|view| view.slaves.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_death_is_told_once_and_with_its_cause() {
+    let (deaths, _) = deaths_of("echo $$ >> {pids}; exec sleep 1000").await;
+    assert_eq!(deaths, [EndedBy::Signal(9)]);
+}
+
+#[tokio::test]
+async fn a_command_that_leaves_its_slave_behind_is_not_its_death() {
+    let script = "sleep 1000 & echo $! >> {pids}; until [ -e {joined} ]; do sleep 0.01; done";
+    let (deaths, early) = deaths_of(script).await;
+    assert_eq!(early, 0, "the slave lives");
+    assert_eq!(deaths, [EndedBy::Unknown]);
+    // A shell that waits for it knows.
+    let (deaths, _) = deaths_of("sleep 1000 & echo $! >> {pids}; wait $!").await;
+    assert_eq!(deaths, [EndedBy::Code(137)]);
+}
+
+/// What is told of the end of a slave that joins from this script and is killed, and how
+/// many times before it was.
+async fn deaths_of(script: &str) -> (Vec<EndedBy>, usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let [pids, joined] = ["pids", "joined"].map(|name| dir.path().join(name));
+    std::fs::write(&pids, "").unwrap();
+    let script = script.replace("{pids}", &pids.display().to_string());
+    let script = script.replace("{joined}", &joined.display().to_string());
+    // A process that is launched after the first one ends at once, also when the folder
+    // is gone.
+    let first = format!("[ -e {0} ] && [ ! -s {0} ]", pids.display());
+    let script = format!("{first} || exit 1; {script}");
+    let mut rig = Rig::start_with(Some(["sh", "-c", &script].map(str::to_owned).to_vec()));
+    let launched = async {
+        while pids_in(&pids).is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, launched).await.unwrap();
+    let pid = pids_in(&pids)[0];
+    rig.dialler = Dialled::Local(Some(pid));
+    let process = ProcessIdentity::of(pid).unwrap();
+    let mut slave = rig
+        .join(Hello {
+            process,
+            ..hello(1)
+        })
+        .await;
+    slave
+        .until(|message| matches!(message, ToSlave::Accepted(_)))
+        .await;
+    std::fs::write(&joined, "").unwrap();
+    // Time for what must not be told.
+    sleep(Duration::from_millis(100)).await;
+    let early = told_deaths(&mut rig).len();
+    kill(pid);
+    // Its connection stays open: the end of its process is known first.
+    rig.until(|view| view.slaves.is_empty()).await;
+    sleep(Duration::from_millis(100)).await;
+    let deaths = told_deaths(&mut rig);
+    pids_in(&pids).into_iter().for_each(kill);
+    (deaths, early)
+}
+
+fn told_deaths(rig: &mut Rig) -> Vec<EndedBy> {
+    let told = std::iter::from_fn(|| rig.news.try_recv().ok());
+    told.filter_map(|told| {
+        let News::SlaveEnded(death) = &told.news else {
+            return None;
+        };
+        (death.slave == Some(SlaveId(1))).then_some(death.ending)
+    })
+    .collect()
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
 
 #[tokio::test]
@@ -186,10 +263,7 @@ async fn a_slot_gets_its_next_process_when_the_one_before_is_known_dead() {
     };
     timeout(LONG, third).await.unwrap();
     let processes = pids_in(&pids);
-    for pid in &processes {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
+    processes.iter().copied().for_each(kill);
     assert!(!overlap.exists(), "two of {processes:?} at a time");
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::build_of;
+
 /// What a deploy puts into its slot, and what was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -12,6 +14,13 @@ pub struct Brought {
     pub command: Option<Vec<String>>,
     /// The slot's command before; absent: none.
     pub before: Option<Vec<String>>,
+}
+
+impl Brought {
+    /// The name that its deployer gave its build.
+    pub(super) fn build(&self) -> Option<String> {
+        build_of(self.command.as_deref()?).map(str::to_owned)
+    }
 }
 
 /// The deploy that runs, for a client that starts to look in the middle of it.

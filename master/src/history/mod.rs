@@ -70,6 +70,18 @@ struct Running {
     steps: Vec<StepAt>,
 }
 
+/// The last deploy, if its master was killed in the middle of it.
+fn without_end(chronicle: &Chronicle) -> Option<Value> {
+    let mut events = chronicle.events().rev();
+    let last = events.find(|event| {
+        let kind = event["type"].as_str().unwrap_or_default();
+        ["deploy_accepted", "deploy_ended", "deploy_cut_off"].contains(&kind)
+    })?;
+    (last["type"] == "deploy_accepted").then(|| {
+        serde_json::json!({ "type": "deploy_cut_off", "deploy": last["deploy"], "slot": last["slot"] })
+    })
+}
+
 /// A shard serves again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -91,7 +103,11 @@ impl History {
         for event in chronicle.events() {
             seen.remember(event);
         }
+        let cut_off = without_end(&chronicle);
         chronicle.keep(chronicle::started(&term.to_string()));
+        if let Some(cut_off) = cut_off {
+            chronicle.keep(cut_off);
+        }
         seen.chronicle = chronicle;
         Self(Mutex::new(seen))
     }
@@ -355,7 +371,7 @@ impl Running {
             slot: self.slot.clone(),
             brought: self.brought.clone(),
             from: self.from.clone(),
-            to: self.to.clone(),
+            to: self.to.clone().or_else(|| self.brought.build()),
             began_us: self.began_us,
             took_ms: now_us.saturating_sub(self.began_us) / 1000,
             migrates_us: self.migrates_us,
@@ -369,6 +385,7 @@ impl Running {
     }
 
     fn ended(self, outcome: &Outcome) -> Deployed {
+        let to = self.to.or_else(|| self.brought.build());
         let mut gaps_ms: Vec<f64> = self.gaps.values().map(tenths).collect();
         gaps_ms.sort_by(f64::total_cmp);
         Deployed {
@@ -376,7 +393,7 @@ impl Running {
             slot: self.slot,
             brought: self.brought,
             from: self.from,
-            to: self.to,
+            to,
             began_unix_ms: self.began_unix_ms,
             outcome: outcome.name().into(),
             ended_unix_ms: unix_ms(),

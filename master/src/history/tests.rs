@@ -239,12 +239,47 @@ fn the_next_master_knows_what_happened_under_this_one() {
 }
 
 #[test]
+fn a_deploy_whose_master_was_killed_is_said_to_have_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds = |history: &History| {
+        let events = history.events(0);
+        let kinds = events.iter().map(|event| event["type"].to_string());
+        kinds.collect::<Vec<_>>().join(" ")
+    };
+    let first = History::open(dir.path(), Term::default());
+    first.told(&told(2, began(7)));
+    drop(first);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while chronicle::read(dir.path()).len() < 2 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let second = History::open(dir.path(), Term::default());
+    let said = r#""master_started" "deploy_accepted" "master_started" "deploy_cut_off""#;
+    assert_eq!(kinds(&second), said);
+    assert_eq!(second.events(0)[3]["deploy"], 7);
+    drop(second);
+    while chronicle::read(dir.path()).len() < 4 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let third = History::open(dir.path(), Term::default());
+    assert_eq!(kinds(&third), format!(r#"{said} "master_started""#), "once");
+}
+
+#[test]
 fn a_death_is_told_with_its_last_words() {
     let mut death = death();
     assert_eq!(
         death.told(),
-        "exit code 1 after 200ms; its last words: no token"
+        "exit code 1 after 200 ms; its last words: no token"
     );
+    death.last_lines = [
+        "panicked thread=\"main\" what=\"no token\" trace=\"0: main\"",
+        "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let told = death.told();
+    assert!(told.ends_with("what=\"no token\""), "{told}");
     death.ending = EndedBy::Signal(9);
     death.lived = Some(Duration::from_millis(3_661_234));
     death.last_lines.clear();
@@ -253,7 +288,7 @@ fn a_death_is_told_with_its_last_words() {
         told.starts_with("killed by signal 9 (SIGKILL), and not by the master"),
         "{told}"
     );
-    assert!(told.ends_with("after 3661.2s; it wrote nothing"), "{told}");
+    assert!(told.ends_with("after 61 min; it wrote nothing"), "{told}");
 }
 
 fn death() -> Death {

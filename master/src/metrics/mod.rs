@@ -161,7 +161,7 @@ mod label {
             EndedBy::Code(0) => DEATHS[0],
             EndedBy::Code(_) => DEATHS[1],
             EndedBy::Signal(_) => DEATHS[2],
-            EndedBy::Killed => DEATHS[3],
+            EndedBy::Killed(_) => DEATHS[3],
             EndedBy::Unknown => DEATHS[4],
         };
         [("cause", name)]

@@ -15,7 +15,7 @@ pub(crate) use self::hidden::tests::hide;
 pub use self::{
     launch::{Child, Launcher, Plan, group_of, is_of_launch, kill_group, variable},
     named::{Dialled, may_be},
-    output::{Output, Outputs},
+    output::{Output, Outputs, UNHEARD},
     turn::keep_small,
     watch::{Watch, WatchError, lived, pid_of_ours},
 };

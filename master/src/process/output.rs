@@ -28,6 +28,9 @@ use rustix::{
 };
 use tracing::warn;
 
+/// In the place of last words that nobody here could read: that is not silence.
+pub const UNHEARD: &str = "(what it wrote on standard error is not known here)";
+
 /// So many lines are last words.
 const LINES: usize = 20;
 
@@ -162,11 +165,15 @@ impl Output {
         }
     }
 
-    /// The last lines, at most 20, without control characters. None where the file is
-    /// gone. Reads from a disk: not for a thread of the runtime.
+    /// The last lines, at most 20, without control characters. Where the file is gone, or
+    /// never was, one that says so ([`UNHEARD`]). Reads from a disk: not for a thread of the
+    /// runtime.
     #[must_use]
     pub fn last_lines(&self) -> Vec<String> {
-        self.tail().map_or_else(|_| Vec::new(), |text| last(&text))
+        match self.tail() {
+            Ok(text) => last(&text),
+            Err(_) => vec![UNHEARD.to_owned()],
+        }
     }
 
     fn tail(&self) -> io::Result<String> {

@@ -167,6 +167,12 @@ impl Watch {
         self.pidfd.readable().await.map(|_| ())
     }
 
+    /// Whether it is known to be dead now.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        has_ended(self.pidfd.get_ref()).unwrap_or(false)
+    }
+
     /// Sends `SIGKILL`. The process may already be dead.
     ///
     /// # Errors

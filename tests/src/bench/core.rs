@@ -177,7 +177,7 @@ impl Fleet {
                 Action::Refuse(..)
                 | Action::Launch { .. }
                 | Action::GiveUp { .. }
-                | Action::Kill(_)
+                | Action::Kill(..)
                 | Action::Keep(_)
                 | Action::Tell(_)
                 | Action::Exit => {}

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{ShardId, SlaveId};
+use baton_protocol::{ShardId, SlaveId, text};
 
 use crate::{
     deploy::{Before, Deploy, Done, Soak, Stage},
@@ -115,14 +115,16 @@ impl Deploy {
         }
         if all_due >= ENOUGH && came.saturating_mul(SHARE) < all_due {
             return Some(format!(
-                "the new slave's shards got {came} events in {span:?}, where some {all_due} came \
-                 before the deploy"
+                "the new slave's shards got {came} events in {span}, where some {all_due} came \
+                 before the deploy",
+                span = text::span(span)
             ));
         }
         dark.map(|(id, due)| {
             format!(
-                "shard {id} got no event from the new slave in {span:?}, where some {due} came \
-                 before the deploy"
+                "shard {id} got no event from the new slave in {span}, where some {due} came \
+                 before the deploy",
+                span = text::span(span)
             )
         })
     }

@@ -22,7 +22,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{SlaveId, ToSlave, Version, message::Ping};
+use baton_protocol::{SlaveId, ToSlave, Version, message::Ping, text};
 
 use crate::{
     Core,
@@ -203,8 +203,10 @@ impl Deploy {
         }
         Some(format!(
             "the new build does not finish its events: {unfinished} of {} run, the oldest for \
-             {lag:?} (before the deploy: {before:?})",
-            record.handed
+             {lag} (before the deploy: {before})",
+            record.handed,
+            lag = text::span(lag),
+            before = text::span(before)
         ))
     }
 }

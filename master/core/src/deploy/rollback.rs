@@ -7,7 +7,7 @@
 //! something moved        RollingBack ─▶ RolledBack          new one healthy: Forced, else it ends
 //! ```
 
-use baton_protocol::{ShardId, SlaveId};
+use baton_protocol::{ShardId, SlaveId, text};
 
 use crate::{
     Core,
@@ -47,6 +47,10 @@ impl Core {
         if preparing || (way_back.is_some() && deploy.moved_nothing(to, &self.fleet)) {
             self.cancel_copies();
             self.fleet.dismiss(to, self.settings.retire, &mut self.out);
+            let reason = match shard {
+                Some(shard) => format!("shard {shard}: {reason}"),
+                None => reason,
+            };
             self.end_deploy(Outcome::Aborted { reason });
         } else if way_back.is_some() {
             self.roll_back(to, shard, reason);
@@ -263,11 +267,20 @@ impl Core {
         if let Some(to) = deploy.to()
             && to == id
         {
-            self.condemn(id);
-            self.fail_deploy(None, format!("the new slave is cut off for {span:?}"));
+            self.condemn(id, "it is cut off in the middle of its deploy");
+            self.fail_deploy(
+                None,
+                format!(
+                    "the new slave is cut off for {span}",
+                    span = text::span(span)
+                ),
+            );
             return;
         }
-        let reason = format!("the old slave is cut off for {span:?}; it keeps serving");
+        let reason = format!(
+            "the old slave is cut off for {span}; it keeps serving",
+            span = text::span(span)
+        );
         let preparing = matches!(deploy.stage, Stage::Preparing { .. });
         let to = deploy.to();
         if preparing || to.is_some_and(|to| deploy.moved_nothing(to, &self.fleet)) {

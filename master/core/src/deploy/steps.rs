@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{DeployId, ShardId, SlaveId, message::ShardMigrationStart};
+use baton_protocol::{DeployId, ShardId, SlaveId, message::ShardMigrationStart, text};
 
 use crate::{
     Core,
@@ -177,23 +177,35 @@ impl Core {
         let ready = self.settings.ready;
         match deploy.stage {
             Stage::Starting { .. } => {
-                self.fail_deploy(None, format!("the new slave did not join within {ready:?}"));
+                self.fail_deploy(
+                    None,
+                    format!(
+                        "the new slave did not join within {ready}",
+                        ready = text::span(ready)
+                    ),
+                );
             }
             Stage::Preparing {
                 to,
                 new: Answer::Due,
                 ..
             } => {
-                self.condemn(to);
+                self.condemn(to, "it was not ready in time");
                 self.fail_deploy(
                     None,
-                    format!("the new slave was not ready within {ready:?}"),
+                    format!(
+                        "the new slave was not ready within {ready}",
+                        ready = text::span(ready)
+                    ),
                 );
             }
             Stage::Preparing { .. } => {
                 self.fail_deploy(
                     None,
-                    format!("the old slave did not answer within {ready:?}"),
+                    format!(
+                        "the old slave did not answer within {ready}",
+                        ready = text::span(ready)
+                    ),
                 );
             }
             Stage::Soaking { to, .. } => self.soak_over(to),
@@ -217,10 +229,13 @@ impl Core {
             self.soaked(to);
         } else if asked {
             // It does not live: it is killed, and its shards go back when it is dead.
-            self.condemn(to);
+            self.condemn(to, "it did not answer at the end of its soak");
             self.fail_deploy(
                 None,
-                format!("the new slave did not answer for {patience:?} at the end of the soak"),
+                format!(
+                    "the new slave did not answer for {patience} at the end of the soak",
+                    patience = text::span(patience)
+                ),
             );
         } else {
             deploy.ask_if_alive(to, patience, &mut self.out);

@@ -40,7 +40,7 @@ pub enum Action {
         slot: String,
     },
     /// `SIGKILL` this slave's process. [`Input::Died`](super::Input::Died) follows when it is dead.
-    Kill(SlaveId),
+    Kill(SlaveId, &'static str),
     /// Keep an event where an operator finds it: it killed each process that had it.
     Keep(Box<SetAside>),
     /// Tell the observers.

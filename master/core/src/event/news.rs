@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId};
+use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId, text};
 
 use super::{
     input::RequestId,
@@ -197,21 +197,11 @@ pub struct Death {
 }
 
 impl Death {
-    /// `exit code 101 after 3.2s`
+    /// `exit code 101 after 3.2 s`
     #[must_use]
     pub fn how(&self) -> String {
         match self.lived {
-            Some(lived) => {
-                let millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
-                match millis {
-                    0..1000 => format!("{} after {millis}ms", self.ending),
-                    _ => format!(
-                        "{} after {:?}",
-                        self.ending,
-                        Duration::from_millis(millis / 100 * 100)
-                    ),
-                }
-            }
+            Some(lived) => format!("{} after {}", self.ending, text::span(lived)),
             None => self.ending.to_string(),
         }
     }
@@ -219,10 +209,20 @@ impl Death {
     /// The same, with the last line that it wrote.
     #[must_use]
     pub fn told(&self) -> String {
-        match self.last_lines.last() {
+        match self.last_words() {
             Some(line) => format!("{}; its last words: {line}", self.how()),
             None => format!("{}; it wrote nothing", self.how()),
         }
+    }
+
+    /// The last line that says something: without the advice that Rust puts below each
+    /// panic, and without the backtrace in a line of our own.
+    fn last_words(&self) -> Option<&str> {
+        let mut lines = self.last_lines.iter().rev();
+        let line = lines
+            .find(|line| !line.starts_with("note: "))
+            .or(self.last_lines.last())?;
+        Some(line.split(" trace=\"").next().unwrap_or(line))
     }
 }
 
@@ -233,8 +233,8 @@ pub enum EndedBy {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// By the `SIGKILL` of the master.
-    Killed,
+    /// By the `SIGKILL` of the master, and why: `it answers no ping`.
+    Killed(&'static str),
     /// Only its parent knows: an earlier master, or the process that started it.
     Unknown,
 }
@@ -265,7 +265,7 @@ impl fmt::Display for EndedBy {
                 Some(name) => write!(f, "killed by signal {number} ({name})"),
                 None => write!(f, "killed by signal {number}"),
             },
-            Self::Killed => f.write_str("killed by the master"),
+            Self::Killed(why) => write!(f, "killed by the master: {why}"),
             Self::Unknown => f.write_str("only its parent knows how it ended"),
         }
     }

@@ -24,29 +24,20 @@ impl Losses {
 impl fmt::Display for Losses {
     /// What follows the outcome; nothing where nothing was lost.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self {
-                sessions: 0,
-                events: 0,
-            } => Ok(()),
-            Self {
-                sessions,
-                events: 0,
-            } => {
-                write!(
-                    f,
-                    ", but {sessions} sessions were lost, with events in them"
-                )
-            }
-            Self {
-                sessions: 0,
-                events,
-            } => write!(f, ", but {events} events were given up"),
-            Self { sessions, events } => write!(
-                f,
-                ", but {sessions} sessions were lost, with events in them, and {events} events \
-                 were given up"
-            ),
+        let sessions = match self.sessions {
+            0 => None,
+            1 => Some("1 session was lost, with events in it".to_owned()),
+            more => Some(format!("{more} sessions were lost, with events in them")),
+        };
+        let events = match self.events {
+            0 => None,
+            1 => Some("1 event was given up".to_owned()),
+            more => Some(format!("{more} events were given up")),
+        };
+        let lost: Vec<String> = sessions.into_iter().chain(events).collect();
+        match lost.is_empty() {
+            true => Ok(()),
+            false => write!(f, ", but {}", lost.join(", and ")),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Died     only now are its shards free (fence.rs: or by the operator's word)
 //! ```
 
-use baton_protocol::{SlaveId, message::ResumeAfter};
+use baton_protocol::{SlaveId, message::ResumeAfter, text};
 
 use crate::{
     Core,
@@ -94,7 +94,8 @@ impl Core {
                 let wait = place.contact(&self.settings);
                 self.out.alarm(format!(
                     "slot {name:?} is empty: {deaths} slaves in a row died soon after they filled \
-                     it; the next one in {wait:?}. Why they died is in their logs"
+                     it; the next one in {wait}. Why they died is in their logs",
+                    wait = text::span(wait)
                 ));
             }
         }
@@ -113,19 +114,19 @@ impl Core {
 
     pub(crate) fn silent(&mut self, id: SlaveId) {
         if self.fleet.is_joined(id) {
-            self.condemn(id);
+            self.condemn(id, "it answered no ping for limits.hang");
             self.deploy_lost_soon(id, "it hangs");
         }
     }
 
-    /// Kills a slave. What it holds stays its until it is known dead.
-    pub(crate) fn condemn(&mut self, id: SlaveId) {
+    /// Kills a slave, and says why. What it holds stays its until it is known dead.
+    pub(crate) fn condemn(&mut self, id: SlaveId, why: &'static str) {
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };
         if slave.standing != Standing::Condemned {
             slave.standing = Standing::Condemned;
-            self.out.order(Action::Kill(id));
+            self.out.order(Action::Kill(id, why));
             self.out.start(Timer::Slave(id), self.settings.retire);
             if cfg!(mutant = "kill-not-awaited") {
                 self.died(id);
@@ -161,10 +162,10 @@ impl Core {
                 "slave {id} (process {pid}) was killed and is not known to be dead; its shards \
                  wait. When it is dead, run: baton-master fence {id}"
             ));
-            self.out.order(Action::Kill(id));
+            self.out.order(Action::Kill(id, "once more"));
             self.out.start(Timer::Slave(id), self.settings.retire);
         } else {
-            self.condemn(id);
+            self.condemn(id, "it was told to end and did not");
         }
     }
 }

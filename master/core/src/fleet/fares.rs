@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{ShardId, SlaveId, Version, message::Pong};
+use baton_protocol::{ShardId, SlaveId, Version, message::Pong, text};
 
 use crate::{
     Core,
@@ -52,9 +52,11 @@ impl Slave {
         let (percent, late) = (self.backpressure.percent, self.lag.unwrap_or_default());
         let build = self.hello.build.clone();
         out.alarm(format!(
-            "slave {id:.8} (build {build}) falls behind: for {lasts:?} its shards took nothing for \
+            "slave {id:.8} (build {build}) falls behind: for {lasts} its shards took nothing for \
              {percent} % of the time, because their windows are full of running events. The \
-             oldest came {late:?} ago. Make handlers faster, or give the slot more processes"
+             oldest came {late} ago. Make handlers faster, or give the slot more processes",
+            lasts = text::span(lasts),
+            late = text::span(late)
         ));
     }
 

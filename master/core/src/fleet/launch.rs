@@ -7,7 +7,7 @@
 //!                                                └─ backoff ◀──┘ failed
 //! ```
 
-use baton_protocol::{SlaveId, message::Role};
+use baton_protocol::{SlaveId, message::Role, text};
 
 use crate::{
     Core,
@@ -163,7 +163,8 @@ impl Core {
         let (failed, wait) = (slot.failed_launches, slot.backoff(&self.settings));
         self.out.alarm(format!(
             "slot {name:?} could not be filled: a slave {reason}. Start {failed} in a row; the next in \
-             {wait:?}"
+             {wait}",
+            wait = text::span(wait)
         ));
         self.out.start(Timer::Slot(index), wait);
     }

@@ -12,7 +12,7 @@
 //! shard waits for a slave, or while the slot is empty; and the standbys' failures
 //! are counted apart from those of the slot.
 
-use baton_protocol::{SlaveId, message::Role};
+use baton_protocol::{SlaveId, message::Role, text};
 
 use crate::{
     Core,
@@ -120,7 +120,8 @@ impl Core {
         }
         self.out.alarm(format!(
             "slot {name:?} has a standby too few: {reason}. Start {failed} in a row; the next in \
-             {wait:?}. The slaves that serve are not touched"
+             {wait}. The slaves that serve are not touched",
+            wait = text::span(wait)
         ));
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use baton_protocol::text;
+
 use crate::{
     event::{IdentifyBudget, Time},
     fleet::Fleet,
@@ -61,7 +63,8 @@ impl Permits {
             ),
         };
         out.alarm(format!(
-            "the identify budget is used up: shards without a session wait {wait:?}{more}"
+            "the identify budget is used up: shards without a session wait {wait}{more}",
+            wait = text::span(wait)
         ));
     }
 

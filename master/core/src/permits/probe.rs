@@ -2,7 +2,7 @@
 //! it is is found out when something changed that makes it another's: thousands may
 //! wait, and each of them asks.
 
-use baton_protocol::ShardId;
+use baton_protocol::{ShardId, text};
 
 use crate::{
     event::Time,
@@ -38,8 +38,8 @@ impl Permits {
         let pause = self.refusals.pause(out.now, pauses(settings));
         out.alarm(format!(
             "{times} times in a row an IDENTIFY failed, shard {id}'s last: no shard tries \
-             for {:?}, then one for all. If Discord is well again: baton-master identify",
-            pause.unwrap_or_default()
+             for {}, then one for all. If Discord is well again: baton-master identify",
+            text::span(pause.unwrap_or_default())
         ));
     }
 

@@ -75,7 +75,7 @@ impl Core {
                 Action::Refuse(..)
                 | Action::Launch { .. }
                 | Action::GiveUp { .. }
-                | Action::Kill(_)
+                | Action::Kill(..)
                 | Action::Keep(_)
                 | Action::Tell(_)
                 | Action::Exit => self.out.order(action),

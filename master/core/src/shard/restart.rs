@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{ShardId, SlaveId};
+use baton_protocol::{ShardId, SlaveId, text};
 
 use crate::{
     Core,
@@ -40,13 +40,15 @@ impl Core {
         }
         self.may_move()?;
         let Some(claim) = shard.phase.claim().filter(|_| shard.phase.is_at_rest()) else {
-            if let Some(trouble) = &shard.trouble {
+            let is_free = shard.phase.free().is_some();
+            if let Some(trouble) = shard.trouble.as_ref().filter(|_| is_free) {
                 return Err(format!("shard {id} failed: {trouble}"));
             }
-            return Err(format!(
-                "shard {id} does not serve: the master sees to it already; baton-master status \
-                 shows it"
-            ));
+            let why = self.why(id, shard, self.out.now);
+            let why = why.unwrap_or_else(|| {
+                "the master sees to it already; baton-master status shows it".to_owned()
+            });
+            return Err(format!("shard {id} does not serve: {why}"));
         };
         let owner = claim.owner;
         if shard.ticket.is_none() {
@@ -79,8 +81,9 @@ impl Core {
         }
         self.healed.insert(id, now);
         self.out.alarm(format!(
-            "shard {id} heard nothing from Discord for {silent:?} on an open connection: it is \
-             restarted by RESUME. If it happens again, look at the host's network"
+            "shard {id} heard nothing from Discord for {} on an open connection: it is \
+             restarted by RESUME. If it happens again, look at the host's network",
+            text::span(silent)
         ));
     }
 }

@@ -12,6 +12,7 @@
 use baton_protocol::{
     ShardId, SlaveId,
     message::{Failed, ResumeAfter},
+    text,
 };
 
 use crate::{
@@ -59,9 +60,12 @@ impl Core {
         };
         let then = match wait {
             Some(wait) if once_more => {
-                format!("the same token served a moment ago, so it is tried once more in {wait:?}")
+                format!(
+                    "the same token served a moment ago, so it is tried once more in {wait}",
+                    wait = text::span(wait)
+                )
             }
-            Some(wait) => format!("it is tried again in {wait:?}"),
+            Some(wait) => format!("it is tried again in {wait}", wait = text::span(wait)),
             None => {
                 "it waits for another build: repair what Discord refuses, and deploy".to_owned()
             }
@@ -111,7 +115,7 @@ impl Core {
         self.out.start(Timer::Shard(id), self.settings.seal);
         if self.fleet.is_joined(owner) {
             let healthy = self.fleet.is_healthy(owner);
-            self.condemn(owner);
+            self.condemn(owner, "it did not answer a seal");
             if healthy {
                 self.deploy_lost_soon(owner, "it did not answer a seal");
             }
@@ -129,15 +133,19 @@ impl Core {
         let span = self.settings.copy;
         if self.goes_back() {
             self.out.alarm(format!(
-                "shard {id} goes back, and the copy of its state made no progress for {span:?}; \
-                 it is served meanwhile and copied again"
+                "shard {id} goes back, and the copy of its state made no progress for {span}; \
+                 it is served meanwhile and copied again",
+                span = text::span(span)
             ));
             self.out.start(Timer::Shard(id), span);
             self.said_again(id);
         } else {
             self.fail_deploy(
                 Some(id),
-                format!("the copy of its state made no progress for {span:?}"),
+                format!(
+                    "the copy of its state made no progress for {span}",
+                    span = text::span(span)
+                ),
             );
         }
     }
@@ -152,7 +160,10 @@ impl Core {
         }
         self.fail_deploy(
             Some(id),
-            format!("the new slave did not reach Discord within {span:?}"),
+            format!(
+                "the new slave did not reach Discord within {span}",
+                span = text::span(span)
+            ),
         );
     }
 
@@ -169,15 +180,20 @@ impl Core {
         if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
         {
             if !self.fleet.is_joined(owner) || cfg!(mutant = "stalled-is-killed") {
-                self.condemn(owner);
+                self.condemn(owner, "it is cut off, and its resume stands still");
             }
             let why = if self.fleet.is_replaying(id) {
                 format!(
-                    "its replay stood still for {span:?}: its window is full of running events, and \
-                     none of them ends. A full shard cannot be moved: make handlers faster, or give the slot more processes"
+                    "its replay stood still for {span}: its window is full of running events, and \
+                     none of them ends. A full shard cannot be moved: make handlers faster, or give \
+                     the slot more processes",
+                    span = text::span(span)
                 )
             } else {
-                format!("its resume made no progress for {span:?}")
+                format!(
+                    "its resume made no progress for {span}",
+                    span = text::span(span)
+                )
             };
             self.fail_deploy(Some(id), why);
         } else if self.goes_back() && self.fleet.is_replaying(id) && self.fleet.is_joined(owner) {

@@ -17,7 +17,7 @@ fn a_new_slave_that_hangs_at_the_end_of_the_soak_is_killed_and_everything_goes_b
     let Some(Outcome::RolledBack { reason, .. }) = ended(&actions) else {
         panic!("{actions:?}");
     };
-    assert!(reason.contains("did not answer for 5s"), "{reason}");
+    assert!(reason.contains("did not answer for 5.0 s"), "{reason}");
 }
 
 #[test]

@@ -436,7 +436,7 @@ fn order_name(action: &Action) -> Option<String> {
             None => format!("launch {role:?}"),
         }),
         Action::GiveUp { slot } => Some(format!("give up {slot}")),
-        Action::Kill(slave) => Some(format!("kill {:x}", slave.0)),
+        Action::Kill(slave, _) => Some(format!("kill {:x}", slave.0)),
         Action::Keep(aside) => Some(format!("keep {}", aside.event.sequence)),
         Action::Tell(_) => None,
         Action::Exit => Some("exit".to_owned()),

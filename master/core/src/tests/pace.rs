@@ -350,6 +350,10 @@ fn the_reserve_is_spent_by_an_operators_word_alone() {
     let actions = rig.wait(3000 * SECOND);
     assert_eq!(permits(&actions), [""; 0]);
     assert_eq!(alarms(&actions), 1);
+    let view = rig.core.view(rig.now);
+    let reason = view.shards[1].reason.clone().unwrap_or_default();
+    let said = "but the 50 of the reserve: baton-master identify spends them";
+    assert!(reason.contains(said), "{reason}");
     rig.input(budget(50, 1));
     assert_eq!(alarms(&rig.wait(SECOND)), 0, "the alarm comes once");
     let view = rig.core.view(rig.now);

@@ -178,7 +178,7 @@ const CASES: &[Case] = &[
             rig.say(A, failed(0, 1));
             rig
         },
-        "it is tried again in 1s",
+        "it is tried again in 1.0 s",
     ),
     (
         "failed",

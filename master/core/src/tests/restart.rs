@@ -112,7 +112,7 @@ fn a_token_that_served_a_moment_ago_and_is_refused_is_tried_once_more_slowly() {
     assert!(orders(&actions).is_empty());
     let said = alarm(&actions);
     assert!(said.contains("Discord refuses the token"), "{said}");
-    assert!(said.contains("tried once more in 60s"), "{said}");
+    assert!(said.contains("tried once more in 60 s"), "{said}");
     let asked = rig.input(restart(0));
     let answer = refusal(&asked);
     assert_eq!(answer, said, "restart-shard says the same");

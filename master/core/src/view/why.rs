@@ -93,9 +93,15 @@ impl Core {
             let percent = self.settings.identify_reserve;
             let outlook = self.permits.outlook(&self.settings, now);
             match (self.permits.is_empty(now, percent), outlook.pause) {
-                (Some((_, resets)), _) => {
+                (Some((left, resets)), _) => {
                     let minutes = resets.since(now).as_secs().div_ceil(60);
-                    format!("no IDENTIFY is left for {minutes} min")
+                    match left {
+                        0 => format!("no IDENTIFY is left for {minutes} min"),
+                        left => format!(
+                            "no IDENTIFY is left for {minutes} min but the {left} of the reserve: \
+                             baton-master identify spends them"
+                        ),
+                    }
                 }
                 (None, Some(pause)) => format!(
                     "{} times in a row an IDENTIFY came to nothing: one shard tries for all, in {} s \

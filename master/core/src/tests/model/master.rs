@@ -191,7 +191,7 @@ impl World {
                     self.kill(slave);
                 }
             }
-            Action::Kill(slave) => {
+            Action::Kill(slave, _) => {
                 if let Some(slave) = self.slaves.get_mut(&slave) {
                     slave.doomed = true;
                     self.troubled = true;

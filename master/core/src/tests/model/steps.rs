@@ -76,7 +76,7 @@ impl Step {
         matches!(
             self,
             Self::EarlyDeadline(_)
-                | Self::Kill(_)
+                | Self::Kill(..)
                 | Self::KillMaster
                 | Self::Within(..)
                 | Self::Cut(_)

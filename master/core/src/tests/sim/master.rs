@@ -241,7 +241,7 @@ impl World {
             }
             Action::Launch { slot, role, .. } => return Some(self.launch(slot, role)),
             Action::GiveUp { slot } => self.give_up(&slot),
-            Action::Kill(slave) => {
+            Action::Kill(slave, _) => {
                 if self.slaves.contains_key(&slave) {
                     self.die(slave);
                 }
