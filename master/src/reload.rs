@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{Change, Config, Effect, Mistake, Options, examine},
+    config::{Change, Config, Effect, Mistake, Options, examine, in_order},
     driver::Notice,
     run::order,
 };
@@ -64,7 +64,7 @@ impl Reloader {
         let (next, log) = match tokio::task::block_in_place(|| self.read()) {
             Ok(read) => read,
             Err(mistakes) => {
-                for mistake in &mistakes {
+                for mistake in &in_order(mistakes) {
                     error!(%mistake, "SIGHUP: the configuration is wrong");
                 }
                 return format!(

@@ -26,18 +26,16 @@ pub fn token_in(bytes: &[u8]) -> Result<String, &'static str> {
         (Some((_, value)), _, _) | (None, [(_, value)], []) => *value,
         (None, [], [value]) => *value,
         (None, [], []) => {
-            return Err("there is no token in it: put it there, alone or as DISCORD_TOKEN=...");
+            return Err("there is no token in it: put it there, alone in its line");
         }
         (None, _, _) => {
-            return Err(
-                "it has several lines, and none is DISCORD_TOKEN=...: keep the token's line alone",
-            );
+            return Err("it has several lines: keep the token's alone");
         }
     };
     let value = unquoted(value)?;
     let value = value.strip_prefix("Bot ").unwrap_or(value).trim();
     if value.is_empty() {
-        return Err("there is no token in it: put it there, alone or as DISCORD_TOKEN=...");
+        return Err("there is no token in it: put it there, alone in its line");
     }
     if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(

@@ -22,6 +22,15 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// A master that lives says something on the stream of news at least every 5 s.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// What is said of a socket that belongs to somebody else.
+const ANOTHERS: &str = "belongs to another user";
+
+/// Whether a command failed because its user may not reach the master.
+#[must_use]
+pub fn is_of_another_user(error: &Error) -> bool {
+    error.line().contains(ANOTHERS)
+}
+
 /// Talks to the master of one runtime directory.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -154,7 +163,7 @@ impl Client {
                     ),
                 }
             } else if kind == io::ErrorKind::PermissionDenied {
-                format!("{socket} belongs to another user: run this as the master's user")
+                format!("{socket} {ANOTHERS}: run this as the master's user")
             } else {
                 format!("{socket}: {error}")
             },

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use baton_core::event::STOPPED;
 use clap::Args;
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use self::{progress::Progress, screen::Screen};
 use super::{
@@ -28,6 +29,9 @@ use crate::{
 
 /// Last words of a slave that ended meanwhile, in lines.
 const LINES: usize = 20;
+
+/// How a slave ended is known so soon after it is known to be dead.
+const DEATH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct DeployArguments {
@@ -206,6 +210,7 @@ pub(super) async fn follow(
     };
     let mut progress = Progress::of(total);
     let mut screen = Screen::new(total, json);
+    let mut candidate = Candidate::default();
     started(accepted).iter().for_each(|line| screen.line(line));
     loop {
         let event = tokio::select! {
@@ -232,21 +237,17 @@ pub(super) async fn follow(
             }
         }
         match event["type"].as_str() {
-            Some("slave_joined") => screen.line(&format!(
-                "  slave {:.8} joined, build {}",
-                text(&event["slave"]),
-                text(&event["build"])
-            )),
-            Some("slave_ended") if event["well"] != true => {
+            Some("slave_joined") => {
+                candidate = Candidate::of(&event);
                 screen.line(&format!(
-                    "  {} of slot {} ended: {}",
-                    whose(&event),
-                    text(&event["slot"]),
-                    how(&event)
+                    "  slave {:.8} joined, build {}",
+                    text(&event["slave"]),
+                    text(&event["build"])
                 ));
-                last_lines(&event, LINES)
-                    .iter()
-                    .for_each(|line| screen.line(line));
+            }
+            Some("slave_ended") => {
+                candidate.note_end(&event);
+                died(&screen, &event);
             }
             Some("alarm") => screen.line(&format!("  ALARM: {}", text(&event["detail"]))),
             _ => {}
@@ -264,6 +265,9 @@ pub(super) async fn follow(
             Some("soak_shortened") => screen.line(&shortened(&event)),
             Some("deploy_ended") => {
                 screen.end();
+                if event["outcome"] != "done" {
+                    candidate.last_words(events, &screen).await;
+                }
                 return Ok(ended(client, &screen, deploy, &progress, &event).await);
             }
             _ => {}
@@ -277,6 +281,56 @@ pub(super) async fn follow(
     )))
 }
 
+/// The slave that joined last, which a deploy that fails may have failed for.
+#[derive(Default)]
+struct Candidate {
+    slave: Value,
+    ended: bool,
+}
+
+impl Candidate {
+    fn of(joined: &Value) -> Self {
+        Self {
+            slave: joined["slave"].clone(),
+            ended: false,
+        }
+    }
+
+    fn note_end(&mut self, death: &Value) {
+        self.ended |= !self.slave.is_null() && death["slave"] == self.slave;
+    }
+
+    /// That a slave died ends its deploy at once. How it died is known a moment later.
+    async fn last_words(&mut self, events: &mut Events, screen: &Screen) {
+        let until = Instant::now() + DEATH;
+        while !self.slave.is_null() && !self.ended {
+            let Ok(Some(event)) = timeout_at(until, events.next()).await else {
+                return;
+            };
+            if event["type"] == "slave_ended" {
+                self.note_end(&event);
+                died(screen, &event);
+            }
+        }
+    }
+}
+
+/// A slave ended otherwise than it was told to: how, and what it said last.
+fn died(screen: &Screen, death: &Value) {
+    if death["well"] == true {
+        return;
+    }
+    screen.line(&format!(
+        "  {} of slot {} ended: {}",
+        whose(death),
+        text(&death["slot"]),
+        how(death)
+    ));
+    last_lines(death, LINES)
+        .iter()
+        .for_each(|line| screen.line(line));
+}
+
 async fn ended(
     client: &Client,
     screen: &Screen,
@@ -286,15 +340,18 @@ async fn ended(
 ) -> u8 {
     let done = event["outcome"] == "done" || event["outcome"] == "forced";
     let ms = |key: &str| event[key].as_u64().unwrap_or(0);
-    screen.line(&format!(
-        "deploy {deploy}: {}; {} of {} on the new build; moving took {}, everything {}",
-        // A reason may be whole sentences.
-        text(&event["text"]).trim_end_matches('.'),
-        ms("moved"),
-        count(progress.total, "shard"),
-        span(ms("migrating_ms")),
-        span(ms("total_ms")),
-    ));
+    // A reason may be whole sentences.
+    let outcome = text(&event["text"]).trim_end_matches('.');
+    screen.line(&match text(&event["outcome"]) {
+        "aborted" => format!("deploy {deploy}: {outcome}; after {}", span(ms("total_ms"))),
+        _ => format!(
+            "deploy {deploy}: {outcome}; {} of {} on the new build; moving took {}, everything {}",
+            ms("moved"),
+            count(progress.total, "shard"),
+            span(ms("migrating_ms")),
+            span(ms("total_ms")),
+        ),
+    });
     if let Some(spread) = progress.spread() {
         screen.line(&format!("  {spread}"));
     }
@@ -326,6 +383,14 @@ async fn ended(
 fn next_step(outcome: &str, reason: &str) -> Option<&'static str> {
     match outcome {
         "aborted" | "rolled_back" if reason == STOPPED => None,
+        "aborted" | "rolled_back" if reason.contains("the journal cannot be written") => Some(
+            "next: the build is not to blame: baton-master doctor says which disk is full or fails; \
+             then deploy again",
+        ),
+        "aborted" | "rolled_back" if reason.contains("the old slave") => Some(
+            "next: the build is not to blame: baton-master status and doctor say how the old slave \
+             fares; then deploy again",
+        ),
         "aborted" if reason.contains("was refused: ") => {
             Some("next: nothing was touched; deploy a build that the fleet's sessions fit")
         }
@@ -366,14 +431,12 @@ fn whereabouts(status: &Value) -> Vec<String> {
     };
     at.iter()
         .map(|((owner, state), shards)| {
-            let (count, shards) = (shards.len(), ranges(shards));
+            let (count, shards) = (count(shards.len() as u64, "shard"), ranges(shards));
             if owner.is_empty() {
-                format!("  now nowhere: {count} shards {state} ({shards})")
+                format!("  now nowhere: {count} {state} ({shards})")
             } else {
                 let build = build(owner);
-                format!(
-                    "  now at slave {owner:.8} (build {build}): {count} shards {state} ({shards})"
-                )
+                format!("  now at slave {owner:.8} (build {build}): {count} {state} ({shards})")
             }
         })
         .collect()
@@ -405,6 +468,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_done_fits_the_reason() {
+        let next = |outcome, reason| next_step(outcome, reason).unwrap_or_default();
+        assert_eq!(next("aborted", STOPPED), "");
+        assert!(next("aborted", "the journal cannot be written: full").contains("disk"));
+        assert!(next("rolled_back", "the old slave is cut off for 5.0 s").contains("doctor"));
+        assert!(next("rolled_back", "the new build failed 5 of 5").contains("repair the build"));
+    }
+
+    #[test]
     fn where_everything_is_names_slaves_builds_and_shards_that_do_not_serve() {
         let shard = |shard: u64, owner: Option<&str>, state: &str| json!({"shard": shard, "owner": owner, "state": state});
         let status = json!({
@@ -419,7 +491,7 @@ mod tests {
         assert_eq!(
             whereabouts(&status),
             [
-                "  now nowhere: 1 shards idle (2)",
+                "  now nowhere: 1 shard idle (2)",
                 "  now at slave aaaaaaaa (build v1): 3 shards serving (0-1, 3)",
             ]
         );

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::{OperatorArguments, say, text::Paint};
 use crate::{
+    admin::client,
     budget::Asker,
-    config::{Config, Options, default_file, examine},
+    config::{Config, Options, default_file, examine, in_order},
     doctor::{Finding, Host},
     error::{EXIT_DONE, EXIT_FAILED, Error},
     journal,
@@ -90,6 +91,12 @@ fn absent(config: Option<&Config>, error: &Error) -> Finding {
             "do not start another one. If its socket was removed it makes a new one within a \
              second or two; else look into its log, and restart it: its slaves keep serving",
         ),
+        // Only its own user can see whether one runs.
+        None if client::is_of_another_user(error) => Finding::error(
+            "master",
+            error.to_string(),
+            "what stands below is what this user sees, and is nothing that the master would see",
+        ),
         None => Finding::error(
             "master",
             error.to_string(),
@@ -106,18 +113,18 @@ fn configuration(operator: &OperatorArguments) -> Result<(Option<Config>, Vec<Va
         ..Options::default()
     };
     let (options, mistakes) = examine(file.as_deref(), given)?;
-    let mut wrong: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let mut wrong = mistakes;
     let config = match Config::check_all(options, None) {
         Ok(config) => Some(config),
         Err(more) => {
-            wrong.extend(more.iter().map(ToString::to_string));
+            wrong.extend(more);
             None
         }
     };
     let next = "correct it; a running master goes on with what it has";
-    let mut findings: Vec<_> = wrong
-        .into_iter()
-        .map(|mistake| value(&Finding::error("configuration", mistake, next)))
+    let mut findings: Vec<_> = in_order(wrong)
+        .iter()
+        .map(|mistake| value(&Finding::error("configuration", mistake.to_string(), next)))
         .collect();
     if findings.is_empty() {
         let named = file.map_or_else(

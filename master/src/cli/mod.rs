@@ -43,7 +43,8 @@ use crate::{
     name = "baton-master",
     version,
     after_help = "Exit codes: 0 done; 1 failed, refused or rolled back, or no master answers; 2 wrong usage or \
-                  configuration, or a second master; 74 done, but standard output could not be written; 130 a deploy \
+                  configuration, or a second master; 3 a deploy is done, and a session or events were lost \
+                  meanwhile; 74 done, but standard output could not be written; 130 a deploy \
                   was no longer watched (Ctrl-C) and goes on.\n\
                   Colour: on a terminal, unless NO_COLOR is set."
 )]

@@ -13,7 +13,7 @@ use super::{
     OperatorArguments, complain,
     death::{how, last_lines, whose},
     say,
-    text::{Cell, Look, Paint, clock, count, gap, grid, plain, span},
+    text::{Cell, Look, Paint, clock, count, gap, grid, plain, span, width, wrapped},
 };
 use crate::{
     config::shown,
@@ -29,7 +29,7 @@ pub(super) struct EventsArguments {
     #[command(flatten)]
     operator: OperatorArguments,
     /// How far back
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "12h")]
+    #[arg(long, value_name = "TIME", value_parser = since, default_value = "12h")]
     since: Duration,
     /// One JSON object a line, each with `type`, `at` and `at_unix_ms`
     #[arg(long)]
@@ -43,6 +43,11 @@ pub(super) struct HistoryArguments {
     /// One JSON object a line, a deploy each
     #[arg(long)]
     json: bool,
+}
+
+fn since(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a time with its unit, such as 30min, 12h or 2d"))
 }
 
 pub(super) async fn events(arguments: EventsArguments) -> Result<u8, Error> {
@@ -60,13 +65,15 @@ pub(super) async fn events(arguments: EventsArguments) -> Result<u8, Error> {
             events
         }
     };
-    let paint = Paint::of_stdout();
+    let (paint, width) = (Paint::of_stdout(), width());
     for event in &events {
         if arguments.json {
             say(&event.to_string());
-        } else {
-            told(event, paint).iter().for_each(|line| say(line));
+            continue;
         }
+        let lines = told(event, paint);
+        let lines = lines.iter().flat_map(|line| wrapped(line, width));
+        lines.for_each(|line| say(&line));
     }
     if events.is_empty() && !arguments.json {
         let since = u64::try_from(arguments.since.as_millis()).unwrap_or(u64::MAX);
@@ -95,7 +102,7 @@ pub(super) async fn history(arguments: HistoryArguments) -> Result<u8, Error> {
         .into_iter()
         .filter_map(|deploy| serde_json::from_value(deploy).ok())
         .collect();
-    list(&deploys, Paint::of_stdout())
+    list(&deploys, Paint::of_stdout(), width())
         .iter()
         .for_each(|line| say(line));
     Ok(EXIT_DONE)
@@ -160,6 +167,14 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
             text("shard"),
             slave()
         ),
+        "event_given_up" => format!(
+            "event {} ({}, guild {}) of shard {} was given up: nobody finished it, and Discord \
+             does not replay it",
+            text("sequence"),
+            text("kind"),
+            text("guild"),
+            text("shard")
+        ),
         "disbelieved" => format!("{} is not believed: {}", slave(), text("detail")),
         "fenced" => format!("{} was fenced: dead by the operator's word", slave()),
         "deploy_accepted" => format!("deploy {} of slot {} began", text("deploy"), text("slot")),
@@ -182,12 +197,19 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
             text("version"),
             text("pid")
         ),
+        "deploy_cut_off" => format!(
+            "deploy {} of slot {} has no end: its master was killed. What had moved stays, and \
+             the rest follows in another deploy",
+            text("deploy"),
+            text("slot")
+        ),
         "master_left" => "the master left".to_owned(),
         // Of a newer master.
         _ => format!("{kind}: {event}"),
     };
     let bad = match kind.as_str() {
-        "alarm" | "session_lost" | "state_lost" | "disbelieved" => true,
+        "alarm" | "session_lost" | "state_lost" | "event_given_up" | "disbelieved"
+        | "deploy_cut_off" => true,
         "slave_ended" => event["well"] != true,
         "deploy_ended" => event["outcome"] != "done",
         _ => false,
@@ -204,7 +226,7 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
     lines
 }
 
-fn list(deploys: &[Deployed], paint: Paint) -> Vec<String> {
+fn list(deploys: &[Deployed], paint: Paint, width: usize) -> Vec<String> {
     if deploys.is_empty() {
         return vec!["no deploy is remembered".to_owned()];
     }
@@ -229,10 +251,7 @@ fn list(deploys: &[Deployed], paint: Paint) -> Vec<String> {
             ]
         })
         .collect();
-    let head = [
-        ">DEPLOY", "BEGAN", "SLOT", "FROM", "TO", "OUTCOME", ">SHARDS", ">TOOK",
-    ];
-    let mut lines = grid(paint, &head, &rows);
+    let mut lines = fitting(rows, paint, width);
     lines.push(String::new());
     for deploy in deploys {
         if let Some(reason) = &deploy.reason {
@@ -245,20 +264,49 @@ fn list(deploys: &[Deployed], paint: Paint) -> Vec<String> {
             lines.push(format!("{}: {spread}", deploy.deploy));
         }
     }
-    let usable = deploys
-        .iter()
-        .rev()
-        .find(|deploy| deploy.came_through() && deploy.brought.command.is_some());
-    if let Some(deploy) = usable {
-        lines.push(String::new());
-        lines.push(format!(
-            "{}; baton-master rollback --to {} deploys what deploy {} brought",
-            count(deploys.len() as u64, "deploy"),
-            deploy.deploy,
-            deploy.deploy
-        ));
+    lines.push(String::new());
+    let many = count(deploys.len() as u64, "deploy");
+    lines.push(match way_back(deploys) {
+        Some(deploy) => {
+            format!(
+                "{many}; baton-master rollback --to {deploy} deploys what deploy {deploy} brought"
+            )
+        }
+        None => many,
+    });
+    lines.iter().flat_map(|line| wrapped(line, width)).collect()
+}
+
+/// The last deploy that brought something else than what its slot has now.
+fn way_back(deploys: &[Deployed]) -> Option<u64> {
+    let usable = |deploy: &&Deployed| deploy.came_through() && deploy.brought.command.is_some();
+    let mut usable = deploys.iter().rev().filter(usable);
+    let now = usable.next()?;
+    let other = |deploy: &&Deployed| {
+        deploy.slot == now.slot && deploy.brought.command != now.brought.command
+    };
+    Some(usable.find(other)?.deploy)
+}
+
+/// The table of deploys: where it is too wide, the columns are left out that say the
+/// least.
+fn fitting(mut rows: Vec<Vec<Cell>>, paint: Paint, width: usize) -> Vec<String> {
+    let mut head = vec![
+        ">DEPLOY", "BEGAN", "SLOT", "FROM", "TO", "OUTCOME", ">SHARDS", ">TOOK",
+    ];
+    for column in [">SHARDS", "SLOT", ">TOOK", "FROM"] {
+        let lines = grid(Paint::Plain, &head, &rows);
+        let wide = lines.iter().map(|line| line.chars().count()).max();
+        if wide > Some(width)
+            && let Some(at) = head.iter().position(|title| *title == column)
+        {
+            head.remove(at);
+            for row in &mut rows {
+                row.remove(at);
+            }
+        }
     }
-    lines
+    grid(paint, &head, &rows)
 }
 
 #[cfg(test)]
@@ -287,6 +335,32 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_master_keeps_is_told_in_words_here_and_on_the_page() {
+        let page = include_str!("../page/news.js");
+        for kind in [
+            "alarm",
+            "slave_ended",
+            "slave_joined",
+            "slave_gone",
+            "session_lost",
+            "state_lost",
+            "event_given_up",
+            "disbelieved",
+            "fenced",
+            "deploy_accepted",
+            "soak_shortened",
+            "deploy_ended",
+            "deploy_cut_off",
+            "master_started",
+            "master_left",
+        ] {
+            let line = &told(&json!({"type": kind, "at_unix_ms": 0}), Paint::Plain)[0];
+            assert!(!line.contains("\"type\""), "{line}");
+            assert!(page.contains(&format!("\n  {kind}: (")), "{kind}");
+        }
+    }
+
+    #[test]
     fn deploys_are_listed_with_what_they_brought_and_the_way_back() {
         let deploy = |number, outcome: &'static str| Deployed {
             deploy: number,
@@ -301,17 +375,30 @@ mod tests {
             gaps_ms: vec![7.0],
             ..Deployed::default()
         };
-        let lines = list(&[deploy(3, "done"), deploy(4, "rolled_back")], Paint::Plain);
-        let text = lines.join("\n");
+        let before = Deployed {
+            brought: Brought {
+                command: Some(vec!["my older bot".to_owned()]),
+                before: None,
+            },
+            ..deploy(2, "done")
+        };
+        let deploys = [before, deploy(3, "done"), deploy(4, "rolled_back")];
+        let text = list(&deploys, Paint::Plain, 1000).join("\n");
         for part in [
             "     3  1970-01-01T00:00:00Z  main  -     v2  done",
             "4: its handlers fail",
             "3: brought 'my bot'",
             "3: gap of a shard p50 7 ms",
-            "rollback --to 3 deploys what deploy 3 brought",
+            "rollback --to 2 deploys what deploy 2 brought",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert_eq!(list(&[], Paint::Plain), ["no deploy is remembered"]);
+        let only = list(&[deploy(3, "done")], Paint::Plain, 1000).join("\n");
+        assert!(!only.contains("rollback"), "it is what runs: {only}");
+        for width in [80, 60] {
+            let narrow = list(&deploys, Paint::Plain, width);
+            assert!(narrow.iter().all(|line| line.chars().count() <= width));
+        }
+        assert_eq!(list(&[], Paint::Plain, 80), ["no deploy is remembered"]);
     }
 }

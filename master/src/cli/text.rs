@@ -87,6 +87,16 @@ fn colour(text: &str) -> Option<&str> {
     numbers[end..].starts_with('m').then(|| &text[..end + 3])
 }
 
+/// Columns of the terminal; a pipe gets lines of any length.
+pub(super) fn width() -> usize {
+    if stdout().is_terminal()
+        && let Ok((columns, _)) = crossterm::terminal::size()
+    {
+        return usize::from(columns).max(40);
+    }
+    1000
+}
+
 /// How a cell of a [`grid`] looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
@@ -181,18 +191,9 @@ pub(super) fn ranges_within(ascending: &[u64], width: usize) -> String {
     format!("{shown} and {rest} more")
 }
 
-/// A span in milliseconds, with as much of it as matters: `120 ms`, `4.2 s`,
-/// `12 min`, `2 h 05 min`, `3 d 4 h`.
+/// A span in milliseconds, as a person says it.
 pub(super) fn span(ms: u64) -> String {
-    let (seconds, minutes, hours) = (ms / 1000, ms / 60_000, ms / 3_600_000);
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..10_000 => format!("{}.{} s", seconds, ms % 1000 / 100),
-        10_000..120_000 => format!("{seconds} s"),
-        120_000..7_200_000 => format!("{minutes} min"),
-        7_200_000..172_800_000 => format!("{hours} h {:02} min", minutes % 60),
-        _ => format!("{} d {} h", hours / 24, hours % 24),
-    }
+    baton_protocol::text::span(Duration::from_millis(ms))
 }
 
 /// A moment by the wall clock, in UTC, to the second; at most the end of the year 9999.

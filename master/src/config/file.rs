@@ -115,20 +115,29 @@ pub(super) fn parse(file: &str, text: &str) -> (Options, Vec<Mistake>) {
         place: place(error.span().map_or(0, |span| span.start)),
         reason,
     };
-    let (mut document, mut broken) = DeTable::parse_recoverable(text);
-    if !broken.is_empty() {
-        broken.sort_by_key(|error| error.span().map(|span| span.start));
-        let broken = broken.iter().take(MOST);
-        let mistakes = broken.map(|error| mistake(error, one_line(error.message())));
-        // What could be read tells a command where its master is.
-        let rest = serde_path_to_error::deserialize(Deserializer::from(document));
-        return (rest.unwrap_or_default(), mistakes.collect());
-    }
+    let (document, mut broken) = DeTable::parse_recoverable(text);
+    broken.sort_by_key(|error| error.span().map(|span| span.start));
+    let broken: Vec<Mistake> = broken
+        .iter()
+        .take(MOST)
+        .map(|error| mistake(error, one_line(error.message())))
+        .collect();
     let mut origin = Origin {
         file: file.to_owned(),
         lines: BTreeMap::new(),
     };
     lines(text, "", document.get_ref(), &mut origin.lines);
+    let (options, mistakes) = sound(document, origin);
+    // What could be read of a broken file tells a command where its master is. What else
+    // is wrong with it may only seem so.
+    match broken.is_empty() {
+        true => (options, mistakes),
+        false => (options, broken),
+    }
+}
+
+/// The document without what is wrong in it, and what that is.
+fn sound(mut document: Spanned<DeTable<'_>>, origin: Origin) -> (Options, Vec<Mistake>) {
     let mut mistakes = Vec::new();
     while mistakes.len() < MOST {
         let deserializer = Deserializer::from(document.clone());

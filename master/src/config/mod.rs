@@ -314,6 +314,20 @@ impl Config {
         let with_token = admin_token.is_some() || read_token.is_some();
         let admin_token = found.or("admin_token_file", admin_token.transpose());
         let admin_read_token = found.or("admin_read_token_file", read_token.transpose());
+        ruin::tokens(
+            [
+                ("token_file", token.as_ref().and_then(Option::as_ref)),
+                (
+                    "admin_token_file",
+                    admin_token.as_ref().and_then(Option::as_ref),
+                ),
+                (
+                    "admin_read_token_file",
+                    admin_read_token.as_ref().and_then(Option::as_ref),
+                ),
+            ],
+            &mut found,
+        );
         let admin_listen = admin_listen(options.admin_listen, with_token);
         let admin_listen = found.or("admin_listen", admin_listen).flatten();
         if let (Some(listen), Some(admin)) = (listen, admin_listen) {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use super::{DEFAULT_API_URL, ResolvedLimits, checks::Found};
+use super::{DEFAULT_API_URL, ResolvedLimits, Token, checks::Found};
 use crate::runtime_dir::admin_socket;
 
 /// The path of a unix socket has at most so many bytes (`sun_path`, without its end).
@@ -70,6 +70,26 @@ pub(super) fn addresses(listen: SocketAddr, admin: SocketAddr, found: &mut Found
                  another port"
             ),
         );
+    }
+}
+
+/// One token in two places gives both rights: a program that is only to look may do
+/// everything.
+pub(super) fn tokens(tokens: [(&str, Option<&Token>); 3], found: &mut Found) {
+    for (at, (key, token)) in tokens.iter().enumerate() {
+        let same = |(_, other): &&(&str, Option<&Token>)| {
+            let given = token.zip(*other);
+            given.is_some_and(|(token, other)| token.reveal() == other.reveal())
+        };
+        if let Some((other, _)) = tokens[..at].iter().find(same) {
+            found.add(
+                key,
+                format!(
+                    "{key}: its token is the one of {other}, so who has the one has the other: \
+                     make another with openssl rand -hex 32"
+                ),
+            );
+        }
     }
 }
 

@@ -242,6 +242,25 @@ fn a_token_that_others_can_read_or_guess_is_said() {
 }
 
 #[test]
+fn one_token_for_two_purposes_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| dir.path().join(name));
+    fs::write(&one, "0123456789abcdef").unwrap();
+    let mistakes = |text: &str| {
+        fs::write(&other, text).unwrap();
+        let text = format!("admin_token_file = {one:?}\nadmin_read_token_file = {other:?}\n");
+        Config::check(parse(&text), None).map(|_| ())
+    };
+    let refused = mistakes("TOKEN=0123456789abcdef\n").unwrap_err().line();
+    assert!(
+        refused.contains("admin_read_token_file: its token is the one of admin_token_file"),
+        "{refused}"
+    );
+    assert!(!refused.contains("0123456789"), "{refused}");
+    assert!(mistakes("fedcba9876543210").is_ok());
+}
+
+#[test]
 fn the_token_is_not_shown() {
     let token = Token::new(" hush\n").unwrap();
     assert_eq!(token.reveal(), "hush");
@@ -325,7 +344,20 @@ fn mistakes_are_named_in_the_order_of_their_lines() {
 
 #[test]
 fn of_a_broken_file_the_rest_still_tells_where_the_master_is() {
-    let (options, mistakes) = file::parse("baton.toml", "runtime_dir = \"/here\"\noops oops\n");
-    assert!(!mistakes.is_empty());
-    assert_eq!(options.runtime_dir.as_deref(), Some(Path::new("/here")));
+    for broken in [
+        "oops oops",
+        "nonsense = = 1",
+        "[limits]\nnonsense = = 1",
+        "[[slot]]\nname = ",
+        "[[slot]\nname = \"main\"",
+        "token_file = \"/token",
+        "width = 3 4",
+        "listen = [1,",
+    ] {
+        let text = format!("runtime_dir = \"/here\"\n{broken}\n");
+        let (options, mistakes) = file::parse("baton.toml", &text);
+        assert!(!mistakes.is_empty(), "{broken}");
+        let dir = options.runtime_dir.as_deref();
+        assert_eq!(dir, Some(Path::new("/here")), "{broken}");
+    }
 }

@@ -74,15 +74,19 @@ fn shards(view: &View) -> Finding {
         }
     };
     let shard = first.shard;
+    let verb = match first.state {
+        "no session" => "has",
+        _ => "is",
+    };
     let state = match &first.reason {
-        Some(reason) => format!("{}: {reason}", first.state),
-        None => first.state.to_owned(),
+        Some(reason) => format!("{verb} {}: {reason}", first.state),
+        None => format!("{verb} {}", first.state),
     };
     let finding = match away.len() {
-        1 => Finding::error("shards", format!("shard {shard} is {state}"), next),
+        1 => Finding::error("shards", format!("shard {shard} {state}"), next),
         more => Finding::error(
             "shards",
-            format!("{more} of {total} shards do not serve; shard {shard} is {state}"),
+            format!("{more} of {total} shards do not serve; shard {shard} {state}"),
             next,
         ),
     };

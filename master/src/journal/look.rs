@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -171,7 +172,16 @@ pub fn verify(file: &Path, roll: &Path) -> Result<Findings, Error> {
 }
 
 fn open(file: &Path) -> Result<Store, Error> {
-    if !file.is_file() {
+    let found = fs::metadata(file);
+    if let Err(error) = &found
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        return Err(Error::Failed(format!(
+            "journal {}: this user may not look there: run this as the master's user",
+            file.display()
+        )));
+    }
+    if !found.is_ok_and(|found| found.is_file()) {
         return Err(Error::Failed(format!(
             "there is no journal {}: no master ran with this data_dir; name another with --data-dir \
              or --config",

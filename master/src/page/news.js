@@ -17,6 +17,8 @@ const STORIES = {
   alarm: ({ detail, left_out: more }) => ["bad", `${detail}${more ? ` (and ${more} more like it)` : ""}`],
   disbelieved: ({ slave, detail }) => ["bad", `Slave ${short(slave)} is not believed: ${detail}`],
   session_lost: ({ shard, slave }) => ["bad", `Discord ended the session of shard ${shard} at slave ${short(slave)}: a span of its events is lost`],
+  state_lost: ({ shard, slave }) => ["bad", `The state of shard ${shard} was lost: slave ${short(slave)} asks for a new session`],
+  event_given_up: ({ shard, sequence, kind, guild }) => ["bad", `Event ${sequence} (${kind ?? "of an unknown type"}, guild ${guild ?? "unknown"}) of shard ${shard} was given up: nobody finished it in time`],
   slave_joined: ({ slave, build, slot, back }) => ["", `Slave ${short(slave)} (build ${build}) ${back ? "is back" : "joined"} in slot ${slot}`],
   slave_gone: ({ slave, dead }) => ["", `Slave ${short(slave)} ${dead ? "is dead" : "is not connected any more"}`],
   // One that was told to leave ends well.
@@ -26,6 +28,7 @@ const STORIES = {
   soak_shortened: ({ deploy, shard, per_second, soak_ms, asked_ms }) => ["busy", `The soak of deploy ${deploy} is ${span(soak_ms)} instead of ${span(asked_ms)}: shard ${shard} gets ${per_second} events/s, and what Discord replays covers no more`],
   deploy_accepted: ({ deploy }) => ["", `Deploy ${deploy} began`],
   deploy_ended: ({ deploy, outcome, text }) => [outcome === "done" ? "good" : "bad", `Deploy ${deploy}: ${text}`],
+  deploy_cut_off: ({ deploy }) => ["bad", `Deploy ${deploy} has no end: its master was killed. What had moved stays, and the rest follows in another deploy`],
   master_started: () => ["", "The master started"],
   master_left: () => ["", "The master left, as it was asked to"],
 };

@@ -21,8 +21,10 @@ pub(super) struct Progress {
     sealed: BTreeMap<u64, u64>,
     /// The longest gap of each shard, in microseconds.
     gaps: BTreeMap<u64, u64>,
-    /// When the first one was to seal, and when the last one served.
+    /// When the first one behind the canary was to seal, how many had moved by then, and
+    /// when the last one served. The look at the canary is no pace.
     first_us: Option<u64>,
+    canaries: u64,
     last_us: u64,
 }
 
@@ -51,7 +53,10 @@ impl Progress {
         };
         match event["phase"].as_str() {
             Some("sealing" | "taking back") => {
-                self.first_us.get_or_insert(at);
+                if self.step != "canary" && self.first_us.is_none() {
+                    self.first_us = Some(at);
+                    self.canaries = self.moved.len() as u64;
+                }
                 self.sealed.entry(shard).or_insert(at);
             }
             Some(phase @ ("moved" | "back")) => {
@@ -128,8 +133,8 @@ impl Progress {
 
     pub(super) fn per_second(&self) -> Option<f64> {
         let us = self.last_us.saturating_sub(self.first_us?);
-        (us > 0 && !self.moved.is_empty())
-            .then(|| self.moved.len() as f64 * 1_000_000.0 / us as f64)
+        let moved = (self.moved.len() as u64).saturating_sub(self.canaries);
+        (us > 0 && moved > 0).then(|| moved as f64 * 1_000_000.0 / us as f64)
     }
 
     /// What the whole deploy cost its shards.
@@ -169,6 +174,26 @@ mod tests {
         assert!(
             spread.contains("p50 100 ms") && spread.contains("at most 100 ms"),
             "{spread}"
+        );
+    }
+
+    #[test]
+    fn the_look_at_the_canary_is_no_pace() {
+        let mut progress = Progress::of(3);
+        let step = |step: &str| json!({"type": "deploy_step", "step": step});
+        progress.note(&step("canary"));
+        progress.note(&moved(0, 0, "sealing"));
+        progress.note(&moved(10_000, 0, "moved"));
+        assert_eq!(
+            progress.figures(),
+            "1 of 3 shards moved, slowest gap 10 ms (shard 0)"
+        );
+        progress.note(&step("moving"));
+        progress.note(&moved(2_000_000, 1, "sealing"));
+        progress.note(&moved(2_050_000, 1, "moved"));
+        assert_eq!(
+            progress.figures(),
+            "2 of 3 shards moved, 20/s, 50 ms still, slowest gap 50 ms (shard 1)"
         );
     }
 

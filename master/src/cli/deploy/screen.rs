@@ -21,8 +21,8 @@ const SELDOM: Duration = Duration::from_secs(1);
 pub(super) enum Screen {
     /// A person at a terminal.
     Bar(ProgressBar),
-    /// A pipe; when it got the figures last.
-    Lines(Option<Instant>),
+    /// A pipe; when it got figures last, and which.
+    Lines(Option<(Instant, String)>),
     /// A program.
     Objects,
 }
@@ -71,9 +71,13 @@ impl Screen {
                 bar.set_message(format!("{}: {}", progress.step, progress.figures()));
             }
             Self::Lines(told) => {
-                if told.is_none_or(|told| told.elapsed() >= SELDOM) && progress.began() {
-                    *told = Some(Instant::now());
-                    say(&format!("  {}", progress.figures()));
+                let figures = progress.figures();
+                let is_due = told
+                    .as_ref()
+                    .is_none_or(|(at, last)| at.elapsed() >= SELDOM && *last != figures);
+                if is_due && progress.began() {
+                    say(&format!("  {figures}"));
+                    *told = Some((Instant::now(), figures));
                 }
             }
             Self::Objects => {}

@@ -7,7 +7,10 @@ use super::{
     super::{OperatorArguments, say, text::count},
     table::counts,
 };
-use crate::error::{EXIT_USAGE, Error};
+use crate::{
+    admin::client,
+    error::{EXIT_USAGE, Error},
+};
 
 /// What a monitor gets: the exit code, and the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +56,7 @@ pub(super) async fn run(operator: &OperatorArguments) -> u8 {
 }
 
 fn unasked(error: &Error) -> (Level, String) {
-    let another_user = error.line().contains("belongs to another user");
+    let another_user = client::is_of_another_user(error);
     match error.exit_code() == EXIT_USAGE || another_user {
         true => (Level::Unknown, error.line()),
         false => (Level::Critical, error.line()),

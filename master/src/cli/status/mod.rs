@@ -8,7 +8,10 @@ use std::{io::IsTerminal, time::Duration};
 
 use clap::Args;
 
-use super::{OperatorArguments, say, text::Paint};
+use super::{
+    OperatorArguments, say,
+    text::{Paint, width},
+};
 use crate::{
     config::LimitValue,
     error::{EXIT_DONE, Error},
@@ -57,16 +60,6 @@ pub(super) async fn run(arguments: StatusArguments) -> Result<u8, Error> {
         }
         (true, false) => watch::lines(&client, arguments.interval).await,
     }
-}
-
-/// Of the terminal; a pipe gets lines of any length.
-fn width() -> usize {
-    if std::io::stdout().is_terminal()
-        && let Ok((columns, _)) = crossterm::terminal::size()
-    {
-        return usize::from(columns).max(40);
-    }
-    1000
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

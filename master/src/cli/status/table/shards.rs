@@ -53,10 +53,12 @@ impl Table<'_> {
             Some(age) => format!(", session {} old", span(age)),
             None => String::new(),
         };
+        let state = text(&shard["state"]);
+        let verb = if state == "no session" { "has" } else { "is" };
         format!(
-            "  shard {} is {}{}: epoch {}, handled {}{session}",
+            "  shard {} {verb} {}{}: epoch {}, handled {}{session}",
             shard["shard"],
-            self.state(text(&shard["state"])),
+            self.state(state),
             match shard["owner"].as_str() {
                 Some(owner) => format!(" at {owner:.8}"),
                 None => String::new(),
