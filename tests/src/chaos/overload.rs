@@ -73,8 +73,10 @@ async fn ends(scene: &mut Scene) -> Result<()> {
     let number = scene.deploy_number();
     let is_end =
         |event: &Value| event["type"] == "deploy_ended" && event["deploy"].as_u64() == number;
+    // A busy host is given longer for each of the times that make it up.
+    let limit = ENDS.mul_f64(scene.setup.stretch);
     let news = &mut scene.fleet.news;
-    let ended = news.wait("the end of the deploy", ENDS, is_end).await?;
+    let ended = news.wait("the end of the deploy", limit, is_end).await?;
     let reason = ended["reason"].as_str().unwrap_or_default();
     if ended["outcome"] == "done" || !reason.is_empty() {
         return Ok(());

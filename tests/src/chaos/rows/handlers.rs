@@ -77,6 +77,7 @@ pub(super) const ROWS: &[Row] = &[
         blow: Blow::Operator(Act::AwaitFull),
         setup: full,
         expect: |_| Expect::calm().ending(&["done", "rolled_back", "aborted"]),
+        unhurried: true,
         ..ROW
     },
     Row {
