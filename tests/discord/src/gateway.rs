@@ -119,7 +119,8 @@ impl Gateway {
         self.ca_pem.as_deref()
     }
 
-    /// Changes the traffic of one shard or of all.
+    /// Changes the traffic of one shard or of all. When this returns, nothing more
+    /// happens by the traffic before.
     ///
     /// # Errors
     ///

@@ -116,7 +116,9 @@ async fn generate(
         }
         let time = Instant::now();
         let mut cell = shared.cell(index);
-        if !cell.has_sessions() {
+        // Also where the orders came while this waited for the cell: see
+        // `Shared::change_traffic`.
+        if !cell.has_sessions() || orders.has_changed().unwrap_or(true) {
             return Some(());
         }
         if let (Some(next), Some(every)) = (&mut next_probe, now.probe_every) {
