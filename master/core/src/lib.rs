@@ -100,6 +100,8 @@ pub struct Core {
     fleet: Fleet,
     pinned: Option<SessionParameters>,
     deploy: Option<Deploy>,
+    /// Slots whose interrupted deploy goes on once the present one has ended.
+    interrupted: BTreeSet<usize>,
     last_deploy: DeployId,
     /// Deploys that were given up: a slave that was launched for one is not wanted.
     given_up: BTreeSet<DeployId>,
@@ -128,6 +130,7 @@ impl Core {
             out: Out::new(now),
             pinned: recovered.pinned.clone().or_else(|| settings.pinned.clone()),
             deploy: None,
+            interrupted: BTreeSet::new(),
             last_deploy: recovered.last_deploy,
             given_up: recovered.given_up.clone(),
             refused: None,
@@ -197,6 +200,12 @@ impl Core {
             }
         }
         self.advance();
+        if self.deploy.is_none()
+            && let Some(slot) = self.interrupted.pop_first()
+        {
+            self.settle_slot(slot);
+            self.advance();
+        }
     }
 
     /// The next thing to do. Carry it out before the next poll. When a save

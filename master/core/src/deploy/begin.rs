@@ -179,6 +179,7 @@ impl Core {
         from: Option<SlaveId>,
         stage: Stage,
     ) {
+        debug_assert!(self.deploy.is_none(), "a second deploy");
         let id = self.number_deploy();
         let name = order.slot.clone();
         self.out.stop(Timer::Slot(slot));

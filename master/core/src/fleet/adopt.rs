@@ -155,7 +155,8 @@ impl Core {
     }
 
     /// Decides who fills a slot after reports came in. Two slaves that both hold
-    /// shards: a deploy was interrupted, it goes on to the newer one.
+    /// shards: a deploy was interrupted, it goes on to the newer one, after the deploy of
+    /// another slot.
     pub(crate) fn settle_slot(&mut self, slot: usize) {
         if self.deploy_in(slot).is_some() {
             return;
@@ -179,7 +180,11 @@ impl Core {
             (Some((.., new)), Some((.., old))) => {
                 self.fill(slot, old);
                 self.fleet.stand(new, Standing::Active);
-                self.deploy_goes_on(slot, old, new);
+                if self.deploy.is_some() {
+                    self.interrupted.insert(slot);
+                } else {
+                    self.deploy_goes_on(slot, old, new);
+                }
             }
             (Some((.., only)), None) if owner != Some(only) => {
                 if owner.is_none_or(|owner| self.fleet.holds_nothing(owner)) {

@@ -83,3 +83,68 @@ fn a_shard_of_another_slot_that_begins_to_serve_is_not_moved() {
     assert_eq!(rig.shard(1), (Some(A.to_string()), "serving"));
     assert_eq!(rig.step(), Some("soaking"));
 }
+
+#[test]
+fn two_interrupted_deploys_of_two_slots_go_on_one_after_the_other() {
+    const D: SlaveId = SlaveId(0xd);
+    let row = |shard, epoch, owner| {
+        let basis = Basis::Seal(Epoch(epoch - 1));
+        let (epoch, hold) = (Epoch(epoch), Hold::Owned);
+        let row = Row {
+            epoch,
+            owner,
+            hold,
+            basis,
+        };
+        (ShardId(shard), row)
+    };
+    let west = |slave| {
+        let mut hello = hello(slave, Role::Relaunch);
+        hello.slot = "west".to_owned();
+        hello
+    };
+    let mut pinned = parameters(513);
+    pinned.shard_count = 4;
+    let mut rig = Rig::restarted(
+        two_slots(),
+        Recovered {
+            pinned: Some(pinned),
+            shards: [row(0, 3, A), row(1, 4, B), row(2, 3, C), row(3, 4, D)].into(),
+            work: Some((Epoch(1), A)),
+            slaves: [A, B]
+                .map(|id| (id, hello(id, Role::Relaunch)))
+                .into_iter()
+                .chain([C, D].map(|id| (id, west(id))))
+                .collect(),
+            ..Recovered::default()
+        },
+    );
+    let mut begun = Vec::new();
+    for (slave, shard, epoch) in [(A, 0, 3), (B, 1, 4), (C, 2, 3), (D, 3, 4)] {
+        let hello = if shard < 2 {
+            hello(slave, Role::Relaunch)
+        } else {
+            west(slave)
+        };
+        begun.extend(rig.input(Input::Joined {
+            hello: Box::new(hello),
+            report: report(vec![held(shard, epoch, Holding::Serving)]),
+        }));
+    }
+    let slots = |actions: &[Action]| -> Vec<String> {
+        let told = actions.iter().filter_map(|action| match action {
+            Action::Tell(News::DeployAccepted { slot, .. }) => Some(slot.clone()),
+            _ => None,
+        });
+        told.collect()
+    };
+    assert_eq!(slots(&begun), ["main"], "one at a time");
+    // The old slave of the first is dead: its shard follows, and the deploy ends.
+    let mut ended = rig.die(A);
+    for _ in 0..20 {
+        ended.extend(rig.wait(SECOND * 10));
+        let epoch = rig.core.view(rig.now).shards[0].epoch;
+        ended.extend(rig.ready(B, 0, epoch));
+    }
+    assert_eq!(slots(&ended), ["west"], "then the other");
+}

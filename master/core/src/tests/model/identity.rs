@@ -201,6 +201,8 @@ impl Master {
             fleet,
             pinned: _,
             deploy,
+            // There is one slot.
+            interrupted: _,
             last_deploy,
             given_up: _,
             // Nobody identifies.
