@@ -146,7 +146,8 @@ fn configurations_in_the_documentation_are_good() {
             }
             fs::create_dir_all(host.path("etc/baton")).unwrap();
             for token in ["token", "admin-token", "read-token"] {
-                fs::write(host.path(&format!("etc/baton/{token}")), "x\n").unwrap();
+                let text = format!("{token}-of-a-test\n");
+                fs::write(host.path(&format!("etc/baton/{token}")), text).unwrap();
             }
             let path = PathBuf::from(host.path("baton.toml"));
             fs::write(&path, host.within(&block.text)).unwrap();
