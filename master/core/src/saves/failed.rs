@@ -56,11 +56,13 @@ impl Core {
                     }
                 }
                 Action::Send(slave, message) => {
-                    let owed: Vec<_> = started(&message)
-                        .into_iter()
-                        .filter_map(|shard| Some((shard, *unsaved.get(&shard)?)))
+                    let relies = Relies::of(&message);
+                    let owed: Vec<_> = relies
+                        .started()
+                        .iter()
+                        .filter_map(|shard| Some((*shard, *unsaved.get(shard)?)))
                         .collect();
-                    if owed.is_empty() && !relies_on_reservation(&message, &undone) {
+                    if owed.is_empty() && !relies.is_in_vain(&undone) {
                         self.out.order(Action::Send(slave, message));
                     }
                     for (shard, epoch) in owed {
@@ -138,66 +140,62 @@ impl Core {
     }
 }
 
-/// The shards that this order starts.
-fn started(message: &ToSlave) -> Vec<ShardId> {
-    match message {
-        ToSlave::Resume(resume) => vec![ShardId(resume.shard)],
-        ToSlave::FullStart(start) => {
-            let units = start.start.iter().flat_map(|start| &start.shards);
-            units.map(|unit| unit.shard).collect()
-        }
-        ToSlave::StopShard(_)
-        | ToSlave::SealLate(_)
-        | ToSlave::State(_)
-        | ToSlave::StateAck(_)
-        | ToSlave::StartWork(_)
-        | ToSlave::SoftStart
-        | ToSlave::ShardMigrationStart(_)
-        | ToSlave::Shutdown
-        | ToSlave::GuildState(_)
-        | ToSlave::Welcome(_)
-        | ToSlave::Accepted(_)
-        | ToSlave::Refused(_)
-        | ToSlave::Ping(_)
-        | ToSlave::IdentifyPermit(_)
-        | ToSlave::Settled(_)
-        | ToSlave::CopyState(_)
-        | ToSlave::Dial(_)
-        | ToSlave::Overtake(_)
-        | ToSlave::Try(_)
-        | ToSlave::StopWork(_)
-        | ToSlave::Forget(_) => Vec::new(),
-    }
+/// What a message that is not sent yet relies on, of all that was to be saved before it.
+enum Relies {
+    /// It seals this shard, for the epoch that was reserved.
+    Seal(ShardId),
+    /// It starts these shards, at the epochs that were reserved.
+    Start(Vec<ShardId>),
+    /// A frame sent twice would spoil the copy; a lost one only delays it. The work's
+    /// start is repeated at its deadline.
+    All,
+    Nothing,
 }
 
-fn relies_on_reservation(message: &ToSlave, undone: &BTreeSet<ShardId>) -> bool {
-    match message {
-        ToSlave::StopShard(stop) => undone.contains(&ShardId(stop.shard)),
-        ToSlave::SealLate(late) => undone.contains(&late.shard),
-        ToSlave::Resume(resume) => undone.contains(&ShardId(resume.shard)),
-        ToSlave::FullStart(start) => start
-            .start
-            .iter()
-            .flat_map(|start| &start.shards)
-            .any(|unit| undone.contains(&unit.shard)),
-        // A frame sent twice would spoil the copy; a lost one only delays it.
-        // The work's start is repeated at its deadline.
-        ToSlave::State(_) | ToSlave::StateAck(_) | ToSlave::StartWork(_) => true,
-        ToSlave::SoftStart
-        | ToSlave::ShardMigrationStart(_)
-        | ToSlave::Shutdown
-        | ToSlave::GuildState(_)
-        | ToSlave::Welcome(_)
-        | ToSlave::Accepted(_)
-        | ToSlave::Refused(_)
-        | ToSlave::Ping(_)
-        | ToSlave::IdentifyPermit(_)
-        | ToSlave::Settled(_)
-        | ToSlave::CopyState(_)
-        | ToSlave::Dial(_)
-        | ToSlave::Overtake(_)
-        | ToSlave::Try(_)
-        | ToSlave::StopWork(_)
-        | ToSlave::Forget(_) => false,
+impl Relies {
+    fn of(message: &ToSlave) -> Self {
+        match message {
+            ToSlave::StopShard(stop) => Self::Seal(ShardId(stop.shard)),
+            ToSlave::SealLate(late) => Self::Seal(late.shard),
+            ToSlave::Resume(resume) => Self::Start(vec![ShardId(resume.shard)]),
+            ToSlave::FullStart(start) => {
+                let units = start.start.iter().flat_map(|start| &start.shards);
+                Self::Start(units.map(|unit| unit.shard).collect())
+            }
+            ToSlave::State(_) | ToSlave::StateAck(_) | ToSlave::StartWork(_) => Self::All,
+            ToSlave::SoftStart
+            | ToSlave::ShardMigrationStart(_)
+            | ToSlave::Shutdown
+            | ToSlave::GuildState(_)
+            | ToSlave::Welcome(_)
+            | ToSlave::Accepted(_)
+            | ToSlave::Refused(_)
+            | ToSlave::Ping(_)
+            | ToSlave::IdentifyPermit(_)
+            | ToSlave::Settled(_)
+            | ToSlave::CopyState(_)
+            | ToSlave::Dial(_)
+            | ToSlave::Overtake(_)
+            | ToSlave::Try(_)
+            | ToSlave::StopWork(_)
+            | ToSlave::Forget(_) => Self::Nothing,
+        }
+    }
+
+    fn started(&self) -> &[ShardId] {
+        match self {
+            Self::Start(shards) => shards,
+            Self::Seal(_) | Self::All | Self::Nothing => &[],
+        }
+    }
+
+    /// Whether it must not be sent, now that these reservations are taken back.
+    fn is_in_vain(&self, undone: &BTreeSet<ShardId>) -> bool {
+        match self {
+            Self::Seal(shard) => undone.contains(shard),
+            Self::Start(shards) => shards.iter().any(|shard| undone.contains(shard)),
+            Self::All => true,
+            Self::Nothing => false,
+        }
     }
 }
