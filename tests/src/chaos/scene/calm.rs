@@ -16,7 +16,9 @@ const SUPERVISE: Duration = Duration::from_millis(300);
 
 impl Scene {
     /// Waits until one slave serves every shard, the standbys are built, no deploy
-    /// is under way and no other slave lives, three times in a row. A master that ended is started again.
+    /// is under way and no other slave lives, three times in a row. A master that ended is
+    /// started again. A slave that was killed counts as nobody's owner: on a busy host it
+    /// takes its time to die, and until then the master rightly calls it the owner.
     ///
     /// # Errors
     /// Not within `limit`.
@@ -31,7 +33,7 @@ impl Scene {
             }
             let status = timeout(Duration::from_secs(2), self.fleet.status()).await;
             let status = status.ok().and_then(Result::ok).unwrap_or(Value::Null);
-            let serves = is_calm(&status, self.setup.shards);
+            let serves = is_calm(&status, self.setup.shards) && !self.names_killed(&status);
             let strangers = if serves {
                 self.strangers(&status)
             } else {
@@ -61,10 +63,15 @@ impl Scene {
         }
     }
 
+    /// Whether the owner or a standby is a process that was killed.
+    fn names_killed(&self, status: &Value) -> bool {
+        let mut named = wanted(status);
+        named.any(|pid| self.killed.contains(&pid))
+    }
+
     /// Living processes beside the owner and its standbys.
     fn strangers(&mut self, status: &Value) -> Vec<u32> {
-        let known = [owner(status)].into_iter().chain(standbys(status));
-        let known: Vec<_> = known.flatten().collect();
+        let known: Vec<_> = wanted(status).collect();
         let others = [self.fleet.master.pid(), self.fleet.discord.process().pid()];
         hunt::of_folder(self.folder())
             .into_iter()
@@ -102,6 +109,12 @@ fn is_calm(status: &Value, shards: u32) -> bool {
         && all
             .iter()
             .all(|shard| shard["state"] == "serving" && shard["owner"] == *owner)
+}
+
+/// The processes that are to be there: the owner and its standbys.
+fn wanted(status: &Value) -> impl Iterator<Item = u32> {
+    let owner = [owner(status)].into_iter();
+    owner.chain(standbys(status)).flatten()
 }
 
 /// The process that fills the slot.

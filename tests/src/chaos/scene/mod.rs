@@ -87,6 +87,8 @@ pub struct Scene {
     /// The build that the last deploy brings.
     new: String,
     frozen: Vec<u32>,
+    /// Slaves that were killed: whoever still names one has not heard of it.
+    killed: Vec<u32>,
     deploy: Option<u64>,
 }
 
@@ -113,6 +115,7 @@ impl Scene {
             old: 0,
             new: String::new(),
             frozen: Vec::new(),
+            killed: Vec::new(),
             deploy: None,
             setup,
         };
@@ -254,6 +257,9 @@ impl Scene {
         self.strike();
         if let Some(pid) = self.pid(who) {
             hunt::signal(pid, Signal::KILL);
+            if who != Who::Master {
+                self.killed.push(pid);
+            }
         }
     }
 
