@@ -247,7 +247,8 @@ impl Core {
             ToMaster::Resume(answer) => {
                 if let Some(extra) = answer.extra {
                     let shard = ShardId(answer.shard);
-                    self.fleet.resumed_late(slave, shard, extra.epoch);
+                    let now = self.out.now;
+                    self.fleet.resumed_late(slave, shard, extra.epoch, now);
                     self.served(slave, shard, extra.epoch);
                 }
             }

@@ -1,7 +1,8 @@
 //! Whether a new slave gets any events: that its shards serve is only its own word.
 //!
 //! Before a deploy commits, the events that its shards handled in the soak are compared with
-//! those before the deploy. The new slave is dark if less than a twentieth came, of all
+//! those that came as a rule before the deploy: a replay or a burst right before it is left
+//! out (`shard/rate.rs`). The new slave is dark if less than a twentieth came, of all
 //! shards together or none of one busy shard, by the checkpoints and by its own count. A
 //! night may be quiet, so a soak in which so little came is lengthened twice before
 //! everything goes back. Nothing is concluded if little came before, or if handlers took
@@ -36,7 +37,7 @@ impl Before {
         let slave = from.and_then(|from| fleet.slaves.get(&from));
         let rate = |id: ShardId| {
             let shard = &fleet.shards[id];
-            let rate = shard.events_in_1000_s(now);
+            let rate = shard.usual_in_1000_s(now);
             (shard.slot == slot && rate > 0).then_some((id, rate))
         };
         let members = fleet.slots[slot].members;

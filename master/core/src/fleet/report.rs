@@ -136,7 +136,12 @@ impl Core {
             self.fleet
                 .checkpoint(slave, Checkpoint { shards }, &mut self.out);
         }
+        let now = self.out.now;
         let shard = &mut self.fleet.shards[id];
+        if held.holding == Holding::Serving && shard.away.is_some() {
+            // It may have resumed meanwhile; if it has not, it says so after its report.
+            shard.is_live_again(now);
+        }
         if !held.untouched {
             // That something came was said on a connection that is over.
             shard.phase.dispatched();

@@ -268,7 +268,7 @@ impl Core {
             return;
         };
         let had_no_session = shard.phase.has_no_session();
-        shard.begins_to_serve(from);
+        shard.begins_to_serve(from, self.out.now);
         debug_assert!(epoch <= shard.epoch, "an epoch that is served is used up");
         // After a restart a later epoch may be reserved in the journal: that row
         // stays, or the epoch would be used again.

@@ -167,13 +167,13 @@ impl Shard {
 
     /// Its session is served: what was wrong before is over, and the copy of its state
     /// is none any more.
-    pub(crate) fn begins_to_serve(&mut self, owner: SlaveId) {
+    pub(crate) fn begins_to_serve(&mut self, owner: SlaveId, now: Time) {
         self.failures = 0;
         self.trouble = None;
         self.alone = None;
         self.replays = ResumeAfter::Seal;
-        self.away = None;
         self.session_lost = false;
         self.copies.remove(&owner);
+        self.is_live_again(now);
     }
 }

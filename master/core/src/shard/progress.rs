@@ -7,6 +7,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
+    event::Time,
     fleet::Fleet,
     out::Out,
     shard::{ClaimStage, How, Reach, Shard, Start},
@@ -38,8 +39,7 @@ impl Core {
             // The queue of permits is ours; its length is not the slave's fault.
             Step::Waiting => self.fleet.waits_for_permit(id, &mut self.out),
             Step::Serving => {
-                shard.away = None;
-                self.fleet.replay_ended(id);
+                self.fleet.replay_ended(id, now);
                 self.served(from, id, progress.epoch);
             }
             Step::Reconnecting => {
@@ -190,7 +190,9 @@ impl Fleet {
                 }
                 shard.heard = Some(now);
                 if shard.advance(entry) {
-                    shard.rate.note(now, shard.highest());
+                    if shard.is_live() {
+                        shard.rate.note(now, shard.highest());
+                    }
                     out.ticket_changed(id);
                 }
                 if is_new_session {
@@ -220,19 +222,18 @@ impl Fleet {
     }
 
     /// A served shard is through with its replay: what comes now came never before.
-    fn replay_ended(&mut self, id: ShardId) {
+    fn replay_ended(&mut self, id: ShardId, now: Time) {
         let shard = &mut self.shards[id];
+        shard.is_live_again(now);
         if shard.phase.is_at_rest() {
             shard.replays = ResumeAfter::Seal;
         }
     }
 
     /// RESUMED came for a shard that was taken for served before.
-    pub(crate) fn resumed_late(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
-        let shard = &mut self.shards[id];
-        if shard.phase.is_claimed_by(from, epoch) {
-            shard.away = None;
-            self.replay_ended(id);
+    pub(crate) fn resumed_late(&mut self, from: SlaveId, id: ShardId, epoch: Epoch, now: Time) {
+        if self.shards[id].phase.is_claimed_by(from, epoch) {
+            self.replay_ended(id, now);
         }
     }
 }

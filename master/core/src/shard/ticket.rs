@@ -116,12 +116,34 @@ impl Shard {
 
     // ---- how far Discord is, and reaches -------------------------------------
 
-    /// How many events it gets in 1000 s; zero where nothing is known.
+    /// How many events it may get in 1000 s; zero where nothing is known.
     pub(crate) fn events_in_1000_s(&self, now: Time) -> u64 {
         // Not by what is finished: one event that never is stops that.
         match self.highest() {
             Sequence(0) => 0,
+            _ if !self.is_live() => self.rate.before(),
             highest => self.rate.read(now, highest),
+        }
+    }
+
+    /// How many events it gets in 1000 s as a rule; zero where too little is known.
+    pub(crate) fn usual_in_1000_s(&self, now: Time) -> u64 {
+        let received = self.is_live().then(|| self.highest());
+        self.rate.usual(now, received)
+    }
+
+    /// Whether its owner receives events as they happen, and not in a replay.
+    pub(crate) fn is_live(&self) -> bool {
+        let is_through = self.away.is_none() && self.phase.start().is_none();
+        is_through || cfg!(mutant = "replays-counted")
+    }
+
+    /// Its owner is through with the replay, or has a new session: what it receives from
+    /// now on happens now.
+    pub(crate) fn is_live_again(&mut self, now: Time) {
+        self.away = None;
+        if !cfg!(mutant = "replays-counted") {
+            self.rate.live(now, self.highest());
         }
     }
 

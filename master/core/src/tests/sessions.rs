@@ -89,6 +89,25 @@ fn a_connection_that_is_gone_is_shown_also_while_its_shard_is_copied_and_given_b
 }
 
 #[test]
+fn a_connection_that_came_back_while_its_slave_was_cut_off_is_not_awaited() {
+    let mut rig = Rig::serving(1);
+    rig.say(A, progress(0, 1, Step::Reconnecting));
+    rig.input(Input::Left { slave: A });
+    let mut all = report(vec![held(0, 1, Holding::Serving)]);
+    all.work = Epoch(1);
+    rig.join_with(A, Role::Relaunch, all.clone());
+    assert_eq!(rig.shard(0).1, "serving");
+    rig.input(Input::Left { slave: A });
+    rig.join_with(A, Role::Relaunch, all);
+    rig.say(A, progress(0, 1, Step::Reconnecting));
+    assert_eq!(
+        rig.shard(0).1,
+        "reconnecting",
+        "it says so after its report"
+    );
+}
+
+#[test]
 fn a_deploy_ends_without_an_identify_for_a_shard_without_a_session() {
     let mut rig = Rig::serving(3);
     rig.input(spent());
