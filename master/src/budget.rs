@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use baton_core::event::IdentifyBudget;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
@@ -20,22 +19,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+pub use self::ask::GatewayBot;
 use self::{
     ask::{Question, Trouble},
     pace::{AGAIN, Pace},
 };
-use crate::{config::Config, driver::Notice, error::Error};
-
-/// What Discord said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayBot {
-    /// Where the gateway is.
-    pub url: String,
-    /// Shards that Discord recommends, at least 1.
-    pub shards: u32,
-    /// The identify budget; a configured `max_concurrency` wins over Discord's.
-    pub budget: IdentifyBudget,
-}
+use crate::{config::Config, error::Error, notice::Notice};
 
 /// Asks Discord with one bot's token. Clones go by the same pace.
 #[derive(Clone, Debug)]

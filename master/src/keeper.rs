@@ -34,8 +34,8 @@ use tracing::error;
 
 use crate::{
     doctor::Finding,
-    driver::Notice,
     error::Error,
+    notice::Notice,
     runtime_dir::{Lock, RuntimeDir, make_dir},
     whole_file,
 };

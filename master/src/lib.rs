@@ -4,7 +4,8 @@
 //!
 //! - `baton_core` decides. [`driver`] is the one task that owns it and carries its
 //!   actions out in order: save, then send.
-//! - [`listener`] and [`peer`]: the connections of slaves.
+//! - [`notice`]: what others tell the driver. [`news`]: what it tells its observers.
+//! - [`listener`] and [`peer`]: the connections of slaves; [`link`] is the driver's end.
 //! - [`process`]: launch, known dead, kill.
 //! - [`journal`]: what is on the disk (SQLite).
 //! - [`admin`]: the operator's HTTP and page; [`metrics`] for Prometheus, [`doctor`]
@@ -17,6 +18,7 @@ pub mod admin;
 pub mod aside;
 pub mod budget;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod counters;
 pub mod crash;
@@ -28,8 +30,11 @@ pub mod history;
 pub mod journal;
 pub mod keeper;
 pub mod legacy;
+pub mod link;
 pub mod listener;
 pub mod metrics;
+pub mod news;
+pub mod notice;
 mod other_build;
 pub mod peer;
 pub mod probe;

@@ -10,8 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::{Change, Config, Effect, Mistake, Options, examine, in_order},
-    driver::Notice,
-    run::order,
+    notice::Notice,
 };
 
 /// Has something else logged; says why not.
@@ -98,7 +97,7 @@ impl Reloader {
         let settings = Box::new(self.config.settings(self.shard_count));
         // It fails only when the master is leaving.
         let _ = self.notices.send(Notice::Settings(settings)).await;
-        self.defaults.send_replace(order(&self.config));
+        self.defaults.send_replace(self.config.usual_deploy());
         let late = changes
             .iter()
             .filter(|change| change.effect == Effect::Restart);

@@ -5,10 +5,7 @@ mod signals;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use baton_core::{
-    Core,
-    event::{DeployOrder, Time},
-};
+use baton_core::{Core, event::Time};
 use baton_protocol::{Term, auth::Secret};
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
@@ -30,13 +27,15 @@ use crate::{
     config::Config,
     counters::Counters,
     doors::http::{self, Door},
-    driver::{Driver, Ending, NEWS, Notice, Parts, QUEUE},
+    driver::{Driver, Ending, Parts, QUEUE},
     error::Error,
     history::History,
     journal::{Home, Journal},
     keeper::{Anew, Keeper, Kept, Maker},
     legacy, listener,
     metrics::Metrics,
+    news::{Log, Observer, STREAM},
+    notice::Notice,
     peer::{Context, Hushes, MAX_JOINED, Strangers},
     process::{Launcher, Outputs, keep_small},
     reload::{Reloader, Source},
@@ -119,8 +118,8 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     };
     let address = local_address(&tcp)?;
     let (notices, queue) = mpsc::channel(QUEUE);
-    let (news, _) = broadcast::channel(NEWS);
-    let defaults = watch::Sender::new(order(&config));
+    let (news, _) = broadcast::channel(STREAM);
+    let defaults = watch::Sender::new(config.usual_deploy());
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     let metrics = Arc::<Metrics>::default();
@@ -184,6 +183,12 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             .filter_map(|slot| slot.log.clone())
             .collect(),
     );
+    let observers: Vec<Arc<dyn Observer>> = vec![
+        metrics,
+        Arc::clone(&history) as _,
+        Arc::new(Log::default()),
+        Arc::new(news),
+    ];
     let driver = Driver::new(Parts {
         core: Core::new(config.settings(shard_count), recovered, Time::default()),
         journal: opened.journal,
@@ -191,9 +196,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         watches,
         unseen,
         notices: notices.clone(),
-        news,
-        metrics,
-        history: Arc::clone(&history),
+        observers,
         aside: Aside::new(&config.data_dir),
         shard_in_hand: config.limits.shard_in_hand,
         fail_on_error: config.fail_on_error,
@@ -216,7 +219,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         notices: notices.clone(),
         defaults,
     };
-    let usual = order(&config);
+    let usual = config.usual_deploy();
     let vital = |name, task: BoxFuture<'static, ()>| {
         vital::spawn(&tasks, notices.clone(), name, task);
     };
@@ -354,7 +357,7 @@ async fn run_legacy(
     let (notices, mut queue) = mpsc::channel(QUEUE);
     let (deploy, deploys) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    tokio::spawn(signals.forward(notices, order(config), None, stop.clone()));
+    tokio::spawn(signals.forward(notices, config.usual_deploy(), None, stop.clone()));
     let leaving = stop.clone();
     tokio::spawn(async move {
         // Signals ask for these two things only.
@@ -386,7 +389,7 @@ async fn run_legacy(
             BTreeMap::new(),
         )
         .with_api_url(&config.api_url),
-        slot: order(config).slot,
+        slot: config.usual_deploy().slot,
         contact: config.limits.contact,
         grace: config.limits.adopt_grace,
         deploys,
@@ -395,22 +398,6 @@ async fn run_legacy(
     .await;
     info!("master left; the slaves keep serving");
     Ok(())
-}
-
-/// The default deploy: the first slot, its own command.
-pub(crate) fn order(config: &Config) -> DeployOrder {
-    DeployOrder {
-        slot: config
-            .slots
-            .first()
-            .map(|slot| slot.name.clone())
-            .unwrap_or_default(),
-        command: None,
-        canary: config.limits.canary,
-        width: config.limits.width,
-        soak: config.limits.soak,
-        late_seal: config.late_seal,
-    }
 }
 
 fn configured(config: &Config) -> BTreeMap<String, Vec<String>> {

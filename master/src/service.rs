@@ -18,18 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{driver::Notice, error::Error};
-
-/// What a service manager sets for its own service alone: a slave that found it
-/// would speak for the master, or take a socket for one of its own.
-pub const VARIABLES: [&str; 6] = [
-    "LISTEN_FDNAMES",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-];
+use crate::{error::Error, notice::Notice};
 
 /// The first descriptor that a service manager passes.
 const FIRST: usize = 3;

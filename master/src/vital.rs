@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::driver::Notice;
+use crate::notice::Notice;
 
 /// Runs `task` among `tasks`. If it panics, the driver hears that the master is to
 /// end, and of which task it was.

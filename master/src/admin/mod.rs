@@ -13,7 +13,7 @@
 //! | `GET /v1/history` | under `events`, what happened, also under earlier masters, the newest last; `?since=T` only what was later than T, in milliseconds since 1970 ([`chronicle`](crate::history::chronicle)) |
 //! | `GET /v1/deploys` | under `deploys`, those that ended, also under earlier masters, at most 50, the newest last ([`Deployed`](crate::history::Deployed)); under `running`, the one that runs ([`Underway`](crate::history::Underway)) |
 //! | `GET /v1/doctor` | under `findings`, what each check saw ([`Finding`](crate::doctor::Finding)); `GET /v1/status` has those that are not well under `doctor` |
-//! | `GET /v1/events` | server-sent events, see [`json`](mod@json); at most [`MAX_STREAMS`] at each door, then 503 |
+//! | `GET /v1/events` | server-sent events, each piece of news as [`Stamped::to_json`] has it; at most [`MAX_STREAMS`] at each door, then 503 |
 //! | `GET /v1/access` | `{"operate": true}`, or false and `why` |
 //! | `GET /metrics` | counts and times for Prometheus, see [`metrics`](crate::metrics) |
 //! | `GET /`, `GET /page/*` | the page for operators |
@@ -25,7 +25,6 @@
 pub mod client;
 mod disks;
 mod guard;
-pub mod json;
 mod metrics;
 mod orders;
 mod page;
@@ -58,11 +57,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    doors::Places,
-    driver::{Notice, Told},
-    history::History,
-    keeper::Kept,
-    peer::Context,
+    doors::Places, history::History, keeper::Kept, news::Stamped, notice::Notice, peer::Context,
 };
 
 /// The driver answers within this time, or is reported.
@@ -80,7 +75,7 @@ pub struct Admin {
     /// Where to ask the driver.
     pub notices: mpsc::Sender<Notice>,
     /// Where news come from.
-    pub news: broadcast::Sender<Arc<Told>>,
+    pub news: broadcast::Sender<Arc<Stamped>>,
     /// For the counts.
     pub peers: Arc<Context>,
     /// What a deploy is where the request does not say.

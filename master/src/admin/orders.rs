@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use super::{Admin, Failure, wrong};
 use crate::{
     config::{check_command, whole_path},
-    driver::{Answer, Kill, Notice},
     history::Deployed,
+    notice::{Answer, Kill, Notice},
 };
 
 /// Body of `POST /v1/deploy`.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::broadcast;
 
-use super::{Admin, Failure, MAX_STREAMS, json::object, wrong};
+use super::{Admin, Failure, MAX_STREAMS, wrong};
 
 /// An event stream says at least so often that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ pub(super) async fn events(
                 () = closing.cancelled() => return None,
             };
             let object = match told {
-                Ok(told) => object(&told),
+                Ok(told) => told.to_json(),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     json!({"type": "missed", "count": missed})
                 }

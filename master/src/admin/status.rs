@@ -14,9 +14,10 @@ use serde_json::json;
 
 use super::{Admin, Facts, Failure};
 use crate::{
+    clock::unix_ms,
     counters::Counts,
     doctor::{Doors, Finding, Host, examine, troubles},
-    history::{Died, LastDeploy, Underway, unix_ms},
+    history::{Died, LastDeploy, Underway},
 };
 
 /// So many deaths are in the status; the history has more.

@@ -18,8 +18,18 @@ use hyper_util::{
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::GatewayBot;
 use crate::config::{MAX_SHARDS, Token};
+
+/// What Discord said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayBot {
+    /// Where the gateway is.
+    pub url: String,
+    /// Shards that Discord recommends, at least 1.
+    pub shards: u32,
+    /// The identify budget; a configured `max_concurrency` wins over Discord's.
+    pub budget: IdentifyBudget,
+}
 
 /// One request ends within this time, its answer included.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -312,7 +312,7 @@ fn fitting(mut rows: Vec<Vec<Cell>>, paint: Paint, width: usize) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Brought;
+    use crate::news::Brought;
 
     #[test]
     fn an_event_is_a_line_by_the_wall_clock_and_a_death_has_its_last_words() {

@@ -11,8 +11,11 @@ use std::{
 use baton_protocol::message::MAX_NAME;
 
 use super::{
-    DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Mistake, Origin, Slot, SlotOptions,
-    TOKEN_VARIABLE, Token, check_command, command::whole_path,
+    command::{check_command, whole_path},
+    file::Mistake,
+    options::SlotOptions,
+    origin::Origin,
+    parts::{DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Slot, TOKEN_VARIABLE, Token},
 };
 
 /// What was found to be wrong.

@@ -7,7 +7,10 @@ use toml::{
     de::{DeTable, DeValue, Deserializer, Error as TomlError},
 };
 
-use super::options::{Limits, Options};
+use super::{
+    options::{Limits, Options},
+    origin::Origin,
+};
 use crate::error::Error;
 
 /// So many mistakes are named at most.
@@ -72,32 +75,6 @@ pub(super) fn as_error(mistakes: &[Mistake]) -> Error {
     })
 }
 
-/// Where in its file each key stands.
-#[derive(Clone, Debug, Default)]
-pub struct Origin {
-    file: String,
-    lines: BTreeMap<String, usize>,
-}
-
-impl Origin {
-    /// `FILE:LINE` of a key, such as `limits.soak` or `slot[0].command`, or of the
-    /// table that it would be in.
-    pub(super) fn place(&self, key: &str) -> Option<String> {
-        let mut key = key;
-        loop {
-            if let Some(line) = self.lines.get(key) {
-                return Some(format!("{}:{line}", self.file));
-            }
-            key = &key[..key.rfind(['.', '['])?];
-        }
-    }
-
-    /// A flag or the environment says it instead.
-    pub(super) fn overruled(&mut self, key: &str) {
-        self.lines.remove(key);
-    }
-}
-
 /// What the file says; what is wrong is left out and named.
 pub(super) fn examine(path: &Path) -> Result<(Options, Vec<Mistake>), Error> {
     let text = fs::read_to_string(path).map_err(|error| {
@@ -122,11 +99,9 @@ pub(super) fn parse(file: &str, text: &str) -> (Options, Vec<Mistake>) {
         .take(MOST)
         .map(|error| mistake(error, one_line(error.message())))
         .collect();
-    let mut origin = Origin {
-        file: file.to_owned(),
-        lines: BTreeMap::new(),
-    };
-    lines(text, "", document.get_ref(), &mut origin.lines);
+    let mut found = BTreeMap::new();
+    lines(text, "", document.get_ref(), &mut found);
+    let origin = Origin::new(file, found);
     let (options, mistakes) = sound(document, origin);
     // What could be read of a broken file tells a command where its master is. What else
     // is wrong with it may only seem so.

@@ -6,12 +6,13 @@ mod checks;
 mod command;
 mod file;
 mod options;
+mod origin;
+mod parts;
 mod ruin;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::BTreeMap,
     env, fs,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
@@ -23,29 +24,21 @@ pub(crate) use self::checks::token_in;
 pub use self::{
     changes::{Change, Effect},
     command::{build_of, check_command, from_here, named, shown, whole_path, without_env},
-    file::{Mistake, Origin, in_order},
+    file::{Mistake, in_order},
     options::{LimitValue, Limits, LogFormat, Options, ResolvedLimits, SlotOptions},
+    origin::Origin,
+    parts::{DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Slot, TOKEN_VARIABLE, Token},
 };
 use self::{
     checks::{Found, admin_listen, api_url, cover, listen, slots, token},
     file::as_error,
 };
-use baton_core::settings::{Settings, SlotSettings};
+use baton_core::{
+    event::DeployOrder,
+    settings::{Settings, SlotSettings},
+};
 
 use crate::error::Error;
-
-/// Where slaves are listened for when nothing else is configured.
-pub const DEFAULT_LISTEN: &str = "127.0.0.1:7447";
-
-/// Discord's own HTTP interface.
-pub const DEFAULT_API_URL: &str = "https://discord.com";
-
-/// Where the bot's token is looked for in the environment, and where launched slaves
-/// find it.
-pub const TOKEN_VARIABLE: &str = "DISCORD_TOKEN";
-
-/// More shards than this are refused: far above what Discord gives to one bot.
-pub const MAX_SHARDS: u32 = 16_384;
 
 /// More standbys of one slot than this are refused.
 pub const MAX_STANDBYS: u32 = 16;
@@ -102,46 +95,8 @@ pub struct Config {
     pub slots: Vec<Slot>,
 }
 
-/// One place of the fleet, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slot {
-    /// Its name.
-    pub name: String,
-    /// Program and arguments; `None`: the master launches nothing into it.
-    pub command: Option<Vec<String>>,
-    /// First and last of its shards; `None`: all.
-    pub shards: Option<(u32, u32)>,
-    /// Further environment of its slave.
-    pub env: BTreeMap<String, String>,
-    /// File that its slave's output is appended to.
-    pub log: Option<PathBuf>,
-}
-
 /// A shorter token for operators can be found by trying.
 const LEAST_TOKEN: usize = 16;
-
-/// A secret text: the bot's token, the operators'. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// Takes a token as it was given, white space around it ignored.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim();
-        (!text.is_empty()).then(|| Self(text.to_owned()))
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
 
 /// The file that is read when none is named: `baton/baton.toml` in
 /// `$XDG_CONFIG_HOME` (or `~/.config`), else in `/etc`; `None` when there is
@@ -230,6 +185,20 @@ fn over(given: Options, file: Options) -> Options {
 }
 
 impl Config {
+    /// What a deploy is where nobody says it: the first slot, its own command.
+    #[must_use]
+    pub fn usual_deploy(&self) -> DeployOrder {
+        let first = self.slots.first();
+        DeployOrder {
+            slot: first.map(|slot| slot.name.clone()).unwrap_or_default(),
+            command: None,
+            canary: self.limits.canary,
+            width: self.limits.width,
+            soak: self.limits.soak,
+            late_seal: self.late_seal,
+        }
+    }
+
     /// Checks the options; `command` is the first slot's command, where the
     /// command line gave one.
     ///

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use clap::Args;
 use serde::Deserialize;
 
-use super::file::Origin;
+use super::origin::Origin;
 
 /// The keys of the configuration as they were given; nothing is checked yet.
 #[derive(Clone, Debug, Default, Deserialize, Args)]

@@ -5,11 +5,12 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
-use super::Finding;
 use baton_core::view::View;
+
+use super::Finding;
+use crate::clock::unix_ms;
 
 /// Less than this, and the journal may be refused its next page.
 const LEAST_DISK: u64 = 64 << 20;
@@ -42,14 +43,13 @@ impl Host {
     /// Looks, at these processes too. Blocks as long as the disk does.
     #[must_use]
     pub fn look(runtime_dir: &Path, data_dir: &Path, pids: &[u32]) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let others = |dir: &&Path| {
             let mode = fs::metadata(dir).map(|found| found.permissions().mode());
             mode.is_ok_and(|mode| mode & 0o077 != 0)
         };
         let dirs = [runtime_dir, data_dir];
         Self {
-            unix_ms: now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX)),
+            unix_ms: unix_ms(),
             data_dir: data_dir.to_owned(),
             free: free(data_dir),
             open_to_others: dirs

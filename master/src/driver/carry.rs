@@ -81,7 +81,7 @@ impl Driver {
         } else {
             let saved = saved.await;
             let took = began.elapsed();
-            self.metrics.saved(durability, took, saved.is_ok());
+            self.observe(|observer| observer.saved(durability, took, saved.is_ok()));
             saved?;
         }
         for (slot, command) in commands {
@@ -136,7 +136,7 @@ impl Driver {
             debug!(slave = %format_args!("{slave:.8}"), "a message to a slave that is not connected is dropped");
             return;
         };
-        self.metrics.sent(&message);
+        self.observe(|observer| observer.sent(&message));
         if link.send(message).is_err() {
             warn!(slave = %format_args!("{slave:.8}"), "slave takes nothing; connection dropped");
             link.cut();

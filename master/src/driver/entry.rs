@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{Driver, Notice, UNSEEN};
 use crate::{
-    peer::Link,
+    link::Link,
     process::{Dialled, Watch, WatchError},
 };
 

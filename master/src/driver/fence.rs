@@ -3,8 +3,10 @@
 
 use baton_protocol::SlaveId;
 
-use super::{Answer, Driver, Kill};
 use baton_core::event::{Input, Time};
+
+use super::{Answer, Driver};
+use crate::notice::Kill;
 
 impl Driver {
     pub(super) fn fence(&mut self, now: Time, name: &str, kill: Kill, answer: Answer<SlaveId>) {

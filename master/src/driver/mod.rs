@@ -16,7 +16,6 @@ mod clock;
 mod entry;
 mod fence;
 mod launches;
-mod notice;
 mod slaves;
 mod tell;
 #[cfg(test)]
@@ -36,7 +35,7 @@ use baton_core::{
 };
 use baton_protocol::{DeployId, ProcessIdentity, SlaveId};
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -47,17 +46,12 @@ use self::{
     launches::Launches,
     slaves::{LAST_WORDS, Watched},
 };
-pub use self::{
-    notice::{Answer, Joining, Kill, Notice},
-    tell::{Told, monotonic_us},
-};
 use crate::{
     aside::Aside,
-    doors::Hush,
-    history::{Brought, History},
     journal::Journal,
-    metrics::Metrics,
-    peer::{Link, LinkId},
+    link::{Link, LinkId},
+    news::{Brought, Gaps, Observer},
+    notice::{Answer, Joining, Notice},
     process::{Launcher, Watch},
 };
 
@@ -67,9 +61,6 @@ pub const QUEUE: usize = 1024;
 
 /// Notices of one round.
 const ROUND: usize = 512;
-
-/// News that a slow watcher may be behind; it hears how many it missed.
-pub const NEWS: usize = 8192;
 
 /// After so many failed saves in one round the driver pauses.
 const MAX_FAILURES: u32 = 4;
@@ -118,12 +109,8 @@ pub struct Parts {
     pub unseen: BTreeMap<SlaveId, ProcessIdentity>,
     /// For tasks that tell the driver something later.
     pub notices: mpsc::Sender<Notice>,
-    /// Where news go.
-    pub news: broadcast::Sender<Arc<Told>>,
-    /// What Prometheus gets.
-    pub metrics: Arc<Metrics>,
-    /// What became of deploys.
-    pub history: Arc<History>,
+    /// Who sees what it does, in this order.
+    pub observers: Vec<Arc<dyn Observer>>,
     /// Where events are kept that were set aside.
     pub aside: Aside,
     /// The longest that the core may take to leave.
@@ -167,12 +154,9 @@ pub struct Driver {
     killed: Vec<(SlaveId, Answer<SlaveId>)>,
     next_request: u64,
     notices: mpsc::Sender<Notice>,
-    news: broadcast::Sender<Arc<Told>>,
-    metrics: Arc<Metrics>,
-    history: Arc<History>,
+    observers: Vec<Arc<dyn Observer>>,
+    gaps: Gaps,
     aside: Aside,
-    /// Lines about reports that are not believed: a liar may send them at any rate.
-    disbelieved: Hush,
     shard_in_hand: Duration,
     fail_on_error: bool,
     /// When a leaving master leaves, even if the core is not done.
@@ -208,11 +192,9 @@ impl Driver {
             killed: Vec::new(),
             next_request: 0,
             notices: parts.notices,
-            news: parts.news,
-            metrics: parts.metrics,
-            history: parts.history,
+            observers: parts.observers,
+            gaps: Gaps::default(),
             aside: parts.aside,
-            disbelieved: Hush::new("claims that are not believed"),
             shard_in_hand: parts.shard_in_hand,
             fail_on_error: parts.fail_on_error,
             leave_by: None,
@@ -267,6 +249,12 @@ impl Driver {
         (self.ending.unwrap_or(Ending::Left), self.journal)
     }
 
+    fn observe(&self, see: impl Fn(&dyn Observer)) {
+        for observer in &self.observers {
+            see(&**observer);
+        }
+    }
+
     fn wake(&self) -> Instant {
         let now = Instant::now();
         let deadline = self
@@ -296,7 +284,7 @@ impl Driver {
             } => {
                 if self.is_current(slave, link) {
                     self.first_said(slave, &message);
-                    self.metrics.said(slave, &message);
+                    self.observe(|observer| observer.said(slave, &message));
                     self.core.handle(now, Input::Said { slave, message });
                 } else {
                     self.second_said(slave, link, message);

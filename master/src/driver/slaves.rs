@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{Driver, Joining, Notice};
 use crate::{
-    peer::LinkId,
+    link::LinkId,
     process::{UNHEARD, Watch, lived},
 };
 
@@ -199,6 +199,6 @@ impl Driver {
         }));
         self.looking.remove(&slave);
         self.watches.insert(slave, Watched { watch, _task: task });
-        self.metrics.watched(slave);
+        self.observe(|observer| observer.watched(slave));
     }
 }

@@ -1,46 +1,44 @@
-//! News: to the log, to the observers, and to the askers.
+//! News: to the observers, and to the askers.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tracing::{debug, error, info, warn};
+use baton_core::event::{News, Outcome};
 
 use super::{Driver, Ending};
-use baton_core::event::{Death, MovePhase, News, Outcome};
-
-/// A piece of news, and its time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Told {
-    /// Microseconds of the host's monotonic clock, the same for every process.
-    pub at_us: u64,
-    /// What.
-    pub news: News,
-}
+use crate::news::{Brought, Stamped};
 
 impl Driver {
+    /// Every observer hears of it before whoever asked for it is answered.
     pub(super) fn tell(&mut self, news: News) {
-        let at_us = monotonic_us();
-        let told = Arc::new(Told { at_us, news });
-        self.metrics.told(&told);
-        let gap = self.history.told(&told);
-        if let Some(gap) = gap {
-            self.metrics.gap(gap);
-        }
-        let is_claim = matches!(told.news, News::Disbelieved { .. });
-        if !is_claim || self.disbelieved.lets() {
-            log(&told.news, gap.map(|gap| gap.length));
-        }
-        self.answer(&told.news);
+        let mut stamped = Stamped::now(news);
+        stamped.gap = self.gaps.ended_by(stamped.at_us, &stamped.news);
+        stamped.brought = self.brought_by(&stamped.news);
+        let stamped = Arc::new(stamped);
+        self.observe(|observer| observer.happened(&stamped));
+        self.answer(&stamped.news);
         if self.fail_on_error
             && self.ending.is_none()
-            && let Some(wrong) = wrong(&told.news)
+            && let Some(wrong) = wrong(&stamped.news)
         {
             self.ending = Some(Ending::Error(wrong));
         }
-        // There may be no observer.
-        let _ = self.news.send(told);
     }
 
-    /// The asker is answered; the history knows of it by then.
+    /// What the deploy brings that was asked for, if the core took it.
+    fn brought_by(&mut self, news: &News) -> Option<Brought> {
+        if let News::RequestRefused { request, .. } = news {
+            self.roads.remove(request);
+        }
+        let News::DeployAccepted {
+            request: Some(request),
+            ..
+        } = news
+        else {
+            return None;
+        };
+        self.roads.remove(request)
+    }
+
     fn answer(&mut self, news: &News) {
         match news {
             News::DeployAccepted {
@@ -48,16 +46,12 @@ impl Driver {
                 deploy,
                 ..
             } => {
-                if let Some(brought) = self.roads.remove(request) {
-                    self.history.brings(*deploy, brought);
-                }
                 if let Some(answer) = self.deploys.remove(request) {
                     // The asker may be gone.
                     let _ = answer.send(Ok(*deploy));
                 }
             }
             News::RequestRefused { request, reason } => {
-                self.roads.remove(request);
                 if let Some(answer) = self.deploys.remove(request) {
                     let _ = answer.send(Err(reason.clone()));
                 }
@@ -131,153 +125,5 @@ fn wrong(news: &News) -> Option<String> {
         | News::ShardServing { .. }
         | News::Disbelieved { .. }
         | News::Launching { .. } => None,
-    }
-}
-
-/// Microseconds of the host's monotonic clock.
-pub fn monotonic_us() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
-}
-
-/// One line of each shard that moved; how it got there is for `debug`.
-fn log(news: &News, gap: Option<Duration>) {
-    match news {
-        News::DeployAccepted { deploy, slot, .. } => {
-            info!(deploy = %deploy, slot, "deploy accepted")
-        }
-        News::RequestRefused { reason, .. } => warn!(reason, "request refused"),
-        News::Fenced { slave, .. } => {
-            warn!(slave = %format_args!("{slave:.8}"), "slave fenced: dead by the operator's word");
-        }
-        News::DeployStep { deploy, step } => info!(deploy = %deploy, %step, "deploy step"),
-        News::SoakShortened {
-            deploy,
-            shard,
-            per_second,
-            asked,
-            soak,
-        } => warn!(
-            deploy = %deploy, %shard, per_second, ?asked, ?soak,
-            "the soak is shorter than was asked for: what Discord replays covers no more"
-        ),
-        News::Migration {
-            deploy,
-            shard,
-            from,
-            to,
-            epoch,
-            phase,
-        } => {
-            let (from, to) = (format!("{from:.8}"), format!("{to:.8}"));
-            // It was never without an owner: it was not sealed.
-            let gap = gap.unwrap_or_default();
-            match phase {
-                MovePhase::Moved => {
-                    info!(deploy = %deploy, %shard, from, to, %epoch, ?gap, "shard moved");
-                }
-                MovePhase::Back => {
-                    info!(deploy = %deploy, %shard, from, to, %epoch, ?gap, "shard is back");
-                }
-                MovePhase::Copying
-                | MovePhase::Dialling
-                | MovePhase::Sealing
-                | MovePhase::Resuming
-                | MovePhase::TakingBack => {
-                    debug!(deploy = %deploy, %shard, from, to, %epoch, %phase, "shard moves");
-                }
-            }
-        }
-        News::DeployEnded {
-            deploy,
-            outcome,
-            moved,
-            migrating,
-            total,
-            losses,
-        } => match outcome {
-            Outcome::Done if losses.any() => {
-                error!(
-                    deploy = %deploy, moved, ?migrating, ?total,
-                    sessions_lost = losses.sessions, events_given_up = losses.events,
-                    "deploy done, and something was lost meanwhile"
-                );
-            }
-            Outcome::Done => info!(deploy = %deploy, moved, ?migrating, ?total, "deploy done"),
-            Outcome::Aborted { .. }
-            | Outcome::RolledBack { .. }
-            | Outcome::Forced { .. }
-            | Outcome::HandedOn => {
-                warn!(deploy = %deploy, %outcome, moved, ?migrating, ?total, "deploy ended");
-            }
-        },
-        News::SlaveJoined {
-            slave,
-            build,
-            slot,
-            back,
-        } => info!(slave = %format_args!("{slave:.8}"), build, slot, back, "slave joined"),
-        News::SlaveGone { slave, dead, held } => {
-            info!(slave = %format_args!("{slave:.8}"), dead, held, "slave gone");
-        }
-        News::SlaveEnded(death) => ended(death),
-        News::ShardServing {
-            shard,
-            epoch,
-            slave,
-        } => info!(%shard, %epoch, slave = %format_args!("{slave:.8}"), "shard serves"),
-        News::StateLost { shard, slave } => {
-            warn!(%shard, slave = %format_args!("{slave:.8}"), "state lost: the bot wants a new session for it");
-        }
-        News::SessionLost { shard, slave } => {
-            error!(%shard, slave = %format_args!("{slave:.8}"), "session lost: a span of events is missing");
-        }
-        News::EventGivenUp {
-            shard,
-            sequence,
-            events,
-            kind,
-            guild,
-            slave,
-            unfinished,
-        } => {
-            let slave = slave.map(|slave| format!("{slave:.8}"));
-            let (kind, slave) = (
-                kind.as_deref().unwrap_or("unknown"),
-                slave.as_deref().unwrap_or("unknown"),
-            );
-            error!(
-                %shard, %sequence, events, kind, guild = guild.unwrap_or(0), slave,
-                unfinished = ?unfinished.unwrap_or_default(),
-                "an event is given up: no slave finished it, and Discord no longer replays it"
-            );
-        }
-        News::Launching {
-            slot,
-            attempt,
-            backoff,
-        } => info!(slot, attempt, ?backoff, "starting a slave"),
-        News::Disbelieved { slave, detail } => {
-            warn!(slave = %format_args!("{slave:.8}"), detail, "not believed");
-        }
-        News::Alarm { detail } => error!(detail, "an operator must act"),
-    }
-}
-
-/// Its last lines stand in the log already, where they were written.
-fn ended(death: &Death) {
-    let Death {
-        slave,
-        slot,
-        build,
-        pid,
-        ..
-    } = death;
-    let slave = slave.map_or_else(|| "-".to_owned(), |slave| format!("{slave:.8}"));
-    let build = build.as_deref().unwrap_or("-");
-    if death.ending.is_well() {
-        info!(slave, build, slot, pid, how = death.how(), "slave ended");
-    } else {
-        warn!(slave, build, slot, pid, how = death.told(), "slave ended");
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
 
 use self::rig::{LONG, Rig, Stage, hello};
 use super::*;
-use crate::process::Dialled;
+use crate::{news::Stamped, process::Dialled};
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_that_relies_on_a_save_which_failed() {
@@ -284,7 +284,7 @@ fn is_alive(pid: u32) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_paused_master_launches_nothing_for_the_time_it_did_not_run() {
     let mut rig = Rig::start(Some("false"));
-    let launching = |told: Arc<Told>| matches!(told.news, News::Launching { .. });
+    let launching = |told: Arc<Stamped>| matches!(told.news, News::Launching { .. });
     // Half of the contact time, then an hour in which no task runs.
     sleep(Duration::from_millis(500)).await;
     tokio::time::advance(Duration::from_secs(3600)).await;

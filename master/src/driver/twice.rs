@@ -26,7 +26,7 @@ use tokio::time::sleep;
 use tracing::info;
 
 use super::{Driver, Joining, Notice};
-use crate::peer::LinkId;
+use crate::link::LinkId;
 
 /// A connection that lives answers within this time.
 const ANSWER: Duration = Duration::from_secs(2);

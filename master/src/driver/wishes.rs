@@ -8,7 +8,7 @@ use baton_core::{
 use baton_protocol::DeployId;
 
 use super::{Answer, Driver};
-use crate::{config::named, history::Brought};
+use crate::{config::named, news::Brought};
 
 impl Driver {
     pub(super) fn view(&self, now: Time) -> View {
@@ -44,7 +44,7 @@ impl Driver {
 
     /// Deploys the command that the slot had before.
     pub(super) fn roll_back(&mut self, now: Time, order: DeployOrder, answer: Answer<DeployId>) {
-        match self.way_back(&order.slot) {
+        match self.way_back(now, &order.slot) {
             Ok(command) => {
                 let command = Some(command);
                 self.deploy(now, DeployOrder { command, ..order }, None, Some(answer));
@@ -69,9 +69,9 @@ impl Driver {
     }
 
     /// The command that a rollback deploys.
-    fn way_back(&self, slot: &str) -> Result<Vec<String>, String> {
-        if let Some(running) = self.history.running() {
-            let step = running.steps.last().map_or("starting", |step| &step.step);
+    fn way_back(&self, now: Time, slot: &str) -> Result<Vec<String>, String> {
+        if let Some(running) = self.core.view(now).deploy {
+            let step = running.step;
             return Err(format!(
                 "deploy {} of slot {:?} is under way ({step}): send it back with baton-master abort. \
                  A rollback is a deploy of its own, of the command before the present one",

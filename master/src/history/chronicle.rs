@@ -20,8 +20,7 @@ use std::{
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::unix_ms;
-use crate::whole_file::append;
+use crate::{clock::unix_ms, whole_file::append};
 
 /// Its name in the data directory.
 pub const FILE: &str = "history.jsonl";

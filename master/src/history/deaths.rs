@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::millis;
 use baton_core::event::Death;
+
+use crate::clock::millis;
 
 /// So many are remembered.
 const REMEMBERED: usize = 50;

@@ -4,24 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::build_of;
-
-/// What a deploy puts into its slot, and what was there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Brought {
-    /// The command; absent: its slave was not started by the master.
-    pub command: Option<Vec<String>>,
-    /// The slot's command before; absent: none.
-    pub before: Option<Vec<String>>,
-}
-
-impl Brought {
-    /// The name that its deployer gave its build.
-    pub(super) fn build(&self) -> Option<String> {
-        build_of(self.command.as_deref()?).map(str::to_owned)
-    }
-}
+use crate::news::Brought;
 
 /// The deploy that runs, for a client that starts to look in the middle of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -1,7 +1,6 @@
 //! What happened earlier, drawn from the news: alarms, deaths, lost sessions,
 //! and what the last deploys did and cost. It is kept on the disk, bounded, for the next
-//! master ([`chronicle`]); nothing relies on it. A gap is the time for which a shard had no owner, from the order to
-//! seal it to RESUMED.
+//! master ([`chronicle`]); nothing relies on it.
 
 pub mod chronicle;
 mod deaths;
@@ -13,7 +12,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use baton_core::event::{MovePhase, News, Outcome};
@@ -24,11 +23,11 @@ use tracing::warn;
 use self::{chronicle::Chronicle, deaths::Deaths};
 pub use self::{
     deaths::Died,
-    deploys::{Brought, Deployed, Gaps, LastDeploy, Slowest, StepAt, Underway},
+    deploys::{Deployed, Gaps, LastDeploy, Slowest, StepAt, Underway},
 };
 use crate::{
-    admin::json,
-    driver::{Told, monotonic_us},
+    clock::{millis, monotonic_us, unix_ms},
+    news::{Brought, Gap, Observer, Stamped},
 };
 
 /// So many deploys are remembered.
@@ -61,8 +60,6 @@ struct Running {
     /// The builds: either slave may be gone when the deploy ends.
     from: Option<String>,
     to: Option<String>,
-    /// When each shard was to seal that does not serve again yet.
-    sealed: BTreeMap<ShardId, u64>,
     /// The longest gap of each shard.
     gaps: BTreeMap<ShardId, Duration>,
     /// When the first shard was to seal, and when the last one served.
@@ -80,15 +77,6 @@ fn without_end(chronicle: &Chronicle) -> Option<Value> {
     (last["type"] == "deploy_accepted").then(|| {
         serde_json::json!({ "type": "deploy_cut_off", "deploy": last["deploy"], "slot": last["slot"] })
     })
-}
-
-/// A shard serves again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// At the new slave, or taken back.
-    pub on: bool,
-    /// For how long it had no owner.
-    pub length: Duration,
 }
 
 impl History {
@@ -128,37 +116,10 @@ impl History {
         events
     }
 
-    /// The running deploy brings this.
-    pub fn brings(&self, deploy: DeployId, brought: Brought) {
-        if let Some(running) = &mut self.seen().running
-            && running.deploy == deploy
-        {
-            running.brought = brought;
-        }
-    }
-
     /// The master leaves as it was asked to.
     pub fn leaves(&self) {
         let left = serde_json::json!({ "type": "master_left" });
         self.seen().chronicle.keep(left);
-    }
-
-    /// Takes a piece of news; gives the gap that it ends.
-    pub fn told(&self, told: &Told) -> Option<Gap> {
-        let mut seen = self.seen();
-        let gap = seen.told(told);
-        if is_kept(&told.news) {
-            let mut event = json::object(told);
-            if let Some(event) = event.as_object_mut() {
-                // Of a clock that starts at zero with each boot.
-                event.remove("at_us");
-            }
-            if let (News::DeployEnded { .. }, Some(deployed)) = (&told.news, seen.ended.back()) {
-                event["deployed"] = serde_json::to_value(deployed).unwrap_or(Value::Null);
-            }
-            seen.chronicle.keep(event);
-        }
-        gap
     }
 
     /// Those that ended, the newest last.
@@ -209,6 +170,24 @@ impl History {
     }
 }
 
+impl Observer for History {
+    fn happened(&self, stamped: &Arc<Stamped>) {
+        let mut seen = self.seen();
+        seen.happened(stamped);
+        if is_kept(&stamped.news) {
+            let mut event = stamped.to_json();
+            if let Some(event) = event.as_object_mut() {
+                // Of a clock that starts at zero with each boot.
+                event.remove("at_us");
+            }
+            if let (News::DeployEnded { .. }, Some(deployed)) = (&stamped.news, seen.ended.back()) {
+                event["deployed"] = serde_json::to_value(deployed).unwrap_or(Value::Null);
+            }
+            seen.chronicle.keep(event);
+        }
+    }
+}
+
 impl Seen {
     /// What an earlier master kept.
     fn remember(&mut self, event: &Value) {
@@ -234,7 +213,7 @@ impl Seen {
         self.ended.push_back(deployed);
     }
 
-    fn told(&mut self, told: &Told) -> Option<Gap> {
+    fn happened(&mut self, told: &Stamped) {
         match &told.news {
             News::SlaveJoined {
                 slave,
@@ -250,7 +229,7 @@ impl Seen {
             }
             News::DeployAccepted {
                 deploy, slot, from, ..
-            } => self.began(*deploy, slot, *from, told.at_us),
+            } => self.began(*deploy, slot, *from, told),
             News::DeployStep { step, .. } => {
                 if let Some(running) = &mut self.running
                     && running.steps.len() < STEPS
@@ -266,7 +245,7 @@ impl Seen {
                 to,
                 phase,
                 ..
-            } => return self.migrates(*shard, (*from, *to), *phase, told.at_us),
+            } => self.migrates(*shard, (*from, *to), *phase, told),
             News::DeployEnded {
                 outcome,
                 moved,
@@ -275,7 +254,9 @@ impl Seen {
                 losses,
                 ..
             } => {
-                let running = self.running.take()?;
+                let Some(running) = self.running.take() else {
+                    return;
+                };
                 self.ended(Deployed {
                     sessions_lost: losses.sessions,
                     events_given_up: losses.events,
@@ -298,7 +279,6 @@ impl Seen {
             | News::Disbelieved { .. }
             | News::Alarm { .. } => {}
         }
-        None
     }
 }
 
@@ -313,12 +293,13 @@ impl Seen {
         }
     }
 
-    fn began(&mut self, deploy: DeployId, slot: &str, from: Option<SlaveId>, at_us: u64) {
+    fn began(&mut self, deploy: DeployId, slot: &str, from: Option<SlaveId>, told: &Stamped) {
         self.running = Some(Running {
             deploy,
             slot: slot.to_owned(),
             from: from.and_then(|from| self.builds.get(&from).cloned()),
-            began_us: at_us,
+            brought: told.brought.clone().unwrap_or_default(),
+            began_us: told.at_us,
             began_unix_ms: unix_ms(),
             ..Running::default()
         });
@@ -329,39 +310,34 @@ impl Seen {
         shard: ShardId,
         (from, to): (SlaveId, SlaveId),
         phase: MovePhase,
-        at_us: u64,
-    ) -> Option<Gap> {
-        let running = self.running.as_mut()?;
+        told: &Stamped,
+    ) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
         if phase == MovePhase::Copying {
             // A slave that joined meanwhile may have been a standby.
             running.from = self.builds.get(&from).cloned();
             running.to = self.builds.get(&to).cloned();
         }
-        running.migrates(shard, phase, at_us)
+        match told.gap {
+            Some(gap) => running.serves_again(shard, gap, told.at_us),
+            None if matches!(phase, MovePhase::Sealing | MovePhase::TakingBack) => {
+                let at_us = told.at_us;
+                running.migrates_us.get_or_insert((at_us, at_us));
+            }
+            None => {}
+        }
     }
 }
 
 impl Running {
-    fn migrates(&mut self, shard: ShardId, phase: MovePhase, at_us: u64) -> Option<Gap> {
-        let on = match phase {
-            // Of what a dead slave had, from when the old one was ordered to resume it.
-            MovePhase::Sealing | MovePhase::TakingBack => {
-                self.sealed.entry(shard).or_insert(at_us);
-                self.migrates_us.get_or_insert((at_us, at_us));
-                return None;
-            }
-            MovePhase::Copying | MovePhase::Dialling | MovePhase::Resuming => return None,
-            MovePhase::Moved => true,
-            MovePhase::Back => false,
-        };
-        let sealed = self.sealed.remove(&shard)?;
-        let length = Duration::from_micros(at_us.saturating_sub(sealed));
+    fn serves_again(&mut self, shard: ShardId, gap: Gap, at_us: u64) {
         let longest = self.gaps.entry(shard).or_default();
-        *longest = length.max(*longest);
+        *longest = gap.length.max(*longest);
         if let Some((_, last)) = &mut self.migrates_us {
             *last = at_us;
         }
-        Some(Gap { on, length })
     }
 
     fn underway(&self, now_us: u64) -> Underway {
@@ -397,7 +373,7 @@ impl Running {
             began_unix_ms: self.began_unix_ms,
             outcome: outcome.name().into(),
             ended_unix_ms: unix_ms(),
-            reason: reason(outcome),
+            reason: outcome.reason().map(str::to_owned),
             gaps_ms,
             steps: self.steps,
             ..Deployed::default()
@@ -438,23 +414,4 @@ const fn is_kept(news: &News) -> bool {
 /// In milliseconds.
 fn tenths(gap: &Duration) -> f64 {
     (gap.as_secs_f64() * 10_000.0).round() / 10.0
-}
-
-fn reason(outcome: &Outcome) -> Option<String> {
-    match outcome {
-        Outcome::Aborted { reason }
-        | Outcome::Forced { reason }
-        | Outcome::RolledBack { reason, .. } => Some(reason.clone()),
-        Outcome::Done | Outcome::HandedOn => None,
-    }
-}
-
-/// The wall clock, in milliseconds since 1970.
-pub(crate) fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, millis)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,9 +8,39 @@ use baton_core::event::{Death, DeployStep, EndedBy, Losses};
 const OLD: SlaveId = SlaveId(1);
 const NEW: SlaveId = SlaveId(2);
 
-fn told(at_ms: u64, news: News) -> Told {
-    let at_us = at_ms * 1000;
-    Told { at_us, news }
+/// A history that hears news as the driver stamps them.
+#[derive(Default)]
+struct Heard {
+    history: History,
+    gaps: crate::news::Gaps,
+}
+
+impl Heard {
+    fn open(data_dir: &Path, term: Term) -> Self {
+        Self {
+            history: History::open(data_dir, term),
+            ..Self::default()
+        }
+    }
+
+    fn told(&mut self, at_ms: u64, news: News) {
+        self.told_with(at_ms, news, None);
+    }
+
+    fn told_with(&mut self, at_ms: u64, news: News, brought: Option<Brought>) {
+        let mut stamped = Stamped::at(at_ms * 1000, news);
+        stamped.gap = self.gaps.ended_by(stamped.at_us, &stamped.news);
+        stamped.brought = brought;
+        self.history.happened(&Arc::new(stamped));
+    }
+}
+
+impl std::ops::Deref for Heard {
+    type Target = History;
+
+    fn deref(&self) -> &History {
+        &self.history
+    }
 }
 
 fn joined(slave: SlaveId, build: &str) -> News {
@@ -54,28 +84,21 @@ fn ended(outcome: Outcome) -> News {
 }
 
 #[test]
-fn a_gap_is_from_the_order_to_seal_until_the_shard_serves_again() {
-    let history = History::default();
-    let gaps: Vec<_> = [
-        told(900, began(1)),
-        told(1000, migration(0, MovePhase::Copying)),
-        told(2000, migration(0, MovePhase::Sealing)),
-        told(2001, migration(1, MovePhase::Sealing)),
-        told(2003, migration(0, MovePhase::Resuming)),
-        told(2004, migration(0, MovePhase::Moved)),
-        // Sealed, and then it goes back.
-        told(2100, migration(1, MovePhase::TakingBack)),
-        told(2401, migration(1, MovePhase::Back)),
+fn the_gaps_of_a_deploy_are_those_that_ended_in_it() {
+    let mut history = Heard::default();
+    for (at_ms, news) in [
+        (900, began(1)),
+        (2000, migration(0, MovePhase::Sealing)),
+        (2001, migration(1, MovePhase::Sealing)),
+        (2004, migration(0, MovePhase::Moved)),
+        (2401, migration(1, MovePhase::Back)),
         // Its deploy ends with the shard in hand.
-        told(3000, migration(2, MovePhase::Sealing)),
-        told(3001, ended(Outcome::HandedOn)),
-        told(9000, migration(2, MovePhase::Moved)),
-    ]
-    .iter()
-    .filter_map(|told| history.told(told))
-    .map(|gap| (gap.on, gap.length.as_millis()))
-    .collect();
-    assert_eq!(gaps, [(true, 4), (false, 400)]);
+        (3000, migration(2, MovePhase::Sealing)),
+        (3001, ended(Outcome::HandedOn)),
+        (9000, migration(2, MovePhase::Moved)),
+    ] {
+        history.told(at_ms, news);
+    }
     assert_eq!(history.deploys()[0].gaps_ms, [4.0, 400.0]);
     let last = history.last().and_then(|last| last.gap).unwrap();
     assert_eq!((last.shards, last.p50_ms, last.max_ms), (2, 400, 400));
@@ -83,21 +106,21 @@ fn a_gap_is_from_the_order_to_seal_until_the_shard_serves_again() {
 
 #[test]
 fn a_deploy_is_remembered_with_its_builds_steps_and_reason() {
-    let history = History::default();
+    let mut history = Heard::default();
     let reason = "its handlers fail".to_owned();
-    for told in [
-        told(0, joined(OLD, "v1")),
-        told(5000, began(1)),
-        told(5100, joined(NEW, "v2")),
-        told(
+    for (at_ms, news) in [
+        (0, joined(OLD, "v1")),
+        (5000, began(1)),
+        (5100, joined(NEW, "v2")),
+        (
             5100,
             News::DeployStep {
                 deploy: DeployId(1),
                 step: DeployStep::Canary,
             },
         ),
-        told(5200, migration(0, MovePhase::Copying)),
-        told(
+        (5200, migration(0, MovePhase::Copying)),
+        (
             5300,
             ended(Outcome::RolledBack {
                 shard: None,
@@ -105,7 +128,7 @@ fn a_deploy_is_remembered_with_its_builds_steps_and_reason() {
             }),
         ),
     ] {
-        history.told(&told);
+        history.told(at_ms, news);
     }
     let deploys = history.deploys();
     let [one] = deploys.as_slice() else {
@@ -131,19 +154,19 @@ fn a_deploy_is_remembered_with_its_builds_steps_and_reason() {
 
 #[test]
 fn whoever_begins_to_look_in_the_middle_of_a_deploy_is_told_how_far_it_is() {
-    let history = History::default();
+    let mut history = Heard::default();
     assert_eq!(history.running(), None);
-    for told in [
-        told(0, joined(OLD, "v1")),
-        told(5000, began(1)),
-        told(5100, joined(NEW, "v2")),
-        told(5200, migration(0, MovePhase::Sealing)),
-        told(5204, migration(0, MovePhase::Moved)),
-        told(5203, migration(1, MovePhase::Sealing)),
-        told(5210, migration(1, MovePhase::Moved)),
-        told(5220, migration(2, MovePhase::Sealing)),
+    for (at_ms, news) in [
+        (0, joined(OLD, "v1")),
+        (5000, began(1)),
+        (5100, joined(NEW, "v2")),
+        (5200, migration(0, MovePhase::Sealing)),
+        (5204, migration(0, MovePhase::Moved)),
+        (5203, migration(1, MovePhase::Sealing)),
+        (5210, migration(1, MovePhase::Moved)),
+        (5220, migration(2, MovePhase::Sealing)),
     ] {
-        history.told(&told);
+        history.told(at_ms, news);
     }
     let running = history.running().unwrap();
     let builds = (running.from.as_deref(), running.to.as_deref());
@@ -151,17 +174,17 @@ fn whoever_begins_to_look_in_the_middle_of_a_deploy_is_told_how_far_it_is() {
     assert_eq!(running.handed_over, 2);
     assert_eq!(running.migrates_us, Some((5_200_000, 5_210_000)));
     assert_eq!(running.slowest, Some(Slowest { shard: 1, ms: 7.0 }));
-    history.told(&told(5300, ended(Outcome::Done)));
+    history.told(5300, ended(Outcome::Done));
     assert_eq!(history.running(), None);
 }
 
 #[test]
 fn a_deploy_whose_build_never_joined_was_from_the_one_that_serves() {
-    let history = History::default();
-    history.told(&told(0, joined(OLD, "v1")));
-    history.told(&told(1, began(1)));
+    let mut history = Heard::default();
+    history.told(0, joined(OLD, "v1"));
+    history.told(1, began(1));
     let reason = "the slave ended before it joined".to_owned();
-    history.told(&told(2, ended(Outcome::Aborted { reason })));
+    history.told(2, ended(Outcome::Aborted { reason }));
     let deploys = history.deploys();
     let builds = deploys
         .iter()
@@ -171,10 +194,10 @@ fn a_deploy_whose_build_never_joined_was_from_the_one_that_serves() {
 
 #[test]
 fn only_the_last_deploys_are_remembered() {
-    let history = History::default();
+    let mut history = Heard::default();
     for number in 0..80 {
-        history.told(&told(number, began(number)));
-        history.told(&told(number, ended(Outcome::Done)));
+        history.told(number, began(number));
+        history.told(number, ended(Outcome::Done));
     }
     let numbers: Vec<_> = history.deploys().iter().map(|one| one.deploy).collect();
     assert_eq!(numbers, (30..80).collect::<Vec<_>>());
@@ -196,20 +219,19 @@ fn the_next_master_knows_what_happened_under_this_one() {
         counter,
         ..Term::default()
     };
-    let first = History::open(dir.path(), term(1));
+    let mut first = Heard::open(dir.path(), term(1));
     let detail = "act".to_owned();
-    first.told(&told(0, joined(OLD, "v1")));
-    first.told(&told(1, News::Alarm { detail }));
-    first.told(&told(2, began(7)));
+    first.told(0, joined(OLD, "v1"));
+    first.told(1, News::Alarm { detail });
     let brought = Brought {
         command: Some(vec!["my-bot".to_owned()]),
         before: None,
     };
-    first.brings(DeployId(7), brought.clone());
-    first.told(&told(3, migration(0, MovePhase::Sealing)));
-    first.told(&told(9, migration(0, MovePhase::Moved)));
-    first.told(&told(10, ended(Outcome::Done)));
-    first.told(&told(11, News::SlaveEnded(Box::new(death()))));
+    first.told_with(2, began(7), Some(brought.clone()));
+    first.told(3, migration(0, MovePhase::Sealing));
+    first.told(9, migration(0, MovePhase::Moved));
+    first.told(10, ended(Outcome::Done));
+    first.told(11, News::SlaveEnded(Box::new(death())));
     first.leaves();
     let kept = first.deploys();
     drop(first);
@@ -246,8 +268,8 @@ fn a_deploy_whose_master_was_killed_is_said_to_have_no_end() {
         let kinds = events.iter().map(|event| event["type"].to_string());
         kinds.collect::<Vec<_>>().join(" ")
     };
-    let first = History::open(dir.path(), Term::default());
-    first.told(&told(2, began(7)));
+    let mut first = Heard::open(dir.path(), Term::default());
+    first.told(2, began(7));
     drop(first);
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while chronicle::read(dir.path()).len() < 2 && std::time::Instant::now() < deadline {

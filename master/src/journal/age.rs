@@ -8,7 +8,7 @@ use std::fs;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::rows::wall_clock_ms;
+use crate::clock::unix_ms;
 
 /// Both clocks at one moment, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Clocks {
             boot: boot.trim().to_owned(),
             since_boot: clock.tv_sec.cast_unsigned() * 1000
                 + clock.tv_nsec.cast_unsigned() / 1_000_000,
-            unix: wall_clock_ms(),
+            unix: unix_ms(),
         }
     }
 

@@ -4,8 +4,6 @@ use std::{io, path::PathBuf};
 
 use baton_protocol::FleetId;
 
-use super::schema::SCHEMA;
-
 /// What is wrong with a database, for a person.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StoreError {
@@ -13,10 +11,8 @@ pub(super) enum StoreError {
     Sqlite(#[from] rusqlite::Error),
     #[error("a row of table {table} makes no sense: {value}")]
     Row { table: &'static str, value: String },
-    #[error(
-        "its schema is version {found}, which a master that knows version {SCHEMA} may not use"
-    )]
-    Newer { found: i64 },
+    #[error("its schema is version {found}, which a master that knows version {known} may not use")]
+    Newer { found: i64, known: i64 },
     #[error("its pages are damaged: {0}")]
     Damaged(String),
     #[error("it cannot be made: {0}")]

@@ -7,6 +7,7 @@
 //! do.
 
 mod age;
+mod contents;
 mod error;
 mod fold;
 pub mod look;

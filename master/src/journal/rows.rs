@@ -1,6 +1,6 @@
 //! Entries as rows, and back.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 use baton_protocol::{
     Epoch, SessionParameters, ShardId, SlaveId, Ticket,
@@ -8,8 +8,10 @@ use baton_protocol::{
 };
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{age::Clocks, error::StoreError};
 use baton_core::event::{Basis, Entry, Hold};
+
+use super::{age::Clocks, error::StoreError};
+use crate::clock::unix_ms;
 
 /// Every statement names its columns: a newer master may have added others.
 pub(super) fn write(
@@ -40,7 +42,7 @@ pub(super) fn write(
         }
         Entry::Fenced(slave) => {
             delete_slave(change, *slave)?;
-            set_meta(change, &fenced(*slave), &wall_clock_ms().to_string())?;
+            set_meta(change, &fenced(*slave), &unix_ms().to_string())?;
             keep_the_last(change, "fenced", 256)?;
         }
         Entry::Ticket {
@@ -159,7 +161,7 @@ fn write_ticket(
             signed(epoch.get())?,
             after,
             bits(ticket.handled.get()),
-            bits(wall_clock_ms()),
+            bits(unix_ms()),
             text
         ])?;
     Ok(())
@@ -304,15 +306,6 @@ pub(super) fn list(text: &str) -> Result<Vec<String>, StoreError> {
         table: "commands",
         value: text.to_owned(),
     })
-}
-
-/// Milliseconds since 1970: the only clock that a restarted host still knows.
-pub(super) fn wall_clock_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |time| {
-            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-        })
 }
 
 /// For numbers that are compared in SQL: what SQLite's integers cannot hold is

@@ -5,7 +5,7 @@ use std::path::Path;
 use baton_protocol::{Epoch, ShardId};
 
 use super::{
-    look::{Contents, Findings},
+    contents::{Contents, Findings},
     roll::Roll,
 };
 use baton_core::event::{Basis, JournalState, Recovered, RecoveredTicket, Row};

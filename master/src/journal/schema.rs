@@ -41,7 +41,10 @@ pub(super) fn bring(connection: &mut Connection) -> Result<(), StoreError> {
         found => {
             let oldest_reader = oldest_reader(connection)?;
             if found < SCHEMA || oldest_reader.is_none_or(|oldest| oldest > SCHEMA) {
-                return Err(StoreError::Newer { found });
+                return Err(StoreError::Newer {
+                    found,
+                    known: SCHEMA,
+                });
             }
             warn!(
                 schema = found,
@@ -84,7 +87,10 @@ pub(super) fn usable(connection: &Connection) -> Result<Option<String>, StoreErr
                 "it is of a newer master (schema {found}); this one, which knows {SCHEMA}, may use it"
             )))
         }
-        found => Err(StoreError::Newer { found }),
+        found => Err(StoreError::Newer {
+            found,
+            known: SCHEMA,
+        }),
     }
 }
 

@@ -18,10 +18,10 @@ use super::{
     age::Clocks,
     error::StoreError,
     roll::Roll,
-    rows::{set_meta, wall_clock_ms, write},
+    rows::{set_meta, write},
     schema,
 };
-use crate::crash;
+use crate::{clock::unix_ms, crash};
 
 /// Another reader (the sqlite3 shell) is waited for this long.
 const BUSY: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
         name.push(end);
         PathBuf::from(name)
     };
-    let away = format!(".damaged-{}", wall_clock_ms());
+    let away = format!(".damaged-{}", unix_ms());
     for end in ["-shm", "-wal", ""] {
         match fs::rename(named(end), named(&format!("{away}{end}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -70,7 +70,7 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 
 /// Seconds since 1970.
 pub(super) fn seconds() -> u64 {
-    wall_clock_ms() / 1000
+    unix_ms() / 1000
 }
 
 pub(super) struct Store {

@@ -13,7 +13,7 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -33,7 +33,7 @@ pub use self::{
     picture::Scrape,
     plain::{PLAIN, plain},
 };
-use crate::{driver::Told, history::Gap};
+use crate::news::{Observer, Stamped};
 
 /// The type of what [`Metrics::text`] gives; see [`plain`] for who does not take it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -317,9 +317,35 @@ impl Metrics {
         }
     }
 
-    /// A piece of news.
-    pub fn told(&self, told: &Told) {
-        match &told.news {
+    fn reported(&self) -> MutexGuard<'_, BTreeMap<SlaveId, Reported>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A slave answered a ping.
+    pub fn answered(&self, after: Duration) {
+        self.round_trip.observe(after.as_secs_f64());
+    }
+
+    /// Everything as `OpenMetrics` text.
+    #[must_use]
+    pub fn text(&self, scrape: &Scrape<'_>) -> String {
+        let mut text = String::new();
+        let written = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &scrape.registry(&self.reported())))
+            .and_then(|()| encode_eof(&mut text));
+        debug_assert!(written.is_ok(), "a string takes everything");
+        text
+    }
+}
+
+impl Observer for Metrics {
+    fn happened(&self, stamped: &Arc<Stamped>) {
+        if let Some(gap) = stamped.gap {
+            let way = label::WAYS[usize::from(!gap.on)];
+            let gaps = self.gap.get_or_create(&[("way", way)]);
+            gaps.observe(gap.length.as_secs_f64());
+        }
+        match &stamped.news {
             News::DeployEnded { outcome, .. } => {
                 count(&self.deploys.get_or_create(&label::outcome(outcome)));
             }
@@ -349,28 +375,15 @@ impl Metrics {
         }
     }
 
-    /// A shard serves again.
-    pub fn gap(&self, gap: Gap) {
-        let way = label::WAYS[usize::from(!gap.on)];
-        let gaps = self.gap.get_or_create(&[("way", way)]);
-        gaps.observe(gap.length.as_secs_f64());
-    }
-
-    fn reported(&self) -> MutexGuard<'_, BTreeMap<SlaveId, Reported>> {
-        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The death of a slave will be known here: its process runs on this host.
-    pub fn watched(&self, slave: SlaveId) {
+    fn watched(&self, slave: SlaveId) {
         self.reported().entry(slave).or_default().watched = true;
     }
 
-    /// What a joined slave said.
     #[allow(
         clippy::wildcard_enum_match_arm,
         reason = "most messages are not counted"
     )]
-    pub fn said(&self, slave: SlaveId, message: &ToMaster) {
+    fn said(&self, slave: SlaveId, message: &ToMaster) {
         match message {
             ToMaster::Checkpoint(_) => {
                 let now = Some(Instant::now());
@@ -394,12 +407,11 @@ impl Metrics {
         }
     }
 
-    /// A message to a joined slave.
     #[allow(
         clippy::wildcard_enum_match_arm,
         reason = "most messages are not counted"
     )]
-    pub fn sent(&self, message: &ToSlave) {
+    fn sent(&self, message: &ToSlave) {
         match message {
             ToSlave::Resume(resume) => {
                 if let Some(extra) = &resume.extra {
@@ -412,8 +424,7 @@ impl Metrics {
         }
     }
 
-    /// A save ended.
-    pub fn saved(&self, durability: Durability, took: Duration, well: bool) {
+    fn saved(&self, durability: Durability, took: Duration, well: bool) {
         let durability = match durability {
             Durability::Now => label::DURABILITIES[0],
             Durability::Soon => label::DURABILITIES[1],
@@ -423,22 +434,6 @@ impl Metrics {
         if !well {
             count(&self.saves_failed);
         }
-    }
-
-    /// A slave answered a ping.
-    pub fn answered(&self, after: Duration) {
-        self.round_trip.observe(after.as_secs_f64());
-    }
-
-    /// Everything as `OpenMetrics` text.
-    #[must_use]
-    pub fn text(&self, scrape: &Scrape<'_>) -> String {
-        let mut text = String::new();
-        let written = encode_registry(&mut text, &self.registry)
-            .and_then(|()| encode_registry(&mut text, &scrape.registry(&self.reported())))
-            .and_then(|()| encode_eof(&mut text));
-        debug_assert!(written.is_ok(), "a string takes everything");
-        text
     }
 }
 

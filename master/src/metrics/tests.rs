@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_core::{
-    event::Losses,
+    event::{DeployStep, Losses},
     view::{DeployView, ShardView, SlaveView, SlotView, View},
 };
 use baton_protocol::{
@@ -14,7 +14,7 @@ use baton_protocol::{
 };
 
 use super::*;
-use crate::counters::Counts;
+use crate::{counters::Counts, news::Gap};
 
 /// Every type by name, and every value by name and labels.
 #[derive(Debug, Default)]
@@ -143,14 +143,11 @@ fn parsed(metrics: &Metrics, view: &View) -> Parsed {
     Parsed::of(&text)
 }
 
-fn told(at_ms: u64, news: News) -> Told {
-    Told {
-        at_us: at_ms * 1000,
-        news,
-    }
+fn told(news: News) -> Arc<Stamped> {
+    Arc::new(Stamped::at(0, news))
 }
 
-fn ended(outcome: Outcome) -> Told {
+fn ended(outcome: Outcome) -> Arc<Stamped> {
     let news = News::DeployEnded {
         deploy: DeployId(1),
         outcome,
@@ -159,7 +156,7 @@ fn ended(outcome: Outcome) -> Told {
         total: Duration::ZERO,
         losses: Losses::default(),
     };
-    told(0, news)
+    told(news)
 }
 
 #[test]
@@ -310,7 +307,7 @@ fn what_is_not_known_is_not_shown() {
         dead: true,
         held: 0,
     };
-    metrics.told(&told(0, gone));
+    metrics.happened(&told(gone));
     let parsed = parsed(&metrics, &view);
     for name in [
         "baton_identifies_left",
@@ -330,21 +327,18 @@ fn counts_are_there_before_their_first_event_and_move_with_it() {
     let view = view();
     let done = r#"baton_deploys_total{outcome="done"}"#;
     assert_eq!(parsed(&metrics, &view).value(done), 0.0);
-    metrics.told(&ended(Outcome::Done));
-    metrics.told(&ended(Outcome::Aborted {
+    metrics.happened(&ended(Outcome::Done));
+    metrics.happened(&ended(Outcome::Aborted {
         reason: String::new(),
     }));
-    metrics.told(&told(
-        0,
-        News::Alarm {
-            detail: String::new(),
-        },
-    ));
+    metrics.happened(&told(News::Alarm {
+        detail: String::new(),
+    }));
     let lost = News::SessionLost {
         shard: ShardId(0),
         slave: SlaveId(1),
     };
-    metrics.told(&told(0, lost));
+    metrics.happened(&told(lost));
     let said = |message| metrics.said(SLAVE, &message);
     said(ToMaster::IdentifyRequest(IdentifyRequest {
         cause: IdentifyCause::SessionLost,
@@ -408,7 +402,15 @@ fn gaps_are_told_apart_by_their_way() {
     let metrics = Metrics::default();
     for (on, ms) in [(true, 4), (false, 400)] {
         let length = Duration::from_millis(ms);
-        metrics.gap(Gap { on, length });
+        let mut stamped = Stamped::at(
+            0,
+            News::DeployStep {
+                deploy: DeployId(1),
+                step: DeployStep::Moving,
+            },
+        );
+        stamped.gap = Some(Gap { on, length });
+        metrics.happened(&Arc::new(stamped));
     }
     let parsed = parsed(&metrics, &view());
     for (series, value) in [

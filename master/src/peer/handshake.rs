@@ -11,7 +11,7 @@ use baton_protocol::{
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Context, Origin};
+use super::context::{Context, Origin};
 use crate::{
     config::MAX_SHARDS,
     doors::Place,

@@ -10,8 +10,8 @@
 //! connection. The driver never waits for a peer: a peer that takes nothing
 //! loses its connection.
 
+mod context;
 mod handshake;
-mod link;
 mod pings;
 #[cfg(test)]
 mod rig;
@@ -21,138 +21,29 @@ mod tests;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use baton_protocol::{
-    Connection, ConnectionError, DecodeError, Frame, SlaveId, Term, ToMaster, ToSlave,
-    auth::Secret,
+    Connection, ConnectionError, DecodeError, Frame, SlaveId, ToMaster, ToSlave,
     connection::{Receiver, Sender},
     message::{Ping, Refused, RefusedReason},
 };
 use futures_util::FutureExt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-pub use self::link::{Link, LinkId, Overflow};
-use self::{handshake::Dismissed, link::Outbox, pings::Pings};
+pub use self::context::{Context, Hushes, MAX_JOINED, MAX_STRANGERS, Origin, Strangers};
+use self::{handshake::Dismissed, pings::Pings};
 use crate::{
-    counters::Counters,
-    doors::{Hush, Place, Places, share},
-    driver::{Joining, Notice},
-    metrics::Metrics,
-    process::Dialled,
+    doors::Place,
+    link::{Link, LinkId, Outbox},
+    notice::{Joining, Notice},
 };
-
-/// Connections of joined slaves at one time.
-pub const MAX_JOINED: usize = 256;
-
-/// Connections in their handshake at one time, for each listener; fewer where few files
-/// may be open.
-pub const MAX_STRANGERS: usize = 64;
 
 /// A refused peer may read the reason for so long.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Places for handshakes.
-#[derive(Debug)]
-pub struct Strangers {
-    /// Of those who come by TCP.
-    pub tcp: Arc<Places>,
-    /// Of those who come by the unix socket.
-    pub unix: Arc<Places>,
-}
-
-impl Default for Strangers {
-    fn default() -> Self {
-        let places = || Places::new(share(MAX_STRANGERS, 16, 8));
-        Self {
-            tcp: places(),
-            unix: places(),
-        }
-    }
-}
-
-/// What a stranger can have logged.
-#[derive(Debug)]
-pub struct Hushes {
-    /// A connection could not be taken.
-    pub untaken: Hush,
-    /// All places for handshakes are taken.
-    pub crowded: Hush,
-    /// A connection was dropped for what came over it.
-    pub garbage: Hush,
-    /// A slave was refused.
-    pub refused: Hush,
-    /// A slave's death cannot be known.
-    pub elsewhere: Hush,
-}
-
-impl Default for Hushes {
-    fn default() -> Self {
-        Self {
-            untaken: Hush::new("connections that could not be taken"),
-            crowded: Hush::new("strangers hold all places for a handshake"),
-            garbage: Hush::new("connections dropped for what came over them"),
-            refused: Hush::new("slaves refused"),
-            elsewhere: Hush::new("slaves whose death cannot be known"),
-        }
-    }
-}
-
-/// What every connection needs to know.
-#[derive(Debug)]
-pub struct Context {
-    /// This master's term.
-    pub term: Term,
-    /// The fleet's secret.
-    pub secret: Secret,
-    /// This master's process.
-    pub own: u32,
-    /// How often a slave sends checkpoints.
-    pub checkpoint: Duration,
-    /// How often a slave is pinged.
-    pub ping: Duration,
-    /// A slave that answers no ping for this long hangs.
-    pub hang: Duration,
-    /// Where to tell the driver.
-    pub notices: mpsc::Sender<Notice>,
-    /// What was seen.
-    pub counters: Counters,
-    /// What Prometheus gets.
-    pub metrics: Arc<Metrics>,
-    /// Places for handshakes.
-    pub strangers: Strangers,
-    /// What a stranger can have logged.
-    pub hush: Hushes,
-    /// Room for joined slaves.
-    pub room: Arc<Semaphore>,
-    /// When set, every connection closes.
-    pub closing: CancellationToken,
-}
-
-/// Where a connection came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// TCP: it must prove that it knows the secret.
-    Tcp,
-    /// The unix socket, from another user: the same.
-    UnixStranger(Dialled),
-    /// The unix socket, from the master's own user: no proof is needed.
-    UnixOwner(Dialled),
-}
-
-impl Origin {
-    /// The kernel's word for who dialled.
-    #[must_use]
-    pub const fn dialled(self) -> Dialled {
-        match self {
-            Self::Tcp => Dialled::Remote,
-            Self::UnixStranger(dialled) | Self::UnixOwner(dialled) => dialled,
-        }
-    }
-}
 
 /// Serves one connection until it ends. `stranger` is its place among the
 /// strangers, given back when it joins.

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use baton_protocol::{
-    Epoch, FleetId, ProcessIdentity, ShardId, Ticket, Version,
+    Epoch, ProcessIdentity, ShardId, Ticket, Version,
+    auth::Secret,
     message::{Held, Hello, Proof, Report, SlaveHello, Welcome},
 };
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
+use crate::{doors::Places, process::Dialled};
 
 /// Everything around a peer: what it tells the driver comes out here.
 pub(super) struct Master {
@@ -20,25 +22,7 @@ pub(super) struct Master {
 impl Master {
     pub(super) fn new() -> Self {
         let (sender, notices) = mpsc::channel(64);
-        let context = Context {
-            term: Term {
-                fleet: FleetId(7),
-                counter: 3,
-            },
-            secret: Secret::random().unwrap(),
-            // The slaves of these tests live in this process.
-            own: 0,
-            checkpoint: Duration::from_millis(10),
-            ping: Duration::from_secs(5),
-            hang: Duration::from_secs(30),
-            notices: sender,
-            counters: Counters::default(),
-            metrics: Arc::default(),
-            strangers: Strangers::default(),
-            hush: Hushes::default(),
-            room: Arc::new(Semaphore::new(MAX_JOINED)),
-            closing: CancellationToken::new(),
-        };
+        let context = Context::for_test(Secret::random().unwrap(), sender);
         Self {
             context: Arc::new(context),
             notices,

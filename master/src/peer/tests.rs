@@ -3,7 +3,7 @@
 mod floods;
 
 use baton_protocol::{
-    Epoch, FleetId, Frame, ProcessIdentity, ShardId, Version,
+    Epoch, FleetId, Frame, ProcessIdentity, ShardId, Term, Version,
     message::{FullStart, Hello, Pong, Progress, Proof, SlaveHello, Unit},
     state::StateWriter,
 };
@@ -13,6 +13,7 @@ use super::{
     rig::{Master, hello, hello_frame, local, report},
     *,
 };
+use crate::{link, process::Dialled};
 
 #[tokio::test(start_paused = true)]
 async fn a_slave_that_proves_itself_joins_with_its_reports_as_one() {

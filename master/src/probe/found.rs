@@ -1,14 +1,10 @@
 //! What was found out, and the file that it is kept in.
 
-use std::{
-    fmt, fs, io,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, fs, io, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::whole_file;
+use crate::{clock::unix_ms, whole_file};
 
 /// Its file in the data directory.
 pub const FILE: &str = "probe.json";
@@ -67,9 +63,8 @@ impl fmt::Display for WhileConnected {
 
 impl Probed {
     pub(super) fn now() -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
-            unix_ms: now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX)),
+            unix_ms: unix_ms(),
             while_connected: None,
             heartbeat_trims: None,
             resumed_after: None,

@@ -19,10 +19,7 @@ use tokio::process::Command;
 use tracing::warn;
 
 use super::output::{BEHIND, Output, Outputs};
-use crate::{
-    config::{DEFAULT_API_URL, Slot, TOKEN_VARIABLE, check_command, token_in},
-    service,
-};
+use crate::config::{DEFAULT_API_URL, Slot, TOKEN_VARIABLE, check_command, token_in};
 
 /// What a launched slave finds in its environment.
 pub mod variable {
@@ -41,6 +38,17 @@ pub mod variable {
     /// Set where standard error is a file that the master copies: so many bytes of it
     /// are kept at most while no master does. Slaves see to that themselves.
     pub const OUTPUT: &str = "BATON_OUTPUT";
+
+    /// What a service manager sets for its own service alone: a slave that found it
+    /// would speak for the master, or take a socket for one of its own.
+    pub const OF_THE_SERVICE: [&str; 6] = [
+        "LISTEN_FDNAMES",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+    ];
 }
 
 /// Knows each slot's command and what its slaves need.
@@ -254,7 +262,7 @@ impl Plan {
         };
         let failed = |error: io::Error| format!("command `{}`: {error}", program.display());
         let mut child = Command::new(&program);
-        for variable in service::VARIABLES {
+        for variable in variable::OF_THE_SERVICE {
             child.env_remove(variable);
         }
         child

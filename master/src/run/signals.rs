@@ -8,7 +8,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{driver::Notice, error::Error, reload::Reloader, service};
+use crate::{error::Error, notice::Notice, reload::Reloader, service};
 
 /// See the [module](self).
 pub(super) struct Signals {

@@ -100,7 +100,7 @@ async fn a_slave_finds_nothing_of_what_is_the_masters() {
     let _master = command.stdout(Stdio::null()).spawn().unwrap();
     until("a launch", || seen.exists()).await;
     let text = std::fs::read_to_string(&seen).unwrap();
-    for variable in baton_master::service::VARIABLES {
+    for variable in baton_master::process::variable::OF_THE_SERVICE {
         assert!(!text.contains(variable), "{text}");
     }
     assert!(text.contains("BATON_SLOT=main"), "{text}");

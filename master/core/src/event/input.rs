@@ -6,6 +6,7 @@ use baton_protocol::{
     ShardId, SlaveId, ToMaster,
     message::{Hello, Report, Role},
 };
+use serde::Serialize;
 
 use crate::settings::Settings;
 
@@ -175,5 +176,5 @@ pub struct IdentifyBudget {
 }
 
 /// One request of an operator, to find its answer by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RequestId(pub u64);

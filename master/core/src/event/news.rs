@@ -1,8 +1,13 @@
 //! What the core tells about what it does.
+//!
+//! As JSON a piece of news is one object, told apart by `type`. Names and units are a
+//! promise to those who read the stream: times are whole milliseconds and end in `_ms`,
+//! slaves are 32 hex digits, and what is not known is `null`.
 
 use std::{fmt, time::Duration};
 
 use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId, text};
+use serde::{Serialize, Serializer};
 
 use super::{
     input::RequestId,
@@ -11,7 +16,8 @@ use super::{
 
 /// What the observers hear: the progress lines of the CLI, the log, the
 /// server-sent events.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum News {
     /// A request was taken.
     DeployAccepted {
@@ -55,8 +61,10 @@ pub enum News {
         /// How many events it gets in a second, rounded up.
         per_second: u64,
         /// The soak that was asked for.
+        #[serde(rename = "asked_ms", serialize_with = "millis")]
         asked: Duration,
         /// The soak that it is.
+        #[serde(rename = "soak_ms", serialize_with = "millis")]
         soak: Duration,
     },
     /// One shard got further.
@@ -75,6 +83,7 @@ pub enum News {
         phase: MovePhase,
     },
     /// A deploy ended.
+    #[serde(serialize_with = "deploy_ended")]
     DeployEnded {
         /// Its number.
         deploy: DeployId,
@@ -152,6 +161,7 @@ pub enum News {
         /// In whose handler it was; `None`: not known.
         slave: Option<SlaveId>,
         /// For how long.
+        #[serde(rename = "unfinished_ms", serialize_with = "maybe_millis")]
         unfinished: Option<Duration>,
     },
     /// A slave is started into an empty slot.
@@ -161,6 +171,7 @@ pub enum News {
         /// Starts that failed in a row.
         attempt: u32,
         /// How long the next attempt waits if this one fails.
+        #[serde(rename = "backoff_ms", serialize_with = "millis")]
         backoff: Duration,
     },
     /// A slave said what cannot be true: nothing of it is believed.
@@ -177,8 +188,58 @@ pub enum News {
     },
 }
 
+fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(whole_millis(*time))
+}
+
+fn maybe_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(whole_millis).serialize(serializer)
+}
+
+fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Flat, and with the sentence for a person that the outcome and the losses make together.
+fn deploy_ended<S: Serializer>(
+    deploy: &DeployId,
+    outcome: &Outcome,
+    moved: &u32,
+    migrating: &Duration,
+    total: &Duration,
+    losses: &Losses,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Ended<'a> {
+        deploy: DeployId,
+        outcome: &'static str,
+        reason: Option<&'a str>,
+        shard: Option<ShardId>,
+        text: String,
+        sessions_lost: u32,
+        events_given_up: u32,
+        moved: u32,
+        migrating_ms: u64,
+        total_ms: u64,
+    }
+    let ended = Ended {
+        deploy: *deploy,
+        outcome: outcome.name(),
+        reason: outcome.reason(),
+        shard: outcome.shard(),
+        text: format!("{outcome}{losses}"),
+        sessions_lost: losses.sessions,
+        events_given_up: losses.events,
+        moved: *moved,
+        migrating_ms: whole_millis(*migrating),
+        total_ms: whole_millis(*total),
+    };
+    ended.serialize(serializer)
+}
+
 /// The end of a slave's process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Death {
     /// Who it was; `None`: it ended before it joined.
     pub slave: Option<SlaveId>,
@@ -189,8 +250,10 @@ pub struct Death {
     /// Its process id.
     pub pid: u32,
     /// How it ended.
+    #[serde(flatten)]
     pub ending: EndedBy,
     /// How long it lived; `None`: not known.
+    #[serde(rename = "lived_ms", serialize_with = "maybe_millis")]
     pub lived: Option<Duration>,
     /// The last lines of its standard error, at most 20.
     pub last_lines: Vec<String>,
@@ -244,6 +307,22 @@ impl EndedBy {
     #[must_use]
     pub const fn is_well(self) -> bool {
         matches!(self, Self::Code(0))
+    }
+}
+
+impl Serialize for EndedBy {
+    /// `ending`, in words, and `well`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown {
+            ending: String,
+            well: bool,
+        }
+        let shown = Shown {
+            ending: self.to_string(),
+            well: self.is_well(),
+        };
+        shown.serialize(serializer)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use baton_protocol::ShardId;
+use serde::{Serialize, Serializer};
 
 /// What a slot lost while it was deployed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +126,26 @@ impl Outcome {
             Self::HandedOn => "handed_on",
         }
     }
+
+    /// Why it ended like this; `None`: there is nothing to say.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Aborted { reason }
+            | Self::Forced { reason }
+            | Self::RolledBack { reason, .. } => Some(reason),
+            Self::Done | Self::HandedOn => None,
+        }
+    }
+
+    /// The shard that failed, if one did.
+    #[must_use]
+    pub const fn shard(&self) -> Option<ShardId> {
+        match self {
+            Self::RolledBack { shard, .. } => *shard,
+            Self::Aborted { .. } | Self::Forced { .. } | Self::Done | Self::HandedOn => None,
+        }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -155,6 +176,12 @@ macro_rules! lower_case_names {
                 match self {
                     $(Self::$variant => $name,)*
                 }
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
             }
         }
 

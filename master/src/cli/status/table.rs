@@ -1,20 +1,25 @@
 //! A fleet as lines for a person. What serves is counted, what does not has a
 //! line of its own, so that 1024 shards fit on a screen.
 
+mod parts;
 mod shards;
 mod slaves;
 mod summary;
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 pub(super) use self::summary::{counts, deploy};
 use self::{
+    parts::{Table, list, text},
     shards::{Rank, rank},
     summary::cold,
 };
-use crate::cli::text::{Paint, clock, count, gap, ranges, span, wrapped};
+use crate::{
+    cli::text::{Paint, clock, count, gap, ranges, span, wrapped},
+    clock::unix_ms,
+};
 
 /// Where what is wrong stands: a screen that moves in place shows its beginning, and of
 /// what scrolled by the end is seen.
@@ -48,13 +53,6 @@ pub(super) fn table(status: &Value, paint: Paint, width: usize, wrong: Wrong) ->
         lines.extend(table.doctor());
     }
     lines.iter().flat_map(|line| wrapped(line, width)).collect()
-}
-
-struct Table<'a> {
-    status: &'a Value,
-    paint: Paint,
-    width: usize,
-    now_ms: u64,
 }
 
 impl Table<'_> {
@@ -263,19 +261,6 @@ impl Table<'_> {
         }
         lines
     }
-}
-
-fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Several connections of one slave.
 
 use super::{rig::Slave, *};
+use crate::notice::Kill;
 
 #[tokio::test(start_paused = true)]
 async fn a_slave_that_dials_again_closes_its_older_connection() {

@@ -14,24 +14,23 @@ use baton_core::{
     view::View,
 };
 use baton_protocol::{
-    Connection, FleetId, ProcessIdentity, SessionParameters, Term, ToMaster, ToSlave, Version,
+    Connection, ProcessIdentity, SessionParameters, ToMaster, ToSlave, Version,
     auth::Secret,
     message::{Hello, Report, SlaveHello},
 };
 use tokio::{
     io::duplex,
-    sync::{Semaphore, oneshot},
+    sync::{broadcast, oneshot},
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::super::*;
 use crate::{
     config::Slot,
-    counters::Counters,
     doors::Places,
-    peer::{Context, Hushes, MAX_JOINED, Origin, Strangers, serve},
+    news::{STREAM, Stamped},
+    peer::{Context, Origin, serve},
     process::Dialled,
 };
 
@@ -43,7 +42,7 @@ pub(super) struct Rig {
     pub(super) disk: Arc<Disk>,
     pub(super) context: Arc<Context>,
     pub(super) notices: mpsc::Sender<Notice>,
-    pub(super) news: broadcast::Receiver<Arc<Told>>,
+    pub(super) news: broadcast::Receiver<Arc<Stamped>>,
     pub(super) driver: JoinHandle<Ending>,
     /// Which process the kernel says that dials.
     pub(super) dialler: Dialled,
@@ -97,7 +96,7 @@ pub(super) struct Stage {
     pub(super) driver: Driver,
     pub(super) queue: mpsc::Receiver<Notice>,
     pub(super) notices: mpsc::Sender<Notice>,
-    pub(super) news: broadcast::Receiver<Arc<Told>>,
+    pub(super) news: broadcast::Receiver<Arc<Stamped>>,
     pub(super) disk: Arc<Disk>,
     pub(super) secret: Secret,
 }
@@ -105,7 +104,7 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(command: Option<Vec<String>>) -> Self {
         let (notices, queue) = mpsc::channel(QUEUE);
-        let (told, news) = broadcast::channel(NEWS);
+        let (told, news) = broadcast::channel(STREAM);
         let slot = Slot {
             name: "main".to_owned(),
             command: command.clone(),
@@ -129,8 +128,6 @@ impl Stage {
         let secret = Secret::random().unwrap();
         let nowhere = Path::new("/nonexistent");
         let driver = Driver::new(Parts {
-            metrics: Arc::default(),
-            history: Arc::default(),
             aside: Aside::default(),
             core: Core::new(settings, Recovered::default(), Time::default()),
             journal: Journal::played(move |entries, how| saved.save(entries, how)),
@@ -138,7 +135,7 @@ impl Stage {
             watches: BTreeMap::new(),
             unseen: BTreeMap::new(),
             notices: notices.clone(),
-            news: told,
+            observers: vec![Arc::new(told)],
             shard_in_hand: Duration::from_secs(1),
             fail_on_error: false,
         });
@@ -167,25 +164,7 @@ impl Rig {
             disk,
             secret,
         } = Stage::new(command);
-        let context = Context {
-            term: Term {
-                fleet: FleetId(7),
-                counter: 1,
-            },
-            secret,
-            // The slaves of these tests live in this process.
-            own: 0,
-            checkpoint: Duration::from_millis(10),
-            ping: Duration::from_secs(5),
-            hang: Duration::from_secs(30),
-            notices: notices.clone(),
-            counters: Counters::default(),
-            metrics: Arc::default(),
-            strangers: Strangers::default(),
-            hush: Hushes::default(),
-            room: Arc::new(Semaphore::new(MAX_JOINED)),
-            closing: CancellationToken::new(),
-        };
+        let context = Context::for_test(secret, notices.clone());
         Self {
             disk,
             context: Arc::new(context),

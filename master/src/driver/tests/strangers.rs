@@ -1,7 +1,7 @@
 //! What is kept of a slave that comes and is refused, and of one that is unknown.
 
 use super::*;
-use crate::{driver::launches::Launched, peer::Link};
+use crate::{driver::launches::Launched, link::Link};
 
 const NOW: Time = Time(Duration::ZERO);
 

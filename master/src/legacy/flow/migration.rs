@@ -7,41 +7,12 @@ use baton_protocol::{
 };
 use bytes::Bytes;
 
-use super::{Flow, MAX_KEPT_STATE, Peer, STEP, resume, stop};
+use super::{
+    Flow, MAX_KEPT_STATE, STEP,
+    parts::{Handed, Migration, Peer, Phase},
+    resume, stop,
+};
 use baton_core::event::Time;
-
-#[derive(Debug)]
-pub(super) struct Migration {
-    pub(super) new: Peer,
-    /// The new slave's connection ended.
-    pub(super) new_missed: Option<Time>,
-    pub(super) shards: u32,
-    pub(super) phase: Phase,
-    /// When the phase must be over.
-    pub(super) deadline: Time,
-    /// What was handed over, for the way back, by shard.
-    pub(super) handed: Vec<Handed>,
-    pub(super) kept: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Both slaves get ready.
-    Preparing,
-    /// The old one was ordered to stop this shard.
-    Stopping(u32),
-    /// The new one was ordered to resume this shard.
-    Resuming(u32),
-    /// The old one knows that everything moved.
-    Retiring,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Handed {
-    pub(super) session_id: String,
-    pub(super) sequence: u64,
-    pub(super) states: Vec<Bytes>,
-}
 
 impl Flow {
     pub(super) fn migrate_next(&mut self, now: Time) {

@@ -33,6 +33,7 @@
 //! one second later, no matter what Discord said.
 
 mod migration;
+mod parts;
 mod rollback;
 
 use std::{
@@ -45,11 +46,10 @@ use baton_protocol::{
     message::{Resume, StopShard},
 };
 
-use self::{
-    migration::{Migration, Phase},
-    rollback::Restore,
-};
 use baton_core::event::Time;
+
+pub use self::parts::Peer;
+use self::parts::{Migration, Phase, Restore};
 
 /// A slave whose connection ended is back within this time, or dead. The
 /// Go slave dials again at once, and every 5 s after a failed dial.
@@ -69,10 +69,6 @@ pub(super) const MOST_PEERS: usize = 64;
 
 /// So many of them are an alarm each; more are one for all.
 const MOST_ALARMS: usize = 16;
-
-/// A connection of a slave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Peer(pub u64);
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

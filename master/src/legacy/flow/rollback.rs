@@ -4,22 +4,12 @@
 use baton_protocol::{ToSlave, message::StopShard};
 use bytes::Bytes;
 
-use super::{Flow, Peer, STEP, migration::Phase, resume, stop};
+use super::{
+    Flow, STEP,
+    parts::{Peer, Phase, Restore},
+    resume, stop,
+};
 use baton_core::event::Time;
-
-/// After a rollback: the Go bot stopped its plugins at the start of the
-/// migration and starts them again only when its last shard is resumed. So that
-/// shard is stopped and given back, after the one that was in hand.
-#[derive(Debug)]
-pub(super) struct Restore {
-    /// The shard that was ordered to stop; `None` while the slave has not yet said
-    /// how many it has.
-    pub(super) told: Option<u32>,
-    /// The last shard, still to come.
-    pub(super) last: Option<u32>,
-    pub(super) states: Vec<Bytes>,
-    pub(super) deadline: Time,
-}
 
 impl Flow {
     /// The old slave takes back what it gave. It deleted the states that it sent,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Table, list, text};
+use super::parts::{Table, list, text};
 use crate::cli::text::{Cell, Look, Paint, grid, plain, ranges_within, span};
 
 /// Shards that get a line each; of more it is only said which they are.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Table, list, text};
+use super::parts::{Table, list, text};
 use crate::cli::{
     death::{how, last_lines},
     text::{Cell, Look, Paint, clock, count, grid, plain, span},

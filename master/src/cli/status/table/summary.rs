@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{list, text};
+use super::parts::{list, text};
 use crate::cli::text::{count, span};
 
 /// Counts of shards by state, in one line. What is copied or dialled is served meanwhile.

@@ -12,7 +12,7 @@ use baton_protocol::{
 use tokio::sync::oneshot;
 
 use crate::{
-    peer::{Link, LinkId},
+    link::{Link, LinkId},
     process::{Child, Watch},
 };
 

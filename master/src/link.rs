@@ -20,7 +20,7 @@ const CONTROL: usize = 8192;
 const STATE: usize = MAX_UNACKNOWLEDGED as usize / StateHeader::LENGTH;
 
 /// A peer that takes no whole frame for this long is dropped.
-pub(super) const STUCK: Duration = Duration::from_secs(10);
+pub(crate) const STUCK: Duration = Duration::from_secs(10);
 
 /// Number of a connection since the master started; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +43,7 @@ pub struct Link {
 
 impl Link {
     /// A link and the outbox behind it.
-    pub(super) fn new(id: LinkId, dialled: Dialled) -> (Self, Outbox) {
+    pub(crate) fn new(id: LinkId, dialled: Dialled) -> (Self, Outbox) {
         let (control, control_queue) = mpsc::channel(CONTROL);
         let (state, state_queue) = mpsc::channel(STATE);
         let cut = CancellationToken::new();
@@ -102,21 +102,21 @@ impl Link {
         self.cut.cancel();
     }
 
-    pub(super) fn cut_token(&self) -> CancellationToken {
+    pub(crate) fn cut_token(&self) -> CancellationToken {
         self.cut.clone()
     }
 
     /// For pings: does not keep the outbox open.
-    pub(super) fn pings(&self) -> mpsc::WeakSender<ToSlave> {
+    pub(crate) fn pings(&self) -> mpsc::WeakSender<ToSlave> {
         self.control.downgrade()
     }
 }
 
 /// The writing task's end.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     control: mpsc::Receiver<ToSlave>,
     state: mpsc::Receiver<ToSlave>,
-    pub(super) cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
 }
 
 impl Outbox {
@@ -125,7 +125,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The connection failed, or took no whole frame for [`STUCK`].
-    pub(super) async fn write(
+    pub(crate) async fn write(
         mut self,
         mut sender: Sender,
         farewell: Duration,
