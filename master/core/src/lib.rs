@@ -79,8 +79,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use baton_protocol::{DeployId, SessionParameters, ShardId, SlaveId, ToMaster};
 
 use self::{
-    deploy::Deploy, event::JournalState, fleet::Fleet, master_stage::MasterStage, out::Out,
-    permits::Permits, shard::Phase, shard::late::Late, timers::Timer, work::WorkUnit,
+    deploy::Deploy,
+    event::JournalState,
+    fleet::{Fleet, SlotId},
+    master_stage::MasterStage,
+    out::Out,
+    permits::Permits,
+    shard::Phase,
+    shard::late::Late,
+    timers::Timer,
+    work::WorkUnit,
 };
 pub use self::{
     event::{Action, Input, Recovered, Time},
@@ -101,7 +109,7 @@ pub struct Core {
     pinned: Option<SessionParameters>,
     deploy: Option<Deploy>,
     /// Slots whose interrupted deploy goes on once the present one has ended.
-    interrupted: BTreeSet<usize>,
+    interrupted: BTreeSet<SlotId>,
     last_deploy: DeployId,
     /// Deploys that were given up: a slave that was launched for one is not wanted.
     given_up: BTreeSet<DeployId>,
@@ -126,25 +134,30 @@ impl Core {
     pub fn new(settings: Settings, recovered: Recovered, now: Time) -> Self {
         let journal = recovered.journal;
         let restarted = !recovered.shards.is_empty() || journal == JournalState::Lost;
+        let (work, floor) = (recovered.work, recovered.floor);
+        let (pinned, last_deploy) = (recovered.pinned.clone(), recovered.last_deploy);
+        let (given_up, fenced) = (recovered.given_up.clone(), recovered.fenced.clone());
+        let late = match recovered.late_seal_refused {
+            true => Late::Refused,
+            false => Late::Untried,
+        };
+        let fleet = Fleet::new(&settings, recovered);
         let mut core = Self {
             out: Out::new(now),
-            pinned: recovered.pinned.clone().or_else(|| settings.pinned.clone()),
+            pinned: pinned.or_else(|| settings.pinned.clone()),
             deploy: None,
             interrupted: BTreeSet::new(),
-            last_deploy: recovered.last_deploy,
-            given_up: recovered.given_up.clone(),
+            last_deploy,
+            given_up,
             refused: None,
             healed: BTreeMap::new(),
             permits: Permits::new(settings.max_concurrency),
-            work: WorkUnit::new(recovered.work, journal, recovered.floor),
+            work: WorkUnit::new(work, journal, floor, settings.home(&fleet)),
             stage: MasterStage::Adopting,
-            late: match recovered.late_seal_refused {
-                true => Late::Refused,
-                false => Late::Untried,
-            },
+            late,
             journal,
-            fenced: recovered.fenced.clone(),
-            fleet: Fleet::new(&settings, recovered),
+            fenced,
+            fleet,
             settings,
         };
         if restarted {
@@ -339,7 +352,7 @@ impl Core {
 
     /// Something changed that may concern every slot.
     fn touch_all(&mut self) {
-        self.out.touch_all(self.fleet.slots.len());
+        self.out.touch_all(&self.fleet.slots.ids());
     }
 
     /// Puts a shard into a phase; the deadline of its phase before is void.

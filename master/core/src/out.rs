@@ -15,6 +15,7 @@ use baton_protocol::{ShardId, SlaveId, ToSlave};
 
 use crate::{
     event::{Action, Durability, Entry, Input, News, Time},
+    fleet::SlotId,
     saves::Saves,
     timers::{Timer, Timers},
 };
@@ -28,7 +29,7 @@ pub(crate) struct Out {
     pub(crate) saves: Saves,
     actions: VecDeque<Action>,
     timers: Timers,
-    touched: BTreeSet<usize>,
+    touched: BTreeSet<SlotId>,
 }
 
 impl Out {
@@ -125,17 +126,17 @@ impl Out {
     // ---- what is to be looked at ---------------------------------------------
 
     /// Something changed in this slot.
-    pub(crate) fn touch(&mut self, slot: usize) {
+    pub(crate) fn touch(&mut self, slot: SlotId) {
         self.touched.insert(slot);
     }
 
-    /// Something changed that may concern each of so many slots.
-    pub(crate) fn touch_all(&mut self, slots: usize) {
-        self.touched.extend(0..slots);
+    /// Something changed that may concern each of these slots.
+    pub(crate) fn touch_all(&mut self, slots: &[SlotId]) {
+        self.touched.extend(slots);
     }
 
     /// The next slot to look at.
-    pub(crate) fn pop_touched(&mut self) -> Option<usize> {
+    pub(crate) fn pop_touched(&mut self) -> Option<SlotId> {
         self.touched.pop_first()
     }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use baton_protocol::SessionParameters;
 
-use crate::Core;
+use crate::{
+    Core,
+    fleet::{Fleet, SlotId},
+};
 
 /// Limits and choices of the core.
 #[derive(Clone, Debug)]
@@ -13,6 +16,9 @@ pub struct Settings {
     /// The places of the fleet. The default fleet has one, `main`, with every
     /// shard.
     pub slots: Vec<SlotSettings>,
+    /// The slot whose slave does the once-per-bot work; `None`, or no slot of this name:
+    /// the first one's.
+    pub work_slot: Option<String>,
     /// Shards of the whole bot, at least 1; pinned.
     pub shard_count: u32,
     /// What sessions are identified with, once the first slave said so or the
@@ -125,12 +131,20 @@ impl Core {
             max_concurrency: before.max_concurrency,
             ..next
         };
+        self.work_may_move();
         // There may be more standbys to start, or fewer.
         self.touch_all();
     }
 }
 
 impl Settings {
+    /// The slot whose slave is to do the once-per-bot work.
+    pub(crate) fn home(&self, fleet: &Fleet) -> Option<SlotId> {
+        let named = self.work_slot.as_deref();
+        let named = named.and_then(|name| fleet.slots.named(name));
+        named.or(fleet.slots.first())
+    }
+
     /// A slave that finishes its running events has answered within this time, also where
     /// nothing may run on.
     #[must_use]
@@ -153,6 +167,7 @@ impl Default for Settings {
                 shards: None,
                 launches: false,
             }],
+            work_slot: None,
             shard_count: 1,
             pinned: None,
             contact: Duration::from_secs(15),

@@ -8,7 +8,7 @@ use std::{
 
 use baton_protocol::{ShardId, SlaveId};
 
-use crate::event::Time;
+use crate::{event::Time, fleet::SlotId};
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,9 +30,9 @@ pub(crate) enum Timer {
     /// The identify budget is whole again.
     Budget,
     /// An empty slot gets a slave.
-    Slot(usize),
+    Slot(SlotId),
     /// A slot gets its next standby.
-    Standby(usize),
+    Standby(SlotId),
     /// A slave that is to end has ended.
     Slave(SlaveId),
     /// A slave of the running deploy is connected again.

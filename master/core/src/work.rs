@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::{
     Core,
     event::{Durability, Entry, JournalState},
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     master_stage::MasterStage,
     out::Out,
     settings::Settings,
@@ -33,11 +33,10 @@ pub(crate) struct WorkUnit {
     floor: Epoch,
     /// What its last owner wrote down.
     ticket: Bytes,
+    /// The slot whose slave is to do it; `None`: this fleet has no slot.
+    home: Option<SlotId>,
     state: State,
 }
-
-/// The work belongs to the first slot: one slave of the fleet does it.
-pub(crate) const HOME: usize = 0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -61,7 +60,12 @@ enum State {
 }
 
 impl WorkUnit {
-    pub(crate) fn new(row: Option<(Epoch, SlaveId)>, journal: JournalState, floor: Epoch) -> Self {
+    pub(crate) fn new(
+        row: Option<(Epoch, SlaveId)>,
+        journal: JournalState,
+        floor: Epoch,
+        home: Option<SlotId>,
+    ) -> Self {
         let (epoch, state) = match (row, journal) {
             (Some((epoch, row)), _) => (epoch, State::Unknown { row: Some(row) }),
             (None, JournalState::Lost) => (Epoch::default(), State::Unknown { row: None }),
@@ -72,7 +76,25 @@ impl WorkUnit {
             holder: row.map(|(_, owner)| owner),
             floor,
             ticket: Bytes::new(),
+            home,
             state,
+        }
+    }
+
+    /// Whether the slave of this slot is to do it.
+    pub(crate) fn is_of(&self, slot: SlotId) -> bool {
+        self.home == Some(slot)
+    }
+
+    /// It moves to the slave of another slot.
+    fn moves_to(&mut self, home: Option<SlotId>, out: &mut Out) {
+        self.home = home;
+        self.touch_home(out);
+    }
+
+    fn touch_home(&self, out: &mut Out) {
+        if let Some(home) = self.home {
+            out.touch(home);
         }
     }
 
@@ -180,7 +202,7 @@ impl WorkUnit {
     fn runs(&mut self, owner: SlaveId, epoch: Epoch, out: &mut Out) {
         self.state = State::Running { owner, epoch };
         out.stop(Timer::Work);
-        out.touch(HOME);
+        self.touch_home(out);
     }
 
     /// It stands still. Unasked too: its owner is leaving.
@@ -211,7 +233,7 @@ impl WorkUnit {
     fn free(&mut self, out: &mut Out) {
         self.state = State::Free;
         out.stop(Timer::Work);
-        out.touch(HOME);
+        self.touch_home(out);
     }
 
     /// What a slave reports when it joins: the epoch at which it runs the work.
@@ -235,7 +257,7 @@ impl WorkUnit {
                     owner: slave,
                     epoch: said,
                 };
-                out.touch(HOME);
+                self.touch_home(out);
             }
             State::Unknown { .. }
             | State::Free
@@ -297,21 +319,31 @@ impl Core {
         if self.stage != MasterStage::Running {
             return;
         }
-        self.work.resolve(&self.fleet.missing(HOME), self.journal);
+        // Whose it was may be of another slot: the settings may have moved it.
+        self.work
+            .resolve(&self.fleet.missing_anywhere(), self.journal);
         if let Some(target) = self.work_target() {
             let (fleet, settings) = (&self.fleet, &self.settings);
             self.work.advance(target, fleet, settings, &mut self.out);
         }
     }
 
+    /// The settings may name another slot for it.
+    pub(crate) fn work_may_move(&mut self) {
+        let home = self.settings.home(&self.fleet);
+        if self.work.home != home {
+            self.work.moves_to(home, &mut self.out);
+        }
+    }
+
     /// Who is to do the work; `None`: the present one goes on.
     fn work_target(&self) -> Option<SlaveId> {
-        if let Some(deploy) = self.deploy_in(HOME) {
+        let home = self.work.home?;
+        if let Some(deploy) = self.deploy_in(home) {
             return deploy.work_goal();
         }
-        let slot = self.fleet.slots.get(HOME)?;
-        let owner = slot.owner?;
-        self.is_all_at(HOME, owner).then_some(owner)
+        let owner = self.fleet.slots[home].owner?;
+        self.is_all_at(home, owner).then_some(owner)
     }
 
     /// No answer. A slave that does not stop the work is killed, as one that does

@@ -102,6 +102,7 @@ impl Config {
             token,
             token_file,
             standbys,
+            work_slot,
             late_seal,
             fail_on_error,
             legacy,
@@ -109,6 +110,7 @@ impl Config {
             slots,
         } = self;
         compare("standbys", standbys, &next.standbys, Effect::Now);
+        compare("work_slot", work_slot, &next.work_slot, Effect::Now);
         compare("late_seal", late_seal, &next.late_seal, Effect::Now);
         let start = Effect::Restart;
         compare("name", name, &next.name, start);
@@ -150,6 +152,7 @@ impl Config {
     pub fn take_up(&mut self, next: &Self) {
         self.limits = ResolvedLimits::some_of(&self.limits, &next.limits, &RELOADED);
         self.standbys = next.standbys;
+        self.work_slot.clone_from(&next.work_slot);
         self.late_seal = next.late_seal;
     }
 }
@@ -168,6 +171,7 @@ mod tests {
         next.limits.width = 3;
         next.limits.ping = std::time::Duration::from_secs(1);
         next.standbys = 2;
+        next.work_slot = Some("main".to_owned());
         next.api_url = "http://elsewhere".to_owned();
         let told = |config: &Config| -> Vec<(String, Effect)> {
             let changes = config.changes(&next).into_iter();
@@ -183,6 +187,7 @@ mod tests {
                 name("limits.ping", Effect::Restart),
                 name("limits.width", Effect::Now),
                 name("standbys", Effect::Now),
+                name("work_slot", Effect::Now),
             ]
         );
         let mut after = before.clone();

@@ -192,6 +192,26 @@ pub(super) fn slots(
     slots
 }
 
+/// The once-per-bot work is of a slot that there is.
+pub(super) fn work_slot(given: Option<&str>, slots: &[Slot], found: &mut Found) {
+    let Some(given) = given else {
+        return;
+    };
+    if slots.iter().all(|slot| slot.name != given) {
+        let names: Vec<_> = slots
+            .iter()
+            .map(|slot| format!("`{}`", slot.name))
+            .collect();
+        found.add(
+            "work_slot",
+            format!(
+                "work_slot: there is no slot `{given}`; name one of {}",
+                names.join(", ")
+            ),
+        );
+    }
+}
+
 /// Which slot is wrong, and why.
 pub(super) fn cover(slots: &[Slot], shard_count: u32) -> Result<(), (usize, String)> {
     let mut owner: Vec<Option<&str>> = vec![None; shard_count as usize];

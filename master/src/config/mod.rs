@@ -30,7 +30,7 @@ pub use self::{
     parts::{DEFAULT_API_URL, DEFAULT_LISTEN, MAX_SHARDS, Slot, TOKEN_VARIABLE, Token},
 };
 use self::{
-    checks::{Found, admin_listen, api_url, cover, listen, slots, token},
+    checks::{Found, admin_listen, api_url, cover, listen, slots, token, work_slot},
     file::as_error,
 };
 use baton_core::{
@@ -83,6 +83,8 @@ pub struct Config {
     pub admin_read_token: Option<Token>,
     /// Standbys of each slot that has a command.
     pub standbys: u32,
+    /// The slot whose slave does the once-per-bot work; `None`: the first one.
+    pub work_slot: Option<String>,
     /// Whether deploys seal late where they do not say it.
     pub late_seal: bool,
     /// Whether the master ends at the first thing that goes wrong.
@@ -176,6 +178,7 @@ fn over(given: Options, file: Options) -> Options {
         admin_token_file,
         admin_read_token_file,
         standbys,
+        work_slot,
         late_seal,
         fail_on_error,
         legacy,
@@ -312,6 +315,7 @@ impl Config {
             .filter_map(|(key, file)| Some((key, file?)))
             .collect();
         let slots = slots(options.slots, command, count, &mut found);
+        work_slot(options.work_slot.as_deref(), &slots, &mut found);
         match (listen, api_url, token) {
             (Some(listen), Some(api_url), Some(token)) if found.mistakes.is_empty() => Ok(Self {
                 name: options.name,
@@ -328,6 +332,7 @@ impl Config {
                 admin_token: admin_token.flatten(),
                 admin_read_token: admin_read_token.flatten(),
                 standbys,
+                work_slot: options.work_slot,
                 late_seal: options.late_seal.unwrap_or(false),
                 fail_on_error: options.fail_on_error.unwrap_or(false),
                 legacy,
@@ -385,6 +390,7 @@ impl Config {
                     launches: slot.command.is_some(),
                 })
                 .collect(),
+            work_slot: self.work_slot.clone(),
             shard_count,
             pinned: None,
             contact: limits.contact,

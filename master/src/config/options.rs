@@ -60,6 +60,9 @@ pub struct Options {
     /// a dead slave at once [default: 0]
     #[arg(long, env = "BATON_STANDBYS", value_name = "N")]
     pub standbys: Option<u32>,
+    /// Slot whose slave does the once-per-bot work [default: the first one]
+    #[arg(long, env = "BATON_WORK_SLOT", value_name = "NAME")]
+    pub work_slot: Option<String>,
     /// Seal shards when Discord takes the session from their old connection, not
     /// before: for a Discord that takes a RESUME while the old connection is open
     /// [default: false]

@@ -361,3 +361,17 @@ fn of_a_broken_file_the_rest_still_tells_where_the_master_is() {
         assert_eq!(dir, Some(Path::new("/here")), "{broken}");
     }
 }
+
+#[test]
+fn the_once_per_bot_work_is_of_a_slot_that_there_is() {
+    let two = "[[slot]]\nname = \"a\"\nshards = [0, 1]\n[[slot]]\nname = \"b\"\nshards = [2, 3]\n";
+    let fleet = |key: &str| format!("shard_count = 4\n{key}\n{two}");
+    let config = Config::check(parse(&fleet("work_slot = \"b\"")), None).unwrap();
+    assert_eq!(config.settings(4).work_slot.as_deref(), Some("b"));
+    let wrong = Config::check_all(parse(&fleet("work_slot = \"c\"")), None);
+    let said = wrong.unwrap_err()[0].to_string();
+    assert!(
+        said.contains("work_slot: there is no slot `c`; name one of `a`, `b`"),
+        "{said}"
+    );
+}

@@ -9,17 +9,18 @@ use crate::{
     Core,
     deploy::{Answer, Before, Deploy, InFlight, Pace, Stage},
     event::{Action, DeployOrder, Durability, Entry, Losses, News, Pause, RequestId, STOPPED},
+    fleet::SlotId,
     master_stage::MasterStage,
     timers::Timer,
 };
 
 impl Core {
-    pub(crate) fn deploy_in(&self, slot: usize) -> Option<&Deploy> {
+    pub(crate) fn deploy_in(&self, slot: SlotId) -> Option<&Deploy> {
         self.deploy.as_ref().filter(|deploy| deploy.slot == slot)
     }
 
     /// Whether a deploy of this slot may begin; else why not.
-    pub(crate) fn deploy_possible(&self, slot: usize, owner: SlaveId) -> Result<(), String> {
+    pub(crate) fn deploy_possible(&self, slot: SlotId, owner: SlaveId) -> Result<(), String> {
         self.deploy_possible_anywhere()?;
         let place = &self.fleet.slots[slot];
         if !self.fleet.can_take(owner) {
@@ -93,8 +94,8 @@ impl Core {
         self.out.touch(slot);
     }
 
-    fn deploy_slot(&self, order: &DeployOrder) -> Result<usize, String> {
-        let Some(slot) = self.fleet.slot_named(&order.slot) else {
+    fn deploy_slot(&self, order: &DeployOrder) -> Result<SlotId, String> {
+        let Some(slot) = self.fleet.slots.named(&order.slot) else {
             return Err(format!("this fleet has no slot {:?}", order.slot));
         };
         let place = &self.fleet.slots[slot];
@@ -112,7 +113,7 @@ impl Core {
     }
 
     /// A candidate came by itself.
-    pub(crate) fn deploy_candidate(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
+    pub(crate) fn deploy_candidate(&mut self, slot: SlotId, from: SlaveId, to: SlaveId) {
         let order = self.usual_order(slot);
         let stage = Stage::Preparing {
             to,
@@ -125,7 +126,7 @@ impl Core {
 
     /// A slave that is to end is followed by one that stands by: nobody takes its
     /// shards back.
-    pub(crate) fn deploy_heir(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
+    pub(crate) fn deploy_heir(&mut self, slot: SlotId, from: SlaveId, to: SlaveId) {
         let order = DeployOrder {
             canary: 0,
             soak: Duration::ZERO,
@@ -141,7 +142,7 @@ impl Core {
     }
 
     /// After a restart two slaves hold shards of one slot.
-    pub(crate) fn deploy_goes_on(&mut self, slot: usize, from: SlaveId, to: SlaveId) {
+    pub(crate) fn deploy_goes_on(&mut self, slot: SlotId, from: SlaveId, to: SlaveId) {
         let order = self.usual_order(slot);
         let pace = Pace::Width;
         self.begin_deploy(None, slot, order, Some(from), Stage::Moving { to, pace });
@@ -152,7 +153,7 @@ impl Core {
         self.tell_step();
     }
 
-    fn usual_order(&self, slot: usize) -> DeployOrder {
+    fn usual_order(&self, slot: SlotId) -> DeployOrder {
         DeployOrder {
             slot: self.fleet.slots[slot].name.clone(),
             command: None,
@@ -174,7 +175,7 @@ impl Core {
     fn begin_deploy(
         &mut self,
         request: Option<RequestId>,
-        slot: usize,
+        slot: SlotId,
         order: DeployOrder,
         from: Option<SlaveId>,
         stage: Stage,
@@ -211,7 +212,7 @@ impl Core {
         self.out.touch(slot);
     }
 
-    pub(crate) fn candidate_launched(&mut self, slot: usize, launched: u32) {
+    pub(crate) fn candidate_launched(&mut self, slot: SlotId, launched: u32) {
         if let Some(deploy) = &mut self.deploy
             && deploy.slot == slot
             && let Stage::Starting { pid } = &mut deploy.stage

@@ -15,7 +15,7 @@ use baton_protocol::{ShardId, SlaveId, text};
 use crate::{
     deploy::{Before, Deploy, Done, Soak, Stage},
     event::Time,
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     shard::Shard,
 };
 
@@ -33,7 +33,7 @@ const MOST_LENGTHENED: u32 = 2;
 
 impl Before {
     /// How the slave does that fills a slot. Walks over the slot's shards, once a deploy.
-    pub(crate) fn of(from: Option<SlaveId>, slot: usize, fleet: &Fleet, now: Time) -> Self {
+    pub(crate) fn of(from: Option<SlaveId>, slot: SlotId, fleet: &Fleet, now: Time) -> Self {
         let slave = from.and_then(|from| fleet.slaves.get(&from));
         let rate = |id: ShardId| {
             let shard = &fleet.shards[id];

@@ -34,7 +34,7 @@ use baton_protocol::{DeployId, ShardId, SlaveId, message::Hello};
 
 use crate::{
     event::{DeployOrder, DeployStep, Outcome, Time},
-    fleet::{Backpressure, Fleet},
+    fleet::{Backpressure, Fleet, SlotId},
 };
 
 use self::in_flight::InFlight;
@@ -43,7 +43,7 @@ use self::in_flight::InFlight;
 #[derive(Clone, Debug)]
 pub(crate) struct Deploy {
     pub(crate) id: DeployId,
-    pub(crate) slot: usize,
+    pub(crate) slot: SlotId,
     /// As it was given; no late seals any more once a gateway refused one.
     pub(crate) order: DeployOrder,
     /// Who filled the slot; `None`: it is empty, or its slave died on the way.

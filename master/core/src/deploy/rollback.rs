@@ -13,10 +13,9 @@ use crate::{
     Core,
     deploy::{Answer, Deploy, Pace, Stage, running},
     event::Outcome,
-    fleet::Standing,
+    fleet::{SlotId, Standing},
     shard::ClaimStage,
     timers::Timer,
-    work,
 };
 
 impl Core {
@@ -138,7 +137,7 @@ impl Core {
         };
         let (to, shard, reason) = (*to, *shard, reason.clone());
         let slot = &self.fleet.slots[deploy.slot];
-        let work_is_back = deploy.slot != work::HOME || self.work.owner() != Some(to);
+        let work_is_back = !self.work.is_of(deploy.slot) || self.work.owner() != Some(to);
         let done = deploy.in_flight.is_empty()
             && slot.free.is_empty()
             && self.fleet.holds_nothing(to)
@@ -222,7 +221,7 @@ impl Core {
 
     /// The old slave died before the new one was ready: a standby that is serves
     /// meanwhile.
-    fn standby_steps_in(&mut self, slot: usize) {
+    fn standby_steps_in(&mut self, slot: SlotId) {
         let Some((standby, _)) = self.fleet.of_slot(slot).find(|(id, slave)| {
             slave.standing == Standing::Standby && slave.built && self.fleet.is_joined(*id)
         }) else {
@@ -294,7 +293,7 @@ impl Core {
     }
 
     /// A launched candidate ended before it joined; whether there was one.
-    pub(crate) fn candidate_launch_failed(&mut self, slot: usize, reason: &str) -> bool {
+    pub(crate) fn candidate_launch_failed(&mut self, slot: SlotId, reason: &str) -> bool {
         let starting = self
             .deploy_in(slot)
             .is_some_and(|deploy| matches!(deploy.stage, Stage::Starting { .. }));

@@ -23,7 +23,7 @@ use baton_protocol::{ShardId, SlaveId};
 use crate::{
     deploy::{Deploy, Pace, Stage},
     event::Time,
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     out::Out,
     permits::Permits,
     shard::{ClaimStage, How, Phase},
@@ -83,7 +83,7 @@ impl Deploy {
     pub(crate) fn turn_comes_again(
         &mut self,
         id: ShardId,
-        slot: usize,
+        slot: SlotId,
         owner: SlaveId,
         out: &mut Out,
     ) {
@@ -98,7 +98,7 @@ impl Deploy {
     pub(crate) fn moves_without_session(
         &mut self,
         id: ShardId,
-        slot: usize,
+        slot: SlotId,
         owner: SlaveId,
         out: &mut Out,
     ) {

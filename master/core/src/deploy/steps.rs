@@ -8,11 +8,10 @@ use crate::{
     Core,
     deploy::{Answer, Bake, Deploy, Pace, Soak, Stage, running},
     event::{Durability, Entry, News, Outcome},
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     master_stage::MasterStage,
     out::Out,
     timers::Timer,
-    work,
 };
 
 /// Deploys that did not come about are remembered: the last so many.
@@ -36,7 +35,7 @@ impl Core {
     }
 
     /// Takes every step that can be taken now.
-    pub(crate) fn advance_deploy(&mut self, slot: usize) {
+    pub(crate) fn advance_deploy(&mut self, slot: SlotId) {
         while self.deploy_in(slot).is_some() && self.deploy_steps_on() {}
     }
 
@@ -78,7 +77,7 @@ impl Core {
                 false
             }
             Stage::Work { to } => {
-                if slot != work::HOME || self.work.is_at(to) {
+                if !self.work.is_of(slot) || self.work.is_at(to) {
                     self.start_soak(to);
                     return true;
                 }
@@ -245,7 +244,7 @@ impl Core {
     /// Whether every shard of a slot is where it is to be. One without a session is as
     /// far as it can be where the slot comes from another slave, or where no IDENTIFY
     /// is permitted; in a cold start it is waited for.
-    pub(crate) fn is_all_at(&self, slot: usize, slave: SlaveId) -> bool {
+    pub(crate) fn is_all_at(&self, slot: SlotId, slave: SlaveId) -> bool {
         let size = self.fleet.slots[slot].size;
         let moves = self.deploy_in(slot).is_some_and(|deploy| {
             deploy.from.is_some() || matches!(deploy.stage, Stage::Soaking { .. })
@@ -282,7 +281,7 @@ impl Core {
     fn work_is_settled(&self, to: SlaveId) -> bool {
         self.deploy
             .as_ref()
-            .is_some_and(|deploy| deploy.slot != work::HOME)
+            .is_some_and(|deploy| !self.work.is_of(deploy.slot))
             || self.work.is_at(to)
     }
 

@@ -20,7 +20,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Basis, Durability, Entry, Hold, JournalState},
-    fleet::{Fleet, Presence, Standing},
+    fleet::{Fleet, Presence, SlotId, Standing},
     master_stage::MasterStage,
     shard::{Free, Kept, Phase, Shard},
     timers::Timer,
@@ -32,7 +32,7 @@ impl Core {
     pub(crate) fn end_adoption_early(&mut self) {
         if self.stage == MasterStage::Adopting
             && self.journal == JournalState::Intact
-            && (0..self.fleet.slots.len()).all(|slot| self.fleet.missing(slot).is_empty())
+            && self.fleet.missing_anywhere().is_empty()
         {
             self.end_adoption();
         }
@@ -44,7 +44,7 @@ impl Core {
         }
         self.stage = MasterStage::Running;
         self.out.stop(Timer::Adopt);
-        for slot in 0..self.fleet.slots.len() {
+        for slot in self.fleet.slots.ids() {
             self.resolve_unknown(slot);
             self.settle_slot(slot);
             self.place_free(slot);
@@ -83,7 +83,7 @@ impl Core {
     }
 
     /// Frees the shards of a slot that no slave can hold.
-    pub(crate) fn resolve_unknown(&mut self, slot: usize) {
+    pub(crate) fn resolve_unknown(&mut self, slot: SlotId) {
         if self.fleet.slots[slot].unknown.is_empty() {
             return;
         }
@@ -157,7 +157,7 @@ impl Core {
     /// Decides who fills a slot after reports came in. Two slaves that both hold
     /// shards: a deploy was interrupted, it goes on to the newer one, after the deploy of
     /// another slot.
-    pub(crate) fn settle_slot(&mut self, slot: usize) {
+    pub(crate) fn settle_slot(&mut self, slot: SlotId) {
         if self.deploy_in(slot).is_some() {
             return;
         }
@@ -206,7 +206,7 @@ impl Core {
 impl Fleet {
     /// No slave holds a shard of the slot: the slave that has frozen state of it, or
     /// a missing one that may hold some.
-    fn heir(&self, slot: usize) -> Option<SlaveId> {
+    fn heir(&self, slot: SlotId) -> Option<SlaveId> {
         let place = &self.slots[slot];
         let frozen = place.free.iter().find_map(|id| {
             let copies = &self.shards[*id].copies;

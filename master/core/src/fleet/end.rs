@@ -11,7 +11,7 @@ use baton_protocol::{SlaveId, message::ResumeAfter, text};
 use crate::{
     Core,
     event::{Action, Durability, Entry, News},
-    fleet::{Fleet, Presence, Standing},
+    fleet::{Fleet, Presence, SlotId, Standing},
     master_stage::MasterStage,
     timers::Timer,
 };
@@ -171,7 +171,7 @@ impl Core {
 }
 
 impl Fleet {
-    fn vacate(&mut self, slot: usize, id: SlaveId) {
+    fn vacate(&mut self, slot: SlotId, id: SlaveId) {
         let slot = &mut self.slots[slot];
         if slot.owner == Some(id) {
             slot.owner = None;

@@ -66,7 +66,7 @@ impl Core {
     /// A slave comes back that was said to be dead.
     pub(crate) fn fenced_came(&mut self, hello: Hello, report: &Report) {
         let id = hello.slave;
-        let Some(slot) = self.fleet.slot_named(&hello.slot) else {
+        let Some(slot) = self.fleet.slots.named(&hello.slot) else {
             let detail = "this slave was fenced".to_owned();
             self.refuse(id, RefusedReason::Superseded, detail);
             return;

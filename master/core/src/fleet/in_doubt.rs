@@ -9,7 +9,7 @@ use baton_protocol::{
 };
 
 use crate::{
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     out::Out,
     shard::{Doubt, InHand},
     timers::Timer,
@@ -181,7 +181,7 @@ impl Fleet {
     }
 
     /// What was settled in a deploy needs not be said again.
-    pub(crate) fn forget_settled(&mut self, slot: usize) {
+    pub(crate) fn forget_settled(&mut self, slot: SlotId) {
         for id in self.slots[slot].members.iter() {
             let shard = &mut self.shards[id];
             if shard.phase.serves() {

@@ -13,7 +13,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Action, Durability, Entry, News},
-    fleet::{Past, Presence, Slave, Standing, lies::Lies},
+    fleet::{Past, Presence, Slave, SlotId, Standing, lies::Lies},
     master_stage::MasterStage,
     shard::Phase,
     timers::Timer,
@@ -36,7 +36,7 @@ impl Core {
 
     fn came_new(&mut self, hello: Hello, report: &Report, lies: &Lies) {
         let id = hello.slave;
-        let Some(slot) = self.fleet.slot_named(&hello.slot) else {
+        let Some(slot) = self.fleet.slots.named(&hello.slot) else {
             let detail = format!("this fleet has no slot {:?}", hello.slot);
             self.refuse(id, RefusedReason::Slot, detail);
             return;
@@ -116,7 +116,7 @@ impl Core {
         id: SlaveId,
         report: &Report,
         build: String,
-        slot: usize,
+        slot: SlotId,
         back: bool,
     ) {
         let now = self.out.now;
@@ -140,7 +140,7 @@ impl Core {
     fn may_come(
         &self,
         hello: &Hello,
-        slot: usize,
+        slot: SlotId,
         lies: &Lies,
     ) -> Result<(), (RefusedReason, String)> {
         self.has_room()?;
@@ -151,7 +151,7 @@ impl Core {
     }
 
     /// Whether a slave that owns nothing may come in.
-    fn admission(&self, hello: &Hello, slot: usize) -> Result<(), (RefusedReason, String)> {
+    fn admission(&self, hello: &Hello, slot: SlotId) -> Result<(), (RefusedReason, String)> {
         let place = &self.fleet.slots[slot];
         if place.unwanted.contains(&hello.process.pid) || self.is_given_up(hello) {
             let detail = "the deploy that started this slave has ended".to_owned();

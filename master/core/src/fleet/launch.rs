@@ -12,7 +12,7 @@ use baton_protocol::{SlaveId, message::Role, text};
 use crate::{
     Core,
     event::{Action, News},
-    fleet::{Fleet, Launch, Presence, Standing},
+    fleet::{Fleet, Launch, Presence, SlotId, Standing},
     master_stage::MasterStage,
     out::Out,
     timers::Timer,
@@ -20,28 +20,28 @@ use crate::{
 
 impl Core {
     /// Makes `slave` the one that fills a slot.
-    pub(crate) fn fill(&mut self, index: usize, slave: SlaveId) {
+    pub(crate) fn fill(&mut self, at: SlotId, slave: SlaveId) {
         self.fleet.stand(slave, Standing::Active);
         let launched = self
             .fleet
             .slaves
             .get(&slave)
             .is_some_and(|slave| slave.hello.role == Role::Relaunch);
-        if self.fleet.slots[index].launch == Launch::Started && !launched {
-            self.fleet.give_up(index, &mut self.out);
+        if self.fleet.slots[at].launch == Launch::Started && !launched {
+            self.fleet.give_up(at, &mut self.out);
         }
-        let slot = &mut self.fleet.slots[index];
+        let slot = &mut self.fleet.slots[at];
         slot.owner = Some(slave);
         slot.filled = self.out.now;
         slot.launch = Launch::Idle;
         slot.failed_launches = 0;
-        self.out.stop(Timer::Slot(index));
-        self.unpark(index, slave);
-        self.out.touch(index);
+        self.out.stop(Timer::Slot(at));
+        self.unpark(at, slave);
+        self.out.touch(at);
     }
 
     /// Shards that failed at another slave get their chance at this one.
-    fn unpark(&mut self, slot: usize, slave: SlaveId) {
+    fn unpark(&mut self, slot: SlotId, slave: SlaveId) {
         let members = self.fleet.slots[slot].members;
         for id in members.iter() {
             let shard = &self.fleet.shards[id];
@@ -55,17 +55,17 @@ impl Core {
     }
 
     /// Sees to it that an empty slot gets a slave.
-    pub(crate) fn fill_slot(&mut self, index: usize) {
-        let slot = &self.fleet.slots[index];
+    pub(crate) fn fill_slot(&mut self, at: SlotId) {
+        let slot = &self.fleet.slots[at];
         if slot.owner.is_some()
-            || self.deploy_in(index).is_some()
+            || self.deploy_in(at).is_some()
             || self.stage != MasterStage::Running
         {
             return;
         }
         let ready = |built: bool| {
             self.fleet
-                .of_slot(index)
+                .of_slot(at)
                 .find(|(_, slave)| {
                     slave.presence == Presence::Joined
                         && slave.standing == Standing::Standby
@@ -76,32 +76,29 @@ impl Core {
         let rests = slot.rests_until.since(self.out.now);
         if let Some(standby) = ready(true).or_else(|| ready(false)) {
             if rests.is_zero() || cfg!(mutant = "death-after-death") {
-                self.fill(index, standby);
-            } else if !self.out.runs(Timer::Slot(index)) {
-                self.out.start(Timer::Slot(index), rests);
+                self.fill(at, standby);
+            } else if !self.out.runs(Timer::Slot(at)) {
+                self.out.start(Timer::Slot(at), rests);
             }
-        } else if slot.launches && !self.out.runs(Timer::Slot(index)) {
+        } else if slot.launches && !self.out.runs(Timer::Slot(at)) {
             let wait = slot.contact(&self.settings);
-            self.out.start(Timer::Slot(index), wait);
+            self.out.start(Timer::Slot(at), wait);
         }
     }
 
     /// The contact time, the backoff or the patience with a launch is over.
-    pub(crate) fn slot_due(&mut self, index: usize) {
-        let slot = &mut self.fleet.slots[index];
+    pub(crate) fn slot_due(&mut self, at: SlotId) {
+        let slot = &mut self.fleet.slots[at];
         if slot.owner.is_some()
             || self.stage != MasterStage::Running
-            || self
-                .deploy
-                .as_ref()
-                .is_some_and(|deploy| deploy.slot == index)
+            || self.deploy.as_ref().is_some_and(|deploy| deploy.slot == at)
         {
             return;
         }
-        if self.standby_fills(index) {
+        if self.standby_fills(at) {
             return;
         }
-        let slot = &mut self.fleet.slots[index];
+        let slot = &mut self.fleet.slots[at];
         if slot.launch == Launch::Started {
             slot.failed_launches = slot.failed_launches.saturating_add(1);
         }
@@ -109,7 +106,7 @@ impl Core {
         let attempt = slot.failed_launches;
         let name = slot.name.clone();
         let backoff = slot.backoff(&self.settings);
-        self.fleet.standby_gives_way(index, &mut self.out);
+        self.fleet.standby_gives_way(at, &mut self.out);
         self.out.order(Action::Launch {
             slot: name.clone(),
             role: Role::Relaunch,
@@ -121,40 +118,40 @@ impl Core {
             attempt,
             backoff,
         });
-        self.out.start(Timer::Slot(index), self.settings.ready);
+        self.out.start(Timer::Slot(at), self.settings.ready);
     }
 
     /// A slot whose slaves kept dying has rested: whether a standby fills it now.
-    fn standby_fills(&mut self, index: usize) -> bool {
-        let is_there = self.fleet.of_slot(index).any(|(_, slave)| {
+    fn standby_fills(&mut self, at: SlotId) -> bool {
+        let is_there = self.fleet.of_slot(at).any(|(_, slave)| {
             slave.presence == Presence::Joined && slave.standing == Standing::Standby
         });
         if is_there {
-            self.fill_slot(index);
+            self.fill_slot(at);
         }
-        is_there && self.fleet.slots[index].owner.is_some()
+        is_there && self.fleet.slots[at].owner.is_some()
     }
 
     pub(crate) fn launched(&mut self, slot: &str, role: Role, pid: u32) {
         if role == Role::Candidate
-            && let Some(index) = self.fleet.slot_named(slot)
+            && let Some(at) = self.fleet.slots.named(slot)
         {
-            self.candidate_launched(index, pid);
+            self.candidate_launched(at, pid);
         }
     }
 
     pub(crate) fn launch_failed(&mut self, name: &str, role: Role, reason: &str) {
-        let Some(index) = self.fleet.slot_named(name) else {
+        let Some(at) = self.fleet.slots.named(name) else {
             return;
         };
         if role == Role::Standby {
-            self.standby_launch_failed(index, reason);
+            self.standby_launch_failed(at, reason);
             return;
         }
-        if self.candidate_launch_failed(index, reason) {
+        if self.candidate_launch_failed(at, reason) {
             return;
         }
-        let slot = &mut self.fleet.slots[index];
+        let slot = &mut self.fleet.slots[at];
         if slot.launch == Launch::Idle {
             return;
         }
@@ -166,14 +163,14 @@ impl Core {
              {wait}",
             wait = text::span(wait)
         ));
-        self.out.start(Timer::Slot(index), wait);
+        self.out.start(Timer::Slot(at), wait);
     }
 }
 
 impl Fleet {
     /// A process that was launched into a slot and has not joined is no longer wanted.
-    pub(crate) fn give_up(&self, index: usize, out: &mut Out) {
-        let slot = self.slots[index].name.clone();
+    pub(crate) fn give_up(&self, at: SlotId, out: &mut Out) {
+        let slot = self.slots[at].name.clone();
         out.order(Action::GiveUp { slot });
     }
 }

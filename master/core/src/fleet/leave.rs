@@ -15,7 +15,12 @@ use std::time::Duration;
 
 use baton_protocol::{SlaveId, ToSlave};
 
-use crate::{Core, deploy::Stage, fleet::Standing, timers::Timer};
+use crate::{
+    Core,
+    deploy::Stage,
+    fleet::{SlotId, Standing},
+    timers::Timer,
+};
 
 impl Core {
     pub(crate) fn asks_to_leave(&mut self, id: SlaveId) {
@@ -42,7 +47,7 @@ impl Core {
     }
 
     /// Whether a running deploy moves its shards to a slave that is there already.
-    fn is_followed(&mut self, slot: usize, id: SlaveId) -> bool {
+    fn is_followed(&mut self, slot: SlotId, id: SlaveId) -> bool {
         let deploy = self.deploy.as_mut();
         let Some(deploy) = deploy.filter(|deploy| deploy.slot == slot && deploy.from == Some(id))
         else {
@@ -64,7 +69,7 @@ impl Core {
     }
 
     /// A standby that can take over now.
-    fn standby_for(&self, slot: usize, id: SlaveId) -> Option<SlaveId> {
+    fn standby_for(&self, slot: SlotId, id: SlaveId) -> Option<SlaveId> {
         let owns = self.fleet.slots[slot].owner == Some(id);
         if !owns || self.deploy_possible(slot, id).is_err() {
             return None;

@@ -20,6 +20,7 @@ mod report;
 mod shards;
 mod slave;
 mod slot;
+mod slots;
 mod standby;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -34,10 +35,11 @@ use crate::{
     timers::Timer,
 };
 
-use self::shards::Shards;
+use self::{shards::Shards, slots::Slots};
 pub(crate) use self::{
     slave::{Backpressure, Hearing, Origin, Past, Presence, Record, Slave, Standing},
     slot::{Launch, Members, Slot},
+    slots::SlotId,
 };
 
 /// Who is there and what there is to serve.
@@ -45,7 +47,7 @@ pub(crate) use self::{
 pub(crate) struct Fleet {
     /// Every slave that is not known to be dead.
     pub(crate) slaves: BTreeMap<SlaveId, Slave>,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) slots: Slots,
     pub(crate) shards: Shards,
 }
 
@@ -53,17 +55,18 @@ impl Fleet {
     pub(crate) fn new(settings: &Settings, recovered: Recovered) -> Self {
         let mut fleet = Self::default();
         let last = settings.shard_count.saturating_sub(1);
-        for (index, slot) in settings.slots.iter().enumerate() {
+        for slot in &settings.slots {
+            let id = fleet.slots.next_id();
             let (first, last) = slot.shards.map_or((0, last), |(a, b)| (a, b.min(last)));
             let mut made = Slot::new(slot.name.clone(), Members { first, last }, slot.launches);
             for shard in made.members.iter() {
                 // A shard named by two slots belongs to the first.
-                if fleet.shards.add(shard, Shard::new(index, recovered.floor)) {
+                if fleet.shards.add(shard, Shard::new(id, recovered.floor)) {
                     made.unknown.insert(shard);
                 }
             }
             made.size = made.unknown.len();
-            fleet.slots.push(made);
+            fleet.slots.add(made);
         }
         for (id, row) in recovered.shards {
             if let Some(shard) = fleet.shards.get_mut(id) {
@@ -89,17 +92,13 @@ impl Fleet {
             }
         }
         for (id, hello) in recovered.slaves {
-            if let Some(slot) = fleet.slot_named(&hello.slot) {
+            if let Some(slot) = fleet.slots.named(&hello.slot) {
                 fleet
                     .slaves
                     .insert(id, Slave::new(hello, slot, Presence::Expected));
             }
         }
         fleet
-    }
-
-    pub(crate) fn slot_named(&self, name: &str) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.name == name)
     }
 
     /// Puts a shard into a phase and keeps the indexes. The deadline of its phase before
@@ -224,7 +223,7 @@ impl Fleet {
     }
 
     /// The slaves of a slot, in the order of their ids.
-    pub(crate) fn of_slot(&self, slot: usize) -> impl Iterator<Item = (SlaveId, &Slave)> {
+    pub(crate) fn of_slot(&self, slot: SlotId) -> impl Iterator<Item = (SlaveId, &Slave)> {
         self.slaves
             .iter()
             .filter(move |(_, slave)| slave.slot == slot)
@@ -265,10 +264,19 @@ impl Fleet {
     }
 
     /// Slaves of a slot that are alive and have not reported.
-    pub(crate) fn missing(&self, slot: usize) -> Vec<SlaveId> {
+    pub(crate) fn missing(&self, slot: SlotId) -> Vec<SlaveId> {
         self.of_slot(slot)
             .filter(|(_, slave)| slave.presence == Presence::Expected)
             .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// The same of every slot.
+    pub(crate) fn missing_anywhere(&self) -> Vec<SlaveId> {
+        let slaves = self.slaves.iter();
+        slaves
+            .filter(|(_, slave)| slave.presence == Presence::Expected)
+            .map(|(&id, _)| id)
             .collect()
     }
 }

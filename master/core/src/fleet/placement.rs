@@ -9,7 +9,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Durability, Entry, Hold},
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     master_stage::MasterStage,
     shard::{Claim, ClaimStage, Free, How, Phase, Reach, Start, deaths::Orders},
 };
@@ -19,7 +19,7 @@ const MAX_START: usize = 4096;
 
 impl Core {
     /// The slave that the shards of a slot are to be at.
-    pub(crate) fn target(&self, slot: usize) -> Option<SlaveId> {
+    pub(crate) fn target(&self, slot: SlotId) -> Option<SlaveId> {
         match self.deploy_in(slot) {
             Some(deploy) => deploy.goal(),
             None => self.fleet.slots[slot].owner,
@@ -28,7 +28,7 @@ impl Core {
 
     /// Gives every free shard of a slot to its target: the epochs are reserved in
     /// one save, then the orders go out.
-    pub(crate) fn place_free(&mut self, slot: usize) {
+    pub(crate) fn place_free(&mut self, slot: SlotId) {
         let Some(target) = self.target(slot) else {
             return;
         };

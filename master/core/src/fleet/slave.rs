@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, time::Duration};
 
 use baton_protocol::{ShardId, Version, message::Hello};
 
-use crate::event::Time;
+use crate::{event::Time, fleet::SlotId};
 
 /// One process.
 #[derive(Clone, Debug)]
 pub(crate) struct Slave {
     pub(crate) hello: Hello,
-    pub(crate) slot: usize,
+    pub(crate) slot: SlotId,
     pub(crate) presence: Presence,
     pub(crate) standing: Standing,
     /// Shards of which it is the claimant.
@@ -127,7 +127,7 @@ impl Slave {
         self.hello.version >= version
     }
 
-    pub(crate) const fn new(hello: Hello, slot: usize, presence: Presence) -> Self {
+    pub(crate) const fn new(hello: Hello, slot: SlotId, presence: Presence) -> Self {
         Self {
             hello,
             slot,

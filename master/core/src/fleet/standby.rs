@@ -17,7 +17,7 @@ use baton_protocol::{SlaveId, message::Role, text};
 use crate::{
     Core,
     event::Action,
-    fleet::{Fleet, Launch, Origin, Presence, Slave, Standing},
+    fleet::{Fleet, Launch, Origin, Presence, Slave, SlotId, Standing},
     master_stage::MasterStage,
     out::Out,
     timers::Timer,
@@ -25,12 +25,12 @@ use crate::{
 
 impl Core {
     /// Sees to it that a slot with a command has its standbys, and no more.
-    pub(crate) fn keep_standbys(&mut self, index: usize) {
-        let slot = &self.fleet.slots[index];
+    pub(crate) fn keep_standbys(&mut self, at: SlotId) {
+        let slot = &self.fleet.slots[at];
         if self.settings.standbys == 0
             || !slot.launches
             || self.stage != MasterStage::Running
-            || self.deploy_in(index).is_some()
+            || self.deploy_in(at).is_some()
         {
             return;
         }
@@ -38,7 +38,7 @@ impl Core {
             return;
         };
         let wanted = usize::try_from(self.settings.standbys).unwrap_or(usize::MAX);
-        let mut standbys = self.fleet.standbys(index);
+        let mut standbys = self.fleet.standbys(at);
         standbys.sort_unstable_by_key(|&(id, built)| (!built, id));
         let is_old = |&(id, _): &(SlaveId, bool)| self.fleet.is_replaced(id, owner);
         let (replaced, mut kept): (Vec<_>, Vec<_>) = standbys.into_iter().partition(is_old);
@@ -46,9 +46,9 @@ impl Core {
         for (id, _) in replaced.into_iter().chain(surplus) {
             self.fleet.dismiss(id, self.settings.retire, &mut self.out);
         }
-        let slot = &self.fleet.slots[index];
-        let missing = kept.len() + self.fleet.awaited_standbys(index) < wanted;
-        let timer = Timer::Standby(index);
+        let slot = &self.fleet.slots[at];
+        let missing = kept.len() + self.fleet.awaited_standbys(at) < wanted;
+        let timer = Timer::Standby(at);
         if !missing {
             if slot.reserve.launch == Launch::Idle {
                 self.out.stop(timer);
@@ -60,21 +60,21 @@ impl Core {
     }
 
     /// The backoff before a launch is over, or the patience with one.
-    pub(crate) fn standby_due(&mut self, index: usize) {
-        let slot = &mut self.fleet.slots[index];
+    pub(crate) fn standby_due(&mut self, at: SlotId) {
+        let slot = &mut self.fleet.slots[at];
         if slot.reserve.launch == Launch::Started {
             slot.reserve.launch = Launch::Idle;
-            self.fleet.give_up(index, &mut self.out);
-            self.standby_failed(index, "it did not join in time");
+            self.fleet.give_up(at, &mut self.out);
+            self.standby_failed(at, "it did not join in time");
             return;
         }
         let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch == Launch::Started;
-        let idle = self.stage == MasterStage::Running && self.deploy_in(index).is_none();
+        let idle = self.stage == MasterStage::Running && self.deploy_in(at).is_none();
         if busy || !idle || self.out.saves.fail() {
             // What ends this touches the slot.
             return;
         }
-        let slot = &mut self.fleet.slots[index];
+        let slot = &mut self.fleet.slots[at];
         slot.reserve.launch = Launch::Started;
         slot.reserve.launched = self.out.now;
         let launch = Action::Launch {
@@ -84,37 +84,37 @@ impl Core {
             deploy: None,
         };
         self.out.order(launch);
-        self.out.start(Timer::Standby(index), self.settings.ready);
+        self.out.start(Timer::Standby(at), self.settings.ready);
     }
 
     /// A launched standby ended before it joined, or could not be launched.
-    pub(crate) fn standby_launch_failed(&mut self, index: usize, reason: &str) {
-        let reserve = &mut self.fleet.slots[index].reserve;
+    pub(crate) fn standby_launch_failed(&mut self, at: SlotId, reason: &str) {
+        let reserve = &mut self.fleet.slots[at].reserve;
         if reserve.launch == Launch::Started {
             reserve.launch = Launch::Idle;
-            self.standby_failed(index, reason);
+            self.standby_failed(at, reason);
         }
     }
 
     /// A standby died. One that lived for long is no sign of a bad build.
-    pub(crate) fn standby_died(&mut self, index: usize) {
+    pub(crate) fn standby_died(&mut self, at: SlotId) {
         if self.settings.standbys == 0 || self.stage != MasterStage::Running {
             return;
         }
         let longest = self.settings.backoff_max;
-        let reserve = &mut self.fleet.slots[index].reserve;
+        let reserve = &mut self.fleet.slots[at].reserve;
         if self.out.now.since(reserve.launched) > longest {
             reserve.failed = 0;
         }
-        self.standby_failed(index, "it died");
+        self.standby_failed(at, "it died");
     }
 
-    fn standby_failed(&mut self, index: usize, reason: &str) {
-        let slot = &mut self.fleet.slots[index];
+    fn standby_failed(&mut self, at: SlotId, reason: &str) {
+        let slot = &mut self.fleet.slots[at];
         slot.reserve.failed = slot.reserve.failed.saturating_add(1);
         let (failed, wait) = (slot.reserve.failed, slot.reserve.backoff(&self.settings));
         let name = slot.name.clone();
-        self.out.start(Timer::Standby(index), wait);
+        self.out.start(Timer::Standby(at), wait);
         if failed < 2 {
             return;
         }
@@ -126,10 +126,10 @@ impl Core {
     }
 
     /// A deploy was committed: what stands by is of the build before.
-    pub(crate) fn dismiss_standbys(&mut self, index: usize) {
-        if self.settings.standbys > 0 && self.fleet.slots[index].launches {
-            self.fleet.slots[index].reserve.failed = 0;
-            for (id, _) in self.fleet.standbys(index) {
+    pub(crate) fn dismiss_standbys(&mut self, at: SlotId) {
+        if self.settings.standbys > 0 && self.fleet.slots[at].launches {
+            self.fleet.slots[at].reserve.failed = 0;
+            for (id, _) in self.fleet.standbys(at) {
                 self.fleet.dismiss(id, self.settings.retire, &mut self.out);
             }
         }
@@ -138,23 +138,23 @@ impl Core {
 
 impl Fleet {
     /// A standby joined.
-    pub(crate) fn standby_came(&mut self, index: usize, out: &mut Out) {
-        let reserve = &mut self.slots[index].reserve;
+    pub(crate) fn standby_came(&mut self, at: SlotId, out: &mut Out) {
+        let reserve = &mut self.slots[at].reserve;
         if reserve.launch == Launch::Started {
             reserve.launch = Launch::Idle;
-            out.stop(Timer::Standby(index));
+            out.stop(Timer::Standby(at));
         }
     }
 
     /// Another process is launched into the slot, which goes before its standby.
-    pub(crate) fn standby_gives_way(&mut self, index: usize, out: &mut Out) {
-        self.slots[index].reserve.launch = Launch::Idle;
-        out.stop(Timer::Standby(index));
+    pub(crate) fn standby_gives_way(&mut self, at: SlotId, out: &mut Out) {
+        self.slots[at].reserve.launch = Launch::Idle;
+        out.stop(Timer::Standby(at));
     }
 
     /// The standbys of a slot, and whether each is built.
-    pub(crate) fn standbys(&self, index: usize) -> Vec<(SlaveId, bool)> {
-        let slaves = self.of_slot(index);
+    pub(crate) fn standbys(&self, at: SlotId) -> Vec<(SlaveId, bool)> {
+        let slaves = self.of_slot(at);
         slaves
             .filter(|(_, slave)| slave.standing == Standing::Standby)
             .map(|(id, slave)| (id, slave.built))
@@ -162,12 +162,12 @@ impl Fleet {
     }
 
     /// Standbys that the journal names and that may still join.
-    fn awaited_standbys(&self, index: usize) -> usize {
-        let owner = self.slots[index].owner;
+    fn awaited_standbys(&self, at: SlotId) -> usize {
+        let owner = self.slots[at].owner;
         let awaited = |slave: &Slave| {
             slave.presence == Presence::Expected && slave.hello.role == Role::Standby
         };
-        let slaves = self.of_slot(index);
+        let slaves = self.of_slot(at);
         slaves
             .filter(|&(id, slave)| Some(id) != owner && awaited(slave))
             .count()

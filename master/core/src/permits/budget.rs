@@ -54,7 +54,7 @@ impl Permits {
         if std::mem::replace(&mut self.said_empty, true) {
             return;
         }
-        out.touch_all(fleet.slots.len());
+        out.touch_all(&fleet.slots.ids());
         let more = match left {
             0 => String::new(),
             left => format!(

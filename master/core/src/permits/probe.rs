@@ -30,7 +30,7 @@ impl Permits {
             return;
         };
         // Waiting shards are as far as they can be: deploys need not wait for them.
-        out.touch_all(fleet.slots.len());
+        out.touch_all(&fleet.slots.ids());
         self.probe_due(fleet, settings, out);
         if times < 2 || !times.is_power_of_two() {
             return;

@@ -19,7 +19,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use baton_protocol::{Epoch, Sequence, SequenceRanges, SlaveId, Ticket, message::ResumeAfter};
 
-use crate::event::{Basis, Time};
+use crate::{
+    event::{Basis, Time},
+    fleet::SlotId,
+};
 
 use self::{deaths::Care, rate::Rate, reach::Oldest};
 pub(crate) use self::{
@@ -31,7 +34,7 @@ pub(crate) use self::{
 #[derive(Clone, Debug)]
 pub(crate) struct Shard {
     /// Which slot it belongs to.
-    pub(crate) slot: usize,
+    pub(crate) slot: SlotId,
     /// The highest epoch that is known to be used up.
     pub(crate) epoch: Epoch,
     /// For whom that one was used up; `None`: unknown.
@@ -111,7 +114,7 @@ pub(crate) struct Kept {
 }
 
 impl Shard {
-    pub(crate) const fn new(slot: usize, floor: Epoch) -> Self {
+    pub(crate) const fn new(slot: SlotId, floor: Epoch) -> Self {
         Self {
             slot,
             epoch: Epoch(0),

@@ -39,6 +39,67 @@ fn each_slot_has_its_own_slave_and_the_work_is_the_first_ones() {
 }
 
 #[test]
+fn the_work_is_of_the_slot_that_the_settings_name_and_moves_with_its_name() {
+    let mut settings = two_slots();
+    settings.work_slot = Some("west".to_owned());
+    let mut rig = Rig::new(settings.clone());
+    rig.join(A, Role::Candidate);
+    rig.ready(A, 0, 1);
+    let actions = rig.ready(A, 1, 1);
+    assert_eq!(orders(&actions), ["save soon 1@1 Owned a"], "no work");
+    join_west(&mut rig, B);
+    rig.ready(B, 2, 1);
+    let actions = rig.ready(B, 3, 1);
+    assert!(orders(&actions).contains(&"b StartWork 1 \"\"".to_owned()));
+    rig.say(B, ToMaster::StartWork(work(1, b"")));
+    // An operator names another slot: it moves as it does in a deploy.
+    settings.work_slot = None;
+    let actions = rig.input(Input::Settings(Box::new(settings)));
+    assert_eq!(orders(&actions), ["b StopWork 1"]);
+    let actions = rig.say(B, ToMaster::StopWork(work(1, b"cron")));
+    assert_eq!(
+        orders(&actions),
+        ["save now work@2 a", "a StartWork 2 \"cron\""]
+    );
+}
+
+#[test]
+fn a_new_master_waits_for_whoever_has_the_work_in_whatever_slot_it_is_to_be() {
+    let mut settings = two_slots();
+    settings.work_slot = Some("west".to_owned());
+    let hold = Hold::Owned;
+    let row = |shard, owner| {
+        let (epoch, basis) = (Epoch(1), Basis::Cold);
+        let row = Row {
+            epoch,
+            owner,
+            hold,
+            basis,
+        };
+        (ShardId(shard), row)
+    };
+    let mut west = hello(B, Role::Relaunch);
+    west.slot = "west".to_owned();
+    let recovered = Recovered {
+        shards: [row(0, A), row(1, A), row(2, B), row(3, B)].into(),
+        // The slave of the slot that had it before.
+        work: Some((Epoch(1), A)),
+        slaves: [(A, hello(A, Role::Relaunch)), (B, west.clone())].into(),
+        ..Recovered::default()
+    };
+    let mut rig = Rig::restarted(settings, recovered);
+    let shards = vec![held(2, 1, Holding::Serving), held(3, 1, Holding::Serving)];
+    let mut actions = rig.input(Input::Joined {
+        hello: Box::new(west),
+        report: report(shards),
+    });
+    actions.extend(rig.wait(20 * SECOND));
+    let orders = orders(&actions);
+    let starts = orders.iter().filter(|order| order.contains("StartWork"));
+    assert_eq!(starts.count(), 0, "A may be doing it: {orders:?}");
+}
+
+#[test]
 fn a_deploy_moves_its_own_slot_only_and_leaves_the_work_of_another() {
     let mut rig = Rig::new(two_slots());
     join_west(&mut rig, B);

@@ -7,7 +7,7 @@ use baton_protocol::{ShardId, SlaveId, message::Hello};
 
 use crate::{
     Core, Time,
-    fleet::{Presence, Slave, Standing},
+    fleet::{Presence, Slave, Slot, SlotId, Standing},
     master_stage::MasterStage,
     shard::{ClaimStage, Phase, Shard},
     view::{DeployView, ShardView, SlaveView, SlotView, UnfinishedView, View},
@@ -19,14 +19,14 @@ impl Core {
     pub fn view(&self, now: Time) -> View {
         let left = self.permits.left(now);
         let outlook = self.permits.outlook(&self.settings, now);
-        let slots = (0..self.fleet.slots.len()).map(|index| self.slot_view(index));
+        let slots = self.fleet.slots.iter();
         let slaves = self.fleet.slaves.iter();
         let shards = self.fleet.shards.iter();
         View {
             adopting: self.stage == MasterStage::Adopting,
             journal_fails: self.out.saves.fail(),
             shard_count: self.settings.shard_count,
-            slots: slots.collect(),
+            slots: slots.map(|(id, slot)| self.slot_view(id, slot)).collect(),
             slaves: slaves
                 .map(|(&id, slave)| self.slave_view(id, slave, now))
                 .collect(),
@@ -66,9 +66,8 @@ impl Core {
         bot.map(|id| id.to_string())
     }
 
-    fn slot_view(&self, index: usize) -> SlotView {
-        let slot = &self.fleet.slots[index];
-        let standbys = self.fleet.standbys(index);
+    fn slot_view(&self, id: SlotId, slot: &Slot) -> SlotView {
+        let standbys = self.fleet.standbys(id);
         let built = standbys.iter().filter(|(_, built)| *built).count();
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         SlotView {

@@ -5,6 +5,7 @@ use baton_protocol::{ShardId, SlaveId};
 use crate::{
     Core,
     event::Time,
+    fleet::SlotId,
     master_stage::MasterStage,
     shard::{Claim, ClaimStage, Free, How, Phase, Shard},
 };
@@ -66,7 +67,7 @@ impl Core {
         Some(words)
     }
 
-    fn why_free(&self, slot: usize, free: Free) -> String {
+    fn why_free(&self, slot: SlotId, free: Free) -> String {
         if let Some(slave) = free.parked {
             return format!("slave {slave} could not serve it");
         }

@@ -284,7 +284,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         // Nothing is lost.
         losses: _,
         unwanted,
-    } = &slots[0];
+    } = &slots[fleet::SlotId::FIRST];
     (owner, free, unknown, failed_launches, unwanted).hash(hasher);
     discriminant(launch).hash(hasher);
     let Shard {
