@@ -6,7 +6,7 @@
 //!   actions out in order: save, then send.
 //! - [`notice`]: what others tell the driver. [`news`]: what it tells its observers.
 //! - [`listener`] and [`peer`]: the connections of slaves; [`link`] is the driver's end.
-//! - [`process`]: launch, known dead, kill.
+//! - [`process`]: launch, known dead, kill; `supervise` has the processes of this fleet.
 //! - [`journal`]: what is on the disk (SQLite).
 //! - [`admin`]: the operator's HTTP and page; [`metrics`] for Prometheus, [`doctor`]
 //!   for what is wrong, [`history`] for what deploys did, [`probe`] for what Discord
@@ -44,5 +44,6 @@ pub mod run;
 pub mod runtime_dir;
 pub mod service;
 mod sockets;
+mod supervise;
 mod vital;
 mod whole_file;

@@ -5,7 +5,8 @@ use baton_protocol::{SlaveId, ToSlave};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE, launches::LaunchOrder, slaves::Watched};
+use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE};
+use crate::supervise::LaunchOrder;
 
 impl Driver {
     /// Carries out everything that the core asks for, and what it asks for
@@ -47,11 +48,7 @@ impl Driver {
                 return;
             }
         }
-        // The core answers an abort at once; what it did not refuse it took.
-        for (_, answer) in std::mem::take(&mut self.requests) {
-            // The asker may be gone.
-            let _ = answer.send(Ok(()));
-        }
+        self.answers.taken();
     }
 
     async fn save(&mut self, entries: Vec<Entry>, durability: Durability) -> Result<(), String> {
@@ -85,7 +82,7 @@ impl Driver {
             saved?;
         }
         for (slot, command) in commands {
-            self.launcher.remember(&slot, &command);
+            self.supervisor.remember(&slot, &command);
         }
         Ok(())
     }
@@ -98,13 +95,8 @@ impl Driver {
             Action::Refuse(slave, refused) => {
                 info!(slave = %format_args!("{slave:.8}"), detail = %refused.detail, "slave refused");
                 // The asker of this launch hears the reason at once.
-                let launched = self.launches.of_slave(slave);
-                caused.extend(launched.map(|launched| Input::LaunchFailed {
-                    slot: launched.slot.clone(),
-                    role: launched.role,
-                    reason: format!("was refused: {}", refused.detail),
-                }));
-                if let Some(link) = self.links.remove(&slave) {
+                caused.extend(self.supervisor.refused(slave, &refused.detail));
+                if let Some(link) = self.connections.leave(slave) {
                     // An outbox that is full has other troubles.
                     let _ = link.send(ToSlave::Refused(refused));
                 }
@@ -121,10 +113,10 @@ impl Driver {
                     command,
                     deploy,
                 };
-                caused.extend(self.launch(slot, order));
+                caused.extend(self.supervisor.launch(slot, order));
             }
-            Action::GiveUp { slot } => self.give_up(&slot),
-            Action::Kill(slave, why) => self.kill(slave, why),
+            Action::GiveUp { slot } => self.supervisor.give_up(&slot),
+            Action::Kill(slave, why) => self.supervisor.kill(slave, why),
             Action::Keep(aside) => self.aside.keep(*aside),
             Action::Tell(news) => self.tell(news),
             Action::Exit => self.ending = Some(Ending::Left),
@@ -132,7 +124,7 @@ impl Driver {
     }
 
     fn send(&mut self, slave: SlaveId, message: ToSlave, caused: &mut Vec<Input>) {
-        let Some(link) = self.links.get(&slave) else {
+        let Some(link) = self.connections.get(slave) else {
             debug!(slave = %format_args!("{slave:.8}"), "a message to a slave that is not connected is dropped");
             return;
         };
@@ -140,34 +132,8 @@ impl Driver {
         if link.send(message).is_err() {
             warn!(slave = %format_args!("{slave:.8}"), "slave takes nothing; connection dropped");
             link.cut();
-            self.links.remove(&slave);
+            self.connections.leave(slave);
             caused.push(Input::Left { slave });
-        }
-    }
-
-    pub(super) fn kill(&mut self, slave: SlaveId, why: &'static str) {
-        let slave_name = format!("{slave:.8}");
-        let Some(Watched { watch, .. }) = self.watches.get(&slave) else {
-            error!(
-                slave = slave_name,
-                "this slave is to be killed and its process is not known here; kill it by hand"
-            );
-            return;
-        };
-        if !watch.may_kill() {
-            error!(
-                slave = slave_name,
-                "this slave is to be killed, and its process is another user's; kill it by hand"
-            );
-            return;
-        }
-        match watch.kill() {
-            Ok(()) => {
-                // The first reason is the true one.
-                self.doomed.entry(slave).or_insert(why);
-                warn!(slave = slave_name, why, "slave killed");
-            }
-            Err(error) => error!(slave = slave_name, %error, "slave cannot be killed"),
         }
     }
 }

@@ -6,15 +6,9 @@ use baton_protocol::{
     ProcessIdentity, SlaveId, ToSlave,
     message::{Hello, Refused, RefusedReason},
 };
-use tokio::time::sleep;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::warn;
 
-use super::{Driver, Notice, UNSEEN};
-use crate::{
-    link::Link,
-    process::{Dialled, Watch, WatchError},
-};
+use super::Driver;
+use crate::{link::Link, process::Dialled};
 
 impl Driver {
     /// Whether a newcomer may be the slave that it says it is; else the reason for its refusal
@@ -48,7 +42,7 @@ impl Driver {
             return refused(RefusedReason::Taken, detail);
         }
         let is_proved = proves(link, process);
-        if let Some(first) = self.links.get(&id)
+        if let Some(first) = self.connections.get(id)
             && proves(first, process)
             && !is_proved
         {
@@ -62,7 +56,7 @@ impl Driver {
             && process.pid != 0
             && !cfg!(mutant = "process-twice")
         {
-            let first = self.links.get(&other);
+            let first = self.connections.get(other);
             if is_proved && !first.is_some_and(|first| proves(first, process)) {
                 self.disown(other, process.pid);
                 return Ok(());
@@ -80,53 +74,19 @@ impl Driver {
     /// The kernel says that this slave's process is another slave: it is not killed for
     /// what this one does, and its death is not this one's.
     fn disown(&mut self, slave: SlaveId, pid: u32) {
-        self.watches.remove(&slave);
-        self.groups.remove(&slave);
+        self.supervisor.forget(slave);
         self.tell(News::Disbelieved {
             slave,
             detail: format!("it named process {pid}, which is another slave"),
         });
     }
 
-    /// Looks again and again at a process that could not be seen, until it can, or until
-    /// its slave is no longer known.
-    pub(super) fn look_for(&mut self, slave: SlaveId, process: ProcessIdentity) {
-        let core = &self.core;
-        self.looking
-            .retain(|slave, looks| core.hello(*slave).is_some() && !looks.is_finished());
-        let notices = self.notices.clone();
-        // It replaces one that looks for the same.
-        let looks = tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    () = sleep(UNSEEN) => {}
-                    () = notices.closed() => return,
-                }
-                let watch = match Watch::open(&process) {
-                    Ok(watch) => Some(watch),
-                    Err(WatchError::Dead) => None,
-                    Err(WatchError::Unseen(_)) => continue,
-                    Err(WatchError::Elsewhere) => return,
-                };
-                warn!(slave = %format_args!("{slave:.8}"), pid = process.pid, dead = watch.is_none(),
-                    "the process of this slave is seen again");
-                // Fails only when the driver has ended.
-                let _ = notices.send(Notice::Seen { slave, watch }).await;
-                return;
-            }
-        });
-        self.looking.insert(slave, AbortOnDropHandle::new(looks));
-    }
-
     /// The core accepted no slave with this id: nothing is kept of it, or a process that
     /// comes with ever new ids would be watched ever more often.
     pub(super) fn forget_stranger(&mut self, slave: SlaveId) {
         if self.core.hello(slave).is_none() && !cfg!(mutant = "strangers-watched") {
-            self.watches.remove(&slave);
-            self.looking.remove(&slave);
-            self.groups.remove(&slave);
-            self.newest.remove(&slave);
-            self.dying.remove(&slave);
+            self.supervisor.forget(slave);
+            self.connections.forget(slave);
         }
     }
 }

@@ -5,8 +5,8 @@ use baton_protocol::SlaveId;
 
 use baton_core::event::{Input, Time};
 
-use super::{Answer, Driver};
-use crate::notice::Kill;
+use super::Driver;
+use crate::notice::{Answer, Kill};
 
 impl Driver {
     pub(super) fn fence(&mut self, now: Time, name: &str, kill: Kill, answer: Answer<SlaveId>) {
@@ -16,24 +16,15 @@ impl Driver {
         match taken {
             // The asker may be gone.
             Err(reason) => drop(answer.send(Err(reason))),
-            Ok(slave) if self.watches.contains_key(&slave) => {
-                self.kill(slave, "an operator asked for it (fence --kill)");
-                self.killed.retain(|(_, answer)| !answer.is_closed());
-                self.killed.push((slave, answer));
+            Ok(slave) if self.supervisor.is_watched(slave) => {
+                self.supervisor
+                    .kill(slave, "an operator asked for it (fence --kill)");
+                self.answers.kill(slave, answer);
             }
             Ok(slave) => {
-                let request = self.request();
-                self.fences.insert(request, answer);
+                let request = self.answers.fence(answer);
                 self.core.handle(now, Input::Fence { request, slave });
             }
-        }
-    }
-
-    /// A slave is known to be dead: the one that had it killed hears of it.
-    pub(super) fn tell_killed(&mut self, slave: SlaveId) {
-        for (_, answer) in self.killed.extract_if(.., |(killed, _)| *killed == slave) {
-            // The asker may be gone.
-            let _ = answer.send(Ok(slave));
         }
     }
 
@@ -42,7 +33,7 @@ impl Driver {
         if let Some(reason) = self.core.fence_refused(slave, now) {
             return Err(reason);
         }
-        if kill == Kill::Never && self.watches.contains_key(&slave) {
+        if kill == Kill::Never && self.supervisor.is_watched(slave) {
             return Err(format!(
                 "the process of slave {slave:.8} is alive: it is only cut off, or hangs, and may \
                  serve its shards or go on with them. Wait until it answers, or have it killed: \
@@ -50,10 +41,9 @@ impl Driver {
             ));
         }
         if kill == Kill::First {
-            let watch = self.watches.get(&slave);
-            let why = match watch {
-                Some(known) if known.watch.may_kill() => return Ok(slave),
-                Some(_) => "is another user's",
+            let why = match self.supervisor.may_kill(slave) {
+                Some(true) => return Ok(slave),
+                Some(false) => "is another user's",
                 None => "cannot be seen from here",
             };
             return Err(format!(

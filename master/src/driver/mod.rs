@@ -11,11 +11,12 @@
 //! the checkpoints of a thousand shards are one round.
 //! The driver waits for the journal and for nothing else.
 
+mod answers;
 mod carry;
 mod clock;
+mod connections;
 mod entry;
 mod fence;
-mod launches;
 mod slaves;
 mod tell;
 #[cfg(test)]
@@ -23,36 +24,31 @@ mod tests;
 mod twice;
 mod wishes;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use baton_core::{
     Core,
-    event::{Input, News, RequestId, Time},
+    event::{Input, News, Time},
 };
-use baton_protocol::{DeployId, ProcessIdentity, SlaveId};
+use baton_protocol::{ProcessIdentity, SlaveId};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use self::{
+    answers::Answers,
     clock::{Clock, HEARTBEAT},
-    launches::Launches,
-    slaves::{LAST_WORDS, Watched},
+    connections::Connections,
 };
 use crate::{
     aside::Aside,
     journal::Journal,
-    link::{Link, LinkId},
-    news::{Brought, Gaps, Observer},
-    notice::{Answer, Joining, Notice},
+    news::{Gaps, Observer},
+    notice::Notice,
     process::{Launcher, Watch},
+    supervise::Supervisor,
 };
 
 /// Notices that wait for the driver. Beyond this a peer's reader waits, and with
@@ -71,15 +67,9 @@ const SAVE_PAUSE: Duration = Duration::from_millis(100);
 /// A deadline that stays in the past is looked at again after this time.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// A process that could not be seen is looked at again after this time.
-const UNSEEN: Duration = Duration::from_secs(5);
-
 /// A core that was asked to leave and does not is left after this time beyond
 /// its own limit.
 const LEAVE_SLACK: Duration = Duration::from_secs(5);
-
-/// What `SIGKILL` is on every Linux.
-const KILL: i32 = 9;
 
 /// How the driver ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,34 +115,9 @@ pub struct Driver {
     core: Core,
     clock: Clock,
     journal: Journal,
-    launcher: Launcher,
-    links: BTreeMap<SlaveId, Link>,
-    /// The last connection on which each slave joined.
-    newest: BTreeMap<SlaveId, LinkId>,
-    /// Connections that wait until the first one of their slave was asked.
-    seconds: BTreeMap<SlaveId, twice::Second>,
-    watches: BTreeMap<SlaveId, Watched>,
-    /// Looks for the processes of slaves that could not be seen.
-    looking: BTreeMap<SlaveId, AbortOnDropHandle<()>>,
-    /// Dead slaves whose connection is not read to its end yet, and when the
-    /// core hears of it anyway.
-    dying: BTreeMap<SlaveId, Instant>,
-    launches: Launches,
-    /// The process group of each slave that is watched here.
-    groups: BTreeMap<SlaveId, u32>,
-    /// Slaves that this master has killed, and why.
-    doomed: BTreeMap<SlaveId, &'static str>,
-    /// Watched slaves whose end was told, and whose pidfd has not said it yet.
-    told: BTreeSet<SlaveId>,
-    deploys: BTreeMap<RequestId, Answer<DeployId>>,
-    /// What each deploy that was asked for brings.
-    roads: BTreeMap<RequestId, Brought>,
-    /// Aborts and pauses: what the core does not refuse it took.
-    requests: BTreeMap<RequestId, Answer<()>>,
-    fences: BTreeMap<RequestId, Answer<SlaveId>>,
-    /// Whom to tell the death of a slave that the operator had killed.
-    killed: Vec<(SlaveId, Answer<SlaveId>)>,
-    next_request: u64,
+    supervisor: Supervisor,
+    connections: Connections,
+    answers: Answers,
     notices: mpsc::Sender<Notice>,
     observers: Vec<Arc<dyn Observer>>,
     gaps: Gaps,
@@ -174,23 +139,9 @@ impl Driver {
             core: parts.core,
             clock: Clock::start(),
             journal: parts.journal,
-            launcher: parts.launcher,
-            links: BTreeMap::new(),
-            newest: BTreeMap::new(),
-            seconds: BTreeMap::new(),
-            watches: BTreeMap::new(),
-            looking: BTreeMap::new(),
-            dying: BTreeMap::new(),
-            launches: Launches::default(),
-            groups: BTreeMap::new(),
-            doomed: BTreeMap::new(),
-            told: BTreeSet::new(),
-            deploys: BTreeMap::new(),
-            roads: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            fences: BTreeMap::new(),
-            killed: Vec::new(),
-            next_request: 0,
+            supervisor: Supervisor::new(parts.launcher, parts.notices.clone()),
+            connections: Connections::default(),
+            answers: Answers::default(),
             notices: parts.notices,
             observers: parts.observers,
             gaps: Gaps::default(),
@@ -205,7 +156,9 @@ impl Driver {
             driver.watch(slave, watch);
         }
         for (slave, process) in parts.unseen {
-            driver.look_for(slave, process);
+            let core = &driver.core;
+            let is_known = |slave| core.hello(slave).is_some();
+            driver.supervisor.look_for(slave, process, is_known);
         }
         driver
     }
@@ -245,7 +198,7 @@ impl Driver {
             }
         }
         // Peers write what is queued for them and close.
-        self.links.clear();
+        self.connections.close();
         (self.ending.unwrap_or(Ending::Left), self.journal)
     }
 
@@ -266,7 +219,7 @@ impl Driver {
             deadline,
             self.resume_at,
             self.leave_by,
-            self.dying.values().min().copied(),
+            self.supervisor.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -282,40 +235,40 @@ impl Driver {
                 slave,
                 message,
             } => {
-                if self.is_current(slave, link) {
+                if self.connections.is_current(slave, link) {
                     self.first_said(slave, &message);
                     self.observe(|observer| observer.said(slave, &message));
                     self.core.handle(now, Input::Said { slave, message });
                 } else {
-                    self.second_said(slave, link, message);
+                    self.connections.second_said(slave, link, message);
                 }
             }
             Notice::Left { link, slave } => {
-                if self.is_current(slave, link) {
+                if self.connections.is_current(slave, link) {
                     self.left(now, slave);
-                    if self.dying.remove(&slave).is_some() {
+                    if self.supervisor.was_heard_out(slave) {
                         self.died(now, slave);
                     }
                     self.first_ended(now, slave);
                 } else {
-                    self.second_ended(slave, link);
+                    self.connections.take_second_if(slave, link);
                 }
             }
             Notice::Unanswered { link, slave } => self.unanswered(now, slave, link),
             Notice::Silent { link, slave } => {
-                if self.is_current(slave, link) {
+                if self.connections.is_current(slave, link) {
                     self.core.handle(now, Input::Silent { slave });
                 }
             }
             Notice::Died { slave } => {
-                if self.links.contains_key(&slave) && !cfg!(mutant = "last-words-unheard") {
-                    self.dying.insert(slave, Instant::now() + LAST_WORDS);
+                if self.connections.get(slave).is_some() && !cfg!(mutant = "last-words-unheard") {
+                    self.supervisor.hear_out(slave);
                 } else {
                     self.died(now, slave);
                 }
             }
             Notice::Seen { slave, watch } => self.seen(now, slave, watch),
-            Notice::Started { slot, started } => self.started(now, slot, started),
+            Notice::Started { slot, started } => self.started(now, &slot, started),
             Notice::Exited {
                 pid,
                 ending,

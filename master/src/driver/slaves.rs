@@ -1,32 +1,16 @@
 //! Slaves that come, leave and die: whose connection is whose, and whose process is
 //! watched.
 
-use std::time::Duration;
-
-use baton_core::event::{Death, EndedBy, Input, Time};
+use baton_core::event::{EndedBy, Input, News, Time};
 use baton_protocol::SlaveId;
-use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::{Driver, Joining, Notice};
+use super::Driver;
 use crate::{
-    link::LinkId,
-    process::{UNHEARD, Watch, lived},
+    notice::Joining,
+    process::{Child, Watch},
+    supervise::Exit,
 };
-
-/// A dead slave's connection is read to its end for at most this long: its last
-/// words, tickets perhaps, count. Its end is there at once, unless another
-/// process holds the socket.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// A process whose death the driver is told.
-#[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) watch: Watch,
-    /// Tells it; ends with this.
-    _task: AbortOnDropHandle<()>,
-}
 
 impl Driver {
     pub(super) fn joined(&mut self, now: Time, joining: Joining) {
@@ -38,11 +22,7 @@ impl Driver {
         // Its slave gave this one up before it dialled the newer one: what it
         // reports here is of the past, and taken for the present would free shards
         // that it serves by now.
-        if self
-            .newest
-            .get(&slave)
-            .is_some_and(|newest| *newest > link.id())
-        {
+        if self.connections.is_given_up(slave, link.id()) {
             info!(slave = %format_args!("{slave:.8}"), "a report came late, on a connection that was given up");
             link.cut();
             return;
@@ -61,35 +41,28 @@ impl Driver {
             watch,
         } = joining;
         let slave = hello.slave;
-        self.newest
-            .retain(|slave, _| self.links.contains_key(slave) || self.watches.contains_key(slave));
-        self.newest.insert(slave, link.id());
         // Closed before the new one is known: two connections never speak for
         // one slave.
-        if self.links.contains_key(&slave) {
+        if self.connections.get(slave).is_some() {
             info!(slave = %format_args!("{slave:.8}"), "an older connection of this slave is closed");
             self.left(now, slave);
         }
-        let known = self.watches.get(&slave);
-        match watch {
-            Some(watch)
-                if known.is_none_or(|known| watch.may_kill() && !known.watch.may_kill()) =>
-            {
-                self.watch(slave, watch);
-            }
-            None if known.is_none() => {
-                self.look_for(slave, hello.process.clone());
-            }
-            Some(_) | None => {}
+        let core = &self.core;
+        let is_known = |slave| core.hello(slave).is_some();
+        if self.supervisor.meet(slave, &hello.process, watch, is_known) {
+            self.observe(|observer| observer.watched(slave));
         }
         let mut hello = hello;
-        self.know_by_launch(now, &mut hello);
-        self.links.insert(slave, link);
+        let inputs = self.supervisor.recognise(&mut hello);
+        self.hear(now, inputs);
+        let supervisor = &self.supervisor;
+        self.connections
+            .enter(slave, link, |slave| supervisor.is_watched(slave));
         self.core.handle(now, Input::Joined { hello, report });
     }
 
     pub(super) fn left(&mut self, now: Time, slave: SlaveId) {
-        if let Some(link) = self.links.remove(&slave) {
+        if let Some(link) = self.connections.leave(slave) {
             link.cut();
         }
         self.core.handle(now, Input::Left { slave });
@@ -97,16 +70,16 @@ impl Driver {
 
     /// The process of a slave could not be seen, and can be now; `None`: it is dead.
     pub(super) fn seen(&mut self, now: Time, slave: SlaveId, watch: Option<Watch>) {
-        self.looking.remove(&slave);
+        self.supervisor.was_looked_for(slave);
         let Some(hello) = self.core.hello(slave) else {
             return;
         };
         match watch {
             // Else it was given up, or is watched already.
-            Some(watch) if !self.watches.contains_key(&slave) => self.watch(slave, watch),
-            None if !self.watches.contains_key(&slave) => {
+            Some(watch) if !self.supervisor.is_watched(slave) => self.watch(slave, watch),
+            None if !self.supervisor.is_watched(slave) => {
                 warn!(slave = %format_args!("{slave:.8}"), pid = hello.process.pid, "slave is dead");
-                self.tell_death(slave);
+                self.supervisor.tell_death(slave, Some(hello));
                 self.left(now, slave);
                 self.core.handle(now, Input::Died { slave });
             }
@@ -117,88 +90,72 @@ impl Driver {
     /// What a slave said before its death was heard before.
     pub(super) fn died(&mut self, now: Time, slave: SlaveId) {
         // It names the process that is dead.
-        self.seconds.remove(&slave);
-        if self.watches.remove(&slave).is_some() {
-            self.tell_death(slave);
+        self.connections.take_second(slave);
+        if self.supervisor.is_dead(slave) {
+            self.supervisor.tell_death(slave, self.core.hello(slave));
             self.core.handle(now, Input::Died { slave });
         }
-        self.tell_killed(slave);
-    }
-
-    /// The death of a slave that this master did not launch: its launcher knows
-    /// how it ended. Of one that it did launch, `Exited` tells, before this or after.
-    pub(super) fn tell_death(&mut self, slave: SlaveId) {
-        let group = self.groups.remove(&slave);
-        if self.told.remove(&slave) && !cfg!(mutant = "death-told-twice") {
-            return;
-        }
-        if self.launches.of_slave(slave).next().is_some() {
-            return;
-        }
-        let Some(hello) = self.core.hello(slave) else {
-            return;
-        };
-        let ending = match self.doomed.remove(&slave) {
-            Some(why) => EndedBy::Killed(why),
-            None => EndedBy::Unknown,
-        };
-        let mut death = Death {
-            slave: Some(slave),
-            slot: hello.slot.clone(),
-            build: Some(hello.build.clone()),
-            pid: hello.process.pid,
-            ending,
-            lived: lived(&hello.process),
-            last_lines: vec![UNHEARD.to_owned()],
-        };
-        let leader = group.unwrap_or(death.pid);
-        let output = self.launcher.output_of(&death.slot, leader);
-        let notices = self.notices.clone();
-        tokio::spawn(async move {
-            if let Some(output) = output {
-                death.last_lines = output.read().await;
-            }
-            // Fails only when the driver has ended.
-            let _ = notices.send(Notice::Ended(Box::new(death))).await;
-        });
+        self.answers.killed(slave);
     }
 
     /// Dead slaves whose connection does not end.
     pub(super) fn bury(&mut self, now: Time) {
-        let over = Instant::now();
-        while let Some(slave) = self
-            .dying
-            .iter()
-            .find_map(|(slave, until)| (*until <= over).then_some(*slave))
-        {
-            self.dying.remove(&slave);
+        while let Some(slave) = self.supervisor.overdue() {
             self.left(now, slave);
             self.died(now, slave);
         }
     }
 
-    pub(super) fn is_current(&self, slave: SlaveId, link: LinkId) -> bool {
-        self.links
-            .get(&slave)
-            .is_some_and(|current| current.id() == link)
+    /// A process was launched, or could not be.
+    pub(super) fn started(&mut self, now: Time, slot: &str, started: Result<(u32, Child), String>) {
+        let input = self.supervisor.started(slot, started);
+        let is_there = matches!(input, Some(Input::Launched { .. }));
+        self.hear(now, input);
+        if is_there {
+            self.know_early(now);
+        }
+        let next = self.supervisor.launch_next(slot);
+        self.hear(now, next);
+    }
+
+    /// Slaves that were quick may have joined before it was known what was launched.
+    fn know_early(&mut self, now: Time) {
+        for slave in self.connections.slaves() {
+            let Some(mut hello) = self.core.hello(slave).cloned() else {
+                continue;
+            };
+            let inputs = self.supervisor.recognise(&mut hello);
+            self.hear(now, inputs);
+        }
+    }
+
+    /// A launched process ended.
+    pub(super) fn exited(&mut self, now: Time, pid: u32, ending: EndedBy, last_lines: Vec<String>) {
+        let Some(exit) = self.supervisor.exited(pid, ending, last_lines) else {
+            return;
+        };
+        let Exit {
+            slot,
+            death,
+            failed,
+        } = exit;
+        if let Some(death) = death {
+            self.tell(News::SlaveEnded(death));
+        }
+        self.hear(now, failed);
+        let next = self.supervisor.launch_next(&slot);
+        self.hear(now, next);
+    }
+
+    /// What came of processes, for the core.
+    fn hear(&mut self, now: Time, inputs: impl IntoIterator<Item = Input>) {
+        for input in inputs {
+            self.core.handle(now, input);
+        }
     }
 
     pub(super) fn watch(&mut self, slave: SlaveId, watch: Watch) {
-        let notices = self.notices.clone();
-        let watched = watch.clone();
-        let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            tokio::select! {
-                dead = watched.dead() => {
-                    if dead.is_ok() {
-                        // Fails only when the driver has ended.
-                        let _ = notices.send(Notice::Died { slave }).await;
-                    }
-                }
-                () = notices.closed() => {}
-            }
-        }));
-        self.looking.remove(&slave);
-        self.watches.insert(slave, Watched { watch, _task: task });
+        self.supervisor.watch(slave, watch);
         self.observe(|observer| observer.watched(slave));
     }
 }

@@ -9,7 +9,7 @@ use std::{path::Path, sync::atomic::Ordering};
 use baton_core::event::{DeployOrder, EndedBy, News};
 use baton_protocol::{
     Epoch, ProcessIdentity, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
-    message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report, Role},
+    message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report},
 };
 use tokio::{
     sync::oneshot,

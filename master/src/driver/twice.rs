@@ -25,8 +25,11 @@ use baton_protocol::{
 use tokio::time::sleep;
 use tracing::info;
 
-use super::{Driver, Joining, Notice};
-use crate::link::LinkId;
+use super::{Driver, connections::Second};
+use crate::{
+    link::LinkId,
+    notice::{Joining, Notice},
+};
 
 /// A connection that lives answers within this time.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -34,22 +37,12 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// The number of the question. The peers count theirs from 1, the core's stand above.
 const QUESTION: u64 = u64::MAX - 2;
 
-/// Messages that wait with a second connection; one more and it is closed.
-const MOST_SAID: usize = 8192;
-
-/// A connection that waits for the answer of the first one.
-#[derive(Debug)]
-pub(super) struct Second {
-    joining: Joining,
-    said: Vec<ToMaster>,
-}
-
 impl Driver {
     /// Whether this one waits until the first connection of its slave was asked; else it
     /// is given back, to join.
     pub(super) fn asks_the_first(&mut self, joining: Joining) -> Option<Joining> {
         let (slave, link) = (joining.hello.slave, joining.link.id());
-        let Some(first) = self.links.get(&slave) else {
+        let Some(first) = self.connections.get(slave) else {
             return Some(joining);
         };
         if super::entry::proves(&joining.link, &joining.hello.process)
@@ -57,7 +50,7 @@ impl Driver {
         {
             return Some(joining);
         }
-        if self.newer_waits(slave, link) {
+        if self.connections.newer_waits(slave, link) {
             joining.link.cut();
             return None;
         }
@@ -66,10 +59,7 @@ impl Driver {
             // It takes nothing any more.
             return Some(joining);
         }
-        let said = Vec::new();
-        if let Some(before) = self.seconds.insert(slave, Second { joining, said }) {
-            before.joining.link.cut();
-        }
+        self.connections.wait(joining);
         let notices = self.notices.clone();
         tokio::spawn(async move {
             sleep(ANSWER).await;
@@ -79,28 +69,12 @@ impl Driver {
         None
     }
 
-    /// What is said on a connection that waits is kept.
-    pub(super) fn second_said(&mut self, slave: SlaveId, link: LinkId, message: ToMaster) {
-        let Some(second) = self.seconds.get_mut(&slave) else {
-            return;
-        };
-        if second.joining.link.id() != link {
-            return;
-        }
-        if second.said.len() < MOST_SAID {
-            second.said.push(message);
-        } else {
-            second.joining.link.cut();
-            self.seconds.remove(&slave);
-        }
-    }
-
     /// The first connection said something: perhaps that it lives.
     pub(super) fn first_said(&mut self, slave: SlaveId, message: &ToMaster) {
         if !matches!(message, ToMaster::Pong(pong) if pong.number == QUESTION) {
             return;
         }
-        let Some(second) = self.seconds.remove(&slave) else {
+        let Some(second) = self.connections.take_second(slave) else {
             return;
         };
         let detail = format!(
@@ -120,37 +94,17 @@ impl Driver {
 
     /// The first connection ended: whoever waits is the slave.
     pub(super) fn first_ended(&mut self, now: Time, slave: SlaveId) {
-        if let Some(second) = self.seconds.remove(&slave) {
+        if let Some(second) = self.connections.take_second(slave) {
             self.second_joins(now, second);
-        }
-    }
-
-    /// A connection ended: one that waited waits no more.
-    pub(super) fn second_ended(&mut self, slave: SlaveId, link: LinkId) {
-        if self.waits_as_second(slave, link) {
-            self.seconds.remove(&slave);
         }
     }
 
     /// The time is over.
     pub(super) fn unanswered(&mut self, now: Time, slave: SlaveId, link: LinkId) {
-        if self.waits_as_second(slave, link)
-            && let Some(second) = self.seconds.remove(&slave)
-        {
+        if let Some(second) = self.connections.take_second_if(slave, link) {
             info!(slave = %format_args!("{slave:.8}"), "its older connection answers nothing");
             self.second_joins(now, second);
         }
-    }
-
-    /// Its slave gave this one up before it dialled the one that waits.
-    fn newer_waits(&self, slave: SlaveId, link: LinkId) -> bool {
-        let second = self.seconds.get(&slave);
-        second.is_some_and(|second| second.joining.link.id() > link)
-    }
-
-    fn waits_as_second(&self, slave: SlaveId, link: LinkId) -> bool {
-        let second = self.seconds.get(&slave);
-        second.is_some_and(|second| second.joining.link.id() == link)
     }
 
     fn second_joins(&mut self, now: Time, second: Second) {

@@ -7,16 +7,15 @@ use baton_core::{
 };
 use baton_protocol::DeployId;
 
-use super::{Answer, Driver};
-use crate::{config::named, news::Brought};
+use super::Driver;
+use crate::{config::named, news::Brought, notice::Answer};
 
 impl Driver {
     pub(super) fn view(&self, now: Time) -> View {
         let mut view = self.core.view(now);
         for slot in &mut view.slots {
-            let owned = <[String]>::to_vec;
-            slot.command = self.launcher.present(&slot.name).map(owned);
-            slot.command_before = self.launcher.former(&slot.name).map(owned);
+            slot.command = self.supervisor.command(&slot.name);
+            slot.command_before = self.supervisor.command_before(&slot.name);
         }
         view
     }
@@ -28,17 +27,13 @@ impl Driver {
         build: Option<&str>,
         answer: Option<Answer<DeployId>>,
     ) {
-        let before = self.launcher.present(&order.slot).map(<[String]>::to_vec);
+        let before = self.supervisor.command(&order.slot);
         if let Some(build) = build {
             let command = order.command.as_ref().or(before.as_ref());
             order.command = command.map(|command| named(command, build));
         }
-        let request = self.request();
         let command = order.command.clone().or_else(|| before.clone());
-        self.roads.insert(request, Brought { command, before });
-        if let Some(answer) = answer {
-            self.deploys.insert(request, answer);
-        }
+        let request = self.answers.deploy(Brought { command, before }, answer);
         self.core.handle(now, Input::Deploy { request, order });
     }
 
@@ -63,8 +58,7 @@ impl Driver {
         answer: Answer<()>,
         input: impl FnOnce(RequestId) -> Input,
     ) {
-        let request = self.request();
-        self.requests.insert(request, answer);
+        let request = self.answers.wish(answer);
         self.core.handle(now, input(request));
     }
 
@@ -78,11 +72,6 @@ impl Driver {
                 running.deploy, running.slot
             ));
         }
-        self.launcher.before(slot)
-    }
-
-    pub(super) fn request(&mut self) -> RequestId {
-        self.next_request += 1;
-        RequestId(self.next_request)
+        self.supervisor.way_back(slot)
     }
 }

@@ -1,7 +1,10 @@
 //! What is kept of a slave that comes and is refused, and of one that is unknown.
 
 use super::*;
-use crate::{driver::launches::Launched, link::Link};
+use crate::{
+    link::{Link, LinkId},
+    notice::Joining,
+};
 
 const NOW: Time = Time(Duration::ZERO);
 
@@ -32,11 +35,16 @@ async fn nothing_is_kept_of_slaves_that_are_refused_whatever_ids_they_name() {
         driver.joined(NOW, joining(connection, stranger));
         driver.carry_out().await;
     }
-    assert!(driver.watches.is_empty(), "{}", driver.watches.len());
-    assert!(driver.newest.len() <= 1 && driver.groups.is_empty() && driver.links.is_empty());
+    assert_eq!(driver.supervisor.counts(), (0, 0, 0));
+    let (connected, remembered) = driver.connections.counts();
+    assert!(connected == 0 && remembered <= 1);
     driver.joined(NOW, joining(200, hello(200)));
     driver.carry_out().await;
-    assert_eq!(driver.watches.len(), 1, "an accepted slave is watched");
+    assert_eq!(
+        driver.supervisor.counts().0,
+        1,
+        "an accepted slave is watched"
+    );
 }
 
 #[tokio::test]
@@ -47,9 +55,8 @@ async fn a_process_that_cannot_be_seen_is_looked_for_once_however_often_its_slav
     for connection in 1..=100 {
         driver.joined(NOW, joining(connection, hello(1)));
         driver.carry_out().await;
-        assert_eq!(driver.looking.len(), 1);
+        assert_eq!(driver.supervisor.counts(), (0, 1, 0));
     }
-    assert!(driver.watches.is_empty());
     // Nor is one that was refused looked for.
     let mut stranger = Hello {
         slot: "elsewhere".to_owned(),
@@ -58,10 +65,7 @@ async fn a_process_that_cannot_be_seen_is_looked_for_once_however_often_its_slav
     stranger.process.pid_namespace += 1;
     driver.joined(NOW, joining(200, stranger));
     driver.carry_out().await;
-    assert_eq!(
-        driver.looking.keys().copied().collect::<Vec<_>>(),
-        [SlaveId(1)]
-    );
+    assert_eq!(driver.supervisor.counts(), (0, 1, 0));
 }
 
 #[tokio::test]
@@ -69,19 +73,11 @@ async fn a_slave_of_another_pid_namespace_is_not_what_was_launched_here_with_the
     let mut stage = Stage::new(None);
     let driver = &mut stage.driver;
     let pid = std::process::id();
-    let launched = Launched {
-        slot: "main".to_owned(),
-        role: Role::Relaunch,
-        joined: None,
-        build: None,
-        began: Instant::now(),
-        kill: None,
-    };
-    driver.launches.launched.insert(pid, launched);
+    driver.supervisor.pretend_launched("main", pid);
     let mut elsewhere = hello(1);
     elsewhere.process.pid_namespace += 1;
     driver.joined(NOW, joining(1, elsewhere));
-    assert_eq!(driver.launches.launched[&pid].joined, None);
+    assert_eq!(driver.supervisor.joined_from(pid), None);
     driver.joined(NOW, joining(2, hello(2)));
-    assert_eq!(driver.launches.launched[&pid].joined, Some(SlaveId(2)));
+    assert_eq!(driver.supervisor.joined_from(pid), Some(SlaveId(2)));
 }
