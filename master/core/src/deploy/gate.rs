@@ -15,8 +15,8 @@
 //!
 //! It reports how many events its bot was handed, and the age of the oldest unfinished one.
 //! The new build is bad if it has not finished half of the events that it was handed, and
-//! the oldest is older by `lag_gate` than the old slave's was: slow handlers are no fault of
-//! a build whose predecessor had them too.
+//! the oldest is older by `lag_gate` than the old slave's was as a rule: slow handlers are no
+//! fault of a build whose predecessor had them too.
 //!
 //! The gates judge the canary ([`bake`](super::bake)) and the soak.
 

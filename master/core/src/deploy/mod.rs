@@ -110,7 +110,7 @@ pub(crate) enum Stage {
 pub(crate) struct Before {
     /// The part of their time in which its shards took nothing, in percent.
     backpressure: u64,
-    /// How old its oldest unfinished event was, where that is known.
+    /// How old its oldest unfinished event was as a rule, where that is known.
     pub(crate) lag: Option<Duration>,
     /// How many events in 1000 s each shard got.
     rates: BTreeMap<ShardId, u64>,

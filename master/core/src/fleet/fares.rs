@@ -21,6 +21,10 @@ const MOSTLY: u64 = 50;
 /// For so long, at least.
 const LASTS: Duration = Duration::from_secs(60);
 
+/// Each word forgets this part of what was usual before it: a handler that took long once
+/// is forgotten after some thirty.
+const FORGOTTEN: u32 = 8;
+
 impl Core {
     /// A slave says how it fares.
     pub(crate) fn pong(&mut self, id: SlaveId, mut pong: Pong) {
@@ -69,6 +73,14 @@ impl Slave {
         };
         let says_lag = self.speaks(Version::LAG);
         self.lag = says_lag.then(|| Duration::from_millis(pong.lag_ms));
+        self.usual_lag = match (self.lag, self.usual_lag) {
+            // Without shards it is handed nothing: that says nothing of what is usual.
+            (Some(_), Some(usual)) if self.holds.is_empty() => Some(usual),
+            (Some(lag), Some(usual)) if !cfg!(mutant = "lag-of-a-moment") => {
+                Some(lag.max(usual - usual / FORGOTTEN))
+            }
+            (lag, _) => lag,
+        };
         let hearing = Hearing {
             silent: (Duration::from_millis(pong.silent_ms), pong.silent_shard),
             heartbeat: (

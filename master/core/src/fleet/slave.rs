@@ -30,6 +30,9 @@ pub(crate) struct Slave {
     /// How old its oldest unfinished event was, as it said last; `None`: it cannot
     /// say that.
     pub(crate) lag: Option<Duration>,
+    /// How old it is as a rule: the oldest of late. A single word may come at a moment at
+    /// which nothing happens to run.
+    pub(crate) usual_lag: Option<Duration>,
     /// When it said something last.
     pub(crate) heard: Time,
     /// When a deploy was committed to it, and how old the oldest unfinished event was
@@ -145,6 +148,7 @@ impl Slave {
                 handed: 0,
             },
             lag: None,
+            usual_lag: None,
             heard: Time(Duration::ZERO),
             deployed: None,
             hearing: None,

@@ -141,25 +141,10 @@ fn an_operator_can_stop_a_deploy_whose_canary_is_looked_at() {
 
 // ---- and the soak ------------------------------------------------------------
 
-/// The step after a soak at whose end the new slave says this, of an old slave whose
-/// oldest unfinished event was so old.
-fn after_soak(
-    before: Option<Duration>,
-    handed: u64,
-    finished: u64,
-    lag: u64,
-) -> Option<&'static str> {
-    let mut rig = Rig::serving(1);
-    says_lag(&mut rig, A);
-    if let Some(before) = before {
-        rig.say(A, fares(1, 1000, 1000, 0, before));
-    }
-    rig.join(B, Role::Candidate);
-    rig.say(A, prepared(true));
-    rig.say(B, prepared(false));
-    rig.move_shard(A, B, 0, 1);
-    rig.say(A, ToMaster::StopWork(work(1, b"")));
-    rig.say(B, ToMaster::StartWork(work(2, b"")));
+/// The step after a soak at whose end the new slave says this, of an old slave that said
+/// before, word by word, that its oldest unfinished event was so old.
+fn after_soak(before: &[Duration], handed: u64, finished: u64, lag: u64) -> Option<&'static str> {
+    let mut rig = moved(before);
     says_lag(&mut rig, B);
     rig.wait(10 * SECOND);
     rig.say(
@@ -169,9 +154,26 @@ fn after_soak(
     rig.step()
 }
 
+/// The only shard is at the new slave. The old one said this before the deploy, word by
+/// word.
+fn moved(words: &[Duration]) -> Rig {
+    let mut rig = Rig::serving(1);
+    says_lag(&mut rig, A);
+    for word in words {
+        rig.say(A, fares(1, 1000, 1000, 0, *word));
+    }
+    rig.join(B, Role::Candidate);
+    rig.say(A, prepared(true));
+    rig.say(B, prepared(false));
+    rig.move_shard(A, B, 0, 1);
+    rig.say(A, ToMaster::StopWork(work(1, b"")));
+    rig.say(B, ToMaster::StartWork(work(2, b"")));
+    rig
+}
+
 #[test]
 fn a_build_that_does_not_finish_its_events_is_rolled_back_after_the_soak() {
-    let prompt = Some(Duration::ZERO);
+    let prompt = &[Duration::ZERO];
     assert_eq!(after_soak(prompt, 40, 0, 9), Some("rolling back"));
     assert_eq!(after_soak(prompt, 40, 19, 9), Some("rolling back"));
     assert_eq!(
@@ -191,13 +193,40 @@ fn a_build_that_does_not_finish_its_events_is_rolled_back_after_the_soak() {
         "it says not how many"
     );
     assert_eq!(
-        after_soak(Some(6 * SECOND), 40, 0, 9),
+        after_soak(&[6 * SECOND], 40, 0, 9),
         Some("retiring"),
         "as before"
     );
     assert_eq!(
-        after_soak(None, 40, 0, 9),
+        after_soak(&[], 40, 0, 9),
         Some("retiring"),
         "before is not known"
     );
+}
+
+/// Whether a new slave whose oldest event is 9 s old is kept, where the old one said this
+/// before, word by word.
+fn kept_after(words: &[Duration]) -> bool {
+    after_soak(words, 40, 0, 9) == Some("retiring")
+}
+
+#[test]
+fn what_is_usual_is_the_oldest_of_late_and_not_the_last_word() {
+    let idle = Duration::ZERO;
+    assert!(kept_after(&[8 * SECOND]), "slow handlers");
+    assert!(kept_after(&[8 * SECOND, idle]), "nothing ran just then");
+    let mut long_ago = vec![idle; 30];
+    assert!(!kept_after(&long_ago), "it was always prompt");
+    long_ago.insert(0, 8 * SECOND);
+    assert!(!kept_after(&long_ago), "it hung once");
+}
+
+#[test]
+fn a_slave_that_has_its_shards_back_is_compared_with_what_was_usual_before_they_left() {
+    let mut rig = moved(&[8 * SECOND]);
+    for _ in 0..30 {
+        rig.say(A, fares(1, 1000, 1000, 0, Duration::ZERO));
+    }
+    let usual = rig.core.fleet.slaves[&A].usual_lag;
+    assert_eq!(usual, Some(8 * SECOND));
 }

@@ -122,7 +122,8 @@ impl Scene {
         scene.calm(START).await?;
         scene.cold = scene.fleet.discord.counts().await?;
         scene.fleet.discord.traffic(scene.setup.rate).await?;
-        sleep(scene.setup.warm).await;
+        // The master is to have seen how long the handlers take as a rule.
+        sleep(scene.setup.warm + 2 * Duration::from_millis(scene.setup.handler_ms)).await;
         Ok(scene)
     }
 

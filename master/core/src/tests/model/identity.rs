@@ -250,6 +250,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             past,
             record: _,
             lag: _,
+            usual_lag: _,
             heard: _,
             deployed: _,
             hearing: _,
