@@ -1,6 +1,6 @@
 //! Puts a bot and its settings together and runs them.
 
-use std::sync::{Arc, atomic::AtomicU32};
+use std::sync::Arc;
 
 use tokio::{
     runtime::Handle,
@@ -15,9 +15,7 @@ use crate::{
     config::SlaveConfig,
     error::Error,
     log, output,
-    shard::{Context, Imports, gateway::Connector},
-    state::snapshot::Store,
-    telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag},
+    shard::Context,
 };
 
 /// A slave about to run. See [`Slave::builder`].
@@ -131,22 +129,8 @@ impl Builder {
             Some(stop) => stop,
             None => stop_at_signals()?,
         };
-        let context = Arc::new(Context {
-            bot: self.bot,
-            state: self.state,
-            work: self.work,
-            connector: Connector::new(&config)?,
-            snapshots: Store::new(config.snapshots.as_ref()),
-            config,
-            counters: Arc::new(Counters::default()),
-            fullness: Fullness::default(),
-            lag: Lag::default(),
-            hearing: Hearing::default(),
-            checkpoints: Checkpoints::default(),
-            imports: Imports::new(),
-            trials: Arc::new(tokio::sync::Semaphore::new(1)),
-            shard_count: AtomicU32::new(0),
-        });
+        let context = Context::new(config, self.bot, self.state, self.work)?;
+        let context = Arc::new(context);
         match context.config.legacy {
             Some(legacy) => {
                 let agent = LegacyAgent::new(context, legacy, self.requests.1, stop)?;

@@ -170,6 +170,10 @@ impl Agent {
             LinkEvent::Order(order) => {
                 self.heard = Instant::now();
                 self.order(order)?;
+                if let Some(shard) = self.table.overrun() {
+                    tracing::error!(%shard, "this shard does not take its orders: link closed");
+                    self.redial();
+                }
             }
             LinkEvent::Lost => {
                 tracing::warn!("the link to the master is lost; shards go on");

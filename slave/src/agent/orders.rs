@@ -380,7 +380,8 @@ impl Agent {
             Said::StateBroken { copied, detail } => {
                 return self.fail(shard, copied, format!("state: {detail}"));
             }
-            Said::Died => progress(Step::Reconnecting, 0),
+            // The table has it begin again, and says that.
+            Said::Died(_) => return,
         };
         self.say(&message);
     }

@@ -4,7 +4,9 @@
 //! of agent (another wire) can use it as it is.
 
 mod again;
+mod orders;
 mod panics;
+mod task;
 mod told;
 
 use std::{
@@ -20,9 +22,11 @@ use baton_protocol::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use self::panics::Panics;
+use self::{
+    orders::{Orders, Room},
+    panics::Panics,
+};
 use crate::{
-    caught::caught,
     shard::{Care, Context, FromShard, Order, Said, Shard, Turn},
     state::StateChannel,
     telemetry::{Oldest, Samples, Standing},
@@ -38,15 +42,15 @@ pub(crate) struct Table {
     say: mpsc::UnboundedSender<FromShard>,
     /// Shards whose checkpoint the master does not have.
     changed: BTreeSet<ShardId>,
-    /// Shards that were told to seal late on the present link.
-    late: BTreeSet<ShardId>,
+    /// One that did not take its orders.
+    overrun: Option<ShardId>,
 }
 
 /// What the agent knows of one shard. Orders change it when they are given,
 /// what the shard says when it is heard.
 pub(crate) struct Entry {
     instance: u64,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: Orders,
     task: JoinHandle<()>,
     standing: Standing,
     /// Tickets heard of it.
@@ -73,6 +77,12 @@ pub(crate) struct Entry {
     /// What waits for a permit.
     pub(crate) waiting: Option<IdentifyCause>,
     pub(crate) settled: Option<Settled>,
+    /// How it is to be gone on with after a panic.
+    care: Care,
+    /// What is to end with its connection: the order, and room to take it back.
+    late: Option<(LateSeal, Room)>,
+    /// Whether its task panicked when it was sealed: what it said is known here alone.
+    stood_in: bool,
 }
 
 impl Table {
@@ -90,7 +100,7 @@ impl Table {
             said,
             say,
             changed: BTreeSet::new(),
-            late: BTreeSet::new(),
+            overrun: None,
         }
     }
 
@@ -136,6 +146,7 @@ impl Table {
                     };
                     entry.received = Sequence(0);
                     entry.oldest = None;
+                    entry.care = Care::default();
                 }
                 Step::Replaying => entry.untouched = false,
                 Step::Reconnecting => entry.away = true,
@@ -147,6 +158,7 @@ impl Table {
                 if entry.ticket.session_id != ticket.session_id {
                     entry.received = Sequence(0);
                     entry.oldest = None;
+                    entry.care = Care::default();
                 }
                 entry.ticket = (**ticket).clone();
                 entry.session_told = false;
@@ -157,8 +169,11 @@ impl Table {
                 entry.holding = Some(Holding::Serving);
                 entry.away = false;
                 entry.waiting = None;
+                // What is replayed is over.
+                entry.care.alone = false;
             }
             Said::Sealed(ticket) if current => {
+                entry.late = None;
                 entry.ticket = (**ticket).clone();
                 entry.holding = Some(Holding::Sealed);
                 self.changed.remove(&said.shard);
@@ -177,14 +192,14 @@ impl Table {
                 });
             }
             Said::Failed { .. } if current => entry.holding = Some(Holding::Failed),
-            Said::SealsLate | Said::CopyOvertaken | Said::Trying(_) | Said::SetAside(_)
-                if current => {}
+            Said::CopyOvertaken if current => entry.late = None,
+            Said::SealsLate | Said::Trying(_) | Said::SetAside(_) if current => {}
             Said::StateAck { .. }
             | Said::StateReady { .. }
             | Said::Dialled { .. }
             | Said::Overtaken { .. }
             | Said::StateBroken { .. } => {}
-            Said::Died => return self.begins_again(said.shard),
+            Said::Died(_) => return self.begins_again(said),
             Said::Progress { .. }
             | Said::Identify(_)
             | Said::Session(_)
@@ -200,16 +215,37 @@ impl Table {
         Some(said)
     }
 
+    /// One that did not take its orders since the last call: whatever was ordered on this
+    /// link counts for nothing.
+    pub(crate) const fn overrun(&mut self) -> Option<ShardId> {
+        self.overrun.take()
+    }
+
+    /// Gives an order; `false`: there is no room for it.
+    fn give(&mut self, shard: ShardId, order: Order) -> bool {
+        let given = self.entry(shard).orders.give(order);
+        if !given {
+            self.overrun.get_or_insert(shard);
+        }
+        given
+    }
+
+    /// Gives an order to a shard of which there is something here.
+    fn give_if_here(&mut self, shard: ShardId, order: Order) {
+        if self.entries.contains_key(&shard) {
+            self.give(shard, order);
+        }
+    }
+
     /// Start these shards without a session.
     pub(crate) fn start(&mut self, shard: ShardId, epoch: Epoch) {
-        let known = self.entry(shard);
-        if epoch > known.epoch {
-            known.owned(epoch, Holding::Starting);
+        if epoch > self.entry(shard).epoch && self.give(shard, Order::Turn(Turn::Start { epoch })) {
+            let known = self.entry(shard);
+            known.owned(epoch, Holding::Starting, Care::default());
             known.ticket = Ticket {
                 shard,
                 ..Ticket::default()
             };
-            known.give(Order::Turn(Turn::Start { epoch }));
         }
     }
 
@@ -229,16 +265,18 @@ impl Table {
         if ticket.in_doubt.count() > Ticket::MAX_IN_DOUBT {
             return Err("the ticket names too many events in doubt".to_owned());
         }
-        let known = self.entry(shard);
-        if epoch > known.epoch || cfg!(mutant = "old-epoch-obeyed") {
-            known.owned(epoch, Holding::Resuming);
-            known.ticket = ticket.clone();
-            known.give(Order::Turn(Turn::Resume {
+        if epoch > self.entry(shard).epoch || cfg!(mutant = "old-epoch-obeyed") {
+            let order = Order::Turn(Turn::Resume {
                 epoch,
                 after,
-                ticket: Box::new(ticket),
-                care,
-            }));
+                ticket: Box::new(ticket.clone()),
+                care: care.clone(),
+            });
+            if self.give(shard, order) {
+                let known = self.entry(shard);
+                known.owned(epoch, Holding::Resuming, care);
+                known.ticket = ticket;
+            }
         }
         Ok(())
     }
@@ -246,9 +284,8 @@ impl Table {
     /// What is here of the shard's state is not to be used when it is resumed at
     /// `epoch`.
     pub(crate) fn give_up_state(&mut self, shard: ShardId, epoch: Epoch) {
-        let known = self.entry(shard);
-        if epoch > known.epoch {
-            known.give(Order::GiveUpState);
+        if epoch > self.entry(shard).epoch {
+            self.give(shard, Order::GiveUpState);
         }
     }
 
@@ -262,89 +299,90 @@ impl Table {
         drain: Duration,
         begins: Option<Sequence>,
     ) {
-        if let Some(entry) = self.entries.get(&shard) {
-            entry.give(Order::Turn(Turn::Seal {
+        if !self.says_again(shard, epoch) {
+            let seal = Turn::Seal {
                 epoch,
                 drain,
                 begins,
-            }));
+            };
+            self.give_if_here(shard, Order::Turn(seal));
         }
     }
 
     /// Seal when the connection ends, as long as the one who orders it is in reach.
     pub(crate) fn seal_late(&mut self, late: LateSeal) {
-        if let Some(entry) = self.entries.get(&late.shard) {
-            self.late.insert(late.shard);
-            entry.give(Order::Turn(Turn::SealLate {
-                epoch: late.epoch,
-                drain: Duration::from_millis(late.drain_ms),
-                begins: late.begins,
-            }));
+        let shard = late.shard;
+        if self.says_again(shard, late.epoch) {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&shard) else {
+            return;
+        };
+        // Never without room for the word that it is void.
+        match entry.orders.reserve() {
+            Some(room) if entry.orders.give(late_seal(&late)) => entry.late = Some((late, room)),
+            Some(_) | None => {
+                self.overrun.get_or_insert(shard);
+            }
         }
     }
 
     /// The link is over: who was to seal late serves on, and reconnects.
     pub(crate) fn link_lost(&mut self) {
-        for shard in std::mem::take(&mut self.late) {
-            if let Some(entry) = self.entries.get(&shard)
+        for entry in self.entries.values_mut() {
+            if let Some((_, room)) = entry.late.take()
                 && !cfg!(mutant = "late-seal-without-master")
             {
-                entry.give(Order::ServeOn);
+                room.send(Order::ServeOn);
             }
         }
     }
 
     pub(crate) fn copy(&mut self, copy: CopyState, channel: StateChannel) {
-        if let Some(entry) = self.entries.get(&copy.shard) {
-            entry.give(Order::Copy {
-                epoch: copy.epoch,
-                reader: copy.reader,
-                channel,
-            });
-        }
+        let order = Order::Copy {
+            epoch: copy.epoch,
+            reader: copy.reader,
+            channel,
+        };
+        self.give_if_here(copy.shard, order);
     }
 
     pub(crate) fn state_in(&mut self, frame: StateFrame) {
-        let shard = frame.header().shard;
-        self.entry(shard).give(Order::StateIn(frame));
+        self.give(frame.header().shard, Order::StateIn(frame));
     }
 
     /// Have a connection ready for a shard that another slave serves at `epoch`.
     pub(crate) fn dial_ahead(&mut self, shard: ShardId, epoch: Epoch, ticket: Ticket) {
-        self.entry(shard).give(Order::Dial {
-            epoch,
-            ticket: Box::new(ticket),
-        });
+        let ticket = Box::new(ticket);
+        self.give(shard, Order::Dial { epoch, ticket });
     }
 
     /// Resume on that connection, hand nothing out.
     pub(crate) fn overtake(&mut self, shard: ShardId, epoch: Epoch) {
-        self.entry(shard).give(Order::Overtake { epoch });
+        self.give(shard, Order::Overtake { epoch });
     }
 
     pub(crate) fn settled(&mut self, settled: Settled) {
-        if let Some(entry) = self.entries.get(&settled.shard) {
-            entry.give(Order::Settled {
-                unfinished: settled.unfinished,
-                events: settled.events,
-            });
-        }
+        let order = Order::Settled {
+            unfinished: settled.unfinished,
+            events: settled.events,
+        };
+        self.give_if_here(settled.shard, order);
     }
 
     /// It is written down which event is tried.
-    pub(crate) fn tried(&self, tried: &Trying) {
-        if let Some(entry) = self.entries.get(&tried.shard) {
-            entry.give(Order::Try {
-                epoch: tried.epoch,
-                sequence: tried.sequence,
-            });
-        }
+    pub(crate) fn tried(&mut self, tried: &Trying) {
+        let order = Order::Try {
+            epoch: tried.epoch,
+            sequence: tried.sequence,
+        };
+        self.give_if_here(tried.shard, order);
     }
 
     pub(crate) fn permit(&mut self, shard: ShardId, epoch: Epoch) {
         if let Some(entry) = self.entries.get_mut(&shard) {
             entry.waiting = None;
-            entry.give(Order::Permit { epoch });
+            self.give(shard, Order::Permit { epoch });
         }
     }
 
@@ -371,7 +409,7 @@ impl Table {
 
     fn end(&mut self, shard: ShardId, order: Order) {
         if let Some(entry) = self.entries.remove(&shard) {
-            entry.give(order);
+            entry.orders.end(order);
             self.changed.remove(&shard);
             self.ending.insert(shard, entry.task);
             self.ending.retain(|_, task| !task.is_finished());
@@ -389,11 +427,7 @@ impl Table {
         } = self;
         entries.entry(shard).or_insert_with(|| {
             *instances += 1;
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "one shard never holds up another"
-            )]
-            let (orders, receiver) = mpsc::unbounded_channel();
+            let (orders, receiver) = Orders::new();
             let standing = context.checkpoints.standing(shard);
             let life = Shard::new(
                 shard,
@@ -407,7 +441,7 @@ impl Table {
             Entry {
                 instance: *instances,
                 orders,
-                task: spawn(life, shard, *instances, say.clone(), before),
+                task: task::spawn(life, before),
                 standing,
                 tickets: 0,
                 samples: Samples::default(),
@@ -426,6 +460,9 @@ impl Table {
                 away: false,
                 waiting: None,
                 settled: None,
+                care: Care::default(),
+                late: None,
+                stood_in: false,
             }
         })
     }
@@ -449,7 +486,7 @@ impl Table {
 }
 
 impl Entry {
-    fn owned(&mut self, epoch: Epoch, holding: Holding) {
+    fn owned(&mut self, epoch: Epoch, holding: Holding, care: Care) {
         debug_assert!(
             epoch > self.epoch || cfg!(mutant = "old-epoch-obeyed"),
             "an epoch is used once"
@@ -460,6 +497,9 @@ impl Entry {
         self.away = false;
         self.waiting = None;
         self.settled = None;
+        self.care = care;
+        self.late = None;
+        self.stood_in = false;
     }
 
     /// What became of it since the report, which was not reported.
@@ -471,33 +511,12 @@ impl Entry {
     pub(crate) fn touched_since_report(&self) -> bool {
         self.reported.1 && !self.untouched
     }
-
-    fn give(&self, order: Order) {
-        // A task ends only after it was taken out of the table.
-        let _ = self.orders.send(order);
-    }
 }
 
-/// A shard's task. If it panics, its end is reported: no task waits for it.
-fn spawn(
-    life: Shard,
-    shard: ShardId,
-    instance: u64,
-    say: mpsc::UnboundedSender<FromShard>,
-    before: Option<JoinHandle<()>>,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        if let Some(before) = before {
-            let _ = before.await;
-        }
-        if caught(life.run()).await.is_err() {
-            // The receiver is gone: the process is ending.
-            let _ = say.send(FromShard {
-                shard,
-                instance,
-                epoch: Epoch(0),
-                said: Said::Died,
-            });
-        }
+fn late_seal(late: &LateSeal) -> Order {
+    Order::Turn(Turn::SealLate {
+        epoch: late.epoch,
+        drain: Duration::from_millis(late.drain_ms),
+        begins: late.begins,
     })
 }

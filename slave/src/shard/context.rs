@@ -15,6 +15,7 @@ use super::gateway::Connector;
 use crate::{
     bot::{Bot, State, Work},
     config::SlaveConfig,
+    error::Error,
     state::snapshot::Store,
     telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag},
 };
@@ -36,7 +37,7 @@ pub(crate) struct Context {
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
     pub(crate) checkpoints: Checkpoints,
-    pub(crate) imports: Imports,
+    pub(super) imports: Imports,
     /// Whose turn it is to try an event: one at a time in the process.
     pub(crate) trials: Arc<Semaphore>,
 }
@@ -44,10 +45,10 @@ pub(crate) struct Context {
 /// Who may take state in: as many at once as there are processors. More would only
 /// take them from events.
 #[derive(Debug)]
-pub(crate) struct Imports(Semaphore);
+pub(super) struct Imports(Semaphore);
 
 impl Imports {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(Semaphore::new(
             available_parallelism().map_or(1, usize::from),
         ))
@@ -61,6 +62,32 @@ impl Imports {
 }
 
 impl Context {
+    /// # Errors
+    /// The system's TLS certificates cannot be loaded.
+    pub(crate) fn new(
+        config: SlaveConfig,
+        bot: Arc<dyn Bot>,
+        state: Option<Arc<dyn State>>,
+        work: Option<Arc<dyn Work>>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            bot,
+            state,
+            work,
+            connector: Connector::new(&config)?,
+            snapshots: Store::new(config.snapshots.as_ref()),
+            config,
+            counters: Arc::new(Counters::default()),
+            fullness: Fullness::default(),
+            lag: Lag::default(),
+            hearing: Hearing::default(),
+            checkpoints: Checkpoints::default(),
+            imports: Imports::new(),
+            trials: Arc::new(Semaphore::new(1)),
+            shard_count: AtomicU32::new(0),
+        })
+    }
+
     pub(crate) const fn keeps_state(&self) -> bool {
         self.state.is_some()
     }

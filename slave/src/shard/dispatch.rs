@@ -78,7 +78,13 @@ impl Window {
     /// that is lower (or where the ticket says, if Discord does not replay so
     /// much). `own`: what this process knows of the same session from the
     /// time when it sealed it.
-    pub(crate) fn resumed(ticket: &Ticket, state_at: Sequence, own: Option<&Self>) -> Self {
+    /// `left`: what a task before this one had in hand, and is to be handed out again.
+    pub(crate) fn resumed(
+        ticket: &Ticket,
+        state_at: Sequence,
+        own: Option<&Self>,
+        left: impl IntoIterator<Item = Sequence>,
+    ) -> Self {
         // Finished by either process, the event is finished.
         let handled = own.map_or(ticket.handled, |own| own.handled.max(ticket.handled));
         let mut finished_above = ticket.finished_above.clone();
@@ -109,6 +115,11 @@ impl Window {
         for sequence in ticket.in_doubt.iter() {
             if !window.is_finished(sequence) && !window.open.contains_key(&sequence) {
                 window.insert(sequence, Open::Held);
+            }
+        }
+        for sequence in left {
+            if !window.is_finished(sequence) && !window.open.contains_key(&sequence) {
+                window.insert(sequence, Open::Due(Mark::MayRepeat));
             }
         }
         window.fold();
@@ -157,6 +168,16 @@ impl Window {
     /// Whether it is not finished: it runs, is held or is due.
     pub(crate) fn is_open(&self, sequence: Sequence) -> bool {
         self.open.contains_key(&sequence)
+    }
+
+    /// Whether its former owner may yet finish it.
+    pub(crate) fn is_held(&self, sequence: Sequence) -> bool {
+        self.open.get(&sequence) == Some(&Open::Held)
+    }
+
+    /// Whether it is to be handed out when it is at hand.
+    pub(crate) fn is_due(&self, sequence: Sequence) -> bool {
+        matches!(self.open.get(&sequence), Some(Open::Due(_)))
     }
 
     /// Whether it counts as handed out.

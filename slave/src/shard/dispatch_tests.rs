@@ -40,7 +40,7 @@ fn handled_stops_at_the_first_unfinished_dispatch_and_gaps_hold_nothing_up() {
 
 #[test]
 fn what_the_ticket_knows_finished_is_never_handed_out_and_what_is_in_doubt_is_held() {
-    let mut window = Window::resumed(&ticket(5, &[7, 9], &[6, 8]), Sequence(3), None);
+    let mut window = Window::resumed(&ticket(5, &[7, 9], &[6, 8]), Sequence(3), None, []);
     let receipts: Vec<Receipt> = (4..=10).map(|s| window.receive(Sequence(s))).collect();
     use Receipt::*;
     assert_eq!(
@@ -68,7 +68,7 @@ fn what_the_ticket_knows_finished_is_never_handed_out_and_what_is_in_doubt_is_he
 #[test]
 fn finished_above_of_a_dead_owner_is_not_folded_over_what_nobody_knows() {
     // 6 and 8 ran when the owner died: the ticket does not name them.
-    let mut window = Window::resumed(&ticket(5, &[7, 9], &[]), Sequence(5), None);
+    let mut window = Window::resumed(&ticket(5, &[7, 9], &[]), Sequence(5), None, []);
     assert_eq!(window.handled(), Sequence(5));
     assert_eq!(window.receive(Sequence(6)), Receipt::HandOut(Mark::None));
     assert_eq!(window.receive(Sequence(7)), Receipt::StateOnly);
@@ -80,7 +80,7 @@ fn finished_above_of_a_dead_owner_is_not_folded_over_what_nobody_knows() {
 
 #[test]
 fn an_event_that_settles_before_its_replay_comes_is_handed_out_marked_when_it_comes() {
-    let mut window = Window::resumed(&ticket(5, &[], &[6]), Sequence(5), None);
+    let mut window = Window::resumed(&ticket(5, &[], &[6]), Sequence(5), None, []);
     assert!(window.give_back(Sequence(6), Mark::MayRepeat));
     assert_eq!(
         window.receive(Sequence(6)),
@@ -103,7 +103,7 @@ fn taking_back_keeps_what_still_runs_here_and_what_was_finished_since() {
     };
     own.finish(Sequence(2));
     own.give_back(Sequence(3), Mark::None);
-    let mut window = Window::resumed(&sealed, Sequence(1), Some(&own));
+    let mut window = Window::resumed(&sealed, Sequence(1), Some(&own), []);
     assert_eq!(window.receive(Sequence(2)), Receipt::StateOnly);
     assert_eq!(window.receive(Sequence(3)), Receipt::HandOut(Mark::None));
     assert_eq!(
@@ -256,7 +256,7 @@ fn moved(rng: &mut ChaCha8Rng, old: &Window, model: &mut Model) -> Window {
         state_at: from,
         ..Ticket::default()
     };
-    let mut window = Window::resumed(&ticket, from, None);
+    let mut window = Window::resumed(&ticket, from, None, []);
     let replay: Vec<u64> = model
         .received
         .split_off(&(from.get() + 1))
@@ -294,7 +294,7 @@ fn moved(rng: &mut ChaCha8Rng, old: &Window, model: &mut Model) -> Window {
 fn a_replay_that_begins_above_what_is_in_doubt_leaves_it_held_and_the_checkpoint_below() {
     let mut ticket = ticket(4, &[6, 7, 8], &[5, 9]);
     ticket.replay_from = Sequence(8);
-    let mut window = Window::resumed(&ticket, Sequence(u64::MAX), None);
+    let mut window = Window::resumed(&ticket, Sequence(u64::MAX), None, []);
     assert_eq!(window.received(), Sequence(8));
     assert_eq!(window.handled(), Sequence(4), "5 is not finished");
     assert!(window.is_before_replay(Sequence(5)));
@@ -312,13 +312,13 @@ fn a_replay_that_begins_above_what_is_in_doubt_leaves_it_held_and_the_checkpoint
 fn a_copied_state_that_stands_lower_has_the_replay_begin_there() {
     let mut ticket = ticket(4, &[6, 7, 8], &[5]);
     ticket.replay_from = Sequence(8);
-    let window = Window::resumed(&ticket, Sequence(6), None);
+    let window = Window::resumed(&ticket, Sequence(6), None, []);
     assert_eq!(window.received(), Sequence(6));
 }
 
 #[test]
 fn what_a_ticket_says_above_resumed_is_not_believed() {
-    let mut window = Window::resumed(&ticket(1 << 40, &[], &[]), Sequence(90), None);
+    let mut window = Window::resumed(&ticket(1 << 40, &[], &[]), Sequence(90), None, []);
     assert_eq!(window.receive(Sequence(91)), Receipt::StateOnly);
     assert!(window.disprove(Sequence(92)));
     assert_eq!(window.receive(Sequence(92)), Receipt::StateOnly);

@@ -7,15 +7,13 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, Ticket,
-    message::{CarriedEvent, Settled},
-};
+use baton_protocol::{Epoch, Sequence, SequenceRanges, Ticket, message::CarriedEvent};
 use tokio::time::Instant;
 
 use super::{
     dispatch::{Receipt, Window},
     hands::Hands,
+    left::carried,
 };
 use crate::{
     bot::{Ack, Event, Finished, How, Mark, Reports},
@@ -38,6 +36,8 @@ pub(super) struct Events {
     held: BTreeMap<Sequence, Event>,
     /// Those that are with their handlers.
     hands: Hands,
+    /// Those that a task before this one had not finished, until the session goes on.
+    left: BTreeMap<Sequence, Event>,
     /// Those that were given back, each with the time at which it is handed out again.
     retries: VecDeque<Retry>,
     /// Those whose handler panicked, until what became of them is heard: one that let go
@@ -77,6 +77,7 @@ impl Default for Events {
             window: Window::new(),
             held: BTreeMap::new(),
             hands: Hands::default(),
+            left: BTreeMap::new(),
             retries: VecDeque::new(),
             panicked: BTreeSet::new(),
             reports: Reports::default(),
@@ -85,6 +86,25 @@ impl Default for Events {
 }
 
 impl Events {
+    /// With what a task before this one had not finished.
+    pub(super) fn with_left(left: BTreeMap<Sequence, Event>) -> Self {
+        Self {
+            left,
+            ..Self::default()
+        }
+    }
+
+    /// Everything that is not finished, for a task behind this one.
+    pub(super) fn into_left(self) -> BTreeMap<Sequence, Event> {
+        let retries = self.retries.into_iter();
+        let retries = retries.filter(|retry| retry.generation == self.generation);
+        let mut left = self.left;
+        left.extend(self.held);
+        left.extend(self.hands.into_events());
+        left.extend(retries.map(|retry| (retry.event.sequence(), retry.event)));
+        left
+    }
+
     /// Those of the former session, whatever became of them, are of no concern any more.
     pub(super) fn forget_session(&mut self) {
         self.generation += 1;
@@ -92,18 +112,42 @@ impl Events {
         self.held.clear();
         self.hands.clear();
         self.retries.clear();
+        self.left.clear();
     }
 
-    /// A session goes on here: that of the ticket or, `taken_back`, the one that was here.
-    pub(super) fn resume(&mut self, ticket: &Ticket, state_at: Sequence, taken_back: bool) {
+    /// A session goes on here, that `tag` names: that of the ticket or, `taken_back`, the
+    /// one that was here.
+    pub(super) fn resume(
+        &mut self,
+        tag: &str,
+        ticket: &Ticket,
+        state_at: Sequence,
+        taken_back: bool,
+    ) {
+        let mut left = std::mem::take(&mut self.left);
+        left.retain(|_, event| event.session() == tag && !cfg!(mutant = "left-forgotten"));
         let own = taken_back.then_some(&self.window);
-        self.window = Window::resumed(ticket, state_at, own);
+        self.window = Window::resumed(ticket, state_at, own, left.keys().copied());
         if !taken_back {
             self.generation += 1;
             self.retries.clear();
             self.hands.clear();
         }
         self.held.clear();
+        for (sequence, event) in left {
+            let event = event.marked(Mark::MayRepeat);
+            if self.window.is_held(sequence) {
+                self.held.insert(sequence, event);
+            } else if self.window.is_due(sequence) && self.window.is_before_replay(sequence) {
+                // No replay brings it again.
+                self.retries.push_back(Retry {
+                    at: Instant::now(),
+                    generation: self.generation,
+                    attempt: 1,
+                    event,
+                });
+            }
+        }
     }
 
     /// The state stands there, so the replay begins there.
@@ -299,27 +343,15 @@ impl Events {
     /// The payloads of what is not finished, for the next owner, the oldest first: as
     /// many as go into one message.
     pub(super) fn carried(&self, unfinished: &SequenceRanges) -> Vec<CarriedEvent> {
-        let mut room = Settled::MAX_BYTES;
-        let mut carried = Vec::new();
-        for sequence in unfinished.iter() {
+        let payload = |sequence| {
             let given_back = || {
                 let mut retries = self.retries.iter().map(|retry| &retry.event);
                 retries.find(|event| event.sequence() == sequence)
             };
             let event = self.hands.event(sequence).or_else(given_back);
-            let Some(event) = event.or_else(|| self.held.get(&sequence)) else {
-                continue;
-            };
-            let Some(left) = room.checked_sub(event.json().len()) else {
-                break;
-            };
-            room = left;
-            carried.push(event.carried());
-            if carried.len() == Settled::MAX_EVENTS {
-                break;
-            }
-        }
-        carried
+            event.or_else(|| self.held.get(&sequence))
+        };
+        carried(unfinished.iter().filter_map(payload))
     }
 
     /// Whether where it stands is said shortly.
@@ -338,5 +370,65 @@ impl Events {
             finished_above: self.window.finished_above().clone(),
             oldest: self.hands.oldest(self.window.received()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_protocol::ShardId;
+
+    use super::*;
+
+    fn event(sequence: u64) -> (Sequence, Event) {
+        let sequence = Sequence(sequence);
+        let event = Event::for_test(ShardId(0), sequence, "MESSAGE_CREATE", "{}");
+        (sequence, event)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_task_left_behind_is_handed_out_again_whether_a_replay_brings_it_or_not() {
+        // Its former owner may yet finish 105, and Discord replays from 100 on.
+        let mut ticket = Ticket {
+            handled: Sequence(5),
+            in_doubt: [Sequence(105)].into_iter().collect(),
+            replay_from: Sequence(99),
+            ..Ticket::default()
+        };
+        ticket.finished_above.insert(Sequence(6));
+        ticket
+            .finished_above
+            .insert_range(Sequence(8), Sequence(104));
+        let left = [6, 7, 105, 120].map(event);
+        let mut events = Events::with_left(left.into_iter().collect());
+        events.resume("", &ticket, Sequence(u64::MAX), false);
+        let in_doubt: Vec<u64> = events
+            .window()
+            .in_doubt()
+            .iter()
+            .map(Sequence::get)
+            .collect();
+        assert_eq!(in_doubt, [7, 105, 120]);
+        let again = std::iter::from_fn(|| events.retry(Instant::now()));
+        let again: Vec<_> = again
+            .map(|(event, _)| (event.sequence().get(), event.mark()))
+            .collect();
+        assert_eq!(again, [(7, Mark::MayRepeat)]);
+        assert_eq!(
+            events.receive(Sequence(120)),
+            Receipt::HandOut(Mark::MayRepeat)
+        );
+        let unfinished = [Sequence(105)].into_iter().collect();
+        assert_eq!(events.settle(&unfinished, Vec::new(), |_| None), []);
+        let held = events
+            .retry(Instant::now())
+            .map(|(event, _)| event.sequence());
+        assert_eq!(held, Some(Sequence(105)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_another_session_is_nobody_s() {
+        let mut events = Events::with_left([event(7)].into_iter().collect());
+        events.resume("another", &Ticket::default(), Sequence(u64::MAX), false);
+        assert!(events.window().in_doubt().is_empty());
     }
 }

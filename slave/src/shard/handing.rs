@@ -96,14 +96,15 @@ impl Shard {
     }
 
     fn apply(&mut self, event: &Event) {
-        let Some(state) = self.context.state.clone() else {
+        let context = self.context.clone();
+        if !context.keeps_state() {
             return;
-        };
-        let piece = || state.piece_of(event);
+        }
+        let piece = || context.with_state(|state| state.piece_of(event)).flatten();
         if self.keeping.holds(event.sequence(), piece) {
             return;
         }
-        self.with_state(|state, _| state.apply(event));
+        context.with_state(|state| state.apply(event));
         if (self.keeping.copies_out() || self.snapshot.copies())
             && let Some(key) = piece()
         {

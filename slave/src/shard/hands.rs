@@ -34,6 +34,11 @@ impl Hands {
         self.events.remove(&sequence);
     }
 
+    pub(super) fn into_events(self) -> impl Iterator<Item = (Sequence, Event)> {
+        let event = |(sequence, (event, _))| (sequence, event);
+        self.events.into_iter().map(event)
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -1,9 +1,12 @@
 //! Everything that a shard waits for, in one place; and what is the same in
 //! every phase of its life.
 
-use std::future::pending;
+use std::{collections::VecDeque, future::pending};
 
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, sleep_until},
+};
 
 use super::{
     Shard,
@@ -58,7 +61,7 @@ impl Shard {
             let copy_out = copy_out.filter(|_| serving);
             tokio::select! {
                 biased;
-                order = self.orders.recv() => {
+                order = next_order(&mut self.first, &mut self.orders) => {
                     if let Some(input) = self.order(order.unwrap_or(Order::Turn(Turn::Leave))).await {
                         return input;
                     }
@@ -151,6 +154,17 @@ impl Shard {
                 None
             }
         }
+    }
+}
+
+/// What the shard begins with comes first. Survives being cancelled.
+async fn next_order(
+    first: &mut VecDeque<Order>,
+    orders: &mut mpsc::Receiver<Order>,
+) -> Option<Order> {
+    match first.pop_front() {
+        Some(order) => Some(order),
+        None => orders.recv().await,
     }
 }
 

@@ -28,6 +28,7 @@ mod hands;
 mod importing;
 mod inputs;
 mod keeping;
+mod left;
 mod notes;
 mod order;
 mod phase;
@@ -40,7 +41,11 @@ mod trials;
 mod trying;
 mod turn;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket,
@@ -54,7 +59,8 @@ use self::{
     snapshot::Snapshot, trials::Trials, turn::TurnClock,
 };
 pub(crate) use self::{
-    context::{Context, Imports},
+    context::Context,
+    left::Left,
     order::{Care, FromShard, Order, Said, Turn},
 };
 use crate::{
@@ -72,7 +78,9 @@ pub(crate) struct Shard {
     span: Span,
     context: Arc<Context>,
 
-    orders: mpsc::UnboundedReceiver<Order>,
+    /// What it begins with.
+    first: VecDeque<Order>,
+    orders: mpsc::Receiver<Order>,
     out: mpsc::UnboundedSender<FromShard>,
     handle: ShardHandle,
     commands: mpsc::Receiver<Command>,
@@ -108,6 +116,11 @@ pub(crate) struct Shard {
     late: Option<Duration>,
 }
 
+/// So many events Discord surely replays of a ticket's session.
+pub(crate) fn replayed_surely(ticket: &Ticket) -> u64 {
+    Session::of_ticket(ticket).map_or(u64::MAX, |session| session.reach())
+}
+
 /// Of what a shard logs at one epoch. It is there wherever an error is logged.
 fn span(shard: ShardId, epoch: Epoch) -> Span {
     tracing::error_span!(parent: None, "shard", %shard, %epoch)
@@ -120,7 +133,21 @@ impl Shard {
         context: Arc<Context>,
         standing: Standing,
         out: mpsc::UnboundedSender<FromShard>,
-        orders: mpsc::UnboundedReceiver<Order>,
+        orders: mpsc::Receiver<Order>,
+    ) -> Self {
+        let unfinished = BTreeMap::new();
+        let left = Left { orders, unfinished };
+        Self::again(id, instance, context, standing, out, left)
+    }
+
+    /// The same, behind a task that panicked.
+    pub(crate) fn again(
+        id: ShardId,
+        instance: u64,
+        context: Arc<Context>,
+        standing: Standing,
+        out: mpsc::UnboundedSender<FromShard>,
+        Left { orders, unfinished }: Left,
     ) -> Self {
         let (handle, commands) = ShardHandle::new(id);
         Self {
@@ -129,6 +156,7 @@ impl Shard {
             epoch: Epoch(0),
             span: span(id, Epoch(0)),
             context,
+            first: VecDeque::new(),
             orders,
             out,
             handle,
@@ -138,7 +166,7 @@ impl Shard {
             cause: IdentifyCause::Cold,
             named: Sequence(0),
             after_death: false,
-            events: Events::default(),
+            events: Events::with_left(unfinished),
             trials: Trials::default(),
             keeping: Keeping::default(),
             snapshot: Snapshot::default(),
@@ -153,11 +181,34 @@ impl Shard {
         }
     }
 
-    /// In the place of one whose task panicked.
-    pub(crate) const fn after_a_panic(mut self, served: bool, not_before: Instant) -> Self {
+    /// In the place of one whose task panicked: carries these orders out first.
+    pub(crate) fn after_a_panic(
+        mut self,
+        served: bool,
+        not_before: Instant,
+        first: Vec<Order>,
+    ) -> Self {
         self.served = served;
         self.not_before = Some(not_before);
+        self.first = first.into();
         self
+    }
+
+    /// Its task panicked.
+    pub(crate) fn last_word(mut self) {
+        let queued = self.trials.stop();
+        let mut unfinished = self.events.into_left();
+        unfinished.extend(queued.into_iter().map(|event| (event.sequence(), event)));
+        // The receiver is gone: the process is ending.
+        let _ = self.out.send(FromShard {
+            shard: self.id,
+            instance: self.instance,
+            epoch: self.epoch,
+            said: Said::Died(Box::new(Left {
+                orders: self.orders,
+                unfinished,
+            })),
+        });
     }
 
     fn say(&self, said: Said) {

@@ -8,6 +8,7 @@ use baton_protocol::{
     state::StateFrame,
 };
 
+use super::left::Left;
 use crate::{bot::Event, state::StateChannel};
 
 /// What a shard is asked to do. Orders of an epoch that it is not at change
@@ -153,6 +154,6 @@ pub(crate) enum Said {
         copied: Epoch,
         detail: String,
     },
-    /// Its task panicked, and ended with it.
-    Died,
+    /// Its task panicked, and this is left of it.
+    Died(Box<Left>),
 }

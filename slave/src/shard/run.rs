@@ -44,7 +44,7 @@ const MOST_TAKEN: u32 = 5;
 
 impl Shard {
     /// Lives until the shard is of no concern to this process any more.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(&mut self) {
         let mut phase = Phase::Idle;
         while !matches!(phase, Phase::Gone) {
             let span = self.span.clone();
@@ -369,7 +369,7 @@ impl Shard {
             None
         };
         let replay_from = state_at.unwrap_or(Sequence(u64::MAX));
-        self.events.resume(ticket, replay_from, taken_back);
+        self.events.resume(&tag, ticket, replay_from, taken_back);
         if !taken_back {
             self.named = Sequence(0);
         }

@@ -21,6 +21,7 @@ mod legacy;
 mod logs;
 mod lost;
 mod moves;
+mod panics;
 mod promises;
 mod sessions;
 mod signals;

@@ -227,6 +227,10 @@ impl LegacyAgent {
                 self.heard = true;
                 self.moves_on(self.part);
                 self.order(order);
+                if let Some(shard) = self.table.overrun() {
+                    tracing::error!(%shard, "this shard does not take its orders: link closed");
+                    self.lost();
+                }
             }
             LinkEvent::Lost => {
                 tracing::warn!("the link to the master is lost; shards go on");

@@ -20,7 +20,7 @@ impl LegacyAgent {
         let shard = from.shard;
         match from.said {
             Said::Progress { .. }
-            | Said::Died
+            | Said::Died(_)
             | Said::Session(_)
             | Said::StateAck { .. }
             | Said::StateReady { .. }

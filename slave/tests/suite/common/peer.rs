@@ -58,7 +58,12 @@ impl Peer {
     }
 
     pub async fn order(&mut self, order: ToSlave) {
-        self.sender.send(&order.to_frame()).await.unwrap();
+        assert!(self.tries_to_order(order).await, "the link is over");
+    }
+
+    /// `false`: the link is over.
+    pub async fn tries_to_order(&mut self, order: ToSlave) -> bool {
+        self.sender.send(&order.to_frame()).await.is_ok()
     }
 
     /// Takes in what is said, answers requests for permits, and gives the first

@@ -6,6 +6,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use baton_protocol::{Sequence, ShardId};
@@ -37,6 +38,8 @@ pub enum Doing {
     /// Lets go of it and panics then.
     FinishAndPanic,
     Retry,
+    /// Holds its thread up while [`Recorder::blocks`].
+    Block,
 }
 
 /// A bot that remembers everything and keeps a cache.
@@ -52,6 +55,7 @@ pub struct Recorder {
     pub work: Mutex<Vec<String>>,
     /// The next piece that it exports panics where nobody guards it.
     pub panics: AtomicBool,
+    pub blocks: AtomicBool,
 }
 
 impl Recorder {
@@ -115,6 +119,11 @@ impl Bot for Recorder {
                 panic!("a handler that panics on purpose, later");
             }
             Doing::Retry => ack.retry(),
+            Doing::Block => tokio::task::block_in_place(|| {
+                while self.blocks.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }),
         }
     }
 
