@@ -206,7 +206,10 @@ async fn a_fatal_close_is_reported_and_never_dialled_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
-    let gateway = gateway(|config| config.heartbeat_interval = Duration::from_millis(100)).await;
+    let gateway = gateway(|_| {}).await;
+    // It asks for many, and would miss none for a while.
+    let often = Fault::new(FaultName::OddHello).with_value(serde_json::json!(100));
+    gateway.fault(often).unwrap();
     let master = FakeMaster::new(1).await;
     let _slave = run(config(&master, &gateway), Recorder::default());
     let mut peer = master.accept().await;
@@ -227,8 +230,11 @@ async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
         matches!(message, ToMaster::IdentifyRequest(_)).then_some(())
     })
     .await;
-    // Seven heartbeat intervals: without heartbeats the connection would go.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let heartbeats = || {
+        let commands = gateway.commands(0).into_iter();
+        commands.filter(|command| command.op == 1).count()
+    };
+    until("heartbeats", || heartbeats() >= 7).await;
     peer.catch_up().await;
     assert_eq!(peer.identifies.len(), 1, "asked once, not in a loop");
     assert_eq!(gateway.counters().total.connects, 1);
@@ -309,7 +315,8 @@ async fn a_hello_that_never_comes_is_given_up_and_dialled_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resumed_that_never_comes_holds_no_event_back_and_is_asked_for_again() {
     let mut scene = scene_with(
-        |config| config.timings.replay = Duration::from_millis(500),
+        // Of one RESUME only: the next is answered.
+        |config| config.timings.replay = Duration::from_secs(3),
         Recorder::default(),
     )
     .await;
@@ -358,7 +365,8 @@ async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlin
                 .gateway_url
                 .replace(format!("ws://{}", relay.address));
             relay.lead_to(&target.unwrap());
-            config.timings.hello = Duration::from_millis(300);
+            // Of one dial only: the others are answered.
+            config.timings.hello = Duration::from_secs(3);
         },
         Recorder::default(),
     )
@@ -456,10 +464,19 @@ async fn connections_accepted_and_closed_at_once_are_dialled_at_a_bounded_pace()
         )
         .unwrap();
     scene.gateway.fault(Fault::new(FaultName::Reset)).unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    // 50 ms doubling up to 400 ms, each at least half of it.
-    let resumes = logged(&scene.gateway, What::Resume).len();
-    assert!((2..=20).contains(&resumes), "{resumes} RESUMEs in 2 s");
+    let resumes = || logged(&scene.gateway, What::Resume);
+    until("RESUMEs", || resumes().len() >= 8).await;
+    // The first two at once, then 50 ms doubling up to 400 ms, each at least half of it.
+    let at: Vec<u64> = resumes().iter().map(|line| line.at_us / 1000).collect();
+    let apart = at.windows(2).map(|pair| pair[1] - pair[0]);
+    let least = [25, 50, 100, 200, 200, 200];
+    assert!(
+        apart
+            .skip(1)
+            .zip(least)
+            .all(|(apart, least)| apart >= least),
+        "RESUMEs at {at:?} ms"
+    );
     scene.gateway.clear_faults();
     scene.peer.serving(0).await;
     scene.flows().await;

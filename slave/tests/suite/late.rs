@@ -8,8 +8,8 @@ use baton_protocol::{
 use baton_slave::Mark;
 
 use crate::{
-    ahead::{Scene, scene_at, scene_of},
-    common::{LONG, Recorder, gateway, logged, until},
+    ahead::{Scene, far_reaching, scene_at, scene_of},
+    common::{LONG, Recorder, logged, until},
     lost::copy,
 };
 
@@ -20,7 +20,7 @@ const UNIT: Unit = Unit {
 
 /// The new one holds a connection.
 async fn dialled(discord: ResumeWhileConnected) -> Scene {
-    let gateway = gateway(|config| config.resume_while_connected = discord).await;
+    let gateway = far_reaching(|config| config.resume_while_connected = discord).await;
     let mut scene = scene_at(gateway, |_| {}).await;
     let ticket = scene.checkpoint().await;
     scene.dials(ticket).await.unwrap();
@@ -95,7 +95,7 @@ async fn an_old_connection_that_stays_open_serves_until_the_seal() {
 /// is received once more, in front of RESUMED and behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_old_owner_handles_behind_an_early_resumed_is_not_handed_out_again() {
-    let gateway = gateway(|config| config.resume_while_connected = ResumeWhileConnected::Both);
+    let gateway = far_reaching(|config| config.resume_while_connected = ResumeWhileConnected::Both);
     let mut scene = scene_of(gateway.await, Recorder::with_cache, |_| {}).await;
     let mut ticket = scene.checkpoint().await;
     let ready = copy(&mut scene.old_peer, &mut scene.new_peer, 1).await;
@@ -127,7 +127,7 @@ async fn where_discord_refuses_a_strict_seal_moves_the_shard_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_held_connection_nothing_is_overtaken() {
-    let gateway = gateway(|_| {}).await;
+    let gateway = far_reaching(|_| {}).await;
     let mut scene = scene_at(gateway, |_| {}).await;
     assert_eq!(scene.overtakes().await, "no connection is held");
     scene.flows(&scene.old).await;

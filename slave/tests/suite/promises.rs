@@ -20,7 +20,7 @@ async fn scene() -> Scene {
     let gateway = gateway(|_| {}).await;
     let master = FakeMaster::new(1).await;
     let mut settings = config(&master, &gateway);
-    settings.timings.replay = Duration::from_millis(500);
+    settings.timings.replay = Duration::from_secs(3);
     let slave = run(settings.clone(), Recorder::default());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;

@@ -28,7 +28,8 @@ struct Scene {
 
 async fn scene() -> Scene {
     let gateway = gateway(|config| {
-        config.guilds_per_shard = 8;
+        // So many guilds that a snapshot is of use however late it is read.
+        config.guilds_per_shard = 40;
         config.members_per_guild = 10;
     })
     .await;

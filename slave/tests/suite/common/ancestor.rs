@@ -193,6 +193,7 @@ pub fn config(master: &Master, gateway: &Gateway, shards: u32) -> SlaveConfig {
     timings.invalid_session = Duration::from_millis(20);
     timings.legacy_redial = Duration::from_millis(20);
     timings.identify_window = Duration::from_millis(1);
+    super::patient(timings);
     config
 }
 

@@ -9,7 +9,7 @@ mod truth;
 use std::{sync::Arc, time::Duration};
 
 use baton_discord::{Gateway, GatewayConfig, LogLine, Traffic, What};
-use baton_slave::{Error, Intents, Monitor, SecretSource, Slave, SlaveConfig};
+use baton_slave::{Error, Intents, Monitor, SecretSource, Slave, SlaveConfig, Timings};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -22,11 +22,16 @@ pub use self::{
 };
 
 pub const INTENTS: Intents = Intents::from_bits_retain(53_608_447);
-/// Longer than anything takes; a test that waits for it fails.
-pub const LONG: Duration = Duration::from_secs(20);
+/// Longer than anything takes, however busy the machine is; a test that waits for it
+/// fails.
+pub const LONG: Duration = Duration::from_secs(60);
 
+/// One whose sessions wait and replay for longer than any test takes, unless it is
+/// changed: time goes on while a busy machine does nothing for a test.
 pub async fn gateway(change: impl FnOnce(&mut GatewayConfig)) -> Gateway {
     let mut config = GatewayConfig::quick();
+    config.resume_window = 10 * LONG;
+    config.replay_buffer = Some(1_000_000);
     change(&mut config);
     Gateway::start(config).await.unwrap()
 }
@@ -75,12 +80,22 @@ pub fn config(master: &FakeMaster, gateway: &Gateway) -> SlaveConfig {
     timings.redial_first = Duration::from_millis(50);
     timings.redial_max = Duration::from_millis(400);
     timings.invalid_session = Duration::from_millis(20);
-    timings.progress = Duration::from_secs(2);
-    timings.hello = Duration::from_secs(2);
     timings.retry_delay = Duration::from_millis(20);
+    patient(timings);
     // Nobody follows in most tests.
     timings.followed = Duration::ZERO;
     config
+}
+
+/// What is waited for comes, be it late. A test in which it does not sets its own limit.
+fn patient(timings: &mut Timings) {
+    timings.hello = LONG;
+    timings.progress = LONG;
+    timings.replay = LONG;
+    timings.hold = LONG;
+    timings.handshake = LONG;
+    timings.master_silence = 10 * LONG;
+    timings.legacy_patience = 10 * LONG;
 }
 
 pub fn run(config: SlaveConfig, bot: Recorder) -> Running {
