@@ -156,13 +156,14 @@ impl Discord {
         self.control.post("/faults", fault).await
     }
 
-    /// How many faults wait for their moment.
+    /// How many faults wait for their moment and never struck.
     ///
     /// # Errors
     /// The control port does not answer.
-    pub async fn waiting_faults(&self) -> Result<usize> {
+    pub async fn untried_faults(&self) -> Result<usize> {
         let faults: Value = self.control.get("/faults").await?;
-        Ok(faults["waiting"].as_array().map_or(0, Vec::len))
+        let waiting = faults["waiting"].as_array().into_iter().flatten();
+        Ok(waiting.filter(|fault| fault["struck"] == 0).count())
     }
 
     /// Ends every fault that waits or lasts.

@@ -102,7 +102,15 @@ impl Expect {
         self
     }
 
-    /// The same, and the end of the journal is gone.
+    /// The same, but only where the master had handed a ticket on when it heard of the
+    /// death: else its next owner began nothing.
+    #[must_use]
+    pub const fn with_marks_if_handed_on(mut self) -> Self {
+        self.marks = Marks::IfHandedOn;
+        self
+    }
+
+    /// What was replayed may have been handled before, and the end of the journal is gone.
     #[must_use]
     pub const fn with_marks_of_a_power_cut(mut self) -> Self {
         self.marks = Marks::OfPowerCut;

@@ -111,7 +111,7 @@ pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Fi
     };
     judge_marks(
         scene,
-        expect.marks,
+        expect.marks.as_told(&news),
         &sent,
         &records.handled,
         &log,
@@ -128,11 +128,27 @@ pub enum Marks {
     None,
     /// What was replayed in a recovery may have been.
     OfRecovery,
-    /// The same, and checkpoints that were on the disk are gone with the end of the
-    /// journal.
+    /// The same where the new slave had been given a ticket, else as [`None`](Self::None).
+    /// A blow that takes its time lands behind its phase: the master's news say which it
+    /// was. After the death of the new slave nothing is given to it.
+    IfHandedOn,
+    /// What was replayed in a recovery may have been, and checkpoints that were on the disk
+    /// are gone with the end of the journal.
     OfPowerCut,
     /// What was replayed may have been, in every move of a shard.
     OfEveryMove,
+}
+
+impl Marks {
+    /// The same, where the news of the masters decide.
+    fn as_told(self, news: &[Value]) -> Self {
+        let is_given = |event: &Value| event["type"] == "migration" && event["phase"] == "resuming";
+        match self {
+            Self::IfHandedOn if news.iter().any(is_given) => Self::OfRecovery,
+            Self::IfHandedOn => Self::None,
+            Self::None | Self::OfRecovery | Self::OfPowerCut | Self::OfEveryMove => self,
+        }
+    }
 }
 
 /// Its first process never finishes it: whoever does was to be told.
@@ -281,7 +297,7 @@ fn judge_marks(
                 (LATE_CHECKPOINT_US as f64 * scene.setup.stretch) as u64,
             ),
             Marks::OfPowerCut => (true, LOST_CHECKPOINTS_US),
-            Marks::None | Marks::OfEveryMove => (false, 0),
+            Marks::None | Marks::IfHandedOn | Marks::OfEveryMove => (false, 0),
         };
         let known = all
             .iter()
@@ -374,4 +390,21 @@ async fn judge_guilds(scene: &Scene, shard: u32, pid: u32, findings: &mut Findin
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_death_is_recovered_from_only_where_a_ticket_had_been_handed_on() {
+        let told = |phase: &str| json!({"type": "migration", "phase": phase});
+        let before = ["copying", "dialling", "sealing", "taking back"].map(told);
+        assert_eq!(Marks::IfHandedOn.as_told(&before), Marks::None);
+        let handed_on = ["sealing", "resuming"].map(told);
+        assert_eq!(Marks::IfHandedOn.as_told(&handed_on), Marks::OfRecovery);
+        assert_eq!(Marks::None.as_told(&handed_on), Marks::None);
+    }
 }

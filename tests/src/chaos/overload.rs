@@ -15,6 +15,14 @@ const HANDLER_MS: u64 = 3000;
 /// So many events of a shard run at one time.
 const WINDOW: &str = "8";
 
+/// What runs at a seal ends within this time.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A slave that was told to end does so within this time.
+const RETIRE: Duration = Duration::from_secs(15);
+
+// A busy host is given longer for each of the times below.
+
 /// The windows are full, and that is said, within this time.
 const FULL: Duration = Duration::from_secs(20);
 
@@ -39,8 +47,11 @@ pub(super) fn prepare(setup: &mut Setup, events: u32) {
     setup.handler_ms = HANDLER_MS;
     setup.slave.extend(["--window", WINDOW].map(str::to_owned));
     // Every handler is given the time that it takes: nothing needs a mark.
-    setup.limits.insert("drain", "10s".to_owned());
-    setup.limits.insert("retire", "15s".to_owned());
+    for (name, limit) in [("drain", DRAIN), ("retire", RETIRE)] {
+        let limit = limit.mul_f64(setup.stretch);
+        let limit = format!("{}ms", limit.as_millis());
+        setup.limits.insert(name, limit);
+    }
 }
 
 /// The flood. Waits until the status says that the windows are full.
@@ -73,7 +84,6 @@ async fn ends(scene: &mut Scene) -> Result<()> {
     let number = scene.deploy_number();
     let is_end =
         |event: &Value| event["type"] == "deploy_ended" && event["deploy"].as_u64() == number;
-    // A busy host is given longer for each of the times that make it up.
     let limit = ENDS.mul_f64(scene.setup.stretch);
     let news = &mut scene.fleet.news;
     let ended = news.wait("the end of the deploy", limit, is_end).await?;
@@ -93,8 +103,9 @@ pub(super) async fn is_told(scene: &mut Scene) -> Result<()> {
         let detail = event["detail"].as_str().unwrap_or_default();
         event["type"] == "alarm" && detail.contains("falls behind")
     };
+    let limit = ALARM.mul_f64(scene.setup.stretch);
     let news = &mut scene.fleet.news;
-    news.wait("an alarm", ALARM, is_alarm).await?;
+    news.wait("an alarm", limit, is_alarm).await?;
     // Events come by chance, so a window is full for a moment also at the usual rate.
     let idle = |percent: u64| percent < 10;
     fullness(scene, "the flood is not caught up", CAUGHT_UP, idle).await
@@ -107,7 +118,7 @@ async fn fullness(
     limit: Duration,
     wanted: impl Fn(u64) -> bool,
 ) -> Result<()> {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + limit.mul_f64(scene.setup.stretch);
     loop {
         let status = scene.fleet.status().await?;
         let mut slaves = status["slaves"].as_array().into_iter().flatten();

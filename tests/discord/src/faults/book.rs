@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{Fault, FaultName, When};
@@ -40,6 +41,17 @@ struct State {
 struct Armed {
     fault: Fault,
     until: Until,
+    struck: u32,
+}
+
+/// A fault that waits for its moment, as `GET /faults` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Waiting {
+    /// `count` is how many times it is still to strike.
+    #[serde(flatten)]
+    pub(crate) fault: Fault,
+    /// How many times it has struck.
+    pub(crate) struck: u32,
 }
 
 /// When something ends.
@@ -82,14 +94,23 @@ impl Book {
             ));
         }
         let until = Until::lasting(Duration::from_millis(fault.for_ms));
-        state.armed.push(Armed { fault, until });
+        state.armed.push(Armed {
+            fault,
+            until,
+            struck: 0,
+        });
         Ok(())
     }
 
     /// Takes the faults whose moment has come.
     pub(crate) fn take(&self, when: When, shard: Option<u32>) -> Vec<Fault> {
         let mut due = Vec::new();
-        self.lock().armed.retain_mut(|Armed { fault, until }| {
+        self.lock().armed.retain_mut(|armed| {
+            let Armed {
+                fault,
+                until,
+                struck,
+            } = armed;
             if until.is_over() {
                 return false;
             }
@@ -102,6 +123,7 @@ impl Book {
                 return true;
             }
             due.push(fault.clone());
+            *struck = struck.saturating_add(1);
             match fault.count {
                 // Until it is cleared.
                 0 => true,
@@ -116,10 +138,14 @@ impl Book {
     }
 
     /// The faults that still wait.
-    pub(crate) fn armed(&self) -> Vec<Fault> {
+    pub(crate) fn armed(&self) -> Vec<Waiting> {
         let state = self.lock();
         let waiting = state.armed.iter().filter(|armed| !armed.until.is_over());
-        waiting.map(|armed| armed.fault.clone()).collect()
+        let shown = |armed: &Armed| Waiting {
+            fault: armed.fault.clone(),
+            struck: armed.struck,
+        };
+        waiting.map(shown).collect()
     }
 
     /// The faults that last, by name.
@@ -231,7 +257,10 @@ mod tests {
         assert!(book.take(When::Connect, Some(3)).is_empty());
         assert!(book.take(When::Resume, Some(4)).is_empty());
         assert!(book.take(When::Resume, Some(3)).is_empty(), "let one pass");
+        assert_eq!(book.armed()[0].struck, 0);
         assert_eq!(book.take(When::Resume, Some(3)).len(), 1);
+        let waiting = book.armed();
+        assert_eq!((waiting[0].struck, waiting[0].fault.count), (1, 1));
         assert_eq!(book.take(When::Resume, Some(3)).len(), 1);
         assert!(book.armed().is_empty());
     }

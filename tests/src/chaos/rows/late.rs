@@ -21,14 +21,6 @@ fn recovered(phase: Phase) -> Expect {
     }
 }
 
-fn new_killed(phase: Phase) -> Expect {
-    match phase {
-        M0 | M1 | M2 | M3 => Expect::back_at(phase),
-        // The ticket follows the RESUME at once: it may have been on its way.
-        M4 | M5 | M6 | M7 => Expect::back_at(phase).with_marks(),
-    }
-}
-
 const ROWS: &[Row] = &[
     Row {
         name: "late-seal",
@@ -82,7 +74,8 @@ const ROWS: &[Row] = &[
         phases: &[M3, M4, M5],
         quick: M4,
         blow: Blow::Kill(&[Who::New]),
-        expect: new_killed,
+        // The ticket follows the RESUME at once.
+        expect: |phase| Expect::back_at(phase).with_marks_if_handed_on(),
         ..ROW
     },
     Row {

@@ -92,16 +92,8 @@ pub(super) const ROWS: &[Row] = &[
         phases: &[M1, M2, M3, M4, M5, M6, M7],
         quick: M5,
         blow: Blow::Kill(&[Who::New]),
-        expect: |phase| match phase {
-            M0 | M1 | M2 | M3 | M4 => Expect::back_at(phase),
-            M5 | M6 | M7 => Expect::back_at(phase).with_marks(),
-        },
-        // By M4 Discord has taken the session from the old slave, whose ticket is on its
-        // way. If the master hears of the ticket before the death, it has handed on.
-        late_expect: Some(|phase| match phase {
-            M0 | M1 | M2 | M3 => Expect::back_at(phase),
-            M4 | M5 | M6 | M7 => Expect::back_at(phase).with_marks(),
-        }),
+        // If the master hears of a ticket before the death, it has handed it on.
+        expect: |phase| Expect::back_at(phase).with_marks_if_handed_on(),
         ..ROW
     },
     Row {
