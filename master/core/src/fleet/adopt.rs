@@ -11,6 +11,11 @@
 //! knows, and has not reported. A row that says `Reserved` names the next owner and not the
 //! one before, so each missing slave of the slot may hold that shard. This is an alarm, not
 //! a reassignment.
+//!
+//! The settings may have cut the slots anew since that master ran: then a shard of one slot
+//! is held by a slave of another. It stays there until that slave ends.
+
+use std::collections::BTreeSet;
 
 use baton_protocol::{
     ShardId, SlaveId,
@@ -82,28 +87,36 @@ impl Core {
         }
     }
 
-    /// Frees the shards of a slot that no slave can hold.
+    /// Frees the shards of a slot that no slave can hold, and tells of those that wait for
+    /// one. Those of other slots may have waited for the same slave.
     pub(crate) fn resolve_unknown(&mut self, slot: SlotId) {
-        if self.fleet.slots[slot].unknown.is_empty() {
-            return;
+        for other in self.fleet.slots.ids() {
+            let (waits, missing) = self.free_unheld(other);
+            if waits > 0 && other == slot {
+                let names: Vec<_> = missing.iter().map(|id| format!("{id:.8}")).collect();
+                let slot = &self.fleet.slots[slot].name;
+                self.out.alarm(format!(
+                    "{waits} shards of slot {slot:?} wait: the journal knows living slaves that \
+                     have not joined ({}). If one is dead, run: baton-master fence SLAVE",
+                    names.join(", ")
+                ));
+            }
         }
-        let missing = self.fleet.missing(slot);
-        // Its rows may be older than what became of their shards.
-        let rows_lie = self.journal == JournalState::Lost && !missing.is_empty();
+    }
+
+    /// How many shards of the slot still wait, and for whom.
+    fn free_unheld(&mut self, slot: SlotId) -> (u32, BTreeSet<SlaveId>) {
         let unknown: Vec<_> = self.fleet.slots[slot].unknown.iter().copied().collect();
-        let mut waits = 0;
+        let (mut waits, mut missing) = (0, BTreeSet::new());
         for id in unknown {
             let shard = &self.fleet.shards[id];
             let Phase::Unknown { row } = shard.phase else {
                 continue;
             };
-            let may_be_held = match row {
-                None => rows_lie,
-                Some((owner, Hold::Owned)) => rows_lie || missing.contains(&owner),
-                Some((_, Hold::Reserved)) => !missing.is_empty(),
-            };
-            if may_be_held {
+            let may_hold = self.may_hold(slot, row);
+            if !may_hold.is_empty() {
                 waits += 1;
+                missing.extend(may_hold);
                 continue;
             }
             let after = match &shard.ticket {
@@ -123,15 +136,30 @@ impl Core {
             shard.alone = Some(self.out.now);
             self.enter(id, Phase::Free(Free::new(self.out.now, after)));
         }
-        if waits > 0 {
-            let names: Vec<_> = missing.iter().map(|id| format!("{id:.8}")).collect();
-            let slot = &self.fleet.slots[slot].name;
-            self.out.alarm(format!(
-                "{waits} shards of slot {slot:?} wait: the journal knows living slaves that have \
-                 not joined ({}). If one is dead, run: baton-master fence SLAVE",
-                names.join(", ")
-            ));
+        (waits, missing)
+    }
+
+    /// Slaves that are alive, have not reported, and may hold a shard of this slot with
+    /// this row in the journal.
+    fn may_hold(&self, slot: SlotId, row: Option<(SlaveId, Hold)>) -> Vec<SlaveId> {
+        // Of any slot: it may have been another one when they were given the shard.
+        let missing = self.fleet.missing_anywhere();
+        if self.journal == JournalState::Lost {
+            // Its rows may be older than what became of their shards.
+            return missing;
         }
+        let slot_of = |id| self.fleet.slaves.get(&id).map(|slave| slave.slot);
+        let may = |missing: &SlaveId| match row {
+            None => false,
+            Some((owner, Hold::Owned)) => *missing == owner,
+            // It moved within a slot: the one that the slot is now, or the one that its
+            // next owner is of, where that is known.
+            Some((next, Hold::Reserved)) => {
+                let is = slot_of(*missing);
+                is == Some(slot) || slot_of(next).is_none_or(|next| is == Some(next))
+            }
+        };
+        missing.into_iter().filter(may).collect()
     }
 
     /// Whether no slave can have gone on from the ticket of a seal.
@@ -161,7 +189,7 @@ impl Core {
         if self.deploy_in(slot).is_some() {
             return;
         }
-        let newest = |holds: &std::collections::BTreeSet<ShardId>| {
+        let newest = |holds: &BTreeSet<ShardId>| {
             holds
                 .iter()
                 .filter_map(|id| self.fleet.shards[*id].phase.claimant())
@@ -204,24 +232,28 @@ impl Core {
 }
 
 impl Fleet {
-    /// No slave holds a shard of the slot: the slave that has frozen state of it, or
-    /// a missing one that may hold some.
+    /// No slave holds a shard of the slot: the slave of the slot that has frozen state of
+    /// it, or a missing one that may hold some. None that is to end.
     fn heir(&self, slot: SlotId) -> Option<SlaveId> {
         let place = &self.slots[slot];
+        let may_fill = |id: &SlaveId| {
+            let of_slot = self.slaves.get(id).is_some_and(|slave| slave.slot == slot);
+            (of_slot && self.is_healthy(*id)) || cfg!(mutant = "any-heir")
+        };
         let frozen = place.free.iter().find_map(|id| {
-            let copies = &self.shards[*id].copies;
-            copies.keys().copied().find(|&id| self.can_take(id))
+            let copies = self.shards[*id].copies.keys().copied();
+            copies.filter(may_fill).find(|&id| self.is_joined(id))
         });
         let row_owner = place.unknown.iter().find_map(|id| {
             let row = self.shards[*id].phase.row();
-            row.map(|(owner, _)| owner)
-                .filter(|owner| self.slaves.contains_key(owner))
+            row.map(|(owner, _)| owner).filter(may_fill)
         });
-        frozen.or(row_owner).or_else(|| {
-            self.missing(slot)
-                .first()
-                .copied()
-                .filter(|_| !place.unknown.is_empty())
-        })
+        let missing = || {
+            let missing = self.missing(slot);
+            missing.into_iter().find(may_fill)
+        };
+        frozen
+            .or(row_owner)
+            .or_else(|| missing().filter(|_| !place.unknown.is_empty()))
     }
 }

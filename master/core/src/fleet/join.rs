@@ -36,12 +36,16 @@ impl Core {
 
     fn came_new(&mut self, hello: Hello, report: &Report, lies: &Lies) {
         let id = hello.slave;
-        let Some(slot) = self.fleet.slots.named(&hello.slot) else {
+        // A slave that serves shards is never sent away: they would have no owner.
+        let held = report.shards.iter();
+        let mut held = held.filter_map(|held| self.fleet.shards.get(held.ticket.shard));
+        let of_shards = || held.next().map(|shard| shard.slot);
+        let slot = self.fleet.slots.named(&hello.slot).or_else(of_shards);
+        let Some(slot) = slot else {
             let detail = format!("this fleet has no slot {:?}", hello.slot);
             self.refuse(id, RefusedReason::Slot, detail);
             return;
         };
-        // A slave that serves shards is never sent away: they would have no owner.
         if report.shards.is_empty()
             && let Err((reason, detail)) = self.may_come(&hello, slot, lies)
         {

@@ -68,8 +68,10 @@ impl Fleet {
             made.size = made.unknown.len();
             fleet.slots.add(made);
         }
+        let mut rows = BTreeMap::new();
         for (id, row) in recovered.shards {
             if let Some(shard) = fleet.shards.get_mut(id) {
+                rows.entry(row.owner).or_insert(shard.slot);
                 shard.epoch = row.epoch;
                 shard.holder = Some(row.owner);
                 shard.basis = row.basis;
@@ -92,7 +94,10 @@ impl Fleet {
             }
         }
         for (id, hello) in recovered.slaves {
-            if let Some(slot) = fleet.slots.named(&hello.slot) {
+            // One whose slot has another name now, or is gone, still has its shards.
+            let slot = fleet.slots.named(&hello.slot);
+            let slot = slot.or_else(|| rows.get(&id).copied());
+            if let Some(slot) = slot.or_else(|| fleet.slots.first()) {
                 fleet
                     .slaves
                     .insert(id, Slave::new(hello, slot, Presence::Expected));

@@ -209,3 +209,138 @@ fn two_interrupted_deploys_of_two_slots_go_on_one_after_the_other() {
     }
     assert_eq!(slots(&ended), ["west"], "then the other");
 }
+
+/// What a master leaves whose one slot, of this name, was served by A.
+fn all_of(name: &str, rows: [(SlaveId, Hold); 4]) -> Recovered {
+    let mut pinned = parameters(513);
+    pinned.shard_count = 4;
+    let row = |(shard, (owner, hold))| {
+        let (epoch, basis) = (Epoch(3), Basis::Seal(Epoch(2)));
+        let row = Row {
+            epoch,
+            owner,
+            hold,
+            basis,
+        };
+        (ShardId(shard), row)
+    };
+    let mut of_slot = hello(A, Role::Relaunch);
+    name.clone_into(&mut of_slot.slot);
+    Recovered {
+        pinned: Some(pinned),
+        shards: (0..4).zip(rows).map(row).collect(),
+        work: Some((Epoch(1), A)),
+        slaves: [(A, of_slot)].into(),
+        ..Recovered::default()
+    }
+}
+
+/// A is there again, with all of them.
+fn with_all(rig: &mut Rig, name: &str, epoch: u64) -> Vec<Action> {
+    let mut hello = hello(A, Role::Relaunch);
+    name.clone_into(&mut hello.slot);
+    let serves = |shard| held(shard, epoch, Holding::Serving);
+    let mut report = report((0..4).map(serves).collect());
+    report.work = Epoch(1);
+    rig.input(Input::Joined {
+        hello: Box::new(hello),
+        report,
+    })
+}
+
+/// Orders to serve something.
+fn starts(actions: &[Action]) -> Vec<String> {
+    let all = orders(actions).into_iter();
+    let is = |order: &String| order.contains("FullStart") || order.contains(" Resume ");
+    all.filter(is).collect()
+}
+
+#[test]
+fn shards_of_a_slot_that_was_split_stay_at_their_slave_until_it_ends() {
+    const D: SlaveId = SlaveId(0xd);
+    for (rows, epoch) in [
+        ([(A, Hold::Owned); 4], 3),
+        // In the middle of a deploy, whose new slave is dead.
+        ([(D, Hold::Reserved); 4], 2),
+    ] {
+        let mut rig = Rig::restarted(two_slots(), all_of("main", rows));
+        let mut actions = rig.wait(60 * SECOND);
+        actions.extend(join_west(&mut rig, B));
+        actions.extend(rig.wait(60 * SECOND));
+        assert_eq!(starts(&actions), [""; 0], "A may serve all of them");
+        assert_eq!(rig.shard(2).1, "unreachable");
+        actions = with_all(&mut rig, "main", epoch);
+        actions.extend(rig.wait(60 * SECOND));
+        assert_eq!(starts(&actions), [""; 0]);
+        let owners = (0..4).map(|shard| rig.shard(shard));
+        assert!(owners.eq(vec![(Some(A.to_string()), "serving"); 4]));
+        let slots = rig.core.view(rig.now).slots;
+        let owners = slots.into_iter().map(|slot| slot.slave);
+        assert!(owners.eq([Some(A.to_string()), Some(B.to_string())]));
+        let actions = rig.die(A);
+        assert_eq!(
+            starts(&actions),
+            [
+                "b Resume 2@4 after Death from 100",
+                "b Resume 3@4 after Death from 100"
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_slot_that_was_given_another_name_keeps_its_slave() {
+    for journal in [
+        all_of("old", [(A, Hold::Owned); 4]),
+        Recovered {
+            journal: crate::event::JournalState::Lost,
+            floor: Epoch(1000),
+            ..Recovered::default()
+        },
+    ] {
+        let mut rig = Rig::restarted(settings(4), journal);
+        let mut actions = with_all(&mut rig, "old", 3);
+        actions.extend(rig.wait(60 * SECOND));
+        assert_eq!(starts(&actions), [""; 0]);
+        assert_eq!(orders(&actions)[0], "a Accepted");
+        assert!(rig.all_served_by(A));
+    }
+}
+
+#[test]
+fn slots_that_were_made_one_come_together_at_one_slave() {
+    let mut journal = all_of("main", [A, A, B, B].map(|owner| (owner, Hold::Owned)));
+    let mut west = hello(B, Role::Relaunch);
+    west.slot = "west".to_owned();
+    journal.slaves.insert(B, west.clone());
+    let mut rig = Rig::restarted(settings(4), journal);
+    let serves = |shard| held(shard, 3, Holding::Serving);
+    let mut main = report([0, 1].map(serves).to_vec());
+    main.work = Epoch(1);
+    rig.join_with(A, Role::Relaunch, main);
+    let actions = rig.input(Input::Joined {
+        hello: Box::new(west),
+        report: report([2, 3].map(serves).to_vec()),
+    });
+    assert_eq!(starts(&actions), [""; 0]);
+    assert_eq!(rig.step(), Some("moving"));
+    assert!((0..4).all(|shard| serves_at(&rig, shard)));
+}
+
+fn serves_at(rig: &Rig, shard: usize) -> bool {
+    let owner = if shard < 2 { A } else { B };
+    rig.shard(shard).0 == Some(owner.to_string())
+}
+
+#[test]
+fn a_slave_that_is_to_end_inherits_no_slot() {
+    let rows = [A, A, B, B].map(|owner| (owner, Hold::Reserved));
+    let mut journal = all_of("main", rows);
+    journal.slaves.insert(B, hello(B, Role::Relaunch));
+    let mut rig = Rig::restarted(settings(4), journal);
+    rig.join(A, Role::Relaunch);
+    rig.core.condemn(A, "it hangs");
+    rig.wait(20 * SECOND);
+    let slots = rig.core.view(rig.now).slots;
+    assert_ne!(slots[0].slave, Some(A.to_string()));
+}
