@@ -1,27 +1,27 @@
 #![allow(clippy::unwrap_used)]
 //! The probe against simulated Discords that answer each question in each way.
 
-use baton_discord::{Gateway, GatewayConfig, ResumeWhileConnected};
+use baton_discord::{Discord, DiscordConfig, ResumeWhileConnected};
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What is found out about such a Discord, waiting for at most 80 s at a time.
-async fn found(change: impl FnOnce(&mut GatewayConfig)) -> (Probed, Gateway) {
-    let mut config = GatewayConfig::quick();
+async fn found(change: impl FnOnce(&mut DiscordConfig)) -> (Probed, Discord) {
+    let mut config = DiscordConfig::quick();
     config.resume_window = 30 * SECOND;
     change(&mut config);
-    let gateway = Gateway::start(config).await.unwrap();
+    let discord = Discord::start(config).await.unwrap();
     let plan = Plan {
-        url: gateway.url(),
+        url: discord.url(),
         token: Token::new("a token").unwrap(),
         shard: (0, 1),
         longest: 80 * SECOND,
     };
     let probed = probe(&plan, |_| {}).await.unwrap();
-    assert_eq!(gateway.counters().total.identifies, 1);
-    (probed, gateway)
+    assert_eq!(discord.counters().total.identifies, 1);
+    (probed, discord)
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::common::{
-    FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
+    FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, until,
 };
-use baton_discord::{Fault, FaultName, Gateway, GatewayConfig, What, When};
+use baton_discord::{Discord, DiscordConfig, Fault, FaultName, What, When};
 use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave,
     message::{Dial, ResumeAfter, Unit},
@@ -14,7 +14,7 @@ use baton_slave::{Mark, SlaveConfig};
 
 /// One shard, an old slave that serves it, and a new one that dials ahead.
 pub struct Scene {
-    pub gateway: Gateway,
+    pub discord: Discord,
     pub old: Running,
     pub old_peer: Peer,
     pub new: Running,
@@ -27,35 +27,35 @@ async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
 
 /// A held connection is taken for as long as Discord surely replays what came since its
 /// dial. That is 2,250 events here, which take a while to come.
-pub async fn far_reaching(change: impl FnOnce(&mut GatewayConfig)) -> Gateway {
-    gateway(|config| {
+pub async fn far_reaching(change: impl FnOnce(&mut DiscordConfig)) -> Discord {
+    discord(|config| {
         config.guilds_per_shard = 40;
         change(config);
     })
     .await
 }
 
-pub async fn scene_at(gateway: Gateway, change: impl FnOnce(&mut SlaveConfig)) -> Scene {
-    scene_of(gateway, Recorder::default, change).await
+pub async fn scene_at(discord: Discord, change: impl FnOnce(&mut SlaveConfig)) -> Scene {
+    scene_of(discord, Recorder::default, change).await
 }
 
 /// The same with other bots.
 pub async fn scene_of(
-    gateway: Gateway,
+    discord: Discord,
     bot: fn() -> Recorder,
     change: impl FnOnce(&mut SlaveConfig),
 ) -> Scene {
     let master = FakeMaster::new(1).await;
-    let old = run(config(&master, &gateway), bot());
+    let old = run(config(&master, &discord), bot());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
-    let mut config = config(&master, &gateway);
+    let mut config = config(&master, &discord);
     change(&mut config);
     let new = run(config, bot());
     let new_peer = master.accept().await;
-    crate::common::traffic(&gateway, 50.0);
+    crate::common::traffic(&discord, 50.0);
     let scene = Scene {
-        gateway,
+        discord,
         old,
         old_peer,
         new,
@@ -119,18 +119,18 @@ impl Scene {
 
     /// How many websockets were opened.
     pub fn connections(&self) -> usize {
-        logged(&self.gateway, What::Connected).len()
+        logged(&self.discord, What::Connected).len()
     }
 
     pub fn resumes(&self) -> usize {
-        logged(&self.gateway, What::Resume).len()
+        logged(&self.discord, What::Resume).len()
     }
 
     /// Every dispatch went to one handler, once, unmarked and in order.
     pub async fn is_exact(&self) {
-        crate::common::traffic(&self.gateway, 0.0);
+        crate::common::traffic(&self.discord, 0.0);
         let ledger = || {
-            let mut sent = self.gateway.ledger(0, usize::MAX);
+            let mut sent = self.discord.ledger(0, usize::MAX);
             sent.retain(|entry| entry.kind.name() != "RESUMED");
             sent.iter().map(|entry| entry.seq).collect::<Vec<_>>()
         };
@@ -169,13 +169,13 @@ async fn a_held_connection_that_died_is_replaced_without_a_pause() {
     scene.dials(ticket).await.unwrap();
     let ticket = scene.old_peer.seal(0, 1, LONG).await;
     until("the end of the old one's", || {
-        !logged(&scene.gateway, What::CloseReceived).is_empty()
+        !logged(&scene.discord, What::CloseReceived).is_empty()
     })
     .await;
     // Of the held one, which is the only one now.
-    scene.gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    scene.discord.fault(Fault::new(FaultName::Reset)).unwrap();
     until("the reset", || {
-        !logged(&scene.gateway, What::Lost).is_empty()
+        !logged(&scene.discord, What::Lost).is_empty()
     })
     .await;
     scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
@@ -208,7 +208,7 @@ async fn a_dial_without_hello_is_tried_at_both_addresses_and_said_to_have_failed
     let ticket = scene.checkpoint().await;
     let mut silent = Fault::new(FaultName::NoHello);
     silent.count = 2;
-    scene.gateway.fault(silent).unwrap();
+    scene.discord.fault(silent).unwrap();
     let why = scene.dials(ticket).await.unwrap_err();
     assert_eq!(why, "no HELLO within 100ms");
     assert_eq!(scene.connections(), 3);
@@ -228,7 +228,7 @@ async fn a_connection_for_a_session_that_is_no_more_is_not_used() {
     scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
     scene.is_exact().await;
     assert_eq!((scene.connections(), scene.resumes()), (3, 1));
-    assert_eq!(logged(&scene.gateway, What::Refused).len(), 0);
+    assert_eq!(logged(&scene.discord, What::Refused).len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,7 +241,7 @@ async fn a_connection_that_is_not_needed_goes_without_a_word() {
         epoch: Epoch(1),
     };
     scene.new_peer.order(ToSlave::Forget(unit)).await;
-    until("its end", || !logged(&scene.gateway, What::Lost).is_empty()).await;
+    until("its end", || !logged(&scene.discord, What::Lost).is_empty()).await;
     assert_eq!(scene.resumes(), 0);
     scene.flows(&scene.old).await;
     scene.is_exact().await;
@@ -265,11 +265,11 @@ async fn op_9_on_a_connection_that_was_dialled_ahead_is_answered_after_its_pause
     scene.dials(ticket).await.unwrap();
     let ticket = scene.old_peer.seal(0, 1, LONG).await;
     let later = Fault::new(FaultName::Op9True).at(When::Resume);
-    scene.gateway.fault(later).unwrap();
+    scene.discord.fault(later).unwrap();
     scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
     scene.flows(&scene.new).await;
     scene.is_exact().await;
-    let resumes = logged(&scene.gateway, What::Resume);
+    let resumes = logged(&scene.discord, What::Resume);
     assert_eq!(resumes.len(), 2, "{resumes:?}");
     let apart = resumes[1].at_us - resumes[0].at_us;
     assert!(u128::from(apart) >= pause.as_micros(), "{apart} us");

@@ -1,22 +1,22 @@
 //! A shard goes back to the slave that had it, which may have been a while ago.
 
-use baton_discord::Gateway;
+use baton_discord::Discord;
 use baton_protocol::{Epoch, message::ResumeAfter};
 use baton_slave::{Mark, StateStatus};
 
 use crate::{
     common::{
-        FakeMaster, LONG, Peer, Recorder, Running, config, gateway, moment, run, traffic, until,
+        FakeMaster, LONG, Peer, Recorder, Running, config, discord, moment, run, traffic, until,
     },
     lost::copy,
 };
 
-/// So many events the gateway keeps for a replay.
+/// So many events Discord keeps for a replay.
 const KEPT: usize = 150;
 
 /// One shard that moved from the first slave to the second, with its state.
 struct Scene {
-    gateway: Gateway,
+    discord: Discord,
     first: (Running, Peer),
     second: (Running, Peer),
     _master: FakeMaster,
@@ -27,24 +27,24 @@ async fn scene() -> Scene {
 }
 
 async fn scene_of(bot: fn() -> Recorder) -> Scene {
-    let gateway = gateway(|config| config.replay_buffer = u32::try_from(KEPT).ok()).await;
+    let discord = discord(|config| config.replay_buffer = u32::try_from(KEPT).ok()).await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), bot());
+    let slave = run(config(&master, &discord), bot());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
     let mut first = (slave, peer);
-    let slave = run(config(&master, &gateway), bot());
+    let slave = run(config(&master, &discord), bot());
     let mut second = (slave, master.accept().await);
-    traffic(&gateway, 500.0);
+    traffic(&discord, 500.0);
     flows(&first.0, 20).await;
     // What is behind a copy depends on no machine's speed.
-    traffic(&gateway, 0.0);
+    traffic(&discord, 0.0);
     copy(&mut first.1, &mut second.1, 1).await;
     let ticket = first.1.seal(0, 1, LONG).await;
     first.1.settled(0).await;
     second.1.resume(2, ResumeAfter::Seal, ticket).await;
     Scene {
-        gateway,
+        discord,
         first,
         second,
         _master: master,
@@ -56,15 +56,15 @@ async fn flows(slave: &Running, events: usize) {
     until("more events", || slave.bot.told().len() > before + events).await;
 }
 
-/// More than the gateway keeps.
+/// More than Discord keeps.
 async fn much_happens(scene: &Scene) {
-    traffic(&scene.gateway, 500.0);
+    traffic(&scene.discord, 500.0);
     flows(&scene.second.0, 2 * KEPT).await;
-    traffic(&scene.gateway, 0.0);
+    traffic(&scene.discord, 0.0);
 }
 
 async fn goes_on(scene: &Scene) {
-    traffic(&scene.gateway, 500.0);
+    traffic(&scene.discord, 500.0);
     flows(&scene.first.0, 20).await;
     scene.is_exact().await;
 }
@@ -72,9 +72,9 @@ async fn goes_on(scene: &Scene) {
 impl Scene {
     /// Each event was handed out once, by one of them, and no session was lost.
     async fn is_exact(&self) {
-        traffic(&self.gateway, 0.0);
+        traffic(&self.discord, 0.0);
         let sent = || {
-            let ledger = self.gateway.ledger(0, usize::MAX);
+            let ledger = self.discord.ledger(0, usize::MAX);
             let events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
             let mut sent: Vec<u64> = events.map(|entry| entry.seq).collect();
             sent.sort_unstable();
@@ -90,7 +90,7 @@ impl Scene {
         for slave in [&self.first.0, &self.second.0] {
             assert!(slave.bot.told().iter().all(|told| told.mark == Mark::None));
         }
-        assert_eq!(self.gateway.counters().total.identifies, 1);
+        assert_eq!(self.discord.counters().total.identifies, 1);
     }
 
     fn last_state(&self) -> Option<(u32, StateStatus)> {
@@ -121,7 +121,7 @@ async fn a_frozen_state_makes_room_for_a_copy_from_beyond_every_replay() {
     scene.first.1.resume(3, ResumeAfter::Seal, ticket).await;
     goes_on(&scene).await;
     assert_eq!(scene.last_state(), Some((0, StateStatus::Complete)));
-    let moment = moment(&scene.gateway, 0, &scene.first.0.bot).await;
+    let moment = moment(&scene.discord, 0, &scene.first.0.bot).await;
     assert_eq!(moment.difference(), None);
 }
 
@@ -138,7 +138,7 @@ async fn a_frozen_state_that_a_replay_reaches_is_as_good_as_a_copy() {
     scene.second.1.settled(0).await;
     scene.first.1.resume(3, ResumeAfter::Seal, ticket).await;
     goes_on(&scene).await;
-    let moment = moment(&scene.gateway, 0, &scene.first.0.bot).await;
+    let moment = moment(&scene.discord, 0, &scene.first.0.bot).await;
     assert_eq!(moment.difference(), None);
 }
 
@@ -147,10 +147,10 @@ async fn whoever_gives_a_shard_back_does_not_wait_for_a_word_that_goes_elsewhere
     let mut scene = scene().await;
     // One handler runs on at the second slave, and its shard moves to the first.
     scene.second.0.bot.does(|_| crate::common::Doing::Keep);
-    traffic(&scene.gateway, 500.0);
+    traffic(&scene.discord, 500.0);
     let kept = || scene.second.0.bot.kept.lock().unwrap().len();
     until("an event is kept", || kept() > 0).await;
-    traffic(&scene.gateway, 0.0);
+    traffic(&scene.discord, 0.0);
     let ticket = scene.second.1.seal(0, 2, LONG).await;
     assert!(!ticket.in_doubt.is_empty());
     let first = &mut scene.first.1;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
-use crate::common::{Doing, FakeMaster, Recorder, config, gateway, run, traffic, until};
+use crate::common::{Doing, FakeMaster, Recorder, config, discord, run, traffic, until};
 use baton_protocol::{Epoch, ShardId, ToMaster, ToSlave, message::Settled};
 
 /// As many events as wait for the shard.
@@ -10,21 +10,21 @@ const WAITING: usize = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_shard_that_is_always_busy_still_tells_its_checkpoints() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), Recorder::default());
+    let slave = run(config(&master, &discord), Recorder::default());
     slave.bot.does(|_| {
         std::thread::sleep(Duration::from_millis(2));
         Doing::Finish
     });
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    traffic(&gateway, 100_000.0);
+    traffic(&discord, 100_000.0);
     until("a backlog", || {
-        gateway.ledger(0, usize::MAX).len() > WAITING
+        discord.ledger(0, usize::MAX).len() > WAITING
     })
     .await;
-    traffic(&gateway, 0.0);
+    traffic(&discord, 0.0);
     let mut stations = BTreeSet::new();
     while stations
         .last()
@@ -43,9 +43,9 @@ async fn a_shard_that_is_always_busy_still_tells_its_checkpoints() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_shard_that_takes_no_orders_costs_the_link_and_holds_nobody_else_up() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(2).await;
-    let slave = run(config(&master, &gateway), Recorder::default());
+    let slave = run(config(&master, &discord), Recorder::default());
     let mut peer = master.accept().await;
     peer.start(&[0, 1], 1, 2).await;
     slave.bot.blocks.store(true, Ordering::Relaxed);
@@ -53,7 +53,7 @@ async fn a_shard_that_takes_no_orders_costs_the_link_and_holds_nobody_else_up() 
         0 => Doing::Block,
         _ => Doing::Finish,
     });
-    traffic(&gateway, 200.0);
+    traffic(&discord, 200.0);
     let told = |shard| {
         let told = slave.bot.told.lock().unwrap();
         told.iter().filter(|told| told.shard == shard).count()

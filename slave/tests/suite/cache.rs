@@ -5,8 +5,8 @@ mod odd;
 mod payloads;
 mod repeats;
 
-use crate::common::{FakeMaster, Moment, Recorder, config, gateway, run, until};
-use baton_discord::GatewayConfig;
+use crate::common::{FakeMaster, Moment, Recorder, config, discord, run, until};
+use baton_discord::DiscordConfig;
 use baton_protocol::{Sequence, ShardId};
 use baton_slave::{
     Event,
@@ -15,18 +15,18 @@ use baton_slave::{
 use serde_json::{Value, json};
 
 /// The cache of a slave that was told so many events, and what Discord has then.
-async fn after_traffic(events: usize, set: impl FnOnce(&mut GatewayConfig)) -> Moment {
-    let gateway = gateway(set).await;
+async fn after_traffic(events: usize, set: impl FnOnce(&mut DiscordConfig)) -> Moment {
+    let discord = discord(set).await;
     let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
+    let mut settings = config(&master, &discord);
     // Above it a GUILD_CREATE comes without the members who are offline.
     settings.large_threshold = 250;
     let slave = run(settings, Recorder::with_cache());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    crate::common::traffic(&gateway, 5000.0);
+    crate::common::traffic(&discord, 5000.0);
     until("traffic", || slave.bot.told.lock().unwrap().len() > events).await;
-    crate::common::moment(&gateway, 0, &slave.bot).await
+    crate::common::moment(&discord, 0, &slave.bot).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

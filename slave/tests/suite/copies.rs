@@ -7,10 +7,10 @@ use std::{
 };
 
 use crate::common::{
-    FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, moment, run, traffic, until,
+    FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, moment, run, traffic, until,
 };
 use crate::lost::{copy, forward};
-use baton_discord::{Fault, FaultName, Gateway, What};
+use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave, Version,
     message::{Dial, Holding, ResumeAfter, Step, StopExtra, StopShard},
@@ -23,8 +23,8 @@ use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// With a state of more than a frame.
-async fn many_guilds() -> Gateway {
-    gateway(|config| {
+async fn many_guilds() -> Discord {
+    discord(|config| {
         config.guilds_per_shard = 30;
         config.members_per_guild = 20;
     })
@@ -38,14 +38,14 @@ async fn flows(at: &Running) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_made_anew_takes_the_place_of_the_one_before_and_so_does_its_connection() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let old = run(config(&master, &gateway), Recorder::with_cache());
+    let old = run(config(&master, &discord), Recorder::with_cache());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
-    let new = run(config(&master, &gateway), Recorder::with_cache());
+    let new = run(config(&master, &discord), Recorder::with_cache());
     let mut new_peer = master.accept().await;
-    traffic(&gateway, 500.0);
+    traffic(&discord, 500.0);
 
     let mut stands = Vec::new();
     for _ in 0..2 {
@@ -79,14 +79,14 @@ async fn a_copy_that_is_made_anew_takes_the_place_of_the_one_before_and_so_does_
     new_peer.resume(2, ResumeAfter::Seal, ticket).await;
     new_peer.settle(0, 1, unfinished).await;
     flows(&new).await;
-    let now = moment(&gateway, 0, &new.bot).await;
+    let now = moment(&discord, 0, &new.bot).await;
     assert_eq!(now.difference(), None);
     assert_eq!(
         *new.bot.states.lock().unwrap(),
         [(0, StateStatus::Complete)]
     );
     assert!(new.bot.told().iter().all(|told| told.mark == Mark::None));
-    let resumes = logged(&gateway, What::Resume);
+    let resumes = logged(&discord, What::Resume);
     assert_eq!(resumes.len(), 1);
     assert!(
         resumes[0].detail.contains(&stands[1].to_string()),
@@ -104,16 +104,16 @@ async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
     ];
     let mut lengths = Vec::new();
     for (reader, compression) in old_and_new {
-        let gateway = many_guilds().await;
+        let discord = many_guilds().await;
         let master = FakeMaster::new(1).await;
-        let mut of_old = config(&master, &gateway);
+        let mut of_old = config(&master, &discord);
         of_old.state_compression = compression;
         let old = run(of_old, Recorder::with_cache());
         let mut old_peer = master.accept().await;
         old_peer.start(&[0], 1, 1).await;
-        let new = run(config(&master, &gateway), Recorder::with_cache());
+        let new = run(config(&master, &discord), Recorder::with_cache());
         let mut new_peer = master.accept().await;
-        traffic(&gateway, 200.0);
+        traffic(&discord, 200.0);
         flows(&old).await;
 
         let frames = forward(&mut old_peer, &mut new_peer, 1, reader, |frame| frame).await;
@@ -130,7 +130,7 @@ async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
         let unfinished = old_peer.settled(0).await;
         new_peer.settle(0, 1, unfinished).await;
         flows(&new).await;
-        let now = moment(&gateway, 0, &new.bot).await;
+        let now = moment(&discord, 0, &new.bot).await;
         assert_eq!(now.difference(), None);
         assert_eq!(
             *new.bot.states.lock().unwrap(),
@@ -142,19 +142,19 @@ async fn a_copy_is_of_the_form_that_its_reader_takes_and_the_truth_in_each() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_byte_of_a_copy_is_acknowledged_before_it_is_said_to_be_ready() {
-    let gateway = many_guilds().await;
+    let discord = many_guilds().await;
     let master = FakeMaster::new(1).await;
-    let mut of_old = config(&master, &gateway);
+    let mut of_old = config(&master, &discord);
     of_old.state_compression = StateCompression::None;
     let _old = run(of_old, Recorder::with_cache());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
-    let _new = run(config(&master, &gateway), Recorder::with_cache());
+    let _new = run(config(&master, &discord), Recorder::with_cache());
     let mut new_peer = master.accept().await;
     let same = |frame| frame;
     let frames = forward(&mut old_peer, &mut new_peer, 1, Version::NEWEST, same).await;
 
-    let _third = run(config(&master, &gateway), Recorder::with_cache());
+    let _third = run(config(&master, &discord), Recorder::with_cache());
     let mut third_peer = master.accept().await;
     // All at once: one word may be for several frames.
     for frame in &frames {
@@ -177,12 +177,12 @@ async fn every_byte_of_a_copy_is_acknowledged_before_it_is_said_to_be_ready() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_frame_of_a_copy_is_said_and_its_state_is_never_ready() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let _old = run(config(&master, &gateway), Recorder::with_cache());
+    let _old = run(config(&master, &discord), Recorder::with_cache());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
-    let _new = run(config(&master, &gateway), Recorder::with_cache());
+    let _new = run(config(&master, &discord), Recorder::with_cache());
     let mut new_peer = master.accept().await;
     let damage = |frame: StateFrame| {
         let mut body = frame.body().to_vec();
@@ -207,12 +207,12 @@ async fn a_damaged_frame_of_a_copy_is_said_and_its_state_is_never_ready() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_was_taken_in_is_not_said_again_on_another_connection() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let _old = run(config(&master, &gateway), Recorder::with_cache());
+    let _old = run(config(&master, &discord), Recorder::with_cache());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
-    let _new = run(config(&master, &gateway), Recorder::with_cache());
+    let _new = run(config(&master, &discord), Recorder::with_cache());
     let mut new_peer = master.accept().await;
     copy(&mut old_peer, &mut new_peer, 1).await;
     drop(new_peer);
@@ -225,32 +225,32 @@ async fn a_state_that_was_taken_in_is_not_said_again_on_another_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_became_of_a_shard_between_the_report_and_its_acceptance_is_said() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let _old = run(config(&master, &gateway), Recorder::default());
+    let _old = run(config(&master, &discord), Recorder::default());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
     let ticket = old_peer.seal(0, 1, LONG).await;
-    traffic(&gateway, 500.0);
+    traffic(&discord, 500.0);
 
     let quick = |config: &mut baton_slave::SlaveConfig| {
         config.timings.hello = Duration::from_millis(100);
     };
-    let mut config = config(&master, &gateway);
+    let mut config = config(&master, &discord);
     quick(&mut config);
     let new = run(config, Recorder::default());
     let mut new_peer = master.accept().await;
-    gateway
+    discord
         .fault(Fault::new(FaultName::NoHello).times(10_000))
         .unwrap();
     new_peer.give(2, ResumeAfter::Seal, ticket).await;
-    until("a dial", || logged(&gateway, What::Connected).len() > 1).await;
+    until("a dial", || logged(&discord, What::Connected).len() > 1).await;
     drop(new_peer);
     let unaccepted = master.meet().await;
     assert_eq!(unaccepted.report.shards[0].holding, Holding::Resuming);
     assert!(unaccepted.report.shards[0].untouched);
-    gateway.clear_faults();
-    until("RESUMED", || !logged(&gateway, What::Resumed).is_empty()).await;
+    discord.clear_faults();
+    until("RESUMED", || !logged(&discord, What::Resumed).is_empty()).await;
     // Until it is known at the link's end, too.
     let serves = async {
         while new.monitor.status().await.unwrap().shards[0].holding != Some(Holding::Serving) {
@@ -314,21 +314,21 @@ impl State for Slow {
 // One thread: a task that holds it holds up everything.
 #[tokio::test]
 async fn while_state_is_taken_in_other_shards_handle_their_events() {
-    let gateway = gateway(|config| config.guilds_per_shard = 2).await;
+    let discord = discord(|config| config.guilds_per_shard = 2).await;
     let master = FakeMaster::new(2).await;
-    let _old = run(config(&master, &gateway), Recorder::with_cache());
+    let _old = run(config(&master, &discord), Recorder::with_cache());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 2).await;
     let stop = CancellationToken::new();
     let slow = Arc::new(Slow::default());
     let slow = Slave::builder(slow.clone())
         .state(slow)
-        .config(config(&master, &gateway))
+        .config(config(&master, &discord))
         .stop(stop.clone());
     let _new = AbortOnDropHandle::new(tokio::spawn(slow.run()));
     let mut new_peer = master.accept().await;
     new_peer.start(&[1], 1, 2).await;
-    traffic(&gateway, 200.0);
+    traffic(&discord, 200.0);
 
     let ready = copy(&mut old_peer, &mut new_peer, 1).await;
     assert_eq!((ready.shard, ready.pieces), (ShardId(0), 2));
@@ -367,12 +367,12 @@ async fn asked_to_seal(peer: &mut Peer, epoch: u64, begins: Sequence) -> Answer 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seal_that_a_heartbeat_overtook_is_put_off_and_one_behind_it_is_not() {
-    let gateway = gateway(|config| config.heartbeat_interval = Duration::from_millis(200)).await;
+    let discord = discord(|config| config.heartbeat_interval = Duration::from_millis(200)).await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), Recorder::with_cache());
+    let slave = run(config(&master, &discord), Recorder::with_cache());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    traffic(&gateway, 500.0);
+    traffic(&discord, 500.0);
     flows(&slave).await;
     peer.catch_up().await;
     let begins = peer.checkpoints[&ShardId(0)].handled;
@@ -388,5 +388,5 @@ async fn a_seal_that_a_heartbeat_overtook_is_put_off_and_one_behind_it_is_not() 
     let anew = Sequence(u64::MAX);
     let sealed = asked_to_seal(&mut peer, epoch, anew).await;
     assert!(matches!(sealed, Answer::Sealed(_)), "the copy stands above");
-    assert_eq!(gateway.counters().total.identifies, 1);
+    assert_eq!(discord.counters().total.identifies, 1);
 }

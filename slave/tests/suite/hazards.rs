@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::common::{
-    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, until,
 };
-use baton_discord::{Fault, FaultName, Gateway, What};
+use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
     ToMaster,
     message::{IdentifyCause, Step},
@@ -22,7 +22,7 @@ use tokio::{
 
 /// One shard that serves.
 struct Scene {
-    gateway: Gateway,
+    discord: Discord,
     peer: Peer,
     slave: Running,
     _master: FakeMaster,
@@ -33,15 +33,15 @@ async fn scene() -> Scene {
 }
 
 async fn scene_with(change: impl FnOnce(&mut baton_slave::SlaveConfig), bot: Recorder) -> Scene {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
+    let mut settings = config(&master, &discord);
     change(&mut settings);
     let slave = run(settings, bot);
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
     Scene {
-        gateway,
+        discord,
         peer,
         slave,
         _master: master,
@@ -51,9 +51,9 @@ async fn scene_with(change: impl FnOnce(&mut baton_slave::SlaveConfig), bot: Rec
 impl Scene {
     /// Events come, a fault happens, events come: none is missing or twice.
     async fn survives(&mut self, fault: Fault) {
-        crate::common::traffic(&self.gateway, 500.0);
+        crate::common::traffic(&self.discord, 500.0);
         self.flows().await;
-        self.gateway.fault(fault).unwrap();
+        self.discord.fault(fault).unwrap();
     }
 
     async fn flows(&self) {
@@ -63,10 +63,10 @@ impl Scene {
 
     /// Every dispatch of the ledger was handed out once, in order, unmarked.
     async fn all_handled_once(&self) {
-        crate::common::traffic(&self.gateway, 0.0);
+        crate::common::traffic(&self.discord, 0.0);
         let sent = || {
             let mut sent: Vec<(String, u64)> = self
-                .gateway
+                .discord
                 .ledger(0, usize::MAX)
                 .into_iter()
                 .filter(|entry| entry.kind.name() != "RESUMED")
@@ -99,8 +99,8 @@ async fn op_7_is_answered_by_a_resume_and_no_event_is_lost() {
     scene.peer.serving(0).await;
     scene.flows().await;
     scene.all_handled_once().await;
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
-    assert_eq!(scene.gateway.counters().total.resumes, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.resumes, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +110,7 @@ async fn op_9_that_may_resume_is_resumed_after_a_pause() {
     scene.peer.serving(0).await;
     scene.flows().await;
     scene.all_handled_once().await;
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,11 +142,11 @@ async fn session_is_lost(scene: &mut Scene) {
     assert_eq!(cause, IdentifyCause::SessionLost);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(
-        scene.gateway.counters().total.identifies,
+        scene.discord.counters().total.identifies,
         1,
         "no permit yet"
     );
-    let resumes = logged(&scene.gateway, What::Resume).len();
+    let resumes = logged(&scene.discord, What::Resume).len();
     assert!(resumes <= 1, "{resumes} RESUMEs of a dead session");
     scene
         .peer
@@ -159,7 +159,7 @@ async fn session_is_lost(scene: &mut Scene) {
         .await;
     scene.peer.serving(0).await;
     scene.flows().await;
-    assert_eq!(scene.gateway.counters().total.identifies, 2);
+    assert_eq!(scene.discord.counters().total.identifies, 2);
     assert_eq!(scene.slave.counts().await.sessions_lost, 1);
 }
 
@@ -178,7 +178,7 @@ async fn close_4009_in_answer_to_a_resume_ends_the_session_without_a_storm() {
     let mut scene = scene().await;
     scene.peer.permits = false;
     scene
-        .gateway
+        .discord
         .fault(Fault::new(FaultName::CloseOnResume).with_code(4009))
         .unwrap();
     scene.survives(Fault::new(FaultName::Reset)).await;
@@ -199,19 +199,19 @@ async fn a_fatal_close_is_reported_and_never_dialled_again() {
         })
         .await;
     assert_eq!(code, 4014);
-    let connects = scene.gateway.counters().total.connects;
+    let connects = scene.discord.counters().total.connects;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(scene.gateway.counters().total.connects, connects);
+    assert_eq!(scene.discord.counters().total.connects, connects);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     // It asks for many, and would miss none for a while.
     let often = Fault::new(FaultName::OddHello).with_value(serde_json::json!(100));
-    gateway.fault(often).unwrap();
+    discord.fault(often).unwrap();
     let master = FakeMaster::new(1).await;
-    let _slave = run(config(&master, &gateway), Recorder::default());
+    let _slave = run(config(&master, &discord), Recorder::default());
     let mut peer = master.accept().await;
     peer.permits = false;
     peer.order(baton_protocol::ToSlave::FullStart(
@@ -231,14 +231,14 @@ async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
     })
     .await;
     let heartbeats = || {
-        let commands = gateway.commands(0).into_iter();
+        let commands = discord.commands(0).into_iter();
         commands.filter(|command| command.op == 1).count()
     };
     until("heartbeats", || heartbeats() >= 7).await;
     peer.catch_up().await;
     assert_eq!(peer.identifies.len(), 1, "asked once, not in a loop");
-    assert_eq!(gateway.counters().total.connects, 1);
-    assert_eq!(gateway.counters().total.identifies, 0);
+    assert_eq!(discord.counters().total.connects, 1);
+    assert_eq!(discord.counters().total.identifies, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -254,14 +254,14 @@ async fn the_master_hears_when_an_identify_is_on_its_way_and_not_only_of_its_rea
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_seal_there_is_no_second_connection() {
     let mut scene = scene().await;
-    crate::common::traffic(&scene.gateway, 2000.0);
+    crate::common::traffic(&scene.discord, 2000.0);
     scene.flows().await;
     let ticket = scene.peer.seal(0, 1, LONG).await;
     let told = scene.slave.bot.told().len();
     assert!(scene.peer.settled(0).await.is_empty());
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(scene.gateway.counters().total.connects, 1);
-    assert_eq!(scene.gateway.counters().total.last_client_close_code, 4000);
+    assert_eq!(scene.discord.counters().total.connects, 1);
+    assert_eq!(scene.discord.counters().total.last_client_close_code, 4000);
     assert_eq!(
         scene.slave.bot.told().len(),
         told,
@@ -274,28 +274,28 @@ async fn after_a_seal_there_is_no_second_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seal_while_the_server_cuts_tcp_resumes_nothing() {
     let mut scene = scene().await;
-    crate::common::traffic(&scene.gateway, 2000.0);
+    crate::common::traffic(&scene.discord, 2000.0);
     scene.flows().await;
-    scene.gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    scene.discord.fault(Fault::new(FaultName::Reset)).unwrap();
     scene.peer.seal(0, 1, LONG).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert!(logged(&scene.gateway, What::Resume).len() <= 1);
-    assert_eq!(scene.gateway.sessions_connected(), 0);
+    assert!(logged(&scene.discord, What::Resume).len() <= 1);
+    assert_eq!(scene.discord.sessions_connected(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resume_url_that_is_dead_gives_way_to_the_plain_one() {
     let mut scene = scene().await;
     scene
-        .gateway
+        .discord
         .fault(Fault::new(FaultName::ResumeUrlDead).lasting(Duration::from_secs(60)))
         .unwrap();
     scene.survives(Fault::new(FaultName::Reset)).await;
     scene.peer.serving(0).await;
     scene.flows().await;
     scene.all_handled_once().await;
-    assert_eq!(scene.gateway.counters().total.resumes_at_plain_url, 1);
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.resumes_at_plain_url, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -305,7 +305,7 @@ async fn a_hello_that_never_comes_is_given_up_and_dialled_anew() {
         Recorder::default(),
     )
     .await;
-    scene.gateway.fault(Fault::new(FaultName::NoHello)).unwrap();
+    scene.discord.fault(Fault::new(FaultName::NoHello)).unwrap();
     scene.survives(Fault::new(FaultName::Reset)).await;
     scene.peer.serving(0).await;
     scene.flows().await;
@@ -321,16 +321,16 @@ async fn a_resumed_that_never_comes_holds_no_event_back_and_is_asked_for_again()
     )
     .await;
     scene
-        .gateway
+        .discord
         .fault(Fault::new(FaultName::NoResumed))
         .unwrap();
     scene.survives(Fault::new(FaultName::Reset)).await;
     scene.flows().await;
     scene.peer.serving(0).await;
-    assert_eq!(scene.gateway.counters().total.resumes, 2);
+    assert_eq!(scene.discord.counters().total.resumes, 2);
     scene.flows().await;
     scene.all_handled_once().await;
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,18 +338,18 @@ async fn a_resumed_that_was_not_heard_is_no_hole_in_the_next_replay() {
     let mut scene = scene().await;
     // Nothing happens until it is said: traffic that was on would end a while later.
     scene.all_handled_once().await;
-    let fault = |fault| scene.gateway.fault(fault).unwrap();
+    let fault = |fault| scene.discord.fault(fault).unwrap();
     fault(Fault::new(FaultName::NoResumed));
     fault(Fault::new(FaultName::Reset));
-    let resumes = || scene.gateway.counters().total.resumes;
+    let resumes = || scene.discord.counters().total.resumes;
     until("a RESUME", || resumes() == 1).await;
     // What the next connection replays lies behind the RESUMED of this one.
     fault(Fault::new(FaultName::RefuseConnect).lasting(Duration::from_millis(300)));
     fault(Fault::new(FaultName::Reset));
     // On this one nothing may come behind what it missed.
-    let lost = || logged(&scene.gateway, What::Lost).len();
+    let lost = || logged(&scene.discord, What::Lost).len();
     until("the end of both", || lost() == 2).await;
-    crate::common::traffic(&scene.gateway, 500.0);
+    crate::common::traffic(&scene.discord, 500.0);
     scene.peer.serving(0).await;
     scene.flows().await;
     scene.all_handled_once().await;
@@ -371,9 +371,9 @@ async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlin
         Recorder::default(),
     )
     .await;
-    crate::common::traffic(&scene.gateway, 500.0);
+    crate::common::traffic(&scene.discord, 500.0);
     scene.flows().await;
-    scene.gateway.fault(Fault::new(FaultName::NoHello)).unwrap();
+    scene.discord.fault(Fault::new(FaultName::NoHello)).unwrap();
     relay.end_all();
     scene.peer.serving(0).await;
     scene.flows().await;
@@ -382,7 +382,7 @@ async fn a_connection_that_ends_without_a_word_is_dialled_by_us_with_our_deadlin
     assert_eq!(counts.dials, 3, "the first, the one without HELLO, another");
 }
 
-/// Between a slave and the gateway, to end TCP without a word of the websocket.
+/// Between a slave and Discord, to end TCP without a word of the websocket.
 struct Relay {
     address: std::net::SocketAddr,
     target: Arc<Mutex<String>>,
@@ -430,7 +430,7 @@ impl Relay {
 async fn op_7_before_hello_is_answered_by_another_dial() {
     let mut scene = scene().await;
     scene
-        .gateway
+        .discord
         .fault(Fault::new(FaultName::Op7BeforeHello))
         .unwrap();
     scene.survives(Fault::new(FaultName::Reset)).await;
@@ -446,25 +446,25 @@ async fn a_payload_that_cannot_be_read_is_answered_by_a_resume() {
         scene.survives(Fault::new(name)).await;
         scene.flows().await;
         scene.all_handled_once().await;
-        assert_eq!(scene.gateway.counters().total.identifies, 1, "{name:?}");
+        assert_eq!(scene.discord.counters().total.identifies, 1, "{name:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_accepted_and_closed_at_once_are_dialled_at_a_bounded_pace() {
     let mut scene = scene().await;
-    crate::common::traffic(&scene.gateway, 100.0);
+    crate::common::traffic(&scene.discord, 100.0);
     scene.flows().await;
     scene
-        .gateway
+        .discord
         .fault(
             Fault::new(FaultName::CloseOnResume)
                 .with_code(4000)
                 .times(10_000),
         )
         .unwrap();
-    scene.gateway.fault(Fault::new(FaultName::Reset)).unwrap();
-    let resumes = || logged(&scene.gateway, What::Resume);
+    scene.discord.fault(Fault::new(FaultName::Reset)).unwrap();
+    let resumes = || logged(&scene.discord, What::Resume);
     until("RESUMEs", || resumes().len() >= 8).await;
     // The first two at once, then 50 ms doubling up to 400 ms, each at least half of it.
     let at: Vec<u64> = resumes().iter().map(|line| line.at_us / 1000).collect();
@@ -477,7 +477,7 @@ async fn connections_accepted_and_closed_at_once_are_dialled_at_a_bounded_pace()
             .all(|(apart, least)| apart >= least),
         "RESUMEs at {at:?} ms"
     );
-    scene.gateway.clear_faults();
+    scene.discord.clear_faults();
     scene.peer.serving(0).await;
     scene.flows().await;
     scene.all_handled_once().await;
@@ -494,13 +494,13 @@ async fn a_full_window_stops_reading_then_reconnects_and_nothing_is_lost() {
     )
     .await;
     scene.slave.bot.does(|_| Doing::Keep);
-    crate::common::traffic(&scene.gateway, 200.0);
+    crate::common::traffic(&scene.discord, 200.0);
     until("a full window", || {
         scene.slave.bot.kept.lock().unwrap().len() == 8
     })
     .await;
     until("a close", || {
-        !logged(&scene.gateway, What::CloseReceived).is_empty()
+        !logged(&scene.discord, What::CloseReceived).is_empty()
     })
     .await;
     assert_eq!(scene.slave.bot.kept.lock().unwrap().len(), 8, "never more");
@@ -531,7 +531,7 @@ async fn panics_are_counted(panics: fn() -> Doing) {
             Doing::Finish
         }
     });
-    crate::common::traffic(&scene.gateway, 200.0);
+    crate::common::traffic(&scene.discord, 200.0);
     scene.flows().await;
     until("a panic", || {
         scene
@@ -560,7 +560,7 @@ async fn an_event_given_back_comes_again_a_bounded_number_of_times() {
             Doing::Finish
         }
     });
-    crate::common::traffic(&scene.gateway, 200.0);
+    crate::common::traffic(&scene.discord, 200.0);
     until("the third time", || {
         let times = scene.slave.bot.sequences();
         times.iter().filter(|sequence| **sequence == 20).count() == 3
@@ -574,14 +574,14 @@ async fn an_event_given_back_comes_again_a_bounded_number_of_times() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_heartbeat_ack_is_a_dead_connection_that_is_resumed() {
-    let gateway = gateway(|config| config.heartbeat_interval = Duration::from_millis(200)).await;
+    let discord = discord(|config| config.heartbeat_interval = Duration::from_millis(200)).await;
     let master = FakeMaster::new(1).await;
-    let _slave = run(config(&master, &gateway), Recorder::default());
+    let _slave = run(config(&master, &discord), Recorder::default());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    gateway
+    discord
         .fault(Fault::new(FaultName::NoAck).lasting(Duration::from_secs(60)))
         .unwrap();
     peer.serving(0).await;
-    assert_eq!(gateway.counters().total.identifies, 1);
+    assert_eq!(discord.counters().total.identifies, 1);
 }

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::common::{
-    FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, traffic, until,
+    FakeMaster, LONG, Peer, Recorder, Running, config, discord, run, traffic, until,
 };
-use baton_discord::{Fault, FaultName, Gateway};
+use baton_discord::{Discord, Fault, FaultName};
 use baton_protocol::{
     FleetId, Term, ToMaster,
     auth::Secret,
@@ -16,21 +16,21 @@ use tokio::time::sleep;
 
 /// One slave that serves one shard under traffic.
 struct Scene {
-    _gateway: Gateway,
+    _gateway: Discord,
     master: FakeMaster,
     slave: Running,
     peer: Peer,
 }
 
 async fn scene() -> Scene {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), Recorder::default());
+    let slave = run(config(&master, &discord), Recorder::default());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    traffic(&gateway, 500.0);
+    traffic(&discord, 500.0);
     Scene {
-        _gateway: gateway,
+        _gateway: discord,
         master,
         slave,
         peer,
@@ -39,9 +39,9 @@ async fn scene() -> Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_does_not_know_the_secret_is_not_obeyed() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
+    let mut settings = config(&master, &discord);
     settings.secret = SecretSource::Given(Secret::random().unwrap());
     let slave = run(settings, Recorder::default());
     // The slave hangs up where its proof is due.
@@ -53,14 +53,14 @@ async fn a_master_that_does_not_know_the_secret_is_not_obeyed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_candidate_that_is_refused_ends_and_says_whether_to_try_again() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
     for (reason, code) in [
         (RefusedReason::Busy, 75),
         (RefusedReason::Parameters, 2),
         (RefusedReason::Superseded, 2),
     ] {
-        let slave = run(config(&master, &gateway), Recorder::default());
+        let slave = run(config(&master, &discord), Recorder::default());
         master.refuse(reason).await;
         let error = slave.ends().await.unwrap_err();
         assert_eq!(error.exit_code(), code, "{error}");
@@ -105,9 +105,9 @@ async fn a_master_of_an_older_term_or_another_fleet_is_not_obeyed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_master_hears_that_a_shard_which_is_reported_as_served_has_no_connection() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
+    let mut settings = config(&master, &discord);
     // It says so once, and then nothing until the next try.
     (settings.timings.redial_first, settings.timings.redial_max) = (2 * LONG, 2 * LONG);
     let slave = run(settings, Recorder::default());
@@ -115,7 +115,7 @@ async fn the_next_master_hears_that_a_shard_which_is_reported_as_served_has_no_c
     peer.start(&[0], 1, 1).await;
     drop(peer);
     let away = Fault::new(FaultName::Away).lasting(Duration::ZERO);
-    gateway.fault(away).unwrap();
+    discord.fault(away).unwrap();
     while slave.counts().await.dials < 2 {
         sleep(Duration::from_millis(5)).await;
     }

@@ -20,8 +20,8 @@ const UNIT: Unit = Unit {
 
 /// The new one holds a connection.
 async fn dialled(discord: ResumeWhileConnected) -> Scene {
-    let gateway = far_reaching(|config| config.resume_while_connected = discord).await;
-    let mut scene = scene_at(gateway, |_| {}).await;
+    let discord = far_reaching(|config| config.resume_while_connected = discord).await;
+    let mut scene = scene_at(discord, |_| {}).await;
     let ticket = scene.checkpoint().await;
     scene.dials(ticket).await.unwrap();
     scene
@@ -95,8 +95,8 @@ async fn an_old_connection_that_stays_open_serves_until_the_seal() {
 /// is received once more, in front of RESUMED and behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_old_owner_handles_behind_an_early_resumed_is_not_handed_out_again() {
-    let gateway = far_reaching(|config| config.resume_while_connected = ResumeWhileConnected::Both);
-    let mut scene = scene_of(gateway.await, Recorder::with_cache, |_| {}).await;
+    let discord = far_reaching(|config| config.resume_while_connected = ResumeWhileConnected::Both);
+    let mut scene = scene_of(discord.await, Recorder::with_cache, |_| {}).await;
     let mut ticket = scene.checkpoint().await;
     let ready = copy(&mut scene.old_peer, &mut scene.new_peer, 1).await;
     ticket.state_at = ready.state_at;
@@ -122,13 +122,13 @@ async fn where_discord_refuses_a_strict_seal_moves_the_shard_all_the_same() {
     scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
     scene.flows(&scene.new).await;
     scene.is_exact().await;
-    assert_eq!(logged(&scene.gateway, What::Identify).len(), 1);
+    assert_eq!(logged(&scene.discord, What::Identify).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_held_connection_nothing_is_overtaken() {
-    let gateway = far_reaching(|_| {}).await;
-    let mut scene = scene_at(gateway, |_| {}).await;
+    let discord = far_reaching(|_| {}).await;
+    let mut scene = scene_at(discord, |_| {}).await;
     assert_eq!(scene.overtakes().await, "no connection is held");
     scene.flows(&scene.old).await;
     assert_eq!(scene.resumes(), 0);
@@ -139,7 +139,7 @@ async fn an_owner_whose_master_is_lost_reconnects_instead_of_sealing() {
     let mut scene = dialled(ResumeWhileConnected::TakeOver).await;
     scene.is_sealed_late().await;
     let Scene {
-        gateway,
+        discord,
         old,
         old_peer,
         ..
@@ -149,9 +149,9 @@ async fn an_owner_whose_master_is_lost_reconnects_instead_of_sealing() {
     while old.monitor.status().await.expect("it runs").linked {
         tokio::task::yield_now().await;
     }
-    gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    discord.fault(Fault::new(FaultName::Reset)).unwrap();
     until("its own RESUME", || {
-        !logged(&gateway, What::Resumed).is_empty()
+        !logged(&discord, What::Resumed).is_empty()
     })
     .await;
     let before = old.bot.told().len();
@@ -163,10 +163,10 @@ async fn an_owner_without_a_connection_seals_at_once() {
     let mut scene = dialled(ResumeWhileConnected::TakeOver).await;
     let mut silent = Fault::new(FaultName::NoHello);
     silent.count = 100;
-    scene.gateway.fault(silent).unwrap();
-    scene.gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    scene.discord.fault(silent).unwrap();
+    scene.discord.fault(Fault::new(FaultName::Reset)).unwrap();
     until("the reset", || {
-        !logged(&scene.gateway, What::Lost).is_empty()
+        !logged(&scene.discord, What::Lost).is_empty()
     })
     .await;
     until("a dial", || scene.connections() > 2).await;

@@ -5,8 +5,8 @@ mod killed;
 use std::time::{Duration, Instant};
 
 use crate::common::ancestor::{Master, Recorded, Wire, config, migrate, recorded};
-use crate::common::{Doing, Recorder, Running, gateway, logged, run, traffic, until};
-use baton_discord::{Fault, FaultName, Gateway, What};
+use crate::common::{Doing, Recorder, Running, discord, logged, run, traffic, until};
+use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
     ToMaster, ToSlave,
     message::{Holding, StopShard},
@@ -20,7 +20,7 @@ const RECORDINGS: [&str; 2] = [
 
 /// A slave that serves all its shards.
 struct Scene {
-    gateway: Gateway,
+    discord: Discord,
     master: Master,
     slave: Running,
     wire: Wire,
@@ -31,14 +31,14 @@ async fn scene(shards: u32) -> Scene {
 }
 
 async fn scene_of(shards: u32, change: fn(&mut SlaveConfig)) -> Scene {
-    let gateway = gateway(|config| config.shards = shards).await;
+    let discord = discord(|config| config.shards = shards).await;
     let master = Master::new().await;
-    let mut config = config(&master, &gateway, shards);
+    let mut config = config(&master, &discord, shards);
     change(&mut config);
     let slave = run(config, Recorder::default());
-    let wire = master.starts(&gateway, shards).await;
+    let wire = master.starts(&discord, shards).await;
     let scene = Scene {
-        gateway,
+        discord,
         master,
         slave,
         wire,
@@ -59,15 +59,15 @@ impl Scene {
     }
 
     async fn flows(&self) {
-        traffic(&self.gateway, 200.0);
+        traffic(&self.discord, 200.0);
         flows(&self.slave).await;
     }
 
     /// Every event of every session reached exactly one bot, once.
     async fn all_handled_once(&self, bots: &[&Recorder]) {
-        traffic(&self.gateway, 0.0);
+        traffic(&self.discord, 0.0);
         let sent = || {
-            let entries = self.gateway.ledger(0, usize::MAX).into_iter();
+            let entries = self.discord.ledger(0, usize::MAX).into_iter();
             let mut sent: Vec<(String, u64)> = entries
                 .filter(|entry| entry.kind.name() != "RESUMED")
                 .map(|entry| (entry.session.to_string(), entry.seq))
@@ -93,18 +93,18 @@ async fn flows(slave: &Running) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_start_identifies_each_shard_once_in_order_and_at_the_legal_pace() {
-    let gateway = gateway(|config| {
+    let discord = discord(|config| {
         config.shards = 3;
         config.identify_window = Duration::from_millis(100);
     })
     .await;
     let master = Master::new().await;
-    let mut config = config(&master, &gateway, 3);
+    let mut config = config(&master, &discord, 3);
     // So much later than Discord wants it that none arrives too early.
     config.timings.identify_window = Duration::from_millis(2000);
     let slave = run(config, Recorder::default());
-    let mut wire = master.starts(&gateway, 3).await;
-    let identified: Vec<_> = logged(&gateway, What::Identify)
+    let mut wire = master.starts(&discord, 3).await;
+    let identified: Vec<_> = logged(&discord, What::Identify)
         .iter()
         .map(|line| line.shard)
         .collect();
@@ -116,7 +116,7 @@ async fn a_cold_start_identifies_each_shard_once_in_order_and_at_the_legal_pace(
     let work = || slave.bot.work.lock().unwrap().clone();
     until("the work", || !work().is_empty()).await;
     assert_eq!(work(), ["start None"]);
-    let total = gateway.counters().total;
+    let total = discord.counters().total;
     assert_eq!((total.connects, total.identifies), (3, 3));
     assert_eq!(total.identifies_refused.len(), 0);
 }
@@ -137,16 +137,16 @@ async fn the_recorded_master_moves_shards_out_of_a_slave() {
         }
         scene.wire.ends().await;
         scene.slave.ends().await.unwrap();
-        assert_eq!(scene.gateway.counters().total.identifies, 2, "{name}");
+        assert_eq!(scene.discord.counters().total.identifies, 2, "{name}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_recorded_master_moves_shards_into_a_slave_that_identifies_what_is_no_session() {
     for name in RECORDINGS {
-        let gateway = gateway(|config| config.shards = 2).await;
+        let discord = discord(|config| config.shards = 2).await;
         let master = Master::new().await;
-        let slave = run(config(&master, &gateway, 2), Recorder::default());
+        let slave = run(config(&master, &discord, 2), Recorder::default());
         let mut wire = master.slave(false).await;
         for frame in recorded(name).iter().skip_while(|frame| frame.id != 3) {
             if frame.who != "slaveB" || frame.id == 8 {
@@ -159,7 +159,7 @@ async fn the_recorded_master_moves_shards_into_a_slave_that_identifies_what_is_n
             }
         }
         // Discord knows no sess-0: said loudly, one IDENTIFY each.
-        let total = gateway.counters().total;
+        let total = discord.counters().total;
         let refused: u64 = total.resumes_refused.values().sum();
         assert_eq!((refused, total.identifies), (2, 2), "{name}");
         assert_eq!(slave.counts().await.sessions_lost, 2);
@@ -196,7 +196,7 @@ async fn says_like(wire: &mut Wire, frame: &Recorded, name: &str) {
 async fn a_deploy_hands_every_event_out_once_and_spends_no_identify() {
     let mut scene = scene(3).await;
     scene.flows().await;
-    let config = config(&scene.master, &scene.gateway, 3);
+    let config = config(&scene.master, &scene.discord, 3);
     let new = run(config, Recorder::with_cache());
     let mut to = scene.master.slave(false).await;
     migrate(&mut scene.wire, &mut to, 3).await;
@@ -208,7 +208,7 @@ async fn a_deploy_hands_every_event_out_once_and_spends_no_identify() {
     flows(&scene.slave).await;
     let new = scene.slave.bot.clone();
     scene.all_handled_once(&[&old, &new]).await;
-    let total = scene.gateway.counters().total;
+    let total = scene.discord.counters().total;
     assert_eq!((total.identifies, total.resumes), (3, 3));
     // No state travels on this wire, no event is marked, the work moved once.
     let mut states = new.states.lock().unwrap().clone();
@@ -225,10 +225,10 @@ async fn a_ticket_waits_for_handlers_and_its_sequence_is_behind_them() {
     let mut scene = scene(1).await;
     scene.slave.bot.does(|_| Doing::Keep);
     scene.flows().await;
-    traffic(&scene.gateway, 0.0);
+    traffic(&scene.discord, 0.0);
     scene.wire.becomes_source(1).await;
     scene.wire.stop(0).await;
-    let closed = || scene.gateway.counters().total.last_client_close_code == 4000;
+    let closed = || scene.discord.counters().total.last_client_close_code == 4000;
     until("the seal", closed).await;
     // Its answer comes first.
     scene.wire.becomes_source(1).await;
@@ -274,15 +274,15 @@ async fn an_owner_ignores_a_stop_outside_a_migration_and_says_nothing() {
     scene.flows().await;
     let bot = scene.slave.bot.clone();
     scene.all_handled_once(&[&bot]).await;
-    let total = scene.gateway.counters().total;
+    let total = scene.discord.counters().total;
     assert_eq!((total.connects, total.last_client_close_code), (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slave_without_shards_ends_at_a_stop() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = Master::new().await;
-    let slave = run(config(&master, &gateway, 2), Recorder::default());
+    let slave = run(config(&master, &discord, 2), Recorder::default());
     let mut wire = master.slave(false).await;
     wire.stop(0).await;
     wire.ends().await;
@@ -307,7 +307,7 @@ async fn a_seal_whose_question_is_lost_is_undone_and_nothing_is_said_later() {
     flows(&scene.slave).await;
     scene.wire.becomes_source(1).await;
     scene.wire.stop(0).await;
-    let closed = || scene.gateway.counters().total.last_client_close_code == 4000;
+    let closed = || scene.discord.counters().total.last_client_close_code == 4000;
     until("the seal", closed).await;
     scene.wire = {
         drop(scene.wire);
@@ -321,7 +321,7 @@ async fn a_seal_whose_question_is_lost_is_undone_and_nothing_is_said_later() {
     flows(&scene.slave).await;
     let bot = scene.slave.bot.clone();
     scene.all_handled_once(&[&bot]).await;
-    let total = scene.gateway.counters().total;
+    let total = scene.discord.counters().total;
     assert_eq!((total.identifies, total.resumes), (1, 1));
     until("the work", || bot.work.lock().unwrap().len() == 3).await;
     let again = "start Some(b\"next job at noon\")";
@@ -343,7 +343,7 @@ async fn a_shard_that_was_given_away_can_come_back() {
     flows(&scene.slave).await;
     let bot = scene.slave.bot.clone();
     scene.all_handled_once(&[&bot]).await;
-    let total = scene.gateway.counters().total;
+    let total = scene.discord.counters().total;
     assert_eq!((total.identifies, total.resumes), (2, 1));
     assert!(
         bot.states
@@ -382,12 +382,12 @@ async fn a_source_told_to_end_stays_for_those_who_fetch_its_tickets() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_that_is_not_here_is_given_without_a_session_and_started_by_the_next() {
-    let gateway = gateway(|config| config.shards = 2).await;
+    let discord = discord(|config| config.shards = 2).await;
     let master = Master::new().await;
-    let old = run(config(&master, &gateway, 2), Recorder::default());
+    let old = run(config(&master, &discord, 2), Recorder::default());
     let mut from = master.slave(false).await;
     from.becomes_source(2).await;
-    let new = run(config(&master, &gateway, 2), Recorder::default());
+    let new = run(config(&master, &discord, 2), Recorder::default());
     let mut to = master.slave(false).await;
     to.becomes_target(2).await;
     for shard in [0, 1] {
@@ -399,16 +399,16 @@ async fn a_shard_that_is_not_here_is_given_without_a_session_and_started_by_the_
     }
     from.stop(2).await;
     old.ends().await.unwrap();
-    let total = gateway.counters().total;
+    let total = discord.counters().total;
     assert_eq!((total.identifies, total.resumes), (2, 0));
     assert_eq!(new.counts().await.sessions_lost, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_number_of_the_sessions_wins_over_the_setting() {
-    let gateway = gateway(|config| config.shards = 3).await;
+    let discord = discord(|config| config.shards = 3).await;
     let master = Master::new().await;
-    let slave = run(config(&master, &gateway, 2), Recorder::default());
+    let slave = run(config(&master, &discord, 2), Recorder::default());
     let mut wire = master.slave(false).await;
     wire.becomes_target(3).await;
     for shard in [0, 1, 2, 3] {
@@ -423,7 +423,7 @@ async fn the_number_of_the_sessions_wins_over_the_setting() {
     }
     wire.becomes_source(3).await;
     assert_eq!(slave.monitor.status().await.unwrap().shards.len(), 3);
-    assert!(gateway.counters().total.identifies_refused.is_empty());
+    assert!(discord.counters().total.identifies_refused.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -452,23 +452,23 @@ async fn frames_without_a_meaning_here_are_passed_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_waits_in_vain_asks_anew_for_work() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = Master::new().await;
-    let mut config = config(&master, &gateway, 1);
+    let mut config = config(&master, &discord, 1);
     config.timings.legacy_patience = Duration::from_millis(50);
     let _slave = run(config, Recorder::default());
     let mut wire = master.slave(false).await;
     wire.becomes_target(1).await;
     wire.ends().await;
     // The slave before it died: this is a cold start.
-    master.starts(&gateway, 1).await;
+    master.starts(&discord, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slave_without_shards_lets_owners_say_hello_first_to_a_master_that_was_away() {
-    let gateway = gateway(|config| config.shards = 1).await;
+    let discord = discord(|config| config.shards = 1).await;
     let master = Master::new().await;
-    let mut config = config(&master, &gateway, 1);
+    let mut config = config(&master, &discord, 1);
     config.timings.legacy_redial = Duration::from_millis(200);
     let slave = run(config, Recorder::default());
     let wire = master.slave(false).await;
@@ -487,9 +487,9 @@ async fn a_slave_without_shards_lets_owners_say_hello_first_to_a_master_that_was
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_closes_whatever_is_dialled_is_not_dialled_in_a_loop() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = Master::new().await;
-    let mut config = config(&master, &gateway, 1);
+    let mut config = config(&master, &discord, 1);
     config.timings.legacy_redial = Duration::from_secs(3600);
     let slave = run(config, Recorder::default());
     drop(master.slave(false).await);
@@ -504,10 +504,10 @@ async fn a_slave_from_which_another_takes_its_session_again_and_again_stops() {
     let scene = scene(1).await;
     scene.flows().await;
     // Taken away as soon as it serves, each time; its log of RESUMEs ends.
-    let resumed = || logged(&scene.gateway, What::Resumed).len();
+    let resumed = || logged(&scene.discord, What::Resumed).len();
     for times in 1..=5 {
         let taken = Fault::new(FaultName::Close).with_code(4000);
-        scene.gateway.fault(taken).unwrap();
+        scene.discord.fault(taken).unwrap();
         if times < 5 {
             until("it is resumed", || resumed() == times).await;
         }

@@ -1,6 +1,6 @@
 //! State that was lost is not found again by moving on.
 
-use crate::common::{FakeMaster, LONG, Peer, Recorder, config, gateway, run};
+use crate::common::{FakeMaster, LONG, Peer, Recorder, config, discord, run};
 use baton_protocol::{
     Epoch, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
     message::{CopyState, ResumeAfter, StateReady},
@@ -10,18 +10,18 @@ use baton_slave::StateStatus;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn state_that_was_lost_stays_lost_at_the_next_owner_and_when_taken_back() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let first = run(config(&master, &gateway), Recorder::with_cache());
+    let first = run(config(&master, &discord), Recorder::with_cache());
     let mut first_peer = master.accept().await;
     first_peer.start(&[0], 1, 1).await;
     let mut ticket = first_peer.seal(0, 1, LONG).await;
     ticket.in_doubt = SequenceRanges::new();
 
-    let second = run(config(&master, &gateway), Recorder::with_cache());
+    let second = run(config(&master, &discord), Recorder::with_cache());
     let mut second_peer = master.accept().await;
     second_peer.resume(2, ResumeAfter::Death, ticket).await;
-    let third = run(config(&master, &gateway), Recorder::with_cache());
+    let third = run(config(&master, &discord), Recorder::with_cache());
     let mut third_peer = master.accept().await;
     copy(&mut second_peer, &mut third_peer, 2).await;
     let ticket = second_peer.seal(0, 2, LONG).await;

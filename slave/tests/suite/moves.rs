@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::common::{
-    Doing, FakeMaster, LONG, Peer, Recorder, Running, Told, config, gateway, run, until,
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, Told, config, discord, run, until,
 };
 use crate::lost::copy;
-use baton_discord::Gateway;
+use baton_discord::Discord;
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave, Version,
     message::{CopyState, Holding, ResumeAfter, Role, ShardMigrationStart, Unit, Work},
@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 /// One shard, an old slave that serves it, and a new one that serves nothing.
 struct Scene {
-    gateway: Gateway,
+    discord: Discord,
     master: FakeMaster,
     old: Side,
     new: Side,
@@ -31,19 +31,19 @@ async fn scene() -> Scene {
     scene_of(Recorder::default, |_| {}).await
 }
 
-async fn scene_of(bot: fn() -> Recorder, change: fn(&mut baton_discord::GatewayConfig)) -> Scene {
-    let gateway = gateway(change).await;
+async fn scene_of(bot: fn() -> Recorder, change: fn(&mut baton_discord::DiscordConfig)) -> Scene {
+    let discord = discord(change).await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), bot());
+    let slave = run(config(&master, &discord), bot());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
     let old = Side { slave, peer };
-    let slave = run(config(&master, &gateway), bot());
+    let slave = run(config(&master, &discord), bot());
     let peer = master.accept().await;
     let new = Side { slave, peer };
-    crate::common::traffic(&gateway, 500.0);
+    crate::common::traffic(&discord, 500.0);
     let scene = Scene {
-        gateway,
+        discord,
         master,
         old,
         new,
@@ -78,9 +78,9 @@ impl Scene {
 
     /// How often each dispatch was handed out, by both; quiet first.
     async fn handed(&self) -> BTreeMap<u64, Vec<Told>> {
-        crate::common::traffic(&self.gateway, 0.0);
+        crate::common::traffic(&self.discord, 0.0);
         let sent: Vec<u64> = self
-            .gateway
+            .discord
             .ledger(0, usize::MAX)
             .into_iter()
             .filter(|entry| entry.kind.name() != "RESUMED")
@@ -95,7 +95,7 @@ impl Scene {
         };
         tokio::time::sleep(Duration::from_millis(100)).await;
         let sent_now = || {
-            let ledger = self.gateway.ledger(0, usize::MAX);
+            let ledger = self.discord.ledger(0, usize::MAX);
             ledger
                 .iter()
                 .filter(|entry| entry.kind.name() != "RESUMED")
@@ -111,7 +111,7 @@ impl Scene {
             assert_eq!(told.len(), 1, "{sequence}: {told:?}");
             assert_eq!(told[0].mark, Mark::None, "{sequence}");
         }
-        assert_eq!(self.gateway.counters().total.identifies, 1);
+        assert_eq!(self.discord.counters().total.identifies, 1);
     }
 }
 
@@ -204,13 +204,13 @@ async fn after_the_ticket_an_undecided_shard_neither_handles_nor_reconnects() {
     let mut scene = scene().await;
     scene.old.peer.seal(0, 1, LONG).await;
     let told = scene.old.told().len();
-    let connects = scene.gateway.counters().total.connects;
+    let connects = scene.discord.counters().total.connects;
     // An order of an epoch that is over changes nothing.
     let old_ticket = scene.old.peer.checkpoints[&ShardId(0)].clone();
     scene.old.peer.give(1, ResumeAfter::Seal, old_ticket).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(scene.old.told().len(), told);
-    assert_eq!(scene.gateway.counters().total.connects, connects);
+    assert_eq!(scene.discord.counters().total.connects, connects);
     // Asked again, the same ticket and the same word.
     let again = scene.old.peer.seal(0, 1, LONG).await;
     scene.old.peer.settled(0).await;
@@ -237,7 +237,7 @@ async fn after_a_death_what_is_replayed_before_resumed_is_marked_and_nothing_els
     // As far as a test can kill a task of its own process.
     scene.old.slave.task.abort();
     until("the old connection to end", || {
-        scene.gateway.sessions_connected() == 0
+        scene.discord.sessions_connected() == 0
     })
     .await;
     let last = *scene.old.slave.bot.sequences().iter().max().unwrap();
@@ -258,7 +258,7 @@ async fn after_a_death_what_is_replayed_before_resumed_is_marked_and_nothing_els
             assert_eq!(told.len(), 1, "{sequence}");
         }
     }
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -283,7 +283,7 @@ async fn state_moves_guild_by_guild_and_is_the_truth_afterwards() {
         *scene.new.slave.bot.states.lock().unwrap(),
         [(0, StateStatus::Complete)]
     );
-    let moment = crate::common::moment(&scene.gateway, 0, &scene.new.slave.bot).await;
+    let moment = crate::common::moment(&scene.discord, 0, &scene.new.slave.bot).await;
     assert_eq!(moment.difference(), None);
 }
 
@@ -340,17 +340,17 @@ async fn an_imported_copy_that_is_not_needed_is_forgotten() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_master_shards_serve_reconnect_and_resume() {
     let Scene {
-        gateway,
+        discord,
         master,
         old,
         ..
     } = scene().await;
     let Side { slave, peer } = old;
     drop(peer);
-    gateway
+    discord
         .fault(baton_discord::Fault::new(baton_discord::FaultName::Op7))
         .unwrap();
-    until("a resume", || gateway.counters().total.resumes == 1).await;
+    until("a resume", || discord.counters().total.resumes == 1).await;
     let before = slave.bot.told().len();
     until("more events", || slave.bot.told().len() > before + 20).await;
     // It comes back with everything that it holds.
@@ -394,13 +394,13 @@ async fn a_slave_that_is_asked_to_stop_seals_settles_says_goodbye_and_ends() {
     scene.new.peer.resume(2, ResumeAfter::Seal, ticket).await;
     drop(scene.old.peer);
     scene.old.slave.ends().await.unwrap();
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slave_without_a_master_closes_with_4000_when_it_is_asked_to_stop() {
     let Scene {
-        gateway,
+        discord,
         master,
         old,
         ..
@@ -409,7 +409,7 @@ async fn a_slave_without_a_master_closes_with_4000_when_it_is_asked_to_stop() {
     old.slave.stop.cancel();
     old.slave.ends().await.unwrap();
     until("the close frame", || {
-        gateway.counters().total.last_client_close_code == 4000
+        discord.counters().total.last_client_close_code == 4000
     })
     .await;
 }

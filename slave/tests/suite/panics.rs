@@ -11,7 +11,7 @@ use baton_slave::{Mark, StateStatus};
 
 use crate::{
     common::{
-        Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, traffic,
+        Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, traffic,
         until,
     },
     lost::copy,
@@ -42,11 +42,11 @@ async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_mark
     panics(&scene.slave, &mut scene.peer, 1).await;
     scene.peer.serving(0).await;
     flows(&scene.slave).await;
-    traffic(&scene.gateway, 0.0);
+    traffic(&scene.discord, 0.0);
     let told = || scene.slave.bot.told();
     let missing = || {
         let told = scene.slave.bot.sequences();
-        let ledger = scene.gateway.ledger(0, usize::MAX);
+        let ledger = scene.discord.ledger(0, usize::MAX);
         let mut events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
         events.any(|entry| !told.contains(&entry.seq))
     };
@@ -68,12 +68,12 @@ async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_mark
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deadly_events_are_set_aside_behind_a_panic_too() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let old = run(config(&master, &gateway), Recorder::with_cache());
+    let old = run(config(&master, &discord), Recorder::with_cache());
     let mut old_peer = master.accept().await;
     old_peer.start(&[0], 1, 1).await;
-    let new = run(config(&master, &gateway), Recorder::with_cache());
+    let new = run(config(&master, &discord), Recorder::with_cache());
     let mut peer = master.accept().await;
     // What is lost is not copied, and it is a copy that panics.
     let ready = copy(&mut old_peer, &mut peer, 1).await;
@@ -91,7 +91,7 @@ async fn deadly_events_are_set_aside_behind_a_panic_too() {
     peer.resumed(0, 2).await;
     panics(&new, &mut peer, 2).await;
     peer.serving(0).await;
-    traffic(&gateway, 200.0);
+    traffic(&discord, 200.0);
     for sequence in deadly.iter() {
         let aside = peer.wait("an event that is set aside", |message| match message {
             ToMaster::SetAside(aside) => Some(aside.event.sequence),
@@ -129,19 +129,19 @@ async fn an_owner_that_seals_late_seals_when_its_task_panics() {
     panics(&scene.slave, &mut scene.peer, 1).await;
     let ticket = scene.peer.ticket(0).await;
     assert!(!ticket.session_id.is_empty());
-    assert!(logged(&scene.gateway, What::Resume).is_empty());
+    assert!(logged(&scene.discord, What::Resume).is_empty());
 }
 
 /// Discord replays 200 events, and more than that are behind one that never ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_replay_brings_again_outlives_a_panic() {
-    let gateway = gateway(|config| {
+    let discord = discord(|config| {
         config.replay_buffer = Some(200);
         config.guilds_per_shard = 2;
     })
     .await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), Recorder::with_cache());
+    let slave = run(config(&master, &discord), Recorder::with_cache());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
     let first = slave.bot.told().len() as u64 + 10;
@@ -152,7 +152,7 @@ async fn what_no_replay_brings_again_outlives_a_panic() {
             Doing::Finish
         }
     });
-    traffic(&gateway, 500.0);
+    traffic(&discord, 500.0);
     until("events behind it", || {
         slave.bot.sequences().last() > Some(&(first + 450))
     })
@@ -169,5 +169,5 @@ async fn what_no_replay_brings_again_outlives_a_panic() {
     assert_eq!(again.map(|told| told.mark), Some(Mark::MayRepeat));
     let counts = slave.counts().await;
     assert_eq!((counts.panics, counts.sessions_lost), (1, 0));
-    assert_eq!(gateway.counters().total.identifies, 1);
+    assert_eq!(discord.counters().total.identifies, 1);
 }

@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use crate::common::{
-    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, until,
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, run, until,
 };
-use baton_discord::{Fault, FaultName, Gateway};
+use baton_discord::{Discord, Fault, FaultName};
 use baton_protocol::{Sequence, ShardId, message::ResumeAfter};
 use baton_slave::Mark;
 
 /// An old slave that serves the only shard, and a new one that serves nothing.
 struct Scene {
-    gateway: Gateway,
+    discord: Discord,
     old: (Running, Peer),
     new: (Running, Peer),
 }
 
 async fn scene() -> Scene {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
+    let mut settings = config(&master, &discord);
     settings.timings.replay = Duration::from_secs(3);
     let slave = run(settings.clone(), Recorder::default());
     let mut peer = master.accept().await;
@@ -27,8 +27,8 @@ async fn scene() -> Scene {
     let old = (slave, peer);
     let slave = run(settings, Recorder::default());
     let new = (slave, master.accept().await);
-    crate::common::traffic(&gateway, 500.0);
-    let scene = Scene { gateway, old, new };
+    crate::common::traffic(&discord, 500.0);
+    let scene = Scene { discord, old, new };
     flows(&scene.old.0).await;
     scene
 }
@@ -106,10 +106,10 @@ async fn a_resume_is_confirmed_when_discord_said_resumed_and_not_before() {
     let mut scene = scene().await;
     let ticket = scene.old.1.seal(0, 1, LONG).await;
     scene
-        .gateway
+        .discord
         .fault(Fault::new(FaultName::NoResumed))
         .unwrap();
     scene.new.1.resume(2, ResumeAfter::Seal, ticket).await;
     // The first RESUME was never answered.
-    assert_eq!(scene.gateway.counters().total.resumes, 2);
+    assert_eq!(scene.discord.counters().total.resumes, 2);
 }

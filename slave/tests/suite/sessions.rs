@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::common::{
-    FakeMaster, LONG, Peer, Recorder, Running, config, gateway, logged, run, until,
+    FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, until,
 };
-use baton_discord::{Fault, FaultName, Gateway, What, When};
+use baton_discord::{Discord, Fault, FaultName, What, When};
 use baton_protocol::{
     Sequence, SequenceRanges, ToMaster, ToSlave,
     message::{IdentifyCause, ResumeAfter, Step},
@@ -16,7 +16,7 @@ use serde_json::json;
 
 /// One shard that serves, under traffic.
 pub struct Scene {
-    pub gateway: Gateway,
+    pub discord: Discord,
     master: FakeMaster,
     pub slave: Running,
     pub peer: Peer,
@@ -27,21 +27,21 @@ async fn scene(change: impl FnOnce(&mut SlaveConfig)) -> Scene {
 }
 
 pub async fn scene_of(bot: Recorder, change: impl FnOnce(&mut SlaveConfig)) -> Scene {
-    let gateway = gateway(|config| {
+    let discord = discord(|config| {
         config.resume_window = LONG * 10;
         config.replay_buffer = Some(10_000);
     })
     .await;
     let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
+    let mut settings = config(&master, &discord);
     change(&mut settings);
     let slave = run(settings, bot);
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    crate::common::traffic(&gateway, 200.0);
+    crate::common::traffic(&discord, 200.0);
     flows(&slave).await;
     Scene {
-        gateway,
+        discord,
         master,
         slave,
         peer,
@@ -50,18 +50,18 @@ pub async fn scene_of(bot: Recorder, change: impl FnOnce(&mut SlaveConfig)) -> S
 
 impl Scene {
     fn fault(&self, fault: Fault) {
-        self.gateway.fault(fault).unwrap();
+        self.discord.fault(fault).unwrap();
     }
 
     pub fn identifies(&self) -> u64 {
-        self.gateway.counters().total.identifies
+        self.discord.counters().total.identifies
     }
 
     /// Every dispatch was handed to one of these, once, unmarked.
     async fn all_once(&self, slaves: &[&Running]) {
-        crate::common::traffic(&self.gateway, 0.0);
+        crate::common::traffic(&self.discord, 0.0);
         let sent = || {
-            let ledger = self.gateway.ledger(0, usize::MAX);
+            let ledger = self.discord.ledger(0, usize::MAX);
             let events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
             let mut sent: Vec<u64> = events.map(|entry| entry.seq).collect();
             sent.sort_unstable();
@@ -98,7 +98,7 @@ fn short(settings: &mut SlaveConfig) {
 async fn is_given_up(fault: Fault) {
     let name = format!("{fault:?}");
     let mut scene = scene(short).await;
-    crate::common::traffic(&scene.gateway, 0.0);
+    crate::common::traffic(&scene.discord, 0.0);
     scene.fault(fault.for_ever());
     scene.fault(Fault::new(FaultName::Reset));
     let lost = scene.peer.wait("the loss", |message| match message {
@@ -106,7 +106,7 @@ async fn is_given_up(fault: Fault) {
         _ => None,
     });
     lost.await;
-    let resumes = logged(&scene.gateway, What::Resume).len();
+    let resumes = logged(&scene.discord, What::Resume).len();
     assert!((3..=80).contains(&resumes), "{name}: {resumes} RESUMEs");
     scene.peer.serving(0).await;
     let causes: Vec<_> = scene.peer.identifies.iter().map(|it| it.cause).collect();
@@ -117,7 +117,7 @@ async fn is_given_up(fault: Fault) {
     );
     assert_eq!(scene.identifies(), 2, "{name}");
     assert_eq!(scene.slave.counts().await.sessions_lost, 1, "{name}");
-    crate::common::traffic(&scene.gateway, 200.0);
+    crate::common::traffic(&scene.discord, 200.0);
     flows(&scene.slave).await;
 }
 
@@ -183,7 +183,7 @@ async fn a_discord_that_is_away_is_dialled_at_a_steady_pace_while_the_session_ma
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    scene.gateway.clear_faults();
+    scene.discord.clear_faults();
     scene.peer.serving(0).await;
     flows(&scene.slave).await;
     scene.all_once(&[&scene.slave]).await;
@@ -196,10 +196,10 @@ async fn a_replay_to_a_new_slave_that_is_cut_short_goes_on_from_what_came_and_ma
     let ticket = scene.peer.seal(0, 1, LONG).await;
     assert!(scene.peer.settled(0).await.is_empty());
     // What the replay will be.
-    let sent = || scene.gateway.ledger(0, usize::MAX).len();
+    let sent = || scene.discord.ledger(0, usize::MAX).len();
     let before = sent();
     until("a backlog", || sent() > before + 200).await;
-    let mut settings = config(&scene.master, &scene.gateway);
+    let mut settings = config(&scene.master, &scene.discord);
     // A pause that doubles would not be over in the time of this test.
     settings.timings.redial_first = Duration::from_secs(40);
     settings.timings.redial_max = Duration::from_secs(3600);
@@ -216,23 +216,23 @@ async fn a_replay_to_a_new_slave_that_is_cut_short_goes_on_from_what_came_and_ma
     peer.settle(0, 1, SequenceRanges::new()).await;
     flows(&new).await;
     scene.all_once(&[&scene.slave, &new]).await;
-    let resumes = logged(&scene.gateway, What::Resume);
+    let resumes = logged(&scene.discord, What::Resume);
     assert_eq!(resumes.len(), 4, "{resumes:?}");
     assert_eq!(scene.identifies(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ready_that_takes_longer_than_its_limit_is_waited_for_the_next_time() {
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let late = Fault::new(FaultName::SlowReady).lasting(Duration::from_millis(700));
-    gateway.fault(late.for_ever()).unwrap();
+    discord.fault(late.for_ever()).unwrap();
     let master = FakeMaster::new(1).await;
-    let mut settings = config(&master, &gateway);
+    let mut settings = config(&master, &discord);
     settings.timings.ready = Duration::from_millis(200);
     let slave = run(settings, Recorder::default());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    crate::common::traffic(&gateway, 200.0);
+    crate::common::traffic(&discord, 200.0);
     flows(&slave).await;
     // 200, 400 and 800 ms.
     assert!(peer.identifies.len() <= 4, "{:?}", peer.identifies);
@@ -248,12 +248,12 @@ async fn answers_that_take_longer_than_their_limits_are_waited_for_and_no_sessio
             timings.replay = Duration::from_millis(200);
         })
         .await;
-        crate::common::traffic(&scene.gateway, 0.0);
+        crate::common::traffic(&scene.discord, 0.0);
         let late = Fault::new(name).lasting(Duration::from_millis(700));
         scene.fault(late.for_ever());
         scene.fault(Fault::new(FaultName::Reset));
         scene.peer.serving(0).await;
-        crate::common::traffic(&scene.gateway, 200.0);
+        crate::common::traffic(&scene.discord, 200.0);
         flows(&scene.slave).await;
         scene.all_once(&[&scene.slave]).await;
         assert_eq!(scene.identifies(), 1, "{name:?}");
@@ -315,17 +315,17 @@ async fn a_slave_that_nobody_follows_leaves_when_it_is_told_to_or_after_a_while(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_former_owner_had_in_hand_and_no_replay_brings_is_said_and_holds_nothing_up() {
     let mut scene = scene(|_| {}).await;
-    crate::common::traffic(&scene.gateway, 0.0);
+    crate::common::traffic(&scene.discord, 0.0);
     scene.all_once(&[&scene.slave]).await;
     let mut ticket = scene.peer.seal(0, 1, LONG).await;
     // The next number is that of RESUMED.
     let never = ticket.handled.get() + 1;
     ticket.in_doubt.insert(Sequence(never));
     scene.peer.settled(0).await;
-    let new = run(config(&scene.master, &scene.gateway), Recorder::default());
+    let new = run(config(&scene.master, &scene.discord), Recorder::default());
     let mut peer = scene.master.accept().await;
     peer.resume(2, ResumeAfter::Seal, ticket).await;
-    crate::common::traffic(&scene.gateway, 200.0);
+    crate::common::traffic(&scene.discord, 200.0);
     flows(&new).await;
     let handled = peer.wait("a checkpoint above", |message| match message {
         ToMaster::Checkpoint(checkpoint) => {

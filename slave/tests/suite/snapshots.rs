@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, until};
-use baton_discord::{Fault, FaultName, Gateway, What, When};
+use crate::common::{FakeMaster, LONG, Peer, Recorder, Running, config, discord, run, until};
+use baton_discord::{Discord, Fault, FaultName, What, When};
 use baton_protocol::{
     SequenceRanges, ShardId, Ticket,
     message::{IdentifyCause, ResumeAfter},
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 /// A fleet of one shard whose first owner serves and writes snapshots.
 struct Scene {
-    gateway: Gateway,
+    discord: Discord,
     master: FakeMaster,
     dir: TempDir,
     slave: Running,
@@ -27,7 +27,7 @@ struct Scene {
 }
 
 async fn scene() -> Scene {
-    let gateway = gateway(|config| {
+    let discord = discord(|config| {
         // So many guilds that a snapshot is of use however late it is read.
         config.guilds_per_shard = 40;
         config.members_per_guild = 10;
@@ -35,13 +35,13 @@ async fn scene() -> Scene {
     .await;
     let master = FakeMaster::new(1).await;
     let dir = tempfile::tempdir().unwrap();
-    let settings = settings(&master, &gateway, dir.path());
+    let settings = settings(&master, &discord, dir.path());
     let slave = run(settings, Recorder::with_cache());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    crate::common::traffic(&gateway, 200.0);
+    crate::common::traffic(&discord, 200.0);
     Scene {
-        gateway,
+        discord,
         master,
         dir,
         slave,
@@ -49,8 +49,8 @@ async fn scene() -> Scene {
     }
 }
 
-fn settings(master: &FakeMaster, gateway: &Gateway, dir: &Path) -> SlaveConfig {
-    let mut settings = config(master, gateway);
+fn settings(master: &FakeMaster, discord: &Discord, dir: &Path) -> SlaveConfig {
+    let mut settings = config(master, discord);
     settings.large_threshold = 250;
     settings.snapshots = Some(Snapshots {
         every: Duration::from_millis(150),
@@ -96,7 +96,7 @@ impl Scene {
     async fn is_killed(&mut self) {
         self.slave.task.abort();
         until("the old connection to end", || {
-            self.gateway.sessions_connected() == 0
+            self.discord.sessions_connected() == 0
         })
         .await;
         self.dir = tempfile::tempdir().unwrap();
@@ -104,7 +104,7 @@ impl Scene {
 
     /// The next owner, with nothing yet.
     async fn next(&self, change: impl FnOnce(&mut SlaveConfig)) -> (Running, Peer) {
-        let mut settings = settings(&self.master, &self.gateway, self.dir.path());
+        let mut settings = settings(&self.master, &self.discord, self.dir.path());
         change(&mut settings);
         let slave = run(settings, Recorder::with_cache());
         (slave, self.master.accept().await)
@@ -175,16 +175,16 @@ async fn after_a_death_the_state_is_complete_and_true_and_nothing_is_handed_out_
     let (slave, mut peer) = scene.next(|_| {}).await;
     peer.resume(2, ResumeAfter::Death, ticket.clone()).await;
     flows(&slave).await;
-    let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
+    let moment = crate::common::moment(&scene.discord, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
     assert_eq!(states(&slave), [StateStatus::Complete]);
     assert_eq!(slave.counts().await.snapshots_used, 1);
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
     // RESUME went below what was handled, as far as the state was behind.
-    let resumes = crate::common::logged(&scene.gateway, What::Resume);
+    let resumes = crate::common::logged(&scene.discord, What::Resume);
     assert!(stood < ticket.handled.get());
     assert_eq!(resumes.last().unwrap().detail, format!("seq {stood}"));
-    let ledger = scene.gateway.ledger(0, usize::MAX);
+    let ledger = scene.discord.ledger(0, usize::MAX);
     let resumed = ledger
         .iter()
         .rfind(|entry| entry.kind.name() == "RESUMED")
@@ -216,9 +216,9 @@ async fn deaths_one_after_another_are_survived_with_the_state_of_the_last_owner(
         assert_eq!(states(&slave), [StateStatus::Complete]);
         (scene.slave, scene.peer) = (slave, peer);
     }
-    let moment = crate::common::moment(&scene.gateway, 0, &scene.slave.bot).await;
+    let moment = crate::common::moment(&scene.discord, 0, &scene.slave.bot).await;
     assert_eq!(moment.difference(), None);
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }
 
 /// An owner dies, its snapshot is spoiled: the bot hears that its state is lost
@@ -235,7 +235,7 @@ async fn spoiled(why: &str, change: fn(&mut Snapshots), spoil: impl FnOnce(&Path
     flows(&slave).await;
     assert_eq!(states(&slave), [StateStatus::Lost]);
     assert!(slave.bot.told().iter().all(|told| told.states == 1));
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
     let lines = logged(scene.dir.path());
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains(" WARN "), "{lines:?}");
@@ -317,7 +317,7 @@ async fn a_bot_that_wants_a_new_session_for_lost_state_gets_one_and_complete_sta
     flows(&slave).await;
     assert_eq!(peer.identifies.len(), 1);
     assert_eq!(peer.identifies[0].cause, IdentifyCause::StateLost);
-    let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
+    let moment = crate::common::moment(&scene.discord, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
     assert_eq!(states(&slave), [StateStatus::Complete]);
 }
@@ -327,7 +327,7 @@ async fn a_resume_below_what_discord_kept_costs_one_identify_and_the_state_is_co
     let mut scene = scene().await;
     let ticket = scene.dies().await;
     scene
-        .gateway
+        .discord
         .fault(Fault::new(FaultName::Trim).at(When::Resume))
         .unwrap();
     let (slave, mut peer) = scene.next(|_| {}).await;
@@ -336,7 +336,7 @@ async fn a_resume_below_what_discord_kept_costs_one_identify_and_the_state_is_co
     flows(&slave).await;
     assert_eq!(peer.identifies.len(), 1);
     assert_eq!(peer.identifies[0].cause, IdentifyCause::SessionLost);
-    let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
+    let moment = crate::common::moment(&scene.discord, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
     assert_eq!(states(&slave), [StateStatus::Complete]);
 }
@@ -346,12 +346,12 @@ async fn a_resume_below_what_discord_kept_costs_one_identify_and_the_state_is_co
 async fn number_never_comes(quiet: bool) -> (Scene, Running) {
     let mut scene = scene().await;
     scene.writes().await;
-    crate::common::moment(&scene.gateway, 0, &scene.slave.bot).await;
+    crate::common::moment(&scene.discord, 0, &scene.slave.bot).await;
     let last = *scene.slave.bot.sequences().last().unwrap();
     until("a snapshot of all", || stands(&scene.file()) == last).await;
     let snapshot = fs::read(scene.file()).unwrap();
     // RESUMED takes the next number.
-    scene.gateway.fault(Fault::new(FaultName::Op7)).unwrap();
+    scene.discord.fault(Fault::new(FaultName::Op7)).unwrap();
     scene.peer.serving(0).await;
     let ticket = if quiet {
         let ticket = loop {
@@ -365,7 +365,7 @@ async fn number_never_comes(quiet: bool) -> (Scene, Running) {
         scene.is_killed().await;
         ticket
     } else {
-        crate::common::traffic(&scene.gateway, 200.0);
+        crate::common::traffic(&scene.discord, 200.0);
         scene.dies().await
     };
     fs::write(scene.file(), snapshot).unwrap();
@@ -374,7 +374,7 @@ async fn number_never_comes(quiet: bool) -> (Scene, Running) {
     let identify = |settings: &mut SlaveConfig| settings.on_lost_state = OnLostState::Identify;
     let (slave, mut peer) = scene.next(identify).await;
     peer.resume(2, ResumeAfter::Death, ticket).await;
-    crate::common::traffic(&scene.gateway, 200.0);
+    crate::common::traffic(&scene.discord, 200.0);
     flows(&slave).await;
     (scene, slave)
 }
@@ -383,9 +383,9 @@ async fn number_never_comes(quiet: bool) -> (Scene, Running) {
 async fn is_whole(scene: &Scene, slave: &Running) {
     assert_eq!(states(slave), [StateStatus::Complete]);
     assert!(slave.bot.told().iter().all(|told| told.states == 1));
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
     assert_eq!(slave.counts().await.snapshots_used, 1);
-    let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
+    let moment = crate::common::moment(&scene.discord, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
 }
 
@@ -412,7 +412,7 @@ async fn an_owner_that_left_by_itself_is_followed_with_its_state() {
     peer.resume(2, ResumeAfter::Seal, ticket).await;
     peer.settle(0, 1, SequenceRanges::new()).await;
     flows(&slave).await;
-    let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
+    let moment = crate::common::moment(&scene.discord, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
     assert_eq!(states(&slave), [StateStatus::Complete]);
     assert!(slave.bot.told().iter().all(|told| told.mark == Mark::None));
@@ -430,14 +430,14 @@ async fn a_seal_while_the_snapshot_is_read_gives_the_ticket_on_and_half_a_state_
     peer.settled(0).await;
     peer.resume(3, ResumeAfter::Death, given).await;
     flows(&slave).await;
-    let moment = crate::common::moment(&scene.gateway, 0, &slave.bot).await;
+    let moment = crate::common::moment(&scene.discord, 0, &slave.bot).await;
     assert_eq!(moment.difference(), None);
     assert!(
         states(&slave)
             .iter()
             .all(|state| *state == StateStatus::Complete)
     );
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -449,7 +449,7 @@ async fn where_snapshots_cannot_be_written_the_shard_serves_and_warns_less_and_l
     let inside = file.join("inside");
     let master = FakeMaster::new(1).await;
     let slave = run(
-        settings(&master, &scene.gateway, &inside),
+        settings(&master, &scene.discord, &inside),
         Recorder::with_cache(),
     );
     let mut peer = master.accept().await;
@@ -472,7 +472,7 @@ async fn where_snapshots_cannot_be_written_the_shard_serves_and_warns_less_and_l
 async fn a_shard_to_which_nothing_happens_is_not_written_again() {
     let scene = scene().await;
     scene.writes().await;
-    crate::common::moment(&scene.gateway, 0, &scene.slave.bot).await;
+    crate::common::moment(&scene.discord, 0, &scene.slave.bot).await;
     let last = *scene.slave.bot.sequences().last().unwrap();
     until("a snapshot of all", || stands(&scene.file()) == last).await;
     let at = || fs::metadata(scene.file()).unwrap().modified().unwrap();

@@ -7,7 +7,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::common::{Doing, FakeMaster, Recorder, config, gateway, run, until};
+use crate::common::{Doing, FakeMaster, Recorder, config, discord, run, until};
 
 /// A log in memory.
 #[derive(Clone, Default)]
@@ -52,16 +52,16 @@ async fn whatever_a_shard_or_its_bot_logs_names_the_shard_and_its_epoch_also_whe
         .finish();
     // For this thread, on which everything runs.
     let _here = tracing::subscriber::set_default(log);
-    let gateway = gateway(|_| {}).await;
+    let discord = discord(|_| {}).await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), Recorder::default());
+    let slave = run(config(&master, &discord), Recorder::default());
     slave.bot.does(|_| {
         tracing::warn!("a word of the bot");
         Doing::Panic
     });
     let mut peer = master.accept().await;
     peer.start(&[0], 7, 1).await;
-    crate::common::traffic(&gateway, 200.0);
+    crate::common::traffic(&discord, 200.0);
     for said in ["a word of the bot", "a handler panicked"] {
         until(said, || lines.saying(said).is_some()).await;
         let line = lines.saying(said).unwrap();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::common::{
-    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, gateway, run, traffic, until,
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, run, traffic, until,
 };
 use crate::lost::copy;
-use baton_discord::{Gateway, GatewayConfig};
+use baton_discord::{Discord, DiscordConfig};
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave,
     message::{Ping, Resume, ResumeAfter, ResumeExtra, Settled, Trying, Unfinished},
@@ -15,7 +15,7 @@ use baton_slave::{Mark, OnDeadlyEvent};
 
 /// One shard whose handlers may keep what they are given.
 struct Scene {
-    gateway: Gateway,
+    discord: Discord,
     master: FakeMaster,
     old: Running,
     peer: Peer,
@@ -31,15 +31,15 @@ async fn forgetful() -> Scene {
     scene_of(bot, |config| config.replay_buffer = Some(200)).await
 }
 
-async fn scene_of(bot: Recorder, change: fn(&mut GatewayConfig)) -> Scene {
-    let gateway = gateway(change).await;
+async fn scene_of(bot: Recorder, change: fn(&mut DiscordConfig)) -> Scene {
+    let discord = discord(change).await;
     let master = FakeMaster::new(1).await;
-    let old = run(config(&master, &gateway), bot);
+    let old = run(config(&master, &discord), bot);
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
-    traffic(&gateway, 500.0);
+    traffic(&discord, 500.0);
     Scene {
-        gateway,
+        discord,
         master,
         old,
         peer,
@@ -67,7 +67,7 @@ impl Scene {
             self.old.bot.told().len() > at + behind
         })
         .await;
-        traffic(&self.gateway, 0.0);
+        traffic(&self.discord, 0.0);
         self.kept()
     }
 
@@ -141,10 +141,10 @@ async fn what_discord_replays_no_more_is_handed_over_by_its_former_owner() {
     assert_eq!(settled.events.len(), 1);
     assert_eq!(settled.events[0].sequence, Sequence(sequence));
     ticket.replay_from = ticket.highest();
-    let new = run(config(&scene.master, &scene.gateway), Recorder::default());
+    let new = run(config(&scene.master, &scene.discord), Recorder::default());
     let mut peer = scene.master.accept().await;
     peer.resume(2, ResumeAfter::Seal, ticket).await;
-    traffic(&scene.gateway, 200.0);
+    traffic(&scene.discord, 200.0);
     until("events at the next owner", || new.bot.told().len() > 20).await;
     peer.order(ToSlave::Settled(settled)).await;
     until("the event that hung", || {
@@ -154,7 +154,7 @@ async fn what_discord_replays_no_more_is_handed_over_by_its_former_owner() {
     let told = new.bot.told();
     let told = told.iter().find(|told| told.sequence == sequence).unwrap();
     assert_eq!(told.mark, Mark::MayRepeat);
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
     let handled = peer
         .wait("a checkpoint that goes on", |message| match message {
             ToMaster::Checkpoint(checkpoint) => checkpoint
@@ -176,10 +176,10 @@ async fn what_nobody_carries_is_given_up_and_holds_nothing_back() {
     let mut settled = settled(&mut scene.peer).await;
     settled.events.clear();
     ticket.replay_from = ticket.highest();
-    let new = run(config(&scene.master, &scene.gateway), Recorder::default());
+    let new = run(config(&scene.master, &scene.discord), Recorder::default());
     let mut peer = scene.master.accept().await;
     peer.resume(2, ResumeAfter::Seal, ticket).await;
-    traffic(&scene.gateway, 200.0);
+    traffic(&scene.discord, 200.0);
     peer.order(ToSlave::Settled(settled)).await;
     peer.wait("a checkpoint that goes on", |message| match message {
         ToMaster::Checkpoint(checkpoint) => checkpoint
@@ -212,12 +212,12 @@ async fn a_ticket_with_millions_of_events_finished_behind_one_that_hangs_is_take
         .finished_above
         .insert_range(Sequence(1 << 50), Sequence(1 << 51));
     ticket.replay_from = highest;
-    let new = run(config(&scene.master, &scene.gateway), Recorder::default());
+    let new = run(config(&scene.master, &scene.discord), Recorder::default());
     let mut peer = scene.master.accept().await;
     peer.resume(2, ResumeAfter::Death, ticket).await;
-    traffic(&scene.gateway, 200.0);
+    traffic(&scene.discord, 200.0);
     until("events at the next owner", || new.bot.told().len() > 20).await;
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,7 +225,7 @@ async fn a_ticket_above_what_discord_ever_sent_is_disproved_by_resumed() {
     let mut scene = scene_of(Recorder::with_cache(), |_| {}).await;
     until("events", || scene.old.bot.told().len() > 50).await;
     let new = run(
-        config(&scene.master, &scene.gateway),
+        config(&scene.master, &scene.discord),
         Recorder::with_cache(),
     );
     let mut peer = scene.master.accept().await;
@@ -268,12 +268,12 @@ async fn suspects_are_handed_out_one_at_a_time_each_after_it_was_written_down() 
     until("events", || scene.old.bot.told().len() > 50).await;
     let ticket = scene.peer.seal(0, 1, LONG).await;
     until("what is replayed", || {
-        let sent = scene.gateway.ledger(0, usize::MAX).len() as u64;
+        let sent = scene.discord.ledger(0, usize::MAX).len() as u64;
         sent > ticket.handled.get() + 5
     })
     .await;
-    traffic(&scene.gateway, 0.0);
-    let new = run(config(&scene.master, &scene.gateway), Recorder::default());
+    traffic(&scene.discord, 0.0);
+    let new = run(config(&scene.master, &scene.discord), Recorder::default());
     let mut peer = scene.master.accept().await;
     let alone = ResumeExtra {
         alone: true,
@@ -305,11 +305,11 @@ async fn a_deadly_event_is_set_aside_or_handed_out_once_more_as_the_bot_wants_it
         let deadly = ticket.handled.next();
         let deadly: SequenceRanges = (deadly.get()..deadly.get() + 3).map(Sequence).collect();
         until("what is replayed", || {
-            let sent = scene.gateway.ledger(0, usize::MAX).len() as u64;
+            let sent = scene.discord.ledger(0, usize::MAX).len() as u64;
             sent > ticket.handled.get() + 10
         })
         .await;
-        let mut config = config(&scene.master, &scene.gateway);
+        let mut config = config(&scene.master, &scene.discord);
         config.on_deadly_event = choice;
         let new = run(config, Recorder::default());
         let mut peer = scene.master.accept().await;

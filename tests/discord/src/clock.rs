@@ -1,4 +1,4 @@
-//! The two clocks of the gateway.
+//! The two clocks of the simulated Discord.
 //!
 //! Everything that decides *when* something happens (identify window, resume
 //! window, heartbeats, traffic) uses tokio's clock, so that tests can step it.

@@ -29,9 +29,9 @@ use crate::{
 /// Lines that are written out at a time.
 const LINES: usize = 4096;
 
-type Gateway = State<Arc<Shared>>;
+type Discord = State<Arc<Shared>>;
 
-/// Serves until the gateway stops.
+/// Serves until the server stops.
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let stop = shared.stop.clone();
     let router = Router::new()
@@ -130,7 +130,7 @@ pub(crate) fn status(shared: &Shared) -> Value {
     })
 }
 
-async fn get_status(State(shared): Gateway) -> Json<Value> {
+async fn get_status(State(shared): Discord) -> Json<Value> {
     Json(status(&shared))
 }
 
@@ -141,28 +141,28 @@ struct Range {
     limit: Option<usize>,
 }
 
-async fn get_ledger(State(shared): Gateway, Query(range): Query<Range>) -> Response {
+async fn get_ledger(State(shared): Discord, Query(range): Query<Range>) -> Response {
     let counts = shared.ledger.counts();
     lines(range, counts, move |from, limit, out| {
         write_out(&shared.ledger, from, limit, |entry| entry.write_line(out))
     })
 }
 
-async fn get_log(State(shared): Gateway, Query(range): Query<Range>) -> Response {
+async fn get_log(State(shared): Discord, Query(range): Query<Range>) -> Response {
     let counts = shared.log.counts();
     lines(range, counts, move |from, limit, out| {
         write_out(&shared.log, from, limit, |line| line.write_line(out))
     })
 }
 
-async fn get_commands(State(shared): Gateway, Query(range): Query<Range>) -> Response {
+async fn get_commands(State(shared): Discord, Query(range): Query<Range>) -> Response {
     let counts = shared.commands.counts();
     lines(range, counts, move |from, limit, out| {
         write_out(&shared.commands, from, limit, |line| line.write_line(out))
     })
 }
 
-async fn get_rest(State(shared): Gateway, Query(range): Query<Range>) -> Response {
+async fn get_rest(State(shared): Discord, Query(range): Query<Range>) -> Response {
     let counts = shared.rest.requests.counts();
     lines(range, counts, move |from, limit, out| {
         write_out(&shared.rest.requests, from, limit, |line| {
@@ -221,7 +221,7 @@ struct TrafficChange {
     burst: Option<Burst>,
 }
 
-async fn post_traffic(State(shared): Gateway, body: Bytes) -> Result<Response, Error> {
+async fn post_traffic(State(shared): Discord, body: Bytes) -> Result<Response, Error> {
     let change: TrafficChange = parse(&body)?;
     let burst = change
         .burst
@@ -244,7 +244,7 @@ struct Probe {
     on: bool,
 }
 
-async fn post_probe(State(shared): Gateway, body: Bytes) -> Result<Response, Error> {
+async fn post_probe(State(shared): Discord, body: Bytes) -> Result<Response, Error> {
     let probe: Probe = parse(&body)?;
     let every = probe
         .on
@@ -265,14 +265,14 @@ struct OfShard {
     shard: u32,
 }
 
-async fn get_guilds(State(shared): Gateway, Query(of): Query<OfShard>) -> Response {
+async fn get_guilds(State(shared): Discord, Query(of): Query<OfShard>) -> Response {
     match shared.truth_guilds(of.shard) {
         Some(ids) => Json(ids.iter().map(u64::to_string).collect::<Vec<_>>()).into_response(),
         None => not_found(),
     }
 }
 
-async fn get_guild(State(shared): Gateway, Path(id): Path<u64>) -> Response {
+async fn get_guild(State(shared): Discord, Path(id): Path<u64>) -> Response {
     match shared.truth_guild(id) {
         Some(truth) => ([(header::CONTENT_TYPE, "application/json")], truth).into_response(),
         None => not_found(),
@@ -287,7 +287,7 @@ fn not_found() -> Response {
         .into_response()
 }
 
-async fn get_faults(State(shared): Gateway) -> Json<Value> {
+async fn get_faults(State(shared): Discord) -> Json<Value> {
     let names: Vec<Value> = FaultName::ALL
         .iter()
         .map(
@@ -301,7 +301,7 @@ async fn get_faults(State(shared): Gateway) -> Json<Value> {
     }))
 }
 
-async fn post_fault(State(shared): Gateway, body: Bytes) -> Result<Response, Error> {
+async fn post_fault(State(shared): Discord, body: Bytes) -> Result<Response, Error> {
     shared.fault(parse(&body)?)?;
     Ok(done())
 }
@@ -311,7 +311,7 @@ struct ByName {
     name: Option<FaultName>,
 }
 
-async fn delete_faults(State(shared): Gateway, Query(which): Query<ByName>) -> Response {
+async fn delete_faults(State(shared): Discord, Query(which): Query<ByName>) -> Response {
     shared.faults.clear(which.name);
     if which.name.is_none_or(|name| name == FaultName::Drop) {
         shared.graveyard.clear();
@@ -319,7 +319,7 @@ async fn delete_faults(State(shared): Gateway, Query(which): Query<ByName>) -> R
     done()
 }
 
-async fn post_settings(State(shared): Gateway, body: Bytes) -> Result<Response, Error> {
+async fn post_settings(State(shared): Discord, body: Bytes) -> Result<Response, Error> {
     let change: SettingsChange = parse(&body)?;
     shared.change_settings(&change)?;
     Ok(done())

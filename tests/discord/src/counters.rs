@@ -1,4 +1,4 @@
-//! Counts and last times, for the whole gateway and for each shard.
+//! Counts and last times, for all shards together and for each.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub struct Counts {
     pub resumes_refused: BTreeMap<String, u64>,
     /// Events sent again because of a RESUME.
     pub replayed: u64,
-    /// Closes sent by the gateway, by code.
+    /// Closes sent by the server, by code.
     pub closes_sent: BTreeMap<u16, u64>,
     /// Times the session start limit was exceeded; each ended every session and
     /// reset the token.
@@ -44,7 +44,7 @@ pub struct Counts {
     pub last_client_close_code: u16,
 }
 
-/// The counts of the gateway and of its shards.
+/// The counts of all shards together and of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Everything together.

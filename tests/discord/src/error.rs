@@ -1,8 +1,8 @@
-//! What can go wrong when a gateway is started or told something.
+//! What can go wrong when a simulated Discord is started or told something.
 
 use std::io;
 
-/// Why a gateway did not start, or refused a request.
+/// Why a simulated Discord did not start, or refused a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting or a request that cannot be carried out; the text says what to

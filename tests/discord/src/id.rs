@@ -28,7 +28,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Names one connection of this gateway; 1 is the first.
+/// Names one connection of this server; 1 is the first.
 pub(crate) type ConnId = u64;
 
 /// No connection.

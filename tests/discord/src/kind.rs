@@ -1,4 +1,4 @@
-//! The dispatches the gateway can send, and the intents that let them through.
+//! The dispatches that the simulated Discord can send, and the intents that let them through.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ macro_rules! kinds {
         }
 
         impl EventKind {
-            /// Every kind this gateway sends.
+            /// Every kind that the simulated Discord sends.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
             /// The name on the wire.

@@ -56,7 +56,7 @@ pub enum What {
     Resumed,
     /// The client closed; detail: the code.
     CloseReceived,
-    /// The gateway closed; detail: the code and why.
+    /// The server closed; detail: the code and why.
     CloseSent,
     /// The connection ended without a close frame; detail: why.
     Lost,

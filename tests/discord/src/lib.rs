@@ -2,7 +2,7 @@
 //!
 //! # Where to begin
 //!
-//! [`Gateway`] is a running simulated Discord, [`GatewayConfig`] how it is set up,
+//! [`Discord`] is a running simulated Discord, [`DiscordConfig`] how it is set up,
 //! [`Fault`] what can go wrong, [`Entry`] a line of its ledger.
 
 pub mod clock;
@@ -11,9 +11,9 @@ mod config;
 mod conn;
 mod control;
 mod counters;
+mod discord;
 mod error;
 mod faults;
-mod gateway;
 mod id;
 mod kind;
 mod ledger;
@@ -29,13 +29,13 @@ mod world;
 
 pub use commands::CommandLine;
 pub use config::{
-    GatewayConfig, MissedHeartbeat, ResumeWhileConnected,
+    DiscordConfig, MissedHeartbeat, ResumeWhileConnected,
     traffic::{Burst, Traffic},
 };
 pub use counters::{Counters, Counts};
+pub use discord::Discord;
 pub use error::Error;
 pub use faults::{Fault, FaultName, When};
-pub use gateway::Gateway;
 pub use id::Fingerprint;
 pub use kind::{EventKind, intents};
 pub use ledger::{Entry, LogLine, What};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{config::GatewayConfig, error::Error};
+use crate::{config::DiscordConfig, error::Error};
 
 /// The IDENTIFY budget of the application: all shards, all tokens together.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct StartLimit {
 }
 
 impl Identifies {
-    pub(crate) fn new(config: &GatewayConfig) -> Self {
+    pub(crate) fn new(config: &DiscordConfig) -> Self {
         Self {
             max_concurrency: config.max_concurrency,
             window: config.identify_window,
@@ -125,13 +125,13 @@ mod tests {
     use tokio::time::advance;
 
     use super::{Identifies, Permit};
-    use crate::config::GatewayConfig;
+    use crate::config::DiscordConfig;
 
     #[tokio::test(start_paused = true)]
     async fn the_legal_pace_is_one_identify_per_bucket_and_five_seconds() {
-        let mut identifies = Identifies::new(&GatewayConfig {
+        let mut identifies = Identifies::new(&DiscordConfig {
             max_concurrency: 2,
-            ..GatewayConfig::default()
+            ..DiscordConfig::default()
         });
         assert_eq!(identifies.ask(0, false), Permit::Granted);
         assert_eq!(identifies.ask(1, false), Permit::Granted, "another bucket");
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refused_identifies_count_only_where_that_is_switched_on() {
-        let mut identifies = Identifies::new(&GatewayConfig::default());
+        let mut identifies = Identifies::new(&DiscordConfig::default());
         assert_eq!(identifies.ask(0, true), Permit::Granted);
         assert_eq!(identifies.ask(0, true), Permit::Concurrency);
         assert_eq!(identifies.start_limit().remaining, 998);
@@ -166,10 +166,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_session_start_limit_is_counted_down_and_renewed_after_a_day() {
-        let mut identifies = Identifies::new(&GatewayConfig {
+        let mut identifies = Identifies::new(&DiscordConfig {
             session_start_limit: 2,
             identify_window: Duration::ZERO,
-            ..GatewayConfig::default()
+            ..DiscordConfig::default()
         });
         assert_eq!(identifies.ask(0, false), Permit::Granted);
         assert_eq!(identifies.ask(0, false), Permit::Granted);

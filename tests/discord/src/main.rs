@@ -9,12 +9,12 @@ use std::{
 };
 
 use baton_discord::{
-    Error, Gateway, GatewayConfig, MissedHeartbeat, ResumeWhileConnected, Tls, Traffic,
+    Discord, DiscordConfig, Error, MissedHeartbeat, ResumeWhileConnected, Tls, Traffic,
 };
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A simulated Discord gateway, stricter than Discord.
+/// A simulated Discord, stricter than Discord.
 ///
 /// The token comes from BATON_GATEWAY_TOKEN; without it every token that is not
 /// empty is accepted.
@@ -139,7 +139,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 impl Args {
-    fn config(&self) -> GatewayConfig {
+    fn config(&self) -> DiscordConfig {
         let tls = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => Tls::Files {
                 cert: cert.clone(),
@@ -151,7 +151,7 @@ impl Args {
         let token = std::env::var("BATON_GATEWAY_TOKEN")
             .ok()
             .filter(|token| !token.is_empty());
-        GatewayConfig {
+        DiscordConfig {
             listen: self.listen,
             control: self.control,
             shards: self.shards,
@@ -185,7 +185,7 @@ impl Args {
             invalid_requests: self.invalid_requests,
             allowed_intents: self.allowed_intents,
             ledger_limit: self.ledger_limit,
-            ..GatewayConfig::default()
+            ..DiscordConfig::default()
         }
     }
 }
@@ -237,30 +237,30 @@ async fn run(args: &Args) -> Result<(), Error> {
         .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
     let (mut terminate, mut interrupt) =
         signals.map_err(|error| Error::Invalid(format!("signals: {error}")))?;
-    let gateway = Gateway::start(args.config()).await?;
-    if let (Some(path), Some(pem)) = (&args.cert_out, gateway.ca_pem()) {
+    let discord = Discord::start(args.config()).await?;
+    if let (Some(path), Some(pem)) = (&args.cert_out, discord.ca_pem()) {
         std::fs::write(path, pem)
             .map_err(|error| Error::Invalid(format!("cannot write {}: {error}", path.display())))?;
     }
-    announce(args, &gateway);
+    announce(args, &discord);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    gateway.shutdown().await;
+    discord.shutdown().await;
     Ok(())
 }
 
-/// Says where the gateway listens: one line of JSON for programs, three lines
+/// Says where everything listens: one line of JSON for programs, three lines
 /// for people.
-fn announce(args: &Args, gateway: &Gateway) {
-    let (url, rest, control) = (gateway.url(), gateway.rest_url(), gateway.control_url());
+fn announce(args: &Args, discord: &Discord) {
+    let (url, rest, control) = (discord.url(), discord.rest_url(), discord.control_url());
     let text = if args.json {
         serde_json::json!({
             "gateway": url,
             "rest": rest,
             "control": control,
-            "ca": args.cert_out.as_ref().filter(|_| gateway.ca_pem().is_some()),
+            "ca": args.cert_out.as_ref().filter(|_| discord.ca_pem().is_some()),
         })
         .to_string()
     } else {

@@ -1,4 +1,4 @@
-//! What can be changed while the gateway runs.
+//! What can be changed while the simulated Discord runs.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -8,27 +8,27 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    config::{GatewayConfig, ResumeWhileConnected, heartbeat_interval},
+    config::{DiscordConfig, ResumeWhileConnected, heartbeat_interval},
     error::Error,
 };
 
 /// The settings as they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// See [`GatewayConfig::resume_while_connected`].
+    /// See [`DiscordConfig::resume_while_connected`].
     pub resume_while_connected: ResumeWhileConnected,
-    /// See [`GatewayConfig::heartbeat_trims`].
+    /// See [`DiscordConfig::heartbeat_trims`].
     pub heartbeat_trims: bool,
-    /// See [`GatewayConfig::heartbeat_interval`]; for connections to come.
+    /// See [`DiscordConfig::heartbeat_interval`]; for connections to come.
     pub heartbeat_interval: Duration,
-    /// See [`GatewayConfig::skip_every`].
+    /// See [`DiscordConfig::skip_every`].
     pub skip_every: u32,
-    /// See [`GatewayConfig::refused_identify_counts`].
+    /// See [`DiscordConfig::refused_identify_counts`].
     pub refused_identify_counts: bool,
 }
 
 impl Settings {
-    fn of(config: &GatewayConfig) -> Self {
+    fn of(config: &DiscordConfig) -> Self {
         Self {
             resume_while_connected: config.resume_while_connected,
             heartbeat_trims: config.heartbeat_trims,
@@ -73,7 +73,7 @@ impl SettingsChange {
 pub(crate) struct SharedSettings(Mutex<Settings>);
 
 impl SharedSettings {
-    pub(crate) fn new(config: &GatewayConfig) -> Self {
+    pub(crate) fn new(config: &DiscordConfig) -> Self {
         Self(Mutex::new(Settings::of(config)))
     }
 

@@ -64,7 +64,7 @@ fn table(traffic: &Traffic) -> Vec<(u64, Act)> {
     table
 }
 
-/// Makes the events of one shard until the gateway goes away. `seed` decides
+/// Makes the events of one shard until the server goes away. `seed` decides
 /// what happens; the clock decides when.
 pub(crate) async fn run(shared: Arc<Shared>, index: usize, mut orders: watch::Receiver<Orders>) {
     let mut pace = Rng::new(shared.config.seed, 0x7261_6666_6963 + index as u64);

@@ -8,7 +8,7 @@ use crate::{
     http::Endpoint,
     process::{Process, command},
 };
-use baton_discord::{Gateway, GatewayConfig, Traffic};
+use baton_discord::{Discord, DiscordConfig, Traffic};
 use serde_json::Value;
 
 /// The token of a bot that does not exist, and the only one that is accepted.
@@ -17,7 +17,7 @@ pub(crate) const TOKEN: &str = "MTA1.simulated.token";
 /// Sets a [`Fleet`] up. Made by [`Fleet::builder`].
 #[derive(Clone, Debug)]
 pub struct Builder {
-    discord: GatewayConfig,
+    discord: DiscordConfig,
     rate: f64,
     soak: Duration,
     patience: Duration,
@@ -28,12 +28,12 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Self {
         let window = Duration::from_millis(100);
-        let discord = GatewayConfig {
+        let discord = DiscordConfig {
             token: Some(TOKEN.to_owned()),
             shards: 4,
             max_concurrency: 16,
             identify_window: window,
-            ..GatewayConfig::default()
+            ..DiscordConfig::default()
         };
         let limits = [
             ("contact", "300ms"),
@@ -102,7 +102,7 @@ impl Builder {
 
     /// Everything else that the simulated Discord can be set to.
     #[must_use]
-    pub fn discord(mut self, change: impl FnOnce(&mut GatewayConfig)) -> Self {
+    pub fn discord(mut self, change: impl FnOnce(&mut DiscordConfig)) -> Self {
         change(&mut self.discord);
         self
     }
@@ -128,7 +128,7 @@ impl Builder {
         }
         let mut settings = self.discord.clone();
         settings.traffic = self.traffic();
-        let discord = Gateway::start(settings).await?;
+        let discord = Discord::start(settings).await?;
         let command_line: Vec<String> = command_line.into_iter().map(Into::into).collect();
         let config = folder.path().join("baton.toml");
         let text = self.toml(folder.path(), &discord, &command_line, "127.0.0.1:0");
@@ -163,7 +163,7 @@ impl Builder {
     pub(crate) async fn start_master(
         &self,
         folder: &Path,
-        discord: &Gateway,
+        discord: &Discord,
     ) -> Result<(Process, Ready)> {
         let config = folder.join("baton.toml").display().to_string();
         let mut command = command("baton-master", ["run", "--json-ready", "--config", &config])?;
@@ -178,7 +178,7 @@ impl Builder {
         Ok((master, Ready::read(&line)?))
     }
 
-    fn toml(&self, folder: &Path, discord: &Gateway, bot: &[String], listen: &str) -> String {
+    fn toml(&self, folder: &Path, discord: &Discord, bot: &[String], listen: &str) -> String {
         let mut toml = format!(
             "name = \"test\"\n\
              runtime_dir = {run:?}\n\

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use baton_discord::{Fault, Gateway, RestLine, Traffic};
+use baton_discord::{Discord, Fault, RestLine, Traffic};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(25);
 /// Dropping it kills all of its processes.
 pub struct Fleet {
     builder: Builder,
-    discord: Gateway,
+    discord: Discord,
     master: Process,
     admin: Endpoint,
     ledger: Ledger,
@@ -42,7 +42,7 @@ pub struct Fleet {
 
 pub(crate) struct Parts {
     pub(crate) builder: Builder,
-    pub(crate) discord: Gateway,
+    pub(crate) discord: Discord,
     pub(crate) master: Process,
     pub(crate) admin: Endpoint,
     pub(crate) folder: TempDir,
@@ -75,7 +75,7 @@ impl Fleet {
 
     /// The simulated Discord: its ledgers, counts and settings.
     #[must_use]
-    pub const fn discord(&self) -> &Gateway {
+    pub const fn discord(&self) -> &Discord {
         &self.discord
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use baton_discord::{EventKind, Fingerprint, Gateway};
+use baton_discord::{Discord, EventKind, Fingerprint};
 
 use crate::error::{Error, Result};
 
@@ -41,7 +41,7 @@ impl Ledger {
     }
 
     /// Compares what was sent with what is finished.
-    pub(crate) fn judge(&mut self, discord: &Gateway, served: &[Served]) -> Result<()> {
+    pub(crate) fn judge(&mut self, discord: &Discord, served: &[Served]) -> Result<()> {
         let (_, dropped) = discord.ledger_counts();
         if dropped > 0 {
             return Err(Error::Lost(format!(

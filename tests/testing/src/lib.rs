@@ -7,6 +7,6 @@ pub mod http;
 mod ledger;
 pub mod process;
 
-pub use baton_discord::{Fault, FaultName, Gateway, RestLine, When};
+pub use baton_discord::{Discord, Fault, FaultName, RestLine, When};
 
 pub use self::{builder::Builder, error::Error, fleet::Fleet};

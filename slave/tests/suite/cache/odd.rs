@@ -4,7 +4,7 @@ use baton_protocol::{Sequence, ShardId};
 use baton_slave::{Event, cache::Cache};
 use serde_json::{Value, json};
 
-use crate::common::{FakeMaster, Recorder, config, gateway, run, until};
+use crate::common::{FakeMaster, Recorder, config, discord, run, until};
 
 use super::{apply, exported, payloads};
 
@@ -118,13 +118,13 @@ fn wherever_an_event_has_an_odd_value_it_is_taken_in_without_it_or_said_to_be_mi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_discord_of_which_every_guild_is_odd_is_cached_and_what_is_not_is_said() {
-    let gateway = gateway(|config| {
+    let discord = discord(|config| {
         config.guilds_per_shard = 40;
         config.odd_every = 1;
     })
     .await;
     let master = FakeMaster::new(1).await;
-    let slave = run(config(&master, &gateway), Recorder::with_cache());
+    let slave = run(config(&master, &discord), Recorder::with_cache());
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
     let cache = slave.bot.cache.as_ref().unwrap();
@@ -136,7 +136,7 @@ async fn a_discord_of_which_every_guild_is_odd_is_cached_and_what_is_not_is_said
         (5..40).contains(&incomplete.len()),
         "{guilds}: {incomplete:?}"
     );
-    crate::common::traffic(&gateway, 1000.0);
+    crate::common::traffic(&discord, 1000.0);
     until("traffic", || slave.bot.told.lock().unwrap().len() > 1000).await;
     assert!(!cache.incomplete(ShardId(0)).is_empty());
 }

@@ -1,4 +1,4 @@
-//! What the simulated gateway never sends, as Discord documents it.
+//! What the simulated Discord never sends, as Discord documents it.
 
 use baton_protocol::ShardId;
 use baton_slave::cache::Cache;

@@ -3,7 +3,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use baton_discord::Gateway;
+use baton_discord::Discord;
 use baton_protocol::{
     Connection, Frame, ToMaster, ToSlave, Trust,
     message::{Resume, ShardMigrationStart, StopShard},
@@ -59,10 +59,10 @@ impl Master {
     }
 
     /// Cold start of a slave.
-    pub async fn starts(&self, gateway: &Gateway, shards: u32) -> Wire {
+    pub async fn starts(&self, discord: &Discord, shards: u32) -> Wire {
         let mut wire = self.slave(false).await;
         wire.raw(2, b"").await;
-        let ready = || gateway.counters().total.identifies == u64::from(shards);
+        let ready = || discord.counters().total.identifies == u64::from(shards);
         crate::common::until("every READY", ready).await;
         wire
     }
@@ -181,11 +181,11 @@ pub async fn migrate(old: &mut Wire, new: &mut Wire, shards: u32) {
     old.ends().await;
 }
 
-pub fn config(master: &Master, gateway: &Gateway, shards: u32) -> SlaveConfig {
+pub fn config(master: &Master, discord: &Discord, shards: u32) -> SlaveConfig {
     let mut config = SlaveConfig::new("token");
     config.master = master.address();
     config.legacy = NonZeroU32::new(shards).map(Legacy::new);
-    config.gateway_url = Some(gateway.url());
+    config.gateway_url = Some(discord.url());
     config.intents = INTENTS;
     let timings = &mut config.timings;
     timings.redial_first = Duration::from_millis(50);

@@ -8,7 +8,7 @@ mod truth;
 
 use std::{sync::Arc, time::Duration};
 
-use baton_discord::{Gateway, GatewayConfig, LogLine, Traffic, What};
+use baton_discord::{Discord, DiscordConfig, LogLine, Traffic, What};
 use baton_slave::{Error, Intents, Monitor, SecretSource, Slave, SlaveConfig, Timings};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,25 +28,25 @@ pub const LONG: Duration = Duration::from_secs(60);
 
 /// One whose sessions wait and replay for longer than any test takes, unless it is
 /// changed: time goes on while a busy machine does nothing for a test.
-pub async fn gateway(change: impl FnOnce(&mut GatewayConfig)) -> Gateway {
-    let mut config = GatewayConfig::quick();
+pub async fn discord(change: impl FnOnce(&mut DiscordConfig)) -> Discord {
+    let mut config = DiscordConfig::quick();
     config.resume_window = 10 * LONG;
     config.replay_buffer = Some(1_000_000);
     change(&mut config);
-    Gateway::start(config).await.unwrap()
+    Discord::start(config).await.unwrap()
 }
 
-pub fn traffic(gateway: &Gateway, rate: f64) {
+pub fn traffic(discord: &Discord, rate: f64) {
     let traffic = Traffic {
         rate,
         ..Traffic::default()
     };
-    gateway.set_traffic(None, &traffic).unwrap();
+    discord.set_traffic(None, &traffic).unwrap();
 }
 
-/// Everything that the gateway logged of one kind.
-pub fn logged(gateway: &Gateway, what: What) -> Vec<LogLine> {
-    let mut lines = gateway.log(0);
+/// Everything that Discord logged of one kind.
+pub fn logged(discord: &Discord, what: What) -> Vec<LogLine> {
+    let mut lines = discord.log(0);
     lines.retain(|line| line.what == what);
     lines
 }
@@ -69,11 +69,11 @@ pub struct Running {
     pub task: JoinHandle<Result<(), Error>>,
 }
 
-pub fn config(master: &FakeMaster, gateway: &Gateway) -> SlaveConfig {
+pub fn config(master: &FakeMaster, discord: &Discord) -> SlaveConfig {
     let mut config = SlaveConfig::new("token");
     config.master = master.address();
     config.secret = SecretSource::Given(master.secret.clone());
-    config.gateway_url = Some(gateway.url());
+    config.gateway_url = Some(discord.url());
     config.intents = INTENTS;
     config.build = "test".to_owned();
     let timings = &mut config.timings;

@@ -1,8 +1,8 @@
-//! What the gateway says of its guilds, beside what a bot has cached.
+//! What Discord says of its guilds, beside what a bot has cached.
 
 use std::collections::BTreeMap;
 
-use baton_discord::Gateway;
+use baton_discord::Discord;
 use baton_protocol::ShardId;
 use bytes::Bytes;
 use serde_json::Value;
@@ -18,21 +18,21 @@ pub struct Moment {
 }
 
 /// Ends the traffic and waits for such a moment. That the bot has the last event
-/// is not enough: the gateway may still be making what was due before.
-pub async fn moment(gateway: &Gateway, shard: u32, bot: &Recorder) -> Moment {
-    traffic(gateway, 0.0);
+/// is not enough: Discord may still be making what was due before.
+pub async fn moment(discord: &Discord, shard: u32, bot: &Recorder) -> Moment {
+    traffic(discord, 0.0);
     let mut found = None;
     until("a moment at which the bot has everything", || {
-        found = take(gateway, shard, bot);
+        found = take(discord, shard, bot);
         found.is_some()
     })
     .await;
     found.unwrap()
 }
 
-fn take(gateway: &Gateway, shard: u32, bot: &Recorder) -> Option<Moment> {
-    let before = gateway.ledger_counts();
-    let ledger = gateway.ledger(0, usize::MAX);
+fn take(discord: &Discord, shard: u32, bot: &Recorder) -> Option<Moment> {
+    let before = discord.ledger_counts();
+    let ledger = discord.ledger(0, usize::MAX);
     let sent = ledger
         .iter()
         .rfind(|entry| entry.shard == shard && entry.kind.name() != "RESUMED");
@@ -48,8 +48,8 @@ fn take(gateway: &Gateway, shard: u32, bot: &Recorder) -> Option<Moment> {
         .into_iter()
         .map(|key| (key, cache.export_piece(key).unwrap()))
         .collect();
-    let truth = gateway.truth_guilds(shard)?.into_iter().map(|guild| {
-        let mut truth: Value = serde_json::from_str(&gateway.truth_guild(guild).unwrap()).unwrap();
+    let truth = discord.truth_guilds(shard)?.into_iter().map(|guild| {
+        let mut truth: Value = serde_json::from_str(&discord.truth_guild(guild).unwrap()).unwrap();
         (guild, truth["guild"].take())
     });
     let moment = Moment {
@@ -57,7 +57,7 @@ fn take(gateway: &Gateway, shard: u32, bot: &Recorder) -> Option<Moment> {
         truth: truth.collect(),
     };
     // The truth and its event are written in one step.
-    (gateway.ledger_counts() == before).then_some(moment)
+    (discord.ledger_counts() == before).then_some(moment)
 }
 
 impl Moment {

@@ -45,9 +45,9 @@ async fn wherever_it_is_killed_no_event_is_handled_twice_and_no_session_is_taken
     for step in (1..=STEPS).filter(|step| !(7..=9).contains(step)) {
         let mut scene = scene(SHARDS).await;
         scene.flows().await;
-        traffic(&scene.gateway, 0.0);
+        traffic(&scene.discord, 0.0);
         let new = run(
-            config(&scene.master, &scene.gateway, SHARDS),
+            config(&scene.master, &scene.discord, SHARDS),
             Recorder::with_cache(),
         );
         let mut to = scene.master.slave(false).await;
@@ -67,12 +67,12 @@ async fn wherever_it_is_killed_no_event_is_handled_twice_and_no_session_is_taken
         } else {
             assert!(step >= 5, "{step}: two of them own shards");
         }
-        traffic(&scene.gateway, 200.0);
+        traffic(&scene.discord, 200.0);
         flows(&new).await;
         let (old, new_bot) = (scene.slave.bot.clone(), new.bot.clone());
-        traffic(&scene.gateway, 0.0);
+        traffic(&scene.discord, 0.0);
         let everything = || {
-            let sent = scene.gateway.ledger(0, usize::MAX);
+            let sent = scene.discord.ledger(0, usize::MAX);
             let sent = sent.iter().filter(|entry| entry.kind.name() != "RESUMED");
             let mut sent: Vec<_> = sent
                 .map(|entry| (entry.session.to_string(), entry.seq))
@@ -84,7 +84,7 @@ async fn wherever_it_is_killed_no_event_is_handled_twice_and_no_session_is_taken
             sent == told
         };
         until(&format!("each event once, killed at {step}"), everything).await;
-        let total = scene.gateway.counters().total;
+        let total = scene.discord.counters().total;
         assert_eq!(total.identifies, 2, "killed at {step}");
         assert!(total.resumes <= 4, "{} RESUMEs at {step}", total.resumes);
         drop((owners, rest));
@@ -95,7 +95,7 @@ async fn wherever_it_is_killed_no_event_is_handled_twice_and_no_session_is_taken
 async fn a_third_slave_that_is_given_what_the_second_has_takes_it_a_few_times_at_most() {
     let mut scene = scene(1).await;
     scene.flows().await;
-    let settings = || config(&scene.master, &scene.gateway, 1);
+    let settings = || config(&scene.master, &scene.discord, 1);
     let second = run(settings(), Recorder::with_cache());
     let mut to = scene.master.slave(false).await;
     scene.wire.becomes_source(1).await;
@@ -120,7 +120,7 @@ async fn a_third_slave_that_is_given_what_the_second_has_takes_it_a_few_times_at
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // The other one has it in peace.
-    let resumed = || logged(&scene.gateway, What::Resumed).len();
+    let resumed = || logged(&scene.discord, What::Resumed).len();
     let times = resumed();
     assert!(times <= 14, "{times} RESUMEs");
     let winner = if has_let_go(&second).await {
@@ -128,8 +128,8 @@ async fn a_third_slave_that_is_given_what_the_second_has_takes_it_a_few_times_at
     } else {
         &second
     };
-    traffic(&scene.gateway, 200.0);
+    traffic(&scene.discord, 200.0);
     flows(winner).await;
     assert!(resumed() <= times + 1, "{times}, then {}", resumed());
-    assert_eq!(scene.gateway.counters().total.identifies, 1);
+    assert_eq!(scene.discord.counters().total.identifies, 1);
 }

@@ -1,4 +1,4 @@
-//! Everything a gateway can be set to.
+//! Everything that a simulated Discord can be set to.
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
@@ -34,10 +34,10 @@ pub enum MissedHeartbeat {
     Close4009,
 }
 
-/// The settings of a [`crate::Gateway`]. [`Default`] is Discord's own strictness
+/// The settings of a [`crate::Discord`]. [`Default`] is Discord's own strictness
 /// with a small world on free loopback ports.
 #[derive(Clone, Debug)]
-pub struct GatewayConfig {
+pub struct DiscordConfig {
     /// Where the websocket and the REST interface listen. Port 0 = any.
     pub listen: SocketAddr,
     /// Where the control port listens; loopback only. Port 0 = any.
@@ -56,7 +56,7 @@ pub struct GatewayConfig {
     pub traffic: Traffic,
     /// Round-trip time that the delay line adds, 0 = none. Whole milliseconds.
     pub rtt: Duration,
-    /// TLS on the gateway listener.
+    /// TLS on the websocket's listener.
     pub tls: Tls,
     /// The only token that is accepted, without `Bot `. `None` accepts every
     /// token that is not empty.
@@ -125,7 +125,7 @@ pub struct GatewayConfig {
     pub log_limit: usize,
 }
 
-impl Default for GatewayConfig {
+impl Default for DiscordConfig {
     fn default() -> Self {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
@@ -169,7 +169,7 @@ impl Default for GatewayConfig {
     }
 }
 
-impl GatewayConfig {
+impl DiscordConfig {
     /// The default with every pace that only costs time taken out: no identify
     /// window, a session start limit of 100,000. What tests usually want.
     pub fn quick() -> Self {
@@ -291,13 +291,13 @@ impl FromStr for MissedHeartbeat {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::GatewayConfig;
+    use super::DiscordConfig;
 
     #[test]
     fn a_wrong_setting_is_named_together_with_what_it_may_be() {
-        let config = GatewayConfig {
+        let config = DiscordConfig {
             shards: 0,
-            ..GatewayConfig::default()
+            ..DiscordConfig::default()
         };
         let text = config.validate().unwrap_err().to_string();
         assert_eq!(text, "shards is 0: give a number from 1 to 4096");
@@ -305,9 +305,9 @@ mod tests {
 
     #[test]
     fn the_control_port_is_never_open_to_others() {
-        let config = GatewayConfig {
+        let config = DiscordConfig {
             control: "0.0.0.0:0".parse().unwrap(),
-            ..GatewayConfig::default()
+            ..DiscordConfig::default()
         };
         assert!(
             config

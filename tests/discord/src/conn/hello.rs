@@ -100,7 +100,7 @@ where
                 },
                 () = &mut over => return Ok(()),
                 () = &mut self.beat => return Err(missed(&self.shared)),
-                () = self.shared.stop.cancelled() => return Err(End::Lost("gateway stops")),
+                () = self.shared.stop.cancelled() => return Err(End::Lost("the server stops")),
             }
         }
     }

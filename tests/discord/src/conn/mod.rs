@@ -156,7 +156,7 @@ where
                     self.pump().await?;
                 }
                 () = &mut self.beat => return Err(missed(&self.shared)),
-                () = stop.cancelled() => return Err(End::Close(1001, "gateway stops")),
+                () = stop.cancelled() => return Err(End::Close(1001, "the server stops")),
             }
         }
     }

@@ -118,7 +118,7 @@ where
                     Some(Command::Fault(fault)) => later.push_back(fault),
                 },
                 () = &mut *beat => return Err(missed(shared)),
-                () = shared.stop.cancelled() => return Err(End::Lost("gateway stops")),
+                () = shared.stop.cancelled() => return Err(End::Lost("the server stops")),
             }
         }
     }

@@ -10,7 +10,7 @@ pub use self::fault::Fault;
 
 macro_rules! faults {
     ($($(#[doc = $help:literal])+ $variant:ident = $name:literal at $when:ident,)*) => {
-        /// The faults the gateway can carry out.
+        /// The faults that the simulated Discord can carry out.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum FaultName {
             $($(#[doc = $help])+ #[serde(rename = $name)] $variant,)*

@@ -17,7 +17,7 @@ use crate::{
 const BROKEN: &str = "<!DOCTYPE html><html><head><title>Bad gateway</title></head>\
 <body><h1>The web server reported an error</h1></body></html>";
 
-/// Answers one request; `host` is what the client called this gateway.
+/// Answers one request; `host` is what the client called this server.
 pub(super) async fn gateway_bot(shared: &Shared, host: &str, authorized: bool) -> Answer {
     let mut response = if authorized {
         answer(StatusCode::OK, &truth(shared, host))

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::answers::{self, Answer};
-use crate::config::GatewayConfig;
+use crate::config::DiscordConfig;
 
 /// The window of the global limit.
 const SECOND: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ enum Scope {
 }
 
 impl RestLimits {
-    pub(crate) fn new(config: &GatewayConfig) -> Self {
+    pub(crate) fn new(config: &DiscordConfig) -> Self {
         Self {
             global: Window::new(config.rest_per_second, SECOND),
             bucket: (config.rest_bucket, config.rest_bucket_window),
@@ -225,7 +225,7 @@ mod tests {
     use http::{Method, StatusCode};
     use tokio::time::advance;
 
-    use super::{Duration, GatewayConfig, RestLimits};
+    use super::{DiscordConfig, Duration, RestLimits};
 
     fn path(text: &str) -> Vec<String> {
         text.split('/').map(str::to_owned).collect()
@@ -233,7 +233,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bucket_is_of_one_channel_and_renewed_after_its_window() {
-        let mut limits = RestLimits::new(&GatewayConfig::default());
+        let mut limits = RestLimits::new(&DiscordConfig::default());
         let mut post = |to: &str| limits.ask(&Method::POST, &path(to)).is_granted();
         for _ in 0..5 {
             assert!(post("channels/1/messages"));
@@ -247,7 +247,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn fifty_requests_a_second_and_ten_thousand_invalid_ones_are_the_end() {
-        let mut limits = RestLimits::new(&GatewayConfig::default());
+        let mut limits = RestLimits::new(&DiscordConfig::default());
         for user in 0..50 {
             let to = path(&format!("users/{user}"));
             assert!(limits.ask(&Method::GET, &to).is_granted());

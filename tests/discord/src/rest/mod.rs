@@ -44,7 +44,7 @@ impl Asked {
     }
 }
 
-/// Answers one request; `host` is what the client called this gateway.
+/// Answers one request; `host` is what the client called this server.
 pub(crate) async fn serve(shared: &Shared, host: &str, request: Request<Incoming>) -> Answer {
     let at_us = monotonic_us();
     let (parts, body) = request.into_parts();

@@ -1,4 +1,4 @@
-//! HTTP on the gateway's port: the REST interface, and the upgrade to the
+//! HTTP on the websocket's port: the REST interface, and the upgrade to the
 //! websocket. Both may come over one connection, as clients with a pool do it.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -76,7 +76,7 @@ fn upgrade(shared: Arc<Shared>, control: LinkControl, request: Request<Incoming>
     response
 }
 
-/// The host by which the client knows this gateway.
+/// The host by which the client knows this server.
 fn host(headers: &HeaderMap, shared: &Shared) -> String {
     let named = headers
         .get(header::HOST)

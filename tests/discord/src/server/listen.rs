@@ -1,4 +1,4 @@
-//! The gateway's listener: one task per connection, from the accepted socket to
+//! The listener: one task per connection, from the accepted socket to
 //! the HTTP server.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -30,7 +30,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until the gateway stops.
+/// Accepts until the server stops.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     mut listener: TcpListener,

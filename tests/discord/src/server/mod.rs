@@ -1,4 +1,4 @@
-//! What all connections of a gateway share: sessions, cells, budgets, faults.
+//! What all connections of a simulated Discord share: sessions, cells, budgets, faults.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
     clock::monotonic_us,
     commands::CommandLine,
     config::{
-        GatewayConfig,
+        DiscordConfig,
         traffic::{Orders, Traffic},
     },
     conn::command::Command,
@@ -49,9 +49,9 @@ const COMMANDS: usize = 500_000;
 /// How often sessions that can never be resumed are removed.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What all tasks of a gateway share.
+/// What all tasks of a simulated Discord share.
 pub(crate) struct Shared {
-    pub(crate) config: GatewayConfig,
+    pub(crate) config: DiscordConfig,
     pub(crate) cells: Vec<CellSlot>,
     pub(crate) cell_wake: Vec<Notify>,
     pub(crate) ids: Arc<Ids>,
@@ -96,7 +96,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     /// `orders` has one sender for each shard.
-    pub(crate) fn new(config: GatewayConfig, orders: Vec<watch::Sender<Orders>>) -> Self {
+    pub(crate) fn new(config: DiscordConfig, orders: Vec<watch::Sender<Orders>>) -> Self {
         let shards = config.shards as usize;
         Self {
             cells: (0..shards).map(|_| CellSlot(OnceLock::new())).collect(),
@@ -168,7 +168,7 @@ impl Shared {
         }
     }
 
-    /// Changes what can be changed while the gateway runs.
+    /// Changes what can be changed while it runs.
     pub(crate) fn change_settings(&self, change: &SettingsChange) -> Result<Settings, Error> {
         change.validate()?;
         if let Some(left) = change.identifies_left {

@@ -17,7 +17,7 @@ use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
 use super::listen;
 use crate::{
-    Gateway, GatewayConfig, Tls,
+    Discord, DiscordConfig, Tls,
     wire::{delay, link::LinkControl, tls},
 };
 
@@ -50,10 +50,10 @@ async fn tcp_tls_upgrade_and_hello_take_three_round_trips_and_a_resume_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cold_start_at_the_legal_pace_takes_five_seconds_for_each_round_of_buckets() {
-    let line = Line::to(GatewayConfig {
+    let line = Line::to(DiscordConfig {
         shards: 6,
         max_concurrency: 2,
-        ..GatewayConfig::default()
+        ..DiscordConfig::default()
     })
     .await;
     let start = Instant::now();
@@ -70,9 +70,9 @@ async fn a_cold_start_at_the_legal_pace_takes_five_seconds_for_each_round_of_buc
         // Two buckets: shards 0 and 1 at once, 2 and 3 five seconds later, ...
         assert_eq!(start.elapsed(), Duration::from_secs(5) * (shard / 2));
     }
-    assert_eq!(line.gateway.counters().total.identifies, 6);
+    assert_eq!(line.discord.counters().total.identifies, 6);
     assert_eq!(
-        line.gateway.counters().total.identifies_refused["max_concurrency"],
+        line.discord.counters().total.identifies_refused["max_concurrency"],
         40
     );
 }
@@ -114,9 +114,9 @@ async fn the_end_of_a_stream_comes_after_its_last_byte() {
     assert_eq!(got, bytes);
 }
 
-/// A gateway behind memory instead of a socket.
+/// A simulated Discord behind memory instead of a socket.
 struct Line {
-    gateway: Gateway,
+    discord: Discord,
     acceptor: tokio_rustls::TlsAcceptor,
     connector: TlsConnector,
 }
@@ -125,15 +125,15 @@ type Client = WebSocketStream<TlsStream<DuplexStream>>;
 
 impl Line {
     async fn new() -> Self {
-        Self::to(GatewayConfig {
+        Self::to(DiscordConfig {
             rtt: RTT,
-            ..GatewayConfig::quick()
+            ..DiscordConfig::quick()
         })
         .await
     }
 
-    async fn to(config: GatewayConfig) -> Self {
-        let gateway = Gateway::start(config).await.unwrap();
+    async fn to(config: DiscordConfig) -> Self {
+        let discord = Discord::start(config).await.unwrap();
         let setup = tls::setup(&Tls::SelfSigned).unwrap().unwrap();
         let mut roots = RootCertStore::empty();
         let authority = setup.ca_pem.unwrap();
@@ -147,7 +147,7 @@ impl Line {
             .with_no_client_auth();
         config.resumption = rustls::client::Resumption::disabled();
         Self {
-            gateway,
+            discord,
             acceptor: setup.acceptor,
             connector: TlsConnector::from(Arc::new(config)),
         }
@@ -155,7 +155,7 @@ impl Line {
 
     async fn connect(&self) -> Client {
         let (near, far) = tokio::io::duplex(1 << 20);
-        let (shared, acceptor) = (self.gateway.shared(), self.acceptor.clone());
+        let (shared, acceptor) = (self.discord.shared(), self.acceptor.clone());
         tokio::spawn(listen::serve(
             shared,
             far,

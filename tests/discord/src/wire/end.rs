@@ -3,7 +3,7 @@
 /// How a connection ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// The gateway closes.
+    /// The server closes.
     Close(u16, &'static str),
     /// The client closed, with this code; 1005 stands for none.
     Client(u16),

@@ -15,7 +15,7 @@ pub enum Tls {
     /// `ws://` and `http://`.
     Off,
     /// A new certificate authority for `localhost`, `127.0.0.1` and `::1`,
-    /// made at the start. [`crate::Gateway::ca_pem`] is what a client must trust.
+    /// made at the start. [`crate::Discord::ca_pem`] is what a client must trust.
     SelfSigned,
     /// PEM files.
     Files {

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     clock,
-    config::GatewayConfig,
+    config::DiscordConfig,
     kind::{EventKind, intents},
     ledger::Ledger,
     rng::Rng,
@@ -51,7 +51,7 @@ pub(crate) struct Cell {
     sessions: Vec<Arc<Session>>,
     ids: Arc<Ids>,
     ledger: Arc<Ledger>,
-    /// See [`GatewayConfig::repeat_every`] and [`GatewayConfig::odd_every`].
+    /// See [`DiscordConfig::repeat_every`] and [`DiscordConfig::odd_every`].
     repeat_every: u64,
     odd_every: u64,
     /// Dispatches so far.
@@ -96,7 +96,7 @@ impl Ids {
 impl Cell {
     pub(crate) fn new(
         index: u32,
-        config: &GatewayConfig,
+        config: &DiscordConfig,
         ids: Arc<Ids>,
         ledger: Arc<Ledger>,
     ) -> Self {

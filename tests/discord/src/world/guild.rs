@@ -296,7 +296,7 @@ impl Member {
         Self::joined(clock::unix_ms(), None)
     }
 
-    /// Whether the member came while the gateway ran. Such members stay offline,
+    /// Whether the member came while the server ran. Such members stay offline,
     /// so that they can leave and nothing but the member goes.
     pub(crate) fn is_new(&self) -> bool {
         self.joined_ms > JOINED + 86_400_000

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use crate::common::{ALL, Came, Client, identify, identify_with, start};
-use baton_discord::{GatewayConfig, MissedHeartbeat, intents};
+use baton_discord::{DiscordConfig, MissedHeartbeat, intents};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn every_wrong_payload_has_its_close_code() {
-    let gateway = start(GatewayConfig {
+    let discord = start(DiscordConfig {
         token: Some("abc".to_owned()),
         allowed_intents: intents::ALL & !intents::GUILD_PRESENCES,
         shards: 2,
         guilds_per_shard: 2000,
         members_per_guild: 2,
-        ..GatewayConfig::quick()
+        ..DiscordConfig::quick()
     })
     .await;
     let base = |key: &str, value: Value| {
@@ -43,39 +43,39 @@ async fn every_wrong_payload_has_its_close_code() {
         (base("large_threshold", json!(10)), 4002),
     ];
     for (payload, code) in cases {
-        let mut client = Client::hello(&gateway.url()).await;
+        let mut client = Client::hello(&discord.url()).await;
         client.send(payload.clone()).await;
         assert_eq!(client.end().await, code, "{payload}");
     }
-    assert_eq!(gateway.counters().total.identifies, 0);
-    assert_eq!(gateway.counters().total.identifies_refused["4013"], 2);
+    assert_eq!(discord.counters().total.identifies, 0);
+    assert_eq!(discord.counters().total.identifies_refused["4013"], 2);
 }
 
 #[tokio::test]
 async fn a_second_identify_closes_with_4005() {
-    let gateway = start(GatewayConfig::quick()).await;
-    let (mut client, _) = Client::ready(&gateway.url(), (0, 1)).await;
+    let discord = start(DiscordConfig::quick()).await;
+    let (mut client, _) = Client::ready(&discord.url(), (0, 1)).await;
     client.send(identify((0, 1))).await;
     assert_eq!(client.end().await, 4005);
 }
 
 #[tokio::test]
 async fn an_api_version_encoding_or_compression_that_does_not_exist_closes_with_4012() {
-    let gateway = start(GatewayConfig::quick()).await;
+    let discord = start(DiscordConfig::quick()).await;
     for query in ["v=5", "v=x", "v=10&encoding=etf", "v=10&compress=lz4"] {
-        let mut client = Client::open_url(&format!("{}/?{query}", gateway.url()), "").await;
+        let mut client = Client::open_url(&format!("{}/?{query}", discord.url()), "").await;
         assert_eq!(client.end().await, 4012, "{query}");
     }
     for query in ["", "?v=9", "path?encoding=json&v=10", "?v=10&compress="] {
-        let mut client = Client::open_url(&format!("{}/{query}", gateway.url()), "").await;
+        let mut client = Client::open_url(&format!("{}/{query}", discord.url()), "").await;
         assert_eq!(client.payload().await["op"], 10, "{query}");
     }
 }
 
 #[tokio::test]
 async fn more_than_120_commands_in_a_minute_close_with_4008_heartbeats_included() {
-    let gateway = start(GatewayConfig::quick()).await;
-    let mut client = Client::hello(&gateway.url()).await;
+    let discord = start(DiscordConfig::quick()).await;
+    let mut client = Client::hello(&discord.url()).await;
     for _ in 0..120 {
         client.send(json!({"op": 1, "d": null})).await;
         assert_eq!(client.payload().await["op"], 11);
@@ -86,16 +86,16 @@ async fn more_than_120_commands_in_a_minute_close_with_4008_heartbeats_included(
 
 #[tokio::test]
 async fn an_identify_inside_the_window_of_its_bucket_gets_op_9_and_the_connection_stays() {
-    let gateway = start(GatewayConfig {
+    let discord = start(DiscordConfig {
         identify_window: Duration::from_secs(3600),
         max_concurrency: 2,
         shards: 4,
-        ..GatewayConfig::default()
+        ..DiscordConfig::default()
     })
     .await;
-    Client::ready(&gateway.url(), (0, 4)).await;
-    Client::ready(&gateway.url(), (1, 4)).await;
-    let mut client = Client::hello(&gateway.url()).await;
+    Client::ready(&discord.url(), (0, 4)).await;
+    Client::ready(&discord.url(), (1, 4)).await;
+    let mut client = Client::hello(&discord.url()).await;
     client.send(identify((2, 4))).await;
     assert_eq!(
         client.payload().await,
@@ -103,7 +103,7 @@ async fn an_identify_inside_the_window_of_its_bucket_gets_op_9_and_the_connectio
     );
     client.send(json!({"op": 1, "d": null})).await;
     assert_eq!(client.payload().await["op"], 11);
-    let shard = &gateway.counters().shards[&2];
+    let shard = &discord.counters().shards[&2];
     assert_eq!(
         (
             shard.identifies,
@@ -119,21 +119,21 @@ async fn a_client_without_heartbeats_is_disconnected_as_the_switch_says() {
         (MissedHeartbeat::Drop, 0),
         (MissedHeartbeat::Close4009, 4009),
     ] {
-        let gateway = start(GatewayConfig {
+        let discord = start(DiscordConfig {
             heartbeat_interval: Duration::from_millis(100),
             missed_heartbeat,
-            ..GatewayConfig::quick()
+            ..DiscordConfig::quick()
         })
         .await;
-        let (mut client, _) = Client::ready(&gateway.url(), (0, 1)).await;
+        let (mut client, _) = Client::ready(&discord.url(), (0, 1)).await;
         assert_eq!(client.end().await, code);
     }
 }
 
 #[tokio::test]
 async fn an_identify_without_shard_is_shard_0_of_1_and_a_heartbeat_may_come_first() {
-    let gateway = start(GatewayConfig::quick()).await;
-    let mut client = Client::hello(&gateway.url()).await;
+    let discord = start(DiscordConfig::quick()).await;
+    let mut client = Client::hello(&discord.url()).await;
     client.send(json!({"op": 1, "d": null})).await;
     assert_eq!(client.payload().await["op"], 11);
     let mut payload = identify((0, 1));
@@ -144,13 +144,13 @@ async fn an_identify_without_shard_is_shard_0_of_1_and_a_heartbeat_may_come_firs
 
 #[tokio::test]
 async fn intents_decide_which_dispatches_come_and_what_is_in_them() {
-    let gateway = start(GatewayConfig::quick()).await;
-    let mut client = Client::hello(&gateway.url()).await;
+    let discord = start(DiscordConfig::quick()).await;
+    let mut client = Client::hello(&discord.url()).await;
     client
         .send(identify_with((0, 1), intents::GUILD_MESSAGES))
         .await;
     client.event("READY").await;
-    gateway
+    discord
         .set_probe(None, Some(Duration::from_millis(5)))
         .unwrap();
     let message = client.event("MESSAGE_CREATE").await;
@@ -160,7 +160,7 @@ async fn intents_decide_which_dispatches_come_and_what_is_in_them() {
         "no content without MESSAGE_CONTENT"
     );
 
-    let mut client = Client::hello(&gateway.url()).await;
+    let mut client = Client::hello(&discord.url()).await;
     client.send(identify_with((0, 1), intents::GUILDS)).await;
     client.event("READY").await;
     for _ in 0..5 {
@@ -173,8 +173,8 @@ async fn intents_decide_which_dispatches_come_and_what_is_in_them() {
 #[tokio::test]
 async fn a_binary_payload_is_read_like_a_text() {
     use futures_util::SinkExt;
-    let gateway = start(GatewayConfig::quick()).await;
-    let mut client = Client::hello(&gateway.url()).await;
+    let discord = start(DiscordConfig::quick()).await;
+    let mut client = Client::hello(&discord.url()).await;
     let payload = tokio_websockets::Message::binary(identify((0, 1)).to_string().into_bytes());
     client.ws.send(payload).await.unwrap();
     assert!(matches!(client.next().await, Came::Payload(ready) if ready["t"] == "READY"));

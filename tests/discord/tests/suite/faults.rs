@@ -3,27 +3,27 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{Came, Client, identify, resume, resume_url, session_of, start};
-use baton_discord::{Fault, FaultName, Gateway, GatewayConfig, When};
+use baton_discord::{Discord, DiscordConfig, Fault, FaultName, When};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn payload_faults_arrive_on_the_open_connection() {
-    let (gateway, mut client, _) = served().await;
-    gateway
+    let (discord, mut client, _) = served().await;
+    discord
         .fault(Fault::new(FaultName::Op7).on_shard(0))
         .unwrap();
     assert_eq!(client.payload().await["op"], 7);
-    gateway.fault(Fault::new(FaultName::UnknownOp)).unwrap();
+    discord.fault(Fault::new(FaultName::UnknownOp)).unwrap();
     assert_eq!(client.payload().await["op"], 99);
-    gateway.fault(Fault::new(FaultName::HugeFrame)).unwrap();
+    discord.fault(Fault::new(FaultName::HugeFrame)).unwrap();
     let huge = client.payload().await;
     assert_eq!(huge["pad"].as_str().unwrap().len(), 16 << 20);
-    gateway.fault(Fault::new(FaultName::BadJson)).unwrap();
+    discord.fault(Fault::new(FaultName::BadJson)).unwrap();
     assert!(raw(&mut client).await.starts_with(b"{\"t\""));
-    gateway.fault(Fault::new(FaultName::BadZstd)).unwrap();
+    discord.fault(Fault::new(FaultName::BadZstd)).unwrap();
     assert_eq!(raw(&mut client).await[0], 0xde);
-    gateway
+    discord
         .fault(Fault::new(FaultName::Close).with_code(4000))
         .unwrap();
     assert_eq!(client.end().await, 4000);
@@ -32,8 +32,8 @@ async fn payload_faults_arrive_on_the_open_connection() {
 #[tokio::test]
 async fn op_9_true_leaves_the_session_and_op_9_false_ends_it() {
     for (name, resumable) in [(FaultName::Op9True, true), (FaultName::Op9False, false)] {
-        let (gateway, mut client, ready) = served().await;
-        gateway.fault(Fault::new(name)).unwrap();
+        let (discord, mut client, ready) = served().await;
+        discord.fault(Fault::new(name)).unwrap();
         assert_eq!(client.payload().await["d"], resumable);
         assert_eq!(resumes(&ready).await, resumable);
     }
@@ -42,8 +42,8 @@ async fn op_9_true_leaves_the_session_and_op_9_false_ends_it() {
 #[tokio::test]
 async fn closes_end_the_session_when_the_documentation_says_so() {
     for (code, resumable) in [(4000, true), (4008, true), (4007, false), (4009, false)] {
-        let (gateway, mut client, ready) = served().await;
-        gateway
+        let (discord, mut client, ready) = served().await;
+        discord
             .fault(Fault::new(FaultName::Close).with_code(code))
             .unwrap();
         assert_eq!(client.end().await, code);
@@ -53,8 +53,8 @@ async fn closes_end_the_session_when_the_documentation_says_so() {
 
 #[tokio::test]
 async fn a_reset_is_a_real_rst_and_the_session_stays() {
-    let (gateway, mut client, ready) = served().await;
-    gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    let (discord, mut client, ready) = served().await;
+    discord.fault(Fault::new(FaultName::Reset)).unwrap();
     let error = futures_util::StreamExt::next(&mut client.ws)
         .await
         .unwrap()
@@ -68,48 +68,48 @@ async fn a_reset_is_a_real_rst_and_the_session_stays() {
 
 #[tokio::test]
 async fn a_drop_is_half_open_until_the_heartbeats_are_missed() {
-    let gateway = start(GatewayConfig {
+    let discord = start(DiscordConfig {
         heartbeat_interval: Duration::from_millis(200),
-        ..GatewayConfig::quick()
+        ..DiscordConfig::quick()
     })
     .await;
-    let (mut client, ready) = Client::ready(&gateway.url(), (0, 1)).await;
-    gateway.fault(Fault::new(FaultName::Drop)).unwrap();
-    gateway
+    let (mut client, ready) = Client::ready(&discord.url(), (0, 1)).await;
+    discord.fault(Fault::new(FaultName::Drop)).unwrap();
+    discord
         .set_probe(None, Some(Duration::from_millis(5)))
         .unwrap();
     client.silent(Duration::from_millis(150)).await;
     assert_eq!(
-        gateway.sessions_connected(),
+        discord.sessions_connected(),
         1,
-        "the gateway does not know yet"
+        "the server does not know yet"
     );
     client.silent(Duration::from_millis(400)).await;
-    assert_eq!(gateway.sessions_connected(), 0);
+    assert_eq!(discord.sessions_connected(), 0);
     assert!(resumes(&ready).await);
 }
 
 #[tokio::test]
 async fn faults_before_hello_hit_only_the_resume_url_of_their_shard() {
-    let (gateway, client, ready) = served().await;
+    let (discord, client, ready) = served().await;
     client.close(4000).await;
-    gateway
+    discord
         .fault(Fault::new(FaultName::Op7BeforeHello).on_shard(0))
         .unwrap();
-    Client::hello(&gateway.url()).await;
+    Client::hello(&discord.url()).await;
     let mut client = Client::open(&resume_url(&ready), "").await;
     assert_eq!(client.payload().await["op"], 7);
-    gateway.fault(Fault::new(FaultName::NoHello)).unwrap();
-    let mut client = Client::open(&gateway.url(), "").await;
+    discord.fault(Fault::new(FaultName::NoHello)).unwrap();
+    let mut client = Client::open(&discord.url(), "").await;
     client.silent(Duration::from_millis(50)).await;
-    Client::hello(&gateway.url()).await;
+    Client::hello(&discord.url()).await;
 }
 
 #[tokio::test]
 async fn faults_of_a_resume_replace_its_answer() {
-    let (gateway, client, ready) = served().await;
+    let (discord, client, ready) = served().await;
     client.close(4000).await;
-    gateway
+    discord
         .fault(
             Fault::new(FaultName::CloseOnResume)
                 .with_code(4000)
@@ -121,7 +121,7 @@ async fn faults_of_a_resume_replace_its_answer() {
         client.send(resume(&session_of(&ready), 6)).await;
         assert_eq!(client.end().await, 4000);
     }
-    gateway
+    discord
         .fault(Fault::new(FaultName::Op9True).at(When::Resume))
         .unwrap();
     let mut client = Client::hello(&resume_url(&ready)).await;
@@ -130,20 +130,20 @@ async fn faults_of_a_resume_replace_its_answer() {
         client.payload().await,
         json!({"op": 9, "d": true, "s": null, "t": null})
     );
-    gateway.fault(Fault::new(FaultName::NoResumed)).unwrap();
+    discord.fault(Fault::new(FaultName::NoResumed)).unwrap();
     let mut client = Client::hello(&resume_url(&ready)).await;
     client.send(resume(&session_of(&ready), 5)).await;
     assert_eq!(client.event("GUILD_CREATE").await["s"], 6);
     client.silent(Duration::from_millis(50)).await;
-    assert_eq!(gateway.counters().total.resumes_refused["fault"], 3);
+    assert_eq!(discord.counters().total.resumes_refused["fault"], 3);
 }
 
 #[tokio::test]
 async fn a_slow_replay_comes_event_by_event() {
-    let (gateway, client, ready) = served().await;
+    let (discord, client, ready) = served().await;
     client.close(4000).await;
     let pause = Duration::from_millis(30);
-    gateway
+    discord
         .fault(Fault::new(FaultName::SlowReplay).lasting(pause))
         .unwrap();
     let mut client = Client::hello(&resume_url(&ready)).await;
@@ -159,8 +159,8 @@ async fn a_slow_replay_comes_event_by_event() {
 #[tokio::test]
 async fn sessions_can_be_expired_and_trimmed() {
     for name in [FaultName::ExpireSession, FaultName::Trim] {
-        let (gateway, client, ready) = served().await;
-        gateway.fault(Fault::new(name).on_shard(0)).unwrap();
+        let (discord, client, ready) = served().await;
+        discord.fault(Fault::new(name).on_shard(0)).unwrap();
         client.close(4000).await;
         let mut client = Client::hello(&resume_url(&ready)).await;
         client.send(resume(&session_of(&ready), 5)).await;
@@ -170,15 +170,15 @@ async fn sessions_can_be_expired_and_trimmed() {
 
 #[tokio::test]
 async fn no_ack_and_stall_keep_the_client_waiting() {
-    let (gateway, mut client, _) = served().await;
-    gateway
+    let (discord, mut client, _) = served().await;
+    discord
         .fault(Fault::new(FaultName::Stall).lasting(Duration::from_millis(100)))
         .unwrap();
     let start = Instant::now();
     client.send(json!({"op": 1, "d": 6})).await;
     assert_eq!(client.payload().await["op"], 11);
     assert!(start.elapsed() >= Duration::from_millis(50));
-    gateway
+    discord
         .fault(Fault::new(FaultName::NoAck).lasting(Duration::ZERO))
         .unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -188,10 +188,10 @@ async fn no_ack_and_stall_keep_the_client_waiting() {
 
 #[tokio::test]
 async fn a_flood_is_as_many_events_as_asked_for() {
-    let (gateway, mut client, _) = served().await;
+    let (discord, mut client, _) = served().await;
     let mut flood = Fault::new(FaultName::Flood);
     flood.events = 5000;
-    gateway.fault(flood).unwrap();
+    discord.fault(flood).unwrap();
     for _ in 0..5000 {
         client.payload().await;
     }
@@ -199,9 +199,9 @@ async fn a_flood_is_as_many_events_as_asked_for() {
 
 #[tokio::test]
 async fn the_listener_can_close_refuse_and_come_back() {
-    let (gateway, _client, ready) = served().await;
+    let (discord, _client, ready) = served().await;
     let lasting = Duration::from_millis(300);
-    gateway
+    discord
         .fault(Fault::new(FaultName::ResumeUrlDead).lasting(lasting))
         .unwrap();
     let uri = resume_url(&ready).parse().unwrap();
@@ -211,12 +211,12 @@ async fn the_listener_can_close_refuse_and_come_back() {
             .await
             .is_err()
     );
-    Client::hello(&gateway.url()).await;
+    Client::hello(&discord.url()).await;
 
-    gateway
+    discord
         .fault(Fault::new(FaultName::AcceptAndClose).lasting(lasting))
         .unwrap();
-    let uri = gateway.url().parse().unwrap();
+    let uri = discord.url().parse().unwrap();
     assert!(
         tokio_websockets::ClientBuilder::from_uri(uri)
             .connect()
@@ -224,27 +224,27 @@ async fn the_listener_can_close_refuse_and_come_back() {
             .is_err()
     );
     tokio::time::sleep(lasting).await;
-    Client::hello(&gateway.url()).await;
+    Client::hello(&discord.url()).await;
 
-    gateway
+    discord
         .fault(Fault::new(FaultName::RefuseConnect).lasting(lasting))
         .unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let error = TcpStream::connect(gateway.address()).await.unwrap_err();
+    let error = TcpStream::connect(discord.address()).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     tokio::time::sleep(lasting * 2).await;
-    Client::hello(&gateway.url()).await;
+    Client::hello(&discord.url()).await;
 }
 
 #[tokio::test]
 async fn a_heartbeat_trims_the_replay_buffer_only_when_switched_on() {
     for heartbeat_trims in [false, true] {
-        let gateway = start(GatewayConfig {
+        let discord = start(DiscordConfig {
             heartbeat_trims,
-            ..GatewayConfig::quick()
+            ..DiscordConfig::quick()
         })
         .await;
-        let (mut client, ready) = Client::ready(&gateway.url(), (0, 1)).await;
+        let (mut client, ready) = Client::ready(&discord.url(), (0, 1)).await;
         client.send(json!({"op": 1, "d": 6})).await;
         assert_eq!(client.payload().await["op"], 11);
         client.close(4000).await;
@@ -257,29 +257,29 @@ async fn a_heartbeat_trims_the_replay_buffer_only_when_switched_on() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped_and_can_still_be_told_apart() {
-    let gateway = start(GatewayConfig {
+    let discord = start(DiscordConfig {
         backlog: 1000,
-        ..GatewayConfig::quick()
+        ..DiscordConfig::quick()
     })
     .await;
-    let mut client = Client::hello(&gateway.url()).await;
+    let mut client = Client::hello(&discord.url()).await;
     client.send(identify((0, 1))).await;
     client.event("READY").await;
     let mut flood = Fault::new(FaultName::Flood);
     flood.events = 100_000;
-    gateway.fault(flood).unwrap();
+    discord.fault(flood).unwrap();
     assert_eq!(client.end().await, 0);
-    let lost = gateway.log(0);
+    let lost = discord.log(0);
     assert!(
         lost.iter()
             .any(|line| line.detail == "client too far behind")
     );
 }
 
-async fn served() -> (Gateway, Client, Value) {
-    let gateway = start(GatewayConfig::quick()).await;
-    let (client, ready) = Client::ready(&gateway.url(), (0, 1)).await;
-    (gateway, client, ready)
+async fn served() -> (Discord, Client, Value) {
+    let discord = start(DiscordConfig::quick()).await;
+    let (client, ready) = Client::ready(&discord.url(), (0, 1)).await;
+    (discord, client, ready)
 }
 
 /// Whether the session can be resumed where it was.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use baton_discord::{Fault, FaultName, Gateway, GatewayConfig, SettingsChange, When};
+use baton_discord::{Discord, DiscordConfig, Fault, FaultName, SettingsChange, When};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -11,16 +11,16 @@ use crate::common::{Came, Client, identify, resume, resume_url, session_of, star
 #[tokio::test]
 async fn every_resume_is_closed_until_the_faults_are_cleared_and_the_session_stays() {
     for code in [4000, 4003, 1001, 1006] {
-        let (gateway, ready) = left(GatewayConfig::quick()).await;
+        let (discord, ready) = left(DiscordConfig::quick()).await;
         let close = Fault::new(FaultName::CloseOnResume).with_code(code);
-        gateway.fault(close.for_ever()).unwrap();
+        discord.fault(close.for_ever()).unwrap();
         for _ in 0..20 {
             let mut client = resuming(&ready, 6).await;
             // 1006 is no frame.
             assert_eq!(client.end().await, if code == 1006 { 0 } else { code });
         }
-        assert_eq!(gateway.counters().total.resumes_refused["fault"], 20);
-        gateway.clear_faults();
+        assert_eq!(discord.counters().total.resumes_refused["fault"], 20);
+        discord.clear_faults();
         let mut client = resuming(&ready, 6).await;
         client.event("RESUMED").await;
     }
@@ -28,29 +28,29 @@ async fn every_resume_is_closed_until_the_faults_are_cleared_and_the_session_sta
 
 #[tokio::test]
 async fn every_identify_is_refused_for_a_time_and_counted_apart_from_those_that_were_accepted() {
-    let gateway = start(GatewayConfig::quick()).await;
-    gateway
+    let discord = start(DiscordConfig::quick()).await;
+    discord
         .fault(
             Fault::new(FaultName::Op9False)
                 .at(When::Identify)
                 .for_ever(),
         )
         .unwrap();
-    let mut client = Client::hello(&gateway.url()).await;
+    let mut client = Client::hello(&discord.url()).await;
     for _ in 0..5 {
         client.send(identify((0, 1))).await;
         assert_eq!(client.payload().await["d"], false);
     }
-    gateway.clear_faults();
+    discord.clear_faults();
     let shut = Fault::new(FaultName::CloseOnIdentify).with_code(4003);
-    gateway
+    discord
         .fault(shut.throughout(Duration::from_secs(60)))
         .unwrap();
     client.send(identify((0, 1))).await;
     assert_eq!(client.end().await, 4003);
-    gateway.clear_faults();
-    Client::ready(&gateway.url(), (0, 1)).await;
-    let counted = gateway.counters().total;
+    discord.clear_faults();
+    Client::ready(&discord.url(), (0, 1)).await;
+    let counted = discord.counters().total;
     assert_eq!(counted.identifies, 1);
     assert_eq!(counted.identifies_refused["fault"], 6);
 }
@@ -58,20 +58,20 @@ async fn every_identify_is_refused_for_a_time_and_counted_apart_from_those_that_
 #[tokio::test]
 async fn a_refused_identify_spends_the_session_start_limit_only_where_that_is_switched_on() {
     for refused_identify_counts in [false, true] {
-        let gateway = start(GatewayConfig {
+        let discord = start(DiscordConfig {
             refused_identify_counts,
-            ..GatewayConfig::quick()
+            ..DiscordConfig::quick()
         })
         .await;
         let left = SettingsChange {
             identifies_left: Some(2),
             ..SettingsChange::default()
         };
-        gateway.change_settings(&left).unwrap();
-        gateway
+        discord.change_settings(&left).unwrap();
+        discord
             .fault(Fault::new(FaultName::Op9True).at(When::Identify).times(2))
             .unwrap();
-        let mut client = Client::hello(&gateway.url()).await;
+        let mut client = Client::hello(&discord.url()).await;
         for _ in 0..2 {
             client.send(identify((0, 1))).await;
             assert_eq!(client.payload().await["d"], true);
@@ -86,12 +86,12 @@ async fn a_refused_identify_spends_the_session_start_limit_only_where_that_is_sw
 
 #[tokio::test]
 async fn a_late_ready_leaves_heartbeats_answered_and_brings_everything_in_order() {
-    let gateway = start(GatewayConfig::quick()).await;
+    let discord = start(DiscordConfig::quick()).await;
     let late = Duration::from_secs(1);
-    gateway
+    discord
         .fault(Fault::new(FaultName::SlowReady).lasting(late))
         .unwrap();
-    let mut client = Client::hello(&gateway.url()).await;
+    let mut client = Client::hello(&discord.url()).await;
     client.send(identify((0, 1))).await;
     let asked = Instant::now();
     client.send(json!({"op": 1, "d": null})).await;
@@ -105,9 +105,9 @@ async fn a_late_ready_leaves_heartbeats_answered_and_brings_everything_in_order(
 
 #[tokio::test]
 async fn a_late_resumed_comes_behind_its_replay_and_before_what_happened_since() {
-    let (gateway, ready) = left(GatewayConfig::quick()).await;
+    let (discord, ready) = left(DiscordConfig::quick()).await;
     let late = Duration::from_secs(1);
-    gateway
+    discord
         .fault(Fault::new(FaultName::SlowResumed).lasting(late))
         .unwrap();
     let asked = Instant::now();
@@ -115,7 +115,7 @@ async fn a_late_resumed_comes_behind_its_replay_and_before_what_happened_since()
     for seq in 4..=6 {
         assert_eq!(client.event("GUILD_CREATE").await["s"], seq);
     }
-    flood(&gateway, 600);
+    flood(&discord, 600);
     client.send(json!({"op": 1, "d": null})).await;
     assert_eq!(client.payload().await["op"], 11);
     assert_eq!(client.event("RESUMED").await["s"], 7);
@@ -127,11 +127,11 @@ async fn a_late_resumed_comes_behind_its_replay_and_before_what_happened_since()
 
 #[tokio::test]
 async fn a_replay_is_closed_behind_so_many_events_and_at_the_latest_instead_of_resumed() {
-    let (gateway, ready) = left(GatewayConfig::quick()).await;
+    let (discord, ready) = left(DiscordConfig::quick()).await;
     let close = Fault::new(FaultName::CloseInReplay).times(2);
     for (events, code, last) in [(2, 4000, 4), (0, 1001, 2), (50, 1006, 6), (4, 4000, 6)] {
         let close = close.clone().with_events(events).with_code(code);
-        gateway.fault(close).unwrap();
+        discord.fault(close).unwrap();
         for _ in 0..2 {
             let mut client = resuming(&ready, 2).await;
             for seq in 3..=last {
@@ -151,13 +151,13 @@ async fn a_replay_is_closed_behind_so_many_events_and_at_the_latest_instead_of_r
 
 #[tokio::test]
 async fn hello_can_be_late_and_its_interval_anything() {
-    let gateway = start(GatewayConfig::quick()).await;
+    let discord = start(DiscordConfig::quick()).await;
     let late = Duration::from_millis(200);
-    gateway
+    discord
         .fault(Fault::new(FaultName::SlowHello).lasting(late))
         .unwrap();
     let asked = Instant::now();
-    Client::hello(&gateway.url()).await;
+    Client::hello(&discord.url()).await;
     assert!(asked.elapsed() >= late);
 
     let odd = [
@@ -170,15 +170,15 @@ async fn hello_can_be_late_and_its_interval_anything() {
         Value::Null,
     ];
     for value in odd {
-        gateway
+        discord
             .fault(Fault::new(FaultName::OddHello).with_value(value.clone()))
             .unwrap();
-        let mut client = Client::open(&gateway.url(), "").await;
+        let mut client = Client::open(&discord.url(), "").await;
         let hello = client.payload().await;
         assert_eq!(hello["d"]["heartbeat_interval"], value);
     }
-    gateway.fault(Fault::new(FaultName::OddHello)).unwrap();
-    let mut client = Client::open(&gateway.url(), "").await;
+    discord.fault(Fault::new(FaultName::OddHello)).unwrap();
+    let mut client = Client::open(&discord.url(), "").await;
     let hello = client.payload().await;
     assert!(
         !hello["d"]
@@ -190,36 +190,36 @@ async fn hello_can_be_late_and_its_interval_anything() {
 
 #[tokio::test]
 async fn discord_is_away_for_websockets_resume_urls_rest_and_what_was_open_until_told_otherwise() {
-    let gateway = start(GatewayConfig::quick()).await;
-    let (mut client, ready) = Client::ready(&gateway.url(), (0, 1)).await;
-    let mut rest = TcpStream::connect(gateway.address()).await.unwrap();
+    let discord = start(DiscordConfig::quick()).await;
+    let (mut client, ready) = Client::ready(&discord.url(), (0, 1)).await;
+    let mut rest = TcpStream::connect(discord.address()).await.unwrap();
     ask(&mut rest).await.unwrap();
-    gateway
+    discord
         .fault(Fault::new(FaultName::Away).lasting(Duration::ZERO))
         .unwrap();
     assert_eq!(client.end().await, 0);
     while ask(&mut rest).await.is_ok() {}
-    dialled(&gateway, false).await;
+    dialled(&discord, false).await;
     for _ in 0..50 {
-        let error = TcpStream::connect(gateway.address()).await.unwrap_err();
+        let error = TcpStream::connect(discord.address()).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     }
-    gateway.clear_faults();
-    dialled(&gateway, true).await;
+    discord.clear_faults();
+    dialled(&discord, true).await;
     let mut client = resuming(&ready, 6).await;
     client.event("RESUMED").await;
 }
 
 #[tokio::test]
 async fn sequence_numbers_leave_some_out_and_a_resume_from_any_of_them_misses_nothing() {
-    let gateway = start(GatewayConfig::quick()).await;
-    let (mut client, ready) = Client::ready(&gateway.url(), (0, 1)).await;
+    let discord = start(DiscordConfig::quick()).await;
+    let (mut client, ready) = Client::ready(&discord.url(), (0, 1)).await;
     let skip = SettingsChange {
         skip_every: Some(3),
         ..SettingsChange::default()
     };
-    gateway.change_settings(&skip).unwrap();
-    flood(&gateway, 90);
+    discord.change_settings(&skip).unwrap();
+    flood(&discord, 90);
     let mut seen = Vec::new();
     for _ in 0..90 {
         seen.push(client.payload().await["s"].as_u64().unwrap());
@@ -239,28 +239,28 @@ async fn sequence_numbers_leave_some_out_and_a_resume_from_any_of_them_misses_no
 
 #[tokio::test]
 async fn a_quiet_shard_stays_quiet_until_it_is_given_traffic() {
-    let mut config = GatewayConfig {
+    let mut config = DiscordConfig {
         shards: 2,
         quiet_shards: vec![1],
-        ..GatewayConfig::quick()
+        ..DiscordConfig::quick()
     };
     config.traffic.rate = 1000.0;
-    let gateway = start(config).await;
-    let (mut busy, _) = Client::ready(&gateway.url(), (0, 2)).await;
-    let (mut quiet, _) = Client::ready(&gateway.url(), (1, 2)).await;
+    let discord = start(config).await;
+    let (mut busy, _) = Client::ready(&discord.url(), (0, 2)).await;
+    let (mut quiet, _) = Client::ready(&discord.url(), (1, 2)).await;
     for _ in 0..20 {
         busy.payload().await;
     }
     quiet.silent(Duration::from_millis(50)).await;
     let traffic = baton_discord::Traffic::at_rate(1000.0);
-    gateway.set_traffic(Some(1), &traffic).unwrap();
+    discord.set_traffic(Some(1), &traffic).unwrap();
     quiet.payload().await;
 }
 
 /// Dials until it succeeds, or until it does not.
-async fn dialled(gateway: &Gateway, well: bool) {
+async fn dialled(discord: &Discord, well: bool) {
     let dialling = async {
-        while TcpStream::connect(gateway.address()).await.is_ok() != well {
+        while TcpStream::connect(discord.address()).await.is_ok() != well {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -268,13 +268,13 @@ async fn dialled(gateway: &Gateway, well: bool) {
     tokio::time::timeout(patience, dialling).await.unwrap();
 }
 
-/// A gateway and the READY of a session that was left with six events, so that it
+/// A simulated Discord and the READY of a session that was left with six events, so that it
 /// can be resumed.
-async fn left(config: GatewayConfig) -> (Gateway, Value) {
-    let gateway = start(config).await;
-    let (client, ready) = Client::ready(&gateway.url(), (0, 1)).await;
+async fn left(config: DiscordConfig) -> (Discord, Value) {
+    let discord = start(config).await;
+    let (client, ready) = Client::ready(&discord.url(), (0, 1)).await;
     client.close(4000).await;
-    (gateway, ready)
+    (discord, ready)
 }
 
 async fn resuming(ready: &Value, seq: u64) -> Client {
@@ -283,9 +283,9 @@ async fn resuming(ready: &Value, seq: u64) -> Client {
     client
 }
 
-fn flood(gateway: &Gateway, events: u32) {
+fn flood(discord: &Discord, events: u32) {
     let flood = Fault::new(FaultName::Flood).with_events(events);
-    gateway.fault(flood).unwrap();
+    discord.fault(flood).unwrap();
 }
 
 /// One request on a connection that stays open.

@@ -1,4 +1,4 @@
-//! How much of a core the gateway takes. Run with
+//! How much of a core the simulated Discord takes. Run with
 //! `cargo test -p baton-discord --test load -- --ignored --nocapture`.
 
 use std::{
@@ -31,7 +31,7 @@ async fn a_thousand_quiet_shards() {
     );
 }
 
-/// Cores that the gateway used over five seconds.
+/// Cores that the simulated Discord used over five seconds.
 async fn load(shards: u32, rate: &str, probes: &[&str]) -> f64 {
     let mut process = Command::new(env!("CARGO_BIN_EXE_baton-discord"))
         .args(["--shards", &shards.to_string(), "--rate", rate, "--json"])

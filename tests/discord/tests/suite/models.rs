@@ -7,25 +7,25 @@ use std::{
 };
 
 use crate::common::{Client, identify, resume, resume_url, session_of, start};
-use baton_discord::{EventKind, GatewayConfig, Traffic};
+use baton_discord::{DiscordConfig, EventKind, Traffic};
 use serde::de::DeserializeSeed;
 use serde_json::{Value, json};
 use twilight_model::gateway::event::{DispatchEvent, GatewayEvent, GatewayEventDeserializer};
 
 #[tokio::test]
 async fn every_kind_of_dispatch_is_read_by_twilight() {
-    let gateway = start(GatewayConfig {
+    let discord = start(DiscordConfig {
         commands_per_minute: 10_000,
-        ..GatewayConfig::quick()
+        ..DiscordConfig::quick()
     })
     .await;
     // Of this one twilight-model 0.18 wants the metadata in another form.
     let mut seen = BTreeSet::from([EventKind::RateLimited.name().to_owned()]);
-    let mut client = Client::hello(&gateway.url()).await;
+    let mut client = Client::hello(&discord.url()).await;
     client.send(identify((0, 1))).await;
     let ready = read(&client.payload().await, &mut seen);
     let guild = ready["d"]["guilds"][0]["id"].as_str().unwrap().to_owned();
-    let voice = voice_channel(&gateway.truth_guild(guild.parse().unwrap()).unwrap());
+    let voice = voice_channel(&discord.truth_guild(guild.parse().unwrap()).unwrap());
     client
         .send(json!({"op": 4, "d": {"guild_id": guild, "channel_id": voice}}))
         .await;
@@ -37,7 +37,7 @@ async fn every_kind_of_dispatch_is_read_by_twilight() {
         .send(json!({"op": 31, "d": {"guild_ids": [guild]}}))
         .await;
     // Every kind equally often, so that the rare ones come soon.
-    gateway
+    discord
         .set_traffic(
             None,
             &Traffic {
@@ -69,14 +69,14 @@ async fn every_kind_of_dispatch_is_read_by_twilight() {
 /// A cache that only follows the dispatches must arrive at the truth.
 #[tokio::test]
 async fn what_is_told_of_a_guild_is_what_it_is() {
-    let gateway = start(GatewayConfig {
+    let discord = start(DiscordConfig {
         guilds_per_shard: 2,
-        ..GatewayConfig::quick()
+        ..DiscordConfig::quick()
     })
     .await;
-    let mut client = Client::hello(&gateway.url()).await;
+    let mut client = Client::hello(&discord.url()).await;
     client.send(identify((0, 1))).await;
-    gateway
+    discord
         .set_traffic(None, &Traffic::at_rate(3000.0))
         .unwrap();
     let mut guilds: BTreeMap<String, Cached> = BTreeMap::new();
@@ -84,17 +84,17 @@ async fn what_is_told_of_a_guild_is_what_it_is() {
     while last < 6000 {
         last = follow(&mut guilds, &client.payload().await);
     }
-    gateway.set_traffic(None, &Traffic::default()).unwrap();
+    discord.set_traffic(None, &Traffic::default()).unwrap();
     // The generator may still finish the step it is in.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let end = gateway.ledger(0, usize::MAX).last().unwrap().seq;
+    let end = discord.ledger(0, usize::MAX).last().unwrap().seq;
     while last < end {
         last = follow(&mut guilds, &client.payload().await);
     }
     assert_eq!(guilds.len(), 2);
     for (id, cached) in &guilds {
         let truth: Value =
-            serde_json::from_str(&gateway.truth_guild(id.parse().unwrap()).unwrap()).unwrap();
+            serde_json::from_str(&discord.truth_guild(id.parse().unwrap()).unwrap()).unwrap();
         assert_eq!(*cached, Cached::of(&truth["guild"]), "guild {id}");
         let told = truth["sequence_by_session"].as_object().unwrap();
         assert_eq!(told.len(), 1);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use baton_discord::{GatewayConfig, intents};
+use baton_discord::{DiscordConfig, intents};
 
 use crate::common::{
     Client, identify,
@@ -319,12 +319,12 @@ fn a_bucket_that_is_used_up_is_a_429_with_its_headers_and_too_many_of_them_are_a
 
 #[tokio::test]
 async fn what_clients_send_over_the_gateway_is_written_down_without_their_token() {
-    let gateway = start(GatewayConfig {
+    let discord = start(DiscordConfig {
         member_request_window: std::time::Duration::from_secs(3600),
-        ..GatewayConfig::quick()
+        ..DiscordConfig::quick()
     })
     .await;
-    let mut client = Client::hello(&gateway.url()).await;
+    let mut client = Client::hello(&discord.url()).await;
     // A client that names a compression there, and a presence of null.
     let mut login = identify((0, 1));
     login["d"]["compress"] = json!("zlib-stream");
@@ -366,7 +366,7 @@ async fn what_clients_send_over_the_gateway_is_written_down_without_their_token(
     );
     assert!(limited["d"]["retry_after"].as_f64().unwrap() > 3000.0);
 
-    let commands = gateway.commands(0);
+    let commands = discord.commands(0);
     let ops: Vec<u64> = commands.iter().map(|line| line.op).collect();
     assert_eq!(ops, [2, 8, 8]);
     assert!(commands.iter().all(|line| !line.data.contains("abc")));

@@ -1,9 +1,9 @@
-//! An independent library, pointed at the gateway.
+//! An independent library, pointed at the simulated Discord.
 
 use std::time::Duration;
 
 use crate::common::start;
-use baton_discord::{Fault, FaultName, Gateway, GatewayConfig, Tls, Traffic};
+use baton_discord::{Discord, DiscordConfig, Fault, FaultName, Tls, Traffic};
 use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -13,8 +13,8 @@ use twilight_gateway::{
 
 #[tokio::test]
 async fn twilight_identifies_caches_and_resumes_without_a_gap() {
-    let gateway = served(Tls::Off).await;
-    let mut shard = shard(&gateway, None);
+    let discord = served(Tls::Off).await;
+    let mut shard = shard(&discord, None);
     let mut guilds = 0;
     let mut last = 0;
     while last < 200 {
@@ -23,7 +23,7 @@ async fn twilight_identifies_caches_and_resumes_without_a_gap() {
         last = seq;
     }
     assert!(guilds >= 5);
-    gateway.fault(Fault::new(FaultName::Reset)).unwrap();
+    discord.fault(Fault::new(FaultName::Reset)).unwrap();
     // Twilight resumes by itself; the numbers go on one by one.
     loop {
         let (seq, event) = event(&mut shard).await;
@@ -33,14 +33,14 @@ async fn twilight_identifies_caches_and_resumes_without_a_gap() {
             break;
         }
     }
-    assert_eq!(gateway.counters().total.identifies, 1);
-    assert_eq!(gateway.counters().total.resumes_at_plain_url, 0);
+    assert_eq!(discord.counters().total.identifies, 1);
+    assert_eq!(discord.counters().total.resumes_at_plain_url, 0);
 }
 
 #[tokio::test]
 async fn a_session_moves_from_one_twilight_shard_to_another() {
-    let gateway = served(Tls::Off).await;
-    let mut old = shard(&gateway, None);
+    let discord = served(Tls::Off).await;
+    let mut old = shard(&discord, None);
     let mut last = 0;
     while last < 50 {
         last = event(&mut old).await.0;
@@ -61,7 +61,7 @@ async fn a_session_moves_from_one_twilight_shard_to_another() {
     }
     drop(old);
     let session = Session::new(last.max(session.sequence()), session.id().to_owned());
-    let mut new = shard(&gateway, Some((session, url)));
+    let mut new = shard(&discord, Some((session, url)));
     loop {
         let (seq, event) = event(&mut new).await;
         assert_eq!(seq, last + 1);
@@ -70,24 +70,24 @@ async fn a_session_moves_from_one_twilight_shard_to_another() {
             break;
         }
     }
-    assert_eq!(gateway.counters().total.identifies, 1);
+    assert_eq!(discord.counters().total.identifies, 1);
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn served(tls: Tls) -> Gateway {
+async fn served(tls: Tls) -> Discord {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    start(GatewayConfig {
+    start(DiscordConfig {
         traffic: Traffic::at_rate(500.0),
         tls,
-        ..GatewayConfig::quick()
+        ..DiscordConfig::quick()
     })
     .await
 }
 
-fn shard(gateway: &Gateway, resume: Option<(Session, String)>) -> Shard {
+fn shard(discord: &Discord, resume: Option<(Session, String)>) -> Shard {
     let mut config =
-        ConfigBuilder::new("Bot abc".to_owned(), Intents::all()).proxy_url(gateway.url());
+        ConfigBuilder::new("Bot abc".to_owned(), Intents::all()).proxy_url(discord.url());
     if let Some((session, url)) = resume {
         config = config.session(session).resume_url(url);
     }

@@ -4,7 +4,7 @@ pub(crate) mod process;
 
 use std::time::Duration;
 
-use baton_discord::{Gateway, GatewayConfig};
+use baton_discord::{Discord, DiscordConfig};
 use flate2::{Decompress, FlushDecompress};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -36,8 +36,8 @@ pub(crate) enum Came {
     End(u16),
 }
 
-pub(crate) async fn start(config: GatewayConfig) -> Gateway {
-    Gateway::start(config).await.unwrap()
+pub(crate) async fn start(config: DiscordConfig) -> Discord {
+    Discord::start(config).await.unwrap()
 }
 
 impl Client {

@@ -1,4 +1,4 @@
-//! The handle that starts, steers and stops a gateway.
+//! The handle that starts, steers and stops a simulated Discord.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, sync::watch, time::timeout};
 use crate::{
     commands::CommandLine,
     config::{
-        GatewayConfig,
+        DiscordConfig,
         traffic::{Orders, Traffic},
     },
     control,
@@ -25,21 +25,21 @@ use crate::{
 /// How long a stop waits for connections.
 const STOP: Duration = Duration::from_secs(3);
 
-/// A running gateway. Dropping it stops it; [`Gateway::shutdown`] also waits.
-pub struct Gateway {
+/// A running simulated Discord. Dropping it stops it; [`Discord::shutdown`] also waits.
+pub struct Discord {
     shared: Arc<Shared>,
     control: SocketAddr,
     ca_pem: Option<String>,
 }
 
-impl Gateway {
+impl Discord {
     /// Binds both ports and starts. When this returns, clients can connect.
     ///
     /// # Errors
     ///
     /// A setting out of range, an address that is taken, a certificate that
     /// cannot be read.
-    pub async fn start(config: GatewayConfig) -> Result<Self, Error> {
+    pub async fn start(config: DiscordConfig) -> Result<Self, Error> {
         config.validate()?;
         let tls = tls::setup(&config.tls)?;
         let listener = bind(config.listen).await?;
@@ -154,7 +154,7 @@ impl Gateway {
         self.shared.graveyard.clear();
     }
 
-    /// Changes what can be changed while the gateway runs; all of it or nothing.
+    /// Changes what can be changed while it runs; all of it or nothing.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl Gateway {
     }
 }
 
-impl Drop for Gateway {
+impl Drop for Discord {
     fn drop(&mut self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
