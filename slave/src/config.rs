@@ -1,6 +1,7 @@
 //! Settings of a slave.
 
 mod choices;
+#[cfg(feature = "legacy")]
 mod legacy;
 mod master;
 mod session;
@@ -15,10 +16,11 @@ use baton_protocol::{
 };
 use twilight_model::gateway::Intents;
 
+#[cfg(feature = "legacy")]
+pub use self::legacy::Legacy;
 pub(crate) use self::session::{API_VERSION, is_gateway_url};
 pub use self::{
     choices::{OnDeadlyEvent, OnLostState, StateCompression},
-    legacy::Legacy,
     master::{Address, SecretSource, parse_role},
     timings::Timings,
     token::Token,
@@ -88,6 +90,7 @@ pub struct SlaveConfig {
     /// Snapshots of the bot's state; `None`: there are none.
     pub snapshots: Option<Snapshots>,
     /// Given: the master is the unchanged Go master, on a loopback address.
+    #[cfg(feature = "legacy")]
     pub legacy: Option<Legacy>,
     /// Deadlines and pauses.
     pub timings: Timings,
@@ -113,6 +116,7 @@ impl SlaveConfig {
             on_deadly_event: OnDeadlyEvent::Skip,
             state_compression: StateCompression::None,
             snapshots: None,
+            #[cfg(feature = "legacy")]
             legacy: None,
             timings: Timings::default(),
         }
@@ -153,6 +157,7 @@ impl SlaveConfig {
     }
 
     /// Sets [`legacy`](Self::legacy).
+    #[cfg(feature = "legacy")]
     #[must_use]
     pub const fn with_legacy(mut self, legacy: Legacy) -> Self {
         self.legacy = Some(legacy);
@@ -175,9 +180,9 @@ impl SlaveConfig {
 
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
-    /// `BATON_GATEWAY_URL`, `BATON_API_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`, `BATON_LEGACY`,
-    /// `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`, `BATON_SNAPSHOTS`,
-    /// `BATON_STATE_COMPRESSION`, `BATON_ON_DEADLY_EVENT`.
+    /// `BATON_GATEWAY_URL`, `BATON_API_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`,
+    /// `BATON_SNAPSHOTS`, `BATON_STATE_COMPRESSION`, `BATON_ON_DEADLY_EVENT`; with the
+    /// feature `legacy` also `BATON_LEGACY`, `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`.
     ///
     /// # Errors
     /// [`Error::Config`] names the variable and what it may be.
@@ -208,13 +213,43 @@ impl SlaveConfig {
             config.on_deadly_event = choice.parse().map_err(Error::Config)?;
         }
         config.snapshots = variable("BATON_SNAPSHOTS").map(Snapshots::new);
-        config.legacy = Legacy::of(
+        config.set_legacy(variable)?;
+        config.secret = SecretSource::from_env(variable("BATON_RUNTIME_DIR").map(PathBuf::from))?;
+        Ok(config)
+    }
+
+    #[cfg(feature = "legacy")]
+    fn set_legacy(&mut self, variable: fn(&str) -> Option<String>) -> Result<(), Error> {
+        self.legacy = Legacy::of(
             parsed("BATON_LEGACY", variable("BATON_LEGACY"))?.unwrap_or(false),
             parsed("BATON_SHARDS", variable("BATON_SHARDS"))?,
             parsed("BATON_MAX_CONCURRENCY", variable("BATON_MAX_CONCURRENCY"))?,
         )?;
-        config.secret = SecretSource::from_env(variable("BATON_RUNTIME_DIR").map(PathBuf::from))?;
-        Ok(config)
+        Ok(())
+    }
+
+    #[cfg(not(feature = "legacy"))]
+    fn set_legacy(&mut self, variable: fn(&str) -> Option<String>) -> Result<(), Error> {
+        if parsed("BATON_LEGACY", variable("BATON_LEGACY"))?.unwrap_or(false) {
+            return Err(Error::Config(
+                "BATON_LEGACY: this bot knows nothing of the Go master: build it with the feature \
+                 `legacy` of baton-slave"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the master is the Go master.
+    #[cfg(feature = "legacy")]
+    pub(crate) const fn is_legacy(&self) -> bool {
+        self.legacy.is_some()
+    }
+
+    /// Whether the master is the Go master.
+    #[cfg(not(feature = "legacy"))]
+    pub(crate) const fn is_legacy(&self) -> bool {
+        false
     }
 
     /// Where the bot's HTTP is to go, without a slash at its end; `None`: to Discord.
@@ -293,6 +328,7 @@ impl SlaveConfig {
                 ));
             }
         }
+        #[cfg(feature = "legacy")]
         if let Some(legacy) = &self.legacy {
             return legacy.check(&self.master);
         }

@@ -27,6 +27,8 @@ mod slave;
 mod state;
 mod telemetry;
 
+#[cfg(feature = "legacy")]
+pub use self::config::Legacy;
 pub use self::{
     agent::{ShardStatus, Status},
     bot::{
@@ -34,8 +36,8 @@ pub use self::{
         Receipt, ShardHandle, State, StateStatus, Work, from_fn, from_fn_with,
     },
     config::{
-        Address, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, StateCompression,
-        Timings, Token, parse_role,
+        Address, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, StateCompression, Timings,
+        Token, parse_role,
     },
     error::Error,
     slave::{Builder, Monitor, Slave},

@@ -9,8 +9,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "legacy")]
+use crate::agent::legacy::LegacyAgent;
 use crate::{
-    agent::{Agent, Status, legacy::LegacyAgent},
+    agent::{Agent, Status},
     bot::{Bot, State, Work},
     config::SlaveConfig,
     error::Error,
@@ -131,13 +133,12 @@ impl Builder {
         };
         let context = Context::new(config, self.bot, self.state, self.work)?;
         let context = Arc::new(context);
-        match context.config.legacy {
-            Some(legacy) => {
-                let agent = LegacyAgent::new(context, legacy, self.requests.1, stop)?;
-                agent.run().await
-            }
-            None => Agent::new(context, self.requests.1, stop)?.run().await,
+        #[cfg(feature = "legacy")]
+        if let Some(legacy) = context.config.legacy {
+            let agent = LegacyAgent::new(context, legacy, self.requests.1, stop)?;
+            return agent.run().await;
         }
+        Agent::new(context, self.requests.1, stop)?.run().await
     }
 }
 

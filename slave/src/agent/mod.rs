@@ -4,6 +4,7 @@
 //! RESUME; only IDENTIFY, moves and the outcome of a seal wait for it.
 
 mod leaving;
+#[cfg(feature = "legacy")]
 pub(crate) mod legacy;
 mod link;
 mod link_error;

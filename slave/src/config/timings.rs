@@ -63,12 +63,15 @@ pub struct Timings {
     /// master is back.
     pub master_redial_max: Duration,
     /// Pause before a legacy master is dialled again, after a dial that failed.
+    #[cfg(feature = "legacy")]
     pub legacy_redial: Duration,
     /// A legacy migration in which a master says nothing for so long stands
     /// still; a target that has nothing yet asks for work again then.
+    #[cfg(feature = "legacy")]
     pub legacy_patience: Duration,
     /// Shortest time between two IDENTIFYs of one bucket where no master grants
     /// them: Discord's 5 s and a margin.
+    #[cfg(feature = "legacy")]
     pub identify_window: Duration,
 }
 
@@ -97,8 +100,11 @@ impl Default for Timings {
             master_silence: seconds(30),
             master_redial_first: Duration::from_millis(100),
             master_redial_max: seconds(1),
+            #[cfg(feature = "legacy")]
             legacy_redial: seconds(5),
+            #[cfg(feature = "legacy")]
             legacy_patience: seconds(60),
+            #[cfg(feature = "legacy")]
             identify_window: Duration::from_millis(5250),
         }
     }
@@ -127,6 +133,10 @@ impl Timings {
         with_master_silence master_silence: Duration,
         with_master_redial_first master_redial_first: Duration,
         with_master_redial_max master_redial_max: Duration,
+    }
+
+    #[cfg(feature = "legacy")]
+    setters! {
         with_legacy_redial legacy_redial: Duration,
         with_legacy_patience legacy_patience: Duration,
         with_identify_window identify_window: Duration,

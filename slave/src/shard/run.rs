@@ -119,7 +119,7 @@ impl Shard {
                     let resumable = self.session.is_some();
                     pause = redial.ended(&end, resumable, &timings);
                     tracing::info!(why = %end, ?pause, "connection lost");
-                    if self.context.config.legacy.is_some() && redial.taken() >= MOST_TAKEN {
+                    if self.context.config.is_legacy() && redial.taken() >= MOST_TAKEN {
                         return self.another_serves_it();
                     }
                     match redial.session_is_over(&timings).filter(|_| resumable) {
