@@ -6,7 +6,7 @@ mod signals;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use baton_core::{Core, event::Time};
-use baton_protocol::{Term, auth::Secret};
+use baton_protocol::{LaunchId, Term, auth::Secret};
 use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 use tokio::{
@@ -104,8 +104,10 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         () = signals.leave() => return Ok(()),
     };
     config.check_shards(shard_count)?;
-    let (watches, unseen, recovered) =
+    let (watches, unseen, mut recovered) =
         living(&opened.journal, opened.recovered, opened.boot.as_deref()).await?;
+    recovered.launches =
+        LaunchId::random().map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
 
     let (unix, maker) = match passed.unix {
         Some(unix) => (unix, Maker::Service),

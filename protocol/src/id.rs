@@ -135,6 +135,29 @@ random! {
     FleetId
 }
 
+random! {
+    /// One launch of a process into a slot. Made by the master that launches, never used
+    /// again: a process id is of one host, and the kernel gives it to others later.
+    LaunchId
+}
+
+impl LaunchId {
+    /// Whether it is one: zero is none.
+    #[must_use]
+    pub const fn is_said(self) -> bool {
+        self.0 != 0
+    }
+
+    /// The launch behind this one. Wraps, and is never zero.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self.0.checked_add(1) {
+            Some(next) => Self(next),
+            None => Self(1),
+        }
+    }
+}
+
 /// Counts the starts of a fleet's master. A slave refuses orders of a term lower
 /// than one that it has seen, and of another fleet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

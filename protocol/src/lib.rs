@@ -32,7 +32,7 @@ pub mod version;
 pub use self::{
     codec::{Frame, Trust},
     error::DecodeError,
-    id::{DeployId, Epoch, FleetId, ProcessIdentity, Sequence, ShardId, SlaveId, Term},
+    id::{DeployId, Epoch, FleetId, LaunchId, ProcessIdentity, Sequence, ShardId, SlaveId, Term},
     message::{ToMaster, ToSlave},
     ranges::SequenceRanges,
     ticket::{SessionParameters, Ticket},

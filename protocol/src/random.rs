@@ -1,6 +1,6 @@
 //! Ids that are new.
 
-use crate::id::{FleetId, SlaveId};
+use crate::id::{FleetId, LaunchId, SlaveId};
 
 impl SlaveId {
     /// Draws a new id from the operating system's randomness.
@@ -13,6 +13,16 @@ impl SlaveId {
 }
 
 impl FleetId {
+    /// Draws a new id from the operating system's randomness.
+    ///
+    /// # Errors
+    /// The operating system has none to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        random_bits().map(Self)
+    }
+}
+
+impl LaunchId {
     /// Draws a new id from the operating system's randomness.
     ///
     /// # Errors

@@ -181,10 +181,8 @@ impl Core {
             Input::Left { slave } => self.left(slave),
             Input::Died { slave } => self.died(slave),
             Input::Silent { slave } => self.silent(slave),
-            Input::Launched { slot, role, pid } => self.launched(&slot, role, pid),
-            Input::LaunchFailed { slot, role, reason } => {
-                self.launch_failed(&slot, role, &reason);
-            }
+            Input::Launched { launch, pid } => self.candidate_launched(launch, pid),
+            Input::LaunchFailed { launch, reason } => self.launch_failed(launch, &reason),
             Input::Deploy { request, order } => self.deploy_asked(request, order),
             Input::Abort { request } => self.abort_asked(request),
             Input::Pause { request, pause } => self.pause_asked(request, pause),

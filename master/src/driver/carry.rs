@@ -107,11 +107,13 @@ impl Driver {
                 role,
                 command,
                 deploy,
+                launch,
             } => {
                 let order = LaunchOrder {
                     role,
                     command,
                     deploy,
+                    launch,
                 };
                 caused.extend(self.supervisor.launch(slot, order));
             }

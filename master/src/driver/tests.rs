@@ -88,14 +88,27 @@ async fn a_command_that_leaves_its_slave_behind_is_not_its_death() {
     assert_eq!(deaths, [EndedBy::Code(137)]);
 }
 
+/// A command that goes into the background, out of its process group, and leaves its slave
+/// behind: that is no failed launch, and no death.
+#[tokio::test]
+async fn a_slave_that_left_the_group_of_its_launch_is_known_by_the_launch_that_it_names() {
+    let script = "echo $BATON_LAUNCH > {launch}; setsid sleep 1000 & echo $! >> {pids}; \
+                  while [ ! -e {joined} ]; do sleep 0.01; done";
+    let (deaths, early) = deaths_of(script).await;
+    assert_eq!(early, 0, "what was launched came to nothing");
+    assert_eq!(deaths, [EndedBy::Unknown]);
+}
+
 /// What is told of the end of a slave that joins from this script and is killed, and how
 /// many times before it was.
 async fn deaths_of(script: &str) -> (Vec<EndedBy>, usize) {
     let dir = tempfile::tempdir().unwrap();
-    let [pids, joined] = ["pids", "joined"].map(|name| dir.path().join(name));
+    let files = ["pids", "joined", "launch"].map(|name| dir.path().join(name));
+    let [pids, joined, launch] = files;
     std::fs::write(&pids, "").unwrap();
     let script = script.replace("{pids}", &pids.display().to_string());
     let script = script.replace("{joined}", &joined.display().to_string());
+    let script = script.replace("{launch}", &launch.display().to_string());
     // A process that is launched after the first one ends at once, also when the folder
     // is gone.
     let first = format!("[ -e {0} ] && [ ! -s {0} ]", pids.display());
@@ -110,9 +123,11 @@ async fn deaths_of(script: &str) -> (Vec<EndedBy>, usize) {
     let pid = pids_in(&pids)[0];
     rig.dialler = Dialled::Local(Some(pid));
     let process = ProcessIdentity::of(pid).unwrap();
+    let said = std::fs::read_to_string(&launch).unwrap_or_default();
     let mut slave = rig
         .join(Hello {
             process,
+            launch: said.trim().parse().unwrap_or_default(),
             ..hello(1)
         })
         .await;
@@ -122,23 +137,24 @@ async fn deaths_of(script: &str) -> (Vec<EndedBy>, usize) {
     std::fs::write(&joined, "").unwrap();
     // Time for what must not be told.
     sleep(Duration::from_millis(100)).await;
-    let early = told_deaths(&mut rig).len();
+    let early = told_deaths(&mut rig, &[None, Some(SlaveId(1))]).len();
     kill(pid);
     // Its connection stays open: the end of its process is known first.
     rig.until(|view| view.slaves.is_empty()).await;
     sleep(Duration::from_millis(100)).await;
-    let deaths = told_deaths(&mut rig);
+    let deaths = told_deaths(&mut rig, &[Some(SlaveId(1))]);
     pids_in(&pids).into_iter().for_each(kill);
     (deaths, early)
 }
 
-fn told_deaths(rig: &mut Rig) -> Vec<EndedBy> {
+/// What was told of the ends of these; `None`: of what ended before it joined.
+fn told_deaths(rig: &mut Rig, of: &[Option<SlaveId>]) -> Vec<EndedBy> {
     let told = std::iter::from_fn(|| rig.news.try_recv().ok());
     told.filter_map(|told| {
         let News::SlaveEnded(death) = &told.news else {
             return None;
         };
-        (death.slave == Some(SlaveId(1))).then_some(death.ending)
+        of.contains(&death.slave).then_some(death.ending)
     })
     .collect()
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use baton_core::event::Time;
 use baton_protocol::{
-    Connection, ConnectionError, ToMaster, ToSlave, Trust,
+    Connection, ConnectionError, LaunchId, ToMaster, ToSlave, Trust,
     connection::Sender,
     message::{Refused, RefusedReason, Role},
 };
@@ -227,7 +227,10 @@ impl Runner {
         let wait = Duration::from_secs(1 << self.launches.in_vain.min(6)).min(MAX_BACKOFF);
         self.launches.in_vain += 1;
         self.launches.not_before = Some(now + wait);
-        let plan = self.launcher.plan(&self.slot, Role::Candidate, None, None);
+        let launch = LaunchId::default();
+        let plan = self
+            .launcher
+            .plan(&self.slot, Role::Candidate, None, None, launch);
         let why = why.to_owned();
         tokio::spawn(async move {
             let started = match plan {

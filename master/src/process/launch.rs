@@ -10,7 +10,7 @@ use std::{
 
 use baton_core::event::EndedBy;
 use baton_protocol::{
-    DeployId,
+    DeployId, LaunchId,
     auth::{SECRET_VARIABLE, Secret},
     message::Role,
 };
@@ -31,6 +31,8 @@ pub mod variable {
     pub const ROLE: &str = "BATON_ROLE";
     /// The number of the deploy, where the slave is its candidate.
     pub const DEPLOY: &str = "BATON_DEPLOY";
+    /// Which launch this is: the slave says it in its hello.
+    pub const LAUNCH: &str = "BATON_LAUNCH";
     /// Where HTTP for Discord goes, if it is not Discord.
     pub const API_URL: &str = "BATON_API_URL";
     /// The master's runtime directory.
@@ -191,6 +193,7 @@ impl Launcher {
         role: Role,
         command: Option<&[String]>,
         deploy: Option<DeployId>,
+        launch: LaunchId,
     ) -> Result<Plan, String> {
         let Some(place) = self.slots.get(slot) else {
             return Err(format!("there is no slot `{slot}`"));
@@ -207,6 +210,7 @@ impl Launcher {
             command: command.to_vec(),
             role,
             deploy,
+            launch,
             master,
             runtime_dir: self.runtime_dir.clone(),
             secret: self.secret.clone(),
@@ -224,6 +228,7 @@ pub struct Plan {
     command: Vec<String>,
     role: Role,
     deploy: Option<DeployId>,
+    launch: LaunchId,
     master: std::ffi::OsString,
     runtime_dir: PathBuf,
     secret: Secret,
@@ -276,6 +281,7 @@ impl Plan {
             .env(variable::RUNTIME_DIR, &self.runtime_dir)
             .env_remove(variable::OUTPUT)
             .env_remove(variable::DEPLOY)
+            .env_remove(variable::LAUNCH)
             .stdin(Stdio::null())
             .process_group(0);
         if let Some(token) = token {
@@ -283,6 +289,9 @@ impl Plan {
         }
         if let Some(deploy) = self.deploy {
             child.env(variable::DEPLOY, deploy.to_string());
+        }
+        if self.launch.is_said() {
+            child.env(variable::LAUNCH, self.launch.to_string());
         }
         let mut output = None;
         let mut unnamed = None;

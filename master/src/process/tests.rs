@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use baton_core::event::EndedBy;
-use baton_protocol::{DeployId, ProcessIdentity, auth::Secret, message::Role};
+use baton_protocol::{DeployId, LaunchId, ProcessIdentity, auth::Secret, message::Role};
 use tokio::time::timeout;
 
 use super::*;
@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_secs(30);
 async fn a_launched_process_leads_its_own_group_and_finds_its_environment() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("slave.log");
-    let script = "echo $BATON_MASTER $BATON_SLOT $BATON_ROLE $BATON_RUNTIME_DIR ${#BATON_SECRET} $OWN $BATON_DEPLOY; \
+    let script = "echo $BATON_MASTER $BATON_SLOT $BATON_ROLE $BATON_RUNTIME_DIR ${#BATON_SECRET} $OWN $BATON_DEPLOY $BATON_LAUNCH; \
                   cut -d' ' -f5 /proc/$$/stat; echo $$; echo oops >&2";
     let launcher = launcher(dir.path(), &["sh", "-c", script], Some(&log));
     let (pid, mut child) = launch(&launcher, Role::Candidate, Some(DeployId(7)))
@@ -26,8 +26,9 @@ async fn a_launched_process_leads_its_own_group_and_finds_its_environment() {
     let text = fs::read_to_string(&log).unwrap();
     let mut lines = text.lines();
     let expected = format!(
-        "unix:/r/slave.sock main candidate {} 64 yes 7",
-        dir.path().display()
+        "unix:/r/slave.sock main candidate {} 64 yes 7 {}",
+        dir.path().display(),
+        LaunchId(0xa1)
     );
     assert_eq!(lines.next(), Some(expected.as_str()));
     assert_eq!(lines.next(), Some(pid.to_string().as_str()), "its group");
@@ -130,10 +131,11 @@ async fn a_launch_that_cannot_be_says_why() {
             "no-such-program",
         ),
     ] {
-        let reason = match launcher.plan(slot, Role::Candidate, command.as_deref(), None) {
-            Ok(plan) => plan.start().await.unwrap_err(),
-            Err(reason) => reason,
-        };
+        let reason =
+            match launcher.plan(slot, Role::Candidate, command.as_deref(), None, LaunchId(1)) {
+                Ok(plan) => plan.start().await.unwrap_err(),
+                Err(reason) => reason,
+            };
         assert!(reason.contains(expected), "{reason}");
     }
 }
@@ -181,7 +183,10 @@ async fn launch(
     role: Role,
     deploy: Option<DeployId>,
 ) -> Result<(u32, Child), String> {
-    launcher.plan("main", role, None, deploy)?.start().await
+    launcher
+        .plan("main", role, None, deploy, LaunchId(0xa1))?
+        .start()
+        .await
 }
 
 #[tokio::test]

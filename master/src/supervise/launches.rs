@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use baton_core::event::Input;
 use baton_protocol::{
-    DeployId, SlaveId,
+    DeployId, LaunchId, SlaveId,
     message::{Hello, Role},
 };
 use tokio::{
@@ -52,6 +52,8 @@ pub(crate) struct LaunchOrder {
     pub(crate) command: Option<Vec<String>>,
     /// For which deploy.
     pub(crate) deploy: Option<DeployId>,
+    /// Which launch it is.
+    pub(crate) launch: LaunchId,
 }
 
 /// A process that is being started.
@@ -59,6 +61,7 @@ pub(crate) struct LaunchOrder {
 struct Starting {
     role: Role,
     deploy: Option<DeployId>,
+    launch: LaunchId,
     /// It is killed as soon as it is there.
     given_up: bool,
 }
@@ -67,7 +70,7 @@ struct Starting {
 #[derive(Debug)]
 pub(super) struct Launched {
     pub(super) slot: String,
-    pub(super) role: Role,
+    pub(super) launch: LaunchId,
     /// The slave that joined from it: its end is then that slave's death.
     pub(super) joined: Option<Joined>,
     pub(super) began: Instant,
@@ -111,6 +114,7 @@ impl Launches {
         let starting = Starting {
             role: order.role,
             deploy: order.deploy,
+            launch: order.launch,
             given_up: false,
         };
         self.starting.insert(slot.to_owned(), starting);
@@ -171,7 +175,7 @@ impl Launches {
         notices: &mpsc::Sender<Notice>,
     ) -> Option<Input> {
         let starting = self.starting.remove(slot)?;
-        let role = starting.role;
+        let launch = starting.launch;
         match started {
             Ok((pid, child)) => {
                 self.keep(slot, pid, child, &starting, notices);
@@ -179,14 +183,13 @@ impl Launches {
                     self.kill(slot);
                     return None;
                 }
-                let slot = slot.to_owned();
-                Some(Input::Launched { slot, role, pid })
+                Some(Input::Launched { launch, pid })
             }
             Err(reason) if starting.given_up => {
                 warn!(slot, reason, "launch failed");
                 None
             }
-            Err(reason) => Some(failed(slot.to_owned(), role, &reason)),
+            Err(reason) => Some(failed(slot, launch, &reason)),
         }
     }
 
@@ -231,7 +234,7 @@ impl Launches {
         });
         let launched = Launched {
             slot: slot.to_owned(),
-            role,
+            launch: starting.launch,
             joined: None,
             began: Instant::now(),
             kill: Some(kill),
@@ -240,11 +243,12 @@ impl Launches {
         self.check(slot);
     }
 
-    /// What was launched is known by process and group; gives what the core hears.
+    /// What was launched says of which launch it is, or is known by process and group; gives
+    /// what the core hears.
     pub(super) fn recognise(
         &mut self,
         hello: &mut Hello,
-        pid: u32,
+        pid: Option<u32>,
         group: Option<u32>,
     ) -> Vec<Input> {
         if hello.deploy == DeployId(0)
@@ -257,17 +261,24 @@ impl Launches {
         }
         let mut inputs = Vec::new();
         for (leader, launched) in &mut self.launched {
-            if launched.joined.is_none() && is_of_launch(pid, *leader) {
-                launched.joined = Some(Joined {
-                    slave: hello.slave,
-                    build: hello.build.clone(),
-                    pid,
-                });
-                if pid != *leader {
-                    // A shell was launched, the slave is its child.
-                    let (slot, role) = (launched.slot.clone(), launched.role);
-                    inputs.push(Input::Launched { slot, role, pid });
-                }
+            let says = hello.launch.is_said();
+            let is_it = match pid {
+                _ if says => launched.launch == hello.launch,
+                Some(pid) => is_of_launch(pid, *leader),
+                None => false,
+            };
+            if launched.joined.is_some() || !is_it {
+                continue;
+            }
+            launched.joined = Some(Joined {
+                slave: hello.slave,
+                build: hello.build.clone(),
+                pid: hello.process.pid,
+            });
+            if let Some(pid) = pid.filter(|pid| !says && pid != leader) {
+                // A shell was launched, the slave is its child.
+                let launch = launched.launch;
+                inputs.push(Input::Launched { launch, pid });
             }
         }
         inputs
@@ -290,7 +301,7 @@ impl Launches {
     pub(super) fn pretend(&mut self, slot: &str, pid: u32) {
         let launched = Launched {
             slot: slot.to_owned(),
-            role: Role::Relaunch,
+            launch: LaunchId(1),
             joined: None,
             began: Instant::now(),
             kill: None,
@@ -306,10 +317,10 @@ impl Launches {
 }
 
 /// A launch that cannot be.
-pub(super) fn failed(slot: String, role: Role, reason: &str) -> Input {
+pub(super) fn failed(slot: &str, launch: LaunchId, reason: &str) -> Input {
     warn!(slot, reason, "launch failed");
     let reason = format!("cannot be started: {reason}");
-    Input::LaunchFailed { slot, role, reason }
+    Input::LaunchFailed { launch, reason }
 }
 
 const fn role_name(role: Role) -> &'static str {

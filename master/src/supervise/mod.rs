@@ -110,10 +110,11 @@ impl Supervisor {
             self.launches.wait(slot, order);
             return None;
         }
-        let role = order.role;
+        let LaunchOrder { role, launch, .. } = order;
+        let command = order.command.as_deref();
         let plan = self
             .launcher
-            .plan(&slot, role, order.command.as_deref(), order.deploy);
+            .plan(&slot, role, command, order.deploy, launch);
         match plan {
             Ok(plan) => {
                 self.launches.begin(&slot, &order);
@@ -125,7 +126,7 @@ impl Supervisor {
                 });
                 None
             }
-            Err(reason) => Some(failed(slot, role, &reason)),
+            Err(reason) => Some(failed(&slot, launch, &reason)),
         }
     }
 
@@ -143,15 +144,13 @@ impl Supervisor {
         self.launches.started(slot, started, &self.notices)
     }
 
-    /// A slave says hello, or had said it before it was known what was launched: what was
-    /// launched, and for which deploy, is known by process and group. Gives what the core
-    /// hears: of a shell that was launched, by which pid to know the slave that is its
-    /// child.
+    /// A slave says hello, or had said it before it was known what was launched. It says of
+    /// which launch it is; one that does not is known by its process and group. Gives what
+    /// the core hears: of a shell that was launched, by which pid to know the slave that is
+    /// its child.
     pub(crate) fn recognise(&mut self, hello: &mut Hello) -> Vec<Input> {
-        let Some(pid) = pid_of_ours(&hello.process) else {
-            return Vec::new();
-        };
-        let group = group_of(pid);
+        let pid = pid_of_ours(&hello.process);
+        let group = pid.and_then(group_of);
         let inputs = self.launches.recognise(hello, pid, group);
         self.watches.is_of_group(hello.slave, group);
         inputs
@@ -192,8 +191,7 @@ impl Supervisor {
             last_lines,
         };
         let failed = (!given_up && slave.is_none()).then(|| Input::LaunchFailed {
-            slot: slot.clone(),
-            role: launched.role,
+            launch: launched.launch,
             reason: format!("ended before it joined: {}", death.told()),
         });
         Some(Exit {
@@ -214,8 +212,7 @@ impl Supervisor {
         let launched = self.launches.of_slave(slave);
         launched
             .map(|launched| Input::LaunchFailed {
-                slot: launched.slot.clone(),
-                role: launched.role,
+                launch: launched.launch,
                 reason: format!("was refused: {detail}"),
             })
             .collect()

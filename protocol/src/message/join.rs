@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{DeployId, Epoch, ProcessIdentity, SlaveId, Term},
+    id::{DeployId, Epoch, LaunchId, ProcessIdentity, SlaveId, Term},
     ticket::{SessionParameters, Ticket},
     version::Version,
 };
@@ -53,11 +53,20 @@ pub struct Hello {
     /// command may fork, and what was launched is then not what says hello.
     #[serde(skip_serializing_if = "is_none")]
     pub deploy: DeployId,
+    /// The launch that it comes from (`BATON_LAUNCH` in its environment); zero, and then
+    /// not sent: no master launched it, or it does not say.
+    #[serde(skip_serializing_if = "is_unsaid")]
+    pub launch: LaunchId,
 }
 
 /// Whether that is no deploy at all.
 fn is_none(deploy: &DeployId) -> bool {
     deploy.get() == 0
+}
+
+/// Whether that is no launch at all.
+fn is_unsaid(launch: &LaunchId) -> bool {
+    !launch.is_said()
 }
 
 /// Names of slots and builds are at most this many bytes.

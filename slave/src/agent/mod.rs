@@ -14,10 +14,10 @@ mod status;
 pub(crate) mod table;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use baton_protocol::{
-    DeployId, ProcessIdentity, SlaveId, Term, ToMaster, Version,
+    DeployId, LaunchId, ProcessIdentity, SlaveId, Term, ToMaster, Version,
     message::{Hello, Report, Role},
 };
 use tokio::{
@@ -48,6 +48,8 @@ pub(crate) struct Agent {
     slave: SlaveId,
     /// For which deploy a master launched this process; zero: for none.
     deploy: DeployId,
+    /// Of which launch this process is; zero: no master launched it.
+    launch: LaunchId,
     process: ProcessIdentity,
     /// The highest term that orders were taken from.
     term: Term,
@@ -65,9 +67,8 @@ pub(crate) struct Agent {
 }
 
 /// What a launching master set: a fact about this process, not a setting.
-fn deploy_of_launch() -> DeployId {
-    let number = std::env::var("BATON_DEPLOY").ok();
-    DeployId(number.and_then(|text| text.parse().ok()).unwrap_or(0))
+fn set_by_master<T: FromStr>(variable: &str) -> Option<T> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
 impl Agent {
@@ -83,7 +84,8 @@ impl Agent {
             slave: SlaveId::random()
                 .map_err(std::io::Error::other)
                 .map_err(system("draw a slave id"))?,
-            deploy: deploy_of_launch(),
+            deploy: DeployId(set_by_master("BATON_DEPLOY").unwrap_or_default()),
+            launch: set_by_master("BATON_LAUNCH").unwrap_or_default(),
             process: ProcessIdentity::current().map_err(system("read /proc/self"))?,
             term: Term::default(),
             failures: 0,
@@ -202,6 +204,7 @@ impl Agent {
                 process: self.process.clone(),
                 nonce: Default::default(),
                 deploy: self.deploy,
+                launch: self.launch,
             },
             running,
             secret: config.secret.clone(),

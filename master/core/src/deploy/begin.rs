@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use baton_protocol::{DeployId, SlaveId, message::Role};
+use baton_protocol::{DeployId, LaunchId, SlaveId, message::Role};
 
 use crate::{
     Core,
@@ -77,7 +77,8 @@ impl Core {
         let from = self.fleet.slots[slot].owner;
         let command = order.command.clone();
         let name = order.slot.clone();
-        let stage = Stage::Starting { pid: None };
+        let launch = self.fleet.next_launch();
+        let stage = Stage::Starting { launch, pid: None };
         self.begin_deploy(Some(request), slot, order, from, stage);
         // What kept sessions from being given may be mended by it.
         self.permits
@@ -89,6 +90,7 @@ impl Core {
             role: Role::Candidate,
             command,
             deploy: self.deploy.as_ref().map(|deploy| deploy.id),
+            launch,
         });
         self.out.start(Timer::Deploy, self.settings.ready);
         self.out.touch(slot);
@@ -212,12 +214,13 @@ impl Core {
         self.out.touch(slot);
     }
 
-    pub(crate) fn candidate_launched(&mut self, slot: SlotId, launched: u32) {
+    /// The process of a launch is known, if it is the one of a deploy.
+    pub(crate) fn candidate_launched(&mut self, of: LaunchId, process: u32) {
         if let Some(deploy) = &mut self.deploy
-            && deploy.slot == slot
-            && let Stage::Starting { pid } = &mut deploy.stage
+            && let Stage::Starting { launch, pid } = &mut deploy.stage
+            && *launch == of
         {
-            *pid = Some(launched);
+            *pid = Some(process);
         }
     }
 

@@ -30,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{DeployId, ShardId, SlaveId, message::Hello};
+use baton_protocol::{DeployId, LaunchId, ShardId, SlaveId, message::Hello};
 
 use crate::{
     event::{DeployOrder, DeployStep, Outcome, Time},
@@ -73,8 +73,9 @@ pub(crate) struct Deploy {
 /// How far it is, with what exists only there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// A process is launched; known once it has started.
+    /// A process is launched; its process is known once it has started.
     Starting {
+        launch: LaunchId,
         pid: Option<u32>,
     },
     /// Both were told; who answered.
@@ -216,12 +217,13 @@ impl Deploy {
             .max(1)
     }
 
-    /// Whether this candidate is the one that was launched. One that does not say for
-    /// which deploy is known by its process.
+    /// Whether this candidate is the one that was launched. One that does not say of which
+    /// launch, or for which deploy, is known by its process.
     pub(crate) fn expects(&self, hello: &Hello) -> bool {
         match self.stage {
+            Stage::Starting { launch, .. } if hello.launch.is_said() => hello.launch == launch,
             Stage::Starting { .. } if hello.deploy != DeployId(0) => hello.deploy == self.id,
-            Stage::Starting { pid } => pid.is_none_or(|pid| pid == hello.process.pid),
+            Stage::Starting { pid, .. } => pid.is_none_or(|pid| pid == hello.process.pid),
             Stage::Preparing { .. }
             | Stage::Moving { .. }
             | Stage::Work { .. }

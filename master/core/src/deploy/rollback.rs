@@ -7,7 +7,7 @@
 //! something moved        RollingBack ─▶ RolledBack          new one healthy: Forced, else it ends
 //! ```
 
-use baton_protocol::{ShardId, SlaveId, text};
+use baton_protocol::{LaunchId, ShardId, SlaveId, text};
 
 use crate::{
     Core,
@@ -25,7 +25,7 @@ impl Core {
             return;
         };
         let to = match deploy.stage {
-            Stage::Starting { pid } => {
+            Stage::Starting { pid, .. } => {
                 let slot = deploy.slot;
                 if let Some(pid) = pid {
                     self.fleet.slots[slot].refuse_pid(pid);
@@ -293,10 +293,9 @@ impl Core {
     }
 
     /// A launched candidate ended before it joined; whether there was one.
-    pub(crate) fn candidate_launch_failed(&mut self, slot: SlotId, reason: &str) -> bool {
-        let starting = self
-            .deploy_in(slot)
-            .is_some_and(|deploy| matches!(deploy.stage, Stage::Starting { .. }));
+    pub(crate) fn candidate_launch_failed(&mut self, of: LaunchId, reason: &str) -> bool {
+        let is_it = |deploy: &Deploy| matches!(deploy.stage, Stage::Starting { launch, .. } if launch == of);
+        let starting = self.deploy.as_ref().is_some_and(is_it);
         if starting {
             self.fail_deploy(None, format!("the new slave {reason}"));
         }

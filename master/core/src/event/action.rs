@@ -1,7 +1,7 @@
 //! What comes out of the core.
 
 use baton_protocol::{
-    DeployId, SlaveId, ToSlave,
+    DeployId, LaunchId, SlaveId, ToSlave,
     message::{Refused, Role, SetAside},
 };
 
@@ -32,6 +32,8 @@ pub enum Action {
         command: Option<Vec<String>>,
         /// For which deploy; it is to say so in its hello.
         deploy: Option<DeployId>,
+        /// Which launch this is; it is to say that too.
+        launch: LaunchId,
     },
     /// `SIGKILL` the process that was launched into this slot and has not joined,
     /// with its group: no task waits for it any more, and its end is not reported.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    ShardId, SlaveId, ToMaster,
-    message::{Hello, Report, Role},
+    LaunchId, ShardId, SlaveId, ToMaster,
+    message::{Hello, Report},
 };
 use serde::Serialize;
 
@@ -48,22 +48,18 @@ pub enum Input {
         /// Who.
         slave: SlaveId,
     },
-    /// A launched process came up: it is expected to join as `slave` says in its
-    /// hello (`hello.process.pid == pid`).
+    /// A launched process came up. Its slave says in its hello of which launch it is; one
+    /// that does not is known by this process id.
     Launched {
-        /// Into which slot.
-        slot: String,
-        /// With which role it was launched.
-        role: Role,
-        /// The process.
+        /// Which launch.
+        launch: LaunchId,
+        /// The process, or the child of it that said hello.
         pid: u32,
     },
     /// A launch failed, or a launched process ended before it joined.
     LaunchFailed {
-        /// Into which slot.
-        slot: String,
-        /// With which role it was launched.
-        role: Role,
+        /// Which launch.
+        launch: LaunchId,
         /// Why, as what is said of the slave: `ended before it joined: exit code 1`.
         reason: String,
     },

@@ -6,7 +6,7 @@ use std::{
 };
 
 use baton_protocol::{
-    DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket,
+    DeployId, Epoch, LaunchId, SessionParameters, ShardId, SlaveId, Ticket,
     message::{Hello, ResumeAfter},
 };
 
@@ -28,6 +28,9 @@ pub struct Recovered {
     pub fenced: BTreeSet<SlaveId>,
     /// The number of the last deploy.
     pub last_deploy: DeployId,
+    /// The launches of this master are those behind this one. Drawn anew for each start, so
+    /// that no two launches of a fleet are taken for one.
+    pub launches: LaunchId,
     /// Deploys that did not come about.
     pub given_up: BTreeSet<DeployId>,
     /// The last [`Entry::Ticket`](crate::event::Entry::Ticket) of each shard.

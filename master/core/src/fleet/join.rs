@@ -83,6 +83,7 @@ impl Core {
         slave.hello.role = hello.role;
         slave.hello.version = hello.version;
         slave.hello.deploy = hello.deploy;
+        slave.hello.launch = hello.launch;
         slave.presence = Presence::Joined;
         let (build, slot, standing) = (slave.hello.build.clone(), slave.slot, slave.standing);
         self.out.stop(Timer::Away(id));
@@ -157,7 +158,8 @@ impl Core {
     /// Whether a slave that owns nothing may come in.
     fn admission(&self, hello: &Hello, slot: SlotId) -> Result<(), (RefusedReason, String)> {
         let place = &self.fleet.slots[slot];
-        if place.unwanted.contains(&hello.process.pid) || self.is_given_up(hello) {
+        let is_unwanted = !hello.launch.is_said() && place.unwanted.contains(&hello.process.pid);
+        if is_unwanted || self.is_given_up(hello) {
             let detail = "the deploy that started this slave has ended".to_owned();
             return Err((RefusedReason::Superseded, detail));
         }
@@ -269,7 +271,7 @@ impl Core {
         } else if role == Role::Standby {
             self.fleet.stand(id, Standing::Standby);
             self.fleet.soft_start(id, &mut self.out);
-            self.fleet.standby_came(slot, &mut self.out);
+            self.fleet.standby_came(slot, id, &mut self.out);
         } else if given_up {
             self.fleet.dismiss(id, self.settings.retire, &mut self.out);
         } else if expected {

@@ -7,7 +7,7 @@
 //!                                                └─ backoff ◀──┘ failed
 //! ```
 
-use baton_protocol::{SlaveId, message::Role, text};
+use baton_protocol::{LaunchId, SlaveId, message::Role, text};
 
 use crate::{
     Core,
@@ -22,13 +22,11 @@ impl Core {
     /// Makes `slave` the one that fills a slot.
     pub(crate) fn fill(&mut self, at: SlotId, slave: SlaveId) {
         self.fleet.stand(slave, Standing::Active);
-        let launched = self
-            .fleet
-            .slaves
-            .get(&slave)
-            .is_some_and(|slave| slave.hello.role == Role::Relaunch);
-        if self.fleet.slots[at].launch == Launch::Started && !launched {
-            self.fleet.give_up(at, &mut self.out);
+        if let Launch::Started(launch) = self.fleet.slots[at].launch {
+            let filler = self.fleet.slaves.get(&slave);
+            if !filler.is_some_and(|slave| slave.is_of(launch, Role::Relaunch)) {
+                self.fleet.give_up(at, &mut self.out);
+            }
         }
         let slot = &mut self.fleet.slots[at];
         slot.owner = Some(slave);
@@ -99,10 +97,12 @@ impl Core {
             return;
         }
         let slot = &mut self.fleet.slots[at];
-        if slot.launch == Launch::Started {
+        if slot.launch.started().is_some() {
             slot.failed_launches = slot.failed_launches.saturating_add(1);
         }
-        slot.launch = Launch::Started;
+        let launch = self.fleet.next_launch();
+        let slot = &mut self.fleet.slots[at];
+        slot.launch = Launch::Started(launch);
         let attempt = slot.failed_launches;
         let name = slot.name.clone();
         let backoff = slot.backoff(&self.settings);
@@ -112,6 +112,7 @@ impl Core {
             role: Role::Relaunch,
             command: None,
             deploy: None,
+            launch,
         });
         self.out.tell(News::Launching {
             slot: name,
@@ -132,29 +133,20 @@ impl Core {
         is_there && self.fleet.slots[at].owner.is_some()
     }
 
-    pub(crate) fn launched(&mut self, slot: &str, role: Role, pid: u32) {
-        if role == Role::Candidate
-            && let Some(at) = self.fleet.slots.named(slot)
-        {
-            self.candidate_launched(at, pid);
+    /// A launch came to nothing. One that nobody waits for any more is of no interest.
+    pub(crate) fn launch_failed(&mut self, launch: LaunchId, reason: &str) {
+        if self.candidate_launch_failed(launch, reason) {
+            return;
         }
-    }
-
-    pub(crate) fn launch_failed(&mut self, name: &str, role: Role, reason: &str) {
-        let Some(at) = self.fleet.slots.named(name) else {
+        let Some((at, role)) = self.fleet.waits_for(launch) else {
             return;
         };
         if role == Role::Standby {
             self.standby_launch_failed(at, reason);
             return;
         }
-        if self.candidate_launch_failed(at, reason) {
-            return;
-        }
         let slot = &mut self.fleet.slots[at];
-        if slot.launch == Launch::Idle {
-            return;
-        }
+        let name = slot.name.clone();
         slot.launch = Launch::Idle;
         slot.failed_launches = slot.failed_launches.saturating_add(1);
         let (failed, wait) = (slot.failed_launches, slot.backoff(&self.settings));
@@ -168,6 +160,17 @@ impl Core {
 }
 
 impl Fleet {
+    /// Which slot waits for this launch, and as what.
+    fn waits_for(&self, launch: LaunchId) -> Option<(SlotId, Role)> {
+        let started = Launch::Started(launch);
+        self.slots.iter().find_map(|(at, slot)| {
+            if slot.launch == started {
+                return Some((at, Role::Relaunch));
+            }
+            (slot.reserve.launch == started).then_some((at, Role::Standby))
+        })
+    }
+
     /// A process that was launched into a slot and has not joined is no longer wanted.
     pub(crate) fn give_up(&self, at: SlotId, out: &mut Out) {
         let slot = self.slots[at].name.clone();

@@ -25,7 +25,7 @@ mod standby;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use baton_protocol::{ShardId, SlaveId, ToSlave, message::ResumeAfter};
+use baton_protocol::{LaunchId, ShardId, SlaveId, ToSlave, message::ResumeAfter};
 
 use crate::{
     event::{News, Recovered},
@@ -49,11 +49,16 @@ pub(crate) struct Fleet {
     pub(crate) slaves: BTreeMap<SlaveId, Slave>,
     pub(crate) slots: Slots,
     pub(crate) shards: Shards,
+    /// The last process that was ordered to be launched.
+    pub(crate) launches: LaunchId,
 }
 
 impl Fleet {
     pub(crate) fn new(settings: &Settings, recovered: Recovered) -> Self {
-        let mut fleet = Self::default();
+        let mut fleet = Self {
+            launches: recovered.launches,
+            ..Self::default()
+        };
         let last = settings.shard_count.saturating_sub(1);
         for slot in &settings.slots {
             let id = fleet.slots.next_id();
@@ -225,6 +230,12 @@ impl Fleet {
         self.slaves
             .get(&slave)
             .is_none_or(|slave| slave.holds.is_empty())
+    }
+
+    /// One more launch is ordered.
+    pub(crate) const fn next_launch(&mut self) -> LaunchId {
+        self.launches = self.launches.next();
+        self.launches
     }
 
     /// The slaves of a slot, in the order of their ids.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use baton_protocol::{ShardId, Version, message::Hello};
+use baton_protocol::{
+    LaunchId, ShardId, Version,
+    message::{Hello, Role},
+};
 
 use crate::{event::Time, fleet::SlotId};
 
@@ -128,6 +131,16 @@ impl Slave {
     /// Whether it speaks this version of the wire. It joined: one was agreed on.
     pub(crate) fn speaks(&self, version: Version) -> bool {
         self.hello.version >= version
+    }
+
+    /// Whether it is what a launch brought. One that does not say so is taken for it by its
+    /// role.
+    pub(crate) fn is_of(&self, launch: LaunchId, role: Role) -> bool {
+        if self.hello.launch.is_said() {
+            self.hello.launch == launch
+        } else {
+            self.hello.role == role
+        }
     }
 
     pub(crate) const fn new(hello: Hello, slot: SlotId, presence: Presence) -> Self {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use baton_protocol::{ShardId, SlaveId};
+use baton_protocol::{LaunchId, ShardId, SlaveId};
 
 use crate::{
     event::{Losses, Time},
@@ -36,7 +36,8 @@ pub(crate) struct Slot {
     pub(crate) reserve: Reserve,
     /// What it lost since its last deploy began.
     pub(crate) losses: Losses,
-    /// Processes that came too late for their deploy: refused when they join.
+    /// Processes that came too late for their deploy, and do not say of which launch they
+    /// are: refused when they join.
     pub(crate) unwanted: BTreeSet<u32>,
 }
 
@@ -44,7 +45,17 @@ pub(crate) struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Launch {
     Idle,
-    Started,
+    Started(LaunchId),
+}
+
+impl Launch {
+    /// Which one is under way.
+    pub(crate) const fn started(self) -> Option<LaunchId> {
+        match self {
+            Self::Idle => None,
+            Self::Started(launch) => Some(launch),
+        }
+    }
 }
 
 /// Processes refused at most for one slot; the oldest pids go first.

@@ -62,38 +62,36 @@ impl Core {
     /// The backoff before a launch is over, or the patience with one.
     pub(crate) fn standby_due(&mut self, at: SlotId) {
         let slot = &mut self.fleet.slots[at];
-        if slot.reserve.launch == Launch::Started {
+        if slot.reserve.launch.started().is_some() {
             slot.reserve.launch = Launch::Idle;
             self.fleet.give_up(at, &mut self.out);
             self.standby_failed(at, "it did not join in time");
             return;
         }
-        let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch == Launch::Started;
+        let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch.started().is_some();
         let idle = self.stage == MasterStage::Running && self.deploy_in(at).is_none();
         if busy || !idle || self.out.saves.fail() {
             // What ends this touches the slot.
             return;
         }
+        let launch = self.fleet.next_launch();
         let slot = &mut self.fleet.slots[at];
-        slot.reserve.launch = Launch::Started;
+        slot.reserve.launch = Launch::Started(launch);
         slot.reserve.launched = self.out.now;
-        let launch = Action::Launch {
+        self.out.order(Action::Launch {
             slot: slot.name.clone(),
             role: Role::Standby,
             command: None,
             deploy: None,
-        };
-        self.out.order(launch);
+            launch,
+        });
         self.out.start(Timer::Standby(at), self.settings.ready);
     }
 
     /// A launched standby ended before it joined, or could not be launched.
     pub(crate) fn standby_launch_failed(&mut self, at: SlotId, reason: &str) {
-        let reserve = &mut self.fleet.slots[at].reserve;
-        if reserve.launch == Launch::Started {
-            reserve.launch = Launch::Idle;
-            self.standby_failed(at, reason);
-        }
+        self.fleet.slots[at].reserve.launch = Launch::Idle;
+        self.standby_failed(at, reason);
     }
 
     /// A standby died. One that lived for long is no sign of a bad build.
@@ -138,9 +136,12 @@ impl Core {
 
 impl Fleet {
     /// A standby joined.
-    pub(crate) fn standby_came(&mut self, at: SlotId, out: &mut Out) {
+    pub(crate) fn standby_came(&mut self, at: SlotId, id: SlaveId, out: &mut Out) {
+        let slave = self.slaves.get(&id);
         let reserve = &mut self.slots[at].reserve;
-        if reserve.launch == Launch::Started {
+        if let Launch::Started(launch) = reserve.launch
+            && slave.is_some_and(|slave| slave.is_of(launch, Role::Standby))
+        {
             reserve.launch = Launch::Idle;
             out.stop(Timer::Standby(at));
         }

@@ -72,22 +72,14 @@ fn an_empty_slot_is_launched_into_after_the_contact_time_with_doubling_backoff()
     assert_eq!(orders(&rig.wait(14 * SECOND)), [""; 0]);
     assert_eq!(orders(&rig.wait(SECOND)), ["launch Relaunch"]);
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
-        rig.input(Input::LaunchFailed {
-            slot: "main".to_owned(),
-            role: Role::Relaunch,
-            reason: "no such file".to_owned(),
-        });
+        rig.launch_fails(Role::Relaunch);
         assert_eq!(orders(&rig.wait(wait * SECOND - SECOND / 10)), [""; 0]);
         assert_eq!(orders(&rig.wait(SECOND / 10)), ["launch Relaunch"]);
     }
     rig.join(B, Role::Relaunch);
     rig.die(B);
     rig.wait(15 * SECOND);
-    rig.input(Input::LaunchFailed {
-        slot: "main".to_owned(),
-        role: Role::Relaunch,
-        reason: "no such file".to_owned(),
-    });
+    rig.launch_fails(Role::Relaunch);
     assert_eq!(
         orders(&rig.wait(SECOND)),
         ["launch Relaunch"],

@@ -98,11 +98,7 @@ fn an_ordered_deploy_launches_its_candidate_and_keeps_the_command_on_success() {
         order: order(Some("bot-v2")),
     });
     assert_eq!(orders(&actions), ["launch Candidate bot-v2"]);
-    rig.input(Input::Launched {
-        slot: "main".to_owned(),
-        role: Role::Candidate,
-        pid: 0xb,
-    });
+    rig.comes_up(Role::Candidate, 0xb);
     assert_eq!(orders(&rig.join(C, Role::Candidate)), ["refuse c Busy"]);
     rig.join(B, Role::Candidate);
     rig.say(A, prepared(true));

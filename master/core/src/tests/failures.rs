@@ -230,11 +230,7 @@ fn a_launched_candidate_that_comes_too_late_is_refused() {
         request: RequestId(1),
         order: order(Some("v2")),
     });
-    rig.input(Input::Launched {
-        slot: "main".to_owned(),
-        role: Role::Candidate,
-        pid: 0xb,
-    });
+    rig.comes_up(Role::Candidate, 0xb);
     let actions = rig.wait(60 * SECOND);
     assert!(matches!(ended(&actions), Some(Outcome::Aborted { .. })));
     assert_eq!(orders(&actions), ["give up main"]);
@@ -262,9 +258,7 @@ fn launched() -> Rig {
         request,
         order: order(Some("v2")),
     });
-    let (slot, role) = ("main".to_owned(), Role::Candidate);
-    let pid = 0xdead;
-    rig.input(Input::Launched { slot, role, pid });
+    rig.comes_up(Role::Candidate, 0xdead);
     rig
 }
 
@@ -283,9 +277,7 @@ fn a_launch_that_forked_is_known_by_its_deploy_whatever_its_process() {
 #[test]
 fn who_was_given_up_stays_given_up_when_what_was_launched_ended_first() {
     let mut rig = launched();
-    let (slot, role) = ("main".to_owned(), Role::Candidate);
-    let reason = "it ended".to_owned();
-    let actions = rig.input(Input::LaunchFailed { slot, role, reason });
+    let actions = rig.launch_fails(Role::Candidate);
     assert!(matches!(ended(&actions), Some(Outcome::Aborted { .. })));
     // It had gone into the background.
     for role in [Role::Candidate, Role::Relaunch] {

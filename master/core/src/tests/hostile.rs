@@ -33,6 +33,7 @@ fn is_unharmed(rig: &mut Rig) {
     let mut copy = Rig {
         core: rig.core.clone(),
         now: rig.now,
+        launches: Vec::new(),
     };
     let actions = copy.die(A);
     let resumes: Vec<_> = orders(&actions)

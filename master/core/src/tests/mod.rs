@@ -23,6 +23,7 @@ mod fencing;
 mod gate;
 mod hostile;
 mod late;
+mod launches;
 mod leaving;
 mod model;
 mod pace;
@@ -44,8 +45,8 @@ mod standbys;
 use std::time::Duration;
 
 use baton_protocol::{
-    DeployId, Epoch, ProcessIdentity, Sequence, SequenceRanges, SessionParameters, ShardId,
-    SlaveId, Ticket, ToMaster, ToSlave, Version,
+    DeployId, Epoch, LaunchId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
+    ShardId, SlaveId, Ticket, ToMaster, ToSlave, Version,
     message::{
         Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
         Pong, Progress, Refused, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
@@ -69,6 +70,8 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Rig {
     core: Core,
     now: Time,
+    /// What it ordered to be launched, the last one last.
+    launches: Vec<(Role, LaunchId)>,
 }
 
 /// The usual fleet: one slot with all shards.
@@ -96,7 +99,11 @@ impl Rig {
     fn restarted(settings: Settings, recovered: Recovered) -> Self {
         let now = Time(SECOND * 1000);
         let core = Core::new(settings, recovered, now);
-        Self { core, now }
+        Self {
+            core,
+            now,
+            launches: Vec::new(),
+        }
     }
 
     /// A fleet of `shards` that `A` serves, each at sequence 100, and the work.
@@ -158,7 +165,31 @@ impl Rig {
     }
 
     fn drain(&mut self) -> Vec<Action> {
-        std::iter::from_fn(|| self.core.poll_action()).collect()
+        let actions: Vec<_> = std::iter::from_fn(|| self.core.poll_action()).collect();
+        let launched = actions.iter().filter_map(|action| match action {
+            Action::Launch { role, launch, .. } => Some((*role, *launch)),
+            _ => None,
+        });
+        self.launches.extend(launched);
+        actions
+    }
+
+    /// The last launch with this role.
+    fn launch_of(&self, role: Role) -> LaunchId {
+        let mut launches = self.launches.iter().rev();
+        launches.find(|launch| launch.0 == role).unwrap().1
+    }
+
+    /// What was launched last with this role is this process.
+    fn comes_up(&mut self, role: Role, pid: u32) -> Vec<Action> {
+        let launch = self.launch_of(role);
+        self.input(Input::Launched { launch, pid })
+    }
+
+    /// What was launched last with this role ended, or could not be started.
+    fn launch_fails(&mut self, role: Role) -> Vec<Action> {
+        let (launch, reason) = (self.launch_of(role), "no such file".to_owned());
+        self.input(Input::LaunchFailed { launch, reason })
     }
 
     fn say(&mut self, slave: SlaveId, message: ToMaster) -> Vec<Action> {

@@ -52,14 +52,9 @@ const CASES: &[Case] = &[
         "idle",
         || {
             let mut rig = Rig::new(settings(1));
-            let (slot, role) = ("main".to_owned(), Role::Relaunch);
             rig.input(Input::Tick);
             rig.wait(16 * SECOND);
-            rig.input(Input::LaunchFailed {
-                slot,
-                role,
-                reason: "no such file".to_owned(),
-            });
+            rig.launch_fails(Role::Relaunch);
             rig
         },
         "starts failed",

@@ -28,11 +28,7 @@ fn launches(actions: &[Action]) -> Vec<String> {
 }
 
 fn launch_failed(rig: &mut Rig) -> Vec<Action> {
-    rig.input(Input::LaunchFailed {
-        slot: "main".to_owned(),
-        role: Role::Standby,
-        reason: "it ended".to_owned(),
-    })
+    rig.launch_fails(Role::Standby)
 }
 
 fn standbys(rig: &Rig) -> (u32, u32, u32) {
@@ -144,11 +140,7 @@ fn a_deploy_that_goes_back_keeps_the_standby() {
         request: RequestId(1),
         order: order(Some("v2")),
     });
-    rig.input(Input::LaunchFailed {
-        slot: "main".to_owned(),
-        role: Role::Candidate,
-        reason: "it ended".to_owned(),
-    });
+    rig.launch_fails(Role::Candidate);
     assert_eq!(rig.step(), None);
     assert_eq!(orders(&rig.wait(600 * SECOND)), [""; 0]);
     assert_eq!(standbys(&rig), (1, 1, 1));
@@ -161,18 +153,10 @@ fn a_standby_that_fails_to_start_is_not_taken_for_the_candidate() {
         request: RequestId(1),
         order: order(Some("v2")),
     });
-    rig.input(Input::Launched {
-        slot: "main".to_owned(),
-        role: Role::Standby,
-        pid: 99,
-    });
+    rig.comes_up(Role::Standby, 99);
     launch_failed(&mut rig);
     assert_eq!(rig.step(), Some("starting"));
-    rig.input(Input::Launched {
-        slot: "main".to_owned(),
-        role: Role::Candidate,
-        pid: 0xc,
-    });
+    rig.comes_up(Role::Candidate, 0xc);
     rig.join(C, Role::Candidate);
     assert_eq!(rig.step(), Some("preparing"));
 }

@@ -7,7 +7,7 @@ use std::{
 
 use baton_core::event::{Hold, JournalState, Recovered, RecoveredTicket, Row as OwnerRow};
 use baton_protocol::{
-    DeployId, Epoch, ProcessIdentity, ShardId, SlaveId, Ticket, Version,
+    DeployId, Epoch, LaunchId, ProcessIdentity, ShardId, SlaveId, Ticket, Version,
     message::{Hello, ResumeAfter},
 };
 use rusqlite::OptionalExtension;
@@ -38,6 +38,7 @@ impl Store {
             slaves: self.slaves()?,
             fenced: self.fenced()?,
             last_deploy: DeployId(self.meta_number("last_deploy")?.unwrap_or(0)),
+            launches: LaunchId::default(),
             given_up: self.given_up()?,
             tickets: self.tickets()?,
             late_seal_refused: self.meta_number("late_seal_refused")? == Some(1),

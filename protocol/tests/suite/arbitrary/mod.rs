@@ -1,8 +1,8 @@
 //! Any message that either side can say.
 
 use baton_protocol::{
-    DeployId, Epoch, FleetId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
-    ShardId, SlaveId, Term, Ticket, ToMaster, ToSlave, Version,
+    DeployId, Epoch, FleetId, LaunchId, ProcessIdentity, Sequence, SequenceRanges,
+    SessionParameters, ShardId, SlaveId, Term, Ticket, ToMaster, ToSlave, Version,
     message::{
         Accepted, CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed,
         FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest, MigrationExtra, Ping,
@@ -172,6 +172,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
             process,
             nonce,
             deploy: DeployId(deploy),
+            launch: LaunchId(slave.rotate_left(7)),
         }
     })
 }

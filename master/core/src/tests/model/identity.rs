@@ -169,6 +169,7 @@ impl Journal {
             work,
             slaves,
             last_deploy,
+            launches: _,
             // Which follows from how the only deploy ended.
             given_up: _,
             tickets,
@@ -194,7 +195,7 @@ impl Master {
             launched,
         } = self;
         watched.hash(hasher);
-        launched.hash(hasher);
+        launched.iter().for_each(|(slave, _)| slave.hash(hasher));
         let Core {
             settings: _,
             out,
@@ -234,6 +235,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         slaves,
         slots,
         shards,
+        // A number that nothing depends on.
+        launches: _,
     } = fleet;
     for (id, slave) in slaves {
         let fleet::Slave {
@@ -379,6 +382,7 @@ fn identify_deploy(deploy: &Deploy, hasher: &mut Identity) {
             shard,
             reason: _,
         } => (to, shard).hash(hasher),
+        Stage::Starting { launch: _, pid } => pid.hash(hasher),
         other => debugged(hasher, other),
     }
 }

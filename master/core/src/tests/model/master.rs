@@ -17,7 +17,7 @@ pub(super) struct Master {
     /// Whose death it would hear of.
     pub(super) watched: BTreeSet<SlaveId>,
     /// Launched and not joined.
-    pub(super) launched: Vec<SlaveId>,
+    pub(super) launched: Vec<(SlaveId, LaunchId)>,
 }
 
 /// What a process that dies leaves behind. Only the thread that writes tickets
@@ -77,6 +77,8 @@ impl World {
             .slaves
             .retain(|id, _| self.slaves.contains_key(id));
         self.journal.rows.slaves = recovered.slaves.clone();
+        // What was launched before took a number of a slave.
+        recovered.launches = LaunchId(self.next_slave << 64);
         // What the last one had not written is lost.
         self.journal.unsaved = None;
         self.journal.identify();
@@ -119,7 +121,7 @@ impl World {
     pub(super) fn joined(&mut self, slave: SlaveId, hello: Box<Hello>, report: Report) {
         if let Some(master) = &mut self.master {
             master.watched.insert(slave);
-            master.launched.retain(|launched| *launched != slave);
+            master.launched.retain(|launched| launched.0 != slave);
         }
         self.input(Input::Joined { hello, report });
     }
@@ -130,14 +132,15 @@ impl World {
         let Some(master) = &mut self.master else {
             return;
         };
-        let was_launched = master.launched.contains(&slave);
-        master.launched.retain(|launched| *launched != slave);
+        let launched = master
+            .launched
+            .extract_if(.., |launched| launched.0 == slave);
+        let launched = launched.map(|(_, launch)| launch).next();
         if master.watched.remove(&slave) {
             self.input(Input::Died { slave });
-        } else if was_launched {
+        } else if let Some(launch) = launched {
             self.input(Input::LaunchFailed {
-                slot: "main".to_owned(),
-                role: Role::Relaunch,
+                launch,
                 reason: "it ended before it joined".to_owned(),
             });
         }
@@ -181,13 +184,13 @@ impl World {
                 }
                 self.sweep();
             }
-            Action::Launch { role, .. } => self.launch(role),
+            Action::Launch { role, launch, .. } => self.launch(role, launch),
             Action::GiveUp { .. } => {
                 let launched = self
                     .master
                     .iter_mut()
                     .map(|m| std::mem::take(&mut m.launched));
-                for slave in launched.flatten().collect::<Vec<_>>() {
+                for (slave, _) in launched.flatten().collect::<Vec<_>>() {
                     self.kill(slave);
                 }
             }
@@ -211,15 +214,14 @@ impl World {
         }
     }
 
-    fn launch(&mut self, role: Role) {
+    fn launch(&mut self, role: Role, launch: LaunchId) {
         let id = SlaveId(self.next_slave);
         self.next_slave += 1;
         self.slaves.insert(id, Slave::new(id, role));
         if let Some(master) = &mut self.master {
-            master.launched.push(id);
+            master.launched.push((id, launch));
             let pid = u32::try_from(id.0).unwrap();
-            let slot = "main".to_owned();
-            master.core.handle(NOW, Input::Launched { slot, role, pid });
+            master.core.handle(NOW, Input::Launched { launch, pid });
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Judge {
     /// When the master heard of each seal, and what was in doubt then.
     seals: BTreeMap<(ShardId, Epoch), Real>,
     /// Slaves that the master launched.
-    pub(super) launches: BTreeSet<SlaveId>,
+    pub(super) launches: BTreeMap<SlaveId, LaunchId>,
     pub(super) launched: u32,
     /// Actions that were carried out.
     pub(super) actions: u32,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use baton_protocol::DeployId;
+use baton_protocol::{DeployId, LaunchId};
 
 use super::{
     disk::Journal,
@@ -26,7 +26,7 @@ pub(super) struct Master {
     /// Whose death it would hear of.
     watched: BTreeSet<SlaveId>,
     /// Launched and not joined.
-    launched: Vec<(String, SlaveId, Role)>,
+    launched: Vec<(String, SlaveId, LaunchId)>,
     pub(super) open_deploys: BTreeSet<DeployId>,
     pub(super) began: Real,
     /// Time in which it did not run.
@@ -51,9 +51,10 @@ impl World {
             return;
         }
         self.disk.starts += 1;
-        let recovered = self
+        let mut recovered = self
             .disk
             .recover(self.now, |id| self.slaves.contains_key(&id));
+        recovered.launches = LaunchId(u128::from(self.disk.starts) << 64);
         self.disk.synced.rows.slaves = recovered.slaves.clone();
         self.note(|| {
             format!(
@@ -230,16 +231,15 @@ impl World {
                     link.down.push_back(Down::Order(ToSlave::Refused(refused)));
                 }
                 self.drop_link(link);
-                let hello = &self.slaves.get(&id)?.hello;
-                let (slot, role) = (hello.slot.clone(), hello.role);
-                let asked = self.judge.launches.contains(&id);
-                return asked.then_some(Input::LaunchFailed {
-                    slot,
-                    role,
+                let launch = *self.judge.launches.get(&id)?;
+                return Some(Input::LaunchFailed {
+                    launch,
                     reason: detail,
                 });
             }
-            Action::Launch { slot, role, .. } => return Some(self.launch(slot, role)),
+            Action::Launch {
+                slot, role, launch, ..
+            } => return Some(self.launch(slot, role, launch)),
             Action::GiveUp { slot } => self.give_up(&slot),
             Action::Kill(slave, _) => {
                 if self.slaves.contains_key(&slave) {
@@ -278,7 +278,7 @@ impl World {
     }
 
     /// At most one process of a slot is launched and has not joined.
-    fn launch(&mut self, slot: String, role: Role) -> Input {
+    fn launch(&mut self, slot: String, role: Role, launch: LaunchId) -> Input {
         self.judge.launched += 1;
         let unjoined: Vec<_> = self
             .master
@@ -292,19 +292,25 @@ impl World {
         }
         if self.judge.troubled && self.dice.one_in(5) {
             let reason = "bad luck".to_owned();
-            return Input::LaunchFailed { slot, role, reason };
+            return Input::LaunchFailed { launch, reason };
         }
         let flaw = match role {
             Role::Candidate if self.judge.troubled => self.some_flaw(),
             Role::Candidate | Role::Standby | Role::Relaunch => Flaw::None,
         };
         let id = self.make_slave(role, slot.clone(), flaw);
-        self.judge.launches.insert(id);
+        self.judge.launches.insert(id, launch);
+        // An older build does not say it.
+        if id.0.is_multiple_of(2)
+            && let Some(slave) = self.slaves.get_mut(&id)
+        {
+            slave.hello.launch = launch;
+        }
         if let Some(master) = &mut self.master {
-            master.launched.push((slot.clone(), id, role));
+            master.launched.push((slot, id, launch));
         }
         let pid = u32::try_from(id.0).unwrap();
-        Input::Launched { slot, role, pid }
+        Input::Launched { launch, pid }
     }
 
     /// Its end is not reported.
@@ -353,11 +359,11 @@ impl World {
         };
         let at = master.launched.iter().position(|launched| launched.1 == id);
         if let Some(at) = at {
-            let (slot, _, role) = master.launched.remove(at);
+            let (_, _, launch) = master.launched.remove(at);
             let reason = "it ended before it joined".to_owned();
             master
                 .waiting
-                .push_back(Input::LaunchFailed { slot, role, reason });
+                .push_back(Input::LaunchFailed { launch, reason });
         }
     }
 
