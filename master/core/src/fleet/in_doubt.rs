@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, ToSlave,
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, ToSlave,
     message::{Held, Holding, Settled},
 };
 
@@ -91,6 +91,28 @@ impl Fleet {
             out.ticket_changed(id);
         }
         self.word_is_in(id, Some(from), out);
+    }
+
+    /// A slave says where it stands with a shard that is not its own. If it sealed the shard
+    /// before, it says what it has finished of that.
+    pub(crate) fn seals_again(
+        &mut self,
+        from: SlaveId,
+        id: ShardId,
+        (epoch, ticket): (Epoch, &Ticket),
+        out: &mut Out,
+    ) {
+        let shard = &mut self.shards[id];
+        let kept = shard.ticket.as_ref();
+        let same = kept.is_some_and(|kept| kept.ticket.session_id == ticket.session_id);
+        if same
+            && !cfg!(mutant = "later-seal-unheard")
+            && let Some(doubt) = &mut shard.doubt
+            && doubt.seals_again(from, epoch, ticket)
+            && shard.take_finished()
+        {
+            out.ticket_changed(id);
+        }
     }
 
     /// A sealer died, or its word did not come in time: nothing that it had in hand

@@ -65,6 +65,11 @@ impl Core {
             self.claim_confirmed(slave, held);
             return;
         }
+        if held.holding == Holding::Sealed {
+            let sealed = (held.epoch, &held.ticket);
+            self.fleet.seals_again(slave, id, sealed, &mut self.out);
+        }
+        let shard = &self.fleet.shards[id];
         let is_newer = held.epoch > shard.epoch;
         let may_be_its = match &shard.phase {
             // A row at a higher epoch is a reservation that was never used: the

@@ -39,6 +39,13 @@ impl Permits {
             })
     }
 
+    /// When the last permit of its bucket was given, if it was this shard's.
+    #[cfg(test)]
+    pub(crate) fn given_at(&self, shard: ShardId) -> Option<Time> {
+        let given = self.given.get(&(shard.get() % self.buckets))?;
+        (given.shard == shard).then_some(given.at)
+    }
+
     /// The last permit of its bucket, if it was this shard's.
     pub(super) fn last_of(&mut self, shard: ShardId) -> Option<(u32, &mut Given)> {
         let bucket = shard.get() % self.buckets;

@@ -13,7 +13,7 @@
 //! its shard back needs no word of its own: it knows what runs in it.
 
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, SlaveId,
+    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket,
     message::{CarriedEvent, Settled},
 };
 
@@ -126,6 +126,22 @@ impl Doubt {
         self.finished.insert_all(&self.in_doubt.common(&finished));
         bound(&mut settled, near);
         self.carry(settled.events);
+        true
+    }
+
+    /// A sealer seals again what was not its own any more: it could not serve it, or another
+    /// has it. What it finished since is finished, and its word is that of the later seal.
+    /// Whether that is news.
+    pub(crate) fn seals_again(&mut self, from: SlaveId, epoch: Epoch, ticket: &Ticket) -> bool {
+        let is_it = |word: &&mut Word| word.sealer == Some(from) && word.epoch < epoch;
+        let Some(word) = self.words.iter_mut().find(is_it) else {
+            return false;
+        };
+        let mut finished = word.in_doubt.through(ticket.handled);
+        finished.insert_all(&word.in_doubt.common(&ticket.finished_above));
+        word.epoch = epoch;
+        word.in_doubt = word.in_doubt.common(&ticket.in_doubt);
+        self.finished.insert_all(&self.in_doubt.common(&finished));
         true
     }
 

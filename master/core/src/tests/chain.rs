@@ -106,3 +106,40 @@ fn a_shard_that_begins_anew_still_waits_for_the_word_of_another() {
     let told = orders(&rig.say(B, settled(0, 2, &[121])));
     assert_eq!(settled_to(&told), ["a Settled 0@3 121"]);
 }
+
+/// A began the shard anew, with 121 running, and could not serve it: the shard waits for
+/// its next try.
+fn failed_anew() -> Rig {
+    let mut rig = Rig::serving(1);
+    let (request, shard) = (RequestId(6), ShardId(0));
+    rig.input(Input::Restart { request, shard });
+    rig.say(A, sealed_in_doubt(1, &[121]));
+    rig.say(A, failed(0, 2));
+    rig
+}
+
+#[test]
+fn what_a_slave_finished_after_its_seal_is_finished_although_the_shard_is_not_its_own() {
+    for leaves in [true, false] {
+        let mut rig = failed_anew();
+        let mut ticket = ticket(0, 121);
+        ticket.in_doubt = SequenceRanges::new();
+        if leaves {
+            // It seals what it has, and nobody asked for it.
+            rig.say(A, sealed_with(2, ticket));
+        } else {
+            rig.input(Input::Left { slave: A });
+            let mut sealed = held(0, 2, Holding::Sealed);
+            sealed.ticket = ticket;
+            rig.join_with(A, Role::Relaunch, report(vec![sealed]));
+        }
+        rig.die(A);
+        let given = orders(&rig.join(B, Role::Relaunch));
+        assert!(given.contains(&"b Resume 0@3 after Seal from 120".to_owned()));
+        assert_eq!(settled_to(&given), ["b Settled 0@1 "]);
+    }
+    let mut rig = failed_anew();
+    rig.die(A);
+    let given = orders(&rig.join(B, Role::Relaunch));
+    assert_eq!(settled_to(&given), ["b Settled 0@1 121"], "it may run");
+}

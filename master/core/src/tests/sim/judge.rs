@@ -6,6 +6,7 @@ use baton_protocol::message::Unit;
 
 use super::{
     discord::session_of,
+    permits::Permits,
     slave::{Conn, Row},
     *,
 };
@@ -31,12 +32,7 @@ pub(super) struct Judge {
     settled_at_master: Vec<(usize, u64)>,
     /// The last order to resume each shard, obeyed or not.
     given: BTreeMap<ShardId, (Epoch, SlaveId)>,
-    /// Who was permitted to IDENTIFY.
-    permitted: BTreeMap<(ShardId, Epoch), Permitted>,
-    /// The last IDENTIFY of each bucket: its permit, and when it arrived.
-    arrived: BTreeMap<u32, (Permitted, Real)>,
-    /// When a save failed last: then orders are sent long after they were given.
-    pub(super) save_failed: Option<Real>,
+    pub(super) permits: Permits,
     worked: BTreeMap<Epoch, SlaveId>,
     /// The highest epoch at which an event of a shard was handed out.
     handing: BTreeMap<ShardId, Epoch>,
@@ -56,13 +52,6 @@ pub(super) struct Judge {
     pub(super) troubled: bool,
 }
 
-/// When a permit was sent, and by which master: when that began.
-#[derive(Clone, Copy, Debug)]
-struct Permitted {
-    at: Real,
-    by: Real,
-}
-
 impl World {
     /// A journal that was lost takes the knowledge along of who went on from what:
     /// then too much is marked rather than too little.
@@ -70,7 +59,7 @@ impl World {
         !self.judge.torn
     }
 
-    fn is_fair(&self) -> bool {
+    pub(super) fn is_fair(&self) -> bool {
         self.wire == Wire::Tcp
     }
 
@@ -138,70 +127,6 @@ impl World {
         seen.handed = true;
         self.judge.handed += 1;
         self.judge.marked += u32::from(marked);
-    }
-
-    /// P4: no session is thrown away with which a slave could go on.
-    pub(super) fn judge_identify(&mut self, id: SlaveId, shard: ShardId) {
-        self.judge.identifies += 1;
-        self.judge_window(id, shard);
-        let Some(&session) = self.discord.newest.get(&shard) else {
-            return;
-        };
-        let held = self
-            .slaves
-            .values()
-            .filter_map(|slave| slave.rows.get(&shard))
-            .any(|row| row.session == Some(session) && row.holding.is_some());
-        let known = held || self.discord.sessions[session].known;
-        assert!(
-            !self.is_fair()
-                || !known
-                || self.discord.sessions[session].excused
-                || !self.discord.is_resumable(session, self.now),
-            "P4: {id:?} identifies {shard}, whose session can be resumed"
-        );
-        // No process knows it any more: its events have no owner.
-        self.discord.end(session);
-    }
-
-    /// An order of the master: whether it is a permit.
-    pub(super) fn judge_permit(&mut self, order: &ToSlave) {
-        if let (ToSlave::IdentifyPermit(unit), Some(master)) = (order, &self.master) {
-            let permit = Permitted {
-                at: self.now,
-                by: master.began,
-            };
-            let permitted = &mut self.judge.permitted;
-            permitted.insert((unit.shard, unit.epoch), permit);
-        }
-    }
-
-    /// P4: Discord refuses an IDENTIFY that arrives within the window of the one before.
-    /// A slave that takes longer than a window to send one is not waited for.
-    fn judge_window(&mut self, id: SlaveId, shard: ShardId) {
-        let epoch = self.slaves[&id].rows[&shard].epoch;
-        let Some(&permit) = self.judge.permitted.get(&(shard, epoch)) else {
-            return;
-        };
-        let bucket = shard.get() % self.settings.max_concurrency;
-        let (now, window) = (self.now, self.settings.identify_window);
-        let before = self.judge.arrived.insert(bucket, (permit, now));
-        if let Some((before, arrived)) = before
-            && self.is_fair()
-            && before.by == permit.by
-            && before.at < permit.at
-            && arrived - before.at <= window
-            && self
-                .judge
-                .save_failed
-                .is_none_or(|at| at + SECOND < before.at)
-        {
-            assert!(
-                now - arrived >= window,
-                "P4: {id:?} identifies {shard} {:?} behind another of its bucket",
-                now - arrived
-            );
-        }
     }
 
     /// A process ends, and with it what only it knew.
@@ -362,6 +287,14 @@ impl World {
     pub(super) fn judge_recovered(&mut self, recovered: &Recovered) {
         for found in recovered.tickets.values() {
             self.heard_ticket(&found.ticket);
+        }
+        for (shard, row) in &recovered.shards {
+            if row.hold == Hold::Reserved && !self.slaves.contains_key(&row.owner) {
+                // It may have gone on, before it died: nobody can say that the master before
+                // gave it nothing.
+                let session = self.discord.newest.get(shard).copied();
+                self.may_repeat(session);
+            }
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) struct Master {
 }
 
 impl Master {
-    fn time(&self) -> Time {
+    pub(super) fn time(&self) -> Time {
         Time(self.last_look - self.began - self.lost)
     }
 }
@@ -218,7 +218,7 @@ impl World {
             Action::Save(entries, durability) => {
                 let saved = self.disk.save(self.now, entries, durability);
                 if saved.is_err() {
-                    self.judge.save_failed = Some(self.now);
+                    self.judge.permits.save_failed = Some(self.now);
                 }
                 return saved.err().map(|reason| Input::SaveFailed { reason });
             }

@@ -23,6 +23,7 @@ mod judge;
 mod life;
 mod links;
 mod master;
+mod permits;
 mod seeds;
 mod slave;
 mod trouble;
