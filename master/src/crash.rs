@@ -152,7 +152,7 @@ mod armed {
             ToSlave::State(_) => Some("state"),
             ToSlave::StateAck(_) => Some("state-ack"),
             ToSlave::Dial(_) => Some("dial"),
-            ToSlave::StopShard(_) => Some("stop-shard"),
+            ToSlave::Seal(_) => Some("stop-shard"),
             ToSlave::SealLate(_) => Some("seal-late"),
             ToSlave::Overtake(_) => Some("overtake"),
             ToSlave::Try(_) => None,
@@ -163,10 +163,7 @@ mod armed {
             ToSlave::Forget(_) => Some("forget"),
             ToSlave::Shutdown => Some("shutdown"),
             // No part of a migration.
-            ToSlave::Welcome(_)
-            | ToSlave::Refused(_)
-            | ToSlave::Ping(_)
-            | ToSlave::GuildState(_) => None,
+            ToSlave::Refused(_) | ToSlave::Ping(_) => None,
         }
     }
 

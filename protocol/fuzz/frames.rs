@@ -2,7 +2,7 @@
 // taken on a peer's word, and what decodes survives being written again.
 // Shared by the fuzz target and the plain test.
 
-use baton_protocol::{Frame, ToMaster, ToSlave, Trust, codec};
+use baton_protocol::{Frame, ToMaster, ToSlave, Trust, codec, go, handshake};
 use bytes::BytesMut;
 
 /// Feeds a stream to the codec in parts and decodes what comes out, in both
@@ -29,20 +29,32 @@ pub(crate) fn stream(bytes: &[u8], part: usize, trust: Trust) {
     }
 }
 
-/// Decodes one frame as either side would.
-pub(crate) fn message(frame: &Frame) {
-    if let Ok(message) = ToMaster::from_frame(frame.clone()) {
-        let again = ToMaster::from_frame(message.to_frame()).expect("our own frame");
-        assert_eq!(again, message);
-        if let ToMaster::State(state) = message {
-            let _ = state.check();
-            if let Ok((_, content)) = state.content() {
-                let _ = state.fragments(content);
-            }
+/// Reads a frame as this class of peers would, and writes what it means again: the same
+/// meaning, and from then on the same bytes.
+macro_rules! survives {
+    ($class:ty, $frame:expr) => {{
+        let read = <$class>::from_frame($frame.clone()).ok();
+        if let Some(message) = &read {
+            let written = message.to_frame();
+            let again = <$class>::from_frame(written.clone()).expect("our own frame");
+            assert_eq!(&again, message);
+            assert_eq!(again.to_frame(), written);
         }
-    }
-    if let Ok(message) = ToSlave::from_frame(frame.clone()) {
-        let again = ToSlave::from_frame(message.to_frame()).expect("our own frame");
-        assert_eq!(again, message);
+        read
+    }};
+}
+
+/// Decodes one frame as each side would, at each time.
+pub(crate) fn message(frame: &Frame) {
+    survives!(handshake::ToMaster, frame);
+    survives!(handshake::ToSlave, frame);
+    survives!(go::ToMaster, frame);
+    survives!(go::ToSlave, frame);
+    survives!(ToSlave, frame);
+    if let Some(ToMaster::State(state)) = survives!(ToMaster, frame) {
+        let _ = state.check();
+        if let Ok((_, content)) = state.content() {
+            let _ = state.fragments(content);
+        }
     }
 }

@@ -3,6 +3,8 @@
 #[cfg(feature = "io")]
 use std::{io, time::Duration};
 
+use crate::id::ShardId;
+
 /// A body that is not what its id says.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,6 +14,37 @@ pub enum DecodeError {
     UnknownId {
         /// The id.
         id: u32,
+    },
+    /// The id is spoken in this direction, but not by this peer, or not yet, or not any
+    /// more.
+    #[error("event id {id} is nothing that {speaker} says")]
+    OutOfPlace {
+        /// The id.
+        id: u32,
+        /// Who was due to speak.
+        speaker: &'static str,
+    },
+    /// A body of ids 2, 3, 4, 5 or 8 as a Go program writes it.
+    #[error("event id {id}: no `Baton` key in the body, so a Go program of 2018 wrote it")]
+    NoBaton {
+        /// The id.
+        id: u32,
+    },
+    /// A shard is handed on without what its next owner goes on from.
+    #[error("event id {id}: the ticket is missing")]
+    NoTicket {
+        /// The id.
+        id: u32,
+    },
+    /// A shard is handed on with the ticket of another one.
+    #[error("event id {id} is about shard {shard}, its ticket about shard {ticket}")]
+    TicketOfAnother {
+        /// The id.
+        id: u32,
+        /// The shard that the body names.
+        shard: ShardId,
+        /// The shard that the ticket names.
+        ticket: ShardId,
     },
     /// The body is longer than its id allows.
     #[error("event id {id}: body of {length} bytes, the limit is {limit}")]

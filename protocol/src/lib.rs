@@ -3,7 +3,8 @@
 //! # Where to begin
 //!
 //! - [`message`]: one enum per direction; each variant says who sends it, when, and
-//!   what answers.
+//!   what answers. [`message::handshake`]: the same until a slave has joined.
+//! - [`go`]: the Go program of 2018, and the shapes of its wire, which nothing else knows.
 //! - [`ticket`]: what another process needs to go on with a shard.
 //! - [`connection`]: the one type that owns a socket.
 //! - [`state`]: state frames, which the master routes unread.
@@ -11,10 +12,12 @@
 
 #[cfg(feature = "io")]
 pub mod auth;
+mod body;
 pub mod codec;
 #[cfg(feature = "io")]
 pub mod connection;
 pub mod error;
+pub mod go;
 pub mod id;
 pub mod message;
 pub mod msgpack;
@@ -33,7 +36,7 @@ pub use self::{
     codec::{Frame, Trust},
     error::DecodeError,
     id::{DeployId, Epoch, FleetId, LaunchId, ProcessIdentity, Sequence, ShardId, SlaveId, Term},
-    message::{ToMaster, ToSlave},
+    message::{ToMaster, ToSlave, handshake},
     ranges::SequenceRanges,
     ticket::{SessionParameters, Ticket},
     version::Version,

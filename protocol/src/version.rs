@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// | version | change |
 /// |---|---|
 /// | 6 | [`CopyAnew`](crate::message::ToMaster::CopyAnew): a seal that a heartbeat overtook waits for the next copy; [`Leave`](crate::message::ToMaster::Leave): a slave that is asked to end has its shards moved; [`Settled`](crate::message::Settled) carries events that are beyond Discord's replay, [`Ticket`](crate::ticket::Ticket) says where the replay begins and how many guilds there are, [`Pong`](crate::message::Pong) names the oldest unfinished events; [`Trying`](crate::message::Trying) and [`SetAside`](crate::message::SetAside): events that are in hand whenever a process dies are handed out alone |
-/// | 5 | [`LateSeal`](crate::message::LateSeal) and [`Overtaken`](crate::message::Overtaken): the next owner resumes while the owner is still connected; state frames have a checksum and may be packed ([`CopyState`](crate::message::CopyState) says whether); [`Pong`](crate::message::Pong) says how old the oldest unfinished event is, [`Ticket`](crate::ticket::Ticket) when its session began |
+/// | 5 | [`SealLate`](crate::message::ToSlave::SealLate) and [`Overtaken`](crate::message::Overtaken): the next owner resumes while the owner is still connected; state frames have a checksum and may be packed ([`CopyState`](crate::message::CopyState) says whether); [`Pong`](crate::message::Pong) says how old the oldest unfinished event is, [`Ticket`](crate::ticket::Ticket) when its session began |
 /// | 4 | [`Pong`](crate::message::Pong) says how long shards could take nothing, their windows being full; [`Held`](crate::message::Held) whether anything came since a resume |
 /// | 3 | [`Dial`](crate::message::Dial): the next owner has a connection ready before the seal |
 /// | 2 | [`Pong`](crate::message::Pong) says how many events finished and how many failed |
@@ -38,7 +38,7 @@ impl Version {
     /// The first version that reads [checked](crate::state) copies of state.
     pub const CHECKED_STATE: Self = Self(5);
 
-    /// The first version with [`LateSeal`](crate::message::LateSeal).
+    /// The first version with [`SealLate`](crate::message::ToSlave::SealLate).
     pub const LATE_SEAL: Self = Self(5);
 
     /// The first version in which a [`Pong`](crate::message::Pong) says how old the

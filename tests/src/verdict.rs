@@ -31,7 +31,7 @@ pub struct Verdict {
     pub identifies_deploy: u64,
     /// RESUMEs from the trigger to the end of the deploy.
     pub resumes: u64,
-    /// First StopShard to last RESUMED.
+    /// First seal to last RESUMED.
     pub deploy_ms: f64,
     /// Trigger to the end of the old process.
     pub total_ms: f64,

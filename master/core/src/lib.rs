@@ -250,18 +250,11 @@ impl Core {
         }
         match message {
             ToMaster::ShardMigrationStart(answer) => self.prepared(slave, &answer),
-            ToMaster::StopShard(answer) => {
-                if let Some(extra) = answer.extra {
-                    self.sealed(slave, ShardId(answer.shard), extra.epoch, extra.ticket);
-                }
-            }
-            ToMaster::Resume(answer) => {
-                if let Some(extra) = answer.extra {
-                    let shard = ShardId(answer.shard);
-                    let now = self.out.now;
-                    self.fleet.resumed_late(slave, shard, extra.epoch, now);
-                    self.served(slave, shard, extra.epoch);
-                }
+            ToMaster::Sealed(sealed) => self.sealed(slave, *sealed),
+            ToMaster::Resumed(unit) => {
+                let now = self.out.now;
+                self.fleet.resumed_late(slave, unit.shard, unit.epoch, now);
+                self.served(slave, unit.shard, unit.epoch);
             }
             ToMaster::Shutdown => self.leaves_by_itself(slave),
             ToMaster::SoftStartComplete => self.fleet.built(slave),
@@ -290,12 +283,6 @@ impl Core {
             ToMaster::StartWork(answer) => self.work.started(slave, &answer, &mut self.out),
             ToMaster::Failed(failed) => self.failed(slave, &failed),
             ToMaster::Pong(pong) => self.pong(slave, pong),
-            // The peer's business, or legacy: never of a joined slave.
-            ToMaster::GuildState(_)
-            | ToMaster::SlaveHello(_)
-            | ToMaster::ShardStopped
-            | ToMaster::Proof(_)
-            | ToMaster::Report(_) => {}
         }
     }
 
@@ -363,8 +350,7 @@ impl Core {
 /// looked at one by one.
 fn shard_in(message: &ToMaster) -> Option<ShardId> {
     Some(match message {
-        ToMaster::StopShard(answer) => ShardId(answer.shard),
-        ToMaster::Resume(answer) => ShardId(answer.shard),
+        ToMaster::Sealed(sealed) => sealed.ticket.shard,
         ToMaster::IdentifyRequest(request) => request.shard,
         ToMaster::Progress(progress) => progress.shard,
         ToMaster::Settled(settled) => settled.shard,
@@ -372,7 +358,7 @@ fn shard_in(message: &ToMaster) -> Option<ShardId> {
         ToMaster::SetAside(aside) => aside.shard,
         ToMaster::StateReady(ready) => ready.shard,
         ToMaster::Dialled(dialled) => dialled.shard,
-        ToMaster::SealLate(unit) | ToMaster::CopyAnew(unit) => unit.shard,
+        ToMaster::Resumed(unit) | ToMaster::SealLate(unit) | ToMaster::CopyAnew(unit) => unit.shard,
         ToMaster::Overtaken(overtaken) => overtaken.shard,
         ToMaster::StateAck(ack) => ack.shard,
         ToMaster::State(frame) => frame.header().shard,
@@ -384,11 +370,6 @@ fn shard_in(message: &ToMaster) -> Option<ShardId> {
         | ToMaster::Leave
         | ToMaster::StopWork(_)
         | ToMaster::StartWork(_)
-        | ToMaster::Pong(_)
-        | ToMaster::GuildState(_)
-        | ToMaster::SlaveHello(_)
-        | ToMaster::ShardStopped
-        | ToMaster::Proof(_)
-        | ToMaster::Report(_) => return None,
+        | ToMaster::Pong(_) => return None,
     })
 }

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use baton_core::event::Time;
 use baton_protocol::{
-    Connection, ConnectionError, LaunchId, ToMaster, ToSlave, Trust,
+    Connection, ConnectionError, DecodeError, LaunchId, Trust,
     connection::Sender,
+    go::{ToMaster, ToSlave},
+    handshake,
     message::{Refused, RefusedReason, Role},
 };
 use tokio::{
@@ -257,15 +259,18 @@ async fn hello(connection: &mut Connection) -> Result<ToMaster, String> {
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err(format!("no hello within {HELLO:?}")),
     };
-    let message = ToMaster::from_frame(frame).map_err(|error| error.to_string())?;
-    let ToMaster::SlaveHello(hello) = &message else {
-        return Err("the first frame is no hello".to_owned());
-    };
-    if hello.hello.is_none() {
-        connection.trust(Trust::Known);
-        return Ok(message);
+    match handshake::ToMaster::from_frame(frame.clone()) {
+        Ok(handshake::ToMaster::Hello { .. }) => {}
+        Err(DecodeError::NoBaton { .. }) => {
+            connection.trust(Trust::Known);
+            return ToMaster::from_frame(frame).map_err(|error| error.to_string());
+        }
+        Ok(handshake::ToMaster::Proof(_) | handshake::ToMaster::Report(_)) => {
+            return Err("the first frame is no hello".to_owned());
+        }
+        Err(error) => return Err(error.to_string()),
     }
-    let refused = ToSlave::Refused(Refused {
+    let refused = handshake::ToSlave::Refused(Refused {
         reason: RefusedReason::Version,
         detail: "this master runs with `legacy`: it takes Go slaves only".to_owned(),
     });

@@ -1,9 +1,6 @@
 use std::time::Duration;
 
-use baton_protocol::{
-    ToMaster, ToSlave,
-    message::{Resume, ShardMigrationStart, SlaveHello, StopShard},
-};
+use baton_protocol::go::{Migration, Session, ToMaster, ToSlave};
 use bytes::Bytes;
 
 use super::flow::{Flow, Order, Peer, RETURN, STEP};
@@ -313,38 +310,31 @@ impl Test {
     }
 
     fn hello(&mut self, peer: Peer, running: bool) -> &mut Self {
-        let hello = SlaveHello {
-            running,
-            hello: None,
-        };
-        self.said(peer, ToMaster::SlaveHello(hello))
+        self.said(peer, ToMaster::Hello { running })
     }
 
     fn start(&mut self, peer: Peer, from_this_slave: bool, num_shards: u32) -> &mut Self {
-        let start = ShardMigrationStart {
+        let start = Migration {
             from_this_slave,
             num_shards,
-            extra: None,
         };
         self.said(peer, ToMaster::ShardMigrationStart(start))
     }
 
     fn stopped(&mut self, peer: Peer, shard: u32, session: &str, sequence: u64) -> &mut Self {
-        let stop = StopShard {
+        let stop = Session {
             shard,
             session_id: session.to_owned(),
             sequence,
-            extra: None,
         };
         self.said(peer, ToMaster::StopShard(stop))
     }
 
     fn resumed(&mut self, peer: Peer, shard: u32, session: &str, sequence: u64) -> &mut Self {
-        let resume = Resume {
+        let resume = Session {
             shard,
             session_id: session.to_owned(),
             sequence,
-            extra: None,
         };
         self.said(peer, ToMaster::Resume(resume))
     }
@@ -386,13 +376,12 @@ impl Test {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is ever sent")]
 fn show(order: &Order) -> Option<String> {
     let Order::Send(peer, message) = order else {
         return None;
     };
     let text = match message {
-        ToSlave::FullStart(start) if start.start.is_none() => "full start".to_owned(),
+        ToSlave::FullStart => "full start".to_owned(),
         ToSlave::ShardMigrationStart(start) => {
             format!("3 {} {}", start.from_this_slave, start.num_shards)
         }
@@ -407,7 +396,7 @@ fn show(order: &Order) -> Option<String> {
         }
         ToSlave::Shutdown => "6".to_owned(),
         ToSlave::GuildState(state) => format!("7 {}", String::from_utf8_lossy(state)),
-        other => panic!("{other:?} is not the Go master's"),
+        ToSlave::SoftStart => panic!("no Go master says it"),
     };
     Some(format!("{}: {text}", peer.0))
 }

@@ -414,10 +414,8 @@ impl Observer for Metrics {
     fn sent(&self, message: &ToSlave) {
         match message {
             ToSlave::Resume(resume) => {
-                if let Some(extra) = &resume.extra {
-                    let after = label::after(extra.after);
-                    count(&self.resumes.get_or_create(&after));
-                }
+                let after = label::after(resume.after);
+                count(&self.resumes.get_or_create(&after));
             }
             ToSlave::IdentifyPermit(_) => count(&self.permits),
             _ => {}

@@ -10,7 +10,7 @@ use baton_core::{
 };
 use baton_protocol::{
     DeployId, ShardId,
-    message::{Checkpoint, Failed, IdentifyRequest, Progress, Resume, ResumeExtra},
+    message::{Checkpoint, Failed, IdentifyRequest, Progress, Resume},
 };
 
 use super::*;
@@ -357,13 +357,10 @@ fn counts_are_there_before_their_first_event_and_move_with_it() {
         }));
     }
     metrics.sent(&ToSlave::IdentifyPermit(Default::default()));
-    metrics.sent(&ToSlave::Resume(Resume {
-        extra: Some(Box::new(ResumeExtra {
-            after: ResumeAfter::Death,
-            ..ResumeExtra::default()
-        })),
+    metrics.sent(&ToSlave::Resume(Box::new(Resume {
+        after: ResumeAfter::Death,
         ..Resume::default()
-    }));
+    })));
     metrics.saved(Durability::Now, Duration::from_millis(4), true);
     metrics.saved(Durability::Now, Duration::from_millis(4), false);
     metrics.answered(Duration::from_millis(2));

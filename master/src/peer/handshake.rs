@@ -4,8 +4,9 @@
 use std::{fmt::Display, future::Future, time::Duration};
 
 use baton_protocol::{
-    Connection, ConnectionError, ToMaster, ToSlave, Trust, Version,
+    Connection, ConnectionError, DecodeError, Trust, Version,
     auth::{self, NONCE, Secret},
+    handshake::{ToMaster, ToSlave},
     message::{Hello, MAX_NAME, Refused, RefusedReason, Report, Welcome},
 };
 use tokio::time::timeout;
@@ -156,13 +157,12 @@ async fn hello(connection: &mut Connection) -> Result<Box<Hello>, Dismissed> {
         return Err(Dismissed::Ended);
     };
     match ToMaster::from_frame(frame) {
-        Ok(ToMaster::SlaveHello(hello)) => hello.hello.ok_or_else(|| {
-            Dismissed::Garbage(
-                "a Go slave (its hello has no `Baton` key); the `legacy` switch that would let it in is off"
-                    .to_owned(),
-            )
-        }),
-        Ok(_) => Err(out_of_place("hello")),
+        Ok(ToMaster::Hello { hello, .. }) => Ok(hello),
+        Ok(ToMaster::Proof(_) | ToMaster::Report(_)) => Err(out_of_place("hello")),
+        Err(DecodeError::NoBaton { .. }) => Err(Dismissed::Garbage(
+            "a Go slave (its hello has no `Baton` key); the `legacy` switch that would let it in is off"
+                .to_owned(),
+        )),
         Err(error) => Err(Dismissed::Garbage(error.to_string())),
     }
 }

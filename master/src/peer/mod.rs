@@ -187,7 +187,7 @@ async fn read(
         let message = match said {
             Ok(Some(message)) => message,
             Ok(None) => continue,
-            Err(detail) => return garbage(context, &detail),
+            Err(error) => return garbage(context, &error),
         };
         if let ToMaster::Pong(pong) = &message
             && let Some(after) = pings.pong(pong.number, Instant::now())
@@ -207,46 +207,15 @@ async fn read(
 
 /// What a joined slave tells the driver with a frame, if anything; else why it is none
 /// of a joined slave's.
-fn said(frame: Frame) -> Result<Option<ToMaster>, String> {
+fn said(frame: Frame) -> Result<Option<ToMaster>, DecodeError> {
     match ToMaster::from_frame(frame) {
-        Ok(message @ ToMaster::Pong(_)) => Ok(Some(message)),
-        Ok(ToMaster::ShardStopped) => Ok(None),
-        Ok(
-            ToMaster::SlaveHello(_)
-            | ToMaster::Proof(_)
-            | ToMaster::Report(_)
-            | ToMaster::GuildState(_),
-        ) => Err("a message out of its place".to_owned()),
-        Ok(
-            message @ (ToMaster::ShardMigrationStart(_)
-            | ToMaster::StopShard(_)
-            | ToMaster::Resume(_)
-            | ToMaster::Shutdown
-            | ToMaster::SoftStartComplete
-            | ToMaster::IdentifyRequest(_)
-            | ToMaster::Progress(_)
-            | ToMaster::Checkpoint(_)
-            | ToMaster::Settled(_)
-            | ToMaster::StateReady(_)
-            | ToMaster::StateAck(_)
-            | ToMaster::StopWork(_)
-            | ToMaster::StartWork(_)
-            | ToMaster::Failed(_)
-            | ToMaster::Dialled(_)
-            | ToMaster::SealLate(_)
-            | ToMaster::Overtaken(_)
-            | ToMaster::CopyAnew(_)
-            | ToMaster::Leave
-            | ToMaster::Trying(_)
-            | ToMaster::SetAside(_)
-            | ToMaster::State(_)),
-        ) => Ok(Some(message.readable())),
+        Ok(message) => Ok(Some(message.readable())),
         // A newer slave may say more than this master knows.
         Err(DecodeError::UnknownId { id }) => {
             debug!(id, "unknown message ignored");
             Ok(None)
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error),
     }
 }
 

@@ -4,7 +4,8 @@
 use baton_protocol::{
     Epoch, ProcessIdentity, ShardId, Ticket, Version,
     auth::Secret,
-    message::{Held, Hello, Proof, Report, SlaveHello, Welcome},
+    handshake,
+    message::{Held, Hello, Proof, Report, Welcome},
 };
 use tokio::io::{DuplexStream, duplex};
 
@@ -46,7 +47,7 @@ impl Master {
     pub(super) async fn join(&mut self, slave: u128) -> Slave {
         let mut connection = self.dial(local());
         connection.greet(hello(slave)).await;
-        connection.say(ToMaster::Report(report(0..0, true))).await;
+        connection.report(report(0..0, true)).await;
         self.link = Some(self.joined().await.link);
         connection
     }
@@ -68,8 +69,12 @@ pub(super) fn local() -> Origin {
 pub(super) struct Slave(pub(super) Connection);
 
 impl Slave {
-    pub(super) async fn say(&mut self, message: ToMaster) {
-        self.0.send(&message.to_frame()).await.unwrap();
+    pub(super) async fn say(&mut self, message: impl Into<Frame>) {
+        self.0.send(&message.into()).await.unwrap();
+    }
+
+    pub(super) async fn report(&mut self, report: Report) {
+        self.say(handshake::ToMaster::Report(report)).await;
     }
 
     pub(super) async fn hear(&mut self) -> ToSlave {
@@ -79,7 +84,8 @@ impl Slave {
 
     pub(super) async fn greet(&mut self, hello: Hello) -> Welcome {
         self.say(hello_frame(hello)).await;
-        let ToSlave::Welcome(welcome) = self.hear().await else {
+        let frame = self.0.recv().await.unwrap().expect("a welcome");
+        let Ok(handshake::ToSlave::Welcome(welcome)) = handshake::ToSlave::from_frame(frame) else {
             panic!("a welcome was to come");
         };
         welcome
@@ -87,7 +93,7 @@ impl Slave {
 
     pub(super) async fn prove(&mut self, secret: &Secret, welcome: &Welcome) {
         let proof = secret.slave_proof(&welcome.challenge, SlaveId(1));
-        self.say(ToMaster::Proof(Proof { proof })).await;
+        self.say(handshake::ToMaster::Proof(Proof { proof })).await;
     }
 
     pub(super) async fn refused(&mut self) -> RefusedReason {
@@ -115,11 +121,12 @@ pub(super) fn hello(slave: u128) -> Hello {
     }
 }
 
-pub(super) fn hello_frame(hello: Hello) -> ToMaster {
-    ToMaster::SlaveHello(SlaveHello {
+pub(super) fn hello_frame(hello: Hello) -> Frame {
+    let hello = handshake::ToMaster::Hello {
         running: false,
-        hello: Some(Box::new(hello)),
-    })
+        hello: Box::new(hello),
+    };
+    hello.to_frame()
 }
 
 pub(super) fn report(shards: std::ops::Range<u32>, last: bool) -> Report {

@@ -3,8 +3,8 @@
 mod floods;
 
 use baton_protocol::{
-    Epoch, FleetId, Frame, ProcessIdentity, ShardId, Term, Version,
-    message::{FullStart, Hello, Pong, Progress, Proof, SlaveHello, Unit},
+    Epoch, FleetId, Frame, ProcessIdentity, ShardId, Term, Version, go, handshake,
+    message::{FullStart, Hello, Pong, Progress, Proof, Unit},
     state::StateWriter,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,10 +28,10 @@ async fn a_slave_that_proves_itself_joins_with_its_reports_as_one() {
         .master_proof(b"0123456789abcdef", SlaveId(1));
     assert_eq!(welcome.proof, proof);
     slave.prove(&master.context.secret, &welcome).await;
-    slave.say(ToMaster::Report(report(0..256, false))).await;
+    slave.report(report(0..256, false)).await;
     let mut last = report(256..300, true);
     last.work = Epoch(4);
-    slave.say(ToMaster::Report(last)).await;
+    slave.report(last).await;
     let joining = master.joined().await;
     assert_eq!(joining.hello.slave, SlaveId(1));
     assert_eq!(joining.report.shards.len(), 300);
@@ -48,14 +48,14 @@ async fn without_the_secret_nobody_joins_by_tcp() {
         let proof = Proof {
             proof: proof.into(),
         };
-        slave.say(ToMaster::Proof(proof)).await;
+        slave.say(handshake::ToMaster::Proof(proof)).await;
         assert_eq!(slave.refused().await, RefusedReason::Secret);
         assert_eq!(master.context.counters.read().refused, 1);
     }
     let mut master = Master::new();
     let mut slave = master.dial(Origin::UnixStranger(local().dialled()));
     slave.greet(hello(1)).await;
-    slave.say(ToMaster::Report(report(0..1, true))).await;
+    slave.report(report(0..1, true)).await;
     assert!(slave.dropped().await, "a report is no proof");
     assert!(master.notices.try_recv().is_err());
 }
@@ -67,9 +67,11 @@ async fn the_masters_own_user_needs_no_proof_on_the_unix_socket() {
         let mut slave = master.dial(local());
         slave.greet(hello(1)).await;
         if proves {
-            slave.say(ToMaster::Proof(Proof::default())).await;
+            slave
+                .say(handshake::ToMaster::Proof(Proof::default()))
+                .await;
         }
-        slave.say(ToMaster::Report(report(0..1, true))).await;
+        slave.report(report(0..1, true)).await;
         assert_eq!(master.joined().await.report.shards.len(), 1);
     }
 }
@@ -146,10 +148,8 @@ async fn a_hello_that_does_not_fit_is_refused_with_the_reason() {
 async fn whatever_a_stranger_sends_costs_only_its_own_connection() {
     let mut oversized = 8_u32.to_le_bytes().to_vec();
     oversized.extend(5000_u32.to_le_bytes());
-    let whole = hello_frame(hello(1)).to_frame().to_bytes();
-    let ancestor = ToMaster::SlaveHello(SlaveHello::default())
-        .to_frame()
-        .to_bytes();
+    let whole = hello_frame(hello(1)).to_bytes();
+    let from_go = go::ToMaster::Hello { running: false }.to_frame().to_bytes();
     let cases: [(&str, Vec<u8>); 6] = [
         ("garbage", vec![0xff; 64]),
         ("http", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
@@ -159,7 +159,7 @@ async fn whatever_a_stranger_sends_costs_only_its_own_connection() {
             "another message",
             ToMaster::Shutdown.to_frame().to_bytes().to_vec(),
         ),
-        ("a Go slave's hello", ancestor.to_vec()),
+        ("a Go slave's hello", from_go.to_vec()),
     ];
     let mut master = Master::new();
     let mut innocent = master.join(1).await;
@@ -193,20 +193,20 @@ async fn a_stranger_that_says_nothing_is_dropped_in_time_at_every_step() {
     let mut silent = master.dial(Origin::Tcp);
     let started = Instant::now();
     assert!(silent.dropped().await);
-    assert_eq!(started.elapsed(), handshake::HELLO_DEADLINE);
+    assert_eq!(started.elapsed(), crate::peer::handshake::HELLO_DEADLINE);
 
     let mut unproved = master.dial(Origin::Tcp);
     unproved.greet(hello(1)).await;
     let started = Instant::now();
     assert!(unproved.dropped().await);
-    assert_eq!(started.elapsed(), handshake::HELLO_DEADLINE);
+    assert_eq!(started.elapsed(), crate::peer::handshake::HELLO_DEADLINE);
 
     let mut unreported = master.dial(Origin::Tcp);
     let welcome = unreported.greet(hello(1)).await;
     unreported.prove(&master.context.secret, &welcome).await;
     let started = Instant::now();
     assert!(unreported.dropped().await);
-    assert_eq!(started.elapsed(), handshake::REPORT_DEADLINE);
+    assert_eq!(started.elapsed(), crate::peer::handshake::REPORT_DEADLINE);
     assert_eq!(master.context.counters.read().garbage, 3);
 }
 
@@ -216,7 +216,7 @@ async fn reports_without_end_are_cut_off() {
     let mut slave = master.dial(local());
     slave.greet(hello(1)).await;
     for _ in 0..1000 {
-        let frame = ToMaster::Report(report(0..256, false)).to_frame();
+        let frame = handshake::ToMaster::Report(report(0..256, false)).to_frame();
         if slave.0.send(&frame).await.is_err() {
             break;
         }
@@ -232,8 +232,8 @@ async fn a_joined_slave_that_sends_garbage_leaves() {
             id: 20,
             body: vec![0xc1].into(),
         },
-        hello_frame(hello(1)).to_frame(),
-        ToMaster::GuildState(Vec::new().into()).to_frame(),
+        hello_frame(hello(1)),
+        go::ToMaster::GuildState(Vec::new().into()).to_frame(),
         Frame {
             id: 100,
             body: vec![1].into(),
@@ -345,10 +345,8 @@ async fn a_slave_that_takes_nothing_loses_its_connection() {
     // More than the socket holds, less than the outbox.
     for _ in 0..4000 {
         let start = FullStart {
-            start: Some(baton_protocol::message::StartExtra {
-                shards: vec![Unit::default(); 100],
-                shard_count: 1,
-            }),
+            shards: vec![Unit::default(); 100],
+            shard_count: 1,
         };
         link.send(ToSlave::FullStart(start)).unwrap();
     }
@@ -390,7 +388,7 @@ async fn there_is_room_for_a_bounded_number_of_slaves() {
         .unwrap();
     let mut slave = master.dial(local());
     slave.greet(hello(1)).await;
-    slave.say(ToMaster::Report(report(0..0, true))).await;
+    slave.report(report(0..0, true)).await;
     assert_eq!(slave.refused().await, RefusedReason::Other);
     drop(places);
     master.join(2).await;

@@ -1,15 +1,100 @@
 //! What is said when a shard goes from one slave to another, and of events that go with
 //! it or are left behind.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{Epoch, Sequence, ShardId},
+    body::millis,
+    id::{DeployId, Epoch, Sequence, ShardId},
     ranges::SequenceRanges,
     ticket::Ticket,
 };
+
+/// Id 3, both ways: a deploy begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardMigrationStart {
+    /// Which deploy this is.
+    pub deploy: DeployId,
+    /// Whether shards leave the slave that this is said to, or comes from.
+    pub from_this_slave: bool,
+    /// How many shards; `0` in the master's question to the old slave.
+    pub shards: u32,
+}
+
+/// Ids 4 and 34, master → slave: seal, at once or when the connection ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Seal {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch at which the addressed slave owns the shard. A slave that owns
+    /// it at another epoch does nothing.
+    pub epoch: Epoch,
+    /// How long what is in doubt then may still run; whole milliseconds travel.
+    #[serde(rename = "drain_ms", with = "millis")]
+    pub drain: Duration,
+    /// From version 6 on: behind this sequence the next owner's RESUME begins.
+    /// An owner whose heartbeats have named more may answer
+    /// [`CopyAnew`](super::ToMaster::CopyAnew). Absent: it seals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begins: Option<Sequence>,
+}
+
+/// Id 4, slave → master: sealed. The ticket names the shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// The epoch at which it was sealed.
+    pub epoch: Epoch,
+    /// What its next owner goes on from.
+    pub ticket: Ticket,
+}
+
+/// Id 5, master → slave: a shard is given to this slave. The ticket names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// The epoch at which the addressed slave owns the shard from now on.
+    pub epoch: Epoch,
+    /// How the shard came free.
+    pub after: ResumeAfter,
+    /// The slave's state of the shard is more events behind than
+    /// Discord replays, and is not used. A session outlives that, and its events do.
+    pub state_too_old: bool,
+    /// Processes died again and again with events of this shard in hand. What is
+    /// replayed before RESUMED is handed out one at a time, each after [`Trying`] was
+    /// answered. Only from version 6 on.
+    pub alone: bool,
+    /// These killed the process that had them, alone: what becomes of them the bot's
+    /// configuration says. Only from version 6 on.
+    pub deadly: SequenceRanges,
+    /// These killed once more when the bot still wanted them: they are
+    /// not handed out. All of them are `deadly` too. Only from version 6 on.
+    pub skipped: SequenceRanges,
+    /// What it goes on from.
+    pub ticket: Ticket,
+}
+
+impl Resume {
+    /// Which shard.
+    #[must_use]
+    pub const fn shard(&self) -> ShardId {
+        self.ticket.shard
+    }
+}
+
+/// How a shard came free, which decides what must be marked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeAfter {
+    /// The owner sealed it: the ticket is exact, what is in doubt waits for
+    /// [`Settled`], nothing else is marked.
+    #[default]
+    Seal,
+    /// The owner died: the ticket is its last checkpoint. What is replayed
+    /// before RESUMED and not known finished is marked.
+    Death,
+}
 
 /// Id 24, slave → master → slave: what was in doubt at a seal is settled.
 /// Sent once for each seal, also when nothing was in doubt.
@@ -83,21 +168,6 @@ pub struct Dialled {
     pub epoch: Epoch,
     /// Why there is no connection, for a person; empty: HELLO came.
     pub failed: String,
-}
-
-/// Id 34, master → slave: seal when the connection ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LateSeal {
-    /// The shard.
-    pub shard: ShardId,
-    /// The epoch of the slave that is to seal it.
-    pub epoch: Epoch,
-    /// How long what is in doubt then may run, in milliseconds.
-    pub drain_ms: u64,
-    /// As in a [`StopShard`](super::StopShard), from version 6 on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub begins: Option<Sequence>,
 }
 
 /// Id 36, slave → master: answers [`Overtake`](super::ToSlave::Overtake).

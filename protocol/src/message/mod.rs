@@ -1,34 +1,43 @@
 //! The wire in one short read: one enum per direction, and which id is what.
 //!
-//! Each variant says who sends it, when, and what answers it. `S` is the slave,
-//! `M` the master.
+//! What may be said depends on how far a connection is, so there are three pairs of enums,
+//! and no message is in a place where it cannot be said:
+//!
+//! | | slave | master |
+//! |---|---|---|
+//! | [`handshake`]: until the last report | hello, proof, reports | welcome, or refused |
+//! | here: a joined slave and its master | [`ToMaster`] | [`ToSlave`] |
+//! | [`go`](crate::go): the Go program of 2018 | [`go::ToMaster`](crate::go::ToMaster) | [`go::ToSlave`](crate::go::ToSlave) |
+//!
+//! A frame of another class than the one that is due is
+//! [`DecodeError::OutOfPlace`](crate::DecodeError::OutOfPlace), or
+//! [`NoBaton`](crate::DecodeError::NoBaton) where only its body tells the class.
+//!
+//! Each variant says who sends it, when, and what answers it.
 
-mod ancestor;
 mod copies;
-mod decode;
-mod encode;
-mod extras;
+mod frames;
 mod handover;
+pub mod handshake;
 mod health;
-mod join;
 mod serving;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
-
 pub use self::{
-    ancestor::{FullStart, Resume, ShardMigrationStart, SlaveHello, StopShard},
     copies::{CopyState, StateAck, StateReady, Work},
-    extras::{MigrationExtra, ResumeAfter, ResumeExtra, StartExtra, StopExtra},
-    handover::{CarriedEvent, Dial, Dialled, LateSeal, Overtaken, SetAside, Settled, Trying},
-    health::{Ping, Pong, Unfinished},
-    join::{
+    handover::{
+        CarriedEvent, Dial, Dialled, Overtaken, Resume, ResumeAfter, Seal, Sealed, SetAside,
+        Settled, ShardMigrationStart, Trying,
+    },
+    handshake::{
         Accepted, Held, Hello, Holding, MAX_NAME, Proof, Refused, RefusedReason, Report, Role,
         Welcome,
     },
+    health::{Ping, Pong, Unfinished},
     serving::{
-        Checkpoint, CheckpointEntry, Failed, IdentifyCause, IdentifyRequest, Progress, Step, Unit,
+        Checkpoint, CheckpointEntry, Failed, FullStart, IdentifyCause, IdentifyRequest, Progress,
+        Step, Unit,
     },
 };
 use crate::state::StateFrame;
@@ -37,6 +46,8 @@ use crate::state::StateFrame;
 /// state and are routed undecoded.
 #[allow(missing_docs)]
 pub mod event {
+    use crate::error::DecodeError;
+
     pub const SOFT_START: u32 = 1;
     pub const FULL_START: u32 = 2;
     pub const SHARD_MIGRATION_START: u32 = 3;
@@ -85,13 +96,80 @@ pub mod event {
     pub const STATE_CHECKED_END: u32 = 103;
     /// Ids from here on are routed by their first 24 bytes.
     pub const FIRST_ROUTED: u32 = 100;
+
+    /// Ids below [`FIRST_ROUTED`] that some master says.
+    pub(crate) const OF_MASTERS: &[u32] = &[
+        SOFT_START,
+        FULL_START,
+        SHARD_MIGRATION_START,
+        STOP_SHARD,
+        RESUME,
+        SHUTDOWN,
+        GUILD_STATE,
+        WELCOME,
+        ACCEPTED,
+        REFUSED,
+        PING,
+        IDENTIFY_PERMIT,
+        SETTLED,
+        COPY_STATE,
+        STATE_ACK,
+        STOP_WORK,
+        START_WORK,
+        FORGET,
+        DIAL,
+        SEAL_LATE,
+        OVERTAKE,
+        TRY,
+    ];
+
+    /// Ids below [`FIRST_ROUTED`] that some slave says. Without
+    /// [`SHARD_STOPPED`], which is known and means nothing: it is skipped like an id that
+    /// a later version adds.
+    pub(crate) const OF_SLAVES: &[u32] = &[
+        SHARD_MIGRATION_START,
+        STOP_SHARD,
+        RESUME,
+        SHUTDOWN,
+        GUILD_STATE,
+        SLAVE_HELLO,
+        SOFT_START_COMPLETE,
+        PROOF,
+        REPORT,
+        PONG,
+        IDENTIFY_REQUEST,
+        PROGRESS,
+        CHECKPOINT,
+        SETTLED,
+        STATE_READY,
+        STATE_ACK,
+        STOP_WORK,
+        START_WORK,
+        FAILED,
+        DIALLED,
+        SEAL_LATE,
+        OVERTAKEN,
+        COPY_ANEW,
+        LEAVE,
+        TRYING,
+        SET_ASIDE,
+    ];
+
+    /// Why `speaker` says no `id`: another class of its direction does, or nobody.
+    pub(crate) fn not_of(speaker: &'static str, id: u32, known: &[u32]) -> DecodeError {
+        if id >= FIRST_ROUTED || known.contains(&id) {
+            DecodeError::OutOfPlace { id, speaker }
+        } else {
+            DecodeError::UnknownId { id }
+        }
+    }
 }
 
-/// What a master says to a slave.
+/// What a master says to a joined slave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToSlave {
     /// 1, to a standby after [`Accepted`]: build the bot, serve nothing.
-    /// Answer: [`ToMaster::SoftStartComplete`]. Legacy: never sent.
+    /// Answer: [`ToMaster::SoftStartComplete`].
     SoftStart,
     /// 2, to the first slave of an empty slot, for shards without a session:
     /// cold start. Each shard asks for its permit, then serves
@@ -101,22 +179,17 @@ pub enum ToSlave {
     /// and serves nothing, the old one goes on serving. Answer: the same.
     ShardMigrationStart(ShardMigrationStart),
     /// 4, to the owner at the named epoch: seal. Answer at once:
-    /// [`ToMaster::StopShard`]; later [`ToMaster::Settled`]. Asked again after a
+    /// [`ToMaster::Sealed`]; later [`ToMaster::Settled`]. Asked again after a
     /// reconnect, answered again with the same ticket.
-    StopShard(StopShard),
+    Seal(Seal),
     /// 5, to the next owner: the shard is yours at this epoch. Answer, when
-    /// Discord said RESUMED: [`ToMaster::Resume`], or [`ToMaster::Failed`].
+    /// Discord said RESUMED: [`ToMaster::Resumed`], or [`ToMaster::Failed`].
     /// To the slave that sealed it, with a higher epoch: take it back.
-    Resume(Resume),
+    Resume(Box<Resume>),
     /// 6, to a slave that owns nothing any more, or that is to leave: finish what
     /// runs, end with exit code 0. Answer: [`ToMaster::Shutdown`].
     Shutdown,
-    /// 7, legacy only: the body of the old slave, unread.
-    GuildState(Bytes),
-    /// 11, answers a versioned hello before anything else. Answer:
-    /// [`ToMaster::Proof`], then [`ToMaster::Report`].
-    Welcome(Welcome),
-    /// 14, after the last report: accepted.
+    /// 14, after the last report: accepted. From now on the slave is told what to do.
     Accepted(Accepted),
     /// 15, instead of [`Accepted`] or at any time: refused, the connection closes.
     Refused(Refused),
@@ -146,13 +219,13 @@ pub enum ToSlave {
     /// session and go as far as HELLO, no further. Answer: [`ToMaster::Dialled`].
     /// Not sent to a slave that speaks less than version 3.
     Dial(Box<Dial>),
-    /// 34, to the owner at the named epoch, instead of [`ToSlave::StopShard`]: go on
+    /// 34, to the owner at the named epoch, instead of [`ToSlave::Seal`]: go on
     /// with the connection that is open, for as long as it is open, and seal when it
     /// ends. Answer at once: the same, or, where no connection serves,
-    /// [`ToMaster::StopShard`]. Void when the slave's link to the master ends, or
-    /// with [`ToSlave::StopShard`]. Not sent to a slave that speaks less than
+    /// [`ToMaster::Sealed`]. Void when the slave's link to the master ends, or
+    /// with [`ToSlave::Seal`]. Not sent to a slave that speaks less than
     /// version 5.
-    SealLate(LateSeal),
+    SealLate(Seal),
     /// 35, to the next owner of a shard that holds a connection for it
     /// ([`ToSlave::Dial`]), the epoch is the one that the dial named: send the
     /// RESUME, hand nothing out, keep what comes for [`ToSlave::Resume`]. Answer:
@@ -165,34 +238,23 @@ pub enum ToSlave {
     State(StateFrame),
 }
 
-/// What a slave says to a master.
+/// What a joined slave says to its master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToMaster {
     /// 3, answers the same: the old one says how many shards it has, the new one
     /// that its bot is built.
     ShardMigrationStart(ShardMigrationStart),
-    /// 4, answers the same: sealed, with the ticket. Unasked when the slave is
+    /// 4, answers [`ToSlave::Seal`]: sealed, with the ticket. Unasked when the slave is
     /// leaving by itself (SIGTERM): then [`ToMaster::Shutdown`] follows.
-    StopShard(StopShard),
-    /// 5, answers the same: Discord said RESUMED, the shard is served at this
+    Sealed(Box<Sealed>),
+    /// 5, answers [`ToSlave::Resume`]: Discord said RESUMED, the shard is served at this
     /// epoch.
-    Resume(Resume),
+    Resumed(Unit),
     /// 6, the slave leaves by itself, or obeys a [`ToSlave::Shutdown`]: every
     /// shard is sealed and settled, the process ends now.
     Shutdown,
-    /// 7, legacy only: state of one guild, unread.
-    GuildState(Bytes),
-    /// 8, the first frame of a connection. Answer: [`ToSlave::Welcome`], or, in
-    /// the Go form, what the legacy flow says.
-    SlaveHello(SlaveHello),
     /// 9, answers [`ToSlave::SoftStart`]: the bot is built.
     SoftStartComplete,
-    /// 10, known to Go slaves, sent by none; ignored.
-    ShardStopped,
-    /// 12, answers [`ToSlave::Welcome`].
-    Proof(Proof),
-    /// 13, after [`ToMaster::Proof`]; answer to the last one: [`ToSlave::Accepted`].
-    Report(Report),
     /// 17, answers [`ToSlave::Ping`].
     Pong(Pong),
     /// 20, whenever a shard needs a new session. Answer:
@@ -221,7 +283,7 @@ pub enum ToMaster {
     SealLate(Unit),
     /// 36, answers [`ToSlave::Overtake`]: Discord said RESUMED, or why not.
     Overtaken(Overtaken),
-    /// 37, answers [`ToSlave::StopShard`] or [`ToSlave::SealLate`] where the question
+    /// 37, answers [`ToSlave::Seal`] or [`ToSlave::SealLate`] where the question
     /// names a beginning: a heartbeat named more since. Nothing is sealed; the owner
     /// keeps serving, and its state must be copied again. Not said to a master that speaks
     /// less than version 6.
@@ -232,7 +294,7 @@ pub enum ToMaster {
     /// itself. Not said to a master that speaks less than version 6.
     Leave,
     /// 39, before an event is handed out that may be one that kills
-    /// ([`ResumeExtra::alone`]). Answer: [`ToSlave::Try`].
+    /// ([`Resume::alone`]). Answer: [`ToSlave::Try`].
     Trying(Trying),
     /// 41, when an event is not handed out any more, or once more only.
     SetAside(Box<SetAside>),

@@ -18,6 +18,16 @@ pub struct Unit {
     pub epoch: Epoch,
 }
 
+/// Id 2, master → slave: start these shards cold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FullStart {
+    /// The shards to IDENTIFY, each when its permit comes.
+    pub shards: Vec<Unit>,
+    /// Shards of the whole bot.
+    pub shard_count: u32,
+}
+
 /// Id 20, slave → master: this shard needs a new session; may it IDENTIFY?
 /// Asked again on every new connection until [`ToSlave::IdentifyPermit`] comes.
 ///

@@ -1,30 +1,32 @@
+use bytes::Bytes;
+
 use super::*;
 use crate::{
     codec::Frame,
     error::DecodeError,
+    go,
     id::{Epoch, Sequence, ShardId},
     msgpack::MAX_DEPTH,
     ticket::Ticket,
 };
 
 #[test]
-fn without_our_key_a_body_is_the_ancestors_to_the_byte() {
-    let stop = ToMaster::StopShard(StopShard {
+fn without_our_key_a_body_is_the_go_programs_to_the_byte() {
+    let stop = go::ToMaster::StopShard(go::Session {
         shard: 0,
         session_id: "sess-0".to_owned(),
         sequence: 1000,
-        extra: None,
     });
     assert_eq!(
         stop.to_frame().body[..],
         *b"\x83\xa5Shard\x00\xa9SessionID\xa6sess-0\xa8Sequence\xcd\x03\xe8"
     );
-    let hello = ToMaster::SlaveHello(SlaveHello::default());
+    let hello = go::ToMaster::Hello { running: false };
     assert_eq!(
         hello.to_frame().to_bytes()[..],
         *b"\x08\0\0\0\x0a\0\0\0\x81\xa7Running\xc2"
     );
-    let start = ToSlave::FullStart(FullStart::default());
+    let start = go::ToSlave::FullStart;
     assert_eq!(start.to_frame().to_bytes()[..], *b"\x02\0\0\0\0\0\0\0");
 }
 
@@ -42,27 +44,16 @@ fn every_message_survives_the_wire() {
         ticket: Bytes::from_static(b"\x00\xffcron"),
     };
     let state = StateFrame::from_body(100, Bytes::from(vec![9; 40])).expect("a header");
-    let messages = [
-        ToMaster::SlaveHello(SlaveHello {
+    for message in [
+        handshake::ToMaster::Hello {
             running: true,
-            hello: Some(Box::new(Hello {
+            hello: Box::new(Hello {
                 build: "v2".to_owned(),
                 nonce: Bytes::from_static(&[1; 16]),
                 ..Hello::default()
-            })),
-        }),
-        ToMaster::StopShard(StopShard {
-            shard: 3,
-            session_id: "s".to_owned(),
-            sequence: 70_000,
-            extra: Some(Box::new(StopExtra {
-                epoch: Epoch(u64::MAX),
-                drain_ms: 10_000,
-                begins: None,
-                ticket: Some(ticket.clone()),
-            })),
-        }),
-        ToMaster::Report(Report {
+            }),
+        },
+        handshake::ToMaster::Report(Report {
             shards: vec![Held {
                 epoch: Epoch(2),
                 holding: Holding::Sealed,
@@ -73,6 +64,15 @@ fn every_message_survives_the_wire() {
             ready: true,
             last: true,
         }),
+    ] {
+        let again = handshake::ToMaster::from_frame(message.to_frame()).expect("it decodes");
+        assert_eq!(again, message);
+    }
+    let messages = [
+        ToMaster::Sealed(Box::new(Sealed {
+            epoch: Epoch(u64::MAX),
+            ticket: ticket.clone(),
+        })),
         ToMaster::Checkpoint(Checkpoint {
             shards: vec![CheckpointEntry {
                 shard: ShardId(3),
@@ -95,32 +95,33 @@ fn every_message_survives_the_wire() {
 
 #[test]
 fn what_go_accepts_is_accepted() {
-    let cases: [(&[u8], StopShard); 6] = [
-        (b"\x80", StopShard::default()),
-        (b"\xc0", StopShard::default()),
+    let cases: [(&[u8], go::Session); 6] = [
+        (b"\x80", go::Session::default()),
+        (b"\xc0", go::Session::default()),
         (
             b"\x83\xa5Shard\xc0\xa9SessionID\xc0\xa8Sequence\xc0",
-            StopShard::default(),
+            go::Session::default(),
         ),
         (
             b"\x82\xa5Shard\xd3\0\0\0\0\0\0\0\x07\xa5Extra\x92\x01\xd4\x05\x00",
-            StopShard {
+            go::Session {
                 shard: 7,
-                ..StopShard::default()
+                ..go::Session::default()
             },
         ),
-        (b"\x81\xa5shard\x07", StopShard::default()),
+        (b"\x81\xa5shard\x07", go::Session::default()),
         (
             b"\x81\xa5Shard\x07 and more",
-            StopShard {
+            go::Session {
                 shard: 7,
-                ..StopShard::default()
+                ..go::Session::default()
             },
         ),
     ];
     for (body, expected) in cases {
-        let message = ToMaster::from_frame(frame(event::STOP_SHARD, body)).expect("Go takes it");
-        assert_eq!(message, ToMaster::StopShard(expected), "{body:?}");
+        let message =
+            go::ToMaster::from_frame(frame(event::STOP_SHARD, body)).expect("Go takes it");
+        assert_eq!(message, go::ToMaster::StopShard(expected), "{body:?}");
     }
 }
 
@@ -128,7 +129,11 @@ fn what_go_accepts_is_accepted() {
 fn what_is_wrong_with_a_body_is_named() {
     let deep = [vec![0x81, 0xa5], b"Extra".to_vec(), vec![0x91; 100]].concat();
     let check = |id, body: &[u8], is: fn(&DecodeError) -> bool| {
-        let error = ToMaster::from_frame(frame(id, body)).expect_err("it is wrong");
+        let read = match id {
+            event::SLAVE_HELLO => handshake::ToMaster::from_frame(frame(id, body)).map(drop),
+            _ => ToMaster::from_frame(frame(id, body)).map(drop),
+        };
+        let error = read.expect_err("it is wrong");
         assert!(is(&error), "{body:02x?}: {error}");
     };
     check(event::STOP_SHARD, b"", |e| {
@@ -203,18 +208,114 @@ fn what_is_wrong_with_a_body_is_named() {
 
 #[test]
 fn a_missing_field_of_ours_has_its_default() {
-    let welcome = ToSlave::from_frame(frame(event::WELCOME, b"\x81\xa7version\x01"))
+    let welcome = handshake::ToSlave::from_frame(frame(event::WELCOME, b"\x81\xa7version\x01"))
         .expect("an older master");
     assert!(
-        matches!(welcome, ToSlave::Welcome(welcome) if welcome.version.0 == 1 && welcome.proof.is_empty())
+        matches!(welcome, handshake::ToSlave::Welcome(welcome) if welcome.version.0 == 1 && welcome.proof.is_empty())
     );
 }
 
 #[test]
 fn a_reason_that_a_later_version_added_is_still_a_refusal() {
-    let refused = ToSlave::from_frame(frame(event::REFUSED, b"\x81\xa6reason\xa7moonset"))
-        .expect("a newer master");
-    assert!(matches!(refused, ToSlave::Refused(refused) if refused.reason == RefusedReason::Other));
+    let refused =
+        handshake::ToSlave::from_frame(frame(event::REFUSED, b"\x81\xa6reason\xa7moonset"))
+            .expect("a newer master");
+    assert!(
+        matches!(refused, handshake::ToSlave::Refused(refused) if refused.reason == RefusedReason::Other)
+    );
+}
+
+#[test]
+fn a_frame_of_another_class_says_whose_it_is_not() {
+    let no_place = |error: DecodeError, who: &str| {
+        assert!(matches!(error, DecodeError::OutOfPlace { .. }), "{error}");
+        assert!(error.to_string().contains(who), "{error}");
+    };
+    // What is said once, before a slave has joined.
+    for id in [event::SLAVE_HELLO, event::PROOF, event::REPORT] {
+        let error = ToMaster::from_frame(frame(id, b"\x80")).expect_err("it has joined");
+        no_place(error, "a joined slave");
+    }
+    let error = ToSlave::from_frame(frame(event::WELCOME, b"\x80")).expect_err("welcome twice");
+    no_place(error, "a joined slave's master");
+    // What is said only after that.
+    for id in [event::PONG, event::STOP_SHARD, event::STATE_PIECES] {
+        let error = handshake::ToMaster::from_frame(frame(id, &[0; 24])).expect_err("too early");
+        no_place(error, "a slave that joins");
+    }
+    let error = handshake::ToSlave::from_frame(frame(event::PING, b"\x80")).expect_err("early");
+    no_place(error, "a master that is said hello to");
+    // What only a Go program says, and what it never does.
+    for answer in [
+        ToMaster::from_frame(frame(event::GUILD_STATE, b"?")).map(drop),
+        ToSlave::from_frame(frame(event::GUILD_STATE, b"?")).map(drop),
+        go::ToMaster::from_frame(frame(event::PROOF, b"\x80")).map(drop),
+        go::ToSlave::from_frame(frame(event::STATE_END, &[0; 24])).map(drop),
+    ] {
+        no_place(answer.expect_err("it is another class's"), "says");
+    }
+    // Nobody's.
+    let skipped = ToMaster::from_frame(frame(event::SHARD_STOPPED, b"")).expect_err("no word");
+    assert!(matches!(skipped, DecodeError::UnknownId { id: 10 }));
+}
+
+#[test]
+fn every_id_is_said_by_somebody_in_its_direction_and_by_nobody_else() {
+    let known = |answer: Result<(), DecodeError>| {
+        !matches!(
+            answer,
+            Err(DecodeError::OutOfPlace { .. } | DecodeError::UnknownId { .. })
+        )
+    };
+    for id in 0..event::FIRST_ROUTED {
+        let frame = frame(id, b"\x80");
+        let by_slaves = known(ToMaster::from_frame(frame.clone()).map(drop))
+            || known(handshake::ToMaster::from_frame(frame.clone()).map(drop))
+            || known(go::ToMaster::from_frame(frame.clone()).map(drop));
+        let listed = event::OF_SLAVES.contains(&id) || id == event::SHARD_STOPPED;
+        assert_eq!(by_slaves, listed, "id {id} to a master");
+        let by_masters = known(ToSlave::from_frame(frame.clone()).map(drop))
+            || known(handshake::ToSlave::from_frame(frame.clone()).map(drop))
+            || known(go::ToSlave::from_frame(frame).map(drop));
+        assert_eq!(
+            by_masters,
+            event::OF_MASTERS.contains(&id),
+            "id {id} to a slave"
+        );
+    }
+}
+
+#[test]
+fn a_body_in_the_go_form_and_a_shard_without_its_own_ticket_are_refused() {
+    for id in [3, 4, 5] {
+        let go = frame(id, b"\x81\xa5Shard\x07");
+        for answer in [
+            ToMaster::from_frame(go.clone()).map(drop),
+            ToSlave::from_frame(go).map(drop),
+        ] {
+            let error = answer.expect_err("no epoch, no ticket");
+            assert!(matches!(error, DecodeError::NoBaton { id: named } if named == id));
+        }
+    }
+    let start = ToSlave::from_frame(frame(event::FULL_START, b"")).expect_err("no shards");
+    assert!(matches!(start, DecodeError::NoBaton { id: 2 }));
+    let hello = handshake::ToMaster::from_frame(frame(8, b"\x81\xa7Running\xc3"));
+    assert!(matches!(hello, Err(DecodeError::NoBaton { id: 8 })));
+
+    let empty = b"\x82\xa5Shard\x07\xa5Baton\x80";
+    let other = b"\x82\xa5Shard\x07\xa5Baton\x81\xa6ticket\x81\xa5shard\x08";
+    for (body, expected) in [
+        (&empty[..], "missing"),
+        (&other[..], "shard 7, its ticket about shard 8"),
+    ] {
+        for answer in [
+            ToMaster::from_frame(frame(event::STOP_SHARD, body)).map(drop),
+            ToSlave::from_frame(frame(event::RESUME, body)).map(drop),
+        ] {
+            let error = answer.expect_err("nothing to go on from").to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }
 
 fn frame(id: u32, body: &[u8]) -> Frame {

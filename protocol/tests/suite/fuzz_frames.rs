@@ -5,8 +5,8 @@
 mod frames;
 
 use baton_protocol::{
-    Frame, ToMaster, Trust,
-    message::{Checkpoint, CheckpointEntry, Hello, SlaveHello, StopExtra, StopShard},
+    Frame, ToMaster, Trust, handshake,
+    message::{Checkpoint, CheckpointEntry, Hello, Sealed},
     state::{Outgoing, StateWriter},
 };
 use bytes::Bytes;
@@ -104,26 +104,19 @@ fn good_frames() -> Vec<Frame> {
         frames.extend(state.map(|frame| ToMaster::State(frame).to_frame()));
     }
     frames.extend([
-        ToMaster::SlaveHello(SlaveHello {
+        handshake::ToMaster::Hello {
             running: true,
-            hello: Some(Box::new(Hello {
+            hello: Box::new(Hello {
                 slot: "main".to_owned(),
                 nonce: Bytes::from_static(&[9; 16]),
                 ..Hello::default()
-            })),
-        })
+            }),
+        }
         .to_frame(),
-        ToMaster::StopShard(StopShard {
-            shard: 3,
-            session_id: ticket.session_id.clone(),
-            sequence: 70_000,
-            extra: Some(Box::new(StopExtra {
-                epoch: 7.into(),
-                drain_ms: 10_000,
-                begins: None,
-                ticket: Some(ticket.clone()),
-            })),
-        })
+        ToMaster::Sealed(Box::new(Sealed {
+            epoch: 7.into(),
+            ticket: ticket.clone(),
+        }))
         .to_frame(),
         ToMaster::Checkpoint(Checkpoint {
             shards: vec![CheckpointEntry {

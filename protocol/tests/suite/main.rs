@@ -1,6 +1,8 @@
 //! The wire as a whole.
 
+mod any;
 mod arbitrary;
+mod frozen_frames;
 mod fuzz_frames;
 mod properties;
 mod recorded_frames;

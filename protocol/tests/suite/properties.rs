@@ -2,12 +2,15 @@
 //! `PROPTEST_CASES=10000` tries more of them.
 
 use baton_protocol::{
-    Connection, DecodeError, Frame, ToMaster, ToSlave, Trust,
+    Connection, DecodeError, Frame, Trust,
     codec::{self, HEADER},
+    handshake,
 };
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, prelude::*};
 use tokio::io::AsyncWriteExt;
+
+use crate::any::{ToMaster, ToSlave};
 
 proptest! {
     #[test]
@@ -28,8 +31,8 @@ proptest! {
     fn a_hello_of_the_longest_names_is_short_enough_for_a_stranger(mut hello in crate::arbitrary::hello()) {
         hello.slot = "s".repeat(baton_protocol::message::MAX_NAME);
         hello.build = "b".repeat(baton_protocol::message::MAX_NAME);
-        let hello = baton_protocol::message::SlaveHello { running: true, hello: Some(Box::new(hello)) };
-        let frame = ToMaster::SlaveHello(hello).to_frame();
+        let hello = handshake::ToMaster::Hello { running: true, hello: Box::new(hello) };
+        let frame = hello.to_frame();
         prop_assert!(frame.body.len() <= Trust::Stranger.limit(frame.id));
     }
 

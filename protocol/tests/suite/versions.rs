@@ -3,14 +3,16 @@
 
 use baton_protocol::{
     DecodeError, Epoch, FleetId, Frame, ProcessIdentity, SessionParameters, ShardId, SlaveId, Term,
-    ToMaster, ToSlave, Trust, Version, codec,
+    Trust, Version, codec, handshake,
     message::{
-        Accepted, CopyState, Dial, Dialled, Hello, Pong, Proof, Refused, RefusedReason, Report,
-        Role, SlaveHello, Welcome,
+        self, Accepted, CopyState, Dial, Dialled, Hello, Pong, Proof, Refused, RefusedReason,
+        Report, Role, Welcome,
     },
 };
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
+
+use crate::any::{ToMaster, ToSlave};
 
 /// The handshake as version 1 writes it. These bytes are for ever: a peer of any
 /// version has to read them before a version is agreed on.
@@ -67,25 +69,25 @@ fn the_handshake_is_read_and_written_as_version_1_had_it() {
     let to_master = [
         (
             HELLO,
-            ToMaster::SlaveHello(SlaveHello {
+            ToMaster::Handshake(handshake::ToMaster::Hello {
                 running: true,
-                hello: Some(Box::new(hello)),
+                hello: Box::new(hello),
             }),
         ),
         (
             PROOF,
-            ToMaster::Proof(Proof {
+            ToMaster::Handshake(handshake::ToMaster::Proof(Proof {
                 proof: proof.clone(),
-            }),
+            })),
         ),
         (
             REPORT,
-            ToMaster::Report(Report {
+            ToMaster::Handshake(handshake::ToMaster::Report(Report {
                 shards: Vec::new(),
                 work: Epoch(4),
                 ready: true,
                 last: true,
-            }),
+            })),
         ),
     ];
     for (bytes, message) in to_master {
@@ -98,21 +100,24 @@ fn the_handshake_is_read_and_written_as_version_1_had_it() {
     let to_slave = [
         (
             WELCOME,
-            ToSlave::Welcome(Welcome {
+            ToSlave::Handshake(handshake::ToSlave::Welcome(Welcome {
                 version: Version(1),
                 term,
                 proof,
                 challenge: Bytes::from_static(b"0123456789abcdef"),
                 checkpoint_ms: 10,
-            }),
+            })),
         ),
-        (ACCEPTED, ToSlave::Accepted(Accepted { shard_count: 2 })),
+        (
+            ACCEPTED,
+            ToSlave::Joined(message::ToSlave::Accepted(Accepted { shard_count: 2 })),
+        ),
         (
             REFUSED,
-            ToSlave::Refused(Refused {
+            ToSlave::Joined(message::ToSlave::Refused(Refused {
                 reason: RefusedReason::Busy,
                 detail: "later".to_owned(),
-            }),
+            })),
         ),
     ];
     for (bytes, message) in to_slave {
@@ -134,24 +139,24 @@ fn what_a_version_added_is_zero_where_an_older_peer_does_not_say_it() {
     };
     assert_eq!(
         ToMaster::from_frame(pong).expect("version 1"),
-        ToMaster::Pong(expected)
+        ToMaster::Joined(message::ToMaster::Pong(expected))
     );
     // Version 4: whether they keep up.
     assert_eq!(Pong::default().full_ms, 0);
     // Version 3: whether a connection could be dialled ahead; the messages are new,
     // so that a peer of before knows neither.
     let (dial, dialled) = (Box::new(Dial::default()), Dialled::default());
-    assert_eq!(ToSlave::Dial(dial).to_frame().id, 32);
-    assert_eq!(ToMaster::Dialled(dialled).to_frame().id, 33);
+    assert_eq!(message::ToSlave::Dial(dial).to_frame().id, 32);
+    assert_eq!(message::ToMaster::Dialled(dialled).to_frame().id, 33);
     assert_eq!(Version::DIAL, Version(3));
     // Version 5: which form of a copy its reader takes. Unsaid, the order is as it
     // always was.
     let plain = of_body(25, b"\x82\xa5shard\x03\xa5epoch\x07");
-    let copy = ToSlave::CopyState(CopyState {
+    let copy = ToSlave::Joined(message::ToSlave::CopyState(CopyState {
         shard: ShardId(3),
         epoch: Epoch(7),
         reader: Version(0),
-    });
+    }));
     assert_eq!(copy.to_frame(), plain);
     assert_eq!(ToSlave::from_frame(plain).expect("version 4"), copy);
     assert_eq!(Version::CHECKED_STATE, Version(5));
@@ -188,7 +193,9 @@ fn a_message_of_ours_without_any_field_is_all_defaults() {
     // So has what is inside of them.
     let term = b"\x81\xa4term\x81\xa7counter\x03";
     let welcome = ToSlave::from_frame(of_body(11, term)).expect("a term without a fleet");
-    assert!(matches!(welcome, ToSlave::Welcome(welcome) if welcome.term.counter == 3));
+    assert!(
+        matches!(welcome, ToSlave::Handshake(handshake::ToSlave::Welcome(welcome)) if welcome.term.counter == 3)
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::message::Holding;
+use baton_protocol::message::{Holding, Seal};
 use tokio::time::Instant;
 
 use super::{table::Table, work::Worker};
@@ -32,7 +32,12 @@ impl Leaving {
             .map(|(shard, entry)| (shard, entry.epoch))
             .collect();
         for (shard, epoch) in serving {
-            table.seal(shard, epoch, drain, None);
+            table.seal(Seal {
+                shard,
+                epoch,
+                drain,
+                begins: None,
+            });
         }
         Self {
             asked,

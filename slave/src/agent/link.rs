@@ -7,7 +7,8 @@ use baton_protocol::{
     Connection, Frame, SlaveId, Term, ToMaster, ToSlave, Trust, Version,
     auth::{self, Secret},
     connection::{Receiver, Sender},
-    message::{Hello, Proof, SlaveHello, Welcome},
+    handshake,
+    message::{Hello, Proof, Report, Welcome},
 };
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -75,19 +76,15 @@ impl Link {
         let secret = tokio::task::spawn_blocking(move || secret.read());
         let secret = secret.await.ok().flatten();
         let (slave, known) = (hello.slave, hello.term);
-        let hello = SlaveHello {
+        let hello = handshake::ToMaster::Hello {
             running,
-            hello: Some(Box::new(hello)),
+            hello: Box::new(hello),
         };
-        connection
-            .send(&ToMaster::SlaveHello(hello).to_frame())
-            .await?;
-        let answer = receive(&mut connection).await?;
-        if let ToSlave::Refused(refused) = answer {
-            return Err(LinkError::Refused(refused));
-        }
-        let ToSlave::Welcome(welcome) = answer else {
-            return Err(LinkError::Unexpected);
+        connection.send(&hello.to_frame()).await?;
+        let frame = connection.recv().await?.ok_or(LinkError::Closed)?;
+        let welcome = match handshake::ToSlave::from_frame(frame)? {
+            handshake::ToSlave::Welcome(welcome) => welcome,
+            handshake::ToSlave::Refused(refused) => return Err(LinkError::Refused(refused)),
         };
         check(&welcome, peer, secret.as_ref(), &nonce, slave, known)?;
         connection.trust(Trust::Known);
@@ -95,7 +92,7 @@ impl Link {
             secret.slave_proof(&welcome.challenge, slave)
         });
         connection
-            .send(&ToMaster::Proof(Proof { proof }).to_frame())
+            .send(&handshake::ToMaster::Proof(Proof { proof }).to_frame())
             .await?;
         Ok(Self::start(welcome, connection))
     }
@@ -115,6 +112,13 @@ impl Link {
             writer: tokio::spawn(write(sender, control_frames, state_frames)),
             reader: tokio::spawn(read(receiver, order)),
         }
+    }
+
+    /// Queues a part of what this slave reports, before anything else is said.
+    pub(crate) fn report(&self, report: Report) {
+        let frame = handshake::ToMaster::Report(report).to_frame();
+        // A link that is over is noticed where it is read.
+        let _ = self.control.try_send(frame);
     }
 
     /// Queues a message; `false`: the link is over, or the master does not read.
@@ -152,9 +156,9 @@ impl Link {
 /// comes, and reads until the master closes, within `patience`. A socket that is
 /// closed over unread orders resets the connection (RFC 1122, 4.2.2.13),
 /// and what was sent last is lost with it.
-pub(super) async fn last_words(
+pub(super) async fn last_words<O>(
     writer: &mut JoinHandle<()>,
-    orders: &mut mpsc::Receiver<ToSlave>,
+    orders: &mut mpsc::Receiver<O>,
     patience: Duration,
 ) {
     let last = async {
@@ -166,6 +170,8 @@ pub(super) async fn last_words(
 }
 
 impl Wire for Link {
+    type Order = ToSlave;
+
     async fn order(&mut self) -> Option<ToSlave> {
         self.orders.recv().await
     }
@@ -209,11 +215,6 @@ async fn connect(address: &Address) -> Result<(Connection, Peer), LinkError> {
             (Connection::new(socket), peer)
         }
     })
-}
-
-async fn receive(connection: &mut Connection) -> Result<ToSlave, LinkError> {
-    let frame = connection.recv().await?.ok_or(LinkError::Closed)?;
-    Ok(ToSlave::from_frame(frame)?)
 }
 
 /// Whether this is the master that we take orders from.

@@ -19,8 +19,6 @@ pub(crate) enum LinkError {
     Slow(Duration),
     #[error("the master closed the connection")]
     Closed,
-    #[error("the master answered the hello with something else than a welcome")]
-    Unexpected,
     #[error("the master speaks version {0}, which this build does not")]
     Version(Version),
     #[error("{0}")]

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use baton_protocol::ToSlave;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
@@ -12,8 +11,11 @@ use super::link_error::LinkError;
 
 /// A link that is up.
 pub(super) trait Wire: Send + 'static {
+    /// What the master says.
+    type Order;
+
     /// The next order; `None`: the link is over. Survives being cancelled.
-    fn order(&mut self) -> impl Future<Output = Option<ToSlave>> + Send;
+    fn order(&mut self) -> impl Future<Output = Option<Self::Order>> + Send;
 }
 
 pub(super) enum LinkState<L> {
@@ -23,10 +25,10 @@ pub(super) enum LinkState<L> {
     Up(Box<L>),
 }
 
-pub(super) enum LinkEvent<L> {
+pub(super) enum LinkEvent<L: Wire> {
     DialNow,
     Dialled(Result<L, LinkError>),
-    Order(ToSlave),
+    Order(L::Order),
     Lost,
 }
 

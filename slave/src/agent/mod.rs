@@ -228,12 +228,12 @@ impl Agent {
         loop {
             let shards = parts.next().unwrap_or_default().to_vec();
             let last = parts.peek().is_none();
-            link.say(&ToMaster::Report(Report {
+            link.report(Report {
                 shards,
                 work: self.work.epoch(),
                 ready: true,
                 last,
-            }));
+            });
             if last {
                 break;
             }

@@ -6,8 +6,8 @@ use baton_protocol::{
     Epoch, ShardId, Ticket, ToMaster, ToSlave,
     message::{
         self, Accepted, Dial, Dialled, Failed, FullStart, Holding, IdentifyRequest, Overtaken,
-        Pong, Progress, Refused, RefusedReason, Resume, ResumeExtra, Role, ShardMigrationStart,
-        StateAck, Step, StopExtra, StopShard, Unit,
+        Pong, Progress, Refused, RefusedReason, Resume, Role, Sealed, ShardMigrationStart,
+        StateAck, Step, Unit,
     },
 };
 
@@ -26,9 +26,9 @@ impl Agent {
             ToSlave::SoftStart => self.say(&ToMaster::SoftStartComplete),
             ToSlave::FullStart(start) => self.full_start(start),
             ToSlave::ShardMigrationStart(migration) => self.migration_start(migration),
-            ToSlave::StopShard(stop) => self.stop_shard(&stop),
-            ToSlave::SealLate(late) => self.table.seal_late(late),
-            ToSlave::Resume(resume) => self.resume(resume),
+            ToSlave::Seal(seal) => self.table.seal(seal),
+            ToSlave::SealLate(seal) => self.table.seal_late(seal),
+            ToSlave::Resume(resume) => self.resume(*resume),
             ToSlave::Shutdown => {
                 if self.leaving.is_none() {
                     self.leave(true);
@@ -63,9 +63,6 @@ impl Agent {
                 }
             }
             ToSlave::Forget(unit) => self.table.forget(unit.shard, unit.epoch),
-            ToSlave::GuildState(_) | ToSlave::Welcome(_) => {
-                tracing::debug!("an order that has no place here");
-            }
         }
         Ok(())
     }
@@ -178,11 +175,7 @@ impl Agent {
         }
     }
 
-    fn full_start(&mut self, order: FullStart) {
-        let Some(start) = order.start else {
-            tracing::error!("a start without shards: ignored");
-            return;
-        };
+    fn full_start(&mut self, start: FullStart) {
         self.table.set_shard_count(start.shard_count);
         for unit in start.shards {
             if unit.shard.get() >= start.shard_count {
@@ -198,7 +191,7 @@ impl Agent {
     }
 
     fn migration_start(&mut self, order: ShardMigrationStart) {
-        let num_shards = if order.from_this_slave {
+        let shards = if order.from_this_slave {
             if let LinkState::Up(link) = &mut self.link {
                 link.renew_budget();
             }
@@ -209,44 +202,36 @@ impl Agent {
             u32::try_from(owned.count()).unwrap_or(u32::MAX)
         } else {
             // The bot was built before the master was dialled.
-            order.num_shards
+            order.shards
         };
         self.say(&ToMaster::ShardMigrationStart(ShardMigrationStart {
-            num_shards,
+            shards,
             ..order
         }));
     }
 
-    fn stop_shard(&mut self, order: &StopShard) {
-        let Some(extra) = &order.extra else {
-            tracing::error!(shard = order.shard, "a seal without an epoch: ignored");
-            return;
-        };
-        let drain = Duration::from_millis(extra.drain_ms);
-        self.table
-            .seal(ShardId(order.shard), extra.epoch, drain, extra.begins);
-    }
-
     fn resume(&mut self, order: Resume) {
-        let shard = ShardId(order.shard);
-        let Some((epoch, after, too_old, care, ticket)) = order.extra.and_then(|extra| {
-            let (too_old, ticket) = (extra.state_too_old, extra.ticket?);
-            let care = Care {
-                alone: extra.alone,
-                deadly: extra.deadly,
-                skipped: extra.skipped,
-            };
-            Some((extra.epoch, extra.after, too_old, care, ticket))
-        }) else {
-            tracing::error!(%shard, "a resume without epoch or ticket: ignored");
-            return;
+        let shard = order.shard();
+        let Resume {
+            epoch,
+            after,
+            state_too_old,
+            alone,
+            deadly,
+            skipped,
+            ticket,
+        } = order;
+        let care = Care {
+            alone,
+            deadly,
+            skipped,
         };
         if self.leaving.is_some() {
             self.fail(shard, epoch, "this slave is leaving".to_owned());
         } else if let Err(why) = self.resumable(&ticket) {
             self.fail(shard, epoch, why);
         } else {
-            if too_old {
+            if state_too_old {
                 self.table.give_up_state(shard, epoch);
             }
             if let Err(why) = self.table.resume(shard, epoch, after, ticket, care) {
@@ -318,7 +303,7 @@ impl Agent {
                 // The ticket first: the master can rely on it when it hears that the shard serves.
                 self.checkpoint();
                 if resumed {
-                    resume_answer(shard, epoch)
+                    ToMaster::Resumed(Unit { shard, epoch })
                 } else {
                     progress(Step::Serving, replayed)
                 }
@@ -390,7 +375,8 @@ impl Agent {
     fn sealed(&self, epoch: Epoch, ticket: &Ticket) -> Option<ToMaster> {
         let unasked = self.leaving.as_ref().is_some_and(|leaving| !leaving.asked);
         let idle = unasked && ticket.session_id.is_empty();
-        (!idle).then(|| stop_answer(epoch, ticket.clone()))
+        let ticket = ticket.clone();
+        (!idle).then(|| ToMaster::Sealed(Box::new(Sealed { epoch, ticket })))
     }
 
     pub(super) fn work_done(&mut self, done: Done) {
@@ -403,28 +389,4 @@ impl Agent {
         };
         self.say(&message);
     }
-}
-
-fn resume_answer(shard: ShardId, epoch: Epoch) -> ToMaster {
-    ToMaster::Resume(Resume {
-        shard: shard.get(),
-        extra: Some(Box::new(ResumeExtra {
-            epoch,
-            ..ResumeExtra::default()
-        })),
-        ..Resume::default()
-    })
-}
-
-fn stop_answer(epoch: Epoch, ticket: Ticket) -> ToMaster {
-    ToMaster::StopShard(StopShard {
-        shard: ticket.shard.get(),
-        session_id: ticket.session_id.clone(),
-        sequence: ticket.resume_from().get(),
-        extra: Some(Box::new(StopExtra {
-            epoch,
-            ticket: Some(ticket),
-            ..StopExtra::default()
-        })),
-    })
 }

@@ -12,12 +12,11 @@ mod told;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket,
-    message::{CopyState, Holding, IdentifyCause, LateSeal, ResumeAfter, Settled, Step, Trying},
+    message::{CopyState, Holding, IdentifyCause, ResumeAfter, Seal, Settled, Step, Trying},
     state::StateFrame,
 };
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -80,7 +79,7 @@ pub(crate) struct Entry {
     /// How it is to be gone on with after a panic.
     care: Care,
     /// What is to end with its connection: the order, and room to take it back.
-    late: Option<(LateSeal, Room)>,
+    late: Option<(Seal, Room)>,
     /// Whether its task panicked when it was sealed: what it said is known here alone.
     stood_in: bool,
 }
@@ -292,27 +291,21 @@ impl Table {
     /// Seal; a repeated order gets the same answer.
     /// `begins`: where the next owner would begin, if it may answer that a heartbeat
     /// named more.
-    pub(crate) fn seal(
-        &mut self,
-        shard: ShardId,
-        epoch: Epoch,
-        drain: Duration,
-        begins: Option<Sequence>,
-    ) {
-        if !self.says_again(shard, epoch) {
-            let seal = Turn::Seal {
-                epoch,
-                drain,
-                begins,
+    pub(crate) fn seal(&mut self, seal: Seal) {
+        if !self.says_again(seal.shard, seal.epoch) {
+            let turn = Turn::Seal {
+                epoch: seal.epoch,
+                drain: seal.drain,
+                begins: seal.begins,
             };
-            self.give_if_here(shard, Order::Turn(seal));
+            self.give_if_here(seal.shard, Order::Turn(turn));
         }
     }
 
     /// Seal when the connection ends, as long as the one who orders it is in reach.
-    pub(crate) fn seal_late(&mut self, late: LateSeal) {
-        let shard = late.shard;
-        if self.says_again(shard, late.epoch) {
+    pub(crate) fn seal_late(&mut self, seal: Seal) {
+        let shard = seal.shard;
+        if self.says_again(shard, seal.epoch) {
             return;
         }
         let Some(entry) = self.entries.get_mut(&shard) else {
@@ -320,7 +313,7 @@ impl Table {
         };
         // Never without room for the word that it is void.
         match entry.orders.reserve() {
-            Some(room) if entry.orders.give(late_seal(&late)) => entry.late = Some((late, room)),
+            Some(room) if entry.orders.give(late_seal(&seal)) => entry.late = Some((seal, room)),
             Some(_) | None => {
                 self.overrun.get_or_insert(shard);
             }
@@ -513,10 +506,10 @@ impl Entry {
     }
 }
 
-fn late_seal(late: &LateSeal) -> Order {
+fn late_seal(late: &Seal) -> Order {
     Order::Turn(Turn::SealLate {
         epoch: late.epoch,
-        drain: Duration::from_millis(late.drain_ms),
+        drain: late.drain,
         begins: late.begins,
     })
 }

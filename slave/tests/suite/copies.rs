@@ -13,7 +13,7 @@ use crate::lost::{copy, forward};
 use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave, Version,
-    message::{Dial, Holding, ResumeAfter, Step, StopExtra, StopShard},
+    message::{Dial, Holding, ResumeAfter, Seal, Step},
     state::StateFrame,
 };
 use baton_slave::{
@@ -341,14 +341,11 @@ enum Answer {
 }
 
 async fn asked_to_seal(peer: &mut Peer, epoch: u64, begins: Sequence) -> Answer {
-    peer.order(ToSlave::StopShard(StopShard {
-        extra: Some(Box::new(StopExtra {
-            epoch: Epoch(epoch),
-            drain_ms: 1000,
-            begins: Some(begins),
-            ticket: None,
-        })),
-        ..StopShard::default()
+    peer.order(ToSlave::Seal(Seal {
+        shard: ShardId(0),
+        epoch: Epoch(epoch),
+        drain: Duration::from_secs(1),
+        begins: Some(begins),
     }))
     .await;
     let waited = peer.wait("an answer", |message| match message {
@@ -356,10 +353,7 @@ async fn asked_to_seal(peer: &mut Peer, epoch: u64, begins: Sequence) -> Answer 
             assert_eq!((unit.shard, unit.epoch), (ShardId(0), Epoch(epoch)));
             Some(Answer::CopyAnew)
         }
-        ToMaster::StopShard(stop) => {
-            let ticket = stop.extra.clone()?.ticket?;
-            Some(Answer::Sealed(Box::new(ticket)))
-        }
+        ToMaster::Sealed(sealed) => Some(Answer::Sealed(Box::new(sealed.ticket.clone()))),
         _ => None,
     });
     waited.await

@@ -216,13 +216,11 @@ async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
     peer.permits = false;
     peer.order(baton_protocol::ToSlave::FullStart(
         baton_protocol::message::FullStart {
-            start: Some(baton_protocol::message::StartExtra {
-                shards: vec![baton_protocol::message::Unit {
-                    shard: baton_protocol::ShardId(0),
-                    epoch: baton_protocol::Epoch(1),
-                }],
-                shard_count: 1,
-            }),
+            shards: vec![baton_protocol::message::Unit {
+                shard: baton_protocol::ShardId(0),
+                epoch: baton_protocol::Epoch(1),
+            }],
+            shard_count: 1,
         },
     ))
     .await;

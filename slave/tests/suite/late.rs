@@ -3,7 +3,7 @@
 use baton_discord::{Fault, FaultName, ResumeWhileConnected, What};
 use baton_protocol::{
     Epoch, ShardId, ToMaster, ToSlave,
-    message::{LateSeal, ResumeAfter, Unit},
+    message::{ResumeAfter, Seal, Unit},
 };
 use baton_slave::Mark;
 
@@ -29,10 +29,10 @@ async fn dialled(discord: ResumeWhileConnected) -> Scene {
 
 impl Scene {
     async fn seals_late(&mut self) {
-        let late = LateSeal {
+        let late = Seal {
             shard: UNIT.shard,
             epoch: UNIT.epoch,
-            drain_ms: LONG.as_millis() as u64,
+            drain: LONG,
             begins: None,
         };
         self.old_peer.order(ToSlave::SealLate(late)).await;

@@ -4,12 +4,12 @@ mod killed;
 
 use std::time::{Duration, Instant};
 
-use crate::common::ancestor::{Master, Recorded, Wire, config, migrate, recorded};
+use crate::common::go::{Master, Recorded, Wire, config, migrate, recorded};
 use crate::common::{Doing, Recorder, Running, discord, logged, run, traffic, until};
 use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
-    ToMaster, ToSlave,
-    message::{Holding, StopShard},
+    go::{Session, ToMaster},
+    message::{self, Holding},
 };
 use baton_slave::{Mark, SlaveConfig, StateStatus};
 
@@ -412,9 +412,9 @@ async fn the_number_of_the_sessions_wins_over_the_setting() {
     let mut wire = master.slave(false).await;
     wire.becomes_target(3).await;
     for shard in [0, 1, 2, 3] {
-        wire.give(&StopShard {
+        wire.give(&Session {
             shard,
-            ..StopShard::default()
+            ..Session::default()
         })
         .await;
     }
@@ -445,7 +445,7 @@ async fn frames_without_a_meaning_here_are_passed_over() {
     }
     scene
         .wire
-        .order(ToSlave::StopWork(Default::default()))
+        .order(message::ToSlave::StopWork(Default::default()))
         .await;
     scene.wire.becomes_source(1).await;
 }

@@ -539,7 +539,7 @@ async fn a_copy_that_nobody_acknowledged_does_not_stand_in_the_way_of_the_next()
         .old
         .peer
         .wait("how many", |message| match message {
-            ToMaster::ShardMigrationStart(start) => Some(start.num_shards),
+            ToMaster::ShardMigrationStart(start) => Some(start.shards),
             _ => None,
         })
         .await;

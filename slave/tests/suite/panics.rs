@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::atomic::Ordering};
 use baton_discord::What;
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
-    message::{CopyState, LateSeal, ResumeExtra, Step, Unit},
+    message::{CopyState, Resume, Seal, Step, Unit},
 };
 use baton_slave::{Mark, StateStatus};
 
@@ -82,12 +82,12 @@ async fn deadly_events_are_set_aside_behind_a_panic_too() {
     // None of them was sent yet.
     let deadly = ticket.highest().get() + 50;
     let deadly: SequenceRanges = (deadly..deadly + 3).map(Sequence).collect();
-    let extra = ResumeExtra {
+    let care = Resume {
         deadly: deadly.clone(),
         skipped: deadly.clone(),
-        ..ResumeExtra::default()
+        ..Resume::default()
     };
-    give(&mut peer, 2, ticket, extra).await;
+    give(&mut peer, 2, ticket, care).await;
     peer.resumed(0, 2).await;
     panics(&new, &mut peer, 2).await;
     peer.serving(0).await;
@@ -114,10 +114,10 @@ async fn an_owner_that_seals_late_seals_when_its_task_panics() {
     };
     scene
         .peer
-        .order(ToSlave::SealLate(LateSeal {
+        .order(ToSlave::SealLate(Seal {
             shard: unit.shard,
             epoch: unit.epoch,
-            drain_ms: LONG.as_millis() as u64,
+            drain: LONG,
             begins: None,
         }))
         .await;

@@ -9,7 +9,7 @@ use crate::lost::copy;
 use baton_discord::{Discord, DiscordConfig};
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave,
-    message::{Ping, Resume, ResumeAfter, ResumeExtra, Settled, Trying, Unfinished},
+    message::{Ping, Resume, ResumeAfter, Settled, Trying, Unfinished},
 };
 use baton_slave::{Mark, OnDeadlyEvent};
 
@@ -239,19 +239,14 @@ async fn a_ticket_above_what_discord_ever_sent_is_disproved_by_resumed() {
 }
 
 /// As [`Peer::give`], with what is to be taken care of.
-pub async fn give(peer: &mut Peer, epoch: u64, ticket: baton_protocol::Ticket, extra: ResumeExtra) {
-    peer.order(ToSlave::Resume(Resume {
-        shard: 0,
-        session_id: ticket.session_id.clone(),
-        sequence: ticket.resume_from().get(),
-        extra: Some(Box::new(ResumeExtra {
-            epoch: Epoch(epoch),
-            after: ResumeAfter::Death,
-            ticket: Some(ticket),
-            ..extra
-        })),
-    }))
-    .await;
+pub async fn give(peer: &mut Peer, epoch: u64, ticket: baton_protocol::Ticket, care: Resume) {
+    let resume = Resume {
+        epoch: Epoch(epoch),
+        after: ResumeAfter::Death,
+        ticket,
+        ..care
+    };
+    peer.order(ToSlave::Resume(Box::new(resume))).await;
 }
 
 async fn trying(peer: &mut Peer) -> Trying {
@@ -275,9 +270,9 @@ async fn suspects_are_handed_out_one_at_a_time_each_after_it_was_written_down() 
     traffic(&scene.discord, 0.0);
     let new = run(config(&scene.master, &scene.discord), Recorder::default());
     let mut peer = scene.master.accept().await;
-    let alone = ResumeExtra {
+    let alone = Resume {
         alone: true,
-        ..ResumeExtra::default()
+        ..Resume::default()
     };
     give(&mut peer, 2, ticket.clone(), alone).await;
     peer.resumed(0, 2).await;
@@ -313,16 +308,16 @@ async fn a_deadly_event_is_set_aside_or_handed_out_once_more_as_the_bot_wants_it
         config.on_deadly_event = choice;
         let new = run(config, Recorder::default());
         let mut peer = scene.master.accept().await;
-        let extra = ResumeExtra {
+        let care = Resume {
             deadly: deadly.clone(),
             skipped: if skipped {
                 deadly.clone()
             } else {
                 SequenceRanges::new()
             },
-            ..ResumeExtra::default()
+            ..Resume::default()
         };
-        give(&mut peer, 2, ticket, extra).await;
+        give(&mut peer, 2, ticket, care).await;
         let aside = peer
             .wait("an event that is set aside", |message| match message {
                 ToMaster::SetAside(aside) => Some(aside.clone()),

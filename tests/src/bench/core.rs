@@ -16,8 +16,7 @@ use baton_protocol::{
     Epoch, Sequence, SessionParameters, ShardId, SlaveId, Ticket, ToMaster, ToSlave, Version,
     message::{
         Checkpoint, CheckpointEntry, Dialled, Hello, IdentifyCause, IdentifyRequest, Pong,
-        Progress, Report, Resume, ResumeExtra, Role, Settled, StateReady, Step, StopExtra,
-        StopShard, Unit, Work,
+        Progress, Report, Role, Seal, Sealed, Settled, StateReady, Step, Unit, Work,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -201,7 +200,7 @@ impl Fleet {
         let mut say = |message| self.inbox.push_back((slave, message));
         match order {
             ToSlave::FullStart(start) => {
-                for unit in start.start.into_iter().flat_map(|start| start.shards) {
+                for unit in start.shards {
                     say(ToMaster::IdentifyRequest(IdentifyRequest {
                         shard: unit.shard,
                         epoch: unit.epoch,
@@ -232,36 +231,19 @@ impl Fleet {
                 epoch: dial.epoch,
                 failed: String::new(),
             })),
-            ToSlave::StopShard(stop) => {
-                let epoch = stop.extra.map_or(Epoch(0), |extra| extra.epoch);
-                let shard = ShardId(stop.shard);
-                say(ToMaster::StopShard(StopShard {
-                    shard: stop.shard,
-                    extra: Some(Box::new(StopExtra {
-                        epoch,
-                        drain_ms: 0,
-                        begins: None,
-                        ticket: Some(ticket(shard)),
-                    })),
-                    ..StopShard::default()
-                }));
+            ToSlave::Seal(Seal { shard, epoch, .. }) => {
+                let ticket = ticket(shard);
+                say(ToMaster::Sealed(Box::new(Sealed { epoch, ticket })));
                 say(ToMaster::Settled(Settled {
                     shard,
                     epoch,
                     ..Settled::default()
                 }));
             }
-            ToSlave::Resume(resume) => {
-                let epoch = resume.extra.map_or(Epoch(0), |extra| extra.epoch);
-                say(ToMaster::Resume(Resume {
-                    shard: resume.shard,
-                    extra: Some(Box::new(ResumeExtra {
-                        epoch,
-                        ..ResumeExtra::default()
-                    })),
-                    ..Resume::default()
-                }));
-            }
+            ToSlave::Resume(resume) => say(ToMaster::Resumed(Unit {
+                shard: resume.shard(),
+                epoch: resume.epoch,
+            })),
             ToSlave::StopWork(work) => say(ToMaster::StopWork(work)),
             ToSlave::StartWork(work) => say(ToMaster::StartWork(Work {
                 epoch: work.epoch,

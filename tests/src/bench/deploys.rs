@@ -20,11 +20,11 @@ pub struct Deploy {
     /// Processor time in between.
     pub cpu: Option<Cpu>,
     /// The Go master's rule for as many shards: the next one after 1 s.
-    pub ancestor_ms: Option<f64>,
+    pub go_ms: Option<f64>,
     /// Its successor's: after 2.2 s.
     pub successor_ms: Option<f64>,
     /// How many times faster than the Go master's rule.
-    pub times_ancestor: Option<f64>,
+    pub times_go: Option<f64>,
 }
 
 /// From the deploys that were measured, the small ones first.
@@ -42,16 +42,16 @@ pub fn of(handovers: &[Handover], rules: &[OneByOne]) -> Vec<Deploy> {
                 let rule = rules.iter().find(|rule| rule.wait_ms == wait_ms)?;
                 Some(rule.shard_ms * f64::from(shards))
             };
-            let ancestor_ms = rule(1000);
+            let go_ms = rule(1000);
             Some(Deploy {
                 shards,
                 events_s: handover.events_s,
                 wire: handover.wire.clone(),
                 deploy_ms,
                 cpu: handover.cpu,
-                ancestor_ms,
+                go_ms,
                 successor_ms: rule(2200),
-                times_ancestor: ancestor_ms.map(|theirs| theirs / deploy_ms),
+                times_go: go_ms.map(|theirs| theirs / deploy_ms),
             })
         })
         .collect();

@@ -169,10 +169,10 @@ fn deploy(deploy: &super::deploys::Deploy) -> Vec<String> {
                 cpu.simulator_ms, cpu.ours_ms, cpu.harness_ms
             )
         }),
-        seconds(deploy.ancestor_ms),
+        seconds(deploy.go_ms),
         seconds(deploy.successor_ms),
         deploy
-            .times_ancestor
+            .times_go
             .map_or_else(unknown, |times| format!("{times:.0}")),
     ]
 }

@@ -1,10 +1,7 @@
 //! M1: both slaves of a deploy are told that shards will move, and say when they are
 //! ready for it.
 
-use baton_protocol::{
-    SlaveId, ToSlave,
-    message::{MigrationExtra, ShardMigrationStart},
-};
+use baton_protocol::{SlaveId, ToSlave, message::ShardMigrationStart};
 
 use crate::{
     deploy::{Answer, Deploy, Stage},
@@ -18,17 +15,16 @@ impl Deploy {
         let Stage::Preparing { to, new, old } = self.stage else {
             return;
         };
-        let num_shards = u32::try_from(self.size(fleet)).unwrap_or(u32::MAX);
-        let deploy = self.id;
-        let start = |from_this_slave, num_shards| {
+        let shards = u32::try_from(self.size(fleet)).unwrap_or(u32::MAX);
+        let start = |from_this_slave, shards| {
             ToSlave::ShardMigrationStart(ShardMigrationStart {
+                deploy: self.id,
                 from_this_slave,
-                num_shards,
-                extra: Some(MigrationExtra { deploy }),
+                shards,
             })
         };
         if new == Answer::Due {
-            out.send(to, start(false, num_shards));
+            out.send(to, start(false, shards));
         }
         if old == Answer::Due
             && let Some(from) = self.from
@@ -39,7 +35,7 @@ impl Deploy {
 
     /// One of them answers.
     pub(crate) fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart, out: &mut Out) {
-        if answer.extra.is_some_and(|extra| extra.deploy != self.id) {
+        if answer.deploy != self.id {
             return;
         }
         let Stage::Preparing { to, new, old } = &mut self.stage else {

@@ -27,8 +27,7 @@ pub enum Input {
     Said {
         /// Who.
         slave: SlaveId,
-        /// What. Never `SlaveHello`, `Proof` or `Report`: the peer handles these
-        /// itself.
+        /// What.
         message: ToMaster,
     },
     /// The connection of a joined slave ended. Its process may well be alive.

@@ -91,7 +91,7 @@ pub enum News {
         outcome: Outcome,
         /// Shards that the new slave serves now.
         moved: u32,
-        /// From the first StopShard sent to the last RESUMED, soak excluded.
+        /// From the first seal sent to the last RESUMED, soak excluded.
         migrating: Duration,
         /// From the trigger to the end.
         total: Duration,

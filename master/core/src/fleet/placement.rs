@@ -3,7 +3,7 @@
 
 use baton_protocol::{
     ShardId, SlaveId, ToSlave, Version,
-    message::{FullStart, Resume, ResumeExtra, StartExtra, Unit},
+    message::{FullStart, Resume, Unit},
 };
 
 use crate::{
@@ -136,12 +136,11 @@ impl Core {
     }
 
     fn send_full_start(&mut self, to: SlaveId, shards: Vec<Unit>) {
-        let start = StartExtra {
+        let start = FullStart {
             shards,
             shard_count: self.settings.shard_count,
         };
-        self.out
-            .send(to, ToSlave::FullStart(FullStart { start: Some(start) }));
+        self.out.send(to, ToSlave::FullStart(start));
     }
 
     fn send_resume(&mut self, id: ShardId) {
@@ -161,6 +160,7 @@ impl Core {
         let Some(mut ticket) = shard.ticket_for(owner, after) else {
             return;
         };
+        debug_assert_eq!(ticket.shard, id, "a kept ticket is of its shard");
         let state_too_old = self.is_too_old(shard, owner);
         if state_too_old {
             ticket.state_at = ticket.handled.max(ticket.replay_from);
@@ -173,20 +173,15 @@ impl Core {
             Orders::default()
         };
         let resume = Resume {
-            shard: id.get(),
-            session_id: ticket.session_id.clone(),
-            sequence: ticket.resume_from().get(),
-            extra: Some(Box::new(ResumeExtra {
-                epoch,
-                after,
-                state_too_old,
-                alone: care.alone,
-                deadly: care.deadly,
-                skipped: care.skipped,
-                ticket: Some(ticket),
-            })),
+            epoch,
+            after,
+            state_too_old,
+            alone: care.alone,
+            deadly: care.deadly,
+            skipped: care.skipped,
+            ticket,
         };
-        self.out.send(owner, ToSlave::Resume(resume));
+        self.out.send(owner, ToSlave::Resume(Box::new(resume)));
         self.fleet.tell_settled(id, &mut self.out);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use baton_protocol::{
     ShardId, SlaveId, ToSlave,
-    message::{Checkpoint, CheckpointEntry, Held, Holding, Report, ResumeAfter, Unit},
+    message::{Checkpoint, CheckpointEntry, Held, Holding, Report, ResumeAfter, Sealed, Unit},
 };
 
 use crate::{
@@ -164,7 +164,11 @@ impl Core {
                 self.serves_again(id);
             }
             Holding::Sealed => {
-                self.sealed(slave, id, held.epoch, Some(held.ticket.clone()));
+                let sealed = Sealed {
+                    epoch: held.epoch,
+                    ticket: held.ticket.clone(),
+                };
+                self.sealed(slave, sealed);
                 self.ask_settled_again(slave, held);
             }
             Holding::Failed => {

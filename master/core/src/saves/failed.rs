@@ -155,19 +155,15 @@ enum Relies {
 impl Relies {
     fn of(message: &ToSlave) -> Self {
         match message {
-            ToSlave::StopShard(stop) => Self::Seal(ShardId(stop.shard)),
-            ToSlave::SealLate(late) => Self::Seal(late.shard),
-            ToSlave::Resume(resume) => Self::Start(vec![ShardId(resume.shard)]),
+            ToSlave::Seal(seal) | ToSlave::SealLate(seal) => Self::Seal(seal.shard),
+            ToSlave::Resume(resume) => Self::Start(vec![resume.shard()]),
             ToSlave::FullStart(start) => {
-                let units = start.start.iter().flat_map(|start| &start.shards);
-                Self::Start(units.map(|unit| unit.shard).collect())
+                Self::Start(start.shards.iter().map(|unit| unit.shard).collect())
             }
             ToSlave::State(_) | ToSlave::StateAck(_) | ToSlave::StartWork(_) => Self::All,
             ToSlave::SoftStart
             | ToSlave::ShardMigrationStart(_)
             | ToSlave::Shutdown
-            | ToSlave::GuildState(_)
-            | ToSlave::Welcome(_)
             | ToSlave::Accepted(_)
             | ToSlave::Refused(_)
             | ToSlave::Ping(_)

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, SlaveId, Ticket, ToSlave, Version,
-    message::{Dial, Dialled, ResumeAfter, StopExtra, StopShard},
+    message::{Dial, Dialled, ResumeAfter, Seal, Sealed},
 };
 
 use crate::{
@@ -222,13 +222,9 @@ impl Core {
 
     /// M5: the owner's ticket makes the shard free; placement gives it to the
     /// target at the reserved epoch. Unasked: the owner leaves by itself.
-    pub(crate) fn sealed(
-        &mut self,
-        from: SlaveId,
-        id: ShardId,
-        epoch: Epoch,
-        ticket: Option<Ticket>,
-    ) {
+    pub(crate) fn sealed(&mut self, from: SlaveId, sealed: Sealed) {
+        let Sealed { epoch, ticket } = sealed;
+        let id = ticket.shard;
         let phase = self.fleet.shards[id].phase;
         if !phase.is_claimed_by(from, epoch) {
             if let Some(ticket) = &ticket {
@@ -240,7 +236,7 @@ impl Core {
         let drained = self.settings.drained();
         let after = self
             .fleet
-            .take_ticket(id, (from, epoch), ticket, drained, &mut self.out);
+            .take_ticket((from, epoch), ticket, drained, &mut self.out);
         self.set_free(id, after);
         self.out.ticket_changed(id);
         if !phase.is_sealing() {
@@ -330,21 +326,13 @@ impl Core {
         epoch: Epoch,
         begins: Option<Sequence>,
     ) {
-        let stop = StopShard {
-            shard: id.get(),
-            extra: Some(Box::new(StopExtra {
-                epoch,
-                drain_ms: self.drain_ms(),
-                begins,
-                ticket: None,
-            })),
-            ..StopShard::default()
+        let seal = Seal {
+            shard: id,
+            epoch,
+            drain: self.settings.drain,
+            begins,
         };
-        self.out.send(owner, ToSlave::StopShard(stop));
-    }
-
-    pub(crate) fn drain_ms(&self) -> u64 {
-        u64::try_from(self.settings.drain.as_millis()).unwrap_or(u64::MAX)
+        self.out.send(owner, ToSlave::Seal(seal));
     }
 }
 
@@ -352,19 +340,16 @@ impl Fleet {
     /// The ticket of a seal is believed and kept, or not. From what the shard goes on.
     fn take_ticket(
         &mut self,
-        id: ShardId,
         (from, epoch): (SlaveId, Epoch),
-        ticket: Option<Ticket>,
+        ticket: Ticket,
         drained: Duration,
         out: &mut Out,
     ) -> ResumeAfter {
+        let id = ticket.shard;
         let shard = &mut self.shards[id];
-        let lie = ticket
-            .as_ref()
-            .and_then(|ticket| shard.may_seal(out.now, ticket).err());
-        let believed = ticket.filter(|ticket| lie.is_none() && shard.believes(id, ticket));
-        let after = match believed {
-            Some(ticket) => {
+        let lie = shard.may_seal(out.now, &ticket).err();
+        let after = match lie.is_none() && shard.believes(&ticket) {
+            true => {
                 // Its state has everything that it received.
                 let stands = ticket.state_at.max(ticket.highest());
                 shard.copies.insert(from, stands);
@@ -375,7 +360,7 @@ impl Fleet {
                 after
             }
             // Nothing to rely on: the last checkpoint it is.
-            None => ResumeAfter::Death,
+            false => ResumeAfter::Death,
         };
         if let Some(lie) = lie {
             self.disbelieve(from, id, &lie, out);

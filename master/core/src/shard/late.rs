@@ -6,7 +6,7 @@
 //!  Late   ◀─SealLate──  owner
 //!         ──Overtake──▶ next owner: sends RESUME, hands nothing out
 //!                       Discord closes the owner's connection, or serves both
-//!         ◀─StopShard── owner: its ticket
+//!         ◀──Sealed───── owner: its ticket
 //!         ◀─Overtaken── next owner: RESUMED; an owner that has not sealed must seal now
 //! ```
 //!
@@ -18,7 +18,7 @@
 
 use baton_protocol::{
     Sequence, ShardId, SlaveId, ToSlave, Version,
-    message::{LateSeal, Overtaken, Unit},
+    message::{Overtaken, Seal, Unit},
 };
 
 use crate::{
@@ -77,10 +77,10 @@ impl Core {
     }
 
     pub(crate) fn send_seal_late(&mut self, id: ShardId, claim: Claim, begins: Option<Sequence>) {
-        let late = LateSeal {
+        let late = Seal {
             shard: id,
             epoch: claim.epoch,
-            drain_ms: self.drain_ms(),
+            drain: self.settings.drain,
             begins,
         };
         self.out.send(claim.owner, ToSlave::SealLate(late));

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, message::ResumeAfter,
-};
+use baton_protocol::{Epoch, Sequence, SequenceRanges, SlaveId, Ticket, message::ResumeAfter};
 
 use crate::{
     event::{Basis, Time},
@@ -13,13 +11,12 @@ use crate::{
 };
 
 impl Shard {
-    /// Whether a ticket made at a seal can be: of this shard, and of the session
-    /// and not below the point that its owner reported before.
-    pub(crate) fn believes(&self, id: ShardId, ticket: &Ticket) -> bool {
-        ticket.shard == id
-            && self.ticket.as_ref().is_none_or(|kept| {
-                kept.ticket.session_id == ticket.session_id && kept.ticket.handled <= ticket.handled
-            })
+    /// Whether a ticket made at a seal can be: of the session and not below the point
+    /// that its owner reported before.
+    pub(crate) fn believes(&self, ticket: &Ticket) -> bool {
+        self.ticket.as_ref().is_none_or(|kept| {
+            kept.ticket.session_id == ticket.session_id && kept.ticket.handled <= ticket.handled
+        })
     }
 
     /// The ticket, if its session can still be resumed.

@@ -70,14 +70,6 @@ impl Dying {
     }
 }
 
-fn extra(actions: &[Action]) -> ResumeExtra {
-    let resumes = actions.iter().find_map(|action| match action {
-        Action::Send(_, ToSlave::Resume(resume)) => resume.extra.as_deref().cloned(),
-        _ => None,
-    });
-    resumes.unwrap()
-}
-
 fn said(actions: &[Action], what: &str) -> bool {
     let told = |action: &Action| matches!(action, Action::Tell(News::Alarm { detail }) if detail.contains(what));
     actions.iter().any(told)
@@ -87,11 +79,11 @@ fn said(actions: &[Action], what: &str) -> bool {
 fn after_three_deaths_over_the_same_events_they_are_handed_out_alone() {
     let mut dying = Dying::new();
     let (_, order) = dying.dies(A);
-    assert!(!extra(&order).alone);
+    assert!(!resume_of(&order).alone);
     let (_, order) = dying.dies(dying.owner());
-    assert!(!extra(&order).alone);
+    assert!(!resume_of(&order).alone);
     let (death, order) = dying.dies(dying.owner());
-    assert!(extra(&order).alone);
+    assert!(resume_of(&order).alone);
     assert!(said(&death, "one event at a time"), "{death:?}");
 }
 
@@ -104,7 +96,7 @@ fn a_death_after_which_more_was_finished_begins_the_count_anew() {
             .rig
             .say(owner, checkpoint(0, dying.epoch, 101 + round));
         let (_, order) = dying.dies(owner);
-        assert!(!extra(&order).alone);
+        assert!(!resume_of(&order).alone);
     }
 }
 
@@ -116,8 +108,8 @@ fn an_event_that_killed_twice_while_it_was_alone_is_set_aside_kept_and_named() {
         let actions = dying.rig.say(owner, trying(dying.epoch, 105));
         assert_eq!(orders(&actions).len(), 1, "it is answered: {actions:?}");
         let (death, order) = dying.dies(owner);
-        let deadly = extra(&order).deadly;
-        assert_eq!(deadly == ranges(&[105]), deaths == 2, "{deadly}");
+        let deadly = &resume_of(&order).deadly;
+        assert_eq!(*deadly == ranges(&[105]), deaths == 2, "{deadly}");
         assert_eq!(
             said(&death, "event 105 of shard 0 (MESSAGE_CREATE, guild 41)"),
             deaths == 2
@@ -151,7 +143,7 @@ fn an_event_that_was_finished_before_its_slave_died_is_not_the_cause() {
             .rig
             .say(owner, ToMaster::Checkpoint(Checkpoint { shards }));
         let (_, order) = dying.dies(owner);
-        assert!(extra(&order).deadly.is_empty());
+        assert!(resume_of(&order).deadly.is_empty());
     }
 }
 
@@ -166,7 +158,7 @@ fn a_deadly_event_that_the_bot_wanted_all_the_same_is_skipped_when_it_kills_agai
     let owner = dying.owner();
     dying.rig.say(owner, aside(dying.epoch, 105, true));
     let (_, order) = dying.dies(owner);
-    assert_eq!(extra(&order).skipped, ranges(&[105]));
+    assert_eq!(resume_of(&order).skipped, ranges(&[105]));
 }
 
 #[test]
@@ -177,7 +169,7 @@ fn a_slave_of_an_older_version_is_not_told_what_it_does_not_know() {
     let order = dying
         .rig
         .join_speaking(SlaveId(0x999), Role::Relaunch, Version(5));
-    assert!(!extra(&order).alone);
+    assert!(!resume_of(&order).alone);
 }
 
 #[test]

@@ -49,8 +49,8 @@ use baton_protocol::{
     ShardId, SlaveId, Ticket, ToMaster, ToSlave, Version,
     message::{
         Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
-        Pong, Progress, Refused, Report, Resume, ResumeAfter, ResumeExtra, Role, Settled,
-        ShardMigrationStart, StateReady, Step, StopExtra, StopShard, Work,
+        Pong, Progress, Refused, Report, Resume, ResumeAfter, Role, Sealed, Settled,
+        ShardMigrationStart, StateReady, Step, Unit, Work,
     },
 };
 
@@ -192,7 +192,13 @@ impl Rig {
         self.input(Input::LaunchFailed { launch, reason })
     }
 
-    fn say(&mut self, slave: SlaveId, message: ToMaster) -> Vec<Action> {
+    /// An answer to the question of a deploy names the one that runs.
+    fn say(&mut self, slave: SlaveId, mut message: ToMaster) -> Vec<Action> {
+        if let ToMaster::ShardMigrationStart(answer) = &mut message
+            && let Some(deploy) = &self.core.deploy
+        {
+            answer.deploy = deploy.id;
+        }
         self.input(Input::Said { slave, message })
     }
 
@@ -341,16 +347,10 @@ fn sealed(shard: u32, epoch: u64, handled: u64) -> ToMaster {
 }
 
 fn sealed_with(epoch: u64, ticket: Ticket) -> ToMaster {
-    ToMaster::StopShard(StopShard {
-        shard: ticket.shard.get(),
-        extra: Some(Box::new(StopExtra {
-            epoch: Epoch(epoch),
-            drain_ms: 0,
-            begins: None,
-            ticket: Some(ticket),
-        })),
-        ..StopShard::default()
-    })
+    ToMaster::Sealed(Box::new(Sealed {
+        epoch: Epoch(epoch),
+        ticket,
+    }))
 }
 
 fn settled(shard: u32, epoch: u64, unfinished: &[u64]) -> ToMaster {
@@ -363,14 +363,14 @@ fn settled(shard: u32, epoch: u64, unfinished: &[u64]) -> ToMaster {
 }
 
 fn resumed(shard: u32, epoch: u64) -> ToMaster {
-    ToMaster::Resume(Resume {
-        shard,
-        extra: Some(Box::new(ResumeExtra {
-            epoch: Epoch(epoch),
-            ..ResumeExtra::default()
-        })),
-        ..Resume::default()
-    })
+    ToMaster::Resumed(unit(shard, epoch))
+}
+
+fn unit(shard: u32, epoch: u64) -> Unit {
+    Unit {
+        shard: ShardId(shard),
+        epoch: Epoch(epoch),
+    }
 }
 
 fn failed(shard: u32, epoch: u64) -> ToMaster {
@@ -502,8 +502,8 @@ fn message_name(message: &ToSlave) -> String {
     match message {
         ToSlave::SoftStart => "SoftStart".to_owned(),
         ToSlave::FullStart(start) => {
-            let units = &start.start.as_ref().unwrap().shards;
-            let units: Vec<_> = units
+            let units: Vec<_> = start
+                .shards
                 .iter()
                 .map(|unit| format!("{}@{}", unit.shard, unit.epoch))
                 .collect();
@@ -513,23 +513,19 @@ fn message_name(message: &ToSlave) -> String {
             "ShardMigrationStart {}",
             if start.from_this_slave { "from" } else { "to" }
         ),
-        ToSlave::StopShard(stop) => {
-            format!(
-                "StopShard {}@{}",
-                stop.shard,
-                stop.extra.as_ref().unwrap().epoch
-            )
-        }
+        ToSlave::Seal(seal) => format!("StopShard {}@{}", seal.shard, seal.epoch),
         ToSlave::Resume(resume) => {
-            let extra = resume.extra.as_ref().unwrap();
-            let without = match (extra.state_too_old, extra.alone) {
+            let without = match (resume.state_too_old, resume.alone) {
                 (true, _) => " without its state",
                 (false, true) => " alone",
                 (false, false) => "",
             };
             format!(
                 "Resume {}@{} after {:?} from {}{without}",
-                resume.shard, extra.epoch, extra.after, resume.sequence
+                resume.shard(),
+                resume.epoch,
+                resume.after,
+                resume.ticket.resume_from()
             )
         }
         ToSlave::Shutdown => "Shutdown".to_owned(),
@@ -563,10 +559,17 @@ fn message_name(message: &ToSlave) -> String {
         ToSlave::Forget(unit) => format!("Forget {}@{}", unit.shard, unit.epoch),
         ToSlave::State(frame) => format!("State {}", frame.header().chunk),
         ToSlave::Ping(_) => "Ping".to_owned(),
-        ToSlave::GuildState(_) | ToSlave::Welcome(_) | ToSlave::Refused(_) => {
-            panic!("the core never says {message:?}")
-        }
+        ToSlave::Refused(_) => panic!("the core never says {message:?}"),
     }
+}
+
+/// The next owner's order to go on, with its ticket.
+fn resume_of(actions: &[Action]) -> &Resume {
+    let mut resumes = actions.iter().filter_map(|action| match action {
+        Action::Send(_, ToSlave::Resume(resume)) => Some(&**resume),
+        _ => None,
+    });
+    resumes.next().expect("an order to resume")
 }
 
 fn ended(actions: &[Action]) -> Option<&Outcome> {

@@ -86,7 +86,7 @@ fn given_up(actions: &[Action]) -> Vec<String> {
 /// The tickets and words that `B` was given.
 fn ticket_of(actions: &[Action]) -> Ticket {
     let tickets = actions.iter().find_map(|action| match action {
-        Action::Send(B, ToSlave::Resume(resume)) => resume.extra.as_ref()?.ticket.clone(),
+        Action::Send(B, ToSlave::Resume(resume)) => Some(resume.ticket.clone()),
         _ => None,
     });
     tickets.unwrap()
@@ -217,7 +217,7 @@ fn what_its_sealer_still_has_in_hand_is_not_given_up_when_the_shard_goes_back_to
         let mut rig = moved_on(said);
         let actions = rig.die(B);
         let ticket = actions.iter().find_map(|action| match action {
-            Action::Send(A, ToSlave::Resume(resume)) => resume.extra.as_ref()?.ticket.clone(),
+            Action::Send(A, ToSlave::Resume(resume)) => Some(resume.ticket.clone()),
             _ => None,
         });
         let ticket = ticket.unwrap();

@@ -190,7 +190,7 @@ fn a_seal_that_a_heartbeat_overtook_waits_for_the_next_copy() {
 fn only_so_often_and_only_whoever_knows_the_word_is_told_where_the_next_owner_begins() {
     let begins = |actions: &[Action]| {
         let mut told = actions.iter().filter_map(|action| match action {
-            Action::Send(_, ToSlave::StopShard(stop)) => Some(stop.extra.as_ref()?.begins),
+            Action::Send(_, ToSlave::Seal(seal)) => Some(seal.begins),
             _ => None,
         });
         told.next().expect("an order to seal")

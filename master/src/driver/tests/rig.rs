@@ -14,9 +14,10 @@ use baton_core::{
     view::View,
 };
 use baton_protocol::{
-    Connection, ProcessIdentity, SessionParameters, ToMaster, ToSlave, Version,
+    Connection, Frame, ProcessIdentity, SessionParameters, ToSlave, Version,
     auth::Secret,
-    message::{Hello, Report, SlaveHello},
+    handshake,
+    message::{Hello, Report},
 };
 use tokio::{
     io::duplex,
@@ -191,12 +192,14 @@ impl Rig {
             Places::new(1).take().0.expect("a place"),
         ));
         let mut slave = Slave(Connection::new(theirs));
-        let hello = SlaveHello {
+        let hello = handshake::ToMaster::Hello {
             running: false,
-            hello: Some(Box::new(hello)),
+            hello: Box::new(hello),
         };
-        slave.say(ToMaster::SlaveHello(hello)).await;
-        assert!(matches!(slave.hear().await, ToSlave::Welcome(_)));
+        slave.say(hello).await;
+        let frame = slave.0.recv().await.unwrap().expect("a welcome");
+        let answer = handshake::ToSlave::from_frame(frame).unwrap();
+        assert!(matches!(answer, handshake::ToSlave::Welcome(_)));
         slave
     }
 
@@ -224,11 +227,11 @@ impl Slave {
             last: true,
             ..Report::default()
         };
-        self.say(ToMaster::Report(report)).await;
+        self.say(handshake::ToMaster::Report(report)).await;
     }
 
-    pub(super) async fn say(&mut self, message: ToMaster) {
-        self.0.send(&message.to_frame()).await.unwrap();
+    pub(super) async fn say(&mut self, message: impl Into<Frame>) {
+        self.0.send(&message.into()).await.unwrap();
     }
 
     pub(super) async fn next(&mut self) -> Option<ToSlave> {

@@ -1,10 +1,7 @@
 //! Shards move from the main slave to a new one, one after the other: the happy
 //! way, and what is said again to a slave that comes back in the middle of it.
 
-use baton_protocol::{
-    ToSlave,
-    message::{Resume, ShardMigrationStart, StopShard},
-};
+use baton_protocol::go::{self, Session, ToSlave};
 use bytes::Bytes;
 
 use super::{
@@ -40,7 +37,7 @@ impl Flow {
         self.send(main, migration_start(true, 0));
     }
 
-    pub(super) fn ready(&mut self, now: Time, peer: Peer, start: &ShardMigrationStart) {
+    pub(super) fn ready(&mut self, now: Time, peer: Peer, start: go::Migration) {
         let main = self.main;
         if let Some(restore) = &self.restore
             && restore.told.is_none()
@@ -104,7 +101,7 @@ impl Flow {
         self.send(new, ToSlave::GuildState(state));
     }
 
-    pub(super) fn stopped(&mut self, now: Time, peer: Peer, ticket: StopShard) {
+    pub(super) fn stopped(&mut self, now: Time, peer: Peer, ticket: Session) {
         if self.main != Some(peer) {
             return;
         }
@@ -135,7 +132,7 @@ impl Flow {
         );
     }
 
-    pub(super) fn resumed(&mut self, now: Time, peer: Peer, ack: &Resume) {
+    pub(super) fn resumed(&mut self, now: Time, peer: Peer, ack: &Session) {
         if self.is_new(peer)
             && self.migration.as_ref().map(|m| m.phase) == Some(Phase::Resuming(ack.shard))
         {
@@ -176,9 +173,8 @@ impl Flow {
 }
 
 fn migration_start(from_this_slave: bool, num_shards: u32) -> ToSlave {
-    ToSlave::ShardMigrationStart(ShardMigrationStart {
+    ToSlave::ShardMigrationStart(go::Migration {
         from_this_slave,
         num_shards,
-        extra: None,
     })
 }

@@ -41,10 +41,7 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{
-    ToMaster, ToSlave,
-    message::{Resume, StopShard},
-};
+use baton_protocol::go::{Session, ToMaster, ToSlave};
 
 use baton_core::event::Time;
 
@@ -166,36 +163,14 @@ impl Flow {
     /// A slave said something.
     pub fn said(&mut self, now: Time, peer: Peer, message: ToMaster) {
         match message {
-            ToMaster::SlaveHello(hello) if hello.running => self.returned(now, peer),
-            ToMaster::SlaveHello(_) => self.asked_for_work(now, peer),
-            ToMaster::ShardMigrationStart(start) => self.ready(now, peer, &start),
+            ToMaster::Hello { running: true } => self.returned(now, peer),
+            ToMaster::Hello { running: false } => self.asked_for_work(now, peer),
+            ToMaster::ShardMigrationStart(start) => self.ready(now, peer, start),
             ToMaster::GuildState(state) => self.guild_state(peer, state),
-            ToMaster::StopShard(stop) => self.stopped(now, peer, stop),
-            ToMaster::Resume(resume) => self.resumed(now, peer, &resume),
+            ToMaster::StopShard(ticket) => self.stopped(now, peer, ticket),
+            ToMaster::Resume(ack) => self.resumed(now, peer, &ack),
             // Sent by no Go slave, or of no meaning to its master.
-            ToMaster::Shutdown
-            | ToMaster::SoftStartComplete
-            | ToMaster::ShardStopped
-            | ToMaster::Proof(_)
-            | ToMaster::Report(_)
-            | ToMaster::Pong(_)
-            | ToMaster::Trying(_)
-            | ToMaster::SetAside(_)
-            | ToMaster::IdentifyRequest(_)
-            | ToMaster::Progress(_)
-            | ToMaster::Checkpoint(_)
-            | ToMaster::Settled(_)
-            | ToMaster::StateReady(_)
-            | ToMaster::StateAck(_)
-            | ToMaster::StopWork(_)
-            | ToMaster::StartWork(_)
-            | ToMaster::Failed(_)
-            | ToMaster::Dialled(_)
-            | ToMaster::SealLate(_)
-            | ToMaster::Overtaken(_)
-            | ToMaster::CopyAnew(_)
-            | ToMaster::Leave
-            | ToMaster::State(_) => {}
+            ToMaster::Shutdown | ToMaster::SoftStartComplete | ToMaster::ShardStopped => {}
         }
     }
 
@@ -233,7 +208,7 @@ impl Flow {
                 self.tell(format!("connection {}: cold start", next.0));
                 self.become_main(next);
                 // The only slave that may ever get this order: it owns nothing.
-                self.send(next, ToSlave::FullStart(Default::default()));
+                self.send(next, ToSlave::FullStart);
             }
         }
         self.migrate_next(now);
@@ -414,17 +389,16 @@ impl Flow {
 }
 
 fn stop(shard: u32) -> ToSlave {
-    ToSlave::StopShard(StopShard {
+    ToSlave::StopShard(Session {
         shard,
-        ..StopShard::default()
+        ..Session::default()
     })
 }
 
 fn resume(shard: u32, session_id: String, sequence: u64) -> ToSlave {
-    ToSlave::Resume(Resume {
+    ToSlave::Resume(Session {
         shard,
         session_id,
         sequence,
-        extra: None,
     })
 }

@@ -1,7 +1,7 @@
 //! The way back: the old slave takes back what it gave, and the stop and start of
 //! its last shard that wakes its plugins.
 
-use baton_protocol::{ToSlave, message::StopShard};
+use baton_protocol::go::{Session, ToSlave};
 use bytes::Bytes;
 
 use super::{
@@ -74,7 +74,7 @@ impl Flow {
         }
     }
 
-    pub(super) fn give_back(&mut self, now: Time, main: Peer, ticket: StopShard) {
+    pub(super) fn give_back(&mut self, now: Time, main: Peer, ticket: Session) {
         let Some(restore) = self.restore.take() else {
             return;
         };

@@ -67,7 +67,7 @@ async fn thousands_that_never_say_hello_hold_a_bounded_number_of_places_and_keep
     connection.trust(baton_protocol::Trust::Known);
     let mut slave = rig::Slave(connection);
     slave.greet(hello(1)).await;
-    slave.say(ToMaster::Report(report(0..1, true))).await;
+    slave.report(report(0..1, true)).await;
     assert_eq!(master.joined().await.hello.slave, SlaveId(1));
 
     // One that is quick gets through them by TCP too.
@@ -75,7 +75,7 @@ async fn thousands_that_never_say_hello_hold_a_bounded_number_of_places_and_keep
     let mut slave = rig::Slave(Connection::new(socket));
     let welcome = slave.greet(hello(1)).await;
     slave.prove(&master.context.secret, &welcome).await;
-    slave.say(ToMaster::Report(report(0..1, true))).await;
+    slave.report(report(0..1, true)).await;
     assert_eq!(master.joined().await.hello.slave, SlaveId(1));
     master.context.closing.cancel();
 }
@@ -95,7 +95,7 @@ async fn a_crowd_that_stops_at_any_step_of_its_handshake_is_gone_in_time() {
             _ => {
                 let welcome = one.greet(hello(1)).await;
                 one.prove(&master.context.secret, &welcome).await;
-                one.say(ToMaster::Report(report(0..1, false))).await;
+                one.report(report(0..1, false)).await;
             }
         }
         crowd.push(one);
@@ -103,7 +103,7 @@ async fn a_crowd_that_stops_at_any_step_of_its_handshake_is_gone_in_time() {
     for mut one in crowd {
         assert!(one.dropped().await);
     }
-    assert!(started.elapsed() <= handshake::REPORT_DEADLINE);
+    assert!(started.elapsed() <= crate::peer::handshake::REPORT_DEADLINE);
     assert_eq!(master.context.counters.read().garbage, 300);
     assert_eq!(Arc::strong_count(&master.context), 1, "every task ended");
 }
@@ -124,7 +124,7 @@ async fn every_listed_version_is_spoken_with_and_a_newer_peer_speaks_ours() {
             })
             .await;
         assert_eq!(welcome.version, Version(spoken));
-        slave.say(ToMaster::Report(report(0..1, true))).await;
+        slave.report(report(0..1, true)).await;
         let joining = master.joined().await;
         assert_eq!(
             joining.hello.version,

@@ -12,12 +12,12 @@ use baton_protocol::{
     Connection, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, SlaveId, Term,
     Ticket, ToMaster, ToSlave, Trust, Version,
     auth::Secret,
-    connection::Sender,
+    connection::{Receiver, Sender},
+    handshake,
     message::{
         Checkpoint, CheckpointEntry, Dialled, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
-        Overtaken, Pong, Progress, Proof, Refused, Report, Resume, ResumeExtra, Role, Settled,
-        ShardMigrationStart, SlaveHello, StateAck, StateReady, Step, StopExtra, StopShard, Unit,
-        Work, event,
+        Overtaken, Pong, Progress, Proof, Refused, Report, Role, Seal, Sealed, Settled,
+        ShardMigrationStart, StateAck, StateReady, Step, Unit, Work, event,
     },
     state::StateWriter,
 };
@@ -216,15 +216,13 @@ impl Life {
     async fn serve(&self, mut connection: Connection) -> Option<()> {
         connection.trust(Trust::Known);
         let (mut receiver, mut sender) = connection.split();
-        let mut hello = self.hello.clone();
-        hello.term = self.seen().term;
-        let running = !self.seen().shards.is_empty();
-        let hello = ToMaster::SlaveHello(SlaveHello {
-            running,
-            hello: Some(Box::new(hello)),
-        });
-        if sender.send(&hello.to_frame()).await.is_err() {
-            return Some(());
+        match self.join(&mut receiver, &mut sender).await {
+            Ok(()) => {}
+            Err(Some(refused)) => {
+                self.seen().refused = Some(refused);
+                return None;
+            }
+            Err(None) => return Some(()),
         }
         loop {
             let Ok(Some(frame)) = receiver.recv().await else {
@@ -243,19 +241,39 @@ impl Life {
         }
     }
 
+    /// Up to the last report; else why it was refused, or that the connection is lost.
+    async fn join(
+        &self,
+        receiver: &mut Receiver,
+        sender: &mut Sender,
+    ) -> Result<(), Option<Refused>> {
+        let mut hello = self.hello.clone();
+        hello.term = self.seen().term;
+        let hello = handshake::ToMaster::Hello {
+            running: !self.seen().shards.is_empty(),
+            hello: Box::new(hello),
+        };
+        sender.send(&hello.into()).await.map_err(|_| None)?;
+        let Ok(Some(frame)) = receiver.recv().await else {
+            return Err(None);
+        };
+        let welcome = match handshake::ToSlave::from_frame(frame).expect("a master's message") {
+            handshake::ToSlave::Welcome(welcome) => welcome,
+            handshake::ToSlave::Refused(refused) => return Err(Some(refused)),
+        };
+        self.seen().term = welcome.term;
+        if let Some(secret) = &self.secret {
+            let proof = secret.slave_proof(&welcome.challenge, self.hello.slave);
+            let proof = handshake::ToMaster::Proof(Proof { proof });
+            sender.send(&proof.into()).await.map_err(|_| None)?;
+        }
+        let report = handshake::ToMaster::Report(report(&self.seen()));
+        sender.send(&report.into()).await.map_err(|_| None)
+    }
+
     fn answer(&self, message: ToSlave) -> Vec<ToMaster> {
         let mut seen = self.seen();
         match message {
-            ToSlave::Welcome(welcome) => {
-                seen.term = welcome.term;
-                let secret = self.secret.as_ref();
-                let proof = secret.map(|secret| {
-                    let proof = secret.slave_proof(&welcome.challenge, self.hello.slave);
-                    ToMaster::Proof(Proof { proof })
-                });
-                let report = ToMaster::Report(report(&seen));
-                proof.into_iter().chain([report]).collect()
-            }
             ToSlave::Accepted(_) => {
                 seen.accepted += 1;
                 Vec::new()
@@ -271,11 +289,8 @@ impl Life {
             ToSlave::Try(_) => Vec::new(),
             ToSlave::SoftStart => vec![ToMaster::SoftStartComplete],
             ToSlave::FullStart(start) => {
-                let units = start.start.expect("our start").shards;
-                units
-                    .into_iter()
-                    .map(|unit| begin(&mut seen, unit))
-                    .collect()
+                let units = start.shards.into_iter();
+                units.map(|unit| begin(&mut seen, unit)).collect()
             }
             ToSlave::IdentifyPermit(unit) => {
                 seen.permits.push((unit.shard, std::time::Instant::now()));
@@ -292,10 +307,10 @@ impl Life {
                 let shards = if start.from_this_slave {
                     u32::try_from(seen.shards.len()).expect("few shards")
                 } else {
-                    start.num_shards
+                    start.shards
                 };
                 vec![ToMaster::ShardMigrationStart(ShardMigrationStart {
-                    num_shards: shards,
+                    shards,
                     ..start
                 })]
             }
@@ -328,7 +343,7 @@ impl Life {
                     failed: String::new(),
                 })]
             }
-            ToSlave::StopShard(stop) => seal(&mut seen, &stop),
+            ToSlave::Seal(order) => seal(&mut seen, order),
             ToSlave::SealLate(late) => vec![ToMaster::SealLate(Unit {
                 shard: late.shard,
                 epoch: late.epoch,
@@ -339,19 +354,11 @@ impl Life {
                 failed: String::new(),
             })],
             ToSlave::Resume(resume) => {
-                let shard = ShardId(resume.shard);
+                let (shard, epoch) = (resume.shard(), resume.epoch);
                 seen.orders.push(("resume", shard));
-                let epoch = resume.extra.expect("our resume").epoch;
-                let confirmed = ToMaster::Resume(Resume {
-                    shard: shard.get(),
-                    extra: Some(Box::new(ResumeExtra {
-                        epoch,
-                        ..ResumeExtra::default()
-                    })),
-                    ..Resume::default()
-                });
-                let mut answers = serves(&mut seen, Unit { shard, epoch });
-                answers.push(confirmed);
+                let unit = Unit { shard, epoch };
+                let mut answers = serves(&mut seen, unit);
+                answers.push(ToMaster::Resumed(unit));
                 answers
             }
             ToSlave::StopWork(work) => {
@@ -379,7 +386,7 @@ impl Life {
                 }
                 Vec::new()
             }
-            ToSlave::Settled(_) | ToSlave::StateAck(_) | ToSlave::GuildState(_) => Vec::new(),
+            ToSlave::Settled(_) | ToSlave::StateAck(_) => Vec::new(),
         }
     }
 }
@@ -433,23 +440,12 @@ fn serves(seen: &mut Seen, unit: Unit) -> Vec<ToMaster> {
     })]
 }
 
-fn seal(seen: &mut Seen, stop: &StopShard) -> Vec<ToMaster> {
-    let shard = ShardId(stop.shard);
-    let epoch = stop.extra.as_ref().expect("our seal").epoch;
+fn seal(seen: &mut Seen, order: Seal) -> Vec<ToMaster> {
+    let Seal { shard, epoch, .. } = order;
     seen.orders.push(("seal", shard));
     seen.shards.insert(shard, (epoch, Holding::Sealed));
     let ticket = ticket(shard);
-    let sealed = ToMaster::StopShard(StopShard {
-        shard: shard.get(),
-        session_id: ticket.session_id.clone(),
-        sequence: ticket.resume_from().get(),
-        extra: Some(Box::new(StopExtra {
-            epoch,
-            drain_ms: 0,
-            begins: None,
-            ticket: Some(ticket),
-        })),
-    });
+    let sealed = ToMaster::Sealed(Box::new(Sealed { epoch, ticket }));
     let settled = ToMaster::Settled(Settled {
         shard,
         epoch,

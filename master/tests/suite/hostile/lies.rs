@@ -6,15 +6,13 @@
 
 use baton_protocol::{
     Connection, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, SlaveId, Ticket,
-    ToMaster, ToSlave, Trust, Version,
+    ToMaster, ToSlave, Version,
     message::{
         Checkpoint, CheckpointEntry, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Pong,
-        Progress, RefusedReason, Report, Resume, ResumeExtra, Role, SlaveHello, Step, StopExtra,
-        StopShard,
+        Progress, Refused, RefusedReason, Report, Role, Sealed, Step, Unit,
     },
 };
 use serde_json::{Value, json};
-use tokio::net::UnixStream;
 
 use super::{hear, refused, say};
 use crate::{
@@ -161,31 +159,15 @@ impl Liar {
 }
 
 /// Says hello and reports; why it was refused.
-async fn dial(
-    fleet: &Fleet,
-    hello: &Hello,
-    shards: Vec<Held>,
-) -> Result<Connection, baton_protocol::message::Refused> {
-    let socket = UnixStream::connect(fleet.socket()).await.unwrap();
-    let mut connection = Connection::new(socket);
-    connection.trust(Trust::Known);
-    let hello = SlaveHello {
-        running: !shards.is_empty(),
-        hello: Some(Box::new(hello.clone())),
-    };
-    say(&mut connection, ToMaster::SlaveHello(hello)).await;
-    let answer = hear(&mut connection).await;
-    if !matches!(answer, ToSlave::Welcome(_)) {
-        return Err(refused(answer));
-    }
+async fn dial(fleet: &Fleet, hello: &Hello, shards: Vec<Held>) -> Result<Connection, Refused> {
+    let running = !shards.is_empty();
     let report = Report {
         shards,
         ready: true,
         last: true,
         ..Report::default()
     };
-    say(&mut connection, ToMaster::Report(report)).await;
-    let answer = hear(&mut connection).await;
+    let (connection, answer) = super::dial(fleet, hello.clone(), running, report).await?;
     if matches!(answer, ToSlave::Accepted(_)) {
         return Ok(connection);
     }
@@ -270,14 +252,8 @@ fn progress(shard: ShardId, epoch: u64, step: Step, replayed: u64) -> ToMaster {
 }
 
 fn resumed(shard: ShardId, epoch: u64) -> ToMaster {
-    ToMaster::Resume(Resume {
-        shard: shard.get(),
-        extra: Some(Box::new(ResumeExtra {
-            epoch: Epoch(epoch),
-            ..ResumeExtra::default()
-        })),
-        ..Resume::default()
-    })
+    let epoch = Epoch(epoch);
+    ToMaster::Resumed(Unit { shard, epoch })
 }
 
 #[tokio::test]
@@ -325,17 +301,11 @@ async fn a_ticket_above_everything_that_was_ever_sent_changes_nothing() {
     let mut scene = scene().await;
     scene.liar.says(checkpoint(1 << 63)).await;
     scene.nothing_changed().await;
-    let seals = StopShard {
-        shard: OWN.get(),
-        extra: Some(Box::new(StopExtra {
-            epoch: Epoch(1),
-            drain_ms: 0,
-            begins: None,
-            ticket: Some(ticket(OWN, 1 << 63)),
-        })),
-        ..StopShard::default()
+    let sealed = Sealed {
+        epoch: Epoch(1),
+        ticket: ticket(OWN, 1 << 63),
     };
-    scene.liar.says(ToMaster::StopShard(seals)).await;
+    scene.liar.says(ToMaster::Sealed(Box::new(sealed))).await;
     scene.nothing_changed().await;
     assert_eq!(scene.disbelieved(), 1, "said once a slave");
     let status = scene.fleet.status().await;

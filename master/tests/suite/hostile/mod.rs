@@ -4,8 +4,8 @@
 mod lies;
 
 use baton_protocol::{
-    Connection, ProcessIdentity, SlaveId, ToMaster, ToSlave, Trust, Version,
-    message::{Hello, Refused, RefusedReason, Report, Role, SlaveHello},
+    Connection, Frame, ProcessIdentity, SlaveId, ToSlave, Trust, Version, handshake,
+    message::{Hello, Refused, RefusedReason, Report, Role},
 };
 use tokio::net::UnixStream;
 
@@ -26,9 +26,6 @@ async fn served() -> (Fleet, Master, Fake) {
 
 /// Says hello by the unix socket as this slave in this process.
 async fn comes(fleet: &Fleet, slave: SlaveId, process: ProcessIdentity) -> ToSlave {
-    let socket = UnixStream::connect(fleet.socket()).await.unwrap();
-    let mut connection = Connection::new(socket);
-    connection.trust(Trust::Known);
     let hello = Hello {
         version: Version::NEWEST,
         lowest: Version::OLDEST,
@@ -38,25 +35,43 @@ async fn comes(fleet: &Fleet, slave: SlaveId, process: ProcessIdentity) -> ToSla
         nonce: "0123456789abcdef".into(),
         ..Hello::default()
     };
-    let hello = SlaveHello {
-        running: true,
-        hello: Some(Box::new(hello)),
-    };
-    say(&mut connection, ToMaster::SlaveHello(hello)).await;
-    let answer = hear(&mut connection).await;
-    if !matches!(answer, ToSlave::Welcome(_)) {
-        return answer;
-    }
     let report = Report {
         last: true,
         ..Report::default()
     };
-    say(&mut connection, ToMaster::Report(report)).await;
-    hear(&mut connection).await
+    match dial(fleet, hello, true, report).await {
+        Ok((_connection, answer)) => answer,
+        Err(refused) => ToSlave::Refused(refused),
+    }
 }
 
-async fn say(connection: &mut Connection, message: ToMaster) {
-    connection.send(&message.to_frame()).await.unwrap();
+/// Says hello and reports; what is answered to that, or why the hello was refused.
+async fn dial(
+    fleet: &Fleet,
+    hello: Hello,
+    running: bool,
+    report: Report,
+) -> Result<(Connection, ToSlave), Refused> {
+    let socket = UnixStream::connect(fleet.socket()).await.unwrap();
+    let mut connection = Connection::new(socket);
+    connection.trust(Trust::Known);
+    let hello = Box::new(hello);
+    say(
+        &mut connection,
+        handshake::ToMaster::Hello { running, hello },
+    )
+    .await;
+    let frame = connection.recv().await.unwrap().expect("an answer");
+    if let handshake::ToSlave::Refused(refused) = handshake::ToSlave::from_frame(frame).unwrap() {
+        return Err(refused);
+    }
+    say(&mut connection, handshake::ToMaster::Report(report)).await;
+    let answer = hear(&mut connection).await;
+    Ok((connection, answer))
+}
+
+async fn say(connection: &mut Connection, message: impl Into<Frame>) {
+    connection.send(&message.into()).await.unwrap();
 }
 
 async fn hear(connection: &mut Connection) -> ToSlave {

@@ -1,32 +1,111 @@
 //! Any message that either side can say.
 
+use std::time::Duration;
+
 use baton_protocol::{
     DeployId, Epoch, FleetId, LaunchId, ProcessIdentity, Sequence, SequenceRanges,
-    SessionParameters, ShardId, SlaveId, Term, Ticket, ToMaster, ToSlave, Version,
+    SessionParameters, ShardId, SlaveId, Term, Ticket, ToMaster, ToSlave, Version, go, handshake,
     message::{
         Accepted, CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed,
-        FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest, MigrationExtra, Ping,
-        Pong, Progress, Proof, Refused, RefusedReason, Report, Resume, ResumeAfter, ResumeExtra,
-        Role, SetAside, Settled, ShardMigrationStart, SlaveHello, StartExtra, StateAck, StateReady,
-        Step, StopExtra, StopShard, Trying, Unfinished, Unit, Welcome, Work,
+        FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Overtaken, Ping, Pong,
+        Progress, Proof, Refused, RefusedReason, Report, Resume, ResumeAfter, Role, Seal, Sealed,
+        SetAside, Settled, ShardMigrationStart, StateAck, StateReady, Step, Trying, Unfinished,
+        Unit, Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
+use crate::any;
+
+/// Whatever comes at a master.
+pub(crate) fn to_master() -> impl Strategy<Value = any::ToMaster> {
+    prop_oneof![
+        1 => from_newcomer().prop_map(any::ToMaster::Handshake),
+        4 => from_joined().prop_map(any::ToMaster::Joined),
+        1 => from_go_slave().prop_map(any::ToMaster::Go),
+    ]
+}
+
+/// Whatever comes at a slave.
+pub(crate) fn to_slave() -> impl Strategy<Value = any::ToSlave> {
+    prop_oneof![
+        1 => to_newcomer().prop_map(any::ToSlave::Handshake),
+        4 => to_joined().prop_map(any::ToSlave::Joined),
+        1 => to_go_slave().prop_map(any::ToSlave::Go),
+    ]
+}
+
+fn from_newcomer() -> impl Strategy<Value = handshake::ToMaster> {
+    prop_oneof![
+        (any::<bool>(), hello()).prop_map(|(running, hello)| handshake::ToMaster::Hello {
+            running,
+            hello: Box::new(hello),
+        }),
+        bytes(64).prop_map(|proof| handshake::ToMaster::Proof(Proof { proof })),
+        report().prop_map(handshake::ToMaster::Report),
+    ]
+}
+
+/// Without a refusal, whose bytes are a joined slave's too.
+fn to_newcomer() -> impl Strategy<Value = handshake::ToSlave> {
+    welcome().prop_map(handshake::ToSlave::Welcome)
+}
+
+fn from_go_slave() -> impl Strategy<Value = go::ToMaster> {
+    prop_oneof![
+        any::<bool>().prop_map(|running| go::ToMaster::Hello { running }),
+        go_migration().prop_map(go::ToMaster::ShardMigrationStart),
+        go_session().prop_map(go::ToMaster::StopShard),
+        go_session().prop_map(go::ToMaster::Resume),
+        bytes(300).prop_map(go::ToMaster::GuildState),
+        Just(go::ToMaster::ShardStopped),
+    ]
+}
+
+fn to_go_slave() -> impl Strategy<Value = go::ToSlave> {
+    prop_oneof![
+        Just(go::ToSlave::FullStart),
+        go_migration().prop_map(go::ToSlave::ShardMigrationStart),
+        go_session().prop_map(go::ToSlave::StopShard),
+        go_session().prop_map(go::ToSlave::Resume),
+        bytes(300).prop_map(go::ToSlave::GuildState),
+    ]
+}
+
+fn go_migration() -> impl Strategy<Value = go::Migration> {
+    (any::<bool>(), any::<u32>()).prop_map(|(from_this_slave, num_shards)| go::Migration {
+        from_this_slave,
+        num_shards,
+    })
+}
+
+fn go_session() -> impl Strategy<Value = go::Session> {
+    (any::<u32>(), text(), any::<u64>()).prop_map(|(shard, session_id, sequence)| go::Session {
+        shard,
+        session_id,
+        sequence,
+    })
+}
+
+fn from_joined() -> impl Strategy<Value = ToMaster> {
     prop_oneof![
         migration().prop_map(ToMaster::ShardMigrationStart),
-        stop().prop_map(ToMaster::StopShard),
-        resume().prop_map(ToMaster::Resume),
+        sealed().prop_map(ToMaster::Sealed),
+        unit().prop_map(ToMaster::Resumed),
         Just(ToMaster::Shutdown),
-        bytes(300).prop_map(ToMaster::GuildState),
-        slave_hello().prop_map(ToMaster::SlaveHello),
         Just(ToMaster::SoftStartComplete),
-        Just(ToMaster::ShardStopped),
-        bytes(64).prop_map(|proof| ToMaster::Proof(Proof { proof })),
-        report().prop_map(ToMaster::Report),
+        Just(ToMaster::Leave),
+        unit().prop_map(ToMaster::SealLate),
+        unit().prop_map(ToMaster::CopyAnew),
+        (unit(), text()).prop_map(|(Unit { shard, epoch }, failed)| {
+            ToMaster::Overtaken(Overtaken {
+                shard,
+                epoch,
+                failed,
+            })
+        }),
         (
             any::<[u64; 8]>(),
             any::<[u32; 2]>(),
@@ -107,19 +186,18 @@ pub(crate) fn to_master() -> impl Strategy<Value = ToMaster> {
     ]
 }
 
-pub(crate) fn to_slave() -> impl Strategy<Value = ToSlave> {
+fn to_joined() -> impl Strategy<Value = ToSlave> {
     prop_oneof![
         Just(ToSlave::SoftStart),
         full_start().prop_map(ToSlave::FullStart),
         migration().prop_map(ToSlave::ShardMigrationStart),
-        stop().prop_map(ToSlave::StopShard),
+        seal().prop_map(ToSlave::Seal),
+        seal().prop_map(ToSlave::SealLate),
+        unit().prop_map(ToSlave::Overtake),
         resume().prop_map(ToSlave::Resume),
         Just(ToSlave::Shutdown),
-        bytes(300).prop_map(ToSlave::GuildState),
-        welcome().prop_map(ToSlave::Welcome),
         any::<u32>().prop_map(|shard_count| ToSlave::Accepted(Accepted { shard_count })),
-        (reason(), text())
-            .prop_map(|(reason, detail)| ToSlave::Refused(Refused { reason, detail })),
+        refused().prop_map(ToSlave::Refused),
         any::<u64>().prop_map(|number| ToSlave::Ping(Ping { number })),
         unit().prop_map(ToSlave::IdentifyPermit),
         settled().prop_map(ToSlave::Settled),
@@ -177,11 +255,8 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
     })
 }
 
-fn slave_hello() -> impl Strategy<Value = SlaveHello> {
-    (any::<bool>(), option::of(hello())).prop_map(|(running, hello)| SlaveHello {
-        running,
-        hello: hello.map(Box::new),
-    })
+fn refused() -> impl Strategy<Value = Refused> {
+    (reason(), text()).prop_map(|(reason, detail)| Refused { reason, detail })
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
@@ -198,56 +273,48 @@ fn welcome() -> impl Strategy<Value = Welcome> {
 }
 
 fn full_start() -> impl Strategy<Value = FullStart> {
-    let start = (vec(unit(), 0..5), any::<u32>()).prop_map(|(shards, shard_count)| StartExtra {
+    (vec(unit(), 0..5), any::<u32>()).prop_map(|(shards, shard_count)| FullStart {
         shards,
         shard_count,
-    });
-    option::of(start).prop_map(|start| FullStart { start })
+    })
 }
 
 fn migration() -> impl Strategy<Value = ShardMigrationStart> {
-    (any::<bool>(), any::<u32>(), option::of(any::<u64>())).prop_map(
-        |(from_this_slave, num_shards, deploy)| ShardMigrationStart {
+    (any::<bool>(), any::<u32>(), any::<u64>()).prop_map(|(from_this_slave, shards, deploy)| {
+        ShardMigrationStart {
+            deploy: DeployId(deploy),
             from_this_slave,
-            num_shards,
-            extra: deploy.map(|deploy| MigrationExtra {
-                deploy: deploy.into(),
-            }),
-        },
-    )
+            shards,
+        }
+    })
 }
 
-fn stop() -> impl Strategy<Value = StopShard> {
-    let extra = (
-        any::<[u64; 2]>(),
-        option::of(any::<u64>()),
-        option::of(ticket()),
-    )
-        .prop_map(|([epoch, drain_ms], begins, ticket)| {
-            Box::new(StopExtra {
-                epoch: Epoch(epoch),
-                drain_ms,
-                begins: begins.map(Sequence),
-                ticket,
-            })
-        });
-    (any::<u32>(), text(), any::<u64>(), option::of(extra)).prop_map(
-        |(shard, session_id, sequence, extra)| StopShard {
+fn seal() -> impl Strategy<Value = Seal> {
+    (unit(), any::<u64>(), option::of(any::<u64>())).prop_map(
+        |(Unit { shard, epoch }, drain_ms, begins)| Seal {
             shard,
-            session_id,
-            sequence,
-            extra,
+            epoch,
+            drain: Duration::from_millis(drain_ms),
+            begins: begins.map(Sequence),
         },
     )
 }
 
-fn resume() -> impl Strategy<Value = Resume> {
+fn sealed() -> impl Strategy<Value = Box<Sealed>> {
+    (any::<u64>(), ticket()).prop_map(|(epoch, ticket)| {
+        Box::new(Sealed {
+            epoch: Epoch(epoch),
+            ticket,
+        })
+    })
+}
+
+fn resume() -> impl Strategy<Value = Box<Resume>> {
     let after = select(vec![ResumeAfter::Seal, ResumeAfter::Death]);
     let care = (any::<[bool; 2]>(), ranges(), ranges());
-    let extra = (any::<u64>(), after, care, option::of(ticket()));
-    let extra = extra.prop_map(|(epoch, after, care, ticket)| {
+    (any::<u64>(), after, care, ticket()).prop_map(|(epoch, after, care, ticket)| {
         let ([state_too_old, alone], deadly, skipped) = care;
-        Box::new(ResumeExtra {
+        Box::new(Resume {
             epoch: Epoch(epoch),
             after,
             state_too_old,
@@ -256,15 +323,7 @@ fn resume() -> impl Strategy<Value = Resume> {
             skipped,
             ticket,
         })
-    });
-    (any::<u32>(), text(), any::<u64>(), option::of(extra)).prop_map(
-        |(shard, session_id, sequence, extra)| Resume {
-            shard,
-            session_id,
-            sequence,
-            extra,
-        },
-    )
+    })
 }
 
 fn report() -> impl Strategy<Value = Report> {

@@ -4,9 +4,9 @@
 use std::{io, time::Duration};
 
 use baton_protocol::{
-    Connection, Frame, ToMaster, ToSlave, Trust,
+    Connection, Frame, Trust,
     connection::{Receiver, Sender},
-    message::{SlaveHello, event},
+    go::{ToMaster, ToSlave},
 };
 use tokio::{
     net::TcpStream,
@@ -64,11 +64,7 @@ impl Link {
         {
             return Err(LinkError::Closed);
         }
-        let hello = ToMaster::SlaveHello(SlaveHello {
-            running,
-            hello: None,
-        });
-        sender.send(&hello.to_frame()).await?;
+        sender.send(&ToMaster::Hello { running }.to_frame()).await?;
         let (answers, frames) = mpsc::channel(ANSWER_QUEUE);
         let (order, orders) = mpsc::channel(ORDER_QUEUE);
         Ok(Self {
@@ -94,6 +90,8 @@ impl Link {
 }
 
 impl Wire for Link {
+    type Order = ToSlave;
+
     async fn order(&mut self) -> Option<ToSlave> {
         self.orders.recv().await
     }
@@ -139,12 +137,9 @@ async fn read(mut receiver: Receiver, orders: mpsc::Sender<ToSlave>) {
             }
         };
         let id = frame.id;
-        // Guild states are the Go slave's own: no code here can read them.
-        if id > event::SHARD_STOPPED || id == event::GUILD_STATE {
-            tracing::trace!(id, "a frame without a meaning here");
-            continue;
-        }
         match ToSlave::from_frame(frame) {
+            // The Go slave's own: no code here can read it.
+            Ok(ToSlave::GuildState(_)) => tracing::trace!(id, "a frame without a meaning here"),
             Ok(order) => {
                 if orders.send(order).await.is_err() {
                     return;

@@ -28,7 +28,10 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{Epoch, ShardId, SlaveId, ToMaster, message};
+use baton_protocol::{
+    Epoch, ShardId, SlaveId,
+    go::{Session, ToMaster},
+};
 use bytes::Bytes;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -81,7 +84,7 @@ pub(crate) struct LegacyAgent {
     /// Sealed for a connection that is lost: served again.
     take_back: BTreeSet<ShardId>,
     /// Acknowledgements that this connection waits for.
-    owed: BTreeMap<ShardId, message::Resume>,
+    owed: BTreeMap<ShardId, Session>,
     work: Worker,
     /// Whether it is to run here.
     works: bool,

@@ -1,8 +1,9 @@
 //! What the master says.
 
 use baton_protocol::{
-    Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave,
-    message::{Holding, Resume, ResumeAfter, ShardMigrationStart, StopShard},
+    Epoch, Sequence, ShardId, Ticket,
+    go::{Migration, Session, ToMaster, ToSlave},
+    message::{Holding, ResumeAfter},
 };
 use tokio::time::Instant;
 
@@ -17,30 +18,14 @@ impl LegacyAgent {
         match order {
             // No master of 2018 sends it; its slave starts every shard, and takes
             // a 2 that follows for nothing new. So does this one.
-            ToSlave::SoftStart | ToSlave::FullStart(_) => self.full_start(),
+            ToSlave::SoftStart | ToSlave::FullStart => self.full_start(),
             ToSlave::ShardMigrationStart(start) if start.from_this_slave => self.source(),
             ToSlave::ShardMigrationStart(start) => self.target(start.num_shards),
-            ToSlave::StopShard(stop) => self.stop_shard(&stop),
+            ToSlave::StopShard(stop) => self.stop_shard(stop.shard),
             ToSlave::Resume(resume) => self.resume(resume),
             ToSlave::Shutdown => self.leave(true),
             // Not let through by the link.
-            ToSlave::GuildState(_)
-            | ToSlave::Welcome(_)
-            | ToSlave::Accepted(_)
-            | ToSlave::Refused(_)
-            | ToSlave::Ping(_)
-            | ToSlave::IdentifyPermit(_)
-            | ToSlave::Settled(_)
-            | ToSlave::CopyState(_)
-            | ToSlave::State(_)
-            | ToSlave::StateAck(_)
-            | ToSlave::StopWork(_)
-            | ToSlave::StartWork(_)
-            | ToSlave::Forget(_)
-            | ToSlave::Dial(_)
-            | ToSlave::SealLate(_)
-            | ToSlave::Try(_)
-            | ToSlave::Overtake(_) => {}
+            ToSlave::GuildState(_) => {}
         }
     }
 
@@ -124,8 +109,8 @@ impl LegacyAgent {
     /// shards; and its master sends such ones when the slave before, or a
     /// connection, is lost at the wrong moment. So an owner stays. It does not
     /// answer either: the master would crash.
-    fn stop_shard(&mut self, stop: &StopShard) {
-        let shard = ShardId(stop.shard);
+    fn stop_shard(&mut self, number: u32) {
+        let shard = ShardId(number);
         self.in_hand = None;
         if self.part != Part::Source {
             if self.owns() {
@@ -136,7 +121,7 @@ impl LegacyAgent {
             } else {
                 self.leave(true);
             }
-        } else if stop.shard < self.count {
+        } else if number < self.count {
             self.seal(shard);
         } else if self.owns() {
             tracing::error!("told to end, while shards are here: ignored");
@@ -147,7 +132,7 @@ impl LegacyAgent {
     }
 
     /// A shard comes: from another slave, or back.
-    fn resume(&mut self, order: Resume) {
+    fn resume(&mut self, order: Session) {
         let shard = ShardId(order.shard);
         if self.leaving.is_some() {
             return;
@@ -170,7 +155,7 @@ impl LegacyAgent {
         }
     }
 
-    fn take(&mut self, shard: ShardId, order: Resume) {
+    fn take(&mut self, shard: ShardId, order: Session) {
         let (epoch, own) = match self.table.get(shard) {
             Some(entry) => (entry.epoch.next(), Some(&entry.ticket)),
             None => (Epoch(1), None),
@@ -205,9 +190,8 @@ impl LegacyAgent {
 }
 
 fn migration_start(from_this_slave: bool, num_shards: u32) -> ToMaster {
-    ToMaster::ShardMigrationStart(ShardMigrationStart {
+    ToMaster::ShardMigrationStart(Migration {
         from_this_slave,
         num_shards,
-        extra: None,
     })
 }

@@ -2,7 +2,8 @@
 //! permits, and the once-per-bot work.
 
 use baton_protocol::{
-    ShardId, ToMaster,
+    ShardId,
+    go::ToMaster,
     message::{self, Holding},
 };
 

@@ -3,8 +3,9 @@
 //! and what is not is replayed to the next owner.
 
 use baton_protocol::{
-    Sequence, SequenceRanges, ShardId, Ticket, ToMaster,
-    message::{Holding, ResumeAfter, StopShard},
+    Sequence, SequenceRanges, ShardId, Ticket,
+    go::{Session, ToMaster},
+    message::{Holding, ResumeAfter, Seal},
 };
 use tokio::time::Instant;
 
@@ -28,7 +29,12 @@ impl LegacyAgent {
             .map(|entry| (entry.holding, entry.epoch))
         {
             Some((Some(Holding::Sealed), _)) => {}
-            Some((Some(_), epoch)) => self.table.seal(shard, epoch, drain, None),
+            Some((Some(_), epoch)) => self.table.seal(Seal {
+                shard,
+                epoch,
+                drain,
+                begins: None,
+            }),
             Some((None, _)) | None => {
                 tracing::error!(%shard, "not here: its next owner starts a new session for it");
                 self.say(&stop_answer(shard, &Ticket::default(), Sequence(0)));
@@ -163,11 +169,10 @@ fn handled(ticket: &Ticket, unfinished: &SequenceRanges) -> Sequence {
 
 fn stop_answer(shard: ShardId, ticket: &Ticket, handled: Sequence) -> ToMaster {
     let has_session = !ticket.session_id.is_empty();
-    ToMaster::StopShard(StopShard {
+    ToMaster::StopShard(Session {
         shard: shard.get(),
         session_id: ticket.session_id.clone(),
         sequence: if has_session { handled.get() } else { 0 },
-        extra: None,
     })
 }
 

@@ -244,7 +244,11 @@ mod tests {
         let first = heard(&mut table);
         assert!(matches!(&first[0], Said::Sealed(given) if **given == ticket));
         assert_eq!(settled(&first[1]), (ticket.in_doubt.clone(), vec![HELD]));
-        table.seal(SHARD, Epoch(1), std::time::Duration::ZERO, None);
+        table.seal(baton_protocol::message::Seal {
+            shard: SHARD,
+            epoch: Epoch(1),
+            ..Default::default()
+        });
         let again = heard(&mut table);
         assert!(matches!(&again[0], Said::Sealed(given) if **given == ticket));
         assert_eq!(settled(&again[1]), settled(&first[1]));

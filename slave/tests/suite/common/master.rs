@@ -1,9 +1,10 @@
 //! A small master: it accepts or refuses slaves.
 
 use baton_protocol::{
-    Connection, Term, ToMaster, ToSlave, Trust, Version,
+    Connection, Frame, Term, Trust, Version,
     auth::Secret,
-    message::{Accepted, Hello, Proof, Refused, RefusedReason, Report, Welcome},
+    handshake::{ToMaster, ToSlave},
+    message::{self, Accepted, Hello, Proof, Refused, RefusedReason, Report, Welcome},
 };
 use baton_slave::Address;
 use bytes::Bytes;
@@ -70,11 +71,10 @@ impl FakeMaster {
     async fn try_meet(&self) -> Met {
         let (socket, _) = self.listener.accept().await.unwrap();
         let mut connection = Connection::new(socket);
-        let ToMaster::SlaveHello(hello) = receive(&mut connection).await else {
+        let ToMaster::Hello { running, hello } = receive(&mut connection).await else {
             panic!("no hello");
         };
-        let running = hello.running;
-        let hello = *hello.hello.expect("a versioned hello");
+        let hello = *hello;
         connection.trust(Trust::Known);
         let challenge = Bytes::from_static(b"0123456789abcdef");
         send(
@@ -131,7 +131,7 @@ impl Met {
             shard_count,
         } = self;
         let accepted = Accepted { shard_count };
-        send(&mut connection, ToSlave::Accepted(accepted)).await;
+        send(&mut connection, message::ToSlave::Accepted(accepted)).await;
         Peer::new(connection, hello, running, report)
     }
 }
@@ -141,6 +141,6 @@ async fn receive(connection: &mut Connection) -> ToMaster {
     ToMaster::from_frame(frame).unwrap()
 }
 
-async fn send(connection: &mut Connection, message: ToSlave) {
-    connection.send(&message.to_frame()).await.unwrap();
+async fn send(connection: &mut Connection, message: impl Into<Frame>) {
+    connection.send(&message.into()).await.unwrap();
 }

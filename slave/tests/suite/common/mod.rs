@@ -1,6 +1,6 @@
 //! A small master that says what a test tells it to, and slaves in this process.
 
-pub mod ancestor;
+pub mod go;
 mod master;
 mod peer;
 mod recorder;

@@ -6,8 +6,7 @@ use baton_protocol::{
     Connection, Epoch, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave,
     connection::Sender,
     message::{
-        Checkpoint, FullStart, Hello, Report, Resume, ResumeAfter, ResumeExtra, Settled,
-        StartExtra, Step, StopExtra, StopShard, Unit,
+        Checkpoint, FullStart, Hello, Report, Resume, ResumeAfter, Seal, Settled, Step, Unit,
     },
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -144,10 +143,8 @@ impl Peer {
             epoch: Epoch(epoch),
         };
         self.order(ToSlave::FullStart(FullStart {
-            start: Some(StartExtra {
-                shards: shards.iter().map(unit).collect(),
-                shard_count,
-            }),
+            shards: shards.iter().map(unit).collect(),
+            shard_count,
         }))
         .await;
         for shard in shards {
@@ -169,15 +166,11 @@ impl Peer {
     }
 
     pub async fn seal(&mut self, shard: u32, epoch: u64, drain: Duration) -> Ticket {
-        self.order(ToSlave::StopShard(StopShard {
-            shard,
-            extra: Some(Box::new(StopExtra {
-                epoch: Epoch(epoch),
-                drain_ms: drain.as_millis() as u64,
-                begins: None,
-                ticket: None,
-            })),
-            ..StopShard::default()
+        self.order(ToSlave::Seal(Seal {
+            shard: ShardId(shard),
+            epoch: Epoch(epoch),
+            drain,
+            begins: None,
         }))
         .await;
         self.ticket(shard).await
@@ -185,7 +178,9 @@ impl Peer {
 
     pub async fn ticket(&mut self, shard: u32) -> Ticket {
         self.wait("a ticket", |message| match message {
-            ToMaster::StopShard(stop) if stop.shard == shard => stop.extra.clone()?.ticket,
+            ToMaster::Sealed(sealed) if sealed.ticket.shard.get() == shard => {
+                Some(sealed.ticket.clone())
+            }
             _ => None,
         })
         .await
@@ -224,19 +219,14 @@ impl Peer {
         ticket: Ticket,
         state_too_old: bool,
     ) {
-        self.order(ToSlave::Resume(Resume {
-            shard: ticket.shard.get(),
-            session_id: ticket.session_id.clone(),
-            sequence: ticket.resume_from().get(),
-            extra: Some(Box::new(ResumeExtra {
-                epoch: Epoch(epoch),
-                after,
-                state_too_old,
-                ticket: Some(ticket),
-                ..ResumeExtra::default()
-            })),
-        }))
-        .await;
+        let resume = Resume {
+            epoch: Epoch(epoch),
+            after,
+            state_too_old,
+            ticket,
+            ..Resume::default()
+        };
+        self.order(ToSlave::Resume(Box::new(resume))).await;
     }
 
     /// Gives a shard and waits until Discord said RESUMED.
@@ -248,9 +238,9 @@ impl Peer {
 
     pub async fn resumed(&mut self, shard: u32, epoch: u64) {
         self.wait("RESUMED", |message| match message {
-            ToMaster::Resume(resume) if resume.shard == shard => {
-                let extra = resume.extra.as_ref()?;
-                (extra.epoch == Epoch(epoch)).then_some(())
+            ToMaster::Resumed(unit) => {
+                let expected = (ShardId(shard), Epoch(epoch));
+                ((unit.shard, unit.epoch) == expected).then_some(())
             }
             _ => None,
         })

@@ -1,4 +1,4 @@
-//! Two of our slaves at a master of the ancestor that is killed in the middle of their
+//! Two of our slaves at a Go master that is killed in the middle of their
 //! migration, and started again: it knows nothing, and no slave knows of the other.
 
 use super::*;
@@ -10,7 +10,7 @@ const STEPS: usize = 10;
 const SHARDS: u32 = 2;
 
 async fn migrate_until(step: usize, old: &mut Wire, new: &mut Wire) {
-    let mut ticket = StopShard::default();
+    let mut ticket = Session::default();
     for at in 1..=step {
         match at {
             1 => old.becomes_source(SHARDS).await,

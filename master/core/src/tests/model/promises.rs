@@ -64,8 +64,8 @@ impl World {
     /// What was reserved is on the disk before any process relies on it.
     pub(super) fn judge_order(&mut self, message: &ToSlave) {
         let (needed, synced) = match message {
-            ToSlave::StopShard(stop) => {
-                let epoch = stop.extra.as_ref().unwrap().epoch;
+            ToSlave::Seal(seal) => {
+                let epoch = seal.epoch;
                 let sealed = |slave: &Slave| {
                     let row = slave.row.as_ref();
                     row.is_some_and(|row| row.epoch == epoch && row.holding == Holding::Sealed)
@@ -77,11 +77,8 @@ impl World {
                 (epoch.next(), self.journal.synced)
             }
             ToSlave::SealLate(late) => (late.epoch.next(), self.journal.synced),
-            ToSlave::Resume(resume) => (resume.extra.as_ref().unwrap().epoch, self.journal.synced),
-            ToSlave::FullStart(start) => {
-                let epoch = start.start.as_ref().unwrap().shards[0].epoch;
-                (epoch, self.journal.synced)
-            }
+            ToSlave::Resume(resume) => (resume.epoch, self.journal.synced),
+            ToSlave::FullStart(start) => (start.shards[0].epoch, self.journal.synced),
             ToSlave::StartWork(work) => (work.epoch, self.journal.work_synced),
             _ => return,
         };

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use baton_protocol::{
     Version,
-    message::{Dialled, LateSeal, Overtaken, RefusedReason, Unit},
+    message::{Dialled, Overtaken, RefusedReason, Seal, Unit},
     state::StateWriter,
 };
 
@@ -136,12 +136,9 @@ impl World {
             link.down.pop_front();
         }
         match sent.message {
-            ToSlave::FullStart(start) => {
-                let epoch = start.start.unwrap().shards[0].epoch;
-                self.start_cold(id, epoch);
-            }
-            ToSlave::Resume(resume) => self.resume(id, resume),
-            ToSlave::StopShard(stop) => self.seal(id, stop.extra.unwrap().epoch),
+            ToSlave::FullStart(start) => self.start_cold(id, start.shards[0].epoch),
+            ToSlave::Resume(resume) => self.resume(id, &resume),
+            ToSlave::Seal(seal) => self.seal(id, seal.epoch),
             ToSlave::SealLate(late) => self.seal_late(id, late),
             ToSlave::Overtake(unit) => {
                 self.connected = Some(id);
@@ -210,10 +207,7 @@ impl World {
                 }
             }
             ToSlave::Ping(_) => self.say(id, pong(0, 0)),
-            ToSlave::IdentifyPermit(_)
-            | ToSlave::StateAck(_)
-            | ToSlave::GuildState(_)
-            | ToSlave::Welcome(_) => {}
+            ToSlave::IdentifyPermit(_) | ToSlave::StateAck(_) => {}
         }
     }
 
@@ -233,22 +227,21 @@ impl World {
         }
     }
 
-    fn resume(&mut self, id: SlaveId, resume: Resume) {
-        let extra = resume.extra.unwrap();
-        let ticket = extra.ticket.unwrap();
+    fn resume(&mut self, id: SlaveId, resume: &Resume) {
+        let epoch = resume.epoch;
         if self.slave(id).leaving {
-            self.say(id, failed(resume.shard, extra.epoch.get()));
+            self.say(id, failed(resume.shard().get(), epoch.get()));
             return;
         }
-        if self.row(id).is_some_and(|row| row.epoch >= extra.epoch) {
+        if self.row(id).is_some_and(|row| row.epoch >= epoch) {
             return;
         }
         self.disconnect(id);
-        self.judge_ticket(&ticket);
+        self.judge_ticket(&resume.ticket);
         let own = self.row(id).map(|row| row.window);
-        let window = Window::resumed(&ticket, own.as_ref());
-        let mut row = Row::of(extra.epoch, Holding::Resuming, window);
-        row.after_death = extra.after == ResumeAfter::Death;
+        let window = Window::resumed(&resume.ticket, own.as_ref());
+        let mut row = Row::of(epoch, Holding::Resuming, window);
+        row.after_death = resume.after == ResumeAfter::Death;
         row.ordered = true;
         self.slave(id).row = Some(row);
         self.judge_start(id);
@@ -285,7 +278,7 @@ impl World {
     }
 
     /// Seals when the connection ends; at once, where none serves.
-    fn seal_late(&mut self, id: SlaveId, late: LateSeal) {
+    fn seal_late(&mut self, id: SlaveId, late: Seal) {
         match self.row(id) {
             Some(row)
                 if (row.epoch, row.holding, row.conn)

@@ -1,7 +1,7 @@
 //! What a model slave does before it has a shard, and before it gives one away.
 
 use baton_protocol::{
-    message::{Dial, Dialled, LateSeal, Overtaken, Unit},
+    message::{Dial, Dialled, Overtaken, Seal, Unit},
     state::{StateFrame, StateHeader},
 };
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::{
 
 impl World {
     /// Seals when the connection ends; at once, where there is none.
-    pub(super) fn seal_late(&mut self, id: SlaveId, late: LateSeal) {
+    pub(super) fn seal_late(&mut self, id: SlaveId, late: Seal) {
         let Some(row) = self.row(id, late.shard) else {
             return;
         };

@@ -216,10 +216,9 @@ impl World {
                     }
                 }
             }
-            ToMaster::StopShard(stop) => {
-                let extra = stop.extra.as_ref().unwrap();
-                self.heard_ticket(extra.ticket.as_ref().unwrap());
-                self.heard_seal(id, ShardId(stop.shard), extra.epoch, true);
+            ToMaster::Sealed(sealed) => {
+                self.heard_ticket(&sealed.ticket);
+                self.heard_seal(id, sealed.ticket.shard, sealed.epoch, true);
             }
             ToMaster::Settled(settled) => {
                 self.heard_seal(id, settled.shard, settled.epoch, false);
@@ -302,9 +301,8 @@ impl World {
     /// never goes back behind what is known.
     pub(super) fn judge_order(&mut self, id: SlaveId, message: &ToSlave) {
         match message {
-            ToSlave::StopShard(stop) => {
-                let shard = ShardId(stop.shard);
-                let epoch = stop.extra.as_ref().unwrap().epoch;
+            ToSlave::Seal(seal) => {
+                let (shard, epoch) = (seal.shard, seal.epoch);
                 // It sealed already: it is asked for the same words again.
                 let again = self.judge.sealed.contains(&(shard, epoch));
                 assert!(
@@ -327,8 +325,7 @@ impl World {
                 self.judge.copied_anew += u32::from(anew);
             }
             ToSlave::Resume(resume) => {
-                let epoch = resume.extra.as_ref().unwrap().epoch;
-                let shard = ShardId(resume.shard);
+                let (shard, epoch) = (resume.shard(), resume.epoch);
                 assert!(
                     self.disk.epoch(shard) >= epoch,
                     "{shard}@{epoch} is not reserved"
@@ -342,7 +339,7 @@ impl World {
                 *given = (epoch, id).max(*given);
             }
             ToSlave::FullStart(start) => {
-                for unit in &start.start.as_ref().unwrap().shards {
+                for unit in &start.shards {
                     let reserved = self.disk.epoch(unit.shard);
                     assert!(reserved >= unit.epoch, "{unit:?} is not reserved");
                 }

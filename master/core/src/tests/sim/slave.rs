@@ -241,20 +241,14 @@ impl World {
         let (now, leaving) = (self.now, self.slaves[&id].leaving.is_some());
         match order {
             ToSlave::FullStart(start) if !leaving => {
-                for unit in start.start.unwrap().shards {
+                for unit in start.shards {
                     self.start(id, unit);
                 }
             }
             ToSlave::FullStart(_) => {}
-            ToSlave::Resume(resume) => self.resume(id, resume, leaving),
-            ToSlave::StopShard(stop) => {
-                let extra = stop.extra.unwrap();
-                self.seal(
-                    id,
-                    ShardId(stop.shard),
-                    extra.epoch,
-                    now + self.settings.drain,
-                );
+            ToSlave::Resume(resume) => self.resume(id, &resume, leaving),
+            ToSlave::Seal(seal) => {
+                self.seal(id, seal.shard, seal.epoch, now + self.settings.drain);
             }
             ToSlave::IdentifyPermit(unit) => {
                 if let Some(row) = self.row(id, unit.shard) {
@@ -303,9 +297,6 @@ impl World {
                 };
                 self.say(id, ToMaster::Pong(pong));
             }
-            ToSlave::GuildState(_) | ToSlave::Welcome(_) => {
-                panic!("the core never says {order:?}")
-            }
         }
     }
 
@@ -324,34 +315,32 @@ impl World {
         }
     }
 
-    fn resume(&mut self, id: SlaveId, resume: Resume, leaving: bool) {
-        let (shard, extra) = (ShardId(resume.shard), resume.extra.unwrap());
-        let ticket = extra.ticket.unwrap();
+    fn resume(&mut self, id: SlaveId, resume: &Resume, leaving: bool) {
+        let (shard, epoch, ticket) = (resume.shard(), resume.epoch, &resume.ticket);
         if leaving {
-            self.say(id, failed(resume.shard, extra.epoch.get()));
+            self.say(id, failed(shard.get(), epoch.get()));
             return;
         }
-        self.disconnect_shard(id, shard, extra.epoch);
+        self.disconnect_shard(id, shard, epoch);
         let slave = self.slaves.get_mut(&id).unwrap();
         let row = slave.rows.entry(shard).or_insert_with(Row::empty);
-        if extra.epoch <= row.epoch {
+        if epoch <= row.epoch {
             return;
         }
-        let session = session_of(&ticket).unwrap();
+        let session = session_of(ticket).unwrap();
         let taken_back = row.session == Some(session) && row.epoch > Epoch(0);
         let copied = row.copied.take().filter(|copied| copied.0 == session);
-        row.owned(extra.epoch, Holding::Resuming);
+        row.owned(epoch, Holding::Resuming);
         let state_at = match copied {
             _ if taken_back => row.window.received,
             Some((_, at)) => at,
             None => u64::MAX,
         };
         let own = taken_back.then_some(&row.window);
-        row.window = Window::resumed(&ticket, state_at, own);
+        row.window = Window::resumed(ticket, state_at, own);
         row.session = Some(session);
-        row.after_death = extra.after == ResumeAfter::Death;
+        row.after_death = resume.after == ResumeAfter::Death;
         row.ordered = true;
-        let epoch = extra.epoch;
         self.judge_start(id, Unit { shard, epoch });
     }
 

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use baton_discord::Discord;
 use baton_protocol::{
-    Connection, Frame, ToMaster, ToSlave, Trust,
-    message::{Resume, ShardMigrationStart, StopShard},
+    Connection, Frame, Trust,
+    go::{Migration, Session, ToMaster, ToSlave},
 };
 use baton_slave::{Address, Legacy, SlaveConfig};
 use bytes::Bytes;
@@ -53,7 +53,7 @@ impl Master {
     pub async fn hello(&self) -> (bool, Wire) {
         let mut wire = self.connection().await;
         match wire.said().await {
-            ToMaster::SlaveHello(hello) => (hello.running, wire),
+            ToMaster::Hello { running } => (running, wire),
             other => panic!("{other:?} came for a hello"),
         }
     }
@@ -74,35 +74,28 @@ impl Wire {
         self.0.send(&Frame { id, body }).await.unwrap();
     }
 
-    pub async fn order(&mut self, order: ToSlave) {
-        self.0.send(&order.to_frame()).await.unwrap();
+    pub async fn order(&mut self, order: impl Into<Frame>) {
+        self.0.send(&order.into()).await.unwrap();
     }
 
     pub async fn migration(&mut self, from_this_slave: bool, num_shards: u32) {
-        self.order(ToSlave::ShardMigrationStart(ShardMigrationStart {
+        self.order(ToSlave::ShardMigrationStart(Migration {
             from_this_slave,
             num_shards,
-            extra: None,
         }))
         .await;
     }
 
     pub async fn stop(&mut self, shard: u32) {
-        self.order(ToSlave::StopShard(StopShard {
+        self.order(ToSlave::StopShard(Session {
             shard,
-            ..StopShard::default()
+            ..Session::default()
         }))
         .await;
     }
 
-    pub async fn give(&mut self, ticket: &StopShard) {
-        self.order(ToSlave::Resume(Resume {
-            shard: ticket.shard,
-            session_id: ticket.session_id.clone(),
-            sequence: ticket.sequence,
-            extra: None,
-        }))
-        .await;
+    pub async fn give(&mut self, ticket: &Session) {
+        self.order(ToSlave::Resume(ticket.clone())).await;
     }
 
     pub async fn frame(&mut self) -> Frame {
@@ -132,16 +125,15 @@ impl Wire {
     }
 
     async fn says_migration(&mut self, from_this_slave: bool, num_shards: u32) {
-        let expected = ShardMigrationStart {
+        let expected = Migration {
             from_this_slave,
             num_shards,
-            extra: None,
         };
         assert_eq!(self.said().await, ToMaster::ShardMigrationStart(expected));
     }
 
     /// The ticket that comes next.
-    pub async fn ticket(&mut self, shard: u32) -> StopShard {
+    pub async fn ticket(&mut self, shard: u32) -> Session {
         match self.said().await {
             ToMaster::StopShard(ticket) if ticket.shard == shard => ticket,
             other => panic!("{other:?} came for the ticket of shard {shard}"),
@@ -149,14 +141,8 @@ impl Wire {
     }
 
     /// The acknowledgement that comes next: the order itself.
-    pub async fn acknowledges(&mut self, ticket: &StopShard) {
-        let expected = Resume {
-            shard: ticket.shard,
-            session_id: ticket.session_id.clone(),
-            sequence: ticket.sequence,
-            extra: None,
-        };
-        assert_eq!(self.said().await, ToMaster::Resume(expected));
+    pub async fn acknowledges(&mut self, ticket: &Session) {
+        assert_eq!(self.said().await, ToMaster::Resume(ticket.clone()));
     }
 
     /// The slave closes without another word.

@@ -1,14 +1,116 @@
 //! How a slave joins: hello, proofs, report, and the answer. Fields travel by name
 //! and have defaults, so that either side may be newer.
+//!
+//! ```text
+//! slave   Hello ──▶              Proof ──▶ Report ──▶ ... the last Report ──▶
+//! master        ◀── Welcome                                              ◀── Accepted
+//! ```
+//!
+//! At each step the master may say [`Refused`] instead. With the last report the slave has
+//! joined: [`Accepted`] is the first of what a joined slave hears
+//! ([`message::ToSlave`](super::ToSlave)).
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::event;
 use crate::{
+    body::{into_frame, named, ours},
+    codec::Frame,
+    error::DecodeError,
+    go::today,
     id::{DeployId, Epoch, LaunchId, ProcessIdentity, SlaveId, Term},
     ticket::{SessionParameters, Ticket},
     version::Version,
 };
+
+/// What a slave says until it has joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToMaster {
+    /// 8, the first frame of a connection. Answer: [`ToSlave::Welcome`].
+    Hello {
+        /// Whether this slave already serves shards.
+        running: bool,
+        /// Who it is.
+        hello: Box<Hello>,
+    },
+    /// 12, answers [`ToSlave::Welcome`].
+    Proof(Proof),
+    /// 13, after [`ToMaster::Proof`]; answer to the last one: [`Accepted`].
+    Report(Report),
+}
+
+/// What a master says to a slave that has not joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToSlave {
+    /// 11, answers the hello before anything else. Answer:
+    /// [`ToMaster::Proof`], then [`ToMaster::Report`].
+    Welcome(Welcome),
+    /// 15, at any time: refused, the connection closes.
+    Refused(Refused),
+}
+
+into_frame!(ToMaster, ToSlave);
+
+impl ToMaster {
+    /// The frame of this message.
+    #[must_use]
+    pub fn to_frame(&self) -> Frame {
+        match self {
+            Self::Hello { running, hello } => today::hello(*running, hello),
+            Self::Proof(body) => named(event::PROOF, body),
+            Self::Report(body) => named(event::REPORT, body),
+        }
+    }
+
+    /// Reads what a slave sent that has not joined.
+    ///
+    /// # Errors
+    /// The id has no place in a handshake, or the body is not what its id says.
+    /// [`DecodeError::NoBaton`]: a Go slave says hello.
+    pub fn from_frame(frame: Frame) -> Result<Self, DecodeError> {
+        let Frame { id, body } = frame;
+        Ok(match id {
+            event::SLAVE_HELLO => {
+                let (running, hello) = today::read_hello(&body)?;
+                Self::Hello { running, hello }
+            }
+            event::PROOF => Self::Proof(ours(id, &body)?),
+            event::REPORT => Self::Report(ours(id, &body)?),
+            _ => return Err(event::not_of("a slave that joins", id, event::OF_SLAVES)),
+        })
+    }
+}
+
+impl ToSlave {
+    /// The frame of this message.
+    #[must_use]
+    pub fn to_frame(&self) -> Frame {
+        match self {
+            Self::Welcome(body) => named(event::WELCOME, body),
+            Self::Refused(body) => named(event::REFUSED, body),
+        }
+    }
+
+    /// Reads what a master answered to a hello.
+    ///
+    /// # Errors
+    /// The id has no place in a handshake, or the body is not what its id says.
+    pub fn from_frame(frame: Frame) -> Result<Self, DecodeError> {
+        let Frame { id, body } = frame;
+        Ok(match id {
+            event::WELCOME => Self::Welcome(ours(id, &body)?),
+            event::REFUSED => Self::Refused(ours(id, &body)?),
+            _ => {
+                return Err(event::not_of(
+                    "a master that is said hello to",
+                    id,
+                    event::OF_MASTERS,
+                ));
+            }
+        })
+    }
+}
 
 /// Why a slave connects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +126,7 @@ pub enum Role {
     Relaunch,
 }
 
-/// The versioned part of [`SlaveHello`](super::SlaveHello).
+/// Who says hello.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hello {
