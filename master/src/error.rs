@@ -12,6 +12,9 @@ pub const EXIT_USAGE: u8 = 2;
 /// What was asked for happened, and standard output could not be written (`EX_IOERR`).
 pub const EXIT_OUTPUT: u8 = 74;
 
+/// Another master has taken over: starting this one again would end that one.
+pub const EXIT_DEPOSED: u8 = 4;
+
 /// A deploy went through, and sessions or events of its slot were lost meanwhile.
 pub const EXIT_LOSSES: u8 = 3;
 /// The operator stopped watching a deploy (Ctrl-C): it goes on.
@@ -51,6 +54,9 @@ pub enum Error {
         /// Its word.
         source: io::Error,
     },
+    /// Another master has taken over; the text says what to do.
+    #[error("{0}")]
+    Deposed(String),
     /// What was asked did not happen; the text says why.
     #[error("{0}")]
     Failed(String),
@@ -62,6 +68,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(_) | Self::SecondMaster { .. } => EXIT_USAGE,
+            Self::Deposed(_) => EXIT_DEPOSED,
             Self::Journal { .. } | Self::System { .. } | Self::Failed(_) => EXIT_FAILED,
         }
     }

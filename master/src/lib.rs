@@ -7,7 +7,7 @@
 //! - [`notice`]: what others tell the driver. [`news`]: what it tells its observers.
 //! - [`listener`] and [`peer`]: the connections of slaves; [`link`] is the driver's end.
 //! - [`process`]: launch, known dead, kill; `supervise` has the processes of this fleet.
-//! - [`journal`]: what is on the disk (SQLite).
+//! - [`journal`]: what is on the disk, in a key-value store (SQLite).
 //! - [`admin`]: the operator's HTTP and page; [`metrics`] for Prometheus, [`doctor`]
 //!   for what is wrong, [`history`] for what deploys did, [`probe`] for what Discord
 //!   does not document.
@@ -21,7 +21,6 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod counters;
-pub mod crash;
 pub mod doctor;
 pub mod doors;
 pub mod driver;
@@ -35,7 +34,6 @@ pub mod listener;
 pub mod metrics;
 pub mod news;
 pub mod notice;
-mod other_build;
 pub mod peer;
 pub mod probe;
 pub mod process;
@@ -44,6 +42,8 @@ pub mod run;
 pub mod runtime_dir;
 pub mod service;
 mod sockets;
+mod store;
 mod supervise;
+pub mod test_hooks;
 mod vital;
 mod whole_file;

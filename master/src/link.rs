@@ -10,7 +10,7 @@ use baton_protocol::{
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{crash, process::Dialled};
+use crate::{process::Dialled, test_hooks::crash};
 
 /// Control messages that wait for one peer: eight for each of 1,024 shards.
 const CONTROL: usize = 8192;

@@ -336,6 +336,7 @@ fn left(ending: Ending) -> Result<(), Error> {
             "the master left although the shard in hand was not settled; start it again soon"
                 .to_owned(),
         )),
+        Ending::Deposed(reason) => Err(Error::Deposed(reason)),
         Ending::Broken(task) => Err(Error::Failed(format!(
             "the task {task:?} panicked, which is a fault in Baton: please report the lines above; \
              start the master again, the slaves keep serving"

@@ -210,7 +210,7 @@ fn before_a_start(config: &Config) -> Vec<Finding> {
     if file.exists() {
         let next = "baton-master journal verify says more; a master that cannot read it sets it \
                     aside and goes on with what the slaves hold";
-        findings.push(match journal::look::look(&file) {
+        findings.push(match journal::inspect::inspect(&file) {
             Ok(contents) => Finding::ok(
                 "journal",
                 format!(

@@ -15,7 +15,7 @@ use crate::{
     error::{EXIT_DONE, EXIT_FAILED, Error},
     journal::{
         self,
-        look::{Contents, ShardRow, look, verify},
+        inspect::{Contents, ShardRow, inspect, verify},
     },
     runtime_dir,
 };
@@ -93,7 +93,7 @@ impl Place {
 pub(super) fn run(arguments: &JournalArguments) -> Result<u8, Error> {
     match &arguments.what {
         What::Show { place, all } => {
-            let contents = look(&place.files()?.0)?;
+            let contents = inspect(&place.files()?.0)?;
             if place.json {
                 say(&serde_json::to_string(&contents).unwrap_or_default());
             } else {
@@ -102,13 +102,13 @@ pub(super) fn run(arguments: &JournalArguments) -> Result<u8, Error> {
             Ok(EXIT_DONE)
         }
         What::Verify { place } => {
-            let (file, roll) = place.files()?;
-            let mut findings = verify(&file, &roll)?;
+            let (file, roster) = place.files()?;
+            let mut findings = verify(&file, &roster)?;
             if !findings.problems.is_empty() {
                 // A master writes a slave into one file before the other.
                 #[expect(clippy::disallowed_methods, reason = "a command has one thread")]
                 thread::sleep(AGAIN);
-                findings = verify(&file, &roll)?;
+                findings = verify(&file, &roster)?;
             }
             let good = findings.problems.is_empty();
             if place.json {

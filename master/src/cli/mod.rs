@@ -262,9 +262,9 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
     match command {
         Command::Run(arguments) => {
             #[cfg(debug_assertions)]
-            crate::crash::check()?;
+            crate::test_hooks::crash::check()?;
             #[cfg(debug_assertions)]
-            crate::other_build::check()?;
+            crate::test_hooks::other_build::check()?;
             let file = arguments.config.config.or_else(default_file);
             let given = arguments.config.options;
             let options = read(file.as_deref(), given.clone())?;
@@ -335,7 +335,9 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
         Command::CheckConfig(arguments) => check_config(arguments),
         #[cfg(debug_assertions)]
         Command::CrashPoints => {
-            crate::crash::names().iter().for_each(|name| say(name));
+            crate::test_hooks::crash::names()
+                .iter()
+                .for_each(|name| say(name));
             Ok(EXIT_DONE)
         }
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE};
-use crate::supervise::LaunchOrder;
+use crate::{journal::SaveError, supervise::LaunchOrder};
 
 impl Driver {
     /// Carries out everything that the core asks for, and what it asks for
@@ -21,15 +21,23 @@ impl Driver {
             let mut caused = Vec::new();
             while let Some(action) = self.core.poll_action() {
                 if let Action::Save(entries, durability) = action {
-                    if let Err(reason) = self.save(entries, durability).await {
-                        error!(reason, "the journal could not be written");
-                        if self.journal.is_gone() {
-                            self.ending = Some(Ending::Broken("journal"));
+                    match self.save(entries, durability).await {
+                        Ok(()) => {}
+                        Err(SaveError::Deposed(reason)) => {
+                            // Nothing that follows may be carried out, and nothing is decided.
+                            self.ending = Some(Ending::Deposed(reason));
                             return;
                         }
-                        failures += 1;
-                        caused.push(Input::SaveFailed { reason });
-                        break;
+                        Err(SaveError::Refused(reason)) => {
+                            error!(reason, "the journal could not be written");
+                            if self.journal.is_gone() {
+                                self.ending = Some(Ending::Broken("journal"));
+                                return;
+                            }
+                            failures += 1;
+                            caused.push(Input::SaveFailed { reason });
+                            break;
+                        }
                     }
                 } else {
                     self.carry(action, &mut caused);
@@ -51,7 +59,7 @@ impl Driver {
         self.answers.taken();
     }
 
-    async fn save(&mut self, entries: Vec<Entry>, durability: Durability) -> Result<(), String> {
+    async fn save(&mut self, entries: Vec<Entry>, durability: Durability) -> Result<(), SaveError> {
         let commands: Vec<_> = entries
             .iter()
             .filter_map(|entry| match entry {
@@ -89,8 +97,7 @@ impl Driver {
 
     fn carry(&mut self, action: Action, caused: &mut Vec<Input>) {
         match action {
-            // Saves are taken by `carry_out`, which can wait.
-            Action::Save(..) => {}
+            Action::Save(..) => debug_assert!(false, "`carry_out` takes saves, and can wait"),
             Action::Send(slave, message) => self.send(slave, message, caused),
             Action::Refuse(slave, refused) => {
                 info!(slave = %format_args!("{slave:.8}"), detail = %refused.detail, "slave refused");

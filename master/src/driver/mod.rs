@@ -82,6 +82,8 @@ pub enum Ending {
     Error(String),
     /// A task without which a master is none has panicked: which.
     Broken(&'static str),
+    /// Another master has taken the term: what to do.
+    Deposed(String),
 }
 
 /// What the driver is built of.
@@ -177,6 +179,11 @@ impl Driver {
                 // The driver itself holds a sender: this never gives zero.
                 _ = notices.recv_many(&mut round, ROUND) => {}
                 () = sleep_until(wake) => {}
+            }
+            if let Some(reason) = self.journal.deposed() {
+                // What was found out in the background: nothing is decided any more.
+                self.ending = Some(Ending::Deposed(reason.to_owned()));
+                break;
             }
             let (now, gap) = self.clock.look();
             if let Some(gap) = gap {
@@ -307,7 +314,7 @@ impl Driver {
             Notice::Budget(budget) => self.core.handle(now, Input::Budget(budget)),
             Notice::Broken(task) => self.ending = Some(Ending::Broken(task)),
             Notice::Emptied { alarm } => {
-                self.journal.write_roll();
+                self.journal.write_roster();
                 if let Some(detail) = alarm {
                     self.tell(News::Alarm { detail });
                 }

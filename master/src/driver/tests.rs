@@ -6,7 +6,7 @@ mod strangers;
 
 use std::{path::Path, sync::atomic::Ordering};
 
-use baton_core::event::{DeployOrder, EndedBy, News};
+use baton_core::event::{DeployOrder, Durability, EndedBy, Entry, News};
 use baton_protocol::{
     Epoch, ProcessIdentity, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
     message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report},
@@ -35,6 +35,73 @@ async fn nothing_is_sent_that_relies_on_a_save_which_failed() {
     let start = slave.until(|message| matches!(message, ToSlave::FullStart(_)));
     timeout(LONG, start).await.unwrap();
     assert_eq!(rig.disk.reserved(), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_another_one_deposed_carries_nothing_out_any_more_and_ends() {
+    let mut rig = Rig::start(None);
+    rig.disk.deposed.store(true, Ordering::SeqCst);
+    let mut slave = rig.join(hello(1)).await;
+    let ending = timeout(LONG, rig.driver).await.unwrap().unwrap();
+    assert_eq!(ending, Ending::Deposed("another one has it".to_owned()));
+    // It heard nothing that relies on what was not saved.
+    while let Some(message) = slave.next().await {
+        assert!(!matches!(message, ToSlave::FullStart(_)), "{message:?}");
+    }
+    assert_eq!(
+        rig.disk.tries.load(Ordering::SeqCst),
+        1,
+        "it is not tried again"
+    );
+    assert!(rig.disk.saved.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_finds_out_by_a_checkpoint_that_it_was_deposed_ends_before_the_next_word() {
+    let mut rig = Rig::start(None);
+    let mut slave = rig.join(hello(1)).await;
+    slave
+        .until(|message| matches!(message, ToSlave::FullStart(_)))
+        .await;
+    let checkpoint = |handled| {
+        let ticket = Ticket {
+            shard: ShardId(0),
+            session_id: "session".to_owned(),
+            handled: Sequence(handled),
+            ..Ticket::default()
+        };
+        let entry = CheckpointEntry {
+            shard: ShardId(0),
+            epoch: Epoch(1),
+            handled: Sequence(handled),
+            session: Some(ticket),
+            ..CheckpointEntry::default()
+        };
+        ToMaster::Checkpoint(Checkpoint {
+            shards: vec![entry],
+        })
+    };
+    slave.say(checkpoint(1)).await;
+    let is_ticket =
+        |(entry, how): &(Entry, Durability)| matches!(entry, Entry::Ticket { .. }).then_some(*how);
+    let first = async {
+        while !rig
+            .disk
+            .saved
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|saved| is_ticket(saved).is_some())
+        {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, first).await.unwrap();
+    rig.disk.deposed.store(true, Ordering::SeqCst);
+    // Nobody waits for this one.
+    slave.say(checkpoint(2)).await;
+    let ending = timeout(LONG, rig.driver).await.unwrap().unwrap();
+    assert_eq!(ending, Ending::Deposed("another one has it".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,209 +1,373 @@
-//! Entries as rows, and back.
+//! What is under each key of a journal: JSON objects, whose field `v` is the lowest
+//! version of its form that a reader has to know. Fields that are added have a default,
+//! and leave `v` as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use baton_protocol::{
-    Epoch, SessionParameters, ShardId, SlaveId, Ticket,
-    message::{Hello, ResumeAfter, Role},
+use baton_core::event::{
+    Basis, Hold, JournalState, Key, Recovered, RecoveredTicket, Row as OwnerRow,
 };
-use rusqlite::{Connection, Row, Transaction, params};
+use baton_protocol::{
+    DeployId, Epoch, LaunchId, SessionParameters, ShardId, SlaveId, Term, Ticket,
+    message::{Hello, ResumeAfter},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use baton_core::event::{Basis, Entry, Hold};
+use super::age::Clocks;
+use crate::store::{Revision, Snapshot, StoreError, TERM};
 
-use super::{age::Clocks, error::StoreError};
-use crate::clock::unix_ms;
+/// What this build knows of the form of each value.
+const VERSION: u32 = 1;
 
-/// Every statement names its columns: a newer master may have added others.
-pub(super) fn write(
-    change: &Transaction<'_>,
-    entry: &Entry,
-    configured: &BTreeMap<String, Vec<String>>,
-) -> Result<(), StoreError> {
-    match entry {
-        Entry::Pinned(pinned) => write_pinned(change, pinned)?,
-        Entry::Owner {
-            shard,
-            epoch,
-            owner,
-            hold,
-            basis,
-        } => write_owner(change, *shard, (*epoch, *owner), *hold, *basis)?,
-        Entry::Work { epoch, owner } => {
-            change
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO work (one, epoch, owner) VALUES (1, ?1, ?2)",
-                )?
-                .execute(params![signed(epoch.get())?, owner.to_string()])?;
-        }
-        Entry::Slave(hello) => write_slave(change, hello)?,
-        Entry::Gone(slave) => {
-            delete_slave(change, *slave)?;
-            change.execute("DELETE FROM meta WHERE key = ?1", [fenced(*slave)])?;
-        }
-        Entry::Fenced(slave) => {
-            delete_slave(change, *slave)?;
-            set_meta(change, &fenced(*slave), &unix_ms().to_string())?;
-            keep_the_last(change, "fenced", 256)?;
-        }
-        Entry::Ticket {
-            epoch,
-            after,
-            ticket,
-        } => write_ticket(change, *epoch, *after, ticket)?,
-        Entry::Deploy(deploy) => set_meta(change, "last_deploy", &deploy.to_string())?,
-        Entry::GivenUp(deploy) => {
-            set_meta(change, &format!("given up {deploy}"), &deploy.to_string())?;
-            keep_the_last(change, "given up", 64)?;
-        }
-        Entry::Seen => {
-            let clocks = Clocks::now();
-            set_meta(change, "seen_ms", &clocks.unix.to_string())?;
-            set_meta(change, "booted_ms", &clocks.to_text())?;
-        }
-        Entry::Whole => {
-            change.execute("DELETE FROM meta WHERE key = 'lost'", [])?;
-        }
-        // A master that does not know it leaves it.
-        Entry::LateSealRefused(refused) => {
-            set_meta(
-                change,
-                "late_seal_refused",
-                if *refused { "1" } else { "0" },
-            )?;
-        }
-        Entry::Command { slot, command } => {
-            let configured = configured.get(slot).map_or(&[][..], Vec::as_slice);
-            change
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO commands (slot, command, configured)
-                     VALUES (?1, ?2, ?3)",
-                )?
-                .execute(params![slot, json(command), json(configured)])?;
-            fill(change, slot, command)?;
+/// Keys that are no entries of the core.
+pub(super) const BOOT: &str = "boot";
+/// The shard count that was pinned at the first start.
+pub(super) const SHARD_COUNT: &str = "shard-count";
+
+/// Everything that a journal holds, read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    /// Of the last master, and where the store has it; `None`: the journal is new.
+    pub(super) term: Option<(Term, Revision)>,
+    /// The host's boot, and when it was by the wall clock of that moment.
+    pub(super) boot: Option<String>,
+    /// When a master ran last, in milliseconds since 1970.
+    pub(super) seen_ms: Option<u64>,
+    /// There while not every shard has a row since a journal was lost: epochs up to this
+    /// one may have been used.
+    pub(super) lost: Option<u64>,
+    pub(super) shard_count: Option<u32>,
+    pub(super) pinned: Option<SessionParameters>,
+    pub(super) owners: BTreeMap<ShardId, Owner>,
+    pub(super) tickets: BTreeMap<ShardId, TicketRow>,
+    pub(super) work: Option<Work>,
+    pub(super) slaves: BTreeMap<SlaveId, SlaveRow>,
+    pub(super) last_deploy: u64,
+    pub(super) given_up: BTreeSet<DeployId>,
+    pub(super) late_seal_refused: bool,
+    pub(super) commands: BTreeMap<String, Command>,
+}
+
+/// `term`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct TermRow {
+    pub(super) fleet: baton_protocol::FleetId,
+    pub(super) counter: u64,
+}
+
+/// `boot`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Boot {
+    pub(super) clocks: String,
+}
+
+/// `seen`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) unix_ms: u64,
+}
+
+/// `lost`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Lost {
+    pub(super) floor: u64,
+}
+
+/// `shard-count`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ShardCount {
+    pub(super) shard_count: u32,
+}
+
+/// `owner.SHARD`: the highest epoch of a shard, and the slave that it belongs to or is
+/// used up for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Owner {
+    pub(super) epoch: u64,
+    pub(super) owner: SlaveId,
+    pub(super) hold: HoldName,
+    /// `cold`, `death`, or `seal N`: the ticket of the owner at epoch N.
+    pub(super) basis: String,
+}
+
+/// Whether it is its owner's, or only used up for it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum HoldName {
+    Reserved,
+    Owned,
+}
+
+/// `ticket.SHARD`: a secret, it holds a session id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TicketRow {
+    pub(super) epoch: u64,
+    pub(super) after: AfterName,
+    /// In milliseconds since 1970.
+    pub(super) written_ms: u64,
+    pub(super) ticket: Ticket,
+}
+
+/// What a ticket was made at.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AfterName {
+    Seal,
+    Death,
+}
+
+/// `work`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Work {
+    pub(super) epoch: u64,
+    pub(super) owner: SlaveId,
+}
+
+/// `slave.ID`: a slave that is not known to be gone, or one that is dead by the operator's
+/// word.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct SlaveRow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hello: Option<Hello>,
+    /// Since when, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) fenced_ms: Option<u64>,
+}
+
+/// `deploy`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Deploy {
+    pub(super) last: u64,
+}
+
+/// `given-up.DEPLOY`: the key says it all.
+#[derive(Serialize, Deserialize)]
+pub(super) struct GivenUp {}
+
+/// `late-seal-refused`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct LateSealRefused {
+    pub(super) refused: bool,
+}
+
+/// `command.SLOT`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Command {
+    /// What a deploy brought; absent: none did.
+    pub(super) command: Option<Vec<String>>,
+    /// What was configured then: a configuration changed since wins.
+    pub(super) configured: Vec<String>,
+    /// What the slot has.
+    pub(super) present: Vec<String>,
+    /// What it had before; empty: nothing.
+    pub(super) before: Vec<String>,
+}
+
+impl Command {
+    /// This is the command of the slot now; what it was is the one before.
+    pub(super) fn fill(&mut self, command: &[String]) {
+        if self.present != command {
+            self.before = std::mem::replace(&mut self.present, command.to_vec());
         }
     }
-    Ok(())
 }
 
-fn write_pinned(change: &Transaction<'_>, pinned: &SessionParameters) -> Result<(), StoreError> {
-    change
-        .prepare_cached(
-            "INSERT OR REPLACE INTO pinned (one, intents, shard_count, api_version,
-                 encoding, compression, large_threshold)
-             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            bits(pinned.intents),
-            pinned.shard_count,
-            pinned.api_version,
-            pinned.encoding,
-            pinned.compression,
-            pinned.large_threshold
-        ])?;
-    Ok(())
-}
-
-/// A lower epoch is never written over a higher one.
-fn write_owner(
-    change: &Transaction<'_>,
-    shard: ShardId,
-    (epoch, owner): (Epoch, SlaveId),
-    hold: Hold,
-    basis: Basis,
-) -> Result<(), StoreError> {
-    let hold = match hold {
-        Hold::Reserved => "reserved",
-        Hold::Owned => "owned",
-    };
-    change
-        .prepare_cached(
-            "INSERT INTO shards (shard, epoch, owner, hold, basis)
-             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (shard) DO UPDATE
-             SET epoch = excluded.epoch, owner = excluded.owner, hold = excluded.hold,
-                 basis = excluded.basis
-             WHERE excluded.epoch >= shards.epoch",
-        )?
-        .execute(params![
-            shard.get(),
-            signed(epoch.get())?,
-            owner.to_string(),
-            hold,
-            basis_text(basis)
-        ])?;
-    Ok(())
-}
-
-/// Nor is that of a lower epoch over that of a higher one.
-fn write_ticket(
-    change: &Transaction<'_>,
-    epoch: Epoch,
-    after: ResumeAfter,
-    ticket: &Ticket,
-) -> Result<(), StoreError> {
-    let after = match after {
-        ResumeAfter::Seal => "seal",
-        ResumeAfter::Death => "death",
-    };
-    let text = serde_json::to_string(ticket).map_err(|error| StoreError::Row {
-        table: "tickets",
+/// The bytes of a value.
+pub(super) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
+    #[derive(Serialize)]
+    struct Versioned<'a, T> {
+        v: u32,
+        #[serde(flatten)]
+        row: &'a T,
+    }
+    let versioned = Versioned { v: VERSION, row };
+    serde_json::to_vec(&versioned).map_err(|error| StoreError::Row {
+        key: "?".to_owned(),
         value: error.to_string(),
-    })?;
-    change
-        .prepare_cached(
-            "INSERT INTO tickets (shard, epoch, after, handled, written_ms, ticket)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (shard) DO UPDATE
-             SET epoch = excluded.epoch, after = excluded.after, handled = excluded.handled,
-                 written_ms = excluded.written_ms, ticket = excluded.ticket
-             WHERE excluded.epoch >= tickets.epoch",
-        )?
-        .execute(params![
-            ticket.shard.get(),
-            signed(epoch.get())?,
-            after,
-            bits(ticket.handled.get()),
-            bits(unix_ms()),
-            text
-        ])?;
-    Ok(())
+    })
 }
 
-/// Of the words of one kind in table `meta`, those with the lowest values are forgotten:
-/// the table stays small.
-fn keep_the_last(change: &Transaction<'_>, kind: &str, most: u32) -> Result<(), StoreError> {
-    change.execute(
-        "DELETE FROM meta WHERE key LIKE ?1 AND key NOT IN
-         (SELECT key FROM meta WHERE key LIKE ?1 ORDER BY CAST(value AS INTEGER) DESC LIMIT ?2)",
-        params![format!("{kind} %"), most],
-    )?;
-    Ok(())
+/// What the bytes of a value say.
+fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    #[derive(Deserialize)]
+    struct Lowest {
+        v: u32,
+    }
+    let wrong = |error: serde_json::Error| StoreError::Row {
+        key: key.to_owned(),
+        // The value itself may be a secret, and a message of it may quote it.
+        value: format!("{:?} error at byte {}", error.classify(), error.column()),
+    };
+    let lowest: Lowest = serde_json::from_slice(bytes).map_err(wrong)?;
+    if lowest.v > VERSION {
+        return Err(StoreError::Row {
+            key: key.to_owned(),
+            value: format!(
+                "it is of version {}, and this master knows {VERSION}",
+                lowest.v
+            ),
+        });
+    }
+    serde_json::from_slice(bytes).map_err(wrong)
 }
 
-/// This is the command of the slot now; what it was is the one before.
-pub(super) fn fill(
-    connection: &Connection,
-    slot: &str,
-    command: &[String],
-) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO fillings (slot, command) VALUES (?1, ?2)
-             ON CONFLICT (slot) DO UPDATE SET before = command, command = excluded.command
-             WHERE command <> excluded.command",
-        )?
-        .execute(params![slot, json(command)])?;
-    Ok(())
+impl Rows {
+    /// Reads every value that this build knows the key of.
+    pub(super) fn read(snapshot: &Snapshot) -> Result<Self, StoreError> {
+        let mut rows = Self::default();
+        for (name, kept) in snapshot {
+            let bytes = &kept.value;
+            match name.as_str() {
+                TERM => {
+                    let TermRow { fleet, counter } = decode(name, bytes)?;
+                    rows.term = Some((Term { fleet, counter }, kept.revision));
+                }
+                BOOT => rows.boot = Some(decode::<Boot>(name, bytes)?.clocks),
+                SHARD_COUNT => {
+                    rows.shard_count = Some(decode::<ShardCount>(name, bytes)?.shard_count);
+                }
+                // What is no key of an entry is of a master that knows more.
+                _ => {
+                    if let Ok(key) = name.parse() {
+                        rows.take(key, name, bytes)?;
+                    }
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn take(&mut self, key: Key, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        match key {
+            Key::Pinned => self.pinned = Some(decode(name, bytes)?),
+            Key::Slave(slave) => {
+                let mut row: SlaveRow = decode(name, bytes)?;
+                if let Some(hello) = &mut row.hello {
+                    // An earlier build wrote texts down unchanged.
+                    hello.make_readable();
+                }
+                self.slaves.insert(slave, row);
+            }
+            Key::Owner(shard) => drop(self.owners.insert(shard, decode(name, bytes)?)),
+            Key::Ticket(shard) => drop(self.tickets.insert(shard, decode(name, bytes)?)),
+            Key::Work => self.work = Some(decode(name, bytes)?),
+            Key::Deploy => self.last_deploy = decode::<Deploy>(name, bytes)?.last,
+            Key::GivenUp(deploy) => drop(self.given_up.insert(deploy)),
+            Key::Seen => self.seen_ms = Some(decode::<Seen>(name, bytes)?.unix_ms),
+            Key::Lost => self.lost = Some(decode::<Lost>(name, bytes)?.floor),
+            Key::LateSealRefused => {
+                self.late_seal_refused = decode::<LateSealRefused>(name, bytes)?.refused;
+            }
+            Key::Command(slot) => drop(self.commands.insert(slot, decode(name, bytes)?)),
+        }
+        Ok(())
+    }
+
+    /// Takes rows out whose epoch no master gave; gives their keys. A slave may have said
+    /// so to a master that believed it.
+    pub(super) fn take_out_impossible(&mut self) -> Vec<Key> {
+        let is_given = |epoch: u64| (1..=Epoch::LAST.get()).contains(&epoch);
+        let mut taken = Vec::new();
+        self.owners.retain(|shard, row| {
+            let good = is_given(row.epoch);
+            taken.extend((!good).then_some(Key::Owner(*shard)));
+            good
+        });
+        self.tickets.retain(|shard, row| {
+            let good = is_given(row.epoch);
+            taken.extend((!good).then_some(Key::Ticket(*shard)));
+            good
+        });
+        if self.work.take_if(|work| !is_given(work.epoch)).is_some() {
+            taken.push(Key::Work);
+        }
+        taken
+    }
+
+    /// What the core goes on from; whether a slave still lives is not judged here.
+    pub(super) fn recovered(&self) -> Result<Recovered, StoreError> {
+        let now = Clocks::now().unset_since(self.boot.as_deref().unwrap_or_default());
+        let tickets = self.tickets.iter().map(|(shard, row)| {
+            let written = row.written_ms.max(self.seen_ms.unwrap_or(0));
+            let ticket = RecoveredTicket {
+                epoch: Epoch(row.epoch),
+                after: row.after.into(),
+                ticket: row.ticket.clone(),
+                age: std::time::Duration::from_millis(now.saturating_sub(written)),
+            };
+            (*shard, ticket)
+        });
+        let shards = self.owners.iter().map(|(shard, row)| {
+            let row = OwnerRow {
+                epoch: Epoch(row.epoch),
+                owner: row.owner,
+                hold: row.hold.into(),
+                basis: basis(*shard, &row.basis)?,
+            };
+            Ok((*shard, row))
+        });
+        let slaves = self.slaves.iter();
+        let work = self.work.as_ref();
+        Ok(Recovered {
+            pinned: self.pinned.clone(),
+            shards: shards.collect::<Result<_, StoreError>>()?,
+            work: work.map(|work| (Epoch(work.epoch), work.owner)),
+            slaves: slaves
+                .clone()
+                .filter_map(|(slave, row)| Some((*slave, row.hello.clone()?)))
+                .collect(),
+            fenced: slaves
+                .filter_map(|(slave, row)| row.fenced_ms.map(|_| *slave))
+                .collect(),
+            last_deploy: DeployId(self.last_deploy),
+            launches: LaunchId::default(),
+            given_up: self.given_up.clone(),
+            tickets: tickets.collect(),
+            late_seal_refused: self.late_seal_refused,
+            journal: match self.lost {
+                Some(_) => JournalState::Lost,
+                None => JournalState::Intact,
+            },
+            floor: Epoch(self.lost.unwrap_or(0)),
+        })
+    }
 }
 
-fn delete_slave(change: &Transaction<'_>, slave: SlaveId) -> Result<(), StoreError> {
-    change
-        .prepare_cached("DELETE FROM slaves WHERE slave = ?1")?
-        .execute([slave.to_string()])?;
-    Ok(())
+impl From<Hold> for HoldName {
+    fn from(hold: Hold) -> Self {
+        match hold {
+            Hold::Reserved => Self::Reserved,
+            Hold::Owned => Self::Owned,
+        }
+    }
 }
 
-/// Key in table `meta` of a slave that is dead by the operator's word.
-fn fenced(slave: SlaveId) -> String {
-    format!("fenced {slave}")
+impl From<HoldName> for Hold {
+    fn from(name: HoldName) -> Self {
+        match name {
+            HoldName::Reserved => Self::Reserved,
+            HoldName::Owned => Self::Owned,
+        }
+    }
+}
+
+impl From<ResumeAfter> for AfterName {
+    fn from(after: ResumeAfter) -> Self {
+        match after {
+            ResumeAfter::Seal => Self::Seal,
+            ResumeAfter::Death => Self::Death,
+        }
+    }
+}
+
+impl From<AfterName> for ResumeAfter {
+    fn from(name: AfterName) -> Self {
+        match name {
+            AfterName::Seal => Self::Seal,
+            AfterName::Death => Self::Death,
+        }
+    }
 }
 
 pub(super) fn basis_text(basis: Basis) -> String {
@@ -214,7 +378,7 @@ pub(super) fn basis_text(basis: Basis) -> String {
     }
 }
 
-pub(super) fn basis(text: &str) -> Result<Basis, StoreError> {
+fn basis(shard: ShardId, text: &str) -> Result<Basis, StoreError> {
     let seal = |epoch: &str| Some(Basis::Seal(Epoch(epoch.parse().ok()?)));
     match text {
         "cold" => Ok(Basis::Cold),
@@ -223,102 +387,8 @@ pub(super) fn basis(text: &str) -> Result<Basis, StoreError> {
             .strip_prefix("seal ")
             .and_then(seal)
             .ok_or_else(|| StoreError::Row {
-                table: "shards",
-                value: text.to_owned(),
+                key: Key::Owner(shard).to_string(),
+                value: format!("basis {text:?}"),
             }),
     }
-}
-
-fn write_slave(change: &Transaction<'_>, hello: &Hello) -> Result<(), StoreError> {
-    let role = match hello.role {
-        Role::Candidate => "candidate",
-        Role::Standby => "standby",
-        Role::Relaunch => "relaunch",
-    };
-    let (process, parameters) = (&hello.process, &hello.parameters);
-    change
-        .prepare_cached(
-            "INSERT OR REPLACE INTO slaves (slave, slot, build, role, version, lowest, pid,
-                 start_time, boot_id, pid_namespace, intents, shard_count, api_version, encoding,
-                 compression, large_threshold)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        )?
-        .execute(params![
-            hello.slave.to_string(),
-            hello.slot,
-            hello.build,
-            role,
-            hello.version.0,
-            hello.lowest.0,
-            process.pid,
-            bits(process.start_time),
-            process.boot_id,
-            bits(process.pid_namespace),
-            bits(parameters.intents),
-            parameters.shard_count,
-            parameters.api_version,
-            parameters.encoding,
-            parameters.compression,
-            parameters.large_threshold
-        ])?;
-    Ok(())
-}
-
-pub(super) fn set_meta(change: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreError> {
-    change
-        .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
-        .execute([key, value])?;
-    Ok(())
-}
-
-pub(super) fn read_parameters(row: &Row<'_>, at: usize) -> rusqlite::Result<SessionParameters> {
-    Ok(SessionParameters {
-        intents: unsigned(row.get(at)?),
-        shard_count: row.get(at + 1)?,
-        api_version: row.get(at + 2)?,
-        encoding: row.get(at + 3)?,
-        compression: row.get(at + 4)?,
-        large_threshold: row.get(at + 5)?,
-    })
-}
-
-pub(super) fn slave_id(table: &'static str, text: &str) -> Result<SlaveId, StoreError> {
-    text.parse().map_err(|_| StoreError::Row {
-        table,
-        value: text.to_owned(),
-    })
-}
-
-pub(super) fn role(text: &str) -> Role {
-    match text {
-        "candidate" => Role::Candidate,
-        "standby" => Role::Standby,
-        _ => Role::Relaunch,
-    }
-}
-
-fn json(command: &[String]) -> String {
-    serde_json::Value::from(command).to_string()
-}
-
-pub(super) fn list(text: &str) -> Result<Vec<String>, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Row {
-        table: "commands",
-        value: text.to_owned(),
-    })
-}
-
-/// For numbers that are compared in SQL: what SQLite's integers cannot hold is
-/// refused.
-fn signed(number: u64) -> Result<i64, StoreError> {
-    i64::try_from(number).map_err(|_| StoreError::TooLarge(number))
-}
-
-/// For numbers that are only kept: all 64 bits survive.
-const fn bits(number: u64) -> i64 {
-    number.cast_signed()
-}
-
-pub(super) const fn unsigned(number: i64) -> u64 {
-    number.cast_unsigned()
 }

@@ -6,7 +6,7 @@ use baton_protocol::{Epoch, ShardId};
 
 use super::{
     contents::{Contents, Findings},
-    roll::Roll,
+    roster::Roster,
 };
 use baton_core::event::{Basis, JournalState, Recovered, RecoveredTicket, Row};
 
@@ -150,9 +150,9 @@ fn ticket_rules(
 
 /// Judges it against the fleet's file in the runtime directory, which never knows
 /// less.
-pub(super) fn against_roll(contents: &Contents, file: &Path, findings: &mut Findings) {
+pub(super) fn against_roster(contents: &Contents, file: &Path, findings: &mut Findings) {
     let name = file.display();
-    let known = match Roll::read(file) {
+    let known = match Roster::read(file) {
         Ok(Some(known)) => known,
         Ok(None) => {
             findings.notes.push(format!(

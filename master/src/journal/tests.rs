@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-mod folding;
 mod looking;
 #[cfg(debug_assertions)]
 mod newer;
+mod older;
+mod terms;
 mod torn;
 
 use baton_protocol::{
@@ -13,7 +14,7 @@ use baton_protocol::{
 };
 
 use super::*;
-use baton_core::event::{Basis, Hold, Row};
+use baton_core::event::{Basis, Hold, JournalState, Row};
 
 #[tokio::test]
 async fn everything_that_was_saved_is_there_after_a_reopen() {
@@ -125,10 +126,14 @@ async fn a_clock_that_is_set_between_two_masters_makes_no_ticket_older() {
     journal.close().await;
     // As if everything had been written an hour ago, by a clock that was set since.
     let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
-    let back = "UPDATE tickets SET written_ms = written_ms - 3600000;
-        UPDATE meta SET value = substr(value, 1, 37) || (substr(value, 38) - 3600000)
-        WHERE key = 'booted_ms'";
-    connection.execute_batch(back).unwrap();
+    change(
+        &connection,
+        "ticket.%",
+        "'$.written_ms', value ->> '$.written_ms' - 3600000",
+    );
+    let clocks = "'$.clocks', substr(value ->> '$.clocks', 1, 37)
+        || (substr(value ->> '$.clocks', 38) - 3600000)";
+    change(&connection, "boot", clocks);
     drop(connection);
     // Nor does a start say anything else of them to the one after.
     for _ in 0..2 {
@@ -139,8 +144,7 @@ async fn a_clock_that_is_set_between_two_masters_makes_no_ticket_older() {
     }
     // What was written before the host was started is measured by the wall clock.
     let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
-    let other = "UPDATE meta SET value = 'another 0' WHERE key = 'booted_ms'";
-    connection.execute(other, []).unwrap();
+    change(&connection, "boot", "'$.clocks', 'another 0'");
     drop(connection);
     let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
     assert!(recovered.tickets[&ShardId(0)].age.as_secs() >= 3600);
@@ -167,8 +171,8 @@ async fn a_save_is_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
     let entries = vec![owner(0, 1, Hold::Owned), owner(1, u64::MAX, Hold::Owned)];
-    let reason = journal.save(entries, Durability::Now).await.unwrap_err();
-    assert!(reason.contains("does not fit"), "{reason}");
+    let error = journal.save(entries, Durability::Now).await.unwrap_err();
+    assert!(error.to_string().contains("does not fit"), "{error}");
     journal.close().await;
     let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
     assert!(recovered.shards.is_empty());
@@ -203,8 +207,7 @@ async fn a_journal_that_is_gone_or_garbage_keeps_the_fleet_and_who_may_be_alive(
         }),
         ("a row", |path| {
             let connection = rusqlite::Connection::open(path).unwrap();
-            let change = "UPDATE tickets SET ticket = 'no ticket'";
-            assert_eq!(connection.execute(change, []).unwrap(), 1);
+            change(&connection, "ticket.%", "'$.ticket', 'no ticket'");
         }),
     ];
     for (name, damage) in damages {
@@ -319,6 +322,16 @@ fn open(dir: &Path, configured: BTreeMap<String, Vec<String>>) -> Result<Opened,
     Journal::open(dir, configured, &home)
 }
 
+/// Changes fields of the values whose keys are like this, at least one.
+fn change(connection: &rusqlite::Connection, keys: &str, fields: &str) {
+    let change = format!(
+        "UPDATE entries SET value = CAST((
+            SELECT json_set(value, {fields}) FROM (SELECT CAST(entries.value AS TEXT) AS value)
+         ) AS BLOB) WHERE key LIKE ?1"
+    );
+    assert!(connection.execute(&change, [keys]).unwrap() > 0, "{keys}");
+}
+
 fn secret() -> Secret {
     Secret::from_hex(&"ab".repeat(32)).unwrap()
 }
@@ -401,10 +414,8 @@ async fn rows_of_an_epoch_that_no_master_gave_are_forgotten_and_slaves_are_asked
     journal.close().await;
     // What a master before this one believed of a slave.
     let file = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
-    file.execute_batch(
-        "UPDATE shards SET epoch = 9223372036854775807 WHERE shard = 1; UPDATE work SET epoch = -1",
-    )
-    .unwrap();
+    change(&file, "owner.1", "'$.epoch', 9223372036854775807");
+    change(&file, "work", "'$.epoch', 0");
     drop(file);
 
     let opened = open(dir.path(), BTreeMap::new()).unwrap();
@@ -424,4 +435,41 @@ async fn rows_of_an_epoch_that_no_master_gave_are_forgotten_and_slaves_are_asked
     let recovered = open(dir.path(), BTreeMap::new()).unwrap().recovered;
     assert_eq!(recovered.journal, JournalState::Intact);
     assert_eq!(recovered.shards[&ShardId(1)].epoch, Epoch(7));
+}
+
+#[tokio::test]
+async fn a_write_ahead_log_that_grew_is_folded_in_once_nobody_waits() {
+    // What `store::sqlite` leaves as it is.
+    const LONG: u64 = 512 << 10;
+
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join(format!("{FILE}-wal"));
+    let length = || std::fs::metadata(&log).map_or(0, |log| log.len());
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let checkpoints = |handled| {
+        let shards = 0..64;
+        let tickets = shards.map(|shard| ticket(shard, 1, handled, ResumeAfter::Death));
+        tickets.collect::<Vec<_>>()
+    };
+    let mut handled = 0;
+    while length() <= LONG {
+        handled += 1;
+        journal
+            .save(checkpoints(handled), Durability::Now)
+            .await
+            .unwrap();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while length() > LONG {
+        assert!(std::time::Instant::now() < deadline, "it stays long");
+        // The thread looks when it was woken.
+        journal
+            .save(vec![Entry::Seen], Durability::Soon)
+            .await
+            .unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    journal.close().await;
+    let tickets = open(dir.path(), BTreeMap::new()).unwrap().recovered.tickets;
+    assert_eq!(tickets[&ShardId(0)].ticket.handled, Sequence(handled));
 }

@@ -16,8 +16,8 @@ use super::context::{Context, Origin};
 use crate::{
     config::MAX_SHARDS,
     doors::Place,
-    other_build,
     process::{Dialled, Watch, WatchError, may_be},
+    test_hooks::other_build,
 };
 
 /// The hello, and after it the proof, come within this time each.

@@ -11,7 +11,7 @@ use crate::{
     budget::{Asker, GatewayBot},
     config::Config,
     error::Error,
-    journal::{Journal, Opened, forget},
+    journal::{Journal, Opened, SaveError, forget},
     process::{Watch, WatchError},
 };
 
@@ -49,7 +49,7 @@ pub(super) async fn shard_count(
     };
     config.check_shards(count)?;
     let pinned = opened.journal.pin_shard_count(count).await;
-    pinned.map_err(|reason| Error::Failed(format!("journal: {reason}")))?;
+    pinned.map_err(unsaved)?;
     Ok((count, bot))
 }
 
@@ -87,8 +87,15 @@ pub(super) async fn living(
     }
     if !dead.is_empty() {
         let saved = journal.save(forget(&dead), Durability::Soon).await;
-        saved.map_err(|reason| Error::Failed(format!("journal: {reason}")))?;
+        saved.map_err(unsaved)?;
     }
     recovered.slaves.retain(|slave, _| !dead.contains(slave));
     Ok((watches, unseen, recovered))
+}
+
+fn unsaved(error: SaveError) -> Error {
+    match error {
+        SaveError::Refused(reason) => Error::Failed(format!("journal: {reason}")),
+        SaveError::Deposed(reason) => Error::Deposed(reason),
+    }
 }

@@ -8,6 +8,7 @@
 mod action;
 mod entry;
 mod input;
+mod key;
 mod news;
 mod outcome;
 mod recovered;
@@ -17,6 +18,7 @@ pub use self::{
     action::Action,
     entry::{Basis, Durability, Entry, Hold},
     input::{DeployOrder, IdentifyBudget, Input, Pause, RequestId},
+    key::{Key, UnknownKey},
     news::{Death, EndedBy, News},
     outcome::{DeployStep, Losses, MovePhase, Outcome, STOPPED},
     recovered::{JournalState, Recovered, RecoveredTicket, Row},

@@ -10,7 +10,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Action, Durability, Entry, Hold},
-    saves::{Row, Trouble},
+    saves::Trouble,
     shard::{ClaimStage, How},
     timers::Timer,
 };
@@ -52,7 +52,7 @@ impl Core {
                                 }
                             }
                         }
-                        self.out.saves.unsaved.insert(Row::of(&entry), entry);
+                        self.out.saves.unsaved.insert(entry.key(), entry);
                     }
                 }
                 Action::Send(slave, message) => {

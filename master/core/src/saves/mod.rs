@@ -14,9 +14,9 @@ mod tickets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_protocol::{DeployId, ShardId, SlaveId};
+use baton_protocol::ShardId;
 
-use crate::event::{Action, Durability, Entry, Input};
+use crate::event::{Action, Durability, Entry, Input, Key};
 
 /// Entries that did not reach the disk, and the actions since the last input.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +24,8 @@ pub(crate) struct Saves {
     trouble: Trouble,
     /// Why the last save failed that did.
     why: String,
-    /// Saved again before anything else, one for each row of the journal.
-    unsaved: BTreeMap<Row, Entry>,
+    /// Saved again before anything else, one for each key of the journal.
+    unsaved: BTreeMap<Key, Entry>,
     /// Shards that wait for an order because its reservation was not saved.
     owed: BTreeSet<ShardId>,
     /// Shards whose newest ticket is not in the journal.
@@ -40,22 +40,6 @@ enum Trouble {
     Fine,
     Failed,
     Trying,
-}
-
-/// What an entry overwrites.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Row {
-    Pinned,
-    Slave(SlaveId),
-    Owner(ShardId),
-    Ticket(ShardId),
-    Work,
-    Deploy,
-    GivenUp(DeployId),
-    Seen,
-    Whole,
-    LateSealRefused,
-    Command(String),
 }
 
 impl Saves {
@@ -132,25 +116,6 @@ impl Saves {
 
     /// Whether the reservation of the work is not saved.
     pub(crate) fn owe_work(&self) -> bool {
-        self.unsaved.contains_key(&Row::Work)
-    }
-}
-
-impl Row {
-    fn of(entry: &Entry) -> Self {
-        match entry {
-            Entry::Pinned(_) => Self::Pinned,
-            Entry::Owner { shard, .. } => Self::Owner(*shard),
-            Entry::Work { .. } => Self::Work,
-            Entry::Slave(hello) => Self::Slave(hello.slave),
-            Entry::Gone(slave) | Entry::Fenced(slave) => Self::Slave(*slave),
-            Entry::Ticket { ticket, .. } => Self::Ticket(ticket.shard),
-            Entry::Deploy(_) => Self::Deploy,
-            Entry::GivenUp(deploy) => Self::GivenUp(*deploy),
-            Entry::Seen => Self::Seen,
-            Entry::Whole => Self::Whole,
-            Entry::LateSealRefused(_) => Self::LateSealRefused,
-            Entry::Command { slot, .. } => Self::Command(slot.clone()),
-        }
+        self.unsaved.contains_key(&Key::Work)
     }
 }

@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -30,6 +30,7 @@ use super::super::*;
 use crate::{
     config::Slot,
     doors::Places,
+    journal::SaveError,
     news::{STREAM, Stamped},
     peer::{Context, Origin, serve},
     process::Dialled,
@@ -52,16 +53,28 @@ pub(super) struct Rig {
 #[derive(Default)]
 pub(super) struct Disk {
     pub(super) full: AtomicBool,
+    /// Another master has taken the term.
+    pub(super) deposed: AtomicBool,
+    /// Saves that were tried.
+    pub(super) tries: AtomicUsize,
     /// The next save panics.
     pub(super) broken: AtomicBool,
     pub(super) saved: Mutex<Vec<(Entry, Durability)>>,
 }
 
 impl Disk {
-    pub(super) fn save(&self, entries: Vec<Entry>, durability: Durability) -> Result<(), String> {
+    pub(super) fn save(
+        &self,
+        entries: Vec<Entry>,
+        durability: Durability,
+    ) -> Result<(), SaveError> {
         assert!(!self.broken.load(Ordering::SeqCst), "on purpose");
+        self.tries.fetch_add(1, Ordering::SeqCst);
+        if self.deposed.load(Ordering::SeqCst) {
+            return Err(SaveError::Deposed("another one has it".to_owned()));
+        }
         if self.full.load(Ordering::SeqCst) {
-            return Err("disk full".to_owned());
+            return Err(SaveError::Refused("disk full".to_owned()));
         }
         let entries = entries.into_iter().map(|entry| (entry, durability));
         self.saved.lock().unwrap().extend(entries);

@@ -1,7 +1,7 @@
 //! A look at a journal, and what is wrong with it.
 
 use super::{
-    super::look::{look, verify},
+    super::inspect::{inspect, verify},
     *,
 };
 
@@ -33,7 +33,7 @@ async fn a_look_shows_everything_but_session_ids_while_the_master_writes() {
     opened.journal.save(entries, Durability::Now).await.unwrap();
     opened.journal.pin_shard_count(2).await.unwrap();
 
-    let seen = look(&path).unwrap();
+    let seen = inspect(&path).unwrap();
     assert_eq!(seen.fleet, Some(opened.term.fleet.to_string()));
     assert_eq!((seen.term, seen.last_deploy), (1, 4));
     assert_eq!((seen.shard_count, seen.whole), (Some(2), true));
@@ -61,7 +61,7 @@ async fn a_look_shows_everything_but_session_ids_while_the_master_writes() {
     // A look is in nobody's way.
     let later = vec![owner(0, 4, Hold::Owned)];
     opened.journal.save(later, Durability::Now).await.unwrap();
-    assert_eq!(look(&path).unwrap().shards[0].epoch, 4);
+    assert_eq!(inspect(&path).unwrap().shards[0].epoch, 4);
     assert_eq!(problems(dir.path()), [""; 0]);
     opened.journal.close().await;
     assert_eq!(problems(dir.path()), [""; 0], "also when no master runs");
@@ -69,61 +69,91 @@ async fn a_look_shows_everything_but_session_ids_while_the_master_writes() {
 
 #[tokio::test]
 async fn each_rule_that_a_row_breaks_is_named() {
-    let cases = [
+    let cases: [(&str, &str, &str); 16] = [
         (
-            "UPDATE tickets SET epoch = 9",
+            "ticket.0",
+            "'$.epoch', 9",
             "its ticket is of epoch 9, and only epochs up to 3",
         ),
-        ("DELETE FROM shards", "has a ticket and no owner"),
+        ("owner.0", "", "has a ticket and no owner"),
+        ("owner.0", "'$.basis', 'seal 3'", "which is not before it"),
         (
-            "UPDATE shards SET basis = 'seal 3'",
-            "which is not before it",
+            "owner.0",
+            "'$.basis', 'seal x'",
+            "row owner.0 makes no sense",
         ),
-        ("UPDATE shards SET epoch = 0", "at epoch 0"),
+        ("owner.0", "'$.epoch', 0", "at epoch 0"),
         (
-            "UPDATE shards SET epoch = 9223372036854775807; DELETE FROM tickets",
+            "owner.0",
+            "'$.epoch', 9223372036854775807",
             "epoch 9223372036854775807, which no master gives",
         ),
-        ("UPDATE tickets SET epoch = -1", "which no master gives"),
+        ("ticket.0", "'$.epoch', 0", "which no master gives"),
+        ("ticket.0", "'$.ticket.session_id', ''", "names no session"),
         (
-            "UPDATE shards SET shard = 5; DELETE FROM tickets",
-            "the fleet has no such shard",
-        ),
-        (
-            "UPDATE tickets SET ticket = replace(ticket, 'hush', '')",
-            "names no session",
-        ),
-        (
-            "UPDATE tickets SET ticket = replace(ticket, '\"handled\":10', '\"handled\":50')",
+            "ticket.0",
+            "'$.ticket.handled', 50",
             "calls events finished",
         ),
+        ("ticket.0", "'$.ticket', 'x'", "row ticket.0 makes no sense"),
         (
-            "UPDATE tickets SET ticket = 'x'",
-            "table tickets makes no sense",
+            "ticket.0",
+            "'$.v', 2",
+            "it is of version 2, and this master knows 1",
         ),
         (
-            "UPDATE pinned SET shard_count = 3",
+            "pinned",
+            "'$.shard_count', 3",
             "the fleet has 2 shards, and its sessions were identified with 3",
         ),
         (
-            "INSERT INTO meta SELECT 'fenced ' || slave, '1' FROM slaves",
+            "slave.%",
+            "'$.fenced_ms', 1",
             "is fenced and named as one that may live",
         ),
-        ("DELETE FROM meta WHERE key = 'fleet'", "it names no fleet"),
+        ("term", "", "it names no fleet"),
         (
-            "UPDATE meta SET value = '0' WHERE key = 'term'",
+            "term",
+            "'$.counter', 0",
             "knows start 1 of the master, the journal only 0",
         ),
         (
-            "DELETE FROM slaves",
+            "slave.%",
+            "",
             "may be alive and the journal does not name it",
+        ),
+    ];
+    for (keys, fields, told) in cases {
+        let dir = written().await;
+        let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
+        if fields.is_empty() {
+            let gone = connection.execute("DELETE FROM entries WHERE key LIKE ?1", [keys]);
+            assert_eq!(gone.unwrap(), 1);
+        } else {
+            change(&connection, keys, fields);
+        }
+        drop(connection);
+        let problems = problems(dir.path());
+        assert!(
+            problems.iter().any(|problem| problem.contains(told)),
+            "{keys} {fields}: {problems:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_of_the_whole_file_is_named() {
+    for (damage, told) in [
+        (
+            "UPDATE entries SET key = 'owner.5' WHERE key = 'owner.0';
+             DELETE FROM entries WHERE key LIKE 'ticket.%'",
+            "the fleet has no such shard",
         ),
         (
             "PRAGMA user_version = 9; DELETE FROM meta WHERE key = 'oldest_reader'",
             "version 9",
         ),
-    ];
-    for (damage, told) in cases {
+    ] {
         let dir = written().await;
         let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
         connection.execute_batch(damage).unwrap();
@@ -148,9 +178,9 @@ async fn damaged_pages_are_found_and_what_is_no_journal_is_said() {
     assert!(judged.is_err() || !judged.unwrap().problems.is_empty());
 
     std::fs::write(&path, "no database, only text".repeat(100)).unwrap();
-    let error = look(&path).unwrap_err().line();
+    let error = inspect(&path).unwrap_err().line();
     assert!(error.contains("not a database"), "{error}");
-    let error = look(&dir.path().join("absent")).unwrap_err().line();
+    let error = inspect(&dir.path().join("absent")).unwrap_err().line();
     assert!(error.contains("--data-dir"), "{error}");
 }
 
@@ -158,7 +188,7 @@ async fn damaged_pages_are_found_and_what_is_no_journal_is_said() {
 async fn a_journal_of_a_newer_master_that_may_be_used_is_good() {
     let dir = written().await;
     let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
-    let newer = "PRAGMA user_version = 99; ALTER TABLE shards ADD COLUMN later INTEGER";
+    let newer = "PRAGMA user_version = 99; ALTER TABLE entries ADD COLUMN later INTEGER";
     connection.execute_batch(newer).unwrap();
     drop(connection);
     let findings = verify(&dir.path().join(FILE), &dir.path().join("fleet")).unwrap();

@@ -1,7 +1,7 @@
 //! A journal of a newer master, when the operator goes back to this one.
 
 use super::*;
-use crate::other_build::add;
+use crate::test_hooks::other_build::add;
 
 #[tokio::test]
 async fn a_journal_of_a_newer_master_that_lets_this_one_use_it_is_used_and_stays_what_it_is() {
@@ -10,7 +10,7 @@ async fn a_journal_of_a_newer_master_that_lets_this_one_use_it_is_used_and_stays
     let first = open(dir.path(), BTreeMap::new()).unwrap();
     first.journal.save(rows(1), Durability::Now).await.unwrap();
     first.journal.close().await;
-    add(&mut rusqlite::Connection::open(&path).unwrap(), "2").unwrap();
+    add(&mut rusqlite::Connection::open(&path).unwrap(), "4").unwrap();
 
     let second = open(dir.path(), BTreeMap::new()).unwrap();
     assert_eq!(second.term.fleet, first.term.fleet);
@@ -25,11 +25,9 @@ async fn a_journal_of_a_newer_master_that_lets_this_one_use_it_is_used_and_stays
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.query_row(query, [], |row| row.get(0)).unwrap()
     };
-    assert_eq!(found("PRAGMA user_version"), 4);
-    assert_eq!(
-        found("SELECT count(*) FROM shards WHERE later = 'nothing'"),
-        1
-    );
+    assert_eq!(found("PRAGMA user_version"), 5);
+    let later = "SELECT count(*) FROM entries WHERE key = 'later.1'";
+    assert_eq!(found(later), 1);
     assert_eq!(found("SELECT count(*) FROM meta WHERE key = 'later'"), 1);
     let third = open(dir.path(), BTreeMap::new()).unwrap().recovered;
     assert_eq!(third.shards[&ShardId(0)].epoch, Epoch(2));
@@ -41,7 +39,7 @@ async fn a_journal_of_a_newer_master_that_lets_this_one_use_it_is_used_and_stays
 
 #[tokio::test]
 async fn a_journal_of_a_newer_master_that_does_not_is_set_aside_like_a_damaged_one() {
-    for says in [Some("4"), Some("three"), None] {
+    for says in [Some("5"), Some("five"), None] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         let first = open(dir.path(), BTreeMap::new()).unwrap();
@@ -66,7 +64,7 @@ async fn a_journal_of_a_newer_master_that_does_not_is_set_aside_like_a_damaged_o
         let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         let aside = names.find(|name| name.starts_with("journal.sqlite3.damaged-"));
         let aside = rusqlite::Connection::open(dir.path().join(aside.unwrap())).unwrap();
-        let query = "SELECT epoch FROM shards";
+        let query = "SELECT CAST(value AS TEXT) ->> '$.epoch' FROM entries WHERE key = 'owner.0'";
         let epoch: i64 = aside.query_row(query, [], |row| row.get(0)).unwrap();
         assert_eq!(epoch, 1, "{says:?}");
     }
@@ -83,7 +81,7 @@ async fn a_journal_says_which_masters_may_use_it_from_its_first_opening_on() {
     };
     let opened = open(dir.path(), BTreeMap::new()).unwrap();
     opened.journal.close().await;
-    assert_eq!(says(), "2");
+    assert_eq!(says(), "4");
     // One that an earlier build of this schema made does not say it yet.
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection
@@ -92,7 +90,7 @@ async fn a_journal_says_which_masters_may_use_it_from_its_first_opening_on() {
     drop(connection);
     let opened = open(dir.path(), BTreeMap::new()).unwrap();
     opened.journal.close().await;
-    assert_eq!(says(), "2");
+    assert_eq!(says(), "4");
 }
 
 /// One of each.

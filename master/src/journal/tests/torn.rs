@@ -7,9 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use baton_core::event::RecoveredTicket;
 
-/// Names of the files of a journal, and of the roll beside it.
+/// Names of the files of a journal, and of the roster beside it.
 const WAL: &str = "journal.sqlite3-wal";
-const ROLL: &str = "fleet";
+const ROSTER: &str = "fleet";
 
 /// What the journal knows after a save, without the age of its tickets.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -144,7 +144,7 @@ async fn a_save_that_the_disk_refused_is_reported_and_not_there_and_works_later(
     let other = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
     other
         .execute_batch(
-            "CREATE TRIGGER full BEFORE INSERT ON slaves
+            "CREATE TRIGGER full BEFORE INSERT ON entries WHEN NEW.key LIKE 'slave.%'
              BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
         )
         .unwrap();
@@ -155,11 +155,15 @@ async fn a_save_that_the_disk_refused_is_reported_and_not_there_and_works_later(
         ]
     };
     for how in [Durability::Now, Durability::Soon] {
-        let reason = journal.save(second(), how).await.unwrap_err();
-        assert!(reason.contains("disk is full"), "{reason}");
+        let refused = journal.save(second(), how).await.unwrap_err();
+        assert!(matches!(&refused, SaveError::Refused(why) if why.contains("disk is full")));
     }
     let epoch: i64 = other
-        .query_row("SELECT epoch FROM shards", [], |row| row.get(0))
+        .query_row(
+            "SELECT CAST(value AS TEXT) ->> '$.epoch' FROM entries WHERE key = 'owner.0'",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     assert_eq!(epoch, 1, "all or nothing");
 
@@ -262,7 +266,7 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 /// The files as a process leaves them that ends now.
 fn copy_of(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for name in [FILE, WAL, ROLL] {
+    for name in [FILE, WAL, ROSTER] {
         let from = dir.join(name);
         if from.exists() {
             std::fs::copy(from, copy.path().join(name)).unwrap();

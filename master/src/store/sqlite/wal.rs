@@ -8,9 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rusqlite::Connection;
 use tracing::{debug, warn};
 
-use super::store::Store;
+use super::BUSY;
+use crate::store::StoreError;
 
 /// A log of this many bytes stays as it is. What is longer is folded in: at most
 /// SQLite's 1000 pages, two syncs of the disk.
@@ -24,12 +26,12 @@ pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
 /// When a log is folded in.
 #[derive(Debug)]
-pub(super) struct Fold {
+pub(super) struct Wal {
     log: PathBuf,
     not_before: Instant,
 }
 
-impl Fold {
+impl Wal {
     /// Of the journal in this file, which was just opened.
     pub(super) fn new(journal: &Path, now: Instant) -> Self {
         let mut log = journal.as_os_str().to_owned();
@@ -48,11 +50,11 @@ impl Fold {
     /// Nothing else is to be done: folds the log in, if that is due. It fails
     /// where a reader (the sqlite3 shell) is in the way or the disk refuses; nothing
     /// is lost by that, and it is tried again.
-    pub(super) fn when_idle(&mut self, store: &mut Store, now: Instant) {
+    pub(super) fn when_idle(&mut self, connection: &Connection, now: Instant) {
         if now < self.not_before || self.length() <= LONG {
             return;
         }
-        match store.fold() {
+        match fold(connection) {
             Ok(true) => return,
             Ok(false) => debug!("a reader keeps the journal's write-ahead log as it is"),
             Err(error) => warn!(%error, "the journal's write-ahead log could not be folded in"),
@@ -60,7 +62,18 @@ impl Fold {
         self.not_before = now + AGAIN;
     }
 
-    fn length(&self) -> u64 {
+    /// How long it is, in bytes.
+    pub(super) fn length(&self) -> u64 {
         fs::metadata(&self.log).map_or(0, |log| log.len())
     }
+}
+
+/// Empties the write-ahead log; says whether it is empty now. Waits for no
+/// reader.
+fn fold(connection: &Connection) -> Result<bool, StoreError> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let busy: Result<i64, _> =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    connection.busy_timeout(BUSY)?;
+    Ok(busy? == 0)
 }

@@ -26,7 +26,7 @@ const MAX_FILE: u64 = 16 << 20;
 /// Longer than any nonce of a hello: it is never a proof of a handshake.
 const FLEET_OF_SECRET: &[u8] = b"the fleet that this secret belongs to";
 
-/// Where the roll is, and what is known of a fleet that has none.
+/// Where the roster is, and what is known of a fleet that has none.
 #[derive(Clone, Debug)]
 pub struct Home {
     /// The file.
@@ -55,7 +55,7 @@ impl Home {
 
 /// The file, as it is on the disk.
 #[derive(Debug)]
-pub(super) struct Roll {
+pub(super) struct Roster {
     path: PathBuf,
     known: Known,
 }
@@ -82,7 +82,7 @@ struct Written {
     boot: String,
 }
 
-impl Roll {
+impl Roster {
     /// `None`: there is none, or none that can be read.
     pub(super) fn read(path: &Path) -> io::Result<Option<Known>> {
         let mut text = String::new();
@@ -118,9 +118,9 @@ impl Roll {
     /// Begins a term; on the disk when it returns.
     pub(super) fn begin(path: &Path, known: Known) -> io::Result<Self> {
         let path = path.to_owned();
-        let roll = Self { path, known };
-        roll.write()?;
-        Ok(roll)
+        let roster = Self { path, known };
+        roster.write()?;
+        Ok(roster)
     }
 
     /// Before it is in the journal.
@@ -129,8 +129,23 @@ impl Roll {
         self.write()
     }
 
+    /// Whether [`add`](Self::add) would write.
+    pub(super) fn would_change(&self, entries: &[Entry]) -> bool {
+        self.with(entries).is_some()
+    }
+
     /// Before `entries` are in the journal: slaves that come.
     pub(super) fn add(&mut self, entries: &[Entry]) -> io::Result<()> {
+        let Some(next) = self.with(entries) else {
+            return Ok(());
+        };
+        // A write that fails is tried again with the next save.
+        let before = std::mem::replace(&mut self.known, next);
+        self.write().inspect_err(|_| self.known = before)
+    }
+
+    /// What it says with these; `None`: what it says.
+    fn with(&self, entries: &[Entry]) -> Option<Known> {
         let mut next = None;
         for entry in entries {
             if let Entry::Slave(hello) = entry {
@@ -146,14 +161,7 @@ impl Roll {
                 next.pinned = Some(pinned.clone());
             }
         }
-        match next {
-            Some(next) if next != self.known => {
-                // A write that fails is tried again with the next save.
-                let before = std::mem::replace(&mut self.known, next);
-                self.write().inspect_err(|_| self.known = before)
-            }
-            Some(_) | None => Ok(()),
-        }
+        next.filter(|next| *next != self.known)
     }
 
     /// After `entries` are in the journal: slaves that are no more.

@@ -37,18 +37,12 @@ mod played {
     const OLDER_WIRE: Version = Version(2);
 
     /// What a later schema may add.
-    const ADDITIONS: &str = "
-        ALTER TABLE pinned ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';
-        ALTER TABLE shards ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';
-        ALTER TABLE tickets ADD COLUMN later INTEGER NOT NULL DEFAULT 0;
-        ALTER TABLE work ADD COLUMN later INTEGER;
-        ALTER TABLE slaves ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';
-        ALTER TABLE commands ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';
-        ALTER TABLE fillings ADD COLUMN later TEXT NOT NULL DEFAULT 'nothing';
+    const ADDITIONS: &str = r#"
+        UPDATE entries SET value = CAST(json_set(CAST(value AS TEXT), '$.later', 'nothing') AS BLOB);
+        INSERT INTO entries VALUES ('later.1', CAST('{"v":7,"two":"two"}' AS BLOB), 1);
         CREATE TABLE later (one INTEGER PRIMARY KEY, two TEXT NOT NULL) STRICT;
-        INSERT INTO later VALUES (1, 'two');
         INSERT OR REPLACE INTO meta VALUES ('later', 'something');
-        PRAGMA user_version = 4;";
+        PRAGMA user_version = 5;"#;
 
     fn is(what: &str) -> bool {
         std::env::var_os(VARIABLE).is_some_and(|value| value == what)
@@ -78,8 +72,8 @@ mod played {
     /// Changes a journal of the present schema.
     pub(crate) fn bring<E: From<rusqlite::Error>>(journal: &mut Connection) -> Result<(), E> {
         let oldest_reader = match () {
-            () if is("newer") => "2",
-            () if is("apart") => "4",
+            () if is("newer") => "4",
+            () if is("apart") => "5",
             () => return Ok(()),
         };
         Ok(add(journal, oldest_reader)?)

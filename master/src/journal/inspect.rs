@@ -9,28 +9,32 @@ use baton_protocol::{ShardId, SlaveId, message::ResumeAfter};
 
 pub use super::contents::{CommandRow, Contents, Findings, ShardRow, SlaveRow, TicketRow, WorkRow};
 use super::{
-    error::StoreError,
-    rows::{basis_text, list, unsigned},
-    rules, schema,
-    store::Store,
+    rows::{Rows, TicketRow as Ticket, basis_text},
+    rules,
 };
-use crate::{clock::unix_ms, error::Error};
+use crate::{
+    clock::unix_ms,
+    error::Error,
+    store::{Sqlite, Store, StoreError, schema},
+};
 
 /// Reads a journal.
 ///
 /// # Errors
 /// [`Error::Failed`]: there is none, it is no journal, or a row makes no sense.
-pub fn look(file: &Path) -> Result<Contents, Error> {
-    let store = open(file)?;
-    contents(file, &store).map_err(|error| unreadable(file, &error))
+pub fn inspect(file: &Path) -> Result<Contents, Error> {
+    let mut store = open(file)?;
+    rows(&mut store)
+        .and_then(|rows| contents(file, &store, &rows))
+        .map_err(|error| unreadable(file, &error))
 }
 
-/// Judges a journal; `roll` is the fleet's file in the runtime directory.
+/// Judges a journal; `roster` is the fleet's file in the runtime directory.
 ///
 /// # Errors
 /// [`Error::Failed`]: there is none, or it is no database.
-pub fn verify(file: &Path, roll: &Path) -> Result<Findings, Error> {
-    let store = open(file)?;
+pub fn verify(file: &Path, roster: &Path) -> Result<Findings, Error> {
+    let mut store = open(file)?;
     let mut findings = Findings::default();
     match store.integrity() {
         Ok(broken) => findings.problems.extend(broken),
@@ -45,20 +49,25 @@ pub fn verify(file: &Path, roll: &Path) -> Result<Findings, Error> {
             return Ok(findings);
         }
     }
-    let read = store
-        .recover()
-        .and_then(|recovered| Ok((recovered, contents(file, &store)?)));
+    let read = rows(&mut store).and_then(|rows| {
+        let recovered = rows.recovered()?;
+        Ok((recovered, contents(file, &store, &rows)?))
+    });
     match read {
         Ok((recovered, contents)) => {
             rules::judge(&recovered, &contents, &mut findings);
-            rules::against_roll(&contents, roll, &mut findings);
+            rules::against_roster(&contents, roster, &mut findings);
         }
         Err(error) => findings.problems.push(error.to_string()),
     }
     Ok(findings)
 }
 
-fn open(file: &Path) -> Result<Store, Error> {
+fn rows(store: &mut Sqlite) -> Result<Rows, StoreError> {
+    Rows::read(&store.read()?)
+}
+
+fn open(file: &Path) -> Result<Sqlite, Error> {
     let found = fs::metadata(file);
     if let Err(error) = &found
         && error.kind() == io::ErrorKind::PermissionDenied
@@ -75,7 +84,7 @@ fn open(file: &Path) -> Result<Store, Error> {
             file.display()
         )));
     }
-    Store::read_only(file).map_err(|error| unreadable(file, &error))
+    Sqlite::read_only(file).map_err(|error| unreadable(file, &error))
 }
 
 fn unreadable(file: &Path, error: &StoreError) -> Error {
@@ -87,10 +96,11 @@ fn unreadable(file: &Path, error: &StoreError) -> Error {
     Error::Failed(format!("journal {}: {error}{advice}", file.display()))
 }
 
-fn contents(file: &Path, store: &Store) -> Result<Contents, StoreError> {
-    let recovered = store.recover()?;
-    let term = store.before()?.term;
+fn contents(file: &Path, store: &Sqlite, rows: &Rows) -> Result<Contents, StoreError> {
+    let recovered = rows.recovered()?;
+    let term = rows.term.map(|(term, _)| term);
     let now = unix_ms();
+    let commands = rows.commands.iter();
     let slaves = recovered.slaves.values();
     Ok(Contents {
         file: file.to_owned(),
@@ -99,9 +109,9 @@ fn contents(file: &Path, store: &Store) -> Result<Contents, StoreError> {
         fleet: term.map(|term| term.fleet.to_string()),
         term: term.map_or(0, |term| term.counter),
         last_deploy: recovered.last_deploy.get(),
-        seen_ms_ago: store.seen()?.map(|seen| now.saturating_sub(seen)),
+        seen_ms_ago: rows.seen_ms.map(|seen| now.saturating_sub(seen)),
         whole: recovered.journal == JournalState::Intact,
-        shard_count: store.shard_count()?,
+        shard_count: rows.shard_count,
         work: recovered.work.map(|(epoch, owner)| WorkRow {
             epoch: epoch.get(),
             owner: owner.to_string(),
@@ -116,13 +126,21 @@ fn contents(file: &Path, store: &Store) -> Result<Contents, StoreError> {
             })
             .collect(),
         fenced: recovered.fenced.iter().map(SlaveId::to_string).collect(),
-        commands: store.command_rows()?,
-        shards: shards(&recovered, &store.written()?, now),
+        commands: commands
+            .filter_map(|(slot, row)| {
+                Some(CommandRow {
+                    slot: slot.clone(),
+                    command: row.command.clone()?,
+                    configured: row.configured.clone(),
+                })
+            })
+            .collect(),
+        shards: shards(&recovered, &rows.tickets, now),
         pinned: recovered.pinned,
     })
 }
 
-fn shards(recovered: &Recovered, written: &BTreeMap<ShardId, u64>, now: u64) -> Vec<ShardRow> {
+fn shards(recovered: &Recovered, tickets: &BTreeMap<ShardId, Ticket>, now: u64) -> Vec<ShardRow> {
     let mut shards: BTreeMap<ShardId, ShardRow> = BTreeMap::new();
     for (id, row) in &recovered.shards {
         let shown = ShardRow {
@@ -148,59 +166,10 @@ fn shards(recovered: &Recovered, written: &BTreeMap<ShardId, u64>, now: u64) -> 
                 ResumeAfter::Death => "death",
             },
             handled: kept.ticket.handled.get(),
-            age_ms: now.saturating_sub(written.get(id).copied().unwrap_or(now)),
+            age_ms: tickets
+                .get(id)
+                .map_or(0, |ticket| now.saturating_sub(ticket.written_ms)),
         });
     }
     shards.into_values().collect()
-}
-
-impl Store {
-    /// What SQLite finds wrong with its pages and indexes, and with types of columns.
-    fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        let mut statement = self.connection().prepare("PRAGMA integrity_check")?;
-        let said = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let mut broken = Vec::new();
-        for line in said {
-            let line = line?;
-            if line != "ok" {
-                broken.push(line);
-            }
-        }
-        Ok(broken)
-    }
-
-    /// Every row of table `commands`, as it is.
-    fn command_rows(&self) -> Result<Vec<CommandRow>, StoreError> {
-        let mut statement = self
-            .connection()
-            .prepare("SELECT slot, command, configured FROM commands ORDER BY slot")?;
-        let mut rows = statement.query([])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(CommandRow {
-                slot: row.get(0)?,
-                command: list(&row.get::<_, String>(1)?)?,
-                configured: list(&row.get::<_, String>(2)?)?,
-            });
-        }
-        Ok(found)
-    }
-
-    /// When a master ran last, in milliseconds since 1970.
-    fn seen(&self) -> Result<Option<u64>, StoreError> {
-        self.meta_number("seen_ms")
-    }
-
-    /// When each ticket was written, in milliseconds since 1970.
-    fn written(&self) -> Result<BTreeMap<ShardId, u64>, StoreError> {
-        let mut statement = self
-            .connection()
-            .prepare("SELECT shard, written_ms FROM tickets")?;
-        let mut rows = statement.query([])?;
-        let mut written = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            written.insert(ShardId(row.get(0)?), unsigned(row.get(1)?));
-        }
-        Ok(written)
-    }
 }

@@ -1,0 +1,188 @@
+//! What an entry is called in a key-value store: each entry overwrites what was saved
+//! under its key before.
+//!
+//! Keys are words and numbers with a dot between them, of the characters that every store
+//! of this kind takes (letters, digits, `-`, `.`, `=`), so that one row can be asked for,
+//! and a whole kind by its beginning:
+//!
+//! ```text
+//! pinned   owner.SHARD   ticket.SHARD   work   slave.ID   deploy   given-up.DEPLOY
+//! seen     lost          late-seal-refused     command.SLOT
+//! ```
+
+use std::{fmt, str::FromStr};
+
+use baton_protocol::{DeployId, ShardId, SlaveId};
+
+use super::Entry;
+
+/// What an entry overwrites.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// What the fleet's sessions are identified with.
+    Pinned,
+    /// Who a slave is, or that it is dead by the operator's word.
+    Slave(SlaveId),
+    /// Whose a shard is.
+    Owner(ShardId),
+    /// Where a shard stands.
+    Ticket(ShardId),
+    /// Whose the once-per-bot work is.
+    Work,
+    /// The number of the last deploy.
+    Deploy,
+    /// A deploy that did not come about.
+    GivenUp(DeployId),
+    /// When a master ran last.
+    Seen,
+    /// There while not every shard has a row since a journal was lost.
+    Lost,
+    /// Whether Discord refused a late seal.
+    LateSealRefused,
+    /// The command of a slot.
+    Command(String),
+}
+
+impl Entry {
+    /// What it overwrites.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Pinned(_) => Key::Pinned,
+            Self::Owner { shard, .. } => Key::Owner(*shard),
+            Self::Work { .. } => Key::Work,
+            Self::Slave(hello) => Key::Slave(hello.slave),
+            Self::Gone(slave) | Self::Fenced(slave) => Key::Slave(*slave),
+            Self::Ticket { ticket, .. } => Key::Ticket(ticket.shard),
+            Self::Deploy(_) => Key::Deploy,
+            Self::GivenUp(deploy) => Key::GivenUp(*deploy),
+            Self::Seen => Key::Seen,
+            Self::Whole => Key::Lost,
+            Self::LateSealRefused(_) => Key::LateSealRefused,
+            Self::Command { slot, .. } => Key::Command(slot.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pinned => f.write_str("pinned"),
+            Self::Slave(slave) => write!(f, "slave.{slave}"),
+            Self::Owner(shard) => write!(f, "owner.{shard}"),
+            Self::Ticket(shard) => write!(f, "ticket.{shard}"),
+            Self::Work => f.write_str("work"),
+            Self::Deploy => f.write_str("deploy"),
+            Self::GivenUp(deploy) => write!(f, "given-up.{deploy}"),
+            Self::Seen => f.write_str("seen"),
+            Self::Lost => f.write_str("lost"),
+            Self::LateSealRefused => f.write_str("late-seal-refused"),
+            Self::Command(slot) => {
+                f.write_str("command.")?;
+                for byte in slot.bytes() {
+                    match byte {
+                        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => {
+                            write!(f, "{}", char::from(byte))?;
+                        }
+                        // A name may have any other character.
+                        byte => write!(f, "={byte:02X}")?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A text is no key of an entry: a master that knows more may have written it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownKey;
+
+impl fmt::Display for UnknownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no key of an entry")
+    }
+}
+
+impl std::error::Error for UnknownKey {}
+
+impl FromStr for Key {
+    type Err = UnknownKey;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKey> {
+        let (kind, of) = text.split_once('.').unwrap_or((text, ""));
+        let number = || of.parse::<u32>().map(ShardId).map_err(|_| UnknownKey);
+        let key = match kind {
+            "pinned" => Self::Pinned,
+            "slave" => Self::Slave(of.parse().map_err(|_| UnknownKey)?),
+            "owner" => Self::Owner(number()?),
+            "ticket" => Self::Ticket(number()?),
+            "work" => Self::Work,
+            "deploy" => Self::Deploy,
+            "given-up" => Self::GivenUp(of.parse().map(DeployId).map_err(|_| UnknownKey)?),
+            "seen" => Self::Seen,
+            "lost" => Self::Lost,
+            "late-seal-refused" => Self::LateSealRefused,
+            "command" => Self::Command(unescaped(of).ok_or(UnknownKey)?),
+            _ => return Err(UnknownKey),
+        };
+        // What is written in another way than this one writes it is another key.
+        (key.to_string() == text).then_some(key).ok_or(UnknownKey)
+    }
+}
+
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'=' {
+            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+            let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_as_it_was_written_and_nothing_else_is_one() {
+        for key in [
+            Key::Pinned,
+            Key::Slave(SlaveId(7)),
+            Key::Owner(ShardId(3)),
+            Key::Ticket(ShardId(1023)),
+            Key::Work,
+            Key::Deploy,
+            Key::GivenUp(DeployId(9)),
+            Key::Seen,
+            Key::Lost,
+            Key::LateSealRefused,
+            Key::Command("main".to_owned()),
+            Key::Command("über uns.1=2".to_owned()),
+            Key::Command(String::new()),
+        ] {
+            let text = key.to_string();
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.=".contains(&byte);
+            assert!(text.bytes().all(plain), "{text}");
+            assert_eq!(text.parse(), Ok(key), "{text}");
+        }
+        for text in [
+            "",
+            "owner",
+            "owner.x",
+            "owner.03",
+            "slave.7",
+            "pinned.1",
+            "later.2",
+            "command.=4",
+        ] {
+            assert_eq!(text.parse::<Key>(), Err(UnknownKey), "{text}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! How a master begins with a journal: what it knows, what it lost, and the term.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use baton_core::event::{Durability, Entry, JournalState, Recovered};
+use baton_protocol::{Epoch, Term};
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use super::{
+    Home, Journal, Opened, QUEUE,
+    age::Clocks,
+    ledger::Ledger,
+    roster::{Known, Roster},
+    rows::{BOOT, Boot, Lost, Rows, SHARD_COUNT, ShardCount, TermRow, encode},
+    writer::{Deposed, Writer, deposed, serve},
+};
+use crate::{
+    clock::unix_ms,
+    error::Error,
+    store::{ApplyError, Batch, Revision, Sqlite, Store, StoreError, TERM, set_aside},
+    test_hooks::crash,
+};
+
+/// After a loss epochs begin above what any earlier master can have used: the
+/// term, and room for as many epochs in each.
+const EPOCHS_OF_A_TERM: u64 = 1 << 28;
+
+/// Opens the file, or makes one; a bad one is set aside, and another takes its place.
+pub(super) fn open(
+    path: &Path,
+    configured: BTreeMap<String, Vec<String>>,
+    home: &Home,
+) -> Result<Opened, StoreError> {
+    let (store, rows, aside) = match readable(path) {
+        Err(error) if error.is_damage() => {
+            let aside = set_aside(path)?;
+            error!(%error, journal = %path.display(), aside = %aside.display(),
+                "the journal is no good and set aside; what slaves report takes its place");
+            let (store, rows) = readable(path)?;
+            (store, rows, true)
+        }
+        read => {
+            let (store, rows) = read?;
+            (store, rows, false)
+        }
+    };
+    begin(Box::new(store), rows, aside, configured, home)
+}
+
+/// Opens a journal and reads all of it once, so that what is damaged shows.
+fn readable(path: &Path) -> Result<(Sqlite, Rows), StoreError> {
+    let mut store = Sqlite::open(path)?;
+    let rows = Rows::read(&store.read()?)?;
+    rows.recovered()?;
+    Ok((store, rows))
+}
+
+/// Takes the term at a store that holds these rows. `aside`: they are not what the master
+/// before left.
+pub(super) fn begin(
+    mut store: Box<dyn Store>,
+    mut rows: Rows,
+    aside: bool,
+    configured: BTreeMap<String, Vec<String>>,
+    home: &Home,
+) -> Result<Opened, StoreError> {
+    let roster = Roster::read(&home.file)?;
+    let before = rows.term;
+    let boot = boot_of(&rows).or_else(|| {
+        let boot = roster.as_ref().map(|roster| roster.boot.clone());
+        boot.filter(|boot| !boot.is_empty())
+    });
+    let impossible = rows.take_out_impossible();
+    if !impossible.is_empty() {
+        error!(
+            rows = impossible.len(),
+            "rows of the journal name epochs that no master gave; they are forgotten, and slaves are asked"
+        );
+    }
+    let mut recovered = rows.recovered()?;
+    let mut shard_count = rows.shard_count;
+    let known = before.map(|(term, _)| term);
+    let lost =
+        aside || !impossible.is_empty() || has_lost(known, &recovered, roster.as_ref(), home);
+    let term = next_term(known, roster.as_ref(), home)?;
+    let mut ledger = Ledger::new(&rows, configured);
+    let mut entries = Vec::new();
+    if lost {
+        warn!(%term, "the journal does not know everything: slaves are asked what they hold");
+        let roster = roster.unwrap_or_default();
+        for (slave, hello) in roster.slaves {
+            recovered.slaves.entry(slave).or_insert(hello);
+        }
+        recovered.pinned = recovered.pinned.or(roster.pinned);
+        shard_count = shard_count.or(roster.shard_count);
+        recovered.journal = JournalState::Lost;
+        recovered.floor = floor(term);
+        let slaves = recovered.slaves.values().cloned();
+        entries.extend(slaves.map(|hello| Entry::Slave(Box::new(hello))));
+        entries.extend(recovered.pinned.clone().map(Entry::Pinned));
+    }
+    let clocks = Clocks::now();
+    let commands = ledger.brought();
+    let mut draft = ledger.draft(&entries, &clocks)?;
+    ledger.fill(&mut draft, &commands)?;
+    let mut put = |key: &str, value| draft.changes.insert(key.to_owned(), Some(value));
+    let Term { fleet, counter } = term;
+    put(TERM, encode(&TermRow { fleet, counter })?);
+    // Else rows are there that were written by an earlier word on this boot.
+    if clocks
+        .began(rows.boot.as_deref().unwrap_or_default())
+        .is_none()
+    {
+        let clocks = clocks.to_text();
+        put(BOOT, encode(&Boot { clocks })?);
+    }
+    if lost {
+        let floor = recovered.floor.get();
+        put("lost", encode(&Lost { floor })?);
+        if let Some(shard_count) = shard_count {
+            put(SHARD_COUNT, encode(&ShardCount { shard_count })?);
+        }
+    }
+    for key in impossible {
+        draft.changes.entry(key.to_string()).or_insert(None);
+    }
+    let batch = Batch {
+        term: before.map(|(_, revision)| revision),
+        changes: std::mem::take(&mut draft.changes),
+    };
+    let revision = take_term(&mut *store, term, &batch)?;
+    ledger.accept(draft);
+    let before = ledger.before();
+    let known = Known {
+        term,
+        shard_count,
+        pinned: recovered.pinned.clone(),
+        slaves: recovered.slaves.clone(),
+        boot: clocks.boot,
+    };
+    let roster = Roster::begin(&home.file, known)?;
+    let deposed = Deposed::default();
+    let kept = Arc::clone(&deposed);
+    let writer = Writer::new(store, (term, revision), ledger, roster, deposed);
+    let (orders, queue) = mpsc::channel(QUEUE);
+    let thread = thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || serve(writer, queue))
+        .map_err(StoreError::Io)?;
+    Ok(Opened {
+        journal: Journal {
+            orders,
+            thread: Some(thread),
+            deposed: kept,
+        },
+        recovered,
+        term,
+        boot,
+        shard_count,
+        commands,
+        before,
+    })
+}
+
+/// All that is to be there from the beginning of a term, on the disk when it returns.
+fn take_term(store: &mut dyn Store, term: Term, batch: &Batch) -> Result<Revision, StoreError> {
+    crash::before("term");
+    match store.apply(batch, Durability::Now) {
+        Ok(revision) => {
+            crash::after("term");
+            Ok(revision)
+        }
+        Err(ApplyError::Deposed) => Err(StoreError::Deposed(deposed(term))),
+        Err(ApplyError::Refused(error)) => Err(error),
+    }
+}
+
+/// No epoch up to this one is used after a loss.
+fn floor(term: Term) -> Epoch {
+    let floor = term.counter.saturating_mul(EPOCHS_OF_A_TERM);
+    Epoch(floor.min(Epoch::LAST.get() / 4))
+}
+
+/// The boot on which a master ran last.
+fn boot_of(rows: &Rows) -> Option<String> {
+    let (boot, _) = rows.boot.as_deref()?.split_once(' ')?;
+    Some(boot.to_owned())
+}
+
+/// Whether slaves may serve what this journal does not know.
+fn has_lost(
+    before: Option<Term>,
+    recovered: &Recovered,
+    roster: Option<&Known>,
+    home: &Home,
+) -> bool {
+    let Some(known) = before else {
+        return roster.is_some() || home.ran_before;
+    };
+    let behind = roster.is_some_and(|roster| {
+        let mut slaves = roster.slaves.keys();
+        roster.term.counter > known.counter
+            || slaves.any(|slave| !recovered.slaves.contains_key(slave))
+    });
+    behind || recovered.shards.is_empty() || recovered.journal == JournalState::Lost
+}
+
+/// Above every term that a slave of this fleet may have seen.
+fn next_term(
+    before: Option<Term>,
+    roster: Option<&Known>,
+    home: &Home,
+) -> Result<Term, StoreError> {
+    let (fleet, last) = match (before, roster.map(|roster| roster.term)) {
+        (Some(known), Some(roster)) if known.fleet != roster.fleet => {
+            return Err(StoreError::OtherFleet {
+                journal: known.fleet,
+                roster: roster.fleet,
+                file: home.file.clone(),
+            });
+        }
+        (Some(known), Some(roster)) => (known.fleet, known.counter.max(roster.counter)),
+        (Some(known), None) | (None, Some(known)) => (known.fleet, known.counter),
+        // Nothing counted them, and none is a second long.
+        (None, None) if home.ran_before => (home.fleet, unix_ms() / 1000),
+        (None, None) => (home.fleet, 0),
+    };
+    let counter = last.saturating_add(1);
+    Ok(Term { fleet, counter })
+}
+
+/// Says what to do, by what is wrong.
+pub(super) fn unusable(path: PathBuf, error: StoreError) -> Error {
+    let reason = match &error {
+        // Nothing heals that by itself.
+        StoreError::OtherFleet { .. } => {
+            return Error::Configuration(format!("journal {}: {error}", path.display()));
+        }
+        StoreError::Deposed(_) => return Error::Deposed(error.to_string()),
+        StoreError::Io(_) => format!("{error}; choose another data_dir"),
+        // What is no good was set aside: this is the one that took its place.
+        StoreError::Row { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Damaged(_)
+        | StoreError::TooLarge(_)
+        | StoreError::Sqlite(_) => format!("{error}; free the disk or choose another data_dir"),
+    };
+    Error::Journal { path, reason }
+}

@@ -1,0 +1,110 @@
+//! Where the journal is kept: a key-value store with revisions, compare-and-set and
+//! batches. [`Sqlite`] is a file of this host; [`Memory`] is for tests. What etcd or a
+//! bucket of NATS JetStream offer is enough for a third.
+//!
+//! # What it promises
+//!
+//! - A batch is there as a whole, or nothing of it is.
+//! - A batch that expects a key at a revision changes nothing if the key is at another
+//!   one. Revisions of a store only grow, and none is used twice.
+//! - [`Durability::Now`]: it outlives the host before the call returns.
+//!   [`Durability::Soon`]: it outlives the process, and the host in a while.
+//! - Everything that was written before is read, or an error is.
+//!
+//! # The term
+//!
+//! A master takes its term by a batch that expects [`TERM`] at the revision at which it
+//! read it. So of two masters that begin at one store, one has the term, and the other
+//! one is told. Every later batch of a master expects the term at the revision of its own:
+//! from the moment at which another one has taken it, no save of this one succeeds, and
+//! it learns that with its next save ([`ApplyError::Deposed`]). It ends then; slaves
+//! refuse what it ordered meanwhile, because they have heard of the higher term.
+//!
+//! # What a slow store holds up
+//!
+//! Saves are applied one after the other. The driver waits for each save of
+//! [`Durability::Now`], and for each other save that is not only of checkpoints; while it
+//! waits no message of any slave is handled, and no order leaves. Such a save stands
+//! before the order that relies on it: the reservation of a shard before its seal, its
+//! ticket before the next slave is told to resume it. A file takes 0.3 ms for one. A store
+//! that takes 5 ms adds as much to the gap of each shard that moves for each save between
+//! its seal and its RESUME, and to the answer of everything else that comes meanwhile;
+//! shards that move at once share their saves. One that takes 2 s makes the master think
+//! that it was paused, and its deadlines start again. Such a store would want saves that
+//! wait for each slot alone. Checkpoints hold nothing up: they are applied when nothing
+//! else is to be.
+
+#[cfg(test)]
+mod conform;
+mod error;
+#[cfg(test)]
+mod memory;
+mod sqlite;
+
+use std::{collections::BTreeMap, fmt, time::Instant};
+
+use baton_core::event::Durability;
+
+pub use self::error::SaveError;
+#[cfg(test)]
+pub(crate) use self::memory::Memory;
+pub(crate) use self::{
+    error::{ApplyError, StoreError},
+    sqlite::{Sqlite, schema, set_aside},
+};
+
+/// The key of the term.
+pub(crate) const TERM: &str = "term";
+
+/// How often a store had been written to when a key was written last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Revision(pub(crate) u64);
+
+/// A value, and when it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// What was written.
+    pub(crate) value: Vec<u8>,
+    /// In which batch.
+    pub(crate) revision: Revision,
+}
+
+/// Everything in a store at one moment, by key.
+pub(crate) type Snapshot = BTreeMap<String, Kept>;
+
+/// What is written together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// At which revision the term must be; `None`: there must be none.
+    pub(crate) term: Option<Revision>,
+    /// What is put, and what is deleted (`None`), by key. A key that is to be deleted need
+    /// not be there.
+    pub(crate) changes: BTreeMap<String, Option<Vec<u8>>>,
+}
+
+/// A key-value store, used by one thread. See the [module](self).
+pub(crate) trait Store: fmt::Debug + Send {
+    /// Everything, at one moment.
+    ///
+    /// # Errors
+    /// It cannot be read, or it is damaged.
+    fn read(&mut self) -> Result<Snapshot, StoreError>;
+
+    /// The revision of a key; `None`: it is not there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn revision(&mut self, key: &str) -> Result<Option<Revision>, StoreError>;
+
+    /// Writes a batch, all of it or nothing; gives its revision.
+    ///
+    /// # Errors
+    /// [`ApplyError::Deposed`]: the term is not at the revision that the batch expects.
+    /// [`ApplyError::Refused`]: it cannot be written now. In either case nothing of it was.
+    fn apply(&mut self, batch: &Batch, durability: Durability) -> Result<Revision, ApplyError>;
+
+    /// Nothing is to be written at this moment: what can be tidied up is.
+    fn rest(&mut self, now: Instant) {
+        let _ = now;
+    }
+}
