@@ -227,10 +227,8 @@ impl Core {
         let id = ticket.shard;
         let phase = self.fleet.shards[id].phase;
         if !phase.is_claimed_by(from, epoch) {
-            if let Some(ticket) = &ticket {
-                let sealed = (epoch, ticket);
-                self.fleet.seals_again(from, id, sealed, &mut self.out);
-            }
+            let sealed = (epoch, &ticket);
+            self.fleet.seals_again(from, id, sealed, &mut self.out);
             return;
         }
         let drained = self.settings.drained();
