@@ -233,7 +233,10 @@ async fn a_joined_slave_that_sends_garbage_leaves() {
             body: vec![0xc1].into(),
         },
         hello_frame(hello(1)),
+        handshake::ToMaster::Report(report(0..1, true)).to_frame(),
         go::ToMaster::GuildState(Vec::new().into()).to_frame(),
+        // A ticket of the Go form: no epoch says who may give it.
+        go::ToMaster::StopShard(go::Session::default()).to_frame(),
         Frame {
             id: 100,
             body: vec![1].into(),

@@ -7,9 +7,10 @@ use crate::common::{
 };
 use baton_discord::{Discord, Fault, FaultName};
 use baton_protocol::{
-    FleetId, Term, ToMaster,
+    Epoch, FleetId, Frame, Term, ToMaster,
     auth::Secret,
-    message::{Holding, RefusedReason, Step},
+    go, handshake,
+    message::{Holding, RefusedReason, Step, Welcome},
 };
 use baton_slave::SecretSource;
 use tokio::time::sleep;
@@ -77,6 +78,40 @@ async fn an_owner_that_is_refused_serves_on_and_dials_again() {
     let before = told();
     until("more events", || told() > before + 20).await;
     assert!(scene.master.accept().await.running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_says_what_has_no_place_loses_the_link_and_never_a_shard() {
+    let mut scene = scene().await;
+    let shard = 0;
+    let go = go::Session {
+        shard,
+        ..go::Session::default()
+    };
+    let frames: [Frame; 6] = [
+        handshake::ToSlave::Welcome(Welcome::default()).into(),
+        // Orders of the Go form: no epoch says to whom, no ticket from where.
+        go::ToSlave::FullStart.into(),
+        go::ToSlave::StopShard(go.clone()).into(),
+        go::ToSlave::Resume(go).into(),
+        go::ToSlave::GuildState("a guild".into()).into(),
+        // A resume without a ticket.
+        Frame {
+            id: 5,
+            body: b"\x81\xa5Baton\x81\xa5epoch\x09"[..].into(),
+        },
+    ];
+    for frame in frames {
+        scene.peer.order(frame).await;
+        let report = scene.master.accept().await;
+        assert!(report.running);
+        let held = &report.report.shards[0];
+        assert_eq!((held.epoch, held.holding), (Epoch(1), Holding::Serving));
+        scene.peer = report;
+    }
+    let told = || scene.slave.bot.told().len();
+    let before = told();
+    until("more events", || told() > before + 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

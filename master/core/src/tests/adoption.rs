@@ -112,7 +112,7 @@ fn a_deploy_that_the_master_did_not_survive_goes_on_to_the_newer_slave() {
     let actions = rig.join_with(A, Role::Relaunch, old);
     assert_eq!(
         orders(&actions),
-        ["a Accepted", "a StopShard 0@1", "a CopyState 1@1"],
+        ["a Accepted", "a Seal 0@1", "a CopyState 1@1"],
         "what the sealed one had in doubt is asked for again"
     );
     rig.move_shard(A, B, 1, 1);
@@ -132,7 +132,7 @@ fn a_shard_sealed_for_a_slave_that_never_got_it_goes_back_to_its_frozen_state() 
     let actions = rig.join_with(A, Role::Relaunch, old);
     assert_eq!(
         orders(&actions),
-        ["a Accepted", "a StopShard 0@1"],
+        ["a Accepted", "a Seal 0@1"],
         "the other one may have been told to resume it"
     );
     let actions = rig.join_with(B, Role::Candidate, report(Vec::new()));

@@ -42,7 +42,7 @@ fn a_shard_is_sealed_only_when_its_next_owner_has_a_connection() {
     assert_eq!(orders(&rig.say(A, dialled(0, 1, ""))), [""; 0]);
     assert_eq!(
         orders(&rig.say(B, dialled(0, 1, ""))),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+        ["save now 0@2 Reserved b", "a Seal 0@1"]
     );
     assert_eq!(orders(&rig.say(B, dialled(0, 1, "late"))), [""; 0]);
     assert_eq!(
@@ -69,7 +69,7 @@ fn a_copy_too_far_behind_is_made_once_more_before_the_seal() {
     );
     assert_eq!(
         orders(&rig.say(B, dialled(0, 1, ""))),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"],
+        ["save now 0@2 Reserved b", "a Seal 0@1"],
         "500 are few enough"
     );
 }
@@ -88,7 +88,7 @@ fn a_shard_that_is_never_copied_fast_enough_is_moved_all_the_same() {
     rig.say(A, checkpoint(0, 1, handled + 2000));
     assert_eq!(
         orders(&rig.say(B, dialled(0, 1, ""))),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+        ["save now 0@2 Reserved b", "a Seal 0@1"]
     );
 }
 
@@ -134,7 +134,7 @@ fn a_session_that_ends_while_it_is_dialled_for_is_not_waited_for() {
     rig.say(B, state_ready(0, 1, 90));
     assert_eq!(
         orders(&rig.say(A, progress(0, 1, Step::SessionLost))),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"],
+        ["save now 0@2 Reserved b", "a Seal 0@1"],
         "there is nothing to copy or to resume"
     );
     assert_eq!(orders(&rig.say(B, dialled(0, 1, ""))), [""; 0]);
@@ -180,7 +180,7 @@ fn seals(rig: &mut Rig, dials: &[u32]) -> Vec<String> {
     for &shard in dials {
         sent.extend(orders(&rig.say(B, dialled(shard, 1, ""))));
     }
-    sent.retain(|order| order.starts_with("a StopShard"));
+    sent.retain(|order| order.starts_with("a Seal "));
     sent
 }
 
@@ -188,12 +188,12 @@ fn seals(rig: &mut Rig, dials: &[u32]) -> Vec<String> {
 fn a_shard_whose_turn_has_not_come_is_served_until_one_before_it_is_through() {
     let mut rig = four_copied();
     let sealed_now = seals(&mut rig, &[0, 1, 2, 3]);
-    assert_eq!(sealed_now, ["a StopShard 0@1", "a StopShard 1@1"]);
+    assert_eq!(sealed_now, ["a Seal 0@1", "a Seal 1@1"]);
     assert_eq!(rig.shard(2), (Some(A.to_string()), "dialling"));
     rig.say(A, sealed(0, 1, 120));
     let next = orders(&rig.say(B, resumed(0, 2)));
-    assert!(next.contains(&"a StopShard 2@1".to_owned()), "{next:?}");
-    assert!(!next.contains(&"a StopShard 3@1".to_owned()), "{next:?}");
+    assert!(next.contains(&"a Seal 2@1".to_owned()), "{next:?}");
+    assert!(!next.contains(&"a Seal 3@1".to_owned()), "{next:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn abort(rig: &mut Rig) -> Vec<String> {
 fn a_state_that_the_replay_reaches_is_gone_back_to_at_once() {
     assert_eq!(
         abort(&mut soaking_at(850)),
-        ["save now 0@3 Reserved a", "b StopShard 0@2", "b StopWork 2"]
+        ["save now 0@3 Reserved a", "b Seal 0@2", "b StopWork 2"]
     );
 }
 
@@ -30,7 +30,7 @@ fn a_state_that_is_further_behind_is_copied_back_first() {
     assert_eq!(rig.shard(0), (Some(B.to_string()), "copying"));
     assert_eq!(
         orders(&rig.say(A, state_ready(0, 2, 855))),
-        ["save now 0@3 Reserved a", "b StopShard 0@2"]
+        ["save now 0@3 Reserved a", "b Seal 0@2"]
     );
     assert_eq!(
         orders(&rig.say(B, sealed(0, 2, 860))),
@@ -49,7 +49,7 @@ fn a_copy_back_that_is_old_by_the_time_it_is_whole_is_made_once_more() {
     );
     assert_eq!(
         orders(&rig.say(A, state_ready(0, 2, 1990))),
-        ["save now 0@3 Reserved a", "b StopShard 0@2"]
+        ["save now 0@3 Reserved a", "b Seal 0@2"]
     );
 }
 

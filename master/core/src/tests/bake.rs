@@ -132,7 +132,7 @@ fn an_operator_can_stop_a_deploy_whose_canary_is_looked_at() {
     let mut rig = canary_serves(Duration::ZERO);
     let request = RequestId(5);
     let actions = orders(&rig.input(Input::Abort { request }));
-    assert_eq!(actions, ["save now 0@3 Reserved a", "b StopShard 0@2"]);
+    assert_eq!(actions, ["save now 0@3 Reserved a", "b Seal 0@2"]);
     rig.say(B, sealed(0, 2, 100));
     rig.say(A, resumed(0, 3));
     assert_eq!(rig.step(), None);

@@ -29,7 +29,7 @@ fn one_shard_moves_by_copy_reserve_seal_resume() {
     assert_eq!(orders(&actions), ["a CopyState 0@1"]);
     assert_eq!(
         orders(&rig.say(B, state_ready(0, 1, 90))),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+        ["save now 0@2 Reserved b", "a Seal 0@1"]
     );
     let mut sealed_at = ticket(0, 120);
     sealed_at.in_doubt = ranges(&[121]);
@@ -278,10 +278,7 @@ fn a_shard_whose_session_is_over_moves_without_a_copy() {
     let (mut rig, begun) = Rig::moving(settings(1));
     assert_eq!(orders(&begun), ["a CopyState 0@1"]);
     let lost = rig.say(A, progress(0, 1, Step::SessionLost));
-    assert_eq!(
-        orders(&lost),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"]
-    );
+    assert_eq!(orders(&lost), ["save now 0@2 Reserved b", "a Seal 0@1"]);
     // It has the next one anyway: that one is resumed.
     rig.say(A, checkpoint(0, 1, 1));
     assert_eq!(orders(&rig.say(A, progress(0, 1, Step::Serving))), [""; 0]);

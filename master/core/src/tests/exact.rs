@@ -162,7 +162,7 @@ fn what_was_in_doubt_is_settled_by_its_sealer_whoever_reports_first() {
             let actions = rig.join_with(slave, Role::Relaunch, report(vec![held]));
             orders.extend(super::orders(&actions));
         }
-        assert!(orders.contains(&"a StopShard 0@1".to_owned()), "{orders:?}");
+        assert!(orders.contains(&"a Seal 0@1".to_owned()), "{orders:?}");
         assert_eq!(
             super::orders(&rig.say(A, settled(0, 1, &[])))[0],
             "b Settled 0@1 ",

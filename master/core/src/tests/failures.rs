@@ -66,7 +66,7 @@ fn every_moved_shard_goes_back_by_seal_when_a_later_one_fails() {
         [
             "save soon 1@3 Owned a",
             "save now 0@3 Reserved a",
-            "b StopShard 0@2"
+            "b Seal 0@2"
         ],
         "as many at once as on the way there"
     );
@@ -141,7 +141,7 @@ fn an_old_slave_that_is_cut_off_while_it_seals_is_asked_again_and_never_replaced
         orders(&actions),
         [
             "a Accepted",
-            "a StopShard 0@1",
+            "a Seal 0@1",
             "b Resume 0@2 after Seal from 90"
         ],
         "the report has the ticket; the question again brings what is settled"
@@ -356,7 +356,7 @@ fn an_operator_can_stop_a_deploy_until_the_soak_is_over() {
     });
     assert_eq!(
         orders(&actions),
-        ["save now 0@3 Reserved a", "b StopShard 0@2", "b StopWork 2"]
+        ["save now 0@3 Reserved a", "b Seal 0@2", "b StopWork 2"]
     );
     rig.say(B, sealed(0, 2, 130));
     rig.say(A, resumed(0, 3));

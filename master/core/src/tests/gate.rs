@@ -43,7 +43,7 @@ fn a_build_whose_handlers_fail_is_rolled_back() {
         "not more than half"
     );
     let actions = rig.say(B, pong(12, 11));
-    assert!(orders(&actions).contains(&"b StopShard 0@2".to_owned()));
+    assert!(orders(&actions).contains(&"b Seal 0@2".to_owned()));
     assert_eq!(rig.step(), Some("rolling back"));
     rig.say(B, ToMaster::StopWork(work(2, b"")));
     rig.say(B, sealed(0, 2, 100));

@@ -104,7 +104,7 @@ fn the_next_owner_takes_the_session_before_the_old_one_seals() {
 #[test]
 fn an_owner_whose_connection_stays_open_is_told_to_seal_once_the_next_one_has_resumed() {
     let mut rig = overtaking(late(1));
-    assert_eq!(orders(&rig.say(B, overtaken(0, ""))), ["a StopShard 0@1"]);
+    assert_eq!(orders(&rig.say(B, overtaken(0, ""))), ["a Seal 0@1"]);
     assert_eq!(
         orders(&rig.say(A, sealed(0, 1, 140))),
         ["b Resume 0@2 after Seal from 90"]
@@ -120,7 +120,7 @@ fn one_refusal_and_the_rest_of_the_deploy_is_sealed_strictly() {
     let actions = rig.say(B, overtaken(0, "op 9, d: true"));
     assert_eq!(
         orders(&actions),
-        ["save soon late seals refused: true", "a StopShard 0@1"]
+        ["save soon late seals refused: true", "a Seal 0@1"]
     );
     assert_eq!(alarms(&actions), 1);
     rig.say(A, sealed(0, 1, 140));
@@ -128,7 +128,7 @@ fn one_refusal_and_the_rest_of_the_deploy_is_sealed_strictly() {
     rig.say(B, state_ready(1, 1, 90));
     assert_eq!(
         orders(&rig.say(B, dialled(1))),
-        ["save now 1@2 Reserved b", "a StopShard 1@1"]
+        ["save now 1@2 Reserved b", "a Seal 1@1"]
     );
 }
 
@@ -171,10 +171,7 @@ fn seals(rig: &mut Rig) -> Vec<String> {
 fn a_refusal_is_remembered_by_later_deploys_and_masters() {
     let (mut rig, mut journal) = refused("op 9, d: false");
     assert!(rig.core.view(rig.now).late_seal_refused);
-    assert_eq!(
-        seals(&mut rig),
-        ["save now 0@3 Reserved c", "b StopShard 0@2"]
-    );
+    assert_eq!(seals(&mut rig), ["save now 0@3 Reserved c", "b Seal 0@2"]);
     assert!(journal.late_seal_refused);
     let row = Row {
         epoch: Epoch(2),
@@ -191,10 +188,7 @@ fn a_refusal_is_remembered_by_later_deploys_and_masters() {
     next.join_as(B, Role::Relaunch, Version::NEWEST, vec![serves]);
     next.wait(10 * SECOND);
     assert!(next.core.view(next.now).late_seal_refused);
-    assert_eq!(
-        seals(&mut next),
-        ["save now 0@3 Reserved c", "b StopShard 0@2"]
-    );
+    assert_eq!(seals(&mut next), ["save now 0@3 Reserved c", "b Seal 0@2"]);
 }
 
 #[test]
@@ -238,10 +232,7 @@ fn before_the_first_late_seal_worked_no_second_one_is_tried_beside_it() {
         seals(rig.say(B, dialled(0))),
         Some("a SealLate 0@1".to_owned())
     );
-    assert_eq!(
-        seals(rig.say(B, dialled(1))),
-        Some("a StopShard 1@1".to_owned())
-    );
+    assert_eq!(seals(rig.say(B, dialled(1))), Some("a Seal 1@1".to_owned()));
     rig.say(A, seals_late(0, 1));
     rig.say(B, overtaken(0, ""));
     rig.say(A, sealed(0, 1, 140));
@@ -269,7 +260,7 @@ fn an_owner_that_has_no_connection_seals_at_once() {
 #[test]
 fn a_late_seal_that_nothing_comes_of_becomes_a_strict_one() {
     let mut rig = overtaking(late(1));
-    assert_eq!(orders(&rig.wait(settings(1).seal)), ["a StopShard 0@1"]);
+    assert_eq!(orders(&rig.wait(settings(1).seal)), ["a Seal 0@1"]);
 }
 
 #[test]
@@ -293,7 +284,7 @@ fn shards_in_hand_are_sealed_at_once_when_the_deploy_goes_back() {
     let actions = rig.input(Input::Abort {
         request: RequestId(1),
     });
-    assert_eq!(orders(&actions), ["a StopShard 0@1"]);
+    assert_eq!(orders(&actions), ["a Seal 0@1"]);
     let back = rig.say(A, sealed(0, 1, 140));
     assert!(
         orders(&back)
@@ -311,7 +302,7 @@ fn slaves_of_before_are_sealed_strictly() {
         rig.say(B, state_ready(0, 1, 90));
         assert_eq!(
             orders(&rig.say(B, dialled(0))),
-            ["save now 0@2 Reserved b", "a StopShard 0@1"]
+            ["save now 0@2 Reserved b", "a Seal 0@1"]
         );
     }
 }

@@ -513,7 +513,7 @@ fn message_name(message: &ToSlave) -> String {
             "ShardMigrationStart {}",
             if start.from_this_slave { "from" } else { "to" }
         ),
-        ToSlave::Seal(seal) => format!("StopShard {}@{}", seal.shard, seal.epoch),
+        ToSlave::Seal(seal) => format!("Seal {}@{}", seal.shard, seal.epoch),
         ToSlave::Resume(resume) => {
             let without = match (resume.state_too_old, resume.alone) {
                 (true, _) => " without its state",

@@ -32,10 +32,7 @@ fn a_shard_without_a_session_waits_as_well_while_the_deploy_is_held() {
     let lost = rig.say(A, progress(0, 1, Step::SessionLost));
     assert_eq!(orders(&lost), [""; 0]);
     let actions = rig.input(pause(Pause::Continue));
-    assert_eq!(
-        orders(&actions),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"]
-    );
+    assert_eq!(orders(&actions), ["save now 0@2 Reserved b", "a Seal 0@1"]);
 }
 
 #[test]
@@ -51,7 +48,7 @@ fn a_paused_deploy_can_be_sent_back() {
     assert!(
         orders(&actions)
             .iter()
-            .any(|order| order.contains("b StopShard 0@2")),
+            .any(|order| order.contains("b Seal 0@2")),
         "{actions:?}"
     );
 }

@@ -14,7 +14,7 @@ fn a_shard_that_is_restarted_is_sealed_and_resumed_by_its_owner_at_the_next_epoc
     let mut rig = Rig::serving(2);
     assert_eq!(
         orders(&rig.input(restart(1))),
-        ["save now 1@2 Reserved a", "a StopShard 1@1"]
+        ["save now 1@2 Reserved a", "a Seal 1@1"]
     );
     assert_eq!(
         orders(&rig.say(A, sealed(1, 1, 100))),
@@ -63,10 +63,7 @@ fn a_shard_that_hears_nothing_on_an_open_connection_is_restarted_once() {
     let mut rig = Rig::serving(2);
     assert_eq!(orders(&rig.say(A, silent(149_999, 1))), [""; 0]);
     let actions = rig.say(A, silent(150_000, 1));
-    assert_eq!(
-        orders(&actions),
-        ["save now 1@2 Reserved a", "a StopShard 1@1"]
-    );
+    assert_eq!(orders(&actions), ["save now 1@2 Reserved a", "a Seal 1@1"]);
     assert_eq!(alarms(&actions), 1, "and an alarm says so");
     rig.say(A, sealed(1, 1, 100));
     rig.say(A, resumed(1, 2));

@@ -11,7 +11,7 @@ fn back_before_the_seal(handled: u64) -> (Rig, Vec<Action>) {
     rig.input(Input::Left { slave: A });
     assert_eq!(
         orders(&rig.say(B, state_ready(0, 1, 90))),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+        ["save now 0@2 Reserved b", "a Seal 0@1"]
     );
     let waits = rig.wait(60 * SECOND);
     assert!(orders(&waits).is_empty() && alarms(&waits) > 0, "{waits:?}");
@@ -42,7 +42,7 @@ fn an_owner_that_served_on_is_copied_from_anew_before_it_seals() {
     assert_eq!(rig.shard(0), (Some(A.to_string()), "copying"));
     assert_eq!(
         orders(&rig.say(B, state_ready(0, 1, 5010))),
-        ["save now 0@3 Reserved b", "a StopShard 0@1"]
+        ["save now 0@3 Reserved b", "a Seal 0@1"]
     );
     assert_eq!(orders(&rig.say(A, piece(0, 1))), [""; 0], "it is to seal");
     assert_eq!(
@@ -107,7 +107,7 @@ fn an_owner_that_sealed_while_it_was_away_is_not_copied_from() {
 #[test]
 fn an_owner_that_neither_copies_nor_seals_is_asked_to_seal_and_then_killed() {
     let (mut rig, _) = back_before_the_seal(5000);
-    assert_eq!(orders(&rig.wait(5 * SECOND)), ["a StopShard 0@1"]);
+    assert_eq!(orders(&rig.wait(5 * SECOND)), ["a Seal 0@1"]);
     assert_eq!(
         orders(&rig.say(A, piece(0, 1))),
         [""; 0],
@@ -138,7 +138,7 @@ fn on_the_way_back_there_is_nothing_to_copy() {
     rig.input(Input::Left { slave: B });
     let report = report(vec![held(0, 2, Holding::Serving)]);
     let actions = rig.join_with(B, Role::Relaunch, report);
-    assert_eq!(orders(&actions), ["b Accepted", "b StopShard 0@2"]);
+    assert_eq!(orders(&actions), ["b Accepted", "b Seal 0@2"]);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_seal_that_a_heartbeat_overtook_waits_for_the_next_copy() {
     let (mut rig, _) = Rig::moving(settings(1));
     assert_eq!(
         orders(&rig.say(B, state_ready(0, 1, 90))),
-        ["save now 0@2 Reserved b", "a StopShard 0@1"]
+        ["save now 0@2 Reserved b", "a Seal 0@1"]
     );
     assert_eq!(
         orders(&rig.say(B, copy_anew(0, 1))),
@@ -174,7 +174,7 @@ fn a_seal_that_a_heartbeat_overtook_waits_for_the_next_copy() {
     assert_eq!(rig.shard(0), (Some(A.to_string()), "copying"));
     assert_eq!(
         orders(&rig.say(B, state_ready(0, 1, 110))),
-        ["save now 0@3 Reserved b", "a StopShard 0@1"]
+        ["save now 0@3 Reserved b", "a Seal 0@1"]
     );
     assert_eq!(
         orders(&rig.say(A, sealed(0, 1, 120))),

@@ -55,7 +55,7 @@ fn a_deploy_that_moved_something_waits_for_the_disk() {
     );
     assert_eq!(
         orders(&rig.say(B, state_ready(1, 1, 95))),
-        ["save now 1@3 Reserved b", "a StopShard 1@1"],
+        ["save now 1@3 Reserved b", "a Seal 1@1"],
         "and with an epoch that was never used"
     );
     assert_eq!(

@@ -39,7 +39,7 @@ impl Busy {
     fn seal(&mut self, shard: u32) {
         let at = self.at(shard);
         let actions = orders(&self.rig.say(B, state_ready(shard, 1, at)));
-        assert!(actions.contains(&format!("a StopShard {shard}@1")));
+        assert!(actions.contains(&format!("a Seal {shard}@1")));
     }
 
     /// It serves again: the shards that begin then.
@@ -161,7 +161,7 @@ fn on_the_way_back_none_waits_for_another_and_the_one_with_most_to_replay_is_fir
     }
     let request = RequestId(1);
     let actions = fleet.rig.input(Input::Abort { request });
-    assert_eq!(sent(&actions, "b StopShard "), [1, 2, 3, 0]);
+    assert_eq!(sent(&actions, "b Seal "), [1, 2, 3, 0]);
 }
 
 #[test]

@@ -144,10 +144,7 @@ fn an_abort_ends_without_an_identify_for_a_shard_without_a_session() {
     let back = rig.input(Input::Abort {
         request: RequestId(1),
     });
-    assert_eq!(
-        orders(&back),
-        ["save now 0@3 Reserved a", "b StopShard 0@2"]
-    );
+    assert_eq!(orders(&back), ["save now 0@3 Reserved a", "b Seal 0@2"]);
     let mut nothing = ticket(0, 0);
     nothing.session_id.clear();
     let end = rig.say(B, sealed_with(2, nothing));

@@ -47,7 +47,7 @@ fn the_shard_is_sealed_and_goes_back_exactly_and_its_owner_lives() {
     let mut rig = given(1);
     assert_eq!(
         orders(&rig.wait(5 * SECOND)),
-        ["save now 0@3 Reserved a", "b StopShard 0@2"]
+        ["save now 0@3 Reserved a", "b Seal 0@2"]
     );
     assert_eq!(
         orders(&rig.say(B, sealed(0, 2, 130))),
@@ -64,9 +64,7 @@ fn the_other_shards_of_its_owner_go_back_by_seal_too() {
     let mut told = orders(&rig.wait(5 * SECOND));
     for _ in 0..3 {
         assert!(!told.iter().any(|order| order.contains("kill")), "{told:?}");
-        let asked = told
-            .iter()
-            .find_map(|order| order.strip_prefix("b StopShard "));
+        let asked = told.iter().find_map(|order| order.strip_prefix("b Seal "));
         let shard: u32 = asked.unwrap().split('@').next().unwrap().parse().unwrap();
         rig.say(B, sealed(shard, 2, 130));
         rig.say(B, settled(shard, 2, &[]));

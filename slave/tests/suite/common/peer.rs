@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use baton_protocol::{
-    Connection, Epoch, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave,
+    Connection, Epoch, Frame, SequenceRanges, ShardId, Ticket, ToMaster, ToSlave,
     connection::Sender,
     message::{
         Checkpoint, FullStart, Hello, Report, Resume, ResumeAfter, Seal, Settled, Step, Unit,
@@ -56,13 +56,13 @@ impl Peer {
         }
     }
 
-    pub async fn order(&mut self, order: ToSlave) {
+    pub async fn order(&mut self, order: impl Into<Frame>) {
         assert!(self.tries_to_order(order).await, "the link is over");
     }
 
     /// `false`: the link is over.
-    pub async fn tries_to_order(&mut self, order: ToSlave) -> bool {
-        self.sender.send(&order.to_frame()).await.is_ok()
+    pub async fn tries_to_order(&mut self, order: impl Into<Frame>) -> bool {
+        self.sender.send(&order.into()).await.is_ok()
     }
 
     /// Takes in what is said, answers requests for permits, and gives the first
