@@ -23,13 +23,13 @@ impl Leaving {
             .entries()
             .filter(|(_, entry)| {
                 matches!(
-                    entry.holding,
+                    entry.holding(),
                     Some(
                         Holding::Starting | Holding::Resuming | Holding::Serving | Holding::Failed
                     )
                 )
             })
-            .map(|(shard, entry)| (shard, entry.epoch))
+            .map(|(shard, entry)| (shard, entry.epoch()))
             .collect();
         for (shard, epoch) in serving {
             table.seal(Seal {
@@ -46,8 +46,8 @@ impl Leaving {
     }
 
     pub(super) fn is_over(&self, table: &Table, work: &Worker) -> bool {
-        let settled = table.entries().all(|(_, entry)| match entry.holding {
-            Some(Holding::Sealed) => entry.settled.is_some(),
+        let settled = table.entries().all(|(_, entry)| match entry.holding() {
+            Some(Holding::Sealed) => entry.settled().is_some(),
             Some(_) => false,
             None => true,
         });

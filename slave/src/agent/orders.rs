@@ -78,17 +78,17 @@ impl Agent {
         tracing::info!(term = %self.term, shard_count = accepted.shard_count, "accepted by the master");
         let mut again = Vec::new();
         for (shard, entry) in self.table.entries() {
-            if let Some(cause) = entry.waiting {
+            if let Some(cause) = entry.waiting() {
                 again.push(ToMaster::IdentifyRequest(IdentifyRequest {
                     shard,
-                    epoch: entry.epoch,
+                    epoch: entry.epoch(),
                     cause,
                 }));
             }
             let progress = |step| {
                 ToMaster::Progress(Progress {
                     shard,
-                    epoch: entry.epoch,
+                    epoch: entry.epoch(),
                     step,
                     replayed: 0,
                 })
@@ -98,21 +98,21 @@ impl Agent {
             }
             match entry.since_report() {
                 Some(Holding::Serving) => again.push(progress(Step::Serving)),
-                Some(Holding::Sealed) => again.extend(self.sealed(entry.epoch, &entry.ticket)),
+                Some(Holding::Sealed) => again.extend(self.sealed(entry.epoch(), entry.ticket())),
                 Some(Holding::Failed) => again.push(ToMaster::Failed(Failed {
                     shard,
-                    epoch: entry.epoch,
+                    epoch: entry.epoch(),
                     close_code: 0,
                     detail: "it failed while there was no master".to_owned(),
                 })),
                 // What it waits for is asked above.
                 Some(Holding::Starting | Holding::Resuming) | None => {}
             }
-            if entry.holding == Some(Holding::Serving) && entry.away {
+            if entry.is_away() {
                 again.push(progress(Step::Reconnecting));
             }
             // Not that state was taken in: a copy ends with the connection.
-            again.extend(entry.settled.clone().map(ToMaster::Settled));
+            again.extend(entry.settled().cloned().map(ToMaster::Settled));
         }
         for message in again {
             self.say(&message);
@@ -148,7 +148,7 @@ impl Agent {
             let counts = self.context.counters.read();
             let lag = self.context.lag.read(|shard| {
                 let entry = self.table.get(shard);
-                entry.is_some_and(|entry| entry.holding == Some(Holding::Serving))
+                entry.is_some_and(|entry| entry.is(Holding::Serving))
             });
             let worst = self.context.hearing.worst();
             let millis = |worst: Option<(Duration, ShardId)>| {
@@ -195,10 +195,7 @@ impl Agent {
             if let LinkState::Up(link) = &mut self.link {
                 link.renew_budget();
             }
-            let owned = self
-                .table
-                .entries()
-                .filter(|(_, entry)| entry.holding.is_some());
+            let owned = self.table.entries().filter(|(_, entry)| entry.is_owned());
             u32::try_from(owned.count()).unwrap_or(u32::MAX)
         } else {
             // The bot was built before the master was dialled.

@@ -71,12 +71,12 @@ impl ShardStatus {
     fn of(shard: ShardId, entry: &Entry) -> Self {
         Self {
             shard: shard.get(),
-            epoch: entry.epoch.get(),
-            holding: entry.holding,
-            session: (!entry.ticket.session_id.is_empty())
-                .then(|| session::tag(&entry.ticket.session_id).to_string()),
-            handled: entry.ticket.handled.get(),
-            finished_above: entry.ticket.finished_above.count(),
+            epoch: entry.epoch().get(),
+            holding: entry.holding(),
+            session: (!entry.ticket().session_id.is_empty())
+                .then(|| session::tag(&entry.ticket().session_id).to_string()),
+            handled: entry.ticket().handled.get(),
+            finished_above: entry.ticket().finished_above.count(),
         }
     }
 }

@@ -141,7 +141,7 @@ impl Shard {
                     self.say(Said::SealsLate);
                 }
                 Input::Turn(turn) => {
-                    if self.ends_connection(&turn) {
+                    if turn.concerns(self.epoch) {
                         gateway.close().await;
                         return Ended::Turn(turn);
                     }
@@ -222,18 +222,6 @@ impl Shard {
         self.context
             .connector
             .dial(self.id, count, &self.permits, session, redial.url())
-    }
-
-    /// Whether an order ends the connection; the same conditions as in
-    /// [`Shard::turn`](super::run).
-    fn ends_connection(&self, turn: &Turn) -> bool {
-        match turn {
-            Turn::Seal { epoch, .. } | Turn::SealLate { epoch, .. } => *epoch == self.epoch,
-            Turn::Forget { epoch } | Turn::Start { epoch } | Turn::Resume { epoch, .. } => {
-                *epoch > self.epoch
-            }
-            Turn::Leave => true,
-        }
     }
 }
 

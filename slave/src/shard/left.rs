@@ -15,11 +15,27 @@ use crate::bot::Event;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Left {
-    pub(crate) orders: mpsc::Receiver<Order>,
-    pub(crate) unfinished: BTreeMap<Sequence, Event>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) unfinished: BTreeMap<Sequence, Event>,
 }
 
 impl Left {
+    /// There was no task before.
+    pub(crate) const fn nothing(orders: mpsc::Receiver<Order>) -> Self {
+        Self {
+            orders,
+            unfinished: BTreeMap::new(),
+        }
+    }
+
+    /// Such a task had these in hand.
+    #[cfg(test)]
+    pub(crate) fn with(mut self, events: Vec<Event>) -> Self {
+        let event = |event: Event| (event.sequence(), event);
+        self.unfinished.extend(events.into_iter().map(event));
+        self
+    }
+
     /// The payloads of these, for the next owner.
     pub(crate) fn carried(&self, of: &SequenceRanges) -> Vec<CarriedEvent> {
         let events = self.unfinished.values();

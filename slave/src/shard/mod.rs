@@ -41,11 +41,7 @@ mod trials;
 mod trying;
 mod turn;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket,
@@ -127,21 +123,8 @@ fn span(shard: ShardId, epoch: Epoch) -> Span {
 }
 
 impl Shard {
+    /// With what a task before this one left, if there was one.
     pub(crate) fn new(
-        id: ShardId,
-        instance: u64,
-        context: Arc<Context>,
-        standing: Standing,
-        out: mpsc::UnboundedSender<FromShard>,
-        orders: mpsc::Receiver<Order>,
-    ) -> Self {
-        let unfinished = BTreeMap::new();
-        let left = Left { orders, unfinished };
-        Self::again(id, instance, context, standing, out, left)
-    }
-
-    /// The same, behind a task that panicked.
-    pub(crate) fn again(
         id: ShardId,
         instance: u64,
         context: Arc<Context>,

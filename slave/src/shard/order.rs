@@ -76,6 +76,19 @@ pub(crate) enum Turn {
     Leave,
 }
 
+impl Turn {
+    /// Whether it means something to an owner at this epoch: a seal is of its own, and
+    /// what begins another one's is of a later one.
+    pub(super) fn concerns(&self, owner: Epoch) -> bool {
+        match self {
+            Self::Seal { epoch, .. } | Self::SealLate { epoch, .. } => *epoch == owner,
+            Self::Resume { epoch, .. } => *epoch > owner || cfg!(mutant = "old-epoch-obeyed"),
+            Self::Start { epoch } | Self::Forget { epoch } => *epoch > owner,
+            Self::Leave => true,
+        }
+    }
+}
+
 /// How a shard is to be gone on with after processes died over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Care {

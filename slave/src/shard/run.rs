@@ -181,36 +181,23 @@ impl Shard {
             }
             let due = seal.settled.is_none().then_some(settles_at);
             match self.input(None, false, due).await {
-                Input::Turn(Turn::Resume {
-                    epoch,
-                    after,
-                    ticket,
-                    care,
-                }) if epoch > self.epoch || cfg!(mutant = "old-epoch-obeyed") => {
-                    return self.resume(epoch, after, &ticket, care);
-                }
-                Input::Turn(Turn::Start { epoch }) if epoch > self.epoch => {
-                    return self.start(epoch);
-                }
-                Input::Turn(Turn::Seal { epoch, .. } | Turn::SealLate { epoch, .. })
-                    if epoch == self.epoch =>
-                {
-                    self.say(Said::Sealed(Box::new(seal.ticket.clone())));
-                    if let Some(unfinished) = &seal.settled {
-                        self.say_settled(unfinished);
+                Input::Turn(turn) if turn.concerns(self.epoch) => match turn {
+                    Turn::Seal { .. } | Turn::SealLate { .. } => {
+                        self.say(Said::Sealed(Box::new(seal.ticket.clone())));
+                        if let Some(unfinished) = &seal.settled {
+                            self.say_settled(unfinished);
+                        }
                     }
-                }
-                Input::Turn(Turn::Forget { epoch }) if epoch > self.epoch => {
-                    return self.forget();
-                }
-                Input::Turn(Turn::Leave) => return self.forget(),
-                Input::Turn(
-                    Turn::Resume { .. }
-                    | Turn::Start { .. }
-                    | Turn::Seal { .. }
-                    | Turn::SealLate { .. }
-                    | Turn::Forget { .. },
-                )
+                    Turn::Resume {
+                        epoch,
+                        after,
+                        ticket,
+                        care,
+                    } => return self.resume(epoch, after, &ticket, care),
+                    Turn::Start { epoch } => return self.start(epoch),
+                    Turn::Forget { .. } | Turn::Leave => return self.forget(),
+                },
+                Input::Turn(_)
                 | Input::Permit
                 | Input::Gateway(_)
                 | Input::Finished
@@ -279,30 +266,24 @@ impl Shard {
 
     /// An order to an owner whose connection is closed. `None`: it stays one.
     pub(super) fn turn(&mut self, turn: Turn) -> Option<Phase> {
-        match turn {
-            Turn::Seal { epoch, drain, .. } | Turn::SealLate { epoch, drain, .. }
-                if epoch == self.epoch =>
-            {
-                Some(self.seal(drain))
-            }
-            Turn::Forget { epoch } if epoch > self.epoch => {
+        if !turn.concerns(self.epoch) {
+            return None;
+        }
+        Some(match turn {
+            Turn::Seal { drain, .. } | Turn::SealLate { drain, .. } => self.seal(drain),
+            Turn::Forget { epoch } => {
                 tracing::error!(newer = %epoch, "another process owns this shard: stopped");
-                Some(self.forget())
+                self.forget()
             }
-            Turn::Leave => Some(self.forget()),
-            Turn::Start { epoch } if epoch > self.epoch => Some(self.start(epoch)),
+            Turn::Leave => self.forget(),
+            Turn::Start { epoch } => self.start(epoch),
             Turn::Resume {
                 epoch,
                 after,
                 ticket,
                 care,
-            } if epoch > self.epoch => Some(self.resume(epoch, after, &ticket, care)),
-            Turn::Seal { .. }
-            | Turn::SealLate { .. }
-            | Turn::Forget { .. }
-            | Turn::Start { .. }
-            | Turn::Resume { .. } => None,
-        }
+            } => self.resume(epoch, after, &ticket, care),
+        })
     }
 
     /// Nothing is handed out from here on. The connection is closed already.

@@ -1,6 +1,8 @@
 //! Slaves under the 2018 Go master.
 
+mod alone;
 mod killed;
+mod recordings;
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +14,6 @@ use baton_protocol::{
     message::{self, Holding},
 };
 use baton_slave::{Mark, SlaveConfig, StateStatus};
-
-const RECORDINGS: [&str; 2] = [
-    "yagmaster-frames.json",
-    "yagmaster-frames-compact-ints.json",
-];
 
 /// A slave that serves all its shards.
 struct Scene {
@@ -89,107 +86,6 @@ impl Scene {
 async fn flows(slave: &Running) {
     let before = slave.bot.told().len();
     until("more events", || slave.bot.told().len() > before + 20).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cold_start_identifies_each_shard_once_in_order_and_at_the_legal_pace() {
-    let discord = discord(|config| {
-        config.shards = 3;
-        config.identify_window = Duration::from_millis(100);
-    })
-    .await;
-    let master = Master::new().await;
-    let mut config = config(&master, &discord, 3);
-    // So much later than Discord wants it that none arrives too early.
-    config.timings.identify_window = Duration::from_millis(2000);
-    let slave = run(config, Recorder::default());
-    let mut wire = master.starts(&discord, 3).await;
-    let identified: Vec<_> = logged(&discord, What::Identify)
-        .iter()
-        .map(|line| line.shard)
-        .collect();
-    assert_eq!(identified, [0, 1, 2].map(Some));
-    // An owner is never started again.
-    wire.raw(2, b"").await;
-    wire.raw(1, b"").await;
-    wire.becomes_source(3).await;
-    let work = || slave.bot.work.lock().unwrap().clone();
-    until("the work", || !work().is_empty()).await;
-    assert_eq!(work(), ["start None"]);
-    let total = discord.counters().total;
-    assert_eq!((total.connects, total.identifies), (3, 3));
-    assert_eq!(total.identifies_refused.len(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_recorded_master_moves_shards_out_of_a_slave() {
-    for name in RECORDINGS {
-        let mut scene = scene(2).await;
-        for frame in recorded(name).iter().skip_while(|frame| frame.id != 3) {
-            if frame.who != "slaveA" || frame.id == 7 {
-                continue;
-            }
-            if frame.to_slave {
-                scene.wire.raw(frame.id, &frame.body).await;
-            } else {
-                says_like(&mut scene.wire, frame, name).await;
-            }
-        }
-        scene.wire.ends().await;
-        scene.slave.ends().await.unwrap();
-        assert_eq!(scene.discord.counters().total.identifies, 2, "{name}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_recorded_master_moves_shards_into_a_slave_that_identifies_what_is_no_session() {
-    for name in RECORDINGS {
-        let discord = discord(|config| config.shards = 2).await;
-        let master = Master::new().await;
-        let slave = run(config(&master, &discord, 2), Recorder::default());
-        let mut wire = master.slave(false).await;
-        for frame in recorded(name).iter().skip_while(|frame| frame.id != 3) {
-            if frame.who != "slaveB" || frame.id == 8 {
-                continue;
-            }
-            if frame.to_slave {
-                wire.raw(frame.id, &frame.body).await;
-            } else {
-                says_like(&mut wire, frame, name).await;
-            }
-        }
-        // Discord knows no sess-0: said loudly, one IDENTIFY each.
-        let total = discord.counters().total;
-        let refused: u64 = total.resumes_refused.values().sum();
-        assert_eq!((refused, total.identifies), (2, 2), "{name}");
-        assert_eq!(slave.counts().await.sessions_lost, 2);
-        // The recording's last connection: Running is true now.
-        drop(wire);
-        master.slave(true).await;
-    }
-}
-
-/// The next frame is the recorded one, with the session that Discord gave.
-async fn says_like(wire: &mut Wire, frame: &Recorded, name: &str) {
-    let said = wire.frame().await;
-    assert_eq!(said.id, frame.id);
-    if frame.id != 4 && name.contains("compact") {
-        assert_eq!(said.body[..], frame.body);
-    }
-    match ToMaster::from_frame(said).unwrap() {
-        ToMaster::StopShard(stop) => {
-            assert_eq!(frame.decoded["Shard"], stop.shard);
-            assert!(!stop.session_id.is_empty() && stop.sequence > 0);
-        }
-        said => assert_eq!(
-            said,
-            ToMaster::from_frame(baton_protocol::Frame {
-                id: frame.id,
-                body: frame.body.clone().into(),
-            })
-            .unwrap()
-        ),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -424,100 +320,4 @@ async fn the_number_of_the_sessions_wins_over_the_setting() {
     wire.becomes_source(3).await;
     assert_eq!(slave.monitor.status().await.unwrap().shards.len(), 3);
     assert!(discord.counters().total.identifies_refused.is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frames_without_a_meaning_here_are_passed_over() {
-    let mut scene = scene(1).await;
-    scene.wire.raw(7, &vec![0xff; 3_000_000]).await;
-    for id in [8, 9, 10, 13, 14, 28, 100, 4_000_000] {
-        scene.wire.raw(id, b"\x80").await;
-    }
-    for broken in [
-        &b"\x81\xa5Shard\xff"[..],
-        b"",
-        b"\xc1",
-        b"\x81\xa5Shard\xa1x",
-    ] {
-        for id in [3, 4, 5] {
-            scene.wire.raw(id, broken).await;
-        }
-    }
-    scene
-        .wire
-        .order(message::ToSlave::StopWork(Default::default()))
-        .await;
-    scene.wire.becomes_source(1).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_target_that_waits_in_vain_asks_anew_for_work() {
-    let discord = discord(|_| {}).await;
-    let master = Master::new().await;
-    let mut config = config(&master, &discord, 1);
-    config.timings.legacy_patience = Duration::from_millis(50);
-    let _slave = run(config, Recorder::default());
-    let mut wire = master.slave(false).await;
-    wire.becomes_target(1).await;
-    wire.ends().await;
-    // The slave before it died: this is a cold start.
-    master.starts(&discord, 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slave_without_shards_lets_owners_say_hello_first_to_a_master_that_was_away() {
-    let discord = discord(|config| config.shards = 1).await;
-    let master = Master::new().await;
-    let mut config = config(&master, &discord, 1);
-    config.timings.legacy_redial = Duration::from_millis(200);
-    let slave = run(config, Recorder::default());
-    let wire = master.slave(false).await;
-    let lost = Instant::now();
-    drop(wire);
-    // The redial comes after 200 ms, the hello 240 ms behind it.
-    let mut wire = master.slave(false).await;
-    assert!(
-        lost.elapsed() >= Duration::from_millis(440),
-        "{:?}",
-        lost.elapsed()
-    );
-    wire.raw(2, b"").await;
-    until("READY", || !slave.bot.work.lock().unwrap().is_empty()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_that_closes_whatever_is_dialled_is_not_dialled_in_a_loop() {
-    let discord = discord(|_| {}).await;
-    let master = Master::new().await;
-    let mut config = config(&master, &discord, 1);
-    config.timings.legacy_redial = Duration::from_secs(3600);
-    let slave = run(config, Recorder::default());
-    drop(master.slave(false).await);
-    let again = tokio::time::timeout(Duration::from_millis(200), master.connection());
-    assert!(again.await.is_err(), "dialled again at once");
-    slave.stop.cancel();
-    slave.ends().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slave_from_which_another_takes_its_session_again_and_again_stops() {
-    let scene = scene(1).await;
-    scene.flows().await;
-    // Taken away as soon as it serves, each time; its log of RESUMEs ends.
-    let resumed = || logged(&scene.discord, What::Resumed).len();
-    for times in 1..=5 {
-        let taken = Fault::new(FaultName::Close).with_code(4000);
-        scene.discord.fault(taken).unwrap();
-        if times < 5 {
-            until("it is resumed", || resumed() == times).await;
-        }
-    }
-    let stopped = async || {
-        let status = scene.slave.monitor.status().await.unwrap();
-        status.shards[0].holding == Some(Holding::Failed)
-    };
-    while !stopped().await {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(resumed(), 4, "and leaves the session to the other one");
 }

@@ -8,7 +8,7 @@ use baton_protocol::{
 use tokio::time::Instant;
 
 use super::{LegacyAgent, Part};
-use crate::{config::Legacy, shard::Care};
+use crate::{agent::table::Entry, config::Legacy, shard::Care};
 
 /// Discord's session ids have 32 characters.
 const MAX_SESSION_ID: usize = 512;
@@ -141,7 +141,7 @@ impl LegacyAgent {
             tracing::error!(%shard, shards = self.count, "no shard of this bot: ignored");
             return;
         }
-        let holding = self.table.get(shard).and_then(|entry| entry.holding);
+        let holding = self.table.get(shard).and_then(Entry::holding);
         match holding {
             // An old frame out of a send queue: it is here.
             Some(Holding::Serving) => self.say(&ToMaster::Resume(order)),
@@ -157,7 +157,7 @@ impl LegacyAgent {
 
     fn take(&mut self, shard: ShardId, order: Session) {
         let (epoch, own) = match self.table.get(shard) {
-            Some(entry) => (entry.epoch.next(), Some(&entry.ticket)),
+            Some(entry) => (entry.epoch().next(), Some(entry.ticket())),
             None => (Epoch(1), None),
         };
         let ticket = match own {

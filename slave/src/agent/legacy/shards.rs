@@ -12,7 +12,7 @@ use super::{
     pace::{Next, Want},
 };
 use crate::{
-    agent::work::Done,
+    agent::{table::Entry, work::Done},
     shard::{FromShard, Said},
 };
 
@@ -71,8 +71,8 @@ impl LegacyAgent {
         loop {
             let starting = &self.starting;
             let wants = self.table.entries().map(|(shard, entry)| {
-                let waits = entry.waiting.is_some();
-                let want = match entry.holding {
+                let waits = entry.waiting().is_some();
+                let want = match entry.holding() {
                     Some(Holding::Starting | Holding::Resuming) if waits => Want::Permit,
                     Some(_) if starting.contains(&shard) => Want::Soon,
                     Some(_) | None => Want::Nothing,
@@ -91,7 +91,7 @@ impl LegacyAgent {
     }
 
     fn permit(&mut self, shard: ShardId) {
-        if let Some(epoch) = self.table.get(shard).map(|entry| entry.epoch) {
+        if let Some(epoch) = self.table.get(shard).map(Entry::epoch) {
             self.table.permit(shard, epoch);
         }
         if self.pace.is_exhausted() {
@@ -105,7 +105,7 @@ impl LegacyAgent {
         let stops = |shard| self.asked.contains_key(&shard) || self.take_back.contains(&shard);
         let serves = |shard| {
             let entry = self.table.get(shard);
-            entry.is_some_and(|entry| entry.holding == Some(Holding::Serving)) && !stops(shard)
+            entry.is_some_and(|entry| entry.is(Holding::Serving)) && !stops(shard)
         };
         // What it wrote down when it stopped is not known before it has.
         let busy = self.works || self.work.is_busy();

@@ -17,7 +17,7 @@ impl LegacyAgent {
     pub(super) fn owned(&self) -> impl Iterator<Item = (ShardId, &Entry)> {
         self.table
             .entries()
-            .filter(|(shard, entry)| entry.holding.is_some() && !self.given.contains(shard))
+            .filter(|(shard, entry)| entry.is_owned() && !self.given.contains(shard))
     }
 
     /// Seals a shard; its ticket follows. A repeated order gets the same ticket.
@@ -26,7 +26,7 @@ impl LegacyAgent {
         match self
             .table
             .get(shard)
-            .map(|entry| (entry.holding, entry.epoch))
+            .map(|entry| (entry.holding(), entry.epoch()))
         {
             Some((Some(Holding::Sealed), _)) => {}
             Some((Some(_), epoch)) => self.table.seal(Seal {
@@ -60,7 +60,7 @@ impl LegacyAgent {
             .copied()
             .filter(|shard| {
                 let entry = self.table.get(*shard);
-                entry.is_some_and(|entry| entry.settled.is_some())
+                entry.is_some_and(|entry| entry.settled().is_some())
             })
             .collect();
         for shard in drained {
@@ -86,10 +86,9 @@ impl LegacyAgent {
         };
         let nothing = SequenceRanges::new();
         let unfinished = entry
-            .settled
-            .as_ref()
+            .settled()
             .map_or(&nothing, |settled| &settled.unfinished);
-        let handled = handled(&entry.ticket, unfinished);
+        let handled = handled(entry.ticket(), unfinished);
         if !unfinished.is_empty() {
             tracing::warn!(
                 %shard, unfinished = unfinished.count(), %handled,
@@ -97,7 +96,7 @@ impl LegacyAgent {
             );
         }
         tracing::info!(%shard, %handled, "ticket given");
-        let answer = stop_answer(shard, &entry.ticket, handled);
+        let answer = stop_answer(shard, entry.ticket(), handled);
         self.given.insert(shard);
         self.in_hand = Some(shard);
         self.moves_on(self.part);
@@ -133,13 +132,13 @@ impl LegacyAgent {
             return;
         };
         // It may still be about to say that it is sealed.
-        if entry.holding != Some(Holding::Sealed) || !self.take_back.remove(&shard) {
+        if !entry.is(Holding::Sealed) || !self.take_back.remove(&shard) {
             return;
         }
         if self.leaving.is_some() {
             return;
         }
-        let (epoch, ticket) = (entry.epoch.next(), entry.ticket.clone());
+        let (epoch, ticket) = (entry.epoch().next(), entry.ticket().clone());
         tracing::info!(%shard, "served again");
         if let Err(why) =
             self.table

@@ -1,0 +1,79 @@
+//! The table by itself: the tasks of its shards never run here.
+
+use baton_protocol::{Sequence, SequenceRanges};
+
+use super::*;
+use crate::{
+    Event, ShardHandle, SlaveConfig,
+    bot::{Ack, Bot},
+    shard::Context,
+};
+
+const SHARD: ShardId = ShardId(0);
+const HELD: Sequence = Sequence(7);
+
+struct Nothing;
+
+impl Bot for Nothing {
+    fn handle(&self, _: Event, _: Ack, _: &ShardHandle) {}
+}
+
+fn said(table: &Table, said: Said) {
+    let entry = table.get(SHARD).expect("it is here");
+    entry.as_if_said(said);
+}
+
+fn heard(table: &mut Table) -> Vec<Said> {
+    std::iter::from_fn(|| table.said_already())
+        .map(|from| from.said)
+        .collect()
+}
+
+/// What is settled: which events, and which payloads.
+fn settled(said: &Said) -> (SequenceRanges, Vec<Sequence>) {
+    let Said::Settled { unfinished, events } = said else {
+        panic!("{said:?}");
+    };
+    let payloads = events.iter().map(|event| event.sequence);
+    (unfinished.clone(), payloads.collect())
+}
+
+#[tokio::test]
+async fn a_sealed_shard_whose_task_panics_gives_what_it_is_trusted_with_and_answers_again() {
+    let config = SlaveConfig::new("token");
+    let context = Context::new(config, Arc::new(Nothing), None, None).expect("certificates");
+    let mut table = Table::new(Arc::new(context));
+    let ticket = Ticket {
+        shard: SHARD,
+        session_id: "session".to_owned(),
+        handled: Sequence(6),
+        in_doubt: [HELD].into_iter().collect(),
+        ..Ticket::default()
+    };
+    let resumed = table.resume(
+        SHARD,
+        Epoch(1),
+        ResumeAfter::Seal,
+        ticket.clone(),
+        Care::default(),
+    );
+    assert_eq!(resumed, Ok(()));
+    said(&table, Said::Sealed(Box::new(ticket.clone())));
+    let kept = Event::for_test(SHARD, HELD, "MESSAGE_CREATE", "{}");
+    let newer = Event::for_test(SHARD, Sequence(9), "MESSAGE_CREATE", "{}");
+    let (_, orders) = Orders::new();
+    let left = Left::nothing(orders).with(vec![kept, newer]);
+    said(&table, Said::Died(Box::new(left)));
+    let first = heard(&mut table);
+    assert!(matches!(&first[0], Said::Sealed(given) if **given == ticket));
+    assert_eq!(settled(&first[1]), (ticket.in_doubt.clone(), vec![HELD]));
+    table.seal(Seal {
+        shard: SHARD,
+        epoch: Epoch(1),
+        ..Seal::default()
+    });
+    let again = heard(&mut table);
+    assert!(matches!(&again[0], Said::Sealed(given) if **given == ticket));
+    assert_eq!(settled(&again[1]), settled(&first[1]));
+    assert_eq!((first.len(), again.len()), (2, 2));
+}

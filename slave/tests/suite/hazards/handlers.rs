@@ -1,0 +1,92 @@
+//! Handlers that are slow, that panic, or that give their events back.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_window_stops_reading_then_reconnects_and_nothing_is_lost() {
+    let mut scene = scene_with(
+        |config| {
+            config.window = 8;
+            config.timings.crowded = Duration::from_millis(300);
+        },
+        Recorder::default(),
+    )
+    .await;
+    scene.slave.bot.does(|_| Doing::Keep);
+    crate::common::traffic(&scene.discord, 200.0);
+    until("a full window", || {
+        scene.slave.bot.kept.lock().unwrap().len() == 8
+    })
+    .await;
+    until("a close", || {
+        !logged(&scene.discord, What::CloseReceived).is_empty()
+    })
+    .await;
+    assert_eq!(scene.slave.bot.kept.lock().unwrap().len(), 8, "never more");
+    scene.slave.bot.does(|_| Doing::Finish);
+    scene.slave.bot.let_go();
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.slave.counts().await.crowded, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_is_counted_and_the_shard_goes_on() {
+    panics_are_counted(|| Doing::Panic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_after_it_let_go_of_its_event_is_counted_too() {
+    panics_are_counted(|| Doing::FinishAndPanic).await;
+}
+
+async fn panics_are_counted(panics: fn() -> Doing) {
+    let scene = scene().await;
+    scene.slave.bot.does(move |event| {
+        if event.kind() == "MESSAGE_CREATE" {
+            panics()
+        } else {
+            Doing::Finish
+        }
+    });
+    crate::common::traffic(&scene.discord, 200.0);
+    scene.flows().await;
+    until("a panic", || {
+        scene
+            .slave
+            .bot
+            .told()
+            .iter()
+            .any(|told| told.kind == "MESSAGE_CREATE")
+    })
+    .await;
+    scene.all_handled_once().await;
+    let counts = scene.slave.counts().await;
+    assert!(
+        counts.failed > 0 && counts.finished >= counts.failed,
+        "{counts:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_given_back_comes_again_a_bounded_number_of_times() {
+    let scene = scene_with(|config| config.timings.retries = 3, Recorder::default()).await;
+    scene.slave.bot.does(|event| {
+        if event.sequence().get() == 20 {
+            Doing::Retry
+        } else {
+            Doing::Finish
+        }
+    });
+    crate::common::traffic(&scene.discord, 200.0);
+    until("the third time", || {
+        let times = scene.slave.bot.sequences();
+        times.iter().filter(|sequence| **sequence == 20).count() == 3
+    })
+    .await;
+    scene.flows().await;
+    let times = scene.slave.bot.sequences();
+    assert_eq!(times.iter().filter(|sequence| **sequence == 20).count(), 3);
+    assert_eq!(scene.slave.counts().await.failed, 1);
+}
