@@ -1,9 +1,15 @@
 //! What the fleet's own picture shows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use baton_core::view::{ShardView, SlaveView, View};
+use baton_protocol::text;
 
 use super::Finding;
-use baton_core::view::{ShardView, SlaveView, View};
+use crate::clock::millis;
 
 /// Discord answers a heartbeat in a fraction of this.
 const SLOW_HEARTBEAT_MS: u64 = 1000;
@@ -152,7 +158,10 @@ const RECENT_MS: u64 = 60 * 60 * 1000;
 /// So much older than before the deploy is unexpected.
 const FAR_MORE_MS: u64 = 10_000;
 
-/// Handlers that are behind by more than Discord would replay: a death now would
+/// No user waits so long for what a bot does, no matter what Discord would replay.
+const LATE: Duration = Duration::from_secs(30);
+
+/// Handlers that are late, or behind by more than Discord would replay: a death now would
 /// cost a session.
 fn lag(view: &View) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -166,14 +175,15 @@ fn lag(view: &View) -> Vec<Finding> {
             .filter(|shard| shard.owner.as_deref() == Some(&*slave.slave));
         let budgets =
             of_slave.filter_map(|shard| Some((shard.replay_budget_seconds?, shard.shard)));
-        let Some((seconds, shard)) = budgets.min() else {
-            continue;
-        };
-        let budget = seconds.saturating_mul(1000);
+        let tightest = budgets.min();
+        let budget = tightest.map_or(u64::MAX, |(seconds, _)| seconds.saturating_mul(1000));
+        let replays = tightest.map_or_else(String::new, |(seconds, shard)| {
+            format!(", and Discord replays {seconds} s of its busiest shard ({shard})")
+        });
         let detail = format!(
-            "the oldest unfinished event of build {} is {lag} ms old, and Discord replays {seconds} s \
-             of its busiest shard ({shard})",
-            slave.build
+            "the oldest unfinished event of build {} is {} old{replays}",
+            slave.build,
+            text::span(Duration::from_millis(lag))
         );
         let after_deploy = after_deploy(slave, lag);
         let next = match &after_deploy {
@@ -185,15 +195,19 @@ fn lag(view: &View) -> Vec<Finding> {
         };
         let finding = if lag > budget {
             Finding::error("lag", detail, &next)
-        } else if lag > budget / 2 || after_deploy.is_some() {
+        } else if lag > budget / 2 || lag > millis(LATE) || after_deploy.is_some() {
             Finding::warning("lag", detail, &next)
         } else {
             continue;
         };
-        findings.push(finding.of_shard(shard).of_slave(&slave.slave));
+        let finding = finding.of_slave(&slave.slave);
+        findings.push(match tightest {
+            Some((_, shard)) => finding.of_shard(shard),
+            None => finding,
+        });
     }
     if findings.is_empty() {
-        let detail = "handlers are not behind what Discord replays";
+        let detail = "handlers are not late, nor behind what Discord replays";
         findings.push(Finding::ok("lag", detail));
     }
     findings

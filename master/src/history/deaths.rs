@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use baton_core::event::Death;
+use baton_protocol::DeployId;
 
 use crate::clock::millis;
 
@@ -31,11 +32,15 @@ pub struct Died {
     pub lived_ms: Option<u64>,
     /// The last lines of its standard error, at most 20.
     pub last_lines: Vec<String>,
+    /// The deploy whose new slave it was and which it did not outlive: that deploy went back
+    /// or was aborted, and nothing of it is wrong any more.
+    pub candidate_of: Option<u64>,
 }
 
 impl Died {
-    fn of(death: &Death, at_unix_ms: u64) -> Self {
+    fn of(death: &Death, at_unix_ms: u64, candidate_of: Option<DeployId>) -> Self {
         Self {
+            candidate_of: candidate_of.map(DeployId::get),
             at_unix_ms,
             slot: death.slot.clone(),
             slave: death.slave.map(|slave| slave.to_string()),
@@ -54,9 +59,9 @@ pub(super) struct Deaths(VecDeque<Died>);
 
 impl Deaths {
     /// One that ended as ordered is none.
-    pub(super) fn note(&mut self, death: &Death, at_unix_ms: u64) {
+    pub(super) fn note(&mut self, death: &Death, at_unix_ms: u64, of: Option<DeployId>) {
         if !death.ending.is_well() {
-            self.keep(Died::of(death, at_unix_ms));
+            self.keep(Died::of(death, at_unix_ms, of));
         }
     }
 

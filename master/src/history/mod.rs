@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use baton_core::event::{MovePhase, News, Outcome};
+use baton_core::event::{Death, MovePhase, News, Outcome};
 use baton_protocol::{DeployId, ShardId, SlaveId, Term};
 use serde_json::Value;
 use tracing::warn;
@@ -45,6 +45,8 @@ struct Seen {
     /// The build of each slave that is not known to be dead.
     builds: BTreeMap<SlaveId, String>,
     running: Option<Running>,
+    /// The new slaves of deploys that are not done, the newest last.
+    candidates: VecDeque<(SlaveId, DeployId)>,
     ended: VecDeque<Deployed>,
     deaths: Deaths,
     chronicle: Chronicle,
@@ -183,6 +185,11 @@ impl Observer for History {
             if let (News::DeployEnded { .. }, Some(deployed)) = (&stamped.news, seen.ended.back()) {
                 event["deployed"] = serde_json::to_value(deployed).unwrap_or(Value::Null);
             }
+            if let News::SlaveEnded(death) = &stamped.news
+                && let Some(of) = seen.candidate_of(death)
+            {
+                event["candidate_of"] = of.get().into();
+            }
             seen.chronicle.keep(event);
         }
     }
@@ -257,6 +264,10 @@ impl Seen {
                 let Some(running) = self.running.take() else {
                     return;
                 };
+                if matches!(outcome, Outcome::Done | Outcome::Forced { .. }) {
+                    // The slot is its own now.
+                    self.candidates.retain(|(_, of)| *of != running.deploy);
+                }
                 self.ended(Deployed {
                     sessions_lost: losses.sessions,
                     events_given_up: losses.events,
@@ -267,7 +278,10 @@ impl Seen {
                     ..running.ended(outcome)
                 });
             }
-            News::SlaveEnded(death) => self.deaths.note(death, unix_ms()),
+            News::SlaveEnded(death) => {
+                let of = self.candidate_of(death);
+                self.deaths.note(death, unix_ms(), of);
+            }
             News::RequestRefused { .. }
             | News::SoakShortened { .. }
             | News::SlaveGone { dead: false, .. }
@@ -283,6 +297,31 @@ impl Seen {
 }
 
 impl Seen {
+    /// The deploy whose new slave this was.
+    fn candidate_of(&self, death: &Death) -> Option<DeployId> {
+        match death.slave {
+            Some(slave) => {
+                let mut candidates = self.candidates.iter();
+                candidates.find_map(|(id, of)| (*id == slave).then_some(*of))
+            }
+            // A deploy launches one process into its slot, and nobody else does meanwhile.
+            None => {
+                let running = self.running.as_ref();
+                running.and_then(|running| (running.slot == death.slot).then_some(running.deploy))
+            }
+        }
+    }
+
+    fn is_candidate(&mut self, slave: SlaveId, of: DeployId) {
+        if self.candidates.contains(&(slave, of)) {
+            return;
+        }
+        if self.candidates.len() == REMEMBERED {
+            self.candidates.pop_front();
+        }
+        self.candidates.push_back((slave, of));
+    }
+
     fn joined(&mut self, slave: SlaveId, build: &str, slot: &str, back: bool) {
         self.builds.insert(slave, build.to_owned());
         if let Some(running) = &mut self.running
@@ -290,6 +329,8 @@ impl Seen {
             && running.slot == slot
         {
             running.to.get_or_insert_with(|| build.to_owned());
+            let deploy = running.deploy;
+            self.is_candidate(slave, deploy);
         }
     }
 
@@ -319,7 +360,12 @@ impl Seen {
             // A slave that joined meanwhile may have been a standby.
             running.from = self.builds.get(&from).cloned();
             running.to = self.builds.get(&to).cloned();
+            let deploy = running.deploy;
+            self.is_candidate(to, deploy);
         }
+        let Some(running) = &mut self.running else {
+            return;
+        };
         match told.gap {
             Some(gap) => running.serves_again(shard, gap, told.at_us),
             None if matches!(phase, MovePhase::Sealing | MovePhase::TakingBack) => {

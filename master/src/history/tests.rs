@@ -324,3 +324,49 @@ fn death() -> Death {
         last_lines: vec!["no token".to_owned()],
     }
 }
+
+#[test]
+fn a_death_is_its_deploys_unless_the_slot_was_the_slaves() {
+    let back = Outcome::RolledBack {
+        shard: None,
+        reason: "died".to_owned(),
+    };
+    let died = |slave| {
+        let mut death = death();
+        death.slave = slave;
+        News::SlaveEnded(Box::new(death))
+    };
+    let of = |news: Vec<News>| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut heard = Heard::open(dir.path(), Term::default());
+        for (at, news) in news.into_iter().enumerate() {
+            heard.told(at as u64, news);
+        }
+        let [died] = heard.deaths().try_into().unwrap();
+        let kept = heard.events(0).pop().unwrap();
+        let kept = kept["candidate_of"].as_u64();
+        (died.candidate_of, kept)
+    };
+    // Before it joined; joined, and the end of the deploy comes first.
+    assert_eq!(of(vec![began(7), died(None)]), (Some(7), Some(7)));
+    let went_back = vec![began(7), joined(NEW, "v2"), ended(back), died(Some(NEW))];
+    assert_eq!(of(went_back), (Some(7), Some(7)));
+    // A standby of before, which the deploy moved to.
+    let standby = vec![
+        joined(NEW, "v2"),
+        began(7),
+        migration(0, MovePhase::Copying),
+        died(Some(NEW)),
+    ];
+    assert_eq!(of(standby), (Some(7), Some(7)));
+    // The slot was its own, or never was another's.
+    let done = vec![
+        began(7),
+        joined(NEW, "v2"),
+        ended(Outcome::Done),
+        died(Some(NEW)),
+    ];
+    assert_eq!(of(done), (None, None));
+    assert_eq!(of(vec![began(7), died(Some(OLD))]), (None, None));
+    assert_eq!(of(vec![died(None)]), (None, None));
+}

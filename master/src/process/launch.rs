@@ -330,12 +330,15 @@ impl Plan {
     }
 }
 
-/// To append. A pipe without a reader is reported, and not waited for.
+/// To append. A pipe without a reader is reported, and not waited for. What a bot writes is
+/// for its user alone, as everything else that the master makes; a file that is there keeps
+/// its mode.
 fn open_log(path: &Path) -> io::Result<fs::File> {
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
     let file = fs::OpenOptions::new()
         .append(true)
         .create(true)
+        .mode(0o600)
         .custom_flags(nonblock)
         .open(path)?;
     let flags = fcntl_getfl(&file)?;

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use baton_core::event::EndedBy;
 use baton_protocol::{DeployId, LaunchId, ProcessIdentity, auth::Secret, message::Role};
@@ -108,6 +108,20 @@ async fn how_a_process_ended_and_its_last_words_are_known_with_and_without_a_log
 }
 
 #[tokio::test]
+async fn a_log_is_made_for_its_user_alone_and_one_that_is_there_keeps_its_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("slave.log");
+    let mode = || fs::metadata(&log).unwrap().permissions().mode() & 0o777;
+    for due in [0o600, 0o644] {
+        let launcher = launcher(dir.path(), &["true"], Some(&log));
+        let (_, mut child) = launch(&launcher, Role::Relaunch, None).await.unwrap();
+        child.wait().await;
+        assert_eq!(mode(), due);
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_slave_whose_output_cannot_be_kept_is_launched_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let mut launcher = launcher(dir.path(), &["true"], None);
@@ -169,7 +183,7 @@ async fn a_process_that_cannot_be_started_leaves_no_file_for_its_output() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("program");
     fs::write(&program, "#!/no/such/interpreter\n").unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let executable = fs::Permissions::from_mode(0o700);
     fs::set_permissions(&program, executable).unwrap();
     let mut launcher = launcher(dir.path(), &[program.to_str().unwrap()], None);
     launcher.write_to(Outputs::open(dir.path()).unwrap());

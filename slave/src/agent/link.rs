@@ -74,7 +74,7 @@ impl Link {
         } = introduction;
         // A disk that hangs holds up this dial, which has a deadline, and nothing else.
         let secret = tokio::task::spawn_blocking(move || secret.read());
-        let secret = secret.await.ok().flatten();
+        let secret = secret.await.unwrap_or_else(|ended| Err(ended.to_string()));
         let (slave, known) = (hello.slave, hello.term);
         let hello = handshake::ToMaster::Hello {
             running,
@@ -86,9 +86,10 @@ impl Link {
             handshake::ToSlave::Welcome(welcome) => welcome,
             handshake::ToSlave::Refused(refused) => return Err(LinkError::Refused(refused)),
         };
-        check(&welcome, peer, secret.as_ref(), &nonce, slave, known)?;
+        let known_by = secret.as_ref().map_err(String::as_str);
+        check(&welcome, peer, known_by, &nonce, slave, known)?;
         connection.trust(Trust::Known);
-        let proof = secret.map_or_else(Default::default, |secret| {
+        let proof = secret.ok().map_or_else(Default::default, |secret| {
             secret.slave_proof(&welcome.challenge, slave)
         });
         connection
@@ -221,7 +222,7 @@ async fn connect(address: &Address) -> Result<(Connection, Peer), LinkError> {
 fn check(
     welcome: &Welcome,
     peer: Peer,
-    secret: Option<&Secret>,
+    secret: Result<&Secret, &str>,
     nonce: &[u8],
     slave: SlaveId,
     known: Term,
@@ -233,21 +234,22 @@ fn check(
         // The kernel's word is enough, as it is for the master: a secret that was lost
         // or changed keeps no process of this host out. The fleet is compared below.
         (_, Peer::OurUser) => {}
-        (Some(secret), Peer::OtherUser | Peer::Remote) => {
+        (Ok(secret), Peer::OtherUser | Peer::Remote) => {
             let expected = secret.master_proof(nonce, slave);
             if !Secret::is_proof(&expected, &welcome.proof) {
                 return Err(LinkError::Untrusted(
                     "the master did not prove that it knows the secret: this slave's secret is wrong, or \
                      another process listens there (BATON_SECRET, or the file `secret` of the \
-                     master's runtime directory)",
+                     master's runtime directory)"
+                        .to_owned(),
                 ));
             }
         }
-        (None, Peer::OtherUser) => {}
-        (None, Peer::Remote) => {
-            return Err(LinkError::Untrusted(
-                "there is no secret to know the master by: is its runtime directory ours?",
-            ));
+        (Err(_), Peer::OtherUser) => {}
+        (Err(why), Peer::Remote) => {
+            return Err(LinkError::Untrusted(format!(
+                "over TCP a secret is needed, and there is none: {why}"
+            )));
         }
     }
     if known.counter > 0 && welcome.term.fleet != known.fleet {
@@ -340,7 +342,7 @@ mod tests {
             ..Welcome::default()
         };
         let judged = |peer, known| {
-            check(&welcome, peer, Some(&secret), b"nonce", slave, known).map_err(|e| e.to_string())
+            check(&welcome, peer, Ok(&secret), b"nonce", slave, known).map_err(|e| e.to_string())
         };
         assert_eq!(judged(Peer::OurUser, term(7)), Ok(()));
         for peer in [Peer::OtherUser, Peer::Remote] {
@@ -350,6 +352,13 @@ mod tests {
         for peer in [Peer::OurUser, Peer::OtherUser, Peer::Remote] {
             assert!(judged(peer, term(8)).is_err());
         }
+        let without = |peer| check(&welcome, peer, Err("no file"), b"nonce", slave, term(7));
+        assert!(without(Peer::OurUser).is_ok());
+        let refused = without(Peer::Remote).unwrap_err().to_string();
+        assert!(
+            refused.contains("over TCP") && refused.contains("no file"),
+            "{refused}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ pub(crate) enum LinkError {
     #[error("the master speaks version {0}, which this build does not")]
     Version(Version),
     #[error("{0}")]
-    Untrusted(&'static str),
+    Untrusted(String),
     #[error("this is not our master: {0}")]
     OtherMaster(String),
     #[error("refused: {}", .0.detail)]

@@ -1,6 +1,6 @@
 //! Where the master is, and what it is known by.
 
-use std::{env, fmt, fs, path::PathBuf, str::FromStr};
+use std::{env, fmt, fs, io, path::PathBuf, str::FromStr};
 
 use baton_protocol::{
     auth::{SECRET_VARIABLE, Secret},
@@ -74,12 +74,30 @@ impl SecretSource {
         }
     }
 
-    /// The secret as it is now; `None`: there is none (yet).
-    pub(crate) fn read(&self) -> Option<Secret> {
-        match self {
-            Self::Given(secret) => Some(secret.clone()),
-            Self::File(path) => Secret::from_hex(&fs::read_to_string(path).ok()?),
-            Self::None => None,
+    /// The secret as it is now, else why there is none (yet), and what to do.
+    pub(crate) fn read(&self) -> Result<Secret, String> {
+        let path = match self {
+            Self::Given(secret) => return Ok(secret.clone()),
+            Self::File(path) => path,
+            Self::None => {
+                return Err(format!(
+                    "set {SECRET_VARIABLE} to what the file `secret` of the master's runtime \
+                     directory says"
+                ));
+            }
+        };
+        let copy = format!(
+            "copy the file `secret` of the master's runtime directory there, with mode 0600, or set \
+             {SECRET_VARIABLE} to what it says"
+        );
+        let path_shown = path.display();
+        match fs::read_to_string(path) {
+            Ok(text) => Secret::from_hex(&text)
+                .ok_or_else(|| format!("{path_shown} does not hold 64 hex digits: {copy}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("{path_shown} does not exist: {copy}"))
+            }
+            Err(error) => Err(format!("{path_shown} cannot be read: {error}")),
         }
     }
 }
@@ -96,5 +114,32 @@ pub fn parse_role(text: &str) -> Result<Role, String> {
         other => Err(format!(
             "role `{other}` is unknown: give candidate, standby or relaunch"
         )),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_no_secret_it_is_said_which_file_it_belongs_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let source = SecretSource::File(path.clone());
+        let shown = path.display().to_string();
+        let why = source.read().unwrap_err();
+        assert!(why.contains(&format!("{shown} does not exist")), "{why}");
+        assert!(
+            why.contains("0600") && why.contains("BATON_SECRET"),
+            "{why}"
+        );
+        fs::write(&path, "not a secret\n").unwrap();
+        let why = source.read().unwrap_err();
+        assert!(why.contains(&format!("{shown} does not hold")), "{why}");
+        fs::write(&path, format!("{}\n", "0f".repeat(32))).unwrap();
+        assert!(source.read().is_ok());
+        let why = SecretSource::None.read().unwrap_err();
+        assert!(why.contains("BATON_SECRET"), "{why}");
     }
 }

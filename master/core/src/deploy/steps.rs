@@ -156,9 +156,7 @@ impl Core {
         };
         let slot = deploy.slot;
         let deployed = deploy.from.map(|_| (self.out.now, deploy.before.lag));
-        if let Some(slave) = self.fleet.slaves.get_mut(&to) {
-            slave.deployed = deployed;
-        }
+        self.fleet.slots[slot].deployed = deployed;
         if let Some(command) = deploy.order.command.clone() {
             let slot = deploy.order.slot.clone();
             self.out
@@ -199,13 +197,12 @@ impl Core {
                 );
             }
             Stage::Preparing { .. } => {
-                self.fail_deploy(
-                    None,
-                    format!(
-                        "the old slave did not answer within {ready}",
-                        ready = text::span(ready)
-                    ),
+                let why = format!(
+                    "the old slave did not answer within {ready}{who}",
+                    ready = text::span(ready),
+                    who = self.who_is_silent()
                 );
+                self.fail_deploy(None, why);
             }
             Stage::Soaking { to, .. } => self.soak_over(to),
             Stage::Moving { .. } => deploy.look_at_canary(&mut self.out),

@@ -38,9 +38,6 @@ pub(crate) struct Slave {
     pub(crate) usual_lag: Option<Duration>,
     /// When it said something last.
     pub(crate) heard: Time,
-    /// When a deploy was committed to it, and how old the oldest unfinished event was
-    /// before that, where it is known.
-    pub(crate) deployed: Option<(Time, Option<Duration>)>,
     /// How well its connections hear, as it said last; `None`: it cannot say that.
     pub(crate) hearing: Option<Hearing>,
     /// Whether it keeps up.
@@ -163,7 +160,6 @@ impl Slave {
             lag: None,
             usual_lag: None,
             heard: Time(Duration::ZERO),
-            deployed: None,
             hearing: None,
             asks_to_leave: false,
             backpressure: Backpressure {

@@ -27,6 +27,9 @@ pub(crate) struct Slot {
     pub(crate) failed_launches: u32,
     /// When it was filled last.
     pub(crate) filled: Time,
+    /// When a deploy was committed to it last, and how old the oldest unfinished event was
+    /// before that, where it is known. Of every slave that fills it since.
+    pub(crate) deployed: Option<(Time, Option<Duration>)>,
     /// Slaves in a row that died soon after they filled it; zero where the last one
     /// left by itself.
     pub(crate) deaths: u32,
@@ -87,6 +90,7 @@ impl Slot {
             launch: Launch::Idle,
             failed_launches: 0,
             filled: Time(Duration::ZERO),
+            deployed: None,
             deaths: 0,
             rests_until: Time(Duration::ZERO),
             reserve: Reserve::new(),

@@ -140,14 +140,37 @@ impl Core {
             self.out.start(Timer::Shard(id), span);
             self.said_again(id);
         } else {
-            self.fail_deploy(
-                Some(id),
-                format!(
-                    "the copy of its state made no progress for {span}",
-                    span = text::span(span)
-                ),
+            let why = format!(
+                "the copy of its state made no progress for {span}{who}",
+                span = text::span(span),
+                who = self.who_is_silent()
             );
+            self.fail_deploy(Some(id), why);
         }
+    }
+
+    /// Which of the slaves of the deploy is connected and silent: then what did not come to
+    /// pass is no fault of the other. Begins with a comma, or is empty.
+    pub(crate) fn who_is_silent(&self) -> String {
+        let Some(deploy) = &self.deploy else {
+            return String::new();
+        };
+        let silent = |(which, id): (&str, Option<SlaveId>)| {
+            let id = id.filter(|&id| self.fleet.is_joined(id))?;
+            let slave = self.fleet.slaves.get(&id)?;
+            // Two pings are answered within `answers`, and one within two thirds of it.
+            let quiet = self.out.now.since(slave.heard);
+            (quiet > self.settings.answers / 3 * 2).then(|| {
+                format!(
+                    ", because the {which} slave {id:.8} (build {build}) hangs: it has said nothing \
+                     for {quiet}. The master kills it after limits.hang",
+                    build = slave.hello.build,
+                    quiet = text::span(quiet)
+                )
+            })
+        };
+        let both = [("old", deploy.from), ("new", deploy.to())];
+        both.into_iter().find_map(silent).unwrap_or_default()
     }
 
     /// The new slave says nothing about its dial.
@@ -158,13 +181,12 @@ impl Core {
             self.out.start(Timer::Shard(id), span);
             return;
         }
-        self.fail_deploy(
-            Some(id),
-            format!(
-                "the new slave did not reach Discord within {span}",
-                span = text::span(span)
-            ),
+        let why = format!(
+            "the new slave did not reach Discord within {span}{who}",
+            span = text::span(span),
+            who = self.who_is_silent()
         );
+        self.fail_deploy(Some(id), why);
     }
 
     /// No progress between the ticket and RESUMED. The new slave may still be about
@@ -191,8 +213,9 @@ impl Core {
                 )
             } else {
                 format!(
-                    "its resume made no progress for {span}",
-                    span = text::span(span)
+                    "its resume made no progress for {span}{who}",
+                    span = text::span(span),
+                    who = self.who_is_silent()
                 )
             };
             self.fail_deploy(Some(id), why);

@@ -221,6 +221,33 @@ fn a_copy_without_progress_ends_the_deploy_before_the_seal() {
 }
 
 #[test]
+fn a_copy_that_an_old_slave_holds_up_says_so() {
+    let reason = |actions: &[Action]| match ended(actions) {
+        Some(Outcome::Aborted { reason, .. }) => reason.clone(),
+        other => panic!("{other:?}"),
+    };
+    let (mut rig, _) = Rig::moving(settings(1));
+    rig.say(A, pong(1, 0));
+    let mut actions = rig.wait(5 * SECOND);
+    rig.say(B, pong(1, 0));
+    actions.extend(rig.wait(5 * SECOND));
+    let said = reason(&actions);
+    assert!(
+        said.contains("the old slave 00000000 (build") && said.contains("hangs"),
+        "{said}"
+    );
+    // Both answer: it is not known what holds it up.
+    let (mut rig, _) = Rig::moving(settings(1));
+    let mut actions = rig.wait(5 * SECOND);
+    for slave in [A, B] {
+        rig.say(slave, pong(1, 0));
+    }
+    actions.extend(rig.wait(5 * SECOND));
+    let said = reason(&actions);
+    assert!(!said.contains("because"), "{said}");
+}
+
+#[test]
 fn a_launched_candidate_that_comes_too_late_is_refused() {
     let mut rig = Rig::serving(1);
     rig.input(Input::Deploy {
@@ -485,4 +512,23 @@ fn a_new_slave_that_ends_its_connection_over_each_copy_is_given_up() {
     assert_eq!(times, 11);
     assert!(why.contains("connected again 10 times"), "{why}");
     assert!(rig.all_served_by(A));
+}
+
+#[test]
+fn who_takes_the_place_of_a_deployed_slave_is_still_of_that_deploy() {
+    let mut rig = Rig::soaking(settings(1));
+    rig.soaked(B);
+    rig.die(A);
+    let deployed = |rig: &Rig, slave: SlaveId| {
+        let view = rig.core.view(rig.now);
+        let mut slaves = view.slaves.into_iter();
+        let slave = slaves.find(|it| it.slave == slave.to_string()).unwrap();
+        slave.deployed_ms_ago
+    };
+    rig.wait(5 * SECOND);
+    assert!(deployed(&rig, B) >= Some(5000));
+    rig.die(B);
+    rig.join(C, Role::Relaunch);
+    rig.wait(5 * SECOND);
+    assert!(deployed(&rig, C) >= Some(10_000));
 }

@@ -1,6 +1,8 @@
 //! `status --check`: the fleet in one line, with an exit code as monitors want it of
 //! their plugins.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{
@@ -8,9 +10,13 @@ use super::{
     table::counts,
 };
 use crate::{
-    admin::client,
+    admin::client::{self, Client},
     error::{EXIT_USAGE, Error},
 };
+
+/// A monitor gives its plugin about ten seconds in all, and calls one that takes longer
+/// broken, whatever it finds.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What a monitor gets: the exit code, and the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,16 +49,19 @@ impl Level {
 
 /// Never fails: what goes wrong is an exit code too.
 pub(super) async fn run(operator: &OperatorArguments) -> u8 {
-    let asked = match operator.client() {
-        Ok(client) => client.get("/v1/status").await,
-        Err(error) => Err(error),
-    };
-    let (level, line) = match asked {
-        Ok(status) => judged(&status),
+    let (level, line) = match operator.client() {
+        Ok(client) => ask(client).await,
         Err(error) => unasked(&error),
     };
     say(&format!("{} - {line}", level.word()));
     level.code()
+}
+
+async fn ask(client: Client) -> (Level, String) {
+    match client.within(PATIENCE).get("/v1/status").await {
+        Ok(status) => judged(&status),
+        Err(error) => unasked(&error),
+    }
 }
 
 fn unasked(error: &Error) -> (Level, String) {
@@ -137,5 +146,17 @@ mod tests {
         assert_eq!(unasked(&absent).0, Level::Critical);
         let wrong = Error::Configuration("cannot be read".to_owned());
         assert_eq!(unasked(&wrong).0.code(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_master_that_is_stopped_is_critical_within_the_ten_seconds_of_a_plugin() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let socket = dir.path().join("admin.sock");
+        let _listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
+        let began = tokio::time::Instant::now();
+        let (level, line) = ask(Client::new(&socket)).await;
+        assert_eq!(level, Level::Critical);
+        assert!(line.contains("did not answer within 8s"), "{line}");
+        assert!(began.elapsed() < Duration::from_secs(10));
     }
 }

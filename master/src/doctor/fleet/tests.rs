@@ -166,6 +166,27 @@ fn a_lag_that_came_with_a_deploy_names_the_way_back() {
 }
 
 #[test]
+fn a_lag_that_every_user_notices_is_named_however_much_discord_replays() {
+    let lag_of = |budget, lag| {
+        let mut view = view();
+        for shard in &mut view.shards {
+            shard.replay_budget_seconds = budget;
+        }
+        view.slaves[0].lag_ms = Some(lag);
+        let mut findings = examine(&view, 5000).into_iter();
+        let lag = findings.find(|finding| finding.check == "lag");
+        lag.map(|finding| (finding.level, finding.detail))
+    };
+    for budget in [Some(3000), None] {
+        let (level, detail) = lag_of(budget, 109_000).expect("it is looked at");
+        assert_eq!(level, Level::Warning);
+        assert!(detail.contains("v1 is 109 s old"), "{detail}");
+        let (level, _) = lag_of(budget, 20_000).expect("it is looked at");
+        assert_eq!(level, Level::Ok);
+    }
+}
+
+#[test]
 fn shards_on_their_way_in_a_deploy_are_no_trouble() {
     let mut view = view();
     view.shards[0].state = "sealing";

@@ -117,7 +117,7 @@ async fn connect(address: &Address) -> Result<Connection, LinkError> {
     socket.set_nodelay(true).map_err(failed)?;
     if !socket.peer_addr().map_err(failed)?.ip().is_loopback() {
         return Err(LinkError::Untrusted(
-            "a legacy master proves nothing, and this one is not on this host",
+            "a legacy master proves nothing, and this one is not on this host".to_owned(),
         ));
     }
     let mut connection = Connection::new(socket);

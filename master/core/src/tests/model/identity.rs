@@ -255,7 +255,6 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             lag: _,
             usual_lag: _,
             heard: _,
-            deployed: _,
             hearing: _,
             backpressure: _,
             // Nobody asks for it here.
@@ -279,6 +278,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         unknown,
         launch,
         failed_launches,
+        // Only shown.
+        deployed: _,
         // Only how long a deadline is depends on these.
         filled: _,
         deaths: _,
