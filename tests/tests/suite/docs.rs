@@ -18,7 +18,7 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 18] = [
+pub(crate) const DOCUMENTS: [&str; 19] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -29,6 +29,7 @@ pub(crate) const DOCUMENTS: [&str; 18] = [
     "docs/maintainers/master.md",
     "docs/maintainers/proof.md",
     "docs/maintainers/slave.md",
+    "docs/maintainers/store.md",
     "docs/master.md",
     "docs/moving-from-go.md",
     "docs/moving.md",
@@ -41,13 +42,14 @@ pub(crate) const DOCUMENTS: [&str; 18] = [
 
 /// The front pages of the packages, which rustdoc shows too. Their blocks are tests of
 /// their packages.
-const FRONT_PAGES: [&str; 9] = [
+const FRONT_PAGES: [&str; 10] = [
     "log/README.md",
     "master/README.md",
     "master/core/README.md",
     "protocol/README.md",
     "slave/README.md",
     "slave/relay/README.md",
+    "slave/store/README.md",
     "tests/README.md",
     "tests/discord/README.md",
     "tests/testing/README.md",

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod apply;
+mod care;
+mod easy;
+mod error;
+mod header;
+mod key;
+mod packed;
+mod place;
+mod read;
+mod resources;
+mod store;
+mod writer;
+
+pub use self::{
+    care::{Shown, Verified, show, verify},
+    easy::Pages,
+    error::{Damage, Error, Full},
+    header::{FORMAT, Owner},
+    packed::{Doc, Fields, Items, Value, Wrong},
+    place::Found,
+    read::{Document, GuildPlace, Owned, View},
+    resources::{Kind, Resources},
+    store::{Options, Store},
+    writer::{Applied, Compacted, Dispatch, Stand, Takeover, Writer},
+};

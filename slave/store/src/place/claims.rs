@@ -1,0 +1,232 @@
+//! The marks in a shard's folder that say who claimed it, and where its state is.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use baton_protocol::Epoch;
+
+use crate::Error;
+
+const OWNER: &str = "owner-";
+const STATE: &str = "state-";
+const DAMAGED: &str = "damaged-";
+/// Damaged generations that are kept for whoever wants to know why.
+const KEPT: usize = 2;
+
+/// Who owns a shard, and where its state is. A later one is greater.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim {
+    pub(crate) epoch: Epoch,
+    /// Counts the generations of one owner.
+    pub(crate) turn: u32,
+    pub(crate) generation: String,
+}
+
+impl Claim {
+    fn file_name(&self) -> String {
+        let Self {
+            epoch,
+            turn,
+            generation,
+        } = self;
+        format!("{OWNER}{:020}-{turn:010}-{generation}", epoch.get())
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        let rest = name.strip_prefix(OWNER)?;
+        let (epoch, rest) = rest.split_once('-')?;
+        let (turn, generation) = rest.split_once('-')?;
+        let claim = Self {
+            epoch: Epoch(epoch.parse().ok()?),
+            turn: turn.parse().ok()?,
+            generation: generation.to_owned(),
+        };
+        let plain = generation.starts_with(STATE) && !generation.contains('/');
+        (plain && claim.file_name() == name).then_some(claim)
+    }
+
+    /// Writes the mark.
+    pub(super) fn create(&self, shard: &Path) -> Result<(), Error> {
+        let path = shard.join(self.file_name());
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(&path).map_err(Error::io(&path))?;
+        Ok(())
+    }
+
+    /// Takes the mark back.
+    pub(super) fn remove(&self, shard: &Path) {
+        // Whoever comes next looks at the highest one.
+        let _ = fs::remove_file(shard.join(self.file_name()));
+    }
+}
+
+/// A name for a new generation.
+pub(super) fn new_name(epoch: Epoch) -> Result<String, Error> {
+    let random = getrandom::u64().map_err(|error| Error::Io {
+        path: PathBuf::from("getrandom"),
+        source: io::Error::other(error),
+    })?;
+    Ok(format!("{STATE}{:020}-{random:016x}", epoch.get()))
+}
+
+fn names(shard: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(shard) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(shard)(error)),
+    };
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string()));
+    let names: Result<Vec<_>, _> = names.collect();
+    let names = names.map_err(Error::io(shard))?;
+    Ok(names.into_iter().filter_map(Result::ok).collect())
+}
+
+/// All claims, ascending.
+pub(super) fn list(shard: &Path) -> Result<Vec<Claim>, Error> {
+    let mut claims: Vec<_> = names(shard)?
+        .iter()
+        .filter_map(|name| Claim::of(name))
+        .collect();
+    claims.sort();
+    Ok(claims)
+}
+
+/// The one that holds; `None`: nobody claimed the shard yet.
+pub(crate) fn current(shard: &Path) -> Result<Option<Claim>, Error> {
+    Ok(list(shard)?.pop())
+}
+
+/// Removes what no claim from this one on needs: former claims and generations.
+pub(super) fn clean(shard: &Path, own: &Claim) -> Result<(), Error> {
+    let claims = list(shard)?;
+    for claim in claims.iter().filter(|claim| *claim < own) {
+        claim.remove(shard);
+    }
+    let needed = |name: &str| {
+        let mut later = claims.iter().filter(|claim| *claim >= own);
+        // A claimant of a later epoch may be making one.
+        let newer = name
+            .strip_prefix(STATE)
+            .and_then(|rest| rest.split_once('-'));
+        let newer = newer.and_then(|(epoch, _)| epoch.parse().ok());
+        newer.is_some_and(|epoch: u64| epoch > own.epoch.get())
+            || later.any(|claim| claim.generation == name)
+    };
+    let names = names(shard)?;
+    for name in names.iter().filter(|name| name.starts_with(STATE)) {
+        if !needed(name) {
+            remove(&shard.join(name));
+        }
+    }
+    let mut damaged: Vec<_> = names
+        .iter()
+        .filter(|name| name.starts_with(DAMAGED))
+        .collect();
+    damaged.sort();
+    for name in damaged.iter().rev().skip(KEPT) {
+        remove(&shard.join(name));
+    }
+    Ok(())
+}
+
+/// Removes a generation. One that stays costs room and nothing else; the next claim tries
+/// again.
+pub(super) fn remove(path: &Path) {
+    let _ = fs::remove_dir_all(path);
+}
+
+/// Gives a generation another name, so that nobody finds it. `None`: it is not there.
+pub(super) fn set_aside(shard: &Path, generation: &str) -> Result<Option<PathBuf>, Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_millis());
+    let aside = shard.join(format!("{DAMAGED}{now:015}-{generation}"));
+    let path = shard.join(generation);
+    match fs::rename(&path, &aside) {
+        Ok(()) => Ok(Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+/// The generations of a shard that were set aside, oldest first.
+pub(crate) fn damaged(shard: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut names = names(shard)?;
+    names.retain(|name| name.starts_with(DAMAGED));
+    names.sort();
+    Ok(names.into_iter().map(|name| shard.join(name)).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn claim(epoch: u64, turn: u32, generation: &str) -> Claim {
+        Claim {
+            epoch: Epoch(epoch),
+            turn,
+            generation: generation.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_highest_claim_holds_and_other_files_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let shard = dir.path();
+        assert_eq!(current(shard).unwrap(), None);
+        for (epoch, turn) in [(9, 0), (10, 0), (10, 1), (2, 7)] {
+            claim(epoch, turn, "state-1-a").create(shard).unwrap();
+        }
+        for name in [
+            "owner-11",
+            "owner-11-0-state-x",
+            "owner-x-y-state-z",
+            "users",
+        ] {
+            fs::write(shard.join(name), "").unwrap();
+        }
+        assert_eq!(current(shard).unwrap(), Some(claim(10, 1, "state-1-a")));
+        assert_eq!(
+            Claim::of(&claim(u64::MAX, 3, "state-q").file_name()),
+            Some(claim(u64::MAX, 3, "state-q"))
+        );
+        assert_eq!(
+            Claim::of("owner-00000000000000000001-0000000000-state-../x"),
+            None
+        );
+    }
+
+    #[test]
+    fn an_owner_removes_what_came_before_it_and_nothing_of_a_later_claimant() {
+        let dir = tempfile::tempdir().unwrap();
+        let shard = dir.path();
+        let make = |epoch, tail: &str| {
+            let name = format!("state-{epoch:020}-{tail}");
+            fs::create_dir(shard.join(&name)).unwrap();
+            name
+        };
+        let (old, half, own, later) = (make(3, "a"), make(5, "b"), make(6, "c"), make(7, "d"));
+        claim(3, 0, &old).create(shard).unwrap();
+        let mine = claim(6, 0, &own);
+        mine.create(shard).unwrap();
+        for n in 0..4 {
+            fs::create_dir(shard.join(format!("damaged-{n:015}-state-x"))).unwrap();
+        }
+        clean(shard, &mine).unwrap();
+        let left = |name: &String| shard.join(name).exists();
+        assert_eq!(
+            [&old, &half, &own, &later].map(left),
+            [false, false, true, true]
+        );
+        assert_eq!(list(shard).unwrap(), [mine]);
+        let aside = damaged(shard).unwrap();
+        assert_eq!(aside.len(), KEPT);
+        assert!(aside[1].ends_with("damaged-000000000000003-state-x"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Folders and files that nobody but this user can read.
+
+use std::{
+    fs::{self, DirBuilder, Metadata},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use baton_protocol::ShardId;
+
+use crate::Error;
+
+/// The folder of a shard.
+pub(crate) fn shard_folder(dir: &Path, shard: ShardId) -> PathBuf {
+    dir.join(format!("shard-{}", shard.get()))
+}
+
+/// Makes a folder that only this user can read, or checks that one is.
+///
+/// # Errors
+/// It is none, a symbolic link, another user's, or open to others.
+pub(crate) fn folder(path: &Path) -> Result<(), Error> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(Error::io(path)(error)),
+    }
+    existing(path)
+}
+
+/// Checks a folder that has to be there.
+///
+/// # Errors
+/// As [`folder`].
+pub(super) fn existing(path: &Path) -> Result<(), Error> {
+    let found = fs::symlink_metadata(path).map_err(Error::io(path))?;
+    let wrong = |what, hint| {
+        let path = path.to_owned();
+        Err(Error::Folder { path, what, hint })
+    };
+    if found.is_symlink() {
+        return wrong("it is a symbolic link", "name the folder itself");
+    }
+    if !found.is_dir() {
+        return wrong("it is no folder", "name a folder that is not there yet");
+    }
+    owned(path, &found)
+}
+
+/// Checks a file, if it is there.
+///
+/// # Errors
+/// It is no file, or as [`folder`].
+pub(super) fn file(path: &Path) -> Result<Option<Metadata>, Error> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path)(error)),
+    };
+    if !found.is_file() {
+        return Err(Error::Folder {
+            path: path.to_owned(),
+            what: "it is no file",
+            hint: "remove it",
+        });
+    }
+    owned(path, &found)?;
+    Ok(Some(found))
+}
+
+fn owned(path: &Path, found: &Metadata) -> Result<(), Error> {
+    let wrong = |what, hint| {
+        let path = path.to_owned();
+        Err(Error::Folder { path, what, hint })
+    };
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return wrong("it is another user's", "give each user a folder of its own");
+    }
+    if found.mode() & 0o077 != 0 {
+        return wrong(
+            "other users can open it",
+            "chmod go-rwx, or name a folder that is not there yet",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{
+        fs::{Permissions, set_permissions, write},
+        os::unix::fs::{PermissionsExt, symlink},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_for_this_user_and_one_that_others_can_reach_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        folder(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        folder(&path).unwrap();
+
+        set_permissions(&path, Permissions::from_mode(0o750)).unwrap();
+        let error = folder(&path).unwrap_err().to_string();
+        assert!(error.contains("other users can open it; chmod"), "{error}");
+
+        let link = dir.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(
+            folder(&link)
+                .unwrap_err()
+                .to_string()
+                .contains("symbolic link")
+        );
+
+        let plain = dir.path().join("plain");
+        write(&plain, "x").unwrap();
+        assert!(
+            folder(&plain)
+                .unwrap_err()
+                .to_string()
+                .contains("no folder")
+        );
+        set_permissions(&plain, Permissions::from_mode(0o600)).unwrap();
+        assert!(file(&plain).unwrap().is_some());
+        assert!(file(&link).is_err() && file(&dir.path().join("none")).unwrap().is_none());
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&plain, Some(65534), None).unwrap();
+            let error = file(&plain).unwrap_err().to_string();
+            assert!(error.contains("another user's"), "{error}");
+        }
+    }
+}

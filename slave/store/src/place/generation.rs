@@ -1,0 +1,347 @@
+//! One environment of the engine, opened once a process.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek, SeekFrom, Write as _},
+    os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    rc::{Rc, Weak as RcWeak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, mpsc},
+    thread,
+    time::Duration,
+};
+
+use heed::{Database, Env, RoTxn, RwTxn, WithTls, types::Bytes};
+use rustix::fs::FlockOperation;
+
+use super::{
+    claims::{self, Claim},
+    copy, engine, folder,
+    lock::{Held, lock, try_for},
+};
+use crate::{
+    Error,
+    error::{Damage, Full, is_full},
+};
+
+/// The documents: one table, and the only one.
+pub(crate) type Table = Database<Bytes, Bytes>;
+
+/// See the module.
+pub(crate) struct Generation {
+    // Views hold the generation, so that the environment is closed with it and not later.
+    env: Env<WithTls>,
+    table: Table,
+    /// The data file; a writer holds its lock during a change.
+    file: File,
+    /// Held, shared, as long as this is open.
+    _users: File,
+    /// One change at a time in this process: the lock above is the process'.
+    writing: Mutex<()>,
+    shard: PathBuf,
+    name: String,
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generation")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Those that are open in this process.
+static OPEN: Mutex<BTreeMap<PathBuf, Weak<Generation>>> = Mutex::new(BTreeMap::new());
+
+/// How a generation is opened.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    /// Its size limit, in bytes.
+    pub(crate) most: u64,
+    /// How long another process may keep this one waiting.
+    pub(crate) patience: Duration,
+}
+
+/// A transaction that changes something.
+pub(crate) struct WriteTxn<'t> {
+    pub(crate) txn: RwTxn<'t>,
+    pub(crate) table: Table,
+}
+
+/// What a thread sees of a generation. All views that a thread has at the same time are
+/// of the same moment.
+pub(crate) struct Txn {
+    // First: the environment is closed after it.
+    txn: RoTxn<'static, WithTls>,
+    generation: Arc<Generation>,
+}
+
+impl Txn {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, Error> {
+        let value = self.generation.table.get(&self.txn, key);
+        value.map_err(Error::engine)
+    }
+
+    pub(crate) const fn txn(&self) -> &RoTxn<'static, WithTls> {
+        &self.txn
+    }
+
+    pub(crate) fn table(&self) -> Table {
+        self.generation.table
+    }
+}
+
+thread_local! {
+    /// The views that this thread has, by the address of their generation.
+    static VIEWS: RefCell<Vec<(*const Generation, RcWeak<Txn>)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Generation {
+    /// Makes a new, empty one.
+    pub(super) fn create(shard: &Path, name: String, how: How) -> Result<Arc<Self>, Error> {
+        folder(&shard.join(&name))?;
+        Self::opened(shard, name, how)
+    }
+
+    /// Opens one that is there, or gives the one that this process has open.
+    pub(crate) fn open(shard: &Path, name: String, how: How) -> Result<Arc<Self>, Error> {
+        let path = shard.join(&name);
+        if !path.exists() {
+            return Err(Error::Damaged(Damage::File));
+        }
+        folder::existing(&path)?;
+        if folder::file(&path.join("data.mdb"))?.is_none() {
+            return Err(Error::Damaged(Damage::File));
+        }
+        folder::file(&path.join("lock.mdb"))?;
+        Self::opened(shard, name, how)
+    }
+
+    fn opened(shard: &Path, name: String, how: How) -> Result<Arc<Self>, Error> {
+        let path = shard.join(&name);
+        let open = || -> Result<Option<Arc<Self>>, Error> {
+            let mut all = opened_here();
+            if let Some(open) = all.get(&path).and_then(Weak::upgrade) {
+                return Ok(Some(open));
+            }
+            all.retain(|_, open| open.strong_count() > 0);
+            match Self::open_once(shard, &name, how) {
+                Ok(generation) => {
+                    let generation = Arc::new(generation);
+                    all.insert(path.clone(), Arc::downgrade(&generation));
+                    Ok(Some(generation))
+                }
+                // The last one is being closed by another thread.
+                Err(Error::Engine(heed::Error::EnvAlreadyOpened)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        try_for(how.patience, open)
+    }
+
+    fn open_once(shard: &Path, name: &str, how: How) -> Result<Self, Error> {
+        let users = users(shard, how.patience)?;
+        let path = shard.join(name);
+        let data = path.join("data.mdb");
+        // The engine waits for whoever is opening it: that is tried here first.
+        let opening = private(&path.join("opening"))?;
+        let held = try_for(how.patience, || {
+            Held::exclusive(&opening).map_err(Error::io(&path))
+        })?;
+        let length = match folder::file(&data)? {
+            Some(_) => copy::check(&data)?,
+            None => 0,
+        };
+        // A file that has outgrown the limit is read, and gets no new pages.
+        let size = how.most.max(length).next_multiple_of(1 << 20);
+        let size = usize::try_from(size).unwrap_or(usize::MAX - ((1 << 20) - 1));
+        let (env, table) = bounded(how.patience, move || {
+            let env = engine::open(&path, size).map_err(Error::engine)?;
+            let txn = env.read_txn().map_err(Error::engine)?;
+            let table = env.open_database(&txn, None).map_err(Error::engine)?;
+            txn.commit().map_err(Error::engine)?;
+            // Those of processes that died. A full table would refuse readers.
+            env.clear_stale_readers().map_err(Error::engine)?;
+            Ok((env, table.ok_or(Error::Damaged(Damage::Structure))?))
+        })?;
+        drop(held);
+        let file = env.try_clone_inner_file().map_err(Error::engine)?;
+        Ok(Self {
+            env,
+            table,
+            file,
+            _users: users,
+            writing: Mutex::default(),
+            shard: shard.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// What there is now, as this thread sees it.
+    pub(crate) fn read(self: &Arc<Self>) -> Result<Rc<Txn>, Error> {
+        let own = Arc::as_ptr(self);
+        VIEWS.with_borrow_mut(|views| {
+            views.retain(|(_, view)| view.strong_count() > 0);
+            let known = views.iter().find(|(of, _)| *of == own);
+            if let Some(view) = known.and_then(|(_, view)| view.upgrade()) {
+                return Ok(view);
+            }
+            let txn = self.env.clone().static_read_txn().map_err(Error::engine)?;
+            let generation = Arc::clone(self);
+            let view = Rc::new(Txn { txn, generation });
+            views.push((own, Rc::downgrade(&view)));
+            Ok(view)
+        })
+    }
+
+    /// Makes a change, as a whole or not at all.
+    ///
+    /// # Errors
+    /// What `change` says, or the engine; [`Error::Busy`] if another process is in the
+    /// middle of a change for the whole patience. Nothing was changed then.
+    pub(crate) fn write<T>(
+        &self,
+        patience: Duration,
+        change: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let path = || self.shard.join(&self.name);
+        let _alone = try_for(patience, || Ok(self.alone()))?;
+        let _held = try_for(patience, || {
+            Held::exclusive(&self.file).map_err(Error::io(path()))
+        })?;
+        let mut txn = WriteTxn {
+            txn: self.env.write_txn().map_err(Error::engine)?,
+            table: self.table,
+        };
+        let changed = change(&mut txn)?;
+        txn.txn
+            .commit()
+            .map_err(|error| self.not_committed(error))?;
+        Ok(changed)
+    }
+
+    fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.writing.try_lock() {
+            Ok(alone) => Some(alone),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Why a change was not made. The engine calls a write that the system cut short, as it
+    /// does where the room ends, an error of the device: so it is tried whether the file can
+    /// grow. Nobody else writes meanwhile.
+    fn not_committed(&self, error: heed::Error) -> Error {
+        let io = rustix::io::Errno::IO.raw_os_error();
+        let is_cut = matches!(&error, heed::Error::Io(error) if error.raw_os_error() == Some(io));
+        if !is_cut {
+            return Error::engine(error);
+        }
+        let grows = self.size().and_then(|length| {
+            let grown = self.file.write_all_at(&[0; 4096], length);
+            // What was written of it lies behind all pages.
+            let _ = self.file.set_len(length);
+            grown.map_err(Error::io(self.shard.join(&self.name)))
+        });
+        match grows {
+            Err(Error::Io { source, .. }) if is_full(&source) => Error::Full(Full::Disk),
+            Ok(()) | Err(_) => Error::engine(error),
+        }
+    }
+
+    /// Whether its file still has a name. An owner removes those of the owners before.
+    pub(crate) fn is_named(&self) -> Result<bool, Error> {
+        let found = self.file.metadata();
+        let found = found.map_err(Error::io(self.shard.join(&self.name)))?;
+        Ok(found.nlink() > 0)
+    }
+
+    /// Bytes of its file, and how many of them the engine has used so far.
+    pub(crate) fn size(&self) -> Result<u64, Error> {
+        let found = self.file.metadata();
+        Ok(found.map_err(Error::io(self.shard.join(&self.name)))?.len())
+    }
+
+    /// Slots of readers that were taken so far, and those of dead processes that were
+    /// given back just now.
+    pub(crate) fn readers(&self) -> Result<(u32, usize), Error> {
+        let stale = self.env.clear_stale_readers().map_err(Error::engine)?;
+        Ok((self.env.info().number_of_readers, stale))
+    }
+
+    pub(crate) fn latest(&self) -> Result<Option<Claim>, Error> {
+        claims::current(&self.shard)
+    }
+
+    pub(crate) fn shard(&self) -> &Path {
+        &self.shard
+    }
+}
+
+fn opened_here() -> MutexGuard<'static, BTreeMap<PathBuf, Weak<Generation>>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does something that another process may hold up for ever, and waits for it only so
+/// long. The thread stays behind until the other process goes on or dies.
+fn bounded<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (done, over) = mpsc::sync_channel(1);
+    let work = move || {
+        // Nobody waits any more: what was opened is closed again.
+        let _ = done.send(work());
+    };
+    let spawned = thread::Builder::new()
+        .name("store-open".to_owned())
+        .spawn(work);
+    spawned.map_err(Error::io("a thread"))?;
+    over.recv_timeout(patience.max(Duration::from_millis(100)))
+        .unwrap_or(Err(Error::Busy))
+}
+
+/// A file that only this user can read.
+fn private(path: &Path) -> Result<File, Error> {
+    folder::file(path)?;
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    options.open(path).map_err(Error::io(path))
+}
+
+/// Says that this process uses the shard. Pids name readers to the engine, so that all
+/// users have to be in one pid namespace. Who is alone there writes its own down.
+fn users(shard: &Path, patience: Duration) -> Result<File, Error> {
+    let path = shard.join("users");
+    let mut file = private(&path)?;
+    let own = format!("{}\n", namespace().map_err(Error::io("/proc/self/ns/pid"))?);
+    let io = |error| Error::io(&path)(error);
+    try_for(patience, || {
+        if lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io)? {
+            file.set_len(0).map_err(io)?;
+            file.seek(SeekFrom::Start(0)).map_err(io)?;
+            file.write_all(own.as_bytes()).map_err(io)?;
+        }
+        let shared = lock(&file, FlockOperation::NonBlockingLockShared).map_err(io)?;
+        Ok(shared.then_some(()))
+    })?;
+    let mut theirs = String::new();
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    file.read_to_string(&mut theirs).map_err(io)?;
+    if theirs != own {
+        let path = shard.to_owned();
+        return Err(Error::Namespace { path });
+    }
+    Ok(file)
+}
+
+fn namespace() -> io::Result<u64> {
+    fs::metadata("/proc/self/ns/pid").map(|found| found.ino())
+}

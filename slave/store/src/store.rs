@@ -1,0 +1,205 @@
+//! One shard's state, for reading, and the way to its writer.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use baton_protocol::{Epoch, ShardId};
+
+use crate::{
+    Error, Owner, Resources, Takeover, View, Writer,
+    place::{self, Generation, How, folder, shard_folder},
+};
+
+/// How a store is kept. All processes of a fleet should agree.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// What is kept.
+    pub resources: Resources,
+    /// The size limit of a shard, in bytes: 8 GiB. A change that does not fit is refused.
+    pub most: u64,
+    /// How long another process that is in the middle of a change is waited for: 1 s.
+    pub patience: Duration,
+    /// Messages that are kept of each channel, if any are: 100.
+    pub messages_per_channel: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            resources: Resources::default(),
+            most: 8 << 30,
+            patience: Duration::from_secs(1),
+            messages_per_channel: 100,
+        }
+    }
+}
+
+impl Options {
+    /// Keeps these resources.
+    #[must_use]
+    pub const fn with_resources(mut self, resources: Resources) -> Self {
+        self.resources = resources;
+        self
+    }
+
+    /// Limits a shard to so many bytes.
+    #[must_use]
+    pub const fn with_most(mut self, most: u64) -> Self {
+        self.most = most;
+        self
+    }
+
+    /// Waits so long for another process.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Keeps so many messages of a channel.
+    #[must_use]
+    pub const fn with_messages_per_channel(mut self, messages: usize) -> Self {
+        self.messages_per_channel = messages;
+        self
+    }
+
+    pub(crate) const fn how(&self) -> How {
+        How {
+            most: self.most,
+            patience: self.patience,
+        }
+    }
+}
+
+/// One shard's state. Cheap to clone; all clones of a process share what is open.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shard: ShardId,
+    path: PathBuf,
+    options: Options,
+    current: RwLock<Option<Arc<Generation>>>,
+}
+
+impl Store {
+    /// Opens the state of a shard in this folder, which all shards of a fleet share, and
+    /// makes the folder if it is not there. What another process wrote is there at once.
+    /// It may block, for [`Options::patience`] at most.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or the resources cannot be kept together.
+    pub fn open(dir: &Path, shard: ShardId, options: Options) -> Result<Self, Error> {
+        let kept = options.resources;
+        if kept.contains(Resources::USER) && !kept.contains(Resources::MEMBER) {
+            return Err(Error::Resources(
+                "USER needs MEMBER: a user is kept as long as it is a member somewhere",
+            ));
+        }
+        folder(dir)?;
+        let path = shard_folder(dir, shard);
+        folder(&path)?;
+        let inner = Inner {
+            shard,
+            path,
+            options,
+            current: RwLock::default(),
+        };
+        let store = Self {
+            inner: Arc::new(inner),
+        };
+        match store.refresh() {
+            // What is there is looked at again when it is claimed.
+            Err(Error::Damaged(_) | Error::Busy) | Ok(()) => Ok(store),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Which shard it is of.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.inner.shard
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Becomes the owner of the state at this epoch, wherever it is, and however the owner
+    /// before ended. From now on no earlier owner can change it.
+    ///
+    /// `owner` names this process among all that may ever ask for the same epoch: a
+    /// process that restarts a shard's task claims it once more with the same one.
+    ///
+    /// It may block for twice [`Options::patience`], and for a copy of the state if the owner
+    /// before is stopped in the middle of a change.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`]: a later owner began. [`Error::Format`]: another build wrote it, and
+    /// it stays as it is. [`Error::Full`]: there is no room.
+    pub fn claim(&self, epoch: Epoch, owner: Owner) -> Result<(Writer, Takeover), Error> {
+        let Inner {
+            shard,
+            path,
+            options,
+            ..
+        } = &*self.inner;
+        let claimed = place::claim(path, shard.get(), options, epoch, owner)?;
+        self.goes_on_in(&claimed.generation);
+        Ok(Writer::new(self.clone(), claimed))
+    }
+
+    pub(crate) fn goes_on_in(&self, generation: &Arc<Generation>) {
+        let current = self.inner.current.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(generation));
+    }
+
+    /// Looks for the state that is current now: a later owner may have moved it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn refresh(&self) -> Result<(), Error> {
+        let Inner { path, options, .. } = &*self.inner;
+        if let Some(claim) = place::current(path)? {
+            let generation = Generation::open(path, claim.generation, options.how())?;
+            self.goes_on_in(&generation);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the file; places of readers, and those that were given back just now.
+    pub(crate) fn usage(&self) -> Result<(u64, (u32, usize)), Error> {
+        let generation = self.generation()?;
+        Ok((generation.size()?, generation.readers()?))
+    }
+
+    fn generation(&self) -> Result<Arc<Generation>, Error> {
+        let current = self.inner.current.read();
+        let current = current.unwrap_or_else(PoisonError::into_inner).clone();
+        let absent = || Error::Absent {
+            path: self.inner.path.clone(),
+        };
+        current.ok_or_else(absent)
+    }
+
+    /// What there is now. Everything that is read through one view is of one moment. A view
+    /// belongs to its thread and keeps pages from being used again as long as it lives: it
+    /// is for one piece of work, and cannot be held while another task runs on its thread.
+    ///
+    /// # Errors
+    /// There is no state yet, or it cannot be read.
+    pub fn view(&self) -> Result<View, Error> {
+        View::new(&self.generation()?)
+    }
+}

@@ -1,0 +1,321 @@
+//! The one who may change a shard's state.
+
+use std::sync::Arc;
+
+use baton_protocol::{Epoch, Sequence};
+use heed::PutFlags;
+
+use crate::{
+    Error, Store,
+    apply::Apply,
+    error::Damage,
+    header::{Header, LONGEST_SESSION, Owner},
+    key,
+    packed::{Doc, payload},
+    place::{Claim, Claimed, Found, Generation, Txn, WriteTxn, header, move_to_new},
+    resources::{Kind, Resources},
+};
+
+/// One dispatch of the gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatch<'e> {
+    /// Its sequence in its session.
+    pub sequence: Sequence,
+    /// Its type, as Discord writes it.
+    pub kind: &'e str,
+    /// The whole payload: `{"t":..,"s":..,"op":0,"d":{..}}`.
+    pub json: &'e str,
+}
+
+/// Where a state stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The fingerprint of its session; `None`: none began.
+    pub session: Option<Box<str>>,
+    /// Every event of that session up to here is in it, and none above.
+    pub sequence: Sequence,
+    /// Of the last owner.
+    pub epoch: Epoch,
+}
+
+impl Stand {
+    pub(crate) fn of(header: &Header) -> Self {
+        Self {
+            session: Some(header.session.clone()).filter(|session| !session.is_empty()),
+            sequence: header.sequence,
+            epoch: header.epoch,
+        }
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Events that are in the state now and were not before.
+    pub new: usize,
+    /// Events that were in it already.
+    pub known: usize,
+    /// Of the new ones, those whose payload is no JSON: nothing of them is in the state.
+    pub unread: usize,
+}
+
+/// The one who may change a shard's state, until a later owner begins.
+///
+/// Its methods may wait for the [patience](crate::Options::patience) if another process is
+/// in the middle of a change, which happens at a handover only. Each is one change: it is
+/// made as a whole, or not at all.
+#[derive(Debug)]
+pub struct Writer {
+    store: Store,
+    generation: Arc<Generation>,
+    claim: Claim,
+    epoch: Epoch,
+    owner: Owner,
+    stand: Stand,
+    is_sealed: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(store: Store, claimed: Claimed) -> (Self, Takeover) {
+        let takeover = Takeover {
+            found: claimed.found,
+            stand: Stand::of(&claimed.header),
+            missing: store.options().resources - claimed.header.resources,
+        };
+        let writer = Self {
+            store,
+            generation: claimed.generation,
+            claim: claimed.claim,
+            epoch: claimed.header.epoch,
+            owner: claimed.header.owner,
+            stand: takeover.stand.clone(),
+            is_sealed: false,
+        };
+        (writer, takeover)
+    }
+
+    /// The store, for reading.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where the state stands after the last change.
+    #[must_use]
+    pub const fn stand(&self) -> &Stand {
+        &self.stand
+    }
+
+    /// Brings the state up to these dispatches of a session, which are in the order of their
+    /// sequences: those of one wake-up, for example. Where the state stands is written in
+    /// the same change. Those that it holds already change nothing. READY begins a session:
+    /// everything of the one before is dropped.
+    ///
+    /// # Errors
+    /// None of them was applied. [`Error::Fenced`] and [`Error::Sealed`] are final;
+    /// [`Error::Full`] is not: the same batch can be tried again.
+    pub fn apply(&mut self, session: &str, batch: &[Dispatch<'_>]) -> Result<Applied, Error> {
+        self.may_write()?;
+        if session.is_empty() || session.len() > LONGEST_SESSION {
+            return Err(Error::OtherSession);
+        }
+        let options = self.store.options();
+        let mut applied = Applied::default();
+        let (epoch, owner) = (self.epoch, self.owner);
+        let header = self.generation.write(options.patience, |txn| {
+            let mut header = owned(txn, epoch, owner)?;
+            for event in batch {
+                if header.session.as_ref() == session
+                    && event.sequence <= header.sequence
+                    && !cfg!(mutant = "applied-twice")
+                {
+                    applied.known += 1;
+                    continue;
+                }
+                let begins = event.kind == "READY";
+                if header.session.as_ref() != session && !begins {
+                    return Err(Error::OtherSession);
+                }
+                // What cannot be read would come again and again, if it were refused.
+                let packed = payload(event.json, header.level).unwrap_or_default();
+                let data = Doc::whole(&packed).and_then(|whole| whole.get("d")?.object());
+                if begins {
+                    header.session = session.into();
+                    header.resources = options.resources;
+                }
+                match data {
+                    Some(data) => Apply::new(txn, &mut header, options).event(event.kind, data)?,
+                    None if begins => Apply::new(txn, &mut header, options).clear()?,
+                    None => {}
+                }
+                applied.unread += usize::from(packed.is_empty());
+                header.sequence = event.sequence;
+                applied.new += 1;
+            }
+            if !cfg!(mutant = "sequence-outside") {
+                txn.set_header(&header)?;
+            }
+            Ok(header)
+        })?;
+        if cfg!(mutant = "sequence-outside") {
+            let outside = |txn: &mut WriteTxn<'_>| txn.set_header(&header);
+            self.generation.write(options.patience, outside)?;
+        }
+        self.stand = Stand::of(&header);
+        Ok(applied)
+    }
+
+    /// Takes in a guild that was copied from elsewhere, as
+    /// [`View::guild_create`](crate::View::guild_create) writes it. From then on the state
+    /// stands where `stand` says: where the oldest guild of the copy does.
+    ///
+    /// # Errors
+    /// It is no guild, or as [`apply`](Self::apply).
+    pub fn import(&mut self, stand: &Stand, guild: &str) -> Result<(), Error> {
+        self.may_write()?;
+        let options = self.store.options();
+        let (epoch, owner) = (self.epoch, self.owner);
+        let header = self.generation.write(options.patience, |txn| {
+            let mut header = owned(txn, epoch, owner)?;
+            let packed = payload(guild, header.level);
+            let packed = packed.map_err(|error| Error::NoGuild(error.to_string()))?;
+            let data = Doc::whole(&packed).filter(|data| data.number("id").is_some());
+            let data = data.ok_or_else(|| Error::NoGuild("it has no id".to_owned()))?;
+            Apply::new(txn, &mut header, options).event("GUILD_CREATE", data)?;
+            header.session = stand.session.clone().unwrap_or_default();
+            header.sequence = stand.sequence;
+            txn.set_header(&header)?;
+            Ok(header)
+        })?;
+        self.stand = Stand::of(&header);
+        Ok(())
+    }
+
+    /// Forgets everything: the session is over, or its state is to come from elsewhere.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.may_write()?;
+        let options = self.store.options();
+        let (epoch, owner) = (self.epoch, self.owner);
+        let header = self.generation.write(options.patience, |txn| {
+            let mut header = owned(txn, epoch, owner)?;
+            header.resources = options.resources;
+            header.session = "".into();
+            header.sequence = Sequence(0);
+            Apply::new(txn, &mut header, options).clear()?;
+            txn.set_header(&header)?;
+            Ok(header)
+        })?;
+        self.stand = Stand::of(&header);
+        Ok(())
+    }
+
+    /// The shard is sealed: the last change stands, and this writer makes no other. Says
+    /// where the state stands for ever, or until the next owner begins.
+    pub fn seal(&mut self) -> Stand {
+        self.is_sealed = true;
+        self.stand.clone()
+    }
+
+    /// Writes the state once more, into full pages, and drops what no document needs. Also
+    /// the way out if a reader that never ends keeps pages: it keeps the former ones.
+    /// It takes the time and, for a moment, the room of a copy.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply). The state stays where it was.
+    pub fn compact(&mut self) -> Result<Compacted, Error> {
+        self.may_write()?;
+        let before = self.generation.size()?;
+        let view = self.generation.read()?;
+        let header = header(view.get(&key::header())?)?;
+        let (epoch, owner) = (self.epoch, self.owner);
+        if header.epoch != epoch || header.owner != owner {
+            return Err(Error::Fenced {
+                own: epoch,
+                latest: header.epoch,
+            });
+        }
+        let fill = |txn: &mut WriteTxn<'_>| copy_all(&view, &header, txn);
+        let options = self.store.options();
+        let moved = move_to_new(&self.generation, &self.claim, options, fill)?;
+        drop(view);
+        (self.generation, self.claim) = moved;
+        self.store.goes_on_in(&self.generation);
+        let after = self.generation.size()?;
+        Ok(Compacted { before, after })
+    }
+
+    fn may_write(&self) -> Result<(), Error> {
+        if self.is_sealed && !cfg!(mutant = "commit-after-seal") {
+            return Err(Error::Sealed);
+        }
+        if self.generation.is_named()? {
+            return Ok(());
+        }
+        match self.generation.latest()? {
+            Some(latest) if latest.epoch > self.epoch => Err(Error::Fenced {
+                own: self.epoch,
+                latest: latest.epoch,
+            }),
+            Some(_) | None => Err(Error::Damaged(Damage::File)),
+        }
+    }
+}
+
+/// Writes every document that is kept behind the one before, so that pages are full.
+fn copy_all(from: &Txn, header: &Header, to: &mut WriteTxn<'_>) -> Result<(), Error> {
+    let all = from.table().iter(from.txn()).map_err(Error::engine)?;
+    for entry in all {
+        let (key, value) = entry.map_err(Error::engine)?;
+        let kind = match key::read(key) {
+            Some(key::Read::Document { kind, .. }) => Some(kind),
+            Some(key::Read::Message { .. }) => Some(Kind::Message),
+            Some(key::Read::User(_)) => Some(Kind::User),
+            Some(_) => None,
+            None => return Err(Error::Damaged(Damage::Structure)),
+        };
+        if kind.is_none_or(|kind| header.resources.contains(kind.resource())) {
+            let put = to
+                .table
+                .put_with_flags(&mut to.txn, PutFlags::APPEND, key, value);
+            put.map_err(Error::engine)?;
+        }
+    }
+    Ok(())
+}
+
+/// The header, if this owner is still the last.
+fn owned(txn: &WriteTxn<'_>, epoch: Epoch, owner: Owner) -> Result<Header, Error> {
+    let header = txn.header()?;
+    let is_own = header.epoch == epoch && header.owner == owner;
+    if !is_own && !cfg!(mutant = "epoch-not-compared") {
+        return Err(Error::Fenced {
+            own: epoch,
+            latest: header.epoch,
+        });
+    }
+    Ok(header)
+}
+
+/// What an owner took over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Takeover {
+    /// Whose state it is.
+    pub found: Found,
+    /// Where it stands.
+    pub stand: Stand,
+    /// Resources that are wanted and that the owner before did not keep: they come with the
+    /// next session only. Until then the state is not complete for whoever wants them.
+    pub missing: Resources,
+}
+
+/// What [`Writer::compact`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// Bytes of the file before.
+    pub before: u64,
+    /// Bytes of the file after.
+    pub after: u64,
+}
