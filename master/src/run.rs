@@ -1,48 +1,48 @@
 //! The daemon: puts the parts together, serves until it is asked to leave.
 
 mod before;
+mod place;
+mod serving;
 mod signals;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use baton_core::{Core, event::Time};
 use baton_protocol::{LaunchId, Term, auth::Secret};
-use futures_util::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, watch},
-    time::{Instant, timeout},
+    time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::{
     before::{living, shard_count},
+    place::{Place, local_address},
+    serving::{OperatorPlaces, Serving},
     signals::Signals,
 };
 use crate::{
-    admin::{Admin, Disks, Facts, Guard, MAX_STREAMS},
+    admin::{Admin, Disks, Facts, MAX_STREAMS},
     aside::Aside,
     budget::Asker,
     config::Config,
     counters::Counters,
-    doors::http::{self, Door},
+    doors::{Places, http},
     driver::{Driver, Ending, Parts, QUEUE},
     error::Error,
     history::History,
     journal::{Home, Journal},
-    keeper::{Anew, Keeper, Kept, Maker},
+    keeper::{Keeper, Kept},
     legacy, listener,
-    metrics::Metrics,
     news::{Log, Observer, STREAM},
     notice::Notice,
     peer::{Context, Hushes, MAX_JOINED, Strangers},
     process::{Launcher, Outputs, keep_small},
     reload::{Reloader, Source},
-    runtime_dir::{Lock, RuntimeDir, make_dir, same},
+    runtime_dir::RuntimeDir,
     service,
-    sockets::Sockets,
-    vital,
 };
 
 /// What a started master tells its starter, as one line of JSON.
@@ -58,9 +58,6 @@ pub struct Ready {
     /// Its runtime directory.
     pub runtime_dir: PathBuf,
 }
-
-/// Peers and requests get this long to end when the master leaves.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Runs a master until it is asked to leave (`SIGTERM`, `SIGINT`); slaves serve
 /// on. `ready` is called when slaves can dial.
@@ -78,25 +75,11 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     for worry in config.worries() {
         warn!("{worry}");
     }
-    let dir = RuntimeDir::open(&config.runtime_dir)?;
-    make_dir("data_dir", &config.data_dir)?;
-    let lock = Lock::take(dir.path())?;
-    let _data_lock = if same(dir.path(), &config.data_dir) {
-        None
-    } else {
-        Some(Lock::take(&config.data_dir)?)
-    };
-    let passed = service::Sockets::take(config.listen, &dir.slave_socket())?;
-    let tcp = match passed.tcp {
-        Some(tcp) => tcp,
-        None => listener::bind(config.listen).await?,
-    };
-    let ran_before = dir.has_secret(&config.data_dir);
-    let secret = dir.secret(&config.data_dir)?;
+    let mut place = Place::take(&config).await?;
     if config.legacy {
-        return run_legacy(&config, &dir, secret, tcp, signals, ready).await;
+        return run_legacy(&config, place, signals, ready).await;
     }
-    let home = Home::new(dir.fleet(), &secret, ran_before);
+    let home = Home::new(place.dir.fleet(), &place.secret, place.ran_before);
     let opened = Journal::open(&config.data_dir, configured(&config), &home)?;
     let asker = Asker::new(&config);
     let (shard_count, bot) = tokio::select! {
@@ -109,47 +92,32 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     recovered.launches =
         LaunchId::random().map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
 
-    let (unix, maker) = match passed.unix {
-        Some(unix) => (unix, Maker::Service),
-        None => (dir.bind(&dir.slave_socket())?, Maker::Us),
-    };
-    let admin_socket = dir.bind(&dir.admin_socket())?;
+    let (slaves, maker) = place.slave_socket()?;
+    let operators = place.dir.bind(&place.dir.admin_socket())?;
     let admin_tcp = match config.admin_listen {
         Some(address) => Some(listener::bind_as("admin_listen", address).await?),
         None => None,
     };
+    let Place {
+        dir,
+        lock,
+        data_lock: _data_lock,
+        secret,
+        tcp,
+        ..
+    } = place;
     let address = local_address(&tcp)?;
     let (notices, queue) = mpsc::channel(QUEUE);
     let (news, _) = broadcast::channel(STREAM);
     let defaults = watch::Sender::new(config.usual_deploy());
     let closing = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let metrics = Arc::<Metrics>::default();
     let history = Arc::new(History::open(&config.data_dir, opened.term));
-    let other_secret = opened.term.fleet != home.fleet;
-    if other_secret {
-        warn!(
-            "the secret is another one than that with which this fleet began: slaves by TCP that \
-             know the one before are not let in"
-        );
-    }
-    let kept = Kept::new(other_secret);
-    let context = Arc::new(Context {
-        term: opened.term,
-        secret: secret.clone(),
-        own: std::process::id(),
-        checkpoint: config.limits.checkpoint,
-        ping: config.limits.ping,
-        hang: config.limits.hang,
-        notices: notices.clone(),
-        counters: Counters::default(),
-        metrics: Arc::clone(&metrics),
-        strangers: Strangers::default(),
-        hush: Hushes::default(),
-        room: Arc::new(Semaphore::new(MAX_JOINED)),
-        closing: closing.clone(),
-    });
-    let (over_tcp, over_unix) = (http::places(), http::places());
+    let kept = Kept::new(is_another(opened.term, &home));
+    let context = context(&config, opened.term, &secret, &notices, &closing);
+    let places = OperatorPlaces {
+        over_tcp: http::places(),
+        over_unix: http::places(),
+    };
     let admin = Admin {
         notices: notices.clone(),
         news: news.clone(),
@@ -158,12 +126,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         defaults: defaults.subscribe(),
         facts: facts(&config, &dir, opened.term, address),
         started: Instant::now(),
-        doors: vec![
-            ("listen", Arc::clone(&context.strangers.tcp)),
-            ("slave.sock", Arc::clone(&context.strangers.unix)),
-            ("admin_listen", Arc::clone(&over_tcp)),
-            ("admin.sock", Arc::clone(&over_unix)),
-        ],
+        doors: doors(&context, &places),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         disks: Disks::default(),
         kept: kept.clone(),
@@ -177,16 +140,9 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         lock,
         kept,
     );
-    let launcher = launcher(&config, &dir, secret, opened.commands, opened.before);
-    keep_small(
-        config
-            .slots
-            .iter()
-            .filter_map(|slot| slot.log.clone())
-            .collect(),
-    );
+    keep_small(logs(&config));
     let observers: Vec<Arc<dyn Observer>> = vec![
-        metrics,
+        Arc::clone(&context.metrics) as _,
         Arc::clone(&history) as _,
         Arc::new(Log::default()),
         Arc::new(news),
@@ -194,7 +150,7 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     let driver = Driver::new(Parts {
         core: Core::new(config.settings(shard_count), recovered, Time::default()),
         journal: opened.journal,
-        launcher,
+        launcher: launcher(&config, &dir, secret, opened.commands, opened.before),
         watches,
         unseen,
         notices: notices.clone(),
@@ -207,83 +163,91 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         // The queue is empty, the driver not yet running.
         let _ = notices.send(Notice::Budget(bot.budget)).await;
     }
+    let serving = Serving::new(notices.clone(), closing);
     if let Some(asker) = asker {
-        let closing = closing.clone();
-        let asking = asker.keep_asking(bot.is_some(), notices.clone(), closing);
-        vital::spawn(&tasks, notices.clone(), "budget", asking);
+        serving.ask_discord(asker, bot.is_some());
     }
-    let alive = service::keep_alive(Some(notices.clone()), closing.clone());
-    vital::spawn(&tasks, notices.clone(), "watchdog", alive);
+    serving.keep_alive();
     let reloader = Reloader {
         source,
         config: config.clone(),
         shard_count,
-        notices: notices.clone(),
+        notices,
         defaults,
     };
-    let usual = config.usual_deploy();
-    let vital = |name, task: BoxFuture<'static, ()>| {
-        vital::spawn(&tasks, notices.clone(), name, task);
+    serving.hear(signals, &config, reloader);
+    let sockets = (tcp, slaves, operators);
+    serving.listen(context, admin.clone(), places.over_unix, sockets, keeper);
+    let admin_http = match admin_tcp {
+        Some(tcp) => Some(serving.listen_to_operators(tcp, &config, admin, places.over_tcp)?),
+        None => None,
     };
-    let forwarding = signals.forward(notices.clone(), usual, Some(reloader), closing.clone());
-    vital("signals", forwarding.boxed());
-    let listening = listener::tcp(Arc::clone(&context), tcp, tasks.clone());
-    vital("listener", listening.boxed());
-    let sockets = Sockets::new(
-        Arc::clone(&context),
-        admin.clone(),
-        over_unix,
-        tasks.clone(),
-    );
-    sockets.take_slaves(unix);
-    sockets.take_operators(admin_socket);
-    let opened_anew = move |anew: Anew| {
-        anew.slave
-            .into_iter()
-            .for_each(|unix| sockets.take_slaves(unix));
-        let operators = anew.admin.into_iter();
-        operators.for_each(|unix| sockets.take_operators(unix));
-    };
-    let keeping = keeper.keep(notices.clone(), closing.clone(), opened_anew);
-    vital("keeper", keeping.boxed());
-    let mut admin_http = None;
-    if let Some(tcp) = admin_tcp {
-        let address = local_address(&tcp)?;
-        info!(
-            %address,
-            operators = config.admin_token.is_some(),
-            readers = config.admin_read_token.is_some(),
-            "served over TCP: who has the operators' token may do everything, others look at most"
-        );
-        admin_http = Some(format!("http://{address}"));
-        let guard = Guard::new(config.admin_token.clone(), config.admin_read_token.clone());
-        let mut admin = admin.clone();
-        // A flood of this door takes nothing from the other.
-        admin.streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        let router = guard.around(admin.router());
-        let door = Door::Tcp(tcp);
-        let serving = http::serve(door, over_tcp, router, closing.clone());
-        vital("operators over TCP", serving.boxed());
-    }
     info!(listen = %address, runtime_dir = %dir.path().display(), term = %opened.term, shard_count, "master started");
     ready(&Ready {
         listen: address.to_string(),
         admin: format!("unix:{}", dir.admin_socket().display()),
-        admin_http,
+        admin_http: admin_http.map(|address| format!("http://{address}")),
         runtime_dir: dir.path().to_owned(),
     });
-
     service::ready(&format!("{shard_count} shards, {}", opened.term));
 
     let (ending, journal) = driver.run(queue).await;
-    closing.cancel();
-    tasks.close();
-    if timeout(FAREWELL, tasks.wait()).await.is_err() {
-        warn!("some connections did not end in time");
-    }
+    serving.end().await;
     journal.close().await;
     history.leaves();
     left(ending)
+}
+
+/// Whether the secret is another one than that with which this fleet began.
+fn is_another(term: Term, home: &Home) -> bool {
+    let another = term.fleet != home.fleet;
+    if another {
+        warn!(
+            "the secret is another one than that with which this fleet began: slaves by TCP that \
+             know the one before are not let in"
+        );
+    }
+    another
+}
+
+fn context(
+    config: &Config,
+    term: Term,
+    secret: &Secret,
+    notices: &mpsc::Sender<Notice>,
+    closing: &CancellationToken,
+) -> Arc<Context> {
+    Arc::new(Context {
+        term,
+        secret: secret.clone(),
+        own: std::process::id(),
+        checkpoint: config.limits.checkpoint,
+        ping: config.limits.ping,
+        hang: config.limits.hang,
+        notices: notices.clone(),
+        counters: Counters::default(),
+        metrics: Arc::default(),
+        strangers: Strangers::default(),
+        hush: Hushes::default(),
+        room: Arc::new(Semaphore::new(MAX_JOINED)),
+        closing: closing.clone(),
+    })
+}
+
+/// The places of each door, by the key that opens it.
+fn doors(context: &Context, places: &OperatorPlaces) -> Vec<(&'static str, Arc<Places>)> {
+    vec![
+        ("listen", Arc::clone(&context.strangers.tcp)),
+        ("slave.sock", Arc::clone(&context.strangers.unix)),
+        ("admin_listen", Arc::clone(&places.over_tcp)),
+        ("admin.sock", Arc::clone(&places.over_unix)),
+    ]
+}
+
+/// The files that slaves of slots with a `log` write.
+fn logs(config: &Config) -> Vec<PathBuf> {
+    let slots = config.slots.iter();
+    slots.filter_map(|slot| slot.log.clone()).collect()
 }
 
 fn facts(config: &Config, dir: &RuntimeDir, term: Term, address: SocketAddr) -> Facts {
@@ -350,12 +314,18 @@ fn left(ending: Ending) -> Result<(), Error> {
 /// The Go master's flow: neither a journal nor an admin socket.
 async fn run_legacy(
     config: &Config,
-    dir: &RuntimeDir,
-    secret: Secret,
-    listener: tokio::net::TcpListener,
+    place: Place,
     signals: Signals,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), Error> {
+    let Place {
+        dir,
+        lock: _lock,
+        data_lock: _data_lock,
+        secret,
+        tcp: listener,
+        ..
+    } = place;
     let address = local_address(&listener)?;
     let (notices, mut queue) = mpsc::channel(QUEUE);
     let (deploy, deploys) = mpsc::channel(1);
@@ -408,10 +378,4 @@ fn configured(config: &Config) -> BTreeMap<String, Vec<String>> {
     slots
         .filter_map(|slot| Some((slot.name.clone(), slot.command.clone()?)))
         .collect()
-}
-
-fn local_address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, Error> {
-    listener
-        .local_addr()
-        .map_err(|error| Error::system("address of the listener", error))
 }

@@ -4,21 +4,19 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
 };
 
 use baton_core::event::{Durability, Entry, JournalState, Recovered};
 use baton_protocol::{Epoch, Term};
-use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::{
-    Home, Journal, Opened, QUEUE,
     age::Clocks,
+    handle::Journal,
     ledger::Ledger,
-    roster::{Known, Roster},
+    roster::{Home, Known, Roster},
     rows::{BOOT, Boot, Lost, Rows, SHARD_COUNT, ShardCount, TermRow, encode},
-    writer::{Deposed, Writer, deposed, serve},
+    writer::{Deposed, Writer, deposed},
 };
 use crate::{
     clock::unix_ms,
@@ -27,12 +25,60 @@ use crate::{
     test_hooks::crash,
 };
 
+/// Name of the file in the data directory.
+pub const FILE: &str = "journal.sqlite3";
+
 /// After a loss epochs begin above what any earlier master can have used: the
 /// term, and room for as many epochs in each.
 const EPOCHS_OF_A_TERM: u64 = 1 << 28;
 
+/// A journal, and what it gave back.
+#[derive(Debug)]
+pub struct Opened {
+    /// The journal.
+    pub journal: Journal,
+    /// Everything that it knew. Its slaves are not yet checked for life.
+    pub recovered: Recovered,
+    /// This start of the master; on the disk already.
+    pub term: Term,
+    /// The boot that the master before ran on, if there was one.
+    pub boot: Option<String>,
+    /// The count that was pinned at the first start.
+    pub shard_count: Option<u32>,
+    /// Commands that deploys brought into slots, where the configured one is
+    /// still the same as then.
+    pub commands: BTreeMap<String, Vec<String>>,
+    /// The command that each slot had before the present one, if it had another.
+    pub before: BTreeMap<String, Vec<String>>,
+}
+
+impl Journal {
+    /// Opens or makes the journal in `data_dir` and begins a term. Blocks: call
+    /// it before anything is served.
+    ///
+    /// `configured` is the configured command of each slot that has one.
+    ///
+    /// A journal that is damaged, or of a newer master that does not let this one
+    /// use it, is set aside, and a new one takes its place. The
+    /// fleet and the slaves that may be alive are then known from `home`, the
+    /// term is above every earlier one, and the journal is [`JournalState::Lost`]; so
+    /// it is whenever the journal knows less than `home` does.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`]: the file is of another fleet. [`Error::Journal`]: the
+    /// disk refused. [`Error::Deposed`]: another master took the term at the same moment.
+    pub fn open(
+        data_dir: &Path,
+        configured: BTreeMap<String, Vec<String>>,
+        home: &Home,
+    ) -> Result<Opened, Error> {
+        let path = data_dir.join(FILE);
+        open(&path, configured, home).map_err(|error| unusable(path, error))
+    }
+}
+
 /// Opens the file, or makes one; a bad one is set aside, and another takes its place.
-pub(super) fn open(
+fn open(
     path: &Path,
     configured: BTreeMap<String, Vec<String>>,
     home: &Home,
@@ -148,17 +194,8 @@ pub(super) fn begin(
     let deposed = Deposed::default();
     let kept = Arc::clone(&deposed);
     let writer = Writer::new(store, (term, revision), ledger, roster, deposed);
-    let (orders, queue) = mpsc::channel(QUEUE);
-    let thread = thread::Builder::new()
-        .name("journal".to_owned())
-        .spawn(move || serve(writer, queue))
-        .map_err(StoreError::Io)?;
     Ok(Opened {
-        journal: Journal {
-            orders,
-            thread: Some(thread),
-            deposed: kept,
-        },
+        journal: Journal::start(writer, kept)?,
         recovered,
         term,
         boot,
@@ -236,7 +273,7 @@ fn next_term(
 }
 
 /// Says what to do, by what is wrong.
-pub(super) fn unusable(path: PathBuf, error: StoreError) -> Error {
+fn unusable(path: PathBuf, error: StoreError) -> Error {
     let reason = match &error {
         // Nothing heals that by itself.
         StoreError::OtherFleet { .. } => {

@@ -7,6 +7,8 @@ mod older;
 mod terms;
 mod torn;
 
+use std::{collections::BTreeMap, path::Path};
+
 use baton_protocol::{
     DeployId, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, Ticket, Version,
     auth::Secret,
@@ -14,7 +16,8 @@ use baton_protocol::{
 };
 
 use super::*;
-use baton_core::event::{Basis, Hold, JournalState, Row};
+use crate::error::Error;
+use baton_core::event::{Basis, Durability, Hold, JournalState, Recovered, Row};
 
 #[tokio::test]
 async fn everything_that_was_saved_is_there_after_a_reopen() {

@@ -10,18 +10,15 @@ use std::{
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use baton_core::event::Durability;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use self::wal::Wal;
+use self::wal::{BUSY, Wal};
 use super::{ApplyError, Batch, Kept, Revision, Snapshot, Store, StoreError, TERM};
 use crate::clock::unix_ms;
-
-/// Another reader (the sqlite3 shell) or another master is waited for this long.
-const BUSY: Duration = Duration::from_secs(2);
 
 /// See the [module](self).
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! The write-ahead log when no save waits, and what a file is.
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use super::{
     wal::{AGAIN, LONG, QUIET},
     *,

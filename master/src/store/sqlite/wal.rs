@@ -11,12 +11,14 @@ use std::{
 use rusqlite::Connection;
 use tracing::{debug, warn};
 
-use super::BUSY;
 use crate::store::StoreError;
 
 /// A log of this many bytes stays as it is. What is longer is folded in: at most
 /// SQLite's 1000 pages, two syncs of the disk.
 pub(super) const LONG: u64 = 512 << 10;
+
+/// Another reader (the sqlite3 shell) or another master is waited for this long.
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 
 /// So long after a save that a task waited for: in a deploy one follows another.
 pub(super) const QUIET: Duration = Duration::from_secs(1);

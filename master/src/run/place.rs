@@ -1,0 +1,85 @@
+//! The place of a master: its directories, which no other master has meanwhile, its
+//! secret, and the sockets that slaves dial.
+
+use std::net::SocketAddr;
+
+use baton_protocol::auth::Secret;
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::{
+    config::Config,
+    error::Error,
+    keeper::Maker,
+    listener,
+    runtime_dir::{Lock, RuntimeDir, make_dir, same},
+    service,
+};
+
+/// What a master has before it knows anything of its fleet.
+pub(super) struct Place {
+    pub(super) dir: RuntimeDir,
+    /// Of the runtime directory.
+    pub(super) lock: Lock,
+    /// Of the data directory, where that is another one.
+    pub(super) data_lock: Option<Lock>,
+    /// Whether a secret was there before this start: a fleet may have run.
+    pub(super) ran_before: bool,
+    pub(super) secret: Secret,
+    pub(super) tcp: TcpListener,
+    /// Passed by a service manager; `None`: the master makes its own.
+    unix: Option<UnixListener>,
+}
+
+impl Place {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// Another master has it, or the configuration or the operating system is in the way.
+    pub(super) async fn take(config: &Config) -> Result<Self, Error> {
+        let dir = RuntimeDir::open(&config.runtime_dir)?;
+        make_dir("data_dir", &config.data_dir)?;
+        let lock = Lock::take(dir.path())?;
+        let data_lock = if same(dir.path(), &config.data_dir) {
+            None
+        } else {
+            Some(Lock::take(&config.data_dir)?)
+        };
+        let passed = service::Sockets::take(config.listen, &dir.slave_socket())?;
+        let tcp = match passed.tcp {
+            Some(tcp) => tcp,
+            None => listener::bind(config.listen).await?,
+        };
+        let ran_before = dir.has_secret(&config.data_dir);
+        let secret = dir.secret(&config.data_dir)?;
+        Ok(Self {
+            dir,
+            lock,
+            data_lock,
+            ran_before,
+            secret,
+            tcp,
+            unix: passed.unix,
+        })
+    }
+
+    /// The unix socket that slaves dial, and who made it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn slave_socket(&mut self) -> Result<(UnixListener, Maker), Error> {
+        match self.unix.take() {
+            Some(unix) => Ok((unix, Maker::Service)),
+            None => Ok((self.dir.bind(&self.dir.slave_socket())?, Maker::Us)),
+        }
+    }
+}
+
+/// Where a socket listens.
+///
+/// # Errors
+/// It has no address.
+pub(super) fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener
+        .local_addr()
+        .map_err(|error| Error::system("address of the listener", error))
+}
