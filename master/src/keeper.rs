@@ -254,11 +254,11 @@ impl Keeper {
         }
         self.sockets(&mut looked);
         self.secrets(&mut looked);
-        self.roll(&mut looked);
+        self.roster(&mut looked);
         looked
     }
 
-    fn roll(&mut self, looked: &mut Looked) {
+    fn roster(&mut self, looked: &mut Looked) {
         if self.dir.fleet().exists() {
             self.no_fleet = 0;
             return;

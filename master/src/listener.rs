@@ -4,7 +4,8 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpListener, UnixListener, UnixStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     time::sleep,
 };
 use tokio_util::task::TaskTracker;
@@ -45,46 +46,60 @@ pub async fn bind_as(key: &str, address: SocketAddr) -> Result<TcpListener, Erro
     })
 }
 
+/// A socket that slaves dial.
+trait Listens: Send + Sync + 'static {
+    /// A connection that was taken.
+    type Socket: AsyncRead + AsyncWrite + Send + 'static;
+
+    /// Takes the next one.
+    fn take(&self) -> impl Future<Output = io::Result<(Self::Socket, Origin)>> + Send;
+}
+
+impl Listens for TcpListener {
+    type Socket = TcpStream;
+
+    async fn take(&self) -> io::Result<(TcpStream, Origin)> {
+        let (socket, _) = self.accept().await?;
+        // Without it the connection is slower than it could be, and that is all.
+        let _ = socket.set_nodelay(true);
+        Ok((socket, Origin::Tcp))
+    }
+}
+
+impl Listens for UnixListener {
+    type Socket = UnixStream;
+
+    async fn take(&self) -> io::Result<(UnixStream, Origin)> {
+        let (socket, _) = self.accept().await?;
+        let origin = origin(&socket);
+        Ok((socket, origin))
+    }
+}
+
 /// Takes TCP connections until the master closes. Every peer's task is in
 /// `tasks`.
 pub async fn tcp(context: Arc<Context>, listener: TcpListener, tasks: TaskTracker) {
-    loop {
-        let accepted = tokio::select! {
-            () = context.closing.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                untaken(&context, &error).await;
-                continue;
-            }
-        };
-        let Some(place) = place(&context, Origin::Tcp) else {
-            continue;
-        };
-        // Without it the connection is slower than it could be, and that is all.
-        let _ = socket.set_nodelay(true);
-        let context = Arc::clone(&context);
-        tasks.spawn(peer::serve(context, socket, Origin::Tcp, place));
-    }
+    take(context, listener, tasks).await;
 }
 
 /// Takes connections of the unix socket until the master closes.
 pub async fn unix(context: Arc<Context>, listener: UnixListener, tasks: TaskTracker) {
+    take(context, listener, tasks).await;
+}
+
+async fn take<L: Listens>(context: Arc<Context>, listener: L, tasks: TaskTracker) {
     loop {
         let accepted = tokio::select! {
             () = context.closing.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = listener.take() => accepted,
         };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
+        let (socket, origin) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 untaken(&context, &error).await;
                 continue;
             }
         };
-        let origin = origin(&socket);
         let Some(place) = place(&context, origin) else {
             continue;
         };

@@ -3,42 +3,34 @@
 mod before;
 mod place;
 mod serving;
+mod shared;
 mod signals;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use baton_core::{Core, event::Time};
-use baton_protocol::{LaunchId, Term, auth::Secret};
+use baton_protocol::{Term, auth::Secret};
 use serde::Serialize;
-use tokio::{
-    sync::{Semaphore, broadcast, mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::{
-    before::{living, shard_count},
+    before::known,
     place::{Place, local_address},
-    serving::{OperatorPlaces, Serving},
+    serving::Serving,
+    shared::{OperatorPlaces, Shared},
     signals::Signals,
 };
 use crate::{
-    admin::{Admin, Disks, Facts, MAX_STREAMS},
+    admin::Facts,
     aside::Aside,
-    budget::Asker,
     config::Config,
-    counters::Counters,
-    doors::{Places, http},
     driver::{Driver, Ending, Parts, QUEUE},
     error::Error,
-    history::History,
-    journal::{Home, Journal},
-    keeper::{Keeper, Kept},
+    keeper::Keeper,
     legacy, listener,
-    news::{Log, Observer, STREAM},
     notice::Notice,
-    peer::{Context, Hushes, MAX_JOINED, Strangers},
     process::{Launcher, Outputs, keep_small},
     reload::{Reloader, Source},
     runtime_dir::RuntimeDir,
@@ -79,19 +71,9 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     if config.legacy {
         return run_legacy(&config, place, signals, ready).await;
     }
-    let home = Home::new(place.dir.fleet(), &place.secret, place.ran_before);
-    let opened = Journal::open(&config.data_dir, configured(&config), &home)?;
-    let asker = Asker::new(&config);
-    let (shard_count, bot) = tokio::select! {
-        known = shard_count(&config, &opened, asker.as_ref()) => known?,
-        () = signals.leave() => return Ok(()),
+    let Some(known) = known(&config, &place, &mut signals).await? else {
+        return Ok(());
     };
-    config.check_shards(shard_count)?;
-    let (watches, unseen, mut recovered) =
-        living(&opened.journal, opened.recovered, opened.boot.as_deref()).await?;
-    recovered.launches =
-        LaunchId::random().map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
-
     let (slaves, maker) = place.slave_socket()?;
     let operators = place.dir.bind(&place.dir.admin_socket())?;
     let admin_tcp = match config.admin_listen {
@@ -108,64 +90,44 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     } = place;
     let address = local_address(&tcp)?;
     let (notices, queue) = mpsc::channel(QUEUE);
-    let (news, _) = broadcast::channel(STREAM);
+    let (term, shard_count) = (known.term, known.shard_count);
+    let shared = Shared::new(&config, &known, &secret, notices.clone());
     let defaults = watch::Sender::new(config.usual_deploy());
-    let closing = CancellationToken::new();
-    let history = Arc::new(History::open(&config.data_dir, opened.term));
-    let kept = Kept::new(is_another(opened.term, &home));
-    let context = context(&config, opened.term, &secret, &notices, &closing);
-    let places = OperatorPlaces {
-        over_tcp: http::places(),
-        over_unix: http::places(),
-    };
-    let admin = Admin {
-        notices: notices.clone(),
-        news: news.clone(),
-        peers: Arc::clone(&context),
-        history: Arc::clone(&history),
-        defaults: defaults.subscribe(),
-        facts: facts(&config, &dir, opened.term, address),
-        started: Instant::now(),
-        doors: doors(&context, &places),
-        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-        disks: Disks::default(),
-        kept: kept.clone(),
-        closing: closing.clone(),
-    };
+    let places = OperatorPlaces::default();
+    let facts = facts(&config, &dir, term, address);
+    let admin = shared.admin(facts, defaults.subscribe(), &places);
     let keeper = Keeper::new(
         dir.clone(),
         &config.data_dir,
         secret.clone(),
         maker,
         lock,
-        kept,
+        shared.kept.clone(),
     );
     keep_small(logs(&config));
-    let observers: Vec<Arc<dyn Observer>> = vec![
-        Arc::clone(&context.metrics) as _,
-        Arc::clone(&history) as _,
-        Arc::new(Log::default()),
-        Arc::new(news),
-    ];
     let driver = Driver::new(Parts {
-        core: Core::new(config.settings(shard_count), recovered, Time::default()),
-        journal: opened.journal,
-        launcher: launcher(&config, &dir, secret, opened.commands, opened.before),
-        watches,
-        unseen,
+        core: Core::new(
+            config.settings(shard_count),
+            known.recovered,
+            Time::default(),
+        ),
+        journal: known.journal,
+        launcher: launcher(&config, &dir, secret, known.commands, known.before),
+        watches: known.watches,
+        unseen: known.unseen,
         notices: notices.clone(),
-        observers,
+        observers: shared.observers(),
         aside: Aside::new(&config.data_dir),
         shard_in_hand: config.limits.shard_in_hand,
         fail_on_error: config.fail_on_error,
     });
-    if let Some(bot) = &bot {
+    if let Some(bot) = &known.bot {
         // The queue is empty, the driver not yet running.
         let _ = notices.send(Notice::Budget(bot.budget)).await;
     }
-    let serving = Serving::new(notices.clone(), closing);
-    if let Some(asker) = asker {
-        serving.ask_discord(asker, bot.is_some());
+    let serving = Serving::new(notices.clone(), shared.closing);
+    if let Some(asker) = known.asker {
+        serving.ask_discord(asker, known.bot.is_some());
     }
     serving.keep_alive();
     let reloader = Reloader {
@@ -177,71 +139,31 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
     };
     serving.hear(signals, &config, reloader);
     let sockets = (tcp, slaves, operators);
-    serving.listen(context, admin.clone(), places.over_unix, sockets, keeper);
+    serving.listen(
+        shared.context,
+        admin.clone(),
+        places.over_unix,
+        sockets,
+        keeper,
+    );
     let admin_http = match admin_tcp {
         Some(tcp) => Some(serving.listen_to_operators(tcp, &config, admin, places.over_tcp)?),
         None => None,
     };
-    info!(listen = %address, runtime_dir = %dir.path().display(), term = %opened.term, shard_count, "master started");
+    info!(listen = %address, runtime_dir = %dir.path().display(), %term, shard_count, "master started");
     ready(&Ready {
         listen: address.to_string(),
         admin: format!("unix:{}", dir.admin_socket().display()),
         admin_http: admin_http.map(|address| format!("http://{address}")),
         runtime_dir: dir.path().to_owned(),
     });
-    service::ready(&format!("{shard_count} shards, {}", opened.term));
+    service::ready(&format!("{shard_count} shards, {term}"));
 
     let (ending, journal) = driver.run(queue).await;
     serving.end().await;
     journal.close().await;
-    history.leaves();
+    shared.history.leaves();
     left(ending)
-}
-
-/// Whether the secret is another one than that with which this fleet began.
-fn is_another(term: Term, home: &Home) -> bool {
-    let another = term.fleet != home.fleet;
-    if another {
-        warn!(
-            "the secret is another one than that with which this fleet began: slaves by TCP that \
-             know the one before are not let in"
-        );
-    }
-    another
-}
-
-fn context(
-    config: &Config,
-    term: Term,
-    secret: &Secret,
-    notices: &mpsc::Sender<Notice>,
-    closing: &CancellationToken,
-) -> Arc<Context> {
-    Arc::new(Context {
-        term,
-        secret: secret.clone(),
-        own: std::process::id(),
-        checkpoint: config.limits.checkpoint,
-        ping: config.limits.ping,
-        hang: config.limits.hang,
-        notices: notices.clone(),
-        counters: Counters::default(),
-        metrics: Arc::default(),
-        strangers: Strangers::default(),
-        hush: Hushes::default(),
-        room: Arc::new(Semaphore::new(MAX_JOINED)),
-        closing: closing.clone(),
-    })
-}
-
-/// The places of each door, by the key that opens it.
-fn doors(context: &Context, places: &OperatorPlaces) -> Vec<(&'static str, Arc<Places>)> {
-    vec![
-        ("listen", Arc::clone(&context.strangers.tcp)),
-        ("slave.sock", Arc::clone(&context.strangers.unix)),
-        ("admin_listen", Arc::clone(&places.over_tcp)),
-        ("admin.sock", Arc::clone(&places.over_unix)),
-    ]
 }
 
 /// The files that slaves of slots with a `log` write.
@@ -371,11 +293,4 @@ async fn run_legacy(
     .await;
     info!("master left; the slaves keep serving");
     Ok(())
-}
-
-fn configured(config: &Config) -> BTreeMap<String, Vec<String>> {
-    let slots = config.slots.iter();
-    slots
-        .filter_map(|slot| Some((slot.name.clone(), slot.command.clone()?)))
-        .collect()
 }

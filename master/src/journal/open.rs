@@ -141,7 +141,10 @@ pub(super) fn begin(
         warn!(%term, "the journal does not know everything: slaves are asked what they hold");
         let roster = roster.unwrap_or_default();
         for (slave, hello) in roster.slaves {
-            recovered.slaves.entry(slave).or_insert(hello);
+            // Of one that is fenced its last master had no time to take the name out.
+            if !recovered.fenced.contains(&slave) {
+                recovered.slaves.entry(slave).or_insert(hello);
+            }
         }
         recovered.pinned = recovered.pinned.or(roster.pinned);
         shard_count = shard_count.or(roster.shard_count);
@@ -243,7 +246,9 @@ fn has_lost(
     let behind = roster.is_some_and(|roster| {
         let mut slaves = roster.slaves.keys();
         roster.term.counter > known.counter
-            || slaves.any(|slave| !recovered.slaves.contains_key(slave))
+            || slaves.any(|slave| {
+                !recovered.slaves.contains_key(slave) && !recovered.fenced.contains(slave)
+            })
     });
     behind || recovered.shards.is_empty() || recovered.journal == JournalState::Lost
 }

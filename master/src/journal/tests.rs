@@ -281,6 +281,32 @@ async fn a_journal_whose_newest_rows_are_missing_does_not_pass_for_whole() {
 }
 
 #[tokio::test]
+async fn a_slave_that_was_fenced_as_its_master_died_stays_fenced_and_nothing_is_lost_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fleet, before) = (dir.path().join("fleet"), dir.path().join("before"));
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let slave = vec![
+        owner(0, 1, Hold::Owned),
+        Entry::Slave(Box::new(hello(5))),
+        Entry::Slave(Box::new(hello(6))),
+    ];
+    journal.save(slave, Durability::Now).await.unwrap();
+    std::fs::copy(&fleet, &before).unwrap();
+    let fenced = vec![Entry::Fenced(SlaveId(6))];
+    journal.save(fenced, Durability::Now).await.unwrap();
+    journal.close().await;
+    // It had no time to take the name out there.
+    std::fs::rename(&before, &fleet).unwrap();
+    for _ in 0..2 {
+        let opened = open(dir.path(), BTreeMap::new()).unwrap();
+        assert_eq!(opened.recovered.journal, JournalState::Intact);
+        assert_eq!(opened.recovered.fenced, [SlaveId(6)].into());
+        assert_eq!(opened.recovered.slaves.len(), 1);
+        opened.journal.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_journal_that_knows_an_earlier_term_and_no_shard_is_not_whole() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path(), BTreeMap::new()).unwrap();

@@ -117,6 +117,14 @@ impl Writer {
         self.apply(draft, Durability::Now)
     }
 
+    /// The file of the roster was removed. It is another master's file, too, that has the
+    /// term by now.
+    fn write_roster_again(&mut self) {
+        if self.still_has_the_term().is_ok() {
+            self.roster.write_again();
+        }
+    }
+
     fn still_has_the_term(&mut self) -> Result<(), ApplyError> {
         match self.store.revision(TERM)? {
             Some(revision) if revision == self.revision => Ok(()),
@@ -187,7 +195,7 @@ pub(super) fn serve(mut writer: Writer, mut queue: mpsc::Receiver<Order>) {
                 let _ = done.send(writer.save(&entries, durability));
             }
             Order::Tickets(entries) => tickets.take(entries),
-            Order::Roster => writer.roster.write_again(),
+            Order::Roster => writer.write_roster_again(),
             Order::PinShardCount { shard_count, done } => {
                 let _ = done.send(writer.pin_shard_count(shard_count));
             }

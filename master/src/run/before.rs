@@ -4,21 +4,83 @@
 use std::collections::BTreeMap;
 
 use baton_core::event::{Durability, Recovered};
-use baton_protocol::{ProcessIdentity, SlaveId};
+use baton_protocol::{LaunchId, ProcessIdentity, SlaveId, Term};
 use tracing::warn;
 
+use super::{place::Place, signals::Signals};
 use crate::{
     budget::{Asker, GatewayBot},
     config::Config,
     error::Error,
-    journal::{Journal, Opened, SaveError, forget},
+    journal::{Home, Journal, Opened, SaveError, forget},
     process::{Watch, WatchError},
 };
+
+/// What a master knows of its fleet before it serves.
+pub(super) struct Known {
+    pub(super) term: Term,
+    /// Whether the secret is another one than that with which this fleet began.
+    pub(super) other_secret: bool,
+    pub(super) journal: Journal,
+    /// Of the journal, without the slaves that are dead.
+    pub(super) recovered: Recovered,
+    pub(super) watches: BTreeMap<SlaveId, Watch>,
+    pub(super) unseen: BTreeMap<SlaveId, ProcessIdentity>,
+    /// What deploys brought, and what the slots had before that.
+    pub(super) commands: BTreeMap<String, Vec<String>>,
+    pub(super) before: BTreeMap<String, Vec<String>>,
+    pub(super) shard_count: u32,
+    /// What Discord said, where it was asked.
+    pub(super) bot: Option<GatewayBot>,
+    /// Asks it; `None`: there is no token.
+    pub(super) asker: Option<Asker>,
+}
+
+/// Opens the journal and looks who is alive; `None`: the master was asked to leave before
+/// it knew how many shards there are.
+pub(super) async fn known(
+    config: &Config,
+    place: &Place,
+    signals: &mut Signals,
+) -> Result<Option<Known>, Error> {
+    let home = Home::new(place.dir.fleet(), &place.secret, place.ran_before);
+    let opened = Journal::open(&config.data_dir, configured(config), &home)?;
+    let asker = Asker::new(config);
+    let (shard_count, bot) = tokio::select! {
+        known = shard_count(config, &opened, asker.as_ref()) => known?,
+        () = signals.leave() => return Ok(None),
+    };
+    config.check_shards(shard_count)?;
+    let (watches, unseen, mut recovered) =
+        living(&opened.journal, opened.recovered, opened.boot.as_deref()).await?;
+    recovered.launches =
+        LaunchId::random().map_err(|error| Error::Failed(format!("no random numbers: {error}")))?;
+    let other_secret = opened.term.fleet != home.fleet;
+    if other_secret {
+        warn!(
+            "the secret is another one than that with which this fleet began: slaves by TCP that \
+             know the one before are not let in"
+        );
+    }
+    Ok(Some(Known {
+        term: opened.term,
+        other_secret,
+        journal: opened.journal,
+        recovered,
+        watches,
+        unseen,
+        commands: opened.commands,
+        before: opened.before,
+        shard_count,
+        bot,
+        asker,
+    }))
+}
 
 /// What is pinned wins; a configuration that says otherwise is an error, since
 /// the sessions of the fleet have the pinned count. A master that comes back
 /// waits for no answer.
-pub(super) async fn shard_count(
+async fn shard_count(
     config: &Config,
     opened: &Opened,
     asker: Option<&Asker>,
@@ -54,7 +116,7 @@ pub(super) async fn shard_count(
 }
 
 /// Who is watched, who cannot be seen, and what is left of what the journal knew.
-pub(super) type Living = (
+type Living = (
     BTreeMap<SlaveId, Watch>,
     BTreeMap<SlaveId, ProcessIdentity>,
     Recovered,
@@ -62,7 +124,7 @@ pub(super) type Living = (
 
 /// Slaves that the journal knew: those alive are watched, those dead forgotten, and
 /// those of whom neither is known stay. `boot` is the one of the master before.
-pub(super) async fn living(
+async fn living(
     journal: &Journal,
     mut recovered: Recovered,
     boot: Option<&str>,
@@ -98,4 +160,11 @@ fn unsaved(error: SaveError) -> Error {
         SaveError::Refused(reason) => Error::Failed(format!("journal: {reason}")),
         SaveError::Deposed(reason) => Error::Deposed(reason),
     }
+}
+
+fn configured(config: &Config) -> BTreeMap<String, Vec<String>> {
+    let slots = config.slots.iter();
+    slots
+        .filter_map(|slot| Some((slot.name.clone(), slot.command.clone()?)))
+        .collect()
 }

@@ -34,12 +34,6 @@ use crate::{
 /// Peers and requests get this long to end when the master leaves.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Places for the operators' connections, each door's apart.
-pub(super) struct OperatorPlaces {
-    pub(super) over_tcp: Arc<Places>,
-    pub(super) over_unix: Arc<Places>,
-}
-
 /// The tasks of one master.
 pub(super) struct Serving {
     notices: mpsc::Sender<Notice>,

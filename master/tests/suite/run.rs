@@ -151,6 +151,33 @@ async fn slaves_outlive_the_master_and_the_next_one_adopts_them() {
 }
 
 #[tokio::test]
+async fn a_master_that_slept_while_another_took_its_place_ends_with_4_and_the_other_serves_on() {
+    let fleet = Fleet::new("shard_count = 2\n");
+    let (mut first, slave) = fleet.served(2).await;
+    first.signal(Signal::STOP);
+    // A careless hand: nothing keeps a second master out any more.
+    std::fs::remove_file(fleet.socket().with_file_name("master.lock")).unwrap();
+    let _second = fleet.master().await;
+    first.signal(Signal::CONT);
+    let ended = timeout(LONG, first.child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(4), "{}", fleet.log());
+    let log = fleet.log();
+    assert!(
+        log.contains("another master has taken over from start 1"),
+        "{log}"
+    );
+    until("the second one has it", || slave.seen().accepted == 2).await;
+    fleet.settled().await;
+    assert_eq!(slave.serving(), 2);
+    assert_eq!(slave.seen().term.counter, 2);
+    // Nor has the one that is gone taken anything of the other along.
+    let mut verify = tokio::process::Command::new(env!("CARGO_BIN_EXE_baton-master"));
+    verify.args(["journal", "verify", "--config"]);
+    let verified = verify.arg(&fleet.config).output().await.unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+}
+
+#[tokio::test]
 async fn a_dead_slave_is_replaced_by_one_that_resumes() {
     let fleet = Fleet::new("shard_count = 3\n");
     let _master = fleet.master().await;

@@ -44,7 +44,12 @@ async fn a_master_whose_term_another_one_took_saves_nothing_any_more_and_hears_w
     assert!(matches!(pinned, Err(SaveError::Deposed(_))), "{pinned:?}");
     let save = vec![owner(0, 2, Hold::Owned)];
     new.journal.save(save, Durability::Now).await.unwrap();
+    // Nor is what lies beside the journal written for it.
+    std::fs::remove_file(dir.path().join("fleet")).unwrap();
+    old.journal.write_roster();
     old.journal.close().await;
+    assert!(!dir.path().join("fleet").exists());
+    new.journal.write_roster();
     new.journal.close().await;
 
     let last = open(dir.path(), BTreeMap::new()).unwrap();

@@ -1,0 +1,124 @@
+//! What the driver, the connections and the operators of one master share.
+
+use std::sync::Arc;
+
+use baton_core::event::DeployOrder;
+use baton_protocol::auth::Secret;
+use tokio::{
+    sync::{Semaphore, broadcast, mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::before::Known;
+use crate::{
+    admin::{Admin, Disks, Facts, MAX_STREAMS},
+    config::Config,
+    counters::Counters,
+    doors::{Places, http},
+    history::History,
+    keeper::Kept,
+    news::{Log, Observer, STREAM, Stamped},
+    notice::Notice,
+    peer::{Context, Hushes, MAX_JOINED, Strangers},
+};
+
+/// Places for the operators' connections, each door's apart.
+pub(super) struct OperatorPlaces {
+    pub(super) over_tcp: Arc<Places>,
+    pub(super) over_unix: Arc<Places>,
+}
+
+impl Default for OperatorPlaces {
+    fn default() -> Self {
+        Self {
+            over_tcp: http::places(),
+            over_unix: http::places(),
+        }
+    }
+}
+
+/// See the [module](self).
+pub(super) struct Shared {
+    pub(super) context: Arc<Context>,
+    pub(super) history: Arc<History>,
+    pub(super) kept: Kept,
+    /// When set, everything ends.
+    pub(super) closing: CancellationToken,
+    news: broadcast::Sender<Arc<Stamped>>,
+    notices: mpsc::Sender<Notice>,
+}
+
+impl Shared {
+    /// Of a master that serves this fleet.
+    pub(super) fn new(
+        config: &Config,
+        known: &Known,
+        secret: &Secret,
+        notices: mpsc::Sender<Notice>,
+    ) -> Self {
+        let closing = CancellationToken::new();
+        let context = Context {
+            term: known.term,
+            secret: secret.clone(),
+            own: std::process::id(),
+            checkpoint: config.limits.checkpoint,
+            ping: config.limits.ping,
+            hang: config.limits.hang,
+            notices: notices.clone(),
+            counters: Counters::default(),
+            metrics: Arc::default(),
+            strangers: Strangers::default(),
+            hush: Hushes::default(),
+            room: Arc::new(Semaphore::new(MAX_JOINED)),
+            closing: closing.clone(),
+        };
+        Self {
+            context: Arc::new(context),
+            history: Arc::new(History::open(&config.data_dir, known.term)),
+            kept: Kept::new(known.other_secret),
+            closing,
+            news: broadcast::channel(STREAM).0,
+            notices,
+        }
+    }
+
+    /// What the requests of operators need.
+    pub(super) fn admin(
+        &self,
+        facts: Facts,
+        defaults: watch::Receiver<DeployOrder>,
+        places: &OperatorPlaces,
+    ) -> Admin {
+        Admin {
+            notices: self.notices.clone(),
+            news: self.news.clone(),
+            peers: Arc::clone(&self.context),
+            history: Arc::clone(&self.history),
+            defaults,
+            facts,
+            started: Instant::now(),
+            doors: vec![
+                ("listen", Arc::clone(&self.context.strangers.tcp)),
+                ("slave.sock", Arc::clone(&self.context.strangers.unix)),
+                ("admin_listen", Arc::clone(&places.over_tcp)),
+                ("admin.sock", Arc::clone(&places.over_unix)),
+            ],
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            disks: Disks::default(),
+            kept: self.kept.clone(),
+            closing: self.closing.clone(),
+        }
+    }
+
+    /// Who sees what the driver does. The log writes what the metrics and the history
+    /// have counted by then, and whoever follows the stream may ask them.
+    pub(super) fn observers(&self) -> Vec<Arc<dyn Observer>> {
+        vec![
+            Arc::clone(&self.context.metrics) as _,
+            Arc::clone(&self.history) as _,
+            Arc::new(Log::default()),
+            Arc::new(self.news.clone()),
+        ]
+    }
+}
