@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "legacy")]
 use crate::agent::legacy::LegacyAgent;
 use crate::{
-    agent::{Agent, Status},
+    agent::{Agent, Requests, Status},
     bot::{Bot, State, Work},
     config::SlaveConfig,
     error::Error,
@@ -33,10 +33,7 @@ pub struct Builder {
     work: Option<Arc<dyn Work>>,
     config: Option<SlaveConfig>,
     stop: Option<CancellationToken>,
-    requests: (
-        mpsc::Sender<oneshot::Sender<Status>>,
-        mpsc::Receiver<oneshot::Sender<Status>>,
-    ),
+    requests: (mpsc::Sender<oneshot::Sender<Status>>, Requests),
 }
 
 /// Asks a running slave what it does.

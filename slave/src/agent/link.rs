@@ -1,23 +1,20 @@
-//! The connection to the master: dial, handshake, and two tasks that move
-//! frames. State goes out behind everything else.
+//! The link to the master: dial and handshake. State goes out behind everything else.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use baton_protocol::{
     Connection, Frame, SlaveId, Term, ToMaster, ToSlave, Trust, Version,
     auth::{self, Secret},
-    connection::{Receiver, Sender},
     handshake,
     message::{Hello, Proof, Report, Welcome},
 };
-use tokio::{
-    net::{TcpStream, UnixStream},
-    sync::mpsc,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{net::UnixStream, sync::mpsc, time::timeout};
 
-use super::{link_error::LinkError, link_state::Wire};
+use super::{
+    link_error::LinkError,
+    link_state::Wire,
+    pipe::{Pipe, Read, connect_tcp},
+};
 use crate::{
     config::{Address, SecretSource},
     state::StateChannel,
@@ -27,21 +24,19 @@ use crate::{
 /// given up: it hears everything when the slave dials again.
 const CONTROL_QUEUE: usize = 65_536;
 
-/// Orders read and not yet looked at.
-const ORDER_QUEUE: usize = 64;
-
 /// A connection to a master that proved itself; our proof is sent.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) welcome: Welcome,
     /// Whether the master accepted the report.
     pub(crate) accepted: bool,
-    state: StateChannel,
-    orders: mpsc::Receiver<ToSlave>,
-    control: mpsc::Sender<Frame>,
-    writer: JoinHandle<()>,
-    reader: JoinHandle<()>,
+    state: StateGuard,
+    pipe: Pipe<ToSlave>,
 }
+
+/// The way of state over a link. A copy ends with it.
+#[derive(Debug)]
+struct StateGuard(StateChannel);
 
 /// What a dial needs to know.
 #[derive(Clone, Debug)]
@@ -99,90 +94,62 @@ impl Link {
     }
 
     fn start(welcome: Welcome, connection: Connection) -> Self {
-        let (receiver, sender) = connection.split();
-        let (control, control_frames) = mpsc::channel(CONTROL_QUEUE);
         #[expect(clippy::disallowed_methods, reason = "the budget of bytes bounds it")]
-        let (state, state_frames) = mpsc::unbounded_channel();
-        let (order, orders) = mpsc::channel(ORDER_QUEUE);
+        let (state, frames) = mpsc::unbounded_channel();
+        let pipe = Pipe::start(connection.split(), CONTROL_QUEUE, Some(frames), understand);
         Self {
             welcome,
             accepted: false,
-            state: StateChannel::new(state),
-            orders,
-            control,
-            writer: tokio::spawn(write(sender, control_frames, state_frames)),
-            reader: tokio::spawn(read(receiver, order)),
+            state: StateGuard(StateChannel::new(state)),
+            pipe,
         }
     }
 
     /// Queues a part of what this slave reports, before anything else is said.
     pub(crate) fn report(&self, report: Report) {
-        let frame = handshake::ToMaster::Report(report).to_frame();
         // A link that is over is noticed where it is read.
-        let _ = self.control.try_send(frame);
-    }
-
-    /// Queues a message; `false`: the link is over, or the master does not read.
-    pub(crate) fn say(&self, message: &ToMaster) -> bool {
-        self.control.try_send(message.to_frame()).is_ok()
+        let _ = self
+            .pipe
+            .say(handshake::ToMaster::Report(report).to_frame());
     }
 
     /// A new deploy begins: what a former one left unacknowledged will never be.
     pub(crate) fn renew_budget(&mut self) {
-        self.state.renew();
+        self.state.0.renew();
     }
 
     /// For the copies of this deploy.
     pub(crate) fn state_channel(&self) -> StateChannel {
-        self.state.clone()
+        self.state.0.clone()
     }
 
     /// State bytes were taken in by the other side.
     pub(crate) fn acknowledged(&self, bytes: u64) {
-        self.state.acknowledged(bytes);
+        self.state.0.acknowledged(bytes);
     }
-
-    /// Sends what is queued and closes, within `patience`.
-    pub(crate) async fn finish(mut self, patience: Duration) {
-        let (nothing, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.control, nothing));
-        #[expect(clippy::disallowed_methods, reason = "nothing is ever in it")]
-        let (nothing, _) = mpsc::unbounded_channel();
-        self.state = StateChannel::new(nothing);
-        last_words(&mut self.writer, &mut self.orders, patience).await;
-    }
-}
-
-/// Lets the writer, whose queues are closed, send the rest and say that nothing more
-/// comes, and reads until the master closes, within `patience`. A socket that is
-/// closed over unread orders resets the connection (RFC 1122, 4.2.2.13),
-/// and what was sent last is lost with it.
-pub(super) async fn last_words<O>(
-    writer: &mut JoinHandle<()>,
-    orders: &mut mpsc::Receiver<O>,
-    patience: Duration,
-) {
-    let last = async {
-        let _ = writer.await;
-        while orders.recv().await.is_some() && !cfg!(mutant = "orders-left-unread") {}
-    };
-    // Late or failed: the process ends anyway.
-    let _ = timeout(patience, last).await;
 }
 
 impl Wire for Link {
     type Order = ToSlave;
+    type Word = ToMaster;
 
     async fn order(&mut self) -> Option<ToSlave> {
-        self.orders.recv().await
+        self.pipe.order().await
+    }
+
+    fn say(&self, word: &ToMaster) -> bool {
+        self.pipe.say(word.to_frame())
+    }
+
+    async fn finish(self, patience: Duration) {
+        drop(self.state);
+        self.pipe.finish(patience).await;
     }
 }
 
-impl Drop for Link {
+impl Drop for StateGuard {
     fn drop(&mut self) {
-        self.state.close();
-        self.writer.abort();
-        self.reader.abort();
+        self.0.close();
     }
 }
 
@@ -204,8 +171,7 @@ async fn connect(address: &Address) -> Result<(Connection, Peer), LinkError> {
     };
     Ok(match address {
         Address::Tcp(to) => {
-            let socket = TcpStream::connect(to).await.map_err(failed)?;
-            socket.set_nodelay(true).map_err(failed)?;
+            let socket = connect_tcp(address, to).await?;
             (Connection::new(socket), Peer::Remote)
         }
         Address::Unix(path) => {
@@ -267,46 +233,12 @@ fn check(
     Ok(())
 }
 
-async fn read(mut receiver: Receiver, orders: mpsc::Sender<ToSlave>) {
-    loop {
-        let order = match receiver.recv().await {
-            Ok(Some(frame)) => match ToSlave::from_frame(frame) {
-                Ok(order) => order,
-                Err(error) => {
-                    tracing::error!(%error, "the master sent what is no order: link closed");
-                    return;
-                }
-            },
-            Ok(None) => return,
-            Err(error) => {
-                tracing::info!(%error, "the link to the master broke");
-                return;
-            }
-        };
-        if orders.send(order).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn write(
-    mut sender: Sender,
-    mut control: mpsc::Receiver<Frame>,
-    mut state: mpsc::UnboundedReceiver<Frame>,
-) {
-    loop {
-        let frame = tokio::select! {
-            biased;
-            frame = control.recv() => frame,
-            Some(frame) = state.recv() => Some(frame),
-        };
-        let Some(frame) = frame else {
-            let _ = sender.close().await;
-            return;
-        };
-        if let Err(error) = sender.send(&frame).await {
-            tracing::info!(%error, "the link to the master broke");
-            return;
+fn understand(frame: Frame) -> Read<ToSlave> {
+    match ToSlave::from_frame(frame) {
+        Ok(order) => ControlFlow::Continue(Some(order)),
+        Err(error) => {
+            tracing::error!(%error, "the master sent what is no order: link closed");
+            ControlFlow::Break(())
         }
     }
 }
@@ -316,7 +248,7 @@ async fn write(
 mod tests {
     use baton_protocol::FleetId;
 
-    use super::*;
+    use super::{super::pipe::ORDER_QUEUE, *};
 
     const PATIENCE: Duration = Duration::from_secs(1);
 

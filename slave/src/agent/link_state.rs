@@ -1,6 +1,6 @@
 //! Where the link to the master is, over any wire.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -13,9 +13,17 @@ use super::link_error::LinkError;
 pub(super) trait Wire: Send + 'static {
     /// What the master says.
     type Order;
+    /// What is said to it.
+    type Word;
 
     /// The next order; `None`: the link is over. Survives being cancelled.
     fn order(&mut self) -> impl Future<Output = Option<Self::Order>> + Send;
+
+    /// Queues a message; `false`: the link is over, or the master does not read.
+    fn say(&self, word: &Self::Word) -> bool;
+
+    /// Sends what is queued and closes, within `patience`.
+    fn finish(self, patience: Duration) -> impl Future<Output = ()> + Send;
 }
 
 pub(super) enum LinkState<L> {
@@ -45,9 +53,5 @@ impl<L: Wire> LinkState<L> {
             }
             Self::Up(link) => link.order().await.map_or(LinkEvent::Lost, LinkEvent::Order),
         }
-    }
-
-    pub(super) const fn is_up(&self) -> bool {
-        matches!(self, Self::Up(_))
     }
 }

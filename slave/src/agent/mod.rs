@@ -3,6 +3,7 @@
 //! It is never the outage: without a master the shards go on, reconnect and
 //! RESUME; only IDENTIFY, moves and the outcome of a seal wait for it.
 
+mod base;
 mod leaving;
 #[cfg(feature = "legacy")]
 pub(crate) mod legacy;
@@ -10,42 +11,36 @@ mod link;
 mod link_error;
 mod link_state;
 mod orders;
+mod pipe;
 mod status;
 pub(crate) mod table;
 mod work;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc};
 
 use baton_protocol::{
-    DeployId, LaunchId, ProcessIdentity, SlaveId, Term, ToMaster, Version,
+    DeployId, LaunchId, ProcessIdentity, Term, ToMaster, Version,
     message::{Hello, Report, Role},
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::base::Requests;
 pub use self::status::{ShardStatus, Status};
 use self::{
-    leaving::Leaving,
+    base::{Base, Event},
     link::{Introduction, Link},
     link_error::LinkError,
-    link_state::{LinkEvent, LinkState},
-    table::Table,
-    work::Worker,
+    link_state::{LinkEvent, Wire as _},
 };
 use crate::{
     error::Error,
     shard::{Context, backoff::random},
 };
 
-/// Owns the link and the table.
+/// Speaks our wire.
 pub(crate) struct Agent {
-    context: Arc<Context>,
-    table: Table,
-    link: LinkState<Link>,
-    slave: SlaveId,
+    base: Base<Link>,
     /// For which deploy a master launched this process; zero: for none.
     deploy: DeployId,
     /// Of which launch this process is; zero: no master launched it.
@@ -53,17 +48,11 @@ pub(crate) struct Agent {
     process: ProcessIdentity,
     /// The highest term that orders were taken from.
     term: Term,
-    /// Dials of the master that failed in a row.
-    failures: u32,
     heard: Instant,
     /// When checkpoints are collected next; `None`: nothing changed lately.
     line: Option<Instant>,
-    work: Worker,
-    leaving: Option<Leaving>,
     /// It was asked to end, and the master to move its shards; not longer than this.
     followed_until: Option<Instant>,
-    requests: mpsc::Receiver<oneshot::Sender<Status>>,
-    stop: CancellationToken,
 }
 
 /// What a launching master set: a fact about this process, not a setting.
@@ -74,107 +63,97 @@ fn set_by_master<T: FromStr>(variable: &str) -> Option<T> {
 impl Agent {
     pub(crate) fn new(
         context: Arc<Context>,
-        requests: mpsc::Receiver<oneshot::Sender<Status>>,
+        requests: Requests,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let system = |what| move |source| Error::System { what, source };
         Ok(Self {
-            table: Table::new(context.clone()),
-            link: LinkState::Waiting(Instant::now()),
-            slave: SlaveId::random()
-                .map_err(std::io::Error::other)
-                .map_err(system("draw a slave id"))?,
+            base: Base::new(context, requests, stop)?,
             deploy: DeployId(set_by_master("BATON_DEPLOY").unwrap_or_default()),
             launch: set_by_master("BATON_LAUNCH").unwrap_or_default(),
-            process: ProcessIdentity::current().map_err(system("read /proc/self"))?,
+            process: ProcessIdentity::current().map_err(|source| Error::System {
+                what: "read /proc/self",
+                source,
+            })?,
             term: Term::default(),
-            failures: 0,
             heard: Instant::now(),
             line: None,
-            work: Worker::new(context.work.clone()),
-            leaving: None,
             followed_until: None,
-            requests,
-            stop,
-            context,
         })
     }
 
     /// Until the master tells it to leave, or the process is.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         loop {
-            if let Some(leaving) = &self.leaving
-                && leaving.is_over(&self.table, &self.work)
-            {
+            if self.base.has_left() {
                 self.farewell().await;
                 return Ok(());
             }
-            let until = self.leaving.as_ref().map(|leaving| leaving.until);
-            let silent = self.heard + self.context.config.timings.master_silence;
-            let followed = self.followed_until.filter(|_| self.leaving.is_none());
-            let linked = self.link.is_up();
+            let silent = self.heard + self.base.context.config.timings.master_silence;
+            let followed = self.followed_until.filter(|_| !self.base.is_leaving());
+            let linked = self.base.link().is_some();
             let line = self.line;
+            let context = self.base.context.clone();
             tokio::select! {
                 biased;
                 // First: also where shards never stop saying something, a copy say.
                 () = sleep_until(line.unwrap_or_else(Instant::now)), if line.is_some() => {
-                    let changed = self.table.collect();
-                    self.line = changed.then(|| self.context.checkpoints.next_line());
+                    let changed = self.base.table.collect();
+                    self.line = changed.then(|| context.checkpoints.next_line());
                     self.checkpoint();
                 }
-                said = self.table.said() => {
-                    self.said(said);
-                    while let Some(said) = self.table.said_already() {
-                        self.said(said);
-                    }
-                    self.checkpoint();
-                }
-                event = self.link.next() => self.link_event(event)?,
+                event = self.base.next() => self.event(event)?,
                 () = sleep_until(silent), if linked => {
                     tracing::warn!("the master says nothing: link closed");
                     self.redial();
                 }
-                done = self.work.done() => self.work_done(done),
-                Some(request) = self.requests.recv() => {
-                    // No task waits any longer: fine.
-                    let _ = request.send(self.status());
+                () = context.checkpoints.changed(), if line.is_none() => {
+                    self.line = Some(context.checkpoints.next_line());
                 }
-                () = self.context.checkpoints.changed(), if line.is_none() => {
-                    self.line = Some(self.context.checkpoints.next_line());
-                }
-                () = self.stop.cancelled(),
-                    if self.leaving.is_none() && self.followed_until.is_none() => self.stopped(),
                 () = sleep_until(followed.unwrap_or_else(Instant::now)), if followed.is_some() => {
                     tracing::warn!("no other slave took over in time");
                     self.leave(false);
                 }
-                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
         }
+    }
+
+    fn event(&mut self, event: Event<Link>) -> Result<(), Error> {
+        match event {
+            Event::Said(said) => {
+                self.said(said);
+                while let Some(said) = self.base.table.said_already() {
+                    self.said(said);
+                }
+                self.checkpoint();
+            }
+            Event::Link(event) => self.link_event(event)?,
+            Event::Work(done) => self.work_done(done),
+            Event::Asked(request) => {
+                // No task waits any longer: fine.
+                let _ = request.send(self.status());
+            }
+            Event::Stopped => self.stopped(),
+            Event::Due => {}
+        }
+        Ok(())
     }
 
     fn link_event(&mut self, event: LinkEvent<Link>) -> Result<(), Error> {
         match event {
             LinkEvent::DialNow => {
                 let introduction = self.introduction();
-                self.link = LinkState::Dialling(tokio::spawn(Link::dial(introduction)));
+                self.base.dials(tokio::spawn(Link::dial(introduction)));
             }
             LinkEvent::Dialled(Ok(link)) => self.linked(link),
             LinkEvent::Dialled(Err(LinkError::Refused(refused))) => self.refused(&refused)?,
             LinkEvent::Dialled(Err(error)) => {
-                // The first word, then one a minute or so, is enough.
-                if self.failures.is_multiple_of(16) {
-                    tracing::warn!(%error, "no master");
-                } else {
-                    tracing::debug!(%error, "no master");
-                }
+                self.base.no_master(&error);
                 self.redial();
             }
             LinkEvent::Order(order) => {
                 self.heard = Instant::now();
                 self.order(order)?;
-                if let Some(shard) = self.table.overrun() {
-                    tracing::error!(%shard, "this shard does not take its orders: link closed");
+                if self.base.is_overrun() {
                     self.redial();
                 }
             }
@@ -188,15 +167,15 @@ impl Agent {
 
     /// Who we are, for a dial.
     fn introduction(&self) -> Introduction {
-        let config = &self.context.config;
-        let running = self.table.owns_anything();
+        let config = &self.base.context.config;
+        let running = self.base.table.owns_anything();
         Introduction {
             address: config.master.clone(),
             hello: Hello {
                 version: Version::NEWEST,
                 lowest: Version::OLDEST,
                 term: self.term,
-                slave: self.slave,
+                slave: self.base.slave(),
                 role: if running { Role::Relaunch } else { config.role },
                 slot: config.slot.clone(),
                 build: config.build.clone(),
@@ -220,17 +199,17 @@ impl Agent {
         );
         self.term = link.welcome.term;
         self.heard = Instant::now();
-        let checkpoints = &self.context.checkpoints;
+        let checkpoints = &self.base.context.checkpoints;
         checkpoints.set_interval(link.welcome.checkpoint_ms);
-        self.table.new_connection();
-        let held = self.table.report();
+        self.base.table.new_connection();
+        let held = self.base.table.report();
         let mut parts = held.chunks(Report::MAX_SHARDS).peekable();
         loop {
             let shards = parts.next().unwrap_or_default().to_vec();
             let last = parts.peek().is_none();
             link.report(Report {
                 shards,
-                work: self.work.epoch(),
+                work: self.base.work.epoch(),
                 ready: true,
                 last,
             });
@@ -238,28 +217,27 @@ impl Agent {
                 break;
             }
         }
-        self.link = LinkState::Up(Box::new(link));
+        self.base.linked(link);
     }
 
     fn redial(&mut self) {
-        self.table.link_lost();
-        if self.followed_until.is_some() && self.leaving.is_none() {
+        self.base.table.link_lost();
+        if self.followed_until.is_some() && !self.base.is_leaving() {
             self.leave(false);
         }
-        let timings = &self.context.config.timings;
+        let timings = &self.base.context.config.timings;
         let pause = timings
             .master_redial_first
-            .saturating_mul(2_u32.saturating_pow(self.failures.min(16)))
+            .saturating_mul(2_u32.saturating_pow(self.base.failures.min(16)))
             .min(timings.master_redial_max)
             .mul_f64(0.5 + 0.5 * random());
-        self.failures = self.failures.saturating_add(1);
-        self.link = LinkState::Waiting(Instant::now() + pause);
+        self.base.failures = self.base.failures.saturating_add(1);
+        self.base.dials_again(pause);
     }
 
     /// Says something if a master listens.
     fn say(&mut self, message: &ToMaster) {
-        if let LinkState::Up(link) = &self.link
-            && link.accepted
+        if let Some(link) = self.accepting()
             && !link.say(message)
         {
             tracing::warn!("the master does not read: link closed");
@@ -267,10 +245,15 @@ impl Agent {
         }
     }
 
+    /// The link, if the master accepted what this slave reported.
+    fn accepting(&self) -> Option<&Link> {
+        self.base.link().filter(|link| link.accepted)
+    }
+
     /// Tells checkpoints, if a master listens; else they wait and grow together.
     fn checkpoint(&mut self) {
-        if matches!(&self.link, LinkState::Up(link) if link.accepted) {
-            for checkpoint in self.table.checkpoints() {
+        if self.accepting().is_some() {
+            for checkpoint in self.base.table.checkpoints() {
                 self.say(&ToMaster::Checkpoint(checkpoint));
             }
         }
@@ -279,10 +262,10 @@ impl Agent {
     /// The process is asked to end. A slave that owns shards asks for a successor: one
     /// that is there takes them over with their state.
     fn stopped(&mut self) {
-        let may_ask = matches!(&self.link, LinkState::Up(link)
-            if link.accepted && link.welcome.version >= Version::LEAVE);
-        let patience = self.context.config.timings.followed;
-        if may_ask && self.table.owns_anything() && !patience.is_zero() {
+        let link = self.accepting();
+        let may_ask = link.is_some_and(|link| link.welcome.version >= Version::LEAVE);
+        let patience = self.base.context.config.timings.followed;
+        if may_ask && self.base.table.owns_anything() && !patience.is_zero() {
             tracing::info!(?patience, "asked to end: a successor may take over");
             self.followed_until = Some(Instant::now() + patience);
             self.say(&ToMaster::Leave);
@@ -292,32 +275,19 @@ impl Agent {
     }
 
     fn leave(&mut self, asked: bool) {
-        let drain = self.context.config.timings.drain;
-        self.leaving = Some(Leaving::begin(asked, drain, &mut self.table));
-        self.work.stop(None);
+        self.base.leave(asked);
+        self.base.work.stop(None);
     }
 
     async fn farewell(mut self) {
-        self.table.collect();
+        self.base.table.collect();
         self.checkpoint();
         self.say(&ToMaster::Shutdown);
-        if let LinkState::Up(link) =
-            std::mem::replace(&mut self.link, LinkState::Waiting(Instant::now()))
-        {
-            link.finish(Duration::from_secs(1)).await;
-        }
-        let asked = self.leaving.as_ref().is_some_and(|leaving| leaving.asked);
-        tracing::info!(asked, "left");
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.table.leave()).await;
+        self.base.farewell().await;
     }
 
     fn status(&mut self) -> Status {
-        self.table.collect();
-        Status {
-            linked: matches!(&self.link, LinkState::Up(link) if link.accepted),
-            term: self.term.to_string(),
-            work: self.work.epoch().get(),
-            ..Status::of(self.slave, &self.context, &self.table)
-        }
+        let linked = self.accepting().is_some();
+        self.base.status(linked, self.term.to_string())
     }
 }

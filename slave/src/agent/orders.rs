@@ -11,7 +11,7 @@ use baton_protocol::{
     },
 };
 
-use super::{Agent, LinkState, work::Done};
+use super::{Agent, link_state::Wire as _, work::Done};
 use crate::{
     error::Error,
     shard::{Care, FromShard, Said},
@@ -26,58 +26,58 @@ impl Agent {
             ToSlave::SoftStart => self.say(&ToMaster::SoftStartComplete),
             ToSlave::FullStart(start) => self.full_start(start),
             ToSlave::ShardMigrationStart(migration) => self.migration_start(migration),
-            ToSlave::Seal(seal) => self.table.seal(seal),
-            ToSlave::SealLate(seal) => self.table.seal_late(seal),
+            ToSlave::Seal(seal) => self.base.table.seal(seal),
+            ToSlave::SealLate(seal) => self.base.table.seal_late(seal),
             ToSlave::Resume(resume) => self.resume(*resume),
             ToSlave::Shutdown => {
-                if self.leaving.is_none() {
+                if !self.base.is_leaving() {
                     self.leave(true);
                 }
             }
-            ToSlave::IdentifyPermit(unit) => self.table.permit(unit.shard, unit.epoch),
-            ToSlave::Settled(settled) => self.table.settled(settled),
+            ToSlave::IdentifyPermit(unit) => self.base.table.permit(unit.shard, unit.epoch),
+            ToSlave::Settled(settled) => self.base.table.settled(settled),
             ToSlave::CopyState(copy) => {
-                if let LinkState::Up(link) = &self.link {
-                    self.table.copy(copy, link.state_channel());
+                if let Some(link) = self.base.link() {
+                    self.base.table.copy(copy, link.state_channel());
                 }
             }
             ToSlave::Dial(dial) => self.dial_ahead(*dial),
-            ToSlave::Try(tried) => self.table.tried(&tried),
-            ToSlave::Overtake(unit) => self.table.overtake(unit.shard, unit.epoch),
-            ToSlave::State(frame) => self.table.state_in(frame),
+            ToSlave::Try(tried) => self.base.table.tried(&tried),
+            ToSlave::Overtake(unit) => self.base.table.overtake(unit.shard, unit.epoch),
+            ToSlave::State(frame) => self.base.table.state_in(frame),
             ToSlave::StateAck(ack) => {
-                if let LinkState::Up(link) = &self.link {
+                if let Some(link) = self.base.link() {
                     link.acknowledged(ack.bytes);
                 }
             }
             ToSlave::StopWork(work) => {
-                if let Some(done) = self.work.stop(Some(work.epoch)) {
+                if let Some(done) = self.base.work.stop(Some(work.epoch)) {
                     self.work_done(done);
                 }
             }
             ToSlave::StartWork(work) => {
-                if self.leaving.is_none()
-                    && let Some(done) = self.work.start(work)
+                if !self.base.is_leaving()
+                    && let Some(done) = self.base.work.start(work)
                 {
                     self.work_done(done);
                 }
             }
-            ToSlave::Forget(unit) => self.table.forget(unit.shard, unit.epoch),
+            ToSlave::Forget(unit) => self.base.table.forget(unit.shard, unit.epoch),
         }
         Ok(())
     }
 
     /// Messages that had no receiver are repeated.
     fn accepted(&mut self, accepted: Accepted) {
-        let LinkState::Up(link) = &mut self.link else {
+        let Some(link) = self.base.link_mut() else {
             return;
         };
         link.accepted = true;
-        self.failures = 0;
-        self.table.set_shard_count(accepted.shard_count);
+        self.base.failures = 0;
+        self.base.table.set_shard_count(accepted.shard_count);
         tracing::info!(term = %self.term, shard_count = accepted.shard_count, "accepted by the master");
         let mut again = Vec::new();
-        for (shard, entry) in self.table.entries() {
+        for (shard, entry) in self.base.table.entries() {
             if let Some(cause) = entry.waiting() {
                 again.push(ToMaster::IdentifyRequest(IdentifyRequest {
                     shard,
@@ -124,33 +124,34 @@ impl Agent {
     /// because a master is odd.
     pub(super) fn refused(&mut self, refused: &Refused) -> Result<(), Error> {
         let detail = refused.detail.clone();
-        if !self.table.owns_anything() {
+        if !self.base.table.owns_anything() {
             if !refused.reason.may_pass() {
                 return Err(Error::Refused {
                     reason: refused.reason,
                     detail,
                 });
             }
-            if refused.reason == RefusedReason::Busy && self.context.config.role == Role::Candidate
+            if refused.reason == RefusedReason::Busy
+                && self.base.context.config.role == Role::Candidate
             {
                 return Err(Error::Busy { detail });
             }
         }
         tracing::error!(reason = ?refused.reason, detail, "the master refused this slave; shards go on");
-        self.failures = self.failures.max(16);
+        self.base.failures = self.base.failures.max(16);
         self.redial();
         Ok(())
     }
 
     fn pong(&mut self, ping: message::Ping) {
         // Also before the report is accepted: the master may take its time.
-        if let LinkState::Up(link) = &self.link {
-            let counts = self.context.counters.read();
-            let lag = self.context.lag.read(|shard| {
-                let entry = self.table.get(shard);
+        if let Some(link) = self.base.link() {
+            let counts = self.base.context.counters.read();
+            let lag = self.base.context.lag.read(|shard| {
+                let entry = self.base.table.get(shard);
                 entry.is_some_and(|entry| entry.is(Holding::Serving))
             });
-            let worst = self.context.hearing.worst();
+            let worst = self.base.context.hearing.worst();
             let millis = |worst: Option<(Duration, ShardId)>| {
                 worst.map_or((0, ShardId(0)), |(time, shard)| {
                     (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), shard)
@@ -162,7 +163,7 @@ impl Agent {
                 number: ping.number,
                 finished: counts.finished,
                 failed: counts.failed,
-                full_ms: self.context.fullness.read(),
+                full_ms: self.base.context.fullness.read(),
                 lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
                 silent_ms,
                 silent_shard,
@@ -170,13 +171,13 @@ impl Agent {
                 heartbeat_shard,
                 // One that was given back is handed out once more.
                 handed: counts.handed.saturating_sub(counts.retried),
-                unfinished: self.table.unfinished(),
+                unfinished: self.base.table.unfinished(),
             }));
         }
     }
 
     fn full_start(&mut self, start: FullStart) {
-        self.table.set_shard_count(start.shard_count);
+        self.base.table.set_shard_count(start.shard_count);
         for unit in start.shards {
             if unit.shard.get() >= start.shard_count {
                 self.fail(
@@ -184,18 +185,22 @@ impl Agent {
                     unit.epoch,
                     "the bot has no such shard".to_owned(),
                 );
-            } else if self.leaving.is_none() {
-                self.table.start(unit.shard, unit.epoch);
+            } else if !self.base.is_leaving() {
+                self.base.table.start(unit.shard, unit.epoch);
             }
         }
     }
 
     fn migration_start(&mut self, order: ShardMigrationStart) {
         let shards = if order.from_this_slave {
-            if let LinkState::Up(link) = &mut self.link {
+            if let Some(link) = self.base.link_mut() {
                 link.renew_budget();
             }
-            let owned = self.table.entries().filter(|(_, entry)| entry.is_owned());
+            let owned = self
+                .base
+                .table
+                .entries()
+                .filter(|(_, entry)| entry.is_owned());
             u32::try_from(owned.count()).unwrap_or(u32::MAX)
         } else {
             // The bot was built before the master was dialled.
@@ -223,15 +228,15 @@ impl Agent {
             deadly,
             skipped,
         };
-        if self.leaving.is_some() {
+        if self.base.is_leaving() {
             self.fail(shard, epoch, "this slave is leaving".to_owned());
         } else if let Err(why) = self.resumable(&ticket) {
             self.fail(shard, epoch, why);
         } else {
             if state_too_old {
-                self.table.give_up_state(shard, epoch);
+                self.base.table.give_up_state(shard, epoch);
             }
-            if let Err(why) = self.table.resume(shard, epoch, after, ticket, care) {
+            if let Err(why) = self.base.table.resume(shard, epoch, after, ticket, care) {
                 self.fail(shard, epoch, why);
             }
         }
@@ -250,14 +255,14 @@ impl Agent {
                 failed,
             }));
         } else {
-            self.table.dial_ahead(shard, epoch, ticket);
+            self.base.table.dial_ahead(shard, epoch, ticket);
         }
     }
 
     /// A session keeps what it was identified with: a build that asks for
     /// something else would not get its events.
     fn resumable(&self, ticket: &Ticket) -> Result<(), String> {
-        let ours = self.context.config.parameters(0);
+        let ours = self.base.context.config.parameters(0);
         match ticket.parameters.difference(&ours) {
             Some(_) if cfg!(mutant = "parameters-unchecked") => Ok(()),
             Some(difference) if !ticket.session_id.is_empty() => Err(difference.to_string()),
@@ -370,7 +375,7 @@ impl Agent {
 
     /// No master waits for a ticket without a session that was not asked for.
     fn sealed(&self, epoch: Epoch, ticket: &Ticket) -> Option<ToMaster> {
-        let unasked = self.leaving.as_ref().is_some_and(|leaving| !leaving.asked);
+        let unasked = self.base.leaving().is_some_and(|leaving| !leaving.asked);
         let idle = unasked && ticket.session_id.is_empty();
         let ticket = ticket.clone();
         (!idle).then(|| ToMaster::Sealed(Box::new(Sealed { epoch, ticket })))

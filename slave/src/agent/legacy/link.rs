@@ -1,38 +1,31 @@
-//! The connection to a Go master: ids 1 to 10, no handshake, one
-//! write a frame.
+//! The link to a Go master: ids 1 to 10, no handshake, one write a frame.
 
-use std::{io, time::Duration};
+use std::{io, ops::ControlFlow, time::Duration};
 
 use baton_protocol::{
     Connection, Frame, Trust,
-    connection::{Receiver, Sender},
     go::{ToMaster, ToSlave},
 };
-use tokio::{
-    net::TcpStream,
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
-use super::super::{link::last_words, link_error::LinkError, link_state::Wire};
-use crate::config::Address;
+use crate::{
+    agent::{
+        link_error::LinkError,
+        link_state::Wire,
+        pipe::{Pipe, Read, connect_tcp},
+    },
+    config::Address,
+};
 
 /// Answers that wait for a master that does not read. One more and its
 /// connection is given up.
 const ANSWER_QUEUE: usize = 1024;
 
-/// Orders read and not yet looked at; beyond it the master waits, by TCP.
-const ORDER_QUEUE: usize = 64;
-
 /// A connection on which the hello was said.
 pub(crate) struct Link {
     /// When it was.
     pub(super) since: Instant,
-    orders: mpsc::Receiver<ToSlave>,
-    answers: mpsc::Sender<Frame>,
-    writer: JoinHandle<()>,
-    reader: JoinHandle<()>,
+    pipe: Pipe<ToSlave>,
 }
 
 /// What a dial needs to know.
@@ -65,42 +58,27 @@ impl Link {
             return Err(LinkError::Closed);
         }
         sender.send(&ToMaster::Hello { running }.to_frame()).await?;
-        let (answers, frames) = mpsc::channel(ANSWER_QUEUE);
-        let (order, orders) = mpsc::channel(ORDER_QUEUE);
         Ok(Self {
             since: Instant::now(),
-            orders,
-            answers,
-            writer: tokio::spawn(write(sender, frames)),
-            reader: tokio::spawn(read(receiver, order)),
+            pipe: Pipe::start((receiver, sender), ANSWER_QUEUE, None, understand),
         })
-    }
-
-    /// Queues an answer; `false`: the link is over, or the master does not read.
-    pub(super) fn say(&self, message: &ToMaster) -> bool {
-        self.answers.try_send(message.to_frame()).is_ok()
-    }
-
-    /// Sends what is queued and closes, within `patience`.
-    pub(super) async fn finish(mut self, patience: Duration) {
-        let (nothing, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.answers, nothing));
-        last_words(&mut self.writer, &mut self.orders, patience).await;
     }
 }
 
 impl Wire for Link {
     type Order = ToSlave;
+    type Word = ToMaster;
 
     async fn order(&mut self) -> Option<ToSlave> {
-        self.orders.recv().await
+        self.pipe.order().await
     }
-}
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.writer.abort();
-        self.reader.abort();
+    fn say(&self, word: &ToMaster) -> bool {
+        self.pipe.say(word.to_frame())
+    }
+
+    async fn finish(self, patience: Duration) {
+        self.pipe.finish(patience).await;
     }
 }
 
@@ -113,8 +91,7 @@ async fn connect(address: &Address) -> Result<Connection, LinkError> {
     let Address::Tcp(to) = address else {
         return Err(failed(io::ErrorKind::Unsupported.into()));
     };
-    let socket = TcpStream::connect(to).await.map_err(failed)?;
-    socket.set_nodelay(true).map_err(failed)?;
+    let socket = connect_tcp(address, to).await?;
     if !socket.peer_addr().map_err(failed)?.ip().is_loopback() {
         return Err(LinkError::Untrusted(
             "a legacy master proves nothing, and this one is not on this host".to_owned(),
@@ -126,36 +103,18 @@ async fn connect(address: &Address) -> Result<Connection, LinkError> {
 }
 
 /// As the Go client: a frame that means nothing to us is skipped.
-async fn read(mut receiver: Receiver, orders: mpsc::Sender<ToSlave>) {
-    loop {
-        let frame = match receiver.recv().await {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(%error, "the link to the master broke");
-                return;
-            }
-        };
-        let id = frame.id;
-        match ToSlave::from_frame(frame) {
-            // The Go slave's own: no code here can read it.
-            Ok(ToSlave::GuildState(_)) => tracing::trace!(id, "a frame without a meaning here"),
-            Ok(order) => {
-                if orders.send(order).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => tracing::debug!(id, %error, "a frame that is no order"),
+fn understand(frame: Frame) -> Read<ToSlave> {
+    let id = frame.id;
+    ControlFlow::Continue(match ToSlave::from_frame(frame) {
+        // The Go slave's own: no code here can read it.
+        Ok(ToSlave::GuildState(_)) => {
+            tracing::trace!(id, "a frame without a meaning here");
+            None
         }
-    }
-}
-
-async fn write(mut sender: Sender, mut frames: mpsc::Receiver<Frame>) {
-    while let Some(frame) = frames.recv().await {
-        if let Err(error) = sender.send(&frame).await {
-            tracing::warn!(%error, "the link to the master broke");
-            return;
+        Ok(order) => Some(order),
+        Err(error) => {
+            tracing::debug!(id, %error, "a frame that is no order");
+            None
         }
-    }
-    let _ = sender.close().await;
+    })
 }

@@ -29,14 +29,11 @@ use std::{
 };
 
 use baton_protocol::{
-    Epoch, ShardId, SlaveId,
+    Epoch, ShardId,
     go::{Session, ToMaster},
 };
 use bytes::Bytes;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -45,20 +42,15 @@ use self::{
 };
 use super::{
     Status,
-    leaving::Leaving,
-    link_state::{LinkEvent, LinkState},
-    table::Table,
-    work::Worker,
+    base::{Base, Event, Requests},
+    link_state::{LinkEvent, Wire as _},
 };
 use crate::{config::Legacy, error::Error, shard::Context};
 
-/// Owns the link and the table.
+/// Speaks the Go wire.
 pub(crate) struct LegacyAgent {
-    context: Arc<Context>,
+    base: Base<Link>,
     legacy: Legacy,
-    table: Table,
-    link: LinkState<Link>,
-    slave: SlaveId,
     /// Shards of the whole bot.
     count: u32,
     part: Part,
@@ -68,8 +60,6 @@ pub(crate) struct LegacyAgent {
     heard: bool,
     /// Whether the master was out of reach since the last hello.
     missed: bool,
-    /// Dials that failed in a row.
-    failures: u32,
     pace: Pace,
     permit_at: Option<Instant>,
     /// Told to start, and not yet at the point where they need a permit.
@@ -85,16 +75,12 @@ pub(crate) struct LegacyAgent {
     take_back: BTreeSet<ShardId>,
     /// Acknowledgements that this connection waits for.
     owed: BTreeMap<ShardId, Session>,
-    work: Worker,
-    /// Whether it is to run here.
+    /// Whether the once-per-bot work is to run here.
     works: bool,
     work_epoch: Epoch,
     work_ticket: Bytes,
     /// Whether something may have to be done.
     changed: bool,
-    leaving: Option<Leaving>,
-    requests: mpsc::Receiver<oneshot::Sender<Status>>,
-    stop: CancellationToken,
 }
 
 /// What this slave is on the present connection.
@@ -111,30 +97,21 @@ impl LegacyAgent {
     pub(crate) fn new(
         context: Arc<Context>,
         legacy: Legacy,
-        requests: mpsc::Receiver<oneshot::Sender<Status>>,
+        requests: Requests,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
         let count = legacy.shards.get();
-        let table = Table::new(context.clone());
-        table.set_shard_count(count);
+        let window = context.config.timings.identify_window;
+        let base = Base::new(context, requests, stop)?;
+        base.table.set_shard_count(count);
         Ok(Self {
-            table,
-            link: LinkState::Waiting(Instant::now()),
-            slave: SlaveId::random().map_err(|source| Error::System {
-                what: "draw a slave id",
-                source: std::io::Error::other(source),
-            })?,
+            base,
             count,
             part: Part::Bystander,
             still: Instant::now(),
             heard: false,
             missed: false,
-            failures: 0,
-            pace: Pace::new(
-                legacy.max_concurrency.get(),
-                context.config.timings.identify_window,
-                count,
-            ),
+            pace: Pace::new(legacy.max_concurrency.get(), window, count),
             permit_at: None,
             starting: BTreeSet::new(),
             asked: BTreeMap::new(),
@@ -142,16 +119,11 @@ impl LegacyAgent {
             in_hand: None,
             take_back: BTreeSet::new(),
             owed: BTreeMap::new(),
-            work: Worker::new(context.work.clone()),
             works: false,
             work_epoch: Epoch(0),
             work_ticket: Bytes::new(),
             changed: false,
-            leaving: None,
-            requests,
-            stop,
             legacy,
-            context,
         })
     }
 
@@ -164,25 +136,13 @@ impl LegacyAgent {
                 self.begin_work();
             }
             if self.has_left() {
-                self.farewell().await;
+                self.base.farewell().await;
                 return Ok(());
             }
             let wake = self.wake();
             tokio::select! {
                 biased;
-                said = self.table.said() => {
-                    self.said(said);
-                    while let Some(said) = self.table.said_already() {
-                        self.said(said);
-                    }
-                }
-                event = self.link.next() => self.link_event(event),
-                done = self.work.done() => self.work_done(done),
-                Some(request) = self.requests.recv() => {
-                    // No task waits any longer: fine.
-                    let _ = request.send(self.status());
-                }
-                () = self.stop.cancelled(), if self.leaving.is_none() => self.leave(false),
+                event = self.base.next() => self.event(event),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     self.changed = true;
                     self.stands_still();
@@ -191,47 +151,59 @@ impl LegacyAgent {
         }
     }
 
+    fn event(&mut self, event: Event<Link>) {
+        match event {
+            Event::Said(said) => {
+                self.said(said);
+                while let Some(said) = self.base.table.said_already() {
+                    self.said(said);
+                }
+            }
+            Event::Link(event) => self.link_event(event),
+            Event::Work(done) => self.work_done(done),
+            Event::Asked(request) => {
+                // No task waits any longer: fine.
+                let _ = request.send(self.status());
+            }
+            Event::Stopped => self.leave(false),
+            Event::Due => self.changed = true,
+        }
+    }
+
     fn wake(&self) -> Option<Instant> {
-        let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
         let still = self.waits_for_master().then_some(self.still);
         // Once it is over, a ticket is given as soon as its shard is drained.
         let to_come = |until: &&Instant| self.works_yet() && **until > Instant::now();
         let work = self.asked.values().filter(to_come).min();
-        [leaving, still, work.copied(), self.permit_at]
+        [still, work.copied(), self.permit_at]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn link_event(&mut self, event: LinkEvent<Link>) {
-        let pause = self.context.config.timings.legacy_redial;
+        let pause = self.base.context.config.timings.legacy_redial;
         self.changed = true;
         match event {
             LinkEvent::DialNow => self.dial(),
             LinkEvent::Dialled(Ok(link)) => {
-                self.failures = 0;
+                self.base.failures = 0;
                 self.missed = false;
                 self.heard = false;
-                self.link = LinkState::Up(Box::new(link));
+                self.base.linked(link);
                 tracing::info!(running = self.owns(), "hello said to a legacy master");
             }
             LinkEvent::Dialled(Err(error)) => {
-                // The first word, then one a minute or so, is enough.
-                if self.failures.is_multiple_of(16) {
-                    tracing::warn!(%error, "no master");
-                } else {
-                    tracing::debug!(%error, "no master");
-                }
-                self.failures = self.failures.saturating_add(1);
+                self.base.no_master(&error);
+                self.base.failures = self.base.failures.saturating_add(1);
                 self.missed = true;
-                self.link = LinkState::Waiting(Instant::now() + pause);
+                self.base.dials_again(pause);
             }
             LinkEvent::Order(order) => {
                 self.heard = true;
                 self.moves_on(self.part);
                 self.order(order);
-                if let Some(shard) = self.table.overrun() {
-                    tracing::error!(%shard, "this shard does not take its orders: link closed");
+                if self.base.is_overrun() {
                     self.lost();
                 }
             }
@@ -246,32 +218,31 @@ impl LegacyAgent {
     /// that have some: they dial every `legacy_redial`. Else a master that was
     /// started again would have it start every shard a second time.
     fn dial(&mut self) {
-        let timings = &self.context.config.timings;
+        let timings = &self.base.context.config.timings;
         let running = self.owns();
         let grace = if self.missed && !running {
             timings.legacy_redial.mul_f64(1.2)
         } else {
             Duration::ZERO
         };
-        self.link = LinkState::Dialling(tokio::spawn(Link::dial(Introduction {
-            address: self.context.config.master.clone(),
+        let dial = tokio::spawn(Link::dial(Introduction {
+            address: self.base.context.config.master.clone(),
             running,
             grace,
             deadline: timings.handshake,
-        })));
+        }));
+        self.base.dials(dial);
     }
 
     /// The connection is over, and everything that was asked on it.
     fn lost(&mut self) {
-        let pause = self.context.config.timings.legacy_redial;
-        let lived = match &self.link {
-            LinkState::Up(link) => link.since.elapsed(),
-            LinkState::Waiting(_) | LinkState::Dialling(_) => Duration::ZERO,
-        };
+        let pause = self.base.context.config.timings.legacy_redial;
+        let link = self.base.link();
+        let lived = link.map_or(Duration::ZERO, |link| link.since.elapsed());
         // At once, unless the master closes each new connection.
         let useful = self.heard || lived >= pause;
         let pause = if useful { Duration::ZERO } else { pause };
-        self.link = LinkState::Waiting(Instant::now() + pause);
+        self.base.dials_again(pause);
         self.missed = true;
         self.owed.clear();
         self.part_ends();
@@ -288,7 +259,7 @@ impl LegacyAgent {
 
     fn moves_on(&mut self, part: Part) {
         self.part = part;
-        self.still = Instant::now() + self.context.config.timings.legacy_patience;
+        self.still = Instant::now() + self.base.context.config.timings.legacy_patience;
     }
 
     /// The Go master loses its place when a slave dies in a migration.
@@ -299,7 +270,7 @@ impl LegacyAgent {
         if !self.waits_for_master() || Instant::now() < self.still {
             return;
         }
-        if self.part == Part::Target && !self.table.owns_anything() {
+        if self.part == Part::Target && !self.base.table.owns_anything() {
             tracing::error!("no shard came: the slave asks the master for work again");
             self.lost();
             return;
@@ -313,7 +284,7 @@ impl LegacyAgent {
 
     /// Says something if a master listens.
     fn say(&mut self, message: &ToMaster) {
-        if let LinkState::Up(link) = &self.link
+        if let Some(link) = self.base.link()
             && !link.say(message)
         {
             tracing::warn!("the master does not read: link closed");
@@ -327,9 +298,8 @@ impl LegacyAgent {
     }
 
     fn leave(&mut self, asked: bool) {
-        if self.leaving.is_none() {
-            let drain = self.context.config.timings.drain;
-            self.leaving = Some(Leaving::begin(asked, drain, &mut self.table));
+        if !self.base.is_leaving() {
+            self.base.leave(asked);
             self.stop_work();
             self.changed = true;
         }
@@ -338,31 +308,15 @@ impl LegacyAgent {
     /// A source that something else than the master orders to end stays for
     /// those who fetch its tickets, as long as it may.
     fn has_left(&self) -> bool {
-        let Some(leaving) = &self.leaving else {
+        let Some(leaving) = self.base.leaving() else {
             return false;
         };
         let fetched = leaving.asked || self.part != Part::Source || !self.owns();
-        (fetched && leaving.is_over(&self.table, &self.work)) || Instant::now() >= leaving.until
-    }
-
-    async fn farewell(mut self) {
-        if let LinkState::Up(link) =
-            std::mem::replace(&mut self.link, LinkState::Waiting(Instant::now()))
-        {
-            link.finish(Duration::from_secs(1)).await;
-        }
-        let asked = self.leaving.as_ref().is_some_and(|leaving| leaving.asked);
-        tracing::info!(asked, "left");
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.table.leave()).await;
+        (fetched && self.base.has_left()) || Instant::now() >= leaving.until
     }
 
     fn status(&mut self) -> Status {
-        self.table.collect();
-        Status {
-            linked: self.link.is_up(),
-            term: "legacy".to_owned(),
-            work: self.work.epoch().get(),
-            ..Status::of(self.slave, &self.context, &self.table)
-        }
+        let linked = self.base.link().is_some();
+        self.base.status(linked, "legacy".to_owned())
     }
 }

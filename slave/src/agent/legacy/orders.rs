@@ -31,10 +31,10 @@ impl LegacyAgent {
 
     /// Never twice: the Go slave would IDENTIFY every shard again.
     fn full_start(&mut self) {
-        if self.leaving.is_some() {
+        if self.base.is_leaving() {
             return;
         }
-        if self.table.owns_anything() || self.part == Part::Target {
+        if self.base.table.owns_anything() || self.part == Part::Target {
             tracing::error!(
                 "told to start every shard, while shards are here or on their way: ignored"
             );
@@ -43,10 +43,10 @@ impl LegacyAgent {
         self.set_count(self.legacy.shards.get());
         tracing::info!(shards = self.count, "cold start");
         for shard in (0..self.count).map(ShardId) {
-            self.table.start(shard, Epoch(1));
+            self.base.table.start(shard, Epoch(1));
             self.starting.insert(shard);
         }
-        let hello = self.context.config.timings.hello;
+        let hello = self.base.context.config.timings.hello;
         self.pace.in_order(Instant::now() + hello);
     }
 
@@ -54,7 +54,7 @@ impl LegacyAgent {
     /// that is not here is given without a session, so that the next slave starts
     /// it and nobody has to find out why it was missing.
     fn source(&mut self) {
-        if self.leaving.is_some() {
+        if self.base.is_leaving() {
             return;
         }
         let owned = self.owned().count();
@@ -73,10 +73,10 @@ impl LegacyAgent {
     /// Shards are to come. Their number is that of the sessions, so it wins over
     /// the setting.
     fn target(&mut self, shards: u32) {
-        if self.leaving.is_some() {
+        if self.base.is_leaving() {
             return;
         }
-        if self.table.owns_anything() {
+        if self.base.table.owns_anything() {
             tracing::error!("told to take shards over, while shards are here: not answered");
             return;
         }
@@ -102,7 +102,7 @@ impl LegacyAgent {
 
     fn set_count(&mut self, count: u32) {
         self.count = count;
-        self.table.set_shard_count(count);
+        self.base.table.set_shard_count(count);
     }
 
     /// The Go slave ends at any 4 outside a migration, with all its
@@ -134,14 +134,14 @@ impl LegacyAgent {
     /// A shard comes: from another slave, or back.
     fn resume(&mut self, order: Session) {
         let shard = ShardId(order.shard);
-        if self.leaving.is_some() {
+        if self.base.is_leaving() {
             return;
         }
         if order.shard >= self.count || order.session_id.len() > MAX_SESSION_ID {
             tracing::error!(%shard, shards = self.count, "no shard of this bot: ignored");
             return;
         }
-        let holding = self.table.get(shard).and_then(Entry::holding);
+        let holding = self.base.table.get(shard).and_then(Entry::holding);
         match holding {
             // An old frame out of a send queue: it is here.
             Some(Holding::Serving) => self.say(&ToMaster::Resume(order)),
@@ -156,7 +156,7 @@ impl LegacyAgent {
     }
 
     fn take(&mut self, shard: ShardId, order: Session) {
-        let (epoch, own) = match self.table.get(shard) {
+        let (epoch, own) = match self.base.table.get(shard) {
             Some(entry) => (entry.epoch().next(), Some(entry.ticket())),
             None => (Epoch(1), None),
         };
@@ -169,7 +169,7 @@ impl LegacyAgent {
             Some(_) | None => Ticket {
                 shard,
                 session_id: order.session_id.clone(),
-                parameters: self.context.config.parameters(self.count),
+                parameters: self.base.context.config.parameters(self.count),
                 handled: Sequence(order.sequence),
                 state_at: Sequence(order.sequence),
                 ..Ticket::default()
@@ -179,9 +179,10 @@ impl LegacyAgent {
         self.owed.insert(shard, order);
         if ticket.session_id.is_empty() {
             tracing::error!(%shard, "a shard comes without a session: it gets a new one");
-            self.table.start(shard, epoch);
+            self.base.table.start(shard, epoch);
         } else if let Err(why) =
-            self.table
+            self.base
+                .table
                 .resume(shard, epoch, ResumeAfter::Seal, ticket, Care::default())
         {
             tracing::error!(%shard, why, "cannot serve this shard");

@@ -65,12 +65,12 @@ impl LegacyAgent {
     /// Lets shards IDENTIFY, at the pace that Discord allows.
     pub(super) fn grant_permits(&mut self) {
         self.permit_at = None;
-        if self.leaving.is_some() {
+        if self.base.is_leaving() {
             return;
         }
         loop {
             let starting = &self.starting;
-            let wants = self.table.entries().map(|(shard, entry)| {
+            let wants = self.base.table.entries().map(|(shard, entry)| {
                 let waits = entry.waiting().is_some();
                 let want = match entry.holding() {
                     Some(Holding::Starting | Holding::Resuming) if waits => Want::Permit,
@@ -91,8 +91,8 @@ impl LegacyAgent {
     }
 
     fn permit(&mut self, shard: ShardId) {
-        if let Some(epoch) = self.table.get(shard).map(Entry::epoch) {
-            self.table.permit(shard, epoch);
+        if let Some(epoch) = self.base.table.get(shard).map(Entry::epoch) {
+            self.base.table.permit(shard, epoch);
         }
         if self.pace.is_exhausted() {
             tracing::error!("this was the last IDENTIFY for a day: one more might cost the token");
@@ -104,18 +104,18 @@ impl LegacyAgent {
         // One that was ordered to stop may not have said so yet.
         let stops = |shard| self.asked.contains_key(&shard) || self.take_back.contains(&shard);
         let serves = |shard| {
-            let entry = self.table.get(shard);
+            let entry = self.base.table.get(shard);
             entry.is_some_and(|entry| entry.is(Holding::Serving)) && !stops(shard)
         };
         // What it wrote down when it stopped is not known before it has.
-        let busy = self.works || self.work.is_busy();
-        if busy || self.leaving.is_some() || !(0..self.count).map(ShardId).all(serves) {
+        let busy = self.works || self.base.work.is_busy();
+        if busy || self.base.is_leaving() || !(0..self.count).map(ShardId).all(serves) {
             return;
         }
         self.works = true;
         self.work_epoch = self.work_epoch.next();
         // Never answered at once: the epoch is new.
-        let _ = self.work.start(message::Work {
+        let _ = self.base.work.start(message::Work {
             epoch: self.work_epoch,
             ticket: self.work_ticket.clone(),
         });
@@ -124,13 +124,13 @@ impl LegacyAgent {
     pub(super) fn stop_work(&mut self) {
         if std::mem::take(&mut self.works) {
             // Never answered at once: it ran.
-            let _ = self.work.stop(None);
+            let _ = self.base.work.stop(None);
         }
     }
 
     /// Whether the work is not over.
     pub(super) fn works_yet(&self) -> bool {
-        self.works || self.work.is_busy()
+        self.works || self.base.work.is_busy()
     }
 
     pub(super) fn work_done(&mut self, done: Done) {

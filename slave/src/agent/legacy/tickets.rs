@@ -15,21 +15,23 @@ use crate::{agent::table::Entry, shard::Care};
 impl LegacyAgent {
     /// What is owned here and not given away.
     pub(super) fn owned(&self) -> impl Iterator<Item = (ShardId, &Entry)> {
-        self.table
+        self.base
+            .table
             .entries()
             .filter(|(shard, entry)| entry.is_owned() && !self.given.contains(shard))
     }
 
     /// Seals a shard; its ticket follows. A repeated order gets the same ticket.
     pub(super) fn seal(&mut self, shard: ShardId) {
-        let drain = self.context.config.timings.drain;
+        let drain = self.base.context.config.timings.drain;
         match self
+            .base
             .table
             .get(shard)
             .map(|entry| (entry.holding(), entry.epoch()))
         {
             Some((Some(Holding::Sealed), _)) => {}
-            Some((Some(_), epoch)) => self.table.seal(Seal {
+            Some((Some(_), epoch)) => self.base.table.seal(Seal {
                 shard,
                 epoch,
                 drain,
@@ -59,7 +61,7 @@ impl LegacyAgent {
             .keys()
             .copied()
             .filter(|shard| {
-                let entry = self.table.get(*shard);
+                let entry = self.base.table.get(*shard);
                 entry.is_some_and(|entry| entry.settled().is_some())
             })
             .collect();
@@ -81,7 +83,7 @@ impl LegacyAgent {
     }
 
     fn give_ticket(&mut self, shard: ShardId) {
-        let Some(entry) = self.table.get(shard) else {
+        let Some(entry) = self.base.table.get(shard) else {
             return;
         };
         let nothing = SequenceRanges::new();
@@ -128,20 +130,21 @@ impl LegacyAgent {
 
     /// Takes a shard back whose seal was not needed.
     pub(super) fn serve_again(&mut self, shard: ShardId) {
-        let Some(entry) = self.table.get(shard) else {
+        let Some(entry) = self.base.table.get(shard) else {
             return;
         };
         // It may still be about to say that it is sealed.
         if !entry.is(Holding::Sealed) || !self.take_back.remove(&shard) {
             return;
         }
-        if self.leaving.is_some() {
+        if self.base.is_leaving() {
             return;
         }
         let (epoch, ticket) = (entry.epoch().next(), entry.ticket().clone());
         tracing::info!(%shard, "served again");
         if let Err(why) =
-            self.table
+            self.base
+                .table
                 .resume(shard, epoch, ResumeAfter::Seal, ticket, Care::default())
         {
             tracing::error!(%shard, why, "cannot serve this shard");
