@@ -99,7 +99,7 @@ impl Shard {
                     };
                 }
                 Input::Gateway(incoming) => {
-                    self.named = self.named.max(gateway.named());
+                    self.current.named(gateway.named());
                     if let Some(listening) = &mut life.listening {
                         listening.hears(|| gateway.round_trip());
                     }
@@ -137,7 +137,7 @@ impl Shard {
                 Input::Turn(Turn::SealLate { epoch, drain, .. })
                     if epoch == self.epoch && life.stage == Stage::Serving =>
                 {
-                    self.late = Some(drain);
+                    self.plans.seal_late(drain);
                     self.say(Said::SealsLate);
                 }
                 Input::Turn(turn) => {
@@ -179,7 +179,7 @@ impl Shard {
     /// Says where the connection is, if that is any progress: dialling again and again
     /// is none.
     fn waits(&self, step: Step, redial: &Redial) {
-        if self.session.is_none() || !redial.gets_nowhere(&self.context.config.timings) {
+        if !self.current.is_some() || !redial.gets_nowhere(&self.context.config.timings) {
             self.progress(step, 0);
         }
     }
@@ -187,9 +187,9 @@ impl Shard {
     /// Whether a heartbeat named more than where the next owner would begin, and that
     /// one would begin further on if the state was copied once more.
     fn is_overtaken(&mut self, begins: Sequence, named: Sequence) -> bool {
-        self.named = self.named.max(named);
+        let named = self.current.named(named);
         self.finish_all_reported();
-        self.named > begins
+        named > begins
             && self.events.window().handled() > begins
             && !cfg!(mutant = "overtaken-sealed")
     }
@@ -215,10 +215,8 @@ impl Shard {
         // Everything received is in this process, finished or not: a reconnect
         // resumes behind it, so that a server which trims its replay by our
         // heartbeats has what is asked for.
-        let session = self
-            .session
-            .as_ref()
-            .map(|session| (session, self.events.window().received()));
+        let received = self.events.window().received();
+        let session = self.current.session().map(|session| (session, received));
         self.context
             .connector
             .dial(self.id, count, &self.permits, session, redial.url())

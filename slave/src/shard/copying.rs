@@ -18,7 +18,7 @@ impl Shard {
             Vec::new()
         };
         // What is left of lost state must not pass for whole at the next owner.
-        let session = match &self.session {
+        let session = match self.current.session() {
             Some(_) if self.keeping.is_lost() => Some(""),
             Some(session) => Some(&*session.tag),
             None => None,

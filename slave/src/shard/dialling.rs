@@ -55,7 +55,7 @@ impl Shard {
             Step::Lost { tell, pause } => {
                 if pause {
                     let pause = invalid_session(&self.context.config.timings);
-                    self.not_before = Some(Instant::now() + pause);
+                    self.plans.rest_until(Instant::now() + pause);
                 }
                 if let Some((epoch, why)) = tell {
                     self.say_overtaken(epoch, why);
@@ -75,9 +75,9 @@ impl Shard {
     /// A held connection that the shard can go on with.
     pub(super) fn take_ahead(&mut self) -> Option<Gateway> {
         self.ahead.take(
-            self.session.as_ref(),
+            self.current.session(),
             self.events.window().received(),
-            self.after_death,
+            self.current.follows_a_death(),
         )
     }
 

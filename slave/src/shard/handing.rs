@@ -18,15 +18,14 @@ impl Shard {
             self.context.counters.duplicates.add();
             return;
         }
-        let tag = match &self.session {
-            Some(session) => session.tag.clone(),
-            None => return,
+        let Some(tag) = self.current.tag() else {
+            return;
         };
         let event = Event::new(self.id, self.epoch, sequence, tag, kind, json);
         self.apply(&event);
         match receipt {
             Receipt::HandOut(mark) => {
-                let mark = if self.after_death {
+                let mark = if self.current.follows_a_death() {
                     Mark::MayRepeat
                 } else {
                     mark
@@ -69,7 +68,7 @@ impl Shard {
     /// that nobody brings is given up, loudly.
     pub(super) fn settled(&mut self, unfinished: &SequenceRanges, carried: Vec<CarriedEvent>) {
         let (shard, epoch) = (self.id, self.epoch);
-        let tag = self.session.as_ref().map(|session| &session.tag);
+        let tag = self.current.tag();
         let lost = self.events.settle(unfinished, carried, |event| {
             let CarriedEvent {
                 sequence,
@@ -80,7 +79,7 @@ impl Shard {
                 shard,
                 epoch,
                 sequence,
-                tag?.clone(),
+                tag.clone()?,
                 &kind,
                 json,
             ))

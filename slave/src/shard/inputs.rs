@@ -1,17 +1,14 @@
 //! Everything that a shard waits for, in one place; and what is the same in
 //! every phase of its life.
 
-use std::{collections::VecDeque, future::pending};
+use std::future::pending;
 
-use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant, sleep_until},
-};
+use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
     Shard,
     gateway::{Gateway, Incoming},
-    order::{Order, Turn},
+    order::Order,
     phase::Input,
 };
 use crate::{bot::Command, state::CopyOut};
@@ -41,7 +38,7 @@ impl Shard {
     ) -> Input {
         loop {
             // The copying slave may wait for it.
-            if self.orders.is_empty() {
+            if self.inbox.is_empty() {
                 self.acknowledge();
             }
             let command_at = match &gateway {
@@ -61,8 +58,8 @@ impl Shard {
             let copy_out = copy_out.filter(|_| serving);
             tokio::select! {
                 biased;
-                order = next_order(&mut self.first, &mut self.orders) => {
-                    if let Some(input) = self.order(order.unwrap_or(Order::Turn(Turn::Leave))).await {
+                order = self.inbox.next() => {
+                    if let Some(input) = self.order(order).await {
                         return input;
                     }
                 }
@@ -115,7 +112,7 @@ impl Shard {
         match order {
             Order::Turn(turn) => Some(Input::Turn(turn)),
             Order::ServeOn => {
-                self.late = None;
+                self.plans.serve_on();
                 None
             }
             Order::GiveUpState => {
@@ -154,17 +151,6 @@ impl Shard {
                 None
             }
         }
-    }
-}
-
-/// What the shard begins with comes first. Survives being cancelled.
-async fn next_order(
-    first: &mut VecDeque<Order>,
-    orders: &mut mpsc::Receiver<Order>,
-) -> Option<Order> {
-    match first.pop_front() {
-        Some(order) => Some(order),
-        None => orders.recv().await,
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `trying`, `dialling` | events that may kill, and connections that are dialled ahead |
 //!
 //! What it knows is in parts, each of which alone changes what is its own: [`events`]
-//! with the [window](dispatch), [`keeping`] the state, [`snapshot`] and [`recall`],
+//! with the [window](dispatch), [`current`] the session, [`plans`], [`keeping`] the state, [`snapshot`] and [`recall`],
 //! [`trials`], [`ahead`], [`notes`]. They are asked and say what is to be done; they
 //! know nothing of each other, of the bot or of the agent.
 
@@ -19,6 +19,7 @@ pub(crate) mod backoff;
 mod connection;
 mod context;
 mod copying;
+mod current;
 mod dialling;
 pub(crate) mod dispatch;
 mod events;
@@ -26,12 +27,14 @@ pub(crate) mod gateway;
 mod handing;
 mod hands;
 mod importing;
+mod inbox;
 mod inputs;
 mod keeping;
 mod left;
 mod notes;
 mod order;
 mod phase;
+mod plans;
 mod recall;
 mod run;
 pub(crate) mod session;
@@ -41,18 +44,16 @@ mod trials;
 mod trying;
 mod turn;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use baton_protocol::{
-    Epoch, Sequence, ShardId, Ticket,
-    message::{IdentifyCause, Step},
-};
+use baton_protocol::{Epoch, ShardId, Ticket, message::Step};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Span;
 
 use self::{
-    ahead::Ahead, events::Events, keeping::Keeping, notes::Notes, recall::Recall, session::Session,
-    snapshot::Snapshot, trials::Trials, turn::TurnClock,
+    ahead::Ahead, current::Current, events::Events, inbox::Inbox, keeping::Keeping, notes::Notes,
+    plans::Plans, recall::Recall, session::Session, snapshot::Snapshot, trials::Trials,
+    turn::TurnClock,
 };
 pub(crate) use self::{
     context::Context,
@@ -74,22 +75,13 @@ pub(crate) struct Shard {
     span: Span,
     context: Arc<Context>,
 
-    /// What it begins with.
-    first: VecDeque<Order>,
-    orders: mpsc::Receiver<Order>,
+    inbox: Inbox,
     out: mpsc::UnboundedSender<FromShard>,
     handle: ShardHandle,
     commands: mpsc::Receiver<Command>,
     permits: Permits,
 
-    session: Option<Session>,
-    /// Why the next session is needed, when there is none.
-    cause: IdentifyCause,
-    /// The highest sequence that a heartbeat of this session named here.
-    named: Sequence,
-    /// Whether what is replayed may have been handled before.
-    after_death: bool,
-
+    current: Current,
     events: Events,
     /// Events that may kill the process.
     trials: Trials,
@@ -98,18 +90,8 @@ pub(crate) struct Shard {
     recall: Recall,
     ahead: Ahead,
     notes: Notes,
+    plans: Plans,
     turn: TurnClock,
-
-    /// Discord asked for a pause, or the task before this one panicked: nothing is
-    /// dialled before.
-    not_before: Option<Instant>,
-    /// Whether it served before its task panicked, so that nobody waits for a word.
-    served: bool,
-    /// Whether RESUMED is to be confirmed as the answer to an order.
-    ordered: bool,
-    /// It is to be sealed when its connection ends; how long what is in doubt may
-    /// run then.
-    late: Option<Duration>,
 }
 
 /// So many events Discord surely replays of a ticket's session.
@@ -139,16 +121,12 @@ impl Shard {
             epoch: Epoch(0),
             span: span(id, Epoch(0)),
             context,
-            first: VecDeque::new(),
-            orders,
+            inbox: Inbox::new(orders),
             out,
             handle,
             commands,
             permits: Permits::default(),
-            session: None,
-            cause: IdentifyCause::Cold,
-            named: Sequence(0),
-            after_death: false,
+            current: Current::default(),
             events: Events::with_left(unfinished),
             trials: Trials::default(),
             keeping: Keeping::default(),
@@ -156,11 +134,8 @@ impl Shard {
             recall: Recall::default(),
             ahead: Ahead::default(),
             notes: Notes::new(standing),
+            plans: Plans::default(),
             turn: TurnClock::default(),
-            not_before: None,
-            served: false,
-            ordered: false,
-            late: None,
         }
     }
 
@@ -171,9 +146,8 @@ impl Shard {
         not_before: Instant,
         first: Vec<Order>,
     ) -> Self {
-        self.served = served;
-        self.not_before = Some(not_before);
-        self.first = first.into();
+        self.plans = Plans::after_a_panic(served, not_before);
+        self.inbox.begin_with(first);
         self
     }
 
@@ -188,7 +162,7 @@ impl Shard {
             instance: self.instance,
             epoch: self.epoch,
             said: Said::Died(Box::new(Left {
-                orders: self.orders,
+                orders: self.inbox.into_orders(),
                 unfinished,
             })),
         });
@@ -212,6 +186,6 @@ impl Shard {
     }
 
     fn ticket(&self) -> Ticket {
-        Session::ticket(self.session.as_ref(), self.id, self.events.window())
+        Session::ticket(self.current.session(), self.id, self.events.window())
     }
 }

@@ -102,7 +102,7 @@ impl Shard {
             }
             let timings = self.context.config.timings.clone();
             let ended = self.connection(&mut redial).await;
-            if let (Some(drain), false) = (self.late.take(), matches!(ended, Ended::Turn(_)))
+            if let (Some(drain), false) = (self.plans.takes_late(), matches!(ended, Ended::Turn(_)))
                 && !cfg!(mutant = "late-reconnects")
             {
                 tracing::info!(?ended, "the connection of a late seal ended");
@@ -116,7 +116,7 @@ impl Shard {
                     pause = Duration::ZERO;
                 }
                 Ended::Lost(end) => {
-                    let resumable = self.session.is_some();
+                    let resumable = self.current.is_some();
                     pause = redial.ended(&end, resumable, &timings);
                     tracing::info!(why = %end, ?pause, "connection lost");
                     if self.context.config.is_legacy() && redial.taken() >= MOST_TAKEN {
@@ -241,7 +241,7 @@ impl Shard {
     /// Waits between connections. `Some`: the phase ended.
     async fn wait(&mut self, pause: Duration) -> Option<Phase> {
         let due = Instant::now() + pause;
-        let due = self.not_before.take().map_or(due, |at| due.max(at));
+        let due = self.plans.dial_at(due);
         while Instant::now() < due {
             if let Input::Turn(turn) = self.input(None, true, Some(due)).await
                 && let Some(phase) = self.turn(turn)
@@ -319,8 +319,7 @@ impl Shard {
     /// Owns it from now on, without a session: READY will bring everything.
     fn start(&mut self, epoch: Epoch) -> Phase {
         let _in = self.owns(epoch);
-        self.cause = IdentifyCause::Cold;
-        self.without_session();
+        self.without_session(IdentifyCause::Cold);
         tracing::info!("starts without a session");
         Phase::Serving
     }
@@ -328,19 +327,18 @@ impl Shard {
     /// Owns it from now on, with a session: its former owner's or, taken back,
     /// its own.
     fn resume(&mut self, epoch: Epoch, after: ResumeAfter, ticket: &Ticket, care: Care) -> Phase {
-        let taken_back = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.id == ticket.session_id && self.epoch > Epoch(0));
+        let session = self.current.session();
+        let taken_back =
+            session.is_some_and(|session| session.id == ticket.session_id && self.epoch > Epoch(0));
         let _in = self.owns(epoch);
         let Some(session) = Session::of_ticket(ticket) else {
             return self.start(epoch);
         };
         self.handle.serves(epoch, &session);
         let tag = session.tag.clone();
-        self.session = Some(session);
-        self.after_death = after == ResumeAfter::Death || cfg!(mutant = "marked-after-seal");
-        self.ordered = !std::mem::take(&mut self.served);
+        let after_death = after == ResumeAfter::Death || cfg!(mutant = "marked-after-seal");
+        self.current.goes_on(session, taken_back, after_death);
+        self.plans.resumes();
         let own = taken_back.then(|| self.events.window().received());
         let state_at = if self.context.keeps_state() {
             self.keeping.resume(&tag, epoch, own)
@@ -351,9 +349,6 @@ impl Shard {
         };
         let replay_from = state_at.unwrap_or(Sequence(u64::MAX));
         self.events.resume(&tag, ticket, replay_from, taken_back);
-        if !taken_back {
-            self.named = Sequence(0);
-        }
         self.trials.begin(care);
         self.snapshot.stop();
         self.recall.stop();
@@ -371,26 +366,23 @@ impl Shard {
 
     /// Discord ended the session: a span of events is lost, said loudly.
     fn session_lost(&mut self, why: &str) {
-        debug_assert!(self.session.is_some(), "there was one");
+        debug_assert!(self.current.is_some(), "there was one");
         self.context.counters.sessions_lost.add();
         tracing::error!(
             why, received = %self.events.window().received(),
             "Discord ended the session: events since then are lost, a new session is needed"
         );
         self.progress(Step::SessionLost, 0);
-        self.cause = IdentifyCause::SessionLost;
-        self.without_session();
+        self.without_session(IdentifyCause::SessionLost);
     }
 
-    pub(super) fn without_session(&mut self) {
-        self.session = None;
+    pub(super) fn without_session(&mut self, cause: IdentifyCause) {
+        self.current.is_over(cause);
         self.events.forget_session();
         self.trials.stop();
         self.keeping.forget_session();
         self.snapshot.stop();
         self.recall.stop();
-        self.named = Sequence(0);
-        self.after_death = false;
     }
 
     /// Owned by another slave, or by none: everything held of it is dropped.

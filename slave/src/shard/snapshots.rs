@@ -51,14 +51,13 @@ impl Shard {
         if !self.snapshot.begins(now, store, &self.context.counters) {
             return;
         }
-        let Some(session) = &self.session else {
+        let Some(session) = self.current.tag() else {
             return;
         };
         let known = self.snapshot.is_of(self.events.moment());
         if self.keeping.is_lost() || self.keeping.copies_out() || known {
             return;
         }
-        let session = session.tag.clone();
         let keys = self.with_state(|state, shard| state.export(shard));
         let keys = keys.unwrap_or_default();
         let of = Of {
@@ -97,7 +96,7 @@ impl Shard {
         let Some(store) = &self.context.snapshots else {
             return self.lose_state();
         };
-        let session = self.session.as_ref().map(|session| session.tag.clone());
+        let session = self.current.tag();
         let of = Of {
             shard: self.id,
             epoch: self.epoch,
@@ -177,8 +176,7 @@ impl Shard {
         tracing::error!("the state of this shard is lost");
         self.with_state(|state, shard| state.drop_shard(shard));
         if self.context.config.on_lost_state == OnLostState::Identify {
-            self.cause = IdentifyCause::StateLost;
-            self.without_session();
+            self.without_session(IdentifyCause::StateLost);
         } else {
             let lost = if cfg!(mutant = "lost-said-complete") {
                 StateStatus::Complete

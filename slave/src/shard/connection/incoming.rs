@@ -1,7 +1,10 @@
 //! What comes over a connection, step by step: HELLO, a replay or READY, RESUMED,
 //! dispatches, its end.
 
-use baton_protocol::{Sequence, message::Step};
+use baton_protocol::{
+    Sequence,
+    message::{IdentifyCause, Step},
+};
 use tokio::time::{Duration, Instant};
 
 use super::{
@@ -41,7 +44,7 @@ impl Shard {
             Stage::Waiting | Stage::Serving => {}
         }
         match incoming {
-            Incoming::Hello if self.session.is_some() => {
+            Incoming::Hello if self.current.is_some() => {
                 self.helloed(life, redial);
                 if cfg!(mutant = "resumed-at-hello") {
                     self.resumed(life, redial);
@@ -52,7 +55,7 @@ impl Shard {
                 life.deadline = None;
                 life.tell_at = None;
                 self.progress(Step::Waiting, 0);
-                self.say(Said::Identify(self.cause));
+                self.say(Said::Identify(self.current.cause()));
             }
             Incoming::Alive => {}
             Incoming::Dispatch {
@@ -129,15 +132,15 @@ impl Shard {
                 "a READY without session, resume URL, user or application".to_owned(),
             )));
         };
-        if self.session.is_some() {
+        if self.current.is_some() {
             self.context.counters.sessions_lost.add();
             tracing::error!("READY where RESUMED was due: events are lost");
             self.progress(Step::SessionLost, 0);
         }
-        self.without_session();
+        self.without_session(IdentifyCause::SessionLost);
         self.with_state(|state, shard| state.drop_shard(shard));
         self.handle.serves(self.epoch, &session);
-        self.session = Some(session);
+        self.current.begins(session);
         self.tell_state(StateStatus::Complete);
         self.say(Said::Session(Box::new(self.ticket())));
         self.deliver(sequence, kind, json);
@@ -145,7 +148,8 @@ impl Shard {
         redial.came(Wait::Ready, life.asked.elapsed(), timings);
         life.serves();
         redial.serving();
-        self.ordered = false;
+        // READY answers no order to resume.
+        self.plans.serves();
         tracing::info!("READY");
         self.say(Said::Serving {
             resumed: false,
@@ -159,12 +163,12 @@ impl Shard {
         redial.came(Wait::Resumed, life.resumes_since.elapsed(), timings);
         life.serves();
         redial.serving();
-        self.after_death = false;
+        self.current.is_replayed();
         self.give_up_unreplayed();
         self.trials.replayed();
         tracing::info!(replayed = life.replayed, "RESUMED");
         self.say(Said::Session(Box::new(self.ticket())));
-        let resumed = std::mem::take(&mut self.ordered);
+        let resumed = self.plans.serves();
         self.say(Said::Serving {
             resumed,
             replayed: life.replayed,
@@ -173,7 +177,7 @@ impl Shard {
 
     /// What the end of a connection means for the session.
     pub(super) fn ended(&self, end: End) -> Ended {
-        let has_session = self.session.is_some();
+        let has_session = self.current.is_some();
         match end {
             End::InvalidSession { resumable: false } if has_session => {
                 Ended::SessionLost("op 9, d: false".to_owned())
