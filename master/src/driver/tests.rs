@@ -411,6 +411,42 @@ async fn a_request_is_answered() {
     assert!(answered.await.unwrap().is_err(), "no deploy runs");
 }
 
+#[tokio::test]
+async fn whoever_asked_for_a_deploy_is_answered_when_the_observers_know_what_it_brings() {
+    let mut rig = Rig::start(Some("/nonexistent/old"));
+    let mut slave = rig.join(hello(1)).await;
+    slave
+        .until(|message| matches!(message, ToSlave::FullStart(_)))
+        .await;
+    let order = DeployOrder {
+        slot: "main".to_owned(),
+        command: Some(vec!["/nonexistent/new".to_owned()]),
+        canary: 1,
+        width: 1,
+        soak: Duration::ZERO,
+        late_seal: false,
+    };
+    let (answer, answered) = oneshot::channel();
+    let deploy = Notice::Deploy {
+        order,
+        build: None,
+        answer: Some(answer),
+    };
+    rig.notices.send(deploy).await.unwrap();
+    let deploy = answered.await.unwrap().unwrap();
+    let heard = std::iter::from_fn(|| rig.news.try_recv().ok());
+    let accepted = heard.into_iter().find(
+        |told| matches!(&told.news, News::DeployAccepted { deploy: id, .. } if *id == deploy),
+    );
+    let brought = accepted
+        .expect("it was told by then")
+        .brought
+        .clone()
+        .unwrap();
+    assert_eq!(brought.command.unwrap(), ["/nonexistent/new"]);
+    assert_eq!(brought.before.unwrap(), ["/nonexistent/old"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_master_that_is_asked_to_leave_leaves_and_its_slaves_are_only_disconnected() {
     let mut rig = Rig::start(None);

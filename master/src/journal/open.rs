@@ -6,14 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use baton_core::event::{Durability, Entry, JournalState, Recovered};
+use baton_core::event::{Durability, Entry, JournalState, Key, Recovered};
 use baton_protocol::{Epoch, Term};
 use tracing::{error, warn};
 
 use super::{
     age::Clocks,
     handle::Journal,
-    ledger::Ledger,
+    ledger::{Draft, Ledger},
     roster::{Home, Known, Roster},
     rows::{BOOT, Boot, Lost, Rows, SHARD_COUNT, ShardCount, TermRow, encode},
     writer::{Deposed, Writer, deposed},
@@ -135,28 +135,16 @@ pub(super) fn begin(
     let lost =
         aside || !impossible.is_empty() || has_lost(known, &recovered, roster.as_ref(), home);
     let term = next_term(known, roster.as_ref(), home)?;
-    let mut ledger = Ledger::new(&rows, configured);
-    let mut entries = Vec::new();
     if lost {
         warn!(%term, "the journal does not know everything: slaves are asked what they hold");
         let roster = roster.unwrap_or_default();
-        for (slave, hello) in roster.slaves {
-            // Of one that is fenced its last master had no time to take the name out.
-            if !recovered.fenced.contains(&slave) {
-                recovered.slaves.entry(slave).or_insert(hello);
-            }
-        }
-        recovered.pinned = recovered.pinned.or(roster.pinned);
         shard_count = shard_count.or(roster.shard_count);
-        recovered.journal = JournalState::Lost;
-        recovered.floor = floor(term);
-        let slaves = recovered.slaves.values().cloned();
-        entries.extend(slaves.map(|hello| Entry::Slave(Box::new(hello))));
-        entries.extend(recovered.pinned.clone().map(Entry::Pinned));
+        fill_up(&mut recovered, roster, term);
     }
-    let clocks = Clocks::now();
+    let mut ledger = Ledger::new(&rows, configured);
     let commands = ledger.brought();
-    let mut draft = ledger.draft(&entries, &clocks)?;
+    let clocks = Clocks::now();
+    let mut draft = first_draft(&ledger, &recovered, shard_count, &clocks)?;
     ledger.fill(&mut draft, &commands)?;
     let mut put = |key: &str, value| draft.changes.insert(key.to_owned(), Some(value));
     let Term { fleet, counter } = term;
@@ -168,13 +156,6 @@ pub(super) fn begin(
     {
         let clocks = clocks.to_text();
         put(BOOT, encode(&Boot { clocks })?);
-    }
-    if lost {
-        let floor = recovered.floor.get();
-        put("lost", encode(&Lost { floor })?);
-        if let Some(shard_count) = shard_count {
-            put(SHARD_COUNT, encode(&ShardCount { shard_count })?);
-        }
     }
     for key in impossible {
         draft.changes.entry(key.to_string()).or_insert(None);
@@ -206,6 +187,43 @@ pub(super) fn begin(
         commands,
         before,
     })
+}
+
+/// After a loss: what the file beside the journal knows counts, too.
+fn fill_up(recovered: &mut Recovered, roster: Known, term: Term) {
+    for (slave, hello) in roster.slaves {
+        // Of one that is fenced its last master had no time to take the name out.
+        if !recovered.fenced.contains(&slave) {
+            recovered.slaves.entry(slave).or_insert(hello);
+        }
+    }
+    recovered.pinned = recovered.pinned.take().or(roster.pinned);
+    recovered.journal = JournalState::Lost;
+    recovered.floor = floor(term);
+}
+
+/// What is written with the term: after a loss, everything that is known.
+fn first_draft(
+    ledger: &Ledger,
+    recovered: &Recovered,
+    shard_count: Option<u32>,
+    clocks: &Clocks,
+) -> Result<Draft, StoreError> {
+    if recovered.journal == JournalState::Intact {
+        return Ok(Draft::default());
+    }
+    let slaves = recovered.slaves.values().cloned();
+    let slaves = slaves.map(|hello| Entry::Slave(Box::new(hello)));
+    let pinned = recovered.pinned.clone().map(Entry::Pinned);
+    let entries: Vec<_> = slaves.chain(pinned).collect();
+    let mut draft = ledger.draft(&entries, clocks)?;
+    let mut put = |key: &str, value| draft.changes.insert(key.to_owned(), Some(value));
+    let floor = recovered.floor.get();
+    put(&Key::Lost.to_string(), encode(&Lost { floor })?);
+    if let Some(shard_count) = shard_count {
+        put(SHARD_COUNT, encode(&ShardCount { shard_count })?);
+    }
+    Ok(draft)
 }
 
 /// All that is to be there from the beginning of a term, on the disk when it returns.
