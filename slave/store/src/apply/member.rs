@@ -147,7 +147,8 @@ impl Apply<'_, '_> {
         let Some(id) = id_of(Kind::Presence, d) else {
             return Ok(());
         };
-        if let Some(user) = field(d, "user") {
+        // As a rule it says which user it is, and no more.
+        if let Some(user) = field(d, "user").filter(|user| user.fields().nth(1).is_some()) {
             self.user_seen(id, user)?;
         }
         if d.text("status").as_deref() == Some("offline") {

@@ -1,6 +1,6 @@
 //! Becoming the owner of a shard's state. See `place`.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use baton_protocol::{Epoch, Sequence};
 
@@ -101,7 +101,7 @@ pub(crate) fn move_to_new(
     });
     match &moved {
         Ok((_, next)) => claims::clean(shard, next)?,
-        Err(_) => claims::remove(&shard.join(&name)),
+        Err(_) => claims::remove_unclaimed(shard, claim.epoch)?,
     }
     moved
 }
@@ -116,8 +116,9 @@ struct Claimant<'c> {
 
 /// What there is to go on from.
 enum Base {
-    Nothing(Found),
+    Nothing,
     Open(Arc<Generation>),
+    Damaged(Damage),
     /// Its owner keeps everybody waiting.
     Stuck,
 }
@@ -131,23 +132,47 @@ impl Claimant<'_> {
         {
             return Err(self.fenced(latest.epoch));
         }
-        let base = match &before {
-            None => Base::Nothing(Found::Nothing),
+        let claimed = self.try_from(before.as_ref());
+        if let Ok(Some(_)) = claimed {
+            return claimed;
+        }
+        let is_alone = self.is_alone(before.as_ref())?;
+        self.give_way(before.as_ref())?;
+        match claimed {
+            // What it was built on, or what it made, was taken away under it.
+            Err(_) if !is_alone => Ok(None),
+            claimed => claimed,
+        }
+    }
+
+    /// Takes back what this attempt made: its marks first, and then the generations that
+    /// nobody else claims. Whoever claimed one of them saw its mark after making its own,
+    /// and is seen now.
+    fn give_way(&self, before: Option<&Claim>) -> Result<(), Error> {
+        for claim in claims::list(self.shard)? {
+            if self.is_own(&claim, before) {
+                claim.remove(self.shard);
+            }
+        }
+        claims::remove_unclaimed(self.shard, self.epoch)
+    }
+
+    fn try_from(&self, before: Option<&Claim>) -> Result<Option<Claimed>, Error> {
+        let base = match before {
+            None => Base::Nothing,
             Some(latest) => self.base(latest)?,
         };
-        match (base, &before) {
+        match (base, before) {
             (Base::Open(generation), Some(latest)) => match self.take(generation, latest)? {
                 Taken::Done(claimed) => Ok(Some(*claimed)),
                 Taken::Overtaken => Ok(None),
                 Taken::Stuck => self.copy(latest),
-                Taken::Damaged(damage) => {
-                    self.set_aside(latest)?;
-                    self.begin(before.as_ref(), Found::SetAside(damage))
-                }
+                Taken::Damaged(damage) => self.damaged(latest, damage),
             },
             (Base::Stuck, Some(latest)) => self.copy(latest),
-            (Base::Nothing(found), _) => self.begin(before.as_ref(), found),
-            (Base::Open(_) | Base::Stuck, None) => Ok(None),
+            (Base::Damaged(damage), Some(latest)) => self.damaged(latest, damage),
+            (Base::Nothing, _) => self.begin(before, Found::Nothing),
+            (Base::Open(_) | Base::Stuck | Base::Damaged(_), None) => Ok(None),
         }
     }
 
@@ -166,20 +191,31 @@ impl Claimant<'_> {
             Ok(generation) => Ok(Base::Open(generation)),
             Err(Error::Busy) => Ok(Base::Stuck),
             Err(Error::Engine(heed::Error::Mdb(heed::MdbError::MapResized))) => Ok(Base::Stuck),
-            Err(Error::Damaged(damage)) => {
-                self.set_aside(latest)?;
-                Ok(Base::Nothing(Found::SetAside(damage)))
-            }
+            Err(Error::Damaged(damage)) => Ok(Base::Damaged(damage)),
             Err(error) => Err(error),
         }
     }
 
-    fn set_aside(&self, latest: &Claim) -> Result<(), Error> {
-        // Another claimant may have moved it; then it is looked for again.
-        if claims::current(self.shard)?.as_ref() == Some(latest) {
-            claims::set_aside(self.shard, &latest.generation)?;
+    /// What is there cannot be used. It is set aside, and the next state begins with nothing;
+    /// unless it is another claimant who took it away.
+    fn damaged(&self, latest: &Claim, damage: Damage) -> Result<Option<Claimed>, Error> {
+        if !self.is_alone(Some(latest))? {
+            return Ok(None);
         }
-        Ok(())
+        claims::set_aside(self.shard, &latest.generation)?;
+        self.begin(Some(latest), Found::SetAside(damage))
+    }
+
+    /// Whether nobody else made a mark since this one looked.
+    fn is_alone(&self, before: Option<&Claim>) -> Result<bool, Error> {
+        let claims = claims::list(self.shard)?;
+        let other = claims.iter().rfind(|claim| !self.is_own(claim, before));
+        Ok(other == before)
+    }
+
+    /// Whether it is a mark of this attempt.
+    fn is_own(&self, claim: &Claim, before: Option<&Claim>) -> bool {
+        claim.epoch == self.epoch && Some(claim) > before
     }
 
     fn check(&self, header: &Header) -> Result<(), Error> {
@@ -202,19 +238,11 @@ impl Claimant<'_> {
         }
     }
 
-    /// Whether, with the own mark in place, the highest other one is still `before`.
-    fn still_follows(&self, mark: &Claim, before: Option<&Claim>) -> Result<bool, Error> {
-        let mut others = claims::list(self.shard)?;
-        others.retain(|other| other != mark);
-        Ok(others.last() == before)
-    }
-
     /// Goes on in the generation that is there.
     fn take(&self, generation: Arc<Generation>, latest: &Claim) -> Result<Taken, Error> {
         let mark = self.mark(Some(latest), &latest.generation);
         mark.create(self.shard)?;
-        if !self.still_follows(&mark, Some(latest))? {
-            mark.remove(self.shard);
+        if !self.is_alone(Some(latest))? {
             return Ok(Taken::Overtaken);
         }
         let written = generation.write(self.options.patience, |txn| {
@@ -233,14 +261,8 @@ impl Claimant<'_> {
             }))),
             Err(Error::Busy) => Ok(Taken::Stuck),
             Err(Error::Engine(heed::Error::Mdb(heed::MdbError::MapResized))) => Ok(Taken::Stuck),
-            Err(Error::Damaged(damage)) => {
-                mark.remove(self.shard);
-                Ok(Taken::Damaged(damage))
-            }
-            Err(error) => {
-                mark.remove(self.shard);
-                Err(error)
-            }
+            Err(Error::Damaged(damage)) => Ok(Taken::Damaged(damage)),
+            Err(error) => Err(error),
         }
     }
 
@@ -266,12 +288,8 @@ impl Claimant<'_> {
             .and_then(|()| self.open_own(&name));
         let (generation, header) = match copied {
             Ok(copied) => copied,
-            Err(error) => {
-                let _ = fs::remove_dir_all(&to);
-                // It was moved or removed: by whom is seen in the next attempt.
-                let is_gone = matches!(error, Error::Damaged(Damage::File)) && !from.exists();
-                return if is_gone { Ok(None) } else { Err(error) };
-            }
+            Err(Error::Damaged(damage)) => return self.damaged(latest, damage),
+            Err(error) => return Err(error),
         };
         // The mark of an attempt to go on there may be in place.
         let own = self.mark(Some(latest), &latest.generation);
@@ -280,13 +298,7 @@ impl Claimant<'_> {
             ..self.mark(Some(latest), &name)
         };
         mark.create(self.shard)?;
-        let mut others = claims::list(self.shard)?;
-        others.retain(|other| *other != mark && *other != own);
-        if others.last() != Some(latest) {
-            mark.remove(self.shard);
-            own.remove(self.shard);
-            drop(generation);
-            claims::remove(&to);
+        if !self.is_alone(Some(latest))? {
             return Ok(None);
         }
         Ok(Some(Claimed {
@@ -313,7 +325,7 @@ impl Claimant<'_> {
     fn begin(&self, before: Option<&Claim>, found: Found) -> Result<Option<Claimed>, Error> {
         let name = claims::new_name(self.epoch)?;
         let header = Header {
-            level: Level::OWN,
+            level: Level::NEW,
             shard: self.id,
             resources: self.options.resources,
             boot: this_boot(),
@@ -323,33 +335,17 @@ impl Claimant<'_> {
             sequence: Sequence(0),
             session: "".into(),
         };
-        let generation = Generation::create(self.shard, name.clone(), self.how());
-        let begun = generation.and_then(|generation| {
-            generation.write(self.options.patience, |txn| txn.set_header(&header))?;
-            let mark = self.mark(before, &name);
-            mark.create(self.shard)?;
-            if self.still_follows(&mark, before)? {
-                return Ok(Some((generation, mark)));
-            }
-            mark.remove(self.shard);
-            Ok(None)
-        });
-        match begun {
-            Ok(Some((generation, claim))) => Ok(Some(Claimed {
-                generation,
-                header,
-                claim,
-                found,
-            })),
-            Ok(None) => {
-                claims::remove(&self.shard.join(&name));
-                Ok(None)
-            }
-            Err(error) => {
-                claims::remove(&self.shard.join(&name));
-                Err(error)
-            }
-        }
+        let generation = Generation::create(self.shard, name.clone(), self.how())?;
+        generation.write(self.options.patience, |txn| txn.set_header(&header))?;
+        let claim = self.mark(before, &name);
+        claim.create(self.shard)?;
+        let alone = self.is_alone(before)?;
+        Ok(alone.then_some(Claimed {
+            generation,
+            header,
+            claim,
+            found,
+        }))
     }
 }
 
@@ -386,4 +382,140 @@ pub(crate) fn header(bytes: Option<&[u8]>) -> Result<Header, Error> {
             known: FORMAT,
         },
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use baton_protocol::ShardId;
+
+    use super::*;
+    use crate::{Dispatch, Store, Takeover, place::shard_folder};
+
+    const SHARD: ShardId = ShardId(0);
+
+    fn store(dir: &Path) -> Store {
+        Store::open(&dir.join("store"), SHARD, Options::default()).unwrap()
+    }
+
+    /// What the next owner takes over after the header was changed.
+    fn after(change: impl FnOnce(&mut WriteTxn<'_>)) -> Result<Takeover, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        drop(store.claim(Epoch(1), Owner([1; 16])).unwrap());
+        let shard = shard_folder(&dir.path().join("store"), SHARD);
+        let name = claims::current(&shard).unwrap().unwrap().generation;
+        let generation = Generation::open(&shard, name.clone(), Options::default().how()).unwrap();
+        generation
+            .write(Options::default().patience, |txn| {
+                change(txn);
+                Ok(())
+            })
+            .unwrap();
+        let taken = store.claim(Epoch(2), Owner([2; 16]));
+        let is_there = shard.join(&name).exists();
+        let damaged = claims::damaged(&shard).unwrap().len();
+        match &taken {
+            Ok((_, takeover)) if takeover.found == Found::State => assert!(is_there),
+            Ok(_) => assert!(!is_there && damaged == 1),
+            // Nothing was done to it.
+            Err(_) => assert!(is_there && damaged == 0),
+        }
+        taken.map(|(_, takeover)| takeover)
+    }
+
+    fn with_header(change: impl FnOnce(&mut Header)) -> Result<Takeover, Error> {
+        after(|txn| {
+            let mut header = txn.header().unwrap();
+            change(&mut header);
+            txn.set_header(&header).unwrap();
+        })
+    }
+
+    fn with_byte(at: usize, byte: u8) -> Result<Takeover, Error> {
+        after(|txn| {
+            let mut bytes = txn.header().unwrap().to_bytes();
+            bytes[at] = byte;
+            let WriteTxn { txn, table } = txn;
+            table.put(txn, &key::header(), &bytes).unwrap();
+        })
+    }
+
+    #[test]
+    fn a_state_of_another_boot_is_set_aside_because_nothing_was_synced() {
+        let taken = with_header(|header| header.boot = [7; 16]).unwrap();
+        assert_eq!(taken.found, Found::SetAside(Damage::Boot));
+    }
+
+    #[test]
+    fn a_state_of_another_format_or_a_later_level_is_said_and_stays_as_it_is() {
+        // Its format, and a level of more names than there are.
+        for (at, byte, format) in [(8, 9, 9), (8, 0, 0)] {
+            let error = with_byte(at, byte).unwrap_err();
+            assert!(
+                matches!(error, Error::Format { found, known: FORMAT } if found == format),
+                "{error}"
+            );
+        }
+        let error = with_header(|header| header.level.names += 1).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error}");
+        let taken = with_byte(40, 0xee).unwrap();
+        assert_eq!(taken.found, Found::SetAside(Damage::Header));
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_level_is_gone_on_with_at_that_level_and_its_build_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        drop(store.claim(Epoch(1), Owner([1; 16])).unwrap());
+        let shard = shard_folder(&dir.path().join("store"), SHARD);
+        let name = claims::current(&shard).unwrap().unwrap().generation;
+        let generation = Generation::open(&shard, name, Options::default().how()).unwrap();
+        // What a build wrote that knows a few names only.
+        let early = Level { names: 3, texts: 1 };
+        let begin = |txn: &mut WriteTxn<'_>| {
+            let mut header = txn.header()?;
+            header.level = early;
+            txn.set_header(&header)
+        };
+        generation
+            .write(Options::default().patience, begin)
+            .unwrap();
+
+        let (mut writer, _) = store.claim(Epoch(2), Owner([2; 16])).unwrap();
+        let json = r#"{"d":{"id":"5","owner_id":"6","features":["COMMUNITY","NEWS"],"roles":[{"id":"7","hoist":true}]}}"#;
+        let event = |sequence, kind, json| Dispatch {
+            sequence: Sequence(sequence),
+            kind,
+            json,
+        };
+        let events = [event(1, "READY", "{}"), event(2, "GUILD_CREATE", json)];
+        writer.apply("session", &events).unwrap();
+        let view = store.view().unwrap();
+        for document in view.documents() {
+            let document = document.unwrap();
+            let bytes = document.doc().bytes();
+            let names: Vec<_> = document
+                .doc()
+                .fields()
+                .map(|(name, _)| name.as_bytes())
+                .collect();
+            let known: [&[u8]; 3] = [b"id", b"name", b"type"];
+            for name in names.into_iter().filter(|name| !known.contains(name)) {
+                assert!(
+                    bytes.windows(name.len()).any(|part| part == name),
+                    "{document:?}"
+                );
+            }
+        }
+        assert_eq!(
+            generation
+                .write(Options::default().patience, |txn| txn.header())
+                .unwrap()
+                .level,
+            early
+        );
+        let guild = store.guild(twilight_model::id::Id::new(5)).unwrap();
+        assert_eq!(guild.get().number("owner_id"), Some(6));
+    }
 }

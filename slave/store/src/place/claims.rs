@@ -135,6 +135,25 @@ pub(super) fn clean(shard: &Path, own: &Claim) -> Result<(), Error> {
     Ok(())
 }
 
+/// The epoch of the owner that made a generation.
+fn made_at(name: &str) -> Option<Epoch> {
+    let (epoch, _) = name.strip_prefix(STATE)?.split_once('-')?;
+    epoch.parse().ok().map(Epoch)
+}
+
+/// Removes what an owner of this epoch made and nobody claims.
+pub(super) fn remove_unclaimed(shard: &Path, epoch: Epoch) -> Result<(), Error> {
+    let names = names(shard)?;
+    // Behind the names: a generation is made before it is claimed.
+    let claims = list(shard)?;
+    for name in names.iter().filter(|name| made_at(name) == Some(epoch)) {
+        if !claims.iter().any(|claim| claim.generation == *name) {
+            remove(&shard.join(name));
+        }
+    }
+    Ok(())
+}
+
 /// Removes a generation. One that stays costs room and nothing else; the next claim tries
 /// again.
 pub(super) fn remove(path: &Path) {

@@ -12,6 +12,8 @@ use std::{
     path::Path,
 };
 
+use rustix::fs::{FallocateFlags, fallocate};
+
 use crate::{
     Error,
     error::{Damage, Full, is_full},
@@ -92,7 +94,13 @@ pub(super) fn check(path: &Path) -> Result<u64, Error> {
     }
     let needed = roots.iter().map(|root| root.length()).max().unwrap_or(0);
     if needed > length {
-        file.set_len(needed).map_err(Error::io(path))?;
+        // A writer may add more at the same time: this adds, and cuts nothing off.
+        let added = fallocate(&file, FallocateFlags::empty(), length, needed - length);
+        match added {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Err(error) if is_full(&error.into()) => return Err(Error::Full(Full::Disk)),
+            Err(error) => return Err(Error::io(path)(error.into())),
+        }
     }
     Ok(needed.max(length))
 }

@@ -64,6 +64,13 @@ pub(crate) struct How {
     pub(crate) patience: Duration,
 }
 
+/// Whether the files of a generation are there.
+#[derive(Clone, Copy)]
+enum Is {
+    New,
+    There,
+}
+
 /// A transaction that changes something.
 pub(crate) struct WriteTxn<'t> {
     pub(crate) txn: RwTxn<'t>,
@@ -102,7 +109,7 @@ impl Generation {
     /// Makes a new, empty one.
     pub(super) fn create(shard: &Path, name: String, how: How) -> Result<Arc<Self>, Error> {
         folder(&shard.join(&name))?;
-        Self::opened(shard, name, how)
+        Self::opened(shard, name, how, Is::New)
     }
 
     /// Opens one that is there, or gives the one that this process has open.
@@ -116,24 +123,26 @@ impl Generation {
             return Err(Error::Damaged(Damage::File));
         }
         folder::file(&path.join("lock.mdb"))?;
-        Self::opened(shard, name, how)
+        Self::opened(shard, name, how, Is::There)
     }
 
-    fn opened(shard: &Path, name: String, how: How) -> Result<Arc<Self>, Error> {
+    fn opened(shard: &Path, name: String, how: How, is: Is) -> Result<Arc<Self>, Error> {
         let path = shard.join(&name);
         let open = || -> Result<Option<Arc<Self>>, Error> {
-            let mut all = opened_here();
-            if let Some(open) = all.get(&path).and_then(Weak::upgrade) {
+            if let Some(open) = opened_here().get(&path).and_then(Weak::upgrade) {
                 return Ok(Some(open));
             }
-            all.retain(|_, open| open.strong_count() > 0);
-            match Self::open_once(shard, &name, how) {
+            // Whoever keeps this one waiting must not keep other shards waiting: nothing is
+            // locked meanwhile.
+            match Self::open_once(shard, &name, how, is) {
                 Ok(generation) => {
                     let generation = Arc::new(generation);
+                    let mut all = opened_here();
+                    all.retain(|_, open| open.strong_count() > 0);
                     all.insert(path.clone(), Arc::downgrade(&generation));
                     Ok(Some(generation))
                 }
-                // The last one is being closed by another thread.
+                // Another thread opens it, or closes it.
                 Err(Error::Engine(heed::Error::EnvAlreadyOpened)) => Ok(None),
                 Err(error) => Err(error),
             }
@@ -141,7 +150,7 @@ impl Generation {
         try_for(how.patience, open)
     }
 
-    fn open_once(shard: &Path, name: &str, how: How) -> Result<Self, Error> {
+    fn open_once(shard: &Path, name: &str, how: How, is: Is) -> Result<Self, Error> {
         let users = users(shard, how.patience)?;
         let path = shard.join(name);
         let data = path.join("data.mdb");
@@ -150,9 +159,10 @@ impl Generation {
         let held = try_for(how.patience, || {
             Held::exclusive(&opening).map_err(Error::io(&path))
         })?;
-        let length = match folder::file(&data)? {
-            Some(_) => copy::check(&data)?,
-            None => 0,
+        let (before, length) = match (folder::file(&data)?, is) {
+            (Some(found), _) => (Some(found), copy::check(&data)?),
+            (None, Is::New) => (None, 0),
+            (None, Is::There) => return Err(Error::Damaged(Damage::File)),
         };
         // A file that has outgrown the limit is read, and gets no new pages.
         let size = how.most.max(length).next_multiple_of(1 << 20);
@@ -168,6 +178,11 @@ impl Generation {
         })?;
         drop(held);
         let file = env.try_clone_inner_file().map_err(Error::engine)?;
+        let opened = file.metadata().map_err(Error::io(&data))?;
+        if before.is_some_and(|before| before.ino() != opened.ino()) {
+            // Its file was taken away in this moment, and the engine made another one.
+            return Err(Error::Damaged(Damage::File));
+        }
         Ok(Self {
             env,
             table,

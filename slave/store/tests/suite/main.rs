@@ -12,6 +12,7 @@
 mod common;
 mod killed;
 mod owners;
+mod racing;
 mod random;
 mod reading;
 mod stopped;
