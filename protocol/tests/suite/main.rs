@@ -6,4 +6,5 @@ mod frozen_frames;
 mod fuzz_frames;
 mod properties;
 mod recorded_frames;
+mod shapes;
 mod versions;

@@ -309,10 +309,13 @@ fn sealed() -> impl Strategy<Value = Box<Sealed>> {
     })
 }
 
+pub(crate) fn after() -> impl Strategy<Value = ResumeAfter> {
+    select(vec![ResumeAfter::Seal, ResumeAfter::Death])
+}
+
 fn resume() -> impl Strategy<Value = Box<Resume>> {
-    let after = select(vec![ResumeAfter::Seal, ResumeAfter::Death]);
     let care = (any::<[bool; 2]>(), ranges(), ranges());
-    (any::<u64>(), after, care, ticket()).prop_map(|(epoch, after, care, ticket)| {
+    (any::<u64>(), after(), care, ticket()).prop_map(|(epoch, after, care, ticket)| {
         let ([state_too_old, alone], deadly, skipped) = care;
         Box::new(Resume {
             epoch: Epoch(epoch),
@@ -508,14 +511,14 @@ fn term() -> impl Strategy<Value = Term> {
     })
 }
 
-fn unit() -> impl Strategy<Value = Unit> {
+pub(crate) fn unit() -> impl Strategy<Value = Unit> {
     (any::<u32>(), any::<u64>()).prop_map(|(shard, epoch)| Unit {
         shard: ShardId(shard),
         epoch: Epoch(epoch),
     })
 }
 
-fn ranges() -> impl Strategy<Value = SequenceRanges> {
+pub(crate) fn ranges() -> impl Strategy<Value = SequenceRanges> {
     let near = vec(0..60_u64, 0..12);
     (near, prop_oneof![Just(0), any::<u64>()]).prop_map(|(numbers, from)| {
         let numbers = numbers
