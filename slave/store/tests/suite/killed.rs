@@ -32,16 +32,21 @@ fn after_any_kill_the_state_is_that_of_exactly_one_sequence_and_the_next_owner_g
             padding: 0,
             through: &[],
         });
-        let says = process.says();
-        assert!(
-            says.starts_with(&format!("claimed at {}", model.sequence)),
-            "{says}"
-        );
+        // Each third one is killed while it claims the shard, or before.
+        if epoch % 3 > 0 {
+            let says = process.says();
+            let at = format!("claimed at {} ", model.sequence);
+            assert!(says.starts_with(&at), "{says}");
+            assert!(epoch <= 3 || says.ends_with("State"), "{says}");
+        }
         std::thread::sleep(std::time::Duration::from_millis(rng.random_range(0..30)));
         process.kill();
 
         let store = store(&path);
-        let view = store.view().unwrap();
+        let Ok(view) = store.view() else {
+            assert_eq!(model.sequence, 0, "a state was there");
+            continue;
+        };
         let at = view.stand().sequence.get();
         assert!(at >= model.sequence, "it went back");
         while model.sequence < at {

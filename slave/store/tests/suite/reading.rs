@@ -145,6 +145,51 @@ fn all_views_of_a_thread_are_of_one_moment_and_the_next_one_is_of_now() {
 }
 
 #[test]
+fn a_reader_that_never_ends_keeps_the_pages_of_its_moment_until_the_state_moves() {
+    let (dir, store, mut writer) = filled(200);
+    let path = dir.path().join("store");
+    let size = || {
+        baton_store::show(&path, crate::common::SHARD, crate::common::options())
+            .unwrap()
+            .bytes
+    };
+    let mut next = 3;
+    let mut churn = |writer: &mut Writer| {
+        for n in 0..600_u64 {
+            let user = GUILD + 1000 + n % 200;
+            let d = json!({"guild_id": GUILD.to_string(), "user": {"id": user.to_string()}, "nick": format!("{n}")});
+            apply(writer, next, &[("GUILD_MEMBER_UPDATE", d)]).unwrap();
+            next += 1;
+        }
+    };
+    churn(&mut writer);
+    let usual = size();
+    std::thread::scope(|scope| {
+        let (hold, held) = std::sync::mpsc::sync_channel(0);
+        let (end, ended) = std::sync::mpsc::sync_channel::<()>(0);
+        let store = &store;
+        scope.spawn(move || {
+            let view = store.view().unwrap();
+            hold.send(()).unwrap();
+            let _ = ended.recv();
+            assert_eq!(
+                view.members(Id::new(GUILD)).count(),
+                200,
+                "it sees its moment"
+            );
+        });
+        held.recv().unwrap();
+        churn(&mut writer);
+        assert!(size() > 2 * usual, "{} and {usual}", size());
+        writer.compact().unwrap();
+        churn(&mut writer);
+        assert!(size() <= 2 * usual, "{} and {usual}", size());
+        drop(end);
+    });
+    is_sound(&path);
+}
+
+#[test]
 fn a_guild_of_any_size_is_walked_in_pages_that_keep_nothing_between_them() {
     let (dir, store, mut writer) = filled(1000);
     let id = Id::new(GUILD);
