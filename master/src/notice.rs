@@ -99,13 +99,17 @@ pub enum Notice {
         /// Whom to answer.
         answer: Answer<DeployId>,
     },
-    /// The operator stops the running deploy.
+    /// The operator stops a running deploy.
     Abort {
+        /// Of which slot; `None`: the only one.
+        slot: Option<String>,
         /// Whom to answer.
         answer: Answer<()>,
     },
-    /// The operator holds the running deploy, or has it go on.
+    /// The operator holds a running deploy, or has it go on.
     Pause {
+        /// Of which slot; `None`: the only one.
+        slot: Option<String>,
         /// Which of the two.
         pause: Pause,
         /// Whom to answer.

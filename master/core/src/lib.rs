@@ -79,16 +79,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use baton_protocol::{DeployId, SessionParameters, ShardId, SlaveId, ToMaster};
 
 use self::{
-    deploy::Deploy,
-    event::JournalState,
-    fleet::{Fleet, SlotId},
-    master_stage::MasterStage,
-    out::Out,
-    permits::Permits,
-    shard::Phase,
-    shard::late::Late,
-    timers::Timer,
-    work::WorkUnit,
+    deploy::Deploys, event::JournalState, fleet::Fleet, master_stage::MasterStage, out::Out,
+    permits::Permits, shard::Phase, shard::late::Late, timers::Timer, work::WorkUnit,
 };
 pub use self::{
     event::{Action, Input, Recovered, Time},
@@ -107,9 +99,7 @@ pub struct Core {
     out: Out,
     fleet: Fleet,
     pinned: Option<SessionParameters>,
-    deploy: Option<Deploy>,
-    /// Slots whose interrupted deploy goes on once the present one has ended.
-    interrupted: BTreeSet<SlotId>,
+    deploys: Deploys,
     last_deploy: DeployId,
     /// Deploys that were given up: a slave that was launched for one is not wanted.
     given_up: BTreeSet<DeployId>,
@@ -145,8 +135,7 @@ impl Core {
         let mut core = Self {
             out: Out::new(now),
             pinned: pinned.or_else(|| settings.pinned.clone()),
-            deploy: None,
-            interrupted: BTreeSet::new(),
+            deploys: Deploys::default(),
             last_deploy,
             given_up,
             refused: None,
@@ -184,8 +173,12 @@ impl Core {
             Input::Launched { launch, pid } => self.candidate_launched(launch, pid),
             Input::LaunchFailed { launch, reason } => self.launch_failed(launch, &reason),
             Input::Deploy { request, order } => self.deploy_asked(request, order),
-            Input::Abort { request } => self.abort_asked(request),
-            Input::Pause { request, pause } => self.pause_asked(request, pause),
+            Input::Abort { request, slot } => self.abort_asked(request, slot.as_deref()),
+            Input::Pause {
+                request,
+                slot,
+                pause,
+            } => self.pause_asked(request, slot.as_deref(), pause),
             Input::Restart { request, shard } => self.restart_asked(request, shard),
             Input::LateSealsAgain { request } => self.late_seals_again(request),
             Input::Identify { request } => self.identify_now(request),
@@ -211,10 +204,9 @@ impl Core {
             }
         }
         self.advance();
-        if self.deploy.is_none()
-            && let Some(slot) = self.interrupted.pop_first()
-        {
-            self.settle_slot(slot);
+        if self.deploys.are_several() {
+            // There may be room now for what another deploy has to move.
+            self.out.touch_all(&self.deploys.slots());
             self.advance();
         }
     }
@@ -291,7 +283,7 @@ impl Core {
         match timer {
             Timer::Adopt => self.end_adoption(),
             Timer::Leave => self.exit(),
-            Timer::Deploy => self.deploy_due(),
+            Timer::Deploy(slot) => self.deploy_due(slot),
             Timer::Work => self.work_due(),
             Timer::Tickets => self.write_tickets(),
             Timer::Seen => self.note_seen(),

@@ -29,7 +29,9 @@ impl Core {
             MasterStage::Adopting | MasterStage::Running => {
                 self.stage = MasterStage::Leaving;
                 self.out.start(Timer::Leave, self.settings.shard_in_hand);
-                self.cancel_copies();
+                for slot in self.deploys.slots() {
+                    self.cancel_copies(slot);
+                }
             }
             MasterStage::Leaving | MasterStage::Left => {}
         }
@@ -37,11 +39,7 @@ impl Core {
 
     /// Leaves once no shard is between its seal and RESUMED.
     pub(crate) fn leave_when_done(&mut self) {
-        let in_flight = self
-            .deploy
-            .as_ref()
-            .is_some_and(|deploy| !deploy.in_flight.is_empty());
-        if self.stage == MasterStage::Leaving && !in_flight {
+        if self.stage == MasterStage::Leaving && self.deploys.in_flight().is_empty() {
             self.exit();
         }
     }
@@ -53,14 +51,16 @@ impl Core {
         self.stage = MasterStage::Left;
         self.permits.close();
         self.out.stop_all();
-        if self.deploy_can_just_end() {
-            self.fail_deploy(None, "the master leaves".to_owned());
-        } else {
-            self.end_deploy(Outcome::HandedOn);
+        for slot in self.deploys.slots() {
+            if self.deploy_can_just_end(slot) {
+                self.fail_deploy(slot, None, "the master leaves".to_owned());
+            } else {
+                self.end_deploy(slot, Outcome::HandedOn);
+            }
         }
         debug_assert!(
-            self.deploy.is_none(),
-            "its deploy has ended, or is handed on"
+            self.deploys.is_empty(),
+            "each deploy has ended, or is handed on"
         );
         self.write_tickets();
         self.out.order(Action::Exit);

@@ -17,8 +17,8 @@ pub(crate) enum Timer {
     Adopt,
     /// The master leaves, no matter what is in hand.
     Leave,
-    /// The step of the running deploy.
-    Deploy,
+    /// The step of the deploy of a slot.
+    Deploy(SlotId),
     /// The once-per-bot work answers.
     Work,
     /// Checkpoints go to the journal.
@@ -35,7 +35,7 @@ pub(crate) enum Timer {
     Standby(SlotId),
     /// A slave that is to end has ended.
     Slave(SlaveId),
-    /// A slave of the running deploy is connected again.
+    /// A slave of a running deploy is connected again.
     Away(SlaveId),
     /// The phase of a shard.
     Shard(ShardId),

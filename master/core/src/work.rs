@@ -339,7 +339,7 @@ impl Core {
     /// Who is to do the work; `None`: the present one goes on.
     fn work_target(&self) -> Option<SlaveId> {
         let home = self.work.home?;
-        if let Some(deploy) = self.deploy_in(home) {
+        if let Some(deploy) = self.deploys.of(home) {
             return deploy.work_goal();
         }
         let owner = self.fleet.slots[home].owner?;

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{State, rejection::JsonRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use baton_core::event::{DeployOrder, Pause};
+use baton_core::event::{Beside, DeployOrder, Pause};
 use baton_protocol::{DeployId, ShardId, message::MAX_NAME};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -51,6 +52,18 @@ pub struct DeployRequest {
     /// Whether shards are sealed late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_seal: Option<bool>,
+    /// Whether it may run beside the deploys of other slots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<bool>,
+}
+
+/// Body of `POST /v1/abort`, `/v1/pause` and `/v1/continue`, which may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SlotRequest {
+    /// Of which slot the deploy is; absent: the only one that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
 }
 
 /// Body of `POST /v1/restart-shard`.
@@ -92,9 +105,7 @@ impl Admin {
             Ok(deploy) => {
                 let mut accepted = json!({ "deploy": deploy });
                 // One that ended at once is not under way any more.
-                if let Some(running) = self.history.running()
-                    && running.deploy == deploy.get()
-                {
+                if let Some(running) = self.history.underway(deploy) {
                     accepted["slot"] = running.slot.into();
                     accepted["command"] = json!(running.brought.command);
                     accepted["before"] = json!(running.brought.before);
@@ -104,6 +115,15 @@ impl Admin {
             }
             Err(reason) => Err(Failure(StatusCode::CONFLICT, reason)),
         }
+    }
+
+    async fn hold(&self, pause: Pause, slot: Option<String>) -> Result<Response, Failure> {
+        let notice = |answer| Notice::Pause {
+            slot,
+            pause,
+            answer,
+        };
+        self.want(notice).await
     }
 
     async fn order(&self, request: DeployRequest) -> Result<DeployOrder, String> {
@@ -116,6 +136,7 @@ impl Admin {
             width,
             soak_ms,
             late_seal,
+            beside,
         } = request;
         if width == Some(0) {
             return Err("width is zero: at least one shard must move at once".to_owned());
@@ -133,6 +154,10 @@ impl Admin {
             width: width.unwrap_or(defaults.width),
             soak: soak_ms.map_or(defaults.soak, Duration::from_millis),
             late_seal: late_seal.unwrap_or(defaults.late_seal),
+            beside: match beside.unwrap_or(false) {
+                true => Beside::Others,
+                false => Beside::Nothing,
+            },
         })
     }
 }
@@ -231,18 +256,36 @@ fn check_build(build: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) async fn abort(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
-    admin.want(|answer| Notice::Abort { answer }).await
+pub(super) async fn abort(
+    State(admin): State<Arc<Admin>>,
+    request: Bytes,
+) -> Result<Response, Failure> {
+    let slot = slot_of(&request)?;
+    admin.want(|answer| Notice::Abort { slot, answer }).await
 }
 
-pub(super) async fn pause(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
-    let pause = Pause::Hold;
-    admin.want(|answer| Notice::Pause { pause, answer }).await
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    request: Bytes,
+) -> Result<Response, Failure> {
+    admin.hold(Pause::Hold, slot_of(&request)?).await
 }
 
-pub(super) async fn go_on(State(admin): State<Arc<Admin>>) -> Result<Response, Failure> {
-    let pause = Pause::Continue;
-    admin.want(|answer| Notice::Pause { pause, answer }).await
+pub(super) async fn go_on(
+    State(admin): State<Arc<Admin>>,
+    request: Bytes,
+) -> Result<Response, Failure> {
+    admin.hold(Pause::Continue, slot_of(&request)?).await
+}
+
+/// Of which slot the deploy is that is meant. Without a body: of the only one.
+fn slot_of(request: &[u8]) -> Result<Option<String>, Failure> {
+    if request.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let request: Option<SlotRequest> =
+        serde_json::from_slice(request).map_err(|error| wrong(format!("the body: {error}")))?;
+    Ok(request.unwrap_or_default().slot)
 }
 
 pub(super) async fn restart(

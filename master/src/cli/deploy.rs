@@ -76,6 +76,9 @@ pub(super) struct RoadArguments {
     /// the old connection is open
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     late_seal: Option<bool>,
+    /// Run even while another slot is deployed: the two share the width
+    #[arg(long)]
+    beside: bool,
     /// Wait for the end (this is the default)
     #[arg(long, conflicts_with = "no_wait")]
     wait: bool,
@@ -156,6 +159,7 @@ async fn go(path: &str, what: DeployRequest, arguments: RoadArguments) -> Result
             .soak
             .map(|soak| u64::try_from(soak.as_millis()).unwrap_or(u64::MAX)),
         late_seal: arguments.late_seal,
+        beside: arguments.beside.then_some(true),
         ..what
     };
     let body = serde_json::to_value(request).unwrap_or(Value::Null);

@@ -69,11 +69,11 @@ enum Command {
     /// that runs is sent back with `abort`.
     Rollback(deploy::BackArguments),
     /// Stop the running deploy: what moved goes back
-    Abort(VerbArguments),
+    Abort(SlotArguments),
     /// Hold the running deploy: shards in hand finish, no further one begins
-    Pause(VerbArguments),
+    Pause(SlotArguments),
     /// Have a paused deploy go on
-    Continue(VerbArguments),
+    Continue(SlotArguments),
     /// Restart one shard in place: its owner seals it, and resumes it on a new connection
     RestartShard(restart::RestartArguments),
     /// Have shards without a session IDENTIFY now, from the reserve of the day's budget too
@@ -158,6 +158,16 @@ struct VerbArguments {
     json: bool,
 }
 
+/// Which running deploy is meant.
+#[derive(Debug, Args)]
+struct SlotArguments {
+    #[command(flatten)]
+    verb: VerbArguments,
+    /// Slot of the deploy [default: the only one that runs]
+    #[arg(long, value_name = "NAME")]
+    slot: Option<String>,
+}
+
 /// How a command finds its master.
 #[derive(Debug, Args)]
 struct OperatorArguments {
@@ -218,13 +228,27 @@ impl OperatorArguments {
 
 impl VerbArguments {
     async fn ask(&self, path: &str, done: &str) -> Result<u8, Error> {
-        let answer = self.operator.client()?.post(path, Value::Null).await?;
+        self.ask_with(path, Value::Null, done).await
+    }
+
+    async fn ask_with(&self, path: &str, body: Value, done: &str) -> Result<u8, Error> {
+        let answer = self.operator.client()?.post(path, body).await?;
         if self.json {
             say(&answer.to_string());
         } else {
             say(done);
         }
         Ok(EXIT_DONE)
+    }
+}
+
+impl SlotArguments {
+    async fn ask(self, path: &str, done: &str) -> Result<u8, Error> {
+        let body = match self.slot {
+            Some(slot) => serde_json::json!({ "slot": slot }),
+            None => Value::Null,
+        };
+        self.verb.ask_with(path, body, done).await
     }
 }
 

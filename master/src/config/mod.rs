@@ -34,7 +34,7 @@ use self::{
     file::as_error,
 };
 use baton_core::{
-    event::DeployOrder,
+    event::{Beside, DeployOrder},
     settings::{Settings, SlotSettings},
 };
 
@@ -199,6 +199,7 @@ impl Config {
             width: self.limits.width,
             soak: self.limits.soak,
             late_seal: self.late_seal,
+            beside: Beside::Nothing,
         }
     }
 

@@ -288,9 +288,19 @@ impl Driver {
                 answer,
             } => self.deploy(now, order, build.as_deref(), answer),
             Notice::Rollback { order, answer } => self.roll_back(now, order, answer),
-            Notice::Abort { answer } => self.wish(now, answer, |request| Input::Abort { request }),
-            Notice::Pause { pause, answer } => {
-                self.wish(now, answer, |request| Input::Pause { request, pause });
+            Notice::Abort { slot, answer } => {
+                self.wish(now, answer, |request| Input::Abort { request, slot });
+            }
+            Notice::Pause {
+                slot,
+                pause,
+                answer,
+            } => {
+                self.wish(now, answer, |request| Input::Pause {
+                    request,
+                    slot,
+                    pause,
+                });
             }
             Notice::Restart { shard, answer } => {
                 self.wish(now, answer, |request| Input::Restart { request, shard });

@@ -6,7 +6,7 @@ mod strangers;
 
 use std::{path::Path, sync::atomic::Ordering};
 
-use baton_core::event::{DeployOrder, Durability, EndedBy, Entry, News};
+use baton_core::event::{Beside, DeployOrder, Durability, EndedBy, Entry, News};
 use baton_protocol::{
     Epoch, ProcessIdentity, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
     message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report},
@@ -301,6 +301,7 @@ async fn a_candidate_that_never_says_hello_leaves_no_process_behind() {
         width: 1,
         soak: Duration::ZERO,
         late_seal: false,
+        beside: Beside::Nothing,
     };
     let answer = None;
     rig.notices
@@ -395,6 +396,7 @@ async fn a_request_is_answered() {
         width: 1,
         soak: Duration::ZERO,
         late_seal: false,
+        beside: Beside::Nothing,
     };
     let (answer, answered) = oneshot::channel();
     let deploy = Notice::Deploy {
@@ -407,7 +409,10 @@ async fn a_request_is_answered() {
     assert!(reason.contains("elsewhere"), "{reason}");
 
     let (answer, answered) = oneshot::channel();
-    rig.notices.send(Notice::Abort { answer }).await.unwrap();
+    rig.notices
+        .send(Notice::Abort { slot: None, answer })
+        .await
+        .unwrap();
     assert!(answered.await.unwrap().is_err(), "no deploy runs");
 }
 

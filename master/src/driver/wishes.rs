@@ -64,7 +64,8 @@ impl Driver {
 
     /// The command that a rollback deploys.
     fn way_back(&self, now: Time, slot: &str) -> Result<Vec<String>, String> {
-        if let Some(running) = self.core.view(now).deploy {
+        let deploys = self.core.view(now).deploys;
+        if let Some(running) = deploys.into_iter().find(|deploy| deploy.slot == slot) {
             let step = running.step;
             return Err(format!(
                 "deploy {} of slot {:?} is under way ({step}): send it back with baton-master abort. \

@@ -44,7 +44,7 @@ pub struct History(Mutex<Seen>);
 struct Seen {
     /// The build of each slave that is not known to be dead.
     builds: BTreeMap<SlaveId, String>,
-    running: Option<Running>,
+    running: BTreeMap<DeployId, Running>,
     /// The new slaves of deploys that are not done, the newest last.
     candidates: VecDeque<(SlaveId, DeployId)>,
     ended: VecDeque<Deployed>,
@@ -69,16 +69,29 @@ struct Running {
     steps: Vec<StepAt>,
 }
 
-/// The last deploy, if its master was killed in the middle of it.
-fn without_end(chronicle: &Chronicle) -> Option<Value> {
-    let mut events = chronicle.events().rev();
-    let last = events.find(|event| {
-        let kind = event["type"].as_str().unwrap_or_default();
-        ["deploy_accepted", "deploy_ended", "deploy_cut_off"].contains(&kind)
-    })?;
-    (last["type"] == "deploy_accepted").then(|| {
-        serde_json::json!({ "type": "deploy_cut_off", "deploy": last["deploy"], "slot": last["slot"] })
-    })
+/// The last deploy of each slot whose master was killed in the middle of it.
+fn without_end(chronicle: &Chronicle) -> Vec<Value> {
+    let mut open = BTreeMap::new();
+    for event in chronicle.events() {
+        let deploy = event["deploy"].as_u64();
+        match event["type"].as_str() {
+            Some("deploy_accepted") => {
+                let slot = event["slot"].as_str().unwrap_or_default();
+                // An earlier one of the slot has ended, if that is not to be found any more.
+                open.retain(|_, known: &mut String| known != slot);
+                open.insert(deploy, slot.to_owned());
+            }
+            Some("deploy_ended" | "deploy_cut_off") => {
+                open.remove(&deploy);
+            }
+            Some(_) | None => {}
+        }
+    }
+    open.into_iter()
+        .map(|(deploy, slot)| {
+            serde_json::json!({ "type": "deploy_cut_off", "deploy": deploy, "slot": slot })
+        })
+        .collect()
 }
 
 impl History {
@@ -95,7 +108,7 @@ impl History {
         }
         let cut_off = without_end(&chronicle);
         chronicle.keep(chronicle::started(&term.to_string()));
-        if let Some(cut_off) = cut_off {
+        for cut_off in cut_off {
             chronicle.keep(cut_off);
         }
         seen.chronicle = chronicle;
@@ -137,13 +150,20 @@ impl History {
         self.seen().deaths.all()
     }
 
-    /// The one that runs.
+    /// The one that runs; of several the one that began first.
     #[must_use]
     pub fn running(&self) -> Option<Underway> {
         let seen = self.seen();
-        seen.running
-            .as_ref()
-            .map(|running| running.underway(monotonic_us()))
+        let first = seen.running.values().next();
+        first.map(|running| running.underway(monotonic_us()))
+    }
+
+    /// The deploy with this number, while it runs.
+    #[must_use]
+    pub fn underway(&self, deploy: DeployId) -> Option<Underway> {
+        let seen = self.seen();
+        let running = seen.running.get(&deploy);
+        running.map(|running| running.underway(monotonic_us()))
     }
 
     /// The one that ended last.
@@ -237,8 +257,8 @@ impl Seen {
             News::DeployAccepted {
                 deploy, slot, from, ..
             } => self.began(*deploy, slot, *from, told),
-            News::DeployStep { step, .. } => {
-                if let Some(running) = &mut self.running
+            News::DeployStep { deploy, step } => {
+                if let Some(running) = self.running.get_mut(deploy)
                     && running.steps.len() < STEPS
                 {
                     let at_ms = told.at_us.saturating_sub(running.began_us) / 1000;
@@ -247,21 +267,29 @@ impl Seen {
                 }
             }
             News::Migration {
+                deploy,
                 shard,
                 from,
                 to,
                 phase,
                 ..
-            } => self.migrates(*shard, (*from, *to), *phase, told),
+            } => {
+                if let Some(running) = self.running.get_mut(deploy) {
+                    running.migrates(*shard, (*from, *to), *phase, &self.builds, told);
+                    if *phase == MovePhase::Copying {
+                        self.is_candidate(*to, *deploy);
+                    }
+                }
+            }
             News::DeployEnded {
+                deploy,
                 outcome,
                 moved,
                 migrating,
                 total,
                 losses,
-                ..
             } => {
-                let Some(running) = self.running.take() else {
+                let Some(running) = self.running.remove(deploy) else {
                     return;
                 };
                 if matches!(outcome, Outcome::Done | Outcome::Forced { .. }) {
@@ -306,8 +334,9 @@ impl Seen {
             }
             // A deploy launches one process into its slot, and nobody else does meanwhile.
             None => {
-                let running = self.running.as_ref();
-                running.and_then(|running| (running.slot == death.slot).then_some(running.deploy))
+                let mut running = self.running.values();
+                let running = running.find(|running| running.slot == death.slot);
+                running.map(|running| running.deploy)
             }
         }
     }
@@ -324,9 +353,9 @@ impl Seen {
 
     fn joined(&mut self, slave: SlaveId, build: &str, slot: &str, back: bool) {
         self.builds.insert(slave, build.to_owned());
-        if let Some(running) = &mut self.running
+        let mut running = self.running.values_mut();
+        if let Some(running) = running.find(|running| running.slot == slot)
             && !back
-            && running.slot == slot
         {
             running.to.get_or_insert_with(|| build.to_owned());
             let deploy = running.deploy;
@@ -335,7 +364,7 @@ impl Seen {
     }
 
     fn began(&mut self, deploy: DeployId, slot: &str, from: Option<SlaveId>, told: &Stamped) {
-        self.running = Some(Running {
+        let running = Running {
             deploy,
             slot: slot.to_owned(),
             from: from.and_then(|from| self.builds.get(&from).cloned()),
@@ -343,41 +372,35 @@ impl Seen {
             began_us: told.at_us,
             began_unix_ms: unix_ms(),
             ..Running::default()
-        });
+        };
+        self.running.insert(deploy, running);
     }
+}
 
+impl Running {
     fn migrates(
         &mut self,
         shard: ShardId,
         (from, to): (SlaveId, SlaveId),
         phase: MovePhase,
+        builds: &BTreeMap<SlaveId, String>,
         told: &Stamped,
     ) {
-        let Some(running) = &mut self.running else {
-            return;
-        };
         if phase == MovePhase::Copying {
             // A slave that joined meanwhile may have been a standby.
-            running.from = self.builds.get(&from).cloned();
-            running.to = self.builds.get(&to).cloned();
-            let deploy = running.deploy;
-            self.is_candidate(to, deploy);
+            self.from = builds.get(&from).cloned();
+            self.to = builds.get(&to).cloned();
         }
-        let Some(running) = &mut self.running else {
-            return;
-        };
         match told.gap {
-            Some(gap) => running.serves_again(shard, gap, told.at_us),
+            Some(gap) => self.serves_again(shard, gap, told.at_us),
             None if matches!(phase, MovePhase::Sealing | MovePhase::TakingBack) => {
                 let at_us = told.at_us;
-                running.migrates_us.get_or_insert((at_us, at_us));
+                self.migrates_us.get_or_insert((at_us, at_us));
             }
             None => {}
         }
     }
-}
 
-impl Running {
     fn serves_again(&mut self, shard: ShardId, gap: Gap, at_us: u64) {
         let longest = self.gaps.entry(shard).or_default();
         *longest = gap.length.max(*longest);

@@ -73,8 +73,12 @@ fn migration(shard: u32, phase: MovePhase) -> News {
 }
 
 fn ended(outcome: Outcome) -> News {
+    deploy_ended(1, outcome)
+}
+
+fn deploy_ended(deploy: u64, outcome: Outcome) -> News {
     News::DeployEnded {
-        deploy: DeployId(1),
+        deploy: DeployId(deploy),
         outcome,
         moved: 1,
         migrating: Duration::from_millis(7),
@@ -179,6 +183,35 @@ fn whoever_begins_to_look_in_the_middle_of_a_deploy_is_told_how_far_it_is() {
 }
 
 #[test]
+fn deploys_of_two_slots_beside_each_other_are_told_apart() {
+    let mut history = Heard::default();
+    let west = |deploy| News::DeployAccepted {
+        request: None,
+        deploy: DeployId(deploy),
+        slot: "west".to_owned(),
+        from: None,
+    };
+    for (at_ms, news) in [
+        (0, joined(OLD, "v1")),
+        (1000, began(1)),
+        (2000, west(2)),
+        (5200, migration(0, MovePhase::Sealing)),
+        (5204, migration(0, MovePhase::Moved)),
+    ] {
+        history.told(at_ms, news);
+    }
+    let handed_over = |history: &Heard, deploy| {
+        let underway = history.underway(DeployId(deploy));
+        underway.map(|underway| (underway.slot, underway.handed_over))
+    };
+    assert_eq!(handed_over(&history, 1), Some(("main".to_owned(), 1)));
+    assert_eq!(handed_over(&history, 2), Some(("west".to_owned(), 0)));
+    history.told(5300, ended(Outcome::Done));
+    assert_eq!(handed_over(&history, 1), None);
+    assert_eq!(handed_over(&history, 2), Some(("west".to_owned(), 0)));
+}
+
+#[test]
 fn a_deploy_whose_build_never_joined_was_from_the_one_that_serves() {
     let mut history = Heard::default();
     history.told(0, joined(OLD, "v1"));
@@ -197,7 +230,7 @@ fn only_the_last_deploys_are_remembered() {
     let mut history = Heard::default();
     for number in 0..80 {
         history.told(number, began(number));
-        history.told(number, ended(Outcome::Done));
+        history.told(number, deploy_ended(number, Outcome::Done));
     }
     let numbers: Vec<_> = history.deploys().iter().map(|one| one.deploy).collect();
     assert_eq!(numbers, (30..80).collect::<Vec<_>>());
@@ -227,7 +260,7 @@ fn the_next_master_knows_what_happened_under_this_one() {
         command: Some(vec!["my-bot".to_owned()]),
         before: None,
     };
-    first.told_with(2, began(7), Some(brought.clone()));
+    first.told_with(2, began(1), Some(brought.clone()));
     first.told(3, migration(0, MovePhase::Sealing));
     first.told(9, migration(0, MovePhase::Moved));
     first.told(10, ended(Outcome::Done));
@@ -348,25 +381,25 @@ fn a_death_is_its_deploys_unless_the_slot_was_the_slaves() {
         (died.candidate_of, kept)
     };
     // Before it joined; joined, and the end of the deploy comes first.
-    assert_eq!(of(vec![began(7), died(None)]), (Some(7), Some(7)));
-    let went_back = vec![began(7), joined(NEW, "v2"), ended(back), died(Some(NEW))];
-    assert_eq!(of(went_back), (Some(7), Some(7)));
+    assert_eq!(of(vec![began(1), died(None)]), (Some(1), Some(1)));
+    let went_back = vec![began(1), joined(NEW, "v2"), ended(back), died(Some(NEW))];
+    assert_eq!(of(went_back), (Some(1), Some(1)));
     // A standby of before, which the deploy moved to.
     let standby = vec![
         joined(NEW, "v2"),
-        began(7),
+        began(1),
         migration(0, MovePhase::Copying),
         died(Some(NEW)),
     ];
-    assert_eq!(of(standby), (Some(7), Some(7)));
+    assert_eq!(of(standby), (Some(1), Some(1)));
     // The slot was its own, or never was another's.
     let done = vec![
-        began(7),
+        began(1),
         joined(NEW, "v2"),
         ended(Outcome::Done),
         died(Some(NEW)),
     ];
     assert_eq!(of(done), (None, None));
-    assert_eq!(of(vec![began(7), died(Some(OLD))]), (None, None));
+    assert_eq!(of(vec![began(1), died(Some(OLD))]), (None, None));
     assert_eq!(of(vec![died(None)]), (None, None));
 }

@@ -65,7 +65,7 @@ impl Deploy {
     pub(crate) fn look_at_canary(&self, out: &mut Out) {
         if let Some((to, _)) = self.baking() {
             out.send(to, ToSlave::Ping(Ping { number: OF_CANARY }));
-            out.start(Timer::Deploy, ASKED_EVERY);
+            out.start(Timer::Deploy(self.slot), ASKED_EVERY);
         }
     }
 
@@ -118,7 +118,7 @@ impl Deploy {
             {
                 *bake = Bake::Done;
             }
-            out.stop(Timer::Deploy);
+            out.stop(Timer::Deploy(self.slot));
             out.touch(self.slot);
         }
         Ok(())

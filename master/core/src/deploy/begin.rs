@@ -8,20 +8,24 @@ use baton_protocol::{DeployId, LaunchId, SlaveId, message::Role};
 use crate::{
     Core,
     deploy::{Answer, Before, Deploy, InFlight, Pace, Stage},
-    event::{Action, DeployOrder, Durability, Entry, Losses, News, Pause, RequestId, STOPPED},
+    event::{
+        Action, Beside, DeployOrder, Durability, Entry, Losses, News, Pause, RequestId, STOPPED,
+    },
     fleet::SlotId,
     master_stage::MasterStage,
     timers::Timer,
 };
 
 impl Core {
-    pub(crate) fn deploy_in(&self, slot: SlotId) -> Option<&Deploy> {
-        self.deploy.as_ref().filter(|deploy| deploy.slot == slot)
-    }
-
-    /// Whether a deploy of this slot may begin; else why not.
-    pub(crate) fn deploy_possible(&self, slot: SlotId, owner: SlaveId) -> Result<(), String> {
-        self.deploy_possible_anywhere()?;
+    /// Whether a deploy of this slot may begin, beside those of other slots or alone; else
+    /// why not.
+    pub(crate) fn deploy_possible(
+        &self,
+        slot: SlotId,
+        owner: SlaveId,
+        beside: Beside,
+    ) -> Result<(), String> {
+        self.deploy_possible_without_owner(slot, beside)?;
         let place = &self.fleet.slots[slot];
         if !self.fleet.can_take(owner) {
             return Err(format!(
@@ -40,9 +44,13 @@ impl Core {
         Ok(())
     }
 
-    fn deploy_possible_anywhere(&self) -> Result<(), String> {
-        if let Some(deploy) = &self.deploy {
+    fn deploy_possible_without_owner(&self, slot: SlotId, beside: Beside) -> Result<(), String> {
+        if let Some(deploy) = self.deploys.of(slot) {
             return Err(deploy.busy());
+        }
+        match (beside, self.deploys.iter().next()) {
+            (Beside::Nothing, Some(deploy)) => return Err(deploy.busy()),
+            (Beside::Nothing, None) | (Beside::Others, _) => {}
         }
         self.may_move()
     }
@@ -83,16 +91,16 @@ impl Core {
         // What kept sessions from being given may be mended by it.
         self.permits
             .may_be_tried(&self.fleet, &self.settings, &mut self.out);
-        self.tell_step();
+        self.tell_step(slot);
         self.fleet.standby_gives_way(slot, &mut self.out);
         self.out.order(Action::Launch {
             slot: name,
             role: Role::Candidate,
             command,
-            deploy: self.deploy.as_ref().map(|deploy| deploy.id),
+            deploy: self.deploys.of(slot).map(|deploy| deploy.id),
             launch,
         });
-        self.out.start(Timer::Deploy, self.settings.ready);
+        self.out.start(Timer::Deploy(slot), self.settings.ready);
         self.out.touch(slot);
     }
 
@@ -108,8 +116,8 @@ impl Core {
             ));
         }
         match place.owner {
-            Some(owner) => self.deploy_possible(slot, owner)?,
-            None => self.deploy_possible_anywhere()?,
+            Some(owner) => self.deploy_possible(slot, owner, order.beside)?,
+            None => self.deploy_possible_without_owner(slot, order.beside)?,
         }
         Ok(slot)
     }
@@ -123,7 +131,7 @@ impl Core {
             old: Answer::Due,
         };
         self.begin_deploy(None, slot, order, Some(from), stage);
-        self.prepare();
+        self.prepare(slot);
     }
 
     /// A slave that is to end is followed by one that stands by: nobody takes its
@@ -140,7 +148,7 @@ impl Core {
             old: Answer::Due,
         };
         self.begin_deploy(None, slot, order, Some(from), stage);
-        self.prepare();
+        self.prepare(slot);
     }
 
     /// After a restart two slaves hold shards of one slot.
@@ -148,11 +156,11 @@ impl Core {
         let order = self.usual_order(slot);
         let pace = Pace::Width;
         self.begin_deploy(None, slot, order, Some(from), Stage::Moving { to, pace });
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = self.deploys.of_mut(slot) {
             deploy.given = Some(self.out.now);
             deploy.queue_slot(to, &self.fleet, self.out.now);
         }
-        self.tell_step();
+        self.tell_step(slot);
     }
 
     fn usual_order(&self, slot: SlotId) -> DeployOrder {
@@ -163,6 +171,7 @@ impl Core {
             width: self.settings.width,
             soak: self.settings.soak,
             late_seal: self.settings.late_seal,
+            beside: Beside::Nothing,
         }
     }
 
@@ -182,12 +191,12 @@ impl Core {
         from: Option<SlaveId>,
         stage: Stage,
     ) {
-        debug_assert!(self.deploy.is_none(), "a second deploy");
         let id = self.number_deploy();
         let name = order.slot.clone();
         self.out.stop(Timer::Slot(slot));
         self.fleet.slots[slot].losses = Losses::default();
-        self.deploy = Some(Deploy {
+        let before = Before::of(from, slot, &self.fleet, self.out.now);
+        self.deploys.begin(Deploy {
             id,
             slot,
             order,
@@ -199,7 +208,7 @@ impl Core {
             began: self.out.now,
             given: None,
             soak: None,
-            before: Before::of(from, slot, &self.fleet, self.out.now),
+            before,
             first_stop: None,
             last_served: None,
             returns: 0,
@@ -216,66 +225,90 @@ impl Core {
 
     /// The process of a launch is known, if it is the one of a deploy.
     pub(crate) fn candidate_launched(&mut self, of: LaunchId, process: u32) {
-        if let Some(deploy) = &mut self.deploy
-            && let Stage::Starting { launch, pid } = &mut deploy.stage
-            && *launch == of
+        if let Some(deploy) = self.deploys.launching(of)
+            && let Stage::Starting { pid, .. } = &mut deploy.stage
         {
             *pid = Some(process);
         }
     }
 
     /// The launched candidate joined.
-    pub(crate) fn candidate_came(&mut self, to: SlaveId) {
-        if let Some(deploy) = &mut self.deploy {
+    pub(crate) fn candidate_came(&mut self, slot: SlotId, to: SlaveId) {
+        if let Some(deploy) = self.deploys.stepping(slot) {
             deploy.stage = Stage::Preparing {
                 to,
                 new: Answer::Due,
                 old: Answer::Due,
             };
-            self.prepare();
+            self.prepare(slot);
         }
     }
 
     /// Tells where the deploy is.
-    fn tell_step(&mut self) {
-        if let Some(deploy) = &self.deploy {
+    fn tell_step(&mut self, slot: SlotId) {
+        if let Some(deploy) = self.deploys.of(slot) {
             deploy.tell_step(&mut self.out);
         }
     }
 
     // ---- what an operator says of one that runs ------------------------------
 
-    pub(crate) fn pause_asked(&mut self, request: RequestId, pause: Pause) {
-        let paused = match &mut self.deploy {
-            Some(deploy) => deploy.pause(pause),
-            None => Err("no deploy is under way"),
-        };
-        match paused {
-            Ok(()) => self.tell_step(),
-            Err(reason) => {
-                let reason = reason.to_owned();
-                self.out.tell(News::RequestRefused { request, reason });
+    /// The deploy that an operator means: of the slot that is named, or the only one.
+    fn deploy_meant(&self, slot: Option<&str>) -> Result<SlotId, String> {
+        if let Some(name) = slot {
+            let Some(slot) = self.fleet.slots.named(name) else {
+                return Err(format!("this fleet has no slot {name:?}"));
+            };
+            let deploy = self.deploys.of(slot);
+            let none = || format!("no deploy of slot {name:?} is under way");
+            return deploy.map(|_| slot).ok_or_else(none);
+        }
+        match self.deploys.slots()[..] {
+            [] => Err("no deploy is under way".to_owned()),
+            [slot] => Ok(slot),
+            [..] => {
+                let deploys = self.deploys.iter();
+                let names: Vec<_> = deploys.map(|deploy| deploy.order.slot.as_str()).collect();
+                Err(format!(
+                    "deploys of several slots are under way ({}): name the slot of one",
+                    names.join(", ")
+                ))
             }
         }
     }
 
-    pub(crate) fn abort_asked(&mut self, request: RequestId) {
-        let refusal = match self.deploy.as_ref().map(|deploy| &deploy.stage) {
-            None => "no deploy is under way",
-            Some(Stage::Retiring { .. }) => "everything moved, and the old slave is leaving",
-            Some(Stage::RollingBack { .. }) => "the deploy is rolling back already",
-            Some(
-                Stage::Starting { .. }
-                | Stage::Preparing { .. }
-                | Stage::Moving { .. }
-                | Stage::Work { .. }
-                | Stage::Soaking { .. },
-            ) => {
-                self.fail_deploy(None, STOPPED.to_owned());
-                return;
-            }
-        };
-        let reason = refusal.to_owned();
-        self.out.tell(News::RequestRefused { request, reason });
+    pub(crate) fn pause_asked(&mut self, request: RequestId, slot: Option<&str>, pause: Pause) {
+        let paused = self.deploy_meant(slot).and_then(|slot| {
+            let deploy = self.deploys.stepping(slot);
+            let paused = deploy.map_or(Ok(()), |deploy| deploy.pause(pause));
+            paused.map(|()| slot).map_err(str::to_owned)
+        });
+        match paused {
+            Ok(slot) => self.tell_step(slot),
+            Err(reason) => self.out.tell(News::RequestRefused { request, reason }),
+        }
+    }
+
+    pub(crate) fn abort_asked(&mut self, request: RequestId, slot: Option<&str>) {
+        let aborted = self.deploy_meant(slot).and_then(|slot| {
+            let stage = self.deploys.of(slot).map(|deploy| &deploy.stage);
+            let refusal = match stage {
+                Some(Stage::Retiring { .. }) => "everything moved, and the old slave is leaving",
+                Some(Stage::RollingBack { .. }) => "the deploy is rolling back already",
+                Some(
+                    Stage::Starting { .. }
+                    | Stage::Preparing { .. }
+                    | Stage::Moving { .. }
+                    | Stage::Work { .. }
+                    | Stage::Soaking { .. },
+                )
+                | None => return Ok(slot),
+            };
+            Err(refusal.to_owned())
+        });
+        match aborted {
+            Ok(slot) => self.fail_deploy(slot, None, STOPPED.to_owned()),
+            Err(reason) => self.out.tell(News::RequestRefused { request, reason }),
+        }
     }
 }

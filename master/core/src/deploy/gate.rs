@@ -50,9 +50,11 @@ impl Core {
     /// The new slave of a deploy has just said how it fares: goes on, or takes everything
     /// back.
     pub(crate) fn judge(&mut self, id: SlaveId, number: u64) {
-        let Some(deploy) = self.deploy.as_mut().filter(|it| it.to() == Some(id)) else {
+        let deploy = self.deploys.with_mut(id);
+        let Some(deploy) = deploy.filter(|deploy| deploy.to() == Some(id)) else {
             return;
         };
+        let slot = deploy.slot;
         let (fleet, settings, out) = (&self.fleet, &self.settings, &mut self.out);
         let judged = match deploy.fails_events(fleet, settings) {
             Some(why) => Err(why),
@@ -62,14 +64,14 @@ impl Core {
                 Ok(())
             }
             None if number == END_OF_SOAK => match deploy.soak_ends(id, fleet, settings, out) {
-                Ok(true) => return self.soaked(id),
+                Ok(true) => return self.soaked(slot, id),
                 Ok(false) => Ok(()),
                 Err(why) => Err(why),
             },
             None => Ok(()),
         };
         if let Err(why) = judged {
-            self.fail_deploy(None, why);
+            self.fail_deploy(slot, None, why);
         }
     }
 }
@@ -121,7 +123,7 @@ impl Deploy {
         }
         let number = END_OF_SOAK;
         out.send(to, ToSlave::Ping(Ping { number }));
-        out.start(Timer::Deploy, patience);
+        out.start(Timer::Deploy(self.slot), patience);
     }
 
     /// The answer to that. Whether the soak is over; why everything goes back, if it
@@ -143,6 +145,7 @@ impl Deploy {
             return Err(why);
         }
         let (darkness, length) = (self.darkness(fleet, out.now), self.soak);
+        let timer = Timer::Deploy(self.slot);
         let Some(soak) = self.soak_of(id) else {
             return Ok(false);
         };
@@ -153,7 +156,7 @@ impl Deploy {
             }
             Some(why) => match length.filter(|_| soak.lengthen()) {
                 Some(length) => {
-                    out.start(Timer::Deploy, length);
+                    out.start(timer, length);
                     Ok(false)
                 }
                 None => Err(why),

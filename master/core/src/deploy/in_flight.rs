@@ -28,7 +28,7 @@ use std::{
 
 use baton_protocol::ShardId;
 
-use crate::event::Time;
+use crate::{deploy::Load, event::Time};
 
 /// What a handover is taken for before there was one, and quite a few after the
 /// first, which had both hosts to itself.
@@ -169,14 +169,37 @@ impl InFlight {
         }
     }
 
-    /// Whether one more may be sealed now.
-    pub(crate) fn may_seal(&self) -> bool {
-        let most = self.quickest.map_or(LEAST_SEALED, |quickest| {
+    /// Whether one more may be sealed now, beside what other deploys have.
+    pub(crate) fn may_seal(&self, beside: Load) -> bool {
+        let quickest = self.quickest.into_iter().chain(beside.quickest).min();
+        let most = quickest.map_or(LEAST_SEALED, |quickest| {
             let fit = quickest.as_nanos() / COST.as_nanos();
             usize::try_from(fit).unwrap_or(usize::MAX).max(LEAST_SEALED)
         });
+        beside.has_room(self.sealed_now(), beside.sealed, most)
+    }
+
+    /// How many are sealed.
+    fn sealed_now(&self) -> usize {
         let sealed = self.begun.values().filter(|begun| begun.sealed.is_some());
-        sealed.count() < most
+        sealed.count()
+    }
+
+    /// What other deploys have to reckon with.
+    pub(crate) fn add_to(&self, load: Load) -> Load {
+        let Some(&(tightest, _)) = self.by_budget.first() else {
+            return load;
+        };
+        let less =
+            |one: Option<Duration>, other: Option<Duration>| one.into_iter().chain(other).min();
+        Load {
+            moving: load.moving,
+            in_flight: load.in_flight + self.len(),
+            sealed: load.sealed + self.sealed_now(),
+            tightest: less(load.tightest, Some(tightest)),
+            handover: load.handover.max(Some(self.handover)),
+            quickest: less(load.quickest, self.quickest),
+        }
     }
 
     /// It could be sealed, and waits until one that is serves again.
@@ -193,8 +216,8 @@ impl InFlight {
     }
 
     /// The next one to seal, if there is room: see the module.
-    pub(crate) fn next_to_seal(&mut self, now: Time) -> Option<ShardId> {
-        if !self.may_seal() {
+    pub(crate) fn next_to_seal(&mut self, now: Time, beside: Load) -> Option<ShardId> {
+        if !self.may_seal(beside) {
             return None;
         }
         let waiting = self.begun.iter().filter(|(_, begun)| begun.waits.is_some());
@@ -235,14 +258,19 @@ impl InFlight {
         self.by_budget.retain(|(_, id)| keep(id));
     }
 
-    /// How many may be in hand, with one of this budget among them; at least 1.
-    pub(crate) fn most(&self, next: Duration) -> usize {
+    /// How many may be in hand of all deploys, with one of this budget among them; at
+    /// least 1.
+    pub(crate) fn most(&self, next: Duration, beside: Load) -> usize {
         if cfg!(mutant = "width-unbounded") {
             return usize::MAX;
         }
-        let tightest = self.by_budget.first().map_or(next, |&(first, _)| first);
-        let half = tightest.min(next) / 2;
-        let most = half.as_nanos() / self.handover.as_nanos().max(1);
+        let tightest = self.by_budget.first().map(|&(first, _)| first);
+        let tightest = tightest.into_iter().chain(beside.tightest).min();
+        let half = tightest.unwrap_or(next).min(next) / 2;
+        let handover = beside
+            .handover
+            .map_or(self.handover, |of| of.max(self.handover));
+        let most = half.as_nanos() / handover.as_nanos().max(1);
         usize::try_from(most).unwrap_or(usize::MAX).max(1)
     }
 
@@ -278,6 +306,16 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// No other deploy runs.
+    const ALONE: Load = Load {
+        moving: 0,
+        in_flight: 0,
+        sealed: 0,
+        tightest: None,
+        handover: None,
+        quickest: None,
+    };
+
     #[test]
     fn the_tightest_budget_in_hand_counts_whatever_came_and_went() {
         for seed in 0..200_u64 {
@@ -306,7 +344,7 @@ mod tests {
                 let next = 20 * SECOND;
                 let tightest = model.values().copied().min().unwrap_or(next).min(next);
                 let most = usize::try_from(tightest.as_secs()).unwrap_or_default();
-                assert_eq!(hand.most(next), most.max(1), "seed {seed}");
+                assert_eq!(hand.most(next, ALONE), most.max(1), "seed {seed}");
             }
         }
     }
@@ -324,22 +362,22 @@ mod tests {
         for id in sealed {
             hand.sealed(id, at(1));
         }
-        assert!(!hand.may_seal());
+        assert!(!hand.may_seal(ALONE));
         hand.wait(ShardId(2), at(2));
         hand.wait(ShardId(3), at(7));
         hand.wait(ShardId(2), at(7));
         hand.wait(ShardId(4), at(8));
         hand.wait(ShardId(5), at(0));
-        assert_eq!(hand.next_to_seal(at(8)), None, "no room");
+        assert_eq!(hand.next_to_seal(at(8), ALONE), None, "no room");
         hand.retain(|id| !sealed.contains(id));
         // 1 s of 10, 7 of 500, 2 of 400 and 9 of those that are endless.
-        let order = [0; 4].map(|_| hand.next_to_seal(at(9)));
+        let order = [0; 4].map(|_| hand.next_to_seal(at(9), ALONE));
         assert_eq!(order, [4, 2, 3, 5].map(|id| Some(ShardId(id))));
         hand.wait(ShardId(2), at(3599));
         hand.wait(ShardId(5), at(0));
-        assert_eq!(hand.next_to_seal(at(3600)), Some(ShardId(5)));
-        assert_eq!(hand.next_to_seal(at(3600)), Some(ShardId(2)));
-        assert_eq!(hand.next_to_seal(at(9)), None, "nobody waits");
+        assert_eq!(hand.next_to_seal(at(3600), ALONE), Some(ShardId(5)));
+        assert_eq!(hand.next_to_seal(at(3600), ALONE), Some(ShardId(2)));
+        assert_eq!(hand.next_to_seal(at(9), ALONE), None, "nobody waits");
     }
 
     #[test]
@@ -349,7 +387,7 @@ mod tests {
             hand.take(ShardId(0), SECOND);
             hand.sealed(ShardId(0), Time(SECOND));
             assert!(hand.served(ShardId(0), Time(SECOND + took)));
-            hand.most(40 * SECOND)
+            hand.most(40 * SECOND, ALONE)
         };
         assert_eq!(handover(4 * SECOND), 5);
         assert_eq!(handover(Duration::ZERO), 5);

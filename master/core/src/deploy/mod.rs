@@ -10,12 +10,13 @@
 //!
 //! Every arrow to the right is taken by [`Core::advance_deploy`](crate::Core::advance_deploy), every arrow
 //! down by [`Core::fail_deploy`](crate::Core::fail_deploy) (`rollback.rs`). A deploy whose old slave dies
-//! has nothing to go back to: it goes on and ends `Forced`. There is at most one
-//! deploy.
+//! has nothing to go back to: it goes on and ends `Forced`. There is at most one of each slot
+//! (`deploys.rs`).
 
 mod bake;
 mod begin;
 mod dark;
+mod deploys;
 mod gate;
 mod in_flight;
 mod pause;
@@ -37,6 +38,7 @@ use crate::{
     fleet::{Backpressure, Fleet, SlotId},
 };
 
+pub(crate) use self::deploys::{Deploys, Load};
 use self::in_flight::InFlight;
 
 /// The running deploy.
@@ -166,12 +168,6 @@ pub(crate) struct Done {
     handed: u64,
     /// Events of each shard that are finished, counted from anywhere.
     finished: BTreeMap<ShardId, u64>,
-}
-
-/// The deploy of a step that only a deploy takes.
-pub(crate) fn running(deploy: &mut Option<Deploy>) -> Option<&mut Deploy> {
-    debug_assert!(deploy.is_some(), "only a deploy takes this step");
-    deploy.as_mut()
 }
 
 impl Deploy {

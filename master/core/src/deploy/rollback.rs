@@ -11,7 +11,7 @@ use baton_protocol::{LaunchId, ShardId, SlaveId, text};
 
 use crate::{
     Core,
-    deploy::{Answer, Deploy, Pace, Stage, running},
+    deploy::{Answer, Deploy, Pace, Stage},
     event::Outcome,
     fleet::{SlotId, Standing},
     shard::ClaimStage,
@@ -20,18 +20,17 @@ use crate::{
 
 impl Core {
     /// The deploy cannot go on.
-    pub(crate) fn fail_deploy(&mut self, shard: Option<ShardId>, reason: String) {
-        let Some(deploy) = &self.deploy else {
+    pub(crate) fn fail_deploy(&mut self, slot: SlotId, shard: Option<ShardId>, reason: String) {
+        let Some(deploy) = self.deploys.of(slot) else {
             return;
         };
         let to = match deploy.stage {
             Stage::Starting { pid, .. } => {
-                let slot = deploy.slot;
                 if let Some(pid) = pid {
                     self.fleet.slots[slot].refuse_pid(pid);
                 }
                 self.fleet.give_up(slot, &mut self.out);
-                self.end_deploy(Outcome::Aborted { reason });
+                self.end_deploy(slot, Outcome::Aborted { reason });
                 return;
             }
             Stage::Retiring { .. } | Stage::RollingBack { .. } => return,
@@ -42,33 +41,33 @@ impl Core {
         };
         let preparing = matches!(deploy.stage, Stage::Preparing { .. });
         let way_back = deploy.from.filter(|&from| self.fleet.is_healthy(from));
-        let (slot, forced) = (deploy.slot, deploy.forced.clone());
+        let forced = deploy.forced.clone();
         if preparing || (way_back.is_some() && deploy.moved_nothing(to, &self.fleet)) {
-            self.cancel_copies();
+            self.cancel_copies(slot);
             self.fleet.dismiss(to, self.settings.retire, &mut self.out);
             let reason = match shard {
                 Some(shard) => format!("shard {shard}: {reason}"),
                 None => reason,
             };
-            self.end_deploy(Outcome::Aborted { reason });
+            self.end_deploy(slot, Outcome::Aborted { reason });
         } else if way_back.is_some() {
-            self.roll_back(to, shard, reason);
+            self.roll_back(slot, to, shard, reason);
         } else if self.fleet.is_healthy(to) {
             self.fill(slot, to);
             let reason = forced.unwrap_or(reason);
-            self.end_deploy(Outcome::Forced { reason });
+            self.end_deploy(slot, Outcome::Forced { reason });
         } else {
-            self.end_deploy(Outcome::RolledBack { shard, reason });
+            self.end_deploy(slot, Outcome::RolledBack { shard, reason });
         }
     }
 
     /// The target goes back to the old slave: free shards are placed there, what
     /// the new one holds is sealed and follows.
-    fn roll_back(&mut self, to: SlaveId, shard: Option<ShardId>, reason: String) {
-        self.cancel_copies();
-        self.late_seals_end();
-        self.out.stop(Timer::Deploy);
-        if let Some(deploy) = running(&mut self.deploy) {
+    fn roll_back(&mut self, slot: SlotId, to: SlaveId, shard: Option<ShardId>, reason: String) {
+        self.cancel_copies(slot);
+        self.late_seals_end(slot);
+        self.out.stop(Timer::Deploy(slot));
+        if let Some(deploy) = self.deploys.stepping(slot) {
             debug_assert!(deploy.from.is_some(), "somebody takes it back");
             deploy.go_to(Stage::RollingBack { to, shard, reason }, &mut self.out);
             let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
@@ -78,8 +77,8 @@ impl Core {
 
     /// Copies and dials that run are of no use; their shards were served all the
     /// time.
-    pub(crate) fn cancel_copies(&mut self) {
-        for id in self.shards_in_flight() {
+    pub(crate) fn cancel_copies(&mut self, slot: SlotId) {
+        for id in self.shards_in_flight(slot) {
             self.cancel_copy(id);
         }
     }
@@ -92,26 +91,32 @@ impl Core {
         }
     }
 
-    /// Whether a deploy is rolling back.
-    pub(crate) fn goes_back(&self) -> bool {
-        self.deploy.as_ref().is_some_and(Deploy::goes_back)
+    /// Whether the deploy of a slot is rolling back.
+    pub(crate) fn goes_back(&self, slot: SlotId) -> bool {
+        self.deploys.of(slot).is_some_and(Deploy::goes_back)
+    }
+
+    /// Whether this shard's is.
+    pub(crate) fn shard_goes_back(&self, id: ShardId) -> bool {
+        self.goes_back(self.fleet.shards[id].slot)
     }
 
     /// Whether a deploy moves its shards to this slave, and not back.
     pub(crate) fn takes_over(&self, slave: SlaveId) -> bool {
-        let deploy = self.deploy.as_ref();
-        deploy.is_some_and(|deploy| deploy.takes_over(slave))
+        self.deploys.iter().any(|deploy| deploy.takes_over(slave))
     }
 
-    /// Shards that were begun and do not serve at their next owner yet.
-    pub(crate) fn shards_in_flight(&self) -> Vec<ShardId> {
-        let in_flight = self.deploy.iter().flat_map(|deploy| &deploy.in_flight);
+    /// Shards of a slot that were begun and do not serve at their next owner yet.
+    pub(crate) fn shards_in_flight(&self, slot: SlotId) -> Vec<ShardId> {
+        let deploy = self.deploys.of(slot);
+        let in_flight = deploy.into_iter().flat_map(|deploy| &deploy.in_flight);
         in_flight.copied().collect()
     }
 
     /// The copies and dials that run at this slave: in flight, so never many.
     pub(crate) fn copies_to(&self, slave: SlaveId) -> Vec<ShardId> {
-        self.shards_in_flight()
+        self.deploys
+            .in_flight()
             .into_iter()
             .filter(|id| {
                 let moving = self.fleet.shards[*id].phase.moving();
@@ -122,29 +127,29 @@ impl Core {
 
     /// A shard that was begun is not in hand any more; its turn comes again.
     pub(crate) fn move_taken_back(&mut self, id: ShardId) {
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
             deploy.take_back(id);
         }
     }
 
     /// Everything is back when the new slave holds nothing.
-    pub(crate) fn end_rollback_when_done(&mut self) -> bool {
-        let Some(deploy) = &self.deploy else {
+    pub(crate) fn end_rollback_when_done(&mut self, at: SlotId) -> bool {
+        let Some(deploy) = self.deploys.of(at) else {
             return false;
         };
         let Stage::RollingBack { to, shard, reason } = &deploy.stage else {
             return false;
         };
         let (to, shard, reason) = (*to, *shard, reason.clone());
-        let slot = &self.fleet.slots[deploy.slot];
-        let work_is_back = !self.work.is_of(deploy.slot) || self.work.owner() != Some(to);
+        let slot = &self.fleet.slots[at];
+        let work_is_back = !self.work.is_of(at) || self.work.owner() != Some(to);
         let done = deploy.in_flight.is_empty()
             && slot.free.is_empty()
             && self.fleet.holds_nothing(to)
             && work_is_back;
         if done {
             self.fleet.dismiss(to, self.settings.retire, &mut self.out);
-            self.end_deploy(Outcome::RolledBack { shard, reason });
+            self.end_deploy(at, Outcome::RolledBack { shard, reason });
         }
         done
     }
@@ -153,11 +158,12 @@ impl Core {
 
     /// A shard failed at one of its slaves.
     pub(crate) fn deploy_shard_failed(&mut self, id: ShardId, at: SlaveId, why: &str) {
-        let Some(deploy) = &mut self.deploy else {
+        let slot = self.fleet.shards[id].slot;
+        let Some(deploy) = self.deploys.of_mut(slot) else {
             return;
         };
         if deploy.to() == Some(at) {
-            self.fail_deploy(Some(id), why.to_owned());
+            self.fail_deploy(slot, Some(id), why.to_owned());
         } else {
             deploy.in_flight.remove(&id);
         }
@@ -165,14 +171,16 @@ impl Core {
 
     /// A slave of the deploy is being killed, or does not do its part.
     pub(crate) fn deploy_lost_soon(&mut self, id: SlaveId, why: &str) {
-        if self.deploy.as_ref().and_then(|deploy| deploy.to()) == Some(id) {
-            self.fail_deploy(None, format!("the new slave: {why}"));
+        if let Some(deploy) = self.deploys.with(id)
+            && deploy.to() == Some(id)
+        {
+            self.fail_deploy(deploy.slot, None, format!("the new slave: {why}"));
         }
     }
 
     /// A slave of the deploy died, or is leaving by itself.
     pub(crate) fn deploy_lost(&mut self, id: SlaveId, why: &str) {
-        let Some(deploy) = &mut self.deploy else {
+        let Some(deploy) = self.deploys.with_mut(id) else {
             return;
         };
         let slot = deploy.slot;
@@ -190,29 +198,27 @@ impl Core {
                     // There is no way back: the soak has no point.
                     deploy.go_to(Stage::Work { to }, &mut self.out);
                 }
-                Stage::Retiring { .. } => self.end_deploy(Outcome::Done),
+                Stage::Retiring { .. } => self.end_deploy(slot, Outcome::Done),
                 Stage::RollingBack { to, shard, .. } => {
                     if self.fleet.is_healthy(to) {
                         deploy.forced = Some(lost);
-                        self.cancel_copies();
-                        self.goes_on(to);
+                        self.cancel_copies(slot);
+                        self.goes_on(slot, to);
                     } else {
-                        self.end_deploy(Outcome::RolledBack {
-                            shard,
-                            reason: format!("both slaves were lost; {lost}"),
-                        });
+                        let reason = format!("both slaves were lost; {lost}");
+                        self.end_deploy(slot, Outcome::RolledBack { shard, reason });
                     }
                 }
             }
         } else if deploy.to() == Some(id) {
-            self.fail_deploy(None, format!("the new slave was lost: {why}"));
+            self.fail_deploy(slot, None, format!("the new slave was lost: {why}"));
         }
         self.out.touch(slot);
     }
 
     /// There is nobody to go back to: a deploy that rolls back goes on after all.
-    fn goes_on(&mut self, to: SlaveId) {
-        if let Some(deploy) = running(&mut self.deploy) {
+    fn goes_on(&mut self, slot: SlotId, to: SlaveId) {
+        if let Some(deploy) = self.deploys.stepping(slot) {
             let pace = Pace::Width;
             deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
             deploy.queue_slot(to, &self.fleet, self.out.now);
@@ -228,7 +234,7 @@ impl Core {
             return;
         };
         self.fill(slot, standby);
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = self.deploys.of_mut(slot) {
             deploy.from = Some(standby);
             deploy.forced = None;
             if let Stage::Preparing { old, .. } = &mut deploy.stage {
@@ -240,17 +246,19 @@ impl Core {
 
     /// Whether the deploy stands still without this slave's connection.
     pub(crate) fn deploy_needs(&self, id: SlaveId) -> bool {
-        self.deploy.as_ref().is_some_and(|deploy| deploy.needs(id))
+        self.deploys.with(id).is_some_and(|deploy| deploy.needs(id))
     }
 
     /// A slave of the deploy is back.
     pub(crate) fn deploy_rejoined(&mut self, id: SlaveId) {
-        let Some(deploy) = self.deploy.as_mut().filter(|deploy| deploy.needs(id)) else {
+        let deploy = self.deploys.with_mut(id);
+        let Some(deploy) = deploy.filter(|deploy| deploy.needs(id)) else {
             return;
         };
+        let slot = deploy.slot;
         match deploy.rejoined(id) {
             Ok(()) => deploy.ask_prepared(&self.fleet, &mut self.out),
-            Err(why) => self.fail_deploy(None, why),
+            Err(why) => self.fail_deploy(slot, None, why),
         }
     }
 
@@ -260,14 +268,16 @@ impl Core {
             return;
         }
         let span = self.settings.no_progress;
-        let Some(deploy) = &self.deploy else {
+        let Some(deploy) = self.deploys.with(id) else {
             return;
         };
+        let slot = deploy.slot;
         if let Some(to) = deploy.to()
             && to == id
         {
             self.condemn(id, "it is cut off in the middle of its deploy");
             self.fail_deploy(
+                slot,
                 None,
                 format!(
                     "the new slave is cut off for {span}",
@@ -283,7 +293,7 @@ impl Core {
         let preparing = matches!(deploy.stage, Stage::Preparing { .. });
         let to = deploy.to();
         if preparing || to.is_some_and(|to| deploy.moved_nothing(to, &self.fleet)) {
-            self.fail_deploy(None, reason);
+            self.fail_deploy(slot, None, reason);
         } else {
             // What moved is served, what did not move is served: waiting is safe.
             self.out
@@ -294,24 +304,26 @@ impl Core {
 
     /// A launched candidate ended before it joined; whether there was one.
     pub(crate) fn candidate_launch_failed(&mut self, of: LaunchId, reason: &str) -> bool {
-        let is_it = |deploy: &Deploy| matches!(deploy.stage, Stage::Starting { launch, .. } if launch == of);
-        let starting = self.deploy.as_ref().is_some_and(is_it);
-        if starting {
-            self.fail_deploy(None, format!("the new slave {reason}"));
+        let slot = self.deploys.launching(of).map(|deploy| deploy.slot);
+        if let Some(slot) = slot {
+            self.fail_deploy(slot, None, format!("the new slave {reason}"));
         }
-        starting
+        slot.is_some()
     }
 
     /// Nothing can be saved: a deploy that moved nothing ends, another waits.
-    pub(crate) fn deploy_cannot_save(&mut self, reason: &str) {
-        if self.deploy_can_just_end() {
-            self.fail_deploy(None, format!("the journal cannot be written: {reason}"));
+    pub(crate) fn deploys_cannot_save(&mut self, reason: &str) {
+        for slot in self.deploys.slots() {
+            if self.deploy_can_just_end(slot) {
+                let reason = format!("the journal cannot be written: {reason}");
+                self.fail_deploy(slot, None, reason);
+            }
         }
     }
 
-    /// Whether a deploy runs that may end as if it had never begun.
-    pub(crate) fn deploy_can_just_end(&self) -> bool {
-        let deploy = self.deploy.as_ref();
+    /// Whether the deploy of a slot may end as if it had never begun.
+    pub(crate) fn deploy_can_just_end(&self, slot: SlotId) -> bool {
+        let deploy = self.deploys.of(slot);
         deploy.is_some_and(|deploy| deploy.can_just_end(&self.fleet))
     }
 }

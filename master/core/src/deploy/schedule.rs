@@ -13,6 +13,8 @@
 //!   slave sealed it, for that one is the next to be out of Discord's reach. They
 //!   wait for the width alone: one that waits to go back gets further away.
 //!
+//! Deploys of several slots that run beside each other share all of that (`deploys.rs`).
+//!
 //! The order is made once for a deploy, so one input costs the same with any number of
 //! shards.
 
@@ -21,7 +23,7 @@ use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 use baton_protocol::{ShardId, SlaveId};
 
 use crate::{
-    deploy::{Deploy, Pace, Stage},
+    deploy::{Deploy, Load, Pace, Stage},
     event::Time,
     fleet::{Fleet, SlotId},
     out::Out,
@@ -110,11 +112,18 @@ impl Deploy {
     }
 
     /// How many shards may move at once now, the next one among them.
-    pub(crate) fn at_once(&self, fleet: &Fleet, now: Time, replay_buffer: u32) -> usize {
+    pub(crate) fn at_once(
+        &self,
+        fleet: &Fleet,
+        now: Time,
+        replay_buffer: u32,
+        beside: Load,
+    ) -> usize {
         let budget = self.queue.front().map_or(Duration::MAX, |id| {
             fleet.shards[*id].replay_budget(now, replay_buffer)
         });
-        self.width().min(self.in_flight.most(budget))
+        let most = self.width().min(self.in_flight.most(budget, beside));
+        beside.part_of(most)
     }
 
     /// Takes the next shard out of the queue that is to be moved and may be now, and to
@@ -125,6 +134,7 @@ impl Deploy {
         permits: &Permits,
         now: Time,
         replay_buffer: u32,
+        beside: Load,
     ) -> Option<(ShardId, SlaveId)> {
         let goal = self.goal()?;
         let width = match self.stage {
@@ -140,10 +150,16 @@ impl Deploy {
             | Stage::Retiring { .. }
             | Stage::RollingBack { .. } => self.width(),
         };
-        if self.in_flight.len() >= width || !fleet.can_take(goal) {
+        let rolling_back = self.goes_back();
+        let others = beside.in_flight;
+        if self.in_flight.len() >= width
+            || !fleet.can_take(goal)
+            || (others > 0
+                && !rolling_back
+                && !beside.has_room(self.in_flight.len(), others, self.width()))
+        {
             return None;
         }
-        let rolling_back = self.goes_back();
         while let Some(&id) = self.queue.front() {
             let shard = &fleet.shards[id];
             let is_out = permits.is_out(id, now);
@@ -162,8 +178,12 @@ impl Deploy {
                         false
                     }
                     ClaimStage::Serving | ClaimStage::Starting(_) => {
-                        let fits =
-                            rolling_back || self.in_flight.len() < self.in_flight.most(budget);
+                        let fits = rolling_back
+                            || beside.has_room(
+                                self.in_flight.len(),
+                                others,
+                                self.in_flight.most(budget, beside),
+                            );
                         // Its owner is away or dying: its return or its death decides.
                         if !fits || !fleet.can_take(claim.owner) {
                             return None;

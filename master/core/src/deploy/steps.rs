@@ -6,7 +6,7 @@ use baton_protocol::{DeployId, ShardId, SlaveId, message::ShardMigrationStart, t
 
 use crate::{
     Core,
-    deploy::{Answer, Bake, Deploy, Pace, Soak, Stage, running},
+    deploy::{Answer, Bake, Deploy, Pace, Soak, Stage},
     event::{Durability, Entry, News, Outcome},
     fleet::{Fleet, SlotId},
     master_stage::MasterStage,
@@ -19,37 +19,37 @@ const MOST_GIVEN_UP: usize = 64;
 
 impl Core {
     /// M1: the master tells both slaves that shards will move.
-    pub(crate) fn prepare(&mut self) {
-        if let Some(deploy) = &self.deploy {
+    pub(crate) fn prepare(&mut self, slot: SlotId) {
+        if let Some(deploy) = self.deploys.of(slot) {
             deploy.tell_step(&mut self.out);
-            self.out.start(Timer::Deploy, self.settings.ready);
+            self.out.start(Timer::Deploy(slot), self.settings.ready);
             deploy.ask_prepared(&self.fleet, &mut self.out);
         }
     }
 
     /// One of them is ready.
     pub(crate) fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart) {
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = self.deploys.with_mut(slave) {
             deploy.prepared(slave, answer, &mut self.out);
         }
     }
 
     /// Takes every step that can be taken now.
     pub(crate) fn advance_deploy(&mut self, slot: SlotId) {
-        while self.deploy_in(slot).is_some() && self.deploy_steps_on() {}
+        while self.deploy_steps_on(slot) {}
     }
 
-    fn deploy_steps_on(&mut self) -> bool {
-        let Some(deploy) = &mut self.deploy else {
+    fn deploy_steps_on(&mut self, slot: SlotId) -> bool {
+        let Some(deploy) = self.deploys.of_mut(slot) else {
             return false;
         };
-        let (from, slot) = (deploy.from, deploy.slot);
+        let from = deploy.from;
         match deploy.stage {
             Stage::Starting { .. } | Stage::Soaking { .. } | Stage::Retiring { .. } => false,
             Stage::Preparing { to, new, old } => {
                 let ready = new == Answer::Given && (old == Answer::Given || from.is_none());
                 if ready && self.stage == MasterStage::Running && !self.out.saves.fail() {
-                    self.start_moving(to);
+                    self.start_moving(slot, to);
                     return true;
                 }
                 false
@@ -70,46 +70,48 @@ impl Core {
                 let nothing_in_flight = deploy.in_flight.is_empty();
                 let complete = self.is_all_at(slot, to);
                 if complete && nothing_in_flight && self.stage == MasterStage::Running {
-                    self.go_to(Stage::Work { to });
+                    self.go_to(slot, Stage::Work { to });
                     return true;
                 }
-                self.begin_moves();
+                self.begin_moves(slot);
                 false
             }
             Stage::Work { to } => {
                 if !self.work.is_of(slot) || self.work.is_at(to) {
-                    self.start_soak(to);
+                    self.start_soak(slot, to);
                     return true;
                 }
                 false
             }
             Stage::RollingBack { .. } => {
-                self.begin_moves();
-                self.end_rollback_when_done()
+                self.begin_moves(slot);
+                self.end_rollback_when_done(slot)
             }
         }
     }
 
     /// Begins as many shards as may move at once.
-    fn begin_moves(&mut self) {
-        self.seal_next();
-        while let Some((id, to)) = self.next_to_move() {
+    fn begin_moves(&mut self, slot: SlotId) {
+        self.seal_next(slot);
+        while let Some((id, to)) = self.next_to_move(slot) {
             self.begin_move(id, to);
         }
     }
 
-    fn next_to_move(&mut self) -> Option<(ShardId, SlaveId)> {
-        let deploy = self.deploy.as_mut()?;
+    fn next_to_move(&mut self, slot: SlotId) -> Option<(ShardId, SlaveId)> {
+        let beside = self.deploys.beside(slot);
+        let deploy = self.deploys.of_mut(slot)?;
         if self.stage != MasterStage::Running || self.out.saves.fail() || deploy.is_paused() {
             return None;
         }
         let replay_buffer = self.settings.replay_buffer;
-        deploy.next_to_move(&self.fleet, &self.permits, self.out.now, replay_buffer)
+        let (fleet, permits, now) = (&self.fleet, &self.permits, self.out.now);
+        deploy.next_to_move(fleet, permits, now, replay_buffer, beside)
     }
 
-    fn start_moving(&mut self, to: SlaveId) {
-        self.out.stop(Timer::Deploy);
-        let Some(deploy) = running(&mut self.deploy) else {
+    fn start_moving(&mut self, slot: SlotId, to: SlaveId) {
+        self.out.stop(Timer::Deploy(slot));
+        let Some(deploy) = self.deploys.stepping(slot) else {
             return;
         };
         let shards = match deploy.from {
@@ -130,14 +132,14 @@ impl Core {
     }
 
     /// M7: everything moved; the old slave stays ready to take it back.
-    fn start_soak(&mut self, to: SlaveId) {
-        let Some(deploy) = running(&mut self.deploy) else {
+    fn start_soak(&mut self, slot: SlotId, to: SlaveId) {
+        let Some(deploy) = self.deploys.stepping(slot) else {
             return;
         };
         if deploy.from.is_none() {
             let outcome = deploy.success();
-            self.commit(to);
-            self.end_deploy(outcome);
+            self.commit(slot, to);
+            self.end_deploy(slot, outcome);
             return;
         }
         let (fleet, out) = (&self.fleet, &mut self.out);
@@ -145,16 +147,15 @@ impl Core {
         deploy.soak = Some(length);
         let soak = Soak::begins(to, &deploy.before, fleet, out.now);
         deploy.go_to(Stage::Soaking { to, soak }, out);
-        out.start(Timer::Deploy, length);
+        out.start(Timer::Deploy(slot), length);
         deploy.ask_how_it_fares(to, out);
     }
 
     /// From here there is no way back: the slot is the new slave's.
-    fn commit(&mut self, to: SlaveId) {
-        let Some(deploy) = running(&mut self.deploy) else {
+    fn commit(&mut self, slot: SlotId, to: SlaveId) {
+        let Some(deploy) = self.deploys.stepping(slot) else {
             return;
         };
-        let slot = deploy.slot;
         let deployed = deploy.from.map(|_| (self.out.now, deploy.before.lag));
         self.fleet.slots[slot].deployed = deployed;
         if let Some(command) = deploy.order.command.clone() {
@@ -167,14 +168,15 @@ impl Core {
     }
 
     /// A step took too long, or the soak is over.
-    pub(crate) fn deploy_due(&mut self) {
-        let Some(deploy) = &self.deploy else {
+    pub(crate) fn deploy_due(&mut self, slot: SlotId) {
+        let Some(deploy) = self.deploys.of(slot) else {
             return;
         };
         let ready = self.settings.ready;
         match deploy.stage {
             Stage::Starting { .. } => {
                 self.fail_deploy(
+                    slot,
                     None,
                     format!(
                         "the new slave did not join within {ready}",
@@ -189,6 +191,7 @@ impl Core {
             } => {
                 self.condemn(to, "it was not ready in time");
                 self.fail_deploy(
+                    slot,
                     None,
                     format!(
                         "the new slave was not ready within {ready}",
@@ -200,33 +203,34 @@ impl Core {
                 let why = format!(
                     "the old slave did not answer within {ready}{who}",
                     ready = text::span(ready),
-                    who = self.who_is_silent()
+                    who = self.who_is_silent(slot)
                 );
-                self.fail_deploy(None, why);
+                self.fail_deploy(slot, None, why);
             }
-            Stage::Soaking { to, .. } => self.soak_over(to),
+            Stage::Soaking { to, .. } => self.soak_over(slot, to),
             Stage::Moving { .. } => deploy.look_at_canary(&mut self.out),
             Stage::Work { .. } | Stage::Retiring { .. } | Stage::RollingBack { .. } => {}
         }
     }
 
-    fn soak_over(&mut self, to: SlaveId) {
-        let is_whole = self.is_whole(to);
+    fn soak_over(&mut self, slot: SlotId, to: SlaveId) {
+        let is_whole = self.is_whole(slot, to);
         let patience = self.settings.no_progress;
-        let Some(deploy) = running(&mut self.deploy) else {
+        let Some(deploy) = self.deploys.stepping(slot) else {
             return;
         };
         let soak = deploy.soak_of(to);
         let asked = soak.is_some_and(|soak| std::mem::take(&mut soak.asked));
         if !is_whole {
             // Cut off, or just resuming: the commit waits until it is whole.
-            self.out.start(Timer::Deploy, patience);
+            self.out.start(Timer::Deploy(slot), patience);
         } else if cfg!(mutant = "commit-unasked") {
-            self.soaked(to);
+            self.soaked(slot, to);
         } else if asked {
             // It does not live: it is killed, and its shards go back when it is dead.
             self.condemn(to, "it did not answer at the end of its soak");
             self.fail_deploy(
+                slot,
                 None,
                 format!(
                     "the new slave did not answer for {patience} at the end of the soak",
@@ -243,7 +247,7 @@ impl Core {
     /// is permitted; in a cold start it is waited for.
     pub(crate) fn is_all_at(&self, slot: SlotId, slave: SlaveId) -> bool {
         let size = self.fleet.slots[slot].size;
-        let moves = self.deploy_in(slot).is_some_and(|deploy| {
+        let moves = self.deploys.of(slot).is_some_and(|deploy| {
             deploy.from.is_some() || matches!(deploy.stage, Stage::Soaking { .. })
         });
         self.fleet.serving(slave) == size
@@ -251,50 +255,42 @@ impl Core {
                 && self.fleet.placed(slave) == size)
     }
 
-    fn is_whole(&self, to: SlaveId) -> bool {
-        self.deploy
-            .as_ref()
-            .is_some_and(|deploy| self.is_all_at(deploy.slot, to))
-            && self.work_is_settled(to)
+    fn is_whole(&self, slot: SlotId, to: SlaveId) -> bool {
+        self.is_all_at(slot, to)
+            && (!self.work.is_of(slot) || self.work.is_at(to))
             && self.fleet.can_take(to)
             && !self.out.saves.fail()
     }
 
     /// The soak is over and the new slave lives.
-    pub(crate) fn soaked(&mut self, to: SlaveId) {
-        if !self.is_whole(to) {
-            self.out.start(Timer::Deploy, self.settings.no_progress);
+    pub(crate) fn soaked(&mut self, slot: SlotId, to: SlaveId) {
+        if !self.is_whole(slot, to) {
+            self.out
+                .start(Timer::Deploy(slot), self.settings.no_progress);
             return;
         }
-        self.out.stop(Timer::Deploy);
-        self.commit(to);
-        self.go_to(Stage::Retiring { to });
-        if let Some(from) = self.deploy.as_ref().and_then(|deploy| deploy.from) {
+        self.out.stop(Timer::Deploy(slot));
+        self.commit(slot, to);
+        self.go_to(slot, Stage::Retiring { to });
+        if let Some(from) = self.deploys.of(slot).and_then(|deploy| deploy.from) {
             self.fleet
                 .dismiss(from, self.settings.retire, &mut self.out);
         }
     }
 
-    fn work_is_settled(&self, to: SlaveId) -> bool {
-        self.deploy
-            .as_ref()
-            .is_some_and(|deploy| !self.work.is_of(deploy.slot))
-            || self.work.is_at(to)
-    }
-
-    fn go_to(&mut self, stage: Stage) {
-        if let Some(deploy) = &mut self.deploy {
+    fn go_to(&mut self, slot: SlotId, stage: Stage) {
+        if let Some(deploy) = self.deploys.stepping(slot) {
             deploy.go_to(stage, &mut self.out);
         }
     }
 
     /// Tells how it ended; the slot goes on without it.
-    pub(crate) fn end_deploy(&mut self, outcome: Outcome) {
-        self.cancel_copies();
-        let Some(deploy) = self.deploy.take() else {
+    pub(crate) fn end_deploy(&mut self, slot: SlotId, outcome: Outcome) {
+        self.cancel_copies(slot);
+        let Some(deploy) = self.deploys.end(slot) else {
             return;
         };
-        self.out.stop(Timer::Deploy);
+        self.out.stop(Timer::Deploy(slot));
         for slave in deploy.slaves() {
             self.out.stop(Timer::Away(slave));
         }
@@ -325,10 +321,10 @@ impl Core {
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
             migrating,
             total: self.out.now.since(deploy.began),
-            losses: self.fleet.slots[deploy.slot].losses,
+            losses: self.fleet.slots[slot].losses,
         });
-        self.fleet.forget_settled(deploy.slot);
-        self.out.touch(deploy.slot);
+        self.fleet.forget_settled(slot);
+        self.out.touch(slot);
         self.may_leave_now(deploy.from);
     }
 

@@ -69,15 +69,19 @@ pub enum Input {
         /// What is to be done.
         order: DeployOrder,
     },
-    /// The operator stops the running deploy: what moved goes back.
+    /// The operator stops a running deploy: what moved goes back.
     Abort {
         /// Names the request in [`News`](super::News).
         request: RequestId,
+        /// Of which slot; `None`: the only one.
+        slot: Option<String>,
     },
-    /// The operator holds the running deploy, or has it go on.
+    /// The operator holds a running deploy, or has it go on.
     Pause {
         /// Names the request in [`News`](super::News).
         request: RequestId,
+        /// Of which slot; `None`: the only one.
+        slot: Option<String>,
         /// Which of the two.
         pause: Pause,
     },
@@ -146,6 +150,18 @@ pub struct DeployOrder {
     pub soak: Duration,
     /// Whether shards are sealed late, where both slaves know how.
     pub late_seal: bool,
+    /// Whether it may run while another slot is deployed.
+    pub beside: Beside,
+}
+
+/// What a deploy may run beside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beside {
+    /// No other deploy.
+    #[default]
+    Nothing,
+    /// Those of other slots: they share the width and the replay budgets.
+    Others,
 }
 
 /// What is asked of the running deploy.

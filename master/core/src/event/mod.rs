@@ -17,7 +17,7 @@ mod time;
 pub use self::{
     action::Action,
     entry::{Basis, Durability, Entry, Hold},
-    input::{DeployOrder, IdentifyBudget, Input, Pause, RequestId},
+    input::{Beside, DeployOrder, IdentifyBudget, Input, Pause, RequestId},
     key::{Key, UnknownKey},
     news::{Death, EndedBy, News},
     outcome::{DeployStep, Losses, MovePhase, Outcome, STOPPED},

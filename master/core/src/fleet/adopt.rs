@@ -183,10 +183,9 @@ impl Core {
     }
 
     /// Decides who fills a slot after reports came in. Two slaves that both hold
-    /// shards: a deploy was interrupted, it goes on to the newer one, after the deploy of
-    /// another slot.
+    /// shards: a deploy was interrupted, it goes on to the newer one.
     pub(crate) fn settle_slot(&mut self, slot: SlotId) {
-        if self.deploy_in(slot).is_some() {
+        if self.deploys.of(slot).is_some() {
             return;
         }
         let newest = |holds: &BTreeSet<ShardId>| {
@@ -208,11 +207,7 @@ impl Core {
             (Some((.., new)), Some((.., old))) => {
                 self.fill(slot, old);
                 self.fleet.stand(new, Standing::Active);
-                if self.deploy.is_some() {
-                    self.interrupted.insert(slot);
-                } else {
-                    self.deploy_goes_on(slot, old, new);
-                }
+                self.deploy_goes_on(slot, old, new);
             }
             (Some((.., only)), None) if owner != Some(only) => {
                 if owner.is_none_or(|owner| self.fleet.holds_nothing(owner)) {

@@ -26,7 +26,8 @@ impl Core {
         }
         slave.presence = Presence::Away;
         let (slot, holds) = (slave.slot, slave.holds.len());
-        if let Some(soak) = self.deploy.as_mut().and_then(|deploy| deploy.soak_of(id)) {
+        let deploy = self.deploys.with_mut(id);
+        if let Some(soak) = deploy.and_then(|deploy| deploy.soak_of(id)) {
             // The question, or its answer, is lost with the connection.
             soak.asked = false;
         }

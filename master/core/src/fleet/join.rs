@@ -12,7 +12,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    event::{Action, Durability, Entry, News},
+    event::{Action, Beside, Durability, Entry, News},
     fleet::{Past, Presence, Slave, SlotId, Standing, lies::Lies},
     master_stage::MasterStage,
     shard::Phase,
@@ -187,13 +187,16 @@ impl Core {
         if hello.role == Role::Standby {
             return Ok(());
         }
-        if let Some(deploy) = &self.deploy {
-            if deploy.slot == slot && deploy.expects(hello) {
+        if let Some(deploy) = self.deploys.of(slot) {
+            if deploy.expects(hello) {
                 return Ok(());
             }
-            if deploy.slot == slot || place.owner.is_some() {
-                return Err((RefusedReason::Busy, deploy.busy()));
-            }
+            return Err((RefusedReason::Busy, deploy.busy()));
+        }
+        if let Some(other) = self.deploys.iter().next()
+            && place.owner.is_some()
+        {
+            return Err((RefusedReason::Busy, other.busy()));
         }
         match (place.owner, hello.role) {
             (None, Role::Candidate | Role::Relaunch | Role::Standby) => Ok(()),
@@ -202,7 +205,7 @@ impl Core {
                 format!("slave {owner} fills slot {:?}", place.name),
             )),
             (Some(owner), Role::Candidate | Role::Standby) => self
-                .deploy_possible(slot, owner)
+                .deploy_possible(slot, owner, Beside::Nothing)
                 .map_err(|detail| (RefusedReason::Busy, detail)),
         }
     }
@@ -258,10 +261,8 @@ impl Core {
         let (slot, role, past) = (slave.slot, slave.hello.role, slave.past);
         let given_up = self.is_given_up(&slave.hello);
         let owner = self.fleet.slots[slot].owner;
-        let expected = self
-            .deploy
-            .as_ref()
-            .is_some_and(|deploy| deploy.slot == slot && deploy.expects(&slave.hello));
+        let deploy = self.deploys.of(slot);
+        let expected = deploy.is_some_and(|deploy| deploy.expects(&slave.hello));
         if !slave.holds.is_empty() {
             self.fleet.stand(id, Standing::Active);
             self.settle_slot(slot);
@@ -276,13 +277,13 @@ impl Core {
             self.fleet.dismiss(id, self.settings.retire, &mut self.out);
         } else if expected {
             self.fleet.stand(id, Standing::Active);
-            self.candidate_came(id);
-        } else if owner.is_none() && self.deploy_in(slot).is_none() {
+            self.candidate_came(slot, id);
+        } else if owner.is_none() && self.deploys.of(slot).is_none() {
             self.fill(slot, id);
         } else if role == Role::Candidate
             && past == Past::Fresh
             && let Some(owner) = owner
-            && self.deploy_possible(slot, owner).is_ok()
+            && self.deploy_possible(slot, owner, Beside::Nothing).is_ok()
         {
             self.fleet.stand(id, Standing::Active);
             self.deploy_candidate(slot, owner, id);

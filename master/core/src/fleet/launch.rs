@@ -56,7 +56,7 @@ impl Core {
     pub(crate) fn fill_slot(&mut self, at: SlotId) {
         let slot = &self.fleet.slots[at];
         if slot.owner.is_some()
-            || self.deploy_in(at).is_some()
+            || self.deploys.of(at).is_some()
             || self.stage != MasterStage::Running
         {
             return;
@@ -89,7 +89,7 @@ impl Core {
         let slot = &mut self.fleet.slots[at];
         if slot.owner.is_some()
             || self.stage != MasterStage::Running
-            || self.deploy.as_ref().is_some_and(|deploy| deploy.slot == at)
+            || self.deploys.of(at).is_some()
         {
             return;
         }

@@ -18,6 +18,7 @@ use baton_protocol::{SlaveId, ToSlave};
 use crate::{
     Core,
     deploy::Stage,
+    event::Beside,
     fleet::{SlotId, Standing},
     timers::Timer,
 };
@@ -48,9 +49,8 @@ impl Core {
 
     /// Whether a running deploy moves its shards to a slave that is there already.
     fn is_followed(&mut self, slot: SlotId, id: SlaveId) -> bool {
-        let deploy = self.deploy.as_mut();
-        let Some(deploy) = deploy.filter(|deploy| deploy.slot == slot && deploy.from == Some(id))
-        else {
+        let deploy = self.deploys.of_mut(slot);
+        let Some(deploy) = deploy.filter(|deploy| deploy.from == Some(id)) else {
             return false;
         };
         match deploy.stage {
@@ -62,7 +62,7 @@ impl Core {
                 true
             }
             Stage::Soaking { .. } => {
-                self.out.start(Timer::Deploy, Duration::ZERO);
+                self.out.start(Timer::Deploy(slot), Duration::ZERO);
                 true
             }
         }
@@ -71,7 +71,7 @@ impl Core {
     /// A standby that can take over now.
     fn standby_for(&self, slot: SlotId, id: SlaveId) -> Option<SlaveId> {
         let owns = self.fleet.slots[slot].owner == Some(id);
-        if !owns || self.deploy_possible(slot, id).is_err() {
+        if !owns || self.deploy_possible(slot, id, Beside::Nothing).is_err() {
             return None;
         }
         let mut standbys = self.fleet.standbys(slot).into_iter();

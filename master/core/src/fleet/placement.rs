@@ -20,7 +20,7 @@ const MAX_START: usize = 4096;
 impl Core {
     /// The slave that the shards of a slot are to be at.
     pub(crate) fn target(&self, slot: SlotId) -> Option<SlaveId> {
-        match self.deploy_in(slot) {
+        match self.deploys.of(slot) {
             Some(deploy) => deploy.goal(),
             None => self.fleet.slots[slot].owner,
         }
@@ -110,8 +110,8 @@ impl Core {
         self.enter(id, Phase::Claimed(claim));
         self.fleet.give_up_unfinished(id, &mut self.out);
         let paces = (self.settings.replay_buffer, self.settings.no_progress);
-        if let Some(deploy) = &mut self.deploy {
-            let shard = &self.fleet.shards[id];
+        let shard = &self.fleet.shards[id];
+        if let Some(deploy) = self.deploys.of_mut(shard.slot) {
             deploy.started(id, shard, target, paces, &mut self.out);
         }
         how

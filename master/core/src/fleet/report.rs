@@ -118,7 +118,7 @@ impl Core {
     /// Whether frozen state may be gone back to: in a deploy, and while it is not
     /// known whether one is under way.
     fn is_needed_frozen(&self, slave: SlaveId, id: ShardId) -> bool {
-        let deploy = self.deploy_in(self.fleet.shards[id].slot);
+        let deploy = self.deploys.of(self.fleet.shards[id].slot);
         self.stage == MasterStage::Adopting
             || deploy.is_some_and(|deploy| deploy.from == Some(slave) || deploy.to() == Some(slave))
     }

@@ -30,7 +30,7 @@ impl Core {
         if self.settings.standbys == 0
             || !slot.launches
             || self.stage != MasterStage::Running
-            || self.deploy_in(at).is_some()
+            || self.deploys.of(at).is_some()
         {
             return;
         }
@@ -69,7 +69,7 @@ impl Core {
             return;
         }
         let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch.started().is_some();
-        let idle = self.stage == MasterStage::Running && self.deploy_in(at).is_none();
+        let idle = self.stage == MasterStage::Running && self.deploys.of(at).is_none();
         if busy || !idle || self.out.saves.fail() {
             // What ends this touches the slot.
             return;

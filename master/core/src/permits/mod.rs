@@ -350,7 +350,7 @@ impl Core {
             .ask(id, unit, &self.fleet, &self.settings, &mut self.out);
         // What could not be moved while its permit was out.
         let slot = self.fleet.shards[id].slot;
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = self.deploys.of_mut(slot) {
             deploy.turn_comes_again(id, slot, from, &mut self.out);
         }
     }

@@ -83,7 +83,7 @@ impl Core {
                 | Action::Exit => self.out.order(action),
             }
         }
-        self.deploy_cannot_save(reason);
+        self.deploys_cannot_save(reason);
     }
 
     fn reservation_failed(&mut self, id: ShardId, reserved: Epoch) {
@@ -94,7 +94,7 @@ impl Core {
         match claim.stage {
             // The seal was not sent: its owner goes on. The epoch stays used up.
             ClaimStage::Sealing { to, started, .. } => {
-                if !self.goes_back() {
+                if !self.shard_goes_back(id) {
                     // It waits until rows can be saved: copied again by then.
                     self.fleet.copy_is_gone(id, to);
                 }

@@ -43,7 +43,8 @@ impl Core {
             shard.on_its_way = shard.on_its_way.saturating_add(frame.body().len() as u64);
             if shard.on_its_way > MAX_UNACKNOWLEDGED {
                 let why = "the old slave sends state without waiting for it to be taken in";
-                self.fail_deploy(Some(header.shard), why.to_owned());
+                let slot = shard.slot;
+                self.fail_deploy(slot, Some(header.shard), why.to_owned());
                 return;
             }
             self.out.restart(Timer::Shard(header.shard));
@@ -75,10 +76,10 @@ impl Core {
     /// progress: on the way back it is made again, when its deadline is over.
     pub(crate) fn copy_refused(&mut self, id: ShardId, detail: &str) {
         let why = format!("the copy of its state cannot be taken in: {detail}");
-        if self.goes_back() {
+        if self.shard_goes_back(id) {
             self.out.alarm(format!("shard {id} goes back, and {why}"));
         } else {
-            self.fail_deploy(Some(id), why);
+            self.fail_deploy(self.fleet.shards[id].slot, Some(id), why);
         }
     }
 }

@@ -27,7 +27,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Basis, Durability, Entry, Hold, MovePhase, News},
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     out::Out,
     shard::{Claim, ClaimStage, Free, Phase, Sealing, Shard},
     timers::Timer,
@@ -40,7 +40,7 @@ impl Core {
     /// M2: the owner copies the shard's state to `to` while it serves. A slave
     /// that has a copy already needs none.
     pub(crate) fn begin_move(&mut self, id: ShardId, to: SlaveId) {
-        let most = self.most_behind();
+        let most = self.most_behind(id);
         let shard = &mut self.fleet.shards[id];
         (shard.copied_again, shard.overtaken) = (0, 0);
         let has_copy = shard.copies.contains_key(&to) && shard.behind(to) <= most;
@@ -64,7 +64,8 @@ impl Core {
     /// takes it back was there before.
     pub(crate) fn dial(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let new = self.fleet.slaves.get(&to);
-        let dials = !self.goes_back() && new.is_some_and(|slave| slave.speaks(Version::DIAL));
+        let dials =
+            !self.shard_goes_back(id) && new.is_some_and(|slave| slave.speaks(Version::DIAL));
         let shard = &mut self.fleet.shards[id];
         let ticket = shard.ticket_for(to, ResumeAfter::Seal);
         shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
@@ -89,7 +90,7 @@ impl Core {
     /// busy host would lose its session. Not for ever: a bot that cannot be copied
     /// faster is moved as well as it can be.
     fn seal_a_fresh_copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
-        let (most, is_back) = (self.most_behind(), self.goes_back());
+        let (most, is_back) = (self.most_behind(id), self.shard_goes_back(id));
         let shard = &mut self.fleet.shards[id];
         let is_old = shard.behind(to) > most && !cfg!(mutant = "old-copy-sealed");
         if !is_old || shard.copied_again >= MOST_COPIES {
@@ -108,9 +109,9 @@ impl Core {
     /// a shard back has the state that it was sealed with, and nothing is quicker: that
     /// one may be older. After a long deploy it is not good any more, and the state is
     /// copied back.
-    fn most_behind(&self) -> u64 {
+    fn most_behind(&self, id: ShardId) -> u64 {
         let buffer = u64::from(self.settings.replay_buffer);
-        if self.goes_back() {
+        if self.shard_goes_back(id) {
             buffer / 4 * 3
         } else {
             buffer / 2
@@ -129,8 +130,12 @@ impl Core {
     /// Everything is ready for its seal, which waits until those before it are
     /// through.
     fn seal_in_turn(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
-        match &mut self.deploy {
-            Some(deploy) if deploy.in_flight.contains(&id) && !deploy.in_flight.may_seal() => {
+        let slot = self.fleet.shards[id].slot;
+        let beside = self.deploys.beside(slot);
+        match self.deploys.of_mut(slot) {
+            Some(deploy)
+                if deploy.in_flight.contains(&id) && !deploy.in_flight.may_seal(beside) =>
+            {
                 deploy.in_flight.wait(id, self.out.now);
             }
             Some(_) | None => self.seal_a_fresh_copy(id, claim, to),
@@ -138,13 +143,8 @@ impl Core {
     }
 
     /// Seals those that waited for their turn, as many as there is room for.
-    pub(crate) fn seal_next(&mut self) {
-        let now = self.out.now;
-        while let Some(id) = self
-            .deploy
-            .as_mut()
-            .and_then(|deploy| deploy.in_flight.next_to_seal(now))
-        {
+    pub(crate) fn seal_next(&mut self, slot: SlotId) {
+        while let Some(id) = self.next_to_seal(slot) {
             let shard = &self.fleet.shards[id];
             if let Some(claim) = shard.phase.claim()
                 && let ClaimStage::Dialling { to } = claim.stage
@@ -152,6 +152,12 @@ impl Core {
                 self.seal_a_fresh_copy(id, claim, to);
             }
         }
+    }
+
+    fn next_to_seal(&mut self, slot: SlotId) -> Option<ShardId> {
+        let beside = self.deploys.beside(slot);
+        let deploy = self.deploys.of_mut(slot)?;
+        deploy.in_flight.next_to_seal(self.out.now, beside)
     }
 
     pub(crate) fn send_dial(&mut self, shard: ShardId, epoch: Epoch, to: SlaveId, ticket: Ticket) {
@@ -179,7 +185,7 @@ impl Core {
             self.seal_in_turn(id, claim, to);
         } else {
             let why = format!("the new slave cannot reach Discord: {}", dialled.failed);
-            self.fail_deploy(Some(id), why);
+            self.fail_deploy(shard.slot, Some(id), why);
         }
     }
 
@@ -209,7 +215,7 @@ impl Core {
         self.enter(id, claim.at(sealing));
         self.out.start(Timer::Shard(id), self.settings.seal);
         let shard = &self.fleet.shards[id];
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = self.deploys.of_mut(shard.slot) {
             deploy.seal_told(id, shard, claim, to, &mut self.out);
         }
         let begins = started.is_none().then(|| self.begins(id, owner, to));
@@ -291,7 +297,7 @@ impl Core {
     /// A move that is under way gets further: its next owner has it at the epoch that
     /// follows.
     pub(crate) fn tell_move(&mut self, id: ShardId, claim: Claim, to: SlaveId, phase: MovePhase) {
-        if let Some(deploy) = &self.deploy {
+        if let Some(deploy) = self.deploys.of(self.fleet.shards[id].slot) {
             let epoch = claim.epoch.next();
             deploy.tell_move(id, (claim.owner, to), epoch, phase, &mut self.out);
         }
@@ -300,7 +306,7 @@ impl Core {
     /// A shard began to serve: the end of its move, or as ever.
     pub(crate) fn tell_served(&mut self, id: ShardId, claim: Claim, had_no_session: bool) {
         let slot = self.fleet.shards[id].slot;
-        let deploy = self.deploy.as_mut().filter(|deploy| deploy.slot == slot);
+        let deploy = self.deploys.of_mut(slot);
         let moved =
             deploy.is_some_and(|deploy| deploy.served(id, claim, had_no_session, &mut self.out));
         if !moved {

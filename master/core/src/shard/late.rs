@@ -24,7 +24,7 @@ use baton_protocol::{
 use crate::{
     Core,
     event::{Durability, Entry, News, RequestId},
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     out::Out,
     shard::{Claim, ClaimStage, Sealing},
 };
@@ -42,10 +42,9 @@ impl Core {
     /// Whether a shard that is to be sealed is sealed late: the deploy wants it, no
     /// gateway refused it, and the next owner holds a connection.
     pub(crate) fn may_seal_late(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> bool {
-        let wanted = self
-            .deploy
-            .as_ref()
-            .is_some_and(|deploy| deploy.order.late_seal);
+        let slot = self.fleet.shards[id].slot;
+        let deploy = self.deploys.of(slot);
+        let wanted = deploy.is_some_and(|deploy| deploy.order.late_seal);
         let claim = self.fleet.shards[id].phase.claim();
         let dialled = claim.is_some_and(|claim| matches!(claim.stage, ClaimStage::Dialling { .. }));
         let both_know = [owner, to].iter().all(|slave| {
@@ -56,12 +55,13 @@ impl Core {
             Late::Works => true,
             // Until one was resumed like that, no two of them are tried at once.
             Late::Untried => self
-                .shards_in_flight()
+                .deploys
+                .in_flight()
                 .into_iter()
                 .all(|other| self.fleet.sealing_late(other).is_none()),
             Late::Refused => cfg!(mutant = "refusal-unheeded"),
         };
-        wanted && dialled && both_know && known && !self.goes_back()
+        wanted && dialled && both_know && known && !self.goes_back(slot)
     }
 
     /// The operator's word: Discord may have changed its mind.
@@ -97,7 +97,7 @@ impl Core {
             return;
         }
         if !overtaken.failed.is_empty() {
-            if let Some(deploy) = &mut self.deploy {
+            if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
                 deploy.order.late_seal = cfg!(mutant = "refusal-unheeded");
             }
             // A connection that broke says nothing of Discord's rules.
@@ -124,8 +124,8 @@ impl Core {
     }
 
     /// Shards that would be sealed late are sealed at once.
-    pub(crate) fn late_seals_end(&mut self) {
-        for id in self.shards_in_flight() {
+    pub(crate) fn late_seals_end(&mut self, slot: SlotId) {
+        for id in self.shards_in_flight(slot) {
             if let Some((claim, _)) = self.fleet.sealing_late(id) {
                 self.ask_to_seal(id, claim);
             }

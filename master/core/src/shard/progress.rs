@@ -75,7 +75,7 @@ impl Core {
             };
             self.enter(id, claim.at(ClaimStage::Starting(start)));
             let slot = self.fleet.shards[id].slot;
-            if let Some(deploy) = &mut self.deploy {
+            if let Some(deploy) = self.deploys.of_mut(slot) {
                 deploy.moves_without_session(id, slot, claim.owner, &mut self.out);
             }
         }
@@ -86,8 +86,8 @@ impl Core {
         let (span, window) = (self.settings.no_progress, self.settings.resume_window);
         let now = self.out.now;
         let gets_on = self
-            .deploy
-            .as_mut()
+            .deploys
+            .of_mut(self.fleet.shards[id].slot)
             .is_none_or(|deploy| deploy.in_flight.gets_on(id, replayed, now, span, window));
         if gets_on
             && self.fleet.shards[id].phase.starting().is_some()

@@ -35,7 +35,7 @@ impl Core {
                 "this fleet has no shard {id}: they are 0 to {last}"
             ));
         };
-        if let Some(deploy) = self.deploy_in(shard.slot) {
+        if let Some(deploy) = self.deploys.of(shard.slot) {
             return Err(deploy.busy());
         }
         self.may_move()?;

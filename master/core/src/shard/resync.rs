@@ -125,7 +125,7 @@ impl Core {
     /// The owner did not seal, and serves.
     fn copies_once_more(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         self.fleet.copy_is_gone(id, to);
-        if let Some(deploy) = &mut self.deploy {
+        if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
             deploy.in_flight.unsealed(id);
         }
         if self.wants_copy(claim.owner, to) {

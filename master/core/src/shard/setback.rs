@@ -18,7 +18,7 @@ use baton_protocol::{
 use crate::{
     Core,
     deploy::Deploy,
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     settings::doubled,
     shard::{ClaimStage, Free, How, Phase, Reach, Sealing, Start},
     timers::Timer,
@@ -131,7 +131,7 @@ impl Core {
     /// back there is nothing else to do than to try again: the shard is served.
     pub(crate) fn copy_stalled(&mut self, id: ShardId) {
         let span = self.settings.copy;
-        if self.goes_back() {
+        if self.shard_goes_back(id) {
             self.out.alarm(format!(
                 "shard {id} goes back, and the copy of its state made no progress for {span}; \
                  it is served meanwhile and copied again",
@@ -140,19 +140,20 @@ impl Core {
             self.out.start(Timer::Shard(id), span);
             self.said_again(id);
         } else {
+            let slot = self.fleet.shards[id].slot;
             let why = format!(
                 "the copy of its state made no progress for {span}{who}",
                 span = text::span(span),
-                who = self.who_is_silent()
+                who = self.who_is_silent(slot)
             );
-            self.fail_deploy(Some(id), why);
+            self.fail_deploy(slot, Some(id), why);
         }
     }
 
     /// Which of the slaves of the deploy is connected and silent: then what did not come to
     /// pass is no fault of the other. Begins with a comma, or is empty.
-    pub(crate) fn who_is_silent(&self) -> String {
-        let Some(deploy) = &self.deploy else {
+    pub(crate) fn who_is_silent(&self, slot: SlotId) -> String {
+        let Some(deploy) = self.deploys.of(slot) else {
             return String::new();
         };
         let silent = |(which, id): (&str, Option<SlaveId>)| {
@@ -177,16 +178,17 @@ impl Core {
     pub(crate) fn dial_stalled(&mut self, id: ShardId) {
         let span = self.settings.copy;
         let waits = |deploy: &Deploy| deploy.in_flight.is_waiting(id);
-        if self.deploy.as_ref().is_some_and(waits) {
+        let slot = self.fleet.shards[id].slot;
+        if self.deploys.of(slot).is_some_and(waits) {
             self.out.start(Timer::Shard(id), span);
             return;
         }
         let why = format!(
             "the new slave did not reach Discord within {span}{who}",
             span = text::span(span),
-            who = self.who_is_silent()
+            who = self.who_is_silent(slot)
         );
-        self.fail_deploy(Some(id), why);
+        self.fail_deploy(slot, Some(id), why);
     }
 
     /// No progress between the ticket and RESUMED. The new slave may still be about
@@ -195,7 +197,8 @@ impl Core {
     /// knows. Its pings and that seal show whether it hangs. One that is cut
     /// off is killed first, and its shards wait until it is dead.
     pub(crate) fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) {
-        let Some(deploy) = &self.deploy else {
+        let slot = self.fleet.shards[id].slot;
+        let Some(deploy) = self.deploys.of(slot) else {
             return;
         };
         let span = self.settings.no_progress;
@@ -215,11 +218,12 @@ impl Core {
                 format!(
                     "its resume made no progress for {span}{who}",
                     span = text::span(span),
-                    who = self.who_is_silent()
+                    who = self.who_is_silent(slot)
                 )
             };
-            self.fail_deploy(Some(id), why);
-        } else if self.goes_back() && self.fleet.is_replaying(id) && self.fleet.is_joined(owner) {
+            self.fail_deploy(slot, Some(id), why);
+        } else if self.goes_back(slot) && self.fleet.is_replaying(id) && self.fleet.is_joined(owner)
+        {
             self.is_back_and_behind(id);
         } else {
             self.out.start(Timer::Shard(id), span);

@@ -12,7 +12,10 @@ fn soaking_at(handled: u64) -> Rig {
 
 fn abort(rig: &mut Rig) -> Vec<String> {
     let request = RequestId(5);
-    orders(&rig.input(Input::Abort { request }))
+    orders(&rig.input(Input::Abort {
+        request,
+        slot: None,
+    }))
 }
 
 #[test]

@@ -131,7 +131,10 @@ fn a_canary_is_not_looked_at_where_it_is_all_or_where_that_is_not_wanted() {
 fn an_operator_can_stop_a_deploy_whose_canary_is_looked_at() {
     let mut rig = canary_serves(Duration::ZERO);
     let request = RequestId(5);
-    let actions = orders(&rig.input(Input::Abort { request }));
+    let actions = orders(&rig.input(Input::Abort {
+        request,
+        slot: None,
+    }));
     assert_eq!(actions, ["save now 0@3 Reserved a", "b Seal 0@2"]);
     rig.say(B, sealed(0, 2, 100));
     rig.say(A, resumed(0, 3));

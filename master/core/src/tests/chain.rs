@@ -25,6 +25,7 @@ fn went_back() -> Rig {
     rig.say(B, resumed(0, 2));
     rig.input(Input::Abort {
         request: RequestId(5),
+        slot: None,
     });
     rig.say(B, sealed_in_doubt(2, &[121, 122]));
     rig.say(A, resumed(0, 3));

@@ -380,6 +380,7 @@ fn an_operator_can_stop_a_deploy_until_the_soak_is_over() {
     let mut rig = Rig::soaking(settings(1));
     let actions = rig.input(Input::Abort {
         request: RequestId(5),
+        slot: None,
     });
     assert_eq!(
         orders(&actions),
@@ -395,6 +396,7 @@ fn an_operator_can_stop_a_deploy_until_the_soak_is_over() {
     rig.soaked(B);
     let actions = rig.input(Input::Abort {
         request: RequestId(6),
+        slot: None,
     });
     assert!(matches!(
         actions[..],

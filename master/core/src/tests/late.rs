@@ -283,6 +283,7 @@ fn shards_in_hand_are_sealed_at_once_when_the_deploy_goes_back() {
     let mut rig = overtaking(late(1));
     let actions = rig.input(Input::Abort {
         request: RequestId(1),
+        slot: None,
     });
     assert_eq!(orders(&actions), ["a Seal 0@1"]);
     let back = rig.say(A, sealed(0, 1, 140));

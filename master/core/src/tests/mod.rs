@@ -12,6 +12,7 @@ mod adoption;
 mod ahead;
 mod back;
 mod bake;
+mod beside;
 mod chain;
 mod cold;
 mod dark;
@@ -56,7 +57,7 @@ use baton_protocol::{
 
 use super::{
     Action, Core, Input, Recovered, Settings, Time,
-    event::{Basis, DeployOrder, Durability, Entry, Hold, News, Outcome, RequestId, Row},
+    event::{Basis, Beside, DeployOrder, Durability, Entry, Hold, News, Outcome, RequestId, Row},
     settings::SlotSettings,
     view::ShardView,
 };
@@ -195,7 +196,7 @@ impl Rig {
     /// An answer to the question of a deploy names the one that runs.
     fn say(&mut self, slave: SlaveId, mut message: ToMaster) -> Vec<Action> {
         if let ToMaster::ShardMigrationStart(answer) = &mut message
-            && let Some(deploy) = &self.core.deploy
+            && let Some(deploy) = self.core.deploys.with(slave)
         {
             answer.deploy = deploy.id;
         }
@@ -438,6 +439,7 @@ fn order(command: Option<&str>) -> DeployOrder {
         width: 16,
         soak: 10 * SECOND,
         late_seal: false,
+        beside: Beside::Nothing,
     }
 }
 

@@ -44,6 +44,7 @@ fn a_paused_deploy_can_be_sent_back() {
     rig.move_shard(A, B, 0, 1);
     let actions = rig.input(Input::Abort {
         request: RequestId(8),
+        slot: None,
     });
     assert!(
         orders(&actions)
@@ -83,6 +84,7 @@ fn changed_settings_count_from_the_next_thing_on_and_slots_stay() {
 fn pause(pause: Pause) -> Input {
     Input::Pause {
         request: RequestId(7),
+        slot: None,
         pause,
     }
 }

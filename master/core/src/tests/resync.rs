@@ -133,6 +133,7 @@ fn on_the_way_back_there_is_nothing_to_copy() {
     rig.move_shard(A, B, 0, 1);
     rig.input(Input::Abort {
         request: RequestId(1),
+        slot: None,
     });
     assert_eq!(rig.shard(0), (Some(B.to_string()), "taking back"));
     rig.input(Input::Left { slave: B });

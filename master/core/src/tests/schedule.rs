@@ -160,7 +160,10 @@ fn on_the_way_back_none_waits_for_another_and_the_one_with_most_to_replay_is_fir
         fleet.rig.say(B, checkpoint(shard, 2, at));
     }
     let request = RequestId(1);
-    let actions = fleet.rig.input(Input::Abort { request });
+    let actions = fleet.rig.input(Input::Abort {
+        request,
+        slot: None,
+    });
     assert_eq!(sent(&actions, "b Seal "), [1, 2, 3, 0]);
 }
 

@@ -76,6 +76,7 @@ fn a_connection_that_is_gone_is_shown_also_while_its_shard_is_copied_and_given_b
     assert_eq!(rig.shard(0).1, "reconnecting");
     rig.input(Input::Abort {
         request: RequestId(1),
+        slot: None,
     });
     assert_eq!(rig.shard(0).1, "reconnecting");
     assert!(rig.core.view(rig.now).shards[0].gets_events(), "a moment");
@@ -143,6 +144,7 @@ fn an_abort_ends_without_an_identify_for_a_shard_without_a_session() {
     loses_session(&mut rig, B, 0, 2);
     let back = rig.input(Input::Abort {
         request: RequestId(1),
+        slot: None,
     });
     assert_eq!(orders(&back), ["save now 0@3 Reserved a", "b Seal 0@2"]);
     let mut nothing = ticket(0, 0);

@@ -20,8 +20,10 @@ pub struct View {
     pub slaves: Vec<SlaveView>,
     /// Every shard, ascending.
     pub shards: Vec<ShardView>,
-    /// The running deploy.
+    /// The running deploy; of several the one of the first slot.
     pub deploy: Option<DeployView>,
+    /// Every running deploy, at most one of each slot.
+    pub deploys: Vec<DeployView>,
     /// The bot's user id, as Discord said it; absent: no shard ever had a session.
     pub bot: Option<String>,
     /// The slave that runs the once-per-bot work.
@@ -183,7 +185,7 @@ pub struct UnfinishedView {
     pub age_ms: u64,
 }
 
-/// The running deploy.
+/// One running deploy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeployView {
     /// Its number.

@@ -7,6 +7,7 @@ use baton_protocol::{ShardId, SlaveId, message::Hello};
 
 use crate::{
     Core, Time,
+    deploy::Deploy,
     fleet::{Presence, Slave, Slot, SlotId, Standing},
     master_stage::MasterStage,
     shard::{ClaimStage, Phase, Shard},
@@ -33,7 +34,8 @@ impl Core {
             shards: shards
                 .map(|(id, shard)| self.shard_view(id.get(), shard, now))
                 .collect(),
-            deploy: self.deploy_view(),
+            deploy: self.deploys.iter().next().map(|it| self.deploy_view(it)),
+            deploys: self.deploys.iter().map(|it| self.deploy_view(it)).collect(),
             bot: self.bot(),
             late_seal_refused: self.late == crate::shard::late::Late::Refused,
             work: self.work.owner().map(|id| id.to_string()),
@@ -128,7 +130,7 @@ impl Core {
     fn shard_view(&self, shard: u32, known: &Shard, now: Time) -> ShardView {
         let claimant = known.phase.claimant();
         let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
-        let going_back = self.goes_back();
+        let going_back = self.goes_back(known.slot);
         let state = match &known.phase {
             _ if !reachable => "unreachable",
             Phase::Unknown { row } if row.is_some() => "unreachable",
@@ -186,11 +188,10 @@ impl Core {
         }
     }
 
-    fn deploy_view(&self) -> Option<DeployView> {
-        let deploy = self.deploy.as_ref()?;
+    fn deploy_view(&self, deploy: &Deploy) -> DeployView {
         let to = deploy.to();
         let moved = to.map_or(0, |to| self.fleet.serving(to));
-        Some(DeployView {
+        DeployView {
             deploy: deploy.id.get(),
             slot: deploy.order.slot.clone(),
             step: deploy.step().name(),
@@ -203,11 +204,12 @@ impl Core {
                 &self.fleet,
                 self.out.now,
                 self.settings.replay_buffer,
+                self.deploys.beside(deploy.slot),
             ))
             .unwrap_or(u32::MAX),
             soak_asked_ms: millis(deploy.order.soak),
             soak_ms: deploy.soak.map(millis),
-        })
+        }
     }
 }
 

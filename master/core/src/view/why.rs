@@ -40,7 +40,7 @@ impl Core {
             ClaimStage::Starting(start) => {
                 let starts = match start.how {
                     How::Full => self.why_without_session(id, owner, shard.session_lost, now),
-                    How::Resume(_) if self.goes_back() => {
+                    How::Resume(_) if self.shard_goes_back(id) => {
                         format!("the deploy goes back: slave {owner} resumes its session")
                     }
                     How::Resume(_) => format!("slave {owner} resumes its session"),

@@ -201,9 +201,7 @@ impl Master {
             out,
             fleet,
             pinned: _,
-            deploy,
-            // There is one slot.
-            interrupted: _,
+            deploys,
             last_deploy,
             given_up: _,
             // Nobody identifies.
@@ -224,7 +222,7 @@ impl Master {
         debugged(hasher, work);
         timers.for_each(|timer| timer.hash(hasher));
         identify_fleet(fleet, hasher);
-        if let Some(deploy) = deploy {
+        for deploy in deploys.iter() {
             identify_deploy(deploy, hasher);
         }
     }

@@ -109,7 +109,7 @@ impl World {
         let epoch = slave.row.as_ref().map(|row| row.epoch);
         let phase = &core.fleet.shards[SHARD].phase;
         core.stage == crate::master_stage::MasterStage::Running
-            && core.deploy.is_none()
+            && core.deploys.is_empty()
             && phase.serves()
             && phase.claimant() == epoch.map(|epoch| (id, epoch))
             && core.work.owner() == Some(id)

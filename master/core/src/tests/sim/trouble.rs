@@ -312,6 +312,7 @@ impl World {
             }
             (Abort, _) => self.input(Input::Abort {
                 request: RequestId(2),
+                slot: None,
             }),
             (Restart, _) => {
                 let shard = self.dice.below(self.settings.shard_count as usize);
@@ -395,6 +396,11 @@ impl World {
             width: self.settings.width,
             soak: self.settings.soak,
             late_seal: self.settings.late_seal,
+            beside: match self.settings.slots.len() {
+                0 | 1 => crate::event::Beside::Nothing,
+                _ if self.dice.one_in(3) => crate::event::Beside::Nothing,
+                _ => crate::event::Beside::Others,
+            },
         };
         self.input(Input::Deploy {
             request: RequestId(1),
@@ -501,7 +507,7 @@ impl World {
         let view = self.master.as_ref()?.core.view(Time::default());
         let failed = view.shards.iter().find(|shard| shard.state == "failed");
         failed
-            .filter(|_| view.deploy.is_none())
+            .filter(|_| view.deploys.is_empty())
             .map(|shard| shard.shard)
     }
 }

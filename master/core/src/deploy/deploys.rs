@@ -1,0 +1,152 @@
+//! The deploys that run: at most one of each slot, and of several slots beside each other
+//! where an operator asks for it.
+//!
+//! They share hosts, a network and the pace of the bot, so what one of them may do depends
+//! on what the others have in hand:
+//!
+//! - The width is one for all. Each forward deploy has its part of it, at least one shard,
+//!   and none begins a shard while all together have as many in hand as its width allows.
+//! - The budgets are one: the tightest replay budget in hand, of whichever deploy, says how
+//!   many handovers may wait for each other.
+//! - So is what is sealed at once.
+//!
+//! A deploy that goes back waits for nobody: what goes back gets further away meanwhile.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    time::Duration,
+};
+
+use baton_protocol::{LaunchId, ShardId, SlaveId};
+
+use crate::{
+    deploy::{Deploy, Stage},
+    fleet::SlotId,
+};
+
+/// The deploys that run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Deploys(BTreeMap<SlotId, Deploy>);
+
+/// What the other deploys have in hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Other deploys that have shards to move forwards.
+    pub(super) moving: usize,
+    /// Shards that they have in hand.
+    pub(super) in_flight: usize,
+    /// How many of these are sealed.
+    pub(super) sealed: usize,
+    /// The tightest replay budget among them.
+    pub(super) tightest: Option<Duration>,
+    /// What a handover takes there.
+    pub(super) handover: Option<Duration>,
+    /// What the quickest one took.
+    pub(super) quickest: Option<Duration>,
+}
+
+impl Deploys {
+    /// The deploy of a slot.
+    pub(crate) fn of(&self, slot: SlotId) -> Option<&Deploy> {
+        self.0.get(&slot)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn of_mut(&mut self, slot: SlotId) -> Option<&mut Deploy> {
+        self.0.get_mut(&slot)
+    }
+
+    /// The deploy of a step that only a deploy takes.
+    pub(crate) fn stepping(&mut self, slot: SlotId) -> Option<&mut Deploy> {
+        let deploy = self.of_mut(slot);
+        debug_assert!(deploy.is_some(), "only a deploy takes this step");
+        deploy
+    }
+
+    /// A deploy of a slot that has none.
+    pub(crate) fn begin(&mut self, deploy: Deploy) {
+        let before = self.0.insert(deploy.slot, deploy);
+        debug_assert!(before.is_none(), "a second deploy of one slot");
+    }
+
+    /// The deploy of a slot is over.
+    pub(crate) fn end(&mut self, slot: SlotId) -> Option<Deploy> {
+        self.0.remove(&slot)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// In the order of their slots.
+    pub(crate) fn iter(&self) -> btree_map::Values<'_, SlotId, Deploy> {
+        self.0.values()
+    }
+
+    /// The slots that are deployed.
+    pub(crate) fn slots(&self) -> Vec<SlotId> {
+        self.0.keys().copied().collect()
+    }
+
+    /// Every shard that was begun and does not serve at its next owner yet.
+    pub(crate) fn in_flight(&self) -> Vec<ShardId> {
+        let in_flight = self.iter().flat_map(|deploy| &deploy.in_flight);
+        in_flight.copied().collect()
+    }
+
+    /// What the deploys of other slots have in hand.
+    pub(crate) fn beside(&self, slot: SlotId) -> Load {
+        let others = self.iter().filter(|deploy| deploy.slot != slot);
+        others.fold(Load::default(), |load, deploy| deploy.add_to(load))
+    }
+
+    /// Whether one waits for the other.
+    pub(crate) fn are_several(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    /// The deploy for which this process was launched, while it has not joined.
+    pub(crate) fn launching(&mut self, of: LaunchId) -> Option<&mut Deploy> {
+        let mut deploys = self.0.values_mut();
+        deploys
+            .find(|deploy| matches!(deploy.stage, Stage::Starting { launch, .. } if launch == of))
+    }
+
+    /// The deploy that this slave is the old or the new one of.
+    pub(crate) fn with(&self, slave: SlaveId) -> Option<&Deploy> {
+        self.iter()
+            .find(|deploy| deploy.slaves().any(|one| one == slave))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn with_mut(&mut self, slave: SlaveId) -> Option<&mut Deploy> {
+        let mut deploys = self.0.values_mut();
+        deploys.find(|deploy| deploy.slaves().any(|one| one == slave))
+    }
+}
+
+impl Deploy {
+    fn add_to(&self, load: Load) -> Load {
+        let has_shards = !self.queue.is_empty() || !self.in_flight.is_empty();
+        let moves = has_shards && !self.goes_back();
+        let load = Load {
+            moving: load.moving + usize::from(moves),
+            ..load
+        };
+        self.in_flight.add_to(load)
+    }
+}
+
+impl Load {
+    /// Whether a deploy that has so many of something may have one more, where all deploys
+    /// together may have `most`, and the others have so many. Each may have one.
+    pub(super) fn has_room(self, own: usize, others: usize, most: usize) -> bool {
+        let deploys = self.moving + 1;
+        own < self.part_of(most) && own + others < most.max(deploys)
+    }
+
+    /// What one deploy may have of so many that all together may have.
+    pub(super) fn part_of(self, most: usize) -> usize {
+        (most / (self.moving + 1)).max(1)
+    }
+}
