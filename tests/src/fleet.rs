@@ -6,7 +6,6 @@ mod options;
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -28,8 +27,8 @@ use crate::{
     files,
     http::Endpoint,
     news::News,
+    parts::{folders, kill_processes_naming},
     process::{Process, command},
-    programs::kill_all_with,
     records::{Handled, read_sinks},
     shim::{self, Loads},
     truth,
@@ -81,12 +80,7 @@ impl Fleet {
         } else {
             (temporary.path().to_owned(), Some(temporary))
         };
-        for name in ["logs", "sinks", "run"] {
-            // The master wants its own for itself alone.
-            let mut folders = fs::DirBuilder::new();
-            let made = folders.mode(0o700).create(folder.join(name));
-            made.map_err(Error::io("make a folder"))?;
-        }
+        folders(&folder, &["logs", "sinks", "run"])?;
         if options.special.shim != Loads::Nobody {
             shim::build(&folder).await?;
         }
@@ -382,7 +376,7 @@ impl Fleet {
 impl Drop for Fleet {
     /// A slave outlives its master on purpose; it must not outlive its test.
     fn drop(&mut self) {
-        kill_all_with(&self.folder.display().to_string());
+        kill_processes_naming(&self.folder.display().to_string());
     }
 }
 

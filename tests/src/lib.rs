@@ -21,7 +21,7 @@ pub mod truth;
 pub mod verdict;
 pub mod watch;
 
-pub use baton_testing::{error, http, process};
+pub use baton_testing::{error, http, parts, process};
 
 /// Rust blocks of the documentation are compiled and run with the tests.
 #[cfg(doctest)]

@@ -6,20 +6,15 @@ use std::{fs, path::Path, time::Duration};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tokio::time::{Instant, sleep};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    parts::processes_naming,
+};
 
 /// Processes whose command line or environment names `folder`, but this one.
 #[must_use]
 pub fn of_folder(folder: &Path) -> Vec<u32> {
-    let name = folder.display().to_string();
-    all()
-        .filter(|pid| *pid != std::process::id())
-        .filter(|pid| {
-            ["cmdline", "environ"]
-                .iter()
-                .any(|file| read(*pid, file).contains(&name))
-        })
-        .collect()
+    processes_naming(&folder.display().to_string())
 }
 
 /// The youngest living slave of this build in `folder`.

@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde_json::Value;
-
 use super::options::{Armed, FleetOptions};
 use crate::{
     discord::{Discord, INTENTS, TOKEN},
     error::{Error, Result},
     http::Endpoint,
     news::News,
+    parts::Ready,
     process::{Process, program},
     programs::wrapped,
     shim::{self, Loads},
@@ -79,19 +78,17 @@ impl First {
         starts: u32,
     ) -> Result<Self> {
         let (master, line) = start_master(folder, discord, options, starts).await?;
-        let ready: Value =
-            serde_json::from_str(&line).map_err(|error| Error::answer("baton-master", error))?;
-        let text = |name: &str| {
-            let text = ready[name].as_str().map(str::to_owned);
-            text.ok_or_else(|| Error::answer("baton-master", format!("no {name} in {line}")))
-        };
-        let admin = Endpoint::parse(&text("admin")?);
+        let Ready {
+            admin,
+            listen,
+            admin_http,
+        } = Ready::read(&line)?;
         Ok(Self {
             news: News::open(&admin).await?,
             master,
             admin,
-            listen: text("listen")?,
-            admin_http: text("admin_http").ok(),
+            listen,
+            admin_http,
         })
     }
 }

@@ -1,15 +1,14 @@
 //! How a fleet is set up, and its start.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::DirBuilderExt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use crate::{
     error::{Error, Result},
     fleet::{Fleet, MARK, Parts},
-    http::Endpoint,
+    parts::{Ready, folders},
     process::{Process, command},
 };
 use baton_discord::{Discord, DiscordConfig, Traffic};
-use serde_json::Value;
 
 /// The token of a bot that does not exist, and the only one that is accepted.
 pub(crate) const TOKEN: &str = "MTA1.simulated.token";
@@ -119,13 +118,7 @@ impl Builder {
     ) -> Result<Fleet> {
         let folder = tempfile::Builder::new().prefix("baton-testing-").tempdir();
         let folder = folder.map_err(Error::io("make a folder"))?;
-        for name in ["logs", "run"] {
-            // The master wants its own for itself alone.
-            let made = fs::DirBuilder::new()
-                .mode(0o700)
-                .create(folder.path().join(name));
-            made.map_err(Error::io("make a folder"))?;
-        }
+        folders(folder.path(), &["logs", "run"])?;
         let mut settings = self.discord.clone();
         settings.traffic = self.traffic();
         let discord = Discord::start(settings).await?;
@@ -197,26 +190,5 @@ impl Builder {
         }
         toml.push_str(&format!("[[slot]]\nname = \"main\"\ncommand = {bot:?}\n"));
         toml
-    }
-}
-
-/// What a started master says of itself.
-pub(crate) struct Ready {
-    pub(crate) admin: Endpoint,
-    listen: String,
-}
-
-impl Ready {
-    fn read(line: &str) -> Result<Self> {
-        let odd = |detail: String| Error::answer("baton-master", detail);
-        let ready: Value = serde_json::from_str(line).map_err(|error| odd(error.to_string()))?;
-        let text = |name: &str| {
-            let text = ready[name].as_str().map(str::to_owned);
-            text.ok_or_else(|| odd(format!("no {name} in {line}")))
-        };
-        Ok(Self {
-            admin: Endpoint::parse(&text("admin")?),
-            listen: text("listen")?,
-        })
     }
 }

@@ -1,6 +1,6 @@
 //! A running fleet, and what a test does with it.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use baton_discord::{Discord, Fault, RestLine, Traffic};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     http::Endpoint,
     ledger::{Ledger, Served},
+    parts::kill_processes_naming,
     process::{Process, command},
 };
 
@@ -24,6 +25,9 @@ pub(crate) const MARK: &str = "BATON_TESTING";
 const END: Duration = Duration::from_secs(30);
 /// How long a deploy may take.
 const DEPLOY: Duration = Duration::from_secs(120);
+/// How often the processes of a fleet are killed at its end: who is started meanwhile is
+/// killed too, and one that cannot be killed holds nothing up.
+const ROUNDS: u32 = 1000;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -266,8 +270,11 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         // The master first, or it starts another bot.
         self.master.signal(Signal::KILL);
-        let mark = format!("{MARK}={}", self.folder.path().display());
-        while kill_marked(&mark) {
+        let mark = self.folder.path().display().to_string();
+        for _ in 0..ROUNDS {
+            if !kill_processes_naming(&mark) {
+                return;
+            }
             #[expect(clippy::disallowed_methods, reason = "a drop cannot await")]
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -299,27 +306,4 @@ fn kill(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
         let _ = kill_process(pid, signal);
     }
-}
-
-/// Kills the processes that have this in their environment; whether there were any.
-fn kill_marked(mark: &str) -> bool {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return false;
-    };
-    let mut found = false;
-    for entry in processes.flatten() {
-        let pid = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        let is_marked = environment
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == mark.as_bytes());
-        if let Some(pid) = pid.filter(|_| is_marked) {
-            found = true;
-            kill(pid, Signal::KILL);
-        }
-    }
-    found
 }

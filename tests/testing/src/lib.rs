@@ -5,6 +5,7 @@ pub mod error;
 mod fleet;
 pub mod http;
 mod ledger;
+pub mod parts;
 pub mod process;
 
 pub use baton_discord::{Discord, Fault, FaultName, RestLine, When};

@@ -6,7 +6,7 @@ use std::{fs, process::Stdio, time::Duration};
 use baton_tests::{
     discord::{DiscordOptions, TOKEN},
     fleet::{Fleet, FleetOptions, Special},
-    programs::kill_all_with,
+    parts::kill_processes_naming,
 };
 use tokio::{process::Command, time::timeout};
 
@@ -61,7 +61,7 @@ async fn typed(document: &str) {
     let ended = timeout(LIMIT, shell.status()).await;
     let said = fs::read_to_string(&log).unwrap();
     // Nothing that a document started outlives its test.
-    kill_all_with(&host.path(""));
+    kill_processes_naming(&host.path(""));
     let ended = ended.unwrap_or_else(|_| panic!("{document} does not end:\n{said}"));
     assert!(ended.unwrap().success(), "{said}");
     fleet.shut_down().await.expect("it ends");

@@ -7,8 +7,8 @@ use baton_tests::{
     checker::Exactness,
     discord::{Discord, DiscordOptions, INTENTS, TOKEN},
     http::Endpoint,
+    parts::kill_processes_naming,
     process::Process,
-    programs::kill_all_with,
     records::read_sinks,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -188,7 +188,7 @@ impl Trial {
 impl Drop for Trial {
     /// The slave outlives everybody on purpose, but not its test.
     fn drop(&mut self) {
-        kill_all_with(&self.host.path(""));
+        kill_processes_naming(&self.host.path(""));
     }
 }
 
