@@ -430,6 +430,7 @@ async fn whoever_asked_for_a_deploy_is_answered_when_the_observers_know_what_it_
         width: 1,
         soak: Duration::ZERO,
         late_seal: false,
+        beside: Beside::Nothing,
     };
     let (answer, answered) = oneshot::channel();
     let deploy = Notice::Deploy {
