@@ -1,5 +1,6 @@
 //! What is left of a journal when its files end anywhere, and when the disk takes
-//! nothing. `BATON_SEED=7` replays one seed, `BATON_SEEDS=1000` tries more.
+//! nothing; and how long its log grows. `BATON_SEED=7` replays one seed,
+//! `BATON_SEEDS=1000` tries more.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -192,6 +193,43 @@ async fn a_slave_that_could_not_be_written_beside_the_journal_is_written_with_th
     std::fs::remove_file(dir.path().join(FILE)).unwrap();
     let found = open(dir.path(), BTreeMap::new()).unwrap().recovered;
     assert!(found.slaves.contains_key(&SlaveId(5)));
+}
+
+#[tokio::test]
+async fn a_write_ahead_log_that_grew_is_folded_in_once_nobody_waits() {
+    // What `store::sqlite` leaves as it is.
+    const LONG: u64 = 512 << 10;
+
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join(format!("{FILE}-wal"));
+    let length = || std::fs::metadata(&log).map_or(0, |log| log.len());
+    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
+    let checkpoints = |handled| {
+        let shards = 0..64;
+        let tickets = shards.map(|shard| ticket(shard, 1, handled, ResumeAfter::Death));
+        tickets.collect::<Vec<_>>()
+    };
+    let mut handled = 0;
+    while length() <= LONG {
+        handled += 1;
+        journal
+            .save(checkpoints(handled), Durability::Now)
+            .await
+            .unwrap();
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while length() > LONG {
+        assert!(std::time::Instant::now() < deadline, "it stays long");
+        // The thread looks when it was woken.
+        journal
+            .save(vec![Entry::Seen], Durability::Soon)
+            .await
+            .unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    journal.close().await;
+    let tickets = open(dir.path(), BTreeMap::new()).unwrap().recovered.tickets;
+    assert_eq!(tickets[&ShardId(0)].ticket.handled, Sequence(handled));
 }
 
 impl Known {
