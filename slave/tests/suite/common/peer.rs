@@ -9,7 +9,10 @@ use baton_protocol::{
         Checkpoint, FullStart, Hello, Report, Resume, ResumeAfter, Seal, Settled, Step, Unit,
     },
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::LONG;
@@ -77,8 +80,9 @@ impl Peer {
             self.kept.remove(at);
             return picked;
         }
+        let until = Instant::now() + LONG;
         loop {
-            let said = timeout(LONG, self.said.recv()).await;
+            let said = timeout_at(until, self.said.recv()).await;
             let Ok(Some(message)) = said else {
                 let last = &self.kept[self.kept.len().saturating_sub(20)..];
                 panic!("{what} never came ({said:?}); last came {last:?}");
