@@ -83,7 +83,7 @@ use self::{
     permits::Permits, shard::Phase, shard::late::Late, timers::Timer, work::WorkUnit,
 };
 pub use self::{
-    event::{Action, Input, Recovered, Time},
+    event::{Action, Input, LastDeploy, Recovered, Time},
     settings::Settings,
     view::View,
 };
@@ -100,7 +100,7 @@ pub struct Core {
     fleet: Fleet,
     pinned: Option<SessionParameters>,
     deploys: Deploys,
-    last_deploy: DeployId,
+    last_deploy: LastDeploy,
     /// Deploys that were given up: a slave that was launched for one is not wanted.
     given_up: BTreeSet<DeployId>,
     /// No RESUME reaches further back: Discord refused one that did.
@@ -125,7 +125,7 @@ impl Core {
         let journal = recovered.journal;
         let restarted = !recovered.shards.is_empty() || journal == JournalState::Lost;
         let (work, floor) = (recovered.work, recovered.floor);
-        let (pinned, last_deploy) = (recovered.pinned.clone(), recovered.last_deploy);
+        let (pinned, last_deploy) = (recovered.pinned.clone(), recovered.last_deploy.clone());
         let (given_up, fenced) = (recovered.given_up.clone(), recovered.fenced.clone());
         let late = match recovered.late_seal_refused {
             true => Late::Refused,

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use baton_core::event::{Death, MovePhase, News, Outcome};
+use baton_core::event::{self, Death, MovePhase, News, Outcome};
 use baton_protocol::{DeployId, ShardId, SlaveId, Term};
 use serde_json::Value;
 use tracing::warn;
@@ -113,6 +113,27 @@ impl History {
         }
         seen.chronicle = chronicle;
         Self(Mutex::new(seen))
+    }
+
+    /// The journal knows the last deploy, since `unix_ms`. Its answer does not wait for the
+    /// history: a master that was killed at once may not have written it down here.
+    pub fn remembers(&self, last: &event::LastDeploy, unix_ms: u64) {
+        let mut seen = self.seen();
+        let number = last.deploy.get();
+        let is_known = |event: &Arc<Value>| {
+            let kind = event["type"].as_str().unwrap_or_default();
+            kind.starts_with("deploy_") && event["deploy"] == number
+        };
+        let first = seen.chronicle.events().next();
+        let first = first.and_then(|first| first["at_unix_ms"].as_u64());
+        // What is older is not expected here.
+        let reaches = first.is_some_and(|first| first <= unix_ms);
+        if number == 0 || unix_ms == 0 || !reaches || seen.chronicle.events().any(is_known) {
+            return;
+        }
+        seen.chronicle.keep(serde_json::json!({
+            "type": "deploy_cut_off", "deploy": number, "slot": last.slot,
+        }));
     }
 
     /// What happened since, in milliseconds since 1970, the newest last.

@@ -403,3 +403,30 @@ fn a_death_is_its_deploys_unless_the_slot_was_the_slaves() {
     assert_eq!(of(vec![began(1), died(Some(OLD))]), (None, None));
     assert_eq!(of(vec![died(None)]), (None, None));
 }
+
+#[test]
+fn a_deploy_that_only_the_journal_knows_is_said_to_have_no_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::open(dir.path(), Term::default());
+    let cut_off = || {
+        let events = history.events(0).into_iter();
+        let cut_off = events.filter(|event| event["type"] == "deploy_cut_off");
+        cut_off
+            .map(|event| event["deploy"].as_u64())
+            .collect::<Vec<_>>()
+    };
+    let last = |deploy| event::LastDeploy {
+        deploy: DeployId(deploy),
+        slot: "main".to_owned(),
+        command: None,
+    };
+    let now = unix_ms();
+    history.remembers(&last(0), now);
+    history.remembers(&last(7), 0);
+    // The history does not reach back to it.
+    history.remembers(&last(7), now - 60_000);
+    assert_eq!(cut_off(), []);
+    history.remembers(&last(7), now);
+    history.remembers(&last(7), now);
+    assert_eq!(cut_off(), [Some(7)], "once");
+}

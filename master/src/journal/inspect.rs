@@ -108,7 +108,7 @@ fn contents(file: &Path, store: &Sqlite, rows: &Rows) -> Result<Contents, StoreE
         oldest_reader: schema::oldest_reader(store.connection())?,
         fleet: term.map(|term| term.fleet.to_string()),
         term: term.map_or(0, |term| term.counter),
-        last_deploy: recovered.last_deploy.get(),
+        last_deploy: recovered.last_deploy.deploy.get(),
         seen_ms_ago: rows.seen_ms.map(|seen| now.saturating_sub(seen)),
         whole: recovered.journal == JournalState::Intact,
         shard_count: rows.shard_count,

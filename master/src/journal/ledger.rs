@@ -142,7 +142,15 @@ impl Ledger {
                     draft.put(key, &row)?;
                 }
             }
-            Entry::Deploy(deploy) => draft.put(key, &Deploy { last: deploy.get() })?,
+            Entry::Deploy(last) => {
+                let row = Deploy {
+                    last: last.deploy.get(),
+                    slot: last.slot.clone(),
+                    command: last.command.clone(),
+                    unix_ms: clocks.unix,
+                };
+                draft.put(key, &row)?;
+            }
             Entry::GivenUp(deploy) => self.give_up(draft, *deploy)?,
             Entry::Seen => {
                 let unix_ms = clocks.unix;

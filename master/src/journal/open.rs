@@ -45,6 +45,8 @@ pub struct Opened {
     pub boot: Option<String>,
     /// The count that was pinned at the first start.
     pub shard_count: Option<u32>,
+    /// When the last deploy was written down, in milliseconds since 1970; zero: not known.
+    pub last_deploy_ms: u64,
     /// Commands that deploys brought into slots, where the configured one is
     /// still the same as then.
     pub commands: BTreeMap<String, Vec<String>>,
@@ -130,6 +132,7 @@ pub(super) fn begin(
         );
     }
     let mut recovered = rows.recovered()?;
+    let last_deploy_ms = rows.last_deploy_ms;
     let mut shard_count = rows.shard_count;
     let known = before.map(|(term, _)| term);
     let lost =
@@ -184,6 +187,7 @@ pub(super) fn begin(
         term,
         boot,
         shard_count,
+        last_deploy_ms,
         commands,
         before,
     })

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_core::event::{
-    Basis, Hold, JournalState, Key, Recovered, RecoveredTicket, Row as OwnerRow,
+    Basis, Hold, JournalState, Key, LastDeploy, Recovered, RecoveredTicket, Row as OwnerRow,
 };
 use baton_protocol::{
     DeployId, Epoch, LaunchId, SessionParameters, ShardId, SlaveId, Term, Ticket,
@@ -42,7 +42,9 @@ pub(super) struct Rows {
     pub(super) tickets: BTreeMap<ShardId, TicketRow>,
     pub(super) work: Option<Work>,
     pub(super) slaves: BTreeMap<SlaveId, SlaveRow>,
-    pub(super) last_deploy: u64,
+    pub(super) last_deploy: LastDeploy,
+    /// When that was written down, in milliseconds since 1970; zero: not known.
+    pub(super) last_deploy_ms: u64,
     pub(super) given_up: BTreeSet<DeployId>,
     pub(super) late_seal_refused: bool,
     pub(super) commands: BTreeMap<String, Command>,
@@ -138,6 +140,15 @@ pub(super) struct SlaveRow {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Deploy {
     pub(super) last: u64,
+    /// Its slot; empty: an earlier build did not write it down.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) slot: String,
+    /// What it brings, if that is not the slot's own command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) command: Option<Vec<String>>,
+    /// When it was written down, in milliseconds since 1970; zero: by an earlier build.
+    #[serde(default)]
+    pub(super) unix_ms: u64,
 }
 
 /// `given-up.DEPLOY`: the key says it all.
@@ -252,7 +263,15 @@ impl Rows {
             Key::Owner(shard) => drop(self.owners.insert(shard, decode(name, bytes)?)),
             Key::Ticket(shard) => drop(self.tickets.insert(shard, decode(name, bytes)?)),
             Key::Work => self.work = Some(decode(name, bytes)?),
-            Key::Deploy => self.last_deploy = decode::<Deploy>(name, bytes)?.last,
+            Key::Deploy => {
+                let row: Deploy = decode(name, bytes)?;
+                self.last_deploy_ms = row.unix_ms;
+                self.last_deploy = LastDeploy {
+                    deploy: DeployId(row.last),
+                    slot: row.slot,
+                    command: row.command,
+                };
+            }
             Key::GivenUp(deploy) => drop(self.given_up.insert(deploy)),
             Key::Seen => self.seen_ms = Some(decode::<Seen>(name, bytes)?.unix_ms),
             Key::Lost => self.lost = Some(decode::<Lost>(name, bytes)?.floor),
@@ -320,7 +339,7 @@ impl Rows {
             fenced: slaves
                 .filter_map(|(slave, row)| row.fenced_ms.map(|_| *slave))
                 .collect(),
-            last_deploy: DeployId(self.last_deploy),
+            last_deploy: self.last_deploy.clone(),
             launches: LaunchId::default(),
             given_up: self.given_up.clone(),
             tickets: tickets.collect(),

@@ -41,7 +41,7 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
         Entry::Fenced(SlaveId(7)),
         Entry::Fenced(SlaveId(8)),
         Entry::Gone(SlaveId(8)),
-        Entry::Deploy(DeployId(12)),
+        Entry::Deploy(DeployId(12).into()),
         Entry::GivenUp(DeployId(9)),
         Entry::GivenUp(DeployId(11)),
     ];
@@ -57,7 +57,7 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
     assert_eq!(recovered.work, Some((Epoch(3), SlaveId(5))));
     assert_eq!(recovered.slaves, BTreeMap::from([(SlaveId(5), hello(5))]));
     assert_eq!(recovered.fenced, [SlaveId(7)].into());
-    assert_eq!(recovered.last_deploy, DeployId(12));
+    assert_eq!(recovered.last_deploy.deploy, DeployId(12));
     assert_eq!(recovered.given_up, [DeployId(9), DeployId(11)].into());
     let row = |epoch, hold, basis| Row {
         epoch: Epoch(epoch),

@@ -73,9 +73,14 @@ impl Shared {
             room: Arc::new(Semaphore::new(MAX_JOINED)),
             closing: closing.clone(),
         };
+        let history = History::open(&config.data_dir, known.term);
+        let last = &known.recovered.last_deploy;
+        if !known.recovered.given_up.contains(&last.deploy) {
+            history.remembers(last, known.last_deploy_ms);
+        }
         Self {
             context: Arc::new(context),
-            history: Arc::new(History::open(&config.data_dir, known.term)),
+            history: Arc::new(history),
             kept: Kept::new(known.other_secret),
             closing,
             news: broadcast::channel(STREAM).0,

@@ -9,7 +9,8 @@ use crate::{
     Core,
     deploy::{Answer, Before, Deploy, InFlight, Pace, Stage},
     event::{
-        Action, Beside, DeployOrder, Durability, Entry, Losses, News, Pause, RequestId, STOPPED,
+        Action, Beside, DeployOrder, Durability, Entry, LastDeploy, Losses, News, Pause, RequestId,
+        STOPPED,
     },
     fleet::SlotId,
     master_stage::MasterStage,
@@ -175,12 +176,29 @@ impl Core {
         }
     }
 
-    /// The next deploy's number, made durable.
-    fn number_deploy(&mut self) -> DeployId {
-        self.last_deploy = DeployId(self.last_deploy.get().saturating_add(1));
-        self.out
-            .save(vec![Entry::Deploy(self.last_deploy)], Durability::Now);
-        self.last_deploy
+    /// The next deploy's number, made durable with what the next master needs of it.
+    fn number_deploy(&mut self, order: &DeployOrder) -> DeployId {
+        let deploy = DeployId(self.last_deploy.deploy.get().saturating_add(1));
+        self.last_deploy = LastDeploy {
+            deploy,
+            slot: order.slot.clone(),
+            command: order.command.clone(),
+        };
+        let entry = Entry::Deploy(self.last_deploy.clone());
+        self.out.save(vec![entry], Durability::Now);
+        deploy
+    }
+
+    /// The deploy that a slave was launched for, if a master before this one began it and did
+    /// not see its end: it goes on, with its number, and brings what it was to bring.
+    fn interrupted_deploy(&self, slot: SlotId, to: SlaveId) -> Option<&LastDeploy> {
+        let last = &self.last_deploy;
+        let slave = self.fleet.slaves.get(&to)?;
+        let is_it = last.deploy != DeployId(0)
+            && slave.hello.deploy == last.deploy
+            && last.slot == self.fleet.slots[slot].name
+            && !self.given_up.contains(&last.deploy);
+        (is_it && !cfg!(mutant = "deploy-renumbered")).then_some(last)
     }
 
     fn begin_deploy(
@@ -191,7 +209,22 @@ impl Core {
         from: Option<SlaveId>,
         stage: Stage,
     ) {
-        let id = self.number_deploy();
+        let to = match stage {
+            Stage::Preparing { to, .. } | Stage::Moving { to, .. } => Some(to),
+            Stage::Starting { .. }
+            | Stage::Work { .. }
+            | Stage::Soaking { .. }
+            | Stage::Retiring { .. }
+            | Stage::RollingBack { .. } => None,
+        };
+        let mut order = order;
+        let interrupted = to.and_then(|to| self.interrupted_deploy(slot, to));
+        let id = if let Some(last) = interrupted {
+            order.command.clone_from(&last.command);
+            last.deploy
+        } else {
+            self.number_deploy(&order)
+        };
         let name = order.slot.clone();
         self.out.stop(Timer::Slot(slot));
         self.fleet.slots[slot].losses = Losses::default();

@@ -57,8 +57,8 @@ pub enum Entry {
         /// The ticket.
         ticket: Box<Ticket>,
     },
-    /// The number of the last deploy.
-    Deploy(DeployId),
+    /// The last deploy that was begun.
+    Deploy(LastDeploy),
     /// This deploy did not come about: a candidate of it is refused, also by the next
     /// master.
     GivenUp(DeployId),
@@ -77,6 +77,26 @@ pub enum Entry {
         /// Program and arguments.
         command: Vec<String>,
     },
+}
+
+/// The last deploy that was begun: what a master needs that has it go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LastDeploy {
+    /// Its number; zero: there was none.
+    pub deploy: DeployId,
+    /// Its slot; empty: not known, as in the journal of an earlier build.
+    pub slot: String,
+    /// The command that it brings; `None`: the slot's own, or not known.
+    pub command: Option<Vec<String>>,
+}
+
+impl From<DeployId> for LastDeploy {
+    fn from(deploy: DeployId) -> Self {
+        Self {
+            deploy,
+            ..Self::default()
+        }
+    }
 }
 
 /// Whether a shard is owned or only reserved.

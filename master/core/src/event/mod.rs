@@ -16,7 +16,7 @@ mod time;
 
 pub use self::{
     action::Action,
-    entry::{Basis, Durability, Entry, Hold},
+    entry::{Basis, Durability, Entry, Hold, LastDeploy},
     input::{Beside, DeployOrder, IdentifyBudget, Input, Pause, RequestId},
     key::{Key, UnknownKey},
     news::{Death, EndedBy, News},

@@ -10,7 +10,7 @@ use baton_protocol::{
     message::{Hello, ResumeAfter},
 };
 
-use super::entry::{Basis, Hold};
+use super::entry::{Basis, Hold, LastDeploy};
 
 /// Everything that a journal gave back at the start of a master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Recovered {
     pub slaves: BTreeMap<SlaveId, Hello>,
     /// Slaves that are dead by the operator's word and not known to be.
     pub fenced: BTreeSet<SlaveId>,
-    /// The number of the last deploy.
-    pub last_deploy: DeployId,
+    /// The last deploy that was begun.
+    pub last_deploy: LastDeploy,
     /// The launches of this master are those behind this one. Drawn anew for each start, so
     /// that no two launches of a fleet are taken for one.
     pub launches: LaunchId,

@@ -30,7 +30,7 @@ fn recovered(rows: &[(u32, u64, SlaveId, Hold)], alive: &[SlaveId]) -> Recovered
             .iter()
             .map(|&id| (id, hello(id, Role::Relaunch)))
             .collect(),
-        last_deploy: DeployId(4),
+        last_deploy: DeployId(4).into(),
         ..Recovered::default()
     }
 }
@@ -119,6 +119,85 @@ fn a_deploy_that_the_master_did_not_survive_goes_on_to_the_newer_slave() {
     rig.say(A, ToMaster::StopWork(work(1, b"")));
     rig.say(B, ToMaster::StartWork(work(2, b"")));
     assert_eq!(rig.step(), Some("soaking"));
+}
+
+/// A master that follows one that was killed in its deploy 4, for which B was launched.
+fn in_deploy_4(rows: &[(u32, u64, SlaveId, Hold)], given_up: &[DeployId]) -> Rig {
+    let mut journal = recovered(rows, &[A, B]);
+    journal.last_deploy = crate::event::LastDeploy {
+        deploy: DeployId(4),
+        slot: "main".to_owned(),
+        command: Some(vec!["v2".to_owned()]),
+    };
+    journal.given_up = given_up.iter().copied().collect();
+    let of_deploy = journal.slaves.get_mut(&B).unwrap();
+    of_deploy.deploy = DeployId(4);
+    Rig::restarted(settings(2), journal)
+}
+
+/// B joins as the candidate that it was launched as.
+fn join_of_deploy(rig: &mut Rig, shards: Vec<Held>) -> Vec<Action> {
+    let mut hello = hello(B, Role::Candidate);
+    hello.deploy = DeployId(4);
+    rig.input(Input::Joined {
+        hello: Box::new(hello),
+        report: report(shards),
+    })
+}
+
+fn accepted(actions: &[Action]) -> Option<DeployId> {
+    actions.iter().find_map(|action| match action {
+        Action::Tell(News::DeployAccepted { deploy, .. }) => Some(*deploy),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_deploy_that_goes_on_under_the_next_master_keeps_its_number_and_brings_its_command() {
+    let moved = [(0, 2, B, Hold::Owned), (1, 1, A, Hold::Owned)];
+    let mut rig = in_deploy_4(&moved, &[]);
+    join_of_deploy(&mut rig, vec![held(0, 2, Holding::Serving)]);
+    let old = vec![held(0, 1, Holding::Sealed), held(1, 1, Holding::Serving)];
+    let mut old = report(old);
+    old.work = Epoch(1);
+    let actions = rig.join_with(A, Role::Relaunch, old);
+    assert_eq!(accepted(&actions), Some(DeployId(4)));
+    rig.move_shard(A, B, 1, 1);
+    rig.say(A, ToMaster::StopWork(work(1, b"")));
+    rig.say(B, ToMaster::StartWork(work(2, b"")));
+    let actions = rig.soaked(B);
+    let brings = |action: &Action| {
+        let Action::Save(entries, _) = action else {
+            return false;
+        };
+        let command = Entry::Command {
+            slot: "main".to_owned(),
+            command: vec!["v2".to_owned()],
+        };
+        entries.contains(&command)
+    };
+    assert!(actions.iter().any(brings), "{actions:?}");
+}
+
+#[test]
+fn a_deploy_that_had_moved_nothing_keeps_its_number_too_unless_it_had_come_to_nothing() {
+    let unmoved = [(0, 1, A, Hold::Owned), (1, 1, A, Hold::Owned)];
+    let both = || vec![held(0, 1, Holding::Serving), held(1, 1, Holding::Serving)];
+    for (given_up, due) in [
+        (vec![], Some(DeployId(4))),
+        // What it was launched for has ended: it is turned away.
+        (vec![DeployId(4)], None),
+    ] {
+        let mut rig = in_deploy_4(&unmoved, &given_up);
+        let mut actions = rig.join_with(A, Role::Relaunch, report(both()));
+        actions.extend(join_of_deploy(&mut rig, Vec::new()));
+        assert_eq!(accepted(&actions), due);
+    }
+    // Whoever comes by itself is of no deploy before.
+    let mut rig = in_deploy_4(&unmoved, &[]);
+    rig.die(B);
+    rig.join_with(A, Role::Relaunch, report(both()));
+    assert_eq!(accepted(&rig.join(C, Role::Candidate)), Some(DeployId(5)));
 }
 
 #[test]

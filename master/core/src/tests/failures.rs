@@ -320,7 +320,7 @@ fn who_was_given_up_stays_given_up_when_what_was_launched_ended_first() {
 #[test]
 fn the_next_master_knows_who_was_given_up() {
     let recovered = Recovered {
-        last_deploy: DeployId(2),
+        last_deploy: DeployId(2).into(),
         given_up: [DeployId(1)].into(),
         ..Recovered::default()
     };

@@ -56,7 +56,7 @@ pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
             };
             rows.tickets.insert(shard, row);
         }
-        Entry::Deploy(deploy) => rows.last_deploy = deploy,
+        Entry::Deploy(last) => rows.last_deploy = last,
         Entry::GivenUp(deploy) => {
             rows.given_up.insert(deploy);
         }

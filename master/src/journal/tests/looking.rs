@@ -23,7 +23,7 @@ async fn a_look_shows_everything_but_session_ids_while_the_master_writes() {
             owner: SlaveId(5),
         },
         Entry::Fenced(SlaveId(8)),
-        Entry::Deploy(DeployId(4)),
+        Entry::Deploy(DeployId(4).into()),
         Entry::Seen,
         Entry::Command {
             slot: "main".to_owned(),

@@ -236,7 +236,7 @@ impl Known {
     /// Never tickets alone: those are written later.
     fn some_entries(&mut self, random: &mut ChaCha8Rng) -> Vec<Entry> {
         self.last_deploy = DeployId(self.last_deploy.get() + 1);
-        let mut entries = vec![Entry::Deploy(self.last_deploy)];
+        let mut entries = vec![Entry::Deploy(self.last_deploy.into())];
         for _ in 0..random.random_range(0..5) {
             let shard = ShardId(random.random_range(0..40));
             match random.random_range(0..3) {
@@ -285,7 +285,7 @@ fn known(recovered: Recovered) -> Known {
     Known {
         shards: recovered.shards,
         work: recovered.work,
-        last_deploy: recovered.last_deploy,
+        last_deploy: recovered.last_deploy.deploy,
         tickets,
     }
 }
