@@ -134,8 +134,11 @@ impl Shard {
                 {
                     self.say(Said::CopyOvertaken);
                 }
+                // A connection that goes on heartbeats: where that is soon, it seals at once.
                 Input::Turn(Turn::SealLate { epoch, drain, .. })
-                    if epoch == self.epoch && life.stage == Stage::Serving =>
+                    if epoch == self.epoch
+                        && life.stage == Stage::Serving
+                        && !heartbeats_soon(&gateway) =>
                 {
                     self.plans.seal_late(drain);
                     self.say(Said::SealsLate);
@@ -221,6 +224,13 @@ impl Shard {
             .connector
             .dial(self.id, count, &self.permits, session, redial.url())
     }
+}
+
+/// Whether a heartbeat of this connection is due before the next owner can have resumed.
+fn heartbeats_soon(gateway: &Gateway) -> bool {
+    let heartbeat = gateway.heartbeat();
+    heartbeat.is_some_and(|heartbeat| heartbeat.is_near(Instant::now()))
+        && !cfg!(mutant = "late-seal-heartbeats")
 }
 
 /// Whether a connection that was dialled ahead, and on which nothing came, was simply

@@ -64,7 +64,7 @@ pub(crate) enum Turn {
         begins: Option<Sequence>,
     },
     /// Stop when the connection ends; say [`Said::SealsLate`] at once, or, where none
-    /// serves, seal. `begins`: as above.
+    /// serves or its next heartbeat is near, seal. `begins`: as above.
     SealLate {
         epoch: Epoch,
         drain: Duration,

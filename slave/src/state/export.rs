@@ -87,6 +87,15 @@ pub(crate) struct Heartbeat {
     pub(crate) due: Instant,
 }
 
+impl Heartbeat {
+    /// Whether one may go out before the next owner has resumed, if the shard is sealed
+    /// `now`. It would name what came meanwhile, and a server might forget everything up to
+    /// there.
+    pub(crate) fn is_near(self, now: Instant) -> bool {
+        self.due < now + UNTIL_SEALED
+    }
+}
+
 /// One copy under way.
 #[derive(Debug)]
 pub(crate) struct CopyOut {
@@ -285,7 +294,7 @@ impl CopyOut {
         };
         let now = Instant::now();
         let since = *self.whole.get_or_insert(now);
-        let is_near = heartbeat.sent < since && heartbeat.due < since + UNTIL_SEALED;
+        let is_near = heartbeat.sent < since && heartbeat.is_near(since);
         // One that is late is not waited for for ever.
         if !is_near || now >= since + UNTIL_SEALED * 2 || cfg!(mutant = "heartbeat-unheeded") {
             return false;

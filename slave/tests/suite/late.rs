@@ -1,5 +1,7 @@
 //! Seals that wait for Discord to take the session from the old connection.
 
+use std::time::Duration;
+
 use baton_discord::{Fault, FaultName, ResumeWhileConnected, What};
 use baton_protocol::{
     Epoch, ShardId, ToMaster, ToSlave,
@@ -172,6 +174,30 @@ async fn an_owner_without_a_connection_seals_at_once() {
     until("a dial", || scene.connections() > 2).await;
     scene.seals_late().await;
     assert!(!scene.old_peer.ticket(0).await.session_id.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_whose_next_heartbeat_is_near_seals_at_once() {
+    let discord = far_reaching(|config| {
+        config.resume_while_connected = ResumeWhileConnected::TakeOver;
+        // Less than a seal may take until the next owner has resumed.
+        config.heartbeat_interval = Duration::from_millis(500);
+    })
+    .await;
+    let mut scene = scene_at(discord, |_| {}).await;
+    let ticket = scene.checkpoint().await;
+    scene.dials(ticket).await.unwrap();
+    // When the first one comes is not known before it has come.
+    let heartbeats = || {
+        let commands = scene.discord.commands(0).into_iter();
+        commands.filter(|command| command.op == 1).count()
+    };
+    until("a heartbeat", || heartbeats() > 0).await;
+    scene.seals_late().await;
+    let ticket = scene.old_peer.ticket(0).await;
+    scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
+    scene.flows(&scene.new).await;
+    scene.is_exact().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
