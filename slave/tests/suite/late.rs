@@ -194,7 +194,12 @@ async fn an_owner_whose_next_heartbeat_is_near_seals_at_once() {
     };
     until("a heartbeat", || heartbeats() > 0).await;
     scene.seals_late().await;
-    let ticket = scene.old_peer.ticket(0).await;
+    let answered = scene.old_peer.wait("its answer", |message| match message {
+        ToMaster::SealLate(unit) => panic!("{unit:?} seals late"),
+        ToMaster::Sealed(sealed) => Some(sealed.ticket.clone()),
+        _ => None,
+    });
+    let ticket = answered.await;
     scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
     scene.flows(&scene.new).await;
     scene.is_exact().await;
