@@ -141,6 +141,31 @@ random! {
     LaunchId
 }
 
+random! {
+    /// One host: an installation of an operating system, over its reboots. Made of its
+    /// `/etc/machine-id` ([`HostId::of_machine`]); zero: not said, as in a container that
+    /// has none.
+    HostId
+}
+
+impl HostId {
+    /// Whether it is one: zero is none.
+    #[must_use]
+    pub const fn is_said(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Whether both are known and not the same. What is not said may be any host.
+    #[must_use]
+    pub const fn is_another_than(self, other: Self) -> bool {
+        self.is_said() && other.is_said() && self.0 != other.0
+    }
+}
+
+const fn is_unsaid(host: &HostId) -> bool {
+    !host.is_said()
+}
+
 impl LaunchId {
     /// Whether it is one: zero is none.
     #[must_use]
@@ -175,8 +200,8 @@ impl fmt::Display for Term {
     }
 }
 
-/// Enough to name one process of this host for ever: a process id alone is used
-/// again by the kernel.
+/// Enough to name one process for ever: a process id alone is of one host, and used again
+/// by its kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProcessIdentity {
@@ -188,4 +213,7 @@ pub struct ProcessIdentity {
     pub boot_id: String,
     /// Inode of `/proc/PID/ns/pid`.
     pub pid_namespace: u64,
+    /// The host; not said by slaves before this field.
+    #[serde(skip_serializing_if = "is_unsaid")]
+    pub host: HostId,
 }

@@ -35,7 +35,10 @@ pub mod version;
 pub use self::{
     codec::{Frame, Trust},
     error::DecodeError,
-    id::{DeployId, Epoch, FleetId, LaunchId, ProcessIdentity, Sequence, ShardId, SlaveId, Term},
+    id::{
+        DeployId, Epoch, FleetId, HostId, LaunchId, ProcessIdentity, Sequence, ShardId, SlaveId,
+        Term,
+    },
     message::{ToMaster, ToSlave, handshake},
     ranges::SequenceRanges,
     ticket::{SessionParameters, Ticket},

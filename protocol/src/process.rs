@@ -3,7 +3,9 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt};
 
-use crate::id::ProcessIdentity;
+use ring::digest;
+
+use crate::id::{HostId, ProcessIdentity};
 
 impl ProcessIdentity {
     /// This process.
@@ -26,7 +28,30 @@ impl ProcessIdentity {
                 .trim()
                 .to_owned(),
             pid_namespace: fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino(),
+            host: HostId::current(),
         })
+    }
+}
+
+impl HostId {
+    /// This host; not said where it has no `/etc/machine-id`.
+    #[must_use]
+    pub fn current() -> Self {
+        fs::read_to_string("/etc/machine-id").map_or(Self(0), |text| Self::of_machine(&text))
+    }
+
+    /// The host with this machine id. The id itself is a secret of the host, so it is hashed
+    /// with a name of ours.
+    #[must_use]
+    pub fn of_machine(text: &str) -> Self {
+        let text = text.trim();
+        // What stands there until the first boot has drawn one.
+        if text.is_empty() || text == "uninitialized" {
+            return Self(0);
+        }
+        let hash = digest::digest(&digest::SHA256, format!("baton host {text}").as_bytes());
+        let bytes = hash.as_ref().iter().take(16);
+        Self(bytes.fold(0, |id, &byte| id << 8 | u128::from(byte)))
     }
 }
 
@@ -83,6 +108,21 @@ mod tests {
         let process = ProcessIdentity::current().expect("/proc");
         assert_eq!(process, ProcessIdentity::of(process.pid).expect("/proc"));
         assert!(process.start_time > 0 && !process.boot_id.is_empty());
+    }
+
+    #[test]
+    fn a_host_is_known_by_its_machine_id_and_does_not_tell_it() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let host = HostId::of_machine(&format!("{id}\n"));
+        assert_eq!(host, HostId::of_machine(id));
+        assert!(host.is_said() && host.to_string() != id);
+        let other = HostId::of_machine("another");
+        assert!(host.is_another_than(other) && !host.is_another_than(host));
+        for none in ["", "\n", "uninitialized\n"] {
+            let unsaid = HostId::of_machine(none);
+            assert_eq!(unsaid, HostId(0), "{none:?}");
+            assert!(!unsaid.is_another_than(host) && !host.is_another_than(unsaid));
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ mod torn;
 use std::{collections::BTreeMap, path::Path};
 
 use baton_protocol::{
-    DeployId, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, Ticket, Version,
+    DeployId, Epoch, HostId, ProcessIdentity, Sequence, SessionParameters, ShardId, Ticket,
+    Version,
     auth::Secret,
     message::{Hello, ResumeAfter, Role},
 };
@@ -420,6 +421,7 @@ fn hello(slave: u128) -> Hello {
             pid: 7,
             start_time: u64::MAX,
             boot_id: "boot".to_owned(),
+            host: HostId(0xb0),
             pid_namespace: 4_026_531_836,
         },
         ..Hello::default()

@@ -3,6 +3,8 @@
 
 use baton_protocol::{ProcessIdentity, process::parent_of};
 
+use super::watch::is_here;
+
 /// A chain of parents is no longer than this.
 const GENERATIONS: usize = 64;
 
@@ -23,7 +25,7 @@ pub enum Dialled {
 /// One line for a person: it cannot be that process.
 pub fn may_be(process: &ProcessIdentity, dialled: Dialled, own: u32) -> Result<(), String> {
     let here = ProcessIdentity::current().map_err(|error| format!("/proc/self: {error}"))?;
-    if process.boot_id != here.boot_id || process.pid_namespace != here.pid_namespace {
+    if !is_here(process, &here) {
         // No process that could be signalled from here.
         return Ok(());
     }

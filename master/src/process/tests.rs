@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use baton_core::event::EndedBy;
-use baton_protocol::{DeployId, LaunchId, ProcessIdentity, auth::Secret, message::Role};
+use baton_protocol::{DeployId, HostId, LaunchId, ProcessIdentity, auth::Secret, message::Role};
 use tokio::time::timeout;
 
 use super::*;
@@ -261,7 +261,7 @@ async fn a_child_that_ended_and_is_not_waited_for_is_dead() {
 }
 
 #[tokio::test]
-async fn a_process_of_another_boot_or_another_namespace_is_not_judged() {
+async fn a_process_of_another_host_boot_or_namespace_is_not_judged() {
     let mut process = ProcessIdentity::current().unwrap();
     process.pid_namespace += 1;
     assert!(matches!(Watch::open(&process), Err(WatchError::Elsewhere)));
@@ -269,6 +269,15 @@ async fn a_process_of_another_boot_or_another_namespace_is_not_judged() {
     // Of another host, perhaps: there it may live.
     process.boot_id = "another".to_owned();
     assert!(matches!(Watch::open(&process), Err(WatchError::Elsewhere)));
+    // A restored image of a machine may even have the same boot.
+    let mut process = ProcessIdentity::current().unwrap();
+    process.host = HostId(process.host.0 ^ 1);
+    if ProcessIdentity::current().unwrap().host.is_said() {
+        assert!(matches!(Watch::open(&process), Err(WatchError::Elsewhere)));
+    }
+    // Slaves from before the field do not say it.
+    process.host = HostId(0);
+    Watch::open(&process).unwrap();
     let nameless = ProcessIdentity::default();
     assert!(matches!(Watch::open(&nameless), Err(WatchError::Elsewhere)));
 }
@@ -285,6 +294,15 @@ async fn who_was_named_on_a_boot_that_is_over_is_dead() {
         let judged = matches!(opened, Err(WatchError::Dead));
         assert_eq!(judged, dead, "the master before ran on {boot:?}");
     }
+    // The master before ran on another host, which may still be up.
+    process.host = HostId(process.host.0 ^ 1);
+    if ProcessIdentity::current().unwrap().host.is_said() {
+        let opened = Watch::open_again(&process, Some("another"));
+        assert!(matches!(opened, Err(WatchError::Elsewhere)), "{opened:?}");
+    }
+    process.host = HostId(0);
+    let opened = Watch::open_again(&process, Some("another"));
+    assert!(matches!(opened, Err(WatchError::Dead)), "{opened:?}");
 }
 
 #[tokio::test]

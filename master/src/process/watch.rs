@@ -4,8 +4,8 @@
 //! A process is dead when its pidfd says so, when no process has its pid in our own pid
 //! namespace, or when that pid belongs to a process that started at another time.
 //! Everything else is unknown: what `/proc` does not show (another user's process,
-//! a mount, an error) may well live, and so may what is of another boot or of
-//! another pid namespace, which may be those of another host.
+//! a mount, an error) may well live, and so may what is of another host, of another
+//! pid namespace, or of another boot, which may be one of another host.
 
 use std::{
     fs, io,
@@ -37,8 +37,8 @@ pub enum WatchError {
     /// No process has this name any more: it is dead.
     #[error("the process is dead")]
     Dead,
-    /// It lives in another pid namespace, was named on another boot, or names
-    /// neither: its death could not be known here.
+    /// It is of another host, lives in another pid namespace, was named on another
+    /// boot, or names none of them: its death could not be known here.
     #[error("the process is in another pid namespace, or of another boot or host")]
     Elsewhere,
     /// It cannot be seen now, which is no proof that it is dead.
@@ -97,7 +97,7 @@ impl Watch {
 
     /// The same for a process that a master named before this one. `boot` is the
     /// boot that it ran on: who was named on that one did not outlive it, where ours
-    /// is another.
+    /// is another of the same host. On another host that boot may go on.
     ///
     /// # Errors
     /// See [`WatchError`].
@@ -105,7 +105,8 @@ impl Watch {
         match boot {
             Some(boot) if boot == process.boot_id && !boot.is_empty() => {
                 let here = ProcessIdentity::current().map_err(WatchError::Unseen)?;
-                let over = boot != here.boot_id && boot_is_the_kernels();
+                let over =
+                    boot != here.boot_id && !is_elsewhere(process, &here) && boot_is_the_kernels();
                 if over {
                     return Err(WatchError::Dead);
                 }
@@ -193,12 +194,23 @@ pub fn pid_of_ours(process: &ProcessIdentity) -> Option<u32> {
     pid_here(process, &here).map(|_| process.pid)
 }
 
-/// Its pid, where that is a pid of ours: on another boot or in another pid
-/// namespace the same number is another process.
+/// Whether it says that it is of another host.
+fn is_elsewhere(process: &ProcessIdentity, here: &ProcessIdentity) -> bool {
+    process.host.is_another_than(here.host) && !cfg!(mutant = "host-not-asked")
+}
+
+/// Whether its pid is one of ours: on another host or boot, or in another pid namespace,
+/// the same number is another process.
+pub(super) fn is_here(process: &ProcessIdentity, here: &ProcessIdentity) -> bool {
+    process.boot_id == here.boot_id
+        && process.pid_namespace == here.pid_namespace
+        && !is_elsewhere(process, here)
+}
+
+/// Its pid, where that is a pid of ours.
 fn pid_here(process: &ProcessIdentity, here: &ProcessIdentity) -> Option<Pid> {
-    let same = process.boot_id == here.boot_id && process.pid_namespace == here.pid_namespace;
     let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
-    pid.filter(|_| same)
+    pid.filter(|_| is_here(process, here))
 }
 
 /// When the process that has `pid` now started, as our own `/proc` shows it.

@@ -2,8 +2,8 @@
 //! `version.rs` writes is read here, and what a later one may add does no harm.
 
 use baton_protocol::{
-    DecodeError, Epoch, FleetId, Frame, ProcessIdentity, SessionParameters, ShardId, SlaveId, Term,
-    Trust, Version, codec, handshake,
+    DecodeError, Epoch, FleetId, Frame, HostId, ProcessIdentity, SessionParameters, ShardId,
+    SlaveId, Term, Trust, Version, codec, handshake,
     message::{
         self, Accepted, CopyState, Dial, Dialled, Hello, Pong, Proof, Refused, RefusedReason,
         Report, Role, Welcome,
@@ -61,6 +61,7 @@ fn the_handshake_is_read_and_written_as_version_1_had_it() {
             start_time: 99,
             boot_id: "boot".to_owned(),
             pid_namespace: 5,
+            host: HostId(0),
         },
         nonce: Bytes::from_static(b"0123456789abcdef"),
         ..Hello::default()

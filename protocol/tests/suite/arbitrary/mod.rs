@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    DeployId, Epoch, FleetId, LaunchId, ProcessIdentity, Sequence, SequenceRanges,
+    DeployId, Epoch, FleetId, HostId, LaunchId, ProcessIdentity, Sequence, SequenceRanges,
     SessionParameters, ShardId, SlaveId, Term, Ticket, ToMaster, ToSlave, Version, go, handshake,
     message::{
         Accepted, CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed,
@@ -494,12 +494,13 @@ fn parameters() -> impl Strategy<Value = SessionParameters> {
 }
 
 fn process() -> impl Strategy<Value = ProcessIdentity> {
-    (any::<u32>(), any::<[u64; 2]>(), text()).prop_map(
-        |(pid, [start_time, pid_namespace], boot_id)| ProcessIdentity {
+    (any::<u32>(), any::<[u64; 2]>(), text(), any::<u128>()).prop_map(
+        |(pid, [start_time, pid_namespace], boot_id, host)| ProcessIdentity {
             pid,
             start_time,
             boot_id,
             pid_namespace,
+            host: HostId(host),
         },
     )
 }
