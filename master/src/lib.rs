@@ -9,18 +9,18 @@
 //! - [`process`]: launch, known dead, kill; `supervise` has the processes of this fleet.
 //! - [`journal`]: what is on the disk, in a key-value store (SQLite).
 //! - [`admin`]: the operator's HTTP and page; [`metrics`] for Prometheus, [`doctor`]
-//!   for what is wrong, [`history`] for what deploys did, [`probe`] for what Discord
-//!   does not document.
+//!   for what is wrong, [`history`] for what deploys did.
+//! - [`discord`]: what Discord is asked, and what the core is told of it.
 //! - [`service`]: what systemd gives. [`doors`]: bounds of the operator's port.
 //! - [`run`] puts them together.
 
 pub mod admin;
 pub mod aside;
-pub mod budget;
 pub mod cli;
 mod clock;
 pub mod config;
 pub mod counters;
+pub mod discord;
 pub mod doctor;
 pub mod doors;
 pub mod driver;
@@ -35,7 +35,6 @@ pub mod metrics;
 pub mod news;
 pub mod notice;
 pub mod peer;
-pub mod probe;
 pub mod process;
 pub mod reload;
 pub mod run;

@@ -66,6 +66,7 @@ mod master_stage;
 mod out;
 mod permits;
 mod saves;
+mod service;
 pub mod settings;
 mod shard;
 #[cfg(test)]
@@ -84,6 +85,7 @@ use self::{
 };
 pub use self::{
     event::{Action, Input, LastDeploy, Recovered, Time},
+    service::Service,
     settings::Settings,
     view::View,
 };
@@ -103,7 +105,7 @@ pub struct Core {
     last_deploy: LastDeploy,
     /// Deploys that were given up: a slave that was launched for one is not wanted.
     given_up: BTreeSet<DeployId>,
-    /// No RESUME reaches further back: Discord refused one that did.
+    /// No RESUME reaches further back: the service refused one that did.
     refused: Option<u64>,
     /// When shards were restarted for their silence.
     healed: BTreeMap<ShardId, Time>,
@@ -168,7 +170,7 @@ impl Core {
             Input::Joined { hello, report } => self.joined(*hello, report),
             Input::Said { slave, message } => self.said(slave, message),
             Input::Left { slave } => self.left(slave),
-            Input::Died { slave } => self.died(slave),
+            Input::Died { slave, evidence } => self.died(slave, evidence),
             Input::Silent { slave } => self.silent(slave),
             Input::Launched { launch, pid } => self.candidate_launched(launch, pid),
             Input::LaunchFailed { launch, reason } => self.launch_failed(launch, &reason),

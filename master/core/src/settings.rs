@@ -8,11 +8,14 @@ use baton_protocol::SessionParameters;
 use crate::{
     Core,
     fleet::{Fleet, SlotId},
+    service::Service,
 };
 
 /// Limits and choices of the core.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What is to be known of the service.
+    pub service: Service,
     /// The places of the fleet. The default fleet has one, `main`, with every
     /// shard.
     pub slots: Vec<SlotSettings>,
@@ -43,7 +46,7 @@ pub struct Settings {
     pub copy: Duration,
     /// The old slave stays ready this long after everything moved.
     pub soak: Duration,
-    /// Events of a shard that Discord replays at least. The time in which the
+    /// Events of a shard that the service replays at least. The time in which the
     /// busiest shard gets so many bounds the soak and how many move at once.
     pub replay_buffer: u32,
     /// A new slave whose shards could take nothing for this many percent of the
@@ -76,8 +79,8 @@ pub struct Settings {
     pub canary_events: u32,
     /// Shards that move at once, at most; busy ones are fewer.
     pub width: u32,
-    /// Whether shards are sealed when Discord takes the session from their old
-    /// connection, not before. Needs a Discord that takes a RESUME while the old
+    /// Whether shards are sealed when the service takes the session from their old
+    /// connection, not before. Needs a service that takes a RESUME while the old
     /// connection is open; one refusal, and the rest of a deploy goes without.
     pub late_seal: bool,
     /// How many standbys the master keeps in each slot that it launches slaves
@@ -89,7 +92,7 @@ pub struct Settings {
     pub backoff: Duration,
     /// Longest wait after failed launches.
     pub backoff_max: Duration,
-    /// One IDENTIFY a bucket in each such window. Discord's is 5 s from one
+    /// One IDENTIFY a bucket in each such window. The service's is 5 s from one
     /// arrival to the next; what a permit's way may take less than that of the
     /// permit before is added.
     pub identify_window: Duration,
@@ -162,6 +165,7 @@ pub(crate) fn doubled(first: Duration, longest: Duration, failures: u32) -> Dura
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            service: Service::default(),
             slots: vec![SlotSettings {
                 name: "main".to_owned(),
                 shards: None,

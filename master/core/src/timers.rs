@@ -110,7 +110,7 @@ impl Timers {
     }
 
     /// Starts every deadline again with its whole span: the driver did not run,
-    /// so no other deadline could be kept. Discord's budget is not ours to
+    /// so no other deadline could be kept. The service's budget is not ours to
     /// keep.
     pub(crate) fn restart_all(&mut self, now: Time) {
         let running: Vec<_> = self.running.keys().copied().collect();

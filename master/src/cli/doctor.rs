@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use super::{OperatorArguments, say, text::Paint};
 use crate::{
     admin::client,
-    budget::Asker,
     config::{Config, Options, default_file, examine, in_order},
+    discord::budget::Asker,
+    discord::probe::{Plan, Probed, probe},
     doctor::{Finding, Host},
     error::{EXIT_DONE, EXIT_FAILED, Error},
     journal,
-    probe::{Plan, Probed, probe},
     runtime_dir::{Lock, make_dir},
 };
 

@@ -156,6 +156,11 @@ fn told(event: &Value, paint: Paint) -> Vec<String> {
             text("slot"),
             text("build")
         ),
+        "slave_gone" if event["evidence"] == "lease" => format!(
+            "{} is dead: its lease ran out; it had {} shards",
+            slave(),
+            text("held")
+        ),
         "slave_gone" => format!("{} was cut off, with {} shards", slave(), text("held")),
         "session_lost" => format!(
             "shard {} lost its session at {}: a span of events is missing",

@@ -38,7 +38,7 @@ use baton_core::{
     settings::{Settings, SlotSettings},
 };
 
-use crate::error::Error;
+use crate::{discord, error::Error};
 
 /// More standbys of one slot than this are refused.
 pub const MAX_STANDBYS: u32 = 16;
@@ -382,6 +382,7 @@ impl Config {
     pub fn settings(&self, shard_count: u32) -> Settings {
         let limits = &self.limits;
         Settings {
+            service: discord::service(),
             slots: self
                 .slots
                 .iter()

@@ -1,7 +1,7 @@
 //! Slaves that come, leave and die: whose connection is whose, and whose process is
 //! watched.
 
-use baton_core::event::{EndedBy, Input, News, Time};
+use baton_core::event::{EndedBy, Evidence, Input, News, Time};
 use baton_protocol::SlaveId;
 use tracing::{info, warn};
 
@@ -81,7 +81,13 @@ impl Driver {
                 warn!(slave = %format_args!("{slave:.8}"), pid = hello.process.pid, "slave is dead");
                 self.supervisor.tell_death(slave, Some(hello));
                 self.left(now, slave);
-                self.core.handle(now, Input::Died { slave });
+                self.core.handle(
+                    now,
+                    Input::Died {
+                        slave,
+                        evidence: Evidence::Process,
+                    },
+                );
             }
             Some(_) | None => {}
         }
@@ -93,7 +99,13 @@ impl Driver {
         self.connections.take_second(slave);
         if self.supervisor.is_dead(slave) {
             self.supervisor.tell_death(slave, self.core.hello(slave));
-            self.core.handle(now, Input::Died { slave });
+            self.core.handle(
+                now,
+                Input::Died {
+                    slave,
+                    evidence: Evidence::Process,
+                },
+            );
         }
         self.answers.killed(slave);
     }

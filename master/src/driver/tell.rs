@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use baton_core::event::{News, Outcome};
+use baton_core::event::{Evidence, News, Outcome};
 
 use super::{Driver, Ending};
 use crate::news::Stamped;
@@ -43,9 +43,17 @@ fn wrong(news: &News) -> Option<String> {
         } => Some(format!("event {sequence} of shard {shard} was given up")),
         News::SlaveGone {
             slave,
-            dead: true,
+            dead: Some(evidence),
             held: held @ 1..,
-        } => Some(format!("slave {slave:.8} died with {held} shards")),
+        } => Some(match evidence {
+            Evidence::Process => format!("slave {slave:.8} died with {held} shards"),
+            Evidence::Lease | Evidence::Operator => {
+                format!(
+                    "slave {slave:.8} had {held} shards, and {}",
+                    evidence.told()
+                )
+            }
+        }),
         News::DeployEnded {
             outcome, losses, ..
         } => {

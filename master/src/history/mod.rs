@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use baton_core::event::{self, Death, MovePhase, News, Outcome};
+use baton_core::event::{self, Death, Evidence, MovePhase, News, Outcome};
 use baton_protocol::{DeployId, ShardId, SlaveId, Term};
 use serde_json::Value;
 use tracing::warn;
@@ -270,7 +270,9 @@ impl Seen {
                 back,
             } => self.joined(*slave, build, slot, *back),
             News::SlaveGone {
-                slave, dead: true, ..
+                slave,
+                dead: Some(_),
+                ..
             }
             | News::Fenced { slave, .. } => {
                 self.builds.remove(slave);
@@ -333,7 +335,7 @@ impl Seen {
             }
             News::RequestRefused { .. }
             | News::SoakShortened { .. }
-            | News::SlaveGone { dead: false, .. }
+            | News::SlaveGone { dead: None, .. }
             | News::ShardServing { .. }
             | News::SessionLost { .. }
             | News::StateLost { .. }
@@ -481,8 +483,13 @@ const fn is_kept(news: &News) -> bool {
         | News::Fenced { .. }
         | News::SlaveJoined { back: false, .. }
         | News::SlaveGone {
-            dead: false,
+            dead: None,
             held: 1..,
+            ..
+        }
+        // Of a process its end is told, and of the operator's word the fence.
+        | News::SlaveGone {
+            dead: Some(Evidence::Lease),
             ..
         }
         | News::SlaveEnded(_)

@@ -359,7 +359,9 @@ impl Observer for Metrics {
             }
             News::Disbelieved { .. } => count(&self.disbelieved),
             News::SlaveGone {
-                slave, dead: true, ..
+                slave,
+                dead: Some(_),
+                ..
             } => {
                 self.reported().remove(slave);
             }
@@ -369,7 +371,7 @@ impl Observer for Metrics {
             | News::DeployStep { .. }
             | News::Migration { .. }
             | News::SlaveJoined { .. }
-            | News::SlaveGone { dead: false, .. }
+            | News::SlaveGone { dead: None, .. }
             | News::StateLost { .. }
             | News::ShardServing { .. } => {}
         }

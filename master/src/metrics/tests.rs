@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_core::{
-    event::{DeployStep, Losses},
+    event::{DeployStep, Evidence, Losses},
     view::{DeployView, ShardView, SlaveView, SlotView, View},
 };
 use baton_protocol::{
@@ -304,7 +304,7 @@ fn what_is_not_known_is_not_shown() {
     metrics.watched(SLAVE);
     let gone = News::SlaveGone {
         slave: SLAVE,
-        dead: true,
+        dead: Some(Evidence::Process),
         held: 0,
     };
     metrics.happened(&told(gone));

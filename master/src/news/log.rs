@@ -109,7 +109,8 @@ fn log(news: &News, gap: Option<Duration>) {
             back,
         } => info!(slave = %format_args!("{slave:.8}"), build, slot, back, "slave joined"),
         News::SlaveGone { slave, dead, held } => {
-            info!(slave = %format_args!("{slave:.8}"), dead, held, "slave gone");
+            let evidence = dead.map(|dead| tracing::field::debug(dead));
+            info!(slave = %format_args!("{slave:.8}"), dead = dead.is_some(), evidence, held, "slave gone");
         }
         News::SlaveEnded(death) => ended(death),
         News::ShardServing {

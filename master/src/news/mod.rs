@@ -123,7 +123,7 @@ impl Observer for broadcast::Sender<Arc<Stamped>> {
 
 #[cfg(test)]
 mod tests {
-    use baton_core::event::{Death, EndedBy, Losses, MovePhase, Outcome, RequestId};
+    use baton_core::event::{Death, EndedBy, Evidence, Losses, MovePhase, Outcome, RequestId};
     use baton_protocol::{DeployId, Epoch, Sequence, ShardId};
     use serde_json::json;
 
@@ -200,6 +200,24 @@ mod tests {
             "from": null,
         });
         assert_eq!(Stamped::at(0, accepted).to_json(), expected);
+    }
+
+    #[test]
+    fn who_is_gone_is_told_with_the_evidence_of_its_death() {
+        for (dead, evidence) in [
+            (None, json!(null)),
+            (Some(Evidence::Process), json!("process")),
+            (Some(Evidence::Lease), json!("lease")),
+            (Some(Evidence::Operator), json!("operator")),
+        ] {
+            let (slave, held) = (SlaveId(1), 2);
+            let gone = News::SlaveGone { slave, dead, held };
+            let expected = json!({
+                "type": "slave_gone", "at_us": 0, "slave": "00000000000000000000000000000001",
+                "dead": dead.is_some(), "evidence": evidence, "held": 2,
+            });
+            assert_eq!(Stamped::at(0, gone).to_json(), expected);
+        }
     }
 
     #[test]

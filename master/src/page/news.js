@@ -13,6 +13,9 @@ let kept = [];
 /** What it does not keep and this page saw. */
 const seen = [];
 
+/** How a death is known; of a process that ended `slave_ended` says more. */
+const DEAD_BY = { lease: ": its lease ran out", operator: " by the operator's word" };
+
 const STORIES = {
   alarm: ({ detail, left_out: more }) => ["bad", `${detail}${more ? ` (and ${more} more like it)` : ""}`],
   disbelieved: ({ slave, detail }) => ["bad", `Slave ${short(slave)} is not believed: ${detail}`],
@@ -20,7 +23,7 @@ const STORIES = {
   state_lost: ({ shard, slave }) => ["bad", `The state of shard ${shard} was lost: slave ${short(slave)} asks for a new session`],
   event_given_up: ({ shard, sequence, kind, guild }) => ["bad", `Event ${sequence} (${kind ?? "of an unknown type"}, guild ${guild ?? "unknown"}) of shard ${shard} was given up: nobody finished it in time`],
   slave_joined: ({ slave, build, slot, back }) => ["", `Slave ${short(slave)} (build ${build}) ${back ? "is back" : "joined"} in slot ${slot}`],
-  slave_gone: ({ slave, dead }) => ["", `Slave ${short(slave)} ${dead ? "is dead" : "is not connected any more"}`],
+  slave_gone: ({ slave, dead, evidence }) => ["", `Slave ${short(slave)} ${dead ? `is dead${DEAD_BY[evidence] ?? ""}` : "is not connected any more"}`],
   // One that was told to leave ends well.
   slave_ended: ({ slot, build, pid, ending, lived_ms: lived }) => [ending === "exit code 0" ? "" : "bad", `Slot ${slot}: ${build ? `build ${build}, process ${pid}` : `process ${pid}, before it joined`}: ${ending}${lived == null ? "" : ` after ${span(lived)}`}`],
   fenced: ({ slave }) => ["busy", `Slave ${short(slave)} is dead by the operator's word`],

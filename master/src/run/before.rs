@@ -9,8 +9,8 @@ use tracing::warn;
 
 use super::{place::Place, signals::Signals};
 use crate::{
-    budget::{Asker, GatewayBot},
     config::Config,
+    discord::budget::{Asker, GatewayBot},
     error::Error,
     journal::{Home, Journal, Opened, SaveError, forget},
     process::{Watch, WatchError},

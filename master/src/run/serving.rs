@@ -14,8 +14,8 @@ use tracing::{info, warn};
 use super::{place::local_address, signals::Signals};
 use crate::{
     admin::{Admin, Guard, MAX_STREAMS},
-    budget::Asker,
     config::Config,
+    discord::budget::Asker,
     doors::{
         Places,
         http::{self, Door},

@@ -9,7 +9,7 @@ use std::{
 
 use baton_core::{
     Core,
-    event::{Action, Durability, Input, Recovered, Time},
+    event::{Action, Durability, Evidence, Input, Recovered, Time},
     settings::{Settings, SlotSettings},
 };
 use baton_protocol::{
@@ -256,7 +256,10 @@ impl Fleet {
             ToSlave::Shutdown => {
                 self.gone = true;
                 self.input(Input::Left { slave });
-                self.input(Input::Died { slave });
+                self.input(Input::Died {
+                    slave,
+                    evidence: Evidence::Process,
+                });
             }
             _ => {}
         }

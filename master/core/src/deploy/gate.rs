@@ -6,8 +6,8 @@
 //! percentage points above the old slave's, of at least `error_gate_events` events: a bot
 //! that always failed is not blamed on its new build.
 //!
-//! It reports for how long its shards took nothing from Discord because too many events were
-//! running. A shard in that state falls ever further behind, and only Discord's replay
+//! It reports for how long its shards took nothing from the service because too many events were
+//! running. A shard in that state falls ever further behind, and only the service's replay
 //! buffer holds the events that it did not take. The new build is bad if that time was a
 //! larger part of the soak than of the old slave's time before the deploy, by more than
 //! `behind_gate` percentage points, averaged over its shards: of many shards some are always

@@ -1,6 +1,6 @@
 //! The shards in hand, and how many may be there at once.
 //!
-//! From its seal until it serves again, no slave takes the events of a shard; Discord holds
+//! From its seal until it serves again, no slave takes the events of a shard; the service holds
 //! `replay_buffer` of them. The time in which they come is the shard's *replay budget*
 //! (`shard/rate.rs`). Shards that move at once share two hosts and a network: in the worst
 //! case they wait for each other, and `n` handovers take `n` times as long as one. So `n`

@@ -6,11 +6,11 @@
 //! - Then *from the quietest to the busiest*. When a busy one's turn comes the
 //!   build has served all the others, and what a handover takes is known. And the
 //!   state that the old slave keeps of it is the youngest when the soak begins:
-//!   should everything go back, Discord has the least to replay.
+//!   should everything go back, the service has the least to replay.
 //! - *How many at once*: at most the deploy's width, and no more than their replay
 //!   budgets allow (`in_flight.rs`). A shard that no slave serves waits for neither.
 //! - *On the way back* the shard comes first that got the most events since the old
-//!   slave sealed it, for that one is the next to be out of Discord's reach. They
+//!   slave sealed it, for that one is the next to be out of the service's reach. They
 //!   wait for the width alone: one that waits to go back gets further away.
 //!
 //! Deploys of several slots that run beside each other share all of that (`deploys.rs`).

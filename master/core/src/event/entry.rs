@@ -68,7 +68,7 @@ pub enum Entry {
     /// Every shard has a row again: a journal that took the place of a lost one
     /// is whole ([`JournalState::Intact`](super::JournalState::Intact)).
     Whole,
-    /// Whether Discord refused a RESUME while the old connection was open.
+    /// Whether the service refused a RESUME while the old connection was open.
     LateSealRefused(bool),
     /// The command that fills a slot from now on (a deploy brought it).
     Command {

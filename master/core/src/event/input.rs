@@ -8,7 +8,7 @@ use baton_protocol::{
 };
 use serde::Serialize;
 
-use crate::settings::Settings;
+use crate::{event::Evidence, settings::Settings};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -35,12 +35,14 @@ pub enum Input {
         /// Who.
         slave: SlaveId,
     },
-    /// The process of a slave is known to be dead (pidfd, or the operator's
-    /// `fence`). Comes once for each slave, after [`Input::Left`] if it was
-    /// connected.
+    /// A slave is dead. Comes once for each slave, after [`Input::Left`] if it was
+    /// connected. The operator's word on one slave comes as [`Input::Fence`], which may
+    /// be refused.
     Died {
         /// Who.
         slave: SlaveId,
+        /// How that is known.
+        evidence: Evidence,
     },
     /// A joined slave is alive and answered no ping for the hang time.
     Silent {
@@ -92,7 +94,7 @@ pub enum Input {
         /// Which.
         shard: ShardId,
     },
-    /// The operator has late seals tried again that Discord refused once.
+    /// The operator has late seals tried again that the service refused once.
     LateSealsAgain {
         /// Names the request in [`News`](super::News).
         request: RequestId,

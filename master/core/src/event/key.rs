@@ -37,7 +37,7 @@ pub enum Key {
     Seen,
     /// There while not every shard has a row since a journal was lost.
     Lost,
-    /// Whether Discord refused a late seal.
+    /// Whether the service refused a late seal.
     LateSealRefused,
     /// The command of a slot.
     Command(String),

@@ -19,7 +19,7 @@ pub use self::{
     entry::{Basis, Durability, Entry, Hold, LastDeploy},
     input::{Beside, DeployOrder, IdentifyBudget, Input, Pause, RequestId},
     key::{Key, UnknownKey},
-    news::{Death, EndedBy, News},
+    news::{Death, EndedBy, Evidence, News},
     outcome::{DeployStep, Losses, MovePhase, Outcome, STOPPED},
     recovered::{JournalState, Recovered, RecoveredTicket, Row},
     time::Time,

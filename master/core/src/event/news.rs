@@ -51,7 +51,7 @@ pub enum News {
         /// What begins.
         step: DeployStep,
     },
-    /// The soak is shorter than was asked for: what Discord would replay covers no
+    /// The soak is shorter than was asked for: what the service would replay covers no
     /// more.
     SoakShortened {
         /// Its number.
@@ -113,8 +113,9 @@ pub enum News {
     SlaveGone {
         /// Who.
         slave: SlaveId,
-        /// Whether it is known to be dead.
-        dead: bool,
+        /// How it is known that it is dead; `None`: it may live, and is not connected.
+        #[serde(flatten, serialize_with = "dead_by")]
+        dead: Option<Evidence>,
         /// Shards that it had.
         held: usize,
     },
@@ -130,7 +131,7 @@ pub enum News {
         /// By whom.
         slave: SlaveId,
     },
-    /// Discord ended a session: a span of events is lost.
+    /// The service ended a session: a span of events is lost.
     SessionLost {
         /// The shard.
         shard: ShardId,
@@ -145,7 +146,7 @@ pub enum News {
         /// Whose it is.
         slave: SlaveId,
     },
-    /// An event is lost that no slave finished, and that Discord no longer replays.
+    /// An event is lost that no slave finished, and that the service no longer replays.
     EventGivenUp {
         /// The shard.
         shard: ShardId,
@@ -196,6 +197,20 @@ fn maybe_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result
     time.map(whole_millis).serialize(serializer)
 }
 
+/// `dead`, and `evidence`.
+fn dead_by<S: Serializer>(dead: &Option<Evidence>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Gone {
+        dead: bool,
+        evidence: Option<Evidence>,
+    }
+    let gone = Gone {
+        dead: dead.is_some(),
+        evidence: *dead,
+    };
+    gone.serialize(serializer)
+}
+
 fn whole_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -236,6 +251,33 @@ fn deploy_ended<S: Serializer>(
         total_ms: whole_millis(*total),
     };
     ended.serialize(serializer)
+}
+
+/// How it is known that a slave is dead.
+///
+/// Only the end of its process is final. By the other two it may come back, and has then
+/// nothing any more: see `fleet/fence.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// The kernel of its host says that its process ended.
+    Process,
+    /// It had no word of a master for so long that it seals itself, as its slot wants it.
+    Lease,
+    /// The operator said so.
+    Operator,
+}
+
+impl Evidence {
+    /// For a sentence about the slave: `it died`.
+    #[must_use]
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Process => "it died",
+            Self::Lease => "its lease ran out",
+            Self::Operator => "the operator said that it is dead",
+        }
+    }
 }
 
 /// The end of a slave's process.

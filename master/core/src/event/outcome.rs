@@ -71,13 +71,13 @@ pub enum DeployStep {
 pub enum MovePhase {
     /// M2: its state is copied while the old slave serves.
     Copying,
-    /// M3: the new slave dials Discord while the old one serves.
+    /// M3: the new slave dials the service while the old one serves.
     Dialling,
     /// M4: reserved and told to seal.
     Sealing,
     /// M5: the new slave has the ticket.
     Resuming,
-    /// M6: Discord said RESUMED.
+    /// M6: the service said RESUMED.
     Moved,
     /// It is being taken back.
     TakingBack,

@@ -35,7 +35,7 @@ pub struct Recovered {
     pub given_up: BTreeSet<DeployId>,
     /// The last [`Entry::Ticket`](crate::event::Entry::Ticket) of each shard.
     pub tickets: BTreeMap<ShardId, RecoveredTicket>,
-    /// Whether Discord refused a late seal, and no operator had it forgotten.
+    /// Whether the service refused a late seal, and no operator had it forgotten.
     pub late_seal_refused: bool,
     /// Whether this is everything that was ever saved.
     pub journal: JournalState,

@@ -3,14 +3,14 @@
 //!
 //! ```text
 //! Left     nothing moves: its process may well be alive and serving
-//! Died     only now are its shards free (fence.rs: or by the operator's word)
+//! Died     only now are its shards free: its process ended, or a word says so (fence.rs)
 //! ```
 
 use baton_protocol::{SlaveId, message::ResumeAfter, text};
 
 use crate::{
     Core,
-    event::{Action, Durability, Entry, News},
+    event::{Action, Durability, Entry, Evidence, News},
     fleet::{Fleet, Presence, SlotId, Standing},
     master_stage::MasterStage,
     timers::Timer,
@@ -33,7 +33,7 @@ impl Core {
         }
         self.out.tell(News::SlaveGone {
             slave: id,
-            dead: false,
+            dead: None,
             held: holds,
         });
         if self.deploy_needs(id) {
@@ -42,22 +42,36 @@ impl Core {
         self.permits.asks_anew(id);
         self.out.touch(slot);
         if cfg!(mutant = "left-is-dead") {
-            self.died(id);
+            self.died(id, Evidence::Process);
         }
     }
 
-    pub(crate) fn died(&mut self, id: SlaveId) {
-        self.fenced.remove(&id);
-        self.slave_gone(id, Entry::Gone(id), Durability::Soon, "it died");
+    /// A slave is dead. One that may come back in spite of that is remembered, on the disk
+    /// before anything relies on it (`fence.rs`).
+    pub(crate) fn died(&mut self, id: SlaveId, evidence: Evidence) {
+        let (entry, durability) = match evidence {
+            Evidence::Process => {
+                self.fenced.remove(&id);
+                (Entry::Gone(id), Durability::Soon)
+            }
+            Evidence::Lease | Evidence::Operator => {
+                if !self.fleet.slaves.contains_key(&id) {
+                    return;
+                }
+                self.remember_fenced(id);
+                (Entry::Fenced(id), Durability::Now)
+            }
+        };
+        self.slave_gone(id, evidence, entry, durability);
     }
 
     /// A slave is dead, as `entry` is to say.
-    pub(crate) fn slave_gone(
+    fn slave_gone(
         &mut self,
         id: SlaveId,
+        evidence: Evidence,
         entry: Entry,
         durability: Durability,
-        why: &str,
     ) {
         let Some(slave) = self.fleet.slaves.get(&id) else {
             return;
@@ -66,7 +80,7 @@ impl Core {
         let (holds, unsettled) = (slave.holds.clone(), slave.unsettled.clone());
         self.out.tell(News::SlaveGone {
             slave: id,
-            dead: true,
+            dead: Some(evidence),
             held: holds.len(),
         });
         for shard in unsettled {
@@ -105,7 +119,7 @@ impl Core {
             self.standby_died(slot);
         }
         self.work.slave_gone(id, &mut self.out);
-        self.deploy_lost(id, why);
+        self.deploy_lost(id, evidence.told());
         if self.stage != MasterStage::Adopting {
             self.resolve_unknown(slot);
         }
@@ -130,7 +144,7 @@ impl Core {
             self.out.order(Action::Kill(id, why));
             self.out.start(Timer::Slave(id), self.settings.retire);
             if cfg!(mutant = "kill-not-awaited") {
-                self.died(id);
+                self.died(id, Evidence::Process);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! how well its connections hear.
 //!
 //! A backlog that grows is told: more events come than handlers finish. Nothing is lost while
-//! Discord replays the events that wait, but everything is late.
+//! the service replays the events that wait, but everything is late.
 
 use std::time::Duration;
 

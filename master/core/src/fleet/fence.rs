@@ -1,8 +1,9 @@
 //! The operator's word that a slave is dead, for when the master cannot know it: its host is
-//! gone, or it lives in another pid namespace.
+//! gone, or it lives in another pid namespace. A lease that ran out is such a word too: no
+//! process is known to have ended.
 //!
 //! ```text
-//! not connected, or not killed ──fence──▶ dead: its shards go on elsewhere
+//! not connected, or not killed ──word───▶ dead: its shards go on elsewhere
 //! comes back in spite of that ──────────▶ accepted, ordered to forget everything and
 //!                                         to end; nothing that it says is believed
 //! ```
@@ -19,7 +20,7 @@ use bytes::Bytes;
 
 use crate::{
     Core,
-    event::{Durability, Entry, News, RequestId, Time},
+    event::{Evidence, News, RequestId, Time},
     fleet::{Presence, Slave, Standing},
     timers::Timer,
 };
@@ -54,13 +55,16 @@ impl Core {
             self.out.tell(News::RequestRefused { request, reason });
             return;
         }
+        self.died(id, Evidence::Operator);
+        self.out.tell(News::Fenced { request, slave: id });
+    }
+
+    /// Should this slave come back, it has nothing any more.
+    pub(crate) fn remember_fenced(&mut self, id: SlaveId) {
         if self.fenced.len() >= MAX_FENCED {
             self.fenced.pop_first();
         }
         self.fenced.insert(id);
-        let why = "the operator said that it is dead";
-        self.slave_gone(id, Entry::Fenced(id), Durability::Now, why);
-        self.out.tell(News::Fenced { request, slave: id });
     }
 
     /// A slave comes back that was said to be dead.

@@ -77,7 +77,7 @@ impl Fleet {
     }
 
     /// A sealer says what it could not finish. Once every sealer has, the next owner is
-    /// told. Discord replays `at_most` so many events of a shard.
+    /// told. The service replays `at_most` so many events of a shard.
     pub(crate) fn settled(&mut self, from: SlaveId, settled: Settled, at_most: u64, out: &mut Out) {
         let id = settled.shard;
         let shard = &mut self.shards[id];

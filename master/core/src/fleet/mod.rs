@@ -179,7 +179,7 @@ impl Fleet {
         }
     }
 
-    /// The session of a shard is over, and what Discord would have replayed with it.
+    /// The session of a shard is over, and what the service would have replayed with it.
     pub(crate) fn session_lost(&mut self, id: ShardId, slave: SlaveId, out: &mut Out) {
         let losses = &mut self.slots[self.shards[id].slot].losses;
         losses.sessions = losses.sessions.saturating_add(1);

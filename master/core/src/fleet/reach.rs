@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Core {
-    /// How many events of any shard Discord replays, as far as that is known.
+    /// How many events of any shard the service replays, as far as that is known.
     pub(crate) fn replayed_at_most(&self) -> u64 {
         let refused = self.refused.unwrap_or(u64::MAX);
         u64::from(self.settings.replay_buffer).min(refused)
@@ -40,7 +40,7 @@ impl Core {
             let learned = behind / 2;
             self.refused = Some(learned.min(self.refused.unwrap_or(u64::MAX)));
             self.out.alarm(format!(
-                "Discord refused a RESUME of shard {id} that began {behind} events back: from now \
+                "a RESUME of shard {id} was refused that began {behind} events back: from now \
                  on none begins more than {learned} back. Lower limits.replay_buffer to that, for \
                  the next master"
             ));
@@ -192,7 +192,7 @@ impl Fleet {
         out.tell(news);
         out.alarm(format!(
             "event {sequence} of shard {id} is given up ({what}){more}: no slave finished it, and \
-             Discord, which is at {session}, does not replay it any more. Give handlers a time \
+             it is not replayed any more: the session is at {session}. Give handlers a time \
              limit"
         ));
     }

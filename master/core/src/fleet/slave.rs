@@ -64,7 +64,7 @@ pub(crate) struct Backpressure {
     pub(crate) reckoned: (Time, u64),
 }
 
-/// How well a slave's connections to Discord hear.
+/// How well a slave's connections to the service hear.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hearing {
     /// Nothing came for this long, on an open connection of this shard.

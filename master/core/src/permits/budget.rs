@@ -13,9 +13,6 @@ use crate::{
     timers::Timer,
 };
 
-/// Discord's budget is whole again after a day.
-const BUDGET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
-
 impl Permits {
     /// Permits left, of how many, and the time until the reset.
     pub(crate) fn left(&self, now: Time) -> Option<(u32, u32, Duration)> {
@@ -89,7 +86,7 @@ impl Permits {
     pub(crate) fn budget_resets(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
         if let Some(budget) = &mut self.budget {
             budget.remaining = budget.total;
-            budget.resets = out.now.after(BUDGET_PERIOD);
+            budget.resets = out.now.after(settings.service.budget_period);
         }
         self.again(fleet, settings, out);
     }

@@ -1,12 +1,12 @@
 //! Who may IDENTIFY when: one shard a bucket a window, in shard order, within the
-//! budget of the token. The core calls it permits and knows no more of Discord.
+//! budget of the token.
 //!
 //! A request waits until its turn, for any time; it is dropped when another owner or
 //! epoch came. So is one whose slave loses its link: it asks again on the next, and a
 //! permit that was given before would be taken for one that came to nothing. One that
 //! is lost is asked for again and costs a window.
 //!
-//! Discord counts a window from the arrival of one IDENTIFY to that of the next, and a
+//! The service counts a window from the arrival of one IDENTIFY to that of the next, and a
 //! permit may be on its way for long: a slave that starts a thousand shards is busy. So
 //! a window begins when the slave says that its IDENTIFY is on its way, or its outcome
 //! is known; and while there is no outcome, a second window passes.
@@ -16,7 +16,7 @@
 //!                                └────────────────window────────────────▶ the next
 //! ```
 //!
-//! A Discord that is busy itself counts later than that, and refuses the next one. It
+//! A service that is busy itself counts later than that, and refuses the next one. It
 //! has counted when its READY is there: after a refusal windows begin with READY, for a
 //! while. Before one they need not: each would be longer by what READY takes.
 //!

@@ -38,7 +38,7 @@ impl Permits {
         let pause = self.refusals.pause(out.now, pauses(settings));
         out.alarm(format!(
             "{times} times in a row an IDENTIFY failed, shard {id}'s last: no shard tries \
-             for {}, then one for all. If Discord is well again: baton-master identify",
+             for {}, then one for all. If sessions are given again: baton-master identify",
             text::span(pause.unwrap_or_default())
         ));
     }

@@ -1,6 +1,6 @@
 //! IDENTIFYs that fail, and which shard may try the next one when.
 //!
-//! Discord answers an IDENTIFY with READY; or with op 9 or a close, as for minutes
+//! The service answers an IDENTIFY with READY; or with op 9 or a close, as for minutes
 //! after an outage; or its slave ends before the answer. Each costs one of the day,
 //! and without any the fleet is dark until the next. So after one that failed
 //! the gate is shut for the whole fleet:
@@ -92,7 +92,7 @@ impl Refusals {
         self.last.is_some_and(|last| now.since(last) < LASTING)
     }
 
-    /// Whether Discord gives no sessions at present.
+    /// Whether the service gives no sessions at present.
     pub(crate) const fn are_several(&self) -> bool {
         self.is_shut() && self.in_row >= SEVERAL
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Given {
-    /// When the next one may be given. `careful`: Discord has counted by READY only.
+    /// When the next one may be given. `careful`: the service has counted by READY only.
     pub(super) fn opens(self, window: Duration, careful: bool) -> Time {
         if cfg!(mutant = "permits-by-their-own-time") {
             return self.at.after(window);

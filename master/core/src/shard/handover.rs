@@ -58,9 +58,9 @@ impl Core {
         }
     }
 
-    /// M3: the next owner dials Discord and stops at HELLO, so that nothing but
+    /// M3: the next owner dials the service and stops at HELLO, so that nothing but
     /// the RESUME is left to do when it has the ticket. It proves on the way that
-    /// it reaches Discord at all. On the way back the shard is sealed at once: who
+    /// it reaches the service at all. On the way back the shard is sealed at once: who
     /// takes it back was there before.
     pub(crate) fn dial(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let new = self.fleet.slaves.get(&to);
@@ -85,7 +85,7 @@ impl Core {
         }
     }
 
-    /// Discord replays to the next owner what came since its copy, so a copy that
+    /// The service replays to the next owner what came since its copy, so a copy that
     /// is more events behind than half of that is made once more: a busy shard on a
     /// busy host would lose its session. Not for ever: a bot that cannot be copied
     /// faster is moved as well as it can be.
@@ -184,7 +184,7 @@ impl Core {
         if dialled.failed.is_empty() {
             self.seal_in_turn(id, claim, to);
         } else {
-            let why = format!("the new slave cannot reach Discord: {}", dialled.failed);
+            let why = format!("the new slave cannot connect: {}", dialled.failed);
             self.fail_deploy(shard.slot, Some(id), why);
         }
     }

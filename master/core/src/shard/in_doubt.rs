@@ -114,7 +114,7 @@ impl Doubt {
         self.epoch
     }
 
-    /// Takes the word of a sealer. Whether it was waited for. `near`: what Discord replays
+    /// Takes the word of a sealer. Whether it was waited for. `near`: what the service replays
     /// needs no payload.
     pub(crate) fn hears(&mut self, from: SlaveId, mut settled: Settled, near: Sequence) -> bool {
         let is_it = |word: &Word| (word.sealer, word.epoch) == (Some(from), settled.epoch);

@@ -1,11 +1,11 @@
-//! A late seal: the owner handles what comes on its connection until Discord takes
+//! A late seal: the owner handles what comes on its connection until the service takes
 //! the session from it, so that no shard is silent for a round trip.
 //!
 //! ```text
 //! Sealing ──SealLate──▶ owner: seals when its connection ends, for any reason
 //!  Late   ◀─SealLate──  owner
 //!         ──Overtake──▶ next owner: sends RESUME, hands nothing out
-//!                       Discord closes the owner's connection, or serves both
+//!                       the service closes the owner's connection, or serves both
 //!         ◀──Sealed───── owner: its ticket
 //!         ◀─Overtaken── next owner: RESUMED; an owner that has not sealed must seal now
 //! ```
@@ -29,7 +29,7 @@ use crate::{
     shard::{Claim, ClaimStage, Sealing},
 };
 
-/// What is known of a Discord that is to take a RESUME beside an open connection.
+/// What is known of a service that is to take a RESUME beside an open connection.
 /// A refusal costs a session, so it is kept beyond the deploy and the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Late {
@@ -64,7 +64,7 @@ impl Core {
         wanted && dialled && both_know && known && !self.goes_back(slot)
     }
 
-    /// The operator's word: Discord may have changed its mind.
+    /// The operator's word: the service may have changed its mind.
     pub(crate) fn late_seals_again(&mut self, request: RequestId) {
         if self.late != Late::Refused {
             let reason = "no late seal was refused: there is nothing to forget".to_owned();
@@ -86,7 +86,7 @@ impl Core {
         self.out.send(claim.owner, ToSlave::SealLate(late));
     }
 
-    /// Discord serves the next owner, or refused. An owner that Discord has closed
+    /// The service serves the next owner, or refused. An owner that the service has closed
     /// by then sealed by itself.
     pub(crate) fn overtaken(&mut self, from: SlaveId, overtaken: &Overtaken) {
         let id = overtaken.shard;
@@ -100,7 +100,7 @@ impl Core {
             if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
                 deploy.order.late_seal = cfg!(mutant = "refusal-unheeded");
             }
-            // A connection that broke says nothing of Discord's rules.
+            // A connection that broke says nothing of the service's rules.
             let by_rule = ["op 9", "closed with 4"]
                 .iter()
                 .any(|rule| overtaken.failed.starts_with(rule));

@@ -71,7 +71,7 @@ pub(crate) struct Shard {
     pub(crate) trouble: Option<String>,
     /// How many events it gets.
     pub(crate) rate: Rate,
-    /// Since when its owner, which serves it, has no connection to Discord.
+    /// Since when its owner, which serves it, has no connection to the service.
     pub(crate) away: Option<Time>,
     /// Whether it had a session that is over, and has no other yet.
     pub(crate) session_lost: bool,

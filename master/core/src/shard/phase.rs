@@ -74,7 +74,7 @@ pub(crate) enum ClaimStage {
     Serving,
     /// It serves it and copies its state to `to`.
     Copying { to: SlaveId },
-    /// It serves it; `to` has the state and dials Discord.
+    /// It serves it; `to` has the state and dials the service.
     Dialling { to: SlaveId },
     /// It was told to seal; the shard's epoch is reserved for `to`.
     Sealing {

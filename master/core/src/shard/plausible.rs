@@ -1,10 +1,10 @@
 //! Reports of a slave that cannot be true.
 //!
 //! A slave that knows the secret may still be wrong, or lie. A ticket with a sequence that
-//! Discord never sent ends the session of its shard at the next RESUME (close 4007), or
+//! the service never sent ends the session of its shard at the next RESUME (close 4007), or
 //! makes the next owner take every event for a finished one. So a report about a session is
 //! compared with the reports before: a slave reports its position every few milliseconds,
-//! and Discord sends only so fast.
+//! and the service sends only so fast.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ impl Shard {
             return Ok(());
         }
         Err(format!(
-            "stands at {said}, and Discord cannot have sent more than {limit}"
+            "stands at {said}, and cannot have been sent more than {limit}"
         ))
     }
 }

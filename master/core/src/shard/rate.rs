@@ -1,7 +1,7 @@
 //! How many events a shard gets. Two questions are asked:
 //!
 //! - *How many may come?* From it follows how long a RESUME can still reach back, because
-//!   Discord replays a bounded number of events ([`Rate::read`]). A burst counts.
+//!   the service replays a bounded number of events ([`Rate::read`]). A burst counts.
 //! - *How many come as a rule?* A new slave that gets far fewer gets none
 //!   ([`Rate::usual`]). A burst does not count: the guilds of a new session, a raid.
 //!
@@ -45,7 +45,7 @@ pub(crate) struct Rate {
     next: usize,
 }
 
-/// A time that began when Discord was there.
+/// A time that began when the service was there.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     since: Time,
@@ -64,7 +64,7 @@ impl Rate {
         }
     }
 
-    /// From now on its owner receives what Discord sends as it happens; it has received
+    /// From now on its owner receives what the service sends as it happens; it has received
     /// everything up to here.
     pub(crate) const fn live(&mut self, now: Time, received: Sequence) {
         let begins = Piece {

@@ -1,19 +1,19 @@
-//! How far back a RESUME reaches: never further than Discord replays.
+//! How far back a RESUME reaches: never further than the service replays.
 //!
 //! A RESUME begins at the oldest unfinished event, so that nothing is lost. Because of one
 //! event that never ends (its `Ack` is leaked, its handler hangs) it would begin ever further
-//! back, until Discord refuses it and ends the session. So events that are too far back are
+//! back, until the service refuses it and ends the session. So events that are too far back are
 //! left out of the replay:
 //!
 //! - At a handover, the old owner reports how such an event ended
 //!   ([`Settled`](baton_protocol::message::Settled)): finished there, or its payload, for the
-//!   next owner. This concerns events further back than a quarter of what Discord replays.
+//!   next owner. This concerns events further back than a quarter of what the service replays.
 //! - After a death, no slave has the event. It is given up, with an alarm, if it is further
-//!   back than three quarters of what Discord replays: one event instead of a session. If the
+//!   back than three quarters of what the service replays: one event instead of a session. If the
 //!   shard goes back to the slave that sealed it with this event in hand, the event still
 //!   runs there, and is not given up.
 //!
-//! What Discord replays is the least of `replay_buffer`, of the formula that its staff once
+//! What the service replays is the least of `replay_buffer`, of the formula that its people once
 //! gave for the shard's guilds, and of what it refused before.
 
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Oldest {
 /// Fewer are always replayed, as far as is known.
 pub(crate) const LEAST: u64 = 100;
 
-/// No type of Discord's is longer.
+/// No type of the service's is longer.
 const MAX_KIND: usize = 64;
 
 /// Cuts what a slave says to be the type of an event.
@@ -67,7 +67,7 @@ pub(crate) fn floor(highest: Sequence, replays: u64, carries: bool) -> Sequence 
 /// What a ticket says of the events above `handled`.
 pub(crate) trait Replayed {
     /// Everything above `handled` and up to `highest` that is not known to be finished.
-    /// Numbers that Discord never used count too, where only checkpoints are known.
+    /// Numbers that the service never used count too, where only checkpoints are known.
     fn unfinished(&self, after: ResumeAfter, highest: Sequence) -> SequenceRanges;
 
     /// Everything up to this one is finished, or given up.

@@ -4,7 +4,7 @@
 //! dies meanwhile.
 //!
 //! An operator asks for it, or a slave says that a connection is open and silent.
-//! Nobody else may notice: Discord keeps that connection, and no event comes. twilight
+//! Nobody else may notice: the service keeps that connection, and no event comes. A slave
 //! closes one whose heartbeats are not answered; this is for whatever it does not see. A
 //! false alarm costs a round trip and loses nothing.
 
@@ -81,7 +81,7 @@ impl Core {
         }
         self.healed.insert(id, now);
         self.out.alarm(format!(
-            "shard {id} heard nothing from Discord for {} on an open connection: it is \
+            "shard {id} heard nothing for {} on an open connection: it is \
              restarted by RESUME. If it happens again, look at the host's network",
             text::span(silent)
         ));

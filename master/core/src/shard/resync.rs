@@ -1,7 +1,7 @@
 //! What the master repeats to a slave that is back, and what is done again.
 //!
 //! If an owner loses its link between the order to seal and the seal, it keeps serving, for
-//! any time. The copy at the next owner ages meanwhile, until Discord no longer replays what
+//! any time. The copy at the next owner ages meanwhile, until the service no longer replays what
 //! came after it: the shard would then need an IDENTIFY. So when the owner returns and still
 //! serves, its state is copied once more.
 //!

@@ -52,8 +52,10 @@ impl Core {
         }
         self.park(id, from);
         let (backoff, backoff_max) = (self.settings.backoff, self.settings.backoff_max);
-        // A token that served a moment ago is hardly wrong: Discord said so once.
-        let once_more = failed.close_code == Failed::TOKEN && had_session && failures == 1;
+        // A token that served a moment ago is hardly wrong: the service said so once.
+        let once_more = failed.close_code == self.settings.service.token_refused
+            && had_session
+            && failures == 1;
         let wait = match failed.close_code {
             0 => Some(doubled(backoff, backoff_max, failures)),
             _ => once_more.then_some(backoff_max),
@@ -66,9 +68,7 @@ impl Core {
                 )
             }
             Some(wait) => format!("it is tried again in {wait}", wait = text::span(wait)),
-            None => {
-                "it waits for another build: repair what Discord refuses, and deploy".to_owned()
-            }
+            None => "it waits for another build: repair what is refused, and deploy".to_owned(),
         };
         let trouble = format!("{why}; {then}");
         self.out.alarm(format!("shard {id} failed: {trouble}"));
@@ -184,7 +184,7 @@ impl Core {
             return;
         }
         let why = format!(
-            "the new slave did not reach Discord within {span}{who}",
+            "the new slave did not connect within {span}{who}",
             span = text::span(span),
             who = self.who_is_silent(slot)
         );
@@ -247,14 +247,14 @@ impl Core {
         self.tell_served(id, claim, false);
         self.out.alarm(format!(
             "shard {id} is back at slave {owner:.8}, which is behind: its window is full of \
-             running events, and Discord replays the rest as they end. If more come than end, it \
+             running events, and the rest is replayed as they end. If more come than end, it \
              never catches up: make handlers faster, or give the slot more processes"
         ));
     }
 }
 
 impl Fleet {
-    /// Whether Discord took the RESUME of a starting shard: events came.
+    /// Whether the service took the RESUME of a starting shard: events came.
     fn is_replaying(&self, id: ShardId) -> bool {
         let start = self.shards[id].phase.starting();
         start.is_some_and(|start| start.how != How::Full && start.reach == Reach::Dispatches)

@@ -54,7 +54,7 @@ impl Shard {
         Some(ticket)
     }
 
-    /// The highest sequence of its session that is known: Discord is there, or above.
+    /// The highest sequence of its session that is known: the service is there, or above.
     pub(crate) fn highest(&self) -> Sequence {
         let kept = self.ticket.as_ref();
         kept.map_or(Sequence(0), |kept| kept.ticket.highest().max(self.received))
@@ -111,7 +111,7 @@ impl Shard {
         }
     }
 
-    // ---- how far Discord is, and reaches -------------------------------------
+    // ---- how far the service is, and reaches -------------------------------------
 
     /// How many events it may get in 1000 s; zero where nothing is known.
     pub(crate) fn events_in_1000_s(&self, now: Time) -> u64 {
@@ -144,7 +144,7 @@ impl Shard {
         }
     }
 
-    /// How long it takes until it got as many events as Discord replays at least;
+    /// How long it takes until it got as many events as the service replays at least;
     /// [`Duration::MAX`] where none are known.
     pub(crate) fn replay_budget(&self, now: Time, replay_buffer: u32) -> Duration {
         let budget_ms = u64::from(replay_buffer).saturating_mul(1_000_000);
@@ -152,7 +152,7 @@ impl Shard {
         budget_ms.map_or(Duration::MAX, Duration::from_millis)
     }
 
-    /// How many of its events Discord replays, as far as that is known, where it replays
+    /// How many of its events the service replays, as far as that is known, where it replays
     /// `at_most` so many of any.
     pub(crate) fn replayed(&self, at_most: u64) -> u64 {
         let guilds = self.ticket.as_ref().map_or(0, |kept| kept.ticket.guilds);

@@ -97,7 +97,7 @@ fn a_new_slave_that_cannot_reach_discord_ends_the_deploy_before_anything_is_seal
     let mut rig = moving(settings(2));
     rig.say(B, state_ready(0, 1, 90));
     let actions = rig.say(B, dialled(0, 1, "no HELLO within 4s"));
-    let reason = "shard 0: the new slave cannot reach Discord: no HELLO within 4s".to_owned();
+    let reason = "shard 0: the new slave cannot connect: no HELLO within 4s".to_owned();
     assert_eq!(ended(&actions), Some(&Outcome::Aborted { reason }));
     assert!(rig.all_served_by(A));
 }

@@ -103,6 +103,42 @@ fn a_slave_that_hangs_and_was_killed_in_vain_can_be_fenced_while_connected() {
     assert_eq!(orders(&actions), ["save now fenced a"]);
 }
 
+/// How deaths were told.
+fn deaths(actions: &[Action]) -> Vec<Option<Evidence>> {
+    let told = actions.iter().filter_map(|action| match action {
+        Action::Tell(News::SlaveGone { dead, .. }) => Some(*dead),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_death_is_told_with_its_evidence_and_only_that_of_the_process_is_final() {
+    let gone = (Entry::Gone(A), Durability::Soon);
+    let fenced = (Entry::Fenced(A), Durability::Now);
+    for (evidence, (entry, durability)) in [
+        (Evidence::Process, gone),
+        (Evidence::Lease, fenced.clone()),
+        (Evidence::Operator, fenced),
+    ] {
+        let mut rig = Rig::serving(1);
+        assert_eq!(deaths(&rig.input(Input::Left { slave: A })), [None]);
+        let slave = A;
+        let actions = rig.input(Input::Died { slave, evidence });
+        assert_eq!(deaths(&actions), [Some(evidence)]);
+        let saved = actions.iter().any(|action| {
+            matches!(action, Action::Save(rows, how) if *how == durability && rows.contains(&entry))
+        });
+        assert!(saved, "{evidence:?}: {actions:?}");
+        let actions = rig.input(Input::Died { slave, evidence });
+        assert_eq!(orders(&actions), [""; 0], "who is dead dies no second time");
+        let back = report(vec![held(0, 1, Holding::Serving)]);
+        let actions = rig.join_with(A, Role::Relaunch, back);
+        let ends = orders(&actions).contains(&"a Shutdown".to_owned());
+        assert_eq!(ends, evidence != Evidence::Process, "{evidence:?}");
+    }
+}
+
 #[test]
 fn a_fenced_slave_that_comes_back_forgets_everything_and_ends() {
     let (mut rig, _) = fenced();

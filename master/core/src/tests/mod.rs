@@ -42,6 +42,7 @@ mod sim;
 mod slots;
 mod stalls;
 mod standbys;
+mod words;
 
 use std::time::Duration;
 
@@ -56,8 +57,11 @@ use baton_protocol::{
 };
 
 use super::{
-    Action, Core, Input, Recovered, Settings, Time,
-    event::{Basis, Beside, DeployOrder, Durability, Entry, Hold, News, Outcome, RequestId, Row},
+    Action, Core, Input, Recovered, Service, Settings, Time,
+    event::{
+        Basis, Beside, DeployOrder, Durability, Entry, Evidence, Hold, News, Outcome, RequestId,
+        Row,
+    },
     settings::SlotSettings,
     view::ShardView,
 };
@@ -88,6 +92,10 @@ fn settings(shards: u32) -> Settings {
         identify_window: 5 * SECOND,
         // A deploy is not held up by its canary, where that is not what is tested.
         canary_time: Duration::ZERO,
+        service: Service {
+            token_refused: 4004,
+            ..Service::default()
+        },
         ..Settings::default()
     }
 }
@@ -222,7 +230,10 @@ impl Rig {
 
     fn die(&mut self, slave: SlaveId) -> Vec<Action> {
         self.input(Input::Left { slave });
-        self.input(Input::Died { slave })
+        self.input(Input::Died {
+            slave,
+            evidence: Evidence::Process,
+        })
     }
 
     /// READY: a new session.

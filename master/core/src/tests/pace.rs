@@ -190,6 +190,7 @@ fn a_question_that_crossed_its_permit_is_no_refusal_of_the_window() {
 fn an_empty_budget_waits_for_its_reset() {
     let mut rig = starting(3, 1);
     rig.core.settings.identify_reserve = 0;
+    rig.core.settings.service.budget_period = 7200 * SECOND;
     let budget = IdentifyBudget {
         total: 1000,
         remaining: 1,
@@ -209,6 +210,12 @@ fn an_empty_budget_waits_for_its_reset() {
         (Some(0), Some(1000))
     );
     assert_eq!(permits(&rig.wait(SECOND)), ["a IdentifyPermit 1@1"]);
+    let next = rig.core.view(rig.now).identifies_reset_ms;
+    assert_eq!(
+        next,
+        Some(7_200_000),
+        "what the settings say of the service"
+    );
     identifies(&mut rig, 1);
     assert_eq!(permits(&rig.wait(5 * SECOND)), ["a IdentifyPermit 2@1"]);
 }

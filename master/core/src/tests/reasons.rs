@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
             rig.join(A, Role::Relaunch);
             rig
         },
-        "connects to Discord, for a new session",
+        "connects, for a new session",
     ),
     (
         "starting",
@@ -143,7 +143,7 @@ const CASES: &[Case] = &[
             rig.wait(7 * SECOND);
             rig
         },
-        "lost its connection to Discord 7 s ago",
+        "lost its connection 7 s ago",
     ),
     ("copying", || Rig::moving(settings(1)).0, ""),
     (

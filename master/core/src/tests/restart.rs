@@ -131,6 +131,14 @@ fn a_token_that_served_a_moment_ago_and_is_refused_is_tried_once_more_slowly() {
 }
 
 #[test]
+fn which_close_code_is_the_tokens_the_settings_say() {
+    let mut rig = Rig::serving(1);
+    rig.core.settings.service.token_refused = 4014;
+    let actions = rig.say(A, refused(0, 1, 4014));
+    assert!(alarm(&actions).contains("tried once more in 60 s"));
+}
+
+#[test]
 fn what_discord_refuses_for_good_is_said_in_words_and_not_tried_again() {
     let mut rig = Rig::serving(1);
     let actions = rig.say(A, refused(0, 1, 4014));

@@ -24,11 +24,11 @@ pub struct View {
     pub deploy: Option<DeployView>,
     /// Every running deploy, at most one of each slot.
     pub deploys: Vec<DeployView>,
-    /// The bot's user id, as Discord said it; absent: no shard ever had a session.
+    /// The bot's user id, as the service said it; absent: no shard ever had a session.
     pub bot: Option<String>,
     /// The slave that runs the once-per-bot work.
     pub work: Option<String>,
-    /// Whether Discord refused a RESUME while the old connection was open: shards are
+    /// Whether the service refused a RESUME while the old connection was open: shards are
     /// sealed strictly, even if a deploy asks for late seals.
     pub late_seal_refused: bool,
     /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
@@ -97,7 +97,7 @@ pub struct SlaveView {
     pub finished: u64,
     /// Events of these that failed.
     pub failed: u64,
-    /// The part of its shards' time in which they took nothing from Discord, as many
+    /// The part of its shards' time in which they took nothing from the service, as many
     /// events running as may, in percent, as it said last.
     pub full_percent: u64,
     /// How old its oldest unfinished event was, in milliseconds, as it said last;
@@ -108,7 +108,7 @@ pub struct SlaveView {
     /// How old the oldest unfinished event was that the slave before it had when that
     /// deploy began; absent: that is not known.
     pub lag_before_ms: Option<u64>,
-    /// For how long nothing came from Discord on its quietest open connection, in
+    /// For how long nothing came from the service on its quietest open connection, in
     /// milliseconds, as it said last; absent: it cannot say that.
     pub silent_ms: Option<u64>,
     /// The shard of that connection.
@@ -141,7 +141,7 @@ pub struct ShardView {
     pub handled: u64,
     /// Events that came since the oldest that is not finished.
     pub behind: u64,
-    /// So many of them Discord replays, as far as that is known.
+    /// So many of them the service replays, as far as that is known.
     pub replayed_at_most: u64,
     /// The oldest event that is not finished, where its slave named it.
     pub unfinished: Option<UnfinishedView>,
@@ -150,12 +150,12 @@ pub struct ShardView {
     pub session_began_unix_ms: Option<u64>,
     /// Events that it gets in 1000 s, by its checkpoints of the last 5 s or more.
     pub events_per_1000_s: u64,
-    /// Seconds in which it gets as many events as Discord replays at least; absent
+    /// Seconds in which it gets as many events as the service replays at least; absent
     /// where it gets none.
     pub replay_budget_seconds: Option<u64>,
 }
 
-/// A connection that is gone for a moment is no trouble: Discord ends one every few
+/// A connection that is gone for a moment is no trouble: the service ends one every few
 /// hours, and keeps the events.
 const MOMENT_MS: u64 = 10_000;
 

@@ -59,7 +59,7 @@ impl Core {
             ClaimStage::Serving | ClaimStage::Copying { .. } | ClaimStage::Dialling { .. } => {
                 let seconds = now.since(shard.away?).as_secs();
                 format!(
-                    "slave {owner} lost its connection to Discord {seconds} s ago; it dials, and \
+                    "slave {owner} lost its connection {seconds} s ago; it dials, and \
                      resumes its session"
                 )
             }
@@ -118,7 +118,7 @@ impl Core {
         } else if self.permits.is_out(id, now) {
             format!("slave {owner} may IDENTIFY, and READY has not come")
         } else {
-            format!("slave {owner} connects to Discord, for a new session")
+            format!("slave {owner} connects, for a new session")
         };
         format!("{before}{next}")
     }

@@ -137,7 +137,10 @@ impl World {
             .extract_if(.., |launched| launched.0 == slave);
         let launched = launched.map(|(_, launch)| launch).next();
         if master.watched.remove(&slave) {
-            self.input(Input::Died { slave });
+            self.input(Input::Died {
+                slave,
+                evidence: Evidence::Process,
+            });
         } else if let Some(launch) = launched {
             self.input(Input::LaunchFailed {
                 launch,

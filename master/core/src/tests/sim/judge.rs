@@ -503,7 +503,7 @@ pub(super) fn input_name(input: &Input) -> String {
         }
         Input::Said { slave, message } => format!("{:x} said {message:?}", slave.0),
         Input::Left { slave } => format!("{:x} left", slave.0),
-        Input::Died { slave } => format!("{:x} died", slave.0),
+        Input::Died { slave, .. } => format!("{:x} died", slave.0),
         _ => format!("{input:?}"),
     }
 }

@@ -433,7 +433,10 @@ impl World {
         }
         let master = self.master.as_mut().unwrap();
         if master.watched.remove(&id) {
-            self.input(Input::Died { slave: id });
+            self.input(Input::Died {
+                slave: id,
+                evidence: Evidence::Process,
+            });
         }
     }
 
