@@ -109,7 +109,7 @@ fn log(news: &News, gap: Option<Duration>) {
             back,
         } => info!(slave = %format_args!("{slave:.8}"), build, slot, back, "slave joined"),
         News::SlaveGone { slave, dead, held } => {
-            let evidence = dead.map(|dead| tracing::field::debug(dead));
+            let evidence = dead.map(tracing::field::debug);
             info!(slave = %format_args!("{slave:.8}"), dead = dead.is_some(), evidence, held, "slave gone");
         }
         News::SlaveEnded(death) => ended(death),
