@@ -1,5 +1,6 @@
 // The `main` of the build scripts of the crates that have mutants. Each says which CRATE
-// it is; the table beside this file has the names.
+// it is; the table beside this file has the names. With BATON_MUTANTS all of them are
+// compiled in, and BATON_MUTANT chooses one when a test is started (`mutant.rs`).
 
 const TABLE: &str = include_str!("mutants.txt");
 
@@ -16,20 +17,13 @@ fn main() {
         .filter_map(|name| name.strip_prefix(CRATE)?.strip_prefix('/'))
         .map(|name| format!("{name:?}"))
         .collect();
-    println!("cargo::rerun-if-env-changed=BATON_MUTANT");
+    println!("cargo::rerun-if-env-changed=BATON_MUTANTS");
+    println!("cargo::rustc-check-cfg=cfg(mutants)");
     println!(
         "cargo::rustc-check-cfg=cfg(mutant, values({}))",
         own.join(", ")
     );
-    let Ok(asked) = std::env::var("BATON_MUTANT") else {
-        return;
-    };
-    if !names.contains(&asked.as_str()) {
-        println!(
-            "cargo::error=BATON_MUTANT={asked:?} is no mutant; there are {}",
-            names.join(", ")
-        );
-    } else if let Some((CRATE, name)) = asked.split_once('/') {
-        println!("cargo::rustc-cfg=mutant={name:?}");
+    if std::env::var_os("BATON_MUTANTS").is_some() {
+        println!("cargo::rustc-cfg=mutants");
     }
 }

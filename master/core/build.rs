@@ -1,4 +1,4 @@
-//! Weakens one rule where `scripts/mutants` asks for it, to see a test go red.
+//! Compiles rules that can be broken on purpose, where `scripts/mutants` asks for it.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,

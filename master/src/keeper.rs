@@ -249,7 +249,7 @@ impl Keeper {
             looked.wrong.push((what, error.line()));
             return looked;
         }
-        if !self.own_lock(&mut looked) && !cfg!(mutant = "sockets-of-another") {
+        if !self.own_lock(&mut looked) && !mutant!("sockets-of-another") {
             return looked;
         }
         self.sockets(&mut looked);

@@ -14,6 +14,10 @@
 //! - [`service`]: what systemd gives. [`doors`]: bounds of the operator's port.
 //! - [`run`] puts them together.
 
+#[macro_use]
+#[path = "../../scripts/mutant.rs"]
+mod mutants;
+
 pub mod admin;
 pub mod aside;
 pub mod cli;

@@ -11,6 +11,10 @@
 //! - [`Work`]: what one process of the fleet does.
 //! - [`log`](mod@log): logging that never waits for a reader.
 
+#[macro_use]
+#[path = "../../scripts/mutant.rs"]
+mod mutants;
+
 mod agent;
 mod bot;
 #[cfg(feature = "cache")]

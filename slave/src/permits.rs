@@ -45,7 +45,7 @@ impl Permits {
 impl Queue for Permits {
     fn enqueue(&self, _shard: u32) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        if cfg!(mutant = "identify-unasked") {
+        if mutant!("identify-unasked") {
             let _ = sender.send(());
             return receiver;
         }

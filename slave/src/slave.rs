@@ -159,7 +159,7 @@ impl std::fmt::Debug for Builder {
 /// Signals that mean something to a master, or to nobody, and would end a process in
 /// which nobody listens for them: from now on they do nothing.
 fn bear_signals() -> Result<(), Error> {
-    if cfg!(mutant = "signals-end-slaves") {
+    if mutant!("signals-end-slaves") {
         return Ok(());
     }
     for kind in [

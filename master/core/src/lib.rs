@@ -59,6 +59,10 @@
 //!   moves the target; failure moves it back. Free shards go to the target at
 //!   once, served ones by migration. So going back is the same code as going on.
 
+#[macro_use]
+#[path = "../../../scripts/mutant.rs"]
+mod mutants;
+
 mod deploy;
 pub mod event;
 mod fleet;

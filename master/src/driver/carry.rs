@@ -80,7 +80,7 @@ impl Driver {
             .collect();
         let began = Instant::now();
         let saved = self.journal.save(entries, durability);
-        if cfg!(mutant = "save-not-awaited") {
+        if mutant!("save-not-awaited") {
             // Sent to the journal's thread, and that is all.
             let _ = tokio::time::timeout(std::time::Duration::ZERO, saved).await;
         } else {

@@ -32,7 +32,7 @@ impl Driver {
         let refused = |reason, detail| Err(Refused { reason, detail });
         if let Some(first) = self.core.hello(id).map(|hello| &hello.process)
             && first != process
-            && !cfg!(mutant = "id-of-another")
+            && !mutant!("id-of-another")
         {
             let detail = format!(
                 "slave {id:.8} is process {}, which is not known to be dead; process {} comes with \
@@ -54,7 +54,7 @@ impl Driver {
         if let Some(other) = self.core.slave_in(process)
             && other != id
             && process.pid != 0
-            && !cfg!(mutant = "process-twice")
+            && !mutant!("process-twice")
         {
             let first = self.connections.get(other);
             if is_proved && !first.is_some_and(|first| proves(first, process)) {
@@ -84,7 +84,7 @@ impl Driver {
     /// The core accepted no slave with this id: nothing is kept of it, or a process that
     /// comes with ever new ids would be watched ever more often.
     pub(super) fn forget_stranger(&mut self, slave: SlaveId) {
-        if self.core.hello(slave).is_none() && !cfg!(mutant = "strangers-watched") {
+        if self.core.hello(slave).is_none() && !mutant!("strangers-watched") {
             self.supervisor.forget(slave);
             self.connections.forget(slave);
         }

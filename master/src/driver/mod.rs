@@ -268,7 +268,7 @@ impl Driver {
                 }
             }
             Notice::Died { slave } => {
-                if self.connections.get(slave).is_some() && !cfg!(mutant = "last-words-unheard") {
+                if self.connections.get(slave).is_some() && !mutant!("last-words-unheard") {
                     self.supervisor.hear_out(slave);
                 } else {
                     self.died(now, slave);

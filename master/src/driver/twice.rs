@@ -46,7 +46,7 @@ impl Driver {
             return Some(joining);
         };
         if super::entry::proves(&joining.link, &joining.hello.process)
-            || cfg!(mutant = "second-link-taken")
+            || mutant!("second-link-taken")
         {
             return Some(joining);
         }

@@ -82,7 +82,7 @@ impl Watch {
             return Err(WatchError::Dead);
         }
         let started = shown(process.pid, &here).map_err(|error| {
-            if cfg!(mutant = "unseen-is-dead") {
+            if mutant!("unseen-is-dead") {
                 return WatchError::Dead;
             }
             WatchError::Unseen(error)
@@ -196,7 +196,7 @@ pub fn pid_of_ours(process: &ProcessIdentity) -> Option<u32> {
 
 /// Whether it says that it is of another host.
 fn is_elsewhere(process: &ProcessIdentity, here: &ProcessIdentity) -> bool {
-    process.host.is_another_than(here.host) && !cfg!(mutant = "host-not-asked")
+    process.host.is_another_than(here.host) && !mutant!("host-not-asked")
 }
 
 /// Whether its pid is one of ours: on another host or boot, or in another pid namespace,

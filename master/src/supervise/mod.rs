@@ -291,7 +291,7 @@ impl Supervisor {
     /// introduced itself; `None`: nobody knows it.
     pub(crate) fn tell_death(&mut self, slave: SlaveId, hello: Option<&Hello>) {
         let group = self.watches.leave_group(slave);
-        if self.watches.was_told(slave) && !cfg!(mutant = "death-told-twice") {
+        if self.watches.was_told(slave) && !mutant!("death-told-twice") {
             return;
         }
         if self.launches.of_slave(slave).next().is_some() {

@@ -224,7 +224,7 @@ fn check(
             welcome.term.fleet, known.fleet
         )));
     }
-    if welcome.term.counter < known.counter && !cfg!(mutant = "older-term-obeyed") {
+    if welcome.term.counter < known.counter && !mutant!("older-term-obeyed") {
         return Err(LinkError::OtherMaster(format!(
             "its term {} is older than {known}",
             welcome.term

@@ -194,7 +194,7 @@ impl Agent {
     /// The master proved itself: report everything.
     fn linked(&mut self, link: Link) {
         debug_assert!(
-            link.welcome.term.counter >= self.term.counter || cfg!(mutant = "older-term-obeyed"),
+            link.welcome.term.counter >= self.term.counter || mutant!("older-term-obeyed"),
             "a master of an older term has no link"
         );
         self.term = link.welcome.term;

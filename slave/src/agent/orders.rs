@@ -264,7 +264,7 @@ impl Agent {
     fn resumable(&self, ticket: &Ticket) -> Result<(), String> {
         let ours = self.base.context.config.parameters(0);
         match ticket.parameters.difference(&ours) {
-            Some(_) if cfg!(mutant = "parameters-unchecked") => Ok(()),
+            Some(_) if mutant!("parameters-unchecked") => Ok(()),
             Some(difference) if !ticket.session_id.is_empty() => Err(difference.to_string()),
             Some(_) | None => Ok(()),
         }

@@ -64,7 +64,7 @@ impl<O: Send + 'static> Pipe<O> {
         drop(std::mem::replace(&mut self.words, nothing));
         let last = async {
             let _ = (&mut self.writer).await;
-            while self.orders.recv().await.is_some() && !cfg!(mutant = "orders-left-unread") {}
+            while self.orders.recv().await.is_some() && !mutant!("orders-left-unread") {}
         };
         // Late or failed: the process ends anyway.
         let _ = timeout(patience, last).await;

@@ -85,7 +85,7 @@ impl Cache {
     /// kept, which is said if the cache is the poorer for it.
     fn mended(&self, event: &Event, error: &ParseError) -> Option<Mended<DispatchEvent>> {
         let kind = event.kind();
-        if !CACHED.contains(&kind) || cfg!(mutant = "cache-drops-odd") {
+        if !CACHED.contains(&kind) || mutant!("cache-drops-odd") {
             tracing::debug!(%error, "not cached");
             return None;
         }

@@ -90,7 +90,7 @@ impl Cache {
         let (guild_id, user) = (add.guild_id, add.member.user.clone());
         self.left().forget(guild_id, user.id);
         let is_member = self.inner.member(guild_id, user.id).is_some();
-        if !is_member || cfg!(mutant = "cache-counts-repeats") {
+        if !is_member || mutant!("cache-counts-repeats") {
             self.with_users(guild_id, [&user], || self.inner.update(&add));
             return;
         }

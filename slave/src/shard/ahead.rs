@@ -259,7 +259,7 @@ impl Ahead {
         match stage {
             Stage::Held { gateway, .. } if fits => Some(*gateway),
             Stage::Overtaking { gateway, .. } if fits && !after_death => Some(*gateway),
-            Stage::Overtaking { gateway, .. } if fits && cfg!(mutant = "kept-after-death") => {
+            Stage::Overtaking { gateway, .. } if fits && mutant!("kept-after-death") => {
                 Some(*gateway)
             }
             Stage::Nothing | Stage::Dialling(_) | Stage::Held { .. } | Stage::Overtaking { .. } => {

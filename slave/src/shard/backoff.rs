@@ -134,7 +134,7 @@ impl Redial {
         let since = self.lived.elapsed();
         let over = self.refused >= REFUSALS
             && since >= timings.session
-            && !cfg!(mutant = "session-resumed-for-ever");
+            && !mutant!("session-resumed-for-ever");
         over.then(|| {
             format!(
                 "{} RESUMEs in {} s brought nothing",
@@ -223,7 +223,7 @@ impl Redial {
             };
         };
         let young = resumable && self.lived.elapsed() < timings.session;
-        let longest = if young && !cfg!(mutant = "pause-outlives-session") {
+        let longest = if young && !mutant!("pause-outlives-session") {
             timings.redial_max.min(timings.redial_session)
         } else {
             timings.redial_max

@@ -192,9 +192,7 @@ impl Shard {
     fn is_overtaken(&mut self, begins: Sequence, named: Sequence) -> bool {
         let named = self.current.named(named);
         self.finish_all_reported();
-        named > begins
-            && self.events.window().handled() > begins
-            && !cfg!(mutant = "overtaken-sealed")
+        named > begins && self.events.window().handled() > begins && !mutant!("overtaken-sealed")
     }
 
     fn still_waits(&self, life: &mut Life, redial: &Redial, open: bool) {
@@ -230,14 +228,14 @@ impl Shard {
 fn heartbeats_soon(gateway: &Gateway) -> bool {
     let heartbeat = gateway.heartbeat();
     heartbeat.is_some_and(|heartbeat| heartbeat.is_near(Instant::now()))
-        && !cfg!(mutant = "late-seal-heartbeats")
+        && !mutant!("late-seal-heartbeats")
 }
 
 /// Whether a connection that was dialled ahead, and on which nothing came, was simply
 /// dead. Op 9 is Discord's word, and has its pause.
 fn is_stale(ended: &Ended) -> bool {
     match ended {
-        Ended::Lost(End::InvalidSession { .. }) => cfg!(mutant = "op-9-answered-at-once"),
+        Ended::Lost(End::InvalidSession { .. }) => mutant!("op-9-answered-at-once"),
         Ended::Lost(_) => true,
         Ended::Turn(_)
         | Ended::Stale

@@ -113,7 +113,7 @@ async fn to_hello(
         let mut gateway = context.connector.dial(shard, count, &permits, session, url);
         failed = match timeout(patience, hello(&mut gateway)).await {
             Ok(Ok(())) => {
-                if cfg!(mutant = "ahead-not-held") {
+                if mutant!("ahead-not-held") {
                     // One more poll, which sends RESUME.
                     let _ = timeout(Duration::from_millis(50), gateway.next()).await;
                 }

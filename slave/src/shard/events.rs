@@ -125,7 +125,7 @@ impl Events {
         taken_back: bool,
     ) {
         let mut left = std::mem::take(&mut self.left);
-        left.retain(|_, event| event.session() == tag && !cfg!(mutant = "left-forgotten"));
+        left.retain(|_, event| event.session() == tag && !mutant!("left-forgotten"));
         let own = taken_back.then_some(&self.window);
         self.window = Window::resumed(ticket, state_at, own, left.keys().copied());
         if !taken_back {

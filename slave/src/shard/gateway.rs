@@ -306,7 +306,7 @@ impl Gateway {
     async fn message(&mut self) -> Result<Received, Panicked> {
         poll_fn(|cx| {
             let poll = AssertUnwindSafe(|| Pin::new(&mut self.shard).poll_next(cx));
-            let polled = if cfg!(mutant = "library-panics-through") {
+            let polled = if mutant!("library-panics-through") {
                 poll()
             } else {
                 match catch_unwind(poll) {
@@ -421,7 +421,7 @@ impl Gateway {
         if self.over || !self.helloed {
             return;
         }
-        let frame = if cfg!(mutant = "close-1000") {
+        let frame = if mutant!("close-1000") {
             CloseFrame::NORMAL
         } else {
             CloseFrame::RESUME
@@ -456,7 +456,7 @@ impl Gateway {
         );
         match item {
             Some(Ok(Message::Text(json))) => connecting || json.contains(r#""op":10"#),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => !cfg!(mutant = "polled-after-close"),
+            Some(Ok(Message::Close(_)) | Err(_)) | None => !mutant!("polled-after-close"),
         }
     }
 }

@@ -192,7 +192,7 @@ impl Keeping {
         let (header, own) = (frame.header(), own.get());
         let reached = header.sequence.get() <= own.saturating_add(SURELY_REPLAYED);
         let begins = header.chunk == 0 && header.epoch > epoch;
-        if self.frozen == Frozen::Own && begins && !reached && !cfg!(mutant = "frozen-preferred") {
+        if self.frozen == Frozen::Own && begins && !reached && !mutant!("frozen-preferred") {
             tracing::info!(own, copy = %header.sequence, "the frozen state makes room for a copy");
             self.frozen = Frozen::GivenUp;
         }

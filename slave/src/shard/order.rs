@@ -82,7 +82,7 @@ impl Turn {
     pub(super) fn concerns(&self, owner: Epoch) -> bool {
         match self {
             Self::Seal { epoch, .. } | Self::SealLate { epoch, .. } => *epoch == owner,
-            Self::Resume { epoch, .. } => *epoch > owner || cfg!(mutant = "old-epoch-obeyed"),
+            Self::Resume { epoch, .. } => *epoch > owner || mutant!("old-epoch-obeyed"),
             Self::Start { epoch } | Self::Forget { epoch } => *epoch > owner,
             Self::Leave => true,
         }

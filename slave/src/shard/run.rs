@@ -103,7 +103,7 @@ impl Shard {
             let timings = self.context.config.timings.clone();
             let ended = self.connection(&mut redial).await;
             if let (Some(drain), false) = (self.plans.takes_late(), matches!(ended, Ended::Turn(_)))
-                && !cfg!(mutant = "late-reconnects")
+                && !mutant!("late-reconnects")
             {
                 tracing::info!(?ended, "the connection of a late seal ended");
                 return self.seal(drain);
@@ -169,7 +169,7 @@ impl Shard {
                 seal.rests.get_or_insert(now);
             }
             let settles_at = match seal.rests {
-                _ if cfg!(mutant = "settled-at-once") => now,
+                _ if mutant!("settled-at-once") => now,
                 None => seal.drain_until,
                 Some(_) if !self.events.window().holds() => now,
                 Some(since) => seal.drain_until.min(since + LAST_WORD),
@@ -336,7 +336,7 @@ impl Shard {
         };
         self.handle.serves(epoch, &session);
         let tag = session.tag.clone();
-        let after_death = after == ResumeAfter::Death || cfg!(mutant = "marked-after-seal");
+        let after_death = after == ResumeAfter::Death || mutant!("marked-after-seal");
         self.current.goes_on(session, taken_back, after_death);
         self.plans.resumes();
         let own = taken_back.then(|| self.events.window().received());

@@ -178,7 +178,7 @@ impl Shard {
         if self.context.config.on_lost_state == OnLostState::Identify {
             self.without_session(IdentifyCause::StateLost);
         } else {
-            let lost = if cfg!(mutant = "lost-said-complete") {
+            let lost = if mutant!("lost-said-complete") {
                 StateStatus::Complete
             } else {
                 StateStatus::Lost

@@ -127,7 +127,7 @@ impl Trials {
 
     /// A dispatch is to be handed out: at once, or else in its turn.
     pub(super) fn take(&mut self, event: Event) -> Option<Event> {
-        let tried = self.care.alone && !cfg!(mutant = "suspects-together");
+        let tried = self.care.alone && !mutant!("suspects-together");
         if tried || !self.queue.is_empty() {
             self.queue.push_back(Queued { event, tried });
             return None;

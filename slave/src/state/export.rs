@@ -296,7 +296,7 @@ impl CopyOut {
         let since = *self.whole.get_or_insert(now);
         let is_near = heartbeat.sent < since && heartbeat.is_near(since);
         // One that is late is not waited for for ever.
-        if !is_near || now >= since + UNTIL_SEALED * 2 || cfg!(mutant = "heartbeat-unheeded") {
+        if !is_near || now >= since + UNTIL_SEALED * 2 || mutant!("heartbeat-unheeded") {
             return false;
         }
         self.round = 0;

@@ -87,7 +87,7 @@ impl Copied {
         if sequence <= self.lowest {
             return true;
         }
-        if sequence > self.highest || cfg!(mutant = "piece-taken-twice") {
+        if sequence > self.highest || mutant!("piece-taken-twice") {
             return false;
         }
         let stands = piece().and_then(|key| self.pieces.get(&key)).copied();
@@ -111,7 +111,7 @@ impl Import {
         let header = frame.header();
         // Not even its number is believed before that.
         if let Err(error) = frame.check()
-            && !cfg!(mutant = "checksum-unheeded")
+            && !mutant!("checksum-unheeded")
         {
             return self.broken(error.to_string());
         }

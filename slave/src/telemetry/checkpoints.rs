@@ -176,7 +176,7 @@ impl Standing {
             return None;
         }
         let is_new = std::mem::take(&mut noted.is_new);
-        let is_of_session = noted.tickets_then == heard || cfg!(mutant = "note-of-another-session");
+        let is_of_session = noted.tickets_then == heard || mutant!("note-of-another-session");
         let counts = is_of_session && noted.position.epoch == epoch;
         (is_new && counts).then(|| noted.position.clone())
     }

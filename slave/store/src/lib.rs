@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+#[macro_use]
+#[path = "../../../scripts/mutant.rs"]
+mod mutants;
+
 mod apply;
 mod care;
 mod easy;

@@ -127,7 +127,7 @@ impl Writer {
             for event in batch {
                 if header.session.as_ref() == session
                     && event.sequence <= header.sequence
-                    && !cfg!(mutant = "applied-twice")
+                    && !mutant!("applied-twice")
                 {
                     applied.known += 1;
                     continue;
@@ -152,12 +152,12 @@ impl Writer {
                 header.sequence = event.sequence;
                 applied.new += 1;
             }
-            if !cfg!(mutant = "sequence-outside") {
+            if !mutant!("sequence-outside") {
                 txn.set_header(&header)?;
             }
             Ok(header)
         })?;
-        if cfg!(mutant = "sequence-outside") {
+        if mutant!("sequence-outside") {
             let outside = |txn: &mut WriteTxn<'_>| txn.set_header(&header);
             self.generation.write(options.patience, outside)?;
         }
@@ -248,7 +248,7 @@ impl Writer {
     }
 
     fn may_write(&self) -> Result<(), Error> {
-        if self.is_sealed && !cfg!(mutant = "commit-after-seal") {
+        if self.is_sealed && !mutant!("commit-after-seal") {
             return Err(Error::Sealed);
         }
         if self.generation.is_named()? {
@@ -290,7 +290,7 @@ fn copy_all(from: &Txn, header: &Header, to: &mut WriteTxn<'_>) -> Result<(), Er
 fn owned(txn: &WriteTxn<'_>, epoch: Epoch, owner: Owner) -> Result<Header, Error> {
     let header = txn.header()?;
     let is_own = header.epoch == epoch && header.owner == owner;
-    if !is_own && !cfg!(mutant = "epoch-not-compared") {
+    if !is_own && !mutant!("epoch-not-compared") {
         return Err(Error::Fenced {
             own: epoch,
             latest: header.epoch,

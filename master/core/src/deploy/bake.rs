@@ -38,7 +38,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 impl Deploy {
     /// Whether the canary, which serves, has been looked at; else that begins.
     pub(crate) fn is_baked(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) -> bool {
-        let wanted = !settings.canary_time.is_zero() && !cfg!(mutant = "canary-raw");
+        let wanted = !settings.canary_time.is_zero() && !mutant!("canary-raw");
         let size = self.size(fleet);
         let Stage::Moving {
             pace: Pace::Canary { shards, bake },

@@ -198,7 +198,7 @@ impl Core {
             && slave.hello.deploy == last.deploy
             && last.slot == self.fleet.slots[slot].name
             && !self.given_up.contains(&last.deploy);
-        (is_it && !cfg!(mutant = "deploy-renumbered")).then_some(last)
+        (is_it && !mutant!("deploy-renumbered")).then_some(last)
     }
 
     fn begin_deploy(

@@ -111,7 +111,7 @@ impl Deploy {
             }
         }
         let came = all_came.max(handed(to, fleet).saturating_sub(done.handed));
-        if cfg!(mutant = "dark-kept") {
+        if mutant!("dark-kept") {
             return None;
         }
         if all_due >= ENOUGH && came.saturating_mul(SHARE) < all_due {

@@ -89,7 +89,7 @@ impl Deploy {
         // Without an old slave there is no way back.
         let old = fleet.slaves.get(&self.from?)?.record;
         let new = fleet.slaves.get(&self.to()?)?.record;
-        if cfg!(mutant = "gate-open")
+        if mutant!("gate-open")
             || new.finished < u64::from(settings.error_gate_events)
             || !new.is_worse(old, settings.error_gate)
         {
@@ -177,7 +177,7 @@ impl Deploy {
         let new = new.backpressure.since(soak.backpressure?, new.holds.len());
         let old = self.before.backpressure;
         let fine = gate == 0 || !comparable || new <= old.saturating_add(gate);
-        if fine || cfg!(mutant = "behind-kept") {
+        if fine || mutant!("behind-kept") {
             return None;
         }
         Some(format!(
@@ -201,7 +201,7 @@ impl Deploy {
         let few = record.handed < u64::from(settings.error_gate_events.max(1));
         let half = unfinished.saturating_mul(2) > record.handed;
         let lag = new.lag.filter(|&lag| lag > most)?;
-        if gate.is_zero() || few || !half || cfg!(mutant = "unfinished-kept") {
+        if gate.is_zero() || few || !half || mutant!("unfinished-kept") {
             return None;
         }
         Some(format!(

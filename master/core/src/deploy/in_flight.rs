@@ -159,7 +159,7 @@ impl InFlight {
         resume.replayed = replayed;
         let longest = span.saturating_mul(MOST_SPANS);
         (now.since(resume.grew) < longest && now.since(resume.since) < window)
-            || cfg!(mutant = "progress-for-ever")
+            || mutant!("progress-for-ever")
     }
 
     /// Its owner serves it after all, as it did before the order to seal it.
@@ -261,7 +261,7 @@ impl InFlight {
     /// How many may be in hand of all deploys, with one of this budget among them; at
     /// least 1.
     pub(crate) fn most(&self, next: Duration, beside: Load) -> usize {
-        if cfg!(mutant = "width-unbounded") {
+        if mutant!("width-unbounded") {
             return usize::MAX;
         }
         let tightest = self.by_budget.first().map(|&(first, _)| first);

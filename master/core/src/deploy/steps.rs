@@ -224,7 +224,7 @@ impl Core {
         if !is_whole {
             // Cut off, or just resuming: the commit waits until it is whole.
             self.out.start(Timer::Deploy(slot), patience);
-        } else if cfg!(mutant = "commit-unasked") {
+        } else if mutant!("commit-unasked") {
             self.soaked(slot, to);
         } else if asked {
             // It does not live: it is killed, and its shards go back when it is dead.
@@ -354,7 +354,7 @@ impl Deploy {
             return asked;
         };
         let (soak, per_1000_s) = (budget / 2, shard.events_in_1000_s(now));
-        if soak >= asked || cfg!(mutant = "soak-unbounded") {
+        if soak >= asked || mutant!("soak-unbounded") {
             return asked;
         }
         out.tell(News::SoakShortened {

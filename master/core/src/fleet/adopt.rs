@@ -233,7 +233,7 @@ impl Fleet {
         let place = &self.slots[slot];
         let may_fill = |id: &SlaveId| {
             let of_slot = self.slaves.get(id).is_some_and(|slave| slave.slot == slot);
-            (of_slot && self.is_healthy(*id)) || cfg!(mutant = "any-heir")
+            (of_slot && self.is_healthy(*id)) || mutant!("any-heir")
         };
         let frozen = place.free.iter().find_map(|id| {
             let copies = self.shards[*id].copies.keys().copied();

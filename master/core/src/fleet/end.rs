@@ -41,7 +41,7 @@ impl Core {
         }
         self.permits.asks_anew(id);
         self.out.touch(slot);
-        if cfg!(mutant = "left-is-dead") {
+        if mutant!("left-is-dead") {
             self.died(id, Evidence::Process);
         }
     }
@@ -143,7 +143,7 @@ impl Core {
             slave.standing = Standing::Condemned;
             self.out.order(Action::Kill(id, why));
             self.out.start(Timer::Slave(id), self.settings.retire);
-            if cfg!(mutant = "kill-not-awaited") {
+            if mutant!("kill-not-awaited") {
                 self.died(id, Evidence::Process);
             }
         }

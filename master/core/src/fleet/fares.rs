@@ -76,7 +76,7 @@ impl Slave {
         self.usual_lag = match (self.lag, self.usual_lag) {
             // Without shards it is handed nothing: that says nothing of what is usual.
             (Some(_), Some(usual)) if self.holds.is_empty() => Some(usual),
-            (Some(lag), Some(usual)) if !cfg!(mutant = "lag-of-a-moment") => {
+            (Some(lag), Some(usual)) if !mutant!("lag-of-a-moment") => {
                 Some(lag.max(usual - usual / FORGOTTEN))
             }
             (lag, _) => lag,

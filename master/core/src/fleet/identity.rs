@@ -21,7 +21,7 @@ impl Core {
 
     /// Whether one more slave may be known, else why not.
     pub(super) fn has_room(&self) -> Result<(), (RefusedReason, String)> {
-        if self.fleet.slaves.len() < MOST_SLAVES || cfg!(mutant = "slaves-unbounded") {
+        if self.fleet.slaves.len() < MOST_SLAVES || mutant!("slaves-unbounded") {
             return Ok(());
         }
         let detail = format!(

@@ -106,7 +106,7 @@ impl Fleet {
         let kept = shard.ticket.as_ref();
         let same = kept.is_some_and(|kept| kept.ticket.session_id == ticket.session_id);
         if same
-            && !cfg!(mutant = "later-seal-unheard")
+            && !mutant!("later-seal-unheard")
             && let Some(doubt) = &mut shard.doubt
             && doubt.seals_again(from, epoch, ticket)
             && shard.take_finished()
@@ -119,7 +119,7 @@ impl Fleet {
     /// is known to be finished by it.
     pub(crate) fn sealer_gone(&mut self, sealer: Option<SlaveId>, id: ShardId, out: &mut Out) {
         if let Some(doubt) = &mut self.shards[id].doubt
-            && !cfg!(mutant = "doubt-unsettled")
+            && !mutant!("doubt-unsettled")
             && doubt.waits_no_more_for(sealer)
         {
             self.word_is_in(id, sealer, out);

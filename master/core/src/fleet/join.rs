@@ -24,7 +24,7 @@ impl Core {
         let id = hello.slave;
         let (report, lies) = self.without_lies(id, report);
         let report = &report;
-        if self.fenced.contains(&id) && !cfg!(mutant = "fenced-believed") {
+        if self.fenced.contains(&id) && !mutant!("fenced-believed") {
             self.fenced_came(hello, report);
         } else if self.fleet.slaves.contains_key(&id) {
             self.came_back(hello, report, &lies);
@@ -166,7 +166,7 @@ impl Core {
         if let Some(pinned) = &self.pinned
             && let Some(difference) = pinned.difference(&hello.parameters)
             && self.sessions_exist()
-            && !cfg!(mutant = "parameters-unchecked")
+            && !mutant!("parameters-unchecked")
         {
             let detail = format!(
                 "{difference}. A resumed session keeps its {field}, so this build would not get \
@@ -215,7 +215,7 @@ impl Core {
     fn is_given_up(&self, hello: &Hello) -> bool {
         hello.role != Role::Standby
             && self.given_up.contains(&hello.deploy)
-            && !cfg!(mutant = "given-up-let-in")
+            && !mutant!("given-up-let-in")
     }
 
     /// Whether any session is known that a newcomer would have to resume. Walks

@@ -73,7 +73,7 @@ impl Core {
         };
         let rests = slot.rests_until.since(self.out.now);
         if let Some(standby) = ready(true).or_else(|| ready(false)) {
-            if rests.is_zero() || cfg!(mutant = "death-after-death") {
+            if rests.is_zero() || mutant!("death-after-death") {
                 self.fill(at, standby);
             } else if !self.out.runs(Timer::Slot(at)) {
                 self.out.start(Timer::Slot(at), rests);

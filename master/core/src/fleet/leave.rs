@@ -38,7 +38,7 @@ impl Core {
         }
         let heir = self.standby_for(slot, id);
         match heir {
-            Some(heir) if !cfg!(mutant = "leaving-not-followed") => {
+            Some(heir) if !mutant!("leaving-not-followed") => {
                 self.fleet.stand(heir, Standing::Active);
                 self.deploy_heir(slot, id, heir);
             }

@@ -63,7 +63,7 @@ impl Core {
     /// that was fenced nothing is believed anyway.
     pub(crate) fn without_lies(&self, id: SlaveId, mut report: Report) -> (Report, Lies) {
         let mut lies = Lies::default();
-        if self.fenced.contains(&id) || cfg!(mutant = "epoch-unasked") {
+        if self.fenced.contains(&id) || mutant!("epoch-unasked") {
             return (report, lies);
         }
         let known = self.fleet.known(id);

@@ -58,7 +58,7 @@ impl Core {
             }
             placed.push((id, free));
         }
-        let durability = if cfg!(mutant = "reserved-soon") {
+        let durability = if mutant!("reserved-soon") {
             Durability::Soon
         } else {
             Durability::Now

@@ -68,7 +68,7 @@ impl Fleet {
         };
         kept.ticket.replay_from = Sequence(0);
         let floor = floor(highest, replays, carries);
-        if floor <= kept.ticket.handled || cfg!(mutant = "replay-unbounded") {
+        if floor <= kept.ticket.handled || mutant!("replay-unbounded") {
             return;
         }
         let open = kept.ticket.unfinished(after, highest);
@@ -108,7 +108,7 @@ impl Fleet {
             .all(|slave| self.is_newer(slave));
         let highest = shard.highest();
         let floor = floor(highest, shard.replayed(at_most), carries);
-        if floor <= ticket.handled || cfg!(mutant = "replay-unbounded") {
+        if floor <= ticket.handled || mutant!("replay-unbounded") {
             return;
         }
         let open = ticket.unfinished(ResumeAfter::Death, highest);
@@ -137,7 +137,7 @@ impl Fleet {
         let shard = &self.shards[id];
         let same = |kept: &Kept| kept.ticket.session_id == shard.in_hand.session;
         let of_session = shard.ticket.as_ref().is_some_and(same);
-        if !of_session || !self.is_newer(Some(to)) || cfg!(mutant = "in-hand-given-up") {
+        if !of_session || !self.is_newer(Some(to)) || mutant!("in-hand-given-up") {
             return SequenceRanges::new();
         }
         let mut hands = shard.in_hand.hands.iter();

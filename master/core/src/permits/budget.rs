@@ -24,7 +24,7 @@ impl Permits {
     pub(super) fn reserve(&self, now: Time, percent: u32) -> u32 {
         let released = self.released.is_some_and(|until| now < until);
         match self.budget {
-            Some(budget) if !released && !cfg!(mutant = "reserve-spent") => {
+            Some(budget) if !released && !mutant!("reserve-spent") => {
                 let part = u64::from(budget.total) * u64::from(percent.min(100)) / 100;
                 u32::try_from(part).unwrap_or(u32::MAX)
             }

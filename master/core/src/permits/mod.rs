@@ -218,7 +218,7 @@ impl Permits {
         if self.closed {
             return;
         }
-        if self.refusals.is_shut() && !cfg!(mutant = "refusals-unheeded") {
+        if self.refusals.is_shut() && !mutant!("refusals-unheeded") {
             // Who is next is known already, if its time runs.
             if !out.runs(Timer::Probe) {
                 self.probe_due(fleet, settings, out);
@@ -313,7 +313,7 @@ impl Permits {
 
     /// Looks at every bucket in which a shard waits: a slave is back.
     pub(crate) fn again(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
-        if self.refusals.is_shut() && !cfg!(mutant = "refusals-unheeded") {
+        if self.refusals.is_shut() && !mutant!("refusals-unheeded") {
             self.probe_due(fleet, settings, out);
             return;
         }

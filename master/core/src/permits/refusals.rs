@@ -113,7 +113,7 @@ impl Refusals {
 
     /// When this shard may try, as far as refusals go.
     pub(crate) fn opens(&self, id: ShardId, now: Time, pauses: Pauses) -> Time {
-        if cfg!(mutant = "refusals-unheeded") {
+        if mutant!("refusals-unheeded") {
             return now;
         }
         let own = match (self.tried.get(&id), self.tries(id, now)) {

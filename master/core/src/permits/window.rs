@@ -15,7 +15,7 @@ use crate::{
 impl Given {
     /// When the next one may be given. `careful`: the service has counted by READY only.
     pub(super) fn opens(self, window: Duration, careful: bool) -> Time {
-        if cfg!(mutant = "permits-by-their-own-time") {
+        if mutant!("permits-by-their-own-time") {
             return self.at.after(window);
         }
         let sent = self.sent.unwrap_or(self.at);
@@ -33,7 +33,7 @@ impl Permits {
         let careful = self.refusals.is_recent(now);
         self.given
             .get(&bucket)
-            .filter(|_| !cfg!(mutant = "permits-without-window"))
+            .filter(|_| !mutant!("permits-without-window"))
             .map_or(self.not_before, |given| {
                 given.opens(window, careful).max(self.not_before)
             })

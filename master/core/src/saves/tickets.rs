@@ -17,7 +17,7 @@ impl Core {
             let Some(kept) = &mut self.fleet.shards[id].ticket else {
                 continue;
             };
-            if std::mem::take(&mut kept.is_new) && !cfg!(mutant = "session-soon") {
+            if std::mem::take(&mut kept.is_new) && !mutant!("session-soon") {
                 durability = Durability::Now;
             }
             entries.push(Entry::Ticket {

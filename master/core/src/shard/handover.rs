@@ -92,7 +92,7 @@ impl Core {
     fn seal_a_fresh_copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let (most, is_back) = (self.most_behind(id), self.shard_goes_back(id));
         let shard = &mut self.fleet.shards[id];
-        let is_old = shard.behind(to) > most && !cfg!(mutant = "old-copy-sealed");
+        let is_old = shard.behind(to) > most && !mutant!("old-copy-sealed");
         if !is_old || shard.copied_again >= MOST_COPIES {
             self.seal(id, claim, to);
             return;
@@ -124,7 +124,7 @@ impl Core {
     pub(crate) fn is_too_old(&self, shard: &Shard, slave: SlaveId) -> bool {
         !self.takes_over(slave)
             && shard.behind(slave) > u64::from(self.settings.replay_buffer)
-            && !cfg!(mutant = "old-state-resumed")
+            && !mutant!("old-state-resumed")
     }
 
     /// Everything is ready for its seal, which waits until those before it are
@@ -377,7 +377,7 @@ impl Fleet {
         let shard = &mut self.shards[id];
         debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
         // An attempt in which nothing came leaves its session as old as it was.
-        let as_old = shard.phase.is_untouched() && !cfg!(mutant = "failure-makes-young");
+        let as_old = shard.phase.is_untouched() && !mutant!("failure-makes-young");
         let since = shard.alone.filter(|_| as_old).unwrap_or(out.now);
         shard.alone = Some(since);
         let mut free = Free::new(since, after);

@@ -59,7 +59,7 @@ impl Doubt {
         in_doubt: SequenceRanges,
     ) -> (Self, Vec<Option<SlaveId>>) {
         let (mut words, finished, events) = match before {
-            Some(before) if !cfg!(mutant = "first-word-dropped") => {
+            Some(before) if !mutant!("first-word-dropped") => {
                 let finished = in_doubt.common(&before.finished);
                 (before.words, finished, before.events)
             }

@@ -59,7 +59,7 @@ impl Core {
                 .in_flight()
                 .into_iter()
                 .all(|other| self.fleet.sealing_late(other).is_none()),
-            Late::Refused => cfg!(mutant = "refusal-unheeded"),
+            Late::Refused => mutant!("refusal-unheeded"),
         };
         wanted && dialled && both_know && known && !self.goes_back(slot)
     }
@@ -98,7 +98,7 @@ impl Core {
         }
         if !overtaken.failed.is_empty() {
             if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
-                deploy.order.late_seal = cfg!(mutant = "refusal-unheeded");
+                deploy.order.late_seal = mutant!("refusal-unheeded");
             }
             // A connection that broke says nothing of the service's rules.
             let by_rule = ["op 9", "closed with 4"]

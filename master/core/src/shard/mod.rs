@@ -151,7 +151,7 @@ impl Shard {
     /// Uses up an epoch that was never used before, for this slave.
     pub(crate) fn use_epoch(&mut self, holder: SlaveId) -> Epoch {
         self.holder = Some(holder);
-        if cfg!(mutant = "epoch-reused") && self.epoch > self.floor {
+        if mutant!("epoch-reused") && self.epoch > self.floor {
             return self.epoch;
         }
         let before = self.epoch;

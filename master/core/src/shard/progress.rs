@@ -65,7 +65,7 @@ impl Core {
         self.fleet.session_is_over(id, &mut self.out);
         let shard = &self.fleet.shards[id];
         if is_new
-            && !cfg!(mutant = "no-session-serves")
+            && !mutant!("no-session-serves")
             && !shard.phase.is_sealing()
             && let Some(claim) = shard.phase.claim()
         {

@@ -77,7 +77,7 @@ impl Core {
                 },
             ) if self.wants_copy(claim.owner, to)
                 && self.fleet.is_healthy(claim.owner)
-                && !cfg!(mutant = "stale-copy-kept") =>
+                && !mutant!("stale-copy-kept") =>
             {
                 self.told_while_sealing(id, Sealing::CopyAnew);
                 self.fleet.send_copy(id, claim, &mut self.out);

@@ -204,7 +204,7 @@ impl Core {
         let span = self.settings.no_progress;
         if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
         {
-            if !self.fleet.is_joined(owner) || cfg!(mutant = "stalled-is-killed") {
+            if !self.fleet.is_joined(owner) || mutant!("stalled-is-killed") {
                 self.condemn(owner, "it is cut off, and its resume stands still");
             }
             let why = if self.fleet.is_replaying(id) {

@@ -22,8 +22,7 @@ impl Shard {
     /// The ticket, if its session can still be resumed.
     pub(crate) fn resumable(&self, since: Time, now: Time, window: Duration) -> Option<&Kept> {
         self.ticket.as_ref().filter(|kept| {
-            now.since(since).saturating_add(kept.age) <= window
-                || cfg!(mutant = "stale-session-resumed")
+            now.since(since).saturating_add(kept.age) <= window || mutant!("stale-session-resumed")
         })
     }
 
@@ -43,9 +42,7 @@ impl Shard {
     pub(crate) fn ticket_for(&self, slave: SlaveId, after: ResumeAfter) -> Option<Ticket> {
         let mut ticket = self.ticket.as_ref()?.ticket.clone();
         ticket.state_at = match self.copies.get(&slave) {
-            Some(&at) if !cfg!(mutant = "copy-ignored") => {
-                at.min(ticket.handled.max(ticket.replay_from))
-            }
+            Some(&at) if !mutant!("copy-ignored") => at.min(ticket.handled.max(ticket.replay_from)),
             Some(_) | None => ticket.handled.max(ticket.replay_from),
         };
         if after == ResumeAfter::Death {
@@ -132,14 +129,14 @@ impl Shard {
     /// Whether its owner receives events as they happen, and not in a replay.
     pub(crate) fn is_live(&self) -> bool {
         let is_through = self.away.is_none() && self.phase.start().is_none();
-        is_through || cfg!(mutant = "replays-counted")
+        is_through || mutant!("replays-counted")
     }
 
     /// Its owner is through with the replay, or has a new session: what it receives from
     /// now on happens now.
     pub(crate) fn is_live_again(&mut self, now: Time) {
         self.away = None;
-        if !cfg!(mutant = "replays-counted") {
+        if !mutant!("replays-counted") {
             self.rate.live(now, self.highest());
         }
     }

@@ -110,8 +110,7 @@ impl Flow {
         Self {
             contact,
             main: None,
-            collecting: (!cfg!(mutant = "legacy-newcomer-first"))
-                .then(|| now.after(grace.max(RETURN))),
+            collecting: (!mutant!("legacy-newcomer-first")).then(|| now.after(grace.max(RETURN))),
             vacant_since: now,
             waiting: VecDeque::new(),
             others: BTreeSet::new(),

@@ -149,7 +149,7 @@ impl Store for Sqlite {
         let change = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if revision_of(&change, TERM)? != batch.term && !cfg!(mutant = "term-not-compared") {
+        if revision_of(&change, TERM)? != batch.term && !mutant!("term-not-compared") {
             return Err(ApplyError::Deposed);
         }
         let number: i64 = change

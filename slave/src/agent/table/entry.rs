@@ -157,7 +157,7 @@ impl Entry {
         ticket: Ticket,
         care: Care,
     ) -> bool {
-        if epoch <= self.epoch && !cfg!(mutant = "old-epoch-obeyed") {
+        if epoch <= self.epoch && !mutant!("old-epoch-obeyed") {
             return true;
         }
         let given = self.give(Order::Turn(Turn::Resume {
@@ -175,7 +175,7 @@ impl Entry {
 
     fn owned(&mut self, epoch: Epoch, holding: Holding, care: Care) {
         debug_assert!(
-            epoch > self.epoch || cfg!(mutant = "old-epoch-obeyed"),
+            epoch > self.epoch || mutant!("old-epoch-obeyed"),
             "an epoch is used once"
         );
         self.epoch = epoch;
@@ -205,7 +205,7 @@ impl Entry {
     /// An order to seal late is void.
     pub(super) fn serve_on(&mut self) {
         if let Some((_, room)) = self.late.take()
-            && !cfg!(mutant = "late-seal-without-master")
+            && !mutant!("late-seal-without-master")
         {
             room.send(Order::ServeOn);
         }

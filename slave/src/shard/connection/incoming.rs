@@ -46,7 +46,7 @@ impl Shard {
         match incoming {
             Incoming::Hello if self.current.is_some() => {
                 self.helloed(life, redial);
-                if cfg!(mutant = "resumed-at-hello") {
+                if mutant!("resumed-at-hello") {
                     self.resumed(life, redial);
                 }
             }
@@ -68,7 +68,7 @@ impl Shard {
                     self.resume_accepted(None);
                     // What is in the ticket may have come behind a RESUMED that was early.
                     if !life.overtook
-                        && !cfg!(mutant = "ticket-never-disproved")
+                        && !mutant!("ticket-never-disproved")
                         && self.events.disprove(sequence)
                     {
                         tracing::error!(

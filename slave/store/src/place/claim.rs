@@ -210,7 +210,7 @@ impl Claimant<'_> {
     fn is_alone(&self, before: Option<&Claim>) -> Result<bool, Error> {
         let claims = claims::list(self.shard)?;
         let other = claims.iter().rfind(|claim| !self.is_own(claim, before));
-        Ok(other == before || cfg!(mutant = "claims-unseen"))
+        Ok(other == before || mutant!("claims-unseen"))
     }
 
     /// Whether it is a mark of this attempt.

@@ -77,10 +77,7 @@ impl Entry {
                     self.resumes_at(epoch)
                 };
                 // Its connection has ended with its task.
-                let late = self
-                    .late
-                    .as_ref()
-                    .filter(|_| !cfg!(mutant = "late-forgotten"));
+                let late = self.late.as_ref().filter(|_| !mutant!("late-forgotten"));
                 let late = late.map(|(late, _)| late_seal(late));
                 let orders = std::iter::once(Order::Turn(turn)).chain(late).collect();
                 let step = Step::Reconnecting;
@@ -128,7 +125,7 @@ impl Entry {
             epoch,
             after: ResumeAfter::Death,
             ticket: Box::new(ticket),
-            care: if cfg!(mutant = "care-forgotten") {
+            care: if mutant!("care-forgotten") {
                 Care::default()
             } else {
                 self.care.clone()
