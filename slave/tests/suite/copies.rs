@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Condvar, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::common::{
@@ -372,7 +372,9 @@ async fn a_seal_that_a_heartbeat_overtook_is_put_off_and_one_behind_it_is_not() 
     let begins = peer.checkpoints[&ShardId(0)].handled;
     let mut epoch = 1;
     // As long as no heartbeat went out it seals, and is given the shard back.
+    let began = Instant::now();
     while let Answer::Sealed(ticket) = asked_to_seal(&mut peer, epoch, begins).await {
+        assert!(began.elapsed() < LONG, "no heartbeat ever puts a seal off");
         peer.settled(0).await;
         epoch += 1;
         peer.resume(epoch, ResumeAfter::Seal, *ticket).await;
