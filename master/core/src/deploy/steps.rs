@@ -325,6 +325,8 @@ impl Core {
         });
         self.fleet.forget_settled(slot);
         self.out.touch(slot);
+        // What it had in hand is room for the others.
+        self.out.touch_all(&self.deploys.slots());
         self.may_leave_now(deploy.from);
     }
 

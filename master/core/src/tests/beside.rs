@@ -3,15 +3,10 @@
 use super::{slots::two_slots, *};
 use crate::event::Pause;
 
-const D: SlaveId = SlaveId(0xd);
-
 fn comes(rig: &mut Rig, slave: SlaveId, slot: &str, role: Role, launch: LaunchId) -> Vec<Action> {
     let mut hello = hello(slave, role);
     (hello.slot, hello.launch) = (slot.to_owned(), launch);
-    rig.input(Input::Joined {
-        hello: Box::new(hello),
-        report: Report::default(),
-    })
+    rig.comes(hello, Report::default())
 }
 
 /// `A` serves `main` and `B` serves `west`, half of the shards each.
@@ -131,6 +126,23 @@ fn the_width_is_one_for_all_and_each_has_its_part_of_it() {
         seen.push(in_hand(&rig));
     }
     assert_eq!(seen, [[3, 1], [2, 2], [1, 2], [0, 4]]);
+}
+
+#[test]
+fn what_a_deploy_had_in_hand_is_room_for_the_other_once_it_has_ended() {
+    let mut rig = serving(many(4));
+    for (slot, old, new) in [("main", A, C), ("west", B, D)] {
+        deploys(&mut rig, slot, Beside::Others, 4);
+        let launch = rig.launch_of(Role::Candidate);
+        comes(&mut rig, new, slot, Role::Candidate, launch);
+        rig.say(old, prepared(true));
+        rig.say(new, prepared(false));
+    }
+    assert_eq!(in_hand(&rig), [4, 0], "there is no room yet");
+    let (request, slot) = (RequestId(2), Some("main".to_owned()));
+    let back = rig.input(Input::Abort { request, slot });
+    assert!(ended(&back).is_some(), "nothing had moved");
+    assert_eq!(in_hand(&rig), [4]);
 }
 
 #[test]
