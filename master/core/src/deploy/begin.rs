@@ -205,20 +205,11 @@ impl Core {
         &mut self,
         request: Option<RequestId>,
         slot: SlotId,
-        order: DeployOrder,
+        mut order: DeployOrder,
         from: Option<SlaveId>,
         stage: Stage,
     ) {
-        let to = match stage {
-            Stage::Preparing { to, .. } | Stage::Moving { to, .. } => Some(to),
-            Stage::Starting { .. }
-            | Stage::Work { .. }
-            | Stage::Soaking { .. }
-            | Stage::Retiring { .. }
-            | Stage::RollingBack { .. } => None,
-        };
-        let mut order = order;
-        let interrupted = to.and_then(|to| self.interrupted_deploy(slot, to));
+        let interrupted = stage.to().and_then(|to| self.interrupted_deploy(slot, to));
         let id = if let Some(last) = interrupted {
             order.command.clone_from(&last.command);
             last.deploy

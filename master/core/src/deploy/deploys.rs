@@ -39,8 +39,8 @@ pub(crate) struct Load {
     pub(super) sealed: usize,
     /// The tightest replay budget among them.
     pub(super) tightest: Option<Duration>,
-    /// What a handover takes there.
-    pub(super) handover: Option<Duration>,
+    /// What a handover takes there; zero: no other deploy runs.
+    pub(super) handover: Duration,
     /// What the quickest one took.
     pub(super) quickest: Option<Duration>,
 }

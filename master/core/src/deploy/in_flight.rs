@@ -197,7 +197,7 @@ impl InFlight {
             in_flight: load.in_flight + self.len(),
             sealed: load.sealed + self.sealed_now(),
             tightest: less(load.tightest, Some(tightest)),
-            handover: load.handover.max(Some(self.handover)),
+            handover: load.handover.max(self.handover),
             quickest: less(load.quickest, self.quickest),
         }
     }
@@ -267,9 +267,7 @@ impl InFlight {
         let tightest = self.by_budget.first().map(|&(first, _)| first);
         let tightest = tightest.into_iter().chain(beside.tightest).min();
         let half = tightest.unwrap_or(next).min(next) / 2;
-        let handover = beside
-            .handover
-            .map_or(self.handover, |of| of.max(self.handover));
+        let handover = beside.handover.max(self.handover);
         let most = half.as_nanos() / handover.as_nanos().max(1);
         usize::try_from(most).unwrap_or(usize::MAX).max(1)
     }
@@ -312,7 +310,7 @@ mod tests {
         in_flight: 0,
         sealed: 0,
         tightest: None,
-        handover: None,
+        handover: Duration::ZERO,
         quickest: None,
     };
 

@@ -170,6 +170,21 @@ pub(crate) struct Done {
     finished: BTreeMap<ShardId, u64>,
 }
 
+impl Stage {
+    /// The new slave, once it joined.
+    pub(crate) const fn to(&self) -> Option<SlaveId> {
+        match *self {
+            Self::Starting { .. } => None,
+            Self::Preparing { to, .. }
+            | Self::Moving { to, .. }
+            | Self::Work { to }
+            | Self::Soaking { to, .. }
+            | Self::Retiring { to }
+            | Self::RollingBack { to, .. } => Some(to),
+        }
+    }
+}
+
 impl Deploy {
     /// Where the shards of the slot are to be.
     pub(crate) const fn goal(&self) -> Option<SlaveId> {
@@ -195,15 +210,7 @@ impl Deploy {
 
     /// The new slave, once it joined.
     pub(crate) const fn to(&self) -> Option<SlaveId> {
-        match self.stage {
-            Stage::Starting { .. } => None,
-            Stage::Preparing { to, .. }
-            | Stage::Moving { to, .. }
-            | Stage::Work { to }
-            | Stage::Soaking { to, .. }
-            | Stage::Retiring { to }
-            | Stage::RollingBack { to, .. } => Some(to),
-        }
+        self.stage.to()
     }
 
     /// How many shards may move at once; at least 1.

@@ -14,6 +14,7 @@ mod outcome;
 mod recovered;
 mod time;
 
+pub(crate) use self::news::whole_millis;
 pub use self::{
     action::Action,
     entry::{Basis, Durability, Entry, Hold, LastDeploy},

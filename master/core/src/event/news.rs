@@ -211,7 +211,8 @@ fn dead_by<S: Serializer>(dead: &Option<Evidence>, serializer: S) -> Result<S::O
     gone.serialize(serializer)
 }
 
-fn whole_millis(time: Duration) -> u64 {
+/// Whole milliseconds.
+pub(crate) fn whole_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -90,8 +90,10 @@ impl Core {
     /// Frees the shards of a slot that no slave can hold, and tells of those that wait for
     /// one. Those of other slots may have waited for the same slave.
     pub(crate) fn resolve_unknown(&mut self, slot: SlotId) {
+        // Of any slot: it may have been another one when they were given the shard.
+        let alive = self.fleet.missing_anywhere();
         for other in self.fleet.slots.ids() {
-            let (waits, missing) = self.free_unheld(other);
+            let (waits, missing) = self.free_unheld(other, &alive);
             if waits > 0 && other == slot {
                 let names: Vec<_> = missing.iter().map(|id| format!("{id:.8}")).collect();
                 let slot = &self.fleet.slots[slot].name;
@@ -104,8 +106,9 @@ impl Core {
         }
     }
 
-    /// How many shards of the slot still wait, and for whom.
-    fn free_unheld(&mut self, slot: SlotId) -> (u32, BTreeSet<SlaveId>) {
+    /// How many shards of the slot still wait, and for whom of those that are alive and have
+    /// not reported.
+    fn free_unheld(&mut self, slot: SlotId, alive: &[SlaveId]) -> (u32, BTreeSet<SlaveId>) {
         let unknown: Vec<_> = self.fleet.slots[slot].unknown.iter().copied().collect();
         let (mut waits, mut missing) = (0, BTreeSet::new());
         for id in unknown {
@@ -113,7 +116,7 @@ impl Core {
             let Phase::Unknown { row } = shard.phase else {
                 continue;
             };
-            let may_hold = self.may_hold(slot, row);
+            let may_hold = self.may_hold(slot, row, alive);
             if !may_hold.is_empty() {
                 waits += 1;
                 missing.extend(may_hold);
@@ -139,14 +142,16 @@ impl Core {
         (waits, missing)
     }
 
-    /// Slaves that are alive, have not reported, and may hold a shard of this slot with
-    /// this row in the journal.
-    fn may_hold(&self, slot: SlotId, row: Option<(SlaveId, Hold)>) -> Vec<SlaveId> {
-        // Of any slot: it may have been another one when they were given the shard.
-        let missing = self.fleet.missing_anywhere();
+    /// Which of these may hold a shard of this slot with this row in the journal.
+    fn may_hold(
+        &self,
+        slot: SlotId,
+        row: Option<(SlaveId, Hold)>,
+        missing: &[SlaveId],
+    ) -> Vec<SlaveId> {
         if self.journal == JournalState::Lost {
             // Its rows may be older than what became of their shards.
-            return missing;
+            return missing.to_vec();
         }
         let slot_of = |id| self.fleet.slaves.get(&id).map(|slave| slave.slot);
         let may = |missing: &SlaveId| match row {
@@ -159,7 +164,7 @@ impl Core {
                 is == Some(slot) || slot_of(next).is_none_or(|next| is == Some(next))
             }
         };
-        missing.into_iter().filter(may).collect()
+        missing.iter().copied().filter(may).collect()
     }
 
     /// Whether no slave can have gone on from the ticket of a seal.

@@ -97,7 +97,7 @@ impl Core {
             return;
         }
         let slot = &mut self.fleet.slots[at];
-        if slot.launch.started().is_some() {
+        if slot.launch != Launch::Idle {
             slot.failed_launches = slot.failed_launches.saturating_add(1);
         }
         let launch = self.fleet.next_launch();

@@ -51,16 +51,6 @@ pub(crate) enum Launch {
     Started(LaunchId),
 }
 
-impl Launch {
-    /// Which one is under way.
-    pub(crate) const fn started(self) -> Option<LaunchId> {
-        match self {
-            Self::Idle => None,
-            Self::Started(launch) => Some(launch),
-        }
-    }
-}
-
 /// Processes refused at most for one slot; the oldest pids go first.
 const MAX_UNWANTED: usize = 64;
 

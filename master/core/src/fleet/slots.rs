@@ -34,12 +34,10 @@ impl Slots {
     }
 
     /// One more slot. Its id is used once.
-    pub(crate) fn add(&mut self, slot: Slot) -> SlotId {
-        let id = self.next_id();
+    pub(crate) fn add(&mut self, slot: Slot) {
+        let before = self.places.insert(self.next_id(), slot);
         self.next += 1;
-        let before = self.places.insert(id, slot);
         debug_assert!(before.is_none(), "an id is used once");
-        id
     }
 
     /// The slot of this name.

@@ -62,13 +62,13 @@ impl Core {
     /// The backoff before a launch is over, or the patience with one.
     pub(crate) fn standby_due(&mut self, at: SlotId) {
         let slot = &mut self.fleet.slots[at];
-        if slot.reserve.launch.started().is_some() {
+        if slot.reserve.launch != Launch::Idle {
             slot.reserve.launch = Launch::Idle;
             self.fleet.give_up(at, &mut self.out);
             self.standby_failed(at, "it did not join in time");
             return;
         }
-        let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch.started().is_some();
+        let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch != Launch::Idle;
         let idle = self.stage == MasterStage::Running && self.deploys.of(at).is_none();
         if busy || !idle || self.out.saves.fail() {
             // What ends this touches the slot.

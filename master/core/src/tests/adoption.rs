@@ -11,19 +11,7 @@ fn recovered(rows: &[(u32, u64, SlaveId, Hold)], alive: &[SlaveId]) -> Recovered
     Recovered {
         pinned: Some(pinned),
         shards: rows
-            .map(|&(shard, epoch, owner, hold)| {
-                let basis = match epoch {
-                    1 => Basis::Cold,
-                    epoch => Basis::Seal(Epoch(epoch - 1)),
-                };
-                let row = Row {
-                    epoch: Epoch(epoch),
-                    owner,
-                    hold,
-                    basis,
-                };
-                (ShardId(shard), row)
-            })
+            .map(|&(shard, epoch, owner, hold)| row(shard, epoch, owner, hold))
             .collect(),
         work: Some((Epoch(1), A)),
         slaves: alive
@@ -139,10 +127,7 @@ fn in_deploy_4(rows: &[(u32, u64, SlaveId, Hold)], given_up: &[DeployId]) -> Rig
 fn join_of_deploy(rig: &mut Rig, shards: Vec<Held>) -> Vec<Action> {
     let mut hello = hello(B, Role::Candidate);
     hello.deploy = DeployId(4);
-    rig.input(Input::Joined {
-        hello: Box::new(hello),
-        report: report(shards),
-    })
+    rig.comes(hello, report(shards))
 }
 
 fn accepted(actions: &[Action]) -> Option<DeployId> {

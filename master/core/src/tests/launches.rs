@@ -12,10 +12,7 @@ fn comes_from(
 ) -> Vec<Action> {
     let mut hello = hello(slave, role);
     (hello.process.pid, hello.launch) = (pid, launch);
-    rig.input(Input::Joined {
-        hello: Box::new(hello),
-        report: Report::default(),
-    })
+    rig.comes(hello, Report::default())
 }
 
 fn deploys(rig: &mut Rig) -> Vec<Action> {

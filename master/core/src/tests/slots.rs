@@ -17,10 +17,7 @@ pub(super) fn two_slots() -> Settings {
 fn join_west(rig: &mut Rig, slave: SlaveId) -> Vec<Action> {
     let mut hello = hello(slave, Role::Candidate);
     hello.slot = "west".to_owned();
-    rig.input(Input::Joined {
-        hello: Box::new(hello),
-        report: Report::default(),
-    })
+    rig.comes(hello, Report::default())
 }
 
 #[test]
@@ -67,17 +64,7 @@ fn the_work_is_of_the_slot_that_the_settings_name_and_moves_with_its_name() {
 fn a_new_master_waits_for_whoever_has_the_work_in_whatever_slot_it_is_to_be() {
     let mut settings = two_slots();
     settings.work_slot = Some("west".to_owned());
-    let hold = Hold::Owned;
-    let row = |shard, owner| {
-        let (epoch, basis) = (Epoch(1), Basis::Cold);
-        let row = Row {
-            epoch,
-            owner,
-            hold,
-            basis,
-        };
-        (ShardId(shard), row)
-    };
+    let row = |shard, owner| row(shard, 1, owner, Hold::Owned);
     let mut west = hello(B, Role::Relaunch);
     west.slot = "west".to_owned();
     let recovered = Recovered {
@@ -89,10 +76,7 @@ fn a_new_master_waits_for_whoever_has_the_work_in_whatever_slot_it_is_to_be() {
     };
     let mut rig = Rig::restarted(settings, recovered);
     let shards = vec![held(2, 1, Holding::Serving), held(3, 1, Holding::Serving)];
-    let mut actions = rig.input(Input::Joined {
-        hello: Box::new(west),
-        report: report(shards),
-    });
+    let mut actions = rig.comes(west, report(shards));
     actions.extend(rig.wait(20 * SECOND));
     let orders = orders(&actions);
     let starts = orders.iter().filter(|order| order.contains("StartWork"));
@@ -147,18 +131,7 @@ fn a_shard_of_another_slot_that_begins_to_serve_is_not_moved() {
 
 #[test]
 fn two_interrupted_deploys_of_two_slots_go_on_beside_each_other() {
-    const D: SlaveId = SlaveId(0xd);
-    let row = |shard, epoch, owner| {
-        let basis = Basis::Seal(Epoch(epoch - 1));
-        let (epoch, hold) = (Epoch(epoch), Hold::Owned);
-        let row = Row {
-            epoch,
-            owner,
-            hold,
-            basis,
-        };
-        (ShardId(shard), row)
-    };
+    let row = |shard, epoch, owner| row(shard, epoch, owner, Hold::Owned);
     let west = |slave| {
         let mut hello = hello(slave, Role::Relaunch);
         hello.slot = "west".to_owned();
@@ -187,10 +160,8 @@ fn two_interrupted_deploys_of_two_slots_go_on_beside_each_other() {
         } else {
             west(slave)
         };
-        begun.extend(rig.input(Input::Joined {
-            hello: Box::new(hello),
-            report: report(vec![held(shard, epoch, Holding::Serving)]),
-        }));
+        let serves = held(shard, epoch, Holding::Serving);
+        begun.extend(rig.comes(hello, report(vec![serves])));
     }
     let slots = |actions: &[Action]| -> Vec<String> {
         let told = actions.iter().filter_map(|action| match action {
@@ -221,16 +192,7 @@ fn two_interrupted_deploys_of_two_slots_go_on_beside_each_other() {
 fn all_of(name: &str, rows: [(SlaveId, Hold); 4]) -> Recovered {
     let mut pinned = parameters(513);
     pinned.shard_count = 4;
-    let row = |(shard, (owner, hold))| {
-        let (epoch, basis) = (Epoch(3), Basis::Seal(Epoch(2)));
-        let row = Row {
-            epoch,
-            owner,
-            hold,
-            basis,
-        };
-        (ShardId(shard), row)
-    };
+    let row = |(shard, (owner, hold))| row(shard, 3, owner, hold);
     let mut of_slot = hello(A, Role::Relaunch);
     name.clone_into(&mut of_slot.slot);
     Recovered {
@@ -249,10 +211,7 @@ fn with_all(rig: &mut Rig, name: &str, epoch: u64) -> Vec<Action> {
     let serves = |shard| held(shard, epoch, Holding::Serving);
     let mut report = report((0..4).map(serves).collect());
     report.work = Epoch(1);
-    rig.input(Input::Joined {
-        hello: Box::new(hello),
-        report,
-    })
+    rig.comes(hello, report)
 }
 
 /// Orders to serve something.
@@ -264,7 +223,6 @@ fn starts(actions: &[Action]) -> Vec<String> {
 
 #[test]
 fn shards_of_a_slot_that_was_split_stay_at_their_slave_until_it_ends() {
-    const D: SlaveId = SlaveId(0xd);
     for (rows, epoch) in [
         ([(A, Hold::Owned); 4], 3),
         // In the middle of a deploy, whose new slave is dead.
@@ -325,10 +283,7 @@ fn slots_that_were_made_one_come_together_at_one_slave() {
     let mut main = report([0, 1].map(serves).to_vec());
     main.work = Epoch(1);
     rig.join_with(A, Role::Relaunch, main);
-    let actions = rig.input(Input::Joined {
-        hello: Box::new(west),
-        report: report([2, 3].map(serves).to_vec()),
-    });
+    let actions = rig.comes(west, report([2, 3].map(serves).to_vec()));
     assert_eq!(starts(&actions), [""; 0]);
     assert_eq!(rig.step(), Some("moving"));
     assert!((0..4).all(|shard| serves_at(&rig, shard)));

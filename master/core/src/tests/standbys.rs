@@ -27,10 +27,6 @@ fn launches(actions: &[Action]) -> Vec<String> {
     orders
 }
 
-fn launch_failed(rig: &mut Rig) -> Vec<Action> {
-    rig.launch_fails(Role::Standby)
-}
-
 fn standbys(rig: &Rig) -> (u32, u32, u32) {
     let slot = rig.core.view(rig.now).slots.swap_remove(0);
     (slot.standbys, slot.standbys_built, slot.standbys_wanted)
@@ -87,7 +83,7 @@ fn a_standby_that_keeps_dying_is_backed_off_and_disturbs_nobody() {
     let mut waits = Vec::new();
     for _ in 0..8 {
         let failed = rig.now;
-        let actions = launch_failed(&mut rig);
+        let actions = rig.launch_fails(Role::Standby);
         assert!(orders(&actions).is_empty());
         while launches(&rig.wait(SECOND)).is_empty() {}
         waits.push(rig.now.since(failed).as_secs());
@@ -154,7 +150,7 @@ fn a_standby_that_fails_to_start_is_not_taken_for_the_candidate() {
         order: order(Some("v2")),
     });
     rig.comes_up(Role::Standby, 99);
-    launch_failed(&mut rig);
+    rig.launch_fails(Role::Standby);
     assert_eq!(rig.step(), Some("starting"));
     rig.comes_up(Role::Candidate, 0xc);
     rig.join(C, Role::Candidate);

@@ -8,6 +8,7 @@ use baton_protocol::{ShardId, SlaveId, message::Hello};
 use crate::{
     Core, Time,
     deploy::Deploy,
+    event::whole_millis as millis,
     fleet::{Presence, Slave, Slot, SlotId, Standing},
     master_stage::MasterStage,
     shard::{ClaimStage, Phase, Shard},
@@ -23,6 +24,8 @@ impl Core {
         let slots = self.fleet.slots.iter();
         let slaves = self.fleet.slaves.iter();
         let shards = self.fleet.shards.iter();
+        let deploys = self.deploys.iter().map(|it| self.deploy_view(it));
+        let deploys: Vec<_> = deploys.collect();
         View {
             adopting: self.stage == MasterStage::Adopting,
             journal_fails: self.out.saves.fail(),
@@ -34,8 +37,8 @@ impl Core {
             shards: shards
                 .map(|(id, shard)| self.shard_view(id.get(), shard, now))
                 .collect(),
-            deploy: self.deploys.iter().next().map(|it| self.deploy_view(it)),
-            deploys: self.deploys.iter().map(|it| self.deploy_view(it)).collect(),
+            deploy: deploys.first().cloned(),
+            deploys,
             bot: self.bot(),
             late_seal_refused: self.late == crate::shard::late::Late::Refused,
             work: self.work.owner().map(|id| id.to_string()),
@@ -211,8 +214,4 @@ impl Core {
             soak_ms: deploy.soak.map(millis),
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

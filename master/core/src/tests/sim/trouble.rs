@@ -1,5 +1,7 @@
 //! The scheduler: what comes next, and what goes wrong meanwhile.
 
+mod healing;
+
 use super::{
     discord::Beside,
     links::{Cut, LinkId, Up},
@@ -433,81 +435,5 @@ impl World {
             (_, true) => link.up.swap(one, other),
             (_, false) => link.down.swap(one, other),
         }
-    }
-
-    /// No more trouble: sleeping processes wake, all dial again, the disk has
-    /// room and Discord is there.
-    pub(super) fn heal(&mut self) {
-        self.note(|| "---- healing".to_owned());
-        self.judge.troubled = false;
-        self.crash_in = None;
-        self.disk.full = false;
-        self.discord.is_down = false;
-        self.outbox = usize::MAX;
-        self.stop_master(false);
-        for slave in self.slaves.values_mut() {
-            slave.stopped = None;
-            slave.pace = 1;
-            slave.flaw = Flaw::None;
-        }
-        for link in self.links.values_mut() {
-            link.cut = Cut::None;
-            link.reset(&mut self.dice);
-        }
-        let end = self.now + PATIENCE;
-        let mut well_since = None;
-        while well_since.is_none_or(|since| self.now - since < QUIET) {
-            self.start_master();
-            self.everybody_gets_on();
-            match self.unhealed() {
-                None => well_since = well_since.or(Some(self.now)),
-                Some(why) => {
-                    well_since = None;
-                    assert!(self.now < end, "it does not heal: {why}");
-                }
-            }
-            // A shard that Discord refused to a build waits for the operator.
-            if self.now + PATIENCE / 2 > end
-                && let Some(shard) = self.waits_for_a_build()
-            {
-                let slots = &self.settings.slots;
-                let has = |slot: &SlotSettings| {
-                    slot.shards
-                        .is_none_or(|(first, last)| (first..=last).contains(&shard))
-                };
-                let slot = slots.iter().position(has).unwrap();
-                self.ask_deploy(slot);
-            }
-        }
-    }
-
-    fn everybody_gets_on(&mut self) {
-        for _ in 0..3 {
-            for link in self.links.keys().copied().collect::<Vec<_>>() {
-                for _ in 0..4 {
-                    self.hear(link);
-                    self.obey(link);
-                }
-            }
-            for id in self.slaves.keys().copied().collect::<Vec<_>>() {
-                for _ in 0..4 {
-                    self.live(id);
-                }
-            }
-        }
-        for dead in self.dead.clone() {
-            self.hear_of_death(dead);
-        }
-        self.disk.write_tickets(self.now);
-        self.carry_out();
-        self.pass(100 * MILLI);
-    }
-
-    fn waits_for_a_build(&self) -> Option<u32> {
-        let view = self.master.as_ref()?.core.view(Time::default());
-        let failed = view.shards.iter().find(|shard| shard.state == "failed");
-        failed
-            .filter(|_| view.deploys.is_empty())
-            .map(|shard| shard.shard)
     }
 }
