@@ -11,13 +11,12 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use baton_protocol::message::SetAside;
 use serde_json::{Value, json};
 
-use crate::whole_file;
+use crate::{clock::unix_ms, whole_file};
 
 /// Its name in `data_dir`.
 pub const FILE: &str = "set-aside.jsonl";
@@ -53,12 +52,11 @@ impl Aside {
 }
 
 fn line(aside: &SetAside) -> String {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH);
     // One that is left out for its length is empty.
     let payload: Value =
         serde_json::from_str(&aside.event.json).unwrap_or_else(|_| aside.event.json.clone().into());
     json!({
-        "at": at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+        "at": unix_ms(),
         "shard": aside.shard,
         "sequence": aside.event.sequence,
         "type": aside.event.kind,

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Admin, Facts, Failure};
 use crate::{
-    clock::unix_ms,
+    clock::{millis, unix_ms},
     counters::Counts,
     doctor::{Doors, Finding, Host, examine, troubles},
     history::{Died, LastDeploy, Underway},
@@ -96,7 +96,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, 
     let host = admin.host(&view).await?;
     let master = MasterStatus {
         facts: admin.facts.clone(),
-        uptime_ms: u64::try_from(admin.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        uptime_ms: millis(admin.started.elapsed()),
         now_unix_ms: host.unix_ms,
         links: admin.peers.counters.read(),
         log_lines_dropped: baton_log::stderr().dropped(),

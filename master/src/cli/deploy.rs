@@ -1,6 +1,7 @@
 //! `baton-master deploy` and `baton-master rollback`: asks for a deploy and shows it
 //! while it happens.
 
+mod candidate;
 mod progress;
 mod screen;
 
@@ -9,13 +10,14 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use baton_core::event::STOPPED;
 use clap::Args;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
-use self::{progress::Progress, screen::Screen};
+use self::{
+    candidate::{Candidate, died},
+    progress::Progress,
+    screen::Screen,
+};
 use super::{
-    OperatorArguments,
-    death::{how, last_lines, whose},
-    say,
+    OperatorArguments, say,
     text::{count, ranges, span},
 };
 use crate::{
@@ -23,15 +25,10 @@ use crate::{
         DeployRequest,
         client::{Client, Events},
     },
+    clock::millis,
     config::{LimitValue, from_here, shown},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_LOSSES, Error},
 };
-
-/// Last words of a slave that ended meanwhile, in lines.
-const LINES: usize = 20;
-
-/// How a slave ended is known so soon after it is known to be dead.
-const DEATH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct DeployArguments {
@@ -155,9 +152,7 @@ async fn go(path: &str, what: DeployRequest, arguments: RoadArguments) -> Result
         slot: arguments.slot,
         canary: arguments.canary,
         width: arguments.width,
-        soak_ms: arguments
-            .soak
-            .map(|soak| u64::try_from(soak.as_millis()).unwrap_or(u64::MAX)),
+        soak_ms: arguments.soak.map(millis),
         late_seal: arguments.late_seal,
         beside: arguments.beside.then_some(true),
         ..what
@@ -283,56 +278,6 @@ pub(super) async fn follow(
          `baton-master status` shows where the shards are, once a master answers",
         events.end()
     )))
-}
-
-/// The slave that joined last, which a deploy that fails may have failed for.
-#[derive(Default)]
-struct Candidate {
-    slave: Value,
-    ended: bool,
-}
-
-impl Candidate {
-    fn of(joined: &Value) -> Self {
-        Self {
-            slave: joined["slave"].clone(),
-            ended: false,
-        }
-    }
-
-    fn note_end(&mut self, death: &Value) {
-        self.ended |= !self.slave.is_null() && death["slave"] == self.slave;
-    }
-
-    /// That a slave died ends its deploy at once. How it died is known a moment later.
-    async fn last_words(&mut self, events: &mut Events, screen: &Screen) {
-        let until = Instant::now() + DEATH;
-        while !self.slave.is_null() && !self.ended {
-            let Ok(Some(event)) = timeout_at(until, events.next()).await else {
-                return;
-            };
-            if event["type"] == "slave_ended" {
-                self.note_end(&event);
-                died(screen, &event);
-            }
-        }
-    }
-}
-
-/// A slave ended otherwise than it was told to: how, and what it said last.
-fn died(screen: &Screen, death: &Value) {
-    if death["well"] == true {
-        return;
-    }
-    screen.line(&format!(
-        "  {} of slot {} ended: {}",
-        whose(death),
-        text(&death["slot"]),
-        how(death)
-    ));
-    last_lines(death, LINES)
-        .iter()
-        .for_each(|line| screen.line(line));
 }
 
 async fn ended(

@@ -7,14 +7,14 @@ mod deploy;
 mod doctor;
 mod fence;
 mod journal;
+mod logging;
 mod past;
 mod restart;
 mod status;
 mod text;
 
 use std::{
-    io::{self, IsTerminal, Write},
-    os::fd::AsFd,
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
     sync::{Mutex, Once, PoisonError},
@@ -24,15 +24,12 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::{Value, json};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use crate::{
     admin::client::Client,
-    config::{
-        Config, LogFormat, Mistake, Options, default_file, examine, from_here, in_order, read,
-    },
+    config::{Config, Mistake, Options, default_file, examine, from_here, in_order, read},
     error::{EXIT_DONE, EXIT_FAILED, EXIT_OUTPUT, EXIT_USAGE, Error},
-    reload::{SetLog, Source, log_filter},
+    reload::{Source, log_filter},
     run::run,
     runtime_dir,
 };
@@ -44,7 +41,7 @@ use crate::{
     version,
     after_help = "Exit codes: 0 done; 1 failed, refused or rolled back, or no master answers; 2 wrong usage or \
                   configuration, or a second master; 3 a deploy is done, and a session or events were lost \
-                  meanwhile; 74 done, but standard output could not be written; 130 a deploy \
+                  meanwhile; 4 another master has taken over; 74 done, but standard output could not be written; 130 a deploy \
                   was no longer watched (Ctrl-C) and goes on.\n\
                   Colour: on a terminal, unless NO_COLOR is set."
 )]
@@ -293,7 +290,7 @@ async fn dispatch(command: Command) -> Result<u8, Error> {
             let given = arguments.config.options;
             let options = read(file.as_deref(), given.clone())?;
             let log = log_filter(&options);
-            let set_log = start_logging(&options, &log)?;
+            let set_log = logging::start(&options, &log)?;
             let command = match (arguments.command, std::env::current_dir()) {
                 (command, _) if command.is_empty() => None,
                 (command, Ok(here)) => {
@@ -422,43 +419,6 @@ fn check_config(arguments: CheckArguments) -> Result<u8, Error> {
     } else {
         EXIT_USAGE
     })
-}
-
-/// Gives what changes the filter later.
-fn start_logging(options: &Options, filter: &str) -> Result<SetLog, Error> {
-    let parse = |filter: &str| EnvFilter::try_new(filter).map_err(|error| error.to_string());
-    let first =
-        parse(filter).map_err(|error| Error::Configuration(format!("log: `{filter}`: {error}")))?;
-    let (filter, handle) = reload::Layer::new(first);
-    let journal = is_journal(&io::stderr());
-    let lines = tracing_subscriber::fmt::layer()
-        // A log whose reader is gone is no reason to end: what was reported there
-        // would panic.
-        .log_internal_errors(false)
-        .with_writer(|| baton_log::stderr().writer())
-        .with_ansi(io::stderr().is_terminal() && !journal);
-    let registry = tracing_subscriber::registry().with(filter);
-    match options.log_format.unwrap_or_default() {
-        LogFormat::Text if journal => registry.with(lines.without_time()).init(),
-        LogFormat::Text => registry.with(lines).init(),
-        LogFormat::Json => registry.with(lines.json()).init(),
-    }
-    Ok(Box::new(move |filter| {
-        let next = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
-        handle.reload(next).map_err(|error| error.to_string())
-    }))
-}
-
-/// Whether this goes to the journal of systemd, which has times of its own and no
-/// colours. A process that a service started may have inherited the variable alone.
-fn is_journal(stream: &impl AsFd) -> bool {
-    let named = std::env::var("JOURNAL_STREAM").ok();
-    let named = named.as_deref().and_then(|named| {
-        let (device, inode) = named.split_once(':')?;
-        Some((device.parse().ok()?, inode.parse().ok()?))
-    });
-    let found = rustix::fs::fstat(stream).ok();
-    named.is_some() && named == found.map(|found| (found.st_dev, found.st_ino))
 }
 
 /// clap's help and version go to standard output and are no failure; its errors

@@ -16,6 +16,7 @@ use super::{
     text::{Cell, Look, Paint, clock, count, gap, grid, plain, span, width, wrapped},
 };
 use crate::{
+    clock::millis,
     config::shown,
     error::{EXIT_DONE, Error},
     history::{Deployed, chronicle},
@@ -53,9 +54,7 @@ fn since(text: &str) -> Result<Duration, String> {
 pub(super) async fn events(arguments: EventsArguments) -> Result<u8, Error> {
     let since = SystemTime::now().checked_sub(arguments.since);
     let since = since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
-    let since = since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    });
+    let since = since.map_or(0, millis);
     let path = format!("/v1/history?since={since}");
     let events: Vec<Value> = match arguments.operator.ask_or_read(&path).await? {
         Ok(answer) => answer["events"].as_array().cloned().unwrap_or_default(),
@@ -76,7 +75,7 @@ pub(super) async fn events(arguments: EventsArguments) -> Result<u8, Error> {
         lines.for_each(|line| say(&line));
     }
     if events.is_empty() && !arguments.json {
-        let since = u64::try_from(arguments.since.as_millis()).unwrap_or(u64::MAX);
+        let since = millis(arguments.since);
         say(&format!("nothing happened in the last {}", span(since)));
     }
     Ok(EXIT_DONE)

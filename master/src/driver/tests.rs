@@ -8,7 +8,8 @@ use std::{path::Path, sync::atomic::Ordering};
 
 use baton_core::event::{Beside, DeployOrder, Durability, EndedBy, Entry, News};
 use baton_protocol::{
-    Epoch, ProcessIdentity, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
+    DeployId, Epoch, ProcessIdentity, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, ToMaster,
+    ToSlave,
     message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report},
 };
 use tokio::{
@@ -19,6 +20,29 @@ use tokio::{
 use self::rig::{LONG, Rig, Stage, hello};
 use super::*;
 use crate::{news::Stamped, process::Dialled};
+
+/// The order of an operator; without words: the slot's own command.
+fn deploy(
+    slot: &str,
+    command: &[&str],
+    answer: Option<oneshot::Sender<Result<DeployId, String>>>,
+) -> Notice {
+    let command: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
+    let order = DeployOrder {
+        slot: slot.to_owned(),
+        command: (!command.is_empty()).then_some(command),
+        canary: 1,
+        width: 1,
+        soak: Duration::ZERO,
+        late_seal: false,
+        beside: Beside::Nothing,
+    };
+    Notice::Deploy {
+        order,
+        build: None,
+        answer,
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_that_relies_on_a_save_which_failed() {
@@ -82,17 +106,9 @@ async fn a_master_that_finds_out_by_a_checkpoint_that_it_was_deposed_ends_before
         })
     };
     slave.say(checkpoint(1)).await;
-    let is_ticket =
-        |(entry, how): &(Entry, Durability)| matches!(entry, Entry::Ticket { .. }).then_some(*how);
+    let is_ticket = |(entry, _): &(Entry, Durability)| matches!(entry, Entry::Ticket { .. });
     let first = async {
-        while !rig
-            .disk
-            .saved
-            .lock()
-            .unwrap()
-            .iter()
-            .any(|saved| is_ticket(saved).is_some())
-        {
+        while !rig.disk.saved.lock().unwrap().iter().any(is_ticket) {
             sleep(Duration::from_millis(5)).await;
         }
     };
@@ -294,24 +310,8 @@ async fn a_candidate_that_never_says_hello_leaves_no_process_behind() {
     let mut rig = Rig::start(Some("false"));
     // A build that hangs, with a child of its own.
     let script = format!("sleep 1000 & echo $! $$ > {}; wait", pids.display());
-    let order = DeployOrder {
-        slot: "main".to_owned(),
-        command: Some(["sh", "-c", &script].map(str::to_owned).to_vec()),
-        canary: 1,
-        width: 1,
-        soak: Duration::ZERO,
-        late_seal: false,
-        beside: Beside::Nothing,
-    };
-    let answer = None;
-    rig.notices
-        .send(Notice::Deploy {
-            order,
-            build: None,
-            answer,
-        })
-        .await
-        .unwrap();
+    let deploy = deploy("main", &["sh", "-c", &script], None);
+    rig.notices.send(deploy).await.unwrap();
     let ended = async {
         while !matches!(
             rig.news.recv().await.unwrap().news,
@@ -389,21 +389,8 @@ async fn a_paused_master_launches_nothing_for_the_time_it_did_not_run() {
 #[tokio::test(start_paused = true)]
 async fn a_request_is_answered() {
     let rig = Rig::start(None);
-    let order = DeployOrder {
-        slot: "elsewhere".to_owned(),
-        command: None,
-        canary: 1,
-        width: 1,
-        soak: Duration::ZERO,
-        late_seal: false,
-        beside: Beside::Nothing,
-    };
     let (answer, answered) = oneshot::channel();
-    let deploy = Notice::Deploy {
-        order,
-        build: None,
-        answer: Some(answer),
-    };
+    let deploy = deploy("elsewhere", &[], Some(answer));
     rig.notices.send(deploy).await.unwrap();
     let reason = answered.await.unwrap().unwrap_err();
     assert!(reason.contains("elsewhere"), "{reason}");
@@ -423,21 +410,8 @@ async fn whoever_asked_for_a_deploy_is_answered_when_the_observers_know_what_it_
     slave
         .until(|message| matches!(message, ToSlave::FullStart(_)))
         .await;
-    let order = DeployOrder {
-        slot: "main".to_owned(),
-        command: Some(vec!["/nonexistent/new".to_owned()]),
-        canary: 1,
-        width: 1,
-        soak: Duration::ZERO,
-        late_seal: false,
-        beside: Beside::Nothing,
-    };
     let (answer, answered) = oneshot::channel();
-    let deploy = Notice::Deploy {
-        order,
-        build: None,
-        answer: Some(answer),
-    };
+    let deploy = deploy("main", &["/nonexistent/new"], Some(answer));
     rig.notices.send(deploy).await.unwrap();
     let deploy = answered.await.unwrap().unwrap();
     let heard = std::iter::from_fn(|| rig.news.try_recv().ok());

@@ -110,6 +110,28 @@ impl Chronicle {
     pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &Arc<Value>> {
         self.events.iter()
     }
+
+    /// The last deploy of each slot whose master was killed in the middle of it.
+    pub(super) fn without_end(&self) -> Vec<Value> {
+        let mut open = BTreeMap::new();
+        for event in self.events() {
+            let deploy = event["deploy"].as_u64();
+            match event["type"].as_str() {
+                Some("deploy_accepted") => {
+                    let slot = event["slot"].as_str().unwrap_or_default();
+                    // An earlier one of the slot has ended, if that is not to be found any more.
+                    open.retain(|_, known: &mut String| known != slot);
+                    open.insert(deploy, slot.to_owned());
+                }
+                Some("deploy_ended" | "deploy_cut_off") => {
+                    open.remove(&deploy);
+                }
+                Some(_) | None => {}
+            }
+        }
+        let open = open.into_iter();
+        open.map(|(deploy, slot)| cut_off(deploy, &slot)).collect()
+    }
 }
 
 impl Budget {
@@ -227,6 +249,11 @@ impl Files {
         self.length += line.len() as u64;
         Ok(())
     }
+}
+
+/// That nothing is known of this deploy behind the death of its master.
+pub(super) fn cut_off(deploy: Option<u64>, slot: &str) -> Value {
+    json!({ "type": "deploy_cut_off", "deploy": deploy, "slot": slot })
 }
 
 /// That a master begins.

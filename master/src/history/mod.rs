@@ -69,31 +69,6 @@ struct Running {
     steps: Vec<StepAt>,
 }
 
-/// The last deploy of each slot whose master was killed in the middle of it.
-fn without_end(chronicle: &Chronicle) -> Vec<Value> {
-    let mut open = BTreeMap::new();
-    for event in chronicle.events() {
-        let deploy = event["deploy"].as_u64();
-        match event["type"].as_str() {
-            Some("deploy_accepted") => {
-                let slot = event["slot"].as_str().unwrap_or_default();
-                // An earlier one of the slot has ended, if that is not to be found any more.
-                open.retain(|_, known: &mut String| known != slot);
-                open.insert(deploy, slot.to_owned());
-            }
-            Some("deploy_ended" | "deploy_cut_off") => {
-                open.remove(&deploy);
-            }
-            Some(_) | None => {}
-        }
-    }
-    open.into_iter()
-        .map(|(deploy, slot)| {
-            serde_json::json!({ "type": "deploy_cut_off", "deploy": deploy, "slot": slot })
-        })
-        .collect()
-}
-
 impl History {
     /// With what earlier masters kept in this data directory; goes on there.
     #[must_use]
@@ -106,7 +81,7 @@ impl History {
         for event in chronicle.events() {
             seen.remember(event);
         }
-        let cut_off = without_end(&chronicle);
+        let cut_off = chronicle.without_end();
         chronicle.keep(chronicle::started(&term.to_string()));
         for cut_off in cut_off {
             chronicle.keep(cut_off);
@@ -131,9 +106,8 @@ impl History {
         if number == 0 || unix_ms == 0 || !reaches || seen.chronicle.events().any(is_known) {
             return;
         }
-        seen.chronicle.keep(serde_json::json!({
-            "type": "deploy_cut_off", "deploy": number, "slot": last.slot,
-        }));
+        let cut_off = chronicle::cut_off(Some(number), &last.slot);
+        seen.chronicle.keep(cut_off);
     }
 
     /// What happened since, in milliseconds since 1970, the newest last.

@@ -25,7 +25,7 @@ use crate::{
 pub fn inspect(file: &Path) -> Result<Contents, Error> {
     let mut store = open(file)?;
     rows(&mut store)
-        .and_then(|rows| contents(file, &store, &rows))
+        .and_then(|rows| contents(file, &store, &rows, &rows.recovered()?))
         .map_err(|error| unreadable(file, &error))
 }
 
@@ -51,7 +51,8 @@ pub fn verify(file: &Path, roster: &Path) -> Result<Findings, Error> {
     }
     let read = rows(&mut store).and_then(|rows| {
         let recovered = rows.recovered()?;
-        Ok((recovered, contents(file, &store, &rows)?))
+        let contents = contents(file, &store, &rows, &recovered)?;
+        Ok((recovered, contents))
     });
     match read {
         Ok((recovered, contents)) => {
@@ -96,8 +97,12 @@ fn unreadable(file: &Path, error: &StoreError) -> Error {
     Error::Failed(format!("journal {}: {error}{advice}", file.display()))
 }
 
-fn contents(file: &Path, store: &Sqlite, rows: &Rows) -> Result<Contents, StoreError> {
-    let recovered = rows.recovered()?;
+fn contents(
+    file: &Path,
+    store: &Sqlite,
+    rows: &Rows,
+    recovered: &Recovered,
+) -> Result<Contents, StoreError> {
     let term = rows.term.map(|(term, _)| term);
     let now = unix_ms();
     let commands = rows.commands.iter();
@@ -135,8 +140,8 @@ fn contents(file: &Path, store: &Sqlite, rows: &Rows) -> Result<Contents, StoreE
                 })
             })
             .collect(),
-        shards: shards(&recovered, &rows.tickets, now),
-        pinned: recovered.pinned,
+        shards: shards(recovered, &rows.tickets, now),
+        pinned: recovered.pinned.clone(),
     })
 }
 

@@ -23,9 +23,6 @@ const MOST_FENCED: usize = 256;
 /// Deploys that did not come about: those with the highest numbers are remembered.
 const MOST_GIVEN_UP: usize = 64;
 
-/// What is put and deleted, by key.
-pub(super) type Changes = BTreeMap<String, Option<Vec<u8>>>;
-
 /// What is in the store, as far as it matters for what is written next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
@@ -42,7 +39,8 @@ pub(super) struct Ledger {
 /// What a save changes in the store, and in the ledger once it is there.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
-    pub(super) changes: Changes,
+    /// What is put and deleted, by key.
+    pub(super) changes: BTreeMap<String, Option<Vec<u8>>>,
     owners: BTreeMap<ShardId, u64>,
     tickets: BTreeMap<ShardId, u64>,
     fenced: Option<BTreeMap<SlaveId, u64>>,
@@ -79,19 +77,19 @@ impl Ledger {
         }
     }
 
-    /// What saving these entries changes.
+    /// What saving these entries changes, `now` in milliseconds since 1970.
     ///
     /// # Errors
     /// One of them is none that a master gives; nothing may be saved then.
-    pub(super) fn draft(&self, entries: &[Entry], clocks: &Clocks) -> Result<Draft, StoreError> {
+    pub(super) fn draft(&self, entries: &[Entry], now: u64) -> Result<Draft, StoreError> {
         let mut draft = Draft::default();
         for entry in entries {
-            self.enter(&mut draft, entry, clocks)?;
+            self.enter(&mut draft, entry, now)?;
         }
         Ok(draft)
     }
 
-    fn enter(&self, draft: &mut Draft, entry: &Entry, clocks: &Clocks) -> Result<(), StoreError> {
+    fn enter(&self, draft: &mut Draft, entry: &Entry, now: u64) -> Result<(), StoreError> {
         let key = entry.key();
         match entry {
             Entry::Pinned(pinned) => draft.put(key, pinned)?,
@@ -106,7 +104,7 @@ impl Ledger {
                 let row = Owner {
                     epoch,
                     owner: *owner,
-                    hold: (*hold).into(),
+                    hold: *hold,
                     basis: basis_text(*basis),
                 };
                 if is_newest(&self.owners, &mut draft.owners, *shard, epoch) {
@@ -125,7 +123,7 @@ impl Ledger {
                 self.fenced_of(draft).remove(slave);
                 draft.delete(key);
             }
-            Entry::Fenced(slave) => self.fence(draft, *slave, clocks.unix)?,
+            Entry::Fenced(slave) => self.fence(draft, *slave, now)?,
             Entry::Ticket {
                 epoch,
                 after,
@@ -134,8 +132,8 @@ impl Ledger {
                 let epoch = given(*epoch)?;
                 let row = TicketRow {
                     epoch,
-                    after: (*after).into(),
-                    written_ms: clocks.unix,
+                    after: *after,
+                    written_ms: now,
                     ticket: (**ticket).clone(),
                 };
                 if is_newest(&self.tickets, &mut draft.tickets, ticket.shard, epoch) {
@@ -147,12 +145,13 @@ impl Ledger {
                     last: last.deploy.get(),
                     slot: last.slot.clone(),
                     command: last.command.clone(),
-                    unix_ms: clocks.unix,
+                    unix_ms: now,
                 };
                 draft.put(key, &row)?;
             }
             Entry::GivenUp(deploy) => self.give_up(draft, *deploy)?,
             Entry::Seen => {
+                let clocks = Clocks::now();
                 let unix_ms = clocks.unix;
                 draft.put(key, &Seen { unix_ms })?;
                 let clocks = clocks.to_text();

@@ -1,5 +1,5 @@
 //! What a master must know after it was killed: entries of the core in a
-//! a key-value store, written by one thread, so that no disk ever blocks the
+//! key-value store, written by one thread, so that no disk ever blocks the
 //! runtime.
 //!
 //! ```text

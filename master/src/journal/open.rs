@@ -147,7 +147,7 @@ pub(super) fn begin(
     let mut ledger = Ledger::new(&rows, configured);
     let commands = ledger.brought();
     let clocks = Clocks::now();
-    let mut draft = first_draft(&ledger, &recovered, shard_count, &clocks)?;
+    let mut draft = first_draft(&ledger, &recovered, shard_count, clocks.unix)?;
     ledger.fill(&mut draft, &commands)?;
     let mut put = |key: &str, value| draft.changes.insert(key.to_owned(), Some(value));
     let Term { fleet, counter } = term;
@@ -211,7 +211,7 @@ fn first_draft(
     ledger: &Ledger,
     recovered: &Recovered,
     shard_count: Option<u32>,
-    clocks: &Clocks,
+    now: u64,
 ) -> Result<Draft, StoreError> {
     if recovered.journal == JournalState::Intact {
         return Ok(Draft::default());
@@ -220,7 +220,7 @@ fn first_draft(
     let slaves = slaves.map(|hello| Entry::Slave(Box::new(hello)));
     let pinned = recovered.pinned.clone().map(Entry::Pinned);
     let entries: Vec<_> = slaves.chain(pinned).collect();
-    let mut draft = ledger.draft(&entries, clocks)?;
+    let mut draft = ledger.draft(&entries, now)?;
     let mut put = |key: &str, value| draft.changes.insert(key.to_owned(), Some(value));
     let floor = recovered.floor.get();
     put(&Key::Lost.to_string(), encode(&Lost { floor })?);

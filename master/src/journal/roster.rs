@@ -129,23 +129,15 @@ impl Roster {
         self.write()
     }
 
-    /// Whether [`add`](Self::add) would write.
-    pub(super) fn would_change(&self, entries: &[Entry]) -> bool {
-        self.with(entries).is_some()
-    }
-
-    /// Before `entries` are in the journal: slaves that come.
-    pub(super) fn add(&mut self, entries: &[Entry]) -> io::Result<()> {
-        let Some(next) = self.with(entries) else {
-            return Ok(());
-        };
+    /// Before the entries that it is [`with`](Self::with) are in the journal.
+    pub(super) fn become_known(&mut self, next: Known) -> io::Result<()> {
         // A write that fails is tried again with the next save.
         let before = std::mem::replace(&mut self.known, next);
         self.write().inspect_err(|_| self.known = before)
     }
 
-    /// What it says with these; `None`: what it says.
-    fn with(&self, entries: &[Entry]) -> Option<Known> {
+    /// What it says with these, slaves that come and what is pinned; `None`: what it says.
+    pub(super) fn with(&self, entries: &[Entry]) -> Option<Known> {
         let mut next = None;
         for entry in entries {
             if let Entry::Slave(hello) = entry {

@@ -87,15 +87,16 @@ pub(super) struct ShardCount {
 pub(super) struct Owner {
     pub(super) epoch: u64,
     pub(super) owner: SlaveId,
-    pub(super) hold: HoldName,
+    #[serde(with = "HoldName")]
+    pub(super) hold: Hold,
     /// `cold`, `death`, or `seal N`: the ticket of the owner at epoch N.
     pub(super) basis: String,
 }
 
-/// Whether it is its owner's, or only used up for it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum HoldName {
+/// How a [`Hold`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Hold", rename_all = "lowercase")]
+enum HoldName {
     Reserved,
     Owned,
 }
@@ -104,18 +105,10 @@ pub(super) enum HoldName {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TicketRow {
     pub(super) epoch: u64,
-    pub(super) after: AfterName,
+    pub(super) after: ResumeAfter,
     /// In milliseconds since 1970.
     pub(super) written_ms: u64,
     pub(super) ticket: Ticket,
-}
-
-/// What a ticket was made at.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum AfterName {
-    Seal,
-    Death,
 }
 
 /// `work`.
@@ -311,7 +304,7 @@ impl Rows {
             let written = row.written_ms.max(self.seen_ms.unwrap_or(0));
             let ticket = RecoveredTicket {
                 epoch: Epoch(row.epoch),
-                after: row.after.into(),
+                after: row.after,
                 ticket: row.ticket.clone(),
                 age: std::time::Duration::from_millis(now.saturating_sub(written)),
             };
@@ -321,7 +314,7 @@ impl Rows {
             let row = OwnerRow {
                 epoch: Epoch(row.epoch),
                 owner: row.owner,
-                hold: row.hold.into(),
+                hold: row.hold,
                 basis: basis(*shard, &row.basis)?,
             };
             Ok((*shard, row))
@@ -350,42 +343,6 @@ impl Rows {
             },
             floor: Epoch(self.lost.unwrap_or(0)),
         })
-    }
-}
-
-impl From<Hold> for HoldName {
-    fn from(hold: Hold) -> Self {
-        match hold {
-            Hold::Reserved => Self::Reserved,
-            Hold::Owned => Self::Owned,
-        }
-    }
-}
-
-impl From<HoldName> for Hold {
-    fn from(name: HoldName) -> Self {
-        match name {
-            HoldName::Reserved => Self::Reserved,
-            HoldName::Owned => Self::Owned,
-        }
-    }
-}
-
-impl From<ResumeAfter> for AfterName {
-    fn from(after: ResumeAfter) -> Self {
-        match after {
-            ResumeAfter::Seal => Self::Seal,
-            ResumeAfter::Death => Self::Death,
-        }
-    }
-}
-
-impl From<AfterName> for ResumeAfter {
-    fn from(name: AfterName) -> Self {
-        match name {
-            AfterName::Seal => Self::Seal,
-            AfterName::Death => Self::Death,
-        }
     }
 }
 

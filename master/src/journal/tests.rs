@@ -53,10 +53,14 @@ async fn everything_that_was_saved_is_there_after_a_reopen() {
     let opened = open(dir.path(), BTreeMap::new()).unwrap();
     assert_eq!((opened.term.fleet, opened.term.counter), (fleet, 2));
     assert_eq!(opened.shard_count, Some(2));
-    let recovered = opened.recovered;
+    is_what_was_saved(&opened.recovered, hello(5));
+}
+
+/// The rows of the fleet in these tests, of which the slave said this.
+fn is_what_was_saved(recovered: &Recovered, known: Hello) {
     assert_eq!(recovered.pinned, Some(parameters()));
     assert_eq!(recovered.work, Some((Epoch(3), SlaveId(5))));
-    assert_eq!(recovered.slaves, BTreeMap::from([(SlaveId(5), hello(5))]));
+    assert_eq!(recovered.slaves, BTreeMap::from([(SlaveId(5), known)]));
     assert_eq!(recovered.fenced, [SlaveId(7)].into());
     assert_eq!(recovered.last_deploy.deploy, DeployId(12));
     assert_eq!(recovered.given_up, [DeployId(9), DeployId(11)].into());

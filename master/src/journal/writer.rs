@@ -13,12 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::{
-    age::Clocks,
     ledger::{Draft, Ledger},
     roster::Roster,
     rows::{SHARD_COUNT, ShardCount, encode},
 };
 use crate::{
+    clock::unix_ms,
     store::{ApplyError, Batch, Revision, SaveError, Store, StoreError, TERM},
     test_hooks::crash,
 };
@@ -89,11 +89,11 @@ impl Writer {
     }
 
     fn try_save(&mut self, entries: &[Entry], durability: Durability) -> Result<(), ApplyError> {
-        let draft = self.ledger.draft(entries, &Clocks::now())?;
-        if self.roster.would_change(entries) {
+        let draft = self.ledger.draft(entries, unix_ms())?;
+        if let Some(next) = self.roster.with(entries) {
             // Of another master that has the term by now this file is, too.
             self.still_has_the_term()?;
-            self.roster.add(entries).map_err(StoreError::Io)?;
+            self.roster.become_known(next).map_err(StoreError::Io)?;
         }
         self.apply(draft, durability)
     }

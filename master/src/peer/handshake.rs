@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::context::{Context, Origin};
 use crate::{
+    clock::millis,
     config::MAX_SHARDS,
     doors::Place,
     process::{Dialled, Watch, WatchError, may_be},
@@ -98,9 +99,7 @@ pub(super) async fn handshake(
         term: context.term,
         proof: context.secret.master_proof(&hello.nonce, hello.slave),
         challenge: challenge.clone(),
-        checkpoint_ms: u64::try_from(context.checkpoint.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1),
+        checkpoint_ms: millis(context.checkpoint).max(1),
     };
     connection
         .send(&ToSlave::Welcome(welcome).to_frame())

@@ -31,9 +31,14 @@ async fn a_rollback_brings_the_command_before_back_also_under_another_master() {
     let second = deployed(&fleet, fleet.command(&["deploy", "--"]).args(next), "v2").await;
     assert!(command_of(second.process.pid).contains("1001"));
     // The history is written behind the answer.
-    while fleet.says(&["history", "--json"]).await.out.is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let written = async {
+        while fleet.says(&["history", "--json"]).await.out.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, written)
+        .await
+        .expect("the history is written");
     master.signal(Signal::KILL);
     master.child.wait().await.unwrap();
     let _master = fleet.master().await;

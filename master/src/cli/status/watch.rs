@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     admin::client::Client,
+    clock::millis,
     error::{EXIT_DONE, EXIT_OUTPUT, Error},
 };
 
@@ -169,7 +170,7 @@ impl Picture {
         let paint = Paint::of_stdout();
         let mut lines = Vec::new();
         if let Some((since, error)) = &self.silent {
-            let ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let ms = millis(since.elapsed());
             lines.push(paint.bad(&format!("no master for {}: {error}", span(ms))));
             lines.push("the slaves keep serving without it".to_owned());
             lines.push(String::new());

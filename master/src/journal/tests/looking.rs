@@ -133,11 +133,7 @@ async fn each_rule_that_a_row_breaks_is_named() {
             change(&connection, keys, fields);
         }
         drop(connection);
-        let problems = problems(dir.path());
-        assert!(
-            problems.iter().any(|problem| problem.contains(told)),
-            "{keys} {fields}: {problems:?}"
-        );
+        is_told(dir.path(), told, &format!("{keys} {fields}"));
     }
 }
 
@@ -158,11 +154,7 @@ async fn what_makes_no_sense_of_the_whole_file_is_named() {
         let connection = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
         connection.execute_batch(damage).unwrap();
         drop(connection);
-        let problems = problems(dir.path());
-        assert!(
-            problems.iter().any(|problem| problem.contains(told)),
-            "{damage}: {problems:?}"
-        );
+        is_told(dir.path(), told, damage);
     }
 }
 
@@ -216,4 +208,13 @@ async fn written() -> tempfile::TempDir {
 fn problems(dir: &Path) -> Vec<String> {
     let findings = verify(&dir.join(FILE), &dir.join("fleet"));
     findings.unwrap().problems
+}
+
+/// One of the problems says this, after `damage`.
+fn is_told(dir: &Path, told: &str, damage: &str) {
+    let problems = problems(dir);
+    assert!(
+        problems.iter().any(|problem| problem.contains(told)),
+        "{damage}: {problems:?}"
+    );
 }

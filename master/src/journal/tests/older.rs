@@ -31,27 +31,11 @@ async fn a_journal_of_the_build_before_opens_with_everything_that_is_in_it() {
         assert_eq!(opened.before.get("side slot"), None);
         let recovered = &opened.recovered;
         assert_eq!(recovered.journal, JournalState::Intact);
-        assert_eq!(recovered.pinned, Some(parameters()));
-        assert_eq!(recovered.work, Some((Epoch(3), SlaveId(5))));
         let mut known = hello(5);
         // That build did not say of which host a process is.
         known.process.host = HostId::default();
-        assert_eq!(recovered.slaves, BTreeMap::from([(SlaveId(5), known)]));
-        assert_eq!(recovered.fenced, [SlaveId(7)].into());
-        assert_eq!(recovered.last_deploy.deploy, DeployId(12));
-        assert_eq!(recovered.given_up, [DeployId(9), DeployId(11)].into());
+        is_what_was_saved(recovered, known);
         assert!(recovered.late_seal_refused);
-        let row = |epoch, hold, basis| Row {
-            epoch: Epoch(epoch),
-            owner: SlaveId(5),
-            hold,
-            basis,
-        };
-        let shards = [
-            (ShardId(0), row(1, Hold::Owned, Basis::Cold)),
-            (ShardId(1), row(7, Hold::Reserved, Basis::Seal(Epoch(6)))),
-        ];
-        assert_eq!(recovered.shards, BTreeMap::from(shards));
         let sealed = &recovered.tickets[&ShardId(1)];
         let Entry::Ticket { ticket, .. } = ticket(1, 6, 20, ResumeAfter::Seal) else {
             panic!("it is a ticket");

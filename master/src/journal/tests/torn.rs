@@ -201,7 +201,7 @@ async fn a_write_ahead_log_that_grew_is_folded_in_once_nobody_waits() {
     const LONG: u64 = 512 << 10;
 
     let dir = tempfile::tempdir().unwrap();
-    let log = dir.path().join(format!("{FILE}-wal"));
+    let log = dir.path().join(WAL);
     let length = || std::fs::metadata(&log).map_or(0, |log| log.len());
     let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
     let checkpoints = |handled| {
