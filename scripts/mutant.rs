@@ -21,7 +21,19 @@ macro_rules! mutant {
 #[cfg(mutants)]
 pub(crate) fn is_asked_for(name: &str) -> bool {
     static ASKED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    let asked = ASKED.get_or_init(|| std::env::var("BATON_MUTANT").unwrap_or_default());
+    let asked = ASKED.get_or_init(|| {
+        let asked = std::env::var("BATON_MUTANT").unwrap_or_default();
+        let mut names = include_str!("mutants.txt").lines().map(|line| {
+            let (name, _) = line.split_once('|').unwrap_or_default();
+            name.trim()
+        });
+        let is_known = asked.is_empty() || names.any(|name| name == asked);
+        assert!(
+            is_known,
+            "BATON_MUTANT={asked:?} is no mutant; scripts/mutants --list shows them"
+        );
+        asked
+    });
     let this = env!("CARGO_PKG_NAME").trim_start_matches("baton-");
     asked.split_once('/') == Some((this, name))
 }

@@ -17,7 +17,8 @@ mod life;
 use baton_protocol::{Sequence, message::Step};
 use tokio::time::Instant;
 
-use self::life::{Life, Stage, TELL_WAITING};
+pub(super) use self::life::TELL_WAITING;
+use self::life::{Life, Stage};
 use super::{
     Shard,
     backoff::{Redial, Wait},
@@ -181,7 +182,7 @@ impl Shard {
 
     /// Says where the connection is, if that is any progress: dialling again and again
     /// is none.
-    fn waits(&self, step: Step, redial: &Redial) {
+    pub(super) fn waits(&self, step: Step, redial: &Redial) {
         if !self.current.is_some() || !redial.gets_nowhere(&self.context.config.timings) {
             self.progress(step, 0);
         }

@@ -8,9 +8,8 @@ use tokio::time::Instant;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Plans {
-    /// Discord asked for a pause, or the task before this one panicked: nothing is
-    /// dialled before.
-    not_before: Option<Instant>,
+    /// Nothing is dialled before.
+    rest: Option<Rest>,
     /// Whether it served before its task panicked, so that nobody waits for a word.
     served: bool,
     /// Whether RESUMED is to be confirmed as the answer to an order.
@@ -20,24 +19,43 @@ pub(super) struct Plans {
     late: Option<Duration>,
 }
 
+/// Until when nothing is dialled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    pub(super) until: Instant,
+    /// Whether Discord asked for it; else the task before this one panicked.
+    pub(super) by_discord: bool,
+}
+
 impl Plans {
     /// Behind a task that panicked, and that `served` or did not.
     pub(super) fn after_a_panic(served: bool, not_before: Instant) -> Self {
         Self {
             served,
-            not_before: Some(not_before),
+            rest: Some(Rest {
+                until: not_before,
+                by_discord: false,
+            }),
             ..Self::default()
         }
     }
 
-    /// Nothing is dialled before.
+    /// Discord asked for a pause: nothing is dialled before.
     pub(super) const fn rest_until(&mut self, until: Instant) {
-        self.not_before = Some(until);
+        self.rest = Some(Rest {
+            until,
+            by_discord: true,
+        });
     }
 
-    /// When the next dial is due that was to be at `due`. It counts once.
-    pub(super) fn dial_at(&mut self, due: Instant) -> Instant {
-        self.not_before.take().map_or(due, |at| due.max(at))
+    /// The rest before the next dial, which was to be at `due`. What was planned counts
+    /// once.
+    pub(super) fn rest_before_dial(&mut self, due: Instant) -> Rest {
+        let planned = self.rest.take().filter(|rest| rest.until >= due);
+        planned.unwrap_or(Rest {
+            until: due,
+            by_discord: false,
+        })
     }
 
     /// An order to resume is carried out.

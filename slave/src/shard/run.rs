@@ -25,9 +25,11 @@ use tracing::{Instrument as _, span::EnteredSpan};
 use super::{
     Shard,
     backoff::Redial,
-    connection::Ended,
+    connection::{Ended, TELL_WAITING},
+    gateway::End,
     order::{Care, Said, Turn},
     phase::{Input, Phase, Seal},
+    plans::Rest,
     session::Session,
     span,
 };
@@ -97,7 +99,7 @@ impl Shard {
         let mut redial = Redial::new();
         let mut pause = Duration::ZERO;
         loop {
-            if let Some(phase) = self.wait(pause).await {
+            if let Some(phase) = self.wait(pause, &redial).await {
                 return phase;
             }
             let timings = self.context.config.timings.clone();
@@ -119,6 +121,10 @@ impl Shard {
                     let resumable = self.current.is_some();
                     pause = redial.ended(&end, resumable, &timings);
                     tracing::info!(why = %end, ?pause, "connection lost");
+                    if matches!(end, End::InvalidSession { .. }) {
+                        self.plans.rest_until(Instant::now() + pause);
+                        pause = Duration::ZERO;
+                    }
                     if self.context.config.is_legacy() && redial.taken() >= MOST_TAKEN {
                         return self.another_serves_it();
                     }
@@ -134,8 +140,7 @@ impl Shard {
                 }
                 Ended::SessionLost(why) => {
                     self.session_lost(&why);
-                    let end = super::gateway::End::Reconnect;
-                    pause = redial.ended(&end, false, &timings);
+                    pause = redial.ended(&End::Reconnect, false, &timings);
                     redial.session_ended();
                 }
                 Ended::Stale => pause = Duration::ZERO,
@@ -239,14 +244,25 @@ impl Shard {
     }
 
     /// Waits between connections. `Some`: the phase ended.
-    async fn wait(&mut self, pause: Duration) -> Option<Phase> {
-        let due = Instant::now() + pause;
-        let due = self.plans.dial_at(due);
-        while Instant::now() < due {
+    ///
+    /// A pause that Discord asks for is no standstill: the master hears that it is kept to.
+    async fn wait(&mut self, pause: Duration, redial: &Redial) -> Option<Phase> {
+        let Rest { until, by_discord } = self.plans.rest_before_dial(Instant::now() + pause);
+        let mut tell_at = Instant::now() + TELL_WAITING;
+        while Instant::now() < until {
+            let due = if by_discord {
+                until.min(tell_at)
+            } else {
+                until
+            };
             if let Input::Turn(turn) = self.input(None, true, Some(due)).await
                 && let Some(phase) = self.turn(turn)
             {
                 return Some(phase);
+            }
+            if by_discord && Instant::now() >= tell_at && !mutant!("pause-untold") {
+                tell_at = Instant::now() + TELL_WAITING;
+                self.waits(Step::Dialling, redial);
             }
         }
         None

@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_discord::{Fault, FaultName, ResumeWhileConnected, What};
 use baton_protocol::{
     Epoch, ShardId, ToMaster, ToSlave,
-    message::{ResumeAfter, Seal, Unit},
+    message::{ResumeAfter, Seal, Step, Unit},
 };
 use baton_slave::Mark;
 
@@ -125,6 +125,35 @@ async fn where_discord_refuses_a_strict_seal_moves_the_shard_all_the_same() {
     scene.flows(&scene.new).await;
     scene.is_exact().await;
     assert_eq!(logged(&scene.discord, What::Identify).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_that_discord_asks_for_is_no_standstill() {
+    let discord = far_reaching(|config| {
+        config.resume_while_connected = ResumeWhileConnected::Refuse;
+    })
+    .await;
+    let mut scene = scene_at(discord, |config| {
+        // It does not end in this test.
+        config.timings.invalid_session = LONG * 10;
+    })
+    .await;
+    let ticket = scene.checkpoint().await;
+    scene.dials(ticket).await.unwrap();
+    scene.is_sealed_late().await;
+    assert_eq!(scene.overtakes().await, "op 9, d: true");
+    let ticket = scene.old_peer.seal(0, 1, LONG).await;
+    scene.new_peer.give(2, ResumeAfter::Seal, ticket).await;
+    for _ in 0..2 {
+        let told = scene
+            .new_peer
+            .wait("that it waits", |message| match message {
+                ToMaster::Progress(progress) => Some((progress.epoch, progress.step)),
+                _ => None,
+            });
+        assert_eq!(told.await, (Epoch(2), Step::Dialling));
+    }
+    assert_eq!(scene.connections(), 2, "nothing is dialled");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// The master hears so often that the slave waits for an answer, on a connection that is
-/// open: limits that have grown are longer than its own.
-pub(super) const TELL_WAITING: Duration = Duration::from_secs(1);
+/// open or in a pause that Discord asks for: limits that have grown are longer than its own.
+pub(in crate::shard) const TELL_WAITING: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
