@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Apply, Here, field, member::objects, table::with_field};
+use super::{Apply, Here, field, table::with_field};
 use crate::{
     Error,
     key::{self, ChannelPlace},
@@ -95,15 +95,12 @@ impl Apply<'_, '_> {
         value: Option<Value<'_>>,
     ) -> Result<(), Error> {
         for kind in [Kind::Channel, Kind::Thread] {
-            self.change_document(here, kind, id, |old, new| match value {
-                Some(value) => with_field(old, name, new, |new| {
-                    new.field(name, value);
-                }),
-                None => {
-                    for (own, value) in old.fields().filter(|(own, _)| *own != name) {
-                        new.field(own, value);
+            self.change_document(here, kind, id, |old, new| {
+                with_field(old, name, new, |new| {
+                    if let Some(value) = value {
+                        new.field(name, value);
                     }
-                }
+                });
             })?;
         }
         Ok(())
@@ -164,7 +161,8 @@ impl Apply<'_, '_> {
             .get("channel_ids")
             .and_then(Value::items)
             .map(|ids| ids.filter_map(Value::number).collect());
-        let now: BTreeSet<u64> = objects(d, "threads")
+        let now: BTreeSet<u64> = d
+            .objects("threads")
             .filter_map(|thread| thread.number("id"))
             .collect();
         let is_synced = |parent: Option<u64>| match (&channels, parent) {
@@ -177,10 +175,10 @@ impl Apply<'_, '_> {
                 self.forget_channel(here, Kind::Thread, gone)?;
             }
         }
-        for thread in objects(d, "threads") {
+        for thread in d.objects("threads") {
             self.thread(here, thread)?;
         }
-        for member in objects(d, "members") {
+        for member in d.objects("members") {
             self.thread_member(here, member)?;
         }
         Ok(())
@@ -212,7 +210,7 @@ impl Apply<'_, '_> {
         if d.ids("removed_member_ids").any(|gone| gone == bot) {
             self.set_field(here, id, "member", None)?;
         }
-        let mut added = objects(d, "added_members");
+        let mut added = d.objects("added_members");
         match added.find(|member| member.number("user_id") == Some(bot)) {
             Some(member) => {
                 let own = self.without(member, &["guild_id", "member", "presence"]);

@@ -25,9 +25,7 @@ impl Apply<'_, '_> {
         if let Some(user) = super::field(d, "user") {
             self.current_user(user)?;
         }
-        let guilds = d.get("guilds").and_then(Value::items);
-        let guilds = guilds.into_iter().flatten().filter_map(Value::object);
-        for guild in guilds.filter_map(|guild| guild.number("id")) {
+        for guild in d.objects("guilds").filter_map(|guild| guild.number("id")) {
             self.set_place(guild, Place::UNAVAILABLE)?;
         }
         Ok(())

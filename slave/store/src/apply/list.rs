@@ -85,15 +85,11 @@ impl Apply<'_, '_> {
             return Ok(());
         };
         self.change_document(here, Kind::Guild, here.guild, |old, new| {
-            if left.is_empty() {
-                for (own, value) in old.fields().filter(|(own, _)| *own != name) {
-                    new.field(own, value);
-                }
-            } else {
-                with_field(old, name, new, |new| {
+            with_field(old, name, new, |new| {
+                if !left.is_empty() {
                     new.list(name, left.iter().copied());
-                });
-            }
+                }
+            });
         })
     }
 }

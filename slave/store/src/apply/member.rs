@@ -131,12 +131,12 @@ impl Apply<'_, '_> {
 
     /// Members that were asked for.
     pub(super) fn members_chunk(&mut self, here: Here, d: Doc<'_>) -> Result<(), Error> {
-        for member in objects(d, "members") {
+        for member in d.objects("members") {
             if let Some(id) = id_of(Kind::Member, member) {
                 self.put_member(here, id, member)?;
             }
         }
-        for presence in objects(d, "presences") {
+        for presence in d.objects("presences") {
             self.presence_update(here, presence)?;
         }
         Ok(())
@@ -228,10 +228,4 @@ impl Apply<'_, '_> {
             (None, None) => crate::packed::Build::new(self.level).finish(),
         }
     }
-}
-
-/// The objects of a list.
-pub(super) fn objects<'d>(d: Doc<'d>, name: &str) -> impl Iterator<Item = Doc<'d>> + use<'d> {
-    let items = d.get(name).and_then(Value::items);
-    items.into_iter().flatten().filter_map(Value::object)
 }

@@ -143,7 +143,8 @@ impl Apply<'_, '_> {
     }
 }
 
-/// All fields, one of them with another value; behind them, if it was not there.
+/// All fields, one of them with another value, or left out if `put` writes nothing; behind
+/// them, if it was not there.
 pub(super) fn with_field(d: Doc<'_>, name: &str, out: &mut Build, put: impl Fn(&mut Build)) {
     for (own, value) in d.fields() {
         if own == name {

@@ -189,13 +189,6 @@ impl Build {
         self
     }
 
-    /// A field that is packed as a whole.
-    pub(crate) fn whole(&mut self, key: &str, packed: &[u8]) -> &mut Self {
-        name(&mut self.out, key, self.level);
-        self.out.extend_from_slice(packed);
-        self
-    }
-
     /// A list of values that are packed already.
     pub(crate) fn list<'v>(
         &mut self,

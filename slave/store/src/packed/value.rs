@@ -224,6 +224,12 @@ impl<'a> Doc<'a> {
         let items = self.get(name).and_then(Value::items);
         items.into_iter().flatten().filter_map(Value::number)
     }
+
+    /// The objects of a list, without what is none.
+    pub(crate) fn objects(self, name: &str) -> impl Iterator<Item = Doc<'a>> + use<'a> {
+        let items = self.get(name).and_then(Value::items);
+        items.into_iter().flatten().filter_map(Value::object)
+    }
 }
 
 /// The values of a list. It ends where the list is damaged.

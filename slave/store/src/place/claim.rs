@@ -114,15 +114,6 @@ struct Claimant<'c> {
     owner: Owner,
 }
 
-/// What there is to go on from.
-enum Base {
-    Nothing,
-    Open(Arc<Generation>),
-    Damaged(Damage),
-    /// Its owner keeps everybody waiting.
-    Stuck,
-}
-
 impl Claimant<'_> {
     /// `None`: another claimant came between.
     fn attempt(&self) -> Result<Option<Claimed>, Error> {
@@ -158,21 +149,17 @@ impl Claimant<'_> {
     }
 
     fn try_from(&self, before: Option<&Claim>) -> Result<Option<Claimed>, Error> {
-        let base = match before {
-            None => Base::Nothing,
-            Some(latest) => self.base(latest)?,
+        let Some(latest) = before else {
+            return self.begin(None, Found::Nothing);
         };
-        match (base, before) {
-            (Base::Open(generation), Some(latest)) => match self.take(generation, latest)? {
-                Taken::Done(claimed) => Ok(Some(*claimed)),
-                Taken::Overtaken => Ok(None),
-                Taken::Stuck => self.copy(latest),
-                Taken::Damaged(damage) => self.damaged(latest, damage),
-            },
-            (Base::Stuck, Some(latest)) => self.copy(latest),
-            (Base::Damaged(damage), Some(latest)) => self.damaged(latest, damage),
-            (Base::Nothing, _) => self.begin(before, Found::Nothing),
-            (Base::Open(_) | Base::Stuck | Base::Damaged(_), None) => Ok(None),
+        let opened = Generation::open(self.shard, latest.generation.clone(), self.how());
+        match opened.and_then(|generation| self.take(generation, latest)) {
+            // Its owner keeps everybody waiting.
+            Err(Error::Busy | Error::Engine(heed::Error::Mdb(heed::MdbError::MapResized))) => {
+                self.copy(latest)
+            }
+            Err(Error::Damaged(damage)) => self.damaged(latest, damage),
+            taken => taken,
         }
     }
 
@@ -183,17 +170,6 @@ impl Claimant<'_> {
 
     fn how(&self) -> How {
         self.options.how()
-    }
-
-    fn base(&self, latest: &Claim) -> Result<Base, Error> {
-        let opened = Generation::open(self.shard, latest.generation.clone(), self.how());
-        match opened {
-            Ok(generation) => Ok(Base::Open(generation)),
-            Err(Error::Busy) => Ok(Base::Stuck),
-            Err(Error::Engine(heed::Error::Mdb(heed::MdbError::MapResized))) => Ok(Base::Stuck),
-            Err(Error::Damaged(damage)) => Ok(Base::Damaged(damage)),
-            Err(error) => Err(error),
-        }
     }
 
     /// What is there cannot be used. It is set aside, and the next state begins with nothing;
@@ -238,32 +214,31 @@ impl Claimant<'_> {
         }
     }
 
-    /// Goes on in the generation that is there.
-    fn take(&self, generation: Arc<Generation>, latest: &Claim) -> Result<Taken, Error> {
+    /// Goes on in the generation that is there. `None`: another claimant came between.
+    fn take(&self, generation: Arc<Generation>, latest: &Claim) -> Result<Option<Claimed>, Error> {
         let mark = self.mark(Some(latest), &latest.generation);
         mark.create(self.shard)?;
         if !self.is_alone(Some(latest))? {
-            return Ok(Taken::Overtaken);
+            return Ok(None);
         }
-        let written = generation.write(self.options.patience, |txn| {
+        let header = self.enter(&generation)?;
+        Ok(Some(Claimed {
+            generation,
+            header,
+            claim: mark,
+            found: Found::State,
+        }))
+    }
+
+    /// Makes the generation this owner's, if it is sound.
+    fn enter(&self, generation: &Generation) -> Result<Header, Error> {
+        generation.write(self.options.patience, |txn| {
             let mut header = txn.header()?;
             self.check(&header)?;
             self.own(&mut header)?;
             txn.set_header(&header)?;
             Ok(header)
-        });
-        match written {
-            Ok(header) => Ok(Taken::Done(Box::new(Claimed {
-                generation,
-                header,
-                claim: mark,
-                found: Found::State,
-            }))),
-            Err(Error::Busy) => Ok(Taken::Stuck),
-            Err(Error::Engine(heed::Error::Mdb(heed::MdbError::MapResized))) => Ok(Taken::Stuck),
-            Err(Error::Damaged(damage)) => Ok(Taken::Damaged(damage)),
-            Err(error) => Err(error),
-        }
+        })
     }
 
     /// Writes the owner into a header, unless a later one stands there.
@@ -292,11 +267,8 @@ impl Claimant<'_> {
             Err(error) => return Err(error),
         };
         // The mark of an attempt to go on there may be in place.
-        let own = self.mark(Some(latest), &latest.generation);
-        let mark = Claim {
-            turn: own.turn + 1,
-            ..self.mark(Some(latest), &name)
-        };
+        let mut mark = self.mark(Some(latest), &name);
+        mark.turn += 1;
         mark.create(self.shard)?;
         if !self.is_alone(Some(latest))? {
             return Ok(None);
@@ -311,13 +283,7 @@ impl Claimant<'_> {
 
     fn open_own(&self, name: &str) -> Result<(Arc<Generation>, Header), Error> {
         let generation = Generation::open(self.shard, name.to_owned(), self.how())?;
-        let header = generation.write(self.options.patience, |txn| {
-            let mut header = txn.header()?;
-            self.check(&header)?;
-            self.own(&mut header)?;
-            txn.set_header(&header)?;
-            Ok(header)
-        })?;
+        let header = self.enter(&generation)?;
         Ok((generation, header))
     }
 
@@ -347,13 +313,6 @@ impl Claimant<'_> {
             found,
         }))
     }
-}
-
-enum Taken {
-    Done(Box<Claimed>),
-    Overtaken,
-    Stuck,
-    Damaged(Damage),
 }
 
 impl WriteTxn<'_> {

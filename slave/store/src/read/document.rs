@@ -138,7 +138,7 @@ impl<'v> Document<'v> {
                 if let Some(known) = self.user() {
                     copy(known, &mut user);
                 }
-                out.whole("user", &user.finish());
+                out.field("user", Doc::trusted(&user.finish()).value());
             }
         }
         if let Some(guild) = self.guild.filter(|_| self.kind.names_guild()) {

@@ -44,12 +44,7 @@ impl View {
         }
         let member = self.member(guild, user)?;
         let roles: Vec<u64> = member.ids("roles").collect();
-        let overwrites = of.get("permission_overwrites").and_then(Value::items);
-        let overwrites: Vec<Doc<'_>> = overwrites
-            .into_iter()
-            .flatten()
-            .filter_map(Value::object)
-            .collect();
+        let overwrites: Vec<Doc<'_>> = of.doc().objects("permission_overwrites").collect();
         // Everyone, then all roles together, then the member.
         let is_of = |overwrite: &Doc<'_>, step: usize| match overwrite.number("id") {
             Some(id) if is_member(*overwrite) => step == 2 && id == user.get(),

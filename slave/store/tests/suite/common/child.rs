@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{Epoch, Sequence};
-use baton_store::{Dispatch, Error, Store};
+use baton_protocol::Epoch;
+use baton_store::{Error, Store};
 
-use super::{SESSION, SHARD, options, owner, payload, stream::Stream};
+use super::{SHARD, apply, options, owner, stream::Stream};
 
 const ASKED: &str = "BATON_STORE_CHILD";
 
@@ -126,21 +126,14 @@ fn writes() {
         stream.next();
     }
     loop {
-        let events: Vec<_> = (0..batch).map(|_| stream.next()).collect();
-        let payloads: Vec<_> = events
-            .iter()
-            .map(|(s, kind, d)| payload(*s, kind, d))
-            .collect();
-        let batch: Vec<_> = events
-            .iter()
-            .zip(&payloads)
-            .map(|((sequence, kind, _), json)| Dispatch {
-                sequence: Sequence(*sequence),
-                kind,
-                json,
+        let first = writer.stand().sequence.get() + 1;
+        let events: Vec<_> = (0..batch)
+            .map(|_| {
+                let (_, kind, d) = stream.next();
+                (kind, d)
             })
             .collect();
-        if let Err(error) = writer.apply(SESSION, &batch) {
+        if let Err(error) = apply(&mut writer, first, &events) {
             let kind = match &error {
                 Error::Fenced { .. } => "fenced",
                 Error::Full(_) => "full",
