@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use baton_protocol::{Frame, Trust, codec::decode};
 use bytes::BytesMut;
 
-use crate::any::{ToMaster, ToSlave};
+use crate::{
+    any::{ToMaster, ToSlave},
+    recorded_frames::from_hex,
+};
 
 const FRAMES: &str = include_str!("../fixtures/frames-of-version-6.txt");
 
@@ -36,11 +39,7 @@ fn every_frame_of_version_6_is_read_and_written_to_the_same_bytes() {
 }
 
 fn frame(hex: &str) -> Frame {
-    let bytes: Vec<u8> = (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
-        .collect();
-    let mut buffer = BytesMut::from(&bytes[..]);
+    let mut buffer = BytesMut::from(&from_hex(hex)[..]);
     let frame = decode(&mut buffer, Trust::Known).expect("short enough");
     assert!(buffer.is_empty());
     frame.expect("a whole frame")

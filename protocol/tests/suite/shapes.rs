@@ -1,6 +1,6 @@
-//! Bodies of ids 2 to 5, 8 and 34 by their shape alone: fields written down here once more,
-//! and not taken from the crate. Each is read as a message and written again to the same
-//! bytes.
+//! Bodies of ids 2 to 5, 8 and 34 by their shape alone: their fields are written down here
+//! once more. A hello, a ticket, a unit and ranges in them are the crate's. Each body is read
+//! as a message and written again to the same bytes.
 
 use baton_protocol::{
     Frame, SequenceRanges, Ticket,

@@ -105,6 +105,16 @@ impl Events {
         left
     }
 
+    /// An event that is handed out as soon as may be.
+    fn at_once(&self, event: Event) -> Retry {
+        Retry {
+            at: Instant::now(),
+            generation: self.generation,
+            attempt: 1,
+            event,
+        }
+    }
+
     /// Those of the former session, whatever became of them, are of no concern any more.
     pub(super) fn forget_session(&mut self) {
         self.generation += 1;
@@ -140,12 +150,8 @@ impl Events {
                 self.held.insert(sequence, event);
             } else if self.window.is_due(sequence) && self.window.is_before_replay(sequence) {
                 // No replay brings it again.
-                self.retries.push_back(Retry {
-                    at: Instant::now(),
-                    generation: self.generation,
-                    attempt: 1,
-                    event,
-                });
+                let retry = self.at_once(event);
+                self.retries.push_back(retry);
             }
         }
     }
@@ -277,12 +283,8 @@ impl Events {
     pub(super) fn give_back(&mut self, events: Vec<Event>) {
         for event in events {
             if self.window.give_back(event.sequence(), event.mark()) {
-                self.retries.push_back(Retry {
-                    at: Instant::now(),
-                    generation: self.generation,
-                    attempt: 1,
-                    event,
-                });
+                let retry = self.at_once(event);
+                self.retries.push_back(retry);
             }
         }
     }
@@ -329,12 +331,8 @@ impl Events {
             }
         }
         for event in at_hand.into_iter().rev() {
-            self.retries.push_front(Retry {
-                at: Instant::now(),
-                generation: self.generation,
-                attempt: 1,
-                event: event.marked(Mark::MayRepeat),
-            });
+            let retry = self.at_once(event.marked(Mark::MayRepeat));
+            self.retries.push_front(retry);
         }
         debug_assert!(!self.window.holds(), "nothing is in doubt any more");
         lost

@@ -45,6 +45,18 @@ pub async fn scene_of(
     bot: fn() -> Recorder,
     change: impl FnOnce(&mut SlaveConfig),
 ) -> Scene {
+    let scene = quiet(discord, bot, change).await;
+    crate::common::traffic(&scene.discord, 50.0);
+    scene.flows(&scene.old).await;
+    scene
+}
+
+/// The same without traffic.
+pub async fn quiet(
+    discord: Discord,
+    bot: fn() -> Recorder,
+    change: impl FnOnce(&mut SlaveConfig),
+) -> Scene {
     let master = FakeMaster::new(1).await;
     let old = run(config(&master, &discord), bot());
     let mut old_peer = master.accept().await;
@@ -53,16 +65,13 @@ pub async fn scene_of(
     change(&mut config);
     let new = run(config, bot());
     let new_peer = master.accept().await;
-    crate::common::traffic(&discord, 50.0);
-    let scene = Scene {
+    Scene {
         discord,
         old,
         old_peer,
         new,
         new_peer,
-    };
-    scene.flows(&scene.old).await;
-    scene
+    }
 }
 
 impl Scene {

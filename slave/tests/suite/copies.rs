@@ -9,7 +9,10 @@ use std::{
 use crate::common::{
     FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, moment, run, traffic, until,
 };
-use crate::lost::{copy, forward};
+use crate::{
+    ahead::{Scene, quiet},
+    lost::{copy, forward},
+};
 use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave, Version,
@@ -38,13 +41,13 @@ async fn flows(at: &Running) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_made_anew_takes_the_place_of_the_one_before_and_so_does_its_connection() {
-    let discord = discord(|_| {}).await;
-    let master = FakeMaster::new(1).await;
-    let old = run(config(&master, &discord), Recorder::with_cache());
-    let mut old_peer = master.accept().await;
-    old_peer.start(&[0], 1, 1).await;
-    let new = run(config(&master, &discord), Recorder::with_cache());
-    let mut new_peer = master.accept().await;
+    let Scene {
+        discord,
+        old,
+        mut old_peer,
+        new,
+        mut new_peer,
+    } = quiet(discord(|_| {}).await, Recorder::with_cache, |_| {}).await;
     traffic(&discord, 500.0);
 
     let mut stands = Vec::new();
@@ -177,13 +180,13 @@ async fn every_byte_of_a_copy_is_acknowledged_before_it_is_said_to_be_ready() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_frame_of_a_copy_is_said_and_its_state_is_never_ready() {
-    let discord = discord(|_| {}).await;
-    let master = FakeMaster::new(1).await;
-    let _old = run(config(&master, &discord), Recorder::with_cache());
-    let mut old_peer = master.accept().await;
-    old_peer.start(&[0], 1, 1).await;
-    let _new = run(config(&master, &discord), Recorder::with_cache());
-    let mut new_peer = master.accept().await;
+    let Scene {
+        discord: _discord,
+        old: _old,
+        mut old_peer,
+        new: _new,
+        mut new_peer,
+    } = quiet(discord(|_| {}).await, Recorder::with_cache, |_| {}).await;
     let damage = |frame: StateFrame| {
         let mut body = frame.body().to_vec();
         // In the content of the first frame, and what the end says of all.

@@ -10,7 +10,8 @@ use std::{
 };
 
 use crate::common::{
-    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, until,
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, heartbeats, logged, run,
+    until,
 };
 use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
@@ -231,11 +232,7 @@ async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
         matches!(message, ToMaster::IdentifyRequest(_)).then_some(())
     })
     .await;
-    let heartbeats = || {
-        let commands = discord.commands(0).into_iter();
-        commands.filter(|command| command.op == 1).count()
-    };
-    until("heartbeats", || heartbeats() >= 7).await;
+    until("heartbeats", || heartbeats(&discord) >= 7).await;
     peer.catch_up().await;
     assert_eq!(peer.identifies.len(), 1, "asked once, not in a loop");
     assert_eq!(discord.counters().total.connects, 1);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use baton_discord::{Fault, FaultName, ResumeWhileConnected, What};
 use baton_protocol::{
     Epoch, ShardId, ToMaster, ToSlave,
-    message::{ResumeAfter, Seal, Step, Unit},
+    message::{ResumeAfter, Step, Unit},
 };
 use baton_slave::Mark;
 
 use crate::{
     ahead::{Scene, far_reaching, scene_at, scene_of},
-    common::{LONG, Recorder, logged, until},
+    common::{LONG, Recorder, heartbeats, logged, until},
     lost::copy,
 };
 
@@ -31,23 +31,12 @@ async fn dialled(discord: ResumeWhileConnected) -> Scene {
 
 impl Scene {
     async fn seals_late(&mut self) {
-        let late = Seal {
-            shard: UNIT.shard,
-            epoch: UNIT.epoch,
-            drain: LONG,
-            begins: None,
-        };
-        self.old_peer.order(ToSlave::SealLate(late)).await;
+        self.old_peer.seal_late(UNIT).await;
     }
 
     /// The old one will seal late.
     async fn is_sealed_late(&mut self) {
-        self.seals_late().await;
-        let answered = self.old_peer.wait("its answer", |message| match message {
-            ToMaster::SealLate(unit) => Some(*unit),
-            _ => None,
-        });
-        assert_eq!(answered.await, UNIT);
+        self.old_peer.seals_late(UNIT).await;
     }
 
     /// The new one resumes on the connection that it holds; what came of it.
@@ -217,11 +206,7 @@ async fn an_owner_whose_next_heartbeat_is_near_seals_at_once() {
     let ticket = scene.checkpoint().await;
     scene.dials(ticket).await.unwrap();
     // When the first one comes is not known before it has come.
-    let heartbeats = || {
-        let commands = scene.discord.commands(0).into_iter();
-        commands.filter(|command| command.op == 1).count()
-    };
-    until("a heartbeat", || heartbeats() > 0).await;
+    until("a heartbeat", || heartbeats(&scene.discord) > 0).await;
     scene.seals_late().await;
     let answered = scene.old_peer.wait("its answer", |message| match message {
         ToMaster::SealLate(unit) => panic!("{unit:?} seals late"),

@@ -5,11 +5,12 @@ use std::{collections::BTreeSet, sync::atomic::Ordering};
 use baton_discord::What;
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave, Version,
-    message::{CopyState, Resume, Seal, Step, Unit},
+    message::{CopyState, Resume, Step, Unit},
 };
 use baton_slave::{Mark, StateStatus};
 
 use crate::{
+    ahead::{Scene, quiet},
     common::{
         Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, traffic,
         until,
@@ -68,13 +69,13 @@ async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_mark
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deadly_events_are_set_aside_behind_a_panic_too() {
-    let discord = discord(|_| {}).await;
-    let master = FakeMaster::new(1).await;
-    let old = run(config(&master, &discord), Recorder::with_cache());
-    let mut old_peer = master.accept().await;
-    old_peer.start(&[0], 1, 1).await;
-    let new = run(config(&master, &discord), Recorder::with_cache());
-    let mut peer = master.accept().await;
+    let Scene {
+        discord,
+        old,
+        mut old_peer,
+        new,
+        new_peer: mut peer,
+    } = quiet(discord(|_| {}).await, Recorder::with_cache, |_| {}).await;
     // What is lost is not copied, and it is a copy that panics.
     let ready = copy(&mut old_peer, &mut peer, 1).await;
     let mut ticket = old_peer.seal(0, 1, LONG).await;
@@ -112,20 +113,7 @@ async fn an_owner_that_seals_late_seals_when_its_task_panics() {
         shard: ShardId(0),
         epoch: Epoch(1),
     };
-    scene
-        .peer
-        .order(ToSlave::SealLate(Seal {
-            shard: unit.shard,
-            epoch: unit.epoch,
-            drain: LONG,
-            begins: None,
-        }))
-        .await;
-    let answered = scene.peer.wait("its answer", |message| match message {
-        ToMaster::SealLate(unit) => Some(*unit),
-        _ => None,
-    });
-    assert_eq!(answered.await, unit);
+    scene.peer.seals_late(unit).await;
     panics(&scene.slave, &mut scene.peer, 1).await;
     let ticket = scene.peer.ticket(0).await;
     assert!(!ticket.session_id.is_empty());

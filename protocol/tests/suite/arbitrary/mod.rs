@@ -1,5 +1,7 @@
 //! Any message that either side can say.
 
+mod parts;
+
 use std::time::Duration;
 
 use baton_protocol::{
@@ -17,6 +19,8 @@ use baton_protocol::{
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+use self::parts::{bytes, cause, parameters, process, reason, role, step, term, text};
+pub(crate) use self::parts::{ranges, unit};
 use crate::any;
 
 /// Whatever comes at a master.
@@ -476,101 +480,4 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             began_unix_ms,
         }
     })
-}
-
-fn parameters() -> impl Strategy<Value = SessionParameters> {
-    let numbers = (any::<u64>(), any::<u32>(), any::<u8>(), any::<u16>());
-    (numbers, text(), text()).prop_map(|(numbers, encoding, compression)| {
-        let (intents, shard_count, api_version, large_threshold) = numbers;
-        SessionParameters {
-            intents,
-            shard_count,
-            api_version,
-            encoding,
-            compression,
-            large_threshold,
-        }
-    })
-}
-
-fn process() -> impl Strategy<Value = ProcessIdentity> {
-    (any::<u32>(), any::<[u64; 2]>(), text(), any::<u128>()).prop_map(
-        |(pid, [start_time, pid_namespace], boot_id, host)| ProcessIdentity {
-            pid,
-            start_time,
-            boot_id,
-            pid_namespace,
-            host: HostId(host),
-        },
-    )
-}
-
-fn term() -> impl Strategy<Value = Term> {
-    (any::<u128>(), any::<u64>()).prop_map(|(fleet, counter)| Term {
-        fleet: FleetId(fleet),
-        counter,
-    })
-}
-
-pub(crate) fn unit() -> impl Strategy<Value = Unit> {
-    (any::<u32>(), any::<u64>()).prop_map(|(shard, epoch)| Unit {
-        shard: ShardId(shard),
-        epoch: Epoch(epoch),
-    })
-}
-
-pub(crate) fn ranges() -> impl Strategy<Value = SequenceRanges> {
-    let near = vec(0..60_u64, 0..12);
-    (near, prop_oneof![Just(0), any::<u64>()]).prop_map(|(numbers, from)| {
-        let numbers = numbers
-            .into_iter()
-            .map(|number| from.saturating_add(number));
-        numbers.map(Sequence).collect()
-    })
-}
-
-fn role() -> impl Strategy<Value = Role> {
-    select(vec![Role::Candidate, Role::Standby, Role::Relaunch])
-}
-
-fn cause() -> impl Strategy<Value = IdentifyCause> {
-    select(vec![
-        IdentifyCause::Cold,
-        IdentifyCause::SessionLost,
-        IdentifyCause::StateLost,
-    ])
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    select(vec![
-        Step::Dialling,
-        Step::Hello,
-        Step::Replaying,
-        Step::Waiting,
-        Step::Serving,
-        Step::Reconnecting,
-        Step::SessionLost,
-    ])
-}
-
-fn reason() -> impl Strategy<Value = RefusedReason> {
-    select(vec![
-        RefusedReason::Version,
-        RefusedReason::Fleet,
-        RefusedReason::Secret,
-        RefusedReason::Slot,
-        RefusedReason::Parameters,
-        RefusedReason::Busy,
-        RefusedReason::Taken,
-        RefusedReason::Superseded,
-        RefusedReason::Other,
-    ])
-}
-
-fn text() -> impl Strategy<Value = String> {
-    prop_oneof![".{0,20}", "[a-z]{30,40}"]
-}
-
-fn bytes(most: usize) -> impl Strategy<Value = Bytes> {
-    vec(any::<u8>(), 0..most).prop_map(Bytes::from)
 }

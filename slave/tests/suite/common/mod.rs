@@ -44,6 +44,12 @@ pub fn traffic(discord: &Discord, rate: f64) {
     discord.set_traffic(None, &traffic).unwrap();
 }
 
+/// How many heartbeats came in shard 0.
+pub fn heartbeats(discord: &Discord) -> usize {
+    let commands = discord.commands(0).into_iter();
+    commands.filter(|command| command.op == 1).count()
+}
+
 /// Everything that Discord logged of one kind.
 pub fn logged(discord: &Discord, what: What) -> Vec<LogLine> {
     let mut lines = discord.log(0);

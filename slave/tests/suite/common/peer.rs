@@ -180,6 +180,27 @@ impl Peer {
         self.ticket(shard).await
     }
 
+    /// Asks for a late seal.
+    pub async fn seal_late(&mut self, unit: Unit) {
+        self.order(ToSlave::SealLate(Seal {
+            shard: unit.shard,
+            epoch: unit.epoch,
+            drain: LONG,
+            begins: None,
+        }))
+        .await;
+    }
+
+    /// Asks for a late seal, and is answered that it will be one.
+    pub async fn seals_late(&mut self, unit: Unit) {
+        self.seal_late(unit).await;
+        let answered = self.wait("its answer", |message| match message {
+            ToMaster::SealLate(unit) => Some(*unit),
+            _ => None,
+        });
+        assert_eq!(answered.await, unit);
+    }
+
     pub async fn ticket(&mut self, shard: u32) -> Ticket {
         self.wait("a ticket", |message| match message {
             ToMaster::Sealed(sealed) if sealed.ticket.shard.get() == shard => {
