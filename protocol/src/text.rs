@@ -57,6 +57,39 @@ pub fn readable(text: &str, limit: usize) -> String {
     readable
 }
 
+/// A JSON text with each escape of half a surrogate pair replaced by that of U+FFFD. No
+/// text may hold half a pair, but Discord may send one.
+#[must_use]
+pub fn without_lone_surrogates(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let (half, next) = (surrogate(escape), escape.get(6..).and_then(surrogate));
+        let (kept, taken) = match (half, next) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (&escape[..12], 12),
+            (Some(_), _) => ("\\ufffd", 6),
+            // `\\` is one escape, so that what follows it is none.
+            (None, _) => {
+                let taken = escape.chars().take(2).map(char::len_utf8).sum();
+                (&escape[..taken], taken)
+            }
+        };
+        out.push_str(kept);
+        rest = &escape[taken..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The surrogate that an escape at the beginning of a text stands for.
+fn surrogate(escape: &str) -> Option<u32> {
+    let digits = escape.strip_prefix("\\u")?.get(..4)?;
+    let code = u32::from_str_radix(digits, 16).ok()?;
+    (0xd800..=0xdfff).contains(&code).then_some(code)
+}
+
 impl Hello {
     /// Writes out the hidden characters of what a person will read.
     pub fn make_readable(&mut self) {
@@ -109,6 +142,17 @@ mod tests {
             "v2\\u001b]0;owned\\u0007\\u000d\\u000a\\u009b2J \\u202elive\\u200b \u{e9}\u{1f980}"
         );
         assert_eq!(readable("four", 3), "fou...");
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced_and_everything_else_stays() {
+        let same = r#"{"d":"\\ud83d \ud83d\ude00 \n é \""}"#;
+        assert_eq!(without_lone_surrogates(same), same);
+        let halves = r#"{"d":"\ud83d x \ude00\ud83d"}"#;
+        let whole = r#"{"d":"\ufffd x \ufffd\ufffd"}"#;
+        assert_eq!(without_lone_surrogates(halves), whole);
+        let cut = r#"\ud8"#;
+        assert_eq!(without_lone_surrogates(cut), cut);
     }
 
     #[test]

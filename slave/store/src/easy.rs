@@ -16,49 +16,45 @@ use crate::{Document, Kind, Owned, Store, View};
 const PAGE: usize = 256;
 
 impl Store {
-    fn one<'v>(
-        view: &'v mut Option<View>,
-        store: &Self,
-        find: impl FnOnce(&'v View) -> Option<Document<'v>>,
-    ) -> Option<Owned> {
-        *view = store.view().ok();
-        find(view.as_ref()?).map(Document::to_owned)
+    fn one(&self, find: impl FnOnce(&View) -> Option<Document<'_>>) -> Option<Owned> {
+        let view = self.view().ok()?;
+        find(&view).map(Document::to_owned)
     }
 
     /// A guild itself.
     #[must_use]
     pub fn guild(&self, guild: Id<GuildMarker>) -> Option<Owned> {
-        Self::one(&mut None, self, |view| view.guild(guild))
+        self.one(|view| view.guild(guild))
     }
 
     /// A channel or a thread.
     #[must_use]
     pub fn channel(&self, channel: Id<ChannelMarker>) -> Option<Owned> {
-        Self::one(&mut None, self, |view| view.channel(channel))
+        self.one(|view| view.channel(channel))
     }
 
     /// A role of a guild.
     #[must_use]
     pub fn role(&self, guild: Id<GuildMarker>, role: Id<RoleMarker>) -> Option<Owned> {
-        Self::one(&mut None, self, |view| view.role(guild, role))
+        self.one(|view| view.role(guild, role))
     }
 
     /// A member of a guild, with its user.
     #[must_use]
     pub fn member(&self, guild: Id<GuildMarker>, user: Id<UserMarker>) -> Option<Owned> {
-        Self::one(&mut None, self, |view| view.member(guild, user))
+        self.one(|view| view.member(guild, user))
     }
 
     /// A user who is a member of a guild of this shard.
     #[must_use]
     pub fn user(&self, user: Id<UserMarker>) -> Option<Owned> {
-        Self::one(&mut None, self, |view| view.user(user))
+        self.one(|view| view.user(user))
     }
 
     /// In which voice channel somebody is, and how.
     #[must_use]
     pub fn voice_state(&self, guild: Id<GuildMarker>, user: Id<UserMarker>) -> Option<Owned> {
-        Self::one(&mut None, self, |view| view.voice_state(guild, user))
+        self.one(|view| view.voice_state(guild, user))
     }
 
     /// What a member may do in a channel or thread.

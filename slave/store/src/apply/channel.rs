@@ -59,7 +59,7 @@ impl Apply<'_, '_> {
         if self.delete(&key::document(here.place.index, kind, id))? {
             self.forget_channel_place(here.place.index, id)?;
         }
-        if self.kept.contains(Resources::MESSAGE) {
+        if self.header.resources.contains(Resources::MESSAGE) {
             let prefix = key::document(here.place.index, Kind::Message, id);
             self.delete_all(&prefix)?;
         }
@@ -138,7 +138,7 @@ impl Apply<'_, '_> {
             && let Some(member) = Doc::trusted(&old).get("member")
         {
             // An update does not repeat whether the bot has joined.
-            let mut with = crate::packed::Build::new(self.level);
+            let mut with = crate::packed::Build::new(self.header.level);
             with_field(Doc::trusted(&document), "member", &mut with, |with| {
                 with.field("member", member);
             });

@@ -32,7 +32,7 @@ impl Apply<'_, '_> {
     }
 
     pub(super) fn current_user(&mut self, user: Doc<'_>) -> Result<(), Error> {
-        if self.kept.contains(Resources::CURRENT_USER) {
+        if self.header.resources.contains(Resources::CURRENT_USER) {
             let old = self.get(&key::current_user())?.map(<[u8]>::to_vec);
             let new = match &old {
                 Some(old) => self.merged(Doc::trusted(old), user, &[]),
@@ -69,7 +69,7 @@ impl Apply<'_, '_> {
         };
         let here = Here { guild, place };
         let mut documents = Documents::new();
-        let mut itself = Build::new(self.level);
+        let mut itself = Build::new(self.header.level);
         let mut users = Vec::new();
         for (name, value) in d.fields() {
             let kind = Kind::ALL.into_iter().find(|kind| kind.list() == Some(name));

@@ -225,7 +225,7 @@ impl Apply<'_, '_> {
             (Some(old), Some(new)) => self.merged(Doc::trusted(old), new, &["id", "member"]),
             (None, Some(new)) => self.without(new, &["id", "member"]),
             (Some(old), None) => old.to_vec(),
-            (None, None) => crate::packed::Build::new(self.level).finish(),
+            (None, None) => crate::packed::Build::new(self.header.level).finish(),
         }
     }
 }

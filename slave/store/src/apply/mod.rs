@@ -21,17 +21,15 @@ use crate::{
     Error, Options,
     header::Header,
     key::Place,
-    packed::{Doc, Level, Value},
+    packed::{Doc, Value},
     place::WriteTxn,
-    resources::{Kind, Resources},
+    resources::Kind,
 };
 
 /// One event that is being applied.
 pub(crate) struct Apply<'a, 't> {
     txn: &'a mut WriteTxn<'t>,
     header: &'a mut Header,
-    kept: Resources,
-    level: Level,
     messages: usize,
 }
 
@@ -48,18 +46,15 @@ impl<'a, 't> Apply<'a, 't> {
         header: &'a mut Header,
         options: &Options,
     ) -> Self {
-        let (kept, level) = (header.resources, header.level);
         Self {
             txn,
             header,
-            kept,
-            level,
             messages: options.messages_per_channel,
         }
     }
 
     const fn keeps(&self, kind: Kind) -> bool {
-        self.kept.contains(kind.resource())
+        self.header.resources.contains(kind.resource())
     }
 
     /// Brings the state up to one event. One of a type that changes no state, one of a guild

@@ -66,7 +66,6 @@ impl Apply<'_, '_> {
     /// Forgets all documents.
     pub(crate) fn clear(&mut self) -> Result<(), Error> {
         self.header.index = 0;
-        self.kept = self.header.resources;
         let cleared = self.txn.table.clear(&mut self.txn.txn);
         cleared.map_err(Error::engine)
     }
@@ -114,14 +113,14 @@ impl Apply<'_, '_> {
         let Some(old) = self.document(here, kind, id)? else {
             return Ok(());
         };
-        let mut new = Build::new(self.level);
+        let mut new = Build::new(self.header.level);
         change(Doc::trusted(&old), &mut new);
         self.set_document(here, kind, id, &new.finish())
     }
 
     /// The object without these fields.
     pub(super) fn without(&self, d: Doc<'_>, names: &[&str]) -> Vec<u8> {
-        let mut out = Build::new(self.level);
+        let mut out = Build::new(self.header.level);
         for (name, value) in d.fields().filter(|(name, _)| !names.contains(name)) {
             out.field(name, value);
         }
@@ -130,7 +129,7 @@ impl Apply<'_, '_> {
 
     /// `old` with the fields of `new` in the place of its own, and without these.
     pub(super) fn merged(&self, old: Doc<'_>, new: Doc<'_>, without: &[&str]) -> Vec<u8> {
-        let mut out = Build::new(self.level);
+        let mut out = Build::new(self.header.level);
         let fields = || new.fields().filter(|(name, _)| !without.contains(name));
         for (name, value) in old.fields() {
             let newer = fields().find(|(other, _)| *other == name);

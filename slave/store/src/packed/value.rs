@@ -58,18 +58,11 @@ impl<'a> Value<'a> {
             NULL => Is::Null,
             FALSE => Is::Bool(false),
             TRUE => Is::Bool(true),
-            NUMBER => Is::Number(read_varint(rest)?.0),
+            NUMBER | SMALL..SHORT => Is::Number(self.number()?),
             NEGATIVE => Is::Negative(!(read_varint(rest)?.0 as i64)),
             FRACTION => Is::Fraction(f64::from_le_bytes(rest.try_into().ok()?)),
-            SMALL..SHORT => Is::Number(u64::from(first - SMALL)),
-            LIST => Is::List(Items { rest }),
-            OBJECT => Is::Object(Fields { rest }),
-            EMPTY_LIST => Is::List(Items {
-                rest: &[END_OF_LIST],
-            }),
-            EMPTY_OBJECT => Is::Object(Fields {
-                rest: &[END_OF_OBJECT],
-            }),
+            LIST | EMPTY_LIST => Is::List(self.items()?),
+            OBJECT | EMPTY_OBJECT => Is::Object(self.object()?.fields()),
             _ => Is::Text(self.text()?),
         })
     }

@@ -111,11 +111,7 @@ pub(super) fn clean(shard: &Path, own: &Claim) -> Result<(), Error> {
     let needed = |name: &str| {
         let mut later = claims.iter().filter(|claim| *claim >= own);
         // A claimant of a later epoch may be making one.
-        let newer = name
-            .strip_prefix(STATE)
-            .and_then(|rest| rest.split_once('-'));
-        let newer = newer.and_then(|(epoch, _)| epoch.parse().ok());
-        newer.is_some_and(|epoch: u64| epoch > own.epoch.get())
+        made_at(name).is_some_and(|epoch| epoch > own.epoch)
             || later.any(|claim| claim.generation == name)
     };
     let names = names(shard)?;
@@ -124,14 +120,11 @@ pub(super) fn clean(shard: &Path, own: &Claim) -> Result<(), Error> {
             remove(&shard.join(name));
         }
     }
-    let mut damaged: Vec<_> = names
+    damaged(shard)?
         .iter()
-        .filter(|name| name.starts_with(DAMAGED))
-        .collect();
-    damaged.sort();
-    for name in damaged.iter().rev().skip(KEPT) {
-        remove(&shard.join(name));
-    }
+        .rev()
+        .skip(KEPT)
+        .for_each(|path| remove(path));
     Ok(())
 }
 

@@ -24,6 +24,8 @@ use super::{
 use crate::{
     Error,
     error::{Damage, Full, is_full},
+    header::{FORMAT, Header, Unread},
+    key,
 };
 
 /// The documents: one table, and the only one.
@@ -75,6 +77,34 @@ enum Is {
 pub(crate) struct WriteTxn<'t> {
     pub(crate) txn: RwTxn<'t>,
     pub(crate) table: Table,
+}
+
+impl WriteTxn<'_> {
+    /// The header.
+    pub(crate) fn header(&self) -> Result<Header, Error> {
+        let bytes = self.table.get(&self.txn, &key::header());
+        header(bytes.map_err(Error::engine)?)
+    }
+
+    /// Writes the header.
+    pub(crate) fn set_header(&mut self, header: &Header) -> Result<(), Error> {
+        let put = self
+            .table
+            .put(&mut self.txn, &key::header(), &header.to_bytes());
+        put.map_err(Error::engine)
+    }
+}
+
+/// Reads a header.
+pub(crate) fn header(bytes: Option<&[u8]>) -> Result<Header, Error> {
+    let bytes = bytes.ok_or(Error::Damaged(Damage::Header))?;
+    Header::read(bytes).map_err(|unread| match unread {
+        Unread::Damaged(damage) => Error::Damaged(damage),
+        Unread::Format(found) => Error::Format {
+            found,
+            known: FORMAT,
+        },
+    })
 }
 
 /// What a thread sees of a generation. All views that a thread has at the same time are

@@ -32,8 +32,8 @@ mod lock;
 
 pub use self::claim::Found;
 pub(crate) use self::{
-    claim::{Claimed, claim, header, move_to_new},
+    claim::{Claimed, claim, move_to_new},
     claims::{Claim, current, damaged},
     folder::{folder, shard_folder},
-    generation::{Generation, How, Txn, WriteTxn},
+    generation::{Generation, How, Txn, WriteTxn, header},
 };

@@ -1,0 +1,133 @@
+//! What a claimant does with what it finds.
+
+use baton_protocol::ShardId;
+
+use super::*;
+use crate::{Dispatch, Store, Takeover, header::FORMAT, key, place::shard_folder};
+
+const SHARD: ShardId = ShardId(0);
+
+fn store(dir: &Path) -> Store {
+    Store::open(&dir.join("store"), SHARD, Options::default()).unwrap()
+}
+
+/// What the next owner takes over after the header was changed.
+fn after(change: impl FnOnce(&mut WriteTxn<'_>)) -> Result<Takeover, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    drop(store.claim(Epoch(1), Owner([1; 16])).unwrap());
+    let shard = shard_folder(&dir.path().join("store"), SHARD);
+    let name = claims::current(&shard).unwrap().unwrap().generation;
+    let generation = Generation::open(&shard, name.clone(), Options::default().how()).unwrap();
+    generation
+        .write(Options::default().patience, |txn| {
+            change(txn);
+            Ok(())
+        })
+        .unwrap();
+    let taken = store.claim(Epoch(2), Owner([2; 16]));
+    let is_there = shard.join(&name).exists();
+    let damaged = claims::damaged(&shard).unwrap().len();
+    match &taken {
+        Ok((_, takeover)) if takeover.found == Found::State => assert!(is_there),
+        Ok(_) => assert!(!is_there && damaged == 1),
+        // Nothing was done to it.
+        Err(_) => assert!(is_there && damaged == 0),
+    }
+    taken.map(|(_, takeover)| takeover)
+}
+
+fn with_header(change: impl FnOnce(&mut Header)) -> Result<Takeover, Error> {
+    after(|txn| {
+        let mut header = txn.header().unwrap();
+        change(&mut header);
+        txn.set_header(&header).unwrap();
+    })
+}
+
+fn with_byte(at: usize, byte: u8) -> Result<Takeover, Error> {
+    after(|txn| {
+        let mut bytes = txn.header().unwrap().to_bytes();
+        bytes[at] = byte;
+        let WriteTxn { txn, table } = txn;
+        table.put(txn, &key::header(), &bytes).unwrap();
+    })
+}
+
+#[test]
+fn a_state_of_another_boot_is_set_aside_because_nothing_was_synced() {
+    let taken = with_header(|header| header.boot = [7; 16]).unwrap();
+    assert_eq!(taken.found, Found::SetAside(Damage::Boot));
+}
+
+#[test]
+fn a_state_of_another_format_or_a_later_level_is_said_and_stays_as_it_is() {
+    // Its format, and a level of more names than there are.
+    for (at, byte, format) in [(8, 9, 9), (8, 0, 0)] {
+        let error = with_byte(at, byte).unwrap_err();
+        assert!(
+            matches!(error, Error::Format { found, known: FORMAT } if found == format),
+            "{error}"
+        );
+    }
+    let error = with_header(|header| header.level.names += 1).unwrap_err();
+    assert!(matches!(error, Error::Format { .. }), "{error}");
+    let taken = with_byte(40, 0xee).unwrap();
+    assert_eq!(taken.found, Found::SetAside(Damage::Header));
+}
+
+#[test]
+fn a_state_of_an_earlier_level_is_gone_on_with_at_that_level_and_its_build_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    drop(store.claim(Epoch(1), Owner([1; 16])).unwrap());
+    let shard = shard_folder(&dir.path().join("store"), SHARD);
+    let name = claims::current(&shard).unwrap().unwrap().generation;
+    let generation = Generation::open(&shard, name, Options::default().how()).unwrap();
+    // What a build wrote that knows a few names only.
+    let early = Level { names: 3, texts: 1 };
+    let begin = |txn: &mut WriteTxn<'_>| {
+        let mut header = txn.header()?;
+        header.level = early;
+        txn.set_header(&header)
+    };
+    generation
+        .write(Options::default().patience, begin)
+        .unwrap();
+
+    let (mut writer, _) = store.claim(Epoch(2), Owner([2; 16])).unwrap();
+    let json = r#"{"d":{"id":"5","owner_id":"6","features":["COMMUNITY","NEWS"],"roles":[{"id":"7","hoist":true}]}}"#;
+    let event = |sequence, kind, json| Dispatch {
+        sequence: Sequence(sequence),
+        kind,
+        json,
+    };
+    let events = [event(1, "READY", "{}"), event(2, "GUILD_CREATE", json)];
+    writer.apply("session", &events).unwrap();
+    let view = store.view().unwrap();
+    for document in view.documents() {
+        let document = document.unwrap();
+        let bytes = document.doc().bytes();
+        let names: Vec<_> = document
+            .doc()
+            .fields()
+            .map(|(name, _)| name.as_bytes())
+            .collect();
+        let known: [&[u8]; 3] = [b"id", b"name", b"type"];
+        for name in names.into_iter().filter(|name| !known.contains(name)) {
+            assert!(
+                bytes.windows(name.len()).any(|part| part == name),
+                "{document:?}"
+            );
+        }
+    }
+    assert_eq!(
+        generation
+            .write(Options::default().patience, |txn| txn.header())
+            .unwrap()
+            .level,
+        early
+    );
+    let guild = store.guild(twilight_model::id::Id::new(5)).unwrap();
+    assert_eq!(guild.get().number("owner_id"), Some(6));
+}
