@@ -89,6 +89,9 @@ pub struct SlaveConfig {
     pub state_compression: StateCompression,
     /// Snapshots of the bot's state; `None`: there are none.
     pub snapshots: Option<Snapshots>,
+    /// The folder of the store, for all fleets and slots of this user; `None`: the usual one,
+    /// in `/dev/shm`. Of no use without a store.
+    pub store: Option<PathBuf>,
     /// Given: the master is the unchanged Go master, on a loopback address.
     #[cfg(feature = "legacy")]
     pub legacy: Option<Legacy>,
@@ -116,6 +119,7 @@ impl SlaveConfig {
             on_deadly_event: OnDeadlyEvent::Skip,
             state_compression: StateCompression::None,
             snapshots: None,
+            store: None,
             #[cfg(feature = "legacy")]
             legacy: None,
             timings: Timings::default(),
@@ -156,6 +160,13 @@ impl SlaveConfig {
         self
     }
 
+    /// Sets [`store`](Self::store).
+    #[must_use]
+    pub fn with_store(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.store = Some(dir.into());
+        self
+    }
+
     /// Sets [`legacy`](Self::legacy).
     #[cfg(feature = "legacy")]
     #[must_use]
@@ -181,8 +192,8 @@ impl SlaveConfig {
     /// Reads what a launching master and an operator set: `DISCORD_TOKEN`,
     /// `BATON_MASTER`, `BATON_SLOT`, `BATON_ROLE`, `BATON_BUILD`,
     /// `BATON_GATEWAY_URL`, `BATON_API_URL`, `BATON_SECRET`, `BATON_RUNTIME_DIR`,
-    /// `BATON_SNAPSHOTS`, `BATON_STATE_COMPRESSION`, `BATON_ON_DEADLY_EVENT`; with the
-    /// feature `legacy` also `BATON_LEGACY`, `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`.
+    /// `BATON_SNAPSHOTS`, `BATON_STORE`, `BATON_STATE_COMPRESSION`,
+    /// `BATON_ON_DEADLY_EVENT`; with the feature `legacy` also `BATON_LEGACY`, `BATON_SHARDS`, `BATON_MAX_CONCURRENCY`.
     ///
     /// # Errors
     /// [`Error::Config`] names the variable and what it may be.
@@ -213,6 +224,7 @@ impl SlaveConfig {
             config.on_deadly_event = choice.parse().map_err(Error::Config)?;
         }
         config.snapshots = variable("BATON_SNAPSHOTS").map(Snapshots::new);
+        config.store = variable("BATON_STORE").map(PathBuf::from);
         config.set_legacy(variable)?;
         config.secret = SecretSource::from_env(variable("BATON_RUNTIME_DIR").map(PathBuf::from))?;
         Ok(config)

@@ -8,6 +8,7 @@
 //! - [`Slave`], [`Builder`] and [`SlaveConfig`]: how a bot is run.
 //! - [`State`] and `cache::Cache`: what moves with a shard. [`Snapshots`] keep it for
 //!   use after a crash.
+//! - `store::Guilds`: what stays where it is when a shard moves.
 //! - [`Work`]: what one process of the fleet does.
 //! - [`log`](mod@log): logging that never waits for a reader.
 
@@ -29,6 +30,8 @@ mod sha256;
 mod shard;
 mod slave;
 mod state;
+#[cfg(feature = "store")]
+pub mod store;
 mod telemetry;
 
 #[cfg(feature = "legacy")]

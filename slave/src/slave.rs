@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "legacy")]
 use crate::agent::legacy::LegacyAgent;
+#[cfg(feature = "store")]
+use crate::store::Guilds;
 use crate::{
     agent::{Agent, Requests, Status},
     bot::{Bot, State, Work},
@@ -18,6 +20,7 @@ use crate::{
     error::Error,
     log, output,
     shard::Context,
+    state::stays::Stays,
 };
 
 /// A slave about to run. See [`Slave::builder`].
@@ -30,6 +33,8 @@ pub struct Slave {
 pub struct Builder {
     bot: Arc<dyn Bot>,
     state: Option<Arc<dyn State>>,
+    #[cfg(feature = "store")]
+    store: Option<Guilds>,
     work: Option<Arc<dyn Work>>,
     config: Option<SlaveConfig>,
     stop: Option<CancellationToken>,
@@ -59,6 +64,8 @@ impl Slave {
         Builder {
             bot: Arc::new(bot),
             state: None,
+            #[cfg(feature = "store")]
+            store: None,
             work: None,
             config: None,
             stop: None,
@@ -74,6 +81,16 @@ impl Builder {
     #[must_use]
     pub fn state(mut self, state: impl State) -> Self {
         self.state = Some(Arc::new(state));
+        self
+    }
+
+    /// What the bot knows of its guilds, which stays where it is when its shards move: a
+    /// clone of the [`Guilds`] that the bot reads. There may be a [`state`](Self::state)
+    /// beside it, for what is the bot's own.
+    #[cfg(feature = "store")]
+    #[must_use]
+    pub fn store(mut self, store: Guilds) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -115,8 +132,8 @@ impl Builder {
     /// # Errors
     /// A setting that cannot work, or the master refused a slave that owns
     /// nothing; [`Error::exit_code`] is what the process should end with.
-    pub async fn run(self) -> Result<(), Error> {
-        let config = match self.config {
+    pub async fn run(mut self) -> Result<(), Error> {
+        let config = match self.config.take() {
             Some(config) => config,
             None => SlaveConfig::from_env()?,
         };
@@ -124,11 +141,12 @@ impl Builder {
         log::say_if_mute();
         output::keep_small();
         bear_signals()?;
-        let stop = match self.stop {
+        let stop = match self.stop.take() {
             Some(stop) => stop,
             None => stop_at_signals()?,
         };
-        let context = Context::new(config, self.bot, self.state, self.work)?;
+        let stays = self.stays(&config)?;
+        let context = Context::new(config, self.bot, self.state, stays, self.work)?;
         let context = Arc::new(context);
         #[cfg(feature = "legacy")]
         if let Some(legacy) = context.config.legacy {
@@ -136,6 +154,28 @@ impl Builder {
             return agent.run().await;
         }
         Agent::new(context, self.requests.1, stop)?.run().await
+    }
+}
+
+impl Builder {
+    /// Where state is that stays there.
+    #[cfg(feature = "store")]
+    fn stays(&mut self, config: &SlaveConfig) -> Result<Option<Arc<dyn Stays>>, Error> {
+        let Some(store) = self.store.take() else {
+            return Ok(None);
+        };
+        store.settle(config)?;
+        Ok(Some(Arc::new(store)))
+    }
+
+    #[cfg(not(feature = "store"))]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "with the feature it is"
+    )]
+    fn stays(&mut self, _: &SlaveConfig) -> Result<Option<Arc<dyn Stays>>, Error> {
+        Ok(None)
     }
 }
 

@@ -210,18 +210,21 @@ async fn status(State((relay, monitor)): Shared) -> Response {
     let Some(status) = monitor.status().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    let cache = relay.cache().inner().stats();
+    let known = relay.known().clone();
+    let Ok(counts) = spawn_blocking(move || known.counts()).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
     Json(json!({
         "pid": std::process::id(),
         "slave": status,
-        "cache": {"guilds": cache.guilds(), "users": cache.users(), "members": cache.members()},
+        "cache": counts,
         "sink": {"lost": relay.sink().lost()},
     }))
     .into_response()
 }
 
 async fn guild(State((relay, _)): Shared, InPath(id): InPath<u64>) -> Response {
-    match relay.cache().guild_create(id) {
+    match relay.known().guild_create(id) {
         Some(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }

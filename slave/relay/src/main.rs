@@ -1,4 +1,4 @@
-//! A complete gateway process: its cache moves with its shards, its events go to
+//! A complete gateway process: what it knows of guilds moves with its shards, its events go to
 //! a sink. See `baton-slave --help`.
 
 mod chosen;
@@ -15,13 +15,13 @@ use std::{
     time::Duration,
 };
 
-use baton_slave::{Error, Slave};
+use baton_slave::{Error, Slave, store::Guilds};
 use tracing_subscriber::EnvFilter;
 
 use self::{
     chosen::Chosen,
-    options::{Format, Settings},
-    relay::{Habits, Relay},
+    options::{Format, Kept, Settings},
+    relay::{Habits, Known, Relay},
 };
 
 /// Blocking work that is still under way at the end gets so long.
@@ -66,11 +66,19 @@ async fn run(settings: Settings) -> Result<(), Error> {
         dies_of: settings.dies_of.map(Chosen::new),
         keeps: settings.keeps.map(Chosen::new),
     };
-    let relay = Relay::new(sink.clone(), habits);
-    let relay = Arc::new(relay);
-    let builder = Slave::builder(relay.clone())
-        .state(relay.cache().clone())
-        .config(settings.slave);
+    let known = match settings.state {
+        Kept::Cache => Known::Cache(Arc::default()),
+        Kept::Store => {
+            let store = Guilds::new();
+            Known::Store(match settings.store_limit {
+                Some(limit) => store.with_limit(limit),
+                None => store,
+            })
+        }
+    };
+    let relay = Arc::new(Relay::new(known, sink.clone(), habits));
+    let builder = Slave::builder(relay.clone()).config(settings.slave);
+    let builder = relay.known().given_to(builder);
     let _socket = match &settings.inspect {
         Some(address) => inspect::serve(address, relay, builder.monitor()).await?,
         None => None,

@@ -1,17 +1,19 @@
 //! The settings of this process: a flag wins over the environment, the
 //! environment over the file, the file over the default.
 
+mod values;
+
 use std::{fs, path::PathBuf, time::Duration};
 
-use baton_protocol::token::token_in;
 use baton_slave::{
     Address, Error, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, Snapshots,
     parse_role,
 };
 use clap::{Args, CommandFactory, FromArgMatches, Parser, parser::ValueSource};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 use twilight_model::gateway::Intents;
 
+use self::values::{bytes, bytes_of_file, default_runtime_dir, intents, intents_of_file, token};
 use crate::{inspect, sink::Target};
 
 /// Every intent that Discord does not call privileged.
@@ -79,6 +81,20 @@ struct Keys {
     /// once more, said to be one. The master keeps it in set-aside.jsonl [default: skip]
     #[arg(long, env = "BATON_ON_DEADLY_EVENT", value_name = "WHAT")]
     on_deadly_event: Option<DeadlyEvent>,
+    /// What is kept of guilds, and where: cache (twilight's, which is copied to the next
+    /// process) or store (memory that both processes see, which stays where it is)
+    /// [default: cache]
+    #[arg(long, env = "BATON_STATE", value_name = "WHAT")]
+    state: Option<Kept>,
+    /// Folder of the store, for all fleets and slots of this user [default:
+    /// /dev/shm/baton-UID]
+    #[arg(long, env = "BATON_STORE", value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Size limit of the store of a shard: bytes, or with MiB or GiB behind. Events for
+    /// which there is no room wait [default: 8GiB]
+    #[arg(long, env = "BATON_STORE_LIMIT", value_name = "SIZE", value_parser = bytes)]
+    #[serde(deserialize_with = "bytes_of_file")]
+    store_limit: Option<u64>,
     /// How the cache is packed on its way to the next process: none, or zstd where
     /// the two are on different hosts [default: none]
     #[arg(long, env = "BATON_STATE_COMPRESSION", value_name = "HOW")]
@@ -158,6 +174,14 @@ enum DeadlyEvent {
     HandOut,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kept {
+    #[default]
+    Cache,
+    Store,
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
@@ -169,6 +193,9 @@ pub(crate) enum Format {
 /// The settings, checked.
 pub(crate) struct Settings {
     pub(crate) slave: SlaveConfig,
+    pub(crate) state: Kept,
+    /// Bytes of a shard in the store; `None`: as many as usual.
+    pub(crate) store_limit: Option<u64>,
     pub(crate) sink: Target,
     pub(crate) body: bool,
     pub(crate) handler: Duration,
@@ -250,6 +277,9 @@ impl Keys {
             window: self.window.or(file.window),
             on_lost_state: self.on_lost_state.or(file.on_lost_state),
             on_deadly_event: self.on_deadly_event.or(file.on_deadly_event),
+            state: self.state.or(file.state),
+            store: self.store.or(file.store),
+            store_limit: self.store_limit.or(file.store_limit),
             state_compression: self.state_compression.or(file.state_compression),
             snapshots: self.snapshots.or(file.snapshots),
             snapshot_every: self.snapshot_every.or(file.snapshot_every),
@@ -304,6 +334,7 @@ impl Keys {
                 ..usual
             }
         });
+        slave.store = self.store;
         if let Some(life) = self.session_life {
             slave.timings.session = life;
         }
@@ -330,6 +361,8 @@ impl Keys {
         let inspect = self.inspect.as_deref().map(inspect::Address::parse);
         Ok(Settings {
             slave,
+            state: self.state.unwrap_or_default(),
+            store_limit: self.store_limit,
             sink: Target::parse(self.sink.as_deref().unwrap_or("stdout")).map_err(wrong)?,
             body: self.sink_body.unwrap_or(false),
             handler: Duration::from_millis(self.handler_ms.unwrap_or(0)),
@@ -340,59 +373,6 @@ impl Keys {
             log_format: self.log_format.unwrap_or_default(),
         })
     }
-}
-
-/// A number, or names with commas between them.
-fn intents(text: &str) -> Result<u64, String> {
-    if let Ok(bits) = text.parse() {
-        return Ok(bits);
-    }
-    let mut intents = Intents::empty();
-    for name in text.split([',', '|']).map(str::trim) {
-        intents |= Intents::from_name(&name.to_ascii_uppercase()).ok_or_else(|| {
-            format!("intent `{name}` is unknown: give a number or Discord's names")
-        })?;
-    }
-    Ok(intents.bits())
-}
-
-fn intents_of_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(
-        untagged,
-        expecting = "intents are a number, or names as in \"GUILDS,GUILD_MESSAGES\""
-    )]
-    enum Given {
-        Bits(u64),
-        Names(String),
-    }
-    match Given::deserialize(file)? {
-        Given::Bits(bits) => Ok(Some(bits)),
-        Given::Names(names) => intents(&names).map(Some).map_err(D::Error::custom),
-    }
-}
-
-fn token(given: Option<String>, file: Option<PathBuf>) -> Result<String, Error> {
-    let given = given.map(|token| token.trim().to_owned());
-    if let Some(token) = given.filter(|token| !token.is_empty()) {
-        return Ok(token);
-    }
-    let Some(path) = file else {
-        return Err(Error::Config(
-            "no token: set DISCORD_TOKEN or give --token-file".to_owned(),
-        ));
-    };
-    let file = path.display();
-    let bytes = fs::read(&path)
-        .map_err(|error| Error::Config(format!("token_file: {file} cannot be read: {error}")))?;
-    token_in(&bytes).map_err(|reason| Error::Config(format!("token_file: {file}: {reason}")))
-}
-
-fn default_runtime_dir() -> PathBuf {
-    std::env::var_os("XDG_RUNTIME_DIR")
-        .filter(|dir| !dir.is_empty())
-        .map_or_else(|| PathBuf::from("/run"), PathBuf::from)
-        .join("baton")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The bot of this process: caches everything, writes down what is finished.
+//! The bot of this process: knows its guilds, writes down what is finished.
 
 use std::{
     sync::{
@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use baton_slave::{Ack, Bot, Event, Mark, ShardHandle, StateStatus, cache::Cache};
+use baton_slave::{
+    Ack, Bot, Builder, Event, Mark, ShardHandle, StateStatus, cache::Cache, store::Guilds,
+    twilight_model::id::Id,
+};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -18,10 +21,77 @@ use crate::{chosen::Chosen, sink::Sink};
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Relay {
-    cache: Arc<Cache>,
+    known: Known,
     sink: Sink,
     habits: Habits,
     handed: AtomicU64,
+}
+
+/// What it knows of guilds.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    Cache(Arc<Cache>),
+    Store(Guilds),
+}
+
+/// How much that is.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Counts {
+    guilds: usize,
+    users: usize,
+    members: usize,
+}
+
+impl Known {
+    /// Has a slave keep it.
+    pub(crate) fn given_to(&self, builder: Builder) -> Builder {
+        match self {
+            Self::Cache(cache) => builder.state(Arc::clone(cache)),
+            Self::Store(store) => builder.store(store.clone()),
+        }
+    }
+
+    /// The GUILD_CREATE of a guild; `None`: it is not known.
+    pub(crate) fn guild_create(&self, guild: u64) -> Option<Vec<u8>> {
+        match self {
+            Self::Cache(cache) => cache.guild_create(guild),
+            Self::Store(store) => {
+                let guild = store.guild_create(Id::new_checked(guild)?)?;
+                Some(guild.into_bytes())
+            }
+        }
+    }
+
+    /// How much it knows. It takes time in proportion to the guilds of a store, and is for a
+    /// thread that may block.
+    pub(crate) fn counts(&self) -> Counts {
+        match self {
+            Self::Cache(cache) => {
+                let stats = cache.inner().stats();
+                Counts {
+                    guilds: stats.guilds(),
+                    users: stats.users(),
+                    members: stats.members(),
+                }
+            }
+            Self::Store(store) => {
+                let mut counts = Counts::default();
+                for shard in store.shards() {
+                    let view = store.shard(shard).and_then(|store| store.view().ok());
+                    let Some(view) = view else {
+                        continue;
+                    };
+                    let available = view.guilds().filter(|guild| guild.available);
+                    for guild in available {
+                        counts.guilds += 1;
+                        counts.members += usize::try_from(guild.members).unwrap_or(0);
+                    }
+                    counts.users += view.user_count();
+                }
+                counts
+            }
+        }
+    }
 }
 
 /// What it does with events.
@@ -80,17 +150,17 @@ struct StateLine<'s> {
 }
 
 impl Relay {
-    pub(crate) fn new(sink: Sink, habits: Habits) -> Self {
+    pub(crate) fn new(known: Known, sink: Sink, habits: Habits) -> Self {
         Self {
-            cache: Arc::default(),
+            known,
             sink,
             habits,
             handed: AtomicU64::new(0),
         }
     }
 
-    pub(crate) const fn cache(&self) -> &Arc<Cache> {
-        &self.cache
+    pub(crate) const fn known(&self) -> &Known {
+        &self.known
     }
 
     pub(crate) const fn sink(&self) -> &Sink {

@@ -198,6 +198,7 @@ impl Agent {
             "a master of an older term has no link"
         );
         self.term = link.welcome.term;
+        self.base.context.set_fleet(self.term.fleet);
         self.heard = Instant::now();
         let checkpoints = &self.base.context.checkpoints;
         checkpoints.set_interval(link.welcome.checkpoint_ms);

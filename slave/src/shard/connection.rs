@@ -42,6 +42,12 @@ pub(super) enum Ended {
     Fatal { code: u16, reason: String },
     /// Handlers were too slow for too long; the connection is closed with 4000.
     Crowded,
+    /// There was no room for the state for too long; the connection is closed with 4000.
+    NoRoom,
+    /// Another process owns the state of the shard.
+    Fenced(String),
+    /// The state is damaged, or was taken away.
+    StateGone(String),
 }
 
 impl Shard {
@@ -62,6 +68,7 @@ impl Shard {
 
     async fn live(&mut self, life: &mut Life, redial: &mut Redial) -> Ended {
         let timings = self.context.config.timings.clone();
+        self.staying.waits_no_more();
         let overtook = self.ahead.overtakes();
         let mut gateway = if let Some(gateway) = self.take_ahead() {
             life.ahead = true;
@@ -76,7 +83,9 @@ impl Shard {
             self.dial(redial)
         };
         loop {
-            let full = self.events.window().running() >= self.context.config.window;
+            let waits = self.staying.waits_until();
+            let full =
+                self.events.window().running() >= self.context.config.window || waits.is_some();
             if !full && life.full_since.is_some() && life.deadline.is_some() {
                 // While nothing was read, nothing could come.
                 life.deadline = Some(Instant::now() + timings.hello);
@@ -86,7 +95,10 @@ impl Shard {
             life.full_since = full
                 .then(|| before.unwrap_or_else(|| (Instant::now(), self.context.fullness.begin())));
             let due = match &life.full_since {
-                Some((since, _)) => Some(*since + timings.crowded),
+                Some((since, _)) => {
+                    let crowded = *since + timings.crowded;
+                    Some(waits.map_or(crowded, |again| crowded.min(again)))
+                }
                 None => life.deadline.into_iter().chain(life.tell_at).min(),
             };
             let polled = if full { None } else { Some(&mut gateway) };
@@ -104,7 +116,18 @@ impl Shard {
                     if let Some(listening) = &mut life.listening {
                         listening.hears(|| gateway.round_trip());
                     }
-                    if let Some(ended) = self.incoming(incoming, life, redial) {
+                    if let Some(ended) = self.take_in(incoming, &mut gateway, life, redial).await {
+                        return ended;
+                    }
+                }
+                Input::Due
+                    if waits.is_some_and(|again| again <= Instant::now())
+                        && !life.is_crowded(timings.crowded) =>
+                {
+                    if let Some(incoming) = gateway.take_back()
+                        && let Some(ended) =
+                            self.take_in(incoming, &mut gateway, life, redial).await
+                    {
                         return ended;
                     }
                 }
@@ -152,6 +175,9 @@ impl Shard {
                 }
                 Input::Due if full => {
                     gateway.close().await;
+                    if waits.is_some() {
+                        return Ended::NoRoom;
+                    }
                     return Ended::Crowded;
                 }
                 Input::Due
@@ -175,8 +201,25 @@ impl Shard {
                         reason: format!("nothing came while {:?}", life.stage),
                     });
                 }
-                Input::Finished | Input::Read(_) => {}
+                Input::Finished | Input::Read(_) | Input::Claimed(_) => {}
             }
+        }
+    }
+
+    /// Takes in what came, if there is room for what it changes. `Some`: the connection is
+    /// over.
+    async fn take_in(
+        &mut self,
+        incoming: Incoming,
+        gateway: &mut Gateway,
+        life: &mut Life,
+        redial: &mut Redial,
+    ) -> Option<Ended> {
+        match self.keep(incoming, gateway).await {
+            Ok(incoming) => self.incoming(incoming, life, redial),
+            // It is tried again.
+            Err(None) => None,
+            Err(ended) => ended,
         }
     }
 
@@ -242,6 +285,9 @@ fn is_stale(ended: &Ended) -> bool {
         | Ended::Stale
         | Ended::SessionLost(_)
         | Ended::Fatal { .. }
-        | Ended::Crowded => false,
+        | Ended::Crowded
+        | Ended::NoRoom
+        | Ended::Fenced(_)
+        | Ended::StateGone(_) => false,
     }
 }

@@ -3,12 +3,13 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     thread::available_parallelism,
 };
 
+use baton_protocol::FleetId;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::gateway::Connector;
@@ -16,7 +17,7 @@ use crate::{
     bot::{Bot, State, Work},
     config::SlaveConfig,
     error::Error,
-    state::snapshot::Store,
+    state::{snapshot::Store, stays::Stays},
     telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag},
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) bot: Arc<dyn Bot>,
     /// What the bot knows of its guilds; `None`: it says that it keeps nothing.
     pub(crate) state: Option<Arc<dyn State>>,
+    /// Where state is that stays there; `None`: there is none.
+    pub(crate) stays: Option<Arc<dyn Stays>>,
     /// What one process of the fleet does; `None`: there is no such work.
     pub(crate) work: Option<Arc<dyn Work>>,
     pub(crate) config: SlaveConfig,
@@ -34,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) fullness: Fullness,
     pub(crate) lag: Lag,
     pub(crate) hearing: Hearing,
+    /// Whose fleet this process is in.
+    fleet: Mutex<FleetId>,
     /// Shards of the whole bot.
     pub(crate) shard_count: AtomicU32,
     pub(crate) checkpoints: Checkpoints,
@@ -68,11 +73,13 @@ impl Context {
         config: SlaveConfig,
         bot: Arc<dyn Bot>,
         state: Option<Arc<dyn State>>,
+        stays: Option<Arc<dyn Stays>>,
         work: Option<Arc<dyn Work>>,
     ) -> Result<Self, Error> {
         Ok(Self {
             bot,
             state,
+            stays,
             work,
             connector: Connector::new(&config)?,
             snapshots: Store::new(config.snapshots.as_ref()),
@@ -84,12 +91,24 @@ impl Context {
             checkpoints: Checkpoints::default(),
             imports: Imports::new(),
             trials: Arc::new(Semaphore::new(1)),
+            fleet: Mutex::default(),
             shard_count: AtomicU32::new(0),
         })
     }
 
+    /// Whether there is state that travels.
     pub(crate) const fn keeps_state(&self) -> bool {
         self.state.is_some()
+    }
+
+    /// Whose fleet this process is in; zero under a master that names none.
+    pub(crate) fn fleet(&self) -> FleetId {
+        *self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A master of this fleet gives orders from now on.
+    pub(crate) fn set_fleet(&self, fleet: FleetId) {
+        *self.fleet.lock().unwrap_or_else(PoisonError::into_inner) = fleet;
     }
 
     pub(crate) fn shard_count(&self) -> u32 {

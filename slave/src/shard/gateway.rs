@@ -32,7 +32,7 @@ use crate::{
     error::Error,
     permits::Permits,
     shard::session::Session,
-    state::Heartbeat,
+    state::{Heartbeat, stays::Change},
 };
 use baton_protocol::{Sequence, ShardId};
 
@@ -81,6 +81,32 @@ pub(crate) enum Incoming {
     Alive,
     /// The connection is over; polling it again yields nothing.
     Ended(End),
+}
+
+impl Incoming {
+    /// Bytes of its payload.
+    pub(crate) const fn bytes(&self) -> usize {
+        match self {
+            Self::Dispatch { json, .. } => json.len(),
+            Self::Hello | Self::Alive | Self::Ended(_) => 0,
+        }
+    }
+
+    /// What it may change of the state.
+    pub(crate) fn change(&self) -> Option<Change<'_>> {
+        match self {
+            Self::Dispatch {
+                sequence,
+                kind,
+                json,
+            } => Some(Change {
+                sequence: *sequence,
+                kind,
+                json,
+            }),
+            Self::Hello | Self::Alive | Self::Ended(_) => None,
+        }
+    }
 }
 
 /// Why a connection is over. Closed without a code (TCP, a websocket error, a
@@ -245,6 +271,36 @@ impl Gateway {
         };
         self.buffer.push_back(incoming);
         buffered
+    }
+
+    /// What came and was not looked at, without waiting: dispatches of one session, `most` at
+    /// the most. They are to be [put back](Self::put_back).
+    pub(crate) async fn take_ready(&mut self, most: usize) -> Vec<Incoming> {
+        while self.buffer.len() < most && !self.over {
+            let came = {
+                let mut read = std::pin::pin!(self.read());
+                poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await
+            };
+            match came {
+                Poll::Ready(incoming) => self.buffer.push_back(incoming),
+                Poll::Pending => break,
+            }
+        }
+        let of_session = |incoming: &&Incoming| matches!(incoming, Incoming::Dispatch { kind, .. } if &**kind != "READY");
+        let ready = self.buffer.iter().take(most).take_while(of_session).count();
+        self.buffer.drain(..ready).collect()
+    }
+
+    /// These are looked at next.
+    pub(crate) fn put_back(&mut self, incoming: Vec<Incoming>) {
+        for incoming in incoming.into_iter().rev() {
+            self.buffer.push_front(incoming);
+        }
+    }
+
+    /// What was put back, or came before it was wanted.
+    pub(crate) fn take_back(&mut self) -> Option<Incoming> {
+        self.buffer.pop_front()
     }
 
     /// Sends what waits to be sent: an IDENTIFY whose permit came. What comes meanwhile

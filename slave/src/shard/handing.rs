@@ -196,6 +196,10 @@ impl Shard {
 
     pub(super) fn tell_state(&mut self, status: StateStatus) {
         self.keeping.set_lost(status == StateStatus::Lost);
+        let status = match self.staying.is_lost() {
+            true => StateStatus::Lost,
+            false => status,
+        };
         let bot = &self.context.bot;
         self.context
             .guarded(|| bot.state_changed(&self.handle, status));

@@ -82,6 +82,7 @@ impl Shard {
                     }
                 }
                 read = self.recall.next() => return Input::Read(read),
+                claimed = self.staying.claimed() => return Input::Claimed(claimed),
                 change = self.ahead.change() => self.ahead_changed(change),
                 change = self.trials.change(&self.context.trials) => self.trials_changed(change),
                 Some(command) = self.commands.recv(), if command_at.is_ok() => {

@@ -7,15 +7,17 @@
 //! | `connection` | one gateway connection |
 //! | `handing` | what happens to one dispatch |
 //! | `copying`, `importing`, `snapshots` | its state on its way out and in, and to the disk |
+//! | `claiming` | state that stays where it is: claimed, and brought up to each event |
 //! | `trying`, `dialling` | events that may kill, and connections that are dialled ahead |
 //!
 //! What it knows is in parts, each of which alone changes what is its own: [`events`]
-//! with the [window](dispatch), [`current`] the session, [`plans`], [`keeping`] the state, [`snapshot`] and [`recall`],
+//! with the [window](dispatch), [`current`] the session, [`plans`], [`keeping`] and [`staying`] the state, [`snapshot`] and [`recall`],
 //! [`trials`], [`ahead`], [`notes`]. They are asked and say what is to be done; they
 //! know nothing of each other, of the bot or of the agent.
 
 mod ahead;
 pub(crate) mod backoff;
+mod claiming;
 mod connection;
 mod context;
 mod copying;
@@ -40,6 +42,7 @@ mod run;
 pub(crate) mod session;
 mod snapshot;
 mod snapshots;
+mod staying;
 mod trials;
 mod trying;
 mod turn;
@@ -52,8 +55,8 @@ use tracing::Span;
 
 use self::{
     ahead::Ahead, current::Current, events::Events, inbox::Inbox, keeping::Keeping, notes::Notes,
-    plans::Plans, recall::Recall, session::Session, snapshot::Snapshot, trials::Trials,
-    turn::TurnClock,
+    plans::Plans, recall::Recall, session::Session, snapshot::Snapshot, staying::Staying,
+    trials::Trials, turn::TurnClock,
 };
 pub(crate) use self::{
     context::Context,
@@ -86,6 +89,7 @@ pub(crate) struct Shard {
     /// Events that may kill the process.
     trials: Trials,
     keeping: Keeping,
+    staying: Staying,
     snapshot: Snapshot,
     recall: Recall,
     ahead: Ahead,
@@ -130,6 +134,7 @@ impl Shard {
             events: Events::with_left(unfinished),
             trials: Trials::default(),
             keeping: Keeping::default(),
+            staying: Staying::default(),
             snapshot: Snapshot::default(),
             recall: Recall::default(),
             ahead: Ahead::default(),

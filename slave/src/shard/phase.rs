@@ -4,16 +4,31 @@ use baton_protocol::{SequenceRanges, Ticket};
 use tokio::time::Instant;
 
 use super::{gateway::Incoming, order::Turn};
-use crate::state::snapshot::Read;
+use crate::state::{
+    snapshot::Read,
+    stays::{Refusal, Taken},
+};
 
 /// Where a shard is, with what exists only there. `run` has the diagram.
 pub(super) enum Phase {
     Idle,
+    Claiming(Then),
     Recalling,
     Serving,
     Sealed(Box<Seal>),
     Failed,
     Gone,
+}
+
+/// What comes when the state is claimed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Then {
+    /// A new session.
+    Begin,
+    /// A session goes on here, and all of the state that travels.
+    GoOn,
+    /// A session goes on here, and what travels of its state did not come.
+    Recall,
 }
 
 /// What exists of a shard while it is sealed.
@@ -27,7 +42,6 @@ pub(super) struct Seal {
 
 /// What a phase has to look at itself. The rest is done where a shard waits for it, in
 /// `inputs`.
-#[derive(Debug)]
 pub(super) enum Input {
     /// An order that may end the phase.
     Turn(Turn),
@@ -39,6 +53,8 @@ pub(super) enum Input {
     Finished,
     /// From the snapshot that is being read.
     Read(Read),
+    /// What became of the claim.
+    Claimed(Result<Taken, Refusal>),
     /// The time that was asked for has come.
     Due,
 }

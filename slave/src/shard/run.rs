@@ -9,8 +9,9 @@
 //!  Gone ◀───────────── Leave, or another slave's epoch        Serving ◀───────┘
 //! ```
 //!
-//! Between a Resume and Serving lies Recalling, if no slave copied the state and
-//! a snapshot of it may be there.
+//! Between an order and Serving lies Claiming, if there is state that stays where it is;
+//! between a Resume and Serving lies Recalling, if no slave copied the state and a snapshot
+//! of it may be there.
 //!
 //! Orders of the agent move it, and a fatal close. Idle holds at most a copy of
 //! the state; Sealed neither handles nor reconnects until it hears the outcome.
@@ -28,12 +29,11 @@ use super::{
     connection::{Ended, TELL_WAITING},
     gateway::End,
     order::{Care, Said, Turn},
-    phase::{Input, Phase, Seal},
+    phase::{Input, Phase, Seal, Then},
     plans::Rest,
     session::Session,
     span,
 };
-use crate::bot::StateStatus;
 
 /// What is held back for the word of an earlier owner is waited for so long: this shard
 /// is another's by now, and the word goes there. It may be on its way here.
@@ -63,6 +63,7 @@ impl Shard {
     async fn next_phase(&mut self, phase: Phase) -> Phase {
         match phase {
             Phase::Idle => self.idle().await,
+            Phase::Claiming(then) => self.claiming(then).await,
             Phase::Recalling => self.recall().await,
             Phase::Serving => self.serve().await,
             Phase::Sealed(seal) => self.sealed(seal).await,
@@ -88,6 +89,7 @@ impl Shard {
                 | Input::Gateway(_)
                 | Input::Finished
                 | Input::Read(_)
+                | Input::Claimed(_)
                 | Input::Due => {}
             }
         }
@@ -161,6 +163,20 @@ impl Shard {
                     }
                     pause = Duration::ZERO;
                 }
+                Ended::NoRoom => {
+                    self.progress(Step::Reconnecting, 0);
+                    pause = Duration::ZERO;
+                }
+                Ended::Fenced(why) => return self.is_fenced(&why),
+                Ended::StateGone(why) => {
+                    tracing::error!(why, "the state of this shard is gone");
+                    self.progress(Step::Reconnecting, 0);
+                    let then = match self.current.is_some() {
+                        true => Then::GoOn,
+                        false => Then::Begin,
+                    };
+                    return self.claims(then);
+                }
             }
         }
     }
@@ -207,6 +223,7 @@ impl Shard {
                 | Input::Gateway(_)
                 | Input::Finished
                 | Input::Read(_)
+                | Input::Claimed(_)
                 | Input::Due => {}
             }
         }
@@ -309,7 +326,11 @@ impl Shard {
         self.trials_stop();
         self.snapshot.stop();
         self.recall.stop();
-        let ticket = self.ticket();
+        let mut ticket = self.ticket();
+        // The next owner may claim it as soon as the ticket is known.
+        if let Some(stands) = self.staying.seal() {
+            ticket.state_at = ticket.state_at.max(stands);
+        }
         self.keeping.freeze();
         self.say(Said::Sealed(Box::new(ticket.clone())));
         tracing::info!(
@@ -337,7 +358,7 @@ impl Shard {
         let _in = self.owns(epoch);
         self.without_session(IdentifyCause::Cold);
         tracing::info!("starts without a session");
-        Phase::Serving
+        self.claims(Then::Begin)
     }
 
     /// Owns it from now on, with a session: its former owner's or, taken back,
@@ -373,11 +394,8 @@ impl Shard {
             ?after, from = %self.events.window().received(),
             handled = %self.events.window().handled(), "resumes"
         );
-        if state_at.is_none() && self.context.keeps_state() {
-            return self.recall_or_lose();
-        }
-        self.tell_state(StateStatus::Complete);
-        Phase::Serving
+        let is_missing = state_at.is_none() && self.context.keeps_state();
+        self.claims(if is_missing { Then::Recall } else { Then::GoOn })
     }
 
     /// Discord ended the session: a span of events is lost, said loudly.
@@ -407,6 +425,11 @@ impl Shard {
         self.snapshot.stop();
         self.recall.stop();
         self.with_state(|state, shard| state.drop_shard(shard));
+        // The next owner has what stays. It is not this process' to change.
+        self.staying.let_go();
+        if let Some(place) = &self.context.stays {
+            place.leave(self.id);
+        }
         Phase::Gone
     }
 }

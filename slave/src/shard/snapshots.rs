@@ -136,7 +136,7 @@ impl Shard {
                         return phase;
                     }
                 }
-                Input::Permit | Input::Gateway(_) | Input::Finished => {}
+                Input::Permit | Input::Gateway(_) | Input::Finished | Input::Claimed(_) => {}
             }
         };
         if let (Some(why), Some(store)) = (why, &self.context.snapshots) {

@@ -1,5 +1,5 @@
-//! A shard's state on its way: copied out while the old owner serves, taken in
-//! by the next one.
+//! A shard's state: on its way, copied out while the old owner serves and taken in
+//! by the next one; or where it stays (`stays`).
 //!
 //! Pieces stand at different sequences, because events go on while they are
 //! exported. Piece `0` is ours and comes first: its sequence is where the copy
@@ -10,6 +10,7 @@ mod export;
 mod import;
 mod pack;
 pub(crate) mod snapshot;
+pub(crate) mod stays;
 
 pub use self::snapshot::Snapshots;
 pub(crate) use self::{

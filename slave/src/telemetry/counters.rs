@@ -45,6 +45,8 @@ counters! {
     duplicates,
     /// Calls of the bot about state that panicked or failed.
     state_errors,
+    /// Times that the store had no room for events, which wait.
+    refused,
     /// Connections dialled.
     dials,
     /// Sessions that Discord ended: a span of events was lost each time.

@@ -23,7 +23,7 @@ pub use self::{
     error::{Damage, Error, Full},
     header::{FORMAT, Owner},
     packed::{Doc, Fields, Items, Value, Wrong},
-    place::Found,
+    place::{Found, is_unused, own_folder},
     read::{Document, GuildPlace, Owned, View},
     resources::{Kind, Resources},
     store::{Options, Store},

@@ -67,6 +67,20 @@ impl Options {
         self
     }
 
+    /// Whether it can be kept like that.
+    ///
+    /// # Errors
+    /// [`Error::Resources`]: not together.
+    pub const fn check(&self) -> Result<(), Error> {
+        let kept = self.resources;
+        if kept.contains(Resources::USER) && !kept.contains(Resources::MEMBER) {
+            return Err(Error::Resources(
+                "USER needs MEMBER: a user is kept as long as it is a member somewhere",
+            ));
+        }
+        Ok(())
+    }
+
     pub(crate) const fn how(&self) -> How {
         How {
             most: self.most,
@@ -97,12 +111,7 @@ impl Store {
     /// # Errors
     /// The folder cannot be used, or the resources cannot be kept together.
     pub fn open(dir: &Path, shard: ShardId, options: Options) -> Result<Self, Error> {
-        let kept = options.resources;
-        if kept.contains(Resources::USER) && !kept.contains(Resources::MEMBER) {
-            return Err(Error::Resources(
-                "USER needs MEMBER: a user is kept as long as it is a member somewhere",
-            ));
-        }
+        options.check()?;
         folder(dir)?;
         let path = shard_folder(dir, shard);
         folder(&path)?;

@@ -1,6 +1,6 @@
 //! The one who may change a shard's state.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use baton_protocol::{Epoch, Sequence};
 use heed::PutFlags;
@@ -115,6 +115,21 @@ impl Writer {
     /// None of them was applied. [`Error::Fenced`] and [`Error::Sealed`] are final;
     /// [`Error::Full`] is not: the same batch can be tried again.
     pub fn apply(&mut self, session: &str, batch: &[Dispatch<'_>]) -> Result<Applied, Error> {
+        self.apply_within(self.store.options().patience, session, batch)
+    }
+
+    /// The same with a patience of its own. With none it never waits for another process, and
+    /// may be called where nothing may block.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply). [`Error::Busy`]: another process is in the middle of a
+    /// change.
+    pub fn apply_within(
+        &mut self,
+        patience: Duration,
+        session: &str,
+        batch: &[Dispatch<'_>],
+    ) -> Result<Applied, Error> {
         self.may_write()?;
         if session.is_empty() || session.len() > LONGEST_SESSION {
             return Err(Error::OtherSession);
@@ -122,7 +137,7 @@ impl Writer {
         let options = self.store.options();
         let mut applied = Applied::default();
         let (epoch, owner) = (self.epoch, self.owner);
-        let header = self.generation.write(options.patience, |txn| {
+        let header = self.generation.write(patience, |txn| {
             let mut header = owned(txn, epoch, owner)?;
             for event in batch {
                 if header.session.as_ref() == session
@@ -159,7 +174,7 @@ impl Writer {
         })?;
         if mutant!("sequence-outside") {
             let outside = |txn: &mut WriteTxn<'_>| txn.set_header(&header);
-            self.generation.write(options.patience, outside)?;
+            self.generation.write(patience, outside)?;
         }
         self.stand = Stand::of(&header);
         Ok(applied)
@@ -196,14 +211,28 @@ impl Writer {
     /// # Errors
     /// As [`apply`](Self::apply).
     pub fn clear(&mut self) -> Result<(), Error> {
+        self.begin("", Sequence(0))
+    }
+
+    /// Forgets everything, and goes on with the events of this session that are above
+    /// `sequence`. It is for a session that is under way, of which the state was lost: whoever
+    /// owns the shard next must be able to tell it from a whole one, so name it otherwise
+    /// than that.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn begin(&mut self, session: &str, sequence: Sequence) -> Result<(), Error> {
         self.may_write()?;
+        if session.len() > LONGEST_SESSION {
+            return Err(Error::OtherSession);
+        }
         let options = self.store.options();
         let (epoch, owner) = (self.epoch, self.owner);
         let header = self.generation.write(options.patience, |txn| {
             let mut header = owned(txn, epoch, owner)?;
             header.resources = options.resources;
-            header.session = "".into();
-            header.sequence = Sequence(0);
+            header.session = session.into();
+            header.sequence = sequence;
             Apply::new(txn, &mut header, options).clear()?;
             txn.set_header(&header)?;
             Ok(header)

@@ -27,4 +27,5 @@ mod sessions;
 mod signals;
 mod snapshots;
 mod spans;
+mod store;
 mod unfinished;

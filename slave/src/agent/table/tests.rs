@@ -41,7 +41,7 @@ fn settled(said: &Said) -> (SequenceRanges, Vec<Sequence>) {
 #[tokio::test]
 async fn a_sealed_shard_whose_task_panics_gives_what_it_is_trusted_with_and_answers_again() {
     let config = SlaveConfig::new("token");
-    let context = Context::new(config, Arc::new(Nothing), None, None).expect("certificates");
+    let context = Context::new(config, Arc::new(Nothing), None, None, None).expect("certificates");
     let mut table = Table::new(Arc::new(context));
     let ticket = Ticket {
         shard: SHARD,

@@ -17,7 +17,6 @@ use crate::{
         Said, Shard,
         backoff::{Redial, Wait},
         gateway::{End, Incoming},
-        session::Session,
     },
 };
 
@@ -125,9 +124,7 @@ impl Shard {
         life: &mut Life,
         redial: &mut Redial,
     ) -> Option<Ended> {
-        let count = self.context.shard_count();
-        let parameters = self.context.config.parameters(count);
-        let Some(session) = Session::of_ready(&json, parameters) else {
+        let Some(session) = self.of_ready(&json) else {
             return Some(Ended::Lost(End::Garbled(
                 "a READY without session, resume URL, user or application".to_owned(),
             )));

@@ -77,6 +77,12 @@ impl Life {
         }
     }
 
+    /// Whether nothing was read for so long.
+    pub(super) fn is_crowded(&self, limit: Duration) -> bool {
+        let since = self.full_since.as_ref().map(|(since, _)| *since);
+        since.is_some_and(|since| since.elapsed() >= limit)
+    }
+
     /// It was dialled ahead, and nothing came on it since.
     pub(super) const fn is_untried(&self) -> bool {
         self.ahead && self.replayed == 0

@@ -5,10 +5,13 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use baton_protocol::ShardId;
+use rustix::fs::FlockOperation;
 
+use super::lock::lock;
 use crate::Error;
 
 /// The folder of a shard.
@@ -27,6 +30,50 @@ pub(crate) fn folder(path: &Path) -> Result<(), Error> {
         Err(error) => return Err(Error::io(path)(error)),
     }
     existing(path)
+}
+
+/// Makes a folder that nobody but this user can read, if it is not there, or checks that it
+/// is one. A store is in a folder in such a folder, or in one of the system's.
+///
+/// # Errors
+/// It cannot be made, or others can reach it: the error says what to do.
+pub fn own_folder(path: &Path) -> Result<(), Error> {
+    folder(path)
+}
+
+/// Whether no process has a shard of the store in this folder open, and none changed one for
+/// so long. What cannot be seen is in use.
+#[must_use]
+pub fn is_unused(dir: &Path, for_so_long: Duration) -> bool {
+    let shards = || -> io::Result<bool> {
+        for shard in fs::read_dir(dir)? {
+            let shard = shard?.path();
+            let users = fs::File::open(shard.join("users"))?;
+            let is_alone = lock(&users, FlockOperation::NonBlockingLockExclusive)?;
+            if !is_alone || !is_old(&shard, for_so_long)? {
+                return Ok(false);
+            }
+        }
+        is_old(dir, for_so_long)
+    };
+    shards().unwrap_or(false)
+}
+
+/// Whether nothing in it was changed for so long.
+fn is_old(path: &Path, for_so_long: Duration) -> io::Result<bool> {
+    let found = fs::symlink_metadata(path)?;
+    let age = SystemTime::now().duration_since(found.modified()?);
+    if age.unwrap_or_default() < for_so_long {
+        return Ok(false);
+    }
+    if found.is_dir() {
+        for entry in fs::read_dir(path)? {
+            if !is_old(&entry?.path(), for_so_long)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Checks a folder that has to be there.

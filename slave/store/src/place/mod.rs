@@ -30,7 +30,10 @@ mod folder;
 mod generation;
 mod lock;
 
-pub use self::claim::Found;
+pub use self::{
+    claim::Found,
+    folder::{is_unused, own_folder},
+};
 pub(crate) use self::{
     claim::{Claimed, claim, move_to_new},
     claims::{Claim, current, damaged},

@@ -332,6 +332,12 @@ impl View {
         })
     }
 
+    /// How many users are a member of a guild of this shard. It looks at each of them.
+    #[must_use]
+    pub fn user_count(&self) -> usize {
+        self.users().count()
+    }
+
     /// The users, each with the number of guilds that it is a member of.
     pub(crate) fn users(&self) -> impl Iterator<Item = (u64, u64)> {
         self.entries(&key::of_users()).filter_map(|(key, value)| {

@@ -114,6 +114,9 @@ pub fn run(config: SlaveConfig, bot: Recorder) -> Running {
     if bot.cache.is_some() {
         builder = builder.state(bot.clone());
     }
+    if let Some(store) = &bot.store {
+        builder = builder.store(store.clone());
+    }
     Running {
         bot,
         monitor: builder.monitor(),

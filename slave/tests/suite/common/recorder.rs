@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,8 +13,10 @@ use std::{
 use baton_protocol::{Sequence, ShardId};
 use baton_slave::{
     Ack, Bot, Event, ImportError, Mark, ShardHandle, State, StateStatus, Work, cache::Cache,
+    store::Guilds,
 };
 use bytes::Bytes;
+use twilight_model::id::Id;
 
 /// One call of a bot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,7 @@ pub struct Recorder {
     pub states: Mutex<Vec<(u32, StateStatus)>>,
     pub kept: Mutex<BTreeMap<u64, Ack>>,
     pub cache: Option<Cache>,
+    pub store: Option<Guilds>,
     pub doing: Mutex<Option<Box<dyn Fn(&Event) -> Doing + Send>>>,
     pub handle: Mutex<Option<ShardHandle>>,
     pub work: Mutex<Vec<String>>,
@@ -64,6 +68,28 @@ impl Recorder {
             cache: Some(Cache::new()),
             ..Self::default()
         }
+    }
+
+    /// One whose guilds are in a store in this folder.
+    pub fn with_store(dir: &Path) -> Self {
+        Self {
+            store: Some(Guilds::new().with_dir(dir)),
+            ..Self::default()
+        }
+    }
+
+    /// What it knows of a shard: each piece, as it would be copied.
+    pub fn pieces(&self, shard: ShardId) -> Option<BTreeMap<u64, Bytes>> {
+        if let Some(store) = &self.store {
+            let view = store.shard(shard)?.view().ok()?;
+            let guilds = view.guilds().map(|guild| guild.id);
+            let piece = |guild: Id<_>| Some((guild.get(), view.guild_create(guild)?.into()));
+            return Some(guilds.filter_map(piece).collect());
+        }
+        let cache = self.cache.as_ref()?;
+        let keys = cache.export(shard).into_iter();
+        let piece = |key| Some((key, cache.export_piece(key)?));
+        Some(keys.filter_map(piece).collect())
     }
 
     pub fn does(&self, doing: impl Fn(&Event) -> Doing + Send + 'static) {

@@ -42,12 +42,7 @@ fn take(discord: &Discord, shard: u32, bot: &Recorder) -> Option<Moment> {
         return None;
     }
     drop(told);
-    let cache = bot.cache.as_ref()?;
-    let pieces = cache
-        .export(ShardId(shard))
-        .into_iter()
-        .map(|key| (key, cache.export_piece(key).unwrap()))
-        .collect();
+    let pieces = bot.pieces(ShardId(shard))?;
     let truth = discord.truth_guilds(shard)?.into_iter().map(|guild| {
         let mut truth: Value = serde_json::from_str(&discord.truth_guild(guild).unwrap()).unwrap();
         (guild, truth["guild"].take())

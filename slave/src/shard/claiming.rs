@@ -1,0 +1,205 @@
+//! What a shard does with state that stays where it is: see `staying`.
+//!
+//! A claim comes before a connection, because the first event needs it. What it finds says
+//! where the replay begins, as a copy does; what it does not find is lost.
+
+use baton_protocol::{Sequence, message::IdentifyCause};
+use tokio::time::{Duration, Instant};
+
+use super::{
+    Shard,
+    connection::Ended,
+    gateway::{Gateway, Incoming},
+    order::Said,
+    phase::{Input, Phase, Then},
+    session::Session,
+};
+use crate::{
+    bot::StateStatus,
+    config::OnLostState,
+    state::stays::{Claim, GoesOn, Refusal},
+};
+
+/// A claim that was refused for now is made again so often.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Events that are applied in one change.
+const BATCH: usize = 64;
+
+impl Shard {
+    /// The shard is this process' from now on.
+    pub(super) fn claims(&mut self, then: Then) -> Phase {
+        if self.context.stays.is_none() {
+            return self.claimed(then);
+        }
+        Phase::Claiming(then)
+    }
+
+    /// What comes behind a claim, or without one.
+    fn claimed(&mut self, then: Then) -> Phase {
+        match then {
+            Then::Begin => Phase::Serving,
+            Then::GoOn => {
+                self.tell_state(StateStatus::Complete);
+                Phase::Serving
+            }
+            Then::Recall => self.recall_or_lose(),
+        }
+    }
+
+    /// Nothing is dialled and nothing handed out before the state is this process' own.
+    pub(super) async fn claiming(&mut self, then: Then) -> Phase {
+        self.ask_for_claim();
+        let mut again = None;
+        loop {
+            match self.input(None, false, again).await {
+                Input::Claimed(Ok(taken)) => {
+                    let whole = self.staying.takes(taken);
+                    return self.has_claimed(then, whole);
+                }
+                Input::Claimed(Err(refusal)) => match refusal {
+                    Refusal::Fenced(why) => return self.is_fenced(&why),
+                    Refusal::NoRoom(why) | Refusal::Busy(why) => {
+                        self.no_room(&why);
+                        again = Some(Instant::now() + AGAIN);
+                    }
+                    Refusal::Gone(why) | Refusal::Unusable(why) => {
+                        tracing::error!(why, "the state cannot be kept: the shard goes on without");
+                        // A new session would not bring it either.
+                        self.staying.is_without();
+                        return self.claimed(then);
+                    }
+                },
+                Input::Due => {
+                    again = None;
+                    self.ask_for_claim();
+                }
+                Input::Turn(turn) => {
+                    if let Some(phase) = self.turn(turn) {
+                        return phase;
+                    }
+                }
+                Input::Permit | Input::Gateway(_) | Input::Finished | Input::Read(_) => {}
+            }
+        }
+    }
+
+    fn ask_for_claim(&mut self) {
+        let Some(place) = self.context.stays.clone() else {
+            return;
+        };
+        let window = self.events.window();
+        let session = self.current.session().map(|session| GoesOn {
+            tag: session.tag.clone(),
+            from: window.received(),
+            reach: session.reach(),
+        });
+        let claim = Claim {
+            shard: self.id,
+            shard_count: self.context.shard_count(),
+            fleet: self.context.fleet(),
+            epoch: (!self.context.config.is_legacy()).then_some(self.epoch),
+            session,
+        };
+        self.staying.claim(claim, place, self.span.clone());
+    }
+
+    fn has_claimed(&mut self, then: Then, whole: Result<Sequence, String>) -> Phase {
+        match whole {
+            Ok(stands) => {
+                if self.current.is_some() {
+                    tracing::info!(%stands, "its state is here");
+                    self.events.replay_from(stands);
+                }
+                self.claimed(then)
+            }
+            Err(why) => {
+                tracing::error!(why, "the state of this shard is lost");
+                if self.context.config.on_lost_state == OnLostState::Identify {
+                    self.without_session(IdentifyCause::StateLost);
+                    return Phase::Serving;
+                }
+                self.claimed(then)
+            }
+        }
+    }
+
+    /// Another process owns the shard. This one was not told, or is not told yet.
+    pub(super) fn is_fenced(&mut self, why: &str) -> Phase {
+        tracing::error!(why, "another process owns this shard: stopped");
+        self.staying.let_go();
+        self.say(Said::Failed {
+            close_code: 0,
+            detail: format!("another process owns its state: {why}"),
+        });
+        Phase::Failed
+    }
+
+    fn no_room(&mut self, why: &str) {
+        self.context.counters.refused.add();
+        if self.staying.tells() {
+            tracing::error!(
+                why,
+                "the state of this shard cannot be changed: it takes no events until it can"
+            );
+        }
+    }
+
+    /// Takes in what came. The state is brought up to it first, and to what came with it.
+    /// `Some`: the connection is of no use any more; it is closed.
+    pub(super) async fn keep(
+        &mut self,
+        incoming: Incoming,
+        gateway: &mut Gateway,
+    ) -> Result<Incoming, Option<Ended>> {
+        let Some(place) = self.context.stays.clone() else {
+            return Ok(incoming);
+        };
+        let Incoming::Dispatch {
+            sequence,
+            kind,
+            json,
+        } = &incoming
+        else {
+            return Ok(incoming);
+        };
+        let begins = (&**kind == "READY").then(|| self.of_ready(json));
+        // What is no READY is said where it is read.
+        if matches!(begins, Some(None)) || !self.staying.wants(*sequence, begins.is_some()) {
+            return Ok(incoming);
+        }
+        let begins = begins.flatten().map(|session| session.tag);
+        let mut batch = vec![incoming];
+        if begins.is_none() {
+            batch.extend(gateway.take_ready(BATCH).await);
+        }
+        let in_memory = place.is_in_memory();
+        let (mut batch, done) = self
+            .staying
+            .apply(batch, begins.as_deref(), in_memory)
+            .await;
+        let refusal = match done {
+            Ok(()) => {
+                let first = batch.remove(0);
+                gateway.put_back(batch);
+                return Ok(first);
+            }
+            Err(refusal) => refusal,
+        };
+        gateway.put_back(batch);
+        match refusal {
+            Refusal::NoRoom(why) | Refusal::Busy(why) => {
+                self.no_room(&why);
+                Err(None)
+            }
+            Refusal::Fenced(why) => Err(Some(Ended::Fenced(why))),
+            Refusal::Gone(why) | Refusal::Unusable(why) => Err(Some(Ended::StateGone(why))),
+        }
+    }
+
+    /// The session that a READY begins.
+    pub(super) fn of_ready(&self, json: &str) -> Option<Session> {
+        let count = self.context.shard_count();
+        Session::of_ready(json, self.context.config.parameters(count))
+    }
+}

@@ -1,0 +1,199 @@
+//! The state of a shard that stays where it is, as its owner has it: claimed before its
+//! first event, brought up to each event before it is handed out, sealed with the shard.
+
+use std::{future::pending, panic::resume_unwind, sync::Arc, time::Duration};
+
+use baton_protocol::Sequence;
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
+use tracing::Span;
+
+use super::gateway::Incoming;
+use crate::state::stays::{Change, Claim, Owned, Refusal, Stays, Taken};
+
+/// A change that was refused is tried again so often.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// It is said again so often that one is refused.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// So many bytes of events are applied on a thread that serves, where no disk is behind the
+/// state: some hundred microseconds, as a cache takes for the same.
+const QUICK: usize = 64 << 10;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Staying {
+    owned: Option<Box<dyn Owned>>,
+    /// The session under whose name events are written.
+    session: Option<Arc<str>>,
+    /// Whether it is known not to be whole, and no READY brought it back.
+    lost: bool,
+    claim: Option<JoinHandle<Result<Taken, Refusal>>>,
+    waits: Option<Waits>,
+    /// When it was said last that there is no room.
+    told: Option<Instant>,
+}
+
+/// A change was refused for now.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    again: Instant,
+}
+
+impl Staying {
+    /// Claims it, on a thread that may block.
+    pub(super) fn claim(&mut self, claim: Claim, place: Arc<dyn Stays>, span: Span) {
+        self.let_go();
+        self.claim = Some(spawn_blocking(move || {
+            let _in = span.enter();
+            claim.take(&*place)
+        }));
+    }
+
+    /// What became of a claim; pending where there is none. Survives being cancelled.
+    pub(super) async fn claimed(&mut self) -> Result<Taken, Refusal> {
+        let Some(claim) = &mut self.claim else {
+            return pending().await;
+        };
+        let claimed = claim.await;
+        self.claim = None;
+        match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(Refusal::Unusable("the process ends".to_owned())),
+            },
+        }
+    }
+
+    /// It is ours. Gives up to which event of the session it is whole, or why it is lost.
+    pub(super) fn takes(&mut self, taken: Taken) -> Result<Sequence, String> {
+        self.owned = Some(taken.owned);
+        self.session = taken.session;
+        self.lost = taken.whole.is_err();
+        self.told = None;
+        taken.whole
+    }
+
+    /// It cannot be kept here.
+    pub(super) fn is_without(&mut self) {
+        self.let_go();
+        self.lost = true;
+    }
+
+    /// It is not ours, or not any more. What was claimed and is not here yet is let go of when
+    /// it comes.
+    pub(super) fn let_go(&mut self) {
+        self.owned = None;
+        self.session = None;
+        self.claim = None;
+        self.waits = None;
+    }
+
+    /// Whether it is known not to be whole.
+    pub(super) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// The last change stands. Gives where, if all of the session is there.
+    pub(super) fn seal(&mut self) -> Option<Sequence> {
+        self.claim = None;
+        self.waits = None;
+        let mut owned = self.owned.take()?;
+        if mutant!("seal-without-the-store") {
+            let stands = owned.stands();
+            self.owned = Some(owned);
+            return Some(stands);
+        }
+        let stands = owned.seal();
+        (!self.lost && self.session.is_some()).then_some(stands)
+    }
+
+    /// Whether this event has to be applied before it is handed out.
+    pub(super) fn wants(&self, sequence: Sequence, begins: bool) -> bool {
+        let Some(owned) = &self.owned else {
+            return false;
+        };
+        let is_new = sequence > owned.stands() || mutant!("stand-not-compared");
+        begins || (self.session.is_some() && is_new)
+    }
+
+    /// Brings it up to these events of a session; `begins`: the first of them is its READY.
+    /// Gives the events back.
+    pub(super) async fn apply(
+        &mut self,
+        batch: Vec<Incoming>,
+        begins: Option<&str>,
+        in_memory: bool,
+    ) -> (Vec<Incoming>, Result<(), Refusal>) {
+        let session = begins.map(Arc::from).or_else(|| self.session.clone());
+        let (Some(mut owned), Some(session)) = (self.owned.take(), session) else {
+            return (batch, Ok(()));
+        };
+        let bytes: usize = batch.iter().map(Incoming::bytes).sum();
+        let mut done = Err(Refusal::Busy(String::new()));
+        if in_memory && bytes <= QUICK {
+            done = owned.apply(&session, &changes(&batch), false);
+        }
+        let mut batch = batch;
+        if matches!(done, Err(Refusal::Busy(_))) {
+            let of = Arc::clone(&session);
+            let work = spawn_blocking(move || {
+                let done = owned.apply(&of, &changes(&batch), true);
+                (owned, batch, done)
+            });
+            match work.await {
+                Ok(worked) => (owned, batch, done) = worked,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    // Nothing is handed out any more.
+                    Err(_) => return pending().await,
+                },
+            }
+        }
+        self.owned = Some(owned);
+        match &done {
+            Ok(()) => {
+                self.waits = None;
+                self.told = None;
+                if begins.is_some() {
+                    self.session = Some(session);
+                    self.lost = false;
+                }
+            }
+            Err(Refusal::NoRoom(_) | Refusal::Busy(_)) => {
+                let again = Instant::now() + AGAIN;
+                self.waits = Some(Waits { again });
+            }
+            Err(Refusal::Fenced(_) | Refusal::Gone(_) | Refusal::Unusable(_)) => self.let_go(),
+        }
+        (batch, done)
+    }
+
+    /// When the change that was refused is tried again; `None`: none was.
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        self.waits.map(|waits| waits.again)
+    }
+
+    /// A connection begins: what was refused comes again.
+    pub(super) const fn waits_no_more(&mut self) {
+        self.waits = None;
+    }
+
+    /// Whether it is to be said that there is no room.
+    pub(super) fn tells(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.told.is_none_or(|told| now >= told + TOLD_EVERY);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
+    }
+}
+
+fn changes(batch: &[Incoming]) -> Vec<Change<'_>> {
+    batch.iter().filter_map(Incoming::change).collect()
+}

@@ -1,0 +1,258 @@
+//! State that stays where it is when its shard moves: what the slave asks of it.
+//!
+//! [`State`](crate::State) travels: its pieces are copied to the next owner. State that
+//! stays is in a place that each owner of the shard can reach; whoever owns the shard
+//! claims it there, and goes on where the owner before stopped. So a claim takes the place
+//! of a copy: before the first event of an owner, and with the same question to answer,
+//! which is up to which event of the session the state is whole.
+
+use std::sync::Arc;
+
+use baton_protocol::{Epoch, FleetId, Sequence, ShardId};
+
+/// One for all shards of a process.
+pub(crate) trait Stays: Send + Sync + 'static {
+    /// Becomes the owner of a shard's state. From now on no owner of a lower epoch can change
+    /// it. It may block.
+    fn claim(&self, claim: &Claim) -> Result<Claimed, Refusal>;
+
+    /// Whether a change never waits for a disk, so that it may be made on a thread that serves.
+    fn is_in_memory(&self) -> bool;
+
+    /// The shard is of no concern to this process any more.
+    fn leave(&self, shard: ShardId);
+}
+
+/// The state of one shard, which this process owns. All that it does is one change each,
+/// made as a whole or not at all.
+pub(crate) trait Owned: Send {
+    /// Every event of its session up to here is in it, and none above.
+    fn stands(&self) -> Sequence;
+
+    /// Brings it up to these events, and says in the same change that it stands at the last
+    /// of them. Those that it holds change nothing. READY begins a session, and drops
+    /// everything of the one before. Without `waits`, another process that is in the middle
+    /// of a change is not waited for: [`Refusal::Busy`].
+    fn apply(&mut self, session: &str, batch: &[Change<'_>], waits: bool) -> Result<(), Refusal>;
+
+    /// Forgets everything, and goes on with the events of this session that are above.
+    fn begin(&mut self, session: &str, above: Sequence) -> Result<(), Refusal>;
+
+    /// The last change stands, and there is no other.
+    fn seal(&mut self) -> Sequence;
+}
+
+/// One dispatch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<'e> {
+    pub(crate) sequence: Sequence,
+    pub(crate) kind: &'e str,
+    pub(crate) json: &'e str,
+}
+
+/// Whose state is claimed.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) shard: ShardId,
+    /// Shards of the whole bot.
+    pub(crate) shard_count: u32,
+    pub(crate) fleet: FleetId,
+    /// `None`: nobody counts the owners. Then whoever claims last is the owner.
+    pub(crate) epoch: Option<Epoch>,
+    /// The session that goes on; `None`: a new one will begin.
+    pub(crate) session: Option<GoesOn>,
+}
+
+/// A session that goes on, and what of it the state must hold.
+#[derive(Clone, Debug)]
+pub(crate) struct GoesOn {
+    pub(crate) tag: Arc<str>,
+    /// Up to here it is handled, or need not be.
+    pub(crate) from: Sequence,
+    /// So many events before that are surely replayed.
+    pub(crate) reach: u64,
+}
+
+/// What was found.
+pub(crate) struct Claimed {
+    pub(crate) owned: Box<dyn Owned>,
+    /// Which session it is of; `None`: of none.
+    pub(crate) session: Option<Box<str>>,
+    /// What is wanted and was not kept; empty: nothing.
+    pub(crate) missing: String,
+    /// What was wrong with what was found, for a person; empty: nothing.
+    pub(crate) trouble: String,
+}
+
+/// A claim that was granted.
+pub(crate) struct Taken {
+    pub(crate) owned: Box<dyn Owned>,
+    /// The session under whose name events are written; `None`: none yet.
+    pub(crate) session: Option<Arc<str>>,
+    /// Where it stands; or why the state is lost, for a person.
+    pub(crate) whole: Result<Sequence, String>,
+}
+
+/// Why the state cannot be changed or claimed. The text is for a person: what is wrong, where,
+/// and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Another process owns the shard.
+    Fenced(String),
+    /// There is no room. The same may be tried again.
+    NoRoom(String),
+    /// Another process is in the middle of a change. The same may be tried again.
+    Busy(String),
+    /// It is damaged, or was taken away. A claim begins anew.
+    Gone(String),
+    /// It cannot be used by this process at all.
+    Unusable(String),
+}
+
+impl Claim {
+    /// Claims it, and makes sure that the next owner takes what is not whole for lost too.
+    pub(crate) fn take(&self, place: &dyn Stays) -> Result<Taken, Refusal> {
+        let Claimed {
+            mut owned,
+            session,
+            missing,
+            trouble,
+        } = place.claim(self)?;
+        let Some(GoesOn { tag, from, reach }) = &self.session else {
+            return Ok(Taken {
+                whole: Ok(owned.stands()),
+                owned,
+                session: None,
+            });
+        };
+        let stands = owned.stands();
+        let wrong = if session.as_deref() != Some(tag) {
+            match trouble.is_empty() {
+                true if session.is_none() => "there is none".to_owned(),
+                true => "it is of another session".to_owned(),
+                false => trouble,
+            }
+        } else if stands.get().saturating_add(*reach) < from.get() {
+            format!(
+                "it stands at {stands}, too far behind {from} for a replay: a process without it \
+                 served the shard"
+            )
+        } else {
+            let whole = match missing.is_empty() {
+                true => Ok(stands),
+                false => Err(format!(
+                    "the processes before did not keep {missing}, which comes with a new session only"
+                )),
+            };
+            return Ok(Taken {
+                owned,
+                session: Some(tag.clone()),
+                whole,
+            });
+        };
+        let lost = lost(tag);
+        owned.begin(&lost, *from)?;
+        Ok(Taken {
+            owned,
+            session: Some(lost),
+            whole: Err(wrong),
+        })
+    }
+}
+
+/// The name of a session in a state that lacks what came before. No session is named so.
+fn lost(tag: &str) -> Arc<str> {
+    if mutant!("lost-store-named-whole") {
+        return tag.into();
+    }
+    format!("lost-{tag}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place with this state in it.
+    struct Place {
+        session: Option<&'static str>,
+        stands: u64,
+        missing: &'static str,
+    }
+
+    struct State(Sequence);
+
+    impl Stays for Place {
+        fn claim(&self, _: &Claim) -> Result<Claimed, Refusal> {
+            Ok(Claimed {
+                owned: Box::new(State(Sequence(self.stands))),
+                session: self.session.map(Into::into),
+                missing: self.missing.to_owned(),
+                trouble: String::new(),
+            })
+        }
+
+        fn is_in_memory(&self) -> bool {
+            true
+        }
+
+        fn leave(&self, _: ShardId) {}
+    }
+
+    impl Owned for State {
+        fn stands(&self) -> Sequence {
+            self.0
+        }
+
+        fn apply(&mut self, _: &str, _: &[Change<'_>], _: bool) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn begin(&mut self, _: &str, above: Sequence) -> Result<(), Refusal> {
+            self.0 = above;
+            Ok(())
+        }
+
+        fn seal(&mut self) -> Sequence {
+            self.0
+        }
+    }
+
+    #[test]
+    fn what_is_claimed_is_whole_only_if_it_is_of_the_session_and_a_replay_brings_the_rest() {
+        // The session goes on from 1000, and 100 events before that are replayed.
+        let claim = Claim {
+            shard: ShardId(0),
+            shard_count: 1,
+            fleet: FleetId::default(),
+            epoch: Some(Epoch(3)),
+            session: Some(GoesOn {
+                tag: "a".into(),
+                from: Sequence(1000),
+                reach: 100,
+            }),
+        };
+        let cases = [
+            (Some("a"), 1002, "", Some(1002), "a"),
+            (Some("a"), 900, "", Some(900), "a"),
+            (Some("a"), 899, "", None, "lost-a"),
+            (Some("b"), 1002, "", None, "lost-a"),
+            (Some("lost-a"), 1002, "", None, "lost-a"),
+            (None, 0, "", None, "lost-a"),
+            // What is there is kept.
+            (Some("a"), 1002, "sticker", None, "a"),
+        ];
+        for (session, stands, missing, whole, named) in cases {
+            let place = Place {
+                session,
+                stands,
+                missing,
+            };
+            let taken = claim.take(&place).expect("granted");
+            let what = format!("{session:?} at {stands}");
+            assert_eq!(taken.whole.ok(), whole.map(Sequence), "{what}");
+            assert_eq!(taken.session.as_deref(), Some(named), "{what}");
+            let stands = if named == "a" { stands } else { 1000 };
+            assert_eq!(taken.owned.stands(), Sequence(stands), "{what}");
+        }
+    }
+}

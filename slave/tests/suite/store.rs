@@ -1,0 +1,138 @@
+//! State that stays where it is, in a store on a folder of its own.
+
+use std::collections::BTreeMap;
+
+use baton_discord::{Discord, DiscordConfig};
+use baton_protocol::{ShardId, Ticket, message::ResumeAfter};
+use baton_slave::{Mark, SlaveConfig, StateStatus};
+use tempfile::TempDir;
+
+use crate::common::{
+    FakeMaster, LONG, Peer, Recorder, Running, Told, config, discord, moment, run, traffic, until,
+};
+
+/// Slaves of one fleet, which share a folder.
+struct Scene {
+    discord: Discord,
+    master: FakeMaster,
+    dir: TempDir,
+    sides: Vec<Side>,
+}
+
+struct Side {
+    slave: Running,
+    peer: Peer,
+}
+
+impl Scene {
+    /// The first slave serves shard 0 at epoch 1, and events come.
+    async fn new(change: impl FnOnce(&mut DiscordConfig)) -> Self {
+        let mut scene = Self {
+            discord: discord(change).await,
+            master: FakeMaster::new(1).await,
+            dir: tempfile::tempdir().unwrap(),
+            sides: Vec::new(),
+        };
+        let side = scene.joins().await;
+        scene.sides[side].peer.start(&[0], 1, 1).await;
+        traffic(&scene.discord, 500.0);
+        scene.flows(side).await;
+        scene
+    }
+
+    /// One more slave, which serves nothing.
+    async fn joins(&mut self) -> usize {
+        self.joins_as(Recorder::with_store(&self.dir.path().join("store")), |_| {})
+            .await
+    }
+
+    async fn joins_as(&mut self, bot: Recorder, change: impl FnOnce(&mut SlaveConfig)) -> usize {
+        let mut config = config(&self.master, &self.discord);
+        change(&mut config);
+        let slave = run(config, bot);
+        let peer = self.master.accept().await;
+        self.sides.push(Side { slave, peer });
+        self.sides.len() - 1
+    }
+
+    async fn flows(&self, side: usize) {
+        let bot = &self.sides[side].slave.bot;
+        let before = bot.told().len();
+        until("more events", || bot.told().len() > before + 20).await;
+    }
+
+    /// A shard goes from one slave to the other, which owns it at `epoch` then.
+    async fn hands_over(&mut self, from: usize, to: usize, epoch: u64) -> Ticket {
+        let ticket = self.sides[from].peer.seal(0, epoch - 1, LONG).await;
+        let unfinished = self.sides[from].peer.settled(0).await;
+        let next = &mut self.sides[to].peer;
+        next.resume(epoch, ResumeAfter::Seal, ticket.clone()).await;
+        next.settle(0, epoch - 1, unfinished).await;
+        ticket
+    }
+
+    fn states(&self, side: usize) -> Vec<StateStatus> {
+        let states = self.sides[side].slave.bot.states.lock().unwrap();
+        states.iter().map(|(_, status)| *status).collect()
+    }
+
+    /// How often each dispatch was handed out, by all.
+    fn handed(&self) -> BTreeMap<u64, Vec<Told>> {
+        let mut all: BTreeMap<u64, Vec<Told>> = BTreeMap::new();
+        for side in &self.sides {
+            for told in side.slave.bot.told() {
+                all.entry(told.sequence).or_default().push(told);
+            }
+        }
+        all
+    }
+
+    /// Everything that Discord sent was handed out once, and the store of this slave is what
+    /// Discord says.
+    async fn is_exact(&self, side: usize) {
+        let moment = moment(&self.discord, 0, &self.sides[side].slave.bot).await;
+        assert_eq!(moment.difference(), None);
+        let ledger = self.discord.ledger(0, usize::MAX);
+        let events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
+        let handed = self.handed();
+        assert_eq!(handed.len(), events.count());
+        for (sequence, told) in handed {
+            assert_eq!(told.len(), 1, "{sequence}: {told:?}");
+            assert_eq!(told[0].mark, Mark::None, "{sequence}");
+        }
+        assert_eq!(self.discord.counters().total.identifies, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_at_the_next_owner_without_a_copy_and_as_whole_on_the_way_back() {
+    let mut scene = Scene::new(|config| {
+        config.guilds_per_shard = 30;
+        config.members_per_guild = 40;
+    })
+    .await;
+    let new = scene.joins().await;
+    for round in 0..4 {
+        let (from, to) = if round % 2 == 0 { (0, new) } else { (new, 0) };
+        scene.hands_over(from, to, round + 2).await;
+        scene.flows(to).await;
+    }
+    scene.is_exact(0).await;
+    assert_eq!(scene.states(0), [StateStatus::Complete; 3]);
+    assert_eq!(scene.states(new), [StateStatus::Complete; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_death_the_next_owner_has_it_whole_and_the_dead_one_cannot_change_it() {
+    let mut scene = Scene::new(|_| {}).await;
+    let new = scene.joins().await;
+    scene.sides[0].peer.catch_up().await;
+    let ticket = scene.sides[0].peer.checkpoints[&ShardId(0)].clone();
+    // It is not dead at all.
+    let peer = &mut scene.sides[new].peer;
+    peer.resume(2, ResumeAfter::Death, ticket).await;
+    scene.flows(new).await;
+    assert_eq!(scene.states(new), [StateStatus::Complete]);
+    let moment = moment(&scene.discord, 0, &scene.sides[new].slave.bot).await;
+    assert_eq!(moment.difference(), None);
+}
