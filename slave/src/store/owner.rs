@@ -91,6 +91,22 @@ impl Stays for Guilds {
                 );
                 String::new()
             }
+            Found::OtherFormat(format) => format!(
+                "the state is of format {format}, which this build does not know; \
+                 it is kept in {place} for the build that does"
+            ),
+            Found::Converted(format) => {
+                tracing::info!(shard = %claim.shard, format, "a state of a former format was converted");
+                String::new()
+            }
+            Found::Kept(format) => {
+                tracing::warn!(
+                    shard = %claim.shard, format, place,
+                    "this build does not know the format of the state: \
+                     it goes on in one of its own that was kept, which is older"
+                );
+                String::new()
+            }
             Found::State | Found::Nothing => String::new(),
         };
         Ok(Claimed {
@@ -163,6 +179,7 @@ fn refusal(error: Error, place: &str) -> Refusal {
         Error::Folder { .. }
         | Error::Namespace { .. }
         | Error::Format { .. }
+        | Error::Open { .. }
         | Error::NoGuild(_)
         | Error::Resources(_)
         | Error::Io { .. }

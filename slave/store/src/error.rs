@@ -60,7 +60,8 @@ pub enum Error {
     #[error("the store is damaged: {0}")]
     Damaged(Damage),
 
-    /// The state is in a format, or at a level of it, that this build does not know.
+    /// The state is in a format, or at a level of it, that this build does not know. Claiming
+    /// the shard converts it, or goes on without it.
     #[error("the store is of format {found}; this build has format {known}")]
     Format {
         /// Its format.
@@ -76,6 +77,13 @@ pub enum Error {
     /// Resources that cannot be kept together.
     #[error("{0}")]
     Resources(&'static str),
+
+    /// It is for a state that nobody has open, and a process has it.
+    #[error("{}: a process has it open", path.display())]
+    Open {
+        /// The folder of the shard.
+        path: PathBuf,
+    },
 
     /// There is no store.
     #[error("{}: no state is here", path.display())]

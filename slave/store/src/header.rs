@@ -35,6 +35,8 @@ pub(crate) struct Header {
     /// The last index that a guild took.
     pub(crate) index: u32,
     pub(crate) sequence: Sequence,
+    /// The size limit of the last owner, in bytes; 0: it did not say.
+    pub(crate) most: u64,
     /// Empty: no session began.
     pub(crate) session: Box<str>,
 }
@@ -61,6 +63,7 @@ impl Header {
         bytes.extend_from_slice(&self.owner.0);
         bytes.extend_from_slice(&self.index.to_le_bytes());
         bytes.extend_from_slice(&self.sequence.get().to_le_bytes());
+        bytes.extend_from_slice(&self.most.to_le_bytes());
         // Room for what a later build of this format adds.
         bytes.resize(FIXED, 0);
         bytes.extend_from_slice(self.session.as_bytes());
@@ -96,6 +99,7 @@ impl Header {
                 owner: Owner(fields.take()?),
                 index: u32::from_le_bytes(fields.take()?),
                 sequence: Sequence(u64::from_le_bytes(fields.take()?)),
+                most: u64::from_le_bytes(fields.take()?),
                 session: str::from_utf8(&body[FIXED..]).ok()?.into(),
             })
         })();
@@ -139,6 +143,7 @@ mod tests {
             owner: Owner([1; 16]),
             index: 12,
             sequence: Sequence(1 << 40),
+            most: 8 << 30,
             session: "0123456789abcdef".into(),
         }
     }

@@ -18,7 +18,9 @@ mod store;
 mod writer;
 
 pub use self::{
-    care::{Shown, Verified, show, verify},
+    care::{
+        Shown, Verified, ask_to_compact, compact, is_compact_asked, shards, show, take_back, verify,
+    },
     easy::Pages,
     error::{Damage, Error, Full},
     header::{FORMAT, Owner},

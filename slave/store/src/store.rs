@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use baton_protocol::{Epoch, ShardId};
 
 use crate::{
     Error, Owner, Resources, Takeover, View, Writer,
-    place::{self, Generation, How, folder, shard_folder},
+    place::{self, Claim, Claimant, Generation, How, folder, shard_folder},
 };
 
 /// How a store is kept. All processes of a fleet should agree.
@@ -101,6 +101,32 @@ struct Inner {
     path: PathBuf,
     options: Options,
     current: RwLock<Option<Arc<Generation>>>,
+    prepared: Mutex<Option<Prepared>>,
+}
+
+/// A state that was converted from another format, and that nobody claims yet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The generation that it was converted from.
+    pub(crate) of: String,
+    pub(crate) session: Box<str>,
+    pub(crate) generation: Arc<Generation>,
+}
+
+/// How much room a shard takes.
+pub(crate) struct Usage {
+    /// Bytes of the file.
+    pub(crate) bytes: u64,
+    /// Bytes of pages that hold something.
+    pub(crate) used: u64,
+    /// The size limit of the last owner.
+    pub(crate) limit: u64,
+    /// Bytes that are free on the file system.
+    pub(crate) free: u64,
+    /// Places of readers that were taken so far.
+    pub(crate) readers: u32,
+    /// Those of dead processes that were given back just now.
+    pub(crate) stale_readers: usize,
 }
 
 impl Store {
@@ -120,6 +146,7 @@ impl Store {
             path,
             options,
             current: RwLock::default(),
+            prepared: Mutex::default(),
         };
         let store = Self {
             inner: Arc::new(inner),
@@ -154,19 +181,55 @@ impl Store {
     /// It may block for twice [`Options::patience`], and for a copy of the state if the owner
     /// before is stopped in the middle of a change.
     ///
+    /// A state of another format is converted, if this build reads it, and kept for the
+    /// build that wrote it until the next claim. See [`Found`](crate::Found).
+    ///
     /// # Errors
-    /// [`Error::Fenced`]: a later owner began. [`Error::Format`]: another build wrote it, and
-    /// it stays as it is. [`Error::Full`]: there is no room.
+    /// [`Error::Fenced`]: a later owner began. [`Error::Full`]: there is no room.
     pub fn claim(&self, epoch: Epoch, owner: Owner) -> Result<(Writer, Takeover), Error> {
-        let Inner {
-            shard,
-            path,
-            options,
-            ..
-        } = &*self.inner;
-        let claimed = place::claim(path, shard.get(), options, epoch, owner)?;
+        let prepared = self.prepared().take();
+        let claimed = place::claim(&Claimant {
+            prepared: prepared.as_ref(),
+            ..self.claimant(epoch, owner)
+        })?;
         self.goes_on_in(&claimed.generation);
         Ok(Writer::new(self.clone(), claimed))
+    }
+
+    fn claimant(&self, epoch: Epoch, owner: Owner) -> Claimant<'_> {
+        Claimant {
+            shard: &self.inner.path,
+            id: self.inner.shard.get(),
+            options: &self.inner.options,
+            epoch,
+            owner,
+            prepared: None,
+        }
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, Option<Prepared>> {
+        let prepared = self.inner.prepared.lock();
+        prepared.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a claim cheap that will have to convert a state of another format: that is done
+    /// now, while its owner still writes there, and takes the time of a copy. A claim at one
+    /// of the next epochs uses what was made. It stands where the state did when this was
+    /// called. True: there was something to do.
+    ///
+    /// # Errors
+    /// It cannot be read, or there is no room.
+    pub fn prepare(&self) -> Result<bool, Error> {
+        let Some(latest) = place::current(&self.inner.path)? else {
+            return Ok(false);
+        };
+        // It owns nothing by this epoch, which is part of a name: claims of it or of later ones
+        // clean up behind it.
+        let claimant = self.claimant(latest.epoch.next(), Owner([0; 16]));
+        let prepared = claimant.prepare(&latest)?;
+        let is_there = prepared.is_some();
+        *self.prepared() = prepared;
+        Ok(is_there)
     }
 
     pub(crate) fn goes_on_in(&self, generation: &Arc<Generation>) {
@@ -179,18 +242,35 @@ impl Store {
     /// # Errors
     /// It cannot be opened.
     pub fn refresh(&self) -> Result<(), Error> {
-        let Inner { path, options, .. } = &*self.inner;
-        if let Some(claim) = place::current(path)? {
-            let generation = Generation::open(path, claim.generation, options.how())?;
-            self.goes_on_in(&generation);
+        match self.current() {
+            Ok((generation, _)) => self.goes_on_in(&generation),
+            Err(Error::Absent { .. }) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Bytes of the file; places of readers, and those that were given back just now.
-    pub(crate) fn usage(&self) -> Result<(u64, (u32, usize)), Error> {
+    /// How much room it takes, and there is.
+    pub(crate) fn usage(&self) -> Result<Usage, Error> {
         let generation = self.generation()?;
-        Ok((generation.size()?, generation.readers()?))
+        let (readers, stale_readers) = generation.readers()?;
+        Ok(Usage {
+            bytes: generation.size()?,
+            used: generation.used()?,
+            limit: generation.header()?.most,
+            free: place::free(&self.inner.path)?,
+            readers,
+            stale_readers,
+        })
+    }
+
+    /// The state that is current now, and its claim.
+    pub(crate) fn current(&self) -> Result<(Arc<Generation>, Claim), Error> {
+        let Inner { path, options, .. } = &*self.inner;
+        let absent = || Error::Absent { path: path.clone() };
+        let claim = place::current(path)?.ok_or_else(absent)?;
+        let generation = Generation::open(path, claim.generation.clone(), options.how())?;
+        Ok((generation, claim))
     }
 
     fn generation(&self) -> Result<Arc<Generation>, Error> {

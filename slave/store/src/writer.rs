@@ -8,6 +8,7 @@ use heed::PutFlags;
 use crate::{
     Error, Store,
     apply::Apply,
+    care,
     error::Damage,
     header::{Header, LONGEST_SESSION, Owner},
     key,
@@ -92,6 +93,21 @@ impl Writer {
             is_sealed: false,
         };
         (writer, takeover)
+    }
+
+    /// The writer of a state that nobody has open, in the name of its last owner.
+    pub(crate) fn of_last_owner(store: &Store) -> Result<Self, Error> {
+        let (generation, claim) = store.current()?;
+        let header = generation.header()?;
+        Ok(Self {
+            store: store.clone(),
+            generation,
+            claim,
+            epoch: header.epoch,
+            owner: header.owner,
+            stand: Stand::of(&header),
+            is_sealed: false,
+        })
     }
 
     /// The store, for reading.
@@ -192,11 +208,7 @@ impl Writer {
         let (epoch, owner) = (self.epoch, self.owner);
         let header = self.generation.write(options.patience, |txn| {
             let mut header = owned(txn, epoch, owner)?;
-            let packed = payload(guild, header.level);
-            let packed = packed.map_err(|error| Error::NoGuild(error.to_string()))?;
-            let data = Doc::whole(&packed).filter(|data| data.number("id").is_some());
-            let data = data.ok_or_else(|| Error::NoGuild("it has no id".to_owned()))?;
-            Apply::new(txn, &mut header, options).event("GUILD_CREATE", data)?;
+            Apply::new(txn, &mut header, options).take_in("GUILD_CREATE", guild)?;
             header.session = stand.session.clone().unwrap_or_default();
             header.sequence = stand.sequence;
             txn.set_header(&header)?;
@@ -255,6 +267,22 @@ impl Writer {
     /// # Errors
     /// As [`apply`](Self::apply). The state stays where it was.
     pub fn compact(&mut self) -> Result<Compacted, Error> {
+        let compacted = self.compact_once();
+        // Whoever asked for it has the answer, whatever it is.
+        care::answered(self.store.path())?;
+        compacted
+    }
+
+    /// Whether an operator asks for [`compact`](Self::compact)
+    /// (`baton-slave store compact`). It looks at a file.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn is_compact_asked(&self) -> Result<bool, Error> {
+        care::is_asked(self.store.path())
+    }
+
+    fn compact_once(&mut self) -> Result<Compacted, Error> {
         self.may_write()?;
         let before = self.generation.size()?;
         let view = self.generation.read()?;

@@ -21,7 +21,7 @@ use crate::{
     Error, Options,
     header::Header,
     key::Place,
-    packed::{Doc, Value},
+    packed::{Doc, Value, payload},
     place::WriteTxn,
     resources::Kind,
 };
@@ -51,6 +51,18 @@ impl<'a, 't> Apply<'a, 't> {
             header,
             messages: options.messages_per_channel,
         }
+    }
+
+    /// Takes in one event that was made from a state, as its JSON.
+    ///
+    /// # Errors
+    /// It is none, or has no id; or as [`event`](Self::event).
+    pub(crate) fn take_in(&mut self, kind: &str, d: &str) -> Result<(), Error> {
+        let packed = payload(d, self.header.level);
+        let packed = packed.map_err(|error| Error::NoGuild(error.to_string()))?;
+        let data = Doc::whole(&packed).filter(|data| data.number("id").is_some());
+        let data = data.ok_or_else(|| Error::NoGuild("it has no id".to_owned()))?;
+        self.event(kind, data)
     }
 
     const fn keeps(&self, kind: Kind) -> bool {

@@ -1,5 +1,7 @@
 //! Becoming the owner of a shard's state. See `place`.
 
+mod format;
+
 use std::{path::Path, sync::Arc};
 
 use baton_protocol::{Epoch, Sequence};
@@ -14,6 +16,7 @@ use crate::{
     error::Damage,
     header::{Header, Owner, this_boot},
     packed::Level,
+    store::Prepared,
 };
 
 /// Claimants that may come between.
@@ -30,6 +33,15 @@ pub enum Found {
     Nothing,
     /// It was set aside, because it cannot be used.
     SetAside(Damage),
+    /// A state of this other format, which was converted. Integrations and messages are
+    /// not; nor are they said to be.
+    Converted(u16),
+    /// A state of this other format, which this build cannot read. An older one of its own
+    /// was kept from before that, and goes on.
+    Kept(u16),
+    /// A state of this other format, which this build cannot read. It is kept; a new one
+    /// begins.
+    OtherFormat(u16),
 }
 
 /// A shard that was claimed.
@@ -38,29 +50,18 @@ pub(crate) struct Claimed {
     pub(crate) header: Header,
     pub(crate) claim: Claim,
     pub(crate) found: Found,
+    /// A state of another format that is kept.
+    pub(crate) former: Option<Claim>,
 }
 
 /// Becomes the owner of the state in this folder.
 ///
 /// # Errors
-/// A later owner began, there is no room, or what is there is of another format.
-pub(crate) fn claim(
-    shard: &Path,
-    id: u32,
-    options: &Options,
-    epoch: Epoch,
-    owner: Owner,
-) -> Result<Claimed, Error> {
-    let claimant = Claimant {
-        shard,
-        id,
-        options,
-        epoch,
-        owner,
-    };
+/// A later owner began, or there is no room.
+pub(crate) fn claim(claimant: &Claimant<'_>) -> Result<Claimed, Error> {
     for _ in 0..ATTEMPTS {
         if let Some(claimed) = claimant.attempt()? {
-            claims::clean(shard, &claimed.claim)?;
+            claims::clean(claimant.shard, &claimed.claim, claimed.former.as_ref())?;
             return Ok(claimed);
         }
     }
@@ -99,18 +100,21 @@ pub(crate) fn move_to_new(
         }
     });
     match &moved {
-        Ok((_, next)) => claims::clean(shard, next)?,
+        Ok((_, next)) => claims::clean(shard, next, None)?,
         Err(_) => claims::remove_unclaimed(shard, claim.epoch)?,
     }
     moved
 }
 
-struct Claimant<'c> {
-    shard: &'c Path,
-    id: u32,
-    options: &'c Options,
-    epoch: Epoch,
-    owner: Owner,
+/// Who wants to own a shard.
+pub(crate) struct Claimant<'c> {
+    pub(crate) shard: &'c Path,
+    pub(crate) id: u32,
+    pub(crate) options: &'c Options,
+    pub(crate) epoch: Epoch,
+    pub(crate) owner: Owner,
+    /// What was converted ahead of the claim.
+    pub(crate) prepared: Option<&'c Prepared>,
 }
 
 impl Claimant<'_> {
@@ -215,6 +219,10 @@ impl Claimant<'_> {
 
     /// Goes on in the generation that is there. `None`: another claimant came between.
     fn take(&self, generation: Arc<Generation>, latest: &Claim) -> Result<Option<Claimed>, Error> {
+        // Before any lock: whoever writes there may be another build, or be stopped.
+        if let Err(Error::Format { found, .. }) = generation.header() {
+            return self.other_format(latest, &generation, found);
+        }
         let mark = self.mark(Some(latest), &latest.generation);
         mark.create(self.shard)?;
         if !self.is_alone(Some(latest))? {
@@ -226,6 +234,7 @@ impl Claimant<'_> {
             header,
             claim: mark,
             found: Found::State,
+            former: None,
         }))
     }
 
@@ -248,6 +257,7 @@ impl Claimant<'_> {
         }
         header.epoch = self.epoch;
         header.owner = self.owner;
+        header.most = self.options.most;
         // What this build does not keep would grow old there: it is no longer said to be.
         header.resources = header.resources - (header.resources - self.options.resources);
         Ok(())
@@ -259,9 +269,17 @@ impl Claimant<'_> {
         let (from, to) = (self.shard.join(&latest.generation), self.shard.join(&name));
         super::folder(&to)?;
         let copied = copy::copy(&from.join("data.mdb"), &to.join("data.mdb"))
-            .and_then(|()| self.open_own(&name));
+            .and_then(|()| Generation::open(self.shard, name.clone(), self.how()))
+            .and_then(|generation| match generation.header() {
+                Err(Error::Format { found, .. }) => Ok((generation, Err(found))),
+                Ok(_) | Err(_) => {
+                    let header = self.enter(&generation)?;
+                    Ok((generation, Ok(header)))
+                }
+            });
         let (generation, header) = match copied {
-            Ok(copied) => copied,
+            Ok((generation, Ok(header))) => (generation, header),
+            Ok((generation, Err(found))) => return self.other_format(latest, &generation, found),
             Err(Error::Damaged(damage)) => return self.damaged(latest, damage),
             Err(error) => return Err(error),
         };
@@ -277,13 +295,8 @@ impl Claimant<'_> {
             header,
             claim: mark,
             found: Found::Copied,
+            former: None,
         }))
-    }
-
-    fn open_own(&self, name: &str) -> Result<(Arc<Generation>, Header), Error> {
-        let generation = Generation::open(self.shard, name.to_owned(), self.how())?;
-        let header = self.enter(&generation)?;
-        Ok((generation, header))
     }
 
     /// Begins with nothing.
@@ -298,6 +311,7 @@ impl Claimant<'_> {
             owner: self.owner,
             index: 0,
             sequence: Sequence(0),
+            most: self.options.most,
             session: "".into(),
         };
         let generation = Generation::create(self.shard, name.clone(), self.how())?;
@@ -310,10 +324,11 @@ impl Claimant<'_> {
             header,
             claim,
             found,
+            former: None,
         }))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(super) mod tests;

@@ -102,17 +102,19 @@ pub(crate) fn current(shard: &Path) -> Result<Option<Claim>, Error> {
     Ok(list(shard)?.pop())
 }
 
-/// Removes what no claim from this one on needs: former claims and generations.
-pub(super) fn clean(shard: &Path, own: &Claim) -> Result<(), Error> {
+/// Removes what no claim from this one on needs: former claims and generations, but for one
+/// that is `kept`.
+pub(super) fn clean(shard: &Path, own: &Claim, kept: Option<&Claim>) -> Result<(), Error> {
     let claims = list(shard)?;
-    for claim in claims.iter().filter(|claim| *claim < own) {
+    let is_needed = |claim: &Claim| claim >= own || Some(claim) == kept;
+    for claim in claims.iter().filter(|claim| !is_needed(claim)) {
         claim.remove(shard);
     }
     let needed = |name: &str| {
-        let mut later = claims.iter().filter(|claim| *claim >= own);
+        let mut needed = claims.iter().filter(|claim| is_needed(claim));
         // A claimant of a later epoch may be making one.
         made_at(name).is_some_and(|epoch| epoch > own.epoch)
-            || later.any(|claim| claim.generation == name)
+            || needed.any(|claim| claim.generation == name)
     };
     let names = names(shard)?;
     for name in names.iter().filter(|name| name.starts_with(STATE)) {
@@ -164,6 +166,15 @@ pub(super) fn set_aside(shard: &Path, generation: &str) -> Result<Option<PathBuf
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(path)(error)),
     }
+}
+
+/// The generations of former claims, oldest first: those of another format, which are kept.
+pub(crate) fn kept(shard: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut claims = list(shard)?;
+    let current = claims.pop();
+    let names = claims.into_iter().map(|claim| claim.generation);
+    let kept = names.filter(|name| current.as_ref().is_none_or(|own| own.generation != *name));
+    Ok(kept.map(|name| shard.join(name)).collect())
 }
 
 /// The generations of a shard that were set aside, oldest first.
@@ -230,7 +241,7 @@ mod tests {
         for n in 0..4 {
             fs::create_dir(shard.join(format!("damaged-{n:015}-state-x"))).unwrap();
         }
-        clean(shard, &mine).unwrap();
+        clean(shard, &mine, None).unwrap();
         let left = |name: &String| shard.join(name).exists();
         assert_eq!(
             [&old, &half, &own, &later].map(left),

@@ -19,6 +19,12 @@ pub(crate) fn shard_folder(dir: &Path, shard: ShardId) -> PathBuf {
     dir.join(format!("shard-{}", shard.get()))
 }
 
+/// The shard whose folder has this name.
+pub(crate) fn shard_of_folder(name: &str) -> Option<ShardId> {
+    let shard = ShardId(name.strip_prefix("shard-")?.parse().ok()?);
+    (name == format!("shard-{shard}")).then_some(shard)
+}
+
 /// Makes a folder that only this user can read, or checks that one is.
 ///
 /// # Errors
@@ -74,6 +80,12 @@ fn is_old(path: &Path, for_so_long: Duration) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Bytes that are free for this user where this is.
+pub(crate) fn free(path: &Path) -> Result<u64, Error> {
+    let found = rustix::fs::statvfs(path).map_err(|error| Error::io(path)(error.into()))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Checks a folder that has to be there.

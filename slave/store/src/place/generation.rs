@@ -3,9 +3,8 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Seek, SeekFrom, Write as _},
-    os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt},
+    fs::File,
+    os::unix::fs::{FileExt as _, MetadataExt},
     path::{Path, PathBuf},
     rc::{Rc, Weak as RcWeak},
     sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, mpsc},
@@ -14,12 +13,12 @@ use std::{
 };
 
 use heed::{Database, Env, RoTxn, RwTxn, WithTls, types::Bytes};
-use rustix::fs::FlockOperation;
 
 use super::{
     claims::{self, Claim},
     copy, engine, folder,
-    lock::{Held, lock, try_for},
+    lock::{Held, try_for},
+    users::{private, users},
 };
 use crate::{
     Error,
@@ -303,10 +302,18 @@ impl Generation {
         Ok(found.nlink() > 0)
     }
 
-    /// Bytes of its file, and how many of them the engine has used so far.
+    /// Bytes of its file.
     pub(crate) fn size(&self) -> Result<u64, Error> {
         let found = self.file.metadata();
         Ok(found.map_err(Error::io(self.shard.join(&self.name)))?.len())
+    }
+
+    /// Bytes of the pages that hold something now; the file's others are used again.
+    pub(crate) fn used(self: &Arc<Self>) -> Result<u64, Error> {
+        let txn = self.read()?;
+        let stat = self.table.stat(txn.txn()).map_err(Error::engine)?;
+        let pages = stat.leaf_pages + stat.branch_pages + stat.overflow_pages;
+        Ok(pages as u64 * u64::from(stat.page_size))
     }
 
     /// Slots of readers that were taken so far, and those of dead processes that were
@@ -314,6 +321,15 @@ impl Generation {
     pub(crate) fn readers(&self) -> Result<(u32, usize), Error> {
         let stale = self.env.clear_stale_readers().map_err(Error::engine)?;
         Ok((self.env.info().number_of_readers, stale))
+    }
+
+    /// The header as it is now.
+    pub(crate) fn header(self: &Arc<Self>) -> Result<Header, Error> {
+        header(self.read()?.get(&key::header())?)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn latest(&self) -> Result<Option<Claim>, Error> {
@@ -346,47 +362,4 @@ fn bounded<T: Send + 'static>(
     spawned.map_err(Error::io("a thread"))?;
     over.recv_timeout(patience.max(Duration::from_millis(100)))
         .unwrap_or(Err(Error::Busy))
-}
-
-/// A file that only this user can read.
-fn private(path: &Path) -> Result<File, Error> {
-    folder::file(path)?;
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600);
-    options.open(path).map_err(Error::io(path))
-}
-
-/// Says that this process uses the shard. Pids name readers to the engine, so that all
-/// users have to be in one pid namespace. Who is alone there writes its own down.
-fn users(shard: &Path, patience: Duration) -> Result<File, Error> {
-    let path = shard.join("users");
-    let mut file = private(&path)?;
-    let own = format!("{}\n", namespace().map_err(Error::io("/proc/self/ns/pid"))?);
-    let io = |error| Error::io(&path)(error);
-    try_for(patience, || {
-        if lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io)? {
-            file.set_len(0).map_err(io)?;
-            file.seek(SeekFrom::Start(0)).map_err(io)?;
-            file.write_all(own.as_bytes()).map_err(io)?;
-        }
-        let shared = lock(&file, FlockOperation::NonBlockingLockShared).map_err(io)?;
-        Ok(shared.then_some(()))
-    })?;
-    let mut theirs = String::new();
-    file.seek(SeekFrom::Start(0)).map_err(io)?;
-    file.read_to_string(&mut theirs).map_err(io)?;
-    if theirs != own {
-        let path = shard.to_owned();
-        return Err(Error::Namespace { path });
-    }
-    Ok(file)
-}
-
-fn namespace() -> io::Result<u64> {
-    fs::metadata("/proc/self/ns/pid").map(|found| found.ino())
 }

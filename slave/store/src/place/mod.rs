@@ -4,6 +4,7 @@
 //! DIR/                               0700
 //!   shard-3/                         0700
 //!     users                          who has it open: a shared lock, and the pid namespace
+//!     compact                        somebody asks the owner to compact it
 //!     owner-EPOCH-TURN-GENERATION    a claim; the highest one says where the state is
 //!     state-EPOCH-RANDOM/            a generation: an environment of the engine
 //!     damaged-TIME-GENERATION/       one that was set aside
@@ -27,16 +28,19 @@ mod claims;
 mod copy;
 mod engine;
 mod folder;
+mod former;
 mod generation;
 mod lock;
+mod users;
 
 pub use self::{
     claim::Found,
     folder::{is_unused, own_folder},
 };
 pub(crate) use self::{
-    claim::{Claimed, claim, move_to_new},
-    claims::{Claim, current, damaged},
-    folder::{folder, shard_folder},
+    claim::{Claimant, Claimed, claim, move_to_new},
+    claims::{Claim, current, damaged, kept},
+    folder::{folder, free, shard_folder, shard_of_folder},
     generation::{Generation, How, Txn, WriteTxn, header},
+    users::is_open,
 };

@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod care;
 mod common;
 mod killed;
 mod owners;

@@ -1,0 +1,216 @@
+//! A state in another format than this build's.
+//!
+//! The claimant never goes on in it. It converts it, if it can read it; or goes on in a
+//! state of its own format that was kept, which is older, as it is after a rollback; or
+//! begins with nothing. In each case the other state is kept for the build that wrote it,
+//! until the next claim of the new one or until it is compacted.
+
+use std::sync::Arc;
+
+use baton_protocol::{Epoch, Sequence};
+
+use super::{Claimant, Claimed, Found};
+use crate::{
+    Error, Resources,
+    apply::Apply,
+    error::Damage,
+    header::{Header, Owner, this_boot},
+    packed::Level,
+    place::{
+        claims::{self, Claim},
+        former::{Former, FormerState, former},
+        generation::Generation,
+    },
+    store::Prepared,
+};
+
+/// Guilds that are converted in one change.
+const AT_ONCE: usize = 64;
+
+/// What no GUILD_CREATE brings.
+const NOT_CONVERTED: [Resources; 2] = [Resources::INTEGRATION, Resources::MESSAGE];
+
+impl Claimant<'_> {
+    /// Takes the place of a state of another format, without touching it. `None`: another
+    /// claimant came between.
+    pub(super) fn other_format(
+        &self,
+        latest: &Claim,
+        there: &Arc<Generation>,
+        found: u16,
+    ) -> Result<Option<Claimed>, Error> {
+        let taken = if let Some(former) = former(found) {
+            let converted = self.converted(latest, there, former)?;
+            Some((converted, Found::Converted(found)))
+        } else {
+            let kept = self.kept(latest)?;
+            kept.map(|kept| (kept, Found::Kept(found)))
+        };
+        let Some(((generation, header), how)) = taken else {
+            let begun = self.begin(Some(latest), Found::OtherFormat(found))?;
+            return Ok(begun.map(|begun| begun.keeping(latest)));
+        };
+        // The mark of an attempt to go on there may be in place.
+        let mut claim = self.mark(Some(latest), generation.name());
+        claim.turn += 1;
+        claim.create(self.shard)?;
+        if !self.is_alone(Some(latest))? {
+            return Ok(None);
+        }
+        let claimed = Claimed {
+            generation,
+            header,
+            claim,
+            found: how,
+            former: None,
+        };
+        Ok(Some(claimed.keeping(latest)))
+    }
+
+    /// The newest state of this build's format that was kept, as this owner's.
+    fn kept(&self, latest: &Claim) -> Result<Option<(Arc<Generation>, Header)>, Error> {
+        let claims = claims::list(self.shard)?;
+        for kept in claims.iter().rev().filter(|claim| *claim < latest) {
+            let opened = Generation::open(self.shard, kept.generation.clone(), self.how());
+            let entered = opened.and_then(|generation| {
+                let header = self.enter(&generation)?;
+                Ok((generation, header))
+            });
+            match entered {
+                Ok(entered) => return Ok(Some(entered)),
+                Err(Error::Format { .. } | Error::Damaged(_) | Error::Busy) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The state in this build's format, as this owner's.
+    fn converted(
+        &self,
+        latest: &Claim,
+        there: &Arc<Generation>,
+        former: &Former,
+    ) -> Result<(Arc<Generation>, Header), Error> {
+        let txn = there.read()?;
+        let state = (former.read)(&txn)?;
+        let ready = self.prepared.filter(|prepared| {
+            prepared.of == latest.generation && prepared.session == state.session
+        });
+        if let Some(prepared) = ready
+            && prepared.generation.is_named()?
+        {
+            self.own_former(&state)?;
+            let header = self.enter(&prepared.generation)?;
+            return Ok((Arc::clone(&prepared.generation), header));
+        }
+        self.own_former(&state)?;
+        let name = claims::new_name(self.epoch)?;
+        let generation = Generation::create(self.shard, name, self.how())?;
+        let header = self.fill(&generation, state, (self.epoch, self.owner))?;
+        Ok((generation, header))
+    }
+
+    /// Converts a state that another build still writes, so that a claim that follows finds
+    /// it done. `None`: what is there needs it not, or cannot be read.
+    pub(crate) fn prepare(&self, latest: &Claim) -> Result<Option<Prepared>, Error> {
+        let there = Generation::open(self.shard, latest.generation.clone(), self.how())?;
+        let found = match there.header() {
+            Err(Error::Format { found, .. }) => found,
+            Ok(_) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(former) = former(found) else {
+            return Ok(None);
+        };
+        let txn = there.read()?;
+        let state = (former.read)(&txn)?;
+        let session = state.session.clone();
+        let name = claims::new_name(self.epoch)?;
+        let generation = Generation::create(self.shard, name, self.how())?;
+        // The claim that uses it writes its own.
+        let owner = (state.epoch, state.owner);
+        self.fill(&generation, state, owner)?;
+        Ok(Some(Prepared {
+            of: latest.generation.clone(),
+            session,
+            generation,
+        }))
+    }
+
+    fn own_former(&self, state: &FormerState<'_>) -> Result<(), Error> {
+        if state.boot != this_boot() {
+            return Err(Error::Damaged(Damage::Boot));
+        }
+        if state.shard != self.id {
+            return Err(Error::Damaged(Damage::Shard));
+        }
+        let is_other = state.epoch == self.epoch && state.owner != self.owner;
+        if state.epoch > self.epoch || is_other {
+            return Err(self.fenced(state.epoch));
+        }
+        Ok(())
+    }
+
+    /// Writes a state into a new generation, in pieces: nobody claims it yet, so that it need
+    /// not be whole before the last.
+    fn fill(
+        &self,
+        to: &Generation,
+        mut state: FormerState<'_>,
+        (epoch, owner): (Epoch, Owner),
+    ) -> Result<Header, Error> {
+        let (options, patience) = (self.options, self.options.patience);
+        let resources = NOT_CONVERTED
+            .into_iter()
+            .fold(state.resources, |all, not| all - not);
+        let mut header = Header {
+            level: Level::NEW,
+            shard: self.id,
+            resources: resources - (resources - options.resources),
+            boot: this_boot(),
+            epoch,
+            owner,
+            index: 0,
+            sequence: Sequence(0),
+            most: options.most,
+            session: "".into(),
+        };
+        to.write(patience, |txn| {
+            if let Some(user) = &state.current_user {
+                Apply::new(txn, &mut header, options).take_in("USER_UPDATE", user)?;
+            }
+            txn.set_header(&header)
+        })?;
+        loop {
+            let piece: Vec<String> = state
+                .guilds
+                .by_ref()
+                .take(AT_ONCE)
+                .collect::<Result<_, _>>()?;
+            if piece.is_empty() {
+                break;
+            }
+            to.write(patience, |txn| {
+                for guild in &piece {
+                    Apply::new(txn, &mut header, options).take_in("GUILD_CREATE", guild)?;
+                }
+                txn.set_header(&header)
+            })?;
+        }
+        header.session = state.session;
+        header.sequence = state.sequence;
+        to.write(patience, |txn| txn.set_header(&header))?;
+        Ok(header)
+    }
+}
+
+impl Claimed {
+    /// The state that was current before is kept for the build that wrote it.
+    fn keeping(self, former: &Claim) -> Self {
+        Self {
+            former: Some(former.clone()),
+            ..self
+        }
+    }
+}
