@@ -5,7 +5,8 @@
 //! - [`message`]: one enum per direction; each variant says who sends it, when, and
 //!   what answers. [`message::handshake`]: the same until a slave has joined.
 //! - [`go`]: the Go program of 2018, and the shapes of its wire, which nothing else knows.
-//! - [`ticket`]: what another process needs to go on with a shard.
+//! - [`ticket`]: what another process needs to go on with a shard: a position, and a
+//!   session that is [`opaque`]. What of it is Discord's is in [`discord`].
 //! - [`connection`]: the one type that owns a socket.
 //! - [`state`]: state frames, which the master routes unread.
 //! - [`version`]: what each version of the wire added.
@@ -16,11 +17,13 @@ mod body;
 pub mod codec;
 #[cfg(feature = "io")]
 pub mod connection;
+pub mod discord;
 pub mod error;
 pub mod go;
 pub mod id;
 pub mod message;
 pub mod msgpack;
+pub mod opaque;
 #[cfg(feature = "io")]
 pub mod process;
 #[cfg(feature = "io")]
@@ -40,8 +43,9 @@ pub use self::{
         Term,
     },
     message::{ToMaster, ToSlave, handshake},
+    opaque::{Parameters, Session},
     ranges::SequenceRanges,
-    ticket::{SessionParameters, Ticket},
+    ticket::Ticket,
     version::Version,
 };
 #[cfg(feature = "io")]

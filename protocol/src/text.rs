@@ -3,7 +3,10 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::message::{Hello, ToMaster};
+use crate::{
+    discord::SessionParameters,
+    message::{Hello, ToMaster},
+};
 
 /// Longest reason that a peer gives, in characters; what is longer is cut.
 pub const MAX_REASON: usize = 1024;
@@ -93,7 +96,7 @@ fn surrogate(escape: &str) -> Option<u32> {
 impl Hello {
     /// Writes out the hidden characters of what a person will read.
     pub fn make_readable(&mut self) {
-        let parameters = &mut self.parameters;
+        let mut parameters = SessionParameters::open(&self.parameters);
         for name in [
             &mut self.slot,
             &mut self.build,
@@ -102,6 +105,7 @@ impl Hello {
         ] {
             clean(name);
         }
+        self.parameters = parameters.seal();
     }
 }
 
@@ -162,12 +166,16 @@ mod tests {
         let mut hello = Hello {
             slot: bad(),
             build: bad(),
+            parameters: SessionParameters {
+                encoding: bad(),
+                compression: bad(),
+                ..SessionParameters::default()
+            }
+            .seal(),
             ..Hello::default()
         };
-        hello.parameters.encoding = bad();
-        hello.parameters.compression = bad();
         hello.make_readable();
-        let parameters = &hello.parameters;
+        let parameters = SessionParameters::open(&hello.parameters);
         for text in [
             &hello.slot,
             &hello.build,

@@ -70,7 +70,7 @@ mod master_stage;
 mod out;
 mod permits;
 mod saves;
-mod service;
+pub mod service;
 pub mod settings;
 mod shard;
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_protocol::{DeployId, SessionParameters, ShardId, SlaveId, ToMaster};
+use baton_protocol::{DeployId, Parameters, ShardId, SlaveId, ToMaster};
 
 use self::{
     deploy::Deploys, event::JournalState, fleet::Fleet, master_stage::MasterStage, out::Out,
@@ -89,7 +89,7 @@ use self::{
 };
 pub use self::{
     event::{Action, Input, LastDeploy, Recovered, Time},
-    service::Service,
+    service::{Permit, Service},
     settings::Settings,
     view::View,
 };
@@ -104,7 +104,7 @@ pub struct Core {
     settings: Settings,
     out: Out,
     fleet: Fleet,
-    pinned: Option<SessionParameters>,
+    pinned: Option<Parameters>,
     deploys: Deploys,
     last_deploy: LastDeploy,
     /// Deploys that were given up: a slave that was launched for one is not wanted.
@@ -146,7 +146,7 @@ impl Core {
             given_up,
             refused: None,
             healed: BTreeMap::new(),
-            permits: Permits::new(settings.max_concurrency),
+            permits: Permits::new(settings.permits_at_once),
             work: WorkUnit::new(work, journal, floor, settings.home(&fleet)),
             stage: MasterStage::Adopting,
             late,
@@ -262,8 +262,8 @@ impl Core {
                 self.fleet.checkpoint(slave, checkpoint, &mut self.out)
             }
             ToMaster::Settled(settled) => {
-                let at_most = self.replayed_at_most();
-                self.fleet.settled(slave, settled, at_most, &mut self.out);
+                let replays = self.replays();
+                self.fleet.settled(slave, settled, replays, &mut self.out);
             }
             ToMaster::Trying(trying) => self.fleet.trying(slave, trying, &mut self.out),
             ToMaster::SetAside(aside) => {
@@ -303,9 +303,9 @@ impl Core {
             Timer::Away(slave) => self.away_due(slave),
             Timer::Shard(shard) => self.shard_due(shard),
             Timer::Settle(shard) => self.fleet.settle_due(shard, &mut self.out),
-            Timer::Permits(bucket) => {
+            Timer::Permit(permit) => {
                 self.permits
-                    .due(bucket, &self.fleet, &self.settings, &mut self.out)
+                    .due(permit, &self.fleet, &self.settings, &mut self.out)
             }
             Timer::Probe => self
                 .permits

@@ -94,6 +94,11 @@ impl Out {
         self.timers.stop(timer);
     }
 
+    /// No window of any permit is waited for.
+    pub(crate) fn stop_permits(&mut self) {
+        self.timers.stop_permits();
+    }
+
     pub(crate) fn runs(&self, timer: Timer) -> bool {
         self.timers.runs(timer)
     }

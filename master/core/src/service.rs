@@ -1,24 +1,123 @@
 //! What the core is told of the service whose sessions it moves: what is the service's own,
 //! and not an operator's to choose.
+//!
+//! The core decides about units, positions in sessions that it cannot read, and permits
+//! that have names. What these stand for is known to the program around it, which hands in
+//! a [`Service`].
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-/// The service of a fleet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Service {
+use baton_protocol::{Parameters, Session, ShardId, message::Failed};
+
+/// The service of a fleet. Its answers never change: the same question has the same one.
+pub trait Service: fmt::Debug + Send + Sync {
+    // ---- sessions ------------------------------------------------------------
+
+    /// Why a slave that asks for `asked` cannot go on with sessions that were made with
+    /// `pinned`, and what to do, for a person; `None`: it can.
+    fn difference(&self, pinned: &Parameters, asked: &Parameters) -> Option<String>;
+
+    /// What the sessions of a fleet of so many units are made with, whose first slave asks
+    /// for `asked`.
+    fn pin(&self, asked: &Parameters, units: u32) -> Parameters;
+
+    /// How many events of a session it replays at most, by what is known of that session
+    /// alone; `None`: nothing is.
+    fn replays(&self, session: &Session) -> Option<u64>;
+
+    /// It replays so many of every session: a refusal of less has another reason.
+    fn replays_always(&self) -> u64;
+
+    /// As whom it knows the bot; `None`: that is not known.
+    fn bot(&self, session: &Session) -> Option<u64>;
+
+    /// When a session began, in milliseconds since 1970; `None`: that is not known.
+    fn began_unix_ms(&self, session: &Session) -> Option<u64>;
+
+    // ---- permits -------------------------------------------------------------
+
+    /// The permit that a unit needs for a new session, where `at_once` units may have one
+    /// in one window. Units that need the same one take turns.
+    fn permit(&self, unit: ShardId, at_once: u32) -> Permit;
+
+    /// How often each permit is given: the window.
+    fn window(&self) -> Duration;
+
     /// A budget of permits that was whole is whole again after this time.
-    pub budget_period: Duration,
-    /// The close code by which it refuses a token. Where the same token served a moment
-    /// ago, the shard is tried once more; any other code waits for another build.
-    pub token_refused: u16,
+    fn budget_period(&self) -> Duration;
+
+    // ---- refusals ------------------------------------------------------------
+
+    /// Why a unit cannot be served, for a person: its close code in words.
+    fn words(&self, failed: &Failed) -> String;
+
+    /// Whether it is the token that this close code refuses. Where the same token served a
+    /// moment ago, the unit is tried once more; any other code waits for another build.
+    fn refuses_token(&self, close_code: u16) -> bool;
+
+    /// Whether it was the service that refused a RESUME beside an open connection, by what
+    /// its slave says: a connection that broke says nothing of its rules.
+    fn refuses_late(&self, why: &str) -> bool;
 }
 
-impl Default for Service {
-    /// A day, and no such code.
-    fn default() -> Self {
-        Self {
-            budget_period: Duration::from_secs(24 * 60 * 60),
-            token_refused: u16::MAX,
+/// Names a permit, among those of one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Permit(pub u32);
+
+/// A service of which nothing is known: every session can be resumed by everybody, and all
+/// units need the same permit, one in five seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Unknown;
+
+impl Service for Unknown {
+    fn difference(&self, _: &Parameters, _: &Parameters) -> Option<String> {
+        None
+    }
+
+    fn pin(&self, asked: &Parameters, _: u32) -> Parameters {
+        asked.clone()
+    }
+
+    fn replays(&self, _: &Session) -> Option<u64> {
+        None
+    }
+
+    fn replays_always(&self) -> u64 {
+        0
+    }
+
+    fn bot(&self, _: &Session) -> Option<u64> {
+        None
+    }
+
+    fn began_unix_ms(&self, _: &Session) -> Option<u64> {
+        None
+    }
+
+    fn permit(&self, _: ShardId, _: u32) -> Permit {
+        Permit(0)
+    }
+
+    fn window(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn budget_period(&self) -> Duration {
+        Duration::from_secs(24 * 60 * 60)
+    }
+
+    fn words(&self, failed: &Failed) -> String {
+        match failed.close_code {
+            0 => failed.detail.clone(),
+            code => format!("close code {code}: {}", failed.detail),
         }
+    }
+
+    fn refuses_token(&self, _: u16) -> bool {
+        false
+    }
+
+    fn refuses_late(&self, _: &str) -> bool {
+        false
     }
 }

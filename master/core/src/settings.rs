@@ -3,19 +3,19 @@
 
 use std::time::Duration;
 
-use baton_protocol::SessionParameters;
+use baton_protocol::Parameters;
 
 use crate::{
     Core,
     fleet::{Fleet, SlotId},
-    service::Service,
+    service::{Service, Unknown},
 };
 
 /// Limits and choices of the core.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What is to be known of the service.
-    pub service: Service,
+    pub service: &'static dyn Service,
     /// The places of the fleet. The default fleet has one, `main`, with every
     /// shard.
     pub slots: Vec<SlotSettings>,
@@ -26,7 +26,7 @@ pub struct Settings {
     pub shard_count: u32,
     /// What sessions are identified with, once the first slave said so or the
     /// journal remembers it.
-    pub pinned: Option<SessionParameters>,
+    pub pinned: Option<Parameters>,
     /// An empty slot gets a slave after this time.
     pub contact: Duration,
     /// After a start, reports are collected for this long before anything is
@@ -92,9 +92,9 @@ pub struct Settings {
     pub backoff: Duration,
     /// Longest wait after failed launches.
     pub backoff_max: Duration,
-    /// One IDENTIFY a bucket in each such window. The service's is 5 s from one
-    /// arrival to the next; what a permit's way may take less than that of the
-    /// permit before is added.
+    /// Each permit to IDENTIFY is given once in such a window. The service counts its own
+    /// ([`Service::window`]) from one arrival to the next; what a permit's way may take less
+    /// than that of the permit before is added.
     pub identify_window: Duration,
     /// The longest pause after IDENTIFYs that failed. The first is a window;
     /// each that follows in a row is twice as long.
@@ -102,8 +102,8 @@ pub struct Settings {
     /// The part of a day's IDENTIFYs, in percent, that only the operator's word
     /// spends; 0: none.
     pub identify_reserve: u32,
-    /// How many buckets, until a budget says it.
-    pub max_concurrency: u32,
+    /// How many IDENTIFYs are sent in one window, until a budget says it.
+    pub permits_at_once: u32,
     /// How often checkpoints are written to the journal.
     pub checkpoint_to_disk: Duration,
     /// How often it is noted that this master runs.
@@ -131,7 +131,7 @@ impl Core {
             slots: before.slots,
             shard_count: before.shard_count,
             pinned: before.pinned,
-            max_concurrency: before.max_concurrency,
+            permits_at_once: before.permits_at_once,
             ..next
         };
         self.work_may_move();
@@ -165,7 +165,7 @@ pub(crate) fn doubled(first: Duration, longest: Duration, failures: u32) -> Dura
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            service: Service::default(),
+            service: &Unknown,
             slots: vec![SlotSettings {
                 name: "main".to_owned(),
                 shards: None,
@@ -199,10 +199,10 @@ impl Default for Settings {
             resume_window: Duration::from_secs(90),
             backoff: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
-            identify_window: Duration::from_millis(5250),
+            identify_window: Unknown.window(),
             identify_pause: Duration::from_secs(300),
             identify_reserve: 5,
-            max_concurrency: 1,
+            permits_at_once: 1,
             checkpoint_to_disk: Duration::from_secs(1),
             seen: Duration::from_secs(5),
             shard_in_hand: Duration::from_secs(10),

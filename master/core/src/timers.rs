@@ -8,7 +8,7 @@ use std::{
 
 use baton_protocol::{ShardId, SlaveId};
 
-use crate::{event::Time, fleet::SlotId};
+use crate::{event::Time, fleet::SlotId, service::Permit};
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,8 +43,8 @@ pub(crate) enum Timer {
     Settle(ShardId),
     /// The next shard tries to IDENTIFY for all.
     Probe,
-    /// The next window of a bucket of identify permits.
-    Permits(u32),
+    /// The next window of a permit.
+    Permit(Permit),
 }
 
 /// Every running deadline.
@@ -77,6 +77,13 @@ impl Timers {
             self.due.remove(&(at, timer));
         }
         debug_assert_eq!(self.due.len(), self.running.len());
+    }
+
+    /// No window of any permit is waited for.
+    pub(crate) fn stop_permits(&mut self) {
+        let is_permit = |timer: &&Timer| matches!(timer, Timer::Permit(_));
+        let running: Vec<_> = self.running.keys().filter(is_permit).copied().collect();
+        running.into_iter().for_each(|timer| self.stop(timer));
     }
 
     pub(crate) fn runs(&self, timer: Timer) -> bool {
@@ -145,9 +152,9 @@ mod tests {
     #[test]
     fn a_stopped_deadline_is_not_due() {
         let mut timers = Timers::default();
-        timers.start(Time::default(), Timer::Permits(3), SECOND);
-        assert!(timers.runs(Timer::Permits(3)));
-        timers.stop(Timer::Permits(3));
+        timers.start(Time::default(), Timer::Permit(Permit(3)), SECOND);
+        assert!(timers.runs(Timer::Permit(Permit(3))));
+        timers.stop(Timer::Permit(Permit(3)));
         assert_eq!(timers.next(), None);
     }
 }

@@ -382,7 +382,7 @@ impl Config {
     pub fn settings(&self, shard_count: u32) -> Settings {
         let limits = &self.limits;
         Settings {
-            service: discord::service(),
+            service: &discord::Discord,
             slots: self
                 .slots
                 .iter()
@@ -427,7 +427,7 @@ impl Config {
             identify_window: limits.identify_window,
             identify_pause: limits.identify_pause,
             identify_reserve: limits.identify_reserve,
-            max_concurrency: self.max_concurrency.unwrap_or(1),
+            permits_at_once: self.max_concurrency.unwrap_or(1),
             checkpoint_to_disk: limits.checkpoint_to_disk,
             // Five checkpoints: a session is not thought older by more.
             seen: limits.checkpoint_to_disk.saturating_mul(5),

@@ -242,7 +242,7 @@ limits! {
     /// Longest wait after failed launches.
     backoff_max: Duration = Duration::from_secs(60), "BATON_LIMITS_BACKOFF_MAX", "Longest wait after failed launches [default: 60s]";
     /// One IDENTIFY a bucket in each such window.
-    identify_window: Duration = Duration::from_millis(5250), "BATON_LIMITS_IDENTIFY_WINDOW", "One IDENTIFY a bucket in each such window; Discord's 5 s and a margin for jitter [default: 5250ms]";
+    identify_window: Duration = crate::discord::WINDOW, "BATON_LIMITS_IDENTIFY_WINDOW", "One IDENTIFY a bucket in each such window; Discord's 5 s and a margin for jitter [default: 5250ms]";
     /// How long a master that leaves waits for the shard in hand.
     shard_in_hand: Duration = Duration::from_secs(10), "BATON_LIMITS_SHARD_IN_HAND", "How long a master that leaves waits for the shard in hand [default: 10s]";
     /// A slave is pinged this often.

@@ -9,7 +9,7 @@ use std::{path::Path, sync::atomic::Ordering};
 use baton_core::event::{Beside, DeployOrder, Durability, EndedBy, Entry, News};
 use baton_protocol::{
     DeployId, Epoch, ProcessIdentity, Sequence, SequenceRanges, ShardId, SlaveId, Ticket, ToMaster,
-    ToSlave,
+    ToSlave, discord,
     message::{Checkpoint, CheckpointEntry, Hello, Pong, RefusedReason, Report},
 };
 use tokio::{
@@ -90,7 +90,7 @@ async fn a_master_that_finds_out_by_a_checkpoint_that_it_was_deposed_ends_before
     let checkpoint = |handled| {
         let ticket = Ticket {
             shard: ShardId(0),
-            session_id: "session".to_owned(),
+            session: discord::Session::with_id("session").seal(),
             handled: Sequence(handled),
             ..Ticket::default()
         };
@@ -275,7 +275,7 @@ async fn the_last_words_of_a_dead_slave_count() {
         received: Sequence(0),
         session: Some(Ticket {
             shard: ShardId(shard),
-            session_id: "session".to_owned(),
+            session: discord::Session::with_id("session").seal(),
             handled: Sequence(7),
             ..Ticket::default()
         }),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use baton_protocol::SessionParameters;
+use baton_protocol::discord::SessionParameters;
 use serde::Serialize;
 
 /// What a journal holds.

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use baton_core::event::{Hold, JournalState, Recovered};
-use baton_protocol::{ShardId, SlaveId, message::ResumeAfter};
+use baton_protocol::{ShardId, SlaveId, discord::SessionParameters, message::ResumeAfter};
 
 pub use super::contents::{CommandRow, Contents, Findings, ShardRow, SlaveRow, TicketRow, WorkRow};
 use super::{
@@ -141,7 +141,7 @@ fn contents(
             })
             .collect(),
         shards: shards(recovered, &rows.tickets, now),
-        pinned: recovered.pinned.clone(),
+        pinned: recovered.pinned.as_ref().map(SessionParameters::open),
     })
 }
 

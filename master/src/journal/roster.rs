@@ -14,7 +14,7 @@ use std::{
 };
 
 use baton_core::event::Entry;
-use baton_protocol::{FleetId, SessionParameters, SlaveId, Term, auth::Secret, message::Hello};
+use baton_protocol::{FleetId, Parameters, SlaveId, Term, auth::Secret, message::Hello};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -65,7 +65,7 @@ pub(super) struct Roster {
 pub(super) struct Known {
     pub(super) term: Term,
     pub(super) shard_count: Option<u32>,
-    pub(super) pinned: Option<SessionParameters>,
+    pub(super) pinned: Option<Parameters>,
     pub(super) slaves: BTreeMap<SlaveId, Hello>,
     /// The boot on which it was written; empty: an earlier build wrote it.
     pub(super) boot: String,
@@ -76,7 +76,7 @@ struct Written {
     fleet: FleetId,
     term: u64,
     shard_count: Option<u32>,
-    pinned: Option<SessionParameters>,
+    pinned: Option<Parameters>,
     slaves: Vec<Hello>,
     #[serde(default)]
     boot: String,

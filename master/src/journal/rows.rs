@@ -8,7 +8,7 @@ use baton_core::event::{
     Basis, Hold, JournalState, Key, LastDeploy, Recovered, RecoveredTicket, Row as OwnerRow,
 };
 use baton_protocol::{
-    DeployId, Epoch, LaunchId, SessionParameters, ShardId, SlaveId, Term, Ticket,
+    DeployId, Epoch, LaunchId, Parameters, ShardId, SlaveId, Term, Ticket,
     message::{Hello, ResumeAfter},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -37,7 +37,7 @@ pub(super) struct Rows {
     /// one may have been used.
     pub(super) lost: Option<u64>,
     pub(super) shard_count: Option<u32>,
-    pub(super) pinned: Option<SessionParameters>,
+    pub(super) pinned: Option<Parameters>,
     pub(super) owners: BTreeMap<ShardId, Owner>,
     pub(super) tickets: BTreeMap<ShardId, TicketRow>,
     pub(super) work: Option<Work>,

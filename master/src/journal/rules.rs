@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use baton_protocol::{Epoch, ShardId};
+use baton_protocol::{
+    Epoch, ShardId,
+    discord::{self, SessionParameters},
+};
 
 use super::{
     contents::{Contents, Findings},
@@ -16,7 +19,8 @@ pub(super) fn judge(recovered: &Recovered, contents: &Contents, findings: &mut F
     if contents.fleet.is_none() {
         broken("it names no fleet: no master began a term with it".to_owned());
     }
-    let pinned = recovered.pinned.as_ref().map(|pinned| pinned.shard_count);
+    let pinned = recovered.pinned.as_ref();
+    let pinned = pinned.map(|pinned| SessionParameters::open(pinned).shard_count);
     let pinned = pinned.filter(|count| *count != 0);
     if let (Some(pinned), Some(count)) = (pinned, contents.shard_count)
         && pinned != count
@@ -31,7 +35,8 @@ pub(super) fn judge(recovered: &Recovered, contents: &Contents, findings: &mut F
     for (shard, kept) in &recovered.tickets {
         let row = recovered.shards.get(shard);
         ticket_rules(*shard, kept, row, recovered.journal, &mut broken);
-        let identified = kept.ticket.parameters.shard_count;
+        let session = discord::Session::open(&kept.ticket.session);
+        let identified = session.parameters.shard_count;
         if let Some(count) = contents.shard_count
             && identified != 0
             && identified != count
@@ -119,7 +124,7 @@ fn ticket_rules(
             ticket.shard
         ));
     }
-    if ticket.session_id.is_empty() {
+    if !ticket.has_session() {
         broken(format!("the ticket of shard {shard} names no session"));
     }
     if ticket

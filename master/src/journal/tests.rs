@@ -10,9 +10,9 @@ mod torn;
 use std::{collections::BTreeMap, path::Path};
 
 use baton_protocol::{
-    DeployId, Epoch, HostId, ProcessIdentity, Sequence, SessionParameters, ShardId, Ticket,
-    Version,
+    DeployId, Epoch, HostId, Parameters, ProcessIdentity, Sequence, ShardId, Ticket, Version,
     auth::Secret,
+    discord::{self, SessionParameters},
     message::{Hello, ResumeAfter, Role},
 };
 
@@ -117,7 +117,7 @@ async fn the_newest_ticket_of_each_shard_survives() {
     let seal = &tickets[&ShardId(5)];
     assert_eq!((seal.epoch, seal.after), (Epoch(1), ResumeAfter::Seal));
     assert_eq!(seal.ticket.handled, Sequence(11));
-    assert_eq!(seal.ticket.session_id, "hush");
+    assert_eq!(discord::Session::id_of(&seal.ticket.session), "hush");
     assert!(seal.age.as_secs() < 60);
     assert_eq!(tickets[&ShardId(6)].after, ResumeAfter::Death);
 }
@@ -386,7 +386,7 @@ fn owner(shard: u32, epoch: u64, hold: Hold) -> Entry {
 fn ticket(shard: u32, epoch: u64, handled: u64, after: ResumeAfter) -> Entry {
     let ticket = Ticket {
         shard: ShardId(shard),
-        session_id: "hush".to_owned(),
+        session: discord::Session::with_id("hush").seal(),
         handled: Sequence(handled),
         finished_above: [handled + 2, handled + 3]
             .map(Sequence)
@@ -401,7 +401,7 @@ fn ticket(shard: u32, epoch: u64, handled: u64, after: ResumeAfter) -> Entry {
     }
 }
 
-fn parameters() -> SessionParameters {
+fn parameters() -> Parameters {
     SessionParameters {
         intents: u64::MAX,
         shard_count: 2,
@@ -410,6 +410,7 @@ fn parameters() -> SessionParameters {
         compression: "zstd-stream".to_owned(),
         large_threshold: 250,
     }
+    .seal()
 }
 
 fn hello(slave: u128) -> Hello {

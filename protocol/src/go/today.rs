@@ -7,6 +7,7 @@
 use crate::{
     body::{as_go, named},
     codec::Frame,
+    discord,
     error::DecodeError,
     id::ShardId,
     message::{FullStart, Hello, Resume, Seal, Sealed, ShardMigrationStart, Unit, event},
@@ -184,7 +185,7 @@ fn without_session<B>(shard: ShardId, baton: B) -> SessionBody<B> {
 fn with_session<B>(ticket: &Ticket, baton: B) -> SessionBody<B> {
     SessionBody {
         shard: ticket.shard.get(),
-        session_id: ticket.session_id.clone(),
+        session_id: discord::Session::id_of(&ticket.session).to_owned(),
         sequence: ticket.resume_from().get(),
         baton: Some(baton),
     }

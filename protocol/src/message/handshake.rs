@@ -20,7 +20,8 @@ use crate::{
     error::DecodeError,
     go::today,
     id::{DeployId, Epoch, LaunchId, ProcessIdentity, SlaveId, Term},
-    ticket::{SessionParameters, Ticket},
+    opaque::Parameters,
+    ticket::Ticket,
     version::Version,
 };
 
@@ -145,7 +146,7 @@ pub struct Hello {
     /// What the operator calls this build; at most [`MAX_NAME`] bytes.
     pub build: String,
     /// What it would identify sessions with.
-    pub parameters: SessionParameters,
+    pub parameters: Parameters,
     /// How to know that it is dead.
     pub process: ProcessIdentity,
     /// 16 random bytes, which the master's proof covers.

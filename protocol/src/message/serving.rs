@@ -141,27 +141,3 @@ pub struct Failed {
     /// Why, for a person.
     pub detail: String,
 }
-
-impl Failed {
-    /// Close code of a token that Discord refuses.
-    pub const TOKEN: u16 = 4004;
-
-    /// What failed, for a person: the close code in words, where there is one.
-    #[must_use]
-    pub fn in_words(&self) -> String {
-        let words = match self.close_code {
-            0 => return self.detail.clone(),
-            Self::TOKEN => "Discord refuses the token",
-            4010 => "Discord knows no such shard",
-            4011 => "Discord wants this bot to have more shards",
-            4012 => "Discord speaks this version of its API no more",
-            4013 => "Discord knows no such intents",
-            4014 => {
-                "Discord allows this bot not all of its intents: allow the privileged ones in the \
-                 developer portal, or leave them out"
-            }
-            _ => "Discord refuses this shard",
-        };
-        format!("{words} (close code {}; {})", self.close_code, self.detail)
-    }
-}

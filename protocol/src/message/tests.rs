@@ -3,6 +3,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     codec::Frame,
+    discord,
     error::DecodeError,
     go,
     id::{Epoch, Sequence, ShardId},
@@ -34,7 +35,7 @@ fn without_our_key_a_body_is_the_go_programs_to_the_byte() {
 fn every_message_survives_the_wire() {
     let ticket = Ticket {
         shard: ShardId(3),
-        session_id: "s".to_owned(),
+        session: discord::Session::with_id("s").seal(),
         handled: Sequence(70_000),
         finished_above: [Sequence(70_002), Sequence(70_003)].into_iter().collect(),
         ..Ticket::default()

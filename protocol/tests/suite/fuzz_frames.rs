@@ -84,7 +84,7 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 
 fn good_frames() -> Vec<Frame> {
     let ticket = baton_protocol::Ticket {
-        session_id: "0123456789abcdef".to_owned(),
+        session: baton_protocol::discord::Session::with_id("0123456789abcdef").seal(),
         handled: 70_000.into(),
         finished_above: [70_003, 70_004, 70_009]
             .map(Into::into)

@@ -3,7 +3,7 @@
 //! as a message and written again to the same bytes.
 
 use baton_protocol::{
-    Frame, SequenceRanges, Ticket,
+    Frame, SequenceRanges, Ticket, discord,
     message::{Hello, ResumeAfter, Unit},
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -30,7 +30,7 @@ impl<B> Session<B> {
     fn of(ticket: &Ticket, baton: B) -> Self {
         Self {
             shard: ticket.shard.get(),
-            session_id: ticket.session_id.clone(),
+            session_id: discord::Session::id_of(&ticket.session).to_owned(),
             sequence: ticket.resume_from().get(),
             baton,
         }

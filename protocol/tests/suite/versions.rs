@@ -2,8 +2,10 @@
 //! `version.rs` writes is read here, and what a later one may add does no harm.
 
 use baton_protocol::{
-    DecodeError, Epoch, FleetId, Frame, HostId, ProcessIdentity, SessionParameters, ShardId,
-    SlaveId, Term, Trust, Version, codec, handshake,
+    DecodeError, Epoch, FleetId, Frame, HostId, ProcessIdentity, ShardId, SlaveId, Term, Trust,
+    Version, codec,
+    discord::SessionParameters,
+    handshake,
     message::{
         self, Accepted, CopyState, Dial, Dialled, Hello, Pong, Proof, Refused, RefusedReason,
         Report, Role, Welcome,
@@ -55,7 +57,8 @@ fn the_handshake_is_read_and_written_as_version_1_had_it() {
             encoding: "json".to_owned(),
             compression: "zstd-stream".to_owned(),
             large_threshold: 50,
-        },
+        }
+        .seal(),
         process: ProcessIdentity {
             pid: 4711,
             start_time: 99,

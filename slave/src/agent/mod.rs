@@ -179,7 +179,7 @@ impl Agent {
                 role: if running { Role::Relaunch } else { config.role },
                 slot: config.slot.clone(),
                 build: config.build.clone(),
-                parameters: config.parameters(0),
+                parameters: config.parameters(0).seal(),
                 process: self.process.clone(),
                 nonce: Default::default(),
                 deploy: self.deploy,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use baton_protocol::{
-    Epoch, ShardId, Ticket, ToMaster, ToSlave,
+    Epoch, ShardId, Ticket, ToMaster, ToSlave, discord,
     message::{
         self, Accepted, Dial, Dialled, Failed, FullStart, Holding, IdentifyRequest, Overtaken,
         Pong, Progress, Refused, RefusedReason, Resume, Role, Sealed, ShardMigrationStart,
@@ -263,9 +263,10 @@ impl Agent {
     /// something else would not get its events.
     fn resumable(&self, ticket: &Ticket) -> Result<(), String> {
         let ours = self.base.context.config.parameters(0);
-        match ticket.parameters.difference(&ours) {
+        let session = discord::Session::open(&ticket.session);
+        match session.parameters.difference(&ours) {
             Some(_) if mutant!("parameters-unchecked") => Ok(()),
-            Some(difference) if !ticket.session_id.is_empty() => Err(difference.to_string()),
+            Some(difference) if ticket.has_session() => Err(difference.to_string()),
             Some(_) | None => Ok(()),
         }
     }
@@ -376,7 +377,7 @@ impl Agent {
     /// No master waits for a ticket without a session that was not asked for.
     fn sealed(&self, epoch: Epoch, ticket: &Ticket) -> Option<ToMaster> {
         let unasked = self.base.leaving().is_some_and(|leaving| !leaving.asked);
-        let idle = unasked && ticket.session_id.is_empty();
+        let idle = unasked && !ticket.has_session();
         let ticket = ticket.clone();
         (!idle).then(|| ToMaster::Sealed(Box::new(Sealed { epoch, ticket })))
     }

@@ -1,6 +1,6 @@
 //! What a slave says about itself.
 
-use baton_protocol::{ShardId, SlaveId, message::Holding};
+use baton_protocol::{ShardId, SlaveId, discord, message::Holding};
 use serde::Serialize;
 
 use super::table::{Entry, Table};
@@ -73,8 +73,10 @@ impl ShardStatus {
             shard: shard.get(),
             epoch: entry.epoch().get(),
             holding: entry.holding(),
-            session: (!entry.ticket().session_id.is_empty())
-                .then(|| session::tag(&entry.ticket().session_id).to_string()),
+            session: entry.ticket().has_session().then(|| {
+                let id = discord::Session::id_of(&entry.ticket().session);
+                session::tag(id).to_string()
+            }),
             handled: entry.ticket().handled.get(),
             finished_above: entry.ticket().finished_above.count(),
         }

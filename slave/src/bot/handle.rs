@@ -154,9 +154,9 @@ impl ShardHandle {
 
     pub(crate) fn serves(&self, epoch: Epoch, session: &Session) {
         let now = &self.now;
-        now.user.store(session.user_id, Ordering::Relaxed);
+        now.user.store(session.said.user_id, Ordering::Relaxed);
         now.application
-            .store(session.application_id, Ordering::Relaxed);
+            .store(session.said.application_id, Ordering::Relaxed);
         now.epoch.store(epoch.get(), Ordering::Relaxed);
         *now.session.lock().unwrap_or_else(PoisonError::into_inner) = session.tag.clone();
     }

@@ -1,6 +1,6 @@
 //! What belongs to a session: a build in which it differs cannot resume it.
 
-use baton_protocol::SessionParameters;
+use baton_protocol::discord::SessionParameters;
 
 use super::SlaveConfig;
 

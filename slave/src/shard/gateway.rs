@@ -165,10 +165,14 @@ impl Connector {
     ) -> Gateway {
         let mut builder = ConfigBuilder::from(self.config.clone());
         if let Some((session, sequence)) = session {
-            builder = builder.session(TwilightSession::new(sequence.get(), session.id.clone()));
+            builder = builder.session(TwilightSession::new(
+                sequence.get(),
+                session.said.id.clone(),
+            ));
             // twilight panics on an address that is no URL.
-            if url == Url::OfSession && is_gateway_url(&session.resume_url) {
-                builder = builder.resume_url(session.resume_url.trim_end_matches('/').to_owned());
+            if url == Url::OfSession && is_gateway_url(&session.said.resume_url) {
+                builder =
+                    builder.resume_url(session.said.resume_url.trim_end_matches('/').to_owned());
             }
         }
         // Checked by `Table`: twilight panics where shard >= count.

@@ -366,7 +366,7 @@ impl Shard {
     fn resume(&mut self, epoch: Epoch, after: ResumeAfter, ticket: &Ticket, care: Care) -> Phase {
         let session = self.current.session();
         let taken_back =
-            session.is_some_and(|session| session.id == ticket.session_id && self.epoch > Epoch(0));
+            session.is_some_and(|session| session.is_of(ticket) && self.epoch > Epoch(0));
         let _in = self.owns(epoch);
         let Some(session) = Session::of_ticket(ticket) else {
             return self.start(epoch);

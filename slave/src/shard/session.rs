@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use baton_protocol::{SessionParameters, ShardId, Ticket};
+use baton_protocol::{
+    ShardId, Ticket,
+    discord::{self, SessionParameters},
+};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::dispatch::Window;
@@ -11,20 +14,23 @@ use crate::{bot::data, sha256::Sha256};
 /// A session that can be resumed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Session {
-    pub(crate) id: String,
+    /// What READY said of it.
+    pub(crate) said: discord::Session,
     /// Names the session without giving it away.
     pub(crate) tag: Arc<str>,
-    pub(crate) resume_url: String,
-    pub(crate) user_id: u64,
-    pub(crate) application_id: u64,
-    pub(crate) parameters: SessionParameters,
-    /// Guilds that READY named; zero: not known.
-    pub(crate) guilds: u32,
-    /// When READY came, in milliseconds since 1970; zero: not known.
-    pub(crate) began_unix_ms: u64,
+    /// As it goes into tickets.
+    sealed: baton_protocol::Session,
 }
 
 impl Session {
+    fn new(said: discord::Session) -> Self {
+        Self {
+            tag: tag(&said.id),
+            sealed: said.seal(),
+            said,
+        }
+    }
+
     /// What a READY says.
     pub(crate) fn of_ready(json: &str, parameters: SessionParameters) -> Option<Self> {
         #[derive(Deserialize)]
@@ -41,8 +47,7 @@ impl Session {
             id: String,
         }
         let ready: Ready = data(json).ok()?;
-        Some(Self {
-            tag: tag(&ready.session_id),
+        Some(Self::new(discord::Session {
             id: ready.session_id,
             resume_url: ready.resume_gateway_url,
             user_id: ready.user.id.parse().ok()?,
@@ -50,27 +55,24 @@ impl Session {
             parameters,
             guilds: u32::try_from(ready.guilds.len()).unwrap_or(u32::MAX),
             began_unix_ms: unix_ms(),
-        })
+        }))
     }
 
     /// The session of a ticket; `None` if it has none.
     pub(crate) fn of_ticket(ticket: &Ticket) -> Option<Self> {
-        (!ticket.session_id.is_empty()).then(|| Self {
-            tag: tag(&ticket.session_id),
-            id: ticket.session_id.clone(),
-            resume_url: ticket.resume_url.clone(),
-            user_id: ticket.user_id,
-            application_id: ticket.application_id,
-            parameters: ticket.parameters.clone(),
-            guilds: ticket.guilds,
-            began_unix_ms: ticket.began_unix_ms,
-        })
+        let opened = || Self::new(discord::Session::open(&ticket.session));
+        ticket.has_session().then(opened)
+    }
+
+    /// Whether a ticket is of this session.
+    pub(crate) fn is_of(&self, ticket: &Ticket) -> bool {
+        self.sealed.is_same(&ticket.session)
     }
 
     /// Three quarters of what Discord replays, as far as is known: a connection
     /// that was dialled further back than this is not resumed on.
     pub(crate) fn reach(&self) -> u64 {
-        let replays = match self.guilds {
+        let replays = match self.said.guilds {
             0 => 1000,
             guilds => (u64::from(guilds) * 75).clamp(100, 3500),
         };
@@ -79,24 +81,17 @@ impl Session {
 
     /// What another process needs to go on from `window`.
     pub(crate) fn ticket(session: Option<&Self>, shard: ShardId, window: &Window) -> Ticket {
-        let mut ticket = Ticket {
+        Ticket {
             shard,
+            session: session
+                .map(|session| session.sealed.clone())
+                .unwrap_or_default(),
             handled: window.handled(),
             finished_above: window.finished_above().clone(),
             in_doubt: window.in_doubt(),
             state_at: window.handled(),
             ..Ticket::default()
-        };
-        if let Some(session) = session {
-            ticket.session_id.clone_from(&session.id);
-            ticket.resume_url.clone_from(&session.resume_url);
-            ticket.user_id = session.user_id;
-            ticket.application_id = session.application_id;
-            ticket.parameters = session.parameters.clone();
-            ticket.guilds = session.guilds;
-            ticket.began_unix_ms = session.began_unix_ms;
         }
-        ticket
     }
 }
 

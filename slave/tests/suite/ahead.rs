@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::{
-    FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, until,
+    FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, until, with_session,
 };
 use baton_discord::{Discord, DiscordConfig, Fault, FaultName, What, When};
 use baton_protocol::{
@@ -231,7 +231,9 @@ async fn a_connection_for_a_session_that_is_no_more_is_not_used() {
     let mut scene = scene(|_| {}).await;
     let ticket = scene.checkpoint().await;
     let mut former = ticket.clone();
-    former.session_id = "a session of before".to_owned();
+    with_session(&mut former, |session| {
+        session.id = "a session of before".to_owned();
+    });
     scene.dials(former).await.unwrap();
     let ticket = scene.old_peer.seal(0, 1, LONG).await;
     scene.new_peer.resume(2, ResumeAfter::Seal, ticket).await;
@@ -260,7 +262,7 @@ async fn a_connection_that_is_not_needed_goes_without_a_word() {
 async fn a_session_of_other_parameters_is_not_dialled_for() {
     let mut scene = scene(|_| {}).await;
     let mut ticket = scene.checkpoint().await;
-    ticket.parameters.intents += 1;
+    with_session(&mut ticket, |session| session.parameters.intents += 1);
     let why = scene.dials(ticket).await.unwrap_err();
     assert!(why.contains("intents"), "{why}");
     assert_eq!(scene.connections(), 1);

@@ -191,7 +191,7 @@ async fn an_owner_without_a_connection_seals_at_once() {
     .await;
     until("a dial", || scene.connections() > 2).await;
     scene.seals_late().await;
-    assert!(!scene.old_peer.ticket(0).await.session_id.is_empty());
+    assert!(scene.old_peer.ticket(0).await.has_session());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

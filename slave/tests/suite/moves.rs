@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::common::{
     Doing, FakeMaster, LONG, Peer, Recorder, Running, Told, config, discord, run, until,
+    with_session,
 };
 use crate::lost::copy;
 use baton_discord::Discord;
@@ -337,7 +338,7 @@ async fn a_ticket_of_other_parameters_is_refused_and_the_field_named() {
     let mut scene = scene().await;
     let ticket = scene.old.peer.seal(0, 1, LONG).await;
     let mut other = ticket.clone();
-    other.parameters.intents = 1;
+    with_session(&mut other, |session| session.parameters.intents = 1);
     scene.new.peer.give(2, ResumeAfter::Seal, other).await;
     let detail = scene
         .new

@@ -116,7 +116,7 @@ async fn an_owner_that_seals_late_seals_when_its_task_panics() {
     scene.peer.seals_late(unit).await;
     panics(&scene.slave, &mut scene.peer, 1).await;
     let ticket = scene.peer.ticket(0).await;
-    assert!(!ticket.session_id.is_empty());
+    assert!(ticket.has_session());
     assert!(logged(&scene.discord, What::Resume).is_empty());
 }
 

@@ -426,7 +426,7 @@ async fn a_seal_while_the_snapshot_is_read_gives_the_ticket_on_and_half_a_state_
     // Both orders are there before the first piece is.
     peer.give(2, ResumeAfter::Death, ticket.clone()).await;
     let given = peer.seal(0, 2, LONG).await;
-    assert!(given.handled >= ticket.handled && given.session_id == ticket.session_id);
+    assert!(given.handled >= ticket.handled && given.session.is_same(&ticket.session));
     peer.settled(0).await;
     peer.resume(3, ResumeAfter::Death, given).await;
     flows(&slave).await;

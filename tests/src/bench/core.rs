@@ -13,7 +13,8 @@ use baton_core::{
     settings::{Settings, SlotSettings},
 };
 use baton_protocol::{
-    Epoch, Sequence, SessionParameters, ShardId, SlaveId, Ticket, ToMaster, ToSlave, Version,
+    Epoch, Sequence, ShardId, SlaveId, Ticket, ToMaster, ToSlave, Version,
+    discord::{Session, SessionParameters},
     message::{
         Checkpoint, CheckpointEntry, Dialled, Hello, IdentifyCause, IdentifyRequest, Pong,
         Progress, Report, Role, Seal, Sealed, Settled, StateReady, Step, Unit, Work,
@@ -105,8 +106,9 @@ impl Fleet {
                 launches: true,
             }],
             shard_count: shards,
-            max_concurrency: 16,
+            permits_at_once: 16,
             adopt_grace: Duration::ZERO,
+            service: &baton_master::discord::Discord,
             ..Settings::default()
         };
         let now = Time(Duration::from_secs(1000));
@@ -132,7 +134,8 @@ impl Fleet {
             parameters: SessionParameters {
                 intents: 1,
                 ..SessionParameters::default()
-            },
+            }
+            .seal(),
             ..Hello::default()
         };
         self.input(Input::Joined {
@@ -278,7 +281,7 @@ fn serves(unit: Unit) -> ToMaster {
 fn ticket(shard: ShardId) -> Ticket {
     Ticket {
         shard,
-        session_id: format!("session of {shard}"),
+        session: Session::with_id(format!("session of {shard}")).seal(),
         handled: Sequence(100),
         state_at: Sequence(100),
         ..Ticket::default()

@@ -46,7 +46,7 @@ use self::in_flight::InFlight;
 pub(crate) struct Deploy {
     pub(crate) id: DeployId,
     pub(crate) slot: SlotId,
-    /// As it was given; no late seals any more once a gateway refused one.
+    /// As it was given; no late seals any more once the service refused one.
     pub(crate) order: DeployOrder,
     /// Who filled the slot; `None`: it is empty, or its slave died on the way.
     pub(crate) from: Option<SlaveId>,

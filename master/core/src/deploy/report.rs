@@ -59,7 +59,7 @@ impl Deploy {
         };
         self.given.get_or_insert(out.now);
         if shard.phase.has_no_session() {
-            // No RESUME is waited for, and READY may be a day away.
+            // No RESUME is waited for, and its new session may be a day away.
             self.in_flight.remove(&id);
             return;
         }

@@ -1,7 +1,7 @@
 //! What is to be remembered beyond this master: the rows of the journal.
 
 use baton_protocol::{
-    DeployId, Epoch, SessionParameters, ShardId, SlaveId, Ticket,
+    DeployId, Epoch, Parameters, ShardId, SlaveId, Ticket,
     message::{Hello, ResumeAfter},
 };
 
@@ -19,7 +19,7 @@ pub enum Durability {
 pub enum Entry {
     /// Shards of the whole bot and what its sessions are identified with;
     /// pinned at the first start.
-    Pinned(SessionParameters),
+    Pinned(Parameters),
     /// `shard` belongs, or is about to belong, to `owner` at `epoch`.
     Owner {
         /// The shard.
@@ -48,7 +48,7 @@ pub enum Entry {
     /// until [`Entry::Gone`] says that it is known to be.
     Fenced(SlaveId),
     /// Where a shard stands: its last checkpoint, or its ticket at a seal. At most
-    /// one each `checkpoint_to_disk` and shard. A secret: it holds a session id.
+    /// one each `checkpoint_to_disk` and shard. A secret: it holds a session.
     Ticket {
         /// The epoch of the slave that it is of.
         epoch: Epoch,
@@ -104,7 +104,7 @@ impl From<DeployId> for LastDeploy {
 pub enum Hold {
     /// Written before a seal: this epoch is used up, no matter which slave gets the shard.
     Reserved,
-    /// RESUMED or READY was confirmed at this epoch.
+    /// It served at this epoch.
     #[default]
     Owned,
 }

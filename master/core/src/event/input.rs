@@ -120,7 +120,7 @@ pub enum Input {
     /// The master is asked to leave. It finishes or rolls back the shard in hand,
     /// then queues [`Action::Exit`](super::Action::Exit); at the latest after `shard_in_hand`.
     Leave,
-    /// What `GET /gateway/bot` said about the identify budget.
+    /// What the service said about the budget of permits.
     Budget(IdentifyBudget),
     /// A save failed (disk full, fsync error): nothing that relied on it was
     /// sent, the rest of the queued actions was dropped. The core must not
@@ -175,7 +175,7 @@ pub enum Pause {
     Continue,
 }
 
-/// The identify budget of `GET /gateway/bot`.
+/// The budget of permits, as the service said it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdentifyBudget {
     /// IDENTIFYs a day.
@@ -184,8 +184,8 @@ pub struct IdentifyBudget {
     pub remaining: u32,
     /// Time until the reset.
     pub reset_after: Duration,
-    /// How many may be sent in one window, one in each bucket.
-    pub max_concurrency: u32,
+    /// How many may be sent in one window.
+    pub at_once: u32,
 }
 
 /// One request of an operator, to find its answer by.

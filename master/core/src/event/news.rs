@@ -122,7 +122,7 @@ pub enum News {
     /// A process that the master started or knew has ended: how, and what it said last.
     /// Told by the driver.
     SlaveEnded(Box<Death>),
-    /// A shard serves (READY or RESUMED) outside a migration.
+    /// A shard serves outside a migration.
     ShardServing {
         /// The shard.
         shard: ShardId,

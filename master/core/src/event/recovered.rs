@@ -6,7 +6,7 @@ use std::{
 };
 
 use baton_protocol::{
-    DeployId, Epoch, LaunchId, SessionParameters, ShardId, SlaveId, Ticket,
+    DeployId, Epoch, LaunchId, Parameters, ShardId, SlaveId, Ticket,
     message::{Hello, ResumeAfter},
 };
 
@@ -16,7 +16,7 @@ use super::entry::{Basis, Hold, LastDeploy};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Pinned parameters, if there are any.
-    pub pinned: Option<SessionParameters>,
+    pub pinned: Option<Parameters>,
     /// The last [`Entry::Owner`](crate::event::Entry::Owner) of each shard.
     pub shards: BTreeMap<ShardId, Row>,
     /// Epoch and owner of the once-per-bot work.

@@ -11,7 +11,7 @@ use baton_protocol::{
 use crate::{
     fleet::{Fleet, SlotId},
     out::Out,
-    shard::{Doubt, InHand},
+    shard::{Doubt, InHand, reach::Replays},
     timers::Timer,
 };
 
@@ -77,11 +77,17 @@ impl Fleet {
     }
 
     /// A sealer says what it could not finish. Once every sealer has, the next owner is
-    /// told. The service replays `at_most` so many events of a shard.
-    pub(crate) fn settled(&mut self, from: SlaveId, settled: Settled, at_most: u64, out: &mut Out) {
+    /// told.
+    pub(crate) fn settled(
+        &mut self,
+        from: SlaveId,
+        settled: Settled,
+        replays: Replays,
+        out: &mut Out,
+    ) {
         let id = settled.shard;
         let shard = &mut self.shards[id];
-        let replays = shard.replayed(at_most);
+        let replays = shard.replayed(replays);
         let near = Sequence(shard.highest().get().saturating_sub(replays / 8));
         let doubt = shard.doubt.as_mut();
         if !doubt.is_some_and(|doubt| doubt.hears(from, settled, near)) {
@@ -104,7 +110,7 @@ impl Fleet {
     ) {
         let shard = &mut self.shards[id];
         let kept = shard.ticket.as_ref();
-        let same = kept.is_some_and(|kept| kept.ticket.session_id == ticket.session_id);
+        let same = kept.is_some_and(|kept| kept.ticket.session.is_same(&ticket.session));
         if same
             && !mutant!("later-seal-unheard")
             && let Some(doubt) = &mut shard.doubt
@@ -158,7 +164,7 @@ impl Fleet {
         let shard = &mut self.shards[id];
         if let (Some(doubt), Some(kept)) = (&shard.doubt, &shard.ticket) {
             shard.in_hand = InHand {
-                session: kept.ticket.session_id.clone(),
+                session: kept.ticket.session.clone(),
                 hands: doubt.in_hands(),
             };
         }

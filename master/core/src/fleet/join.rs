@@ -164,16 +164,10 @@ impl Core {
             return Err((RefusedReason::Superseded, detail));
         }
         if let Some(pinned) = &self.pinned
-            && let Some(difference) = pinned.difference(&hello.parameters)
+            && let Some(detail) = self.settings.service.difference(pinned, &hello.parameters)
             && self.sessions_exist()
             && !mutant!("parameters-unchecked")
         {
-            let detail = format!(
-                "{difference}. A resumed session keeps its {field}, so this build would not get \
-                 what it asks for. Start the fleet cold with the new value (5 s and one IDENTIFY \
-                 a shard).",
-                field = difference.field
-            );
             return Err((RefusedReason::Parameters, detail));
         }
         match self.stage {
@@ -237,15 +231,14 @@ impl Core {
     /// Pins what the fleet's sessions are identified with: the first slave's
     /// parameters, or those of the slave that starts a dead fleet cold.
     fn pin(&mut self, hello: &Hello) -> Option<Entry> {
-        let agrees = self
-            .pinned
-            .as_ref()
-            .is_some_and(|pinned| pinned.difference(&hello.parameters).is_none());
+        let service = self.settings.service;
+        let pinned = self.pinned.as_ref();
+        let agrees =
+            pinned.is_some_and(|pinned| service.difference(pinned, &hello.parameters).is_none());
         if agrees || (self.pinned.is_some() && self.sessions_exist()) {
             return None;
         }
-        let mut parameters = hello.parameters.clone();
-        parameters.shard_count = self.settings.shard_count;
+        let parameters = service.pin(&hello.parameters, self.settings.shard_count);
         self.pinned = Some(parameters.clone());
         Some(Entry::Pinned(parameters))
     }

@@ -176,7 +176,7 @@ impl Fleet {
         // It may have been away for long.
         let Err(lie) = shard.may_say(out.now, &held.ticket, Duration::MAX) else {
             let known = shard.ticket.as_ref();
-            if known.is_some_and(|kept| kept.ticket.session_id == held.ticket.session_id) {
+            if known.is_some_and(|kept| kept.ticket.session.is_same(&held.ticket.session)) {
                 shard.received = shard.received.max(held.ticket.highest());
             }
             return Cow::Borrowed(held);

@@ -87,7 +87,7 @@ impl Fleet {
         }
         for (id, found) in recovered.tickets {
             if let Some(shard) = fleet.shards.get_mut(id)
-                && !found.ticket.session_id.is_empty()
+                && found.ticket.has_session()
             {
                 shard.ticket = Some(Kept {
                     ticket: found.ticket,

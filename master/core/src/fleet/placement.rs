@@ -101,9 +101,9 @@ impl Core {
         match how {
             How::Full => self.fleet.starts_cold(id, target, &mut self.out),
             How::Resume(after) => {
-                let at_most = self.replayed_at_most();
+                let replays = self.replays();
                 self.fleet
-                    .bound_replay(id, after, target, at_most, &mut self.out);
+                    .bound_replay(id, after, target, replays, &mut self.out);
                 self.fleet.shards[id].replays = after;
             }
         }

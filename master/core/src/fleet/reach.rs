@@ -13,15 +13,18 @@ use crate::{
     out::Out,
     shard::{
         Kept,
-        reach::{Above, LEAST, Oldest, Replayed, floor, shorten},
+        reach::{Above, Oldest, Replayed, Replays, floor, shorten},
     },
 };
 
 impl Core {
-    /// How many events of any shard the service replays, as far as that is known.
-    pub(crate) fn replayed_at_most(&self) -> u64 {
+    /// How many events the service replays, as far as that is known.
+    pub(crate) fn replays(&self) -> Replays {
         let refused = self.refused.unwrap_or(u64::MAX);
-        u64::from(self.settings.replay_buffer).min(refused)
+        Replays {
+            service: self.settings.service,
+            at_most: u64::from(self.settings.replay_buffer).min(refused),
+        }
     }
 
     /// A starting shard's owner was refused its RESUME. If that went far back, the
@@ -35,8 +38,8 @@ impl Core {
             .highest()
             .get()
             .saturating_sub(kept.ticket.resume_from().get());
-        if behind / 2 >= LEAST && behind < shard.replayed(self.replayed_at_most()).saturating_mul(2)
-        {
+        let (least, most) = (self.settings.service.replays_always(), self.replays());
+        if behind / 2 >= least && behind < shard.replayed(most).saturating_mul(2) {
             let learned = behind / 2;
             self.refused = Some(learned.min(self.refused.unwrap_or(u64::MAX)));
             self.out.alarm(format!(
@@ -55,13 +58,13 @@ impl Fleet {
         id: ShardId,
         after: ResumeAfter,
         to: SlaveId,
-        at_most: u64,
+        replays: Replays,
         out: &mut Out,
     ) {
         let carries = after == ResumeAfter::Seal && self.carries(id, to);
         let in_hand = self.in_hand(id, to);
         let shard = &mut self.shards[id];
-        let replays = shard.replayed(at_most);
+        let replays = shard.replayed(replays);
         let highest = shard.highest();
         let Some(kept) = &mut shard.ticket else {
             return;
@@ -100,14 +103,20 @@ impl Fleet {
     }
 
     /// Where a connection may be dialled ahead that is to go on with this ticket.
-    pub(crate) fn bound_dial(&self, id: ShardId, to: SlaveId, ticket: &mut Ticket, at_most: u64) {
+    pub(crate) fn bound_dial(
+        &self,
+        id: ShardId,
+        to: SlaveId,
+        ticket: &mut Ticket,
+        replays: Replays,
+    ) {
         let shard = &self.shards[id];
         let owner = shard.phase.claimant().map(|(owner, _)| owner);
         let carries = [Some(to), owner]
             .into_iter()
             .all(|slave| self.is_newer(slave));
         let highest = shard.highest();
-        let floor = floor(highest, shard.replayed(at_most), carries);
+        let floor = floor(highest, shard.replayed(replays), carries);
         if floor <= ticket.handled || mutant!("replay-unbounded") {
             return;
         }
@@ -135,7 +144,7 @@ impl Fleet {
     /// no slave is known to have finished. It does not let go of it.
     fn in_hand(&self, id: ShardId, to: SlaveId) -> SequenceRanges {
         let shard = &self.shards[id];
-        let same = |kept: &Kept| kept.ticket.session_id == shard.in_hand.session;
+        let same = |kept: &Kept| kept.ticket.session.is_same(&shard.in_hand.session);
         let of_session = shard.ticket.as_ref().is_some_and(same);
         if !of_session || !self.is_newer(Some(to)) || mutant!("in-hand-given-up") {
             return SequenceRanges::new();

@@ -126,7 +126,7 @@ impl Core {
     /// It still has what we believe that it has.
     fn claim_confirmed(&mut self, slave: SlaveId, held: &Held) {
         let id = held.ticket.shard;
-        let has_session = !held.ticket.session_id.is_empty();
+        let has_session = held.ticket.has_session();
         if held.holding == Holding::Serving && has_session {
             // What it said of it before may have been lost with the connection.
             let entry = CheckpointEntry {

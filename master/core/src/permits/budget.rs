@@ -79,36 +79,36 @@ impl Permits {
             resets: out.now.after(budget.reset_after),
         });
         out.stop(Timer::Budget);
-        self.set_buckets(budget.max_concurrency.max(1), settings.identify_window, out);
+        self.give_at_once(budget.at_once.max(1), settings, out);
         self.again(fleet, settings, out);
     }
 
     pub(crate) fn budget_resets(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
         if let Some(budget) = &mut self.budget {
             budget.remaining = budget.total;
-            budget.resets = out.now.after(settings.service.budget_period);
+            budget.resets = out.now.after(settings.service.budget_period());
         }
         self.again(fleet, settings, out);
     }
 
-    pub(super) fn set_buckets(&mut self, buckets: u32, window: Duration, out: &mut Out) {
-        if buckets == self.buckets {
+    /// So many are given in one window from now on: shards may need other permits.
+    fn give_at_once(&mut self, at_once: u32, settings: &Settings, out: &mut Out) {
+        if at_once == self.at_once {
             return;
         }
-        for bucket in 0..self.buckets {
-            out.stop(Timer::Permits(bucket));
-        }
-        // What was given under the old count fills one window of every bucket.
+        out.stop_permits();
+        let window = settings.identify_window;
+        // What was given before fills one window of every permit.
         let given = self.given.values();
         let opens = given.map(|given| given.opens(window, true));
         if let Some(until) = opens.max() {
             self.not_before = self.not_before.max(until);
         }
         self.given.clear();
-        self.buckets = buckets;
+        self.at_once = at_once;
         self.waiting = std::mem::take(&mut self.waiting)
             .into_iter()
-            .map(|((_, id), unit)| ((id.get() % buckets, id), unit))
+            .map(|((_, id), unit)| ((settings.service.permit(id, at_once), id), unit))
             .collect();
     }
 

@@ -1,5 +1,6 @@
-//! Who may IDENTIFY when: one shard a bucket a window, in shard order, within the
-//! budget of the token.
+//! Who may IDENTIFY when. The service says which permit a shard needs, how many are given in
+//! a window, and how long that is; shards that need the same permit take turns, in the order
+//! of their ids, within the budget of the token.
 //!
 //! A request waits until its turn, for any time; it is dropped when another owner or
 //! epoch came. So is one whose slave loses its link: it asks again on the next, and a
@@ -17,8 +18,8 @@
 //! ```
 //!
 //! A service that is busy itself counts later than that, and refuses the next one. It
-//! has counted when its READY is there: after a refusal windows begin with READY, for a
-//! while. Before one they need not: each would be longer by what READY takes.
+//! has counted when the session is there: after a refusal windows begin with that, for a
+//! while. Before one they need not: each would be longer by what a session takes.
 //!
 //! Permits that fail hold up the next ones (`refusals.rs`, `probe.rs`). A part of the
 //! budget is a reserve: only an operator's word spends it, so that no loop of any
@@ -41,6 +42,7 @@ use crate::{
     event::{News, RequestId, Time},
     fleet::Fleet,
     out::Out,
+    service::Permit,
     settings::Settings,
     timers::Timer,
 };
@@ -50,11 +52,11 @@ use self::refusals::{Pauses, Refusals};
 /// Waiting requests and what is left of the budget.
 #[derive(Clone, Debug)]
 pub(crate) struct Permits {
-    buckets: u32,
-    /// `(bucket, shard)`: the order in which permits are given.
-    pub(crate) waiting: BTreeMap<(u32, ShardId), (SlaveId, Epoch)>,
-    /// The last permit of each bucket.
-    given: BTreeMap<u32, Given>,
+    at_once: u32,
+    /// In the order in which permits are given.
+    pub(crate) waiting: BTreeMap<(Permit, ShardId), (SlaveId, Epoch)>,
+    /// To whom each permit was given last.
+    given: BTreeMap<Permit, Given>,
     /// Nothing is given before: what the master before gave is not known.
     not_before: Time,
     budget: Option<Budget>,
@@ -71,14 +73,14 @@ pub(crate) struct Permits {
     pub(crate) looked_at: u64,
 }
 
-/// The last permit of a bucket, and how far it came.
+/// To whom a permit was given last, and how far that came.
 #[derive(Clone, Copy, Debug)]
 struct Given {
     shard: ShardId,
     at: Time,
     /// When it was heard that the IDENTIFY is on its way.
     sent: Option<Time>,
-    /// When READY came, or it came to nothing.
+    /// When the session was there, or it came to nothing.
     over: Option<Time>,
     /// Which of the two.
     is_ready: bool,
@@ -106,9 +108,9 @@ pub(crate) struct Outlook {
 }
 
 impl Permits {
-    pub(crate) fn new(max_concurrency: u32) -> Self {
+    pub(crate) fn new(at_once: u32) -> Self {
         Self {
-            buckets: max_concurrency.max(1),
+            at_once: at_once.max(1),
             waiting: BTreeMap::new(),
             given: BTreeMap::new(),
             not_before: Time(Duration::ZERO),
@@ -127,9 +129,9 @@ impl Permits {
         self.waiting.keys().any(|(_, waits)| *waits == shard)
     }
 
-    /// Buckets: so many IDENTIFYs are sent in one window; at least 1.
+    /// So many IDENTIFYs are sent in one window; at least 1.
     pub(crate) const fn at_once(&self) -> u32 {
-        self.buckets
+        self.at_once
     }
 
     pub(crate) const fn hold_off(&mut self, until: Time) {
@@ -148,17 +150,17 @@ impl Permits {
 }
 
 /// A request whose turn may have come.
-pub(crate) type Asker = (u32, ShardId, SlaveId, Epoch);
+pub(crate) type Asker = (Permit, ShardId, SlaveId, Epoch);
 
 impl Permits {
     /// A shard serves.
     pub(crate) fn ready(&mut self, id: ShardId, fleet: &Fleet, settings: &Settings, out: &mut Out) {
-        let over = self.is_over(id, true, out.now);
+        let over = self.is_over(id, true, settings, out.now);
         if self.refusals.ready(id) {
             out.stop(Timer::Probe);
             self.again(fleet, settings, out);
-        } else if let Some(bucket) = over {
-            self.due(bucket, fleet, settings, out);
+        } else if let Some(permit) = over {
+            self.due(permit, fleet, settings, out);
         }
     }
 
@@ -197,12 +199,12 @@ impl Permits {
         settings: &Settings,
         out: &mut Out,
     ) {
-        let bucket = id.get() % self.buckets;
-        self.waiting.insert((bucket, id), unit);
+        let permit = settings.service.permit(id, self.at_once);
+        self.waiting.insert((permit, id), unit);
         if self.refusals.is_shut() && out.runs(Timer::Probe) {
-            self.may_try_for_all((bucket, id, unit.0, unit.1), fleet, settings, out);
+            self.may_try_for_all((permit, id, unit.0, unit.1), fleet, settings, out);
         } else {
-            self.due(bucket, fleet, settings, out);
+            self.due(permit, fleet, settings, out);
         }
     }
 
@@ -213,8 +215,14 @@ impl Permits {
         self.again(fleet, settings, out);
     }
 
-    /// Gives the permit of a bucket, if it is time and the budget has one.
-    pub(crate) fn due(&mut self, bucket: u32, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+    /// Gives a permit to whose turn it is, if it is time and the budget has one.
+    pub(crate) fn due(
+        &mut self,
+        permit: Permit,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
         if self.closed {
             return;
         }
@@ -225,17 +233,17 @@ impl Permits {
             }
             return;
         }
-        let opens = self.opens(bucket, out.now, settings.identify_window);
+        let opens = self.opens(permit, out.now, settings.identify_window);
         if opens > out.now {
             let wait = opens.since(out.now);
-            out.start(Timer::Permits(bucket), wait);
+            out.start(Timer::Permit(permit), wait);
             return;
         }
-        match self.next_in(bucket, fleet, settings, out) {
+        match self.next_for(permit, fleet, settings, out) {
             Next::Now(asker) => self.permit(asker, fleet, settings, out),
             Next::At(at) => {
                 let wait = at.since(out.now);
-                out.start(Timer::Permits(bucket), wait);
+                out.start(Timer::Permit(permit), wait);
             }
             Next::Nobody => {}
         }
@@ -243,7 +251,7 @@ impl Permits {
 
     pub(crate) fn permit(
         &mut self,
-        (bucket, id, owner, epoch): Asker,
+        (permit, id, owner, epoch): Asker,
         fleet: &Fleet,
         settings: &Settings,
         out: &mut Out,
@@ -257,7 +265,7 @@ impl Permits {
             budget.remaining = budget.remaining.saturating_sub(1);
         }
         self.said_empty = false;
-        self.waiting.remove(&(bucket, id));
+        self.waiting.remove(&(permit, id));
         let given = Given {
             shard: id,
             at: out.now,
@@ -265,11 +273,11 @@ impl Permits {
             over: None,
             is_ready: false,
         };
-        self.given.insert(bucket, given);
+        self.given.insert(permit, given);
         self.refusals.given(id, out.now);
         out.send(owner, ToSlave::IdentifyPermit(Unit { shard: id, epoch }));
-        let opens = self.opens(bucket, out.now, settings.identify_window);
-        out.start(Timer::Permits(bucket), opens.since(out.now));
+        let opens = self.opens(permit, out.now, settings.identify_window);
+        out.start(Timer::Permit(permit), opens.since(out.now));
     }
 
     /// Whether a request stands, and a permit reaches it. Not while its shard is to be
@@ -281,16 +289,22 @@ impl Permits {
         }) && fleet.is_joined(owner)
     }
 
-    /// The lowest shard of a bucket that waits and can be reached. Requests of
+    /// The lowest shard that waits for a permit and can be reached. Requests of
     /// owners that are no more are dropped on the way.
-    fn next_in(&mut self, bucket: u32, fleet: &Fleet, settings: &Settings, out: &mut Out) -> Next {
-        let range = (bucket, ShardId(0))..=(bucket, ShardId(u32::MAX));
+    fn next_for(
+        &mut self,
+        permit: Permit,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) -> Next {
+        let range = (permit, ShardId(0))..=(permit, ShardId(u32::MAX));
         let pauses = pauses(settings);
         let mut void = Vec::new();
         let mut next = Next::Nobody;
         for (&(_, id), &(owner, epoch)) in self.waiting.range(range) {
             let claimant = fleet.shards[id].phase.claimant();
-            let asker = (bucket, id, owner, epoch);
+            let asker = (permit, id, owner, epoch);
             if claimant != Some((owner, epoch)) {
                 void.push(id);
             } else if Self::may_be_told(asker, fleet) {
@@ -306,21 +320,21 @@ impl Permits {
             }
         }
         for id in void {
-            self.waiting.remove(&(bucket, id));
+            self.waiting.remove(&(permit, id));
         }
         next
     }
 
-    /// Looks at every bucket in which a shard waits: a slave is back.
+    /// Looks at every permit for which a shard waits: a slave is back.
     pub(crate) fn again(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
         if self.refusals.is_shut() && !mutant!("refusals-unheeded") {
             self.probe_due(fleet, settings, out);
             return;
         }
-        let mut buckets: Vec<_> = self.waiting.keys().map(|&(b, _)| b).collect();
-        buckets.dedup();
-        for bucket in buckets {
-            self.due(bucket, fleet, settings, out);
+        let mut permits: Vec<_> = self.waiting.keys().map(|&(permit, _)| permit).collect();
+        permits.dedup();
+        for permit in permits {
+            self.due(permit, fleet, settings, out);
         }
     }
 }
@@ -368,7 +382,7 @@ impl Core {
     }
 }
 
-/// Whose turn it is in a bucket.
+/// Whose turn it is.
 enum Next {
     Now(Asker),
     /// All that wait have tried too often recently.

@@ -22,10 +22,10 @@ impl Permits {
         settings: &Settings,
         out: &mut Out,
     ) {
-        let over = self.is_over(id, false, out.now);
+        let over = self.is_over(id, false, settings, out.now);
         let Some(times) = self.refusals.came_to_nothing(id, out.now) else {
-            if let Some(bucket) = over {
-                self.due(bucket, fleet, settings, out);
+            if let Some(permit) = over {
+                self.due(permit, fleet, settings, out);
             }
             return;
         };
@@ -100,10 +100,10 @@ impl Permits {
         if !Self::may_be_told(asker, fleet) {
             return None;
         }
-        let (bucket, id, ..) = asker;
+        let (permit, id, ..) = asker;
         let opens = self.refusals.opens(id, now, pauses(settings));
         let window = settings.identify_window;
-        let opens = opens.max(self.opens(bucket, now, window)).max(now);
+        let opens = opens.max(self.opens(permit, now, window)).max(now);
         Some((opens, self.refusals.tries(id, now)))
     }
 }

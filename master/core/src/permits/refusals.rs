@@ -1,6 +1,6 @@
 //! IDENTIFYs that fail, and which shard may try the next one when.
 //!
-//! The service answers an IDENTIFY with READY; or with op 9 or a close, as for minutes
+//! The service answers an IDENTIFY with a session; or with a refusal, as for minutes
 //! after an outage; or its slave ends before the answer. Each costs one of the day,
 //! and without any the fleet is dark until the next. So after one that failed
 //! the gate is shut for the whole fleet:
@@ -10,13 +10,13 @@
 //!   Open ─────────────────────▶ Shut, pause ───────────────────▶ Shut, one shard tries
 //!    ▲                               ▲                                 │         │
 //!    │                               └── failed: pause twice ──────────┘         │
-//!    └──────────────────────────────────── READY ────────────────────────────────┘
+//!    └────────────────────────────────── a session ──────────────────────────────┘
 //! ```
 //!
 //! - Those that were given side by side, and are refused side by side, count once.
 //! - Each shard has a pause of its own too, by the IDENTIFYs that it was given one
 //!   soon after the other: a bot that dies of its first event, or a shard that is
-//!   closed after each READY, spends no more than one in the longest pause.
+//!   closed after each one, spends no more than one in the longest pause.
 //! - Who tries next is the shard that tried the fewest times. As long as one shard
 //!   alone was refused, the others wait for the first pause only.
 
@@ -77,7 +77,7 @@ struct Tried {
 }
 
 impl Refusals {
-    /// Whether one shard may try, instead of one in each bucket.
+    /// Whether one shard may try, instead of one for each permit.
     pub(crate) const fn is_shut(&self) -> bool {
         self.shut.is_some()
     }
@@ -157,7 +157,7 @@ impl Refusals {
         }
     }
 
-    /// READY came. Whether that opened the gate.
+    /// Its session is there. Whether that opened the gate.
     pub(crate) fn ready(&mut self, id: ShardId) -> bool {
         let Some(tried) = self.tried.get_mut(&id).filter(|tried| tried.is_out) else {
             return false;

@@ -1,4 +1,4 @@
-//! The windows of the buckets: when the next permit may be given. See `permits/mod.rs`.
+//! The windows: when a permit may be given again. See `permits/mod.rs`.
 
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use crate::{
     fleet::Fleet,
     out::Out,
     permits::{Given, Permits},
+    service::Permit,
     settings::Settings,
 };
 
 impl Given {
-    /// When the next one may be given. `careful`: the service has counted by READY only.
+    /// When the next one may be given. `careful`: the service has counted only
+    /// when the session was there.
     pub(super) fn opens(self, window: Duration, careful: bool) -> Time {
         if mutant!("permits-by-their-own-time") {
             return self.at.after(window);
@@ -28,35 +30,37 @@ impl Given {
 }
 
 impl Permits {
-    /// When the next permit of a bucket may be given.
-    pub(crate) fn opens(&self, bucket: u32, now: Time, window: Duration) -> Time {
+    /// When a permit may be given again.
+    pub(crate) fn opens(&self, permit: Permit, now: Time, window: Duration) -> Time {
         let careful = self.refusals.is_recent(now);
         self.given
-            .get(&bucket)
+            .get(&permit)
             .filter(|_| !mutant!("permits-without-window"))
             .map_or(self.not_before, |given| {
                 given.opens(window, careful).max(self.not_before)
             })
     }
 
-    /// When the last permit of its bucket was given, if it was this shard's.
+    /// When this shard's permit was given, if nobody had it since.
     #[cfg(test)]
-    pub(crate) fn given_at(&self, shard: ShardId) -> Option<Time> {
-        let given = self.given.get(&(shard.get() % self.buckets))?;
+    pub(crate) fn given_at(&self, shard: ShardId, settings: &Settings) -> Option<Time> {
+        let given = self
+            .given
+            .get(&settings.service.permit(shard, self.at_once))?;
         (given.shard == shard).then_some(given.at)
     }
 
-    /// The last permit of its bucket, if it was this shard's.
-    pub(super) fn last_of(&mut self, shard: ShardId) -> Option<(u32, &mut Given)> {
-        let bucket = shard.get() % self.buckets;
-        let given = self.given.get_mut(&bucket)?;
-        (given.shard == shard).then_some((bucket, given))
+    /// What came of this shard's permit, if nobody had it since.
+    fn last_of(&mut self, shard: ShardId, settings: &Settings) -> Option<(Permit, &mut Given)> {
+        let permit = settings.service.permit(shard, self.at_once);
+        let given = self.given.get_mut(&permit)?;
+        (given.shard == shard).then_some((permit, given))
     }
 
     /// An IDENTIFY is on its way: a shard says so that has a permit.
     pub(crate) fn sent(&mut self, id: ShardId, fleet: &Fleet, settings: &Settings, out: &mut Out) {
         let now = out.now;
-        let Some((bucket, given)) = self.last_of(id) else {
+        let Some((permit, given)) = self.last_of(id, settings) else {
             return;
         };
         match given.over {
@@ -68,19 +72,25 @@ impl Permits {
             // A RESUME of what serves.
             Some(_) => return,
         }
-        self.due(bucket, fleet, settings, out);
+        self.due(permit, fleet, settings, out);
     }
 
     /// What became of an IDENTIFY is known, so it arrived before now, if ever. Its
-    /// bucket, if that waited for it.
-    pub(crate) fn is_over(&mut self, id: ShardId, is_ready: bool, now: Time) -> Option<u32> {
-        let (bucket, given) = self.last_of(id)?;
+    /// permit, if that waited for it.
+    pub(crate) fn is_over(
+        &mut self,
+        id: ShardId,
+        is_ready: bool,
+        settings: &Settings,
+        now: Time,
+    ) -> Option<Permit> {
+        let (permit, given) = self.last_of(id, settings)?;
         if given.over.is_some() {
             given.is_ready |= is_ready;
             return None;
         }
         given.sent.get_or_insert(now);
         (given.over, given.is_ready) = (Some(now), is_ready);
-        Some(bucket)
+        Some(permit)
     }
 }

@@ -58,7 +58,7 @@ impl Core {
         }
     }
 
-    /// M3: the next owner dials the service and stops at HELLO, so that nothing but
+    /// M3: the next owner dials the service and goes no further, so that nothing but
     /// the RESUME is left to do when it has the ticket. It proves on the way that
     /// it reaches the service at all. On the way back the shard is sealed at once: who
     /// takes it back was there before.
@@ -71,8 +71,7 @@ impl Core {
         shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
         match ticket {
             Some(mut ticket) if dials => {
-                self.fleet
-                    .bound_dial(id, to, &mut ticket, self.replayed_at_most());
+                self.fleet.bound_dial(id, to, &mut ticket, self.replays());
                 let shard = &mut self.fleet.shards[id];
                 shard.dialled_from = Some(ticket.resume_from());
                 debug_assert!(claim.owner != to, "another one dials for shard {id}");
@@ -261,7 +260,7 @@ impl Core {
         self.fleet.set_free(id, after, &mut self.out);
     }
 
-    /// M6: RESUMED or READY. The shard serves at its new epoch.
+    /// M6: its owner has the session. The shard serves at its new epoch.
     pub(crate) fn served(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
         let shard = &mut self.fleet.shards[id];
         let Some(claim) = shard

@@ -14,7 +14,7 @@
 //! owner before it has it. So whose the shard is, and what follows from any death,
 //! is as in a strict seal: the claimant is the owner until its ticket is here.
 //! Anything unusual turns a late seal into a strict one: a lost link, a
-//! deadline, a deploy that goes back, a gateway that refuses.
+//! deadline, a deploy that goes back, a service that refuses.
 
 use baton_protocol::{
     Sequence, ShardId, SlaveId, ToSlave, Version,
@@ -40,7 +40,7 @@ pub(crate) enum Late {
 
 impl Core {
     /// Whether a shard that is to be sealed is sealed late: the deploy wants it, no
-    /// gateway refused it, and the next owner holds a connection.
+    /// service refused it, and the next owner holds a connection.
     pub(crate) fn may_seal_late(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> bool {
         let slot = self.fleet.shards[id].slot;
         let deploy = self.deploys.of(slot);
@@ -100,10 +100,7 @@ impl Core {
             if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
                 deploy.order.late_seal = mutant!("refusal-unheeded");
             }
-            // A connection that broke says nothing of the service's rules.
-            let by_rule = ["op 9", "closed with 4"]
-                .iter()
-                .any(|rule| overtaken.failed.starts_with(rule));
+            let by_rule = self.settings.service.refuses_late(&overtaken.failed);
             let for_good = if by_rule && self.late != Late::Refused {
                 self.late = Late::Refused;
                 self.out

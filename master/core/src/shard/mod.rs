@@ -17,7 +17,9 @@ mod ticket;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use baton_protocol::{Epoch, Sequence, SequenceRanges, SlaveId, Ticket, message::ResumeAfter};
+use baton_protocol::{
+    Epoch, Sequence, SequenceRanges, Session, SlaveId, Ticket, message::ResumeAfter,
+};
 
 use crate::{
     event::{Basis, Time},
@@ -95,7 +97,7 @@ pub(crate) struct Shard {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InHand {
     /// Of this session; the sequences say nothing of another.
-    pub(crate) session: String,
+    pub(crate) session: Session,
     pub(crate) hands: Vec<(SlaveId, SequenceRanges)>,
 }
 
@@ -114,7 +116,7 @@ pub(crate) struct Kept {
 }
 
 impl Shard {
-    pub(crate) const fn new(slot: SlotId, floor: Epoch) -> Self {
+    pub(crate) fn new(slot: SlotId, floor: Epoch) -> Self {
         Self {
             slot,
             epoch: Epoch(0),
@@ -130,10 +132,7 @@ impl Shard {
             basis: Basis::Death,
             replays: ResumeAfter::Seal,
             doubt: None,
-            in_hand: InHand {
-                session: String::new(),
-                hands: Vec::new(),
-            },
+            in_hand: InHand::default(),
             failures: 0,
             trouble: None,
             rate: Rate::new(),

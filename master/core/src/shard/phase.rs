@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌─────────────── sealed, failed, known dead ───────────────┐
 //!            ▼                                                          │
-//! Unknown ─▶ Free ──placed──▶ Starting ──RESUMED, READY──▶ Serving ─▶ Copying ─▶ Dialling ─▶ Sealing
+//! Unknown ─▶ Free ──placed──▶ Starting ───has a session──▶ Serving ─▶ Copying ─▶ Dialling ─▶ Sealing
 //!   (after a restart of                                      ▲           │          │
 //!    the master, until                                       └─ aborted ─┴──────────┘
 //!    reports decide)
@@ -17,7 +17,7 @@
 //! `Dialling`, where the copy is too far behind (`handover.rs`).
 //!
 //! A shard whose session is over gets no events: it is `Starting` at its owner again, until
-//! READY brings the next session. There is nothing to hand on, so it moves by its ownership
+//! its next session is there. There is nothing to hand on, so it moves by its ownership
 //! alone.
 //!
 //! Only [`Fleet::enter`](crate::fleet::Fleet::enter) changes a phase. While a shard is

@@ -1,7 +1,7 @@
 //! Reports of a slave that cannot be true.
 //!
 //! A slave that knows the secret may still be wrong, or lie. A ticket with a sequence that
-//! the service never sent ends the session of its shard at the next RESUME (close 4007), or
+//! the service never sent ends the session of its shard at the next RESUME, or
 //! makes the next owner take every event for a finished one. So a report about a session is
 //! compared with the reports before: a slave reports its position every few milliseconds,
 //! and the service sends only so fast.
@@ -12,8 +12,8 @@ use baton_protocol::{Sequence, Ticket, message::CheckpointEntry};
 
 use crate::{event::Time, shard::Shard};
 
-/// So many events more than before are always believed: the guilds of a new session,
-/// a whole window.
+/// So many events more than before are always believed: the state that a new session
+/// begins with, a whole window.
 const BURST: u64 = 20_000;
 
 /// And so many in each second since it was last heard of, however quiet it was.
@@ -36,7 +36,7 @@ impl Shard {
         let ticket = entry.session.as_ref();
         let known = self.ticket.as_ref();
         let same = ticket.is_none_or(|ticket| {
-            known.is_some_and(|kept| kept.ticket.session_id == ticket.session_id)
+            known.is_some_and(|kept| kept.ticket.session.is_same(&ticket.session))
         });
         let said = ticket.map_or(said, |ticket| said.max(ticket.highest()));
         self.may_stand(now, said, same, AT_LEAST_EVERY)?;
@@ -51,7 +51,7 @@ impl Shard {
     /// Whether a ticket can be that its owner reports, heard of within `most`.
     pub(crate) fn may_say(&self, now: Time, ticket: &Ticket, most: Duration) -> Result<(), String> {
         let known = self.ticket.as_ref();
-        let same = known.is_some_and(|kept| kept.ticket.session_id == ticket.session_id);
+        let same = known.is_some_and(|kept| kept.ticket.session.is_same(&ticket.session));
         self.may_stand(now, ticket.highest(), same, most)?;
         is_bounded(ticket)
     }

@@ -55,7 +55,7 @@ impl Core {
         }
     }
 
-    /// Its session is over, or it never had one. Until READY brings the next it gets
+    /// Its session is over, or it never had one. Until the next is there it gets
     /// no events, no matter which slave has it: it does not serve. A deploy has nothing to copy or
     /// to resume of it, and takes it as it is.
     pub(crate) fn needs_session(&mut self, id: ShardId) {
@@ -101,7 +101,7 @@ impl Core {
 impl Shard {
     fn is_new_session(&self, entry: &CheckpointEntry) -> bool {
         match (&self.ticket, &entry.session) {
-            (Some(kept), Some(ticket)) => kept.ticket.session_id != ticket.session_id,
+            (Some(kept), Some(ticket)) => !kept.ticket.session.is_same(&ticket.session),
             (None, Some(_)) => true,
             (_, None) => false,
         }
@@ -112,7 +112,7 @@ impl Shard {
     fn advance(&mut self, entry: CheckpointEntry) -> bool {
         let (epoch, handled, received) = (entry.epoch, entry.handled, entry.received);
         let same_session = match (&self.ticket, &entry.session) {
-            (Some(kept), Some(ticket)) => kept.ticket.session_id == ticket.session_id,
+            (Some(kept), Some(ticket)) => kept.ticket.session.is_same(&ticket.session),
             (Some(_), None) => true,
             (None, Some(_)) => false,
             (None, None) => return false,

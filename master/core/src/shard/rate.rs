@@ -3,7 +3,7 @@
 //! - *How many may come?* From it follows how long a RESUME can still reach back, because
 //!   the service replays a bounded number of events ([`Rate::read`]). A burst counts.
 //! - *How many come as a rule?* A new slave that gets far fewer gets none
-//!   ([`Rate::usual`]). A burst does not count: the guilds of a new session, a raid.
+//!   ([`Rate::usual`]). A burst does not count: the beginning of a new session, a raid.
 //!
 //! Replayed events answer neither question. They came while the shard had no connection, and
 //! all of them come at once. So the rate stands still from the moment in which the owner

@@ -13,17 +13,17 @@
 //!   shard goes back to the slave that sealed it with this event in hand, the event still
 //!   runs there, and is not given up.
 //!
-//! What the service replays is the least of `replay_buffer`, of the formula that its people once
-//! gave for the shard's guilds, and of what it refused before.
+//! What the service replays is the least of `replay_buffer`, of what it is said to replay of
+//! this session ([`Service::replays`]), and of what it refused before.
 
 use std::time::Duration;
 
 use baton_protocol::{
-    Sequence, SequenceRanges, SlaveId, Ticket,
+    Sequence, SequenceRanges, Session, SlaveId, Ticket,
     message::{ResumeAfter, Unfinished},
 };
 
-use crate::event::Time;
+use crate::{event::Time, service::Service};
 
 /// The oldest unfinished event of a shard, as its owner said last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +42,21 @@ impl Oldest {
     }
 }
 
-/// Fewer are always replayed, as far as is known.
-pub(crate) const LEAST: u64 = 100;
+/// How many events the service replays, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replays {
+    pub(crate) service: &'static dyn Service,
+    /// Of any session.
+    pub(crate) at_most: u64,
+}
+
+impl Replays {
+    /// Of this one.
+    pub(crate) fn of(self, session: &Session) -> u64 {
+        let of_session = self.service.replays(session);
+        of_session.map_or(self.at_most, |replays| replays.min(self.at_most))
+    }
+}
 
 /// No type of the service's is longer.
 const MAX_KIND: usize = 64;

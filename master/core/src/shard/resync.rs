@@ -153,8 +153,7 @@ impl Core {
             return None;
         }
         let mut ticket = shard.ticket_for(to, ResumeAfter::Seal)?;
-        self.fleet
-            .bound_dial(id, to, &mut ticket, self.replayed_at_most());
+        self.fleet.bound_dial(id, to, &mut ticket, self.replays());
         let now = ticket.resume_from();
         Some(shard.dialled_from.map_or(now, |dialled| dialled.min(now)))
     }

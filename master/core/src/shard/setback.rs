@@ -45,7 +45,7 @@ impl Core {
         let had_session = shard.ticket.is_some();
         let slot = shard.slot;
         self.set_free(id, after);
-        let why = failed.in_words();
+        let why = self.settings.service.words(failed);
         self.deploy_shard_failed(id, from, &why);
         if self.target(slot) != Some(from) {
             return;
@@ -53,9 +53,8 @@ impl Core {
         self.park(id, from);
         let (backoff, backoff_max) = (self.settings.backoff, self.settings.backoff_max);
         // A token that served a moment ago is hardly wrong: the service said so once.
-        let once_more = failed.close_code == self.settings.service.token_refused
-            && had_session
-            && failures == 1;
+        let service = self.settings.service;
+        let once_more = service.refuses_token(failed.close_code) && had_session && failures == 1;
         let wait = match failed.close_code {
             0 => Some(doubled(backoff, backoff_max, failures)),
             _ => once_more.then_some(backoff_max),

@@ -7,7 +7,7 @@ use baton_protocol::{Epoch, Sequence, SequenceRanges, SlaveId, Ticket, message::
 
 use crate::{
     event::{Basis, Time},
-    shard::{Free, How, Kept, Shard, deaths::Care, reach},
+    shard::{Free, How, Kept, Shard, deaths::Care, reach::Replays},
 };
 
 impl Shard {
@@ -15,7 +15,7 @@ impl Shard {
     /// that its owner reported before.
     pub(crate) fn believes(&self, ticket: &Ticket) -> bool {
         self.ticket.as_ref().is_none_or(|kept| {
-            kept.ticket.session_id == ticket.session_id && kept.ticket.handled <= ticket.handled
+            kept.ticket.session.is_same(&ticket.session) && kept.ticket.handled <= ticket.handled
         })
     }
 
@@ -69,13 +69,13 @@ impl Shard {
         let other_session = self
             .ticket
             .as_ref()
-            .is_some_and(|kept| kept.ticket.session_id != ticket.session_id);
+            .is_some_and(|kept| !kept.ticket.session.is_same(&ticket.session));
         if other_session {
             self.forget_session();
         }
         let is_new = other_session || self.ticket.as_ref().is_none_or(|kept| kept.is_new);
         debug_assert!(epoch <= self.epoch, "its owner's epoch is used up");
-        self.ticket = (!ticket.session_id.is_empty()).then_some(Kept {
+        self.ticket = ticket.has_session().then_some(Kept {
             ticket,
             epoch,
             after,
@@ -149,15 +149,10 @@ impl Shard {
         budget_ms.map_or(Duration::MAX, Duration::from_millis)
     }
 
-    /// How many of its events the service replays, as far as that is known, where it replays
-    /// `at_most` so many of any.
-    pub(crate) fn replayed(&self, at_most: u64) -> u64 {
-        let guilds = self.ticket.as_ref().map_or(0, |kept| kept.ticket.guilds);
-        let of_guilds = match guilds {
-            0 => u64::MAX,
-            guilds => (u64::from(guilds) * 75).clamp(reach::LEAST, 3500),
-        };
-        of_guilds.min(at_most)
+    /// How many of its events the service replays, as far as that is known.
+    pub(crate) fn replayed(&self, replays: Replays) -> u64 {
+        let kept = self.ticket.as_ref();
+        kept.map_or(replays.at_most, |kept| replays.of(&kept.ticket.session))
     }
 }
 

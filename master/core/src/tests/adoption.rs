@@ -6,8 +6,7 @@ use super::*;
 
 fn recovered(rows: &[(u32, u64, SlaveId, Hold)], alive: &[SlaveId]) -> Recovered {
     let rows = rows.iter();
-    let mut pinned = parameters(513);
-    pinned.shard_count = 2;
+    let pinned = pinned(513, 2);
     Recovered {
         pinned: Some(pinned),
         shards: rows

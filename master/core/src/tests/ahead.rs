@@ -139,7 +139,7 @@ fn a_session_that_ends_while_it_is_dialled_for_is_not_waited_for() {
     );
     assert_eq!(orders(&rig.say(B, dialled(0, 1, ""))), [""; 0]);
     let mut nothing = ticket(0, 0);
-    nothing.session_id.clear();
+    nothing.session = Session::default();
     assert_eq!(
         orders(&rig.say(A, sealed_with(1, nothing))),
         ["b FullStart 0@2", "a StopWork 1"]

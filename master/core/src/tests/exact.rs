@@ -70,14 +70,14 @@ fn a_lost_session_leaves_nothing_to_be_marked_in_the_next() {
     // READY, SIGTERM and the seal: nothing of it was heard.
     rig.input(Input::Left { slave: B });
     let mut sealed = held(0, 2, Holding::Sealed);
-    sealed.ticket.session_id = "another".to_owned();
+    sealed.ticket.session = session("another");
     rig.join_with(B, Role::Relaunch, report(vec![sealed]));
     rig.say(B, ToMaster::Shutdown);
     rig.die(B);
     let actions = rig.join(C, Role::Relaunch);
     let resume = resume_of(&actions);
     assert_eq!(resume.after, ResumeAfter::Seal);
-    assert_eq!(resume.ticket.session_id, "another");
+    assert_eq!(resume.ticket.session, session("another"));
 }
 
 #[test]
@@ -111,8 +111,7 @@ fn sealed_for_b(settings: Settings) -> Rig {
 
 /// The same, with another reservation.
 fn sealed_for(owner: SlaveId, epoch: u64, settings: Settings) -> Rig {
-    let mut pinned = parameters(513);
-    pinned.shard_count = settings.shard_count;
+    let pinned = pinned(513, settings.shard_count);
     let row = Row {
         epoch: Epoch(epoch),
         owner,

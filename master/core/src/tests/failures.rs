@@ -180,7 +180,7 @@ fn what_is_never_settled_is_settled_by_the_core_after_the_drain() {
 fn a_ticket_below_the_checkpoint_or_of_another_session_is_not_believed() {
     // One of another shard is none of this seal: the wire refuses it.
     let mut other = ticket(0, 500);
-    other.session_id = "somebody else's".to_owned();
+    other.session = session("somebody else's");
     for wrong in [ticket(0, 99), other] {
         let (mut rig, _) = Rig::moving(settings(2));
         rig.say(B, state_ready(0, 1, 100));

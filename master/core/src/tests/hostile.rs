@@ -64,7 +64,7 @@ fn an_epoch_that_no_master_gave_takes_no_shard_from_its_owner() {
             let mut lie = held(0, epoch, holding);
             // What a resume from it would lose.
             lie.ticket = ticket(0, 1 << 40);
-            lie.ticket.session_id = "another".to_owned();
+            lie.ticket.session = session("another");
             let actions = back(&mut rig, B, vec![lie]);
             let forget = format!("b Forget 0@{}", epoch.saturating_add(1));
             assert_eq!(orders(&actions), ["b Accepted", &forget], "{holding:?}");

@@ -38,6 +38,7 @@ mod resync;
 mod rows;
 mod saving;
 mod schedule;
+mod service;
 mod sessions;
 mod sim;
 mod slots;
@@ -48,8 +49,8 @@ mod words;
 use std::time::Duration;
 
 use baton_protocol::{
-    DeployId, Epoch, LaunchId, ProcessIdentity, Sequence, SequenceRanges, SessionParameters,
-    ShardId, SlaveId, Ticket, ToMaster, ToSlave, Version,
+    DeployId, Epoch, LaunchId, ProcessIdentity, Sequence, SequenceRanges, Session, ShardId,
+    SlaveId, Ticket, ToMaster, ToSlave, Version, discord,
     message::{
         Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
         Pong, Progress, Refused, Report, Resume, ResumeAfter, Role, Sealed, Settled,
@@ -57,9 +58,12 @@ use baton_protocol::{
     },
 };
 
-use self::named::*;
+use self::{
+    named::*,
+    service::{GATEWAY, Gateway, intents, parameters, pinned, session},
+};
 use super::{
-    Action, Core, Input, Recovered, Service, Settings, Time,
+    Action, Core, Input, Recovered, Settings, Time,
     event::{
         Basis, Beside, DeployOrder, Durability, Entry, Evidence, Hold, News, Outcome, RequestId,
         Row,
@@ -91,14 +95,11 @@ fn settings(shards: u32) -> Settings {
             launches: true,
         }],
         shard_count: shards,
-        max_concurrency: 16,
+        permits_at_once: 16,
         identify_window: 5 * SECOND,
         // A deploy is not held up by its canary, where that is not what is tested.
         canary_time: Duration::ZERO,
-        service: Service {
-            token_refused: 4004,
-            ..Service::default()
-        },
+        service: &GATEWAY,
         ..Settings::default()
     }
 }
@@ -303,20 +304,10 @@ fn hello(slave: SlaveId, role: Role) -> Hello {
     }
 }
 
-fn parameters(intents: u64) -> SessionParameters {
-    SessionParameters {
-        intents,
-        api_version: 10,
-        encoding: "json".to_owned(),
-        ..SessionParameters::default()
-    }
-}
-
 fn ticket(shard: u32, handled: u64) -> Ticket {
     Ticket {
         shard: ShardId(shard),
-        session_id: format!("session of {shard}"),
-        resume_url: "wss://resume.example".to_owned(),
+        session: session(format!("session of {shard}")),
         handled: Sequence(handled),
         state_at: Sequence(handled),
         ..Ticket::default()

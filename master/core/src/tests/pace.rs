@@ -3,9 +3,9 @@
 use super::*;
 use crate::event::IdentifyBudget;
 
-fn starting(shards: u32, max_concurrency: u32) -> Rig {
+fn starting(shards: u32, at_once: u32) -> Rig {
     let mut settings = settings(shards);
-    settings.max_concurrency = max_concurrency;
+    settings.permits_at_once = at_once;
     let mut rig = Rig::new(settings);
     rig.join(A, Role::Relaunch);
     rig
@@ -190,12 +190,16 @@ fn a_question_that_crossed_its_permit_is_no_refusal_of_the_window() {
 fn an_empty_budget_waits_for_its_reset() {
     let mut rig = starting(3, 1);
     rig.core.settings.identify_reserve = 0;
-    rig.core.settings.service.budget_period = 7200 * SECOND;
+    const SERVICE: Gateway = Gateway {
+        budget_period: Duration::from_secs(7200),
+        ..GATEWAY
+    };
+    rig.core.settings.service = &SERVICE;
     let budget = IdentifyBudget {
         total: 1000,
         remaining: 1,
         reset_after: 3600 * SECOND,
-        max_concurrency: 1,
+        at_once: 1,
     };
     rig.input(Input::Budget(budget));
     assert_eq!(ask(&mut rig, 0), ["a IdentifyPermit 0@1"]);
@@ -211,17 +215,13 @@ fn an_empty_budget_waits_for_its_reset() {
     );
     assert_eq!(permits(&rig.wait(SECOND)), ["a IdentifyPermit 1@1"]);
     let next = rig.core.view(rig.now).identifies_reset_ms;
-    assert_eq!(
-        next,
-        Some(7_200_000),
-        "what the settings say of the service"
-    );
+    assert_eq!(next, Some(7_200_000), "what the service says");
     identifies(&mut rig, 1);
     assert_eq!(permits(&rig.wait(5 * SECOND)), ["a IdentifyPermit 2@1"]);
 }
 
 #[test]
-fn more_buckets_are_used_when_the_budget_names_them() {
+fn more_permits_are_given_when_the_budget_names_them() {
     let mut rig = starting(4, 1);
     ask(&mut rig, 0);
     for shard in 1..4 {
@@ -232,7 +232,7 @@ fn more_buckets_are_used_when_the_budget_names_them() {
         total: 1000,
         remaining: 900,
         reset_after: 3600 * SECOND,
-        max_concurrency: 16,
+        at_once: 16,
     }));
     assert_eq!(
         permits(&rig.wait(5 * SECOND)),
@@ -264,12 +264,12 @@ fn a_new_master_gives_nothing_for_one_window() {
 }
 
 /// `remaining` of 1000 IDENTIFYs, for an hour.
-fn budget(remaining: u32, max_concurrency: u32) -> Input {
+fn budget(remaining: u32, at_once: u32) -> Input {
     Input::Budget(IdentifyBudget {
         total: 1000,
         remaining,
         reset_after: 3600 * SECOND,
-        max_concurrency,
+        at_once,
     })
 }
 

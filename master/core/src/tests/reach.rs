@@ -231,11 +231,15 @@ fn what_its_sealer_still_has_in_hand_is_not_given_up_when_the_shard_goes_back_to
 }
 
 #[test]
-fn a_shard_of_few_guilds_has_a_shorter_replay() {
+fn what_the_service_says_of_a_session_bounds_its_replay() {
     let mut rig = Rig::new(settings(1));
     rig.join_speaking(A, Role::Relaunch, Version::NEWEST);
     let mut of_guilds = ticket(0, 100);
-    of_guilds.guilds = 4;
+    let session = discord::Session {
+        guilds: 4,
+        ..discord::Session::with_id("session of 0")
+    };
+    of_guilds.session = session.seal();
     let entry = CheckpointEntry {
         shard: ShardId(0),
         epoch: Epoch(1),

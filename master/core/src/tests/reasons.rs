@@ -14,7 +14,7 @@ fn spent() -> Input {
         total: 1000,
         remaining: 0,
         reset_after: 3600 * SECOND,
-        max_concurrency: 16,
+        at_once: 16,
     })
 }
 
@@ -86,13 +86,13 @@ const CASES: &[Case] = &[
             rig.say(A, wants_permit(0, 1, IdentifyCause::Cold));
             rig
         },
-        "may IDENTIFY, and READY has not come",
+        "may IDENTIFY, and its session has not come",
     ),
     (
         "starting",
         || {
             let mut settings = settings(2);
-            settings.max_concurrency = 1;
+            settings.permits_at_once = 1;
             let mut rig = Rig::new(settings);
             rig.join(A, Role::Relaunch);
             rig.say(A, wants_permit(1, 1, IdentifyCause::Cold));

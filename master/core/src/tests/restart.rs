@@ -108,7 +108,7 @@ fn a_token_that_served_a_moment_ago_and_is_refused_is_tried_once_more_slowly() {
     let actions = rig.say(A, refused(0, 1, 4004));
     assert!(orders(&actions).is_empty());
     let said = alarm(&actions);
-    assert!(said.contains("Discord refuses the token"), "{said}");
+    assert!(said.contains("refused with 4004"), "{said}");
     assert!(said.contains("tried once more in 60 s"), "{said}");
     let asked = rig.input(restart(0));
     let answer = refusal(&asked);
@@ -131,20 +131,24 @@ fn a_token_that_served_a_moment_ago_and_is_refused_is_tried_once_more_slowly() {
 }
 
 #[test]
-fn which_close_code_is_the_tokens_the_settings_say() {
+fn which_close_code_is_the_tokens_the_service_says() {
     let mut rig = Rig::serving(1);
-    rig.core.settings.service.token_refused = 4014;
+    const SERVICE: Gateway = Gateway {
+        token_refused: 4014,
+        ..GATEWAY
+    };
+    rig.core.settings.service = &SERVICE;
     let actions = rig.say(A, refused(0, 1, 4014));
     assert!(alarm(&actions).contains("tried once more in 60 s"));
 }
 
 #[test]
-fn what_discord_refuses_for_good_is_said_in_words_and_not_tried_again() {
+fn what_the_service_refuses_for_good_is_said_in_its_words_and_not_tried_again() {
     let mut rig = Rig::serving(1);
     let actions = rig.say(A, refused(0, 1, 4014));
     let said = alarm(&actions);
     assert!(
-        said.contains("privileged") && said.contains("waits for another build"),
+        said.contains("refused with 4014") && said.contains("waits for another build"),
         "{said}"
     );
     rig.die(A);

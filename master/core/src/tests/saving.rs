@@ -178,7 +178,7 @@ fn the_first_ticket_of_a_session_is_on_the_disk_before_the_next_is_written() {
     assert_eq!(durability(&rig.wait(SECOND)), [Durability::Soon]);
     // Discord ended the session.
     let mut other = ticket(1, 2);
-    other.session_id = "another".to_owned();
+    other.session = session("another");
     let entry = CheckpointEntry {
         shard: ShardId(1),
         epoch: Epoch(1),

@@ -9,7 +9,7 @@ fn spent() -> Input {
         total: 1000,
         remaining: 0,
         reset_after: 3600 * SECOND,
-        max_concurrency: 16,
+        at_once: 16,
     })
 }
 
@@ -119,7 +119,7 @@ fn a_deploy_ends_without_an_identify_for_a_shard_without_a_session() {
     rig.move_shard(A, B, 0, 1);
     // No copy, no RESUME: it is sealed, and given as it is.
     let mut nothing = ticket(1, 0);
-    nothing.session_id.clear();
+    nothing.session = Session::default();
     let actions = rig.say(A, sealed_with(1, nothing));
     assert_eq!(orders(&actions), ["b FullStart 1@2"]);
     rig.move_shard(A, B, 2, 1);
@@ -148,7 +148,7 @@ fn an_abort_ends_without_an_identify_for_a_shard_without_a_session() {
     });
     assert_eq!(orders(&back), ["save now 0@3 Reserved a", "b Seal 0@2"]);
     let mut nothing = ticket(0, 0);
-    nothing.session_id.clear();
+    nothing.session = Session::default();
     let end = rig.say(B, sealed_with(2, nothing));
     assert_eq!(orders(&end), ["a FullStart 0@3", "b Shutdown"]);
     assert!(matches!(ended(&end), Some(Outcome::RolledBack { .. })));
@@ -177,7 +177,7 @@ fn a_deploy_of_shards_that_have_all_no_session_has_no_canary_to_wait_for() {
     rig.say(B, prepared(false));
     for shard in 0..2 {
         let mut nothing = ticket(shard, 0);
-        nothing.session_id.clear();
+        nothing.session = Session::default();
         rig.say(A, sealed_with(1, nothing));
     }
     assert_eq!(rig.step(), Some("work"));

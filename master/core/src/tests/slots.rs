@@ -137,8 +137,7 @@ fn two_interrupted_deploys_of_two_slots_go_on_beside_each_other() {
         hello.slot = "west".to_owned();
         hello
     };
-    let mut pinned = parameters(513);
-    pinned.shard_count = 4;
+    let pinned = pinned(513, 4);
     let mut rig = Rig::restarted(
         two_slots(),
         Recovered {
@@ -190,8 +189,7 @@ fn two_interrupted_deploys_of_two_slots_go_on_beside_each_other() {
 
 /// What a master leaves whose one slot, of this name, was served by A.
 fn all_of(name: &str, rows: [(SlaveId, Hold); 4]) -> Recovered {
-    let mut pinned = parameters(513);
-    pinned.shard_count = 4;
+    let pinned = pinned(513, 4);
     let row = |(shard, (owner, hold))| row(shard, 3, owner, hold);
     let mut of_slot = hello(A, Role::Relaunch);
     name.clone_into(&mut of_slot.slot);

@@ -5,7 +5,7 @@ mod why;
 
 use serde::Serialize;
 
-/// A picture of the fleet at one moment. Never holds a session id.
+/// A picture of the fleet at one moment. Never holds a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct View {
     /// Whether reports are still collected after a start.
@@ -33,7 +33,7 @@ pub struct View {
     pub late_seal_refused: bool,
     /// IDENTIFYs left and milliseconds to the reset, as far as they are known.
     pub identifies_left: Option<u32>,
-    /// IDENTIFYs of a day (`session_start_limit.total`).
+    /// IDENTIFYs of a whole budget, of a day.
     pub identifies_limit: Option<u32>,
     /// See `identifies_left`.
     pub identifies_reset_ms: Option<u64>,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl Core {
-    /// A picture of the fleet. Never holds a session id.
+    /// A picture of the fleet. Never holds a session.
     #[must_use]
     pub fn view(&self, now: Time) -> View {
         let left = self.permits.left(now);
@@ -67,7 +67,8 @@ impl Core {
             .iter()
             .map(|(_, shard)| shard)
             .filter_map(|shard| shard.ticket.as_ref());
-        let bot = tickets.find_map(|kept| Some(kept.ticket.user_id).filter(|id| *id != 0));
+        let service = self.settings.service;
+        let bot = tickets.find_map(|kept| service.bot(&kept.ticket.session));
         bot.map(|id| id.to_string())
     }
 
@@ -170,7 +171,7 @@ impl Core {
                     .get()
                     .saturating_sub(kept.ticket.handled.get())
             }),
-            replayed_at_most: known.replayed(self.replayed_at_most()),
+            replayed_at_most: known.replayed(self.replays()),
             unfinished: known.oldest.as_ref().map(|oldest| UnfinishedView {
                 sequence: oldest.event.sequence.get(),
                 kind: oldest.event.kind.clone(),
@@ -180,8 +181,7 @@ impl Core {
             session_began_unix_ms: known
                 .ticket
                 .as_ref()
-                .map(|kept| kept.ticket.began_unix_ms)
-                .filter(|began| *began != 0),
+                .and_then(|kept| self.settings.service.began_unix_ms(&kept.ticket.session)),
             events_per_1000_s: known.events_in_1000_s(now),
             away_ms: known
                 .away

@@ -116,7 +116,7 @@ impl Core {
                 ),
             }
         } else if self.permits.is_out(id, now) {
-            format!("slave {owner} may IDENTIFY, and READY has not come")
+            format!("slave {owner} may IDENTIFY, and its session has not come")
         } else {
             format!("slave {owner} connects, for a new session")
         };

@@ -229,7 +229,7 @@ fn understood(body: &[u8]) -> Result<GatewayBot, String> {
             total: limit.total,
             remaining: limit.remaining.min(limit.total),
             reset_after: Duration::from_millis(limit.reset_after).min(DAY),
-            max_concurrency: limit.max_concurrency.clamp(1, MAX_CONCURRENCY),
+            at_once: limit.max_concurrency.clamp(1, MAX_CONCURRENCY),
         },
     })
 }
@@ -346,7 +346,7 @@ mod tests {
             .replace("14400000", "18446744073709551615")
             .replace("999", "4000000000");
         let bot = answered(StatusCode::OK, &HeaderMap::new(), odd.as_bytes()).unwrap();
-        assert_eq!(bot.budget.max_concurrency, MAX_CONCURRENCY);
+        assert_eq!(bot.budget.at_once, MAX_CONCURRENCY);
         assert_eq!(bot.budget.reset_after, DAY);
         assert_eq!((bot.budget.remaining, bot.budget.total), (1000, 1000));
     }

@@ -142,8 +142,8 @@ impl Asker {
             Ok(mut answer) => {
                 self.pace(Pace::answered);
                 let configured = self.max_concurrency;
-                let discords = answer.budget.max_concurrency;
-                answer.budget.max_concurrency = configured.unwrap_or(discords);
+                let discords = answer.budget.at_once;
+                answer.budget.at_once = configured.unwrap_or(discords);
                 Ok(answer)
             }
             Err(trouble) => {

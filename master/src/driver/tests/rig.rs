@@ -14,8 +14,9 @@ use baton_core::{
     view::View,
 };
 use baton_protocol::{
-    Connection, Frame, ProcessIdentity, SessionParameters, ToSlave, Version,
+    Connection, Frame, ProcessIdentity, ToSlave, Version,
     auth::Secret,
+    discord::SessionParameters,
     handshake,
     message::{Hello, Report},
 };
@@ -278,7 +279,8 @@ pub(super) fn hello(slave: u128) -> Hello {
             encoding: "json".to_owned(),
             large_threshold: 50,
             ..SessionParameters::default()
-        },
+        }
+        .seal(),
         process: ProcessIdentity::current().unwrap(),
         nonce: "0123456789abcdef".into(),
         ..Hello::default()

@@ -9,10 +9,11 @@ use std::{
 };
 
 use baton_protocol::{
-    Connection, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, SlaveId, Term,
-    Ticket, ToMaster, ToSlave, Trust, Version,
+    Connection, Epoch, ProcessIdentity, Sequence, ShardId, SlaveId, Term, Ticket, ToMaster,
+    ToSlave, Trust, Version,
     auth::Secret,
     connection::{Receiver, Sender},
+    discord::{self, SessionParameters},
     handshake,
     message::{
         Checkpoint, CheckpointEntry, Dialled, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
@@ -120,7 +121,8 @@ impl Fake {
                 encoding: "json".to_owned(),
                 large_threshold: 50,
                 ..SessionParameters::default()
-            },
+            }
+            .seal(),
             process: process.clone(),
             nonce: "0123456789abcdef".into(),
             ..Hello::default()
@@ -457,8 +459,11 @@ fn seal(seen: &mut Seen, order: Seal) -> Vec<ToMaster> {
 fn ticket(shard: ShardId) -> Ticket {
     Ticket {
         shard,
-        session_id: format!("session of {shard}"),
-        resume_url: "ws://127.0.0.1:1".to_owned(),
+        session: discord::Session {
+            resume_url: "ws://127.0.0.1:1".to_owned(),
+            ..discord::Session::with_id(format!("session of {shard}"))
+        }
+        .seal(),
         handled: Sequence(9),
         state_at: Sequence(9),
         ..Ticket::default()

@@ -5,8 +5,9 @@
 //! `plausible`, `dark`, `stalls`.
 
 use baton_protocol::{
-    Connection, Epoch, ProcessIdentity, Sequence, SessionParameters, ShardId, SlaveId, Ticket,
-    ToMaster, ToSlave, Version,
+    Connection, Epoch, ProcessIdentity, Sequence, ShardId, SlaveId, Ticket, ToMaster, ToSlave,
+    Version,
+    discord::{self, SessionParameters},
     message::{
         Checkpoint, CheckpointEntry, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Pong,
         Progress, Refused, RefusedReason, Report, Role, Sealed, Step, Unit,
@@ -115,7 +116,8 @@ impl Liar {
                 encoding: "json".to_owned(),
                 large_threshold: 50,
                 ..SessionParameters::default()
-            },
+            }
+            .seal(),
             process: ProcessIdentity::of(child.id().unwrap()).unwrap(),
             nonce: "0123456789abcdef".into(),
             ..Hello::default()
@@ -209,8 +211,11 @@ fn lasting(one: &Value) -> Value {
 fn ticket(shard: ShardId, handled: u64) -> Ticket {
     Ticket {
         shard,
-        session_id: format!("session of {shard}"),
-        resume_url: "ws://127.0.0.1:1".to_owned(),
+        session: discord::Session {
+            resume_url: "ws://127.0.0.1:1".to_owned(),
+            ..discord::Session::with_id(format!("session of {shard}"))
+        }
+        .seal(),
         handled: Sequence(handled),
         state_at: Sequence(handled),
         ..Ticket::default()

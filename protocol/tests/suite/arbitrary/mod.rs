@@ -5,8 +5,10 @@ mod parts;
 use std::time::Duration;
 
 use baton_protocol::{
-    DeployId, Epoch, FleetId, HostId, LaunchId, ProcessIdentity, Sequence, SequenceRanges,
-    SessionParameters, ShardId, SlaveId, Term, Ticket, ToMaster, ToSlave, Version, go, handshake,
+    DeployId, Epoch, FleetId, HostId, LaunchId, ProcessIdentity, Sequence, SequenceRanges, ShardId,
+    SlaveId, Term, Ticket, ToMaster, ToSlave, Version,
+    discord::{self, SessionParameters},
+    go, handshake,
     message::{
         Accepted, CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed,
         FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Overtaken, Ping, Pong,
@@ -250,7 +252,7 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello> {
             role,
             slot,
             build,
-            parameters,
+            parameters: parameters.seal(),
             process,
             nonce,
             deploy: DeployId(deploy),
@@ -463,21 +465,24 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             replay_from,
             began_unix_ms,
         ] = numbers;
-        let (session_id, resume_url, parameters) = texts;
-        Ticket {
-            shard: ShardId(shard),
-            session_id,
+        let (id, resume_url, parameters) = texts;
+        let session = discord::Session {
+            id,
             resume_url,
             user_id,
             application_id,
             parameters,
+            guilds,
+            began_unix_ms,
+        };
+        Ticket {
+            shard: ShardId(shard),
+            session: session.seal(),
             handled: Sequence(handled),
             finished_above,
             in_doubt,
             state_at: Sequence(state_at),
             replay_from: Sequence(replay_from),
-            guilds,
-            began_unix_ms,
         }
     })
 }

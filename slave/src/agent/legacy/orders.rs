@@ -1,7 +1,7 @@
 //! What the master says.
 
 use baton_protocol::{
-    Epoch, Sequence, ShardId, Ticket,
+    Epoch, Sequence, ShardId, Ticket, discord,
     go::{Migration, Session, ToMaster, ToSlave},
     message::{Holding, ResumeAfter},
 };
@@ -160,24 +160,28 @@ impl LegacyAgent {
             Some(entry) => (entry.epoch().next(), Some(entry.ticket())),
             None => (Epoch(1), None),
         };
+        let session = discord::Session {
+            parameters: self.base.context.config.parameters(self.count),
+            ..discord::Session::with_id(&order.session_id)
+        };
+        let named = Ticket {
+            shard,
+            session: session.seal(),
+            handled: Sequence(order.sequence),
+            state_at: Sequence(order.sequence),
+            ..Ticket::default()
+        };
         let ticket = match own {
             // What is known of it here is more than the wire can say.
-            Some(own) if own.session_id == order.session_id => Ticket {
+            Some(own) if own.session.is_same(&named.session) => Ticket {
                 handled: own.handled.max(Sequence(order.sequence)),
                 ..own.clone()
             },
-            Some(_) | None => Ticket {
-                shard,
-                session_id: order.session_id.clone(),
-                parameters: self.base.context.config.parameters(self.count),
-                handled: Sequence(order.sequence),
-                state_at: Sequence(order.sequence),
-                ..Ticket::default()
-            },
+            Some(_) | None => named,
         };
         self.given.remove(&shard);
         self.owed.insert(shard, order);
-        if ticket.session_id.is_empty() {
+        if !ticket.has_session() {
             tracing::error!(%shard, "a shard comes without a session: it gets a new one");
             self.base.table.start(shard, epoch);
         } else if let Err(why) =

@@ -3,7 +3,7 @@
 //! and what is not is replayed to the next owner.
 
 use baton_protocol::{
-    Sequence, SequenceRanges, ShardId, Ticket,
+    Sequence, SequenceRanges, ShardId, Ticket, discord,
     go::{Session, ToMaster},
     message::{Holding, ResumeAfter, Seal},
 };
@@ -170,10 +170,10 @@ fn handled(ticket: &Ticket, unfinished: &SequenceRanges) -> Sequence {
 }
 
 fn stop_answer(shard: ShardId, ticket: &Ticket, handled: Sequence) -> ToMaster {
-    let has_session = !ticket.session_id.is_empty();
+    let has_session = ticket.has_session();
     ToMaster::StopShard(Session {
         shard: shard.get(),
-        session_id: ticket.session_id.clone(),
+        session_id: discord::Session::id_of(&ticket.session).to_owned(),
         sequence: if has_session { handled.get() } else { 0 },
     })
 }

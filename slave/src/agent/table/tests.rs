@@ -45,7 +45,7 @@ async fn a_sealed_shard_whose_task_panics_gives_what_it_is_trusted_with_and_answ
     let mut table = Table::new(Arc::new(context));
     let ticket = Ticket {
         shard: SHARD,
-        session_id: "session".to_owned(),
+        session: baton_protocol::discord::Session::with_id("session").seal(),
         handled: Sequence(6),
         in_doubt: [HELD].into_iter().collect(),
         ..Ticket::default()

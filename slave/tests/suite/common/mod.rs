@@ -9,6 +9,7 @@ mod truth;
 use std::{sync::Arc, time::Duration};
 
 use baton_discord::{Discord, DiscordConfig, LogLine, Traffic, What};
+use baton_protocol::{Ticket, discord};
 use baton_slave::{Error, Intents, Monitor, SecretSource, Slave, SlaveConfig, Timings};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,13 @@ pub fn traffic(discord: &Discord, rate: f64) {
         ..Traffic::default()
     };
     discord.set_traffic(None, &traffic).unwrap();
+}
+
+/// Changes what a ticket says of its session.
+pub fn with_session(ticket: &mut Ticket, change: impl FnOnce(&mut discord::Session)) {
+    let mut session = discord::Session::open(&ticket.session);
+    change(&mut session);
+    ticket.session = session.seal();
 }
 
 /// How many heartbeats came in shard 0.

@@ -27,7 +27,7 @@ async fn without_a_master_shards_serve_reconnect_and_resume() {
     assert_eq!(peer.hello.role, Role::Relaunch);
     let held = &peer.report.shards[0];
     assert_eq!((held.epoch, held.holding), (Epoch(1), Holding::Serving));
-    assert!(held.ticket.handled > Sequence(0) && !held.ticket.session_id.is_empty());
+    assert!(held.ticket.handled > Sequence(0) && held.ticket.has_session());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

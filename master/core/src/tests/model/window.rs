@@ -128,7 +128,7 @@ impl Window {
     pub(super) fn ticket(&self) -> Ticket {
         let handled = Sequence(u64::from(self.handled) + 1);
         Ticket {
-            session_id: "the session".to_owned(),
+            session: session("the session"),
             handled,
             finished_above: sequences(self.above),
             in_doubt: self.in_doubt(),

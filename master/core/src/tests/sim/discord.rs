@@ -161,5 +161,8 @@ pub(super) fn session_name(session: usize) -> String {
 }
 
 pub(super) fn session_of(ticket: &Ticket) -> Option<usize> {
-    ticket.session_id.strip_prefix('s')?.parse().ok()
+    baton_protocol::discord::Session::id_of(&ticket.session)
+        .strip_prefix('s')?
+        .parse()
+        .ok()
 }

@@ -33,10 +33,8 @@ impl World {
         };
         // Good builds ask for what the fleet has.
         if let Some(pinned) = &self.disk.synced.rows.pinned {
-            hello.parameters.intents = pinned.intents;
-            if flaw == Flaw::Intents {
-                hello.parameters.intents += 1;
-            }
+            let wrong = u64::from(flaw == Flaw::Intents);
+            hello.parameters = parameters(intents(pinned) + wrong);
         }
         self.note(|| format!("{id:?} starts as {role:?}, {flaw:?}"));
         self.slaves.insert(id, Slave::new(hello, flaw));

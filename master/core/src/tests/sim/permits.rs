@@ -1,5 +1,7 @@
 //! The judge of IDENTIFYs (P4): none is needless, and none arrives within the window of
-//! another of its bucket.
+//! another with the same permit.
+
+use crate::service::Permit;
 
 use super::*;
 
@@ -8,8 +10,8 @@ use super::*;
 pub(super) struct Permits {
     /// Who was permitted to IDENTIFY.
     permitted: BTreeMap<(ShardId, Epoch), Permitted>,
-    /// The last IDENTIFY of each bucket: its permit, and when it arrived.
-    arrived: BTreeMap<u32, (Permitted, Real)>,
+    /// The last IDENTIFY with each permit: when it was given, and when it arrived.
+    arrived: BTreeMap<Permit, (Permitted, Real)>,
     /// When a save failed last: then orders are sent long after they were given.
     pub(super) save_failed: Option<Real>,
 }
@@ -50,7 +52,10 @@ impl World {
     /// it leaves behind whatever the master carries out before it.
     pub(super) fn judge_permit(&mut self, order: &ToSlave) {
         if let (ToSlave::IdentifyPermit(unit), Some(master)) = (order, &self.master) {
-            let given = master.core.permits.given_at(unit.shard);
+            let given = master
+                .core
+                .permits
+                .given_at(unit.shard, &master.core.settings);
             let late = given.map_or(Duration::ZERO, |given| master.time().since(given));
             let permit = Permitted {
                 at: self.now.saturating_sub(late),
@@ -70,9 +75,10 @@ impl World {
         let Some(&permit) = permits.permitted.get(&(shard, epoch)) else {
             return;
         };
-        let bucket = shard.get() % self.settings.max_concurrency;
+        let at_once = self.settings.permits_at_once;
+        let needs = self.settings.service.permit(shard, at_once);
         let (now, window) = (self.now, self.settings.identify_window);
-        let before = permits.arrived.insert(bucket, (permit, now));
+        let before = permits.arrived.insert(needs, (permit, now));
         let save_failed = permits.save_failed;
         if let Some((before, arrived)) = before
             && self.is_fair()
@@ -83,7 +89,7 @@ impl World {
         {
             assert!(
                 now - arrived >= window,
-                "P4: {id:?} identifies {shard} {:?} behind another of its bucket",
+                "P4: {id:?} identifies {shard} {:?} behind another with the same permit",
                 now - arrived
             );
         }

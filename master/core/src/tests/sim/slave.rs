@@ -162,7 +162,11 @@ impl Row {
         let window = &self.window;
         Ticket {
             shard,
-            session_id: self.session.map(session_name).unwrap_or_default(),
+            session: self
+                .session
+                .map(session_name)
+                .map(session)
+                .unwrap_or_default(),
             handled: Sequence(window.handled),
             finished_above: window.finished_above(),
             in_doubt: window.in_doubt(),
@@ -384,7 +388,7 @@ impl World {
         let unasked = self.slaves[&id]
             .leaving
             .is_some_and(|leaving| !leaving.asked);
-        if !unasked || !ticket.session_id.is_empty() {
+        if !unasked || ticket.has_session() {
             self.say(id, sealed_with(epoch.get(), ticket));
         }
         if let Some(settled) = settled {

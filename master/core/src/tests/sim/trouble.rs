@@ -114,7 +114,7 @@ impl World {
         if dice.one_in(3) {
             settings.standbys = 1 + u32::try_from(dice.below(2)).unwrap();
         }
-        settings.max_concurrency = 1 + u32::try_from(dice.below(4)).unwrap();
+        settings.permits_at_once = 1 + u32::try_from(dice.below(4)).unwrap();
         if shards > 1 && dice.one_in(4) {
             let slot = |name: &str, first, last| SlotSettings {
                 name: name.to_owned(),

@@ -67,8 +67,7 @@ impl Entry {
             Some(Holding::Serving | Holding::Resuming | Holding::Starting) => {
                 self.untouched = false;
                 self.waiting = None;
-                let starts =
-                    self.ticket.session_id.is_empty() || self.holding == Some(Holding::Starting);
+                let starts = !self.ticket.has_session() || self.holding == Some(Holding::Starting);
                 let turn = if starts {
                     self.holding = Some(Holding::Starting);
                     Turn::Start { epoch }

@@ -86,7 +86,7 @@ impl Entry {
 
     fn has_session(&mut self, ticket: &Ticket) {
         debug_assert_eq!(ticket.shard, self.shard, "a ticket of its own");
-        if self.ticket.session_id != ticket.session_id {
+        if !self.ticket.session.is_same(&ticket.session) {
             self.of_another_session();
         }
         self.ticket = ticket.clone();

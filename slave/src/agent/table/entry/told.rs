@@ -58,7 +58,7 @@ impl Entry {
 
     /// Its checkpoint; `None`: its session ended meanwhile, it stands nowhere.
     pub(in crate::agent::table) fn checkpoint(&mut self) -> Option<CheckpointEntry> {
-        if self.ticket.session_id.is_empty() {
+        if !self.ticket.has_session() {
             return None;
         }
         debug_assert!(self.is_owned(), "{} is owned", self.shard);
