@@ -154,6 +154,13 @@ impl Settings {
     pub const fn drained(&self) -> Duration {
         self.drain.saturating_add(self.seal)
     }
+
+    /// A slave that gave its shards away and was told to end is dead within this time, also
+    /// where events of its last seal may run still.
+    #[must_use]
+    pub const fn retired(&self) -> Duration {
+        self.drain.saturating_add(self.retire)
+    }
 }
 
 /// `first`, doubled for each failure after the first, at most `longest`.

@@ -234,7 +234,7 @@ limits! {
     /// The old slave stays ready this long after everything moved.
     soak: Duration = Duration::from_secs(10), "BATON_LIMITS_SOAK", "The old slave stays ready this long after everything moved [default: 10s]";
     /// A slave told to leave is dead within this time, or killed.
-    retire: Duration = Duration::from_secs(20), "BATON_LIMITS_RETIRE", "A slave told to leave is dead within this time, or killed [default: 20s]";
+    retire: Duration = Duration::from_secs(20), "BATON_LIMITS_RETIRE", "A slave told to leave is dead within this time (behind the drain, where it had shards), or killed [default: 20s]";
     /// How long a session can be resumed after its connection ended.
     resume_window: Duration = Duration::from_secs(90), "BATON_LIMITS_RESUME_WINDOW", "How long a session can be resumed after its connection ended [default: 90s]";
     /// First wait after a failed launch.

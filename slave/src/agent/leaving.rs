@@ -16,7 +16,8 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    /// Seals every shard, unasked or not.
+    /// Seals every shard, unasked or not. One that its next owner has already keeps the time
+    /// that its seal gave to what is in doubt: that one waits as long.
     pub(super) fn begin(asked: bool, drain: Duration, table: &mut Table) -> Self {
         tracing::info!(asked, "leaving");
         let serving: Vec<_> = table
@@ -39,9 +40,19 @@ impl Leaving {
                 begins: None,
             });
         }
+        let sealed = table
+            .entries()
+            .filter_map(|(_, entry)| entry.drains_until());
+        let until = sealed.fold(Instant::now() + drain, |until, drains| {
+            if mutant!("drain-cut-off") {
+                until
+            } else {
+                until.max(drains)
+            }
+        });
         Self {
             asked,
-            until: Instant::now() + drain + Duration::from_millis(500),
+            until: until + Duration::from_millis(500),
         }
     }
 

@@ -174,11 +174,7 @@ impl Table {
         if let Some(entry) = self.entries.get_mut(&seal.shard)
             && !entry.says_again(seal.epoch)
         {
-            let given = entry.give(Order::Turn(Turn::Seal {
-                epoch: seal.epoch,
-                drain: seal.drain,
-                begins: seal.begins,
-            }));
+            let given = entry.seal(&seal);
             self.given(seal.shard, given);
         }
     }

@@ -4,7 +4,8 @@
 //! ```text
 //! received ──▶ Running ──▶ finished          the way of nearly every event
 //!     │           └─────▶ Due ──▶ Running    given back; or not finished by the former owner
-//!     └──▶ Held ──▶ finished | Due           in doubt at the former owner, until it settles
+//!     ├──▶ Held ──▶ finished | Due           in doubt at the former owner, until it settles
+//!     └──▶ Unseen                            no handler had it when the shard was sealed
 //! ```
 //!
 //! *Handled* is the last dispatch, in order of receipt, such that it and every
@@ -26,6 +27,9 @@ enum Open {
     Held,
     /// To be handed out when it is at hand (again).
     Due(Mark),
+    /// No handler had it, here or elsewhere: for the next owner it is as if it had not been
+    /// received.
+    Unseen,
 }
 
 /// What to do with a dispatch that was just received.
@@ -192,7 +196,7 @@ impl Window {
         }
         self.received = sequence;
         match self.standing(sequence) {
-            Standing::Unknown => {
+            Standing::Unknown | Standing::Open(Open::Unseen) => {
                 self.insert(sequence, Open::Running);
                 Receipt::HandOut(Mark::None)
             }
@@ -240,7 +244,15 @@ impl Window {
                 self.running += 1;
                 true
             }
-            Some(Open::Running | Open::Held) | None => false,
+            Some(Open::Running | Open::Held | Open::Unseen) | None => false,
+        }
+    }
+
+    /// An event was received, and never handed out. It is not in doubt.
+    pub(crate) fn put_back(&mut self, sequence: Sequence) {
+        if let Some(open) = self.open.get_mut(&sequence) {
+            self.running -= usize::from(*open == Open::Running);
+            *open = Open::Unseen;
         }
     }
 
@@ -299,9 +311,12 @@ impl Window {
         self.running
     }
 
-    /// Everything not finished: running, held and due.
+    /// Everything that a handler may have had and that is not finished: running, held and
+    /// due.
     pub(crate) fn in_doubt(&self) -> SequenceRanges {
-        self.open.keys().copied().collect()
+        let open = self.open.iter();
+        let seen = open.filter(|(_, open)| **open != Open::Unseen);
+        seen.map(|(sequence, _)| *sequence).collect()
     }
 
     /// Whether the former owner has to settle something yet.

@@ -325,3 +325,24 @@ fn what_a_ticket_says_above_resumed_is_not_believed() {
     assert_eq!(window.receive(Sequence(93)), Receipt::HandOut(Mark::None));
     assert!(!window.disprove(Sequence(93)));
 }
+
+#[test]
+fn what_no_handler_had_is_not_in_doubt_and_holds_back_what_is_finished_behind_it() {
+    let mut window = Window::new();
+    for sequence in [5, 6, 7, 8] {
+        window.receive(Sequence(sequence));
+    }
+    window.put_back(Sequence(6));
+    window.put_back(Sequence(7));
+    assert_eq!(window.in_doubt(), ranges(&[5, 8]));
+    assert_eq!(window.running(), 2);
+    window.finish(Sequence(8));
+    window.finish(Sequence(5));
+    assert_eq!(window.handled(), Sequence(5));
+    assert!(!window.run_again(Sequence(6)));
+    // The shard comes back: a replay brings both.
+    let mut back = Window::resumed(&ticket(5, &[8], &[]), Sequence(5), Some(&window), []);
+    let receipts: Vec<Receipt> = (6..=8).map(|s| back.receive(Sequence(s))).collect();
+    let handed_out = Receipt::HandOut(Mark::None);
+    assert_eq!(receipts, [handed_out, handed_out, Receipt::StateOnly]);
+}

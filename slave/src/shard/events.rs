@@ -279,10 +279,13 @@ impl Events {
         None
     }
 
-    /// These were not handed out after all: whoever owns the shard next does it.
+    /// These were not handed out after all: whoever owns the shard next does it. What a
+    /// former owner cannot have had needs no mark there either.
     pub(super) fn give_back(&mut self, events: Vec<Event>) {
         for event in events {
-            if self.window.give_back(event.sequence(), event.mark()) {
+            if event.mark() == Mark::None && !mutant!("unseen-in-doubt") {
+                self.window.put_back(event.sequence());
+            } else if self.window.give_back(event.sequence(), event.mark()) {
                 let retry = self.at_once(event);
                 self.retries.push_back(retry);
             }
@@ -350,6 +353,11 @@ impl Events {
             event.or_else(|| self.held.get(&sequence))
         };
         carried(unfinished.iter().filter_map(payload))
+    }
+
+    /// When where it stands is to be said once more, for its oldest event.
+    pub(super) fn worth_a_look_at(&self) -> Option<Instant> {
+        self.hands.worth_a_look_at()
     }
 
     /// Whether where it stands is said shortly.

@@ -47,6 +47,15 @@ impl Hands {
         self.events.get(&sequence).map(|(event, _)| event)
     }
 
+    /// When the oldest one is worth a look for its age alone, if it was not named yet: on a
+    /// quiet shard nothing else happens by then.
+    pub(super) fn worth_a_look_at(&self) -> Option<Instant> {
+        let (&sequence, (_, since)) = self.events.first_key_value()?;
+        let named = self.named.as_ref();
+        let is_named = named.is_some_and(|named| named.sequence == sequence);
+        (!is_named && !mutant!("quiet-unnamed")).then(|| *since + WORTH_A_LOOK.0)
+    }
+
     /// The oldest one, where it is worth a look. Everything up to `received` came.
     pub(super) fn oldest(&mut self, received: Sequence) -> Option<Arc<Oldest>> {
         let (&sequence, (event, since)) = self.events.first_key_value()?;

@@ -49,6 +49,7 @@ impl Shard {
                 due,
                 self.notes.due(),
                 self.events.next_retry().filter(|_| serving),
+                self.events.worth_a_look_at().filter(|_| serving),
                 command_at.err(),
                 self.snapshot.due().filter(|_| serving),
             ];
@@ -74,6 +75,9 @@ impl Shard {
                         self.note();
                     }
                     if serving {
+                        if self.events.worth_a_look_at().is_some_and(|at| at <= now) {
+                            self.note();
+                        }
                         self.hand_out_retries(now);
                         self.snapshot_due(now);
                     }

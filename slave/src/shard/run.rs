@@ -285,8 +285,10 @@ impl Shard {
         None
     }
 
-    /// Discord keeps what comes meanwhile.
+    /// Discord keeps what comes meanwhile: the shard takes nothing, as before its connection
+    /// was closed.
     async fn drain_to_half(&mut self) -> Option<Phase> {
+        let _full = (!mutant!("drain-unseen")).then(|| self.context.fullness.begin());
         while self.events.window().running() > self.context.config.window / 2 {
             if let Input::Turn(turn) = self.input(None, true, None).await
                 && let Some(phase) = self.turn(turn)

@@ -132,6 +132,14 @@ async fn an_event_that_hangs_is_named_with_what_is_behind_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_hangs_is_named_for_its_age_on_a_quiet_shard_too() {
+    let mut scene = scene().await;
+    let sequence = Sequence(scene.hangs(3).await);
+    let is_named = |named: &[Unfinished]| named.iter().any(|event| event.sequence == sequence);
+    says_of_unfinished(&mut scene.peer, is_named).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_discord_replays_no_more_is_handed_over_by_its_former_owner() {
     let mut scene = forgetful().await;
     let sequence = scene.hangs(450).await;
@@ -284,6 +292,63 @@ async fn suspects_are_handed_out_one_at_a_time_each_after_it_was_written_down() 
         assert_eq!(new.bot.told().len(), round, "nothing before the answer");
         peer.order(ToSlave::Try(tried)).await;
         until("it is handed out", || new.bot.told().len() == round + 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_behind_suspects_and_no_process_had_is_not_marked_at_the_next_owner() {
+    let mut scene = scene().await;
+    until("events", || scene.old.bot.told().len() > 50).await;
+    let ticket = scene.peer.seal(0, 1, LONG).await;
+    let first = ticket.handled.get() + 1;
+    until("what is replayed", || {
+        let sent = scene.discord.ledger(0, usize::MAX).len() as u64;
+        sent > first + 5
+    })
+    .await;
+    traffic(&scene.discord, 0.0);
+    let suspicious = run(config(&scene.master, &scene.discord), Recorder::default());
+    let mut peer = scene.master.accept().await;
+    let alone = Resume {
+        after: ResumeAfter::Death,
+        alone: true,
+        ..Resume::default()
+    };
+    give(&mut peer, 2, ticket, alone).await;
+    peer.resumed(0, 2).await;
+    trying(&mut peer).await;
+    let newest = |discord: &Discord| discord.ledger(0, usize::MAX).last().map(|sent| sent.seq);
+    let replayed = newest(&scene.discord).expect("events");
+    let received = suspicious.counts().await.received;
+    traffic(&scene.discord, 500.0);
+    while suspicious.counts().await.received < received + 20 {
+        tokio::task::yield_now().await;
+    }
+    let ticket = peer.seal(0, 2, LONG).await;
+    let settled = Settled {
+        shard: ShardId(0),
+        epoch: Epoch(2),
+        unfinished: peer.settled(0).await,
+        events: Vec::new(),
+    };
+    let new = run(config(&scene.master, &scene.discord), Recorder::default());
+    let mut peer = scene.master.accept().await;
+    peer.resume(3, ResumeAfter::Seal, ticket).await;
+    peer.order(ToSlave::Settled(settled)).await;
+    let both = [first, replayed + 1];
+    until("all of them", || {
+        let told = new.bot.told();
+        let mut due = both.iter();
+        due.all(|due| told.iter().any(|told| told.sequence == *due))
+    })
+    .await;
+    for told in new.bot.told() {
+        let due = if told.sequence <= replayed {
+            Mark::MayRepeat
+        } else {
+            Mark::None
+        };
+        assert_eq!(told.mark, due, "{} behind {replayed}", told.sequence);
     }
 }
 

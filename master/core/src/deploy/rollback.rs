@@ -44,7 +44,8 @@ impl Core {
         let forced = deploy.forced.clone();
         if preparing || (way_back.is_some() && deploy.moved_nothing(to, &self.fleet)) {
             self.cancel_copies(slot);
-            self.fleet.dismiss(to, self.settings.retire, &mut self.out);
+            self.fleet
+                .dismiss(to, self.settings.retired(), &mut self.out);
             let reason = match shard {
                 Some(shard) => format!("shard {shard}: {reason}"),
                 None => reason,
@@ -148,7 +149,8 @@ impl Core {
             && self.fleet.holds_nothing(to)
             && work_is_back;
         if done {
-            self.fleet.dismiss(to, self.settings.retire, &mut self.out);
+            self.fleet
+                .dismiss(to, self.settings.retired(), &mut self.out);
             self.end_deploy(at, Outcome::RolledBack { shard, reason });
         }
         done

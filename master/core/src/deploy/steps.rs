@@ -274,7 +274,7 @@ impl Core {
         self.go_to(slot, Stage::Retiring { to });
         if let Some(from) = self.deploys.of(slot).and_then(|deploy| deploy.from) {
             self.fleet
-                .dismiss(from, self.settings.retire, &mut self.out);
+                .dismiss(from, self.settings.retired(), &mut self.out);
         }
     }
 

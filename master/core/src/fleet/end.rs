@@ -158,8 +158,7 @@ impl Core {
             return;
         };
         self.fleet.stand(id, Standing::Leaving);
-        let patience = self.settings.drain.saturating_add(self.settings.retire);
-        self.out.start(Timer::Slave(id), patience);
+        self.out.start(Timer::Slave(id), self.settings.retired());
         self.fleet.vacate(slot, id);
         self.fleet.slots[slot].deaths = 0;
         self.deploy_lost(id, "it leaves by itself");

@@ -300,3 +300,14 @@ fn the_work_moves_also_where_nothing_may_run_on_after_a_seal() {
     rig.say(B, ToMaster::StartWork(work(2, b"")));
     assert_eq!(rig.step(), Some("soaking"));
 }
+
+#[test]
+fn an_old_slave_is_not_killed_while_what_ran_at_its_seal_may_run_on() {
+    let mut settings = settings(1);
+    settings.drain = 60 * SECOND;
+    let retire = settings.retire;
+    let mut rig = Rig::soaking(settings);
+    assert_eq!(orders(&rig.soaked(B)), ["a Shutdown"]);
+    assert_eq!(orders(&rig.wait(60 * SECOND)), [""; 0]);
+    assert_eq!(orders(&rig.wait(retire)), ["kill a"]);
+}

@@ -12,12 +12,14 @@ mod again;
 mod hears;
 mod told;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket,
     message::{Holding, IdentifyCause, ResumeAfter, Seal, Settled},
 };
+
+use tokio::time::Instant;
 
 pub(super) use self::hears::Heard;
 use super::{
@@ -58,6 +60,10 @@ pub(crate) struct Entry {
     /// What waits for a permit.
     waiting: Option<IdentifyCause>,
     settled: Option<Settled>,
+    /// How long what is in doubt may run behind the seal that was ordered last, and until
+    /// when that is.
+    drain: Duration,
+    drains_until: Option<Instant>,
     /// How it is to be gone on with after a panic.
     care: Care,
     /// What is to end with its connection: the order, and room to take it back.
@@ -85,6 +91,8 @@ impl Entry {
             away: false,
             waiting: None,
             settled: None,
+            drain: Duration::ZERO,
+            drains_until: None,
             care: Care::default(),
             late: None,
             stood_in: false,
@@ -124,6 +132,11 @@ impl Entry {
     /// What became of what was in doubt when it was sealed.
     pub(crate) const fn settled(&self) -> Option<&Settled> {
         self.settled.as_ref()
+    }
+
+    /// What is in doubt may run until then, if it is to be sealed, and is not settled.
+    pub(crate) fn drains_until(&self) -> Option<Instant> {
+        self.drains_until.filter(|_| self.settled.is_none())
     }
 
     /// Whether it serves, and has no connection right now.
@@ -184,9 +197,26 @@ impl Entry {
         self.away = false;
         self.waiting = None;
         self.settled = None;
+        self.drains_until = None;
         self.care = care;
         self.late = None;
         self.stood_in = false;
+    }
+
+    /// Seal now. `false`: there is no room for the order.
+    pub(super) fn seal(&mut self, seal: &Seal) -> bool {
+        let is_sealed = self.is(Holding::Sealed);
+        let given = self.give(Order::Turn(Turn::Seal {
+            epoch: seal.epoch,
+            drain: seal.drain,
+            begins: seal.begins,
+        }));
+        // One that is sealed already says so again: its time runs.
+        if given && !is_sealed && seal.epoch == self.epoch {
+            self.drain = seal.drain;
+            self.drains_until = Some(Instant::now() + seal.drain);
+        }
+        given
     }
 
     /// Seal when the connection ends. `false`: there is no room for the order, and for
@@ -197,6 +227,7 @@ impl Entry {
         };
         let given = self.give(late_seal(&late));
         if given {
+            self.drain = late.drain;
             self.late = Some((late, room));
         }
         given

@@ -1,10 +1,13 @@
 //! The table by itself: the tasks of its shards never run here.
 
+use std::time::Duration;
+
 use baton_protocol::{Sequence, SequenceRanges};
 
 use super::*;
 use crate::{
     Event, ShardHandle, SlaveConfig,
+    agent::{leaving::Leaving, work::Worker},
     bot::{Ack, Bot},
     shard::Context,
 };
@@ -76,4 +79,39 @@ async fn a_sealed_shard_whose_task_panics_gives_what_it_is_trusted_with_and_answ
     assert!(matches!(&again[0], Said::Sealed(given) if **given == ticket));
     assert_eq!(settled(&again[1]), settled(&first[1]));
     assert_eq!((first.len(), again.len()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slave_that_ends_gives_what_runs_the_time_that_its_seal_gave_it() {
+    let config = SlaveConfig::new("token");
+    let drain = Duration::from_secs(60);
+    let context = Context::new(config, Arc::new(Nothing), None, None).expect("certificates");
+    let mut table = Table::new(Arc::new(context));
+    let ticket = Ticket {
+        shard: SHARD,
+        session_id: "session".to_owned(),
+        in_doubt: [HELD].into_iter().collect(),
+        ..Ticket::default()
+    };
+    let epoch = Epoch(1);
+    let care = Care::default();
+    let resumed = table.resume(SHARD, epoch, ResumeAfter::Seal, ticket.clone(), care);
+    assert_eq!(resumed, Ok(()));
+    table.seal(Seal {
+        shard: SHARD,
+        epoch,
+        drain,
+        begins: None,
+    });
+    said(&table, Said::Sealed(Box::new(ticket)));
+    heard(&mut table);
+    let work = Worker::new(None);
+    let own = Duration::from_secs(10);
+    let leaving = Leaving::begin(true, own, &mut table);
+    for wait in [own * 3, own * 2] {
+        tokio::time::advance(wait).await;
+        assert!(!leaving.is_over(&table, &work), "its handler may run still");
+    }
+    tokio::time::advance(own * 2).await;
+    assert!(leaving.is_over(&table, &work), "no longer than that");
 }

@@ -1,5 +1,7 @@
 //! Handlers that are slow, that panic, or that give their events back.
 
+use baton_protocol::{ToSlave, message::Ping};
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,6 +31,44 @@ async fn a_full_window_stops_reading_then_reconnects_and_nothing_is_lost() {
     scene.flows().await;
     scene.all_handled_once().await;
     assert_eq!(scene.slave.counts().await.crowded, 1);
+}
+
+impl Scene {
+    /// For how long its shards took nothing, as the slave says when it is asked.
+    async fn full_ms(&mut self) -> u64 {
+        self.peer.order(ToSlave::Ping(Ping { number: 1 })).await;
+        let said = self.peer.wait("a pong", |message| match message {
+            ToMaster::Pong(pong) => Some(pong.full_ms),
+            _ => None,
+        });
+        said.await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_waits_for_its_handlers_without_a_connection_is_full_all_the_same() {
+    let mut scene = scene_with(
+        |config| {
+            config.window = 8;
+            config.timings.crowded = Duration::from_millis(50);
+        },
+        Recorder::default(),
+    )
+    .await;
+    scene.slave.bot.does(|_| Doing::Keep);
+    crate::common::traffic(&scene.discord, 200.0);
+    until("a close", || {
+        !logged(&scene.discord, What::CloseReceived).is_empty()
+    })
+    .await;
+    let before = scene.full_ms().await;
+    let deadline = tokio::time::Instant::now() + LONG;
+    while scene.full_ms().await <= before {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "it says {before} ms"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

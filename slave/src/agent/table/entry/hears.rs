@@ -5,6 +5,8 @@ use baton_protocol::{
     message::{Holding, Settled, Step},
 };
 
+use tokio::time::Instant;
+
 use super::{Entry, nowhere};
 use crate::shard::{Care, FromShard, Said};
 
@@ -107,6 +109,9 @@ impl Entry {
         debug_assert_eq!(ticket.shard, self.shard, "a ticket of its own");
         self.late = None;
         self.ticket = ticket.clone();
+        if !self.is(Holding::Sealed) {
+            self.drains_until = Some(Instant::now() + self.drain);
+        }
         self.holding = Some(Holding::Sealed);
     }
 
