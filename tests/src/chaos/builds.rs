@@ -39,8 +39,7 @@ pub async fn deploy(scene: &mut Scene, build: Build) -> Result<()> {
     }
     asked?;
     let ended = |event: &serde_json::Value| event["type"] == "deploy_ended";
-    let news = &mut scene.fleet.news;
-    let ended = news.wait("the end of the deploy", ENDS, ended).await?;
+    let ended = scene.hears("the end of the deploy", ENDS, ended).await?;
     let reason = ended["reason"].as_str().unwrap_or_default();
     if build == Build::TooSlow && !reason.contains("falls behind") {
         return Err(Error::answer("a deploy of a build that is too slow", ended));
@@ -49,7 +48,8 @@ pub async fn deploy(scene: &mut Scene, build: Build) -> Result<()> {
         return Err(Error::answer("a deploy of a build that hangs", ended));
     }
     if build == Build::PanicsAtCanary {
-        let moved: BTreeSet<_> = news.phase("moved").map(|(shard, _)| shard).collect();
+        let moved = scene.fleet.news.phase("moved");
+        let moved: BTreeSet<_> = moved.map(|(shard, _)| shard).collect();
         if moved.len() > 1 {
             let moved = format!("shards {moved:?} moved");
             return Err(Error::answer("a deploy of a build that panics", moved));

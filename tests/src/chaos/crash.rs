@@ -16,7 +16,7 @@ use crate::{
     fleet,
 };
 
-/// A point is passed within this time, on a slow host too.
+/// A point is passed within this time.
 const PASSED: Duration = Duration::from_secs(30);
 
 /// Handlers take so long where some must be running at a seal.
@@ -70,7 +70,7 @@ pub async fn strike(scene: &mut Scene, crash: Crash, phase: Phase) -> Result<()>
             let asked = scene.deploy(SECOND, &[]).await;
             if asked.is_err() && armed_before {
                 // It died before it had answered, or refused.
-                let died = scene.fleet.master.ended(ANSWER).await;
+                let died = scene.master_ends(ANSWER).await;
                 return died.map(drop).or(asked);
             }
             asked?;
@@ -82,7 +82,7 @@ pub async fn strike(scene: &mut Scene, crash: Crash, phase: Phase) -> Result<()>
             if crash.during == During::Abort {
                 let asked = scene.fleet.admin.post("/v1/abort", &json!({})).await;
                 if asked.is_err() {
-                    let died = scene.fleet.master.ended(ANSWER).await;
+                    let died = scene.master_ends(ANSWER).await;
                     return died.map(drop).or(asked);
                 }
             }
@@ -93,14 +93,14 @@ pub async fn strike(scene: &mut Scene, crash: Crash, phase: Phase) -> Result<()>
             }
             scene.reach(phase).await?;
             scene.kill(Who::Master);
-            scene.fleet.master.ended(PASSED).await?;
+            scene.master_ends(PASSED).await?;
             if crash.during == During::RestartWithoutJournal {
                 journal::spoil(scene.folder(), Damage::Gone)?;
             }
             scene.restart_master_to_crash(crash.at).await;
         }
     }
-    let passed = scene.fleet.master.ended(PASSED).await;
+    let passed = scene.master_ends(PASSED).await;
     passed
         .map(drop)
         .map_err(|_| Error::Late(format!("the master did not pass {}", crash.at)))

@@ -2,9 +2,12 @@
 
 use std::{fs, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::scene::{Scene, Setup};
+use super::{
+    patience::Patience,
+    scene::{Scene, Setup},
+};
 use crate::error::{Error, Result};
 
 /// Five processes die of it, with pauses between them.
@@ -31,10 +34,10 @@ pub(super) fn prepare(setup: &mut Setup) {
 /// It does not find out.
 pub(super) async fn comes(scene: &mut Scene) -> Result<()> {
     fs::write(scene.folder().join("run").join(FILE), "armed").map_err(Error::io("arm an event"))?;
-    let deadline = Instant::now() + FOUND_OUT;
+    let mut patience = Patience::of(FOUND_OUT);
     let kept = scene.folder().join("data").join(KEPT);
     while !kept.exists() {
-        if Instant::now() > deadline {
+        if patience.is_over().await {
             return Err(Error::Late(
                 "the event that kills is not set aside".to_owned(),
             ));

@@ -7,12 +7,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{
     expect::Expect,
     hunt,
     judge::{Findings, judge},
+    patience::Patience,
     scene::{Scene, Setup, Who},
 };
 use crate::error::{Error, Result};
@@ -195,10 +196,10 @@ fn faults(outcome: &Outcome) -> Vec<String> {
 
 /// The footprint of a fleet that nobody deploys, once the journal is folded in.
 async fn at_rest(scene: &Scene) -> Footprint {
-    let deadline = Instant::now() + FOLDS;
+    let mut patience = Patience::of(FOLDS);
     loop {
         let footprint = footprint(scene);
-        if footprint.journal_kib <= JOURNAL_KIB || Instant::now() > deadline {
+        if footprint.journal_kib <= JOURNAL_KIB || patience.is_over().await {
             return footprint;
         }
         sleep(Duration::from_millis(100)).await;

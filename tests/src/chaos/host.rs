@@ -2,10 +2,11 @@
 
 use std::{fs, io, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{
     hunt,
+    patience::Patience,
     scene::{Scene, Who},
     wire::{Harm, Whose},
 };
@@ -39,15 +40,15 @@ pub async fn emptied(scene: &mut Scene) -> Result<()> {
         Ok(())
     };
     remove()?;
-    let deadline = Instant::now() + BACK;
+    let mut patience = Patience::of(BACK);
     while let Some(gone) = OWN.iter().find(|name| !run.join(name).exists()) {
-        if Instant::now() > deadline {
+        if patience.is_over().await {
             return Err(Error::Late(format!("{gone} does not come back")));
         }
         sleep(Duration::from_millis(20)).await;
     }
     scene.kill(Who::Master);
-    scene.fleet.master.ended(Duration::from_secs(10)).await?;
+    scene.master_ends(BACK).await?;
     remove()?;
     scene.restart_master().await
 }
@@ -63,7 +64,7 @@ pub async fn unseen(scene: &mut Scene, span: Duration) -> Result<()> {
     };
     let before = hunt::of_folder(scene.folder()).len();
     scene.kill(Who::Master);
-    scene.fleet.master.ended(Duration::from_secs(10)).await?;
+    scene.master_ends(BACK).await?;
     scene.to_master.harm(Whose::Process(old), Harm::Cut);
     let file = scene.folder().join(HIDDEN);
     fs::write(&file, format!("{old}\n")).map_err(Error::io("hide a process"))?;

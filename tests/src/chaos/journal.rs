@@ -8,13 +8,16 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+/// A master that was killed is dead within this time.
+const KILLED: Duration = Duration::from_secs(10);
+
 /// Kills the master, damages its journal, starts it again.
 ///
 /// # Errors
 /// The files cannot be written, or the master does not start.
 pub async fn damage(scene: &mut Scene, damage: Damage) -> Result<()> {
     scene.kill(Who::Master);
-    scene.fleet.master.ended(Duration::from_secs(10)).await?;
+    scene.master_ends(KILLED).await?;
     spoil(scene.folder(), damage)?;
     scene.restart_master().await
 }

@@ -9,10 +9,11 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::{
     expect::Expect,
+    patience::Patience,
     scene::Scene,
     unending::{Fate, Unending, given_up},
 };
@@ -37,7 +38,7 @@ const LATE_CHECKPOINT_US: u64 = 1_000_000;
 const LOST_CHECKPOINTS_US: u64 = 3_000_000;
 
 /// A RESUME is written down this much after it has decided what is replayed, at
-/// most.
+/// most, on an idle host.
 const LATE_LOG_US: u64 = 20_000;
 
 /// What was found out about one run.
@@ -166,7 +167,7 @@ fn fate(scene: &Scene, records: &Records, status: &Value) -> Option<Fate> {
 /// end, or nothing changes any more.
 async fn settle(scene: &Scene, limit: Duration, due: Option<Fate>) -> Result<(Vec<Sent>, Records)> {
     let unending = scene.unending.as_ref().map(Unending::key);
-    let deadline = Instant::now() + limit;
+    let mut patience = Patience::of(limit);
     loop {
         let sent = scene.fleet.discord.ledger().await?;
         let records = read_records(&scene.folder().join("sinks"))?;
@@ -179,7 +180,7 @@ async fn settle(scene: &Scene, limit: Duration, due: Option<Fate>) -> Result<(Ve
         let said = lost_of_ended_sessions(&sent, &records.handled);
         let status = scene.fleet.status().await?;
         let ended = fate(scene, &records, &status) == due;
-        if (missing <= said && ended) || Instant::now() > deadline {
+        if (missing <= said && ended) || patience.is_over().await {
             // Repeats come after the first time: let them.
             sleep(Duration::from_millis(200)).await;
             let records = read_records(&scene.folder().join("sinks"))?;
@@ -259,6 +260,7 @@ fn judge_marks(
     for event in handled {
         times.entry(event.key()).or_default().push(event);
     }
+    let late_log = (LATE_LOG_US as f64 * scene.setup.stretch) as u64;
     for event in handled.iter().filter(|event| event.mark.is_some()) {
         let unending = scene.unending.as_ref();
         if unending.is_some_and(|unending| unending.is_carried(event)) {
@@ -273,8 +275,8 @@ fn judge_marks(
             line.what == "resume"
                 && line.session.as_ref() == Some(&event.session)
                 && resumed_at(line).is_some_and(|from| event.seq > from)
-                && line.at_us + LATE_LOG_US >= created
-                && line.at_us <= event.handed_us + LATE_LOG_US
+                && line.at_us + late_log >= created
+                && line.at_us <= event.handed_us + late_log
         };
         let replayed = log.iter().any(|line| brings(&line));
         let mut strikes = scene.strikes.iter();

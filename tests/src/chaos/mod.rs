@@ -19,6 +19,7 @@ pub mod journal;
 pub mod judge;
 pub mod operator;
 mod overload;
+mod patience;
 pub mod phase;
 pub mod report;
 pub mod row;

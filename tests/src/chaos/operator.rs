@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     overload,
+    patience::{BOUNDED, Patience},
     row::Act,
     scene::{FIRST, Scene, THIRD, Who},
 };
@@ -60,9 +61,8 @@ async fn abort(scene: &Scene) -> Result<()> {
 async fn abort_and_again(scene: &mut Scene) -> Result<()> {
     abort(scene).await?;
     let ended = |event: &Value| event["type"] == "deploy_ended";
-    let news = &mut scene.fleet.news;
-    let ended = news
-        .wait("the end of the deploy", REFUSED * 2, ended)
+    let ended = scene
+        .hears("the end of the deploy", REFUSED * 2, ended)
         .await?;
     if ended["outcome"] != "rolled_back" {
         return Err(Error::answer("an abort", ended));
@@ -96,10 +96,9 @@ async fn second_master(scene: &Scene) -> Result<()> {
     let config = scene.folder().join("baton.toml").display().to_string();
     let mut second = command("baton-master", ["run", "--config", &config])?;
     second.kill_on_drop(true);
-    let output = tokio::time::timeout(REFUSED, second.output()).await;
-    let output = output
-        .map_err(|_| Error::Late("a second master runs on".to_owned()))?
-        .map_err(Error::io("run a second master"))?;
+    let late = || "a second master runs on".to_owned();
+    let output = Patience::of(REFUSED).wait(late, second.output()).await?;
+    let output = output.map_err(Error::io("run a second master"))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let first = scene.fleet.master.pid().unwrap_or(0).to_string();
     if output.status.code() == Some(2) && said.contains(&first) {
@@ -112,7 +111,9 @@ async fn second_master(scene: &Scene) -> Result<()> {
 /// A candidate that nobody waits for ends by itself, and nothing comes of it.
 async fn second_candidate(scene: &Scene) -> Result<()> {
     let mut third = scene.fleet.start_slave_with(THIRD, &[]).await?;
-    let code = third.process.ended(REFUSED).await?;
+    let late = || "a second candidate runs on".to_owned();
+    let ended = third.process.ended(BOUNDED);
+    let code = Patience::of(REFUSED).wait(late, ended).await??;
     if code == 0 || code == 75 {
         return Ok(());
     }
@@ -125,9 +126,8 @@ async fn same_build(scene: &mut Scene) -> Result<()> {
     let before = scene.pid(Who::Old);
     scene.deploy(FIRST, &[]).await?;
     let ended = |event: &Value| event["type"] == "deploy_ended";
-    let news = &mut scene.fleet.news;
-    let ended = news
-        .wait("the end of the deploy", REFUSED * 2, ended)
+    let ended = scene
+        .hears("the end of the deploy", REFUSED * 2, ended)
         .await?;
     if ended["outcome"] != "done" {
         return Err(Error::answer("the same build again", ended));

@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::scene::{SECOND, Scene, Setup};
+use super::{
+    patience::Patience,
+    scene::{SECOND, Scene, Setup},
+};
 use crate::error::{Error, Result};
 
 /// Longer than a replay may stand still.
@@ -21,8 +24,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// A slave that was told to end does so within this time.
 const RETIRE: Duration = Duration::from_secs(15);
 
-// A busy host is given longer for each of the times below.
-
 /// The windows are full, and that is said, within this time.
 const FULL: Duration = Duration::from_secs(20);
 
@@ -36,7 +37,7 @@ const REFUSED: &str = "409 ";
 /// The alarm comes when they have been full for a minute.
 const ALARM: Duration = Duration::from_secs(90);
 
-/// What the flood left is caught up within this time from the alarm on.
+/// What the flood left is caught up within this time.
 const CAUGHT_UP: Duration = Duration::from_secs(60);
 
 /// Handlers take seconds and `events` of each shard come at once; later fewer come than
@@ -84,9 +85,7 @@ async fn ends(scene: &mut Scene) -> Result<()> {
     let number = scene.deploy_number();
     let is_end =
         |event: &Value| event["type"] == "deploy_ended" && event["deploy"].as_u64() == number;
-    let limit = ENDS.mul_f64(scene.setup.stretch);
-    let news = &mut scene.fleet.news;
-    let ended = news.wait("the end of the deploy", limit, is_end).await?;
+    let ended = scene.hears("the end of the deploy", ENDS, is_end).await?;
     let reason = ended["reason"].as_str().unwrap_or_default();
     if ended["outcome"] == "done" || !reason.is_empty() {
         return Ok(());
@@ -103,11 +102,21 @@ pub(super) async fn is_told(scene: &mut Scene) -> Result<()> {
         let detail = event["detail"].as_str().unwrap_or_default();
         event["type"] == "alarm" && detail.contains("falls behind")
     };
-    let limit = ALARM.mul_f64(scene.setup.stretch);
-    let news = &mut scene.fleet.news;
-    news.wait("an alarm", limit, is_alarm).await?;
+    scene.hears("an alarm", ALARM, is_alarm).await?;
+    caught_up(scene).await
+}
+
+/// Waits until no window is full any more: only then is a deploy to go through.
+///
+/// # Errors
+/// They are still full.
+pub(super) async fn caught_up(scene: &Scene) -> Result<()> {
     // Events come by chance, so a window is full for a moment also at the usual rate.
     let idle = |percent: u64| percent < 10;
+    fullness(scene, "the flood is not caught up", CAUGHT_UP, idle).await?;
+    // One that is dialled again is not full for a moment.
+    let since = scene.setup.handler_ms;
+    sleep(Duration::from_millis(since)).await;
     fullness(scene, "the flood is not caught up", CAUGHT_UP, idle).await
 }
 
@@ -118,7 +127,7 @@ async fn fullness(
     limit: Duration,
     wanted: impl Fn(u64) -> bool,
 ) -> Result<()> {
-    let deadline = Instant::now() + limit.mul_f64(scene.setup.stretch);
+    let mut patience = Patience::of(limit);
     loop {
         let status = scene.fleet.status().await?;
         let mut slaves = status["slaves"].as_array().into_iter().flatten();
@@ -129,7 +138,7 @@ async fn fullness(
         if percent.is_some_and(&wanted) {
             return Ok(());
         }
-        if Instant::now() > deadline {
+        if patience.is_over().await {
             return Err(Error::Late(format!("{late}: {percent:?} %")));
         }
         sleep(Duration::from_millis(50)).await;

@@ -8,16 +8,15 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::{
-    task::spawn_blocking,
-    time::{sleep, timeout},
-};
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     blow::strike,
     busy, crash,
     expect::{Expect, Serves},
     judge::{Findings, judge},
+    overload,
+    patience::Patience,
     phase::Phase,
     row::{Blow, Row},
     scene::{FIRST, SECOND, Scene, Setup, THIRD},
@@ -96,14 +95,14 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
     if let Blow::Crash(crash) = row.blow {
         crash::prepare(&mut setup, crash);
     }
-    let whole = WHOLE.mul_f64(setup.stretch);
-    match timeout(whole, Scene::start(setup)).await {
+    let late = || format!("not over after {WHOLE:?}");
+    match Patience::of(WHOLE).wait(late, Scene::start(setup)).await {
         Ok(Ok(scene)) => play(row, phase, again, scene, &mut report).await,
         Ok(Err(Error::NotBuilt(path))) => {
             report.not_run = Some(format!("{} is not built", path.display()));
         }
         Ok(Err(error)) => report.wrong.push(format!("start: {}", error.chain())),
-        Err(_) => report.wrong.push(format!("not started after {whole:?}")),
+        Err(late) => report.wrong.push(format!("start: {}", late.chain())),
     }
     report.took = began.elapsed();
     report
@@ -122,15 +121,17 @@ async fn play(row: &Row, phase: Phase, again: Again, mut scene: Scene, report: &
     let expect = row.expected(phase);
     let stretch = scene.setup.stretch;
     let acted = act(row, phase, again, &mut scene, &expect, report);
-    let whole = WHOLE.mul_f64(stretch);
-    let acted = timeout(whole, AssertUnwindSafe(acted)).await;
+    let late = || format!("not over after {WHOLE:?}");
+    let acted = Patience::of(WHOLE)
+        .wait(late, AssertUnwindSafe(acted))
+        .await;
     match acted {
         Ok(Ok(())) => {}
         Ok(Err(Error::NotBuilt(path))) => {
             report.not_run = Some(format!("{} is not built", path.display()));
         }
         Ok(Err(error)) => report.wrong.push(error.chain()),
-        Err(_) => report.wrong.push(format!("not over after {whole:?}")),
+        Err(late) => report.wrong.push(late.chain()),
     }
     let news = scene.news();
     let (orphans, folder) = scene.end().await;
@@ -180,6 +181,9 @@ async fn act(
     calm?;
     sleep(Duration::from_millis(300)).await;
     if again == Again::Deploy || scene.setup.again {
+        if scene.setup.flood.is_some() {
+            overload::caught_up(scene).await?;
+        }
         deploy_again(scene).await?;
         let status = scene.calm(CALM).await?;
         let serves = serving(&status);
@@ -203,12 +207,12 @@ async fn act(
 /// A plain deploy. A master that could not write a moment ago refuses it until it
 /// has tried again.
 async fn deploy_again(scene: &mut Scene) -> Result<()> {
-    let deadline = Instant::now() + CALM;
+    let mut patience = Patience::of(CALM);
     loop {
         match scene.deploy(THIRD, &[]).await {
             Err(error)
                 if error.chain().contains("the journal cannot be written")
-                    && Instant::now() < deadline =>
+                    && !patience.is_over().await =>
             {
                 sleep(Duration::from_millis(100)).await;
             }

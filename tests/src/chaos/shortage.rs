@@ -72,14 +72,13 @@ async fn nothing_moves(scene: &mut Scene, mut operator: Connection) -> Result<()
         // Refused: what it knows it says.
         Err(error) if error.chain().contains("the journal cannot be written") => return Ok(()),
         // Without a disk it ends, rather than promise what it cannot keep.
-        Err(_) if scene.fleet.master.ended(ANSWERS).await.is_ok() => return Ok(()),
+        Err(_) if scene.master_ends(ANSWERS).await.is_ok() => return Ok(()),
         Err(error) => return Err(error),
     };
     let deploy = answer["deploy"].clone();
     let ended = |event: &Value| event["type"] == "deploy_ended" && event["deploy"] == deploy;
-    let news = &mut scene.fleet.news;
-    let ended = news
-        .wait("the end of the deploy", ANSWERS * 3, ended)
+    let ended = scene
+        .hears("the end of the deploy", ANSWERS * 3, ended)
         .await?;
     if ended["outcome"] == "aborted" {
         return Ok(());
@@ -93,7 +92,7 @@ async fn nothing_moves(scene: &mut Scene, mut operator: Connection) -> Result<()
 /// The master came up all the same, or does not say why it cannot.
 pub async fn port_taken(scene: &mut Scene, span: Duration) -> Result<()> {
     scene.kill(Who::Master);
-    scene.fleet.master.ended(ANSWERS).await?;
+    scene.master_ends(ANSWERS).await?;
     let address = scene.fleet.listen().to_owned();
     let taken = TcpListener::bind(&address).await;
     let taken = taken.map_err(Error::io("take the master's port"))?;

@@ -4,9 +4,12 @@ use std::{fs, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::scene::{Scene, Setup, Who};
+use super::{
+    patience::Patience,
+    scene::{Scene, Setup, Who},
+};
 use crate::{
     error::{Error, Result},
     records::Handled,
@@ -75,13 +78,13 @@ pub(super) async fn comes(scene: &mut Scene, keeps: Keeps) -> Result<()> {
     let file = scene.folder().join("run").join(FILE);
     let pid = scene.present(Who::Old).await?;
     fs::write(&file, "armed").map_err(Error::io("arm an event"))?;
-    let deadline = Instant::now() + KNOWN;
+    let mut patience = Patience::of(KNOWN);
     let late = |what: &str| Error::Late(format!("an event that is never finished: {what}"));
     let (shard, session, seq) = loop {
         if let Some(chosen) = chosen(scene, &file).await? {
             break chosen;
         }
-        if Instant::now() > deadline {
+        if patience.is_over().await {
             return Err(late("none was kept"));
         }
         sleep(Duration::from_millis(20)).await;
@@ -95,7 +98,7 @@ pub(super) async fn comes(scene: &mut Scene, keeps: Keeps) -> Result<()> {
         if behind > u64::from(REPLAYED) && known["unfinished"]["sequence"] == seq {
             break;
         }
-        if Instant::now() > deadline {
+        if patience.is_over().await {
             return Err(late(&format!("the status does not name {seq}: {known}")));
         }
         sleep(Duration::from_millis(20)).await;

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use super::{super::hunt, Scene};
+use super::{
+    super::{hunt, patience::Patience},
+    Scene,
+};
 use crate::{
     demo::now_us,
     error::{Error, Result},
@@ -17,13 +20,14 @@ const SUPERVISE: Duration = Duration::from_millis(300);
 impl Scene {
     /// Waits until one slave serves every shard, the standbys are built, no deploy
     /// is under way and no other slave lives, three times in a row. A master that ended is
-    /// started again. A slave that was killed counts as nobody's owner: on a busy host it
-    /// takes its time to die, and until then the master rightly calls it the owner.
+    /// started again. A slave that was killed or is dead counts as nobody's owner: on a busy
+    /// host it takes its time to die, and the master to hear of it, and until then the master
+    /// rightly calls it the owner.
     ///
     /// # Errors
     /// Not within `limit`.
     pub async fn calm(&mut self, limit: Duration) -> Result<Value> {
-        let deadline = Instant::now() + limit;
+        let mut patience = Patience::of(limit);
         let mut calm = 0;
         loop {
             if self.supervised && self.fleet.master.is_over() {
@@ -33,7 +37,7 @@ impl Scene {
             }
             let status = timeout(Duration::from_secs(2), self.fleet.status()).await;
             let status = status.ok().and_then(Result::ok).unwrap_or(Value::Null);
-            let serves = is_calm(&status, self.setup.shards) && !self.names_killed(&status);
+            let serves = is_calm(&status, self.setup.shards) && !self.names_dead(&status);
             let strangers = if serves {
                 self.strangers(&status)
             } else {
@@ -52,7 +56,7 @@ impl Scene {
                 self.note_outcome();
                 return Ok(status);
             }
-            if Instant::now() > deadline {
+            if patience.is_over().await {
                 self.note_outcome();
                 return Err(Error::Late(format!(
                     "not calm after {limit:?}: {}, processes of nobody {strangers:?}",
@@ -63,10 +67,10 @@ impl Scene {
         }
     }
 
-    /// Whether the owner or a standby is a process that was killed.
-    fn names_killed(&self, status: &Value) -> bool {
+    /// Whether the owner or a standby is a process that was killed or is dead.
+    fn names_dead(&self, status: &Value) -> bool {
         let mut named = wanted(status);
-        named.any(|pid| self.killed.contains(&pid))
+        named.any(|pid| self.killed.contains(&pid) || !hunt::is_alive(pid))
     }
 
     /// Living processes beside the owner and its standbys.

@@ -15,10 +15,16 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use self::setup::options;
-use super::{hunt, phase::Phase, unending::Unending, wire::Wire};
+use super::{
+    hunt,
+    patience::{BOUNDED, Patience},
+    phase::Phase,
+    unending::Unending,
+    wire::Wire,
+};
 use crate::{
     demo::now_us,
     discord::Counts,
@@ -58,6 +64,9 @@ const START: Duration = Duration::from_secs(40);
 
 /// A phase is reached within this time.
 const REACH: Duration = Duration::from_secs(30);
+
+/// Every process has ended within this time.
+const ENDS: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -195,19 +204,39 @@ impl Scene {
             Phase::M7 => {
                 let soaks =
                     |event: &Value| event["type"] == "deploy_step" && event["step"] == "soaking";
-                self.fleet
-                    .news
-                    .wait("the soak", REACH, soaks)
-                    .await
-                    .map(drop)
+                self.hears("the soak", REACH, soaks).await.map(drop)
             }
         }
     }
 
     async fn migration(&mut self, phase: &str) -> Result<()> {
         let is = |event: &Value| event["type"] == "migration" && event["phase"] == phase;
-        let news = &mut self.fleet.news;
-        news.wait(phase, REACH, is).await.map(drop)
+        self.hears(phase, REACH, is).await.map(drop)
+    }
+
+    /// Waits until the master tells something, and gives it.
+    ///
+    /// # Errors
+    /// It does not within `limit` of a host that is idle.
+    pub async fn hears(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        is: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let late = || format!("{what}: not seen within {limit:?}");
+        let told = self.fleet.news.wait(what, BOUNDED, is);
+        Patience::of(limit).wait(late, told).await?
+    }
+
+    /// Waits until the master has ended, and gives its exit code.
+    ///
+    /// # Errors
+    /// It does not within `limit` of a host that is idle.
+    pub async fn master_ends(&mut self, limit: Duration) -> Result<i32> {
+        let late = || format!("the master still runs after {limit:?}");
+        let ended = self.fleet.master.ended(BOUNDED);
+        Patience::of(limit).wait(late, ended).await?
     }
 
     /// Waits until a shard has reconnected since `before`.
@@ -215,9 +244,9 @@ impl Scene {
     /// # Errors
     /// None has: nothing was struck.
     pub async fn reconnects(&self, before: Counts) -> Result<()> {
-        let deadline = Instant::now() + REACH;
+        let mut patience = Patience::of(REACH);
         while self.fleet.discord.counts().await? == before {
-            if Instant::now() > deadline {
+            if patience.is_over().await {
                 return Err(Error::Late(
                     "no shard reconnected: was it struck?".to_owned(),
                 ));
@@ -269,13 +298,13 @@ impl Scene {
     /// # Errors
     /// It is not.
     pub async fn present(&self, who: Who) -> Result<u32> {
-        let deadline = Instant::now() + REACH;
+        let mut patience = Patience::of(REACH);
         loop {
             // A process that is being started has no command line for a moment.
             if let Some(pid) = self.pid(who) {
                 return Ok(pid);
             }
-            if Instant::now() > deadline {
+            if patience.is_over().await {
                 return Err(Error::Late(format!("{who:?} is not there")));
             }
             sleep(Duration::from_millis(2)).await;
@@ -294,9 +323,9 @@ impl Scene {
     /// # Errors
     /// Somebody lives: nobody noticed.
     pub async fn frozen_are_killed(&self) -> Result<()> {
-        let deadline = Instant::now() + REACH;
+        let mut patience = Patience::of(REACH);
         while self.frozen.iter().any(|pid| hunt::is_alive(*pid)) {
-            if Instant::now() > deadline {
+            if patience.is_over().await {
                 let text = format!("nobody killed {:?}, which hang", self.frozen);
                 return Err(Error::Late(text));
             }
@@ -369,8 +398,8 @@ impl Scene {
         }
         let _ = self.fleet.master.stop().await;
         let _ = self.fleet.discord.process().stop().await;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !hunt::of_folder(&folder).is_empty() && Instant::now() < deadline {
+        let mut patience = Patience::of(ENDS);
+        while !hunt::of_folder(&folder).is_empty() && !patience.is_over().await {
             sleep(Duration::from_millis(20)).await;
         }
         // The fleet kills what is left when it is dropped.
