@@ -85,11 +85,11 @@ async fn a_sealed_shard_whose_task_panics_gives_what_it_is_trusted_with_and_answ
 async fn a_slave_that_ends_gives_what_runs_the_time_that_its_seal_gave_it() {
     let config = SlaveConfig::new("token");
     let drain = Duration::from_secs(60);
-    let context = Context::new(config, Arc::new(Nothing), None, None).expect("certificates");
+    let context = Context::new(config, Arc::new(Nothing), None, None, None).expect("certificates");
     let mut table = Table::new(Arc::new(context));
     let ticket = Ticket {
         shard: SHARD,
-        session_id: "session".to_owned(),
+        session: "session".to_owned(),
         in_doubt: [HELD].into_iter().collect(),
         ..Ticket::default()
     };
