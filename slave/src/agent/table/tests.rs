@@ -89,7 +89,7 @@ async fn a_slave_that_ends_gives_what_runs_the_time_that_its_seal_gave_it() {
     let mut table = Table::new(Arc::new(context));
     let ticket = Ticket {
         shard: SHARD,
-        session: "session".to_owned(),
+        session: baton_protocol::discord::Session::with_id("session").seal(),
         in_doubt: [HELD].into_iter().collect(),
         ..Ticket::default()
     };
