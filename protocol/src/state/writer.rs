@@ -143,6 +143,12 @@ impl StateWriter {
         (self.body.len() + Fragment::HEADER >= MAX_STATE_BODY).then(|| self.cut())
     }
 
+    /// The frame that is not yet full, for a reader that is to have it now, and not packed;
+    /// `None`: nothing is in it.
+    pub fn flush(&mut self) -> Option<StateFrame> {
+        (!self.body.is_empty()).then(|| self.cut_as_it_is())
+    }
+
     /// Ends the copy: the frame that is not yet full, and the end frame.
     ///
     /// `sequence` is where the copy stands: no event at or below it is missing in
@@ -181,6 +187,26 @@ impl StateWriter {
             }
             None => (Packing::None, self.body.split()),
         };
+        self.next_frame(id, sequence, packing, body)
+    }
+
+    fn cut_as_it_is(&mut self) -> StateFrame {
+        let sequence = self.lowest_here.take().unwrap_or_default();
+        let id = match self.form {
+            Form::Plain => event::STATE_PIECES,
+            Form::Checked(_) => event::STATE_CHECKED,
+        };
+        let body = self.body.split();
+        self.next_frame(id, sequence, Packing::None, body)
+    }
+
+    fn next_frame(
+        &mut self,
+        id: u32,
+        sequence: Sequence,
+        packing: Packing,
+        body: BytesMut,
+    ) -> StateFrame {
         let frame = self.frame(id, sequence, packing, body);
         self.chunk = self.chunk.saturating_add(1);
         frame

@@ -48,6 +48,7 @@ impl Agent {
             ToSlave::StateAck(ack) => {
                 if let Some(link) = self.base.link() {
                     link.acknowledged(ack.bytes);
+                    self.base.table.copy_heard(ack.shard, ack.epoch);
                 }
             }
             ToSlave::StopWork(work) => {

@@ -204,6 +204,14 @@ impl Table {
         self.give_if_here(copy.shard, order);
     }
 
+    /// The reader of a copy has taken a part of it in.
+    pub(crate) fn copy_heard(&mut self, shard: ShardId, epoch: Epoch) {
+        // Only of what stays something hangs on it.
+        if self.context.stays.is_some() {
+            self.give_if_here(shard, Order::CopyHeard { epoch });
+        }
+    }
+
     pub(crate) fn state_in(&mut self, frame: StateFrame) {
         self.give(frame.header().shard, Order::StateIn(frame));
     }

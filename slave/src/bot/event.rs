@@ -212,33 +212,36 @@ impl Event {
     /// `d.guild_id`. Reads the payload once, without parsing the rest of it.
     #[must_use]
     pub fn guild_id(&self) -> Option<Id<GuildMarker>> {
-        #[derive(Deserialize)]
-        struct Itself<'a> {
-            #[serde(borrow)]
-            id: AnId<'a>,
-        }
-        #[derive(Deserialize)]
-        struct Of<'a> {
-            #[serde(borrow, default)]
-            guild_id: Option<AnId<'a>>,
-        }
-        // Text as a rule; the model takes numbers too.
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum AnId<'a> {
-            Text(#[serde(borrow)] Cow<'a, str>),
-            Number(u64),
-        }
-        let id = match self.kind() {
-            "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => {
-                data::<Itself<'_>>(self.json()).ok()?.id
-            }
-            _ => data::<Of<'_>>(self.json()).ok()?.guild_id?,
-        };
-        match id {
-            AnId::Text(text) => text.parse().ok(),
-            AnId::Number(number) => Id::new_checked(number),
-        }
+        guild_of(self.kind(), self.json())
+    }
+}
+
+/// See [`Event::guild_id`].
+pub(crate) fn guild_of(kind: &str, json: &str) -> Option<Id<GuildMarker>> {
+    #[derive(Deserialize)]
+    struct Itself<'a> {
+        #[serde(borrow)]
+        id: AnId<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Of<'a> {
+        #[serde(borrow, default)]
+        guild_id: Option<AnId<'a>>,
+    }
+    // Text as a rule; the model takes numbers too.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum AnId<'a> {
+        Text(#[serde(borrow)] Cow<'a, str>),
+        Number(u64),
+    }
+    let id = match kind {
+        "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" => data::<Itself<'_>>(json).ok()?.id,
+        _ => data::<Of<'_>>(json).ok()?.guild_id?,
+    };
+    match id {
+        AnId::Text(text) => text.parse().ok(),
+        AnId::Number(number) => Id::new_checked(number),
     }
 }
 

@@ -11,7 +11,7 @@ mod work;
 
 use std::sync::Arc;
 
-pub(crate) use self::event::data;
+pub(crate) use self::event::{data, guild_of};
 pub use self::{
     ack::Ack,
     event::{Event, Mark, ParseError},

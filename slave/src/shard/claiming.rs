@@ -17,7 +17,7 @@ use super::{
 use crate::{
     bot::StateStatus,
     config::OnLostState,
-    state::stays::{Claim, GoesOn, Refusal},
+    state::stays::{Claim, GoesOn, Of, Refusal},
 };
 
 /// A claim that was refused for now is made again so often.
@@ -94,14 +94,24 @@ impl Shard {
             from: window.received(),
             reach: session.reach(),
         });
+        let received = self.current.tag();
+        let received = received.is_some_and(|tag| self.staying.has_received(&tag, self.epoch));
         let claim = Claim {
-            shard: self.id,
-            shard_count: self.context.shard_count(),
-            fleet: self.context.fleet(),
+            of: self.of(),
+            received,
             epoch: (!self.context.config.is_legacy()).then_some(self.epoch),
             session,
         };
         self.staying.claim(claim, place, self.span.clone());
+    }
+
+    /// Whose state it is.
+    pub(super) fn of(&self) -> Of {
+        Of {
+            shard: self.id,
+            shard_count: self.context.shard_count(),
+            fleet: self.context.fleet(),
+        }
     }
 
     fn has_claimed(&mut self, then: Then, whole: Result<Sequence, String>) -> Phase {
@@ -173,11 +183,8 @@ impl Shard {
         if begins.is_none() {
             batch.extend(gateway.take_ready(BATCH).await);
         }
-        let in_memory = place.is_in_memory();
-        let (mut batch, done) = self
-            .staying
-            .apply(batch, begins.as_deref(), in_memory)
-            .await;
+        let how = (place.is_in_memory(), self.context.keeps_state());
+        let (mut batch, done) = self.staying.apply(batch, begins.as_deref(), how).await;
         let refusal = match done {
             Ok(()) => {
                 let first = batch.remove(0);

@@ -95,6 +95,7 @@ impl Shard {
     }
 
     fn apply(&mut self, event: &Event) {
+        self.changes_what_stays(event);
         let context = self.context.clone();
         if !context.keeps_state() {
             return;

@@ -11,7 +11,10 @@ use baton_protocol::{
 use tokio::task::spawn_blocking;
 
 use super::{Shard, order::Said};
-use crate::state::{Copied, Piece, Taken};
+use crate::state::{
+    Copied, Piece, Taken, offer_in,
+    stays::{Refusal, key_of},
+};
 
 impl Shard {
     pub(super) async fn take_state(&mut self, frame: &StateFrame) {
@@ -49,8 +52,14 @@ impl Shard {
 
     /// `Some`: the copy is complete.
     async fn import_frame(&mut self, frame: &StateFrame) -> Result<Option<Copied>, String> {
-        if !self.context.keeps_state() {
+        if !self.context.keeps_state() && self.context.stays.is_none() {
             // The piece may come from another build.
+            return Ok(frame.is_end().then(Copied::default));
+        }
+        let begins = frame.header().chunk == 0;
+        let offered = begins && self.look_at_offer(frame).await?;
+        if self.staying.comes_shared() && !self.context.keeps_state() {
+            frame.check().map_err(|error| error.to_string())?;
             return Ok(frame.is_end().then(Copied::default));
         }
         let own = self.events.window().received();
@@ -61,14 +70,90 @@ impl Shard {
         let pieces = match self.keeping.read(frame) {
             Taken::Begins(pieces) => {
                 self.with_state(|state, shard| state.drop_shard(shard));
+                self.receive_what_stays(frame.header().epoch, offered)
+                    .await?;
                 pieces
             }
             Taken::Pieces(pieces) => pieces,
-            Taken::Complete(complete) => return Ok(Some(complete)),
+            Taken::Complete(complete) => {
+                self.has_received(&complete).await?;
+                return Ok(Some(complete));
+            }
             Taken::Broken(why) => return Err(why),
             Taken::Ignored => return Ok(None),
         };
         self.import_pieces(pieces).await.map(|()| None)
+    }
+
+    /// A copy begins. If its owner offers state that stays, and this process finds it in its
+    /// own place, it says so there. Whether there was an offer.
+    ///
+    /// A place that this process cannot use is said now, while the owner serves.
+    async fn look_at_offer(&mut self, frame: &StateFrame) -> Result<bool, String> {
+        self.staying.comes_anew();
+        let Some(place) = self.context.stays.clone() else {
+            return Ok(false);
+        };
+        if frame.check().is_err() {
+            // It is said where it is read.
+            return Ok(false);
+        }
+        let Some((tag, offer)) = offer_in(frame) else {
+            return Ok(false);
+        };
+        let (of, owner) = (self.of(), frame.header().epoch);
+        let looks = spawn_blocking(move || {
+            let is_shared = place.is_shared(of, owner, &tag)? && !mutant!("offers-ignored");
+            if is_shared {
+                place.accept(of, offer)?;
+            }
+            Ok(is_shared)
+        });
+        let is_shared = looks.await.unwrap_or(Ok(false));
+        if is_shared.map_err(|refusal: Refusal| refusal.text().to_owned())? {
+            self.staying.is_shared();
+        }
+        Ok(true)
+    }
+
+    /// Pieces of what stays come in the form of a copy: for all of it, or beside what travels.
+    async fn receive_what_stays(&mut self, owner: Epoch, offered: bool) -> Result<(), String> {
+        let beside = self.context.keeps_state();
+        let comes = !self.staying.comes_shared() && (offered || !beside);
+        let Some(place) = self.context.stays.clone().filter(|_| comes) else {
+            return Ok(());
+        };
+        let of = self.of();
+        let begun = spawn_blocking(move || place.receive(of, owner)).await;
+        match begun {
+            Ok(Ok(())) => {
+                self.staying.comes_in_pieces();
+                Ok(())
+            }
+            Ok(Err(refusal)) => Err(refusal.text().to_owned()),
+            Err(_) => Err("the process ends".to_owned()),
+        }
+    }
+
+    /// All of a copy was taken in.
+    async fn has_received(&mut self, copied: &Copied) -> Result<(), String> {
+        let session = copied.session.clone();
+        let (Some(place), Some(session)) = (self.context.stays.clone(), session) else {
+            return Ok(());
+        };
+        if !self.staying.takes_pieces() || session.is_empty() {
+            return Ok(());
+        }
+        let (shard, lowest, whole_at) = (self.id, copied.lowest, copied.highest());
+        let received = spawn_blocking(move || place.received(shard, &session, lowest, whole_at));
+        match received.await {
+            Ok(Ok(())) => {
+                self.staying.has_come(copied.clone());
+                Ok(())
+            }
+            Ok(Err(refusal)) => Err(refusal.text().to_owned()),
+            Err(_) => Err("the process ends".to_owned()),
+        }
     }
 
     /// Takes pieces in when it is this shard's turn. The task that waits for this does
@@ -87,6 +172,14 @@ impl Shard {
                     sequence,
                     bytes,
                 } = piece;
+                if let Some(place) = &context.stays
+                    && let Some(key) = key_of(key, context.keeps_state())
+                {
+                    place
+                        .import(shard, key, &bytes)
+                        .map_err(|error| format!("piece {key}: {error}"))?;
+                    continue;
+                }
                 context
                     .with_state(|state| state.import_piece(shard, key, sequence, bytes))
                     .ok_or_else(|| format!("importing piece {key} panicked"))?

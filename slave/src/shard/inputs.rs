@@ -143,6 +143,12 @@ impl Shard {
                 self.begin_copy(epoch, reader, channel);
                 None
             }
+            Order::CopyHeard { epoch } => {
+                if epoch == self.epoch {
+                    self.copy_heard().await;
+                }
+                None
+            }
             Order::StateIn(frame) => {
                 self.take_state(&frame).await;
                 None

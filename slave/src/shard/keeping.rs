@@ -11,7 +11,7 @@
 
 use baton_protocol::{Epoch, Sequence, state::StateFrame};
 
-use crate::state::{Copied, CopyOut, Heartbeat, Import, StateChannel, Taken};
+use crate::state::{Copied, CopyOut, Exported, Heartbeat, Import, StateChannel, Taken};
 
 /// Discord keeps so many events of every session for a replay, at least.
 const SURELY_REPLAYED: u64 = 100;
@@ -158,7 +158,7 @@ impl Keeping {
         heartbeat: Option<Heartbeat>,
         at: Sequence,
         owner: Epoch,
-        export: impl FnOnce(u64) -> Option<bytes::Bytes>,
+        export: impl FnOnce(u64) -> Option<Exported>,
     ) {
         let Some(copy) = &mut self.copy_out else {
             return;

@@ -36,6 +36,8 @@ pub(crate) enum Order {
         reader: Version,
         channel: StateChannel,
     },
+    /// A part of that copy was taken in.
+    CopyHeard { epoch: Epoch },
     /// Take state in.
     StateIn(StateFrame),
     /// Have a connection ready; `epoch` is of the present owner.

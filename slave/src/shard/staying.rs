@@ -3,7 +3,7 @@
 
 use std::{future::pending, panic::resume_unwind, sync::Arc, time::Duration};
 
-use baton_protocol::Sequence;
+use baton_protocol::{Epoch, Sequence};
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::Instant,
@@ -11,7 +11,13 @@ use tokio::{
 use tracing::Span;
 
 use super::gateway::Incoming;
-use crate::state::stays::{Change, Claim, Owned, Refusal, Stays, Taken};
+use crate::{
+    bot::guild_of,
+    state::{
+        Copied, Exported,
+        stays::{CURRENT_USER, Change, Claim, Owned, Refusal, Stays, Taken, key_on_its_way},
+    },
+};
 
 /// A change that was refused is tried again so often.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -33,8 +39,23 @@ pub(super) struct Staying {
     lost: bool,
     claim: Option<JoinHandle<Result<Taken, Refusal>>>,
     waits: Option<Waits>,
+    coming: Coming,
+    /// What of a replay it holds already, where it was copied.
+    copied: Option<Copied>,
     /// When it was said last that there is no room.
     told: Option<Instant>,
+}
+
+/// What comes of it while another process owns the shard.
+#[derive(Debug, Default)]
+enum Coming {
+    #[default]
+    Nothing,
+    /// Its owner has it in the same place.
+    Shared,
+    /// Pieces are taken in.
+    Pieces,
+    Copied(Copied),
 }
 
 /// A change was refused for now.
@@ -71,6 +92,11 @@ impl Staying {
 
     /// It is ours. Gives up to which event of the session it is whole, or why it is lost.
     pub(super) fn takes(&mut self, taken: Taken) -> Result<Sequence, String> {
+        let coming = std::mem::take(&mut self.coming);
+        self.copied = match (coming, taken.received) {
+            (Coming::Copied(copied), true) => Some(copied),
+            (Coming::Nothing | Coming::Shared | Coming::Pieces | Coming::Copied(_), _) => None,
+        };
         self.owned = Some(taken.owned);
         self.session = taken.session;
         self.lost = taken.whole.is_err();
@@ -91,6 +117,90 @@ impl Staying {
         self.session = None;
         self.claim = None;
         self.waits = None;
+        self.copied = None;
+    }
+
+    // ---- on its way ------------------------------------------------------------
+
+    /// A copy begins: what came of the one before is of no use.
+    pub(super) fn comes_anew(&mut self) {
+        self.coming = Coming::Nothing;
+    }
+
+    /// Its owner has it in the same place.
+    pub(super) fn is_shared(&mut self) {
+        self.coming = Coming::Shared;
+    }
+
+    pub(super) const fn comes_shared(&self) -> bool {
+        matches!(self.coming, Coming::Shared)
+    }
+
+    /// Pieces are taken in from now on.
+    pub(super) fn comes_in_pieces(&mut self) {
+        self.coming = Coming::Pieces;
+    }
+
+    pub(super) const fn takes_pieces(&self) -> bool {
+        matches!(self.coming, Coming::Pieces)
+    }
+
+    /// All of them were taken in.
+    pub(super) fn has_come(&mut self, copied: Copied) {
+        self.coming = Coming::Copied(copied);
+    }
+
+    /// Whether all of this session was taken in, from an owner before this epoch.
+    pub(super) fn has_received(&self, tag: &str, epoch: Epoch) -> bool {
+        match &self.coming {
+            Coming::Copied(copied) => {
+                copied.session.as_deref() == Some(tag) && copied.epoch < epoch
+            }
+            Coming::Nothing | Coming::Shared | Coming::Pieces => false,
+        }
+    }
+
+    /// Whether it is here, and all of it.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.owned.is_some() && self.session.is_some() && !self.lost
+    }
+
+    /// The keys of its pieces.
+    pub(super) fn keys(&self) -> Vec<u64> {
+        self.owned
+            .as_ref()
+            .map(|owned| owned.keys())
+            .unwrap_or_default()
+    }
+
+    /// One of them.
+    pub(super) fn piece(&self, key: u64) -> Option<Exported> {
+        self.owned.as_ref()?.piece(key)
+    }
+
+    /// Which of these events are in its pieces already, though they are above where it stands
+    /// as a whole.
+    fn held(&mut self, batch: &[Incoming], beside: bool) -> Vec<bool> {
+        let Some(copied) = &self.copied else {
+            return Vec::new();
+        };
+        let held = batch.iter().map(|incoming| {
+            let Some(Change {
+                sequence,
+                kind,
+                json,
+            }) = incoming.change()
+            else {
+                return false;
+            };
+            copied.holds(sequence, || key_of_event(kind, json, beside))
+        });
+        let held = held.collect();
+        let last = batch.iter().rev().find_map(Incoming::change);
+        if last.is_some_and(|last| copied.is_behind(last.sequence)) {
+            self.copied = None;
+        }
+        held
     }
 
     /// Whether it is known not to be whole.
@@ -127,22 +237,23 @@ impl Staying {
         &mut self,
         batch: Vec<Incoming>,
         begins: Option<&str>,
-        in_memory: bool,
+        (in_memory, beside): (bool, bool),
     ) -> (Vec<Incoming>, Result<(), Refusal>) {
         let session = begins.map(Arc::from).or_else(|| self.session.clone());
         let (Some(mut owned), Some(session)) = (self.owned.take(), session) else {
             return (batch, Ok(()));
         };
+        let held = self.held(&batch, beside);
         let bytes: usize = batch.iter().map(Incoming::bytes).sum();
         let mut done = Err(Refusal::Busy(String::new()));
         if in_memory && bytes <= QUICK {
-            done = owned.apply(&session, &changes(&batch), false);
+            done = owned.apply(&session, &changes(&batch, &held), false);
         }
         let mut batch = batch;
         if matches!(done, Err(Refusal::Busy(_))) {
             let of = Arc::clone(&session);
             let work = spawn_blocking(move || {
-                let done = owned.apply(&of, &changes(&batch), true);
+                let done = owned.apply(&of, &changes(&batch, &held), true);
                 (owned, batch, done)
             });
             match work.await {
@@ -194,6 +305,29 @@ impl Staying {
     }
 }
 
-fn changes(batch: &[Incoming]) -> Vec<Change<'_>> {
-    batch.iter().filter_map(Incoming::change).collect()
+/// What these events change; one that is held changes where the state stands, and nothing
+/// else.
+fn changes<'b>(batch: &'b [Incoming], held: &[bool]) -> Vec<Change<'b>> {
+    let held = held.iter().copied().chain(std::iter::repeat(false));
+    let changes = batch.iter().zip(held).filter_map(|(incoming, held)| {
+        let change = incoming.change()?;
+        Some(match held {
+            true => Change {
+                sequence: change.sequence,
+                kind: "",
+                json: "{}",
+            },
+            false => change,
+        })
+    });
+    changes.collect()
+}
+
+/// The key of the piece that an event changes.
+pub(super) fn key_of_event(kind: &str, json: &str, beside: bool) -> Option<u64> {
+    let key = match kind {
+        "READY" | "USER_UPDATE" => CURRENT_USER,
+        _ => guild_of(kind, json)?.get(),
+    };
+    Some(key_on_its_way(key, beside))
 }

@@ -13,6 +13,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    future::pending,
     sync::Arc,
     time::Duration,
 };
@@ -123,6 +124,23 @@ pub(crate) struct CopyOut {
     yields: bool,
     /// Since when it could end.
     whole: Option<Instant>,
+    /// Whether the reader is asked first whether it needs a copy.
+    offer: Option<u64>,
+}
+
+/// A piece as it is exported.
+#[derive(Debug)]
+pub(crate) struct Exported {
+    pub(crate) bytes: Bytes,
+    /// Where it stands; `None`: where the shard does.
+    pub(crate) stands: Option<Sequence>,
+}
+
+impl From<Bytes> for Exported {
+    fn from(bytes: Bytes) -> Self {
+        let stands = None;
+        Self { bytes, stands }
+    }
 }
 
 /// How a copy divides a shard's time with its events.
@@ -180,6 +198,44 @@ impl CopyOut {
             heard: began,
             yields: false,
             whole: None,
+            offer: None,
+        }
+    }
+
+    /// The first frame goes out alone, and the copy waits for what the reader makes of the
+    /// offer in it: [`goes_on`](Self::goes_on) or [`is_needless`](Self::is_needless).
+    pub(crate) fn with_offer(mut self, offer: u64) -> Self {
+        if let Some(writer) = &mut self.writer {
+            self.frames.extend(writer.flush());
+            self.offer = Some(offer);
+        }
+        self
+    }
+
+    /// The offer that the reader has had by now, if it was not asked yet what became of it.
+    pub(crate) fn offered(&self) -> Option<u64> {
+        self.offer.filter(|_| self.frames.is_empty())
+    }
+
+    /// The reader needs these pieces, of the session that is named here.
+    pub(crate) fn goes_on(&mut self, at: Sequence, session: &str, keys: Vec<u64>) {
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        self.offer = None;
+        let session = Bytes::copy_from_slice(session.as_bytes());
+        self.piece = Outgoing::new(SESSION_PIECE, at, session).ok();
+        self.frames.extend(add(writer, &mut self.piece));
+        self.changed.clear();
+        let keys = keys.into_iter().filter(|key| *key != SESSION_PIECE);
+        self.keys = keys.collect();
+    }
+
+    /// The reader needs nothing.
+    pub(crate) fn is_needless(&mut self) {
+        self.offer = None;
+        if let Some(writer) = self.writer.take() {
+            self.frames.extend(writer.end(Sequence(0)));
         }
     }
 
@@ -203,6 +259,9 @@ impl CopyOut {
     /// the copy ran over is gone. Survives being cancelled.
     pub(crate) async fn ready(&mut self) -> bool {
         let Some(frame) = self.frames.front() else {
+            if self.offer.is_some() {
+                pending::<()>().await;
+            }
             // A timer takes a millisecond even where nothing is to be waited for.
             if Instant::now() < self.not_before {
                 sleep_until(self.not_before).await;
@@ -224,20 +283,25 @@ impl CopyOut {
 
     /// One step after [`ready`](Self::ready): a frame to send, the next one cut, or
     /// one more piece exported by `export`.
-    pub(crate) fn step(
+    pub(crate) fn step<P: Into<Exported>>(
         &mut self,
         at: Sequence,
-        export: impl FnOnce(u64) -> Option<Bytes>,
+        export: impl FnOnce(u64) -> Option<P>,
     ) -> Option<StateFrame> {
         if let Some(frame) = self.frames.pop_front() {
             return Some(frame);
         }
+        debug_assert!(self.offer.is_none(), "it waits for a word");
         let began = Instant::now();
         let writer = self.writer.as_mut()?;
         if self.piece.is_some() {
             self.frames.extend(add(writer, &mut self.piece));
         } else if let Some(key) = self.keys.pop_front() {
-            match export(key).map(|piece| Outgoing::new(key, at, piece)) {
+            let piece = export(key).map(|piece| {
+                let Exported { bytes, stands } = piece.into();
+                Outgoing::new(key, stands.unwrap_or(at), bytes)
+            });
+            match piece {
                 Some(Ok(piece)) => {
                     self.piece = Some(piece);
                     self.frames.extend(add(writer, &mut self.piece));
@@ -467,7 +531,7 @@ mod tests {
         while !copy.is_over() {
             assert!(copy.ready().await);
             assert!(!copy.outlasts(Some(heartbeat)));
-            copy.step(Sequence(11), |_| None);
+            copy.step(Sequence(11), |_| None::<Bytes>);
         }
         assert!(Instant::now() < heartbeat.due);
     }

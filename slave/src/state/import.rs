@@ -99,10 +99,34 @@ impl Copied {
         sequence > self.highest
     }
 
+    /// Behind this event all of it stands at the same one.
+    pub(crate) const fn highest(&self) -> Sequence {
+        self.highest
+    }
+
     /// How many pieces were taken in.
     pub(crate) fn count(&self) -> u64 {
         self.pieces.len() as u64
     }
+}
+
+/// What the first frame of a copy offers: the fingerprint of a session, and the number under
+/// which the owner asks whether its reader can go on with the state where it is.
+pub(crate) fn offer_in(frame: &StateFrame) -> Option<(Box<str>, u64)> {
+    let (Packing::None, content) = frame.content().ok()? else {
+        return None;
+    };
+    let mut fragments = frame.fragments(content).ok()?.into_iter();
+    let first = fragments
+        .next()
+        .filter(|first| first.key == SESSION_PIECE)?;
+    let (tag, offer) = str::from_utf8(&first.bytes).ok()?.split_once(' ')?;
+    Some((tag.into(), u64::from_str_radix(offer, 16).ok()?))
+}
+
+/// How an offer is written.
+pub(crate) fn offer_of(tag: &str, offer: u64) -> String {
+    format!("{tag} {offer:016x}")
 }
 
 impl Import {

@@ -172,7 +172,7 @@ async fn a_bot_without_state_sends_an_empty_copy() {
         let budget = Arc::new(Semaphore::new(1000));
         let at = Sequence(10);
         let mut copy = CopyOut::new(form, ShardId(1), Epoch(4), at, None, vec![], budget);
-        let end = copy.step(at, |_| None).unwrap();
+        let end = copy.step(at, |_| None::<Bytes>).unwrap();
         assert!(copy.is_over());
         let Taken::Complete(copied) = Import::default().take(&end) else {
             panic!("an empty copy is complete");

@@ -15,8 +15,8 @@ pub(crate) mod stays;
 pub use self::snapshot::Snapshots;
 pub(crate) use self::{
     channel::StateChannel,
-    export::{CopyOut, Form, Heartbeat},
-    import::{Copied, Import, Piece, Taken},
+    export::{CopyOut, Exported, Form, Heartbeat},
+    import::{Copied, Import, Piece, Taken, offer_in, offer_of},
 };
 
 /// Key of the piece that names the session.

@@ -10,11 +10,60 @@ use std::sync::Arc;
 
 use baton_protocol::{Epoch, FleetId, Sequence, ShardId};
 
-/// One for all shards of a process.
+use super::Exported;
+
+/// Key of the piece that is the bot's own user, as of a `cache::Cache`.
+pub(crate) const CURRENT_USER: u64 = 1;
+
+/// Where a bot has state that travels too, the pieces of this one have this bit in their key:
+/// ids of guilds do not reach it.
+const BESIDE: u64 = 1 << 63;
+
+/// The key of a piece on its way, beside others or not.
+pub(crate) const fn key_on_its_way(key: u64, beside: bool) -> u64 {
+    if beside { key | BESIDE } else { key }
+}
+
+/// The key of a piece that came; `None`: it is of the state that travels.
+pub(crate) const fn key_of(on_its_way: u64, beside: bool) -> Option<u64> {
+    match (beside, on_its_way & BESIDE != 0) {
+        (true, true) => Some(on_its_way & !BESIDE),
+        (true, false) => None,
+        (false, _) => Some(on_its_way),
+    }
+}
+
+/// One for all shards of a process. What gives a [`Refusal`] may block.
 pub(crate) trait Stays: Send + Sync + 'static {
     /// Becomes the owner of a shard's state. From now on no owner of a lower epoch can change
-    /// it. It may block.
+    /// it.
     fn claim(&self, claim: &Claim) -> Result<Claimed, Refusal>;
+
+    /// Whether the owner at this epoch has the state of this session in the same place, so
+    /// that it need not be copied.
+    fn is_shared(&self, of: Of, owner: Epoch, session: &str) -> Result<bool, Refusal>;
+
+    /// Says so, in that place, to the owner that asked with this number.
+    fn accept(&self, of: Of, offer: u64) -> Result<(), Refusal>;
+
+    /// Whether somebody said so to this process.
+    fn is_accepted(&self, of: Of, offer: u64) -> Result<bool, Refusal>;
+
+    /// Takes pieces in from now on, while another process owns the shard at this epoch.
+    fn receive(&self, of: Of, owner: Epoch) -> Result<(), Refusal>;
+
+    /// Takes one piece in.
+    fn import(&self, shard: ShardId, key: u64, piece: &[u8]) -> Result<(), String>;
+
+    /// All pieces were taken in: of this session, at `lowest` as a whole, and all at one
+    /// sequence from `whole_at` on.
+    fn received(
+        &self,
+        shard: ShardId,
+        session: &str,
+        lowest: Sequence,
+        whole_at: Sequence,
+    ) -> Result<(), Refusal>;
 
     /// Whether a change never waits for a disk, so that it may be made on a thread that serves.
     fn is_in_memory(&self) -> bool;
@@ -38,6 +87,12 @@ pub(crate) trait Owned: Send {
     /// Forgets everything, and goes on with the events of this session that are above.
     fn begin(&mut self, session: &str, above: Sequence) -> Result<(), Refusal>;
 
+    /// The keys of its pieces, as they are copied where the next owner is somewhere else.
+    fn keys(&self) -> Vec<u64>;
+
+    /// One of them, and where it stands; `None`: it is gone.
+    fn piece(&self, key: u64) -> Option<Exported>;
+
     /// The last change stands, and there is no other.
     fn seal(&mut self) -> Sequence;
 }
@@ -50,17 +105,25 @@ pub(crate) struct Change<'e> {
     pub(crate) json: &'e str,
 }
 
-/// Whose state is claimed.
-#[derive(Clone, Debug)]
-pub(crate) struct Claim {
+/// Whose state it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Of {
     pub(crate) shard: ShardId,
     /// Shards of the whole bot.
     pub(crate) shard_count: u32,
     pub(crate) fleet: FleetId,
+}
+
+/// What is claimed.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) of: Of,
     /// `None`: nobody counts the owners. Then whoever claims last is the owner.
     pub(crate) epoch: Option<Epoch>,
     /// The session that goes on; `None`: a new one will begin.
     pub(crate) session: Option<GoesOn>,
+    /// Whether all of it was taken in by this process, and takes the place of what is there.
+    pub(crate) received: bool,
 }
 
 /// A session that goes on, and what of it the state must hold.
@@ -91,6 +154,8 @@ pub(crate) struct Taken {
     pub(crate) session: Option<Arc<str>>,
     /// Where it stands; or why the state is lost, for a person.
     pub(crate) whole: Result<Sequence, String>,
+    /// Whether it is what this process had taken in.
+    pub(crate) received: bool,
 }
 
 /// Why the state cannot be changed or claimed. The text is for a person: what is wrong, where,
@@ -118,11 +183,13 @@ impl Claim {
             missing,
             trouble,
         } = place.claim(self)?;
+        let received = self.received;
         let Some(GoesOn { tag, from, reach }) = &self.session else {
             return Ok(Taken {
                 whole: Ok(owned.stands()),
                 owned,
                 session: None,
+                received,
             });
         };
         let stands = owned.stands();
@@ -148,6 +215,7 @@ impl Claim {
                 owned,
                 session: Some(tag.clone()),
                 whole,
+                received,
             });
         };
         let lost = lost(tag);
@@ -156,6 +224,7 @@ impl Claim {
             owned,
             session: Some(lost),
             whole: Err(wrong),
+            received: false,
         })
     }
 }
@@ -166,6 +235,19 @@ fn lost(tag: &str) -> Arc<str> {
         return tag.into();
     }
     format!("lost-{tag}").into()
+}
+
+impl Refusal {
+    /// For a person.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Fenced(text)
+            | Self::NoRoom(text)
+            | Self::Busy(text)
+            | Self::Gone(text)
+            | Self::Unusable(text) => text,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +273,30 @@ mod tests {
             })
         }
 
+        fn is_shared(&self, _: Of, _: Epoch, _: &str) -> Result<bool, Refusal> {
+            Ok(false)
+        }
+
+        fn accept(&self, _: Of, _: u64) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn is_accepted(&self, _: Of, _: u64) -> Result<bool, Refusal> {
+            Ok(false)
+        }
+
+        fn receive(&self, _: Of, _: Epoch) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn import(&self, _: ShardId, _: u64, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn received(&self, _: ShardId, _: &str, _: Sequence, _: Sequence) -> Result<(), Refusal> {
+            Ok(())
+        }
+
         fn is_in_memory(&self) -> bool {
             true
         }
@@ -212,6 +318,14 @@ mod tests {
             Ok(())
         }
 
+        fn keys(&self) -> Vec<u64> {
+            Vec::new()
+        }
+
+        fn piece(&self, _: u64) -> Option<Exported> {
+            None
+        }
+
         fn seal(&mut self) -> Sequence {
             self.0
         }
@@ -221,10 +335,13 @@ mod tests {
     fn what_is_claimed_is_whole_only_if_it_is_of_the_session_and_a_replay_brings_the_rest() {
         // The session goes on from 1000, and 100 events before that are replayed.
         let claim = Claim {
-            shard: ShardId(0),
-            shard_count: 1,
-            fleet: FleetId::default(),
+            of: Of {
+                shard: ShardId(0),
+                shard_count: 1,
+                fleet: FleetId::default(),
+            },
             epoch: Some(Epoch(3)),
+            received: false,
             session: Some(GoesOn {
                 tag: "a".into(),
                 from: Sequence(1000),

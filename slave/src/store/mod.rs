@@ -34,7 +34,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -43,7 +43,7 @@ use std::{
 pub use baton_store::{
     Doc, Document, GuildPlace, Items, Kind, Owned, Pages, Resources, Store, Value, View,
 };
-use baton_store::{Options, Owner};
+use baton_store::{Options, Owner, Writer};
 use twilight_model::{
     guild::Permissions,
     id::{
@@ -70,6 +70,8 @@ struct Inner {
     folder: OnceLock<Folder>,
     shard_count: AtomicU32,
     open: RwLock<BTreeMap<ShardId, Store>>,
+    /// What is being taken in, of shards that another process owns.
+    receiving: Mutex<BTreeMap<ShardId, Arc<Mutex<Writer>>>>,
 }
 
 impl Default for Guilds {
@@ -104,6 +106,7 @@ impl Guilds {
                 folder: OnceLock::new(),
                 shard_count: AtomicU32::new(0),
                 open: RwLock::default(),
+                receiving: Mutex::default(),
             }),
         }
     }

@@ -1,12 +1,20 @@
 //! The store as the shards of a slave use it: see `state/stays`.
 
-use std::{sync::PoisonError, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use baton_protocol::{Epoch, Sequence, ShardId};
-use baton_store::{Dispatch, Error, Found, Full, Store, Takeover, Writer};
+use baton_store::{Dispatch, Error, Found, Full, Resources, Stand, Store, Takeover, Writer};
+use twilight_model::id::Id;
 
 use super::Guilds;
-use crate::state::stays::{Change, Claim, Claimed, Owned, Refusal, Stays};
+use crate::state::{
+    Exported,
+    stays::{CURRENT_USER, Change, Claim, Claimed, Of, Owned, Refusal, Stays},
+};
 
 /// Claims that nobody counts are tried so often: each other claimant comes between once.
 const ATTEMPTS: usize = 8;
@@ -19,9 +27,9 @@ struct Shard {
 }
 
 impl Guilds {
-    fn open(&self, claim: &Claim) -> Result<Store, Refusal> {
+    fn open(&self, of: Of) -> Result<Store, Refusal> {
         let inner = &self.inner;
-        let (shard, count) = (claim.shard, claim.shard_count);
+        let (shard, count) = (of.shard, of.shard_count);
         inner.shard_count.store(count, Ordering::Relaxed);
         if let Some(store) = self.shard(shard) {
             return Ok(store);
@@ -31,7 +39,7 @@ impl Guilds {
             return Err(Refusal::Unusable("the store has no folder".to_owned()));
         };
         let refused = |error| refusal(error, &folder.shown(shard));
-        let at = folder.at(claim.fleet).map_err(refused)?;
+        let at = folder.at(of.fleet).map_err(refused)?;
         let store = Store::open(at, shard, inner.options.clone()).map_err(refused)?;
         let mut open = inner.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(shard, store.clone());
@@ -63,15 +71,28 @@ impl Guilds {
 impl Stays for Guilds {
     fn claim(&self, claim: &Claim) -> Result<Claimed, Refusal> {
         let folder = self.inner.folder.get();
-        let place = folder.map_or_else(String::new, |folder| folder.shown(claim.shard));
-        let store = self.open(claim)?;
+        let shard = claim.of.shard;
+        let place = folder.map_or_else(String::new, |folder| folder.shown(shard));
+        let store = self.open(claim.of)?;
+        let received = self.take_received(shard).filter(|_| claim.received);
+        if let Some((received, epoch)) = received.zip(claim.epoch) {
+            let claimed = store.claim_received(epoch, self.inner.owner, received);
+            let (writer, takeover) = claimed.map_err(|error| refusal(error, &place))?;
+            return Ok(Claimed {
+                owned: Box::new(Shard { writer, place }),
+                // The shard knows which piece is ahead.
+                session: claim.session.as_ref().map(|session| (*session.tag).into()),
+                missing: named(takeover.missing),
+                trouble: String::new(),
+            });
+        }
         let claimed = self.claim_at(&store, claim.epoch).or_else(|error| {
             // Its folder was taken away since it was opened.
             if !matches!(error, Error::Io { .. } | Error::Folder { .. }) {
                 return Err(error);
             }
-            self.close(claim.shard);
-            let Ok(store) = self.open(claim) else {
+            self.close(shard);
+            let Ok(store) = self.open(claim.of) else {
                 return Err(error);
             };
             self.claim_at(&store, claim.epoch)
@@ -86,7 +107,7 @@ impl Stays for Guilds {
             Found::SetAside(damage) => format!("{damage}; it is set aside in {place}"),
             Found::Copied => {
                 tracing::warn!(
-                    shard = %claim.shard, place,
+                    %shard, place,
                     "its owner before is stopped in the middle of a change: the state was copied"
                 );
                 String::new()
@@ -96,12 +117,12 @@ impl Stays for Guilds {
                  it is kept in {place} for the build that does"
             ),
             Found::Converted(format) => {
-                tracing::info!(shard = %claim.shard, format, "a state of a former format was converted");
+                tracing::info!(%shard, format, "a state of a former format was converted");
                 String::new()
             }
             Found::Kept(format) => {
                 tracing::warn!(
-                    shard = %claim.shard, format, place,
+                    %shard, format, place,
                     "this build does not know the format of the state: \
                      it goes on in one of its own that was kept, which is older"
                 );
@@ -112,12 +133,74 @@ impl Stays for Guilds {
         Ok(Claimed {
             owned: Box::new(Shard { writer, place }),
             session: stand.session,
-            missing: match missing.is_empty() {
-                true => String::new(),
-                false => format!("{missing:?}"),
-            },
+            missing: named(missing),
             trouble,
         })
+    }
+
+    fn is_shared(&self, of: Of, owner: Epoch, session: &str) -> Result<bool, Refusal> {
+        match self.open(of)?.is_owned_at(owner, session) {
+            Ok(is_owned) => Ok(is_owned),
+            // It is copied: another build's, for example.
+            Err(Error::Format { .. } | Error::Damaged(_) | Error::Absent { .. } | Error::Busy) => {
+                Ok(false)
+            }
+            Err(error) => Err(self.refusal(error, of.shard)),
+        }
+    }
+
+    fn accept(&self, of: Of, offer: u64) -> Result<(), Refusal> {
+        let accepted = self.open(of)?.accept(offer);
+        accepted.map_err(|error| self.refusal(error, of.shard))
+    }
+
+    fn is_accepted(&self, of: Of, offer: u64) -> Result<bool, Refusal> {
+        let accepted = self.open(of)?.is_accepted(offer);
+        accepted.map_err(|error| self.refusal(error, of.shard))
+    }
+
+    fn receive(&self, of: Of, owner: Epoch) -> Result<(), Refusal> {
+        let writer = self.open(of)?.receive(owner, self.inner.owner);
+        let writer = writer.map_err(|error| self.refusal(error, of.shard))?;
+        self.receiving()
+            .insert(of.shard, Arc::new(Mutex::new(writer)));
+        Ok(())
+    }
+
+    fn import(&self, shard: ShardId, key: u64, piece: &[u8]) -> Result<(), String> {
+        let receiving = self.receiving().get(&shard).cloned();
+        let Some(receiving) = receiving else {
+            return Err("no copy began".to_owned());
+        };
+        let piece = str::from_utf8(piece).map_err(|error| error.to_string())?;
+        let mut writer = receiving.lock().unwrap_or_else(PoisonError::into_inner);
+        let imported = match key {
+            CURRENT_USER => writer.import_user(piece),
+            _ => {
+                let nowhere = Stand {
+                    session: None,
+                    ..writer.stand().clone()
+                };
+                writer.import(&nowhere, piece)
+            }
+        };
+        imported.map_err(|error| self.refusal(error, shard).text().to_owned())
+    }
+
+    fn received(
+        &self,
+        shard: ShardId,
+        session: &str,
+        lowest: Sequence,
+        whole_at: Sequence,
+    ) -> Result<(), Refusal> {
+        let receiving = self.receiving().get(&shard).cloned();
+        let Some(receiving) = receiving else {
+            return Err(Refusal::Gone("no copy began".to_owned()));
+        };
+        let mut writer = receiving.lock().unwrap_or_else(PoisonError::into_inner);
+        let settled = writer.settle(session, lowest, whole_at);
+        settled.map_err(|error| self.refusal(error, shard))
     }
 
     fn is_in_memory(&self) -> bool {
@@ -126,6 +209,7 @@ impl Stays for Guilds {
     }
 
     fn leave(&self, shard: ShardId) {
+        self.receiving().remove(&shard);
         self.close(shard);
     }
 }
@@ -163,8 +247,59 @@ impl Owned for Shard {
         begun.map_err(|error| refusal(error, &self.place))
     }
 
+    fn keys(&self) -> Vec<u64> {
+        let Ok(view) = self.writer.store().view() else {
+            return Vec::new();
+        };
+        let user = view.current_user().map(|_| CURRENT_USER);
+        user.into_iter()
+            .chain(view.guilds().map(|guild| guild.id.get()))
+            .collect()
+    }
+
+    fn piece(&self, key: u64) -> Option<Exported> {
+        let view = self.writer.store().view().ok()?;
+        let text = match key {
+            CURRENT_USER => view.current_user()?.to_json(),
+            _ => view.guild_create(Id::new_checked(key)?)?,
+        };
+        Some(Exported {
+            bytes: text.into(),
+            stands: Some(view.stand().sequence),
+        })
+    }
+
     fn seal(&mut self) -> Sequence {
         self.writer.seal().sequence
+    }
+}
+
+impl Guilds {
+    /// The states that are taken in.
+    fn receiving(&self) -> MutexGuard<'_, BTreeMap<ShardId, Arc<Mutex<Writer>>>> {
+        let receiving = self.inner.receiving.lock();
+        receiving.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_received(&self, shard: ShardId) -> Option<Writer> {
+        let received = self.receiving().remove(&shard)?;
+        // Nobody takes anything in any more.
+        let writer = Arc::try_unwrap(received).ok()?;
+        Some(writer.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn refusal(&self, error: Error, shard: ShardId) -> Refusal {
+        let folder = self.inner.folder.get();
+        let place = folder.map_or_else(String::new, |folder| folder.shown(shard));
+        refusal(error, &place)
+    }
+}
+
+/// Resources that are missing, for a person.
+fn named(missing: Resources) -> String {
+    match missing.is_empty() {
+        true => String::new(),
+        false => format!("{missing:?}"),
     }
 }
 

@@ -37,6 +37,9 @@ pub(crate) struct Header {
     pub(crate) sequence: Sequence,
     /// The size limit of the last owner, in bytes; 0: it did not say.
     pub(crate) most: u64,
+    /// Below this sequence the state is not whole: it was copied piece by piece, and some
+    /// pieces are ahead of others. Zero: it was not.
+    pub(crate) whole_at: Sequence,
     /// Empty: no session began.
     pub(crate) session: Box<str>,
 }
@@ -64,6 +67,7 @@ impl Header {
         bytes.extend_from_slice(&self.index.to_le_bytes());
         bytes.extend_from_slice(&self.sequence.get().to_le_bytes());
         bytes.extend_from_slice(&self.most.to_le_bytes());
+        bytes.extend_from_slice(&self.whole_at.get().to_le_bytes());
         // Room for what a later build of this format adds.
         bytes.resize(FIXED, 0);
         bytes.extend_from_slice(self.session.as_bytes());
@@ -100,6 +104,7 @@ impl Header {
                 index: u32::from_le_bytes(fields.take()?),
                 sequence: Sequence(u64::from_le_bytes(fields.take()?)),
                 most: u64::from_le_bytes(fields.take()?),
+                whole_at: Sequence(u64::from_le_bytes(fields.take()?)),
                 session: str::from_utf8(&body[FIXED..]).ok()?.into(),
             })
         })();
@@ -144,6 +149,7 @@ mod tests {
             index: 12,
             sequence: Sequence(1 << 40),
             most: 8 << 30,
+            whole_at: Sequence(3),
             session: "0123456789abcdef".into(),
         }
     }

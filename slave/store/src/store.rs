@@ -204,6 +204,7 @@ impl Store {
             epoch,
             owner,
             prepared: None,
+            received: None,
         }
     }
 
@@ -230,6 +231,69 @@ impl Store {
         let is_there = prepared.is_some();
         *self.prepared() = prepared;
         Ok(is_there)
+    }
+
+    /// Begins a state that is taken in while another process owns the shard at this epoch,
+    /// and beside whatever is here: nothing of it is touched. Fill it with [`Writer::import`]
+    /// and [`Writer::settle`], and give it to [`claim_received`](Self::claim_received). What is
+    /// not claimed is removed by the next owner.
+    ///
+    /// # Errors
+    /// There is no room, or the folder cannot be used.
+    pub fn receive(&self, owners: Epoch, owner: Owner) -> Result<Writer, Error> {
+        let received = place::receive(&self.claimant(owners.next(), owner))?;
+        Ok(Writer::of_received(self.clone(), received))
+    }
+
+    /// [`claim`](Self::claim) for a process that has taken the state in itself: what is here
+    /// makes room for that.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim). [`Error::Damaged`]: what was taken in is not there any more.
+    pub fn claim_received(
+        &self,
+        epoch: Epoch,
+        owner: Owner,
+        received: Writer,
+    ) -> Result<(Writer, Takeover), Error> {
+        let claimed = place::claim(&Claimant {
+            received: Some(received.generation_name()),
+            ..self.claimant(epoch, owner)
+        })?;
+        self.goes_on_in(&claimed.generation);
+        Ok(Writer::new(self.clone(), claimed))
+    }
+
+    /// Whether the owner at this epoch has the state of this session here. A session is one
+    /// shard's of one bot, so that it is no other owner of the same number.
+    ///
+    /// # Errors
+    /// It cannot be read, which is no answer: [`Error::Format`] for example.
+    pub fn is_owned_at(&self, epoch: Epoch, session: &str) -> Result<bool, Error> {
+        match place::current(self.path())? {
+            Some(claim) if claim.epoch == epoch => {}
+            Some(_) | None => return Ok(false),
+        }
+        self.refresh()?;
+        let stand = self.view()?.stand();
+        Ok(stand.epoch == epoch && stand.session.as_deref() == Some(session))
+    }
+
+    /// Says in the folder, to the owner that asked with this number, that this process will go
+    /// on with the state where it is.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn accept(&self, offer: u64) -> Result<(), Error> {
+        place::accept(self.path(), offer)
+    }
+
+    /// Whether another process said so. Asked once, it is forgotten.
+    ///
+    /// # Errors
+    /// It cannot be seen.
+    pub fn is_accepted(&self, offer: u64) -> Result<bool, Error> {
+        place::is_accepted(self.path(), offer)
     }
 
     pub(crate) fn goes_on_in(&self, generation: &Arc<Generation>) {

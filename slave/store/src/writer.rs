@@ -6,7 +6,7 @@ use baton_protocol::{Epoch, Sequence};
 use heed::PutFlags;
 
 use crate::{
-    Error, Store,
+    Error, Options, Store,
     apply::Apply,
     care,
     error::Damage,
@@ -31,7 +31,8 @@ pub struct Dispatch<'e> {
 /// Where a state stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stand {
-    /// The fingerprint of its session; `None`: none began.
+    /// The fingerprint of its session; `None`: none began, or what was copied of it is not
+    /// whole yet.
     pub session: Option<Box<str>>,
     /// Every event of that session up to here is in it, and none above.
     pub sequence: Sequence,
@@ -42,7 +43,8 @@ pub struct Stand {
 impl Stand {
     pub(crate) fn of(header: &Header) -> Self {
         Self {
-            session: Some(header.session.clone()).filter(|session| !session.is_empty()),
+            session: Some(header.session.clone())
+                .filter(|session| !session.is_empty() && header.sequence >= header.whole_at),
             sequence: header.sequence,
             epoch: header.epoch,
         }
@@ -77,6 +79,16 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Of a state that nobody owns yet: see [`Store::receive`].
+    pub(crate) fn of_received(store: Store, claimed: Claimed) -> Self {
+        Self::new(store, claimed).0
+    }
+
+    /// The generation that it writes.
+    pub(crate) fn generation_name(&self) -> &str {
+        &self.claim.generation
+    }
+
     pub(crate) fn new(store: Store, claimed: Claimed) -> (Self, Takeover) {
         let takeover = Takeover {
             found: claimed.found,
@@ -173,6 +185,7 @@ impl Writer {
                 if begins {
                     header.session = session.into();
                     header.resources = options.resources;
+                    header.whole_at = Sequence(0);
                 }
                 match data {
                     Some(data) => Apply::new(txn, &mut header, options).event(event.kind, data)?,
@@ -203,14 +216,59 @@ impl Writer {
     /// # Errors
     /// It is no guild, or as [`apply`](Self::apply).
     pub fn import(&mut self, stand: &Stand, guild: &str) -> Result<(), Error> {
+        self.change(|options, txn, header| {
+            Apply::new(txn, header, options).take_in("GUILD_CREATE", guild)?;
+            header.session = stand.session.clone().unwrap_or_default();
+            header.sequence = stand.sequence;
+            Ok(())
+        })
+    }
+
+    /// The same for the bot's own user.
+    ///
+    /// # Errors
+    /// It is no user, or as [`apply`](Self::apply).
+    pub fn import_user(&mut self, user: &str) -> Result<(), Error> {
+        self.change(|options, txn, header| {
+            Apply::new(txn, header, options).take_in("USER_UPDATE", user)
+        })
+    }
+
+    /// All of a copy was taken in: the state is of this session, holds every event up to
+    /// `sequence`, and from `whole_at` on all of it stands at the same one. Until then
+    /// [`Stand::session`] is `None`, because a piece that is ahead of the others must not get
+    /// an event twice, and only whoever took the copy in knows which one is.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn settle(
+        &mut self,
+        session: &str,
+        sequence: Sequence,
+        whole_at: Sequence,
+    ) -> Result<(), Error> {
+        if session.len() > LONGEST_SESSION {
+            return Err(Error::OtherSession);
+        }
+        self.change(|_, _, header| {
+            header.session = session.into();
+            header.sequence = sequence;
+            header.whole_at = whole_at;
+            Ok(())
+        })
+    }
+
+    /// One change of this owner's, with the header.
+    fn change(
+        &mut self,
+        change: impl FnOnce(&Options, &mut WriteTxn<'_>, &mut Header) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         self.may_write()?;
         let options = self.store.options();
         let (epoch, owner) = (self.epoch, self.owner);
         let header = self.generation.write(options.patience, |txn| {
             let mut header = owned(txn, epoch, owner)?;
-            Apply::new(txn, &mut header, options).take_in("GUILD_CREATE", guild)?;
-            header.session = stand.session.clone().unwrap_or_default();
-            header.sequence = stand.sequence;
+            change(options, txn, &mut header)?;
             txn.set_header(&header)?;
             Ok(header)
         })?;
@@ -234,23 +292,16 @@ impl Writer {
     /// # Errors
     /// As [`apply`](Self::apply).
     pub fn begin(&mut self, session: &str, sequence: Sequence) -> Result<(), Error> {
-        self.may_write()?;
         if session.len() > LONGEST_SESSION {
             return Err(Error::OtherSession);
         }
-        let options = self.store.options();
-        let (epoch, owner) = (self.epoch, self.owner);
-        let header = self.generation.write(options.patience, |txn| {
-            let mut header = owned(txn, epoch, owner)?;
+        self.change(|options, txn, header| {
             header.resources = options.resources;
             header.session = session.into();
             header.sequence = sequence;
-            Apply::new(txn, &mut header, options).clear()?;
-            txn.set_header(&header)?;
-            Ok(header)
-        })?;
-        self.stand = Stand::of(&header);
-        Ok(())
+            header.whole_at = Sequence(0);
+            Apply::new(txn, header, options).clear()
+        })
     }
 
     /// The shard is sealed: the last change stands, and this writer makes no other. Says

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::common::{
     FakeMaster, LONG, Peer, Recorder, Running, Told, config, discord, moment, run, traffic, until,
 };
+use crate::lost::copy;
 
 /// Slaves of one fleet, which share a folder.
 struct Scene {
@@ -120,6 +121,65 @@ async fn a_store_is_at_the_next_owner_without_a_copy_and_as_whole_on_the_way_bac
     scene.is_exact(0).await;
     assert_eq!(scene.states(0), [StateStatus::Complete; 3]);
     assert_eq!(scene.states(new), [StateStatus::Complete; 2]);
+}
+
+/// What reads the copy.
+enum Reader {
+    /// A store in the same folder.
+    Shares,
+    /// One in another.
+    Apart,
+    /// twilight's cache.
+    Cache,
+}
+
+impl Scene {
+    async fn joins_to_read(&mut self, reader: Reader) -> usize {
+        let dir = self.dir.path();
+        let bot = match reader {
+            Reader::Shares => Recorder::with_store(&dir.join("store")),
+            Reader::Apart => Recorder::with_store(&dir.join("apart")),
+            Reader::Cache => Recorder::with_cache(),
+        };
+        self.joins_as(bot, |_| {}).await
+    }
+
+    /// Copies the state from one to the other, as the master does while the first serves.
+    /// Gives how many pieces were taken in.
+    async fn copies(&mut self, from: usize, to: usize, epoch: u64) -> u64 {
+        let [from, to] = self.sides.get_disjoint_mut([from, to]).unwrap();
+        copy(&mut from.peer, &mut to.peer, epoch).await.pieces
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_both_can_reach_is_not_copied_and_everything_else_is_in_either_form() {
+    let mut scene = Scene::new(|config| {
+        config.guilds_per_shard = 30;
+        config.members_per_guild = 40;
+    })
+    .await;
+    let mut owner = 0;
+    for (epoch, (reader, pieces)) in (2..).zip([
+        (Reader::Shares, 0),
+        (Reader::Apart, 31),
+        (Reader::Cache, 31),
+        (Reader::Shares, 31),
+        (Reader::Shares, 0),
+    ]) {
+        let next = scene.joins_to_read(reader).await;
+        assert_eq!(
+            scene.copies(owner, next, epoch - 1).await,
+            pieces,
+            "{epoch}"
+        );
+        scene.flows(owner).await;
+        scene.hands_over(owner, next, epoch).await;
+        scene.flows(next).await;
+        assert_eq!(scene.states(next), [StateStatus::Complete], "{epoch}");
+        owner = next;
+    }
+    scene.is_exact(owner).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

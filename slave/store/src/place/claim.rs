@@ -68,6 +68,24 @@ pub(crate) fn claim(claimant: &Claimant<'_>) -> Result<Claimed, Error> {
     Err(Error::Busy)
 }
 
+/// Makes a generation that nobody claims yet, of the owner that will begin at this epoch or a
+/// later one. The owner now leaves it alone, because it is of a later epoch.
+pub(crate) fn receive(claimant: &Claimant<'_>) -> Result<Claimed, Error> {
+    let name = claims::new_name(claimant.epoch)?;
+    let (generation, header) = claimant.make(&name)?;
+    Ok(Claimed {
+        generation,
+        header,
+        claim: Claim {
+            epoch: claimant.epoch,
+            turn: 0,
+            generation: name,
+        },
+        found: Found::Nothing,
+        former: None,
+    })
+}
+
 /// Moves the state of its owner into a new generation: `fill` writes it there.
 pub(crate) fn move_to_new(
     from: &Generation,
@@ -115,6 +133,9 @@ pub(crate) struct Claimant<'c> {
     pub(crate) owner: Owner,
     /// What was converted ahead of the claim.
     pub(crate) prepared: Option<&'c Prepared>,
+    /// A generation that this process has filled, and that takes the place of whatever is
+    /// there.
+    pub(crate) received: Option<&'c str>,
 }
 
 impl Claimant<'_> {
@@ -152,6 +173,9 @@ impl Claimant<'_> {
     }
 
     fn try_from(&self, before: Option<&Claim>) -> Result<Option<Claimed>, Error> {
+        if let Some(received) = self.received {
+            return self.adopt(received, before);
+        }
         let Some(latest) = before else {
             return self.begin(None, Found::Nothing);
         };
@@ -299,9 +323,32 @@ impl Claimant<'_> {
         }))
     }
 
-    /// Begins with nothing.
-    fn begin(&self, before: Option<&Claim>, found: Found) -> Result<Option<Claimed>, Error> {
-        let name = claims::new_name(self.epoch)?;
+    /// Goes on in a generation that this process has filled itself.
+    fn adopt(&self, name: &str, before: Option<&Claim>) -> Result<Option<Claimed>, Error> {
+        let generation = Generation::open(self.shard, name.to_owned(), self.how())?;
+        let header = self.enter(&generation)?;
+        let mark = self.mark(before, name);
+        mark.create(self.shard)?;
+        if !self.is_alone(before)? {
+            return Ok(None);
+        }
+        // What another build wrote is kept for it.
+        let former = before.filter(|latest| {
+            let there = Generation::open(self.shard, latest.generation.clone(), self.how());
+            let header = there.and_then(|there| there.header());
+            matches!(header, Err(Error::Format { .. }))
+        });
+        Ok(Some(Claimed {
+            generation,
+            header,
+            claim: mark,
+            found: Found::State,
+            former: former.cloned(),
+        }))
+    }
+
+    /// Makes a generation with nothing in it.
+    fn make(&self, name: &str) -> Result<(Arc<Generation>, Header), Error> {
         let header = Header {
             level: Level::NEW,
             shard: self.id,
@@ -312,10 +359,18 @@ impl Claimant<'_> {
             index: 0,
             sequence: Sequence(0),
             most: self.options.most,
+            whole_at: Sequence(0),
             session: "".into(),
         };
-        let generation = Generation::create(self.shard, name.clone(), self.how())?;
+        let generation = Generation::create(self.shard, name.to_owned(), self.how())?;
         generation.write(self.options.patience, |txn| txn.set_header(&header))?;
+        Ok((generation, header))
+    }
+
+    /// Begins with nothing.
+    fn begin(&self, before: Option<&Claim>, found: Found) -> Result<Option<Claimed>, Error> {
+        let name = claims::new_name(self.epoch)?;
+        let (generation, header) = self.make(&name)?;
         let claim = self.mark(before, &name);
         claim.create(self.shard)?;
         let alone = self.is_alone(before)?;

@@ -15,6 +15,7 @@ use crate::Error;
 const OWNER: &str = "owner-";
 const STATE: &str = "state-";
 const DAMAGED: &str = "damaged-";
+const ACCEPTED: &str = "accepted-";
 /// Damaged generations that are kept for whoever wants to know why.
 const KEPT: usize = 2;
 
@@ -122,6 +123,10 @@ pub(super) fn clean(shard: &Path, own: &Claim, kept: Option<&Claim>) -> Result<(
             remove(&shard.join(name));
         }
     }
+    for name in names.iter().filter(|name| name.starts_with(ACCEPTED)) {
+        // Whoever asked is no owner any more.
+        let _ = fs::remove_file(shard.join(name));
+    }
     damaged(shard)?
         .iter()
         .rev()
@@ -153,6 +158,25 @@ pub(super) fn remove_unclaimed(shard: &Path, epoch: Epoch) -> Result<(), Error> 
 /// again.
 pub(super) fn remove(path: &Path) {
     let _ = fs::remove_dir_all(path);
+}
+
+/// Says to the owner that asked with this number that its state is gone on with here.
+pub(crate) fn accept(shard: &Path, offer: u64) -> Result<(), Error> {
+    let path = shard.join(format!("{ACCEPTED}{offer:016x}"));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(&path).map_err(Error::io(&path))?;
+    Ok(())
+}
+
+/// Whether somebody said so; forgets it.
+pub(crate) fn is_accepted(shard: &Path, offer: u64) -> Result<bool, Error> {
+    let path = shard.join(format!("{ACCEPTED}{offer:016x}"));
+    match fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(path)(error)),
+    }
 }
 
 /// Gives a generation another name, so that nobody finds it. `None`: it is not there.

@@ -7,6 +7,7 @@
 //!     compact                        somebody asks the owner to compact it
 //!     owner-EPOCH-TURN-GENERATION    a claim; the highest one says where the state is
 //!     state-EPOCH-RANDOM/            a generation: an environment of the engine
+//!     accepted-OFFER                 the next owner will go on where the state is
 //!     damaged-TIME-GENERATION/       one that was set aside
 //! ```
 //!
@@ -38,8 +39,8 @@ pub use self::{
     folder::{is_unused, own_folder},
 };
 pub(crate) use self::{
-    claim::{Claimant, Claimed, claim, move_to_new},
-    claims::{Claim, current, damaged, kept},
+    claim::{Claimant, Claimed, claim, move_to_new, receive},
+    claims::{Claim, accept, current, damaged, is_accepted, kept},
     folder::{folder, free, shard_folder, shard_of_folder},
     generation::{Generation, How, Txn, WriteTxn, header},
     users::is_open,

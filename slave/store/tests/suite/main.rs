@@ -16,5 +16,6 @@ mod owners;
 mod racing;
 mod random;
 mod reading;
+mod received;
 mod stopped;
 mod trouble;

@@ -174,6 +174,7 @@ impl Claimant<'_> {
             index: 0,
             sequence: Sequence(0),
             most: options.most,
+            whole_at: Sequence(0),
             session: "".into(),
         };
         to.write(patience, |txn| {
