@@ -18,6 +18,9 @@ async fn signals_that_mean_something_to_a_master_do_nothing_to_a_slave() {
         let mut config = SlaveConfig::new("token");
         config.master = master.parse().unwrap();
         config.secret = SecretSource::Given(Secret::random().unwrap());
+        config.timings.master_redial_max = Duration::from_millis(100);
+        // Nobody follows.
+        config.timings.followed = Duration::ZERO;
         let slave = Slave::builder(Recorder::default()).config(config);
         return slave.run().await.unwrap();
     }

@@ -94,6 +94,19 @@ fn no_dependency_needs_a_newer_rust_than_is_promised() {
     }
 }
 
+/// Otherwise both builds have their own of each crate that stands on such a dependency,
+/// which may be nearly all of ours. `regex_syntax` is declared for this alone.
+#[test]
+fn the_programs_and_the_tests_are_built_of_the_same_dependencies_with_the_same_features() {
+    let [programs, tests] = ["normal,build", "normal,build,dev"].map(features);
+    let alone: Vec<_> = programs.difference(&tests).collect();
+    assert!(
+        alone.is_empty(),
+        "the tests want other features of these; have the workspace's Cargo.toml ask for all \
+         of them: {alone:#?}"
+    );
+}
+
 #[test]
 fn the_changelog_has_the_version_of_the_workspace() {
     let metadata = metadata(&["--no-deps"]);
@@ -103,6 +116,22 @@ fn the_changelog_has_the_version_of_the_workspace() {
         let heading = format!("\n## {version}");
         assert!(changelog.contains(&heading), "{name} {version}");
     }
+}
+
+/// Every crate of the workspace's builds with its features, as far as these kinds of
+/// dependencies reach.
+fn features(kinds: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--workspace"])
+        .args(["--prefix=none", "--format={p} {f}", "--edges", kinds])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = lines.lines().map(|line| line.trim_end_matches(" (*)"));
+    lines.map(str::to_owned).collect()
 }
 
 /// `1.89` and `1.89.0` are the same.
