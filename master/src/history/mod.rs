@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use baton_core::event::{self, Death, Evidence, MovePhase, News, Outcome};
+use baton_core::event::{self, Death, MovePhase, News, Outcome};
 use baton_protocol::{DeployId, ShardId, SlaveId, Term};
 use serde_json::Value;
 use tracing::warn;
@@ -191,7 +191,7 @@ impl Observer for History {
     fn happened(&self, stamped: &Arc<Stamped>) {
         let mut seen = self.seen();
         seen.happened(stamped);
-        if is_kept(&stamped.news) {
+        if stamped.meaning().is_kept {
             let mut event = stamped.to_json();
             if let Some(event) = event.as_object_mut() {
                 // Of a clock that starts at zero with each boot.
@@ -235,6 +235,10 @@ impl Seen {
         self.ended.push_back(deployed);
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "it follows deploys and their slaves, and nothing else"
+    )]
     fn happened(&mut self, told: &Stamped) {
         match &told.news {
             News::SlaveJoined {
@@ -307,16 +311,7 @@ impl Seen {
                 let of = self.candidate_of(death);
                 self.deaths.note(death, unix_ms(), of);
             }
-            News::RequestRefused { .. }
-            | News::SoakShortened { .. }
-            | News::SlaveGone { dead: None, .. }
-            | News::ShardServing { .. }
-            | News::SessionLost { .. }
-            | News::StateLost { .. }
-            | News::EventGivenUp { .. }
-            | News::Launching { .. }
-            | News::Disbelieved { .. }
-            | News::Alarm { .. } => {}
+            _ => {}
         }
     }
 }
@@ -444,41 +439,6 @@ impl Running {
             steps: self.steps,
             ..Deployed::default()
         }
-    }
-}
-
-/// What an operator wants to know who was not there. What a shard does in a deploy is
-/// in the deploy's end.
-const fn is_kept(news: &News) -> bool {
-    match news {
-        News::DeployAccepted { .. }
-        | News::DeployEnded { .. }
-        | News::SoakShortened { .. }
-        | News::Fenced { .. }
-        | News::SlaveJoined { back: false, .. }
-        | News::SlaveGone {
-            dead: None,
-            held: 1..,
-            ..
-        }
-        // Of a process its end is told, and of the operator's word the fence.
-        | News::SlaveGone {
-            dead: Some(Evidence::Lease),
-            ..
-        }
-        | News::SlaveEnded(_)
-        | News::SessionLost { .. }
-        | News::StateLost { .. }
-        | News::EventGivenUp { .. }
-        | News::Disbelieved { .. }
-        | News::Alarm { .. } => true,
-        News::RequestRefused { .. }
-        | News::DeployStep { .. }
-        | News::Migration { .. }
-        | News::SlaveJoined { back: true, .. }
-        | News::SlaveGone { .. }
-        | News::ShardServing { .. }
-        | News::Launching { .. } => false,
     }
 }
 

@@ -33,7 +33,7 @@ pub use self::{
     picture::Scrape,
     plain::{PLAIN, plain},
 };
-use crate::news::{Observer, Stamped};
+use crate::news::{Counted, Observer, Stamped};
 
 /// The type of what [`Metrics::text`] gives; see [`plain`] for who does not take it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -321,6 +321,21 @@ impl Metrics {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn count(&self, counted: Counted<'_>) {
+        match counted {
+            Counted::Deploy(outcome) => {
+                count(&self.deploys.get_or_create(&label::outcome(outcome)));
+            }
+            Counted::SoakShortened => count(&self.soaks_shortened),
+            Counted::SessionLost => count(&self.sessions_lost),
+            Counted::EventGivenUp => count(&self.events_given_up),
+            Counted::Launch => count(&self.launches),
+            Counted::Death(ending) => count(&self.deaths.get_or_create(&label::death(ending))),
+            Counted::Disbelieved => count(&self.disbelieved),
+            Counted::Alarm => count(&self.alarms),
+        }
+    }
+
     /// A slave answered a ping.
     pub fn answered(&self, after: Duration) {
         self.round_trip.observe(after.as_secs_f64());
@@ -345,35 +360,16 @@ impl Observer for Metrics {
             let gaps = self.gap.get_or_create(&[("way", way)]);
             gaps.observe(gap.length.as_secs_f64());
         }
-        match &stamped.news {
-            News::DeployEnded { outcome, .. } => {
-                count(&self.deploys.get_or_create(&label::outcome(outcome)));
-            }
-            News::SoakShortened { .. } => count(&self.soaks_shortened),
-            News::SessionLost { .. } => count(&self.sessions_lost),
-            News::EventGivenUp { .. } => count(&self.events_given_up),
-            News::Launching { .. } => count(&self.launches),
-            News::Alarm { .. } => count(&self.alarms),
-            News::SlaveEnded(death) => {
-                count(&self.deaths.get_or_create(&label::death(death.ending)))
-            }
-            News::Disbelieved { .. } => count(&self.disbelieved),
-            News::SlaveGone {
-                slave,
-                dead: Some(_),
-                ..
-            } => {
-                self.reported().remove(slave);
-            }
-            News::DeployAccepted { .. }
-            | News::RequestRefused { .. }
-            | News::Fenced { .. }
-            | News::DeployStep { .. }
-            | News::Migration { .. }
-            | News::SlaveJoined { .. }
-            | News::SlaveGone { dead: None, .. }
-            | News::StateLost { .. }
-            | News::ShardServing { .. } => {}
+        if let Some(counted) = stamped.meaning().counted {
+            self.count(counted);
+        }
+        if let News::SlaveGone {
+            slave,
+            dead: Some(_),
+            ..
+        } = stamped.news
+        {
+            self.reported().remove(&slave);
         }
     }
 

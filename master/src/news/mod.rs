@@ -7,10 +7,12 @@
 //!             └──▶ broadcast    the streams of `GET /v1/events`
 //! ```
 //!
-//! The driver knows none of them: it has a list of [`Observer`]s.
+//! The driver knows none of them: it has a list of [`Observer`]s. What each kind of news
+//! means to them stands in one place (`meaning.rs`).
 
 mod gaps;
 mod log;
+mod meaning;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -20,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast;
 
-pub(crate) use self::gaps::Gaps;
 pub use self::{gaps::Gap, log::Log};
+pub(crate) use self::{gaps::Gaps, meaning::Counted};
 use crate::{clock::monotonic_us, config::build_of};
 
 /// News that a slow follower of the stream may be behind; it hears how many it missed.
