@@ -153,11 +153,36 @@ impl Out {
         self.saves.begin_batch(input)
     }
 
-    /// The next thing to do.
+    /// The next thing to do. A save takes along what later ones are to save, so that
+    /// everything that came meanwhile waits for the disk once.
     pub(crate) fn poll(&mut self) -> Option<Action> {
-        let action = self.actions.pop_front()?;
+        let mut action = self.actions.pop_front()?;
+        if let Action::Save(entries, durability) = &mut action {
+            self.take_along(entries, *durability);
+        }
         self.saves.remember(&action);
         Some(action)
+    }
+
+    /// What was to be done between two saves relies on nothing of the second one, so it
+    /// may as well be done after both. Checkpoints stay where they are: nobody waits for
+    /// them, and they are many. A save that need not be on the disk does not become one
+    /// that must.
+    fn take_along(&mut self, entries: &mut Vec<Entry>, durability: Durability) {
+        if durability.is_only_taken(entries) {
+            return;
+        }
+        self.actions.retain_mut(|later| {
+            let Action::Save(more, of) = later else {
+                return true;
+            };
+            let is_stricter = *of > durability && !mutant!("taken-along-soon");
+            let stays = of.is_only_taken(more) || is_stricter;
+            if !stays {
+                entries.append(more);
+            }
+            stays
+        });
     }
 
     /// The last save failed. What was to follow it, and what it was to save.

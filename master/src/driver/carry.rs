@@ -5,13 +5,13 @@ use baton_protocol::{SlaveId, ToSlave};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE};
+use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE, inbox::Inbox};
 use crate::{journal::SaveError, supervise::LaunchOrder};
 
 impl Driver {
     /// Carries out everything that the core asks for, and what it asks for
     /// because of that. Each action is done before the next one is polled.
-    pub(super) async fn carry_out(&mut self) {
+    pub(super) async fn carry_out(&mut self, inbox: &mut Inbox) {
         if self.resume_at.is_some_and(|at| at > Instant::now()) {
             return;
         }
@@ -21,7 +21,7 @@ impl Driver {
             let mut caused = Vec::new();
             while let Some(action) = self.core.poll_action() {
                 if let Action::Save(entries, durability) = action {
-                    match self.save(entries, durability).await {
+                    match self.save(entries, durability, inbox).await {
                         Ok(()) => {}
                         Err(SaveError::Deposed(reason)) => {
                             // Nothing that follows may be carried out, and nothing is decided.
@@ -59,7 +59,13 @@ impl Driver {
         self.answers.taken();
     }
 
-    async fn save(&mut self, entries: Vec<Entry>, durability: Durability) -> Result<(), SaveError> {
+    /// Waits until this is saved, and shows the fleet meanwhile to whoever looks.
+    async fn save(
+        &mut self,
+        entries: Vec<Entry>,
+        durability: Durability,
+        inbox: &mut Inbox,
+    ) -> Result<(), SaveError> {
         let commands: Vec<_> = entries
             .iter()
             .filter_map(|entry| match entry {
@@ -84,7 +90,15 @@ impl Driver {
             // Sent to the journal's thread, and that is all.
             let _ = tokio::time::timeout(std::time::Duration::ZERO, saved).await;
         } else {
-            let saved = saved.await;
+            tokio::pin!(saved);
+            let saved = loop {
+                tokio::select! {
+                    biased;
+                    saved = &mut saved => break saved,
+                    // The asker may be gone.
+                    asker = inbox.look() => drop(asker.send(self.view(self.clock.now()))),
+                }
+            };
             let took = began.elapsed();
             self.observe(|observer| observer.saved(durability, took, saved.is_ok()));
             saved?;

@@ -131,6 +131,55 @@ async fn a_reservation_is_on_the_disk_before_the_order_that_relies_on_it() {
     assert!(rig.disk.durable());
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_at_the_fleet_does_not_wait_for_the_disk_and_everything_else_does() {
+    let mut rig = Rig::start(None);
+    rig.disk.takes.store(1000, Ordering::SeqCst);
+    let mut slave = rig.join(hello(1)).await;
+    while rig.disk.tries.load(Ordering::SeqCst) == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let began = Instant::now();
+    let (answer, mut answered) = oneshot::channel();
+    let wish = Notice::Abort { slot: None, answer };
+    rig.notices.send(wish).await.unwrap();
+    // What came before them keeps its place.
+    for _ in 0..2 {
+        assert_eq!(rig.look().await.slaves.len(), 1);
+        assert!(answered.try_recv().is_err());
+    }
+    assert!(
+        began.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        began.elapsed()
+    );
+    let start = slave.until(|message| matches!(message, ToSlave::FullStart(_)));
+    timeout(LONG, start).await.unwrap();
+    assert!(
+        began.elapsed() > Duration::from_millis(900),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(answered.await.unwrap().is_err(), "no deploy runs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slave_that_comes_is_known_and_given_its_shards_after_one_wait_for_the_disk() {
+    let mut rig = Rig::start(None);
+    rig.disk.takes.store(50, Ordering::SeqCst);
+    let mut slave = rig.join(hello(1)).await;
+    let began = Instant::now();
+    slave
+        .until(|message| matches!(message, ToSlave::FullStart(_)))
+        .await;
+    assert_eq!(rig.disk.tries.load(Ordering::SeqCst), 1);
+    assert!(
+        began.elapsed() < Duration::from_millis(99),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
 #[tokio::test]
 async fn a_slave_whose_process_ended_is_known_dead() {
     let mut rig = Rig::start(None);

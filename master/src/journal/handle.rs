@@ -42,7 +42,7 @@ impl Journal {
     /// Nothing was saved: it was refused, and may be tried again, or another master has
     /// taken the term.
     pub async fn save(&self, entries: Vec<Entry>, durability: Durability) -> Result<(), SaveError> {
-        if durability == Durability::Soon && entries.iter().all(is_ticket) {
+        if durability.is_only_taken(&entries) {
             let order = Order::Tickets(entries);
             return self.orders.send(order).await.map_err(|_| gone());
         }
@@ -109,18 +109,24 @@ impl Journal {
 
     /// A journal whose disk is given by a test: it answers each save.
     #[cfg(test)]
-    pub(crate) fn played(
-        mut disk: impl FnMut(Vec<Entry>, Durability) -> Result<(), SaveError> + Send + 'static,
-    ) -> Self {
+    pub(crate) fn played<Saved>(
+        mut disk: impl FnMut(Vec<Entry>, Durability) -> Saved + Send + 'static,
+    ) -> Self
+    where
+        Saved: Future<Output = Result<(), SaveError>> + Send + 'static,
+    {
         let (orders, mut queue) = mpsc::channel(QUEUE);
         let deposed = Deposed::default();
         let found_out = std::sync::Arc::clone(&deposed);
         let mut disk = move |entries, durability| {
-            disk(entries, durability).inspect_err(|error| {
-                if let SaveError::Deposed(reason) = error {
-                    let _ = found_out.set(reason.clone());
-                }
-            })
+            let (saved, found_out) = (disk(entries, durability), found_out.clone());
+            async move {
+                saved.await.inspect_err(|error| {
+                    if let SaveError::Deposed(reason) = error {
+                        let _ = found_out.set(reason.clone());
+                    }
+                })
+            }
         };
         tokio::spawn(async move {
             while let Some(order) = queue.recv().await {
@@ -130,8 +136,8 @@ impl Journal {
                         entries,
                         durability,
                         done,
-                    } => done.send(disk(entries, durability)),
-                    Order::Tickets(entries) => disk(entries, Durability::Soon).map_err(Err),
+                    } => done.send(disk(entries, durability).await),
+                    Order::Tickets(entries) => disk(entries, Durability::Soon).await.map_err(Err),
                     Order::Roster => Ok(()),
                     Order::PinShardCount { done, .. } => done.send(Ok(())),
                 };
@@ -143,10 +149,6 @@ impl Journal {
             deposed,
         }
     }
-}
-
-fn is_ticket(entry: &Entry) -> bool {
-    matches!(entry, Entry::Ticket { .. })
 }
 
 fn gone() -> SaveError {

@@ -7,7 +7,7 @@
 //! something.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -156,14 +156,20 @@ impl Roster {
         next.filter(|next| *next != self.known)
     }
 
-    /// After `entries` are in the journal: slaves that are no more.
+    /// After `entries` are in the journal: slaves that are no more, by the last word on
+    /// each.
     pub(super) fn remove(&mut self, entries: &[Entry]) {
-        let mut changed = false;
+        let mut gone = BTreeSet::new();
         for entry in entries {
             if let Entry::Gone(slave) | Entry::Fenced(slave) = entry {
-                changed |= self.known.slaves.remove(slave).is_some();
+                gone.insert(*slave);
+            } else if let Entry::Slave(hello) = entry {
+                gone.remove(&hello.slave);
             }
         }
+        let before = self.known.slaves.len();
+        self.known.slaves.retain(|slave, _| !gone.contains(slave));
+        let changed = self.known.slaves.len() < before;
         if changed && let Err(error) = self.write() {
             // One name too many makes the next master wait, no more.
             warn!(file = %self.path.display(), %error, "a dead slave is still written there");

@@ -23,16 +23,21 @@
 //! # What a slow store holds up
 //!
 //! Saves are applied one after the other. The driver waits for each save of
-//! [`Durability::Now`], and for each other save that is not only of checkpoints; while it
-//! waits no message of any slave is handled, and no order leaves. Such a save stands
-//! before the order that relies on it: the reservation of a shard before its seal, its
-//! ticket before the next slave is told to resume it. A file takes 0.3 ms for one. A store
-//! that takes 5 ms adds as much to the gap of each shard that moves for each save between
-//! its seal and its RESUME, and to the answer of everything else that comes meanwhile;
-//! shards that move at once share their saves. One that takes 2 s makes the master think
-//! that it was paused, and its deadlines start again. Such a store would want saves that
-//! wait for each slot alone. Checkpoints hold nothing up: they are applied when nothing
-//! else is to be.
+//! [`Durability::Now`], and for each other save that is not only of checkpoints. Such a
+//! save stands before the order that relies on it: the reservation of a shard before its
+//! seal, the row of a slave before its first order. While the driver waits, no message of
+//! any slave is handled and no order leaves; only the status is shown. What comes meanwhile
+//! is one round, and a round has one save for all its shards. So an order waits for the
+//! save that is being written and for its own, however many shards move at once. A file
+//! takes 0.3 ms for one. A store that takes 5 ms adds at most 10 ms to the gap of a shard.
+//! One that takes 2 s makes the master think that it was paused, and its deadlines start
+//! again. Checkpoints hold nothing up: they are applied when nothing else is to be.
+//!
+//! No order overtakes a save, although few rely on a save for another shard. When a save
+//! fails, the core takes back what it decided since; that works because nothing of it has
+//! left, and because nothing was decided on top of it. An order that overtakes would need
+//! a core that knows for each of its decisions which saves it stands on. That is worth it
+//! for a store that takes longer than the way to Discord and back, and for no file.
 
 #[cfg(test)]
 mod conform;

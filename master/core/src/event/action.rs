@@ -13,7 +13,7 @@ use super::{
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Make this durable before the next action is carried out.
+    /// Make this durable before the next action is carried out: all of it, or nothing.
     Save(Vec<Entry>, Durability),
     /// Say something to a joined slave. If its connection is gone the message is
     /// dropped: the core says it again when the slave joins again.

@@ -6,12 +6,22 @@ use baton_protocol::{
 };
 
 /// How soon an entry must be on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// Before the next action (SQLite `synchronous=FULL`): reservations.
-    Now,
     /// With the next checkpoint of the database.
     Soon,
+    /// Before the next action (SQLite `synchronous=FULL`): reservations.
+    Now,
+}
+
+impl Durability {
+    /// Whether nothing that follows relies on these entries: checkpoints, of which the
+    /// newest of each shard is written when the journal has nothing else to do.
+    #[must_use]
+    pub fn is_only_taken(self, entries: &[Entry]) -> bool {
+        let is_ticket = |entry: &Entry| matches!(entry, Entry::Ticket { .. });
+        self == Self::Soon && entries.iter().all(is_ticket)
+    }
 }
 
 /// One row of the journal.

@@ -75,8 +75,8 @@ fn a_dead_owners_shards_are_resumed_from_the_journals_tickets() {
     assert_eq!(
         orders(&actions),
         [
-            "b Accepted",
             "save now 0@8 Reserved b, 1@4 Reserved b",
+            "b Accepted",
             "b Resume 0@8 after Death from 55",
             "b FullStart 1@4",
         ],

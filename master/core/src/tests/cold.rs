@@ -9,8 +9,8 @@ fn the_first_slave_is_given_every_shard_once_their_epochs_are_reserved() {
     assert_eq!(
         orders(&actions),
         [
-            "a Accepted",
             "save now 0@1 Reserved a, 1@1 Reserved a, 2@1 Reserved a",
+            "a Accepted",
             "a FullStart 0@1 1@1 2@1",
         ]
     );
@@ -40,8 +40,8 @@ fn a_dead_slave_is_followed_by_the_next_at_its_last_checkpoint() {
     assert_eq!(
         orders(&actions),
         [
-            "b Accepted",
             "save now 0@2 Reserved b",
+            "b Accepted",
             "b Resume 0@2 after Death from 140",
         ]
     );
@@ -134,8 +134,8 @@ fn a_slave_that_leaves_by_itself_is_followed_after_its_seal() {
     assert_eq!(
         orders(&actions),
         [
-            "b Accepted",
             "save now 0@2 Reserved b, 1@2 Reserved b",
+            "b Accepted",
             "b Resume 0@2 after Seal from 120",
             "b Settled 0@1 122",
             "b Resume 1@2 after Seal from 130",

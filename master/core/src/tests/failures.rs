@@ -274,10 +274,9 @@ fn the_death_of_the_new_slave_in_the_soak_brings_everything_back_from_its_checkp
     assert_eq!(
         orders(&actions),
         [
-            "save now 0@3 Reserved a, 1@3 Reserved a",
+            "save now 0@3 Reserved a, 1@3 Reserved a, work@3 a",
             "a Resume 0@3 after Death from 100",
             "a Resume 1@3 after Death from 100",
-            "save now work@3 a",
             "a StartWork 3 \"cron\"",
         ]
     );

@@ -86,8 +86,8 @@ fn a_fenced_slaves_shards_go_on_elsewhere_once_the_word_is_on_the_disk() {
     assert_eq!(
         orders(&actions),
         [
-            "b Accepted",
             "save now 0@2 Reserved b, 1@2 Reserved b",
+            "b Accepted",
             "b Resume 0@2 after Death from 100",
             "b Resume 1@2 after Death from 100",
         ]

@@ -23,6 +23,58 @@ impl Rig {
     }
 }
 
+impl Rig {
+    /// A round of the driver: everything that came is heard, then it acts.
+    fn hear(&mut self, said: [(SlaveId, ToMaster); 2]) {
+        for (slave, message) in said {
+            self.core.handle(self.now, Input::Said { slave, message });
+        }
+    }
+}
+
+#[test]
+fn shards_that_are_sealed_in_one_round_are_reserved_in_one_save() {
+    let (mut rig, _) = Rig::moving(settings(3));
+    rig.move_shard(A, B, 0, 1);
+    rig.hear([(B, state_ready(1, 1, 90)), (B, state_ready(2, 1, 90))]);
+    assert_eq!(
+        orders(&rig.drain()),
+        [
+            "save now 1@2 Reserved b, 2@2 Reserved b",
+            "a Seal 1@1",
+            "a Seal 2@1"
+        ]
+    );
+}
+
+#[test]
+fn where_the_one_save_of_a_round_fails_none_of_its_shards_is_sealed() {
+    let (mut rig, _) = Rig::moving(settings(3));
+    rig.move_shard(A, B, 0, 1);
+    rig.hear([(B, state_ready(1, 1, 90)), (B, state_ready(2, 1, 90))]);
+    assert_eq!(orders(&rig.fail_queued()), [""; 0]);
+    for shard in [1, 2] {
+        assert_eq!(rig.shard(shard), (Some(A.to_string()), "serving"));
+    }
+}
+
+#[test]
+fn a_save_that_may_be_lost_takes_no_reservation_along() {
+    let (mut rig, _) = Rig::moving(settings(3));
+    rig.move_shard(A, B, 0, 1);
+    rig.say(B, state_ready(1, 1, 90));
+    rig.say(A, sealed(1, 1, 100));
+    rig.hear([(B, resumed(1, 2)), (B, state_ready(2, 1, 90))]);
+    assert_eq!(
+        orders(&rig.drain()),
+        [
+            "save soon 1@2 Owned b",
+            "save now 2@2 Reserved b",
+            "a Seal 2@1"
+        ]
+    );
+}
+
 #[test]
 fn a_seal_whose_reservation_was_not_saved_is_not_sent_and_ends_the_deploy() {
     let (mut rig, _) = Rig::moving(settings(2));

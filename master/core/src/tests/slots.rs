@@ -265,7 +265,7 @@ fn a_slot_that_was_given_another_name_keeps_its_slave() {
         let mut actions = with_all(&mut rig, "old", 3);
         actions.extend(rig.wait(60 * SECOND));
         assert_eq!(starts(&actions), [""; 0]);
-        assert_eq!(orders(&actions)[0], "a Accepted");
+        assert!(orders(&actions).contains(&"a Accepted".to_owned()));
         assert!(rig.all_served_by(A));
     }
 }

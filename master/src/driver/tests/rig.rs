@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -60,17 +60,20 @@ pub(super) struct Disk {
     pub(super) tries: AtomicUsize,
     /// The next save panics.
     pub(super) broken: AtomicBool,
+    /// How many milliseconds a save takes.
+    pub(super) takes: AtomicU64,
     pub(super) saved: Mutex<Vec<(Entry, Durability)>>,
 }
 
 impl Disk {
-    pub(super) fn save(
+    pub(super) async fn save(
         &self,
         entries: Vec<Entry>,
         durability: Durability,
     ) -> Result<(), SaveError> {
         assert!(!self.broken.load(Ordering::SeqCst), "on purpose");
         self.tries.fetch_add(1, Ordering::SeqCst);
+        sleep(Duration::from_millis(self.takes.load(Ordering::SeqCst))).await;
         if self.deposed.load(Ordering::SeqCst) {
             return Err(SaveError::Deposed("another one has it".to_owned()));
         }
@@ -145,7 +148,10 @@ impl Stage {
         let driver = Driver::new(Parts {
             aside: Aside::default(),
             core: Core::new(settings, Recovered::default(), Time::default()),
-            journal: Journal::played(move |entries, how| saved.save(entries, how)),
+            journal: Journal::played(move |entries, how| {
+                let disk = Arc::clone(&saved);
+                async move { disk.save(entries, how).await }
+            }),
             launcher: Launcher::new(nowhere, nowhere, secret.clone(), &[slot], BTreeMap::new()),
             watches: BTreeMap::new(),
             unseen: BTreeMap::new(),

@@ -25,7 +25,7 @@ fn joining(connection: u64, hello: Hello) -> Joining {
 #[tokio::test]
 async fn nothing_is_kept_of_slaves_that_are_refused_whatever_ids_they_name() {
     let mut stage = Stage::new(None);
-    let driver = &mut stage.driver;
+    let (driver, inbox) = (&mut stage.driver, &mut Inbox::new(stage.queue));
     for slave in 1..=100 {
         let stranger = Hello {
             slot: "elsewhere".to_owned(),
@@ -33,13 +33,13 @@ async fn nothing_is_kept_of_slaves_that_are_refused_whatever_ids_they_name() {
         };
         let connection = u64::try_from(slave).unwrap();
         driver.joined(NOW, joining(connection, stranger));
-        driver.carry_out().await;
+        driver.carry_out(inbox).await;
     }
     assert_eq!(driver.supervisor.counts(), (0, 0, 0));
     let (connected, remembered) = driver.connections.counts();
     assert!(connected == 0 && remembered <= 1);
     driver.joined(NOW, joining(200, hello(200)));
-    driver.carry_out().await;
+    driver.carry_out(inbox).await;
     assert_eq!(
         driver.supervisor.counts().0,
         1,
@@ -50,11 +50,11 @@ async fn nothing_is_kept_of_slaves_that_are_refused_whatever_ids_they_name() {
 #[tokio::test]
 async fn a_process_that_cannot_be_seen_is_looked_for_once_however_often_its_slave_dials() {
     let mut stage = Stage::new(None);
-    let driver = &mut stage.driver;
+    let (driver, inbox) = (&mut stage.driver, &mut Inbox::new(stage.queue));
     let _hidden = crate::process::hide(std::process::id());
     for connection in 1..=100 {
         driver.joined(NOW, joining(connection, hello(1)));
-        driver.carry_out().await;
+        driver.carry_out(inbox).await;
         assert_eq!(driver.supervisor.counts(), (0, 1, 0));
     }
     // Nor is one that was refused looked for.
@@ -64,7 +64,7 @@ async fn a_process_that_cannot_be_seen_is_looked_for_once_however_often_its_slav
     };
     stranger.process.pid_namespace += 1;
     driver.joined(NOW, joining(200, stranger));
-    driver.carry_out().await;
+    driver.carry_out(inbox).await;
     assert_eq!(driver.supervisor.counts(), (0, 1, 0));
 }
 

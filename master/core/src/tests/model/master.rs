@@ -51,7 +51,7 @@ impl Journal {
 
     fn take_in(&mut self, entries: Vec<Entry>, durability: Durability) {
         let is_ticket = |entry: &Entry| matches!(entry, Entry::Ticket { .. });
-        if durability == Durability::Soon && entries.iter().all(is_ticket) {
+        if durability.is_only_taken(&entries) {
             self.unsaved = entries.into_iter().last();
             return;
         }

@@ -36,8 +36,7 @@ impl Disk {
         entries: Vec<Entry>,
         durability: Durability,
     ) -> Result<(), String> {
-        let tickets = |entry: &Entry| matches!(entry, Entry::Ticket { .. });
-        if durability == Durability::Soon && entries.iter().all(tickets) {
+        if durability.is_only_taken(&entries) {
             for entry in entries {
                 if let Entry::Ticket { ticket, .. } = &entry {
                     self.tickets.insert(ticket.shard, entry);
