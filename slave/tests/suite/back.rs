@@ -2,11 +2,12 @@
 
 use baton_discord::Discord;
 use baton_protocol::{Epoch, message::ResumeAfter};
-use baton_slave::{Mark, StateStatus};
+use baton_slave::StateStatus;
 
 use crate::{
     common::{
-        FakeMaster, LONG, Peer, Recorder, Running, config, discord, moment, run, traffic, until,
+        FakeMaster, LONG, Peer, Recorder, Running, all_once_unmarked, config, discord, moment, run,
+        traffic, until,
     },
     lost::copy,
 };
@@ -72,24 +73,8 @@ async fn goes_on(scene: &Scene) {
 impl Scene {
     /// Each event was handed out once, by one of them, and no session was lost.
     async fn is_exact(&self) {
-        traffic(&self.discord, 0.0);
-        let sent = || {
-            let ledger = self.discord.ledger(0, usize::MAX);
-            let events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
-            let mut sent: Vec<u64> = events.map(|entry| entry.seq).collect();
-            sent.sort_unstable();
-            sent
-        };
-        let told = || {
-            let both = [&self.first.0, &self.second.0].map(|slave| slave.bot.sequences());
-            let mut told = both.concat();
-            told.sort_unstable();
-            told
-        };
-        until("every event once", || sent() == told()).await;
-        for slave in [&self.first.0, &self.second.0] {
-            assert!(slave.bot.told().iter().all(|told| told.mark == Mark::None));
-        }
+        let bots = [&self.first.0, &self.second.0].map(|slave| &*slave.bot);
+        all_once_unmarked(&self.discord, &bots).await;
         assert_eq!(self.discord.counters().total.identifies, 1);
     }
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::common::{
-    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, heartbeats, logged, run,
-    until,
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, all_once_unmarked, config, discord,
+    heartbeats, logged, run, until,
 };
 use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
@@ -67,32 +67,7 @@ impl Scene {
 
     /// Every dispatch of the ledger was handed out once, in order, unmarked.
     async fn all_handled_once(&self) {
-        crate::common::traffic(&self.discord, 0.0);
-        let sent = || {
-            let mut sent: Vec<(String, u64)> = self
-                .discord
-                .ledger(0, usize::MAX)
-                .into_iter()
-                .filter(|entry| entry.kind.name() != "RESUMED")
-                .map(|entry| (entry.session.to_string(), entry.seq))
-                .collect();
-            sent.sort();
-            sent
-        };
-        let told = || {
-            let mut told: Vec<(String, u64)> = self
-                .slave
-                .bot
-                .told()
-                .into_iter()
-                .map(|told| (told.session, told.sequence))
-                .collect();
-            told.sort();
-            told
-        };
-        until("every event", || sent() == told()).await;
-        let marked = |told: &crate::common::Told| told.mark != baton_slave::Mark::None;
-        assert!(!self.slave.bot.told().iter().any(marked));
+        all_once_unmarked(&self.discord, &[&self.slave.bot]).await;
     }
 }
 

@@ -7,7 +7,7 @@ mod recordings;
 use std::time::{Duration, Instant};
 
 use crate::common::go::{Master, Recorded, Wire, config, migrate, recorded};
-use crate::common::{Doing, Recorder, Running, discord, logged, run, traffic, until};
+use crate::common::{Doing, Recorder, Running, all_once, discord, logged, run, traffic, until};
 use baton_discord::{Discord, Fault, FaultName, What};
 use baton_protocol::{
     go::{Session, ToMaster},
@@ -62,24 +62,7 @@ impl Scene {
 
     /// Every event of every session reached exactly one bot, once.
     async fn all_handled_once(&self, bots: &[&Recorder]) {
-        traffic(&self.discord, 0.0);
-        let sent = || {
-            let entries = self.discord.ledger(0, usize::MAX).into_iter();
-            let mut sent: Vec<(String, u64)> = entries
-                .filter(|entry| entry.kind.name() != "RESUMED")
-                .map(|entry| (entry.session.to_string(), entry.seq))
-                .collect();
-            sent.sort();
-            sent
-        };
-        let told = || {
-            let told = bots.iter().flat_map(|bot| bot.told());
-            let mut told: Vec<(String, u64)> =
-                told.map(|told| (told.session, told.sequence)).collect();
-            told.sort();
-            told
-        };
-        until("every event", || sent() == told()).await;
+        all_once(&self.discord, bots).await;
     }
 }
 

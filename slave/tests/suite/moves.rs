@@ -6,7 +6,7 @@ mod state;
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::common::{
-    Doing, FakeMaster, LONG, Peer, Recorder, Running, Told, config, discord, run, until,
+    Doing, FakeMaster, LONG, Peer, Recorder, Running, Told, config, discord, run, sent, until,
     with_session,
 };
 use crate::lost::copy;
@@ -83,13 +83,7 @@ impl Scene {
     /// How often each dispatch was handed out, by both; quiet first.
     async fn handed(&self) -> BTreeMap<u64, Vec<Told>> {
         crate::common::traffic(&self.discord, 0.0);
-        let sent: Vec<u64> = self
-            .discord
-            .ledger(0, usize::MAX)
-            .into_iter()
-            .filter(|entry| entry.kind.name() != "RESUMED")
-            .map(|entry| entry.seq)
-            .collect();
+        let before = sent(&self.discord).len();
         let all = || {
             let mut all: BTreeMap<u64, Vec<Told>> = BTreeMap::new();
             for told in self.old.told().into_iter().chain(self.new.told()) {
@@ -98,14 +92,8 @@ impl Scene {
             all
         };
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let sent_now = || {
-            let ledger = self.discord.ledger(0, usize::MAX);
-            ledger
-                .iter()
-                .filter(|entry| entry.kind.name() != "RESUMED")
-                .count()
-        };
-        assert!(sent_now() >= sent.len());
+        let sent_now = || sent(&self.discord).len();
+        assert!(sent_now() >= before);
         until("every event", || all().len() == sent_now()).await;
         all()
     }

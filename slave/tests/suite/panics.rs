@@ -12,8 +12,8 @@ use baton_slave::{Mark, StateStatus};
 use crate::{
     ahead::{Scene, quiet},
     common::{
-        Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, traffic,
-        until,
+        Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, sent,
+        traffic, until,
     },
     lost::copy,
     sessions::{flows, scene_of},
@@ -47,9 +47,8 @@ async fn a_shard_whose_task_panics_begins_anew_from_its_last_checkpoint_and_mark
     let told = || scene.slave.bot.told();
     let missing = || {
         let told = scene.slave.bot.sequences();
-        let ledger = scene.discord.ledger(0, usize::MAX);
-        let mut events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
-        events.any(|entry| !told.contains(&entry.seq))
+        let sent = sent(&scene.discord);
+        sent.iter().any(|(_, sequence)| !told.contains(sequence))
     };
     until("every event", || !missing()).await;
     let mut seen = BTreeSet::new();

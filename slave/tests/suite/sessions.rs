@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use crate::common::{
-    FakeMaster, LONG, Peer, Recorder, Running, config, discord, logged, run, until,
+    FakeMaster, LONG, Peer, Recorder, Running, all_once_unmarked, config, discord, logged, run,
+    until,
 };
 use baton_discord::{Discord, Fault, FaultName, What, When};
 use baton_protocol::{
     Sequence, SequenceRanges, ToMaster, ToSlave,
     message::{IdentifyCause, ResumeAfter, Step},
 };
-use baton_slave::{Mark, SlaveConfig};
+use baton_slave::SlaveConfig;
 use serde_json::json;
 
 /// One shard that serves, under traffic.
@@ -59,22 +60,8 @@ impl Scene {
 
     /// Every dispatch was handed to one of these, once, unmarked.
     async fn all_once(&self, slaves: &[&Running]) {
-        crate::common::traffic(&self.discord, 0.0);
-        let sent = || {
-            let ledger = self.discord.ledger(0, usize::MAX);
-            let events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
-            let mut sent: Vec<u64> = events.map(|entry| entry.seq).collect();
-            sent.sort_unstable();
-            sent
-        };
-        let told = || {
-            let mut told: Vec<u64> = slaves.iter().flat_map(|s| s.bot.sequences()).collect();
-            told.sort_unstable();
-            told
-        };
-        until("every event", || sent() == told()).await;
-        let mut all = slaves.iter().flat_map(|slave| slave.bot.told());
-        assert!(all.all(|told| told.mark == Mark::None));
+        let bots: Vec<&Recorder> = slaves.iter().map(|slave| &*slave.bot).collect();
+        all_once_unmarked(&self.discord, &bots).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Signals that are for a master reach its slaves, too: a unit is one.
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use baton_protocol::auth::Secret;
 use baton_slave::{SecretSource, Slave, SlaveConfig};

@@ -1,5 +1,6 @@
 //! A small master that says what a test tells it to, and slaves in this process.
 
+mod exact;
 pub mod go;
 mod master;
 mod peer;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 #[allow(unused_imports, reason = "each test file uses its own part")]
 pub use self::truth::{Moment, difference, moment};
 pub use self::{
+    exact::{all_once, all_once_unmarked, sent},
     master::FakeMaster,
     peer::Peer,
     recorder::{Doing, Recorder, Told},
