@@ -162,9 +162,9 @@ fn fleet_options(options: &DemoOptions, special: Special) -> FleetOptions {
         handler_ms: options.handler_ms,
         soak: Duration::from_secs(1),
         slave: options.slave.clone(),
-        launch: false,
         keep: options.keep,
         special,
+        ..FleetOptions::default()
     }
 }
 

@@ -39,6 +39,22 @@ pub struct DiscordOptions {
     pub more: Vec<String>,
 }
 
+impl Default for DiscordOptions {
+    /// A small one, next door, whose cold start is quick.
+    fn default() -> Self {
+        let more = ["--max-concurrency", "16", "--identify-window", "20ms"];
+        Self {
+            shards: 4,
+            guilds_per_shard: 5,
+            members_per_guild: 8,
+            rtt: Duration::ZERO,
+            tls: false,
+            seed: 3,
+            more: more.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
 /// A running simulated Discord.
 #[derive(Debug)]
 pub struct Discord {

@@ -135,24 +135,15 @@ pub async fn one_by_one(rtt: Duration, wait: Duration, runs: u32) -> Result<OneB
 }
 
 async fn start(folder: &TempDir, rtt: Duration, shards: u32, seed: u32) -> Result<Discord> {
-    let options = DiscordOptions {
+    let mut options = DiscordOptions {
         shards,
-        guilds_per_shard: 5,
         members_per_guild: 5,
         rtt,
-        tls: false,
         seed: u64::from(seed),
-        more: [
-            "--identify-window",
-            "20ms",
-            "--max-concurrency",
-            "16",
-            "--replay-buffer",
-            "3500",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        ..DiscordOptions::default()
     };
+    let buffer = ["--replay-buffer", "3500"];
+    options.more.extend(buffer.map(str::to_owned));
     Discord::start(folder.path(), folder.path(), &options).await
 }
 

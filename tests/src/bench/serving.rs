@@ -17,7 +17,7 @@ use crate::{
     chaos::hunt,
     discord::{Discord, DiscordOptions, TOKEN},
     error::{Error, Result},
-    fleet::{Fleet, FleetOptions, Special},
+    fleet::{Fleet, FleetOptions},
     process::{Process, command},
 };
 
@@ -241,15 +241,12 @@ struct Size {
 
 impl Size {
     fn discord(self) -> DiscordOptions {
-        let more = ["--max-concurrency", "16", "--identify-window", "20ms"];
         DiscordOptions {
             shards: self.shards,
             guilds_per_shard: self.guilds,
             members_per_guild: self.members,
-            rtt: Duration::ZERO,
-            tls: false,
             seed: u64::from(self.seed),
-            more: more.map(str::to_owned).to_vec(),
+            ..DiscordOptions::default()
         }
     }
 }
@@ -360,12 +357,8 @@ impl Running {
 fn options(size: Size) -> FleetOptions {
     FleetOptions {
         discord: size.discord(),
-        handler_ms: 0,
         soak: Duration::from_secs(1),
-        slave: "baton-slave".to_owned(),
-        launch: false,
-        keep: false,
-        special: Special::default(),
+        ..FleetOptions::default()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     chaos::hunt,
     discord::{DiscordOptions, TOKEN},
     error::{Error, Result},
-    fleet::{Fleet, FleetOptions, Special},
+    fleet::{Fleet, FleetOptions},
     process::{Process, command},
 };
 
@@ -254,23 +254,15 @@ fn told(log: &Path) -> Result<u64> {
 }
 
 fn options(row: Row, seed: u32) -> FleetOptions {
-    let more = ["--max-concurrency", "16", "--identify-window", "20ms"];
     FleetOptions {
         discord: DiscordOptions {
             shards: row.shards,
             guilds_per_shard: row.guilds,
             members_per_guild: row.members,
-            rtt: Duration::ZERO,
-            tls: false,
             seed: u64::from(seed),
-            more: more.map(str::to_owned).to_vec(),
+            ..DiscordOptions::default()
         },
-        handler_ms: 0,
-        soak: Duration::from_millis(200),
-        slave: "baton-slave".to_owned(),
-        launch: false,
-        keep: false,
-        special: Special::default(),
+        ..FleetOptions::default()
     }
 }
 

@@ -23,6 +23,21 @@ pub struct FleetOptions {
     pub special: Special,
 }
 
+impl Default for FleetOptions {
+    /// A small one, whose slaves are the operator's own processes.
+    fn default() -> Self {
+        Self {
+            discord: DiscordOptions::default(),
+            handler_ms: 0,
+            soak: Duration::from_millis(200),
+            slave: "baton-slave".to_owned(),
+            launch: false,
+            keep: false,
+            special: Special::default(),
+        }
+    }
+}
+
 /// What a test sets that is not like every other fleet.
 #[derive(Clone, Debug, Default)]
 pub struct Special {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use baton_tests::{
     checker::Exactness,
-    discord::{DiscordOptions, TOKEN},
-    fleet::{Fleet, FleetOptions, Special},
+    discord::TOKEN,
+    fleet::{Fleet, FleetOptions},
     process::program,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_build_with_other_intents_is_refused_before_anything_moves() {
-    let fleet = serving(options()).await;
+    let fleet = serving(FleetOptions::default()).await;
     let before = fleet.discord.counts().await.expect("counts");
     let output = fleet
         .deploy_command_with("v2", &["--intents", "1"])
@@ -34,7 +34,7 @@ async fn a_build_with_other_intents_is_refused_before_anything_moves() {
 
 #[tokio::test]
 async fn starting_a_candidate_by_hand_deploys_it() {
-    let mut fleet = serving(options()).await;
+    let mut fleet = serving(FleetOptions::default()).await;
     fleet.discord.traffic(30.0).await.expect("traffic");
     let mut candidate = fleet.start_slave("v2").await.expect("a candidate");
     deployed(&mut fleet).await;
@@ -66,7 +66,7 @@ async fn an_empty_slot_gets_a_slave() {
 
 #[tokio::test]
 async fn the_master_leaves_the_slaves_serve_on_and_the_next_master_adopts_them() {
-    let mut fleet = serving(options()).await;
+    let mut fleet = serving(FleetOptions::default()).await;
     fleet.discord.traffic(30.0).await.expect("traffic");
     let before = (owners(&fleet).await, epochs(&fleet).await);
     let counts = fleet.discord.counts().await.expect("counts");
@@ -94,7 +94,7 @@ async fn the_master_leaves_the_slaves_serve_on_and_the_next_master_adopts_them()
 
 #[tokio::test]
 async fn a_killed_master_is_replaced_without_anybody_noticing() {
-    let mut fleet = serving(options()).await;
+    let mut fleet = serving(FleetOptions::default()).await;
     fleet.discord.traffic(30.0).await.expect("traffic");
     let before = (owners(&fleet).await, epochs(&fleet).await);
     let counts = fleet.discord.counts().await.expect("counts");
@@ -110,7 +110,7 @@ async fn a_killed_master_is_replaced_without_anybody_noticing() {
 
 #[tokio::test]
 async fn a_slave_told_to_end_leaves_its_sessions_to_the_next_one() {
-    let (fleet, mut first) = serving_keep(options()).await;
+    let (fleet, mut first) = serving_keep(FleetOptions::default()).await;
     fleet.discord.traffic(30.0).await.expect("traffic");
     let counts = fleet.discord.counts().await.expect("counts");
     assert_eq!(first.process.stop().await.expect("it leaves"), 0);
@@ -126,7 +126,7 @@ async fn a_slave_told_to_end_leaves_its_sessions_to_the_next_one() {
 
 #[tokio::test]
 async fn doctor_asks_discord_what_it_documents_nowhere_and_remembers_the_answers() {
-    let fleet = serving(options()).await;
+    let fleet = serving(FleetOptions::default()).await;
     let before = fleet.discord.counts().await.expect("counts");
     let doctor = async |more: &[&str]| {
         let mut command = Command::new(program("baton-master").expect("it is built"));
@@ -159,7 +159,7 @@ async fn doctor_asks_discord_what_it_documents_nowhere_and_remembers_the_answers
 
 #[tokio::test]
 async fn a_deploy_that_went_back_says_why_and_where_everything_is() {
-    let fleet = serving(options()).await;
+    let fleet = serving(FleetOptions::default()).await;
     fleet.discord.traffic(60.0).await.expect("traffic");
     let badbot = program("baton-badbot").expect("scripts/test builds it");
     let config = fleet.folder().join("baton.toml");
@@ -196,8 +196,10 @@ async fn a_killed_slave_without_a_standby_is_followed_by_the_next_one_soon() {
 /// Kills the slave that serves, three times, where nobody is saved by the launch
 /// into an empty slot.
 async fn killed_again_and_again(standbys: u32) {
-    let mut all = options();
-    all.launch = true;
+    let mut all = FleetOptions {
+        launch: true,
+        ..FleetOptions::default()
+    };
     all.special.standbys = standbys;
     let limits = [("contact", "60s"), ("backoff", "100ms")];
     all.special.limits = limits.map(|(name, limit)| (name, limit.to_owned())).into();
@@ -251,7 +253,7 @@ async fn serving_keep(options: FleetOptions) -> (Fleet, baton_tests::fleet::Slav
 async fn launched() -> Fleet {
     let mut fleet = Fleet::start(FleetOptions {
         launch: true,
-        ..options()
+        ..FleetOptions::default()
     })
     .await
     .expect("a fleet");
@@ -310,26 +312,4 @@ async fn epochs(fleet: &Fleet) -> Vec<u64> {
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn options() -> FleetOptions {
-    FleetOptions {
-        discord: DiscordOptions {
-            shards: 4,
-            guilds_per_shard: 5,
-            members_per_guild: 8,
-            rtt: Duration::ZERO,
-            tls: false,
-            seed: 3,
-            more: ["--max-concurrency", "16", "--identify-window", "20ms"]
-                .map(str::to_owned)
-                .to_vec(),
-        },
-        handler_ms: 0,
-        soak: Duration::from_millis(200),
-        slave: "baton-slave".to_owned(),
-        launch: false,
-        keep: false,
-        special: Special::default(),
-    }
 }

@@ -174,26 +174,20 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         r#"{full}{before}exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" {log}"#
     );
     special.slave_wrapper = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
-    let mut more = ["--max-concurrency", "16", "--identify-window", "20ms"]
-        .map(str::to_owned)
-        .to_vec();
-    more.extend(setup.discord.iter().cloned());
+    let mut discord = DiscordOptions {
+        shards: setup.shards,
+        seed: setup.seed,
+        ..DiscordOptions::default()
+    };
+    discord.more.extend(setup.discord.iter().cloned());
     FleetOptions {
-        discord: DiscordOptions {
-            shards: setup.shards,
-            guilds_per_shard: 5,
-            members_per_guild: 8,
-            rtt: Duration::ZERO,
-            tls: false,
-            seed: setup.seed,
-            more,
-        },
+        discord,
         handler_ms: setup.handler_ms,
         soak: setup.soak,
-        slave: "baton-slave".to_owned(),
         launch: true,
         keep: true,
         special,
+        ..FleetOptions::default()
     }
 }
 

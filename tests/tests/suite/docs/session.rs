@@ -4,8 +4,8 @@
 use std::{fs, process::Stdio, time::Duration};
 
 use baton_tests::{
-    discord::{DiscordOptions, TOKEN},
-    fleet::{Fleet, FleetOptions, Special},
+    discord::TOKEN,
+    fleet::{Fleet, FleetOptions},
     parts::kill_processes_naming,
 };
 use tokio::{process::Command, time::timeout};
@@ -35,7 +35,11 @@ async fn typed(document: &str) {
     if !there("curl", "curl") {
         return;
     }
-    let fleet = Fleet::start(options()).await.expect("a fleet");
+    let options = FleetOptions {
+        launch: true,
+        ..FleetOptions::default()
+    };
+    let fleet = Fleet::start(options).await.expect("a fleet");
     fleet.all_serving(LIMIT).await.expect("a cold start");
     let host = Host::new();
     furnish(&host, &fleet);
@@ -138,28 +142,6 @@ fn furnish(host: &Host, fleet: &Fleet) {
             host.path("destdir")
         ),
     );
-}
-
-fn options() -> FleetOptions {
-    FleetOptions {
-        discord: DiscordOptions {
-            shards: 4,
-            guilds_per_shard: 3,
-            members_per_guild: 5,
-            rtt: Duration::ZERO,
-            tls: false,
-            seed: 5,
-            more: ["--max-concurrency", "16", "--identify-window", "20ms"]
-                .map(str::to_owned)
-                .to_vec(),
-        },
-        handler_ms: 0,
-        soak: Duration::from_millis(200),
-        slave: "baton-slave".to_owned(),
-        launch: true,
-        keep: false,
-        special: Special::default(),
-    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{io::Write, process::Stdio};
 
 use baton_tests::{
     discord::DiscordOptions,
-    fleet::{Fleet, FleetOptions, Special},
+    fleet::{Fleet, FleetOptions},
 };
 
 use tokio::time::{Instant, sleep};
@@ -24,17 +24,11 @@ async fn alerts_and_dashboard_name_only_what_a_master_answers() {
             shards: 2,
             guilds_per_shard: 1,
             members_per_guild: 2,
-            rtt: Duration::ZERO,
-            tls: false,
-            seed: 1,
-            more: ["--identify-window", "20ms"].map(str::to_owned).to_vec(),
+            ..DiscordOptions::default()
         },
-        handler_ms: 0,
         soak: Duration::ZERO,
-        slave: "baton-slave".to_owned(),
         launch: true,
-        keep: false,
-        special: Special::default(),
+        ..FleetOptions::default()
     })
     .await
     .unwrap();

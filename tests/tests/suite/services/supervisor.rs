@@ -76,7 +76,11 @@ impl Trial {
             fs::create_dir(host.path(folder)).unwrap();
         }
         let logs = host.dir.path().join("logs");
-        let discord = Discord::start(host.dir.path(), &logs, &discord_options())
+        let options = DiscordOptions {
+            shards: SHARDS,
+            ..DiscordOptions::default()
+        };
+        let discord = Discord::start(host.dir.path(), &logs, &options)
             .await
             .expect("a Discord");
         fs::write(
@@ -189,20 +193,6 @@ impl Drop for Trial {
     /// The slave outlives everybody on purpose, but not its test.
     fn drop(&mut self) {
         kill_processes_naming(&self.host.path(""));
-    }
-}
-
-fn discord_options() -> DiscordOptions {
-    DiscordOptions {
-        shards: SHARDS,
-        guilds_per_shard: 4,
-        members_per_guild: 8,
-        rtt: Duration::ZERO,
-        tls: false,
-        seed: 11,
-        more: ["--max-concurrency", "16", "--identify-window", "20ms"]
-            .map(str::to_owned)
-            .to_vec(),
     }
 }
 
