@@ -155,8 +155,9 @@ impl Shard {
         }
     }
 
-    /// Takes in what came. The state is brought up to it first, and to what came with it.
-    /// `Some`: the connection is of no use any more; it is closed.
+    /// Brings the state up to what came, and to what came with it, before it is handed out.
+    /// `Err`: it is not, and is put back. The connection is of no use any more, or `None`: it
+    /// is tried again.
     pub(super) async fn keep(
         &mut self,
         incoming: Incoming,
@@ -175,6 +176,10 @@ impl Shard {
         };
         let begins = (&**kind == "READY").then(|| self.of_ready(json));
         // What is no READY is said where it is read.
+        if self.staying.is_compacting() {
+            gateway.put_back(vec![incoming]);
+            return Err(None);
+        }
         if matches!(begins, Some(None)) || !self.staying.wants(*sequence, begins.is_some()) {
             return Ok(incoming);
         }
@@ -193,14 +198,45 @@ impl Shard {
             }
             Err(refusal) => refusal,
         };
+        if mutant!("refused-and-handed-out") {
+            let first = batch.remove(0);
+            gateway.put_back(batch);
+            return Ok(first);
+        }
         gateway.put_back(batch);
         match refusal {
-            Refusal::NoRoom(why) | Refusal::Busy(why) => {
+            Refusal::NoRoom(why) => {
+                self.no_room(&why);
+                if self.staying.may_compact() && !self.keeping.copies_out() {
+                    self.staying.compact(self.span.clone());
+                }
+                Err(None)
+            }
+            Refusal::Busy(why) => {
                 self.no_room(&why);
                 Err(None)
             }
             Refusal::Fenced(why) => Err(Some(Ended::Fenced(why))),
             Refusal::Gone(why) | Refusal::Unusable(why) => Err(Some(Ended::StateGone(why))),
+        }
+    }
+
+    /// An operator may have asked for what stays to be compacted.
+    pub(super) fn look_after_what_stays(&mut self, now: Instant) {
+        if self.staying.is_compact_asked(now) && !self.keeping.copies_out() {
+            tracing::info!("the state of this shard is compacted, as somebody asks");
+            self.staying.compact(self.span.clone());
+        }
+    }
+
+    /// It was compacted, or not.
+    pub(super) fn compacted(done: Result<String, Refusal>) {
+        match done {
+            Ok(what) => tracing::info!(what, "the state of this shard was compacted"),
+            Err(refusal) => tracing::warn!(
+                why = refusal.text(),
+                "the state of this shard was not compacted"
+            ),
         }
     }
 

@@ -68,7 +68,9 @@ impl Shard {
 
     async fn live(&mut self, life: &mut Life, redial: &mut Redial) -> Ended {
         let timings = self.context.config.timings.clone();
-        self.staying.waits_no_more();
+        if !self.staying.is_compacting() {
+            self.staying.waits_no_more();
+        }
         let overtook = self.ahead.overtakes();
         let mut gateway = if let Some(gateway) = self.take_ahead() {
             life.ahead = true;
@@ -124,6 +126,7 @@ impl Shard {
                     if waits.is_some_and(|again| again <= Instant::now())
                         && !life.is_crowded(timings.crowded) =>
                 {
+                    self.staying.waits_no_more();
                     if let Some(incoming) = gateway.take_back()
                         && let Some(ended) =
                             self.take_in(incoming, &mut gateway, life, redial).await

@@ -19,9 +19,17 @@ use crate::{
 };
 
 impl Shard {
-    pub(super) fn begin_copy(&mut self, epoch: Epoch, reader: Version, channel: StateChannel) {
+    pub(super) async fn begin_copy(
+        &mut self,
+        epoch: Epoch,
+        reader: Version,
+        channel: StateChannel,
+    ) {
         if epoch != self.epoch {
             return;
+        }
+        if self.staying.is_compacting() {
+            Self::compacted(self.staying.is_compacted().await);
         }
         let offer = self.staying.is_whole().then(random);
         let session = self.session_of_copy();

@@ -10,6 +10,7 @@ use super::{
     gateway::{Gateway, Incoming},
     order::Order,
     phase::Input,
+    staying::News,
 };
 use crate::{bot::Command, state::CopyOut};
 
@@ -52,6 +53,7 @@ impl Shard {
                 self.events.worth_a_look_at().filter(|_| serving),
                 command_at.err(),
                 self.snapshot.due().filter(|_| serving),
+                self.staying.look_due().filter(|_| serving),
             ];
             let soon = soon.into_iter().flatten().min();
             // A reader that waits for a copy comes first.
@@ -80,13 +82,20 @@ impl Shard {
                         }
                         self.hand_out_retries(now);
                         self.snapshot_due(now);
+                        self.look_after_what_stays(now);
                     }
                     if due.is_some_and(|due| due <= now) {
                         return Input::Due;
                     }
                 }
                 read = self.recall.next() => return Input::Read(read),
-                claimed = self.staying.claimed() => return Input::Claimed(claimed),
+                news = self.staying.news() => match news {
+                    News::Claimed(claimed) => return Input::Claimed(claimed),
+                    News::Compacted(done) => {
+                        Self::compacted(done);
+                        return Input::Finished;
+                    }
+                },
                 change = self.ahead.change() => self.ahead_changed(change),
                 change = self.trials.change(&self.context.trials) => self.trials_changed(change),
                 Some(command) = self.commands.recv(), if command_at.is_ok() => {
@@ -140,7 +149,7 @@ impl Shard {
                 reader,
                 channel,
             } => {
-                self.begin_copy(epoch, reader, channel);
+                self.begin_copy(epoch, reader, channel).await;
                 None
             }
             Order::CopyHeard { epoch } => {

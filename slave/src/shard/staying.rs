@@ -25,6 +25,12 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// It is said again so often that one is refused.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
+/// A state that has no room is compacted so often at the most.
+const COMPACT_EVERY: Duration = Duration::from_secs(60);
+
+/// It is looked so often whether an operator asks for that.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// So many bytes of events are applied on a thread that serves, where no disk is behind the
 /// state: some hundred microseconds, as a cache takes for the same.
 const QUICK: usize = 64 << 10;
@@ -39,11 +45,21 @@ pub(super) struct Staying {
     lost: bool,
     claim: Option<JoinHandle<Result<Taken, Refusal>>>,
     waits: Option<Waits>,
+    /// While it is compacted, no event is applied.
+    compacting: Option<JoinHandle<(Box<dyn Owned>, Result<String, Refusal>)>>,
+    compacted: Option<Instant>,
+    look: Option<Instant>,
     coming: Coming,
     /// What of a replay it holds already, where it was copied.
     copied: Option<Copied>,
     /// When it was said last that there is no room.
     told: Option<Instant>,
+}
+
+/// What other threads have done.
+pub(super) enum News {
+    Claimed(Result<Taken, Refusal>),
+    Compacted(Result<String, Refusal>),
 }
 
 /// What comes of it while another process owns the shard.
@@ -74,8 +90,17 @@ impl Staying {
         }));
     }
 
+    /// What other threads have done for it; pending where there is nothing. Survives being
+    /// cancelled.
+    pub(super) async fn news(&mut self) -> News {
+        if self.is_compacting() {
+            return News::Compacted(self.is_compacted().await);
+        }
+        News::Claimed(self.claimed().await)
+    }
+
     /// What became of a claim; pending where there is none. Survives being cancelled.
-    pub(super) async fn claimed(&mut self) -> Result<Taken, Refusal> {
+    async fn claimed(&mut self) -> Result<Taken, Refusal> {
         let Some(claim) = &mut self.claim else {
             return pending().await;
         };
@@ -116,8 +141,77 @@ impl Staying {
         self.owned = None;
         self.session = None;
         self.claim = None;
+        self.compacting = None;
         self.waits = None;
         self.copied = None;
+    }
+
+    // ---- compacting ------------------------------------------------------------
+
+    /// When it is to be looked after.
+    pub(super) fn look_due(&self) -> Option<Instant> {
+        self.owned.as_ref()?;
+        Some(self.look.unwrap_or_else(Instant::now))
+    }
+
+    /// Whether it is time, and somebody asks for it to be compacted.
+    pub(super) fn is_compact_asked(&mut self, now: Instant) -> bool {
+        if self.look_due().is_none_or(|due| due > now) {
+            return false;
+        }
+        self.look = Some(now + LOOK);
+        self.owned
+            .as_ref()
+            .is_some_and(|owned| owned.is_compact_asked())
+    }
+
+    /// There is no room: whether compacting it may make some, as it was not done lately.
+    pub(super) fn may_compact(&self) -> bool {
+        let lately = self
+            .compacted
+            .is_some_and(|at| at.elapsed() < COMPACT_EVERY);
+        self.owned.is_some() && !lately
+    }
+
+    /// Events wait until it is done. A seal does not: the next owner goes on in whichever of
+    /// the two is claimed.
+    pub(super) fn compact(&mut self, span: Span) {
+        let Some(mut owned) = self.owned.take() else {
+            return;
+        };
+        self.compacted = Some(Instant::now());
+        self.compacting = Some(spawn_blocking(move || {
+            let _in = span.enter();
+            let done = owned.compact();
+            (owned, done)
+        }));
+        let again = Instant::now() + COMPACT_EVERY;
+        self.waits = Some(Waits { again });
+    }
+
+    /// Until it is compacted; pending where it is not. Survives being cancelled.
+    pub(super) async fn is_compacted(&mut self) -> Result<String, Refusal> {
+        let Some(compacting) = &mut self.compacting else {
+            return pending().await;
+        };
+        let compacted = compacting.await;
+        self.compacting = None;
+        let again = Instant::now();
+        self.waits = Some(Waits { again });
+        match compacted {
+            Ok((owned, done)) => {
+                self.owned = Some(owned);
+                done
+            }
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(Refusal::Unusable("the process ends".to_owned())),
+            },
+        }
+    }
+
+    pub(super) const fn is_compacting(&self) -> bool {
+        self.compacting.is_some()
     }
 
     // ---- on its way ------------------------------------------------------------
@@ -211,14 +305,9 @@ impl Staying {
     /// The last change stands. Gives where, if all of the session is there.
     pub(super) fn seal(&mut self) -> Option<Sequence> {
         self.claim = None;
+        self.compacting = None;
         self.waits = None;
-        let mut owned = self.owned.take()?;
-        if mutant!("seal-without-the-store") {
-            let stands = owned.stands();
-            self.owned = Some(owned);
-            return Some(stands);
-        }
-        let stands = owned.seal();
+        let stands = self.owned.take()?.seal();
         (!self.lost && self.session.is_some()).then_some(stands)
     }
 
@@ -227,8 +316,7 @@ impl Staying {
         let Some(owned) = &self.owned else {
             return false;
         };
-        let is_new = sequence > owned.stands() || mutant!("stand-not-compared");
-        begins || (self.session.is_some() && is_new)
+        begins || (self.session.is_some() && sequence > owned.stands())
     }
 
     /// Brings it up to these events of a session; `begins`: the first of them is its READY.
@@ -311,7 +399,7 @@ fn changes<'b>(batch: &'b [Incoming], held: &[bool]) -> Vec<Change<'b>> {
     let held = held.iter().copied().chain(std::iter::repeat(false));
     let changes = batch.iter().zip(held).filter_map(|(incoming, held)| {
         let change = incoming.change()?;
-        Some(match held {
+        Some(match held && !mutant!("piece-in-store-twice") {
             true => Change {
                 sequence: change.sequence,
                 kind: "",

@@ -10,6 +10,10 @@ mod export;
 mod import;
 mod pack;
 pub(crate) mod snapshot;
+#[cfg_attr(
+    not(feature = "store"),
+    allow(dead_code, reason = "the store is the one place there is")
+)]
 pub(crate) mod stays;
 
 pub use self::snapshot::Snapshots;

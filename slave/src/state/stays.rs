@@ -93,6 +93,13 @@ pub(crate) trait Owned: Send {
     /// One of them, and where it stands; `None`: it is gone.
     fn piece(&self, key: u64) -> Option<Exported>;
 
+    /// Whether an operator asks for [`compact`](Self::compact).
+    fn is_compact_asked(&self) -> bool;
+
+    /// Writes it once more, without what no document needs. It takes the time of a copy. Gives
+    /// what came of it, for a person.
+    fn compact(&mut self) -> Result<String, Refusal>;
+
     /// The last change stands, and there is no other.
     fn seal(&mut self) -> Sequence;
 }
@@ -324,6 +331,14 @@ mod tests {
 
         fn piece(&self, _: u64) -> Option<Exported> {
             None
+        }
+
+        fn is_compact_asked(&self) -> bool {
+            false
+        }
+
+        fn compact(&mut self) -> Result<String, Refusal> {
+            Ok(String::new())
         }
 
         fn seal(&mut self) -> Sequence {

@@ -269,6 +269,20 @@ impl Owned for Shard {
         })
     }
 
+    fn is_compact_asked(&self) -> bool {
+        self.writer.is_compact_asked().unwrap_or(false)
+    }
+
+    fn compact(&mut self) -> Result<String, Refusal> {
+        let compacted = self.writer.compact();
+        let compacted = compacted.map_err(|error| refusal(error, &self.place))?;
+        let (before, after) = (compacted.before >> 10, compacted.after >> 10);
+        Ok(format!(
+            "{}: {before} KiB before, {after} KiB now",
+            self.place
+        ))
+    }
+
     fn seal(&mut self) -> Sequence {
         self.writer.seal().sequence
     }

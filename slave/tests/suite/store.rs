@@ -1,11 +1,18 @@
 //! State that stays where it is, in a store on a folder of its own.
 
-use std::collections::BTreeMap;
+mod beside;
+mod trouble;
 
-use baton_discord::{Discord, DiscordConfig};
-use baton_protocol::{ShardId, Ticket, message::ResumeAfter};
+use std::{collections::BTreeMap, path::PathBuf};
+
+use baton_discord::{Discord, DiscordConfig, Fault, FaultName, ResumeWhileConnected};
+use baton_protocol::{
+    Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave,
+    message::{Dial, ResumeAfter, Unit},
+};
 use baton_slave::{Mark, SlaveConfig, StateStatus};
 use tempfile::TempDir;
+use twilight_model::id::Id;
 
 use crate::common::{
     FakeMaster, LONG, Peer, Recorder, Running, Told, config, discord, moment, run, traffic, until,
@@ -56,6 +63,12 @@ impl Scene {
         self.sides.len() - 1
     }
 
+    /// The folder of shard 0.
+    fn folder(&self) -> PathBuf {
+        let store = self.sides[0].slave.bot.store.as_ref().unwrap();
+        store.dir().expect("a shard was served").join("shard-0")
+    }
+
     async fn flows(&self, side: usize) {
         let bot = &self.sides[side].slave.bot;
         let before = bot.told().len();
@@ -88,7 +101,7 @@ impl Scene {
         all
     }
 
-    /// Everything that Discord sent was handed out once, and the store of this slave is what
+    /// Everything that Discord sent was handed out once, and the state of this slave is what
     /// Discord says.
     async fn is_exact(&self, side: usize) {
         let moment = moment(&self.discord, 0, &self.sides[side].slave.bot).await;
@@ -195,4 +208,138 @@ async fn after_a_death_the_next_owner_has_it_whole_and_the_dead_one_cannot_chang
     assert_eq!(scene.states(new), [StateStatus::Complete]);
     let moment = moment(&scene.discord, 0, &scene.sides[new].slave.bot).await;
     assert_eq!(moment.difference(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_store_holds_and_the_dead_owner_did_not_finish_is_handed_out_and_not_applied() {
+    let mut scene = Scene::new(|_| {}).await;
+    scene.sides[0].peer.catch_up().await;
+    let early = scene.sides[0].peer.checkpoints[&ShardId(0)].clone();
+    scene.flows(0).await;
+    traffic(&scene.discord, 0.0);
+    let last = |scene: &Scene| scene.discord.ledger(0, usize::MAX).last().unwrap().seq;
+    let store = scene.sides[0].slave.bot.store.clone().unwrap();
+    let stands = || store.shard(ShardId(0)).unwrap().view().unwrap().stand();
+    until("all of it is in the store", || {
+        stands().sequence.get() == last(&scene)
+    })
+    .await;
+    let new = scene.joins().await;
+    let peer = &mut scene.sides[new].peer;
+    peer.resume(2, ResumeAfter::Death, early.clone()).await;
+    let expected = || {
+        let ledger = scene.discord.ledger(0, usize::MAX).into_iter();
+        let events = ledger.filter(|entry| entry.kind.name() != "RESUMED");
+        let behind = events.filter(|entry| entry.seq > early.handled.get());
+        let mut expected: Vec<u64> = behind.map(|entry| entry.seq).collect();
+        expected.retain(|sequence| !early.finished_above.contains(Sequence(*sequence)));
+        expected
+    };
+    let told = || scene.sides[new].slave.bot.sequences();
+    until("all that was not known finished", || told() == expected()).await;
+    assert!(expected().len() > 20, "{:?}", expected().len());
+    let moment = moment(&scene.discord, 0, &scene.sides[new].slave.bot).await;
+    assert_eq!(moment.difference(), None);
+    assert_eq!(scene.states(new), [StateStatus::Complete]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_seal_hands_the_store_over_too() {
+    let mut scene = Scene::new(|config| {
+        config.resume_while_connected = ResumeWhileConnected::Both;
+    })
+    .await;
+    let new = scene.joins().await;
+    scene.sides[0].peer.catch_up().await;
+    let ticket = Box::new(scene.sides[0].peer.checkpoints[&ShardId(0)].clone());
+    let unit = Unit {
+        shard: ShardId(0),
+        epoch: Epoch(1),
+    };
+    let next = &mut scene.sides[new].peer;
+    let (shard, epoch) = (unit.shard, unit.epoch);
+    let dial = Dial {
+        shard,
+        epoch,
+        ticket: *ticket,
+    };
+    next.order(ToSlave::Dial(Box::new(dial))).await;
+    next.wait("a connection", |message| match message {
+        ToMaster::Dialled(dialled) => Some(assert_eq!(dialled.failed, "")),
+        _ => None,
+    })
+    .await;
+    scene.sides[0].peer.seals_late(unit).await;
+    let next = &mut scene.sides[new].peer;
+    next.order(ToSlave::Overtake(unit)).await;
+    next.wait("RESUMED beside the owner", |message| match message {
+        ToMaster::Overtaken(overtaken) => Some(assert_eq!(overtaken.failed, "")),
+        _ => None,
+    })
+    .await;
+    scene.flows(0).await;
+    scene.hands_over(0, new, 2).await;
+    scene.flows(new).await;
+    scene.is_exact(new).await;
+    assert_eq!(scene.states(new), [StateStatus::Complete]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_session_begins_with_nothing_of_the_one_before() {
+    let mut scene = Scene::new(|_| {}).await;
+    let store = scene.sides[0].slave.bot.store.clone().unwrap();
+    let session = || store.shard(ShardId(0))?.view().ok()?.stand().session;
+    let before = session().unwrap();
+    scene
+        .discord
+        .fault(Fault::new(FaultName::Op9False))
+        .unwrap();
+    scene.sides[0].peer.serving(0).await;
+    until("another session", || {
+        session().is_some_and(|session| session != before)
+    })
+    .await;
+    scene.flows(0).await;
+    let moment = moment(&scene.discord, 0, &scene.sides[0].slave.bot).await;
+    assert_eq!(moment.difference(), None);
+    assert_eq!(scene.states(0), [StateStatus::Complete; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_shards_of_two_slaves_have_a_state_each() {
+    const SHARDS: u32 = 8;
+    let discord = discord(|config| config.shards = SHARDS).await;
+    let master = FakeMaster::new(SHARDS).await;
+    let dir = tempfile::tempdir().unwrap();
+    let bot = || Recorder::with_store(&dir.path().join("store"));
+    let one = run(config(&master, &discord), bot());
+    let mut first = master.accept().await;
+    let all: Vec<u32> = (0..SHARDS).collect();
+    first.start(&all, 1, SHARDS).await;
+    let two = run(config(&master, &discord), bot());
+    let mut second = master.accept().await;
+    traffic(&discord, 500.0);
+    for shard in (0..SHARDS).step_by(2) {
+        let ticket = first.seal(shard, 1, LONG).await;
+        let unfinished = first.settled(shard).await;
+        second.resume(2, ResumeAfter::Seal, ticket).await;
+        second.settle(shard, 1, unfinished).await;
+    }
+    until("both have events", || {
+        [&one, &two]
+            .iter()
+            .all(|slave| slave.bot.told().len() > 100)
+    })
+    .await;
+    for shard in 0..SHARDS {
+        let owner = if shard % 2 == 0 { &two } else { &one };
+        let moment = moment(&discord, shard, &owner.bot).await;
+        assert_eq!(moment.difference(), None, "shard {shard}");
+        // Found by its guild, whichever shard that is in.
+        let store = owner.bot.store.as_ref().unwrap();
+        let guild = discord.truth_guilds(shard).unwrap()[0];
+        let stands = store.of(Id::new(guild)).unwrap().shard();
+        assert_eq!(stands, ShardId(shard));
+    }
+    assert_eq!(discord.counters().total.identifies, u64::from(SHARDS));
 }

@@ -86,6 +86,11 @@ impl Recorder {
             let piece = |guild: Id<_>| Some((guild.get(), view.guild_create(guild)?.into()));
             return Some(guilds.filter_map(piece).collect());
         }
+        self.pieces_of_cache(shard)
+    }
+
+    /// The same of its cache, where it has both.
+    pub fn pieces_of_cache(&self, shard: ShardId) -> Option<BTreeMap<u64, Bytes>> {
         let cache = self.cache.as_ref()?;
         let keys = cache.export(shard).into_iter();
         let piece = |key| Some((key, cache.export_piece(key)?));

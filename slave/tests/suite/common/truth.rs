@@ -56,6 +56,11 @@ fn take(discord: &Discord, shard: u32, bot: &Recorder) -> Option<Moment> {
 }
 
 impl Moment {
+    /// The same truth, beside other pieces.
+    pub fn with_pieces(self, pieces: BTreeMap<u64, Bytes>) -> Self {
+        Self { pieces, ..self }
+    }
+
     /// What of the truth is not cached like that; `None`: everything is.
     pub fn difference(&self) -> Option<String> {
         self.truth.iter().find_map(|(guild, truth)| {
