@@ -210,8 +210,8 @@ impl Core {
             }
         }
         self.advance();
-        if self.deploys.are_several() {
-            // There may be room now for what another deploy has to move.
+        if self.deploys.make_room() {
+            // For what another deploy has to move.
             self.out.touch_all(&self.deploys.slots());
             self.advance();
         }

@@ -30,6 +30,9 @@ pub(crate) struct Out {
     actions: VecDeque<Action>,
     timers: Timers,
     touched: BTreeSet<SlotId>,
+    /// Slots that were looked at, each as often as it was.
+    #[cfg(test)]
+    pub(crate) looked_at: u64,
 }
 
 impl Out {
@@ -40,6 +43,8 @@ impl Out {
             actions: VecDeque::new(),
             timers: Timers::default(),
             touched: BTreeSet::new(),
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -142,7 +147,12 @@ impl Out {
 
     /// The next slot to look at.
     pub(crate) fn pop_touched(&mut self) -> Option<SlotId> {
-        self.touched.pop_first()
+        let touched = self.touched.pop_first();
+        #[cfg(test)]
+        {
+            self.looked_at += u64::from(touched.is_some());
+        }
+        touched
     }
 
     // ---- how it is carried out -----------------------------------------------
@@ -210,6 +220,7 @@ impl Out {
             actions,
             timers,
             touched,
+            looked_at: _,
         } = self;
         assert!(actions.is_empty() && touched.is_empty());
         (timers.running(), saves.unwritten())

@@ -8,7 +8,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use baton_core::view::View;
+use baton_core::{event::Evidence, view::View};
 use serde::Serialize;
 use serde_json::json;
 
@@ -70,7 +70,7 @@ struct Status {
     underway: Option<Underway>,
     /// Slaves that ended and were not to, the newest last.
     deaths: Vec<Died>,
-    /// How many of them were in the last hour, by slot. Of a deploy that went back because
+    /// How many processes of them ended in the last hour, by slot. Of a deploy that went back because
     /// its new slave died, the deploy tells.
     died_last_hour: BTreeMap<String, usize>,
     /// Findings that need a look, the worst first.
@@ -104,7 +104,11 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Response, 
     let mut deaths = admin.history.deaths();
     let mut died_last_hour = BTreeMap::new();
     let hour_ago = unix_ms().saturating_sub(3_600_000);
-    let counts = |death: &&Died| death.at_unix_ms >= hour_ago && death.candidate_of.is_none();
+    let counts = |death: &&Died| {
+        death.at_unix_ms >= hour_ago
+            && death.candidate_of.is_none()
+            && death.evidence == Evidence::Process
+    };
     for death in deaths.iter().filter(counts) {
         *died_last_hour.entry(death.slot.clone()).or_default() += 1;
     }

@@ -12,17 +12,29 @@ pub(super) fn whose(death: &Value) -> String {
     }
 }
 
-/// `exit code 1, after 0.2 s`
+/// Whether it is dead by a word alone: the operator's, or a lease that ran out.
+fn is_word(death: &Value) -> bool {
+    matches!(death["evidence"].as_str(), Some("operator" | "lease"))
+}
+
+/// `exit code 1, after 0.2 s`; `the operator said that it is dead (its process may live)`
 pub(super) fn how(death: &Value) -> String {
     let ending = death["ending"].as_str().unwrap_or("?");
+    if is_word(death) {
+        return format!("{ending} (its process may live)");
+    }
     match death["lived_ms"].as_u64() {
         Some(lived) => format!("{ending}, after {}", span(lived)),
         None => ending.to_owned(),
     }
 }
 
-/// What it wrote last, at most `most` lines, each behind a bar.
+/// What it wrote last, at most `most` lines, each behind a bar. Where no process is known to
+/// have ended, that is not known.
 pub(super) fn last_lines(death: &Value, most: usize) -> Vec<String> {
+    if is_word(death) {
+        return Vec::new();
+    }
     let lines = death["last_lines"]
         .as_array()
         .map_or(&[][..], Vec::as_slice);

@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use baton_core::event::Death;
-use baton_protocol::DeployId;
+use baton_core::event::{Death, Evidence};
+use baton_protocol::{DeployId, SlaveId};
 
 use crate::clock::millis;
 
 /// So many are remembered.
 const REMEMBERED: usize = 50;
 
-/// The unexpected end of a slave's process.
+/// The unexpected end of a slave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Died {
@@ -26,7 +26,10 @@ pub struct Died {
     pub build: Option<String>,
     /// Its process id.
     pub pid: u32,
-    /// Exit code or signal, in words.
+    /// How it is known that it is dead. Only the end of its process is final: by another word
+    /// it may be alive, and come back with nothing.
+    pub evidence: Evidence,
+    /// Exit code or signal, in words; without the end of a process, whose word it was.
     pub ending: String,
     /// How long it lived, in milliseconds; absent: not known.
     pub lived_ms: Option<u64>,
@@ -46,6 +49,7 @@ impl Died {
             slave: death.slave.map(|slave| slave.to_string()),
             build: death.build.clone(),
             pid: death.pid,
+            evidence: Evidence::Process,
             ending: death.ending.to_string(),
             lived_ms: death.lived.map(millis),
             last_lines: death.last_lines.clone(),
@@ -58,11 +62,23 @@ impl Died {
 pub(super) struct Deaths(VecDeque<Died>);
 
 impl Deaths {
-    /// One that ended as ordered is none.
+    /// One that ended as ordered is none. What a word said of it before is known now.
     pub(super) fn note(&mut self, death: &Death, at_unix_ms: u64, of: Option<DeployId>) {
         if !death.ending.is_well() {
+            if let Some(slave) = death.slave.map(|slave| slave.to_string()) {
+                let is_word = |died: &Died| died.evidence != Evidence::Process;
+                self.0
+                    .retain(|died| died.slave.as_ref() != Some(&slave) || !is_word(died));
+            }
             self.keep(Died::of(death, at_unix_ms, of));
         }
+    }
+
+    /// What is known of the end of this slave.
+    pub(super) fn of(&self, slave: SlaveId) -> Option<&Died> {
+        let slave = slave.to_string();
+        let mut deaths = self.0.iter().rev();
+        deaths.find(|died| died.slave.as_ref() == Some(&slave))
     }
 
     pub(super) fn keep(&mut self, died: Died) {

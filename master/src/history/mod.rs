@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use baton_core::event::{self, Death, MovePhase, News, Outcome};
+use baton_core::event::{self, Death, Evidence, MovePhase, News, Outcome};
 use baton_protocol::{DeployId, ShardId, SlaveId, Term};
 use serde_json::Value;
 use tracing::warn;
@@ -205,6 +205,15 @@ impl Observer for History {
             {
                 event["candidate_of"] = of.get().into();
             }
+            if let News::Fenced { slave, .. }
+            | News::SlaveGone {
+                slave,
+                dead: Some(_),
+                ..
+            } = &stamped.news
+            {
+                event["died"] = serde_json::to_value(seen.deaths.of(*slave)).unwrap_or(Value::Null);
+            }
             seen.chronicle.keep(event);
         }
     }
@@ -221,6 +230,11 @@ impl Seen {
             }
             Some("slave_ended") if event["well"] == false => {
                 if let Ok(died) = serde_json::from_value(event.clone()) {
+                    self.deaths.keep(died);
+                }
+            }
+            Some("fenced" | "slave_gone") => {
+                if let Ok(died) = serde_json::from_value(event["died"].clone()) {
                     self.deaths.keep(died);
                 }
             }
@@ -249,10 +263,28 @@ impl Seen {
             } => self.joined(*slave, build, slot, *back),
             News::SlaveGone {
                 slave,
-                dead: Some(_),
+                dead: Some(evidence),
+                slot,
+                build,
+                pid,
                 ..
+            } => {
+                self.builds.remove(slave);
+                // The end of a process is told with its exit code and its last lines.
+                if *evidence != Evidence::Process {
+                    self.deaths.keep(Died {
+                        at_unix_ms: unix_ms(),
+                        slot: slot.clone(),
+                        slave: Some(slave.to_string()),
+                        build: Some(build.clone()),
+                        pid: *pid,
+                        evidence: *evidence,
+                        ending: evidence.told().to_owned(),
+                        ..Died::default()
+                    });
+                }
             }
-            | News::Fenced { slave, .. } => {
+            News::Fenced { slave, .. } => {
                 self.builds.remove(slave);
             }
             News::DeployAccepted {

@@ -3,7 +3,7 @@
 use baton_protocol::Epoch;
 
 use super::{deploys::spread, *};
-use baton_core::event::{Death, DeployStep, EndedBy, Losses};
+use baton_core::event::{Death, DeployStep, EndedBy, Losses, RequestId};
 
 const OLD: SlaveId = SlaveId(1);
 const NEW: SlaveId = SlaveId(2);
@@ -291,6 +291,49 @@ fn the_next_master_knows_what_happened_under_this_one() {
         r#""master_started" "slave_joined" "alarm" "deploy_accepted" "deploy_ended" "slave_ended" "master_left" "master_started""#
     );
     assert!(second.events(u64::MAX).is_empty());
+}
+
+#[test]
+fn a_slave_that_a_word_calls_dead_is_among_the_dead_until_its_process_is_known_to_have_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Heard::open(dir.path(), Term::default());
+    first.told(0, joined(OLD, "v1"));
+    first.told(
+        1,
+        News::SlaveGone {
+            slave: OLD,
+            dead: Some(Evidence::Operator),
+            held: 2,
+            slot: "main".to_owned(),
+            build: "v1".to_owned(),
+            pid: 7,
+        },
+    );
+    let request = RequestId(1);
+    first.told(
+        2,
+        News::Fenced {
+            request,
+            slave: OLD,
+        },
+    );
+    let [died] = first.deaths().try_into().unwrap();
+    assert_eq!((died.evidence, died.pid), (Evidence::Operator, 7));
+    assert_eq!(died.ending, "the operator said that it is dead");
+    first.leaves();
+    drop(first);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while chronicle::read(dir.path()).len() < 4 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let mut second = Heard::open(dir.path(), Term::default());
+    assert_eq!(second.deaths(), [died], "the next master knows it");
+    let mut ended = death();
+    ended.slave = Some(OLD);
+    second.told(0, News::SlaveEnded(Box::new(ended)));
+    let [died] = second.deaths().try_into().unwrap();
+    assert_eq!(died.evidence, Evidence::Process);
+    assert_eq!(died.ending, "exit code 1");
 }
 
 #[test]

@@ -306,6 +306,9 @@ fn what_is_not_known_is_not_shown() {
         slave: SLAVE,
         dead: Some(Evidence::Process),
         held: 0,
+        slot: "main".to_owned(),
+        build: "v1".to_owned(),
+        pid: 7,
     };
     metrics.happened(&told(gone));
     let parsed = parsed(&metrics, &view);

@@ -160,7 +160,9 @@ impl Stamped {
                 info!(slave = short(slave), build, slot, back, "slave joined");
             })
             .kept_if(!back),
-            News::SlaveGone { slave, dead, held } => {
+            News::SlaveGone {
+                slave, dead, held, ..
+            } => {
                 let gone = Meaning::line(move || {
                     let evidence = dead.map(tracing::field::debug);
                     let slave = short(slave);
@@ -293,6 +295,9 @@ mod tests {
             slave: SLAVE,
             dead,
             held,
+            slot: "main".to_owned(),
+            build: "v1".to_owned(),
+            pid: 7,
         }
     }
 

@@ -212,11 +212,18 @@ mod tests {
             (Some(Evidence::Lease), json!("lease")),
             (Some(Evidence::Operator), json!("operator")),
         ] {
-            let (slave, held) = (SlaveId(1), 2);
-            let gone = News::SlaveGone { slave, dead, held };
+            let gone = News::SlaveGone {
+                slave: SlaveId(1),
+                dead,
+                held: 2,
+                slot: "main".to_owned(),
+                build: "v1".to_owned(),
+                pid: 7,
+            };
             let expected = json!({
                 "type": "slave_gone", "at_us": 0, "slave": "00000000000000000000000000000001",
-                "dead": dead.is_some(), "evidence": evidence, "held": 2,
+                "dead": dead.is_some(), "evidence": evidence, "held": 2, "slot": "main",
+                "build": "v1", "pid": 7,
             });
             assert_eq!(Stamped::at(0, gone).to_json(), expected);
         }

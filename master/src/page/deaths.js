@@ -1,10 +1,13 @@
-// Slaves that ended unexpectedly: how, after what time, and what they
-// wrote last.
+// Slaves that ended unexpectedly: how that is known, how they ended, after what
+// time, and what they wrote last.
 
 import { byId, el, fill, short, span } from "./text.js";
 
 /** The newest first; older ones are in `baton-master events`. */
 const MOST = 5;
+
+/** Evidence of a death that is no end of a process. */
+const BY_A_WORD = new Set(["operator", "lease"]);
 
 export function showDeaths(fleet) {
   const deaths = (fleet.status.deaths ?? []).slice(-MOST).reverse();
@@ -18,9 +21,10 @@ export function showDeaths(fleet) {
 }
 
 function line(death, when, opened) {
-  const { build, slave, slot, pid, ending, lived_ms: lived, last_lines: lines } = death;
+  const { build, slave, slot, pid, evidence, ending, lived_ms: lived, last_lines: lines } = death;
+  const known = BY_A_WORD.has(evidence) ? " (its process may live)" : "";
   const who = build ? `build ${build} (slave ${short(slave)}, pid ${pid})` : `process ${pid}, before it joined`;
-  const text = `Slot ${slot}: ${who}: ${ending}${lived == null ? "" : ` after ${span(lived)}`}`;
+  const text = `Slot ${slot}: ${who}: ${ending}${known}${lived == null ? "" : ` after ${span(lived)}`}`;
   const head = [el("span", { class: "when faint", title: new Date(death.at_unix_ms).toLocaleString() }, when), el("span", {}, text)];
   if (!lines?.length) return el("li", { data: { pid } }, el("div", { class: "line" }, ...head));
   return el("li", { data: { pid } },

@@ -26,7 +26,11 @@ use crate::{
 
 /// The deploys that run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Deploys(BTreeMap<SlotId, Deploy>);
+pub(crate) struct Deploys {
+    running: BTreeMap<SlotId, Deploy>,
+    /// What each had in hand when the others were looked at last, while there are several.
+    loads: BTreeMap<SlotId, Load>,
+}
 
 /// What the other deploys have in hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,12 +52,12 @@ pub(crate) struct Load {
 impl Deploys {
     /// The deploy of a slot.
     pub(crate) fn of(&self, slot: SlotId) -> Option<&Deploy> {
-        self.0.get(&slot)
+        self.running.get(&slot)
     }
 
     /// The same, to be changed.
     pub(crate) fn of_mut(&mut self, slot: SlotId) -> Option<&mut Deploy> {
-        self.0.get_mut(&slot)
+        self.running.get_mut(&slot)
     }
 
     /// The deploy of a step that only a deploy takes.
@@ -65,27 +69,27 @@ impl Deploys {
 
     /// A deploy of a slot that has none.
     pub(crate) fn begin(&mut self, deploy: Deploy) {
-        let before = self.0.insert(deploy.slot, deploy);
+        let before = self.running.insert(deploy.slot, deploy);
         debug_assert!(before.is_none(), "a second deploy of one slot");
     }
 
     /// The deploy of a slot is over.
     pub(crate) fn end(&mut self, slot: SlotId) -> Option<Deploy> {
-        self.0.remove(&slot)
+        self.running.remove(&slot)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.running.is_empty()
     }
 
     /// In the order of their slots.
     pub(crate) fn iter(&self) -> btree_map::Values<'_, SlotId, Deploy> {
-        self.0.values()
+        self.running.values()
     }
 
     /// The slots that are deployed.
     pub(crate) fn slots(&self) -> Vec<SlotId> {
-        self.0.keys().copied().collect()
+        self.running.keys().copied().collect()
     }
 
     /// Every shard that was begun and does not serve at its next owner yet.
@@ -100,14 +104,24 @@ impl Deploys {
         others.fold(Load::default(), |load, deploy| deploy.add_to(load))
     }
 
-    /// Whether one waits for the other.
-    pub(crate) fn are_several(&self) -> bool {
-        self.0.len() > 1
+    /// Whether one has other things in hand than when it was asked last: the others may have
+    /// room now that they had not. Never where there is one alone.
+    pub(crate) fn make_room(&mut self) -> bool {
+        let loads = match self.running.len() {
+            0 | 1 => BTreeMap::new(),
+            _ => {
+                let of =
+                    |(&slot, deploy): (&SlotId, &Deploy)| (slot, deploy.add_to(Load::default()));
+                self.running.iter().map(of).collect()
+            }
+        };
+        let several = !loads.is_empty();
+        std::mem::replace(&mut self.loads, loads) != self.loads && several
     }
 
     /// The deploy for which this process was launched, while it has not joined.
     pub(crate) fn launching(&mut self, of: LaunchId) -> Option<&mut Deploy> {
-        let mut deploys = self.0.values_mut();
+        let mut deploys = self.running.values_mut();
         deploys
             .find(|deploy| matches!(deploy.stage, Stage::Starting { launch, .. } if launch == of))
     }
@@ -120,7 +134,7 @@ impl Deploys {
 
     /// The same, to be changed.
     pub(crate) fn with_mut(&mut self, slave: SlaveId) -> Option<&mut Deploy> {
-        let mut deploys = self.0.values_mut();
+        let mut deploys = self.running.values_mut();
         deploys.find(|deploy| deploy.slaves().any(|one| one == slave))
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct InFlight {
     begun: BTreeMap<ShardId, Begun>,
     /// The same shards, the tightest budget first.
     by_budget: BTreeSet<(Duration, ShardId)>,
+    /// Those that are sealed.
+    sealed: BTreeSet<ShardId>,
     /// What a handover takes.
     handover: Duration,
     /// What the quickest one of the deploy took.
@@ -100,6 +102,7 @@ impl InFlight {
         Self {
             begun: BTreeMap::new(),
             by_budget: BTreeSet::new(),
+            sealed: BTreeSet::new(),
             handover: ASSUMED,
             quickest: None,
         }
@@ -124,6 +127,7 @@ impl InFlight {
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.waits = None;
             begun.sealed.get_or_insert(now);
+            self.sealed.insert(id);
         }
     }
 
@@ -166,6 +170,7 @@ impl InFlight {
     pub(crate) fn unsealed(&mut self, id: ShardId) {
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.sealed = None;
+            self.sealed.remove(&id);
         }
     }
 
@@ -176,13 +181,7 @@ impl InFlight {
             let fit = quickest.as_nanos() / COST.as_nanos();
             usize::try_from(fit).unwrap_or(usize::MAX).max(LEAST_SEALED)
         });
-        beside.has_room(self.sealed_now(), beside.sealed, most)
-    }
-
-    /// How many are sealed.
-    fn sealed_now(&self) -> usize {
-        let sealed = self.begun.values().filter(|begun| begun.sealed.is_some());
-        sealed.count()
+        beside.has_room(self.sealed.len(), beside.sealed, most)
     }
 
     /// What other deploys have to reckon with.
@@ -195,7 +194,7 @@ impl InFlight {
         Load {
             moving: load.moving,
             in_flight: load.in_flight + self.len(),
-            sealed: load.sealed + self.sealed_now(),
+            sealed: load.sealed + self.sealed.len(),
             tightest: less(load.tightest, Some(tightest)),
             handover: load.handover.max(self.handover),
             quickest: less(load.quickest, self.quickest),
@@ -248,6 +247,7 @@ impl InFlight {
         let removed = self.begun.remove(id);
         if let Some(begun) = removed {
             self.by_budget.remove(&(begun.budget, *id));
+            self.sealed.remove(id);
         }
         debug_assert_eq!(self.begun.len(), self.by_budget.len());
         removed.is_some()
@@ -256,6 +256,8 @@ impl InFlight {
     pub(crate) fn retain(&mut self, keep: impl Fn(&ShardId) -> bool) {
         self.begun.retain(|id, _| keep(id));
         self.by_budget.retain(|(_, id)| keep(id));
+        self.sealed.retain(|id| keep(id));
+        debug_assert_eq!(self.begun.len(), self.by_budget.len());
     }
 
     /// How many may be in hand of all deploys, with one of this budget among them; at

@@ -7,7 +7,7 @@
 use std::{fmt, time::Duration};
 
 use baton_protocol::{DeployId, Epoch, Sequence, ShardId, SlaveId, text};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     input::RequestId,
@@ -118,6 +118,12 @@ pub enum News {
         dead: Option<Evidence>,
         /// Shards that it had.
         held: usize,
+        /// Its slot.
+        slot: String,
+        /// Its build.
+        build: String,
+        /// Its process id.
+        pid: u32,
     },
     /// A process that the master started or knew has ended: how, and what it said last.
     /// Told by the driver.
@@ -258,10 +264,11 @@ fn deploy_ended<S: Serializer>(
 ///
 /// Only the end of its process is final. By the other two it may come back, and has then
 /// nothing any more: see `fleet/fence.rs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// The kernel of its host says that its process ended.
+    #[default]
     Process,
     /// It had no word of a master for so long that it seals itself, as its slot wants it.
     Lease,

@@ -13,6 +13,7 @@ use crate::{
     event::{Action, Durability, Entry, Evidence, News},
     fleet::{Fleet, Presence, SlotId, Standing},
     master_stage::MasterStage,
+    out::Out,
     timers::Timer,
 };
 
@@ -25,17 +26,13 @@ impl Core {
             return;
         }
         slave.presence = Presence::Away;
-        let (slot, holds) = (slave.slot, slave.holds.len());
+        let slot = slave.slot;
         let deploy = self.deploys.with_mut(id);
         if let Some(soak) = deploy.and_then(|deploy| deploy.soak_of(id)) {
             // The question, or its answer, is lost with the connection.
             soak.asked = false;
         }
-        self.out.tell(News::SlaveGone {
-            slave: id,
-            dead: None,
-            held: holds,
-        });
+        self.fleet.tell_gone(id, None, &mut self.out);
         if self.deploy_needs(id) {
             self.out.start(Timer::Away(id), self.settings.no_progress);
         }
@@ -78,11 +75,7 @@ impl Core {
         };
         let (slot, standing) = (slave.slot, slave.standing);
         let (holds, unsettled) = (slave.holds.clone(), slave.unsettled.clone());
-        self.out.tell(News::SlaveGone {
-            slave: id,
-            dead: Some(evidence),
-            held: holds.len(),
-        });
+        self.fleet.tell_gone(id, Some(evidence), &mut self.out);
         for shard in unsettled {
             self.fleet.sealer_gone(Some(id), shard, &mut self.out);
         }
@@ -185,6 +178,20 @@ impl Core {
 }
 
 impl Fleet {
+    /// A slave is dead, or not connected.
+    fn tell_gone(&self, id: SlaveId, dead: Option<Evidence>, out: &mut Out) {
+        if let Some(slave) = self.slaves.get(&id) {
+            out.tell(News::SlaveGone {
+                slave: id,
+                dead,
+                held: slave.holds.len(),
+                slot: self.slots[slave.slot].name.clone(),
+                build: slave.hello.build.clone(),
+                pid: slave.hello.process.pid,
+            });
+        }
+    }
+
     fn vacate(&mut self, slot: SlotId, id: SlaveId) {
         let slot = &mut self.slots[slot];
         if slot.owner == Some(id) {

@@ -145,6 +145,30 @@ fn what_a_deploy_had_in_hand_is_room_for_the_other_once_it_has_ended() {
     assert_eq!(in_hand(&rig), [4]);
 }
 
+/// The slots that this input has looked at.
+fn looked_at(rig: &mut Rig, slave: SlaveId, message: ToMaster) -> u64 {
+    let before = rig.core.out.looked_at;
+    rig.say(slave, message);
+    rig.core.out.looked_at - before
+}
+
+#[test]
+fn an_input_costs_what_it_costs_with_one_deploy_unless_it_makes_room_for_the_other() {
+    let mut rig = both(2);
+    assert_eq!(in_hand(&rig), [2, 0], "the other one has no room");
+    assert_eq!(looked_at(&mut rig, A, checkpoint(3, 1, 200)), 0);
+    assert_eq!(looked_at(&mut rig, D, pong(0, 0)), 0);
+    assert_eq!(looked_at(&mut rig, B, checkpoint(7, 1, 200)), 0);
+    let before = rig.core.out.looked_at;
+    rig.move_shard(A, C, 0, 1);
+    assert!(
+        rig.core.out.looked_at > before + 2,
+        "the other one may go on"
+    );
+    assert_eq!(in_hand(&rig), [1, 1]);
+    assert_eq!(looked_at(&mut rig, B, checkpoint(7, 1, 201)), 0, "it has");
+}
+
 #[test]
 fn narrow_deploys_do_not_starve_each_other() {
     let rig = both(1);

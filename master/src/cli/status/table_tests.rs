@@ -160,6 +160,18 @@ fn an_empty_slot_says_why_its_last_slave_ended() {
 }
 
 #[test]
+fn a_slave_that_is_dead_by_a_word_alone_is_said_to_be_and_its_last_words_are_not_known() {
+    let mut status = fleet(Vec::new());
+    status["slots"] = json!([{"name": "main", "slave": null, "failed_launches": 0}]);
+    status["deaths"] = json!([{"slot": "main", "evidence": "operator", "pid": 7, "build": "v1",
+        "ending": "the operator said that it is dead", "last_lines": []}]);
+    let text = table(&status, Paint::Plain, 200, Wrong::Last).join("\n");
+    let said = "(build v1, pid 7): the operator said that it is dead (its process may live)";
+    assert!(text.contains(said), "{text}");
+    assert!(!text.contains("standard error"), "{text}");
+}
+
+#[test]
 fn a_slot_whose_slaves_die_again_and_again_says_it_while_one_serves() {
     let mut status = fleet(Vec::new());
     status["slots"] = json!([{"name": "main", "slave": "aaaaaaaabbbb"}]);
