@@ -66,6 +66,7 @@ mod mutants;
 mod deploy;
 pub mod event;
 mod fleet;
+mod learnt;
 mod master_stage;
 mod out;
 mod permits;
@@ -79,13 +80,19 @@ mod timers;
 pub mod view;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use baton_protocol::{DeployId, Parameters, ShardId, SlaveId, ToMaster};
+use baton_protocol::{ShardId, SlaveId, ToMaster, message::Pong};
 
 use self::{
-    deploy::Deploys, event::JournalState, fleet::Fleet, master_stage::MasterStage, out::Out,
-    permits::Permits, shard::Phase, shard::late::Late, timers::Timer, work::WorkUnit,
+    deploy::Deploys,
+    event::JournalState,
+    fleet::{Fleet, SlotId},
+    learnt::Learnt,
+    master_stage::MasterStage,
+    out::Out,
+    permits::Permits,
+    shard::Phase,
+    timers::Timer,
+    work::WorkUnit,
 };
 pub use self::{
     event::{Action, Input, LastDeploy, Recovered, Time},
@@ -102,24 +109,15 @@ pub use self::{
 #[derive(Clone, Debug)]
 pub struct Core {
     settings: Settings,
-    out: Out,
+    stage: MasterStage,
+    // The rooms. Each has its own state and changes nothing of another.
     fleet: Fleet,
-    pinned: Option<Parameters>,
     deploys: Deploys,
-    last_deploy: LastDeploy,
-    /// Deploys that were given up: a slave that was launched for one is not wanted.
-    given_up: BTreeSet<DeployId>,
-    /// No RESUME reaches further back: the service refused one that did.
-    refused: Option<u64>,
-    /// When shards were restarted for their silence.
-    healed: BTreeMap<ShardId, Time>,
     permits: Permits,
     work: WorkUnit,
-    stage: MasterStage,
-    late: Late,
-    journal: JournalState,
-    /// Dead by the operator's word: what they say is not believed.
-    fenced: BTreeSet<SlaveId>,
+    learnt: Learnt,
+    // What they want done.
+    out: Out,
 }
 
 impl Core {
@@ -131,27 +129,16 @@ impl Core {
         let journal = recovered.journal;
         let restarted = !recovered.shards.is_empty() || journal == JournalState::Lost;
         let (work, floor) = (recovered.work, recovered.floor);
-        let (pinned, last_deploy) = (recovered.pinned.clone(), recovered.last_deploy.clone());
-        let (given_up, fenced) = (recovered.given_up.clone(), recovered.fenced.clone());
-        let late = match recovered.late_seal_refused {
-            true => Late::Refused,
-            false => Late::Untried,
-        };
+        let (last, given_up) = (recovered.last_deploy.clone(), recovered.given_up.clone());
+        let learnt = Learnt::new(recovered.late_seal_refused);
         let fleet = Fleet::new(&settings, recovered);
         let mut core = Self {
             out: Out::new(now),
-            pinned: pinned.or_else(|| settings.pinned.clone()),
-            deploys: Deploys::default(),
-            last_deploy,
-            given_up,
-            refused: None,
-            healed: BTreeMap::new(),
+            deploys: Deploys::recovered(last, given_up),
             permits: Permits::new(settings.permits_at_once),
             work: WorkUnit::new(work, journal, floor, settings.home(&fleet)),
             stage: MasterStage::Adopting,
-            late,
-            journal,
-            fenced,
+            learnt,
             fleet,
             settings,
         };
@@ -177,7 +164,13 @@ impl Core {
             Input::Died { slave, evidence } => self.died(slave, evidence),
             Input::Silent { slave } => self.silent(slave),
             Input::Launched { launch, pid } => self.candidate_launched(launch, pid),
-            Input::LaunchFailed { launch, reason } => self.launch_failed(launch, &reason),
+            Input::LaunchFailed { launch, reason } => {
+                // One that nobody waits for any more is of no interest.
+                if !self.candidate_launch_failed(launch, &reason) {
+                    self.fleet
+                        .launch_failed(launch, &reason, &self.settings, &mut self.out);
+                }
+            }
             Input::Deploy { request, order } => self.deploy_asked(request, order),
             Input::Abort { request, slot } => self.abort_asked(request, slot.as_deref()),
             Input::Pause {
@@ -186,9 +179,19 @@ impl Core {
                 pause,
             } => self.pause_asked(request, slot.as_deref(), pause),
             Input::Restart { request, shard } => self.restart_asked(request, shard),
-            Input::LateSealsAgain { request } => self.late_seals_again(request),
-            Input::Identify { request } => self.identify_now(request),
-            Input::Settings(settings) => self.settings_changed(*settings),
+            Input::LateSealsAgain { request } => {
+                self.learnt.try_late_again(request, &mut self.out);
+            }
+            Input::Identify { request } => {
+                self.permits
+                    .release(request, &self.fleet, &self.settings, &mut self.out);
+            }
+            Input::Settings(settings) => {
+                self.settings.change(*settings);
+                self.work_may_move();
+                // There may be more standbys to start, or fewer.
+                self.touch_all();
+            }
             Input::Fence { request, slave } => self.fence(request, slave),
             Input::Leave => self.leave(),
             Input::Budget(budget) => {
@@ -210,7 +213,7 @@ impl Core {
             }
         }
         self.advance();
-        if self.deploys.make_room() {
+        while self.deploys.make_room() {
             // For what another deploy has to move.
             self.out.touch_all(&self.deploys.slots());
             self.advance();
@@ -262,7 +265,7 @@ impl Core {
                 self.fleet.checkpoint(slave, checkpoint, &mut self.out)
             }
             ToMaster::Settled(settled) => {
-                let replays = self.replays();
+                let replays = self.learnt.replays(&self.settings);
                 self.fleet.settled(slave, settled, replays, &mut self.out);
             }
             ToMaster::Trying(trying) => self.fleet.trying(slave, trying, &mut self.out),
@@ -291,14 +294,22 @@ impl Core {
             Timer::Leave => self.exit(),
             Timer::Deploy(slot) => self.deploy_due(slot),
             Timer::Work => self.work_due(),
-            Timer::Tickets => self.write_tickets(),
-            Timer::Seen => self.note_seen(),
+            Timer::Tickets => self.fleet.write_tickets(&mut self.out),
+            Timer::Seen => self.out.note_seen(self.settings.seen),
             Timer::Saves => self.save_again(),
             Timer::Budget => self
                 .permits
                 .budget_resets(&self.fleet, &self.settings, &mut self.out),
-            Timer::Slot(slot) => self.slot_due(slot),
-            Timer::Standby(slot) => self.standby_due(slot),
+            Timer::Slot(slot) => {
+                if self.is_idle(slot) {
+                    self.fleet.slot_due(slot, &self.settings, &mut self.out);
+                }
+            }
+            Timer::Standby(slot) => {
+                let idle = self.is_idle(slot);
+                self.fleet
+                    .standby_due(slot, idle, &self.settings, &mut self.out);
+            }
             Timer::Slave(slave) => self.slave_due(slave),
             Timer::Away(slave) => self.away_due(slave),
             Timer::Shard(shard) => self.shard_due(shard),
@@ -324,13 +335,37 @@ impl Core {
             self.place_free(slot);
             self.advance_deploy(slot);
             self.place_free(slot);
-            self.fill_slot(slot);
-            self.keep_standbys(slot);
+            if self.is_idle(slot) {
+                self.fleet.fill_slot(slot, &self.settings, &mut self.out);
+                self.fleet
+                    .keep_standbys(slot, &self.settings, &mut self.out);
+            }
             self.advance_work();
         }
-        self.journal_is_intact_again();
+        if self.stage == MasterStage::Running {
+            self.fleet.journal_is_intact_again(&mut self.out);
+        }
         self.leave_when_done();
-        self.write_tickets_soon();
+        let soon = self.settings.checkpoint_to_disk;
+        self.out.write_tickets_soon(soon);
+    }
+
+    /// A slave says how it fares.
+    fn pong(&mut self, id: SlaveId, mut pong: Pong) {
+        let unfinished = std::mem::take(&mut pong.unfinished);
+        self.fleet.unfinished_named(id, unfinished, self.out.now);
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        let silent = slave.fares(self.out.now, &pong);
+        slave.backlog(id, &mut self.out);
+        self.heal(id, silent);
+        self.judge(id, pong.number);
+    }
+
+    /// Whether this master sees to a slot, and no deploy of it does.
+    fn is_idle(&self, slot: SlotId) -> bool {
+        self.stage == MasterStage::Running && self.deploys.of(slot).is_none()
     }
 
     /// Something changed that may concern every slot.

@@ -62,7 +62,7 @@ impl Core {
             self.deploys.is_empty(),
             "each deploy has ended, or is handed on"
         );
-        self.write_tickets();
+        self.fleet.write_tickets(&mut self.out);
         self.out.order(Action::Exit);
     }
 }

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{ShardId, SlaveId, ToSlave};
+use baton_protocol::{
+    ShardId, SlaveId, ToSlave,
+    message::{Refused, RefusedReason},
+};
 
 use crate::{
     event::{Action, Durability, Entry, Input, News, Time},
@@ -67,6 +70,11 @@ impl Out {
         self.tell(News::Alarm {
             detail: detail.into(),
         });
+    }
+
+    /// A slave that joined is sent away.
+    pub(crate) fn refuse(&mut self, slave: SlaveId, reason: RefusedReason, detail: String) {
+        self.order(Action::Refuse(slave, Refused { reason, detail }));
     }
 
     /// Rows for the journal. What it refused before goes first, and then a reservation

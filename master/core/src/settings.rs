@@ -6,7 +6,6 @@ use std::time::Duration;
 use baton_protocol::Parameters;
 
 use crate::{
-    Core,
     fleet::{Fleet, SlotId},
     service::{Service, Unknown},
 };
@@ -123,24 +122,20 @@ pub struct SlotSettings {
     pub launches: bool,
 }
 
-impl Core {
-    /// What an operator changed counts from the next thing on that needs it.
-    pub(crate) fn settings_changed(&mut self, next: Settings) {
-        let before = std::mem::take(&mut self.settings);
-        self.settings = Settings {
+impl Settings {
+    /// What an operator changed counts from the next thing on that needs it. Slots, shards
+    /// and what sessions are made with stay.
+    pub(crate) fn change(&mut self, next: Self) {
+        let before = std::mem::take(self);
+        *self = Self {
             slots: before.slots,
             shard_count: before.shard_count,
             pinned: before.pinned,
             permits_at_once: before.permits_at_once,
             ..next
         };
-        self.work_may_move();
-        // There may be more standbys to start, or fewer.
-        self.touch_all();
     }
-}
 
-impl Settings {
     /// The slot whose slave is to do the once-per-bot work.
     pub(crate) fn home(&self, fleet: &Fleet) -> Option<SlotId> {
         let named = self.work_slot.as_deref();

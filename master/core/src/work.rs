@@ -321,7 +321,7 @@ impl Core {
         }
         // Whose it was may be of another slot: the settings may have moved it.
         self.work
-            .resolve(&self.fleet.missing_anywhere(), self.journal);
+            .resolve(&self.fleet.missing_anywhere(), self.fleet.journal);
         if let Some(target) = self.work_target() {
             let (fleet, settings) = (&self.fleet, &self.settings);
             self.work.advance(target, fleet, settings, &mut self.out);

@@ -3,15 +3,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use baton_protocol::{DeployId, LaunchId, SlaveId, message::Role};
+use baton_protocol::{LaunchId, SlaveId, message::Role};
 
 use crate::{
     Core,
     deploy::{Answer, Before, Deploy, InFlight, Pace, Stage},
-    event::{
-        Action, Beside, DeployOrder, Durability, Entry, LastDeploy, Losses, News, Pause, RequestId,
-        STOPPED,
-    },
+    event::{Action, Beside, DeployOrder, Losses, News, Pause, RequestId, STOPPED},
     fleet::SlotId,
     master_stage::MasterStage,
     timers::Timer,
@@ -176,31 +173,6 @@ impl Core {
         }
     }
 
-    /// The next deploy's number, made durable with what the next master needs of it.
-    fn number_deploy(&mut self, order: &DeployOrder) -> DeployId {
-        let deploy = DeployId(self.last_deploy.deploy.get().saturating_add(1));
-        self.last_deploy = LastDeploy {
-            deploy,
-            slot: order.slot.clone(),
-            command: order.command.clone(),
-        };
-        let entry = Entry::Deploy(self.last_deploy.clone());
-        self.out.save(vec![entry], Durability::Now);
-        deploy
-    }
-
-    /// The deploy that a slave was launched for, if a master before this one began it and did
-    /// not see its end: it goes on, with its number, and brings what it was to bring.
-    fn interrupted_deploy(&self, slot: SlotId, to: SlaveId) -> Option<&LastDeploy> {
-        let last = &self.last_deploy;
-        let slave = self.fleet.slaves.get(&to)?;
-        let is_it = last.deploy != DeployId(0)
-            && slave.hello.deploy == last.deploy
-            && last.slot == self.fleet.slots[slot].name
-            && !self.given_up.contains(&last.deploy);
-        (is_it && !mutant!("deploy-renumbered")).then_some(last)
-    }
-
     fn begin_deploy(
         &mut self,
         request: Option<RequestId>,
@@ -209,12 +181,16 @@ impl Core {
         from: Option<SlaveId>,
         stage: Stage,
     ) {
-        let interrupted = stage.to().and_then(|to| self.interrupted_deploy(slot, to));
+        let to = stage.to().and_then(|to| self.fleet.slaves.get(&to));
+        let interrupted = to.and_then(|to| {
+            let slot = &self.fleet.slots[slot].name;
+            self.deploys.interrupted(&to.hello, slot)
+        });
         let id = if let Some(last) = interrupted {
             order.command.clone_from(&last.command);
             last.deploy
         } else {
-            self.number_deploy(&order)
+            self.deploys.number(&order, &mut self.out)
         };
         let name = order.slot.clone();
         self.out.stop(Timer::Slot(slot));

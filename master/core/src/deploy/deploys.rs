@@ -13,15 +13,20 @@
 //! A deploy that goes back waits for nobody: what goes back gets further away meanwhile.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     time::Duration,
 };
 
-use baton_protocol::{LaunchId, ShardId, SlaveId};
+use baton_protocol::{
+    DeployId, LaunchId, ShardId, SlaveId,
+    message::{Hello, Role},
+};
 
 use crate::{
     deploy::{Deploy, Stage},
+    event::{DeployOrder, Durability, Entry, LastDeploy},
     fleet::SlotId,
+    out::Out,
 };
 
 /// The deploys that run.
@@ -30,12 +35,19 @@ pub(crate) struct Deploys {
     running: BTreeMap<SlotId, Deploy>,
     /// What each had in hand when the others were looked at last, while there are several.
     loads: BTreeMap<SlotId, Load>,
+    /// The last one that was begun.
+    last: LastDeploy,
+    /// Those that did not come about: a slave that was launched for one is not wanted.
+    given_up: BTreeSet<DeployId>,
 }
+
+/// Deploys that did not come about are remembered: the last so many.
+const MOST_GIVEN_UP: usize = 64;
 
 /// What the other deploys have in hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
-    /// Other deploys that have shards to move forwards.
+    /// Other deploys that have shards to move forwards, and are not held.
     pub(super) moving: usize,
     /// Shards that they have in hand.
     pub(super) in_flight: usize,
@@ -50,6 +62,61 @@ pub(crate) struct Load {
 }
 
 impl Deploys {
+    /// None runs. What a journal gave back.
+    pub(crate) fn recovered(last: LastDeploy, given_up: BTreeSet<DeployId>) -> Self {
+        Self {
+            last,
+            given_up,
+            ..Self::default()
+        }
+    }
+
+    /// The last one that was begun.
+    pub(crate) const fn last(&self) -> &LastDeploy {
+        &self.last
+    }
+
+    /// The next deploy's number, made durable with what the next master needs of it.
+    pub(super) fn number(&mut self, order: &DeployOrder, out: &mut Out) -> DeployId {
+        let deploy = DeployId(self.last.deploy.get().saturating_add(1));
+        self.last = LastDeploy {
+            deploy,
+            slot: order.slot.clone(),
+            command: order.command.clone(),
+        };
+        out.save(vec![Entry::Deploy(self.last.clone())], Durability::Now);
+        deploy
+    }
+
+    /// The deploy that a slave was launched for, if a master before this one began it in this
+    /// slot and did not see its end: it goes on, with its number, and brings what it was to
+    /// bring.
+    pub(super) fn interrupted(&self, slave: &Hello, slot: &str) -> Option<&LastDeploy> {
+        let last = &self.last;
+        let is_it = last.deploy != DeployId(0)
+            && slave.deploy == last.deploy
+            && last.slot == slot
+            && !self.given_up.contains(&last.deploy);
+        (is_it && !mutant!("deploy-renumbered")).then_some(last)
+    }
+
+    /// A process that was launched for this deploy is no longer wanted.
+    pub(super) fn give_up(&mut self, deploy: DeployId, out: &mut Out) {
+        if self.given_up.len() >= MOST_GIVEN_UP {
+            self.given_up.pop_first();
+        }
+        self.given_up.insert(deploy);
+        out.save(vec![Entry::GivenUp(deploy)], Durability::Soon);
+    }
+
+    /// Whether a slave was launched for a deploy that did not come about: it may come late,
+    /// from a command that went into the background, or to the next master.
+    pub(crate) fn gave_up(&self, hello: &Hello) -> bool {
+        hello.role != Role::Standby
+            && self.given_up.contains(&hello.deploy)
+            && !mutant!("given-up-let-in")
+    }
+
     /// The deploy of a slot.
     pub(crate) fn of(&self, slot: SlotId) -> Option<&Deploy> {
         self.running.get(&slot)
@@ -142,7 +209,7 @@ impl Deploys {
 impl Deploy {
     fn add_to(&self, load: Load) -> Load {
         let has_shards = !self.queue.is_empty() || !self.in_flight.is_empty();
-        let moves = has_shards && !self.goes_back();
+        let moves = has_shards && !self.goes_back() && !self.is_paused();
         let load = Load {
             moving: load.moving + usize::from(moves),
             ..load

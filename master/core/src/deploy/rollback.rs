@@ -54,7 +54,7 @@ impl Core {
         } else if way_back.is_some() {
             self.roll_back(slot, to, shard, reason);
         } else if self.fleet.is_healthy(to) {
-            self.fill(slot, to);
+            self.fleet.fill(slot, to, &mut self.out);
             let reason = forced.unwrap_or(reason);
             self.end_deploy(slot, Outcome::Forced { reason });
         } else {
@@ -235,7 +235,7 @@ impl Core {
         }) else {
             return;
         };
-        self.fill(slot, standby);
+        self.fleet.fill(slot, standby, &mut self.out);
         if let Some(deploy) = self.deploys.of_mut(slot) {
             deploy.from = Some(standby);
             deploy.forced = None;

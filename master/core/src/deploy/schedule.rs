@@ -154,7 +154,7 @@ impl Deploy {
         let others = beside.in_flight;
         if self.in_flight.len() >= width
             || !fleet.can_take(goal)
-            || (others > 0
+            || ((others > 0 || beside.moving > 0)
                 && !rolling_back
                 && !beside.has_room(self.in_flight.len(), others, self.width()))
         {

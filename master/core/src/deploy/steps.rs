@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_protocol::{DeployId, ShardId, SlaveId, message::ShardMigrationStart, text};
+use baton_protocol::{ShardId, SlaveId, message::ShardMigrationStart, text};
 
 use crate::{
     Core,
@@ -13,9 +13,6 @@ use crate::{
     out::Out,
     timers::Timer,
 };
-
-/// Deploys that did not come about are remembered: the last so many.
-const MOST_GIVEN_UP: usize = 64;
 
 impl Core {
     /// M1: the master tells both slaves that shards will move.
@@ -163,8 +160,9 @@ impl Core {
             self.out
                 .save(vec![Entry::Command { slot, command }], Durability::Soon);
         }
-        self.dismiss_standbys(slot);
-        self.fill(slot, to);
+        self.fleet
+            .dismiss_standbys(slot, &self.settings, &mut self.out);
+        self.fleet.fill(slot, to, &mut self.out);
     }
 
     /// A step took too long, or the soak is over.
@@ -312,7 +310,9 @@ impl Core {
             (None, _) | (_, None) => Duration::ZERO,
         };
         match outcome {
-            Outcome::Aborted { .. } | Outcome::RolledBack { .. } => self.given_up(deploy.id),
+            Outcome::Aborted { .. } | Outcome::RolledBack { .. } => {
+                self.deploys.give_up(deploy.id, &mut self.out);
+            }
             Outcome::Done | Outcome::Forced { .. } | Outcome::HandedOn => {}
         }
         self.out.tell(News::DeployEnded {
@@ -328,16 +328,6 @@ impl Core {
         // What it had in hand is room for the others.
         self.out.touch_all(&self.deploys.slots());
         self.may_leave_now(deploy.from);
-    }
-
-    /// A process that was launched for this deploy is no longer wanted.
-    fn given_up(&mut self, deploy: DeployId) {
-        if self.given_up.len() >= MOST_GIVEN_UP {
-            self.given_up.pop_first();
-        }
-        self.given_up.insert(deploy);
-        self.out
-            .save(vec![Entry::GivenUp(deploy)], Durability::Soon);
     }
 }
 

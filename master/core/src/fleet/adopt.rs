@@ -15,7 +15,7 @@
 //! The settings may have cut the slots anew since that master ran: then a shard of one slot
 //! is held by a slave of another. It stays there until that slave ends.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use baton_protocol::{
     ShardId, SlaveId,
@@ -27,6 +27,7 @@ use crate::{
     event::{Basis, Durability, Entry, Hold, JournalState},
     fleet::{Fleet, Presence, SlotId, Standing},
     master_stage::MasterStage,
+    out::Out,
     shard::{Free, Kept, Phase, Shard},
     timers::Timer,
 };
@@ -36,7 +37,7 @@ impl Core {
     /// name every slave.
     pub(crate) fn end_adoption_early(&mut self) {
         if self.stage == MasterStage::Adopting
-            && self.journal == JournalState::Intact
+            && self.fleet.journal == JournalState::Intact
             && self.fleet.missing_anywhere().is_empty()
         {
             self.end_adoption();
@@ -50,7 +51,8 @@ impl Core {
         self.stage = MasterStage::Running;
         self.out.stop(Timer::Adopt);
         for slot in self.fleet.slots.ids() {
-            self.resolve_unknown(slot);
+            let drained = self.settings.drained();
+            self.fleet.resolve_unknown(slot, drained, &mut self.out);
             self.settle_slot(slot);
             self.place_free(slot);
             self.out.touch(slot);
@@ -66,124 +68,6 @@ impl Core {
             if self.fleet.is_joined(id) {
                 self.decide_standing(id);
             }
-        }
-    }
-
-    /// A journal that took the place of a lost one is whole again once every shard
-    /// has an owner: its row says so.
-    pub(crate) fn journal_is_intact_again(&mut self) {
-        let whole = self.journal == JournalState::Lost
-            && self.stage == MasterStage::Running
-            && !self.out.saves.fail()
-            && self
-                .fleet
-                .shards
-                .iter()
-                .map(|(_, shard)| shard)
-                .all(|shard| shard.phase.claimant().is_some());
-        if whole {
-            self.journal = JournalState::Intact;
-            self.out.save(vec![Entry::Whole], Durability::Now);
-        }
-    }
-
-    /// Frees the shards of a slot that no slave can hold, and tells of those that wait for
-    /// one. Those of other slots may have waited for the same slave.
-    pub(crate) fn resolve_unknown(&mut self, slot: SlotId) {
-        // Of any slot: it may have been another one when they were given the shard.
-        let alive = self.fleet.missing_anywhere();
-        for other in self.fleet.slots.ids() {
-            let (waits, missing) = self.free_unheld(other, &alive);
-            if waits > 0 && other == slot {
-                let names: Vec<_> = missing.iter().map(|id| format!("{id:.8}")).collect();
-                let slot = &self.fleet.slots[slot].name;
-                self.out.alarm(format!(
-                    "{waits} shards of slot {slot:?} wait: the journal knows living slaves that \
-                     have not joined ({}). If one is dead, run: baton-master fence SLAVE",
-                    names.join(", ")
-                ));
-            }
-        }
-    }
-
-    /// How many shards of the slot still wait, and for whom of those that are alive and have
-    /// not reported.
-    fn free_unheld(&mut self, slot: SlotId, alive: &[SlaveId]) -> (u32, BTreeSet<SlaveId>) {
-        let unknown: Vec<_> = self.fleet.slots[slot].unknown.iter().copied().collect();
-        let (mut waits, mut missing) = (0, BTreeSet::new());
-        for id in unknown {
-            let shard = &self.fleet.shards[id];
-            let Phase::Unknown { row } = shard.phase else {
-                continue;
-            };
-            let may_hold = self.may_hold(slot, row, alive);
-            if !may_hold.is_empty() {
-                waits += 1;
-                missing.extend(may_hold);
-                continue;
-            }
-            let after = match &shard.ticket {
-                Some(kept) if kept.after == ResumeAfter::Seal && self.is_last(shard, row, kept) => {
-                    ResumeAfter::Seal
-                }
-                Some(_) | None => ResumeAfter::Death,
-            };
-            match after {
-                ResumeAfter::Seal => {
-                    self.fleet
-                        .doubt_of_ticket(id, self.settings.drained(), &mut self.out)
-                }
-                ResumeAfter::Death => self.fleet.drop_doubt(id, &mut self.out),
-            }
-            let shard = &mut self.fleet.shards[id];
-            shard.alone = Some(self.out.now);
-            self.enter(id, Phase::Free(Free::new(self.out.now, after)));
-        }
-        (waits, missing)
-    }
-
-    /// Which of these may hold a shard of this slot with this row in the journal.
-    fn may_hold(
-        &self,
-        slot: SlotId,
-        row: Option<(SlaveId, Hold)>,
-        missing: &[SlaveId],
-    ) -> Vec<SlaveId> {
-        if self.journal == JournalState::Lost {
-            // Its rows may be older than what became of their shards.
-            return missing.to_vec();
-        }
-        let slot_of = |id| self.fleet.slaves.get(&id).map(|slave| slave.slot);
-        let may = |missing: &SlaveId| match row {
-            None => false,
-            Some((owner, Hold::Owned)) => *missing == owner,
-            // It moved within a slot: the one that the slot is now, or the one that its
-            // next owner is of, where that is known.
-            Some((next, Hold::Reserved)) => {
-                let is = slot_of(*missing);
-                is == Some(slot) || slot_of(next).is_none_or(|next| is == Some(next))
-            }
-        };
-        missing.iter().copied().filter(may).collect()
-    }
-
-    /// Whether no slave can have gone on from the ticket of a seal.
-    fn is_last(&self, shard: &Shard, row: Option<(SlaveId, Hold)>, kept: &Kept) -> bool {
-        let Some((owner, hold)) = row.filter(|_| self.journal == JournalState::Intact) else {
-            return false;
-        };
-        if kept.epoch == shard.epoch {
-            // Its owner sealed it. One that had not been through with its replay
-            // leaves what it replayed.
-            hold == Hold::Owned || shard.basis != Basis::Death
-        } else {
-            // The next owner joined without it: it never began.
-            shard.basis == Basis::Seal(kept.epoch)
-                && self
-                    .fleet
-                    .slaves
-                    .get(&owner)
-                    .is_some_and(|slave| slave.presence != Presence::Expected)
         }
     }
 
@@ -210,13 +94,13 @@ impl Core {
         let owner = self.fleet.slots[slot].owner;
         match (holders.pop(), holders.pop()) {
             (Some((.., new)), Some((.., old))) => {
-                self.fill(slot, old);
+                self.fleet.fill(slot, old, &mut self.out);
                 self.fleet.stand(new, Standing::Active);
                 self.deploy_goes_on(slot, old, new);
             }
             (Some((.., only)), None) if owner != Some(only) => {
                 if owner.is_none_or(|owner| self.fleet.holds_nothing(owner)) {
-                    self.fill(slot, only);
+                    self.fleet.fill(slot, only, &mut self.out);
                 }
             }
             (Some(_), None) => {}
@@ -224,7 +108,7 @@ impl Core {
                 if owner.is_none()
                     && let Some(next) = self.fleet.heir(slot)
                 {
-                    self.fill(slot, next);
+                    self.fleet.fill(slot, next, &mut self.out);
                 }
             }
         }
@@ -232,6 +116,124 @@ impl Core {
 }
 
 impl Fleet {
+    /// A journal that took the place of a lost one is whole again once every shard
+    /// has an owner: its row says so.
+    pub(crate) fn journal_is_intact_again(&mut self, out: &mut Out) {
+        let whole = self.journal == JournalState::Lost
+            && !out.saves.fail()
+            && self
+                .shards
+                .iter()
+                .map(|(_, shard)| shard)
+                .all(|shard| shard.phase.claimant().is_some());
+        if whole {
+            self.journal = JournalState::Intact;
+            out.save(vec![Entry::Whole], Durability::Now);
+        }
+    }
+
+    /// Frees the shards of a slot that no slave can hold, and tells of those that wait for
+    /// one. Those of other slots may have waited for the same slave.
+    pub(crate) fn resolve_unknown(&mut self, slot: SlotId, drained: Duration, out: &mut Out) {
+        // Of any slot: it may have been another one when they were given the shard.
+        let alive = self.missing_anywhere();
+        for other in self.slots.ids() {
+            let (waits, missing) = self.free_unheld(other, &alive, drained, out);
+            if waits > 0 && other == slot {
+                let names: Vec<_> = missing.iter().map(|id| format!("{id:.8}")).collect();
+                let slot = &self.slots[slot].name;
+                out.alarm(format!(
+                    "{waits} shards of slot {slot:?} wait: the journal knows living slaves that \
+                     have not joined ({}). If one is dead, run: baton-master fence SLAVE",
+                    names.join(", ")
+                ));
+            }
+        }
+    }
+
+    /// How many shards of the slot still wait, and for whom of those that are alive and have
+    /// not reported.
+    fn free_unheld(
+        &mut self,
+        slot: SlotId,
+        alive: &[SlaveId],
+        drained: Duration,
+        out: &mut Out,
+    ) -> (u32, BTreeSet<SlaveId>) {
+        let unknown: Vec<_> = self.slots[slot].unknown.iter().copied().collect();
+        let (mut waits, mut missing) = (0, BTreeSet::new());
+        for id in unknown {
+            let shard = &self.shards[id];
+            let Phase::Unknown { row } = shard.phase else {
+                continue;
+            };
+            let may_hold = self.may_hold(slot, row, alive);
+            if !may_hold.is_empty() {
+                waits += 1;
+                missing.extend(may_hold);
+                continue;
+            }
+            let after = match &shard.ticket {
+                Some(kept) if kept.after == ResumeAfter::Seal && self.is_last(shard, row, kept) => {
+                    ResumeAfter::Seal
+                }
+                Some(_) | None => ResumeAfter::Death,
+            };
+            match after {
+                ResumeAfter::Seal => self.doubt_of_ticket(id, drained, out),
+                ResumeAfter::Death => self.drop_doubt(id, out),
+            }
+            let shard = &mut self.shards[id];
+            shard.alone = Some(out.now);
+            self.enter(id, Phase::Free(Free::new(out.now, after)), out);
+        }
+        (waits, missing)
+    }
+
+    /// Which of these may hold a shard of this slot with this row in the journal.
+    fn may_hold(
+        &self,
+        slot: SlotId,
+        row: Option<(SlaveId, Hold)>,
+        missing: &[SlaveId],
+    ) -> Vec<SlaveId> {
+        if self.journal == JournalState::Lost {
+            // Its rows may be older than what became of their shards.
+            return missing.to_vec();
+        }
+        let slot_of = |id| self.slaves.get(&id).map(|slave| slave.slot);
+        let may = |missing: &SlaveId| match row {
+            None => false,
+            Some((owner, Hold::Owned)) => *missing == owner,
+            // It moved within a slot: the one that the slot is now, or the one that its
+            // next owner is of, where that is known.
+            Some((next, Hold::Reserved)) => {
+                let is = slot_of(*missing);
+                is == Some(slot) || slot_of(next).is_none_or(|next| is == Some(next))
+            }
+        };
+        missing.iter().copied().filter(may).collect()
+    }
+
+    /// Whether no slave can have gone on from the ticket of a seal.
+    fn is_last(&self, shard: &Shard, row: Option<(SlaveId, Hold)>, kept: &Kept) -> bool {
+        let Some((owner, hold)) = row.filter(|_| self.journal == JournalState::Intact) else {
+            return false;
+        };
+        if kept.epoch == shard.epoch {
+            // Its owner sealed it. One that had not been through with its replay
+            // leaves what it replayed.
+            hold == Hold::Owned || shard.basis != Basis::Death
+        } else {
+            // The next owner joined without it: it never began.
+            shard.basis == Basis::Seal(kept.epoch)
+                && self
+                    .slaves
+                    .get(&owner)
+                    .is_some_and(|slave| slave.presence != Presence::Expected)
+        }
+    }
+
     /// No slave holds a shard of the slot: the slave of the slot that has frozen state of
     /// it, or a missing one that may hold some. None that is to end.
     fn heir(&self, slot: SlotId) -> Option<SlaveId> {

@@ -10,7 +10,7 @@ use baton_protocol::{SlaveId, message::ResumeAfter, text};
 
 use crate::{
     Core,
-    event::{Action, Durability, Entry, Evidence, News},
+    event::{Action, Durability, Entry, Evidence, News, RequestId},
     fleet::{Fleet, Presence, SlotId, Standing},
     master_stage::MasterStage,
     out::Out,
@@ -48,14 +48,14 @@ impl Core {
     pub(crate) fn died(&mut self, id: SlaveId, evidence: Evidence) {
         let (entry, durability) = match evidence {
             Evidence::Process => {
-                self.fenced.remove(&id);
+                self.fleet.fenced.remove(&id);
                 (Entry::Gone(id), Durability::Soon)
             }
             Evidence::Lease | Evidence::Operator => {
                 if !self.fleet.slaves.contains_key(&id) {
                     return;
                 }
-                self.remember_fenced(id);
+                self.fleet.remember_fenced(id);
                 (Entry::Fenced(id), Durability::Now)
             }
         };
@@ -108,16 +108,27 @@ impl Core {
             }
         }
         self.fleet.vacate(slot, id);
-        if standing == Standing::Standby {
-            self.standby_died(slot);
+        if standing == Standing::Standby && self.stage == MasterStage::Running {
+            self.fleet.standby_died(slot, &self.settings, &mut self.out);
         }
         self.work.slave_gone(id, &mut self.out);
         self.deploy_lost(id, evidence.told());
         if self.stage != MasterStage::Adopting {
-            self.resolve_unknown(slot);
+            let drained = self.settings.drained();
+            self.fleet.resolve_unknown(slot, drained, &mut self.out);
         }
         self.end_adoption_early();
         self.out.touch(slot);
+    }
+
+    /// The operator's word that a slave is dead (`fence.rs`).
+    pub(crate) fn fence(&mut self, request: RequestId, id: SlaveId) {
+        if let Some(reason) = self.fence_refused(id, self.out.now) {
+            self.out.tell(News::RequestRefused { request, reason });
+            return;
+        }
+        self.died(id, Evidence::Operator);
+        self.out.tell(News::Fenced { request, slave: id });
     }
 
     pub(crate) fn silent(&mut self, id: SlaveId) {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use baton_protocol::{ShardId, SlaveId, Version, message::Pong, text};
 
 use crate::{
-    Core,
     event::Time,
     fleet::{Backpressure, Hearing, Record, Slave},
     out::Out,
@@ -24,21 +23,6 @@ const LASTS: Duration = Duration::from_secs(60);
 /// Each word forgets this part of what was usual before it: a handler that took long once
 /// is forgotten after some thirty.
 const FORGOTTEN: u32 = 8;
-
-impl Core {
-    /// A slave says how it fares.
-    pub(crate) fn pong(&mut self, id: SlaveId, mut pong: Pong) {
-        let unfinished = std::mem::take(&mut pong.unfinished);
-        self.fleet.unfinished_named(id, unfinished, self.out.now);
-        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
-            return;
-        };
-        let silent = slave.fares(self.out.now, &pong);
-        slave.backlog(id, &mut self.out);
-        self.heal(id, silent);
-        self.judge(id, pong.number);
-    }
-}
 
 impl Slave {
     /// It said for how long its shards took nothing.
@@ -65,7 +49,7 @@ impl Slave {
     }
 
     /// Takes what it says of itself. For how long which of its shards has heard nothing.
-    fn fares(&mut self, now: Time, pong: &Pong) -> (Duration, ShardId) {
+    pub(crate) fn fares(&mut self, now: Time, pong: &Pong) -> (Duration, ShardId) {
         self.record = Record {
             finished: pong.finished,
             failed: pong.failed.min(pong.finished),

@@ -11,52 +11,44 @@
 //! The word is on the disk before anything relies on it, so the next master does
 //! not wait for that slave either. It ends when the slave is known to be dead.
 
+use std::time::Duration;
+
 use baton_protocol::{
     Epoch, SlaveId, ToSlave,
     message::{Hello, RefusedReason, Report, Unit, Work},
 };
-
 use bytes::Bytes;
 
 use crate::{
-    Core,
-    event::{Evidence, News, RequestId, Time},
-    fleet::{Presence, Slave, Standing},
+    event::Time,
+    fleet::{Fleet, Presence, Slave, Standing},
+    out::Out,
+    settings::Settings,
     timers::Timer,
 };
 
 /// Slaves that are remembered at most; the lowest ids go first.
 const MAX_FENCED: usize = 256;
 
-impl Core {
+impl Fleet {
     /// Why the operator's word on this slave is not taken; `None`: it would be. One that
     /// is connected and says nothing may hang: that is not answering.
-    #[must_use]
-    pub fn fence_refused(&self, id: SlaveId, now: Time) -> Option<String> {
-        let Some(slave) = self.fleet.slaves.get(&id) else {
+    pub(crate) fn is_not_dead(&self, id: SlaveId, now: Time, answers: Duration) -> Option<String> {
+        let Some(slave) = self.slaves.get(&id) else {
             return Some(format!("no slave {id} is known"));
         };
         let answered = now.since(slave.heard);
-        let answers = slave.presence == Presence::Joined
+        let lives = slave.presence == Presence::Joined
             && slave.standing != Standing::Condemned
-            && answered <= self.settings.answers;
+            && answered <= answers;
         let pid = slave.hello.process.pid;
-        answers.then(|| {
+        lives.then(|| {
             format!(
                 "slave {id:.8} (process {pid}) is connected and answers (the last time {} ms ago): it \
                  is not dead. Replace it with `baton-master deploy`, or end its process",
                 answered.as_millis()
             )
         })
-    }
-
-    pub(crate) fn fence(&mut self, request: RequestId, id: SlaveId) {
-        if let Some(reason) = self.fence_refused(id, self.out.now) {
-            self.out.tell(News::RequestRefused { request, reason });
-            return;
-        }
-        self.died(id, Evidence::Operator);
-        self.out.tell(News::Fenced { request, slave: id });
     }
 
     /// Should this slave come back, it has nothing any more.
@@ -68,34 +60,39 @@ impl Core {
     }
 
     /// A slave comes back that was said to be dead.
-    pub(crate) fn fenced_came(&mut self, hello: Hello, report: &Report) {
+    pub(crate) fn fenced_came(
+        &mut self,
+        hello: Hello,
+        report: &Report,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
         let id = hello.slave;
-        let Some(slot) = self.fleet.slots.named(&hello.slot) else {
+        let Some(slot) = self.slots.named(&hello.slot) else {
             let detail = "this slave was fenced".to_owned();
-            self.refuse(id, RefusedReason::Superseded, detail);
+            out.refuse(id, RefusedReason::Superseded, detail);
             return;
         };
-        let build = hello.build.clone();
         let slave = Slave::new(hello, slot, Presence::Joined);
-        self.fleet.slaves.insert(id, slave);
-        self.fleet.stand(id, Standing::Leaving);
-        self.accept(id, report, build, slot, true);
+        self.slaves.insert(id, slave);
+        self.stand(id, Standing::Leaving);
+        self.accept(id, report, true, settings.shard_count, out);
         for held in &report.shards {
             let shard = held.ticket.shard;
-            let ours = self.fleet.shards.get(shard).map(|shard| shard.epoch);
+            let ours = self.shards.get(shard).map(|shard| shard.epoch);
             // It lets go for a higher epoch only, and one may not be used yet.
             let epoch = ours.unwrap_or_default().max(held.epoch.next());
-            self.out.send(id, ToSlave::Forget(Unit { shard, epoch }));
+            out.send(id, ToSlave::Forget(Unit { shard, epoch }));
         }
         if report.work > Epoch(0) {
             let (epoch, ticket) = (report.work, Bytes::new());
-            self.out.send(id, ToSlave::StopWork(Work { epoch, ticket }));
+            out.send(id, ToSlave::StopWork(Work { epoch, ticket }));
         }
-        self.out.send(id, ToSlave::Shutdown);
-        self.out.alarm(format!(
+        out.send(id, ToSlave::Shutdown);
+        out.alarm(format!(
             "slave {id} is alive although it was fenced; the master orders it to forget its shards and to \
              end. Events that it handled since may have been handled twice"
         ));
-        self.out.start(Timer::Slave(id), self.settings.retire);
+        out.start(Timer::Slave(id), settings.retire);
     }
 }

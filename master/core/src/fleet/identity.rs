@@ -3,25 +3,24 @@
 
 use baton_protocol::{ProcessIdentity, SlaveId, message::RefusedReason};
 
-use crate::Core;
+use crate::fleet::Fleet;
 
 /// Slaves that are known and not known to be dead, at most: four times as many as may be
 /// connected at once. Where nobody can know a death (another host's, another pid
 /// namespace's) they stay until an operator says it.
 const MOST_SLAVES: usize = 1024;
 
-impl Core {
+impl Fleet {
     /// Which slave that is not known to be dead has this process.
-    #[must_use]
-    pub fn slave_in(&self, process: &ProcessIdentity) -> Option<SlaveId> {
-        let mut slaves = self.fleet.slaves.iter();
+    pub(crate) fn slave_in(&self, process: &ProcessIdentity) -> Option<SlaveId> {
+        let mut slaves = self.slaves.iter();
         let found = slaves.find(|(_, slave)| slave.hello.process == *process);
         found.map(|(id, _)| *id)
     }
 
     /// Whether one more slave may be known, else why not.
     pub(super) fn has_room(&self) -> Result<(), (RefusedReason, String)> {
-        if self.fleet.slaves.len() < MOST_SLAVES || mutant!("slaves-unbounded") {
+        if self.slaves.len() < MOST_SLAVES || mutant!("slaves-unbounded") {
             return Ok(());
         }
         let detail = format!(

@@ -5,16 +5,20 @@
 //!         └─ accepted ─▶ report (report.rs) ─▶ owner │ candidate │ standby │ told to leave
 //! ```
 
+use std::time::Duration;
+
 use baton_protocol::{
     SlaveId, ToSlave,
-    message::{Accepted, Hello, Refused, RefusedReason, Report, Role},
+    message::{Accepted, Hello, RefusedReason, Report, Role},
 };
 
 use crate::{
     Core,
-    event::{Action, Beside, Durability, Entry, News},
-    fleet::{Past, Presence, Slave, SlotId, Standing, lies::Lies},
+    event::{Beside, Durability, Entry, News, Time},
+    fleet::{Fleet, Past, Presence, Slave, SlotId, Standing, lies::Lies},
     master_stage::MasterStage,
+    out::Out,
+    settings::Settings,
     shard::Phase,
     timers::Timer,
 };
@@ -22,10 +26,11 @@ use crate::{
 impl Core {
     pub(crate) fn joined(&mut self, hello: Hello, report: Report) {
         let id = hello.slave;
-        let (report, lies) = self.without_lies(id, report);
+        let (report, lies) = self.fleet.without_lies(id, report, &self.work);
         let report = &report;
-        if self.fenced.contains(&id) && !mutant!("fenced-believed") {
-            self.fenced_came(hello, report);
+        if self.fleet.fenced.contains(&id) && !mutant!("fenced-believed") {
+            self.fleet
+                .fenced_came(hello, report, &self.settings, &mut self.out);
         } else if self.fleet.slaves.contains_key(&id) {
             self.came_back(hello, report, &lies);
         } else {
@@ -43,22 +48,21 @@ impl Core {
         let slot = self.fleet.slots.named(&hello.slot).or_else(of_shards);
         let Some(slot) = slot else {
             let detail = format!("this fleet has no slot {:?}", hello.slot);
-            self.refuse(id, RefusedReason::Slot, detail);
+            self.out.refuse(id, RefusedReason::Slot, detail);
             return;
         };
         if report.shards.is_empty()
             && let Err((reason, detail)) = self.may_come(&hello, slot, lies)
         {
-            self.refuse(id, reason, detail);
-            self.refute(id, lies);
+            self.out.refuse(id, reason, detail);
+            self.fleet.refute(id, lies, &self.work, &mut self.out);
             return;
         }
-        let pin = self.pin(&hello);
+        let pin = self.fleet.pin(&hello, &self.settings, self.out.now);
         let entries = pin
             .into_iter()
             .chain([Entry::Slave(Box::new(hello.clone()))])
             .collect();
-        let build = hello.build.clone();
         self.fleet
             .slaves
             .insert(id, Slave::new(hello, slot, Presence::Joined));
@@ -69,8 +73,9 @@ impl Core {
             // A slave that comes with shards, its own or not, is no new build.
             slave.past = Past::Served;
         }
-        self.accept(id, report, build, slot, false);
-        self.refute(id, lies);
+        self.fleet
+            .accept(id, report, false, self.settings.shard_count, &mut self.out);
+        self.fleet.refute(id, lies, &self.work, &mut self.out);
         self.report_in(id, report);
         self.decide_standing(id);
     }
@@ -85,14 +90,16 @@ impl Core {
         slave.hello.deploy = hello.deploy;
         slave.hello.launch = hello.launch;
         slave.presence = Presence::Joined;
-        let (build, slot, standing) = (slave.hello.build.clone(), slave.slot, slave.standing);
+        let (slot, standing) = (slave.slot, slave.standing);
         self.out.stop(Timer::Away(id));
-        self.accept(id, report, build, slot, true);
-        self.refute(id, lies);
+        self.fleet
+            .accept(id, report, true, self.settings.shard_count, &mut self.out);
+        self.fleet.refute(id, lies, &self.work, &mut self.out);
         self.report_in(id, report);
         if self.stage != MasterStage::Adopting {
             // A shard that it does not report, and might have held, has no owner.
-            self.resolve_unknown(slot);
+            let drained = self.settings.drained();
+            self.fleet.resolve_unknown(slot, drained, &mut self.out);
         }
         match standing {
             Standing::Waiting => self.decide_standing(id),
@@ -116,39 +123,13 @@ impl Core {
         self.out.touch(slot);
     }
 
-    pub(crate) fn accept(
-        &mut self,
-        id: SlaveId,
-        report: &Report,
-        build: String,
-        slot: SlotId,
-        back: bool,
-    ) {
-        let now = self.out.now;
-        if let Some(slave) = self.fleet.slaves.get_mut(&id) {
-            slave.built = report.ready;
-            slave.heard = now;
-        }
-        let accepted = Accepted {
-            shard_count: self.settings.shard_count,
-        };
-        self.out.send(id, ToSlave::Accepted(accepted));
-        let slot = self.fleet.slots[slot].name.clone();
-        self.out.tell(News::SlaveJoined {
-            slave: id,
-            build,
-            slot,
-            back,
-        });
-    }
-
     fn may_come(
         &self,
         hello: &Hello,
         slot: SlotId,
         lies: &Lies,
     ) -> Result<(), (RefusedReason, String)> {
-        self.has_room()?;
+        self.fleet.has_room()?;
         if lies.void.is_empty() {
             return self.admission(hello, slot);
         }
@@ -159,13 +140,15 @@ impl Core {
     fn admission(&self, hello: &Hello, slot: SlotId) -> Result<(), (RefusedReason, String)> {
         let place = &self.fleet.slots[slot];
         let is_unwanted = !hello.launch.is_said() && place.unwanted.contains(&hello.process.pid);
-        if is_unwanted || self.is_given_up(hello) {
+        if is_unwanted || self.deploys.gave_up(hello) {
             let detail = "the deploy that started this slave has ended".to_owned();
             return Err((RefusedReason::Superseded, detail));
         }
-        if let Some(pinned) = &self.pinned
+        if let Some(pinned) = &self.fleet.pinned
             && let Some(detail) = self.settings.service.difference(pinned, &hello.parameters)
-            && self.sessions_exist()
+            && self
+                .fleet
+                .sessions_exist(self.out.now, self.settings.resume_window)
             && !mutant!("parameters-unchecked")
         {
             return Err((RefusedReason::Parameters, detail));
@@ -204,45 +187,6 @@ impl Core {
         }
     }
 
-    /// Whether it was launched for a deploy that did not come about: it may come late,
-    /// from a command that went into the background, or to the next master.
-    fn is_given_up(&self, hello: &Hello) -> bool {
-        hello.role != Role::Standby
-            && self.given_up.contains(&hello.deploy)
-            && !mutant!("given-up-let-in")
-    }
-
-    /// Whether any session is known that a newcomer would have to resume. Walks
-    /// over all shards; asked only when parameters differ.
-    fn sessions_exist(&self) -> bool {
-        self.fleet
-            .shards
-            .iter()
-            .map(|(_, shard)| shard)
-            .any(|shard| match &shard.phase {
-                Phase::Unknown { row } => row.is_some() && shard.ticket.is_some(),
-                Phase::Free(free) => shard
-                    .resumable(free.since, self.out.now, self.settings.resume_window)
-                    .is_some(),
-                Phase::Claimed(_) => true,
-            })
-    }
-
-    /// Pins what the fleet's sessions are identified with: the first slave's
-    /// parameters, or those of the slave that starts a dead fleet cold.
-    fn pin(&mut self, hello: &Hello) -> Option<Entry> {
-        let service = self.settings.service;
-        let pinned = self.pinned.as_ref();
-        let agrees =
-            pinned.is_some_and(|pinned| service.difference(pinned, &hello.parameters).is_none());
-        if agrees || (self.pinned.is_some() && self.sessions_exist()) {
-            return None;
-        }
-        let parameters = service.pin(&hello.parameters, self.settings.shard_count);
-        self.pinned = Some(parameters.clone());
-        Some(Entry::Pinned(parameters))
-    }
-
     /// What a slave is for, once it may be decided.
     pub(crate) fn decide_standing(&mut self, id: SlaveId) {
         let Some(slave) = self.fleet.slaves.get(&id) else {
@@ -252,7 +196,7 @@ impl Core {
             return;
         }
         let (slot, role, past) = (slave.slot, slave.hello.role, slave.past);
-        let given_up = self.is_given_up(&slave.hello);
+        let given_up = self.deploys.gave_up(&slave.hello);
         let owner = self.fleet.slots[slot].owner;
         let deploy = self.deploys.of(slot);
         let expected = deploy.is_some_and(|deploy| deploy.expects(&slave.hello));
@@ -272,7 +216,7 @@ impl Core {
             self.fleet.stand(id, Standing::Active);
             self.candidate_came(slot, id);
         } else if owner.is_none() && self.deploys.of(slot).is_none() {
-            self.fill(slot, id);
+            self.fleet.fill(slot, id, &mut self.out);
         } else if role == Role::Candidate
             && past == Past::Fresh
             && let Some(owner) = owner
@@ -285,9 +229,57 @@ impl Core {
         }
         self.out.touch(slot);
     }
+}
 
-    pub(crate) fn refuse(&mut self, slave: SlaveId, reason: RefusedReason, detail: String) {
-        self.out
-            .order(Action::Refuse(slave, Refused { reason, detail }));
+impl Fleet {
+    /// A slave is in.
+    pub(crate) fn accept(
+        &mut self,
+        id: SlaveId,
+        report: &Report,
+        back: bool,
+        shard_count: u32,
+        out: &mut Out,
+    ) {
+        let Some(slave) = self.slaves.get_mut(&id) else {
+            return;
+        };
+        slave.built = report.ready;
+        slave.heard = out.now;
+        let build = slave.hello.build.clone();
+        let slot = self.slots[slave.slot].name.clone();
+        out.send(id, ToSlave::Accepted(Accepted { shard_count }));
+        out.tell(News::SlaveJoined {
+            slave: id,
+            build,
+            slot,
+            back,
+        });
+    }
+
+    /// Whether any session is known that a newcomer would have to resume. Walks
+    /// over all shards; asked only when parameters differ.
+    fn sessions_exist(&self, now: Time, window: Duration) -> bool {
+        let mut shards = self.shards.iter().map(|(_, shard)| shard);
+        shards.any(|shard| match &shard.phase {
+            Phase::Unknown { row } => row.is_some() && shard.ticket.is_some(),
+            Phase::Free(free) => shard.resumable(free.since, now, window).is_some(),
+            Phase::Claimed(_) => true,
+        })
+    }
+
+    /// Pins what the fleet's sessions are identified with: the first slave's
+    /// parameters, or those of the slave that starts a dead fleet cold.
+    fn pin(&mut self, hello: &Hello, settings: &Settings, now: Time) -> Option<Entry> {
+        let service = settings.service;
+        let pinned = self.pinned.as_ref();
+        let agrees =
+            pinned.is_some_and(|pinned| service.difference(pinned, &hello.parameters).is_none());
+        if agrees || (pinned.is_some() && self.sessions_exist(now, settings.resume_window)) {
+            return None;
+        }
+        let parameters = service.pin(&hello.parameters, settings.shard_count);
+        self.pinned = Some(parameters.clone());
+        Some(Entry::Pinned(parameters))
     }
 }

@@ -10,60 +10,55 @@
 use baton_protocol::{LaunchId, SlaveId, message::Role, text};
 
 use crate::{
-    Core,
     event::{Action, News},
     fleet::{Fleet, Launch, Presence, SlotId, Standing},
-    master_stage::MasterStage,
     out::Out,
+    settings::Settings,
     timers::Timer,
 };
 
-impl Core {
+impl Fleet {
     /// Makes `slave` the one that fills a slot.
-    pub(crate) fn fill(&mut self, at: SlotId, slave: SlaveId) {
-        self.fleet.stand(slave, Standing::Active);
-        if let Launch::Started(launch) = self.fleet.slots[at].launch {
-            let filler = self.fleet.slaves.get(&slave);
+    pub(crate) fn fill(&mut self, at: SlotId, slave: SlaveId, out: &mut Out) {
+        self.stand(slave, Standing::Active);
+        if let Launch::Started(launch) = self.slots[at].launch {
+            let filler = self.slaves.get(&slave);
             if !filler.is_some_and(|slave| slave.is_of(launch, Role::Relaunch)) {
-                self.fleet.give_up(at, &mut self.out);
+                self.give_up(at, out);
             }
         }
-        let slot = &mut self.fleet.slots[at];
+        let slot = &mut self.slots[at];
         slot.owner = Some(slave);
-        slot.filled = self.out.now;
+        slot.filled = out.now;
         slot.launch = Launch::Idle;
         slot.failed_launches = 0;
-        self.out.stop(Timer::Slot(at));
-        self.unpark(at, slave);
-        self.out.touch(at);
+        out.stop(Timer::Slot(at));
+        self.unpark(at, slave, out);
+        out.touch(at);
     }
 
     /// Shards that failed at another slave get their chance at this one.
-    fn unpark(&mut self, slot: SlotId, slave: SlaveId) {
-        let members = self.fleet.slots[slot].members;
+    fn unpark(&mut self, slot: SlotId, slave: SlaveId, out: &mut Out) {
+        let members = self.slots[slot].members;
         for id in members.iter() {
-            let shard = &self.fleet.shards[id];
+            let shard = &self.shards[id];
             if shard.slot == slot
                 && let Some(free) = shard.phase.free()
                 && free.parked.is_some_and(|parked| parked != slave)
             {
-                self.enter(id, free.unparked());
+                self.enter(id, free.unparked(), out);
             }
         }
     }
 
-    /// Sees to it that an empty slot gets a slave.
-    pub(crate) fn fill_slot(&mut self, at: SlotId) {
-        let slot = &self.fleet.slots[at];
-        if slot.owner.is_some()
-            || self.deploys.of(at).is_some()
-            || self.stage != MasterStage::Running
-        {
+    /// Sees to it that an empty slot, which is not deployed, gets a slave.
+    pub(crate) fn fill_slot(&mut self, at: SlotId, settings: &Settings, out: &mut Out) {
+        let slot = &self.slots[at];
+        if slot.owner.is_some() {
             return;
         }
         let ready = |built: bool| {
-            self.fleet
-                .of_slot(at)
+            self.of_slot(at)
                 .find(|(_, slave)| {
                     slave.presence == Presence::Joined
                         && slave.standing == Standing::Standby
@@ -71,91 +66,88 @@ impl Core {
                 })
                 .map(|(id, _)| id)
         };
-        let rests = slot.rests_until.since(self.out.now);
+        let rests = slot.rests_until.since(out.now);
         if let Some(standby) = ready(true).or_else(|| ready(false)) {
             if rests.is_zero() || mutant!("death-after-death") {
-                self.fill(at, standby);
-            } else if !self.out.runs(Timer::Slot(at)) {
-                self.out.start(Timer::Slot(at), rests);
+                self.fill(at, standby, out);
+            } else if !out.runs(Timer::Slot(at)) {
+                out.start(Timer::Slot(at), rests);
             }
-        } else if slot.launches && !self.out.runs(Timer::Slot(at)) {
-            let wait = slot.contact(&self.settings);
-            self.out.start(Timer::Slot(at), wait);
+        } else if slot.launches && !out.runs(Timer::Slot(at)) {
+            let wait = slot.contact(settings);
+            out.start(Timer::Slot(at), wait);
         }
     }
 
-    /// The contact time, the backoff or the patience with a launch is over.
-    pub(crate) fn slot_due(&mut self, at: SlotId) {
-        let slot = &mut self.fleet.slots[at];
-        if slot.owner.is_some()
-            || self.stage != MasterStage::Running
-            || self.deploys.of(at).is_some()
-        {
+    /// The contact time, the backoff or the patience with a launch is over, of a slot that is
+    /// not deployed.
+    pub(crate) fn slot_due(&mut self, at: SlotId, settings: &Settings, out: &mut Out) {
+        if self.slots[at].owner.is_some() || self.standby_fills(at, settings, out) {
             return;
         }
-        if self.standby_fills(at) {
-            return;
-        }
-        let slot = &mut self.fleet.slots[at];
+        let slot = &mut self.slots[at];
         if slot.launch != Launch::Idle {
             slot.failed_launches = slot.failed_launches.saturating_add(1);
         }
-        let launch = self.fleet.next_launch();
-        let slot = &mut self.fleet.slots[at];
+        let launch = self.next_launch();
+        let slot = &mut self.slots[at];
         slot.launch = Launch::Started(launch);
         let attempt = slot.failed_launches;
         let name = slot.name.clone();
-        let backoff = slot.backoff(&self.settings);
-        self.fleet.standby_gives_way(at, &mut self.out);
-        self.out.order(Action::Launch {
+        let backoff = slot.backoff(settings);
+        self.standby_gives_way(at, out);
+        out.order(Action::Launch {
             slot: name.clone(),
             role: Role::Relaunch,
             command: None,
             deploy: None,
             launch,
         });
-        self.out.tell(News::Launching {
+        out.tell(News::Launching {
             slot: name,
             attempt,
             backoff,
         });
-        self.out.start(Timer::Slot(at), self.settings.ready);
+        out.start(Timer::Slot(at), settings.ready);
     }
 
     /// A slot whose slaves kept dying has rested: whether a standby fills it now.
-    fn standby_fills(&mut self, at: SlotId) -> bool {
-        let is_there = self.fleet.of_slot(at).any(|(_, slave)| {
+    fn standby_fills(&mut self, at: SlotId, settings: &Settings, out: &mut Out) -> bool {
+        let is_there = self.of_slot(at).any(|(_, slave)| {
             slave.presence == Presence::Joined && slave.standing == Standing::Standby
         });
         if is_there {
-            self.fill_slot(at);
+            self.fill_slot(at, settings, out);
         }
-        is_there && self.fleet.slots[at].owner.is_some()
+        is_there && self.slots[at].owner.is_some()
     }
 
     /// A launch came to nothing. One that nobody waits for any more is of no interest.
-    pub(crate) fn launch_failed(&mut self, launch: LaunchId, reason: &str) {
-        if self.candidate_launch_failed(launch, reason) {
-            return;
-        }
-        let Some((at, role)) = self.fleet.waits_for(launch) else {
+    pub(crate) fn launch_failed(
+        &mut self,
+        launch: LaunchId,
+        reason: &str,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        let Some((at, role)) = self.waits_for(launch) else {
             return;
         };
         if role == Role::Standby {
-            self.standby_launch_failed(at, reason);
+            self.standby_launch_failed(at, reason, settings, out);
             return;
         }
-        let slot = &mut self.fleet.slots[at];
+        let slot = &mut self.slots[at];
         let name = slot.name.clone();
         slot.launch = Launch::Idle;
         slot.failed_launches = slot.failed_launches.saturating_add(1);
-        let (failed, wait) = (slot.failed_launches, slot.backoff(&self.settings));
-        self.out.alarm(format!(
+        let (failed, wait) = (slot.failed_launches, slot.backoff(settings));
+        out.alarm(format!(
             "slot {name:?} could not be filled: a slave {reason}. Start {failed} in a row; the next in \
              {wait}",
             wait = text::span(wait)
         ));
-        self.out.start(Timer::Slot(at), wait);
+        out.start(Timer::Slot(at), wait);
     }
 }
 

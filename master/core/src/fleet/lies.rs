@@ -20,11 +20,10 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     event::{JournalState, News},
     fleet::{Fleet, Presence},
     out::Out,
-    work,
+    work::{WorkUnit, send_stop},
 };
 
 /// No master before this one can have used more, also where rows of its journal are
@@ -58,15 +57,20 @@ impl Lies {
     }
 }
 
-impl Core {
+impl Fleet {
     /// The report of a slave without what cannot be true of it, and that. Of one
     /// that was fenced nothing is believed anyway.
-    pub(crate) fn without_lies(&self, id: SlaveId, mut report: Report) -> (Report, Lies) {
+    pub(crate) fn without_lies(
+        &self,
+        id: SlaveId,
+        mut report: Report,
+        work: &WorkUnit,
+    ) -> (Report, Lies) {
         let mut lies = Lies::default();
         if self.fenced.contains(&id) || mutant!("epoch-unasked") {
             return (report, lies);
         }
-        let known = self.fleet.known(id);
+        let known = self.known(id);
         let mut named = BTreeSet::new();
         report.shards.retain(|held| {
             let (shard, epoch) = (held.ticket.shard, held.epoch);
@@ -81,16 +85,16 @@ impl Core {
             }
             !is_void
         });
-        if report.work != Epoch(0) && !self.may_do_work(id, known, report.work) {
+        if report.work != Epoch(0) && !self.may_do_work(id, known, report.work, work) {
             lies.work = Some(std::mem::take(&mut report.work));
         }
         (report, lies)
     }
 
     /// Tells what a slave said that cannot be true, and has it let go of that.
-    pub(crate) fn refute(&mut self, id: SlaveId, lies: &Lies) {
+    pub(crate) fn refute(&self, id: SlaveId, lies: &Lies, work: &WorkUnit, out: &mut Out) {
         if let Some(first) = lies.shards.first() {
-            let used = self.fleet.shards.get(first.shard).map(|shard| shard.epoch);
+            let used = self.shards.get(first.shard).map(|shard| shard.epoch);
             let what = match used {
                 Some(used) => format!(
                     "shard {} at epoch {}, which no master gave it (epochs up to {used} are used up)",
@@ -100,34 +104,34 @@ impl Core {
             };
             let count = lies.shards.len();
             let detail = format!("it reports {what}; {count} shards in all");
-            self.out.tell(News::Disbelieved { slave: id, detail });
+            out.tell(News::Disbelieved { slave: id, detail });
         }
         if let Some(epoch) = lies.work {
-            let (used, _) = self.work.used_up();
+            let (used, _) = work.used_up();
             let detail = format!(
                 "it reports the once-per-bot work at epoch {epoch}, which no master gave it (epochs \
                  up to {used} are used up)"
             );
-            self.out.tell(News::Disbelieved { slave: id, detail });
+            out.tell(News::Disbelieved { slave: id, detail });
         }
-        if !self.fleet.is_joined(id) {
+        if !self.is_joined(id) {
             return;
         }
         for lie in lies.shards.iter().chain(&lies.void) {
-            if let Some(shard) = self.fleet.shards.get(lie.shard) {
+            if let Some(shard) = self.shards.get(lie.shard) {
                 // It lets go for a higher epoch only.
                 let epoch = shard.epoch.max(lie.epoch.next());
                 let shard = lie.shard;
-                self.out.send(id, ToSlave::Forget(Unit { shard, epoch }));
+                out.send(id, ToSlave::Forget(Unit { shard, epoch }));
             }
         }
         if let Some(epoch) = lies.work {
-            work::send_stop(id, epoch, &mut self.out);
+            send_stop(id, epoch, out);
         }
     }
 
     fn is_possible(&self, id: SlaveId, known: Known, shard: ShardId, epoch: Epoch) -> bool {
-        let Some(shard) = self.fleet.shards.get(shard) else {
+        let Some(shard) = self.shards.get(shard) else {
             return false;
         };
         if epoch == Epoch(0) {
@@ -148,9 +152,9 @@ impl Core {
     }
 
     /// The same of the once-per-bot work.
-    fn may_do_work(&self, id: SlaveId, known: Known, epoch: Epoch) -> bool {
+    fn may_do_work(&self, id: SlaveId, known: Known, epoch: Epoch, work: &WorkUnit) -> bool {
         let lost = self.journal == JournalState::Lost;
-        let (used, holder) = self.work.used_up();
+        let (used, holder) = work.used_up();
         if epoch > used {
             return match known {
                 Known::Joined => false,

@@ -23,12 +23,15 @@ mod slot;
 mod slots;
 mod standby;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use baton_protocol::{LaunchId, ShardId, SlaveId, ToSlave, message::ResumeAfter};
+use baton_protocol::{LaunchId, Parameters, ShardId, SlaveId, ToSlave, message::ResumeAfter};
 
 use crate::{
-    event::{News, Recovered},
+    event::{JournalState, News, Recovered},
     out::Out,
     settings::Settings,
     shard::{Free, Kept, Phase, Shard},
@@ -51,12 +54,21 @@ pub(crate) struct Fleet {
     pub(crate) shards: Shards,
     /// The last process that was ordered to be launched.
     pub(crate) launches: LaunchId,
+    /// What its sessions are made with, once that is known.
+    pub(crate) pinned: Option<Parameters>,
+    /// Dead by a word alone: what they say is not believed.
+    pub(crate) fenced: BTreeSet<SlaveId>,
+    /// Whether every row of it is known.
+    pub(crate) journal: JournalState,
 }
 
 impl Fleet {
     pub(crate) fn new(settings: &Settings, recovered: Recovered) -> Self {
         let mut fleet = Self {
             launches: recovered.launches,
+            pinned: recovered.pinned.or_else(|| settings.pinned.clone()),
+            fenced: recovered.fenced,
+            journal: recovered.journal,
             ..Self::default()
         };
         let last = settings.shard_count.saturating_sub(1);

@@ -8,10 +8,13 @@ use baton_protocol::{
 
 use crate::{
     Core,
+    deploy::Deploy,
     event::{Durability, Entry, Hold},
     fleet::{Fleet, SlotId},
     master_stage::MasterStage,
-    shard::{Claim, ClaimStage, Free, How, Phase, Reach, Start, deaths::Orders},
+    out::Out,
+    settings::Settings,
+    shard::{Claim, ClaimStage, Free, How, Phase, Reach, Start, deaths::Orders, reach::Replays},
 };
 
 /// A start order names at most so many shards; more go into another one.
@@ -26,8 +29,7 @@ impl Core {
         }
     }
 
-    /// Gives every free shard of a slot to its target: the epochs are reserved in
-    /// one save, then the orders go out.
+    /// Gives every free shard of a slot to its target.
     pub(crate) fn place_free(&mut self, slot: SlotId) {
         let Some(target) = self.target(slot) else {
             return;
@@ -35,17 +37,57 @@ impl Core {
         if self.stage == MasterStage::Left || !self.fleet.can_take(target) {
             return;
         }
-        let (now, window) = (self.out.now, self.settings.resume_window);
+        let to = To {
+            target,
+            takes_over: self.takes_over(target),
+            replays: self.learnt.replays(&self.settings),
+        };
+        let deploy = self.deploys.of_mut(slot);
+        self.fleet
+            .place_free(slot, to, deploy, &self.settings, &mut self.out);
+    }
+
+    /// Repeats the last order to a starting shard's owner.
+    pub(crate) fn order_again(&mut self, id: ShardId) {
+        let claimant = self.fleet.shards[id].phase.claimant();
+        let takes_over = claimant.is_some_and(|(owner, _)| self.takes_over(owner));
+        self.fleet
+            .order_again(id, takes_over, &self.settings, &mut self.out);
+    }
+}
+
+/// Where free shards are to go.
+#[derive(Clone, Copy, Debug)]
+struct To {
+    target: SlaveId,
+    /// Whether a deploy moves its shards there, and not back.
+    takes_over: bool,
+    replays: Replays,
+}
+
+impl Fleet {
+    /// Gives every free shard of a slot to its target: the epochs are reserved in
+    /// one save, then the orders go out.
+    fn place_free(
+        &mut self,
+        slot: SlotId,
+        to: To,
+        mut deploy: Option<&mut Deploy>,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        let target = to.target;
+        let (now, window) = (out.now, settings.resume_window);
         let mut placed = Vec::new();
         let mut rows = Vec::new();
-        let free: Vec<_> = self.fleet.slots[slot].free.iter().copied().collect();
+        let free: Vec<_> = self.slots[slot].free.iter().copied().collect();
         for id in free {
-            let shard = &mut self.fleet.shards[id];
+            let shard = &mut self.shards[id];
             let Some(free) = shard.phase.free() else {
                 continue;
             };
             if free.reserved != Some(target) {
-                if self.out.saves.fail() {
+                if out.saves.fail() {
                     continue;
                 }
                 rows.push(Entry::Owner {
@@ -63,25 +105,34 @@ impl Core {
         } else {
             Durability::Now
         };
-        self.out.save(rows, durability);
+        out.save(rows, durability);
 
         let mut cold = Vec::new();
         for (id, free) in placed {
-            let how = self.start(id, free, target);
+            let how = self.start(id, free, to, deploy.as_deref_mut(), settings, out);
             match how {
-                How::Full => cold.extend(self.fleet.unit(id)),
-                How::Resume(_) => self.send_resume(id),
+                How::Full => cold.extend(self.unit(id)),
+                How::Resume(_) => self.send_resume(id, to.takes_over, settings, out),
             }
         }
         for shards in cold.chunks(MAX_START) {
-            self.send_full_start(target, shards.to_vec());
+            send_full_start(target, shards.to_vec(), settings, out);
         }
     }
 
     /// Makes `target` the claimant of a free shard whose epoch is reserved.
-    fn start(&mut self, id: ShardId, free: Free, target: SlaveId) -> How {
-        let (now, window) = (self.out.now, self.settings.resume_window);
-        let shard = &mut self.fleet.shards[id];
+    fn start(
+        &mut self,
+        id: ShardId,
+        free: Free,
+        to: To,
+        deploy: Option<&mut Deploy>,
+        settings: &Settings,
+        out: &mut Out,
+    ) -> How {
+        let target = to.target;
+        let (now, window) = (out.now, settings.resume_window);
+        let shard = &mut self.shards[id];
         let (how, basis) = shard.next_start(free, now, window);
         debug_assert_eq!(shard.phase, Phase::Free(free), "shard {id} is free");
         debug_assert_eq!(
@@ -99,52 +150,41 @@ impl Core {
             }),
         };
         match how {
-            How::Full => self.fleet.starts_cold(id, target, &mut self.out),
+            How::Full => self.starts_cold(id, target, out),
             How::Resume(after) => {
-                let replays = self.replays();
-                self.fleet
-                    .bound_replay(id, after, target, replays, &mut self.out);
-                self.fleet.shards[id].replays = after;
+                self.bound_replay(id, after, target, to.replays, out);
+                self.shards[id].replays = after;
             }
         }
-        self.enter(id, Phase::Claimed(claim));
-        self.fleet.give_up_unfinished(id, &mut self.out);
-        let paces = (self.settings.replay_buffer, self.settings.no_progress);
-        let shard = &self.fleet.shards[id];
-        if let Some(deploy) = self.deploys.of_mut(shard.slot) {
-            deploy.started(id, shard, target, paces, &mut self.out);
+        self.enter(id, Phase::Claimed(claim), out);
+        self.give_up_unfinished(id, out);
+        let paces = (settings.replay_buffer, settings.no_progress);
+        let shard = &self.shards[id];
+        if let Some(deploy) = deploy {
+            deploy.started(id, shard, target, paces, out);
         }
         how
     }
 
-    /// Repeats the last order to a starting shard's owner.
-    pub(crate) fn order_again(&mut self, id: ShardId) {
-        let shard = &self.fleet.shards[id];
+    fn order_again(&mut self, id: ShardId, takes_over: bool, settings: &Settings, out: &mut Out) {
+        let shard = &self.shards[id];
         let (Some(claim), Some(start)) = (shard.phase.claim(), shard.phase.starting()) else {
             return;
         };
-        if self.out.saves.owe(id) {
+        if out.saves.owe(id) {
             return;
         }
         match start.how {
             How::Full => {
-                let units = self.fleet.unit(id).into_iter().collect();
-                self.send_full_start(claim.owner, units);
+                let units = self.unit(id).into_iter().collect();
+                send_full_start(claim.owner, units, settings, out);
             }
-            How::Resume(_) => self.send_resume(id),
+            How::Resume(_) => self.send_resume(id, takes_over, settings, out),
         }
     }
 
-    fn send_full_start(&mut self, to: SlaveId, shards: Vec<Unit>) {
-        let start = FullStart {
-            shards,
-            shard_count: self.settings.shard_count,
-        };
-        self.out.send(to, ToSlave::FullStart(start));
-    }
-
-    fn send_resume(&mut self, id: ShardId) {
-        let shard = &self.fleet.shards[id];
+    fn send_resume(&self, id: ShardId, takes_over: bool, settings: &Settings, out: &mut Out) {
+        let shard = &self.shards[id];
         let Some(Claim {
             owner,
             epoch,
@@ -161,11 +201,11 @@ impl Core {
             return;
         };
         debug_assert_eq!(ticket.shard, id, "a kept ticket is of its shard");
-        let state_too_old = self.is_too_old(shard, owner);
+        let state_too_old = !takes_over && shard.is_too_old(owner, settings.replay_buffer);
         if state_too_old {
             ticket.state_at = ticket.handled.max(ticket.replay_from);
         }
-        let takes_care = self.fleet.slaves.get(&owner);
+        let takes_care = self.slaves.get(&owner);
         let takes_care = takes_care.is_some_and(|slave| slave.speaks(Version::TRIAL));
         let care = if takes_care {
             shard.care.orders(after)
@@ -181,14 +221,20 @@ impl Core {
             skipped: care.skipped,
             ticket,
         };
-        self.out.send(owner, ToSlave::Resume(Box::new(resume)));
-        self.fleet.tell_settled(id, &mut self.out);
+        out.send(owner, ToSlave::Resume(Box::new(resume)));
+        self.tell_settled(id, out);
     }
-}
 
-impl Fleet {
     fn unit(&self, id: ShardId) -> Option<Unit> {
         let (_, epoch) = self.shards[id].phase.claimant()?;
         Some(Unit { shard: id, epoch })
     }
+}
+
+fn send_full_start(to: SlaveId, shards: Vec<Unit>, settings: &Settings, out: &mut Out) {
+    let start = FullStart {
+        shards,
+        shard_count: settings.shard_count,
+    };
+    out.send(to, ToSlave::FullStart(start));
 }

@@ -7,7 +7,6 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     event::{News, Time},
     fleet::Fleet,
     out::Out,
@@ -16,40 +15,6 @@ use crate::{
         reach::{Above, Oldest, Replayed, Replays, floor, shorten},
     },
 };
-
-impl Core {
-    /// How many events the service replays, as far as that is known.
-    pub(crate) fn replays(&self) -> Replays {
-        let refused = self.refused.unwrap_or(u64::MAX);
-        Replays {
-            service: self.settings.service,
-            at_most: u64::from(self.settings.replay_buffer).min(refused),
-        }
-    }
-
-    /// A starting shard's owner was refused its RESUME. If that went far back, the
-    /// distance may be why: the next one reaches back no more than half as far.
-    pub(crate) fn resume_refused(&mut self, id: ShardId) {
-        let shard = &self.fleet.shards[id];
-        let (Some(kept), Some(_)) = (&shard.ticket, shard.phase.starting()) else {
-            return;
-        };
-        let behind = shard
-            .highest()
-            .get()
-            .saturating_sub(kept.ticket.resume_from().get());
-        let (least, most) = (self.settings.service.replays_always(), self.replays());
-        if behind / 2 >= least && behind < shard.replayed(most).saturating_mul(2) {
-            let learned = behind / 2;
-            self.refused = Some(learned.min(self.refused.unwrap_or(u64::MAX)));
-            self.out.alarm(format!(
-                "a RESUME of shard {id} was refused that began {behind} events back: from now \
-                 on none begins more than {learned} back. Lower limits.replay_buffer to that, for \
-                 the next master"
-            ));
-        }
-    }
-}
 
 impl Fleet {
     /// Bounds what `to` has replayed when it goes on with the ticket of a shard.

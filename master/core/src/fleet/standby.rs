@@ -15,108 +15,116 @@
 use baton_protocol::{SlaveId, message::Role, text};
 
 use crate::{
-    Core,
     event::Action,
     fleet::{Fleet, Launch, Origin, Presence, Slave, SlotId, Standing},
-    master_stage::MasterStage,
     out::Out,
+    settings::Settings,
     timers::Timer,
 };
 
-impl Core {
-    /// Sees to it that a slot with a command has its standbys, and no more.
-    pub(crate) fn keep_standbys(&mut self, at: SlotId) {
-        let slot = &self.fleet.slots[at];
-        if self.settings.standbys == 0
-            || !slot.launches
-            || self.stage != MasterStage::Running
-            || self.deploys.of(at).is_some()
-        {
+impl Fleet {
+    /// Sees to it that a slot with a command, which is not deployed, has its standbys, and
+    /// no more.
+    pub(crate) fn keep_standbys(&mut self, at: SlotId, settings: &Settings, out: &mut Out) {
+        let slot = &self.slots[at];
+        if settings.standbys == 0 || !slot.launches {
             return;
         }
         let Some(owner) = slot.owner else {
             return;
         };
-        let wanted = usize::try_from(self.settings.standbys).unwrap_or(usize::MAX);
-        let mut standbys = self.fleet.standbys(at);
+        let wanted = usize::try_from(settings.standbys).unwrap_or(usize::MAX);
+        let mut standbys = self.standbys(at);
         standbys.sort_unstable_by_key(|&(id, built)| (!built, id));
-        let is_old = |&(id, _): &(SlaveId, bool)| self.fleet.is_replaced(id, owner);
+        let is_old = |&(id, _): &(SlaveId, bool)| self.is_replaced(id, owner);
         let (replaced, mut kept): (Vec<_>, Vec<_>) = standbys.into_iter().partition(is_old);
         let surplus = kept.split_off(wanted.min(kept.len()));
         for (id, _) in replaced.into_iter().chain(surplus) {
-            self.fleet.dismiss(id, self.settings.retire, &mut self.out);
+            self.dismiss(id, settings.retire, out);
         }
-        let slot = &self.fleet.slots[at];
-        let missing = kept.len() + self.fleet.awaited_standbys(at) < wanted;
+        let slot = &self.slots[at];
+        let missing = kept.len() + self.awaited_standbys(at) < wanted;
         let timer = Timer::Standby(at);
         if !missing {
             if slot.reserve.launch == Launch::Idle {
-                self.out.stop(timer);
+                out.stop(timer);
             }
-        } else if slot.free.is_empty() && !self.out.runs(timer) {
-            let wait = slot.reserve.backoff(&self.settings);
-            self.out.start(timer, wait);
+        } else if slot.free.is_empty() && !out.runs(timer) {
+            let wait = slot.reserve.backoff(settings);
+            out.start(timer, wait);
         }
     }
 
-    /// The backoff before a launch is over, or the patience with one.
-    pub(crate) fn standby_due(&mut self, at: SlotId) {
-        let slot = &mut self.fleet.slots[at];
+    /// The backoff before a launch is over, or the patience with one. `idle`: the slot is
+    /// not deployed.
+    pub(crate) fn standby_due(
+        &mut self,
+        at: SlotId,
+        idle: bool,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        let slot = &mut self.slots[at];
         if slot.reserve.launch != Launch::Idle {
             slot.reserve.launch = Launch::Idle;
-            self.fleet.give_up(at, &mut self.out);
-            self.standby_failed(at, "it did not join in time");
+            self.give_up(at, out);
+            self.standby_failed(at, "it did not join in time", settings, out);
             return;
         }
         let busy = slot.owner.is_none() || !slot.free.is_empty() || slot.launch != Launch::Idle;
-        let idle = self.stage == MasterStage::Running && self.deploys.of(at).is_none();
-        if busy || !idle || self.out.saves.fail() {
+        if busy || !idle || out.saves.fail() {
             // What ends this touches the slot.
             return;
         }
-        let launch = self.fleet.next_launch();
-        let slot = &mut self.fleet.slots[at];
+        let launch = self.next_launch();
+        let slot = &mut self.slots[at];
         slot.reserve.launch = Launch::Started(launch);
-        slot.reserve.launched = self.out.now;
-        self.out.order(Action::Launch {
+        slot.reserve.launched = out.now;
+        out.order(Action::Launch {
             slot: slot.name.clone(),
             role: Role::Standby,
             command: None,
             deploy: None,
             launch,
         });
-        self.out.start(Timer::Standby(at), self.settings.ready);
+        out.start(Timer::Standby(at), settings.ready);
     }
 
     /// A launched standby ended before it joined, or could not be launched.
-    pub(crate) fn standby_launch_failed(&mut self, at: SlotId, reason: &str) {
-        self.fleet.slots[at].reserve.launch = Launch::Idle;
-        self.standby_failed(at, reason);
+    pub(crate) fn standby_launch_failed(
+        &mut self,
+        at: SlotId,
+        reason: &str,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        self.slots[at].reserve.launch = Launch::Idle;
+        self.standby_failed(at, reason, settings, out);
     }
 
     /// A standby died. One that lived for long is no sign of a bad build.
-    pub(crate) fn standby_died(&mut self, at: SlotId) {
-        if self.settings.standbys == 0 || self.stage != MasterStage::Running {
+    pub(crate) fn standby_died(&mut self, at: SlotId, settings: &Settings, out: &mut Out) {
+        if settings.standbys == 0 {
             return;
         }
-        let longest = self.settings.backoff_max;
-        let reserve = &mut self.fleet.slots[at].reserve;
-        if self.out.now.since(reserve.launched) > longest {
+        let longest = settings.backoff_max;
+        let reserve = &mut self.slots[at].reserve;
+        if out.now.since(reserve.launched) > longest {
             reserve.failed = 0;
         }
-        self.standby_failed(at, "it died");
+        self.standby_failed(at, "it died", settings, out);
     }
 
-    fn standby_failed(&mut self, at: SlotId, reason: &str) {
-        let slot = &mut self.fleet.slots[at];
+    fn standby_failed(&mut self, at: SlotId, reason: &str, settings: &Settings, out: &mut Out) {
+        let slot = &mut self.slots[at];
         slot.reserve.failed = slot.reserve.failed.saturating_add(1);
-        let (failed, wait) = (slot.reserve.failed, slot.reserve.backoff(&self.settings));
+        let (failed, wait) = (slot.reserve.failed, slot.reserve.backoff(settings));
         let name = slot.name.clone();
-        self.out.start(Timer::Standby(at), wait);
+        out.start(Timer::Standby(at), wait);
         if failed < 2 {
             return;
         }
-        self.out.alarm(format!(
+        out.alarm(format!(
             "slot {name:?} has a standby too few: {reason}. Start {failed} in a row; the next in \
              {wait}. The slaves that serve are not touched",
             wait = text::span(wait)
@@ -124,11 +132,11 @@ impl Core {
     }
 
     /// A deploy was committed: what stands by is of the build before.
-    pub(crate) fn dismiss_standbys(&mut self, at: SlotId) {
-        if self.settings.standbys > 0 && self.fleet.slots[at].launches {
-            self.fleet.slots[at].reserve.failed = 0;
-            for (id, _) in self.fleet.standbys(at) {
-                self.fleet.dismiss(id, self.settings.retire, &mut self.out);
+    pub(crate) fn dismiss_standbys(&mut self, at: SlotId, settings: &Settings, out: &mut Out) {
+        if settings.standbys > 0 && self.slots[at].launches {
+            self.slots[at].reserve.failed = 0;
+            for (id, _) in self.standbys(at) {
+                self.dismiss(id, settings.retire, out);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_protocol::text;
 
 use crate::{
-    event::{IdentifyBudget, Time},
+    event::{IdentifyBudget, News, RequestId, Time},
     fleet::Fleet,
     out::Out,
     permits::{Budget, Permits},
@@ -112,9 +112,20 @@ impl Permits {
             .collect();
     }
 
-    /// The next try is due now, and the reserve may be spent until the budget is whole
-    /// again.
-    pub(crate) fn release(&mut self, fleet: &Fleet, settings: &Settings, out: &mut Out) {
+    /// The operator's word: shards without a session try now, and the reserve may be spent
+    /// until the budget is whole again.
+    pub(crate) fn release(
+        &mut self,
+        request: RequestId,
+        fleet: &Fleet,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        if self.waiting.is_empty() {
+            let reason = "no shard waits to IDENTIFY: baton-master status shows them".to_owned();
+            out.tell(News::RequestRefused { request, reason });
+            return;
+        }
         self.may_be_tried(fleet, settings, out);
         self.released = self.budget.map(|budget| budget.resets);
         out.stop(Timer::Budget);

@@ -39,7 +39,7 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    event::{News, RequestId, Time},
+    event::{News, Time},
     fleet::Fleet,
     out::Out,
     service::Permit,
@@ -178,11 +178,6 @@ impl Permits {
             refused: self.refusals.in_row(),
             pause: self.refusals.pause(now, pauses(settings)),
         }
-    }
-
-    /// Whether some shard waits for its permit.
-    pub(crate) fn are_wanted(&self) -> bool {
-        !self.waiting.is_empty()
     }
 
     /// Nothing is given any more.
@@ -367,18 +362,6 @@ impl Core {
         if let Some(deploy) = self.deploys.of_mut(slot) {
             deploy.turn_comes_again(id, slot, from, &mut self.out);
         }
-    }
-
-    /// The operator's word: shards without a session try now, and the reserve may be
-    /// spent.
-    pub(crate) fn identify_now(&mut self, request: RequestId) {
-        if self.permits.are_wanted() {
-            self.permits
-                .release(&self.fleet, &self.settings, &mut self.out);
-            return;
-        }
-        let reason = "no shard waits to IDENTIFY: baton-master status shows them".to_owned();
-        self.out.tell(News::RequestRefused { request, reason });
     }
 }
 

@@ -129,7 +129,7 @@ impl Core {
     /// orders that rely on them.
     pub(crate) fn save_again(&mut self) {
         self.out.saves.trouble = Trouble::Trying;
-        let always = vec![Entry::Deploy(self.last_deploy.clone())];
+        let always = vec![Entry::Deploy(self.deploys.last().clone())];
         self.out.save(always, Durability::Now);
         for shard in std::mem::take(&mut self.out.saves.owed) {
             self.order_again(shard);

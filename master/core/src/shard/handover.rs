@@ -29,7 +29,7 @@ use crate::{
     event::{Basis, Durability, Entry, Hold, MovePhase, News},
     fleet::{Fleet, SlotId},
     out::Out,
-    shard::{Claim, ClaimStage, Free, Phase, Sealing, Shard},
+    shard::{Claim, ClaimStage, Free, Phase, Sealing},
     timers::Timer,
 };
 
@@ -71,7 +71,8 @@ impl Core {
         shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
         match ticket {
             Some(mut ticket) if dials => {
-                self.fleet.bound_dial(id, to, &mut ticket, self.replays());
+                self.fleet
+                    .bound_dial(id, to, &mut ticket, self.learnt.replays(&self.settings));
                 let shard = &mut self.fleet.shards[id];
                 shard.dialled_from = Some(ticket.resume_from());
                 debug_assert!(claim.owner != to, "another one dials for shard {id}");
@@ -115,15 +116,6 @@ impl Core {
         } else {
             buffer / 2
         }
-    }
-
-    /// Whether the state that `slave` has of a shard is of no use to it: a RESUME from
-    /// there would end the session. One that is to take it over in a deploy is tried
-    /// anyway, for it was copied as well as it can be.
-    pub(crate) fn is_too_old(&self, shard: &Shard, slave: SlaveId) -> bool {
-        !self.takes_over(slave)
-            && shard.behind(slave) > u64::from(self.settings.replay_buffer)
-            && !mutant!("old-state-resumed")
     }
 
     /// Everything is ready for its seal, which waits until those before it are

@@ -23,20 +23,11 @@ use baton_protocol::{
 
 use crate::{
     Core,
-    event::{Durability, Entry, News, RequestId},
     fleet::{Fleet, SlotId},
+    learnt::Late,
     out::Out,
     shard::{Claim, ClaimStage, Sealing},
 };
-
-/// What is known of a service that is to take a RESUME beside an open connection.
-/// A refusal costs a session, so it is kept beyond the deploy and the master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Late {
-    Untried,
-    Works,
-    Refused,
-}
 
 impl Core {
     /// Whether a shard that is to be sealed is sealed late: the deploy wants it, no
@@ -51,7 +42,7 @@ impl Core {
             let slave = self.fleet.slaves.get(slave);
             slave.is_some_and(|slave| slave.speaks(Version::LATE_SEAL))
         });
-        let known = match &self.late {
+        let known = match self.learnt.late() {
             Late::Works => true,
             // Until one was resumed like that, no two of them are tried at once.
             Late::Untried => self
@@ -62,18 +53,6 @@ impl Core {
             Late::Refused => mutant!("refusal-unheeded"),
         };
         wanted && dialled && both_know && known && !self.goes_back(slot)
-    }
-
-    /// The operator's word: the service may have changed its mind.
-    pub(crate) fn late_seals_again(&mut self, request: RequestId) {
-        if self.late != Late::Refused {
-            let reason = "no late seal was refused: there is nothing to forget".to_owned();
-            self.out.tell(News::RequestRefused { request, reason });
-            return;
-        }
-        self.late = Late::Untried;
-        self.out
-            .save(vec![Entry::LateSealRefused(false)], Durability::Now);
     }
 
     pub(crate) fn send_seal_late(&mut self, id: ShardId, claim: Claim, begins: Option<Sequence>) {
@@ -100,22 +79,10 @@ impl Core {
             if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
                 deploy.order.late_seal = mutant!("refusal-unheeded");
             }
-            let by_rule = self.settings.service.refuses_late(&overtaken.failed);
-            let for_good = if by_rule && self.late != Late::Refused {
-                self.late = Late::Refused;
-                self.out
-                    .save(vec![Entry::LateSealRefused(true)], Durability::Soon);
-                ", and so is every later one, until: baton-master retry-late-seal"
-            } else {
-                ""
-            };
-            self.out.alarm(format!(
-                "shard {id} could not be resumed while its old connection was open ({}): the rest \
-                 of this deploy is sealed strictly{for_good}",
-                overtaken.failed
-            ));
-        } else if self.late == Late::Untried {
-            self.late = Late::Works;
+            self.learnt
+                .refused_late(id, &overtaken.failed, &self.settings, &mut self.out);
+        } else {
+            self.learnt.took_late();
         }
         self.ask_to_seal(id, claim);
     }

@@ -90,6 +90,8 @@ pub(crate) struct Shard {
     pub(crate) alone: Option<Time>,
     /// What is known of events that may have killed its owners.
     pub(crate) care: Care,
+    /// When it was restarted for its silence last.
+    pub(crate) healed: Option<Time>,
 }
 
 /// What those who sealed a shard had in hand then and nobody is known to have finished,
@@ -144,6 +146,7 @@ impl Shard {
             oldest: None,
             alone: None,
             care: Care::new(),
+            healed: None,
         }
     }
 

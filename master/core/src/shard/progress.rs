@@ -48,7 +48,8 @@ impl Core {
                 self.gets_further(id, 0, 2);
             }
             Step::SessionLost => {
-                self.resume_refused(id);
+                self.learnt
+                    .refused_resume(id, &self.fleet, &self.settings, &mut self.out);
                 self.needs_session(id);
                 self.fleet.session_lost(id, from, &mut self.out);
             }

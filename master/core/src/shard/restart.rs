@@ -70,16 +70,18 @@ impl Core {
         if most.is_zero() || silent < most {
             return;
         }
-        let shard = self.fleet.shards.get(id);
-        let claimant = shard.and_then(|shard| shard.phase.claimant());
+        let Some(shard) = self.fleet.shards.get(id) else {
+            return;
+        };
+        let claimant = shard.phase.claimant();
         if claimant.is_none_or(|(owner, _)| owner != slave) {
             return;
         }
-        self.healed.retain(|_, at| now.since(*at) < AGAIN);
-        if self.healed.contains_key(&id) || self.restart(id).is_err() {
+        let of_late = shard.healed.is_some_and(|at| now.since(at) < AGAIN);
+        if of_late || self.restart(id).is_err() {
             return;
         }
-        self.healed.insert(id, now);
+        self.fleet.shards[id].healed = Some(now);
         self.out.alarm(format!(
             "shard {id} heard nothing for {} on an open connection: it is \
              restarted by RESUME. If it happens again, look at the host's network",

@@ -153,7 +153,8 @@ impl Core {
             return None;
         }
         let mut ticket = shard.ticket_for(to, ResumeAfter::Seal)?;
-        self.fleet.bound_dial(id, to, &mut ticket, self.replays());
+        self.fleet
+            .bound_dial(id, to, &mut ticket, self.learnt.replays(&self.settings));
         let now = ticket.resume_from();
         Some(shard.dialled_from.map_or(now, |dialled| dialled.min(now)))
     }

@@ -63,6 +63,13 @@ impl Shard {
         at.map_or(0, |at| self.highest().get().saturating_sub(at.get()))
     }
 
+    /// Whether the state that `slave` has of it is of no use: a RESUME from there would end
+    /// the session. One that is to take it over in a deploy is tried anyway, for it was
+    /// copied as well as it can be.
+    pub(crate) fn is_too_old(&self, slave: SlaveId, replay_buffer: u32) -> bool {
+        self.behind(slave) > u64::from(replay_buffer) && !mutant!("old-state-resumed")
+    }
+
     /// Takes what a slave reported or confirmed as its newest ticket. One without
     /// a session says that there is none.
     pub(crate) fn keep(&mut self, ticket: Ticket, epoch: Epoch, after: ResumeAfter) {

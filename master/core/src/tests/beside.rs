@@ -170,6 +170,27 @@ fn an_input_costs_what_it_costs_with_one_deploy_unless_it_makes_room_for_the_oth
 }
 
 #[test]
+fn a_deploy_that_comes_later_has_its_part_as_soon_as_there_is_room() {
+    let mut rig = both(2);
+    assert_eq!(in_hand(&rig), [2, 0], "the first one has all of it");
+    rig.move_shard(A, C, 0, 1);
+    assert_eq!(
+        in_hand(&rig),
+        [1, 1],
+        "and gives of it before it takes its next shard"
+    );
+    let (request, pause) = (RequestId(3), Pause::Hold);
+    let slot = Some("west".to_owned());
+    rig.input(Input::Pause {
+        request,
+        slot,
+        pause,
+    });
+    rig.move_shard(B, D, 4, 1);
+    assert_eq!(in_hand(&rig), [2, 0], "one that is held needs none");
+}
+
+#[test]
 fn narrow_deploys_do_not_starve_each_other() {
     let rig = both(1);
     assert_eq!(in_hand(&rig), [1, 1]);

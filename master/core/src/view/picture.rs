@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use baton_protocol::{ShardId, SlaveId, message::Hello};
+use baton_protocol::{ProcessIdentity, ShardId, SlaveId, message::Hello};
 
 use crate::{
     Core, Time,
     deploy::Deploy,
     event::whole_millis as millis,
     fleet::{Presence, Slave, Slot, SlotId, Standing},
+    learnt::Late,
     master_stage::MasterStage,
     shard::{ClaimStage, Phase, Shard},
     view::{DeployView, ShardView, SlaveView, SlotView, UnfinishedView, View},
@@ -40,7 +41,7 @@ impl Core {
             deploy: deploys.first().cloned(),
             deploys,
             bot: self.bot(),
-            late_seal_refused: self.late == crate::shard::late::Late::Refused,
+            late_seal_refused: self.learnt.late() == Late::Refused,
             work: self.work.owner().map(|id| id.to_string()),
             identifies_left: left.map(|(left, ..)| left),
             identifies_limit: left.map(|(_, limit, _)| limit),
@@ -57,6 +58,18 @@ impl Core {
     #[must_use]
     pub fn hello(&self, id: SlaveId) -> Option<&Hello> {
         self.fleet.slaves.get(&id).map(|slave| &slave.hello)
+    }
+
+    /// Which slave that is not known to be dead has this process.
+    #[must_use]
+    pub fn slave_in(&self, process: &ProcessIdentity) -> Option<SlaveId> {
+        self.fleet.slave_in(process)
+    }
+
+    /// Why the operator's word that this slave is dead is not taken; `None`: it would be.
+    #[must_use]
+    pub fn fence_refused(&self, id: SlaveId, now: Time) -> Option<String> {
+        self.fleet.is_not_dead(id, now, self.settings.answers)
     }
 
     /// A number of 64 bits is a text: a browser would round it.
@@ -171,7 +184,7 @@ impl Core {
                     .get()
                     .saturating_sub(kept.ticket.handled.get())
             }),
-            replayed_at_most: known.replayed(self.replays()),
+            replayed_at_most: known.replayed(self.learnt.replays(&self.settings)),
             unfinished: known.oldest.as_ref().map(|oldest| UnfinishedView {
                 sequence: oldest.event.sequence.get(),
                 kind: oldest.event.kind.clone(),

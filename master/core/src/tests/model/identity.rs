@@ -200,25 +200,17 @@ impl Master {
             settings: _,
             out,
             fleet,
-            pinned: _,
             deploys,
-            last_deploy,
-            given_up: _,
             // Nobody identifies.
             permits: _,
             work,
             stage,
-            late,
-            journal: _,
-            // Nobody says for how long a connection was silent.
-            healed: _,
-            // Discord refuses nothing here.
-            refused: _,
-            fenced: _,
+            // Discord refuses no RESUME here.
+            learnt,
         } = core;
         let (timers, unwritten) = out.identity();
-        (last_deploy, unwritten).hash(hasher);
-        (discriminant(stage), discriminant(late)).hash(hasher);
+        (deploys.last(), unwritten).hash(hasher);
+        (discriminant(stage), discriminant(&learnt.late())).hash(hasher);
         debugged(hasher, work);
         timers.for_each(|timer| timer.hash(hasher));
         identify_fleet(fleet, hasher);
@@ -235,6 +227,10 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         shards,
         // A number that nothing depends on.
         launches: _,
+        pinned: _,
+        // Nobody is fenced, and no journal is lost.
+        fenced: _,
+        journal: _,
     } = fleet;
     for (id, slave) in slaves {
         let fleet::Slave {
@@ -322,6 +318,8 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         began: _,
         in_hand: _,
         care: _,
+        // Nobody says for how long a connection was silent.
+        healed: _,
     } = &shards[SHARD];
     (epoch, copies, failures, discriminant(replays)).hash(hasher);
     if let Some(kept) = kept {
