@@ -18,7 +18,7 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 19] = [
+pub(crate) const DOCUMENTS: [&str; 20] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -28,6 +28,7 @@ pub(crate) const DOCUMENTS: [&str; 19] = [
     "docs/large-bots.md",
     "docs/maintainers/master.md",
     "docs/maintainers/proof.md",
+    "docs/maintainers/proxy.md",
     "docs/maintainers/slave.md",
     "docs/maintainers/store.md",
     "docs/master.md",
@@ -42,12 +43,13 @@ pub(crate) const DOCUMENTS: [&str; 19] = [
 
 /// The front pages of the packages, which rustdoc shows too. Their blocks are tests of
 /// their packages.
-const FRONT_PAGES: [&str; 10] = [
+const FRONT_PAGES: [&str; 11] = [
     "log/README.md",
     "master/README.md",
     "master/core/README.md",
     "protocol/README.md",
     "slave/README.md",
+    "slave/proxy/README.md",
     "slave/relay/README.md",
     "slave/store/README.md",
     "tests/README.md",

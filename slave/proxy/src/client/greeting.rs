@@ -1,0 +1,298 @@
+//! READY, the guilds, and the bot's voice: what a new client needs before its first event.
+//!
+//! The state may be ahead of the ring by a few events, and READY and the guilds are as they
+//! were where the client's backlog begins. So each is held until the ring has what the state
+//! has, and then made older by that ([`Undo`]).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::{json, value::RawValue};
+use tokio::{task::spawn_blocking, time::Instant};
+
+use super::{At, Connection, Phase};
+use crate::{
+    shard::{Take, Undo},
+    upstream::{Guild, Guilds, Upstream},
+    wire::end::End,
+};
+
+/// Bytes of guilds that are read at once, and guilds.
+const BYTES: usize = 256 * 1024;
+const GUILDS: usize = 64;
+/// How long the ring may take to get what the state has already. Beyond it a member may
+/// count twice.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// A client that is being greeted.
+pub(super) struct Greeting {
+    pub(super) at: At,
+    undo: Undo,
+    stage: Stage,
+    /// Of its session, until READY says it.
+    session_id: String,
+    /// How many dispatches it was sent.
+    sequence: u64,
+    /// Guilds that are to come.
+    ids: VecDeque<u64>,
+    /// Guilds that were read.
+    read: VecDeque<(u64, Guild)>,
+    patient_until: Option<Instant>,
+}
+
+enum Stage {
+    /// READY follows, with these guilds.
+    Ready(Guilds),
+    Guilds,
+}
+
+impl Greeting {
+    /// When it goes on although the ring has not caught up.
+    pub(super) const fn patient_until(&self) -> Option<Instant> {
+        self.patient_until
+    }
+}
+
+impl Connection {
+    pub(super) async fn begin_greeting(
+        &mut self,
+        at: At,
+        position: u64,
+        session_id: String,
+    ) -> Result<(), End> {
+        let (upstream, shard) = (Arc::clone(&at.shard.upstream), at.shard.id);
+        // Set before the first await: the end of the connection is the end of the session's.
+        self.phase = Phase::Greeting(Box::new(Greeting {
+            at,
+            undo: Undo::above(position),
+            stage: Stage::Ready(Guilds::default()),
+            session_id,
+            sequence: 0,
+            ids: VecDeque::new(),
+            read: VecDeque::new(),
+            patient_until: None,
+        }));
+        let guilds = spawn_blocking(move || upstream.guilds(shard)).await;
+        if let Phase::Greeting(greeting) = &mut self.phase {
+            greeting.stage = Stage::Ready(guilds.map_err(|_| BROKEN)?);
+        }
+        self.more = true;
+        Ok(())
+    }
+
+    /// One step of it.
+    pub(super) async fn greet(&mut self, mut greeting: Box<Greeting>) -> Result<(), End> {
+        let at = greeting.at.clone();
+        // The phase holds the session while something is awaited here.
+        self.phase = Phase::Live(at.clone());
+        if let Take::Over(over) = at.shard.with(|core| core.take(at.key, self.id, 0)) {
+            return self.is_over(over).await;
+        }
+        let done = match std::mem::replace(&mut greeting.stage, Stage::Guilds) {
+            Stage::Ready(guilds) => {
+                if !self.has_caught_up(&mut greeting, guilds.at) {
+                    greeting.stage = Stage::Ready(guilds);
+                    self.phase = Phase::Greeting(greeting);
+                    return Ok(());
+                }
+                self.ready(&mut greeting, guilds.ids).await?;
+                false
+            }
+            Stage::Guilds => self.guilds(&mut greeting).await?,
+        };
+        if done {
+            at.shard
+                .with(|core| core.greeted(at.key, greeting.sequence));
+            self.more = true;
+            return Ok(());
+        }
+        self.more = greeting.patient_until.is_none();
+        self.phase = Phase::Greeting(greeting);
+        Ok(())
+    }
+
+    /// Whether the ring has every event that a state at `at` has, or had time enough. The
+    /// backlog's changes are known then.
+    fn has_caught_up(&self, greeting: &mut Greeting, at: baton_protocol::Sequence) -> bool {
+        let Greeting {
+            at: here,
+            undo,
+            patient_until,
+            ..
+        } = greeting;
+        let (last, needed) = here.shard.with(|core| {
+            core.extend_undo(undo);
+            (core.last(), core.number_at(at))
+        });
+        let now = Instant::now();
+        if last >= needed {
+            *patient_until = None;
+            return true;
+        }
+        let until = *patient_until.get_or_insert(now + CATCH_UP);
+        if now < until {
+            return false;
+        }
+        tracing::warn!(
+            shard = %here.shard.id, last, needed,
+            "the state is ahead of the events: a client may count a member twice"
+        );
+        *patient_until = None;
+        true
+    }
+
+    async fn ready(&mut self, greeting: &mut Greeting, ids: Vec<u64>) -> Result<(), End> {
+        let At { shard, .. } = greeting.at.clone();
+        let Some(known) = shard.upstream.ready(shard.id) else {
+            return Err(End::close(4000, "the shard's own READY is not known"));
+        };
+        let undo = &greeting.undo;
+        let is_brought: BTreeSet<u64> = ids.iter().copied().filter(|id| undo.brings(*id)).collect();
+        let was_named = |id: &u64| shard.with(|core| core.was_named(*id));
+        let there = ids
+            .iter()
+            .filter(|id| !is_brought.contains(id) || was_named(id));
+        let gone = undo.taken().filter(|id| !ids.contains(id));
+        let named: Vec<u64> = there.copied().chain(gone).collect();
+        greeting.ids = ids
+            .into_iter()
+            .filter(|id| !is_brought.contains(id))
+            .collect();
+        let version = *self.opening.version.as_ref().unwrap_or(&10);
+        let shards = shard.upstream.fleet().shards;
+        let own = Own {
+            version,
+            session_id: &greeting.session_id,
+            resume_url: &self.opening.resume_url(),
+            shard: (shard.id.get(), shards),
+            guilds: &named,
+        };
+        let ready = own.ready(&known).ok_or(BROKEN)?;
+        greeting.sequence = 1;
+        let ready = self.dispatch("READY", 1, &ready)?;
+        self.send(vec![ready]).await
+    }
+
+    /// Some guilds; `true`: everything is said.
+    async fn guilds(&mut self, greeting: &mut Greeting) -> Result<bool, End> {
+        if greeting.read.is_empty() {
+            let (upstream, shard) = {
+                let shard = &greeting.at.shard;
+                (Arc::clone(&shard.upstream), shard.id)
+            };
+            let ids = std::mem::take(&mut greeting.ids);
+            let read = spawn_blocking(move || read_some(&*upstream, shard, ids)).await;
+            (greeting.read, greeting.ids) = read.map_err(|_| BROKEN)?;
+        }
+        let mut messages = Vec::new();
+        while let Some((_, guild)) = greeting.read.front() {
+            let at = guild.at;
+            if !self.has_caught_up(greeting, at) {
+                break;
+            }
+            let Some((id, guild)) = greeting.read.pop_front() else {
+                break;
+            };
+            // The backlog brings it: the state was ahead when the guilds were named.
+            if greeting.undo.brings(id) {
+                continue;
+            }
+            let number = greeting.at.shard.with(|core| core.number_at(guild.at));
+            let text = greeting.undo.apply(id, guild.json, number);
+            greeting.sequence += 1;
+            messages.push(self.dispatch("GUILD_CREATE", greeting.sequence, &text)?);
+        }
+        let is_done = greeting.read.is_empty() && greeting.ids.is_empty();
+        if is_done {
+            let again = greeting.at.shard.with(|core| core.voice().again());
+            for event in &again {
+                greeting.sequence += 1;
+                messages.push(self.event(greeting.sequence, Some(event))?);
+            }
+        }
+        self.send(messages).await?;
+        Ok(is_done)
+    }
+}
+
+const BROKEN: End = End::close(4000, "the proxy cannot read what it knows");
+
+type Read = (VecDeque<(u64, Guild)>, VecDeque<u64>);
+
+/// Reads guilds up to a size, on a blocking thread. Those that are not here any more, or
+/// have an outage, stay as READY named them.
+fn read_some(
+    upstream: &dyn Upstream,
+    shard: baton_protocol::ShardId,
+    mut ids: VecDeque<u64>,
+) -> Read {
+    let (mut read, mut bytes, mut looked) = (VecDeque::new(), 0, 0);
+    while bytes < BYTES
+        && looked < GUILDS
+        && let Some(id) = ids.pop_front()
+    {
+        looked += 1;
+        if let Some(guild) = upstream.guild(shard, id) {
+            bytes += guild.json.len();
+            read.push_back((id, guild));
+        }
+    }
+    (read, ids)
+}
+
+/// What of READY is a client's own.
+struct Own<'a> {
+    version: u8,
+    session_id: &'a str,
+    resume_url: &'a str,
+    shard: (u32, u32),
+    guilds: &'a [u64],
+}
+
+impl Own<'_> {
+    /// The `d` of READY: what is known of the shard's, with what is the client's own, and
+    /// what libraries look for where it is missing.
+    fn ready(&self, known: &str) -> Option<String> {
+        let mut ready: BTreeMap<String, Box<RawValue>> = serde_json::from_str(known).ok()?;
+        let guilds = self.guilds.iter();
+        let guilds: Vec<_> = guilds
+            .map(|id| json!({"id": id.to_string(), "unavailable": true}))
+            .collect();
+        let own = [
+            ("v", json!(self.version)),
+            ("session_id", json!(self.session_id)),
+            ("resume_gateway_url", json!(self.resume_url)),
+            ("shard", json!([self.shard.0, self.shard.1])),
+            ("guilds", json!(guilds)),
+            ("_trace", json!([super::send::trace()])),
+        ];
+        let usual = [
+            ("user_settings", json!({})),
+            ("session_type", json!("normal")),
+            ("relationships", json!([])),
+            ("private_channels", json!([])),
+            ("presences", json!([])),
+            ("guild_join_requests", json!([])),
+            ("geo_ordered_rtc_regions", json!([])),
+            ("auth", json!({})),
+        ];
+        for (name, value) in own {
+            ready.insert(
+                name.to_owned(),
+                serde_json::value::to_raw_value(&value).ok()?,
+            );
+        }
+        for (name, value) in usual {
+            if !ready.contains_key(name) {
+                ready.insert(
+                    name.to_owned(),
+                    serde_json::value::to_raw_value(&value).ok()?,
+                );
+            }
+        }
+        serde_json::to_string(&ready).ok()
+    }
+}

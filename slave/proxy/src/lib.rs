@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to begin
+//!
+//! - [`Proxy`] and [`ProxyConfig`]: what listens.
+//! - [`Upstream`] and [`Input`]: what it stands on. [`Proxy::open`] brings a shard.
+//! - [`Status`]: what it says about itself.
+
+#[macro_use]
+#[path = "../../../scripts/mutant.rs"]
+mod mutants;
+
+mod client;
+mod config;
+mod error;
+mod input;
+mod proxy;
+mod server;
+mod shard;
+mod status;
+mod token;
+mod upstream;
+mod wire;
+
+pub use self::{
+    config::{Limits, ProxyConfig, Timings},
+    error::Error,
+    input::{Full, Input},
+    proxy::Proxy,
+    status::{ClientStatus, ShardStatus, Status},
+    token::Token,
+    upstream::{Begin, CommandRefused, Dispatch, Fleet, Guild, Guilds, Upstream},
+};
+#[doc(no_inline)]
+pub use baton_protocol::{Sequence, ShardId};

@@ -1,0 +1,192 @@
+//! A proxy as a whole: what its connections share, and how it is started and stopped.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use baton_protocol::ShardId;
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore, mpsc},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::ProxyConfig,
+    error::Error,
+    input::Input,
+    server,
+    shard::{Budget, Shard, feed},
+    status::Status,
+    token::Token,
+    upstream::Upstream,
+};
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) config: ProxyConfig,
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) upstream: Arc<dyn Upstream>,
+    pub(crate) address: SocketAddr,
+    /// One for each connection that may be open.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Rings when a shard came, began or left.
+    pub(crate) arrivals: Notify,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    budget: Budget,
+    shards: Mutex<BTreeMap<ShardId, Arc<Shard>>>,
+    closed: Mutex<BTreeMap<u16, u64>>,
+    last_connection: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// A shard that is here.
+    pub(crate) fn shard(&self, shard: ShardId) -> Option<Arc<Shard>> {
+        lock(&self.shards).get(&shard).cloned()
+    }
+
+    pub(crate) fn shards(&self) -> Vec<Arc<Shard>> {
+        lock(&self.shards).values().cloned().collect()
+    }
+
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.last_connection.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn count_close(&self, code: u16) {
+        *lock(&self.closed).entry(code).or_default() += 1;
+    }
+
+    fn leaves(&self, shard: &Arc<Shard>) {
+        let mut shards = lock(&self.shards);
+        if shards
+            .get(&shard.id)
+            .is_some_and(|here| Arc::ptr_eq(here, shard))
+        {
+            shards.remove(&shard.id);
+        }
+    }
+}
+
+/// Discord's gateway for local clients. See the [crate](crate).
+///
+/// Dropped, it goes on until the runtime ends; [`stop`](Self::stop) ends it.
+pub struct Proxy(Arc<Shared>);
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Proxy").field(&self.0.address).finish()
+    }
+}
+
+impl Proxy {
+    /// Listens, and serves whoever comes. It has no shard yet: see [`open`](Self::open).
+    ///
+    /// # Errors
+    /// The configuration cannot be, or the address is not to be had.
+    pub async fn start(config: ProxyConfig, upstream: Arc<dyn Upstream>) -> Result<Self, Error> {
+        config.validate()?;
+        let address = config.listen;
+        let listen = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        Self::start_on(config, upstream, listener)
+    }
+
+    /// The same on a socket that listens already: one that a supervisor passes on.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(
+        mut config: ProxyConfig,
+        upstream: Arc<dyn Upstream>,
+        listener: TcpListener,
+    ) -> Result<Self, Error> {
+        let listen = config.listen;
+        let local = listener.local_addr();
+        config.listen = local.map_err(|source| Error::Listen {
+            address: listen,
+            source,
+        })?;
+        config.validate()?;
+        let shared = Arc::new(Shared {
+            tokens: config.tokens(),
+            upstream,
+            address: config.listen,
+            slots: Arc::new(Semaphore::new(config.limits.connections)),
+            arrivals: Notify::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            budget: Budget::new(config.limits.rings),
+            shards: Mutex::default(),
+            closed: Mutex::default(),
+            last_connection: AtomicU64::new(0),
+            config,
+        });
+        let serving = server::serve(Arc::clone(&shared), listener);
+        shared.tasks.spawn(serving);
+        Ok(Self(shared))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// A shard comes. Its events go into what this gives; dropped, the shard has left, and
+    /// its clients are asked to reconnect. One of the same number that is here leaves first.
+    ///
+    /// `queue`: so many events wait at most before they are taken in, at least 1.
+    #[must_use = "dropped, the shard leaves at once"]
+    pub fn open(&self, shard: ShardId, queue: usize) -> Input {
+        let shared = &self.0;
+        let (send, fed) = mpsc::channel(queue.max(1));
+        let (limits, timings) = (shared.config.limits, shared.config.timings);
+        let upstream = Arc::clone(&shared.upstream);
+        let new = Shard::new(shard, upstream, limits, timings, shared.budget.clone());
+        let before = lock(&shared.shards).insert(shard, Arc::clone(&new));
+        if let Some(before) = before {
+            before.with(crate::shard::Core::leave);
+        }
+        let all = Arc::clone(shared);
+        shared.tasks.spawn(async move {
+            let arrived = || all.arrivals.notify_waiters();
+            tokio::select! {
+                () = feed(Arc::clone(&new), fed, arrived) => {}
+                () = all.stop.cancelled() => {}
+            }
+            all.leaves(&new);
+        });
+        Input::new(send)
+    }
+
+    /// What it says about itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let shared = &self.0;
+        let free = shared.slots.available_permits();
+        Status {
+            connections: shared.config.limits.connections.saturating_sub(free),
+            ring_bytes: shared.budget.used(),
+            closed: lock(&shared.closed).clone(),
+            shards: shared.shards().iter().map(|shard| shard.status()).collect(),
+        }
+    }
+
+    /// Asks all clients to reconnect, closes their connections and ends.
+    pub async fn stop(self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}

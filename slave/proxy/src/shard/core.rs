@@ -1,0 +1,426 @@
+//! What a shard knows: its ring, who gets it, and for how long it is kept. Pure: time comes
+//! in, and what is to be told upstream is gathered in `finished`.
+//!
+//! Numbers are the ring's own: a sequence of the shard's session plus a shift, which stays
+//! as it is for as long as the session does. With a new session the numbers go on, and one
+//! of them is its barrier.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use baton_protocol::Sequence;
+use tokio::time::Instant;
+
+use super::{
+    askers::Askers,
+    budget::Budget,
+    item::{Body, Event, OfNote},
+    ring::Ring,
+    session::{Attachment, Session},
+    undo::Undo,
+    voice::Voice,
+};
+use crate::{
+    config::{Limits, Timings},
+    upstream::{Begin, Dispatch},
+};
+
+/// A hole in the sequences of this size is filled; a larger one is another session's.
+const HOLE: u64 = 10_000;
+/// Ended sessions whose end is remembered.
+const ENDED: usize = 64;
+
+/// How it stands with whom a shard's events are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeping {
+    /// A client is attached.
+    Attached,
+    /// None is, since then; one is expected.
+    Away(Instant),
+    /// Nobody came for too long: events pass by until somebody does.
+    Nobody,
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// A newer client has taken over.
+    Replaced,
+    /// Another connection has resumed it.
+    Elsewhere,
+    /// What it would need is not kept any more.
+    Lost,
+    /// The shard has a new session, which knows nothing of what came before.
+    NewSession,
+    /// The shard has moved away.
+    Moved,
+}
+
+/// What happened, counted since the shard came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    pub(crate) sessions: u64,
+    pub(crate) takeovers: u64,
+    pub(crate) resumes: u64,
+    pub(crate) resumes_refused: u64,
+    pub(crate) replayed: u64,
+    /// Events that no client got because they could not be kept.
+    pub(crate) lost: u64,
+    /// Events that passed by because nobody came for them.
+    pub(crate) unattended: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(super) ring: Ring,
+    limits: Limits,
+    timings: Timings,
+    budget: Budget,
+    /// From a sequence to its number; `None`: nothing came yet.
+    shift: Option<i128>,
+    /// The number of the barrier of the shard's present session; 0: it was taken over.
+    pub(super) barrier: u64,
+    pub(super) primary: Option<Session>,
+    pub(super) mirrors: BTreeMap<String, Session>,
+    /// Waits for the primary to acknowledge.
+    pub(super) successor: Option<Attachment>,
+    /// The ids of sessions that were taken over from.
+    pub(super) replaced: VecDeque<String>,
+    ended: VecDeque<(u64, Over)>,
+    pub(super) askers: Askers,
+    pub(super) voice: Voice,
+    keeping: Keeping,
+    full_since: Option<Instant>,
+    last_key: u64,
+    pub(super) counts: Counts,
+    /// To be told upstream.
+    finished: Vec<(Sequence, Sequence)>,
+    /// The guilds that the READY of the shard's session named, and whether they came.
+    named: BTreeMap<u64, bool>,
+    has_left: bool,
+}
+
+impl Core {
+    pub(crate) fn new(limits: Limits, timings: Timings, budget: Budget, now: Instant) -> Self {
+        Self {
+            ring: Ring::new(0, limits.ring, limits.history, budget.clone()),
+            limits,
+            timings,
+            budget,
+            shift: None,
+            barrier: 0,
+            primary: None,
+            mirrors: BTreeMap::new(),
+            successor: None,
+            replaced: VecDeque::new(),
+            ended: VecDeque::new(),
+            askers: Askers::default(),
+            voice: Voice::default(),
+            keeping: Keeping::Away(now),
+            full_since: None,
+            last_key: 0,
+            counts: Counts::default(),
+            finished: Vec::new(),
+            named: BTreeMap::new(),
+            has_left: false,
+        }
+    }
+
+    /// Whether a client can begin here.
+    pub(crate) const fn is_ready(&self) -> bool {
+        self.shift.is_some() && !self.has_left
+    }
+
+    pub(super) fn next_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
+    }
+
+    /// A session begins, or goes on.
+    pub(crate) fn begin(&mut self, begin: &Begin) {
+        match (begin, self.shift) {
+            (Begin::New { ready, guilds }, _) => {
+                self.new_session(*ready);
+                self.named = guilds.iter().map(|guild| (*guild, false)).collect();
+            }
+            (Begin::Resumed { handled }, None) => {
+                let Limits { ring, history, .. } = self.limits;
+                let before = handled.get();
+                self.ring = Ring::new(before, ring, history, self.budget.clone());
+                self.shift = Some(0);
+            }
+            (Begin::Resumed { handled }, Some(shift)) => {
+                // Somebody else finished events that no client here has seen.
+                if i128::from(handled.get()) + shift > i128::from(self.ring.last()) {
+                    self.new_session(*handled);
+                }
+            }
+        }
+    }
+
+    /// `first` is the first sequence of it, which is no client's.
+    fn new_session(&mut self, first: Sequence) {
+        // Whoever is not here would find the barrier, and nothing else.
+        if self
+            .primary
+            .as_ref()
+            .is_some_and(|it| it.attached.is_none())
+        {
+            self.primary = None;
+        }
+        self.mirrors.retain(|_, mirror| mirror.attached.is_some());
+        self.voice.forget();
+        self.named.clear();
+        self.barrier = self.ring.push(Body::Barrier);
+        self.shift = Some(i128::from(self.barrier) - i128::from(first.get()));
+        let barrier = self.barrier;
+        self.handled(barrier, barrier);
+        self.wake_all();
+    }
+
+    /// The next number of an event of the shard's session; `None`: it is not above the last.
+    fn number(&self, sequence: Sequence) -> Option<u64> {
+        let number = i128::from(sequence.get()) + self.shift?;
+        u64::try_from(number)
+            .ok()
+            .filter(|number| *number > self.ring.last())
+    }
+
+    /// The number up to which a state has every event, if it has those up to `at` of the
+    /// shard's session.
+    pub(crate) fn number_at(&self, at: Sequence) -> u64 {
+        let number = self.shift.map_or(0, |shift| i128::from(at.get()) + shift);
+        u64::try_from(number).unwrap_or(0)
+    }
+
+    /// Takes a dispatch in.
+    pub(crate) fn push(&mut self, dispatch: &Dispatch, event: Option<Event>) {
+        let Some(shift) = self.shift else {
+            return;
+        };
+        let Some(number) = self.number(dispatch.sequence) else {
+            // It comes again. If it is finished, that is said again.
+            let number = self.number_at(dispatch.sequence);
+            if number <= self.ring.acknowledged() || self.ring.is_handled(number) {
+                self.finished.push((dispatch.sequence, dispatch.sequence));
+            }
+            return;
+        };
+        let hole = number - self.ring.last() - 1;
+        if hole > HOLE {
+            tracing::warn!(
+                hole,
+                "so many sequences were left out that it counts as a new session"
+            );
+            let first = u64::try_from(i128::from(number) - 1 - shift).unwrap_or(0);
+            self.new_session(Sequence(first));
+        } else {
+            for _ in 0..hole {
+                let filler = self.ring.push(Body::Filler);
+                self.handled(filler, filler);
+            }
+        }
+        let Some(event) = event else {
+            let filler = self.ring.push(Body::Filler);
+            return self.handled(filler, filler);
+        };
+        self.counts.events += 1;
+        let event = Arc::new(event);
+        self.voice.note(&event);
+        if self.is_part_of_ready(&event) {
+            let filler = self.ring.push(Body::Filler);
+            return self.handled(filler, filler);
+        }
+        let number = self.ring.push(Body::Event(event));
+        if self.keeping == Keeping::Nobody {
+            self.counts.unattended += 1;
+            self.handled(number, number);
+        }
+        self.wake_all();
+    }
+
+    /// Whether it is the first word about a guild that READY named, and nobody is here to
+    /// whom READY was said: whoever comes gets the guild with its own READY.
+    fn is_part_of_ready(&mut self, event: &Event) -> bool {
+        let OfNote::GuildCreate { guild } = event.of_note else {
+            return false;
+        };
+        let Some(came) = self.named.get_mut(&guild) else {
+            return false;
+        };
+        if std::mem::replace(came, true) {
+            return false;
+        }
+        let barrier = self.barrier;
+        let mut all = self.primary.iter().chain(self.mirrors.values());
+        !all.any(|session| session.began_at >= barrier)
+    }
+
+    /// Whether the shard's own READY named this guild.
+    pub(crate) fn was_named(&self, guild: u64) -> bool {
+        self.named.contains_key(&guild)
+    }
+
+    pub(super) fn handled(&mut self, first: u64, last: u64) {
+        let new = self.ring.handle(first, last);
+        self.tell(&new);
+    }
+
+    pub(super) fn acknowledge(&mut self, through: u64) {
+        let new = self.ring.acknowledge(through);
+        self.tell(&new);
+    }
+
+    /// Of sessions that are over nothing is told.
+    fn tell(&mut self, numbers: &[(u64, u64)]) {
+        let Some(shift) = self.shift else {
+            return;
+        };
+        for &(first, last) in numbers {
+            let first = first.max(self.barrier);
+            if first <= last {
+                let sequence = |number: u64| {
+                    let sequence = u64::try_from(i128::from(number) - shift);
+                    Sequence(sequence.unwrap_or(0))
+                };
+                self.finished.push((sequence(first), sequence(last)));
+            }
+        }
+        self.full_since = None;
+    }
+
+    /// What is to be told upstream.
+    pub(crate) fn take_finished(&mut self) -> Vec<(Sequence, Sequence)> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Whether one more event is taken; if not, for how long it has been so is looked after.
+    pub(crate) fn has_room(&mut self, now: Instant) -> bool {
+        if self.ring.has_room() {
+            self.full_since = None;
+            return true;
+        }
+        let since = *self.full_since.get_or_insert(now);
+        if now - since >= self.timings.hold {
+            let (_, bytes) = self.ring.bytes();
+            tracing::error!(
+                bytes,
+                held_s = self.timings.hold.as_secs(),
+                "the backlog is given up: no client acknowledged it, and Discord does not wait longer"
+            );
+            self.give_up();
+        }
+        self.ring.has_room()
+    }
+
+    /// Looks after those who are away.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let is_here = |session: &Session| session.attached.is_some();
+        if self.keeping == Keeping::Attached && !self.primary.as_ref().is_some_and(is_here) {
+            self.keeping = Keeping::Away(now);
+        }
+        if let Keeping::Away(since) = self.keeping
+            && now - since >= self.timings.keep
+        {
+            tracing::warn!(
+                kept_s = self.timings.keep.as_secs(),
+                "no client came: its events are kept no longer, until one does"
+            );
+            self.give_up();
+        }
+        let ring = &self.ring;
+        self.mirrors.retain(|_, mirror| {
+            mirror.attached.is_some() || mirror.greeting.is_none() || ring.reaches(mirror.sent)
+        });
+    }
+
+    /// Nobody gets the backlog any more, and whoever should have is told.
+    fn give_up(&mut self) {
+        let (lost, new) = self.ring.give_up();
+        self.tell(&new);
+        self.counts.lost += lost;
+        if lost > 0 {
+            tracing::error!(events = lost, "events are lost: no client received them");
+        }
+        self.end_primary(Over::Lost);
+        self.keeping = Keeping::Nobody;
+        self.wake_all();
+    }
+
+    /// The shard goes to another process, with everything that is not acknowledged.
+    pub(crate) fn leave(&mut self) {
+        self.has_left = true;
+        self.wake_all();
+    }
+
+    pub(crate) const fn has_left(&self) -> bool {
+        self.has_left
+    }
+
+    pub(super) fn end_primary(&mut self, over: Over) {
+        if let Some(primary) = self.primary.take() {
+            primary.wake();
+            self.remember(primary.key, over);
+        }
+    }
+
+    pub(super) fn remember(&mut self, key: u64, over: Over) {
+        if self.ended.len() == ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((key, over));
+    }
+
+    /// How the session of this key ended.
+    pub(super) fn end_of(&self, key: u64) -> Over {
+        let ended = self.ended.iter().find(|(ended, _)| *ended == key);
+        ended.map_or(Over::Replaced, |(_, over)| *over)
+    }
+
+    pub(super) const fn somebody_is_here(&mut self) {
+        self.keeping = Keeping::Attached;
+        self.full_since = None;
+    }
+
+    /// What a backlog above `undo.through` does to guilds.
+    pub(crate) fn extend_undo(&self, undo: &mut Undo) {
+        for item in self.ring.above(undo.through) {
+            match &item.body {
+                Body::Event(event) => undo.note(item.number, &event.of_note),
+                Body::Filler | Body::Barrier => undo.note(item.number, &OfNote::Nothing),
+            }
+        }
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.ring.last()
+    }
+
+    pub(crate) const fn voice(&mut self) -> &mut Voice {
+        &mut self.voice
+    }
+
+    fn wake_all(&self) {
+        for session in self.primary.iter().chain(self.mirrors.values()) {
+            session.wake();
+        }
+        if let Some(successor) = &self.successor {
+            successor.wake.notify_one();
+        }
+    }
+
+    /// How long a successor waits for the primary.
+    pub(crate) fn patience(&self) -> Duration {
+        let says_handled = self.primary.as_ref().is_some_and(|it| it.wish.says_handled);
+        if says_handled {
+            self.timings.drain
+        } else {
+            self.timings.settle
+        }
+    }
+}

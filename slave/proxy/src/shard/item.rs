@@ -1,0 +1,281 @@
+//! One event as a ring keeps it, and what of it the proxy itself has to know.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::upstream::Dispatch;
+
+/// What an item costs beside its text.
+const OVERHEAD: usize = 160;
+
+/// One number of a ring.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) number: u64,
+    pub(crate) body: Body,
+}
+
+/// What has that number.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Event(Arc<Event>),
+    /// Nothing: Discord left the number out, or used it for something that is no client's.
+    Filler,
+    /// A new session of the shard: whoever was there before has lost its state.
+    Barrier,
+}
+
+/// One event.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) kind: Box<str>,
+    /// The text of its `d`.
+    pub(crate) data: Bytes,
+    pub(crate) of_note: OfNote,
+}
+
+/// What of an event the proxy has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OfNote {
+    Nothing,
+    GuildCreate {
+        guild: u64,
+    },
+    GuildDelete {
+        guild: u64,
+    },
+    MemberAdd {
+        guild: u64,
+        user: u64,
+    },
+    /// With the text of the user.
+    MemberRemove {
+        guild: u64,
+        user: u64,
+        text: Box<str>,
+    },
+    /// An answer to whoever asked with this nonce.
+    Answer {
+        nonce: Box<str>,
+    },
+    /// Where somebody is; `None`: in no voice channel any more.
+    VoiceState {
+        guild: u64,
+        user: u64,
+        channel: Option<u64>,
+    },
+    VoiceServer {
+        guild: u64,
+    },
+}
+
+impl Item {
+    /// What it counts in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        match &self.body {
+            Body::Event(event) => OVERHEAD + event.kind.len() + event.data.len(),
+            Body::Filler | Body::Barrier => OVERHEAD,
+        }
+    }
+}
+
+impl Event {
+    /// `None`: the payload has no `d`.
+    pub(crate) fn read(dispatch: &Dispatch) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Payload<'a> {
+            #[serde(borrow)]
+            d: &'a RawValue,
+        }
+        let payload: Payload<'_> = serde_json::from_str(&dispatch.json).ok()?;
+        let text = payload.d.get();
+        Some(Self {
+            kind: dispatch.kind.as_str().into(),
+            data: Bytes::copy_from_slice(text.as_bytes()),
+            of_note: OfNote::read(&dispatch.kind, text),
+        })
+    }
+
+    /// The text of its `d`.
+    pub(crate) fn text(&self) -> &str {
+        // It was text when it came.
+        std::str::from_utf8(&self.data).unwrap_or("null")
+    }
+}
+
+/// An id as text or as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Id(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Reads;
+        impl serde::de::Visitor<'_> for Reads {
+            type Value = Id;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an id")
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Id, E> {
+                Ok(Id(number))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
+                text.parse().map(Id).map_err(E::custom)
+            }
+        }
+        reader.deserialize_any(Reads)
+    }
+}
+
+#[derive(Deserialize)]
+struct AGuild {
+    id: Id,
+}
+
+#[derive(Deserialize)]
+struct InGuild {
+    guild_id: Id,
+}
+
+#[derive(Deserialize)]
+struct AMember<'a> {
+    guild_id: Id,
+    #[serde(borrow)]
+    user: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct AVoiceState {
+    guild_id: Id,
+    user_id: Id,
+    channel_id: Option<Id>,
+}
+
+#[derive(Deserialize)]
+struct Nonce {
+    nonce: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct Limited {
+    meta: Nonce,
+}
+
+impl OfNote {
+    fn read(kind: &str, text: &str) -> Self {
+        // What cannot be read is a client's to judge.
+        Self::find(kind, text).unwrap_or(Self::Nothing)
+    }
+
+    fn find(kind: &str, text: &str) -> Option<Self> {
+        fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+            serde_json::from_str(text).ok()
+        }
+        Some(match kind {
+            "GUILD_CREATE" => Self::GuildCreate {
+                guild: read::<AGuild>(text)?.id.0,
+            },
+            "GUILD_DELETE" => Self::GuildDelete {
+                guild: read::<AGuild>(text)?.id.0,
+            },
+            "GUILD_MEMBER_ADD" => {
+                let AMember { guild_id, user } = read(text)?;
+                let user = read::<AGuild>(user.get())?.id.0;
+                let guild = guild_id.0;
+                Self::MemberAdd { guild, user }
+            }
+            "GUILD_MEMBER_REMOVE" => {
+                let AMember { guild_id, user } = read(text)?;
+                Self::MemberRemove {
+                    guild: guild_id.0,
+                    user: read::<AGuild>(user.get())?.id.0,
+                    text: user.get().into(),
+                }
+            }
+            "GUILD_MEMBERS_CHUNK" => Self::Answer {
+                nonce: read::<Nonce>(text)?.nonce?,
+            },
+            "RATE_LIMITED" => Self::Answer {
+                nonce: read::<Limited>(text)?.meta.nonce?,
+            },
+            "VOICE_STATE_UPDATE" => {
+                let state: AVoiceState = read(text)?;
+                Self::VoiceState {
+                    guild: state.guild_id.0,
+                    user: state.user_id.0,
+                    channel: state.channel_id.map(|channel| channel.0),
+                }
+            }
+            "VOICE_SERVER_UPDATE" => Self::VoiceServer {
+                guild: read::<InGuild>(text)?.guild_id.0,
+            },
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use baton_protocol::Sequence;
+
+    use super::*;
+
+    fn event(kind: &str, json: &str) -> Option<Event> {
+        Event::read(&Dispatch {
+            sequence: Sequence(1),
+            kind: kind.to_owned(),
+            json: json.to_owned(),
+        })
+    }
+
+    #[test]
+    fn an_event_is_its_text_whatever_it_says_and_in_whichever_order() {
+        let moon = event(
+            "MOON_RISE",
+            r#"{"d": {"s":1,"é":[1.50]}, "op":0,"s":9,"t":"X"}"#,
+        );
+        let moon = moon.unwrap();
+        assert_eq!(moon.text(), r#"{"s":1,"é":[1.50]}"#);
+        assert_eq!(moon.of_note, OfNote::Nothing);
+        assert!(event("MOON_RISE", r#"{"op":0}"#).is_none());
+        assert!(event("MOON_RISE", "no JSON").is_none());
+    }
+
+    #[test]
+    fn what_is_of_note_is_read_and_what_is_odd_is_not() {
+        let of = |kind: &str, d: &str| event(kind, &format!(r#"{{"d":{d}}}"#)).unwrap().of_note;
+        let remove = r#"{"user":{"id":"7","username":"x"},"guild_id":"3"}"#;
+        assert_eq!(
+            of("GUILD_MEMBER_REMOVE", remove),
+            OfNote::MemberRemove {
+                guild: 3,
+                user: 7,
+                text: r#"{"id":"7","username":"x"}"#.into()
+            }
+        );
+        let limited = r#"{"opcode":8,"retry_after":1.5,"meta":{"guild_id":"3","nonce":"n"}}"#;
+        let answer = OfNote::Answer { nonce: "n".into() };
+        assert_eq!(of("RATE_LIMITED", limited), answer);
+        let left = r#"{"guild_id":3,"user_id":"7","channel_id":null}"#;
+        assert_eq!(
+            of("VOICE_STATE_UPDATE", left),
+            OfNote::VoiceState {
+                guild: 3,
+                user: 7,
+                channel: None
+            }
+        );
+        assert_eq!(of("GUILD_CREATE", r#"{"id":"moon"}"#), OfNote::Nothing);
+        assert_eq!(
+            of("GUILD_MEMBERS_CHUNK", r#"{"nonce":null}"#),
+            OfNote::Nothing
+        );
+        assert_eq!(of("VOICE_STATE_UPDATE", "7"), OfNote::Nothing);
+    }
+}

@@ -1,0 +1,411 @@
+//! Clients of a shard: they come, go on, take over and go. Part of [`Core`].
+
+use std::sync::Arc;
+
+use super::{
+    core::{Core, Over},
+    item::{Body, Event, Item, OfNote},
+    session::{Attachment, Session, Wish},
+};
+
+/// Ids of sessions that were taken over from and are still known.
+const REPLACED: usize = 16;
+
+/// What becomes of an IDENTIFY.
+#[derive(Debug)]
+pub(crate) enum Identified {
+    /// The shard has no session yet.
+    NotYet,
+    /// A client is here, which is to acknowledge first what it was sent.
+    Settling,
+    /// A newer client waits for the same.
+    Overtaken,
+    /// It begins: what it gets begins above this number.
+    Begun { key: u64, position: u64 },
+}
+
+/// What becomes of a RESUME.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// It goes on; so many events are replayed.
+    Here { key: u64, replayed: u64 },
+    /// No such session, or what it would need is gone: op 9.
+    Gone(&'static str),
+    /// A newer client has its place, and is here.
+    Replaced,
+    /// A sequence that it was never sent.
+    InvalidSequence,
+}
+
+/// Whether a client is asked what it has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    Not,
+    InTurn,
+    /// Its successor waits for the answer.
+    Soon,
+}
+
+/// What there is for a connection.
+#[derive(Debug)]
+pub(crate) enum Take {
+    /// These, ascending; `None` in the place of what is not for it. `more`: there are more.
+    Batch {
+        dispatches: Vec<(u64, Option<Arc<Event>>)>,
+        more: bool,
+    },
+    /// RESUMED is due, with this sequence.
+    Resumed(u64),
+    Nothing,
+    Over(Over),
+}
+
+impl Core {
+    fn session(&mut self, key: u64) -> Option<&mut Session> {
+        let mut all = self.primary.iter_mut().chain(self.mirrors.values_mut());
+        all.find(|session| session.key == key)
+    }
+
+    /// A client begins. `id` is that of its session, if it does. `waited`: the primary had
+    /// its time.
+    pub(crate) fn identify(
+        &mut self,
+        attachment: &Attachment,
+        wish: &Wish,
+        id: &str,
+        waits: bool,
+        waited: bool,
+    ) -> Identified {
+        if !self.is_ready() {
+            return Identified::NotYet;
+        }
+        if wish.mirror.is_none() {
+            let is_successor = |it: &Attachment| it.connection == attachment.connection;
+            if waits && !self.successor.as_ref().is_some_and(is_successor) {
+                return Identified::Overtaken;
+            }
+            if !waited && self.has_to_settle() {
+                if !waits {
+                    self.now_waits(attachment);
+                }
+                return Identified::Settling;
+            }
+        }
+        let key = self.next_key();
+        let position = match wish.mirror {
+            None => self.ring.acknowledged(),
+            Some(_) => self.ring.last(),
+        };
+        let session = Session {
+            key,
+            id: id.to_owned(),
+            wish: wish.clone(),
+            attached: Some(attachment.clone()),
+            began_at: self.ring.last(),
+            position,
+            greeting: None,
+            sent: position,
+            heard: position,
+            is_frozen: false,
+            resumed_at: None,
+        };
+        self.counts.sessions += 1;
+        let before = match &wish.mirror {
+            Some(name) => self.mirrors.insert(name.clone(), session),
+            None => {
+                self.successor = None;
+                self.somebody_is_here();
+                self.primary.replace(session)
+            }
+        };
+        if let Some(before) = before {
+            if before.attached.is_some() {
+                self.counts.takeovers += 1;
+            }
+            before.wake();
+            self.remember(before.key, Over::Replaced);
+            if self.replaced.len() == REPLACED {
+                self.replaced.pop_front();
+            }
+            self.replaced.push_back(before.id);
+        }
+        Identified::Begun { key, position }
+    }
+
+    fn now_waits(&mut self, attachment: &Attachment) {
+        if let Some(before) = self.successor.replace(attachment.clone()) {
+            before.wake.notify_one();
+        }
+        if let Some(primary) = &mut self.primary {
+            primary.is_frozen = true;
+            primary.wake();
+        }
+    }
+
+    /// Whether the primary is here and may yet acknowledge what it was sent.
+    fn has_to_settle(&self) -> bool {
+        let Some(primary) = self.primary.as_ref().filter(|it| it.attached.is_some()) else {
+            return false;
+        };
+        if primary.wish.says_handled {
+            primary.greeting.is_some() && self.ring.acknowledged() < primary.sent
+        } else {
+            primary.is_behind()
+        }
+    }
+
+    /// A connection that waited to take over is gone.
+    pub(crate) fn waits_no_more(&mut self, connection: u64) {
+        let waits = self.successor.as_ref();
+        if waits.is_some_and(|successor| successor.connection == connection) {
+            self.successor = None;
+            if let Some(primary) = &mut self.primary {
+                primary.is_frozen = false;
+                primary.wake();
+            }
+        }
+    }
+
+    /// Its greeting had so many dispatches; the backlog and what comes follow.
+    pub(crate) fn greeted(&mut self, key: u64, dispatches: u64) {
+        if let Some(session) = self.session(key) {
+            session.greeting = Some(dispatches);
+        }
+    }
+
+    /// A client goes on.
+    pub(crate) fn resume(&mut self, attachment: &Attachment, id: &str, sequence: u64) -> Resumed {
+        let mut all = self.primary.iter().chain(self.mirrors.values());
+        let Some(session) = all.find(|session| session.id == id) else {
+            let primary = self.primary.as_ref();
+            let has_successor = primary.is_some_and(|it| it.attached.is_some());
+            self.counts.resumes_refused += 1;
+            return if has_successor && self.replaced.iter().any(|replaced| replaced == id) {
+                Resumed::Replaced
+            } else {
+                Resumed::Gone("no such session")
+            };
+        };
+        let (key, is_mirror) = (session.key, session.wish.mirror.is_some());
+        let refused = match session.number(sequence) {
+            None => Resumed::Gone("it was not greeted to the end"),
+            Some(number) if number > session.sent => Resumed::InvalidSequence,
+            Some(number) if !self.ring.reaches(number) => {
+                tracing::warn!(
+                    sequence,
+                    "a client resumes below what is kept: it has to begin anew"
+                );
+                Resumed::Gone("what it needs is not kept any more")
+            }
+            Some(number) => {
+                self.counts.resumes += 1;
+                self.counts.replayed += self.ring.last() - number;
+                return self.goes_on(attachment, key, number);
+            }
+        };
+        self.counts.resumes_refused += 1;
+        if is_mirror {
+            self.mirrors.retain(|_, mirror| mirror.key != key);
+        } else {
+            self.end_primary(Over::Lost);
+        }
+        refused
+    }
+
+    fn goes_on(&mut self, attachment: &Attachment, key: u64, number: u64) -> Resumed {
+        let last = self.ring.last();
+        let Some(session) = self.session(key) else {
+            return Resumed::Gone("no such session");
+        };
+        session.wake();
+        session.attached = Some(attachment.clone());
+        session.sent = number;
+        session.resumed_at = Some(last);
+        if session.wish.mirror.is_none() {
+            self.somebody_is_here();
+        }
+        self.has_received(key, number);
+        let replayed = last - number;
+        Resumed::Here { key, replayed }
+    }
+
+    /// What there is for a connection: about so many bytes, and at least one event.
+    pub(crate) fn take(&mut self, key: u64, connection: u64, bytes: usize) -> Take {
+        let has_left = self.has_left();
+        let Some(session) = self.session(key) else {
+            return Take::Over(self.end_of(key));
+        };
+        if !session.is_at(connection) {
+            return Take::Over(Over::Elsewhere);
+        }
+        if has_left {
+            return Take::Over(Over::Moved);
+        }
+        if session.is_frozen || session.greeting.is_none() {
+            return Take::Nothing;
+        }
+        if let Some(at) = session.resumed_at
+            && session.sent >= at
+        {
+            session.resumed_at = None;
+            return Take::Resumed(session.sequence(session.sent).unwrap_or(0));
+        }
+        let (sent, began_at) = (session.sent, session.began_at);
+        let is_mirror = session.wish.mirror.is_some();
+        let until = session.resumed_at.unwrap_or(u64::MAX);
+        if is_mirror && !self.ring.reaches(sent) {
+            self.mirrors.retain(|_, mirror| mirror.key != key);
+            return Take::Over(Over::Lost);
+        }
+        let (mut numbers, mut size, mut more) = (Vec::new(), 0, false);
+        let mut is_over = false;
+        for item in self.ring.above(sent) {
+            if item.number > until || size >= bytes {
+                more = true;
+                break;
+            }
+            if matches!(item.body, Body::Barrier) && item.number > began_at {
+                is_over = true;
+                break;
+            }
+            size += item.cost();
+            numbers.push((item.number, self.of_item(item, key, is_mirror)));
+        }
+        if numbers.is_empty() {
+            if is_over {
+                self.end(key, Over::NewSession);
+                return Take::Over(Over::NewSession);
+            }
+            return Take::Nothing;
+        }
+        let last = numbers.last().map_or(sent, |(number, _)| *number);
+        let Some(session) = self.session(key) else {
+            return Take::Nothing;
+        };
+        session.sent = last;
+        let sequence = |number| session.sequence(number).unwrap_or(0);
+        let dispatches = numbers.into_iter();
+        let dispatches = dispatches
+            .map(|(number, event)| (sequence(number), event))
+            .collect();
+        // The barrier, RESUMED and the end are for the next time.
+        let more = more || is_over || session.resumed_at.is_some();
+        if mutant!("acknowledged-when-sent") {
+            self.acknowledge(last);
+        }
+        Take::Batch { dispatches, more }
+    }
+
+    /// What of an item is for this session.
+    fn of_item(&self, item: &Item, key: u64, is_mirror: bool) -> Option<Arc<Event>> {
+        let Body::Event(event) = &item.body else {
+            return None;
+        };
+        if let OfNote::Answer { nonce } = &event.of_note
+            && !self.askers.is_for(nonce, key)
+        {
+            return None;
+        }
+        // Its predecessor has handled it, out of order.
+        if !is_mirror && self.ring.is_handled(item.number) {
+            return None;
+        }
+        Some(Arc::clone(event))
+    }
+
+    fn end(&mut self, key: u64, over: Over) {
+        if self.primary.as_ref().is_some_and(|it| it.key == key) {
+            self.end_primary(over);
+        } else {
+            self.mirrors.retain(|_, mirror| mirror.key != key);
+            self.remember(key, over);
+        }
+    }
+
+    /// A client says up to which sequence it has received everything. What it was not sent
+    /// it cannot have.
+    pub(crate) fn heard(&mut self, key: u64, connection: u64, sequence: u64) {
+        let Some(session) = self.session(key).filter(|it| it.is_at(connection)) else {
+            return;
+        };
+        if let Some(number) = session.number(sequence) {
+            let number = number.min(session.sent);
+            self.has_received(key, number);
+        }
+    }
+
+    fn has_received(&mut self, key: u64, number: u64) {
+        let Some(session) = self.session(key) else {
+            return;
+        };
+        session.heard = session.heard.max(number);
+        let acknowledges = session.wish.mirror.is_none() && !session.wish.says_handled;
+        if acknowledges {
+            self.acknowledge(number);
+        }
+        self.look_after_successor();
+    }
+
+    /// A client says that it has handled these.
+    pub(crate) fn says_handled(&mut self, key: u64, connection: u64, first: u64, last: u64) {
+        let Some(session) = self.session(key).filter(|it| it.is_at(connection)) else {
+            return;
+        };
+        if session.wish.mirror.is_some() || !session.wish.says_handled {
+            return;
+        }
+        let greeting = session.greeting.unwrap_or(u64::MAX);
+        // What is part of the greeting is nobody's but its own.
+        let first = first.max(greeting.saturating_add(1));
+        let sent = session.sent;
+        if let (Some(first), Some(last)) = (session.number(first), session.number(last)) {
+            self.handled(first, last.min(sent));
+        }
+        self.look_after_successor();
+    }
+
+    fn look_after_successor(&self) {
+        if let Some(successor) = &self.successor
+            && !self.has_to_settle()
+        {
+            successor.wake.notify_one();
+        }
+    }
+
+    /// Whether it is worth asking the client what it has received.
+    pub(crate) fn asking(&mut self, key: u64) -> Asking {
+        match self.session(key) {
+            Some(it) if it.wish.mirror.is_some() || it.wish.says_handled => Asking::Not,
+            Some(it) if !it.is_behind() => Asking::Not,
+            Some(it) if it.is_frozen => Asking::Soon,
+            Some(_) => Asking::InTurn,
+            None => Asking::Not,
+        }
+    }
+
+    /// A connection is gone. `gives_up`: its client will not resume.
+    pub(crate) fn detach(&mut self, key: u64, connection: u64, gives_up: bool) {
+        let Some(session) = self.session(key).filter(|it| it.is_at(connection)) else {
+            return;
+        };
+        session.attached = None;
+        let is_mirror = session.wish.mirror.is_some();
+        if gives_up {
+            self.end(key, Over::Lost);
+        }
+        if let (false, Some(successor)) = (is_mirror, &self.successor) {
+            successor.wake.notify_one();
+        }
+    }
+
+    /// The session of this key asks with this nonce.
+    pub(crate) fn asks(&mut self, nonce: &str, key: u64) {
+        self.askers.asks(nonce, key);
+    }
+
+    /// Whether a command of this session may go up.
+    pub(crate) fn may_command(&mut self, key: u64, connection: u64) -> bool {
+        let session = self.session(key);
+        session.is_some_and(|it| it.is_at(connection))
+    }
+}

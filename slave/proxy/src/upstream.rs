@@ -1,0 +1,101 @@
+//! What a proxy stands on: who has the shards.
+
+use baton_protocol::{Sequence, ShardId};
+
+/// Who has the shards: a slave, or a test.
+///
+/// Events come from it by [`Input`](crate::Input); this is what a proxy asks of it.
+/// Everything is called inside tokio and returns soon, except for [`guild`](Self::guild)
+/// and [`guilds`](Self::guilds), which are called on a blocking thread.
+pub trait Upstream: Send + Sync + 'static {
+    /// What all sessions were identified with.
+    fn fleet(&self) -> Fleet;
+
+    /// The `d` of the READY of the shard's session, as far as it is known: a JSON object
+    /// with at least `user` and `application`. What is a client's own (session, resume URL,
+    /// guilds, shard) is put in its place. `None`: not yet.
+    fn ready(&self, shard: ShardId) -> Option<String>;
+
+    /// Which guilds the shard has, those with an outage too.
+    fn guilds(&self, shard: ShardId) -> Guilds;
+
+    /// A guild; `None`: it is not here, or has an outage.
+    fn guild(&self, shard: ShardId, guild: u64) -> Option<Guild>;
+
+    /// These events of the shard's session are finished: the client has received them, or
+    /// says that it has handled them, or there is none. Sequences between them that no event
+    /// had may be among them. Ranges may come in any order, and each event in one.
+    fn finished(&self, shard: ShardId, first: Sequence, last: Sequence);
+
+    /// Sends a gateway command (op 3, 4, 8, 31 or 43) when Discord's limits allow it.
+    ///
+    /// # Errors
+    /// It was not taken.
+    fn command(&self, shard: ShardId, json: String) -> Result<(), CommandRefused>;
+}
+
+/// What all sessions of a fleet were identified with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// How many shards there are, at least 1.
+    pub shards: u32,
+    /// The bits of the intents.
+    pub intents: u64,
+}
+
+/// Which guilds there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guilds {
+    /// Their ids, in the order in which a client is to get them.
+    pub ids: Vec<u64>,
+    /// Every event of the shard's session up to here is in it, and none above.
+    pub at: Sequence,
+}
+
+/// A guild as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guild {
+    /// The `d` of its GUILD_CREATE.
+    pub json: String,
+    /// Every event of the shard's session up to here is in it, and none above.
+    pub at: Sequence,
+}
+
+/// A command was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandRefused {
+    /// Too many wait already.
+    #[error("too many commands wait for this shard already")]
+    Full,
+    /// The shard is not here any more.
+    #[error("the shard has moved away")]
+    Gone,
+}
+
+/// How a shard begins to give events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// A new session: READY came.
+    New {
+        /// The sequence of READY.
+        ready: Sequence,
+        /// The guilds that it names; their GUILD_CREATEs follow.
+        guilds: Vec<u64>,
+    },
+    /// A session that another process had, or this one before.
+    Resumed {
+        /// Every event up to here is finished; those above follow.
+        handled: Sequence,
+    },
+}
+
+/// One dispatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispatch {
+    /// Its sequence in the shard's session.
+    pub sequence: Sequence,
+    /// Its type, as Discord writes it.
+    pub kind: String,
+    /// The whole payload: `{"t":..,"s":..,"op":0,"d":{..}}`, in any order.
+    pub json: String,
+}

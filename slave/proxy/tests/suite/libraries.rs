@@ -1,0 +1,242 @@
+//! Real libraries. These tests need them, so they run where they are asked for:
+//! `BATON_PYTHON` is a Python that has discord.py and hikari, `BATON_NODE_MODULES` the
+//! folder of a `node_modules` that has @discordjs/ws. Then `cargo test -p baton-proxy
+//! --test suite libraries:: -- --ignored`.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+use crate::common::{PATIENCE, Rig, TOKEN, config};
+
+/// What a client does: its program, and what comes before it.
+struct Library {
+    program: String,
+    script: &'static str,
+    environment: Vec<(&'static str, String)>,
+}
+
+fn python(script: &'static str) -> Library {
+    Library {
+        program: std::env::var("BATON_PYTHON").expect("BATON_PYTHON: see the top of this file"),
+        script,
+        environment: Vec::new(),
+    }
+}
+
+fn node(compress: bool) -> Library {
+    let modules = std::env::var("BATON_NODE_MODULES");
+    let modules = modules.expect("BATON_NODE_MODULES: see the top of this file");
+    let mut environment = vec![("MODULES", modules)];
+    if compress {
+        environment.push(("COMPRESS", "1".to_owned()));
+    }
+    Library {
+        program: "node".to_owned(),
+        script: "discordjs.mjs",
+        environment,
+    }
+}
+
+/// A process of a bot, and what it said.
+struct Bot {
+    child: Child,
+    said: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Bot {
+    fn start(library: &Library, rig: &Rig) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+        let mut command = Command::new(&library.program);
+        command.arg(folder.join(library.script));
+        command.env("GATEWAY", rig.url() + "/").env("TOKEN", TOKEN);
+        command.envs(library.environment.iter().cloned());
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&said);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Ok(word) = serde_json::from_str(&line) {
+                    all.lock().unwrap().push(word);
+                }
+            }
+        });
+        Self { child, said }
+    }
+
+    fn said(&self) -> Vec<Value> {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// The numbers of the events that it received, in its order.
+    fn numbers(&self) -> Vec<u64> {
+        let said = self.said();
+        said.iter().filter_map(|word| word["n"].as_u64()).collect()
+    }
+
+    /// Waits until it says that it has both guilds.
+    async fn until_ready(&self) {
+        let is_ready = |said: &[Value]| said.iter().any(|word| word["ready"] == 2);
+        self.until("ready", is_ready).await;
+    }
+
+    /// Waits until it has received something above this.
+    async fn until_above(&self, number: u64) {
+        let is_above = |said: &[Value]| {
+            let mut numbers = said.iter().filter_map(|word| word["n"].as_u64());
+            numbers.any(|got| got > number)
+        };
+        self.until("as far", is_above).await;
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&[Value]) -> bool) {
+        let began = Instant::now();
+        while !condition(&self.said()) {
+            let said = self.said();
+            let last = &said[said.len().saturating_sub(5)..];
+            assert!(began.elapsed() < PATIENCE, "not {what}: {last:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A bot under traffic: started, killed, started again, and replaced by a second one.
+async fn lives(library: Library) {
+    let mut config = config();
+    config.timings.ask = Duration::from_millis(200);
+    config.timings.drain = Duration::from_millis(500);
+    let rig = Arc::new(Rig::with(config).await);
+    rig.above.inner().guilds = [1, 2].map(|id| (id, Some(whole_guild(id)))).to_vec();
+    let (last, one) = (Arc::new(AtomicU64::new(100)), Arc::clone(&rig));
+    let next = Arc::clone(&last);
+    let traffic = tokio::spawn(async move {
+        loop {
+            let sequence = next.load(Ordering::SeqCst) + 1;
+            one.say(sequence, "MESSAGE_CREATE", message(sequence)).await;
+            next.store(sequence, Ordering::SeqCst);
+            sleep(Duration::from_millis(3)).await;
+        }
+    });
+    let now = || last.load(Ordering::SeqCst);
+
+    let mut first = Bot::start(&library, &rig);
+    first.until_ready().await;
+    first.until_above(now() + 200).await;
+    first.child.kill().await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    let acknowledged = rig.above.finished().last().copied().unwrap_or(100);
+    let second = Bot::start(&library, &rig);
+    second.until_ready().await;
+    second.until_above(now() + 200).await;
+    let third = Bot::start(&library, &rig);
+    third.until_ready().await;
+    third.until_above(now() + 200).await;
+    traffic.abort();
+    let end = now();
+    rig.until_finished(end).await;
+    third.until_above(end - 1).await;
+
+    let mut received: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (at, bot) in [&first, &second, &third].into_iter().enumerate() {
+        let numbers = bot.numbers();
+        assert!(
+            numbers.is_sorted_by(|a, b| a < b),
+            "bot {at}: order kept, nothing twice"
+        );
+        for number in numbers {
+            received.entry(number).or_default().push(at);
+        }
+        let said = bot.said();
+        assert!(
+            said.iter().any(|word| word["ready"] == 2),
+            "bot {at}: two guilds"
+        );
+        assert!(
+            said.iter().all(|word| word["joined"].is_null()),
+            "bot {at}: none is new"
+        );
+    }
+    let all: Vec<u64> = received.keys().copied().collect();
+    assert_eq!(all, (101..=end).collect::<Vec<u64>>(), "nothing is lost");
+    let again: Vec<_> = received.iter().filter(|(_, bots)| bots.len() > 1).collect();
+    for (number, bots) in &again {
+        assert!(
+            **number > acknowledged,
+            "{number} was acknowledged and came again"
+        );
+        assert_eq!(
+            **bots,
+            [0, 1],
+            "{number}: a repeat follows the kill, and nothing else"
+        );
+    }
+    let status = rig.status();
+    let shard = &status.shards[0];
+    assert_eq!((shard.lost, shard.unattended), (0, 0), "{status:?}");
+    assert_eq!(shard.takeovers, 1, "{status:?}");
+    let (events, repeated) = (end - 100, again.len());
+    eprintln!(
+        "{}: {events} events, lost 0, repeated {repeated} after the kill, {}",
+        library.script, shard.clients[0].library,
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs discord.py"]
+async fn a_bot_in_discord_py_lives() {
+    lives(python("discordpy.py")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs hikari"]
+async fn a_bot_in_hikari_lives() {
+    lives(python("hikari_bot.py")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs @discordjs/ws"]
+async fn a_bot_on_discordjs_ws_lives() {
+    lives(node(false)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs @discordjs/ws"]
+async fn a_bot_on_discordjs_ws_lives_with_compression() {
+    lives(node(true)).await;
+}
+
+fn message(number: u64) -> Value {
+    json!({
+        "n": number, "id": (1_000_000 + number).to_string(), "channel_id": "5", "guild_id": "1",
+        "author": {"id": "11", "username": "u", "discriminator": "0", "avatar": null, "global_name": null},
+        "member": {"roles": [], "joined_at": "2020-01-01T00:00:00+00:00", "deaf": false, "mute": false, "flags": 0},
+        "content": number.to_string(), "timestamp": "2020-01-01T00:00:00+00:00",
+        "edited_timestamp": null, "tts": false, "mention_everyone": false, "mentions": [],
+        "mention_roles": [], "attachments": [], "embeds": [], "pinned": false, "type": 0,
+    })
+}
+
+/// A guild with all that a strict library looks for.
+fn whole_guild(id: u64) -> String {
+    let guild = include_str!("../clients/guild.json");
+    let channel = (id + 4).to_string();
+    guild
+        .replace("GUILD", &id.to_string())
+        .replace("CHANNEL", &channel)
+}

@@ -1,0 +1,12 @@
+//! The proxy as its clients see it: real sockets, an upstream that does what a test says.
+#![allow(clippy::unwrap_used)]
+
+mod backlog;
+mod commands;
+mod common;
+mod identify;
+mod libraries;
+mod resume;
+mod slow;
+mod takeover;
+mod wire;
