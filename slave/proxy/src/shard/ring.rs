@@ -92,6 +92,9 @@ impl Ring {
         self.open_bytes += cost;
         self.bytes += cost;
         self.budget.take(cost);
+        if mutant!("ring-trimmed-by-count") && self.items.len() > 2 {
+            self.items.pop_front();
+        }
         number
     }
 
@@ -179,7 +182,7 @@ impl Ring {
     fn trim(&mut self) {
         while self.bytes - self.open_bytes > self.history
             && let Some(oldest) = self.items.front()
-            && (oldest.number <= self.acknowledged || mutant!("open-dropped-for-room"))
+            && oldest.number <= self.acknowledged
         {
             let cost = oldest.cost();
             self.bytes -= cost;

@@ -84,7 +84,7 @@ impl Core {
             if waits && !self.successor.as_ref().is_some_and(is_successor) {
                 return Identified::Overtaken;
             }
-            if !waited && self.has_to_settle() {
+            if !waited && self.has_to_settle() && !mutant!("successor-unsettled") {
                 if !waits {
                     self.now_waits(attachment);
                 }
