@@ -6,6 +6,7 @@ mod inspect;
 mod options;
 mod relay;
 mod sink;
+mod store;
 
 use std::{
     io::{self, IsTerminal},
@@ -20,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::{
     chosen::Chosen,
-    options::{Format, Kept, Settings},
+    options::{Asked, Format, Kept, Settings},
     relay::{Habits, Known, Relay},
 };
 
@@ -29,8 +30,12 @@ const AT_THE_END: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let _flush_at_the_end = baton_slave::log::catch_panics();
-    match options::read().and_then(start) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = options::read().and_then(|asked| match asked {
+        Asked::Serve(settings) => start(*settings).map(|()| ExitCode::SUCCESS),
+        Asked::Store(verb) => Ok(store::run(&verb)),
+    });
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             let line = error
                 .to_string()

@@ -9,12 +9,12 @@ use baton_slave::{
     Address, Error, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, Snapshots,
     parse_role,
 };
-use clap::{Args, CommandFactory, FromArgMatches, Parser, parser::ValueSource};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 use serde::Deserialize;
 use twilight_model::gateway::Intents;
 
 use self::values::{bytes, bytes_of_file, default_runtime_dir, intents, intents_of_file, token};
-use crate::{inspect, sink::Target};
+use crate::{inspect, sink::Target, store};
 
 /// Every intent that Discord does not call privileged.
 const DEFAULT_INTENTS: u64 = 53_575_421;
@@ -33,6 +33,20 @@ struct Arguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     keys: Keys,
+    #[command(subcommand)]
+    work: Option<Work>,
+}
+
+#[derive(Subcommand)]
+enum Work {
+    /// Look after a store of guilds, while a bot uses it or not
+    ///
+    /// Exit codes: 0 all is well, 1 the system failed, 2 wrong usage, 3 nothing is there,
+    /// 4 something is damaged or of another build, 75 an owner did not answer.
+    Store {
+        #[command(subcommand)]
+        verb: store::Verb,
+    },
 }
 
 #[derive(Args, Default, Deserialize)]
@@ -190,6 +204,14 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What this process is to do.
+pub(crate) enum Asked {
+    /// Serve shards.
+    Serve(Box<Settings>),
+    /// Look after a store.
+    Store(store::Verb),
+}
+
 /// The settings, checked.
 pub(crate) struct Settings {
     pub(crate) slave: SlaveConfig,
@@ -209,7 +231,7 @@ pub(crate) struct Settings {
 }
 
 /// Reads the command line; `--help` and wrong usage end the process.
-pub(crate) fn read() -> Result<Settings, Error> {
+pub(crate) fn read() -> Result<Asked, Error> {
     let given = Arguments::command().try_get_matches().and_then(|matches| {
         let by_flag = matches.value_source("token_file") == Some(ValueSource::CommandLine);
         Ok((Arguments::from_arg_matches(&matches)?, by_flag))
@@ -224,6 +246,9 @@ pub(crate) fn read() -> Result<Settings, Error> {
         }
         Err(error) => error.exit(),
     };
+    if let Some(Work::Store { verb }) = arguments.work {
+        return Ok(Asked::Store(verb));
+    }
     let given = std::env::var("DISCORD_TOKEN").ok().filter(|_| !by_flag);
     let keys = match &arguments.config {
         Some(path) => {
@@ -240,7 +265,7 @@ pub(crate) fn read() -> Result<Settings, Error> {
         }
         None => arguments.keys,
     };
-    keys.check(given)
+    keys.check(given).map(Box::new).map(Asked::Serve)
 }
 
 /// Line (from 1), key and reason of what is wrong.

@@ -19,7 +19,8 @@ mod writer;
 
 pub use self::{
     care::{
-        Shown, Verified, ask_to_compact, compact, is_compact_asked, shards, show, take_back, verify,
+        Room, Shown, Verified, ask_to_compact, compact, is_compact_asked, room, shards, show,
+        take_back, verify,
     },
     easy::Pages,
     error::{Damage, Error, Full},

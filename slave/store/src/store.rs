@@ -9,7 +9,7 @@ use std::{
 use baton_protocol::{Epoch, ShardId};
 
 use crate::{
-    Error, Owner, Resources, Takeover, View, Writer,
+    Error, Owner, Resources, Room, Takeover, View, Writer,
     place::{self, Claim, Claimant, Generation, How, folder, shard_folder},
 };
 
@@ -111,22 +111,6 @@ pub(crate) struct Prepared {
     pub(crate) of: String,
     pub(crate) session: Box<str>,
     pub(crate) generation: Arc<Generation>,
-}
-
-/// How much room a shard takes.
-pub(crate) struct Usage {
-    /// Bytes of the file.
-    pub(crate) bytes: u64,
-    /// Bytes of pages that hold something.
-    pub(crate) used: u64,
-    /// The size limit of the last owner.
-    pub(crate) limit: u64,
-    /// Bytes that are free on the file system.
-    pub(crate) free: u64,
-    /// Places of readers that were taken so far.
-    pub(crate) readers: u32,
-    /// Those of dead processes that were given back just now.
-    pub(crate) stale_readers: usize,
 }
 
 impl Store {
@@ -315,10 +299,14 @@ impl Store {
     }
 
     /// How much room it takes, and there is.
-    pub(crate) fn usage(&self) -> Result<Usage, Error> {
+    ///
+    /// # Errors
+    /// There is no state, or it cannot be read.
+    pub fn room(&self) -> Result<Room, Error> {
         let generation = self.generation()?;
         let (readers, stale_readers) = generation.readers()?;
-        Ok(Usage {
+        Ok(Room {
+            generation: generation.name().to_owned(),
             bytes: generation.size()?,
             used: generation.used()?,
             limit: generation.header()?.most,

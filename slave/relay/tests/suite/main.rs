@@ -3,6 +3,7 @@
 
 mod logs;
 mod options;
+mod store;
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ const ASKED: &str = "compact";
 /// [`Writer::compact`].
 pub fn compact(dir: &Path, shard: ShardId, options: Options) -> Result<Compacted, Error> {
     let path = place::shard_folder(dir, shard);
-    if place::is_open(&path)? {
+    if place::is_open_for(options.patience, &path)? {
         return Err(Error::Open { path });
     }
     let store = existing(dir, shard, options)?;

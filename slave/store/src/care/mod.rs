@@ -11,7 +11,7 @@ use baton_protocol::ShardId;
 pub(crate) use self::compact::{answered, is_asked};
 pub use self::{
     compact::{ask_to_compact, compact, is_compact_asked, take_back},
-    show::{Shown, show},
+    show::{Room, Shown, room, show},
     verify::{Verified, verify},
 };
 use crate::{Error, Options, Store, place};

@@ -11,6 +11,33 @@ use serde::Serialize;
 use super::existing;
 use crate::{Error, Options, place};
 
+/// How much room the state of a shard takes, and there is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// The folder in the shard's that it is in: another one after it was moved.
+    pub generation: String,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// Bytes of it that hold something now; the others are used again.
+    pub used: u64,
+    /// The size limit of its last owner, in bytes.
+    pub limit: u64,
+    /// Bytes that are free for this user on the file system.
+    pub free: u64,
+    /// Places for readers that were taken so far.
+    pub readers: u32,
+    /// Places of dead readers that were given back just now.
+    pub stale_readers: usize,
+}
+
+/// Says how much room a shard takes in this folder. It reads no documents.
+///
+/// # Errors
+/// Nothing is there, or it cannot be read.
+pub fn room(dir: &Path, shard: ShardId, options: Options) -> Result<Room, Error> {
+    existing(dir, shard, options)?.room()
+}
+
 /// What there is of a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shown {
@@ -22,14 +49,9 @@ pub struct Shown {
     pub session: Option<String>,
     /// Every event up to here is in it.
     pub sequence: u64,
-    /// Bytes of its file.
-    pub bytes: u64,
-    /// Bytes of it that hold something now; the others are used again.
-    pub used: u64,
-    /// The size limit of its last owner, in bytes.
-    pub limit: u64,
-    /// Bytes that are free for this user on the file system.
-    pub free: u64,
+    /// The room that it takes.
+    #[serde(flatten)]
+    pub room: Room,
     /// Guilds that are available.
     pub available: usize,
     /// All guilds.
@@ -38,10 +60,6 @@ pub struct Shown {
     pub documents: BTreeMap<&'static str, u64>,
     /// Bytes of these documents, without what the engine adds.
     pub document_bytes: u64,
-    /// Places for readers that are taken.
-    pub readers: u32,
-    /// Places of dead readers that were given back just now.
-    pub stale_readers: usize,
     /// Whether a process has it open, this one aside.
     pub is_open: bool,
     /// States of another format that are kept for a rollback.
@@ -60,7 +78,7 @@ pub fn show(dir: &Path, shard: ShardId, options: Options) -> Result<Shown, Error
     let is_open = place::is_open(&path)?;
     let store = existing(dir, shard, options)?;
     let view = store.view()?;
-    let usage = store.usage()?;
+    let room = store.room()?;
     let mut documents: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut document_bytes = 0;
     for document in view.documents() {
@@ -75,16 +93,11 @@ pub fn show(dir: &Path, shard: ShardId, options: Options) -> Result<Shown, Error
         epoch: stand.epoch.get(),
         session: stand.session.map(String::from),
         sequence: stand.sequence.get(),
-        bytes: usage.bytes,
-        used: usage.used,
-        limit: usage.limit,
-        free: usage.free,
+        room,
         available: all.iter().filter(|guild| guild.available).count(),
         guilds: all.len(),
         documents,
         document_bytes,
-        readers: usage.readers,
-        stale_readers: usage.stale_readers,
         is_open,
         kept: place::kept(store.path())?,
         damaged: place::damaged(store.path())?,

@@ -359,7 +359,12 @@ fn bounded<T: Send + 'static>(
     let spawned = thread::Builder::new()
         .name("store-open".to_owned())
         .spawn(work);
-    spawned.map_err(Error::io("a thread"))?;
-    over.recv_timeout(patience.max(Duration::from_millis(100)))
-        .unwrap_or(Err(Error::Busy))
+    let thread = spawned.map_err(Error::io("a thread"))?;
+    let Ok(done) = over.recv_timeout(patience.max(Duration::from_millis(100))) else {
+        return Err(Error::Busy);
+    };
+    // At its end a thread gives back its place among the readers, in memory that is taken away
+    // when the environment is closed: so it has ended before anybody can close it.
+    let _ = thread.join();
+    done
 }

@@ -43,5 +43,5 @@ pub(crate) use self::{
     claims::{Claim, accept, current, damaged, is_accepted, kept},
     folder::{folder, free, shard_folder, shard_of_folder},
     generation::{Generation, How, Txn, WriteTxn, header},
-    users::is_open,
+    users::{is_open, is_open_for},
 };

@@ -40,6 +40,17 @@ pub(crate) fn is_open(shard: &Path) -> Result<bool, Error> {
     Ok(!alone.map_err(Error::io(path))?)
 }
 
+/// The same, where it counts: a process that is started at this moment has the file for as
+/// long as it takes to begin.
+pub(crate) fn is_open_for(patience: Duration, shard: &Path) -> Result<bool, Error> {
+    let closed = try_for(patience, || Ok((!is_open(shard)?).then_some(())));
+    match closed {
+        Ok(()) => Ok(false),
+        Err(Error::Busy) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Says that this process uses the shard. Pids name readers to the engine, so that all
 /// users have to be in one pid namespace. Who is alone there writes its own down.
 pub(super) fn users(shard: &Path, patience: Duration) -> Result<File, Error> {

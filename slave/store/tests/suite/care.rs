@@ -74,6 +74,23 @@ fn an_owner_that_is_asked_to_compact_sees_it_and_answers_whoever_asks() {
 }
 
 #[test]
+fn a_state_that_is_closed_as_soon_as_it_is_open_ends_nothing_but_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for shard in 0..8 {
+            let path = dir.path().join("store");
+            scope.spawn(move || {
+                let open = || baton_store::Store::open(&path, ShardId(shard), options()).unwrap();
+                drop(claim(&open(), 1));
+                for _ in 0..100 {
+                    drop(open());
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn the_shards_of_a_store_are_listed_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");

@@ -61,7 +61,7 @@ fn after_any_kill_the_state_is_that_of_exactly_one_sequence_and_the_next_owner_g
         );
         let shown =
             baton_store::show(&path, crate::common::SHARD, crate::common::options()).unwrap();
-        sizes.push((shown.bytes, shown.readers));
+        sizes.push((shown.room.bytes, shown.room.readers));
     }
     assert!(model.sequence > 2, "it was killed before it wrote anything");
     is_sound(&path);

@@ -151,6 +151,7 @@ fn a_reader_that_never_ends_keeps_the_pages_of_its_moment_until_the_state_moves(
     let size = || {
         baton_store::show(&path, crate::common::SHARD, crate::common::options())
             .unwrap()
+            .room
             .bytes
     };
     let mut next = 3;
@@ -346,9 +347,10 @@ fn what_there_is_of_a_shard_is_shown() {
     let shown = baton_store::show(&path, shard, crate::common::options()).unwrap();
     assert_eq!((shown.epoch, shown.sequence), (4, 2));
     assert_eq!((shown.available, shown.guilds), (1, 1));
-    assert_eq!(shown.limit, 256 << 20);
-    assert!(shown.used > 0 && shown.used <= shown.bytes && shown.free > 0);
+    let room = &shown.room;
+    assert_eq!(room.limit, 256 << 20);
+    assert!(room.used > 0 && room.used <= room.bytes && room.free > 0);
     assert!(shown.is_open && shown.kept.is_empty());
     assert_eq!(shown.documents[Kind::Member.name()], 1);
-    assert!(shown.bytes >= 8192 && shown.document_bytes > 20);
+    assert!(room.bytes >= 8192 && shown.document_bytes > 20);
 }
