@@ -30,6 +30,7 @@
 //!                      ├─ work      the once-per-bot work follows
 //!                      ├─ permits/  IDENTIFYs in legal pace: window, budget;
 //!                      │               refusals: which fail, probe: one shard tries for all
+//!                      ├─ learnt    what the service was found to refuse
 //!                      └─ master_stage  the master itself comes and leaves
 //!   Action ◀── poll_action          out: what each part wants done, in its order
 //!   Time   ◀── deadline             saves/: they stand before the sends that rely on them; timers
@@ -43,9 +44,10 @@
 //! - *A deploy*, from its order to its end: `deploy/begin`, `deploy/steps`,
 //!   `deploy/schedule`, `deploy/gate` and, where it fails, `deploy/rollback`.
 //!
-//! Each part changes its own state: the fleet with its shards, the running deploy, the
-//! permits, the work. It is handed an outbox (`out.rs`) for everything else; the core
-//! itself only lets one part hear of what another one did.
+//! Each room changes its own state: the fleet with its shards, the deploys, the permits, the
+//! work, and what was learnt of the service. It is handed the settings and an outbox
+//! (`out.rs`) for everything else; the core itself only lets one room hear of what another
+//! one did. What is a service's own is asked of a [`Service`], which is handed in.
 //!
 //! Three rules carry everything else:
 //!
@@ -272,14 +274,18 @@ impl Core {
             ToMaster::SetAside(aside) => {
                 self.fleet.event_set_aside(slave, *aside, &mut self.out);
             }
-            ToMaster::StateReady(ready) => self.state_ready(slave, ready),
-            ToMaster::Dialled(dialled) => self.dialled(slave, &dialled),
+            ToMaster::StateReady(ready) => self.handover().state_ready(slave, ready),
+            ToMaster::Dialled(dialled) => {
+                self.hand_over(|handover| handover.dialled(slave, &dialled));
+            }
             ToMaster::SealLate(unit) => self.fleet.seals_late(slave, unit, &mut self.out),
-            ToMaster::Overtaken(overtaken) => self.overtaken(slave, &overtaken),
-            ToMaster::CopyAnew(unit) => self.copy_asked_anew(slave, unit),
+            ToMaster::Overtaken(overtaken) => self.handover().overtaken(slave, &overtaken),
+            ToMaster::CopyAnew(unit) => self.handover().copy_asked_anew(slave, unit),
             ToMaster::Leave => self.asks_to_leave(slave),
             ToMaster::StateAck(ack) => self.fleet.state_ack(slave, ack, &mut self.out),
-            ToMaster::State(frame) => self.state_frame(slave, frame),
+            ToMaster::State(frame) => {
+                self.hand_over(|handover| handover.state_frame(slave, frame));
+            }
             ToMaster::StopWork(answer) => self.work.stopped(slave, answer, &mut self.out),
             ToMaster::StartWork(answer) => self.work.started(slave, &answer, &mut self.out),
             ToMaster::Failed(failed) => self.failed(slave, &failed),

@@ -30,7 +30,7 @@ impl Core {
                 self.stage = MasterStage::Leaving;
                 self.out.start(Timer::Leave, self.settings.shard_in_hand);
                 for slot in self.deploys.slots() {
-                    self.cancel_copies(slot);
+                    self.handover().cancel_copies(slot);
                 }
             }
             MasterStage::Leaving | MasterStage::Left => {}

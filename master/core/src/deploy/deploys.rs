@@ -165,6 +165,25 @@ impl Deploys {
         in_flight.copied().collect()
     }
 
+    /// The same of one slot.
+    pub(crate) fn in_flight_of(&self, slot: SlotId) -> Vec<ShardId> {
+        let in_flight = self
+            .of(slot)
+            .into_iter()
+            .flat_map(|deploy| &deploy.in_flight);
+        in_flight.copied().collect()
+    }
+
+    /// Whether the deploy of a slot is rolling back.
+    pub(crate) fn goes_back(&self, slot: SlotId) -> bool {
+        self.of(slot).is_some_and(Deploy::goes_back)
+    }
+
+    /// Whether a deploy moves its shards to this slave, and not back.
+    pub(crate) fn takes_over(&self, slave: SlaveId) -> bool {
+        self.iter().any(|deploy| deploy.takes_over(slave))
+    }
+
     /// What the deploys of other slots have in hand.
     pub(crate) fn beside(&self, slot: SlotId) -> Load {
         let others = self.iter().filter(|deploy| deploy.slot != slot);

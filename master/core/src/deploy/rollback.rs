@@ -11,10 +11,9 @@ use baton_protocol::{LaunchId, ShardId, SlaveId, text};
 
 use crate::{
     Core,
-    deploy::{Answer, Deploy, Pace, Stage},
+    deploy::{Answer, Pace, Stage},
     event::Outcome,
     fleet::{SlotId, Standing},
-    shard::ClaimStage,
     timers::Timer,
 };
 
@@ -43,7 +42,7 @@ impl Core {
         let way_back = deploy.from.filter(|&from| self.fleet.is_healthy(from));
         let forced = deploy.forced.clone();
         if preparing || (way_back.is_some() && deploy.moved_nothing(to, &self.fleet)) {
-            self.cancel_copies(slot);
+            self.handover().cancel_copies(slot);
             self.fleet
                 .dismiss(to, self.settings.retired(), &mut self.out);
             let reason = match shard {
@@ -65,8 +64,8 @@ impl Core {
     /// The target goes back to the old slave: free shards are placed there, what
     /// the new one holds is sealed and follows.
     fn roll_back(&mut self, slot: SlotId, to: SlaveId, shard: Option<ShardId>, reason: String) {
-        self.cancel_copies(slot);
-        self.late_seals_end(slot);
+        self.handover().cancel_copies(slot);
+        self.handover().late_seals_end(slot);
         self.out.stop(Timer::Deploy(slot));
         if let Some(deploy) = self.deploys.stepping(slot) {
             debug_assert!(deploy.from.is_some(), "somebody takes it back");
@@ -76,25 +75,9 @@ impl Core {
         }
     }
 
-    /// Copies and dials that run are of no use; their shards were served all the
-    /// time.
-    pub(crate) fn cancel_copies(&mut self, slot: SlotId) {
-        for id in self.shards_in_flight(slot) {
-            self.cancel_copy(id);
-        }
-    }
-
-    pub(crate) fn cancel_copy(&mut self, id: ShardId) {
-        let shard = &self.fleet.shards[id];
-        if let Some((claim, _)) = shard.phase.moving() {
-            self.enter(id, claim.at(ClaimStage::Serving));
-            self.move_taken_back(id);
-        }
-    }
-
     /// Whether the deploy of a slot is rolling back.
     pub(crate) fn goes_back(&self, slot: SlotId) -> bool {
-        self.deploys.of(slot).is_some_and(Deploy::goes_back)
+        self.deploys.goes_back(slot)
     }
 
     /// Whether this shard's is.
@@ -104,33 +87,7 @@ impl Core {
 
     /// Whether a deploy moves its shards to this slave, and not back.
     pub(crate) fn takes_over(&self, slave: SlaveId) -> bool {
-        self.deploys.iter().any(|deploy| deploy.takes_over(slave))
-    }
-
-    /// Shards of a slot that were begun and do not serve at their next owner yet.
-    pub(crate) fn shards_in_flight(&self, slot: SlotId) -> Vec<ShardId> {
-        let deploy = self.deploys.of(slot);
-        let in_flight = deploy.into_iter().flat_map(|deploy| &deploy.in_flight);
-        in_flight.copied().collect()
-    }
-
-    /// The copies and dials that run at this slave: in flight, so never many.
-    pub(crate) fn copies_to(&self, slave: SlaveId) -> Vec<ShardId> {
-        self.deploys
-            .in_flight()
-            .into_iter()
-            .filter(|id| {
-                let moving = self.fleet.shards[*id].phase.moving();
-                moving.is_some_and(|(_, to)| to == slave)
-            })
-            .collect()
-    }
-
-    /// A shard that was begun is not in hand any more; its turn comes again.
-    pub(crate) fn move_taken_back(&mut self, id: ShardId) {
-        if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
-            deploy.take_back(id);
-        }
+        self.deploys.takes_over(slave)
     }
 
     /// Everything is back when the new slave holds nothing.
@@ -204,7 +161,7 @@ impl Core {
                 Stage::RollingBack { to, shard, .. } => {
                     if self.fleet.is_healthy(to) {
                         deploy.forced = Some(lost);
-                        self.cancel_copies(slot);
+                        self.handover().cancel_copies(slot);
                         self.goes_on(slot, to);
                     } else {
                         let reason = format!("both slaves were lost; {lost}");

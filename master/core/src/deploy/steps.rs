@@ -89,9 +89,9 @@ impl Core {
 
     /// Begins as many shards as may move at once.
     fn begin_moves(&mut self, slot: SlotId) {
-        self.seal_next(slot);
+        self.handover().seal_next(slot);
         while let Some((id, to)) = self.next_to_move(slot) {
-            self.begin_move(id, to);
+            self.handover().begin_move(id, to);
         }
     }
 
@@ -284,7 +284,7 @@ impl Core {
 
     /// Tells how it ended; the slot goes on without it.
     pub(crate) fn end_deploy(&mut self, slot: SlotId, outcome: Outcome) {
-        self.cancel_copies(slot);
+        self.handover().cancel_copies(slot);
         let Some(deploy) = self.deploys.end(slot) else {
             return;
         };

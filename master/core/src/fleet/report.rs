@@ -50,8 +50,8 @@ impl Core {
         }
         // Copies to this slave ended with its connection, and what it had dialled
         // may be gone.
-        for id in self.copies_to(slave) {
-            self.said_again(id);
+        for id in self.handover().copies_to(slave) {
+            self.handover().said_again(id);
         }
         self.work
             .reported(slave, report.work, &self.fleet, &mut self.out);
@@ -158,10 +158,10 @@ impl Core {
             self.needs_session(id);
         }
         match held.holding {
-            Holding::Starting | Holding::Resuming => self.said_again(id),
+            Holding::Starting | Holding::Resuming => self.handover().said_again(id),
             Holding::Serving => {
                 self.served(slave, id, held.epoch);
-                self.serves_again(id);
+                self.handover().serves_again(id);
             }
             Holding::Sealed => {
                 let sealed = Sealed {
@@ -330,7 +330,8 @@ impl Core {
     /// same question brings it again.
     fn ask_settled_again(&mut self, slave: SlaveId, held: &Held) {
         if self.fleet.settles(slave, held) {
-            self.send_stop(held.ticket.shard, slave, held.epoch);
+            self.handover()
+                .send_stop(held.ticket.shard, slave, held.epoch);
         }
     }
 }

@@ -32,19 +32,10 @@ mod window;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use baton_protocol::{
-    Epoch, ShardId, SlaveId, ToSlave,
-    message::{IdentifyCause, IdentifyRequest, Unit},
-};
+use baton_protocol::{Epoch, ShardId, SlaveId, ToSlave, message::Unit};
 
 use crate::{
-    Core,
-    event::{News, Time},
-    fleet::Fleet,
-    out::Out,
-    service::Permit,
-    settings::Settings,
-    timers::Timer,
+    event::Time, fleet::Fleet, out::Out, service::Permit, settings::Settings, timers::Timer,
 };
 
 use self::refusals::{Pauses, Refusals};
@@ -330,37 +321,6 @@ impl Permits {
         permits.dedup();
         for permit in permits {
             self.due(permit, fleet, settings, out);
-        }
-    }
-}
-
-impl Core {
-    pub(crate) fn identify_asked(&mut self, from: SlaveId, request: IdentifyRequest) {
-        let id = request.shard;
-        let unit = (from, request.epoch);
-        if !self.fleet.shards[id]
-            .phase
-            .is_claimed_by(from, request.epoch)
-        {
-            return;
-        }
-        self.permits
-            .came_to_nothing(id, &self.fleet, &self.settings, &mut self.out);
-        // A ticket that was there belongs to a session that is over.
-        self.needs_session(id);
-        if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {
-            self.out.tell(News::StateLost {
-                shard: id,
-                slave: from,
-            });
-        }
-        self.fleet.waits_for_permit(id, &mut self.out);
-        self.permits
-            .ask(id, unit, &self.fleet, &self.settings, &mut self.out);
-        // What could not be moved while its permit was out.
-        let slot = self.fleet.shards[id].slot;
-        if let Some(deploy) = self.deploys.of_mut(slot) {
-            deploy.turn_comes_again(id, slot, from, &mut self.out);
         }
     }
 }

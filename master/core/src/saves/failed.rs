@@ -100,7 +100,7 @@ impl Core {
                 }
                 let before = started.map_or(ClaimStage::Serving, ClaimStage::Starting);
                 self.enter(id, claim.at(before));
-                self.move_taken_back(id);
+                self.handover().move_taken_back(id);
             }
             // One that was told to start before it was to be sealed is owed nothing.
             ClaimStage::Starting(_) if claim.epoch == reserved => {

@@ -9,31 +9,31 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     event::MovePhase,
-    fleet::Fleet,
+    fleet::{Fleet, SlotId},
     out::Out,
-    shard::{Claim, ClaimStage},
+    shard::{Claim, ClaimStage, Handover, handover::Stuck},
     timers::Timer,
 };
 
-impl Core {
+impl Handover<'_> {
     pub(crate) fn copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         self.copy_begins(id, claim, to);
-        self.fleet.send_copy(id, claim, &mut self.out);
+        self.fleet.send_copy(id, claim, self.out);
     }
 
     pub(crate) fn copy_begins(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         debug_assert!(self.fleet.is_known(to), "shard {id} is copied to a slave");
         debug_assert!(claim.owner != to, "shard {id} is copied to another one");
-        self.enter(id, claim.at(ClaimStage::Copying { to }));
+        self.fleet
+            .enter(id, claim.at(ClaimStage::Copying { to }), self.out);
         self.out.start(Timer::Shard(id), self.settings.copy);
         self.tell_move(id, claim, to, MovePhase::Copying);
     }
 
     /// State on its way from the owner to the slave that the copy is for. An owner
     /// that does not wait for acknowledgements would fill that one's outbox.
-    pub(crate) fn state_frame(&mut self, from: SlaveId, frame: StateFrame) {
+    pub(crate) fn state_frame(&mut self, from: SlaveId, frame: StateFrame) -> Result<(), Stuck> {
         let header = frame.header();
         self.copies_anew(from, header.shard, header.epoch);
         if let Some((claim, to)) = self.fleet.copying(header.shard, header.epoch)
@@ -43,13 +43,12 @@ impl Core {
             shard.on_its_way = shard.on_its_way.saturating_add(frame.body().len() as u64);
             if shard.on_its_way > MAX_UNACKNOWLEDGED {
                 let why = "the old slave sends state without waiting for it to be taken in";
-                let slot = shard.slot;
-                self.fail_deploy(slot, Some(header.shard), why.to_owned());
-                return;
+                return Err(Stuck::new(header.shard, why));
             }
             self.out.restart(Timer::Shard(header.shard));
             self.out.send(to, ToSlave::State(frame));
         }
+        Ok(())
     }
 
     /// The copy is imported.
@@ -74,12 +73,49 @@ impl Core {
 
     /// The slave that a copy is for cannot take it in. As with a copy that makes no
     /// progress: on the way back it is made again, when its deadline is over.
-    pub(crate) fn copy_refused(&mut self, id: ShardId, detail: &str) {
+    pub(crate) fn copy_refused(&mut self, id: ShardId, detail: &str) -> Result<(), Stuck> {
         let why = format!("the copy of its state cannot be taken in: {detail}");
-        if self.shard_goes_back(id) {
+        if self.goes_back(id) {
             self.out.alarm(format!("shard {id} goes back, and {why}"));
+            Ok(())
         } else {
-            self.fail_deploy(self.fleet.shards[id].slot, Some(id), why);
+            Err(Stuck::new(id, why))
+        }
+    }
+
+    /// Copies and dials that run are of no use; their shards were served all the
+    /// time.
+    pub(crate) fn cancel_copies(&mut self, slot: SlotId) {
+        for id in self.deploys.in_flight_of(slot) {
+            self.cancel_copy(id);
+        }
+    }
+
+    pub(crate) fn cancel_copy(&mut self, id: ShardId) {
+        let shard = &self.fleet.shards[id];
+        if let Some((claim, _)) = shard.phase.moving() {
+            self.fleet
+                .enter(id, claim.at(ClaimStage::Serving), self.out);
+            self.move_taken_back(id);
+        }
+    }
+
+    /// The copies and dials that run at this slave: in flight, so never many.
+    pub(crate) fn copies_to(&self, slave: SlaveId) -> Vec<ShardId> {
+        self.deploys
+            .in_flight()
+            .into_iter()
+            .filter(|id| {
+                let moving = self.fleet.shards[*id].phase.moving();
+                moving.is_some_and(|(_, to)| to == slave)
+            })
+            .collect()
+    }
+
+    /// A shard that was begun is not in hand any more; its turn comes again.
+    pub(crate) fn move_taken_back(&mut self, id: ShardId) {
+        if let Some(deploy) = self.deploys.of_mut(self.fleet.shards[id].slot) {
+            deploy.take_back(id);
         }
     }
 }

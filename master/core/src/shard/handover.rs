@@ -26,9 +26,12 @@ use baton_protocol::{
 
 use crate::{
     Core,
+    deploy::Deploys,
     event::{Basis, Durability, Entry, Hold, MovePhase, News},
     fleet::{Fleet, SlotId},
+    learnt::Learnt,
     out::Out,
+    settings::Settings,
     shard::{Claim, ClaimStage, Free, Phase, Sealing},
     timers::Timer,
 };
@@ -36,7 +39,38 @@ use crate::{
 /// Copies of one move that are made because the one before was too old.
 const MOST_COPIES: u32 = 3;
 
-impl Core {
+/// The way of shards from owner to owner: what may be looked at and changed on it.
+///
+/// A handover knows the fleet, the deploys and what was learnt of the service. It sees no
+/// permit and no work, and ends no deploy: the core hears that it is [`Stuck`].
+pub(crate) struct Handover<'a> {
+    pub(super) fleet: &'a mut Fleet,
+    pub(super) deploys: &'a mut Deploys,
+    pub(super) learnt: &'a mut Learnt,
+    pub(super) settings: &'a Settings,
+    pub(super) out: &'a mut Out,
+}
+
+/// A handover that cannot go on: its deploy fails.
+#[derive(Debug)]
+pub(crate) struct Stuck {
+    shard: ShardId,
+    why: String,
+}
+
+impl Stuck {
+    pub(super) fn new(shard: ShardId, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self { shard, why }
+    }
+}
+
+impl Handover<'_> {
+    /// Whether the deploy of a shard is rolling back.
+    pub(super) fn goes_back(&self, id: ShardId) -> bool {
+        self.deploys.goes_back(self.fleet.shards[id].slot)
+    }
+
     /// M2: the owner copies the shard's state to `to` while it serves. A slave
     /// that has a copy already needs none.
     pub(crate) fn begin_move(&mut self, id: ShardId, to: SlaveId) {
@@ -53,7 +87,7 @@ impl Core {
                 | ClaimStage::Dialling { .. }
                 | ClaimStage::Sealing { .. } => {}
             },
-            Phase::Free(free) => self.enter(id, free.unparked()),
+            Phase::Free(free) => self.fleet.enter(id, free.unparked(), self.out),
             Phase::Unknown { .. } => {}
         }
     }
@@ -64,19 +98,19 @@ impl Core {
     /// takes it back was there before.
     pub(crate) fn dial(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
         let new = self.fleet.slaves.get(&to);
-        let dials =
-            !self.shard_goes_back(id) && new.is_some_and(|slave| slave.speaks(Version::DIAL));
+        let dials = !self.goes_back(id) && new.is_some_and(|slave| slave.speaks(Version::DIAL));
         let shard = &mut self.fleet.shards[id];
         let ticket = shard.ticket_for(to, ResumeAfter::Seal);
         shard.dialled_from = ticket.as_ref().map(Ticket::resume_from);
         match ticket {
             Some(mut ticket) if dials => {
                 self.fleet
-                    .bound_dial(id, to, &mut ticket, self.learnt.replays(&self.settings));
+                    .bound_dial(id, to, &mut ticket, self.learnt.replays(self.settings));
                 let shard = &mut self.fleet.shards[id];
                 shard.dialled_from = Some(ticket.resume_from());
                 debug_assert!(claim.owner != to, "another one dials for shard {id}");
-                self.enter(id, claim.at(ClaimStage::Dialling { to }));
+                self.fleet
+                    .enter(id, claim.at(ClaimStage::Dialling { to }), self.out);
                 self.out.start(Timer::Shard(id), self.settings.copy);
                 self.tell_move(id, claim, to, MovePhase::Dialling);
                 self.send_dial(id, claim.epoch, to, ticket);
@@ -90,7 +124,7 @@ impl Core {
     /// busy host would lose its session. Not for ever: a bot that cannot be copied
     /// faster is moved as well as it can be.
     fn seal_a_fresh_copy(&mut self, id: ShardId, claim: Claim, to: SlaveId) {
-        let (most, is_back) = (self.most_behind(id), self.shard_goes_back(id));
+        let (most, is_back) = (self.most_behind(id), self.goes_back(id));
         let shard = &mut self.fleet.shards[id];
         let is_old = shard.behind(to) > most && !mutant!("old-copy-sealed");
         if !is_old || shard.copied_again >= MOST_COPIES {
@@ -111,7 +145,7 @@ impl Core {
     /// copied back.
     fn most_behind(&self, id: ShardId) -> u64 {
         let buffer = u64::from(self.settings.replay_buffer);
-        if self.shard_goes_back(id) {
+        if self.goes_back(id) {
             buffer / 4 * 3
         } else {
             buffer / 2
@@ -160,23 +194,24 @@ impl Core {
         self.out.send(to, ToSlave::Dial(Box::new(dial)));
     }
 
-    pub(crate) fn dialled(&mut self, from: SlaveId, dialled: &Dialled) {
+    pub(crate) fn dialled(&mut self, from: SlaveId, dialled: &Dialled) -> Result<(), Stuck> {
         let id = dialled.shard;
         let shard = &self.fleet.shards[id];
         let Some(claim) = shard.phase.claim() else {
-            return;
+            return Ok(());
         };
         let ClaimStage::Dialling { to } = claim.stage else {
-            return;
+            return Ok(());
         };
         if (to, claim.epoch) != (from, dialled.epoch) {
-            return;
+            return Ok(());
         }
         if dialled.failed.is_empty() {
             self.seal_in_turn(id, claim, to);
+            Ok(())
         } else {
             let why = format!("the new slave cannot connect: {}", dialled.failed);
-            self.fail_deploy(shard.slot, Some(id), why);
+            Err(Stuck::new(id, why))
         }
     }
 
@@ -203,17 +238,66 @@ impl Core {
         };
         self.out.save(vec![row], Durability::Now);
         let sealing = ClaimStage::Sealing { to, started, order };
-        self.enter(id, claim.at(sealing));
+        self.fleet.enter(id, claim.at(sealing), self.out);
         self.out.start(Timer::Shard(id), self.settings.seal);
         let shard = &self.fleet.shards[id];
         if let Some(deploy) = self.deploys.of_mut(shard.slot) {
-            deploy.seal_told(id, shard, claim, to, &mut self.out);
+            deploy.seal_told(id, shard, claim, to, self.out);
         }
         let begins = started.is_none().then(|| self.begins(id, owner, to));
         if late {
             self.send_seal_late(id, claim, begins.flatten());
         } else {
             self.send_stop_unless(id, owner, epoch, begins.flatten());
+        }
+    }
+
+    /// A move that is under way gets further: its next owner has it at the epoch that
+    /// follows.
+    pub(crate) fn tell_move(&mut self, id: ShardId, claim: Claim, to: SlaveId, phase: MovePhase) {
+        if let Some(deploy) = self.deploys.of(self.fleet.shards[id].slot) {
+            let epoch = claim.epoch.next();
+            deploy.tell_move(id, (claim.owner, to), epoch, phase, self.out);
+        }
+    }
+
+    pub(crate) fn send_stop(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
+        self.send_stop_unless(id, owner, epoch, None);
+    }
+
+    /// Unless a heartbeat has named more than where the next owner begins.
+    fn send_stop_unless(
+        &mut self,
+        id: ShardId,
+        owner: SlaveId,
+        epoch: Epoch,
+        begins: Option<Sequence>,
+    ) {
+        let seal = Seal {
+            shard: id,
+            epoch,
+            drain: self.settings.drain,
+            begins,
+        };
+        self.out.send(owner, ToSlave::Seal(seal));
+    }
+}
+
+impl Core {
+    pub(crate) const fn handover(&mut self) -> Handover<'_> {
+        Handover {
+            fleet: &mut self.fleet,
+            deploys: &mut self.deploys,
+            learnt: &mut self.learnt,
+            settings: &self.settings,
+            out: &mut self.out,
+        }
+    }
+
+    /// A step of a handover, whose deploy fails where it cannot go on.
+    pub(crate) fn hand_over(&mut self, step: impl FnOnce(&mut Handover<'_>) -> Result<(), Stuck>) {
+        if let Err(Stuck { shard, why }) = step(&mut self.handover()) {
+            self.fail_deploy(self.fleet.shards[shard].slot, Some(shard), why);
         }
     }
 
@@ -285,15 +369,6 @@ impl Core {
         self.tell_served(id, claim, had_no_session);
     }
 
-    /// A move that is under way gets further: its next owner has it at the epoch that
-    /// follows.
-    pub(crate) fn tell_move(&mut self, id: ShardId, claim: Claim, to: SlaveId, phase: MovePhase) {
-        if let Some(deploy) = self.deploys.of(self.fleet.shards[id].slot) {
-            let epoch = claim.epoch.next();
-            deploy.tell_move(id, (claim.owner, to), epoch, phase, &mut self.out);
-        }
-    }
-
     /// A shard began to serve: the end of its move, or as ever.
     pub(crate) fn tell_served(&mut self, id: ShardId, claim: Claim, had_no_session: bool) {
         let slot = self.fleet.shards[id].slot;
@@ -307,27 +382,6 @@ impl Core {
                 slave: claim.owner,
             });
         }
-    }
-
-    pub(crate) fn send_stop(&mut self, id: ShardId, owner: SlaveId, epoch: Epoch) {
-        self.send_stop_unless(id, owner, epoch, None);
-    }
-
-    /// Unless a heartbeat has named more than where the next owner begins.
-    fn send_stop_unless(
-        &mut self,
-        id: ShardId,
-        owner: SlaveId,
-        epoch: Epoch,
-        begins: Option<Sequence>,
-    ) {
-        let seal = Seal {
-            shard: id,
-            epoch,
-            drain: self.settings.drain,
-            begins,
-        };
-        self.out.send(owner, ToSlave::Seal(seal));
     }
 }
 

@@ -22,14 +22,13 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     fleet::{Fleet, SlotId},
     learnt::Late,
     out::Out,
-    shard::{Claim, ClaimStage, Sealing},
+    shard::{Claim, ClaimStage, Handover, Sealing},
 };
 
-impl Core {
+impl Handover<'_> {
     /// Whether a shard that is to be sealed is sealed late: the deploy wants it, no
     /// service refused it, and the next owner holds a connection.
     pub(crate) fn may_seal_late(&self, id: ShardId, owner: SlaveId, to: SlaveId) -> bool {
@@ -52,7 +51,7 @@ impl Core {
                 .all(|other| self.fleet.sealing_late(other).is_none()),
             Late::Refused => mutant!("refusal-unheeded"),
         };
-        wanted && dialled && both_know && known && !self.goes_back(slot)
+        wanted && dialled && both_know && known && !self.deploys.goes_back(slot)
     }
 
     pub(crate) fn send_seal_late(&mut self, id: ShardId, claim: Claim, begins: Option<Sequence>) {
@@ -80,7 +79,7 @@ impl Core {
                 deploy.order.late_seal = mutant!("refusal-unheeded");
             }
             self.learnt
-                .refused_late(id, &overtaken.failed, &self.settings, &mut self.out);
+                .refused_late(id, &overtaken.failed, self.settings, self.out);
         } else {
             self.learnt.took_late();
         }
@@ -89,7 +88,7 @@ impl Core {
 
     /// Shards that would be sealed late are sealed at once.
     pub(crate) fn late_seals_end(&mut self, slot: SlotId) {
-        for id in self.shards_in_flight(slot) {
+        for id in self.deploys.in_flight_of(slot) {
             if let Some((claim, _)) = self.fleet.sealing_late(id) {
                 self.ask_to_seal(id, claim);
             }

@@ -28,6 +28,7 @@ use crate::{
 
 use self::{deaths::Care, rate::Rate, reach::Oldest};
 pub(crate) use self::{
+    handover::Handover,
     in_doubt::Doubt,
     phase::{Claim, ClaimStage, Free, How, Phase, Reach, Sealing, Start},
 };

@@ -2,12 +2,14 @@
 
 use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, SlaveId,
-    message::{Checkpoint, CheckpointEntry, Progress, ResumeAfter, Step},
+    message::{
+        Checkpoint, CheckpointEntry, IdentifyCause, IdentifyRequest, Progress, ResumeAfter, Step,
+    },
 };
 
 use crate::{
     Core,
-    event::Time,
+    event::{News, Time},
     fleet::Fleet,
     out::Out,
     shard::{ClaimStage, How, Reach, Shard, Start},
@@ -79,6 +81,36 @@ impl Core {
             if let Some(deploy) = self.deploys.of_mut(slot) {
                 deploy.moves_without_session(id, slot, claim.owner, &mut self.out);
             }
+        }
+    }
+
+    /// A shard needs a new session, and asks whether it may IDENTIFY.
+    pub(crate) fn identify_asked(&mut self, from: SlaveId, request: IdentifyRequest) {
+        let id = request.shard;
+        let unit = (from, request.epoch);
+        if !self.fleet.shards[id]
+            .phase
+            .is_claimed_by(from, request.epoch)
+        {
+            return;
+        }
+        self.permits
+            .came_to_nothing(id, &self.fleet, &self.settings, &mut self.out);
+        // A ticket that was there belongs to a session that is over.
+        self.needs_session(id);
+        if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {
+            self.out.tell(News::StateLost {
+                shard: id,
+                slave: from,
+            });
+        }
+        self.fleet.waits_for_permit(id, &mut self.out);
+        self.permits
+            .ask(id, unit, &self.fleet, &self.settings, &mut self.out);
+        // What could not be moved while its permit was out.
+        let slot = self.fleet.shards[id].slot;
+        if let Some(deploy) = self.deploys.of_mut(slot) {
+            deploy.turn_comes_again(id, slot, from, &mut self.out);
         }
     }
 

@@ -59,7 +59,7 @@ impl Core {
                 "slave {owner} of shard {id} is not connected or is leaving"
             ));
         }
-        self.seal(id, claim, owner);
+        self.handover().seal(id, claim, owner);
         Ok(())
     }
 

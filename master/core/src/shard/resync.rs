@@ -30,9 +30,8 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     fleet::Fleet,
-    shard::{Claim, ClaimStage, Phase, Sealing},
+    shard::{Claim, ClaimStage, Handover, Phase, Sealing},
     timers::Timer,
 };
 
@@ -41,7 +40,7 @@ use crate::{
 /// be.
 const MOST_OVERTAKEN: u32 = 8;
 
-impl Core {
+impl Handover<'_> {
     /// The owner is back and still owns the shard in the phase that we know.
     pub(crate) fn said_again(&mut self, id: ShardId) {
         let shard = &self.fleet.shards[id];
@@ -51,7 +50,7 @@ impl Core {
         match claim.stage {
             ClaimStage::Copying { .. } => {
                 self.out.restart(Timer::Shard(id));
-                self.fleet.send_copy(id, claim, &mut self.out);
+                self.fleet.send_copy(id, claim, self.out);
             }
             ClaimStage::Dialling { to } => {
                 if let Some(ticket) = shard.ticket_for(to, ResumeAfter::Seal) {
@@ -59,9 +58,7 @@ impl Core {
                 }
             }
             ClaimStage::Sealing { .. } => self.ask_to_seal(id, claim),
-            ClaimStage::Starting(_) | ClaimStage::Serving => {
-                self.fleet.tell_settled(id, &mut self.out)
-            }
+            ClaimStage::Starting(_) | ClaimStage::Serving => self.fleet.tell_settled(id, self.out),
         }
     }
 
@@ -80,7 +77,7 @@ impl Core {
                 && !mutant!("stale-copy-kept") =>
             {
                 self.told_while_sealing(id, Sealing::CopyAnew);
-                self.fleet.send_copy(id, claim, &mut self.out);
+                self.fleet.send_copy(id, claim, self.out);
             }
             Some(_) | None => self.said_again(id),
         }
@@ -88,7 +85,7 @@ impl Core {
 
     /// A slave that takes a shard back, or restarts it (`restart.rs`), has its state.
     fn wants_copy(&self, owner: SlaveId, to: SlaveId) -> bool {
-        self.takes_over(to) && to != owner
+        self.deploys.takes_over(to) && to != owner
     }
 
     pub(crate) fn ask_to_seal(&mut self, id: ShardId, claim: Claim) {
@@ -132,7 +129,8 @@ impl Core {
             self.copy_begins(id, claim, to);
         } else {
             // Its deploy went back meanwhile.
-            self.enter(id, claim.at(ClaimStage::Copying { to }));
+            self.fleet
+                .enter(id, claim.at(ClaimStage::Copying { to }), self.out);
             self.cancel_copy(id);
         }
     }
@@ -154,7 +152,7 @@ impl Core {
         }
         let mut ticket = shard.ticket_for(to, ResumeAfter::Seal)?;
         self.fleet
-            .bound_dial(id, to, &mut ticket, self.learnt.replays(&self.settings));
+            .bound_dial(id, to, &mut ticket, self.learnt.replays(self.settings));
         let now = ticket.resume_from();
         Some(shard.dialled_from.map_or(now, |dialled| dialled.min(now)))
     }
@@ -176,18 +174,8 @@ impl Core {
             shard.overtaken = shard.overtaken.saturating_add(1);
             self.copies_once_more(id, claim, to);
             if self.fleet.copying(id, claim.epoch).is_some() {
-                self.fleet.send_copy(id, claim, &mut self.out);
+                self.fleet.send_copy(id, claim, self.out);
             }
-        }
-    }
-
-    /// Neither a piece nor a seal. It may have sealed, and its word was lost on the
-    /// way: that one is asked for again.
-    pub(crate) fn copy_anew_unanswered(&mut self, id: ShardId, claim: Claim) {
-        if self.fleet.is_joined(claim.owner) {
-            self.ask_to_seal(id, claim);
-        } else {
-            self.seal_unanswered(id, claim.owner);
         }
     }
 }

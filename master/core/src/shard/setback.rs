@@ -32,7 +32,7 @@ impl Core {
         if let Some((_, to)) = self.fleet.copying(id, failed.epoch)
             && to == from
         {
-            return self.copy_refused(id, &failed.detail);
+            return self.hand_over(|handover| handover.copy_refused(id, &failed.detail));
         }
         let shard = &mut self.fleet.shards[id];
         if !shard.phase.is_claimed_by(from, failed.epoch) {
@@ -99,9 +99,13 @@ impl Core {
             ClaimStage::Copying { .. } => self.copy_stalled(id),
             ClaimStage::Dialling { .. } => self.dial_stalled(id),
             ClaimStage::Sealing { order, .. } => match order {
-                Sealing::CopyAnew => self.copy_anew_unanswered(id, claim),
-                Sealing::Late => self.ask_to_seal(id, claim),
-                Sealing::Seal => self.seal_unanswered(id, claim.owner),
+                Sealing::Late => self.handover().ask_to_seal(id, claim),
+                // Neither a piece nor a seal. It may have sealed, and its word was lost on the
+                // way: that one is asked for again.
+                Sealing::CopyAnew if self.fleet.is_joined(claim.owner) => {
+                    self.handover().ask_to_seal(id, claim);
+                }
+                Sealing::CopyAnew | Sealing::Seal => self.seal_unanswered(id, claim.owner),
             },
             ClaimStage::Starting(_) => self.resume_stalled(id, claim.owner),
             ClaimStage::Serving => {}
@@ -137,7 +141,7 @@ impl Core {
                 span = text::span(span)
             ));
             self.out.start(Timer::Shard(id), span);
-            self.said_again(id);
+            self.handover().said_again(id);
         } else {
             let slot = self.fleet.shards[id].slot;
             let why = format!(

@@ -1,4 +1,4 @@
-//! What the core does not say.
+//! What the core does not say, and what is said of it.
 
 use std::{
     fs,
@@ -68,4 +68,27 @@ fn the_core_names_no_service_and_nothing_that_is_one_services_own() {
             assert_eq!(said, None, "{file}:{}: {line}", number + 1);
         }
     }
+}
+
+/// The page names the files and functions in which a ticket and a deploy are read.
+#[test]
+fn the_ways_through_the_core_stand_where_the_maintainers_page_says_and_in_five_files_each() {
+    let core = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = core.join("../../docs/maintainers/master.md");
+    let page = fs::read_to_string(page).unwrap();
+    let steps = page.lines().filter(|line| line.contains(".rs`: `"));
+    let mut files = Vec::new();
+    for step in steps {
+        let (number, named) = step.split_once(". ").unwrap();
+        let mut named = named.split('`').skip(1).step_by(2);
+        let file = named.next().unwrap();
+        let text = fs::read_to_string(core.join("src").join(file)).unwrap();
+        for function in named {
+            let is_there = text.contains(&format!("fn {function}("));
+            assert!(is_there, "{file} has no {function}: {step}");
+        }
+        files.push(number.to_owned());
+    }
+    let five = ["1", "2", "3", "4", "5"];
+    assert_eq!(files, [five, five].concat(), "two ways, of five files each");
 }
