@@ -46,7 +46,7 @@ pub(super) struct Staying {
     claim: Option<JoinHandle<Result<Taken, Refusal>>>,
     waits: Option<Waits>,
     /// While it is compacted, no event is applied.
-    compacting: Option<JoinHandle<(Box<dyn Owned>, Result<String, Refusal>)>>,
+    compacting: Option<JoinHandle<Compacting>>,
     compacted: Option<Instant>,
     look: Option<Instant>,
     coming: Coming,
@@ -55,6 +55,9 @@ pub(super) struct Staying {
     /// When it was said last that there is no room.
     told: Option<Instant>,
 }
+
+/// A state that was compacted, and what came of it.
+type Compacting = (Box<dyn Owned>, Result<String, Refusal>);
 
 /// What other threads have done.
 pub(super) enum News {
@@ -419,3 +422,7 @@ pub(super) fn key_of_event(kind: &str, json: &str, beside: bool) -> Option<u64> 
     };
     Some(key_on_its_way(key, beside))
 }
+
+#[cfg(test)]
+#[path = "staying_tests.rs"]
+mod tests;

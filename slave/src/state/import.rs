@@ -82,6 +82,24 @@ impl Copied {
         }
     }
 
+    /// A copy of a session whose pieces stand there.
+    #[cfg(test)]
+    pub(crate) fn of_pieces(session: &str, lowest: u64, pieces: &[(u64, u64)]) -> Self {
+        let pieces: HashMap<_, _> = pieces
+            .iter()
+            .map(|(key, sequence)| (*key, Sequence(*sequence)))
+            .collect();
+        let lowest = Sequence(lowest);
+        Self {
+            session: Some(session.into()),
+            began: lowest,
+            lowest,
+            highest: pieces.values().copied().max().unwrap_or(lowest),
+            pieces,
+            ..Self::default()
+        }
+    }
+
     /// Whether the copy holds the event at `sequence` that changes `piece`.
     pub(crate) fn holds(&self, sequence: Sequence, piece: impl FnOnce() -> Option<u64>) -> bool {
         if sequence <= self.lowest {
