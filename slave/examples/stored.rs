@@ -39,10 +39,10 @@ async fn look_up(store: Arc<Guilds>, event: Event, _shard: ShardHandle) {
     let (user, channel) = (message.author.id, message.channel_id);
     let member = store.member(guild, user);
     let nick = member.as_ref().and_then(|member| member.get().text("nick"));
-    let may = store.permissions_in(user, channel).unwrap_or_default();
+    let may = store.permissions_in(user, channel);
     tracing::info!(
         %guild, nick = ?nick,
-        moderates = may.contains(Permissions::MANAGE_MESSAGES),
+        moderates = may.is_some_and(|may| may.contains(Permissions::MANAGE_MESSAGES)),
         "a message"
     );
 }
