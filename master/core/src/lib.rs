@@ -133,7 +133,7 @@ impl Core {
         let (work, floor) = (recovered.work, recovered.floor);
         let (last, given_up) = (recovered.last_deploy.clone(), recovered.given_up.clone());
         let learnt = Learnt::new(recovered.late_seal_refused);
-        let fleet = Fleet::new(&settings, recovered);
+        let fleet = Fleet::new(&settings, recovered, now);
         let mut core = Self {
             out: Out::new(now),
             deploys: Deploys::recovered(last, given_up),

@@ -476,6 +476,32 @@ async fn whoever_asked_for_a_deploy_is_answered_when_the_observers_know_what_it_
     assert_eq!(brought.before.unwrap(), ["/nonexistent/old"]);
 }
 
+#[tokio::test]
+async fn a_deploy_that_goes_on_under_the_next_master_brings_what_it_was_to_bring() {
+    let words = |word: &str| vec![word.to_owned()];
+    for (command, goes_on, due) in [
+        (Some("new"), true, Some("new")),
+        (None, true, Some("old")),
+        // Somebody started its slave.
+        (None, false, None),
+    ] {
+        let mut stage = Stage::new(Some(words("old")));
+        stage.driver.tell(News::DeployAccepted {
+            request: None,
+            deploy: DeployId(4),
+            slot: "main".to_owned(),
+            from: None,
+            command: command.map(words),
+            goes_on,
+        });
+        let brought = stage.news.try_recv().unwrap().brought.clone();
+        let command = brought.clone().and_then(|brought| brought.command);
+        assert_eq!(command, due.map(words));
+        let before = brought.and_then(|brought| brought.before);
+        assert_eq!(before, due.map(|_| words("old")));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_master_that_is_asked_to_leave_leaves_and_its_slaves_are_only_disconnected() {
     let mut rig = Rig::start(None);

@@ -90,7 +90,7 @@ impl History {
         Self(Mutex::new(seen))
     }
 
-    /// The journal knows the last deploy, since `unix_ms`. Its answer does not wait for the
+    /// The journal knows a deploy that has not ended, since `unix_ms`. Its answer does not wait for the
     /// history: a master that was killed at once may not have written it down here.
     pub fn remembers(&self, last: &event::LastDeploy, unix_ms: u64) {
         let mut seen = self.seen();

@@ -58,6 +58,8 @@ fn began(deploy: u64) -> News {
         deploy: DeployId(deploy),
         slot: "main".to_owned(),
         from: Some(OLD),
+        command: None,
+        goes_on: false,
     }
 }
 
@@ -190,6 +192,8 @@ fn deploys_of_two_slots_beside_each_other_are_told_apart() {
         deploy: DeployId(deploy),
         slot: "west".to_owned(),
         from: None,
+        command: None,
+        goes_on: false,
     };
     for (at_ms, news) in [
         (0, joined(OLD, "v1")),
@@ -462,6 +466,7 @@ fn a_deploy_that_only_the_journal_knows_is_said_to_have_no_end() {
         deploy: DeployId(deploy),
         slot: "main".to_owned(),
         command: None,
+        done: None,
     };
     let now = unix_ms();
     history.remembers(&last(0), now);

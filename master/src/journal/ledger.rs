@@ -5,17 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use baton_core::event::{Entry, Key};
+use baton_core::event::{Entry, Key, LastDeploy};
 use baton_protocol::{DeployId, Epoch, LaunchId, ShardId, SlaveId, Term, message::Hello};
 
 use super::{
     age::Clocks,
     rows::{
-        BOOT, Boot, Command, Deploy, GivenUp, LateSealRefused, Owner, Rows, Seen, SlaveRow,
-        TicketRow, Work, basis_text, encode,
+        BOOT, Boot, Command, Deploy, DoneRow, GivenUp, LateSealRefused, Owner, Rows, Seen,
+        SlaveRow, TicketRow, Work, basis_text, encode,
     },
 };
-use crate::store::StoreError;
+use crate::{clock::millis, store::StoreError};
 
 /// Slaves that are dead by the operator's word: the newest ones are remembered.
 const MOST_FENCED: usize = 256;
@@ -31,6 +31,9 @@ pub(super) struct Ledger {
     /// When each was fenced.
     fenced: BTreeMap<SlaveId, u64>,
     given_up: BTreeSet<DeployId>,
+    /// The last deploy of all, and when each slot's was written down first.
+    last_deploy: u64,
+    deploys: BTreeMap<String, (u64, u64)>,
     commands: BTreeMap<String, Command>,
     /// The configured command of each slot.
     configured: BTreeMap<String, Vec<String>>,
@@ -45,6 +48,7 @@ pub(super) struct Draft {
     tickets: BTreeMap<ShardId, u64>,
     fenced: Option<BTreeMap<SlaveId, u64>>,
     given_up: Option<BTreeSet<DeployId>>,
+    deploys: BTreeMap<String, (u64, u64)>,
     commands: BTreeMap<String, Command>,
 }
 
@@ -72,6 +76,12 @@ impl Ledger {
                 .filter_map(|(slave, row)| Some((*slave, row.fenced_ms?)))
                 .collect(),
             given_up: rows.given_up.clone(),
+            last_deploy: rows.last_deploy.last,
+            deploys: rows
+                .deploys
+                .iter()
+                .map(|(slot, row)| (slot.clone(), (row.last, row.unix_ms)))
+                .collect(),
             commands: rows.commands.clone(),
             configured,
         }
@@ -140,15 +150,7 @@ impl Ledger {
                     draft.put(key, &row)?;
                 }
             }
-            Entry::Deploy(last) => {
-                let row = Deploy {
-                    last: last.deploy.get(),
-                    slot: last.slot.clone(),
-                    command: last.command.clone(),
-                    unix_ms: now,
-                };
-                draft.put(key, &row)?;
-            }
+            Entry::Deploy(last) => self.deployed(draft, key, last, now)?,
             Entry::GivenUp(deploy) => self.give_up(draft, *deploy)?,
             Entry::Seen => {
                 let clocks = Clocks::now();
@@ -222,6 +224,7 @@ impl Ledger {
             tickets,
             fenced,
             given_up,
+            deploys,
             commands,
         } = draft;
         let falls = |before: &BTreeMap<ShardId, u64>, after: &BTreeMap<ShardId, u64>| {
@@ -235,6 +238,9 @@ impl Ledger {
         );
         self.owners.extend(owners);
         self.tickets.extend(tickets);
+        let numbers = deploys.values().map(|(number, _)| *number);
+        self.last_deploy = numbers.fold(self.last_deploy, u64::max);
+        self.deploys.extend(deploys);
         self.commands.extend(commands);
         if let Some(fenced) = fenced {
             self.fenced = fenced;
@@ -242,6 +248,42 @@ impl Ledger {
         if let Some(given_up) = given_up {
             self.given_up = given_up;
         }
+    }
+
+    /// The last deploy of its slot, and of all, unless a later one of another slot is.
+    fn deployed(
+        &self,
+        draft: &mut Draft,
+        key: Key,
+        last: &LastDeploy,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        let number = last.deploy.get();
+        let drafted = draft.deploys.get(&last.slot);
+        let known = drafted.or_else(|| self.deploys.get(&last.slot));
+        let unix_ms = match known {
+            Some((known, since)) if *known == number => *since,
+            Some(_) | None => now,
+        };
+        let row = Deploy {
+            last: number,
+            slot: last.slot.clone(),
+            command: last.command.clone(),
+            unix_ms,
+            done: last.done.map(|done| DoneRow {
+                deploy: done.deploy.get(),
+                unix_ms: now.saturating_sub(millis(done.ago)),
+                lag_before_ms: done.lag_before.map(millis),
+            }),
+        };
+        let mut numbers = draft.deploys.values().map(|(number, _)| *number);
+        if number >= self.last_deploy && numbers.all(|other| number >= other) {
+            // That of a build that knows one row for all of them, too.
+            draft.put(Key::Deploy, &row)?;
+        }
+        draft.put(key, &row)?;
+        draft.deploys.insert(last.slot.clone(), (number, unix_ms));
+        Ok(())
     }
 
     fn command(&self, draft: &Draft, slot: &str) -> Command {

@@ -45,8 +45,9 @@ pub struct Opened {
     pub boot: Option<String>,
     /// The count that was pinned at the first start.
     pub shard_count: Option<u32>,
-    /// When the last deploy was written down, in milliseconds since 1970; zero: not known.
-    pub last_deploy_ms: u64,
+    /// When the last deploy of each slot was written down, in milliseconds since 1970; zero:
+    /// not known.
+    pub deploys_ms: BTreeMap<String, u64>,
     /// Commands that deploys brought into slots, where the configured one is
     /// still the same as then.
     pub commands: BTreeMap<String, Vec<String>>,
@@ -132,7 +133,9 @@ pub(super) fn begin(
         );
     }
     let mut recovered = rows.recovered()?;
-    let last_deploy_ms = rows.last_deploy_ms;
+    let deploys = rows.deploys.iter();
+    let deploys_ms = deploys.map(|(slot, row)| (slot.clone(), row.unix_ms));
+    let deploys_ms = deploys_ms.collect();
     let mut shard_count = rows.shard_count;
     let known = before.map(|(term, _)| term);
     let lost =
@@ -187,7 +190,7 @@ pub(super) fn begin(
         term,
         boot,
         shard_count,
-        last_deploy_ms,
+        deploys_ms,
         commands,
         before,
     })

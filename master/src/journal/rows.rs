@@ -2,10 +2,13 @@
 //! version of its form that a reader has to know. Fields that are added have a default,
 //! and leave `v` as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use baton_core::event::{
-    Basis, Hold, JournalState, Key, LastDeploy, Recovered, RecoveredTicket, Row as OwnerRow,
+    Basis, Done, Hold, JournalState, Key, LastDeploy, Recovered, RecoveredTicket, Row as OwnerRow,
 };
 use baton_protocol::{
     DeployId, Epoch, LaunchId, Parameters, ShardId, SlaveId, Term, Ticket,
@@ -42,9 +45,10 @@ pub(super) struct Rows {
     pub(super) tickets: BTreeMap<ShardId, TicketRow>,
     pub(super) work: Option<Work>,
     pub(super) slaves: BTreeMap<SlaveId, SlaveRow>,
-    pub(super) last_deploy: LastDeploy,
-    /// When that was written down, in milliseconds since 1970; zero: not known.
-    pub(super) last_deploy_ms: u64,
+    /// Of all slots.
+    pub(super) last_deploy: Deploy,
+    /// Of each slot.
+    pub(super) deploys: BTreeMap<String, Deploy>,
     pub(super) given_up: BTreeSet<DeployId>,
     pub(super) late_seal_refused: bool,
     pub(super) commands: BTreeMap<String, Command>,
@@ -129,8 +133,8 @@ pub(super) struct SlaveRow {
     pub(super) fenced_ms: Option<u64>,
 }
 
-/// `deploy`.
-#[derive(Serialize, Deserialize)]
+/// `deploy` and `deploy.SLOT`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Deploy {
     pub(super) last: u64,
     /// Its slot; empty: an earlier build did not write it down.
@@ -139,9 +143,40 @@ pub(super) struct Deploy {
     /// What it brings, if that is not the slot's own command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) command: Option<Vec<String>>,
-    /// When it was written down, in milliseconds since 1970; zero: by an earlier build.
+    /// When it was written down first, in milliseconds since 1970; zero: by an earlier build.
     #[serde(default)]
     pub(super) unix_ms: u64,
+    /// The last one of the slot that was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) done: Option<DoneRow>,
+}
+
+/// A deploy that was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct DoneRow {
+    pub(super) deploy: u64,
+    /// When, in milliseconds since 1970.
+    pub(super) unix_ms: u64,
+    /// How old the oldest unfinished event was before.
+    pub(super) lag_before_ms: Option<u64>,
+}
+
+impl Deploy {
+    /// At a moment in milliseconds since 1970.
+    fn at(&self, now: u64) -> LastDeploy {
+        let millis = Duration::from_millis;
+        LastDeploy {
+            deploy: DeployId(self.last),
+            slot: self.slot.clone(),
+            command: self.command.clone(),
+            done: self.done.map(|done| Done {
+                deploy: DeployId(done.deploy),
+                ago: millis(now.saturating_sub(done.unix_ms)),
+                lag_before: done.lag_before_ms.map(millis),
+            }),
+        }
+    }
 }
 
 /// `given-up.DEPLOY`: the key says it all.
@@ -257,14 +292,10 @@ impl Rows {
             Key::Ticket(shard) => drop(self.tickets.insert(shard, decode(name, bytes)?)),
             Key::Work => self.work = Some(decode(name, bytes)?),
             Key::Deploy => {
-                let row: Deploy = decode(name, bytes)?;
-                self.last_deploy_ms = row.unix_ms;
-                self.last_deploy = LastDeploy {
-                    deploy: DeployId(row.last),
-                    slot: row.slot,
-                    command: row.command,
-                };
+                self.last_deploy = decode(name, bytes)?;
+                self.deployed(self.last_deploy.clone());
             }
+            Key::DeployOf(_) => self.deployed(decode(name, bytes)?),
             Key::GivenUp(deploy) => drop(self.given_up.insert(deploy)),
             Key::Seen => self.seen_ms = Some(decode::<Seen>(name, bytes)?.unix_ms),
             Key::Lost => self.lost = Some(decode::<Lost>(name, bytes)?.floor),
@@ -274,6 +305,17 @@ impl Rows {
             Key::Command(slot) => drop(self.commands.insert(slot, decode(name, bytes)?)),
         }
         Ok(())
+    }
+
+    /// The last deploy of a slot, unless a later one is known. A build that knows only one
+    /// row for all may have written that meanwhile.
+    fn deployed(&mut self, row: Deploy) {
+        let known = self.deploys.get(&row.slot);
+        if !row.slot.is_empty() && known.is_none_or(|known| known.last <= row.last) {
+            let done = row.done.or(known.and_then(|known| known.done));
+            self.deploys
+                .insert(row.slot.clone(), Deploy { done, ..row });
+        }
     }
 
     /// Takes rows out whose epoch no master gave; gives their keys. A slave may have said
@@ -306,7 +348,7 @@ impl Rows {
                 epoch: Epoch(row.epoch),
                 after: row.after,
                 ticket: row.ticket.clone(),
-                age: std::time::Duration::from_millis(now.saturating_sub(written)),
+                age: Duration::from_millis(now.saturating_sub(written)),
             };
             (*shard, ticket)
         });
@@ -332,7 +374,12 @@ impl Rows {
             fenced: slaves
                 .filter_map(|(slave, row)| row.fenced_ms.map(|_| *slave))
                 .collect(),
-            last_deploy: self.last_deploy.clone(),
+            last_deploy: self.last_deploy.at(now),
+            deploys: self
+                .deploys
+                .iter()
+                .map(|(slot, row)| (slot.clone(), row.at(now)))
+                .collect(),
             launches: LaunchId::default(),
             given_up: self.given_up.clone(),
             tickets: tickets.collect(),

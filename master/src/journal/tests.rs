@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod deploys;
 mod looking;
 #[cfg(debug_assertions)]
 mod newer;

@@ -71,6 +71,15 @@ impl Stamped {
     pub(crate) fn meaning(&self) -> Meaning<'_> {
         let news = &self.news;
         match news {
+            News::DeployAccepted {
+                deploy,
+                slot,
+                goes_on: true,
+                ..
+            } => {
+                let says = "deploy goes on that an earlier master began";
+                Meaning::line(move || info!(%deploy, slot, "{says}")).kept()
+            }
             News::DeployAccepted { deploy, slot, .. } => {
                 Meaning::line(move || info!(%deploy, slot, "deploy accepted")).kept()
             }

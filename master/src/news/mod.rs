@@ -38,7 +38,7 @@ pub struct Stamped {
     pub news: News,
     /// The gap that it ends: a shard serves again.
     pub gap: Option<Gap>,
-    /// What a deploy that was taken brings, where an operator asked for it.
+    /// What a deploy that was taken brings, where an operator asked for it or a master did.
     pub brought: Option<Brought>,
 }
 
@@ -196,10 +196,12 @@ mod tests {
             deploy: DeployId(3),
             slot: "main".to_owned(),
             from: None,
+            command: Some(vec!["v2".to_owned()]),
+            goes_on: false,
         };
         let expected = json!({
             "type": "deploy_accepted", "at_us": 0, "request": 8, "deploy": 3, "slot": "main",
-            "from": null,
+            "from": null, "goes_on": false,
         });
         assert_eq!(Stamped::at(0, accepted).to_json(), expected);
     }

@@ -26,8 +26,8 @@ pub(super) struct Known {
     pub(super) recovered: Recovered,
     pub(super) watches: BTreeMap<SlaveId, Watch>,
     pub(super) unseen: BTreeMap<SlaveId, ProcessIdentity>,
-    /// When the last deploy was written down, in milliseconds since 1970; zero: not known.
-    pub(super) last_deploy_ms: u64,
+    /// When the last deploy of each slot was written down, in milliseconds since 1970.
+    pub(super) deploys_ms: BTreeMap<String, u64>,
     /// What deploys brought, and what the slots had before that.
     pub(super) commands: BTreeMap<String, Vec<String>>,
     pub(super) before: BTreeMap<String, Vec<String>>,
@@ -71,7 +71,7 @@ pub(super) async fn known(
         recovered,
         watches,
         unseen,
-        last_deploy_ms: opened.last_deploy_ms,
+        deploys_ms: opened.deploys_ms,
         commands: opened.commands,
         before: opened.before,
         shard_count,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use baton_core::event::DeployOrder;
+use baton_core::event::{DeployOrder, LastDeploy};
 use baton_protocol::auth::Secret;
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, watch},
@@ -74,9 +74,13 @@ impl Shared {
             closing: closing.clone(),
         };
         let history = History::open(&config.data_dir, known.term);
-        let last = &known.recovered.last_deploy;
-        if !known.recovered.given_up.contains(&last.deploy) {
-            history.remembers(last, known.last_deploy_ms);
+        let ended =
+            |last: &LastDeploy| last.is_done() || known.recovered.given_up.contains(&last.deploy);
+        for (slot, last) in &known.recovered.deploys {
+            if !ended(last) {
+                let since = known.deploys_ms.get(slot).copied();
+                history.remembers(last, since.unwrap_or(0));
+            }
         }
         Self {
             context: Arc::new(context),

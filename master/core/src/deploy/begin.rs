@@ -183,15 +183,22 @@ impl Core {
     ) {
         let to = stage.to().and_then(|to| self.fleet.slaves.get(&to));
         let interrupted = to.and_then(|to| {
-            let slot = &self.fleet.slots[slot].name;
-            self.deploys.interrupted(&to.hello, slot)
+            let last = self.fleet.slots[slot].last_deploy.as_ref()?;
+            self.deploys.interrupted(&to.hello, last)
         });
+        let goes_on = interrupted.is_some();
         let id = if let Some(last) = interrupted {
             order.command.clone_from(&last.command);
             last.deploy
         } else {
-            self.deploys.number(&order, &mut self.out)
+            let place = &mut self.fleet.slots[slot];
+            let before = place.deployed(self.out.now);
+            let last = self.deploys.number(&order, before, &mut self.out);
+            let number = last.deploy;
+            place.deploys(last, self.out.now);
+            number
         };
+        let command = order.command.clone();
         let name = order.slot.clone();
         self.out.stop(Timer::Slot(slot));
         self.fleet.slots[slot].losses = Losses::default();
@@ -219,6 +226,8 @@ impl Core {
             deploy: id,
             slot: name,
             from,
+            command,
+            goes_on,
         });
         self.out.touch(slot);
     }

@@ -24,7 +24,7 @@ use baton_protocol::{
 
 use crate::{
     deploy::{Deploy, Stage},
-    event::{DeployOrder, Durability, Entry, LastDeploy},
+    event::{DeployOrder, Done, Durability, Entry, LastDeploy},
     fleet::SlotId,
     out::Out,
 };
@@ -77,25 +77,41 @@ impl Deploys {
     }
 
     /// The next deploy's number, made durable with what the next master needs of it.
-    pub(super) fn number(&mut self, order: &DeployOrder, out: &mut Out) -> DeployId {
-        let deploy = DeployId(self.last.deploy.get().saturating_add(1));
+    /// `before`: the one of its slot that was done last.
+    pub(super) fn number(
+        &mut self,
+        order: &DeployOrder,
+        before: Option<Done>,
+        out: &mut Out,
+    ) -> LastDeploy {
         self.last = LastDeploy {
-            deploy,
+            deploy: DeployId(self.last.deploy.get().saturating_add(1)),
             slot: order.slot.clone(),
             command: order.command.clone(),
+            done: before,
         };
         out.save(vec![Entry::Deploy(self.last.clone())], Durability::Now);
-        deploy
+        self.last.clone()
     }
 
-    /// The deploy that a slave was launched for, if a master before this one began it in this
-    /// slot and did not see its end: it goes on, with its number, and brings what it was to
-    /// bring.
-    pub(super) fn interrupted(&self, slave: &Hello, slot: &str) -> Option<&LastDeploy> {
-        let last = &self.last;
+    /// One is done, as this says.
+    pub(super) fn done(&mut self, last: &LastDeploy) {
+        if self.last.deploy == last.deploy {
+            self.last = last.clone();
+        }
+    }
+
+    /// The deploy that a slave was launched for, if that is the last one of its slot, and a
+    /// master before this one began it and did not see its end: it goes on, with its number,
+    /// and brings what it was to bring.
+    pub(super) fn interrupted<'a>(
+        &self,
+        slave: &Hello,
+        last: &'a LastDeploy,
+    ) -> Option<&'a LastDeploy> {
         let is_it = last.deploy != DeployId(0)
             && slave.deploy == last.deploy
-            && last.slot == slot
+            && !last.is_done()
             && !self.given_up.contains(&last.deploy);
         (is_it && !mutant!("deploy-renumbered")).then_some(last)
     }

@@ -7,7 +7,7 @@ use baton_protocol::{ShardId, SlaveId, message::ShardMigrationStart, text};
 use crate::{
     Core,
     deploy::{Answer, Bake, Deploy, Pace, Soak, Stage},
-    event::{Durability, Entry, News, Outcome},
+    event::{Done, Durability, Entry, LastDeploy, News, Outcome},
     fleet::{Fleet, SlotId},
     master_stage::MasterStage,
     out::Out,
@@ -153,13 +153,25 @@ impl Core {
         let Some(deploy) = self.deploys.stepping(slot) else {
             return;
         };
-        let deployed = deploy.from.map(|_| (self.out.now, deploy.before.lag));
-        self.fleet.slots[slot].deployed = deployed;
-        if let Some(command) = deploy.order.command.clone() {
-            let slot = deploy.order.slot.clone();
-            self.out
-                .save(vec![Entry::Command { slot, command }], Durability::Soon);
-        }
+        let last = LastDeploy {
+            deploy: deploy.id,
+            slot: deploy.order.slot.clone(),
+            command: deploy.order.command.clone(),
+            done: Some(Done {
+                deploy: deploy.id,
+                ago: Duration::ZERO,
+                // An empty slot has nothing to be compared with.
+                lag_before: deploy.from.and(deploy.before.lag),
+            }),
+        };
+        let command = last.command.clone().map(|command| Entry::Command {
+            slot: last.slot.clone(),
+            command,
+        });
+        self.fleet.slots[slot].deploys(last.clone(), self.out.now);
+        self.deploys.done(&last);
+        let entries = command.into_iter().chain([Entry::Deploy(last)]).collect();
+        self.out.save(entries, Durability::Soon);
         self.fleet
             .dismiss_standbys(slot, &self.settings, &mut self.out);
         self.fleet.fill(slot, to, &mut self.out);

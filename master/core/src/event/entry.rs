@@ -1,5 +1,7 @@
 //! What is to be remembered beyond this master: the rows of the journal.
 
+use std::time::Duration;
+
 use baton_protocol::{
     DeployId, Epoch, Parameters, ShardId, SlaveId, Ticket,
     message::{Hello, ResumeAfter},
@@ -67,7 +69,7 @@ pub enum Entry {
         /// The ticket.
         ticket: Box<Ticket>,
     },
-    /// The last deploy that was begun.
+    /// The last deploy of a slot: when it was begun, and again when it is done.
     Deploy(LastDeploy),
     /// This deploy did not come about: a candidate of it is refused, also by the next
     /// master.
@@ -89,7 +91,7 @@ pub enum Entry {
     },
 }
 
-/// The last deploy that was begun: what a master needs that has it go on.
+/// The last deploy of a slot: what a master needs that has it go on, or that follows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LastDeploy {
     /// Its number; zero: there was none.
@@ -98,6 +100,27 @@ pub struct LastDeploy {
     pub slot: String,
     /// The command that it brings; `None`: the slot's own, or not known.
     pub command: Option<Vec<String>>,
+    /// The last one of the slot that was done: it or an earlier one.
+    pub done: Option<Done>,
+}
+
+impl LastDeploy {
+    /// Whether it is done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done.is_some_and(|done| done.deploy == self.deploy)
+    }
+}
+
+/// A deploy that was done: its new slave had the slot from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Done {
+    /// Its number.
+    pub deploy: DeployId,
+    /// How long ago that was; zero: now.
+    pub ago: Duration,
+    /// How old the oldest unfinished event was before, as a rule; `None`: not known.
+    pub lag_before: Option<Duration>,
 }
 
 impl From<DeployId> for LastDeploy {

@@ -6,8 +6,8 @@
 //! and a whole kind by its beginning:
 //!
 //! ```text
-//! pinned   owner.SHARD   ticket.SHARD   work   slave.ID   deploy   given-up.DEPLOY
-//! seen     lost          late-seal-refused     command.SLOT
+//! pinned   owner.SHARD   ticket.SHARD   work   slave.ID   deploy   deploy.SLOT
+//! seen     lost          late-seal-refused     command.SLOT        given-up.DEPLOY
 //! ```
 
 use std::{fmt, str::FromStr};
@@ -29,8 +29,10 @@ pub enum Key {
     Ticket(ShardId),
     /// Whose the once-per-bot work is.
     Work,
-    /// The number of the last deploy.
+    /// The last deploy of all slots: its number was the last one.
     Deploy,
+    /// The last deploy of a slot.
+    DeployOf(String),
     /// A deploy that did not come about.
     GivenUp(DeployId),
     /// When a master ran last.
@@ -54,7 +56,8 @@ impl Entry {
             Self::Slave(hello) => Key::Slave(hello.slave),
             Self::Gone(slave) | Self::Fenced(slave) => Key::Slave(*slave),
             Self::Ticket { ticket, .. } => Key::Ticket(ticket.shard),
-            Self::Deploy(_) => Key::Deploy,
+            Self::Deploy(last) if last.slot.is_empty() => Key::Deploy,
+            Self::Deploy(last) => Key::DeployOf(last.slot.clone()),
             Self::GivenUp(deploy) => Key::GivenUp(*deploy),
             Self::Seen => Key::Seen,
             Self::Whole => Key::Lost,
@@ -77,21 +80,29 @@ impl fmt::Display for Key {
             Self::Seen => f.write_str("seen"),
             Self::Lost => f.write_str("lost"),
             Self::LateSealRefused => f.write_str("late-seal-refused"),
+            Self::DeployOf(slot) => {
+                f.write_str("deploy.")?;
+                escaped(slot, f)
+            }
             Self::Command(slot) => {
                 f.write_str("command.")?;
-                for byte in slot.bytes() {
-                    match byte {
-                        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => {
-                            write!(f, "{}", char::from(byte))?;
-                        }
-                        // A name may have any other character.
-                        byte => write!(f, "={byte:02X}")?,
-                    }
-                }
-                Ok(())
+                escaped(slot, f)
             }
         }
     }
+}
+
+/// A name may have characters that a key has not.
+fn escaped(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => {
+                write!(f, "{}", char::from(byte))?;
+            }
+            byte => write!(f, "={byte:02X}")?,
+        }
+    }
+    Ok(())
 }
 
 /// A text is no key of an entry: a master that knows more may have written it.
@@ -118,7 +129,8 @@ impl FromStr for Key {
             "owner" => Self::Owner(number()?),
             "ticket" => Self::Ticket(number()?),
             "work" => Self::Work,
-            "deploy" => Self::Deploy,
+            "deploy" if of.is_empty() => Self::Deploy,
+            "deploy" => Self::DeployOf(unescaped(of).ok_or(UnknownKey)?),
             "given-up" => Self::GivenUp(of.parse().map(DeployId).map_err(|_| UnknownKey)?),
             "seen" => Self::Seen,
             "lost" => Self::Lost,
@@ -159,6 +171,7 @@ mod tests {
             Key::Ticket(ShardId(1023)),
             Key::Work,
             Key::Deploy,
+            Key::DeployOf("über uns.1=2".to_owned()),
             Key::GivenUp(DeployId(9)),
             Key::Seen,
             Key::Lost,
@@ -181,6 +194,7 @@ mod tests {
             "pinned.1",
             "later.2",
             "command.=4",
+            "deploy.",
         ] {
             assert_eq!(text.parse::<Key>(), Err(UnknownKey), "{text}");
         }

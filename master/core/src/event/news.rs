@@ -29,6 +29,12 @@ pub enum News {
         slot: String,
         /// Who serves the slot.
         from: Option<SlaveId>,
+        /// The command that it brings; `None`: the slot's own, or none is known. Not in the
+        /// JSON: the status and the history have it.
+        #[serde(skip)]
+        command: Option<Vec<String>>,
+        /// Whether a master before this one began it, and it goes on.
+        goes_on: bool,
     },
     /// A request was refused; nothing changed.
     RequestRefused {

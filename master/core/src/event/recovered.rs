@@ -26,8 +26,10 @@ pub struct Recovered {
     pub slaves: BTreeMap<SlaveId, Hello>,
     /// Slaves that are dead by the operator's word and not known to be.
     pub fenced: BTreeSet<SlaveId>,
-    /// The last deploy that was begun.
+    /// The last deploy of all that were begun.
     pub last_deploy: LastDeploy,
+    /// The last one of each slot, by its name.
+    pub deploys: BTreeMap<String, LastDeploy>,
     /// The launches of this master are those behind this one. Drawn anew for each start, so
     /// that no two launches of a fleet are taken for one.
     pub launches: LaunchId,

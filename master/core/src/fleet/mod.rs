@@ -31,7 +31,7 @@ use std::{
 use baton_protocol::{LaunchId, Parameters, ShardId, SlaveId, ToSlave, message::ResumeAfter};
 
 use crate::{
-    event::{JournalState, News, Recovered},
+    event::{JournalState, News, Recovered, Time},
     out::Out,
     settings::Settings,
     shard::{Free, Kept, Phase, Shard},
@@ -63,7 +63,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(settings: &Settings, recovered: Recovered) -> Self {
+    pub(crate) fn new(settings: &Settings, mut recovered: Recovered, now: Time) -> Self {
         let mut fleet = Self {
             launches: recovered.launches,
             pinned: recovered.pinned.or_else(|| settings.pinned.clone()),
@@ -83,6 +83,9 @@ impl Fleet {
                 }
             }
             made.size = made.unknown.len();
+            if let Some(last) = recovered.deploys.remove(&slot.name) {
+                made.deploys(last, now);
+            }
             fleet.slots.add(made);
         }
         let mut rows = BTreeMap::new();

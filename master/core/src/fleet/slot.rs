@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use baton_protocol::{LaunchId, ShardId, SlaveId};
 
 use crate::{
-    event::{Losses, Time},
+    event::{Done, LastDeploy, Losses, Time},
     settings::{Settings, doubled},
 };
 
@@ -27,9 +27,10 @@ pub(crate) struct Slot {
     pub(crate) failed_launches: u32,
     /// When it was filled last.
     pub(crate) filled: Time,
-    /// When a deploy was committed to it last, and how old the oldest unfinished event was
-    /// before that, where it is known. Of every slave that fills it since.
-    pub(crate) deployed: Option<(Time, Option<Duration>)>,
+    /// Its last deploy.
+    pub(crate) last_deploy: Option<LastDeploy>,
+    /// Its age of the one that was done is of this moment.
+    pub(crate) last_deploy_at: Time,
     /// Slaves in a row that died soon after they filled it; zero where the last one
     /// left by itself.
     pub(crate) deaths: u32,
@@ -80,7 +81,8 @@ impl Slot {
             launch: Launch::Idle,
             failed_launches: 0,
             filled: Time(Duration::ZERO),
-            deployed: None,
+            last_deploy: None,
+            last_deploy_at: Time(Duration::ZERO),
             deaths: 0,
             rests_until: Time(Duration::ZERO),
             reserve: Reserve::new(),
@@ -90,6 +92,23 @@ impl Slot {
             },
             unwanted: BTreeSet::new(),
         }
+    }
+
+    /// When a deploy was committed to it last, and what was usual before: of every slave
+    /// that fills it since.
+    pub(crate) fn deployed(&self, now: Time) -> Option<Done> {
+        let done = self.last_deploy.as_ref()?.done?;
+        let since = now.since(self.last_deploy_at);
+        Some(Done {
+            ago: done.ago.saturating_add(since),
+            ..done
+        })
+    }
+
+    /// This is its last deploy, as it stands `now`.
+    pub(crate) fn deploys(&mut self, last: LastDeploy, now: Time) {
+        self.last_deploy = Some(last);
+        self.last_deploy_at = now;
     }
 
     /// Remembers a process that is to be refused when it joins.

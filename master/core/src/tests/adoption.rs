@@ -115,7 +115,10 @@ fn in_deploy_4(rows: &[(u32, u64, SlaveId, Hold)], given_up: &[DeployId]) -> Rig
         deploy: DeployId(4),
         slot: "main".to_owned(),
         command: Some(vec!["v2".to_owned()]),
+        done: None,
     };
+    let last = journal.last_deploy.clone();
+    journal.deploys.insert("main".to_owned(), last);
     journal.given_up = given_up.iter().copied().collect();
     let of_deploy = journal.slaves.get_mut(&B).unwrap();
     of_deploy.deploy = DeployId(4);

@@ -447,3 +447,39 @@ fn who_takes_the_place_of_a_deployed_slave_is_still_of_that_deploy() {
     rig.wait(5 * SECOND);
     assert!(deployed(&rig, C) >= Some(10_000));
 }
+
+#[test]
+fn the_next_master_knows_when_a_slot_was_deployed_last_and_what_was_usual_before() {
+    let shown = |rig: &Rig, slave: SlaveId| {
+        let view = rig.core.view(rig.now);
+        let mut slaves = view.slaves.into_iter();
+        let slave = slaves.find(|it| it.slave == slave.to_string()).unwrap();
+        (slave.deployed_ms_ago, slave.lag_before_ms)
+    };
+    let mut rig = Rig::soaking(settings(1));
+    let mut rows = Recovered::default();
+    let actions = rig.soaked(B);
+    let saved = actions.iter().filter_map(|action| match action {
+        Action::Save(entries, _) => Some(entries),
+        _ => None,
+    });
+    for entry in saved.flatten() {
+        super::rows::write(&mut rows, entry.clone());
+    }
+    let last = rows.deploys.get_mut("main").unwrap();
+    assert!(last.is_done());
+    let done = last.done.as_mut().unwrap();
+    (done.ago, done.lag_before) = (7 * SECOND, Some(2 * SECOND));
+    let mut rig = Rig::restarted(settings(1), rows);
+    rig.join_with(
+        B,
+        Role::Relaunch,
+        report(vec![held(0, 2, Holding::Serving)]),
+    );
+    rig.wait(3 * SECOND);
+    assert_eq!(shown(&rig, B), (Some(10_000), Some(2000)));
+    // A deploy that comes to nothing does not change what is known of the one before.
+    rig.join(C, Role::Candidate);
+    rig.die(C);
+    assert_eq!(shown(&rig, B), (Some(10_000), Some(2000)));
+}

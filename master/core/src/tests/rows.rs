@@ -56,7 +56,12 @@ pub(super) fn write(rows: &mut Recovered, entry: Entry) -> bool {
             };
             rows.tickets.insert(shard, row);
         }
-        Entry::Deploy(last) => rows.last_deploy = last,
+        Entry::Deploy(last) => {
+            rows.deploys.insert(last.slot.clone(), last.clone());
+            if last.deploy >= rows.last_deploy.deploy {
+                rows.last_deploy = last;
+            }
+        }
         Entry::GivenUp(deploy) => {
             rows.given_up.insert(deploy);
         }

@@ -1,6 +1,9 @@
 //! A fleet of several slots.
 
+use baton_protocol::DeployId;
+
 use super::*;
+use crate::event::LastDeploy;
 
 pub(super) fn two_slots() -> Settings {
     let slot = |name: &str, first, last| SlotSettings {
@@ -138,12 +141,24 @@ fn two_interrupted_deploys_of_two_slots_go_on_beside_each_other() {
         hello
     };
     let pinned = pinned(513, 4);
+    let last = |slot: &str, deploy, command: &str| {
+        let last = LastDeploy {
+            deploy: DeployId(deploy),
+            slot: slot.to_owned(),
+            command: Some(vec![command.to_owned()]),
+            done: None,
+        };
+        (slot.to_owned(), last)
+    };
+    let lasts = [last("main", 7, "m2"), last("west", 8, "w2")];
     let mut rig = Rig::restarted(
         two_slots(),
         Recovered {
             pinned: Some(pinned),
             shards: [row(0, 3, A), row(1, 4, B), row(2, 3, C), row(3, 4, D)].into(),
             work: Some((Epoch(1), A)),
+            last_deploy: lasts[1].1.clone(),
+            deploys: lasts.into(),
             slaves: [A, B]
                 .map(|id| (id, hello(id, Role::Relaunch)))
                 .into_iter()
@@ -154,22 +169,31 @@ fn two_interrupted_deploys_of_two_slots_go_on_beside_each_other() {
     );
     let mut begun = Vec::new();
     for (slave, shard, epoch) in [(A, 0, 3), (B, 1, 4), (C, 2, 3), (D, 3, 4)] {
-        let hello = if shard < 2 {
+        let mut hello = if shard < 2 {
             hello(slave, Role::Relaunch)
         } else {
             west(slave)
         };
+        // What they were launched for.
+        hello.deploy = match slave {
+            B => DeployId(7),
+            D => DeployId(8),
+            _ => DeployId(0),
+        };
         let serves = held(shard, epoch, Holding::Serving);
         begun.extend(rig.comes(hello, report(vec![serves])));
     }
-    let slots = |actions: &[Action]| -> Vec<String> {
-        let told = actions.iter().filter_map(|action| match action {
-            Action::Tell(News::DeployAccepted { slot, .. }) => Some(slot.clone()),
-            _ => None,
-        });
-        told.collect()
-    };
-    assert_eq!(slots(&begun), ["main", "west"]);
+    let accepted = begun.iter().filter_map(|action| match action {
+        Action::Tell(News::DeployAccepted {
+            deploy,
+            command: Some(command),
+            goes_on: true,
+            ..
+        }) => Some((deploy.get(), command[0].as_str())),
+        _ => None,
+    });
+    let accepted: Vec<_> = accepted.collect();
+    assert_eq!(accepted, [(7, "m2"), (8, "w2")], "each with its own number");
     assert_eq!(
         orders(&begun)
             .iter()
@@ -185,6 +209,12 @@ fn two_interrupted_deploys_of_two_slots_go_on_beside_each_other() {
     let steps: Vec<_> = view.deploys.iter().map(|it| it.step).collect();
     // The work is the first slot's, and its old slave still has it.
     assert_eq!(steps, ["work", "soaking"]);
+    rig.wait(10 * SECOND);
+    let end = rig.say(D, pong(0, 0));
+    assert!(
+        orders(&end).contains(&"save soon command w2".to_owned()),
+        "{end:?}"
+    );
 }
 
 /// What a master leaves whose one slot, of this name, was served by A.

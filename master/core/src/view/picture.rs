@@ -120,7 +120,7 @@ impl Core {
                 }
             }
         };
-        let deployed = slot.deployed.filter(|_| slot.owner == Some(id));
+        let deployed = slot.deployed(now).filter(|_| slot.owner == Some(id));
         SlaveView {
             slave: id.to_string(),
             slot: slot.name.clone(),
@@ -135,8 +135,8 @@ impl Core {
             failed: slave.record.failed,
             full_percent: slave.backpressure.percent,
             lag_ms: slave.lag.map(millis),
-            deployed_ms_ago: deployed.map(|(at, _)| millis(now.since(at))),
-            lag_before_ms: deployed.and_then(|(_, lag)| lag).map(millis),
+            deployed_ms_ago: deployed.map(|done| millis(done.ago)),
+            lag_before_ms: deployed.and_then(|done| done.lag_before).map(millis),
             silent_ms: slave.hearing.map(|hearing| millis(hearing.silent.0)),
             silent_shard: slave.hearing.map(|hearing| hearing.silent.1.get()),
             heartbeat_ms: slave.hearing.map(|hearing| millis(hearing.heartbeat.0)),

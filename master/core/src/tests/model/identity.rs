@@ -169,6 +169,8 @@ impl Journal {
             work,
             slaves,
             last_deploy,
+            // There is one slot.
+            deploys: _,
             launches: _,
             // Which follows from how the only deploy ended.
             given_up: _,
@@ -272,8 +274,9 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         unknown,
         launch,
         failed_launches,
-        // Only shown.
-        deployed: _,
+        // Of one slot it is the last of all.
+        last_deploy: _,
+        last_deploy_at: _,
         // Only how long a deadline is depends on these.
         filled: _,
         deaths: _,
