@@ -2,10 +2,10 @@
 
 use baton_core::event::{Action, Durability, Entry, Input};
 use baton_protocol::{SlaveId, ToSlave};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE, inbox::Inbox};
+use super::{Driver, Ending, MAX_FAILURES, SAVE_PAUSE, SLOW_SAVE, inbox::Inbox};
 use crate::{journal::SaveError, supervise::LaunchOrder};
 
 impl Driver {
@@ -59,7 +59,8 @@ impl Driver {
         self.answers.taken();
     }
 
-    /// Waits until this is saved, and shows the fleet meanwhile to whoever looks.
+    /// Waits until this is saved. When that takes long, whoever looks at the fleet is
+    /// shown it meanwhile: what is decided already, and not told yet.
     async fn save(
         &mut self,
         entries: Vec<Entry>,
@@ -92,11 +93,15 @@ impl Driver {
         } else {
             tokio::pin!(saved);
             let saved = loop {
+                let look = async {
+                    sleep_until(began + SLOW_SAVE).await;
+                    inbox.look().await
+                };
                 tokio::select! {
                     biased;
                     saved = &mut saved => break saved,
                     // The asker may be gone.
-                    asker = inbox.look() => drop(asker.send(self.view(self.clock.now()))),
+                    asker = look => drop(asker.send(self.view(self.clock.now()))),
                 }
             };
             let took = began.elapsed();

@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::ROUND;
 use crate::notice::Notice;
 
-/// The queue of notices, in their order. While the journal writes, whoever only looks at
-/// the fleet is let past the others: a disk that hangs must not make the master look dead
-/// to an operator and to the watchdog.
+/// The queue of notices, in their order. While the disk hangs, whoever only looks at the
+/// fleet is let past the others: it must not make the master look dead to an operator and
+/// to the watchdog.
 #[derive(Debug)]
 pub(super) struct Inbox {
     queue: mpsc::Receiver<Notice>,

@@ -9,9 +9,9 @@
 //!
 //! A round takes everything that waits before anything is carried out, so that
 //! the checkpoints of a thousand shards are one round, and all shards that are to be
-//! sealed in it wait for one save. The driver waits for the journal and for nothing else;
-//! meanwhile it only shows how the fleet is. What comes meanwhile is the next round:
-//! `store` says what a slow one costs, and why nothing overtakes a save.
+//! sealed in it wait for one save. The driver waits for the journal and for nothing else,
+//! but for those who look at the fleet while a disk hangs. What comes meanwhile is the next
+//! round: `store` says what a slow one costs, and why no order overtakes a save.
 
 mod answers;
 mod carry;
@@ -64,6 +64,10 @@ const ROUND: usize = 512;
 
 /// After so many failed saves in one round the driver pauses.
 const MAX_FAILURES: u32 = 4;
+
+/// A save that takes longer does not hold up who only looks. A sooner look would see
+/// what the observers have not heard yet.
+const SLOW_SAVE: Duration = Duration::from_secs(1);
 
 /// After failed saves the core is asked again after this time.
 const SAVE_PAUSE: Duration = Duration::from_millis(100);

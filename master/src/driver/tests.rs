@@ -132,9 +132,9 @@ async fn a_reservation_is_on_the_disk_before_the_order_that_relies_on_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_looks_at_the_fleet_does_not_wait_for_the_disk_and_everything_else_does() {
+async fn whoever_looks_at_the_fleet_does_not_wait_for_a_disk_that_hangs_and_everything_else_does() {
     let mut rig = Rig::start(None);
-    rig.disk.takes.store(1000, Ordering::SeqCst);
+    rig.disk.takes.store(10_000, Ordering::SeqCst);
     let mut slave = rig.join(hello(1)).await;
     while rig.disk.tries.load(Ordering::SeqCst) == 0 {
         sleep(Duration::from_millis(1)).await;
@@ -149,14 +149,14 @@ async fn whoever_looks_at_the_fleet_does_not_wait_for_the_disk_and_everything_el
         assert!(answered.try_recv().is_err());
     }
     assert!(
-        began.elapsed() < Duration::from_millis(100),
+        began.elapsed() < Duration::from_secs(2),
         "{:?}",
         began.elapsed()
     );
     let start = slave.until(|message| matches!(message, ToSlave::FullStart(_)));
     timeout(LONG, start).await.unwrap();
     assert!(
-        began.elapsed() > Duration::from_millis(900),
+        began.elapsed() > Duration::from_secs(9),
         "{:?}",
         began.elapsed()
     );

@@ -26,12 +26,13 @@
 //! [`Durability::Now`], and for each other save that is not only of checkpoints. Such a
 //! save stands before the order that relies on it: the reservation of a shard before its
 //! seal, the row of a slave before its first order. While the driver waits, no message of
-//! any slave is handled and no order leaves; only the status is shown. What comes meanwhile
-//! is one round, and a round has one save for all its shards. So an order waits for the
-//! save that is being written and for its own, however many shards move at once. A file
-//! takes 0.3 ms for one. A store that takes 5 ms adds at most 10 ms to the gap of a shard.
-//! One that takes 2 s makes the master think that it was paused, and its deadlines start
-//! again. Checkpoints hold nothing up: they are applied when nothing else is to be.
+//! any slave is handled and no order leaves; after a second, whoever looks at the fleet is
+//! shown it. What comes meanwhile is one round, and a round has one save for all its
+//! shards. So an order waits for the save that is being written and for its own, however
+//! many shards move at once. A file takes 0.3 ms for one. A store that takes 5 ms adds at
+//! most 10 ms to the gap of a shard. One that takes 2 s makes the master think that it was
+//! paused, and its deadlines start again. Checkpoints hold nothing up: they are applied when
+//! nothing else is to be.
 //!
 //! No order overtakes a save, although few rely on a save for another shard. When a save
 //! fails, the core takes back what it decided since; that works because nothing of it has
