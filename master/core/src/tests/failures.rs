@@ -464,7 +464,7 @@ fn the_next_master_knows_when_a_slot_was_deployed_last_and_what_was_usual_before
         _ => None,
     });
     for entry in saved.flatten() {
-        super::rows::write(&mut rows, entry.clone());
+        rows::write(&mut rows, entry.clone());
     }
     let last = rows.deploys.get_mut("main").unwrap();
     assert!(last.is_done());
