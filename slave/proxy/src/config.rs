@@ -113,9 +113,11 @@ impl ProxyConfig {
         own.or_else(|| self.bot_token.clone()).into_iter().collect()
     }
 
+    /// Whether a proxy can be started with it, but for what only listening shows.
+    ///
     /// # Errors
     /// See [`Error`].
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         if self.tokens().is_empty() {
             return Err(Error::NoToken);
         }
@@ -180,7 +182,7 @@ mod tests {
             listen: "0.0.0.0:1".parse().unwrap(),
             ..ProxyConfig::default()
         };
-        let refused = open.validate().unwrap_err().to_string();
+        let refused = open.check().unwrap_err().to_string();
         assert!(
             refused.starts_with("0.0.0.0:1 is not a loopback"),
             "{refused}"
@@ -189,12 +191,12 @@ mod tests {
             own_token: Token::new("own"),
             ..open.clone()
         };
-        assert!(locked.validate().is_ok());
+        assert!(locked.check().is_ok());
         let local = ProxyConfig {
             listen: "[::1]:1".parse().unwrap(),
             ..open
         };
-        assert!(local.validate().is_ok());
+        assert!(local.check().is_ok());
     }
 
     #[test]
@@ -203,17 +205,17 @@ mod tests {
             bot_token: Token::new("t"),
             ..ProxyConfig::default()
         };
-        assert!(config.validate().is_ok());
+        assert!(config.check().is_ok());
         let mut without = config.clone();
         without.bot_token = None;
-        assert!(matches!(without.validate(), Err(Error::NoToken)));
+        assert!(matches!(without.check(), Err(Error::NoToken)));
         let mut commands = config.clone();
         commands.limits.commands = 120;
-        let said = commands.validate().unwrap_err().to_string();
+        let said = commands.check().unwrap_err().to_string();
         assert!(said.starts_with("commands: 1 to 118"), "{said}");
         let mut mirrors = config;
         mirrors.mirrors.insert("a/b".to_owned());
-        let said = mirrors.validate().unwrap_err().to_string();
+        let said = mirrors.check().unwrap_err().to_string();
         assert!(said.contains("a/b"), "{said}");
     }
 }

@@ -27,6 +27,12 @@ impl Input {
         let _ = self.0.send(Fed::Begin(begin)).await;
     }
 
+    /// The same without waiting. `false`: there is no room for it.
+    #[must_use]
+    pub fn try_begin(&self, begin: Begin) -> bool {
+        self.0.try_send(Fed::Begin(begin)).is_ok()
+    }
+
     /// One dispatch, in the order of the sequences. Waits as long as there is no room for it:
     /// whoever waits here does not read what follows.
     pub async fn event(&self, dispatch: Dispatch) {

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use baton_protocol::ShardId;
@@ -26,6 +27,9 @@ use crate::{
     token::Token,
     upstream::Upstream,
 };
+
+/// How often an address is tried that another process has.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -50,6 +54,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    fn new(config: ProxyConfig, upstream: Arc<dyn Upstream>) -> Self {
+        Self {
+            tokens: config.tokens(),
+            upstream,
+            address: config.listen,
+            slots: Arc::new(Semaphore::new(config.limits.connections)),
+            arrivals: Notify::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            budget: Budget::new(config.limits.rings),
+            shards: Mutex::default(),
+            closed: Mutex::default(),
+            last_connection: AtomicU64::new(0),
+            config,
+        }
+    }
+
     /// A shard that is here.
     pub(crate) fn shard(&self, shard: ShardId) -> Option<Arc<Shard>> {
         lock(&self.shards).get(&shard).cloned()
@@ -78,6 +99,29 @@ impl Shared {
     }
 }
 
+/// Listens as soon as nobody else does. `None`: the proxy stops.
+async fn when_free(shared: &Shared) -> Option<TcpListener> {
+    let address = shared.address;
+    let mut said = false;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                tracing::info!(%address, "clients are served");
+                return Some(listener);
+            }
+            Err(error) if !said => {
+                tracing::warn!(%address, %error, "clients wait until this address is free");
+                said = true;
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = shared.stop.cancelled() => return None,
+        }
+    }
+}
+
 /// Discord's gateway for local clients. See the [crate](crate).
 ///
 /// Dropped, it goes on until the runtime ends; [`stop`](Self::stop) ends it.
@@ -95,11 +139,31 @@ impl Proxy {
     /// # Errors
     /// The configuration cannot be, or the address is not to be had.
     pub async fn start(config: ProxyConfig, upstream: Arc<dyn Upstream>) -> Result<Self, Error> {
-        config.validate()?;
+        config.check()?;
         let address = config.listen;
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         Self::start_on(config, upstream, listener)
+    }
+
+    /// The same, and if another process has the address, it is taken as soon as that one lets
+    /// go of it. Until then clients are that one's.
+    ///
+    /// # Errors
+    /// The configuration cannot be.
+    pub fn start_when_free(
+        config: ProxyConfig,
+        upstream: Arc<dyn Upstream>,
+    ) -> Result<Self, Error> {
+        config.check()?;
+        let shared = Arc::new(Shared::new(config, upstream));
+        let one = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            if let Some(listener) = when_free(&one).await {
+                server::serve(one, listener).await;
+            }
+        });
+        Ok(Self(shared))
     }
 
     /// The same on a socket that listens already: one that a supervisor passes on.
@@ -117,21 +181,8 @@ impl Proxy {
             address: listen,
             source,
         })?;
-        config.validate()?;
-        let shared = Arc::new(Shared {
-            tokens: config.tokens(),
-            upstream,
-            address: config.listen,
-            slots: Arc::new(Semaphore::new(config.limits.connections)),
-            arrivals: Notify::new(),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            budget: Budget::new(config.limits.rings),
-            shards: Mutex::default(),
-            closed: Mutex::default(),
-            last_connection: AtomicU64::new(0),
-            config,
-        });
+        config.check()?;
+        let shared = Arc::new(Shared::new(config, upstream));
         let serving = server::serve(Arc::clone(&shared), listener);
         shared.tasks.spawn(serving);
         Ok(Self(shared))

@@ -25,7 +25,7 @@ const BYTES: usize = 256 * 1024;
 const GUILDS: usize = 64;
 /// How long the ring may take to get what the state has already. Beyond it a member may
 /// count twice.
-const CATCH_UP: Duration = Duration::from_secs(5);
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// A client that is being greeted.
 pub(super) struct Greeting {

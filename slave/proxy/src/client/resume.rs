@@ -19,14 +19,16 @@ use crate::{
 #[derive(Deserialize)]
 pub(super) struct Resume {
     token: String,
-    session_id: String,
-    seq: u64,
+    /// `null` of a library that has none: discord.py comes like that when it could not
+    /// connect.
+    session_id: Option<String>,
+    seq: Option<u64>,
 }
 
 impl Resume {
     /// The shard whose session it is.
     pub(super) fn shard(&self) -> Option<ShardId> {
-        shard_of_session(&self.session_id)
+        shard_of_session(self.session_id.as_ref()?).filter(|_| self.seq.is_some())
     }
 }
 
@@ -42,7 +44,9 @@ impl Connection {
 
     pub(super) async fn resumed(&mut self, resume: &Resume, shard: Arc<Shard>) -> Result<(), End> {
         let attachment = self.attachment();
-        let resumed = shard.with(|core| core.resume(&attachment, &resume.session_id, resume.seq));
+        let (id, sequence) = (resume.session_id.as_deref(), resume.seq);
+        let (id, sequence) = (id.unwrap_or_default(), sequence.unwrap_or_default());
+        let resumed = shard.with(|core| core.resume(&attachment, id, sequence));
         match resumed {
             Resumed::Here { key, replayed } => {
                 tracing::info!(connection = self.id, shard = %shard.id, replayed, "a client resumes");

@@ -85,7 +85,9 @@ async fn what_cannot_be_resumed_is_told_and_nothing_is_lost_by_it() {
     let rig = Rig::with(config).await;
     let unknown = json!({"d": {"session_id": "0".repeat(40)}});
     let odd = json!({"d": {"session_id": "odd"}});
-    for ready in [unknown, odd] {
+    // As discord.py resumes what it never had.
+    let null = json!({"d": {"session_id": null}});
+    for ready in [unknown, odd, null] {
         let mut client = rig.hello().await;
         client.send(resume(&ready, 1)).await;
         let refused = client.payload().await;
@@ -126,7 +128,9 @@ async fn a_sequence_that_was_never_sent_closes_with_4007_and_a_wrong_token_with_
     client.send(resume(&greeting[0], 4)).await;
     assert_eq!(client.closed().await.0, 4007);
     let mut client = rig.hello().await;
-    client.send(json!({"op": 6, "d": {"token": TOKEN}})).await;
+    client
+        .send(json!({"op": 6, "d": {"session_id": "", "seq": 1}}))
+        .await;
     assert_eq!(client.closed().await.0, 4002);
 }
 
