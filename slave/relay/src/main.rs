@@ -4,6 +4,7 @@
 mod chosen;
 mod inspect;
 mod options;
+mod proxy;
 mod relay;
 mod sink;
 mod store;
@@ -22,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 use self::{
     chosen::Chosen,
     options::{Asked, Format, Kept, Settings},
+    proxy::Joined,
     relay::{Habits, Known, Relay},
 };
 
@@ -82,7 +84,15 @@ async fn run(settings: Settings) -> Result<(), Error> {
         }
     };
     let relay = Arc::new(Relay::new(known, sink.clone(), habits));
-    let builder = Slave::builder(relay.clone()).config(settings.slave);
+    let builder = match (settings.proxy, relay.known()) {
+        (Some(proxy), Known::Store(store)) => {
+            let intents = settings.slave.intents.bits();
+            let window = settings.slave.window;
+            Slave::builder(Joined::start(proxy, store.clone(), intents, window)?)
+        }
+        (Some(_) | None, Known::Store(_) | Known::Cache(_)) => Slave::builder(relay.clone()),
+    };
+    let builder = builder.config(settings.slave);
     let builder = relay.known().given_to(builder);
     let _socket = match &settings.inspect {
         Some(address) => inspect::serve(address, relay, builder.monitor()).await?,

@@ -3,8 +3,9 @@
 
 mod values;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
+use baton_proxy::ProxyConfig;
 use baton_slave::{
     Address, Error, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, Snapshots,
     parse_role,
@@ -152,6 +153,11 @@ struct Keys {
     #[arg(long, value_name = "FILE", hide = true)]
     #[serde(skip)]
     keeps: Option<PathBuf>,
+    /// Be the gateway of local bots in any language, at this address; needs --state store.
+    /// Events go to them then, and to no sink. Clients come with the bot's token. An address
+    /// that another process has is taken when it is free [default: no]
+    #[arg(long, env = "BATON_PROXY", value_name = "IP:PORT")]
+    proxy: Option<SocketAddr>,
     /// Answer GET /status and GET /guild/ID here: 127.0.0.1:PORT or unix:PATH, in
     /// which %p is the process id
     #[arg(long, env = "BATON_INSPECT", value_name = "ADDRESS")]
@@ -225,6 +231,8 @@ pub(crate) struct Settings {
     pub(crate) dies_of: Option<PathBuf>,
     /// Where it is said which event is never finished.
     pub(crate) keeps: Option<PathBuf>,
+    /// Local clients are served.
+    pub(crate) proxy: Option<ProxyConfig>,
     pub(crate) inspect: Option<inspect::Address>,
     pub(crate) log: String,
     pub(crate) log_format: Format,
@@ -316,6 +324,7 @@ impl Keys {
             handler_ms: self.handler_ms.or(file.handler_ms),
             dies_of: self.dies_of,
             keeps: self.keeps,
+            proxy: self.proxy.or(file.proxy),
             inspect: self.inspect.or(file.inspect),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
@@ -328,7 +337,19 @@ impl Keys {
     /// `given`: the token, unless it is in the file.
     fn check(self, given: Option<String>) -> Result<Settings, Error> {
         let wrong = Error::Config;
-        let mut slave = SlaveConfig::new(token(given, self.token_file)?);
+        let token = token(given, self.token_file)?;
+        let state = self.state.unwrap_or_default();
+        let proxy = match self.proxy {
+            Some(_) if state != Kept::Store => {
+                return Err(wrong(
+                    "proxy: READY and the guilds come from the store: give --state store"
+                        .to_owned(),
+                ));
+            }
+            Some(address) => Some(crate::proxy::config(address, &token)?),
+            None => None,
+        };
+        let mut slave = SlaveConfig::new(token);
         if let Some(master) = self.master {
             slave.master = master
                 .parse::<Address>()
@@ -346,7 +367,12 @@ impl Keys {
         slave.gateway_url = self.gateway_url;
         slave.intents = Intents::from_bits_retain(self.intents.unwrap_or(DEFAULT_INTENTS));
         slave.large_threshold = self.large_threshold.unwrap_or(250);
-        slave.window = self.window.unwrap_or(slave.window);
+        let usual = if proxy.is_some() {
+            crate::proxy::WINDOW
+        } else {
+            slave.window
+        };
+        slave.window = self.window.unwrap_or(usual);
         if let Some(compression) = self.state_compression {
             slave.state_compression = compression.parse().map_err(wrong)?;
         }
@@ -386,7 +412,8 @@ impl Keys {
         let inspect = self.inspect.as_deref().map(inspect::Address::parse);
         Ok(Settings {
             slave,
-            state: self.state.unwrap_or_default(),
+            state,
+            proxy,
             store_limit: self.store_limit,
             sink: Target::parse(self.sink.as_deref().unwrap_or("stdout")).map_err(wrong)?,
             body: self.sink_body.unwrap_or(false),

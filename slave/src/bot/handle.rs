@@ -4,11 +4,11 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
-use baton_protocol::{Epoch, ShardId};
+use baton_protocol::{Epoch, Sequence, ShardId};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use twilight_model::id::{
@@ -36,6 +36,9 @@ struct Now {
     user: AtomicU64,
     application: AtomicU64,
     epoch: AtomicU64,
+    shards: AtomicU32,
+    /// One more than the sequence; 0: its session began here.
+    resumed_behind: AtomicU64,
     session: Mutex<Arc<str>>,
 }
 
@@ -152,8 +155,32 @@ impl ShardHandle {
         session.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Shards of the whole bot, as the session was identified with; 0 before the first one.
+    #[must_use]
+    pub fn shard_count(&self) -> u32 {
+        self.now.shards.load(Ordering::Relaxed)
+    }
+
+    /// Up to which event the session was handled when this process became the shard's owner:
+    /// only those above are handed out. `None`: the session began at this process, or there
+    /// is none. Right from [`Bot::state_changed`](super::Bot::state_changed) on, which is
+    /// called before the first event.
+    #[must_use]
+    pub fn resumed_behind(&self) -> Option<Sequence> {
+        let behind = self.now.resumed_behind.load(Ordering::Relaxed);
+        behind.checked_sub(1).map(Sequence)
+    }
+
+    pub(crate) fn resumes_behind(&self, handled: Sequence) {
+        let behind = handled.get().saturating_add(1);
+        self.now.resumed_behind.store(behind, Ordering::Relaxed);
+    }
+
     pub(crate) fn serves(&self, epoch: Epoch, session: &Session) {
         let now = &self.now;
+        let shards = session.said.parameters.shard_count;
+        now.shards.store(shards, Ordering::Relaxed);
+        now.resumed_behind.store(0, Ordering::Relaxed);
         now.user.store(session.said.user_id, Ordering::Relaxed);
         now.application
             .store(session.said.application_id, Ordering::Relaxed);

@@ -388,6 +388,7 @@ impl Shard {
         };
         let replay_from = state_at.unwrap_or(Sequence(u64::MAX));
         self.events.resume(&tag, ticket, replay_from, taken_back);
+        self.handle.resumes_behind(self.events.window().handled());
         self.trials.begin(care);
         self.snapshot.stop();
         self.recall.stop();

@@ -7,5 +7,6 @@ mod deploy;
 mod docs;
 mod fleet;
 mod packages;
+mod proxy;
 mod services;
 mod testing;
