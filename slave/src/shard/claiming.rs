@@ -3,7 +3,10 @@
 //! A claim comes before a connection, because the first event needs it. What it finds says
 //! where the replay begins, as a copy does; what it does not find is lost.
 
-use baton_protocol::{Sequence, message::IdentifyCause};
+use baton_protocol::{
+    Sequence,
+    message::{IdentifyCause, Step},
+};
 use tokio::time::{Duration, Instant};
 
 use super::{
@@ -22,6 +25,10 @@ use crate::{
 
 /// A claim that was refused for now is made again so often.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// The master hears so often that a claim goes on, and for so long at the most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Events that are applied in one change.
 const BATCH: usize = 64;
@@ -50,9 +57,11 @@ impl Shard {
     /// Nothing is dialled and nothing handed out before the state is this process' own.
     pub(super) async fn claiming(&mut self, then: Then) -> Phase {
         self.ask_for_claim();
+        let until = Instant::now() + PATIENCE;
         let mut again = None;
         loop {
-            match self.input(None, false, again).await {
+            let due = again.unwrap_or_else(|| Instant::now() + TELL_EVERY);
+            match self.input(None, false, Some(due)).await {
                 Input::Claimed(Ok(taken)) => {
                     let whole = self.staying.takes(taken);
                     return self.has_claimed(then, whole);
@@ -70,10 +79,10 @@ impl Shard {
                         return self.claimed(then);
                     }
                 },
-                Input::Due => {
-                    again = None;
-                    self.ask_for_claim();
-                }
+                Input::Due if again.take().is_some() => self.ask_for_claim(),
+                // It is copied, from an owner that is stopped.
+                Input::Due if Instant::now() < until => self.progress(Step::Dialling, 0),
+                Input::Due => {}
                 Input::Turn(turn) => {
                     if let Some(phase) = self.turn(turn) {
                         return phase;

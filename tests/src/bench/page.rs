@@ -223,6 +223,7 @@ impl Figures {
              - Hosts that deploy at the same time take {}; one after the other, {}.\n\
              \x20 A user's events wait {:.0} ms in the middle (the median gap at this round trip), once.\n\
              - Masters of different hosts do not share an IDENTIFY budget yet: simultaneous cold starts of several hosts need a common queue, which does not exist.\n\
+             - With a [store](bots.md#a-store) in the place of the cache no state moves: a deploy needs the memory of one state and two processes, and takes as long as handing the shards over.\n\
              - Real guilds differ more from the bench's than hosts do: put your own guilds, events and sizes into the second column.\n",
             cold(16.0),
             cold(64.0),
