@@ -532,3 +532,11 @@ async fn a_master_that_lost_one_of_its_tasks_ends_and_says_which() {
     let ending = timeout(LONG, &mut rig.driver).await.unwrap().unwrap();
     assert_eq!(ending, Ending::Broken("journal"));
 }
+
+/// A process of its own, which ends with the test.
+fn process() -> (tokio::process::Child, ProcessIdentity) {
+    let mut command = tokio::process::Command::new("sleep");
+    let child = command.arg("1000").kill_on_drop(true).spawn().unwrap();
+    let process = ProcessIdentity::of(child.id().unwrap()).unwrap();
+    (child, process)
+}

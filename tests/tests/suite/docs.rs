@@ -18,7 +18,7 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 20] = [
+pub(crate) const DOCUMENTS: [&str; 21] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -36,6 +36,7 @@ pub(crate) const DOCUMENTS: [&str; 20] = [
     "docs/moving.md",
     "docs/operating.md",
     "docs/promises.md",
+    "docs/proxy.md",
     "docs/simulated-discord.md",
     "docs/snapshots.md",
     "docs/wire.md",

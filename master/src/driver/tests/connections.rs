@@ -45,14 +45,6 @@ async fn a_report_on_a_connection_that_was_given_up_changes_nothing() {
     assert!(!rig.look().await.slaves[0].connected);
 }
 
-/// A process of its own, which ends with the test.
-fn process() -> (tokio::process::Child, ProcessIdentity) {
-    let mut command = tokio::process::Command::new("sleep");
-    let child = command.arg("1000").kill_on_drop(true).spawn().unwrap();
-    let process = ProcessIdentity::of(child.id().unwrap()).unwrap();
-    (child, process)
-}
-
 #[tokio::test]
 async fn another_process_with_a_connected_slaves_id_is_refused_and_the_first_one_stays() {
     let mut rig = Rig::start(None);
