@@ -11,7 +11,7 @@ use super::{
     phase::Phase,
     row::{Blow, Damage, Resource},
     scene::{SECOND, Scene, Who},
-    shortage, unending,
+    shortage, store, unending,
     wire::{Harm, Whose, Wire},
 };
 use crate::{
@@ -42,7 +42,9 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         return crash::strike(scene, crash, phase).await;
     }
     if phase != Phase::M0 {
-        scene.deploy(SECOND, &[]).await?;
+        let flags = scene.setup.second.clone();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        scene.deploy(SECOND, &flags).await?;
     }
     scene.reach(phase).await?;
     scene.strike();
@@ -104,6 +106,7 @@ pub async fn strike(scene: &mut Scene, blow: Blow, phase: Phase) -> Result<()> {
         Blow::Unseen(span) => host::unseen(scene, span).await,
         Blow::Emptied => host::emptied(scene).await,
         Blow::DeadlyEvent => deadly::comes(scene).await,
+        Blow::Store(harm) => store::strike(scene, harm).await,
         Blow::PowerCut => {
             if phase == Phase::M0 {
                 // A session that is older than a second was saved durably: the end

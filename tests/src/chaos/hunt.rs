@@ -42,6 +42,18 @@ pub fn is_alive(pid: u32) -> bool {
     !state.is_empty() && !state.starts_with(['Z', 'X'])
 }
 
+/// Waits until a process that was stopped stands, or is gone.
+pub async fn stands(pid: u32) {
+    loop {
+        let stat = read(pid, "stat");
+        let state = stat.rsplit(')').next().unwrap_or("").trim_start();
+        if !state.starts_with(['R', 'S', 'D']) {
+            return;
+        }
+        sleep(Duration::from_micros(200)).await;
+    }
+}
+
 /// Sends a signal; nothing happens if the process has ended.
 pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid.cast_signed()) {

@@ -3,31 +3,31 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
+use baton_protocol::ShardId;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     expect::Expect,
     patience::Patience,
     scene::Scene,
+    store,
     unending::{Fate, Unending, given_up},
 };
 use crate::{
     checker::Exactness,
     discord::LogLine,
-    error::Result,
+    error::{Error, Result},
     http::Endpoint,
     records::{Handled, Records, Sent, read_records},
     truth,
 };
-
-/// Guilds of each shard whose cache is compared with the truth.
-const SAMPLED_GUILDS: usize = 3;
 
 /// Checkpoints go to the master each 10 ms. On a loaded host one may be late by
 /// this much, and what it covers still be repeated.
@@ -335,7 +335,7 @@ fn resumed_at(line: &LogLine) -> Option<u64> {
         .ok()
 }
 
-/// The last word on each shard's state, then a sample of what is called complete.
+/// The last word on each shard's state, then every guild of what is called complete.
 async fn judge_state(
     scene: &Scene,
     status: &Value,
@@ -378,7 +378,8 @@ async fn judge_state(
 async fn judge_guilds(scene: &Scene, shard: u32, pid: u32, findings: &mut Findings) -> Result<()> {
     let slave = Endpoint::Unix(scene.folder().join(format!("run/inspect-{pid}")));
     let guilds = scene.fleet.discord.guilds(shard).await?;
-    for guild in guilds.into_iter().take(SAMPLED_GUILDS) {
+    judge_store(scene, shard, &guilds, findings).await?;
+    for guild in guilds {
         let is = scene.fleet.discord.truth(guild).await?;
         let difference = match slave.get::<Value>(&format!("/guild/{guild}")).await {
             Ok(cached) => truth::difference(&is, &cached),
@@ -392,6 +393,51 @@ async fn judge_guilds(scene: &Scene, shard: u32, pid: u32, findings: &mut Findin
         }
     }
     Ok(())
+}
+
+/// What a store holds fits together, and it has the guilds that there are and no others.
+async fn judge_store(
+    scene: &Scene,
+    shard: u32,
+    guilds: &[u64],
+    findings: &mut Findings,
+) -> Result<()> {
+    if !scene.setup.is_stored() {
+        return Ok(());
+    }
+    let stores = store::stores(scene.folder());
+    let should: BTreeSet<u64> = guilds.iter().copied().collect();
+    let look = move || {
+        let [dir] = stores.as_slice() else {
+            return vec![format!("{} stores", stores.len())];
+        };
+        look_at(dir, ShardId(shard), &should).unwrap_or_else(|error| vec![error.to_string()])
+    };
+    let wrong = spawn_blocking(look).await;
+    for what in wrong.map_err(|error| Error::answer("the store", error))? {
+        findings.state_mismatches += 1;
+        findings
+            .examples
+            .push(format!("the store of shard {shard}: {what}"));
+    }
+    Ok(())
+}
+
+fn look_at(
+    dir: &Path,
+    shard: ShardId,
+    should: &BTreeSet<u64>,
+) -> std::result::Result<Vec<String>, baton_store::Error> {
+    let options = || baton_store::Options::default();
+    let mut wrong = baton_store::verify(dir, shard, options())?.wrong;
+    let store = baton_store::Store::open(dir, shard, options())?;
+    let is: BTreeSet<u64> = store.view()?.guilds().map(|guild| guild.id.get()).collect();
+    if is != *should {
+        wrong.push(format!(
+            "it has the guilds {is:?}, and there are {should:?}"
+        ));
+    }
+    Ok(wrong)
 }
 
 #[cfg(test)]

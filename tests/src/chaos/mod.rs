@@ -27,5 +27,6 @@ pub mod rows;
 pub mod run;
 pub mod scene;
 pub mod shortage;
+mod store;
 pub mod unending;
 pub mod wire;

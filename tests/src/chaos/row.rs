@@ -85,6 +85,25 @@ pub enum Blow {
     PowerCut,
     /// The master kills itself at a point of its own.
     Crash(Crash),
+    /// The old slave, or the store that it writes.
+    Store(StoreHarm),
+}
+
+/// What can happen to a store and its writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreHarm {
+    /// The writer is killed in the middle of a change.
+    KilledInAChange,
+    /// It is stopped there, and woken before any limit.
+    NapsInAChange,
+    /// It is stopped there, and nobody wakes it.
+    HangsInAChange,
+    /// The writer is killed, and its states are no store's any more.
+    Damaged,
+    /// The writer is killed, and the files of its states are gone.
+    Deleted,
+    /// The writer is killed, and its states are of a format that no build knows.
+    OtherFormat,
 }
 
 /// Where a master kills itself, and in what it is on the way.

@@ -13,6 +13,7 @@ mod master;
 mod operator;
 mod sessions;
 mod slaves;
+mod store;
 
 use super::{
     expect::Expect,
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Row> {
         discord::ANSWERS,
         slaves::ROWS,
         slaves::BUILDS,
+        store::ROWS,
         builds::ROWS,
         handlers::ROWS,
         master::ROWS,

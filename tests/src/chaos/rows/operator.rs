@@ -9,7 +9,7 @@ use crate::chaos::{
     scene::Setup,
 };
 
-fn short_replays(setup: &mut Setup) {
+pub(super) fn short_replays(setup: &mut Setup) {
     let flags = ["--replay-buffer".to_owned(), REPLAYED.to_string()];
     setup.discord.extend(flags);
     setup.limits.insert("replay_buffer", REPLAYED.to_string());

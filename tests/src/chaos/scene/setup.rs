@@ -29,6 +29,8 @@ pub struct Setup {
     pub discord: Vec<String>,
     /// Further flags of the slaves.
     pub slave: Vec<String>,
+    /// Further flags of the build that a deploy brings.
+    pub second: Vec<String>,
     /// Limits of the master that differ from those of every row.
     pub limits: BTreeMap<&'static str, String>,
     /// How much longer than on an idle host the master waits before it gives
@@ -93,6 +95,7 @@ impl Setup {
             soak: Duration::from_millis(800),
             discord: Vec::new(),
             slave: Vec::new(),
+            second: Vec::new(),
             limits: BTreeMap::new(),
             stretch: 1.0,
             snapshots: Snapshots::On,
@@ -108,6 +111,23 @@ impl Setup {
             unread: Unread::Nobody,
             seed,
         }
+    }
+}
+
+impl Setup {
+    /// What slaves know of guilds is in a store, which stays where it is; state is not written
+    /// down otherwise.
+    pub fn store(&mut self) {
+        self.slave
+            .extend(["--state".to_owned(), "store".to_owned()]);
+        self.snapshots = Snapshots::Off;
+    }
+
+    /// Whether each build has a store.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        let is_store = |flags: &[String]| flags.iter().any(|flag| flag == "store");
+        is_store(&self.slave) && self.second.is_empty()
     }
 }
 
@@ -171,7 +191,7 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
     };
     let full = full_pipe(setup.unread == Unread::Slaves);
     let script = format!(
-        r#"{full}{before}exec "$0" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" {log}"#
+        r#"{full}{before}exec "$0" --store "$BATON_RUNTIME_DIR/store" "$@" {snapshots} --inspect "unix:$BATON_RUNTIME_DIR/inspect-%p" {log}"#
     );
     special.slave_wrapper = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
     let mut discord = DiscordOptions {
