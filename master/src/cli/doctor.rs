@@ -1,7 +1,10 @@
 //! `baton-master doctor`: what is wrong with the fleet, or will be; without a master,
 //! what would keep one from starting.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -55,9 +58,10 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<u8, Error> {
             true
         }
         Err(error) => {
-            findings.push(value(&absent(config.as_ref(), &error)));
+            let holder = config.as_ref().and_then(holder);
+            findings.push(value(&absent(holder.as_deref(), &error)));
             if let Some(config) = config {
-                let found = before_a_start(&config);
+                let found = before_a_start(&config, holder.as_deref());
                 findings.extend(found.iter().map(value));
             }
             false
@@ -78,11 +82,15 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<u8, Error> {
     Ok(if ok { EXIT_DONE } else { EXIT_FAILED })
 }
 
+/// The master that runs with this configuration, whether it answers or not.
+fn holder(config: &Config) -> Option<String> {
+    let dirs = [&config.runtime_dir, &config.data_dir];
+    dirs.into_iter().find_map(|dir| Lock::holder(dir))
+}
+
 /// No master answers: none runs, or one that cannot be reached.
-fn absent(config: Option<&Config>, error: &Error) -> Finding {
-    let dirs = config.map(|config| [&config.runtime_dir, &config.data_dir]);
-    let runs = dirs.and_then(|dirs| dirs.into_iter().find_map(|dir| Lock::holder(dir)));
-    match runs {
+fn absent(holder: Option<&str>, error: &Error) -> Finding {
+    match holder {
         Some(pid) => Finding::error(
             "master",
             format!(
@@ -191,17 +199,8 @@ fn probed(config: &Config) -> Finding {
 }
 
 /// What a master would stumble over.
-fn before_a_start(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let address = config.listen;
-    findings.push(match TcpListener::bind(address) {
-        Ok(_) => Finding::ok("port", format!("{address} is free")),
-        Err(error) => Finding::error(
-            "port",
-            format!("{address} cannot be listened on: {error}"),
-            "end what listens there, or give the master another `listen`",
-        ),
-    });
+fn before_a_start(config: &Config, holder: Option<&str>) -> Vec<Finding> {
+    let mut findings = Vec::from_iter(port(config.listen, holder));
     if config.data_dir.is_dir() {
         let host = Host::look(&config.runtime_dir, &config.data_dir, &[]);
         findings.extend([host.disk(), host.permissions()]);
@@ -223,6 +222,21 @@ fn before_a_start(config: &Config) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// Whether a master could listen there. Where one runs, it is the one that does.
+fn port(address: SocketAddr, holder: Option<&str>) -> Option<Finding> {
+    if holder.is_some() {
+        return None;
+    }
+    Some(match TcpListener::bind(address) {
+        Ok(_) => Finding::ok("port", format!("{address} is free")),
+        Err(error) => Finding::error(
+            "port",
+            format!("{address} cannot be listened on: {error}"),
+            "end what listens there, or give the master another `listen`",
+        ),
+    })
 }
 
 fn value(finding: &Finding) -> Value {
@@ -247,6 +261,7 @@ fn lines(finding: &Value, paint: Paint) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Level;
 
     #[test]
     fn a_finding_is_a_line_and_what_to_do_another() {
@@ -263,5 +278,16 @@ mod tests {
             lines(&value(&well), Paint::Plain),
             ["ok       shards         2 of 2 serve"]
         );
+    }
+
+    #[test]
+    fn a_port_that_the_running_master_has_is_no_fault() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = taken.local_addr().expect("its address");
+        let level = |holder| port(address, holder).map(|finding| finding.level);
+        assert_eq!(level(None), Some(Level::Error));
+        assert_eq!(level(Some("7")), None);
+        drop(taken);
+        assert_eq!(level(None), Some(Level::Ok));
     }
 }

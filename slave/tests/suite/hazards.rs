@@ -186,8 +186,8 @@ async fn a_fatal_close_is_reported_and_never_dialled_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
     let discord = discord(|_| {}).await;
-    // It asks for many, and would miss none for a while.
-    let often = Fault::new(FaultName::OddHello).with_value(serde_json::json!(100));
+    // It asks for some in a test's time, and a host that is busy answers each before the next.
+    let often = Fault::new(FaultName::OddHello).with_value(serde_json::json!(1000));
     discord.fault(often).unwrap();
     let master = FakeMaster::new(1).await;
     let _slave = run(config(&master, &discord), Recorder::default());
@@ -207,7 +207,7 @@ async fn a_permit_that_is_refused_stays_pending_and_heartbeats_go_on() {
         matches!(message, ToMaster::IdentifyRequest(_)).then_some(())
     })
     .await;
-    until("heartbeats", || heartbeats(&discord) >= 7).await;
+    until("heartbeats", || heartbeats(&discord) >= 3).await;
     peer.catch_up().await;
     assert_eq!(peer.identifies.len(), 1, "asked once, not in a loop");
     assert_eq!(discord.counters().total.connects, 1);

@@ -1,6 +1,12 @@
 //! Command lines and configuration of a fleet's processes.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
 use super::options::{Armed, FleetOptions};
 use crate::{
@@ -201,7 +207,10 @@ fn write_token(file: &Path) -> Result<()> {
         return Ok(());
     }
     let token: u128 = rand::random();
-    fs::write(file, format!("{token:032x}\n")).map_err(Error::io("write a token"))
+    let mut options = File::options();
+    let file = options.write(true).create_new(true).mode(0o600).open(file);
+    let written = file.and_then(|mut file| writeln!(file, "{token:032x}"));
+    written.map_err(Error::io("write a token"))
 }
 
 /// A count as it is, a time as text.
