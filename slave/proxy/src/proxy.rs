@@ -209,12 +209,12 @@ impl Proxy {
         if let Some(before) = before {
             before.with(crate::shard::Core::leave);
         }
-        let all = Arc::clone(shared);
+        let (all, stop) = (Arc::clone(shared), shared.stop.child_token());
         shared.tasks.spawn(async move {
             let arrived = || all.arrivals.notify_waiters();
             tokio::select! {
                 () = feed(Arc::clone(&new), fed, arrived) => {}
-                () = all.stop.cancelled() => {}
+                () = stop.cancelled() => {}
             }
             all.leaves(&new);
         });

@@ -58,15 +58,17 @@ impl Connection {
         let patience = patience(self.shared.config.timings.heartbeat);
         self.beat.as_mut().reset(Instant::now() + patience);
         if let (Some(sequence), Some(at)) = (sequence, self.at()) {
-            at.shard.with(|core| core.heard(at.key, self.id, sequence));
-            self.plan_asking(&at);
+            let asking = at.shard.with(|core| {
+                core.heard(at.key, self.id, sequence);
+                core.asking(at.key)
+            });
+            self.plan_asking(asking);
         }
         self.send_plain(11, "null").await
     }
 
-    /// See whether it has to be asked.
-    pub(super) fn plan_asking(&mut self, at: &At) {
-        let asking = at.shard.with(|core| core.asking(at.key));
+    /// When it is asked next, if it has to be.
+    pub(super) fn plan_asking(&mut self, asking: Asking) {
         let every = self.shared.config.timings.ask;
         self.asked.plan(asking, every, Instant::now());
     }
@@ -79,10 +81,10 @@ impl Connection {
         }
         self.asked.asks(now);
         let asking = at.shard.with(|core| core.asking(at.key));
+        self.plan_asking(asking);
         if asking == Asking::Not {
             return Ok(());
         }
-        self.plan_asking(at);
         self.send_plain(1, "null").await
     }
 

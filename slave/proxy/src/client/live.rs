@@ -18,8 +18,11 @@ const RECONNECT: Duration = Duration::from_secs(5);
 impl Connection {
     /// Sends what there is.
     pub(super) async fn serve(&mut self, at: At) -> Result<(), End> {
-        let take = at.shard.with(|core| core.take(at.key, self.id, AT_ONCE));
-        self.phase = Phase::Live(at.clone());
+        let (take, asking) = at.shard.with(|core| {
+            let take = core.take(at.key, self.id, AT_ONCE);
+            (take, core.asking(at.key))
+        });
+        self.phase = Phase::Live(at);
         match take {
             Take::Nothing => {}
             Take::Batch { dispatches, more } => {
@@ -41,7 +44,7 @@ impl Connection {
             }
             Take::Over(over) => return self.is_over(over).await,
         }
-        self.plan_asking(&at);
+        self.plan_asking(asking);
         Ok(())
     }
 

@@ -21,7 +21,12 @@ mod receive;
 mod resume;
 mod send;
 
-use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use hyper::upgrade::Upgraded;
@@ -131,9 +136,18 @@ impl Connection {
     async fn live(&mut self) -> Result<Infallible, End> {
         self.hello().await?;
         let shared = Arc::clone(&self.shared);
+        // This runs for each event. To wait for the common token, or to begin a timer, is to
+        // take a lock that all connections share.
+        let stop = shared.stop.child_token();
+        let mut alarm = pin!(sleep_until(self.nameless_until));
         loop {
             let arrivals = shared.arrivals.notified();
             let due = self.due();
+            if let Some(due) = due
+                && alarm.deadline() != due
+            {
+                alarm.as_mut().reset(due);
+            }
             tokio::select! {
                 message = self.ws.next() => match message {
                     Some(Ok(message)) => self.receive(message).await?,
@@ -142,12 +156,12 @@ impl Connection {
                 },
                 () = self.wake.notified() => self.step().await?,
                 () = std::future::ready(()), if self.more => self.step().await?,
-                () = sleep_until(due) => self.on_time().await?,
+                () = &mut alarm, if due.is_some() => self.on_time().await?,
                 () = arrivals, if matches!(self.phase, Phase::Arriving(..)) => self.step().await?,
                 () = &mut self.beat => {
                     return Err(End::close(4009, "session timed out: no heartbeat came"));
                 }
-                () = shared.stop.cancelled() => {
+                () = stop.cancelled() => {
                     self.send_plain(7, "null").await?;
                     return Err(End::close(4000, "the proxy stops"));
                 }
@@ -171,16 +185,15 @@ impl Connection {
         }
     }
 
-    /// When something is due.
-    fn due(&self) -> Instant {
-        let far = Instant::now() + self.shared.config.timings.heartbeat;
+    /// When something is due, if anything is.
+    fn due(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Waiting => self.nameless_until,
+            Phase::Waiting => Some(self.nameless_until),
             // It may have come between a look and the wait for it.
-            Phase::Arriving(_, until) => (*until).min(Instant::now() + LOOK),
-            Phase::Settling(_, _, until) | Phase::Leaving { until, .. } => *until,
-            Phase::Greeting(greeting) => greeting.patient_until().unwrap_or(far),
-            Phase::Live(_) => self.asked.next().unwrap_or(far),
+            Phase::Arriving(_, until) => Some((*until).min(Instant::now() + LOOK)),
+            Phase::Settling(_, _, until) | Phase::Leaving { until, .. } => Some(*until),
+            Phase::Greeting(greeting) => greeting.patient_until(),
+            Phase::Live(_) => self.asked.next(),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -33,7 +32,7 @@ pub(crate) enum Body {
 pub(crate) struct Event {
     pub(crate) kind: Box<str>,
     /// The text of its `d`.
-    pub(crate) data: Bytes,
+    pub(crate) data: Box<str>,
     pub(crate) of_note: OfNote,
 }
 
@@ -94,15 +93,9 @@ impl Event {
         let text = payload.d.get();
         Some(Self {
             kind: dispatch.kind.as_str().into(),
-            data: Bytes::copy_from_slice(text.as_bytes()),
+            data: text.into(),
             of_note: OfNote::read(&dispatch.kind, text),
         })
-    }
-
-    /// The text of its `d`.
-    pub(crate) fn text(&self) -> &str {
-        // It was text when it came.
-        std::str::from_utf8(&self.data).unwrap_or("null")
     }
 }
 
@@ -133,8 +126,13 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 #[derive(Deserialize)]
-struct AGuild {
-    id: Id,
+pub(super) struct WithId {
+    pub(super) id: Id,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WithUser {
+    pub(super) user: WithId,
 }
 
 #[derive(Deserialize)]
@@ -178,14 +176,14 @@ impl OfNote {
         }
         Some(match kind {
             "GUILD_CREATE" => Self::GuildCreate {
-                guild: read::<AGuild>(text)?.id.0,
+                guild: read::<WithId>(text)?.id.0,
             },
             "GUILD_DELETE" => Self::GuildDelete {
-                guild: read::<AGuild>(text)?.id.0,
+                guild: read::<WithId>(text)?.id.0,
             },
             "GUILD_MEMBER_ADD" => {
                 let AMember { guild_id, user } = read(text)?;
-                let user = read::<AGuild>(user.get())?.id.0;
+                let user = read::<WithId>(user.get())?.id.0;
                 let guild = guild_id.0;
                 Self::MemberAdd { guild, user }
             }
@@ -193,7 +191,7 @@ impl OfNote {
                 let AMember { guild_id, user } = read(text)?;
                 Self::MemberRemove {
                     guild: guild_id.0,
-                    user: read::<AGuild>(user.get())?.id.0,
+                    user: read::<WithId>(user.get())?.id.0,
                     text: user.get().into(),
                 }
             }
@@ -241,7 +239,7 @@ mod tests {
             r#"{"d": {"s":1,"é":[1.50]}, "op":0,"s":9,"t":"X"}"#,
         );
         let moon = moon.unwrap();
-        assert_eq!(moon.text(), r#"{"s":1,"é":[1.50]}"#);
+        assert_eq!(&*moon.data, r#"{"s":1,"é":[1.50]}"#);
         assert_eq!(moon.of_note, OfNote::Nothing);
         assert!(event("MOON_RISE", r#"{"op":0}"#).is_none());
         assert!(event("MOON_RISE", "no JSON").is_none());

@@ -28,12 +28,12 @@ mod voice;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use baton_protocol::ShardId;
-use serde::Deserialize;
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
 
+use self::item::WithUser;
 pub(crate) use self::{
     budget::Budget,
     core::{Core, Over},
@@ -121,15 +121,7 @@ impl Shard {
 
 /// The bot, as READY names it.
 fn own_user(ready: &str) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Ready {
-        user: User,
-    }
-    #[derive(Deserialize)]
-    struct User {
-        id: Id,
-    }
-    let ready: Ready = serde_json::from_str(ready).ok()?;
+    let ready: WithUser = serde_json::from_str(ready).ok()?;
     Some(ready.user.id.0)
 }
 

@@ -135,25 +135,12 @@ impl Ring {
 
     /// The numbers of a range that are not in `handled`.
     fn not_handled(&self, first: u64, last: u64) -> Vec<(u64, u64)> {
-        let mut new = Vec::new();
-        let mut next = first;
-        for (from, to) in self.handled.ranges() {
-            let (from, to) = (from.get(), to.get());
-            if to < next {
-                continue;
-            }
-            if from > last {
-                break;
-            }
-            if from > next {
-                new.push((next, from - 1));
-            }
-            next = to + 1;
-        }
-        if next <= last {
-            new.push((next, last));
-        }
-        new
+        let mut range = SequenceRanges::new();
+        range.insert_range(Sequence(first), Sequence(last));
+        let new = range.without(&self.handled);
+        new.ranges()
+            .map(|(first, last)| (first.get(), last.get()))
+            .collect()
     }
 
     fn fold(&mut self) {
@@ -215,8 +202,6 @@ impl Drop for Ring {
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
-
     use super::{
         super::item::{Event, OfNote},
         *,
@@ -225,7 +210,7 @@ mod tests {
     fn event(bytes: usize) -> Body {
         Body::Event(Arc::new(Event {
             kind: "E".into(),
-            data: Bytes::from(vec![b'x'; bytes]),
+            data: "x".repeat(bytes).into(),
             of_note: OfNote::Nothing,
         }))
     }

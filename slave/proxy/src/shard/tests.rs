@@ -136,7 +136,7 @@ impl World {
                     assert_eq!(sequence, self.client.sequence + 1, "no gap, nothing twice");
                     self.client.sequence = sequence;
                     if let Some(event) = event {
-                        let own: Option<u64> = event.text().parse().ok();
+                        let own: Option<u64> = event.data.parse().ok();
                         self.received.extend(own);
                     }
                 }

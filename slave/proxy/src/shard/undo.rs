@@ -7,10 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::item::{Id, OfNote};
+use super::item::{OfNote, WithUser};
 
 /// What a backlog does to guilds.
 #[derive(Debug, Default)]
@@ -33,16 +32,6 @@ struct Member {
     user: u64,
     /// `None`: the member came; the text of the user: it left.
     left: Option<Box<str>>,
-}
-
-#[derive(Deserialize)]
-struct AMember {
-    user: AUser,
-}
-
-#[derive(Deserialize)]
-struct AUser {
-    id: Id,
 }
 
 impl Undo {
@@ -135,7 +124,7 @@ fn undone(text: &str, changes: &[Member]) -> Option<String> {
     if let Some(members) = guild.get("members") {
         let mut members: Vec<Box<RawValue>> = serde_json::from_str(members.get()).ok()?;
         let user = |member: &RawValue| {
-            let member = serde_json::from_str::<AMember>(member.get());
+            let member = serde_json::from_str::<WithUser>(member.get());
             member.map(|member| member.user.id.0)
         };
         // Somebody who left and came again is there.
