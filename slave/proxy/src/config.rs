@@ -107,10 +107,12 @@ impl Default for ProxyConfig {
 }
 
 impl ProxyConfig {
-    /// What clients may come with.
-    pub(crate) fn tokens(&self) -> Vec<Token> {
-        let own = self.own_token.clone();
-        own.or_else(|| self.bot_token.clone()).into_iter().collect()
+    /// What clients come with.
+    pub(crate) const fn token(&self) -> Option<&Token> {
+        match &self.own_token {
+            Some(own) => Some(own),
+            None => self.bot_token.as_ref(),
+        }
     }
 
     /// Whether a proxy can be started with it, but for what only listening shows.
@@ -118,7 +120,7 @@ impl ProxyConfig {
     /// # Errors
     /// See [`Error`].
     pub fn check(&self) -> Result<(), Error> {
-        if self.tokens().is_empty() {
+        if self.token().is_none() {
             return Err(Error::NoToken);
         }
         let is_open = self.tls.is_none() && self.own_token.is_none();

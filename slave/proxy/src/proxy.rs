@@ -24,7 +24,6 @@ use crate::{
     server,
     shard::{Budget, Shard, feed},
     status::Status,
-    token::Token,
     upstream::Upstream,
 };
 
@@ -34,9 +33,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) config: ProxyConfig,
-    pub(crate) tokens: Vec<Token>,
     pub(crate) upstream: Arc<dyn Upstream>,
-    pub(crate) address: SocketAddr,
     /// One for each connection that may be open.
     pub(crate) slots: Arc<Semaphore>,
     /// Rings when a shard came, began or left.
@@ -56,9 +53,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn new(config: ProxyConfig, upstream: Arc<dyn Upstream>) -> Self {
         Self {
-            tokens: config.tokens(),
             upstream,
-            address: config.listen,
             slots: Arc::new(Semaphore::new(config.limits.connections)),
             arrivals: Notify::new(),
             stop: CancellationToken::new(),
@@ -69,6 +64,11 @@ impl Shared {
             last_connection: AtomicU64::new(0),
             config,
         }
+    }
+
+    /// Whether clients come with this token.
+    pub(crate) fn admits(&self, token: &str) -> bool {
+        self.config.token().is_some_and(|known| known.is(token))
     }
 
     /// A shard that is here.
@@ -101,7 +101,7 @@ impl Shared {
 
 /// Listens as soon as nobody else does. `None`: the proxy stops.
 async fn when_free(shared: &Shared) -> Option<TcpListener> {
-    let address = shared.address;
+    let address = shared.config.listen;
     let mut said = false;
     loop {
         match TcpListener::bind(address).await {
@@ -129,7 +129,7 @@ pub struct Proxy(Arc<Shared>);
 
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Proxy").field(&self.0.address).finish()
+        f.debug_tuple("Proxy").field(&self.address()).finish()
     }
 }
 
@@ -191,7 +191,7 @@ impl Proxy {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.0.config.listen
     }
 
     /// A shard comes. Its events go into what this gives; dropped, the shard has left, and

@@ -5,11 +5,12 @@
 //! has, and then made older by that ([`Undo`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
+use baton_protocol::{Sequence, ShardId};
 use serde_json::{json, value::RawValue};
 use tokio::{task::spawn_blocking, time::Instant};
 
@@ -93,7 +94,7 @@ impl Connection {
         }
         let done = match std::mem::replace(&mut greeting.stage, Stage::Guilds) {
             Stage::Ready(guilds) => {
-                if !self.has_caught_up(&mut greeting, guilds.at) {
+                if self.caught_up(&mut greeting, guilds.at).is_none() {
                     greeting.stage = Stage::Ready(guilds);
                     self.phase = Phase::Greeting(greeting);
                     return Ok(());
@@ -114,9 +115,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the ring has every event that a state at `at` has, or had time enough. The
-    /// backlog's changes are known then.
-    fn has_caught_up(&self, greeting: &mut Greeting, at: baton_protocol::Sequence) -> bool {
+    /// The number up to which a state at `at` has every event, if the ring has those too or
+    /// had time enough. The backlog's changes are known then.
+    fn caught_up(&self, greeting: &mut Greeting, at: Sequence) -> Option<u64> {
         let Greeting {
             at: here,
             undo,
@@ -130,18 +131,18 @@ impl Connection {
         let now = Instant::now();
         if last >= needed {
             *patient_until = None;
-            return true;
+            return Some(needed);
         }
         let until = *patient_until.get_or_insert(now + CATCH_UP);
         if now < until {
-            return false;
+            return None;
         }
         tracing::warn!(
             shard = %here.shard.id, last, needed,
             "the state is ahead of the events: a client may count a member twice"
         );
         *patient_until = None;
-        true
+        Some(needed)
     }
 
     async fn ready(&mut self, greeting: &mut Greeting, ids: Vec<u64>) -> Result<(), End> {
@@ -150,17 +151,13 @@ impl Connection {
             return Err(End::close(4000, "the shard's own READY is not known"));
         };
         let undo = &greeting.undo;
-        let is_brought: BTreeSet<u64> = ids.iter().copied().filter(|id| undo.brings(*id)).collect();
-        let was_named = |id: &u64| shard.with(|core| core.was_named(*id));
+        let was_named = |id: u64| shard.with(|core| core.was_named(id));
         let there = ids
             .iter()
-            .filter(|id| !is_brought.contains(id) || was_named(id));
+            .filter(|id| !undo.brings(**id) || was_named(**id));
         let gone = undo.taken().filter(|id| !ids.contains(id));
         let named: Vec<u64> = there.copied().chain(gone).collect();
-        greeting.ids = ids
-            .into_iter()
-            .filter(|id| !is_brought.contains(id))
-            .collect();
+        greeting.ids = ids.into_iter().filter(|id| !undo.brings(*id)).collect();
         let version = *self.opening.version.as_ref().unwrap_or(&10);
         let shards = shard.upstream.fleet().shards;
         let own = Own {
@@ -190,9 +187,9 @@ impl Connection {
         let mut messages = Vec::new();
         while let Some((_, guild)) = greeting.read.front() {
             let at = guild.at;
-            if !self.has_caught_up(greeting, at) {
+            let Some(number) = self.caught_up(greeting, at) else {
                 break;
-            }
+            };
             let Some((id, guild)) = greeting.read.pop_front() else {
                 break;
             };
@@ -200,7 +197,6 @@ impl Connection {
             if greeting.undo.brings(id) {
                 continue;
             }
-            let number = greeting.at.shard.with(|core| core.number_at(guild.at));
             let text = greeting.undo.apply(id, guild.json, number);
             greeting.sequence += 1;
             messages.push(self.dispatch("GUILD_CREATE", greeting.sequence, &text)?);
@@ -224,11 +220,7 @@ type Read = (VecDeque<(u64, Guild)>, VecDeque<u64>);
 
 /// Reads guilds up to a size, on a blocking thread. Those that are not here any more, or
 /// have an outage, stay as READY named them.
-fn read_some(
-    upstream: &dyn Upstream,
-    shard: baton_protocol::ShardId,
-    mut ids: VecDeque<u64>,
-) -> Read {
+fn read_some(upstream: &dyn Upstream, shard: ShardId, mut ids: VecDeque<u64>) -> Read {
     let (mut read, mut bytes, mut looked) = (VecDeque::new(), 0, 0);
     while bytes < BYTES
         && looked < GUILDS

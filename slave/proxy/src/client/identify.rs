@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::{At, Connection, Phase, resume::Resume};
 use crate::{
     shard::{Identified, Shard, Wish},
-    token,
     wire::end::End,
 };
 
@@ -44,6 +43,8 @@ pub(super) enum Entry {
 /// What an IDENTIFY asked for.
 pub(super) struct New {
     shard: ShardId,
+    /// Of its session, when it begins.
+    id: String,
     wish: Wish,
     presence: Option<Map<String, Value>>,
 }
@@ -62,9 +63,7 @@ impl Connection {
     pub(super) async fn identify(&mut self, data: &str) -> Result<(), End> {
         let identify: Identify = serde_json::from_str(data)
             .map_err(|_| End::undecoded("IDENTIFY needs token, properties and intents"))?;
-        if !token::is_one_of(&self.shared.tokens, &identify.token) {
-            return Err(End::close(4004, "authentication failed: another token"));
-        }
+        self.authenticate(&identify.token)?;
         let shard = self.shard_of(identify.shard)?;
         self.check_intents(identify.intents.as_ref())?;
         if identify.compress == Some(true) {
@@ -78,10 +77,18 @@ impl Connection {
         let presence = identify.presence;
         let new = New {
             shard,
+            id: session_id(shard)?,
             wish,
             presence,
         };
         self.enter(Entry::New(new), None).await
+    }
+
+    pub(super) fn authenticate(&self, token: &str) -> Result<(), End> {
+        if self.shared.admits(token) {
+            return Ok(());
+        }
+        Err(End::close(4004, "authentication failed: another token"))
     }
 
     fn shard_of(&self, wanted: Option<(u64, u64)>) -> Result<ShardId, End> {
@@ -154,13 +161,12 @@ impl Connection {
         shard: Arc<Shard>,
         until: Option<Instant>,
     ) -> Result<(), End> {
-        let id = session_id(shard.id)?;
         let (waits, now) = (until.is_some(), Instant::now());
         let waited = until.is_some_and(|until| until <= now);
         let (identified, patience) = shard.with(|core| {
             let patience = core.patience();
             let attachment = self.attachment();
-            let identified = core.identify(&attachment, &new.wish, &id, waits, waited);
+            let identified = core.identify(&attachment, &new.wish, &new.id, waits, waited);
             (identified, patience)
         });
         match identified {
@@ -185,7 +191,7 @@ impl Connection {
                     "a client begins"
                 );
                 let at = At { shard, key };
-                self.begin_greeting(at.clone(), position, id).await?;
+                self.begin_greeting(at.clone(), position, new.id).await?;
                 if let (Some(presence), None) = (&new.presence, &new.wish.mirror) {
                     let command = serde_json::json!({"op": 3, "d": presence});
                     self.send_up(&at.shard, command.to_string())?;

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     shard::{Resumed, Shard},
-    token,
     wire::end::End,
 };
 
@@ -36,9 +35,7 @@ impl Connection {
     pub(super) async fn resume(&mut self, data: &str) -> Result<(), End> {
         let resume: Resume = serde_json::from_str(data)
             .map_err(|_| End::undecoded("RESUME needs token, session_id and seq"))?;
-        if !token::is_one_of(&self.shared.tokens, &resume.token) {
-            return Err(End::close(4004, "authentication failed: another token"));
-        }
+        self.authenticate(&resume.token)?;
         self.enter(Entry::Resume(resume), None).await
     }
 

@@ -17,7 +17,6 @@ use super::Slot;
 use crate::{
     client,
     proxy::Shared,
-    token,
     wire::{opening::Opening, websocket},
 };
 
@@ -65,7 +64,7 @@ fn route(
             answer(StatusCode::OK, &json!({"url": base(shared, headers)}))
         }
         (&Method::GET, "/gateway/bot") => gateway_bot(shared, headers),
-        (&Method::GET, _) | (_, _) => answer(
+        _ => answer(
             StatusCode::NOT_FOUND,
             &json!({
                 "message": "404: only /gateway and /gateway/bot are served here; Discord serves the rest",
@@ -89,7 +88,7 @@ fn without_version(path: &str) -> &str {
 fn gateway_bot(shared: &Shared, headers: &HeaderMap) -> Answer {
     let given = headers.get(header::AUTHORIZATION);
     let given = given.and_then(|given| given.to_str().ok()).unwrap_or("");
-    if !token::is_one_of(&shared.tokens, given) {
+    if !shared.admits(given) {
         let refused = json!({"message": "401: Unauthorized", "code": 0});
         return answer(StatusCode::UNAUTHORIZED, &refused);
     }
@@ -159,7 +158,7 @@ fn base(shared: &Shared, headers: &HeaderMap) -> String {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
         !host.is_empty() && host.len() <= 255 && host.bytes().all(allowed)
     };
-    let own = || shared.address.to_string();
+    let own = || shared.config.listen.to_string();
     let host = named.filter(safe).map_or_else(own, str::to_owned);
     format!("{scheme}://{host}")
 }

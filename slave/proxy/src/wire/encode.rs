@@ -37,7 +37,7 @@ impl Compression {
         }
     }
 
-    /// Its name in status and logs.
+    /// Its name in logs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
