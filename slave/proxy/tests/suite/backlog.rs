@@ -3,7 +3,7 @@
 use baton_proxy::{Begin, Sequence};
 use serde_json::{Value, json};
 
-use crate::common::{Client, Manner, Rig, config, identify};
+use crate::common::{Manner, Rig, config, identify};
 
 #[tokio::test]
 async fn events_are_finished_when_the_client_has_them_and_not_before() {
@@ -156,11 +156,7 @@ async fn a_state_that_is_ahead_of_the_events_is_held_until_they_are_there() {
 #[tokio::test]
 async fn a_client_that_says_what_it_has_handled_is_asked_nothing() {
     let rig = Rig::new().await;
-    let url = format!("{}/handled?v=10&encoding=json", rig.url());
-    let mut client = Client::open(&url).await;
-    client.payload().await;
-    client.send(identify()).await;
-    client.greeting().await;
+    let (mut client, _) = rig.client_at("/handled?v=10&encoding=json").await;
     rig.events(101..=106).await;
     client.numbers(6).await;
     client.beat().await;

@@ -3,7 +3,7 @@
 use baton_proxy::{Begin, Sequence, Token};
 use serde_json::{Value, json};
 
-use crate::common::{BOT, Client, INTENTS, Manner, Rig, TOKEN, config, identify};
+use crate::common::{BOT, INTENTS, Manner, Rig, TOKEN, config, identify};
 
 #[tokio::test]
 async fn each_check_has_its_code_and_says_why() {
@@ -184,10 +184,7 @@ async fn a_mirror_gets_what_comes_and_acknowledges_nothing() {
     config.mirrors.insert("test".to_owned());
     let rig = Rig::with(config).await;
     let (mut primary, _) = rig.client().await;
-    let mut mirror = Client::open(&format!("{}/mirror/test/?v=10", rig.url())).await;
-    mirror.payload().await;
-    mirror.send(identify()).await;
-    let greeting = mirror.greeting().await;
+    let (mut mirror, greeting) = rig.client_at("/mirror/test/?v=10").await;
     let resume = greeting[0]["d"]["resume_gateway_url"].as_str().unwrap();
     assert!(resume.ends_with("/mirror/test"), "{resume}");
     primary.manner = Manner::Silent;

@@ -58,11 +58,7 @@ async fn a_client_that_reads_nothing_costs_its_connection_and_not_the_others() {
     config.limits.history = 100_000;
     let rig = Rig::with(config).await;
     let (mut client, _) = rig.client().await;
-    let url = format!("{}/mirror/m", rig.url());
-    let mut stuck = crate::common::Client::open(&url).await;
-    stuck.payload().await;
-    stuck.send(identify()).await;
-    stuck.greeting().await;
+    let (_stuck, _) = rig.client_at("/mirror/m").await;
     // More than sockets hold.
     for sequence in 101..=1500 {
         rig.input.event(large(sequence)).await;
@@ -124,7 +120,11 @@ async fn nothing_is_kept_for_a_client_that_stays_away() {
     let mut config = config();
     config.timings.keep = Duration::from_millis(100);
     let rig = Rig::with(config).await;
+    let (mut client, _) = rig.client().await;
+    client.manner = Manner::Silent;
     rig.event(101).await;
+    assert_eq!(client.numbers(1).await, [(4, Some(101))]);
+    drop(client);
     rig.until_finished(101).await;
     rig.event(102).await;
     rig.until_finished(102).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_proxy::ShardId;
 use serde_json::{Value, json};
 
-use crate::common::{Client, Manner, Rig, TOKEN, config, identify};
+use crate::common::{Manner, Rig, TOKEN, config, identify};
 
 #[tokio::test]
 async fn a_second_client_goes_on_where_the_first_was_and_repeats_nothing() {
@@ -65,11 +65,10 @@ async fn a_first_client_that_does_not_answer_holds_nobody_up_for_long() {
 
 #[tokio::test]
 async fn a_first_client_that_says_what_it_has_handled_has_time_to_finish() {
-    let rig = Rig::new().await;
-    let mut old = Client::open(&format!("{}/handled", rig.url())).await;
-    old.payload().await;
-    old.send(identify()).await;
-    old.greeting().await;
+    let mut config = config();
+    config.timings.drain = Duration::from_secs(60);
+    let rig = Rig::with(config).await;
+    let (mut old, _) = rig.client_at("/handled").await;
     rig.events(101..=103).await;
     old.numbers(3).await;
     let mut new = rig.hello().await;

@@ -170,7 +170,10 @@ async fn a_head_that_does_not_end_and_a_frame_that_is_too_long_end_their_connect
     let mut rest = Vec::new();
     // Closed, with an answer or without.
     let _ = soon(socket.read_to_end(&mut rest)).await;
+    rig.until("free again", |rig| rig.status().connections == 0)
+        .await;
 
+    let rig = Rig::new().await;
     let mut client = rig.hello().await;
     client.send_text("x".repeat(100_000)).await;
     assert!(matches!(client.came().await, Came::End(..)));

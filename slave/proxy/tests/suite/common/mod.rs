@@ -129,6 +129,8 @@ pub(crate) fn config() -> ProxyConfig {
     config.listen.set_port(0);
     config.bot_token = Token::new(TOKEN);
     config.timings.ask = Duration::from_millis(20);
+    // Longer than a busy machine stands still: who takes over waits for a word.
+    config.timings.settle = Duration::from_secs(60);
     config
 }
 
@@ -202,14 +204,23 @@ impl Rig {
 
     /// A client that has read HELLO.
     pub(crate) async fn hello(&self) -> Client {
-        let mut client = Client::open(&format!("{}/?v=10&encoding=json", self.url())).await;
+        self.hello_at("/?v=10&encoding=json").await
+    }
+
+    async fn hello_at(&self, path: &str) -> Client {
+        let mut client = Client::open(&format!("{}{path}", self.url())).await;
         assert_eq!(client.payload().await["op"], 10);
         client
     }
 
     /// A client that has identified and read READY and the guilds, and those.
     pub(crate) async fn client(&self) -> (Client, Vec<Value>) {
-        let mut client = self.hello().await;
+        self.client_at("/?v=10&encoding=json").await
+    }
+
+    /// The same at this path.
+    pub(crate) async fn client_at(&self, path: &str) -> (Client, Vec<Value>) {
+        let mut client = self.hello_at(path).await;
         client.send(identify()).await;
         let greeting = client.greeting().await;
         (client, greeting)
