@@ -87,6 +87,11 @@ pub enum Begin {
         /// Every event up to here is finished; those above follow.
         handled: Sequence,
     },
+    /// The same of another session than the shard had here before: it was away meanwhile.
+    Other {
+        /// Every event up to here is finished; those above follow.
+        handled: Sequence,
+    },
 }
 
 /// One dispatch.

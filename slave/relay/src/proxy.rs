@@ -87,36 +87,27 @@ impl Joined {
         })
     }
 
-    /// The shard with the session that it has now. What it had of another one is over.
+    /// The shard, as [`Bot::state_changed`] knew it last.
     fn here<'a>(
         &self,
         shards: &'a mut BTreeMap<ShardId, Here>,
         handle: &ShardHandle,
-    ) -> (&'a mut Here, bool) {
-        let (shard, session) = (handle.shard(), handle.session());
-        let open = || Here {
+    ) -> &'a mut Here {
+        let shard = handle.shard();
+        shards.entry(shard).or_insert_with(|| Here {
             handle: handle.clone(),
             input: self.proxy.open(shard, self.window + BEGINNINGS),
-            session: Arc::from(""),
+            session: handle.session(),
             ready: None,
             acks: BTreeMap::new(),
-        };
-        let here = shards.entry(shard).or_insert_with(open);
-        here.handle = handle.clone();
-        let is_new = here.session != session;
-        if is_new {
-            here.session = session;
-            here.ready = None;
-            here.acks.clear();
-        }
-        (here, is_new)
+        })
     }
 }
 
 impl Bot for Joined {
     fn handle(&self, event: Event, ack: Ack, shard: &ShardHandle) {
         let mut shards = self.above.shards();
-        let (here, _) = self.here(&mut shards, shard);
+        let here = self.here(&mut shards, shard);
         let sequence = event.sequence();
         if event.kind() == "READY" {
             let (ready, guilds) = read_ready(&event);
@@ -150,11 +141,27 @@ impl Bot for Joined {
             let _ = self.above.shard_count.set(count);
         }
         let mut shards = self.above.shards();
-        let (here, _) = self.here(&mut shards, shard);
+        let here = self.here(&mut shards, shard);
+        // A shard that comes back may have another.
+        here.handle = shard.clone();
+        let session = shard.session();
+        let is_other = here.session != session;
+        if is_other {
+            // What it had of the one before is over.
+            here.session = session;
+            here.ready = None;
+            here.acks.clear();
+        }
         // A session that begins does so with its READY.
-        if let Some(handled) = shard.resumed_behind()
-            && !here.input.try_begin(Begin::Resumed { handled })
-        {
+        let Some(handled) = shard.resumed_behind() else {
+            return;
+        };
+        let begin = if is_other {
+            Begin::Other { handled }
+        } else {
+            Begin::Resumed { handled }
+        };
+        if !here.input.try_begin(begin) {
             tracing::error!(shard = %shard.shard(), "the proxy does not take a session");
         }
     }
@@ -224,13 +231,9 @@ impl Upstream for Above {
     fn finished(&self, shard: ShardId, first: Sequence, last: Sequence) {
         let mut finished = Vec::new();
         if let Some(here) = self.shards().get_mut(&shard) {
-            let within = here.acks.range(first..=last);
-            let within: Vec<Sequence> = within.map(|(sequence, _)| *sequence).collect();
-            finished.extend(
-                within
-                    .iter()
-                    .filter_map(|sequence| here.acks.remove(sequence)),
-            );
+            while let Some((&next, _)) = here.acks.range(first..=last).next() {
+                finished.extend(here.acks.remove(&next));
+            }
         }
         // Dropped outside of the lock, in their order.
         drop(finished);

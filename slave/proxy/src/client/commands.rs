@@ -110,22 +110,22 @@ impl Connection {
         let Some(at) = self.at() else {
             return Ok(());
         };
-        let is_mirror = self.opening.mirror.is_some();
-        if is_mirror && matches!(op, 3 | 4) {
-            tracing::debug!(connection = self.id, op, "a mirror's command is not sent");
-            return Ok(());
-        }
         let may = at.shard.with(|core| {
-            let may = core.may_command(at.key, self.id);
+            let may = core.may_command(at.key, self.id, op);
             if let (true, Some(nonce)) = (may, &nonce) {
                 core.asks(nonce, at.key);
             }
             may
         });
-        if may {
-            self.send_up(&at.shard, format!(r#"{{"op":{op},"d":{data}}}"#))?;
+        if !may {
+            tracing::debug!(
+                connection = self.id,
+                op,
+                "a command is not this client's to send"
+            );
+            return Ok(());
         }
-        Ok(())
+        self.send_up(&at.shard, format!(r#"{{"op":{op},"d":{data}}}"#))
     }
 
     /// Its nonce, if there is one that the answer will have.

@@ -148,7 +148,7 @@ impl Core {
                 self.new_session(*ready);
                 self.named = guilds.iter().map(|guild| (*guild, false)).collect();
             }
-            (Begin::Resumed { handled }, None) => {
+            (Begin::Resumed { handled } | Begin::Other { handled }, None) => {
                 let Limits { ring, history, .. } = self.limits;
                 let before = handled.get();
                 self.ring = Ring::new(before, ring, history, self.budget.clone());
@@ -160,6 +160,7 @@ impl Core {
                     self.new_session(*handled);
                 }
             }
+            (Begin::Other { handled }, Some(_)) => self.new_session(*handled),
         }
     }
 
@@ -200,9 +201,9 @@ impl Core {
 
     /// Takes a dispatch in.
     pub(crate) fn push(&mut self, dispatch: &Dispatch, event: Option<Event>) {
-        let Some(shift) = self.shift else {
+        if self.shift.is_none() {
             return;
-        };
+        }
         let Some(number) = self.number(dispatch.sequence) else {
             // It comes again. If it is finished, that is said again.
             let number = self.number_at(dispatch.sequence);
@@ -217,24 +218,20 @@ impl Core {
                 hole,
                 "so many sequences were left out that it counts as a new session"
             );
-            let first = u64::try_from(i128::from(number) - 1 - shift).unwrap_or(0);
-            self.new_session(Sequence(first));
+            self.new_session(Sequence(dispatch.sequence.get().saturating_sub(1)));
         } else {
             for _ in 0..hole {
-                let filler = self.ring.push(Body::Filler);
-                self.handled(filler, filler);
+                self.fill();
             }
         }
         let Some(event) = event else {
-            let filler = self.ring.push(Body::Filler);
-            return self.handled(filler, filler);
+            return self.fill();
         };
         self.counts.events += 1;
         let event = Arc::new(event);
         self.voice.note(&event);
         if self.is_part_of_ready(&event) {
-            let filler = self.ring.push(Body::Filler);
-            return self.handled(filler, filler);
+            return self.fill();
         }
         let number = self.ring.push(Body::Event(event));
         if self.keeping == Keeping::Nobody {
@@ -242,6 +239,12 @@ impl Core {
             self.handled(number, number);
         }
         self.wake_all();
+    }
+
+    /// The next number is nobody's.
+    fn fill(&mut self) {
+        let filler = self.ring.push(Body::Filler);
+        self.handled(filler, filler);
     }
 
     /// Whether it is the first word about a guild that READY named, and nobody is here to
@@ -291,7 +294,10 @@ impl Core {
                 self.finished.push((sequence(first), sequence(last)));
             }
         }
-        self.full_since = None;
+        // What was acknowledged before lets nothing more in.
+        if !numbers.is_empty() {
+            self.full_since = None;
+        }
     }
 
     /// What is to be told upstream.
@@ -299,14 +305,15 @@ impl Core {
         std::mem::take(&mut self.finished)
     }
 
-    /// Whether one more event is taken; if not, for how long it has been so is looked after.
+    /// Whether one more event is taken; if not, for how long it has been so is looked after,
+    /// as long as the shard is here.
     pub(crate) fn has_room(&mut self, now: Instant) -> bool {
         if self.ring.has_room() {
             self.full_since = None;
             return true;
         }
         let since = *self.full_since.get_or_insert(now);
-        if now - since >= self.timings.hold {
+        if now - since >= self.timings.hold && !self.has_left {
             let (_, bytes) = self.ring.bytes();
             tracing::error!(
                 bytes,
@@ -318,8 +325,12 @@ impl Core {
         self.ring.has_room()
     }
 
-    /// Looks after those who are away.
+    /// Looks after those who are away. What is left of a shard that has left is its next
+    /// owner's.
     pub(crate) fn tick(&mut self, now: Instant) {
+        if self.has_left {
+            return;
+        }
         let is_here = |session: &Session| session.attached.is_some();
         if self.keeping == Keeping::Attached && !self.primary.as_ref().is_some_and(is_here) {
             self.keeping = Keeping::Away(now);
@@ -362,11 +373,21 @@ impl Core {
         self.has_left
     }
 
-    pub(super) fn end_primary(&mut self, over: Over) {
-        if let Some(primary) = self.primary.take() {
-            primary.wake();
-            self.remember(primary.key, over);
+    fn end_primary(&mut self, over: Over) {
+        if let Some(key) = self.primary.as_ref().map(|primary| primary.key) {
+            self.end(key, over);
         }
+    }
+
+    /// The session of this key is over, which its connection is told.
+    pub(super) fn end(&mut self, key: u64, over: Over) {
+        if let Some(session) = self.session(key) {
+            session.wake();
+        }
+        self.primary = self.primary.take().filter(|it| it.key != key);
+        self.mirrors.retain(|_, mirror| mirror.key != key);
+        self.remember(key, over);
+        self.look_after_successor();
     }
 
     pub(super) fn remember(&mut self, key: u64, over: Over) {

@@ -27,15 +27,15 @@ pub(crate) async fn feed(shard: Arc<Shard>, mut fed: mpsc::Receiver<Fed>, arrive
     let mut batch = Vec::with_capacity(AT_ONCE);
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    'fed: loop {
         tokio::select! {
             count = fed.recv_many(&mut batch, AT_ONCE) => if count == 0 {
                 break;
             },
             _ = look.tick() => shard.with(|core| core.tick(Instant::now())),
         }
-        for fed in batch.drain(..) {
-            match fed {
+        for next in batch.drain(..) {
+            match next {
                 Fed::Begin(begin) => {
                     shard.begin(&begin);
                     arrived();
@@ -47,8 +47,8 @@ pub(crate) async fn feed(shard: Arc<Shard>, mut fed: mpsc::Receiver<Fed>, arrive
                         core.push(&dispatch, event);
                         core.has_room(Instant::now())
                     });
-                    if !has_room {
-                        wait_for_room(&shard, &mut look).await;
+                    if !has_room && !wait_for_room(&shard, &fed, &mut look).await {
+                        break 'fed;
                     }
                 }
             }
@@ -58,12 +58,17 @@ pub(crate) async fn feed(shard: Arc<Shard>, mut fed: mpsc::Receiver<Fed>, arrive
     arrived();
 }
 
-/// What follows waits upstream meanwhile.
-async fn wait_for_room(shard: &Shard, look: &mut Interval) {
+/// What follows waits upstream meanwhile. `false`: upstream has left first, so that what
+/// follows is for the shard's next owner.
+async fn wait_for_room(shard: &Shard, fed: &mpsc::Receiver<Fed>, look: &mut Interval) -> bool {
     while !shard.with(|core| core.has_room(Instant::now())) {
+        if fed.is_closed() {
+            return false;
+        }
         tokio::select! {
             () = shard.room.notified() => {}
             _ = look.tick() => shard.with(|core| core.tick(Instant::now())),
         }
     }
+    true
 }

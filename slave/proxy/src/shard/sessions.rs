@@ -61,7 +61,7 @@ pub(crate) enum Take {
 }
 
 impl Core {
-    fn session(&mut self, key: u64) -> Option<&mut Session> {
+    pub(super) fn session(&mut self, key: u64) -> Option<&mut Session> {
         let mut all = self.primary.iter_mut().chain(self.mirrors.values_mut());
         all.find(|session| session.key == key)
     }
@@ -186,7 +186,7 @@ impl Core {
                 Resumed::Gone("no such session")
             };
         };
-        let (key, is_mirror) = (session.key, session.wish.mirror.is_some());
+        let key = session.key;
         let refused = match session.number(sequence) {
             None => Resumed::Gone("it was not greeted to the end"),
             Some(number) if number > session.sent => Resumed::InvalidSequence,
@@ -204,11 +204,7 @@ impl Core {
             }
         };
         self.counts.resumes_refused += 1;
-        if is_mirror {
-            self.mirrors.retain(|_, mirror| mirror.key != key);
-        } else {
-            self.end_primary(Over::Lost);
-        }
+        self.end(key, Over::Lost);
         refused
     }
 
@@ -254,7 +250,7 @@ impl Core {
         let is_mirror = session.wish.mirror.is_some();
         let until = session.resumed_at.unwrap_or(u64::MAX);
         if is_mirror && !self.ring.reaches(sent) {
-            self.mirrors.retain(|_, mirror| mirror.key != key);
+            self.end(key, Over::Lost);
             return Take::Over(Over::Lost);
         }
         let (mut numbers, mut size, mut more) = (Vec::new(), 0, false);
@@ -313,15 +309,6 @@ impl Core {
         Some(Arc::clone(event))
     }
 
-    fn end(&mut self, key: u64, over: Over) {
-        if self.primary.as_ref().is_some_and(|it| it.key == key) {
-            self.end_primary(over);
-        } else {
-            self.mirrors.retain(|_, mirror| mirror.key != key);
-            self.remember(key, over);
-        }
-    }
-
     /// A client says up to which sequence it has received everything. What it was not sent
     /// it cannot have.
     pub(crate) fn heard(&mut self, key: u64, connection: u64, sequence: u64) {
@@ -364,7 +351,7 @@ impl Core {
         self.look_after_successor();
     }
 
-    fn look_after_successor(&self) {
+    pub(super) fn look_after_successor(&self) {
         if let Some(successor) = &self.successor
             && !self.has_to_settle()
         {
@@ -389,13 +376,10 @@ impl Core {
             return;
         };
         session.attached = None;
-        let is_mirror = session.wish.mirror.is_some();
         if gives_up {
             self.end(key, Over::Lost);
         }
-        if let (false, Some(successor)) = (is_mirror, &self.successor) {
-            successor.wake.notify_one();
-        }
+        self.look_after_successor();
     }
 
     /// The session of this key asks with this nonce.
@@ -403,9 +387,9 @@ impl Core {
         self.askers.asks(nonce, key);
     }
 
-    /// Whether a command of this session may go up.
-    pub(crate) fn may_command(&mut self, key: u64, connection: u64) -> bool {
-        let session = self.session(key);
-        session.is_some_and(|it| it.is_at(connection))
+    /// Whether a command of this session may go up: presence and voice are not a mirror's.
+    pub(crate) fn may_command(&mut self, key: u64, connection: u64, op: u64) -> bool {
+        let session = self.session(key).filter(|it| it.is_at(connection));
+        session.is_some_and(|it| it.wish.mirror.is_none() || !matches!(op, 3 | 4))
     }
 }

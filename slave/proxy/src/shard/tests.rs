@@ -1,14 +1,16 @@
 //! Random lives of a shard and its clients: whatever happens, each event is finished once,
 //! not before a client received it, and each client sees every number once, in order.
+//! Below them, what such a life does not come to.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use baton_protocol::Sequence;
+use futures_util::FutureExt;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Attachment, Budget, Core, Event, Identified, Resumed, Take, Wish};
+use super::{Asking, Attachment, Budget, Core, Event, Identified, Over, Resumed, Take, Wish};
 use crate::{
-    config::ProxyConfig,
+    config::{Limits, ProxyConfig},
     upstream::{Begin, Dispatch},
 };
 
@@ -41,18 +43,71 @@ struct World {
 
 const FIRST: u64 = 1000;
 
+/// A shard whose session goes on behind `FIRST`, as far as it is known since `now`.
+fn core(now: Instant, change: impl FnOnce(&mut Limits)) -> Core {
+    let config = ProxyConfig::default();
+    let mut limits = config.limits;
+    change(&mut limits);
+    let budget = Budget::new(limits.rings);
+    let mut core = Core::new(limits, config.timings, budget, now);
+    core.begin(&Begin::Resumed {
+        handled: Sequence(FIRST),
+    });
+    core
+}
+
+fn push(core: &mut Core, sequence: u64) {
+    let dispatch = Dispatch {
+        sequence: Sequence(sequence),
+        kind: "E".to_owned(),
+        json: format!(r#"{{"d":{sequence}}}"#),
+    };
+    let event = Event::read(&dispatch);
+    core.push(&dispatch, event);
+}
+
+fn attachment(connection: u64) -> Attachment {
+    Attachment {
+        connection,
+        wake: Arc::new(Notify::new()),
+    }
+}
+
+/// A client begins and is greeted by one dispatch. Its key; its id is that of the connection.
+fn client(core: &mut Core, attachment: &Attachment, mirror: Option<&str>) -> u64 {
+    let wish = Wish {
+        mirror: mirror.map(str::to_owned),
+        ..Wish::default()
+    };
+    let id = attachment.connection.to_string();
+    let identified = core.identify(attachment, &wish, &id, false, false);
+    let Identified::Begun { key, .. } = identified else {
+        panic!("it does not begin: {identified:?}");
+    };
+    core.greeted(key, 1);
+    key
+}
+
+/// What a connection takes, by its sequences, and the text of each.
+fn taken(core: &mut Core, key: u64, connection: u64) -> Vec<(u64, Option<String>)> {
+    let Take::Batch { dispatches, .. } = core.take(key, connection, usize::MAX) else {
+        return Vec::new();
+    };
+    let text = |event: Arc<Event>| event.data.to_string();
+    dispatches
+        .into_iter()
+        .map(|(sequence, event)| (sequence, event.map(text)))
+        .collect()
+}
+
+fn is_woken(attachment: &Attachment) -> bool {
+    attachment.wake.notified().now_or_never().is_some()
+}
+
 impl World {
     fn new(seed: u64) -> Self {
-        let config = ProxyConfig::default();
-        let mut limits = config.limits;
-        limits.history = 3000;
-        let budget = Budget::new(limits.rings);
-        let mut core = Core::new(limits, config.timings, budget, Instant::now());
-        core.begin(&Begin::Resumed {
-            handled: Sequence(FIRST),
-        });
         Self {
-            core,
+            core: core(Instant::now(), |limits| limits.history = 3000),
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             last: FIRST,
             holes: BTreeSet::new(),
@@ -101,21 +156,12 @@ impl World {
             self.holes.insert(self.last);
         }
         self.last += 1;
-        let dispatch = Dispatch {
-            sequence: Sequence(self.last),
-            kind: "E".to_owned(),
-            json: format!(r#"{{"d":{}}}"#, self.last),
-        };
-        let event = Event::read(&dispatch);
-        self.core.push(&dispatch, event);
+        push(&mut self.core, self.last);
     }
 
     fn attachment(&mut self) -> Attachment {
         self.connections += 1;
-        Attachment {
-            connection: self.connections,
-            wake: Arc::new(Notify::new()),
-        }
+        attachment(self.connections)
     }
 
     /// Takes what there is, and receives all of it, or a part if the line breaks. `false`:
@@ -239,4 +285,105 @@ async fn whatever_happens_each_event_is_received_in_order_and_then_finished_once
         let all: BTreeSet<u64> = (FIRST + 1..=world.last).collect();
         assert_eq!(world.finished, all, "seed {seed}");
     }
+}
+
+#[test]
+fn the_first_client_is_expected_from_the_start_and_not_for_ever() {
+    let now = Instant::now();
+    let keep = ProxyConfig::default().timings.keep;
+    let mut core = core(now, |_| {});
+    push(&mut core, FIRST + 1);
+    core.tick(now + keep - Duration::from_millis(1));
+    assert_eq!(core.take_finished(), []);
+    core.tick(now + keep);
+    push(&mut core, FIRST + 2);
+    let both = [1, 2].map(|next| (Sequence(FIRST + next), Sequence(FIRST + next)));
+    assert_eq!(core.take_finished(), both);
+    assert_eq!((core.counts.lost, core.counts.unattended), (1, 1));
+}
+
+#[test]
+fn a_full_ring_is_given_up_although_its_client_says_again_what_it_said() {
+    let now = Instant::now();
+    let hold = ProxyConfig::default().timings.hold;
+    let mut core = core(now, |limits| limits.ring = 1);
+    let key = client(&mut core, &attachment(1), None);
+    push(&mut core, FIRST + 1);
+    assert_eq!(taken(&mut core, key, 1).len(), 1);
+    assert!(!core.has_room(now));
+    // READY, which it has, and nothing behind it.
+    core.heard(key, 1, 1);
+    assert!(!core.has_room(now + hold - Duration::from_millis(1)));
+    core.heard(key, 1, 1);
+    assert!(core.has_room(now + hold));
+    assert_eq!(core.counts.lost, 1);
+}
+
+#[test]
+fn a_shard_that_has_left_gives_nothing_up() {
+    let now = Instant::now();
+    let timings = ProxyConfig::default().timings;
+    let mut core = core(now, |limits| limits.ring = 1);
+    push(&mut core, FIRST + 1);
+    assert!(!core.has_room(now));
+    core.leave();
+    assert!(!core.has_room(now + timings.hold));
+    core.tick(now + timings.keep);
+    assert_eq!(core.take_finished(), [], "its next owner has it");
+    assert_eq!(core.counts.lost, 0);
+}
+
+#[test]
+fn a_shard_that_comes_back_with_another_session_has_its_events_whatever_their_numbers() {
+    let mut core = core(Instant::now(), |_| {});
+    let here = client(&mut core, &attachment(1), None);
+    push(&mut core, FIRST + 1);
+    let handled = Sequence(40);
+    core.begin(&Begin::Other { handled });
+    push(&mut core, 41);
+    assert_eq!(core.take_finished(), [(handled, handled)]);
+    let before = || (2, Some((FIRST + 1).to_string()));
+    assert_eq!(taken(&mut core, here, 1), [before()]);
+    assert!(matches!(
+        core.take(here, 1, 1),
+        Take::Over(Over::NewSession)
+    ));
+    // What it did not acknowledge, the new session, and the event of that.
+    let again = client(&mut core, &attachment(2), None);
+    let all = [before(), (3, None), (4, Some("41".to_owned()))];
+    assert_eq!(taken(&mut core, again, 2), all);
+    core.heard(again, 2, 4);
+    assert_eq!(core.take_finished(), [(Sequence(41), Sequence(41))]);
+}
+
+#[test]
+fn a_session_that_another_connection_could_not_resume_is_over_for_the_one_that_had_it() {
+    for mirror in [None, Some("m")] {
+        let mut core = core(Instant::now(), |_| {});
+        let (had, other) = (attachment(1), attachment(2));
+        let key = client(&mut core, &had, mirror);
+        let resumed = core.resume(&other, "1", 5000);
+        assert_eq!(resumed, Resumed::InvalidSequence);
+        assert!(is_woken(&had), "{mirror:?}");
+        let over = core.take(key, 1, 1);
+        assert!(matches!(over, Take::Over(Over::Lost)), "{over:?}");
+    }
+}
+
+#[test]
+fn whoever_waits_to_take_over_comes_in_when_there_is_nobody_to_wait_for() {
+    let mut core = core(Instant::now(), |_| {});
+    let key = client(&mut core, &attachment(1), None);
+    push(&mut core, FIRST + 1);
+    taken(&mut core, key, 1);
+    let next = attachment(2);
+    let wish = Wish::default();
+    let identified = core.identify(&next, &wish, "2", false, false);
+    assert!(matches!(identified, Identified::Settling));
+    assert_eq!(core.asking(key), Asking::Soon);
+    assert!(!is_woken(&next));
+    core.resume(&attachment(3), "1", 5000);
+    assert!(is_woken(&next));
+    let identified = core.identify(&next, &wish, "2", true, false);
+    assert!(matches!(identified, Identified::Begun { .. }));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{BOT, Client, Rig, config, identify};
+use crate::common::{BOT, Rig, TOKEN, config, identify};
 
 #[tokio::test]
 async fn commands_go_up_as_they_are_in_their_order() {
@@ -63,10 +63,7 @@ async fn an_answer_comes_to_whoever_asked_and_is_a_number_for_the_others() {
     config.mirrors.insert("m".to_owned());
     let rig = Rig::with(config).await;
     let (mut client, _) = rig.client().await;
-    let mut mirror = Client::open(&format!("{}/mirror/m", rig.url())).await;
-    mirror.payload().await;
-    mirror.send(identify()).await;
-    mirror.greeting().await;
+    let (mut mirror, _) = rig.client_at("/mirror/m").await;
     let ask = |nonce: &str| json!({"op": 8, "d": {"guild_id": "1", "query": "a", "limit": 5, "nonce": nonce}});
     client.send(ask("one")).await;
     mirror.send(ask("two")).await;
@@ -87,6 +84,28 @@ async fn an_answer_comes_to_whoever_asked_and_is_a_number_for_the_others() {
     let (chunk, limited) = ("GUILD_MEMBERS_CHUNK", "RATE_LIMITED");
     assert_eq!(kinds[0], [chunk, "BATON_FILLER", chunk]);
     assert_eq!(kinds[1], ["BATON_FILLER", limited, chunk]);
+}
+
+#[tokio::test]
+async fn a_mirror_stays_one_wherever_it_resumes() {
+    let mut config = config();
+    config.mirrors.insert("m".to_owned());
+    let rig = Rig::with(config).await;
+    let (mirror, greeting) = rig.client_at("/mirror/m").await;
+    drop(mirror);
+    // At the path of a primary: its library does not keep the URL that READY names.
+    let mut mirror = rig.hello().await;
+    let session = &greeting[0]["d"]["session_id"];
+    mirror
+        .send(json!({"op": 6, "d": {"token": TOKEN, "session_id": session, "seq": 3}}))
+        .await;
+    assert_eq!(mirror.payload().await["t"], "RESUMED");
+    mirror.send(json!({"op": 3, "d": {"status": "idle"}})).await;
+    let asks = json!({"op": 31, "d": {"guild_ids": ["1"]}});
+    mirror.send(asks.clone()).await;
+    rig.until("sent", |rig| !rig.above.inner().commands.is_empty())
+        .await;
+    assert_eq!(rig.above.inner().commands, [asks]);
 }
 
 #[tokio::test]

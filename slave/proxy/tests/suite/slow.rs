@@ -51,6 +51,25 @@ fn is_full(rig: &Rig) -> bool {
 }
 
 #[tokio::test]
+async fn a_shard_that_leaves_while_its_ring_is_full_has_left_all_the_same() {
+    let mut config = config();
+    config.limits.ring = 20_000;
+    let rig = Rig::with(config).await;
+    let (mut client, _) = rig.client().await;
+    client.manner = Manner::Silent;
+    for sequence in 101..=105 {
+        rig.input.event(large(sequence)).await;
+    }
+    rig.until("full", |rig| rig.status().shards[0].open_bytes >= 20_000)
+        .await;
+    let Rig { above, input, .. } = rig;
+    drop(input);
+    client.numbers(2).await;
+    assert_eq!(client.payload().await["op"], 7);
+    assert!(above.finished().is_empty(), "its next owner has them");
+}
+
+#[tokio::test]
 async fn a_client_that_reads_nothing_costs_its_connection_and_not_the_others() {
     let mut config = config();
     config.mirrors.insert("m".to_owned());
