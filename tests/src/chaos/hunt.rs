@@ -37,21 +37,26 @@ pub fn slave(folder: &Path, build: &str) -> Option<u32> {
 /// is not alive.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
-    let stat = read(pid, "stat");
-    let state = stat.rsplit(')').next().unwrap_or("").trim_start();
-    !state.is_empty() && !state.starts_with(['Z', 'X'])
+    !matches!(state(&read(pid, "stat")), None | Some('Z' | 'X'))
 }
 
-/// Waits until a process that was stopped stands, or is gone.
+/// Waits until every thread of a process that was stopped stands, or is gone.
 pub async fn stands(pid: u32) {
-    loop {
-        let stat = read(pid, "stat");
-        let state = stat.rsplit(')').next().unwrap_or("").trim_start();
-        if !state.starts_with(['R', 'S', 'D']) {
-            return;
-        }
+    while numbers(&format!("/proc/{pid}/task")).any(|thread| runs(pid, thread)) {
         sleep(Duration::from_micros(200)).await;
     }
+}
+
+/// Whether a thread does something, or will without being told to.
+fn runs(pid: u32, thread: u32) -> bool {
+    let stat = read(pid, &format!("task/{thread}/stat"));
+    matches!(state(&stat), Some('R' | 'S' | 'D'))
+}
+
+/// What a process or thread does, as the kernel writes it behind the name; `None`: it is
+/// gone.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit(')').next()?.trim_start().chars().next()
 }
 
 /// Sends a signal; nothing happens if the process has ended.
@@ -173,7 +178,12 @@ fn inode(from: u16, to: u16) -> Option<u64> {
 }
 
 fn all() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc")
+    numbers("/proc")
+}
+
+/// Those that this folder has an entry for.
+fn numbers(folder: &str) -> impl Iterator<Item = u32> + use<> {
+    fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
@@ -194,4 +204,17 @@ fn started(pid: u32) -> u64 {
 fn read(pid: u32, file: &str) -> String {
     let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
     String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_does_stands_behind_its_name_whatever_that_is() {
+        assert_eq!(state("12 (a) S (b) T 1 12"), Some('T'));
+        assert_eq!(state(""), None);
+        assert!(is_alive(std::process::id()));
+        assert!(runs(std::process::id(), std::process::id()));
+    }
 }

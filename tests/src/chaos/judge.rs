@@ -3,28 +3,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use baton_protocol::ShardId;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::time::sleep;
 
 use super::{
     expect::Expect,
     patience::Patience,
     scene::Scene,
-    store,
+    store::Stores,
     unending::{Fate, Unending, given_up},
 };
 use crate::{
     checker::Exactness,
     discord::LogLine,
-    error::{Error, Result},
-    http::Endpoint,
+    error::Result,
     records::{Handled, Records, Sent, read_records},
     truth,
 };
@@ -351,6 +348,11 @@ async fn judge_state(
             Some((slave["slave"].as_str()?, pid))
         })
         .collect();
+    let stores = if scene.setup.is_stored() {
+        Some(Stores::of(scene.folder()).await?)
+    } else {
+        None
+    };
     for shard in status["shards"].as_array().into_iter().flatten() {
         let number = shard["shard"].as_u64().and_then(|n| u32::try_from(n).ok());
         let pid = shard["owner"].as_str().and_then(|owner| pids.get(owner));
@@ -370,15 +372,29 @@ async fn judge_state(
             findings.state_lost += 1;
             continue;
         }
-        judge_guilds(scene, number, pid, findings).await?;
+        let guilds = scene.fleet.discord.guilds(number).await?;
+        for what in stores
+            .iter()
+            .flat_map(|all| all.wrong(number, guilds.len()))
+        {
+            findings.state_mismatches += 1;
+            findings
+                .examples
+                .push(format!("the store of shard {number}: {what}"));
+        }
+        judge_guilds(scene, number, pid, guilds, findings).await?;
     }
     Ok(())
 }
 
-async fn judge_guilds(scene: &Scene, shard: u32, pid: u32, findings: &mut Findings) -> Result<()> {
-    let slave = Endpoint::Unix(scene.folder().join(format!("run/inspect-{pid}")));
-    let guilds = scene.fleet.discord.guilds(shard).await?;
-    judge_store(scene, shard, &guilds, findings).await?;
+async fn judge_guilds(
+    scene: &Scene,
+    shard: u32,
+    pid: u32,
+    guilds: Vec<u64>,
+    findings: &mut Findings,
+) -> Result<()> {
+    let slave = scene.inspects(pid);
     for guild in guilds {
         let is = scene.fleet.discord.truth(guild).await?;
         let difference = match slave.get::<Value>(&format!("/guild/{guild}")).await {
@@ -393,51 +409,6 @@ async fn judge_guilds(scene: &Scene, shard: u32, pid: u32, findings: &mut Findin
         }
     }
     Ok(())
-}
-
-/// What a store holds fits together, and it has the guilds that there are and no others.
-async fn judge_store(
-    scene: &Scene,
-    shard: u32,
-    guilds: &[u64],
-    findings: &mut Findings,
-) -> Result<()> {
-    if !scene.setup.is_stored() {
-        return Ok(());
-    }
-    let stores = store::stores(scene.folder());
-    let should: BTreeSet<u64> = guilds.iter().copied().collect();
-    let look = move || {
-        let [dir] = stores.as_slice() else {
-            return vec![format!("{} stores", stores.len())];
-        };
-        look_at(dir, ShardId(shard), &should).unwrap_or_else(|error| vec![error.to_string()])
-    };
-    let wrong = spawn_blocking(look).await;
-    for what in wrong.map_err(|error| Error::answer("the store", error))? {
-        findings.state_mismatches += 1;
-        findings
-            .examples
-            .push(format!("the store of shard {shard}: {what}"));
-    }
-    Ok(())
-}
-
-fn look_at(
-    dir: &Path,
-    shard: ShardId,
-    should: &BTreeSet<u64>,
-) -> std::result::Result<Vec<String>, baton_store::Error> {
-    let options = || baton_store::Options::default();
-    let mut wrong = baton_store::verify(dir, shard, options())?.wrong;
-    let store = baton_store::Store::open(dir, shard, options())?;
-    let is: BTreeSet<u64> = store.view()?.guilds().map(|guild| guild.id.get()).collect();
-    if is != *should {
-        wrong.push(format!(
-            "it has the guilds {is:?}, and there are {should:?}"
-        ));
-    }
-    Ok(wrong)
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
-//! What strikes the store of a fleet: its writer in the middle of a change, its files.
+//! What strikes the store of a fleet: its writer in the middle of a change, its files. And
+//! what there is in it afterwards.
 
 use std::{
     fs::{self, File, OpenOptions},
+    io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rustix::process::Signal;
-use tokio::time::sleep;
+use serde_json::Value;
+use tokio::{time::sleep, try_join};
 
 use super::{
     hunt,
@@ -16,7 +19,10 @@ use super::{
     row::StoreHarm,
     scene::{Scene, Who},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    process::command,
+};
 
 /// A slave under traffic is found in the middle of a change within this time.
 const FOUND: Duration = Duration::from_secs(30);
@@ -30,15 +36,9 @@ const MAGIC: &[u8] = b"batonst\0";
 /// A format that no build has.
 const NO_FORMAT: u16 = 999;
 
-/// The folder that slaves are given for their store.
-#[must_use]
-pub(super) fn folder(run: &Path) -> PathBuf {
+/// The folder that slaves are given for their stores, of which each slot has one.
+fn folder(run: &Path) -> PathBuf {
     run.join("run/store")
-}
-
-/// The stores in it, one for each slot.
-pub(super) fn stores(run: &Path) -> Vec<PathBuf> {
-    entries(&folder(run))
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
@@ -48,7 +48,8 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 
 /// The file of each state.
 fn files(run: &Path) -> Vec<PathBuf> {
-    let shards = stores(run).into_iter().flat_map(|store| entries(&store));
+    let stores = entries(&folder(run));
+    let shards = stores.iter().flat_map(|store| entries(store));
     let states = shards.flat_map(|shard| entries(&shard));
     let files = states.map(|state| state.join("data.mdb"));
     files.filter(|file| file.exists()).collect()
@@ -82,10 +83,15 @@ pub(super) async fn strike(scene: &mut Scene, harm: StoreHarm) -> Result<()> {
             // A process whose pages are taken away under it dies of that.
             hunt::signal(pid, Signal::STOP);
             hunt::stands(pid).await;
-            let done = files(scene.folder())
-                .iter()
-                .try_for_each(|file| change(file, harm));
+            let files = files(scene.folder());
+            let done = files.iter().try_for_each(|file| change(file, harm));
             scene.kill(Who::Old);
+            if files.is_empty() {
+                return Err(Error::answer(
+                    "the store",
+                    "there is no state to be changed",
+                ));
+            }
             done
         }
     }
@@ -97,8 +103,13 @@ fn change(path: &Path, harm: StoreHarm) -> Result<()> {
         StoreHarm::Deleted => fs::remove_file(path),
         StoreHarm::OtherFormat => fs::read(path).and_then(|bytes| {
             let file = OpenOptions::new().write(true).open(path)?;
-            let at = |at: &usize| bytes[*at..].starts_with(MAGIC);
-            (0..bytes.len()).filter(at).try_for_each(|at| {
+            let mut headers = (0..bytes.len())
+                .filter(|at| bytes[*at..].starts_with(MAGIC))
+                .peekable();
+            if headers.peek().is_none() {
+                return Err(io::Error::other("no header is in it"));
+            }
+            headers.try_for_each(|at| {
                 file.write_all_at(&NO_FORMAT.to_le_bytes(), (at + MAGIC.len()) as u64)
             })
         }),
@@ -130,4 +141,89 @@ async fn stop_in_a_change(scene: &Scene, pid: u32) -> Result<()> {
 
 fn is_in_a_change(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| file.try_lock().is_err())
+}
+
+/// What is in the store of a fleet, which has one slot.
+#[derive(Debug)]
+pub(super) struct Stores {
+    shown: Vec<Value>,
+    verified: Vec<Value>,
+}
+
+impl Stores {
+    /// Reads every document of it.
+    ///
+    /// # Errors
+    /// There is no store, or more than one.
+    pub(super) async fn of(run: &Path) -> Result<Self> {
+        let (shown, verified) = try_join!(said(run, "show"), said(run, "verify"))?;
+        Ok(Self { shown, verified })
+    }
+
+    /// What is wrong with the state of a shard that has so many guilds.
+    pub(super) fn wrong(&self, shard: u32, guilds: usize) -> Vec<String> {
+        let of = |said: &[Value]| {
+            let said = said.iter().find(|said| said["shard"] == shard).cloned();
+            said.unwrap_or_default()
+        };
+        let (shown, verified) = (of(&self.shown), of(&self.verified));
+        let mut wrong: Vec<String> = [&shown, &verified]
+            .into_iter()
+            .filter(|said| said["found"] != "well")
+            .map(Value::to_string)
+            .collect();
+        if wrong.is_empty() && shown["guilds"] != guilds {
+            let is = &shown["guilds"];
+            wrong.push(format!("it has {is} guilds, and there are {guilds}"));
+        }
+        wrong
+    }
+}
+
+/// What the command of operators says of each shard. It has each read by a process of its
+/// own, which a damaged page may end.
+async fn said(run: &Path, verb: &str) -> Result<Vec<Value>> {
+    let folder = folder(run).display().to_string();
+    let mut command = command("baton-slave", ["store", verb, "--json", &folder])?;
+    command.kill_on_drop(true);
+    let output = command.output().await;
+    let output = output.map_err(Error::io("run baton-slave store"))?;
+    let wrong = |detail: String| Error::answer("baton-slave store", detail);
+    let said: Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| wrong(error.to_string()))?;
+    let stores = said["stores"].as_array().map_or(&[][..], Vec::as_slice);
+    let [store] = stores else {
+        return Err(wrong(said.to_string()));
+    };
+    Ok(store["shards"].as_array().cloned().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_store_is_right_if_each_shard_can_be_read_fits_together_and_has_all_guilds_and_no_others() {
+        let stores = |shown: Value, verified: Value| Stores {
+            shown: vec![json!({"shard": 7, "found": "well", "guilds": 1}), shown],
+            verified: vec![json!({"shard": 7, "found": "well"}), verified],
+        };
+        let shown = json!({"shard": 3, "found": "well", "guilds": 5});
+        let verified = json!({"shard": 3, "found": "well", "documents": 40, "wrong": []});
+        let well = stores(shown.clone(), verified.clone());
+        assert_eq!(well.wrong(3, 5), [""; 0]);
+        for guilds in [4, 6] {
+            let wrong = well.wrong(3, guilds);
+            let text = format!("it has 5 guilds, and there are {guilds}");
+            assert_eq!(wrong, [text]);
+        }
+        let damaged = json!({"shard": 3, "found": "wrong", "wrong": ["user 9 is missing"]});
+        let wrong = stores(shown.clone(), damaged.clone()).wrong(3, 5);
+        assert_eq!(wrong, [damaged.to_string()]);
+        let ended = json!({"shard": 3, "found": "wrong", "error": "the process ended"});
+        assert_eq!(stores(ended.clone(), ended).wrong(3, 5).len(), 2);
+        assert_eq!(well.wrong(4, 5).len(), 2, "nothing is said of it");
+    }
 }

@@ -30,6 +30,7 @@ use crate::{
     discord::Counts,
     error::{Error, Result},
     fleet::{Armed, Crash, Fleet},
+    http::Endpoint,
 };
 
 /// Who can be struck.
@@ -266,6 +267,12 @@ impl Scene {
             Who::New => hunt::slave(self.folder(), &self.new),
             Who::Master => self.fleet.master.pid(),
         }
+    }
+
+    /// Where a slave says what it holds.
+    #[must_use]
+    pub fn inspects(&self, pid: u32) -> Endpoint {
+        Endpoint::Unix(self.folder().join(format!("run/inspect-{pid}")))
     }
 
     /// Notes that something is struck now.
