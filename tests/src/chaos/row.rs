@@ -98,6 +98,8 @@ pub enum StoreHarm {
     NapsInAChange,
     /// It is stopped there, and nobody wakes it.
     HangsInAChange,
+    /// The writer's disk is full for a while.
+    NoRoom,
     /// The writer is killed, and its states are no store's any more.
     Damaged,
     /// The writer is killed, and the files of its states are gone.

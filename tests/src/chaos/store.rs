@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal};
 use serde_json::Value;
 use tokio::{time::sleep, try_join};
 
@@ -26,6 +26,12 @@ use crate::{
 
 /// A slave under traffic is found in the middle of a change within this time.
 const FOUND: Duration = Duration::from_secs(30);
+
+/// No file of a slave without room may be longer: each is but its states.
+const ROOM: u64 = 512 << 10;
+
+/// So long there is none: longer than it takes to try again, several times.
+const NO_ROOM: Duration = Duration::from_millis(1500);
 
 /// Shorter than every limit of the master.
 const NAP: Duration = Duration::from_millis(800);
@@ -79,6 +85,16 @@ pub(super) async fn strike(scene: &mut Scene, harm: StoreHarm) -> Result<()> {
             scene.freeze(pid);
             scene.frozen_are_killed().await
         }
+        StoreHarm::NoRoom => {
+            hunt::limit(pid, Resource::Fsize, Some(ROOM))?;
+            let refused = refuses(scene, pid).await;
+            sleep(NO_ROOM).await;
+            // It may have handed everything on and ended meanwhile.
+            if hunt::is_alive(pid) {
+                hunt::limit(pid, Resource::Fsize, None)?;
+            }
+            refused
+        }
         StoreHarm::Damaged | StoreHarm::Deleted | StoreHarm::OtherFormat => {
             // A process whose pages are taken away under it dies of that.
             hunt::signal(pid, Signal::STOP);
@@ -113,9 +129,28 @@ fn change(path: &Path, harm: StoreHarm) -> Result<()> {
                 file.write_all_at(&NO_FORMAT.to_le_bytes(), (at + MAGIC.len()) as u64)
             })
         }),
-        StoreHarm::KilledInAChange | StoreHarm::NapsInAChange | StoreHarm::HangsInAChange => Ok(()),
+        StoreHarm::KilledInAChange
+        | StoreHarm::NapsInAChange
+        | StoreHarm::HangsInAChange
+        | StoreHarm::NoRoom => Ok(()),
     };
     done.map_err(Error::io(format!("change {}", path.display())))
+}
+
+/// Waits until a slave has found no room for events.
+async fn refuses(scene: &Scene, pid: u32) -> Result<()> {
+    let slave = scene.inspects(pid);
+    let mut patience = Patience::of(FOUND);
+    loop {
+        let status: Value = slave.get("/status").await?;
+        if status["slave"]["counters"]["refused"].as_u64() > Some(0) {
+            return Ok(());
+        }
+        if patience.is_over().await {
+            return Err(Error::Late("the slave always finds room".to_owned()));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Stops a process while it holds the lock of a change: as a rule it does not, so that it is

@@ -1,11 +1,13 @@
 //! State that stays where it is: what happens to its owner, and to itself.
 
+use std::time::Duration;
+
 use super::ROW;
 use crate::chaos::{
     expect::{Expect, Serves},
     phase::Phase::{self, M0, M1, M2, M3, M4, M5, M6, M7},
     row::{Act, Blow, Row, StoreHarm},
-    scene::{Setup, Who},
+    scene::{Setup, Snapshots, Who},
 };
 
 /// Every slave has a store.
@@ -23,6 +25,12 @@ fn to_cache(setup: &mut Setup) {
     setup.store();
     setup.second = ["--state", "cache"].map(str::to_owned).to_vec();
 }
+
+/// A shard's guilds take two megabytes.
+const LARGE: [&str; 2] = ["--state-bytes-per-guild", "400000"];
+
+/// The least that a store may have.
+const SMALL: [&str; 2] = ["--store-limit", "1MiB"];
 
 /// The owner is dead: what it wrote is whole.
 fn survives(phase: Phase) -> Expect {
@@ -107,6 +115,22 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "store-full",
+        about: "the old slave's disk is full for a while: events wait, and none is lost",
+        phases: &[M0, M2],
+        quick: M0,
+        blow: Blow::Store(StoreHarm::NoRoom),
+        setup: |setup| {
+            stored(setup);
+            setup.discord.extend(LARGE.map(str::to_owned));
+        },
+        expect: |phase| match phase {
+            M0 => Expect::calm().at(Serves::Old),
+            M1 | M2 | M3 | M4 | M5 | M6 | M7 => Expect::done(),
+        },
+        ..ROW
+    },
+    Row {
         name: "store-damaged",
         about: "kill -9 of the old slave, and what it wrote is damaged: the state is said to be lost",
         phases: &[M0],
@@ -166,6 +190,22 @@ pub(super) const ROWS: &[Row] = &[
         blow: Blow::Kill(&[Who::New]),
         setup: from_cache,
         expect: |phase| Expect::back_at(phase).with_marks_if_handed_on(),
+        ..ROW
+    },
+    Row {
+        name: "cache-to-store-full",
+        about: "the same, and the store has no room for the state: nothing moves",
+        phases: &[M2],
+        quick: M2,
+        setup: |setup| {
+            from_cache(setup);
+            // Nothing is struck on the way.
+            setup.pace = Duration::from_millis(5);
+            setup.snapshots = Snapshots::Off;
+            setup.discord.extend(LARGE.map(str::to_owned));
+            setup.second.extend(SMALL.map(str::to_owned));
+        },
+        expect: |_| Expect::aborted(),
         ..ROW
     },
     Row {
