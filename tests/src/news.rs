@@ -80,7 +80,8 @@ impl News {
                     }
                     looked_at = events.len();
                 }
-                self.count.changed().await.map_err(|_| late())?;
+                let over = |_| Error::Late(format!("{what}: the master's news ended before"));
+                self.count.changed().await.map_err(over)?;
             }
         };
         timeout(limit, found).await.map_err(|_| late())?

@@ -9,7 +9,7 @@ use super::{
     journal,
     phase::Phase,
     row::{Crash, Damage, During},
-    scene::{SECOND, Scene, Setup, Who},
+    scene::{SECOND, Scene, Setup},
 };
 use crate::{
     error::{Error, Result},
@@ -92,8 +92,7 @@ pub async fn strike(scene: &mut Scene, crash: Crash, phase: Phase) -> Result<()>
                 scene.deploy(SECOND, &[]).await?;
             }
             scene.reach(phase).await?;
-            scene.kill(Who::Master);
-            scene.master_ends(PASSED).await?;
+            scene.kill_master().await?;
             if crash.during == During::RestartWithoutJournal {
                 journal::spoil(scene.folder(), Damage::Gone)?;
             }

@@ -47,8 +47,7 @@ pub async fn emptied(scene: &mut Scene) -> Result<()> {
         }
         sleep(Duration::from_millis(20)).await;
     }
-    scene.kill(Who::Master);
-    scene.master_ends(BACK).await?;
+    scene.kill_master().await?;
     remove()?;
     scene.restart_master().await
 }
@@ -63,8 +62,7 @@ pub async fn unseen(scene: &mut Scene, span: Duration) -> Result<()> {
         return Err(Error::Late("the old slave is not there".to_owned()));
     };
     let before = hunt::of_folder(scene.folder()).len();
-    scene.kill(Who::Master);
-    scene.master_ends(BACK).await?;
+    scene.kill_master().await?;
     scene.to_master.harm(Whose::Process(old), Harm::Cut);
     let file = scene.folder().join(HIDDEN);
     fs::write(&file, format!("{old}\n")).map_err(Error::io("hide a process"))?;

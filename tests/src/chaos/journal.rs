@@ -1,23 +1,16 @@
 //! A journal that is not what it was when the next master starts.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
-use super::{
-    row::Damage,
-    scene::{Scene, Who},
-};
+use super::{row::Damage, scene::Scene};
 use crate::error::{Error, Result};
-
-/// A master that was killed is dead within this time.
-const KILLED: Duration = Duration::from_secs(10);
 
 /// Kills the master, damages its journal, starts it again.
 ///
 /// # Errors
 /// The files cannot be written, or the master does not start.
 pub async fn damage(scene: &mut Scene, damage: Damage) -> Result<()> {
-    scene.kill(Who::Master);
-    scene.master_ends(KILLED).await?;
+    scene.kill_master().await?;
     spoil(scene.folder(), damage)?;
     scene.restart_master().await
 }

@@ -91,8 +91,7 @@ async fn nothing_moves(scene: &mut Scene, mut operator: Connection) -> Result<()
 /// # Errors
 /// The master came up all the same, or does not say why it cannot.
 pub async fn port_taken(scene: &mut Scene, span: Duration) -> Result<()> {
-    scene.kill(Who::Master);
-    scene.master_ends(ANSWERS).await?;
+    scene.kill_master().await?;
     let address = scene.fleet.listen().to_owned();
     let taken = TcpListener::bind(&address).await;
     let taken = taken.map_err(Error::io("take the master's port"))?;

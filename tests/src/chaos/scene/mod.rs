@@ -66,6 +66,9 @@ const START: Duration = Duration::from_secs(40);
 /// A phase is reached within this time.
 const REACH: Duration = Duration::from_secs(30);
 
+/// A master that was killed is dead within this time.
+const KILLED: Duration = Duration::from_secs(10);
+
 /// Every process has ended within this time.
 const ENDS: Duration = Duration::from_secs(10);
 
@@ -298,6 +301,15 @@ impl Scene {
                 self.killed.push(pid);
             }
         }
+    }
+
+    /// `kill -9` of the master, which is dead then.
+    ///
+    /// # Errors
+    /// It still runs.
+    pub async fn kill_master(&mut self) -> Result<()> {
+        self.kill(Who::Master);
+        self.master_ends(KILLED).await.map(drop)
     }
 
     /// Waits for the process of somebody who must be there.

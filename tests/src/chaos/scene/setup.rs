@@ -112,9 +112,7 @@ impl Setup {
             seed,
         }
     }
-}
 
-impl Setup {
     /// What slaves know of guilds is in a store, which stays where it is; state is not written
     /// down otherwise.
     pub fn store(&mut self) {
