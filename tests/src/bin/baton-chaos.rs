@@ -88,6 +88,7 @@ async fn main() -> ExitCode {
         say("chaos: no row is like that; see scripts/chaos --list");
         return ExitCode::from(2);
     }
+    let runs = chosen.len() * arguments.repeat as usize;
     let reports = tokio::select! {
         reports = run_all(&arguments, chosen) => reports,
         // Fleets end with their tasks.
@@ -102,8 +103,8 @@ async fn main() -> ExitCode {
             print(&report::line(report));
         }
     }
-    print(&report::sum(&reports).to_string());
-    ExitCode::from(u8::from(!report::is_clean(&reports)))
+    print(&report::sum(&reports, runs).to_string());
+    ExitCode::from(u8::from(!report::is_clean(&reports, runs)))
 }
 
 async fn deploys(arguments: &Arguments, count: u32) -> ExitCode {
@@ -209,7 +210,7 @@ async fn run_all(arguments: &Arguments, chosen: Vec<(Row, Phase)>) -> Vec<Report
             Ok(report) => {
                 if !arguments.json {
                     print(&report::line(&report));
-                } else if !report::is_clean(std::slice::from_ref(&report)) {
+                } else if !report::is_clean(std::slice::from_ref(&report), 1) {
                     say(&report::line(&report));
                 }
                 reports.push(report);

@@ -76,32 +76,68 @@ pub fn line(report: &Report) -> String {
     text
 }
 
-/// Whether everything was run and passed.
+/// Whether everything was run and passed: so many runs.
 #[must_use]
-pub fn is_clean(reports: &[Report]) -> bool {
+pub fn is_clean(reports: &[Report], runs: usize) -> bool {
     !reports.is_empty()
+        && reports.len() == runs
         && reports
             .iter()
             .all(|report| report.wrong.is_empty() && report.not_run.is_none())
 }
 
-/// All of them together.
+/// All of them together, which were to be so many. One without a report was not run.
 #[must_use]
-pub fn sum(reports: &[Report]) -> Value {
+pub fn sum(reports: &[Report], runs: usize) -> Value {
     let found = || reports.iter().filter_map(|report| report.findings.as_ref());
     let recovery = found().map(|found| (found.recovery_ms * 1000.0) as i64);
     let spread = Spread::of_us(recovery.collect());
+    let ran = reports.iter().filter(|report| report.not_run.is_none());
+    let ran = ran.count();
     let needless = reports.iter().map(|report| report.needless_identifies());
     json!({
-        "runs": reports.iter().filter(|report| report.not_run.is_none()).count(),
+        "runs": ran,
         "failed": reports.iter().filter(|report| !report.wrong.is_empty()).count(),
-        "not_run": reports.iter().filter(|report| report.not_run.is_some()).count(),
+        "not_run": runs.saturating_sub(ran),
         "lost": found().map(|found| found.lost).sum::<u64>(),
         "duplicated_unmarked": found().map(|found| found.duplicated_unmarked).sum::<u64>(),
         "needless_marks": found().map(|found| found.needless_marks).sum::<u64>(),
         "identifies_unneeded": needless.sum::<u64>(),
         "state_mismatches": found().map(|found| found.state_mismatches).sum::<u64>(),
         "recovery_ms": spread,
-        "ok": is_clean(reports),
+        "ok": is_clean(reports, runs),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::chaos::phase::Phase;
+
+    #[test]
+    fn a_run_that_has_no_report_is_missing_and_not_clean() {
+        let clean = Report {
+            stretch: 1.0,
+            row: "row",
+            phase: Phase::M0,
+            findings: None,
+            outcome: "-".to_owned(),
+            serves: "-".to_owned(),
+            identifies_due: 0,
+            wrong: Vec::new(),
+            not_run: None,
+            folder: None,
+            took: Duration::ZERO,
+        };
+        let reports = [clean];
+        let of = |runs| {
+            let sum = sum(&reports, runs);
+            ["runs", "not_run", "ok"].map(|name| sum[name].clone())
+        };
+        assert_eq!(of(1), [json!(1), json!(0), json!(true)]);
+        assert_eq!(of(2), [json!(1), json!(1), json!(false)]);
+        assert!(!is_clean(&[], 0));
+    }
 }
