@@ -14,7 +14,11 @@ const WORK: Duration = Duration::from_millis(40);
 
 /// By how much the limits of a run are stretched: from 1 to [`MOST`]. Blocks.
 pub(super) fn stretch() -> f64 {
-    now().clamp(1.0, MOST)
+    within(now())
+}
+
+fn within(times: f64) -> f64 {
+    times.clamp(1.0, MOST)
 }
 
 /// Works for a moment, and gives how much longer it took than on an idle host. Blocks.
@@ -23,7 +27,12 @@ pub(super) fn now() -> f64 {
     while processor_time().saturating_sub(worked) < WORK {
         std::hint::spin_loop();
     }
-    began.elapsed().div_duration_f64(WORK)
+    times(began.elapsed())
+}
+
+/// How many times as long it took.
+fn times(elapsed: Duration) -> f64 {
+    elapsed.div_duration_f64(WORK)
 }
 
 fn processor_time() -> Duration {
@@ -36,8 +45,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_host_stretches_the_limits_by_more_than_allowed_nor_shortens_them() {
-        assert!((1.0..=MOST).contains(&stretch()));
-        assert!(now() > 0.0);
+    fn two_thirds_of_a_processor_stretch_the_limits_by_half_and_no_host_more_than_allowed() {
+        let stretch = |elapsed| within(times(elapsed));
+        assert_eq!(stretch(WORK / 2), 1.0);
+        assert_eq!(stretch(WORK * 3 / 2), 1.5);
+        assert_eq!(stretch(WORK * 100), MOST);
+    }
+
+    #[test]
+    fn what_is_measured_is_no_shorter_than_the_work() {
+        // The two clocks need not agree to the last digit.
+        assert!(now() > 0.9);
     }
 }
