@@ -22,7 +22,7 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Every file that an installation for systemd has, with its mode.
-const SYSTEMD: [(&str, u32); 13] = [
+const SYSTEMD: [(&str, u32); 15] = [
     ("usr/local/bin/baton-master", 0o755),
     ("usr/local/bin/baton-slave", 0o755),
     ("usr/local/bin/baton-slave-unit", 0o755),
@@ -33,6 +33,8 @@ const SYSTEMD: [(&str, u32); 13] = [
     ("usr/local/share/man/man1/baton-master.1", 0o644),
     ("usr/local/share/man/man1/baton-master-deploy.1", 0o644),
     ("usr/local/share/doc/baton/NOTICE", 0o644),
+    ("usr/local/share/doc/baton/LICENSE-MIT", 0o644),
+    ("usr/local/share/doc/baton/LICENSE-APACHE", 0o644),
     ("etc/baton/baton.toml", 0o644),
     ("etc/baton/token", 0o600),
     ("etc/baton/admin-token", 0o600),
