@@ -124,15 +124,9 @@ impl Shard {
             return Ok(());
         };
         let of = self.of();
-        let begun = spawn_blocking(move || place.receive(of, owner)).await;
-        match begun {
-            Ok(Ok(())) => {
-                self.staying.comes_in_pieces();
-                Ok(())
-            }
-            Ok(Err(refusal)) => Err(refusal.text().to_owned()),
-            Err(_) => Err("the process ends".to_owned()),
-        }
+        may_block(move || place.receive(of, owner)).await?;
+        self.staying.comes_in_pieces();
+        Ok(())
     }
 
     /// All of a copy was taken in.
@@ -145,15 +139,9 @@ impl Shard {
             return Ok(());
         }
         let (shard, lowest, whole_at) = (self.id, copied.lowest, copied.highest());
-        let received = spawn_blocking(move || place.received(shard, &session, lowest, whole_at));
-        match received.await {
-            Ok(Ok(())) => {
-                self.staying.has_come(copied.clone());
-                Ok(())
-            }
-            Ok(Err(refusal)) => Err(refusal.text().to_owned()),
-            Err(_) => Err("the process ends".to_owned()),
-        }
+        may_block(move || place.received(shard, &session, lowest, whole_at)).await?;
+        self.staying.has_come(copied.clone());
+        Ok(())
     }
 
     /// Takes pieces in when it is this shard's turn. The task that waits for this does
@@ -190,5 +178,15 @@ impl Shard {
         imported
             .await
             .unwrap_or_else(|_| Err("the process ends".to_owned()))
+    }
+}
+
+/// Does something with a place where state stays, on a thread that may block.
+async fn may_block(
+    work: impl FnOnce() -> Result<(), Refusal> + Send + 'static,
+) -> Result<(), String> {
+    match spawn_blocking(work).await {
+        Ok(done) => done.map_err(|refusal| refusal.text().to_owned()),
+        Err(_) => Err("the process ends".to_owned()),
     }
 }

@@ -5,7 +5,7 @@ use std::{future::pending, panic::resume_unwind, sync::Arc, time::Duration};
 
 use baton_protocol::{Epoch, Sequence};
 use tokio::{
-    task::{JoinHandle, spawn_blocking},
+    task::{JoinError, JoinHandle, spawn_blocking},
     time::Instant,
 };
 use tracing::Span;
@@ -44,7 +44,8 @@ pub(super) struct Staying {
     /// Whether it is known not to be whole, and no READY brought it back.
     lost: bool,
     claim: Option<JoinHandle<Result<Taken, Refusal>>>,
-    waits: Option<Waits>,
+    /// A change was refused for now: when it is tried again.
+    waits: Option<Instant>,
     /// While it is compacted, no event is applied.
     compacting: Option<JoinHandle<Compacting>>,
     compacted: Option<Instant>,
@@ -77,12 +78,6 @@ enum Coming {
     Copied(Copied),
 }
 
-/// A change was refused for now.
-#[derive(Clone, Copy, Debug)]
-struct Waits {
-    again: Instant,
-}
-
 impl Staying {
     /// Claims it, on a thread that may block.
     pub(super) fn claim(&mut self, claim: Claim, place: Arc<dyn Stays>, span: Span) {
@@ -109,13 +104,7 @@ impl Staying {
         };
         let claimed = claim.await;
         self.claim = None;
-        match claimed {
-            Ok(claimed) => claimed,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => Err(Refusal::Unusable("the process ends".to_owned())),
-            },
-        }
+        joined(claimed).ok_or_else(ends)?
     }
 
     /// It is ours. Gives up to which event of the session it is whole, or why it is lost.
@@ -188,8 +177,7 @@ impl Staying {
             let done = owned.compact();
             (owned, done)
         }));
-        let again = Instant::now() + COMPACT_EVERY;
-        self.waits = Some(Waits { again });
+        self.waits = Some(Instant::now() + COMPACT_EVERY);
     }
 
     /// Until it is compacted; pending where it is not. Survives being cancelled.
@@ -199,18 +187,10 @@ impl Staying {
         };
         let compacted = compacting.await;
         self.compacting = None;
-        let again = Instant::now();
-        self.waits = Some(Waits { again });
-        match compacted {
-            Ok((owned, done)) => {
-                self.owned = Some(owned);
-                done
-            }
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => Err(Refusal::Unusable("the process ends".to_owned())),
-            },
-        }
+        self.waits = Some(Instant::now());
+        let (owned, done) = joined(compacted).ok_or_else(ends)?;
+        self.owned = Some(owned);
+        done
     }
 
     pub(super) const fn is_compacting(&self) -> bool {
@@ -277,27 +257,16 @@ impl Staying {
 
     /// Which of these events are in its pieces already, though they are above where it stands
     /// as a whole.
-    fn held(&mut self, batch: &[Incoming], beside: bool) -> Vec<bool> {
+    fn held(&self, batch: &[Incoming], beside: bool) -> Vec<bool> {
         let Some(copied) = &self.copied else {
             return Vec::new();
         };
-        let held = batch.iter().map(|incoming| {
-            let Some(Change {
-                sequence,
-                kind,
-                json,
-            }) = incoming.change()
-            else {
-                return false;
-            };
-            copied.holds(sequence, || key_of_event(kind, json, beside))
-        });
-        let held = held.collect();
-        let last = batch.iter().rev().find_map(Incoming::change);
-        if last.is_some_and(|last| copied.is_behind(last.sequence)) {
-            self.copied = None;
-        }
-        held
+        let is_held = |change: Change<'_>| {
+            let key = || key_of_event(change.kind, change.json, beside);
+            copied.holds(change.sequence, key)
+        };
+        let changes = batch.iter().map(Incoming::change);
+        changes.map(|change| change.is_some_and(is_held)).collect()
     }
 
     /// Whether it is known not to be whole.
@@ -334,7 +303,11 @@ impl Staying {
         let (Some(mut owned), Some(session)) = (self.owned.take(), session) else {
             return (batch, Ok(()));
         };
-        let held = self.held(&batch, beside);
+        // A READY is of another session than what was copied.
+        let held = match begins {
+            Some(_) => Vec::new(),
+            None => self.held(&batch, beside),
+        };
         let bytes: usize = batch.iter().map(Incoming::bytes).sum();
         let mut done = Err(Refusal::Busy(String::new()));
         if in_memory && bytes <= QUICK {
@@ -347,15 +320,13 @@ impl Staying {
                 let done = owned.apply(&of, &changes(&batch, &held), true);
                 (owned, batch, done)
             });
-            match work.await {
-                Ok(worked) => (owned, batch, done) = worked,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => resume_unwind(panic),
-                    // Nothing is handed out any more.
-                    Err(_) => return pending().await,
-                },
+            match joined(work.await) {
+                Some(worked) => (owned, batch, done) = worked,
+                // Nothing is handed out any more.
+                None => return pending().await,
             }
         }
+        let stands = owned.stands();
         self.owned = Some(owned);
         match &done {
             Ok(()) => {
@@ -364,11 +335,13 @@ impl Staying {
                 if begins.is_some() {
                     self.session = Some(session);
                     self.lost = false;
+                    self.copied = None;
                 }
+                // Not before: what was refused comes again.
+                self.copied.take_if(|copied| copied.is_behind(stands));
             }
             Err(Refusal::NoRoom(_) | Refusal::Busy(_)) => {
-                let again = Instant::now() + AGAIN;
-                self.waits = Some(Waits { again });
+                self.waits = Some(Instant::now() + AGAIN);
             }
             Err(Refusal::Fenced(_) | Refusal::Gone(_) | Refusal::Unusable(_)) => self.let_go(),
         }
@@ -376,8 +349,8 @@ impl Staying {
     }
 
     /// When the change that was refused is tried again; `None`: none was.
-    pub(super) fn waits_until(&self) -> Option<Instant> {
-        self.waits.map(|waits| waits.again)
+    pub(super) const fn waits_until(&self) -> Option<Instant> {
+        self.waits
     }
 
     /// A connection begins: what was refused comes again.
@@ -394,6 +367,21 @@ impl Staying {
         }
         is_due
     }
+}
+
+/// What a thread did, whose panic is this one's too; `None`: the process ends.
+fn joined<T>(done: Result<T, JoinError>) -> Option<T> {
+    match done {
+        Ok(done) => Some(done),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => None,
+        },
+    }
+}
+
+fn ends() -> Refusal {
+    Refusal::Unusable("the process ends".to_owned())
 }
 
 /// What these events change; one that is held changes where the state stands, and nothing

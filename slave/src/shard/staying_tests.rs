@@ -1,70 +1,5 @@
-use std::sync::{Mutex, PoisonError};
-
 use super::*;
-use crate::shard::gateway::End;
-
-/// Where a state stands, and what was applied to it.
-#[derive(Clone, Default)]
-struct Fake(Arc<Mutex<Kept>>);
-
-#[derive(Default)]
-struct Kept {
-    stands: Sequence,
-    applied: Vec<(u64, String)>,
-    /// How often nothing fits yet.
-    full: u32,
-}
-
-impl Fake {
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Owned for Fake {
-    fn stands(&self) -> Sequence {
-        self.kept().stands
-    }
-
-    fn apply(&mut self, _: &str, batch: &[Change<'_>], _: bool) -> Result<(), Refusal> {
-        let mut kept = self.kept();
-        if kept.full > 0 {
-            kept.full -= 1;
-            return Err(Refusal::NoRoom("full".to_owned()));
-        }
-        for change in batch {
-            kept.stands = change.sequence;
-            let applied = (change.sequence.get(), change.kind.to_owned());
-            kept.applied.push(applied);
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, _: &str, above: Sequence) -> Result<(), Refusal> {
-        self.kept().stands = above;
-        Ok(())
-    }
-
-    fn keys(&self) -> Vec<u64> {
-        Vec::new()
-    }
-
-    fn piece(&self, _: u64) -> Option<Exported> {
-        None
-    }
-
-    fn is_compact_asked(&self) -> bool {
-        false
-    }
-
-    fn compact(&mut self) -> Result<String, Refusal> {
-        Ok(String::new())
-    }
-
-    fn seal(&mut self) -> Sequence {
-        self.stands()
-    }
-}
+use crate::{shard::gateway::End, state::stays::fake::Fake};
 
 /// A message in a guild.
 fn message(sequence: u64, guild: u64) -> Incoming {
@@ -105,6 +40,40 @@ async fn an_event_that_a_received_piece_holds_changes_where_the_state_stands_and
     assert_eq!((batch.len(), done), (3, Ok(())));
     let changed = |sequence| (sequence, "MESSAGE_CREATE".to_owned());
     let expected = [(11, String::new()), changed(12), changed(13)];
+    assert_eq!(fake.kept().applied, expected);
+}
+
+#[tokio::test]
+async fn what_a_received_piece_holds_is_not_applied_to_it_after_a_refusal_either() {
+    let fake = Fake::default();
+    let copied = Copied::of_pieces("a", 10, &[(7, 12)]);
+    let mut staying = staying(&fake, Some(copied));
+    fake.kept().full = 1;
+    let mut batch = vec![message(11, 7), message(13, 7)];
+    for done in [Err(Refusal::NoRoom("full".to_owned())), Ok(())] {
+        let applied;
+        (batch, applied) = staying.apply(batch, None, QUICKLY).await;
+        assert_eq!(applied, done);
+    }
+    let expected = [(11, String::new()), (13, "MESSAGE_CREATE".to_owned())];
+    assert_eq!(fake.kept().applied, expected);
+}
+
+#[tokio::test]
+async fn a_session_that_begins_behind_a_copy_begins_with_nothing_of_it() {
+    let fake = Fake::default();
+    let copied = Copied::of_pieces("a", 10, &[(7, 12)]);
+    let mut staying = staying(&fake, Some(copied));
+    let ready = Incoming::Dispatch {
+        sequence: Sequence(1),
+        kind: "READY".into(),
+        json: "{}".to_owned(),
+    };
+    let (_, done) = staying.apply(vec![ready], Some("b"), QUICKLY).await;
+    assert_eq!(done, Ok(()));
+    let (_, done) = staying.apply(vec![message(2, 7)], None, QUICKLY).await;
+    assert_eq!(done, Ok(()));
+    let expected = [(1, "READY".to_owned()), (2, "MESSAGE_CREATE".to_owned())];
     assert_eq!(fake.kept().applied, expected);
 }
 

@@ -6,6 +6,9 @@
 //! of a copy: before the first event of an owner, and with the same question to answer,
 //! which is up to which event of the session the state is whole.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::sync::Arc;
 
 use baton_protocol::{Epoch, FleetId, Sequence, ShardId};
@@ -129,7 +132,8 @@ pub(crate) struct Claim {
     pub(crate) epoch: Option<Epoch>,
     /// The session that goes on; `None`: a new one will begin.
     pub(crate) session: Option<GoesOn>,
-    /// Whether all of it was taken in by this process, and takes the place of what is there.
+    /// Whether all of it was taken in by this process, and is to take the place of what is
+    /// there.
     pub(crate) received: bool,
 }
 
@@ -152,6 +156,8 @@ pub(crate) struct Claimed {
     pub(crate) missing: String,
     /// What was wrong with what was found, for a person; empty: nothing.
     pub(crate) trouble: String,
+    /// Whether it is what this process had taken in.
+    pub(crate) received: bool,
 }
 
 /// A claim that was granted.
@@ -189,8 +195,8 @@ impl Claim {
             session,
             missing,
             trouble,
+            received,
         } = place.claim(self)?;
-        let received = self.received;
         let Some(GoesOn { tag, from, reach }) = &self.session else {
             return Ok(Taken {
                 whole: Ok(owned.stands()),
@@ -259,7 +265,7 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{fake::Fake, *};
 
     /// A place with this state in it.
     struct Place {
@@ -268,15 +274,14 @@ mod tests {
         missing: &'static str,
     }
 
-    struct State(Sequence);
-
     impl Stays for Place {
         fn claim(&self, _: &Claim) -> Result<Claimed, Refusal> {
             Ok(Claimed {
-                owned: Box::new(State(Sequence(self.stands))),
+                owned: Box::new(Fake::at(self.stands)),
                 session: self.session.map(Into::into),
                 missing: self.missing.to_owned(),
                 trouble: String::new(),
+                received: false,
             })
         }
 
@@ -309,41 +314,6 @@ mod tests {
         }
 
         fn leave(&self, _: ShardId) {}
-    }
-
-    impl Owned for State {
-        fn stands(&self) -> Sequence {
-            self.0
-        }
-
-        fn apply(&mut self, _: &str, _: &[Change<'_>], _: bool) -> Result<(), Refusal> {
-            Ok(())
-        }
-
-        fn begin(&mut self, _: &str, above: Sequence) -> Result<(), Refusal> {
-            self.0 = above;
-            Ok(())
-        }
-
-        fn keys(&self) -> Vec<u64> {
-            Vec::new()
-        }
-
-        fn piece(&self, _: u64) -> Option<Exported> {
-            None
-        }
-
-        fn is_compact_asked(&self) -> bool {
-            false
-        }
-
-        fn compact(&mut self) -> Result<String, Refusal> {
-            Ok(String::new())
-        }
-
-        fn seal(&mut self) -> Sequence {
-            self.0
-        }
     }
 
     #[test]

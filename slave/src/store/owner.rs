@@ -38,7 +38,7 @@ impl Guilds {
             // It was not given to a slave.
             return Err(Refusal::Unusable("the store has no folder".to_owned()));
         };
-        let refused = |error| refusal(error, &folder.shown(shard));
+        let refused = |error| self.refusal(error, shard);
         let at = folder.at(of.fleet).map_err(refused)?;
         let store = Store::open(at, shard, inner.options.clone()).map_err(refused)?;
         let mut open = inner.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -70,21 +70,31 @@ impl Guilds {
 
 impl Stays for Guilds {
     fn claim(&self, claim: &Claim) -> Result<Claimed, Refusal> {
-        let folder = self.inner.folder.get();
         let shard = claim.of.shard;
-        let place = folder.map_or_else(String::new, |folder| folder.shown(shard));
         let store = self.open(claim.of)?;
+        let place = self.shown(shard);
         let received = self.take_received(shard).filter(|_| claim.received);
         if let Some((received, epoch)) = received.zip(claim.epoch) {
-            let claimed = store.claim_received(epoch, self.inner.owner, received);
-            let (writer, takeover) = claimed.map_err(|error| refusal(error, &place))?;
-            return Ok(Claimed {
-                owned: Box::new(Shard { writer, place }),
-                // The shard knows which piece is ahead.
-                session: claim.session.as_ref().map(|session| (*session.tag).into()),
-                missing: named(takeover.missing),
-                trouble: String::new(),
-            });
+            match store.claim_received(epoch, self.inner.owner, &received) {
+                Ok((writer, takeover)) => {
+                    return Ok(Claimed {
+                        owned: Box::new(Shard { writer, place }),
+                        // The shard knows which piece is ahead.
+                        session: claim.session.as_ref().map(|session| (*session.tag).into()),
+                        missing: named(takeover.missing),
+                        trouble: String::new(),
+                        received: true,
+                    });
+                }
+                Err(error @ Error::Damaged(_)) => {
+                    tracing::warn!(%shard, place, %error, "what was copied is not used");
+                }
+                Err(error) => {
+                    // It is claimed again.
+                    self.receives(shard, received);
+                    return Err(refusal(error, &place));
+                }
+            }
         }
         let claimed = self.claim_at(&store, claim.epoch).or_else(|error| {
             // Its folder was taken away since it was opened.
@@ -135,6 +145,7 @@ impl Stays for Guilds {
             session: stand.session,
             missing: named(missing),
             trouble,
+            received: false,
         })
     }
 
@@ -162,8 +173,7 @@ impl Stays for Guilds {
     fn receive(&self, of: Of, owner: Epoch) -> Result<(), Refusal> {
         let writer = self.open(of)?.receive(owner, self.inner.owner);
         let writer = writer.map_err(|error| self.refusal(error, of.shard))?;
-        self.receiving()
-            .insert(of.shard, Arc::new(Mutex::new(writer)));
+        self.receives(of.shard, writer);
         Ok(())
     }
 
@@ -295,6 +305,11 @@ impl Guilds {
         receiving.unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn receives(&self, shard: ShardId, writer: Writer) {
+        let writer = Arc::new(Mutex::new(writer));
+        self.receiving().insert(shard, writer);
+    }
+
     fn take_received(&self, shard: ShardId) -> Option<Writer> {
         let received = self.receiving().remove(&shard)?;
         // Nobody takes anything in any more.
@@ -302,10 +317,14 @@ impl Guilds {
         Some(writer.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn refusal(&self, error: Error, shard: ShardId) -> Refusal {
+    /// Where a shard is and how large it may be, for whoever reads an error.
+    fn shown(&self, shard: ShardId) -> String {
         let folder = self.inner.folder.get();
-        let place = folder.map_or_else(String::new, |folder| folder.shown(shard));
-        refusal(error, &place)
+        folder.map_or_else(String::new, |folder| folder.shown(shard))
+    }
+
+    fn refusal(&self, error: Error, shard: ShardId) -> Refusal {
+        refusal(error, &self.shown(shard))
     }
 }
 
@@ -346,3 +365,8 @@ const fn what_to_do(full: Full) -> &'static str {
         Full::Readers => "too many threads read the shard: let views go",
     }
 }
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -234,11 +234,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`claim`](Self::claim). [`Error::Damaged`]: what was taken in is not there any more.
+    /// With any other error it is there, and can be claimed again.
     pub fn claim_received(
         &self,
         epoch: Epoch,
         owner: Owner,
-        received: Writer,
+        received: &Writer,
     ) -> Result<(Writer, Takeover), Error> {
         let claimed = place::claim(&Claimant {
             received: Some(received.generation_name()),

@@ -166,7 +166,7 @@ impl Writer {
         let mut applied = Applied::default();
         let (epoch, owner) = (self.epoch, self.owner);
         let header = self.generation.write(patience, |txn| {
-            let mut header = owned(txn, epoch, owner)?;
+            let mut header = owned(txn.header()?, epoch, owner)?;
             for event in batch {
                 if header.session.as_ref() == session
                     && event.sequence <= header.sequence
@@ -267,7 +267,7 @@ impl Writer {
         let options = self.store.options();
         let (epoch, owner) = (self.epoch, self.owner);
         let header = self.generation.write(options.patience, |txn| {
-            let mut header = owned(txn, epoch, owner)?;
+            let mut header = owned(txn.header()?, epoch, owner)?;
             change(options, txn, &mut header)?;
             txn.set_header(&header)?;
             Ok(header)
@@ -337,14 +337,7 @@ impl Writer {
         self.may_write()?;
         let before = self.generation.size()?;
         let view = self.generation.read()?;
-        let header = header(view.get(&key::header())?)?;
-        let (epoch, owner) = (self.epoch, self.owner);
-        if header.epoch != epoch || header.owner != owner {
-            return Err(Error::Fenced {
-                own: epoch,
-                latest: header.epoch,
-            });
-        }
+        let header = owned(header(view.get(&key::header())?)?, self.epoch, self.owner)?;
         let fill = |txn: &mut WriteTxn<'_>| copy_all(&view, &header, txn);
         let options = self.store.options();
         let moved = move_to_new(&self.generation, &self.claim, options, fill)?;
@@ -395,8 +388,7 @@ fn copy_all(from: &Txn, header: &Header, to: &mut WriteTxn<'_>) -> Result<(), Er
 }
 
 /// The header, if this owner is still the last.
-fn owned(txn: &WriteTxn<'_>, epoch: Epoch, owner: Owner) -> Result<Header, Error> {
-    let header = txn.header()?;
+fn owned(header: Header, epoch: Epoch, owner: Owner) -> Result<Header, Error> {
     let is_own = header.epoch == epoch && header.owner == owner;
     if !is_own && !mutant!("epoch-not-compared") {
         return Err(Error::Fenced {

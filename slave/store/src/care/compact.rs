@@ -2,9 +2,7 @@
 //! shard's folder, or by whoever asks, if nobody has the state open.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -39,10 +37,7 @@ pub fn compact(dir: &Path, shard: ShardId, options: Options) -> Result<Compacted
 /// # Errors
 /// The folder is not there, or cannot be written.
 pub fn ask_to_compact(dir: &Path, shard: ShardId) -> Result<(), Error> {
-    let path = mark(&place::shard_folder(dir, shard));
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    options.open(&path).map(|_| ()).map_err(Error::io(path))
+    place::mark(&asked(&place::shard_folder(dir, shard)))
 }
 
 /// Whether somebody asked, and was not answered yet.
@@ -62,7 +57,7 @@ pub fn take_back(dir: &Path, shard: ShardId) -> Result<(), Error> {
 }
 
 pub(crate) fn is_asked(shard: &Path) -> Result<bool, Error> {
-    let path = mark(shard);
+    let path = asked(shard);
     match fs::symlink_metadata(&path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -71,13 +66,9 @@ pub(crate) fn is_asked(shard: &Path) -> Result<bool, Error> {
 }
 
 pub(crate) fn answered(shard: &Path) -> Result<(), Error> {
-    let path = mark(shard);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path)(error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    place::unmark(&asked(shard)).map(|_| ())
 }
 
-fn mark(shard: &Path) -> PathBuf {
+fn asked(shard: &Path) -> PathBuf {
     shard.join(ASKED)
 }

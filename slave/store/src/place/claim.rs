@@ -12,7 +12,7 @@ use super::{
     generation::{Generation, How, WriteTxn},
 };
 use crate::{
-    Error, Options,
+    Error, Options, Resources,
     error::Damage,
     header::{Header, Owner, this_boot},
     packed::Level,
@@ -119,7 +119,7 @@ pub(crate) fn move_to_new(
     });
     match &moved {
         Ok((_, next)) => claims::clean(shard, next, None)?,
-        Err(_) => claims::remove_unclaimed(shard, claim.epoch)?,
+        Err(_) => claims::remove_unclaimed(shard, claim.epoch, None)?,
     }
     moved
 }
@@ -162,14 +162,14 @@ impl Claimant<'_> {
 
     /// Takes back what this attempt made: its marks first, and then the generations that
     /// nobody else claims. Whoever claimed one of them saw its mark after making its own,
-    /// and is seen now.
+    /// and is seen now. What this process had filled before is there for the next attempt.
     fn give_way(&self, before: Option<&Claim>) -> Result<(), Error> {
         for claim in claims::list(self.shard)? {
             if self.is_own(&claim, before) {
                 claim.remove(self.shard);
             }
         }
-        claims::remove_unclaimed(self.shard, self.epoch)
+        claims::remove_unclaimed(self.shard, self.epoch, self.received)
     }
 
     fn try_from(&self, before: Option<&Claim>) -> Result<Option<Claimed>, Error> {
@@ -221,12 +221,22 @@ impl Claimant<'_> {
         claim.epoch == self.epoch && Some(claim) > before
     }
 
-    fn check(&self, header: &Header) -> Result<(), Error> {
-        if header.boot != this_boot() {
+    /// Whether a state of this boot and shard is of any use here.
+    fn check(&self, boot: [u8; 16], shard: u32) -> Result<(), Error> {
+        if boot != this_boot() {
             return Err(Error::Damaged(Damage::Boot));
         }
-        if header.shard != self.id {
+        if shard != self.id {
             return Err(Error::Damaged(Damage::Shard));
+        }
+        Ok(())
+    }
+
+    /// Whether this owner comes behind that one, or is the same.
+    fn follows(&self, epoch: Epoch, owner: Owner) -> Result<(), Error> {
+        let is_other = epoch == self.epoch && owner != self.owner;
+        if epoch > self.epoch || is_other {
+            return Err(self.fenced(epoch));
         }
         Ok(())
     }
@@ -266,7 +276,7 @@ impl Claimant<'_> {
     fn enter(&self, generation: &Generation) -> Result<Header, Error> {
         generation.write(self.options.patience, |txn| {
             let mut header = txn.header()?;
-            self.check(&header)?;
+            self.check(header.boot, header.shard)?;
             self.own(&mut header)?;
             txn.set_header(&header)?;
             Ok(header)
@@ -275,10 +285,7 @@ impl Claimant<'_> {
 
     /// Writes the owner into a header, unless a later one stands there.
     fn own(&self, header: &mut Header) -> Result<(), Error> {
-        let is_other = header.epoch == self.epoch && header.owner != self.owner;
-        if header.epoch > self.epoch || is_other {
-            return Err(self.fenced(header.epoch));
-        }
+        self.follows(header.epoch, header.owner)?;
         header.epoch = self.epoch;
         header.owner = self.owner;
         header.most = self.options.most;
@@ -347,12 +354,12 @@ impl Claimant<'_> {
         }))
     }
 
-    /// Makes a generation with nothing in it.
-    fn make(&self, name: &str) -> Result<(Arc<Generation>, Header), Error> {
-        let header = Header {
+    /// The header of a new state of this owner's.
+    fn header(&self, resources: Resources) -> Header {
+        Header {
             level: Level::NEW,
             shard: self.id,
-            resources: self.options.resources,
+            resources,
             boot: this_boot(),
             epoch: self.epoch,
             owner: self.owner,
@@ -361,7 +368,12 @@ impl Claimant<'_> {
             most: self.options.most,
             whole_at: Sequence(0),
             session: "".into(),
-        };
+        }
+    }
+
+    /// Makes a generation with nothing in it.
+    fn make(&self, name: &str) -> Result<(Arc<Generation>, Header), Error> {
+        let header = self.header(self.options.resources);
         let generation = Generation::create(self.shard, name.to_owned(), self.how())?;
         generation.write(self.options.patience, |txn| txn.set_header(&header))?;
         Ok((generation, header))

@@ -1,15 +1,14 @@
 //! The marks in a shard's folder that say who claimed it, and where its state is.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use baton_protocol::Epoch;
 
+use super::folder::{mark, unmark};
 use crate::Error;
 
 const OWNER: &str = "owner-";
@@ -53,11 +52,7 @@ impl Claim {
 
     /// Writes the mark.
     pub(super) fn create(&self, shard: &Path) -> Result<(), Error> {
-        let path = shard.join(self.file_name());
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        options.open(&path).map_err(Error::io(&path))?;
-        Ok(())
+        mark(&shard.join(self.file_name()))
     }
 
     /// Takes the mark back.
@@ -141,13 +136,18 @@ fn made_at(name: &str) -> Option<Epoch> {
     epoch.parse().ok().map(Epoch)
 }
 
-/// Removes what an owner of this epoch made and nobody claims.
-pub(super) fn remove_unclaimed(shard: &Path, epoch: Epoch) -> Result<(), Error> {
+/// Removes what an owner of this epoch made and nobody claims, but for one that is `kept`.
+pub(super) fn remove_unclaimed(
+    shard: &Path,
+    epoch: Epoch,
+    kept: Option<&str>,
+) -> Result<(), Error> {
     let names = names(shard)?;
     // Behind the names: a generation is made before it is claimed.
     let claims = list(shard)?;
     for name in names.iter().filter(|name| made_at(name) == Some(epoch)) {
-        if !claims.iter().any(|claim| claim.generation == *name) {
+        let is_kept = kept == Some(name.as_str());
+        if !is_kept && !claims.iter().any(|claim| claim.generation == *name) {
             remove(&shard.join(name));
         }
     }
@@ -162,21 +162,16 @@ pub(super) fn remove(path: &Path) {
 
 /// Says to the owner that asked with this number that its state is gone on with here.
 pub(crate) fn accept(shard: &Path, offer: u64) -> Result<(), Error> {
-    let path = shard.join(format!("{ACCEPTED}{offer:016x}"));
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    options.open(&path).map_err(Error::io(&path))?;
-    Ok(())
+    mark(&accepted(shard, offer))
 }
 
 /// Whether somebody said so; forgets it.
 pub(crate) fn is_accepted(shard: &Path, offer: u64) -> Result<bool, Error> {
-    let path = shard.join(format!("{ACCEPTED}{offer:016x}"));
-    match fs::remove_file(&path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io(path)(error)),
-    }
+    unmark(&accepted(shard, offer))
+}
+
+fn accepted(shard: &Path, offer: u64) -> PathBuf {
+    shard.join(format!("{ACCEPTED}{offer:016x}"))
 }
 
 /// Gives a generation another name, so that nobody finds it. `None`: it is not there.

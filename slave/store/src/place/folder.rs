@@ -1,9 +1,9 @@
 //! Folders and files that nobody but this user can read.
 
 use std::{
-    fs::{self, DirBuilder, Metadata},
+    fs::{self, DirBuilder, Metadata, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -86,6 +86,22 @@ fn is_old(path: &Path, for_so_long: Duration) -> io::Result<bool> {
 pub(crate) fn free(path: &Path) -> Result<u64, Error> {
     let found = rustix::fs::statvfs(path).map_err(|error| Error::io(path)(error.into()))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Makes a file with nothing in it that only this user can read. One may be there.
+pub(crate) fn mark(path: &Path) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map(|_| ()).map_err(Error::io(path))
+}
+
+/// Removes such a file. False: there was none.
+pub(crate) fn unmark(path: &Path) -> Result<bool, Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(path)(error)),
+    }
 }
 
 /// Checks a folder that has to be there.

@@ -41,7 +41,7 @@ pub use self::{
 pub(crate) use self::{
     claim::{Claimant, Claimed, claim, move_to_new, receive},
     claims::{Claim, accept, current, damaged, is_accepted, kept},
-    folder::{folder, free, shard_folder, shard_of_folder},
+    folder::{folder, free, mark, shard_folder, shard_of_folder, unmark},
     generation::{Generation, How, Txn, WriteTxn, header},
     users::{is_open, is_open_for},
 };

@@ -39,7 +39,7 @@ fn what_is_received_leaves_the_owner_alone_and_takes_its_place_when_it_is_claime
     };
     assert_eq!(text(&store), "owned");
 
-    let (mut new, takeover) = store.claim_received(Epoch(6), owner(6), received).unwrap();
+    let (mut new, takeover) = store.claim_received(Epoch(6), owner(6), &received).unwrap();
     assert_eq!(text(&store), "copied");
     assert_eq!(
         (takeover.stand.session, takeover.stand.sequence),

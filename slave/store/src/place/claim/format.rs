@@ -7,15 +7,13 @@
 
 use std::sync::Arc;
 
-use baton_protocol::{Epoch, Sequence};
+use baton_protocol::Epoch;
 
 use super::{Claimant, Claimed, Found};
 use crate::{
     Error, Resources,
     apply::Apply,
-    error::Damage,
-    header::{Header, Owner, this_boot},
-    packed::Level,
+    header::{Header, Owner},
     place::{
         claims::{self, Claim},
         former::{Former, FormerState, former},
@@ -97,18 +95,15 @@ impl Claimant<'_> {
         let ready = self.prepared.filter(|prepared| {
             prepared.of == latest.generation && prepared.session == state.session
         });
+        self.check(state.boot, state.shard)?;
+        self.follows(state.epoch, state.owner)?;
         if let Some(prepared) = ready
             && prepared.generation.is_named()?
         {
-            self.own_former(&state)?;
             let header = self.enter(&prepared.generation)?;
             return Ok((Arc::clone(&prepared.generation), header));
         }
-        self.own_former(&state)?;
-        let name = claims::new_name(self.epoch)?;
-        let generation = Generation::create(self.shard, name, self.how())?;
-        let header = self.fill(&generation, state, (self.epoch, self.owner))?;
-        Ok((generation, header))
+        self.fill(state, (self.epoch, self.owner))
     }
 
     /// Converts a state that another build still writes, so that a claim that follows finds
@@ -126,11 +121,9 @@ impl Claimant<'_> {
         let txn = there.read()?;
         let state = (former.read)(&txn)?;
         let session = state.session.clone();
-        let name = claims::new_name(self.epoch)?;
-        let generation = Generation::create(self.shard, name, self.how())?;
         // The claim that uses it writes its own.
         let owner = (state.epoch, state.owner);
-        self.fill(&generation, state, owner)?;
+        let (generation, _) = self.fill(state, owner)?;
         Ok(Some(Prepared {
             of: latest.generation.clone(),
             session,
@@ -138,44 +131,23 @@ impl Claimant<'_> {
         }))
     }
 
-    fn own_former(&self, state: &FormerState<'_>) -> Result<(), Error> {
-        if state.boot != this_boot() {
-            return Err(Error::Damaged(Damage::Boot));
-        }
-        if state.shard != self.id {
-            return Err(Error::Damaged(Damage::Shard));
-        }
-        let is_other = state.epoch == self.epoch && state.owner != self.owner;
-        if state.epoch > self.epoch || is_other {
-            return Err(self.fenced(state.epoch));
-        }
-        Ok(())
-    }
-
     /// Writes a state into a new generation, in pieces: nobody claims it yet, so that it need
     /// not be whole before the last.
     fn fill(
         &self,
-        to: &Generation,
         mut state: FormerState<'_>,
         (epoch, owner): (Epoch, Owner),
-    ) -> Result<Header, Error> {
+    ) -> Result<(Arc<Generation>, Header), Error> {
+        let name = claims::new_name(self.epoch)?;
+        let to = Generation::create(self.shard, name, self.how())?;
         let (options, patience) = (self.options, self.options.patience);
         let resources = NOT_CONVERTED
             .into_iter()
             .fold(state.resources, |all, not| all - not);
         let mut header = Header {
-            level: Level::NEW,
-            shard: self.id,
-            resources: resources - (resources - options.resources),
-            boot: this_boot(),
             epoch,
             owner,
-            index: 0,
-            sequence: Sequence(0),
-            most: options.most,
-            whole_at: Sequence(0),
-            session: "".into(),
+            ..self.header(resources - (resources - options.resources))
         };
         to.write(patience, |txn| {
             if let Some(user) = &state.current_user {
@@ -202,7 +174,7 @@ impl Claimant<'_> {
         header.session = state.session;
         header.sequence = state.sequence;
         to.write(patience, |txn| txn.set_header(&header))?;
-        Ok(header)
+        Ok((to, header))
     }
 }
 

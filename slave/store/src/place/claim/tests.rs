@@ -58,6 +58,27 @@ fn with_byte(at: usize, byte: u8) -> Result<Takeover, Error> {
 }
 
 #[test]
+fn what_was_received_is_there_for_the_next_attempt_of_its_claimant() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let owner = Owner([2; 16]);
+    let received = store.receive(Epoch(1), owner).unwrap();
+    let claimant = Claimant {
+        shard: &shard_folder(&dir.path().join("store"), SHARD),
+        id: SHARD.get(),
+        options: &Options::default(),
+        epoch: Epoch(2),
+        owner,
+        prepared: None,
+        received: Some(received.generation_name()),
+    };
+    // Another claimant came between.
+    claimant.give_way(None).unwrap();
+    let claimed = claim(&claimant).unwrap();
+    assert_eq!(claimed.generation.name(), received.generation_name());
+}
+
+#[test]
 fn a_state_of_another_boot_is_set_aside_because_nothing_was_synced() {
     let taken = with_header(|header| header.boot = [7; 16]).unwrap();
     assert_eq!(taken.found, Found::SetAside(Damage::Boot));

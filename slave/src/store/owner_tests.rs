@@ -1,0 +1,97 @@
+use std::{fs, path::Path};
+
+use baton_protocol::FleetId;
+use baton_store::Options;
+use rustix::fs::{FlockOperation, flock};
+
+use super::*;
+use crate::{SlaveConfig, state::stays::GoesOn};
+
+const OF: Of = Of {
+    shard: ShardId(0),
+    shard_count: 1,
+    fleet: FleetId(1),
+};
+
+/// A process that waits for others only a moment.
+fn process(dir: &Path) -> Guilds {
+    let options = Options::default().with_patience(Duration::from_millis(50));
+    let guilds = Guilds::with(options, Some(dir.join("store")));
+    guilds.settle(&SlaveConfig::new("token")).unwrap();
+    guilds
+}
+
+/// One that has taken in a guild of the session `a`, at 10.
+fn process_that_received(dir: &Path) -> Guilds {
+    let guilds = process(dir);
+    guilds.receive(OF, Epoch(2)).unwrap();
+    guilds.import(OF.shard, 9, br#"{"id":"9"}"#).unwrap();
+    let received = guilds.received(OF.shard, "a", Sequence(10), Sequence(12));
+    received.unwrap();
+    guilds
+}
+
+/// A claim for the session `a`, which goes on from 10.
+fn claim(epoch: u64, received: bool) -> Claim {
+    Claim {
+        of: OF,
+        epoch: Some(Epoch(epoch)),
+        session: Some(GoesOn {
+            tag: "a".into(),
+            from: Sequence(10),
+            reach: 100,
+        }),
+        received,
+    }
+}
+
+/// The data file of the one state that there is.
+fn data(guilds: &Guilds) -> fs::File {
+    let shard = guilds.dir().unwrap().join("shard-0");
+    let entries = fs::read_dir(shard).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path().join("data.mdb"));
+    fs::File::open(paths.find(|path| path.exists()).unwrap()).unwrap()
+}
+
+#[test]
+fn what_was_received_is_claimed_again_after_a_refusal() {
+    let dir = tempfile::tempdir().unwrap();
+    let guilds = process_that_received(dir.path());
+    let held_up = data(&guilds);
+    flock(&held_up, FlockOperation::LockExclusive).unwrap();
+    let refused = claim(3, true).take(&guilds).err();
+    assert!(matches!(refused, Some(Refusal::Busy(_))), "{refused:?}");
+    drop(held_up);
+    let taken = claim(3, true).take(&guilds).ok().unwrap();
+    assert_eq!((taken.whole, taken.received), (Ok(Sequence(10)), true));
+}
+
+#[test]
+fn where_what_was_received_is_gone_the_state_that_is_there_is_claimed() {
+    let dir = tempfile::tempdir().unwrap();
+    let guilds = process_that_received(dir.path());
+    // Another process got the shard, and cleaned up.
+    let other = process(dir.path());
+    let mut owned = claim(3, false).take(&other).ok().unwrap().owned;
+    let ready = Change {
+        sequence: Sequence(10),
+        kind: "READY",
+        json: "{}",
+    };
+    owned.apply("a", &[ready], true).unwrap();
+    drop(owned);
+    let taken = claim(4, true).take(&guilds).ok().unwrap();
+    assert_eq!((taken.whole, taken.received), (Ok(Sequence(10)), false));
+}
+
+#[test]
+fn what_is_refused_names_the_folder_of_the_shard() {
+    let dir = tempfile::tempdir().unwrap();
+    let guilds = process(dir.path());
+    let mut owned = claim(3, false).take(&guilds).ok().unwrap().owned;
+    owned.seal();
+    let refused = owned.apply("a", &[], true).unwrap_err();
+    let folder = guilds.dir().unwrap().join("shard-0");
+    let begins = format!("{} (limit ", folder.display());
+    assert!(refused.text().starts_with(&begins), "{}", refused.text());
+}
