@@ -18,7 +18,6 @@ use super::{
     session::Session,
 };
 use crate::{
-    bot::StateStatus,
     config::OnLostState,
     state::stays::{Claim, GoesOn, Of, Refusal},
 };
@@ -46,8 +45,8 @@ impl Shard {
     fn claimed(&mut self, then: Then) -> Phase {
         match then {
             Then::Begin => Phase::Serving,
-            Then::GoOn => {
-                self.tell_state(StateStatus::Complete);
+            Then::GoOn(travels) => {
+                self.tell_state(travels);
                 Phase::Serving
             }
             Then::Recall => self.recall_or_lose(),
@@ -208,6 +207,7 @@ impl Shard {
             Err(refusal) => refusal,
         };
         if mutant!("refused-and-handed-out") {
+            self.no_room(refusal.text());
             let first = batch.remove(0);
             gateway.put_back(batch);
             return Ok(first);

@@ -4,9 +4,12 @@ use baton_protocol::{SequenceRanges, Ticket};
 use tokio::time::Instant;
 
 use super::{gateway::Incoming, order::Turn};
-use crate::state::{
-    snapshot::Read,
-    stays::{Refusal, Taken},
+use crate::{
+    bot::StateStatus,
+    state::{
+        snapshot::Read,
+        stays::{Refusal, Taken},
+    },
 };
 
 /// Where a shard is, with what exists only there. `run` has the diagram.
@@ -25,8 +28,8 @@ pub(super) enum Phase {
 pub(super) enum Then {
     /// A new session.
     Begin,
-    /// A session goes on here, and all of the state that travels.
-    GoOn,
+    /// A session goes on here, and what travels of its state is like this.
+    GoOn(StateStatus),
     /// A session goes on here, and what travels of its state did not come.
     Recall,
 }

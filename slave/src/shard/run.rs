@@ -34,6 +34,7 @@ use super::{
     session::Session,
     span,
 };
+use crate::bot::StateStatus;
 
 /// What is held back for the word of an earlier owner is waited for so long: this shard
 /// is another's by now, and the word goes there. It may be on its way here.
@@ -171,8 +172,13 @@ impl Shard {
                 Ended::StateGone(why) => {
                     tracing::error!(why, "the state of this shard is gone");
                     self.progress(Step::Reconnecting, 0);
+                    // What travels is as it was.
+                    let travels = match self.keeping.is_lost() {
+                        true => StateStatus::Lost,
+                        false => StateStatus::Complete,
+                    };
                     let then = match self.current.is_some() {
-                        true => Then::GoOn,
+                        true => Then::GoOn(travels),
                         false => Then::Begin,
                     };
                     return self.claims(then);
@@ -398,7 +404,10 @@ impl Shard {
             handled = %self.events.window().handled(), "resumes"
         );
         let is_missing = state_at.is_none() && self.context.keeps_state();
-        self.claims(if is_missing { Then::Recall } else { Then::GoOn })
+        self.claims(match is_missing {
+            true => Then::Recall,
+            false => Then::GoOn(StateStatus::Complete),
+        })
     }
 
     /// Discord ended the session: a span of events is lost, said loudly.

@@ -3,19 +3,20 @@
 mod beside;
 mod trouble;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use baton_discord::{Discord, DiscordConfig, Fault, FaultName, ResumeWhileConnected};
 use baton_protocol::{
     Epoch, Sequence, ShardId, Ticket, ToMaster, ToSlave,
     message::{Dial, ResumeAfter, Unit},
 };
-use baton_slave::{Mark, SlaveConfig, StateStatus};
+use baton_slave::{SlaveConfig, StateStatus};
 use tempfile::TempDir;
 use twilight_model::id::Id;
 
 use crate::common::{
-    FakeMaster, LONG, Peer, Recorder, Running, Told, config, discord, moment, run, traffic, until,
+    FakeMaster, LONG, Peer, Recorder, Running, all_once_unmarked, config, discord, moment, run,
+    sent, traffic, until,
 };
 use crate::lost::copy;
 
@@ -90,30 +91,13 @@ impl Scene {
         states.iter().map(|(_, status)| *status).collect()
     }
 
-    /// How often each dispatch was handed out, by all.
-    fn handed(&self) -> BTreeMap<u64, Vec<Told>> {
-        let mut all: BTreeMap<u64, Vec<Told>> = BTreeMap::new();
-        for side in &self.sides {
-            for told in side.slave.bot.told() {
-                all.entry(told.sequence).or_default().push(told);
-            }
-        }
-        all
-    }
-
     /// Everything that Discord sent was handed out once, and the state of this slave is what
     /// Discord says.
     async fn is_exact(&self, side: usize) {
         let moment = moment(&self.discord, 0, &self.sides[side].slave.bot).await;
         assert_eq!(moment.difference(), None);
-        let ledger = self.discord.ledger(0, usize::MAX);
-        let events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
-        let handed = self.handed();
-        assert_eq!(handed.len(), events.count());
-        for (sequence, told) in handed {
-            assert_eq!(told.len(), 1, "{sequence}: {told:?}");
-            assert_eq!(told[0].mark, Mark::None, "{sequence}");
-        }
+        let bots: Vec<&Recorder> = self.sides.iter().map(|side| &*side.slave.bot).collect();
+        all_once_unmarked(&self.discord, &bots).await;
         assert_eq!(self.discord.counters().total.identifies, 1);
     }
 }
@@ -228,10 +212,10 @@ async fn what_the_store_holds_and_the_dead_owner_did_not_finish_is_handed_out_an
     let peer = &mut scene.sides[new].peer;
     peer.resume(2, ResumeAfter::Death, early.clone()).await;
     let expected = || {
-        let ledger = scene.discord.ledger(0, usize::MAX).into_iter();
-        let events = ledger.filter(|entry| entry.kind.name() != "RESUMED");
-        let behind = events.filter(|entry| entry.seq > early.handled.get());
-        let mut expected: Vec<u64> = behind.map(|entry| entry.seq).collect();
+        let sent = sent(&scene.discord).into_iter();
+        let sequences = sent.map(|(_, sequence)| sequence);
+        let behind = sequences.filter(|sequence| *sequence > early.handled.get());
+        let mut expected: Vec<u64> = behind.collect();
         expected.retain(|sequence| !early.finished_above.contains(Sequence(*sequence)));
         expected
     };

@@ -1,6 +1,8 @@
 //! A store beside other state, and under the Go master.
 
-use baton_discord::Discord;
+use std::fs;
+
+use baton_discord::{Discord, Traffic};
 use baton_slave::cache::Cache;
 
 use super::*;
@@ -57,6 +59,31 @@ async fn state_of_the_bot_s_own_travels_beside_a_store_that_stays_or_travels_too
     assert_eq!(stays.difference(), None);
     let travels = stays.with_pieces(bot.pieces_of_cache(ShardId(0)).unwrap());
     assert_eq!(travels.difference(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_that_travels_and_was_lost_stays_lost_when_the_store_is_claimed_anew() {
+    let mut scene = Scene::new(|_| {}).await;
+    let one = scene.joins_as(with_both(&scene, "store"), |_| {}).await;
+    // The first bot had no state of its own.
+    scene.hands_over(0, one, 2).await;
+    assert_eq!(scene.states(one), [StateStatus::Lost]);
+    fs::remove_dir_all(scene.folder()).unwrap();
+    until("the word", || scene.states(one).len() == 2).await;
+    assert_eq!(scene.states(one), [StateStatus::Lost; 2]);
+    let leaves = Traffic {
+        rate: 100.0,
+        mix: [("GUILD_DELETE".to_owned(), 1)].into(),
+        ..Traffic::default()
+    };
+    scene.discord.set_traffic(None, &leaves).unwrap();
+    let pieces = || scene.sides[one].slave.bot.pieces_of_cache(ShardId(0));
+    until("a guild that comes back", || {
+        pieces().is_some_and(|pieces| !pieces.is_empty())
+    })
+    .await;
+    let next = scene.joins_as(with_both(&scene, "store"), |_| {}).await;
+    assert_eq!(scene.copies(one, next, 2).await, 0, "what is left of it");
 }
 
 /// Everything is with this slave, and its store is what Discord says.

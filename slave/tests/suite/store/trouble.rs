@@ -6,12 +6,19 @@ use baton_protocol::{Version, message::CopyState};
 use baton_slave::{OnLostState, store::Guilds};
 use baton_store::{Options, Owner, Store};
 use rustix::fs::{FlockOperation, flock};
+use tokio::time::timeout;
 
 use super::*;
+use crate::common::all_once;
 
-/// What a slave with this bot has counted.
-async fn refused(side: &Side) -> u64 {
-    side.slave.counts().await.refused
+/// Waits until changes were refused so often.
+async fn is_refused(side: &Side, times: u64) {
+    let refused = timeout(LONG, async {
+        while side.slave.counts().await.refused < times {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(refused.await.is_ok(), "never refused {times} times");
 }
 
 /// The data file of shard 0.
@@ -47,9 +54,7 @@ async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more(
         })
         .await;
     scene.sides[small].peer.start(&[0], 1, 1).await;
-    while refused(&scene.sides[small]).await < 3 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    is_refused(&scene.sides[small], 3).await;
     // It closes and resumes, and nothing comes of it.
     let connects = || scene.discord.counters().total.connects;
     let (before, told) = (connects(), scene.sides[small].slave.bot.told().len());
@@ -73,9 +78,7 @@ async fn while_another_process_is_in_the_middle_of_a_change_events_wait_and_othe
     scene.sides[0].peer.start(&[1], 1, 2).await;
     let file = fs::File::open(data(&scene)).unwrap();
     flock(&file, FlockOperation::LockExclusive).unwrap();
-    while refused(&scene.sides[0]).await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    is_refused(&scene.sides[0], 1).await;
     let of = |shard| {
         let told = scene.sides[0].slave.bot.told();
         told.iter().filter(|told| told.shard == shard).count()
@@ -100,19 +103,7 @@ async fn a_store_that_is_removed_under_its_owner_is_lost_and_no_event_is() {
     until("the word", || scene.states(0).len() == 2).await;
     assert_eq!(scene.states(0), [StateStatus::Complete, StateStatus::Lost]);
     scene.flows(0).await;
-    traffic(&scene.discord, 0.0);
-    let sent = || {
-        let ledger = scene.discord.ledger(0, usize::MAX);
-        let events = ledger.iter().filter(|entry| entry.kind.name() != "RESUMED");
-        events.count()
-    };
-    until("every event once", || {
-        scene.sides[0].slave.bot.told().len() == sent()
-    })
-    .await;
-    let mut told = scene.sides[0].slave.bot.sequences();
-    told.dedup();
-    assert_eq!(told.len(), sent());
+    all_once(&scene.discord, &[&scene.sides[0].slave.bot]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
