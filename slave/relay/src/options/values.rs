@@ -65,10 +65,11 @@ pub(super) fn bytes_of_file<'de, D: Deserializer<'de>>(file: D) -> Result<Option
         Bytes(u64),
         Text(String),
     }
-    match Given::deserialize(file)? {
-        Given::Bytes(number) => Ok(Some(number)),
-        Given::Text(text) => bytes(&text).map(Some).map_err(D::Error::custom),
-    }
+    let given = match Given::deserialize(file)? {
+        Given::Bytes(number) => bytes(&number.to_string()),
+        Given::Text(text) => bytes(&text),
+    };
+    given.map(Some).map_err(D::Error::custom)
 }
 
 pub(super) fn token(given: Option<String>, file: Option<PathBuf>) -> Result<String, Error> {

@@ -26,4 +26,11 @@ fn what_cannot_work_is_refused_before_anything_is_dialled() {
         "not on this host",
     );
     refused(&[&shards[..], &["unix:/run/x"]].concat(), "TCP only");
+    refused(&["--store-limit", "0"], "`0` is no size");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("slave.toml");
+    for none in ["0", "\"0MiB\""] {
+        std::fs::write(&file, format!("store_limit = {none}")).unwrap();
+        refused(&["--config", file.to_str().unwrap()], "is no size");
+    }
 }
