@@ -161,6 +161,16 @@ impl SessionParameters {
     }
 }
 
+/// Events of a session that Discord replays at the least.
+pub const LEAST_REPLAYED: u64 = 100;
+
+/// How many events of a session with so many guilds Discord replays, by the formula that its
+/// staff once gave.
+#[must_use]
+pub fn replayed(guilds: u64) -> u64 {
+    guilds.saturating_mul(75).clamp(LEAST_REPLAYED, 3500)
+}
+
 /// What READY said of a session, and what it was identified with.
 ///
 /// A resumed connection brings neither READY nor GUILD_CREATE, so user and application
@@ -309,6 +319,12 @@ mod tests {
             assert!(!shown.contains("hush"), "{shown}");
         }
         assert!(!sealed.is_none());
+    }
+
+    #[test]
+    fn what_discord_replays_follows_from_the_guilds_within_bounds() {
+        let replayed = [0, 1, 2, 40, 47, 2500, u64::MAX].map(replayed);
+        assert_eq!(replayed, [100, 100, 150, 3000, 3500, 3500, 3500]);
     }
 
     #[test]

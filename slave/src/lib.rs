@@ -33,6 +33,7 @@ mod state;
 #[cfg(feature = "store")]
 pub mod store;
 mod telemetry;
+mod unique;
 
 #[cfg(feature = "legacy")]
 pub use self::config::Legacy;

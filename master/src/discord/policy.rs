@@ -45,12 +45,12 @@ impl Service for Discord {
     fn replays(&self, session: &Session) -> Option<u64> {
         match discord::Session::open(session).guilds {
             0 => None,
-            guilds => Some((u64::from(guilds) * 75).clamp(self.replays_always(), 3500)),
+            guilds => Some(discord::replayed(guilds.into())),
         }
     }
 
     fn replays_always(&self) -> u64 {
-        100
+        discord::LEAST_REPLAYED
     }
 
     fn bot(&self, session: &Session) -> Option<u64> {

@@ -16,6 +16,7 @@ use crate::{
         CopyOut, Exported, Form, Heartbeat, StateChannel, offer_of,
         stays::{key_of, key_on_its_way},
     },
+    unique::unique,
 };
 
 impl Shard {
@@ -31,7 +32,7 @@ impl Shard {
         if self.staying.is_compacting() {
             Self::compacted(self.staying.is_compacted().await);
         }
-        let offer = self.staying.is_whole().then(random);
+        let offer = self.staying.is_whole().then(|| unique() as u64);
         let session = self.session_of_copy();
         let first = match (&session, self.current.tag(), offer) {
             (Some(_), Some(tag), Some(offer)) => Some(offer_of(&tag, offer)),
@@ -140,12 +141,4 @@ impl Shard {
             self.keeping.changed(key, event.sequence());
         }
     }
-}
-
-/// A number that nobody uses twice. Without random bytes there is the time.
-fn random() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(0))
-    })
 }

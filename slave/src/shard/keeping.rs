@@ -9,12 +9,9 @@
 //!                     given up ──copy──▶ copied ──Resume──▶ served
 //! ```
 
-use baton_protocol::{Epoch, Sequence, state::StateFrame};
+use baton_protocol::{Epoch, Sequence, discord::LEAST_REPLAYED, state::StateFrame};
 
 use crate::state::{Copied, CopyOut, Exported, Heartbeat, Import, StateChannel, Taken};
-
-/// Discord keeps so many events of every session for a replay, at least.
-const SURELY_REPLAYED: u64 = 100;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -190,7 +187,7 @@ impl Keeping {
     /// makes room.
     pub(super) fn prefers_own(&mut self, frame: &StateFrame, epoch: Epoch, own: Sequence) -> bool {
         let (header, own) = (frame.header(), own.get());
-        let reached = header.sequence.get() <= own.saturating_add(SURELY_REPLAYED);
+        let reached = header.sequence.get() <= own.saturating_add(LEAST_REPLAYED);
         let begins = header.chunk == 0 && header.epoch > epoch;
         if self.frozen == Frozen::Own && begins && !reached && !mutant!("frozen-preferred") {
             tracing::info!(own, copy = %header.sequence, "the frozen state makes room for a copy");

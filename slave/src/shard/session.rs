@@ -74,7 +74,7 @@ impl Session {
     pub(crate) fn reach(&self) -> u64 {
         let replays = match self.said.guilds {
             0 => 1000,
-            guilds => (u64::from(guilds) * 75).clamp(100, 3500),
+            guilds => discord::replayed(guilds.into()),
         };
         replays / 4 * 3
     }

@@ -53,7 +53,7 @@ use twilight_model::{
 };
 
 use self::place::Folder;
-use crate::{Error, ShardId, SlaveConfig};
+use crate::{Error, ShardId, SlaveConfig, unique::unique};
 
 /// The guilds of all shards that this process serves. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -89,20 +89,12 @@ impl Guilds {
     }
 
     fn with(options: Options, dir: Option<PathBuf>) -> Self {
-        let mut owner = [0; 16];
-        // Without random bytes the process and the time are as good: it names this process
-        // among those of one host.
-        if getrandom::fill(&mut owner).is_err() {
-            owner[..4].copy_from_slice(&std::process::id().to_le_bytes());
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            let now = now.map_or(0, |now| now.as_nanos());
-            owner[4..].copy_from_slice(&now.to_le_bytes()[..12]);
-        }
         Self {
             inner: Arc::new(Inner {
                 options,
                 dir,
-                owner: Owner(owner),
+                // Among the processes of this host.
+                owner: Owner(unique().to_le_bytes()),
                 folder: OnceLock::new(),
                 shard_count: AtomicU32::new(0),
                 open: RwLock::default(),

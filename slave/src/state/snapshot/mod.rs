@@ -23,13 +23,14 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{Epoch, Sequence, ShardId};
+use baton_protocol::{Epoch, Sequence, ShardId, discord};
 use tokio::sync::Semaphore;
 
 pub(crate) use self::{
     read::{Read, Reading},
     write::{Outcome, Writing},
 };
+use crate::unique::unique;
 
 /// Snapshots of one process that are written at one time.
 const WRITERS: usize = 16;
@@ -82,8 +83,7 @@ impl Snapshots {
     }
 
     fn may_be_behind(&self, pieces: u64) -> u64 {
-        let replayed = pieces.saturating_mul(75).clamp(100, 3500);
-        self.max_behind.min(replayed / 2)
+        self.max_behind.min(discord::replayed(pieces) / 2)
     }
 }
 
@@ -109,10 +109,9 @@ impl Store {
     /// `None`: there are to be no snapshots.
     pub(crate) fn new(settings: Option<&Snapshots>) -> Option<Self> {
         let settings = settings.filter(|settings| !settings.every.is_zero())?;
-        let process = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
         Some(Self {
             settings: settings.clone(),
-            process: format!("{process:016x}"),
+            process: format!("{:016x}", unique() as u64),
             writers: Arc::new(Semaphore::new(WRITERS)),
         })
     }
