@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{BOT, Rig, TOKEN, config, identify};
+use crate::common::{BOT, Rig, config, identify, resume};
 
 #[tokio::test]
 async fn commands_go_up_as_they_are_in_their_order() {
@@ -95,10 +95,7 @@ async fn a_mirror_stays_one_wherever_it_resumes() {
     drop(mirror);
     // At the path of a primary: its library does not keep the URL that READY names.
     let mut mirror = rig.hello().await;
-    let session = &greeting[0]["d"]["session_id"];
-    mirror
-        .send(json!({"op": 6, "d": {"token": TOKEN, "session_id": session, "seq": 3}}))
-        .await;
+    mirror.send(resume(&greeting[0], 3)).await;
     assert_eq!(mirror.payload().await["t"], "RESUMED");
     mirror.send(json!({"op": 3, "d": {"status": "idle"}})).await;
     let asks = json!({"op": 31, "d": {"guild_ids": ["1"]}});

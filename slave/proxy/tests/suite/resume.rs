@@ -1,13 +1,8 @@
 //! RESUME: exact, or refused.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::common::{Client, Manner, Rig, TOKEN, config, identify};
-
-fn resume(ready: &Value, sequence: u64) -> Value {
-    let session = &ready["d"]["session_id"];
-    json!({"op": 6, "d": {"token": TOKEN, "session_id": session, "seq": sequence}})
-}
+use crate::common::{Client, Manner, Rig, config, identify, resume};
 
 #[tokio::test]
 async fn a_resume_gets_what_was_missed_then_resumed_then_what_comes() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_proxy::{Dispatch, Sequence};
 use serde_json::json;
 
-use crate::common::{Manner, Rig, TOKEN, config, identify};
+use crate::common::{Manner, Rig, config, identify, resume};
 
 fn large(sequence: u64) -> Dispatch {
     let d = json!({"n": sequence, "text": "x".repeat(10_000)});
@@ -116,11 +116,8 @@ async fn a_backlog_that_holds_discord_back_too_long_is_given_up_loudly() {
     rig.until_finished(110).await;
     let shard = rig.status().shards.remove(0);
     assert_eq!(shard.lost + shard.unattended + shard.open, 10, "{shard:?}");
-    let session = &greeting[0]["d"]["session_id"];
     let mut client = rig.hello().await;
-    client
-        .send(json!({"op": 6, "d": {"token": TOKEN, "session_id": session, "seq": 3}}))
-        .await;
+    client.send(resume(&greeting[0], 3)).await;
     assert_eq!(client.payload().await["op"], 9, "it is told");
     client.send(identify()).await;
     client.greeting().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_proxy::ShardId;
 use serde_json::{Value, json};
 
-use crate::common::{Manner, Rig, TOKEN, config, identify};
+use crate::common::{Manner, Rig, config, identify, resume};
 
 #[tokio::test]
 async fn a_second_client_goes_on_where_the_first_was_and_repeats_nothing() {
@@ -37,8 +37,7 @@ async fn a_second_client_goes_on_where_the_first_was_and_repeats_nothing() {
     assert_eq!(rig.status().shards[0].takeovers, 1);
 
     // As long as the new one is here, the old one is told to stay away.
-    let session = &greeting[0]["d"]["session_id"];
-    let resume = json!({"op": 6, "d": {"token": TOKEN, "session_id": session, "seq": 3}});
+    let resume = resume(&greeting[0], 3);
     let mut back = rig.hello().await;
     back.send(resume.clone()).await;
     assert_eq!(back.closed().await.0, 4004);

@@ -254,6 +254,12 @@ pub(crate) fn identify() -> Value {
     }})
 }
 
+/// RESUME of the session that this READY named, behind this sequence.
+pub(crate) fn resume(ready: &Value, sequence: u64) -> Value {
+    let session = &ready["d"]["session_id"];
+    json!({"op": 6, "d": {"token": TOKEN, "session_id": session, "seq": sequence}})
+}
+
 /// The text of a guild with two members.
 pub(crate) fn guild(id: u64) -> String {
     json!({
