@@ -106,11 +106,12 @@ impl Joined {
 
 impl Bot for Joined {
     fn handle(&self, event: Event, ack: Ack, shard: &ShardHandle) {
-        let mut shards = self.above.shards();
-        let here = self.here(&mut shards, shard);
+        // An event is read and copied before the lock of all shards is taken.
         let sequence = event.sequence();
         if event.kind() == "READY" {
             let (ready, guilds) = read_ready(&event);
+            let mut shards = self.above.shards();
+            let here = self.here(&mut shards, shard);
             here.ready = ready;
             here.acks.insert(sequence, ack);
             let begin = Begin::New {
@@ -127,6 +128,8 @@ impl Bot for Joined {
             kind: event.kind().to_owned(),
             json: event.json().to_owned(),
         };
+        let mut shards = self.above.shards();
+        let here = self.here(&mut shards, shard);
         match here.input.try_event(dispatch) {
             Ok(()) => drop(here.acks.insert(sequence, ack)),
             // It is handed out again, when there is room.
