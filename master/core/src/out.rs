@@ -185,16 +185,18 @@ impl Out {
     /// What was to be done between two saves relies on nothing of the second one, so it
     /// may as well be done after both. Checkpoints stay where they are: nobody waits for
     /// them, and they are many. A save that need not be on the disk does not become one
-    /// that must.
+    /// that must, and takes nothing along that comes behind such a one: of two words on
+    /// the same thing the last one counts.
     fn take_along(&mut self, entries: &mut Vec<Entry>, durability: Durability) {
         if durability.is_only_taken(entries) {
             return;
         }
+        let mut is_stricter = false;
         self.actions.retain_mut(|later| {
             let Action::Save(more, of) = later else {
                 return true;
             };
-            let is_stricter = *of > durability && !mutant!("taken-along-soon");
+            is_stricter |= *of > durability && !mutant!("taken-along-soon");
             let stays = of.is_only_taken(more) || is_stricter;
             if !stays {
                 entries.append(more);

@@ -28,9 +28,10 @@
 //! seal, the row of a slave before its first order. While the driver waits, no message of
 //! any slave is handled and no order leaves; after a second, whoever looks at the fleet is
 //! shown it. What comes meanwhile is one round, and a round has one save for all its
-//! shards. So an order waits for the save that is being written and for its own, however
-//! many shards move at once. A file takes 0.3 ms for one. A store that takes 5 ms adds at
-//! most 10 ms to the gap of a shard. One that takes 2 s makes the master think that it was
+//! shards, with one before it where something came first that may be lost. So an order
+//! waits for the saves of the round that is being written and for those of its own, however
+//! many shards move at once. A file takes 0.3 ms for one. A store that takes 5 ms adds 10 ms
+//! to the gap of a shard, and 20 ms at most. One that takes 2 s makes the master think that it was
 //! paused, and its deadlines start again. Checkpoints hold nothing up: they are applied when
 //! nothing else is to be.
 //!

@@ -76,6 +76,43 @@ fn a_save_that_may_be_lost_takes_no_reservation_along() {
 }
 
 #[test]
+fn of_two_words_on_a_slave_in_one_round_the_last_one_is_saved_last() {
+    let mut rig = Rig::new(settings(1));
+    let hello = Box::new(hello(B, Role::Relaunch));
+    // It is noted that this master runs, which may be lost.
+    rig.now = rig.now.after(rig.core.settings.seen);
+    for input in [
+        Input::Tick,
+        Input::Joined {
+            hello,
+            report: Report::default(),
+        },
+        Input::Died {
+            slave: B,
+            evidence: Evidence::Process,
+        },
+    ] {
+        rig.core.handle(rig.now, input);
+    }
+    let actions = rig.drain();
+    let saves = actions.iter().filter_map(|action| match action {
+        Action::Save(entries, durability) => Some((entries, *durability)),
+        _ => None,
+    });
+    let saves: Vec<_> = saves.collect();
+    assert_eq!(saves[0], (&vec![Entry::Seen], Durability::Soon));
+    let words = saves.iter().flat_map(|(entries, _)| *entries);
+    let words: Vec<_> = words
+        .filter_map(|entry| match entry {
+            Entry::Slave(hello) => Some((hello.slave, "comes")),
+            Entry::Gone(slave) => Some((*slave, "is gone")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(words, [(B, "comes"), (B, "is gone")]);
+}
+
+#[test]
 fn a_seal_whose_reservation_was_not_saved_is_not_sent_and_ends_the_deploy() {
     let (mut rig, _) = Rig::moving(settings(2));
     let actions = rig.fail_saves(Input::Said {
