@@ -47,7 +47,7 @@
 //! Each room changes its own state: the fleet with its shards, the deploys, the permits, the
 //! work, and what was learnt of the service. It is handed the settings and an outbox
 //! (`out.rs`) for everything else; the core itself only lets one room hear of what another
-//! one did. What is a service's own is asked of a [`Service`], which is handed in.
+//! one did. What is a service's own is asked of a [`service::Service`], which is handed in.
 //!
 //! Three rules carry everything else:
 //!
@@ -98,7 +98,6 @@ use self::{
 };
 pub use self::{
     event::{Action, Input, LastDeploy, Recovered, Time},
-    service::{Permit, Service},
     settings::Settings,
     view::View,
 };

@@ -40,9 +40,6 @@ pub trait Service: fmt::Debug + Send + Sync {
     /// in one window. Units that need the same one take turns.
     fn permit(&self, unit: ShardId, at_once: u32) -> Permit;
 
-    /// How often each permit is given: the window.
-    fn window(&self) -> Duration;
-
     /// A budget of permits that was whole is whole again after this time.
     fn budget_period(&self) -> Duration;
 
@@ -65,7 +62,7 @@ pub trait Service: fmt::Debug + Send + Sync {
 pub struct Permit(pub u32);
 
 /// A service of which nothing is known: every session can be resumed by everybody, and all
-/// units need the same permit, one in five seconds.
+/// units need the same permit.
 #[derive(Clone, Copy, Debug)]
 pub struct Unknown;
 
@@ -96,10 +93,6 @@ impl Service for Unknown {
 
     fn permit(&self, _: ShardId, _: u32) -> Permit {
         Permit(0)
-    }
-
-    fn window(&self) -> Duration {
-        Duration::from_secs(5)
     }
 
     fn budget_period(&self) -> Duration {

@@ -92,8 +92,8 @@ pub struct Settings {
     /// Longest wait after failed launches.
     pub backoff_max: Duration,
     /// Each permit to IDENTIFY is given once in such a window. The service counts its own
-    /// ([`Service::window`]) from one arrival to the next; what a permit's way may take less
-    /// than that of the permit before is added.
+    /// from one arrival to the next; what a permit's way may take less than that of the
+    /// permit before is added.
     pub identify_window: Duration,
     /// The longest pause after IDENTIFYs that failed. The first is a window;
     /// each that follows in a row is twice as long.
@@ -201,7 +201,7 @@ impl Default for Settings {
             resume_window: Duration::from_secs(90),
             backoff: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
-            identify_window: Unknown.window(),
+            identify_window: Duration::from_secs(5),
             identify_pause: Duration::from_secs(300),
             identify_reserve: 5,
             permits_at_once: 1,

@@ -68,10 +68,6 @@ impl Service for Discord {
         Permit(unit.get() % at_once.max(1))
     }
 
-    fn window(&self) -> Duration {
-        WINDOW
-    }
-
     /// `session_start_limit.reset_after` begins at a day.
     fn budget_period(&self) -> Duration {
         Duration::from_secs(24 * 60 * 60)

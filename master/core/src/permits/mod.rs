@@ -1,6 +1,6 @@
-//! Who may IDENTIFY when. The service says which permit a shard needs, how many are given in
-//! a window, and how long that is; shards that need the same permit take turns, in the order
-//! of their ids, within the budget of the token.
+//! Who may IDENTIFY when. The service says which permit a shard needs, and how many are given
+//! in a window; shards that need the same permit take turns, in the order of their ids,
+//! within the budget of the token.
 //!
 //! A request waits until its turn, for any time; it is dropped when another owner or
 //! epoch came. So is one whose slave loses its link: it asks again on the next, and a

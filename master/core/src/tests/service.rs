@@ -63,10 +63,6 @@ impl Service for Gateway {
         Permit(unit.get() % at_once)
     }
 
-    fn window(&self) -> Duration {
-        Duration::from_secs(5)
-    }
-
     fn budget_period(&self) -> Duration {
         self.budget_period
     }
