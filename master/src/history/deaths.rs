@@ -41,7 +41,7 @@ pub struct Died {
 }
 
 impl Died {
-    fn of(death: &Death, at_unix_ms: u64, candidate_of: Option<DeployId>) -> Self {
+    pub(super) fn of(death: &Death, at_unix_ms: u64, candidate_of: Option<DeployId>) -> Self {
         Self {
             candidate_of: candidate_of.map(DeployId::get),
             at_unix_ms,
@@ -62,15 +62,17 @@ impl Died {
 pub(super) struct Deaths(VecDeque<Died>);
 
 impl Deaths {
-    /// One that ended as ordered is none. What a word said of it before is known now.
-    pub(super) fn note(&mut self, death: &Death, at_unix_ms: u64, of: Option<DeployId>) {
-        if !death.ending.is_well() {
-            if let Some(slave) = death.slave.map(|slave| slave.to_string()) {
-                let is_word = |died: &Died| died.evidence != Evidence::Process;
-                self.0
-                    .retain(|died| died.slave.as_ref() != Some(&slave) || !is_word(died));
-            }
-            self.keep(Died::of(death, at_unix_ms, of));
+    /// A process ended: what a word said of it before is known now. One that ended as
+    /// ordered is no death.
+    pub(super) fn ended(&mut self, died: Died, is_well: bool) {
+        let is_its_word = |known: &Died| {
+            known.evidence != Evidence::Process
+                && known.slave.is_some()
+                && known.slave == died.slave
+        };
+        self.0.retain(|known| !is_its_word(known));
+        if !is_well {
+            self.keep(died);
         }
     }
 

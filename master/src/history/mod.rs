@@ -90,8 +90,9 @@ impl History {
         Self(Mutex::new(seen))
     }
 
-    /// The journal knows a deploy that has not ended, since `unix_ms`. Its answer does not wait for the
-    /// history: a master that was killed at once may not have written it down here.
+    /// The journal knows a deploy that has not ended, since `unix_ms`. Its answer does not
+    /// wait for the history: a master that was killed at once may not have written it down
+    /// here.
     pub fn remembers(&self, last: &event::LastDeploy, unix_ms: u64) {
         let mut seen = self.seen();
         let number = last.deploy.get();
@@ -228,9 +229,9 @@ impl Seen {
                     self.ended(deployed);
                 }
             }
-            Some("slave_ended") if event["well"] == false => {
+            Some("slave_ended") => {
                 if let Ok(died) = serde_json::from_value(event.clone()) {
-                    self.deaths.keep(died);
+                    self.deaths.ended(died, event["well"] != false);
                 }
             }
             Some("fenced" | "slave_gone") => {
@@ -341,7 +342,8 @@ impl Seen {
             }
             News::SlaveEnded(death) => {
                 let of = self.candidate_of(death);
-                self.deaths.note(death, unix_ms(), of);
+                let died = Died::of(death, unix_ms(), of);
+                self.deaths.ended(died, death.ending.is_well());
             }
             _ => {}
         }

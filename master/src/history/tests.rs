@@ -272,10 +272,7 @@ fn the_next_master_knows_what_happened_under_this_one() {
     first.leaves();
     let kept = first.deploys();
     drop(first);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while chronicle::read(dir.path()).len() < 7 && std::time::Instant::now() < deadline {
-        std::thread::yield_now();
-    }
+    until_written(dir.path(), 7);
     let second = History::open(dir.path(), term(2));
     assert_eq!(second.deploys(), kept);
     assert_eq!(kept[0].brought, brought);
@@ -326,10 +323,7 @@ fn a_slave_that_a_word_calls_dead_is_among_the_dead_until_its_process_is_known_t
     assert_eq!(died.ending, "the operator said that it is dead");
     first.leaves();
     drop(first);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while chronicle::read(dir.path()).len() < 4 && std::time::Instant::now() < deadline {
-        std::thread::yield_now();
-    }
+    until_written(dir.path(), 4);
     let mut second = Heard::open(dir.path(), Term::default());
     assert_eq!(second.deaths(), [died], "the next master knows it");
     let mut ended = death();
@@ -338,6 +332,43 @@ fn a_slave_that_a_word_calls_dead_is_among_the_dead_until_its_process_is_known_t
     let [died] = second.deaths().try_into().unwrap();
     assert_eq!(died.evidence, Evidence::Process);
     assert_eq!(died.ending, "exit code 1");
+    second.leaves();
+    drop(second);
+    until_written(dir.path(), 7);
+    let third = History::open(dir.path(), Term::default());
+    let [again] = third.deaths().try_into().unwrap();
+    assert_eq!(
+        (again.evidence, again.ending),
+        (Evidence::Process, died.ending),
+        "and so does the one after it"
+    );
+}
+
+#[test]
+fn a_slave_that_a_word_called_dead_and_that_ended_as_ordered_is_not_among_the_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Heard::open(dir.path(), Term::default());
+    first.told(
+        0,
+        News::SlaveGone {
+            slave: OLD,
+            dead: Some(Evidence::Lease),
+            held: 2,
+            slot: "main".to_owned(),
+            build: "v1".to_owned(),
+            pid: 7,
+        },
+    );
+    assert_eq!(first.deaths().len(), 1);
+    let mut ended = death();
+    (ended.slave, ended.ending) = (Some(OLD), EndedBy::Code(0));
+    first.told(1, News::SlaveEnded(Box::new(ended)));
+    assert_eq!(first.deaths(), []);
+    first.leaves();
+    drop(first);
+    until_written(dir.path(), 4);
+    let second = History::open(dir.path(), Term::default());
+    assert_eq!(second.deaths(), []);
 }
 
 #[test]
@@ -351,18 +382,13 @@ fn a_deploy_whose_master_was_killed_is_said_to_have_no_end() {
     let mut first = Heard::open(dir.path(), Term::default());
     first.told(2, began(7));
     drop(first);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while chronicle::read(dir.path()).len() < 2 && std::time::Instant::now() < deadline {
-        std::thread::yield_now();
-    }
+    until_written(dir.path(), 2);
     let second = History::open(dir.path(), Term::default());
     let said = r#""master_started" "deploy_accepted" "master_started" "deploy_cut_off""#;
     assert_eq!(kinds(&second), said);
     assert_eq!(second.events(0)[3]["deploy"], 7);
     drop(second);
-    while chronicle::read(dir.path()).len() < 4 && std::time::Instant::now() < deadline {
-        std::thread::yield_now();
-    }
+    until_written(dir.path(), 4);
     let third = History::open(dir.path(), Term::default());
     assert_eq!(kinds(&third), format!(r#"{said} "master_started""#), "once");
 }
@@ -391,6 +417,14 @@ fn a_death_is_told_with_its_last_words() {
         "{told}"
     );
     assert!(told.ends_with("after 61 min; it wrote nothing"), "{told}");
+}
+
+/// A thread writes: until so many events are there.
+fn until_written(dir: &Path, events: usize) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while chronicle::read(dir).len() < events && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
 }
 
 fn death() -> Death {
