@@ -15,7 +15,7 @@ use crate::{
     error::{EXIT_DONE, EXIT_FAILED, Error},
     journal::{
         self,
-        inspect::{Contents, ShardRow, inspect, verify},
+        inspect::{Contents, DeployRow, ShardRow, inspect, verify},
     },
     runtime_dir,
 };
@@ -34,8 +34,8 @@ pub(super) struct JournalArguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Show what it holds: term, slaves, commands, and of each shard the epoch, the
-    /// owner and the age of its ticket
+    /// Show what it holds: term, slaves, last deploys, commands, and of each shard the
+    /// epoch, the owner and the age of its ticket
     Show {
         #[command(flatten)]
         place: Place,
@@ -179,6 +179,9 @@ fn shown(contents: &Contents, all: bool) -> Vec<String> {
             work.owner, work.epoch
         ));
     }
+    for deploy in &contents.deploys {
+        lines.push(told(deploy));
+    }
     for command in &contents.commands {
         let words = Value::from(command.command.clone());
         lines.push(format!("command    slot {}: {words}", command.slot));
@@ -205,6 +208,24 @@ fn shown(contents: &Contents, all: bool) -> Vec<String> {
     lines.push(String::new());
     lines.extend(shards(contents, all, paint));
     lines
+}
+
+/// `deploy     slot main: 7, begun 9.0 s ago, given up; the last one that was done: 60 s ago`
+fn told(deploy: &DeployRow) -> String {
+    let mut line = format!("deploy     slot {}: {}", deploy.slot, deploy.deploy);
+    if let Some(ms) = deploy.begun_ms_ago {
+        line += &format!(", begun {} ago", span(ms));
+    }
+    match (deploy.ended, deploy.done_ms_ago) {
+        (Some("done"), Some(ms)) => line += &format!(", done {} ago", span(ms)),
+        (ended, done) => {
+            line += &format!(", {}", ended.unwrap_or("no end is known"));
+            if let Some(ms) = done {
+                line += &format!("; the last one that was done: {} ago", span(ms));
+            }
+        }
+    }
+    line
 }
 
 /// One line for each, or for all that differ in handled and age only.
@@ -263,4 +284,33 @@ fn shards(contents: &Contents, all: bool, paint: Paint) -> Vec<String> {
         lines.push("none yet".to_owned());
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_deploy_of_a_slot_is_a_line_that_says_how_it_ended() {
+        let row = |ended, begun_ms_ago, done_ms_ago| DeployRow {
+            slot: "main".to_owned(),
+            deploy: 7,
+            begun_ms_ago,
+            ended,
+            done_ms_ago,
+        };
+        for (row, line) in [
+            (
+                row(Some("done"), Some(9000), Some(4000)),
+                "slot main: 7, begun 9.0 s ago, done 4.0 s ago",
+            ),
+            (
+                row(Some("given up"), Some(9000), Some(60_000)),
+                "slot main: 7, begun 9.0 s ago, given up; the last one that was done: 60 s ago",
+            ),
+            (row(None, None, None), "slot main: 7, no end is known"),
+        ] {
+            assert_eq!(told(&row), format!("deploy     {line}"));
+        }
+    }
 }

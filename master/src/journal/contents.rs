@@ -34,6 +34,8 @@ pub struct Contents {
     pub slaves: Vec<SlaveRow>,
     /// Slaves that are dead by the operator's word.
     pub fenced: Vec<String>,
+    /// The last deploy of each slot.
+    pub deploys: Vec<DeployRow>,
     /// Commands that deploys brought.
     pub commands: Vec<CommandRow>,
     /// Every shard that has a row or a ticket.
@@ -62,6 +64,22 @@ pub struct SlaveRow {
     pub version: u16,
     /// Its process.
     pub pid: u32,
+}
+
+/// The last deploy of one slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeployRow {
+    /// The slot.
+    pub slot: String,
+    /// Its number.
+    pub deploy: u64,
+    /// How long ago it was begun, in milliseconds; `None`: an earlier build began it.
+    pub begun_ms_ago: Option<u64>,
+    /// `done` or `given up`; `None`: it runs, or its end was not written down.
+    pub ended: Option<&'static str>,
+    /// How long ago the last one that was done was, this or an earlier one, in
+    /// milliseconds; `None`: not known.
+    pub done_ms_ago: Option<u64>,
 }
 
 /// The command of one slot.

@@ -5,9 +5,13 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use baton_core::event::{Hold, JournalState, Recovered};
-use baton_protocol::{ShardId, SlaveId, discord::SessionParameters, message::ResumeAfter};
+use baton_protocol::{
+    DeployId, ShardId, SlaveId, discord::SessionParameters, message::ResumeAfter,
+};
 
-pub use super::contents::{CommandRow, Contents, Findings, ShardRow, SlaveRow, TicketRow, WorkRow};
+pub use super::contents::{
+    CommandRow, Contents, DeployRow, Findings, ShardRow, SlaveRow, TicketRow, WorkRow,
+};
 use super::{
     rows::{Rows, TicketRow as Ticket, basis_text},
     rules,
@@ -131,6 +135,7 @@ fn contents(
             })
             .collect(),
         fenced: recovered.fenced.iter().map(SlaveId::to_string).collect(),
+        deploys: deploys(rows, now),
         commands: commands
             .filter_map(|(slot, row)| {
                 Some(CommandRow {
@@ -143,6 +148,25 @@ fn contents(
         shards: shards(recovered, &rows.tickets, now),
         pinned: recovered.pinned.as_ref().map(SessionParameters::open),
     })
+}
+
+fn deploys(rows: &Rows, now: u64) -> Vec<DeployRow> {
+    let deploys = rows.deploys.iter().map(|(slot, row)| {
+        let is_done = row.done.is_some_and(|done| done.deploy == row.last);
+        let is_given_up = rows.given_up.contains(&DeployId(row.last));
+        DeployRow {
+            slot: slot.clone(),
+            deploy: row.last,
+            begun_ms_ago: (row.unix_ms != 0).then(|| now.saturating_sub(row.unix_ms)),
+            ended: match (is_done, is_given_up) {
+                (true, _) => Some("done"),
+                (false, true) => Some("given up"),
+                (false, false) => None,
+            },
+            done_ms_ago: row.done.map(|done| now.saturating_sub(done.unix_ms)),
+        }
+    });
+    deploys.collect()
 }
 
 fn shards(recovered: &Recovered, tickets: &BTreeMap<ShardId, Ticket>, now: u64) -> Vec<ShardRow> {

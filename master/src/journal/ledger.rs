@@ -31,9 +31,9 @@ pub(super) struct Ledger {
     /// When each was fenced.
     fenced: BTreeMap<SlaveId, u64>,
     given_up: BTreeSet<DeployId>,
-    /// The last deploy of all, and when each slot's was written down first.
+    /// The number of the last deploy of all, and the last one of each slot.
     last_deploy: u64,
-    deploys: BTreeMap<String, (u64, u64)>,
+    deploys: BTreeMap<String, Deploy>,
     commands: BTreeMap<String, Command>,
     /// The configured command of each slot.
     configured: BTreeMap<String, Vec<String>>,
@@ -48,7 +48,7 @@ pub(super) struct Draft {
     tickets: BTreeMap<ShardId, u64>,
     fenced: Option<BTreeMap<SlaveId, u64>>,
     given_up: Option<BTreeSet<DeployId>>,
-    deploys: BTreeMap<String, (u64, u64)>,
+    deploys: BTreeMap<String, Deploy>,
     commands: BTreeMap<String, Command>,
 }
 
@@ -77,11 +77,7 @@ impl Ledger {
                 .collect(),
             given_up: rows.given_up.clone(),
             last_deploy: rows.last_deploy.last,
-            deploys: rows
-                .deploys
-                .iter()
-                .map(|(slot, row)| (slot.clone(), (row.last, row.unix_ms)))
-                .collect(),
+            deploys: rows.deploys.clone(),
             commands: rows.commands.clone(),
             configured,
         }
@@ -238,7 +234,7 @@ impl Ledger {
         );
         self.owners.extend(owners);
         self.tickets.extend(tickets);
-        let numbers = deploys.values().map(|(number, _)| *number);
+        let numbers = deploys.values().map(|row| row.last);
         self.last_deploy = numbers.fold(self.last_deploy, u64::max);
         self.deploys.extend(deploys);
         self.commands.extend(commands);
@@ -250,7 +246,9 @@ impl Ledger {
         }
     }
 
-    /// The last deploy of its slot, and of all, unless a later one of another slot is.
+    /// The last deploy of its slot, and of all, unless a later one of another slot is. When
+    /// it was begun, and when it was done, is known from when that was written down first:
+    /// the same may be saved again much later.
     fn deployed(
         &self,
         draft: &mut Draft,
@@ -261,28 +259,31 @@ impl Ledger {
         let number = last.deploy.get();
         let drafted = draft.deploys.get(&last.slot);
         let known = drafted.or_else(|| self.deploys.get(&last.slot));
-        let unix_ms = match known {
-            Some((known, since)) if *known == number => *since,
-            Some(_) | None => now,
-        };
+        let begun = known.filter(|known| known.last == number);
+        let done = last.done.map(|done| DoneRow {
+            deploy: done.deploy.get(),
+            unix_ms: now.saturating_sub(millis(done.ago)),
+            lag_before_ms: done.lag_before.map(millis),
+        });
+        let known_done = known.and_then(|known| known.done);
         let row = Deploy {
             last: number,
             slot: last.slot.clone(),
             command: last.command.clone(),
-            unix_ms,
-            done: last.done.map(|done| DoneRow {
-                deploy: done.deploy.get(),
-                unix_ms: now.saturating_sub(millis(done.ago)),
-                lag_before_ms: done.lag_before.map(millis),
+            unix_ms: begun.map_or(now, |begun| begun.unix_ms),
+            done: done.map(|done| {
+                known_done
+                    .filter(|known| known.deploy == done.deploy)
+                    .unwrap_or(done)
             }),
         };
-        let mut numbers = draft.deploys.values().map(|(number, _)| *number);
+        let mut numbers = draft.deploys.values().map(|row| row.last);
         if number >= self.last_deploy && numbers.all(|other| number >= other) {
             // That of a build that knows one row for all of them, too.
             draft.put(Key::Deploy, &row)?;
         }
         draft.put(key, &row)?;
-        draft.deploys.insert(last.slot.clone(), (number, unix_ms));
+        draft.deploys.insert(last.slot.clone(), row);
         Ok(())
     }
 

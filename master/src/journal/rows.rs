@@ -312,9 +312,7 @@ impl Rows {
     fn deployed(&mut self, row: Deploy) {
         let known = self.deploys.get(&row.slot);
         if !row.slot.is_empty() && known.is_none_or(|known| known.last <= row.last) {
-            let done = row.done.or(known.and_then(|known| known.done));
-            self.deploys
-                .insert(row.slot.clone(), Deploy { done, ..row });
+            self.deploys.insert(row.slot.clone(), row);
         }
     }
 

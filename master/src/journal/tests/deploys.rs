@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use baton_core::event::{Done, LastDeploy};
 
-use super::*;
+use super::{super::inspect::inspect, *};
 
 fn last(slot: &str, deploy: u64, command: &str) -> LastDeploy {
     LastDeploy {
@@ -76,6 +76,32 @@ async fn when_a_slot_was_deployed_last_is_known_to_the_second_next_master_too() 
     );
 }
 
+/// What is tried after a failed save is the last deploy, as it was known when it was done.
+#[tokio::test]
+async fn a_deploy_that_is_saved_once_more_was_done_when_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let done = |ago| {
+        let mut last = last("main", 7, "m2");
+        last.done = Some(Done {
+            deploy: DeployId(7),
+            ago,
+            lag_before: None,
+        });
+        Entry::Deploy(last)
+    };
+    let ago = async || {
+        recovered(dir.path()).await.deploys["main"]
+            .done
+            .unwrap()
+            .ago
+    };
+    save(dir.path(), vec![done(hour), done(Duration::ZERO)]).await;
+    assert!(ago().await >= hour);
+    save(dir.path(), vec![done(Duration::ZERO)]).await;
+    assert!(ago().await >= hour);
+}
+
 #[tokio::test]
 async fn the_row_of_the_build_before_is_that_of_its_slot_unless_a_later_one_is_there() {
     let dir = tempfile::tempdir().unwrap();
@@ -119,4 +145,46 @@ async fn a_number_without_a_slot_is_kept_as_a_number() {
     let found = recovered(dir.path()).await;
     assert_eq!(found.last_deploy.deploy, DeployId(6));
     assert!(found.deploys.is_empty());
+}
+
+#[tokio::test]
+async fn a_look_shows_the_last_deploy_of_each_slot_and_how_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = |deploy, ago| Done {
+        deploy: DeployId(deploy),
+        ago: Duration::from_secs(ago),
+        lag_before: None,
+    };
+    let west = LastDeploy {
+        done: Some(done(4, 100)),
+        ..last("west", 4, "w1")
+    };
+    let main = LastDeploy {
+        done: Some(done(3, 1000)),
+        ..last("main", 5, "m2")
+    };
+    let begun = [west, main, last("east", 6, "e1")].map(Entry::Deploy);
+    let given_up = Entry::GivenUp(DeployId(6));
+    save(dir.path(), begun.into_iter().chain([given_up]).collect()).await;
+    let seen = inspect(&dir.path().join(FILE)).unwrap();
+    let shown: Vec<_> = seen
+        .deploys
+        .iter()
+        .map(|row| (&*row.slot, row.deploy, row.ended))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("east", 6, Some("given up")),
+            ("main", 5, None),
+            ("west", 4, Some("done"))
+        ]
+    );
+    let [east, main, west] = &seen.deploys[..] else {
+        panic!("{:?}", seen.deploys);
+    };
+    assert_eq!(east.done_ms_ago, None);
+    assert!(main.done_ms_ago.unwrap() >= 1_000_000);
+    assert!((100_000..1_000_000).contains(&west.done_ms_ago.unwrap()));
+    assert!(main.begun_ms_ago.unwrap() < 100_000);
 }
