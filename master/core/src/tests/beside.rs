@@ -145,6 +145,15 @@ fn what_a_deploy_had_in_hand_is_room_for_the_other_once_it_has_ended() {
     assert_eq!(in_hand(&rig), [4]);
 }
 
+/// The operator holds the deploy of a slot.
+fn hold(rig: &mut Rig, slot: &str) {
+    rig.input(Input::Pause {
+        request: RequestId(3),
+        slot: Some(slot.to_owned()),
+        pause: Pause::Hold,
+    });
+}
+
 /// The slots that this input has looked at.
 fn looked_at(rig: &mut Rig, slave: SlaveId, message: ToMaster) -> u64 {
     let before = rig.core.out.looked_at;
@@ -179,13 +188,7 @@ fn a_deploy_that_comes_later_has_its_part_as_soon_as_there_is_room() {
         [1, 1],
         "and gives of it before it takes its next shard"
     );
-    let (request, pause) = (RequestId(3), Pause::Hold);
-    let slot = Some("west".to_owned());
-    rig.input(Input::Pause {
-        request,
-        slot,
-        pause,
-    });
+    hold(&mut rig, "west");
     rig.move_shard(B, D, 4, 1);
     assert_eq!(in_hand(&rig), [2, 0], "one that is held needs none");
 }
@@ -229,13 +232,7 @@ fn one_goes_back_and_the_other_goes_on() {
 #[test]
 fn a_pause_holds_the_deploy_that_is_named() {
     let mut rig = both(2);
-    let (request, pause) = (RequestId(3), Pause::Hold);
-    let slot = Some("west".to_owned());
-    rig.input(Input::Pause {
-        request,
-        slot,
-        pause,
-    });
+    hold(&mut rig, "west");
     rig.move_shard(A, C, 0, 1);
     rig.move_shard(B, D, 4, 1);
     assert_eq!(in_hand(&rig)[1], 0, "it begins no further shard");
