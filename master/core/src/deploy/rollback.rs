@@ -75,19 +75,9 @@ impl Core {
         }
     }
 
-    /// Whether the deploy of a slot is rolling back.
-    pub(crate) fn goes_back(&self, slot: SlotId) -> bool {
-        self.deploys.goes_back(slot)
-    }
-
-    /// Whether this shard's is.
+    /// Whether the deploy of a shard is rolling back.
     pub(crate) fn shard_goes_back(&self, id: ShardId) -> bool {
-        self.goes_back(self.fleet.shards[id].slot)
-    }
-
-    /// Whether a deploy moves its shards to this slave, and not back.
-    pub(crate) fn takes_over(&self, slave: SlaveId) -> bool {
-        self.deploys.takes_over(slave)
+        self.deploys.goes_back(self.fleet.shards[id].slot)
     }
 
     /// Everything is back when the new slave holds nothing.

@@ -39,7 +39,7 @@ impl Core {
         }
         let to = To {
             target,
-            takes_over: self.takes_over(target),
+            takes_over: self.deploys.takes_over(target),
             replays: self.learnt.replays(&self.settings),
         };
         let deploy = self.deploys.of_mut(slot);
@@ -50,7 +50,7 @@ impl Core {
     /// Repeats the last order to a starting shard's owner.
     pub(crate) fn order_again(&mut self, id: ShardId) {
         let claimant = self.fleet.shards[id].phase.claimant();
-        let takes_over = claimant.is_some_and(|(owner, _)| self.takes_over(owner));
+        let takes_over = claimant.is_some_and(|(owner, _)| self.deploys.takes_over(owner));
         self.fleet
             .order_again(id, takes_over, &self.settings, &mut self.out);
     }

@@ -225,7 +225,9 @@ impl Core {
                 )
             };
             self.fail_deploy(slot, Some(id), why);
-        } else if self.goes_back(slot) && self.fleet.is_replaying(id) && self.fleet.is_joined(owner)
+        } else if self.deploys.goes_back(slot)
+            && self.fleet.is_replaying(id)
+            && self.fleet.is_joined(owner)
         {
             self.is_back_and_behind(id);
         } else {

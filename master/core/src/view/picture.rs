@@ -147,7 +147,7 @@ impl Core {
     fn shard_view(&self, shard: u32, known: &Shard, now: Time) -> ShardView {
         let claimant = known.phase.claimant();
         let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
-        let going_back = self.goes_back(known.slot);
+        let going_back = self.deploys.goes_back(known.slot);
         let state = match &known.phase {
             _ if !reachable => "unreachable",
             Phase::Unknown { row } if row.is_some() => "unreachable",
