@@ -264,24 +264,26 @@ async fn a_journal_that_is_gone_or_garbage_keeps_the_fleet_and_who_may_be_alive(
 
 #[tokio::test]
 async fn of_two_words_on_a_slave_in_one_save_the_last_one_counts() {
-    let dir = tempfile::tempdir().unwrap();
-    let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
     let comes = |slave| Entry::Slave(Box::new(hello(slave)));
-    let words = vec![
-        Entry::Gone(SlaveId(5)),
-        comes(5),
-        comes(6),
-        Entry::Gone(SlaveId(6)),
-    ];
-    journal.save(words, Durability::Now).await.unwrap();
-    journal.close().await;
     // From the journal, and from what is known when it is gone.
-    for _ in 0..2 {
+    for is_gone in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path(), BTreeMap::new()).unwrap().journal;
+        let words = vec![
+            Entry::Gone(SlaveId(5)),
+            comes(5),
+            comes(6),
+            Entry::Gone(SlaveId(6)),
+        ];
+        journal.save(words, Durability::Now).await.unwrap();
+        journal.close().await;
+        if is_gone {
+            std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        }
         let opened = open(dir.path(), BTreeMap::new()).unwrap();
         let slaves: Vec<_> = opened.recovered.slaves.into_keys().collect();
         assert_eq!(slaves, [SlaveId(5)]);
         opened.journal.close().await;
-        std::fs::remove_file(dir.path().join(FILE)).unwrap();
     }
 }
 

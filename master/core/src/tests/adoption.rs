@@ -110,6 +110,11 @@ fn a_deploy_that_the_master_did_not_survive_goes_on_to_the_newer_slave() {
 
 /// A master that follows one that was killed in its deploy 4, for which B was launched.
 fn in_deploy_4(rows: &[(u32, u64, SlaveId, Hold)], given_up: &[DeployId]) -> Rig {
+    Rig::restarted(settings(2), left_in_deploy_4(rows, given_up))
+}
+
+/// What that one left.
+fn left_in_deploy_4(rows: &[(u32, u64, SlaveId, Hold)], given_up: &[DeployId]) -> Recovered {
     let mut journal = recovered(rows, &[A, B]);
     journal.last_deploy = crate::event::LastDeploy {
         deploy: DeployId(4),
@@ -122,7 +127,7 @@ fn in_deploy_4(rows: &[(u32, u64, SlaveId, Hold)], given_up: &[DeployId]) -> Rig
     journal.given_up = given_up.iter().copied().collect();
     let of_deploy = journal.slaves.get_mut(&B).unwrap();
     of_deploy.deploy = DeployId(4);
-    Rig::restarted(settings(2), journal)
+    journal
 }
 
 /// B joins as the candidate that it was launched as.
@@ -185,6 +190,21 @@ fn a_deploy_that_had_moved_nothing_keeps_its_number_too_unless_it_had_come_to_no
     rig.die(B);
     rig.join_with(A, Role::Relaunch, report(both()));
     assert_eq!(accepted(&rig.join(C, Role::Candidate)), Some(DeployId(5)));
+}
+
+#[test]
+fn a_deploy_that_was_done_does_not_go_on() {
+    let unmoved = [(0, 1, A, Hold::Owned), (1, 1, A, Hold::Owned)];
+    let mut journal = left_in_deploy_4(&unmoved, &[]);
+    journal.deploys.get_mut("main").unwrap().done = Some(crate::event::Done {
+        deploy: DeployId(4),
+        ..crate::event::Done::default()
+    });
+    let mut rig = Rig::restarted(settings(2), journal);
+    let both = vec![held(0, 1, Holding::Serving), held(1, 1, Holding::Serving)];
+    let mut actions = rig.join_with(A, Role::Relaunch, report(both));
+    actions.extend(join_of_deploy(&mut rig, Vec::new()));
+    assert_eq!(accepted(&actions), Some(DeployId(5)));
 }
 
 #[test]

@@ -138,6 +138,25 @@ async fn the_row_of_the_build_before_is_that_of_its_slot_unless_a_later_one_is_t
 }
 
 #[tokio::test]
+async fn a_deploy_that_is_done_was_begun_when_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    save(dir.path(), Vec::new()).await;
+    write_as_before(dir.path(), r#"{"v":1,"last":6,"slot":"main","unix_ms":5}"#);
+    let done = LastDeploy {
+        done: Some(Done {
+            deploy: DeployId(6),
+            ..Done::default()
+        }),
+        ..last("main", 6, "m1")
+    };
+    save(dir.path(), vec![Entry::Deploy(done)]).await;
+    let opened = open(dir.path(), BTreeMap::new()).unwrap();
+    assert!(opened.recovered.deploys["main"].is_done());
+    assert_eq!(opened.deploys_ms["main"], 5);
+    opened.journal.close().await;
+}
+
+#[tokio::test]
 async fn a_number_without_a_slot_is_kept_as_a_number() {
     let dir = tempfile::tempdir().unwrap();
     save(dir.path(), Vec::new()).await;
