@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -96,13 +95,13 @@ pub async fn run(row: &Row, phase: Phase, seed: u64, again: Again) -> Report {
         crash::prepare(&mut setup, crash);
     }
     let late = || format!("not over after {WHOLE:?}");
-    match Patience::of(WHOLE).wait(late, Scene::start(setup)).await {
-        Ok(Ok(scene)) => play(row, phase, again, scene, &mut report).await,
-        Ok(Err(Error::NotBuilt(path))) => {
+    let started = Patience::of(WHOLE).wait(late, Scene::start(setup)).await;
+    match started.flatten() {
+        Ok(scene) => play(row, phase, again, scene, &mut report).await,
+        Err(Error::NotBuilt(path)) => {
             report.not_run = Some(format!("{} is not built", path.display()));
         }
-        Ok(Err(error)) => report.wrong.push(format!("start: {}", error.chain())),
-        Err(late) => report.wrong.push(format!("start: {}", late.chain())),
+        Err(error) => report.wrong.push(format!("start: {}", error.chain())),
     }
     report.took = began.elapsed();
     report
@@ -122,16 +121,13 @@ async fn play(row: &Row, phase: Phase, again: Again, mut scene: Scene, report: &
     let stretch = scene.setup.stretch;
     let acted = act(row, phase, again, &mut scene, &expect, report);
     let late = || format!("not over after {WHOLE:?}");
-    let acted = Patience::of(WHOLE)
-        .wait(late, AssertUnwindSafe(acted))
-        .await;
-    match acted {
-        Ok(Ok(())) => {}
-        Ok(Err(Error::NotBuilt(path))) => {
+    let acted = Patience::of(WHOLE).wait(late, acted).await;
+    match acted.flatten() {
+        Ok(()) => {}
+        Err(Error::NotBuilt(path)) => {
             report.not_run = Some(format!("{} is not built", path.display()));
         }
-        Ok(Err(error)) => report.wrong.push(error.chain()),
-        Err(late) => report.wrong.push(late.chain()),
+        Err(error) => report.wrong.push(error.chain()),
     }
     let news = scene.news();
     let (orphans, folder) = scene.end().await;
