@@ -107,6 +107,8 @@ kinds! {
     SoundboardSounds = "SOUNDBOARD_SOUNDS",
     /// A command came too often.
     RateLimited = "RATE_LIMITED",
+    /// An event that no library knows, as Discord adds some each year.
+    OfNextYear = "AN_EVENT_OF_NEXT_YEAR",
 }
 
 impl fmt::Display for EventKind {
@@ -127,7 +129,8 @@ impl EventKind {
             | Self::VoiceServerUpdate
             | Self::InteractionCreate
             | Self::SoundboardSounds
-            | Self::RateLimited => 0,
+            | Self::RateLimited
+            | Self::OfNextYear => 0,
             Self::GuildCreate
             | Self::GuildUpdate
             | Self::GuildDelete

@@ -97,6 +97,10 @@ struct Args {
     /// and values, nulls, members twice, values that no model can read
     #[arg(long, default_value_t = 0)]
     odd_every: u32,
+    /// Each dispatch says in an unknown field which one it is: `_stamp`, `SESSION:SEQ` as
+    /// in the ledger
+    #[arg(long)]
+    stamp: bool,
     /// An IDENTIFY that is refused with op 9 counts off the session start limit
     #[arg(long)]
     refused_identify_counts: bool,
@@ -104,8 +108,8 @@ struct Args {
     #[arg(long, value_delimiter = ',')]
     quiet_shards: Vec<u32>,
     /// How long after a request for all members of a guild the next one is answered with
-    /// RATE_LIMITED; Discord: 30s
-    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    /// RATE_LIMITED; 0s = never
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     member_request_window: Duration,
     /// REST requests a second, all together; 0 = no limit
     #[arg(long, default_value_t = 50)]
@@ -176,6 +180,7 @@ impl Args {
             skip_every: self.skip_every,
             repeat_every: self.repeat_every,
             odd_every: self.odd_every,
+            stamp: self.stamp,
             refused_identify_counts: self.refused_identify_counts,
             quiet_shards: self.quiet_shards.clone(),
             member_request_window: self.member_request_window,

@@ -48,6 +48,7 @@ const ACTS: &[(&str, Act)] = &[
     ("GUILD_UPDATE", Cell::guild_update),
     ("GUILD_DELETE", Cell::outage),
     ("DIRECT_MESSAGE", Cell::direct_message),
+    ("AN_EVENT_OF_NEXT_YEAR", Cell::of_next_year),
 ];
 
 /// The acts of a mix, with their weights added up.

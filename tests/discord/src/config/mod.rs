@@ -95,6 +95,10 @@ pub struct DiscordConfig {
     /// and values, nulls, members twice, and values that no model can read; 0 = none.
     /// The truth stays as it is.
     pub odd_every: u32,
+    /// Whether the `d` of each dispatch has one more field that no library knows:
+    /// `_stamp`, which names it as the ledger does, `SESSION:SEQ`. With it, what a client
+    /// received through somebody else, who numbers anew, can be found in the ledger.
+    pub stamp: bool,
     /// Whether an IDENTIFY that is answered with op 9 counts off the session start
     /// limit. Discord's documentation speaks of IDENTIFY calls, and does not say
     /// whether it counts those that it refuses.
@@ -115,7 +119,7 @@ pub struct DiscordConfig {
     /// limit. Discord: 10,000.
     pub invalid_requests: u32,
     /// How long after a request for all members of a guild the next one is answered
-    /// with `RATE_LIMITED`; 0 = never. At Discord it is 30 s, where it applies.
+    /// with `RATE_LIMITED`, whichever session asks; 0 = never. Discord: 30 s.
     pub member_request_window: Duration,
     /// Intents that a client may ask for without a close with 4014.
     pub allowed_intents: u64,
@@ -154,10 +158,11 @@ impl Default for DiscordConfig {
             skip_every: 0,
             repeat_every: 0,
             odd_every: 0,
+            stamp: false,
             refused_identify_counts: false,
             quiet_shards: Vec::new(),
             commands_per_minute: 120,
-            member_request_window: Duration::ZERO,
+            member_request_window: Duration::from_secs(30),
             rest_per_second: 50,
             rest_bucket: 5,
             rest_bucket_window: Duration::from_secs(5),

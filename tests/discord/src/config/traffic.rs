@@ -33,6 +33,7 @@ const KINDS: &[(&str, u32)] = &[
     ("GUILD_UPDATE", 6),
     ("GUILD_DELETE", 2),
     ("DIRECT_MESSAGE", 10),
+    ("AN_EVENT_OF_NEXT_YEAR", 3),
 ];
 
 /// What happens in the world. The text form is that of `POST /traffic`.

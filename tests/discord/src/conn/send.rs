@@ -47,15 +47,14 @@ where
         if events.is_empty() {
             return Ok(());
         }
+        let stamp = self.shared.config.stamp.then_some(session.fingerprint);
         let Shaped { events, end } = self.shaping.shape(events);
         let mut messages = Vec::with_capacity(events.len());
         let mut resumed = false;
         for event in events {
             resumed |= event.kind == EventKind::Resumed;
-            let Ok(message) =
-                self.encoder
-                    .encode(dispatch(event.kind.name(), event.seq, &event.body))
-            else {
+            let payload = dispatch(event.kind.name(), event.seq, &event.body, stamp);
+            let Ok(message) = self.encoder.encode(payload) else {
                 return Err(End::Lost("compression failed"));
             };
             messages.push(message);

@@ -228,6 +228,22 @@ fn of_guild(
             ok(&json!([]))
         }
         ("GET", ["bans", _]) => unknown(10026, "Unknown Ban"),
+        ("GET", ["audit-logs"]) => ok(&json!({
+            "application_commands": [], "audit_log_entries": [], "auto_moderation_rules": [],
+            "guild_scheduled_events": [], "integrations": [], "threads": [], "users": [],
+            "webhooks": [],
+        })),
+        ("GET" | "POST", ["prune"]) => ok(&json!({ "pruned": 0 })),
+        ("GET", ["auto-moderation", "rules"]) => ok(&json!([])),
+        ("POST", ["auto-moderation", "rules"]) => {
+            let rule = json!({
+                "id": next(), "guild_id": guild.to_string(), "creator_id": BOT_ID.to_string(),
+                "name": "", "event_type": 1, "trigger_type": 1, "trigger_metadata": {},
+                "actions": [], "enabled": false, "exempt_roles": [], "exempt_channels": [],
+            });
+            ok(&changed(rule, body))
+        }
+        ("DELETE", ["auto-moderation", "rules", _]) => done(),
         ("GET" | "PATCH" | "PUT", ["members", id]) => match member_of(&known, id) {
             Some(member) => ok(&changed(member, body)),
             None => unknown(10007, "Unknown Member"),

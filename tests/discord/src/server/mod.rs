@@ -375,7 +375,7 @@ impl Shared {
             for session in gone {
                 lock(&self.sessions).remove(&session.id);
                 for index in self.cells_of(session.params.shard, session.params.count) {
-                    self.cell(index).forget(|other| other.id == session.id);
+                    self.cell(index).forget(&session);
                 }
             }
         }

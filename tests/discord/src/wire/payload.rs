@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::end::End;
+use crate::id::Fingerprint;
 
 /// Bytes of one payload from a client. Source: "Sending Events".
 const MAX_PAYLOAD: usize = 4096;
@@ -34,11 +35,40 @@ impl Payload {
     }
 }
 
-/// The payload of a dispatch whose `d` is `body`.
-pub(crate) fn dispatch(name: &str, seq: u64, body: &str) -> String {
-    let mut frame = String::with_capacity(body.len() + 64);
+/// The payload of a dispatch whose `d` is `body`. `stamp`: what names its session; then `d`
+/// says in a field of its own which dispatch it is.
+pub(crate) fn dispatch(name: &str, seq: u64, body: &str, stamp: Option<Fingerprint>) -> String {
+    let mut frame = String::with_capacity(body.len() + 96);
     let _ = write!(frame, r#"{{"t":"{name}","s":{seq},"op":0,"d":"#);
-    frame.push_str(body);
+    match (stamp, body.strip_prefix('{')) {
+        (Some(session), Some(fields)) => {
+            let comma = if fields.starts_with('}') { "" } else { "," };
+            let _ = write!(frame, r#"{{"_stamp":"{session}:{seq}"{comma}{fields}"#);
+        }
+        (Some(_) | None, _) => frame.push_str(body),
+    }
     frame.push('}');
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fingerprint, dispatch};
+
+    #[test]
+    fn a_stamp_is_one_more_field_of_whatever_it_is_put_on() {
+        let stamp = Some(Fingerprint(0xab));
+        assert_eq!(
+            dispatch("T", 7, r#"{"a":1}"#, stamp),
+            r#"{"t":"T","s":7,"op":0,"d":{"_stamp":"00000000000000ab:7","a":1}}"#
+        );
+        assert_eq!(
+            dispatch("T", 7, "{}", stamp),
+            r#"{"t":"T","s":7,"op":0,"d":{"_stamp":"00000000000000ab:7"}}"#
+        );
+        assert_eq!(
+            dispatch("T", 7, "{}", None),
+            r#"{"t":"T","s":7,"op":0,"d":{}}"#
+        );
+    }
 }

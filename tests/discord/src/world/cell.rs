@@ -146,9 +146,10 @@ impl Cell {
         self.sessions.push(session);
     }
 
-    /// No more events for sessions that can never be resumed.
-    pub(crate) fn forget(&mut self, gone: impl Fn(&Session) -> bool) {
-        self.sessions.retain(|session| !gone(session));
+    /// A session can never be resumed: no more events for it, and what was bound to it ends.
+    pub(crate) fn forget(&mut self, gone: &Session) {
+        self.sessions.retain(|session| session.id != gone.id);
+        self.leave_voice(gone);
     }
 
     /// The sessions that get events about this guild.

@@ -292,7 +292,8 @@ impl Cell {
     }
 
     /// The bot joins, moves or leaves voice. Answered with its voice state and,
-    /// when it is in a channel, with the voice server.
+    /// when it is in a channel, with the voice server. The state is the session's that
+    /// asked: another one can move it to itself, and cannot end it.
     pub(crate) fn bot_voice(
         &mut self,
         session: &Session,
@@ -306,12 +307,16 @@ impl Cell {
             guild.channels.get(&channel).filter(|c| c.voice)?;
         }
         let member = guild.members.get_mut(&BOT_ID)?;
-        let before = member.voice.take();
+        let own = session.fingerprint.0;
+        let is_another = |voice: &Voice| voice.session != own;
+        if channel.is_none() && member.voice.as_ref().is_some_and(is_another) {
+            return None;
+        }
         member.voice = channel.map(|channel| Voice {
             channel,
             self_mute,
             self_deaf,
-            session: before.as_ref().map_or(token, |voice| voice.session),
+            session: own,
         });
         let mut body = String::new();
         render::voice_state(
@@ -332,6 +337,27 @@ impl Cell {
             );
         }
         Some(())
+    }
+
+    /// A session is over: the bot leaves every channel that it was in by it.
+    pub(super) fn leave_voice(&mut self, session: &Session) {
+        for id in self.order.clone() {
+            let Some(guild) = self.guilds.get_mut(&id) else {
+                continue;
+            };
+            let Some(member) = guild.members.get_mut(&BOT_ID) else {
+                continue;
+            };
+            let is_its = |voice: &mut Voice| voice.session == session.fingerprint.0;
+            if member.voice.take_if(is_its).is_none() {
+                continue;
+            }
+            let mut body = String::new();
+            render::voice_state(&mut body, Some(id), BOT_ID, member, None);
+            if guild.available {
+                self.dispatch(Event::new(EventKind::VoiceStateUpdate, id, body));
+            }
+        }
     }
 
     /// Answers a member request in chunks of at most 1000.

@@ -86,7 +86,8 @@ pub(crate) struct Voice {
     pub(crate) channel: u64,
     pub(crate) self_mute: bool,
     pub(crate) self_deaf: bool,
-    /// Voice session id; 32 hexadecimal digits of it go on the wire.
+    /// Voice session id; 32 hexadecimal digits of it go on the wire. The bot's is the
+    /// fingerprint of the gateway session that asked for the channel.
     pub(crate) session: u64,
 }
 

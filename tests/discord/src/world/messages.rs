@@ -141,6 +141,18 @@ impl Cell {
         Some(())
     }
 
+    /// Something that there is no model of yet.
+    pub(crate) fn of_next_year(&mut self) -> Option<()> {
+        let guild = self.any_guild()?;
+        let id = self.id();
+        let body = format!(
+            r#"{{"id":"{id}","guild_id":"{guild}","things":[{{"kind":7,"of":null}}],"since":{}}}"#,
+            unix_ms()
+        );
+        self.dispatch(Event::new(EventKind::OfNextYear, guild, body));
+        Some(())
+    }
+
     /// A direct message; only the cell of shard 0 has any.
     pub(crate) fn direct_message(&mut self) -> Option<()> {
         if self.index != 0 {

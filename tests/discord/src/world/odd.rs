@@ -36,7 +36,8 @@ pub(crate) fn twist(kind: EventKind, body: String, nth: u64) -> String {
         | EventKind::VoiceServerUpdate
         | EventKind::InteractionCreate
         | EventKind::SoundboardSounds
-        | EventKind::RateLimited => None,
+        | EventKind::RateLimited
+        | EventKind::OfNextYear => None,
     };
     if twisted.is_none() {
         data["a_field_of_next_year"] = json!({"deep": [1, null, {"deeper": true}]});

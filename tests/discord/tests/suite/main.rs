@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used)]
 
 mod close_codes;
+mod commands;
 mod common;
 mod control;
 mod faults;

@@ -217,6 +217,20 @@ const ROUTES: &[(&str, &str, &str, u16)] = &[
     ("PATCH", "/guilds/GUILD/members/@me", r#"{"nick":"n"}"#, 200),
     ("DELETE", "/guilds/GUILD/members/8", "", 204),
     (
+        "GET",
+        "/guilds/GUILD/audit-logs?action_type=22&limit=1",
+        "",
+        200,
+    ),
+    ("POST", "/guilds/GUILD/prune", r#"{"days":7}"#, 200),
+    ("GET", "/guilds/GUILD/auto-moderation/rules", "", 200),
+    (
+        "POST",
+        "/guilds/GUILD/auto-moderation/rules",
+        r#"{"name":"r","event_type":1,"trigger_type":4}"#,
+        200,
+    ),
+    (
         "PUT",
         "/applications/1/commands",
         r#"[{"name":"a"},{"name":"b"}]"#,
