@@ -46,6 +46,21 @@ pub fn span(time: Duration) -> String {
     }
 }
 
+/// A number of bytes with as much of it as matters to a person: `12 KiB`, `3.4 MiB`,
+/// `212 MiB`, `1.5 GiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..1_048_576 => (1 << 10, "KiB"),
+        1_048_576..1_073_741_824 => (1 << 20, "MiB"),
+        _ => (1 << 30, "GiB"),
+    };
+    match bytes / unit {
+        whole @ 1..100 => format!("{whole}.{} {name}", bytes % unit * 10 / unit),
+        whole => format!("{whole} {name}"),
+    }
+}
+
 /// A text with its hidden characters written out, at most `limit` characters of it.
 #[must_use]
 pub fn readable(text: &str, limit: usize) -> String {
@@ -121,6 +136,12 @@ impl ToMaster {
             Self::Failed(failed) => clean(&mut failed.detail),
             Self::Dialled(dialled) => clean(&mut dialled.failed),
             Self::Overtaken(overtaken) => clean(&mut overtaken.failed),
+            Self::Pong(pong) => {
+                if let Some(store) = &mut pong.store {
+                    clean(&mut store.dir);
+                    clean(&mut store.held_up_by);
+                }
+            }
             _ => {}
         }
         self
@@ -136,7 +157,7 @@ fn clean(text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Dialled, Failed, Overtaken};
+    use crate::message::{Dialled, Failed, Overtaken, Pong, StoreRoom};
 
     #[test]
     fn what_orders_a_terminal_about_or_is_not_seen_is_written_out() {
@@ -157,6 +178,32 @@ mod tests {
         assert_eq!(without_lone_surrogates(halves), whole);
         let cut = r#"\ud8"#;
         assert_eq!(without_lone_surrogates(cut), cut);
+    }
+
+    fn of_store(dir: String, held_up_by: String) -> ToMaster {
+        ToMaster::Pong(Pong {
+            store: Some(StoreRoom {
+                dir,
+                held_up_by,
+                ..StoreRoom::default()
+            }),
+            ..Pong::default()
+        })
+    }
+
+    #[test]
+    fn sizes_are_said_with_what_matters_of_them() {
+        let cases = [
+            (0, "0 KiB"),
+            (1500, "1.4 KiB"),
+            (64 << 20, "64.0 MiB"),
+            (220 << 20, "220 MiB"),
+            (3 << 29, "1.5 GiB"),
+            (u64::MAX, "17179869183 GiB"),
+        ];
+        for (bytes, said) in cases {
+            assert_eq!(size(bytes), said);
+        }
     }
 
     #[test]
@@ -197,6 +244,8 @@ mod tests {
                 failed: bad(),
                 ..Overtaken::default()
             }),
+            of_store(bad(), String::new()),
+            of_store(String::new(), bad()),
         ] {
             let shown = format!("{:?}", message.readable());
             assert!(

@@ -363,6 +363,7 @@ impl Core {
             return;
         };
         let silent = slave.fares(self.out.now, &pong);
+        slave.keeps(pong.store.take());
         slave.backlog(id, &mut self.out);
         self.heal(id, silent);
         self.judge(id, pong.number);

@@ -8,7 +8,7 @@ use std::{
 use baton_core::view::{ShardView, SlaveView, View};
 use baton_protocol::text;
 
-use super::Finding;
+use super::{Finding, store::store};
 use crate::clock::millis;
 
 /// Discord answers a heartbeat in a fraction of this.
@@ -43,6 +43,7 @@ pub(super) fn examine(view: &View, unix_ms: u64) -> Vec<Finding> {
         handlers,
         "handlers finish their events",
     ));
+    findings.extend(store(view));
     findings.extend(late_seal(view));
     findings.extend([
         builds(view),

@@ -7,6 +7,7 @@
 mod doors;
 mod fleet;
 mod host;
+mod store;
 
 use serde::Serialize;
 
@@ -28,7 +29,7 @@ pub enum Level {
 /// What one check saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which check: `shards`, `link`, `lag`, `handlers`, `builds`, `clock`, `files`,
+    /// Which check: `shards`, `link`, `lag`, `handlers`, `store`, `builds`, `clock`, `files`,
     /// `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`, `log`.
     pub check: &'static str,
     /// How bad it is.

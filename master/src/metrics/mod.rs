@@ -8,6 +8,7 @@
 mod picture;
 mod plain;
 mod process;
+mod stores;
 #[cfg(test)]
 mod tests;
 

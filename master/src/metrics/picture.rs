@@ -27,7 +27,7 @@ pub struct Scrape<'a> {
     pub started: Duration,
 }
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 type Float = Gauge<f64, AtomicU64>;
 
 /// Every state of a shard, so that one which is gone is zero and not absent.
@@ -59,6 +59,7 @@ impl Scrape<'_> {
         self.slots(ours);
         self.slaves(ours);
         self.reports(ours, reported);
+        self.stores(ours);
         self.deploy(ours);
         self.listener(ours);
         let dropped = Counter::<u64>::default();
@@ -409,7 +410,7 @@ impl Scrape<'_> {
     }
 }
 
-fn labels(slave: &SlaveView) -> Labels {
+pub(super) fn labels(slave: &SlaveView) -> Labels {
     vec![
         ("slave", slave.slave.clone()),
         ("slot", slave.slot.clone()),

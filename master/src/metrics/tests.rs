@@ -10,7 +10,7 @@ use baton_core::{
 };
 use baton_protocol::{
     DeployId, ShardId,
-    message::{Checkpoint, Failed, IdentifyRequest, Progress, Resume},
+    message::{Checkpoint, Failed, IdentifyRequest, Progress, Resume, StoreRoom},
 };
 
 use super::*;
@@ -108,6 +108,13 @@ fn view() -> View {
             connected: true,
             shards: 3,
             lag_ms: Some(120),
+            store: Some(StoreRoom {
+                used: 5 << 30,
+                held_up: 2,
+                held_up_ms: 1500,
+                stale_readers: 3,
+                ..StoreRoom::default()
+            }),
             ..SlaveView::default()
         }],
         shards: vec![
@@ -192,6 +199,7 @@ fn every_name_has_its_type() {
             "baton_slave_full_seconds",
             "baton_slaves_joined",
             "baton_soaks_shortened",
+            "baton_store_stale_readers",
             "process_cpu_seconds",
         ]
     );
@@ -219,6 +227,16 @@ fn every_name_has_its_type() {
             "baton_slot_filled",
             "baton_slot_standbys_built",
             "baton_slot_standbys_wanted",
+            "baton_store_file_bytes",
+            "baton_store_file_system_bytes",
+            "baton_store_free_bytes",
+            "baton_store_fullest_bytes",
+            "baton_store_held_up_seconds",
+            "baton_store_held_up_shards",
+            "baton_store_limit_bytes",
+            "baton_store_readers",
+            "baton_store_set_aside",
+            "baton_store_used_bytes",
             "baton_unfinished_events_behind",
             "baton_unfinished_replay_share",
             "process_max_fds",
@@ -277,6 +295,10 @@ fn the_fleet_is_shown_as_it_is() {
         (&format!("baton_slave_full_seconds_total{slave}"), 1.5),
         (&format!("baton_slave_shards{slave}"), 3.0),
         (&format!("baton_slave_handler_lag_seconds{slave}"), 0.12),
+        (&format!("baton_store_used_bytes{slave}"), 5_368_709_120.0),
+        (&format!("baton_store_held_up_shards{slave}"), 2.0),
+        (&format!("baton_store_held_up_seconds{slave}"), 1.5),
+        (&format!("baton_store_stale_readers_total{slave}"), 3.0),
     ] {
         assert_eq!(parsed.value(series), value, "{series}");
     }

@@ -69,6 +69,11 @@ function slots(status) {
       const why = last ? ` The last one: ${[last.ending, ...last.last_lines.slice(-1)].join("; ")}` : "";
       notes.push(["bad", `Slot ${slot.name} is empty: ${failed ? `${count(failed, "start")} failed in a row.${why}` : "it waits for a slave."}`]);
     }
+    const store = status.slaves.find(({ slave }) => slave === slot.slave)?.store;
+    if (store) {
+      const held = store.held_up ? `; ${count(store.held_up, "shard")} held up` : "";
+      notes.push([store.held_up ? "bad" : "faint", `Slot ${slot.name}: store of ${bytes(store.bytes)}, ${bytes(store.fullest_used)} in the fullest shard (${Math.floor((100 * store.fullest_used) / (store.limit || 1))} % of its limit), ${bytes(store.free)} free${held}.`]);
+    }
     if (slot.standbys_built < slot.standbys_wanted) {
       notes.push(["busy", `Slot ${slot.name}: ${slot.standbys_built} of ${count(slot.standbys_wanted, "standby")} ready.`]);
     }

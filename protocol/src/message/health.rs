@@ -50,11 +50,58 @@ pub struct Pong {
     /// version 6.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unfinished: Vec<Unfinished>,
+    /// How much room the states that stay where they are take, and have; absent where
+    /// there is no store, and where the slave does not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreRoom>,
 }
 
 impl Pong {
     /// More shards are not named in one pong.
     pub const MAX_UNFINISHED: usize = 16;
+}
+
+/// The store of a slave: the states that stay where they are, of all shards that it has
+/// open. Two slaves of one slot have the same states open during a deploy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoreRoom {
+    /// Its folder, on the slave's host.
+    pub dir: String,
+    /// Shards whose state was looked at.
+    pub shards: u32,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Bytes of these that hold something now.
+    pub used: u64,
+    /// The size limit of one shard, in bytes.
+    pub limit: u64,
+    /// The shard whose state holds the most.
+    pub fullest: ShardId,
+    /// Bytes of its file.
+    pub fullest_bytes: u64,
+    /// Bytes of it that hold something now.
+    pub fullest_used: u64,
+    /// Bytes that are free for the slave's user on the file system.
+    pub free: u64,
+    /// Bytes of the file system.
+    pub whole: u64,
+    /// Places for readers that are taken, in the shard where they are most.
+    pub readers: u32,
+    /// Places of dead readers that this slave has given back since its start.
+    pub stale_readers: u64,
+    /// States that were damaged and are set aside.
+    pub set_aside: u32,
+    /// How long ago this was looked at, in milliseconds.
+    pub age_ms: u64,
+    /// Shards that take nothing now, because their state cannot be changed.
+    pub held_up: u32,
+    /// For how long the one that waits the longest has, in milliseconds.
+    pub held_up_ms: u64,
+    /// That shard.
+    pub held_up_shard: ShardId,
+    /// Why its state cannot be changed, where it is and what to do, for a person.
+    pub held_up_by: String,
 }
 
 /// The oldest event of one shard that is not finished.

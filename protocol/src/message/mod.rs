@@ -34,7 +34,7 @@ pub use self::{
         Accepted, Held, Hello, Holding, MAX_NAME, Proof, Refused, RefusedReason, Report, Role,
         Welcome,
     },
-    health::{Ping, Pong, Unfinished},
+    health::{Ping, Pong, StoreRoom, Unfinished},
     serving::{
         Checkpoint, CheckpointEntry, Failed, FullStart, IdentifyCause, IdentifyRequest, Progress,
         Step, Unit,

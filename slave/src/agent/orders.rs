@@ -173,6 +173,11 @@ impl Agent {
                 // One that was given back is handed out once more.
                 handed: counts.handed.saturating_sub(counts.retried),
                 unfinished: self.base.table.unfinished(),
+                store: self
+                    .base
+                    .context
+                    .stores
+                    .tell(self.base.context.stays.as_ref()),
             }));
         }
     }

@@ -155,6 +155,8 @@ impl Shard {
 
     fn no_room(&mut self, why: &str) {
         self.context.counters.refused.add();
+        let stores = &self.context.stores;
+        self.staying.is_held_up(|| stores.holds_up(self.id, why));
         if self.staying.tells() {
             tracing::error!(
                 why,

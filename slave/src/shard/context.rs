@@ -18,7 +18,7 @@ use crate::{
     config::SlaveConfig,
     error::Error,
     state::{snapshot::Store, stays::Stays},
-    telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag},
+    telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag, Stores},
 };
 
 /// What every shard of the process shares.
@@ -37,6 +37,7 @@ pub(crate) struct Context {
     pub(crate) fullness: Fullness,
     pub(crate) lag: Lag,
     pub(crate) hearing: Hearing,
+    pub(crate) stores: Stores,
     /// Whose fleet this process is in.
     fleet: Mutex<FleetId>,
     /// Shards of the whole bot.
@@ -88,6 +89,7 @@ impl Context {
             fullness: Fullness::default(),
             lag: Lag::default(),
             hearing: Hearing::default(),
+            stores: Stores::default(),
             checkpoints: Checkpoints::default(),
             imports: Imports::new(),
             trials: Arc::new(Semaphore::new(1)),

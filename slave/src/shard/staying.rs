@@ -17,6 +17,7 @@ use crate::{
         Copied, Exported,
         stays::{CURRENT_USER, Change, Claim, Owned, Refusal, Stays, Taken, key_on_its_way},
     },
+    telemetry::HeldUp,
 };
 
 /// A change that was refused is tried again so often.
@@ -55,6 +56,8 @@ pub(super) struct Staying {
     copied: Option<Copied>,
     /// When it was said last that there is no room.
     told: Option<Instant>,
+    /// The shard takes nothing, because a change or a claim was refused for now.
+    held_up: Option<HeldUp>,
 }
 
 /// A state that was compacted, and what came of it.
@@ -81,7 +84,10 @@ enum Coming {
 impl Staying {
     /// Claims it, on a thread that may block.
     pub(super) fn claim(&mut self, claim: Claim, place: Arc<dyn Stays>, span: Span) {
+        // One that was refused is made again.
+        let held_up = self.held_up.take();
         self.let_go();
+        self.held_up = held_up;
         self.claim = Some(spawn_blocking(move || {
             let _in = span.enter();
             claim.take(&*place)
@@ -118,6 +124,7 @@ impl Staying {
         self.session = taken.session;
         self.lost = taken.whole.is_err();
         self.told = None;
+        self.held_up = None;
         taken.whole
     }
 
@@ -136,6 +143,7 @@ impl Staying {
         self.compacting = None;
         self.waits = None;
         self.copied = None;
+        self.held_up = None;
     }
 
     // ---- compacting ------------------------------------------------------------
@@ -279,6 +287,7 @@ impl Staying {
         self.claim = None;
         self.compacting = None;
         self.waits = None;
+        self.held_up = None;
         let stands = self.owned.take()?.seal();
         (!self.lost && self.session.is_some()).then_some(stands)
     }
@@ -332,6 +341,7 @@ impl Staying {
             Ok(()) => {
                 self.waits = None;
                 self.told = None;
+                self.held_up = None;
                 if begins.is_some() {
                     self.session = Some(session);
                     self.lost = false;
@@ -356,6 +366,13 @@ impl Staying {
     /// A connection begins: what was refused comes again.
     pub(super) const fn waits_no_more(&mut self) {
         self.waits = None;
+    }
+
+    /// The shard takes nothing from now on, if it did.
+    pub(super) fn is_held_up(&mut self, begin: impl FnOnce() -> HeldUp) {
+        if self.held_up.is_none() {
+            self.held_up = Some(begin());
+        }
     }
 
     /// Whether it is to be said that there is no room.

@@ -11,7 +11,7 @@ pub(crate) mod fake;
 
 use std::sync::Arc;
 
-use baton_protocol::{Epoch, FleetId, Sequence, ShardId};
+use baton_protocol::{Epoch, FleetId, Sequence, ShardId, message::StoreRoom};
 
 use super::Exported;
 
@@ -67,6 +67,9 @@ pub(crate) trait Stays: Send + Sync + 'static {
         lowest: Sequence,
         whole_at: Sequence,
     ) -> Result<(), Refusal>;
+
+    /// How much room it takes and has; `None`: nothing is open.
+    fn room(&self) -> Option<StoreRoom>;
 
     /// Whether a change never waits for a disk, so that it may be made on a thread that serves.
     fn is_in_memory(&self) -> bool;
@@ -307,6 +310,10 @@ mod tests {
 
         fn received(&self, _: ShardId, _: &str, _: Sequence, _: Sequence) -> Result<(), Refusal> {
             Ok(())
+        }
+
+        fn room(&self) -> Option<StoreRoom> {
+            None
         }
 
         fn is_in_memory(&self) -> bool {

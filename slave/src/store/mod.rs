@@ -35,7 +35,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -72,6 +72,8 @@ struct Inner {
     open: RwLock<BTreeMap<ShardId, Store>>,
     /// What is being taken in, of shards that another process owns.
     receiving: Mutex<BTreeMap<ShardId, Arc<Mutex<Writer>>>>,
+    /// Places of dead readers that were given back.
+    stale_readers: AtomicU64,
 }
 
 impl Default for Guilds {
@@ -99,6 +101,7 @@ impl Guilds {
                 shard_count: AtomicU32::new(0),
                 open: RwLock::default(),
                 receiving: Mutex::default(),
+                stale_readers: AtomicU64::new(0),
             }),
         }
     }

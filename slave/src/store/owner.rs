@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{Epoch, Sequence, ShardId};
+use baton_protocol::{Epoch, Sequence, ShardId, message::StoreRoom};
 use baton_store::{Dispatch, Error, Found, Full, Resources, Stand, Store, Takeover, Writer};
 use twilight_model::id::Id;
 
@@ -211,6 +211,34 @@ impl Stays for Guilds {
         let mut writer = receiving.lock().unwrap_or_else(PoisonError::into_inner);
         let settled = writer.settle(session, lowest, whole_at);
         settled.map_err(|error| self.refusal(error, shard))
+    }
+
+    fn room(&self) -> Option<StoreRoom> {
+        let folder = self.inner.folder.get()?;
+        let mut all = folder.room()?;
+        all.limit = self.inner.options.most;
+        for shard in self.shards() {
+            let Some(store) = self.shard(shard) else {
+                continue;
+            };
+            // One that was never claimed has none.
+            let Ok(room) = store.room() else {
+                continue;
+            };
+            let before = &self.inner.stale_readers;
+            before.fetch_add(room.stale_readers as u64, Ordering::Relaxed);
+            if all.shards == 0 || room.used > all.fullest_used {
+                all.fullest = shard;
+                (all.fullest_used, all.fullest_bytes) = (room.used, room.bytes);
+            }
+            all.shards += 1;
+            all.bytes += room.bytes;
+            all.used += room.used;
+            all.readers = all.readers.max(room.readers);
+            all.set_aside += u32::try_from(room.set_aside).unwrap_or(u32::MAX);
+        }
+        all.stale_readers = self.inner.stale_readers.load(Ordering::Relaxed);
+        Some(all)
     }
 
     fn is_in_memory(&self) -> bool {

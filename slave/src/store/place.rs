@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{FleetId, ShardId};
+use baton_protocol::{FleetId, ShardId, message::StoreRoom};
 use baton_store::{Options, own_folder};
 
 use crate::{Error, sha256::Sha256};
@@ -95,6 +95,19 @@ impl Folder {
             path
         });
         Ok(path)
+    }
+
+    /// Where it is, and the room of its file system; `None`: no shard was served yet, or it
+    /// cannot be looked at.
+    pub(super) fn room(&self) -> Option<StoreRoom> {
+        let dir = self.of_fleet()?;
+        let found = rustix::fs::statvfs(dir).ok()?;
+        Some(StoreRoom {
+            dir: dir.display().to_string(),
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+            whole: found.f_blocks.saturating_mul(found.f_frsize),
+            ..StoreRoom::default()
+        })
     }
 
     /// Where a shard is and how large it may be, for whoever reads an error.

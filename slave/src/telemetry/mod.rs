@@ -6,6 +6,7 @@ mod counters;
 mod fullness;
 mod hearing;
 mod lag;
+mod stores;
 
 pub use self::counters::Counts;
 pub(crate) use self::{
@@ -14,4 +15,5 @@ pub(crate) use self::{
     fullness::{Full, Fullness},
     hearing::{Hearing, Listening},
     lag::{Lag, Samples},
+    stores::{HeldUp, Stores},
 };

@@ -314,6 +314,7 @@ impl Store {
             free: place::free(&self.inner.path)?,
             readers,
             stale_readers,
+            set_aside: place::damaged(&self.inner.path)?.len(),
         })
     }
 

@@ -6,7 +6,11 @@
 
 use std::time::Duration;
 
-use baton_protocol::{ShardId, SlaveId, Version, message::Pong, text};
+use baton_protocol::{
+    ShardId, SlaveId, Version,
+    message::{Pong, StoreRoom},
+    text,
+};
 
 use crate::{
     event::Time,
@@ -76,6 +80,11 @@ impl Slave {
         let shards = self.holds.len();
         self.backpressure = self.backpressure.next(now, pong.full_ms, shards);
         hearing.silent
+    }
+
+    /// Takes what it says of the states that stay where they are.
+    pub(crate) fn keeps(&mut self, store: Option<StoreRoom>) {
+        self.store = store.map(Box::new);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use baton_protocol::{
     LaunchId, ShardId, Version,
-    message::{Hello, Role},
+    message::{Hello, Role, StoreRoom},
 };
 
 use crate::{event::Time, fleet::SlotId};
@@ -42,6 +42,9 @@ pub(crate) struct Slave {
     pub(crate) hearing: Option<Hearing>,
     /// Whether it keeps up.
     pub(crate) backpressure: Backpressure,
+    /// How much room its states that stay where they are have, as it said last; `None`: it
+    /// has none, or does not say so.
+    pub(crate) store: Option<Box<StoreRoom>>,
     /// Whether it is asked to end, and waits until its shards have moved.
     pub(crate) asks_to_leave: bool,
     /// Since when its shards take nothing for most of their time, and whether an operator
@@ -161,6 +164,7 @@ impl Slave {
             usual_lag: None,
             heard: Time(Duration::ZERO),
             hearing: None,
+            store: None,
             asks_to_leave: false,
             backpressure: Backpressure {
                 at: Time(Duration::ZERO),

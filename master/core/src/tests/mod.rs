@@ -54,7 +54,7 @@ use baton_protocol::{
     message::{
         Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
         Pong, Progress, Refused, Report, Resume, ResumeAfter, Role, Sealed, Settled,
-        ShardMigrationStart, StateReady, Step, Unit, Work,
+        ShardMigrationStart, StateReady, Step, StoreRoom, Unit, Work,
     },
 };
 

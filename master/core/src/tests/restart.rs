@@ -158,3 +158,23 @@ fn what_the_service_refuses_for_good_is_said_in_its_words_and_not_tried_again() 
     rig.say(B, resumed(0, 2));
     assert_eq!(rig.core.view(rig.now).shards[0].reason, None);
 }
+
+#[test]
+fn what_a_slave_said_last_of_its_store_is_in_the_picture() {
+    let mut rig = Rig::serving(1);
+    let mut shown = |store: Option<StoreRoom>| {
+        let store = ToMaster::Pong(Pong {
+            store,
+            ..Pong::default()
+        });
+        rig.say(A, store);
+        rig.core.view(rig.now).slaves[0].store.clone()
+    };
+    let store = StoreRoom {
+        free: 5,
+        held_up: 1,
+        ..StoreRoom::default()
+    };
+    assert_eq!(shown(Some(store.clone())), Some(store));
+    assert_eq!(shown(None), None);
+}

@@ -3,6 +3,7 @@
 mod picture;
 mod why;
 
+use baton_protocol::message::StoreRoom;
 use serde::Serialize;
 
 /// A picture of the fleet at one moment. Never holds a session.
@@ -117,6 +118,9 @@ pub struct SlaveView {
     pub heartbeat_ms: Option<u64>,
     /// The shard that got it.
     pub heartbeat_shard: Option<u32>,
+    /// How much room its states that stay where they are have, as it said last; absent: it
+    /// has none, or does not say so.
+    pub store: Option<StoreRoom>,
 }
 
 /// One shard.

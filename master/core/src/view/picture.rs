@@ -141,6 +141,7 @@ impl Core {
             silent_shard: slave.hearing.map(|hearing| hearing.silent.1.get()),
             heartbeat_ms: slave.hearing.map(|hearing| millis(hearing.heartbeat.0)),
             heartbeat_shard: slave.hearing.map(|hearing| hearing.heartbeat.1.get()),
+            store: slave.store.as_deref().cloned(),
         }
     }
 

@@ -268,3 +268,18 @@ fn everything_fits_into_80_columns_and_what_is_wrong_is_seen_first() {
     let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
     assert!(at("shard 63 failed") > at("SLAVE"), "{lines:#?}");
 }
+
+#[test]
+fn the_store_of_who_fills_a_slot_is_said_with_its_room_and_who_waits_for_some() {
+    let mut status = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    status["slaves"][0]["store"] = json!({"bytes": 220 << 20, "fullest_used": 60 << 20,
+        "limit": 100 << 20, "free": 3_u64 << 30, "held_up": 0});
+    let shown = |status: &Value| table(status, Paint::Plain, 200, Wrong::Last).join("\n");
+    let said = "slot main: store of 220 MiB, 60.0 MiB in the fullest shard (60 % of its limit), \
+                3.0 GiB free";
+    assert!(shown(&status).contains(said), "{}", shown(&status));
+    assert!(!shown(&status).contains("held up"));
+    status["slaves"][0]["store"]["held_up"] = 2.into();
+    let held_up = shown(&status);
+    assert!(held_up.contains("; 2 shards held up"), "{held_up}");
+}

@@ -62,7 +62,7 @@ fn a_fleet_that_is_well_has_each_check_once_and_nothing_to_do() {
     let findings = examine(&view(), 5000);
     let checks: BTreeSet<_> = findings.iter().map(|finding| finding.check).collect();
     assert_eq!(checks.len(), findings.len());
-    assert_eq!(checks.len(), 9);
+    assert_eq!(checks.len(), 10);
     assert!(
         findings.iter().all(|finding| finding.next.is_none()),
         "{findings:?}"

@@ -13,8 +13,8 @@ use baton_protocol::{
         Accepted, CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed,
         FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Overtaken, Ping, Pong,
         Progress, Proof, Refused, RefusedReason, Report, Resume, ResumeAfter, Role, Seal, Sealed,
-        SetAside, Settled, ShardMigrationStart, StateAck, StateReady, Step, Trying, Unfinished,
-        Unit, Welcome, Work,
+        SetAside, Settled, ShardMigrationStart, StateAck, StateReady, Step, StoreRoom, Trying,
+        Unfinished, Unit, Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };
@@ -115,9 +115,10 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
         (
             any::<[u64; 8]>(),
             any::<[u32; 2]>(),
-            vec(unfinished(), 0..3)
+            vec(unfinished(), 0..3),
+            option::of(store_room()),
         )
-            .prop_map(|(times, shards, unfinished)| {
+            .prop_map(|(times, shards, unfinished, store)| {
                 let [
                     number,
                     finished,
@@ -141,6 +142,7 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
                     heartbeat_shard,
                     handed,
                     unfinished,
+                    store,
                 })
             }),
         (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {
@@ -402,6 +404,45 @@ fn unfinished() -> impl Strategy<Value = Unfinished> {
         guild: trying.guild,
         age_ms,
         behind,
+    })
+}
+
+fn store_room() -> impl Strategy<Value = StoreRoom> {
+    let (bytes, counts, texts) = (any::<[u64; 10]>(), any::<[u32; 6]>(), [text(), text()]);
+    (bytes, counts, texts).prop_map(|(numbers, counts, [dir, held_up_by])| {
+        let [
+            bytes,
+            used,
+            limit,
+            fullest_bytes,
+            fullest_used,
+            free,
+            whole,
+            stale_readers,
+            age_ms,
+            held_up_ms,
+        ] = numbers;
+        let [shards, fullest, readers, set_aside, held_up, held_up_shard] = counts;
+        StoreRoom {
+            dir,
+            shards,
+            bytes,
+            used,
+            limit,
+            fullest: ShardId(fullest),
+            fullest_bytes,
+            fullest_used,
+            free,
+            whole,
+            readers,
+            stale_readers,
+            set_aside,
+            age_ms,
+            held_up,
+            held_up_ms,
+            held_up_shard: ShardId(held_up_shard),
+            held_up_by,
+        }
     })
 }
 

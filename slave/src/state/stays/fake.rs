@@ -2,9 +2,56 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use baton_protocol::Sequence;
+use baton_protocol::{Epoch, Sequence, ShardId, message::StoreRoom};
 
-use super::{Change, Exported, Owned, Refusal};
+use super::{Change, Claim, Claimed, Exported, Of, Owned, Refusal, Stays};
+
+/// A place with nothing in it, and no room for anything.
+pub(crate) struct Nowhere;
+
+impl Stays for Nowhere {
+    fn claim(&self, _: &Claim) -> Result<Claimed, Refusal> {
+        Err(nowhere())
+    }
+
+    fn is_shared(&self, _: Of, _: Epoch, _: &str) -> Result<bool, Refusal> {
+        Err(nowhere())
+    }
+
+    fn accept(&self, _: Of, _: u64) -> Result<(), Refusal> {
+        Err(nowhere())
+    }
+
+    fn is_accepted(&self, _: Of, _: u64) -> Result<bool, Refusal> {
+        Err(nowhere())
+    }
+
+    fn receive(&self, _: Of, _: Epoch) -> Result<(), Refusal> {
+        Err(nowhere())
+    }
+
+    fn import(&self, _: ShardId, _: u64, _: &[u8]) -> Result<(), String> {
+        Err("nowhere".to_owned())
+    }
+
+    fn received(&self, _: ShardId, _: &str, _: Sequence, _: Sequence) -> Result<(), Refusal> {
+        Err(nowhere())
+    }
+
+    fn room(&self) -> Option<StoreRoom> {
+        None
+    }
+
+    fn is_in_memory(&self) -> bool {
+        true
+    }
+
+    fn leave(&self, _: ShardId) {}
+}
+
+fn nowhere() -> Refusal {
+    Refusal::Unusable("nowhere".to_owned())
+}
 
 /// Where a state stands, and what was applied to it. All clones are the same.
 #[derive(Clone, Default)]

@@ -28,6 +28,8 @@ pub struct Room {
     pub readers: u32,
     /// Places of dead readers that were given back just now.
     pub stale_readers: usize,
+    /// States that were damaged and are set aside.
+    pub set_aside: usize,
 }
 
 /// Says how much room a shard takes in this folder. It reads no documents.

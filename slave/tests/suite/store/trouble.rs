@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use baton_protocol::{Version, message::CopyState};
+use baton_protocol::{
+    Version,
+    message::{CopyState, Ping, StoreRoom},
+};
 use baton_slave::{OnLostState, store::Guilds};
 use baton_store::{Options, Owner, Store};
 use rustix::fs::{FlockOperation, flock};
@@ -19,6 +22,27 @@ async fn is_refused(side: &Side, times: u64) {
         }
     });
     assert!(refused.await.is_ok(), "never refused {times} times");
+}
+
+/// What a slave says of its store, once it says this.
+async fn room(side: &mut Side, says: impl Fn(&StoreRoom) -> bool) -> StoreRoom {
+    let asks = async {
+        loop {
+            side.peer
+                .order(ToSlave::Ping(Ping { number: 1 << 40 }))
+                .await;
+            let pong = side.peer.wait("a pong", |message| match message {
+                ToMaster::Pong(pong) => Some(pong.store.clone()),
+                _ => None,
+            });
+            match pong.await {
+                Some(room) if says(&room) => return room,
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let said = timeout(LONG, asks).await;
+    said.expect("it says what is wanted")
 }
 
 /// The data file of shard 0.
@@ -55,6 +79,19 @@ async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more(
         .await;
     scene.sides[small].peer.start(&[0], 1, 1).await;
     is_refused(&scene.sides[small], 3).await;
+    let room_said = room(&mut scene.sides[small], |room| {
+        room.held_up == 1 && room.held_up_ms > 400 && room.shards == 1
+    });
+    let room_said = room_said.await;
+    let why = &room_said.held_up_by;
+    assert!(
+        why.contains("raise the limit") && why.contains(&room_said.dir),
+        "{why}"
+    );
+    assert_eq!((room_said.limit, room_said.set_aside), (1 << 20, 0));
+    let used = room_said.fullest_used;
+    assert!(used > 0 && used <= room_said.fullest_bytes, "{room_said:?}");
+    assert!(room_said.free > 0 && room_said.whole >= room_said.free);
     // It closes and resumes, and nothing comes of it.
     let connects = || scene.discord.counters().total.connects;
     let (before, told) = (connects(), scene.sides[small].slave.bot.told().len());
@@ -70,6 +107,8 @@ async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more(
     scene.flows(large).await;
     scene.is_exact(large).await;
     assert_eq!(scene.states(large), [StateStatus::Complete]);
+    let waits = room(&mut scene.sides[large], |room| room.shards == 1).await;
+    assert_eq!((waits.held_up, &*waits.held_up_by), (0, ""));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

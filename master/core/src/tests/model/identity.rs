@@ -252,6 +252,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             usual_lag: _,
             heard: _,
             hearing: _,
+            store: _,
             backpressure: _,
             // Nobody asks for it here.
             asks_to_leave: _,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use baton_protocol::text::size;
 use serde_json::Value;
 
 use super::parts::{Table, list, text};
@@ -104,6 +105,7 @@ impl Table<'_> {
             notes.push(self.death(death, "the last one"));
             notes.extend(last_lines(death, FEW));
         }
+        notes.extend(self.store(name, slot));
         let wanted = slot["standbys_wanted"].as_u64().unwrap_or(0);
         let built = slot["standbys_built"].as_u64().unwrap_or(0);
         if built < wanted {
@@ -111,6 +113,30 @@ impl Table<'_> {
             notes.push(self.paint.busy(&few));
         }
         notes
+    }
+
+    /// The store of the slave that fills a slot.
+    fn store(&self, name: &str, slot: &Value) -> Option<String> {
+        let mut slaves = list(&self.status["slaves"]).iter();
+        let slave = slaves.find(|slave| slave["slave"] == slot["slave"])?;
+        let store = slave["store"].as_object()?;
+        let number = |name: &str| store.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let limit = number("limit").max(1);
+        let percent = number("fullest_used").saturating_mul(100) / limit;
+        let shown = format!(
+            "slot {name}: store of {}, {} in the fullest shard ({percent} % of its limit), {} free",
+            size(number("bytes")),
+            size(number("fullest_used")),
+            size(number("free")),
+        );
+        Some(match number("held_up") {
+            0 => self.paint.faint(&shown),
+            held_up => {
+                let held_up = count(held_up, "shard");
+                let shown = format!("{shown}; {held_up} held up for lack of room, or by a process");
+                self.paint.bad(&shown)
+            }
+        })
     }
 
     fn last_death(&self, slot: &str) -> Option<&Value> {
