@@ -265,13 +265,13 @@ fn unfinished(view: &View) -> Vec<Finding> {
 fn handlers(slave: &SlaveView) -> Option<Finding> {
     let build = &slave.build;
     if slave.full_percent > 0 {
+        let because = slave.full_because.unwrap_or_default();
         let detail = format!(
-            "shards of build {build} take nothing from Discord {} % of the time: their windows \
-             are full",
+            "shards of build {build} take nothing from Discord {} % of the time, because of \
+             {because}",
             slave.full_percent
         );
-        let next = "make handlers faster, or give the slot more processes";
-        return Some(Finding::warning("handlers", detail, next));
+        return Some(Finding::warning("handlers", detail, because.next()));
     }
     if slave.failed.saturating_mul(FAILING) > slave.finished {
         let (failed, finished) = (slave.failed, slave.finished);

@@ -324,7 +324,7 @@ impl Scrape<'_> {
         );
         ours.register_with_unit(
             "slave_full",
-            "Time in which its shards took nothing, their handlers being behind, of all together",
+            "Time in which its shards took nothing from Discord, of all together; status says why",
             Unit::Seconds,
             full,
         );

@@ -4,6 +4,9 @@ import { colourOf } from "./glyphs.js";
 import { summary, swatch } from "./shards.js";
 import { age, byId, bytes, count, el, fill, number, rate, say, short, span } from "./text.js";
 
+// Why shards take nothing; windows are what the column means without a word.
+const full = ({ full_because: why }) => (why && why !== "window" ? ` ${why}` : "");
+
 const look = (value, busy, bad) => (value >= bad ? "bad" : value >= busy ? "busy" : "");
 
 export function showSlaves(fleet, memory) {
@@ -26,7 +29,7 @@ export function showSlaves(fleet, memory) {
       [number(held(slave)), "n"],
       [rate(rates.get(slave.slave) ?? 0), "n"],
       [slave.lag_ms == null ? "–" : span(slave.lag_ms), `n ${look(slave.lag_ms, 1000, 5000)}`],
-      [slave.full_percent == null ? "–" : `${slave.full_percent} %`, `n ${look(slave.full_percent, 10, 50)}`],
+      [slave.full_percent == null ? "–" : `${slave.full_percent} %${full(slave)}`, `n ${look(slave.full_percent, 10, 50)}`],
       [failed == null ? "–" : `${(failed / 10).toFixed(1)} %`, `n ${look(failed, 10, 100)}`],
       [bytes(slave.memory_bytes ?? memory.get(slave.slave)), "n"],
       [slave.pid, "n"],

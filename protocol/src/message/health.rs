@@ -23,11 +23,19 @@ pub struct Pong {
     pub finished: u64,
     /// Events of these whose handler panicked, or gave them back too often.
     pub failed: u64,
-    /// Milliseconds since its start in which a shard took nothing from Discord
-    /// because its in-flight window was full, added up over all shards; zero
-    /// before version 4. It grows as fast as time, or faster, where a slave cannot
-    /// keep up.
+    /// Milliseconds since its start in which a shard took nothing from Discord: its
+    /// in-flight window was full, or something else had no room. Added up over all
+    /// shards; zero before version 4. It grows as fast as time, or faster, where a slave
+    /// cannot keep up.
     pub full_ms: u64,
+    /// Of these: because the bot had no room, a proxy whose clients acknowledge too little
+    /// for example. Zero where the slave does not tell the reasons apart.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub full_bot_ms: u64,
+    /// Of these: because the store had no room for what the next event changes. Zero where
+    /// the slave does not tell the reasons apart.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub full_store_ms: u64,
     /// For how long the oldest event that is not finished has been at the slave, over
     /// all shards that it serves, in milliseconds; zero before version 5.
     pub lag_ms: u64,
@@ -54,6 +62,11 @@ pub struct Pong {
     /// there is no store, and where the slave does not say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreRoom>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Pong {

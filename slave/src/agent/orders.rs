@@ -160,11 +160,14 @@ impl Agent {
             };
             let (silent_ms, silent_shard) = millis(worst.silent);
             let (heartbeat_ms, heartbeat_shard) = millis(worst.slowest);
+            let full = self.base.context.fullness.read();
             link.say(&ToMaster::Pong(Pong {
                 number: ping.number,
                 finished: counts.finished,
                 failed: counts.failed,
-                full_ms: self.base.context.fullness.read(),
+                full_ms: full.all,
+                full_bot_ms: full.bot,
+                full_store_ms: full.store,
                 lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
                 silent_ms,
                 silent_shard,

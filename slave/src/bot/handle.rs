@@ -16,6 +16,7 @@ use twilight_model::id::{
     marker::{ApplicationMarker, UserMarker},
 };
 
+use super::hold::{Hold, Holds};
 use crate::shard::session::Session;
 
 /// Commands that wait for a shard, at most.
@@ -40,6 +41,18 @@ struct Now {
     /// One more than the sequence; 0: its session began here.
     resumed_behind: AtomicU64,
     session: Mutex<Arc<str>>,
+    holds: Arc<Holds>,
+}
+
+impl Now {
+    fn resumes_behind(&self, handled: Sequence) {
+        let behind = handled.get().saturating_add(1);
+        self.resumed_behind.store(behind, Ordering::Relaxed);
+    }
+
+    fn is_of(&self, session: Arc<str>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+    }
 }
 
 /// A command on its way.
@@ -70,18 +83,35 @@ pub struct Receipt(oneshot::Receiver<()>);
 /// The commands of [`ShardHandle::for_test`], in the place of Discord: one that is taken
 /// from here was sent. Dropped: the shard has moved away.
 #[derive(Debug)]
-pub struct Commands(mpsc::Receiver<Command>);
+pub struct Commands {
+    commands: mpsc::Receiver<Command>,
+    now: Arc<Now>,
+}
 
 impl Commands {
     /// Waits for the next command, as JSON; `None`: each handle was dropped. Survives
     /// being cancelled.
     pub async fn recv(&mut self) -> Option<String> {
-        self.0.recv().await.map(Command::into_sent)
+        self.commands.recv().await.map(Command::into_sent)
     }
 
     /// The next command that waits, as JSON; `None`: none does.
     pub fn try_recv(&mut self) -> Option<String> {
-        self.0.try_recv().ok().map(Command::into_sent)
+        self.commands.try_recv().ok().map(Command::into_sent)
+    }
+
+    /// The shard goes on with a session of this name, as another process handled it up to this
+    /// event. A bot is told of it with [`Bot::state_changed`](super::Bot::state_changed).
+    pub fn resumes(&self, session: &str, handled: Sequence) {
+        self.now.shards.store(1, Ordering::Relaxed);
+        self.now.is_of(session.into());
+        self.now.resumes_behind(handled);
+    }
+
+    /// Whether the bot [holds](ShardHandle::hold) the shard.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.now.holds.any()
     }
 }
 
@@ -120,7 +150,8 @@ impl ShardHandle {
     #[must_use]
     pub fn for_test() -> (Self, Commands) {
         let (handle, commands) = Self::new(ShardId(0));
-        (handle, Commands(commands))
+        let now = Arc::clone(&handle.now);
+        (handle, Commands { commands, now })
     }
 
     /// Which shard.
@@ -171,9 +202,31 @@ impl ShardHandle {
         behind.checked_sub(1).map(Sequence)
     }
 
+    /// The bot has no room for more: the shard takes nothing from Discord as long as what
+    /// this gives lives. Discord keeps what comes meanwhile. After 15 s the connection is
+    /// closed, and the session is resumed when the bot has room again; a session that was
+    /// not resumed for a minute or two is over.
+    ///
+    /// Called in [`Bot::handle`](super::Bot::handle), the event that is handled there is the
+    /// last one. Called elsewhere, some more may be on their way. What was taken before and is
+    /// not finished is not held: an event that was given back, or that the shard's former
+    /// owner did not finish, comes all the same.
+    pub fn hold(&self) -> Hold {
+        self.now.holds.begin()
+    }
+
+    /// Whether the bot has no room.
+    pub(crate) fn is_held(&self) -> bool {
+        self.now.holds.any()
+    }
+
+    /// Until it may have some. Survives being cancelled.
+    pub(crate) async fn hold_ends(&self) {
+        self.now.holds.ended().await;
+    }
+
     pub(crate) fn resumes_behind(&self, handled: Sequence) {
-        let behind = handled.get().saturating_add(1);
-        self.now.resumed_behind.store(behind, Ordering::Relaxed);
+        self.now.resumes_behind(handled);
     }
 
     pub(crate) fn serves(&self, epoch: Epoch, session: &Session) {
@@ -185,7 +238,7 @@ impl ShardHandle {
         now.application
             .store(session.said.application_id, Ordering::Relaxed);
         now.epoch.store(epoch.get(), Ordering::Relaxed);
-        *now.session.lock().unwrap_or_else(PoisonError::into_inner) = session.tag.clone();
+        now.is_of(session.tag.clone());
     }
 
     /// Queues a gateway command (op 3, 4, 8 or 31), for example one of

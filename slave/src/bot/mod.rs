@@ -5,6 +5,7 @@ mod ack;
 mod event;
 mod from_fn;
 mod handle;
+mod hold;
 mod reports;
 mod state;
 mod work;
@@ -17,6 +18,7 @@ pub use self::{
     event::{Event, Mark, ParseError},
     from_fn::{FromFn, FromFnWith, from_fn, from_fn_with},
     handle::{CommandError, Commands, Receipt, ShardHandle},
+    hold::Hold,
     state::{ImportError, State, StateStatus},
     work::Work,
 };

@@ -26,6 +26,7 @@ use super::{
     order::{Said, Turn},
     phase::Input,
 };
+use crate::telemetry::Why;
 
 /// Why there is no connection any more.
 #[derive(Debug)]
@@ -40,10 +41,8 @@ pub(super) enum Ended {
     SessionLost(String),
     /// Discord will never take this shard like that.
     Fatal { code: u16, reason: String },
-    /// Handlers were too slow for too long; the connection is closed with 4000.
-    Crowded,
-    /// There was no room for the state for too long; the connection is closed with 4000.
-    NoRoom,
+    /// Nothing was taken for too long; the connection is closed with 4000.
+    Full(Why),
     /// Another process owns the state of the shard.
     Fenced(String),
     /// The state is damaged, or was taken away.
@@ -86,16 +85,14 @@ impl Shard {
         };
         loop {
             let waits = self.staying.waits_until();
-            let full =
-                self.events.window().running() >= self.context.config.window || waits.is_some();
+            let why = self.takes_nothing();
+            let full = why.is_some();
             if !full && life.full_since.is_some() && life.deadline.is_some() {
                 // While nothing was read, nothing could come.
                 life.deadline = Some(Instant::now() + timings.hello);
             }
             life.listens(!full, &self.context.hearing, self.id);
-            let before = life.full_since.take();
-            life.full_since = full
-                .then(|| before.unwrap_or_else(|| (Instant::now(), self.context.fullness.begin())));
+            life.is_full(why, &self.context.fullness);
             let due = match &life.full_since {
                 Some((since, _)) => {
                     let crowded = *since + timings.crowded;
@@ -178,10 +175,7 @@ impl Shard {
                 }
                 Input::Due if full => {
                     gateway.close().await;
-                    if waits.is_some() {
-                        return Ended::NoRoom;
-                    }
-                    return Ended::Crowded;
+                    return Ended::Full(why.unwrap_or(Why::Window));
                 }
                 Input::Due
                     if life
@@ -206,6 +200,17 @@ impl Shard {
                 }
                 Input::Finished | Input::Read(_) | Input::Claimed(_) => {}
             }
+        }
+    }
+
+    /// Why nothing is taken from Discord just now, if so.
+    pub(super) fn takes_nothing(&self) -> Option<Why> {
+        if self.events.window().running() >= self.context.config.window {
+            Some(Why::Window)
+        } else if self.handle.is_held() && !mutant!("hold-unheeded") {
+            Some(Why::Bot)
+        } else {
+            self.staying.waits_until().map(|_| Why::Store)
         }
     }
 
@@ -288,8 +293,7 @@ fn is_stale(ended: &Ended) -> bool {
         | Ended::Stale
         | Ended::SessionLost(_)
         | Ended::Fatal { .. }
-        | Ended::Crowded
-        | Ended::NoRoom
+        | Ended::Full(_)
         | Ended::Fenced(_)
         | Ended::StateGone(_) => false,
     }

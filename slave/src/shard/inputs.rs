@@ -59,6 +59,7 @@ impl Shard {
             // A reader that waits for a copy comes first.
             let copy_out = self.keeping.copying_out().or(self.snapshot.copying());
             let copy_out = copy_out.filter(|_| serving);
+            let held = serving && self.handle.is_held();
             tokio::select! {
                 biased;
                 order = self.inbox.next() => {
@@ -71,6 +72,7 @@ impl Shard {
                     self.finish_all_reported();
                     return Input::Finished;
                 }
+                () = self.handle.hold_ends(), if held => return Input::Finished,
                 () = sleep_until(soon.unwrap_or_else(Instant::now)), if soon.is_some() => {
                     let now = Instant::now();
                     if self.notes.is_due(now) {

@@ -52,7 +52,7 @@ pub(super) enum Input {
     Permit,
     /// From the connection.
     Gateway(Incoming),
-    /// An event was finished or given back.
+    /// An event was finished or given back, or the bot has room again.
     Finished,
     /// From the snapshot that is being read.
     Read(Read),

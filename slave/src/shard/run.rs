@@ -34,7 +34,7 @@ use super::{
     session::Session,
     span,
 };
-use crate::bot::StateStatus;
+use crate::{bot::StateStatus, telemetry::Why};
 
 /// What is held back for the word of an earlier owner is waited for so long: this shard
 /// is another's by now, and the word goes there. It may be on its way here.
@@ -155,17 +155,11 @@ impl Shard {
                     });
                     return Phase::Failed;
                 }
-                Ended::Crowded => {
-                    self.context.counters.crowded.add();
-                    tracing::warn!("handlers are too slow: reconnecting");
+                Ended::Full(why) => {
                     self.progress(Step::Reconnecting, 0);
-                    if let Some(phase) = self.drain_to_half().await {
+                    if let Some(phase) = self.drain(why).await {
                         return phase;
                     }
-                    pause = Duration::ZERO;
-                }
-                Ended::NoRoom => {
-                    self.progress(Step::Reconnecting, 0);
                     pause = Duration::ZERO;
                 }
                 Ended::Fenced(why) => return self.is_fenced(&why),
@@ -292,10 +286,17 @@ impl Shard {
     }
 
     /// Discord keeps what comes meanwhile: the shard takes nothing, as before its connection
-    /// was closed.
-    async fn drain_to_half(&mut self) -> Option<Phase> {
-        let _full = (!mutant!("drain-unseen")).then(|| self.context.fullness.begin());
-        while self.events.window().running() > self.context.config.window / 2 {
+    /// was closed. Whether a store has room, only the next event shows.
+    async fn drain(&mut self, why: Why) -> Option<Phase> {
+        match why {
+            Why::Window => tracing::warn!("handlers are too slow: reconnecting"),
+            Why::Bot => tracing::warn!("the bot has no room for more events: reconnecting"),
+            Why::Store => return None,
+        }
+        self.context.counters.crowded.add();
+        let _full = (!mutant!("drain-unseen")).then(|| self.context.fullness.begin(why));
+        let half = self.context.config.window / 2;
+        while self.events.window().running() > half || self.handle.is_held() {
             if let Input::Turn(turn) = self.input(None, true, None).await
                 && let Some(phase) = self.turn(turn)
             {

@@ -53,7 +53,7 @@ counters! {
     sessions_lost,
     /// Tasks of shards that panicked and were started again.
     panics,
-    /// Times that a full window closed a connection.
+    /// Times that a connection was closed because nothing was taken from it for too long.
     crowded,
     /// Events given up: no slave finished them, and Discord no longer replays them.
     given_up,

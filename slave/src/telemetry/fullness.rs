@@ -1,15 +1,37 @@
-//! For how long shards took nothing from Discord, their windows being full: what
-//! tells a slave that cannot keep up from one that is merely busy.
+//! For how long shards took nothing from Discord, and why: what tells a slave that cannot
+//! keep up from one that is merely busy.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+/// Why a shard takes nothing from Discord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// As many events run as may.
+    Window,
+    /// The bot has no room.
+    Bot,
+    /// What stays where it is has no room for what the next event changes.
+    Store,
+}
+
 /// The time of all shards of a process together.
 #[derive(Clone, Debug)]
 pub(crate) struct Fullness {
     began: Instant,
-    sum: Arc<Mutex<Sum>>,
+    sums: Arc<Mutex<[Sum; 3]>>,
+}
+
+/// That time, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FullMs {
+    /// Whatever the reason was.
+    pub(crate) all: u64,
+    /// Of it, because of the bot.
+    pub(crate) bot: u64,
+    /// Of it, because of the store.
+    pub(crate) store: u64,
 }
 
 /// Shards that are full now count with the present time, less the times at which
@@ -22,34 +44,48 @@ struct Sum {
 
 /// A shard is full until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Full(Fullness);
+pub(crate) struct Full {
+    of: Fullness,
+    why: Why,
+}
 
 impl Default for Fullness {
     fn default() -> Self {
         Self {
             began: Instant::now(),
-            sum: Arc::default(),
+            sums: Arc::default(),
         }
     }
 }
 
 impl Fullness {
     /// A shard is full from now on.
-    pub(crate) fn begin(&self) -> Full {
-        self.turn(1);
-        Full(self.clone())
+    pub(crate) fn begin(&self, why: Why) -> Full {
+        self.turn(why, 1);
+        let of = self.clone();
+        Full { of, why }
     }
 
-    /// Milliseconds until now, added up over all shards.
-    pub(crate) fn read(&self) -> u64 {
+    /// Until now, added up over all shards.
+    pub(crate) fn read(&self) -> FullMs {
         let now = self.now();
-        let sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
-        u64::try_from(sum.ms + sum.full * now).unwrap_or(0)
+        let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |why: Why| {
+            let sum = &sums[why as usize];
+            u64::try_from(sum.ms + sum.full * now).unwrap_or(0)
+        };
+        let (bot, store) = (of(Why::Bot), of(Why::Store));
+        FullMs {
+            all: of(Why::Window) + bot + store,
+            bot,
+            store,
+        }
     }
 
-    fn turn(&self, by: i64) {
+    fn turn(&self, why: Why, by: i64) {
         let now = self.now();
-        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = &mut sums[why as usize];
         sum.full += by;
         sum.ms -= by * now;
     }
@@ -59,9 +95,15 @@ impl Fullness {
     }
 }
 
+impl Full {
+    pub(crate) const fn why(&self) -> Why {
+        self.why
+    }
+}
+
 impl Drop for Full {
     fn drop(&mut self) {
-        self.0.turn(-1);
+        self.of.turn(self.why, -1);
     }
 }
 
@@ -76,16 +118,17 @@ mod tests {
         let second = || tokio::time::advance(Duration::from_secs(1));
         let fullness = Fullness::default();
         second().await;
-        assert_eq!(fullness.read(), 0);
-        let one = fullness.begin();
+        assert_eq!(fullness.read(), FullMs::default());
+        let one = fullness.begin(Why::Window);
         second().await;
-        let other = fullness.begin();
+        let other = fullness.begin(Why::Store);
         second().await;
-        assert_eq!(fullness.read(), 3000, "both are full still");
+        assert_eq!(fullness.read().all, 3000, "both are full still");
         drop(one);
         second().await;
         drop(other);
         second().await;
-        assert_eq!(fullness.read(), 4000);
+        let (all, bot, store) = (4000, 0, 2000);
+        assert_eq!(fullness.read(), FullMs { all, bot, store });
     }
 }

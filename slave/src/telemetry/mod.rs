@@ -12,7 +12,7 @@ pub use self::counters::Counts;
 pub(crate) use self::{
     checkpoints::{Checkpoints, Oldest, Position, Standing},
     counters::Counters,
-    fullness::{Full, Fullness},
+    fullness::{Full, Fullness, Why},
     hearing::{Hearing, Listening},
     lag::{Lag, Samples},
     stores::{HeldUp, Stores},

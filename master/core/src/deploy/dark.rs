@@ -42,7 +42,7 @@ impl Before {
         };
         let members = fleet.slots[slot].members;
         Self {
-            backpressure: slave.map_or(0, |slave| slave.backpressure.percent),
+            backpressure: slave.map_or(0, |slave| slave.backpressure.part.percent),
             lag: slave.and_then(|slave| slave.usual_lag),
             rates: members.iter().filter_map(rate).collect(),
         }

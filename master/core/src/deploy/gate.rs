@@ -27,7 +27,7 @@ use baton_protocol::{SlaveId, ToSlave, Version, message::Ping, text};
 use crate::{
     Core,
     deploy::{Deploy, Stage},
-    fleet::Fleet,
+    fleet::{Fleet, Part},
     out::Out,
     settings::Settings,
     timers::Timer,
@@ -176,13 +176,14 @@ impl Deploy {
         let comparable = old.speaks(Version::FULLNESS);
         let new = new.backpressure.since(soak.backpressure?, new.holds.len());
         let old = self.before.backpressure;
-        let fine = gate == 0 || !comparable || new <= old.saturating_add(gate);
+        let Part { percent, because } = new;
+        let fine = gate == 0 || !comparable || percent <= old.saturating_add(gate);
         if fine || mutant!("behind-kept") {
             return None;
         }
         Some(format!(
-            "the new build falls behind: its shards took nothing for {new} % of the soak on \
-             average (before: {old} %), because their windows were full"
+            "the new build falls behind: its shards took nothing for {percent} % of the soak on \
+             average (before: {old} %), because of {because}"
         ))
     }
 

@@ -14,8 +14,9 @@ use baton_protocol::{
 
 use crate::{
     event::Time,
-    fleet::{Backpressure, Hearing, Record, Slave},
+    fleet::{Backpressure, FullMs, Hearing, Part, Record, Slave},
     out::Out,
+    view::Because,
 };
 
 /// The part of its time, in percent, in which a slave's shards take nothing.
@@ -31,7 +32,8 @@ const FORGOTTEN: u32 = 8;
 impl Slave {
     /// It said for how long its shards took nothing.
     pub(crate) fn backlog(&mut self, id: SlaveId, out: &mut Out) {
-        if self.backpressure.percent < MOSTLY {
+        let Part { percent, because } = self.backpressure.part;
+        if percent < MOSTLY {
             self.full = None;
             return;
         }
@@ -41,14 +43,15 @@ impl Slave {
             return;
         }
         self.full = Some((since, true));
-        let (percent, late) = (self.backpressure.percent, self.lag.unwrap_or_default());
+        let late = self.lag.unwrap_or_default();
         let build = self.hello.build.clone();
         out.alarm(format!(
             "slave {id:.8} (build {build}) falls behind: for {lasts} its shards took nothing for \
-             {percent} % of the time, because their windows are full of running events. The \
-             oldest came {late} ago. Make handlers faster, or give the slot more processes",
+             {percent} % of the time, because of {because}. The oldest unfinished event came \
+             {late} ago. Next: {next}",
             lasts = text::span(lasts),
-            late = text::span(late)
+            late = text::span(late),
+            next = because.next()
         ));
     }
 
@@ -78,7 +81,12 @@ impl Slave {
         };
         self.hearing = says_lag.then_some(hearing);
         let shards = self.holds.len();
-        self.backpressure = self.backpressure.next(now, pong.full_ms, shards);
+        let full = FullMs {
+            all: pong.full_ms,
+            bot: pong.full_bot_ms,
+            store: pong.full_store_ms,
+        };
+        self.backpressure = self.backpressure.next(now, full, shards);
         hearing.silent
     }
 
@@ -93,38 +101,61 @@ impl Backpressure {
     const SHORTEST: Duration = Duration::from_millis(500);
 
     /// What is known after the next word.
-    fn next(self, now: Time, full_ms: u64, shards: usize) -> Self {
+    fn next(self, now: Time, full: FullMs, shards: usize) -> Self {
         let next = Self {
             at: now,
-            full_ms,
+            full,
             ..self
         };
         // Words that follow each other quickly count together.
-        let (at, full_ms) = self.reckoned;
+        let (at, full) = self.reckoned;
         if now.since(at) < Self::SHORTEST {
             return next;
         }
-        let before = Self {
-            at,
-            full_ms,
-            ..self
-        };
+        let before = Self { at, full, ..self };
         Self {
-            percent: next.since(before, shards),
-            reckoned: (next.at, next.full_ms),
+            part: next.since(before, shards),
+            reckoned: (next.at, next.full),
             ..next
         }
     }
 
-    /// The part of the time of `shards` shards since `before`, in percent.
-    pub(crate) fn since(self, before: Self, shards: usize) -> u64 {
+    /// The part of the time of `shards` shards since `before`.
+    pub(crate) fn since(self, before: Self, shards: usize) -> Part {
         let span = self.at.since(before.at);
         if span < Self::SHORTEST {
-            return 0;
+            return Part::NONE;
         }
-        let full = u128::from(self.full_ms.saturating_sub(before.full_ms));
+        let full = self.full.since(before.full);
         let whole = span.as_millis() * shards.max(1) as u128;
-        u64::try_from(full * 100 / whole).unwrap_or(u64::MAX)
+        let percent = u128::from(full.all) * 100 / whole;
+        Part {
+            percent: u64::try_from(percent).unwrap_or(u64::MAX),
+            because: full.because(),
+        }
+    }
+}
+
+impl FullMs {
+    fn since(self, before: Self) -> Self {
+        Self {
+            all: self.all.saturating_sub(before.all),
+            bot: self.bot.saturating_sub(before.bot),
+            store: self.store.saturating_sub(before.store),
+        }
+    }
+
+    /// What most of it was for. A slave that does not tell the reasons apart means windows.
+    fn because(self) -> Because {
+        let Self { all, bot, store } = self;
+        let window = all.saturating_sub(bot).saturating_sub(store);
+        if window >= bot && window >= store {
+            Because::Window
+        } else if bot >= store {
+            Because::Bot
+        } else {
+            Because::Store
+        }
     }
 }
 

@@ -40,7 +40,7 @@ use crate::{
 
 use self::{shards::Shards, slots::Slots};
 pub(crate) use self::{
-    slave::{Backpressure, Hearing, Origin, Past, Presence, Record, Slave, Standing},
+    slave::{Backpressure, FullMs, Hearing, Origin, Part, Past, Presence, Record, Slave, Standing},
     slot::{Launch, Members, Slot},
     slots::SlotId,
 };

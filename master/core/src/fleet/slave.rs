@@ -7,7 +7,7 @@ use baton_protocol::{
     message::{Hello, Role, StoreRoom},
 };
 
-use crate::{event::Time, fleet::SlotId};
+use crate::{event::Time, fleet::SlotId, view::Because};
 
 /// One process.
 #[derive(Clone, Debug)]
@@ -55,16 +55,48 @@ pub(crate) struct Slave {
 }
 
 /// For how long a slave's shards could take nothing, as it said last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backpressure {
     /// When it said so.
     pub(crate) at: Time,
-    /// Milliseconds since its start, of all its shards together.
-    pub(crate) full_ms: u64,
-    /// The part of its shards' time of late, in percent.
-    pub(crate) percent: u64,
+    /// Since its start, of all its shards together.
+    pub(crate) full: FullMs,
+    /// The part of its shards' time of late.
+    pub(crate) part: Part,
     /// When that was reckoned last, and its milliseconds then.
-    pub(crate) reckoned: (Time, u64),
+    pub(crate) reckoned: (Time, FullMs),
+}
+
+/// Milliseconds in which shards took nothing, whatever the reason was, and for two of the
+/// reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FullMs {
+    pub(crate) all: u64,
+    pub(crate) bot: u64,
+    pub(crate) store: u64,
+}
+
+impl FullMs {
+    const NONE: Self = Self {
+        all: 0,
+        bot: 0,
+        store: 0,
+    };
+}
+
+/// The part of their time in which shards took nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) percent: u64,
+    /// Why, for most of it.
+    pub(crate) because: Because,
+}
+
+impl Part {
+    pub(crate) const NONE: Self = Self {
+        percent: 0,
+        because: Because::Window,
+    };
 }
 
 /// How well a slave's connections to the service hear.
@@ -168,9 +200,9 @@ impl Slave {
             asks_to_leave: false,
             backpressure: Backpressure {
                 at: Time(Duration::ZERO),
-                full_ms: 0,
-                percent: 0,
-                reckoned: (Time(Duration::ZERO), 0),
+                full: FullMs::NONE,
+                part: Part::NONE,
+                reckoned: (Time(Duration::ZERO), FullMs::NONE),
             },
             full: None,
             disbelieved: false,

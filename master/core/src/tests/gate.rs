@@ -1,6 +1,7 @@
 //! Whether the new build is any good.
 
 use super::*;
+use crate::view::Because;
 
 #[test]
 fn a_new_slave_that_hangs_at_the_end_of_the_soak_is_killed_and_everything_goes_back() {
@@ -90,6 +91,17 @@ fn full(number: u64, full_ms: u64) -> ToMaster {
     ToMaster::Pong(Pong {
         number,
         full_ms,
+        ..Pong::default()
+    })
+}
+
+/// The same, and because of what.
+fn full_of(full_ms: u64, full_bot_ms: u64, full_store_ms: u64) -> ToMaster {
+    ToMaster::Pong(Pong {
+        number: 1,
+        full_ms,
+        full_bot_ms,
+        full_store_ms,
         ..Pong::default()
     })
 }
@@ -236,6 +248,32 @@ fn a_backlog_that_lasts_is_an_alarm_with_its_reason_once() {
         alarms(&rig.say(A, full(1, 900 * (130 + second)))) > 0
     });
     assert!(again);
+}
+
+#[test]
+fn what_has_no_room_is_named_in_the_alarm_and_in_the_status() {
+    let cases = [
+        (5, 3, "full windows", Because::Window),
+        (600, 200, "a bot without room", Because::Bot),
+        (200, 600, "a store without room", Because::Store),
+    ];
+    for (bot, store, words, because) in cases {
+        let mut rig = Rig::serving(1);
+        let told = (1..=70).find_map(|second| {
+            rig.wait(SECOND);
+            let full = full_of(900 * second, bot * second, store * second);
+            let mut actions = rig.say(A, full).into_iter();
+            actions.find_map(|action| match action {
+                Action::Tell(News::Alarm { detail }) => Some(detail),
+                _ => None,
+            })
+        });
+        let told = told.expect("an alarm");
+        assert!(told.contains(&format!("because of {words}. ")), "{told}");
+        assert!(told.ends_with(because.next()), "{told}");
+        let slave = &rig.core.view(rig.now).slaves[0];
+        assert_eq!(slave.full_because, Some(because));
+    }
 }
 
 #[test]

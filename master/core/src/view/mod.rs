@@ -72,6 +72,47 @@ pub struct SlotView {
     pub standbys_wanted: u32,
 }
 
+/// Why shards take nothing from the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// Their windows are full: as many events run as may.
+    #[default]
+    Window,
+    /// The bot has no room: what it hands events on to does not take them.
+    Bot,
+    /// The store has no room for what the next event changes.
+    Store,
+}
+
+impl Because {
+    /// What an operator does about it.
+    #[must_use]
+    pub const fn next(self) -> &'static str {
+        match self {
+            Self::Window => "make handlers faster, or give the slot more processes",
+            Self::Bot => {
+                "see what the bot hands its events on to; a proxy waits for its clients to \
+                 acknowledge them"
+            }
+            Self::Store => {
+                "the slave's log says which store has no room: make some where it is, raise its \
+                 limit, or compact it"
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Because {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Window => "full windows",
+            Self::Bot => "a bot without room",
+            Self::Store => "a store without room",
+        })
+    }
+}
+
 /// One slave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SlaveView {
@@ -98,9 +139,11 @@ pub struct SlaveView {
     pub finished: u64,
     /// Events of these that failed.
     pub failed: u64,
-    /// The part of its shards' time in which they took nothing from the service, as many
-    /// events running as may, in percent, as it said last.
+    /// The part of its shards' time in which they took nothing from the service, in percent,
+    /// as it said last.
     pub full_percent: u64,
+    /// Why, for most of it; absent: they took something all the time.
+    pub full_because: Option<Because>,
     /// How old its oldest unfinished event was, in milliseconds, as it said last;
     /// absent: it cannot say that.
     pub lag_ms: Option<u64>,

@@ -133,7 +133,9 @@ impl Core {
             shards: u32::try_from(slave.holds.len()).unwrap_or(u32::MAX),
             finished: slave.record.finished,
             failed: slave.record.failed,
-            full_percent: slave.backpressure.percent,
+            full_percent: slave.backpressure.part.percent,
+            full_because: (slave.backpressure.part.percent > 0)
+                .then_some(slave.backpressure.part.because),
             lag_ms: slave.lag.map(millis),
             deployed_ms_ago: deployed.map(|done| millis(done.ago)),
             lag_before_ms: deployed.and_then(|done| done.lag_before).map(millis),

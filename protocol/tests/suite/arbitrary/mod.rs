@@ -113,7 +113,7 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
             })
         }),
         (
-            any::<[u64; 8]>(),
+            any::<[u64; 10]>(),
             any::<[u32; 2]>(),
             vec(unfinished(), 0..3),
             option::of(store_room()),
@@ -124,6 +124,8 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
                     finished,
                     failed,
                     full_ms,
+                    full_bot_ms,
+                    full_store_ms,
                     lag_ms,
                     silent_ms,
                     heartbeat_ms,
@@ -135,6 +137,8 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
                     finished,
                     failed,
                     full_ms,
+                    full_bot_ms,
+                    full_store_ms,
                     lag_ms,
                     silent_ms,
                     silent_shard,

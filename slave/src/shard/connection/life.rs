@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::{
     shard::backoff::Wait,
-    telemetry::{Full, Hearing, Listening},
+    telemetry::{Full, Fullness, Hearing, Listening, Why},
 };
 
 /// The master hears so often that the slave waits for an answer, on a connection that is
@@ -28,7 +28,7 @@ pub(super) struct Life {
     pub(super) deadline: Option<Instant>,
     /// When it is said next that it is waited for.
     pub(super) tell_at: Option<Instant>,
-    /// Since when the window is full.
+    /// Since when nothing is taken, and why.
     pub(super) full_since: Option<(Instant, Full)>,
     /// When a replay is given up, however far it is.
     pub(super) replay_until: Instant,
@@ -75,6 +75,18 @@ impl Life {
             Stage::Waiting => Some(Wait::Ready),
             Stage::Serving => None,
         }
+    }
+
+    /// Nothing is taken from now on, or something is.
+    pub(super) fn is_full(&mut self, why: Option<Why>, fullness: &Fullness) {
+        self.full_since = match (self.full_since.take(), why) {
+            (_, None) => None,
+            (Some((since, full)), Some(why)) if full.why() == why => Some((since, full)),
+            (before, Some(why)) => {
+                let since = before.map_or_else(Instant::now, |(since, _)| since);
+                Some((since, fullness.begin(why)))
+            }
+        };
     }
 
     /// Whether nothing was read for so long.

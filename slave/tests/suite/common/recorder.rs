@@ -12,7 +12,7 @@ use std::{
 
 use baton_protocol::{Sequence, ShardId};
 use baton_slave::{
-    Ack, Bot, Event, ImportError, Mark, ShardHandle, State, StateStatus, Work, cache::Cache,
+    Ack, Bot, Event, Hold, ImportError, Mark, ShardHandle, State, StateStatus, Work, cache::Cache,
     store::Guilds,
 };
 use bytes::Bytes;
@@ -41,6 +41,8 @@ pub enum Doing {
     /// Lets go of it and panics then.
     FinishAndPanic,
     Retry,
+    /// Its shard takes nothing more until it is let go.
+    FinishAndHold,
     /// Holds its thread up while [`Recorder::blocks`].
     Block,
 }
@@ -52,6 +54,7 @@ pub struct Recorder {
     pub finished: AtomicU64,
     pub states: Mutex<Vec<(u32, StateStatus)>>,
     pub kept: Mutex<BTreeMap<u64, Ack>>,
+    pub held: Mutex<Option<Hold>>,
     pub cache: Option<Cache>,
     pub store: Option<Guilds>,
     pub doing: Mutex<Option<Box<dyn Fn(&Event) -> Doing + Send>>>,
@@ -115,6 +118,7 @@ impl Recorder {
 
     pub fn let_go(&self) {
         self.kept.lock().unwrap().clear();
+        self.held.lock().unwrap().take();
     }
 }
 
@@ -150,6 +154,10 @@ impl Bot for Recorder {
                 panic!("a handler that panics on purpose, later");
             }
             Doing::Retry => ack.retry(),
+            Doing::FinishAndHold => {
+                self.finished.fetch_add(1, Ordering::Relaxed);
+                *self.held.lock().unwrap() = Some(shard.hold());
+            }
             Doing::Block => tokio::task::block_in_place(|| {
                 while self.blocks.load(Ordering::Relaxed) {
                     std::thread::sleep(Duration::from_millis(1));

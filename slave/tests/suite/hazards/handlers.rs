@@ -33,12 +33,68 @@ async fn a_full_window_stops_reading_then_reconnects_and_nothing_is_lost() {
     assert_eq!(scene.slave.counts().await.crowded, 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_without_room_gets_nothing_more_until_it_has_some_and_nothing_is_lost() {
+    let mut scene = scene_with(
+        |config| config.timings.crowded = Duration::from_millis(300),
+        Recorder::default(),
+    )
+    .await;
+    scene.slave.bot.does(|event| match event.sequence().get() {
+        20 => Doing::FinishAndHold,
+        _ => Doing::Finish,
+    });
+    crate::common::traffic(&scene.discord, 200.0);
+    until("a close", || {
+        !logged(&scene.discord, What::CloseReceived).is_empty()
+    })
+    .await;
+    let last = || scene.slave.bot.sequences().last().copied();
+    assert_eq!(last(), Some(20), "what follows waits at Discord");
+    let connects = scene.discord.counters().total.connects;
+    let full = scene.full().await;
+    assert!(full.0 > 200 && full.0 == full.1, "because of it: {full:?}");
+    // There is no connection, and none is dialled.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(scene.discord.counters().total.connects, connects);
+    scene.slave.bot.let_go();
+    scene.peer.serving(0).await;
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.slave.counts().await.crowded, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bot_that_has_room_again_soon_keeps_its_connection() {
+    let scene = scene().await;
+    scene.slave.bot.does(|event| match event.sequence().get() {
+        20 | 60 | 100 => Doing::FinishAndHold,
+        _ => Doing::Finish,
+    });
+    crate::common::traffic(&scene.discord, 200.0);
+    let last = || scene.slave.bot.sequences().last().copied();
+    for at in [20, 60, 100] {
+        until("the event", || last() == Some(at)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(last(), Some(at));
+        scene.slave.bot.let_go();
+    }
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.discord.counters().total.connects, 1);
+}
+
 impl Scene {
     /// For how long its shards took nothing, as the slave says when it is asked.
     async fn full_ms(&mut self) -> u64 {
+        self.full().await.0
+    }
+
+    /// The same, and of it because its bot had no room.
+    async fn full(&mut self) -> (u64, u64) {
         self.peer.order(ToSlave::Ping(Ping { number: 1 })).await;
         let said = self.peer.wait("a pong", |message| match message {
-            ToMaster::Pong(pong) => Some(pong.full_ms),
+            ToMaster::Pong(pong) => Some((pong.full_ms, pong.full_bot_ms)),
             _ => None,
         });
         said.await

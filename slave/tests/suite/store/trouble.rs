@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use baton_protocol::{
-    Version,
+    ToMaster, ToSlave, Version,
     message::{CopyState, Ping, StoreRoom},
 };
 use baton_slave::{OnLostState, store::Guilds};
@@ -100,6 +100,17 @@ async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more(
     assert!(told < 40, "{told}");
     let stands = scene.sides[small].slave.bot.pieces(ShardId(0)).unwrap();
     assert_eq!(stands.len(), 40, "those that READY names, torn is none");
+    let peer = &mut scene.sides[small].peer;
+    peer.order(ToSlave::Ping(Ping { number: 1 })).await;
+    let said = peer.wait("a pong", |message| match message {
+        ToMaster::Pong(pong) => Some((pong.full_ms, pong.full_store_ms)),
+        _ => None,
+    });
+    let (all, store) = said.await;
+    assert!(
+        all > 300 && all == store,
+        "{store} of {all} ms because of it"
+    );
 
     let large = scene.joins().await;
     scene.hands_over(small, large, 2).await;

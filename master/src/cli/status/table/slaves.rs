@@ -167,7 +167,13 @@ impl Table<'_> {
         let lag = slave["lag_ms"].as_u64();
         let lag = lag.map_or_else(none, |lag| (span(lag), graded(lag, 1_000, 5_000)));
         let full = slave["full_percent"].as_u64();
-        let full = full.map_or_else(none, |full| (format!("{full} %"), graded(full, 10, 50)));
+        let because = slave["full_because"]
+            .as_str()
+            .filter(|why| *why != "window");
+        let because = because.map_or_else(String::new, |why| format!(" {why}"));
+        let full = full.map_or_else(none, |full| {
+            (format!("{full} %{because}"), graded(full, 10, 50))
+        });
         let (finished, failed) = (slave["finished"].as_u64(), slave["failed"].as_u64());
         let share = finished.zip(failed).filter(|(finished, _)| *finished > 0);
         let failed = share.map_or_else(none, |(finished, failed)| {
