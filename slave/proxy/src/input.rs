@@ -1,53 +1,63 @@
 //! How a shard gives its events to a proxy.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
 use crate::{
-    shard::Fed,
+    proxy::Shared,
+    shard::Shard,
     upstream::{Begin, Dispatch},
 };
 
 /// How a shard gives its events to a proxy. Dropped, the shard has left.
-#[derive(Debug)]
-pub struct Input(mpsc::Sender<Fed>);
-
-/// An event is not taken: so many wait already, or the proxy has ended.
-#[derive(Debug)]
-pub struct Full(pub Dispatch);
+pub struct Input {
+    shared: Arc<Shared>,
+    shard: Arc<Shard>,
+}
 
 impl Input {
-    pub(crate) const fn new(send: mpsc::Sender<Fed>) -> Self {
-        Self(send)
+    pub(crate) const fn new(shared: Arc<Shared>, shard: Arc<Shard>) -> Self {
+        Self { shared, shard }
     }
 
     /// The shard has a session, from here on. Before its first event, and where it begins
     /// another one.
-    pub async fn begin(&self, begin: Begin) {
-        // Ended: nobody is served any more.
-        let _ = self.0.send(Fed::Begin(begin)).await;
+    pub fn begin(&self, begin: &Begin) {
+        self.shard.begin(begin);
+        self.shared.arrivals.notify_waiters();
     }
 
-    /// The same without waiting. `false`: there is no room for it.
+    /// One dispatch, in the order of the sequences. It is taken, whether there is
+    /// [room](Self::has_room) for it or not: an upstream that gives more than there is room
+    /// for makes the proxy larger than it is configured to be.
+    pub fn push(&self, dispatch: &Dispatch) {
+        self.shard.push(dispatch);
+    }
+
+    /// Whether one more event is within what the shard and all shards may have. Another word
+    /// follows each [`Upstream::room_changed`](crate::Upstream::room_changed).
     #[must_use]
-    pub fn try_begin(&self, begin: Begin) -> bool {
-        self.0.try_send(Fed::Begin(begin)).is_ok()
+    pub fn has_room(&self) -> bool {
+        self.shard.has_room()
     }
 
-    /// One dispatch, in the order of the sequences. Waits as long as there is no room for it:
-    /// whoever waits here does not read what follows.
+    /// The next dispatch, as soon as there is room for it: whoever waits here does not read
+    /// what follows.
     pub async fn event(&self, dispatch: Dispatch) {
-        let _ = self.0.send(Fed::Dispatch(dispatch)).await;
+        self.shard.room().await;
+        self.shard.push(&dispatch);
     }
+}
 
-    /// The same without waiting.
-    ///
-    /// # Errors
-    /// It is given back: there is no room for it.
-    pub fn try_event(&self, dispatch: Dispatch) -> Result<(), Full> {
-        let sent = self.0.try_send(Fed::Dispatch(dispatch));
-        sent.map_err(|error| match error.into_inner() {
-            Fed::Dispatch(dispatch) => Full(dispatch),
-            Fed::Begin(_) => unreachable!("a dispatch was sent"),
-        })
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Input").field(&self.shard.id).finish()
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.shard.leave();
+        self.shared.leaves(&self.shard);
+        self.shared.arrivals.notify_waiters();
     }
 }

@@ -25,9 +25,9 @@ mod wire;
 pub use self::{
     config::{Limits, ProxyConfig, Timings},
     error::Error,
-    input::{Full, Input},
+    input::Input,
     proxy::Proxy,
-    status::{ClientStatus, ShardStatus, Status},
+    status::{ClientStatus, GivenUp, Kept, Reason, ShardStatus, Status},
     token::Token,
     upstream::{Begin, CommandRefused, Dispatch, Fleet, Guild, Guilds, Upstream},
 };

@@ -13,7 +13,7 @@ use std::{
 use baton_protocol::ShardId;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, Semaphore, mpsc},
+    sync::{Notify, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,8 +22,8 @@ use crate::{
     error::Error,
     input::Input,
     server,
-    shard::{Budget, Shard, feed},
-    status::Status,
+    shard::{Budget, Shard},
+    status::{Kept, Status},
     upstream::Upstream,
 };
 
@@ -88,7 +88,8 @@ impl Shared {
         *lock(&self.closed).entry(code).or_default() += 1;
     }
 
-    fn leaves(&self, shard: &Arc<Shard>) {
+    /// It is not here any more, unless another took its place.
+    pub(crate) fn leaves(&self, shard: &Arc<Shard>) {
         let mut shards = lock(&self.shards);
         if shards
             .get(&shard.id)
@@ -196,29 +197,25 @@ impl Proxy {
 
     /// A shard comes. Its events go into what this gives; dropped, the shard has left, and
     /// its clients are asked to reconnect. One of the same number that is here leaves first.
-    ///
-    /// `queue`: so many events wait at most before they are taken in, at least 1.
     #[must_use = "dropped, the shard leaves at once"]
-    pub fn open(&self, shard: ShardId, queue: usize) -> Input {
+    pub fn open(&self, shard: ShardId) -> Input {
         let shared = &self.0;
-        let (send, fed) = mpsc::channel(queue.max(1));
         let (limits, timings) = (shared.config.limits, shared.config.timings);
         let upstream = Arc::clone(&shared.upstream);
+        shared.budget.is_for(upstream.fleet().shards);
         let new = Shard::new(shard, upstream, limits, timings, shared.budget.clone());
         let before = lock(&shared.shards).insert(shard, Arc::clone(&new));
         if let Some(before) = before {
-            before.with(crate::shard::Core::leave);
+            before.leave();
         }
-        let (all, stop) = (Arc::clone(shared), shared.stop.child_token());
+        let (one, stop) = (Arc::clone(&new), shared.stop.child_token());
         shared.tasks.spawn(async move {
-            let arrived = || all.arrivals.notify_waiters();
             tokio::select! {
-                () = feed(Arc::clone(&new), fed, arrived) => {}
+                () = one.look_after() => {}
                 () = stop.cancelled() => {}
             }
-            all.leaves(&new);
         });
-        Input::new(send)
+        Input::new(Arc::clone(shared), new)
     }
 
     /// What it says about itself.
@@ -226,9 +223,15 @@ impl Proxy {
     pub fn status(&self) -> Status {
         let shared = &self.0;
         let free = shared.slots.available_permits();
+        let (open_bytes, history_bytes) = shared.budget.used();
+        let ProxyConfig {
+            limits, timings, ..
+        } = &shared.config;
         Status {
-            connections: shared.config.limits.connections.saturating_sub(free),
-            ring_bytes: shared.budget.used(),
+            connections: limits.connections.saturating_sub(free),
+            kept: Kept::of(limits, timings),
+            open_bytes,
+            ring_bytes: open_bytes + history_bytes,
             closed: lock(&shared.closed).clone(),
             shards: shared.shards().iter().map(|shard| shard.status()).collect(),
         }

@@ -5,7 +5,7 @@ use baton_protocol::{Sequence, ShardId};
 /// Who has the shards: a slave, or a test.
 ///
 /// Events come from it by [`Input`](crate::Input); this is what a proxy asks of it.
-/// Everything is called inside tokio and returns soon, except for [`guild`](Self::guild)
+/// Everything is called inside tokio, and holds no lock of the proxy's. It returns soon, except for [`guild`](Self::guild)
 /// and [`guilds`](Self::guilds), which are called on a blocking thread.
 pub trait Upstream: Send + Sync + 'static {
     /// What all sessions were identified with.
@@ -26,6 +26,13 @@ pub trait Upstream: Send + Sync + 'static {
     /// says that it has handled them, or there is none. Sequences between them that no event
     /// had may be among them. Ranges may come in any order, and each event in one.
     fn finished(&self, shard: ShardId, first: Sequence, last: Sequence);
+
+    /// Whether there is room for more events of a shard is other than it was:
+    /// [`Input::has_room`](crate::Input::has_room) says how it is now. Whoever waits for room
+    /// with [`Input::event`](crate::Input::event) has nothing to do here.
+    fn room_changed(&self, shard: ShardId) {
+        let _ = shard;
+    }
 
     /// Sends a gateway command (op 3, 4, 8, 31 or 43) when Discord's limits allow it.
     ///

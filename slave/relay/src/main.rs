@@ -87,8 +87,7 @@ async fn run(settings: Settings) -> Result<(), Error> {
     let builder = match (settings.proxy, relay.known()) {
         (Some(proxy), Known::Store(store)) => {
             let intents = settings.slave.intents.bits();
-            let window = settings.slave.window;
-            Slave::builder(Joined::start(proxy, store.clone(), intents, window)?)
+            Slave::builder(Joined::start(proxy, store.clone(), intents)?)
         }
         (Some(_) | None, Known::Store(_) | Known::Cache(_)) => Slave::builder(relay.clone()),
     };

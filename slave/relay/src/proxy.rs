@@ -1,7 +1,8 @@
 //! Local clients in the place of a bot: what joins [`baton_proxy`] to a slave.
 //!
 //! An event is handed to the proxy with its [`Ack`], and is finished when the proxy says so:
-//! when a client has it. READY and the guilds come from the store.
+//! when a client has it. If the proxy has no room for another one, the shard is held: Discord
+//! keeps what follows. READY and the guilds come from the store.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,7 @@ use baton_proxy::{
     Token, Upstream,
 };
 use baton_slave::{
-    Ack, Bot, CommandError, Error, Event, Sequence, ShardHandle, ShardId, StateStatus,
+    Ack, Bot, CommandError, Error, Event, Hold, Sequence, ShardHandle, ShardId, StateStatus,
     store::Guilds,
     twilight_model::id::{Id, marker::GuildMarker},
 };
@@ -22,10 +23,9 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 /// Events of a shard that clients may have received and not acknowledged, or that wait for
-/// them, where nothing else is asked for. A client may be away for a while.
-pub(crate) const WINDOW: usize = 8192;
-/// Beginnings of sessions that may wait among a shard's events.
-const BEGINNINGS: usize = 64;
+/// them, where nothing else is asked for: beside the bytes of them that a proxy keeps. A
+/// client may be away for a while.
+pub(crate) const WINDOW: usize = 65_536;
 
 /// What is listened at, and with which token clients come.
 pub(crate) fn config(address: SocketAddr, token: &str) -> Result<ProxyConfig, Error> {
@@ -42,35 +42,36 @@ pub(crate) fn config(address: SocketAddr, token: &str) -> Result<ProxyConfig, Er
 pub(crate) struct Joined {
     proxy: Proxy,
     above: Arc<Above>,
-    window: usize,
 }
 
 /// What a proxy asks.
 struct Above {
     store: Guilds,
     intents: u64,
-    shards: Mutex<BTreeMap<ShardId, Here>>,
+    shards: Mutex<BTreeMap<ShardId, Arc<Here>>>,
     shard_count: OnceLock<u32>,
 }
 
 /// A shard that is here.
 struct Here {
-    handle: ShardHandle,
     input: Input,
+    now: Mutex<Now>,
+}
+
+/// What is known of it.
+struct Now {
+    handle: ShardHandle,
     session: Arc<str>,
     /// The `d` of READY, if it came to this process.
     ready: Option<String>,
     acks: BTreeMap<Sequence, Ack>,
+    /// As long as the proxy has no room for its events.
+    hold: Option<Hold>,
 }
 
 impl Joined {
     /// Serves clients from now on, or as soon as the address is free.
-    pub(crate) fn start(
-        config: ProxyConfig,
-        store: Guilds,
-        intents: u64,
-        window: usize,
-    ) -> Result<Self, Error> {
+    pub(crate) fn start(config: ProxyConfig, store: Guilds, intents: u64) -> Result<Self, Error> {
         let above = Arc::new(Above {
             store,
             intents,
@@ -80,61 +81,73 @@ impl Joined {
         let upstream: Arc<dyn Upstream> = Arc::clone(&above) as Arc<dyn Upstream>;
         let proxy = Proxy::start_when_free(config, upstream);
         let proxy = proxy.map_err(|error| Error::Config(format!("proxy: {error}")))?;
-        Ok(Self {
-            proxy,
-            above,
-            window,
-        })
+        Ok(Self { proxy, above })
     }
 
     /// The shard, as [`Bot::state_changed`] knew it last.
-    fn here<'a>(
-        &self,
-        shards: &'a mut BTreeMap<ShardId, Here>,
-        handle: &ShardHandle,
-    ) -> &'a mut Here {
+    fn here(&self, handle: &ShardHandle) -> Arc<Here> {
         let shard = handle.shard();
-        shards.entry(shard).or_insert_with(|| Here {
-            handle: handle.clone(),
-            input: self.proxy.open(shard, self.window + BEGINNINGS),
-            session: handle.session(),
-            ready: None,
-            acks: BTreeMap::new(),
-        })
+        let mut shards = lock(&self.above.shards);
+        let here = shards.entry(shard).or_insert_with(|| {
+            Arc::new(Here {
+                input: self.proxy.open(shard),
+                now: Mutex::new(Now {
+                    handle: handle.clone(),
+                    session: handle.session(),
+                    ready: None,
+                    acks: BTreeMap::new(),
+                    hold: None,
+                }),
+            })
+        });
+        Arc::clone(here)
+    }
+}
+
+impl Here {
+    /// Its shard is held as long as there is no room for its events.
+    fn heed_room(&self) {
+        let mut now = lock(&self.now);
+        // Asked for behind the lock, so that whoever comes last knows it best.
+        let has_room = self.input.has_room();
+        let before = match has_room {
+            true => now.hold.take(),
+            false if now.hold.is_none() => {
+                let hold = now.handle.hold();
+                now.hold.replace(hold)
+            }
+            false => None,
+        };
+        drop(now);
+        drop(before);
     }
 }
 
 impl Bot for Joined {
     fn handle(&self, event: Event, ack: Ack, shard: &ShardHandle) {
-        // An event is read and copied before the lock of all shards is taken.
         let sequence = event.sequence();
+        let here = self.here(shard);
         if event.kind() == "READY" {
             let (ready, guilds) = read_ready(&event);
-            let mut shards = self.above.shards();
-            let here = self.here(&mut shards, shard);
-            here.ready = ready;
-            here.acks.insert(sequence, ack);
-            let begin = Begin::New {
+            let mut now = lock(&here.now);
+            now.ready = ready;
+            now.acks.insert(sequence, ack);
+            drop(now);
+            here.input.begin(&Begin::New {
                 ready: sequence,
                 guilds,
+            });
+        } else {
+            let dispatch = Dispatch {
+                sequence,
+                kind: event.kind().to_owned(),
+                json: event.json().to_owned(),
             };
-            if !here.input.try_begin(begin) {
-                tracing::error!(shard = %shard.shard(), "the proxy does not take a new session");
-            }
-            return;
+            // It may be finished before the next line but one.
+            lock(&here.now).acks.insert(sequence, ack);
+            here.input.push(&dispatch);
         }
-        let dispatch = Dispatch {
-            sequence,
-            kind: event.kind().to_owned(),
-            json: event.json().to_owned(),
-        };
-        let mut shards = self.above.shards();
-        let here = self.here(&mut shards, shard);
-        match here.input.try_event(dispatch) {
-            Ok(()) => drop(here.acks.insert(sequence, ack)),
-            // It is handed out again, when there is room.
-            Err(_) => ack.retry(),
-        }
+        here.heed_room();
     }
 
     fn state_changed(&self, shard: &ShardHandle, _: StateStatus) {
@@ -143,36 +156,39 @@ impl Bot for Joined {
             // All shards say the same.
             let _ = self.above.shard_count.set(count);
         }
-        let mut shards = self.above.shards();
-        let here = self.here(&mut shards, shard);
-        // A shard that comes back may have another.
-        here.handle = shard.clone();
+        let here = self.here(shard);
+        let mut now = lock(&here.now);
+        // A shard that comes back may have another, which is held if there is still no room.
+        now.handle = shard.clone();
+        let mut over = (now.hold.take(), BTreeMap::new());
         let session = shard.session();
-        let is_other = here.session != session;
+        let is_other = now.session != session;
         if is_other {
             // What it had of the one before is over.
-            here.session = session;
-            here.ready = None;
-            here.acks.clear();
+            now.session = session;
+            now.ready = None;
+            over.1 = std::mem::take(&mut now.acks);
         }
+        drop(now);
+        drop(over);
         // A session that begins does so with its READY.
-        let Some(handled) = shard.resumed_behind() else {
-            return;
-        };
-        let begin = if is_other {
-            Begin::Other { handled }
-        } else {
-            Begin::Resumed { handled }
-        };
-        if !here.input.try_begin(begin) {
-            tracing::error!(shard = %shard.shard(), "the proxy does not take a session");
+        if let Some(handled) = shard.resumed_behind() {
+            here.input.begin(&match is_other {
+                true => Begin::Other { handled },
+                false => Begin::Resumed { handled },
+            });
         }
+        here.heed_room();
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Above {
-    fn shards(&self) -> MutexGuard<'_, BTreeMap<ShardId, Here>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    fn here(&self, shard: ShardId) -> Option<Arc<Here>> {
+        lock(&self.shards).get(&shard).cloned()
     }
 }
 
@@ -186,9 +202,9 @@ impl Upstream for Above {
 
     fn ready(&self, shard: ShardId) -> Option<String> {
         let (ready, application) = {
-            let shards = self.shards();
-            let here = shards.get(&shard)?;
-            (here.ready.clone(), here.handle.application_id())
+            let here = self.here(shard)?;
+            let now = lock(&here.now);
+            (now.ready.clone(), now.handle.application_id())
         };
         // The user may have changed since, and a READY of another process is not known.
         let user = self.store.shard(shard).and_then(|store| {
@@ -233,17 +249,24 @@ impl Upstream for Above {
 
     fn finished(&self, shard: ShardId, first: Sequence, last: Sequence) {
         let mut finished = Vec::new();
-        if let Some(here) = self.shards().get_mut(&shard) {
-            while let Some((&next, _)) = here.acks.range(first..=last).next() {
-                finished.extend(here.acks.remove(&next));
+        if let Some(here) = self.here(shard) {
+            let mut now = lock(&here.now);
+            while let Some((&next, _)) = now.acks.range(first..=last).next() {
+                finished.extend(now.acks.remove(&next));
             }
         }
         // Dropped outside of the lock, in their order.
         drop(finished);
     }
 
+    fn room_changed(&self, shard: ShardId) {
+        if let Some(here) = self.here(shard) {
+            here.heed_room();
+        }
+    }
+
     fn command(&self, shard: ShardId, json: String) -> Result<(), CommandRefused> {
-        let handle = self.shards().get(&shard).map(|here| here.handle.clone());
+        let handle = self.here(shard).map(|here| lock(&here.now).handle.clone());
         let handle = handle.ok_or(CommandRefused::Gone)?;
         let command = RawValue::from_string(json).map_err(|_| CommandRefused::Gone)?;
         match handle.command(&command) {
@@ -272,3 +295,7 @@ fn read_ready(event: &Event) -> (Option<String>, Vec<u64>) {
     });
     (text.map(|text| text.get().to_owned()), guilds)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

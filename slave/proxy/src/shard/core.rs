@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     config::{Limits, Timings},
+    status::{GivenUp, Reason},
     upstream::{Begin, Dispatch},
 };
 
@@ -35,7 +36,7 @@ const ENDED: usize = 64;
 
 /// How it stands with whom a shard's events are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeping {
+pub(super) enum Keeping {
     /// A client is attached.
     Attached,
     /// None is, since then; one is expected.
@@ -94,8 +95,11 @@ pub(crate) struct Core {
     ended: VecDeque<(u64, Over)>,
     pub(super) askers: Askers,
     pub(super) voice: Voice,
-    keeping: Keeping,
+    pub(super) keeping: Keeping,
     full_since: Option<Instant>,
+    /// Whether there is room, as it was said last.
+    said_room: bool,
+    given_up: Option<(Instant, GivenUp)>,
     last_key: u64,
     pub(super) counts: Counts,
     /// To be told upstream.
@@ -108,7 +112,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(limits: Limits, timings: Timings, budget: Budget, now: Instant) -> Self {
         Self {
-            ring: Ring::new(0, limits.ring, limits.history, budget.clone()),
+            ring: Ring::new(0, limits.ring, limits.history, &budget),
             limits,
             timings,
             budget,
@@ -123,6 +127,8 @@ impl Core {
             voice: Voice::default(),
             keeping: Keeping::Away(now),
             full_since: None,
+            said_room: true,
+            given_up: None,
             last_key: 0,
             counts: Counts::default(),
             finished: Vec::new(),
@@ -136,36 +142,50 @@ impl Core {
         self.shift.is_some() && !self.has_left
     }
 
+    /// Since when there is no room and nothing was acknowledged.
+    pub(super) const fn full_since(&self) -> Option<Instant> {
+        self.full_since
+    }
+
+    /// What was given up last, and when.
+    pub(super) const fn given_up(&self) -> Option<(Instant, GivenUp)> {
+        self.given_up
+    }
+
+    pub(super) const fn timings(&self) -> &Timings {
+        &self.timings
+    }
+
     pub(super) fn next_key(&mut self) -> u64 {
         self.last_key += 1;
         self.last_key
     }
 
     /// A session begins, or goes on.
-    pub(crate) fn begin(&mut self, begin: &Begin) {
+    pub(crate) fn begin(&mut self, begin: &Begin, now: Instant) {
         match (begin, self.shift) {
             (Begin::New { ready, guilds }, _) => {
-                self.new_session(*ready);
+                self.new_session(*ready, now);
                 self.named = guilds.iter().map(|guild| (*guild, false)).collect();
             }
             (Begin::Resumed { handled } | Begin::Other { handled }, None) => {
                 let Limits { ring, history, .. } = self.limits;
                 let before = handled.get();
-                self.ring = Ring::new(before, ring, history, self.budget.clone());
+                self.ring = Ring::new(before, ring, history, &self.budget);
                 self.shift = Some(0);
             }
             (Begin::Resumed { handled }, Some(shift)) => {
                 // Somebody else finished events that no client here has seen.
                 if i128::from(handled.get()) + shift > i128::from(self.ring.last()) {
-                    self.new_session(*handled);
+                    self.new_session(*handled, now);
                 }
             }
-            (Begin::Other { handled }, Some(_)) => self.new_session(*handled),
+            (Begin::Other { handled }, Some(_)) => self.new_session(*handled, now),
         }
     }
 
     /// `first` is the first sequence of it, which is no client's.
-    fn new_session(&mut self, first: Sequence) {
+    fn new_session(&mut self, first: Sequence, now: Instant) {
         // Whoever is not here would find the barrier, and nothing else.
         if self
             .primary
@@ -177,7 +197,7 @@ impl Core {
         self.mirrors.retain(|_, mirror| mirror.attached.is_some());
         self.voice.forget();
         self.named.clear();
-        self.barrier = self.ring.push(Body::Barrier);
+        self.barrier = self.ring.push(Body::Barrier, now);
         self.shift = Some(i128::from(self.barrier) - i128::from(first.get()));
         let barrier = self.barrier;
         self.handled(barrier, barrier);
@@ -200,7 +220,7 @@ impl Core {
     }
 
     /// Takes a dispatch in.
-    pub(crate) fn push(&mut self, dispatch: &Dispatch, event: Option<Event>) {
+    pub(crate) fn push(&mut self, dispatch: &Dispatch, event: Option<Event>, now: Instant) {
         if self.shift.is_none() {
             return;
         }
@@ -218,32 +238,33 @@ impl Core {
                 hole,
                 "so many sequences were left out that it counts as a new session"
             );
-            self.new_session(Sequence(dispatch.sequence.get().saturating_sub(1)));
+            self.new_session(Sequence(dispatch.sequence.get().saturating_sub(1)), now);
         } else {
             for _ in 0..hole {
-                self.fill();
+                self.fill(now);
             }
         }
         let Some(event) = event else {
-            return self.fill();
+            return self.fill(now);
         };
         self.counts.events += 1;
         let event = Arc::new(event);
         self.voice.note(&event);
         if self.is_part_of_ready(&event) {
-            return self.fill();
+            return self.fill(now);
         }
-        let number = self.ring.push(Body::Event(event));
+        let number = self.ring.push(Body::Event(event), now);
         if self.keeping == Keeping::Nobody {
             self.counts.unattended += 1;
             self.handled(number, number);
         }
+        self.look_after_room(now);
         self.wake_all();
     }
 
     /// The next number is nobody's.
-    fn fill(&mut self) {
-        let filler = self.ring.push(Body::Filler);
+    fn fill(&mut self, now: Instant) {
+        let filler = self.ring.push(Body::Filler, now);
         self.handled(filler, filler);
     }
 
@@ -305,12 +326,22 @@ impl Core {
         std::mem::take(&mut self.finished)
     }
 
-    /// Whether one more event is taken; if not, for how long it has been so is looked after,
-    /// as long as the shard is here.
-    pub(crate) fn has_room(&mut self, now: Instant) -> bool {
-        if self.ring.has_room() {
+    /// Whether one more event is taken.
+    pub(crate) fn has_room(&self) -> bool {
+        self.ring.has_room()
+    }
+
+    /// Whether that is other than it was said.
+    pub(crate) fn take_room(&mut self) -> bool {
+        let has_room = self.ring.has_room();
+        std::mem::replace(&mut self.said_room, has_room) != has_room
+    }
+
+    /// For how long there has been no room is looked after, as long as the shard is here.
+    fn look_after_room(&mut self, now: Instant) {
+        if self.has_room() {
             self.full_since = None;
-            return true;
+            return;
         }
         let since = *self.full_since.get_or_insert(now);
         if now - since >= self.timings.hold && !self.has_left {
@@ -320,9 +351,8 @@ impl Core {
                 held_s = self.timings.hold.as_secs(),
                 "the backlog is given up: no client acknowledged it, and Discord does not wait longer"
             );
-            self.give_up();
+            self.give_up(Reason::Full, now);
         }
-        self.ring.has_room()
     }
 
     /// Looks after those who are away. What is left of a shard that has left is its next
@@ -342,8 +372,10 @@ impl Core {
                 kept_s = self.timings.keep.as_secs(),
                 "no client came: its events are kept no longer, until one does"
             );
-            self.give_up();
+            self.give_up(Reason::Away, now);
         }
+        self.look_after_room(now);
+        self.ring.trim();
         let ring = &self.ring;
         self.mirrors.retain(|_, mirror| {
             mirror.attached.is_some() || mirror.greeting.is_none() || ring.reaches(mirror.sent)
@@ -351,12 +383,20 @@ impl Core {
     }
 
     /// Nobody gets the backlog any more, and whoever should have is told.
-    fn give_up(&mut self) {
+    fn give_up(&mut self, reason: Reason, now: Instant) {
+        let (bytes, _) = self.ring.bytes();
         let (lost, new) = self.ring.give_up();
         self.tell(&new);
         self.counts.lost += lost;
         if lost > 0 {
             tracing::error!(events = lost, "events are lost: no client received them");
+            let given_up = GivenUp {
+                reason,
+                events: lost,
+                bytes,
+                ago_ms: 0,
+            };
+            self.given_up = Some((now, given_up));
         }
         self.end_primary(Over::Lost);
         self.keeping = Keeping::Nobody;

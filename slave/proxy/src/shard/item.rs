@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::upstream::Dispatch;
 
@@ -14,6 +15,8 @@ const OVERHEAD: usize = 160;
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) number: u64,
+    /// When it was taken in.
+    pub(crate) came: Instant,
     pub(crate) body: Body,
 }
 

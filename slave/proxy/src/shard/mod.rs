@@ -5,7 +5,7 @@
 //! | `core`, `sessions` | what happens: pure |
 //! | `ring`, `session`, `item` | what it happens to |
 //! | `undo`, `voice`, `askers` | what a client has to be told so that it fits |
-//! | `feed` | how events come in |
+//! | `status` | what it says about itself |
 //! | `commander` | how commands go up |
 //!
 //! Connections fetch what is theirs when they are woken. So nothing is queued for a client,
@@ -15,29 +15,32 @@ mod askers;
 mod budget;
 mod commander;
 mod core;
-mod feed;
 mod item;
 mod ring;
 mod session;
 mod sessions;
+mod status;
 #[cfg(test)]
 mod tests;
 mod undo;
 mod voice;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use baton_protocol::ShardId;
 use tokio::{
     sync::{Notify, mpsc},
-    time::Instant,
+    time::{Instant, MissedTickBehavior, interval},
 };
 
 use self::item::WithUser;
 pub(crate) use self::{
     budget::Budget,
     core::{Core, Over},
-    feed::{Fed, feed},
     item::{Event, Id},
     session::{Attachment, Wish},
     sessions::{Asking, Identified, Resumed, Take},
@@ -45,9 +48,12 @@ pub(crate) use self::{
 };
 use crate::{
     config::{Limits, Timings},
-    status::{ClientStatus, ShardStatus},
-    upstream::{Begin, Upstream},
+    status::ShardStatus,
+    upstream::{Begin, Dispatch, Upstream},
 };
+
+/// How often a shard looks after those who are away, and after room that another gave back.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(crate) struct Shard {
@@ -81,32 +87,88 @@ impl Shard {
         })
     }
 
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does something with what the shard knows, then tells upstream what follows of it.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
-        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut core = self.core();
         let out = act(&mut core);
-        let finished = core.take_finished();
+        let (finished, room) = (core.take_finished(), core.take_room());
         drop(core);
-        if !finished.is_empty() {
-            for (first, last) in finished {
-                self.upstream.finished(self.id, first, last);
-            }
-            self.room.notify_one();
+        for (first, last) in finished {
+            self.upstream.finished(self.id, first, last);
+        }
+        if room {
+            self.upstream.room_changed(self.id);
+            self.room.notify_waiters();
         }
         out
     }
 
-    fn begin(&self, begin: &Begin) {
+    pub(crate) fn begin(&self, begin: &Begin) {
         let user = self
             .upstream
             .ready(self.id)
             .and_then(|ready| own_user(&ready));
         self.with(|core| {
-            core.begin(begin);
+            core.begin(begin, Instant::now());
             if let Some(user) = user {
                 core.voice().is_of(user);
             }
         });
+    }
+
+    /// Takes an event in, whether there is room for it or not.
+    pub(crate) fn push(&self, dispatch: &Dispatch) {
+        // Read outside of the lock.
+        let event = Event::read(dispatch);
+        self.with(|core| core.push(dispatch, event, Instant::now()));
+    }
+
+    /// Whether one more event is within what the shard may have. Tells upstream nothing.
+    pub(crate) fn has_room(&self) -> bool {
+        self.core().has_room()
+    }
+
+    /// Until there is room for one more event, or the shard has left. Survives being cancelled.
+    pub(crate) async fn room(&self) {
+        loop {
+            let mut rings = pin!(self.room.notified());
+            rings.as_mut().enable();
+            let (has_room, has_left) = {
+                let core = self.core();
+                (core.has_room(), core.has_left())
+            };
+            if has_room || has_left {
+                return;
+            }
+            rings.await;
+        }
+    }
+
+    /// Looks after those who are away, and after room that another shard gave back, until the
+    /// shard has left.
+    pub(crate) async fn look_after(&self) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            let has_left = self.with(|core| {
+                core.tick(Instant::now());
+                core.has_left()
+            });
+            if has_left {
+                return;
+            }
+        }
+    }
+
+    /// The shard goes to another process, with everything that is not acknowledged.
+    pub(crate) fn leave(&self) {
+        self.with(Core::leave);
+        self.room.notify_waiters();
     }
 
     /// Takes a command for the way up.
@@ -115,7 +177,7 @@ impl Shard {
     }
 
     pub(crate) fn status(&self) -> ShardStatus {
-        self.with(|core| core.status(self.id))
+        self.core().status(self.id, Instant::now())
     }
 }
 
@@ -123,37 +185,4 @@ impl Shard {
 fn own_user(ready: &str) -> Option<u64> {
     let ready: WithUser = serde_json::from_str(ready).ok()?;
     Some(ready.user.id.0)
-}
-
-impl Core {
-    fn status(&self, shard: ShardId) -> ShardStatus {
-        let clients = self.primary.iter().chain(self.mirrors.values());
-        let clients = clients.map(|session| ClientStatus {
-            library: session.wish.library.clone(),
-            mirror: session.wish.mirror.clone(),
-            connected: session.attached.is_some(),
-            says_handled: session.wish.says_handled,
-            greeted: session.greeting.is_some(),
-            unsent: self.ring.last().saturating_sub(session.sent),
-            unacknowledged: session.sent.saturating_sub(session.heard),
-        });
-        let (open_bytes, bytes) = self.ring.bytes();
-        let counts = self.counts;
-        ShardStatus {
-            shard: shard.get(),
-            ready: self.is_ready(),
-            clients: clients.collect(),
-            open: self.ring.open(),
-            open_bytes,
-            bytes,
-            events: counts.events,
-            sessions: counts.sessions,
-            takeovers: counts.takeovers,
-            resumes: counts.resumes,
-            resumes_refused: counts.resumes_refused,
-            replayed: counts.replayed,
-            lost: counts.lost,
-            unattended: counts.unattended,
-        }
-    }
 }

@@ -7,14 +7,16 @@
 //! ```
 //!
 //! The numbers are the ring's own and contiguous. What is open is never dropped for room:
-//! without room nothing more is taken, which holds Discord back. History is.
+//! without room nothing more is taken, which holds Discord back. History is, for room of
+//! anybody's.
 
 use std::collections::VecDeque;
 
 use baton_protocol::{Sequence, SequenceRanges};
+use tokio::time::Instant;
 
 use super::{
-    budget::Budget,
+    budget::{Budget, Part},
     item::{Body, Item},
 };
 
@@ -31,12 +33,12 @@ pub(crate) struct Ring {
     bytes: usize,
     limit: usize,
     history: usize,
-    budget: Budget,
+    part: Part,
 }
 
 impl Ring {
     /// Empty, with `last` as the number before the first.
-    pub(crate) fn new(last: u64, limit: usize, history: usize, budget: Budget) -> Self {
+    pub(crate) fn new(last: u64, limit: usize, history: usize, budget: &Budget) -> Self {
         Self {
             items: VecDeque::new(),
             acknowledged: last,
@@ -46,7 +48,7 @@ impl Ring {
             bytes: 0,
             limit,
             history,
-            budget,
+            part: budget.part(),
         }
     }
 
@@ -76,22 +78,27 @@ impl Ring {
         self.last - self.acknowledged
     }
 
+    /// When the oldest event came that is not acknowledged.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.above(self.acknowledged).next().map(|item| item.came)
+    }
+
     /// Whether one more event is taken. One always is where nothing is open: an event of
     /// any size gets through.
     pub(crate) fn has_room(&self) -> bool {
-        self.open_bytes == 0 || (self.open_bytes < self.limit && self.budget.has_room())
+        self.open_bytes == 0 || (self.open_bytes < self.limit && self.part.has_room())
     }
 
     /// Gives the next number to this.
-    pub(crate) fn push(&mut self, body: Body) -> u64 {
+    pub(crate) fn push(&mut self, body: Body, came: Instant) -> u64 {
         self.last += 1;
         let number = self.last;
-        let item = Item { number, body };
+        let item = Item { number, came, body };
         let cost = item.cost();
         self.items.push_back(item);
         self.open_bytes += cost;
         self.bytes += cost;
-        self.budget.take(cost);
+        self.trim();
         if mutant!("ring-trimmed-by-count") && self.items.len() > 2 {
             self.items.pop_front();
         }
@@ -165,17 +172,18 @@ impl Ring {
         self.trim();
     }
 
-    /// Drops what is history and more than is kept.
-    fn trim(&mut self) {
-        while self.bytes - self.open_bytes > self.history
+    /// Drops what is history and more than is kept, or than the others leave room for.
+    pub(crate) fn trim(&mut self) {
+        let most = self.history.min(self.part.history());
+        while self.bytes - self.open_bytes > most
             && let Some(oldest) = self.items.front()
             && oldest.number <= self.acknowledged
         {
-            let cost = oldest.cost();
-            self.bytes -= cost;
-            self.budget.give_back(cost);
+            self.bytes -= oldest.cost();
             self.items.pop_front();
         }
+        let history = self.bytes - self.open_bytes;
+        self.part.has(self.open_bytes, history);
     }
 
     /// Gives up everything, open or not. Says how many events were open, and which numbers.
@@ -185,16 +193,10 @@ impl Ring {
             .filter(|item| matches!(item.body, Body::Event(_)) && !self.is_handled(item.number));
         let lost = lost.count() as u64;
         let new = self.acknowledge(self.last);
-        self.budget.give_back(self.bytes);
         self.bytes = 0;
         self.items.clear();
+        self.part.has(0, 0);
         (lost, new)
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
     }
 }
 
@@ -217,12 +219,12 @@ mod tests {
 
     fn fill(ring: &mut Ring, events: usize, bytes: usize) {
         for _ in 0..events {
-            ring.push(event(bytes));
+            ring.push(event(bytes), Instant::now());
         }
     }
 
     fn ring(limit: usize, history: usize) -> Ring {
-        Ring::new(100, limit, history, Budget::new(1 << 20))
+        Ring::new(100, limit, history, &Budget::new(1 << 20))
     }
 
     #[test]
@@ -230,7 +232,7 @@ mod tests {
         let mut ring = ring(2000, 0);
         let mut pushed = 0;
         while ring.has_room() {
-            ring.push(event(500));
+            ring.push(event(500), Instant::now());
             pushed += 1;
         }
         assert_eq!(pushed, 4, "the one that makes it full is still taken");
@@ -252,7 +254,7 @@ mod tests {
     fn an_event_above_every_limit_gets_through() {
         let mut ring = ring(10, 0);
         assert!(ring.has_room());
-        ring.push(event(5000));
+        ring.push(event(5000), Instant::now());
         assert!(!ring.has_room());
         ring.acknowledge(101);
         assert!(ring.has_room());
@@ -288,17 +290,96 @@ mod tests {
 
     #[test]
     fn all_rings_share_one_limit_and_give_back_what_they_had() {
-        let budget = Budget::new(1000);
-        let mut one = Ring::new(0, 1 << 20, 0, budget.clone());
-        let mut two = Ring::new(0, 1 << 20, 0, budget.clone());
-        one.push(event(1000));
+        let budget = Budget::new(2000);
+        budget.is_for(2);
+        let mut one = Ring::new(0, 1 << 20, 0, &budget);
+        let mut two = Ring::new(0, 1 << 20, 0, &budget);
+        fill(&mut one, 1, 2000);
         assert!(!one.has_room());
-        assert!(two.has_room(), "one event of each shard is always taken");
-        two.push(event(1));
+        fill(&mut two, 1, 100);
+        assert!(two.has_room(), "half of it is divided equally");
+        fill(&mut two, 1, 400);
         assert!(!two.has_room());
         drop(one);
         assert!(two.has_room());
-        two.acknowledge(1);
-        assert_eq!(budget.used(), 0);
+        two.acknowledge(2);
+        assert_eq!(budget.used(), (0, 0));
+    }
+
+    /// 1,024 shards with as much history as is kept, at the limit of all.
+    #[test]
+    fn history_holds_nobody_back() {
+        let budget = Budget::new(1 << 20);
+        budget.is_for(1024);
+        let mut rings: Vec<Ring> = (0..1024)
+            .map(|_| Ring::new(0, 1 << 14, 1 << 10, &budget))
+            .collect();
+        for ring in &mut rings {
+            fill(ring, 8, 64);
+            ring.acknowledge(8);
+        }
+        let (open, history) = budget.used();
+        assert!(open == 0 && history > 800 << 10, "{history}");
+        for ring in &mut rings[..32] {
+            while ring.has_room() {
+                fill(ring, 1, 64);
+            }
+            assert!(ring.bytes().0 >= 1 << 14, "{:?}", ring.bytes());
+        }
+        rings.iter_mut().for_each(Ring::trim);
+        let (open, history) = budget.used();
+        assert!(open + history <= 1 << 20, "{open} {history}");
+    }
+
+    /// Whatever rings come, go, take in and acknowledge: all is within the limit, but for the
+    /// event that reaches it, and a ring below its part has room.
+    #[test]
+    fn no_ring_takes_what_is_another_s() {
+        for seed in 1..=200_u64 {
+            let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+            let mut below = |bound: usize| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                usize::try_from(random >> 16).unwrap_or(0) % bound
+            };
+            let (limit, largest) = (200_000, 700);
+            let budget = Budget::new(limit);
+            budget.is_for(40);
+            let mut rings: Vec<Ring> = Vec::new();
+            for _ in 0..3000 {
+                // Some never acknowledge.
+                let count = rings.len();
+                let at = below(count + 1);
+                match (below(8), rings.get_mut(at)) {
+                    (0, None) if count < 40 => {
+                        rings.push(Ring::new(0, 40_000, 5000, &budget));
+                    }
+                    (1, Some(_)) if count > 20 => drop(rings.swap_remove(at)),
+                    (2, Some(ring)) if !at.is_multiple_of(3) => {
+                        ring.acknowledge(ring.last() - ring.open() / 2);
+                    }
+                    (3..8, Some(ring)) if ring.has_room() => {
+                        fill(ring, 1, below(largest - 200));
+                    }
+                    _ => {}
+                }
+                // As each shard does now and then.
+                rings.iter_mut().for_each(Ring::trim);
+                let part = limit / 2 / 40;
+                for ring in &rings {
+                    let open = ring.bytes().0;
+                    let has_room = ring.has_room();
+                    assert!(open >= part || has_room, "seed {seed}: {open} of {part}");
+                }
+                let (open, history) = budget.used();
+                let most = limit + rings.len() * largest;
+                assert!(open <= most, "seed {seed}: {open}");
+                assert!(open + history <= most, "seed {seed}: {history}");
+            }
+            let sums = rings.iter().map(Ring::bytes);
+            let sums = sums.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1 - of.0));
+            assert_eq!(budget.used(), sums, "seed {seed}");
+        }
     }
 }

@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use baton_protocol::Sequence;
+use baton_protocol::{Sequence, ShardId};
 use futures_util::FutureExt;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{Asking, Attachment, Budget, Core, Event, Identified, Over, Resumed, Take, Wish};
 use crate::{
     config::{Limits, ProxyConfig},
+    status::{GivenUp, Reason},
     upstream::{Begin, Dispatch},
 };
 
@@ -50,9 +51,8 @@ fn core(now: Instant, change: impl FnOnce(&mut Limits)) -> Core {
     change(&mut limits);
     let budget = Budget::new(limits.rings);
     let mut core = Core::new(limits, config.timings, budget, now);
-    core.begin(&Begin::Resumed {
-        handled: Sequence(FIRST),
-    });
+    let handled = Sequence(FIRST);
+    core.begin(&Begin::Resumed { handled }, now);
     core
 }
 
@@ -63,7 +63,7 @@ fn push(core: &mut Core, sequence: u64) {
         json: format!(r#"{{"d":{sequence}}}"#),
     };
     let event = Event::read(&dispatch);
-    core.push(&dispatch, event);
+    core.push(&dispatch, event, Instant::now());
 }
 
 fn attachment(connection: u64) -> Attachment {
@@ -302,21 +302,37 @@ fn the_first_client_is_expected_from_the_start_and_not_for_ever() {
     assert_eq!((core.counts.lost, core.counts.unattended), (1, 1));
 }
 
-#[test]
-fn a_full_ring_is_given_up_although_its_client_says_again_what_it_said() {
+#[tokio::test(start_paused = true)]
+async fn a_full_ring_is_given_up_although_its_client_says_again_what_it_said() {
     let now = Instant::now();
     let hold = ProxyConfig::default().timings.hold;
     let mut core = core(now, |limits| limits.ring = 1);
     let key = client(&mut core, &attachment(1), None);
     push(&mut core, FIRST + 1);
     assert_eq!(taken(&mut core, key, 1).len(), 1);
-    assert!(!core.has_room(now));
+    let now = Instant::now();
+    assert!(!core.has_room());
     // READY, which it has, and nothing behind it.
     core.heard(key, 1, 1);
-    assert!(!core.has_room(now + hold - Duration::from_millis(1)));
+    core.tick(now + hold - Duration::from_millis(1));
+    assert!(!core.has_room());
+    let status = core.status(ShardId(0), now + hold / 2);
+    let half = Some(u64::try_from(hold.as_millis() / 2).unwrap_or(0));
+    assert_eq!((status.oldest_ms, status.full_ms), (half, half));
+    assert_eq!((status.gives_up_ms, status.given_up), (half, None));
     core.heard(key, 1, 1);
-    assert!(core.has_room(now + hold));
+    core.tick(now + hold);
+    assert!(core.has_room());
     assert_eq!(core.counts.lost, 1);
+    let status = core.status(ShardId(0), now + hold + Duration::from_secs(1));
+    let given_up = GivenUp {
+        reason: Reason::Full,
+        events: 1,
+        bytes: 165,
+        ago_ms: 1000,
+    };
+    assert_eq!(status.given_up, Some(given_up));
+    assert_eq!((status.oldest_ms, status.gives_up_ms), (None, None));
 }
 
 #[test]
@@ -325,10 +341,11 @@ fn a_shard_that_has_left_gives_nothing_up() {
     let timings = ProxyConfig::default().timings;
     let mut core = core(now, |limits| limits.ring = 1);
     push(&mut core, FIRST + 1);
-    assert!(!core.has_room(now));
+    assert!(!core.has_room());
     core.leave();
-    assert!(!core.has_room(now + timings.hold));
+    core.tick(now + timings.hold);
     core.tick(now + timings.keep);
+    assert!(!core.has_room());
     assert_eq!(core.take_finished(), [], "its next owner has it");
     assert_eq!(core.counts.lost, 0);
 }
@@ -339,7 +356,7 @@ fn a_shard_that_comes_back_with_another_session_has_its_events_whatever_their_nu
     let here = client(&mut core, &attachment(1), None);
     push(&mut core, FIRST + 1);
     let handled = Sequence(40);
-    core.begin(&Begin::Other { handled });
+    core.begin(&Begin::Other { handled }, Instant::now());
     push(&mut core, 41);
     assert_eq!(core.take_finished(), [(handled, handled)]);
     let before = || (2, Some((FIRST + 1).to_string()));

@@ -58,7 +58,7 @@ async fn an_event_that_comes_again_goes_out_once_and_is_finished_again() {
     client.numbers(1).await;
     client.beat().await;
     rig.until_finished(101).await;
-    rig.resumed(100).await;
+    rig.resumed(100);
     rig.event(101).await;
     rig.event(102).await;
     assert_eq!(client.numbers(1).await, [(5, Some(102))]);
@@ -199,7 +199,7 @@ async fn a_new_session_of_the_shard_is_a_new_session_of_the_client_behind_what_c
     let (mut client, _) = rig.client().await;
     rig.event(101).await;
     let (ready, guilds) = (Sequence(1), vec![1, 2]);
-    rig.input.begin(Begin::New { ready, guilds }).await;
+    rig.input.begin(&Begin::New { ready, guilds });
     rig.say(2, "GUILD_CREATE", json!({"id": "1"})).await;
     rig.say(3, "MESSAGE_CREATE", json!({"n": 3})).await;
     rig.above.inner().at = 3;

@@ -134,7 +134,7 @@ async fn a_client_waits_for_a_shard_that_is_on_its_way_and_not_for_ever() {
     let mut client = rig.hello().await;
     client.send(identify()).await;
     client.nothing().await;
-    rig.resumed(100).await;
+    rig.resumed(100);
     client.greeting().await;
 }
 
@@ -146,7 +146,7 @@ async fn the_guilds_of_a_new_session_come_once_however_early_the_client_is() {
     rig.above.inner().at = 2;
     let guilds = vec![1, 2, 3];
     let ready = Sequence(1);
-    rig.input.begin(Begin::New { ready, guilds }).await;
+    rig.input.begin(&Begin::New { ready, guilds });
     rig.say(2, "GUILD_CREATE", json!({"id": "1"})).await;
     rig.until_finished(2).await;
     let mut client = rig.hello().await;

@@ -139,7 +139,7 @@ async fn a_shard_that_leaves_asks_its_clients_to_reconnect_and_one_that_comes_ha
     let asked = client.payload().await;
     assert_eq!((&asked["op"], &asked["d"]), (&json!(7), &Value::Null));
     drop(client);
-    let input = proxy.open(ShardId(0), 16);
+    let input = proxy.open(ShardId(0));
     let rig = Rig {
         proxy,
         above,
@@ -148,6 +148,6 @@ async fn a_shard_that_leaves_asks_its_clients_to_reconnect_and_one_that_comes_ha
     let mut client = rig.hello().await;
     client.send(identify()).await;
     client.nothing().await;
-    rig.resumed(100).await;
+    rig.resumed(100);
     client.greeting().await;
 }

@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) commands: Vec<Value>,
     /// So many commands are refused first.
     pub(crate) full: usize,
+    /// How often it was told that there is room now, or none.
+    rooms: usize,
 }
 
 impl Above {
@@ -60,6 +62,10 @@ impl Above {
         all.dedup();
         assert_eq!(all.len(), count, "each once: {:?}", inner.finished);
         all
+    }
+
+    pub(crate) fn rooms(&self) -> usize {
+        self.inner().rooms
     }
 
     pub(crate) fn has_finished(&self, sequence: u64) -> bool {
@@ -105,6 +111,10 @@ impl Upstream for Above {
         self.inner().finished.push((first.get(), last.get()));
     }
 
+    fn room_changed(&self, _: ShardId) {
+        self.inner().rooms += 1;
+    }
+
     fn command(&self, _: ShardId, json: String) -> Result<(), CommandRefused> {
         let mut inner = self.inner();
         if inner.full > 0 {
@@ -142,7 +152,7 @@ impl Rig {
 
     pub(crate) async fn with(config: ProxyConfig) -> Self {
         let rig = Self::before_it_begins(config, 1).await;
-        rig.resumed(100).await;
+        rig.resumed(100);
         rig
     }
 
@@ -161,7 +171,7 @@ impl Rig {
         });
         let upstream: Arc<dyn Upstream> = above.clone();
         let proxy = Proxy::start(config, upstream).await.unwrap();
-        let input = proxy.open(ShardId(0), 16);
+        let input = proxy.open(ShardId(0));
         Self {
             proxy,
             above,
@@ -170,9 +180,9 @@ impl Rig {
     }
 
     /// The shard goes on with its session behind this event.
-    pub(crate) async fn resumed(&self, handled: u64) {
+    pub(crate) fn resumed(&self, handled: u64) {
         let handled = Sequence(handled);
-        self.input.begin(Begin::Resumed { handled }).await;
+        self.input.begin(&Begin::Resumed { handled });
     }
 
     /// An event, which changes nothing in the state.

@@ -1,0 +1,95 @@
+//! A shard and its proxy, without a gateway on either side.
+
+use baton_slave::Commands;
+
+use super::*;
+
+fn joined(change: impl FnOnce(&mut ProxyConfig)) -> Joined {
+    let mut config = config("127.0.0.1:0".parse().unwrap(), "a.b.c").unwrap();
+    change(&mut config);
+    Joined::start(config, Guilds::new(), 0).unwrap()
+}
+
+fn event(sequence: u64, text: &str) -> Event {
+    let json = format!(r#"{{"t":"MOON_RISE","s":{sequence},"op":0,"d":"{text}"}}"#);
+    Event::for_test(ShardId(0), Sequence(sequence), "MOON_RISE", &json)
+}
+
+impl Joined {
+    /// The session goes on behind this event, as the slave says it.
+    fn resumes(&self, of: (&ShardHandle, &Commands), session: &str, handled: u64) {
+        of.1.resumes(session, Sequence(handled));
+        self.state_changed(of.0, StateStatus::Complete);
+    }
+
+    fn takes(&self, shard: &ShardHandle, sequence: u64, text: &str) {
+        self.handle(event(sequence, text), Ack::detached(), shard);
+    }
+
+    /// Sequences that are not finished.
+    fn open(&self) -> Vec<u64> {
+        let here = self.above.here(ShardId(0)).unwrap();
+        let now = lock(&here.now);
+        now.acks.keys().map(|sequence| sequence.get()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_shard_is_held_as_long_as_its_proxy_has_no_room_and_every_event_is_taken() {
+    let joined = joined(|config| {
+        config.limits.ring = 2000;
+        config.timings.hold = std::time::Duration::from_millis(300);
+    });
+    let (shard, commands) = ShardHandle::for_test();
+    joined.resumes((&shard, &commands), "a", 10);
+    let text = "x".repeat(800);
+    joined.takes(&shard, 11, &text);
+    joined.takes(&shard, 12, &text);
+    assert!(!commands.is_held());
+    joined.takes(&shard, 13, &text);
+    assert!(commands.is_held());
+    // One that the shard had in hand already.
+    joined.takes(&shard, 14, &text);
+    assert_eq!(joined.open(), [11, 12, 13, 14]);
+    assert!(commands.is_held(), "once is enough");
+    // Nobody comes, and Discord does not wait longer.
+    while commands.is_held() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(joined.open(), [0; 0]);
+    joined.takes(&shard, 15, &text);
+    assert!(!commands.is_held());
+}
+
+#[tokio::test]
+async fn a_shard_that_comes_back_while_there_is_no_room_is_held_at_once() {
+    let joined = joined(|config| config.limits.ring = 1);
+    let (before, commands) = ShardHandle::for_test();
+    joined.resumes((&before, &commands), "a", 10);
+    joined.takes(&before, 11, "");
+    assert!(commands.is_held());
+    let (after, of_after) = ShardHandle::for_test();
+    joined.resumes((&after, &of_after), "a", 10);
+    assert!(of_after.is_held() && !commands.is_held());
+}
+
+#[tokio::test]
+async fn a_shard_that_comes_back_with_another_session_has_its_events_whatever_their_numbers() {
+    let joined = joined(|_| {});
+    let (shard, commands) = ShardHandle::for_test();
+    joined.resumes((&shard, &commands), "a", 1000);
+    joined.takes(&shard, 1001, "");
+    // The same session once more: what it has is nothing new.
+    joined.resumes((&shard, &commands), "a", 1000);
+    joined.takes(&shard, 1001, "");
+    assert_eq!(joined.open(), [1001]);
+    joined.resumes((&shard, &commands), "b", 40);
+    joined.takes(&shard, 41, "");
+    assert_eq!(
+        joined.open(),
+        [41],
+        "of the one before nothing is told any more"
+    );
+    let status = joined.proxy.status();
+    assert_eq!((status.shards[0].events, status.shards[0].lost), (2, 0));
+}
