@@ -3,6 +3,10 @@
 use baton_protocol::{DecodeError, Frame, go, handshake, message};
 
 /// Whatever comes at a master.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one at a time, and a pong is what it is"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ToMaster {
     Handshake(handshake::ToMaster),

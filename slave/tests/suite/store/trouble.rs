@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use baton_protocol::{
-    ToMaster, ToSlave, Version,
+    Version,
     message::{CopyState, Ping, StoreRoom},
 };
 use baton_slave::{OnLostState, store::Guilds};

@@ -20,6 +20,7 @@ pub(super) struct Sent<M> {
     pub(super) message: M,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a pong is what it is")]
 #[derive(Clone, Debug)]
 pub(super) enum Up {
     Hello(Box<Hello>, Report),

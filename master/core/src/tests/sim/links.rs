@@ -10,6 +10,7 @@ use super::{discord::session_of, *};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LinkId(pub(super) u64);
 
+#[allow(clippy::large_enum_variant, reason = "a pong is what it is")]
 #[derive(Clone, Debug)]
 pub(super) enum Up {
     Hello(Box<Hello>, Report),
