@@ -16,9 +16,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use baton_sink::{Sink, Status};
 use baton_slave::{Error, Monitor};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, UnixListener},
     task::spawn_blocking,
@@ -143,18 +144,19 @@ impl Socket {
     }
 }
 
-type Shared = State<(Arc<Relay>, Monitor)>;
+type Shared = State<(Arc<Relay>, Monitor, Option<Arc<Sink>>)>;
 
 /// Binds, and serves in the background until the process ends.
 pub(crate) async fn serve(
     address: &Address,
     relay: Arc<Relay>,
     monitor: Monitor,
+    broker: Option<Arc<Sink>>,
 ) -> Result<Option<Bound>, Error> {
     let router = Router::new()
         .route("/status", get(status))
         .route("/guild/{id}", get(guild))
-        .with_state((relay, monitor));
+        .with_state((relay, monitor, broker));
     let taken = |error: io::Error| {
         Error::Config(format!(
             "inspect: cannot listen at {address}: {error}: give another address; a build that is being replaced keeps its port, a socket (unix:PATH) is taken over"
@@ -206,7 +208,7 @@ fn identity(path: &Path) -> Option<Identity> {
     Some((file.dev(), file.ino()))
 }
 
-async fn status(State((relay, monitor)): Shared) -> Response {
+async fn status(State((relay, monitor, broker)): Shared) -> Response {
     let Some(status) = monitor.status().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
@@ -219,11 +221,32 @@ async fn status(State((relay, monitor)): Shared) -> Response {
         "slave": status,
         "cache": counts,
         "sink": {"lost": relay.sink().lost()},
+        "broker": broker.map(|broker| at_the_broker(&broker.status())),
     }))
     .into_response()
 }
 
-async fn guild(State((relay, _)): Shared, InPath(id): InPath<u64>) -> Response {
+/// How publishing goes.
+fn at_the_broker(status: &Status) -> Value {
+    let trouble = status.trouble.as_ref().map(|trouble| {
+        let lasts = trouble.since.elapsed().unwrap_or_default();
+        json!({
+            "seconds": lasts.as_secs(),
+            "events": trouble.events,
+            "reason": trouble.reason,
+        })
+    });
+    json!({
+        "address": status.broker,
+        "confirmed": status.confirmed,
+        "repeats": status.repeats,
+        "retries": status.retries,
+        "waiting": status.waiting,
+        "trouble": trouble,
+    })
+}
+
+async fn guild(State((relay, _, _)): Shared, InPath(id): InPath<u64>) -> Response {
     match relay.known().guild_create(id) {
         Some(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use baton_sink::{Sink, SinkConfig};
 use baton_slave::{Error, Slave, store::Guilds};
 use tracing_subscriber::EnvFilter;
 
@@ -84,23 +85,34 @@ async fn run(settings: Settings) -> Result<(), Error> {
         }
     };
     let relay = Arc::new(Relay::new(known, sink.clone(), habits));
-    let builder = match (settings.proxy, relay.known()) {
-        (Some(proxy), Known::Store(store)) => {
+    let broker = match settings.broker {
+        Some(config) => Some(Arc::new(broker(config).await?)),
+        None => None,
+    };
+    let builder = match (settings.proxy, relay.known(), &broker) {
+        (_, Known::Store(_) | Known::Cache(_), Some(broker)) => Slave::builder(Arc::clone(broker)),
+        (Some(proxy), Known::Store(store), None) => {
             let intents = settings.slave.intents.bits();
             Slave::builder(Joined::start(proxy, store.clone(), intents)?)
         }
-        (Some(_) | None, Known::Store(_) | Known::Cache(_)) => Slave::builder(relay.clone()),
+        (Some(_) | None, Known::Store(_) | Known::Cache(_), None) => Slave::builder(relay.clone()),
     };
     let builder = builder.config(settings.slave);
     let builder = relay.known().given_to(builder);
     let _socket = match &settings.inspect {
-        Some(address) => inspect::serve(address, relay, builder.monitor()).await?,
+        Some(address) => inspect::serve(address, relay, builder.monitor(), broker).await?,
         None => None,
     };
     let ended = builder.run().await;
     // What was finished is written before the process ends.
     sink.finish().await;
     ended
+}
+
+/// What publishes events to a broker.
+async fn broker(config: SinkConfig) -> Result<Sink, Error> {
+    let started = Sink::start(config).await;
+    started.map_err(|error| Error::Config(format!("sink: {error}")))
 }
 
 /// A path in which `%p` stands for the process id.

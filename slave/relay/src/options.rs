@@ -1,11 +1,13 @@
 //! The settings of this process: a flag wins over the environment, the
 //! environment over the file, the file over the default.
 
+mod broker;
 mod values;
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use baton_proxy::ProxyConfig;
+use baton_sink::SinkConfig;
 use baton_slave::{
     Address, Error, Legacy, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, Snapshots,
     parse_role,
@@ -135,10 +137,39 @@ struct Keys {
     #[arg(long, env = "BATON_SESSION_LIFE", value_name = "TIME", value_parser = humantime::parse_duration)]
     #[serde(with = "humantime_serde")]
     session_life: Option<Duration>,
-    /// Where finished events go: stdout, none or file:PATH, in which %p is the
-    /// process id [default: stdout]
-    #[arg(long, env = "BATON_SINK", value_name = "SINK")]
+    /// Where events go: stdout, none, file:PATH, in which %p is the process id, or a broker,
+    /// as in nats://HOST:PORT or redis://HOST:PORT, which has an event before it is finished.
+    /// A password is taken from the environment and the file, not from a flag [default: stdout]
+    #[arg(long, env = "BATON_SINK", value_name = "SINK", hide_env_values = true)]
     sink: Option<String>,
+    /// Names what is declared at the broker, one name a fleet [default: baton]
+    #[arg(long, env = "BATON_SINK_NAME", value_name = "NAME")]
+    sink_name: Option<String>,
+    /// File with which the broker lets this process in: USER:PASSWORD in one line, or what
+    /// the broker's own tools write
+    #[arg(long, env = "BATON_SINK_CREDENTIALS", value_name = "FILE")]
+    sink_credentials: Option<PathBuf>,
+    /// Authority of the broker's certificate, a PEM file, beside those of the system
+    #[arg(long, env = "BATON_SINK_CA", value_name = "FILE")]
+    sink_ca: Option<PathBuf>,
+    /// This process's own certificate for the broker, a PEM file
+    #[arg(long, env = "BATON_SINK_CERT", value_name = "FILE")]
+    sink_cert: Option<PathBuf>,
+    /// Its key, a PEM file
+    #[arg(long, env = "BATON_SINK_KEY", value_name = "FILE")]
+    sink_key: Option<PathBuf>,
+    /// Size of the events at the broker. Beyond it they wait here, then at Discord: bytes, or
+    /// with MiB or GiB behind [default: 1GiB]
+    #[arg(long, env = "BATON_SINK_BYTES", value_name = "SIZE", value_parser = bytes)]
+    #[serde(deserialize_with = "bytes_of_file")]
+    sink_bytes: Option<u64>,
+    /// How long an event waits at the broker for a worker [default: 24h]
+    #[arg(long, env = "BATON_SINK_AGE", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(with = "humantime_serde")]
+    sink_age: Option<Duration>,
+    /// Servers that have an event before it is confirmed, 1 to 5 [default: 1]
+    #[arg(long, env = "BATON_SINK_REPLICAS", value_name = "N")]
+    sink_replicas: Option<usize>,
     /// Write the payload of each event too
     #[arg(long, env = "BATON_SINK_BODY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     sink_body: Option<bool>,
@@ -225,6 +256,8 @@ pub(crate) struct Settings {
     /// Bytes of a shard in the store; `None`: as many as usual.
     pub(crate) store_limit: Option<u64>,
     pub(crate) sink: Target,
+    /// Events go to a broker, and to no sink.
+    pub(crate) broker: Option<SinkConfig>,
     pub(crate) body: bool,
     pub(crate) handler: Duration,
     /// The file that names the event that kills this process.
@@ -241,10 +274,11 @@ pub(crate) struct Settings {
 /// Reads the command line; `--help` and wrong usage end the process.
 pub(crate) fn read() -> Result<Asked, Error> {
     let given = Arguments::command().try_get_matches().and_then(|matches| {
-        let by_flag = matches.value_source("token_file") == Some(ValueSource::CommandLine);
+        let by_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let by_flag = [by_flag("token_file"), by_flag("sink")];
         Ok((Arguments::from_arg_matches(&matches)?, by_flag))
     });
-    let (arguments, by_flag) = match given {
+    let (arguments, [by_flag, sink_by_flag]) = match given {
         Ok(given) => given,
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
@@ -256,6 +290,10 @@ pub(crate) fn read() -> Result<Asked, Error> {
     };
     if let Some(Work::Store { verb }) = arguments.work {
         return Ok(Asked::Store(verb));
+    }
+    let sink = arguments.keys.sink.as_deref();
+    if let Some(sink) = sink.filter(|_| sink_by_flag) {
+        broker::without_secret(sink)?;
     }
     let given = std::env::var("DISCORD_TOKEN").ok().filter(|_| !by_flag);
     let keys = match &arguments.config {
@@ -320,6 +358,14 @@ impl Keys {
             snapshot_max_behind: self.snapshot_max_behind.or(file.snapshot_max_behind),
             session_life: self.session_life.or(file.session_life),
             sink: self.sink.or(file.sink),
+            sink_name: self.sink_name.or(file.sink_name),
+            sink_credentials: self.sink_credentials.or(file.sink_credentials),
+            sink_ca: self.sink_ca.or(file.sink_ca),
+            sink_cert: self.sink_cert.or(file.sink_cert),
+            sink_key: self.sink_key.or(file.sink_key),
+            sink_bytes: self.sink_bytes.or(file.sink_bytes),
+            sink_age: self.sink_age.or(file.sink_age),
+            sink_replicas: self.sink_replicas.or(file.sink_replicas),
             sink_body: self.sink_body.or(file.sink_body),
             handler_ms: self.handler_ms.or(file.handler_ms),
             dies_of: self.dies_of,
@@ -337,6 +383,7 @@ impl Keys {
     /// `given`: the token, unless it is in the file.
     fn check(self, given: Option<String>) -> Result<Settings, Error> {
         let wrong = Error::Config;
+        let broker = self.broker()?;
         let token = token(given, self.token_file)?;
         let state = self.state.unwrap_or_default();
         let proxy = match self.proxy {
@@ -349,6 +396,11 @@ impl Keys {
             Some(address) => Some(crate::proxy::config(address, &token)?),
             None => None,
         };
+        if broker.is_some() && proxy.is_some() {
+            return Err(wrong(
+                "sink: with --proxy events go to its clients: give one of the two".to_owned(),
+            ));
+        }
         let mut slave = SlaveConfig::new(token);
         if let Some(master) = self.master {
             slave.master = master
@@ -415,7 +467,11 @@ impl Keys {
             state,
             proxy,
             store_limit: self.store_limit,
-            sink: Target::parse(self.sink.as_deref().unwrap_or("stdout")).map_err(wrong)?,
+            sink: match (&broker, self.sink.as_deref()) {
+                (Some(_), _) => Target::None,
+                (None, sink) => Target::parse(sink.unwrap_or("stdout")).map_err(wrong)?,
+            },
+            broker,
             body: self.sink_body.unwrap_or(false),
             handler: Duration::from_millis(self.handler_ms.unwrap_or(0)),
             dies_of,

@@ -18,17 +18,19 @@ use self::block::{Block, Kind, blocks};
 use crate::services::{Host, there};
 
 /// Every document whose blocks are checked here.
-pub(crate) const DOCUMENTS: [&str; 21] = [
+pub(crate) const DOCUMENTS: [&str; 24] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
     "docs/benchmarks.md",
     "docs/bots.md",
+    "docs/envelope.md",
     "docs/large-bots.md",
     "docs/maintainers/master.md",
     "docs/maintainers/proof.md",
     "docs/maintainers/proxy.md",
+    "docs/maintainers/sink.md",
     "docs/maintainers/slave.md",
     "docs/maintainers/store.md",
     "docs/master.md",
@@ -40,11 +42,12 @@ pub(crate) const DOCUMENTS: [&str; 21] = [
     "docs/simulated-discord.md",
     "docs/snapshots.md",
     "docs/wire.md",
+    "docs/workers.md",
 ];
 
 /// The front pages of the packages, which rustdoc shows too. Their blocks are tests of
 /// their packages.
-const FRONT_PAGES: [&str; 11] = [
+const FRONT_PAGES: [&str; 12] = [
     "log/README.md",
     "master/README.md",
     "master/core/README.md",
@@ -52,6 +55,7 @@ const FRONT_PAGES: [&str; 11] = [
     "slave/README.md",
     "slave/proxy/README.md",
     "slave/relay/README.md",
+    "slave/sink/README.md",
     "slave/store/README.md",
     "tests/README.md",
     "tests/discord/README.md",

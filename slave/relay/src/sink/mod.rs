@@ -64,7 +64,8 @@ impl Target {
             other => match other.strip_prefix("file:") {
                 Some(path) if !path.is_empty() => Ok(Self::File(crate::with_pid(path))),
                 _ => Err(format!(
-                    "sink `{other}` is unknown: give stdout, none or file:PATH"
+                    "sink `{other}` is unknown: give stdout, none, file:PATH or a broker's \
+                     address, as in nats://127.0.0.1:4222"
                 )),
             },
         }

@@ -12,6 +12,7 @@ fn what_cannot_work_is_refused_before_anything_is_dialled() {
             .unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(!error.contains("secret"), "{error}");
         assert!(
             error.contains(word) && error.lines().count() == 1,
             "{error}"
@@ -27,6 +28,21 @@ fn what_cannot_work_is_refused_before_anything_is_dialled() {
     );
     refused(&[&shards[..], &["unix:/run/x"]].concat(), "TCP only");
     refused(&["--store-limit", "0"], "`0` is no size");
+    let secret = "nats://me:secret@127.0.0.1";
+    refused(&["--sink", secret], "--sink-credentials FILE");
+    refused(&["--sink", "kafka://127.0.0.1"], "nats://");
+    let sink = ["--sink", "nats://127.0.0.1:1"];
+    refused(
+        &[&sink[..], &["--sink-name", "a.b"]].concat(),
+        "sink: name: ",
+    );
+    let file = ["--sink-credentials", "/nowhere/at/all"];
+    refused(
+        &[&sink[..], &file].concat(),
+        "/nowhere/at/all cannot be read",
+    );
+    let proxy = ["--proxy", "127.0.0.1:0", "--state", "store"];
+    refused(&[&sink[..], &proxy].concat(), "give one of the two");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("slave.toml");
     for none in ["0", "\"0MiB\""] {

@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Frame,
     /// One JSON value.
     Json,
+    /// A worker, which a test of `baton-sink` runs with a real broker.
+    Worker,
     /// Not for a program.
     Text,
 }
@@ -80,6 +82,7 @@ fn kind(info: &str) -> Option<Kind> {
         "ini,service" => Kind::DropIn,
         "hex" => Kind::Frame,
         "json" => Kind::Json,
+        "python" => Kind::Worker,
         "text" => Kind::Text,
         info => Kind::Run(info.strip_prefix("sh,exit=")?.parse().ok()?),
     })

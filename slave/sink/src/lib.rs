@@ -1,0 +1,50 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to begin
+//!
+//! - [`Sink`] and [`SinkConfig`]: the bot, and what it is told.
+//! - [`Address`]: where the broker is. [`Dispatch`]: what is published of an event.
+//! - [`Status`]: what it says about itself.
+#![cfg_attr(
+    not(all(feature = "nats", feature = "redis")),
+    allow(dead_code, reason = "what the brokers of this build do not use")
+)]
+#![cfg_attr(
+    not(any(feature = "nats", feature = "redis")),
+    allow(
+        unreachable_code,
+        unused_imports,
+        unused_mut,
+        unused_variables,
+        reason = "a build for no broker at all"
+    )
+)]
+
+#[macro_use]
+#[path = "../../../scripts/mutant.rs"]
+mod mutants;
+
+mod address;
+mod broker;
+mod config;
+mod dispatch;
+mod envelope;
+mod error;
+mod health;
+mod inbox;
+mod line;
+mod order;
+mod receipt;
+mod sink;
+
+pub use self::{
+    address::{Address, Broker},
+    config::{Bounds, Credentials, SinkConfig, Timings, Tls},
+    dispatch::Dispatch,
+    envelope::{PARTITIONS, VERSION, partition},
+    error::Error,
+    health::{Status, Trouble},
+    sink::Sink,
+};
+#[doc(no_inline)]
+pub use baton_slave::{Epoch, Sequence, ShardId};

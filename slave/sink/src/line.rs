@@ -1,0 +1,127 @@
+//! The way of one shard's events to the broker.
+
+pub(crate) mod fifo;
+
+use std::{sync::Arc, time::Instant};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::sleep_until;
+
+use crate::{
+    broker::{Confirmed, Message, Publish, Refused},
+    health::Health,
+    inbox::Inbox,
+    order::{Key, Lanes},
+    receipt::Receipt,
+};
+
+/// Messages of a shard that are under way at once, at most: each is of another guild.
+const WINDOW: usize = 256;
+
+/// An event that the broker does not have yet.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) message: Arc<Message>,
+    pub(crate) receipt: Receipt,
+    /// When it was first published without an answer.
+    doubted: Option<Instant>,
+    tries: u32,
+}
+
+impl Waiting {
+    pub(crate) fn new(message: Message, receipt: Receipt) -> Self {
+        Self {
+            message: Arc::new(message),
+            receipt,
+            doubted: None,
+            tries: 0,
+        }
+    }
+
+    fn key(&self) -> Key {
+        if mutant!("two-under-way") {
+            return Some(self.message.event.sequence.get());
+        }
+        self.message.event.guild
+    }
+}
+
+/// Publishes what comes into the inbox, guild by guild in its order, and tries what is not
+/// confirmed again and again. It never ends by itself.
+pub(crate) async fn run(
+    inbox: Arc<Inbox<Waiting>>,
+    broker: Arc<impl Publish>,
+    health: Arc<Health>,
+) {
+    let mut lanes: Lanes<Waiting> = Lanes::new(WINDOW);
+    let mut under_way = FuturesUnordered::new();
+    let mut revivals = health.revivals();
+    loop {
+        for event in inbox.take() {
+            lanes.push(event.key(), event);
+        }
+        let now = tokio::time::Instant::now().into_std();
+        while let Some((key, waiting)) = lanes.next(now) {
+            if waiting.tries > 0 {
+                health.tries_again();
+            }
+            waiting.tries = waiting.tries.saturating_add(1);
+            let known_for = broker.knows_repeats_for();
+            let doubted = waiting.doubted;
+            let may_repeat = doubted.is_some_and(|at| now.duration_since(at) >= known_for);
+            let message = Arc::clone(&waiting.message);
+            let broker = &broker;
+            under_way.push(async move {
+                let begun = now;
+                (key, begun, broker.publish(message, may_repeat).await)
+            });
+            if mutant!("finished-unconfirmed") {
+                let nothing = Receipt::new(());
+                std::mem::replace(&mut waiting.receipt, nothing).confirm();
+            }
+        }
+        let deadline = lanes.deadline();
+        tokio::select! {
+            Some((key, begun, answer)) = under_way.next(), if !under_way.is_empty() => {
+                answered(&mut lanes, key, begun, answer, &health);
+            }
+            () = inbox.arrived() => {}
+            () = until(deadline), if deadline.is_some() => {}
+            Ok(()) = revivals.changed() => lanes.hurry(),
+        }
+    }
+}
+
+fn answered(
+    lanes: &mut Lanes<Waiting>,
+    key: Key,
+    begun: Instant,
+    answer: Result<Confirmed, Refused>,
+    health: &Health,
+) {
+    match answer {
+        Ok(how) => {
+            if let Some((waiting, was_refused)) = lanes.confirmed(key) {
+                health.confirms(was_refused, how == Confirmed::Repeat);
+                waiting.receipt.confirm();
+            }
+        }
+        Err(Refused { in_doubt, reason }) => {
+            if in_doubt && let Some(waiting) = lanes.under_way(key) {
+                waiting.doubted.get_or_insert(begun);
+            }
+            let is_new = lanes.refused(key, tokio::time::Instant::now().into_std());
+            health.refuses(is_new, &reason);
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        sleep_until(deadline.into()).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

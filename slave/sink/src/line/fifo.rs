@@ -1,0 +1,152 @@
+//! The way of one shard's events to a broker that takes them one behind the other.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use tokio::time::sleep_until;
+
+use super::Waiting;
+use crate::{
+    broker::{Ended, Message, PublishInOrder, Refused},
+    health::Health,
+    inbox::Inbox,
+    order::Pace,
+};
+
+/// Events, and bytes of them, that go to the broker at once.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Publishes what comes into the inbox in its order, and tries what is not confirmed again
+/// and again. It never ends by itself.
+pub(crate) async fn run(
+    inbox: Arc<Inbox<Waiting>>,
+    broker: Arc<impl PublishInOrder>,
+    health: Arc<Health>,
+) {
+    let mut fifo = Fifo::default();
+    let mut revivals = health.revivals();
+    loop {
+        fifo.queue.extend(inbox.take());
+        let now = tokio::time::Instant::now().into_std();
+        let again = fifo.refused.map(|refused| refused + fifo.pace.delay());
+        if again.is_none_or(|again| again <= now) && !fifo.queue.is_empty() {
+            let batch = fifo.batch();
+            if fifo.refused.is_some() {
+                health.tries_again();
+            }
+            let answer = broker.publish(&batch, fifo.before(&batch)).await;
+            fifo.answered(&batch, answer, &health);
+            continue;
+        }
+        tokio::select! {
+            () = inbox.arrived() => {}
+            () = until(again), if again.is_some() => {}
+            Ok(()) = revivals.changed() => fifo.pace.begin(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fifo {
+    queue: VecDeque<Waiting>,
+    /// The session of the last event that was confirmed, and its highest sequence.
+    last: Option<(String, u64)>,
+    /// When the first of the queue was refused.
+    refused: Option<Instant>,
+    pace: Pace,
+}
+
+impl Fifo {
+    /// The first events, all of one session and epoch.
+    fn batch(&self) -> Vec<Arc<Message>> {
+        let mut batch: Vec<Arc<Message>> = Vec::new();
+        let mut bytes = 0;
+        for waiting in self.queue.iter().take(BATCH) {
+            let event = &waiting.message.event;
+            bytes += event.payload.len();
+            if let Some(first) = batch.first() {
+                let first = &first.event;
+                let is_other = first.session != event.session || first.epoch != event.epoch;
+                if is_other || bytes > BATCH_BYTES {
+                    break;
+                }
+            }
+            batch.push(Arc::clone(&waiting.message));
+        }
+        batch
+    }
+
+    /// What was added before these events; 0: nothing of their session.
+    fn before(&self, batch: &[Arc<Message>]) -> u64 {
+        let session = batch.first().map(|first| &first.event.session);
+        match &self.last {
+            Some((known, sequence)) if Some(known) == session => *sequence,
+            Some(_) | None => 0,
+        }
+    }
+
+    fn answered(
+        &mut self,
+        batch: &[Arc<Message>],
+        answer: Result<crate::broker::Answer, Refused>,
+        health: &Health,
+    ) {
+        let now = tokio::time::Instant::now().into_std();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Refused { reason, .. }) => {
+                self.refuse(now, &reason, health);
+                return;
+            }
+        };
+        let mut repeats = answer.repeats;
+        for message in batch.iter().take(answer.taken) {
+            let sequence = message.event.sequence.get().max(self.before(batch));
+            self.last = Some((message.event.session.clone(), sequence));
+            let Some(waiting) = self.queue.pop_front() else {
+                return;
+            };
+            let was_refused = self.refused.take().is_some();
+            health.confirms(was_refused, repeats > 0);
+            repeats = repeats.saturating_sub(1);
+            waiting.receipt.confirm();
+            self.pace.begin();
+        }
+        match answer.ended {
+            Ended::Done => {}
+            Ended::Refused(reason) => self.refuse(now, &reason, health),
+            Ended::Hole { last } => {
+                // Nobody has these any more, and what follows need not wait for them.
+                tracing::error!(
+                    confirmed = self.before(batch),
+                    last,
+                    "the broker lost events that it had confirmed: it was restored, or it does \
+                     not write to its disk"
+                );
+                self.last = None;
+            }
+            Ended::Fenced => {
+                // They stay unfinished here: the newer owner has them in hand.
+                let epoch = batch.first().map(|first| first.event.epoch);
+                let is_theirs = |waiting: &Waiting| Some(waiting.message.event.epoch) == epoch;
+                while self.queue.front().is_some_and(is_theirs) {
+                    self.queue.pop_front();
+                    health.is_done_with(self.refused.take().is_some());
+                }
+                tracing::warn!(?epoch, "a newer owner publishes this shard's events");
+            }
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, reason: &str, health: &Health) {
+        let is_new = self.refused.replace(now).is_none();
+        self.pace.refused(now);
+        health.refuses(is_new, reason);
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        sleep_until(deadline.into()).await;
+    }
+}

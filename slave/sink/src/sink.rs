@@ -1,0 +1,154 @@
+//! The bot.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use baton_slave::{Ack, Bot, Event, ShardHandle, ShardId};
+use tokio::task::JoinSet;
+
+use crate::{
+    address::Broker,
+    broker::Message,
+    config::SinkConfig,
+    dispatch::Dispatch,
+    error::Error,
+    health::{Health, Status},
+    inbox::Inbox,
+    line::Waiting,
+    receipt::Receipt,
+};
+
+/// Publishes events to a broker. See the [crate](crate).
+///
+/// Dropped, it publishes nothing more, and what is not confirmed stays unfinished.
+pub struct Sink {
+    opens: Opens,
+    health: Arc<Health>,
+    lines: Mutex<Lines>,
+}
+
+/// How the line of a shard is begun.
+type Opens = Box<dyn Fn(&mut JoinSet<()>) -> Arc<Inbox<Waiting>> + Send + Sync>;
+
+#[derive(Default)]
+struct Lines {
+    inboxes: BTreeMap<ShardId, Arc<Inbox<Waiting>>>,
+    /// One of each shard, and what the broker's own needs.
+    tasks: JoinSet<()>,
+}
+
+impl Sink {
+    /// Declares at the broker what is needed there. If the broker cannot be reached, that is
+    /// done as soon as it can, and events wait until then.
+    ///
+    /// Must be called inside tokio.
+    ///
+    /// # Errors
+    /// The broker does not let this process in, is another program, or has something of the
+    /// same name that differs; or the configuration cannot be.
+    pub async fn start(config: SinkConfig) -> Result<Self, Error> {
+        config.check()?;
+        let health = Arc::new(Health::new(config.address.to_string()));
+        let mut tasks = JoinSet::new();
+        let opens = match config.address.broker() {
+            #[cfg(feature = "nats")]
+            Broker::Nats => {
+                let nats = crate::broker::nats::start(config, &health, &mut tasks).await?;
+                lanes(Arc::new(nats), &health)
+            }
+            #[cfg(feature = "redis")]
+            Broker::Redis => {
+                let redis = crate::broker::redis::start(config, &health, &mut tasks).await?;
+                in_order(Arc::new(redis), &health)
+            }
+            #[cfg(not(feature = "redis"))]
+            broker @ Broker::Redis => {
+                let feature = "redis";
+                return Err(Error::NotBuilt { broker, feature });
+            }
+            #[cfg(not(feature = "nats"))]
+            broker @ Broker::Nats => {
+                let feature = "nats";
+                return Err(Error::NotBuilt { broker, feature });
+            }
+        };
+        let inboxes = BTreeMap::new();
+        Ok(Self {
+            opens,
+            health,
+            lines: Mutex::new(Lines { inboxes, tasks }),
+        })
+    }
+
+    /// Publishes an event behind all others of its guild and shard. `kept` is dropped when the
+    /// broker has confirmed it, and at no other time.
+    pub fn publish(&self, event: Dispatch, kept: impl Send + 'static) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_millis());
+        let shard = event.shard;
+        let message = Message {
+            event,
+            created: u64::try_from(now).unwrap_or(u64::MAX),
+        };
+        self.health.takes();
+        let waiting = Waiting::new(message, Receipt::new(kept));
+        self.inbox(shard).put(waiting);
+    }
+
+    /// What it says about itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.health.status()
+    }
+
+    fn inbox(&self, shard: ShardId) -> Arc<Inbox<Waiting>> {
+        // A panic leaves the lines as they were.
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inbox) = lines.inboxes.get(&shard) {
+            return Arc::clone(inbox);
+        }
+        let inbox = (self.opens)(&mut lines.tasks);
+        lines.inboxes.insert(shard, Arc::clone(&inbox));
+        inbox
+    }
+}
+
+/// A line for a broker that takes single messages.
+#[cfg(feature = "nats")]
+fn lanes(broker: Arc<impl crate::broker::Publish>, health: &Arc<Health>) -> Opens {
+    let health = Arc::clone(health);
+    Box::new(move |tasks| {
+        let inbox = Arc::new(Inbox::new());
+        let (one, broker) = (Arc::clone(&inbox), Arc::clone(&broker));
+        tasks.spawn(crate::line::run(one, broker, Arc::clone(&health)));
+        inbox
+    })
+}
+
+/// A line for a broker that takes events one behind the other.
+#[cfg(feature = "redis")]
+fn in_order(broker: Arc<impl crate::broker::PublishInOrder>, health: &Arc<Health>) -> Opens {
+    let health = Arc::clone(health);
+    Box::new(move |tasks| {
+        let inbox = Arc::new(Inbox::new());
+        let (one, broker) = (Arc::clone(&inbox), Arc::clone(&broker));
+        tasks.spawn(crate::line::fifo::run(one, broker, Arc::clone(&health)));
+        inbox
+    })
+}
+
+impl Bot for Sink {
+    fn handle(&self, event: Event, ack: Ack, shard: &ShardHandle) {
+        self.publish(Dispatch::of(&event, shard), ack);
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sink").field(&self.health).finish()
+    }
+}

@@ -1,0 +1,92 @@
+//! A whole fleet whose slaves publish: what Discord sent is compared with what the broker
+//! has. The programs are those of `scripts/programs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use baton_testing::{Fleet, process::program};
+
+use crate::{
+    common::{Came, server::Nats, until_true},
+    nats::everything_of,
+};
+
+fn bot(build: &str, nats: &Nats) -> Vec<String> {
+    let program = program("baton-slave").unwrap().display().to_string();
+    let url = nats.url();
+    let flags = ["--build", build, "--sink", &url];
+    let flags = flags.map(str::to_owned);
+    std::iter::once(program).chain(flags).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deploy_a_killed_slave_and_a_killed_broker_lose_and_repeat_nothing() {
+    let Some(mut nats) = Nats::start() else {
+        return;
+    };
+    let builder = Fleet::builder().shards(2);
+    let mut fleet = builder.start(bot("v1", &nats)).await.unwrap();
+    fleet.deploy(bot("v2", &nats)).await.unwrap();
+    fleet.assert_nothing_lost().await;
+    fleet.kill_bot().await.unwrap();
+    fleet.serves().await.unwrap();
+    fleet.assert_nothing_lost().await;
+    nats.kill();
+    let before = fleet.discord().ledger_counts().0;
+    until_true("events came meanwhile", async || {
+        fleet.discord().ledger_counts().0 > before + 20
+    })
+    .await;
+    nats.start_again();
+    fleet.assert_nothing_lost().await;
+    until_true("there is something to compare", async || {
+        fleet.discord().ledger_counts().0 > 150
+    })
+    .await;
+    fleet.assert_nothing_lost().await;
+    assert_eq!(fleet.discord().counters().total.identifies, 2);
+
+    let came = everything_of(&nats).await;
+    let sent = fleet.discord().ledger(0, usize::MAX);
+    assert!(sent.len() > 100);
+    let names: BTreeSet<_> = came
+        .iter()
+        .map(|(session, one)| (session, one.sequence))
+        .collect();
+    assert_eq!(names.len(), came.len(), "nothing came twice");
+    let newest = |shard: u32| {
+        came.iter()
+            .filter(|(_, one)| one.shard == shard)
+            .map(|(_, one)| one.sequence)
+            .max()
+    };
+    for entry in sent {
+        // It is no event of a bot.
+        if entry.kind.to_string() == "RESUMED" {
+            continue;
+        }
+        // Traffic goes on.
+        if Some(entry.seq) > newest(entry.shard) {
+            continue;
+        }
+        let session = entry.session.to_string();
+        let is_there = names.contains(&(&session, entry.seq));
+        assert!(
+            is_there,
+            "{:?} {} of {session} is lost",
+            entry.kind, entry.seq
+        );
+    }
+    // What an owner had under way when its shard moved may come behind the first of the next.
+    let mut newest = BTreeMap::<_, u64>::new();
+    for (_, one) in &came {
+        let Came {
+            shard,
+            guild,
+            epoch,
+            sequence,
+            ..
+        } = *one;
+        let last = newest.insert((shard, guild, epoch), sequence);
+        assert!(last < Some(sequence), "{one:?} came behind {last:?}");
+    }
+}

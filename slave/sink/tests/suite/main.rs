@@ -1,0 +1,9 @@
+//! Sinks and real brokers.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod fleet;
+mod nats;
+mod redis;
+mod tls;
+mod workers;

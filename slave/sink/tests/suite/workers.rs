@@ -1,0 +1,123 @@
+//! The workers of `docs/workers.md`, as they stand there.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use baton_sink::{Address, Sink, SinkConfig};
+use serde_json::Value;
+
+use crate::common::{
+    Came, Finished, event, judge,
+    server::{self, Nats, Process, Redis},
+    until,
+};
+
+/// The block of the document that has this word.
+fn worker(word: &str) -> String {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/workers.md");
+    let text = fs::read_to_string(document).unwrap();
+    let mut blocks = text
+        .split("```")
+        .filter_map(|block| block.strip_prefix("python\n"));
+    let found = blocks.find(|block| block.contains(word));
+    found.expect("a worker").to_owned()
+}
+
+/// Its program, and where it writes what it handled.
+struct Worker {
+    script: PathBuf,
+    said: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Worker {
+    fn new(
+        word: &str,
+        dir: &Path,
+        library: &Path,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        let script = dir.join("worker.py");
+        fs::write(&script, worker(word)).unwrap();
+        let path = ("PYTHONPATH", library.display().to_string());
+        Self {
+            script,
+            said: dir.join("handled"),
+            environment: std::iter::once(path).chain(environment).collect(),
+        }
+    }
+
+    fn start(&self) -> Process {
+        let mut command = Command::new("python3");
+        command.arg("-u").arg(&self.script);
+        command.envs(self.environment.iter().cloned());
+        Process::start(&mut command, &self.said)
+    }
+
+    /// What it has handled.
+    fn came(&self) -> Vec<Came> {
+        let text = fs::read_to_string(&self.said).unwrap_or_default();
+        let lines = text.lines().map(serde_json::from_str::<Value>);
+        let lines = lines.map(|line| line.unwrap_or_else(|_| panic!("{text}")));
+        lines
+            .map(|said| Came::read(|name| Some(said[name].as_str()?.to_owned())))
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_worker_in_python_gets_everything_from_nats_in_order_although_it_is_killed() {
+    let (Some(nats), Some(library)) = (Nats::start(), server::python("nats")) else {
+        return;
+    };
+    let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "1".to_owned())];
+    let worker = Worker::new("import nats", nats.dir.path(), &library, environment.into());
+    // One of each partition at most comes again.
+    is_killed_and_gets_everything(&worker, &nats.url(), 16).await;
+}
+
+#[tokio::test]
+async fn a_worker_in_python_gets_everything_from_redis_in_order_although_it_is_killed() {
+    let (Some(redis), Some(library)) = (Redis::start(), server::python("redis")) else {
+        return;
+    };
+    // The library has a name of its own for it.
+    let url = redis.url().replace("redis+unix", "unix");
+    let environment = vec![("REDIS_URL", url)];
+    let worker = Worker::new("import redis", redis.dir.path(), &library, environment);
+    // What it read and did not handle was not handled, and is marked all the same.
+    is_killed_and_gets_everything(&worker, &redis.url(), 1).await;
+}
+
+/// `again`: so many events may have been handled and not acknowledged at the kill.
+async fn is_killed_and_gets_everything(worker: &Worker, url: &str, again: usize) {
+    let config = SinkConfig::new(Address::parse(url).unwrap());
+    let sink = Arc::new(Sink::start(config).await.unwrap());
+    let finished = Finished::default();
+    let publish = |sequences: RangeInclusive<u64>| {
+        for sequence in sequences {
+            sink.publish(event(0, sequence), finished.when_dropped(sequence));
+        }
+    };
+    publish(1..=300);
+    let mut process = worker.start();
+    until("it handles events", || worker.came().len() >= 150).await;
+    process.kill();
+    publish(301..=600);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let _process = worker.start();
+    let handled = || -> BTreeSet<u64> {
+        let came = worker.came();
+        came.iter().map(|one| one.sequence).collect()
+    };
+    until("it has handled them all", || handled().len() == 600).await;
+    let twice = judge(&worker.came(), 0, 600);
+    assert!(twice <= again, "{twice}");
+}
