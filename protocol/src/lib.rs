@@ -8,9 +8,12 @@
 //! - [`ticket`]: what another process needs to go on with a shard: a position, and a
 //!   session that is [`opaque`]. What of it is Discord's is in [`discord`].
 //! - [`connection`]: the one type that owns a socket.
+//! - `answer` (with the feature of that name): how long an answer of HTTP asks to be left alone.
 //! - [`state`]: state frames, which the master routes unread.
 //! - [`version`]: what each version of the wire added.
 
+#[cfg(feature = "answer")]
+pub mod answer;
 #[cfg(feature = "io")]
 pub mod auth;
 mod body;

@@ -134,6 +134,7 @@ impl ToMaster {
         )]
         match &mut self {
             Self::Failed(failed) => clean(&mut failed.detail),
+            Self::Progress(progress) => clean(&mut progress.refused),
             Self::Dialled(dialled) => clean(&mut dialled.failed),
             Self::Overtaken(overtaken) => clean(&mut overtaken.failed),
             Self::Pong(pong) => {

@@ -59,7 +59,7 @@ pub enum IdentifyCause {
 
 /// Id 22, slave → master: a shard got further. Sent at each step and, while a
 /// replay runs, at most every 250 ms.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
     /// The shard.
@@ -70,6 +70,10 @@ pub struct Progress {
     pub step: Step,
     /// Dispatches received since the RESUME.
     pub replayed: u64,
+    /// Why the last dial brought no connection, for a person: the host answered something
+    /// else, and may have asked to be left alone for a time. Empty: nothing of that kind.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub refused: String,
 }
 
 /// Where a shard is between "told to" and "serves".

@@ -91,7 +91,7 @@ impl Agent {
                     shard,
                     epoch: entry.epoch(),
                     step,
-                    replayed: 0,
+                    ..Progress::default()
                 })
             };
             if entry.touched_since_report() {
@@ -295,16 +295,21 @@ impl Agent {
         let FromShard {
             shard, epoch, said, ..
         } = from;
-        let progress = |step, replayed| {
+        let progress = |step, replayed, refused| {
             ToMaster::Progress(Progress {
                 shard,
                 epoch,
                 step,
                 replayed,
+                refused,
             })
         };
         let message = match said {
-            Said::Progress { step, replayed } => progress(step, replayed),
+            Said::Progress {
+                step,
+                replayed,
+                refused,
+            } => progress(step, replayed, refused),
             Said::Identify(cause) => ToMaster::IdentifyRequest(IdentifyRequest {
                 shard,
                 epoch,
@@ -317,7 +322,7 @@ impl Agent {
                 if resumed {
                     ToMaster::Resumed(Unit { shard, epoch })
                 } else {
-                    progress(Step::Serving, replayed)
+                    progress(Step::Serving, replayed, String::new())
                 }
             }
             Said::Sealed(ticket) => {

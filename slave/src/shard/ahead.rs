@@ -214,6 +214,11 @@ impl Ahead {
         }
     }
 
+    /// Whether there is a connection that need not be dialled.
+    pub(super) const fn is_connected(&self) -> bool {
+        matches!(self.stage, Stage::Held { .. } | Stage::Overtaking { .. })
+    }
+
     pub(super) const fn overtakes(&self) -> bool {
         matches!(self.stage, Stage::Overtaking { .. })
     }

@@ -94,6 +94,11 @@ impl Redial {
         self.url
     }
 
+    /// The other address may be dialled sooner.
+    pub(crate) const fn goes_elsewhere(&mut self) {
+        self.url = self.url.other();
+    }
+
     /// READY or RESUMED came.
     pub(crate) fn serving(&mut self) {
         self.serving = Some(Instant::now());
@@ -198,14 +203,15 @@ impl Redial {
         self.failures = self.failures.saturating_add(1);
         // An address that does not answer is not tried twice in a row.
         if served.is_none() && !matches!(end, End::InvalidSession { .. }) {
-            self.url = match self.url {
-                Url::OfSession => Url::Default,
-                Url::Default => Url::OfSession,
-            };
+            self.url = self.url.other();
         }
         match end {
             End::InvalidSession { .. } => invalid_session(timings),
-            End::Dial(_) | End::Closed { .. } | End::Garbled(_) | End::Reconnect => pause,
+            End::Dial(_)
+            | End::Refused(_)
+            | End::Closed { .. }
+            | End::Garbled(_)
+            | End::Reconnect => pause,
         }
     }
 

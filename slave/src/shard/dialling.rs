@@ -109,6 +109,10 @@ async fn to_hello(
     let patience = context.config.timings.hello;
     let mut failed = String::new();
     for url in [Url::OfSession, Url::Default] {
+        if let Some(paused) = context.connector.paused(Some(&session), url) {
+            failed = paused.why;
+            continue;
+        }
         let session = Some((&session, from));
         let mut gateway = context.connector.dial(shard, count, &permits, session, url);
         failed = match timeout(patience, hello(&mut gateway)).await {

@@ -6,6 +6,8 @@
 //! connection the shard is never polled again: its owner decides, and dials again.
 
 mod buffer;
+mod hosts;
+mod refusal;
 
 use std::{
     collections::VecDeque,
@@ -14,13 +16,19 @@ use std::{
     ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use futures_core::Stream;
+use http::Uri;
 use serde::Deserialize;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use tokio_websockets::upgrade;
 use twilight_gateway::{
     CloseFrame, Config, ConfigBuilder, Message, Session as TwilightSession, Shard,
     ShardId as TwilightShardId, ShardState,
@@ -28,7 +36,8 @@ use twilight_gateway::{
 };
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
-pub(crate) use self::buffer::Buffered;
+use self::hosts::Hosts;
+pub(crate) use self::{buffer::Buffered, hosts::Paused, refusal::Refusal};
 use crate::{
     bot::data,
     config::{API_VERSION, SlaveConfig, is_gateway_url},
@@ -53,10 +62,14 @@ const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duratio
 /// numbers every later one would be taken for a repeat.
 const MOST_SKIPPED: u64 = 1 << 32;
 
+/// Where the gateway is, unless the configuration or a session says otherwise.
+const DISCORD: &str = "wss://gateway.discord.gg";
+
 /// Dials connections that share one TLS configuration.
 #[derive(Debug)]
 pub(crate) struct Connector {
     config: Config,
+    hosts: Arc<Hosts>,
 }
 
 /// Which address a session is resumed at.
@@ -66,6 +79,16 @@ pub(crate) enum Url {
     OfSession,
     /// The gateway's own.
     Default,
+}
+
+impl Url {
+    /// The other one.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::OfSession => Self::Default,
+            Self::Default => Self::OfSession,
+        }
+    }
 }
 
 /// What a connection yields.
@@ -124,6 +147,8 @@ pub(crate) enum End {
     Closed { code: u16, reason: String },
     /// It could not be dialled.
     Dial(String),
+    /// What was dialled speaks HTTP, and opened no websocket.
+    Refused(Refusal),
     /// Something that is no gateway payload.
     Garbled(String),
 }
@@ -154,7 +179,25 @@ impl Connector {
         }
         Ok(Self {
             config: builder.build(),
+            hosts: Arc::default(),
         })
+    }
+
+    /// Whether the host that this would dial asked to be left alone.
+    pub(crate) fn paused(&self, session: Option<&Session>, url: Url) -> Option<Paused> {
+        let url = asked(self.address(session, url))?;
+        self.hosts.paused(&url)
+    }
+
+    /// Where this would dial.
+    fn address<'a>(&'a self, session: Option<&'a Session>, url: Url) -> &'a str {
+        session
+            .filter(|_| url == Url::OfSession)
+            .map(|session| session.said.resume_url.trim_end_matches('/'))
+            // twilight panics on an address that is no URL.
+            .filter(|url| is_gateway_url(url))
+            .or_else(|| self.config.proxy_url())
+            .unwrap_or(DISCORD)
     }
 
     /// A connection that dials when it is polled.
@@ -172,12 +215,17 @@ impl Connector {
                 sequence.get(),
                 session.said.id.clone(),
             ));
-            // twilight panics on an address that is no URL.
-            if url == Url::OfSession && is_gateway_url(&session.said.resume_url) {
-                builder =
-                    builder.resume_url(session.said.resume_url.trim_end_matches('/').to_owned());
+            if url == Url::OfSession {
+                let address = self.address(Some(session), url);
+                builder = builder.resume_url(address.to_owned());
             }
         }
+        let address = self.address(session.map(|(session, _)| session), url);
+        let refused = Refused {
+            hosts: Arc::clone(&self.hosts),
+            url: asked(address),
+            asks: JoinSet::new(),
+        };
         // Checked by `Table`: twilight panics where shard >= count.
         let id = TwilightShardId::new(shard.get(), shard_count.max(shard.get().saturating_add(1)));
         let config = builder.queue(permits.clone()).build();
@@ -189,10 +237,18 @@ impl Connector {
             newest: session.map_or(Sequence(0), |(_, sequence)| sequence),
             named: None,
             over: false,
+            refused,
             buffer: VecDeque::new(),
             buffer_bytes: 0,
         }
     }
+}
+
+/// What twilight asks a host for.
+fn asked(address: &str) -> Option<Uri> {
+    format!("{address}/?v={API_VERSION}&encoding=json")
+        .parse()
+        .ok()
 }
 
 /// One connection, from its dial to its end.
@@ -209,9 +265,19 @@ pub(crate) struct Gateway {
     /// When the last heartbeat was sent, and which sequence it named at the most.
     named: Option<(std::time::Instant, Sequence)>,
     over: bool,
+    refused: Refused,
     /// Events that came before they were wanted.
     buffer: VecDeque<Incoming>,
     buffer_bytes: usize,
+}
+
+/// What becomes of a connection whose host opened no websocket.
+#[derive(Debug)]
+struct Refused {
+    hosts: Arc<Hosts>,
+    url: Option<Uri>,
+    /// At most one, which asks the host why.
+    asks: JoinSet<Refusal>,
 }
 
 /// What the library yields; `None`: the connection is gone.
@@ -226,16 +292,40 @@ impl Gateway {
         if self.over {
             return std::future::pending().await;
         }
-        let message = self.message().await;
-        let incoming = match message {
-            Ok(message) => self.received(message),
-            // The library is asked nothing more, no matter what it was doing.
-            Err(Panicked) => Incoming::Ended(End::Garbled(
-                "the gateway library panicked over what came".to_owned(),
-            )),
+        if self.refused.asks.is_empty() {
+            let message = self.message().await;
+            let incoming = match message {
+                Ok(message) => self.received(message),
+                // The library is asked nothing more, no matter what it was doing.
+                Err(Panicked) => Incoming::Ended(End::Garbled(
+                    "the gateway library panicked over what came".to_owned(),
+                )),
+            };
+            if self.refused.asks.is_empty() {
+                self.over = matches!(incoming, Incoming::Ended(_));
+                return incoming;
+            }
+        }
+        // Nothing of it is lost if this is cancelled here.
+        let end = match self.refused.asks.join_next().await {
+            Some(Ok(refusal)) => End::Refused(refusal),
+            Some(Err(error)) => End::Dial(error.to_string()),
+            None => End::Dial("refused".to_owned()),
         };
-        self.over = matches!(incoming, Incoming::Ended(_));
-        incoming
+        self.over = true;
+        Incoming::Ended(end)
+    }
+
+    /// The host is asked why. `false`: nobody knows where it is.
+    fn asks_why(&mut self, status: u16) -> bool {
+        debug_assert!(!self.opened, "{status} on a websocket that is open");
+        let Some(url) = self.refused.url.take() else {
+            return false;
+        };
+        let hosts = Arc::clone(&self.refused.hosts);
+        let asks = async move { hosts.refused(url, status).await };
+        self.refused.asks.spawn(asks);
+        true
     }
 
     fn received(&mut self, message: Received) -> Incoming {
@@ -247,11 +337,16 @@ impl Gateway {
             )),
             #[allow(clippy::wildcard_enum_match_arm, reason = "differs by feature")]
             Some(Err(error)) => Incoming::Ended(match error.kind() {
-                ReceiveMessageErrorType::Reconnect => End::Dial(
-                    error
-                        .into_source()
-                        .map_or_else(|| "refused".to_owned(), |source| source.to_string()),
-                ),
+                ReceiveMessageErrorType::Reconnect => {
+                    let source = error.into_source();
+                    if let Some(status) = source.as_deref().and_then(|source| answered(source))
+                        && self.asks_why(status)
+                    {
+                        // Its end comes with what it hears.
+                        return Incoming::Alive;
+                    }
+                    End::Dial(source.map_or_else(|| "refused".to_owned(), |it| it.to_string()))
+                }
                 // The payload may hold anything: only its kind is logged.
                 ReceiveMessageErrorType::Deserializing { .. } => {
                     End::Garbled("a payload that is no gateway event".to_owned())
@@ -431,9 +526,19 @@ impl fmt::Display for End {
             Self::InvalidSession { resumable } => write!(f, "op 9, d: {resumable}"),
             Self::Closed { code, reason } => write!(f, "closed with {code} {reason:?}"),
             Self::Dial(why) => write!(f, "cannot connect: {why}"),
+            Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::Garbled(what) => write!(f, "{what}"),
         }
     }
+}
+
+/// The status of an answer that is no websocket.
+fn answered(error: &(dyn std::error::Error + 'static)) -> Option<u16> {
+    let error = error.downcast_ref::<tokio_websockets::Error>()?;
+    if let tokio_websockets::Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)) = error {
+        return Some(*status);
+    }
+    None
 }
 
 fn closed(code: u16, reason: &str) -> End {

@@ -187,7 +187,20 @@ impl Shard {
     }
 
     fn progress(&self, step: Step, replayed: u64) {
-        self.say(Said::Progress { step, replayed });
+        self.say(Said::Progress {
+            step,
+            replayed,
+            refused: String::new(),
+        });
+    }
+
+    /// It does not get on, and why.
+    fn refused(&self, refused: String) {
+        self.say(Said::Progress {
+            step: Step::Dialling,
+            replayed: 0,
+            refused,
+        });
     }
 
     fn ticket(&self) -> Ticket {

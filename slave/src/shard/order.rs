@@ -117,6 +117,8 @@ pub(crate) enum Said {
     Progress {
         step: Step,
         replayed: u64,
+        /// Why the last dial opened no websocket; empty: it did, or there was none.
+        refused: String,
     },
     /// It needs a permit to IDENTIFY.
     Identify(IdentifyCause),

@@ -25,9 +25,9 @@ use tracing::{Instrument as _, span::EnteredSpan};
 
 use super::{
     Shard,
-    backoff::Redial,
+    backoff::{Redial, random},
     connection::{Ended, TELL_WAITING},
-    gateway::End,
+    gateway::{End, Paused},
     order::{Care, Said, Turn},
     phase::{Input, Phase, Seal, Then},
     plans::Rest,
@@ -44,6 +44,10 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// session from each other for as long as both may, and handle its events twice. The
 /// one from which it was taken so often stops; the other one is left in peace.
 const MOST_TAKEN: u32 = 5;
+
+/// Dials of many shards to a host that asked to be left alone are spread over a quarter of
+/// its pause, or of this.
+const MOST_SPREAD: Duration = Duration::from_secs(40);
 
 impl Shard {
     /// Lives until the shard is of no concern to this process any more.
@@ -102,7 +106,7 @@ impl Shard {
         let mut redial = Redial::new();
         let mut pause = Duration::ZERO;
         loop {
-            if let Some(phase) = self.wait(pause, &redial).await {
+            if let Some(phase) = self.wait(pause, &mut redial).await {
                 return phase;
             }
             let timings = self.context.config.timings.clone();
@@ -124,6 +128,11 @@ impl Shard {
                     let resumable = self.current.is_some();
                     pause = redial.ended(&end, resumable, &timings);
                     tracing::info!(why = %end, ?pause, "connection lost");
+                    if let End::Refused(refusal) = &end
+                        && !redial.gets_nowhere(&timings)
+                    {
+                        self.refused(refusal.to_string());
+                    }
                     if matches!(end, End::InvalidSession { .. }) {
                         self.plans.rest_until(Instant::now() + pause);
                         pause = Duration::ZERO;
@@ -263,8 +272,45 @@ impl Shard {
     /// Waits between connections. `Some`: the phase ended.
     ///
     /// A pause that Discord asks for is no standstill: the master hears that it is kept to.
-    async fn wait(&mut self, pause: Duration, redial: &Redial) -> Option<Phase> {
-        let Rest { until, by_discord } = self.plans.rest_before_dial(Instant::now() + pause);
+    async fn wait(&mut self, pause: Duration, redial: &mut Redial) -> Option<Phase> {
+        let mut rest = self.plans.rest_before_dial(Instant::now() + pause);
+        loop {
+            if let Some(phase) = self.rest(rest, redial).await {
+                return Some(phase);
+            }
+            let paused = self.left_alone(redial)?;
+            self.refused(paused.why);
+            // Not all shards at once.
+            let spread = (paused.until - Instant::now()).min(MOST_SPREAD) / 4;
+            rest = Rest {
+                until: paused.until + spread.mul_f64(random()),
+                by_discord: true,
+            };
+        }
+    }
+
+    /// The host of the next dial asked to be left alone, and so did that of the other
+    /// address, if there is one.
+    fn left_alone(&self, redial: &mut Redial) -> Option<Paused> {
+        if self.ahead.is_connected() || mutant!("refusals-ignored") {
+            return None;
+        }
+        let (connector, session) = (&self.context.connector, self.current.session());
+        let here = connector.paused(session, redial.url())?;
+        let Some(there) = connector.paused(session, redial.url().other()) else {
+            redial.goes_elsewhere();
+            return None;
+        };
+        Some(if here.until <= there.until {
+            here
+        } else {
+            redial.goes_elsewhere();
+            there
+        })
+    }
+
+    async fn rest(&mut self, rest: Rest, redial: &Redial) -> Option<Phase> {
+        let Rest { until, by_discord } = rest;
         let mut tell_at = Instant::now() + TELL_WAITING;
         while Instant::now() < until {
             let due = if by_discord {

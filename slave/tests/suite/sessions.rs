@@ -324,3 +324,70 @@ async fn what_a_former_owner_had_in_hand_and_no_replay_brings_is_said_and_holds_
     handled.await;
     assert_eq!(new.counts().await.holes, 1);
 }
+
+/// Every request for a websocket is answered so.
+fn instead(name: FaultName) -> Fault {
+    Fault::new(name).at(When::Upgrade)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_answers_429_is_left_alone_for_as_long_as_it_says_and_no_identify_is_spent() {
+    for name in [FaultName::Bot429, FaultName::Bot429Body] {
+        let mut scene = scene(|_| {}).await;
+        let wait = Duration::from_secs(2);
+        scene.fault(instead(name).for_ever().lasting(wait));
+        scene.fault(Fault::new(FaultName::Reset));
+        let refused = scene.peer.wait("the refusal", |message| match message {
+            ToMaster::Progress(progress) => {
+                Some(progress.refused.clone()).filter(|refused| !refused.is_empty())
+            }
+            _ => None,
+        });
+        let refused = refused.await;
+        let asked_at = tokio::time::Instant::now();
+        assert!(refused.contains("429 Too Many Requests"), "{refused}");
+        assert!(refused.contains("left alone for 2.0 s"), "{refused}");
+        let requests = || scene.discord.counters().total.upgrades_refused[&429];
+        // The dial, and the question why.
+        let before = requests();
+        assert_eq!(before, 2, "{name:?}");
+        scene.discord.clear_faults();
+        scene.peer.serving(0).await;
+        assert!(
+            asked_at.elapsed() >= wait - Duration::from_millis(500),
+            "{name:?}"
+        );
+        assert_eq!(scene.discord.counters().total.upgrades_refused[&429], 2);
+        flows(&scene.slave).await;
+        scene.all_once(&[&scene.slave]).await;
+        assert_eq!(scene.identifies(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_refuses_without_a_wait_is_dialled_again_and_named_with_what_it_shows() {
+    for (code, says) in [
+        (401, "401 Unauthorized and opened no websocket"),
+        (403, "403 Forbidden"),
+        (
+            502,
+            "502 Bad Gateway and opened no websocket (<!DOCTYPE html>",
+        ),
+    ] {
+        let mut scene = scene(|_| {}).await;
+        scene.fault(instead(FaultName::BotStatus).with_code(code).times(3));
+        scene.fault(Fault::new(FaultName::Reset));
+        let refused = scene.peer.wait("the refusal", |message| match message {
+            ToMaster::Progress(progress) => {
+                Some(progress.refused.clone()).filter(|refused| !refused.is_empty())
+            }
+            _ => None,
+        });
+        let refused = refused.await;
+        assert!(refused.contains(says), "{refused}");
+        scene.peer.serving(0).await;
+        flows(&scene.slave).await;
+        scene.all_once(&[&scene.slave]).await;
+        assert_eq!(scene.identifies(), 1);
+    }
+}

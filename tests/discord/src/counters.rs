@@ -15,6 +15,8 @@ pub struct Counts {
     /// Websocket connections that were opened. A connection counts for a shard
     /// only once its client has named one.
     pub connects: u64,
+    /// Requests for a websocket that got another answer, by HTTP status.
+    pub upgrades_refused: BTreeMap<u16, u64>,
     /// IDENTIFYs answered with READY.
     pub identifies: u64,
     /// IDENTIFYs refused, by reason.
@@ -67,6 +69,7 @@ pub(crate) enum Count<'a> {
     CloseReceived(u16),
     TokenReset,
     GatewayBot(u16),
+    UpgradeRefused(u16),
 }
 
 impl Counts {
@@ -92,6 +95,9 @@ impl Counts {
             }
             Count::TokenReset => self.token_resets += 1,
             Count::GatewayBot(status) => *self.gateway_bot.entry(status).or_default() += 1,
+            Count::UpgradeRefused(status) => {
+                *self.upgrades_refused.entry(status).or_default() += 1;
+            }
         }
     }
 }

@@ -274,7 +274,7 @@ fn serves(unit: Unit) -> ToMaster {
         shard: unit.shard,
         epoch: unit.epoch,
         step: Step::Serving,
-        replayed: 0,
+        ..Progress::default()
     })
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct Shard {
     pub(crate) failures: u32,
     /// Why it does not serve, and what becomes of it: as the last alarm about it said.
     pub(crate) trouble: Option<String>,
+    /// Why the last dial of its owner brought no connection, as the owner said.
+    pub(crate) refused: Option<String>,
     /// How many events it gets.
     pub(crate) rate: Rate,
     /// Since when its owner, which serves it, has no connection to the service.
@@ -138,6 +140,7 @@ impl Shard {
             in_hand: InHand::default(),
             failures: 0,
             trouble: None,
+            refused: None,
             rate: Rate::new(),
             away: None,
             session_lost: false,
@@ -154,6 +157,7 @@ impl Shard {
     /// Uses up an epoch that was never used before, for this slave.
     pub(crate) fn use_epoch(&mut self, holder: SlaveId) -> Epoch {
         self.holder = Some(holder);
+        self.refused = None;
         if mutant!("epoch-reused") && self.epoch > self.floor {
             return self.epoch;
         }
@@ -176,6 +180,7 @@ impl Shard {
     pub(crate) fn begins_to_serve(&mut self, owner: SlaveId, now: Time) {
         self.failures = 0;
         self.trouble = None;
+        self.refused = None;
         self.alone = None;
         self.replays = ResumeAfter::Seal;
         self.session_lost = false;

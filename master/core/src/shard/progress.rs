@@ -26,6 +26,7 @@ impl Core {
         if progress.replayed > 0 {
             shard.phase.dispatched();
         }
+        shard.hears_of_refusal(progress);
         match progress.step {
             Step::Dialling => self.gets_further(id, 0, 1),
             Step::Hello => {
@@ -132,6 +133,15 @@ impl Core {
 }
 
 impl Shard {
+    /// A refused dial is known until the next connection is there.
+    fn hears_of_refusal(&mut self, progress: &Progress) {
+        if !progress.refused.is_empty() {
+            self.refused = Some(progress.refused.clone());
+        } else if progress.step != Step::Dialling {
+            self.refused = None;
+        }
+    }
+
     fn is_new_session(&self, entry: &CheckpointEntry) -> bool {
         match (&self.ticket, &entry.session) {
             (Some(kept), Some(ticket)) => !kept.ticket.session.is_same(&ticket.session),

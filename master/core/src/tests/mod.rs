@@ -332,6 +332,7 @@ fn progress(shard: u32, epoch: u64, step: Step) -> ToMaster {
         epoch: Epoch(epoch),
         step,
         replayed: 0,
+        refused: String::new(),
     })
 }
 

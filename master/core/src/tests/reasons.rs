@@ -209,7 +209,40 @@ const CASES: &[Case] = &[
         },
         "it begins anew at slave",
     ),
+    (
+        "reconnecting",
+        || {
+            let mut rig = Rig::serving(1);
+            rig.say(A, progress(0, 1, Step::Reconnecting));
+            rig.say(A, refused("h answered 429"));
+            // It waits, and says so.
+            rig.say(A, progress(0, 1, Step::Dialling));
+            rig
+        },
+        "resumes its session: h answered 429",
+    ),
+    (
+        "serving",
+        || {
+            let mut rig = Rig::serving(1);
+            rig.say(A, progress(0, 1, Step::Reconnecting));
+            rig.say(A, refused("h answered 429"));
+            rig.say(A, progress(0, 1, Step::Serving));
+            rig
+        },
+        "",
+    ),
 ];
+
+fn refused(why: &str) -> ToMaster {
+    ToMaster::Progress(Progress {
+        shard: ShardId(0),
+        epoch: Epoch(1),
+        step: Step::Dialling,
+        refused: why.to_owned(),
+        ..Progress::default()
+    })
+}
 
 #[test]
 fn every_state_in_which_no_events_come_says_why() {

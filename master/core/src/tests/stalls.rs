@@ -39,6 +39,7 @@ fn replaying(replayed: u64) -> ToMaster {
         epoch: Epoch(2),
         step: Step::Replaying,
         replayed,
+        refused: String::new(),
     })
 }
 

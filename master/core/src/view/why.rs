@@ -45,6 +45,10 @@ impl Core {
                     }
                     How::Resume(_) => format!("slave {owner} resumes its session"),
                 };
+                let starts = match &shard.refused {
+                    Some(refused) => format!("{starts}: {refused}"),
+                    None => starts,
+                };
                 match &shard.trouble {
                     Some(trouble) => format!("{starts}; before: {trouble}"),
                     None => starts,
@@ -58,9 +62,11 @@ impl Core {
             }
             ClaimStage::Serving | ClaimStage::Copying { .. } | ClaimStage::Dialling { .. } => {
                 let seconds = now.since(shard.away?).as_secs();
+                let refused = shard.refused.as_ref();
+                let refused = refused.map_or_else(String::new, |why| format!(": {why}"));
                 format!(
                     "slave {owner} lost its connection {seconds} s ago; it dials, and \
-                     resumes its session"
+                     resumes its session{refused}"
                 )
             }
         };

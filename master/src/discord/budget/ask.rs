@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use baton_core::event::IdentifyBudget;
+use baton_protocol::answer::{retry_after, shown};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -162,8 +163,10 @@ pub(super) fn answered(
         return Err(Trouble::Token);
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
+        let named = headers.iter();
+        let named = named.map(|(name, value)| (name.as_str(), value.as_bytes()));
         return Err(Trouble::Limited {
-            wait: wait(headers, body),
+            wait: retry_after(named, body),
             reason: format!("GET /gateway/bot: status 429, asked too often{shown}"),
         });
     }
@@ -176,28 +179,6 @@ pub(super) fn answered(
         )));
     }
     Err(failed(format!("status {status}{shown}")))
-}
-
-/// The longest wait that is named, in seconds, in the header or the body.
-fn wait(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
-    #[derive(Deserialize)]
-    struct Limit {
-        retry_after: f64,
-    }
-    let named = [
-        header::RETRY_AFTER,
-        HeaderName::from_static("x-ratelimit-reset-after"),
-    ];
-    let in_headers = named.iter().filter_map(|name| {
-        let value = headers.get(name)?.to_str().ok()?;
-        value.trim().parse::<f64>().ok()
-    });
-    let in_body = serde_json::from_slice::<Limit>(body).ok();
-    in_headers
-        .chain(in_body.map(|limit| limit.retry_after))
-        .filter(|seconds| seconds.is_finite() && *seconds > 0.0)
-        .map(|seconds| Duration::try_from_secs_f64(seconds).map_or(DAY, |wait| wait.min(DAY)))
-        .max()
 }
 
 /// A success that says what is wanted.
@@ -234,17 +215,6 @@ fn understood(body: &[u8]) -> Result<GatewayBot, String> {
     })
 }
 
-/// The beginning of a body, for a person.
-fn shown(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN)]);
-    let words: Vec<_> = text.split_whitespace().collect();
-    let line: String = words.join(" ").chars().take(SHOWN).collect();
-    match line.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", line.escape_debug()),
-    }
-}
-
 fn causes(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
@@ -275,35 +245,11 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_of_a_429_is_taken_from_header_and_body_in_seconds_with_a_fraction() {
-        let seconds = |seconds| Some(Duration::from_secs_f64(seconds));
-        assert_eq!(limited(&[("retry-after", "65")], ""), seconds(65.0));
-        assert_eq!(limited(&[("retry-after", "64.57")], "{}"), seconds(64.57));
-        assert_eq!(limited(&[], r#"{"retry_after": 2.5}"#), seconds(2.5));
-        assert_eq!(
-            limited(
-                &[("retry-after", "1")],
-                r#"{"retry_after": 1.337, "global": true}"#
-            ),
-            seconds(1.337)
-        );
-        assert_eq!(
-            limited(&[("x-ratelimit-reset-after", "7.5")], ""),
-            seconds(7.5)
-        );
-        let page = "<html><title>Error 1015</title>You are being rate limited</html>";
-        for odd in [
-            "",
-            "soon",
-            "-1",
-            "NaN",
-            "inf",
-            "Wed, 21 Oct 2015 07:28:00 GMT",
-        ] {
-            assert_eq!(limited(&[("retry-after", odd)], page), None, "{odd}");
-        }
-        let most = limited(&[("retry-after", "1e300")], "");
-        assert_eq!(most, Some(DAY), "bounded");
+    fn the_wait_of_a_429_is_taken_from_its_header_and_its_body() {
+        let header = limited(&[("retry-after", "65")], "");
+        assert_eq!(header, Some(Duration::from_secs(65)));
+        let body = limited(&[], r#"{"retry_after": 2.5}"#);
+        assert_eq!(body, Some(Duration::from_millis(2500)));
     }
 
     #[test]

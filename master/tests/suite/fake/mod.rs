@@ -301,7 +301,7 @@ impl Life {
                     shard: unit.shard,
                     epoch: unit.epoch,
                     step: Step::Serving,
-                    replayed: 0,
+                    ..Progress::default()
                 }));
                 answers
             }

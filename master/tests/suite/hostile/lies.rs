@@ -253,6 +253,7 @@ fn progress(shard: ShardId, epoch: u64, step: Step, replayed: u64) -> ToMaster {
         epoch: Epoch(epoch),
         step,
         replayed,
+        refused: String::new(),
     })
 }
 

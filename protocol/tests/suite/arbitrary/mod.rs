@@ -156,14 +156,17 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
                 cause,
             })
         }),
-        (unit(), step(), any::<u64>()).prop_map(|(Unit { shard, epoch }, step, replayed)| {
-            ToMaster::Progress(Progress {
-                shard,
-                epoch,
-                step,
-                replayed,
-            })
-        }),
+        (unit(), step(), any::<u64>(), any::<String>()).prop_map(
+            |(unit, step, replayed, refused)| {
+                ToMaster::Progress(Progress {
+                    shard: unit.shard,
+                    epoch: unit.epoch,
+                    step,
+                    replayed,
+                    refused,
+                })
+            }
+        ),
         vec(entry(), 0..4).prop_map(|shards| ToMaster::Checkpoint(Checkpoint { shards })),
         settled().prop_map(ToMaster::Settled),
         (unit(), any::<[u64; 2]>()).prop_map(|(Unit { shard, epoch }, [state_at, pieces])| {

@@ -184,9 +184,11 @@ impl Shard {
                 4007 | 4009 if has_session => Ended::SessionLost(format!("close {code}: {reason}")),
                 _ => Ended::Lost(End::Closed { code, reason }),
             },
-            End::InvalidSession { .. } | End::Reconnect | End::Dial(_) | End::Garbled(_) => {
-                Ended::Lost(end)
-            }
+            End::InvalidSession { .. }
+            | End::Reconnect
+            | End::Dial(_)
+            | End::Refused(_)
+            | End::Garbled(_) => Ended::Lost(end),
         }
     }
 }

@@ -194,6 +194,16 @@ impl Fault {
                 self.name.name()
             )));
         }
+        if self.moment() == When::Upgrade {
+            return match self.name.answers_http() {
+                true => Ok(()),
+                false => Err(Error::invalid(format!(
+                    "{} is no answer of HTTP: `upgrade` takes bot_429, bot_429_body, \
+                     bot_429_bare, bot_1015 and bot_status",
+                    self.name.name()
+                ))),
+            };
+        }
         match self.name.only_at() {
             Some(only) if only != self.moment() => Err(Error::invalid(format!(
                 "{} is only for `{}`",
@@ -248,6 +258,11 @@ mod tests {
             ),
             (Fault::new(FaultName::Bot429).on_shard(1), "names no shard"),
             (Fault::new(FaultName::Op7).at(When::GatewayBot), "websocket"),
+            (Fault::new(FaultName::Op7).at(When::Upgrade), "of HTTP"),
+            (
+                Fault::new(FaultName::BotAnswer).at(When::Upgrade),
+                "of HTTP",
+            ),
             (
                 Fault::new(FaultName::Op7).with_value(json!(1)),
                 "takes no value",
@@ -263,6 +278,8 @@ mod tests {
         }
         let right = Fault::new(FaultName::Op7).at(When::Resume);
         assert!(right.validate().is_ok());
+        let upgrade = Fault::new(FaultName::Bot429).at(When::Upgrade).on_shard(1);
+        assert!(upgrade.validate().is_ok());
         let every = Fault::new(FaultName::Op9False)
             .at(When::Identify)
             .for_ever();

@@ -128,9 +128,20 @@ pub enum When {
     Resume,
     /// In answer to the next `GET /gateway/bot`.
     GatewayBot,
+    /// In answer to the next request that wants a websocket. With `shard`, only at its
+    /// resume URL.
+    Upgrade,
 }
 
 impl FaultName {
+    /// Whether it is an answer of HTTP, which a request for a websocket can get too.
+    pub(crate) const fn answers_http(self) -> bool {
+        matches!(
+            self,
+            Self::Bot429 | Self::Bot429Body | Self::Bot429Bare | Self::Bot1015 | Self::BotStatus
+        )
+    }
+
     /// The only moment at which the fault makes sense, where there is only one.
     pub(crate) const fn only_at(self) -> Option<When> {
         match self {
@@ -193,6 +204,7 @@ impl When {
             Self::Identify => "identify",
             Self::Resume => "resume",
             Self::GatewayBot => "gateway_bot",
+            Self::Upgrade => "upgrade",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `GET /gateway/bot`: the answer, and the faults that stand in for it.
+//! `GET /gateway/bot`: the answer, and the faults that stand in for it. Some of them stand in
+//! for a websocket too.
 
 use std::time::Duration;
 
@@ -38,6 +39,17 @@ pub(super) async fn gateway_bot(shared: &Shared, host: &str, authorized: bool) -
     response
 }
 
+/// What a request for a websocket gets instead of one, if a fault says so; `shard` is the one
+/// in its URL.
+pub(crate) fn instead_of_websocket(shared: &Shared, shard: Option<u32>) -> Option<Answer> {
+    let faults = shared.faults.take(When::Upgrade, shard);
+    let nothing = || Value::Null;
+    let answer = faults.iter().find_map(|fault| instead(fault, nothing))?;
+    let status = answer.status().as_u16();
+    shared.counters.add(shard, Count::UpgradeRefused(status));
+    Some(answer)
+}
+
 fn truth(shared: &Shared, host: &str) -> Value {
     let limit = shared.start_limit();
     json!({
@@ -56,7 +68,7 @@ fn truth(shared: &Shared, host: &str) -> Value {
 fn instead(fault: &Fault, truth: impl FnOnce() -> Value) -> Option<Answer> {
     let instead = match fault.name.only_at()? {
         When::GatewayBot => fault.name,
-        When::Now | When::Connect | When::Identify | When::Resume => return None,
+        When::Now | When::Connect | When::Identify | When::Resume | When::Upgrade => return None,
     };
     Some(if instead == FaultName::Bot429 {
         let mut response = limited(fault);

@@ -2,7 +2,7 @@
 //! well, and written down. It changes nothing in the world.
 
 pub(crate) mod answers;
-mod bot;
+pub(crate) mod bot;
 pub(crate) mod limits;
 pub(crate) mod record;
 mod routes;

@@ -65,6 +65,9 @@ fn upgrade(shared: Arc<Shared>, control: LinkControl, request: Request<Incoming>
         control.reset();
         return empty(StatusCode::SERVICE_UNAVAILABLE);
     }
+    if let Some(refusal) = rest::bot::instead_of_websocket(&shared, opening.resume_shard) {
+        return refusal;
+    }
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {

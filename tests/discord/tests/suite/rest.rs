@@ -70,6 +70,36 @@ fn gateway_bot_answers_what_it_is_told_as_often_as_it_is_told_and_counts_it() {
 }
 
 #[test]
+fn a_request_for_a_websocket_gets_an_answer_of_http_if_it_is_told_so_and_is_counted() {
+    let process = Process::start(&["--shards", "3"]);
+    let rest = process.gateway.strip_prefix("ws://").unwrap();
+    let handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let ask = |path| {
+        let (head, body) = whole(rest, "GET", path, handshake, "");
+        (head.to_ascii_lowercase(), body)
+    };
+    let tell = |fault: Value| assert_eq!(process.post("/faults", &fault).0, 200, "{fault}");
+    tell(json!({"name": "bot_429", "when": "upgrade", "duration_ms": 2500}));
+    let (head, body) = ask("/?v=10&encoding=json");
+    assert!(
+        head.contains(" 429 ") && head.contains("retry-after: 3"),
+        "{head}"
+    );
+    assert!(body.contains(r#""retry_after":2.5"#), "{body}");
+    tell(json!({"name": "bot_status", "code": 503, "when": "upgrade", "shard": 2}));
+    let (head, body) = ask("/resume/2/?v=10");
+    assert!(
+        head.contains(" 503 ") && body.contains("<html>"),
+        "{head}{body}"
+    );
+    let (_, status) = process.request("GET", "/status", "");
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let refused = &status["counters"]["total"]["upgrades_refused"];
+    assert_eq!(refused, &json!({"429": 1, "503": 1}));
+}
+
+#[test]
 fn the_start_limit_can_be_set_and_gateway_bot_says_so() {
     let process = Process::start(&[]);
     let rest = process.gateway.strip_prefix("ws://").unwrap();

@@ -312,6 +312,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
         trouble: _,
         rate: _,
         // Only what is shown depends on these.
+        refused: _,
         away: _,
         session_lost: _,
         heard: _,

@@ -80,7 +80,12 @@ impl Entry {
                 let late = late.map(|(late, _)| late_seal(late));
                 let orders = std::iter::once(Order::Turn(turn)).chain(late).collect();
                 let step = Step::Reconnecting;
-                (orders, Some(Said::Progress { step, replayed: 0 }))
+                let said = Said::Progress {
+                    step,
+                    replayed: 0,
+                    refused: String::new(),
+                };
+                (orders, Some(said))
             }
             // The ticket is given. What became of the running events will not be heard any more.
             Some(Holding::Sealed) => {
