@@ -102,6 +102,11 @@ impl Launches {
         self.launching(slot) > 0
     }
 
+    /// Whether a process of this slot is being started, so that its pid is not known yet.
+    pub(super) fn is_starting(&self, slot: &str) -> bool {
+        self.starting.contains_key(slot)
+    }
+
     fn launching(&self, slot: &str) -> usize {
         let launched = self.launched.values();
         let launched =

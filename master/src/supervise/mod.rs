@@ -48,6 +48,8 @@ pub(crate) struct Supervisor {
     /// Dead slaves whose connection is not read to its end yet, and when the
     /// core hears of it anyway.
     dying: BTreeMap<SlaveId, Instant>,
+    /// Dead slaves of slots into which a process is being started: it may have been theirs.
+    quick: Vec<Hello>,
     /// For tasks that tell the driver something later.
     notices: mpsc::Sender<Notice>,
 }
@@ -71,6 +73,7 @@ impl Supervisor {
             launches: Launches::default(),
             watches: Watches::default(),
             dying: BTreeMap::new(),
+            quick: Vec::new(),
             notices,
         }
     }
@@ -141,7 +144,20 @@ impl Supervisor {
         slot: &str,
         started: Result<(u32, Child), String>,
     ) -> Option<Input> {
-        self.launches.started(slot, started, &self.notices)
+        let input = self.launches.started(slot, started, &self.notices);
+        debug_assert!(
+            !self.launches.is_starting(slot),
+            "it has started, or will not"
+        );
+        for mut hello in std::mem::take(&mut self.quick) {
+            let pid = pid_of_ours(&hello.process);
+            let group = pid.and_then(group_of);
+            // It is dead: nobody has to know it by its pid.
+            let _ = self.launches.recognise(&mut hello, pid, group);
+            // What is of another slot waits on.
+            self.tell_death(hello.slave, Some(&hello));
+        }
+        input
     }
 
     /// A slave says hello, or had said it before it was known what was launched. It says of
@@ -290,6 +306,14 @@ impl Supervisor {
     /// Of one that it did launch, `Exited` tells, before this or after. `hello`: as it
     /// introduced itself; `None`: nobody knows it.
     pub(crate) fn tell_death(&mut self, slave: SlaveId, hello: Option<&Hello>) {
+        if let Some(hello) = hello
+            && self.launches.is_starting(&hello.slot)
+            && self.launches.of_slave(slave).next().is_none()
+        {
+            // Whether it was launched, and by whom its end is told, is not known yet.
+            self.quick.push(hello.clone());
+            return;
+        }
         let group = self.watches.leave_group(slave);
         if self.watches.was_told(slave) && !mutant!("death-told-twice") {
             return;
@@ -374,5 +398,81 @@ impl Supervisor {
     /// The slave that joined from a launched process.
     pub(crate) fn joined_from(&self, pid: u32) -> Option<SlaveId> {
         self.launches.joined_from(pid)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use baton_protocol::{LaunchId, auth::Secret, message::Role};
+
+    use super::*;
+    use crate::config::Slot;
+
+    /// A slave is as quick as its launch is slow: it joins and is dead before the master
+    /// knows what it launched.
+    #[tokio::test]
+    async fn a_slave_that_dies_before_its_launch_is_known_is_told_once_and_with_its_cause() {
+        let (sender, mut notices) = mpsc::channel(16);
+        let slot = Slot {
+            name: "main".to_owned(),
+            command: Some(["sh", "-c", "exit 7"].map(str::to_owned).to_vec()),
+            shards: None,
+            env: BTreeMap::new(),
+            log: None,
+        };
+        let nowhere = Path::new("/nonexistent");
+        let secret = Secret::random().unwrap();
+        let launcher = Launcher::new(
+            nowhere,
+            nowhere,
+            secret,
+            std::slice::from_ref(&slot),
+            BTreeMap::new(),
+        );
+        let mut supervisor = Supervisor::new(launcher, sender);
+        let launch = LaunchId(7);
+        let order = LaunchOrder {
+            role: Role::Relaunch,
+            command: None,
+            deploy: None,
+            launch,
+        };
+        assert!(supervisor.launch(slot.name.clone(), order).is_none());
+        let hello = |slave, launch| Hello {
+            slave: SlaveId(slave),
+            slot: slot.name.clone(),
+            launch,
+            ..Hello::default()
+        };
+        for dead in [hello(1, launch), hello(2, LaunchId(0))] {
+            supervisor.tell_death(dead.slave, Some(&dead));
+        }
+        let mut told = BTreeMap::new();
+        while told.len() < 2 {
+            let notice = notices.recv().await.unwrap();
+            let death = if let Notice::Started { slot, started } = notice {
+                supervisor.started(&slot, started);
+                continue;
+            } else if let Notice::Exited {
+                pid,
+                ending,
+                last_lines,
+            } = notice
+            {
+                let exit = supervisor.exited(pid, ending, last_lines);
+                exit.unwrap().death.unwrap()
+            } else if let Notice::Ended(death) = notice {
+                death
+            } else {
+                panic!("{notice:?}");
+            };
+            let before = told.insert(death.slave.unwrap(), death.ending);
+            assert_eq!(before, None, "once");
+        }
+        assert_eq!(told[&SlaveId(1)], EndedBy::Code(7));
+        assert_eq!(told[&SlaveId(2)], EndedBy::Unknown, "it was another one's");
     }
 }

@@ -5,7 +5,10 @@ use baton_store::Options;
 use rustix::fs::{FlockOperation, flock};
 
 use super::*;
-use crate::{SlaveConfig, state::stays::GoesOn};
+use crate::{
+    SlaveConfig,
+    state::stays::{GoesOn, Taken},
+};
 
 const OF: Of = Of {
     shard: ShardId(0),
@@ -13,17 +16,21 @@ const OF: Of = Of {
     fleet: FleetId(1),
 };
 
-/// A process that waits for others only a moment.
+/// A process that waits for as long as a busy machine may take: its patience is also that for
+/// a state to be opened.
 fn process(dir: &Path) -> Guilds {
-    let options = Options::default().with_patience(Duration::from_millis(50));
+    process_that_waits(dir, Duration::from_secs(60))
+}
+
+fn process_that_waits(dir: &Path, patience: Duration) -> Guilds {
+    let options = Options::default().with_patience(patience);
     let guilds = Guilds::with(options, Some(dir.join("store")));
     guilds.settle(&SlaveConfig::new("token")).unwrap();
     guilds
 }
 
-/// One that has taken in a guild of the session `a`, at 10.
-fn process_that_received(dir: &Path) -> Guilds {
-    let guilds = process(dir);
+/// It has taken in a guild of the session `a`, at 10.
+fn received(guilds: Guilds) -> Guilds {
     guilds.receive(OF, Epoch(2)).unwrap();
     guilds.import(OF.shard, 9, br#"{"id":"9"}"#).unwrap();
     let received = guilds.received(OF.shard, "a", Sequence(10), Sequence(12));
@@ -45,6 +52,13 @@ fn claim(epoch: u64, received: bool) -> Claim {
     }
 }
 
+fn taken(claim: &Claim, guilds: &Guilds) -> Taken {
+    match claim.take(guilds) {
+        Ok(taken) => taken,
+        Err(refusal) => panic!("{refusal:?}"),
+    }
+}
+
 /// The data file of the one state that there is.
 fn data(guilds: &Guilds) -> fs::File {
     let shard = guilds.dir().unwrap().join("shard-0");
@@ -56,7 +70,8 @@ fn data(guilds: &Guilds) -> fs::File {
 #[test]
 fn what_was_received_is_claimed_again_after_a_refusal() {
     let dir = tempfile::tempdir().unwrap();
-    let guilds = process_that_received(dir.path());
+    let impatient = process_that_waits(dir.path(), Duration::from_secs(1));
+    let guilds = received(impatient);
     let held_up = data(&guilds);
     flock(&held_up, FlockOperation::LockExclusive).unwrap();
     let refused = claim(3, true).take(&guilds).err();
@@ -69,10 +84,10 @@ fn what_was_received_is_claimed_again_after_a_refusal() {
 #[test]
 fn where_what_was_received_is_gone_the_state_that_is_there_is_claimed() {
     let dir = tempfile::tempdir().unwrap();
-    let guilds = process_that_received(dir.path());
+    let guilds = received(process(dir.path()));
     // Another process got the shard, and cleaned up.
     let other = process(dir.path());
-    let mut owned = claim(3, false).take(&other).ok().unwrap().owned;
+    let mut owned = taken(&claim(3, false), &other).owned;
     let ready = Change {
         sequence: Sequence(10),
         kind: "READY",
@@ -80,7 +95,7 @@ fn where_what_was_received_is_gone_the_state_that_is_there_is_claimed() {
     };
     owned.apply("a", &[ready], true).unwrap();
     drop(owned);
-    let taken = claim(4, true).take(&guilds).ok().unwrap();
+    let taken = taken(&claim(4, true), &guilds);
     assert_eq!((taken.whole, taken.received), (Ok(Sequence(10)), false));
 }
 
@@ -88,7 +103,7 @@ fn where_what_was_received_is_gone_the_state_that_is_there_is_claimed() {
 fn what_is_refused_names_the_folder_of_the_shard() {
     let dir = tempfile::tempdir().unwrap();
     let guilds = process(dir.path());
-    let mut owned = claim(3, false).take(&guilds).ok().unwrap().owned;
+    let mut owned = taken(&claim(3, false), &guilds).owned;
     owned.seal();
     let refused = owned.apply("a", &[], true).unwrap_err();
     let folder = guilds.dir().unwrap().join("shard-0");
