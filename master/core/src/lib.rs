@@ -31,7 +31,8 @@
 //!                      ├─ permits/  IDENTIFYs in legal pace: window, budget;
 //!                      │               refusals: which fail, probe: one shard tries for all
 //!                      ├─ learnt    what the service was found to refuse
-//!                      └─ master_stage  the master itself comes and leaves
+//!                      ├─ master_stage  the master itself comes and leaves
+//!                      └─ invariants    what holds between two inputs
 //!   Action ◀── poll_action          out: what each part wants done, in its order
 //!   Time   ◀── deadline             saves/: they stand before the sends that rely on them; timers
 //! ```
@@ -68,6 +69,7 @@ mod mutants;
 mod deploy;
 pub mod event;
 mod fleet;
+mod invariants;
 mod learnt;
 mod master_stage;
 mod out;
@@ -219,6 +221,7 @@ impl Core {
             self.out.touch_all(&self.deploys.slots());
             self.advance();
         }
+        self.check_invariants();
     }
 
     /// The next thing to do. Carry it out before the next poll. When a save

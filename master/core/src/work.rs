@@ -172,6 +172,23 @@ impl WorkUnit {
         }
     }
 
+    /// What holds between two inputs.
+    pub(crate) fn check_invariants(&self, fleet: &Fleet, out: &Out) {
+        if let Some((owner, epoch)) = self.at() {
+            assert!(
+                fleet.is_known(owner),
+                "slave {owner} does the work and lives"
+            );
+            assert!(epoch <= self.epoch, "the epoch of the work is used up");
+        }
+        let waits = matches!(self.state, State::Starting { .. } | State::Stopping { .. });
+        assert_eq!(
+            waits,
+            out.runs(Timer::Work),
+            "an answer is not waited for for ever"
+        );
+    }
+
     /// Whether this slave does it.
     pub(crate) fn is_at(&self, slave: SlaveId) -> bool {
         matches!(self.state, State::Running { owner, .. } if owner == slave)
@@ -200,6 +217,11 @@ impl WorkUnit {
     }
 
     fn runs(&mut self, owner: SlaveId, epoch: Epoch, out: &mut Out) {
+        debug_assert!(
+            matches!(self.state, State::Starting { .. }),
+            "it was given: {:?}",
+            self.state
+        );
         self.state = State::Running { owner, epoch };
         out.stop(Timer::Work);
         self.touch_home(out);

@@ -124,6 +124,7 @@ impl InFlight {
 
     /// The master orders its owner to seal it, perhaps again.
     pub(crate) fn sealed(&mut self, id: ShardId, now: Time) {
+        debug_assert!(self.contains(&id), "shard {id} was begun");
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.waits = None;
             begun.sealed.get_or_insert(now);
@@ -203,6 +204,8 @@ impl InFlight {
 
     /// It could be sealed, and waits until one that is serves again.
     pub(crate) fn wait(&mut self, id: ShardId, now: Time) {
+        debug_assert!(self.contains(&id), "shard {id} was begun");
+        debug_assert!(!self.sealed.contains(&id), "shard {id} is sealed already");
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.waits.get_or_insert(now);
         }

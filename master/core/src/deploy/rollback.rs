@@ -86,6 +86,7 @@ impl Core {
             return false;
         };
         let Stage::RollingBack { to, shard, reason } = &deploy.stage else {
+            debug_assert!(false, "it does not go back: {:?}", deploy.stage);
             return false;
         };
         let (to, shard, reason) = (*to, *shard, reason.clone());
@@ -168,6 +169,7 @@ impl Core {
     /// There is nobody to go back to: a deploy that rolls back goes on after all.
     fn goes_on(&mut self, slot: SlotId, to: SlaveId) {
         if let Some(deploy) = self.deploys.stepping(slot) {
+            debug_assert!(deploy.from.is_none(), "nobody takes it back");
             let pace = Pace::Width;
             deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
             deploy.queue_slot(to, &self.fleet, self.out.now);
@@ -183,7 +185,7 @@ impl Core {
             return;
         };
         self.fleet.fill(slot, standby, &mut self.out);
-        if let Some(deploy) = self.deploys.of_mut(slot) {
+        if let Some(deploy) = self.deploys.stepping(slot) {
             deploy.from = Some(standby);
             deploy.forced = None;
             if let Stage::Preparing { old, .. } = &mut deploy.stage {
@@ -217,7 +219,9 @@ impl Core {
             return;
         }
         let span = self.settings.no_progress;
-        let Some(deploy) = self.deploys.with(id) else {
+        let deploy = self.deploys.with(id);
+        debug_assert!(deploy.is_some(), "a deploy needs slave {id}");
+        let Some(deploy) = deploy else {
             return;
         };
         let slot = deploy.slot;

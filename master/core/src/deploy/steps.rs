@@ -133,6 +133,7 @@ impl Core {
         let Some(deploy) = self.deploys.stepping(slot) else {
             return;
         };
+        debug_assert!(deploy.in_flight.is_empty(), "everything has moved");
         if deploy.from.is_none() {
             let outcome = deploy.success();
             self.commit(slot, to);
@@ -179,6 +180,8 @@ impl Core {
 
     /// A step took too long, or the soak is over.
     pub(crate) fn deploy_due(&mut self, slot: SlotId) {
+        // Its deadline was stopped with it.
+        debug_assert!(self.deploys.of(slot).is_some(), "a deadline of no deploy");
         let Some(deploy) = self.deploys.of(slot) else {
             return;
         };
@@ -219,7 +222,10 @@ impl Core {
             }
             Stage::Soaking { to, .. } => self.soak_over(slot, to),
             Stage::Moving { .. } => deploy.look_at_canary(&mut self.out),
-            Stage::Work { .. } | Stage::Retiring { .. } | Stage::RollingBack { .. } => {}
+            // What they wait for has deadlines of its own.
+            Stage::Work { .. } | Stage::Retiring { .. } | Stage::RollingBack { .. } => {
+                debug_assert!(false, "no deadline of {:?}", deploy.stage);
+            }
         }
     }
 
@@ -230,6 +236,7 @@ impl Core {
             return;
         };
         let soak = deploy.soak_of(to);
+        debug_assert!(soak.is_some(), "slave {to} soaks");
         let asked = soak.is_some_and(|soak| std::mem::take(&mut soak.asked));
         if !is_whole {
             // Cut off, or just resuming: the commit waits until it is whole.
@@ -274,6 +281,10 @@ impl Core {
 
     /// The soak is over and the new slave lives.
     pub(crate) fn soaked(&mut self, slot: SlotId, to: SlaveId) {
+        debug_assert!(
+            self.deploys.of(slot).is_some_and(|it| it.to() == Some(to)),
+            "slave {to} is the new one"
+        );
         if !self.is_whole(slot, to) {
             self.out
                 .start(Timer::Deploy(slot), self.settings.no_progress);
@@ -297,7 +308,9 @@ impl Core {
     /// Tells how it ended; the slot goes on without it.
     pub(crate) fn end_deploy(&mut self, slot: SlotId, outcome: Outcome) {
         self.handover().cancel_copies(slot);
-        let Some(deploy) = self.deploys.end(slot) else {
+        let ended = self.deploys.end(slot);
+        debug_assert!(ended.is_some(), "a deploy ends once");
+        let Some(deploy) = ended else {
             return;
         };
         self.out.stop(Timer::Deploy(slot));

@@ -45,6 +45,10 @@ impl Core {
     }
 
     pub(crate) fn end_adoption(&mut self) {
+        debug_assert!(
+            self.deploys.is_empty(),
+            "nothing moves before reports are in"
+        );
         if self.stage != MasterStage::Adopting {
             return;
         }
@@ -165,6 +169,11 @@ impl Fleet {
         for id in unknown {
             let shard = &self.shards[id];
             let Phase::Unknown { row } = shard.phase else {
+                debug_assert!(
+                    false,
+                    "shard {id} of the index is unknown: {:?}",
+                    shard.phase
+                );
                 continue;
             };
             let may_hold = self.may_hold(slot, row, alive);

@@ -140,6 +140,7 @@ impl Core {
 
     /// Kills a slave, and says why. What it holds stays its until it is known dead.
     pub(crate) fn condemn(&mut self, id: SlaveId, why: &'static str) {
+        debug_assert!(self.fleet.is_known(id), "{id} is dead already: {why}");
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };
@@ -158,7 +159,9 @@ impl Core {
         if !self.fleet.is_healthy(id) {
             return;
         }
-        let Some(slot) = self.fleet.slaves.get(&id).map(|slave| slave.slot) else {
+        let slot = self.fleet.slaves.get(&id).map(|slave| slave.slot);
+        debug_assert!(slot.is_some(), "slave {id} is well, so it is there");
+        let Some(slot) = slot else {
             return;
         };
         self.fleet.stand(id, Standing::Leaving);
@@ -171,9 +174,17 @@ impl Core {
 
     /// A slave that was to end has not.
     pub(crate) fn slave_due(&mut self, id: SlaveId) {
-        let Some(slave) = self.fleet.slaves.get(&id) else {
+        let slave = self.fleet.slaves.get(&id);
+        // Its deadline was stopped with its death.
+        debug_assert!(slave.is_some(), "{id} has ended already");
+        let Some(slave) = slave else {
             return;
         };
+        debug_assert!(
+            matches!(slave.standing, Standing::Leaving | Standing::Condemned),
+            "slave {id} is to end: {:?}",
+            slave.standing
+        );
         if slave.standing == Standing::Condemned {
             let pid = slave.hello.process.pid;
             self.out.alarm(format!(

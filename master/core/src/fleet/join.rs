@@ -82,6 +82,7 @@ impl Core {
 
     fn came_back(&mut self, hello: Hello, report: &Report, lies: &Lies) {
         let id = hello.slave;
+        debug_assert!(self.fleet.is_known(id), "slave {id} was here before");
         let Some(slave) = self.fleet.slaves.get_mut(&id) else {
             return;
         };
@@ -241,6 +242,7 @@ impl Fleet {
         shard_count: u32,
         out: &mut Out,
     ) {
+        debug_assert!(self.is_joined(id), "slave {id} is let in");
         let Some(slave) = self.slaves.get_mut(&id) else {
             return;
         };

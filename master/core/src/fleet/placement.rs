@@ -83,9 +83,12 @@ impl Fleet {
         let free: Vec<_> = self.slots[slot].free.iter().copied().collect();
         for id in free {
             let shard = &mut self.shards[id];
-            let Some(free) = shard.phase.free() else {
+            let is_free = shard.phase.free();
+            debug_assert!(is_free.is_some(), "shard {id} of the index is free");
+            let Some(free) = is_free else {
                 continue;
             };
+            debug_assert!(free.parked.is_none(), "shard {id} waits for a slave alone");
             if free.reserved != Some(target) {
                 if out.saves.fail() {
                     continue;
@@ -168,7 +171,9 @@ impl Fleet {
 
     fn order_again(&mut self, id: ShardId, takes_over: bool, settings: &Settings, out: &mut Out) {
         let shard = &self.shards[id];
-        let (Some(claim), Some(start)) = (shard.phase.claim(), shard.phase.starting()) else {
+        let (claim, starting) = (shard.phase.claim(), shard.phase.starting());
+        debug_assert!(starting.is_some(), "shard {id} was ordered to start");
+        let (Some(claim), Some(start)) = (claim, starting) else {
             return;
         };
         if out.saves.owe(id) {
@@ -195,9 +200,12 @@ impl Fleet {
                 }),
         }) = shard.phase.claim()
         else {
+            debug_assert!(false, "shard {id} is to be resumed: {:?}", shard.phase);
             return;
         };
-        let Some(mut ticket) = shard.ticket_for(owner, after) else {
+        let ticket = shard.ticket_for(owner, after);
+        debug_assert!(ticket.is_some(), "shard {id} is resumed with a ticket");
+        let Some(mut ticket) = ticket else {
             return;
         };
         debug_assert_eq!(ticket.shard, id, "a kept ticket is of its shard");
@@ -226,7 +234,9 @@ impl Fleet {
     }
 
     fn unit(&self, id: ShardId) -> Option<Unit> {
-        let (_, epoch) = self.shards[id].phase.claimant()?;
+        let claimant = self.shards[id].phase.claimant();
+        debug_assert!(claimant.is_some(), "shard {id} was placed");
+        let (_, epoch) = claimant?;
         Some(Unit { shard: id, epoch })
     }
 }

@@ -34,12 +34,9 @@ impl Core {
             self.claim(slave, &held, &mut rows);
         }
         self.out.save(rows, Durability::Soon);
-        let Some(holds) = self
-            .fleet
-            .slaves
-            .get(&slave)
-            .map(|slave| slave.holds.clone())
-        else {
+        let known = self.fleet.slaves.get(&slave);
+        debug_assert!(known.is_some(), "slave {slave} has joined");
+        let Some(holds) = known.map(|slave| slave.holds.clone()) else {
             return;
         };
         for id in holds {
@@ -186,6 +183,13 @@ impl Core {
     /// Its report does not name a shard that we believe is its, at our epoch.
     fn unclaimed(&mut self, slave: SlaveId, id: ShardId) {
         let shard = &self.fleet.shards[id];
+        debug_assert!(
+            shard
+                .phase
+                .claimant()
+                .is_some_and(|(owner, _)| owner == slave),
+            "shard {id} is held by slave {slave}"
+        );
         match (shard.phase.starting(), shard.phase.start()) {
             // The order was lost with the connection.
             (Some(_), _) => self.order_again(id),

@@ -251,7 +251,12 @@ impl Permits {
             budget.remaining = budget.remaining.saturating_sub(1);
         }
         self.said_empty = false;
-        self.waiting.remove(&(permit, id));
+        let asked = self.waiting.remove(&(permit, id));
+        debug_assert_eq!(asked, Some((owner, epoch)), "shard {id} asked for it");
+        debug_assert!(
+            Self::may_be_told((permit, id, owner, epoch), fleet),
+            "its owner hears of the permit of shard {id}"
+        );
         let given = Given {
             shard: id,
             at: out.now,

@@ -132,7 +132,10 @@ impl Core {
         let always = vec![Entry::Deploy(self.deploys.last().clone())];
         self.out.save(always, Durability::Now);
         for shard in std::mem::take(&mut self.out.saves.owed) {
-            self.order_again(shard);
+            // It may be to be sealed by now, or another's.
+            if self.fleet.shards[shard].phase.starting().is_some() {
+                self.order_again(shard);
+            }
         }
         // If this save works, the next input says so: there will be one.
         self.out

@@ -124,6 +124,7 @@ impl Fleet {
     /// A copy begins, or begins again.
     pub(crate) fn send_copy(&mut self, id: ShardId, claim: Claim, out: &mut Out) {
         let shard = &mut self.shards[id];
+        debug_assert!(shard.phase.next_owner().is_some(), "a copy is for somebody");
         shard.on_its_way = 0;
         let copy = CopyState {
             shard: id,

@@ -175,6 +175,8 @@ impl Handover<'_> {
                 && let ClaimStage::Dialling { to } = claim.stage
             {
                 self.seal_a_fresh_copy(id, claim, to);
+            } else {
+                debug_assert!(false, "shard {id} waits to be sealed: {:?}", shard.phase);
             }
         }
     }
@@ -326,6 +328,7 @@ impl Core {
     /// The claimant of a shard let go of it.
     pub(crate) fn set_free(&mut self, id: ShardId, after: ResumeAfter) {
         let shard = &self.fleet.shards[id];
+        debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
         if shard.ticket.is_none() {
             self.permits
                 .came_to_nothing(id, &self.fleet, &self.settings, &mut self.out);

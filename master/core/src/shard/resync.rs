@@ -44,7 +44,9 @@ impl Handover<'_> {
     /// The owner is back and still owns the shard in the phase that we know.
     pub(crate) fn said_again(&mut self, id: ShardId) {
         let shard = &self.fleet.shards[id];
-        let Some(claim) = shard.phase.claim() else {
+        let claim = shard.phase.claim();
+        debug_assert!(claim.is_some(), "the owner of shard {id} is back");
+        let Some(claim) = claim else {
             return;
         };
         match claim.stage {
@@ -100,6 +102,8 @@ impl Handover<'_> {
             && let ClaimStage::Sealing { order, .. } = &mut claim.stage
         {
             *order = what;
+        } else {
+            debug_assert!(false, "shard {id} is to be sealed: {:?}", shard.phase);
         }
     }
 

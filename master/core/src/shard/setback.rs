@@ -79,8 +79,9 @@ impl Core {
     }
 
     fn park(&mut self, id: ShardId, at: SlaveId) {
-        let shard = &self.fleet.shards[id];
-        if let Some(free) = shard.phase.free() {
+        let free = self.fleet.shards[id].phase.free();
+        debug_assert!(free.is_some(), "slave {at} let go of shard {id}");
+        if let Some(free) = free {
             let parked = Some(at);
             self.enter(id, Phase::Free(Free { parked, ..free }));
         }
@@ -93,7 +94,10 @@ impl Core {
             // Its backoff is over.
             Phase::Free(free) => return self.enter(id, free.unparked()),
             Phase::Claimed(claim) => claim,
-            Phase::Unknown { .. } => return,
+            Phase::Unknown { .. } => {
+                debug_assert!(false, "nothing of shard {id} was begun");
+                return;
+            }
         };
         match claim.stage {
             ClaimStage::Copying { .. } => self.copy_stalled(id),
@@ -108,7 +112,8 @@ impl Core {
                 Sealing::CopyAnew | Sealing::Seal => self.seal_unanswered(id, claim.owner),
             },
             ClaimStage::Starting(_) => self.resume_stalled(id, claim.owner),
-            ClaimStage::Serving => {}
+            // Nothing of it is waited for.
+            ClaimStage::Serving => debug_assert!(false, "shard {id} serves"),
         }
     }
 
@@ -242,6 +247,7 @@ impl Core {
     fn is_back_and_behind(&mut self, id: ShardId) {
         let now = self.out.now;
         let shard = &mut self.fleet.shards[id];
+        debug_assert!(shard.phase.starting().is_some(), "shard {id} is resumed");
         let Some(claim) = shard.phase.claim() else {
             return;
         };
