@@ -100,7 +100,10 @@ impl Core {
             (Some((.., new)), Some((.., old))) => {
                 self.fleet.fill(slot, old, &mut self.out);
                 self.fleet.stand(new, Standing::Active);
-                self.deploy_goes_on(slot, old, new);
+                // Else the next master goes on with it.
+                if self.stage == MasterStage::Running {
+                    self.deploy_goes_on(slot, old, new);
+                }
             }
             (Some((.., only)), None) if owner != Some(only) => {
                 if owner.is_none_or(|owner| self.fleet.holds_nothing(owner)) {

@@ -108,6 +108,21 @@ fn a_deploy_that_the_master_did_not_survive_goes_on_to_the_newer_slave() {
     assert_eq!(rig.step(), Some("soaking"));
 }
 
+#[test]
+fn a_master_that_leaves_begins_no_deploy_that_it_finds() {
+    let rows = [(0, 2, B, Hold::Owned), (1, 1, A, Hold::Owned)];
+    let mut rig = Rig::restarted(settings(2), recovered(&rows, &[A, B]));
+    rig.input(Input::Leave);
+    for (slave, held) in [
+        (B, held(0, 2, Holding::Serving)),
+        (A, held(1, 1, Holding::Serving)),
+    ] {
+        let actions = rig.join_with(slave, Role::Relaunch, report(vec![held]));
+        assert_eq!(accepted(&actions), None, "the next master goes on with it");
+    }
+    assert_eq!(rig.step(), None);
+}
+
 /// A master that follows one that was killed in its deploy 4, for which B was launched.
 fn in_deploy_4(rows: &[(u32, u64, SlaveId, Hold)], given_up: &[DeployId]) -> Rig {
     Rig::restarted(settings(2), left_in_deploy_4(rows, given_up))

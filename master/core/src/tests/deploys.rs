@@ -6,6 +6,25 @@ use bytes::Bytes;
 use super::*;
 
 #[test]
+fn a_slot_whose_new_slave_dies_after_the_commit_does_not_wait_for_the_end_of_the_old_one() {
+    let mut settings = settings(1);
+    settings.slots[0].launches = true;
+    let mut rig = Rig::soaking(settings);
+    let told = orders(&rig.soaked(B));
+    assert!(told.contains(&"a Shutdown".to_owned()), "{told:?}");
+    assert_eq!(rig.step(), Some("retiring"));
+    // Nobody sees the end of its process.
+    rig.input(Input::Left { slave: A });
+    let actions = rig.die(B);
+    assert_eq!(ended(&actions), Some(&Outcome::Done), "it was committed");
+    let launched = orders(&rig.wait(SECOND));
+    assert!(
+        launched.contains(&"launch Relaunch".to_owned()),
+        "{launched:?}"
+    );
+}
+
+#[test]
 fn a_candidate_starts_a_deploy_by_itself() {
     let mut rig = Rig::serving(3);
     let actions = rig.join(B, Role::Candidate);
