@@ -29,7 +29,7 @@ pub use self::{
     proxy::Proxy,
     status::{ClientStatus, GivenUp, Kept, Reason, ShardStatus, Status},
     token::Token,
-    upstream::{Begin, CommandRefused, Dispatch, Fleet, Guild, Guilds, Upstream},
+    upstream::{Begin, CommandRefused, Dispatch, Fleet, Guild, Guilds, Json, Upstream},
 };
 #[doc(no_inline)]
 pub use baton_protocol::{Sequence, ShardId};

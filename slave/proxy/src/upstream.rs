@@ -1,5 +1,7 @@
 //! What a proxy stands on: who has the shards.
 
+use std::{fmt, sync::Arc};
+
 use baton_protocol::{Sequence, ShardId};
 
 /// Who has the shards: a slave, or a test.
@@ -102,12 +104,39 @@ pub enum Begin {
 }
 
 /// One dispatch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Dispatch {
     /// Its sequence in the shard's session.
     pub sequence: Sequence,
     /// Its type, as Discord writes it.
     pub kind: String,
     /// The whole payload: `{"t":..,"s":..,"op":0,"d":{..}}`, in any order.
-    pub json: String,
+    pub json: Json,
+}
+
+/// The text of a payload. It stays with whoever has it, and is not copied: an event that waits
+/// for a client is in memory once. Cheap to clone.
+#[derive(Clone)]
+pub struct Json(Arc<dyn AsRef<str> + Send + Sync>);
+
+impl Json {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        (*self.0).as_ref()
+    }
+}
+
+/// Of whatever has the text, and always the same one.
+impl<T: AsRef<str> + Send + Sync + 'static> From<T> for Json {
+    fn from(text: T) -> Self {
+        Self(Arc::new(text))
+    }
+}
+
+impl fmt::Debug for Json {
+    /// Without the text: events are never logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({} bytes)", self.as_str().len())
+    }
 }

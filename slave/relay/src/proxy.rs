@@ -104,6 +104,15 @@ impl Joined {
     }
 }
 
+/// An event that a slave has is the proxy's too, and no copy.
+struct OfEvent(Event);
+
+impl AsRef<str> for OfEvent {
+    fn as_ref(&self) -> &str {
+        self.0.json()
+    }
+}
+
 impl Here {
     /// Its shard is held as long as there is no room for its events.
     fn heed_room(&self) {
@@ -141,7 +150,7 @@ impl Bot for Joined {
             let dispatch = Dispatch {
                 sequence,
                 kind: event.kind().to_owned(),
-                json: event.json().to_owned(),
+                json: OfEvent(event).into(),
             };
             // It may be finished before the next line but one.
             lock(&here.now).acks.insert(sequence, ack);

@@ -125,7 +125,10 @@ impl Connection {
             ..
         } = greeting;
         let (last, needed) = here.shard.with(|core| {
-            core.extend_undo(undo);
+            if !core.extend_undo(undo) {
+                // What follows would not fit to its guilds. It is told at the next step.
+                core.is_lost(here.key);
+            }
             (core.last(), core.number_at(at))
         });
         let now = Instant::now();

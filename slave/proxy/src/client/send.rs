@@ -61,7 +61,7 @@ impl Connection {
         event: Option<&Arc<Event>>,
     ) -> Result<Message, End> {
         match event {
-            Some(event) => self.dispatch(&event.kind, sequence, &event.data),
+            Some(event) => self.dispatch(&event.kind, sequence, event.data()),
             None => self.dispatch(FILLER, sequence, "{}"),
         }
     }

@@ -419,6 +419,11 @@ impl Core {
         }
     }
 
+    /// What the session of this key would need is not kept any more.
+    pub(crate) fn is_lost(&mut self, key: u64) {
+        self.end(key, Over::Lost);
+    }
+
     /// The session of this key is over, which its connection is told.
     pub(super) fn end(&mut self, key: u64, over: Over) {
         if let Some(session) = self.session(key) {
@@ -448,14 +453,20 @@ impl Core {
         self.full_since = None;
     }
 
-    /// What a backlog above `undo.through` does to guilds.
-    pub(crate) fn extend_undo(&self, undo: &mut Undo) {
+    /// What a backlog above `undo.through` does to guilds. `false`: a part of it is not kept
+    /// any more, which nobody but a mirror has to expect.
+    #[must_use]
+    pub(crate) fn extend_undo(&self, undo: &mut Undo) -> bool {
+        if !self.ring.reaches(undo.through) && !mutant!("undo-with-a-hole") {
+            return false;
+        }
         for item in self.ring.above(undo.through) {
             match &item.body {
                 Body::Event(event) => undo.note(item.number, &event.of_note),
                 Body::Filler | Body::Barrier => undo.note(item.number, &OfNote::Nothing),
             }
         }
+        true
     }
 
     pub(crate) fn last(&self) -> u64 {

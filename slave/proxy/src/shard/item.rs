@@ -1,15 +1,17 @@
 //! One event as a ring keeps it, and what of it the proxy itself has to know.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::upstream::Dispatch;
+use crate::upstream::{Dispatch, Json};
 
-/// What an item costs beside its text.
-const OVERHEAD: usize = 160;
+/// What an event costs beside its text, with what a slave has of it until it is finished.
+const OVERHEAD: usize = 512;
+/// What any other number costs.
+const NUMBER: usize = 64;
 
 /// One number of a ring.
 #[derive(Clone, Debug)]
@@ -34,8 +36,9 @@ pub(crate) enum Body {
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) kind: Box<str>,
-    /// The text of its `d`.
-    pub(crate) data: Box<str>,
+    json: Json,
+    /// Where its `d` is in that.
+    data: Range<usize>,
     pub(crate) of_note: OfNote,
 }
 
@@ -78,8 +81,8 @@ impl Item {
     /// What it counts in bytes.
     pub(crate) fn cost(&self) -> usize {
         match &self.body {
-            Body::Event(event) => OVERHEAD + event.kind.len() + event.data.len(),
-            Body::Filler | Body::Barrier => OVERHEAD,
+            Body::Event(event) => OVERHEAD + event.kind.len() + event.json.as_str().len(),
+            Body::Filler | Body::Barrier => NUMBER,
         }
     }
 }
@@ -92,13 +95,23 @@ impl Event {
             #[serde(borrow)]
             d: &'a RawValue,
         }
-        let payload: Payload<'_> = serde_json::from_str(&dispatch.json).ok()?;
+        let json = dispatch.json.as_str();
+        let payload: Payload<'_> = serde_json::from_str(json).ok()?;
         let text = payload.d.get();
+        // It is a part of the payload.
+        let at = text.as_ptr().addr() - json.as_ptr().addr();
         Some(Self {
             kind: dispatch.kind.as_str().into(),
-            data: text.into(),
             of_note: OfNote::read(&dispatch.kind, text),
+            data: at..at + text.len(),
+            json: dispatch.json.clone(),
         })
+    }
+
+    /// The text of its `d`.
+    pub(crate) fn data(&self) -> &str {
+        let text = self.json.as_str().get(self.data.clone());
+        text.unwrap_or("null")
     }
 }
 
@@ -231,7 +244,7 @@ mod tests {
         Event::read(&Dispatch {
             sequence: Sequence(1),
             kind: kind.to_owned(),
-            json: json.to_owned(),
+            json: json.to_owned().into(),
         })
     }
 
@@ -242,7 +255,7 @@ mod tests {
             r#"{"d": {"s":1,"é":[1.50]}, "op":0,"s":9,"t":"X"}"#,
         );
         let moon = moon.unwrap();
-        assert_eq!(&*moon.data, r#"{"s":1,"é":[1.50]}"#);
+        assert_eq!(moon.data(), r#"{"s":1,"é":[1.50]}"#);
         assert_eq!(moon.of_note, OfNote::Nothing);
         assert!(event("MOON_RISE", r#"{"op":0}"#).is_none());
         assert!(event("MOON_RISE", "no JSON").is_none());

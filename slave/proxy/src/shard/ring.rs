@@ -204,17 +204,18 @@ impl Ring {
 mod tests {
     use std::sync::Arc;
 
-    use super::{
-        super::item::{Event, OfNote},
-        *,
-    };
+    use super::{super::item::Event, *};
+    use crate::upstream::Dispatch;
 
+    /// Of a payload of so many bytes.
     fn event(bytes: usize) -> Body {
-        Body::Event(Arc::new(Event {
-            kind: "E".into(),
-            data: "x".repeat(bytes).into(),
-            of_note: OfNote::Nothing,
-        }))
+        let text = "x".repeat(bytes.saturating_sub(8));
+        let event = Event::read(&Dispatch {
+            sequence: Sequence(0),
+            kind: "E".to_owned(),
+            json: format!(r#"{{"d":"{text}"}}"#).into(),
+        });
+        Body::Event(Arc::new(event.expect("a payload")))
     }
 
     fn fill(ring: &mut Ring, events: usize, bytes: usize) {
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_is_open_is_kept_however_full_the_ring_is() {
-        let mut ring = ring(2000, 0);
+        let mut ring = ring(4000, 0);
         let mut pushed = 0;
         while ring.has_room() {
             ring.push(event(500), Instant::now());
@@ -262,7 +263,7 @@ mod tests {
 
     #[test]
     fn history_is_kept_as_long_as_there_is_room_for_it() {
-        let mut ring = ring(10_000, 1400);
+        let mut ring = ring(10_000, 2100);
         fill(&mut ring, 6, 500);
         ring.acknowledge(105);
         assert!(ring.reaches(103) && !ring.reaches(102), "two are kept");
@@ -290,11 +291,11 @@ mod tests {
 
     #[test]
     fn all_rings_share_one_limit_and_give_back_what_they_had() {
-        let budget = Budget::new(2000);
+        let budget = Budget::new(4000);
         budget.is_for(2);
         let mut one = Ring::new(0, 1 << 20, 0, &budget);
         let mut two = Ring::new(0, 1 << 20, 0, &budget);
-        fill(&mut one, 1, 2000);
+        fill(&mut one, 1, 4000);
         assert!(!one.has_room());
         fill(&mut two, 1, 100);
         assert!(two.has_room(), "half of it is divided equally");
@@ -315,7 +316,7 @@ mod tests {
             .map(|_| Ring::new(0, 1 << 14, 1 << 10, &budget))
             .collect();
         for ring in &mut rings {
-            fill(ring, 8, 64);
+            fill(ring, 8, 400);
             ring.acknowledge(8);
         }
         let (open, history) = budget.used();
@@ -343,7 +344,7 @@ mod tests {
                 random ^= random << 17;
                 usize::try_from(random >> 16).unwrap_or(0) % bound
             };
-            let (limit, largest) = (200_000, 700);
+            let (limit, largest) = (200_000, 1500);
             let budget = Budget::new(limit);
             budget.is_for(40);
             let mut rings: Vec<Ring> = Vec::new();
@@ -360,7 +361,7 @@ mod tests {
                         ring.acknowledge(ring.last() - ring.open() / 2);
                     }
                     (3..8, Some(ring)) if ring.has_room() => {
-                        fill(ring, 1, below(largest - 200));
+                        fill(ring, 1, below(largest - 600));
                     }
                     _ => {}
                 }

@@ -8,7 +8,7 @@ use baton_protocol::{Sequence, ShardId};
 use futures_util::FutureExt;
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Asking, Attachment, Budget, Core, Event, Identified, Over, Resumed, Take, Wish};
+use super::{Asking, Attachment, Budget, Core, Event, Identified, Over, Resumed, Take, Undo, Wish};
 use crate::{
     config::{Limits, ProxyConfig},
     status::{GivenUp, Reason},
@@ -60,7 +60,7 @@ fn push(core: &mut Core, sequence: u64) {
     let dispatch = Dispatch {
         sequence: Sequence(sequence),
         kind: "E".to_owned(),
-        json: format!(r#"{{"d":{sequence}}}"#),
+        json: format!(r#"{{"d":{sequence}}}"#).into(),
     };
     let event = Event::read(&dispatch);
     core.push(&dispatch, event, Instant::now());
@@ -93,7 +93,7 @@ fn taken(core: &mut Core, key: u64, connection: u64) -> Vec<(u64, Option<String>
     let Take::Batch { dispatches, .. } = core.take(key, connection, usize::MAX) else {
         return Vec::new();
     };
-    let text = |event: Arc<Event>| event.data.to_string();
+    let text = |event: Arc<Event>| event.data().to_owned();
     dispatches
         .into_iter()
         .map(|(sequence, event)| (sequence, event.map(text)))
@@ -182,7 +182,7 @@ impl World {
                     assert_eq!(sequence, self.client.sequence + 1, "no gap, nothing twice");
                     self.client.sequence = sequence;
                     if let Some(event) = event {
-                        let own: Option<u64> = event.data.parse().ok();
+                        let own: Option<u64> = event.data().parse().ok();
                         self.received.extend(own);
                     }
                 }
@@ -328,7 +328,7 @@ async fn a_full_ring_is_given_up_although_its_client_says_again_what_it_said() {
     let given_up = GivenUp {
         reason: Reason::Full,
         events: 1,
-        bytes: 165,
+        bytes: 523,
         ago_ms: 1000,
     };
     assert_eq!(status.given_up, Some(given_up));
@@ -403,4 +403,36 @@ fn whoever_waits_to_take_over_comes_in_when_there_is_nobody_to_wait_for() {
     assert!(is_woken(&next));
     let identified = core.identify(&next, &wish, "2", true, false);
     assert!(matches!(identified, Identified::Begun { .. }));
+}
+
+#[test]
+fn whose_guilds_cannot_be_made_older_any_more_has_to_begin_anew() {
+    let mut core = core(Instant::now(), |limits| limits.history = 0);
+    let key = client(&mut core, &attachment(1), None);
+    push(&mut core, FIRST + 1);
+    taken(&mut core, key, 1);
+    let here = attachment(2);
+    let wish = Wish {
+        mirror: Some("m".to_owned()),
+        ..Wish::default()
+    };
+    let identified = core.identify(&here, &wish, "2", false, false);
+    let Identified::Begun {
+        key: mirror,
+        position,
+    } = identified
+    else {
+        panic!("it does not begin: {identified:?}");
+    };
+    let mut undo = Undo::above(position);
+    push(&mut core, FIRST + 2);
+    assert!(core.extend_undo(&mut undo));
+    push(&mut core, FIRST + 3);
+    push(&mut core, FIRST + 4);
+    taken(&mut core, key, 1);
+    core.heard(key, 1, 4);
+    assert!(!core.extend_undo(&mut undo), "{} is gone", FIRST + 3);
+    core.is_lost(mirror);
+    assert!(is_woken(&here));
+    assert!(matches!(core.take(mirror, 2, 1), Take::Over(Over::Lost)));
 }

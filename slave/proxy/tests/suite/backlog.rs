@@ -3,7 +3,7 @@
 use baton_proxy::{Begin, Sequence};
 use serde_json::{Value, json};
 
-use crate::common::{Manner, Rig, config, identify};
+use crate::common::{Manner, Rig, config, identify, in_a_row};
 
 #[tokio::test]
 async fn events_are_finished_when_the_client_has_them_and_not_before() {
@@ -11,8 +11,7 @@ async fn events_are_finished_when_the_client_has_them_and_not_before() {
     let (mut client, _) = rig.client().await;
     client.manner = Manner::Silent;
     rig.events(101..=103).await;
-    let three = [(4, Some(101)), (5, Some(102)), (6, Some(103))];
-    assert_eq!(client.numbers(3).await, three);
+    assert_eq!(client.numbers(3).await, in_a_row(4, 101..=103));
     client.manner = Manner::Raw;
     // It is asked, says less than it has, is asked again, says more than it has.
     assert_eq!(client.payload().await["op"], 1);
@@ -31,8 +30,7 @@ async fn events_are_finished_when_the_client_has_them_and_not_before() {
     client.send(json!({"op": 1, "d": 6})).await;
     client.nothing().await;
     assert_eq!(rig.above.finished(), [101, 102, 103], "104 was not said");
-    client.beat().await;
-    rig.until_finished(104).await;
+    rig.acknowledged(&mut client, 104).await;
 }
 
 #[tokio::test]
@@ -45,8 +43,7 @@ async fn a_hole_in_discord_s_sequences_is_none_for_a_client() {
         client.numbers(4).await,
         [(4, Some(101)), (5, None), (6, None), (7, Some(104))]
     );
-    client.beat().await;
-    rig.until_finished(104).await;
+    rig.acknowledged(&mut client, 104).await;
     assert_eq!(rig.above.finished(), [101, 102, 103, 104]);
 }
 
@@ -56,8 +53,7 @@ async fn an_event_that_comes_again_goes_out_once_and_is_finished_again() {
     let (mut client, _) = rig.client().await;
     rig.event(101).await;
     client.numbers(1).await;
-    client.beat().await;
-    rig.until_finished(101).await;
+    rig.acknowledged(&mut client, 101).await;
     rig.resumed(100);
     rig.event(101).await;
     rig.event(102).await;
@@ -72,8 +68,7 @@ async fn a_client_that_was_killed_gets_what_it_did_not_acknowledge_and_what_came
     let (mut client, _) = rig.client().await;
     rig.event(101).await;
     client.numbers(1).await;
-    client.beat().await;
-    rig.until_finished(101).await;
+    rig.acknowledged(&mut client, 101).await;
     client.manner = Manner::Silent;
     rig.event(102).await;
     client.numbers(1).await;
@@ -82,15 +77,8 @@ async fn a_client_that_was_killed_gets_what_it_did_not_acknowledge_and_what_came
     rig.until("gone", |rig| !rig.status().shards[0].clients[0].connected)
         .await;
     let (mut again, _) = rig.client().await;
-    let expected = [
-        (4, Some(102)),
-        (5, Some(103)),
-        (6, Some(104)),
-        (7, Some(105)),
-    ];
-    assert_eq!(again.numbers(4).await, expected);
-    again.beat().await;
-    rig.until_finished(105).await;
+    assert_eq!(again.numbers(4).await, in_a_row(4, 102..=105));
+    rig.acknowledged(&mut again, 105).await;
     assert_eq!(rig.above.finished(), [101, 102, 103, 104, 105]);
     assert_eq!(rig.status().shards[0].lost, 0);
 }
@@ -172,16 +160,13 @@ async fn a_client_that_says_what_it_has_handled_is_asked_nothing() {
     client.send(json!({"op": 1000, "d": {"through": 4}})).await;
     rig.until_finished(101).await;
     assert_eq!(rig.above.finished(), [101, 102, 104]);
-    drop(client);
-    rig.until("gone", |rig| !rig.status().shards[0].clients[0].connected)
-        .await;
+    rig.dies(client).await;
 
     // What was handled out of order does not come again.
     let (mut again, _) = rig.client().await;
     let expected = [(4, Some(103)), (5, None), (6, Some(105)), (7, Some(106))];
     assert_eq!(again.numbers(4).await, expected);
-    again.beat().await;
-    rig.until_finished(106).await;
+    rig.acknowledged(&mut again, 106).await;
     assert_eq!(rig.above.finished(), [101, 102, 103, 104, 105, 106]);
 }
 
@@ -216,8 +201,7 @@ async fn a_new_session_of_the_shard_is_a_new_session_of_the_client_behind_what_c
         backlog,
         [(4, Some(101)), (5, None), (6, None), (7, Some(3))]
     );
-    client.beat().await;
-    rig.until_finished(3).await;
+    rig.acknowledged(&mut client, 3).await;
     assert_eq!(
         rig.above.finished(),
         [1, 2, 3],
@@ -231,5 +215,5 @@ async fn the_first_client_gets_what_came_before_it() {
     rig.events(101..=102).await;
     rig.above.inner().at = 102;
     let (mut client, _) = rig.client().await;
-    assert_eq!(client.numbers(2).await, [(4, Some(101)), (5, Some(102))]);
+    assert_eq!(client.numbers(2).await, in_a_row(4, 101..=102));
 }

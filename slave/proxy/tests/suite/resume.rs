@@ -23,8 +23,7 @@ async fn a_resume_gets_what_was_missed_then_resumed_then_what_comes() {
     );
     rig.event(105).await;
     assert_eq!(client.numbers(1).await, [(8, Some(105))]);
-    client.beat().await;
-    rig.until_finished(105).await;
+    rig.acknowledged(&mut client, 105).await;
     let status = rig.status().shards.remove(0);
     assert_eq!(
         (status.resumes, status.replayed, status.sessions),
@@ -52,8 +51,7 @@ async fn a_resume_below_what_was_acknowledged_is_served_from_what_is_kept() {
     let (mut client, greeting) = rig.client().await;
     rig.events(101..=103).await;
     client.numbers(3).await;
-    client.beat().await;
-    rig.until_finished(103).await;
+    rig.acknowledged(&mut client, 103).await;
     drop(client);
     let mut client = rig.hello().await;
     client.send(resume(&greeting[0], 4)).await;
@@ -95,8 +93,7 @@ async fn what_cannot_be_resumed_is_told_and_nothing_is_lost_by_it() {
     let (mut client, greeting) = rig.client().await;
     rig.events(101..=102).await;
     client.numbers(2).await;
-    client.beat().await;
-    rig.until_finished(102).await;
+    rig.acknowledged(&mut client, 102).await;
     rig.event(103).await;
     client.numbers(1).await;
     client.manner = Manner::Silent;

@@ -13,7 +13,7 @@ fn large(sequence: u64) -> Dispatch {
     Dispatch {
         sequence: Sequence(sequence),
         kind: "MESSAGE_CREATE".to_owned(),
-        json: json!({"d": d}).to_string(),
+        json: json!({"d": d}).to_string().into(),
     }
 }
 
@@ -92,8 +92,7 @@ async fn a_client_that_reads_nothing_costs_its_connection_and_not_the_others() {
     .await;
     let status = rig.status();
     assert!(status.shards[0].bytes < 2_000_000, "{status:?}");
-    client.beat().await;
-    rig.until_finished(1500).await;
+    rig.acknowledged(&mut client, 1500).await;
 }
 
 #[tokio::test]

@@ -31,8 +31,7 @@ async fn a_second_client_goes_on_where_the_first_was_and_repeats_nothing() {
     };
     assert_eq!((code, reason.contains("newer client")), (4000, true));
     assert_ne!(fresh[0]["d"]["session_id"], greeting[0]["d"]["session_id"]);
-    new.beat().await;
-    rig.until_finished(104).await;
+    rig.acknowledged(&mut new, 104).await;
     assert_eq!(rig.above.finished(), [101, 102, 103, 104]);
     assert_eq!(rig.status().shards[0].takeovers, 1);
 
@@ -41,9 +40,7 @@ async fn a_second_client_goes_on_where_the_first_was_and_repeats_nothing() {
     let mut back = rig.hello().await;
     back.send(resume.clone()).await;
     assert_eq!(back.closed().await.0, 4004);
-    drop(new);
-    rig.until("gone", |rig| !rig.status().shards[0].clients[0].connected)
-        .await;
+    rig.dies(new).await;
     let mut back = rig.hello().await;
     back.send(resume).await;
     assert_eq!(back.payload().await["op"], 9, "it may begin anew");
@@ -82,8 +79,7 @@ async fn a_first_client_that_says_what_it_has_handled_has_time_to_finish() {
     // It has handed over: what it says now changes nothing.
     old.send(json!({"op": 1000, "d": {"through": 7}})).await;
     old.nothing().await;
-    new.beat().await;
-    rig.until_finished(104).await;
+    rig.acknowledged(&mut new, 104).await;
     assert_eq!(rig.above.finished(), [101, 102, 103, 104]);
 }
 
@@ -102,8 +98,7 @@ async fn a_client_that_dies_while_it_waits_leaves_the_first_one_as_it_was() {
     rig.event(102).await;
     old.manner = Manner::Answers;
     assert_eq!(old.numbers(1).await, [(5, Some(102))]);
-    old.beat().await;
-    rig.until_finished(102).await;
+    rig.acknowledged(&mut old, 102).await;
     assert_eq!(rig.status().shards[0].takeovers, 0);
 }
 

@@ -37,7 +37,7 @@ impl Joined {
 #[tokio::test]
 async fn a_shard_is_held_as_long_as_its_proxy_has_no_room_and_every_event_is_taken() {
     let joined = joined(|config| {
-        config.limits.ring = 2000;
+        config.limits.ring = 4000;
         config.timings.hold = std::time::Duration::from_millis(300);
     });
     let (shard, commands) = ShardHandle::for_test();

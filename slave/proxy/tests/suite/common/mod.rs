@@ -198,12 +198,12 @@ impl Rig {
     }
 
     pub(crate) async fn say(&self, sequence: u64, kind: &str, d: Value) {
-        let json = json!({"op": 0, "t": kind, "s": sequence, "d": d}).to_string();
+        let json = json!({"op": 0, "t": kind, "s": sequence, "d": d});
         self.input
             .event(Dispatch {
                 sequence: Sequence(sequence),
                 kind: kind.to_owned(),
-                json,
+                json: json.to_string().into(),
             })
             .await;
     }
@@ -250,6 +250,19 @@ impl Rig {
         }
     }
 
+    /// The client says that it has everything, this event too.
+    pub(crate) async fn acknowledged(&self, client: &mut Client, sequence: u64) {
+        client.beat().await;
+        self.until_finished(sequence).await;
+    }
+
+    /// The client's process ends.
+    pub(crate) async fn dies(&self, client: Client) {
+        drop(client);
+        self.until("gone", |rig| !rig.status().shards[0].clients[0].connected)
+            .await;
+    }
+
     pub(crate) async fn until_finished(&self, sequence: u64) {
         let what = format!("finished: {sequence}");
         self.until(&what, |rig| rig.above.has_finished(sequence))
@@ -277,6 +290,14 @@ pub(crate) fn guild(id: u64) -> String {
         "members": [{"user": {"id": "11"}}, {"user": {"id": "12"}}],
     })
     .to_string()
+}
+
+/// These events as a client gets them, the first with this sequence.
+pub(crate) fn in_a_row(
+    first: u64,
+    events: std::ops::RangeInclusive<u64>,
+) -> Vec<(u64, Option<u64>)> {
+    (first..).zip(events.map(Some)).collect()
 }
 
 /// Within the patience of a test.
