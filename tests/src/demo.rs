@@ -5,6 +5,7 @@ mod page;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -55,6 +56,10 @@ pub struct DemoOptions {
     pub live: bool,
     /// Whether the master seals shards late.
     pub late_seal: bool,
+    /// Further flags of every slave.
+    pub slave_flags: Vec<String>,
+    /// The folder of the slaves' store, if they are told to have one there.
+    pub store: Option<PathBuf>,
 }
 
 /// What a run was worth, and what it took.
@@ -121,6 +126,7 @@ pub async fn measure(options: &DemoOptions, say: impl Fn(&str)) -> Result<Measur
 async fn start(options: &DemoOptions, say: &impl Fn(&str)) -> Result<Fleet> {
     let special = Special {
         late_seal: options.late_seal,
+        slave_flags: options.slave_flags.clone(),
         limits: BTreeMap::from([("replay_buffer", replayed(options).to_string())]),
         ..Special::default()
     };
@@ -203,7 +209,7 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
         resumed_us: now_us(),
     };
     say("deploying build v2");
-    let watch = Watch::start(processes(&mut fleet, &old.process)?);
+    let watch = Watch::start(processes(options, &mut fleet, &old.process)?);
     let started = Instant::now();
     let old_gone = async {
         old.process.ended(LIMIT).await?;
@@ -255,7 +261,7 @@ async fn play(options: &DemoOptions, mut fleet: Fleet, say: &impl Fn(&str)) -> R
     Ok(outcome)
 }
 
-fn processes(fleet: &mut Fleet, old: &Process) -> Result<Processes> {
+fn processes(options: &DemoOptions, fleet: &mut Fleet, old: &Process) -> Result<Processes> {
     let over = |who: &str| Error::answer(who, "it has ended");
     let simulator = fleet.discord.process().pid();
     Ok(Processes {
@@ -264,6 +270,7 @@ fn processes(fleet: &mut Fleet, old: &Process) -> Result<Processes> {
         old: old.pid().ok_or_else(|| over("the first slave"))?,
         folder: fleet.folder().to_owned(),
         build: "v2".to_owned(),
+        store: options.store.clone(),
     })
 }
 

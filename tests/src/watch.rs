@@ -8,13 +8,20 @@
 //! the state** is what two slaves must have above their two bases.
 //! What they have at their peaks beyond that went into the deploy itself:
 //! buffers, copies on their way, what the allocator keeps.
+//!
+//! State that stays where it is is counted once: the files of the store, and what each
+//! slave has without them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, task::JoinHandle, time::interval};
 
 use crate::{
+    bench::place::bytes,
     chaos::hunt,
     demo::now_us,
     error::{Error, Result},
@@ -54,6 +61,21 @@ pub struct Memory {
     pub master_before_kib: u64,
     /// The master at its peak.
     pub master_peak_kib: u64,
+    /// The old slave before the deploy, without what it shares.
+    #[serde(default)]
+    pub old_own_before_kib: u64,
+    /// The old slave at its peak, without what it shares.
+    #[serde(default)]
+    pub old_own_peak_kib: u64,
+    /// The new slave at its peak, without what it shares.
+    #[serde(default)]
+    pub new_own_peak_kib: u64,
+    /// Files of the store before the deploy, and at their peak; zero: there is none.
+    #[serde(default)]
+    pub store_before_kib: u64,
+    /// See `store_before_kib`.
+    #[serde(default)]
+    pub store_peak_kib: u64,
 }
 
 /// Both.
@@ -74,6 +96,15 @@ impl Memory {
         let peak = (self.old_peak_kib + self.new_peak_kib).checked_sub(2 * self.base_kib)?;
         (state > 0).then(|| peak as f64 / (2 * state) as f64)
     }
+
+    /// What both slaves and the store have at their peaks, of two bases and one state.
+    #[must_use]
+    pub fn of_one(&self) -> Option<f64> {
+        let state = self.old_own_before_kib.checked_sub(self.base_kib)? + self.store_before_kib;
+        let own = self.old_own_peak_kib + self.new_own_peak_kib;
+        let peak = own.checked_sub(2 * self.base_kib)? + self.store_peak_kib;
+        (state > 0).then(|| peak as f64 / state as f64)
+    }
 }
 
 /// The processes of one deploy.
@@ -89,6 +120,8 @@ pub struct Processes {
     pub folder: PathBuf,
     /// The new slave's build.
     pub build: String,
+    /// The folder of their store.
+    pub store: Option<PathBuf>,
 }
 
 /// Looks at the processes until it is asked what it saw.
@@ -103,6 +136,8 @@ pub struct Watch {
 #[derive(Clone, Copy, Debug, Default)]
 struct Before {
     old_kib: u64,
+    old_own_kib: u64,
+    store_kib: u64,
     master_kib: u64,
 }
 
@@ -119,6 +154,9 @@ struct Look {
     old_peak_kib: u64,
     new_peak_kib: u64,
     master_peak_kib: u64,
+    old_own_kib: u64,
+    new_own_kib: u64,
+    store_kib: u64,
 }
 
 impl Watch {
@@ -130,6 +168,8 @@ impl Watch {
         }
         let before = Before {
             old_kib: hunt::memory_kib(processes.old),
+            old_own_kib: hunt::own_kib(processes.old),
+            store_kib: store_kib(processes.store.as_deref()),
             master_kib: hunt::memory_kib(processes.master),
         };
         let (stop, mut stopped) = oneshot::channel();
@@ -170,6 +210,7 @@ fn look(processes: &Processes, new: &mut Option<u32>) -> Look {
         old,
         folder,
         build,
+        store,
     } = processes;
     *new = new.or_else(|| hunt::slave(folder, build));
     let new_of = |what: fn(u32) -> u64| new.map_or(0, what);
@@ -184,7 +225,14 @@ fn look(processes: &Processes, new: &mut Option<u32>) -> Look {
         old_peak_kib: hunt::peak_kib(*old),
         new_peak_kib: new_of(hunt::peak_kib),
         master_peak_kib: hunt::peak_kib(*master),
+        old_own_kib: hunt::own_kib(*old),
+        new_own_kib: new_of(hunt::own_kib),
+        store_kib: store_kib(store.as_deref()),
     }
+}
+
+fn store_kib(store: Option<&Path>) -> u64 {
+    store.map_or(0, bytes) / 1024
 }
 
 /// A process that has ended has spent what it had at the last look.
@@ -217,6 +265,11 @@ fn memory(looks: &[Look], before: Before, copying_us: u64) -> Memory {
         new_peak_kib: peak(|look| look.new_peak_kib),
         master_before_kib: before.master_kib,
         master_peak_kib: peak(|look| look.master_peak_kib),
+        old_own_before_kib: before.old_own_kib,
+        old_own_peak_kib: peak(|look| look.old_own_kib),
+        new_own_peak_kib: peak(|look| look.new_own_kib),
+        store_before_kib: before.store_kib,
+        store_peak_kib: peak(|look| look.store_kib),
     }
 }
 
@@ -271,5 +324,20 @@ mod tests {
         };
         assert_eq!(memory.of_twice(), Some(1.05));
         assert_eq!(Memory::default().of_twice(), None);
+    }
+
+    #[test]
+    fn a_store_counts_once_beside_what_each_slave_has_for_itself() {
+        let memory = Memory {
+            base_kib: 10_000,
+            old_own_before_kib: 12_000,
+            old_own_peak_kib: 13_000,
+            new_own_peak_kib: 12_000,
+            store_before_kib: 98_000,
+            store_peak_kib: 100_000,
+            ..Memory::default()
+        };
+        assert_eq!(memory.of_one(), Some(1.05));
+        assert_eq!(Memory::default().of_one(), None);
     }
 }

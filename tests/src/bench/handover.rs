@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{floor::Floor, median};
+use super::{floor::Floor, median, place::Place};
 use crate::{
     demo::{DemoOptions, Measured, measure as demo},
     gap::Spread,
@@ -17,6 +17,31 @@ pub(super) const SAMPLED: u32 = 4;
 
 /// Events a second of a probe.
 const PROBES: f64 = 1000.0;
+
+/// What a bot has of its guilds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    /// twilight's cache, which is copied.
+    #[default]
+    Cache,
+    /// A store, which stays where it is.
+    Store,
+}
+
+impl Kept {
+    /// What a slave is told.
+    pub(super) fn flags(self, place: &Place) -> Vec<String> {
+        match self {
+            Self::Cache => Vec::new(),
+            Self::Store => {
+                let folder = place.path().display().to_string();
+                let flags = ["--state", "store", "--store", &folder];
+                flags.map(str::to_owned).to_vec()
+            }
+        }
+    }
+}
 
 /// What is deployed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +58,9 @@ pub struct Row {
     pub guilds: u32,
     /// Members of each guild.
     pub members: u32,
+    /// What the bot has of them.
+    #[serde(default)]
+    pub kept: Kept,
     /// Whether shards are sealed late.
     pub late_seal: bool,
     /// How often it is deployed.
@@ -67,6 +95,9 @@ pub struct Handover {
     /// The median gap of shards with a probe, of that of as many shards with a small state and handlers
     /// that take no time, at the same round-trip time.
     pub of_plain: Option<f64>,
+    /// The same of the deploy's time.
+    #[serde(default)]
+    pub deploy_of_plain: Option<f64>,
     /// The gap of intervals in which nothing moved.
     pub gap_noise_ms: Spread,
     /// The longest time between two handled events.
@@ -81,6 +112,9 @@ pub struct Handover {
     pub memory: Option<Memory>,
     /// Both slaves at their peaks, of two bases and twice the state.
     pub of_twice: Option<f64>,
+    /// Both slaves and their store at their peaks, of two bases and one state.
+    #[serde(default)]
+    pub of_one: Option<f64>,
     /// What was wrong with its runs; empty: nothing.
     pub faults: Vec<String>,
 }
@@ -93,16 +127,18 @@ const USUAL: Row = Row {
     handler_ms: 0,
     guilds: 20,
     members: 2,
+    kept: Kept::Cache,
     late_seal: false,
     runs: 3,
 };
 
 /// 200 members are below `large_threshold`: all of them are in the state.
-const MEMBERS: u32 = 200;
+pub(super) const MEMBERS: u32 = 200;
 
-/// Guilds of so many members that are 100 MB, and 1 MB.
+/// Guilds of so many members that are 200 MB, 2 MB, and 2 GB.
 const GUILDS_100_MB: u32 = 1600;
 const GUILDS_1_MB: u32 = 16;
+pub(super) const GUILDS_2_GB: u32 = 15_360;
 
 impl Row {
     const fn at(self, rtt_ms: u64) -> Self {
@@ -113,6 +149,14 @@ impl Row {
         Self {
             guilds,
             members: MEMBERS,
+            ..self
+        }
+    }
+
+    /// The same state where it stays.
+    const fn stored(self) -> Self {
+        Self {
+            kept: Kept::Store,
             ..self
         }
     }
@@ -146,6 +190,7 @@ impl Row {
             handler_ms: 0,
             guilds: USUAL.guilds,
             members: USUAL.members,
+            kept: USUAL.kept,
             ..self
         }
     }
@@ -172,6 +217,7 @@ pub fn rows(quick: bool) -> Vec<Row> {
                 of(64),
                 of(64).slow(),
                 of(1).state(GUILDS_100_MB),
+                of(1).state(GUILDS_100_MB).stored(),
                 of(64).late(),
             ]
             .map(|row| once(row).at(rtt))
@@ -201,6 +247,51 @@ pub fn rows(quick: bool) -> Vec<Row> {
         );
     }
     rows.extend([of(256), of(1024).small_state()]);
+    rows.extend(large(&rows));
+    rows
+}
+
+/// State that stays where it is, beside the same that is copied.
+fn large(before: &[Row]) -> Vec<Row> {
+    let once = |row: Row| Row { runs: 1, ..row };
+    let mut rows = Vec::new();
+    for rtt in [0, 50] {
+        let small = of(8).state(GUILDS_100_MB / 8).at(rtt);
+        let large = of(64).state(GUILDS_2_GB / 64).at(rtt);
+        rows.extend([small, small.stored()]);
+        // Copying two gigabytes takes as long at any round-trip time.
+        rows.extend((rtt == 0).then(|| once(large)));
+        rows.push(Row {
+            runs: 2,
+            ..large.stored()
+        });
+    }
+    // What was measured already is there to be compared with.
+    rows.retain(|row| {
+        let mut same = before.iter().map(|other| Row {
+            runs: row.runs,
+            ..*other
+        });
+        !same.any(|other| other == *row)
+    });
+    rows
+}
+
+/// The rows of what stays alone, each behind what it is compared with.
+#[must_use]
+pub fn store_rows(quick: bool) -> Vec<Row> {
+    let plain = [0, 50]
+        .into_iter()
+        .flat_map(|rtt| [of(8).at(rtt), of(64).at(rtt)]);
+    let mut rows: Vec<Row> = plain.collect();
+    match quick {
+        true => {
+            let row = of(8).state(20);
+            rows.extend([row, row.stored()]);
+            rows.iter_mut().for_each(|row| row.runs = 1);
+        }
+        false => rows.extend(large(&[])),
+    }
     rows
 }
 
@@ -209,7 +300,11 @@ pub async fn measure(row: &Row, floors: &[Floor], before: &[Handover]) -> Handov
     let mut faults = Vec::new();
     let mut measured = Vec::new();
     for seed in 0..row.runs {
-        match demo(&options(row, seed), |_| {}).await {
+        let ran = match Place::new() {
+            Ok(place) => demo(&options(row, seed, &place), |_| {}).await,
+            Err(error) => Err(error),
+        };
+        match ran {
             Ok(run) => {
                 faults.extend(run.verdict.faults());
                 measured.push(run);
@@ -236,7 +331,7 @@ fn is_plain_of(other: &Row, row: &Row) -> bool {
         }
 }
 
-fn options(row: &Row, seed: u32) -> DemoOptions {
+fn options(row: &Row, seed: u32, place: &Place) -> DemoOptions {
     DemoOptions {
         shards: row.shards,
         rate: row.rate,
@@ -251,6 +346,8 @@ fn options(row: &Row, seed: u32) -> DemoOptions {
         keep: false,
         live: false,
         late_seal: row.late_seal,
+        slave_flags: row.kept.flags(place),
+        store: (row.kept == Kept::Store).then(|| place.path()),
     }
 }
 
@@ -270,6 +367,8 @@ fn summary(
     };
     let p99 = [gap_ms.p99, probed_gap_ms.p99];
     let p99 = p99.into_iter().flatten().reduce(f64::max);
+    let deploy_ms = middle(|run| run.verdict.deploy_ms);
+    let plain_ms = plain.and_then(|plain| plain.deploy_ms);
     let plain = plain.and_then(|plain| plain.probed_gap_ms.p50);
     let sampled = f64::from(row.shards.min(SAMPLED));
     Handover {
@@ -287,11 +386,13 @@ fn summary(
         probed_gap_ms,
         gap_noise_ms: spread(runs, |run| run.verdict.gap_noise_ms),
         silence_ms: spread(runs, |run| run.verdict.silence_ms),
-        deploy_ms: middle(|run| run.verdict.deploy_ms),
+        deploy_of_plain: deploy_ms.zip(plain_ms).map(|(ms, plain)| ms / plain),
+        deploy_ms,
         behind_ms: middle(|run| run.behind_us as f64 / 1000.0),
         cpu: cpu(runs),
         memory: peak(runs),
         of_twice: median(runs.iter().filter_map(|run| run.costs.memory.of_twice())),
+        of_one: median(runs.iter().filter_map(|run| run.costs.memory.of_one())),
         faults,
     }
 }
@@ -327,8 +428,8 @@ mod tests {
 
     #[test]
     fn what_is_special_comes_after_the_row_that_it_is_compared_with() {
-        for quick in [true, false] {
-            let rows = rows(quick);
+        let all = [true, false].map(|quick| [rows(quick), store_rows(quick)]);
+        for rows in all.into_iter().flatten() {
             for (number, row) in rows.iter().enumerate() {
                 let before = &rows[..number];
                 assert!(

@@ -11,6 +11,8 @@ pub mod deploys;
 pub mod floor;
 pub mod handover;
 pub mod page;
+pub mod place;
+pub mod recovery;
 pub mod serving;
 pub mod state;
 pub mod table;
@@ -30,7 +32,8 @@ use self::{
     core::CoreCost,
     deploys::Deploy,
     floor::{Floor, OneByOne},
-    handover::Handover,
+    handover::{Handover, Kept},
+    recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
     state::StateRate,
     targets::Target,
@@ -62,6 +65,9 @@ pub enum Part {
     State,
     /// Deploys.
     Handover,
+    /// What a store costs and saves: deploys, deaths, events, memory, beside twilight's
+    /// cache.
+    Store,
 }
 
 /// Everything that was measured.
@@ -84,6 +90,9 @@ pub struct Results {
     pub state: Vec<StateRate>,
     /// Deploys of a whole fleet.
     pub handover: Vec<Handover>,
+    /// Deaths of a slave.
+    #[serde(default)]
+    pub recovery: Vec<Recovery>,
     /// Those of them that are timed.
     pub deploys: Vec<Deploy>,
     /// The core alone.
@@ -167,7 +176,11 @@ pub async fn run(options: &BenchOptions, say: impl Fn(&str)) -> Results {
         run.state().await;
     }
     if wants(Part::Handover) {
-        run.handover().await;
+        run.handover(handover::rows(options.quick)).await;
+    }
+    if wants(Part::Store) {
+        run.store(all || options.parts.contains(&Part::Handover))
+            .await;
     }
     let mut results = run.results;
     results.took_s = began.elapsed().as_secs_f64();
@@ -250,8 +263,32 @@ impl<S: Fn(&str)> Run<S> {
         }
     }
 
-    async fn handover(&mut self) {
-        for row in handover::rows(self.quick) {
+    /// `deployed`: the deploys are measured already.
+    async fn store(&mut self, deployed: bool) {
+        let runs = if self.quick { 1 } else { 5 };
+        let measured = serving::events(Keeps::Store, 4, 4000.0, runs).await;
+        if let Some(measured) = self.measured("events, a store", measured) {
+            (self.say)(&table::event_row(&measured));
+            self.results.events.push(measured);
+        }
+        let measured = serving::stored_memory().await;
+        if let Some(measured) = self.measured("memory, a store", measured) {
+            (self.say)(&table::memory_row(&measured));
+            self.results.memory.push(measured);
+        }
+        if !deployed {
+            self.handover(handover::store_rows(self.quick)).await;
+        }
+        for row in recovery::rows(self.quick) {
+            let measured = recovery::measure(row, &self.results.recovery).await;
+            (self.say)(&table::recovery_row(&measured));
+            self.failed(&format!("recovery, {row:?}"), &measured.faults);
+            self.results.recovery.push(measured);
+        }
+    }
+
+    async fn handover(&mut self, rows: Vec<handover::Row>) {
+        for row in rows {
             let before = &self.results.handover;
             let measured = handover::measure(&row, &self.results.floor, before).await;
             (self.say)(&table::handover_row(&measured));
@@ -291,6 +328,7 @@ impl Results {
             memory: Vec::new(),
             state: Vec::new(),
             handover: Vec::new(),
+            recovery: Vec::new(),
             deploys: Vec::new(),
             core: Vec::new(),
             failures: Vec::new(),
@@ -299,10 +337,11 @@ impl Results {
     }
 }
 
-/// Deploys of a state that is large beside what a slave has anyway.
-fn peaks(handovers: &[Handover]) -> impl Iterator<Item = &Handover> {
+/// Deploys of a state that is large beside what a slave has anyway, and that is kept so.
+fn peaks(handovers: &[Handover], kept: Kept) -> impl Iterator<Item = &Handover> {
     let large = |row: &&Handover| row.state_mb.is_some_and(|mb| mb > 50.0);
-    handovers.iter().filter(large)
+    let handovers = handovers.iter().filter(large);
+    handovers.filter(move |row| row.row.kept == kept)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -3,7 +3,7 @@
 
 use super::{
     Results,
-    handover::Handover,
+    handover::{Handover, Kept},
     serving::{EventCost, Keeps},
     state::{Compression, Holds, StateRate},
 };
@@ -33,6 +33,8 @@ struct Figures {
     copy_mb_s: f64,
     shard_kib: f64,
     guild_kib: f64,
+    /// Of a guild in a store.
+    stored_kib: Option<f64>,
     of_twice: f64,
     deploy_rows: f64,
     deploy_syncs: f64,
@@ -89,7 +91,8 @@ impl Figures {
             copy_mb_s: copy.mb_s?,
             shard_kib: memory("idle shard")?,
             guild_kib: memory("1000 cached guilds")? / 1000.0,
-            of_twice: super::peaks(&results.handover)
+            stored_kib: memory("1000 guilds in a store").map(|kib| kib / 1000.0),
+            of_twice: super::peaks(&results.handover, Kept::Cache)
                 .filter_map(|row| row.of_twice)
                 .reduce(f64::max)?,
             deploy_rows: core.deploy_rows,
@@ -112,10 +115,30 @@ impl Figures {
         host * self.deploy_ms / f64::from(self.of) / 1000.0
     }
 
+    /// Memory of a host whose guilds take so much each.
+    fn serving_gb(&self, host: f64, guild_kib: f64) -> f64 {
+        host * (self.shard_kib + GUILDS * guild_kib) * 1024.0 / 1e9
+    }
+
+    /// What is different with a store.
+    fn stored(&self) -> String {
+        let host = SHARDS / HOSTS;
+        let moving = duration(self.moving_s(host));
+        let memory = self.stored_kib.map_or_else(String::new, |kib| {
+            format!(
+                "\x20 The bench's guilds take {kib:.1} KiB each there: {:.1} GB a host while serving, and as much at the peak of a deploy.\n",
+                self.serving_gb(host, kib)
+            )
+        });
+        format!(
+            "- With a [store](bots.md#a-store) in the place of the cache no state moves: a deploy needs the memory of one state and two processes, and takes as long as handing the shards over, {moving}.\n{memory}"
+        )
+    }
+
     fn rows(&self, host: f64) -> Vec<(&'static str, String, String)> {
         let events = host * EVENTS;
         let state_gb = host * GUILDS * self.guild_bytes / 1e9;
-        let cached_gb = host * (self.shard_kib + GUILDS * self.guild_kib) * 1024.0 / 1e9;
+        let cached_gb = self.serving_gb(host, self.guild_kib);
         let moving_s = self.moving_s(host);
         let replayed = EVENTS * self.behind_ms / 1000.0;
         let replayed_mb = host * replayed * self.event_bytes / 1e6;
@@ -223,7 +246,7 @@ impl Figures {
              - Hosts that deploy at the same time take {}; one after the other, {}.\n\
              \x20 A user's events wait {:.0} ms in the middle (the median gap at this round trip), once.\n\
              - Masters of different hosts do not share an IDENTIFY budget yet: simultaneous cold starts of several hosts need a common queue, which does not exist.\n\
-             - With a [store](bots.md#a-store) in the place of the cache no state moves: a deploy needs the memory of one state and two processes, and takes as long as handing the shards over.\n\
+             {}\
              - Real guilds differ more from the bench's than hosts do: put your own guilds, events and sizes into the second column.\n",
             cold(16.0),
             cold(64.0),
@@ -231,6 +254,7 @@ impl Figures {
             duration(one),
             duration(one * HOSTS),
             self.gap_ms,
+            self.stored(),
         )
     }
 }
@@ -279,6 +303,7 @@ mod tests {
         copy_mb_s: 100.0,
         shard_kib: 100.0,
         guild_kib: 80.0,
+        stored_kib: Some(10.0),
         of_twice: 1.1,
         deploy_rows: 4.0,
         deploy_syncs: 1.0,
@@ -311,6 +336,12 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("26 minutes with 64"), "{text}");
+        // 500 shards of 1000 guilds, and 10 ms a shard.
+        assert!(text.contains("handing the shards over, 5 s."), "{text}");
+        assert!(
+            text.contains("10.0 KiB each there: 5.2 GB a host"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 use twilight_gateway::{EventTypeFlags, parse};
 
-use super::{client::Client, median};
+use super::{client::Client, handover::Kept, median, place::Place};
 use crate::{
     chaos::hunt,
     discord::{Discord, DiscordOptions, TOKEN},
@@ -46,6 +46,8 @@ pub enum Keeps {
     Nothing,
     /// Each is parsed and put into the cache.
     Cache,
+    /// Each is put into a store. The bare library has its cache.
+    Store,
 }
 
 /// Processor time of an event.
@@ -220,10 +222,39 @@ pub async fn memory() -> Result<Vec<Memory>> {
     Ok(found)
 }
 
+/// Memory of 1000 guilds in a store, the files of which count.
+///
+/// # Errors
+/// A bot does not start.
+pub async fn stored_memory() -> Result<Memory> {
+    let size = |guilds| Size {
+        shards: 4,
+        guilds,
+        members: 20,
+        seed: 1,
+    };
+    let mut each = [0.0; 2];
+    let kinds = [Kind::Slave(Keeps::Store), Kind::Bare(Keeps::Cache)];
+    for (kind, each) in kinds.into_iter().zip(&mut each) {
+        let (small, large) = (resident(kind, size(50)), resident(kind, size(800)));
+        *each = (large.await? - small.await?) / 3.0;
+    }
+    let [slave_kib, bare_kib] = each;
+    Ok(Memory {
+        of: "1000 guilds in a store".to_owned(),
+        events_s: 0.0,
+        wire: WIRE.to_owned(),
+        slave_kib,
+        bare_kib,
+        of_bare: slave_kib / bare_kib,
+    })
+}
+
 async fn resident(kind: Kind, size: Size) -> Result<f64> {
     let running = Running::start(kind, size).await?;
     sleep(WARM).await;
-    let kib = hunt::memory_kib(running.pid()?);
+    let stored = running.place.bytes() / 1024;
+    let kib = hunt::own_kib(running.pid()?) + stored;
     running.end().await?;
     if kib == 0 {
         return Err(Error::answer("/proc", "no VmRSS"));
@@ -255,6 +286,8 @@ impl Size {
 struct Running {
     bot: Process,
     around: Around,
+    /// Of its store.
+    place: Place,
 }
 
 enum Around {
@@ -267,20 +300,21 @@ enum Around {
 
 impl Running {
     async fn start(kind: Kind, size: Size) -> Result<Self> {
+        let place = Place::new()?;
         let running = match kind {
             Kind::Bare(keeps) => {
                 let folder = TempDir::with_prefix("baton-").map_err(Error::io("make a folder"))?;
                 let discord = Discord::start(folder.path(), folder.path(), &size.discord()).await?;
                 let name = match keeps {
                     Keeps::Nothing => "twilight",
-                    Keeps::Cache => "twilight-cache",
+                    Keeps::Cache | Keeps::Store => "twilight-cache",
                 };
                 let bot = reference(name, &discord, size.shards, folder.path(), &[]).await?;
                 let around = Around::Discord {
                     discord: Box::new(discord),
                     _folder: folder,
                 };
-                Self { bot, around }
+                Self { bot, around, place }
             }
             Kind::Slave(keeps) => {
                 let fleet = Fleet::start(options(size)).await?;
@@ -294,15 +328,18 @@ impl Running {
                         let logs = fleet.folder().join("logs");
                         reference("baton", &fleet.discord, size.shards, &logs, &variables).await?
                     }
-                    Keeps::Cache => {
-                        fleet
-                            .start_slave_with("v1", &["--sink", "none"])
-                            .await?
-                            .process
+                    Keeps::Cache | Keeps::Store => {
+                        let kept = match keeps {
+                            Keeps::Store => Kept::Store.flags(&place),
+                            Keeps::Cache | Keeps::Nothing => Vec::new(),
+                        };
+                        let mut flags = vec!["--sink", "none"];
+                        flags.extend(kept.iter().map(String::as_str));
+                        fleet.start_slave_with("v1", &flags).await?.process
                     }
                 };
                 let around = Around::Fleet(Box::new(fleet));
-                Self { bot, around }
+                Self { bot, around, place }
             }
         };
         let began = Instant::now();

@@ -4,8 +4,9 @@ use super::{
     Results,
     core::CoreCost,
     floor::{Floor, OneByOne},
-    handover::Handover,
+    handover::{Handover, Kept},
     peaks,
+    recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
     state::{Compression, Holds, StateRate},
     targets::{Reach, Target, name},
@@ -29,7 +30,7 @@ pub fn markdown(results: &Results) -> String {
             results.targets.iter().map(target),
         ),
         table(
-            "shards | RTT | handlers | state | events/s, wire | gap p50 / p99, with a probe | of all shards | above the floor | above one from the dial, p50 | of the plain row | silence p50 / p99 | deploy",
+            "shards | RTT | handlers | state | events/s, wire | gap p50 / p99, with a probe | of all shards | above the floor | above one from the dial, p50 | of the plain row | silence p50 / p99 | deploy | of the plain row",
             results.handover.iter().map(handover),
         ),
         table(
@@ -77,7 +78,15 @@ pub fn markdown(results: &Results) -> String {
         ),
         table(
             "memory in a deploy of | old slave before | old, new at their peaks | without shards | of twice the state | master before, at its peak",
-            peaks(&results.handover).map(peak),
+            peaks(&results.handover, Kept::Cache).map(peak),
+        ),
+        table(
+            "memory in a deploy with a store of | store before, at its peak | old slave before | old, new at their peaks, without what they share | without shards | of one state",
+            peaks(&results.handover, Kept::Store).map(stored_peak),
+        ),
+        table(
+            "a slave is killed, of | state | shards serve again after | of that without state",
+            results.recovery.iter().map(recovery),
         ),
         table(
             "state through the master | wire | MB | takes | MB/s | two hops, same window | two hops, no window | ratio",
@@ -133,7 +142,11 @@ fn target(target: &Target) -> Vec<String> {
 }
 
 fn handover(row: &Handover) -> Vec<String> {
-    let late = if row.row.late_seal { ", late seal" } else { "" };
+    let late = match (row.row.late_seal, row.row.kept) {
+        (true, _) => ", late seal",
+        (false, Kept::Store) => ", a store",
+        (false, Kept::Cache) => "",
+    };
     vec![
         format!("{}{late}", row.row.shards),
         format!("{} ms", row.row.rtt_ms),
@@ -154,6 +167,7 @@ fn handover(row: &Handover) -> Vec<String> {
         pair(&row.silence_ms),
         row.deploy_ms
             .map_or_else(unknown, |ms| format!("{ms:.0} ms")),
+        ratio(row.deploy_of_plain),
     ]
 }
 
@@ -199,6 +213,46 @@ fn peak(row: &Handover) -> Vec<String> {
     ]
 }
 
+fn stored_peak(row: &Handover) -> Vec<String> {
+    let mib = |kib: u64| format!("{:.0}", kib as f64 / 1024.0);
+    let memory = row.memory.unwrap_or_default();
+    vec![
+        name(row),
+        format!(
+            "{}, {} MiB",
+            mib(memory.store_before_kib),
+            mib(memory.store_peak_kib)
+        ),
+        format!("{} MiB", mib(memory.old_own_before_kib)),
+        format!(
+            "{}, {} MiB",
+            mib(memory.old_own_peak_kib),
+            mib(memory.new_own_peak_kib)
+        ),
+        format!("{} MiB", mib(memory.base_kib)),
+        ratio(row.of_one),
+    ]
+}
+
+fn recovery(row: &Recovery) -> Vec<String> {
+    let of = row.row;
+    let kept = match of.kept {
+        Kept::Cache => "twilight's cache, which dies too",
+        Kept::Store => "a store",
+    };
+    vec![
+        format!(
+            "{} shards, {} guilds in {kept}",
+            of.shards,
+            of.guilds * of.shards
+        ),
+        row.state_mb
+            .map_or_else(unknown, |mb| format!("{mb:.0} MB")),
+        row.ms.map_or_else(unknown, |ms| format!("{ms:.0} ms")),
+        ratio(row.of_without),
+    ]
+}
+
 fn state(rate: &StateRate) -> Vec<String> {
     let of = match rate.row.holds {
         Holds::Bytes => "bytes as they are",
@@ -224,7 +278,7 @@ fn state(rate: &StateRate) -> Vec<String> {
 
 pub(super) fn handover_row(row: &Handover) -> String {
     format!(
-        "{}: gap {} (all shards {}), above the floor {} / {} ms, from the dial {} ms; silence {}; deploy {} ms; {}",
+        "{}: gap {} (all shards {}), above the floor {} / {} ms, from the dial {} ms; silence {}; deploy {} ms ({} of the plain row), {} of one state; {}",
         name(row),
         pair(&row.probed_gap_ms),
         pair(&row.gap_ms),
@@ -233,6 +287,8 @@ pub(super) fn handover_row(row: &Handover) -> String {
         number(row.over_from_dial_p50_ms),
         pair(&row.silence_ms),
         number(row.deploy_ms),
+        ratio(row.deploy_of_plain),
+        ratio(row.of_one),
         wire(row.events_s, &row.wire),
     )
 }
@@ -275,6 +331,10 @@ pub(super) fn memory_row(row: &Memory) -> String {
     )
 }
 
+pub(super) fn recovery_row(row: &Recovery) -> String {
+    format!("killed: {}", recovery(row).join("; "))
+}
+
 pub(super) fn state_row(row: &StateRate) -> String {
     state(row).join("; ")
 }
@@ -290,6 +350,7 @@ const fn keeps(keeps: Keeps) -> &'static str {
     match keeps {
         Keeps::Nothing => "parsed",
         Keeps::Cache => "parsed and cached",
+        Keeps::Store => "in a store; bare: cached",
     }
 }
 
@@ -303,6 +364,10 @@ fn pair(spread: &Spread) -> String {
 
 fn number(value: Option<f64>) -> String {
     value.map_or_else(unknown, |value| format!("{value:.1}"))
+}
+
+fn ratio(value: Option<f64>) -> String {
+    value.map_or_else(unknown, |value| format!("{value:.2}"))
 }
 
 fn unknown() -> String {

@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Results, handover::Handover, state::Compression};
+use super::{
+    Results,
+    handover::{Handover, Kept},
+    serving::Keeps,
+    state::Compression,
+};
 
 /// One target, and the row that is furthest from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +39,7 @@ pub enum Reach {
 #[must_use]
 pub fn of(results: &Results) -> Vec<Target> {
     let strict = || results.handover.iter().filter(|row| !row.row.late_seal);
+    let stored = || strict().filter(|row| row.row.kept == Kept::Store);
     let late = results.handover.iter().filter(|row| row.row.late_seal);
     let deploy = |shards| {
         let deploys = results.deploys.iter();
@@ -82,6 +88,7 @@ pub fn of(results: &Results) -> Vec<Target> {
             results
                 .events
                 .iter()
+                .filter(|cost| cost.keeps != Keeps::Store)
                 .map(|cost| (format!("{:?}", cost.keeps), Some(cost.of_bare))),
         ),
         target(
@@ -90,12 +97,41 @@ pub fn of(results: &Results) -> Vec<Target> {
             results
                 .memory
                 .iter()
+                .filter(|memory| !memory.of.contains("store"))
                 .map(|memory| (memory.of.clone(), Some(memory.of_bare))),
+        ),
+        target(
+            "memory of guilds in a store, to twilight's cache",
+            Reach::AtMost(1.2),
+            results
+                .memory
+                .iter()
+                .filter(|memory| memory.of.contains("store"))
+                .map(|memory| (memory.of.clone(), Some(memory.of_bare))),
+        ),
+        target(
+            "deploy with state in a store, to that without state",
+            Reach::AtMost(1.1),
+            stored().map(|row| (name(row), row.deploy_of_plain)),
+        ),
+        target(
+            "peak of both slaves and the store, to one state",
+            Reach::AtMost(1.15),
+            super::peaks(&results.handover, Kept::Store).map(|row| (name(row), row.of_one)),
+        ),
+        target(
+            "recovery with state in a store, to that without state",
+            Reach::AtMost(1.1),
+            results
+                .recovery
+                .iter()
+                .filter(|row| row.row.kept == Kept::Store)
+                .map(|row| (format!("{} shards", row.row.shards), row.of_without)),
         ),
         target(
             "peak of both slaves, to twice the state",
             Reach::AtMost(1.0),
-            super::peaks(&results.handover).map(|row| (name(row), row.of_twice)),
+            super::peaks(&results.handover, Kept::Cache).map(|row| (name(row), row.of_twice)),
         ),
         target(
             "uncompressed state through the master, to two hops",
@@ -154,6 +190,9 @@ pub(super) fn name(handover: &Handover) -> String {
     }
     if let Some(mb) = handover.state_mb.filter(|_| row.guilds != 20) {
         name.push_str(&format!(", {mb:.0} MB"));
+    }
+    if row.kept == Kept::Store {
+        name.push_str(" in a store");
     }
     if row.late_seal {
         name.push_str(", late");

@@ -109,6 +109,8 @@ async fn main() -> ExitCode {
         keep: arguments.keep,
         live: !arguments.json,
         late_seal: arguments.late_seal,
+        slave_flags: Vec::new(),
+        store: None,
     };
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let json = arguments.json;

@@ -93,6 +93,12 @@ pub fn memory_kib(pid: u32) -> u64 {
     status_kib(pid, "VmRSS:")
 }
 
+/// The same without what it shares with others: files in memory, such as a store.
+#[must_use]
+pub fn own_kib(pid: u32) -> u64 {
+    memory_kib(pid).saturating_sub(status_kib(pid, "RssShmem:"))
+}
+
 /// The most memory that a process had, in KiB, since its start or since its peak
 /// was forgotten.
 #[must_use]

@@ -89,5 +89,7 @@ fn small(slave: &str) -> DemoOptions {
         keep: false,
         live: false,
         late_seal: false,
+        slave_flags: Vec::new(),
+        store: None,
     }
 }
