@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::OnLostState,
     state::stays::{Claim, GoesOn, Of, Refusal},
+    telemetry::Why,
 };
 
 /// A claim that was refused for now is made again so often.
@@ -230,6 +231,36 @@ impl Shard {
             Refusal::Fenced(why) => Err(Some(Ended::Fenced(why))),
             Refusal::Gone(why) | Refusal::Unusable(why) => Err(Some(Ended::StateGone(why))),
         }
+    }
+
+    /// A READY that finds no room is of no use, and the next one costs an IDENTIFY: that is not
+    /// asked for before there is room. `Some`: the phase ended.
+    pub(super) async fn has_room_for_a_session(&mut self) -> Option<Phase> {
+        let mut full = None;
+        while !self.current.is_some() && !mutant!("identifies-without-room") {
+            match self.staying.makes_room_for_a_session().await {
+                Ok(()) => return None,
+                Err(Refusal::NoRoom(why) | Refusal::Busy(why)) => {
+                    full.get_or_insert_with(|| self.context.fullness.begin(Why::Store));
+                    self.no_room(&why);
+                }
+                Err(Refusal::Fenced(why)) => return Some(self.is_fenced(&why)),
+                Err(Refusal::Gone(why) | Refusal::Unusable(why)) => {
+                    tracing::error!(why, "the state of this shard is gone");
+                    return Some(self.claims(Then::Begin));
+                }
+            }
+            self.progress(Step::Reconnecting, 0);
+            let due = Instant::now() + AGAIN;
+            while Instant::now() < due {
+                if let Input::Turn(turn) = self.input(None, true, Some(due)).await
+                    && let Some(phase) = self.turn(turn)
+                {
+                    return Some(phase);
+                }
+            }
+        }
+        None
     }
 
     /// An operator may have asked for what stays to be compacted.

@@ -118,6 +118,22 @@ impl Incoming {
         }
     }
 
+    /// The same once more, if it is a dispatch.
+    pub(crate) fn again(&self) -> Option<Self> {
+        match self {
+            Self::Dispatch {
+                sequence,
+                kind,
+                json,
+            } => Some(Self::Dispatch {
+                sequence: *sequence,
+                kind: kind.clone(),
+                json: json.clone(),
+            }),
+            Self::Hello | Self::Alive | Self::Ended(_) => None,
+        }
+    }
+
     /// What it may change of the state.
     pub(crate) fn change(&self) -> Option<Change<'_>> {
         match self {

@@ -109,6 +109,9 @@ impl Shard {
             if let Some(phase) = self.wait(pause, &mut redial).await {
                 return phase;
             }
+            if let Some(phase) = self.has_room_for_a_session().await {
+                return phase;
+            }
             let timings = self.context.config.timings.clone();
             let ended = self.connection(&mut redial).await;
             if let (Some(drain), false) = (self.plans.takes_late(), matches!(ended, Ended::Turn(_)))

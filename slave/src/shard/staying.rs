@@ -56,6 +56,8 @@ pub(super) struct Staying {
     copied: Option<Copied>,
     /// When it was said last that there is no room.
     told: Option<Instant>,
+    /// A READY that was refused for now.
+    refused: Option<Incoming>,
     /// The shard takes nothing, because a change or a claim was refused for now.
     held_up: Option<HeldUp>,
 }
@@ -143,6 +145,7 @@ impl Staying {
         self.compacting = None;
         self.waits = None;
         self.copied = None;
+        self.refused = None;
         self.held_up = None;
     }
 
@@ -287,6 +290,7 @@ impl Staying {
         self.claim = None;
         self.compacting = None;
         self.waits = None;
+        self.refused = None;
         self.held_up = None;
         let stands = self.owned.take()?.seal();
         (!self.lost && self.session.is_some()).then_some(stands)
@@ -341,6 +345,7 @@ impl Staying {
             Ok(()) => {
                 self.waits = None;
                 self.told = None;
+                self.refused = None;
                 self.held_up = None;
                 if begins.is_some() {
                     self.session = Some(session);
@@ -352,10 +357,39 @@ impl Staying {
             }
             Err(Refusal::NoRoom(_) | Refusal::Busy(_)) => {
                 self.waits = Some(Instant::now() + AGAIN);
+                if begins.is_some() && self.refused.is_none() {
+                    self.refused = batch.first().and_then(Incoming::again);
+                }
             }
             Err(Refusal::Fenced(_) | Refusal::Gone(_) | Refusal::Unusable(_)) => self.let_go(),
         }
         (batch, done)
+    }
+
+    /// Whether a READY like the one that was refused would find room, if one was. It is
+    /// written as two sessions, because the next one is written beside what is there; and
+    /// what is there is of a session that is over.
+    pub(super) async fn makes_room_for_a_session(&mut self) -> Result<(), Refusal> {
+        if self.is_compacting() {
+            return Err(Refusal::Busy("the state is compacted".to_owned()));
+        }
+        let Some(ready) = self.refused.take() else {
+            return Ok(());
+        };
+        let mut batch = vec![ready];
+        for name in ["none-1", "none-2"] {
+            let tried = self.apply(batch, Some(name), (false, false)).await;
+            batch = tried.0;
+            if tried.1.is_err() {
+                self.session = None;
+                self.refused = batch.pop().filter(|_| self.owned.is_some());
+                return tried.1;
+            }
+        }
+        // Nothing of a session is there.
+        self.session = None;
+        self.waits = None;
+        Ok(())
     }
 
     /// When the change that was refused is tried again; `None`: none was.

@@ -37,15 +37,26 @@ fn whoever_looks_sees_a_sequence_and_the_state_of_exactly_that_sequence() {
             }
         };
         let looks = [scope.spawn(look), scope.spawn(look)];
+        // Also where this thread panics: nobody looks for ever.
+        let ends = Ends(&over);
         for sequence in (3..2000).step_by(2) {
             let (one, two) = (format!("at {sequence}"), format!("at {}", sequence + 1));
             apply(&mut writer, sequence, &[name(9, &one), name(9, &two)]).unwrap();
         }
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         for look in looks {
             look.join().unwrap();
         }
     });
+}
+
+/// Says that it is over when it is dropped.
+struct Ends<'o>(&'o AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -45,6 +45,17 @@ async fn room(side: &mut Side, says: impl Fn(&StoreRoom) -> bool) -> StoreRoom {
     said.expect("it says what is wanted")
 }
 
+/// Gives permits until something is so.
+async fn answers(peer: &mut Peer, is_so: impl AsyncFn() -> bool) {
+    let answers = async {
+        while !is_so().await {
+            peer.catch_up().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(LONG, answers).await.is_ok(), "it never is");
+}
+
 /// The data file of shard 0.
 fn data(scene: &Scene) -> PathBuf {
     let mut states = fs::read_dir(scene.folder())
@@ -144,6 +155,46 @@ async fn while_another_process_is_in_the_middle_of_a_change_events_wait_and_othe
     }
     let connects = scene.discord.counters().total.connects;
     assert_eq!(connects, 2, "nothing was closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_finds_no_room_costs_no_more_identifies_before_there_is_room() {
+    let mut scene = Scene {
+        discord: discord(|_| {}).await,
+        master: FakeMaster::new(1).await,
+        dir: tempfile::tempdir().unwrap(),
+        sides: Vec::new(),
+    };
+    let bot = Recorder::with_store(&scene.dir.path().join("store"));
+    let side = scene
+        .joins_as(bot, |config| {
+            config.timings.crowded = Duration::from_millis(200)
+        })
+        .await;
+    scene.sides[side].peer.start(&[0], 1, 1).await;
+    traffic(&scene.discord, 500.0);
+    scene.flows(side).await;
+    let total = || scene.discord.counters().total;
+    let file = fs::File::open(data(&scene)).unwrap();
+    flock(&file, FlockOperation::LockExclusive).unwrap();
+    scene
+        .discord
+        .fault(Fault::new(FaultName::Op9False))
+        .unwrap();
+    let refused = scene.sides[side].slave.counts().await.refused;
+    let Side { slave, peer } = &mut scene.sides[side];
+    answers(peer, async || slave.counts().await.refused > refused + 4).await;
+    assert_eq!(
+        total().identifies,
+        2,
+        "one was refused, and no other asked for"
+    );
+    flock(&file, FlockOperation::Unlock).unwrap();
+    let told = slave.bot.told().len();
+    answers(peer, async || slave.bot.told().len() > told + 20).await;
+    assert_eq!(total().identifies, 3);
+    let moment = moment(&scene.discord, 0, &scene.sides[side].slave.bot).await;
+    assert_eq!(moment.difference(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
