@@ -52,6 +52,9 @@ struct Arguments {
     /// Instead of the rows: so many deploys in a row, a kill in every second one
     #[arg(long, value_name = "N", conflicts_with_all = ["quick", "row", "phase", "list"])]
     deploys: Option<u32>,
+    /// With --deploys: state is in a store, which must end as it began, too
+    #[arg(long, requires = "deploys")]
+    store: bool,
     /// How often each run is repeated
     #[arg(long, default_value_t = 1, value_name = "N")]
     repeat: u32,
@@ -113,8 +116,13 @@ async fn deploys(arguments: &Arguments, count: u32) -> ExitCode {
             print(line);
         }
     };
+    let asked = deploys::Asked {
+        seed: arguments.traffic_seed,
+        late_seal: arguments.late_seal,
+        store: arguments.store,
+    };
     let outcome = tokio::select! {
-        outcome = deploys::run(count, arguments.traffic_seed, arguments.late_seal, show) => outcome,
+        outcome = deploys::run(count, asked, show) => outcome,
         _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
     };
     match outcome {

@@ -15,6 +15,7 @@ use super::{
     judge::{Findings, judge},
     patience::Patience,
     scene::{Scene, Setup, Who},
+    store::Contents,
 };
 use crate::error::{Error, Result};
 
@@ -37,6 +38,20 @@ const JOURNAL_KIB: u64 = 768;
 /// A master that is at rest folds it in within this time.
 const FOLDS: Duration = Duration::from_secs(10);
 
+/// Threads of a slave that read its store: some more, or fewer, are no leak.
+const THREADS: u64 = 8;
+
+/// How they are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Of traffic, guilds and kills.
+    pub seed: u64,
+    /// Whether shards are sealed late.
+    pub late_seal: bool,
+    /// Whether state is in a store.
+    pub store: bool,
+}
+
 /// What a fleet takes of its host.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Footprint {
@@ -48,6 +63,8 @@ pub struct Footprint {
     pub journal_kib: u64,
     /// Snapshots of the slaves.
     pub snapshots: usize,
+    /// What is in the store.
+    pub store: Contents,
 }
 
 /// What came of it.
@@ -71,9 +88,13 @@ pub struct Outcome {
 ///
 /// # Errors
 /// It cannot be judged.
-pub async fn run(count: u32, seed: u64, late_seal: bool, say: impl Fn(&str)) -> Result<Outcome> {
+pub async fn run(count: u32, asked: Asked, say: impl Fn(&str)) -> Result<Outcome> {
+    let seed = asked.seed;
     let mut setup = Setup::usual(seed);
-    setup.late_seal = late_seal;
+    setup.late_seal = asked.late_seal;
+    if asked.store {
+        setup.store();
+    }
     setup.pace = Duration::from_millis(5);
     setup.soak = Duration::from_millis(200);
     let mut scene = Scene::start(setup).await?;
@@ -81,7 +102,7 @@ pub async fn run(count: u32, seed: u64, late_seal: bool, say: impl Fn(&str)) -> 
         ends: Vec::new(),
         kills: 0,
         findings: Findings::default(),
-        before: footprint(&scene),
+        before: Footprint::default(),
         after: Footprint::default(),
         wrong: Vec::new(),
     };
@@ -141,13 +162,13 @@ async fn play(
         }
         outcome.ends.push(end);
         if number == WARM {
-            outcome.before = footprint(scene);
+            outcome.before = footprint(scene).await?;
         }
     }
     sleep(Duration::from_millis(500)).await;
     scene.fleet.discord.traffic(0.0).await?;
     outcome.findings = judge(scene, SETTLE, &Expect::recovered()).await?;
-    outcome.after = at_rest(scene).await;
+    outcome.after = at_rest(scene).await?;
     outcome.wrong.extend(faults(outcome));
     Ok(())
 }
@@ -191,32 +212,60 @@ fn faults(outcome: &Outcome) -> Vec<String> {
             before.snapshots, after.snapshots
         ));
     }
+    faults.extend(after.store.grown(&before.store));
     faults
 }
 
+impl Contents {
+    /// What is more than it was, and not for a moment.
+    fn grown(&self, before: &Self) -> Vec<String> {
+        let Self {
+            kib,
+            files,
+            readers,
+            set_aside,
+        } = *self;
+        [
+            ("KiB", before.kib, kib, before.kib / 2 + 1024),
+            ("files and folders", before.files, files, 0),
+            ("places of readers", before.readers, readers, THREADS),
+            ("damaged states", before.set_aside, set_aside, 0),
+        ]
+        .into_iter()
+        .filter(|(_, before, after, more)| *after > before + more)
+        .map(|(what, before, after, _)| format!("the store grew from {before} to {after} {what}"))
+        .collect()
+    }
+}
+
 /// The footprint of a fleet that nobody deploys, once the journal is folded in.
-async fn at_rest(scene: &Scene) -> Footprint {
+async fn at_rest(scene: &Scene) -> Result<Footprint> {
     let mut patience = Patience::of(FOLDS);
     loop {
-        let footprint = footprint(scene);
+        let footprint = footprint(scene).await?;
         if footprint.journal_kib <= JOURNAL_KIB || patience.is_over().await {
-            return footprint;
+            return Ok(footprint);
         }
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn footprint(scene: &Scene) -> Footprint {
+async fn footprint(scene: &Scene) -> Result<Footprint> {
+    let store = match scene.setup.is_stored() {
+        true => Contents::of(scene.folder()).await?,
+        false => Contents::default(),
+    };
     let run = scene.folder().join("run");
     let master = scene.fleet.master.pid().unwrap_or(0);
     let size = |name: &str| fs::metadata(run.join(name)).map_or(0, |file| file.len());
     let snapshots = fs::read_dir(run.join("snapshots"));
-    Footprint {
+    Ok(Footprint {
         memory_kib: hunt::memory_kib(master),
         open_files: hunt::open_files(master),
         journal_kib: (size("journal.sqlite3") + size("journal.sqlite3-wal")) / 1024,
         snapshots: snapshots.map_or(0, |files| files.flatten().count()),
-    }
+        store,
+    })
 }
 
 impl Outcome {
@@ -246,5 +295,34 @@ impl Outcome {
             "after": self.after,
             "ok": self.wrong.is_empty(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_as_large_as_it_was_has_not_grown_and_one_that_leaks_has() {
+        let before = Contents {
+            kib: 8000,
+            files: 24,
+            readers: 5,
+            set_aside: 0,
+        };
+        assert_eq!(before.grown(&before), [""; 0]);
+        let breathes = Contents {
+            kib: 12_000,
+            readers: 12,
+            ..before
+        };
+        assert_eq!(breathes.grown(&before), [""; 0]);
+        let leaks = Contents {
+            kib: 13_100,
+            files: 25,
+            readers: 14,
+            set_aside: 1,
+        };
+        assert_eq!(leaks.grown(&before).len(), 4);
     }
 }

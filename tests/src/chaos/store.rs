@@ -10,6 +10,7 @@ use std::{
 };
 
 use rustix::process::{Resource, Signal};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::{time::sleep, try_join};
 
@@ -20,6 +21,7 @@ use super::{
     scene::{Scene, Who},
 };
 use crate::{
+    bench::place::bytes,
     error::{Error, Result},
     process::command,
 };
@@ -213,6 +215,42 @@ impl Stores {
         }
         wrong
     }
+}
+
+/// How much is in a store of a fleet, over all shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Contents {
+    /// KiB of its files.
+    pub kib: u64,
+    /// Files and folders.
+    pub files: u64,
+    /// Places for readers that are taken, in the shard where they are most.
+    pub readers: u64,
+    /// Damaged states.
+    pub set_aside: u64,
+}
+
+impl Contents {
+    /// What is there now.
+    pub(super) async fn of(run: &Path) -> Result<Self> {
+        let shown = said(run, "show").await?;
+        let number = |name: &'static str| {
+            let shown = shown.iter();
+            shown.map(move |shard| shard[name].as_u64().unwrap_or(0))
+        };
+        Ok(Self {
+            kib: bytes(&folder(run)) / 1024,
+            files: below(&folder(run)),
+            readers: number("readers").max().unwrap_or(0),
+            set_aside: number("set_aside").sum(),
+        })
+    }
+}
+
+/// Files and folders below one.
+fn below(dir: &Path) -> u64 {
+    let entries = entries(dir);
+    entries.iter().map(|entry| 1 + below(entry)).sum()
 }
 
 /// What the command of operators says of each shard. It has each read by a process of its
