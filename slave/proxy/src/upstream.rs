@@ -46,7 +46,7 @@ pub trait Upstream: Send + Sync + 'static {
 /// What all sessions of a fleet were identified with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fleet {
-    /// How many shards there are, at least 1.
+    /// How many shards there are. 0: that is not known yet, and clients wait.
     pub shards: u32,
     /// The bits of the intents.
     pub intents: u64,

@@ -204,7 +204,7 @@ impl Above {
 impl Upstream for Above {
     fn fleet(&self) -> Fleet {
         Fleet {
-            shards: self.shard_count.get().copied().unwrap_or(1),
+            shards: self.shard_count.get().copied().unwrap_or(0),
             intents: self.intents,
         }
     }

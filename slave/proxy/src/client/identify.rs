@@ -43,6 +43,8 @@ pub(super) enum Entry {
 /// What an IDENTIFY asked for.
 pub(super) struct New {
     shard: ShardId,
+    /// How many there are, as it was told.
+    count: Option<u64>,
     /// Of its session, when it begins.
     id: String,
     wish: Wish,
@@ -50,13 +52,38 @@ pub(super) struct New {
 }
 
 impl Entry {
-    /// `None`: it resumes a session whose name says none.
-    fn shard(&self) -> Option<ShardId> {
+    /// Its shard among so many; `None`: it resumes a session whose name says none.
+    fn shard(&self, shards: u32) -> Result<Option<ShardId>, End> {
         match self {
-            Self::New(new) => Some(new.shard),
-            Self::Resume(resume) => resume.shard(),
+            Self::New(new) => new.shard_of(shards).map(Some),
+            Self::Resume(resume) => {
+                let shard = resume.shard();
+                Ok(shard.filter(|shard| shard.get() < shards))
+            }
         }
     }
+}
+
+impl New {
+    fn shard_of(&self, shards: u32) -> Result<ShardId, End> {
+        let shard = self.shard;
+        match self.count {
+            None if shards == 1 => Ok(shard),
+            None => {
+                let reason = format!("sharding required: there are {shards} shards");
+                Err(End::because(4011, reason))
+            }
+            Some(count) if count == u64::from(shards) && shard.get() < shards => Ok(shard),
+            Some(count) => Err(no_shard(u64::from(shard.get()), count, Some(shards))),
+        }
+    }
+}
+
+fn no_shard(shard: u64, count: u64, shards: Option<u32>) -> End {
+    let known = shards.map_or(String::new(), |shards| {
+        format!(": there are {shards} shards")
+    });
+    End::because(4010, format!("invalid shard [{shard}, {count}]{known}"))
 }
 
 impl Connection {
@@ -64,7 +91,15 @@ impl Connection {
         let identify: Identify = serde_json::from_str(data)
             .map_err(|_| End::undecoded("IDENTIFY needs token, properties and intents"))?;
         self.authenticate(&identify.token)?;
-        let shard = self.shard_of(identify.shard)?;
+        let (shard, count) = match identify.shard {
+            Some((shard, count)) => (shard, Some(count)),
+            None => (0, None),
+        };
+        let number = u32::try_from(shard);
+        let shards = self.shared.upstream.fleet().shards;
+        let known = Some(shards).filter(|shards| *shards > 0);
+        let number = number.map_err(|_| no_shard(shard, count.unwrap_or(0), known))?;
+        let shard = ShardId(number);
         self.check_intents(identify.intents.as_ref())?;
         if identify.compress == Some(true) {
             self.encoder.compress_payloads();
@@ -77,6 +112,7 @@ impl Connection {
         let presence = identify.presence;
         let new = New {
             shard,
+            count,
             id: session_id(shard)?,
             wish,
             presence,
@@ -89,25 +125,6 @@ impl Connection {
             return Ok(());
         }
         Err(End::close(4004, "authentication failed: another token"))
-    }
-
-    fn shard_of(&self, wanted: Option<(u64, u64)>) -> Result<ShardId, End> {
-        let shards = self.shared.upstream.fleet().shards;
-        let (shard, count) = match wanted {
-            Some(wanted) => wanted,
-            None if shards == 1 => (0, 1),
-            None => {
-                let reason = format!("sharding required: there are {shards} shards");
-                return Err(End::because(4011, reason));
-            }
-        };
-        match u32::try_from(shard) {
-            Ok(number) if count == u64::from(shards) && number < shards => Ok(ShardId(number)),
-            Ok(_) | Err(_) => {
-                let reason = format!("invalid shard [{shard}, {count}]: there are {shards} shards");
-                Err(End::because(4010, reason))
-            }
-        }
     }
 
     fn check_intents(&self, wanted: Option<&Value>) -> Result<(), End> {
@@ -128,9 +145,12 @@ impl Connection {
 
     /// Goes in where the shard is, or waits for it. `until`: it waits already, until then.
     pub(super) async fn enter(&mut self, entry: Entry, until: Option<Instant>) -> Result<(), End> {
-        let shard = entry.shard();
-        let fleet = self.shared.upstream.fleet();
-        let Some(number) = shard.filter(|shard| shard.get() < fleet.shards) else {
+        let shards = self.shared.upstream.fleet().shards;
+        // As long as nobody knows how many there are, none is wrong.
+        if shards == 0 {
+            return self.waits(entry, until).await;
+        }
+        let Some(number) = entry.shard(shards)? else {
             tracing::info!(
                 connection = self.id,
                 "a client resumes what is no session of here"
@@ -144,13 +164,20 @@ impl Connection {
                 Entry::Resume(resume) => self.resumed(&resume, shard).await,
             };
         }
+        self.waits(entry, until).await
+    }
+
+    async fn waits(&mut self, entry: Entry, until: Option<Instant>) -> Result<(), End> {
         let (now, arrival) = (Instant::now(), self.shared.config.timings.arrival);
         let until = until.unwrap_or(now + arrival);
         if now < until {
             self.phase = Phase::Arriving(entry, until);
             return Ok(());
         }
-        tracing::warn!(connection = self.id, shard = %number, "a client waited in vain for its shard");
+        tracing::warn!(
+            connection = self.id,
+            "a client waited in vain for its shard"
+        );
         self.invalid_session().await
     }
 

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,7 +12,10 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout},
+};
 
 use super::Slot;
 use crate::{
@@ -22,6 +26,8 @@ use crate::{
 
 /// Bytes of a request's head.
 const HEAD: usize = 16 * 1024;
+/// How often is looked whether a shard has come.
+const LOOK: Duration = Duration::from_millis(50);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -33,8 +39,8 @@ where
     let (stop, patience) = (shared.stop.clone(), shared.config.timings.head);
     let slot = Arc::new(Mutex::new(Some(slot)));
     let service = service_fn(move |request| {
-        let answer = route(&shared, &slot, request);
-        async move { Ok::<_, Infallible>(answer) }
+        let (shared, slot) = (Arc::clone(&shared), Arc::clone(&slot));
+        async move { Ok::<_, Infallible>(route(&shared, &slot, request).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -49,7 +55,7 @@ where
     }
 }
 
-fn route(
+async fn route(
     shared: &Arc<Shared>,
     slot: &Arc<Mutex<Option<Slot>>>,
     request: Request<Incoming>,
@@ -63,7 +69,7 @@ fn route(
         (&Method::GET, "/gateway") => {
             answer(StatusCode::OK, &json!({"url": base(shared, headers)}))
         }
-        (&Method::GET, "/gateway/bot") => gateway_bot(shared, headers),
+        (&Method::GET, "/gateway/bot") => gateway_bot(shared, headers).await,
         _ => answer(
             StatusCode::NOT_FOUND,
             &json!({
@@ -85,14 +91,33 @@ fn without_version(path: &str) -> &str {
     versioned.unwrap_or(path)
 }
 
-fn gateway_bot(shared: &Shared, headers: &HeaderMap) -> Answer {
+/// How many shards there are. A library that asks early waits, as for its shard.
+async fn shards(shared: &Shared) -> Option<u32> {
+    let until = Instant::now() + shared.config.timings.arrival;
+    loop {
+        let shards = shared.upstream.fleet().shards;
+        if shards > 0 {
+            return Some(shards);
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        // It rings when a shard came; one that came just now is seen soon.
+        let _ = timeout(LOOK, shared.arrivals.notified()).await;
+    }
+}
+
+async fn gateway_bot(shared: &Shared, headers: &HeaderMap) -> Answer {
     let given = headers.get(header::AUTHORIZATION);
     let given = given.and_then(|given| given.to_str().ok()).unwrap_or("");
     if !shared.admits(given) {
         let refused = json!({"message": "401: Unauthorized", "code": 0});
         return answer(StatusCode::UNAUTHORIZED, &refused);
     }
-    let shards = shared.upstream.fleet().shards.max(1);
+    let Some(shards) = shards(shared).await else {
+        let unknown = json!({"message": "503: no shard has come yet", "code": 0});
+        return answer(StatusCode::SERVICE_UNAVAILABLE, &unknown);
+    };
     // A session here costs nothing at Discord: a library may start all at once.
     let starts = shards.saturating_mul(4).max(1000);
     let found = json!({

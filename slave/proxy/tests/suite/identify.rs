@@ -139,6 +139,24 @@ async fn a_client_waits_for_a_shard_that_is_on_its_way_and_not_for_ever() {
 }
 
 #[tokio::test]
+async fn a_client_that_comes_before_anybody_knows_how_many_shards_there_are_waits() {
+    let rig = Rig::before_it_begins(config(), 0).await;
+    let shard = |shard| {
+        let mut payload = identify();
+        payload["d"]["shard"] = shard;
+        payload
+    };
+    let (mut right, mut wrong) = (rig.hello().await, rig.hello().await);
+    right.send(shard(json!([0, 2]))).await;
+    wrong.send(shard(json!([0, 3]))).await;
+    right.nothing().await;
+    rig.above.fleet.lock().unwrap().shards = 2;
+    rig.resumed(100).await;
+    right.greeting().await;
+    assert_eq!(wrong.closed().await.0, 4010);
+}
+
+#[tokio::test]
 async fn the_guilds_of_a_new_session_come_once_however_early_the_client_is() {
     let rig = Rig::before_it_begins(config(), 1).await;
     // READY named three; the first came, the others are to come.

@@ -28,7 +28,7 @@ pub(crate) const INTENTS: u64 = 1 | 2 | 512;
 /// What a slave would be.
 #[derive(Debug)]
 pub(crate) struct Above {
-    fleet: Fleet,
+    pub(crate) fleet: Mutex<Fleet>,
     inner: Mutex<Inner>,
 }
 
@@ -77,7 +77,7 @@ impl Above {
 
 impl Upstream for Above {
     fn fleet(&self) -> Fleet {
-        self.fleet
+        *self.fleet.lock().unwrap()
     }
 
     fn ready(&self, _: ShardId) -> Option<String> {
@@ -166,7 +166,7 @@ impl Rig {
             ..Inner::default()
         };
         let above = Arc::new(Above {
-            fleet: Fleet { shards, intents },
+            fleet: Mutex::new(Fleet { shards, intents }),
             inner: Mutex::new(inner),
         });
         let upstream: Arc<dyn Upstream> = above.clone();
