@@ -169,6 +169,7 @@ mod tests {
                 seq,
                 kind: "MESSAGE_CREATE".into(),
                 created_us: seq,
+                guild: "0".into(),
             })
             .collect()
     }

@@ -2,6 +2,7 @@
 
 mod judging;
 mod page;
+pub mod proxy;
 
 use std::{
     collections::BTreeMap,

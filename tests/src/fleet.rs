@@ -6,6 +6,7 @@ mod options;
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -378,6 +379,13 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         kill_processes_naming(&self.folder.display().to_string());
     }
+}
+
+/// The address of [`own_address`] with a port.
+pub(crate) fn own_socket(port: u16) -> Option<SocketAddr> {
+    let mut address: SocketAddr = own_address().parse().ok()?;
+    address.set_port(port);
+    Some(address)
 }
 
 /// An address that no other fleet of this host has, with any port. A master that is

@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod chaos;
 pub mod checker;
+pub mod clients;
 pub mod demo;
 pub mod discord;
 pub mod files;

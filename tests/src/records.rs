@@ -21,6 +21,13 @@ pub struct Sent {
     /// When it was made, in microseconds of the host's monotonic clock. A
     /// replay does not change it.
     pub created_us: u64,
+    /// Its guild, `0` for none.
+    #[serde(default = "none")]
+    pub guild: Arc<str>,
+}
+
+fn none() -> Arc<str> {
+    "0".into()
 }
 
 /// One event that a slave finished.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use baton_tests::{
-    demo::{DemoOptions, run, serve_page},
+    demo::{DemoOptions, proxy, run, serve_page},
     error::Error,
 };
 use clap::Parser;
@@ -57,6 +57,10 @@ struct Arguments {
     /// Keep the folder with logs and sinks
     #[arg(long)]
     keep: bool,
+    /// Bots on real libraries in front of a proxy, one for each library and compression,
+    /// each with a shard: killed, replaced, the proxy deployed and killed under them
+    #[arg(long, conflicts_with_all = ["page", "shards", "tls", "late_seal", "slave", "handler_ms", "probed"])]
+    proxy: bool,
     /// Serve until Ctrl-C, with the master's page for a person to play with
     #[arg(long)]
     page: bool,
@@ -127,6 +131,20 @@ async fn main() -> ExitCode {
         };
         return match serve_page(&options, say, ready).await {
             Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        };
+    }
+    if arguments.proxy {
+        return match proxy::run(&options, say).await {
+            Ok(verdict) => {
+                let mut text = String::new();
+                if json {
+                    print(&format!("{}\n", verdict.to_json()));
+                } else if verdict.show(&mut text).is_ok() {
+                    print(&text);
+                }
+                ExitCode::from(u8::from(!verdict.faults().is_empty()))
+            }
             Err(error) => failed(&error),
         };
     }

@@ -70,6 +70,8 @@ pub struct Findings {
     /// The longest that an event waited after the strike, in milliseconds: until
     /// all shards served again.
     pub recovery_ms: f64,
+    /// What clients of a proxy saw that Discord would not do.
+    pub strange: Vec<String>,
     /// Examples, for a person.
     pub examples: Vec<String>,
 }
@@ -79,7 +81,11 @@ pub struct Findings {
 /// # Errors
 /// A record cannot be read, or a process does not answer.
 pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Findings> {
-    let (sent, records) = settle(scene, limit, expect.fate).await?;
+    let Seen {
+        newest,
+        sent,
+        records,
+    } = settle(scene, limit, expect).await?;
     let (unending, news) = (scene.unending.as_ref(), scene.news());
     let status = scene.fleet.status().await?;
     let fate = fate(scene, &records, &status);
@@ -87,7 +93,7 @@ pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Fi
     let unmarked = unending.map_or(0, |event| carried_unmarked(event, &records.handled));
     let exact = Exactness::of(&sent, &records.handled);
     let log = scene.fleet.discord.log().await?;
-    let lost_said = lost_of_ended_sessions(&sent, &records.handled);
+    let lost_said = lost_of_ended_sessions(&newest, &sent, &records.handled);
     let mut findings = Findings {
         sent: exact.events_sent,
         lost: exact.lost.saturating_sub(lost_said + excused),
@@ -107,14 +113,20 @@ pub async fn judge(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Fi
             .collect(),
         ..Findings::default()
     };
-    judge_marks(
-        scene,
-        expect.marks.as_told(&news),
-        &sent,
-        &records.handled,
-        &log,
-        &mut findings,
-    );
+    match &scene.clients {
+        Some(clients) => {
+            findings.repeated_marked = exact.marked;
+            findings.strange = clients.strange();
+        }
+        None => judge_marks(
+            scene,
+            expect.marks.as_told(&news),
+            &sent,
+            &records.handled,
+            &log,
+            &mut findings,
+        ),
+    }
     judge_state(scene, &status, &records, &mut findings).await?;
     Ok(findings)
 }
@@ -160,37 +172,68 @@ fn fate(scene: &Scene, records: &Records, status: &Value) -> Option<Fate> {
     Some(event.fate(&records.handled, &scene.news(), status))
 }
 
+/// What was sent, and what came of it.
+struct Seen {
+    /// Discord's last session of each shard.
+    newest: BTreeMap<u32, Arc<str>>,
+    sent: Vec<Sent>,
+    records: Records,
+}
+
+/// What slaves wrote down, or what their clients received.
+async fn look(scene: &Scene, expect: &Expect) -> Result<Seen> {
+    let all = scene.fleet.discord.ledger().await?;
+    let newest = newest(&all);
+    let (sent, records) = match &scene.clients {
+        Some(clients) => {
+            let marks = expect.marks.as_told(&scene.news());
+            let (sent, handled) = clients.records(scene, &all, marks);
+            let records = Records {
+                handled,
+                states: Vec::new(),
+            };
+            (sent, records)
+        }
+        None => (all, read_records(&scene.folder().join("sinks"))?),
+    };
+    Ok(Seen {
+        newest,
+        sent,
+        records,
+    })
+}
+
 /// Waits until every dispatch was finished, and what is never finished has come to its
 /// end, or nothing changes any more.
-async fn settle(scene: &Scene, limit: Duration, due: Option<Fate>) -> Result<(Vec<Sent>, Records)> {
+async fn settle(scene: &Scene, limit: Duration, expect: &Expect) -> Result<Seen> {
     let unending = scene.unending.as_ref().map(Unending::key);
     let mut patience = Patience::of(limit);
     loop {
-        let sent = scene.fleet.discord.ledger().await?;
-        let records = read_records(&scene.folder().join("sinks"))?;
+        let Seen {
+            newest,
+            sent,
+            records,
+        } = look(scene, expect).await?;
         let finished: BTreeSet<_> = records.handled.iter().map(Handled::key).collect();
         let missing = sent
             .iter()
             .map(Sent::key)
             .filter(|key| !finished.contains(key) && Some(key) != unending.as_ref());
         let missing = missing.count() as u64;
-        let said = lost_of_ended_sessions(&sent, &records.handled);
+        let said = lost_of_ended_sessions(&newest, &sent, &records.handled);
         let status = scene.fleet.status().await?;
-        let ended = fate(scene, &records, &status) == due;
+        let ended = fate(scene, &records, &status) == expect.fate;
         if (missing <= said && ended) || patience.is_over().await {
             // Repeats come after the first time: let them.
             sleep(Duration::from_millis(200)).await;
-            let records = read_records(&scene.folder().join("sinks"))?;
-            return Ok((scene.fleet.discord.ledger().await?, records));
+            return look(scene, expect).await;
         }
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// What was sent to a session behind the last of its dispatches that was
-/// finished, when another session followed: Discord ended it, and the span went
-/// with it.
-fn lost_of_ended_sessions(sent: &[Sent], handled: &[Handled]) -> u64 {
+/// Discord's last session of each shard.
+pub(crate) fn newest(sent: &[Sent]) -> BTreeMap<u32, Arc<str>> {
     let mut newest: BTreeMap<u32, (u64, Arc<str>)> = BTreeMap::new();
     for dispatch in sent.iter().filter(|dispatch| dispatch.seq == 1) {
         let known = newest.entry(dispatch.shard).or_default();
@@ -198,6 +241,20 @@ fn lost_of_ended_sessions(sent: &[Sent], handled: &[Handled]) -> u64 {
             *known = (dispatch.created_us, Arc::clone(&dispatch.session));
         }
     }
+    let sessions = newest.into_iter();
+    sessions
+        .map(|(shard, (_, session))| (shard, session))
+        .collect()
+}
+
+/// What was sent to a session behind the last of its dispatches that was
+/// finished, when another session followed: Discord ended it, and the span went
+/// with it.
+pub(crate) fn lost_of_ended_sessions(
+    newest: &BTreeMap<u32, Arc<str>>,
+    sent: &[Sent],
+    handled: &[Handled],
+) -> u64 {
     let mut last: BTreeMap<&Arc<str>, u64> = BTreeMap::new();
     for event in handled {
         let known = last.entry(&event.session).or_default();
@@ -206,7 +263,7 @@ fn lost_of_ended_sessions(sent: &[Sent], handled: &[Handled]) -> u64 {
     let over = |dispatch: &&Sent| {
         newest
             .get(&dispatch.shard)
-            .is_some_and(|(_, session)| *session != dispatch.session)
+            .is_some_and(|session| *session != dispatch.session)
     };
     sent.iter()
         .filter(over)

@@ -9,6 +9,7 @@
 pub mod blow;
 pub mod builds;
 mod busy;
+mod clients;
 pub mod crash;
 mod deadly;
 pub mod deploys;

@@ -87,6 +87,31 @@ pub enum Blow {
     Crash(Crash),
     /// The old slave, or the store that it writes.
     Store(StoreHarm),
+    /// The bot whose gateway the slaves are.
+    Clients(ClientHarm),
+}
+
+/// What can happen to the bot whose gateway a slave is, on all of its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientHarm {
+    /// It is killed, and another process comes.
+    Killed,
+    /// Another process comes while it runs.
+    Replaced,
+    /// It is killed, the next one too: behind READY, before its last guild.
+    KilledInReady,
+    /// It is killed, the next one too: among the events that its RESUME brings.
+    KilledInReplay,
+    /// It is slow for so long.
+    Slow(Duration),
+    /// It reads nothing for so long.
+    Stopped(Duration),
+    /// The same, while so many events come on each shard at once.
+    StoppedInAFlood(Duration, u32),
+    /// Nobody is behind its connections, and nothing says so.
+    HalfOpen,
+    /// It sends what is no payload.
+    Garbage,
 }
 
 /// What can happen to a store and its writer.

@@ -280,6 +280,7 @@ fn faults(expect: &Expect, findings: &Findings, report: &Report) -> Vec<String> 
     if findings.sent == 0 {
         faults.push("no event was sent".to_owned());
     }
+    faults.extend(findings.strange.iter().take(8).cloned());
     faults
 }
 

@@ -3,6 +3,11 @@
 import asyncio
 import json
 import os
+import sys
+
+# It takes zstd where there is a module for it.
+if os.environ.get("COMPRESSION") == "zlib-stream":
+    sys.modules["zstandard"] = None
 
 import aiohttp
 import discord
@@ -22,7 +27,13 @@ class Bot(discord.Client):
     async def on_socket_raw_receive(self, text):
         payload = json.loads(text)
         if payload["op"] == 0:
-            say(t=payload["t"], s=payload["s"], n=(payload["d"] or {}).get("n"))
+            d = payload["d"] or {}
+            what = {"t": payload["t"], "s": payload["s"], "n": d.get("n"), "stamp": d.get("_stamp")}
+            if payload["t"] == "READY":
+                what["guilds"] = [guild["id"] for guild in d["guilds"]]
+            if payload["t"] == "GUILD_CREATE":
+                what["guild"] = d["id"]
+            say(**what)
 
     async def on_ready(self):
         say(ready=len(self.guilds), members=[g.member_count for g in self.guilds])
@@ -35,11 +46,14 @@ class Bot(discord.Client):
 
 
 async def main():
+    say(version=discord.__version__)
     intents = discord.Intents(guilds=True, guild_messages=True)
     bot = Bot(
         intents=intents,
         enable_debug_events=True,
         chunk_guilds_at_startup=False,
+        shard_id=int(os.environ.get("SHARD", 0)),
+        shard_count=int(os.environ.get("SHARDS", 1)),
         guild_ready_timeout=0.1,
     )
     # What login() does, without asking Discord's REST who the bot is.

@@ -43,7 +43,7 @@ fn node(compress: bool) -> Library {
     let modules = modules.expect("BATON_NODE_MODULES: see the top of this file");
     let mut environment = vec![("MODULES", modules)];
     if compress {
-        environment.push(("COMPRESS", "1".to_owned()));
+        environment.push(("COMPRESSION", "zlib-stream".to_owned()));
     }
     Library {
         program: "node".to_owned(),

@@ -11,6 +11,7 @@ mod late;
 mod links;
 mod master;
 mod operator;
+mod proxy;
 mod sessions;
 mod slaves;
 mod store;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Row> {
         slaves::ROWS,
         slaves::BUILDS,
         store::ROWS,
+        proxy::ROWS,
         builds::ROWS,
         handlers::ROWS,
         master::ROWS,

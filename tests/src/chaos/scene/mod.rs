@@ -8,6 +8,7 @@ mod setup;
 pub use self::setup::{Setup, Snapshots, Unread};
 
 use std::{
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -19,6 +20,7 @@ use tokio::time::sleep;
 
 use self::setup::options;
 use super::{
+    clients::Clients,
     hunt,
     patience::{BOUNDED, Patience},
     phase::Phase,
@@ -93,6 +95,8 @@ pub struct Scene {
     pub told: Vec<Value>,
     /// The event that is never finished.
     pub(super) unending: Option<Unending>,
+    /// The clients of the proxy that the slaves are.
+    pub(super) clients: Option<Clients>,
     /// Whether the supervisor starts a master again.
     pub supervised: bool,
     /// The process of the slave that serves, or that the deploy replaces.
@@ -124,6 +128,7 @@ impl Scene {
             outcome: None,
             told: Vec::new(),
             unending: None,
+            clients: None,
             supervised: true,
             old: 0,
             new: String::new(),
@@ -134,6 +139,9 @@ impl Scene {
         };
         scene.calm(START).await?;
         scene.cold = scene.fleet.discord.counts().await?;
+        if let Some(gateway) = scene.setup.proxy {
+            scene.clients = Some(Clients::start(gateway, scene.setup.shards).await?);
+        }
         scene.fleet.discord.traffic(scene.setup.rate).await?;
         // The master is to have seen how long the handlers take as a rule.
         sleep(scene.setup.warm + 2 * Duration::from_millis(scene.setup.handler_ms)).await;
@@ -370,6 +378,9 @@ impl Scene {
         self.to_master.heal();
         self.to_discord.heal();
         self.to_master.delay(Duration::ZERO);
+        if let Some(clients) = &self.clients {
+            clients.heal();
+        }
         self.fleet.discord.no_faults().await
     }
 
@@ -420,6 +431,11 @@ impl Scene {
         let mut patience = Patience::of(ENDS);
         while !hunt::of_folder(&folder).is_empty() && !patience.is_over().await {
             sleep(Duration::from_millis(20)).await;
+        }
+        // A slave waits for what its clients have not acknowledged: they are here until then.
+        if let Some(clients) = &mut self.clients {
+            clients.end();
+            let _ = fs::write(folder.join("logs/clients.jsonl"), clients.lines());
         }
         // The fleet kills what is left when it is dropped.
         (hunt::of_folder(&folder), folder)

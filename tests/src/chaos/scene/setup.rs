@@ -1,6 +1,6 @@
 //! What one run's fleet is like.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use super::super::{unending::Keeps, wire::Wire};
 use crate::{
@@ -58,6 +58,8 @@ pub struct Setup {
     pub again: bool,
     /// Whose log is not read.
     pub unread: Unread,
+    /// Where the slaves are the gateway of local clients, to whom all events go.
+    pub proxy: Option<SocketAddr>,
     /// Seed of traffic and guilds.
     pub seed: u64,
 }
@@ -109,6 +111,7 @@ impl Setup {
             flood: None,
             again: false,
             unread: Unread::Nobody,
+            proxy: None,
             seed,
         }
     }
