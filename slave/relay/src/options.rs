@@ -138,8 +138,8 @@ struct Keys {
     #[serde(with = "humantime_serde")]
     session_life: Option<Duration>,
     /// Where events go: stdout, none, file:PATH, in which %p is the process id, or a broker,
-    /// as in nats://HOST:PORT or redis://HOST:PORT, which has an event before it is finished.
-    /// A password is taken from the environment and the file, not from a flag [default: stdout]
+    /// as in nats://HOST:PORT, amqp://HOST:PORT or redis://HOST:PORT, which has an event before
+    /// it is finished. A password is taken from the environment and the file, not from a flag [default: stdout]
     #[arg(long, env = "BATON_SINK", value_name = "SINK", hide_env_values = true)]
     sink: Option<String>,
     /// Names what is declared at the broker, one name a fleet [default: baton]

@@ -9,15 +9,19 @@ use crate::error::Error;
 pub enum Broker {
     /// NATS with JetStream: `nats://`, `tls://`.
     Nats,
+    /// RabbitMQ: `amqp://`, `amqps://` for TLS.
+    Rabbit,
     /// Streams of Redis or Valkey: `redis://`, `rediss://` for TLS, `redis+unix://` for a
     /// socket file.
     Redis,
 }
 
 impl Broker {
-    const fn port(self) -> u16 {
+    const fn port(self, tls: bool) -> u16 {
         match self {
             Self::Nats => 4222,
+            Self::Rabbit if tls => 5671,
+            Self::Rabbit => 5672,
             Self::Redis => 6379,
         }
     }
@@ -27,13 +31,16 @@ impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nats => "NATS JetStream",
+            Self::Rabbit => "RabbitMQ",
             Self::Redis => "Redis",
         })
     }
 }
 
 /// The schemes, what each means, and whether it is TLS.
-const SCHEMES: [(&str, Broker, bool); 7] = [
+const SCHEMES: [(&str, Broker, bool); 9] = [
+    ("amqp", Broker::Rabbit, false),
+    ("amqps", Broker::Rabbit, true),
     ("nats", Broker::Nats, false),
     ("tls", Broker::Nats, true),
     ("redis", Broker::Redis, false),
@@ -44,6 +51,7 @@ const SCHEMES: [(&str, Broker, bool); 7] = [
 ];
 
 /// Where a broker is, and who asks: `nats://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]`,
+/// `amqp://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]...][/VHOST]`,
 /// `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`.
 ///
 /// `Display` and `Debug` show neither user nor password.
@@ -58,6 +66,8 @@ pub struct Address {
     pub(crate) socket: Option<String>,
     /// Of Redis.
     pub(crate) database: i64,
+    /// Of RabbitMQ.
+    pub(crate) vhost: String,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
 }
@@ -96,11 +106,15 @@ impl Address {
         };
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let is_file = scheme.ends_with("+unix");
-        let mut database = 0;
+        let (mut database, mut vhost) = (0, "/".to_owned());
         match broker {
             _ if is_file => {}
             _ if path.is_empty() => {}
             Broker::Nats => return Err(wrong("nothing stands behind the hosts of NATS")),
+            Broker::Rabbit => {
+                let name = decoded(path).filter(|name| !name.contains(char::is_control));
+                vhost = name.ok_or_else(|| wrong("a virtual host is text: a `/` in it is %2F"))?;
+            }
             Broker::Redis => {
                 let number = path.parse::<u16>();
                 let number = number.map_err(|_| wrong("a database is a number from 0 on"))?;
@@ -116,7 +130,7 @@ impl Address {
             }
             Some(_) => Vec::new(),
             None => {
-                let places = hosts.split(',').map(|host| place(host, broker.port()));
+                let places = hosts.split(',').map(|host| place(host, broker.port(tls)));
                 let places = places.collect::<Result<Vec<_>, _>>();
                 places.map_err(|what| wrong(&what))?
             }
@@ -141,6 +155,7 @@ impl Address {
             hosts,
             socket,
             database,
+            vhost,
             user: given(user)?,
             password: given(password)?,
         })
@@ -216,6 +231,9 @@ impl fmt::Display for Address {
         if let Some(path) = &self.socket {
             f.write_str(path)?;
         }
+        if self.vhost != "/" {
+            write!(f, "/{}", self.vhost)?;
+        }
         if self.database != 0 {
             write!(f, "/{}", self.database)?;
         }
@@ -257,6 +275,12 @@ mod tests {
         );
         assert_eq!(redis.password.as_deref(), Some("se/cret"));
         assert_eq!(redis.to_string(), "rediss://c:6379/3");
+        let rabbit = Address::parse("amqp://me:secret@a,b:7/%2Fone").unwrap();
+        assert_eq!((rabbit.vhost.as_str(), rabbit.hosts[0].1), ("/one", 5672));
+        assert_eq!(
+            Address::parse("amqps://a").unwrap().to_string(),
+            "amqps://a:5671"
+        );
         let file = Address::parse("redis+unix:///run/a.sock").unwrap();
         assert_eq!(file.socket.as_deref(), Some("/run/a.sock"));
         assert!(file.is_local() && file.to_string() == "redis+unix:///run/a.sock");

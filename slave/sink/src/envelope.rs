@@ -27,7 +27,17 @@ pub(crate) fn id(event: &Dispatch) -> String {
     if mutant!("id-without-session") {
         return event.sequence.to_string();
     }
-    format!("{}:{}", event.session, event.sequence)
+    // A fingerprint has 16 digits.
+    let session: String = event.session.chars().take(32).collect();
+    format!("{session}:{}", event.sequence)
+}
+
+/// Its type as a part of a subject or a key, where a dot would begin another part.
+pub(crate) fn word(event: &Dispatch) -> &str {
+    let known = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let kind = &event.kind;
+    let is_word = (1..=64).contains(&kind.len()) && kind.chars().all(known);
+    if is_word { kind } else { "UNKNOWN" }
 }
 
 /// Every field, by its name in headers.

@@ -6,11 +6,11 @@
 //! - [`Address`]: where the broker is. [`Dispatch`]: what is published of an event.
 //! - [`Status`]: what it says about itself.
 #![cfg_attr(
-    not(all(feature = "nats", feature = "redis")),
+    not(all(feature = "amqp", feature = "nats", feature = "redis")),
     allow(dead_code, reason = "what the brokers of this build do not use")
 )]
 #![cfg_attr(
-    not(any(feature = "nats", feature = "redis")),
+    not(any(feature = "amqp", feature = "nats", feature = "redis")),
     allow(
         unreachable_code,
         unused_imports,

@@ -60,6 +60,16 @@ impl Sink {
                 let nats = crate::broker::nats::start(config, &health, &mut tasks).await?;
                 lanes(Arc::new(nats), &health)
             }
+            #[cfg(feature = "amqp")]
+            Broker::Rabbit => {
+                let rabbit = crate::broker::rabbit::start(config, &health, &mut tasks).await?;
+                lanes(Arc::new(rabbit), &health)
+            }
+            #[cfg(not(feature = "amqp"))]
+            broker @ Broker::Rabbit => {
+                let feature = "amqp";
+                return Err(Error::NotBuilt { broker, feature });
+            }
             #[cfg(feature = "redis")]
             Broker::Redis => {
                 let redis = crate::broker::redis::start(config, &health, &mut tasks).await?;
@@ -118,7 +128,7 @@ impl Sink {
 }
 
 /// A line for a broker that takes single messages.
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "amqp", feature = "nats"))]
 fn lanes(broker: Arc<impl crate::broker::Publish>, health: &Arc<Health>) -> Opens {
     let health = Arc::clone(health);
     Box::new(move |tasks| {

@@ -3,6 +3,8 @@
 mod link;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
+#[cfg(feature = "amqp")]
+pub(crate) mod rabbit;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 

@@ -150,3 +150,7 @@ async fn until(deadline: Option<Instant>) {
         sleep_until(deadline.into()).await;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -4,6 +4,7 @@
 mod common;
 mod fleet;
 mod nats;
+mod rabbit;
 mod redis;
 mod tls;
 mod workers;

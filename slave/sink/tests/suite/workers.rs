@@ -31,14 +31,14 @@ fn worker(word: &str) -> String {
 }
 
 /// Its program, and where it writes what it handled.
-struct Worker {
+pub(crate) struct Worker {
     script: PathBuf,
     said: PathBuf,
     environment: Vec<(&'static str, String)>,
 }
 
 impl Worker {
-    fn new(
+    pub(crate) fn new(
         word: &str,
         dir: &Path,
         library: &Path,
@@ -97,7 +97,7 @@ async fn a_worker_in_python_gets_everything_from_redis_in_order_although_it_is_k
 }
 
 /// `again`: so many events may have been handled and not acknowledged at the kill.
-async fn is_killed_and_gets_everything(worker: &Worker, url: &str, again: usize) {
+pub(crate) async fn is_killed_and_gets_everything(worker: &Worker, url: &str, again: usize) {
     let config = SinkConfig::new(Address::parse(url).unwrap());
     let sink = Arc::new(Sink::start(config).await.unwrap());
     let finished = Finished::default();

@@ -229,9 +229,7 @@ impl Nats {
     fn subject(&self, message: &Message) -> String {
         let event = &message.event;
         let partition = partition(event.guild, event.shard);
-        let known = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let is_token = !event.kind.is_empty() && event.kind.chars().all(known);
-        let kind = if is_token { &event.kind } else { "UNKNOWN" };
+        let kind = envelope::word(event);
         let (name, shard) = (&self.config.name, event.shard);
         format!("{name}.events.{partition}.{shard}.{kind}")
     }

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PATIENCE;
+use super::{PATIENCE, certificates};
 
 /// Where `scripts/brokers` puts what it installs.
 fn installed() -> PathBuf {
@@ -260,4 +260,140 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let listeners: [_; N] =
         std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// A rabbitmq-server of its own: its folders, its name service, its ports.
+pub(crate) struct Rabbit {
+    pub(crate) process: Process,
+    pub(crate) port: u16,
+    pub(crate) tls: u16,
+    pub(crate) dir: tempfile::TempDir,
+    server: PathBuf,
+    names: u16,
+    distribution: u16,
+    _name_service: Process,
+}
+
+impl Rabbit {
+    /// `None`: there is none here, which was said.
+    pub(crate) fn start() -> Option<Self> {
+        let name_service = program("epmd")?;
+        // Debian's wrapper wants its own user and folders; this is behind it.
+        let versions = fs::read_dir("/usr/lib/rabbitmq/lib").ok();
+        let found = versions.and_then(|mut versions| {
+            versions.find_map(|version| {
+                let server = version.ok()?.path().join("sbin/rabbitmq-server");
+                server.is_file().then_some(server)
+            })
+        });
+        let Some(server) = found else {
+            missing("no rabbitmq-server here");
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let [port, tls, names, distribution] = free_ports();
+        certificates::write(dir.path());
+        let mut command = Command::new(name_service);
+        command.args(["-address", "127.0.0.1", "-port", &names.to_string()]);
+        let name_service = Process::start(&mut command, &dir.path().join("names.log"));
+        let process = Self::spawn(&server, dir.path(), [port, tls, names, distribution]);
+        let rabbit = Self {
+            process,
+            port,
+            tls,
+            dir,
+            server,
+            names,
+            distribution,
+            _name_service: name_service,
+        };
+        rabbit.wait();
+        Some(rabbit)
+    }
+
+    fn spawn(server: &Path, dir: &Path, ports: [u16; 4]) -> Process {
+        let [port, tls, names, distribution] = ports;
+        let config = dir.join("rabbitmq.conf");
+        let [ca, cert, key] = certificates::of_broker(dir);
+        let text = format!(
+            "listeners.tcp.local = 127.0.0.1:{port}\n\
+             listeners.ssl.local = 127.0.0.1:{tls}\n\
+             ssl_options.cacertfile = {ca}\n\
+             ssl_options.certfile = {cert}\n\
+             ssl_options.keyfile = {key}\n\
+             ssl_options.verify = verify_peer\n\
+             ssl_options.fail_if_no_peer_cert = true\n\
+             log.console = true\n"
+        );
+        fs::write(&config, text).unwrap();
+        let plugins = dir.join("enabled_plugins");
+        fs::write(&plugins, "[].").unwrap();
+        let mut command = Command::new(server);
+        command
+            .env("HOME", dir)
+            .env("RABBITMQ_NODENAME", format!("baton{port}@localhost"))
+            .env("RABBITMQ_MNESIA_BASE", dir.join("data"))
+            .env("RABBITMQ_LOG_BASE", dir.join("logs"))
+            .env("RABBITMQ_LOGS", "-")
+            // Without it, the server is a child of a shell.
+            .env("RABBITMQ_ALLOW_INPUT", "1")
+            .env("RABBITMQ_CONFIG_FILE", &config)
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", &plugins)
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_DIST_PORT", distribution.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_EPMD_PORT", names.to_string())
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1} -noinput +sbwt none +S 2:2",
+            );
+        Process::start(&mut command, &dir.join("log"))
+    }
+
+    /// Until it speaks AMQP: its port is open before it does.
+    fn wait(&self) {
+        use std::io::Read;
+        let began = Instant::now();
+        loop {
+            let speaks = || -> std::io::Result<()> {
+                let mut socket = std::net::TcpStream::connect(("127.0.0.1", self.port))?;
+                socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+                socket.write_all(b"AMQP\0\0\x09\x01")?;
+                socket.read_exact(&mut [0; 8])
+            };
+            if speaks().is_ok() {
+                return;
+            }
+            let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(
+                began.elapsed() < PATIENCE,
+                "rabbitmq-server does not start: {log}"
+            );
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a process has no other way to say it"
+            )]
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// It was killed, and comes back with what is on its disk.
+    pub(crate) fn start_again(&mut self) {
+        let ports = [self.port, self.tls, self.names, self.distribution];
+        self.process = Self::spawn(&self.server, self.dir.path(), ports);
+        self.wait();
+    }
+
+    /// It was killed, and its disk with it.
+    pub(crate) fn forget(&self) {
+        fs::remove_dir_all(self.dir.path().join("data")).unwrap();
+    }
 }

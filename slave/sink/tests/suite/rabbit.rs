@@ -1,0 +1,320 @@
+//! RabbitMQ: a real rabbitmq-server, under traffic, with everything that happens to one. It
+//! takes seconds to start, so one of them is there for all of this.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use baton_sink::{Address, Credentials, Error, Sink, SinkConfig};
+use futures_util::StreamExt;
+use lapin::{
+    Channel, Connection, ConnectionProperties, Consumer,
+    message::Delivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio::time::{Instant, timeout};
+
+use crate::common::{
+    Came, Finished, PATIENCE, Traffic, certificates,
+    cutter::{Cutter, To},
+    event, in_order, judge,
+    server::{self, Rabbit},
+    until,
+};
+use crate::{
+    tls::publishes,
+    workers::{Worker, is_killed_and_gets_everything},
+};
+
+const A_MS: Duration = Duration::from_millis(1);
+
+fn config(rabbit: &Rabbit, name: &str) -> SinkConfig {
+    let mut config = SinkConfig::new(Address::parse(&rabbit.url()).unwrap());
+    config.timings.confirm = Duration::from_millis(2000);
+    config.timings.start = Duration::from_secs(10);
+    config.gateway = "gateway-1".to_owned();
+    config.name = name.to_owned();
+    config
+}
+
+async fn sink(rabbit: &Rabbit, name: &str) -> Arc<Sink> {
+    Arc::new(Sink::start(config(rabbit, name)).await.unwrap())
+}
+
+async fn channel(rabbit: &Rabbit) -> (Connection, Channel) {
+    let url = rabbit.url();
+    let connection = Connection::connect(&url, ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    (connection, channel)
+}
+
+async fn consumer(channel: &Channel, queue: &str) -> Consumer {
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
+    consuming.await.unwrap()
+}
+
+fn header(delivery: &Delivery, name: &str) -> Option<String> {
+    let headers = delivery.properties.headers().as_ref()?;
+    match headers.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+        Some(_) | None => None,
+    }
+}
+
+fn read(delivery: &Delivery) -> Came {
+    let one = Came::read(|name| header(delivery, name));
+    let expected = event(one.shard, one.sequence).payload;
+    assert_eq!(delivery.data, expected, "the payload as it came");
+    one
+}
+
+/// Takes and acknowledges what lies in the queues of all partitions, until `is_all`.
+async fn everything(rabbit: &Rabbit, name: &str, is_all: impl Fn(&[Came]) -> bool) -> Vec<Came> {
+    let (_connection, channel) = channel(rabbit).await;
+    channel
+        .basic_qos(100, BasicQosOptions::default())
+        .await
+        .unwrap();
+    let mut queues = Vec::new();
+    for partition in 0..16 {
+        queues.push(consumer(&channel, &format!("{name}.events.{partition}")).await);
+    }
+    let mut deliveries = futures_util::stream::select_all(queues);
+    let mut came = Vec::new();
+    let began = Instant::now();
+    while !is_all(&came) {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{} came, and no more",
+            came.len()
+        );
+        let Ok(next) = timeout(Duration::from_millis(50), deliveries.next()).await else {
+            continue;
+        };
+        let delivery = next.unwrap().unwrap();
+        came.push(read(&delivery));
+        delivery.ack(BasicAckOptions::default()).await.unwrap();
+    }
+    came
+}
+
+/// Whether every sequence up to this one came.
+fn has_all(came: &[Came], last: u64) -> bool {
+    let of_shard: BTreeSet<u64> = came.iter().map(|one| one.sequence).collect();
+    of_shard.len() as u64 >= last
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_happens_to_rabbitmq_nothing_is_lost_or_disordered_and_only_marked_events_repeat()
+{
+    let Some(mut rabbit) = Rabbit::start() else {
+        return;
+    };
+    arrives_with_its_envelope(&rabbit).await;
+    differs_and_lets_nobody_in(&rabbit).await;
+    dead_letters(&rabbit).await;
+    worker(&rabbit).await;
+    over_tls(&rabbit).await;
+    full(&rabbit).await;
+    confirms_lost(&rabbit).await;
+    stands_still(&rabbit).await;
+    killed(&mut rabbit).await;
+    comes_back_empty(&mut rabbit).await;
+}
+
+async fn arrives_with_its_envelope(rabbit: &Rabbit) {
+    let sink = sink(rabbit, "one").await;
+    let finished = Finished::default();
+    let mut known = event(3, 2);
+    known.guild = Some(41_771_983_423_143_937);
+    sink.publish(known, finished.when_dropped(2));
+    until("it is finished", || finished.count() == 1).await;
+    let (_connection, channel) = channel(rabbit).await;
+    let mut queue = consumer(&channel, "one.events.5").await;
+    let delivery = queue.next().await.unwrap().unwrap();
+    assert_eq!(delivery.routing_key.as_str(), "5.3.MESSAGE_CREATE");
+    assert!(!delivery.redelivered);
+    let id = delivery.properties.message_id().clone().unwrap();
+    assert_eq!(id.as_str(), "00000003aabbccdd:2");
+    let says = |name: &str, value: &str| {
+        assert_eq!(header(&delivery, name).as_deref(), Some(value), "{name}");
+    };
+    says("baton-envelope", "1");
+    says("baton-gateway", "gateway-1");
+    says("baton-epoch", "7");
+    says("baton-guild", "41771983423143937");
+    assert_eq!(header(&delivery, "baton-mark"), None);
+    delivery.ack(BasicAckOptions::default()).await.unwrap();
+}
+
+async fn differs_and_lets_nobody_in(rabbit: &Rabbit) {
+    let mut other = config(rabbit, "one");
+    other.bounds.bytes = 1 << 24;
+    let error = Sink::start(other).await.unwrap_err();
+    assert!(matches!(&error, Error::Differs { .. }), "{error}");
+    let text = error.to_string();
+    let port = rabbit.port.to_string();
+    for word in ["x-max-length-bytes", "one.dead", "1048576", &port] {
+        assert!(text.contains(word), "{text}");
+    }
+    let mut wrong = config(rabbit, "one");
+    wrong.credentials = Some(Credentials::new("guest:no").unwrap());
+    let error = Sink::start(wrong).await.unwrap_err().to_string();
+    assert!(error.contains("give user and password"), "{error}");
+    let mut wrong = config(rabbit, "one");
+    wrong.address = Address::parse(&format!("{}/nowhere", rabbit.url())).unwrap();
+    let error = Sink::start(wrong).await.unwrap_err().to_string();
+    assert!(error.contains("virtual host"), "{error}");
+}
+
+async fn over_tls(rabbit: &Rabbit) {
+    let url = format!("amqps://guest:guest@localhost:{}", rabbit.tls);
+    publishes(&url, certificates::of_gateway(rabbit.dir.path())).await;
+    let mut unknown = config(rabbit, "baton");
+    unknown.address = Address::parse(&url).unwrap();
+    let error = Sink::start(unknown).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+}
+
+/// An event that no worker can handle goes to the dead letters, and the next one comes.
+async fn dead_letters(rabbit: &Rabbit) {
+    let sink = sink(rabbit, "dead").await;
+    let finished = Finished::default();
+    for sequence in [13, 26] {
+        sink.publish(event(0, sequence), finished.when_dropped(sequence));
+    }
+    until("both are finished", || finished.count() == 2).await;
+    let (_connection, channel) = channel(rabbit).await;
+    channel
+        .basic_qos(1, BasicQosOptions::default())
+        .await
+        .unwrap();
+    let mut queue = consumer(&channel, "dead.events.0").await;
+    let mut deliveries = 0;
+    loop {
+        let delivery = timeout(PATIENCE, queue.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        if read(&delivery).sequence == 26 {
+            delivery.ack(BasicAckOptions::default()).await.unwrap();
+            break;
+        }
+        deliveries += 1;
+        let again = BasicNackOptions {
+            requeue: true,
+            ..BasicNackOptions::default()
+        };
+        delivery.nack(again).await.unwrap();
+    }
+    assert_eq!(deliveries, 21);
+    let mut letters = consumer(&channel, "dead.dead").await;
+    let letter = timeout(PATIENCE, letters.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(read(&letter).sequence, 13);
+    letter.ack(BasicAckOptions::default()).await.unwrap();
+}
+
+/// The one of `docs/workers.md`.
+async fn worker(rabbit: &Rabbit) {
+    let Some(library) = server::python("pika") else {
+        return;
+    };
+    let url = rabbit.url().replace("amqp://", "amqp://guest:guest@");
+    let environment = vec![("AMQP_URL", url)];
+    let worker = Worker::new("import pika", rabbit.dir.path(), &library, environment);
+    is_killed_and_gets_everything(&worker, &rabbit.url(), 1).await;
+}
+
+async fn full(rabbit: &Rabbit) {
+    let mut config = config(rabbit, "full");
+    config.bounds.bytes = 1 << 20;
+    let sink = Arc::new(Sink::start(config).await.unwrap());
+    let traffic = Traffic::start(Arc::clone(&sink), 0, Duration::ZERO);
+    until("it is full", || sink.status().trouble.is_some()).await;
+    let reason = sink.status().trouble.unwrap().reason;
+    assert!(reason.contains("a queue is full"), "{reason}");
+    let goal = AtomicU64::new(u64::MAX);
+    let ending = async {
+        traffic.more(600).await;
+        let last = traffic.end().await;
+        goal.store(last, Ordering::Relaxed);
+        last
+    };
+    let is_all = |came: &[Came]| has_all(came, goal.load(Ordering::Relaxed));
+    let (last, came) = tokio::join!(ending, everything(rabbit, "full", is_all));
+    judge(&came, 0, last);
+}
+
+async fn confirms_lost(rabbit: &Rabbit) {
+    let cutter = Cutter::start(To::Port(rabbit.port)).await;
+    let mut config = config(rabbit, "cut");
+    config.address = Address::parse(&format!("amqp://{}", cutter.address)).unwrap();
+    let sink = Arc::new(Sink::start(config).await.unwrap());
+    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
+    for _ in 0..3 {
+        traffic.more(200).await;
+        cutter.cut_without_answers(Duration::from_millis(200)).await;
+    }
+    traffic.more(200).await;
+    let last = traffic.end().await;
+    let came = everything(rabbit, "cut", |came| has_all(came, last)).await;
+    let again = judge(&came, 0, last);
+    assert!(again > 0, "a confirm was lost");
+}
+
+async fn stands_still(rabbit: &Rabbit) {
+    let sink = sink(rabbit, "still").await;
+    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
+    traffic.more(200).await;
+    rabbit.process.stop();
+    until("it is tried again", || sink.status().retries > 13).await;
+    rabbit.process.go_on();
+    traffic.more(200).await;
+    let last = traffic.end().await;
+    let came = everything(rabbit, "still", |came| has_all(came, last)).await;
+    judge(&came, 0, last);
+}
+
+async fn killed(rabbit: &mut Rabbit) {
+    let sink = sink(rabbit, "killed").await;
+    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
+    traffic.more(500).await;
+    rabbit.kill();
+    until("it is seen", || sink.status().trouble.is_some()).await;
+    rabbit.start_again();
+    traffic.more(500).await;
+    let last = traffic.end().await;
+    let came = everything(rabbit, "killed", |came| has_all(came, last)).await;
+    judge(&came, 0, last);
+    assert_eq!(sink.status().waiting, 0);
+}
+
+async fn comes_back_empty(rabbit: &mut Rabbit) {
+    let sink = sink(rabbit, "empty").await;
+    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
+    traffic.more(200).await;
+    rabbit.kill();
+    rabbit.forget();
+    until("it is seen", || sink.status().trouble.is_some()).await;
+    let had = traffic.finished();
+    rabbit.start_again();
+    traffic.more(200).await;
+    let last = traffic.end().await;
+    // What was confirmed before went with the disk.
+    let came = everything(rabbit, "empty", |came| has_all(came, last - had)).await;
+    in_order(&came);
+}
