@@ -49,9 +49,17 @@ pub(crate) struct Supervisor {
     /// core hears of it anyway.
     dying: BTreeMap<SlaveId, Instant>,
     /// Dead slaves of slots into which a process is being started: it may have been theirs.
-    quick: Vec<Hello>,
+    quick: Vec<Quick>,
     /// For tasks that tell the driver something later.
     notices: mpsc::Sender<Notice>,
+}
+
+/// A slave that was dead before it was known whose process it was.
+#[derive(Debug)]
+struct Quick {
+    hello: Hello,
+    /// The process group that it was of.
+    group: Option<u32>,
 }
 
 /// What came of a launched process that ended.
@@ -149,13 +157,12 @@ impl Supervisor {
             !self.launches.is_starting(slot),
             "it has started, or will not"
         );
-        for mut hello in std::mem::take(&mut self.quick) {
+        for Quick { mut hello, group } in std::mem::take(&mut self.quick) {
             let pid = pid_of_ours(&hello.process);
-            let group = pid.and_then(group_of);
             // It is dead: nobody has to know it by its pid.
             let _ = self.launches.recognise(&mut hello, pid, group);
             // What is of another slot waits on.
-            self.tell_death(hello.slave, Some(&hello));
+            self.tell_death_in(group, &hello);
         }
         input
     }
@@ -306,24 +313,27 @@ impl Supervisor {
     /// Of one that it did launch, `Exited` tells, before this or after. `hello`: as it
     /// introduced itself; `None`: nobody knows it.
     pub(crate) fn tell_death(&mut self, slave: SlaveId, hello: Option<&Hello>) {
-        if let Some(hello) = hello
-            && self.launches.is_starting(&hello.slot)
-            && self.launches.of_slave(slave).next().is_none()
-        {
-            // Whether it was launched, and by whom its end is told, is not known yet.
-            self.quick.push(hello.clone());
-            return;
-        }
         let group = self.watches.leave_group(slave);
         if self.watches.was_told(slave) && !mutant!("death-told-twice") {
             return;
         }
+        if let Some(hello) = hello {
+            debug_assert_eq!(hello.slave, slave, "its own hello");
+            self.tell_death_in(group, hello);
+        }
+    }
+
+    fn tell_death_in(&mut self, group: Option<u32>, hello: &Hello) {
+        let slave = hello.slave;
         if self.launches.of_slave(slave).next().is_some() {
             return;
         }
-        let Some(hello) = hello else {
+        if self.launches.is_starting(&hello.slot) {
+            // Whether it was launched, and by whom its end is told, is not known yet.
+            let hello = hello.clone();
+            self.quick.push(Quick { hello, group });
             return;
-        };
+        }
         let ending = match self.watches.doom(slave) {
             Some(why) => EndedBy::Killed(why),
             None => EndedBy::Unknown,

@@ -71,6 +71,7 @@ impl Agent {
     /// Messages that had no receiver are repeated.
     fn accepted(&mut self, accepted: Accepted) {
         let Some(link) = self.base.link_mut() else {
+            debug_assert!(false, "accepted on no link");
             return;
         };
         link.accepted = true;

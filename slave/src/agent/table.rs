@@ -99,6 +99,7 @@ impl Table {
     /// The task of a shard panicked.
     fn begins_again(&mut self, died: FromShard) -> Option<FromShard> {
         let Said::Died(left) = died.said else {
+            debug_assert!(false, "shard {} lives: {:?}", died.shard, died.said);
             return None;
         };
         // What it noted last counts.

@@ -66,6 +66,10 @@ impl Current {
     /// One goes on here: `taken_back`, the one that was here; `after_death`: of an owner
     /// that is dead.
     pub(super) fn goes_on(&mut self, session: Session, taken_back: bool, after_death: bool) {
+        debug_assert!(
+            !taken_back || self.tag().as_ref() == Some(&session.tag),
+            "what is taken back was here"
+        );
         self.session = Some(session);
         self.after_death = after_death;
         if !taken_back {

@@ -179,6 +179,8 @@ impl Staying {
     /// Events wait until it is done. A seal does not: the next owner goes on in whichever of
     /// the two is claimed.
     pub(super) fn compact(&mut self, span: Span) {
+        debug_assert!(self.owned.is_some(), "only what is here is compacted");
+        debug_assert!(self.compacting.is_none(), "one at a time");
         let Some(mut owned) = self.owned.take() else {
             return;
         };

@@ -211,6 +211,13 @@ impl InFlight {
         }
     }
 
+    /// Its owner let go of it: there is nothing to seal.
+    pub(crate) fn waits_no_more(&mut self, id: ShardId) {
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.waits = None;
+        }
+    }
+
     pub(crate) fn is_waiting(&self, id: ShardId) -> bool {
         self.begun
             .get(&id)

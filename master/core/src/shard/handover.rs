@@ -329,6 +329,9 @@ impl Core {
     pub(crate) fn set_free(&mut self, id: ShardId, after: ResumeAfter) {
         let shard = &self.fleet.shards[id];
         debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
+        if let Some(deploy) = self.deploys.of_mut(shard.slot) {
+            deploy.in_flight.waits_no_more(id);
+        }
         if shard.ticket.is_none() {
             self.permits
                 .came_to_nothing(id, &self.fleet, &self.settings, &mut self.out);
