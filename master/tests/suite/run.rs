@@ -118,6 +118,46 @@ async fn a_deploy_whose_slave_ends_at_once_ends_with_1_and_the_reason() {
 }
 
 #[tokio::test]
+async fn a_master_that_is_killed_in_the_deploys_of_two_slots_is_followed_by_one_that_ends_both() {
+    // The canary of each deploy is looked at until the master is killed.
+    let fleet = Fleet::new(
+        "shard_count = 8\n[[slot]]\nname = \"a\"\nshards = [0, 3]\n\
+         [[slot]]\nname = \"b\"\nshards = [4, 7]\n[limits]\ncanary_time = \"60s\"\n",
+    );
+    let mut master = fleet.master().await;
+    let slots = ["a", "b"];
+    let old = slots.map(|slot| fleet.slave("v1", Role::Candidate).of_slot(slot));
+    until("all serve", || old.iter().all(|old| old.serving() == 4)).await;
+    fleet.settled().await;
+    let mut orders = Vec::new();
+    let mut new = Vec::new();
+    for slot in slots {
+        let mut deploy = fleet.command(&["deploy", "--beside", "--slot", slot, "--"]);
+        deploy.args(fleet.pid_command_of(slot));
+        let quiet = deploy.stdout(Stdio::null()).stderr(Stdio::null());
+        orders.push(quiet.spawn().unwrap());
+        new.push(fleet.launched_in(slot, "v2").await);
+        let canary = new.last().unwrap();
+        until("a canary serves", || canary.serving() == 1).await;
+    }
+    master.signal(Signal::KILL);
+    timeout(LONG, master.child.wait()).await.unwrap().unwrap();
+    assert!(new.iter().all(|new| new.serving() == 1), "in the middle");
+
+    let _master = fleet.master().await;
+    until("all have moved", || {
+        new.iter().all(|new| new.serving() == 4)
+    })
+    .await;
+    fleet.settled().await;
+    for (old, new) in old.iter().zip(&new) {
+        assert_eq!(old.serving(), 0, "two owners");
+        assert!(new.seen().permits.is_empty(), "no session was lost");
+        assert!(is_alive(new.process.pid));
+    }
+}
+
+#[tokio::test]
 async fn slaves_outlive_the_master_and_the_next_one_adopts_them() {
     for signal in [Signal::TERM, Signal::KILL] {
         let fleet = Fleet::new("shard_count = 4\n");

@@ -90,6 +90,13 @@ impl Fake {
         fake
     }
 
+    /// The same slave in another slot. It has not dialled yet: nothing was awaited since.
+    pub(crate) fn of_slot(mut self, slot: &str) -> Self {
+        self.life.hello.slot = slot.to_owned();
+        self.come_back();
+        self
+    }
+
     /// Its connection ends; it does not dial again.
     pub(crate) fn cut_off(&self) {
         self.task().abort();

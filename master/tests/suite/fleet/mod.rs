@@ -80,13 +80,21 @@ impl Fleet {
     }
 
     pub(crate) fn pid_file(&self) -> PathBuf {
-        self.dir.path().join("pid")
+        self.pid_file_of("main")
+    }
+
+    fn pid_file_of(&self, slot: &str) -> PathBuf {
+        self.dir.path().join(format!("pid-{slot}"))
     }
 
     pub(crate) fn pid_command(&self) -> Vec<String> {
+        self.pid_command_of("main")
+    }
+
+    pub(crate) fn pid_command_of(&self, slot: &str) -> Vec<String> {
         let script = format!(
             "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000",
-            self.pid_file().display()
+            self.pid_file_of(slot).display()
         );
         ["sh", "-c", &script].map(str::to_owned).to_vec()
     }
@@ -168,14 +176,19 @@ impl Fleet {
 
     /// The slave in the process that the master launches.
     pub(crate) async fn launched(&self, build: &str) -> Fake {
-        let file = self.pid_file();
+        self.launched_in("main", build).await
+    }
+
+    /// The same of this slot.
+    pub(crate) async fn launched_in(&self, slot: &str, build: &str) -> Fake {
+        let file = self.pid_file_of(slot);
         until("a launch", || Path::exists(&file)).await;
         let pid = std::fs::read_to_string(&file)
             .unwrap()
             .trim()
             .parse()
             .unwrap();
-        Fake::launched(pid, &self.socket(), build)
+        Fake::launched(pid, &self.socket(), build).of_slot(slot)
     }
 
     pub(crate) async fn status(&self) -> Value {
