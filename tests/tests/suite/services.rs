@@ -213,6 +213,41 @@ fn units_pass_systemd_analyze_verify() {
     assert!(output.status.success(), "{said}");
 }
 
+#[test]
+fn a_master_that_another_one_deposed_takes_its_socket_with_it_and_no_other_end_does() {
+    let host = Host::new();
+    host.program("bin/systemctl", "echo systemctl \"$@\"");
+    host.program("bin/sleep", "echo sleep \"$@\"");
+    let unit = root().join("scripts/packaging/systemd/baton-master.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let commands = unit.lines().filter_map(|line| {
+        let command = line.strip_prefix("ExecStopPost=")?;
+        let script = command
+            .trim_start_matches('+')
+            .strip_prefix("/bin/sh -c '")?;
+        Some(script.strip_suffix('\'')?.replace("$$", "$"))
+    });
+    let commands: Vec<String> = commands.collect();
+    let done = |status: &str| {
+        let run = |script: &String| {
+            let output = Command::new("/bin/sh")
+                .args(["-c", script])
+                .env("PATH", host.path("bin"))
+                .env("EXIT_STATUS", status)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        commands.iter().map(run).collect::<String>()
+    };
+    assert_eq!(done("4"), "systemctl --no-block stop baton-master.socket\n");
+    assert_eq!(done("2"), "sleep 15\n");
+    for status in ["0", "1", "KILL", "TERM"] {
+        assert_eq!(done(status), "", "{status}");
+    }
+}
+
 /// A host's root in a scratch folder.
 pub(crate) struct Host {
     dir: TempDir,
