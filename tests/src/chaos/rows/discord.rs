@@ -186,18 +186,6 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
-        name: "upgrades-limited",
-        about: "every connection ends, and for 1.5 s requests for a websocket get 429 with Retry-After",
-        phases: &[M0, M2, M4],
-        quick: M4,
-        blow: Blow::Discord(&[
-            r#"{"name":"bot_429","when":"upgrade","count":0,"for_ms":1500,"duration_ms":1000}"#,
-            r#"{"name":"reset"}"#,
-        ]),
-        expect: either_way,
-        ..ROW
-    },
-    Row {
         name: "resume-url-dead",
         about: "every connection ends, the resume URL is dead for 5 s",
         phases: &[M0, M2, M3],
