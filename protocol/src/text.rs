@@ -142,6 +142,9 @@ impl ToMaster {
                     clean(&mut store.dir);
                     clean(&mut store.held_up_by);
                 }
+                if let Some(clients) = &mut pong.clients {
+                    clients.texts().into_iter().for_each(clean);
+                }
             }
             _ => {}
         }
@@ -158,7 +161,9 @@ fn clean(text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Dialled, Failed, Overtaken, Pong, StoreRoom};
+    use crate::message::{
+        Behind, Clients, Dialled, Failed, Library, Overtaken, Pong, Refusals, StoreRoom,
+    };
 
     #[test]
     fn what_orders_a_terminal_about_or_is_not_seen_is_written_out() {
@@ -183,11 +188,18 @@ mod tests {
 
     fn of_store(dir: String, held_up_by: String) -> ToMaster {
         ToMaster::Pong(Pong {
-            store: Some(StoreRoom {
+            store: Some(Box::new(StoreRoom {
                 dir,
                 held_up_by,
                 ..StoreRoom::default()
-            }),
+            })),
+            ..Pong::default()
+        })
+    }
+
+    fn of_clients(clients: Clients) -> ToMaster {
+        ToMaster::Pong(Pong {
+            clients: Some(Box::new(clients)),
             ..Pong::default()
         })
     }
@@ -247,6 +259,38 @@ mod tests {
             }),
             of_store(bad(), String::new()),
             of_store(String::new(), bad()),
+            of_clients(Clients {
+                address: bad(),
+                ..Clients::default()
+            }),
+            of_clients(Clients {
+                libraries: vec![Library {
+                    name: bad(),
+                    clients: 1,
+                }],
+                ..Clients::default()
+            }),
+            of_clients(Clients {
+                behind: vec![Behind {
+                    library: bad(),
+                    ..Behind::default()
+                }],
+                ..Clients::default()
+            }),
+            of_clients(Clients {
+                behind: vec![Behind {
+                    mirror: bad(),
+                    ..Behind::default()
+                }],
+                ..Clients::default()
+            }),
+            of_clients(Clients {
+                refused: vec![Refusals {
+                    reason: bad(),
+                    ..Refusals::default()
+                }],
+                ..Clients::default()
+            }),
         ] {
             let shown = format!("{:?}", message.readable());
             assert!(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use baton_protocol::message::Clients;
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
@@ -19,7 +20,7 @@ use crate::{
     config::SlaveConfig,
     error::Error,
     log, output,
-    shard::Context,
+    shard::{Context, OfClients},
     state::stays::Stays,
 };
 
@@ -36,6 +37,7 @@ pub struct Builder {
     #[cfg(feature = "store")]
     store: Option<Guilds>,
     work: Option<Arc<dyn Work>>,
+    clients: Option<Box<OfClients>>,
     config: Option<SlaveConfig>,
     stop: Option<CancellationToken>,
     requests: (mpsc::Sender<oneshot::Sender<Status>>, Requests),
@@ -67,6 +69,7 @@ impl Slave {
             #[cfg(feature = "store")]
             store: None,
             work: None,
+            clients: None,
             config: None,
             stop: None,
             requests: mpsc::channel(16),
@@ -98,6 +101,14 @@ impl Builder {
     #[must_use]
     pub fn work(mut self, work: impl Work) -> Self {
         self.work = Some(Arc::new(work));
+        self
+    }
+
+    /// What the master is told of local clients that this bot serves, each time that it
+    /// asks how the slave does: every few seconds. It must not wait for anything.
+    #[must_use]
+    pub fn clients(mut self, report: impl Fn() -> Clients + Send + Sync + 'static) -> Self {
+        self.clients = Some(Box::new(report));
         self
     }
 
@@ -146,7 +157,8 @@ impl Builder {
             None => stop_at_signals()?,
         };
         let stays = self.stays(&config)?;
-        let context = Context::new(config, self.bot, self.state, stays, self.work)?;
+        let mut context = Context::new(config, self.bot, self.state, stays, self.work)?;
+        context.clients = self.clients;
         let context = Arc::new(context);
         #[cfg(feature = "legacy")]
         if let Some(legacy) = context.config.legacy {

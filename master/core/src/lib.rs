@@ -368,6 +368,7 @@ impl Core {
         let silent = slave.fares(self.out.now, &pong);
         slave.keeps(pong.store.take());
         slave.backlog(id, &mut self.out);
+        slave.clients_fare(id, pong.clients.take(), &mut self.out);
         self.heal(id, silent);
         self.judge(id, pong.number);
     }

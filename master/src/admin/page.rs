@@ -26,11 +26,12 @@ macro_rules! files {
 }
 
 /// Below `/page/`.
-const FILES: [(&str, &str); 18] = files![
+const FILES: [(&str, &str); 19] = files![
     "style.css",
     "app.js",
     "api.js",
     "charts.js",
+    "clients.js",
     "controls.js",
     "deaths.js",
     "deploy.js",

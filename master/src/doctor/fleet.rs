@@ -162,6 +162,10 @@ const FAR_MORE_MS: u64 = 10_000;
 /// No user waits so long for what a bot does, no matter what Discord would replay.
 const LATE: Duration = Duration::from_secs(30);
 
+/// Where clients handle the events, they are finished when a client has them.
+const WAITS_FOR_CLIENTS: &str = "its clients are away, or do not acknowledge what they get: the \
+                                 check `clients` says which";
+
 /// Handlers that are late, or behind by more than Discord would replay: a death now would
 /// cost a session.
 fn lag(view: &View) -> Vec<Finding> {
@@ -192,6 +196,7 @@ fn lag(view: &View) -> Vec<Finding> {
                 "{since}: if the new build is the cause, go back to the one before: baton-master \
                  rollback"
             ),
+            None if slave.clients.is_some() => WAITS_FOR_CLIENTS.to_owned(),
             None => "look for a handler that hangs, or give the slots more processes".to_owned(),
         };
         let finding = if lag > budget {
@@ -234,6 +239,12 @@ fn unfinished(view: &View) -> Vec<Finding> {
         let Some(event) = shard.unfinished.as_ref() else {
             continue;
         };
+        // Where clients handle the events, the check of these says it.
+        let is_owner = |slave: &&SlaveView| shard.owner.as_deref() == Some(&*slave.slave);
+        let owner = view.slaves.iter().find(is_owner);
+        if owner.is_some_and(|owner| owner.clients.is_some()) {
+            continue;
+        }
         let age = event.age_ms / 1000;
         if behind < most / 4 && age < OLD_EVENT_S {
             continue;

@@ -4,6 +4,7 @@
 //! Each check says what it saw, also when it is well, and what to do when it is not.
 //! What heals itself is healed by the core (`core/src/shard/restart.rs`) and told as an alarm.
 
+mod clients;
 mod doors;
 mod fleet;
 mod host;
@@ -29,7 +30,7 @@ pub enum Level {
 /// What one check saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which check: `shards`, `link`, `lag`, `handlers`, `store`, `builds`, `clock`, `files`,
+    /// Which check: `shards`, `link`, `lag`, `handlers`, `store`, `clients`, `builds`, `clock`, `files`,
     /// `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`, `log`.
     pub check: &'static str,
     /// How bad it is.
@@ -93,6 +94,7 @@ impl Finding {
 #[must_use]
 pub fn examine(view: &View, host: &Host, doors: &Doors) -> Vec<Finding> {
     let mut findings = fleet::examine(view, host.unix_ms);
+    findings.extend(clients::clients(view));
     findings.extend(host.examine(view));
     findings.extend(doors.examine());
     findings

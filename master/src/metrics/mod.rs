@@ -5,6 +5,7 @@
 //! keeps start at zero with each start of it, as Prometheus expects; those of a slave
 //! are the slave's own and outlive the master.
 
+mod clients;
 mod picture;
 mod plain;
 mod process;

@@ -60,6 +60,7 @@ impl Scrape<'_> {
         self.slaves(ours);
         self.reports(ours, reported);
         self.stores(ours);
+        super::clients::clients(&self.view.slaves, ours);
         self.deploy(ours);
         self.listener(ours);
         let dropped = Counter::<u64>::default();

@@ -10,7 +10,10 @@ use baton_core::{
 };
 use baton_protocol::{
     DeployId, ShardId,
-    message::{Checkpoint, Failed, IdentifyRequest, Progress, Resume, StoreRoom},
+    message::{
+        Absent, Checkpoint, Clients, Failed, IdentifyRequest, Library, Progress, Refusals, Resume,
+        StoreRoom,
+    },
 };
 
 use super::*;
@@ -313,6 +316,58 @@ fn the_fleet_is_shown_as_it_is() {
             .keys()
             .any(|series| series.contains(&of_stranger))
     );
+}
+
+#[test]
+fn clients_are_shown_where_a_slave_serves_some() {
+    let metrics = Metrics::default();
+    let mut view = view();
+    let without = parsed(&metrics, &view);
+    assert!(!without.types.keys().any(|name| name.contains("proxy")));
+    let library = |name: &str, clients| Library {
+        name: name.to_owned(),
+        clients,
+    };
+    view.slaves[0].clients = Some(Box::new(Clients {
+        listening: true,
+        libraries: vec![library("hikari", 2), library("hikari", 1)],
+        unattended: 1,
+        absent: vec![Absent {
+            away_ms: 1500,
+            ..Absent::default()
+        }],
+        kept_bytes: 10,
+        kept_limit: 100,
+        fullest_bytes: 30,
+        shard_limit: 60,
+        lost: 4,
+        refused: vec![Refusals {
+            code: 4014,
+            count: 2,
+            ..Refusals::default()
+        }],
+        ..Clients::default()
+    }));
+    let parsed = parsed(&metrics, &view);
+    let slave = format!(r#"slave="{SLAVE}",slot="main",build="v \"1\"\n""#);
+    for (series, value) in [
+        (
+            format!(r#"baton_proxy_clients{{{slave},library="hikari"}}"#),
+            3.0,
+        ),
+        (format!("baton_proxy_listening{{{slave}}}"), 1.0),
+        (format!("baton_proxy_shards_without_client{{{slave}}}"), 1.0),
+        (format!("baton_proxy_away_seconds{{{slave}}}"), 1.5),
+        (format!("baton_proxy_kept_bytes{{{slave}}}"), 10.0),
+        (format!("baton_proxy_kept_share{{{slave}}}"), 0.5),
+        (format!("baton_proxy_events_lost_total{{{slave}}}"), 4.0),
+        (
+            format!(r#"baton_proxy_refusals_total{{{slave},code="4014"}}"#),
+            2.0,
+        ),
+    ] {
+        assert_eq!(parsed.value(&series), value, "{series}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 // time in between, so one that is missed is wrong for a second or two at most.
 
 import { get, getText } from "./api.js";
+import { showClients } from "./clients.js";
 import { askAccess, showControls, startControls } from "./controls.js";
 import { showDeaths } from "./deaths.js";
 import { showDeploy } from "./deploy.js";
@@ -52,6 +53,7 @@ function show() {
     showDeploy(fleet);
     showSlaves(fleet, memory);
     showDeaths(fleet);
+    showClients(fleet.status);
     showHistory(fleet);
     showKey(fleet, map.theme);
     showSummary(fleet, link.away);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Clients;
 use crate::id::{Epoch, Sequence, ShardId};
 
 /// Id 16, master → slave: the link and both ends are alive.
@@ -61,7 +62,10 @@ pub struct Pong {
     /// How much room the states that stay where they are take, and have; absent where
     /// there is no store, and where the slave does not say so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub store: Option<StoreRoom>,
+    pub store: Option<Box<StoreRoom>>,
+    /// How its local clients do; absent where it serves none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Box<Clients>>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

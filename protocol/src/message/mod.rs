@@ -15,6 +15,7 @@
 //!
 //! Each variant says who sends it, when, and what answers it.
 
+mod clients;
 mod copies;
 mod frames;
 mod handover;
@@ -25,6 +26,7 @@ mod serving;
 mod tests;
 
 pub use self::{
+    clients::{Absent, Behind, Clients, Library, Refusals},
     copies::{CopyState, StateAck, StateReady, Work},
     handover::{
         CarriedEvent, Dial, Dialled, Overtaken, Resume, ResumeAfter, Seal, Sealed, SetAside,

@@ -1,6 +1,6 @@
 //! Why a proxy does not start.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 /// Why a proxy does not start.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,14 @@ pub enum Error {
         /// Which.
         setting: &'static str,
         /// What is wrong with it, and what it may be.
+        wrong: String,
+    },
+    /// A file is no certificate or key.
+    #[error("{}: {wrong}", .file.display())]
+    Pem {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
         wrong: String,
     },
     /// The address cannot be listened at.

@@ -18,6 +18,7 @@ mod proxy;
 mod server;
 mod shard;
 mod status;
+mod tls;
 mod token;
 mod upstream;
 mod wire;
@@ -27,9 +28,10 @@ pub use self::{
     error::Error,
     input::Input,
     proxy::Proxy,
-    status::{ClientStatus, GivenUp, Kept, Reason, ShardStatus, Status},
+    status::{ClientStatus, GivenUp, Kept, Reason, ShardStatus, Status, Totals},
+    tls::tls,
     token::Token,
     upstream::{Begin, CommandRefused, Dispatch, Fleet, Guild, Guilds, Json, Upstream},
 };
 #[doc(no_inline)]
-pub use baton_protocol::{Sequence, ShardId};
+pub use baton_protocol::{Sequence, ShardId, message::Clients};

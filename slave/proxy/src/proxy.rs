@@ -5,12 +5,12 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use baton_protocol::ShardId;
+use baton_protocol::{ShardId, message::Clients};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore},
@@ -23,7 +23,7 @@ use crate::{
     input::Input,
     server,
     shard::{Budget, Shard},
-    status::{Kept, Status},
+    status::{Ends, Kept, Status, Totals},
     upstream::Upstream,
 };
 
@@ -42,7 +42,10 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     budget: Budget,
     shards: Mutex<BTreeMap<ShardId, Arc<Shard>>>,
-    closed: Mutex<BTreeMap<u16, u64>>,
+    pub(crate) ends: Ends,
+    /// What happened at shards that have left.
+    past: Mutex<Totals>,
+    listens: AtomicBool,
     last_connection: AtomicU64,
 }
 
@@ -60,7 +63,9 @@ impl Shared {
             tasks: TaskTracker::new(),
             budget: Budget::new(config.limits.rings),
             shards: Mutex::default(),
-            closed: Mutex::default(),
+            ends: Ends::default(),
+            past: Mutex::default(),
+            listens: AtomicBool::new(false),
             last_connection: AtomicU64::new(0),
             config,
         }
@@ -76,21 +81,20 @@ impl Shared {
         lock(&self.shards).get(&shard).cloned()
     }
 
-    pub(crate) fn shards(&self) -> Vec<Arc<Shard>> {
-        lock(&self.shards).values().cloned().collect()
-    }
-
     pub(crate) fn next_connection(&self) -> u64 {
         self.last_connection.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(crate) fn count_close(&self, code: u16) {
-        *lock(&self.closed).entry(code).or_default() += 1;
+    /// Clients can connect from now on.
+    pub(crate) fn listens(&self) {
+        self.listens.store(true, Ordering::Relaxed);
     }
 
     /// It is not here any more, unless another took its place.
     pub(crate) fn leaves(&self, shard: &Arc<Shard>) {
+        // Under this lock, in which both are read: nothing counts twice, or not at all.
         let mut shards = lock(&self.shards);
+        *lock(&self.past) += &shard.status();
         if shards
             .get(&shard.id)
             .is_some_and(|here| Arc::ptr_eq(here, shard))
@@ -108,6 +112,7 @@ async fn when_free(shared: &Shared) -> Option<TcpListener> {
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 tracing::info!(%address, "clients are served");
+                shared.listens();
                 return Some(listener);
             }
             Err(error) if !said => {
@@ -184,6 +189,7 @@ impl Proxy {
         })?;
         config.check()?;
         let shared = Arc::new(Shared::new(config, upstream));
+        shared.listens();
         let serving = server::serve(Arc::clone(&shared), listener);
         shared.tasks.spawn(serving);
         Ok(Self(shared))
@@ -227,14 +233,31 @@ impl Proxy {
         let ProxyConfig {
             limits, timings, ..
         } = &shared.config;
+        let here = lock(&shared.shards);
+        let shards: Vec<_> = here.values().map(|shard| shard.status()).collect();
+        let mut totals = *lock(&shared.past);
+        drop(here);
+        for shard in &shards {
+            totals += shard;
+        }
         Status {
+            address: shared.config.listen.to_string(),
+            listening: shared.listens.load(Ordering::Relaxed),
             connections: limits.connections.saturating_sub(free),
             kept: Kept::of(limits, timings),
             open_bytes,
             ring_bytes: open_bytes + history_bytes,
-            closed: lock(&shared.closed).clone(),
-            shards: shared.shards().iter().map(|shard| shard.status()).collect(),
+            closed: shared.ends.counts(),
+            refused: shared.ends.refused(),
+            totals,
+            shards,
         }
+    }
+
+    /// The same for a master: short, however many shards and clients there are.
+    #[must_use]
+    pub fn report(&self) -> Clients {
+        self.status().report()
     }
 
     /// Asks all clients to reconnect, closes their connections and ends.

@@ -1,14 +1,28 @@
 //! What a proxy says about itself.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::AddAssign,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
+use baton_protocol::{
+    ShardId,
+    message::{Absent, Behind, Clients, Library, Refusals},
+};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::config::{Limits, Timings};
 
-/// What a proxy says about itself. Counts begin when the shard came.
+/// What a proxy says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
+    /// Where it listens, or is to.
+    pub address: String,
+    /// Whether it does.
+    pub listening: bool,
     /// Open connections, those that did not identify too.
     pub connections: usize,
     /// How much is kept for clients, and for how long.
@@ -19,6 +33,10 @@ pub struct Status {
     pub ring_bytes: usize,
     /// Connections that were closed, by code.
     pub closed: BTreeMap<u16, u64>,
+    /// Connections and requests that were refused, ascending by code.
+    pub refused: Vec<Refusals>,
+    /// What happened since the proxy began, at shards that have left too.
+    pub totals: Totals,
     /// Its shards, ascending.
     pub shards: Vec<ShardStatus>,
 }
@@ -62,7 +80,28 @@ pub enum Reason {
     Away,
 }
 
-/// One shard.
+/// What happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Events that came.
+    pub events: u64,
+    /// Sessions that clients began.
+    pub sessions: u64,
+    /// Of those, the ones that began while another client was connected.
+    pub takeovers: u64,
+    /// RESUMEs that went through.
+    pub resumes: u64,
+    /// RESUMEs that were refused.
+    pub resumes_refused: u64,
+    /// Events that RESUMEs replayed.
+    pub replayed: u64,
+    /// Events that no client received because they could not be kept longer.
+    pub lost: u64,
+    /// Events that passed by because no client came for too long.
+    pub unattended: u64,
+}
+
+/// One shard. Its counts begin when it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ShardStatus {
     /// Which.
@@ -141,6 +180,218 @@ impl Kept {
     }
 }
 
+impl AddAssign<&ShardStatus> for Totals {
+    fn add_assign(&mut self, more: &ShardStatus) {
+        self.events += more.events;
+        self.sessions += more.sessions;
+        self.takeovers += more.takeovers;
+        self.resumes += more.resumes;
+        self.resumes_refused += more.resumes_refused;
+        self.replayed += more.replayed;
+        self.lost += more.lost;
+        self.unattended += more.unattended;
+    }
+}
+
+impl Status {
+    /// The same for a master: what of it may need a look is named, all else counted.
+    pub(crate) fn report(&self) -> Clients {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let shards = &self.shards;
+        let mut libraries: BTreeMap<&str, u64> = BTreeMap::new();
+        let connected = shards.iter().flat_map(|shard| &shard.clients);
+        for client in connected.filter(|client| client.connected) {
+            *libraries.entry(&client.library).or_default() += 1;
+        }
+        let libraries = libraries.into_iter().map(|(name, clients)| Library {
+            name: name.to_owned(),
+            clients,
+        });
+        let keep_ms = self.kept.away_ms;
+        // Where events pass by it is at least so long.
+        let away = |shard: &ShardStatus| shard.away_ms.or(shard.passes_by.then_some(keep_ms));
+        let unattended = shards.iter().filter(|shard| away(shard).is_some());
+        let absent = shards.iter().filter_map(|shard| {
+            Some(Absent {
+                shard: ShardId(shard.shard),
+                away_ms: away(shard)?,
+                waiting: shard.open,
+            })
+        });
+        let behind = shards.iter().flat_map(|shard| {
+            let of_shard = shard.clients.iter();
+            of_shard.map(|client| Behind {
+                shard: ShardId(shard.shard),
+                library: client.library.clone(),
+                mirror: client.mirror.clone().unwrap_or_default(),
+                connected: client.connected,
+                unsent: client.unsent,
+                // A mirror is not asked.
+                unacknowledged: match client.mirror {
+                    Some(_) => 0,
+                    None => client.unacknowledged,
+                },
+            })
+        });
+        let before = |behind: &Behind| behind.unsent + behind.unacknowledged;
+        let behind = behind.filter(|behind| before(behind) > 0);
+        let fullest = shards.iter().max_by_key(|shard| shard.open_bytes);
+        let fullest = fullest.map_or((0, 0), |shard| (shard.shard, shard.open_bytes));
+        let unattended = number(unattended.count());
+        Clients {
+            address: self.address.clone(),
+            listening: self.listening,
+            connections: number(self.connections),
+            libraries: most(libraries, |library| library.clients),
+            attended: number(shards.len()) - unattended,
+            unattended,
+            absent: most(absent, |absent| absent.away_ms),
+            behind: most(behind, before),
+            kept_bytes: number(self.open_bytes),
+            kept_limit: number(self.kept.rings_bytes),
+            fullest_shard: ShardId(fullest.0),
+            fullest_bytes: number(fullest.1),
+            shard_limit: number(self.kept.ring_bytes),
+            keep_ms,
+            events: self.totals.events,
+            sessions: self.totals.sessions,
+            takeovers: self.totals.takeovers,
+            resumes: self.totals.resumes,
+            resumes_refused: self.totals.resumes_refused,
+            replayed: self.totals.replayed,
+            lost: self.totals.lost,
+            passed_by: self.totals.unattended,
+            refused: most(self.refused.iter().cloned(), |refused| refused.count),
+        }
+    }
+}
+
 pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Those with most of something, the one with most first.
+fn most<T>(all: impl Iterator<Item = T>, of: impl Fn(&T) -> u64) -> Vec<T> {
+    let mut all: Vec<T> = all.collect();
+    all.sort_by_key(|one| std::cmp::Reverse(of(one)));
+    all.truncate(Clients::MAX_NAMED);
+    all
+}
+
+/// What was closed and refused, by code.
+#[derive(Debug, Default)]
+pub(crate) struct Ends(Mutex<BTreeMap<u16, Ended>>);
+
+#[derive(Debug)]
+struct Ended {
+    count: u64,
+    /// What the last one was told, and when.
+    reason: String,
+    at: Instant,
+}
+
+/// The end of a connection that nobody is refused by: the client may come again at once.
+const NO_REFUSAL: u16 = 4000;
+
+impl Ends {
+    /// One more was closed with this code, or got this status of HTTP.
+    pub(crate) fn count(&self, code: u16, reason: &str) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = all.entry(code).or_insert_with(|| Ended {
+            count: 0,
+            reason: String::new(),
+            at: Instant::now(),
+        });
+        ended.count += 1;
+        ended.at = Instant::now();
+        ended.reason.clear();
+        let shown = reason.chars().filter(|c| !c.is_control());
+        for c in shown {
+            if ended.reason.len() + c.len_utf8() > Clients::MAX_TEXT {
+                break;
+            }
+            ended.reason.push(c);
+        }
+    }
+
+    /// How many there were of each code.
+    pub(crate) fn counts(&self) -> BTreeMap<u16, u64> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .map(|(code, ended)| (*code, ended.count))
+            .collect()
+    }
+
+    /// Those that were refusals.
+    pub(crate) fn refused(&self) -> Vec<Refusals> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = all.iter().filter(|(code, _)| **code != NO_REFUSAL);
+        let refused = refused.map(|(code, ended)| Refusals {
+            code: *code,
+            count: ended.count,
+            reason: ended.reason.clone(),
+            ago_ms: millis(ended.at.elapsed()),
+        });
+        refused.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn client(library: &str, unsent: u64) -> ClientStatus {
+        ClientStatus {
+            library: library.to_owned(),
+            connected: true,
+            unsent,
+            ..ClientStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_master_hears_what_needs_a_look_and_how_much_of_the_rest_there_is() {
+        let shards = (0..100).map(|shard| {
+            let away = shard >= 40;
+            ShardStatus {
+                shard,
+                clients: Vec::from_iter((!away).then(|| client("hikari", u64::from(shard)))),
+                away_ms: away.then_some(u64::from(shard)),
+                open_bytes: if shard == 7 { 900 } else { 1 },
+                ..ShardStatus::default()
+            }
+        });
+        let status = Status {
+            shards: shards.collect(),
+            ..Status::default()
+        };
+        let report = status.report();
+        assert_eq!((report.attended, report.unattended), (40, 60));
+        assert_eq!(report.libraries[0].clients, 40);
+        assert_eq!(report.absent.len(), Clients::MAX_NAMED);
+        assert_eq!(report.absent[0].shard, ShardId(99));
+        assert_eq!(report.behind[0].shard, ShardId(39));
+        assert!(report.behind.iter().all(|behind| behind.unsent > 0));
+        assert_eq!(
+            (report.fullest_shard, report.fullest_bytes),
+            (ShardId(7), 900)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_told_with_the_last_reason_and_its_age() {
+        let ends = Ends::default();
+        ends.count(4000, "moved");
+        ends.count(4014, "once");
+        ends.count(4014, &"\u{7}\u{e4}".repeat(100));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let refused = ends.refused();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!((refused[0].code, refused[0].count), (4014, 2));
+        assert_eq!(refused[0].reason, "\u{e4}".repeat(64));
+        assert_eq!(refused[0].ago_ms, 2000);
+        assert_eq!(ends.counts()[&4000], 1);
+    }
 }

@@ -93,7 +93,10 @@ async fn run(settings: Settings) -> Result<(), Error> {
         (_, Known::Store(_) | Known::Cache(_), Some(broker)) => Slave::builder(Arc::clone(broker)),
         (Some(proxy), Known::Store(store), None) => {
             let intents = settings.slave.intents.bits();
-            Slave::builder(Joined::start(proxy, store.clone(), intents)?)
+            let joined = Joined::start(proxy, store.clone(), intents)?;
+            let joined = Arc::new(joined);
+            let clients = Arc::clone(&joined);
+            Slave::builder(joined).clients(move || clients.report())
         }
         (Some(_) | None, Known::Store(_) | Known::Cache(_), None) => Slave::builder(relay.clone()),
     };

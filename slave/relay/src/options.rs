@@ -2,9 +2,10 @@
 //! environment over the file, the file over the default.
 
 mod broker;
+mod clients;
 mod values;
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use baton_proxy::ProxyConfig;
 use baton_sink::SinkConfig;
@@ -16,7 +17,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::Val
 use serde::Deserialize;
 use twilight_model::gateway::Intents;
 
-use self::values::{bytes, bytes_of_file, default_runtime_dir, intents, intents_of_file, token};
+use self::{
+    clients::{Clients, clients_of_file},
+    values::{bytes, bytes_of_file, default_runtime_dir, intents, intents_of_file, token},
+};
 use crate::{inspect, sink::Target, store};
 
 /// Every intent that Discord does not call privileged.
@@ -100,7 +104,7 @@ struct Keys {
     on_deadly_event: Option<DeadlyEvent>,
     /// What is kept of guilds, and where: cache (twilight's, which is copied to the next
     /// process) or store (memory that both processes see, which stays where it is)
-    /// [default: cache]
+    /// [default: cache; store with --proxy]
     #[arg(long, env = "BATON_STATE", value_name = "WHAT")]
     state: Option<Kept>,
     /// Folder of the store, for all fleets and slots of this user [default:
@@ -184,11 +188,6 @@ struct Keys {
     #[arg(long, value_name = "FILE", hide = true)]
     #[serde(skip)]
     keeps: Option<PathBuf>,
-    /// Be the gateway of local bots in any language, at this address; needs --state store.
-    /// Events go to them then, and to no sink. Clients come with the bot's token. An address
-    /// that another process has is taken when it is free [default: no]
-    #[arg(long, env = "BATON_PROXY", value_name = "IP:PORT")]
-    proxy: Option<SocketAddr>,
     /// Answer GET /status and GET /guild/ID here: 127.0.0.1:PORT or unix:PATH, in
     /// which %p is the process id
     #[arg(long, env = "BATON_INSPECT", value_name = "ADDRESS")]
@@ -209,6 +208,9 @@ struct Keys {
     /// Discord's max_concurrency of this bot, with --legacy only [default: 1]
     #[arg(long, env = "BATON_MAX_CONCURRENCY", value_name = "N")]
     max_concurrency: Option<u32>,
+    #[command(flatten)]
+    #[serde(deserialize_with = "clients_of_file")]
+    proxy: Clients,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, clap::ValueEnum)]
@@ -249,6 +251,14 @@ pub(crate) enum Asked {
     Store(store::Verb),
 }
 
+/// Tokens that are not in their files.
+#[derive(Default)]
+struct Tokens {
+    bot: Option<String>,
+    /// Of the proxy's own.
+    proxy: Option<String>,
+}
+
 /// The settings, checked.
 pub(crate) struct Settings {
     pub(crate) slave: SlaveConfig,
@@ -275,10 +285,10 @@ pub(crate) struct Settings {
 pub(crate) fn read() -> Result<Asked, Error> {
     let given = Arguments::command().try_get_matches().and_then(|matches| {
         let by_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-        let by_flag = [by_flag("token_file"), by_flag("sink")];
+        let by_flag = ["token_file", "sink", "proxy_token_file"].map(by_flag);
         Ok((Arguments::from_arg_matches(&matches)?, by_flag))
     });
-    let (arguments, [by_flag, sink_by_flag]) = match given {
+    let (arguments, [by_flag, sink_by_flag, proxy_by_flag]) = match given {
         Ok(given) => given,
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
@@ -295,7 +305,11 @@ pub(crate) fn read() -> Result<Asked, Error> {
     if let Some(sink) = sink.filter(|_| sink_by_flag) {
         broker::without_secret(sink)?;
     }
-    let given = std::env::var("DISCORD_TOKEN").ok().filter(|_| !by_flag);
+    let of = |variable, by_flag: bool| std::env::var(variable).ok().filter(|_| !by_flag);
+    let given = Tokens {
+        bot: of("DISCORD_TOKEN", by_flag),
+        proxy: of("BATON_PROXY_TOKEN", proxy_by_flag),
+    };
     let keys = match &arguments.config {
         Some(path) => {
             let text = fs::read_to_string(path).map_err(|error| {
@@ -370,31 +384,32 @@ impl Keys {
             handler_ms: self.handler_ms.or(file.handler_ms),
             dies_of: self.dies_of,
             keeps: self.keeps,
-            proxy: self.proxy.or(file.proxy),
             inspect: self.inspect.or(file.inspect),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             legacy: self.legacy.or(file.legacy),
             shards: self.shards.or(file.shards),
             max_concurrency: self.max_concurrency.or(file.max_concurrency),
+            proxy: self.proxy.or(file.proxy),
         }
     }
 
-    /// `given`: the token, unless it is in the file.
-    fn check(self, given: Option<String>) -> Result<Settings, Error> {
+    /// `given`: the tokens, unless they are in their files.
+    fn check(self, given: Tokens) -> Result<Settings, Error> {
         let wrong = Error::Config;
         let broker = self.broker()?;
-        let token = token(given, self.token_file)?;
-        let state = self.state.unwrap_or_default();
-        let proxy = match self.proxy {
-            Some(_) if state != Kept::Store => {
+        let token = token(given.bot, self.token_file)?;
+        let proxy = self.proxy.check(&token, given.proxy.as_deref())?;
+        let state = match (self.state, &proxy) {
+            (Some(Kept::Cache), Some(_)) => {
                 return Err(wrong(
-                    "proxy: READY and the guilds come from the store: give --state store"
+                    "proxy: READY and the guilds of clients come from the store: leave --state \
+                     cache out"
                         .to_owned(),
                 ));
             }
-            Some(address) => Some(crate::proxy::config(address, &token)?),
-            None => None,
+            (None, Some(_)) => Kept::Store,
+            (given, _) => given.unwrap_or_default(),
         };
         if broker.is_some() && proxy.is_some() {
             return Err(wrong(

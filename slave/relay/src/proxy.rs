@@ -6,13 +6,12 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use baton_proxy::{
-    Begin, CommandRefused, Dispatch, Fleet, Guild, Guilds as GuildList, Input, Proxy, ProxyConfig,
-    Token, Upstream,
+    Begin, Clients, CommandRefused, Dispatch, Fleet, Guild, Guilds as GuildList, Input, Proxy,
+    ProxyConfig, Upstream,
 };
 use baton_slave::{
     Ack, Bot, CommandError, Error, Event, Hold, Sequence, ShardHandle, ShardId, StateStatus,
@@ -26,17 +25,6 @@ use serde_json::{Value, json, value::RawValue};
 /// them, where nothing else is asked for: beside the bytes of them that a proxy keeps. A
 /// client may be away for a while.
 pub(crate) const WINDOW: usize = 65_536;
-
-/// What is listened at, and with which token clients come.
-pub(crate) fn config(address: SocketAddr, token: &str) -> Result<ProxyConfig, Error> {
-    let mut config = ProxyConfig::default();
-    config.listen = address;
-    config.bot_token = Token::new(token);
-    config
-        .check()
-        .map_err(|error| Error::Config(format!("proxy: {error}")))?;
-    Ok(config)
-}
 
 /// The bot of a slave that serves local clients.
 pub(crate) struct Joined {
@@ -82,6 +70,11 @@ impl Joined {
         let proxy = Proxy::start_when_free(config, upstream);
         let proxy = proxy.map_err(|error| Error::Config(format!("proxy: {error}")))?;
         Ok(Self { proxy, above })
+    }
+
+    /// How its clients do.
+    pub(crate) fn report(&self) -> Clients {
+        self.proxy.report()
     }
 
     /// The shard, as [`Bot::state_changed`] knew it last.

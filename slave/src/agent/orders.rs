@@ -161,7 +161,10 @@ impl Agent {
             };
             let (silent_ms, silent_shard) = millis(worst.silent);
             let (heartbeat_ms, heartbeat_shard) = millis(worst.slowest);
-            let full = self.base.context.fullness.read();
+            let context = &self.base.context;
+            let full = context.fullness.read();
+            let store = context.stores.tell(context.stays.as_ref());
+            let clients = context.clients.as_deref();
             link.say(&ToMaster::Pong(Pong {
                 number: ping.number,
                 finished: counts.finished,
@@ -177,11 +180,8 @@ impl Agent {
                 // One that was given back is handed out once more.
                 handed: counts.handed.saturating_sub(counts.retried),
                 unfinished: self.base.table.unfinished(),
-                store: self
-                    .base
-                    .context
-                    .stores
-                    .tell(self.base.context.stays.as_ref()),
+                store: store.map(Box::new),
+                clients: clients.map(|clients| Box::new(clients())),
             }));
         }
     }

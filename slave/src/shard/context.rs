@@ -9,7 +9,7 @@ use std::{
     thread::available_parallelism,
 };
 
-use baton_protocol::FleetId;
+use baton_protocol::{FleetId, message::Clients};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::gateway::Connector;
@@ -21,6 +21,9 @@ use crate::{
     telemetry::{Checkpoints, Counters, Fullness, Hearing, Lag, Stores},
 };
 
+/// Says how the local clients of a bot do.
+pub(crate) type OfClients = dyn Fn() -> Clients + Send + Sync;
+
 /// What every shard of the process shares.
 pub(crate) struct Context {
     pub(crate) bot: Arc<dyn Bot>,
@@ -30,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) stays: Option<Arc<dyn Stays>>,
     /// What one process of the fleet does; `None`: there is no such work.
     pub(crate) work: Option<Arc<dyn Work>>,
+    /// How its local clients do; `None`: it has none.
+    pub(crate) clients: Option<Box<OfClients>>,
     pub(crate) config: SlaveConfig,
     pub(crate) connector: Connector,
     pub(crate) snapshots: Option<Store>,
@@ -82,6 +87,7 @@ impl Context {
             state,
             stays,
             work,
+            clients: None,
             connector: Connector::new(&config)?,
             snapshots: Store::new(config.snapshots.as_ref()),
             config,

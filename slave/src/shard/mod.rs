@@ -59,7 +59,7 @@ use self::{
     trials::Trials, turn::TurnClock,
 };
 pub(crate) use self::{
-    context::Context,
+    context::{Context, OfClients},
     left::Left,
     order::{Care, FromShard, Order, Said, Turn},
 };

@@ -176,6 +176,7 @@ async fn a_client_in_any_language_loses_nothing_when_it_is_killed_or_the_slave_i
     client.until_messages(20).await;
     assert_eq!(client.0.lock().unwrap().guilds, guilds);
     fleet.assert_nothing_lost().await;
+    master_knows_of_a_client(&fleet, address).await;
 
     fleet.deploy(bot("v2", address, &store)).await.unwrap();
     client
@@ -196,4 +197,24 @@ async fn a_client_in_any_language_loses_nothing_when_it_is_killed_or_the_slave_i
     assert_eq!((seen.jumps, &seen.guilds), (0, &guilds));
     drop(seen);
     living.abort();
+}
+
+/// Who is there, and at which address.
+async fn master_knows_of_a_client(fleet: &Fleet, address: SocketAddr) {
+    let mut clients = Value::Null;
+    for _ in 0..600 {
+        let status = fleet.status().await.unwrap();
+        clients = status["slaves"][0]["clients"].clone();
+        let library = json!([{"name": "tests", "clients": 1}]);
+        if clients["attended"] == 1 && clients["libraries"] == library {
+            assert_eq!(clients["address"], address.to_string());
+            assert_eq!(
+                (&clients["sessions"], &clients["lost"]),
+                (&2.into(), &0.into())
+            );
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the master does not hear of the client: {clients}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use baton_protocol::{
     ShardId, SlaveId, Version,
-    message::{Pong, StoreRoom},
+    message::{Clients, Pong, StoreRoom},
     text,
 };
 
@@ -55,6 +55,28 @@ impl Slave {
         ));
     }
 
+    /// It said how its local clients do. Events that none of them got are told once.
+    pub(crate) fn clients_fare(
+        &mut self,
+        id: SlaveId,
+        clients: Option<Box<Clients>>,
+        out: &mut Out,
+    ) {
+        let lost = |clients: &Option<Box<Clients>>| clients.as_ref().map_or(0, |it| it.lost);
+        let (before, now) = (lost(&self.clients), lost(&clients));
+        self.clients = clients.map(|clients| Box::new(clients.bounded()));
+        if now <= before || mutant!("loss-of-clients-untold") {
+            return;
+        }
+        let build = self.hello.build.clone();
+        out.alarm(format!(
+            "slave {id:.8} (build {build}) gave events up that no client took: {more} now, {now} \
+             since its start. Start the clients, or find out why they do not read, and give them \
+             more room or time",
+            more = now - before,
+        ));
+    }
+
     /// Takes what it says of itself. For how long which of its shards has heard nothing.
     pub(crate) fn fares(&mut self, now: Time, pong: &Pong) -> (Duration, ShardId) {
         self.record = Record {
@@ -91,8 +113,8 @@ impl Slave {
     }
 
     /// Takes what it says of the states that stay where they are.
-    pub(crate) fn keeps(&mut self, store: Option<StoreRoom>) {
-        self.store = store.map(Box::new);
+    pub(crate) fn keeps(&mut self, store: Option<Box<StoreRoom>>) {
+        self.store = store;
     }
 }
 

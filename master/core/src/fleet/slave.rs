@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use baton_protocol::{
     LaunchId, ShardId, Version,
-    message::{Hello, Role, StoreRoom},
+    message::{Clients, Hello, Role, StoreRoom},
 };
 
 use crate::{event::Time, fleet::SlotId, view::Because};
@@ -40,6 +40,8 @@ pub(crate) struct Slave {
     pub(crate) heard: Time,
     /// How well its connections hear, as it said last; `None`: it cannot say that.
     pub(crate) hearing: Option<Hearing>,
+    /// How its local clients do, as it said last; `None`: it serves none.
+    pub(crate) clients: Option<Box<Clients>>,
     /// Whether it keeps up.
     pub(crate) backpressure: Backpressure,
     /// How much room its states that stay where they are have, as it said last; `None`: it
@@ -197,6 +199,7 @@ impl Slave {
             heard: Time(Duration::ZERO),
             hearing: None,
             store: None,
+            clients: None,
             asks_to_leave: false,
             backpressure: Backpressure {
                 at: Time(Duration::ZERO),

@@ -289,3 +289,25 @@ fn a_backlog_is_seen_however_often_its_slave_is_asked() {
         assert!(told, "asked each {every:?}");
     }
 }
+
+#[test]
+fn events_that_no_client_took_are_an_alarm_each_time_that_more_are_lost() {
+    let mut rig = Rig::serving(1);
+    let clients = |lost| {
+        ToMaster::Pong(Pong {
+            clients: Some(Box::new(Clients {
+                lost,
+                ..Clients::default()
+            })),
+            ..Pong::default()
+        })
+    };
+    let told = [0, 0, 3, 3, 5].map(|lost| {
+        rig.wait(SECOND);
+        alarms(&rig.say(A, clients(lost)))
+    });
+    assert_eq!(told, [0, 0, 1, 0, 1]);
+    let view = rig.core.view(rig.now);
+    let shown = view.slaves.iter().find_map(|slave| slave.clients.as_ref());
+    assert_eq!(shown.map(|clients| clients.lost), Some(5));
+}

@@ -52,9 +52,9 @@ use baton_protocol::{
     DeployId, Epoch, LaunchId, ProcessIdentity, Sequence, SequenceRanges, Session, ShardId,
     SlaveId, Ticket, ToMaster, ToSlave, Version, discord,
     message::{
-        Checkpoint, CheckpointEntry, Failed, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
-        Pong, Progress, Refused, Report, Resume, ResumeAfter, Role, Sealed, Settled,
-        ShardMigrationStart, StateReady, Step, StoreRoom, Unit, Work,
+        Checkpoint, CheckpointEntry, Clients, Failed, Held, Hello, Holding, IdentifyCause,
+        IdentifyRequest, Pong, Progress, Refused, Report, Resume, ResumeAfter, Role, Sealed,
+        Settled, ShardMigrationStart, StateReady, Step, StoreRoom, Unit, Work,
     },
 };
 

@@ -164,7 +164,7 @@ fn what_a_slave_said_last_of_its_store_is_in_the_picture() {
     let mut rig = Rig::serving(1);
     let mut shown = |store: Option<StoreRoom>| {
         let store = ToMaster::Pong(Pong {
-            store,
+            store: store.map(Box::new),
             ..Pong::default()
         });
         rig.say(A, store);

@@ -3,7 +3,7 @@
 mod picture;
 mod why;
 
-use baton_protocol::message::StoreRoom;
+use baton_protocol::message::{Clients, StoreRoom};
 use serde::Serialize;
 
 /// A picture of the fleet at one moment. Never holds a session.
@@ -164,6 +164,8 @@ pub struct SlaveView {
     /// How much room its states that stay where they are have, as it said last; absent: it
     /// has none, or does not say so.
     pub store: Option<StoreRoom>,
+    /// How its local clients do, as it said last; absent: it serves none.
+    pub clients: Option<Box<Clients>>,
 }
 
 /// One shard.

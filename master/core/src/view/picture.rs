@@ -144,6 +144,7 @@ impl Core {
             heartbeat_ms: slave.hearing.map(|hearing| millis(hearing.heartbeat.0)),
             heartbeat_shard: slave.hearing.map(|hearing| hearing.heartbeat.1.get()),
             store: slave.store.as_deref().cloned(),
+            clients: slave.clients.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A fleet as lines for a person. What serves is counted, what does not has a
 //! line of its own, so that 1024 shards fit on a screen.
 
+mod clients;
 mod parts;
 mod shards;
 mod slaves;
@@ -89,6 +90,7 @@ impl Table<'_> {
         if let Some(replay) = self.replay() {
             lines.push(format!("replay     {replay}"));
         }
+        lines.extend(self.clients());
         lines
     }
 

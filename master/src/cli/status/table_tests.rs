@@ -63,6 +63,41 @@ fn a_cold_start_of_many_shards_does_not_fill_the_screen() {
 }
 
 #[test]
+fn clients_are_a_few_lines_of_eighty_columns_where_a_slave_serves_some() {
+    let mut status = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    let without = table(&status, Paint::Plain, 80, Wrong::Last);
+    assert!(!without.join("\n").contains("clients"), "{without:#?}");
+    status["slaves"][0]["clients"] = json!({
+        "address": "127.0.0.1:7878", "listening": true, "attended": 15, "unattended": 1,
+        "libraries": [{"name": "discord.py", "clients": 12}, {"name": "hikari", "clients": 3}],
+        "absent": [{"shard": 3, "away_ms": 240_000, "waiting": 812}],
+        "kept_bytes": 3_355_443, "kept_limit": 1_u64 << 30,
+        "fullest_shard": 3, "fullest_bytes": 8_000_000, "shard_limit": 16 << 20,
+        "resumes": 2, "lost": 5,
+        "refused": [
+            {"code": 4014, "count": 3, "reason": "disallowed intents: 2", "ago_ms": 1000},
+            {"code": 4004, "count": 1, "reason": "long ago", "ago_ms": 700_000},
+        ],
+    });
+    let lines = table(&status, Paint::Plain, 80, Wrong::Last);
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("clients"))
+        .unwrap();
+    assert_eq!(
+        lines[at..at + 6],
+        [
+            "clients    15 of 16 shards attended; 12 discord.py, 3 hikari; 127.0.0.1:7878",
+            "           3.1 MiB of 1.0 GiB kept, shard 3 has 47 % of its own; 2 resumes",
+            "           5 events lost: no client took them",
+            "           shard 3 has had no client for 4 min, 812 events wait",
+            "           refused 3 times with 4014: disallowed intents: 2",
+            "",
+        ]
+    );
+}
+
+#[test]
 fn a_slave_that_cannot_be_reached_comes_with_what_to_do() {
     let mut status = fleet(vec![shard(0, "unreachable", "aaaaaaaabbbb")]);
     status["slaves"][0]["connected"] = false.into();

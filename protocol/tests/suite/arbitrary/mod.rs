@@ -10,11 +10,11 @@ use baton_protocol::{
     discord::{self, SessionParameters},
     go, handshake,
     message::{
-        Accepted, CarriedEvent, Checkpoint, CheckpointEntry, CopyState, Dial, Dialled, Failed,
-        FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest, Overtaken, Ping, Pong,
-        Progress, Proof, Refused, RefusedReason, Report, Resume, ResumeAfter, Role, Seal, Sealed,
-        SetAside, Settled, ShardMigrationStart, StateAck, StateReady, Step, StoreRoom, Trying,
-        Unfinished, Unit, Welcome, Work,
+        Absent, Accepted, Behind, CarriedEvent, Checkpoint, CheckpointEntry, Clients, CopyState,
+        Dial, Dialled, Failed, FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
+        Library, Overtaken, Ping, Pong, Progress, Proof, Refusals, Refused, RefusedReason, Report,
+        Resume, ResumeAfter, Role, Seal, Sealed, SetAside, Settled, ShardMigrationStart, StateAck,
+        StateReady, Step, StoreRoom, Trying, Unfinished, Unit, Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };
@@ -116,9 +116,10 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
             any::<[u64; 10]>(),
             any::<[u32; 2]>(),
             vec(unfinished(), 0..3),
-            option::of(store_room()),
+            option::of(store_room().prop_map(Box::new)),
+            option::of(clients().prop_map(Box::new)),
         )
-            .prop_map(|(times, shards, unfinished, store)| {
+            .prop_map(|(times, shards, unfinished, store, clients)| {
                 let [
                     number,
                     finished,
@@ -147,6 +148,7 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
                     handed,
                     unfinished,
                     store,
+                    clients,
                 })
             }),
         (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {
@@ -449,6 +451,85 @@ fn store_room() -> impl Strategy<Value = StoreRoom> {
             held_up_ms,
             held_up_shard: ShardId(held_up_shard),
             held_up_by,
+        }
+    })
+}
+
+fn clients() -> impl Strategy<Value = Clients> {
+    let named = (any::<u64>(), text()).prop_map(|(clients, name)| Library { name, clients });
+    let absent = (any::<u32>(), any::<[u64; 2]>());
+    let absent = absent.prop_map(|(shard, [away_ms, waiting])| Absent {
+        shard: ShardId(shard),
+        away_ms,
+        waiting,
+    });
+    let behind = (any::<(u32, bool)>(), any::<[u64; 2]>(), text(), text());
+    let behind = behind.prop_map(|((shard, connected), events, library, mirror)| Behind {
+        shard: ShardId(shard),
+        library,
+        mirror,
+        connected,
+        unsent: events[0],
+        unacknowledged: events[1],
+    });
+    let refused = (any::<(u16, u64, u64)>(), text());
+    let refused = refused.prop_map(|((code, count, ago_ms), reason)| Refusals {
+        code,
+        count,
+        reason,
+        ago_ms,
+    });
+    let lists = (
+        vec(named, 0..3),
+        vec(absent, 0..3),
+        vec(behind, 0..3),
+        vec(refused, 0..3),
+    );
+    let plain = (text(), any::<(bool, u32)>(), any::<[u64; 16]>());
+    (plain, lists).prop_map(|(plain, (libraries, absent, behind, refused))| {
+        let (address, (listening, fullest_shard), numbers) = plain;
+        let [
+            connections,
+            attended,
+            unattended,
+            kept_bytes,
+            kept_limit,
+            fullest_bytes,
+            shard_limit,
+            keep_ms,
+            events,
+            sessions,
+            takeovers,
+            resumes,
+            resumes_refused,
+            replayed,
+            lost,
+            passed_by,
+        ] = numbers;
+        Clients {
+            address,
+            listening,
+            connections,
+            libraries,
+            attended,
+            unattended,
+            absent,
+            behind,
+            kept_bytes,
+            kept_limit,
+            fullest_shard: ShardId(fullest_shard),
+            fullest_bytes,
+            shard_limit,
+            keep_ms,
+            events,
+            sessions,
+            takeovers,
+            resumes,
+            resumes_refused,
+            replayed,
+            lost,
+            passed_by,
+            refused,
         }
     })
 }

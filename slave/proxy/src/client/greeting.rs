@@ -65,6 +65,7 @@ impl Connection {
         session_id: String,
     ) -> Result<(), End> {
         let (upstream, shard) = (Arc::clone(&at.shard.upstream), at.shard.id);
+        self.sight = at.shard.with(|core| core.sight(at.key));
         // Set before the first await: the end of the connection is the end of the session's.
         self.phase = Phase::Greeting(Box::new(Greeting {
             at,
@@ -160,7 +161,9 @@ impl Connection {
             .filter(|id| !undo.brings(**id) || was_named(**id));
         let gone = undo.taken().filter(|id| !ids.contains(id));
         let named: Vec<u64> = there.copied().chain(gone).collect();
-        greeting.ids = ids.into_iter().filter(|id| !undo.brings(*id)).collect();
+        let has_guilds = self.sight.is_none_or(|(fewer, _)| fewer.has_guilds());
+        let told = ids.into_iter().filter(|id| has_guilds && !undo.brings(*id));
+        greeting.ids = told.collect();
         let version = *self.opening.version.as_ref().unwrap_or(&10);
         let shards = shard.upstream.fleet().shards;
         let own = Own {
@@ -202,12 +205,17 @@ impl Connection {
             }
             let text = greeting.undo.apply(id, guild.json, number);
             greeting.sequence += 1;
-            messages.push(self.dispatch("GUILD_CREATE", greeting.sequence, &text)?);
+            messages.push(self.dispatch_seen("GUILD_CREATE", greeting.sequence, &text)?);
         }
         let is_done = greeting.read.is_empty() && greeting.ids.is_empty();
         if is_done {
             let again = greeting.at.shard.with(|core| core.voice().again());
             for event in &again {
+                if let Some((fewer, own)) = self.sight
+                    && !fewer.gets(event, own)
+                {
+                    continue;
+                }
                 greeting.sequence += 1;
                 messages.push(self.event(greeting.sequence, Some(event))?);
             }

@@ -9,14 +9,12 @@ use tokio::time::Instant;
 
 use super::{At, Connection, Phase, resume::Resume};
 use crate::{
-    shard::{Identified, Shard, Wish},
+    shard::{Fewer, Identified, Shard, Wish, every_intent, names_of_intents},
     wire::end::End,
 };
 
 /// Bytes of a library's name that are kept.
 const NAME: usize = 64;
-/// Every intent that Discord has. Source: "List of Intents".
-const INTENTS: u64 = 0x1FFFF | 0x0030_0000 | 0x0300_0000;
 
 #[derive(Deserialize)]
 struct Identify {
@@ -100,7 +98,7 @@ impl Connection {
         let known = Some(shards).filter(|shards| *shards > 0);
         let number = number.map_err(|_| no_shard(shard, count.unwrap_or(0), known))?;
         let shard = ShardId(number);
-        self.check_intents(identify.intents.as_ref())?;
+        let fewer = self.fewer_intents(identify.intents.as_ref())?;
         if identify.compress == Some(true) {
             self.encoder.compress_payloads();
         }
@@ -108,6 +106,7 @@ impl Connection {
             mirror: self.opening.mirror.clone(),
             says_handled: self.opening.says_handled,
             library: library(&identify.properties),
+            fewer,
         };
         let presence = identify.presence;
         let new = New {
@@ -127,20 +126,22 @@ impl Connection {
         Err(End::close(4004, "authentication failed: another token"))
     }
 
-    fn check_intents(&self, wanted: Option<&Value>) -> Result<(), End> {
+    /// What it asks for, if that is less than the sessions have.
+    fn fewer_intents(&self, wanted: Option<&Value>) -> Result<Option<Fewer>, End> {
         let wanted = wanted.and_then(Value::as_u64);
-        let Some(wanted) = wanted.filter(|wanted| wanted & !INTENTS == 0) else {
+        let Some(wanted) = wanted.filter(|wanted| wanted & !every_intent() == 0) else {
             return Err(End::close(4013, "invalid intents"));
         };
         let has = self.shared.upstream.fleet().intents;
         let missing = wanted & !has;
         if missing != 0 {
             let reason = format!(
-                "disallowed intents: the sessions have {has}, and {missing} of {wanted} is not in it"
+                "disallowed intents: the sessions have no {}",
+                names_of_intents(missing)
             );
             return Err(End::because(4014, reason));
         }
-        Ok(())
+        Ok((wanted != has).then_some(Fewer(wanted)))
     }
 
     /// Goes in where the shard is, or waits for it. `until`: it waits already, until then.

@@ -33,7 +33,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
     sync::Notify,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 use tokio_websockets::WebSocketStream;
 
@@ -45,7 +45,7 @@ use self::{
 };
 use crate::{
     proxy::Shared,
-    shard::{Attachment, Shard},
+    shard::{Attachment, Fewer, Shard},
     wire::{
         encode::{Compression, Encoder},
         end::{End, gives_up},
@@ -56,6 +56,10 @@ use crate::{
 
 /// How often a client looks for a shard that is on its way.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// HELLO follows the answer to the handshake after this. Discord's is a while on its way, and
+/// some libraries (cloudstorm) drop what comes in one piece with the answer.
+const BEFORE_HELLO: Duration = Duration::from_millis(25);
 
 type Socket = TokioIo<Upgraded>;
 
@@ -99,6 +103,9 @@ struct Connection {
     nameless_until: Instant,
     asked: Asked,
     pace: Pace,
+    /// What its client does not see of events, where it asked for fewer intents than there
+    /// are, and who the bot is.
+    sight: Option<(Fewer, Option<u64>)>,
 }
 
 /// Serves one websocket to its end.
@@ -118,6 +125,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: Socket, opening: Opening)
         nameless_until: now + timings.nameless,
         asked: Asked::default(),
         pace: Pace::default(),
+        sight: None,
         shared,
     };
     tracing::debug!(
@@ -134,6 +142,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: Socket, opening: Opening)
 
 impl Connection {
     async fn live(&mut self) -> Result<Infallible, End> {
+        sleep(BEFORE_HELLO).await;
         self.hello().await?;
         let shared = Arc::clone(&self.shared);
         // This runs for each event. To wait for the common token, or to begin a timer, is to
@@ -244,6 +253,10 @@ impl Connection {
             at.shard.with(|core| core.detach(at.key, self.id, gives_up));
         }
         match &end {
+            // Somebody has to change something.
+            End::Close(code @ (4004 | 4010..=4014), reason) => {
+                tracing::warn!(connection = self.id, code, %reason, "a client is refused");
+            }
             End::Close(code, reason) => {
                 tracing::info!(connection = self.id, code, %reason, "a client is closed");
             }

@@ -47,6 +47,7 @@ impl Connection {
         match resumed {
             Resumed::Here { key, replayed } => {
                 tracing::info!(connection = self.id, shard = %shard.id, replayed, "a client resumes");
+                self.sight = shard.with(|core| core.sight(key));
                 self.phase = Phase::Live(At { shard, key });
                 self.more = true;
                 Ok(())

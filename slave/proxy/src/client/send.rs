@@ -54,6 +54,19 @@ impl Connection {
         self.message(payload::dispatch(kind, sequence, data))
     }
 
+    /// A dispatch without what the client did not ask for.
+    pub(super) fn dispatch_seen(
+        &mut self,
+        kind: &str,
+        sequence: u64,
+        data: &str,
+    ) -> Result<Message, End> {
+        let seen = self
+            .sight
+            .and_then(|(fewer, own)| fewer.seen(kind, data, own));
+        self.dispatch(kind, sequence, seen.as_deref().unwrap_or(data))
+    }
+
     /// An event; `None`: one that is not for this client.
     pub(super) fn event(
         &mut self,
@@ -61,7 +74,7 @@ impl Connection {
         event: Option<&Arc<Event>>,
     ) -> Result<Message, End> {
         match event {
-            Some(event) => self.dispatch(&event.kind, sequence, event.data()),
+            Some(event) => self.dispatch_seen(&event.kind, sequence, event.data()),
             None => self.dispatch(FILLER, sequence, "{}"),
         }
     }
@@ -89,7 +102,7 @@ impl Connection {
         let patience = self.shared.config.timings.head;
         match end {
             End::Close(code, reason) => {
-                self.shared.count_close(code);
+                self.shared.ends.count(code, &reason);
                 let Ok(code) = CloseCode::try_from(code) else {
                     return;
                 };

@@ -111,6 +111,9 @@ async fn gateway_bot(shared: &Shared, headers: &HeaderMap) -> Answer {
     let given = headers.get(header::AUTHORIZATION);
     let given = given.and_then(|given| given.to_str().ok()).unwrap_or("");
     if !shared.admits(given) {
+        shared
+            .ends
+            .count(401, "/gateway/bot with another token, or without one");
         let refused = json!({"message": "401: Unauthorized", "code": 0});
         return answer(StatusCode::UNAUTHORIZED, &refused);
     }
@@ -145,6 +148,9 @@ fn upgrade(shared: &Arc<Shared>, slot: &Mutex<Option<Slot>>, request: Request<In
     if let Some(name) = &opening.mirror
         && !shared.config.mirrors.contains(name)
     {
+        shared
+            .ends
+            .count(404, &format!("there is no mirror {name}"));
         let unknown =
             json!({"message": "404: the proxy's configuration has no such mirror", "code": 0});
         return answer(StatusCode::NOT_FOUND, &unknown);

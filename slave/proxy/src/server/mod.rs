@@ -32,6 +32,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             }
         };
         let Ok(slot) = Arc::clone(&shared.slots).try_acquire_owned() else {
+            shared.ends.count(503, "too many connections are open");
             tracing::warn!("a connection is turned away: too many are open");
             continue;
         };

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `core`, `sessions` | what happens: pure |
 //! | `ring`, `session`, `item` | what it happens to |
-//! | `undo`, `voice`, `askers` | what a client has to be told so that it fits |
+//! | `undo`, `voice`, `askers`, `intents` | what a client has to be told so that it fits |
 //! | `status` | what it says about itself |
 //! | `commander` | how commands go up |
 //!
@@ -15,6 +15,7 @@ mod askers;
 mod budget;
 mod commander;
 mod core;
+mod intents;
 mod item;
 mod ring;
 mod session;
@@ -41,6 +42,7 @@ use self::item::WithUser;
 pub(crate) use self::{
     budget::Budget,
     core::{Core, Over},
+    intents::{Fewer, every as every_intent, names as names_of_intents},
     item::{Event, Id},
     session::{Attachment, Wish},
     sessions::{Asking, Identified, Resumed, Take},
@@ -176,6 +178,7 @@ impl Shard {
         self.commands.try_send(json).map_err(|_| TooMany)
     }
 
+    /// Tells upstream nothing, whose locks may be held by whoever asks.
     pub(crate) fn status(&self) -> ShardStatus {
         self.core().status(self.id, Instant::now())
     }

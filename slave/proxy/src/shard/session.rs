@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::intents::Fewer;
+
 /// A connection that serves a session, and how it is woken to look after it.
 #[derive(Clone, Debug)]
 pub(crate) struct Attachment {
@@ -20,6 +22,8 @@ pub(crate) struct Wish {
     pub(crate) says_handled: bool,
     /// The library's name, as IDENTIFY says it.
     pub(crate) library: String,
+    /// The intents that it asked for, where these are fewer than the shard's.
+    pub(crate) fewer: Option<Fewer>,
 }
 
 /// One client's session. Its sequences are `number - base`, for ever.

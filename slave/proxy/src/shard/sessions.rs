@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     core::{Core, Over},
+    intents::Fewer,
     item::{Body, Event, Item, OfNote},
     session::{Attachment, Session, Wish},
 };
@@ -247,7 +248,7 @@ impl Core {
             return Take::Resumed(session.sequence(session.sent).unwrap_or(0));
         }
         let (sent, began_at) = (session.sent, session.began_at);
-        let is_mirror = session.wish.mirror.is_some();
+        let (is_mirror, fewer) = (session.wish.mirror.is_some(), session.wish.fewer);
         let until = session.resumed_at.unwrap_or(u64::MAX);
         if is_mirror && !self.ring.reaches(sent) {
             self.end(key, Over::Lost);
@@ -265,7 +266,7 @@ impl Core {
                 break;
             }
             size += item.cost();
-            numbers.push((item.number, self.of_item(item, key, is_mirror)));
+            numbers.push((item.number, self.of_item(item, key, is_mirror, fewer)));
         }
         if numbers.is_empty() {
             if is_over {
@@ -293,12 +294,24 @@ impl Core {
     }
 
     /// What of an item is for this session.
-    fn of_item(&self, item: &Item, key: u64, is_mirror: bool) -> Option<Arc<Event>> {
+    fn of_item(
+        &self,
+        item: &Item,
+        key: u64,
+        is_mirror: bool,
+        fewer: Option<Fewer>,
+    ) -> Option<Arc<Event>> {
         let Body::Event(event) = &item.body else {
             return None;
         };
         if let OfNote::Answer { nonce } = &event.of_note
             && !self.askers.is_for(nonce, key)
+        {
+            return None;
+        }
+        if let Some(fewer) = fewer
+            && !fewer.gets(event, self.voice.own_user())
+            && !mutant!("intents-unfiltered")
         {
             return None;
         }
@@ -385,6 +398,13 @@ impl Core {
     /// The session of this key asks with this nonce.
     pub(crate) fn asks(&mut self, nonce: &str, key: u64) {
         self.askers.asks(nonce, key);
+    }
+
+    /// What of everything the session of this key is to see, where that is not all of it, and
+    /// who the bot is.
+    pub(crate) fn sight(&mut self, key: u64) -> Option<(Fewer, Option<u64>)> {
+        let fewer = self.session(key)?.wish.fewer?;
+        Some((fewer, self.voice.own_user()))
     }
 
     /// Whether a command of this session may go up: presence and voice are not a mirror's.

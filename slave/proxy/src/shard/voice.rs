@@ -23,6 +23,11 @@ impl Voice {
         self.own_user = Some(user);
     }
 
+    /// The bot.
+    pub(crate) const fn own_user(&self) -> Option<u64> {
+        self.own_user
+    }
+
     /// A new session is in no voice.
     pub(crate) fn forget(&mut self) {
         self.guilds.clear();

@@ -5,6 +5,7 @@ mod backlog;
 mod commands;
 mod common;
 mod identify;
+mod intents;
 mod libraries;
 mod resume;
 mod slow;

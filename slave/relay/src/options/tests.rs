@@ -46,12 +46,19 @@ fn intents_are_a_number_or_names() {
     assert!(reason.contains("a number, or names"), "{reason}");
 }
 
+fn with_token() -> Tokens {
+    Tokens {
+        bot: Some("token".to_owned()),
+        proxy: None,
+    }
+}
+
 /// What a file makes of a slave.
 fn of_file(text: &str) -> Result<SlaveConfig, String> {
     let keys = parse(text).map_err(|(_, reason)| reason)?;
     let master = Some("unix:/run/socket".to_owned());
     let keys = Keys { master, ..keys };
-    let settings = keys.check(Some("token".to_owned()));
+    let settings = keys.check(with_token());
     settings
         .map(|settings| settings.slave)
         .map_err(|error| error.to_string())
@@ -88,7 +95,7 @@ fn a_deadly_event_is_skipped_or_handed_out_once_more_where_that_is_asked_for() {
             master: Some("unix:/run/socket".to_owned()),
             ..given.keys
         };
-        let Ok(settings) = keys.check(Some("token".to_owned())) else {
+        let Ok(settings) = keys.check(with_token()) else {
             panic!("{flags:?}");
         };
         assert_eq!(settings.slave.on_deadly_event, expected);
@@ -98,6 +105,164 @@ fn a_deadly_event_is_skipped_or_handed_out_once_more_where_that_is_asked_for() {
         wrong.contains("skip") && wrong.contains("hand-out"),
         "{wrong}"
     );
+}
+
+/// What flags make of the gateway for local clients, with the state that is kept.
+fn proxy_of(flags: &[&str]) -> Result<(Kept, Option<ProxyConfig>), String> {
+    let flags = [&["baton-slave", "--master", "unix:/run/socket"], flags].concat();
+    let given = Arguments::try_parse_from(&flags).map_err(|error| error.to_string())?;
+    let settings = given.keys.check(with_token());
+    settings
+        .map(|settings| (settings.state, settings.proxy))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn clients_are_served_where_an_address_is_given_and_from_the_store() {
+    assert!(matches!(proxy_of(&[]), Ok((Kept::Cache, None))));
+    for (given, address) in [
+        ("127.0.0.1:7878", "127.0.0.1:7878"),
+        ("localhost:1", "127.0.0.1:1"),
+        ("7878", "127.0.0.1:7878"),
+        ("[::1]:7", "[::1]:7"),
+    ] {
+        let (state, proxy) = proxy_of(&["--proxy", given]).expect(given);
+        assert_eq!(state, Kept::Store);
+        assert_eq!(proxy.expect(given).listen.to_string(), address);
+    }
+    for (flags, said) in [
+        (
+            &["--proxy", "discord.gg"][..],
+            "give IP:PORT, as in 127.0.0.1:7878",
+        ),
+        (
+            &["--proxy", "1", "--state", "cache"],
+            "leave --state cache out",
+        ),
+        (&["--proxy", "0.0.0.0:1"], "--proxy-token-file"),
+        (&["--proxy", "1", "--proxy-cert", "c"], "needs --proxy-key"),
+        (&["--proxy-mirrors", "a"], "--proxy is not"),
+        (&["--proxy-ring", "1MiB"], "--proxy is not"),
+        (
+            &["--proxy", "1", "--proxy-mirrors", "a/b"],
+            "proxy-mirrors: \"a/b\"",
+        ),
+        (
+            &["--proxy", "1", "--proxy-commands", "120"],
+            "proxy-commands: 1 to 118",
+        ),
+        (&["--proxy", "1", "--proxy-rings", "1MiB"], "proxy-ring: "),
+        (
+            &["--proxy", "1", "--proxy-token-file", "/nowhere"],
+            "proxy_token_file: /nowhere cannot",
+        ),
+    ] {
+        let refused = proxy_of(flags).err();
+        let refused = refused.unwrap_or_else(|| panic!("{flags:?} is taken"));
+        assert!(refused.contains(said), "{flags:?}: {refused}");
+    }
+}
+
+#[test]
+fn every_setting_of_the_gateway_for_clients_has_a_flag() {
+    let flags = [
+        "--proxy=9",
+        "--proxy-mirrors=a, b",
+        "--proxy-ring=2MiB",
+        "--proxy-rings=3MiB",
+        "--proxy-history=4MiB",
+        "--proxy-keep=5s",
+        "--proxy-hold=6s",
+        "--proxy-drain=7s",
+        "--proxy-ask=8s",
+        "--proxy-connections=9",
+        "--proxy-commands=10",
+        "--proxy-heartbeat=11s",
+        "--proxy-settle=12s",
+        "--proxy-arrival=13s",
+        "--proxy-head=14s",
+        "--proxy-write=15s",
+        "--proxy-nameless=16s",
+    ];
+    let (_, proxy) = proxy_of(&flags).expect("good flags");
+    let proxy = proxy.expect("an address");
+    let file = "[proxy]\nlisten = \"9\"\nmirrors = [\"a\", \"b\"]\nring = \"2MiB\"\nrings = \"3MiB\"\n\
+                history = \"4MiB\"\nkeep = \"5s\"\nhold = \"6s\"\ndrain = \"7s\"\nask = \"8s\"\n\
+                connections = 9\ncommands = 10\nheartbeat = \"11s\"\nsettle = \"12s\"\n\
+                arrival = \"13s\"\nhead = \"14s\"\nwrite = \"15s\"\nnameless = \"16s\"\n";
+    let keys = parse(file).map_err(|(line, reason)| format!("{line}: {reason}"));
+    let of_file = keys.expect("a good file").proxy.check("token", None);
+    let of_file = of_file.ok().flatten().expect("an address");
+    let shown = format!("{proxy:?}");
+    assert_eq!(shown, format!("{of_file:?}"));
+    // One that is added later is missed here.
+    let seconds = Duration::from_secs;
+    let baton_proxy::Limits {
+        ring,
+        rings,
+        history,
+        connections,
+        commands,
+    } = proxy.limits;
+    let limits = [ring, rings, history, connections, commands];
+    assert_eq!(limits, [2 << 20, 3 << 20, 4 << 20, 9, 10]);
+    let baton_proxy::Timings {
+        heartbeat,
+        ask,
+        settle,
+        drain,
+        hold,
+        keep,
+        arrival,
+        head,
+        write,
+        nameless,
+    } = proxy.timings;
+    let timings = [
+        keep, hold, drain, ask, heartbeat, settle, arrival, head, write, nameless,
+    ];
+    let expected = [5, 6, 7, 8, 11, 12, 13, 14, 15, 16];
+    assert_eq!(timings, expected.map(seconds));
+    assert_eq!(Vec::from_iter(&proxy.mirrors), ["a", "b"]);
+}
+
+#[test]
+fn a_file_names_the_address_alone_or_in_a_table_and_what_is_wrong_with_its_line() {
+    for file in ["proxy = \"7878\"", "[proxy]\nlisten = \"7878\""] {
+        let Ok(keys) = parse(file) else {
+            panic!("{file}");
+        };
+        assert!(
+            matches!(keys.proxy.check("token", None), Ok(Some(_))),
+            "{file}"
+        );
+    }
+    let (line, reason) = parse("[proxy]\nlisten = \"7878\"\ncolour = 1")
+        .err()
+        .expect("unknown");
+    assert_eq!(line, 3);
+    assert!(reason.contains("unknown key `colour`"), "{reason}");
+    let (line, reason) = parse("[proxy]\nring = \"much\"").err().expect("no size");
+    assert_eq!(line, 2);
+    assert!(reason.contains("proxy.ring: `much` is no size"), "{reason}");
+    let (_, reason) = parse("proxy = true").err().expect("no address");
+    assert!(reason.contains("an address, or a table"), "{reason}");
+}
+
+#[test]
+fn a_token_of_the_proxys_own_comes_from_the_environment_or_its_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("token");
+    fs::write(&path, "from-file\n").expect("a file");
+    let file = format!("[proxy]\nlisten = \"0.0.0.0:1\"\ntoken_file = {path:?}");
+    for given in [None, Some("given")] {
+        let Ok(keys) = parse(&file) else {
+            panic!("{file}");
+        };
+        let proxy = keys.proxy.check("bot", given).ok().flatten();
+        // Off loopback it is what the address is taken for.
+        assert!(proxy.is_some_and(|proxy| proxy.own_token.is_some()));
+    }
 }
 
 #[test]

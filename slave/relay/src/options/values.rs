@@ -1,6 +1,9 @@
 //! How single values are read.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use baton_protocol::token::token_in;
 use baton_slave::Error;
@@ -82,10 +85,15 @@ pub(super) fn token(given: Option<String>, file: Option<PathBuf>) -> Result<Stri
             "no token: set DISCORD_TOKEN or give --token-file".to_owned(),
         ));
     };
+    token_of_file("token_file", &path)
+}
+
+/// `key` names the setting that names the file.
+pub(super) fn token_of_file(key: &str, path: &Path) -> Result<String, Error> {
     let file = path.display();
-    let bytes = fs::read(&path)
-        .map_err(|error| Error::Config(format!("token_file: {file} cannot be read: {error}")))?;
-    token_in(&bytes).map_err(|reason| Error::Config(format!("token_file: {file}: {reason}")))
+    let bytes = fs::read(path)
+        .map_err(|error| Error::Config(format!("{key}: {file} cannot be read: {error}")))?;
+    token_in(&bytes).map_err(|reason| Error::Config(format!("{key}: {file}: {reason}")))
 }
 
 pub(super) fn default_runtime_dir() -> PathBuf {

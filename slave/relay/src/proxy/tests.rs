@@ -5,7 +5,9 @@ use baton_slave::Commands;
 use super::*;
 
 fn joined(change: impl FnOnce(&mut ProxyConfig)) -> Joined {
-    let mut config = config("127.0.0.1:0".parse().unwrap(), "a.b.c").unwrap();
+    let mut config = ProxyConfig::default();
+    config.listen.set_port(0);
+    config.bot_token = baton_proxy::Token::new("a.b.c");
     change(&mut config);
     Joined::start(config, Guilds::new(), 0).unwrap()
 }

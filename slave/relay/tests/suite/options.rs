@@ -43,6 +43,8 @@ fn what_cannot_work_is_refused_before_anything_is_dialled() {
     );
     let proxy = ["--proxy", "127.0.0.1:0", "--state", "store"];
     refused(&[&sink[..], &proxy].concat(), "give one of the two");
+    refused(&["--proxy", "0.0.0.0:7878"], "--proxy-cert, --proxy-key");
+    refused(&["--proxy", "nowhere"], "give IP:PORT");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("slave.toml");
     for none in ["0", "\"0MiB\""] {

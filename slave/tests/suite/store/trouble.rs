@@ -42,7 +42,7 @@ async fn room(side: &mut Side, says: impl Fn(&StoreRoom) -> bool) -> StoreRoom {
         }
     };
     let said = timeout(LONG, asks).await;
-    said.expect("it says what is wanted")
+    *said.expect("it says what is wanted")
 }
 
 /// Gives permits until something is so.

@@ -258,6 +258,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             asks_to_leave: _,
             full: _,
             // Nobody lies.
+            clients: _,
             disbelieved: _,
         } = slave;
         (id, holds, serving, without_session, unsettled, built).hash(hasher);

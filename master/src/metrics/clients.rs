@@ -1,0 +1,173 @@
+//! Local clients of slaves, where a slave serves some.
+
+use std::sync::atomic::AtomicU64;
+
+use baton_core::view::SlaveView;
+use baton_protocol::message::Clients;
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+
+use super::picture::{Labels, labels};
+
+type Float = Gauge<f64, AtomicU64>;
+
+/// Nothing where no slave has clients.
+pub(super) fn clients(slaves: &[SlaveView], ours: &mut Registry) {
+    let served: Vec<(Labels, &Clients)> = slaves
+        .iter()
+        .filter_map(|slave| Some((labels(slave), slave.clients.as_deref()?)))
+        .collect();
+    if served.is_empty() {
+        return;
+    }
+    libraries(&served, ours);
+    gauges(&served, ours);
+    counters(&served, ours);
+}
+
+fn libraries(served: &[(Labels, &Clients)], ours: &mut Registry) {
+    let family = Family::<Labels, Gauge>::default();
+    for (labels, clients) in served {
+        for library in &clients.libraries {
+            let labels = [&labels[..], &[("library", library.name.clone())]].concat();
+            let clients = i64::try_from(library.clients).unwrap_or(i64::MAX);
+            family.get_or_create(&labels).inc_by(clients);
+        }
+    }
+    ours.register(
+        "proxy_clients",
+        "Clients of the proxy that are connected and began a session, by library",
+        family,
+    );
+}
+
+fn gauges(served: &[(Labels, &Clients)], ours: &mut Registry) {
+    type Value = fn(&Clients) -> u64;
+    let each = |value: Value| {
+        let family = Family::<Labels, Gauge>::default();
+        for (labels, clients) in served {
+            let value = i64::try_from(value(clients)).unwrap_or(i64::MAX);
+            family.get_or_create(labels).set(value);
+        }
+        family
+    };
+    let gauges: [(&str, &str, Value); 4] = [
+        (
+            "proxy_listening",
+            "1 while clients can connect to this slave",
+            |clients| u64::from(clients.listening),
+        ),
+        (
+            "proxy_connections",
+            "Open connections to the proxy",
+            |clients| clients.connections,
+        ),
+        (
+            "proxy_shards_without_client",
+            "Shards whose events no client takes",
+            |clients| clients.unattended,
+        ),
+        (
+            "proxy_behind_events",
+            "Events before the client that has most of them",
+            |clients| {
+                let most = clients.behind.first();
+                most.map_or(0, |it| it.unsent.saturating_add(it.unacknowledged))
+            },
+        ),
+    ];
+    for (name, help, value) in gauges {
+        ours.register(name, help, each(value));
+    }
+    ours.register_with_unit(
+        "proxy_kept",
+        "Bytes of events that are kept for clients",
+        Unit::Bytes,
+        each(|clients| clients.kept_bytes),
+    );
+    let float = |value: fn(&Clients) -> f64| {
+        let family = Family::<Labels, Float>::default();
+        for (labels, clients) in served {
+            family.get_or_create(labels).set(value(clients));
+        }
+        family
+    };
+    ours.register(
+        "proxy_kept_share",
+        "The part of its limit that is full, for all shards or for the fullest, whichever is more",
+        float(|clients| {
+            let share = |bytes: u64, limit: u64| bytes as f64 / limit.max(1) as f64;
+            let all = share(clients.kept_bytes, clients.kept_limit);
+            all.max(share(clients.fullest_bytes, clients.shard_limit))
+        }),
+    );
+    ours.register_with_unit(
+        "proxy_away",
+        "For how long the shard that waits longest for a client has had none",
+        Unit::Seconds,
+        float(|clients| {
+            let longest = clients.absent.first();
+            longest.map_or(0.0, |absent| absent.away_ms as f64 / 1000.0)
+        }),
+    );
+}
+
+fn counters(served: &[(Labels, &Clients)], ours: &mut Registry) {
+    type Value = fn(&Clients) -> u64;
+    let counters: [(&str, &str, Value); 8] = [
+        ("proxy_events", "Events that came for clients", |it| {
+            it.events
+        }),
+        ("proxy_sessions", "Sessions that clients began", |it| {
+            it.sessions
+        }),
+        (
+            "proxy_takeovers",
+            "Sessions of these that took over from a client that was connected",
+            |it| it.takeovers,
+        ),
+        ("proxy_resumes", "RESUMEs of clients", |it| it.resumes),
+        (
+            "proxy_resumes_refused",
+            "RESUMEs that were refused: their clients began anew",
+            |it| it.resumes_refused,
+        ),
+        (
+            "proxy_events_replayed",
+            "Events that RESUMEs replayed",
+            |it| it.replayed,
+        ),
+        (
+            "proxy_events_lost",
+            "Events given up, because no client took them in time",
+            |it| it.lost,
+        ),
+        (
+            "proxy_events_passed_by",
+            "Events that came when no client had come for a long time",
+            |it| it.passed_by,
+        ),
+    ];
+    for (name, help, value) in counters {
+        let family = Family::<Labels, Counter>::default();
+        for (labels, clients) in served {
+            family.get_or_create(labels).inc_by(value(clients));
+        }
+        ours.register(name, help, family);
+    }
+    let refused = Family::<Labels, Counter>::default();
+    for (labels, clients) in served {
+        for refusals in &clients.refused {
+            let code = refusals.code.to_string();
+            let labels = [&labels[..], &[("code", code)]].concat();
+            refused.get_or_create(&labels).inc_by(refusals.count);
+        }
+    }
+    ours.register(
+        "proxy_refusals",
+        "Connections and requests of clients that were refused, by close code or status",
+        refused,
+    );
+}
