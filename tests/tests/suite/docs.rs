@@ -2,6 +2,7 @@
 //! compared. Rust blocks are tests of the documentation (`tests/src/lib.rs`).
 
 mod block;
+mod bots;
 mod flags;
 mod session;
 mod wire;
@@ -150,7 +151,7 @@ fn configurations_in_the_documentation_are_good() {
     for document in DOCUMENTS {
         for block in of(document, |kind| *kind == Kind::MasterConfig) {
             let host = Host::new();
-            for program in ["my-bot", "baton-slave-unit"] {
+            for program in ["my-bot", "baton-slave", "baton-slave-unit"] {
                 host.program(&format!("usr/local/bin/{program}"), "exit 0");
             }
             fs::create_dir_all(host.path("etc/baton")).unwrap();

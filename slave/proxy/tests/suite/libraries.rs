@@ -1,7 +1,7 @@
 //! Real libraries. These tests need them, so they run where they are asked for:
-//! `BATON_PYTHON` is a Python that has discord.py and hikari, `BATON_NODE_MODULES` the
-//! folder of a `node_modules` that has @discordjs/ws. Then `cargo test -p baton-proxy
-//! --test suite libraries:: -- --ignored`.
+//! `scripts/clients` installs them, then `cargo test -p baton-proxy --test suite libraries::
+//! -- --ignored`. `BATON_PYTHON` names another Python that has discord.py and hikari,
+//! `BATON_NODE_MODULES` the folder of another `node_modules` that has @discordjs/ws.
 
 use std::{
     collections::BTreeMap,
@@ -30,17 +30,22 @@ struct Library {
     environment: Vec<(&'static str, String)>,
 }
 
+/// What a variable names, or this in the folder of `scripts/clients`.
+fn installed(variable: &str, path: &str) -> String {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients");
+    std::env::var(variable).unwrap_or_else(|_| clients.join(path).display().to_string())
+}
+
 fn python(script: &'static str) -> Library {
     Library {
-        program: std::env::var("BATON_PYTHON").expect("BATON_PYTHON: see the top of this file"),
+        program: installed("BATON_PYTHON", "python/bin/python"),
         script,
         environment: Vec::new(),
     }
 }
 
 fn node(compress: bool) -> Library {
-    let modules = std::env::var("BATON_NODE_MODULES");
-    let modules = modules.expect("BATON_NODE_MODULES: see the top of this file");
+    let modules = installed("BATON_NODE_MODULES", "");
     let mut environment = vec![("MODULES", modules)];
     if compress {
         environment.push(("COMPRESSION", "zlib-stream".to_owned()));

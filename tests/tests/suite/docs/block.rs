@@ -30,6 +30,10 @@ pub(super) enum Kind {
     Cargo,
     /// A drop-in of `baton-master.service`: `systemd-analyze verify` takes it.
     DropIn,
+    /// A whole bot in Python, or in Node: run beside a fleet.
+    Python,
+    /// See [`Python`](Self::Python).
+    Node,
     /// A frame, written in hexadecimal digits; the next block says it as JSON.
     Frame,
     /// One JSON value.
@@ -80,6 +84,8 @@ fn kind(info: &str) -> Option<Kind> {
         "toml" => Kind::MasterConfig,
         "toml,cargo" => Kind::Cargo,
         "ini,service" => Kind::DropIn,
+        "python" => Kind::Python,
+        "js" => Kind::Node,
         "hex" => Kind::Frame,
         "json" => Kind::Json,
         "python" => Kind::Worker,
