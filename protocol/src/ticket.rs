@@ -35,6 +35,12 @@ pub struct Ticket {
     /// it comes with [`Settled`](crate::message::Settled), or is given up. Zero, and
     /// before version 6: it reaches back to `handled`.
     pub replay_from: Sequence,
+    /// Not finished, and not in doubt: no handler has them. But a process before may have
+    /// handled them, so the next owner hands them out in their turn, with a mark.
+    pub may_repeat: SequenceRanges,
+    /// What the bot gives along for its shard's next owner: text that nobody else reads. At
+    /// most [`MAX_LUGGAGE`](Self::MAX_LUGGAGE). It may be a secret.
+    pub luggage: String,
 }
 
 /// A ticket as it travels and as it is kept: what is of the session and what is of the
@@ -55,6 +61,10 @@ struct Flat {
     replay_from: Sequence,
     guilds: u32,
     began_unix_ms: u64,
+    #[serde(skip_serializing_if = "SequenceRanges::is_empty")]
+    may_repeat: SequenceRanges,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    luggage: String,
 }
 
 impl From<Flat> for Ticket {
@@ -76,6 +86,8 @@ impl From<Flat> for Ticket {
             in_doubt: flat.in_doubt,
             state_at: flat.state_at,
             replay_from: flat.replay_from,
+            may_repeat: flat.may_repeat,
+            luggage: flat.luggage,
         }
     }
 }
@@ -97,6 +109,8 @@ impl From<Ticket> for Flat {
             replay_from: ticket.replay_from,
             guilds: session.guilds,
             began_unix_ms: session.began_unix_ms,
+            may_repeat: ticket.may_repeat,
+            luggage: ticket.luggage,
         }
     }
 }
@@ -105,6 +119,10 @@ impl Ticket {
     /// A ticket with more events in doubt than this is refused: a window has 65,536
     /// at most, and what an earlier owner left is held beside it.
     pub const MAX_IN_DOUBT: u64 = 1 << 17;
+
+    /// A ticket with more bytes of luggage is refused: the tickets of 256 shards go into one
+    /// message.
+    pub const MAX_LUGGAGE: usize = 4096;
 
     /// Whether there is a session to go on with.
     #[must_use]
@@ -137,7 +155,7 @@ impl Ticket {
 }
 
 impl fmt::Debug for Ticket {
-    /// The session is a secret, and shows nothing of itself.
+    /// The session and the luggage are secrets, and show nothing of themselves.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
             .field("shard", &self.shard)
@@ -147,6 +165,8 @@ impl fmt::Debug for Ticket {
             .field("in_doubt", &format_args!("{}", self.in_doubt))
             .field("state_at", &self.state_at)
             .field("replay_from", &self.replay_from)
+            .field("may_repeat", &format_args!("{}", self.may_repeat))
+            .field("luggage", &self.luggage.len())
             .finish()
     }
 }
@@ -172,9 +192,10 @@ mod tests {
     }
 
     #[test]
-    fn the_session_id_is_not_shown() {
+    fn the_session_id_and_the_luggage_are_not_shown() {
         let ticket = Ticket {
             session: discord::Session::with_id("hush").seal(),
+            luggage: "hush".to_owned(),
             ..Ticket::default()
         };
         assert!(ticket.has_session());

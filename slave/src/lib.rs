@@ -40,8 +40,9 @@ pub use self::config::Legacy;
 pub use self::{
     agent::{ShardStatus, Status},
     bot::{
-        Ack, Bot, CommandError, Commands, Event, FromFn, FromFnWith, Hold, ImportError, Mark,
-        ParseError, Receipt, ShardHandle, State, StateStatus, Work, from_fn, from_fn_with,
+        Ack, Bot, CommandError, Commands, Event, FromFn, FromFnWith, Hold, ImportError,
+        LuggageError, Mark, ParseError, Receipt, Settling, ShardHandle, State, StateStatus, Work,
+        from_fn, from_fn_with,
     },
     config::{
         Address, OnDeadlyEvent, OnLostState, SecretSource, SlaveConfig, StateCompression, Timings,

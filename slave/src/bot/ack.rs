@@ -41,6 +41,18 @@ impl Ack {
         Self { report: None }
     }
 
+    /// Not handled, and not even begun: the event is handed out again after a short delay, as
+    /// often as that takes. Once the shard has left, its next owner hands it out.
+    pub fn give_back(mut self) {
+        if let Some(report) = self.report.take() {
+            let how = |report: &Report| How::NotBegun {
+                event: report.event.clone(),
+                attempt: report.attempt,
+            };
+            report.send(how);
+        }
+    }
+
     /// Not finished: the event is handed out again after a short delay, a few
     /// times; at a seal, by the shard's next owner.
     pub fn retry(mut self) {

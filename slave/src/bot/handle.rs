@@ -4,11 +4,11 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
-use baton_protocol::{Epoch, Sequence, ShardId};
+use baton_protocol::{Epoch, Sequence, ShardId, Ticket};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use twilight_model::id::{
@@ -42,6 +42,9 @@ struct Now {
     resumed_behind: AtomicU64,
     session: Mutex<Arc<str>>,
     holds: Arc<Holds>,
+    luggage: Mutex<Arc<str>>,
+    /// Whether the bot changed it, and no ticket says so.
+    has_new_luggage: AtomicBool,
 }
 
 impl Now {
@@ -75,6 +78,11 @@ pub enum CommandError {
     #[error("the command cannot be encoded")]
     Encoding,
 }
+
+/// So much cannot be given along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} bytes cannot be given along to the next owner of a shard: at most 4096 can")]
+pub struct LuggageError(pub usize);
 
 /// Resolves when the command was given to the connection. May be dropped.
 #[derive(Debug)]
@@ -225,6 +233,51 @@ impl ShardHandle {
         self.now.holds.ended().await;
     }
 
+    /// What goes along with the shard: text that reaches its next owner with the ticket. From
+    /// [`Bot::state_changed`](super::Bot::state_changed) on it is what the owner before gave
+    /// along, until [`set_luggage`](Self::set_luggage) changes it. Empty: nothing, or a new
+    /// session.
+    #[must_use]
+    pub fn luggage(&self) -> Arc<str> {
+        let luggage = self.now.luggage.lock();
+        luggage.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives this along, in the place of what is given along now. The next owner has what was
+    /// set before the ticket was made. If this process is killed, it has what was set up to
+    /// the last checkpoint.
+    ///
+    /// The master keeps it in its journal and sends it on, and every change is a message: it
+    /// is meant for what changes seldom.
+    ///
+    /// # Errors
+    /// It has more than 4,096 bytes, and nothing is changed.
+    pub fn set_luggage(&self, luggage: &str) -> Result<(), LuggageError> {
+        if luggage.len() > Ticket::MAX_LUGGAGE {
+            return Err(LuggageError(luggage.len()));
+        }
+        let now = &self.now;
+        let mut kept = now.luggage.lock().unwrap_or_else(PoisonError::into_inner);
+        if **kept != *luggage {
+            *kept = luggage.into();
+            now.has_new_luggage.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Whether the luggage was changed since the last call.
+    pub(crate) fn takes_new_luggage(&self) -> bool {
+        let is_new = &self.now.has_new_luggage;
+        is_new.load(Ordering::Relaxed) && is_new.swap(false, Ordering::Acquire)
+    }
+
+    /// A session begins, or goes on with what its former owner gave along.
+    pub(crate) fn brings(&self, luggage: &str) {
+        let now = &self.now;
+        *now.luggage.lock().unwrap_or_else(PoisonError::into_inner) = luggage.into();
+        now.has_new_luggage.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn resumes_behind(&self, handled: Sequence) {
         self.now.resumes_behind(handled);
     }
@@ -239,6 +292,7 @@ impl ShardHandle {
             .store(session.said.application_id, Ordering::Relaxed);
         now.epoch.store(epoch.get(), Ordering::Relaxed);
         now.is_of(session.tag.clone());
+        self.brings("");
     }
 
     /// Queues a gateway command (op 3, 4, 8 or 31), for example one of
@@ -269,6 +323,26 @@ impl fmt::Debug for ShardHandle {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn luggage_is_what_came_until_it_is_changed_and_has_a_limit() {
+        let (shard, _commands) = ShardHandle::for_test();
+        assert!(shard.luggage().is_empty());
+        shard.brings("from before");
+        assert_eq!(&*shard.luggage(), "from before");
+        assert!(!shard.takes_new_luggage(), "no ticket has to say it");
+        shard.set_luggage("from before").unwrap();
+        assert!(!shard.takes_new_luggage(), "nothing changed");
+        shard.set_luggage("ours").unwrap();
+        assert!(shard.takes_new_luggage());
+        assert!(!shard.takes_new_luggage(), "once");
+        let too_much = "x".repeat(Ticket::MAX_LUGGAGE + 1);
+        assert_eq!(
+            shard.set_luggage(&too_much),
+            Err(LuggageError(Ticket::MAX_LUGGAGE + 1))
+        );
+        assert_eq!(&*shard.luggage(), "ours");
+    }
 
     #[tokio::test]
     async fn a_test_sees_the_commands_of_its_handle_in_the_place_of_discord() {

@@ -7,6 +7,7 @@ mod from_fn;
 mod handle;
 mod hold;
 mod reports;
+mod settling;
 mod state;
 mod work;
 
@@ -17,14 +18,16 @@ pub use self::{
     ack::Ack,
     event::{Event, Mark, ParseError},
     from_fn::{FromFn, FromFnWith, from_fn, from_fn_with},
-    handle::{CommandError, Commands, Receipt, ShardHandle},
+    handle::{CommandError, Commands, LuggageError, Receipt, ShardHandle},
     hold::Hold,
+    settling::Settling,
     state::{ImportError, State, StateStatus},
     work::Work,
 };
 pub(crate) use self::{
     handle::Command,
     reports::{Finished, How, Reports},
+    settling::Settles,
 };
 
 /// Handles the events of the shards that this process serves.
@@ -33,7 +36,7 @@ pub(crate) use self::{
 /// function ends. Implement this trait where an event is finished by something else.
 ///
 /// A shard hands its events out in sequence order, one at a time; shards run beside each
-/// other. Both methods are called inside tokio and should return soon: long work goes
+/// other. All methods are called inside tokio and should return soon: long work goes
 /// into a task, together with the [`Ack`].
 pub trait Bot: Send + Sync + 'static {
     /// Handle an event. It is finished when `ack` is dropped.
@@ -44,6 +47,17 @@ pub trait Bot: Send + Sync + 'static {
     fn state_changed(&self, shard: &ShardHandle, status: StateStatus) {
         let _ = (shard, status);
     }
+
+    /// Told before the shard leaves this process: in a deploy or a rollback, when the process
+    /// ends, or because another one owns the shard. Nothing more is handed out. The bot may
+    /// come to rest first: the ticket waits until `settling` is dropped, at most
+    /// [`Settling::LONGEST`]. If the shard comes back, [`state_changed`](Self::state_changed)
+    /// is called again.
+    ///
+    /// A bot that needs no such moment leaves this as it is, and pays nothing.
+    fn shard_leaves(&self, shard: &ShardHandle, settling: Settling) {
+        let _ = (shard, settling);
+    }
 }
 
 impl<B: Bot + ?Sized> Bot for Arc<B> {
@@ -53,5 +67,9 @@ impl<B: Bot + ?Sized> Bot for Arc<B> {
 
     fn state_changed(&self, shard: &ShardHandle, status: StateStatus) {
         (**self).state_changed(shard, status);
+    }
+
+    fn shard_leaves(&self, shard: &ShardHandle, settling: Settling) {
+        (**self).shard_leaves(shard, settling);
     }
 }

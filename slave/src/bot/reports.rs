@@ -29,6 +29,11 @@ pub(crate) struct Finished {
 pub(crate) enum How {
     Done,
     Panicked,
+    /// Given back before it was begun. It does not count.
+    NotBegun {
+        event: Event,
+        attempt: u32,
+    },
     /// Given back, after so many times handed out.
     Retry {
         event: Event,

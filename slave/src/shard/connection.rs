@@ -84,6 +84,9 @@ impl Shard {
             self.dial(redial)
         };
         loop {
+            if life.stage == Stage::Serving && self.handle.takes_new_luggage() {
+                self.say(Said::Session(Box::new(self.ticket())));
+            }
             let waits = self.staying.waits_until();
             let why = self.takes_nothing();
             let full = why.is_some();

@@ -121,6 +121,11 @@ impl Window {
                 window.insert(sequence, Open::Held);
             }
         }
+        for sequence in ticket.may_repeat.iter() {
+            if !window.is_finished(sequence) && !window.open.contains_key(&sequence) {
+                window.insert(sequence, Open::Due(Mark::MayRepeat));
+            }
+        }
         for sequence in left {
             if !window.is_finished(sequence) && !window.open.contains_key(&sequence) {
                 window.insert(sequence, Open::Due(Mark::MayRepeat));
@@ -226,9 +231,10 @@ impl Window {
     }
 
     /// An event was given back, or was not finished by its former owner: it is
-    /// to be handed out. `false`: it is not open here.
+    /// to be handed out. `false`: it is not open here, or is the next owner's.
     pub(crate) fn give_back(&mut self, sequence: Sequence, mark: Mark) -> bool {
-        let Some(open) = self.open.get_mut(&sequence) else {
+        let open = self.open.get_mut(&sequence);
+        let Some(open) = open.filter(|open| **open != Open::Unseen) else {
             return false;
         };
         self.running -= usize::from(*open == Open::Running);

@@ -227,14 +227,15 @@ impl Events {
             How::Done if panicked => Over::PanickedLater,
             How::Done => Over::Finished,
             How::Panicked => Over::Panicked,
+            How::NotBegun { event, attempt } => {
+                if current {
+                    self.once_more(event, attempt, delay);
+                }
+                return Over::GivenBack;
+            }
             How::Retry { event, attempt } if attempt < retries => {
-                if current && self.window.give_back(sequence, event.mark()) {
-                    self.retries.push_back(Retry {
-                        at: Instant::now() + delay,
-                        generation,
-                        attempt: attempt + 1,
-                        event,
-                    });
+                if current {
+                    self.once_more(event, attempt + 1, delay);
                 }
                 return Over::GivenBack;
             }
@@ -245,6 +246,35 @@ impl Events {
             debug_assert!(!self.window.is_open(sequence), "{sequence} is finished");
         }
         over
+    }
+
+    /// An event of this session came back, and is handed out again after `delay`.
+    fn once_more(&mut self, event: Event, attempt: u32, delay: Duration) {
+        if self.window.give_back(event.sequence(), event.mark()) {
+            self.retries.push_back(Retry {
+                at: Instant::now() + delay,
+                generation: self.generation,
+                attempt,
+                event,
+            });
+        }
+    }
+
+    /// What is not finished is not handled here: for the next owner it is as if it had not
+    /// been received. Gives those of them that an earlier process may have handled.
+    pub(super) fn put_back_all(&mut self) -> SequenceRanges {
+        let retries = self.retries.iter();
+        let retries = retries.filter(|retry| retry.generation == self.generation);
+        let events = self.hands.events().chain(retries.map(|retry| &retry.event));
+        let mut may_repeat = SequenceRanges::new();
+        for event in events {
+            let sequence = event.sequence();
+            self.window.put_back(sequence);
+            if event.mark() == Mark::MayRepeat {
+                may_repeat.insert(sequence);
+            }
+        }
+        may_repeat
     }
 
     /// What became of an event, the oldest word first; `None`: all words were taken.

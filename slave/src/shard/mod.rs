@@ -96,6 +96,8 @@ pub(crate) struct Shard {
     notes: Notes,
     plans: Plans,
     turn: TurnClock,
+    /// Whether the bot was told that it leaves.
+    has_left: bool,
 }
 
 /// So many events Discord surely replays of a ticket's session.
@@ -141,6 +143,7 @@ impl Shard {
             notes: Notes::new(standing),
             plans: Plans::default(),
             turn: TurnClock::default(),
+            has_left: false,
         }
     }
 
@@ -204,6 +207,9 @@ impl Shard {
     }
 
     fn ticket(&self) -> Ticket {
-        Session::ticket(self.current.session(), self.id, self.events.window())
+        Ticket {
+            luggage: self.handle.luggage().to_string(),
+            ..Session::ticket(self.current.session(), self.id, self.events.window())
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Where a shard is in its life, and what it has to look at there.
 
 use baton_protocol::{SequenceRanges, Ticket};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{gateway::Incoming, order::Turn};
 use crate::{
-    bot::StateStatus,
+    bot::{Settles, StateStatus},
     state::{
         snapshot::Read,
         stays::{Refusal, Taken},
@@ -18,6 +18,8 @@ pub(super) enum Phase {
     Claiming(Then),
     Recalling,
     Serving,
+    /// The bot comes to rest, then the ticket is given, with so long a drain.
+    Settling(Settles, Duration),
     Sealed(Box<Seal>),
     Failed,
     Gone,

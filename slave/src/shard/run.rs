@@ -9,6 +9,7 @@
 //!  Gone ◀───────────── Leave, or another slave's epoch        Serving ◀───────┘
 //! ```
 //!
+//! Between Serving and Sealed lies Settling, if the bot asks for a moment to come to rest.
 //! Between an order and Serving lies Claiming, if there is state that stays where it is;
 //! between a Resume and Serving lies Recalling, if no slave copied the state and a snapshot
 //! of it may be there.
@@ -34,7 +35,10 @@ use super::{
     session::Session,
     span,
 };
-use crate::{bot::StateStatus, telemetry::Why};
+use crate::{
+    bot::{Settles, StateStatus},
+    telemetry::Why,
+};
 
 /// What is held back for the word of an earlier owner is waited for so long: this shard
 /// is another's by now, and the word goes there. It may be on its way here.
@@ -71,6 +75,10 @@ impl Shard {
             Phase::Claiming(then) => self.claiming(then).await,
             Phase::Recalling => self.recall().await,
             Phase::Serving => self.serve().await,
+            Phase::Settling(mut settles, drain) => {
+                settles.end().await;
+                self.gives_ticket(&settles, drain)
+            }
             Phase::Sealed(seal) => self.sealed(seal).await,
             Phase::Failed => self.failed().await,
             Phase::Gone => Phase::Gone,
@@ -384,7 +392,22 @@ impl Shard {
         self.trials_stop();
         self.snapshot.stop();
         self.recall.stop();
+        let mut settles = self.tell_leaving();
+        if settles.is_over() {
+            return self.gives_ticket(&settles, drain);
+        }
+        Phase::Settling(settles, drain)
+    }
+
+    /// The bot has come to rest, or had its time.
+    fn gives_ticket(&mut self, settles: &Settles, drain: Duration) -> Phase {
+        self.finish_all_reported();
+        let may_repeat = match settles.gives_back() && self.is_within_reach() {
+            true => self.events.put_back_all(),
+            false => SequenceRanges::new(),
+        };
         let mut ticket = self.ticket();
+        ticket.may_repeat = may_repeat;
         // The next owner may claim it as soon as the ticket is known.
         if let Some(stands) = self.staying.seal() {
             ticket.state_at = ticket.state_at.max(stands);
@@ -403,10 +426,22 @@ impl Shard {
         }))
     }
 
+    /// Whether Discord surely replays everything that is not handled.
+    fn is_within_reach(&self) -> bool {
+        let window = self.events.window();
+        let open = window
+            .received()
+            .get()
+            .saturating_sub(window.handled().get());
+        let reach = self.current.session().map_or(0, Session::reach);
+        open <= reach || mutant!("given-back-out-of-reach")
+    }
+
     /// At another epoch from now on: what is said belongs to it.
     fn owns(&mut self, epoch: Epoch) -> EnteredSpan {
         debug_assert!(epoch >= self.epoch, "{epoch} behind {}", self.epoch);
         self.epoch = epoch;
+        self.has_left = false;
         self.span = span(self.id, epoch);
         self.span.clone().entered()
     }
@@ -430,6 +465,7 @@ impl Shard {
             return self.start(epoch);
         };
         self.handle.serves(epoch, &session);
+        self.handle.brings(&ticket.luggage);
         let tag = session.tag.clone();
         let after_death = after == ResumeAfter::Death || mutant!("marked-after-seal");
         self.current.goes_on(session, taken_back, after_death);
@@ -483,6 +519,10 @@ impl Shard {
 
     /// Owned by another slave, or by none: everything held of it is dropped.
     fn forget(&mut self) -> Phase {
+        if self.epoch > Epoch(0) && !self.has_left {
+            // No ticket waits for it.
+            drop(self.tell_leaving());
+        }
         self.keeping.stop_copy();
         self.snapshot.stop();
         self.recall.stop();

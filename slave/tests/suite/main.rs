@@ -17,6 +17,7 @@ mod dependencies;
 mod hazards;
 mod joining;
 mod late;
+mod leaving;
 mod legacy;
 mod logs;
 mod lost;

@@ -92,6 +92,11 @@ fn is_bounded(ticket: &Ticket) -> Result<(), String> {
         count if count > Ticket::MAX_IN_DOUBT => {
             Err(format!("has {count} events in hand, more than any window"))
         }
+        _ if ticket.luggage.len() > Ticket::MAX_LUGGAGE => Err(format!(
+            "has {} bytes of luggage, more than {}",
+            ticket.luggage.len(),
+            Ticket::MAX_LUGGAGE
+        )),
         _ => Ok(()),
     }
 }

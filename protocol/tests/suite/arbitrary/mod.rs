@@ -582,9 +582,10 @@ fn state() -> impl Strategy<Value = StateFrame> {
 }
 
 pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
-    let texts = (text(), text(), parameters());
+    let texts = (text(), text(), parameters(), text());
     let numbers = (any::<[u32; 2]>(), any::<[u64; 6]>());
-    (numbers, texts, ranges(), ranges()).prop_map(|(numbers, texts, finished_above, in_doubt)| {
+    let all = (numbers, texts, ranges(), ranges(), ranges());
+    all.prop_map(|(numbers, texts, finished_above, in_doubt, may_repeat)| {
         let ([shard, guilds], numbers) = numbers;
         let [
             user_id,
@@ -594,7 +595,7 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             replay_from,
             began_unix_ms,
         ] = numbers;
-        let (id, resume_url, parameters) = texts;
+        let (id, resume_url, parameters, luggage) = texts;
         let session = discord::Session {
             id,
             resume_url,
@@ -612,6 +613,8 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             in_doubt,
             state_at: Sequence(state_at),
             replay_from: Sequence(replay_from),
+            may_repeat,
+            luggage,
         }
     })
 }

@@ -12,8 +12,8 @@ use std::{
 
 use baton_protocol::{Sequence, ShardId};
 use baton_slave::{
-    Ack, Bot, Event, Hold, ImportError, Mark, ShardHandle, State, StateStatus, Work, cache::Cache,
-    store::Guilds,
+    Ack, Bot, Event, Hold, ImportError, Mark, Settling, ShardHandle, State, StateStatus, Work,
+    cache::Cache, store::Guilds,
 };
 use bytes::Bytes;
 use twilight_model::id::Id;
@@ -63,7 +63,14 @@ pub struct Recorder {
     /// The next piece that it exports panics where nobody guards it.
     pub panics: AtomicBool,
     pub blocks: AtomicBool,
+    /// What came along with its shards.
+    pub luggage: Mutex<Vec<String>>,
+    /// How it comes to rest when a shard leaves; `None`: not at all.
+    pub rests: Mutex<Option<Rests>>,
 }
+
+/// See [`Recorder::rests`].
+pub type Rests = Box<dyn Fn(&ShardHandle, Settling) + Send>;
 
 impl Recorder {
     pub fn with_cache() -> Self {
@@ -171,6 +178,14 @@ impl Bot for Recorder {
             .lock()
             .unwrap()
             .push((shard.shard().get(), status));
+        let luggage = shard.luggage().to_string();
+        self.luggage.lock().unwrap().push(luggage);
+    }
+
+    fn shard_leaves(&self, shard: &ShardHandle, settling: Settling) {
+        if let Some(rests) = &*self.rests.lock().unwrap() {
+            rests(shard, settling);
+        }
     }
 }
 
