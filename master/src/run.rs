@@ -6,7 +6,12 @@ mod serving;
 mod shared;
 mod signals;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use baton_core::{Core, event::Time};
 use baton_protocol::{Term, auth::Secret};
@@ -31,7 +36,7 @@ use crate::{
     keeper::Keeper,
     legacy, listener,
     notice::Notice,
-    process::{Launcher, Outputs, keep_small},
+    process::{Launcher, Listeners, Outputs, keep_small},
     reload::{Reloader, Source},
     runtime_dir::RuntimeDir,
     service,
@@ -86,9 +91,11 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
         data_lock: _data_lock,
         secret,
         tcp,
+        for_slots,
         ..
     } = place;
     let address = local_address(&tcp)?;
+    let listeners = open_for_slots(&config, &dir, for_slots).await;
     let (notices, queue) = mpsc::channel(QUEUE);
     let (term, shard_count) = (known.term, known.shard_count);
     let shared = Shared::new(&config, &known, &secret, notices.clone());
@@ -112,7 +119,14 @@ pub async fn run(config: Config, source: Source, ready: impl FnOnce(&Ready)) -> 
             Time::default(),
         ),
         journal: known.journal,
-        launcher: launcher(&config, &dir, secret, known.commands, known.before),
+        launcher: launcher(
+            &config,
+            &dir,
+            secret,
+            known.commands,
+            known.before,
+            listeners,
+        ),
         watches: known.watches,
         unseen: known.unseen,
         notices: notices.clone(),
@@ -189,6 +203,34 @@ fn facts(config: &Config, dir: &RuntimeDir, term: Term, address: SocketAddr) -> 
     }
 }
 
+/// The sockets that slaves of slots get: opened now, so that clients wait there rather than
+/// being refused. One that another process has is tried again at each launch.
+async fn open_for_slots(
+    config: &Config,
+    dir: &RuntimeDir,
+    passed: Vec<TcpListener>,
+) -> Arc<Listeners> {
+    let listeners = Arc::new(Listeners::new(dir.path(), passed));
+    let slots = config.slots.clone();
+    let opening = Arc::clone(&listeners);
+    let opened = tokio::task::spawn_blocking(move || {
+        for slot in slots {
+            let Some(address) = slot.listen else {
+                continue;
+            };
+            if let Err(error) = opening.of(address) {
+                warn!(
+                    slot = slot.name, listen = %address, %error,
+                    "the socket for the slot's clients cannot be opened"
+                );
+            }
+        }
+    });
+    // It cannot panic, and is not stopped.
+    let _ = opened.await;
+    listeners
+}
+
 /// `commands` are what deploys brought, `before` what the slots had before those.
 fn launcher(
     config: &Config,
@@ -196,12 +238,14 @@ fn launcher(
     secret: Secret,
     commands: BTreeMap<String, Vec<String>>,
     before: BTreeMap<String, Vec<String>>,
+    listeners: Arc<Listeners>,
 ) -> Launcher {
     let socket = dir.slave_socket();
     let launcher = Launcher::new(dir.path(), &socket, secret, &config.slots, commands);
     let mut launcher = launcher.with_api_url(&config.api_url);
     launcher.remember_before(before);
     launcher.take_token_from(config.token_file.clone());
+    launcher.pass_on(listeners);
     match Outputs::open(dir.path()) {
         Ok(outputs) => launcher.write_to(outputs),
         Err(error) => {

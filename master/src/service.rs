@@ -31,26 +31,35 @@ pub struct Sockets {
     pub tcp: Option<TcpListener>,
     /// Instead of binding `slave.sock` in the runtime directory.
     pub unix: Option<UnixListener>,
+    /// Instead of binding the `listen` of slots.
+    pub slots: Vec<std::net::TcpListener>,
 }
 
 impl Sockets {
-    /// Takes what was passed: at most one TCP socket, which other hosts may
-    /// reach only if `listen` says so, and one unix socket, which must be
+    /// Takes what was passed: those of `slots`; at most one other TCP socket, which other
+    /// hosts may reach only if `listen` says so; and one unix socket, which must be
     /// `slave`. Called once, first thing: it clears `LISTEN_FDS`.
     ///
     /// # Errors
     /// [`Error::Configuration`] says what to change in the socket unit.
-    pub fn take(listen: SocketAddr, slave: &Path) -> Result<Self, Error> {
+    pub fn take(listen: SocketAddr, slave: &Path, slots: &[SocketAddr]) -> Result<Self, Error> {
         let mut passed = ListenFd::from_env();
         let mut sockets = Self::default();
         for index in 0..passed.len() {
             if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
-                let listener = adopt(listener, |tcp| tcp.set_nonblocking(true))
-                    .and_then(TcpListener::from_std)
-                    .map_err(|error| unusable(index, &error))?;
+                let listener = adopt(listener, |tcp| tcp.set_nonblocking(true));
+                let listener = listener.map_err(|error| unusable(index, &error))?;
+                if listener.local_addr().is_ok_and(|it| slots.contains(&it)) {
+                    sockets.slots.push(listener);
+                    continue;
+                }
+                let listener =
+                    TcpListener::from_std(listener).map_err(|error| unusable(index, &error))?;
                 check_tcp(&listener, listen).map_err(Error::Configuration)?;
                 if sockets.tcp.replace(listener).is_some() {
-                    return wrong("two TCP sockets were passed: keep one ListenStream= of them");
+                    return wrong(
+                        "two TCP sockets were passed that are no slot's listen: keep one ListenStream= of them",
+                    );
                 }
             } else {
                 let listener = match passed.take_unix_listener(index) {

@@ -78,6 +78,10 @@ pub struct SlaveConfig {
     /// Events of one shard that are handed out and not finished, at most;
     /// 1 to 65,536.
     pub window: usize,
+    /// Whether events that a former owner may yet finish hold back all behind them: they are
+    /// then handed out in order too, and a shard may wait for them as long as a drain takes.
+    /// Default: no, later events go first.
+    pub in_order: bool,
     /// The fleet's secret.
     pub secret: SecretSource,
     /// What to do without the state of a shard.
@@ -114,6 +118,7 @@ impl SlaveConfig {
             intents: Intents::empty(),
             large_threshold: 50,
             window: 256,
+            in_order: false,
             secret: SecretSource::None,
             on_lost_state: OnLostState::Resume,
             on_deadly_event: OnDeadlyEvent::Skip,
@@ -132,6 +137,7 @@ impl SlaveConfig {
         with_intents intents: Intents,
         with_large_threshold large_threshold: u16,
         with_window window: usize,
+        with_in_order in_order: bool,
         with_secret secret: SecretSource,
         with_on_lost_state on_lost_state: OnLostState,
         with_on_deadly_event on_deadly_event: OnDeadlyEvent,

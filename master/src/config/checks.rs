@@ -132,6 +132,7 @@ pub(super) fn slots(
     found: &mut Found,
 ) -> Vec<Slot> {
     let overruled = command.is_some();
+    let listens: Vec<_> = given.iter().map(|slot| slot.listen.clone()).collect();
     let mut slots: Vec<Slot> = given
         .into_iter()
         .map(|slot| Slot {
@@ -140,6 +141,7 @@ pub(super) fn slots(
             shards: slot.shards,
             env: slot.env,
             log: slot.log,
+            listen: None,
         })
         .collect();
     if slots.is_empty() {
@@ -149,10 +151,33 @@ pub(super) fn slots(
             shards: None,
             env: BTreeMap::new(),
             log: None,
+            listen: None,
         });
     }
     if command.is_some() {
         slots[0].command = command;
+    }
+    for (index, (slot, listen)) in slots.iter_mut().zip(listens).enumerate() {
+        let key = format!("slot[{index}].listen");
+        let listen = listen
+            .map(|text| slot_listen(&slot.name, &text))
+            .transpose();
+        slot.listen = found.or(&key, listen).flatten();
+    }
+    let mut addresses = BTreeMap::new();
+    for (index, slot) in slots.iter().enumerate() {
+        let Some(listen) = slot.listen else {
+            continue;
+        };
+        if let Some(other) = addresses.insert(listen, &slot.name) {
+            found.add(
+                &format!("slot[{index}].listen"),
+                format!(
+                    "slots `{other}` and `{}` both listen on {listen}; give each its own port",
+                    slot.name
+                ),
+            );
+        }
     }
     let mut names = BTreeSet::new();
     for (index, slot) in slots.iter().enumerate() {
@@ -190,6 +215,17 @@ pub(super) fn slots(
         found.add(&format!("slot[{index}].shards"), reason);
     }
     slots
+}
+
+/// Where a slot's slave serves its own clients. Whether others may reach it is that slave's
+/// to judge: it knows how it asks who they are.
+fn slot_listen(slot: &str, text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        Ok(_) | Err(_) => wrong(format!(
+            "slot `{slot}`: listen: `{text}` is not an address with a port, such as 127.0.0.1:7878"
+        )),
+    }
 }
 
 /// The once-per-bot work is of a slot that there is.

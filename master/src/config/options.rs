@@ -131,6 +131,8 @@ pub struct SlotOptions {
     pub env: BTreeMap<String, String>,
     /// File that its slave's output is appended to; absent: the master's own.
     pub log: Option<PathBuf>,
+    /// Address at which its slave serves clients of its own.
+    pub listen: Option<String>,
 }
 
 macro_rules! limits {

@@ -1,6 +1,6 @@
 //! What a configuration is made of, and what counts where it says nothing.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
 /// Where slaves are listened for when nothing else is configured.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7447";
@@ -28,6 +28,8 @@ pub struct Slot {
     pub env: BTreeMap<String, String>,
     /// File that its slave's output is appended to.
     pub log: Option<PathBuf>,
+    /// Where its slave serves clients of its own: the master has the socket, and passes it on.
+    pub listen: Option<SocketAddr>,
 }
 
 /// A secret text: the bot's token, the operators'. Never shown.

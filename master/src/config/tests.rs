@@ -129,7 +129,7 @@ fn what_is_given_wins_over_the_file() {
 #[test]
 fn everything_that_is_wrong_is_one_line_that_names_the_key() {
     let long = format!("runtime_dir = \"/{}\"", "x".repeat(100));
-    let cases: [(&str, &str); 28] = [
+    let cases: [(&str, &str); 31] = [
         ("log = \"debgu\"", "did you mean `debug`"),
         ("log = \"baton_master=wran\"", "did you mean `warn`"),
         ("log = \"loud\"", "there are off, error"),
@@ -184,6 +184,18 @@ fn everything_that_is_wrong_is_one_line_that_names_the_key() {
         (
             "shard_count = 3\n[[slot]]\nname = \"a\"\nshards = [0, 1]",
             "shard 2 has no slot",
+        ),
+        (
+            "[[slot]]\nname = \"a\"\nlisten = \"7878\"",
+            "slot `a`: listen: `7878` is not an address with a port",
+        ),
+        (
+            "[[slot]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"",
+            "is not an address with a port",
+        ),
+        (
+            "[[slot]]\nname = \"a\"\nlisten = \"127.0.0.1:1\"\n[[slot]]\nname = \"b\"\nlisten = \"127.0.0.1:1\"",
+            "slots `a` and `b` both listen on 127.0.0.1:1",
         ),
     ];
     for (text, expected) in cases {

@@ -3,9 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::{fs::OpenOptionsExt, process::ExitStatusExt},
+    net::TcpListener,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::OpenOptionsExt, process::ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::Arc,
 };
 
 use baton_core::event::EndedBy;
@@ -18,7 +23,10 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio::process::Command;
 use tracing::warn;
 
-use super::output::{BEHIND, Output, Outputs};
+use super::{
+    output::{BEHIND, Output, Outputs},
+    passed::Listeners,
+};
 use crate::config::{DEFAULT_API_URL, Slot, TOKEN_VARIABLE, check_command, token_in};
 
 /// What a launched slave finds in its environment.
@@ -68,6 +76,8 @@ pub struct Launcher {
     token_file: Option<PathBuf>,
     /// Where slaves write whose slot has no `log`; `None`: where the master does.
     outputs: Option<Outputs>,
+    /// The sockets that are passed on; `None`: none are.
+    listeners: Option<Arc<Listeners>>,
 }
 
 /// A process that was launched.
@@ -105,7 +115,13 @@ impl Launcher {
             before: BTreeMap::new(),
             token_file: None,
             outputs: None,
+            listeners: None,
         }
+    }
+
+    /// From now on slaves of slots with a `listen` get its socket.
+    pub fn pass_on(&mut self, listeners: Arc<Listeners>) {
+        self.listeners = Some(listeners);
     }
 
     /// From now on slaves get the bot's token from this file, as it is when they are
@@ -217,6 +233,7 @@ impl Launcher {
             api_url: self.api_url.clone(),
             token_file: self.token_file.clone(),
             outputs: self.outputs.clone(),
+            listeners: self.listeners.clone(),
         })
     }
 }
@@ -235,7 +252,12 @@ pub struct Plan {
     api_url: Option<String>,
     token_file: Option<PathBuf>,
     outputs: Option<Outputs>,
+    listeners: Option<Arc<Listeners>>,
 }
+
+/// What gives a socket to a program as a service manager does: it comes as standard input,
+/// and goes on as the descriptor 3. `LISTEN_PID` is only known in the process itself.
+const PASS_ON: &str = r#"LISTEN_PID=$$; export LISTEN_PID; exec "$@" 3<&0 </dev/null"#;
 
 impl Plan {
     /// Starts it in a process group of its own, so that neither a terminal
@@ -249,6 +271,20 @@ impl Plan {
         let starting = tokio::task::spawn_blocking(move || self.start_here());
         let failed = |_| Err("the task that was to start it panicked".to_owned());
         starting.await.unwrap_or_else(failed)
+    }
+
+    /// The socket that goes along; `None`: none does. The slave then binds the address itself,
+    /// when it can.
+    fn passed(&self) -> Option<TcpListener> {
+        let (address, listeners) = (self.slot.listen?, self.listeners.as_ref()?);
+        let listener = listeners.of(address);
+        let listener = listener.inspect_err(|error| {
+            warn!(
+                slot = self.slot.name, listen = %address, %error,
+                "the slave is launched without the socket for its clients"
+            );
+        });
+        listener.ok()
     }
 
     fn start_here(self) -> Result<(u32, Child), String> {
@@ -265,8 +301,20 @@ impl Plan {
             }
             Some(_) | None => None,
         };
-        let failed = |error: io::Error| format!("command `{}`: {error}", program.display());
-        let mut child = Command::new(&program);
+        let passed = self.passed();
+        let shell = match &passed {
+            Some(_) => " (by /bin/sh, which passes the socket of `listen` on)",
+            None => "",
+        };
+        let failed = |error: io::Error| format!("command `{}`{shell}: {error}", program.display());
+        let mut child = match &passed {
+            Some(_) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", PASS_ON, "sh"]).arg(&program);
+                shell
+            }
+            None => Command::new(&program),
+        };
         for variable in variable::OF_THE_SERVICE {
             child.env_remove(variable);
         }
@@ -284,6 +332,11 @@ impl Plan {
             .env_remove(variable::LAUNCH)
             .stdin(Stdio::null())
             .process_group(0);
+        if let Some(listener) = passed {
+            child.stdin(OwnedFd::from(listener));
+            child.env("LISTEN_FDS", "1");
+            child.env("LISTEN_FDNAMES", &place.name);
+        }
         if let Some(token) = token {
             child.env(TOKEN_VARIABLE, token.reveal());
         }

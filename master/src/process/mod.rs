@@ -5,6 +5,7 @@ mod hidden;
 mod launch;
 mod named;
 mod output;
+mod passed;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -16,6 +17,7 @@ pub use self::{
     launch::{Child, Launcher, Plan, group_of, is_of_launch, kill_group, variable},
     named::{Dialled, may_be},
     output::{Output, Outputs, UNHEARD},
+    passed::Listeners,
     turn::keep_small,
     watch::{Watch, WatchError, lived, pid_of_ours},
 };

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap, fs, net::TcpListener, os::unix::fs::PermissionsExt, path::Path,
+    sync::Arc, time::Duration,
+};
 
 use baton_core::event::EndedBy;
 use baton_protocol::{DeployId, HostId, LaunchId, ProcessIdentity, auth::Secret, message::Role};
@@ -376,15 +379,66 @@ fn a_hello_names_the_process_that_dialled_or_a_child_of_it() {
     }
 }
 
+/// As a service manager passes its own, and with the process that was launched.
+#[tokio::test]
+async fn a_process_of_a_slot_with_an_address_gets_its_socket_and_nothing_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("slave.log");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let script = "[ $LISTEN_PID = $$ ] && echo $LISTEN_FDS $LISTEN_FDNAMES $1 \
+                  && readlink /proc/$$/fd/3 && readlink /proc/$$/fd/0";
+    let command = ["sh", "-c", script, "sh", "a word"];
+    let mut slot = slot(&command, Some(&log));
+    slot.listen = Some(address);
+    let mut launcher = launcher_of(dir.path(), slot);
+    launcher.pass_on(Arc::new(Listeners::new(dir.path(), Vec::new())));
+    let (pid, mut child) = launch(&launcher, Role::Relaunch, None).await.unwrap();
+    assert!(is_of_launch(pid, pid));
+    assert_eq!(child.wait().await.0, EndedBy::Code(0));
+    let said = fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "1 main a word");
+    assert!(lines[1].starts_with("socket:"), "{said}");
+    assert_eq!(lines[2], "/dev/null");
+    assert!(TcpListener::bind(address).is_err(), "the master has it too");
+
+    let script = "echo ${LISTEN_FDS:-none} && ! [ -e /proc/$$/fd/3 ]";
+    let other = self::launcher(dir.path(), &["sh", "-c", script], Some(&log));
+    let (_, mut child) = launch(&other, Role::Relaunch, None).await.unwrap();
+    assert_eq!(child.wait().await.0, EndedBy::Code(0));
+}
+
+#[tokio::test]
+async fn a_slave_whose_address_another_process_has_is_launched_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut slot = slot(&["sh", "-c", "[ -z $LISTEN_FDS ]"], None);
+    slot.listen = Some(taken.local_addr().unwrap());
+    let mut launcher = launcher_of(dir.path(), slot);
+    launcher.pass_on(Arc::new(Listeners::new(dir.path(), Vec::new())));
+    let (_, mut child) = launch(&launcher, Role::Relaunch, None).await.unwrap();
+    assert_eq!(child.wait().await.0, EndedBy::Code(0));
+}
+
 fn launcher(dir: &Path, command: &[&str], log: Option<&Path>) -> Launcher {
+    launcher_of(dir, slot(command, log))
+}
+
+fn slot(command: &[&str], log: Option<&Path>) -> Slot {
     let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
-    let slot = Slot {
+    Slot {
         name: "main".to_owned(),
         command: (!command.is_empty()).then_some(command),
         shards: None,
         env: BTreeMap::from([("OWN".to_owned(), "yes".to_owned())]),
         log: log.map(Path::to_owned),
-    };
+        listen: None,
+    }
+}
+
+fn launcher_of(dir: &Path, slot: Slot) -> Launcher {
     let secret = Secret::random().unwrap();
     Launcher::new(
         dir,

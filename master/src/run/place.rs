@@ -28,6 +28,8 @@ pub(super) struct Place {
     pub(super) tcp: TcpListener,
     /// Passed by a service manager; `None`: the master makes its own.
     unix: Option<UnixListener>,
+    /// Passed for slots.
+    pub(super) for_slots: Vec<std::net::TcpListener>,
 }
 
 impl Place {
@@ -44,7 +46,9 @@ impl Place {
         } else {
             Some(Lock::take(&config.data_dir)?)
         };
-        let passed = service::Sockets::take(config.listen, &dir.slave_socket())?;
+        let slots = config.slots.iter();
+        let slots: Vec<_> = slots.filter_map(|slot| slot.listen).collect();
+        let passed = service::Sockets::take(config.listen, &dir.slave_socket(), &slots)?;
         let tcp = match passed.tcp {
             Some(tcp) => tcp,
             None => listener::bind(config.listen).await?,
@@ -59,6 +63,7 @@ impl Place {
             secret,
             tcp,
             unix: passed.unix,
+            for_slots: passed.slots,
         })
     }
 

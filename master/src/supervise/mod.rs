@@ -432,6 +432,7 @@ mod tests {
             shards: None,
             env: BTreeMap::new(),
             log: None,
+            listen: None,
         };
         let nowhere = Path::new("/nonexistent");
         let secret = Secret::random().unwrap();

@@ -26,7 +26,7 @@ mod wire;
 pub use self::{
     config::{Limits, ProxyConfig, Timings},
     error::Error,
-    input::Input,
+    input::{Input, Parting},
     proxy::Proxy,
     status::{ClientStatus, GivenUp, Kept, Reason, ShardStatus, Status, Totals},
     tls::tls,

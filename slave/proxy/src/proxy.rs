@@ -1,19 +1,18 @@
 //! A proxy as a whole: what its connections share, and how it is started and stopped.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use baton_protocol::{ShardId, message::Clients};
 use tokio::{
     net::TcpListener,
-    sync::{Notify, Semaphore},
+    sync::{Notify, Semaphore, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -21,14 +20,11 @@ use crate::{
     config::ProxyConfig,
     error::Error,
     input::Input,
-    server,
+    server::{self, Admission, Socket},
     shard::{Budget, Shard},
     status::{Ends, Kept, Status, Totals},
     upstream::Upstream,
 };
-
-/// How often an address is tried that another process has.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -38,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     /// Rings when a shard came, began or left.
     pub(crate) arrivals: Notify,
+    /// Who is let in.
+    pub(crate) admission: watch::Sender<Admission>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     budget: Budget,
@@ -46,6 +44,8 @@ pub(crate) struct Shared {
     /// What happened at shards that have left.
     past: Mutex<Totals>,
     listens: AtomicBool,
+    /// Shards that were here and are another process'.
+    gone: Mutex<BTreeSet<ShardId>>,
     last_connection: AtomicU64,
 }
 
@@ -59,6 +59,7 @@ impl Shared {
             upstream,
             slots: Arc::new(Semaphore::new(config.limits.connections)),
             arrivals: Notify::new(),
+            admission: watch::Sender::new(Admission::Open),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             budget: Budget::new(config.limits.rings),
@@ -66,6 +67,7 @@ impl Shared {
             ends: Ends::default(),
             past: Mutex::default(),
             listens: AtomicBool::new(false),
+            gone: Mutex::default(),
             last_connection: AtomicU64::new(0),
             config,
         }
@@ -74,6 +76,12 @@ impl Shared {
     /// Whether clients come with this token.
     pub(crate) fn admits(&self, token: &str) -> bool {
         self.config.token().is_some_and(|known| known.is(token))
+    }
+
+    /// Whether a shard that is not here may be on its way: it is not, if it was here, or if
+    /// clients are to go elsewhere.
+    pub(crate) fn may_come(&self, shard: ShardId) -> bool {
+        *self.admission.borrow() == Admission::Open && !lock(&self.gone).contains(&shard)
     }
 
     /// A shard that is here.
@@ -90,6 +98,11 @@ impl Shared {
         self.listens.store(true, Ordering::Relaxed);
     }
 
+    /// It is another process': who wants it is sent there.
+    pub(crate) fn has_gone(&self, shard: ShardId) {
+        lock(&self.gone).insert(shard);
+    }
+
     /// It is not here any more, unless another took its place.
     pub(crate) fn leaves(&self, shard: &Arc<Shard>) {
         // Under this lock, in which both are read: nothing counts twice, or not at all.
@@ -100,30 +113,7 @@ impl Shared {
             .is_some_and(|here| Arc::ptr_eq(here, shard))
         {
             shards.remove(&shard.id);
-        }
-    }
-}
-
-/// Listens as soon as nobody else does. `None`: the proxy stops.
-async fn when_free(shared: &Shared) -> Option<TcpListener> {
-    let address = shared.config.listen;
-    let mut said = false;
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => {
-                tracing::info!(%address, "clients are served");
-                shared.listens();
-                return Some(listener);
-            }
-            Err(error) if !said => {
-                tracing::warn!(%address, %error, "clients wait until this address is free");
-                said = true;
-            }
-            Err(_) => {}
-        }
-        tokio::select! {
-            () = tokio::time::sleep(AGAIN) => {}
-            () = shared.stop.cancelled() => return None,
+            lock(&self.gone).insert(shard.id);
         }
     }
 }
@@ -144,12 +134,16 @@ impl Proxy {
     ///
     /// # Errors
     /// The configuration cannot be, or the address is not to be had.
-    pub async fn start(config: ProxyConfig, upstream: Arc<dyn Upstream>) -> Result<Self, Error> {
+    pub async fn start(
+        mut config: ProxyConfig,
+        upstream: Arc<dyn Upstream>,
+    ) -> Result<Self, Error> {
         config.check()?;
         let address = config.listen;
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
-        Self::start_on(config, upstream, listener)
+        config.listen = listener.local_addr().map_err(listen)?;
+        Ok(Self::serve(config, upstream, Socket::Own(Some(listener))))
     }
 
     /// The same, and if another process has the address, it is taken as soon as that one lets
@@ -162,17 +156,11 @@ impl Proxy {
         upstream: Arc<dyn Upstream>,
     ) -> Result<Self, Error> {
         config.check()?;
-        let shared = Arc::new(Shared::new(config, upstream));
-        let one = Arc::clone(&shared);
-        shared.tasks.spawn(async move {
-            if let Some(listener) = when_free(&one).await {
-                server::serve(one, listener).await;
-            }
-        });
-        Ok(Self(shared))
+        Ok(Self::serve(config, upstream, Socket::Own(None)))
     }
 
-    /// The same on a socket that listens already: one that a supervisor passes on.
+    /// The same on a socket that listens already, and that other processes have too: one that
+    /// a supervisor passes on. Nobody is let in before [`admit`](Self::admit).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -188,11 +176,36 @@ impl Proxy {
             source,
         })?;
         config.check()?;
+        let proxy = Self::serve(config, upstream, Socket::Passed(listener));
+        proxy.0.admission.send_replace(Admission::Shut);
+        Ok(proxy)
+    }
+
+    fn serve(config: ProxyConfig, upstream: Arc<dyn Upstream>, socket: Socket) -> Self {
         let shared = Arc::new(Shared::new(config, upstream));
-        shared.listens();
-        let serving = server::serve(Arc::clone(&shared), listener);
+        let serving = server::serve(Arc::clone(&shared), socket);
         shared.tasks.spawn(serving);
-        Ok(Self(shared))
+        Self(shared)
+    }
+
+    /// Clients are let in from now on: their shards are here, or on their way.
+    pub fn admit(&self) {
+        self.0.admission.send_replace(Admission::Open);
+    }
+
+    /// Nobody is let in from now on: shards go to another process. Who connects meanwhile
+    /// waits for it, or for [`admit`](Self::admit). Who is here and wants a shard that is not
+    /// is asked to reconnect.
+    pub fn shut(&self) {
+        self.0.admission.send_replace(Admission::Shut);
+        self.0.arrivals.notify_waiters();
+    }
+
+    /// As [`shut`](Self::shut), and an address that this process has for itself is let go of,
+    /// so that the next one can have it.
+    pub fn leave(&self) {
+        self.0.admission.send_replace(Admission::Left);
+        self.0.arrivals.notify_waiters();
     }
 
     /// Where it listens.
@@ -202,7 +215,8 @@ impl Proxy {
     }
 
     /// A shard comes. Its events go into what this gives; dropped, the shard has left, and
-    /// its clients are asked to reconnect. One of the same number that is here leaves first.
+    /// its clients are asked to reconnect; see [`Input::parts`] for how they go on elsewhere.
+    /// One of the same number that is here leaves first.
     #[must_use = "dropped, the shard leaves at once"]
     pub fn open(&self, shard: ShardId) -> Input {
         let shared = &self.0;
@@ -210,6 +224,7 @@ impl Proxy {
         let upstream = Arc::clone(&shared.upstream);
         shared.budget.is_for(upstream.fleet().shards);
         let new = Shard::new(shard, upstream, limits, timings, shared.budget.clone());
+        lock(&shared.gone).remove(&shard);
         let before = lock(&shared.shards).insert(shard, Arc::clone(&new));
         if let Some(before) = before {
             before.leave();

@@ -36,6 +36,13 @@ pub trait Upstream: Send + Sync + 'static {
         let _ = shard;
     }
 
+    /// What the shard's next owner needs so that clients go on there has changed: at most
+    /// 4,096 bytes, for [`Begin::TakenOver`]. Called when a client begins or is over, and once
+    /// more when the shard leaves; not called for events.
+    fn clients_changed(&self, shard: ShardId, clients: &str) {
+        let _ = (shard, clients);
+    }
+
     /// Sends a gateway command (op 3, 4, 8, 31 or 43) when Discord's limits allow it.
     ///
     /// # Errors
@@ -95,6 +102,13 @@ pub enum Begin {
     Resumed {
         /// Every event up to here is finished; those above follow.
         handled: Sequence,
+    },
+    /// A session that another process had, and the clients that it had there.
+    TakenOver {
+        /// Every event up to here is finished; those above follow.
+        handled: Sequence,
+        /// What [`Upstream::clients_changed`] said there last; empty: nothing is known.
+        clients: String,
     },
     /// The same of another session than the shard had here before: it was away meanwhile.
     Other {

@@ -4,6 +4,7 @@
 mod chosen;
 mod inspect;
 mod options;
+mod passed;
 mod proxy;
 mod relay;
 mod sink;
@@ -11,6 +12,7 @@ mod store;
 
 use std::{
     io::{self, IsTerminal},
+    net::TcpListener,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -53,6 +55,12 @@ fn main() -> ExitCode {
 
 fn start(settings: Settings) -> Result<(), Error> {
     start_logging(&settings)?;
+    // Before anything else is opened.
+    let listener = settings.proxy.as_ref();
+    let listener = listener.and_then(|proxy| passed::take(proxy.listen));
+    if let Some(listener) = &listener {
+        passed::give_back(listener, &settings.runtime_dir);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,13 +68,13 @@ fn start(settings: Settings) -> Result<(), Error> {
             what: "start the runtime",
             source,
         })?;
-    let ended = runtime.block_on(run(settings));
+    let ended = runtime.block_on(run(settings, listener));
     // A disk that hangs under a task must not hold the process.
     runtime.shutdown_timeout(AT_THE_END);
     ended
 }
 
-async fn run(settings: Settings) -> Result<(), Error> {
+async fn run(settings: Settings, listener: Option<TcpListener>) -> Result<(), Error> {
     let sink = sink::open(&settings.sink)?;
     let habits = Habits {
         handler: settings.handler,
@@ -93,7 +101,7 @@ async fn run(settings: Settings) -> Result<(), Error> {
         (_, Known::Store(_) | Known::Cache(_), Some(broker)) => Slave::builder(Arc::clone(broker)),
         (Some(proxy), Known::Store(store), None) => {
             let intents = settings.slave.intents.bits();
-            let joined = Joined::start(proxy, store.clone(), intents)?;
+            let joined = Joined::start(proxy, listener, store.clone(), intents)?;
             let joined = Arc::new(joined);
             let clients = Arc::clone(&joined);
             Slave::builder(joined).clients(move || clients.report())

@@ -276,6 +276,8 @@ pub(crate) struct Settings {
     pub(crate) keeps: Option<PathBuf>,
     /// Local clients are served.
     pub(crate) proxy: Option<ProxyConfig>,
+    /// The master's.
+    pub(crate) runtime_dir: PathBuf,
     pub(crate) inspect: Option<inspect::Address>,
     pub(crate) log: String,
     pub(crate) log_format: Format,
@@ -440,6 +442,8 @@ impl Keys {
             slave.window
         };
         slave.window = self.window.unwrap_or(usual);
+        // A client's sequences go up by one.
+        slave.in_order = proxy.is_some();
         if let Some(compression) = self.state_compression {
             slave.state_compression = compression.parse().map_err(wrong)?;
         }
@@ -463,7 +467,7 @@ impl Keys {
         let runtime_dir = self.runtime_dir.unwrap_or_else(default_runtime_dir);
         let dies_of = self.dies_of.map(|file| runtime_dir.join(file));
         let keeps = self.keeps.map(|file| runtime_dir.join(file));
-        slave.secret = SecretSource::from_env(Some(runtime_dir))?;
+        slave.secret = SecretSource::from_env(Some(runtime_dir.clone()))?;
         slave.legacy = Legacy::of(
             self.legacy.unwrap_or(false),
             self.shards,
@@ -481,6 +485,7 @@ impl Keys {
             slave,
             state,
             proxy,
+            runtime_dir,
             store_limit: self.store_limit,
             sink: match (&broker, self.sink.as_deref()) {
                 (Some(_), _) => Target::None,

@@ -2,19 +2,23 @@
 //!
 //! An event is handed to the proxy with its [`Ack`], and is finished when the proxy says so:
 //! when a client has it. If the proxy has no room for another one, the shard is held: Discord
-//! keeps what follows. READY and the guilds come from the store.
+//! keeps what follows. READY and the guilds come from the store. When a shard leaves, its clients
+//! are asked what they have, and their sessions go along as its luggage.
 
 use std::{
     collections::BTreeMap,
+    net::TcpListener,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use baton_proxy::{
-    Begin, Clients, CommandRefused, Dispatch, Fleet, Guild, Guilds as GuildList, Input, Proxy,
-    ProxyConfig, Upstream,
+    Begin, Clients, CommandRefused, Dispatch, Fleet, Guild, Guilds as GuildList, Input, Parting,
+    Proxy, ProxyConfig, Upstream,
 };
 use baton_slave::{
-    Ack, Bot, CommandError, Error, Event, Hold, Sequence, ShardHandle, ShardId, StateStatus,
+    Ack, Bot, CommandError, Error, Event, Hold, Sequence, Settling, ShardHandle, ShardId,
+    StateStatus,
     store::Guilds,
     twilight_model::id::{Id, marker::GuildMarker},
 };
@@ -26,9 +30,16 @@ use serde_json::{Value, json, value::RawValue};
 /// client may be away for a while.
 pub(crate) const WINDOW: usize = 65_536;
 
+/// How long clients may take to say what they have when their shard leaves. It is less than a
+/// ticket waits.
+const REST: Duration = Duration::from_millis(150);
+/// A process that has given shards away, and has others, lets clients in again after this: as
+/// long as a client waits for a shard that is on its way.
+const AGAIN: Duration = Duration::from_secs(30);
+
 /// The bot of a slave that serves local clients.
 pub(crate) struct Joined {
-    proxy: Proxy,
+    proxy: Arc<Proxy>,
     above: Arc<Above>,
 }
 
@@ -55,11 +66,19 @@ struct Now {
     acks: BTreeMap<Sequence, Ack>,
     /// As long as the proxy has no room for its events.
     hold: Option<Hold>,
+    /// It is another's, or about to be.
+    has_left: bool,
 }
 
 impl Joined {
-    /// Serves clients from now on, or as soon as the address is free.
-    pub(crate) fn start(config: ProxyConfig, store: Guilds, intents: u64) -> Result<Self, Error> {
+    /// Serves clients on the socket that was passed, once a shard is here; without one, as soon
+    /// as the address is free.
+    pub(crate) fn start(
+        config: ProxyConfig,
+        listener: Option<TcpListener>,
+        store: Guilds,
+        intents: u64,
+    ) -> Result<Self, Error> {
         let above = Arc::new(Above {
             store,
             intents,
@@ -67,9 +86,20 @@ impl Joined {
             shard_count: OnceLock::new(),
         });
         let upstream: Arc<dyn Upstream> = Arc::clone(&above) as Arc<dyn Upstream>;
-        let proxy = Proxy::start_when_free(config, upstream);
+        let listener = listener.map(tokio::net::TcpListener::from_std);
+        let listener = listener.transpose().map_err(|source| Error::System {
+            what: "use the socket that was passed",
+            source,
+        })?;
+        let proxy = match listener {
+            Some(listener) => Proxy::start_on(config, upstream, listener),
+            None => Proxy::start_when_free(config, upstream),
+        };
         let proxy = proxy.map_err(|error| Error::Config(format!("proxy: {error}")))?;
-        Ok(Self { proxy, above })
+        Ok(Self {
+            proxy: Arc::new(proxy),
+            above,
+        })
     }
 
     /// How its clients do.
@@ -77,23 +107,50 @@ impl Joined {
         self.proxy.report()
     }
 
-    /// The shard, as [`Bot::state_changed`] knew it last.
-    fn here(&self, handle: &ShardHandle) -> Arc<Here> {
+    /// The shard as it is here, and whether it has just come.
+    fn comes(&self, handle: &ShardHandle) -> (Arc<Here>, bool) {
         let shard = handle.shard();
-        let mut shards = lock(&self.above.shards);
-        let here = shards.entry(shard).or_insert_with(|| {
-            Arc::new(Here {
-                input: self.proxy.open(shard),
-                now: Mutex::new(Now {
-                    handle: handle.clone(),
-                    session: handle.session(),
-                    ready: None,
-                    acks: BTreeMap::new(),
-                    hold: None,
-                }),
-            })
+        let session = handle.session();
+        let mut ready = None;
+        if let Some(here) = self.above.here(shard) {
+            let now = lock(&here.now);
+            if !now.has_left {
+                drop(now);
+                return (here, false);
+            }
+            if now.session == session {
+                ready.clone_from(&now.ready);
+            }
+        }
+        let here = Arc::new(Here {
+            input: self.proxy.open(shard),
+            now: Mutex::new(Now {
+                handle: handle.clone(),
+                session,
+                ready,
+                acks: BTreeMap::new(),
+                hold: None,
+                has_left: false,
+            }),
         });
-        Arc::clone(here)
+        let before = lock(&self.above.shards).insert(shard, Arc::clone(&here));
+        drop(before);
+        (here, true)
+    }
+
+    /// Shards go to another process: so do clients that connect.
+    fn shut(&self) {
+        if !self.above.has_shards() {
+            return self.proxy.leave();
+        }
+        self.proxy.shut();
+        let (proxy, above) = (Arc::clone(&self.proxy), Arc::clone(&self.above));
+        tokio::spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            if above.has_shards() {
+                proxy.admit();
+            }
+        });
     }
 }
 
@@ -110,6 +167,9 @@ impl Here {
     /// Its shard is held as long as there is no room for its events.
     fn heed_room(&self) {
         let mut now = lock(&self.now);
+        if now.has_left {
+            return;
+        }
         // Asked for behind the lock, so that whoever comes last knows it best.
         let has_room = self.input.has_room();
         let before = match has_room {
@@ -123,31 +183,56 @@ impl Here {
         drop(now);
         drop(before);
     }
+
+    /// Keeps the `Ack` of an event; `false`: it is given back, the shard has left.
+    fn takes(&self, sequence: Sequence, ack: Ack, ready: Option<String>) -> bool {
+        let mut now = lock(&self.now);
+        if now.has_left {
+            drop(now);
+            ack.give_back();
+            return false;
+        }
+        if ready.is_some() {
+            now.ready = ready;
+        }
+        now.acks.insert(sequence, ack);
+        true
+    }
+
+    /// The shard has left: what its clients did not say they have is the next owner's.
+    fn has_left(&self, parting: Parting, settling: Settling) {
+        drop(parting);
+        let mut now = lock(&self.now);
+        let (acks, hold) = (std::mem::take(&mut now.acks), now.hold.take());
+        drop(now);
+        acks.into_values().for_each(Ack::give_back);
+        drop(hold);
+        drop(settling);
+    }
 }
 
 impl Bot for Joined {
     fn handle(&self, event: Event, ack: Ack, shard: &ShardHandle) {
         let sequence = event.sequence();
-        let here = self.here(shard);
+        let Some(here) = self.above.here(shard.shard()) else {
+            return ack.give_back();
+        };
+        // It may be finished as soon as the proxy has it.
         if event.kind() == "READY" {
             let (ready, guilds) = read_ready(&event);
-            let mut now = lock(&here.now);
-            now.ready = ready;
-            now.acks.insert(sequence, ack);
-            drop(now);
-            here.input.begin(&Begin::New {
-                ready: sequence,
-                guilds,
-            });
+            if here.takes(sequence, ack, ready) {
+                let ready = sequence;
+                here.input.begin(&Begin::New { ready, guilds });
+            }
         } else {
             let dispatch = Dispatch {
                 sequence,
                 kind: event.kind().to_owned(),
                 json: OfEvent(event).into(),
             };
-            // It may be finished before the next line but one.
-            lock(&here.now).acks.insert(sequence, ack);
-            here.input.push(&dispatch);
+            if here.takes(sequence, ack, None) {
+                here.input.push(&dispatch);
+            }
         }
         here.heed_room();
     }
@@ -158,7 +243,7 @@ impl Bot for Joined {
             // All shards say the same.
             let _ = self.above.shard_count.set(count);
         }
-        let here = self.here(shard);
+        let (here, is_new) = self.comes(shard);
         let mut now = lock(&here.now);
         // A shard that comes back may have another, which is held if there is still no room.
         now.handle = shard.clone();
@@ -175,12 +260,36 @@ impl Bot for Joined {
         drop(over);
         // A session that begins does so with its READY.
         if let Some(handled) = shard.resumed_behind() {
-            here.input.begin(&match is_other {
-                true => Begin::Other { handled },
-                false => Begin::Resumed { handled },
+            here.input.begin(&match (is_new, is_other) {
+                (true, _) => Begin::TakenOver {
+                    handled,
+                    clients: shard.luggage().to_string(),
+                },
+                (false, true) => Begin::Other { handled },
+                (false, false) => Begin::Resumed { handled },
             });
         }
         here.heed_room();
+        self.proxy.admit();
+    }
+
+    fn shard_leaves(&self, shard: &ShardHandle, settling: Settling) {
+        let Some(here) = self.above.here(shard.shard()) else {
+            return;
+        };
+        if std::mem::replace(&mut lock(&here.now).has_left, true) {
+            return;
+        }
+        self.shut();
+        let parting = here.input.parts();
+        settling.gives_back_the_rest();
+        if parting.is_at_rest() {
+            return here.has_left(parting, settling);
+        }
+        tokio::spawn(async move {
+            parting.rest(REST).await;
+            here.has_left(parting, settling);
+        });
     }
 }
 
@@ -191,6 +300,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Above {
     fn here(&self, shard: ShardId) -> Option<Arc<Here>> {
         lock(&self.shards).get(&shard).cloned()
+    }
+
+    /// Whether any shard is here.
+    fn has_shards(&self) -> bool {
+        let all: Vec<_> = lock(&self.shards).values().cloned().collect();
+        all.iter().any(|here| !lock(&here.now).has_left)
     }
 }
 
@@ -264,6 +379,13 @@ impl Upstream for Above {
     fn room_changed(&self, shard: ShardId) {
         if let Some(here) = self.here(shard) {
             here.heed_room();
+        }
+    }
+
+    fn clients_changed(&self, shard: ShardId, clients: &str) {
+        let handle = self.here(shard).map(|here| lock(&here.now).handle.clone());
+        if let Some(Err(error)) = handle.map(|handle| handle.set_luggage(clients)) {
+            tracing::error!(%shard, %error, "the sessions of clients do not go along");
         }
     }
 

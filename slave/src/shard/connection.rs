@@ -208,7 +208,10 @@ impl Shard {
 
     /// Why nothing is taken from Discord just now, if so.
     pub(super) fn takes_nothing(&self) -> Option<Why> {
-        if self.events.window().running() >= self.context.config.window {
+        let window = self.events.window();
+        let waits_for_word =
+            self.context.config.in_order && window.holds() && !mutant!("ahead-of-doubt");
+        if window.running() >= self.context.config.window || waits_for_word {
             Some(Why::Window)
         } else if self.handle.is_held() && !mutant!("hold-unheeded") {
             Some(Why::Bot)

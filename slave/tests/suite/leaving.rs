@@ -194,6 +194,28 @@ async fn what_discord_replays_no_more_is_not_given_back_but_carried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_order_is_asked_for_nothing_goes_before_what_is_in_doubt() {
+    let mut scene = scene(|_| {}).await;
+    let (first, last) = scene.keeps(5).await;
+    let ticket = scene.peer.seal(0, 1, LONG).await;
+    let in_doubt = ticket.in_doubt.clone();
+    assert_eq!(in_doubt.count(), last - first + 1);
+    let mut config = config(&scene.master, &scene.discord);
+    config.in_order = true;
+    let new = run(config, Recorder::default());
+    let mut peer = scene.master.accept().await;
+    peer.give(2, ResumeAfter::Seal, ticket).await;
+    traffic(&scene.discord, 500.0);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(new.bot.told().is_empty(), "{:?}", new.bot.sequences());
+    peer.settle(0, 1, in_doubt).await;
+    until("more", || new.bot.told().len() > 20).await;
+    let told = new.bot.sequences();
+    assert_eq!(told[0], first);
+    assert!(told.is_sorted(), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn luggage_is_with_the_master_before_anything_is_sealed() {
     let mut scene = scene(|_| {}).await;
     until("a handle", || {

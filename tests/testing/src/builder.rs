@@ -1,6 +1,6 @@
 //! How a fleet is set up, and its start.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
 
 use crate::{
     error::{Error, Result},
@@ -22,6 +22,7 @@ pub struct Builder {
     patience: Duration,
     limits: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
+    listen: Option<SocketAddr>,
 }
 
 impl Default for Builder {
@@ -47,6 +48,7 @@ impl Default for Builder {
             patience: Duration::from_secs(30),
             limits: limits.into_iter().map(text).collect(),
             environment: BTreeMap::new(),
+            listen: None,
         }
     }
 }
@@ -96,6 +98,15 @@ impl Builder {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Where the bot serves clients of its own (`listen` of a slot): the master has the socket,
+    /// and passes it to each process of the bot. The port is not 0. Nowhere unless said
+    /// otherwise.
+    #[must_use]
+    pub const fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
         self
     }
 
@@ -189,6 +200,9 @@ impl Builder {
             toml.push_str(&format!("{name} = {value}\n"));
         }
         toml.push_str(&format!("[[slot]]\nname = \"main\"\ncommand = {bot:?}\n"));
+        if let Some(listen) = self.listen {
+            toml.push_str(&format!("listen = \"{listen}\"\n"));
+        }
         toml
     }
 }

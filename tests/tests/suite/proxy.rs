@@ -1,16 +1,18 @@
 //! A client of the gateway that `baton-slave --proxy` is, in a fleet.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    process::Stdio,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use baton_testing::{Fleet, process::program};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tempfile::TempDir;
+use tokio::{process::Command, task::JoinHandle, time::sleep};
 use tokio_websockets::{ClientBuilder, Message};
 
 /// The token of the fleet's bot.
@@ -43,30 +45,47 @@ fn bot(build: &str, address: SocketAddr, store: &str) -> Vec<String> {
 /// What a client has seen.
 #[derive(Debug, Default)]
 struct Seen {
+    connections: usize,
     readies: usize,
+    resumes: usize,
     guilds: BTreeSet<String>,
     /// Ids of messages, in their order.
     messages: Vec<String>,
+    /// Numbers that were not for it.
+    fillers: usize,
     /// Sequences that did not follow the one before.
     jumps: usize,
 }
 
 /// A client that connects again as often as it has to, as a library does.
 #[derive(Clone)]
-struct Client(Arc<Mutex<Seen>>);
+struct Client {
+    shard: (u32, u32),
+    seen: Arc<Mutex<Seen>>,
+}
 
 impl Client {
     fn start(address: SocketAddr) -> (Self, JoinHandle<()>) {
-        let client = Self(Arc::default());
+        Self::of(address, (0, 1))
+    }
+
+    /// Of this shard of so many.
+    fn of(address: SocketAddr, shard: (u32, u32)) -> (Self, JoinHandle<()>) {
+        let seen = Arc::default();
+        let client = Self { shard, seen };
         let one = client.clone();
         let living = tokio::spawn(async move {
             let mut session = None;
             loop {
                 one.connection(address, &mut session).await;
-                sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(10)).await;
             }
         });
         (client, living)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
     }
 
     async fn connection(&self, address: SocketAddr, session: &mut Option<(String, u64)>) {
@@ -75,6 +94,7 @@ impl Client {
         let Ok((mut socket, _)) = builder.connect().await else {
             return;
         };
+        self.seen().connections += 1;
         while let Some(Ok(message)) = socket.next().await {
             let Some(text) = message.as_text() else {
                 continue;
@@ -89,11 +109,14 @@ impl Client {
                 Some(1) => json!({"op": 1, "d": sequence}),
                 Some(9) => {
                     *session = None;
-                    identify()
+                    self.identify()
                 }
-                Some(10) => session.as_ref().map_or_else(identify, |(id, sequence)| {
-                    json!({"op": 6, "d": {"token": TOKEN, "session_id": id, "seq": sequence}})
-                }),
+                Some(10) => session.as_ref().map_or_else(
+                    || self.identify(),
+                    |(id, sequence)| {
+                        json!({"op": 6, "d": {"token": TOKEN, "session_id": id, "seq": sequence}})
+                    },
+                ),
                 Some(7) => return,
                 _ => continue,
             };
@@ -107,15 +130,24 @@ impl Client {
         }
     }
 
+    fn identify(&self) -> Value {
+        json!({"op": 2, "d": {
+            "token": TOKEN, "intents": INTENTS, "properties": {"browser": "tests"},
+            "shard": self.shard,
+        }})
+    }
+
     fn dispatch(&self, payload: &Value, session: &mut Option<(String, u64)>) {
         let (kind, d) = (payload["t"].as_str().unwrap(), &payload["d"]);
         let sequence = payload["s"].as_u64().unwrap();
-        let mut seen = self.0.lock().unwrap();
+        let mut seen = self.seen();
         match kind {
             "READY" => {
                 seen.readies += 1;
                 *session = Some((d["session_id"].as_str().unwrap().to_owned(), 0));
             }
+            "RESUMED" => seen.resumes += 1,
+            "BATON_FILLER" => seen.fillers += 1,
             "GUILD_CREATE" => drop(seen.guilds.insert(d["id"].as_str().unwrap().to_owned())),
             "MESSAGE_CREATE" => seen.messages.push(d["id"].as_str().unwrap().to_owned()),
             _ => {}
@@ -128,45 +160,59 @@ impl Client {
 
     async fn until(&self, what: &str, condition: impl Fn(&Seen) -> bool) {
         for _ in 0..3000 {
-            if condition(&self.0.lock().unwrap()) {
+            if condition(&self.seen()) {
                 return;
             }
             sleep(Duration::from_millis(10)).await;
         }
-        panic!("not {what}: {:?}", self.0.lock().unwrap());
+        panic!("not {what}: {:?}", self.seen());
     }
 
     async fn until_messages(&self, more: usize) {
-        let before = self.0.lock().unwrap().messages.len();
+        let before = self.seen().messages.len();
         let enough = |seen: &Seen| seen.messages.len() >= before + more;
         self.until("enough messages", enough).await;
     }
 
     /// Messages that came more than once.
     fn repeated(&self) -> usize {
-        let seen = self.0.lock().unwrap();
+        let seen = self.seen();
         let once: BTreeSet<&String> = seen.messages.iter().collect();
         seen.messages.len() - once.len()
     }
+
+    /// It had one session, in which nothing is missing and nothing came twice.
+    fn saw_one_session(&self) {
+        assert_eq!(self.repeated(), 0, "{:?}", self.shard);
+        let seen = self.seen();
+        assert_eq!(
+            (seen.readies, seen.jumps),
+            (1, 0),
+            "{:?}: {seen:?}",
+            self.shard
+        );
+        // RESUMED of Discord has a number, and is nobody's.
+        assert!(seen.fillers <= seen.resumes, "{:?}: {seen:?}", self.shard);
+    }
 }
 
-fn identify() -> Value {
-    json!({"op": 2, "d": {"token": TOKEN, "intents": INTENTS, "properties": {"browser": "tests"}}})
+fn free_address() -> SocketAddr {
+    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    free.local_addr().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_in_any_language_loses_nothing_when_it_is_killed_or_the_slave_is_or_is_replaced() {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = free_address();
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store").display().to_string();
+    // Nobody passes the socket on: each slave binds it when the one before lets go of it.
     let builder = Fleet::builder().shards(1);
     let mut fleet = builder.start(bot("v1", address, &store)).await.unwrap();
 
     let (first, living) = Client::start(address);
     first.until_messages(20).await;
-    let guilds = first.0.lock().unwrap().guilds.clone();
+    let guilds = first.seen().guilds.clone();
     assert!(!guilds.is_empty());
     living.abort();
     sleep(Duration::from_millis(200)).await;
@@ -174,28 +220,23 @@ async fn a_client_in_any_language_loses_nothing_when_it_is_killed_or_the_slave_i
     // Another process of the bot: it gets what the first one did not acknowledge.
     let (client, living) = Client::start(address);
     client.until_messages(20).await;
-    assert_eq!(client.0.lock().unwrap().guilds, guilds);
+    assert_eq!(client.seen().guilds, guilds);
     fleet.assert_nothing_lost().await;
     master_knows_of_a_client(&fleet, address).await;
 
     fleet.deploy(bot("v2", address, &store)).await.unwrap();
-    client
-        .until("greeted by the new slave", |seen| seen.readies == 2)
-        .await;
     client.until_messages(20).await;
     fleet.assert_nothing_lost().await;
-    assert_eq!(client.repeated(), 0, "a deploy repeats nothing");
+    client.saw_one_session();
+    assert_eq!(client.seen().resumes, 1, "at the new slave");
 
+    // Its session outlives the slave, and it says itself what it has.
     fleet.kill_bot().await.unwrap();
-    client
-        .until("greeted after the death", |seen| seen.readies == 3)
-        .await;
+    client.until("resumed", |seen| seen.resumes == 2).await;
     client.until_messages(20).await;
     fleet.assert_nothing_lost().await;
+    client.saw_one_session();
     assert_eq!(fleet.discord().counters().total.identifies, 1);
-    let seen = client.0.lock().unwrap();
-    assert_eq!((seen.jumps, &seen.guilds), (0, &guilds));
-    drop(seen);
     living.abort();
 }
 
@@ -217,4 +258,209 @@ async fn master_knows_of_a_client(fleet: &Fleet, address: SocketAddr) {
         sleep(Duration::from_millis(50)).await;
     }
     panic!("the master does not hear of the client: {clients}");
+}
+
+/// Clients of a fleet whose master has the socket.
+struct Served {
+    fleet: Fleet,
+    address: SocketAddr,
+    store: String,
+    clients: Vec<Client>,
+    living: Vec<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+const SHARDS: u32 = 4;
+
+impl Served {
+    async fn start(builder: baton_testing::Builder) -> Self {
+        let address = free_address();
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store").display().to_string();
+        let builder = builder.shards(SHARDS).listen(address);
+        let fleet = builder.start(bot("v1", address, &store)).await.unwrap();
+        let all = (0..SHARDS).map(|shard| Client::of(address, (shard, SHARDS)));
+        let (clients, living): (Vec<_>, Vec<_>) = all.unzip();
+        let served = Self {
+            fleet,
+            address,
+            store,
+            clients,
+            living,
+            _folder: folder,
+        };
+        served.get_messages(5).await;
+        served
+    }
+
+    fn build(&self, name: &str) -> Vec<String> {
+        bot(name, self.address, &self.store)
+    }
+
+    /// Each client gets so many messages more.
+    async fn get_messages(&self, more: usize) {
+        for client in &self.clients {
+            client.until_messages(more).await;
+        }
+    }
+
+    /// What the master's command line does.
+    fn command(&self, verb: &str, arguments: &[String]) -> Command {
+        let config = self.fleet.folder().join("baton.toml");
+        let mut command = Command::new(program("baton-master").unwrap());
+        command.arg(verb).arg("--config").arg(config);
+        command.args(arguments);
+        command
+    }
+
+    /// Nobody waits for the end of this deploy.
+    fn begins_to_deploy(&self, build: &str) {
+        let mut words = vec!["--".to_owned()];
+        words.extend(self.build(build));
+        let mut command = self.command("deploy", &words);
+        drop(command.stdout(Stdio::null()).spawn().unwrap());
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&Value) -> bool) {
+        let mut last = Value::Null;
+        for _ in 0..3000 {
+            if let Ok(status) = self.fleet.status().await {
+                if condition(&status) {
+                    return;
+                }
+                last = status;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("not {what}: {last}");
+    }
+
+    /// Nothing was lost, nothing came twice, and Discord saw one IDENTIFY a shard.
+    async fn all_is_well(mut self) {
+        self.get_messages(10).await;
+        self.fleet.assert_nothing_lost().await;
+        for client in &self.clients {
+            client.saw_one_session();
+        }
+        let identifies = self.fleet.discord().counters().total.identifies;
+        assert_eq!(identifies, u64::from(SHARDS));
+        self.living.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// How many shards each build has.
+fn builds(status: &Value) -> BTreeMap<String, usize> {
+    let mut builds = BTreeMap::new();
+    for shard in status["shards"].as_array().unwrap() {
+        let owner = &shard["owner"];
+        let slaves = status["slaves"].as_array().unwrap();
+        let owner = slaves.iter().find(|slave| slave["slave"] == *owner);
+        if let Some(build) = owner.and_then(|owner| owner["build"].as_str()) {
+            *builds.entry(build.to_owned()).or_default() += 1;
+        }
+    }
+    builds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_go_on_at_the_next_slave_in_a_deploy_and_in_the_next_one() {
+    let mut served = Served::start(Fleet::builder().events_per_second(100.0)).await;
+    for build in ["v2", "v3"] {
+        let build = served.build(build);
+        served.fleet.deploy(build).await.unwrap();
+        served.get_messages(20).await;
+    }
+    for client in &served.clients {
+        assert_eq!(client.seen().resumes, 2);
+    }
+    served.all_is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deploy_that_is_aborted_gives_clients_back_to_the_old_slave() {
+    let builder = Fleet::builder().soak(Duration::from_secs(60));
+    let served = Served::start(builder).await;
+    served.begins_to_deploy("v2");
+    let moved = |status: &Value| builds(status) == BTreeMap::from([("v2".to_owned(), 4)]);
+    served.until("moved", moved).await;
+    served.get_messages(10).await;
+    let aborted = served.command("abort", &[]).output().await.unwrap();
+    assert!(aborted.status.success(), "{aborted:?}");
+    let back = |status: &Value| builds(status) == BTreeMap::from([("v1".to_owned(), 4)]);
+    served.until("back", back).await;
+    for client in &served.clients {
+        client.until("back", |seen| seen.resumes == 2).await;
+    }
+    served.all_is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_canary_is_watched_clients_of_other_shards_notice_nothing() {
+    let builder = Fleet::builder()
+        .events_per_second(100.0)
+        .limit("canary_time", "\"8s\"")
+        .limit("canary_events", "0");
+    let served = Served::start(builder).await;
+    served.begins_to_deploy("v2");
+    let is_canary = |status: &Value| builds(status).get("v2") == Some(&1);
+    served.until("the canary", is_canary).await;
+    served.get_messages(10).await;
+    let connections = |client: &Client| client.seen().connections;
+    let first: usize = served.clients.iter().map(connections).sum();
+    assert_eq!(first, 5, "one client connected again");
+    let moved = |status: &Value| builds(status).get("v2") == Some(&4);
+    served.until("moved", moved).await;
+    for client in &served.clients {
+        client.until("moved", |seen| seen.resumes == 1).await;
+    }
+    served.all_is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn if_the_old_slave_is_killed_in_its_deploy_clients_go_on_at_the_new_one() {
+    let builder = Fleet::builder()
+        .limit("canary_time", "\"30s\"")
+        .limit("canary_events", "0");
+    let served = Served::start(builder).await;
+    served.begins_to_deploy("v2");
+    let is_canary = |status: &Value| builds(status).get("v2") == Some(&1);
+    served.until("the canary", is_canary).await;
+    let status = served.fleet.status().await.unwrap();
+    let slaves = status["slaves"].as_array().unwrap();
+    let old = slaves.iter().find(|slave| slave["build"] == "v1").unwrap();
+    let pid = i32::try_from(old["pid"].as_i64().unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let moved = |status: &Value| builds(status).get("v2") == Some(&4);
+    served.until("moved", moved).await;
+    served.fleet.serves().await.unwrap();
+    for client in &served.clients {
+        client.until("moved", |seen| seen.resumes >= 1).await;
+    }
+    served.all_is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_master_gets_the_socket_back_and_passes_it_on() {
+    let builder = Fleet::builder()
+        .limit("canary_time", "\"2s\"")
+        .limit("canary_events", "0");
+    let mut served = Served::start(builder).await;
+    served.begins_to_deploy("v2");
+    let is_canary = |status: &Value| builds(status).get("v2") == Some(&1);
+    served.until("the canary", is_canary).await;
+    served.fleet.kill_master().await.unwrap();
+    let moved = |status: &Value| builds(status).get("v2") == Some(&4);
+    served.until("moved", moved).await;
+    for client in &served.clients {
+        client.until("moved", |seen| seen.resumes == 1).await;
+    }
+    let settled = |status: &Value| status["slaves"].as_array().unwrap().len() == 1;
+    served.until("the old one ended", settled).await;
+    let build = served.build("v3");
+    served.fleet.deploy(build).await.unwrap();
+    for client in &served.clients {
+        client.until("moved", |seen| seen.resumes == 2).await;
+    }
+    served.all_is_well().await;
 }

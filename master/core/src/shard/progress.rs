@@ -150,6 +150,17 @@ impl Shard {
         }
     }
 
+    /// The owner gives this along; whether that is news.
+    fn has_luggage(&mut self, luggage: Option<String>) -> bool {
+        match (&mut self.ticket, luggage) {
+            (Some(kept), Some(luggage)) if kept.ticket.luggage != luggage => {
+                kept.ticket.luggage = luggage;
+                true
+            }
+            (Some(_) | None, _) => false,
+        }
+    }
+
     /// Takes one entry of a checkpoint of the claimant; whether it said anything
     /// new. One that goes back within a session is not believed.
     fn advance(&mut self, entry: CheckpointEntry) -> bool {
@@ -166,8 +177,9 @@ impl Shard {
             }
             let is_exact = kept.after == ResumeAfter::Seal && self.phase.is_untouched();
             if is_exact && kept.says_the_same(handled, &entry.finished_above) {
-                // And what is in doubt.
-                return false;
+                // And what is in doubt. What the bot gives along may have changed.
+                let luggage = entry.session.map(|ticket| ticket.luggage);
+                return self.has_luggage(luggage);
             }
             if kept.ticket.handled != handled || kept.ticket.finished_above != entry.finished_above
             {
@@ -213,6 +225,7 @@ impl crate::shard::Kept {
         self.ticket.handled = handled;
         self.ticket.finished_above = finished_above;
         self.ticket.in_doubt = SequenceRanges::new();
+        self.ticket.may_repeat = SequenceRanges::new();
         self.ticket.replay_from = Sequence(0);
         self.ticket.state_at = handled;
     }

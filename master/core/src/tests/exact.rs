@@ -38,6 +38,24 @@ fn a_checkpoint_that_says_the_same_in_other_numbers_says_nothing_new() {
 }
 
 #[test]
+fn what_a_bot_gives_along_is_taken_in_and_leaves_the_ticket_of_the_seal_exact() {
+    let mut rig = given_with_doubt();
+    let ToMaster::Checkpoint(mut said) = checkpoint(0, 2, 120) else {
+        unreachable!("it is one");
+    };
+    said.shards[0].session = Some(Ticket {
+        luggage: "along".to_owned(),
+        ..ticket(0, 120)
+    });
+    rig.say(B, ToMaster::Checkpoint(said));
+    let actions = rig.say(B, failed(0, 2));
+    let resume = resume_of(&actions);
+    assert_eq!(resume.after, ResumeAfter::Seal);
+    assert_eq!(resume.ticket.in_doubt, ranges(&[121]));
+    assert_eq!(resume.ticket.luggage, "along");
+}
+
+#[test]
 fn a_checkpoint_that_says_something_new_does() {
     let mut rig = given_with_doubt();
     rig.say(B, checkpoint(0, 2, 125));

@@ -129,6 +129,7 @@ impl Stage {
             shards: None,
             env: BTreeMap::new(),
             log: None,
+            listen: None,
         };
         let mut settings = Settings {
             shard_count: 2,

@@ -165,6 +165,10 @@ impl Connection {
                 Entry::Resume(resume) => self.resumed(&resume, shard).await,
             };
         }
+        if !self.shared.may_come(number) {
+            tracing::info!(connection = self.id, shard = %number, "a client's shard is elsewhere");
+            return self.moved().await;
+        }
         self.waits(entry, until).await
     }
 

@@ -64,13 +64,16 @@ impl Connection {
                 tracing::warn!(connection = self.id, ?over, "a client has to begin anew");
                 self.invalid_session().await
             }
-            Over::Moved => {
-                self.phase = Phase::Leaving {
-                    until: Instant::now() + RECONNECT,
-                    end: (4000, "the shard has moved: reconnect"),
-                };
-                self.send_plain(7, "null").await
-            }
+            Over::Moved => self.moved().await,
         }
+    }
+
+    /// The shard is at another process, which the client gets to by connecting again.
+    pub(super) async fn moved(&mut self) -> Result<(), End> {
+        self.phase = Phase::Leaving {
+            until: Instant::now() + RECONNECT,
+            end: (4000, "the shard has moved: reconnect"),
+        };
+        self.send_plain(7, "null").await
     }
 }

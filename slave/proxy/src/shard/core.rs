@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::Sequence;
-use tokio::time::Instant;
+use baton_protocol::{Sequence, SequenceRanges};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     askers::Askers,
@@ -90,6 +90,13 @@ pub(crate) struct Core {
     pub(super) mirrors: BTreeMap<String, Session>,
     /// Waits for the primary to acknowledge.
     pub(super) successor: Option<Attachment>,
+    /// Rings when the primary is at rest: the shard is about to leave.
+    pub(super) parting: Option<Arc<Notify>>,
+    /// Counts the changes of what goes along when it leaves.
+    pub(super) clients_version: u64,
+    pub(super) clients_are_new: bool,
+    /// Received or handled, as a client says, before the shard's replay brought it here.
+    ahead: SequenceRanges,
     /// The ids of sessions that were taken over from.
     pub(super) replaced: VecDeque<String>,
     ended: VecDeque<(u64, Over)>,
@@ -121,6 +128,10 @@ impl Core {
             primary: None,
             mirrors: BTreeMap::new(),
             successor: None,
+            parting: None,
+            clients_version: 0,
+            clients_are_new: false,
+            ahead: SequenceRanges::new(),
             replaced: VecDeque::new(),
             ended: VecDeque::new(),
             askers: Askers::default(),
@@ -139,7 +150,11 @@ impl Core {
 
     /// Whether a client can begin here.
     pub(crate) const fn is_ready(&self) -> bool {
-        self.shift.is_some() && !self.has_left
+        self.shift.is_some() && !self.has_left && self.parting.is_none()
+    }
+
+    pub(super) const fn shift(&self) -> Option<i128> {
+        self.shift
     }
 
     /// Since when there is no room and nothing was acknowledged.
@@ -169,12 +184,13 @@ impl Core {
                 self.named = guilds.iter().map(|guild| (*guild, false)).collect();
             }
             (Begin::Resumed { handled } | Begin::Other { handled }, None) => {
-                let Limits { ring, history, .. } = self.limits;
-                let before = handled.get();
-                self.ring = Ring::new(before, ring, history, &self.budget);
-                self.shift = Some(0);
+                self.first_session(*handled);
             }
-            (Begin::Resumed { handled }, Some(shift)) => {
+            (Begin::TakenOver { handled, clients }, None) => {
+                self.first_session(*handled);
+                self.take_clients_over(*handled, clients);
+            }
+            (Begin::Resumed { handled } | Begin::TakenOver { handled, .. }, Some(shift)) => {
                 // Somebody else finished events that no client here has seen.
                 if i128::from(handled.get()) + shift > i128::from(self.ring.last()) {
                     self.new_session(*handled, now);
@@ -182,6 +198,12 @@ impl Core {
             }
             (Begin::Other { handled }, Some(_)) => self.new_session(*handled, now),
         }
+    }
+
+    fn first_session(&mut self, handled: Sequence) {
+        let Limits { ring, history, .. } = self.limits;
+        self.ring = Ring::new(handled.get(), ring, history, &self.budget);
+        self.shift = Some(0);
     }
 
     /// `first` is the first sequence of it, which is no client's.
@@ -201,6 +223,8 @@ impl Core {
         self.shift = Some(i128::from(self.barrier) - i128::from(first.get()));
         let barrier = self.barrier;
         self.handled(barrier, barrier);
+        self.ahead = SequenceRanges::new();
+        self.clients_changed();
         self.wake_all();
     }
 
@@ -254,6 +278,10 @@ impl Core {
             return self.fill(now);
         }
         let number = self.ring.push(Body::Event(event), now);
+        if self.ahead.contains(Sequence(number)) {
+            self.handled(number, number);
+        }
+        self.ahead.remove_through(Sequence(number));
         if self.keeping == Keeping::Nobody {
             self.counts.unattended += 1;
             self.handled(number, number);
@@ -291,13 +319,23 @@ impl Core {
     }
 
     pub(super) fn handled(&mut self, first: u64, last: u64) {
+        self.comes_yet(first, last);
         let new = self.ring.handle(first, last);
         self.tell(&new);
     }
 
     pub(super) fn acknowledge(&mut self, through: u64) {
+        self.comes_yet(0, through);
         let new = self.ring.acknowledge(through);
         self.tell(&new);
+    }
+
+    /// Of these, the ones that the shard's replay did not bring yet.
+    fn comes_yet(&mut self, first: u64, last: u64) {
+        let first = first.max(self.ring.last() + 1);
+        if first <= last {
+            self.ahead.insert_range(Sequence(first), Sequence(last));
+        }
     }
 
     /// Of sessions that are over nothing is told.
@@ -431,6 +469,7 @@ impl Core {
         }
         self.primary = self.primary.take().filter(|it| it.key != key);
         self.mirrors.retain(|_, mirror| mirror.key != key);
+        self.clients_changed();
         self.remember(key, over);
         self.look_after_successor();
     }

@@ -6,6 +6,7 @@
 //! | `ring`, `session`, `item` | what it happens to |
 //! | `undo`, `voice`, `askers`, `intents` | what a client has to be told so that it fits |
 //! | `status` | what it says about itself |
+//! | `parting` | what goes along when the shard leaves |
 //! | `commander` | how commands go up |
 //!
 //! Connections fetch what is theirs when they are woken. So nothing is queued for a client,
@@ -17,6 +18,7 @@ mod commander;
 mod core;
 mod intents;
 mod item;
+mod parting;
 mod ring;
 mod session;
 mod sessions;
@@ -64,6 +66,8 @@ pub(crate) struct Shard {
     core: Mutex<Core>,
     /// Rings when there may be room again.
     room: Notify,
+    /// The last change of what goes along that was told upstream.
+    told: Mutex<u64>,
     commands: mpsc::Sender<String>,
 }
 
@@ -85,6 +89,7 @@ impl Shard {
             upstream,
             core: Mutex::new(Core::new(limits, timings, budget, Instant::now())),
             room: Notify::new(),
+            told: Mutex::new(0),
             commands,
         })
     }
@@ -98,7 +103,11 @@ impl Shard {
         let mut core = self.core();
         let out = act(&mut core);
         let (finished, room) = (core.take_finished(), core.take_room());
+        let changed = core.has_new_clients();
         drop(core);
+        if changed {
+            self.tell_clients();
+        }
         for (first, last) in finished {
             self.upstream.finished(self.id, first, last);
         }
@@ -107,6 +116,16 @@ impl Shard {
             self.room.notify_waiters();
         }
         out
+    }
+
+    /// Tells upstream what goes along with the shard, the newest last.
+    fn tell_clients(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((version, clients)) = self.core().clients(*told) else {
+            return;
+        };
+        *told = version;
+        self.upstream.clients_changed(self.id, &clients);
     }
 
     pub(crate) fn begin(&self, begin: &Begin) {
@@ -165,6 +184,12 @@ impl Shard {
                 return;
             }
         }
+    }
+
+    /// The same, and its clients' sessions go along.
+    pub(crate) fn departs(&self) {
+        self.with(Core::departs);
+        self.room.notify_waiters();
     }
 
     /// The shard goes to another process, with everything that is not acknowledged.

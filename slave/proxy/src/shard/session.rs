@@ -35,14 +35,16 @@ pub(crate) struct Session {
     pub(crate) attached: Option<Attachment>,
     /// The last number of the ring when it began: barriers up to here are none for it.
     pub(crate) began_at: u64,
-    /// What it gets begins above this number.
-    pub(crate) position: u64,
+    /// What it gets begins above this number, which may be below the first of the ring.
+    pub(crate) position: i64,
     /// How many dispatches greet it; `None`: it is being greeted.
     pub(crate) greeting: Option<u64>,
     /// The last number that was given to its connection.
     pub(crate) sent: u64,
     /// The last number that it has surely received.
     pub(crate) heard: u64,
+    /// The last number that a process before may have sent to it.
+    pub(crate) most: u64,
     /// A successor waits: it is sent nothing more.
     pub(crate) is_frozen: bool,
     /// It resumed, and RESUMED follows behind this number.
@@ -50,18 +52,25 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// A number less the client's sequence for it.
+    fn lead(&self, greeting: u64) -> i128 {
+        i128::from(self.position) - i128::from(greeting)
+    }
+
     /// The sequence by which the client knows a number above its position.
-    pub(crate) const fn sequence(&self, number: u64) -> Option<u64> {
+    pub(crate) fn sequence(&self, number: u64) -> Option<u64> {
         match self.greeting {
-            Some(greeting) => Some(number - self.position + greeting),
+            Some(greeting) => u64::try_from(i128::from(number) - self.lead(greeting)).ok(),
             None => None,
         }
     }
 
     /// The number behind a sequence; `None`: it is part of the greeting.
-    pub(crate) const fn number(&self, sequence: u64) -> Option<u64> {
+    pub(crate) fn number(&self, sequence: u64) -> Option<u64> {
         match self.greeting {
-            Some(greeting) if sequence >= greeting => Some(sequence - greeting + self.position),
+            Some(greeting) if sequence >= greeting => {
+                u64::try_from(i128::from(sequence) + self.lead(greeting)).ok()
+            }
             Some(_) | None => None,
         }
     }

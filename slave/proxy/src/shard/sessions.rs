@@ -103,10 +103,11 @@ impl Core {
             wish: wish.clone(),
             attached: Some(attachment.clone()),
             began_at: self.ring.last(),
-            position,
+            position: i64::try_from(position).unwrap_or(i64::MAX),
             greeting: None,
             sent: position,
             heard: position,
+            most: position,
             is_frozen: false,
             resumed_at: None,
         };
@@ -130,6 +131,7 @@ impl Core {
             }
             self.replaced.push_back(before.id);
         }
+        self.clients_changed();
         Identified::Begun { key, position }
     }
 
@@ -144,7 +146,7 @@ impl Core {
     }
 
     /// Whether the primary is here and may yet acknowledge what it was sent.
-    fn has_to_settle(&self) -> bool {
+    pub(super) fn has_to_settle(&self) -> bool {
         let Some(primary) = self.primary.as_ref().filter(|it| it.attached.is_some()) else {
             return false;
         };
@@ -171,6 +173,7 @@ impl Core {
     pub(crate) fn greeted(&mut self, key: u64, dispatches: u64) {
         if let Some(session) = self.session(key) {
             session.greeting = Some(dispatches);
+            self.clients_changed();
         }
     }
 
@@ -190,8 +193,9 @@ impl Core {
         let key = session.key;
         let refused = match session.number(sequence) {
             None => Resumed::Gone("it was not greeted to the end"),
-            Some(number) if number > session.sent => Resumed::InvalidSequence,
-            Some(number) if !self.ring.reaches(number) => {
+            Some(number) if number > session.sent.max(session.most) => Resumed::InvalidSequence,
+            // The replay will bring what it has already.
+            Some(number) if number <= self.ring.last() && !self.ring.reaches(number) => {
                 tracing::warn!(
                     sequence,
                     "a client resumes below what is kept: it has to begin anew"
@@ -200,7 +204,7 @@ impl Core {
             }
             Some(number) => {
                 self.counts.resumes += 1;
-                self.counts.replayed += self.ring.last() - number;
+                self.counts.replayed += self.ring.last().saturating_sub(number);
                 return self.goes_on(attachment, key, number);
             }
         };
@@ -222,7 +226,7 @@ impl Core {
             self.somebody_is_here();
         }
         self.has_received(key, number);
-        let replayed = last - number;
+        let replayed = last.saturating_sub(number);
         Resumed::Here { key, replayed }
     }
 
@@ -250,7 +254,8 @@ impl Core {
         let (sent, began_at) = (session.sent, session.began_at);
         let (is_mirror, fewer) = (session.wish.mirror.is_some(), session.wish.fewer);
         let until = session.resumed_at.unwrap_or(u64::MAX);
-        if is_mirror && !self.ring.reaches(sent) {
+        // One that resumed may be ahead of the replay.
+        if is_mirror && sent <= self.ring.last() && !self.ring.reaches(sent) {
             self.end(key, Over::Lost);
             return Take::Over(Over::Lost);
         }
@@ -365,6 +370,11 @@ impl Core {
     }
 
     pub(super) fn look_after_successor(&self) {
+        if let Some(parting) = &self.parting
+            && !self.has_to_settle()
+        {
+            parting.notify_one();
+        }
         if let Some(successor) = &self.successor
             && !self.has_to_settle()
         {
@@ -389,7 +399,8 @@ impl Core {
             return;
         };
         session.attached = None;
-        if gives_up {
+        // Who leaves with its shard goes on elsewhere.
+        if gives_up && !self.has_left() {
             self.end(key, Over::Lost);
         }
         self.look_after_successor();

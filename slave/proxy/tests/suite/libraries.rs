@@ -21,7 +21,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::common::{PATIENCE, Rig, TOKEN, config};
+use crate::{
+    common::{PATIENCE, Rig, TOKEN, config},
+    moves::{comes, leaves, two},
+};
 
 /// What a client does: its program, and what comes before it.
 struct Library {
@@ -200,6 +203,67 @@ async fn lives(library: Library) {
         "{}: {events} events, lost 0, repeated {repeated} after the kill, {}",
         library.script, shard.clients[0].library,
     );
+}
+
+/// A bot under traffic whose shard goes to another process, and back.
+async fn moves(library: Library) {
+    let (mut old, mut new) = two().await;
+    for rig in [&old, &new] {
+        rig.above.inner().guilds = [1, 2].map(|id| (id, Some(whole_guild(id)))).to_vec();
+    }
+    let bot = Bot::start(&library, &old);
+    let mut last = 100;
+    let mut say = async |rig: &Rig, events: u64| {
+        for _ in 0..events {
+            last += 1;
+            rig.say(last, "MESSAGE_CREATE", message(last)).await;
+            sleep(Duration::from_millis(3)).await;
+        }
+        last
+    };
+    bot.until_ready().await;
+    for _ in 0..2 {
+        say(&old, 200).await;
+        bot.until_above(100).await;
+        let last = say(&old, 20).await;
+        let (above, next) = (Arc::clone(&old.above), old.sibling());
+        let clients = leaves(old).await;
+        let handled = above.finished().last().copied().unwrap_or(100);
+        comes(&new, handled, clients);
+        // What Discord replays.
+        for sequence in handled + 1..=last {
+            new.say(sequence, "MESSAGE_CREATE", message(sequence)).await;
+        }
+        (old, new) = (new, next);
+    }
+    let end = say(&old, 200).await;
+    bot.until_above(end - 1).await;
+    let all: Vec<u64> = (101..=end).collect();
+    assert_eq!(bot.numbers(), all, "nothing lost, nothing twice, in order");
+    let readies = bot
+        .said()
+        .iter()
+        .filter(|word| word["t"] == "READY")
+        .count();
+    assert_eq!(readies, 1, "its session went along");
+}
+
+#[tokio::test]
+#[ignore = "needs discord.py"]
+async fn a_bot_in_discord_py_moves() {
+    moves(python("discordpy.py")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs hikari"]
+async fn a_bot_in_hikari_moves() {
+    moves(python("hikari_bot.py")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs @discordjs/ws"]
+async fn a_bot_on_discordjs_ws_moves() {
+    moves(node(true)).await;
 }
 
 #[tokio::test]

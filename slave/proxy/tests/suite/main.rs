@@ -7,6 +7,7 @@ mod common;
 mod identify;
 mod intents;
 mod libraries;
+mod moves;
 mod resume;
 mod slow;
 mod takeover;

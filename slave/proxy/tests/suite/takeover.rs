@@ -123,23 +123,13 @@ async fn of_two_that_wait_the_later_one_comes_in() {
 
 #[tokio::test]
 async fn a_shard_that_leaves_asks_its_clients_to_reconnect_and_one_that_comes_has_them() {
-    let rig = Rig::new().await;
+    let mut rig = Rig::new().await;
     let (mut client, _) = rig.client().await;
-    let Rig {
-        proxy,
-        above,
-        input,
-    } = rig;
-    drop(input);
+    let input = rig.proxy.open(ShardId(0));
+    drop(std::mem::replace(&mut rig.input, input));
     let asked = client.payload().await;
     assert_eq!((&asked["op"], &asked["d"]), (&json!(7), &Value::Null));
     drop(client);
-    let input = proxy.open(ShardId(0));
-    let rig = Rig {
-        proxy,
-        above,
-        input,
-    };
     let mut client = rig.hello().await;
     client.send(identify()).await;
     client.nothing().await;

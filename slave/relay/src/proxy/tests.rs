@@ -9,7 +9,7 @@ fn joined(change: impl FnOnce(&mut ProxyConfig)) -> Joined {
     config.listen.set_port(0);
     config.bot_token = baton_proxy::Token::new("a.b.c");
     change(&mut config);
-    Joined::start(config, Guilds::new(), 0).unwrap()
+    Joined::start(config, None, Guilds::new(), 0).unwrap()
 }
 
 fn event(sequence: u64, text: &str) -> Event {

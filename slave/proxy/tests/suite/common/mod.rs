@@ -12,7 +12,10 @@ use baton_proxy::{
     ShardId, Status, Token, Upstream,
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep, timeout},
+};
 
 pub(crate) use self::client::{Came, Client, Manner};
 
@@ -45,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) full: usize,
     /// How often it was told that there is room now, or none.
     rooms: usize,
+    /// What was said last of the clients that go along.
+    pub(crate) clients: String,
 }
 
 impl Above {
@@ -115,6 +120,10 @@ impl Upstream for Above {
         self.inner().rooms += 1;
     }
 
+    fn clients_changed(&self, _: ShardId, clients: &str) {
+        clients.clone_into(&mut self.inner().clients);
+    }
+
     fn command(&self, _: ShardId, json: String) -> Result<(), CommandRefused> {
         let mut inner = self.inner();
         if inner.full > 0 {
@@ -126,11 +135,27 @@ impl Upstream for Above {
     }
 }
 
+fn above(shards: u32) -> Arc<Above> {
+    let intents = INTENTS;
+    let guilds = [1, 2].map(|id| (id, Some(guild(id))));
+    let inner = Inner {
+        guilds: guilds.to_vec(),
+        at: 100,
+        ..Inner::default()
+    };
+    Arc::new(Above {
+        fleet: Mutex::new(Fleet { shards, intents }),
+        inner: Mutex::new(inner),
+    })
+}
+
 /// A proxy with shard 0.
 pub(crate) struct Rig {
     pub(crate) proxy: Proxy,
     pub(crate) above: Arc<Above>,
     pub(crate) input: Input,
+    /// One that others may have too.
+    socket: Option<std::net::TcpListener>,
 }
 
 /// What a test changes of the configuration.
@@ -158,24 +183,41 @@ impl Rig {
 
     /// Its shard has no session yet.
     pub(crate) async fn before_it_begins(config: ProxyConfig, shards: u32) -> Self {
-        let intents = INTENTS;
-        let guilds = [1, 2].map(|id| (id, Some(guild(id))));
-        let inner = Inner {
-            guilds: guilds.to_vec(),
-            at: 100,
-            ..Inner::default()
-        };
-        let above = Arc::new(Above {
-            fleet: Mutex::new(Fleet { shards, intents }),
-            inner: Mutex::new(inner),
-        });
+        let above = above(shards);
         let upstream: Arc<dyn Upstream> = above.clone();
         let proxy = Proxy::start(config, upstream).await.unwrap();
+        Self::of(proxy, above)
+    }
+
+    /// On a socket that others have too. Nobody is let in yet.
+    pub(crate) fn on(config: ProxyConfig, listener: std::net::TcpListener) -> Self {
+        let above = above(1);
+        let upstream: Arc<dyn Upstream> = above.clone();
+        listener.set_nonblocking(true).unwrap();
+        let socket = listener.try_clone().unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let proxy = Proxy::start_on(config, upstream, listener).unwrap();
+        let mut rig = Self::of(proxy, above);
+        rig.socket = Some(socket);
+        rig
+    }
+
+    /// Another process on this one's socket, with the same guilds.
+    pub(crate) fn sibling(&self) -> Self {
+        let socket = self.socket.as_ref().expect("it has one that others have");
+        let sibling = Self::on(config(), socket.try_clone().unwrap());
+        let guilds = self.above.inner().guilds.clone();
+        sibling.above.inner().guilds = guilds;
+        sibling
+    }
+
+    fn of(proxy: Proxy, above: Arc<Above>) -> Self {
         let input = proxy.open(ShardId(0));
         Self {
             proxy,
             above,
             input,
+            socket: None,
         }
     }
 

@@ -1,0 +1,170 @@
+//! A shard goes from one proxy to the next, and its clients with it.
+
+use std::time::Duration;
+
+use baton_proxy::{Begin, Sequence};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::common::{Client, Manner, PATIENCE, Rig, config, identify, resume};
+
+/// Two proxies that have one socket, and the shard at the first.
+pub(crate) async fn two() -> (Rig, Rig) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let old = Rig::on(config(), listener);
+    let new = old.sibling();
+    old.resumed(100);
+    old.proxy.admit();
+    (old, new)
+}
+
+/// The shard leaves the old one, as its slave would have it leave. Gives what goes along.
+pub(crate) async fn leaves(old: Rig) -> String {
+    old.proxy.shut();
+    let parting = old.input.parts();
+    parting.rest(PATIENCE).await;
+    drop(parting);
+    old.above.inner().clients.clone()
+}
+
+/// And begins at the new one.
+pub(crate) fn comes(new: &Rig, handled: u64, clients: String) {
+    let handled = Sequence(handled);
+    let begin = Begin::TakenOver { handled, clients };
+    new.input.begin(&begin);
+    new.proxy.admit();
+}
+
+#[tokio::test]
+async fn a_client_goes_on_at_the_next_process_without_a_gap_and_without_a_repeat() {
+    let (old, new) = two().await;
+    let (mut client, greeting) = old.client().await;
+    old.events(101..=103).await;
+    let first = [(4, Some(101)), (5, Some(102)), (6, Some(103))];
+    assert_eq!(client.numbers(3).await, first);
+    let above = std::sync::Arc::clone(&old.above);
+    let url = old.url();
+    let client = tokio::spawn(async move {
+        // It answers when it is asked, then it is told to reconnect.
+        let told = client.payload().await;
+        assert_eq!(told["op"], 7, "{told}");
+        client.close(4000).await;
+    });
+    let clients = leaves(old).await;
+    client.await.unwrap();
+    assert_eq!(above.finished(), [101, 102, 103], "it said what it has");
+
+    // It comes before its shard does.
+    let mut client = tokio::spawn(async move { Client::open(&url).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!client.is_finished(), "nobody lets it in yet");
+    comes(&new, 103, clients);
+    let mut client = (&mut client).await.unwrap();
+    assert_eq!(client.payload().await["op"], 10);
+    client.send(resume(&greeting[0], 6)).await;
+    let resumed = client.payload().await;
+    assert_eq!(
+        (&resumed["t"], &resumed["s"]),
+        (&json!("RESUMED"), &json!(6))
+    );
+    new.events(104..=105).await;
+    assert_eq!(client.numbers(2).await, [(7, Some(104)), (8, Some(105))]);
+    client.beat().await;
+    new.until_finished(105).await;
+    assert_eq!(new.above.finished(), [104, 105]);
+}
+
+#[tokio::test]
+async fn who_answers_nothing_in_time_gets_no_repeat_if_it_resumes() {
+    let (old, new) = two().await;
+    let (mut client, greeting) = old.client().await;
+    client.manner = Manner::Silent;
+    old.events(101..=103).await;
+    client.numbers(3).await;
+    old.proxy.shut();
+    let parting = old.input.parts();
+    parting.rest(Duration::from_millis(50)).await;
+    assert!(!parting.is_at_rest());
+    drop(parting);
+    let clients = old.above.inner().clients.clone();
+    assert_eq!(old.above.finished(), [0; 0]);
+    comes(&new, 100, clients);
+    let mut client = new.hello().await;
+    client.send(resume(&greeting[0], 6)).await;
+    assert_eq!(client.payload().await["t"], "RESUMED");
+    new.events(101..=104).await;
+    assert_eq!(client.numbers(1).await, [(7, Some(104))]);
+    new.until_finished(103).await;
+}
+
+#[tokio::test]
+async fn who_comes_anew_gets_what_was_not_acknowledged() {
+    let (old, new) = two().await;
+    let (mut client, _) = old.client().await;
+    old.event(101).await;
+    client.numbers(1).await;
+    client.beat().await;
+    old.until_finished(101).await;
+    drop(client);
+    let clients = leaves(old).await;
+    comes(&new, 101, clients);
+    new.events(102..=103).await;
+    let (mut client, _) = new.client().await;
+    assert_eq!(client.numbers(2).await, [(4, Some(102)), (5, Some(103))]);
+}
+
+#[tokio::test]
+async fn who_waits_where_the_shard_is_not_any_more_is_sent_on() {
+    let (old, new) = two().await;
+    let mut late = old.hello().await;
+    let url = old.url();
+    let proxy = {
+        let Rig { proxy, input, .. } = old;
+        proxy.shut();
+        drop(input.parts());
+        proxy
+    };
+    late.send(identify()).await;
+    assert_eq!(late.payload().await["op"], 7);
+    comes(&new, 100, String::new());
+    let mut client = Client::open(&url).await;
+    client.payload().await;
+    client.send(identify()).await;
+    client.greeting().await;
+    drop(proxy);
+}
+
+#[tokio::test]
+async fn an_address_of_its_own_is_free_for_the_next_process_when_the_last_shard_has_left() {
+    let old = Rig::new().await;
+    let mut config = config();
+    config.listen = old.proxy.address();
+    let (client, greeting) = old.client().await;
+    drop(client);
+    let next = TcpListener::bind(config.listen).await;
+    assert!(next.is_err(), "it is taken");
+    let Rig {
+        proxy,
+        input,
+        above,
+        ..
+    } = old;
+    proxy.leave();
+    drop(input.parts());
+    let clients = above.inner().clients.clone();
+    let new = {
+        let mut tries = 0;
+        loop {
+            match TcpListener::bind(config.listen).await {
+                Ok(listener) => break Rig::on(config, listener.into_std().unwrap()),
+                Err(error) => assert!(tries < 500, "{error}"),
+            }
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    comes(&new, 100, clients);
+    let mut client = new.hello().await;
+    client.send(resume(&greeting[0], 3)).await;
+    assert_eq!(client.payload().await["t"], "RESUMED");
+}
