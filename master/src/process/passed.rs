@@ -155,7 +155,7 @@ mod tests {
                 let sockets = [listener.as_fd()];
                 assert!(along.push(SendAncillaryMessage::ScmRights(&sockets)));
                 let byte = [IoSlice::new(b"1")];
-                sendmsg(&asked.unwrap(), &byte, &mut along, SendFlags::empty()).unwrap();
+                sendmsg(asked.unwrap(), &byte, &mut along, SendFlags::empty()).unwrap();
             }
         });
     }

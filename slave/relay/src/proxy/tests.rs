@@ -40,7 +40,7 @@ impl Joined {
 async fn a_shard_is_held_as_long_as_its_proxy_has_no_room_and_every_event_is_taken() {
     let joined = joined(|config| {
         config.limits.ring = 4000;
-        config.timings.hold = std::time::Duration::from_millis(300);
+        config.timings.hold = Duration::from_millis(300);
     });
     let (shard, commands) = ShardHandle::for_test();
     joined.resumes((&shard, &commands), "a", 10);
@@ -56,7 +56,7 @@ async fn a_shard_is_held_as_long_as_its_proxy_has_no_room_and_every_event_is_tak
     assert!(commands.is_held(), "once is enough");
     // Nobody comes, and Discord does not wait longer.
     while commands.is_held() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(joined.open(), [0; 0]);
     joined.takes(&shard, 15, &text);

@@ -25,7 +25,7 @@ fn worker(word: &str) -> String {
     let text = fs::read_to_string(document).unwrap();
     let mut blocks = text
         .split("```")
-        .filter_map(|block| block.strip_prefix("python\n"));
+        .filter_map(|block| block.strip_prefix("python,worker\n"));
     let found = blocks.find(|block| block.contains(word));
     found.expect("a worker").to_owned()
 }
