@@ -197,6 +197,9 @@ pub(super) fn master_toml(
         toml.push_str(&format!(
             "[[slot]]\nname = \"main\"\ncommand = {command:?}\n"
         ));
+        if let Some(address) = options.special.clients_at {
+            toml.push_str(&format!("listen = \"{address}\"\n"));
+        }
     }
     Ok(toml)
 }

@@ -1,6 +1,6 @@
 //! How a fleet is set up.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crate::{discord::DiscordOptions, shim::Loads};
 
@@ -51,6 +51,8 @@ pub struct Special {
     /// Program and arguments that run the master's command line, which follows
     /// them.
     pub master_wrapper: Vec<String>,
+    /// Where slaves serve clients of their own: the master has the socket, and passes it on.
+    pub clients_at: Option<SocketAddr>,
     /// Standbys of the slot, if it has a command.
     pub standbys: u32,
     /// Where the next master kills itself.

@@ -138,6 +138,15 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "proxy-deploy",
+        about: "a deploy under a bot in any language",
+        phases: &[M7],
+        quick: M7,
+        setup: proxied,
+        expect: |_| Expect::done(),
+        ..ROW
+    },
+    Row {
         name: "proxy-both-killed",
         about: "kill -9 of both slaves at once",
         phases: &[M2, M5],

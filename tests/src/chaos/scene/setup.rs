@@ -166,6 +166,7 @@ pub(super) fn options(setup: &Setup, to_master: &Wire, to_discord: &Wire) -> Fle
         master_wrapper: wrapper(setup.unread),
         crash: setup.crash,
         standbys: setup.standbys,
+        clients_at: setup.proxy,
         late_seal: setup.late_seal,
         data_apart: setup.data_apart,
         shim: setup.shim,

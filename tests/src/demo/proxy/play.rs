@@ -114,6 +114,7 @@ async fn start(options: &DemoOptions, gateway: SocketAddr, store: &Path) -> Resu
             ("backoff", "200ms".to_owned()),
         ]
         .into(),
+        clients_at: Some(gateway),
         ..Special::default()
     };
     let mut all = fleet_options(options, special);
