@@ -35,8 +35,12 @@ const WITHIN_MS: u64 = 700;
 /// log that is folded in when it has 512.
 const JOURNAL_KIB: u64 = 768;
 
-/// A master that is at rest folds it in within this time.
-const FOLDS: Duration = Duration::from_secs(10);
+/// A master that is at rest has folded it in, and let go of what dead slaves wrote, within
+/// this time.
+const RESTS: Duration = Duration::from_secs(15);
+
+/// Open files of a master: some more, or fewer, are no leak.
+const FILES: usize = 4;
 
 /// Threads of a slave that read its store: some more, or fewer, are no leak.
 const THREADS: u64 = 8;
@@ -168,7 +172,7 @@ async fn play(
     sleep(Duration::from_millis(500)).await;
     scene.fleet.discord.traffic(0.0).await?;
     outcome.findings = judge(scene, SETTLE, &Expect::recovered()).await?;
-    outcome.after = at_rest(scene).await?;
+    outcome.after = at_rest(scene, outcome.before).await?;
     outcome.wrong.extend(faults(outcome));
     Ok(())
 }
@@ -194,7 +198,7 @@ fn faults(outcome: &Outcome) -> Vec<String> {
             before.memory_kib, after.memory_kib
         ));
     }
-    if after.open_files > before.open_files + 4 {
+    if after.open_files > before.open_files + FILES {
         faults.push(format!(
             "the master's open files grew from {} to {}",
             before.open_files, after.open_files
@@ -238,12 +242,15 @@ impl Contents {
     }
 }
 
-/// The footprint of a fleet that nobody deploys, once the journal is folded in.
-async fn at_rest(scene: &Scene) -> Result<Footprint> {
-    let mut patience = Patience::of(FOLDS);
+/// The footprint of a fleet that nobody deploys, once the journal is folded in and what dead
+/// slaves wrote, which the master keeps open for 10 s, is let go of.
+async fn at_rest(scene: &Scene, before: Footprint) -> Result<Footprint> {
+    let mut patience = Patience::of(RESTS);
     loop {
         let footprint = footprint(scene).await?;
-        if footprint.journal_kib <= JOURNAL_KIB || patience.is_over().await {
+        let is_folded = footprint.journal_kib <= JOURNAL_KIB;
+        let is_let_go = footprint.open_files <= before.open_files + FILES;
+        if (is_folded && is_let_go) || patience.is_over().await {
             return Ok(footprint);
         }
         sleep(Duration::from_millis(100)).await;
