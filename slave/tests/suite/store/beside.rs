@@ -82,6 +82,13 @@ async fn state_that_travels_and_was_lost_stays_lost_when_the_store_is_claimed_an
         pieces().is_some_and(|pieces| !pieces.is_empty())
     })
     .await;
+    // What changes while a copy is made goes along, whatever becomes of it.
+    traffic(&scene.discord, 0.0);
+    until("everything that was sent", || {
+        let told = scene.sides[one].slave.bot.sequences().into_iter().max();
+        told == sent(&scene.discord).last().map(|(_, sequence)| *sequence)
+    })
+    .await;
     let next = scene.joins_as(with_both(&scene, "store"), |_| {}).await;
     assert_eq!(scene.copies(one, next, 2).await, 0, "what is left of it");
 }
