@@ -27,7 +27,18 @@ fn unfelt(phase: Phase) -> Expect {
     }
 }
 
-/// The same, and what the bot had not acknowledged comes again.
+/// The bot takes nothing for a while. The gate cannot tell it from a build that finishes
+/// nothing, so that it may take a deploy back.
+fn silent(phase: Phase) -> Expect {
+    match phase {
+        M0 => Expect::calm().at(Serves::Old),
+        M1 | M2 | M3 | M4 | M5 | M6 | M7 => {
+            Expect::calm().ending(&["done", "rolled_back", "aborted"])
+        }
+    }
+}
+
+/// No shard feels it, and what the bot had not acknowledged comes again.
 fn repeats(phase: Phase) -> Expect {
     unfelt(phase).with_marks()
 }
@@ -40,7 +51,7 @@ pub(super) const ROWS: &[Row] = &[
         quick: M0,
         blow: Blow::Clients(ClientHarm::Killed),
         setup: proxied,
-        expect: repeats,
+        expect: |phase| silent(phase).with_marks(),
         ..ROW
     },
     Row {
@@ -70,7 +81,7 @@ pub(super) const ROWS: &[Row] = &[
         quick: M0,
         blow: Blow::Clients(ClientHarm::Stopped(Duration::from_secs(2))),
         setup: proxied,
-        expect: unfelt,
+        expect: silent,
         ..ROW
     },
     Row {
