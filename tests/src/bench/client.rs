@@ -23,11 +23,22 @@ pub const WIRE: &str = "zstd-stream, no TLS";
 /// Nothing takes longer.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A connection behind HELLO.
+/// How a client and a gateway talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Each message is the text of a payload.
+    Plain,
+    /// `zstd-stream`.
+    Zstd,
+}
+
+/// A connection behind HELLO. A gateway that asks what came (op 1) is answered.
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    inflater: Inflater,
+    inflater: Option<Inflater>,
+    /// The last sequence that came.
+    last: Option<u64>,
 }
 
 /// One stream for each connection, flushed by the gateway after each payload.
@@ -81,10 +92,20 @@ impl Client {
     /// # Errors
     /// There is no gateway, or it says something else.
     pub async fn dial(url: &str) -> Result<Self> {
-        let uri = format!(
-            "{}/?v=10&encoding=json&compress=zstd-stream",
-            url.trim_end_matches('/')
-        );
+        Self::dial_as(url, Wire::Zstd).await
+    }
+
+    /// The same with or without compression.
+    ///
+    /// # Errors
+    /// As [`dial`](Self::dial).
+    pub async fn dial_as(url: &str, wire: Wire) -> Result<Self> {
+        let compress = match wire {
+            Wire::Plain => "",
+            Wire::Zstd => "&compress=zstd-stream",
+        };
+        let url = url.trim_end_matches('/');
+        let uri = format!("{url}/?v=10&encoding=json{compress}");
         let uri = uri
             .parse()
             .map_err(|error| Error::answer("the gateway's address", error))?;
@@ -94,7 +115,8 @@ impl Client {
             .map_err(|error| Error::answer("the gateway", error))?;
         let mut client = Self {
             socket,
-            inflater: Inflater::new(),
+            inflater: (wire == Wire::Zstd).then(Inflater::new),
+            last: None,
         };
         match client.payload().await?.0.op {
             10 => Ok(client),
@@ -110,16 +132,24 @@ impl Client {
     /// # Errors
     /// The gateway refuses.
     pub async fn identify(&mut self, shard: u32, shards: u32) -> Result<Session> {
-        let identify = json!({"op": 2, "d": {
-            "token": TOKEN, "intents": INTENTS, "shard": [shard, shards],
-            "properties": {"os": "linux", "browser": "bench", "device": "bench"},
-        }});
-        self.send(identify.to_string()).await?;
+        self.send_identify(shard, shards).await?;
         loop {
             if let Some(session) = self.next().await?.session {
                 return Ok(session);
             }
         }
+    }
+
+    /// Identifies a shard, and waits for nothing.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn send_identify(&mut self, shard: u32, shards: u32) -> Result<()> {
+        let identify = json!({"op": 2, "d": {
+            "token": TOKEN, "intents": INTENTS, "shard": [shard, shards],
+            "properties": {"os": "linux", "browser": "bench", "device": "bench"},
+        }});
+        self.send(identify.to_string()).await
     }
 
     /// Sends RESUME.
@@ -200,10 +230,22 @@ impl Client {
             .map_err(|_| Error::Late(format!("nothing came for {LIMIT:?}")))?
             .ok_or_else(|| Error::answer("the gateway", "it closed"))?
             .map_err(|error| Error::answer("the gateway", error))?;
-        let text = self.inflater.read(message.as_payload())?;
-        let payload =
-            serde_json::from_str(text).map_err(|error| Error::answer("the gateway", error))?;
-        Ok((payload, text.to_owned()))
+        let text = match &mut self.inflater {
+            Some(inflater) => inflater.read(message.as_payload())?.to_owned(),
+            None => {
+                let text = message.as_text();
+                text.ok_or_else(|| Error::answer("the gateway", "bytes"))?
+                    .to_owned()
+            }
+        };
+        let payload: Payload =
+            serde_json::from_str(&text).map_err(|error| Error::answer("the gateway", error))?;
+        self.last = payload.s.or(self.last);
+        if payload.op == 1 {
+            let answer = json!({"op": 1, "d": self.last});
+            self.send(answer.to_string()).await?;
+        }
+        Ok((payload, text))
     }
 }
 

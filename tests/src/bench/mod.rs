@@ -12,6 +12,7 @@ pub mod floor;
 pub mod handover;
 pub mod page;
 pub mod place;
+pub mod proxied;
 pub mod recovery;
 pub mod serving;
 pub mod state;
@@ -33,6 +34,7 @@ use self::{
     deploys::Deploy,
     floor::{Floor, OneByOne},
     handover::{Handover, Kept},
+    proxied::Proxied,
     recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
     state::StateRate,
@@ -63,6 +65,8 @@ pub enum Part {
     Memory,
     /// State through the master.
     State,
+    /// Clients behind the proxy.
+    Proxy,
     /// Deploys.
     Handover,
     /// What a store costs and saves: deploys, deaths, events, memory, beside twilight's
@@ -88,6 +92,9 @@ pub struct Results {
     pub memory: Vec<Memory>,
     /// State through the master.
     pub state: Vec<StateRate>,
+    /// Clients behind the proxy.
+    #[serde(default)]
+    pub proxy: Proxied,
     /// Deploys of a whole fleet.
     pub handover: Vec<Handover>,
     /// Deaths of a slave.
@@ -174,6 +181,9 @@ pub async fn run(options: &BenchOptions, say: impl Fn(&str)) -> Results {
     }
     if wants(Part::State) {
         run.state().await;
+    }
+    if wants(Part::Proxy) {
+        run.proxy().await;
     }
     if wants(Part::Handover) {
         run.handover(handover::rows(options.quick)).await;
@@ -263,6 +273,37 @@ impl<S: Fn(&str)> Run<S> {
         }
     }
 
+    async fn proxy(&mut self) {
+        let rows: &[(u32, f64)] = match self.quick {
+            true => &[(4, 1000.0)],
+            false => &[(4, 1000.0), (4, 4000.0), (64, 1000.0), (64, 4000.0)],
+        };
+        for (shards, rate) in rows {
+            let measured = proxied::events(*shards, *rate).await;
+            let row = format!("proxy, {shards} clients, {rate} events/s");
+            if let Some(measured) = self.measured(&row, measured) {
+                (self.say)(&table::through_row(&measured));
+                self.results.proxy.events.push(measured);
+            }
+        }
+        let measured = proxied::greeting(1000).await;
+        if let Some(measured) = self.measured("proxy, READY", measured) {
+            (self.say)(&table::greeting_row(&measured));
+            self.results.proxy.greetings.push(measured);
+        }
+        let measured = proxied::memory().await;
+        for row in self.measured("proxy, memory", measured).unwrap_or_default() {
+            (self.say)(&table::each_row(&row));
+            self.results.proxy.memory.push(row);
+        }
+        let seconds = if self.quick { 20 } else { 150 };
+        let measured = proxied::unread(Duration::from_secs(seconds)).await;
+        if let Some(measured) = self.measured("proxy, a client that does not read", measured) {
+            (self.say)(&table::unread_row(&measured));
+            self.results.proxy.unread.push(measured);
+        }
+    }
+
     /// `deployed`: the deploys are measured already.
     async fn store(&mut self, deployed: bool) {
         let runs = if self.quick { 1 } else { 5 };
@@ -327,6 +368,7 @@ impl Results {
             events: Vec::new(),
             memory: Vec::new(),
             state: Vec::new(),
+            proxy: Proxied::default(),
             handover: Vec::new(),
             recovery: Vec::new(),
             deploys: Vec::new(),

@@ -141,6 +141,23 @@ pub async fn events(keeps: Keeps, shards: u32, rate: f64, runs: u32) -> Result<E
     })
 }
 
+/// Microseconds of an event in the bare library with its cache.
+///
+/// # Errors
+/// It does not start.
+pub async fn bare(shards: u32, rate: f64) -> Result<f64> {
+    let size = Size {
+        shards,
+        guilds: 20,
+        members: 20,
+        seed: 1,
+    };
+    let mut running = Running::start(Kind::Bare(Keeps::Cache), size).await?;
+    let (us, _) = running.cost(rate / f64::from(shards)).await?;
+    running.end().await?;
+    Ok(us)
+}
+
 /// Microseconds of parsing a payload of this stream, and its bytes.
 async fn parsing(size: Size) -> Result<(f64, f64)> {
     let size = Size { shards: 1, ..size };

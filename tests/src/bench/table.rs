@@ -6,6 +6,7 @@ use super::{
     floor::{Floor, OneByOne},
     handover::{Handover, Kept},
     peaks,
+    proxied::{Each, Greeting, Through, Unread},
     recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
     state::{Compression, Holds, StateRate},
@@ -73,6 +74,42 @@ pub fn markdown(results: &Results) -> String {
                     format!("{:.0} KiB", memory.slave_kib),
                     format!("{:.0} KiB", memory.bare_kib),
                     format!("{:.2}", memory.of_bare),
+                ]
+            }),
+        ),
+        table(
+            "clients of the proxy, one a shard | events/s, wire | delay p50 / p99 | without it | added p50 / p99 | processor time of an event | bare twilight, cached",
+            results.proxy.events.iter().map(through),
+        ),
+        table(
+            "READY through the proxy | bytes | from IDENTIFY to the last guild | the same messages through a socket",
+            results.proxy.greetings.iter().map(|row| {
+                vec![
+                    format!("{} guilds", row.guilds),
+                    format!("{:.1} MB", row.bytes as f64 / 1e6),
+                    format!("{:.1} ms", row.ms),
+                    format!("{:.1} ms", row.socket_ms),
+                ]
+            }),
+        ),
+        table(
+            "memory behind the proxy, of | its own",
+            results
+                .proxy
+                .memory
+                .iter()
+                .map(|row| vec![row.of.clone(), format!("{:.0} KiB", row.kib)]),
+        ),
+        table(
+            "a client that does not read | events/s | memory before | first half, at most | second half, at most",
+            results.proxy.unread.iter().map(|row| {
+                let mib = |kib: f64| format!("{:.1} MiB", kib / 1024.0);
+                vec![
+                    format!("{} s", row.seconds),
+                    format!("{:.0}", row.rate),
+                    mib(row.before_kib),
+                    mib(row.first_kib),
+                    mib(row.second_kib),
                 ]
             }),
         ),
@@ -189,6 +226,31 @@ fn deploy(deploy: &super::deploys::Deploy) -> Vec<String> {
             .times_go
             .map_or_else(unknown, |times| format!("{times:.0}")),
     ]
+}
+
+fn through(row: &Through) -> Vec<String> {
+    vec![
+        format!("{} clients", row.shards),
+        wire(row.rate, &row.wire),
+        spread(&row.delay_ms),
+        spread(&row.bare_ms),
+        format!(
+            "{} / {} ms",
+            small(row.added_p50_ms),
+            small(row.added_p99_ms)
+        ),
+        format!("{:.1} µs", row.slave_us),
+        format!("{:.1} µs", row.bare_us),
+    ]
+}
+
+/// Where a tenth of a millisecond is much.
+fn small(value: Option<f64>) -> String {
+    value.map_or_else(unknown, |value| format!("{value:.2}"))
+}
+
+fn spread(spread: &Spread) -> String {
+    format!("{} / {} ms", small(spread.p50), small(spread.p99))
 }
 
 fn peak(row: &Handover) -> Vec<String> {
@@ -333,6 +395,36 @@ pub(super) fn memory_row(row: &Memory) -> String {
 
 pub(super) fn recovery_row(row: &Recovery) -> String {
     format!("killed: {}", recovery(row).join("; "))
+}
+
+pub(super) fn through_row(row: &Through) -> String {
+    format!(
+        "proxy, {} clients: delay {}, without it {}; {:.1} us an event, bare twilight {:.1} us; {}",
+        row.shards,
+        spread(&row.delay_ms),
+        spread(&row.bare_ms),
+        row.slave_us,
+        row.bare_us,
+        wire(row.rate, &row.wire)
+    )
+}
+
+pub(super) fn greeting_row(row: &Greeting) -> String {
+    format!(
+        "proxy, READY with {} guilds: {:.1} ms, through a socket {:.1} ms; {} bytes",
+        row.guilds, row.ms, row.socket_ms, row.bytes
+    )
+}
+
+pub(super) fn each_row(row: &Each) -> String {
+    format!("proxy, memory of {}: {:.0} KiB", row.of, row.kib)
+}
+
+pub(super) fn unread_row(row: &Unread) -> String {
+    format!(
+        "proxy, a client that does not read for {} s at {:.0} events/s: {:.0} KiB before, at most {:.0} KiB, then {:.0} KiB",
+        row.seconds, row.rate, row.before_kib, row.first_kib, row.second_kib
+    )
 }
 
 pub(super) fn state_row(row: &StateRate) -> String {

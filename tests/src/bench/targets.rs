@@ -46,6 +46,15 @@ pub fn of(results: &Results) -> Vec<Target> {
         let of = deploys.filter(move |deploy| deploy.shards == shards);
         of.map(|deploy| (String::new(), Some(deploy.deploy_ms)))
     };
+    let through = || {
+        let rows = results.proxy.events.iter();
+        rows.map(|row| {
+            (
+                format!("{} clients, {:.0} events/s", row.shards, row.rate),
+                row,
+            )
+        })
+    };
     let core = |of: fn(&super::core::CoreCost) -> f64| {
         let costs: Vec<f64> = results.core.iter().map(of).collect();
         let least = costs.iter().copied().reduce(f64::min);
@@ -144,6 +153,24 @@ pub fn of(results: &Results) -> Vec<Target> {
                     let row = format!("{:?}, {} shards", rate.row.holds, rate.row.shards);
                     (row, rate.of_two_hop)
                 }),
+        ),
+        target(
+            "proxy: delay p99 that it adds to an event, ms",
+            Reach::AtMost(2.0),
+            through().map(|(row, of)| (row, of.added_p99_ms)),
+        ),
+        target(
+            "proxy: processor time of an event above bare twilight's, µs",
+            Reach::AtMost(10.0),
+            through().map(|(row, of)| (row, Some(of.slave_us - of.bare_us))),
+        ),
+        target(
+            "proxy: memory in the second half of a client that does not read, to the first",
+            Reach::AtMost(1.05),
+            results.proxy.unread.iter().map(|unread| {
+                let ratio = unread.second_kib / unread.first_kib;
+                (format!("{} s", unread.seconds), Some(ratio))
+            }),
         ),
         target(
             "core: an input of a deploy, most shards to fewest",
