@@ -232,11 +232,20 @@ impl Redis {
                  `maxmemory-policy noeviction`"
             )));
         }
-        if ask("appendonly", &mut connection).await.as_deref() == Some("no") {
-            tracing::warn!(
+        let appends = ask("appendonly", &mut connection).await;
+        let synced = ask("appendfsync", &mut connection).await;
+        match (appends.as_deref(), synced.as_deref()) {
+            (Some("no"), _) => tracing::warn!(
                 broker = %self.config.address,
                 "the broker loses what it confirmed when it is started anew: set `appendonly yes`"
-            );
+            ),
+            // While a sync takes long, it answers before it writes.
+            (_, Some("everysec" | "no")) => tracing::warn!(
+                broker = %self.config.address,
+                "the broker may lose the last seconds of what it confirmed if it is killed: set \
+                 `appendfsync always`"
+            ),
+            (_, _) => {}
         }
         let answer: String = redis::cmd("PING").query_async(&mut connection).await?;
         tracing::debug!(answer, "the broker is there");

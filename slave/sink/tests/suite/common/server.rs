@@ -213,6 +213,8 @@ impl Redis {
     fn spawn(program: &Path, dir: &Path, flags: &[String]) -> Process {
         let mut command = Command::new(program);
         command.args(["--port", "0", "--appendonly", "yes", "--save", ""]);
+        // By default it answers before it writes, while the disk is busy.
+        command.args(["--appendfsync", "always"]);
         command.arg("--unixsocket").arg(dir.join("socket"));
         command.arg("--dir").arg(dir).args(flags);
         Process::start(&mut command, &dir.join("log"))
