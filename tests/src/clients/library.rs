@@ -21,7 +21,7 @@ use super::{
     tap::{Tap, Word},
 };
 use crate::{
-    discord::TOKEN,
+    discord::{INTENTS, TOKEN},
     error::{Error, Result},
 };
 
@@ -127,6 +127,8 @@ impl Process {
             .arg(tools.bots.join(library.script))
             .env("GATEWAY", format!("ws://{}/", tap.address()))
             .env("TOKEN", TOKEN)
+            // A client gets the events of what it asks for, and all are judged.
+            .env("INTENTS", INTENTS.to_string())
             .env("SHARD", shard.to_string())
             .env("SHARDS", shards.to_string())
             .env("COMPRESSION", library.compression)

@@ -14,7 +14,7 @@ const gateway = {
 };
 const manager = new WebSocketManager({
   token: process.env.TOKEN,
-  intents: 1 | 512,
+  intents: Number(process.env.INTENTS ?? (1 | 512)),
   shardIds: [Number(process.env.SHARD ?? 0)],
   shardCount: Number(process.env.SHARDS ?? 1),
   compression: process.env.COMPRESSION === "zlib-stream" ? CompressionMethod.ZlibNative : null,

@@ -48,6 +48,7 @@ class Bot(discord.Client):
 async def main():
     say(version=discord.__version__)
     intents = discord.Intents(guilds=True, guild_messages=True)
+    intents.value = int(os.environ.get("INTENTS", intents.value))
     bot = Bot(
         intents=intents,
         enable_debug_events=True,

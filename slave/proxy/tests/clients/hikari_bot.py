@@ -21,7 +21,7 @@ if "COMPRESSION" in os.environ:
 # A bot whose REST goes on to Discord overrides fetch_gateway_bot_info instead.
 bot = hikari.GatewayBot(
     token=os.environ["TOKEN"],
-    intents=hikari.Intents.GUILDS | hikari.Intents.GUILD_MESSAGES,
+    intents=hikari.Intents(int(os.environ.get("INTENTS", 1 | 512))),
     rest_url=os.environ["GATEWAY"].replace("ws", "http", 1).rstrip("/") + "/api/v10",
     banner=None,
     auto_chunk_members=False,
