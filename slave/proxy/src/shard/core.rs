@@ -464,9 +464,10 @@ impl Core {
 
     /// The session of this key is over, which its connection is told.
     pub(super) fn end(&mut self, key: u64, over: Over) {
-        if let Some(session) = self.session(key) {
-            session.wake();
-        }
+        let Some(session) = self.session(key) else {
+            return;
+        };
+        session.wake();
         self.primary = self.primary.take().filter(|it| it.key != key);
         self.mirrors.retain(|_, mirror| mirror.key != key);
         self.clients_changed();

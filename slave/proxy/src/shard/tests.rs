@@ -436,3 +436,19 @@ fn whose_guilds_cannot_be_made_older_any_more_has_to_begin_anew() {
     assert!(is_woken(&here));
     assert!(matches!(core.take(mirror, 2, 1), Take::Over(Over::Lost)));
 }
+
+#[test]
+fn a_session_ends_once_and_nobody_s_end_is_forgotten_for_it() {
+    let mut core = core(Instant::now(), |_| {});
+    let first = client(&mut core, &attachment(1), None);
+    core.is_lost(first);
+    let second = client(&mut core, &attachment(2), None);
+    core.has_new_clients();
+    core.is_lost(second);
+    assert!(core.has_new_clients());
+    for _ in 0..100 {
+        core.is_lost(second);
+    }
+    assert!(!core.has_new_clients(), "nothing changed");
+    assert!(matches!(core.take(first, 1, 1), Take::Over(Over::Lost)));
+}
