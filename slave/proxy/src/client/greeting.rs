@@ -211,13 +211,10 @@ impl Connection {
         if is_done {
             let again = greeting.at.shard.with(|core| core.voice().again());
             for event in &again {
-                if let Some((fewer, own)) = self.sight
-                    && !fewer.gets(event, own)
-                {
-                    continue;
+                if self.gets(event) {
+                    greeting.sequence += 1;
+                    messages.push(self.event(greeting.sequence, Some(event))?);
                 }
-                greeting.sequence += 1;
-                messages.push(self.event(greeting.sequence, Some(event))?);
             }
         }
         self.send(messages).await?;

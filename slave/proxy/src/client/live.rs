@@ -28,7 +28,7 @@ impl Connection {
             Take::Batch { dispatches, more } => {
                 let mut messages = Vec::with_capacity(dispatches.len());
                 for (sequence, event) in dispatches {
-                    messages.push(self.event(sequence, event.as_ref())?);
+                    messages.push(self.event(sequence, event.as_deref())?);
                 }
                 self.send(messages).await?;
                 self.more = more;

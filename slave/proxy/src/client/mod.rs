@@ -103,8 +103,8 @@ struct Connection {
     nameless_until: Instant,
     asked: Asked,
     pace: Pace,
-    /// What its client does not see of events, where it asked for fewer intents than there
-    /// are, and who the bot is.
+    /// Which events its client gets and what it sees of them, where it asked for fewer intents
+    /// than there are, and who the bot is.
     sight: Option<(Fewer, Option<u64>)>,
 }
 

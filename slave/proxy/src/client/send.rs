@@ -1,6 +1,6 @@
 //! What goes out, and how a connection is closed.
 
-use std::{future::Future, sync::Arc};
+use std::future::Future;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
@@ -68,15 +68,17 @@ impl Connection {
     }
 
     /// An event; `None`: one that is not for this client.
-    pub(super) fn event(
-        &mut self,
-        sequence: u64,
-        event: Option<&Arc<Event>>,
-    ) -> Result<Message, End> {
-        match event {
+    pub(super) fn event(&mut self, sequence: u64, event: Option<&Event>) -> Result<Message, End> {
+        match event.filter(|event| self.gets(event)) {
             Some(event) => self.dispatch_seen(&event.kind, sequence, event.data()),
             None => self.dispatch(FILLER, sequence, "{}"),
         }
+    }
+
+    /// Whether the client asked for it.
+    pub(super) fn gets(&self, event: &Event) -> bool {
+        self.sight.is_none_or(|(fewer, own)| fewer.gets(event, own))
+            || mutant!("intents-unfiltered")
     }
 
     fn message(&mut self, payload: String) -> Result<Message, End> {

@@ -231,7 +231,7 @@ fn is_in_guild(data: &str) -> bool {
         guild_id: Option<Id>,
     }
     let read = serde_json::from_str::<MayBeInGuild>(data);
-    // Most are; what cannot be read is a client's to judge.
+    // What cannot be read counts as direct.
     read.is_ok_and(|read| read.guild_id.is_some())
 }
 

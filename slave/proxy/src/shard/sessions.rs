@@ -50,7 +50,8 @@ pub(crate) enum Asking {
 /// What there is for a connection.
 #[derive(Debug)]
 pub(crate) enum Take {
-    /// These, ascending; `None` in the place of what is not for it. `more`: there are more.
+    /// These, ascending; `None` in the place of what is not for it. Of what it did not ask for
+    /// by its intents its connection knows. `more`: there are more.
     Batch {
         dispatches: Vec<(u64, Option<Arc<Event>>)>,
         more: bool,
@@ -252,7 +253,7 @@ impl Core {
             return Take::Resumed(session.sequence(session.sent).unwrap_or(0));
         }
         let (sent, began_at) = (session.sent, session.began_at);
-        let (is_mirror, fewer) = (session.wish.mirror.is_some(), session.wish.fewer);
+        let is_mirror = session.wish.mirror.is_some();
         let until = session.resumed_at.unwrap_or(u64::MAX);
         // One that resumed may be ahead of the replay.
         if is_mirror && sent <= self.ring.last() && !self.ring.reaches(sent) {
@@ -271,7 +272,7 @@ impl Core {
                 break;
             }
             size += item.cost();
-            numbers.push((item.number, self.of_item(item, key, is_mirror, fewer)));
+            numbers.push((item.number, self.of_item(item, key, is_mirror)));
         }
         if numbers.is_empty() {
             if is_over {
@@ -299,24 +300,12 @@ impl Core {
     }
 
     /// What of an item is for this session.
-    fn of_item(
-        &self,
-        item: &Item,
-        key: u64,
-        is_mirror: bool,
-        fewer: Option<Fewer>,
-    ) -> Option<Arc<Event>> {
+    fn of_item(&self, item: &Item, key: u64, is_mirror: bool) -> Option<Arc<Event>> {
         let Body::Event(event) = &item.body else {
             return None;
         };
         if let OfNote::Answer { nonce } = &event.of_note
             && !self.askers.is_for(nonce, key)
-        {
-            return None;
-        }
-        if let Some(fewer) = fewer
-            && !fewer.gets(event, self.voice.own_user())
-            && !mutant!("intents-unfiltered")
         {
             return None;
         }
