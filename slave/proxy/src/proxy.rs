@@ -107,7 +107,7 @@ impl Shared {
     pub(crate) fn leaves(&self, shard: &Arc<Shard>) {
         // Under this lock, in which both are read: nothing counts twice, or not at all.
         let mut shards = lock(&self.shards);
-        *lock(&self.past) += &shard.status();
+        *lock(&self.past) += shard.status().totals;
         if shards
             .get(&shard.id)
             .is_some_and(|here| Arc::ptr_eq(here, shard))
@@ -253,7 +253,7 @@ impl Proxy {
         let mut totals = *lock(&shared.past);
         drop(here);
         for shard in &shards {
-            totals += shard;
+            totals += shard.totals;
         }
         Status {
             address: shared.config.listen.to_string(),

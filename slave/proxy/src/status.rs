@@ -42,7 +42,7 @@ pub struct Status {
 }
 
 /// How much is kept for clients, and for how long. What is beyond it is given up, which is
-/// logged and counted: see [`ShardStatus::lost`].
+/// logged and counted: see [`Totals::lost`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Kept {
     /// Bytes of events of one shard that are not acknowledged.
@@ -101,7 +101,7 @@ pub struct Totals {
     pub unattended: u64,
 }
 
-/// One shard. Its counts begin when it came.
+/// One shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ShardStatus {
     /// Which.
@@ -131,22 +131,9 @@ pub struct ShardStatus {
     pub gives_up_ms: Option<u64>,
     /// What was given up last.
     pub given_up: Option<GivenUp>,
-    /// Events that came.
-    pub events: u64,
-    /// Sessions that clients began.
-    pub sessions: u64,
-    /// Of those, the ones that began while another client was connected.
-    pub takeovers: u64,
-    /// RESUMEs that went through.
-    pub resumes: u64,
-    /// RESUMEs that were refused.
-    pub resumes_refused: u64,
-    /// Events that RESUMEs replayed.
-    pub replayed: u64,
-    /// Events that no client received because they could not be kept longer.
-    pub lost: u64,
-    /// Events that passed by because no client came for too long.
-    pub unattended: u64,
+    /// What happened since it came.
+    #[serde(flatten)]
+    pub totals: Totals,
 }
 
 /// One client's session.
@@ -180,8 +167,8 @@ impl Kept {
     }
 }
 
-impl AddAssign<&ShardStatus> for Totals {
-    fn add_assign(&mut self, more: &ShardStatus) {
+impl AddAssign for Totals {
+    fn add_assign(&mut self, more: Self) {
         self.events += more.events;
         self.sessions += more.sessions;
         self.takeovers += more.takeovers;

@@ -1,5 +1,5 @@
-//! What a shard knows: its ring, who gets it, and for how long it is kept. Pure: time comes
-//! in, and what is to be told upstream is gathered in `finished`.
+//! What a shard knows: its ring, and who gets it. Pure: time comes in, and what is to be told
+//! upstream is gathered in `finished`.
 //!
 //! Numbers are the ring's own: a sequence of the shard's session plus a shift, which stays
 //! as it is for as long as the session does. With a new session the numbers go on, and one
@@ -8,7 +8,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use baton_protocol::{Sequence, SequenceRanges};
@@ -18,6 +17,7 @@ use super::{
     askers::Askers,
     budget::Budget,
     item::{Body, Event, OfNote},
+    keeping::Keeping,
     ring::Ring,
     session::{Attachment, Session},
     undo::Undo,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::{Limits, Timings},
-    status::{GivenUp, Reason},
+    status::{GivenUp, Totals},
     upstream::{Begin, Dispatch},
 };
 
@@ -33,17 +33,6 @@ use crate::{
 const HOLE: u64 = 10_000;
 /// Ended sessions whose end is remembered.
 const ENDED: usize = 64;
-
-/// How it stands with whom a shard's events are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keeping {
-    /// A client is attached.
-    Attached,
-    /// None is, since then; one is expected.
-    Away(Instant),
-    /// Nobody came for too long: events pass by until somebody does.
-    Nobody,
-}
 
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,30 +49,15 @@ pub(crate) enum Over {
     Moved,
 }
 
-/// What happened, counted since the shard came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) events: u64,
-    pub(crate) sessions: u64,
-    pub(crate) takeovers: u64,
-    pub(crate) resumes: u64,
-    pub(crate) resumes_refused: u64,
-    pub(crate) replayed: u64,
-    /// Events that no client got because they could not be kept.
-    pub(crate) lost: u64,
-    /// Events that passed by because nobody came for them.
-    pub(crate) unattended: u64,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(super) ring: Ring,
     limits: Limits,
-    timings: Timings,
+    pub(super) timings: Timings,
     budget: Budget,
     /// From a sequence to its number; `None`: nothing came yet.
-    shift: Option<i128>,
+    pub(super) shift: Option<i128>,
     /// The number of the barrier of the shard's present session; 0: it was taken over.
     pub(super) barrier: u64,
     pub(super) primary: Option<Session>,
@@ -103,17 +77,20 @@ pub(crate) struct Core {
     pub(super) askers: Askers,
     pub(super) voice: Voice,
     pub(super) keeping: Keeping,
-    full_since: Option<Instant>,
+    /// Since when there is no room and nothing was acknowledged.
+    pub(super) full_since: Option<Instant>,
     /// Whether there is room, as it was said last.
-    said_room: bool,
-    given_up: Option<(Instant, GivenUp)>,
+    pub(super) said_room: bool,
+    /// What was given up last, and when.
+    pub(super) given_up: Option<(Instant, GivenUp)>,
     last_key: u64,
-    pub(super) counts: Counts,
+    /// What happened since the shard came.
+    pub(super) counts: Totals,
     /// To be told upstream.
     finished: Vec<(Sequence, Sequence)>,
     /// The guilds that the READY of the shard's session named, and whether they came.
     named: BTreeMap<u64, bool>,
-    has_left: bool,
+    pub(super) has_left: bool,
 }
 
 impl Core {
@@ -141,7 +118,7 @@ impl Core {
             said_room: true,
             given_up: None,
             last_key: 0,
-            counts: Counts::default(),
+            counts: Totals::default(),
             finished: Vec::new(),
             named: BTreeMap::new(),
             has_left: false,
@@ -151,24 +128,6 @@ impl Core {
     /// Whether a client can begin here.
     pub(crate) const fn is_ready(&self) -> bool {
         self.shift.is_some() && !self.has_left && self.parting.is_none()
-    }
-
-    pub(super) const fn shift(&self) -> Option<i128> {
-        self.shift
-    }
-
-    /// Since when there is no room and nothing was acknowledged.
-    pub(super) const fn full_since(&self) -> Option<Instant> {
-        self.full_since
-    }
-
-    /// What was given up last, and when.
-    pub(super) const fn given_up(&self) -> Option<(Instant, GivenUp)> {
-        self.given_up
-    }
-
-    pub(super) const fn timings(&self) -> &Timings {
-        &self.timings
     }
 
     pub(super) fn next_key(&mut self) -> u64 {
@@ -339,7 +298,7 @@ impl Core {
     }
 
     /// Of sessions that are over nothing is told.
-    fn tell(&mut self, numbers: &[(u64, u64)]) {
+    pub(super) fn tell(&mut self, numbers: &[(u64, u64)]) {
         let Some(shift) = self.shift else {
             return;
         };
@@ -364,83 +323,6 @@ impl Core {
         std::mem::take(&mut self.finished)
     }
 
-    /// Whether one more event is taken.
-    pub(crate) fn has_room(&self) -> bool {
-        self.ring.has_room()
-    }
-
-    /// Whether that is other than it was said.
-    pub(crate) fn take_room(&mut self) -> bool {
-        let has_room = self.ring.has_room();
-        std::mem::replace(&mut self.said_room, has_room) != has_room
-    }
-
-    /// For how long there has been no room is looked after, as long as the shard is here.
-    fn look_after_room(&mut self, now: Instant) {
-        if self.has_room() {
-            self.full_since = None;
-            return;
-        }
-        let since = *self.full_since.get_or_insert(now);
-        if now - since >= self.timings.hold && !self.has_left {
-            let (_, bytes) = self.ring.bytes();
-            tracing::error!(
-                bytes,
-                held_s = self.timings.hold.as_secs(),
-                "the backlog is given up: no client acknowledged it, and Discord does not wait longer"
-            );
-            self.give_up(Reason::Full, now);
-        }
-    }
-
-    /// Looks after those who are away. What is left of a shard that has left is its next
-    /// owner's.
-    pub(crate) fn tick(&mut self, now: Instant) {
-        if self.has_left {
-            return;
-        }
-        let is_here = |session: &Session| session.attached.is_some();
-        if self.keeping == Keeping::Attached && !self.primary.as_ref().is_some_and(is_here) {
-            self.keeping = Keeping::Away(now);
-        }
-        if let Keeping::Away(since) = self.keeping
-            && now - since >= self.timings.keep
-        {
-            tracing::warn!(
-                kept_s = self.timings.keep.as_secs(),
-                "no client came: its events are kept no longer, until one does"
-            );
-            self.give_up(Reason::Away, now);
-        }
-        self.look_after_room(now);
-        self.ring.trim();
-        let ring = &self.ring;
-        self.mirrors.retain(|_, mirror| {
-            mirror.attached.is_some() || mirror.greeting.is_none() || ring.reaches(mirror.sent)
-        });
-    }
-
-    /// Nobody gets the backlog any more, and whoever should have is told.
-    fn give_up(&mut self, reason: Reason, now: Instant) {
-        let (bytes, _) = self.ring.bytes();
-        let (lost, new) = self.ring.give_up();
-        self.tell(&new);
-        self.counts.lost += lost;
-        if lost > 0 {
-            tracing::error!(events = lost, "events are lost: no client received them");
-            let given_up = GivenUp {
-                reason,
-                events: lost,
-                bytes,
-                ago_ms: 0,
-            };
-            self.given_up = Some((now, given_up));
-        }
-        self.end_primary(Over::Lost);
-        self.keeping = Keeping::Nobody;
-        self.wake_all();
-    }
-
     /// The shard goes to another process, with everything that is not acknowledged.
     pub(crate) fn leave(&mut self) {
         self.has_left = true;
@@ -449,12 +331,6 @@ impl Core {
 
     pub(crate) const fn has_left(&self) -> bool {
         self.has_left
-    }
-
-    fn end_primary(&mut self, over: Over) {
-        if let Some(key) = self.primary.as_ref().map(|primary| primary.key) {
-            self.end(key, over);
-        }
     }
 
     /// What the session of this key would need is not kept any more.
@@ -488,11 +364,6 @@ impl Core {
         ended.map_or(Over::Replaced, |(_, over)| *over)
     }
 
-    pub(super) const fn somebody_is_here(&mut self) {
-        self.keeping = Keeping::Attached;
-        self.full_since = None;
-    }
-
     /// What a backlog above `undo.through` does to guilds. `false`: a part of it is not kept
     /// any more, which nobody but a mirror has to expect.
     #[must_use]
@@ -517,22 +388,12 @@ impl Core {
         &mut self.voice
     }
 
-    fn wake_all(&self) {
+    pub(super) fn wake_all(&self) {
         for session in self.primary.iter().chain(self.mirrors.values()) {
             session.wake();
         }
         if let Some(successor) = &self.successor {
             successor.wake.notify_one();
-        }
-    }
-
-    /// How long a successor waits for the primary.
-    pub(crate) fn patience(&self) -> Duration {
-        let says_handled = self.primary.as_ref().is_some_and(|it| it.wish.says_handled);
-        if says_handled {
-            self.timings.drain
-        } else {
-            self.timings.settle
         }
     }
 }

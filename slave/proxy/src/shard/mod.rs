@@ -2,7 +2,7 @@
 //!
 //! | read | for |
 //! |---|---|
-//! | `core`, `sessions` | what happens: pure |
+//! | `core`, `sessions`, `keeping` | what happens: pure |
 //! | `ring`, `session`, `item` | what it happens to |
 //! | `undo`, `voice`, `askers`, `intents` | what a client has to be told so that it fits |
 //! | `status` | what it says about itself |
@@ -18,6 +18,7 @@ mod commander;
 mod core;
 mod intents;
 mod item;
+mod keeping;
 mod parting;
 mod ring;
 mod session;

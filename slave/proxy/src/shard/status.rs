@@ -3,7 +3,7 @@
 use baton_protocol::ShardId;
 use tokio::time::Instant;
 
-use super::core::{Core, Keeping};
+use super::{core::Core, keeping::Keeping};
 use crate::status::{ClientStatus, GivenUp, ShardStatus, millis};
 
 impl Core {
@@ -19,14 +19,13 @@ impl Core {
             unacknowledged: session.sent.saturating_sub(session.heard),
         });
         let (open_bytes, bytes) = self.ring.bytes();
-        let counts = self.counts;
         let ago = |at: Instant| millis(now.saturating_duration_since(at));
         let away = match self.keeping {
             Keeping::Away(since) => Some(ago(since)),
             Keeping::Attached | Keeping::Nobody => None,
         };
-        let full = self.full_since().map(ago);
-        let timings = self.timings();
+        let full = self.full_since.map(ago);
+        let timings = &self.timings;
         let left = |of, passed: Option<u64>| passed.map(|it| millis(of).saturating_sub(it));
         let gives_up = [left(timings.hold, full), left(timings.keep, away)];
         let gives_up = gives_up.into_iter().flatten().min();
@@ -42,18 +41,11 @@ impl Core {
             away_ms: away,
             passes_by: self.keeping == Keeping::Nobody,
             gives_up_ms: gives_up.filter(|_| self.ring.open() > 0),
-            given_up: self.given_up().map(|(at, given_up)| GivenUp {
+            given_up: self.given_up.map(|(at, given_up)| GivenUp {
                 ago_ms: ago(at),
                 ..given_up
             }),
-            events: counts.events,
-            sessions: counts.sessions,
-            takeovers: counts.takeovers,
-            resumes: counts.resumes,
-            resumes_refused: counts.resumes_refused,
-            replayed: counts.replayed,
-            lost: counts.lost,
-            unattended: counts.unattended,
+            totals: self.counts,
         }
     }
 }

@@ -80,7 +80,7 @@ async fn a_client_that_was_killed_gets_what_it_did_not_acknowledge_and_what_came
     assert_eq!(again.numbers(4).await, in_a_row(4, 102..=105));
     rig.acknowledged(&mut again, 105).await;
     assert_eq!(rig.above.finished(), [101, 102, 103, 104, 105]);
-    assert_eq!(rig.status().shards[0].lost, 0);
+    assert_eq!(rig.status().shards[0].totals.lost, 0);
 }
 
 #[tokio::test]

@@ -196,8 +196,9 @@ async fn lives(library: Library) {
     }
     let status = rig.status();
     let shard = &status.shards[0];
-    assert_eq!((shard.lost, shard.unattended), (0, 0), "{status:?}");
-    assert_eq!(shard.takeovers, 1, "{status:?}");
+    let totals = shard.totals;
+    assert_eq!((totals.lost, totals.unattended), (0, 0), "{status:?}");
+    assert_eq!(totals.takeovers, 1, "{status:?}");
     let (events, repeated) = (end - 100, again.len());
     eprintln!(
         "{}: {events} events, lost 0, repeated {repeated} after the kill, {}",

@@ -33,7 +33,7 @@ async fn a_second_client_goes_on_where_the_first_was_and_repeats_nothing() {
     assert_ne!(fresh[0]["d"]["session_id"], greeting[0]["d"]["session_id"]);
     rig.acknowledged(&mut new, 104).await;
     assert_eq!(rig.above.finished(), [101, 102, 103, 104]);
-    assert_eq!(rig.status().shards[0].takeovers, 1);
+    assert_eq!(rig.status().shards[0].totals.takeovers, 1);
 
     // As long as the new one is here, the old one is told to stay away.
     let resume = resume(&greeting[0], 3);
@@ -99,7 +99,7 @@ async fn a_client_that_dies_while_it_waits_leaves_the_first_one_as_it_was() {
     old.manner = Manner::Answers;
     assert_eq!(old.numbers(1).await, [(5, Some(102))]);
     rig.acknowledged(&mut old, 102).await;
-    assert_eq!(rig.status().shards[0].takeovers, 0);
+    assert_eq!(rig.status().shards[0].totals.takeovers, 0);
 }
 
 #[tokio::test]

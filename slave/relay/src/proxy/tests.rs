@@ -92,6 +92,6 @@ async fn a_shard_that_comes_back_with_another_session_has_its_events_whatever_th
         [41],
         "of the one before nothing is told any more"
     );
-    let status = joined.proxy.status();
-    assert_eq!((status.shards[0].events, status.shards[0].lost), (2, 0));
+    let totals = joined.proxy.status().shards[0].totals;
+    assert_eq!((totals.events, totals.lost), (2, 0));
 }
