@@ -96,7 +96,7 @@ impl Drop for Parting {
     /// the clients are asked to reconnect.
     fn drop(&mut self) {
         self.shard.departs();
-        self.shared.has_gone(self.shard.id);
+        self.shared.leaves(&self.shard);
         self.shared.arrivals.notify_waiters();
     }
 }

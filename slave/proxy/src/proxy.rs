@@ -98,23 +98,36 @@ impl Shared {
         self.listens.store(true, Ordering::Relaxed);
     }
 
-    /// It is another process': who wants it is sent there.
-    pub(crate) fn has_gone(&self, shard: ShardId) {
-        lock(&self.gone).insert(shard);
+    /// It is here from now on. One of the same number leaves.
+    fn comes(&self, shard: &Arc<Shard>) {
+        let mut shards = lock(&self.shards);
+        lock(&self.gone).remove(&shard.id);
+        let before = shards.insert(shard.id, Arc::clone(shard));
+        if let Some(before) = &before {
+            self.is_past(before);
+        }
+        drop(shards);
+        if let Some(before) = before {
+            before.leave();
+        }
     }
 
-    /// It is not here any more, unless another took its place.
+    /// It is another process' from now on, and who wants it is sent there, unless another took
+    /// its place.
     pub(crate) fn leaves(&self, shard: &Arc<Shard>) {
-        // Under this lock, in which both are read: nothing counts twice, or not at all.
         let mut shards = lock(&self.shards);
-        *lock(&self.past) += shard.status().totals;
-        if shards
-            .get(&shard.id)
-            .is_some_and(|here| Arc::ptr_eq(here, shard))
-        {
+        let here = shards.get(&shard.id);
+        if here.is_some_and(|here| Arc::ptr_eq(here, shard)) {
             shards.remove(&shard.id);
+            self.is_past(shard);
             lock(&self.gone).insert(shard.id);
         }
+    }
+
+    /// What happened at it counts on. Under the lock of those that are here, in which both are
+    /// read: nothing counts twice, or not at all.
+    fn is_past(&self, shard: &Shard) {
+        *lock(&self.past) += shard.status().totals;
     }
 }
 
@@ -224,11 +237,7 @@ impl Proxy {
         let upstream = Arc::clone(&shared.upstream);
         shared.budget.is_for(upstream.fleet().shards);
         let new = Shard::new(shard, upstream, limits, timings, shared.budget.clone());
-        lock(&shared.gone).remove(&shard);
-        let before = lock(&shared.shards).insert(shard, Arc::clone(&new));
-        if let Some(before) = before {
-            before.leave();
-        }
+        shared.comes(&new);
         let (one, stop) = (Arc::clone(&new), shared.stop.child_token());
         shared.tasks.spawn(async move {
             tokio::select! {

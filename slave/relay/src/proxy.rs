@@ -48,7 +48,16 @@ struct Above {
     store: Guilds,
     intents: u64,
     shards: Mutex<BTreeMap<ShardId, Arc<Here>>>,
+    /// Of shards that have left, too: they may come back.
+    readies: Mutex<BTreeMap<ShardId, Ready>>,
     shard_count: OnceLock<u32>,
+}
+
+/// The READY that began a session in this process.
+struct Ready {
+    session: Arc<str>,
+    /// Its `d`.
+    text: String,
 }
 
 /// A shard that is here.
@@ -61,8 +70,6 @@ struct Here {
 struct Now {
     handle: ShardHandle,
     session: Arc<str>,
-    /// The `d` of READY, if it came to this process.
-    ready: Option<String>,
     acks: BTreeMap<Sequence, Ack>,
     /// As long as the proxy has no room for its events.
     hold: Option<Hold>,
@@ -83,6 +90,7 @@ impl Joined {
             store,
             intents,
             shards: Mutex::default(),
+            readies: Mutex::default(),
             shard_count: OnceLock::new(),
         });
         let upstream: Arc<dyn Upstream> = Arc::clone(&above) as Arc<dyn Upstream>;
@@ -110,24 +118,15 @@ impl Joined {
     /// The shard as it is here, and whether it has just come.
     fn comes(&self, handle: &ShardHandle) -> (Arc<Here>, bool) {
         let shard = handle.shard();
-        let session = handle.session();
-        let mut ready = None;
-        if let Some(here) = self.above.here(shard) {
-            let now = lock(&here.now);
-            if !now.has_left {
-                drop(now);
-                return (here, false);
-            }
-            if now.session == session {
-                ready.clone_from(&now.ready);
-            }
+        let is_here = |here: &Arc<Here>| !lock(&here.now).has_left;
+        if let Some(here) = self.above.here(shard).filter(is_here) {
+            return (here, false);
         }
         let here = Arc::new(Here {
             input: self.proxy.open(shard),
             now: Mutex::new(Now {
                 handle: handle.clone(),
-                session,
-                ready,
+                session: handle.session(),
                 acks: BTreeMap::new(),
                 hold: None,
                 has_left: false,
@@ -185,29 +184,15 @@ impl Here {
     }
 
     /// Keeps the `Ack` of an event; `false`: it is given back, the shard has left.
-    fn takes(&self, sequence: Sequence, ack: Ack, ready: Option<String>) -> bool {
+    fn takes(&self, sequence: Sequence, ack: Ack) -> bool {
         let mut now = lock(&self.now);
         if now.has_left {
             drop(now);
             ack.give_back();
             return false;
         }
-        if ready.is_some() {
-            now.ready = ready;
-        }
         now.acks.insert(sequence, ack);
         true
-    }
-
-    /// The shard has left: what its clients did not say they have is the next owner's.
-    fn has_left(&self, parting: Parting, settling: Settling) {
-        drop(parting);
-        let mut now = lock(&self.now);
-        let (acks, hold) = (std::mem::take(&mut now.acks), now.hold.take());
-        drop(now);
-        acks.into_values().for_each(Ack::give_back);
-        drop(hold);
-        drop(settling);
     }
 }
 
@@ -220,7 +205,12 @@ impl Bot for Joined {
         // It may be finished as soon as the proxy has it.
         if event.kind() == "READY" {
             let (ready, guilds) = read_ready(&event);
-            if here.takes(sequence, ack, ready) {
+            if here.takes(sequence, ack) {
+                if let Some(text) = ready {
+                    let session = shard.session();
+                    let ready = Ready { session, text };
+                    lock(&self.above.readies).insert(shard.shard(), ready);
+                }
                 let ready = sequence;
                 here.input.begin(&Begin::New { ready, guilds });
             }
@@ -230,7 +220,7 @@ impl Bot for Joined {
                 kind: event.kind().to_owned(),
                 json: OfEvent(event).into(),
             };
-            if here.takes(sequence, ack, None) {
+            if here.takes(sequence, ack) {
                 here.input.push(&dispatch);
             }
         }
@@ -253,7 +243,6 @@ impl Bot for Joined {
         if is_other {
             // What it had of the one before is over.
             now.session = session;
-            now.ready = None;
             over.1 = std::mem::take(&mut now.acks);
         }
         drop(now);
@@ -284,11 +273,12 @@ impl Bot for Joined {
         let parting = here.input.parts();
         settling.gives_back_the_rest();
         if parting.is_at_rest() {
-            return here.has_left(parting, settling);
+            return self.above.has_left(&here, parting, settling);
         }
+        let above = Arc::clone(&self.above);
         tokio::spawn(async move {
             parting.rest(REST).await;
-            here.has_left(parting, settling);
+            above.has_left(&here, parting, settling);
         });
     }
 }
@@ -300,6 +290,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Above {
     fn here(&self, shard: ShardId) -> Option<Arc<Here>> {
         lock(&self.shards).get(&shard).cloned()
+    }
+
+    /// The shard has left: what its clients did not say they have is the next owner's, and
+    /// nothing is kept for them here.
+    fn has_left(&self, here: &Arc<Here>, parting: Parting, settling: Settling) {
+        drop(parting);
+        let mut now = lock(&here.now);
+        let (acks, hold) = (std::mem::take(&mut now.acks), now.hold.take());
+        let shard = now.handle.shard();
+        drop(now);
+        acks.into_values().for_each(Ack::give_back);
+        drop(hold);
+        let mut shards = lock(&self.shards);
+        // It may have come back already.
+        if shards.get(&shard).is_some_and(|it| Arc::ptr_eq(it, here)) {
+            shards.remove(&shard);
+        }
+        drop(shards);
+        drop(settling);
     }
 
     /// Whether any shard is here.
@@ -318,10 +327,16 @@ impl Upstream for Above {
     }
 
     fn ready(&self, shard: ShardId) -> Option<String> {
-        let (ready, application) = {
+        let (session, application) = {
             let here = self.here(shard)?;
             let now = lock(&here.now);
-            (now.ready.clone(), now.handle.application_id())
+            (Arc::clone(&now.session), now.handle.application_id())
+        };
+        let ready = {
+            let readies = lock(&self.readies);
+            let ready = readies.get(&shard);
+            let ready = ready.filter(|ready| ready.session == session);
+            ready.map(|ready| ready.text.clone())
         };
         // The user may have changed since, and a READY of another process is not known.
         let user = self.store.shard(shard).and_then(|store| {

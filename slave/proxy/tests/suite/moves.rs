@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_proxy::{Begin, Sequence};
+use baton_proxy::{Begin, Sequence, ShardId};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -132,6 +132,24 @@ async fn who_waits_where_the_shard_is_not_any_more_is_sent_on() {
     client.send(identify()).await;
     client.greeting().await;
     drop(proxy);
+}
+
+#[tokio::test]
+async fn a_shard_that_comes_back_before_it_has_left_is_waited_for_and_counts_once() {
+    let mut rig = Rig::new().await;
+    rig.event(101).await;
+    let parting = rig.input.parts();
+    let again = rig.proxy.open(ShardId(0));
+    let before = std::mem::replace(&mut rig.input, again);
+    assert_eq!(rig.status().totals.events, 1);
+    drop(parting);
+    drop(before);
+    assert_eq!(rig.status().totals.events, 1);
+    let mut client = rig.hello().await;
+    client.send(identify()).await;
+    client.nothing().await;
+    rig.resumed(100);
+    client.greeting().await;
 }
 
 #[tokio::test]

@@ -95,3 +95,27 @@ async fn a_shard_that_comes_back_with_another_session_has_its_events_whatever_th
     let totals = joined.proxy.status().shards[0].totals;
     assert_eq!((totals.events, totals.lost), (2, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_shard_that_has_left_nothing_is_kept_but_the_ready_with_which_it_may_come_back() {
+    let joined = joined(|_| {});
+    let (shard, commands) = ShardHandle::for_test();
+    joined.resumes((&shard, &commands), "a", 0);
+    let json = r#"{"t":"READY","s":1,"op":0,"d":{"user":{"id":"9"},"guilds":[]}}"#;
+    let ready = Event::for_test(ShardId(0), Sequence(1), "READY", json);
+    joined.handle(ready, Ack::detached(), &shard);
+    joined.takes(&shard, 2, "");
+    assert!(joined.proxy.status().open_bytes > 0);
+    let said = joined.above.ready(ShardId(0)).unwrap();
+    joined.shard_leaves(&shard, Settling::detached());
+    assert!(joined.proxy.status().shards.is_empty());
+    // Whoever looks after it sees that it has left.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let status = joined.proxy.status();
+    assert_eq!((status.ring_bytes, status.totals.events), (0, 1));
+    assert_eq!(joined.above.ready(ShardId(0)), None, "it is another's");
+    joined.resumes((&shard, &commands), "a", 1);
+    assert_eq!(joined.above.ready(ShardId(0)), Some(said));
+    joined.resumes((&shard, &commands), "b", 1);
+    assert_eq!(joined.above.ready(ShardId(0)), None, "another session's");
+}
