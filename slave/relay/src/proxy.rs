@@ -224,7 +224,6 @@ impl Bot for Joined {
                 here.input.push(&dispatch);
             }
         }
-        here.heed_room();
     }
 
     fn state_changed(&self, shard: &ShardHandle, _: StateStatus) {

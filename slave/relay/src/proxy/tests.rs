@@ -36,7 +36,7 @@ impl Joined {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shard_is_held_as_long_as_its_proxy_has_no_room_and_every_event_is_taken() {
     let joined = joined(|config| {
         config.limits.ring = 4000;
