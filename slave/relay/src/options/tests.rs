@@ -1,8 +1,9 @@
 //! What is read from the command line, the environment and the file, and what is refused.
 
-use baton_slave::StateCompression;
+use baton_proxy::ProxyConfig;
+use baton_slave::{OnDeadlyEvent, SlaveConfig, Snapshots, StateCompression};
 
-use super::*;
+use super::{values::token, *};
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
