@@ -7,8 +7,9 @@ use baton_protocol::{Sequence, ShardId};
 /// Who has the shards: a slave, or a test.
 ///
 /// Events come from it by [`Input`](crate::Input); this is what a proxy asks of it.
-/// Everything is called inside tokio, and holds no lock of the proxy's. It returns soon, except for [`guild`](Self::guild)
-/// and [`guilds`](Self::guilds), which are called on a blocking thread.
+/// Everything is called inside tokio. But for [`clients_changed`](Self::clients_changed) no lock
+/// of the proxy's is held meanwhile. It returns soon, except for [`guild`](Self::guild) and
+/// [`guilds`](Self::guilds), which are called on a blocking thread.
 pub trait Upstream: Send + Sync + 'static {
     /// What all sessions were identified with.
     fn fleet(&self) -> Fleet;
@@ -38,7 +39,9 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// What the shard's next owner needs so that clients go on there has changed: at most
     /// 4,096 bytes, for [`Begin::TakenOver`]. Called when a client begins or is over, and once
-    /// more when the shard leaves; not called for events.
+    /// more when the shard leaves; not called for events. A lock of the shard's is held
+    /// meanwhile, so that the newest comes last: nothing of its [`Input`](crate::Input) may be
+    /// called in it.
     fn clients_changed(&self, shard: ShardId, clients: &str) {
         let _ = (shard, clients);
     }

@@ -13,7 +13,7 @@ use crate::{
     wire::end::End,
 };
 
-/// Bytes of a library's name that are kept.
+/// Characters of a library's name that are kept.
 const NAME: usize = 64;
 
 #[derive(Deserialize)]
