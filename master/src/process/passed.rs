@@ -180,7 +180,10 @@ mod tests {
         drop(first);
         let waits = TcpStream::connect(address).unwrap();
         let next = Listeners::new(dir.path(), Vec::new());
-        let (accepted, from) = next.of(address).unwrap().accept().unwrap();
+        let socket = next.of(address).unwrap();
+        // Who has connected may be in the queue a moment later.
+        socket.set_nonblocking(false).unwrap();
+        let (accepted, from) = socket.accept().unwrap();
         assert_eq!(from, waits.local_addr().unwrap());
         drop(accepted);
     }
