@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::needless_update, reason = "the picture grows")]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod dashboard;
+mod parsed;
+
+use std::collections::BTreeMap;
 
 use baton_core::{
     event::{DeployStep, Evidence, Losses},
@@ -16,74 +19,9 @@ use baton_protocol::{
     },
 };
 
+use self::parsed::Parsed;
 use super::*;
 use crate::{counters::Counts, news::Gap};
-
-/// Every type by name, and every value by name and labels.
-#[derive(Debug, Default)]
-struct Parsed {
-    types: BTreeMap<String, String>,
-    values: BTreeMap<String, f64>,
-}
-
-impl Parsed {
-    /// Reads the text and checks its form: a family has help and a type once, all
-    /// its values follow, names say their unit, counts end in `_total`.
-    fn of(text: &str) -> Self {
-        let mut parsed = Self::default();
-        let mut helped = BTreeSet::new();
-        let mut family = String::new();
-        let body = text.strip_suffix("# EOF\n").expect("it ends with # EOF");
-        for line in body.lines() {
-            if let Some(help) = line.strip_prefix("# HELP ") {
-                let (name, help) = help.split_once(' ').unwrap();
-                assert!(help.len() > 5 && helped.insert(name.to_owned()), "{line}");
-            } else if let Some(of) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = of.split_once(' ').unwrap();
-                assert!(helped.contains(name), "{line}");
-                assert!(
-                    name.starts_with("baton_") || name.starts_with("process_"),
-                    "{line}"
-                );
-                let before = parsed.types.insert(name.to_owned(), kind.to_owned());
-                assert_eq!(before, None, "{line}");
-                family = name.to_owned();
-            } else if let Some(of) = line.strip_prefix("# UNIT ") {
-                let (name, unit) = of.split_once(' ').unwrap();
-                assert!(
-                    name == family && name.ends_with(&format!("_{unit}")),
-                    "{line}"
-                );
-            } else {
-                let (series, value) = line.rsplit_once(' ').unwrap();
-                let name = series.split('{').next().unwrap();
-                let suffix = name.strip_prefix(&family).expect(line);
-                let fits = match parsed.types[&family].as_str() {
-                    "counter" => suffix == "_total",
-                    "gauge" => suffix.is_empty(),
-                    "info" => suffix == "_info",
-                    "histogram" => ["_sum", "_count", "_bucket"].contains(&suffix),
-                    other => panic!("{other}: {line}"),
-                };
-                assert!(fits, "{line}");
-                let value = value.parse().expect(line);
-                let before = parsed.values.insert(series.to_owned(), value);
-                assert_eq!(before, None, "{line}");
-            }
-        }
-        parsed
-    }
-
-    fn value(&self, series: &str) -> f64 {
-        let value = self.values.get(series);
-        *value.unwrap_or_else(|| panic!("no {series} in {:#?}", self.values.keys()))
-    }
-
-    fn names(&self, kind: &str) -> Vec<&str> {
-        let types = self.types.iter().filter(|(_, of)| *of == kind);
-        types.map(|(name, _)| name.as_str()).collect()
-    }
-}
 
 const SLAVE: SlaveId = SlaveId(0xa1);
 
@@ -514,17 +452,4 @@ fn the_older_text_calls_a_family_as_its_samples_are() {
                     # HELP baton_gap_seconds Gap.\n# TYPE baton_gap_seconds histogram\nbaton_gap_seconds_sum 1.5\n\
                     # HELP baton_build_info Version.\n# TYPE baton_build_info gauge\nbaton_build_info{version=\"1\"} 1\n";
     assert_eq!(plain(open), expected);
-}
-
-#[test]
-fn the_dashboard_has_a_colour_for_every_state_of_a_shard() {
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../scripts/packaging/grafana/baton.json"
-    );
-    let dashboard = std::fs::read_to_string(file).unwrap();
-    for state in picture::STATES {
-        let name = format!("\"options\": {:?}", state.replace(' ', "_"));
-        assert!(dashboard.contains(&name), "{state}");
-    }
 }
