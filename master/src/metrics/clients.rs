@@ -1,7 +1,5 @@
 //! Local clients of slaves, where a slave serves some.
 
-use std::sync::atomic::AtomicU64;
-
 use baton_core::view::SlaveView;
 use baton_protocol::message::Clients;
 use prometheus_client::{
@@ -9,9 +7,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::picture::{Labels, labels};
+use super::each::{self, Labels, labels};
 
-type Float = Gauge<f64, AtomicU64>;
+/// What a slave says of its clients, as a number.
+type Said = fn(&Clients) -> u64;
 
 /// Nothing where no slave has clients.
 pub(super) fn clients(slaves: &[SlaveView], ours: &mut Registry) {
@@ -23,8 +22,9 @@ pub(super) fn clients(slaves: &[SlaveView], ours: &mut Registry) {
         return;
     }
     libraries(&served, ours);
-    gauges(&served, ours);
-    counters(&served, ours);
+    gauges(slaves, ours);
+    counters(slaves, ours);
+    refusals(&served, ours);
 }
 
 fn libraries(served: &[(Labels, &Clients)], ours: &mut Registry) {
@@ -43,17 +43,12 @@ fn libraries(served: &[(Labels, &Clients)], ours: &mut Registry) {
     );
 }
 
-fn gauges(served: &[(Labels, &Clients)], ours: &mut Registry) {
-    type Value = fn(&Clients) -> u64;
-    let each = |value: Value| {
-        let family = Family::<Labels, Gauge>::default();
-        for (labels, clients) in served {
-            let value = i64::try_from(value(clients)).unwrap_or(i64::MAX);
-            family.get_or_create(labels).set(value);
-        }
-        family
-    };
-    let gauges: [(&str, &str, Value); 4] = [
+fn of(said: Said) -> impl Fn(&SlaveView) -> Option<u64> {
+    move |slave| slave.clients.as_deref().map(said)
+}
+
+fn gauges(slaves: &[SlaveView], ours: &mut Registry) {
+    let gauges: [(&str, &str, Said); 4] = [
         (
             "proxy_listening",
             "1 while clients can connect to this slave",
@@ -78,45 +73,38 @@ fn gauges(served: &[(Labels, &Clients)], ours: &mut Registry) {
             },
         ),
     ];
-    for (name, help, value) in gauges {
-        ours.register(name, help, each(value));
+    for (name, help, said) in gauges {
+        ours.register(name, help, each::gauges(slaves, of(said)));
     }
     ours.register_with_unit(
         "proxy_kept",
         "Bytes of events that are kept for clients",
         Unit::Bytes,
-        each(|clients| clients.kept_bytes),
+        each::gauges(slaves, of(|clients| clients.kept_bytes)),
     );
-    let float = |value: fn(&Clients) -> f64| {
-        let family = Family::<Labels, Float>::default();
-        for (labels, clients) in served {
-            family.get_or_create(labels).set(value(clients));
-        }
-        family
-    };
     ours.register(
         "proxy_kept_share",
         "The part of its limit that is full, for all shards or for the fullest, whichever is more",
-        float(|clients| {
+        each::floats(slaves, |slave| {
+            let clients = slave.clients.as_deref()?;
             let share = |bytes: u64, limit: u64| bytes as f64 / limit.max(1) as f64;
             let all = share(clients.kept_bytes, clients.kept_limit);
-            all.max(share(clients.fullest_bytes, clients.shard_limit))
+            Some(all.max(share(clients.fullest_bytes, clients.shard_limit)))
         }),
     );
     ours.register_with_unit(
         "proxy_away",
         "For how long the shard that waits longest for a client has had none",
         Unit::Seconds,
-        float(|clients| {
-            let longest = clients.absent.first();
-            longest.map_or(0.0, |absent| absent.away_ms as f64 / 1000.0)
-        }),
+        each::seconds(
+            slaves,
+            of(|clients| clients.absent.first().map_or(0, |absent| absent.away_ms)),
+        ),
     );
 }
 
-fn counters(served: &[(Labels, &Clients)], ours: &mut Registry) {
-    type Value = fn(&Clients) -> u64;
-    let counters: [(&str, &str, Value); 8] = [
+fn counters(slaves: &[SlaveView], ours: &mut Registry) {
+    let counters: [(&str, &str, Said); 8] = [
         ("proxy_events", "Events that came for clients", |it| {
             it.events
         }),
@@ -150,13 +138,12 @@ fn counters(served: &[(Labels, &Clients)], ours: &mut Registry) {
             |it| it.passed_by,
         ),
     ];
-    for (name, help, value) in counters {
-        let family = Family::<Labels, Counter>::default();
-        for (labels, clients) in served {
-            family.get_or_create(labels).inc_by(value(clients));
-        }
-        ours.register(name, help, family);
+    for (name, help, said) in counters {
+        ours.register(name, help, each::counters(slaves, of(said)));
     }
+}
+
+fn refusals(served: &[(Labels, &Clients)], ours: &mut Registry) {
     let refused = Family::<Labels, Counter>::default();
     for (labels, clients) in served {
         for refusals in &clients.refused {

@@ -6,6 +6,7 @@
 //! are the slave's own and outlive the master.
 
 mod clients;
+mod each;
 mod picture;
 mod plain;
 mod process;

@@ -9,7 +9,13 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{PREFIX, Reported, process};
+use super::{
+    PREFIX, Reported,
+    clients::clients,
+    each::{self, Float, Labels, labels},
+    process,
+    stores::stores,
+};
 use crate::counters::Counts;
 
 /// What a question is answered from.
@@ -27,8 +33,6 @@ pub struct Scrape<'a> {
     pub started: Duration,
 }
 
-pub(super) type Labels = Vec<(&'static str, String)>;
-type Float = Gauge<f64, AtomicU64>;
 
 /// Every state of a shard, so that one which is gone is zero and not absent.
 pub(super) const STATES: [&str; 12] = [
@@ -59,8 +63,8 @@ impl Scrape<'_> {
         self.slots(ours);
         self.slaves(ours);
         self.reports(ours, reported);
-        self.stores(ours);
-        super::clients::clients(&self.view.slaves, ours);
+        stores(&self.view.slaves, ours);
+        clients(&self.view.slaves, ours);
         self.deploy(ours);
         self.listener(ours);
         let dropped = Counter::<u64>::default();
@@ -248,7 +252,7 @@ impl Scrape<'_> {
         ours.register(
             "slave_connected",
             "1 while the slave is connected",
-            each(slaves, |slave| u32::from(slave.connected)),
+            each::gauges(slaves, |slave| Some(slave.connected.into())),
         );
         type Millis = fn(&SlaveView) -> Option<u64>;
         let times: [(&str, &str, Millis); 3] = [
@@ -269,18 +273,12 @@ impl Scrape<'_> {
             ),
         ];
         for (name, help, ms) in times {
-            let family = Family::<Labels, Float>::default();
-            for slave in slaves {
-                if let Some(ms) = ms(slave) {
-                    family.get_or_create(&labels(slave)).set(ms as f64 / 1000.0);
-                }
-            }
-            ours.register_with_unit(name, help, Unit::Seconds, family);
+            ours.register_with_unit(name, help, Unit::Seconds, each::seconds(slaves, ms));
         }
         ours.register(
             "slave_shards",
             "Shards that it owns",
-            each(slaves, |slave| slave.shards),
+            each::gauges(slaves, |slave| Some(slave.shards.into())),
         );
     }
 
@@ -409,24 +407,6 @@ impl Scrape<'_> {
             ours.register(name, help, counter);
         }
     }
-}
-
-pub(super) fn labels(slave: &SlaveView) -> Labels {
-    vec![
-        ("slave", slave.slave.clone()),
-        ("slot", slave.slot.clone()),
-        ("build", slave.build.clone()),
-    ]
-}
-
-/// One value for each slave.
-fn each(slaves: &[SlaveView], value: fn(&SlaveView) -> u32) -> Family<Labels, Gauge> {
-    let family = Family::<Labels, Gauge>::default();
-    for slave in slaves {
-        let value = i64::from(value(slave));
-        family.get_or_create(&labels(slave)).set(value);
-    }
-    family
 }
 
 fn one(registry: &mut Registry, name: &str, help: &str, value: Option<u64>) {

@@ -1,14 +1,10 @@
 //! The room of states that stay where they are, as each slave says it.
 
-use std::sync::atomic::AtomicU64;
-
+use baton_core::view::SlaveView;
 use baton_protocol::message::StoreRoom;
-use prometheus_client::{
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::{Registry, Unit},
-};
+use prometheus_client::registry::{Registry, Unit};
 
-use super::picture::{Labels, Scrape, labels};
+use super::each;
 
 /// What a slave says, as a number.
 type Said = fn(&StoreRoom) -> u64;
@@ -64,45 +60,26 @@ const COUNTS: [(&str, &str, Said); 3] = [
     ),
 ];
 
-impl Scrape<'_> {
-    pub(super) fn stores(&self, ours: &mut Registry) {
-        for (name, help, said) in BYTES {
-            ours.register_with_unit(name, help, Unit::Bytes, self.of_stores(said));
-        }
-        for (name, help, said) in COUNTS {
-            ours.register(name, help, self.of_stores(said));
-        }
-        let waits = Family::<Labels, Gauge<f64, AtomicU64>>::default();
-        let stale = Family::<Labels, Counter>::default();
-        for slave in &self.view.slaves {
-            if let Some(store) = &slave.store {
-                let labels = labels(slave);
-                let seconds = store.held_up_ms as f64 / 1000.0;
-                waits.get_or_create(&labels).set(seconds);
-                stale.get_or_create(&labels).inc_by(store.stale_readers);
-            }
-        }
-        ours.register_with_unit(
-            "store_held_up",
-            "For how long the one of these that waits the longest has",
-            Unit::Seconds,
-            waits,
-        );
-        ours.register(
-            "store_stale_readers",
-            "Places of dead readers that the slave has given back",
-            stale,
-        );
+pub(super) fn stores(slaves: &[SlaveView], ours: &mut Registry) {
+    for (name, help, said) in BYTES {
+        ours.register_with_unit(name, help, Unit::Bytes, each::gauges(slaves, of(said)));
     }
+    for (name, help, said) in COUNTS {
+        ours.register(name, help, each::gauges(slaves, of(said)));
+    }
+    ours.register_with_unit(
+        "store_held_up",
+        "For how long the one of these that waits the longest has",
+        Unit::Seconds,
+        each::seconds(slaves, of(|store| store.held_up_ms)),
+    );
+    ours.register(
+        "store_stale_readers",
+        "Places of dead readers that the slave has given back",
+        each::counters(slaves, of(|store| store.stale_readers)),
+    );
+}
 
-    fn of_stores(&self, said: Said) -> Family<Labels, Gauge> {
-        let family = Family::<Labels, Gauge>::default();
-        for slave in &self.view.slaves {
-            if let Some(store) = &slave.store {
-                let value = i64::try_from(said(store)).unwrap_or(i64::MAX);
-                family.get_or_create(&labels(slave)).set(value);
-            }
-        }
-        family
-    }
+fn of(said: Said) -> impl Fn(&SlaveView) -> Option<u64> {
+    move |slave| slave.store.as_ref().map(said)
 }
