@@ -65,25 +65,25 @@ const fn library(name: &'static str, compression: &'static str, script: &'static
 pub struct Tools {
     /// A Python that has discord.py and hikari.
     pub python: PathBuf,
-    /// A `node_modules` that has @discordjs/ws.
+    /// A folder whose `node_modules` has @discordjs/ws.
     pub modules: PathBuf,
     /// The folder of bots.
     pub bots: PathBuf,
 }
 
 impl Tools {
-    /// As `BATON_PYTHON` and `BATON_NODE_MODULES` say.
+    /// In the folder of `scripts/clients` that `BATON_CLIENTS` names.
     ///
     /// # Errors
-    /// One of them is missing.
+    /// It names none.
     pub fn from_environment() -> Result<Self> {
-        let named = |name: &str| {
-            let path = std::env::var_os(name).map(PathBuf::from);
-            path.ok_or_else(|| Error::answer(name, "it is not set: scripts/demo sets it"))
-        };
+        let name = "BATON_CLIENTS";
+        let folder = std::env::var_os(name).map(PathBuf::from);
+        let missing = || Error::answer(name, "it is not set: scripts/demo sets it");
+        let folder = folder.ok_or_else(missing)?;
         Ok(Self {
-            python: named("BATON_PYTHON")?,
-            modules: named("BATON_NODE_MODULES")?,
+            python: folder.join("python/bin/python"),
+            modules: folder,
             bots: Path::new(env!("CARGO_MANIFEST_DIR")).join("../slave/proxy/tests/clients"),
         })
     }
