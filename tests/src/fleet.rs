@@ -6,7 +6,7 @@ mod options;
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -90,7 +90,7 @@ impl Fleet {
         let config = folder.join("baton.toml");
         write_toml(
             &config,
-            &master_toml(&folder, &discord, &options, &own_address())?,
+            &master_toml(&folder, &discord, &options, own_socket(0))?,
         )?;
         let mut options = options;
         let (first, starts) = match First::start(&folder, &discord, &options, 1).await {
@@ -381,21 +381,21 @@ impl Drop for Fleet {
     }
 }
 
-/// The address of [`own_address`] with a port.
-pub(crate) fn own_socket(port: u16) -> Option<SocketAddr> {
-    let mut address: SocketAddr = own_address().parse().ok()?;
-    address.set_port(port);
-    Some(address)
+/// Where the slaves of one fleet can serve clients of their own: nobody else is given this
+/// address.
+#[must_use]
+pub fn own_proxy() -> SocketAddr {
+    own_socket(7878)
 }
 
-/// An address that no other fleet of this host has, with any port. A master that is
+/// A port at an address that no other fleet of this host has; 0 is any port. A master that is
 /// started again wants its port back, and as the near end of a connection any process
 /// could have been given one of 127.0.0.1 meanwhile.
-fn own_address() -> String {
+fn own_socket(port: u16) -> SocketAddr {
     static FLEETS: AtomicU32 = AtomicU32::new(0);
     let fleet = FLEETS.fetch_add(1, Ordering::Relaxed);
     let process = std::process::id();
-    let part = |number: u32| number % 250 + 1;
-    let (second, third) = (part(process), part(process / 250));
-    format!("127.{second}.{third}.{}:0", part(fleet))
+    let part = |number: u32| (number % 250 + 1) as u8;
+    let address = Ipv4Addr::new(127, part(process), part(process / 250), part(fleet));
+    (address, port).into()
 }

@@ -17,12 +17,9 @@ use crate::{
         journal::{Journal, for_clients, of_those},
     },
     error::{Error, Result},
-    fleet::own_socket,
+    fleet::own_proxy,
     records::{Handled, Sent},
 };
-
-/// The port of each fleet's proxy, at an address of its own.
-const PORT: u16 = 7878;
 
 /// A bot has its READYs within this time.
 const READY: Duration = Duration::from_secs(30);
@@ -57,12 +54,11 @@ impl Setup {
     /// Events go to clients of a proxy; each slave is one.
     pub fn proxy(&mut self) {
         self.store();
-        self.proxy = own_socket(PORT);
+        let address = own_proxy();
+        self.proxy = Some(address);
         self.discord.push("--stamp".to_owned());
-        if let Some(address) = self.proxy {
-            self.slave
-                .extend(["--proxy".to_owned(), address.to_string()]);
-        }
+        self.slave
+            .extend(["--proxy".to_owned(), address.to_string()]);
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write as _,
+    net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -147,12 +148,12 @@ pub(super) fn master_toml(
     folder: &Path,
     discord: &Discord,
     options: &FleetOptions,
-    listen: &str,
+    listen: SocketAddr,
 ) -> Result<String> {
     let mut toml = format!(
         "name = \"demo\"\n\
          runtime_dir = {run:?}\n\
-         listen = {listen:?}\n\
+         listen = \"{listen}\"\n\
          api_url = {rest:?}\n\
          shard_count = {shards}\n\
          standbys = {standbys}\n\

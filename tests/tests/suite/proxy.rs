@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     process::Stdio,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use baton_testing::{Fleet, process::program};
+use baton_tests::fleet::own_proxy;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -196,14 +197,9 @@ impl Client {
     }
 }
 
-fn free_address() -> SocketAddr {
-    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    free.local_addr().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_in_any_language_loses_nothing_when_it_is_killed_or_the_slave_is_or_is_replaced() {
-    let address = free_address();
+    let address = own_proxy();
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store").display().to_string();
     // Nobody passes the socket on: each slave binds it when the one before lets go of it.
@@ -274,7 +270,7 @@ const SHARDS: u32 = 4;
 
 impl Served {
     async fn start(builder: baton_testing::Builder) -> Self {
-        let address = free_address();
+        let address = own_proxy();
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store").display().to_string();
         let builder = builder.shards(SHARDS).listen(address);

@@ -27,12 +27,9 @@ use crate::{
         now_us, replayed,
     },
     error::{Error, Result},
-    fleet::{Fleet, Special, own_socket},
+    fleet::{Fleet, Special, own_proxy},
     gap::Interval,
 };
-
-/// Where the slaves serve clients, on an address of the fleet's own.
-const PORT: u16 = 7878;
 
 /// Traffic between two cases.
 const CALM: Duration = Duration::from_millis(1500);
@@ -65,8 +62,7 @@ pub(super) async fn play(
     tools: Tools,
     say: &impl Fn(&str),
 ) -> Result<Outcome> {
-    let gateway =
-        own_socket(PORT).ok_or_else(|| Error::answer("the proxy", "it has no address"))?;
+    let gateway = own_proxy();
     let store = tempfile::Builder::new().prefix("baton-store-").tempdir();
     let store = store.map_err(Error::io("make a folder for the store"))?;
     let fleet = start(options, gateway, &store.path().join("store")).await?;

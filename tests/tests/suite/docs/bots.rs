@@ -7,17 +7,18 @@
 use std::{
     collections::BTreeSet,
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    io::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
 use baton_testing::{Fleet, process::program};
+use baton_tests::fleet::own_proxy;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    net::TcpListener,
     process::{Child, ChildStdout, Command},
     time::{Instant, sleep, timeout},
 };
@@ -52,19 +53,17 @@ DefaultRestOptions.api = process.env.REST_WITHOUT_VERSION;
 createRequire(import.meta.url)("@discordjs/rest").DefaultRestOptions.api = process.env.REST_WITHOUT_VERSION;
 "#;
 
-/// Where the libraries are; `None`: it was said that they are not there.
+/// Where the libraries are; `None`: it was said, past the harness, that they are not there.
 fn libraries() -> Option<PathBuf> {
     let folder = std::env::var_os("BATON_CLIENTS").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| root().join("target/clients"));
     if folder.join("done").is_file() {
         return Some(folder.canonicalize().unwrap());
     }
-    let is_ci = std::env::var_os("CI").is_some();
-    assert!(!is_ci, "{} is missing: scripts/clients", folder.display());
-    eprintln!(
-        "passed over: {} is missing; scripts/clients",
-        folder.display()
-    );
+    let what = format!("{} is missing: scripts/clients", folder.display());
+    assert!(std::env::var_os("CI").is_none(), "{what}");
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "{test}: PASSED OVER: {what}");
     None
 }
 
@@ -193,9 +192,7 @@ impl Running {
 
 /// A fleet of so many shards whose slave serves clients there.
 async fn fleet(shards: u32, store: &Path) -> (Fleet, SocketAddr) {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = own_proxy();
     let slave = program("baton-slave").unwrap().display().to_string();
     let (at, store) = (address.to_string(), store.display().to_string());
     let flags = [
