@@ -136,8 +136,8 @@ const USUAL: Row = Row {
 pub(super) const MEMBERS: u32 = 200;
 
 /// Guilds of so many members that are 200 MB, 2 MB, and 2 GB.
-const GUILDS_100_MB: u32 = 1600;
-const GUILDS_1_MB: u32 = 16;
+const GUILDS_200_MB: u32 = 1600;
+const GUILDS_2_MB: u32 = 16;
 pub(super) const GUILDS_2_GB: u32 = 15_360;
 
 impl Row {
@@ -216,8 +216,8 @@ pub fn rows(quick: bool) -> Vec<Row> {
                 of(1),
                 of(64),
                 of(64).slow(),
-                of(1).state(GUILDS_100_MB),
-                of(1).state(GUILDS_100_MB).stored(),
+                of(1).state(GUILDS_200_MB),
+                of(1).state(GUILDS_200_MB).stored(),
                 of(64).late(),
             ]
             .map(|row| once(row).at(rtt))
@@ -237,9 +237,9 @@ pub fn rows(quick: bool) -> Vec<Row> {
             [
                 of(1).slow(),
                 of(64).slow(),
-                of(1).state(GUILDS_100_MB),
-                of(8).state(GUILDS_100_MB / 8),
-                of(64).state(GUILDS_1_MB),
+                of(1).state(GUILDS_200_MB),
+                of(8).state(GUILDS_200_MB / 8),
+                of(64).state(GUILDS_2_MB),
                 of(1).late(),
                 of(64).late(),
             ]
@@ -256,7 +256,7 @@ fn large(before: &[Row]) -> Vec<Row> {
     let once = |row: Row| Row { runs: 1, ..row };
     let mut rows = Vec::new();
     for rtt in [0, 50] {
-        let small = of(8).state(GUILDS_100_MB / 8).at(rtt);
+        let small = of(8).state(GUILDS_200_MB / 8).at(rtt);
         let large = of(64).state(GUILDS_2_GB / 64).at(rtt);
         rows.extend([small, small.stored()]);
         // Copying two gigabytes takes as long at any round-trip time.

@@ -27,7 +27,7 @@ use crate::{
     demo::now_us,
     discord::{Discord, DiscordOptions},
     error::{Error, Result},
-    fleet::{Fleet, FleetOptions, Slave},
+    fleet::{Fleet, FleetOptions, Slave, own_proxy},
     gap::Spread,
 };
 
@@ -130,9 +130,7 @@ impl Behind {
             ..FleetOptions::default()
         })
         .await?;
-        let free = TcpListener::bind("127.0.0.1:0").await;
-        let free = free.and_then(|listener| listener.local_addr());
-        let address = free.map_err(Error::io("find a port"))?.to_string();
+        let address = own_proxy().to_string();
         let store = fleet.folder().join("store").display().to_string();
         let flags = ["--proxy", &address, "--state", "store", "--store", &store];
         let slave = fleet.start_slave_with("v1", &flags).await?;
@@ -151,7 +149,7 @@ impl Behind {
     /// KiB of its own memory.
     fn memory(&self) -> Result<f64> {
         match hunt::own_kib(self.pid()?) {
-            0 => Err(Error::answer("/proc", "no RssAnon")),
+            0 => Err(Error::answer("/proc", "no VmRSS")),
             kib => Ok(kib as f64),
         }
     }

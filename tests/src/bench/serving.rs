@@ -270,13 +270,15 @@ pub async fn stored_memory() -> Result<Memory> {
 async fn resident(kind: Kind, size: Size) -> Result<f64> {
     let running = Running::start(kind, size).await?;
     sleep(WARM).await;
-    let stored = running.place.bytes() / 1024;
-    let kib = hunt::own_kib(running.pid()?) + stored;
+    let (own, stored) = (
+        hunt::own_kib(running.pid()?),
+        running.place.bytes() / 1024,
+    );
     running.end().await?;
-    if kib == 0 {
+    if own == 0 {
         return Err(Error::answer("/proc", "no VmRSS"));
     }
-    Ok(kib as f64)
+    Ok((own + stored) as f64)
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -193,14 +193,9 @@ fn handover(row: &Handover) -> Vec<String> {
         wire(row.events_s, &row.wire),
         pair(&row.probed_gap_ms),
         pair(&row.gap_ms),
-        format!(
-            "{} / {} ms",
-            number(row.over_floor_p50_ms),
-            number(row.over_floor_p99_ms)
-        ),
+        tenths(row.over_floor_p50_ms, row.over_floor_p99_ms),
         format!("{} ms", number(row.over_from_dial_p50_ms)),
-        row.of_plain
-            .map_or_else(unknown, |ratio| format!("{ratio:.2}")),
+        ratio(row.of_plain),
         pair(&row.silence_ms),
         row.deploy_ms
             .map_or_else(unknown, |ms| format!("{ms:.0} ms")),
@@ -232,29 +227,15 @@ fn through(row: &Through) -> Vec<String> {
     vec![
         format!("{} clients", row.shards),
         wire(row.rate, &row.wire),
-        spread(&row.delay_ms),
-        spread(&row.bare_ms),
-        format!(
-            "{} / {} ms",
-            small(row.added_p50_ms),
-            small(row.added_p99_ms)
-        ),
+        finely(&row.delay_ms),
+        finely(&row.bare_ms),
+        hundredths(row.added_p50_ms, row.added_p99_ms),
         format!("{:.1} µs", row.slave_us),
         format!("{:.1} µs", row.bare_us),
     ]
 }
 
-/// Where a tenth of a millisecond is much.
-fn small(value: Option<f64>) -> String {
-    value.map_or_else(unknown, |value| format!("{value:.2}"))
-}
-
-fn spread(spread: &Spread) -> String {
-    format!("{} / {} ms", small(spread.p50), small(spread.p99))
-}
-
 fn peak(row: &Handover) -> Vec<String> {
-    let mib = |kib: u64| format!("{:.0}", kib as f64 / 1024.0);
     let memory = row.memory.unwrap_or_default();
     vec![
         name(row),
@@ -265,8 +246,7 @@ fn peak(row: &Handover) -> Vec<String> {
             mib(memory.new_peak_kib)
         ),
         format!("{} MiB", mib(memory.base_kib)),
-        row.of_twice
-            .map_or_else(unknown, |ratio| format!("{ratio:.2}")),
+        ratio(row.of_twice),
         format!(
             "{}, {} MiB",
             mib(memory.master_before_kib),
@@ -276,7 +256,6 @@ fn peak(row: &Handover) -> Vec<String> {
 }
 
 fn stored_peak(row: &Handover) -> Vec<String> {
-    let mib = |kib: u64| format!("{:.0}", kib as f64 / 1024.0);
     let memory = row.memory.unwrap_or_default();
     vec![
         name(row),
@@ -333,19 +312,17 @@ fn state(rate: &StateRate) -> Vec<String> {
         plain(rate.mb_s),
         plain(rate.two_hop_mb_s),
         plain(rate.piped_mb_s),
-        rate.of_two_hop
-            .map_or_else(unknown, |ratio| format!("{ratio:.2}")),
+        ratio(rate.of_two_hop),
     ]
 }
 
 pub(super) fn handover_row(row: &Handover) -> String {
     format!(
-        "{}: gap {} (all shards {}), above the floor {} / {} ms, from the dial {} ms; silence {}; deploy {} ms ({} of the plain row), {} of one state; {}",
+        "{}: gap {} (all shards {}), above the floor {}, from the dial {} ms; silence {}; deploy {} ms ({} of the plain row), {} of one state; {}",
         name(row),
         pair(&row.probed_gap_ms),
         pair(&row.gap_ms),
-        number(row.over_floor_p50_ms),
-        number(row.over_floor_p99_ms),
+        tenths(row.over_floor_p50_ms, row.over_floor_p99_ms),
         number(row.over_from_dial_p50_ms),
         pair(&row.silence_ms),
         number(row.deploy_ms),
@@ -401,8 +378,8 @@ pub(super) fn through_row(row: &Through) -> String {
     format!(
         "proxy, {} clients: delay {}, without it {}; {:.1} us an event, bare twilight {:.1} us; {}",
         row.shards,
-        spread(&row.delay_ms),
-        spread(&row.bare_ms),
+        finely(&row.delay_ms),
+        finely(&row.bare_ms),
         row.slave_us,
         row.bare_us,
         wire(row.rate, &row.wire)
@@ -451,7 +428,20 @@ fn wire(events_s: f64, wire: &str) -> String {
 }
 
 fn pair(spread: &Spread) -> String {
-    format!("{} / {} ms", number(spread.p50), number(spread.p99))
+    tenths(spread.p50, spread.p99)
+}
+
+fn tenths(p50: Option<f64>, p99: Option<f64>) -> String {
+    format!("{} / {} ms", number(p50), number(p99))
+}
+
+/// Where a tenth of a millisecond is much.
+fn finely(spread: &Spread) -> String {
+    hundredths(spread.p50, spread.p99)
+}
+
+fn hundredths(p50: Option<f64>, p99: Option<f64>) -> String {
+    format!("{} / {} ms", ratio(p50), ratio(p99))
 }
 
 fn number(value: Option<f64>) -> String {
@@ -460,6 +450,10 @@ fn number(value: Option<f64>) -> String {
 
 fn ratio(value: Option<f64>) -> String {
     value.map_or_else(unknown, |value| format!("{value:.2}"))
+}
+
+fn mib(kib: u64) -> String {
+    format!("{:.0}", kib as f64 / 1024.0)
 }
 
 fn unknown() -> String {
