@@ -54,6 +54,13 @@ pub struct Verdict {
     pub outcome: String,
 }
 
+/// A verdict as one JSON object, with `ok` if nothing is wrong.
+pub(crate) fn one_line(verdict: &impl Serialize, faults: &[String]) -> String {
+    let mut value = serde_json::to_value(verdict).unwrap_or(Value::Null);
+    value["ok"] = json!(faults.is_empty());
+    value.to_string()
+}
+
 impl Verdict {
     /// What is wrong with the run, for a person; empty if nothing is.
     #[must_use]
@@ -91,9 +98,7 @@ impl Verdict {
     /// One JSON object on one line.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut value = serde_json::to_value(self).unwrap_or(Value::Null);
-        value["ok"] = json!(self.faults().is_empty());
-        value.to_string()
+        one_line(self, &self.faults())
     }
 
     /// A table, in colour or not.

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::{Outcome, Played};
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     demo::{DemoOptions, Interval, judging::whole},
     gap::{Spread, Timeline},
     records::{Handled, Sent},
-    verdict::Verdict,
+    verdict::{Verdict, one_line},
 };
 
 /// The verdict of the demo, and that of each client.
@@ -104,9 +103,7 @@ impl ProxyVerdict {
     /// One JSON object on one line.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut value = serde_json::to_value(self).unwrap_or(Value::Null);
-        value["ok"] = json!(self.faults().is_empty());
-        value.to_string()
+        one_line(self, &self.faults())
     }
 
     /// A table.
@@ -178,27 +175,20 @@ impl ProxyVerdict {
     }
 }
 
-/// The case in which something was.
-fn case_at(cases: &[Played], at_us: u64) -> Option<&Played> {
-    let mut cases = cases.iter();
-    cases.rfind(|played| played.during.sealed_us <= at_us)
-}
-
 pub(super) fn judge(options: &DemoOptions, mut outcome: Outcome) -> ProxyVerdict {
     let cases = outcome.cases.clone();
     let mut repeats = vec![0; cases.len()];
     let mut seen = std::collections::BTreeSet::new();
     for event in &mut outcome.handled {
-        let case = case_at(&cases, event.handed_us);
-        if case.is_none_or(|played| played.case.is_planned) {
+        // The case in which it came.
+        let began = |played: &Played| played.during.sealed_us <= event.handed_us;
+        let case = cases.iter().rposition(began);
+        if case.is_none_or(|case| cases[case].case.is_planned) {
             event.mark = None;
         }
-        if !seen.insert(event.key())
-            && let Some(index) = cases
-                .iter()
-                .rposition(|it| it.during.sealed_us <= event.handed_us)
-        {
-            repeats[index] += 1;
+        let is_first = seen.insert(event.key());
+        if let Some(case) = case.filter(|_| !is_first) {
+            repeats[case] += 1;
         }
     }
     // The cold start came before the first case.
@@ -220,14 +210,9 @@ pub(super) fn judge(options: &DemoOptions, mut outcome: Outcome) -> ProxyVerdict
     let newest = newest(&outcome.all);
     let clients = (0..).zip(&LIBRARIES).zip(&outcome.lives);
     let clients = clients.map(|((shard, library), life)| {
-        let of = |of: u32| of == shard;
-        let sent: Vec<Sent> = outcome
-            .sent
-            .iter()
-            .filter(|it| of(it.shard))
-            .cloned()
-            .collect();
-        let handled = outcome.handled.iter().filter(|it| of(it.shard));
+        let sent = outcome.sent.iter().filter(|it| it.shard == shard);
+        let sent: Vec<Sent> = sent.cloned().collect();
+        let handled = outcome.handled.iter().filter(|it| it.shard == shard);
         let handled: Vec<Handled> = handled.cloned().collect();
         let exact = Exactness::of(&sent, &handled);
         let lost_said = lost_of_ended_sessions(&newest, &sent, &handled);
@@ -285,7 +270,6 @@ fn of_all(options: &DemoOptions, outcome: &Outcome, clients: &[ClientVerdict]) -
         sealed_us,
         resumed_us,
     } = whole(&deploy.moves);
-    let spread = |gaps| Spread::of_us(gaps);
     Verdict {
         shards: options.shards,
         moved: deploy.moved,
@@ -300,10 +284,10 @@ fn of_all(options: &DemoOptions, outcome: &Outcome, clients: &[ClientVerdict]) -
         total_ms: deploy.total.as_secs_f64() * 1000.0,
         rtt_ms: options.rtt.as_secs_f64() * 1000.0,
         gap_unmeasured: gaps.iter().filter(|gap| gap.is_none()).count() as u64,
-        gap_ms: spread(gaps.into_iter().flatten().collect()),
-        gap_probed_ms: spread(Vec::new()),
-        gap_noise_ms: spread(Vec::new()),
-        silence_ms: spread(Vec::new()),
+        gap_ms: Spread::of_us(gaps.into_iter().flatten().collect()),
+        gap_probed_ms: Spread::default(),
+        gap_noise_ms: Spread::default(),
+        silence_ms: Spread::default(),
         wire: outcome.wire.clone(),
         outcome: deploy.ended.clone(),
     }
