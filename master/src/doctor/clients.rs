@@ -19,7 +19,7 @@ const LATELY_MS: u64 = 10 * 60_000;
 const FAR: u64 = 25;
 const NEARLY_FULL: u64 = 75;
 
-/// Close codes with which no client comes in until somebody changes something.
+/// Close codes, and statuses of HTTP, with which no client comes in until somebody changes something.
 const MISTAKES: [(u16, &str); 7] = [
     (401, "give the client the token that the proxy knows"),
     (

@@ -31,7 +31,8 @@ pub(super) enum Word {
     End,
 }
 
-/// A relay for one process. Dropped, it closes what it relays.
+/// A relay for one process. Dropped, it takes no new connection; what it relays ends with the
+/// process.
 #[derive(Debug)]
 pub(super) struct Tap {
     address: SocketAddr,
