@@ -242,6 +242,21 @@ impl Fleet {
         self.admin.get("/v1/status").await
     }
 
+    /// The slave that has the shards, and its process.
+    ///
+    /// # Errors
+    /// There is none, or the master does not answer.
+    pub async fn owner(&self) -> Result<(String, u32)> {
+        let status = self.status().await?;
+        let mut slaves = status["slaves"].as_array().into_iter().flatten();
+        let owner = slaves.find(|slave| slave["shards"].as_u64() > Some(0));
+        let owner = owner.and_then(|owner| {
+            let pid = u32::try_from(owner["pid"].as_u64()?).ok()?;
+            Some((owner["slave"].as_str()?.to_owned(), pid))
+        });
+        owner.ok_or_else(|| Error::answer("the master", status))
+    }
+
     /// Waits until every shard serves.
     ///
     /// # Errors

@@ -106,7 +106,7 @@ pub struct Each {
 pub struct Unread {
     /// For so long.
     pub seconds: u64,
-    /// Events a second that came meanwhile, or waited at the simulated Discord.
+    /// Events a second that were asked for meanwhile.
     pub rate: f64,
     /// KiB of the process' own memory before.
     pub before_kib: f64,

@@ -137,18 +137,16 @@ async fn one(row: Row, seed: u32) -> Result<(Duration, Option<u64>)> {
     let fleet = fleet.await?;
     fleet.all_serving(START).await?;
     fleet.standing_by(1, START).await?;
-    let owner = owner(&fleet.status().await?)?;
-    hunt::at_rest(owner.1, START).await?;
+    let (owner, pid) = fleet.owner().await?;
+    hunt::at_rest(pid, START).await?;
     fleet.discord.traffic(RATE).await?;
     sleep(WARM).await;
     let began = Instant::now();
-    hunt::signal(owner.1, Signal::KILL);
+    hunt::signal(pid, Signal::KILL);
     loop {
         let status = fleet.status().await?;
         let shards = status["shards"].as_array().map_or(&[][..], Vec::as_slice);
-        let is_new = |shard: &Value| {
-            shard["state"] == "serving" && shard["owner"].as_str() != Some(&*owner.0)
-        };
+        let is_new = |shard: &Value| shard["state"] == "serving" && shard["owner"] != *owner;
         if !shards.is_empty() && shards.iter().all(is_new) {
             break;
         }
@@ -164,15 +162,4 @@ async fn one(row: Row, seed: u32) -> Result<(Duration, Option<u64>)> {
     }
     fleet.shut_down().await?;
     Ok((took, (row.kept == Kept::Store).then(|| place.bytes())))
-}
-
-/// The slave that has all shards, and its pid.
-fn owner(status: &Value) -> Result<(String, u32)> {
-    let slaves = status["slaves"].as_array().into_iter().flatten();
-    let mut owners = slaves.filter(|slave| slave["role"] == "owner");
-    let owner = owners.next().and_then(|owner| {
-        let pid = u32::try_from(owner["pid"].as_u64()?).ok()?;
-        Some((owner["slave"].as_str()?.to_owned(), pid))
-    });
-    owner.ok_or_else(|| Error::answer("the master", status))
 }

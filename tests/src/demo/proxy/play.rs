@@ -301,11 +301,7 @@ impl<S: Fn(&str)> Stage<'_, S> {
 
     async fn kill_proxy(&mut self) -> Result<()> {
         self.begins(PROXY_KILLED);
-        let status = self.fleet.status().await?;
-        let mut slaves = status["slaves"].as_array().into_iter().flatten();
-        let owner = slaves.find(|slave| slave["shards"].as_u64() > Some(0));
-        let pid = owner.and_then(|slave| u32::try_from(slave["pid"].as_u64()?).ok());
-        let pid = pid.ok_or_else(|| Error::answer("the master", "no slave has the shards"))?;
+        let (_, pid) = self.fleet.owner().await?;
         hunt::signal(pid, Signal::KILL);
         while hunt::is_alive(pid) {
             sleep(Duration::from_millis(5)).await;
