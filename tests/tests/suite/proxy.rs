@@ -317,6 +317,19 @@ impl Served {
         drop(command.stdout(Stdio::null()).spawn().unwrap());
     }
 
+    /// `v2` is deployed, and has the first shard.
+    async fn deploys_as_far_as_the_canary(&self) {
+        self.begins_to_deploy("v2");
+        let is_canary = |status: &Value| builds(status).get("v2") == Some(&1);
+        self.until("the canary", is_canary).await;
+    }
+
+    async fn until_all_are_at(&self, build: &str) {
+        let all = BTreeMap::from([(build.to_owned(), SHARDS as usize)]);
+        let what = format!("all at {build}");
+        self.until(&what, |status| builds(status) == all).await;
+    }
+
     async fn until(&self, what: &str, condition: impl Fn(&Value) -> bool) {
         let mut last = Value::Null;
         for _ in 0..3000 {
@@ -377,13 +390,11 @@ async fn a_deploy_that_is_aborted_gives_clients_back_to_the_old_slave() {
     let builder = Fleet::builder().soak(Duration::from_secs(60));
     let served = Served::start(builder).await;
     served.begins_to_deploy("v2");
-    let moved = |status: &Value| builds(status) == BTreeMap::from([("v2".to_owned(), 4)]);
-    served.until("moved", moved).await;
+    served.until_all_are_at("v2").await;
     served.get_messages(10).await;
     let aborted = served.command("abort", &[]).output().await.unwrap();
     assert!(aborted.status.success(), "{aborted:?}");
-    let back = |status: &Value| builds(status) == BTreeMap::from([("v1".to_owned(), 4)]);
-    served.until("back", back).await;
+    served.until_all_are_at("v1").await;
     for client in &served.clients {
         client.until("back", |seen| seen.resumes == 2).await;
     }
@@ -397,15 +408,12 @@ async fn while_the_canary_is_watched_clients_of_other_shards_notice_nothing() {
         .limit("canary_time", "\"8s\"")
         .limit("canary_events", "0");
     let served = Served::start(builder).await;
-    served.begins_to_deploy("v2");
-    let is_canary = |status: &Value| builds(status).get("v2") == Some(&1);
-    served.until("the canary", is_canary).await;
+    served.deploys_as_far_as_the_canary().await;
     served.get_messages(10).await;
     let connections = |client: &Client| client.seen().connections;
     let first: usize = served.clients.iter().map(connections).sum();
     assert_eq!(first, 5, "one client connected again");
-    let moved = |status: &Value| builds(status).get("v2") == Some(&4);
-    served.until("moved", moved).await;
+    served.until_all_are_at("v2").await;
     for client in &served.clients {
         client.until("moved", |seen| seen.resumes == 1).await;
     }
@@ -418,17 +426,14 @@ async fn if_the_old_slave_is_killed_in_its_deploy_clients_go_on_at_the_new_one()
         .limit("canary_time", "\"30s\"")
         .limit("canary_events", "0");
     let served = Served::start(builder).await;
-    served.begins_to_deploy("v2");
-    let is_canary = |status: &Value| builds(status).get("v2") == Some(&1);
-    served.until("the canary", is_canary).await;
+    served.deploys_as_far_as_the_canary().await;
     let status = served.fleet.status().await.unwrap();
     let slaves = status["slaves"].as_array().unwrap();
     let old = slaves.iter().find(|slave| slave["build"] == "v1").unwrap();
     let pid = i32::try_from(old["pid"].as_i64().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    let moved = |status: &Value| builds(status).get("v2") == Some(&4);
-    served.until("moved", moved).await;
+    served.until_all_are_at("v2").await;
     served.fleet.serves().await.unwrap();
     for client in &served.clients {
         client.until("moved", |seen| seen.resumes >= 1).await;
@@ -442,12 +447,9 @@ async fn the_next_master_gets_the_socket_back_and_passes_it_on() {
         .limit("canary_time", "\"2s\"")
         .limit("canary_events", "0");
     let mut served = Served::start(builder).await;
-    served.begins_to_deploy("v2");
-    let is_canary = |status: &Value| builds(status).get("v2") == Some(&1);
-    served.until("the canary", is_canary).await;
+    served.deploys_as_far_as_the_canary().await;
     served.fleet.kill_master().await.unwrap();
-    let moved = |status: &Value| builds(status).get("v2") == Some(&4);
-    served.until("moved", moved).await;
+    served.until_all_are_at("v2").await;
     for client in &served.clients {
         client.until("moved", |seen| seen.resumes == 1).await;
     }
