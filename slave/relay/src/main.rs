@@ -134,6 +134,11 @@ fn with_pid(path: &str) -> PathBuf {
 fn start_logging(settings: &Settings) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&settings.log)
         .map_err(|error| Error::Config(format!("log: `{}`: {error}", settings.log)))?;
+    // The client of RabbitMQ logs whole messages that come back, and events are never logged.
+    let filter = match "lapin::returned_messages=off".parse() {
+        Ok(silent) => filter.add_directive(silent),
+        Err(_) => filter,
+    };
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // A log whose reader is gone is no reason to end: what was reported there

@@ -182,12 +182,12 @@ impl Bot for Relay {
         let (sink, body) = (self.sink.clone(), self.habits.body);
         let handler = self.habits.handler;
         if handler.is_zero() {
-            sink.write(&line(&event, n, handed_us, body), Some(ack));
+            write(&sink, &event, n, handed_us, body, Some(ack));
             return;
         }
         tokio::spawn(async move {
             tokio::time::sleep(handler).await;
-            sink.write(&line(&event, n, handed_us, body), Some(ack));
+            write(&sink, &event, n, handed_us, body, Some(ack));
         });
     }
 
@@ -206,8 +206,10 @@ impl Bot for Relay {
     }
 }
 
-fn line(event: &Event, n: u64, handed_us: u64, body: bool) -> Finished<'_> {
-    Finished {
+/// Writes down that an event is finished.
+fn write(sink: &Sink, event: &Event, n: u64, handed_us: u64, body: bool, ack: Option<Ack>) {
+    let json = body.then(|| event.json_without_secret());
+    let line = Finished {
         shard: event.shard().get(),
         epoch: event.epoch().get(),
         session: event.session(),
@@ -220,8 +222,9 @@ fn line(event: &Event, n: u64, handed_us: u64, body: bool) -> Finished<'_> {
             Mark::None => None,
             Mark::MayRepeat => Some("may_repeat"),
         },
-        d: body.then(|| data(event.json())).flatten(),
-    }
+        d: json.as_deref().and_then(data),
+    };
+    sink.write(&line, ack);
 }
 
 fn data(json: &str) -> Option<&RawValue> {
@@ -238,4 +241,33 @@ fn data(json: &str) -> Option<&RawValue> {
 fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000 + now.tv_nsec.cast_unsigned() / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_slave::{Sequence, ShardId};
+
+    use super::*;
+    use crate::sink::{Target, open};
+
+    #[tokio::test]
+    async fn a_payload_is_written_as_it_came_and_the_session_id_of_ready_is_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("events");
+        let sink = open(&Target::File(path.clone())).expect("a file");
+        let d = r#"{"session_id":"s3cr3t","odd":[1.50]}"#;
+        for kind in ["READY", "MESSAGE_CREATE"] {
+            let json = format!(r#"{{"t":"{kind}","s":2,"op":0,"d":{d}}}"#);
+            let event = Event::for_test(ShardId(0), Sequence(2), kind, &json);
+            write(&sink, &event, 0, 0, true, None);
+        }
+        sink.finish().await;
+        let text = std::fs::read_to_string(path).expect("the file");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[0].ends_with(r#""d":{"session_id":"","odd":[1.50]}}"#),
+            "{text}"
+        );
+        assert!(lines[1].ends_with(&format!("\"d\":{d}}}")), "{text}");
+    }
 }

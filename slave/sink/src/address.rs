@@ -193,16 +193,22 @@ fn place(text: &str, port: u16) -> Result<(String, u16), String> {
         }
         None => (text, port),
     };
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let name = bare.unwrap_or(host);
+    let name = bare(host);
+    let in_brackets = name.len() < host.len();
     let fits =
-        |c: char| c.is_ascii_alphanumeric() || "-._".contains(c) || (bare.is_some() && c == ':');
+        |c: char| c.is_ascii_alphanumeric() || "-._".contains(c) || (in_brackets && c == ':');
     if name.is_empty() || !name.chars().all(fits) {
         return Err("a host is a name or an address, an IPv6 address stands in []".to_owned());
     }
     Ok((host.to_owned(), port))
+}
+
+/// A host without the brackets of an IPv6 address.
+pub(crate) fn bare(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host)
 }
 
 /// `None`: a `%` without two hex digits, or no UTF-8.

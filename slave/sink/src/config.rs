@@ -1,6 +1,10 @@
 //! What a sink is told.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{address::Address, error::Error};
 
@@ -63,6 +67,31 @@ pub struct Timings {
     pub repeats: Duration,
     /// How often events that no worker needs are removed: 10 s.
     pub trim: Duration,
+}
+
+/// What is in the files of [`Tls`].
+pub(crate) struct Pem {
+    pub(crate) ca: Option<Vec<u8>>,
+    /// This process's own certificate and its key.
+    pub(crate) own: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Tls {
+    /// For a client that does not read the files itself.
+    pub(crate) fn read(&self) -> Result<Pem, Error> {
+        let read = |setting, path: &Path| {
+            fs::read(path).map_err(|error| Error::Setting {
+                setting,
+                wrong: format!("{} cannot be read: {error}", path.display()),
+            })
+        };
+        let ca = self.ca.as_ref().map(|ca| read("ca", ca)).transpose()?;
+        let own = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some((read("cert", cert)?, read("key", key)?)),
+            (Some(_) | None, None) | (None, Some(_)) => None,
+        };
+        Ok(Pem { ca, own })
+    }
 }
 
 impl SinkConfig {

@@ -1,10 +1,9 @@
 //! What is published of an event.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use baton_slave::{Epoch, Event, Mark, Sequence, ShardHandle, ShardId};
 use bytes::Bytes;
-use serde::Deserialize;
 
 /// One event on its way to a broker. `docs/envelope.md` says what becomes of each field.
 #[derive(Clone)]
@@ -42,27 +41,12 @@ impl Dispatch {
             kind: event.kind().to_owned(),
             may_repeat: event.mark() == Mark::MayRepeat,
             guild: event.guild_id().map(|guild| guild.get()),
-            payload: match event.kind() {
-                "READY" => Bytes::from(without_secret(event)),
-                _ => Bytes::from_owner(Json(event.clone())),
+            payload: match event.json_without_secret() {
+                Cow::Owned(json) => Bytes::from(json),
+                Cow::Borrowed(_) => Bytes::from_owner(Json(event.clone())),
             },
         }
     }
-}
-
-/// A READY whose session id is the fingerprint: whoever has that id and the token takes the
-/// session over.
-fn without_secret(event: &Event) -> String {
-    #[derive(Deserialize)]
-    struct Ready {
-        session_id: String,
-    }
-    let Ok(ready) = event.data::<Ready>() else {
-        return event.json().to_owned();
-    };
-    let quoted = |text: &str| format!("\"{text}\"");
-    let (id, fingerprint) = (quoted(&ready.session_id), quoted(event.session()));
-    event.json().replace(&id, &fingerprint)
 }
 
 /// The payload of an event, for as long as somebody wants it.

@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     health::{Health, Status},
     inbox::Inbox,
-    line::Waiting,
+    line::{self, Waiting},
     receipt::Receipt,
 };
 
@@ -58,12 +58,16 @@ impl Sink {
             #[cfg(feature = "nats")]
             Broker::Nats => {
                 let nats = crate::broker::nats::start(config, &health, &mut tasks).await?;
-                lanes(Arc::new(nats), &health)
+                lines(&health, move |inbox, health| {
+                    line::run(inbox, Arc::clone(&nats), health)
+                })
             }
             #[cfg(feature = "amqp")]
             Broker::Rabbit => {
                 let rabbit = crate::broker::rabbit::start(config, &health, &mut tasks).await?;
-                lanes(Arc::new(rabbit), &health)
+                lines(&health, move |inbox, health| {
+                    line::run(inbox, Arc::clone(&rabbit), health)
+                })
             }
             #[cfg(not(feature = "amqp"))]
             broker @ Broker::Rabbit => {
@@ -73,7 +77,9 @@ impl Sink {
             #[cfg(feature = "redis")]
             Broker::Redis => {
                 let redis = crate::broker::redis::start(config, &health, &mut tasks).await?;
-                in_order(Arc::new(redis), &health)
+                lines(&health, move |inbox, health| {
+                    line::fifo::run(inbox, Arc::clone(&redis), health)
+                })
             }
             #[cfg(not(feature = "redis"))]
             broker @ Broker::Redis => {
@@ -127,26 +133,15 @@ impl Sink {
     }
 }
 
-/// A line for a broker that takes single messages.
-#[cfg(any(feature = "amqp", feature = "nats"))]
-fn lanes(broker: Arc<impl crate::broker::Publish>, health: &Arc<Health>) -> Opens {
+/// Lines that run so.
+fn lines<F: Future<Output = ()> + Send + 'static>(
+    health: &Arc<Health>,
+    run: impl Fn(Arc<Inbox<Waiting>>, Arc<Health>) -> F + Send + Sync + 'static,
+) -> Opens {
     let health = Arc::clone(health);
     Box::new(move |tasks| {
         let inbox = Arc::new(Inbox::new());
-        let (one, broker) = (Arc::clone(&inbox), Arc::clone(&broker));
-        tasks.spawn(crate::line::run(one, broker, Arc::clone(&health)));
-        inbox
-    })
-}
-
-/// A line for a broker that takes events one behind the other.
-#[cfg(feature = "redis")]
-fn in_order(broker: Arc<impl crate::broker::PublishInOrder>, health: &Arc<Health>) -> Opens {
-    let health = Arc::clone(health);
-    Box::new(move |tasks| {
-        let inbox = Arc::new(Inbox::new());
-        let (one, broker) = (Arc::clone(&inbox), Arc::clone(&broker));
-        tasks.spawn(crate::line::fifo::run(one, broker, Arc::clone(&health)));
+        tasks.spawn(run(Arc::clone(&inbox), Arc::clone(&health)));
         inbox
     })
 }

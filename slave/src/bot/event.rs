@@ -11,6 +11,7 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, DeserializeSeed},
 };
+use serde_json::value::RawValue;
 use twilight_model::{
     gateway::event::{DispatchEvent, EventType, GatewayEvent, GatewayEventDeserializer},
     id::{Id, marker::GuildMarker},
@@ -169,6 +170,29 @@ impl Event {
         &self.payload.json
     }
 
+    /// The whole payload as it may leave this process: whoever has the session id of READY and
+    /// the token takes the session over, so [`session`](Self::session) stands in its place.
+    #[must_use]
+    pub fn json_without_secret(&self) -> Cow<'_, str> {
+        #[derive(Deserialize)]
+        struct Ready<'a> {
+            #[serde(borrow)]
+            session_id: &'a RawValue,
+        }
+        let json = self.json();
+        if self.kind() != "READY" {
+            return Cow::Borrowed(json);
+        }
+        // As it stands there, with its quotes.
+        let id = data::<Ready<'_>>(json).map(|ready| ready.session_id.get());
+        match id {
+            Ok(id) if id.starts_with('"') && id.len() > 2 => {
+                Cow::Owned(json.replace(id, &format!("\"{}\"", self.session())))
+            }
+            Ok(_) | Err(_) => Cow::Borrowed(json),
+        }
+    }
+
     /// The event in the types of `twilight-model`. Parsed at the first call,
     /// kept for the next.
     ///
@@ -293,6 +317,22 @@ mod tests {
         assert_eq!(event("GUILD_CREATE", r#"{"id":0}"#).guild_id(), None);
         assert_eq!(event("USER_UPDATE", r#"{"id":"5"}"#).guild_id(), None);
         assert_eq!(event("MESSAGE_CREATE", "7").guild_id(), None);
+    }
+
+    #[test]
+    fn the_session_id_of_ready_leaves_the_process_in_no_spelling() {
+        for id in ["s3cr3t", r"s3\u0063r3t", r"s3\/cr3t"] {
+            let d = format!(r#"{{"v":10, "session_id":"{id}","odd":[1.50,null]}}"#);
+            let ready = event("READY", &d);
+            let said = ready.json().replace(id, "");
+            assert_eq!(ready.json_without_secret(), said);
+        }
+        for d in [r#"{"session_id":null,"user":null}"#, "{}", "7"] {
+            let odd = event("READY", d);
+            assert_eq!(odd.json_without_secret(), odd.json());
+        }
+        let other = event("MESSAGE_CREATE", r#"{"session_id":"s3cr3t"}"#);
+        assert!(matches!(other.json_without_secret(), Cow::Borrowed(_)));
     }
 
     #[test]

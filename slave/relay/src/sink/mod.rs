@@ -63,10 +63,14 @@ impl Target {
             "none" => Ok(Self::None),
             other => match other.strip_prefix("file:") {
                 Some(path) if !path.is_empty() => Ok(Self::File(crate::with_pid(path))),
-                _ => Err(format!(
-                    "sink `{other}` is unknown: give stdout, none, file:PATH or a broker's \
-                     address, as in nats://127.0.0.1:4222"
-                )),
+                _ => {
+                    // An address that is misspelt may have a password in it.
+                    let shown = other.rsplit('@').next().unwrap_or_default();
+                    Err(format!(
+                        "sink `{shown}` is unknown: give stdout, none, file:PATH or a broker's \
+                         address, as in nats://127.0.0.1:4222"
+                    ))
+                }
             },
         }
     }
@@ -288,6 +292,8 @@ mod tests {
         for wrong in ["", "kafka", "file:"] {
             assert!(Target::parse(wrong).expect_err(wrong).contains("file:PATH"));
         }
+        let said = Target::parse("nats:/me:secret@a").expect_err("misspelt");
+        assert!(said.contains("`a`") && !said.contains("secret"), "{said}");
     }
 
     /// Takes nothing until its channel is closed, then counts lines.

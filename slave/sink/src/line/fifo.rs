@@ -2,11 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use tokio::time::sleep_until;
-
-use super::Waiting;
+use super::{Waiting, until};
 use crate::{
-    broker::{Ended, Message, PublishInOrder, Refused},
+    broker::{Answer, Ended, Message, PublishInOrder, Refused},
     health::Health,
     inbox::Inbox,
     order::Pace,
@@ -88,7 +86,7 @@ impl Fifo {
     fn answered(
         &mut self,
         batch: &[Arc<Message>],
-        answer: Result<crate::broker::Answer, Refused>,
+        answer: Result<Answer, Refused>,
         health: &Health,
     ) {
         let now = tokio::time::Instant::now().into_std();
@@ -100,9 +98,15 @@ impl Fifo {
             }
         };
         let mut repeats = answer.repeats;
-        for message in batch.iter().take(answer.taken) {
-            let sequence = message.event.sequence.get().max(self.before(batch));
-            self.last = Some((message.event.session.clone(), sequence));
+        let taken = batch
+            .iter()
+            .take(answer.taken)
+            .map(|message| &message.event);
+        if let Some(newest) = taken.clone().max_by_key(|event| event.sequence) {
+            let sequence = newest.sequence.get().max(self.before(batch));
+            self.last = Some((newest.session.clone(), sequence));
+        }
+        for _ in taken {
             let Some(waiting) = self.queue.pop_front() else {
                 return;
             };
@@ -142,12 +146,6 @@ impl Fifo {
         let is_new = self.refused.replace(now).is_none();
         self.pace.refused(now);
         health.refuses(is_new, reason);
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    if let Some(deadline) = deadline {
-        sleep_until(deadline.into()).await;
     }
 }
 

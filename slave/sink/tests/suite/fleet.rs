@@ -30,7 +30,7 @@ async fn a_deploy_a_killed_slave_and_a_killed_broker_lose_and_repeat_nothing() {
     fleet.kill_bot().await.unwrap();
     fleet.serves().await.unwrap();
     fleet.assert_nothing_lost().await;
-    nats.kill();
+    nats.process.kill();
     let before = fleet.discord().ledger_counts().0;
     until_true("events came meanwhile", async || {
         fleet.discord().ledger_counts().0 > before + 20

@@ -6,5 +6,6 @@ mod fleet;
 mod nats;
 mod rabbit;
 mod redis;
+mod scenes;
 mod tls;
 mod workers;

@@ -11,21 +11,54 @@ use baton_sink::{Address, Credentials, Error, Sink, SinkConfig};
 use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
-use crate::common::{
-    Came, Finished, PATIENCE, Traffic,
-    cutter::{Cutter, To},
-    event, in_order, judge,
-    server::Nats,
-    until,
+use crate::{
+    common::{
+        Came, Finished, PATIENCE, Traffic,
+        cutter::To,
+        event, in_order, judge,
+        server::{Nats, Process},
+        until, until_trouble,
+    },
+    scenes::{self, Broker, NO_PAUSE, Outcome},
 };
 
-const NO_PAUSE: Duration = Duration::ZERO;
-const A_MS: Duration = Duration::from_millis(1);
+impl Broker for Nats {
+    const SCHEME: &'static str = "nats";
 
+    fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    fn start_again(&mut self) {
+        Self::start_again(self);
+    }
+
+    fn forget(&self) {
+        Self::forget(self);
+    }
+
+    fn way(&self) -> To {
+        To::Port(self.port)
+    }
+
+    async fn everything(&self, _: &str, _: &[u64]) -> Vec<Came> {
+        everything(self).await
+    }
+}
+
+/// Of a sink that has patience with a busy machine.
 fn config(url: &str) -> SinkConfig {
     let mut config = SinkConfig::new(Address::parse(url).unwrap());
-    config.timings.confirm = Duration::from_millis(500);
+    config.timings.confirm = Duration::from_secs(30);
+    config.timings.start = Duration::from_secs(30);
     config.gateway = "gateway-1".to_owned();
+    config
+}
+
+/// The client does not say that an answer went with its connection.
+fn hurried(nats: &Nats) -> SinkConfig {
+    let mut config = config(&nats.url());
+    config.timings.confirm = Duration::from_millis(500);
     config
 }
 
@@ -123,72 +156,49 @@ async fn a_broker_that_is_killed_under_traffic_loses_repeats_and_reorders_nothin
     let Some(mut nats) = Nats::start() else {
         return;
     };
-    let sink = sink(&nats.url()).await;
-    let shards = [0, 1].map(|shard| Traffic::start(Arc::clone(&sink), shard, NO_PAUSE));
-    for _ in 0..3 {
-        shards[0].more(2000).await;
-        nats.kill();
-        until("it is seen", || sink.status().trouble.is_some()).await;
-        nats.start_again();
-    }
-    shards[0].more(2000).await;
-    let mut ends = Vec::new();
-    for shard in shards {
-        ends.push(shard.end().await);
-    }
-    let came = everything(&nats).await;
-    for (shard, last) in ends.into_iter().enumerate() {
-        assert_eq!(judge(&came, u32::try_from(shard).unwrap(), last), 0);
-    }
-    let status = sink.status();
-    assert_eq!((status.waiting, status.trouble), (0, None));
+    let config = hurried(&nats);
+    let scene = scenes::killed(&mut nats, config, (2, NO_PAUSE), (3, 2000));
+    let Outcome {
+        came,
+        again,
+        status,
+    } = scene.await;
+    assert_eq!(again, 0);
     assert_eq!(status.confirmed, came.len() as u64);
 }
 
 #[tokio::test]
 async fn a_broker_that_stands_still_gets_everything_once_when_it_goes_on() {
-    let Some(nats) = Nats::start() else { return };
-    let sink = sink(&nats.url()).await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    traffic.more(200).await;
-    nats.process.stop();
-    // What is published again lies in the sockets more than once.
-    until("it is tried again", || sink.status().retries > 50).await;
-    nats.process.go_on();
-    traffic.more(200).await;
-    let last = traffic.end().await;
-    assert_eq!(judge(&everything(&nats).await, 0, last), 0);
-    assert!(sink.status().repeats > 0, "{:?}", sink.status());
+    let Some(mut nats) = Nats::start() else {
+        return;
+    };
+    let config = hurried(&nats);
+    let Outcome { again, status, .. } = scenes::stands_still(&mut nats, config, 50).await;
+    assert_eq!(again, 0);
+    assert!(status.repeats > 0, "{status:?}");
 }
 
 #[tokio::test]
 async fn a_confirm_that_is_lost_with_its_connection_repeats_nothing() {
     let Some(nats) = Nats::start() else { return };
-    let cutter = Cutter::start(To::Port(nats.port)).await;
-    let sink = sink(&format!("nats://{}", cutter.address)).await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    for _ in 0..3 {
-        traffic.more(300).await;
-        cutter.cut_without_answers(Duration::from_millis(100)).await;
-    }
-    traffic.more(300).await;
-    let last = traffic.end().await;
-    assert_eq!(judge(&everything(&nats).await, 0, last), 0);
-    assert!(sink.status().repeats > 0, "{:?}", sink.status());
+    let config = hurried(&nats);
+    let without = Duration::from_millis(100);
+    let scene = scenes::confirms_lost(&nats, config, (300, without));
+    let Outcome { again, status, .. } = scene.await;
+    assert_eq!(again, 0);
+    assert!(status.repeats > 0, "{status:?}");
 }
 
 #[tokio::test]
 async fn a_full_broker_drops_nothing_and_goes_on_when_workers_have_acknowledged() {
     let Some(nats) = Nats::start() else { return };
-    let mut config = config(&nats.url());
+    let mut config = hurried(&nats);
     config.bounds.bytes = 1 << 20;
     config.timings.repeats = Duration::from_millis(1500);
     config.timings.trim = Duration::from_millis(100);
     let sink = Arc::new(Sink::start(config).await.unwrap());
     let traffic = Traffic::start(Arc::clone(&sink), 0, NO_PAUSE);
-    until("it is full", || sink.status().trouble.is_some()).await;
-    let reason = sink.status().trouble.unwrap().reason;
-    assert!(reason.contains("maximum bytes"), "{reason}");
+    until_trouble(&sink, "maximum bytes").await;
     // A queue is kept while nobody is there.
     sleep(Duration::from_millis(2500)).await;
     let full = traffic.finished();
@@ -223,20 +233,9 @@ async fn a_broker_that_comes_back_empty_gets_its_stream_and_what_it_had_not_conf
     let Some(mut nats) = Nats::start() else {
         return;
     };
-    let sink = sink(&nats.url()).await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    traffic.more(200).await;
-    nats.kill();
-    nats.forget();
-    until("it is seen", || sink.status().trouble.is_some()).await;
-    let had = traffic.finished();
-    nats.start_again();
-    traffic.more(200).await;
-    let last = traffic.end().await;
-    // What was confirmed before went with the disk.
-    let came = everything(&nats).await;
-    in_order(&came);
-    assert_eq!(came.len() as u64, last - had);
+    let config = hurried(&nats);
+    let (came, left) = scenes::comes_back_empty(&mut nats, config).await;
+    assert_eq!(came.len() as u64, left);
 }
 
 #[tokio::test]
@@ -244,17 +243,8 @@ async fn events_wait_for_a_broker_that_is_not_there_yet() {
     let Some(mut nats) = Nats::start() else {
         return;
     };
-    nats.kill();
-    let sink = sink(&nats.url()).await;
-    let finished = Finished::default();
-    for sequence in 1..=20 {
-        sink.publish(event(0, sequence), finished.when_dropped(sequence));
-    }
-    until("it is missed", || sink.status().trouble.is_some()).await;
-    assert_eq!(finished.count(), 0);
-    nats.start_again();
-    until("all is finished", || finished.count() == 20).await;
-    assert_eq!(judge(&everything(&nats).await, 0, 20), 0);
+    let config = hurried(&nats);
+    scenes::not_there_yet(&mut nats, config).await;
 }
 
 #[tokio::test]

@@ -20,24 +20,49 @@ use lapin::{
 };
 use tokio::time::{Instant, timeout};
 
-use crate::common::{
-    Came, Finished, PATIENCE, Traffic, certificates,
-    cutter::{Cutter, To},
-    event, in_order, judge,
-    server::{self, Rabbit},
-    until,
-};
 use crate::{
+    common::{
+        Came, Finished, PATIENCE, Traffic, certificates,
+        cutter::To,
+        event, judge,
+        server::{self, Process, Rabbit},
+        until, until_trouble,
+    },
+    scenes::{self, A_MS, Broker},
     tls::publishes,
     workers::{Worker, is_killed_and_gets_everything},
 };
 
-const A_MS: Duration = Duration::from_millis(1);
+impl Broker for Rabbit {
+    const SCHEME: &'static str = "amqp";
 
+    fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    fn start_again(&mut self) {
+        Self::start_again(self);
+    }
+
+    fn forget(&self) {
+        Self::forget(self);
+    }
+
+    fn way(&self) -> To {
+        To::Port(self.port)
+    }
+
+    async fn everything(&self, name: &str, ends: &[u64]) -> Vec<Came> {
+        let [last] = ends else { panic!("one shard") };
+        everything(self, name, |came| has_all(came, *last)).await
+    }
+}
+
+/// Of a sink that has patience with a busy machine.
 fn config(rabbit: &Rabbit, name: &str) -> SinkConfig {
     let mut config = SinkConfig::new(Address::parse(&rabbit.url()).unwrap());
-    config.timings.confirm = Duration::from_millis(2000);
-    config.timings.start = Duration::from_secs(10);
+    config.timings.confirm = Duration::from_secs(30);
+    config.timings.start = Duration::from_secs(30);
     config.gateway = "gateway-1".to_owned();
     config.name = name.to_owned();
     config
@@ -125,10 +150,26 @@ async fn whatever_happens_to_rabbitmq_nothing_is_lost_or_disordered_and_only_mar
     worker(&rabbit).await;
     over_tls(&rabbit).await;
     full(&rabbit).await;
-    confirms_lost(&rabbit).await;
-    stands_still(&rabbit).await;
-    killed(&mut rabbit).await;
-    comes_back_empty(&mut rabbit).await;
+    comes_back_to_its_sender(&rabbit).await;
+    let config = |rabbit: &Rabbit, name: &str, confirm: u64| {
+        let mut config = config(rabbit, name);
+        config.timings.confirm = Duration::from_secs(confirm);
+        config
+    };
+    let cut = (200, Duration::from_millis(200));
+    let settings = config(&rabbit, "cut", 30);
+    let outcome = scenes::confirms_lost(&rabbit, settings, cut).await;
+    assert!(outcome.again > 0, "a confirm was lost");
+    let settings = config(&rabbit, "still", 2);
+    let outcome = scenes::stands_still(&mut rabbit, settings, 13).await;
+    assert_eq!(
+        outcome.again, 0,
+        "what may still be confirmed is not published again"
+    );
+    let settings = config(&rabbit, "killed", 30);
+    scenes::killed(&mut rabbit, settings, (1, A_MS), (1, 500)).await;
+    let settings = config(&rabbit, "empty", 30);
+    scenes::comes_back_empty(&mut rabbit, settings).await;
 }
 
 async fn arrives_with_its_envelope(rabbit: &Rabbit) {
@@ -244,9 +285,7 @@ async fn full(rabbit: &Rabbit) {
     config.bounds.bytes = 1 << 20;
     let sink = Arc::new(Sink::start(config).await.unwrap());
     let traffic = Traffic::start(Arc::clone(&sink), 0, Duration::ZERO);
-    until("it is full", || sink.status().trouble.is_some()).await;
-    let reason = sink.status().trouble.unwrap().reason;
-    assert!(reason.contains("a queue is full"), "{reason}");
+    until_trouble(&sink, "a queue is full").await;
     let goal = AtomicU64::new(u64::MAX);
     let ending = async {
         traffic.more(600).await;
@@ -259,62 +298,24 @@ async fn full(rabbit: &Rabbit) {
     judge(&came, 0, last);
 }
 
-async fn confirms_lost(rabbit: &Rabbit) {
-    let cutter = Cutter::start(To::Port(rabbit.port)).await;
-    let mut config = config(rabbit, "cut");
-    config.address = Address::parse(&format!("amqp://{}", cutter.address)).unwrap();
-    let sink = Arc::new(Sink::start(config).await.unwrap());
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    for _ in 0..3 {
-        traffic.more(200).await;
-        cutter.cut_without_answers(Duration::from_millis(200)).await;
+/// Nothing leads to some queues any more, again and again, and others go on meanwhile.
+async fn comes_back_to_its_sender(rabbit: &Rabbit) {
+    let sink = sink(rabbit, "back").await;
+    let traffic = Traffic::start(Arc::clone(&sink), 0, Duration::ZERO);
+    let (_connection, channel) = channel(rabbit).await;
+    for _ in 0..5 {
+        traffic.more(300).await;
+        for partition in (0..16).step_by(3) {
+            let queue = format!("back.events.{partition}");
+            let (exchange, key) = ("back.events".into(), format!("{partition}.#"));
+            let unbound =
+                channel.queue_unbind(queue.into(), exchange, key.into(), FieldTable::default());
+            unbound.await.unwrap();
+        }
     }
-    traffic.more(200).await;
+    traffic.more(300).await;
     let last = traffic.end().await;
-    let came = everything(rabbit, "cut", |came| has_all(came, last)).await;
-    let again = judge(&came, 0, last);
-    assert!(again > 0, "a confirm was lost");
-}
-
-async fn stands_still(rabbit: &Rabbit) {
-    let sink = sink(rabbit, "still").await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    traffic.more(200).await;
-    rabbit.process.stop();
-    until("it is tried again", || sink.status().retries > 13).await;
-    rabbit.process.go_on();
-    traffic.more(200).await;
-    let last = traffic.end().await;
-    let came = everything(rabbit, "still", |came| has_all(came, last)).await;
+    assert!(sink.status().retries > 0, "{:?}", sink.status());
+    let came = everything(rabbit, "back", |came| has_all(came, last)).await;
     judge(&came, 0, last);
-}
-
-async fn killed(rabbit: &mut Rabbit) {
-    let sink = sink(rabbit, "killed").await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    traffic.more(500).await;
-    rabbit.kill();
-    until("it is seen", || sink.status().trouble.is_some()).await;
-    rabbit.start_again();
-    traffic.more(500).await;
-    let last = traffic.end().await;
-    let came = everything(rabbit, "killed", |came| has_all(came, last)).await;
-    judge(&came, 0, last);
-    assert_eq!(sink.status().waiting, 0);
-}
-
-async fn comes_back_empty(rabbit: &mut Rabbit) {
-    let sink = sink(rabbit, "empty").await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    traffic.more(200).await;
-    rabbit.kill();
-    rabbit.forget();
-    until("it is seen", || sink.status().trouble.is_some()).await;
-    let had = traffic.finished();
-    rabbit.start_again();
-    traffic.more(200).await;
-    let last = traffic.end().await;
-    // What was confirmed before went with the disk.
-    let came = everything(rabbit, "empty", |came| has_all(came, last - had)).await;
-    in_order(&came);
 }

@@ -1,29 +1,58 @@
 //! Redis Streams: a real redis-server, under traffic, with everything that happens to one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, os::unix::fs::symlink, sync::Arc, time::Duration};
 
 use baton_sink::{Address, Credentials, Dispatch, Epoch, Sink, SinkConfig};
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use tokio::time::sleep;
 
-use crate::common::{
-    Came, Finished, Traffic,
-    cutter::{Cutter, To},
-    event, in_order, judge,
-    server::Redis,
-    until,
+use crate::{
+    common::{
+        Came, Finished, Traffic,
+        cutter::To,
+        event, in_order,
+        server::{Process, Redis},
+        until, until_trouble,
+    },
+    scenes::{self, Broker, NO_PAUSE, Outcome},
 };
-
-const NO_PAUSE: Duration = Duration::ZERO;
-const A_MS: Duration = Duration::from_millis(1);
 
 /// Of each event of a stream its id, and names and values.
 type Entries = Vec<(String, Vec<(String, Vec<u8>)>)>;
 
+impl Broker for Redis {
+    const SCHEME: &'static str = "redis";
+
+    fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    fn start_again(&mut self) {
+        Self::start_again(self);
+    }
+
+    fn forget(&self) {
+        Self::forget(self);
+    }
+
+    fn way(&self) -> To {
+        To::File(self.socket())
+    }
+
+    async fn everything(&self, _: &str, ends: &[u64]) -> Vec<Came> {
+        let mut came = Vec::new();
+        for (shard, _) in (0..).zip(ends) {
+            came.extend(everything(self, shard).await);
+        }
+        came
+    }
+}
+
+/// Of a sink that has patience with a busy machine.
 fn config(url: &str) -> SinkConfig {
     let mut config = SinkConfig::new(Address::parse(url).unwrap());
-    config.timings.confirm = Duration::from_millis(500);
-    config.timings.start = Duration::from_millis(500);
+    config.timings.confirm = Duration::from_secs(30);
+    config.timings.start = Duration::from_secs(30);
     config.gateway = "gateway-1".to_owned();
     config
 }
@@ -101,60 +130,40 @@ async fn a_broker_that_is_killed_under_traffic_loses_repeats_and_reorders_nothin
     let Some(mut redis) = Redis::start() else {
         return;
     };
-    let sink = sink(&redis.url()).await;
-    let shards = [0, 1].map(|shard| Traffic::start(Arc::clone(&sink), shard, NO_PAUSE));
-    for _ in 0..3 {
-        shards[0].more(2000).await;
-        redis.kill();
-        until("it is seen", || sink.status().trouble.is_some()).await;
-        redis.start_again();
-    }
-    shards[0].more(2000).await;
-    let mut ends = Vec::new();
-    for shard in shards {
-        ends.push(shard.end().await);
-    }
-    for (shard, last) in ends.into_iter().enumerate() {
-        let shard = u32::try_from(shard).unwrap();
-        let came = everything(&redis, shard).await;
-        assert_eq!(judge(&came, shard, last), 0);
+    let config = config(&redis.url());
+    let scene = scenes::killed(&mut redis, config, (2, NO_PAUSE), (3, 2000));
+    let Outcome { came, again, .. } = scene.await;
+    assert_eq!(again, 0);
+    for shard in 0..2 {
+        let of_shard = came.iter().filter(|one| one.shard == shard);
         assert!(
-            came.is_sorted_by_key(|one| one.sequence),
+            of_shard.is_sorted_by_key(|one| one.sequence),
             "the whole shard is in order"
         );
     }
-    let status = sink.status();
-    assert_eq!((status.waiting, status.trouble), (0, None));
 }
 
 #[tokio::test]
 async fn a_broker_that_stands_still_gets_everything_once_when_it_goes_on() {
-    let Some(redis) = Redis::start() else { return };
-    let sink = sink(&redis.url()).await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    traffic.more(200).await;
-    redis.process.stop();
-    until("it is tried again", || sink.status().retries > 1).await;
-    redis.process.go_on();
-    traffic.more(200).await;
-    let last = traffic.end().await;
-    assert_eq!(judge(&everything(&redis, 0).await, 0, last), 0);
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let mut config = config(&redis.url());
+    config.timings.confirm = Duration::from_millis(500);
+    config.timings.start = Duration::from_millis(500);
+    let outcome = scenes::stands_still(&mut redis, config, 1).await;
+    assert_eq!(outcome.again, 0);
 }
 
 #[tokio::test]
 async fn a_confirm_that_is_lost_with_its_connection_repeats_nothing() {
     let Some(redis) = Redis::start() else { return };
-    let cutter = Cutter::start(To::File(redis.socket())).await;
-    let sink = sink(&format!("redis://{}", cutter.address)).await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    for _ in 0..3 {
-        traffic.more(300).await;
-        cutter.cut_without_answers(Duration::from_millis(100)).await;
-    }
-    traffic.more(300).await;
-    let last = traffic.end().await;
-    assert_eq!(judge(&everything(&redis, 0).await, 0, last), 0);
-    assert!(sink.status().repeats > 0, "{:?}", sink.status());
+    let config = config(&redis.url());
+    let without = Duration::from_millis(100);
+    let scene = scenes::confirms_lost(&redis, config, (300, without));
+    let Outcome { again, status, .. } = scene.await;
+    assert_eq!(again, 0);
+    assert!(status.repeats > 0, "{status:?}");
 }
 
 /// Reads what a group gets, and acknowledges it; ends when it has so many.
@@ -199,9 +208,7 @@ async fn a_group_that_was_away_reads_everything_and_a_full_broker_goes_on_when_i
         .unwrap();
     // The first one of the traffic is a repeat.
     let traffic = Traffic::start(Arc::clone(&sink), 0, NO_PAUSE);
-    until("it is full", || sink.status().trouble.is_some()).await;
-    let reason = sink.status().trouble.unwrap().reason;
-    assert!(reason.contains("the stream is full"), "{reason}");
+    until_trouble(&sink, "the stream is full").await;
     // Nothing is removed while nobody reads.
     sleep(Duration::from_millis(300)).await;
     let full = usize::try_from(traffic.finished()).unwrap();
@@ -218,19 +225,9 @@ async fn a_broker_that_comes_back_empty_gets_what_it_had_not_confirmed() {
     let Some(mut redis) = Redis::start() else {
         return;
     };
-    let sink = sink(&redis.url()).await;
-    let traffic = Traffic::start(Arc::clone(&sink), 0, A_MS);
-    traffic.more(200).await;
-    redis.kill();
-    redis.forget();
-    until("it is seen", || sink.status().trouble.is_some()).await;
-    let had = traffic.finished();
-    redis.start_again();
-    traffic.more(200).await;
-    let last = traffic.end().await;
-    let came = everything(&redis, 0).await;
-    in_order(&came);
-    assert_eq!(came.len() as u64, last - had);
+    let config = config(&redis.url());
+    let (came, left) = scenes::comes_back_empty(&mut redis, config).await;
+    assert_eq!(came.len() as u64, left);
 }
 
 #[tokio::test]
@@ -238,17 +235,32 @@ async fn events_wait_for_a_broker_that_is_not_there_yet() {
     let Some(mut redis) = Redis::start() else {
         return;
     };
-    redis.kill();
-    let sink = sink(&redis.url()).await;
+    let config = config(&redis.url());
+    scenes::not_there_yet(&mut redis, config).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_a_replica_now_is_left_for_the_primary_at_the_same_address() {
+    let Some(old) = Redis::start() else { return };
+    let new = Redis::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let address = dir.path().join("primary");
+    symlink(old.socket(), &address).unwrap();
+    let sink = sink(&format!("redis+unix://{}", address.display())).await;
     let finished = Finished::default();
-    for sequence in 1..=20 {
-        sink.publish(event(0, sequence), finished.when_dropped(sequence));
-    }
-    until("it is missed", || sink.status().trouble.is_some()).await;
-    assert_eq!(finished.count(), 0);
-    redis.start_again();
-    until("all is finished", || finished.count() == 20).await;
-    assert_eq!(judge(&everything(&redis, 0).await, 0, 20), 0);
+    sink.publish(event(0, 1), finished.when_dropped(1));
+    until("it is finished", || finished.count() == 1).await;
+    std::fs::remove_file(&address).unwrap();
+    symlink(new.socket(), &address).unwrap();
+    let mut follow = redis::cmd("REPLICAOF");
+    follow.arg("127.0.0.1").arg(1);
+    let _: () = follow
+        .query_async(&mut connection(&old).await)
+        .await
+        .unwrap();
+    sink.publish(event(0, 2), finished.when_dropped(2));
+    until("it is finished", || finished.count() == 2).await;
+    assert_eq!(everything(&new, 0).await.len(), 1);
 }
 
 fn of_epoch(epoch: u64, sequence: u64) -> Dispatch {

@@ -56,7 +56,7 @@ impl Worker {
 
     fn start(&self) -> Process {
         let mut command = Command::new("python3");
-        command.arg("-u").arg(&self.script);
+        command.arg(&self.script);
         command.envs(self.environment.iter().cloned());
         Process::start(&mut command, &self.said)
     }
@@ -64,7 +64,11 @@ impl Worker {
     /// What it has handled.
     fn came(&self) -> Vec<Came> {
         let text = fs::read_to_string(&self.said).unwrap_or_default();
-        let lines = text.lines().map(serde_json::from_str::<Value>);
+        // The last one may be on its way.
+        let lines = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        let lines = lines.map(serde_json::from_str::<Value>);
         let lines = lines.map(|line| line.unwrap_or_else(|_| panic!("{text}")));
         lines
             .map(|said| Came::read(|name| Some(said[name].as_str()?.to_owned())))
@@ -77,7 +81,7 @@ async fn a_worker_in_python_gets_everything_from_nats_in_order_although_it_is_ki
     let (Some(nats), Some(library)) = (Nats::start(), server::python("nats")) else {
         return;
     };
-    let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "1".to_owned())];
+    let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "5".to_owned())];
     let worker = Worker::new("import nats", nats.dir.path(), &library, environment.into());
     // One of each partition at most comes again.
     is_killed_and_gets_everything(&worker, &nats.url(), 16).await;

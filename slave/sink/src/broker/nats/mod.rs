@@ -235,7 +235,7 @@ impl Nats {
     }
 }
 
-impl Publish for Arc<Nats> {
+impl Publish for Nats {
     fn knows_repeats_for(&self) -> Duration {
         // A try may need twice the time of a confirm to arrive.
         let times = self.config.timings;

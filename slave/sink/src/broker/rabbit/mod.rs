@@ -5,27 +5,31 @@
 //! declared: an event whose confirm was lost is published again in any case, so nothing is
 //! gained by a connection that is mended.
 
+mod confirms;
 mod declare;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
-    DefaultConnectionBuilder, Error as LapinError, ErrorKind,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
+    BasicProperties, Connection, ConnectionProperties, DefaultConnectionBuilder,
+    Error as LapinError, ErrorKind,
+    options::ConfirmSelectOptions,
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     tcp::{OwnedIdentity, OwnedTLSConfig},
     types::{AMQPValue, FieldTable},
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
 use tokio::{
+    sync::{mpsc::Sender, oneshot},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
+use self::confirms::{Order, Verdict};
 use super::{Confirmed, Message, Publish, Refused, link::Link};
 use crate::{
-    config::SinkConfig,
+    address::bare,
+    config::{Pem, SinkConfig},
     envelope::{self, Stamp, partition},
     error::Error,
     health::Health,
@@ -45,12 +49,12 @@ pub(crate) struct Rabbit {
     link: Link<Open>,
 }
 
-/// A channel with what it needs.
+/// A channel on which all is declared.
 #[derive(Clone)]
 struct Open {
-    channel: Channel,
+    orders: Sender<Order>,
     /// Dropped, it ends.
-    _connection: Arc<Connection>,
+    connection: Arc<Connection>,
 }
 
 /// Connects and declares, or, if the broker is away, does so later.
@@ -82,23 +86,10 @@ pub(crate) async fn start(
 }
 
 fn certificates(config: &SinkConfig) -> Result<OwnedTLSConfig, Error> {
-    let read = |setting, path: &std::path::Path| {
-        fs::read_to_string(path).map_err(|error| Error::Setting {
-            setting,
-            wrong: format!("{} cannot be read: {error}", path.display()),
-        })
-    };
-    let tls = &config.tls;
-    let identity = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => Some(OwnedIdentity::PKCS8 {
-            pem: read("cert", cert)?.into_bytes(),
-            key: read("key", key)?.into_bytes(),
-        }),
-        (Some(_) | None, None) | (None, Some(_)) => None,
-    };
+    let Pem { ca, own } = config.tls.read()?;
     Ok(OwnedTLSConfig {
-        identity,
-        cert_chain: tls.ca.as_ref().map(|ca| read("ca", ca)).transpose()?,
+        identity: own.map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key }),
+        cert_chain: ca.map(|ca| String::from_utf8_lossy(&ca).into_owned()),
     })
 }
 
@@ -106,7 +97,8 @@ fn certificates(config: &SinkConfig) -> Result<OwnedTLSConfig, Error> {
 async fn keep(rabbit: Arc<Rabbit>, health: Arc<Health>) {
     let mut said = String::new();
     loop {
-        if rabbit.link.get().is_some() {
+        // What it waits for may be said of the one before.
+        while rabbit.link.get().is_some() {
             rabbit.link.lost().await;
         }
         let opened = timeout(rabbit.config.timings.start * 2, rabbit.open()).await;
@@ -160,9 +152,10 @@ impl Rabbit {
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
+        let exchange = declare::exchange(&self.config.name);
         Ok(Open {
-            channel,
-            _connection: Arc::new(connection),
+            orders: confirms::start(channel, exchange),
+            connection: Arc::new(connection),
         })
     }
 
@@ -187,10 +180,7 @@ impl Rabbit {
             },
             authority: AMQPAuthority {
                 userinfo: AMQPUserInfo { username, password },
-                host: host
-                    .trim_start_matches('[')
-                    .trim_end_matches(']')
-                    .to_owned(),
+                host: bare(host).to_owned(),
                 port,
             },
             vhost: address.vhost.clone(),
@@ -240,43 +230,47 @@ impl Rabbit {
     }
 }
 
-impl Publish for Arc<Rabbit> {
+impl Publish for Rabbit {
     fn knows_repeats_for(&self) -> Duration {
         Duration::ZERO
     }
 
     async fn publish(&self, message: Arc<Message>, may_repeat: bool) -> Result<Confirmed, Refused> {
-        let Some((open, number)) = self.link.get() else {
-            return Err(Refused {
-                in_doubt: false,
-                reason: "not connected".to_owned(),
-            });
+        let certain = |reason: &str| Refused {
+            in_doubt: false,
+            reason: reason.to_owned(),
         };
         let doubt = |reason: String| Refused {
             in_doubt: true,
             reason,
         };
-        let confirmed = self.publish_on(&open.channel, &message, may_repeat);
-        match timeout(self.config.timings.confirm, confirmed).await {
-            Ok(Ok(Confirmation::Ack(None))) => Ok(Confirmed::Added),
-            Ok(Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)))) => {
+        let Some((open, number)) = self.link.get() else {
+            return Err(certain("not connected"));
+        };
+        let (answer, verdict) = oneshot::channel();
+        let order = self.order(&message, may_repeat, answer);
+        let asked = async {
+            open.orders.send(order).await.ok()?;
+            verdict.await.ok()
+        };
+        match timeout(self.config.timings.confirm, asked).await {
+            Ok(Some(Ok(Verdict::Taken))) => Ok(Confirmed::Added),
+            Ok(Some(Ok(Verdict::CameBack))) => {
                 // Somebody removed a queue. It is declared with the next connection.
                 self.link.lose(number);
-                Err(Refused {
-                    in_doubt: false,
-                    reason: "no queue takes it".to_owned(),
-                })
+                Err(certain("no queue takes it"))
             }
-            Ok(Ok(Confirmation::Nack(None))) => {
-                Err(doubt("a queue is full, or cannot write".to_owned()))
-            }
-            Ok(Ok(Confirmation::NotRequested)) => Err(doubt("it is not confirmed".to_owned())),
-            Ok(Err(error)) => {
+            Ok(Some(Ok(Verdict::Not(reason)))) => Err(doubt(reason.to_owned())),
+            Ok(Some(Err(error))) => {
                 self.link.lose(number);
                 Err(doubt(error.to_string()))
             }
+            Ok(None) => {
+                self.link.lose(number);
+                Err(doubt("the connection was lost".to_owned()))
+            }
             Err(_) => {
-                if !open.channel.status().connected() {
+                if !open.connection.status().connected() {
                     self.link.lose(number);
                 }
                 Err(doubt("no answer in time".to_owned()))
@@ -286,12 +280,12 @@ impl Publish for Arc<Rabbit> {
 }
 
 impl Rabbit {
-    async fn publish_on(
+    fn order(
         &self,
-        channel: &Channel,
         message: &Message,
         may_repeat: bool,
-    ) -> Result<Confirmation, LapinError> {
+        answer: oneshot::Sender<Result<Verdict, LapinError>>,
+    ) -> Order {
         let event = &message.event;
         let stamp = Stamp {
             gateway: &self.config.gateway,
@@ -302,27 +296,21 @@ impl Rabbit {
         for (name, value) in envelope::fields(event, &stamp) {
             headers.insert(name.into(), AMQPValue::LongString(value.into()));
         }
+        let id = envelope::id(event);
         let properties = BasicProperties::default()
-            .with_message_id(envelope::id(event).into())
+            .with_message_id(id.as_str().into())
             .with_content_type("application/json".into())
             .with_delivery_mode(PERSISTENT)
             .with_timestamp(message.created / 1000)
             .with_headers(headers);
         let partition = partition(event.guild, event.shard);
         let word = envelope::word(event);
-        let key = format!("{partition}.{}.{word}", event.shard);
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let exchange = declare::exchange(&self.config.name);
-        let published = channel.basic_publish(
-            exchange.into(),
-            key.into(),
-            options,
-            &event.payload,
+        Order {
+            id,
+            key: format!("{partition}.{}.{word}", event.shard),
             properties,
-        );
-        published.await?.await
+            payload: event.payload.clone(),
+            answer,
+        }
     }
 }

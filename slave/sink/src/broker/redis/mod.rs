@@ -7,15 +7,15 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use baton_slave::ShardId;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo,
-    RedisConnectionInfo, RedisError, Script, TlsCertificates, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ErrorKind, FromRedisValue,
+    IntoConnectionInfo, RedisConnectionInfo, RedisError, Script, ServerErrorKind, TlsCertificates,
+    Value, aio::MultiplexedConnection,
 };
 use tokio::{
     task::JoinSet,
@@ -24,7 +24,8 @@ use tokio::{
 
 use super::{Answer, Ended, Message, PublishInOrder, Refused, link::Link};
 use crate::{
-    config::SinkConfig,
+    address::bare,
+    config::{Pem, SinkConfig},
     envelope::{self, Stamp},
     error::Error,
     health::Health,
@@ -106,10 +107,7 @@ fn client(config: &SinkConfig) -> Result<Client, Error> {
     let at = match (&address.socket, address.hosts.first()) {
         (Some(path), _) => ConnectionAddr::Unix(path.into()),
         (None, Some((host, port))) => {
-            let host = host
-                .trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_owned();
+            let host = bare(host).to_owned();
             if address.tls {
                 ConnectionAddr::TcpTls {
                     host,
@@ -152,51 +150,45 @@ fn client(config: &SinkConfig) -> Result<Client, Error> {
 }
 
 fn certificates(config: &SinkConfig) -> Result<TlsCertificates, Error> {
-    let read = |setting, path: &std::path::Path| {
-        fs::read(path).map_err(|error| Error::Setting {
-            setting,
-            wrong: format!("{} cannot be read: {error}", path.display()),
-        })
-    };
-    let tls = &config.tls;
-    let client_tls = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => Some(ClientTlsConfig {
-            client_cert: read("cert", cert)?,
-            client_key: read("key", key)?,
-        }),
-        (Some(_) | None, None) | (None, Some(_)) => None,
-    };
-    let root_cert = tls.ca.as_ref().map(|ca| read("ca", ca)).transpose()?;
+    let Pem { ca, own } = config.tls.read()?;
     Ok(TlsCertificates {
-        client_tls,
-        root_cert,
+        client_tls: own.map(|(client_cert, client_key)| ClientTlsConfig {
+            client_cert,
+            client_key,
+        }),
+        root_cert: ca,
     })
 }
 
 /// Connects again and again, and removes what no group needs.
 async fn keep(redis: Arc<Redis>, health: Arc<Health>) {
+    let mut said = String::new();
     loop {
-        if redis.link.get().is_none() {
-            match redis.look().await {
-                Ok(None) => {
-                    tracing::info!(broker = %redis.config.address, "connected");
-                    health.revive();
-                }
-                Ok(Some(reason)) => {
-                    tracing::error!(broker = %redis.config.address, reason, "no event can be published");
-                    sleep(redis.config.timings.confirm).await;
-                }
-                Err(error) => {
-                    tracing::debug!(broker = %redis.config.address, %error, "not connected");
-                    sleep(AGAIN).await;
-                }
+        if redis.link.get().is_some() {
+            tokio::select! {
+                () = sleep(redis.config.timings.trim) => redis.trim_all().await,
+                () = redis.link.lost() => {}
             }
             continue;
         }
-        tokio::select! {
-            () = sleep(redis.config.timings.trim) => redis.trim_all().await,
-            () = redis.link.lost() => {}
+        let reason = match redis.look().await {
+            Ok(None) => {
+                tracing::info!(broker = %redis.config.address, "connected");
+                said.clear();
+                health.revive();
+                continue;
+            }
+            Ok(Some(reason)) => Some(reason),
+            Err(error) => {
+                tracing::debug!(broker = %redis.config.address, %error, "not connected");
+                advice(&error).map(|advice| format!("{error}: {advice}"))
+            }
+        };
+        if let Some(reason) = reason.filter(|reason| *reason != said) {
+            tracing::error!(broker = %redis.config.address, reason, "no event can be published");
+            said = reason;
         }
+        sleep(AGAIN).await;
     }
 }
 
@@ -249,6 +241,13 @@ impl Redis {
         }
         let answer: String = redis::cmd("PING").query_async(&mut connection).await?;
         tracing::debug!(answer, "the broker is there");
+        // Another server may be the primary by now, at the same address.
+        let role: Result<Vec<Value>, _> = redis::cmd("ROLE").query_async(&mut connection).await;
+        let role = role.ok().and_then(|role| role.into_iter().next());
+        let role = role.and_then(|role| String::from_redis_value(role).ok());
+        if role.is_some_and(|role| role == "slave") {
+            return Err((ErrorKind::Io, "this server is a replica").into());
+        }
         self.link.set(connection);
         Ok(None)
     }
@@ -286,7 +285,7 @@ impl Redis {
     }
 }
 
-impl PublishInOrder for Arc<Redis> {
+impl PublishInOrder for Redis {
     async fn publish(&self, batch: &[Arc<Message>], before: u64) -> Result<Answer, Refused> {
         let Some(first) = batch.first() else {
             return Ok(Answer::default());
@@ -340,7 +339,9 @@ impl PublishInOrder for Arc<Redis> {
                 },
             }),
             Err(error) => {
-                if !matches!(error.kind(), ErrorKind::Server(_)) {
+                let kind = error.kind();
+                let is_replica = kind == ErrorKind::Server(ServerErrorKind::ReadOnly);
+                if is_replica || !matches!(kind, ErrorKind::Server(_)) {
                     self.link.lose(number);
                 }
                 Err(away(error))

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::*;
-use crate::{broker::Answer, dispatch::Dispatch, receipt::Receipt};
+use crate::{dispatch::Dispatch, receipt::Receipt};
 
 /// Answers as it is told, and takes everything where it is told nothing.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,11 +18,21 @@ use tokio::{
     time::sleep,
 };
 
+use super::until;
+
 /// See the [module](self).
 pub(crate) struct Cutter {
     pub(crate) address: SocketAddr,
-    mute: Arc<AtomicBool>,
+    mute: Arc<Mute>,
     cut: broadcast::Sender<()>,
+}
+
+/// Whether answers are lost.
+#[derive(Default)]
+struct Mute {
+    now: AtomicBool,
+    /// So many were.
+    lost: AtomicU64,
 }
 
 /// Where a way leads.
@@ -58,7 +68,7 @@ impl Cutter {
     pub(crate) async fn start(to: To) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mute = Arc::new(AtomicBool::new(false));
+        let mute = Arc::<Mute>::default();
         let (cut, _) = broadcast::channel(1);
         let (is_mute, cuts) = (Arc::clone(&mute), cut.clone());
         tokio::spawn(async move {
@@ -70,7 +80,7 @@ impl Cutter {
                         return;
                     };
                     let (from_client, to_client) = client.into_split();
-                    let never = Arc::new(AtomicBool::new(false));
+                    let never = Arc::default();
                     tokio::select! {
                         () = pass(from_client, to_broker, never) => {}
                         () = pass(from_broker, to_client, is_mute) => {}
@@ -82,25 +92,25 @@ impl Cutter {
         Self { address, mute, cut }
     }
 
-    /// What clients say arrives for a while, and no answer does; then every connection
-    /// ends.
+    /// What clients say arrives for a while, and no answer does, of which there is one at
+    /// least; then every connection ends.
     pub(crate) async fn cut_without_answers(&self, after: Duration) {
-        self.mute.store(true, Ordering::Relaxed);
+        let lost = || self.mute.lost.load(Ordering::Relaxed);
+        let before = lost();
+        self.mute.now.store(true, Ordering::Relaxed);
         sleep(after).await;
+        until("an answer is lost", || lost() > before).await;
         let _ = self.cut.send(());
-        self.mute.store(false, Ordering::Relaxed);
+        self.mute.now.store(false, Ordering::Relaxed);
     }
 }
 
 /// Ends with either side. What comes while it is mute is lost.
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    is_mute: Arc<AtomicBool>,
-) {
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mute: Arc<Mute>) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if is_mute.load(Ordering::Relaxed) {
+        if mute.now.load(Ordering::Relaxed) {
+            mute.lost.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         if to.write_all(&buffer[..count]).await.is_err() {

@@ -200,6 +200,15 @@ impl Finished {
     }
 }
 
+/// Waits until the broker does not take events, for this reason.
+pub(crate) async fn until_trouble(sink: &Sink, reason: &str) {
+    let is_it = || {
+        let trouble = sink.status().trouble;
+        trouble.is_some_and(|trouble| trouble.reason.contains(reason))
+    };
+    until(reason, is_it).await;
+}
+
 /// Waits for a condition that takes time to look at.
 pub(crate) async fn until_true(what: &str, condition: impl AsyncFn() -> bool) {
     let began = Instant::now();

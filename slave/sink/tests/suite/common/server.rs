@@ -6,6 +6,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -164,10 +165,6 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn kill(&mut self) {
-        self.process.kill();
-    }
-
     /// It was killed, and comes back at the same port with what is on its disk.
     pub(crate) fn start_again(&mut self) {
         let dir = self.dir.path();
@@ -241,10 +238,6 @@ impl Redis {
         format!("redis+unix://{}", self.socket().display())
     }
 
-    pub(crate) fn kill(&mut self) {
-        self.process.kill();
-    }
-
     /// It was killed, and comes back with what is on its disk.
     pub(crate) fn start_again(&mut self) {
         self.process = Self::spawn(&self.program, self.dir.path(), &self.flags);
@@ -257,11 +250,20 @@ impl Redis {
     }
 }
 
-/// Ports that nobody has.
+/// Ports that nobody has, and that the system gives to nobody by itself: a server needs
+/// seconds until it has taken them.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [_; N] =
-        std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    std::array::from_fn(|_| {
+        loop {
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            let port = 20_000 + (std::process::id() * 16 + next) % 10_000;
+            let port = u16::try_from(port).unwrap();
+            if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
 }
 
 /// A rabbitmq-server of its own: its folders, its name service, its ports.
@@ -381,10 +383,6 @@ impl Rabbit {
 
     pub(crate) fn url(&self) -> String {
         format!("amqp://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.process.kill();
     }
 
     /// It was killed, and comes back with what is on its disk.
