@@ -33,7 +33,6 @@ pub struct Scrape<'a> {
     pub started: Duration,
 }
 
-
 /// Every state of a shard, so that one which is gone is zero and not absent.
 pub(super) const STATES: [&str; 12] = [
     "idle",

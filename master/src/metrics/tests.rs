@@ -5,8 +5,6 @@
 mod dashboard;
 mod parsed;
 
-use std::collections::BTreeMap;
-
 use baton_core::{
     event::{DeployStep, Evidence, Losses},
     view::{DeployView, ShardView, SlaveView, SlotView, View},

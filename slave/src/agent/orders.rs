@@ -15,6 +15,7 @@ use super::{Agent, link_state::Wire as _, work::Done};
 use crate::{
     error::Error,
     shard::{Care, FromShard, Said},
+    telemetry::millis,
 };
 
 impl Agent {
@@ -154,13 +155,11 @@ impl Agent {
                 entry.is_some_and(|entry| entry.is(Holding::Serving))
             });
             let worst = self.base.context.hearing.worst();
-            let millis = |worst: Option<(Duration, ShardId)>| {
-                worst.map_or((0, ShardId(0)), |(time, shard)| {
-                    (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), shard)
-                })
+            let said = |worst: Option<(Duration, ShardId)>| {
+                worst.map_or((0, ShardId(0)), |(time, shard)| (millis(time), shard))
             };
-            let (silent_ms, silent_shard) = millis(worst.silent);
-            let (heartbeat_ms, heartbeat_shard) = millis(worst.slowest);
+            let (silent_ms, silent_shard) = said(worst.silent);
+            let (heartbeat_ms, heartbeat_shard) = said(worst.slowest);
             let context = &self.base.context;
             let full = context.fullness.read();
             let store = context.stores.tell(context.stays.as_ref());
@@ -172,7 +171,7 @@ impl Agent {
                 full_ms: full.all,
                 full_bot_ms: full.bot,
                 full_store_ms: full.store,
-                lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
+                lag_ms: millis(lag),
                 silent_ms,
                 silent_shard,
                 heartbeat_ms,

@@ -271,10 +271,11 @@ impl ShardHandle {
         is_new.load(Ordering::Relaxed) && is_new.swap(false, Ordering::Acquire)
     }
 
-    /// A session begins, or goes on with what its former owner gave along.
-    pub(crate) fn brings(&self, luggage: &str) {
+    /// This came along.
+    fn brings(&self, luggage: &str) {
         let now = &self.now;
-        *now.luggage.lock().unwrap_or_else(PoisonError::into_inner) = luggage.into();
+        let mut kept = now.luggage.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = luggage.into();
         now.has_new_luggage.store(false, Ordering::Relaxed);
     }
 
@@ -282,7 +283,8 @@ impl ShardHandle {
         self.now.resumes_behind(handled);
     }
 
-    pub(crate) fn serves(&self, epoch: Epoch, session: &Session) {
+    /// A session begins, or goes on with what its former owner gave along.
+    pub(crate) fn serves(&self, epoch: Epoch, session: &Session, luggage: &str) {
         let now = &self.now;
         let shards = session.said.parameters.shard_count;
         now.shards.store(shards, Ordering::Relaxed);
@@ -292,7 +294,7 @@ impl ShardHandle {
             .store(session.said.application_id, Ordering::Relaxed);
         now.epoch.store(epoch.get(), Ordering::Relaxed);
         now.is_of(session.tag.clone());
-        self.brings("");
+        self.brings(luggage);
     }
 
     /// Queues a gateway command (op 3, 4, 8 or 31), for example one of

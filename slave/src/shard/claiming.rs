@@ -11,10 +11,12 @@ use tokio::time::{Duration, Instant};
 
 use super::{
     Shard,
+    backoff::Redial,
     connection::Ended,
     gateway::{Gateway, Incoming},
     order::Said,
     phase::{Input, Phase, Then},
+    plans::Rest,
     session::Session,
 };
 use crate::{
@@ -235,7 +237,7 @@ impl Shard {
 
     /// A READY that finds no room is of no use, and the next one costs an IDENTIFY: that is not
     /// asked for before there is room. `Some`: the phase ended.
-    pub(super) async fn has_room_for_a_session(&mut self) -> Option<Phase> {
+    pub(super) async fn has_room_for_a_session(&mut self, redial: &Redial) -> Option<Phase> {
         let mut full = None;
         while !self.current.is_some() && !mutant!("identifies-without-room") {
             match self.staying.makes_room_for_a_session().await {
@@ -250,14 +252,14 @@ impl Shard {
                     return Some(self.claims(Then::Begin));
                 }
             }
-            self.progress(Step::Reconnecting, 0);
-            let due = Instant::now() + AGAIN;
-            while Instant::now() < due {
-                if let Input::Turn(turn) = self.input(None, true, Some(due)).await
-                    && let Some(phase) = self.turn(turn)
-                {
-                    return Some(phase);
-                }
+            // No connection was lost since.
+            self.progress(Step::Dialling, 0);
+            let rest = Rest {
+                until: Instant::now() + AGAIN,
+                by_discord: false,
+            };
+            if let Some(phase) = self.rest(rest, redial).await {
+                return Some(phase);
             }
         }
         None

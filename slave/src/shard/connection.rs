@@ -87,9 +87,11 @@ impl Shard {
             if life.stage == Stage::Serving && self.handle.takes_new_luggage() {
                 self.say(Said::Session(Box::new(self.ticket())));
             }
-            let waits = self.staying.waits_until();
             let why = self.takes_nothing();
             let full = why.is_some();
+            // What was refused is tried again once nothing else holds it up.
+            let waits = self.staying.waits_until();
+            let waits = waits.filter(|_| why == Some(Why::Store));
             if !full && life.full_since.is_some() && life.deadline.is_some() {
                 // While nothing was read, nothing could come.
                 life.deadline = Some(Instant::now() + timings.hello);
@@ -207,7 +209,7 @@ impl Shard {
     }
 
     /// Why nothing is taken from Discord just now, if so.
-    pub(super) fn takes_nothing(&self) -> Option<Why> {
+    fn takes_nothing(&self) -> Option<Why> {
         let window = self.events.window();
         let waits_for_word =
             self.context.config.in_order && window.holds() && !mutant!("ahead-of-doubt");

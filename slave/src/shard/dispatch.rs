@@ -55,7 +55,9 @@ pub(crate) struct Window {
     /// Where the replay of its session began here.
     began: Sequence,
     open: BTreeMap<Sequence, Open>,
+    /// How many of them run, and how many are held: both are asked for each event.
     running: usize,
+    held: usize,
 }
 
 enum Standing {
@@ -74,6 +76,7 @@ impl Window {
             began: Sequence(0),
             open: BTreeMap::new(),
             running: 0,
+            held: 0,
         }
     }
 
@@ -103,6 +106,7 @@ impl Window {
             began,
             open: BTreeMap::new(),
             running: 0,
+            held: 0,
         };
         window.finished_above.remove_through(handled);
         if mutant!("finished-above-ignored") {
@@ -113,22 +117,17 @@ impl Window {
         for (&sequence, &open) in own.into_iter().flat_map(|own| &own.open) {
             let in_doubt = open == Open::Running || ticket.in_doubt.contains(sequence);
             if in_doubt && !window.is_finished(sequence) {
-                window.insert(sequence, open);
+                window.put(sequence, Some(open));
             }
         }
         for sequence in ticket.in_doubt.iter() {
             if !window.is_finished(sequence) && !window.open.contains_key(&sequence) {
-                window.insert(sequence, Open::Held);
+                window.put(sequence, Some(Open::Held));
             }
         }
-        for sequence in ticket.may_repeat.iter() {
+        for sequence in ticket.may_repeat.iter().chain(left) {
             if !window.is_finished(sequence) && !window.open.contains_key(&sequence) {
-                window.insert(sequence, Open::Due(Mark::MayRepeat));
-            }
-        }
-        for sequence in left {
-            if !window.is_finished(sequence) && !window.open.contains_key(&sequence) {
-                window.insert(sequence, Open::Due(Mark::MayRepeat));
+                window.put(sequence, Some(Open::Due(Mark::MayRepeat)));
             }
         }
         window.fold();
@@ -169,9 +168,21 @@ impl Window {
         }
     }
 
-    fn insert(&mut self, sequence: Sequence, open: Open) {
-        self.running += usize::from(open == Open::Running);
-        self.open.insert(sequence, open);
+    /// An event is there from now on; `None`: it is finished. Gives where it was.
+    fn put(&mut self, sequence: Sequence, open: Option<Open>) -> Option<Open> {
+        let before = match open {
+            Some(open) => self.open.insert(sequence, open),
+            None => self.open.remove(&sequence),
+        };
+        let counts = [
+            (&mut self.running, Open::Running),
+            (&mut self.held, Open::Held),
+        ];
+        for (count, of) in counts {
+            *count += usize::from(open == Some(of));
+            *count -= usize::from(before == Some(of));
+        }
+        before
     }
 
     /// Whether it is not finished: it runs, is held or is due.
@@ -202,11 +213,11 @@ impl Window {
         self.received = sequence;
         match self.standing(sequence) {
             Standing::Unknown | Standing::Open(Open::Unseen) => {
-                self.insert(sequence, Open::Running);
+                self.put(sequence, Some(Open::Running));
                 Receipt::HandOut(Mark::None)
             }
             Standing::Open(Open::Due(mark)) => {
-                self.insert(sequence, Open::Running);
+                self.put(sequence, Some(Open::Running));
                 Receipt::HandOut(mark)
             }
             Standing::Open(Open::Held) if mutant!("doubt-not-held") => Receipt::HandOut(Mark::None),
@@ -222,43 +233,36 @@ impl Window {
     /// An event is finished, here or at its former owner. One that is not open
     /// changes nothing.
     pub(crate) fn finish(&mut self, sequence: Sequence) {
-        let Some(open) = self.open.remove(&sequence) else {
+        if self.put(sequence, None).is_none() {
             return;
-        };
-        self.running -= usize::from(open == Open::Running);
+        }
         self.finished_above.insert(sequence);
         self.fold();
     }
 
     /// An event was given back, or was not finished by its former owner: it is
-    /// to be handed out. `false`: it is not open here, or is the next owner's.
+    /// to be handed out. `false`: it is not open here.
     pub(crate) fn give_back(&mut self, sequence: Sequence, mark: Mark) -> bool {
-        let open = self.open.get_mut(&sequence);
-        let Some(open) = open.filter(|open| **open != Open::Unseen) else {
-            return false;
-        };
-        self.running -= usize::from(*open == Open::Running);
-        *open = Open::Due(mark);
-        true
+        let is_open = self.is_open(sequence);
+        if is_open {
+            self.put(sequence, Some(Open::Due(mark)));
+        }
+        is_open
     }
 
     /// An event that is due is handed out (again). `false`: it is not due.
     pub(crate) fn run_again(&mut self, sequence: Sequence) -> bool {
-        match self.open.get_mut(&sequence) {
-            Some(open @ Open::Due(_)) => {
-                *open = Open::Running;
-                self.running += 1;
-                true
-            }
-            Some(Open::Running | Open::Held | Open::Unseen) | None => false,
+        let is_due = self.is_due(sequence);
+        if is_due {
+            self.put(sequence, Some(Open::Running));
         }
+        is_due
     }
 
     /// An event was received, and never handed out. It is not in doubt.
     pub(crate) fn put_back(&mut self, sequence: Sequence) {
-        if let Some(open) = self.open.get_mut(&sequence) {
-            self.running -= usize::from(*open == Open::Running);
-            *open = Open::Unseen;
+        if self.is_open(sequence) {
+            self.put(sequence, Some(Open::Unseen));
         }
     }
 
@@ -284,7 +288,10 @@ impl Window {
             first_open.is_none_or(|open| open > self.handled),
             "what is open is not handled"
         );
-        debug_assert!(self.running <= self.open.len(), "what runs is open");
+        debug_assert!(
+            self.running + self.held <= self.open.len(),
+            "what runs or is held is open"
+        );
     }
 
     /// See the module.
@@ -326,8 +333,8 @@ impl Window {
     }
 
     /// Whether the former owner has to settle something yet.
-    pub(crate) fn holds(&self) -> bool {
-        self.open.values().any(|open| *open == Open::Held)
+    pub(crate) const fn holds(&self) -> bool {
+        self.held > 0
     }
 
     /// What waits for the former owner's word.

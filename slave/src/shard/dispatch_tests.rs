@@ -213,6 +213,7 @@ fn one_life(mut rng: ChaCha8Rng) {
         last = window.handled();
         assert_eq!(window.handled().get(), model.handled());
         assert_eq!(window.running(), model.running.len());
+        assert_eq!(window.holds(), !model.held.is_empty());
         let open: SequenceRanges = [&model.running, &model.due, &model.held]
             .into_iter()
             .flatten()
@@ -270,6 +271,7 @@ fn moved(rng: &mut ChaCha8Rng, old: &Window, model: &mut Model) -> Window {
     replay[..half]
         .iter()
         .for_each(|s| take(&mut window, model, *s));
+    assert_eq!(window.holds(), !model.held.is_empty());
     for sequence in std::mem::take(&mut model.held) {
         if rng.random() {
             window.finish(Sequence(sequence));

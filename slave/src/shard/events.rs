@@ -24,7 +24,8 @@ use crate::{
 /// are finished out of turn; else once for each checkpoint.
 const NOTED_AT_ONCE: usize = 16;
 
-/// Events of a session that is no longer there are of an older generation.
+/// Events of a session that is no longer there are of an older generation, and so are those
+/// that were put back.
 type Generation = u64;
 
 /// See the module.
@@ -263,9 +264,15 @@ impl Events {
     /// What is not finished is not handled here: for the next owner it is as if it had not
     /// been received. Gives those of them that an earlier process may have handled.
     pub(super) fn put_back_all(&mut self) -> SequenceRanges {
-        let retries = self.retries.iter();
-        let retries = retries.filter(|retry| retry.generation == self.generation);
-        let events = self.hands.events().chain(retries.map(|retry| &retry.event));
+        let generation = self.generation;
+        let hands = std::mem::take(&mut self.hands).into_events();
+        let retries = std::mem::take(&mut self.retries).into_iter();
+        let retries = retries.filter(|retry| retry.generation == generation);
+        let events = hands
+            .map(|(_, event)| event)
+            .chain(retries.map(|retry| retry.event));
+        // What is said of them later is of no concern, also where the shard comes back.
+        self.generation += 1;
         let mut may_repeat = SequenceRanges::new();
         for event in events {
             let sequence = event.sequence();

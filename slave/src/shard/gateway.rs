@@ -1,4 +1,4 @@
-//! One gateway connection: the only file that names `twilight_gateway`.
+//! One gateway connection: the only module that names `twilight_gateway`.
 //!
 //! twilight prepares its answer to op 7, op 9 and a close while it yields them,
 //! and sends it at the next poll: IDENTIFY without asking, RESUME without a
@@ -6,12 +6,13 @@
 //! connection the shard is never polled again: its owner decides, and dials again.
 
 mod buffer;
+mod connector;
 mod hosts;
+mod incoming;
 mod refusal;
 
 use std::{
     collections::VecDeque,
-    fmt,
     future::poll_fn,
     ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use baton_protocol::Sequence;
 use futures_core::Stream;
 use http::Uri;
 use serde::Deserialize;
@@ -30,26 +32,20 @@ use tokio::{
 };
 use tokio_websockets::upgrade;
 use twilight_gateway::{
-    CloseFrame, Config, ConfigBuilder, Message, Session as TwilightSession, Shard,
-    ShardId as TwilightShardId, ShardState,
+    CloseFrame, Message, Session as TwilightSession, Shard, ShardState,
     error::{ReceiveMessageError, ReceiveMessageErrorType},
 };
 use twilight_model::gateway::event::GatewayEventDeserializer;
 
 use self::hosts::Hosts;
-pub(crate) use self::{buffer::Buffered, hosts::Paused, refusal::Refusal};
-use crate::{
-    bot::data,
-    config::{API_VERSION, SlaveConfig, is_gateway_url},
-    error::Error,
-    permits::Permits,
-    shard::session::Session,
-    state::{Heartbeat, stays::Change},
+pub(crate) use self::{
+    buffer::Buffered,
+    connector::{Connector, Url},
+    hosts::Paused,
+    incoming::{End, Incoming},
+    refusal::Refusal,
 };
-use baton_protocol::{Sequence, ShardId};
-
-// What the configuration says belongs to the session.
-const _: () = assert!(API_VERSION == twilight_gateway::API_VERSION);
+use crate::{bot::data, permits::Permits, state::Heartbeat};
 
 /// How long the server may take to answer our close frame.
 const CLOSE_DRAIN: Duration = Duration::from_secs(1);
@@ -61,211 +57,6 @@ const HEARTBEATS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duratio
 /// Sequences may skip values, but not so many: behind one that is near the end of all
 /// numbers every later one would be taken for a repeat.
 const MOST_SKIPPED: u64 = 1 << 32;
-
-/// Where the gateway is, unless the configuration or a session says otherwise.
-const DISCORD: &str = "wss://gateway.discord.gg";
-
-/// Dials connections that share one TLS configuration.
-#[derive(Debug)]
-pub(crate) struct Connector {
-    config: Config,
-    hosts: Arc<Hosts>,
-}
-
-/// Which address a session is resumed at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Url {
-    /// The one that READY named.
-    OfSession,
-    /// The gateway's own.
-    Default,
-}
-
-impl Url {
-    /// The other one.
-    pub(crate) const fn other(self) -> Self {
-        match self {
-            Self::OfSession => Self::Default,
-            Self::Default => Self::OfSession,
-        }
-    }
-}
-
-/// What a connection yields.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    /// HELLO came. With a session, the next poll sends RESUME; without one a
-    /// permit was asked for.
-    Hello,
-    /// A dispatch.
-    Dispatch {
-        sequence: Sequence,
-        kind: Box<str>,
-        json: String,
-    },
-    /// A heartbeat, its ACK, or an unknown op: the peer is alive.
-    Alive,
-    /// The connection is over; polling it again yields nothing.
-    Ended(End),
-}
-
-impl Incoming {
-    /// Bytes of its payload.
-    pub(crate) const fn bytes(&self) -> usize {
-        match self {
-            Self::Dispatch { json, .. } => json.len(),
-            Self::Hello | Self::Alive | Self::Ended(_) => 0,
-        }
-    }
-
-    /// The same once more, if it is a dispatch.
-    pub(crate) fn again(&self) -> Option<Self> {
-        match self {
-            Self::Dispatch {
-                sequence,
-                kind,
-                json,
-            } => Some(Self::Dispatch {
-                sequence: *sequence,
-                kind: kind.clone(),
-                json: json.clone(),
-            }),
-            Self::Hello | Self::Alive | Self::Ended(_) => None,
-        }
-    }
-
-    /// What it may change of the state.
-    pub(crate) fn change(&self) -> Option<Change<'_>> {
-        match self {
-            Self::Dispatch {
-                sequence,
-                kind,
-                json,
-            } => Some(Change {
-                sequence: *sequence,
-                kind,
-                json,
-            }),
-            Self::Hello | Self::Alive | Self::Ended(_) => None,
-        }
-    }
-}
-
-/// Why a connection is over. Closed without a code (TCP, a websocket error, a
-/// missed heartbeat ACK) has code 1006.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Op 7.
-    Reconnect,
-    /// Op 9, and whether the session can be resumed.
-    InvalidSession { resumable: bool },
-    /// A close frame, or none.
-    Closed { code: u16, reason: String },
-    /// It could not be dialled.
-    Dial(String),
-    /// What was dialled speaks HTTP, and opened no websocket.
-    Refused(Refusal),
-    /// Something that is no gateway payload.
-    Garbled(String),
-}
-
-impl Connector {
-    /// # Errors
-    /// The system's TLS certificates cannot be loaded.
-    pub(crate) fn new(config: &SlaveConfig) -> Result<Self, Error> {
-        // twilight panics without exactly one provider, and without certificates.
-        #[cfg(feature = "rustls")]
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let token = config.token.expose().to_owned();
-        let builder = catch_unwind(AssertUnwindSafe(|| {
-            ConfigBuilder::new(token, config.intents)
-        }))
-        .map_err(|_| {
-            Error::Config(
-                "the system's TLS certificates cannot be loaded: install ca-certificates \
-                     or name a file in SSL_CERT_FILE"
-                    .to_owned(),
-            )
-        })?;
-        let mut builder = builder.large_threshold(u64::from(config.large_threshold.clamp(50, 250)));
-        if let Some(url) = &config.gateway_url {
-            builder = builder.proxy_url(url.trim_end_matches('/').to_owned());
-        }
-        Ok(Self {
-            config: builder.build(),
-            hosts: Arc::default(),
-        })
-    }
-
-    /// Whether the host that this would dial asked to be left alone.
-    pub(crate) fn paused(&self, session: Option<&Session>, url: Url) -> Option<Paused> {
-        let url = asked(self.address(session, url))?;
-        self.hosts.paused(&url)
-    }
-
-    /// Where this would dial.
-    fn address<'a>(&'a self, session: Option<&'a Session>, url: Url) -> &'a str {
-        session
-            .filter(|_| url == Url::OfSession)
-            .map(|session| session.said.resume_url.trim_end_matches('/'))
-            // twilight panics on an address that is no URL.
-            .filter(|url| is_gateway_url(url))
-            .or_else(|| self.config.proxy_url())
-            .unwrap_or(DISCORD)
-    }
-
-    /// A connection that dials when it is polled.
-    pub(crate) fn dial(
-        &self,
-        shard: ShardId,
-        shard_count: u32,
-        permits: &Permits,
-        session: Option<(&Session, Sequence)>,
-        url: Url,
-    ) -> Gateway {
-        let mut builder = ConfigBuilder::from(self.config.clone());
-        if let Some((session, sequence)) = session {
-            builder = builder.session(TwilightSession::new(
-                sequence.get(),
-                session.said.id.clone(),
-            ));
-            if url == Url::OfSession {
-                let address = self.address(Some(session), url);
-                builder = builder.resume_url(address.to_owned());
-            }
-        }
-        let address = self.address(session.map(|(session, _)| session), url);
-        let refused = Refused {
-            hosts: Arc::clone(&self.hosts),
-            url: asked(address),
-            asks: JoinSet::new(),
-        };
-        // Checked by `Table`: twilight panics where shard >= count.
-        let id = TwilightShardId::new(shard.get(), shard_count.max(shard.get().saturating_add(1)));
-        let config = builder.queue(permits.clone()).build();
-        Gateway {
-            shard: Shard::with_config(id, config),
-            opened: false,
-            helloed: false,
-            heartbeats: None,
-            newest: session.map_or(Sequence(0), |(_, sequence)| sequence),
-            named: None,
-            over: false,
-            refused,
-            buffer: VecDeque::new(),
-            buffer_bytes: 0,
-        }
-    }
-}
-
-/// What twilight asks a host for.
-fn asked(address: &str) -> Option<Uri> {
-    format!("{address}/?v={API_VERSION}&encoding=json")
-        .parse()
-        .ok()
-}
 
 /// One connection, from its dial to its end.
 #[derive(Debug)]
@@ -531,19 +322,6 @@ impl Gateway {
         match item {
             Some(Ok(Message::Text(json))) => connecting || json.contains(r#""op":10"#),
             Some(Ok(Message::Close(_)) | Err(_)) | None => !mutant!("polled-after-close"),
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reconnect => write!(f, "op 7"),
-            Self::InvalidSession { resumable } => write!(f, "op 9, d: {resumable}"),
-            Self::Closed { code, reason } => write!(f, "closed with {code} {reason:?}"),
-            Self::Dial(why) => write!(f, "cannot connect: {why}"),
-            Self::Refused(refusal) => write!(f, "{refusal}"),
-            Self::Garbled(what) => write!(f, "{what}"),
         }
     }
 }

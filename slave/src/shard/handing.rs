@@ -7,7 +7,7 @@ use baton_protocol::{Sequence, SequenceRanges, ShardId, message::CarriedEvent};
 use tokio::time::Instant;
 
 use super::{Shard, dispatch::Receipt, events::Over};
-use crate::bot::{Event, Finished, Mark, Settles, Settling, State, StateStatus};
+use crate::bot::{Event, Finished, Mark, State, StateStatus};
 
 impl Shard {
     /// Takes a dispatch in that is neither READY nor RESUMED nor out of place.
@@ -204,16 +204,6 @@ impl Shard {
         let bot = &self.context.bot;
         self.context
             .guarded(|| bot.state_changed(&self.handle, status));
-    }
-
-    /// The bot is told that the shard leaves.
-    pub(super) fn tell_leaving(&mut self) -> Settles {
-        self.has_left = true;
-        let (settling, settles) = Settling::new();
-        let bot = &self.context.bot;
-        self.context
-            .guarded(|| bot.shard_leaves(&self.handle, settling));
-        settles
     }
 
     /// See [`Context::with_state`](super::Context::with_state).

@@ -39,10 +39,6 @@ impl Hands {
         self.events.into_iter().map(event)
     }
 
-    pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
-        self.events.values().map(|(event, _)| event)
-    }
-
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`order`] | what it is asked, and what it says |
 //! | [`run`] | its life, from one phase to the next |
+//! | `pausing`, `sealing` | what it waits for between two connections; how it leaves |
 //! | `connection` | one gateway connection |
 //! | `handing` | what happens to one dispatch |
 //! | `copying`, `importing`, `snapshots` | its state on its way out and in, and to the disk |
@@ -35,10 +36,12 @@ mod keeping;
 mod left;
 mod notes;
 mod order;
+mod pausing;
 mod phase;
 mod plans;
 mod recall;
 mod run;
+mod sealing;
 pub(crate) mod session;
 mod snapshot;
 mod snapshots;
@@ -96,8 +99,6 @@ pub(crate) struct Shard {
     notes: Notes,
     plans: Plans,
     turn: TurnClock,
-    /// Whether the bot was told that it leaves.
-    has_left: bool,
 }
 
 /// So many events Discord surely replays of a ticket's session.
@@ -143,7 +144,6 @@ impl Shard {
             notes: Notes::new(standing),
             plans: Plans::default(),
             turn: TurnClock::default(),
-            has_left: false,
         }
     }
 

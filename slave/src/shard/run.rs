@@ -18,7 +18,7 @@
 //! the state; Sealed neither handles nor reconnects until it hears the outcome.
 
 use baton_protocol::{
-    Epoch, Sequence, SequenceRanges, Ticket,
+    Epoch, Sequence, Ticket,
     message::{IdentifyCause, ResumeAfter, Step},
 };
 use tokio::time::{Duration, Instant};
@@ -26,32 +26,20 @@ use tracing::{Instrument as _, span::EnteredSpan};
 
 use super::{
     Shard,
-    backoff::{Redial, random},
-    connection::{Ended, TELL_WAITING},
-    gateway::{End, Paused},
+    backoff::Redial,
+    connection::Ended,
+    gateway::End,
     order::{Care, Said, Turn},
-    phase::{Input, Phase, Seal, Then},
-    plans::Rest,
+    phase::{Input, Phase, Then},
     session::Session,
     span,
 };
-use crate::{
-    bot::{Settles, StateStatus},
-    telemetry::Why,
-};
-
-/// What is held back for the word of an earlier owner is waited for so long: this shard
-/// is another's by now, and the word goes there. It may be on its way here.
-const LAST_WORD: Duration = Duration::from_secs(1);
+use crate::bot::StateStatus;
 
 /// Under a legacy master nothing fences a slave that it forgot: two of them take a
 /// session from each other for as long as both may, and handle its events twice. The
 /// one from which it was taken so often stops; the other one is left in peace.
 const MOST_TAKEN: u32 = 5;
-
-/// Dials of many shards to a host that asked to be left alone are spread over a quarter of
-/// its pause, or of this.
-const MOST_SPREAD: Duration = Duration::from_secs(40);
 
 impl Shard {
     /// Lives until the shard is of no concern to this process any more.
@@ -117,7 +105,7 @@ impl Shard {
             if let Some(phase) = self.wait(pause, &mut redial).await {
                 return phase;
             }
-            if let Some(phase) = self.has_room_for_a_session().await {
+            if let Some(phase) = self.has_room_for_a_session(&redial).await {
                 return phase;
             }
             let timings = self.context.config.timings.clone();
@@ -201,61 +189,6 @@ impl Shard {
         }
     }
 
-    /// Sealed: the ticket is given, running handlers may finish, then the word is
-    /// settled; and then it waits for the outcome.
-    async fn sealed(&mut self, mut seal: Box<Seal>) -> Phase {
-        loop {
-            let now = Instant::now();
-            if self.events.window().running() == 0 {
-                seal.rests.get_or_insert(now);
-            }
-            let settles_at = match seal.rests {
-                _ if mutant!("settled-at-once") => now,
-                None => seal.drain_until,
-                Some(_) if !self.events.window().holds() => now,
-                Some(since) => seal.drain_until.min(since + LAST_WORD),
-            };
-            if seal.settled.is_none() && now >= settles_at {
-                let unfinished = self.events.window().in_doubt();
-                self.say_settled(&unfinished);
-                seal.settled = Some(unfinished);
-            }
-            let due = seal.settled.is_none().then_some(settles_at);
-            match self.input(None, false, due).await {
-                Input::Turn(turn) if turn.concerns(self.epoch) => match turn {
-                    Turn::Seal { .. } | Turn::SealLate { .. } => {
-                        self.say(Said::Sealed(Box::new(seal.ticket.clone())));
-                        if let Some(unfinished) = &seal.settled {
-                            self.say_settled(unfinished);
-                        }
-                    }
-                    Turn::Resume {
-                        epoch,
-                        after,
-                        ticket,
-                        care,
-                    } => return self.resume(epoch, after, &ticket, care),
-                    Turn::Start { epoch } => return self.start(epoch),
-                    Turn::Forget { .. } | Turn::Leave => return self.forget(),
-                },
-                Input::Turn(_)
-                | Input::Permit
-                | Input::Gateway(_)
-                | Input::Finished
-                | Input::Read(_)
-                | Input::Claimed(_)
-                | Input::Due => {}
-            }
-        }
-    }
-
-    fn say_settled(&self, unfinished: &SequenceRanges) {
-        self.say(Said::Settled {
-            unfinished: unfinished.clone(),
-            events: self.events.carried(unfinished),
-        });
-    }
-
     /// Discord said no for good: owned, not served.
     async fn failed(&mut self) -> Phase {
         loop {
@@ -280,89 +213,6 @@ impl Shard {
         Phase::Failed
     }
 
-    /// Waits between connections. `Some`: the phase ended.
-    ///
-    /// A pause that Discord asks for is no standstill: the master hears that it is kept to.
-    async fn wait(&mut self, pause: Duration, redial: &mut Redial) -> Option<Phase> {
-        let mut rest = self.plans.rest_before_dial(Instant::now() + pause);
-        loop {
-            if let Some(phase) = self.rest(rest, redial).await {
-                return Some(phase);
-            }
-            let paused = self.left_alone(redial)?;
-            self.refused(paused.why);
-            // Not all shards at once.
-            let spread = (paused.until - Instant::now()).min(MOST_SPREAD) / 4;
-            rest = Rest {
-                until: paused.until + spread.mul_f64(random()),
-                by_discord: true,
-            };
-        }
-    }
-
-    /// The host of the next dial asked to be left alone, and so did that of the other
-    /// address, if there is one.
-    fn left_alone(&self, redial: &mut Redial) -> Option<Paused> {
-        if self.ahead.is_connected() || mutant!("refusals-ignored") {
-            return None;
-        }
-        let (connector, session) = (&self.context.connector, self.current.session());
-        let here = connector.paused(session, redial.url())?;
-        let Some(there) = connector.paused(session, redial.url().other()) else {
-            redial.goes_elsewhere();
-            return None;
-        };
-        Some(if here.until <= there.until {
-            here
-        } else {
-            redial.goes_elsewhere();
-            there
-        })
-    }
-
-    async fn rest(&mut self, rest: Rest, redial: &Redial) -> Option<Phase> {
-        let Rest { until, by_discord } = rest;
-        let mut tell_at = Instant::now() + TELL_WAITING;
-        while Instant::now() < until {
-            let due = if by_discord {
-                until.min(tell_at)
-            } else {
-                until
-            };
-            if let Input::Turn(turn) = self.input(None, true, Some(due)).await
-                && let Some(phase) = self.turn(turn)
-            {
-                return Some(phase);
-            }
-            if by_discord && Instant::now() >= tell_at && !mutant!("pause-untold") {
-                tell_at = Instant::now() + TELL_WAITING;
-                self.waits(Step::Dialling, redial);
-            }
-        }
-        None
-    }
-
-    /// Discord keeps what comes meanwhile: the shard takes nothing, as before its connection
-    /// was closed. Whether a store has room, only the next event shows.
-    async fn drain(&mut self, why: Why) -> Option<Phase> {
-        match why {
-            Why::Window => tracing::warn!("handlers are too slow: reconnecting"),
-            Why::Bot => tracing::warn!("the bot has no room for more events: reconnecting"),
-            Why::Store => return None,
-        }
-        self.context.counters.crowded.add();
-        let _full = (!mutant!("drain-unseen")).then(|| self.context.fullness.begin(why));
-        let half = self.context.config.window / 2;
-        while self.events.window().running() > half || self.handle.is_held() {
-            if let Input::Turn(turn) = self.input(None, true, None).await
-                && let Some(phase) = self.turn(turn)
-            {
-                return Some(phase);
-            }
-        }
-        None
-    }
-
     /// An order to an owner whose connection is closed. `None`: it stays one.
     pub(super) fn turn(&mut self, turn: Turn) -> Option<Phase> {
         if !turn.concerns(self.epoch) {
@@ -372,9 +222,9 @@ impl Shard {
             Turn::Seal { drain, .. } | Turn::SealLate { drain, .. } => self.seal(drain),
             Turn::Forget { epoch } => {
                 tracing::error!(newer = %epoch, "another process owns this shard: stopped");
-                self.forget()
+                self.leaves()
             }
-            Turn::Leave => self.forget(),
+            Turn::Leave => self.leaves(),
             Turn::Start { epoch } => self.start(epoch),
             Turn::Resume {
                 epoch,
@@ -385,69 +235,16 @@ impl Shard {
         })
     }
 
-    /// Nothing is handed out from here on. The connection is closed already.
-    fn seal(&mut self, drain: Duration) -> Phase {
-        debug_assert!(self.epoch > Epoch(0), "only an owner has a ticket to give");
-        self.finish_all_reported();
-        self.trials_stop();
-        self.snapshot.stop();
-        self.recall.stop();
-        let mut settles = self.tell_leaving();
-        if settles.is_over() {
-            return self.gives_ticket(&settles, drain);
-        }
-        Phase::Settling(settles, drain)
-    }
-
-    /// The bot has come to rest, or had its time.
-    fn gives_ticket(&mut self, settles: &Settles, drain: Duration) -> Phase {
-        self.finish_all_reported();
-        let may_repeat = match settles.gives_back() && self.is_within_reach() {
-            true => self.events.put_back_all(),
-            false => SequenceRanges::new(),
-        };
-        let mut ticket = self.ticket();
-        ticket.may_repeat = may_repeat;
-        // The next owner may claim it as soon as the ticket is known.
-        if let Some(stands) = self.staying.seal() {
-            ticket.state_at = ticket.state_at.max(stands);
-        }
-        self.keeping.freeze();
-        self.say(Said::Sealed(Box::new(ticket.clone())));
-        tracing::info!(
-            handled = %ticket.handled,
-            in_doubt = ticket.in_doubt.count(), "sealed"
-        );
-        Phase::Sealed(Box::new(Seal {
-            ticket,
-            drain_until: Instant::now() + drain,
-            rests: None,
-            settled: None,
-        }))
-    }
-
-    /// Whether Discord surely replays everything that is not handled.
-    fn is_within_reach(&self) -> bool {
-        let window = self.events.window();
-        let open = window
-            .received()
-            .get()
-            .saturating_sub(window.handled().get());
-        let reach = self.current.session().map_or(0, Session::reach);
-        open <= reach || mutant!("given-back-out-of-reach")
-    }
-
     /// At another epoch from now on: what is said belongs to it.
     fn owns(&mut self, epoch: Epoch) -> EnteredSpan {
         debug_assert!(epoch >= self.epoch, "{epoch} behind {}", self.epoch);
         self.epoch = epoch;
-        self.has_left = false;
         self.span = span(self.id, epoch);
         self.span.clone().entered()
     }
 
     /// Owns it from now on, without a session: READY will bring everything.
-    fn start(&mut self, epoch: Epoch) -> Phase {
+    pub(super) fn start(&mut self, epoch: Epoch) -> Phase {
         let _in = self.owns(epoch);
         self.without_session(IdentifyCause::Cold);
         tracing::info!("starts without a session");
@@ -456,7 +253,13 @@ impl Shard {
 
     /// Owns it from now on, with a session: its former owner's or, taken back,
     /// its own.
-    fn resume(&mut self, epoch: Epoch, after: ResumeAfter, ticket: &Ticket, care: Care) -> Phase {
+    pub(super) fn resume(
+        &mut self,
+        epoch: Epoch,
+        after: ResumeAfter,
+        ticket: &Ticket,
+        care: Care,
+    ) -> Phase {
         let session = self.current.session();
         let taken_back =
             session.is_some_and(|session| session.is_of(ticket) && self.epoch > Epoch(0));
@@ -464,8 +267,7 @@ impl Shard {
         let Some(session) = Session::of_ticket(ticket) else {
             return self.start(epoch);
         };
-        self.handle.serves(epoch, &session);
-        self.handle.brings(&ticket.luggage);
+        self.handle.serves(epoch, &session, &ticket.luggage);
         let tag = session.tag.clone();
         let after_death = after == ResumeAfter::Death || mutant!("marked-after-seal");
         self.current.goes_on(session, taken_back, after_death);
@@ -515,23 +317,5 @@ impl Shard {
         self.keeping.forget_session();
         self.snapshot.stop();
         self.recall.stop();
-    }
-
-    /// Owned by another slave, or by none: everything held of it is dropped.
-    fn forget(&mut self) -> Phase {
-        if self.epoch > Epoch(0) && !self.has_left {
-            // No ticket waits for it.
-            drop(self.tell_leaving());
-        }
-        self.keeping.stop_copy();
-        self.snapshot.stop();
-        self.recall.stop();
-        self.with_state(|state, shard| state.drop_shard(shard));
-        // The next owner has what stays. It is not this process' to change.
-        self.staying.let_go();
-        if let Some(place) = &self.context.stays {
-            place.leave(self.id);
-        }
-        Phase::Gone
     }
 }

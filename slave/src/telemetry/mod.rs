@@ -8,6 +8,8 @@ mod hearing;
 mod lag;
 mod stores;
 
+use std::time::Duration;
+
 pub use self::counters::Counts;
 pub(crate) use self::{
     checkpoints::{Checkpoints, Oldest, Position, Standing},
@@ -17,3 +19,8 @@ pub(crate) use self::{
     lag::{Lag, Samples},
     stores::{HeldUp, Stores},
 };
+
+/// Milliseconds, as they are said.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

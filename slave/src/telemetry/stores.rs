@@ -13,6 +13,7 @@ use std::{
 use baton_protocol::{ShardId, message::StoreRoom};
 use tokio::{task::spawn_blocking, time::Instant};
 
+use super::millis;
 use crate::state::stays::Stays;
 
 /// What was seen is looked at anew if it is this old and somebody asks.
@@ -99,10 +100,6 @@ impl Drop for HeldUp {
     fn drop(&mut self) {
         self.of.known().held_up.remove(&self.shard);
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -6,38 +6,16 @@ use std::{
     time::Duration,
 };
 
-use baton_discord::{Discord, DiscordConfig};
 use baton_protocol::{Sequence, SequenceRanges, message::ResumeAfter};
 use baton_slave::{Mark, Settling, ShardHandle};
 use tokio::time::Instant;
 
-use crate::common::{
-    Doing, FakeMaster, LONG, Peer, Recorder, Running, config, discord, run, traffic, until,
-};
+use crate::common::{Doing, LONG, Peer, Recorder, Running, config, run, sent, traffic, until};
+use crate::unfinished::{Scene, scene_of};
 
-/// One shard whose bot keeps every event.
-struct Scene {
-    discord: Discord,
-    master: FakeMaster,
-    old: Running,
-    peer: Peer,
-}
-
-async fn scene(change: fn(&mut DiscordConfig)) -> Scene {
-    let discord = discord(change).await;
-    let master = FakeMaster::new(1).await;
-    let mut config = config(&master, &discord);
-    config.window = 4096;
-    let old = run(config, Recorder::default());
-    let mut peer = master.accept().await;
-    peer.start(&[0], 1, 1).await;
-    traffic(&discord, 500.0);
-    Scene {
-        discord,
-        master,
-        old,
-        peer,
-    }
+/// One shard whose bot may keep every event.
+async fn scene() -> Scene {
+    scene_of(Recorder::default(), |_| {}, |config| config.window = 65_536).await
 }
 
 impl Scene {
@@ -53,7 +31,12 @@ impl Scene {
         let kept = || self.old.bot.kept.lock().unwrap().len();
         until("events that are kept", || kept() >= events).await;
         traffic(&self.discord, 0.0);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let last = sent(&self.discord).last().map(|(_, sequence)| *sequence);
+        until("the last one", || {
+            let kept = self.old.bot.kept.lock().unwrap();
+            kept.last_key_value().map(|(sequence, _)| *sequence) == last
+        })
+        .await;
         let kept = self.old.bot.kept.lock().unwrap();
         let (first, last) = (kept.first_key_value(), kept.last_key_value());
         (*first.unwrap().0, *last.unwrap().0)
@@ -79,7 +62,7 @@ fn since(bot: &Recorder, first: u64) -> Vec<(u64, Mark)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_bot_gives_back_as_its_shard_leaves_is_handed_out_next_in_order_and_unmarked() {
-    let mut scene = scene(|_| {}).await;
+    let mut scene = scene().await;
     let (first, last) = scene.keeps(20).await;
     scene.rests(move |shard, settling| {
         shard.set_luggage("along").unwrap();
@@ -115,7 +98,7 @@ async fn what_a_bot_gives_back_as_its_shard_leaves_is_handed_out_next_in_order_a
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_given_back_and_comes_back_itself_is_handed_out_again_here() {
-    let mut scene = scene(|_| {}).await;
+    let mut scene = scene().await;
     let (first, last) = scene.keeps(5).await;
     let bot = Arc::clone(&scene.old.bot);
     scene.rests(move |_, settling| {
@@ -140,8 +123,27 @@ async fn what_was_given_back_and_comes_back_itself_is_handed_out_again_here() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_back_is_handed_out_once_more_only_whenever_its_ack_comes() {
+    let mut scene = scene().await;
+    let (first, last) = scene.keeps(5).await;
+    scene.rests(|_, settling| settling.gives_back_the_rest());
+    let ticket = scene.peer.seal(0, 1, LONG).await;
+    assert!(ticket.in_doubt.is_empty(), "{ticket:?}");
+    let acks = std::mem::take(&mut *scene.old.bot.kept.lock().unwrap());
+    let told = scene.old.bot.told().len();
+    scene.peer.resume(2, ResumeAfter::Seal, ticket).await;
+    until("again", || scene.old.bot.told().len() > told + 4).await;
+    acks.into_values().for_each(baton_slave::Ack::give_back);
+    traffic(&scene.discord, 500.0);
+    until("more", || scene.old.bot.told().len() > told + 60).await;
+    let again: Vec<_> = scene.old.bot.sequences()[told..].to_vec();
+    assert!(again.is_sorted_by(|one, next| one < next), "{again:?}");
+    assert!(again.starts_with(&(first..=last).collect::<Vec<_>>()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_repeat_keeps_its_mark_when_it_is_given_back() {
-    let scene = scene(|_| {}).await;
+    let scene = scene().await;
     let (first, last) = scene.keeps(5).await;
     let mut ticket = scene.peer.checkpoints.values().next().unwrap().clone();
     ticket.handled = Sequence(first - 1);
@@ -178,7 +180,7 @@ async fn what_may_repeat_keeps_its_mark_when_it_is_given_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_discord_replays_no_more_is_not_given_back_but_carried() {
-    let mut scene = scene(|_| {}).await;
+    let mut scene = scene().await;
     traffic(&scene.discord, 4000.0);
     // Nothing says that Discord replays more than 75 events a guild.
     let (first, last) = scene.keeps(2000).await;
@@ -195,7 +197,7 @@ async fn what_discord_replays_no_more_is_not_given_back_but_carried() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_order_is_asked_for_nothing_goes_before_what_is_in_doubt() {
-    let mut scene = scene(|_| {}).await;
+    let mut scene = scene().await;
     let (first, last) = scene.keeps(5).await;
     let ticket = scene.peer.seal(0, 1, LONG).await;
     let in_doubt = ticket.in_doubt.clone();
@@ -217,7 +219,7 @@ async fn where_order_is_asked_for_nothing_goes_before_what_is_in_doubt() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn luggage_is_with_the_master_before_anything_is_sealed() {
-    let mut scene = scene(|_| {}).await;
+    let mut scene = scene().await;
     until("a handle", || {
         scene.old.bot.handle.lock().unwrap().is_some()
     })
@@ -239,7 +241,7 @@ async fn luggage_is_with_the_master_before_anything_is_sealed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_is_told_once_that_its_shard_leaves_and_one_that_rests_at_once_holds_nothing_up() {
-    let mut scene = scene(|_| {}).await;
+    let mut scene = scene().await;
     let told = Arc::new(Mutex::new(0));
     let count = Arc::clone(&told);
     scene.rests(move |_, _| *count.lock().unwrap() += 1);

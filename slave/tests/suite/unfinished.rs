@@ -11,30 +11,36 @@ use baton_protocol::{
     Epoch, Sequence, SequenceRanges, ShardId, ToMaster, ToSlave,
     message::{Ping, Resume, ResumeAfter, Settled, Trying, Unfinished},
 };
-use baton_slave::{Mark, OnDeadlyEvent};
+use baton_slave::{Mark, OnDeadlyEvent, SlaveConfig};
 
 /// One shard whose handlers may keep what they are given.
-struct Scene {
-    discord: Discord,
-    master: FakeMaster,
-    old: Running,
-    peer: Peer,
+pub struct Scene {
+    pub discord: Discord,
+    pub master: FakeMaster,
+    pub old: Running,
+    pub peer: Peer,
 }
 
 async fn scene() -> Scene {
-    scene_of(Recorder::default(), |_| {}).await
+    scene_of(Recorder::default(), |_| {}, |_| {}).await
 }
 
 /// On a Discord that replays 200 events.
 async fn forgetful() -> Scene {
     let bot = Recorder::default();
-    scene_of(bot, |config| config.replay_buffer = Some(200)).await
+    scene_of(bot, |config| config.replay_buffer = Some(200), |_| {}).await
 }
 
-async fn scene_of(bot: Recorder, change: fn(&mut DiscordConfig)) -> Scene {
+pub async fn scene_of(
+    bot: Recorder,
+    change: fn(&mut DiscordConfig),
+    set: fn(&mut SlaveConfig),
+) -> Scene {
     let discord = discord(change).await;
     let master = FakeMaster::new(1).await;
-    let old = run(config(&master, &discord), bot);
+    let mut config = config(&master, &discord);
+    set(&mut config);
+    let old = run(config, bot);
     let mut peer = master.accept().await;
     peer.start(&[0], 1, 1).await;
     traffic(&discord, 500.0);
@@ -230,7 +236,7 @@ async fn a_ticket_with_millions_of_events_finished_behind_one_that_hangs_is_take
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ticket_above_what_discord_ever_sent_is_disproved_by_resumed() {
-    let mut scene = scene_of(Recorder::with_cache(), |_| {}).await;
+    let mut scene = scene_of(Recorder::with_cache(), |_| {}, |_| {}).await;
     until("events", || scene.old.bot.told().len() > 50).await;
     let new = run(
         config(&scene.master, &scene.discord),

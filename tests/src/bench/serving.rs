@@ -270,10 +270,7 @@ pub async fn stored_memory() -> Result<Memory> {
 async fn resident(kind: Kind, size: Size) -> Result<f64> {
     let running = Running::start(kind, size).await?;
     sleep(WARM).await;
-    let (own, stored) = (
-        hunt::own_kib(running.pid()?),
-        running.place.bytes() / 1024,
-    );
+    let (own, stored) = (hunt::own_kib(running.pid()?), running.place.bytes() / 1024);
     running.end().await?;
     if own == 0 {
         return Err(Error::answer("/proc", "no VmRSS"));

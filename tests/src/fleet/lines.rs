@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     fs::{self, File},
     io::Write as _,
-    net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -148,7 +148,7 @@ pub(super) fn master_toml(
     folder: &Path,
     discord: &Discord,
     options: &FleetOptions,
-    listen: SocketAddr,
+    listen: impl Display,
 ) -> Result<String> {
     let mut toml = format!(
         "name = \"demo\"\n\

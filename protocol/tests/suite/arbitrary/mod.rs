@@ -1,5 +1,6 @@
 //! Any message that either side can say.
 
+mod health;
 mod parts;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use baton_protocol::{
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+use self::health::pong;
 use self::parts::{bytes, cause, parameters, process, reason, role, step, term, text};
 pub(crate) use self::parts::{ranges, unit};
 use crate::any;
@@ -112,45 +114,7 @@ fn from_joined() -> impl Strategy<Value = ToMaster> {
                 failed,
             })
         }),
-        (
-            any::<[u64; 10]>(),
-            any::<[u32; 2]>(),
-            vec(unfinished(), 0..3),
-            option::of(store_room().prop_map(Box::new)),
-            option::of(clients().prop_map(Box::new)),
-        )
-            .prop_map(|(times, shards, unfinished, store, clients)| {
-                let [
-                    number,
-                    finished,
-                    failed,
-                    full_ms,
-                    full_bot_ms,
-                    full_store_ms,
-                    lag_ms,
-                    silent_ms,
-                    heartbeat_ms,
-                    handed,
-                ] = times;
-                let [silent_shard, heartbeat_shard] = shards.map(ShardId);
-                ToMaster::Pong(Pong {
-                    number,
-                    finished,
-                    failed,
-                    full_ms,
-                    full_bot_ms,
-                    full_store_ms,
-                    lag_ms,
-                    silent_ms,
-                    silent_shard,
-                    heartbeat_ms,
-                    heartbeat_shard,
-                    handed,
-                    unfinished,
-                    store,
-                    clients,
-                })
-            }),
+        pong().prop_map(ToMaster::Pong),
         (unit(), cause()).prop_map(|(Unit { shard, epoch }, cause)| {
             ToMaster::IdentifyRequest(IdentifyRequest {
                 shard,
@@ -401,136 +365,6 @@ fn carried() -> impl Strategy<Value = CarriedEvent> {
         sequence: Sequence(sequence),
         kind,
         json,
-    })
-}
-
-fn unfinished() -> impl Strategy<Value = Unfinished> {
-    (trying(), any::<[u64; 2]>()).prop_map(|(trying, [age_ms, behind])| Unfinished {
-        shard: trying.shard,
-        epoch: trying.epoch,
-        sequence: trying.sequence,
-        kind: trying.kind,
-        guild: trying.guild,
-        age_ms,
-        behind,
-    })
-}
-
-fn store_room() -> impl Strategy<Value = StoreRoom> {
-    let (bytes, counts, texts) = (any::<[u64; 10]>(), any::<[u32; 6]>(), [text(), text()]);
-    (bytes, counts, texts).prop_map(|(numbers, counts, [dir, held_up_by])| {
-        let [
-            bytes,
-            used,
-            limit,
-            fullest_bytes,
-            fullest_used,
-            free,
-            whole,
-            stale_readers,
-            age_ms,
-            held_up_ms,
-        ] = numbers;
-        let [shards, fullest, readers, set_aside, held_up, held_up_shard] = counts;
-        StoreRoom {
-            dir,
-            shards,
-            bytes,
-            used,
-            limit,
-            fullest: ShardId(fullest),
-            fullest_bytes,
-            fullest_used,
-            free,
-            whole,
-            readers,
-            stale_readers,
-            set_aside,
-            age_ms,
-            held_up,
-            held_up_ms,
-            held_up_shard: ShardId(held_up_shard),
-            held_up_by,
-        }
-    })
-}
-
-fn clients() -> impl Strategy<Value = Clients> {
-    let named = (any::<u64>(), text()).prop_map(|(clients, name)| Library { name, clients });
-    let absent = (any::<u32>(), any::<[u64; 2]>());
-    let absent = absent.prop_map(|(shard, [away_ms, waiting])| Absent {
-        shard: ShardId(shard),
-        away_ms,
-        waiting,
-    });
-    let behind = (any::<(u32, bool)>(), any::<[u64; 2]>(), text(), text());
-    let behind = behind.prop_map(|((shard, connected), events, library, mirror)| Behind {
-        shard: ShardId(shard),
-        library,
-        mirror,
-        connected,
-        unsent: events[0],
-        unacknowledged: events[1],
-    });
-    let refused = (any::<(u16, u64, u64)>(), text());
-    let refused = refused.prop_map(|((code, count, ago_ms), reason)| Refusals {
-        code,
-        count,
-        reason,
-        ago_ms,
-    });
-    let lists = (
-        vec(named, 0..3),
-        vec(absent, 0..3),
-        vec(behind, 0..3),
-        vec(refused, 0..3),
-    );
-    let plain = (text(), any::<(bool, u32)>(), any::<[u64; 16]>());
-    (plain, lists).prop_map(|(plain, (libraries, absent, behind, refused))| {
-        let (address, (listening, fullest_shard), numbers) = plain;
-        let [
-            connections,
-            attended,
-            unattended,
-            kept_bytes,
-            kept_limit,
-            fullest_bytes,
-            shard_limit,
-            keep_ms,
-            events,
-            sessions,
-            takeovers,
-            resumes,
-            resumes_refused,
-            replayed,
-            lost,
-            passed_by,
-        ] = numbers;
-        Clients {
-            address,
-            listening,
-            connections,
-            libraries,
-            attended,
-            unattended,
-            absent,
-            behind,
-            kept_bytes,
-            kept_limit,
-            fullest_shard: ShardId(fullest_shard),
-            fullest_bytes,
-            shard_limit,
-            keep_ms,
-            events,
-            sessions,
-            takeovers,
-            resumes,
-            resumes_refused,
-            replayed,
-            lost,
-            passed_by,
-            refused,
-        }
     })
 }
 

@@ -136,7 +136,7 @@ impl Shard {
         }
         self.without_session(IdentifyCause::SessionLost);
         self.with_state(|state, shard| state.drop_shard(shard));
-        self.handle.serves(self.epoch, &session);
+        self.handle.serves(self.epoch, &session, "");
         self.current.begins(session);
         self.tell_state(StateStatus::Complete);
         self.say(Said::Session(Box::new(self.ticket())));

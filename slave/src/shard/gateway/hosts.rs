@@ -88,8 +88,9 @@ impl Hosts {
     pub(super) async fn refused(&self, url: Uri, status: u16) -> Refusal {
         let name = name(&url);
         let host = self.host(&name);
+        let since = Instant::now();
         let _one = host.asks.lock().await;
-        if let Some(known) = lock(&host.last).still_says(status) {
+        if let Some(known) = lock(&host.last).answers(status, since) {
             return known;
         }
         let mut refusal = Refusal {
@@ -128,6 +129,14 @@ impl Hosts {
 }
 
 impl Last {
+    /// What it says to a shard that it refused then: what was heard since, be it another
+    /// answer, or what it would say again.
+    fn answers(&self, status: u16, since: Instant) -> Option<Refusal> {
+        let is_new = self.at.is_some_and(|at| at >= since);
+        let heard = self.refusal.clone().filter(|_| is_new);
+        heard.or_else(|| self.still_says(status))
+    }
+
     /// What it said, if it would say the same again.
     fn still_says(&self, status: u16) -> Option<Refusal> {
         let now = Instant::now();
@@ -219,8 +228,9 @@ mod tests {
         assert_eq!(last.until, None, "a host that is broken is dialled as ever");
     }
 
-    #[tokio::test]
-    async fn many_shards_that_are_refused_ask_the_host_once() {
+    /// What a host says to many shards that it refused with 429 at once, and how often it was
+    /// asked why, which it answers so.
+    async fn refused_at_once(answer: &'static str) -> (Hosts, Uri, Vec<Refusal>, u32) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: Uri = format!("ws://{}/?v=10", listener.local_addr().unwrap())
             .parse()
@@ -231,8 +241,7 @@ mod tests {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
-                let answer = b"HTTP/1.1 429 x\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
-                stream.write_all(answer).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
                 // Closed once the question was read, or it would be a reset.
                 let _ = stream.read(&mut [0; 1024]).await;
             }
@@ -243,14 +252,31 @@ mod tests {
             let (hosts, url) = (Arc::clone(&hosts), url.clone());
             shards.spawn(async move { hosts.refused(url, 429).await });
         }
+        let said = shards.join_all().await;
+        serves.abort();
+        let hosts = Arc::into_inner(hosts).unwrap();
+        (hosts, url, said, asked.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn many_shards_that_are_refused_ask_the_host_once() {
+        let answer = "HTTP/1.1 429 x\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+        let (hosts, url, said, asked) = refused_at_once(answer).await;
         let minute = Duration::from_secs(60);
-        for refusal in shards.join_all().await {
+        for refusal in said {
             assert_eq!(refusal.wait, Some(minute));
         }
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert_eq!(asked, 1);
         let paused = hosts.paused(&url).unwrap();
         assert!(paused.until > Instant::now() + minute / 2);
-        serves.abort();
+    }
+
+    #[tokio::test]
+    async fn many_shards_hear_what_one_heard_also_where_the_host_says_something_else_by_then() {
+        let answer = "HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n";
+        let (_, _, said, asked) = refused_at_once(answer).await;
+        assert!(said.iter().all(|refusal| refusal.status == 502), "{said:?}");
+        assert_eq!(asked, 1);
     }
 
     #[test]

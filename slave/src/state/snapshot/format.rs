@@ -23,6 +23,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::{
     sha256::Sha256,
     state::pack::{Packer, Unpacker, longest_block},
+    telemetry::millis,
 };
 
 const MAGIC: &[u8; 8] = b"BATONSNP";
@@ -165,10 +166,6 @@ impl Moment {
             ..now
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn array<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {

@@ -26,11 +26,7 @@ async fn a_full_window_stops_reading_then_reconnects_and_nothing_is_lost() {
     .await;
     assert_eq!(scene.slave.bot.kept.lock().unwrap().len(), 8, "never more");
     scene.slave.bot.does(|_| Doing::Finish);
-    scene.slave.bot.let_go();
-    scene.peer.serving(0).await;
-    scene.flows().await;
-    scene.all_handled_once().await;
-    assert_eq!(scene.slave.counts().await.crowded, 1);
+    scene.goes_on_after_a_close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,11 +53,7 @@ async fn a_bot_without_room_gets_nothing_more_until_it_has_some_and_nothing_is_l
     // There is no connection, and none is dialled.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(scene.discord.counters().total.connects, connects);
-    scene.slave.bot.let_go();
-    scene.peer.serving(0).await;
-    scene.flows().await;
-    scene.all_handled_once().await;
-    assert_eq!(scene.slave.counts().await.crowded, 1);
+    scene.goes_on_after_a_close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,6 +77,15 @@ async fn a_bot_that_has_room_again_soon_keeps_its_connection() {
 }
 
 impl Scene {
+    /// Its bot has room again, after the connection was closed once.
+    async fn goes_on_after_a_close(&mut self) {
+        self.slave.bot.let_go();
+        self.peer.serving(0).await;
+        self.flows().await;
+        self.all_handled_once().await;
+        assert_eq!(self.slave.counts().await.crowded, 1);
+    }
+
     /// For how long its shards took nothing, as the slave says when it is asked.
     async fn full_ms(&mut self) -> u64 {
         self.full().await.0

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use baton_protocol::{
     Version,
-    message::{CopyState, Ping, StoreRoom},
+    message::{CopyState, Ping, Step, StoreRoom},
 };
 use baton_slave::{OnLostState, store::Guilds};
 use baton_store::{Options, Owner, Store};
@@ -65,8 +65,8 @@ fn data(scene: &Scene) -> PathBuf {
     state.join("data.mdb")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more() {
+/// A state that is too large for its store, whose connection is closed after so long.
+async fn without_room(crowded: Duration) -> (Scene, usize) {
     let discord = discord(|config| {
         config.guilds_per_shard = 40;
         config.state_bytes_per_guild = 60_000;
@@ -84,12 +84,16 @@ async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more(
         ..Recorder::default()
     };
     let small = scene
-        .joins_as(small, |config| {
-            config.timings.crowded = Duration::from_millis(300)
-        })
+        .joins_as(small, |config| config.timings.crowded = crowded)
         .await;
     scene.sides[small].peer.start(&[0], 1, 1).await;
     is_refused(&scene.sides[small], 3).await;
+    (scene, small)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more() {
+    let (mut scene, small) = without_room(Duration::from_millis(300)).await;
     let room_said = room(&mut scene.sides[small], |room| {
         room.held_up == 1 && room.held_up_ms > 400 && room.shards == 1
     });
@@ -131,6 +135,27 @@ async fn what_finds_no_room_is_not_handed_out_and_waits_for_a_process_with_more(
     assert_eq!(scene.states(large), [StateStatus::Complete]);
     let waits = room(&mut scene.sides[large], |room| room.shards == 1).await;
     assert_eq!((waits.held_up, &*waits.held_up_by), (0, ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_finds_no_room_is_not_tried_for_a_bot_that_has_none_either() {
+    let (scene, small) = without_room(LONG).await;
+    let side = &scene.sides[small];
+    let handle = side.slave.bot.handle.lock().unwrap().clone();
+    let held = handle.expect("READY was handed out").hold();
+    let refused = async || side.slave.counts().await.refused;
+    let rests = timeout(LONG, async {
+        loop {
+            let before = refused().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if refused().await == before {
+                return before;
+            }
+        }
+    });
+    let before = rests.await.expect("it is tried again and again");
+    drop(held);
+    is_refused(side, before + 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,6 +214,9 @@ async fn a_session_that_finds_no_room_costs_no_more_identifies_before_there_is_r
         2,
         "one was refused, and no other asked for"
     );
+    let steps = peer.steps(0).into_iter();
+    let lost = steps.filter(|step| *step == Step::Reconnecting).count();
+    assert_eq!(lost, 1, "the connection on which it was refused");
     flock(&file, FlockOperation::Unlock).unwrap();
     let told = slave.bot.told().len();
     answers(peer, async || slave.bot.told().len() > told + 20).await;

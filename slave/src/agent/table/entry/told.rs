@@ -6,7 +6,7 @@ use baton_protocol::{
 };
 
 use super::Entry;
-use crate::telemetry::Lag;
+use crate::telemetry::{Lag, millis};
 
 impl Entry {
     /// For a report; `None`: it is not owned.
@@ -88,7 +88,7 @@ impl Entry {
             sequence: oldest.sequence,
             kind: oldest.kind.clone(),
             guild: oldest.guild,
-            age_ms: u64::try_from(oldest.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            age_ms: millis(oldest.since.elapsed()),
             behind: self.received.get().saturating_sub(oldest.sequence.get()),
         })
     }
