@@ -188,6 +188,12 @@ impl Fleet {
             .trim()
             .parse()
             .unwrap();
+        // Between two programs a process has no arguments and no environment.
+        let runs = || {
+            let of = |what| std::fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
+            of("cmdline").starts_with(b"sleep") && !of("environ").is_empty()
+        };
+        until("its program runs", runs).await;
         Fake::launched(pid, &self.socket(), build).of_slot(slot)
     }
 
