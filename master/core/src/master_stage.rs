@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! Adopting ──grace over, or nobody missing──▶ Running ──asked to leave──▶ Leaving ──▶ Left
-//!    (`fleet/adopt.rs`)                                     nothing is between its seal and RESUMED
+//!    (what reports say: `fleet/adopt.rs`)           nothing is between its seal and RESUMED
 //! ```
 
 use crate::{
     Core,
-    event::{Action, Outcome},
+    event::{Action, JournalState, Outcome},
+    fleet::Standing,
     timers::Timer,
 };
 
@@ -24,6 +25,48 @@ pub(crate) enum MasterStage {
 }
 
 impl Core {
+    /// The grace ends early if no slave is missing, unless the journal may not
+    /// name every slave.
+    pub(crate) fn end_adoption_early(&mut self) {
+        if self.stage == MasterStage::Adopting
+            && self.fleet.journal == JournalState::Intact
+            && self.fleet.missing_anywhere().is_empty()
+        {
+            self.end_adoption();
+        }
+    }
+
+    pub(crate) fn end_adoption(&mut self) {
+        debug_assert!(
+            self.deploys.is_empty(),
+            "nothing moves before reports are in"
+        );
+        if self.stage != MasterStage::Adopting {
+            return;
+        }
+        self.stage = MasterStage::Running;
+        self.out.stop(Timer::Adopt);
+        for slot in self.fleet.slots.ids() {
+            let drained = self.settings.drained();
+            self.fleet.resolve_unknown(slot, drained, &mut self.out);
+            self.succession().settle_slot(slot);
+            self.handover().place_free(slot);
+            self.out.touch(slot);
+        }
+        let waiting: Vec<_> = self
+            .fleet
+            .slaves
+            .iter()
+            .filter(|(_, slave)| slave.standing == Standing::Waiting)
+            .map(|(&id, _)| id)
+            .collect();
+        for id in waiting {
+            if self.fleet.is_joined(id) {
+                self.succession().decide_standing(id);
+            }
+        }
+    }
+
     pub(crate) fn leave(&mut self) {
         match self.stage {
             MasterStage::Adopting | MasterStage::Running => {
@@ -52,10 +95,11 @@ impl Core {
         self.permits.close();
         self.out.stop_all();
         for slot in self.deploys.slots() {
-            if self.deploy_can_just_end(slot) {
-                self.fail_deploy(slot, None, "the master leaves".to_owned());
+            if self.succession().deploy_can_just_end(slot) {
+                self.succession()
+                    .fail_deploy(slot, None, "the master leaves".to_owned());
             } else {
-                self.end_deploy(slot, Outcome::HandedOn);
+                self.succession().end_deploy(slot, Outcome::HandedOn);
             }
         }
         debug_assert!(

@@ -13,10 +13,9 @@ use baton_protocol::{Epoch, SlaveId, ToSlave, message::Work};
 use bytes::Bytes;
 
 use crate::{
-    Core,
+    deploy::Succession,
     event::{Durability, Entry, JournalState},
     fleet::{Fleet, SlotId},
-    master_stage::MasterStage,
     out::Out,
     settings::Settings,
     timers::Timer,
@@ -86,10 +85,12 @@ impl WorkUnit {
         self.home == Some(slot)
     }
 
-    /// It moves to the slave of another slot.
-    fn moves_to(&mut self, home: Option<SlotId>, out: &mut Out) {
-        self.home = home;
-        self.touch_home(out);
+    /// The settings say of which slot it is: its slave is to do it from now on.
+    pub(crate) fn belongs_to(&mut self, home: Option<SlotId>, out: &mut Out) {
+        if self.home != home {
+            self.home = home;
+            self.touch_home(out);
+        }
     }
 
     fn touch_home(&self, out: &mut Out) {
@@ -335,31 +336,9 @@ pub(crate) fn send_stop(to: SlaveId, epoch: Epoch, out: &mut Out) {
     out.send(to, ToSlave::StopWork(Work { epoch, ticket }));
 }
 
-impl Core {
-    /// The work takes its next step, where it is known to whom.
-    pub(crate) fn advance_work(&mut self) {
-        if self.stage != MasterStage::Running {
-            return;
-        }
-        // Whose it was may be of another slot: the settings may have moved it.
-        self.work
-            .resolve(&self.fleet.missing_anywhere(), self.fleet.journal);
-        if let Some(target) = self.work_target() {
-            let (fleet, settings) = (&self.fleet, &self.settings);
-            self.work.advance(target, fleet, settings, &mut self.out);
-        }
-    }
-
-    /// The settings may name another slot for it.
-    pub(crate) fn work_may_move(&mut self) {
-        let home = self.settings.home(&self.fleet);
-        if self.work.home != home {
-            self.work.moves_to(home, &mut self.out);
-        }
-    }
-
+impl Succession<'_> {
     /// Who is to do the work; `None`: the present one goes on.
-    fn work_target(&self) -> Option<SlaveId> {
+    pub(crate) fn work_target(&self) -> Option<SlaveId> {
         let home = self.work.home?;
         if let Some(deploy) = self.deploys.of(home) {
             return deploy.work_goal();
@@ -370,16 +349,15 @@ impl Core {
 
     /// No answer. A slave that does not stop the work is killed, as one that does
     /// not seal; one that does not start it fails its deploy.
-    pub(crate) fn work_due(&mut self) {
-        match self.work.due(&self.fleet, &self.settings, &mut self.out) {
-            Some(Overdue::Stop(owner)) => {
+    pub(crate) fn work_overdue(&mut self, overdue: Overdue) {
+        match overdue {
+            Overdue::Stop(owner) => {
                 self.condemn(owner, "it did not stop the once-per-bot work");
                 self.deploy_lost_soon(owner, "it did not stop the once-per-bot work");
             }
-            Some(Overdue::Start(owner)) => {
+            Overdue::Start(owner) => {
                 self.deploy_lost_soon(owner, "it did not start the once-per-bot work");
             }
-            None => {}
         }
     }
 }

@@ -1,20 +1,24 @@
 //! How a deploy begins: an operator asks for it, a candidate comes by itself, a slave is
-//! to be followed, or the master finds one that it did not survive.
+//! to be followed, or the master finds one that it did not survive. Then (M1) both slaves
+//! are told that shards will move, and say when they are ready for it.
 
 use std::{collections::VecDeque, time::Duration};
 
-use baton_protocol::{LaunchId, SlaveId, message::Role};
+use baton_protocol::{
+    LaunchId, SlaveId, ToSlave,
+    message::{Role, ShardMigrationStart},
+};
 
 use crate::{
-    Core,
-    deploy::{Answer, Before, Deploy, InFlight, Pace, Stage},
-    event::{Action, Beside, DeployOrder, Losses, News, Pause, RequestId, STOPPED},
-    fleet::SlotId,
+    deploy::{Answer, Before, Deploy, Deploys, InFlight, Pace, Stage, Succession},
+    event::{Action, Beside, DeployOrder, Losses, News, RequestId},
+    fleet::{Fleet, SlotId},
     master_stage::MasterStage,
+    out::Out,
     timers::Timer,
 };
 
-impl Core {
+impl Succession<'_> {
     /// Whether a deploy of this slot may begin, beside those of other slots or alone; else
     /// why not.
     pub(crate) fn deploy_possible(
@@ -72,12 +76,13 @@ impl Core {
     }
 
     /// An operator wants one: a process is launched, it is the candidate.
-    pub(crate) fn deploy_asked(&mut self, request: RequestId, order: DeployOrder) {
+    /// Whether it began.
+    pub(crate) fn deploy_asked(&mut self, request: RequestId, order: DeployOrder) -> bool {
         let slot = match self.deploy_slot(&order) {
             Ok(slot) => slot,
             Err(reason) => {
                 self.out.tell(News::RequestRefused { request, reason });
-                return;
+                return false;
             }
         };
         let from = self.fleet.slots[slot].owner;
@@ -86,11 +91,8 @@ impl Core {
         let launch = self.fleet.next_launch();
         let stage = Stage::Starting { launch, pid: None };
         self.begin_deploy(Some(request), slot, order, from, stage);
-        // What kept sessions from being given may be mended by it.
-        self.permits
-            .may_be_tried(&self.fleet, &self.settings, &mut self.out);
         self.tell_step(slot);
-        self.fleet.standby_gives_way(slot, &mut self.out);
+        self.fleet.standby_gives_way(slot, self.out);
         self.out.order(Action::Launch {
             slot: name,
             role: Role::Candidate,
@@ -100,6 +102,7 @@ impl Core {
         });
         self.out.start(Timer::Deploy(slot), self.settings.ready);
         self.out.touch(slot);
+        true
     }
 
     fn deploy_slot(&self, order: &DeployOrder) -> Result<SlotId, String> {
@@ -156,7 +159,7 @@ impl Core {
         self.begin_deploy(None, slot, order, Some(from), Stage::Moving { to, pace });
         if let Some(deploy) = self.deploys.of_mut(slot) {
             deploy.given = Some(self.out.now);
-            deploy.queue_slot(to, &self.fleet, self.out.now);
+            deploy.queue_slot(to, self.fleet, self.out.now);
         }
         self.tell_step(slot);
     }
@@ -193,7 +196,7 @@ impl Core {
         } else {
             let place = &mut self.fleet.slots[slot];
             let before = place.deployed(self.out.now);
-            let last = self.deploys.number(&order, before, &mut self.out);
+            let last = self.deploys.number(&order, before, self.out);
             let number = last.deploy;
             place.deploys(last, self.out.now);
             number
@@ -202,7 +205,7 @@ impl Core {
         let name = order.slot.clone();
         self.out.stop(Timer::Slot(slot));
         self.fleet.slots[slot].losses = Losses::default();
-        let before = Before::of(from, slot, &self.fleet, self.out.now);
+        let before = Before::of(from, slot, self.fleet, self.out.now);
         self.deploys.begin(Deploy {
             id,
             slot,
@@ -232,15 +235,6 @@ impl Core {
         self.out.touch(slot);
     }
 
-    /// The process of a launch is known, if it is the one of a deploy.
-    pub(crate) fn candidate_launched(&mut self, of: LaunchId, process: u32) {
-        if let Some(deploy) = self.deploys.launching(of)
-            && let Stage::Starting { pid, .. } = &mut deploy.stage
-        {
-            *pid = Some(process);
-        }
-    }
-
     /// The launched candidate joined.
     pub(crate) fn candidate_came(&mut self, slot: SlotId, to: SlaveId) {
         if let Some(deploy) = self.deploys.stepping(slot) {
@@ -253,71 +247,78 @@ impl Core {
         }
     }
 
-    /// Tells where the deploy is.
-    fn tell_step(&mut self, slot: SlotId) {
+    /// M1: the master tells both slaves that shards will move.
+    pub(crate) fn prepare(&mut self, slot: SlotId) {
         if let Some(deploy) = self.deploys.of(slot) {
-            deploy.tell_step(&mut self.out);
+            deploy.tell_step(self.out);
+            self.out.start(Timer::Deploy(slot), self.settings.ready);
+            deploy.ask_prepared(self.fleet, self.out);
         }
     }
 
-    // ---- what an operator says of one that runs ------------------------------
-
-    /// The deploy that an operator means: of the slot that is named, or the only one.
-    fn deploy_meant(&self, slot: Option<&str>) -> Result<SlotId, String> {
-        if let Some(name) = slot {
-            let Some(slot) = self.fleet.slots.named(name) else {
-                return Err(format!("this fleet has no slot {name:?}"));
-            };
-            let deploy = self.deploys.of(slot);
-            let none = || format!("no deploy of slot {name:?} is under way");
-            return deploy.map(|_| slot).ok_or_else(none);
+    /// Tells where the deploy is.
+    pub(super) fn tell_step(&mut self, slot: SlotId) {
+        if let Some(deploy) = self.deploys.of(slot) {
+            deploy.tell_step(self.out);
         }
-        match self.deploys.slots()[..] {
-            [] => Err("no deploy is under way".to_owned()),
-            [slot] => Ok(slot),
-            [..] => {
-                let deploys = self.deploys.iter();
-                let names: Vec<_> = deploys.map(|deploy| deploy.order.slot.as_str()).collect();
-                Err(format!(
-                    "deploys of several slots are under way ({}): name the slot of one",
-                    names.join(", ")
-                ))
-            }
+    }
+}
+
+impl Deploys {
+    /// The process of a launch is known, if it is the one of a deploy.
+    pub(crate) fn candidate_launched(&mut self, of: LaunchId, process: u32) {
+        if let Some(deploy) = self.launching(of)
+            && let Stage::Starting { pid, .. } = &mut deploy.stage
+        {
+            *pid = Some(process);
         }
     }
 
-    pub(crate) fn pause_asked(&mut self, request: RequestId, slot: Option<&str>, pause: Pause) {
-        let paused = self.deploy_meant(slot).and_then(|slot| {
-            let deploy = self.deploys.stepping(slot);
-            let paused = deploy.map_or(Ok(()), |deploy| deploy.pause(pause));
-            paused.map(|()| slot).map_err(str::to_owned)
-        });
-        match paused {
-            Ok(slot) => self.tell_step(slot),
-            Err(reason) => self.out.tell(News::RequestRefused { request, reason }),
+    /// One of the slaves of a deploy is ready.
+    pub(crate) fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart, out: &mut Out) {
+        if let Some(deploy) = self.with_mut(slave) {
+            deploy.prepared(slave, answer, out);
+        }
+    }
+}
+
+impl Deploy {
+    /// Asks each slave that has not answered whether it is ready for the move.
+    pub(crate) fn ask_prepared(&self, fleet: &Fleet, out: &mut Out) {
+        let Stage::Preparing { to, new, old } = self.stage else {
+            return;
+        };
+        let shards = u32::try_from(self.size(fleet)).unwrap_or(u32::MAX);
+        let start = |from_this_slave, shards| {
+            ToSlave::ShardMigrationStart(ShardMigrationStart {
+                deploy: self.id,
+                from_this_slave,
+                shards,
+            })
+        };
+        if new == Answer::Due {
+            out.send(to, start(false, shards));
+        }
+        if old == Answer::Due
+            && let Some(from) = self.from
+        {
+            out.send(from, start(true, 0));
         }
     }
 
-    pub(crate) fn abort_asked(&mut self, request: RequestId, slot: Option<&str>) {
-        let aborted = self.deploy_meant(slot).and_then(|slot| {
-            let stage = self.deploys.of(slot).map(|deploy| &deploy.stage);
-            let refusal = match stage {
-                Some(Stage::Retiring { .. }) => "everything moved, and the old slave is leaving",
-                Some(Stage::RollingBack { .. }) => "the deploy is rolling back already",
-                Some(
-                    Stage::Starting { .. }
-                    | Stage::Preparing { .. }
-                    | Stage::Moving { .. }
-                    | Stage::Work { .. }
-                    | Stage::Soaking { .. },
-                )
-                | None => return Ok(slot),
-            };
-            Err(refusal.to_owned())
-        });
-        match aborted {
-            Ok(slot) => self.fail_deploy(slot, None, STOPPED.to_owned()),
-            Err(reason) => self.out.tell(News::RequestRefused { request, reason }),
+    /// One of them answers.
+    fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart, out: &mut Out) {
+        if answer.deploy != self.id {
+            return;
         }
+        let Stage::Preparing { to, new, old } = &mut self.stage else {
+            return;
+        };
+        if slave == *to && !answer.from_this_slave {
+            *new = Answer::Given;
+        } else if Some(slave) == self.from && answer.from_this_slave {
+            *old = Answer::Given;
+        }
+        out.touch(self.slot);
     }
 }

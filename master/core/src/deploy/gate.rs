@@ -25,8 +25,7 @@ use std::time::Duration;
 use baton_protocol::{SlaveId, ToSlave, Version, message::Ping, text};
 
 use crate::{
-    Core,
-    deploy::{Deploy, Stage},
+    deploy::{Deploy, Stage, Succession},
     fleet::{Fleet, Part},
     out::Out,
     settings::Settings,
@@ -46,7 +45,7 @@ pub(super) const OF_CANARY: u64 = u64::MAX - 1;
 /// soak.
 const LEAST_LAG: Duration = Duration::from_secs(1);
 
-impl Core {
+impl Succession<'_> {
     /// The new slave of a deploy has just said how it fares: goes on, or takes everything
     /// back.
     pub(crate) fn judge(&mut self, id: SlaveId, number: u64) {
@@ -55,7 +54,7 @@ impl Core {
             return;
         };
         let slot = deploy.slot;
-        let (fleet, settings, out) = (&self.fleet, &self.settings, &mut self.out);
+        let (fleet, settings, out) = (&*self.fleet, self.settings, &mut *self.out);
         let judged = match deploy.fails_events(fleet, settings) {
             Some(why) => Err(why),
             None if number == OF_CANARY => deploy.canary_said(fleet, settings, out),

@@ -8,8 +8,8 @@
 //! Aborted             Aborted                RollingBack: every moved shard goes back ─▶ RolledBack
 //! ```
 //!
-//! Every arrow to the right is taken by [`Core::advance_deploy`](crate::Core::advance_deploy), every arrow
-//! down by [`Core::fail_deploy`](crate::Core::fail_deploy) (`rollback.rs`). A deploy whose old slave dies
+//! Every arrow to the right is taken by [`Succession::advance_deploy`], every arrow
+//! down by [`Succession::fail_deploy`] (`rollback.rs`). A deploy whose old slave dies
 //! has nothing to go back to: it goes on and ends `Forced`. There is at most one of each slot
 //! (`deploys.rs`).
 
@@ -20,11 +20,11 @@ mod deploys;
 mod gate;
 mod in_flight;
 mod pause;
-mod prepare;
 mod report;
 mod rollback;
 mod schedule;
 mod steps;
+mod succession;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -38,8 +38,11 @@ use crate::{
     fleet::{Backpressure, Fleet, SlotId},
 };
 
-pub(crate) use self::deploys::{Deploys, Load};
 use self::in_flight::InFlight;
+pub(crate) use self::{
+    deploys::{Deploys, Load},
+    succession::Succession,
+};
 
 /// The running deploy.
 #[derive(Clone, Debug)]

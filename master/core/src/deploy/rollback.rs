@@ -10,14 +10,13 @@
 use baton_protocol::{LaunchId, ShardId, SlaveId, text};
 
 use crate::{
-    Core,
-    deploy::{Answer, Pace, Stage},
+    deploy::{Answer, Pace, Stage, Succession},
     event::Outcome,
     fleet::{SlotId, Standing},
     timers::Timer,
 };
 
-impl Core {
+impl Succession<'_> {
     /// The deploy cannot go on.
     pub(crate) fn fail_deploy(&mut self, slot: SlotId, shard: Option<ShardId>, reason: String) {
         let Some(deploy) = self.deploys.of(slot) else {
@@ -28,7 +27,7 @@ impl Core {
                 if let Some(pid) = pid {
                     self.fleet.slots[slot].refuse_pid(pid);
                 }
-                self.fleet.give_up(slot, &mut self.out);
+                self.fleet.give_up(slot, self.out);
                 self.end_deploy(slot, Outcome::Aborted { reason });
                 return;
             }
@@ -41,10 +40,9 @@ impl Core {
         let preparing = matches!(deploy.stage, Stage::Preparing { .. });
         let way_back = deploy.from.filter(|&from| self.fleet.is_healthy(from));
         let forced = deploy.forced.clone();
-        if preparing || (way_back.is_some() && deploy.moved_nothing(to, &self.fleet)) {
+        if preparing || (way_back.is_some() && deploy.moved_nothing(to, self.fleet)) {
             self.handover().cancel_copies(slot);
-            self.fleet
-                .dismiss(to, self.settings.retired(), &mut self.out);
+            self.fleet.dismiss(to, self.settings.retired(), self.out);
             let reason = match shard {
                 Some(shard) => format!("shard {shard}: {reason}"),
                 None => reason,
@@ -53,7 +51,7 @@ impl Core {
         } else if way_back.is_some() {
             self.roll_back(slot, to, shard, reason);
         } else if self.fleet.is_healthy(to) {
-            self.fleet.fill(slot, to, &mut self.out);
+            self.fleet.fill(slot, to, self.out);
             let reason = forced.unwrap_or(reason);
             self.end_deploy(slot, Outcome::Forced { reason });
         } else {
@@ -69,15 +67,10 @@ impl Core {
         self.out.stop(Timer::Deploy(slot));
         if let Some(deploy) = self.deploys.stepping(slot) {
             debug_assert!(deploy.from.is_some(), "somebody takes it back");
-            deploy.go_to(Stage::RollingBack { to, shard, reason }, &mut self.out);
+            deploy.go_to(Stage::RollingBack { to, shard, reason }, self.out);
             let held = self.fleet.slaves.get(&to).map(|slave| slave.holds.clone());
-            deploy.queue_for_the_way_back(&held.unwrap_or_default(), &self.fleet);
+            deploy.queue_for_the_way_back(&held.unwrap_or_default(), self.fleet);
         }
-    }
-
-    /// Whether the deploy of a shard is rolling back.
-    pub(crate) fn shard_goes_back(&self, id: ShardId) -> bool {
-        self.deploys.goes_back(self.fleet.shards[id].slot)
     }
 
     /// Everything is back when the new slave holds nothing.
@@ -97,8 +90,7 @@ impl Core {
             && self.fleet.holds_nothing(to)
             && work_is_back;
         if done {
-            self.fleet
-                .dismiss(to, self.settings.retired(), &mut self.out);
+            self.fleet.dismiss(to, self.settings.retired(), self.out);
             self.end_deploy(at, Outcome::RolledBack { shard, reason });
         }
         done
@@ -146,7 +138,7 @@ impl Core {
                 Stage::Soaking { to, .. } => {
                     deploy.forced = Some(lost);
                     // There is no way back: the soak has no point.
-                    deploy.go_to(Stage::Work { to }, &mut self.out);
+                    deploy.go_to(Stage::Work { to }, self.out);
                 }
                 Stage::Retiring { .. } => self.end_deploy(slot, Outcome::Done),
                 Stage::RollingBack { to, shard, .. } => {
@@ -175,8 +167,8 @@ impl Core {
         if let Some(deploy) = self.deploys.stepping(slot) {
             debug_assert!(deploy.from.is_none(), "nobody takes it back");
             let pace = Pace::Width;
-            deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
-            deploy.queue_slot(to, &self.fleet, self.out.now);
+            deploy.go_to(Stage::Moving { to, pace }, self.out);
+            deploy.queue_slot(to, self.fleet, self.out.now);
         }
     }
 
@@ -188,7 +180,7 @@ impl Core {
         }) else {
             return;
         };
-        self.fleet.fill(slot, standby, &mut self.out);
+        self.fleet.fill(slot, standby, self.out);
         if let Some(deploy) = self.deploys.stepping(slot) {
             deploy.from = Some(standby);
             deploy.forced = None;
@@ -212,7 +204,7 @@ impl Core {
         };
         let slot = deploy.slot;
         match deploy.rejoined(id) {
-            Ok(()) => deploy.ask_prepared(&self.fleet, &mut self.out),
+            Ok(()) => deploy.ask_prepared(self.fleet, self.out),
             Err(why) => self.fail_deploy(slot, None, why),
         }
     }
@@ -249,7 +241,7 @@ impl Core {
         );
         let preparing = matches!(deploy.stage, Stage::Preparing { .. });
         let to = deploy.to();
-        if preparing || to.is_some_and(|to| deploy.moved_nothing(to, &self.fleet)) {
+        if preparing || to.is_some_and(|to| deploy.moved_nothing(to, self.fleet)) {
             self.fail_deploy(slot, None, reason);
         } else {
             // What moved is served, what did not move is served: waiting is safe.
@@ -281,6 +273,6 @@ impl Core {
     /// Whether the deploy of a slot may end as if it had never begun.
     pub(crate) fn deploy_can_just_end(&self, slot: SlotId) -> bool {
         let deploy = self.deploys.of(slot);
-        deploy.is_some_and(|deploy| deploy.can_just_end(&self.fleet))
+        deploy.is_some_and(|deploy| deploy.can_just_end(self.fleet))
     }
 }

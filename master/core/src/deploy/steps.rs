@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use baton_protocol::{ShardId, SlaveId, message::ShardMigrationStart, text};
+use baton_protocol::{ShardId, SlaveId, text};
 
 use crate::{
-    Core,
-    deploy::{Answer, Bake, Deploy, Pace, Soak, Stage},
+    deploy::{Answer, Bake, Deploy, Pace, Soak, Stage, Succession},
     event::{Done, Durability, Entry, LastDeploy, News, Outcome},
     fleet::{Fleet, SlotId},
     master_stage::MasterStage,
@@ -14,23 +13,7 @@ use crate::{
     timers::Timer,
 };
 
-impl Core {
-    /// M1: the master tells both slaves that shards will move.
-    pub(crate) fn prepare(&mut self, slot: SlotId) {
-        if let Some(deploy) = self.deploys.of(slot) {
-            deploy.tell_step(&mut self.out);
-            self.out.start(Timer::Deploy(slot), self.settings.ready);
-            deploy.ask_prepared(&self.fleet, &mut self.out);
-        }
-    }
-
-    /// One of them is ready.
-    pub(crate) fn prepared(&mut self, slave: SlaveId, answer: &ShardMigrationStart) {
-        if let Some(deploy) = self.deploys.with_mut(slave) {
-            deploy.prepared(slave, answer, &mut self.out);
-        }
-    }
-
+impl Succession<'_> {
     /// Takes every step that can be taken now.
     pub(crate) fn advance_deploy(&mut self, slot: SlotId) {
         while self.deploy_steps_on(slot) {}
@@ -57,11 +40,11 @@ impl Core {
                 if let Pace::Canary { shards, .. } = pace
                     && (self.fleet.serving(to) >= shards || none_left)
                 {
-                    if !deploy.is_baked(&self.fleet, &self.settings, &mut self.out) {
+                    if !deploy.is_baked(self.fleet, self.settings, self.out) {
                         return false;
                     }
                     let pace = Pace::Width;
-                    deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
+                    deploy.go_to(Stage::Moving { to, pace }, self.out);
                     return true;
                 }
                 let nothing_in_flight = deploy.in_flight.is_empty();
@@ -102,7 +85,7 @@ impl Core {
             return None;
         }
         let replay_buffer = self.settings.replay_buffer;
-        let (fleet, permits, now) = (&self.fleet, &self.permits, self.out.now);
+        let (fleet, permits, now) = (&*self.fleet, self.permits, self.out.now);
         deploy.next_to_move(fleet, permits, now, replay_buffer, beside)
     }
 
@@ -115,17 +98,17 @@ impl Core {
             // What gets no events shows nothing of a build.
             Some(from) => usize::try_from(deploy.order.canary)
                 .unwrap_or(usize::MAX)
-                .min(deploy.size(&self.fleet))
+                .min(deploy.size(self.fleet))
                 .min(self.fleet.serving(from)),
             None => 0,
         };
-        deploy.queue_behind_canary(to, shards, &self.fleet, self.out.now);
+        deploy.queue_behind_canary(to, shards, self.fleet, self.out.now);
         let bake = Bake::Raw;
         let pace = match shards {
             0 => Pace::Width,
             _ => Pace::Canary { shards, bake },
         };
-        deploy.go_to(Stage::Moving { to, pace }, &mut self.out);
+        deploy.go_to(Stage::Moving { to, pace }, self.out);
     }
 
     /// M7: everything moved; the old slave stays ready to take it back.
@@ -140,7 +123,7 @@ impl Core {
             self.end_deploy(slot, outcome);
             return;
         }
-        let (fleet, out) = (&self.fleet, &mut self.out);
+        let (fleet, out) = (&*self.fleet, &mut *self.out);
         let length = deploy.soak_within_budget(fleet, self.settings.replay_buffer, out);
         deploy.soak = Some(length);
         let soak = Soak::begins(to, &deploy.before, fleet, out.now);
@@ -173,9 +156,8 @@ impl Core {
         self.deploys.done(&last);
         let entries = command.into_iter().chain([Entry::Deploy(last)]).collect();
         self.out.save(entries, Durability::Soon);
-        self.fleet
-            .dismiss_standbys(slot, &self.settings, &mut self.out);
-        self.fleet.fill(slot, to, &mut self.out);
+        self.fleet.dismiss_standbys(slot, self.settings, self.out);
+        self.fleet.fill(slot, to, self.out);
     }
 
     /// A step took too long, or the soak is over.
@@ -221,7 +203,7 @@ impl Core {
                 self.fail_deploy(slot, None, why);
             }
             Stage::Soaking { to, .. } => self.soak_over(slot, to),
-            Stage::Moving { .. } => deploy.look_at_canary(&mut self.out),
+            Stage::Moving { .. } => deploy.look_at_canary(self.out),
             // What they wait for has deadlines of its own.
             Stage::Work { .. } | Stage::Retiring { .. } | Stage::RollingBack { .. } => {
                 debug_assert!(false, "no deadline of {:?}", deploy.stage);
@@ -255,7 +237,7 @@ impl Core {
                 ),
             );
         } else {
-            deploy.ask_if_alive(to, patience, &mut self.out);
+            deploy.ask_if_alive(to, patience, self.out);
         }
     }
 
@@ -268,7 +250,7 @@ impl Core {
             deploy.from.is_some() || matches!(deploy.stage, Stage::Soaking { .. })
         });
         self.fleet.serving(slave) == size
-            || ((moves || self.permits.are_held_up(&self.settings, self.out.now))
+            || ((moves || self.permits.are_held_up(self.settings, self.out.now))
                 && self.fleet.placed(slave) == size)
     }
 
@@ -294,14 +276,13 @@ impl Core {
         self.commit(slot, to);
         self.go_to(slot, Stage::Retiring { to });
         if let Some(from) = self.deploys.of(slot).and_then(|deploy| deploy.from) {
-            self.fleet
-                .dismiss(from, self.settings.retired(), &mut self.out);
+            self.fleet.dismiss(from, self.settings.retired(), self.out);
         }
     }
 
     fn go_to(&mut self, slot: SlotId, stage: Stage) {
         if let Some(deploy) = self.deploys.stepping(slot) {
-            deploy.go_to(stage, &mut self.out);
+            deploy.go_to(stage, self.out);
         }
     }
 
@@ -336,7 +317,7 @@ impl Core {
         };
         match outcome {
             Outcome::Aborted { .. } | Outcome::RolledBack { .. } => {
-                self.deploys.give_up(deploy.id, &mut self.out);
+                self.deploys.give_up(deploy.id, self.out);
             }
             Outcome::Done | Outcome::Forced { .. } | Outcome::HandedOn => {}
         }

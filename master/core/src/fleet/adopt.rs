@@ -17,64 +17,18 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use baton_protocol::{
-    ShardId, SlaveId,
-    message::{ResumeAfter, Role},
-};
+use baton_protocol::{ShardId, SlaveId, message::ResumeAfter};
 
 use crate::{
-    Core,
+    deploy::Succession,
     event::{Basis, Durability, Entry, Hold, JournalState},
     fleet::{Fleet, Presence, SlotId, Standing},
     master_stage::MasterStage,
     out::Out,
     shard::{Free, Kept, Phase, Shard},
-    timers::Timer,
 };
 
-impl Core {
-    /// The grace ends early if no slave is missing, unless the journal may not
-    /// name every slave.
-    pub(crate) fn end_adoption_early(&mut self) {
-        if self.stage == MasterStage::Adopting
-            && self.fleet.journal == JournalState::Intact
-            && self.fleet.missing_anywhere().is_empty()
-        {
-            self.end_adoption();
-        }
-    }
-
-    pub(crate) fn end_adoption(&mut self) {
-        debug_assert!(
-            self.deploys.is_empty(),
-            "nothing moves before reports are in"
-        );
-        if self.stage != MasterStage::Adopting {
-            return;
-        }
-        self.stage = MasterStage::Running;
-        self.out.stop(Timer::Adopt);
-        for slot in self.fleet.slots.ids() {
-            let drained = self.settings.drained();
-            self.fleet.resolve_unknown(slot, drained, &mut self.out);
-            self.settle_slot(slot);
-            self.place_free(slot);
-            self.out.touch(slot);
-        }
-        let waiting: Vec<_> = self
-            .fleet
-            .slaves
-            .iter()
-            .filter(|(_, slave)| slave.standing == Standing::Waiting)
-            .map(|(&id, slave)| (slave.hello.role != Role::Standby, id))
-            .collect();
-        for (_, id) in waiting {
-            if self.fleet.is_joined(id) {
-                self.decide_standing(id);
-            }
-        }
-    }
-
+impl Succession<'_> {
     /// Decides who fills a slot after reports came in. Two slaves that both hold
     /// shards: a deploy was interrupted, it goes on to the newer one.
     pub(crate) fn settle_slot(&mut self, slot: SlotId) {
@@ -98,7 +52,7 @@ impl Core {
         let owner = self.fleet.slots[slot].owner;
         match (holders.pop(), holders.pop()) {
             (Some((.., new)), Some((.., old))) => {
-                self.fleet.fill(slot, old, &mut self.out);
+                self.fleet.fill(slot, old, self.out);
                 self.fleet.stand(new, Standing::Active);
                 // Else the next master goes on with it.
                 if self.stage == MasterStage::Running {
@@ -107,7 +61,7 @@ impl Core {
             }
             (Some((.., only)), None) if owner != Some(only) => {
                 if owner.is_none_or(|owner| self.fleet.holds_nothing(owner)) {
-                    self.fleet.fill(slot, only, &mut self.out);
+                    self.fleet.fill(slot, only, self.out);
                 }
             }
             (Some(_), None) => {}
@@ -115,7 +69,7 @@ impl Core {
                 if owner.is_none()
                     && let Some(next) = self.fleet.heir(slot)
                 {
-                    self.fleet.fill(slot, next, &mut self.out);
+                    self.fleet.fill(slot, next, self.out);
                 }
             }
         }

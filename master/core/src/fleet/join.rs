@@ -13,118 +13,18 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
-    event::{Beside, Durability, Entry, News, Time},
-    fleet::{Fleet, Past, Presence, Slave, SlotId, Standing, lies::Lies},
+    deploy::Succession,
+    event::{Beside, Entry, News, Time},
+    fleet::{Fleet, Lies, Past, SlotId, Standing},
     master_stage::MasterStage,
     out::Out,
     settings::Settings,
     shard::Phase,
-    timers::Timer,
 };
 
-impl Core {
-    pub(crate) fn joined(&mut self, hello: Hello, report: Report) {
-        let id = hello.slave;
-        let (report, lies) = self.fleet.without_lies(id, report, &self.work);
-        let report = &report;
-        if self.fleet.fenced.contains(&id) && !mutant!("fenced-believed") {
-            self.fleet
-                .fenced_came(hello, report, &self.settings, &mut self.out);
-        } else if self.fleet.slaves.contains_key(&id) {
-            self.came_back(hello, report, &lies);
-        } else {
-            self.came_new(hello, report, &lies);
-        }
-        self.end_adoption_early();
-    }
-
-    fn came_new(&mut self, hello: Hello, report: &Report, lies: &Lies) {
-        let id = hello.slave;
-        // A slave that serves shards is never sent away: they would have no owner.
-        let held = report.shards.iter();
-        let mut held = held.filter_map(|held| self.fleet.shards.get(held.ticket.shard));
-        let of_shards = || held.next().map(|shard| shard.slot);
-        let slot = self.fleet.slots.named(&hello.slot).or_else(of_shards);
-        let Some(slot) = slot else {
-            let detail = format!("this fleet has no slot {:?}", hello.slot);
-            self.out.refuse(id, RefusedReason::Slot, detail);
-            return;
-        };
-        if report.shards.is_empty()
-            && let Err((reason, detail)) = self.may_come(&hello, slot, lies)
-        {
-            self.out.refuse(id, reason, detail);
-            self.fleet.refute(id, lies, &self.work, &mut self.out);
-            return;
-        }
-        let pin = self.fleet.pin(&hello, &self.settings, self.out.now);
-        let entries = pin
-            .into_iter()
-            .chain([Entry::Slave(Box::new(hello.clone()))])
-            .collect();
-        self.fleet
-            .slaves
-            .insert(id, Slave::new(hello, slot, Presence::Joined));
-        self.out.save(entries, Durability::Now);
-        if !lies.is_empty()
-            && let Some(slave) = self.fleet.slaves.get_mut(&id)
-        {
-            // A slave that comes with shards, its own or not, is no new build.
-            slave.past = Past::Served;
-        }
-        self.fleet
-            .accept(id, report, false, self.settings.shard_count, &mut self.out);
-        self.fleet.refute(id, lies, &self.work, &mut self.out);
-        self.report_in(id, report);
-        self.decide_standing(id);
-    }
-
-    fn came_back(&mut self, hello: Hello, report: &Report, lies: &Lies) {
-        let id = hello.slave;
-        debug_assert!(self.fleet.is_known(id), "slave {id} was here before");
-        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
-            return;
-        };
-        slave.hello.role = hello.role;
-        slave.hello.version = hello.version;
-        slave.hello.deploy = hello.deploy;
-        slave.hello.launch = hello.launch;
-        slave.presence = Presence::Joined;
-        let (slot, standing) = (slave.slot, slave.standing);
-        self.out.stop(Timer::Away(id));
-        self.fleet
-            .accept(id, report, true, self.settings.shard_count, &mut self.out);
-        self.fleet.refute(id, lies, &self.work, &mut self.out);
-        self.report_in(id, report);
-        if self.stage != MasterStage::Adopting {
-            // A shard that it does not report, and might have held, has no owner.
-            let drained = self.settings.drained();
-            self.fleet.resolve_unknown(slot, drained, &mut self.out);
-        }
-        match standing {
-            Standing::Waiting => self.decide_standing(id),
-            Standing::Active => {
-                if self.stage == MasterStage::Running {
-                    // Others may have come meanwhile, and fill the slot.
-                    self.settle_slot(slot);
-                }
-                self.deploy_rejoined(id);
-            }
-            Standing::Standby => self.fleet.soft_start(id, &mut self.out),
-            Standing::Leaving => {
-                if self.fleet.holds_nothing(id) {
-                    self.out.send(id, ToSlave::Shutdown);
-                }
-            }
-            Standing::Condemned => {}
-        }
-        self.permits
-            .again(&self.fleet, &self.settings, &mut self.out);
-        self.out.touch(slot);
-    }
-
-    fn may_come(
+impl Succession<'_> {
+    /// Whether a slave that owns nothing may come in, whatever it lies about.
+    pub(crate) fn may_come(
         &self,
         hello: &Hello,
         slot: SlotId,
@@ -209,15 +109,15 @@ impl Core {
             self.deploy_rejoined(id);
         } else if role == Role::Standby {
             self.fleet.stand(id, Standing::Standby);
-            self.fleet.soft_start(id, &mut self.out);
-            self.fleet.standby_came(slot, id, &mut self.out);
+            self.fleet.soft_start(id, self.out);
+            self.fleet.standby_came(slot, id, self.out);
         } else if given_up {
-            self.fleet.dismiss(id, self.settings.retire, &mut self.out);
+            self.fleet.dismiss(id, self.settings.retire, self.out);
         } else if expected {
             self.fleet.stand(id, Standing::Active);
             self.candidate_came(slot, id);
         } else if owner.is_none() && self.deploys.of(slot).is_none() {
-            self.fleet.fill(slot, id, &mut self.out);
+            self.fleet.fill(slot, id, self.out);
         } else if role == Role::Candidate
             && past == Past::Fresh
             && let Some(owner) = owner
@@ -226,7 +126,7 @@ impl Core {
             self.fleet.stand(id, Standing::Active);
             self.deploy_candidate(slot, owner, id);
         } else {
-            self.fleet.dismiss(id, self.settings.retire, &mut self.out);
+            self.fleet.dismiss(id, self.settings.retire, self.out);
         }
         self.out.touch(slot);
     }
@@ -272,7 +172,7 @@ impl Fleet {
 
     /// Pins what the fleet's sessions are identified with: the first slave's
     /// parameters, or those of the slave that starts a dead fleet cold.
-    fn pin(&mut self, hello: &Hello, settings: &Settings, now: Time) -> Option<Entry> {
+    pub(crate) fn pin(&mut self, hello: &Hello, settings: &Settings, now: Time) -> Option<Entry> {
         let service = settings.service;
         let pinned = self.pinned.as_ref();
         let agrees =

@@ -16,14 +16,13 @@ use std::time::Duration;
 use baton_protocol::{SlaveId, ToSlave};
 
 use crate::{
-    Core,
-    deploy::Stage,
+    deploy::{Stage, Succession},
     event::Beside,
     fleet::{SlotId, Standing},
     timers::Timer,
 };
 
-impl Core {
+impl Succession<'_> {
     pub(crate) fn asks_to_leave(&mut self, id: SlaveId) {
         if !self.fleet.is_healthy(id) {
             return;

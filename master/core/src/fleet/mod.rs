@@ -38,12 +38,13 @@ use crate::{
     timers::Timer,
 };
 
-use self::{shards::Shards, slots::Slots};
 pub(crate) use self::{
+    lies::Lies,
     slave::{Backpressure, FullMs, Hearing, Origin, Part, Past, Presence, Record, Slave, Standing},
     slot::{Launch, Members, Slot},
     slots::SlotId,
 };
+use self::{shards::Shards, slots::Slots};
 
 /// Who is there and what there is to serve.
 #[derive(Clone, Debug, Default)]

@@ -7,44 +7,46 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
-    deploy::Deploy,
+    deploy::{Deploy, Deploys},
     event::{Durability, Entry, Hold},
     fleet::{Fleet, SlotId},
-    master_stage::MasterStage,
     out::Out,
     settings::Settings,
-    shard::{Claim, ClaimStage, Free, How, Phase, Reach, Start, deaths::Orders, reach::Replays},
+    shard::{
+        Claim, ClaimStage, Free, Handover, How, Phase, Reach, Start, deaths::Orders, reach::Replays,
+    },
 };
 
 /// A start order names at most so many shards; more go into another one.
 const MAX_START: usize = 4096;
 
-impl Core {
+impl Deploys {
     /// The slave that the shards of a slot are to be at.
-    pub(crate) fn target(&self, slot: SlotId) -> Option<SlaveId> {
-        match self.deploys.of(slot) {
+    pub(crate) fn target(&self, slot: SlotId, fleet: &Fleet) -> Option<SlaveId> {
+        match self.of(slot) {
             Some(deploy) => deploy.goal(),
-            None => self.fleet.slots[slot].owner,
+            None => fleet.slots[slot].owner,
         }
     }
+}
 
+impl Handover<'_> {
     /// Gives every free shard of a slot to its target.
     pub(crate) fn place_free(&mut self, slot: SlotId) {
-        let Some(target) = self.target(slot) else {
+        let Some(target) = self.deploys.target(slot, self.fleet) else {
             return;
         };
-        if self.stage == MasterStage::Left || !self.fleet.can_take(target) {
+        if !self.fleet.can_take(target) {
             return;
         }
         let to = To {
             target,
             takes_over: self.deploys.takes_over(target),
-            replays: self.learnt.replays(&self.settings),
+            replays: self.learnt.replays(self.settings),
         };
         let deploy = self.deploys.of_mut(slot);
         self.fleet
-            .place_free(slot, to, deploy, &self.settings, &mut self.out);
+            .place_free(slot, to, deploy, self.settings, self.out);
     }
 
     /// Repeats the last order to a starting shard's owner.
@@ -52,7 +54,7 @@ impl Core {
         let claimant = self.fleet.shards[id].phase.claimant();
         let takes_over = claimant.is_some_and(|(owner, _)| self.deploys.takes_over(owner));
         self.fleet
-            .order_again(id, takes_over, &self.settings, &mut self.out);
+            .order_again(id, takes_over, self.settings, self.out);
     }
 }
 

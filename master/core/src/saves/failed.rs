@@ -8,14 +8,15 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     event::{Action, Durability, Entry, Hold},
+    fleet::Fleet,
+    out::Out,
     saves::Trouble,
-    shard::{ClaimStage, How},
+    shard::{ClaimStage, Handover, How},
     timers::Timer,
 };
 
-impl Core {
+impl Handover<'_> {
     /// The last save failed: what relied on it was not sent. Seals that were to
     /// follow are taken back; orders that were to follow are owed; everything
     /// else is queued again.
@@ -83,7 +84,6 @@ impl Core {
                 | Action::Exit => self.out.order(action),
             }
         }
-        self.deploys_cannot_save(reason);
     }
 
     fn reservation_failed(&mut self, id: ShardId, reserved: Epoch) {
@@ -94,13 +94,13 @@ impl Core {
         match claim.stage {
             // The seal was not sent: its owner goes on. The epoch stays used up.
             ClaimStage::Sealing { to, started, .. } => {
-                if !self.shard_goes_back(id) {
+                if !self.goes_back(id) {
                     // It waits until rows can be saved: copied again by then.
                     self.fleet.copy_is_gone(id, to);
                 }
                 let before = started.map_or(ClaimStage::Serving, ClaimStage::Starting);
-                self.enter(id, claim.at(before));
-                self.handover().move_taken_back(id);
+                self.fleet.enter(id, claim.at(before), self.out);
+                self.move_taken_back(id);
             }
             // One that was told to start before it was to be sealed is owed nothing.
             ClaimStage::Starting(_) if claim.epoch == reserved => {
@@ -110,18 +110,6 @@ impl Core {
             | ClaimStage::Serving
             | ClaimStage::Copying { .. }
             | ClaimStage::Dialling { .. } => {}
-        }
-    }
-
-    /// How a shard came free whose owner was never told to go on with it, because
-    /// that could not be saved.
-    pub(crate) fn never_told(&mut self, id: ShardId) -> Option<ResumeAfter> {
-        if !self.out.saves.owed.remove(&id) {
-            return None;
-        }
-        match self.fleet.shards[id].phase.starting()?.how {
-            How::Resume(after) => Some(after),
-            How::Full => None,
         }
     }
 
@@ -140,6 +128,20 @@ impl Core {
         // If this save works, the next input says so: there will be one.
         self.out
             .start(Timer::Tickets, self.settings.checkpoint_to_disk);
+    }
+}
+
+impl Fleet {
+    /// How a shard came free whose owner was never told to go on with it, because
+    /// that could not be saved.
+    pub(crate) fn never_told(&self, id: ShardId, out: &mut Out) -> Option<ResumeAfter> {
+        if !out.saves.owed.remove(&id) {
+            return None;
+        }
+        match self.shards[id].phase.starting()?.how {
+            How::Resume(after) => Some(after),
+            How::Full => None,
+        }
     }
 }
 

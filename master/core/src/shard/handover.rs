@@ -15,24 +15,22 @@
 //! Going back is the same way from the new slave to the old one, without the
 //! copy: the old one has its frozen state. The deploy decides who may move
 //! (`deploy/mod.rs`), messages of the two slaves move it on, and every failure goes
-//! through [`Core::shard_due`], [`Core::failed`] or a death.
-
-use std::time::Duration;
+//! through [`Succession::shard_due`](crate::deploy::Succession::shard_due),
+//! [`Core::failed`](crate::Core::failed) or a death.
 
 use baton_protocol::{
     Epoch, Sequence, ShardId, SlaveId, Ticket, ToSlave, Version,
-    message::{Dial, Dialled, ResumeAfter, Seal, Sealed},
+    message::{Dial, Dialled, ResumeAfter, Seal},
 };
 
 use crate::{
-    Core,
     deploy::Deploys,
-    event::{Basis, Durability, Entry, Hold, MovePhase, News},
+    event::{Basis, Durability, Entry, Hold, MovePhase},
     fleet::{Fleet, SlotId},
     learnt::Learnt,
     out::Out,
     settings::Settings,
-    shard::{Claim, ClaimStage, Free, Phase, Sealing},
+    shard::{Claim, ClaimStage, Phase, Sealing},
     timers::Timer,
 };
 
@@ -44,18 +42,18 @@ const MOST_COPIES: u32 = 3;
 /// A handover knows the fleet, the deploys and what was learnt of the service. It sees no
 /// permit and no work, and ends no deploy: the core hears that it is [`Stuck`].
 pub(crate) struct Handover<'a> {
-    pub(super) fleet: &'a mut Fleet,
-    pub(super) deploys: &'a mut Deploys,
-    pub(super) learnt: &'a mut Learnt,
-    pub(super) settings: &'a Settings,
-    pub(super) out: &'a mut Out,
+    pub(crate) fleet: &'a mut Fleet,
+    pub(crate) deploys: &'a mut Deploys,
+    pub(crate) learnt: &'a mut Learnt,
+    pub(crate) settings: &'a Settings,
+    pub(crate) out: &'a mut Out,
 }
 
 /// A handover that cannot go on: its deploy fails.
 #[derive(Debug)]
 pub(crate) struct Stuck {
-    shard: ShardId,
-    why: String,
+    pub(crate) shard: ShardId,
+    pub(crate) why: String,
 }
 
 impl Stuck {
@@ -67,7 +65,7 @@ impl Stuck {
 
 impl Handover<'_> {
     /// Whether the deploy of a shard is rolling back.
-    pub(super) fn goes_back(&self, id: ShardId) -> bool {
+    pub(crate) fn goes_back(&self, id: ShardId) -> bool {
         self.deploys.goes_back(self.fleet.shards[id].slot)
     }
 
@@ -282,163 +280,5 @@ impl Handover<'_> {
             begins,
         };
         self.out.send(owner, ToSlave::Seal(seal));
-    }
-}
-
-impl Core {
-    pub(crate) const fn handover(&mut self) -> Handover<'_> {
-        Handover {
-            fleet: &mut self.fleet,
-            deploys: &mut self.deploys,
-            learnt: &mut self.learnt,
-            settings: &self.settings,
-            out: &mut self.out,
-        }
-    }
-
-    /// A step of a handover, whose deploy fails where it cannot go on.
-    pub(crate) fn hand_over(&mut self, step: impl FnOnce(&mut Handover<'_>) -> Result<(), Stuck>) {
-        if let Err(Stuck { shard, why }) = step(&mut self.handover()) {
-            self.fail_deploy(self.fleet.shards[shard].slot, Some(shard), why);
-        }
-    }
-
-    /// M5: the owner's ticket makes the shard free; placement gives it to the
-    /// target at the reserved epoch. Unasked: the owner leaves by itself.
-    pub(crate) fn sealed(&mut self, from: SlaveId, sealed: Sealed) {
-        let Sealed { epoch, ticket } = sealed;
-        let id = ticket.shard;
-        let phase = self.fleet.shards[id].phase;
-        if !phase.is_claimed_by(from, epoch) {
-            let sealed = (epoch, &ticket);
-            self.fleet.seals_again(from, id, sealed, &mut self.out);
-            return;
-        }
-        let drained = self.settings.drained();
-        let after = self
-            .fleet
-            .take_ticket((from, epoch), ticket, drained, &mut self.out);
-        self.set_free(id, after);
-        self.out.ticket_changed(id);
-        if !phase.is_sealing() {
-            self.leaves_by_itself(from);
-        }
-    }
-
-    /// The claimant of a shard let go of it.
-    pub(crate) fn set_free(&mut self, id: ShardId, after: ResumeAfter) {
-        let shard = &self.fleet.shards[id];
-        debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
-        if let Some(deploy) = self.deploys.of_mut(shard.slot) {
-            deploy.in_flight.waits_no_more(id);
-        }
-        if shard.ticket.is_none() {
-            self.permits
-                .came_to_nothing(id, &self.fleet, &self.settings, &mut self.out);
-        } else {
-            self.permits
-                .ready(id, &self.fleet, &self.settings, &mut self.out);
-        }
-        self.fleet.set_free(id, after, &mut self.out);
-    }
-
-    /// M6: its owner has the session. The shard serves at its new epoch.
-    pub(crate) fn served(&mut self, from: SlaveId, id: ShardId, epoch: Epoch) {
-        let shard = &mut self.fleet.shards[id];
-        let Some(claim) = shard
-            .phase
-            .claim()
-            .filter(|_| shard.phase.is_claimed_by(from, epoch) && shard.phase.starting().is_some())
-        else {
-            return;
-        };
-        let had_no_session = shard.phase.has_no_session();
-        shard.begins_to_serve(from, self.out.now);
-        debug_assert!(epoch <= shard.epoch, "an epoch that is served is used up");
-        // After a restart a later epoch may be reserved in the journal: that row
-        // stays, or the epoch would be used again.
-        if shard.epoch == epoch {
-            let row = Entry::Owner {
-                shard: id,
-                epoch,
-                owner: from,
-                hold: Hold::Owned,
-                basis: shard.basis,
-            };
-            self.out.save(vec![row], Durability::Soon);
-        }
-        self.enter(id, claim.at(ClaimStage::Serving));
-        if had_no_session {
-            self.permits
-                .ready(id, &self.fleet, &self.settings, &mut self.out);
-        }
-        self.tell_served(id, claim, had_no_session);
-    }
-
-    /// A shard began to serve: the end of its move, or as ever.
-    pub(crate) fn tell_served(&mut self, id: ShardId, claim: Claim, had_no_session: bool) {
-        let slot = self.fleet.shards[id].slot;
-        let deploy = self.deploys.of_mut(slot);
-        let moved =
-            deploy.is_some_and(|deploy| deploy.served(id, claim, had_no_session, &mut self.out));
-        if !moved {
-            self.out.tell(News::ShardServing {
-                shard: id,
-                epoch: claim.epoch,
-                slave: claim.owner,
-            });
-        }
-    }
-}
-
-impl Fleet {
-    /// The ticket of a seal is believed and kept, or not. From what the shard goes on.
-    fn take_ticket(
-        &mut self,
-        (from, epoch): (SlaveId, Epoch),
-        ticket: Ticket,
-        drained: Duration,
-        out: &mut Out,
-    ) -> ResumeAfter {
-        let id = ticket.shard;
-        let shard = &mut self.shards[id];
-        let lie = shard.may_seal(out.now, &ticket).err();
-        let after = match lie.is_none() && shard.believes(&ticket) {
-            true => {
-                // Its state has everything that it received.
-                let stands = ticket.state_at.max(ticket.highest());
-                shard.copies.insert(from, stands);
-                let in_doubt = ticket.in_doubt.clone();
-                shard.keep(ticket, epoch, shard.replays);
-                let after = shard.replays;
-                self.doubt(id, from, epoch, in_doubt, drained, out);
-                after
-            }
-            // Nothing to rely on: the last checkpoint it is.
-            false => ResumeAfter::Death,
-        };
-        if let Some(lie) = lie {
-            self.disbelieve(from, id, &lie, out);
-        }
-        after
-    }
-
-    /// A shard is nobody's.
-    fn set_free(&mut self, id: ShardId, after: ResumeAfter, out: &mut Out) {
-        let shard = &mut self.shards[id];
-        debug_assert!(shard.phase.claim().is_some(), "shard {id} has a claimant");
-        // An attempt in which nothing came leaves its session as old as it was.
-        let as_old = shard.phase.is_untouched() && !mutant!("failure-makes-young");
-        let since = shard.alone.filter(|_| as_old).unwrap_or(out.now);
-        shard.alone = Some(since);
-        let mut free = Free::new(since, after);
-        // The row of the reservation says that the next owner goes on from a seal.
-        if after == ResumeAfter::Seal && shard.phase.is_sealing() {
-            free.reserved = shard.phase.next_owner();
-        }
-        if after == ResumeAfter::Death {
-            self.in_hand_after_death(id, out);
-        }
-        self.enter(id, Phase::Free(free), out);
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod deaths;
 mod handover;
 mod in_doubt;
 pub(crate) mod late;
+mod ownership;
 pub(crate) mod phase;
 mod plausible;
 mod progress;
@@ -28,8 +29,9 @@ use crate::{
 
 use self::{deaths::Care, rate::Rate, reach::Oldest};
 pub(crate) use self::{
-    handover::Handover,
+    handover::{Handover, Stuck},
     in_doubt::Doubt,
+    ownership::Ownership,
     phase::{Claim, ClaimStage, Free, How, Phase, Reach, Sealing, Start},
 };
 

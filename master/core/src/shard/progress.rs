@@ -8,15 +8,14 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
     event::{News, Time},
     fleet::Fleet,
     out::Out,
-    shard::{ClaimStage, How, Reach, Shard, Start},
+    shard::{ClaimStage, How, Ownership, Reach, Shard, Start},
     timers::Timer,
 };
 
-impl Core {
+impl Ownership<'_> {
     pub(crate) fn progress(&mut self, from: SlaveId, progress: &Progress) {
         let (id, now) = (progress.shard, self.out.now);
         let shard = &mut self.fleet.shards[id];
@@ -31,8 +30,7 @@ impl Core {
             Step::Dialling => self.gets_further(id, 0, 1),
             Step::Hello => {
                 // An answer is waited for; where it has a permit, to its IDENTIFY.
-                self.permits
-                    .sent(id, &self.fleet, &self.settings, &mut self.out);
+                self.permits.sent(id, self.fleet, self.settings, self.out);
                 self.gets_further(id, 0, 1);
             }
             Step::Replaying => {
@@ -40,7 +38,7 @@ impl Core {
                 self.gets_further(id, progress.replayed, 1);
             }
             // The queue of permits is ours; its length is not the slave's fault.
-            Step::Waiting => self.fleet.waits_for_permit(id, &mut self.out),
+            Step::Waiting => self.fleet.waits_for_permit(id, self.out),
             Step::Serving => {
                 self.fleet.replay_ended(id, now);
                 self.served(from, id, progress.epoch);
@@ -52,9 +50,9 @@ impl Core {
             }
             Step::SessionLost => {
                 self.learnt
-                    .refused_resume(id, &self.fleet, &self.settings, &mut self.out);
+                    .refused_resume(id, self.fleet, self.settings, self.out);
                 self.needs_session(id);
-                self.fleet.session_lost(id, from, &mut self.out);
+                self.fleet.session_lost(id, from, self.out);
             }
         }
     }
@@ -66,7 +64,7 @@ impl Core {
         let shard = &mut self.fleet.shards[id];
         let is_new = !shard.phase.has_no_session();
         shard.session_lost |= is_new;
-        self.fleet.session_is_over(id, &mut self.out);
+        self.fleet.session_is_over(id, self.out);
         let shard = &self.fleet.shards[id];
         if is_new
             && !mutant!("no-session-serves")
@@ -77,10 +75,11 @@ impl Core {
                 how: How::Full,
                 reach: Reach::Nothing,
             };
-            self.enter(id, claim.at(ClaimStage::Starting(start)));
+            self.fleet
+                .enter(id, claim.at(ClaimStage::Starting(start)), self.out);
             let slot = self.fleet.shards[id].slot;
             if let Some(deploy) = self.deploys.of_mut(slot) {
-                deploy.moves_without_session(id, slot, claim.owner, &mut self.out);
+                deploy.moves_without_session(id, slot, claim.owner, self.out);
             }
         }
     }
@@ -96,7 +95,7 @@ impl Core {
             return;
         }
         self.permits
-            .came_to_nothing(id, &self.fleet, &self.settings, &mut self.out);
+            .came_to_nothing(id, self.fleet, self.settings, self.out);
         // A ticket that was there belongs to a session that is over.
         self.needs_session(id);
         if request.cause == IdentifyCause::StateLost && !self.permits.waits(id) {
@@ -105,13 +104,13 @@ impl Core {
                 slave: from,
             });
         }
-        self.fleet.waits_for_permit(id, &mut self.out);
+        self.fleet.waits_for_permit(id, self.out);
         self.permits
-            .ask(id, unit, &self.fleet, &self.settings, &mut self.out);
+            .ask(id, unit, self.fleet, self.settings, self.out);
         // What could not be moved while its permit was out.
         let slot = self.fleet.shards[id].slot;
         if let Some(deploy) = self.deploys.of_mut(slot) {
-            deploy.turn_comes_again(id, slot, from, &mut self.out);
+            deploy.turn_comes_again(id, slot, from, self.out);
         }
     }
 

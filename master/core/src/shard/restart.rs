@@ -13,7 +13,7 @@ use std::time::Duration;
 use baton_protocol::{ShardId, SlaveId, text};
 
 use crate::{
-    Core,
+    deploy::Succession,
     event::{News, RequestId},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 /// operator must look.
 const AGAIN: Duration = Duration::from_secs(600);
 
-impl Core {
+impl Succession<'_> {
     pub(crate) fn restart_asked(&mut self, request: RequestId, id: ShardId) {
         if let Err(reason) = self.restart(id) {
             self.out.tell(News::RequestRefused { request, reason });
@@ -44,7 +44,7 @@ impl Core {
             if let Some(trouble) = shard.trouble.as_ref().filter(|_| is_free) {
                 return Err(format!("shard {id} failed: {trouble}"));
             }
-            let why = self.why(id, shard, self.out.now);
+            let why = self.picture().why(id, shard, self.out.now);
             let why = why.unwrap_or_else(|| {
                 "the master sees to it already; baton-master status shows it".to_owned()
             });

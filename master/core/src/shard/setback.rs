@@ -1,5 +1,4 @@
-//! What goes wrong with one shard: its owner says that it failed, or a deadline of its
-//! phase comes.
+//! What goes wrong with one shard: a deadline of its phase comes, or its owner cannot serve it.
 //!
 //! ```text
 //! Copying    no progress ───────────▶ the deploy fails; on the way back: copied again
@@ -16,83 +15,21 @@ use baton_protocol::{
 };
 
 use crate::{
-    Core,
-    deploy::Deploy,
+    deploy::{Deploy, Succession},
     fleet::{Fleet, SlotId},
-    settings::doubled,
-    shard::{ClaimStage, Free, How, Phase, Reach, Sealing, Start},
+    out::Out,
+    settings::{Settings, doubled},
+    shard::{ClaimStage, Free, How, Phase, Reach, Sealing, Shard, Start},
     timers::Timer,
 };
 
-impl Core {
-    /// Its owner cannot serve a shard and let go of it. In a deploy the target
-    /// goes back; otherwise it is tried again after a while, or by another slave.
-    pub(crate) fn failed(&mut self, from: SlaveId, failed: &Failed) {
-        let id = failed.shard;
-        if let Some((_, to)) = self.fleet.copying(id, failed.epoch)
-            && to == from
-        {
-            return self.hand_over(|handover| handover.copy_refused(id, &failed.detail));
-        }
-        let shard = &mut self.fleet.shards[id];
-        if !shard.phase.is_claimed_by(from, failed.epoch) {
-            return;
-        }
-        let start = shard.phase.start();
-        let after = start.map_or(ResumeAfter::Death, Start::leaves);
-        shard.failures = shard.failures.saturating_add(1);
-        let failures = shard.failures;
-        let had_session = shard.ticket.is_some();
-        let slot = shard.slot;
-        self.set_free(id, after);
-        let why = self.settings.service.words(failed);
-        self.deploy_shard_failed(id, from, &why);
-        if self.target(slot) != Some(from) {
-            return;
-        }
-        self.park(id, from);
-        let (backoff, backoff_max) = (self.settings.backoff, self.settings.backoff_max);
-        // A token that served a moment ago is hardly wrong: the service said so once.
-        let service = self.settings.service;
-        let once_more = service.refuses_token(failed.close_code) && had_session && failures == 1;
-        let wait = match failed.close_code {
-            0 => Some(doubled(backoff, backoff_max, failures)),
-            _ => once_more.then_some(backoff_max),
-        };
-        let then = match wait {
-            Some(wait) if once_more => {
-                format!(
-                    "the same token served a moment ago, so it is tried once more in {wait}",
-                    wait = text::span(wait)
-                )
-            }
-            Some(wait) => format!("it is tried again in {wait}", wait = text::span(wait)),
-            None => "it waits for another build: repair what is refused, and deploy".to_owned(),
-        };
-        let trouble = format!("{why}; {then}");
-        self.out.alarm(format!("shard {id} failed: {trouble}"));
-        let shard = &mut self.fleet.shards[id];
-        shard.trouble = Some(trouble);
-        if let Some(wait) = wait {
-            self.out.start(Timer::Shard(id), wait);
-        }
-    }
-
-    fn park(&mut self, id: ShardId, at: SlaveId) {
-        let free = self.fleet.shards[id].phase.free();
-        debug_assert!(free.is_some(), "slave {at} let go of shard {id}");
-        if let Some(free) = free {
-            let parked = Some(at);
-            self.enter(id, Phase::Free(Free { parked, ..free }));
-        }
-    }
-
+impl Succession<'_> {
     /// The deadline of a shard's phase.
     pub(crate) fn shard_due(&mut self, id: ShardId) {
         let shard = &self.fleet.shards[id];
         let claim = match shard.phase {
             // Its backoff is over.
-            Phase::Free(free) => return self.enter(id, free.unparked()),
+            Phase::Free(free) => return self.fleet.enter(id, free.unparked(), self.out),
             Phase::Claimed(claim) => claim,
             Phase::Unknown { .. } => {
                 debug_assert!(false, "nothing of shard {id} was begun");
@@ -139,7 +76,7 @@ impl Core {
     /// back there is nothing else to do than to try again: the shard is served.
     pub(crate) fn copy_stalled(&mut self, id: ShardId) {
         let span = self.settings.copy;
-        if self.shard_goes_back(id) {
+        if self.deploys.goes_back(self.fleet.shards[id].slot) {
             self.out.alarm(format!(
                 "shard {id} goes back, and the copy of its state made no progress for {span}; \
                  it is served meanwhile and copied again",
@@ -254,8 +191,10 @@ impl Core {
         let owner = claim.owner;
         shard.alone = None;
         shard.away = Some(now);
-        self.enter(id, claim.at(ClaimStage::Serving));
-        self.tell_served(id, claim, false);
+        self.fleet
+            .enter(id, claim.at(ClaimStage::Serving), self.out);
+        self.deploys
+            .tell_served(self.fleet.shards[id].slot, id, claim, false, self.out);
         self.out.alarm(format!(
             "shard {id} is back at slave {owner:.8}, which is behind: its window is full of \
              running events, and the rest is replayed as they end. If more come than end, it \
@@ -264,7 +203,77 @@ impl Core {
     }
 }
 
+/// What a shard is left with by an owner that could not serve it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    /// From what its next owner goes on.
+    pub(crate) after: ResumeAfter,
+    had_session: bool,
+    /// It is the one so many in a row.
+    in_row: u32,
+}
+
+impl Shard {
+    /// Its owner cannot serve it.
+    pub(crate) fn fails(&mut self) -> Failure {
+        self.failures = self.failures.saturating_add(1);
+        let start = self.phase.start();
+        Failure {
+            after: start.map_or(ResumeAfter::Death, Start::leaves),
+            had_session: self.ticket.is_some(),
+            in_row: self.failures,
+        }
+    }
+}
+
 impl Fleet {
+    /// The owner that let go of a shard is the one that it is to be at: it is tried again
+    /// after a while, or waits for another build.
+    pub(crate) fn waits_after(
+        &mut self,
+        failure: Failure,
+        from: SlaveId,
+        failed: &Failed,
+        settings: &Settings,
+        out: &mut Out,
+    ) {
+        let (id, service) = (failed.shard, settings.service);
+        self.park(id, from, out);
+        let (backoff, backoff_max) = (settings.backoff, settings.backoff_max);
+        // A token that served a moment ago is hardly wrong: the service said so once.
+        let once_more =
+            service.refuses_token(failed.close_code) && failure.had_session && failure.in_row == 1;
+        let wait = match failed.close_code {
+            0 => Some(doubled(backoff, backoff_max, failure.in_row)),
+            _ => once_more.then_some(backoff_max),
+        };
+        let then = match wait {
+            Some(wait) if once_more => {
+                format!(
+                    "the same token served a moment ago, so it is tried once more in {wait}",
+                    wait = text::span(wait)
+                )
+            }
+            Some(wait) => format!("it is tried again in {wait}", wait = text::span(wait)),
+            None => "it waits for another build: repair what is refused, and deploy".to_owned(),
+        };
+        let trouble = format!("{why}; {then}", why = service.words(failed));
+        out.alarm(format!("shard {id} failed: {trouble}"));
+        self.shards[id].trouble = Some(trouble);
+        if let Some(wait) = wait {
+            out.start(Timer::Shard(id), wait);
+        }
+    }
+
+    fn park(&mut self, id: ShardId, at: SlaveId, out: &mut Out) {
+        let free = self.shards[id].phase.free();
+        debug_assert!(free.is_some(), "slave {at} let go of shard {id}");
+        if let Some(free) = free {
+            let parked = Some(at);
+            self.enter(id, Phase::Free(Free { parked, ..free }), out);
+        }
+    }
+
     /// Whether the service took the RESUME of a starting shard: events came.
     fn is_replaying(&self, id: ShardId) -> bool {
         let start = self.shards[id].phase.starting();

@@ -329,7 +329,7 @@ fn a_slave_that_is_to_end_inherits_no_slot() {
     journal.slaves.insert(B, hello(B, Role::Relaunch));
     let mut rig = Rig::restarted(settings(4), journal);
     rig.join(A, Role::Relaunch);
-    rig.core.condemn(A, "it hangs");
+    rig.core.succession().condemn(A, "it hangs");
     rig.wait(20 * SECOND);
     let slots = rig.core.view(rig.now).slots;
     assert_ne!(slots[0].slave, Some(A.to_string()));

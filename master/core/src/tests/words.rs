@@ -1,6 +1,7 @@
 //! What the core does not say, and what is said of it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -91,4 +92,26 @@ fn the_ways_through_the_core_stand_where_the_maintainers_page_says_and_in_five_f
     }
     let five = ["1", "2", "3", "4", "5"];
     assert_eq!(files, [five, five].concat(), "two ways, of five files each");
+}
+
+/// Whoever needs all of it says why on the page; everything else is handed a part.
+#[test]
+fn only_the_files_that_the_maintainers_page_names_see_every_room_of_the_core() {
+    let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let page = core.join("../../../docs/maintainers/master.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, page) = page.split_once("Six files see all rooms.").unwrap();
+    let (page, _) = page.split_once("\n\nThe core knows units").unwrap();
+    let named: BTreeSet<_> = page.split('`').filter(|it| it.ends_with(".rs")).collect();
+    let mut files = Vec::new();
+    sources(&core, &mut files);
+    let see_all = files.iter().filter(|file| {
+        let text = fs::read_to_string(file).unwrap();
+        text.contains("impl Core {")
+    });
+    let see_all: BTreeSet<_> = see_all
+        .map(|file| file.strip_prefix(&core).unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(see_all, named);
+    assert_eq!(named.len(), 6);
 }

@@ -6,6 +6,8 @@ mod why;
 use baton_protocol::message::{Clients, StoreRoom};
 use serde::Serialize;
 
+pub(crate) use self::picture::Picture;
+
 /// A picture of the fleet at one moment. Never holds a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct View {

@@ -7,40 +7,65 @@ use baton_protocol::{ProcessIdentity, ShardId, SlaveId, message::Hello};
 
 use crate::{
     Core, Time,
-    deploy::Deploy,
+    deploy::{Deploy, Deploys},
     event::whole_millis as millis,
-    fleet::{Presence, Slave, Slot, SlotId, Standing},
+    fleet::{Fleet, Presence, Slave, Slot, SlotId, Standing},
     learnt::Late,
     master_stage::MasterStage,
-    shard::{ClaimStage, Phase, Shard},
+    permits::Permits,
+    saves::Saves,
+    settings::Settings,
+    shard::{ClaimStage, Phase, Shard, reach::Replays},
     view::{DeployView, ShardView, SlaveView, SlotView, UnfinishedView, View},
 };
+
+/// The rooms that a picture is taken of: nothing of them is changed.
+pub(crate) struct Picture<'a> {
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) deploys: &'a Deploys,
+    pub(crate) permits: &'a Permits,
+    pub(crate) settings: &'a Settings,
+    pub(crate) stage: MasterStage,
+    pub(crate) saves: &'a Saves,
+}
 
 impl Core {
     /// A picture of the fleet. Never holds a session.
     #[must_use]
     pub fn view(&self, now: Time) -> View {
+        let picture = Picture {
+            fleet: &self.fleet,
+            deploys: &self.deploys,
+            permits: &self.permits,
+            settings: &self.settings,
+            stage: self.stage,
+            saves: &self.out.saves,
+        };
         let left = self.permits.left(now);
         let outlook = self.permits.outlook(&self.settings, now);
         let slots = self.fleet.slots.iter();
         let slaves = self.fleet.slaves.iter();
         let shards = self.fleet.shards.iter();
-        let deploys = self.deploys.iter().map(|it| self.deploy_view(it));
+        let deploys = self.deploys.iter();
+        let deploys = deploys.map(|deploy| picture.deploy_view(deploy, self.out.now));
         let deploys: Vec<_> = deploys.collect();
+        let replays = self.learnt.replays(&self.settings);
         View {
             adopting: self.stage == MasterStage::Adopting,
             journal_fails: self.out.saves.fail(),
             shard_count: self.settings.shard_count,
-            slots: slots.map(|(id, slot)| self.slot_view(id, slot)).collect(),
+            slots: slots
+                .map(|(id, slot)| picture.slot_view(id, slot))
+                .collect(),
             slaves: slaves
-                .map(|(&id, slave)| self.slave_view(id, slave, now))
+                .map(|(&id, slave)| picture.slave_view(id, slave, now))
                 .collect(),
             shards: shards
-                .map(|(id, shard)| self.shard_view(id.get(), shard, now))
+                .map(|(id, shard)| picture.shard_view(id, shard, replays, now))
                 .collect(),
             deploy: deploys.first().cloned(),
             deploys,
-            bot: self.bot(),
+            bot: picture.bot(),
             late_seal_refused: self.learnt.late() == Late::Refused,
             work: self.work.owner().map(|id| id.to_string()),
             identifies_left: left.map(|(left, ..)| left),
@@ -71,7 +96,9 @@ impl Core {
     pub fn fence_refused(&self, id: SlaveId, now: Time) -> Option<String> {
         self.fleet.is_not_dead(id, now, self.settings.answers)
     }
+}
 
+impl Picture<'_> {
     /// A number of 64 bits is a text: a browser would round it.
     fn bot(&self) -> Option<String> {
         let mut tickets = self
@@ -148,7 +175,7 @@ impl Core {
         }
     }
 
-    fn shard_view(&self, shard: u32, known: &Shard, now: Time) -> ShardView {
+    fn shard_view(&self, id: ShardId, known: &Shard, replays: Replays, now: Time) -> ShardView {
         let claimant = known.phase.claimant();
         let reachable = claimant.is_none_or(|(owner, _)| self.fleet.is_joined(owner));
         let going_back = self.deploys.goes_back(known.slot);
@@ -173,11 +200,11 @@ impl Core {
         let row = known.phase.row().map(|(owner, _)| owner);
         let budget = known.replay_budget(now, self.settings.replay_buffer);
         ShardView {
-            shard,
+            shard: id.get(),
             epoch: claimant.map_or(known.epoch, |(_, epoch)| epoch).get(),
             owner: claimant.map(|(id, _)| id).or(row).map(|id| id.to_string()),
             state,
-            reason: self.why(ShardId(shard), known, now),
+            reason: self.why(id, known, now),
             handled: known
                 .ticket
                 .as_ref()
@@ -188,7 +215,7 @@ impl Core {
                     .get()
                     .saturating_sub(kept.ticket.handled.get())
             }),
-            replayed_at_most: known.replayed(self.learnt.replays(&self.settings)),
+            replayed_at_most: known.replayed(replays),
             unfinished: known.oldest.as_ref().map(|oldest| UnfinishedView {
                 sequence: oldest.event.sequence.get(),
                 kind: oldest.event.kind.clone(),
@@ -208,7 +235,7 @@ impl Core {
         }
     }
 
-    fn deploy_view(&self, deploy: &Deploy) -> DeployView {
+    fn deploy_view(&self, deploy: &Deploy, now: Time) -> DeployView {
         let to = deploy.to();
         let moved = to.map_or(0, |to| self.fleet.serving(to));
         DeployView {
@@ -218,11 +245,11 @@ impl Core {
             from: deploy.from.map(|id| id.to_string()),
             to: to.map(|id| id.to_string()),
             moved: u32::try_from(moved).unwrap_or(u32::MAX),
-            total: u32::try_from(deploy.size(&self.fleet)).unwrap_or(u32::MAX),
+            total: u32::try_from(deploy.size(self.fleet)).unwrap_or(u32::MAX),
             in_hand: u32::try_from(deploy.in_flight.len()).unwrap_or(u32::MAX),
             at_once: u32::try_from(deploy.at_once(
-                &self.fleet,
-                self.out.now,
+                self.fleet,
+                now,
                 self.settings.replay_buffer,
                 self.deploys.beside(deploy.slot),
             ))

@@ -3,14 +3,16 @@
 use baton_protocol::{ShardId, SlaveId};
 
 use crate::{
-    Core,
     event::Time,
     fleet::SlotId,
     master_stage::MasterStage,
+    permits::Permits,
+    settings::Settings,
     shard::{Claim, ClaimStage, Free, How, Phase, Shard},
+    view::Picture,
 };
 
-impl Core {
+impl Picture<'_> {
     /// `None`: its events come. Every other shard has a reason.
     pub(crate) fn why(&self, id: ShardId, shard: &Shard, now: Time) -> Option<String> {
         let claimant = shard.phase.claimant().map(|(owner, _)| owner);
@@ -39,8 +41,13 @@ impl Core {
         let words = match claim.stage {
             ClaimStage::Starting(start) => {
                 let starts = match start.how {
-                    How::Full => self.why_without_session(id, owner, shard.session_lost, now),
-                    How::Resume(_) if self.shard_goes_back(id) => {
+                    How::Full => {
+                        let settings = self.settings;
+                        let next = self.permits.why_without_session(id, owner, settings, now);
+                        let lost = shard.session_lost.then_some("its session is over; ");
+                        format!("{}{next}", lost.unwrap_or_default())
+                    }
+                    How::Resume(_) if self.deploys.goes_back(shard.slot) => {
                         format!("the deploy goes back: slave {owner} resumes its session")
                     }
                     How::Resume(_) => format!("slave {owner} resumes its session"),
@@ -80,11 +87,11 @@ impl Core {
         if self.stage == MasterStage::Adopting {
             return "this master began a moment ago, and collects what slaves say".to_owned();
         }
-        if self.out.saves.fail() {
+        if self.saves.fail() {
             return "the journal cannot be written, so nobody is given it".to_owned();
         }
         let known = &self.fleet.slots[slot];
-        match self.target(slot) {
+        match self.deploys.target(slot, self.fleet) {
             Some(slave) => format!("slave {slave} is to serve it, and cannot take it yet"),
             None if known.failed_launches > 0 => format!(
                 "no slave is there for its slot {}; {} starts failed",
@@ -93,40 +100,47 @@ impl Core {
             None => format!("no slave is there for its slot {}", known.name),
         }
     }
+}
 
-    fn why_without_session(&self, id: ShardId, owner: SlaveId, lost: bool, now: Time) -> String {
-        let before = if lost { "its session is over; " } else { "" };
-        let next = if self.permits.waits(id) {
-            let percent = self.settings.identify_reserve;
-            let outlook = self.permits.outlook(&self.settings, now);
-            match (self.permits.is_empty(now, percent), outlook.pause) {
-                (Some((left, resets)), _) => {
-                    let minutes = resets.since(now).as_secs().div_ceil(60);
-                    match left {
-                        0 => format!("no IDENTIFY is left for {minutes} min"),
-                        left => format!(
-                            "no IDENTIFY is left for {minutes} min but the {left} of the reserve: \
-                             baton-master identify spends them"
-                        ),
-                    }
+impl Permits {
+    /// What a shard waits for that has no session: its permit, or what its owner does with it.
+    fn why_without_session(
+        &self,
+        id: ShardId,
+        owner: SlaveId,
+        settings: &Settings,
+        now: Time,
+    ) -> String {
+        if !self.waits(id) {
+            return if self.is_out(id, now) {
+                format!("slave {owner} may IDENTIFY, and its session has not come")
+            } else {
+                format!("slave {owner} connects, for a new session")
+            };
+        }
+        let outlook = self.outlook(settings, now);
+        match (self.is_empty(now, settings.identify_reserve), outlook.pause) {
+            (Some((left, resets)), _) => {
+                let minutes = resets.since(now).as_secs().div_ceil(60);
+                match left {
+                    0 => format!("no IDENTIFY is left for {minutes} min"),
+                    left => format!(
+                        "no IDENTIFY is left for {minutes} min but the {left} of the reserve: \
+                         baton-master identify spends them"
+                    ),
                 }
-                (None, Some(pause)) => format!(
-                    "{} times in a row an IDENTIFY came to nothing: one shard tries for all, in {} s \
-                     or later",
-                    outlook.refused,
-                    pause.as_secs()
-                ),
-                (None, None) => format!(
-                    "it waits for its turn to IDENTIFY, one of {}",
-                    outlook.waiting
-                ),
             }
-        } else if self.permits.is_out(id, now) {
-            format!("slave {owner} may IDENTIFY, and its session has not come")
-        } else {
-            format!("slave {owner} connects, for a new session")
-        };
-        format!("{before}{next}")
+            (None, Some(pause)) => format!(
+                "{} times in a row an IDENTIFY came to nothing: one shard tries for all, in {} s \
+                 or later",
+                outlook.refused,
+                pause.as_secs()
+            ),
+            (None, None) => format!(
+                "it waits for its turn to IDENTIFY, one of {}",
+                outlook.waiting
+            ),
+        }
     }
 }
 

@@ -1,0 +1,245 @@
+//! Which part an input goes to: what a slave says, and a deadline. Then what follows from it
+//! for each slot that it touched: free shards are placed, its deploy and the work go on.
+
+use baton_protocol::{
+    ShardId, SlaveId, ToMaster,
+    message::{Failed, Pong, Sealed},
+};
+
+use crate::{Core, fleet::SlotId, master_stage::MasterStage, shard::Handover, timers::Timer};
+
+impl Core {
+    /// A slave lives.
+    pub(crate) fn heard(&mut self, slave: SlaveId) {
+        let now = self.out.now;
+        if let Some(slave) = self.fleet.slaves.get_mut(&slave) {
+            slave.heard = now;
+        }
+    }
+
+    /// What a joined slave said. A slave that has not joined is not listened to.
+    pub(crate) fn said(&mut self, slave: SlaveId, message: ToMaster) {
+        if !self.fleet.is_joined(slave) {
+            return;
+        }
+        self.heard(slave);
+        if shard_in(&message).is_some_and(|id| self.fleet.shards.get(id).is_none()) {
+            return;
+        }
+        match message {
+            ToMaster::ShardMigrationStart(answer) => {
+                self.deploys.prepared(slave, &answer, &mut self.out);
+            }
+            ToMaster::Sealed(sealed) => self.sealed(slave, *sealed),
+            ToMaster::Resumed(unit) => {
+                let now = self.out.now;
+                self.fleet.resumed_late(slave, unit.shard, unit.epoch, now);
+                self.ownership().served(slave, unit.shard, unit.epoch);
+            }
+            ToMaster::Shutdown => self.succession().leaves_by_itself(slave),
+            ToMaster::SoftStartComplete => self.fleet.built(slave),
+            ToMaster::IdentifyRequest(request) => self.ownership().identify_asked(slave, request),
+            ToMaster::Progress(progress) => self.ownership().progress(slave, &progress),
+            ToMaster::Checkpoint(checkpoint) => {
+                self.fleet.checkpoint(slave, checkpoint, &mut self.out)
+            }
+            ToMaster::Settled(settled) => {
+                let replays = self.learnt.replays(&self.settings);
+                self.fleet.settled(slave, settled, replays, &mut self.out);
+            }
+            ToMaster::Trying(trying) => self.fleet.trying(slave, trying, &mut self.out),
+            ToMaster::SetAside(aside) => {
+                self.fleet.event_set_aside(slave, *aside, &mut self.out);
+            }
+            ToMaster::StateReady(ready) => self.handover().state_ready(slave, ready),
+            ToMaster::Dialled(dialled) => {
+                let dialled = |way: &mut Handover<'_>| way.dialled(slave, &dialled);
+                self.succession().hand_over(dialled);
+            }
+            ToMaster::SealLate(unit) => self.fleet.seals_late(slave, unit, &mut self.out),
+            ToMaster::Overtaken(overtaken) => self.handover().overtaken(slave, &overtaken),
+            ToMaster::CopyAnew(unit) => self.handover().copy_asked_anew(slave, unit),
+            ToMaster::Leave => self.succession().asks_to_leave(slave),
+            ToMaster::StateAck(ack) => self.fleet.state_ack(slave, ack, &mut self.out),
+            ToMaster::State(frame) => {
+                let passed_on = |way: &mut Handover<'_>| way.state_frame(slave, frame);
+                self.succession().hand_over(passed_on);
+            }
+            ToMaster::StopWork(answer) => self.work.stopped(slave, answer, &mut self.out),
+            ToMaster::StartWork(answer) => self.work.started(slave, &answer, &mut self.out),
+            ToMaster::Failed(failed) => self.failed(slave, &failed),
+            ToMaster::Pong(pong) => self.pong(slave, pong),
+        }
+    }
+
+    /// It sealed a shard. One that seals unasked leaves by itself.
+    pub(crate) fn sealed(&mut self, from: SlaveId, sealed: Sealed) {
+        if self.ownership().sealed(from, sealed) {
+            self.succession().leaves_by_itself(from);
+        }
+    }
+
+    /// Its owner cannot serve a shard and let go of it. In a deploy the target
+    /// goes back; otherwise it is tried again after a while, or by another slave.
+    pub(crate) fn failed(&mut self, from: SlaveId, failed: &Failed) {
+        let id = failed.shard;
+        if let Some((_, to)) = self.fleet.copying(id, failed.epoch)
+            && to == from
+        {
+            let refused = |way: &mut Handover<'_>| way.copy_refused(id, &failed.detail);
+            return self.succession().hand_over(refused);
+        }
+        let shard = &mut self.fleet.shards[id];
+        if !shard.phase.is_claimed_by(from, failed.epoch) {
+            return;
+        }
+        let (slot, failure) = (shard.slot, shard.fails());
+        self.ownership().set_free(id, failure.after);
+        let why = self.settings.service.words(failed);
+        self.succession().deploy_shard_failed(id, from, &why);
+        if self.deploys.target(slot, &self.fleet) == Some(from) {
+            let (settings, out) = (&self.settings, &mut self.out);
+            self.fleet.waits_after(failure, from, failed, settings, out);
+        }
+    }
+
+    /// A slave says how it fares.
+    fn pong(&mut self, id: SlaveId, mut pong: Pong) {
+        let unfinished = std::mem::take(&mut pong.unfinished);
+        self.fleet.unfinished_named(id, unfinished, self.out.now);
+        let Some(slave) = self.fleet.slaves.get_mut(&id) else {
+            return;
+        };
+        let silent = slave.fares(self.out.now, &pong);
+        slave.keeps(pong.store.take());
+        slave.backlog(id, &mut self.out);
+        slave.clients_fare(id, pong.clients.take(), &mut self.out);
+        self.succession().heal(id, silent);
+        self.succession().judge(id, pong.number);
+    }
+
+    /// A deadline came.
+    pub(crate) fn due(&mut self, timer: Timer) {
+        match timer {
+            Timer::Adopt => self.end_adoption(),
+            Timer::Leave => self.exit(),
+            Timer::Deploy(slot) => self.succession().deploy_due(slot),
+            Timer::Work => {
+                let due = (self.work).due(&self.fleet, &self.settings, &mut self.out);
+                if let Some(overdue) = due {
+                    self.succession().work_overdue(overdue);
+                }
+            }
+            Timer::Tickets => self.fleet.write_tickets(&mut self.out),
+            Timer::Seen => self.out.note_seen(self.settings.seen),
+            Timer::Saves => self.handover().save_again(),
+            Timer::Budget => self
+                .permits
+                .budget_resets(&self.fleet, &self.settings, &mut self.out),
+            Timer::Slot(slot) => {
+                if self.is_idle(slot) {
+                    self.fleet.slot_due(slot, &self.settings, &mut self.out);
+                }
+            }
+            Timer::Standby(slot) => {
+                let idle = self.is_idle(slot);
+                self.fleet
+                    .standby_due(slot, idle, &self.settings, &mut self.out);
+            }
+            Timer::Slave(slave) => {
+                self.fleet
+                    .slave_due(slave, self.settings.retire, &mut self.out);
+            }
+            Timer::Away(slave) => self.succession().away_due(slave),
+            Timer::Shard(shard) => self.succession().shard_due(shard),
+            Timer::Settle(shard) => self.fleet.settle_due(shard, &mut self.out),
+            Timer::Permit(permit) => {
+                self.permits
+                    .due(permit, &self.fleet, &self.settings, &mut self.out)
+            }
+            Timer::Probe => self
+                .permits
+                .probe_due(&self.fleet, &self.settings, &mut self.out),
+        }
+    }
+
+    /// Draws the conclusions of an input: free shards are placed, the deploy and
+    /// the work take their next steps. Only slots that the input touched.
+    pub(crate) fn advance(&mut self) {
+        self.killed_are_dead();
+        while let Some(slot) = self.out.pop_touched() {
+            match self.stage {
+                MasterStage::Adopting | MasterStage::Left => continue,
+                MasterStage::Running | MasterStage::Leaving => {}
+            }
+            // First the shards that no slave serves: they are in their gap.
+            self.handover().place_free(slot);
+            self.succession().advance_deploy(slot);
+            self.handover().place_free(slot);
+            if self.is_idle(slot) {
+                self.fleet.fill_slot(slot, &self.settings, &mut self.out);
+                self.fleet
+                    .keep_standbys(slot, &self.settings, &mut self.out);
+            }
+            self.advance_work();
+        }
+        if self.stage == MasterStage::Running {
+            self.fleet.journal_is_intact_again(&mut self.out);
+        }
+        self.leave_when_done();
+        let soon = self.settings.checkpoint_to_disk;
+        self.out.write_tickets_soon(soon);
+    }
+
+    /// The work takes its next step, where it is known to whom.
+    fn advance_work(&mut self) {
+        if self.stage != MasterStage::Running {
+            return;
+        }
+        // Whose it was may be of another slot: the settings may have moved it.
+        self.work
+            .resolve(&self.fleet.missing_anywhere(), self.fleet.journal);
+        if let Some(target) = self.succession().work_target() {
+            let (fleet, settings) = (&self.fleet, &self.settings);
+            self.work.advance(target, fleet, settings, &mut self.out);
+        }
+    }
+
+    /// Whether this master sees to a slot, and no deploy of it does.
+    fn is_idle(&self, slot: SlotId) -> bool {
+        self.stage == MasterStage::Running && self.deploys.of(slot).is_none()
+    }
+
+    /// Something changed that may concern every slot.
+    pub(crate) fn touch_all(&mut self) {
+        self.out.touch_all(&self.fleet.slots.ids());
+    }
+}
+
+/// The one shard that a message is about. A checkpoint and a pong name several, and are
+/// looked at one by one.
+fn shard_in(message: &ToMaster) -> Option<ShardId> {
+    Some(match message {
+        ToMaster::Sealed(sealed) => sealed.ticket.shard,
+        ToMaster::IdentifyRequest(request) => request.shard,
+        ToMaster::Progress(progress) => progress.shard,
+        ToMaster::Settled(settled) => settled.shard,
+        ToMaster::Trying(trying) => trying.shard,
+        ToMaster::SetAside(aside) => aside.shard,
+        ToMaster::StateReady(ready) => ready.shard,
+        ToMaster::Dialled(dialled) => dialled.shard,
+        ToMaster::Resumed(unit) | ToMaster::SealLate(unit) | ToMaster::CopyAnew(unit) => unit.shard,
+        ToMaster::Overtaken(overtaken) => overtaken.shard,
+        ToMaster::StateAck(ack) => ack.shard,
+        ToMaster::State(frame) => frame.header().shard,
+        ToMaster::Failed(failed) => failed.shard,
+        ToMaster::ShardMigrationStart(_)
+        | ToMaster::Shutdown
+        | ToMaster::SoftStartComplete
+        | ToMaster::Checkpoint(_)
+        | ToMaster::Leave
+        | ToMaster::StopWork(_)
+        | ToMaster::StartWork(_)
+        | ToMaster::Pong(_) => return None,
+    })
+}
