@@ -251,7 +251,8 @@ impl Core {
         let Some(slot) = self.fleet.link_ends(id, &mut self.out) else {
             return;
         };
-        self.succession().link_lost(id);
+        self.deploys
+            .link_lost(id, self.settings.no_progress, &mut self.out);
         self.permits.asks_anew(id);
         self.out.touch(slot);
         if mutant!("left-is-dead") {

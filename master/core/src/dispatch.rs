@@ -6,7 +6,9 @@ use baton_protocol::{
     message::{Failed, Pong, Sealed},
 };
 
-use crate::{Core, fleet::SlotId, master_stage::MasterStage, shard::Handover, timers::Timer};
+use crate::{
+    Core, fleet::SlotId, master_stage::MasterStage, shard::Handover, timers::Timer, work::Overdue,
+};
 
 impl Core {
     /// A slave lives.
@@ -124,12 +126,7 @@ impl Core {
             Timer::Adopt => self.end_adoption(),
             Timer::Leave => self.exit(),
             Timer::Deploy(slot) => self.succession().deploy_due(slot),
-            Timer::Work => {
-                let due = (self.work).due(&self.fleet, &self.settings, &mut self.out);
-                if let Some(overdue) = due {
-                    self.succession().work_overdue(overdue);
-                }
-            }
+            Timer::Work => self.work_due(),
             Timer::Tickets => self.fleet.write_tickets(&mut self.out),
             Timer::Seen => self.out.note_seen(self.settings.seen),
             Timer::Saves => self.handover().save_again(),
@@ -151,7 +148,7 @@ impl Core {
                     .slave_due(slave, self.settings.retire, &mut self.out);
             }
             Timer::Away(slave) => self.succession().away_due(slave),
-            Timer::Shard(shard) => self.succession().shard_due(shard),
+            Timer::Shard(shard) => self.succession().hand_over(|way| way.shard_due(shard)),
             Timer::Settle(shard) => self.fleet.settle_due(shard, &mut self.out),
             Timer::Permit(permit) => {
                 self.permits
@@ -191,6 +188,23 @@ impl Core {
         self.out.write_tickets_soon(soon);
     }
 
+    /// No answer. A slave that does not stop the work is killed, as one that does
+    /// not seal; one that does not start it fails its deploy.
+    fn work_due(&mut self) {
+        let overdue = (self.work).due(&self.fleet, &self.settings, &mut self.out);
+        self.succession().hand_over(|way| match overdue {
+            Some(Overdue::Stop(owner)) => {
+                let why = "it did not stop the once-per-bot work";
+                way.hangs(owner, why, why)
+            }
+            Some(Overdue::Start(owner)) => {
+                let why = "it did not start the once-per-bot work";
+                way.deploys.lost_soon(owner, why)
+            }
+            None => Ok(()),
+        });
+    }
+
     /// The work takes its next step, where it is known to whom.
     fn advance_work(&mut self) {
         if self.stage != MasterStage::Running {
@@ -199,7 +213,8 @@ impl Core {
         // Whose it was may be of another slot: the settings may have moved it.
         self.work
             .resolve(&self.fleet.missing_anywhere(), self.fleet.journal);
-        if let Some(target) = self.succession().work_target() {
+        let held_up = self.permits.are_held_up(&self.settings, self.out.now);
+        if let Some(target) = self.work.target(&self.fleet, &self.deploys, held_up) {
             let (fleet, settings) = (&self.fleet, &self.settings);
             self.work.advance(target, fleet, settings, &mut self.out);
         }

@@ -174,7 +174,13 @@ impl Core {
             Input::Said { slave, message } => self.said(slave, message),
             Input::Left { slave } => self.left(slave),
             Input::Died { slave, evidence } => self.died(slave, evidence),
-            Input::Silent { slave } => self.succession().silent(slave),
+            Input::Silent { slave } => {
+                if self.fleet.is_joined(slave) {
+                    let killed = "it answered no ping for limits.hang";
+                    let hangs = |way: &mut Handover<'_>| way.hangs(slave, killed, "it hangs");
+                    self.succession().hand_over(hangs);
+                }
+            }
             Input::Launched { launch, pid } => self.deploys.candidate_launched(launch, pid),
             Input::LaunchFailed { launch, reason } => {
                 // One that nobody waits for any more is of no interest.

@@ -13,7 +13,7 @@ use baton_protocol::{Epoch, SlaveId, ToSlave, message::Work};
 use bytes::Bytes;
 
 use crate::{
-    deploy::Succession,
+    deploy::Deploys,
     event::{Durability, Entry, JournalState},
     fleet::{Fleet, SlotId},
     out::Out,
@@ -134,6 +134,24 @@ pub(crate) enum Overdue {
 }
 
 impl WorkUnit {
+    /// Who is to do it; `None`: the present one goes on. `held_up`: whether shards may wait
+    /// long for their permits.
+    pub(crate) fn target(
+        &self,
+        fleet: &Fleet,
+        deploys: &Deploys,
+        held_up: bool,
+    ) -> Option<SlaveId> {
+        let home = self.home?;
+        if let Some(deploy) = deploys.of(home) {
+            return deploy.work_goal();
+        }
+        let owner = fleet.slots[home].owner?;
+        deploys
+            .is_all_at(home, owner, fleet, held_up)
+            .then_some(owner)
+    }
+
     /// After a restart: nobody does it when its owner is dead, or joined without it.
     /// `missing` have not reported.
     pub(crate) fn resolve(&mut self, missing: &[SlaveId], journal: JournalState) {
@@ -334,30 +352,4 @@ impl WorkUnit {
 pub(crate) fn send_stop(to: SlaveId, epoch: Epoch, out: &mut Out) {
     let ticket = Bytes::new();
     out.send(to, ToSlave::StopWork(Work { epoch, ticket }));
-}
-
-impl Succession<'_> {
-    /// Who is to do the work; `None`: the present one goes on.
-    pub(crate) fn work_target(&self) -> Option<SlaveId> {
-        let home = self.work.home?;
-        if let Some(deploy) = self.deploys.of(home) {
-            return deploy.work_goal();
-        }
-        let owner = self.fleet.slots[home].owner?;
-        self.is_all_at(home, owner).then_some(owner)
-    }
-
-    /// No answer. A slave that does not stop the work is killed, as one that does
-    /// not seal; one that does not start it fails its deploy.
-    pub(crate) fn work_overdue(&mut self, overdue: Overdue) {
-        match overdue {
-            Overdue::Stop(owner) => {
-                self.condemn(owner, "it did not stop the once-per-bot work");
-                self.deploy_lost_soon(owner, "it did not stop the once-per-bot work");
-            }
-            Overdue::Start(owner) => {
-                self.deploy_lost_soon(owner, "it did not start the once-per-bot work");
-            }
-        }
-    }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use baton_protocol::{Epoch, ShardId, SlaveId};
+use baton_protocol::{Epoch, ShardId, SlaveId, text};
 
 use crate::{
     deploy::{Deploy, Stage},
-    event::{DeployStep, MovePhase, News},
+    event::{DeployStep, MovePhase, News, Time},
+    fleet::Fleet,
     out::Out,
+    settings::Settings,
     shard::{Claim, Shard},
     timers::Timer,
 };
@@ -16,6 +18,27 @@ use crate::{
 const MOST_RETURNS: u32 = 10;
 
 impl Deploy {
+    /// Which of its two slaves is connected and silent: then what did not come to
+    /// pass is no fault of the other. Begins with a comma, or is empty.
+    pub(crate) fn who_is_silent(&self, fleet: &Fleet, settings: &Settings, now: Time) -> String {
+        let silent = |(which, id): (&str, Option<SlaveId>)| {
+            let id = id.filter(|&id| fleet.is_joined(id))?;
+            let slave = fleet.slaves.get(&id)?;
+            // Two pings are answered within `answers`, and one within two thirds of it.
+            let quiet = now.since(slave.heard);
+            (quiet > settings.answers / 3 * 2).then(|| {
+                format!(
+                    ", because the {which} slave {id:.8} (build {build}) hangs: it has said nothing \
+                     for {quiet}. The master kills it after limits.hang",
+                    build = slave.hello.build,
+                    quiet = text::span(quiet)
+                )
+            })
+        };
+        let both = [("old", self.from), ("new", self.to())];
+        both.into_iter().find_map(silent).unwrap_or_default()
+    }
+
     /// Its owner was told to seal a shard, whose next epoch is reserved.
     pub(crate) fn seal_told(
         &mut self,

@@ -111,15 +111,6 @@ impl Succession<'_> {
         }
     }
 
-    /// A slave of the deploy is being killed, or does not do its part.
-    pub(crate) fn deploy_lost_soon(&mut self, id: SlaveId, why: &str) {
-        if let Some(deploy) = self.deploys.with(id)
-            && deploy.to() == Some(id)
-        {
-            self.fail_deploy(deploy.slot, None, format!("the new slave: {why}"));
-        }
-    }
-
     /// A slave of the deploy died, or is leaving by itself.
     pub(crate) fn deploy_lost(&mut self, id: SlaveId, why: &str) {
         let Some(deploy) = self.deploys.with_mut(id) else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use baton_protocol::{ShardId, SlaveId, text};
 
 use crate::{
-    deploy::{Answer, Bake, Deploy, Pace, Soak, Stage, Succession},
+    deploy::{Answer, Bake, Deploy, Deploys, Pace, Soak, Stage, Succession},
     event::{Done, Durability, Entry, LastDeploy, News, Outcome},
     fleet::{Fleet, SlotId},
     master_stage::MasterStage,
@@ -198,7 +198,7 @@ impl Succession<'_> {
                 let why = format!(
                     "the old slave did not answer within {ready}{who}",
                     ready = text::span(ready),
-                    who = self.who_is_silent(slot)
+                    who = deploy.who_is_silent(self.fleet, self.settings, self.out.now)
                 );
                 self.fail_deploy(slot, None, why);
             }
@@ -241,17 +241,10 @@ impl Succession<'_> {
         }
     }
 
-    /// Whether every shard of a slot is where it is to be. One without a session is as
-    /// far as it can be where the slot comes from another slave, or where no IDENTIFY
-    /// is permitted; in a cold start it is waited for.
-    pub(crate) fn is_all_at(&self, slot: SlotId, slave: SlaveId) -> bool {
-        let size = self.fleet.slots[slot].size;
-        let moves = self.deploys.of(slot).is_some_and(|deploy| {
-            deploy.from.is_some() || matches!(deploy.stage, Stage::Soaking { .. })
-        });
-        self.fleet.serving(slave) == size
-            || ((moves || self.permits.are_held_up(self.settings, self.out.now))
-                && self.fleet.placed(slave) == size)
+    /// Whether every shard of a slot is where it is to be.
+    fn is_all_at(&self, slot: SlotId, slave: SlaveId) -> bool {
+        let held_up = self.permits.are_held_up(self.settings, self.out.now);
+        self.deploys.is_all_at(slot, slave, self.fleet, held_up)
     }
 
     fn is_whole(&self, slot: SlotId, to: SlaveId) -> bool {
@@ -334,6 +327,25 @@ impl Succession<'_> {
         // What it had in hand is room for the others.
         self.out.touch_all(&self.deploys.slots());
         self.may_leave_now(deploy.from);
+    }
+}
+
+impl Deploys {
+    /// Whether every shard of a slot is where it is to be. One without a session is as
+    /// far as it can be where the slot comes from another slave, or where permits are held up;
+    /// in a cold start it is waited for.
+    pub(crate) fn is_all_at(
+        &self,
+        slot: SlotId,
+        slave: SlaveId,
+        fleet: &Fleet,
+        held_up: bool,
+    ) -> bool {
+        let size = fleet.slots[slot].size;
+        let moves = self.of(slot).is_some_and(|deploy| {
+            deploy.from.is_some() || matches!(deploy.stage, Stage::Soaking { .. })
+        });
+        fleet.serving(slave) == size || ((moves || held_up) && fleet.placed(slave) == size)
     }
 }
 

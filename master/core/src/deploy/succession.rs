@@ -50,8 +50,8 @@ impl Succession<'_> {
 
     /// A step of a handover, whose deploy fails where it cannot go on.
     pub(crate) fn hand_over(&mut self, step: impl FnOnce(&mut Handover<'_>) -> Result<(), Stuck>) {
-        if let Err(Stuck { shard, why }) = step(&mut self.handover()) {
-            self.fail_deploy(self.fleet.shards[shard].slot, Some(shard), why);
+        if let Err(Stuck { slot, shard, why }) = step(&mut self.handover()) {
+            self.fail_deploy(slot, shard, why);
         }
     }
 

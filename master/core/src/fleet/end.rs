@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 use baton_protocol::{ShardId, SlaveId, text};
 
 use crate::{
-    deploy::Succession,
+    deploy::{Deploys, Succession},
     event::{Action, Durability, Entry, Evidence, News},
     fleet::{Fleet, Presence, SlotId, Standing},
     out::Out,
@@ -19,28 +19,24 @@ use crate::{
     timers::Timer,
 };
 
-impl Succession<'_> {
+impl Deploys {
     /// A slave lost its link. Its process may well be alive and serving.
-    pub(crate) fn link_lost(&mut self, id: SlaveId) {
-        let deploy = self.deploys.with_mut(id);
-        if let Some(soak) = deploy.and_then(|deploy| deploy.soak_of(id)) {
+    pub(crate) fn link_lost(&mut self, id: SlaveId, patience: Duration, out: &mut Out) {
+        let Some(deploy) = self.with_mut(id) else {
+            return;
+        };
+        if let Some(soak) = deploy.soak_of(id) {
             // The question, or its answer, is lost with the connection.
             soak.asked = false;
         }
-        if self.deploy_needs(id) {
-            self.out.start(Timer::Away(id), self.settings.no_progress);
+        if deploy.needs(id) {
+            out.start(Timer::Away(id), patience);
         }
     }
+}
 
-    /// It answers no ping.
-    pub(crate) fn silent(&mut self, id: SlaveId) {
-        if self.fleet.is_joined(id) {
-            self.condemn(id, "it answered no ping for limits.hang");
-            self.deploy_lost_soon(id, "it hangs");
-        }
-    }
-
-    /// Kills a slave, and says why. What it holds stays its until it is known dead.
+impl Succession<'_> {
+    /// Kills a slave, and says why.
     pub(crate) fn condemn(&mut self, id: SlaveId, why: &'static str) {
         self.fleet.condemn(id, why, self.settings.retire, self.out);
     }
@@ -134,7 +130,14 @@ impl Fleet {
         self.vacate(slot, id);
     }
 
-    fn condemn(&mut self, id: SlaveId, why: &'static str, retire: Duration, out: &mut Out) {
+    /// Kills a slave, and says why. What it holds stays its until it is known dead.
+    pub(crate) fn condemn(
+        &mut self,
+        id: SlaveId,
+        why: &'static str,
+        retire: Duration,
+        out: &mut Out,
+    ) {
         debug_assert!(self.is_known(id), "{id} is dead already: {why}");
         let Some(slave) = self.slaves.get_mut(&id) else {
             return;

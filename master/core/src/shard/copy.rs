@@ -12,7 +12,7 @@ use crate::{
     event::MovePhase,
     fleet::{Fleet, SlotId},
     out::Out,
-    shard::{Claim, ClaimStage, Handover, handover::Stuck},
+    shard::{Claim, ClaimStage, Handover, Stuck},
     timers::Timer,
 };
 
@@ -43,7 +43,7 @@ impl Handover<'_> {
             shard.on_its_way = shard.on_its_way.saturating_add(frame.body().len() as u64);
             if shard.on_its_way > MAX_UNACKNOWLEDGED {
                 let why = "the old slave sends state without waiting for it to be taken in";
-                return Err(Stuck::new(header.shard, why));
+                return Err(self.stuck(header.shard, why.to_owned()));
             }
             self.out.restart(Timer::Shard(header.shard));
             self.out.send(to, ToSlave::State(frame));
@@ -79,7 +79,7 @@ impl Handover<'_> {
             self.out.alarm(format!("shard {id} goes back, and {why}"));
             Ok(())
         } else {
-            Err(Stuck::new(id, why))
+            Err(self.stuck(id, why))
         }
     }
 

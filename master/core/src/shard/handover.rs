@@ -49,18 +49,13 @@ pub(crate) struct Handover<'a> {
     pub(crate) out: &'a mut Out,
 }
 
-/// A handover that cannot go on: its deploy fails.
+/// A deploy cannot go on with a handover, or with its new slave: it fails.
 #[derive(Debug)]
 pub(crate) struct Stuck {
-    pub(crate) shard: ShardId,
+    pub(crate) slot: SlotId,
+    /// The shard with which it cannot; `None`: it is about its new slave.
+    pub(crate) shard: Option<ShardId>,
     pub(crate) why: String,
-}
-
-impl Stuck {
-    pub(super) fn new(shard: ShardId, why: impl Into<String>) -> Self {
-        let why = why.into();
-        Self { shard, why }
-    }
 }
 
 impl Handover<'_> {
@@ -211,7 +206,7 @@ impl Handover<'_> {
             Ok(())
         } else {
             let why = format!("the new slave cannot connect: {}", dialled.failed);
-            Err(Stuck::new(id, why))
+            Err(self.stuck(id, why))
         }
     }
 

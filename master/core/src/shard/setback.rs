@@ -15,54 +15,62 @@ use baton_protocol::{
 };
 
 use crate::{
-    deploy::{Deploy, Succession},
-    fleet::{Fleet, SlotId},
+    deploy::{Deploy, Deploys},
+    fleet::Fleet,
     out::Out,
     settings::{Settings, doubled},
-    shard::{ClaimStage, Free, How, Phase, Reach, Sealing, Shard, Start},
+    shard::{ClaimStage, Free, Handover, How, Phase, Reach, Sealing, Shard, Start, Stuck},
     timers::Timer,
 };
 
-impl Succession<'_> {
+impl Handover<'_> {
     /// The deadline of a shard's phase.
-    pub(crate) fn shard_due(&mut self, id: ShardId) {
+    pub(crate) fn shard_due(&mut self, id: ShardId) -> Result<(), Stuck> {
         let shard = &self.fleet.shards[id];
         let claim = match shard.phase {
             // Its backoff is over.
-            Phase::Free(free) => return self.fleet.enter(id, free.unparked(), self.out),
+            Phase::Free(free) => {
+                self.fleet.enter(id, free.unparked(), self.out);
+                return Ok(());
+            }
             Phase::Claimed(claim) => claim,
             Phase::Unknown { .. } => {
                 debug_assert!(false, "nothing of shard {id} was begun");
-                return;
+                return Ok(());
             }
         };
         match claim.stage {
-            ClaimStage::Copying { .. } => self.copy_stalled(id),
-            ClaimStage::Dialling { .. } => self.dial_stalled(id),
+            ClaimStage::Copying { .. } => return self.copy_stalled(id),
+            ClaimStage::Dialling { .. } => return self.dial_stalled(id),
             ClaimStage::Sealing { order, .. } => match order {
-                Sealing::Late => self.handover().ask_to_seal(id, claim),
+                Sealing::Late => self.ask_to_seal(id, claim),
                 // Neither a piece nor a seal. It may have sealed, and its word was lost on the
                 // way: that one is asked for again.
                 Sealing::CopyAnew if self.fleet.is_joined(claim.owner) => {
-                    self.handover().ask_to_seal(id, claim);
+                    self.ask_to_seal(id, claim);
                 }
-                Sealing::CopyAnew | Sealing::Seal => self.seal_unanswered(id, claim.owner),
+                Sealing::CopyAnew | Sealing::Seal => return self.seal_unanswered(id, claim.owner),
             },
-            ClaimStage::Starting(_) => self.resume_stalled(id, claim.owner),
+            ClaimStage::Starting(_) => return self.resume_stalled(id, claim.owner),
             // Nothing of it is waited for.
             ClaimStage::Serving => debug_assert!(false, "shard {id} serves"),
         }
+        Ok(())
     }
 
     /// A hanging owner is killed; one that is cut off may be serving and is
     /// waited for. Either way the shard stays its until it speaks or is dead.
-    pub(crate) fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) {
+    fn seal_unanswered(&mut self, id: ShardId, owner: SlaveId) -> Result<(), Stuck> {
         self.out.start(Timer::Shard(id), self.settings.seal);
         if self.fleet.is_joined(owner) {
             let healthy = self.fleet.is_healthy(owner);
-            self.condemn(owner, "it did not answer a seal");
+            let hangs = self.hangs(
+                owner,
+                "it did not answer a seal",
+                "it did not answer a seal",
+            );
             if healthy {
-                self.deploy_lost_soon(owner, "it did not answer a seal");
+                return hangs;
             }
         } else {
             self.out.alarm(format!(
@@ -70,70 +78,47 @@ impl Succession<'_> {
                  is dead, run: baton-master fence {owner}"
             ));
         }
+        Ok(())
     }
 
     /// A copy makes no progress. Before the seal that fails the deploy. On the way
     /// back there is nothing else to do than to try again: the shard is served.
-    pub(crate) fn copy_stalled(&mut self, id: ShardId) {
+    fn copy_stalled(&mut self, id: ShardId) -> Result<(), Stuck> {
         let span = self.settings.copy;
-        if self.deploys.goes_back(self.fleet.shards[id].slot) {
+        if self.goes_back(id) {
             self.out.alarm(format!(
                 "shard {id} goes back, and the copy of its state made no progress for {span}; \
                  it is served meanwhile and copied again",
                 span = text::span(span)
             ));
             self.out.start(Timer::Shard(id), span);
-            self.handover().said_again(id);
+            self.said_again(id);
+            Ok(())
         } else {
-            let slot = self.fleet.shards[id].slot;
             let why = format!(
                 "the copy of its state made no progress for {span}{who}",
                 span = text::span(span),
-                who = self.who_is_silent(slot)
+                who = self.who_is_silent(id)
             );
-            self.fail_deploy(slot, Some(id), why);
+            Err(self.stuck(id, why))
         }
     }
 
-    /// Which of the slaves of the deploy is connected and silent: then what did not come to
-    /// pass is no fault of the other. Begins with a comma, or is empty.
-    pub(crate) fn who_is_silent(&self, slot: SlotId) -> String {
-        let Some(deploy) = self.deploys.of(slot) else {
-            return String::new();
-        };
-        let silent = |(which, id): (&str, Option<SlaveId>)| {
-            let id = id.filter(|&id| self.fleet.is_joined(id))?;
-            let slave = self.fleet.slaves.get(&id)?;
-            // Two pings are answered within `answers`, and one within two thirds of it.
-            let quiet = self.out.now.since(slave.heard);
-            (quiet > self.settings.answers / 3 * 2).then(|| {
-                format!(
-                    ", because the {which} slave {id:.8} (build {build}) hangs: it has said nothing \
-                     for {quiet}. The master kills it after limits.hang",
-                    build = slave.hello.build,
-                    quiet = text::span(quiet)
-                )
-            })
-        };
-        let both = [("old", deploy.from), ("new", deploy.to())];
-        both.into_iter().find_map(silent).unwrap_or_default()
-    }
-
     /// The new slave says nothing about its dial.
-    pub(crate) fn dial_stalled(&mut self, id: ShardId) {
+    fn dial_stalled(&mut self, id: ShardId) -> Result<(), Stuck> {
         let span = self.settings.copy;
         let waits = |deploy: &Deploy| deploy.in_flight.is_waiting(id);
         let slot = self.fleet.shards[id].slot;
         if self.deploys.of(slot).is_some_and(waits) {
             self.out.start(Timer::Shard(id), span);
-            return;
+            return Ok(());
         }
         let why = format!(
             "the new slave did not connect within {span}{who}",
             span = text::span(span),
-            who = self.who_is_silent(slot)
+            who = self.who_is_silent(id)
         );
-        self.fail_deploy(slot, Some(id), why);
+        Err(self.stuck(id, why))
     }
 
     /// No progress between the ticket and RESUMED. The new slave may still be about
@@ -141,16 +126,18 @@ impl Succession<'_> {
     /// that goes back: it serves the rest meanwhile, and hands over exactly what it
     /// knows. Its pings and that seal show whether it hangs. One that is cut
     /// off is killed first, and its shards wait until it is dead.
-    pub(crate) fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) {
+    fn resume_stalled(&mut self, id: ShardId, owner: SlaveId) -> Result<(), Stuck> {
         let slot = self.fleet.shards[id].slot;
         let Some(deploy) = self.deploys.of(slot) else {
-            return;
+            return Ok(());
         };
         let span = self.settings.no_progress;
         if deploy.to() == Some(owner) && deploy.from.is_some_and(|from| self.fleet.is_healthy(from))
         {
             if !self.fleet.is_joined(owner) || mutant!("stalled-is-killed") {
-                self.condemn(owner, "it is cut off, and its resume stands still");
+                let why = "it is cut off, and its resume stands still";
+                self.fleet
+                    .condemn(owner, why, self.settings.retire, self.out);
             }
             let why = if self.fleet.is_replaying(id) {
                 format!(
@@ -163,11 +150,12 @@ impl Succession<'_> {
                 format!(
                     "its resume made no progress for {span}{who}",
                     span = text::span(span),
-                    who = self.who_is_silent(slot)
+                    who = self.who_is_silent(id)
                 )
             };
-            self.fail_deploy(slot, Some(id), why);
-        } else if self.deploys.goes_back(slot)
+            return Err(self.stuck(id, why));
+        }
+        if self.deploys.goes_back(slot)
             && self.fleet.is_replaying(id)
             && self.fleet.is_joined(owner)
         {
@@ -175,6 +163,34 @@ impl Succession<'_> {
         } else {
             self.out.start(Timer::Shard(id), span);
         }
+        Ok(())
+    }
+
+    /// A slave does not do its part: it is killed. If it is the new one of a deploy, that
+    /// cannot go on.
+    pub(crate) fn hangs(
+        &mut self,
+        slave: SlaveId,
+        killed: &'static str,
+        why: &str,
+    ) -> Result<(), Stuck> {
+        self.fleet
+            .condemn(slave, killed, self.settings.retire, self.out);
+        self.deploys.lost_soon(slave, why)
+    }
+
+    pub(super) fn stuck(&self, id: ShardId, why: String) -> Stuck {
+        Stuck {
+            slot: self.fleet.shards[id].slot,
+            shard: Some(id),
+            why,
+        }
+    }
+
+    fn who_is_silent(&self, id: ShardId) -> String {
+        let deploy = self.deploys.of(self.fleet.shards[id].slot);
+        let silent = |it: &Deploy| it.who_is_silent(self.fleet, self.settings, self.out.now);
+        deploy.map(silent).unwrap_or_default()
     }
 
     /// A shard that goes back is replayed to the old slave, whose handlers are full: it
@@ -193,13 +209,28 @@ impl Succession<'_> {
         shard.away = Some(now);
         self.fleet
             .enter(id, claim.at(ClaimStage::Serving), self.out);
-        self.deploys
-            .tell_served(self.fleet.shards[id].slot, id, claim, false, self.out);
+        let slot = self.fleet.shards[id].slot;
+        self.deploys.tell_served(slot, id, claim, false, self.out);
         self.out.alarm(format!(
             "shard {id} is back at slave {owner:.8}, which is behind: its window is full of \
              running events, and the rest is replayed as they end. If more come than end, it \
              never catches up: make handlers faster, or give the slot more processes"
         ));
+    }
+}
+
+impl Deploys {
+    /// A slave is being killed, or does not do its part: the deploy that it is the new one
+    /// of cannot go on.
+    pub(crate) fn lost_soon(&self, slave: SlaveId, why: &str) -> Result<(), Stuck> {
+        match self.with(slave) {
+            Some(deploy) if deploy.to() == Some(slave) => Err(Stuck {
+                slot: deploy.slot,
+                shard: None,
+                why: format!("the new slave: {why}"),
+            }),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
