@@ -147,6 +147,17 @@ fn every_rust_block_is_compiled() {
 }
 
 #[test]
+fn the_state_in_the_guide_is_that_of_the_example() {
+    let example = fs::read_to_string(root().join("slave/examples/counts.rs")).unwrap();
+    let mut blocks = of("docs/bots.md", |kind| *kind == Kind::Rust);
+    let block = blocks.find(|block| block.text.contains("impl State for Counts"));
+    let block = block.expect("the guide shows state of its own");
+    let (_, shown) = block.text.split_once("/// The first byte").unwrap();
+    let (shown, _) = shown.split_once("\n# ").unwrap();
+    assert!(example.contains(shown.trim_end()), "{}", block.at);
+}
+
+#[test]
 fn configurations_in_the_documentation_are_good() {
     for document in DOCUMENTS {
         for block in of(document, |kind| *kind == Kind::MasterConfig) {
