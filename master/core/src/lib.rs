@@ -14,6 +14,8 @@
 //!                      │    standby    somebody is ready to take over
 //!                      │    leave      a slave is to end; fence: the operator says that it is dead
 //!                      │    fares      what it says of itself: does it keep up
+//!                      │    deaths, reach, in_doubt   what follows from the rules of the same
+//!                      │               names in shard/
 //!                      ├─ shard/    one shard, and what is known to hand it on
 //!                      │    phase      whose it is; ticket: what its next owner goes on from
 //!                      │    ownership  its owner sealed it, or serves it; progress: how far it is
