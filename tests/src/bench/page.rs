@@ -4,7 +4,7 @@
 use super::{
     Results,
     handover::{Handover, Kept},
-    serving::{EventCost, Keeps},
+    serving::{EventCost, Keeps, MEMBERS},
     state::{Compression, Holds, StateRate},
 };
 
@@ -30,6 +30,8 @@ struct Figures {
     event_us: f64,
     event_bytes: f64,
     guild_bytes: f64,
+    /// Members of a guild that was copied.
+    copied_members: u32,
     copy_mb_s: f64,
     shard_kib: f64,
     guild_kib: f64,
@@ -51,15 +53,16 @@ pub fn markdown(results: &Results) -> Option<String> {
         "# A bot of 20,000 shards on 40 hosts\n\n\
          This page is arithmetic, not a measurement: a fleet of Baton is one host today.\n\
          Each host here has a master of its own and {host:.0} shards, and deploys for itself.\n\
-         The figures were measured by `scripts/bench` on {} cores of {}, Linux {}, with the simulated Discord on the same machine.\n\
+         The figures were measured by `scripts/bench` on {} cores of {}, with the simulated Discord on the same machine.\n\
          `scripts/bench --page` writes this page from a run.\n\n\
-         Assumed: {GUILDS:.0} guilds and {EVENTS:.0} events/s a shard, a cache as the bench's ({:.0} KB a guild as it is copied), a round trip of {} ms to Discord.\n\n\
+         Assumed: {GUILDS:.0} guilds and {EVENTS:.0} events/s a shard, twilight's cache, and a round trip of {} ms to Discord.\n\
+         Guilds are those of the bench, which are of two sizes: its guilds have {MEMBERS} members where it measures memory, and {} where it measures copies.\n\
+         So do not compare the rows about memory with those about copies: the copied guilds are larger.\n\n\
          | of one host | how | comes to |\n|---|---|---|\n",
         machine.cores,
         machine.processor,
-        machine.kernel,
-        figures.guild_bytes / 1000.0,
         figures.rtt_ms,
+        figures.copied_members,
     );
     for (what, how, amount) in figures.rows(host) {
         page.push_str(&format!("| {what} | {how} | {amount} |\n"));
@@ -88,6 +91,7 @@ impl Figures {
             event_us: events.slave_us,
             event_bytes: events.event_bytes,
             guild_bytes: copy.mb? * 1e6 / f64::from(copy.row.shards * copy.row.guilds),
+            copied_members: copy.row.members,
             copy_mb_s: copy.mb_s?,
             shard_kib: memory("idle shard")?,
             guild_kib: memory("1000 cached guilds")? / 1000.0,
@@ -126,7 +130,7 @@ impl Figures {
         let moving = duration(self.moving_s(host));
         let memory = self.stored_kib.map_or_else(String::new, |kib| {
             format!(
-                "\x20 The bench's guilds take {kib:.1} KiB each there: {:.1} GB a host while serving, and as much at the peak of a deploy.\n",
+                "\x20 Guilds of {MEMBERS} members take {kib:.1} KiB each there: {:.1} GB a host while serving, and as much at the peak of a deploy.\n",
                 self.serving_gb(host, kib)
             )
         });
@@ -156,7 +160,7 @@ impl Figures {
             (
                 "memory while serving",
                 format!(
-                    "{host:.0} shards x ({:.0} KiB + {GUILDS:.0} guilds x {:.0} KiB)",
+                    "{host:.0} shards x ({:.0} KiB + {GUILDS:.0} guilds of {MEMBERS} members x {:.0} KiB)",
                     self.shard_kib, self.guild_kib
                 ),
                 format!("{cached_gb:.0} GB"),
@@ -167,9 +171,10 @@ impl Figures {
                 format!("{:.0} GB", 2.0 * cached_gb * self.of_twice),
             ),
             (
-                "state that moves, on the host itself",
+                "state that is copied, on the host itself",
                 format!(
-                    "{host:.0} x {GUILDS:.0} guilds x {:.0} KB",
+                    "{host:.0} x {GUILDS:.0} guilds of {} members x {:.0} KB",
+                    self.copied_members,
                     self.guild_bytes / 1000.0
                 ),
                 format!("{state_gb:.0} GB"),
@@ -300,6 +305,7 @@ mod tests {
         event_us: 40.0,
         event_bytes: 500.0,
         guild_bytes: 50_000.0,
+        copied_members: 200,
         copy_mb_s: 100.0,
         shard_kib: 100.0,
         guild_kib: 80.0,
@@ -319,7 +325,7 @@ mod tests {
         };
         assert_eq!(of("handling events"), "0.40 cores");
         assert_eq!(of("from Discord"), "40 Mbit/s");
-        assert_eq!(of("state that moves"), "25 GB");
+        assert_eq!(of("state that is copied"), "25 GB");
         assert_eq!(of("copying it"), "250 s");
         assert_eq!(of("handing shards over"), "5.0 s");
         assert_eq!(of("a whole deploy"), "4 minutes");

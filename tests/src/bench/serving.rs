@@ -183,6 +183,9 @@ async fn parsing(size: Size) -> Result<(f64, f64)> {
     Ok((us / PARSED as f64, bytes as f64 / PARSED as f64))
 }
 
+/// Members of each guild whose memory is measured.
+pub const MEMBERS: u32 = 20;
+
 /// Memory of an idle shard without guilds to speak of, and of 1000 cached guilds.
 ///
 /// # Errors
@@ -197,7 +200,7 @@ pub async fn memory() -> Result<Vec<Memory>> {
     let guilds = |guilds| Size {
         shards: 4,
         guilds,
-        members: 20,
+        members: MEMBERS,
         seed: 1,
     };
     let rows = [
@@ -247,7 +250,7 @@ pub async fn stored_memory() -> Result<Memory> {
     let size = |guilds| Size {
         shards: 4,
         guilds,
-        members: 20,
+        members: MEMBERS,
         seed: 1,
     };
     let mut each = [0.0; 2];
