@@ -1,5 +1,6 @@
 //! Counts the messages of each guild, and counts on through deploys: state of its own, which
-//! moves with the shards. With `BATON_SNAPSHOTS=DIR` it also counts on after a crash.
+//! moves with the shards. With `BATON_SNAPSHOTS=DIR` it also counts on after a crash. A new
+//! session begins with nothing.
 
 use std::{
     collections::BTreeMap,
