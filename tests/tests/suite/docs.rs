@@ -4,6 +4,7 @@
 mod block;
 mod bots;
 mod flags;
+mod places;
 mod session;
 mod wire;
 
