@@ -61,7 +61,8 @@ impl State for Counts {
             Some(_) | None => None,
         };
         let unknown = || ImportError(format!("guild {guild}: a count of an unknown form"));
-        self.all().insert((shard, guild), count.ok_or_else(unknown)?);
+        self.all()
+            .insert((shard, guild), count.ok_or_else(unknown)?);
         Ok(())
     }
 

@@ -59,10 +59,7 @@ pub fn markdown(results: &Results) -> Option<String> {
          Guilds are those of the bench, which are of two sizes: its guilds have {MEMBERS} members where it measures memory, and {} where it measures copies.\n\
          So do not compare the rows about memory with those about copies: the copied guilds are larger.\n\n\
          | of one host | how | comes to |\n|---|---|---|\n",
-        machine.cores,
-        machine.processor,
-        figures.rtt_ms,
-        figures.copied_members,
+        machine.cores, machine.processor, figures.rtt_ms, figures.copied_members,
     );
     for (what, how, amount) in figures.rows(host) {
         page.push_str(&format!("| {what} | {how} | {amount} |\n"));
