@@ -145,6 +145,9 @@ impl ToMaster {
                 if let Some(clients) = &mut pong.clients {
                     clients.texts().into_iter().for_each(clean);
                 }
+                if let Some(sink) = &mut pong.sink {
+                    sink.texts().into_iter().for_each(clean);
+                }
             }
             _ => {}
         }
@@ -162,7 +165,7 @@ fn clean(text: &mut String) {
 mod tests {
     use super::*;
     use crate::message::{
-        Behind, Clients, Dialled, Failed, Library, Overtaken, Pong, Refusals, StoreRoom,
+        Behind, Clients, Dialled, Failed, Library, Overtaken, Pong, Refusals, SinkReport, StoreRoom,
     };
 
     #[test]
@@ -200,6 +203,17 @@ mod tests {
     fn of_clients(clients: Clients) -> ToMaster {
         ToMaster::Pong(Pong {
             clients: Some(Box::new(clients)),
+            ..Pong::default()
+        })
+    }
+
+    fn of_sink(broker: String, reason: String) -> ToMaster {
+        ToMaster::Pong(Pong {
+            sink: Some(Box::new(SinkReport {
+                broker,
+                reason,
+                ..SinkReport::default()
+            })),
             ..Pong::default()
         })
     }
@@ -259,6 +273,8 @@ mod tests {
             }),
             of_store(bad(), String::new()),
             of_store(String::new(), bad()),
+            of_sink(bad(), String::new()),
+            of_sink(String::new(), bad()),
             of_clients(Clients {
                 address: bad(),
                 ..Clients::default()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use baton_protocol::message::Clients;
+use baton_protocol::message::{Clients, SinkReport};
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
@@ -20,7 +20,7 @@ use crate::{
     config::SlaveConfig,
     error::Error,
     log, output,
-    shard::{Context, OfClients},
+    shard::{Context, OfClients, OfSink},
     state::stays::Stays,
 };
 
@@ -38,6 +38,7 @@ pub struct Builder {
     store: Option<Guilds>,
     work: Option<Arc<dyn Work>>,
     clients: Option<Box<OfClients>>,
+    sink: Option<Box<OfSink>>,
     config: Option<SlaveConfig>,
     stop: Option<CancellationToken>,
     requests: (mpsc::Sender<oneshot::Sender<Status>>, Requests),
@@ -70,6 +71,7 @@ impl Slave {
             store: None,
             work: None,
             clients: None,
+            sink: None,
             config: None,
             stop: None,
             requests: mpsc::channel(16),
@@ -109,6 +111,14 @@ impl Builder {
     #[must_use]
     pub fn clients(mut self, report: impl Fn() -> Clients + Send + Sync + 'static) -> Self {
         self.clients = Some(Box::new(report));
+        self
+    }
+
+    /// What the master is told of the broker to which this bot publishes its events, each
+    /// time that it asks how the slave does: every few seconds. It must not wait for anything.
+    #[must_use]
+    pub fn sink(mut self, report: impl Fn() -> SinkReport + Send + Sync + 'static) -> Self {
+        self.sink = Some(Box::new(report));
         self
     }
 
@@ -159,6 +169,7 @@ impl Builder {
         let stays = self.stays(&config)?;
         let mut context = Context::new(config, self.bot, self.state, stays, self.work)?;
         context.clients = self.clients;
+        context.sink = self.sink;
         let context = Arc::new(context);
         #[cfg(feature = "legacy")]
         if let Some(legacy) = context.config.legacy {

@@ -26,7 +26,7 @@ macro_rules! files {
 }
 
 /// Below `/page/`.
-const FILES: [(&str, &str); 19] = files![
+const FILES: [(&str, &str); 20] = files![
     "style.css",
     "app.js",
     "api.js",
@@ -43,6 +43,7 @@ const FILES: [(&str, &str); 19] = files![
     "news.js",
     "seats.js",
     "shards.js",
+    "sinks.js",
     "slaves.js",
     "stream.js",
     "text.js",

@@ -166,6 +166,15 @@ const LATE: Duration = Duration::from_secs(30);
 const WAITS_FOR_CLIENTS: &str = "its clients are away, or do not acknowledge what they get: the \
                                  check `clients` says which";
 
+/// The same, where a broker has to have them.
+const WAITS_FOR_BROKER: &str = "its broker has not confirmed it: the check `sink` says why";
+
+/// Whether its events are finished when somebody else has them, of whom another check says
+/// how he does.
+const fn hands_on(slave: &SlaveView) -> bool {
+    slave.clients.is_some() || slave.sink.is_some()
+}
+
 /// Handlers that are late, or behind by more than Discord would replay: a death now would
 /// cost a session.
 fn lag(view: &View) -> Vec<Finding> {
@@ -197,6 +206,7 @@ fn lag(view: &View) -> Vec<Finding> {
                  rollback"
             ),
             None if slave.clients.is_some() => WAITS_FOR_CLIENTS.to_owned(),
+            None if slave.sink.is_some() => WAITS_FOR_BROKER.to_owned(),
             None => "look for a handler that hangs, or give the slots more processes".to_owned(),
         };
         let finding = if lag > budget {
@@ -239,10 +249,10 @@ fn unfinished(view: &View) -> Vec<Finding> {
         let Some(event) = shard.unfinished.as_ref() else {
             continue;
         };
-        // Where clients handle the events, the check of these says it.
+        // Where they are handed on, the check of those who get them says it.
         let is_owner = |slave: &&SlaveView| shard.owner.as_deref() == Some(&*slave.slave);
         let owner = view.slaves.iter().find(is_owner);
-        if owner.is_some_and(|owner| owner.clients.is_some()) {
+        if owner.is_some_and(hands_on) {
             continue;
         }
         let age = event.age_ms / 1000;

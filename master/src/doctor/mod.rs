@@ -8,6 +8,7 @@ mod clients;
 mod doors;
 mod fleet;
 mod host;
+mod sink;
 mod store;
 
 use serde::Serialize;
@@ -30,8 +31,8 @@ pub enum Level {
 /// What one check saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which check: `shards`, `link`, `lag`, `handlers`, `store`, `clients`, `builds`, `clock`, `files`,
-    /// `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`, `log`.
+    /// Which check: `shards`, `link`, `lag`, `handlers`, `store`, `clients`, `sink`, `builds`,
+    /// `clock`, `files`, `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`, `log`.
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,
@@ -95,6 +96,7 @@ impl Finding {
 pub fn examine(view: &View, host: &Host, doors: &Doors) -> Vec<Finding> {
     let mut findings = fleet::examine(view, host.unix_ms);
     findings.extend(clients::clients(view));
+    findings.extend(sink::sinks(view));
     findings.extend(host.examine(view));
     findings.extend(doors.examine());
     findings

@@ -10,6 +10,7 @@ mod each;
 mod picture;
 mod plain;
 mod process;
+mod sinks;
 mod stores;
 #[cfg(test)]
 mod tests;

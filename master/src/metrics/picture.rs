@@ -14,6 +14,7 @@ use super::{
     clients::clients,
     each::{self, Float, Labels, labels},
     process,
+    sinks::sinks,
     stores::stores,
 };
 use crate::counters::Counts;
@@ -64,6 +65,7 @@ impl Scrape<'_> {
         self.reports(ours, reported);
         stores(&self.view.slaves, ours);
         clients(&self.view.slaves, ours);
+        sinks(&self.view.slaves, ours);
         self.deploy(ours);
         self.listener(ours);
         let dropped = Counter::<u64>::default();

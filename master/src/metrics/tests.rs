@@ -7,13 +7,13 @@ mod parsed;
 
 use baton_core::{
     event::{DeployStep, Evidence, Losses},
-    view::{DeployView, ShardView, SlaveView, SlotView, View},
+    view::{DeployView, ShardView, SinkView, SlaveView, SlotView, View},
 };
 use baton_protocol::{
     DeployId, ShardId,
     message::{
         Absent, Checkpoint, Clients, Failed, IdentifyRequest, Library, Progress, Refusals, Resume,
-        StoreRoom,
+        SinkReport, StoreRoom,
     },
 };
 
@@ -304,6 +304,53 @@ fn clients_are_shown_where_a_slave_serves_some() {
     ] {
         assert_eq!(parsed.value(&series), value, "{series}");
     }
+}
+
+#[test]
+fn brokers_are_shown_where_a_slave_publishes_to_one() {
+    let metrics = Metrics::default();
+    let mut view = view();
+    let without = parsed(&metrics, &view);
+    assert!(!without.types.keys().any(|name| name.contains("sink")));
+    let sink = |troubled_ms, covered_ms| SinkView {
+        report: SinkReport {
+            confirmed: 90,
+            repeats: 2,
+            retries: 7,
+            waiting: 5,
+            confirm_p50_us: 1500,
+            confirm_p99_us: 20_000,
+            refused: 3,
+            ..SinkReport::default()
+        },
+        troubled_ms,
+        covered_ms,
+    };
+    view.slaves[0].sink = Some(Box::new(sink(Some(12_500), Some(80_000))));
+    let shown = parsed(&metrics, &view);
+    let slave = format!(r#"{{slave="{SLAVE}",slot="main",build="v \"1\"\n"}}"#);
+    for (series, value) in [
+        ("sink_confirmed_total", 90.0),
+        ("sink_repeats_total", 2.0),
+        ("sink_retries_total", 7.0),
+        ("sink_waiting", 5.0),
+        ("sink_refused", 3.0),
+        ("sink_trouble_seconds", 12.5),
+        ("sink_covered_seconds", 80.0),
+        ("sink_confirm_median_seconds", 0.0015),
+        ("sink_confirm_slowest_seconds", 0.02),
+    ] {
+        let series = format!("baton_{series}{slave}");
+        assert_eq!(shown.value(&series), value, "{series}");
+    }
+    view.slaves[0].sink = Some(Box::new(sink(None, None)));
+    let well = parsed(&metrics, &view);
+    assert_eq!(
+        well.value(&format!("baton_sink_trouble_seconds{slave}")),
+        0.0
+    );
+    let covered = format!("baton_sink_covered_seconds{slave}");
+    assert!(!well.values.contains_key(&covered));
 }
 
 #[test]

@@ -15,6 +15,7 @@ import { buildsOf, showHistory, takeDeploys } from "./history.js";
 import { ShardMap } from "./map.js";
 import { lookBack, note, showNews } from "./news.js";
 import { showKey, showShard, showSummary } from "./shards.js";
+import { showSinks } from "./sinks.js";
 import { showMaster } from "./master.js";
 import { readMemory, showDoctor, showSlaves, showTiles } from "./slaves.js";
 import { follow } from "./stream.js";
@@ -54,6 +55,7 @@ function show() {
     showSlaves(fleet, memory);
     showDeaths(fleet);
     showClients(fleet.status);
+    showSinks(fleet.status);
     showHistory(fleet);
     showKey(fleet, map.theme);
     showSummary(fleet, link.away);

@@ -75,7 +75,9 @@ impl Clients {
         self.absent.truncate(Self::MAX_NAMED);
         self.behind.truncate(Self::MAX_NAMED);
         self.refused.truncate(Self::MAX_NAMED);
-        self.texts().into_iter().for_each(shorten);
+        for text in self.texts() {
+            super::shorten(text, Self::MAX_TEXT);
+        }
         self
     }
 
@@ -89,14 +91,6 @@ impl Clients {
         }
         texts
     }
-}
-
-fn shorten(text: &mut String) {
-    let mut at = text.len().min(Clients::MAX_TEXT);
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    text.truncate(at);
 }
 
 /// Clients of one library.

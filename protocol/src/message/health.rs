@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Clients;
+use super::{Clients, SinkReport};
 use crate::id::{Epoch, Sequence, ShardId};
 
 /// Id 16, master → slave: the link and both ends are alive.
@@ -66,6 +66,9 @@ pub struct Pong {
     /// How its local clients do; absent where it serves none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<Box<Clients>>,
+    /// How its sink does; absent where it publishes to no broker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<Box<SinkReport>>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

@@ -22,6 +22,7 @@ mod handover;
 pub mod handshake;
 mod health;
 mod serving;
+mod sink;
 #[cfg(test)]
 mod tests;
 
@@ -41,8 +42,18 @@ pub use self::{
         Checkpoint, CheckpointEntry, Failed, FullStart, IdentifyCause, IdentifyRequest, Progress,
         Step, Unit,
     },
+    sink::SinkReport,
 };
 use crate::state::StateFrame;
+
+/// Keeps at most so many bytes of a text, and whole characters.
+fn shorten(text: &mut String, most: usize) {
+    let mut at = text.len().min(most);
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    text.truncate(at);
+}
 
 /// Event ids. 1 to 10 are the Go wire's, 11 to 99 ours, 100 and above carry
 /// state and are routed undecoded.

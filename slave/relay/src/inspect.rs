@@ -229,19 +229,21 @@ async fn status(State((relay, monitor, broker)): Shared) -> Response {
 /// How publishing goes.
 fn at_the_broker(status: &Status) -> Value {
     let trouble = status.trouble.as_ref().map(|trouble| {
-        let lasts = trouble.since.elapsed().unwrap_or_default();
         json!({
-            "seconds": lasts.as_secs(),
+            "seconds": trouble.lasts.as_secs(),
             "events": trouble.events,
             "reason": trouble.reason,
         })
     });
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     json!({
         "address": status.broker,
         "confirmed": status.confirmed,
         "repeats": status.repeats,
         "retries": status.retries,
         "waiting": status.waiting,
+        "confirm_p50_ms": ms(status.confirm_p50),
+        "confirm_p99_ms": ms(status.confirm_p99),
         "trouble": trouble,
     })
 }

@@ -98,7 +98,10 @@ async fn run(settings: Settings, listener: Option<TcpListener>) -> Result<(), Er
         None => None,
     };
     let builder = match (settings.proxy, relay.known(), &broker) {
-        (_, Known::Store(_) | Known::Cache(_), Some(broker)) => Slave::builder(Arc::clone(broker)),
+        (_, Known::Store(_) | Known::Cache(_), Some(broker)) => {
+            let sink = Arc::clone(broker);
+            Slave::builder(Arc::clone(broker)).sink(move || sink.status().report())
+        }
         (Some(proxy), Known::Store(store), None) => {
             let intents = settings.slave.intents.bits();
             let joined = Joined::start(proxy, listener, store.clone(), intents)?;

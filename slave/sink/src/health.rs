@@ -1,5 +1,7 @@
 //! How the broker does, seen from here: counted, and said in the log when it changes.
 
+mod times;
+
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -8,7 +10,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use baton_protocol::message::SinkReport;
 use tokio::sync::watch;
+
+use self::times::Times;
 
 /// How often a broker that takes nothing is said to take nothing.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -27,6 +32,12 @@ pub struct Status {
     pub retries: u64,
     /// Events that wait for their confirm, or for their turn.
     pub waiting: u64,
+    /// Time from when each confirmed event was published first to its confirm, added up.
+    pub confirming: Duration,
+    /// The median of that time, of the newest 1,024 confirms; zero: there was none.
+    pub confirm_p50: Duration,
+    /// The same that 99 of 100 events did not exceed.
+    pub confirm_p99: Duration,
     /// `None`: the broker takes what it gets.
     pub trouble: Option<Trouble>,
 }
@@ -37,10 +48,36 @@ pub struct Status {
 pub struct Trouble {
     /// Since when there has been one all the time.
     pub since: SystemTime,
+    /// For how long that is.
+    pub lasts: Duration,
     /// How many there are, at most one a guild.
     pub events: u64,
     /// Why the last one was not taken.
     pub reason: String,
+}
+
+impl Status {
+    /// What of it the master is told.
+    #[must_use]
+    pub fn report(&self) -> SinkReport {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let trouble = self.trouble.as_ref();
+        SinkReport {
+            broker: self.broker.clone(),
+            confirmed: self.confirmed,
+            repeats: self.repeats,
+            retries: self.retries,
+            waiting: self.waiting,
+            confirming_us: micros(self.confirming),
+            confirm_p50_us: micros(self.confirm_p50),
+            confirm_p99_us: micros(self.confirm_p99),
+            refused: trouble.map_or(0, |trouble| trouble.events),
+            refused_ms: trouble.map_or(0, |trouble| {
+                u64::try_from(trouble.lasts.as_millis()).unwrap_or(u64::MAX)
+            }),
+            reason: trouble.map_or_else(String::new, |trouble| trouble.reason.clone()),
+        }
+    }
 }
 
 /// Shared by all lines of a sink.
@@ -51,6 +88,7 @@ pub(crate) struct Health {
     repeats: AtomicU64,
     retries: AtomicU64,
     waiting: AtomicU64,
+    times: Mutex<Times>,
     trouble: Mutex<Option<Now>>,
     revived: watch::Sender<()>,
 }
@@ -70,6 +108,7 @@ impl Health {
             repeats: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
+            times: Mutex::default(),
             trouble: Mutex::default(),
             revived: watch::Sender::new(()),
         }
@@ -85,9 +124,10 @@ impl Health {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An event was confirmed; whether it had been refused before, and whether the broker
-    /// had it already.
-    pub(crate) fn confirms(&self, was_refused: bool, is_repeat: bool) {
+    /// An event was confirmed; whether it had been refused before, whether the broker had it
+    /// already, and how long it took from when it was published first.
+    pub(crate) fn confirms(&self, was_refused: bool, is_repeat: bool, took: Duration) {
+        self.times().push(took);
         self.confirmed.fetch_add(1, Ordering::Relaxed);
         self.repeats
             .fetch_add(u64::from(is_repeat), Ordering::Relaxed);
@@ -119,6 +159,7 @@ impl Health {
         let known = trouble.get_or_insert_with(|| Now {
             trouble: Trouble {
                 since: SystemTime::now(),
+                lasts: Duration::ZERO,
                 events: 0,
                 reason: String::new(),
             },
@@ -151,14 +192,29 @@ impl Health {
 
     pub(crate) fn status(&self) -> Status {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let times = self.times();
+        let confirming = times.sum();
+        let [confirm_p50, confirm_p99] = times.percentiles([50, 99]);
+        drop(times);
         Status {
             broker: self.broker.clone(),
             confirmed: count(&self.confirmed),
             repeats: count(&self.repeats),
             retries: count(&self.retries),
             waiting: count(&self.waiting),
-            trouble: self.trouble().as_ref().map(|now| now.trouble.clone()),
+            confirming,
+            confirm_p50,
+            confirm_p99,
+            trouble: self.trouble().as_ref().map(|now| Trouble {
+                lasts: now.began.elapsed(),
+                ..now.trouble.clone()
+            }),
         }
+    }
+
+    // Nothing panics in here.
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // Nothing panics in here.
@@ -184,15 +240,45 @@ mod tests {
         let trouble = status.trouble.expect("trouble");
         assert_eq!((trouble.events, trouble.reason.as_str()), (2, "away"));
         // One that was never refused says nothing of the others.
-        health.confirms(false, false);
-        health.confirms(true, true);
+        let took = Duration::from_millis(3);
+        health.confirms(false, false, took);
+        health.confirms(true, true, took);
         assert_eq!(
             health.status().trouble.map(|trouble| trouble.events),
             Some(1)
         );
-        health.confirms(true, false);
+        health.confirms(true, false, took);
         let status = health.status();
         assert_eq!((status.trouble, status.waiting), (None, 0));
         assert_eq!((status.confirmed, status.repeats), (3, 1));
+        assert_eq!((status.confirm_p50, status.confirming), (took, 3 * took));
+    }
+
+    #[test]
+    fn the_master_is_told_what_is_the_matter_and_for_how_long() {
+        let health = Health::new("nats://a:1".to_owned());
+        assert!(!health.status().report().is_troubled());
+        health.takes();
+        health.takes();
+        health.confirms(false, true, Duration::from_micros(1500));
+        health.refuses(true, "full");
+        let mut status = health.status();
+        status.trouble.as_mut().expect("trouble").lasts = Duration::from_secs(7);
+        let report = status.report();
+        assert!(report.is_troubled());
+        let expected = SinkReport {
+            broker: "nats://a:1".to_owned(),
+            confirmed: 1,
+            repeats: 1,
+            retries: 0,
+            waiting: 1,
+            confirming_us: 1500,
+            confirm_p50_us: 1500,
+            confirm_p99_us: 1500,
+            refused: 1,
+            refused_ms: 7000,
+            reason: "full".to_owned(),
+        };
+        assert_eq!(report, expected);
     }
 }

@@ -2,7 +2,10 @@
 
 pub(crate) mod fifo;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::sleep_until;
@@ -23,6 +26,8 @@ const WINDOW: usize = 256;
 pub(crate) struct Waiting {
     pub(crate) message: Arc<Message>,
     pub(crate) receipt: Receipt,
+    /// When it was first published.
+    began: Option<Instant>,
     /// When it was first published without an answer.
     doubted: Option<Instant>,
     tries: u32,
@@ -33,9 +38,21 @@ impl Waiting {
         Self {
             message: Arc::new(message),
             receipt,
+            began: None,
             doubted: None,
             tries: 0,
         }
+    }
+
+    /// It is published.
+    fn begins(&mut self, now: Instant) {
+        self.began.get_or_insert(now);
+    }
+
+    /// How long ago it was published first.
+    fn took(&self, now: Instant) -> Duration {
+        self.began
+            .map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
     }
 
     fn key(&self) -> Key {
@@ -66,6 +83,7 @@ pub(crate) async fn run(
                 health.tries_again();
             }
             waiting.tries = waiting.tries.saturating_add(1);
+            waiting.begins(now);
             let known_for = broker.knows_repeats_for();
             let doubted = waiting.doubted;
             let may_repeat = doubted.is_some_and(|at| now.duration_since(at) >= known_for);
@@ -102,7 +120,8 @@ fn answered(
     match answer {
         Ok(how) => {
             if let Some((waiting, was_refused)) = lanes.confirmed(key) {
-                health.confirms(was_refused, how == Confirmed::Repeat);
+                let took = waiting.took(tokio::time::Instant::now().into_std());
+                health.confirms(was_refused, how == Confirmed::Repeat, took);
                 waiting.receipt.confirm();
             }
         }

@@ -164,6 +164,7 @@ impl Agent {
             let full = context.fullness.read();
             let store = context.stores.tell(context.stays.as_ref());
             let clients = context.clients.as_deref();
+            let sink = context.sink.as_deref();
             link.say(&ToMaster::Pong(Pong {
                 number: ping.number,
                 finished: counts.finished,
@@ -181,6 +182,7 @@ impl Agent {
                 unfinished: self.base.table.unfinished(),
                 store: store.map(Box::new),
                 clients: clients.map(|clients| Box::new(clients())),
+                sink: sink.map(|sink| Box::new(sink())),
             }));
         }
     }

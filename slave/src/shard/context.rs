@@ -9,7 +9,10 @@ use std::{
     thread::available_parallelism,
 };
 
-use baton_protocol::{FleetId, message::Clients};
+use baton_protocol::{
+    FleetId,
+    message::{Clients, SinkReport},
+};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::gateway::Connector;
@@ -24,6 +27,9 @@ use crate::{
 /// Says how the local clients of a bot do.
 pub(crate) type OfClients = dyn Fn() -> Clients + Send + Sync;
 
+/// Says how the broker of a bot does.
+pub(crate) type OfSink = dyn Fn() -> SinkReport + Send + Sync;
+
 /// What every shard of the process shares.
 pub(crate) struct Context {
     pub(crate) bot: Arc<dyn Bot>,
@@ -35,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) work: Option<Arc<dyn Work>>,
     /// How its local clients do; `None`: it has none.
     pub(crate) clients: Option<Box<OfClients>>,
+    /// How the broker does to which it publishes; `None`: it publishes to none.
+    pub(crate) sink: Option<Box<OfSink>>,
     pub(crate) config: SlaveConfig,
     pub(crate) connector: Connector,
     pub(crate) snapshots: Option<Store>,
@@ -88,6 +96,7 @@ impl Context {
             stays,
             work,
             clients: None,
+            sink: None,
             connector: Connector::new(&config)?,
             snapshots: Store::new(config.snapshots.as_ref()),
             config,

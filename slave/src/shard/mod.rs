@@ -62,7 +62,7 @@ use self::{
     trials::Trials, turn::TurnClock,
 };
 pub(crate) use self::{
-    context::{Context, OfClients},
+    context::{Context, OfClients, OfSink},
     left::Left,
     order::{Care, FromShard, Order, Said, Turn},
 };

@@ -109,6 +109,11 @@ impl Slave {
             store: pong.full_store_ms,
         };
         self.backpressure = self.backpressure.next(now, full, shards);
+        // Where events are published they are finished when the broker has them.
+        let part = &mut self.backpressure.part;
+        if pong.sink.is_some() && part.because == Because::Window {
+            part.because = Because::Sink;
+        }
         hearing.silent
     }
 

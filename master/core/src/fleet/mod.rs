@@ -18,6 +18,7 @@ mod placement;
 mod reach;
 mod report;
 mod shards;
+mod sink;
 mod slave;
 mod slot;
 mod slots;
@@ -40,6 +41,7 @@ use crate::{
 
 pub(crate) use self::{
     lies::Lies,
+    sink::KnownSink,
     slave::{Backpressure, FullMs, Hearing, Origin, Part, Past, Presence, Record, Slave, Standing},
     slot::{Launch, Members, Slot},
     slots::SlotId,

@@ -7,7 +7,11 @@ use baton_protocol::{
     message::{Clients, Hello, Role, StoreRoom},
 };
 
-use crate::{event::Time, fleet::SlotId, view::Because};
+use crate::{
+    event::Time,
+    fleet::{KnownSink, SlotId},
+    view::Because,
+};
 
 /// One process.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub(crate) struct Slave {
     pub(crate) hearing: Option<Hearing>,
     /// How its local clients do, as it said last; `None`: it serves none.
     pub(crate) clients: Option<Box<Clients>>,
+    /// How its sink does, as it said last; `None`: it publishes to no broker.
+    pub(crate) sink: Option<Box<KnownSink>>,
     /// Whether it keeps up.
     pub(crate) backpressure: Backpressure,
     /// How much room its states that stay where they are have, as it said last; `None`: it
@@ -200,6 +206,7 @@ impl Slave {
             hearing: None,
             store: None,
             clients: None,
+            sink: None,
             asks_to_leave: false,
             backpressure: Backpressure {
                 at: Time(Duration::ZERO),

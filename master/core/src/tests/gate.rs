@@ -277,6 +277,21 @@ fn what_has_no_room_is_named_in_the_alarm_and_in_the_status() {
 }
 
 #[test]
+fn full_windows_of_a_slave_that_publishes_are_because_of_its_broker() {
+    let mut rig = Rig::serving(1);
+    for second in 1..=3 {
+        rig.wait(SECOND);
+        let ToMaster::Pong(pong) = full(1, 900 * second) else {
+            unreachable!("a pong")
+        };
+        let sink = Some(Box::default());
+        rig.say(A, ToMaster::Pong(Pong { sink, ..pong }));
+    }
+    let slave = &rig.core.view(rig.now).slaves[0];
+    assert_eq!(slave.full_because, Some(Because::Sink));
+}
+
+#[test]
 fn a_backlog_is_seen_however_often_its_slave_is_asked() {
     for (every, asked) in [(SECOND / 10, 700), (SECOND / 3, 210), (5 * SECOND, 14)] {
         let mut rig = Rig::serving(1);

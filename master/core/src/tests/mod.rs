@@ -41,6 +41,7 @@ mod schedule;
 mod service;
 mod sessions;
 mod sim;
+mod sinks;
 mod slots;
 mod stalls;
 mod standbys;
@@ -54,7 +55,7 @@ use baton_protocol::{
     message::{
         Checkpoint, CheckpointEntry, Clients, Failed, Held, Hello, Holding, IdentifyCause,
         IdentifyRequest, Pong, Progress, Refused, Report, Resume, ResumeAfter, Role, Sealed,
-        Settled, ShardMigrationStart, StateReady, Step, StoreRoom, Unit, Work,
+        Settled, ShardMigrationStart, SinkReport, StateReady, Step, StoreRoom, Unit, Work,
     },
 };
 
@@ -69,7 +70,7 @@ use super::{
         Row,
     },
     settings::SlotSettings,
-    view::ShardView,
+    view::{ShardView, SinkView},
 };
 
 const A: SlaveId = SlaveId(0xa);

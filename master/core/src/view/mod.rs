@@ -3,7 +3,7 @@
 mod picture;
 mod why;
 
-use baton_protocol::message::{Clients, StoreRoom};
+use baton_protocol::message::{Clients, SinkReport, StoreRoom};
 use serde::Serialize;
 
 pub(crate) use self::picture::Picture;
@@ -85,6 +85,8 @@ pub enum Because {
     Bot,
     /// The store has no room for what the next event changes.
     Store,
+    /// The broker to which it publishes does not confirm events as fast as they come.
+    Sink,
 }
 
 impl Because {
@@ -101,6 +103,10 @@ impl Because {
                 "the slave's log says which store has no room: make some where it is, raise its \
                  limit, or compact it"
             }
+            Self::Sink => {
+                "see how the broker does, as `status` says it: one that is full wants room, or \
+                 workers that empty it"
+            }
         }
     }
 }
@@ -111,6 +117,7 @@ impl std::fmt::Display for Because {
             Self::Window => "full windows",
             Self::Bot => "a bot without room",
             Self::Store => "a store without room",
+            Self::Sink => "a broker that does not confirm",
         })
     }
 }
@@ -168,6 +175,23 @@ pub struct SlaveView {
     pub store: Option<StoreRoom>,
     /// How its local clients do, as it said last; absent: it serves none.
     pub clients: Option<Box<Clients>>,
+    /// How its sink does, as it said last; absent: it publishes to no broker.
+    pub sink: Option<Box<SinkView>>,
+}
+
+/// The sink of a slave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SinkView {
+    /// What the slave said.
+    #[serde(flatten)]
+    pub report: SinkReport,
+    /// For how long the broker has not taken what it got, in milliseconds; absent: it takes
+    /// it.
+    pub troubled_ms: Option<u64>,
+    /// For how long the service still keeps all that waits, in milliseconds: what it replays
+    /// of the busiest shard of the slave, and the sessions of shards that are not connected;
+    /// absent: nothing is the matter, or that is not known.
+    pub covered_ms: Option<u64>,
 }
 
 /// One shard.

@@ -16,7 +16,7 @@ use crate::{
     saves::Saves,
     settings::Settings,
     shard::{ClaimStage, Phase, Shard, reach::Replays},
-    view::{DeployView, ShardView, SlaveView, SlotView, UnfinishedView, View},
+    view::{DeployView, ShardView, SinkView, SlaveView, SlotView, UnfinishedView, View},
 };
 
 /// The rooms that a picture is taken of: nothing of them is changed.
@@ -172,6 +172,15 @@ impl Picture<'_> {
             heartbeat_shard: slave.hearing.map(|hearing| hearing.heartbeat.1.get()),
             store: slave.store.as_deref().cloned(),
             clients: slave.clients.clone(),
+            sink: slave.sink.as_ref().map(|sink| {
+                let report = sink.report.clone();
+                let is_troubled = report.is_troubled();
+                Box::new(SinkView {
+                    report,
+                    troubled_ms: is_troubled.then(|| millis(sink.troubled(now))),
+                    covered_ms: sink.covered(now).map(millis),
+                })
+            }),
         }
     }
 

@@ -4,6 +4,7 @@
 mod clients;
 mod parts;
 mod shards;
+mod sinks;
 mod slaves;
 mod summary;
 
@@ -91,6 +92,7 @@ impl Table<'_> {
             lines.push(format!("replay     {replay}"));
         }
         lines.extend(self.clients());
+        lines.extend(self.sinks());
         lines
     }
 

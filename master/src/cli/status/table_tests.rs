@@ -98,6 +98,43 @@ fn clients_are_a_few_lines_of_eighty_columns_where_a_slave_serves_some() {
 }
 
 #[test]
+fn a_broker_is_a_few_lines_where_a_slave_publishes_to_one() {
+    let mut status = fleet(vec![shard(0, "serving", "aaaaaaaabbbb")]);
+    let without = table(&status, Paint::Plain, 80, Wrong::Last);
+    assert!(!without.join("\n").contains("sink"), "{without:#?}");
+    status["slaves"][0]["sink"] = json!({
+        "broker": "nats://10.0.0.7:4222", "confirmed": 81_234, "repeats": 1, "retries": 12,
+        "waiting": 256, "confirm_p50_us": 1_250, "confirm_p99_us": 18_900,
+        "refused": 3, "reason": "maximum bytes exceeded",
+        "troubled_ms": 70_000, "covered_ms": 240_000,
+    });
+    let lines = table(&status, Paint::Plain, 80, Wrong::Last);
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("sink"))
+        .unwrap();
+    assert_eq!(
+        lines[at..at + 2],
+        [
+            "sink       nats://10.0.0.7:4222; 81234 confirms, 256 events waiting",
+            "           confirm p50 1.2 ms, p99 18.9 ms; 12 published again, 1 repeat",
+        ]
+    );
+    let lasts = "           it has taken nothing for 70 s, since ";
+    assert!(lines[at + 2].starts_with(lasts), "{lines:#?}");
+    assert_eq!(
+        lines[at + 3..at + 5],
+        [
+            "           maximum bytes exceeded",
+            "           Discord keeps all of them for another 4 min",
+        ]
+    );
+    status["slaves"][0]["sink"]["covered_ms"] = 0.into();
+    let lines = table(&status, Paint::Plain, 80, Wrong::Last);
+    assert!(lines[at + 4].ends_with("any more"), "{lines:#?}");
+}
+
+#[test]
 fn a_slave_that_cannot_be_reached_comes_with_what_to_do() {
     let mut status = fleet(vec![shard(0, "unreachable", "aaaaaaaabbbb")]);
     status["slaves"][0]["connected"] = false.into();

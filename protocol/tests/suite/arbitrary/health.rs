@@ -9,8 +9,9 @@ pub(super) fn pong() -> impl Strategy<Value = Pong> {
         vec(unfinished(), 0..3),
         option::of(store_room().prop_map(Box::new)),
         option::of(clients().prop_map(Box::new)),
+        option::of(sink().prop_map(Box::new)),
     )
-        .prop_map(|(times, shards, unfinished, store, clients)| {
+        .prop_map(|(times, shards, unfinished, store, clients, sink)| {
             let [
                 number,
                 finished,
@@ -40,6 +41,7 @@ pub(super) fn pong() -> impl Strategy<Value = Pong> {
                 unfinished,
                 store,
                 clients,
+                sink,
             }
         })
 }
@@ -91,6 +93,35 @@ fn store_room() -> impl Strategy<Value = StoreRoom> {
             held_up_ms,
             held_up_shard: ShardId(held_up_shard),
             held_up_by,
+        }
+    })
+}
+
+fn sink() -> impl Strategy<Value = SinkReport> {
+    (any::<[u64; 9]>(), [text(), text()]).prop_map(|(numbers, [broker, reason])| {
+        let [
+            confirmed,
+            repeats,
+            retries,
+            waiting,
+            confirming_us,
+            confirm_p50_us,
+            confirm_p99_us,
+            refused,
+            refused_ms,
+        ] = numbers;
+        SinkReport {
+            broker,
+            confirmed,
+            repeats,
+            retries,
+            waiting,
+            confirming_us,
+            confirm_p50_us,
+            confirm_p99_us,
+            refused,
+            refused_ms,
+            reason,
         }
     })
 }

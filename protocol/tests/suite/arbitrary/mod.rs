@@ -14,8 +14,8 @@ use baton_protocol::{
         Absent, Accepted, Behind, CarriedEvent, Checkpoint, CheckpointEntry, Clients, CopyState,
         Dial, Dialled, Failed, FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
         Library, Overtaken, Ping, Pong, Progress, Proof, Refusals, Refused, RefusedReason, Report,
-        Resume, ResumeAfter, Role, Seal, Sealed, SetAside, Settled, ShardMigrationStart, StateAck,
-        StateReady, Step, StoreRoom, Trying, Unfinished, Unit, Welcome, Work,
+        Resume, ResumeAfter, Role, Seal, Sealed, SetAside, Settled, ShardMigrationStart,
+        SinkReport, StateAck, StateReady, Step, StoreRoom, Trying, Unfinished, Unit, Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };

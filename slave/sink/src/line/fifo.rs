@@ -29,6 +29,9 @@ pub(crate) async fn run(
         let again = fifo.refused.map(|refused| refused + fifo.pace.delay());
         if again.is_none_or(|again| again <= now) && !fifo.queue.is_empty() {
             let batch = fifo.batch();
+            for waiting in fifo.queue.iter_mut().take(batch.len()) {
+                waiting.begins(now);
+            }
             if fifo.refused.is_some() {
                 health.tries_again();
             }
@@ -111,7 +114,7 @@ impl Fifo {
                 return;
             };
             let was_refused = self.refused.take().is_some();
-            health.confirms(was_refused, repeats > 0);
+            health.confirms(was_refused, repeats > 0, waiting.took(now));
             repeats = repeats.saturating_sub(1);
             waiting.receipt.confirm();
             self.pace.begin();

@@ -4,18 +4,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use baton_testing::{Fleet, process::program};
+use serde_json::Value;
 
 use crate::{
     common::{Came, server::Nats, until_true},
     nats::everything_of,
 };
 
-fn bot(build: &str, nats: &Nats) -> Vec<String> {
+pub(crate) fn bot(build: &str, nats: &Nats) -> Vec<String> {
     let program = program("baton-slave").unwrap().display().to_string();
     let url = nats.url();
     let flags = ["--build", build, "--sink", &url];
     let flags = flags.map(str::to_owned);
     std::iter::once(program).chain(flags).collect()
+}
+
+/// What the master shows of the broker of the slave that has the shards.
+async fn shown(fleet: &Fleet) -> Value {
+    let mut status = fleet.status().await.unwrap();
+    let slaves = status["slaves"].as_array_mut().unwrap().iter_mut();
+    let mut owners = slaves.filter(|slave| slave["shards"] != 0);
+    owners
+        .next()
+        .map_or(Value::Null, |owner| owner["sink"].take())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,13 +41,31 @@ async fn a_deploy_a_killed_slave_and_a_killed_broker_lose_and_repeat_nothing() {
     fleet.kill_bot().await.unwrap();
     fleet.serves().await.unwrap();
     fleet.assert_nothing_lost().await;
+    until_true("the master shows what the broker confirmed", async || {
+        let sink = shown(&fleet).await;
+        sink["confirmed"].as_u64() > Some(0) && sink["broker"] == nats.url()
+    })
+    .await;
     nats.process.kill();
+    until_true(
+        "the master shows that it takes nothing, and why",
+        async || {
+            let sink = shown(&fleet).await;
+            !sink["troubled_ms"].is_null() && sink["reason"] != ""
+        },
+    )
+    .await;
     let before = fleet.discord().ledger_counts().0;
     until_true("events came meanwhile", async || {
         fleet.discord().ledger_counts().0 > before + 20
     })
     .await;
     nats.start_again();
+    until_true("the master shows that it takes events again", async || {
+        let sink = shown(&fleet).await;
+        sink["troubled_ms"].is_null() && sink["reason"] == ""
+    })
+    .await;
     fleet.assert_nothing_lost().await;
     until_true("there is something to compare", async || {
         fleet.discord().ledger_counts().0 > 150

@@ -37,6 +37,7 @@ fn every_id_and_every_field_of_the_wire_is_on_its_page() {
         "message/handover.rs",
         "message/copies.rs",
         "message/health.rs",
+        "message/sink.rs",
         "go/body.rs",
         "ticket.rs",
         "id.rs",

@@ -259,6 +259,7 @@ fn identify_fleet(fleet: &Fleet, hasher: &mut Identity) {
             full: _,
             // Nobody lies.
             clients: _,
+            sink: _,
             disbelieved: _,
         } = slave;
         (id, holds, serving, without_session, unsettled, built).hash(hasher);
