@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +16,9 @@ use futures_util::StreamExt;
 use lapin::{
     Channel, Connection, ConnectionProperties, Consumer,
     message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeleteOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::{Instant, timeout};
@@ -30,7 +33,7 @@ use crate::{
     },
     scenes::{self, A_MS, Broker},
     tls::publishes,
-    workers::{Worker, is_killed_and_gets_everything},
+    workers::{Language, Worker, is_killed_and_gets_everything},
 };
 
 impl Broker for Rabbit {
@@ -147,7 +150,7 @@ async fn whatever_happens_to_rabbitmq_nothing_is_lost_or_disordered_and_only_mar
     arrives_with_its_envelope(&rabbit).await;
     differs_and_lets_nobody_in(&rabbit).await;
     dead_letters(&rabbit).await;
-    worker(&rabbit).await;
+    workers(&rabbit).await;
     over_tls(&rabbit).await;
     full(&rabbit).await;
     comes_back_to_its_sender(&rabbit).await;
@@ -269,15 +272,30 @@ async fn dead_letters(rabbit: &Rabbit) {
     letter.ack(BasicAckOptions::default()).await.unwrap();
 }
 
-/// The one of `docs/workers.md`.
-async fn worker(rabbit: &Rabbit) {
-    let Some(library) = server::python("pika") else {
-        return;
-    };
+/// The ones of `docs/workers.md`.
+async fn workers(rabbit: &Rabbit) {
+    let python = (Language::Python, "import pika", server::python("pika"));
+    // One of each queue at most comes again.
+    let node = (Language::Node, "amqplib", server::node("amqplib"));
+    for ((language, word, library), again) in [(python, 1), (node, 16)] {
+        if let Some(library) = library {
+            worker(rabbit, (language, word), &library, again).await;
+            // What it handled last may be on its way back.
+            let (_connection, channel) = channel(rabbit).await;
+            for number in 0..16 {
+                let queue = format!("baton.events.{number}");
+                let options = QueueDeleteOptions::default();
+                channel.queue_delete(queue.into(), options).await.unwrap();
+            }
+        }
+    }
+}
+
+async fn worker(rabbit: &Rabbit, which: (Language, &str), library: &Path, again: usize) {
     let url = rabbit.url().replace("amqp://", "amqp://guest:guest@");
     let environment = vec![("AMQP_URL", url)];
-    let worker = Worker::new("import pika", rabbit.dir.path(), &library, environment);
-    is_killed_and_gets_everything(&worker, &rabbit.url(), 1).await;
+    let worker = Worker::new(which, rabbit.dir.path(), library, environment);
+    is_killed_and_gets_everything(&worker, &rabbit.url(), again).await;
 }
 
 async fn full(rabbit: &Rabbit) {

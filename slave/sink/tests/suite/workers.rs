@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     ops::RangeInclusive,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -19,19 +20,36 @@ use crate::common::{
     until,
 };
 
-/// The block of the document that has this word.
-fn worker(word: &str) -> String {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/workers.md");
+/// The block of the document in this language that has this word.
+fn worker(document: &str, language: Language, word: &str) -> String {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/{document}"));
     let text = fs::read_to_string(document).unwrap();
     let mut blocks = text
         .split("```")
-        .filter_map(|block| block.strip_prefix("python,worker\n"));
+        .filter_map(|block| block.strip_prefix(language.block()));
     let found = blocks.find(|block| block.contains(word));
     found.expect("a worker").to_owned()
 }
 
+/// In what a worker is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Language {
+    Node,
+    Python,
+}
+
+impl Language {
+    const fn block(self) -> &'static str {
+        match self {
+            Self::Node => "js,worker\n",
+            Self::Python => "python,worker\n",
+        }
+    }
+}
+
 /// Its program, and where it writes what it handled.
 pub(crate) struct Worker {
+    program: &'static str,
     script: PathBuf,
     said: PathBuf,
     environment: Vec<(&'static str, String)>,
@@ -39,23 +57,48 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(
-        word: &str,
+        which: (Language, &str),
         dir: &Path,
         library: &Path,
         environment: Vec<(&'static str, String)>,
     ) -> Self {
-        let script = dir.join("worker.py");
-        fs::write(&script, worker(word)).unwrap();
-        let path = ("PYTHONPATH", library.display().to_string());
+        Self::of("workers.md", which, dir, library, environment)
+    }
+
+    /// One of this document.
+    pub(crate) fn of(
+        document: &str,
+        (language, word): (Language, &str),
+        dir: &Path,
+        library: &Path,
+        mut environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        let (program, name) = match language {
+            Language::Node => ("node", "worker.mjs"),
+            Language::Python => ("python3", "worker.py"),
+        };
+        // Each of its own: a broker may be there for more than one of them.
+        let dir = dir.join(format!("worker in {language:?}"));
+        fs::create_dir(&dir).unwrap();
+        let script = dir.join(name);
+        fs::write(&script, worker(document, language, word)).unwrap();
+        match language {
+            // It looks for libraries beside the script.
+            Language::Node => symlink(library, dir.join("node_modules")).unwrap(),
+            Language::Python => {
+                environment.push(("PYTHONPATH", library.display().to_string()));
+            }
+        }
         Self {
+            program,
             script,
             said: dir.join("handled"),
-            environment: std::iter::once(path).chain(environment).collect(),
+            environment,
         }
     }
 
-    fn start(&self) -> Process {
-        let mut command = Command::new("python3");
+    pub(crate) fn start(&self) -> Process {
+        let mut command = Command::new(self.program);
         command.arg(&self.script);
         command.envs(self.environment.iter().cloned());
         Process::start(&mut command, &self.said)
@@ -82,7 +125,8 @@ async fn a_worker_in_python_gets_everything_from_nats_in_order_although_it_is_ki
         return;
     };
     let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "5".to_owned())];
-    let worker = Worker::new("import nats", nats.dir.path(), &library, environment.into());
+    let which = (Language::Python, "import nats");
+    let worker = Worker::new(which, nats.dir.path(), &library, environment.into());
     // One of each partition at most comes again.
     is_killed_and_gets_everything(&worker, &nats.url(), 16).await;
 }
@@ -95,8 +139,31 @@ async fn a_worker_in_python_gets_everything_from_redis_in_order_although_it_is_k
     // The library has a name of its own for it.
     let url = redis.url().replace("redis+unix", "unix");
     let environment = vec![("REDIS_URL", url)];
-    let worker = Worker::new("import redis", redis.dir.path(), &library, environment);
+    let which = (Language::Python, "import redis");
+    let worker = Worker::new(which, redis.dir.path(), &library, environment);
     // What it read and did not handle was not handled, and is marked all the same.
+    is_killed_and_gets_everything(&worker, &redis.url(), 1).await;
+}
+
+#[tokio::test]
+async fn a_worker_in_node_gets_everything_from_nats_in_order_although_it_is_killed() {
+    let (Some(nats), Some(library)) = (Nats::start(), server::node("@nats-io/jetstream")) else {
+        return;
+    };
+    let environment = [("NATS_URL", nats.url()), ("GIVEN_UP_AFTER", "5".to_owned())];
+    let which = (Language::Node, "@nats-io/jetstream");
+    let worker = Worker::new(which, nats.dir.path(), &library, environment.into());
+    is_killed_and_gets_everything(&worker, &nats.url(), 16).await;
+}
+
+#[tokio::test]
+async fn a_worker_in_node_gets_everything_from_redis_in_order_although_it_is_killed() {
+    let (Some(redis), Some(library)) = (Redis::start(), server::node("ioredis")) else {
+        return;
+    };
+    let environment = vec![("REDIS_URL", redis.url().replace("redis+unix", "unix"))];
+    let which = (Language::Node, "ioredis");
+    let worker = Worker::new(which, redis.dir.path(), &library, environment);
     is_killed_and_gets_everything(&worker, &redis.url(), 1).await;
 }
 

@@ -88,7 +88,7 @@ fn kind(info: &str) -> Option<Kind> {
         "js" => Kind::Node,
         "hex" => Kind::Frame,
         "json" => Kind::Json,
-        "python,worker" => Kind::Worker,
+        "js,worker" | "python,worker" => Kind::Worker,
         "text" => Kind::Text,
         info => Kind::Run(info.strip_prefix("sh,exit=")?.parse().ok()?),
     })

@@ -42,6 +42,18 @@ pub(crate) fn python(library: &str) -> Option<PathBuf> {
     found
 }
 
+/// The folder of Node's packages that has one, if it is there, and Node.
+pub(crate) fn node(package: &str) -> Option<PathBuf> {
+    program("node")?;
+    let folder = installed().join("node/node_modules");
+    let found = folder.join(package).is_dir().then_some(folder);
+    if found.is_none() {
+        missing(&format!("no Node package {package} here"));
+    }
+    // What is linked to by another folder has to be found from there.
+    found.map(|folder| folder.canonicalize().unwrap())
+}
+
 fn missing(what: &str) {
     let all = std::env::var_os("BATON_BROKERS").is_some_and(|word| word == "all");
     assert!(!all, "{what}: scripts/brokers installs it");
