@@ -20,7 +20,10 @@ use tokio_websockets::{ClientBuilder, Message, ServerBuilder};
 
 use super::{
     client::{Client, WIRE, Wire},
-    median, serving,
+    handover::Kept,
+    median,
+    place::Place,
+    serving,
 };
 use crate::{
     chaos::hunt,
@@ -121,6 +124,7 @@ struct Behind {
     fleet: Fleet,
     slave: Slave,
     url: String,
+    _place: Place,
 }
 
 impl Behind {
@@ -131,12 +135,19 @@ impl Behind {
         })
         .await?;
         let address = own_proxy().to_string();
-        let store = fleet.folder().join("store").display().to_string();
-        let flags = ["--proxy", &address, "--state", "store", "--store", &store];
+        let place = Place::new()?;
+        let stored = Kept::Store.flags(&place);
+        let mut flags = vec!["--proxy", &address];
+        flags.extend(stored.iter().map(String::as_str));
         let slave = fleet.start_slave_with("v1", &flags).await?;
         fleet.all_serving(START).await?;
         let url = format!("ws://{address}");
-        Ok(Self { fleet, slave, url })
+        Ok(Self {
+            fleet,
+            slave,
+            url,
+            _place: place,
+        })
     }
 
     fn pid(&self) -> Result<u32> {
