@@ -13,11 +13,12 @@ use super::{
     Shard,
     backoff::Redial,
     connection::Ended,
-    gateway::{Gateway, Incoming},
+    gateway::{Gateway, Incoming, Most},
     order::Said,
     phase::{Input, Phase, Then},
     plans::Rest,
     session::Session,
+    staying::QUICK,
 };
 use crate::{
     config::OnLostState,
@@ -32,8 +33,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Events that are applied in one change.
-const BATCH: usize = 64;
+/// What is applied in one change.
+const BATCH: Most = Most {
+    events: 64,
+    bytes: QUICK,
+};
 
 impl Shard {
     /// The shard is this process' from now on.
@@ -197,9 +201,13 @@ impl Shard {
             return Ok(incoming);
         }
         let begins = begins.flatten().map(|session| session.tag);
+        let left = Most {
+            bytes: BATCH.bytes.saturating_sub(incoming.bytes()),
+            ..BATCH
+        };
         let mut batch = vec![incoming];
         if begins.is_none() {
-            batch.extend(gateway.take_ready(BATCH).await);
+            batch.extend(gateway.take_ready(left).await);
         }
         let how = (place.is_in_memory(), self.context.keeps_state());
         let (mut batch, done) = self.staying.apply(batch, begins.as_deref(), how).await;

@@ -39,7 +39,7 @@ use twilight_model::gateway::event::GatewayEventDeserializer;
 
 use self::hosts::Hosts;
 pub(crate) use self::{
-    buffer::Buffered,
+    buffer::{Buffered, Most},
     connector::{Connector, Url},
     hosts::Paused,
     incoming::{End, Incoming},

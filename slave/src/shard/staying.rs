@@ -33,8 +33,9 @@ const COMPACT_EVERY: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(2);
 
 /// So many bytes of events are applied on a thread that serves, where no disk is behind the
-/// state: some hundred microseconds, as a cache takes for the same.
-const QUICK: usize = 64 << 10;
+/// state: some hundred microseconds, as a cache takes for the same. One change has no more,
+/// unless one event has: while a thousand guilds come, each shard holds as little as that.
+pub(super) const QUICK: usize = 64 << 10;
 
 /// See the module.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! What a connection has yielded and nobody looked at yet: of one that is held, what is read
 //! ahead, and what was put back.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{collections::VecDeque, future::poll_fn, pin::pin, task::Poll};
 
 use super::{End, Gateway, Incoming};
 
@@ -17,6 +17,36 @@ pub(crate) enum Buffered {
         /// Whether Discord asked for a pause before the next RESUME.
         pause: bool,
     },
+}
+
+/// How much is taken at once. Guilds come by the hundred, each as large as a thousand other
+/// events: they are counted in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Most {
+    /// Whether one more would be too much.
+    fn is_reached(self, buffer: &VecDeque<Incoming>) -> bool {
+        buffer.len() >= self.events || self.fitting(buffer) < buffer.len()
+    }
+
+    /// How many of these are taken: dispatches of one session.
+    fn of(self, buffer: &VecDeque<Incoming>) -> usize {
+        let fitting = buffer.iter().take(self.fitting(buffer));
+        fitting.take_while(|incoming| incoming.goes_on()).count()
+    }
+
+    fn fitting(self, buffer: &VecDeque<Incoming>) -> usize {
+        let mut bytes = 0;
+        let fits = |incoming: &&Incoming| {
+            bytes += incoming.bytes();
+            bytes <= self.bytes
+        };
+        buffer.iter().take(self.events).take_while(fits).count()
+    }
 }
 
 /// Dispatches that a connection buffers, at most: more than Discord replays, and
@@ -64,12 +94,11 @@ impl Gateway {
         buffered
     }
 
-    /// What came and was not looked at, without waiting: dispatches of one session, `most` at
-    /// the most. They are to be [put back](Self::put_back).
-    pub(crate) async fn take_ready(&mut self, most: usize) -> Vec<Incoming> {
-        while self.buffer.len() < most && self.fetch().await {}
-        let of_session = |incoming: &&Incoming| matches!(incoming, Incoming::Dispatch { kind, .. } if &**kind != "READY");
-        let ready = self.buffer.iter().take(most).take_while(of_session).count();
+    /// What came and was not looked at, without waiting: dispatches of one session, not more
+    /// than this. They are to be [put back](Self::put_back).
+    pub(crate) async fn take_ready(&mut self, most: Most) -> Vec<Incoming> {
+        while !most.is_reached(&self.buffer) && self.fetch().await {}
+        let ready = most.of(&self.buffer);
         self.buffer.drain(..ready).collect()
     }
 
@@ -102,5 +131,45 @@ impl Gateway {
         };
         self.buffer.push_back(incoming);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use baton_protocol::Sequence;
+
+    use super::*;
+
+    fn dispatch(kind: &str, bytes: usize) -> Incoming {
+        Incoming::Dispatch {
+            sequence: Sequence(1),
+            kind: kind.into(),
+            json: " ".repeat(bytes),
+        }
+    }
+
+    #[test]
+    fn what_is_taken_at_once_ends_at_its_events_at_its_bytes_and_at_another_session() {
+        let most = Most {
+            events: 3,
+            bytes: 100,
+        };
+        let small = || dispatch("MESSAGE_CREATE", 10);
+        let large = || dispatch("GUILD_CREATE", 70);
+        let cases = [
+            (vec![], 0, false),
+            (vec![small(), small()], 2, false),
+            (vec![small(), small(), small(), small()], 3, true),
+            (vec![large(), small()], 2, false),
+            (vec![large(), large(), small()], 1, true),
+            (vec![dispatch("GUILD_CREATE", 101)], 0, true),
+            (vec![small(), dispatch("READY", 10), small()], 1, true),
+            (vec![small(), Incoming::Alive], 1, false),
+        ];
+        for (buffer, taken, reached) in cases {
+            let buffer = VecDeque::from(buffer);
+            let found = (most.of(&buffer), most.is_reached(&buffer));
+            assert_eq!(found, (taken, reached), "{buffer:?}");
+        }
     }
 }

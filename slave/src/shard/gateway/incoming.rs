@@ -34,6 +34,11 @@ impl Incoming {
         }
     }
 
+    /// Whether it is a dispatch of a session that has begun.
+    pub(crate) fn goes_on(&self) -> bool {
+        matches!(self, Self::Dispatch { kind, .. } if &**kind != "READY")
+    }
+
     /// The same once more, if it is a dispatch.
     pub(crate) fn again(&self) -> Option<Self> {
         match self {
