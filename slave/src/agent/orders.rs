@@ -11,6 +11,8 @@ use baton_protocol::{
     },
 };
 
+use tokio::task::spawn_blocking;
+
 use super::{Agent, link_state::Wire as _, work::Done};
 use crate::{
     error::Error,
@@ -79,6 +81,7 @@ impl Agent {
         self.base.failures = 0;
         self.base.table.set_shard_count(accepted.shard_count);
         tracing::info!(term = %self.term, shard_count = accepted.shard_count, "accepted by the master");
+        self.stands_by();
         let mut again = Vec::new();
         for (shard, entry) in self.base.table.entries() {
             if let Some(cause) = entry.waiting() {
@@ -121,6 +124,16 @@ impl Agent {
             self.say(&message);
         }
         self.checkpoint();
+    }
+
+    /// What a standby can do ahead of a death is not on the way of its successor then.
+    fn stands_by(&self) {
+        let context = &self.base.context;
+        let waits = context.config.role == Role::Standby && !self.base.table.owns_anything();
+        if let Some(place) = context.stays.clone().filter(|_| waits) {
+            let fleet = context.fleet();
+            spawn_blocking(move || place.stand_by(fleet));
+        }
     }
 
     /// A slave that owns nothing ends; one that owns shards never drops them

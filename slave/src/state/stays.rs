@@ -36,7 +36,8 @@ pub(crate) const fn key_of(on_its_way: u64, beside: bool) -> Option<u64> {
     }
 }
 
-/// One for all shards of a process. What gives a [`Refusal`] may block.
+/// One for all shards of a process. What gives a [`Refusal`] may block, and so may `stand_by`,
+/// `tidy` and `room`.
 pub(crate) trait Stays: Send + Sync + 'static {
     /// Becomes the owner of a shard's state. From now on no owner of a lower epoch can change
     /// it.
@@ -67,6 +68,13 @@ pub(crate) trait Stays: Send + Sync + 'static {
         lowest: Sequence,
         whole_at: Sequence,
     ) -> Result<(), Refusal>;
+
+    /// The process may be given any shard of this fleet soon: what takes long of a claim is done
+    /// ahead, as far as it can be.
+    fn stand_by(&self, _fleet: FleetId) {}
+
+    /// Called every few seconds: lets go of what is not used just now.
+    fn tidy(&self) {}
 
     /// How much room it takes and has; `None`: nothing is open.
     fn room(&self) -> Option<StoreRoom>;

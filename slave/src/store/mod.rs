@@ -26,6 +26,7 @@
 //! kept as long as you like. A [`View`] is of one moment, copies nothing, and cannot be held
 //! over an `.await`.
 
+mod ahead;
 mod owner;
 mod place;
 
@@ -35,7 +36,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -70,6 +71,10 @@ struct Inner {
     folder: OnceLock<Folder>,
     shard_count: AtomicU32,
     open: RwLock<BTreeMap<ShardId, Store>>,
+    /// Those of other processes' shards, which this one may be given.
+    ahead: Mutex<BTreeMap<ShardId, Store>>,
+    /// Whether it may be given any.
+    stands_by: AtomicBool,
     /// What is being taken in, of shards that another process owns.
     receiving: Mutex<BTreeMap<ShardId, Arc<Mutex<Writer>>>>,
     /// Places of dead readers that were given back.
@@ -100,6 +105,8 @@ impl Guilds {
                 folder: OnceLock::new(),
                 shard_count: AtomicU32::new(0),
                 open: RwLock::default(),
+                ahead: Mutex::default(),
+                stands_by: AtomicBool::new(false),
                 receiving: Mutex::default(),
                 stale_readers: AtomicU64::new(0),
             }),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use baton_protocol::{Epoch, Sequence, ShardId, message::StoreRoom};
+use baton_protocol::{Epoch, FleetId, Sequence, ShardId, message::StoreRoom};
 use baton_store::{Dispatch, Error, Found, Full, Resources, Stand, Store, Takeover, Writer};
 use twilight_model::id::Id;
 
@@ -40,7 +40,10 @@ impl Guilds {
         };
         let refused = |error| self.refusal(error, shard);
         let at = folder.at(of.fleet).map_err(refused)?;
-        let store = Store::open(at, shard, inner.options.clone()).map_err(refused)?;
+        let store = match self.take_ahead(shard) {
+            Some(store) => store,
+            None => Store::open(at, shard, inner.options.clone()).map_err(refused)?,
+        };
         let mut open = inner.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(shard, store.clone());
         Ok(store)
@@ -213,11 +216,31 @@ impl Stays for Guilds {
         settled.map_err(|error| self.refusal(error, shard))
     }
 
+    fn stand_by(&self, fleet: FleetId) {
+        self.stands_by_for(fleet);
+    }
+
+    fn tidy(&self) {
+        self.look_ahead();
+        let mut open: Vec<_> = self.ahead().values().cloned().collect();
+        open.extend(
+            self.shards()
+                .into_iter()
+                .flat_map(|shard| self.shard(shard)),
+        );
+        if let Err(error) = Store::unmap(&open) {
+            tracing::debug!(%error, "what is mapped of the store stays so");
+        }
+    }
+
     fn room(&self) -> Option<StoreRoom> {
-        let folder = self.inner.folder.get()?;
+        let (folder, shards) = (self.inner.folder.get()?, self.shards());
+        if shards.is_empty() {
+            return None;
+        }
         let mut all = folder.room()?;
         all.limit = self.inner.options.most;
-        for shard in self.shards() {
+        for shard in shards {
             let Some(store) = self.shard(shard) else {
                 continue;
             };
@@ -248,6 +271,7 @@ impl Stays for Guilds {
 
     fn leave(&self, shard: ShardId) {
         self.receiving().remove(&shard);
+        self.ahead().remove(&shard);
         self.close(shard);
     }
 }

@@ -87,14 +87,7 @@ fn where_what_was_received_is_gone_the_state_that_is_there_is_claimed() {
     let guilds = received(process(dir.path()));
     // Another process got the shard, and cleaned up.
     let other = process(dir.path());
-    let mut owned = taken(&claim(3, false), &other).owned;
-    let ready = Change {
-        sequence: Sequence(10),
-        kind: "READY",
-        json: "{}",
-    };
-    owned.apply("a", &[ready], true).unwrap();
-    drop(owned);
+    drop(owned(&other, 3));
     let taken = taken(&claim(4, true), &guilds);
     assert_eq!((taken.whole, taken.received), (Ok(Sequence(10)), false));
 }
@@ -109,4 +102,62 @@ fn what_is_refused_names_the_folder_of_the_shard() {
     let folder = guilds.dir().unwrap().join("shard-0");
     let begins = format!("{} (limit ", folder.display());
     assert!(refused.text().starts_with(&begins), "{}", refused.text());
+}
+
+/// A guild of the session `a`, at 10, is what this process owns.
+fn owned(guilds: &Guilds, epoch: u64) -> Box<dyn Owned> {
+    let mut owned = taken(&claim(epoch, false), guilds).owned;
+    let ready = Change {
+        sequence: Sequence(10),
+        kind: "READY",
+        json: "{}",
+    };
+    owned.apply("a", &[ready], true).unwrap();
+    owned
+}
+
+#[test]
+fn a_process_that_stands_by_has_the_states_open_before_it_claims_them_and_those_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (owner, standby) = (process(dir.path()), process(dir.path()));
+    let ahead = |guilds: &Guilds| guilds.ahead().keys().copied().collect::<Vec<_>>();
+    // It may come before the first owner, whose states it finds when it looks again.
+    standby.stand_by(OF.fleet);
+    assert_eq!(ahead(&standby), []);
+    let first = owned(&owner, 3);
+    standby.tidy();
+    owner.tidy();
+    assert_eq!((ahead(&standby), ahead(&owner)), (vec![OF.shard], vec![]));
+    assert_eq!(standby.room(), None, "it owns none of them");
+    assert!(
+        standby.shard(OF.shard).is_none(),
+        "nor does its bot read them"
+    );
+    drop(first);
+    let taken = taken(&claim(4, false), &standby);
+    assert_eq!(taken.whole, Ok(Sequence(10)));
+    assert_eq!(ahead(&standby), []);
+    assert!(standby.shard(OF.shard).is_some());
+    // An owner stands by no more.
+    standby.leave(OF.shard);
+    standby.tidy();
+    assert_eq!(ahead(&standby), []);
+}
+
+#[test]
+fn a_state_that_its_owner_moves_is_not_kept_open_where_it_was_by_a_process_that_stands_by() {
+    let dir = tempfile::tempdir().unwrap();
+    let (owner, standby) = (process(dir.path()), process(dir.path()));
+    let mut owned = owned(&owner, 3);
+    standby.stand_by(OF.fleet);
+    let open = || standby.ahead().get(&OF.shard).cloned();
+    assert!(open().unwrap().is_there());
+    owned.compact().unwrap();
+    let before = open().unwrap();
+    assert!(!before.is_there());
+    standby.tidy();
+    assert!(open().unwrap().is_there());
+    drop((before, owned));
+    let taken = taken(&claim(4, false), &standby);
+    assert_eq!(taken.whole, Ok(Sequence(10)));
 }

@@ -64,6 +64,7 @@ impl Stores {
             known.looks = true;
             let (all, store) = (self.clone(), Arc::clone(store));
             spawn_blocking(move || {
+                store.tidy();
                 let seen = store.room();
                 let mut known = all.known();
                 known.seen = Some((now, seen));

@@ -16,7 +16,6 @@ use crate::{
     error::Damage,
     header::{Header, Owner, this_boot},
     packed::Level,
-    store::Prepared,
 };
 
 /// Claimants that may come between.
@@ -131,8 +130,6 @@ pub(crate) struct Claimant<'c> {
     pub(crate) options: &'c Options,
     pub(crate) epoch: Epoch,
     pub(crate) owner: Owner,
-    /// What was converted ahead of the claim.
-    pub(crate) prepared: Option<&'c Prepared>,
     /// A generation that this process has filled, and that takes the place of whatever is
     /// there.
     pub(crate) received: Option<&'c str>,

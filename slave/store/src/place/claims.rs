@@ -85,12 +85,13 @@ fn names(shard: &Path) -> Result<Vec<String>, Error> {
 
 /// All claims, ascending.
 pub(super) fn list(shard: &Path) -> Result<Vec<Claim>, Error> {
-    let mut claims: Vec<_> = names(shard)?
-        .iter()
-        .filter_map(|name| Claim::of(name))
-        .collect();
+    Ok(claims(&names(shard)?))
+}
+
+fn claims(names: &[String]) -> Vec<Claim> {
+    let mut claims: Vec<_> = names.iter().filter_map(|name| Claim::of(name)).collect();
     claims.sort();
-    Ok(claims)
+    claims
 }
 
 /// The one that holds; `None`: nobody claimed the shard yet.
@@ -101,7 +102,8 @@ pub(crate) fn current(shard: &Path) -> Result<Option<Claim>, Error> {
 /// Removes what no claim from this one on needs: former claims and generations, but for one
 /// that is `kept`.
 pub(super) fn clean(shard: &Path, own: &Claim, kept: Option<&Claim>) -> Result<(), Error> {
-    let claims = list(shard)?;
+    let names = names(shard)?;
+    let claims = claims(&names);
     let is_needed = |claim: &Claim| claim >= own || Some(claim) == kept;
     for claim in claims.iter().filter(|claim| !is_needed(claim)) {
         claim.remove(shard);
@@ -112,7 +114,6 @@ pub(super) fn clean(shard: &Path, own: &Claim, kept: Option<&Claim>) -> Result<(
         made_at(name).is_some_and(|epoch| epoch > own.epoch)
             || needed.any(|claim| claim.generation == name)
     };
-    let names = names(shard)?;
     for name in names.iter().filter(|name| name.starts_with(STATE)) {
         if !needed(name) {
             remove(&shard.join(name));
@@ -122,11 +123,9 @@ pub(super) fn clean(shard: &Path, own: &Claim, kept: Option<&Claim>) -> Result<(
         // Whoever asked is no owner any more.
         let _ = fs::remove_file(shard.join(name));
     }
-    damaged(shard)?
-        .iter()
-        .rev()
-        .skip(KEPT)
-        .for_each(|path| remove(path));
+    for name in damaged_of(names).iter().rev().skip(KEPT) {
+        remove(&shard.join(name));
+    }
     Ok(())
 }
 
@@ -198,10 +197,14 @@ pub(crate) fn kept(shard: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// The generations of a shard that were set aside, oldest first.
 pub(crate) fn damaged(shard: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut names = names(shard)?;
+    let names = damaged_of(names(shard)?);
+    Ok(names.into_iter().map(|name| shard.join(name)).collect())
+}
+
+fn damaged_of(mut names: Vec<String>) -> Vec<String> {
     names.retain(|name| name.starts_with(DAMAGED));
     names.sort();
-    Ok(names.into_iter().map(|name| shard.join(name)).collect())
+    names
 }
 
 #[cfg(test)]

@@ -302,6 +302,12 @@ impl Generation {
         Ok(found.nlink() > 0)
     }
 
+    /// Gives back what this process has mapped of these.
+    pub(crate) fn unmap(open: &[Arc<Self>]) -> Result<(), Error> {
+        let open: Vec<_> = open.iter().map(|one| (&one.env, &one.file)).collect();
+        engine::unmap(&open).map_err(Error::io("/proc/self/maps"))
+    }
+
     /// Bytes of its file.
     pub(crate) fn size(&self) -> Result<u64, Error> {
         let found = self.file.metadata();

@@ -7,19 +7,16 @@
 
 use std::sync::Arc;
 
-use baton_protocol::Epoch;
-
 use super::{Claimant, Claimed, Found};
 use crate::{
     Error, Resources,
     apply::Apply,
-    header::{Header, Owner},
+    header::Header,
     place::{
         claims::{self, Claim},
         former::{Former, FormerState, former},
         generation::Generation,
     },
-    store::Prepared,
 };
 
 /// Guilds that are converted in one change.
@@ -38,7 +35,7 @@ impl Claimant<'_> {
         found: u16,
     ) -> Result<Option<Claimed>, Error> {
         let taken = if let Some(former) = former(found) {
-            let converted = self.converted(latest, there, former)?;
+            let converted = self.converted(there, former)?;
             Some((converted, Found::Converted(found)))
         } else {
             let kept = self.kept(latest)?;
@@ -86,69 +83,26 @@ impl Claimant<'_> {
     /// The state in this build's format, as this owner's.
     fn converted(
         &self,
-        latest: &Claim,
         there: &Arc<Generation>,
         former: &Former,
     ) -> Result<(Arc<Generation>, Header), Error> {
         let txn = there.read()?;
         let state = (former.read)(&txn)?;
-        let ready = self.prepared.filter(|prepared| {
-            prepared.of == latest.generation && prepared.session == state.session
-        });
         self.check(state.boot, state.shard)?;
         self.follows(state.epoch, state.owner)?;
-        if let Some(prepared) = ready
-            && prepared.generation.is_named()?
-        {
-            let header = self.enter(&prepared.generation)?;
-            return Ok((Arc::clone(&prepared.generation), header));
-        }
-        self.fill(state, (self.epoch, self.owner))
-    }
-
-    /// Converts a state that another build still writes, so that a claim that follows finds
-    /// it done. `None`: what is there needs it not, or cannot be read.
-    pub(crate) fn prepare(&self, latest: &Claim) -> Result<Option<Prepared>, Error> {
-        let there = Generation::open(self.shard, latest.generation.clone(), self.how())?;
-        let found = match there.header() {
-            Err(Error::Format { found, .. }) => found,
-            Ok(_) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Some(former) = former(found) else {
-            return Ok(None);
-        };
-        let txn = there.read()?;
-        let state = (former.read)(&txn)?;
-        let session = state.session.clone();
-        // The claim that uses it writes its own.
-        let owner = (state.epoch, state.owner);
-        let (generation, _) = self.fill(state, owner)?;
-        Ok(Some(Prepared {
-            of: latest.generation.clone(),
-            session,
-            generation,
-        }))
+        self.fill(state)
     }
 
     /// Writes a state into a new generation, in pieces: nobody claims it yet, so that it need
     /// not be whole before the last.
-    fn fill(
-        &self,
-        mut state: FormerState<'_>,
-        (epoch, owner): (Epoch, Owner),
-    ) -> Result<(Arc<Generation>, Header), Error> {
+    fn fill(&self, mut state: FormerState<'_>) -> Result<(Arc<Generation>, Header), Error> {
         let name = claims::new_name(self.epoch)?;
         let to = Generation::create(self.shard, name, self.how())?;
         let (options, patience) = (self.options, self.options.patience);
         let resources = NOT_CONVERTED
             .into_iter()
             .fold(state.resources, |all, not| all - not);
-        let mut header = Header {
-            epoch,
-            owner,
-            ..self.header(resources - (resources - options.resources))
-        };
+        let mut header = self.header(resources - (resources - options.resources));
         to.write(patience, |txn| {
             if let Some(user) = &state.current_user {
                 Apply::new(txn, &mut header, options).take_in("USER_UPDATE", user)?;

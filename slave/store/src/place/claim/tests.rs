@@ -69,7 +69,6 @@ fn what_was_received_is_there_for_the_next_attempt_of_its_claimant() {
         options: &Options::default(),
         epoch: Epoch(2),
         owner,
-        prepared: None,
         received: Some(received.generation_name()),
     };
     // Another claimant came between.

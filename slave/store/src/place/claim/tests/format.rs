@@ -209,32 +209,6 @@ fn what_is_kept_for_a_rollback_goes_when_the_state_is_compacted() {
 }
 
 #[test]
-fn what_was_converted_ahead_is_what_the_claim_uses_while_the_session_is_the_same() {
-    for (session, expected) in [("session", "as it was"), ("another", "as it is")] {
-        let dir = tempfile::tempdir().unwrap();
-        let store = store(dir.path());
-        assert!(!store.prepare().unwrap(), "nothing is there");
-        let zero = Zero::new(dir.path());
-        zero.write(&of_zero(40, "session"), &[guild(9, "as it was")]);
-        assert!(store.prepare().unwrap());
-        // Its owner goes on meanwhile.
-        zero.write(&of_zero(50, session), &[guild(9, "as it is")]);
-        let (mut writer, takeover) = store.claim(Epoch(2), owner(2)).unwrap();
-        assert_eq!(takeover.found, Found::Converted(0));
-        assert_eq!(name(&store, 9).as_deref(), Some(expected));
-        let at = if expected == "as it was" { 40 } else { 50 };
-        assert_eq!(takeover.stand.sequence, Sequence(at));
-        assert_eq!(takeover.stand.session.as_deref(), Some(session));
-        assert_eq!(takeover.stand.epoch, Epoch(2));
-        writer.apply(session, &[role_event(at + 1)]).unwrap();
-        assert!(!store.prepare().unwrap(), "it is of this format now");
-        let names = std::fs::read_dir(shard_folder(&dir.path().join("store"), SHARD)).unwrap();
-        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        assert_eq!(names.filter(|name| name.starts_with("state-")).count(), 2);
-    }
-}
-
-#[test]
 fn a_former_state_of_another_boot_is_set_aside_and_a_later_owner_of_it_holds() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path());
