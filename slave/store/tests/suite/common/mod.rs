@@ -4,25 +4,43 @@ pub mod child;
 pub mod model;
 pub mod stream;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use baton_protocol::{Epoch, Sequence, ShardId};
-use baton_store::{Dispatch, Options, Owner, Resources, Store, View, Writer};
+use baton_store::{Applied, Dispatch, Error, Options, Owner, Resources, Store, View, Writer};
 use serde_json::{Value, json};
 
 pub const SHARD: ShardId = ShardId(3);
 pub const SESSION: &str = "0123456789abcdef";
 
+/// With a patience that is never over, however busy the machine is: it is that for a state to
+/// be opened, too.
 pub fn options() -> Options {
     Options::default()
         .with_resources(Resources::all())
-        .with_patience(Duration::from_millis(300))
+        .with_patience(Duration::from_secs(60))
         .with_messages_per_channel(3)
         .with_most(256 << 20)
 }
 
 pub fn store(dir: &Path) -> Store {
     Store::open(dir, SHARD, options()).unwrap()
+}
+
+/// Tries the same again as long as another process is in the way, as a slave does. With a
+/// patience that is soon over, that may be for any reason.
+pub fn at_last<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let begin = Instant::now();
+    loop {
+        match attempt() {
+            Err(Error::Busy) if begin.elapsed() < Duration::from_secs(60) => {}
+            done => return done,
+        }
+    }
 }
 
 /// The owner that a test is at an epoch.
@@ -40,11 +58,7 @@ pub fn payload(sequence: u64, kind: &str, d: &Value) -> String {
 }
 
 /// Applies events that follow on each other from a sequence on, in one change.
-pub fn apply(
-    writer: &mut Writer,
-    first: u64,
-    events: &[(&str, Value)],
-) -> Result<baton_store::Applied, baton_store::Error> {
+pub fn apply(writer: &mut Writer, first: u64, events: &[(&str, Value)]) -> Result<Applied, Error> {
     let payloads: Vec<_> = (first..)
         .zip(events)
         .map(|(sequence, (kind, d))| payload(sequence, kind, d))
@@ -106,7 +120,7 @@ pub fn is_sound(dir: &Path) {
 
 /// Waits for something that comes soon, and fails if it never does.
 pub fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     loop {
         if let Some(there) = there() {
             return there;
