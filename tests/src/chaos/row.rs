@@ -125,6 +125,8 @@ pub enum StoreHarm {
     HangsInAChange,
     /// The writer's disk is full for a while.
     NoRoom,
+    /// Its states have met their size limit: it serves, takes nothing, and says so.
+    AtItsLimit,
     /// The writer is killed, and its states are no store's any more.
     Damaged,
     /// The writer is killed, and the files of its states are gone.

@@ -97,6 +97,10 @@ pub(super) async fn strike(scene: &mut Scene, harm: StoreHarm) -> Result<()> {
             }
             refused
         }
+        StoreHarm::AtItsLimit => {
+            refuses(scene, pid).await?;
+            is_told(scene).await
+        }
         StoreHarm::Damaged | StoreHarm::Deleted | StoreHarm::OtherFormat => {
             // A process whose pages are taken away under it dies of that.
             hunt::signal(pid, Signal::STOP);
@@ -134,7 +138,8 @@ fn change(path: &Path, harm: StoreHarm) -> Result<()> {
         StoreHarm::KilledInAChange
         | StoreHarm::NapsInAChange
         | StoreHarm::HangsInAChange
-        | StoreHarm::NoRoom => Ok(()),
+        | StoreHarm::NoRoom
+        | StoreHarm::AtItsLimit => Ok(()),
     };
     done.map_err(Error::io(format!("change {}", path.display())))
 }
@@ -150,6 +155,31 @@ async fn refuses(scene: &Scene, pid: u32) -> Result<()> {
         }
         if patience.is_over().await {
             return Err(Error::Late("the slave always finds room".to_owned()));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the master says that a shard which is served has no room, and how to give it
+/// some.
+async fn is_told(scene: &Scene) -> Result<()> {
+    let mut patience = Patience::of(FOUND);
+    loop {
+        let status = scene.fleet.status().await?;
+        let slaves = status["slaves"].as_array().map_or(&[][..], Vec::as_slice);
+        let says = |slave: &Value| {
+            let why = slave["store"]["held_up_by"].as_str();
+            slave["store"]["held_up"].as_u64() > Some(0)
+                && why.is_some_and(|why| why.contains("raise the limit"))
+        };
+        if slaves.iter().any(says) {
+            return Ok(());
+        }
+        if patience.is_over().await {
+            let told = Value::from(slaves).to_string();
+            return Err(Error::Late(format!(
+                "nobody says that a store is full: {told}"
+            )));
         }
         sleep(Duration::from_millis(20)).await;
     }

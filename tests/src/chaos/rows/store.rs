@@ -131,6 +131,21 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "store-at-its-limit",
+        about: "the old slave serves with states at their limit: events wait for a build with more",
+        phases: &[M2],
+        quick: M2,
+        blow: Blow::Store(StoreHarm::AtItsLimit),
+        setup: |setup| {
+            stored(setup);
+            setup.slave.extend(SMALL.map(str::to_owned));
+            setup.second = ["--store-limit", "64MiB"].map(str::to_owned).to_vec();
+            setup.discord.extend(LARGE.map(str::to_owned));
+        },
+        expect: |_| Expect::done(),
+        ..ROW
+    },
+    Row {
         name: "store-damaged",
         about: "kill -9 of the old slave, and what it wrote is damaged: the state is said to be lost",
         phases: &[M0],

@@ -127,8 +127,8 @@ impl Setup {
     /// Whether each build has a store.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        let is_store = |flags: &[String]| flags.iter().any(|flag| flag == "store");
-        is_store(&self.slave) && self.second.is_empty()
+        let says = |flags: &[String], what| flags.iter().any(|flag| flag == what);
+        says(&self.slave, "store") && !says(&self.second, "cache")
     }
 }
 
