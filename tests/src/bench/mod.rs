@@ -16,6 +16,7 @@ pub mod proxied;
 pub mod recovery;
 pub mod serving;
 pub mod state;
+pub mod stored;
 pub mod table;
 pub mod targets;
 pub mod two_hop;
@@ -38,6 +39,7 @@ use self::{
     recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
     state::StateRate,
+    stored::StoreCost,
     targets::Target,
 };
 use crate::error::{Error, Result};
@@ -92,6 +94,9 @@ pub struct Results {
     pub memory: Vec<Memory>,
     /// State through the master.
     pub state: Vec<StateRate>,
+    /// Changes of a store and looks at it.
+    #[serde(default)]
+    pub stored: Vec<StoreCost>,
     /// Clients behind the proxy.
     #[serde(default)]
     pub proxy: Proxied,
@@ -306,6 +311,18 @@ impl<S: Fn(&str)> Run<S> {
 
     /// `deployed`: the deploys are measured already.
     async fn store(&mut self, deployed: bool) {
+        let (guilds, events) = match self.quick {
+            true => (50, 4000),
+            false => (400, 40_000),
+        };
+        let measured = stored::costs(guilds, events).await;
+        for row in self
+            .measured("a store's costs", measured)
+            .unwrap_or_default()
+        {
+            (self.say)(&table::stored_row(&row));
+            self.results.stored.push(row);
+        }
         let runs = if self.quick { 1 } else { 5 };
         let measured = serving::events(Keeps::Store, 4, 4000.0, runs).await;
         if let Some(measured) = self.measured("events, a store", measured) {
@@ -368,6 +385,7 @@ impl Results {
             events: Vec::new(),
             memory: Vec::new(),
             state: Vec::new(),
+            stored: Vec::new(),
             proxy: Proxied::default(),
             handover: Vec::new(),
             recovery: Vec::new(),

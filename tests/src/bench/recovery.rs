@@ -30,8 +30,8 @@ const EVERY: Duration = Duration::from_millis(10);
 /// Events a second on each shard.
 const RATE: f64 = 1.0;
 
-/// Traffic before the kill.
-const WARM: Duration = Duration::from_secs(3);
+/// Traffic before the kill: longer than a slave needs to look after its store.
+const WARM: Duration = Duration::from_secs(8);
 
 /// What dies.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ use super::{
     recovery::Recovery,
     serving::{EventCost, Keeps, Memory},
     state::{Compression, Holds, StateRate},
+    stored::StoreCost,
     targets::{Reach, Target, name},
 };
 use crate::gap::Spread;
@@ -120,6 +121,10 @@ pub fn markdown(results: &Results) -> String {
         table(
             "memory in a deploy with a store of | store before, at its peak | old slave before | old, new at their peaks, without what they share | without shards | of one state",
             peaks(&results.handover, Kept::Store).map(stored_peak),
+        ),
+        table(
+            "in one process | store | twilight's cache | ratio",
+            results.stored.iter().map(stored),
         ),
         table(
             "a slave is killed, of | state | shards serve again after | of that without state",
@@ -275,6 +280,15 @@ fn stored_peak(row: &Handover) -> Vec<String> {
     ]
 }
 
+fn stored(row: &StoreCost) -> Vec<String> {
+    vec![
+        row.of.clone(),
+        format!("{:.2} µs", row.store_us),
+        format!("{:.2} µs", row.cache_us),
+        format!("{:.2}", row.store_us / row.cache_us),
+    ]
+}
+
 fn recovery(row: &Recovery) -> Vec<String> {
     let of = row.row;
     let kept = match of.kept {
@@ -368,6 +382,10 @@ pub(super) fn memory_row(row: &Memory) -> String {
         "memory of {}: {:.0} KiB in a slave, {:.0} KiB in bare twilight ({:.2})",
         row.of, row.slave_kib, row.bare_kib, row.of_bare
     )
+}
+
+pub(super) fn stored_row(row: &StoreCost) -> String {
+    format!("store: {}", stored(row).join("; "))
 }
 
 pub(super) fn recovery_row(row: &Recovery) -> String {

@@ -193,6 +193,39 @@ async fn a_killed_slave_without_a_standby_is_followed_by_the_next_one_soon() {
     killed_again_and_again(0).await;
 }
 
+#[tokio::test]
+async fn a_standby_has_each_state_in_a_store_open_before_its_shard_is_given_to_it() {
+    let store = tempfile::tempdir().expect("a folder");
+    let folder = store.path().join("store").display().to_string();
+    let mut all = FleetOptions {
+        launch: true,
+        ..FleetOptions::default()
+    };
+    let shards = all.discord.shards as usize;
+    all.special.standbys = 1;
+    let flags = ["--state", "store", "--store", &folder];
+    all.special.slave_flags = flags.map(str::to_owned).to_vec();
+    let fleet = Fleet::start(all).await.expect("a fleet");
+    fleet.all_serving(LIMIT).await.expect("a cold start");
+    fleet.standing_by(1, LIMIT).await.expect("it stands by");
+    let until = Instant::now() + LIMIT;
+    loop {
+        let status = fleet.status().await.expect("a status");
+        let slaves = status["slaves"].as_array().expect("slaves");
+        let mut standbys = slaves.iter().filter(|slave| slave["role"] == "standby");
+        let pid = standbys.next().expect("a standby")["pid"].to_string();
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its maps");
+        let states = |line: &&str| line.contains(&folder) && line.ends_with("/data.mdb");
+        let open = maps.lines().filter(states).count();
+        if open == shards {
+            break;
+        }
+        assert!(Instant::now() < until, "{open} of {shards} are open");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    fleet.shut_down().await.expect("it ends");
+}
+
 /// Kills the slave that serves, three times, where nobody is saved by the launch
 /// into an empty slot.
 async fn killed_again_and_again(standbys: u32) {
