@@ -42,6 +42,9 @@ pub struct Timings {
     pub invalid_session: Duration,
     /// How long a full window stops reading before the connection is closed.
     pub crowded: Duration,
+    /// A shard that takes nothing resumes its session so often, or Discord would forget it:
+    /// with `crowded`, well below `session`.
+    pub keep: Duration,
     /// An event that was given back is handed out again after so long ...
     pub retry_delay: Duration,
     /// ... and so often.
@@ -92,6 +95,7 @@ impl Default for Timings {
             stable: seconds(5),
             invalid_session: seconds(1),
             crowded: seconds(15),
+            keep: seconds(45),
             retry_delay: Duration::from_millis(250),
             retries: 5,
             drain: seconds(10),
@@ -125,6 +129,7 @@ impl Timings {
         with_stable stable: Duration,
         with_invalid_session invalid_session: Duration,
         with_crowded crowded: Duration,
+        with_keep keep: Duration,
         with_retry_delay retry_delay: Duration,
         with_retries retries: u32,
         with_drain drain: Duration,

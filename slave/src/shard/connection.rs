@@ -88,22 +88,23 @@ impl Shard {
                 self.say(Said::Session(Box::new(self.ticket())));
             }
             let why = self.takes_nothing();
-            let full = why.is_some();
+            // Who takes nothing resumes its session all the same, so that Discord keeps it.
+            let full = why.is_some() && life.stage != Stage::Dialling;
             // What was refused is tried again once nothing else holds it up.
             let waits = self.staying.waits_until();
             let waits = waits.filter(|_| why == Some(Why::Store));
-            if !full && life.full_since.is_some() && life.deadline.is_some() {
+            if why.is_none() && life.full_since.is_some() && life.deadline.is_some() {
                 // While nothing was read, nothing could come.
                 life.deadline = Some(Instant::now() + timings.hello);
             }
             life.listens(!full, &self.context.hearing, self.id);
             life.is_full(why, &self.context.fullness);
             let due = match &life.full_since {
-                Some((since, _)) => {
+                Some((since, _)) if full => {
                     let crowded = *since + timings.crowded;
                     Some(waits.map_or(crowded, |again| crowded.min(again)))
                 }
-                None => life.deadline.into_iter().chain(life.tell_at).min(),
+                Some(_) | None => life.deadline.into_iter().chain(life.tell_at).min(),
             };
             let polled = if full { None } else { Some(&mut gateway) };
             match self.input(polled, true, due).await {
@@ -120,8 +121,13 @@ impl Shard {
                     if let Some(listening) = &mut life.listening {
                         listening.hears(|| gateway.round_trip());
                     }
+                    let is_hello = matches!(incoming, Incoming::Hello);
                     if let Some(ended) = self.take_in(incoming, &mut gateway, life, redial).await {
                         return ended;
+                    }
+                    if is_hello && self.takes_nothing().is_some() {
+                        // RESUME goes out; what it brings is not taken in.
+                        gateway.push().await;
                     }
                 }
                 Input::Due

@@ -83,20 +83,35 @@ impl Shard {
 
     /// Discord keeps what comes meanwhile: the shard takes nothing, as before its connection
     /// was closed. Whether a store has room, only the next event shows.
+    ///
+    /// Discord forgets a session that nobody resumes: where it takes longer, the shard dials,
+    /// resumes, and takes nothing again.
     pub(super) async fn drain(&mut self, why: Why) -> Option<Phase> {
         match why {
-            Why::Window => tracing::warn!("handlers are too slow: reconnecting"),
+            Why::Window => {
+                tracing::warn!("no room for more events until some are finished: reconnecting");
+            }
             Why::Bot => tracing::warn!("the bot has no room for more events: reconnecting"),
             Why::Store => return None,
         }
         self.context.counters.crowded.add();
         let _full = (!mutant!("drain-unseen")).then(|| self.context.fullness.begin(why));
         let half = self.context.config.window / 2;
+        let keep = self.context.config.timings.keep;
+        let until = self.current.is_some().then(|| Instant::now() + keep);
         while self.events.window().running() > half || self.handle.is_held() {
-            if let Input::Turn(turn) = self.input(None, true, None).await
-                && let Some(phase) = self.turn(turn)
-            {
-                return Some(phase);
+            match self.input(None, true, until).await {
+                Input::Turn(turn) => {
+                    if let Some(phase) = self.turn(turn) {
+                        return Some(phase);
+                    }
+                }
+                Input::Due => return None,
+                Input::Gateway(_)
+                | Input::Permit
+                | Input::Finished
+                | Input::Read(_)
+                | Input::Claimed(_) => {}
             }
         }
         None

@@ -30,6 +30,29 @@ async fn a_full_window_stops_reading_then_reconnects_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_resumed_while_nothing_is_taken_and_so_it_is_kept() {
+    let scene = scene_with(
+        |config| {
+            config.window = 8;
+            config.timings.crowded = Duration::from_millis(20);
+            config.timings.keep = Duration::from_millis(20);
+        },
+        Recorder::default(),
+    )
+    .await;
+    scene.slave.bot.does(|_| Doing::Keep);
+    crate::common::traffic(&scene.discord, 200.0);
+    let resumes = || scene.discord.counters().total.resumes;
+    until("it is resumed again and again", || resumes() > 4).await;
+    assert_eq!(scene.slave.bot.kept.lock().unwrap().len(), 8, "never more");
+    scene.slave.bot.does(|_| Doing::Finish);
+    scene.slave.bot.let_go();
+    scene.flows().await;
+    scene.all_handled_once().await;
+    assert_eq!(scene.discord.counters().total.identifies, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bot_without_room_gets_nothing_more_until_it_has_some_and_nothing_is_lost() {
     let mut scene = scene_with(
         |config| config.timings.crowded = Duration::from_millis(300),
