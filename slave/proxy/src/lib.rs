@@ -31,7 +31,7 @@ pub use self::{
     status::{ClientStatus, GivenUp, Kept, Reason, ShardStatus, Status, Totals},
     tls::tls,
     token::Token,
-    upstream::{Begin, CommandRefused, Dispatch, Fleet, Guild, Guilds, Json, Upstream},
+    upstream::{Begin, Call, CommandRefused, Dispatch, Fleet, Guild, Guilds, Json, Upstream},
 };
 #[doc(no_inline)]
 pub use baton_protocol::{Sequence, ShardId, message::Clients};

@@ -108,7 +108,7 @@ impl Shared {
         }
         drop(shards);
         if let Some(before) = before {
-            before.leave();
+            before.gives_way();
         }
     }
 

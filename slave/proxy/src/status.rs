@@ -78,6 +78,8 @@ pub enum Reason {
     Full,
     /// No client came for them.
     Away,
+    /// They came behind later events of their shard.
+    Late,
 }
 
 /// What happened.

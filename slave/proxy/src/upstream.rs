@@ -8,8 +8,8 @@ use baton_protocol::{Sequence, ShardId};
 ///
 /// Events come from it by [`Input`](crate::Input); this is what a proxy asks of it.
 /// Everything is called inside tokio. But for [`clients_changed`](Self::clients_changed) no lock
-/// of the proxy's is held meanwhile. It returns soon, except for [`guild`](Self::guild) and
-/// [`guilds`](Self::guilds), which are called on a blocking thread.
+/// of the proxy's is held meanwhile. It returns soon, except for [`guild`](Self::guild),
+/// [`guilds`](Self::guilds) and [`calls`](Self::calls), which are called on a blocking thread.
 pub trait Upstream: Send + Sync + 'static {
     /// What all sessions were identified with.
     fn fleet(&self) -> Fleet;
@@ -25,6 +25,12 @@ pub trait Upstream: Send + Sync + 'static {
     /// A guild; `None`: it is not here, or has an outage.
     fn guild(&self, shard: ShardId, guild: u64) -> Option<Guild>;
 
+    /// The calls that the bot is in: a client that was not there is told again.
+    fn calls(&self, shard: ShardId) -> Vec<Call> {
+        let _ = shard;
+        Vec::new()
+    }
+
     /// These events of the shard's session are finished: the client has received them, or
     /// says that it has handled them, or there is none. Sequences between them that no event
     /// had may be among them. Ranges may come in any order, and each event in one.
@@ -39,7 +45,8 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// What the shard's next owner needs so that clients go on there has changed: at most
     /// 4,096 bytes, for [`Begin::TakenOver`]. Called when a client begins or is over, and once
-    /// more when the shard leaves; not called for events. A lock of the shard's is held
+    /// more when the shard leaves; not called for events, nor for a shard behind the
+    /// [`open`](crate::Proxy::open) of the same one. A lock of the shard's is held
     /// meanwhile, so that the newest comes last: nothing of its [`Input`](crate::Input) may be
     /// called in it.
     fn clients_changed(&self, shard: ShardId, clients: &str) {
@@ -78,6 +85,22 @@ pub struct Guild {
     pub json: String,
     /// Every event of the shard's session up to here is in it, and none above.
     pub at: Sequence,
+}
+
+/// A call that the bot is in: what was said of it last. The `token` of the server is a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The `d` of the bot's own VOICE_STATE_UPDATE.
+    pub state: String,
+    /// The `d` of VOICE_SERVER_UPDATE.
+    pub server: String,
+}
+
+impl fmt::Debug for Call {
+    /// Without the text: the server's is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").finish_non_exhaustive()
+    }
 }
 
 /// A command was not taken.

@@ -104,6 +104,12 @@ async fn run(settings: Settings, listener: Option<TcpListener>) -> Result<(), Er
         }
         (Some(proxy), Known::Store(store), None) => {
             let intents = settings.slave.intents.bits();
+            tracing::info!(
+                window = settings.slave.window,
+                "events that wait for a client are in this process, and Discord replays the last \
+                 ones only: if it is killed while a client is away for long, older ones are lost \
+                 (baton-master doctor warns before)"
+            );
             let joined = Joined::start(proxy, listener, store.clone(), intents)?;
             let joined = Arc::new(joined);
             let clients = Arc::clone(&joined);

@@ -13,14 +13,17 @@ use std::{
 };
 
 use baton_proxy::{
-    Begin, Clients, CommandRefused, Dispatch, Fleet, Guild, Guilds as GuildList, Input, Parting,
-    Proxy, ProxyConfig, Upstream,
+    Begin, Call, Clients, CommandRefused, Dispatch, Fleet, Guild, Guilds as GuildList, Input,
+    Parting, Proxy, ProxyConfig, Upstream,
 };
 use baton_slave::{
-    Ack, Bot, CommandError, Error, Event, Hold, Sequence, Settling, ShardHandle, ShardId,
-    StateStatus,
-    store::Guilds,
-    twilight_model::id::{Id, marker::GuildMarker},
+    Ack, Bot, CommandError, Error, Event, Hold, LuggageError, Sequence, Settling, ShardHandle,
+    ShardId, StateStatus,
+    store::{Guilds, View},
+    twilight_model::id::{
+        Id,
+        marker::{GuildMarker, UserMarker},
+    },
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -75,6 +78,8 @@ struct Now {
     hold: Option<Hold>,
     /// It is another's, or about to be.
     has_left: bool,
+    /// Said of its clients since then.
+    goes_along: Option<String>,
 }
 
 impl Joined {
@@ -130,6 +135,7 @@ impl Joined {
                 acks: BTreeMap::new(),
                 hold: None,
                 has_left: false,
+                goes_along: None,
             }),
         });
         let before = lock(&self.above.shards).insert(shard, Arc::clone(&here));
@@ -297,8 +303,11 @@ impl Above {
         drop(parting);
         let mut now = lock(&here.now);
         let (acks, hold) = (std::mem::take(&mut now.acks), now.hold.take());
-        let shard = now.handle.shard();
+        let (shard, goes_along) = (now.handle.shard(), now.goes_along.take());
         drop(now);
+        if let Some(clients) = goes_along {
+            is_too_much(shard, settling.takes_along(&clients));
+        }
         acks.into_values().for_each(Ack::give_back);
         drop(hold);
         let mut shards = lock(&self.shards);
@@ -378,6 +387,25 @@ impl Upstream for Above {
         })
     }
 
+    fn calls(&self, shard: ShardId) -> Vec<Call> {
+        let view = self.store.shard(shard).and_then(|store| store.view().ok());
+        let Some(view) = view else {
+            return Vec::new();
+        };
+        let user = view
+            .current_user()
+            .and_then(|user| Id::new_checked(user.id()));
+        let Some(user) = user else {
+            return Vec::new();
+        };
+        let calls = view.guilds().filter_map(|guild| {
+            let server = view.voice_server(guild.id)?.to_json();
+            let state = voice_state(&view, guild.id, user)?;
+            Some(Call { state, server })
+        });
+        calls.collect()
+    }
+
     fn finished(&self, shard: ShardId, first: Sequence, last: Sequence) {
         let mut finished = Vec::new();
         if let Some(here) = self.here(shard) {
@@ -397,9 +425,15 @@ impl Upstream for Above {
     }
 
     fn clients_changed(&self, shard: ShardId, clients: &str) {
-        let handle = self.here(shard).map(|here| lock(&here.now).handle.clone());
-        if let Some(Err(error)) = handle.map(|handle| handle.set_luggage(clients)) {
-            tracing::error!(%shard, %error, "the sessions of clients do not go along");
+        let Some(here) = self.here(shard) else {
+            return;
+        };
+        let mut now = lock(&here.now);
+        if now.has_left {
+            // The shard may be somebody else's by now: what comes too late has to be nothing.
+            now.goes_along = Some(clients.to_owned());
+        } else {
+            is_too_much(shard, now.handle.set_luggage(clients));
         }
     }
 
@@ -413,6 +447,24 @@ impl Upstream for Above {
             Err(CommandError::Moved | CommandError::Encoding) => Err(CommandRefused::Gone),
         }
     }
+}
+
+fn is_too_much(shard: ShardId, taken: Result<(), LuggageError>) {
+    if let Err(error) = taken {
+        tracing::error!(%shard, %error, "the sessions of clients do not go along");
+    }
+}
+
+/// The bot's own voice state in a guild, as its VOICE_STATE_UPDATE has it.
+fn voice_state(view: &View, guild: Id<GuildMarker>, user: Id<UserMarker>) -> Option<String> {
+    let state = view.voice_state(guild, user)?.to_json();
+    let Some(member) = view.member(guild, user) else {
+        return Some(state);
+    };
+    let mut whole: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&state).ok()?;
+    let member = RawValue::from_string(member.to_json()).ok()?;
+    whole.insert("member".to_owned(), member);
+    serde_json::to_string(&whole).ok()
 }
 
 /// The `d` of a READY, and the guilds that it names.

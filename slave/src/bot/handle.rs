@@ -272,7 +272,7 @@ impl ShardHandle {
     }
 
     /// This came along.
-    fn brings(&self, luggage: &str) {
+    pub(crate) fn brings(&self, luggage: &str) {
         let now = &self.now;
         let mut kept = now.luggage.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = luggage.into();

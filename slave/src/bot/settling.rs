@@ -2,19 +2,23 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use baton_protocol::Ticket;
 use tokio::sync::oneshot;
+
+use super::handle::LuggageError;
 
 /// Goes with [`Bot::shard_leaves`](super::Bot::shard_leaves). As long as it lives, the ticket
 /// waits, for [`LONGEST`](Self::LONGEST) at most. Dropped at once, nothing waits.
 #[derive(Debug)]
 pub struct Settling {
     gives_back: Arc<AtomicBool>,
+    along: Arc<Mutex<Option<Box<str>>>>,
     /// Dropped, it is over.
     _ends: Option<oneshot::Sender<()>>,
 }
@@ -23,6 +27,7 @@ pub struct Settling {
 #[derive(Debug)]
 pub(crate) struct Settles {
     gives_back: Arc<AtomicBool>,
+    along: Arc<Mutex<Option<Box<str>>>>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -33,12 +38,18 @@ impl Settling {
 
     pub(crate) fn new() -> (Self, Settles) {
         let (ends, ended) = oneshot::channel();
-        let gives_back = Arc::new(AtomicBool::new(false));
+        let (gives_back, along) = (Arc::<AtomicBool>::default(), Arc::default());
         let settling = Self {
             gives_back: Arc::clone(&gives_back),
+            along: Arc::clone(&along),
             _ends: Some(ends),
         };
-        (settling, Settles { gives_back, ended })
+        let settles = Settles {
+            gives_back,
+            along,
+            ended,
+        };
+        (settling, settles)
     }
 
     /// One that no ticket waits for, for a bot's own tests.
@@ -46,6 +57,7 @@ impl Settling {
     pub fn detached() -> Self {
         Self {
             gives_back: Arc::default(),
+            along: Arc::default(),
             _ends: None,
         }
     }
@@ -57,6 +69,22 @@ impl Settling {
     /// It holds as far back as Discord replays events; what is older stays in doubt.
     pub fn gives_back_the_rest(&self) {
         self.gives_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives this along, in the place of what [`ShardHandle::set_luggage`] said last. If the
+    /// ticket is made already, it changes nothing: the shard may be back by then, with what its
+    /// owner in between gave along.
+    ///
+    /// # Errors
+    /// It has more than 4,096 bytes, and nothing is changed.
+    ///
+    /// [`ShardHandle::set_luggage`]: super::ShardHandle::set_luggage
+    pub fn takes_along(&self, luggage: &str) -> Result<(), LuggageError> {
+        if luggage.len() > Ticket::MAX_LUGGAGE {
+            return Err(LuggageError(luggage.len()));
+        }
+        *self.along.lock().unwrap_or_else(PoisonError::into_inner) = Some(luggage.into());
+        Ok(())
     }
 }
 
@@ -77,6 +105,12 @@ impl Settles {
         {
             tracing::warn!("the bot did not come to rest in time: the shard leaves");
         }
+    }
+
+    /// What goes along, if that was said.
+    pub(crate) fn along(&self) -> Option<Box<str>> {
+        let mut along = self.along.lock().unwrap_or_else(PoisonError::into_inner);
+        along.take()
     }
 
     /// Whether what is not finished was given back.

@@ -38,6 +38,9 @@ impl Shard {
             true => self.events.put_back_all(),
             false => SequenceRanges::new(),
         };
+        if let Some(luggage) = settles.along() {
+            self.handle.brings(&luggage);
+        }
         let mut ticket = self.ticket();
         ticket.may_repeat = may_repeat;
         // The next owner may claim it as soon as the ticket is known.

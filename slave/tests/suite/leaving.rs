@@ -218,6 +218,39 @@ async fn where_order_is_asked_for_nothing_goes_before_what_is_in_doubt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_bot_gives_along_as_its_shard_leaves_is_in_the_ticket_or_nowhere() {
+    let mut scene = scene().await;
+    scene.keeps(1).await;
+    let (late, kept) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
+    let (here, times) = (Arc::clone(&late), Arc::clone(&kept));
+    scene.rests(move |shard, settling| {
+        let mut times = times.lock().unwrap();
+        *times += 1;
+        if *times == 1 {
+            settling.takes_along("in time").unwrap();
+            settling.takes_along(&"x".repeat(5000)).unwrap_err();
+            assert_eq!(&*shard.luggage(), "", "it is the ticket's alone");
+        } else {
+            *here.lock().unwrap() = Some(settling);
+        }
+    });
+    let ticket = scene.peer.seal(0, 1, LONG).await;
+    assert_eq!(ticket.luggage, "in time");
+    scene.peer.resume(2, ResumeAfter::Seal, ticket).await;
+    let mut ticket = scene.peer.seal(0, 2, LONG).await;
+    assert_eq!(ticket.luggage, "in time");
+    // It comes back, with what another owner gave along.
+    ticket.luggage = "theirs".to_owned();
+    scene.peer.resume(3, ResumeAfter::Seal, ticket).await;
+    let settling = late.lock().unwrap().take().unwrap();
+    settling.takes_along("too late").unwrap();
+    drop(settling);
+    *scene.old.bot.rests.lock().unwrap() = None;
+    let ticket = scene.peer.seal(0, 3, LONG).await;
+    assert_eq!(ticket.luggage, "theirs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn luggage_is_with_the_master_before_anything_is_sealed() {
     let mut scene = scene().await;
     until("a handle", || {

@@ -16,8 +16,8 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{At, Connection, Phase};
 use crate::{
-    shard::{Take, Undo},
-    upstream::{Guild, Guilds, Upstream},
+    shard::{Event, Take, Undo},
+    upstream::{Call, Guild, Guilds, Upstream},
     wire::end::End,
 };
 
@@ -209,11 +209,13 @@ impl Connection {
         }
         let is_done = greeting.read.is_empty() && greeting.ids.is_empty();
         if is_done {
-            let again = greeting.at.shard.with(|core| core.voice().again());
-            for event in &again {
-                if self.gets(event) {
+            let shard = &greeting.at.shard;
+            let (upstream, shard) = (Arc::clone(&shard.upstream), shard.id);
+            let calls = spawn_blocking(move || upstream.calls(shard)).await;
+            for event in calls.map_err(|_| BROKEN)?.into_iter().flat_map(again) {
+                if self.gets(&event) {
                     greeting.sequence += 1;
-                    messages.push(self.event(greeting.sequence, Some(event))?);
+                    messages.push(self.event(greeting.sequence, Some(&event))?);
                 }
             }
         }
@@ -223,6 +225,15 @@ impl Connection {
 }
 
 const BROKEN: End = End::close(4000, "the proxy cannot read what it knows");
+
+/// What a client needs to take a call over. What the bot's session is called comes with the
+/// first.
+fn again(call: Call) -> [Event; 2] {
+    [
+        Event::again("VOICE_STATE_UPDATE", call.state),
+        Event::again("VOICE_SERVER_UPDATE", call.server),
+    ]
+}
 
 type Read = (VecDeque<(u64, Guild)>, VecDeque<u64>);
 

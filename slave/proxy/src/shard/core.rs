@@ -21,11 +21,10 @@ use super::{
     ring::Ring,
     session::{Attachment, Session},
     undo::Undo,
-    voice::Voice,
 };
 use crate::{
     config::{Limits, Timings},
-    status::{GivenUp, Totals},
+    status::{GivenUp, Reason, Totals},
     upstream::{Begin, Dispatch},
 };
 
@@ -75,7 +74,8 @@ pub(crate) struct Core {
     pub(super) replaced: VecDeque<String>,
     ended: VecDeque<(u64, Over)>,
     pub(super) askers: Askers,
-    pub(super) voice: Voice,
+    /// The bot.
+    pub(super) own_user: Option<u64>,
     pub(super) keeping: Keeping,
     /// Since when there is no room and nothing was acknowledged.
     pub(super) full_since: Option<Instant>,
@@ -112,7 +112,7 @@ impl Core {
             replaced: VecDeque::new(),
             ended: VecDeque::new(),
             askers: Askers::default(),
-            voice: Voice::default(),
+            own_user: None,
             keeping: Keeping::Away(now),
             full_since: None,
             said_room: true,
@@ -176,7 +176,6 @@ impl Core {
             self.primary = None;
         }
         self.mirrors.retain(|_, mirror| mirror.attached.is_some());
-        self.voice.forget();
         self.named.clear();
         self.barrier = self.ring.push(Body::Barrier, now);
         self.shift = Some(i128::from(self.barrier) - i128::from(first.get()));
@@ -208,8 +207,11 @@ impl Core {
             return;
         }
         let Some(number) = self.number(dispatch.sequence) else {
-            // It comes again. If it is finished, that is said again.
             let number = self.number_at(dispatch.sequence);
+            if self.ring.fills_hole(number) {
+                self.comes_late(event.as_ref(), now);
+            }
+            // It comes again. If it is finished, that is said again.
             if number <= self.ring.acknowledged() || self.ring.is_handled(number) {
                 self.finished.push((dispatch.sequence, dispatch.sequence));
             }
@@ -224,17 +226,16 @@ impl Core {
             self.new_session(Sequence(dispatch.sequence.get().saturating_sub(1)), now);
         } else {
             for _ in 0..hole {
-                self.fill(now);
+                self.fill(Body::Hole, now);
             }
         }
         let Some(event) = event else {
-            return self.fill(now);
+            return self.fill(Body::Filler, now);
         };
         self.counts.events += 1;
         let event = Arc::new(event);
-        self.voice.note(&event);
         if self.is_part_of_ready(&event) {
-            return self.fill(now);
+            return self.fill(Body::Filler, now);
         }
         let number = self.ring.push(Body::Event(event), now);
         if self.ahead.contains(Sequence(number)) {
@@ -250,9 +251,30 @@ impl Core {
     }
 
     /// The next number is nobody's.
-    fn fill(&mut self, now: Instant) {
-        let filler = self.ring.push(Body::Filler, now);
+    fn fill(&mut self, with: Body, now: Instant) {
+        let filler = self.ring.push(with, now);
         self.handled(filler, filler);
+    }
+
+    /// Something comes behind later events, whose clients were told that there is nothing: it
+    /// has no place any more. Upstream keeps the order, so that this is a fault to be told.
+    fn comes_late(&mut self, event: Option<&Event>, now: Instant) {
+        let Some(event) = event.filter(|_| !mutant!("late-event-untold")) else {
+            return;
+        };
+        tracing::error!(
+            kind = %event.kind,
+            "an event is lost: it came behind later ones of its shard"
+        );
+        self.counts.events += 1;
+        self.counts.lost += 1;
+        let given_up = GivenUp {
+            reason: Reason::Late,
+            events: 1,
+            bytes: event.cost(),
+            ago_ms: 0,
+        };
+        self.given_up = Some((now, given_up));
     }
 
     /// Whether it is the first word about a guild that READY named, and nobody is here to
@@ -374,7 +396,9 @@ impl Core {
         for item in self.ring.above(undo.through) {
             match &item.body {
                 Body::Event(event) => undo.note(item.number, &event.of_note),
-                Body::Filler | Body::Barrier => undo.note(item.number, &OfNote::Nothing),
+                Body::Hole | Body::Filler | Body::Barrier => {
+                    undo.note(item.number, &OfNote::Nothing)
+                }
             }
         }
         true
@@ -382,10 +406,6 @@ impl Core {
 
     pub(crate) fn last(&self) -> u64 {
         self.ring.last()
-    }
-
-    pub(crate) const fn voice(&mut self) -> &mut Voice {
-        &mut self.voice
     }
 
     pub(super) fn wake_all(&self) {

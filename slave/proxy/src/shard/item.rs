@@ -26,7 +26,9 @@ pub(crate) struct Item {
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Event(Arc<Event>),
-    /// Nothing: Discord left the number out, or used it for something that is no client's.
+    /// Nothing came with it: Discord left the number out, or used it for RESUMED.
+    Hole,
+    /// Something that is no client's.
     Filler,
     /// A new session of the shard: whoever was there before has lost its state.
     Barrier,
@@ -66,23 +68,14 @@ pub(crate) enum OfNote {
     Answer {
         nonce: Box<str>,
     },
-    /// Where somebody is; `None`: in no voice channel any more.
-    VoiceState {
-        guild: u64,
-        user: u64,
-        channel: Option<u64>,
-    },
-    VoiceServer {
-        guild: u64,
-    },
 }
 
 impl Item {
     /// What it counts in bytes.
     pub(crate) fn cost(&self) -> usize {
         match &self.body {
-            Body::Event(event) => OVERHEAD + event.kind.len() + event.json.as_str().len(),
-            Body::Filler | Body::Barrier => NUMBER,
+            Body::Event(event) => event.cost(),
+            Body::Hole | Body::Filler | Body::Barrier => NUMBER,
         }
     }
 }
@@ -106,6 +99,21 @@ impl Event {
             data: at..at + text.len(),
             json: dispatch.json.clone(),
         })
+    }
+
+    /// One that is said again, by its `d`.
+    pub(crate) fn again(kind: &str, data: String) -> Self {
+        Self {
+            kind: kind.into(),
+            of_note: OfNote::Nothing,
+            data: 0..data.len(),
+            json: data.into(),
+        }
+    }
+
+    /// What it counts in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        OVERHEAD + self.kind.len() + self.json.as_str().len()
     }
 
     /// The text of its `d`.
@@ -152,22 +160,10 @@ pub(super) struct WithUser {
 }
 
 #[derive(Deserialize)]
-struct InGuild {
-    guild_id: Id,
-}
-
-#[derive(Deserialize)]
 struct AMember<'a> {
     guild_id: Id,
     #[serde(borrow)]
     user: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct AVoiceState {
-    guild_id: Id,
-    user_id: Id,
-    channel_id: Option<Id>,
 }
 
 #[derive(Deserialize)]
@@ -217,17 +213,6 @@ impl OfNote {
             "RATE_LIMITED" => Self::Answer {
                 nonce: read::<Limited>(text)?.meta.nonce?,
             },
-            "VOICE_STATE_UPDATE" => {
-                let state: AVoiceState = read(text)?;
-                Self::VoiceState {
-                    guild: state.guild_id.0,
-                    user: state.user_id.0,
-                    channel: state.channel_id.map(|channel| channel.0),
-                }
-            }
-            "VOICE_SERVER_UPDATE" => Self::VoiceServer {
-                guild: read::<InGuild>(text)?.guild_id.0,
-            },
             _ => return None,
         })
     }
@@ -276,20 +261,10 @@ mod tests {
         let limited = r#"{"opcode":8,"retry_after":1.5,"meta":{"guild_id":"3","nonce":"n"}}"#;
         let answer = OfNote::Answer { nonce: "n".into() };
         assert_eq!(of("RATE_LIMITED", limited), answer);
-        let left = r#"{"guild_id":3,"user_id":"7","channel_id":null}"#;
-        assert_eq!(
-            of("VOICE_STATE_UPDATE", left),
-            OfNote::VoiceState {
-                guild: 3,
-                user: 7,
-                channel: None
-            }
-        );
         assert_eq!(of("GUILD_CREATE", r#"{"id":"moon"}"#), OfNote::Nothing);
         assert_eq!(
             of("GUILD_MEMBERS_CHUNK", r#"{"nonce":null}"#),
             OfNote::Nothing
         );
-        assert_eq!(of("VOICE_STATE_UPDATE", "7"), OfNote::Nothing);
     }
 }

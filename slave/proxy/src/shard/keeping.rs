@@ -71,6 +71,7 @@ impl Core {
             );
             self.give_up(Reason::Away, now);
         }
+        self.tick_last_word(now);
         self.look_after_room(now);
         self.ring.trim();
         let ring = &self.ring;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `core`, `sessions`, `keeping` | what happens: pure |
 //! | `ring`, `session`, `item` | what it happens to |
-//! | `undo`, `voice`, `askers`, `intents` | what a client has to be told so that it fits |
+//! | `undo`, `askers`, `intents` | what a client has to be told so that it fits |
 //! | `status` | what it says about itself |
 //! | `parting` | what goes along when the shard leaves |
 //! | `commander` | how commands go up |
@@ -27,7 +27,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod undo;
-mod voice;
 
 use std::{
     pin::pin,
@@ -67,8 +66,9 @@ pub(crate) struct Shard {
     core: Mutex<Core>,
     /// Rings when there may be room again.
     room: Notify,
-    /// The last change of what goes along that was told upstream.
-    told: Mutex<u64>,
+    /// The last change of what goes along that was told upstream; `None`: another one of the
+    /// same number has its place, and nothing is told of this one.
+    told: Mutex<Option<u64>>,
     commands: mpsc::Sender<String>,
 }
 
@@ -90,7 +90,7 @@ impl Shard {
             upstream,
             core: Mutex::new(Core::new(limits, timings, budget, Instant::now())),
             room: Notify::new(),
-            told: Mutex::new(0),
+            told: Mutex::new(Some(0)),
             commands,
         })
     }
@@ -122,10 +122,10 @@ impl Shard {
     /// Tells upstream what goes along with the shard, the newest last.
     fn tell_clients(&self) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((version, clients)) = self.core().clients(*told) else {
+        let Some((version, clients)) = told.and_then(|told| self.core().clients(told)) else {
             return;
         };
-        *told = version;
+        *told = Some(version);
         self.upstream.clients_changed(self.id, &clients);
     }
 
@@ -136,9 +136,7 @@ impl Shard {
             .and_then(|ready| own_user(&ready));
         self.with(|core| {
             core.begin(begin, Instant::now());
-            if let Some(user) = user {
-                core.voice().is_of(user);
-            }
+            core.own_user = user.or(core.own_user);
         });
     }
 
@@ -197,6 +195,12 @@ impl Shard {
     pub(crate) fn leave(&self) {
         self.with(Core::leave);
         self.room.notify_waiters();
+    }
+
+    /// It leaves, and another one of the same number has its place.
+    pub(crate) fn gives_way(&self) {
+        self.leave();
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Takes a command for the way up.

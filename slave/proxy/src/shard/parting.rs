@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::{
     core::Core,
     intents::Fewer,
-    session::{Session, Wish},
+    session::{LastWord, Session, Wish},
 };
 
 /// Bytes that go along at most: what a ticket takes.
@@ -67,6 +67,7 @@ impl Core {
         self.parting = Some(wake);
         for session in self.primary.iter_mut().chain(self.mirrors.values_mut()) {
             session.is_frozen = true;
+            session.last_word = LastWord::Asked(None);
             session.wake();
         }
     }
@@ -178,6 +179,7 @@ impl Core {
                 heard: handled,
                 most: kept.sent.unwrap_or(handled.saturating_add(AHEAD)),
                 is_frozen: false,
+                last_word: LastWord::Unasked,
                 resumed_at: None,
             };
             match kept.mirror {

@@ -111,6 +111,21 @@ impl Ring {
         self.items.range(at..)
     }
 
+    /// Something came with a number that was left out. `false`: it was not, or nothing is known
+    /// of it any more.
+    pub(crate) fn fills_hole(&mut self, number: u64) -> bool {
+        let at = self.items.partition_point(|item| item.number < number);
+        let item = self.items.get_mut(at);
+        let Some(item) = item.filter(|item| item.number == number) else {
+            return false;
+        };
+        let was_hole = matches!(item.body, Body::Hole);
+        if was_hole {
+            item.body = Body::Filler;
+        }
+        was_hole
+    }
+
     /// Whether a client said that it has handled this one, out of order.
     pub(crate) fn is_handled(&self, number: u64) -> bool {
         self.handled.contains(Sequence(number))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::intents::Fewer;
 
@@ -26,6 +26,17 @@ pub(crate) struct Wish {
     pub(crate) fewer: Option<Fewer>,
 }
 
+/// What a client says last, before it is sent away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastWord {
+    /// Nobody waits for it.
+    Unasked,
+    /// It is asked for, since then, as far as that was looked at.
+    Asked(Option<Instant>),
+    /// It came, or had its time. What the client had sent before it came too.
+    Said,
+}
+
 /// One client's session. Its sequences are `number - base`, for ever.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -47,6 +58,7 @@ pub(crate) struct Session {
     pub(crate) most: u64,
     /// A successor waits: it is sent nothing more.
     pub(crate) is_frozen: bool,
+    pub(crate) last_word: LastWord,
     /// It resumed, and RESUMED follows behind this number.
     pub(crate) resumed_at: Option<u64>,
 }

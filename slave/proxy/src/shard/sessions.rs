@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::{
     core::{Core, Over},
     intents::Fewer,
     item::{Body, Event, Item, OfNote},
-    session::{Attachment, Session, Wish},
+    session::{Attachment, LastWord, Session, Wish},
 };
 
 /// Ids of sessions that were taken over from and are still known.
@@ -110,6 +112,7 @@ impl Core {
             heard: position,
             most: position,
             is_frozen: false,
+            last_word: LastWord::Unasked,
             resumed_at: None,
         };
         self.counts.sessions += 1;
@@ -151,11 +154,32 @@ impl Core {
         let Some(primary) = self.primary.as_ref().filter(|it| it.attached.is_some()) else {
             return false;
         };
-        if primary.wish.says_handled {
-            primary.greeting.is_some() && self.ring.acknowledged() < primary.sent
-        } else {
-            primary.is_behind()
+        self.may_say_more(primary)
+    }
+
+    /// Whether a client may yet acknowledge what it was sent.
+    fn may_say_more(&self, session: &Session) -> bool {
+        session.last_word != LastWord::Said
+            && match session.wish.says_handled {
+                true => session.greeting.is_some() && self.ring.acknowledged() < session.sent,
+                false => session.is_behind(),
+            }
+    }
+
+    /// Whether a client whose session ends is waited for: what it acknowledges now does not come
+    /// again in its next one.
+    fn has_last_word(&mut self, key: u64) -> bool {
+        let Some(session) = self.session(key) else {
+            return false;
+        };
+        if session.wish.mirror.is_some() || session.last_word == LastWord::Said {
+            return false;
         }
+        if session.last_word == LastWord::Unasked {
+            session.last_word = LastWord::Asked(None);
+        }
+        let session = self.primary.as_ref().filter(|it| it.key == key);
+        session.is_some_and(|session| self.may_say_more(session)) && !mutant!("op-9-unasked")
     }
 
     /// A connection that waited to take over is gone.
@@ -276,6 +300,9 @@ impl Core {
         }
         if numbers.is_empty() {
             if is_over {
+                if self.has_last_word(key) {
+                    return Take::Nothing;
+                }
                 self.end(key, Over::NewSession);
                 return Take::Over(Over::NewSession);
             }
@@ -322,9 +349,40 @@ impl Core {
         let Some(session) = self.session(key).filter(|it| it.is_at(connection)) else {
             return;
         };
+        let was_asked = matches!(session.last_word, LastWord::Asked(_));
+        // Its words come in their order: those that it had said before are here.
+        if was_asked && session.wish.says_handled {
+            session.last_word = LastWord::Said;
+        }
         if let Some(number) = session.number(sequence) {
             let number = number.min(session.sent);
             self.has_received(key, number);
+        }
+        if was_asked {
+            self.looks_again(key);
+        }
+    }
+
+    /// The connection of this session has something to do, perhaps.
+    fn looks_again(&mut self, key: u64) {
+        if let Some(session) = self.session(key) {
+            session.wake();
+        }
+        self.look_after_successor();
+    }
+
+    /// Whose last word is waited for has this time.
+    pub(super) fn tick_last_word(&mut self, now: Instant) {
+        let settle = self.timings.settle;
+        let Some(primary) = &mut self.primary else {
+            return;
+        };
+        let LastWord::Asked(since) = &mut primary.last_word else {
+            return;
+        };
+        if now - *since.get_or_insert(now) >= settle {
+            primary.last_word = LastWord::Said;
+            primary.wake();
         }
     }
 
@@ -374,9 +432,13 @@ impl Core {
     /// Whether it is worth asking the client what it has received.
     pub(crate) fn asking(&mut self, key: u64) -> Asking {
         match self.session(key) {
-            Some(it) if it.wish.mirror.is_some() || it.wish.says_handled => Asking::Not,
+            Some(it) if it.wish.mirror.is_some() => Asking::Not,
+            Some(it) if it.wish.says_handled => match it.last_word {
+                LastWord::Asked(_) => Asking::Soon,
+                LastWord::Unasked | LastWord::Said => Asking::Not,
+            },
             Some(it) if !it.is_behind() => Asking::Not,
-            Some(it) if it.is_frozen => Asking::Soon,
+            Some(it) if it.is_frozen || it.last_word != LastWord::Unasked => Asking::Soon,
             Some(_) => Asking::InTurn,
             None => Asking::Not,
         }
@@ -404,7 +466,7 @@ impl Core {
     /// who the bot is.
     pub(crate) fn sight(&mut self, key: u64) -> Option<(Fewer, Option<u64>)> {
         let fewer = self.session(key)?.wish.fewer?;
-        Some((fewer, self.voice.own_user()))
+        Some((fewer, self.own_user))
     }
 
     /// Whether a command of this session may go up: presence and voice are not a mirror's.

@@ -352,15 +352,23 @@ fn a_shard_that_has_left_gives_nothing_up() {
 
 #[test]
 fn a_shard_that_comes_back_with_another_session_has_its_events_whatever_their_numbers() {
-    let mut core = core(Instant::now(), |_| {});
+    let (now, settle) = (Instant::now(), ProxyConfig::default().timings.settle);
+    let mut core = core(now, |_| {});
     let here = client(&mut core, &attachment(1), None);
     push(&mut core, FIRST + 1);
     let handled = Sequence(40);
-    core.begin(&Begin::Other { handled }, Instant::now());
+    core.begin(&Begin::Other { handled }, now);
     push(&mut core, 41);
     assert_eq!(core.take_finished(), [(handled, handled)]);
     let before = || (2, Some((FIRST + 1).to_string()));
     assert_eq!(taken(&mut core, here, 1), [before()]);
+    // It is asked what it has, and says nothing.
+    assert!(matches!(core.take(here, 1, 1), Take::Nothing));
+    assert_eq!(core.asking(here), Asking::Soon);
+    core.tick(now);
+    core.tick(now + settle / 2);
+    assert!(matches!(core.take(here, 1, 1), Take::Nothing));
+    core.tick(now + settle);
     assert!(matches!(
         core.take(here, 1, 1),
         Take::Over(Over::NewSession)

@@ -64,10 +64,7 @@ impl Undo {
                 let (user, left) = (*user, Some(text.clone()));
                 guild.members.push(Member { number, user, left });
             }
-            OfNote::Nothing
-            | OfNote::Answer { .. }
-            | OfNote::VoiceState { .. }
-            | OfNote::VoiceServer { .. } => {}
+            OfNote::Nothing | OfNote::Answer { .. } => {}
         }
     }
 

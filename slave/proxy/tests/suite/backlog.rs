@@ -1,6 +1,8 @@
 //! What comes, what is acknowledged, and what a client that comes back gets.
 
-use baton_proxy::{Begin, Sequence};
+use std::time::Duration;
+
+use baton_proxy::{Begin, Reason, Sequence};
 use serde_json::{Value, json};
 
 use crate::common::{Manner, Rig, config, identify, in_a_row};
@@ -189,24 +191,83 @@ async fn a_new_session_of_the_shard_is_a_new_session_of_the_client_behind_what_c
     rig.say(3, "MESSAGE_CREATE", json!({"n": 3})).await;
     rig.above.inner().at = 3;
     assert_eq!(client.numbers(1).await, [(4, Some(101))]);
+    // It is asked before it is sent away, and answers.
     let over = client.payload().await;
     assert_eq!((&over["op"], &over["d"]), (&json!(9), &json!(false)));
     client.sequence = None;
     client.send(identify()).await;
     let greeting = client.greeting().await;
     assert_eq!(greeting[1]["d"]["id"], "1");
-    // 101 was not acknowledged: it is there once more, and READY's guild is not.
-    let backlog = client.numbers(4).await;
-    assert_eq!(
-        backlog,
-        [(4, Some(101)), (5, None), (6, None), (7, Some(3))]
-    );
+    // 101 comes once, and READY's guild is not in the backlog.
+    assert_eq!(client.numbers(1).await, [(4, Some(3))]);
     rig.acknowledged(&mut client, 3).await;
     assert_eq!(
         rig.above.finished(),
         [1, 2, 3],
         "of the session before nothing is said"
     );
+}
+
+#[tokio::test]
+async fn who_does_not_answer_when_its_session_ends_is_sent_away_and_gets_it_once_more() {
+    let mut config = config();
+    config.timings.settle = Duration::from_millis(100);
+    let rig = Rig::with(config).await;
+    let (mut client, _) = rig.client().await;
+    client.manner = Manner::Silent;
+    rig.event(101).await;
+    let (ready, guilds) = (Sequence(1), vec![1, 2]);
+    rig.input.begin(&Begin::New { ready, guilds });
+    rig.above.inner().at = 1;
+    assert_eq!(client.numbers(1).await, [(4, Some(101))]);
+    assert_eq!(client.payload().await["op"], 9);
+    client.sequence = None;
+    client.send(identify()).await;
+    client.greeting().await;
+    let backlog = client.numbers(2).await;
+    assert_eq!(backlog, [(4, Some(101)), (5, None)]);
+}
+
+#[tokio::test]
+async fn what_a_client_has_handled_counts_before_its_session_ends() {
+    let rig = Rig::new().await;
+    let (mut client, _) = rig.client_at("/handled?v=10&encoding=json").await;
+    client.manner = Manner::Raw;
+    rig.events(101..=102).await;
+    client.numbers(2).await;
+    let (ready, guilds) = (Sequence(1), Vec::new());
+    rig.input.begin(&Begin::New { ready, guilds });
+    rig.above.inner().at = 1;
+    assert_eq!(client.payload().await["op"], 1, "it is asked");
+    client.send(json!({"op": 1000, "d": 4})).await;
+    client.beat().await;
+    assert_eq!(client.payload().await["op"], 11);
+    assert_eq!(client.payload().await["op"], 9, "and no more is waited for");
+    client.manner = Manner::Answers;
+    client.send(identify()).await;
+    client.greeting().await;
+    assert_eq!(client.numbers(2).await, [(4, Some(102)), (5, None)]);
+}
+
+#[tokio::test]
+async fn an_event_that_comes_behind_later_ones_is_finished_and_told_as_lost_once() {
+    let rig = Rig::new().await;
+    let (mut client, _) = rig.client().await;
+    rig.event(102).await;
+    let behind = client.numbers(2).await;
+    assert_eq!(behind, [(4, None), (5, Some(102))]);
+    client.beat().await;
+    rig.until_finished(102).await;
+    rig.above.inner().finished.clear();
+    rig.event(101).await;
+    assert_eq!(rig.above.finished(), [101], "it holds nothing up");
+    let lost = || rig.status().shards[0].totals.lost;
+    assert_eq!(lost(), 1);
+    let given_up = rig.status().shards[0].given_up.unwrap();
+    assert_eq!((given_up.reason, given_up.events), (Reason::Late, 1));
+    rig.event(101).await;
+    rig.event(102).await;
+    assert_eq!(lost(), 1, "a repeat is none");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use baton_proxy::Call;
 use serde_json::{Value, json};
 
 use crate::common::{BOT, Rig, config, identify, resume};
@@ -126,38 +127,26 @@ async fn a_client_that_sends_too_much_is_closed_with_4008() {
 #[tokio::test]
 async fn a_client_that_comes_into_a_call_is_told_again_where_it_is() {
     let rig = Rig::new().await;
-    let (mut client, _) = rig.client().await;
-    let state = |user: u64, channel: Value| json!({"guild_id": "1", "user_id": user.to_string(), "channel_id": channel, "session_id": "v"});
-    let server = |guild: &str| json!({"guild_id": guild, "token": "t", "endpoint": "e"});
-    rig.say(101, "VOICE_STATE_UPDATE", state(BOT, json!("9")))
-        .await;
-    rig.say(102, "VOICE_SERVER_UPDATE", server("1")).await;
-    rig.say(103, "VOICE_STATE_UPDATE", state(5, json!("9")))
-        .await;
-    rig.say(104, "VOICE_SERVER_UPDATE", server("2")).await;
-    client.numbers(4).await;
-    client.beat().await;
-    rig.until_finished(104).await;
-    drop(client);
+    let state =
+        json!({"guild_id": "1", "user_id": BOT.to_string(), "channel_id": "9", "session_id": "v"});
+    let server = json!({"guild_id": "1", "token": "t", "endpoint": "e"});
+    rig.above.inner().calls.push(Call {
+        state: state.to_string(),
+        server: server.to_string(),
+    });
+    rig.event(101).await;
     let mut client = rig.hello().await;
     client.send(identify()).await;
     let greeting = client.greeting_of(4).await;
     assert_eq!(
         (&greeting[3]["t"], &greeting[3]["d"]),
-        (&json!("VOICE_STATE_UPDATE"), &state(BOT, json!("9")))
+        (&json!("VOICE_STATE_UPDATE"), &state)
     );
     assert_eq!(
-        (&greeting[4]["t"], &greeting[4]["s"]),
-        (&json!("VOICE_SERVER_UPDATE"), &json!(5))
+        (&greeting[4]["t"], &greeting[4]["d"]),
+        (&json!("VOICE_SERVER_UPDATE"), &server)
     );
-    rig.say(105, "VOICE_STATE_UPDATE", state(BOT, Value::Null))
-        .await;
-    assert_eq!(client.numbers(1).await, [(6, None)]);
-    client.beat().await;
-    rig.until_finished(105).await;
-    drop(client);
-    let (mut client, _) = rig.client().await;
-    client.nothing().await;
+    assert_eq!(client.numbers(1).await, [(6, Some(101))], "no gap");
 }
 
 #[tokio::test]

@@ -98,6 +98,40 @@ async fn who_answers_nothing_in_time_gets_no_repeat_if_it_resumes() {
 }
 
 #[tokio::test]
+async fn what_a_client_says_that_it_has_handled_counts_as_its_shard_leaves_and_nothing_repeats() {
+    let (old, new) = two().await;
+    let (mut client, greeting) = old.client_at("/handled?v=10&encoding=json").await;
+    client.manner = Manner::Raw;
+    old.events(101..=103).await;
+    client.numbers(3).await;
+    old.proxy.shut();
+    let parting = old.input.parts();
+    assert!(!parting.is_at_rest());
+    assert_eq!(client.payload().await["op"], 1, "it is asked");
+    client.send(json!({"op": 1000, "d": 4})).await;
+    client.beat().await;
+    // Its handlers run on, and nobody waits for them.
+    parting.rest(PATIENCE).await;
+    assert!(parting.is_at_rest());
+    assert_eq!(old.above.finished(), [101]);
+    drop(parting);
+    assert_eq!(client.payload().await["op"], 11);
+    assert_eq!(client.payload().await["op"], 7);
+    // This one is lost with its connection.
+    client.send(json!({"op": 1000, "d": 5})).await;
+
+    comes(&new, 101, old.above.inner().clients.clone());
+    let mut client = new.hello().await;
+    client.send(resume(&greeting[0], 6)).await;
+    assert_eq!(client.payload().await["t"], "RESUMED");
+    new.events(102..=104).await;
+    assert_eq!(client.numbers(1).await, [(7, Some(104))]);
+    client.send(json!({"op": 1000, "d": {"through": 6}})).await;
+    new.until_finished(103).await;
+    assert_eq!(new.above.finished(), [102, 103]);
+}
+
+#[tokio::test]
 async fn who_comes_anew_gets_what_was_not_acknowledged() {
     let (old, new) = two().await;
     let (mut client, _) = old.client().await;

@@ -119,3 +119,20 @@ async fn of_a_shard_that_has_left_nothing_is_kept_but_the_ready_with_which_it_ma
     joined.resumes((&shard, &commands), "b", 1);
     assert_eq!(joined.above.ready(ShardId(0)), None, "another session's");
 }
+
+#[tokio::test]
+async fn what_is_said_of_clients_as_their_shard_leaves_is_not_said_of_whoever_has_it_then() {
+    let joined = joined(|_| {});
+    let (shard, commands) = ShardHandle::for_test();
+    joined.resumes((&shard, &commands), "a", 10);
+    let here = joined.above.here(ShardId(0)).unwrap();
+    lock(&here.now).has_left = true;
+    let parting = here.input.parts();
+    // The shard was away, and comes back, before its clients have said what they have.
+    let theirs = "its owner's in between";
+    shard.set_luggage(theirs).unwrap();
+    joined.above.has_left(&here, parting, Settling::detached());
+    assert_eq!(&*shard.luggage(), theirs);
+    joined.resumes((&shard, &commands), "a", 20);
+    assert_ne!(&*shard.luggage(), theirs, "it has sessions of its own");
+}

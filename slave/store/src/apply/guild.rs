@@ -155,6 +155,7 @@ impl Apply<'_, '_> {
         match kind {
             Kind::Member | Kind::Presence => self.without(object, &["guild_id", "user"]),
             Kind::VoiceState => self.without(object, &["guild_id", "user_id", "member"]),
+            Kind::VoiceServer => self.without(object, &["guild_id"]),
             Kind::Sound => self.without(object, &["guild_id", "sound_id"]),
             Kind::Channel | Kind::Thread => {
                 self.without(object, &["guild_id", "id", "newly_created"])

@@ -157,7 +157,7 @@ impl Apply<'_, '_> {
         self.put_one(here, Kind::Presence, d)
     }
 
-    /// Somebody's voice state. Who is in no channel has none.
+    /// Somebody's voice state. Who is in no channel has none, and if it is the bot, no server.
     pub(super) fn voice_state_update(&mut self, here: Here, d: Doc<'_>) -> Result<(), Error> {
         if let Some(member) = field(d, "member") {
             self.member_seen(here, member, None)?;
@@ -165,7 +165,15 @@ impl Apply<'_, '_> {
         let channel = d.get("channel_id").and_then(Value::number);
         match channel {
             Some(_) => self.put_one(here, Kind::VoiceState, d),
-            None => self.delete_one(here, Kind::VoiceState, d.number("user_id")),
+            None => {
+                let user = d.number("user_id");
+                self.delete_one(here, Kind::VoiceState, user)?;
+                let own = self.get(&key::current_user())?;
+                if user.is_some() && user == own.and_then(|own| Doc::trusted(own).number("id")) {
+                    self.delete_one(here, Kind::VoiceServer, Some(here.guild))?;
+                }
+                Ok(())
+            }
         }
     }
 

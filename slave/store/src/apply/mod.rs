@@ -105,6 +105,7 @@ impl<'a, 't> Apply<'a, 't> {
             "GUILD_MEMBERS_CHUNK" => self.members_chunk(here, d),
             "PRESENCE_UPDATE" => self.presence_update(here, d),
             "VOICE_STATE_UPDATE" => self.voice_state_update(here, d),
+            "VOICE_SERVER_UPDATE" => self.put_one(here, Kind::VoiceServer, d),
             "INTERACTION_CREATE" | "TYPING_START" => match field(d, "member") {
                 Some(member) => self.member_seen(here, member, None),
                 None => Ok(()),

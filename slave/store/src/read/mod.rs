@@ -273,6 +273,13 @@ impl View {
         self.all(guild, Kind::VoiceState)
     }
 
+    /// Through which server the bot speaks in a guild, if it is in voice there: `token` is a
+    /// secret.
+    #[must_use]
+    pub fn voice_server(&self, guild: Id<GuildMarker>) -> Option<Document<'_>> {
+        self.document(guild, Kind::VoiceServer, guild.get())
+    }
+
     /// An emoji of a guild.
     #[must_use]
     pub fn emoji(&self, guild: Id<GuildMarker>, emoji: Id<EmojiMarker>) -> Option<Document<'_>> {

@@ -56,6 +56,50 @@ fn filled(members: u64) -> (tempfile::TempDir, Store, Writer) {
 }
 
 #[test]
+fn the_server_of_the_bot_s_call_is_known_until_it_leaves_and_no_guild_tells_it() {
+    let (dir, store, mut writer) = filled(1);
+    let (id, guild) = (Id::new(GUILD), GUILD.to_string());
+    let state = |user: &str, channel: serde_json::Value| json!({"guild_id": guild, "user_id": user, "channel_id": channel, "session_id": "s"});
+    let server = json!({"guild_id": guild, "token": "a secret", "endpoint": null, "odd": 1.5});
+    let there = |is_there: bool| {
+        let view = store.view().unwrap();
+        assert_eq!(view.voice_server(id).is_some(), is_there);
+        let whole = view.guild_create(id).unwrap();
+        assert!(!whole.contains("a secret"), "{whole}");
+    };
+    // It may come before the state does.
+    apply(&mut writer, 10, &[("VOICE_SERVER_UPDATE", server.clone())]).unwrap();
+    apply(
+        &mut writer,
+        11,
+        &[("VOICE_STATE_UPDATE", state("7", json!("9")))],
+    )
+    .unwrap();
+    there(true);
+    let said = store.view().unwrap().voice_server(id).unwrap().to_json();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said, server);
+    apply(
+        &mut writer,
+        12,
+        &[("VOICE_STATE_UPDATE", state("8", json!(null)))],
+    )
+    .unwrap();
+    there(true);
+    apply(
+        &mut writer,
+        13,
+        &[("VOICE_STATE_UPDATE", state("7", json!(null)))],
+    )
+    .unwrap();
+    there(false);
+    apply(&mut writer, 14, &[("VOICE_SERVER_UPDATE", server)]).unwrap();
+    is_sound(&dir.path().join("store"));
+    apply(&mut writer, 15, &[("GUILD_CREATE", self::guild(1))]).unwrap();
+    there(false);
+}
+
+#[test]
 fn what_is_read_is_what_discord_sent_in_place_or_as_a_model_of_twilight() {
     let (_dir, store, _writer) = filled(5);
     let view = store.view().unwrap();

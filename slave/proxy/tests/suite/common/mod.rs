@@ -8,8 +8,8 @@ use std::{
 };
 
 use baton_proxy::{
-    Begin, CommandRefused, Dispatch, Fleet, Guild, Guilds, Input, Proxy, ProxyConfig, Sequence,
-    ShardId, Status, Token, Upstream,
+    Begin, Call, CommandRefused, Dispatch, Fleet, Guild, Guilds, Input, Proxy, ProxyConfig,
+    Sequence, ShardId, Status, Token, Upstream,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -41,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) guilds: Vec<(u64, Option<String>)>,
     /// Where the state stands.
     pub(crate) at: u64,
+    pub(crate) calls: Vec<Call>,
     /// What was finished, in the order in which it was said.
     pub(crate) finished: Vec<(u64, u64)>,
     pub(crate) commands: Vec<Value>,
@@ -110,6 +111,10 @@ impl Upstream for Above {
             json: text.clone()?,
             at: Sequence(inner.at),
         })
+    }
+
+    fn calls(&self, _: ShardId) -> Vec<Call> {
+        self.inner().calls.clone()
     }
 
     fn finished(&self, _: ShardId, first: Sequence, last: Sequence) {
