@@ -1,6 +1,8 @@
 //! `baton-master doctor`: what is wrong with the fleet, or will be; without a master,
 //! what would keep one from starting.
 
+mod listen;
+
 use std::{
     net::{SocketAddr, TcpListener},
     time::Duration,
@@ -55,6 +57,10 @@ pub(super) async fn run(arguments: DoctorArguments) -> Result<u8, Error> {
     let master = match client.get("/v1/doctor").await {
         Ok(answer) => {
             findings.extend(answer["findings"].as_array().into_iter().flatten().cloned());
+            if let (Some(config), Ok(status)) = (&config, client.get("/v1/status").await) {
+                let found = listen::in_use(&config.slots, &status);
+                findings.extend(found.iter().map(value));
+            }
             true
         }
         Err(error) => {
@@ -201,6 +207,9 @@ fn probed(config: &Config) -> Finding {
 /// What a master would stumble over.
 fn before_a_start(config: &Config, holder: Option<&str>) -> Vec<Finding> {
     let mut findings = Vec::from_iter(port(config.listen, holder));
+    if holder.is_none() {
+        findings.extend(listen::before_a_start(&config.slots, &config.runtime_dir));
+    }
     if config.data_dir.is_dir() {
         let host = Host::look(&config.runtime_dir, &config.data_dir, &[]);
         findings.extend([host.disk(), host.permissions()]);

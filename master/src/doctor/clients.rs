@@ -54,6 +54,7 @@ pub(super) fn clients(view: &View) -> Vec<Finding> {
             found.extend(address(clients));
             found.extend(absent(clients));
             found.extend(kept(clients));
+            found.extend(full(clients));
             found.extend(at_risk(view, slave));
         }
         found.extend(lost(clients));
@@ -147,6 +148,24 @@ fn kept(clients: &Clients) -> Option<Finding> {
     Some(finding.of_shard(shard.get()))
 }
 
+/// Nothing is taken from Discord, and soon what is kept is given up.
+fn full(clients: &Clients) -> Option<Finding> {
+    let full = clients.waiting.iter().find(|it| it.full_ms.is_some())?;
+    let soon = full.gives_up_ms.map_or_else(String::new, |soon| {
+        format!(", and in {} all of them are given up", ms(soon))
+    });
+    let detail = format!(
+        "shard {} has taken nothing from Discord for {}: there is no room for more than its {} \
+         events, the oldest {} old{soon}",
+        full.shard,
+        ms(full.full_ms.unwrap_or(0)),
+        full.events,
+        ms(full.oldest_ms),
+    );
+    let next = "start its client, or end it if it does not read: its next process gets them all";
+    Some(Finding::error(CHECK, detail, next).of_shard(full.shard.get()))
+}
+
 /// What waits for clients is in this process alone, but for what Discord replays of it.
 fn at_risk(view: &View, slave: &SlaveView) -> Option<Finding> {
     let of_slave = |shard: &&ShardView| shard.owner.as_deref() == Some(&*slave.slave);
@@ -192,8 +211,18 @@ fn refused(clients: &Clients) -> Vec<Finding> {
 
 fn lost(clients: &Clients) -> Option<Finding> {
     (clients.lost > 0).then(|| {
+        let last = clients.given_up.first().map_or_else(String::new, |last| {
+            format!(
+                "; the last {} of shard {} {} ago: {}",
+                last.events,
+                last.shard,
+                ms(last.ago_ms),
+                last.reason
+            )
+        });
         let detail = format!(
-            "{} events were given up since the start of the slave: no client took them in time",
+            "{} events were given up since the start of the slave: no client took them in \
+             time{last}",
             clients.lost
         );
         let next = "its log says when. To have none the next time: clients that come back sooner, \
@@ -214,7 +243,7 @@ fn named(library: &str) -> &str {
 mod tests {
     use baton_protocol::{
         ShardId,
-        message::{Absent, Behind, Refusals},
+        message::{Absent, Behind, GivenUp, Refusals, Waiting},
     };
 
     use super::{super::Level, *};
@@ -305,6 +334,28 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_without_room_is_an_error_that_says_when_its_events_are_given_up() {
+        let waiting = |full_ms| Clients {
+            waiting: vec![Waiting {
+                shard: ShardId(1),
+                events: 40,
+                oldest_ms: 90_000,
+                full_ms,
+                gives_up_ms: full_ms.map(|_| 20_000),
+                ..Waiting::default()
+            }],
+            ..well()
+        };
+        assert_eq!(found(waiting(None))[0].0, Level::Ok);
+        let (level, detail) = found(waiting(Some(40_000))).remove(0);
+        assert_eq!(level, Level::Error);
+        assert!(
+            detail.contains("for 40 s") && detail.contains("in 20 s all"),
+            "{detail}"
+        );
+    }
+
+    #[test]
     fn a_refusal_that_somebody_has_to_mend_is_found_for_ten_minutes_with_its_reason() {
         let refused = |code, ago_ms| Clients {
             refused: vec![Refusals {
@@ -355,8 +406,23 @@ mod tests {
 
     #[test]
     fn a_loss_and_an_address_that_another_process_has_are_found() {
-        let lost = Clients { lost: 3, ..well() };
-        assert_eq!(found(lost)[0].0, Level::Warning);
+        let lost = Clients {
+            lost: 3,
+            given_up: vec![GivenUp {
+                shard: ShardId(4),
+                reason: "no client came".to_owned(),
+                events: 2,
+                bytes: 90,
+                ago_ms: 5000,
+            }],
+            ..well()
+        };
+        let (level, detail) = found(lost).remove(0);
+        assert_eq!(level, Level::Warning);
+        assert!(
+            detail.contains("2 of shard 4 5.0 s ago: no client came"),
+            "{detail}"
+        );
         let taken = Clients {
             listening: false,
             ..well()

@@ -32,7 +32,8 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Which check: `shards`, `link`, `lag`, `handlers`, `store`, `clients`, `sink`, `builds`,
-    /// `clock`, `files`, `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`, `log`.
+    /// `clock`, `files`, `disk`, `permissions`, `identify`, `journal`, `runtime_dir`, `doors`,
+    /// `log`, `listen`.
     pub check: &'static str,
     /// How bad it is.
     pub level: Level,

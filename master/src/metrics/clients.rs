@@ -1,16 +1,19 @@
 //! Local clients of slaves, where a slave serves some.
 
 use baton_core::view::SlaveView;
-use baton_protocol::message::Clients;
+use baton_protocol::message::{Clients, Waiting};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
-use super::each::{self, Labels, labels};
+use super::each::{self, Float, Labels, labels};
 
 /// What a slave says of its clients, as a number.
 type Said = fn(&Clients) -> u64;
+
+/// What it says of what waits at a shard.
+type OfShard = fn(&Waiting) -> Option<f64>;
 
 /// Nothing where no slave has clients.
 pub(super) fn clients(slaves: &[SlaveView], ours: &mut Registry) {
@@ -23,6 +26,7 @@ pub(super) fn clients(slaves: &[SlaveView], ours: &mut Registry) {
     }
     libraries(&served, ours);
     gauges(slaves, ours);
+    waiting(&served, ours);
     counters(slaves, ours);
     refusals(&served, ours);
 }
@@ -48,11 +52,16 @@ fn of(said: Said) -> impl Fn(&SlaveView) -> Option<u64> {
 }
 
 fn gauges(slaves: &[SlaveView], ours: &mut Registry) {
-    let gauges: [(&str, &str, Said); 4] = [
+    let gauges: [(&str, &str, Said); 5] = [
         (
             "proxy_listening",
             "1 while clients can connect to this slave",
             |clients| u64::from(clients.listening),
+        ),
+        (
+            "proxy_socket_passed",
+            "1 if the master opened the socket for clients and passed it on",
+            |clients| u64::from(clients.passed),
         ),
         (
             "proxy_connections",
@@ -101,6 +110,52 @@ fn gauges(slaves: &[SlaveView], ours: &mut Registry) {
             of(|clients| clients.absent.first().map_or(0, |absent| absent.away_ms)),
         ),
     );
+}
+
+/// Of each shard with events that no client has acknowledged, as far as it is named.
+fn waiting(served: &[(Labels, &Clients)], ours: &mut Registry) {
+    let families: [(&str, &str, Option<Unit>, OfShard); 4] = [
+        (
+            "proxy_waiting_events",
+            "Events of the shard that no client has acknowledged",
+            None,
+            |waiting| Some(waiting.events as f64),
+        ),
+        (
+            "proxy_waiting",
+            "Bytes of these events",
+            Some(Unit::Bytes),
+            |waiting| Some(waiting.bytes as f64),
+        ),
+        (
+            "proxy_oldest",
+            "How long ago the oldest of these events came",
+            Some(Unit::Seconds),
+            |waiting| Some(waiting.oldest_ms as f64 / 1000.0),
+        ),
+        (
+            "proxy_gives_up",
+            "In how long these events are given up, unless a client comes or acknowledges",
+            Some(Unit::Seconds),
+            |waiting| Some(waiting.gives_up_ms? as f64 / 1000.0),
+        ),
+    ];
+    for (name, help, unit, said) in families {
+        let family = Family::<Labels, Float>::default();
+        for (labels, clients) in served {
+            for waiting in &clients.waiting {
+                if let Some(value) = said(waiting) {
+                    let shard = ("shard", waiting.shard.to_string());
+                    let labels = [&labels[..], &[shard]].concat();
+                    family.get_or_create(&labels).set(value);
+                }
+            }
+        }
+        match unit {
+            Some(unit) => ours.register_with_unit(name, help, unit, family),
+            None => ours.register(name, help, family),
+        }
+    }
 }
 
 fn counters(slaves: &[SlaveView], ours: &mut Registry) {

@@ -13,7 +13,7 @@ use baton_protocol::{
     DeployId, ShardId,
     message::{
         Absent, Checkpoint, Clients, Failed, IdentifyRequest, Library, Progress, Refusals, Resume,
-        SinkReport, StoreRoom,
+        SinkReport, StoreRoom, Waiting,
     },
 };
 
@@ -277,6 +277,14 @@ fn clients_are_shown_where_a_slave_serves_some() {
         fullest_bytes: 30,
         shard_limit: 60,
         lost: 4,
+        waiting: vec![Waiting {
+            shard: ShardId(3),
+            events: 7,
+            bytes: 70,
+            oldest_ms: 2500,
+            full_ms: None,
+            gives_up_ms: Some(500),
+        }],
         refused: vec![Refusals {
             code: 4014,
             count: 2,
@@ -297,6 +305,22 @@ fn clients_are_shown_where_a_slave_serves_some() {
         (format!("baton_proxy_kept_bytes{{{slave}}}"), 10.0),
         (format!("baton_proxy_kept_share{{{slave}}}"), 0.5),
         (format!("baton_proxy_events_lost_total{{{slave}}}"), 4.0),
+        (
+            format!(r#"baton_proxy_waiting_events{{{slave},shard="3"}}"#),
+            7.0,
+        ),
+        (
+            format!(r#"baton_proxy_waiting_bytes{{{slave},shard="3"}}"#),
+            70.0,
+        ),
+        (
+            format!(r#"baton_proxy_oldest_seconds{{{slave},shard="3"}}"#),
+            2.5,
+        ),
+        (
+            format!(r#"baton_proxy_gives_up_seconds{{{slave},shard="3"}}"#),
+            0.5,
+        ),
         (
             format!(r#"baton_proxy_refusals_total{{{slave},code="4014"}}"#),
             2.0,

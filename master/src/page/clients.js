@@ -31,7 +31,7 @@ function rowOf({ slave, slot, clients }) {
   const most = behind[0] ? behind[0].unsent + behind[0].unacknowledged : 0;
   return [
     [`${slot} · ${short(slave)}`],
-    [clients.address, clients.listening ? "" : "bad"],
+    [`${clients.passed ? "the master's " : ""}${clients.address}`, clients.listening ? "" : "bad"],
     [`${number(attended)} of ${number(attended + unattended)}`, `n ${unattended ? "busy" : ""}`],
     [libraries.map((library) => `${number(library.clients)} ${library.name}`).join(", ") || "none"],
     [number(most), "n"],
@@ -52,6 +52,16 @@ function notesOf({ clients }) {
   }
   for (const { shard, away_ms: away, waiting } of clients.absent) {
     if (away >= SOON) notes.push(["busy", `Shard ${shard} has had no client for ${age(away)}; ${count(waiting, "event")} wait.`]);
+  }
+  for (const { shard, events, bytes: size, oldest_ms: oldest, full_ms: full, gives_up_ms: soon } of clients.waiting ?? []) {
+    if (soon == null && oldest < SOON) continue;
+    const parts = [`Shard ${shard} keeps ${count(events, "event")} (${bytes(size)}), the oldest for ${age(oldest)}`];
+    if (full != null) parts.push(`nothing is taken from Discord for ${age(full)}`);
+    if (soon != null) parts.push(`given up in ${age(soon)}`);
+    notes.push([full == null ? "busy" : "bad", `${parts.join("; ")}.`]);
+  }
+  for (const { shard, events, reason, ago_ms: ago } of clients.given_up ?? []) {
+    notes.push(["bad", `${count(events, "event")} of shard ${shard} given up ${age(ago)} ago: ${reason}.`]);
   }
   for (const { code, count: times, reason, ago_ms: ago } of clients.refused) {
     if (ago < LATELY) notes.push(["busy", `Refused ${count(times, "time")} with ${code}, ${age(ago)} ago: ${reason}`]);

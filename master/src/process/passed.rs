@@ -63,6 +63,15 @@ impl Listeners {
         }
     }
 
+    /// What slaves give back, and nothing of its own: for somebody who looks and is no master.
+    #[must_use]
+    pub fn of_slaves(runtime_dir: &Path) -> Self {
+        Self {
+            dir: runtime_dir.join(DIR),
+            open: Mutex::default(),
+        }
+    }
+
     /// The socket of this address, for one more process. Opened, if it is not; if a slave has
     /// it, that one is asked. Waits for it, up to half a second a slave.
     ///

@@ -14,6 +14,9 @@ pub struct Clients {
     pub address: String,
     /// Whether it listens there. Another process may have the address.
     pub listening: bool,
+    /// Whether the master opened the socket and passed it on: then it is the same one for all
+    /// slaves of the slot.
+    pub passed: bool,
     /// Open connections, those that did not identify too.
     pub connections: u64,
     /// Connected clients that began a session, by library; at most
@@ -41,6 +44,12 @@ pub struct Clients {
     pub shard_limit: u64,
     /// For so long events are kept for a shard without a client, in milliseconds.
     pub keep_ms: u64,
+    /// Shards with events that no client has acknowledged: those first that are given up
+    /// soonest, then those whose oldest event is the oldest; at most [`Clients::MAX_NAMED`].
+    pub waiting: Vec<Waiting>,
+    /// What was given up last of each shard, the newest first; at most
+    /// [`Clients::MAX_NAMED`].
+    pub given_up: Vec<GivenUp>,
     /// Events that came for clients.
     pub events: u64,
     /// Sessions that clients began.
@@ -74,6 +83,8 @@ impl Clients {
         self.libraries.truncate(Self::MAX_NAMED);
         self.absent.truncate(Self::MAX_NAMED);
         self.behind.truncate(Self::MAX_NAMED);
+        self.waiting.truncate(Self::MAX_NAMED);
+        self.given_up.truncate(Self::MAX_NAMED);
         self.refused.truncate(Self::MAX_NAMED);
         for text in self.texts() {
             super::shorten(text, Self::MAX_TEXT);
@@ -86,6 +97,11 @@ impl Clients {
         let mut texts = vec![&mut self.address];
         texts.extend(self.libraries.iter_mut().map(|library| &mut library.name));
         texts.extend(self.refused.iter_mut().map(|refused| &mut refused.reason));
+        texts.extend(
+            self.given_up
+                .iter_mut()
+                .map(|given_up| &mut given_up.reason),
+        );
         for behind in &mut self.behind {
             texts.extend([&mut behind.library, &mut behind.mirror]);
         }
@@ -113,6 +129,42 @@ pub struct Absent {
     pub away_ms: u64,
     /// Events that wait for one.
     pub waiting: u64,
+}
+
+/// What is kept of a shard because no client has acknowledged it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    /// The shard.
+    pub shard: ShardId,
+    /// So many events.
+    pub events: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// How long ago the oldest of them came, in milliseconds.
+    pub oldest_ms: u64,
+    /// For how long nothing was taken from the service because there is no room, in
+    /// milliseconds; none: there is room.
+    pub full_ms: Option<u64>,
+    /// In how many milliseconds it is given up, unless a client comes or acknowledges; none:
+    /// it is not.
+    pub gives_up_ms: Option<u64>,
+}
+
+/// What was given up of a shard: no client got it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GivenUp {
+    /// The shard.
+    pub shard: ShardId,
+    /// Why, in a few words.
+    pub reason: String,
+    /// How many events.
+    pub events: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// How long ago, in milliseconds.
+    pub ago_ms: u64,
 }
 
 /// A client that has events before it.
@@ -167,12 +219,18 @@ mod tests {
             reason: long.clone(),
             ..Refusals::default()
         };
+        let given_up = GivenUp {
+            reason: long.clone(),
+            ..GivenUp::default()
+        };
         let clients = Clients {
             address: long,
             libraries: vec![library; 100],
             absent: vec![Absent::default(); 100],
             behind: vec![behind; 100],
             refused: vec![refused; 100],
+            waiting: vec![Waiting::default(); 100],
+            given_up: vec![given_up; 100],
             ..Clients::default()
         };
         let bounded = clients.bounded();
@@ -183,5 +241,8 @@ mod tests {
         let texts = [&last.library, &last.mirror, &bounded.libraries[9].name];
         assert!(texts.iter().all(|text| text.len() == Clients::MAX_TEXT));
         assert_eq!(bounded.refused[3].reason.len(), Clients::MAX_TEXT);
+        assert_eq!(bounded.waiting.len(), Clients::MAX_NAMED);
+        assert_eq!(bounded.given_up.len(), Clients::MAX_NAMED);
+        assert_eq!(bounded.given_up[3].reason.len(), Clients::MAX_TEXT);
     }
 }

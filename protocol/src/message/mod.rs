@@ -27,7 +27,7 @@ mod sink;
 mod tests;
 
 pub use self::{
-    clients::{Absent, Behind, Clients, Library, Refusals},
+    clients::{Absent, Behind, Clients, GivenUp, Library, Refusals, Waiting},
     copies::{CopyState, StateAck, StateReady, Work},
     handover::{
         CarriedEvent, Dial, Dialled, Overtaken, Resume, ResumeAfter, Seal, Sealed, SetAside,

@@ -2,17 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use baton_protocol::{ShardId, message::Clients};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore, watch},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,6 +28,9 @@ use crate::{
     status::{Ends, Kept, Status, Totals},
     upstream::Upstream,
 };
+
+/// How often shards look after those who are away, and after room that others gave back.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -44,6 +50,8 @@ pub(crate) struct Shared {
     /// What happened at shards that have left.
     past: Mutex<Totals>,
     listens: AtomicBool,
+    /// Whether its socket was passed on to it.
+    passed: bool,
     /// Shards that were here and are another process'.
     gone: Mutex<BTreeSet<ShardId>>,
     last_connection: AtomicU64,
@@ -54,7 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    fn new(config: ProxyConfig, upstream: Arc<dyn Upstream>) -> Self {
+    fn new(config: ProxyConfig, upstream: Arc<dyn Upstream>, passed: bool) -> Self {
         Self {
             upstream,
             slots: Arc::new(Semaphore::new(config.limits.connections)),
@@ -67,6 +75,7 @@ impl Shared {
             ends: Ends::default(),
             past: Mutex::default(),
             listens: AtomicBool::new(false),
+            passed,
             gone: Mutex::default(),
             last_connection: AtomicU64::new(0),
             config,
@@ -82,6 +91,19 @@ impl Shared {
     /// clients are to go elsewhere.
     pub(crate) fn may_come(&self, shard: ShardId) -> bool {
         *self.admission.borrow() == Admission::Open && !lock(&self.gone).contains(&shard)
+    }
+
+    /// Looks after all shards that are here: one timer for all, as most of the time nothing is to
+    /// be done.
+    async fn look_after(&self) -> Infallible {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            let shards: Vec<_> = lock(&self.shards).values().cloned().collect();
+            let now = Instant::now();
+            shards.iter().for_each(|shard| shard.look_after(now));
+        }
     }
 
     /// A shard that is here.
@@ -195,9 +217,17 @@ impl Proxy {
     }
 
     fn serve(config: ProxyConfig, upstream: Arc<dyn Upstream>, socket: Socket) -> Self {
-        let shared = Arc::new(Shared::new(config, upstream));
+        let passed = matches!(socket, Socket::Passed(_));
+        let shared = Arc::new(Shared::new(config, upstream, passed));
         let serving = server::serve(Arc::clone(&shared), socket);
         shared.tasks.spawn(serving);
+        let one = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            tokio::select! {
+                never = one.look_after() => match never {},
+                () = one.stop.cancelled() => {}
+            }
+        });
         Self(shared)
     }
 
@@ -238,13 +268,6 @@ impl Proxy {
         shared.budget.is_for(upstream.fleet().shards);
         let new = Shard::new(shard, upstream, limits, timings, shared.budget.clone());
         shared.comes(&new);
-        let (one, stop) = (Arc::clone(&new), shared.stop.child_token());
-        shared.tasks.spawn(async move {
-            tokio::select! {
-                () = one.look_after() => {}
-                () = stop.cancelled() => {}
-            }
-        });
         Input::new(Arc::clone(shared), new)
     }
 
@@ -267,6 +290,7 @@ impl Proxy {
         Status {
             address: shared.config.listen.to_string(),
             listening: shared.listens.load(Ordering::Relaxed),
+            passed: shared.passed,
             connections: limits.connections.saturating_sub(free),
             kept: Kept::of(limits, timings),
             open_bytes,

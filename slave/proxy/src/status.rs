@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     ops::AddAssign,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 
 use baton_protocol::{
     ShardId,
-    message::{Absent, Behind, Clients, Library, Refusals},
+    message::{self, Absent, Behind, Clients, Library, Refusals, Waiting},
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ pub struct Status {
     pub address: String,
     /// Whether it does.
     pub listening: bool,
+    /// Whether its socket was passed on to it ([`Proxy::start_on`](crate::Proxy::start_on)).
+    pub passed: bool,
     /// Open connections, those that did not identify too.
     pub connections: usize,
     /// How much is kept for clients, and for how long.
@@ -157,6 +160,17 @@ pub struct ClientStatus {
     pub unacknowledged: u64,
 }
 
+/// As it is said to a person.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "there was no room, and no client acknowledged any",
+            Self::Away => "no client came",
+            Self::Late => "it came behind later ones",
+        })
+    }
+}
+
 impl Kept {
     pub(crate) fn of(limits: &Limits, timings: &Timings) -> Self {
         Self {
@@ -224,12 +238,38 @@ impl Status {
         });
         let before = |behind: &Behind| behind.unsent + behind.unacknowledged;
         let behind = behind.filter(|behind| before(behind) > 0);
+        let waiting = shards.iter().filter_map(|shard| {
+            Some(Waiting {
+                shard: ShardId(shard.shard),
+                events: shard.open,
+                bytes: number(shard.open_bytes),
+                oldest_ms: shard.oldest_ms?,
+                full_ms: shard.full_ms,
+                gives_up_ms: shard.gives_up_ms,
+            })
+        });
+        // What is not given up comes behind what is.
+        let soonest = |waiting: &Waiting| {
+            let soon = u64::MAX - waiting.gives_up_ms.unwrap_or(u64::MAX);
+            (soon, waiting.oldest_ms)
+        };
+        let given_up = shards.iter().filter_map(|shard| {
+            let given_up = shard.given_up?;
+            Some(message::GivenUp {
+                shard: ShardId(shard.shard),
+                reason: given_up.reason.to_string(),
+                events: given_up.events,
+                bytes: number(given_up.bytes),
+                ago_ms: given_up.ago_ms,
+            })
+        });
         let fullest = shards.iter().max_by_key(|shard| shard.open_bytes);
         let fullest = fullest.map_or((0, 0), |shard| (shard.shard, shard.open_bytes));
         let unattended = number(unattended.count());
         Clients {
             address: self.address.clone(),
             listening: self.listening,
+            passed: self.passed,
             connections: number(self.connections),
             libraries: most(libraries, |library| library.clients),
             attended: number(shards.len()) - unattended,
@@ -242,6 +282,8 @@ impl Status {
             fullest_bytes: number(fullest.1),
             shard_limit: number(self.kept.ring_bytes),
             keep_ms,
+            waiting: most(waiting, soonest),
+            given_up: most(given_up, |given_up| u64::MAX - given_up.ago_ms),
             events: self.totals.events,
             sessions: self.totals.sessions,
             takeovers: self.totals.takeovers,
@@ -260,7 +302,7 @@ pub(crate) fn millis(time: Duration) -> u64 {
 }
 
 /// Those with most of something, the one with most first.
-fn most<T>(all: impl Iterator<Item = T>, of: impl Fn(&T) -> u64) -> Vec<T> {
+fn most<T, Of: Ord>(all: impl Iterator<Item = T>, of: impl Fn(&T) -> Of) -> Vec<T> {
     let mut all: Vec<T> = all.collect();
     all.sort_by_key(|one| std::cmp::Reverse(of(one)));
     all.truncate(Clients::MAX_NAMED);
@@ -367,6 +409,37 @@ mod tests {
             (report.fullest_shard, report.fullest_bytes),
             (ShardId(7), 900)
         );
+    }
+
+    #[test]
+    fn a_master_hears_first_of_what_is_given_up_soonest_and_then_of_what_is_oldest() {
+        let shards = (0..40).map(|shard| ShardStatus {
+            shard,
+            open: 1,
+            oldest_ms: Some(u64::from(shard)),
+            gives_up_ms: [(3, 900), (5, 700)]
+                .into_iter()
+                .find_map(|(of, ms)| (of == shard).then_some(ms)),
+            given_up: (shard < 2).then_some(GivenUp {
+                reason: Reason::Away,
+                events: 7,
+                bytes: 70,
+                ago_ms: 10 - u64::from(shard),
+            }),
+            ..ShardStatus::default()
+        });
+        let status = Status {
+            shards: shards.collect(),
+            ..Status::default()
+        };
+        let report = status.report();
+        let waiting: Vec<_> = report.waiting.iter().map(|it| it.shard.get()).collect();
+        assert_eq!(waiting[..4], [5, 3, 39, 38]);
+        assert_eq!(waiting.len(), Clients::MAX_NAMED);
+        assert_eq!(report.waiting[1].gives_up_ms, Some(900));
+        let given_up = &report.given_up;
+        assert_eq!((given_up.len(), given_up[0].shard), (2, ShardId(1)));
+        assert_eq!(given_up[0].reason, "no client came");
     }
 
     #[tokio::test(start_paused = true)]

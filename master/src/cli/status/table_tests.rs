@@ -68,12 +68,17 @@ fn clients_are_a_few_lines_of_eighty_columns_where_a_slave_serves_some() {
     let without = table(&status, Paint::Plain, 80, Wrong::Last);
     assert!(!without.join("\n").contains("clients"), "{without:#?}");
     status["slaves"][0]["clients"] = json!({
-        "address": "127.0.0.1:7878", "listening": true, "attended": 15, "unattended": 1,
+        "address": "127.0.0.1:7878", "listening": true, "passed": true, "attended": 15, "unattended": 1,
         "libraries": [{"name": "discord.py", "clients": 12}, {"name": "hikari", "clients": 3}],
         "absent": [{"shard": 3, "away_ms": 240_000, "waiting": 812}],
         "kept_bytes": 3_355_443, "kept_limit": 1_u64 << 30,
         "fullest_shard": 3, "fullest_bytes": 8_000_000, "shard_limit": 16 << 20,
         "resumes": 2, "lost": 5,
+        "waiting": [
+            {"shard": 3, "events": 812, "bytes": 8_000_000, "oldest_ms": 240_000, "full_ms": null, "gives_up_ms": 360_000},
+            {"shard": 4, "events": 2, "bytes": 900, "oldest_ms": 900, "full_ms": null, "gives_up_ms": null},
+        ],
+        "given_up": [{"shard": 7, "reason": "no client came", "events": 5, "bytes": 90, "ago_ms": 60_000}],
         "refused": [
             {"code": 4014, "count": 3, "reason": "disallowed intents: 2", "ago_ms": 1000},
             {"code": 4004, "count": 1, "reason": "long ago", "ago_ms": 700_000},
@@ -85,16 +90,21 @@ fn clients_are_a_few_lines_of_eighty_columns_where_a_slave_serves_some() {
         .position(|line| line.starts_with("clients"))
         .unwrap();
     assert_eq!(
-        lines[at..at + 6],
+        lines[at..at + 8],
         [
             "clients    15 of 16 shards attended; 12 discord.py, 3 hikari; 127.0.0.1:7878",
             "           3.1 MiB of 1.0 GiB kept, shard 3 has 47 % of its own; 2 resumes",
             "           5 events lost: no client took them",
             "           shard 3 has had no client for 4 min, 812 events wait",
+            "           shard 3 keeps 812 events (7.6 MiB), the oldest for 4 min; given up in 6 min",
+            "           5 events of shard 7 given up 60 s ago: no client came",
             "           refused 3 times with 4014: disallowed intents: 2",
             "",
         ]
     );
+    status["slaves"][0]["clients"]["passed"] = false.into();
+    let lines = table(&status, Paint::Plain, 80, Wrong::Last).join("\n");
+    assert!(lines.contains("the socket is this slave's own"), "{lines}");
 }
 
 #[test]

@@ -150,15 +150,35 @@ fn clients() -> impl Strategy<Value = Clients> {
         reason,
         ago_ms,
     });
+    let waiting = (any::<(u32, [u64; 3])>(), any::<[Option<u64>; 2]>());
+    let waiting = waiting.prop_map(|((shard, numbers), [full_ms, gives_up_ms])| Waiting {
+        shard: ShardId(shard),
+        events: numbers[0],
+        bytes: numbers[1],
+        oldest_ms: numbers[2],
+        full_ms,
+        gives_up_ms,
+    });
+    let given_up = (any::<(u32, [u64; 3])>(), text());
+    let given_up = given_up.prop_map(|((shard, numbers), reason)| GivenUp {
+        shard: ShardId(shard),
+        reason,
+        events: numbers[0],
+        bytes: numbers[1],
+        ago_ms: numbers[2],
+    });
     let lists = (
         vec(named, 0..3),
         vec(absent, 0..3),
         vec(behind, 0..3),
         vec(refused, 0..3),
+        vec(waiting, 0..3),
+        vec(given_up, 0..3),
     );
-    let plain = (text(), any::<(bool, u32)>(), any::<[u64; 16]>());
-    (plain, lists).prop_map(|(plain, (libraries, absent, behind, refused))| {
-        let (address, (listening, fullest_shard), numbers) = plain;
+    let plain = (text(), any::<(bool, bool, u32)>(), any::<[u64; 16]>());
+    (plain, lists).prop_map(|(plain, lists)| {
+        let (libraries, absent, behind, refused, waiting, given_up) = lists;
+        let (address, (listening, passed, fullest_shard), numbers) = plain;
         let [
             connections,
             attended,
@@ -180,6 +200,7 @@ fn clients() -> impl Strategy<Value = Clients> {
         Clients {
             address,
             listening,
+            passed,
             connections,
             libraries,
             attended,
@@ -192,6 +213,8 @@ fn clients() -> impl Strategy<Value = Clients> {
             fullest_bytes,
             shard_limit,
             keep_ms,
+            waiting,
+            given_up,
             events,
             sessions,
             takeovers,

@@ -12,10 +12,11 @@ use baton_protocol::{
     go, handshake,
     message::{
         Absent, Accepted, Behind, CarriedEvent, Checkpoint, CheckpointEntry, Clients, CopyState,
-        Dial, Dialled, Failed, FullStart, Held, Hello, Holding, IdentifyCause, IdentifyRequest,
-        Library, Overtaken, Ping, Pong, Progress, Proof, Refusals, Refused, RefusedReason, Report,
-        Resume, ResumeAfter, Role, Seal, Sealed, SetAside, Settled, ShardMigrationStart,
-        SinkReport, StateAck, StateReady, Step, StoreRoom, Trying, Unfinished, Unit, Welcome, Work,
+        Dial, Dialled, Failed, FullStart, GivenUp, Held, Hello, Holding, IdentifyCause,
+        IdentifyRequest, Library, Overtaken, Ping, Pong, Progress, Proof, Refusals, Refused,
+        RefusedReason, Report, Resume, ResumeAfter, Role, Seal, Sealed, SetAside, Settled,
+        ShardMigrationStart, SinkReport, StateAck, StateReady, Step, StoreRoom, Trying, Unfinished, Unit,
+        Waiting, Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };

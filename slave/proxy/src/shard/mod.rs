@@ -31,13 +31,12 @@ mod undo;
 use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use baton_protocol::ShardId;
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, MissedTickBehavior, interval},
+    time::Instant,
 };
 
 use self::item::WithUser;
@@ -55,9 +54,6 @@ use crate::{
     status::ShardStatus,
     upstream::{Begin, Dispatch, Upstream},
 };
-
-/// How often a shard looks after those who are away, and after room that another gave back.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(crate) struct Shard {
@@ -168,21 +164,9 @@ impl Shard {
         }
     }
 
-    /// Looks after those who are away, and after room that another shard gave back, until the
-    /// shard has left.
-    pub(crate) async fn look_after(&self) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            look.tick().await;
-            let has_left = self.with(|core| {
-                core.tick(Instant::now());
-                core.has_left()
-            });
-            if has_left {
-                return;
-            }
-        }
+    /// Looks after those who are away, and after room that another shard gave back.
+    pub(crate) fn look_after(&self, now: Instant) {
+        self.with(|core| core.tick(now));
     }
 
     /// The same, and its clients' sessions go along.

@@ -12,8 +12,8 @@ const SOON: u64 = 10_000;
 /// Refusals of the last time that are shown, in milliseconds.
 const LATELY: u64 = 600_000;
 
-/// Codes of refusals that are shown.
-const CODES: usize = 3;
+/// Codes of refusals, and shards with events that wait, that are shown.
+const SHOWN: usize = 3;
 
 impl Table<'_> {
     /// The line of what they are, then of what is not well.
@@ -53,6 +53,10 @@ impl Table<'_> {
             ),
             format!("           {}", self.kept(clients)),
         ];
+        if clients["passed"] == false {
+            let own = "the socket is this slave's own: its master did not pass it on";
+            lines.push(format!("           {own}"));
+        }
         if clients["listening"] != true {
             let taken = "another process has that address: no client can connect";
             lines.push(format!("           {}", self.paint.bad(taken)));
@@ -72,11 +76,26 @@ impl Table<'_> {
             );
             lines.push(format!("           {}", self.paint.busy(&none)));
         }
+        let waits = list(&clients["waiting"]).iter().filter(|it| is_long(it));
+        for waits in waits.take(SHOWN) {
+            lines.push(format!("           {}", self.paint.busy(&waiting(waits))));
+        }
+        let given_up = list(&clients["given_up"]).iter();
+        for given_up in given_up.take(SHOWN) {
+            let told = format!(
+                "{} of shard {} given up {} ago: {}",
+                count(given_up["events"].as_u64().unwrap_or(0), "event"),
+                given_up["shard"],
+                span(given_up["ago_ms"].as_u64().unwrap_or(0)),
+                shown(&given_up["reason"], 120),
+            );
+            lines.push(format!("           {}", self.paint.bad(&told)));
+        }
         let ago = |refused: &&Value| refused["ago_ms"].as_u64().unwrap_or(0);
         let refused = list(&clients["refused"]).iter();
         let mut lately: Vec<_> = refused.filter(|it| ago(it) < LATELY).collect();
         lately.sort_by_key(ago);
-        for refused in lately.into_iter().take(CODES) {
+        for refused in lately.into_iter().take(SHOWN) {
             let told = format!(
                 "refused {} with {}: {}",
                 count(refused["count"].as_u64().unwrap_or(0), "time"),
@@ -107,6 +126,30 @@ impl Table<'_> {
             _ => kept,
         }
     }
+}
+
+/// Whether what waits for a client is more than what is on its way to it.
+fn is_long(waiting: &Value) -> bool {
+    waiting["gives_up_ms"].is_u64() || waiting["oldest_ms"].as_u64() >= Some(SOON)
+}
+
+/// How long and how much is kept of a shard.
+fn waiting(waiting: &Value) -> String {
+    let number = |key: &str| waiting[key].as_u64().unwrap_or(0);
+    let mut told = format!(
+        "shard {} keeps {} ({}), the oldest for {}",
+        waiting["shard"],
+        count(number("events"), "event"),
+        size(number("bytes")),
+        span(number("oldest_ms")),
+    );
+    if let Some(full) = waiting["full_ms"].as_u64() {
+        told += &format!("; full for {}", span(full));
+    }
+    if let Some(soon) = waiting["gives_up_ms"].as_u64() {
+        told += &format!("; given up in {}", span(soon));
+    }
+    told
 }
 
 fn shown(value: &Value, longest: usize) -> String {
