@@ -54,7 +54,7 @@ fn python(script: &'static str) -> Option<Library> {
     })
 }
 
-fn node(compress: bool) -> Option<Library> {
+fn node(script: &'static str, compress: bool) -> Option<Library> {
     let modules = installed()?.display().to_string();
     let mut environment = vec![("MODULES", modules)];
     if compress {
@@ -62,7 +62,7 @@ fn node(compress: bool) -> Option<Library> {
     }
     Some(Library {
         program: "node".into(),
-        script: "discordjs.mjs",
+        script,
         environment,
     })
 }
@@ -274,7 +274,7 @@ async fn a_bot_in_hikari_moves() {
 
 #[tokio::test]
 async fn a_bot_on_discordjs_ws_moves() {
-    moves(node(true)).await;
+    moves(node("discordjs.mjs", true)).await;
 }
 
 #[tokio::test]
@@ -289,12 +289,67 @@ async fn a_bot_in_hikari_lives() {
 
 #[tokio::test]
 async fn a_bot_on_discordjs_ws_lives() {
-    lives(node(false)).await;
+    lives(node("discordjs.mjs", false)).await;
 }
 
 #[tokio::test]
 async fn a_bot_on_discordjs_ws_lives_with_compression() {
-    lives(node(true)).await;
+    lives(node("discordjs.mjs", true)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_nextcord_lives() {
+    lives(python("nextcord_bot.py")).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_nextcord_moves() {
+    moves(python("nextcord_bot.py")).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_discord_js_lives() {
+    lives(node("discordjs_whole.mjs", false)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_discord_js_moves() {
+    moves(node("discordjs_whole.mjs", false)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_eris_lives() {
+    lives(node("eris.mjs", false)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_eris_moves() {
+    moves(node("eris.mjs", false)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_oceanic_lives() {
+    lives(node("oceanic.mjs", false)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_oceanic_moves() {
+    moves(node("oceanic.mjs", false)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_cloudstorm_lives() {
+    lives(node("cloudstorm.mjs", false)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_cloudstorm_moves() {
+    moves(node("cloudstorm.mjs", false)).await;
+}
+
+#[tokio::test]
+async fn a_bot_in_cloudstorm_lives_with_compression() {
+    lives(node("cloudstorm.mjs", true)).await;
 }
 
 fn message(number: u64) -> Value {
