@@ -12,7 +12,10 @@ use std::{
 
 use baton_protocol::{Sequence, ShardId};
 use serde_json::{json, value::RawValue};
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
 
 use super::{At, Connection, Phase};
 use crate::{
@@ -39,6 +42,8 @@ pub(super) struct Greeting {
     sequence: u64,
     /// Guilds that are to come.
     ids: VecDeque<u64>,
+    /// The next of them, which are read while those before are sent.
+    reading: Option<JoinHandle<Read>>,
     /// Guilds that were read.
     read: VecDeque<(u64, Guild)>,
     patient_until: Option<Instant>,
@@ -54,6 +59,14 @@ impl Greeting {
     /// When it goes on although the ring has not caught up.
     pub(super) const fn patient_until(&self) -> Option<Instant> {
         self.patient_until
+    }
+
+    /// Reads the next guilds, if there are more.
+    fn reads(&mut self) -> Option<JoinHandle<Read>> {
+        let ids = std::mem::take(&mut self.ids);
+        let shard = &self.at.shard;
+        let (upstream, shard) = (Arc::clone(&shard.upstream), shard.id);
+        (!ids.is_empty()).then(|| spawn_blocking(move || read_some(&*upstream, shard, ids)))
     }
 }
 
@@ -74,6 +87,7 @@ impl Connection {
             session_id,
             sequence: 0,
             ids: VecDeque::new(),
+            reading: None,
             read: VecDeque::new(),
             patient_until: None,
         }));
@@ -182,13 +196,11 @@ impl Connection {
     /// Some guilds; `true`: everything is said.
     async fn guilds(&mut self, greeting: &mut Greeting) -> Result<bool, End> {
         if greeting.read.is_empty() {
-            let (upstream, shard) = {
-                let shard = &greeting.at.shard;
-                (Arc::clone(&shard.upstream), shard.id)
-            };
-            let ids = std::mem::take(&mut greeting.ids);
-            let read = spawn_blocking(move || read_some(&*upstream, shard, ids)).await;
-            (greeting.read, greeting.ids) = read.map_err(|_| BROKEN)?;
+            let reading = greeting.reading.take().or_else(|| greeting.reads());
+            if let Some(reading) = reading {
+                (greeting.read, greeting.ids) = reading.await.map_err(|_| BROKEN)?;
+                greeting.reading = greeting.reads();
+            }
         }
         let mut messages = Vec::new();
         while let Some((_, guild)) = greeting.read.front() {
@@ -207,7 +219,7 @@ impl Connection {
             greeting.sequence += 1;
             messages.push(self.dispatch_seen("GUILD_CREATE", greeting.sequence, &text)?);
         }
-        let is_done = greeting.read.is_empty() && greeting.ids.is_empty();
+        let is_done = greeting.read.is_empty() && greeting.reading.is_none();
         if is_done {
             let shard = &greeting.at.shard;
             let (upstream, shard) = (Arc::clone(&shard.upstream), shard.id);

@@ -47,7 +47,7 @@ use crate::{
     proxy::Shared,
     shard::{Attachment, Fewer, Shard},
     wire::{
-        encode::{Compression, Encoder},
+        encode::{Compression, Effort, Encoder},
         end::{End, gives_up},
         opening::Opening,
         websocket,
@@ -109,14 +109,14 @@ struct Connection {
 }
 
 /// Serves one websocket to its end.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: Socket, opening: Opening) {
+pub(crate) async fn serve(shared: Arc<Shared>, stream: Socket, opening: Opening, effort: Effort) {
     let compression = opening.compression.unwrap_or(Compression::None);
     let timings = shared.config.timings;
     let now = Instant::now();
     let mut connection = Connection {
         id: shared.next_connection(),
         ws: websocket::serve(stream),
-        encoder: Encoder::new(compression),
+        encoder: Encoder::new(compression, effort),
         opening,
         phase: Phase::Waiting,
         wake: Arc::default(),

@@ -21,7 +21,7 @@ use super::Slot;
 use crate::{
     client,
     proxy::Shared,
-    wire::{opening::Opening, websocket},
+    wire::{encode::Effort, opening::Opening, websocket},
 };
 
 /// Bytes of a request's head.
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(50);
 type Answer = Response<Full<Bytes>>;
 
 /// Serves one connection to its end. `slot` goes on to the websocket, if it becomes one.
-pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, slot: Slot)
+pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, effort: Effort, slot: Slot)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -40,7 +40,7 @@ where
     let slot = Arc::new(Mutex::new(Some(slot)));
     let service = service_fn(move |request| {
         let (shared, slot) = (Arc::clone(&shared), Arc::clone(&slot));
-        async move { Ok::<_, Infallible>(route(&shared, &slot, request).await) }
+        async move { Ok::<_, Infallible>(route(&shared, &slot, effort, request).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -58,11 +58,12 @@ where
 async fn route(
     shared: &Arc<Shared>,
     slot: &Arc<Mutex<Option<Slot>>>,
+    effort: Effort,
     request: Request<Incoming>,
 ) -> Answer {
     let headers = request.headers();
     if websocket::is_wanted(headers) {
-        return upgrade(shared, slot, request);
+        return upgrade(shared, slot, effort, request);
     }
     let path = request.uri().path().trim_end_matches('/');
     match (request.method(), without_version(path)) {
@@ -137,7 +138,12 @@ async fn gateway_bot(shared: &Shared, headers: &HeaderMap) -> Answer {
 }
 
 /// Answers the handshake and serves the websocket in a task of its own.
-fn upgrade(shared: &Arc<Shared>, slot: &Mutex<Option<Slot>>, request: Request<Incoming>) -> Answer {
+fn upgrade(
+    shared: &Arc<Shared>,
+    slot: &Mutex<Option<Slot>>,
+    effort: Effort,
+    request: Request<Incoming>,
+) -> Answer {
     let headers = request.headers();
     let Some(accepted) = websocket::accept(request.method(), headers) else {
         let wrong = json!({"message": "400: no websocket handshake of version 13", "code": 0});
@@ -165,7 +171,7 @@ fn upgrade(shared: &Arc<Shared>, slot: &Mutex<Option<Slot>>, request: Request<In
     let one = Arc::clone(shared);
     shared.tasks.spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            client::serve(one, TokioIo::new(upgraded), opening).await;
+            client::serve(one, TokioIo::new(upgraded), opening, effort).await;
         }
         drop(slot);
     });

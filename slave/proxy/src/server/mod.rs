@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::proxy::Shared;
+use crate::{proxy::Shared, wire::encode::Effort};
 
 /// Accepting failed, for example for want of a file descriptor: it is tried again after this.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -93,8 +93,8 @@ async fn take(shared: &Arc<Shared>, listener: &TcpListener) {
     shared.listens();
     let acceptor = shared.config.tls.clone().map(TlsAcceptor::from);
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let (socket, effort) = match listener.accept().await {
+            Ok((socket, from)) => (socket, Effort::for_peer(from.ip())),
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
                 sleep(AGAIN).await;
@@ -108,7 +108,7 @@ async fn take(shared: &Arc<Shared>, listener: &TcpListener) {
         };
         let (one, acceptor) = (Arc::clone(shared), acceptor.clone());
         shared.tasks.spawn(async move {
-            connection(one, socket, acceptor, slot).await;
+            connection(one, (socket, effort), acceptor, slot).await;
         });
     }
 }
@@ -118,17 +118,17 @@ pub(crate) type Slot = tokio::sync::OwnedSemaphorePermit;
 
 async fn connection(
     shared: Arc<Shared>,
-    socket: TcpStream,
+    (socket, effort): (TcpStream, Effort),
     acceptor: Option<TlsAcceptor>,
     slot: Slot,
 ) {
     // An event is one small write, and the next may be long in coming.
     let _ = socket.set_nodelay(true);
     let Some(acceptor) = acceptor else {
-        return http::serve(shared, socket, slot).await;
+        return http::serve(shared, socket, effort, slot).await;
     };
     let patience = shared.config.timings.head;
     if let Ok(Ok(stream)) = timeout(patience, acceptor.accept(socket)).await {
-        http::serve(shared, stream, slot).await;
+        http::serve(shared, stream, effort, slot).await;
     }
 }

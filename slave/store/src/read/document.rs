@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeMap};
 
 use super::View;
 use crate::{
@@ -165,7 +165,7 @@ impl<'v> Document<'v> {
     /// The whole object as JSON.
     #[must_use]
     pub fn to_json(self) -> String {
-        serde_json::to_string(&Doc::trusted(&self.whole())).unwrap_or_default()
+        serde_json::to_string(&Whole(self)).unwrap_or_default()
     }
 
     /// A copy that needs no view.
@@ -183,8 +183,51 @@ impl<'v> Document<'v> {
 }
 
 fn copy(doc: Doc<'_>, out: &mut Build) {
-    for (name, value) in doc.fields().filter(|(name, _)| *name != "id") {
+    for (name, value) in besides_id(doc) {
         out.field(name, value);
+    }
+}
+
+fn besides_id(doc: Doc<'_>) -> impl Iterator<Item = (&str, Value<'_>)> {
+    doc.fields().filter(|(name, _)| *name != "id")
+}
+
+/// The whole object, written as Discord writes it: what [`Document::whole`] packs, without
+/// packing it first.
+pub(super) struct Whole<'v>(pub(super) Document<'v>);
+
+impl Serialize for Whole<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let it = self.0;
+        let mut object = out.serialize_map(None)?;
+        match it.kind.id_field() {
+            Some(field) => object.serialize_entry(field, &it.id.to_string())?,
+            None => object.serialize_entry("user", &WithId(it.id, it.user()))?,
+        }
+        if let Some(guild) = it.guild.filter(|_| it.kind.names_guild()) {
+            object.serialize_entry("guild_id", &guild.to_string())?;
+        }
+        if let Some(channel) = it.channel {
+            object.serialize_entry("channel_id", &channel.to_string())?;
+        }
+        for (name, value) in besides_id(it.doc) {
+            object.serialize_entry(name, &value)?;
+        }
+        object.end()
+    }
+}
+
+/// An object with its id, and what else is known of it.
+struct WithId<'v>(u64, Option<Doc<'v>>);
+
+impl Serialize for WithId<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let mut object = out.serialize_map(None)?;
+        object.serialize_entry("id", &self.0.to_string())?;
+        for (name, value) in self.1.into_iter().flat_map(besides_id) {
+            object.serialize_entry(name, &value)?;
+        }
+        object.end()
     }
 }
 
