@@ -424,7 +424,7 @@ mod tests {
                 reason: Reason::Away,
                 events: 7,
                 bytes: 70,
-                ago_ms: 10 - u64::from(shard),
+                ago_ms: 100 - u64::from(shard),
             }),
             ..ShardStatus::default()
         });

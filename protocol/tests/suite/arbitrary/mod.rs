@@ -15,8 +15,8 @@ use baton_protocol::{
         Dial, Dialled, Failed, FullStart, GivenUp, Held, Hello, Holding, IdentifyCause,
         IdentifyRequest, Library, Overtaken, Ping, Pong, Progress, Proof, Refusals, Refused,
         RefusedReason, Report, Resume, ResumeAfter, Role, Seal, Sealed, SetAside, Settled,
-        ShardMigrationStart, SinkReport, StateAck, StateReady, Step, StoreRoom, Trying, Unfinished, Unit,
-        Waiting, Welcome, Work,
+        ShardMigrationStart, SinkReport, StateAck, StateReady, Step, StoreRoom, Trying, Unfinished,
+        Unit, Waiting, Welcome, Work,
     },
     state::{StateFrame, StateHeader},
 };
