@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 
 const require = createRequire(process.env.MODULES + "/");
-const { Client } = require("oceanic.js");
+const { Client, Constants } = require("oceanic.js");
 
 const gateway = {
   url: process.env.GATEWAY,
@@ -29,5 +29,5 @@ bot.on("ready", () => say({ ready: bot.guilds.size }));
 bot.on("guildCreate", (guild) => say({ joined: guild.id }));
 bot.on("error", (error) => console.error(error));
 
-say({ version: require("oceanic.js/package.json").version });
+say({ version: Constants.VERSION });
 await bot.connect();

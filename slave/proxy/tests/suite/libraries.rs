@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     common::{PATIENCE, Rig, TOKEN, config},
-    moves::{comes, leaves, two},
+    moves::{comes, leaves, two_with},
 };
 
 /// What a client does: its program, and what comes before it.
@@ -221,7 +221,10 @@ async fn moves(library: Option<Library>) {
     let Some(library) = library else {
         return;
     };
-    let (mut old, mut new) = two().await;
+    let mut config = config();
+    // Libraries count what they send, answers too.
+    config.timings.ask = Duration::from_millis(200);
+    let (mut old, mut new) = two_with(config).await;
     for rig in [&old, &new] {
         rig.above.inner().guilds = [1, 2].map(|id| (id, Some(whole_guild(id)))).to_vec();
     }

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use baton_proxy::{Begin, Sequence, ShardId};
+use baton_proxy::{Begin, ProxyConfig, Sequence, ShardId};
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::common::{Client, Manner, PATIENCE, Rig, config, identify, resume};
 
 /// Two proxies that have one socket, and the shard at the first.
-pub(crate) async fn two() -> (Rig, Rig) {
+async fn two() -> (Rig, Rig) {
+    two_with(config()).await
+}
+
+pub(crate) async fn two_with(config: ProxyConfig) -> (Rig, Rig) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let old = Rig::on(config(), listener);
+    let old = Rig::on(config, listener);
     let new = old.sibling();
     old.resumed(100);
     old.proxy.admit();

@@ -159,8 +159,8 @@ pub(crate) struct Rig {
     pub(crate) proxy: Proxy,
     pub(crate) above: Arc<Above>,
     pub(crate) input: Input,
-    /// One that others may have too.
-    socket: Option<std::net::TcpListener>,
+    /// One that others may have too, and what they are configured with.
+    socket: Option<(std::net::TcpListener, ProxyConfig)>,
 }
 
 /// What a test changes of the configuration.
@@ -201,16 +201,17 @@ impl Rig {
         listener.set_nonblocking(true).unwrap();
         let socket = listener.try_clone().unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
-        let proxy = Proxy::start_on(config, upstream, listener).unwrap();
+        let proxy = Proxy::start_on(config.clone(), upstream, listener).unwrap();
         let mut rig = Self::of(proxy, above);
-        rig.socket = Some(socket);
+        rig.socket = Some((socket, config));
         rig
     }
 
     /// Another process on this one's socket, with the same guilds.
     pub(crate) fn sibling(&self) -> Self {
-        let socket = self.socket.as_ref().expect("it has one that others have");
-        let sibling = Self::on(config(), socket.try_clone().unwrap());
+        let socket = self.socket.as_ref();
+        let (socket, config) = socket.expect("it has one that others have");
+        let sibling = Self::on(config.clone(), socket.try_clone().unwrap());
         let guilds = self.above.inner().guilds.clone();
         sibling.above.inner().guilds = guilds;
         sibling
