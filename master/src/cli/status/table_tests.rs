@@ -96,7 +96,7 @@ fn clients_are_a_few_lines_of_eighty_columns_where_a_slave_serves_some() {
             "           3.1 MiB of 1.0 GiB kept, shard 3 has 47 % of its own; 2 resumes",
             "           5 events lost: no client took them",
             "           shard 3 has had no client for 4 min, 812 events wait",
-            "           shard 3 keeps 812 events (7.6 MiB), the oldest for 4 min; given up in 6 min",
+            "           shard 3 keeps 812 events (7.6 MiB) for 4 min; given up in 6 min",
             "           5 events of shard 7 given up 60 s ago: no client came",
             "           refused 3 times with 4014: disallowed intents: 2",
             "",

@@ -137,7 +137,7 @@ fn is_long(waiting: &Value) -> bool {
 fn waiting(waiting: &Value) -> String {
     let number = |key: &str| waiting[key].as_u64().unwrap_or(0);
     let mut told = format!(
-        "shard {} keeps {} ({}), the oldest for {}",
+        "shard {} keeps {} ({}) for {}",
         waiting["shard"],
         count(number("events"), "event"),
         size(number("bytes")),
