@@ -38,6 +38,9 @@ pub struct Ticket {
     /// Not finished, and not in doubt: no handler has them. But a process before may have
     /// handled them, so the next owner hands them out in their turn, with a mark.
     pub may_repeat: SequenceRanges,
+    /// Received, and not finished: the bot gave them back, so that no process has them. Only
+    /// the replay brings them: it has to reach back to the first one.
+    pub given_back: SequenceRanges,
     /// What the bot gives along for its shard's next owner: text that nobody else reads. At
     /// most [`MAX_LUGGAGE`](Self::MAX_LUGGAGE). It may be a secret.
     pub luggage: String,
@@ -63,6 +66,8 @@ struct Flat {
     began_unix_ms: u64,
     #[serde(skip_serializing_if = "SequenceRanges::is_empty")]
     may_repeat: SequenceRanges,
+    #[serde(skip_serializing_if = "SequenceRanges::is_empty")]
+    given_back: SequenceRanges,
     #[serde(skip_serializing_if = "String::is_empty")]
     luggage: String,
 }
@@ -87,6 +92,7 @@ impl From<Flat> for Ticket {
             state_at: flat.state_at,
             replay_from: flat.replay_from,
             may_repeat: flat.may_repeat,
+            given_back: flat.given_back,
             luggage: flat.luggage,
         }
     }
@@ -110,14 +116,15 @@ impl From<Ticket> for Flat {
             guilds: session.guilds,
             began_unix_ms: session.began_unix_ms,
             may_repeat: ticket.may_repeat,
+            given_back: ticket.given_back,
             luggage: ticket.luggage,
         }
     }
 }
 
 impl Ticket {
-    /// A ticket with more events in doubt than this is refused: a window has 65,536
-    /// at most, and what an earlier owner left is held beside it.
+    /// A ticket with more events in doubt than this is refused, or with more that were given
+    /// back: a window has 65,536 at most, and what an earlier owner left is held beside it.
     pub const MAX_IN_DOUBT: u64 = 1 << 17;
 
     /// A ticket with more bytes of luggage is refused: the tickets of 256 shards go into one
@@ -139,7 +146,11 @@ impl Ticket {
     /// The highest sequence that it knows of: at least so far Discord sent.
     #[must_use]
     pub fn highest(&self) -> Sequence {
-        let above = [self.finished_above.last(), self.in_doubt.last()];
+        let above = [
+            self.finished_above.last(),
+            self.in_doubt.last(),
+            self.given_back.last(),
+        ];
         above
             .into_iter()
             .flatten()
@@ -166,6 +177,7 @@ impl fmt::Debug for Ticket {
             .field("state_at", &self.state_at)
             .field("replay_from", &self.replay_from)
             .field("may_repeat", &format_args!("{}", self.may_repeat))
+            .field("given_back", &format_args!("{}", self.given_back))
             .field("luggage", &self.luggage.len())
             .finish()
     }

@@ -154,8 +154,9 @@ impl Table {
         care: Care,
     ) -> Result<(), String> {
         // Each of them is held. What is finished costs no more for being much.
-        if ticket.in_doubt.count() > Ticket::MAX_IN_DOUBT {
-            return Err("the ticket names too many events in doubt".to_owned());
+        let most = ticket.in_doubt.count().max(ticket.given_back.count());
+        if most > Ticket::MAX_IN_DOUBT {
+            return Err("the ticket names too many events in doubt, or given back".to_owned());
         }
         let given = self.entry(shard).resume(epoch, after, ticket, care);
         self.given(shard, given);

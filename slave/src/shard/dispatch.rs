@@ -332,6 +332,13 @@ impl Window {
         seen.map(|(sequence, _)| *sequence).collect()
     }
 
+    /// What was received, and no process has: only a replay brings it.
+    pub(crate) fn unseen(&self) -> SequenceRanges {
+        let open = self.open.iter();
+        let unseen = open.filter(|(_, open)| **open == Open::Unseen);
+        unseen.map(|(sequence, _)| *sequence).collect()
+    }
+
     /// Whether the former owner has to settle something yet.
     pub(crate) const fn holds(&self) -> bool {
         self.held > 0

@@ -335,6 +335,7 @@ fn what_no_handler_had_is_not_in_doubt_and_holds_back_what_is_finished_behind_it
         window.receive(Sequence(sequence));
     }
     window.put_back(Sequence(6));
+    assert_eq!(window.unseen(), ranges(&[6]));
     window.put_back(Sequence(7));
     assert_eq!(window.in_doubt(), ranges(&[5, 8]));
     assert_eq!(window.running(), 2);

@@ -43,6 +43,7 @@ impl Shard {
         }
         let mut ticket = self.ticket();
         ticket.may_repeat = may_repeat;
+        ticket.given_back = self.events.window().unseen();
         // The next owner may claim it as soon as the ticket is known.
         if let Some(stands) = self.staying.seal() {
             ticket.state_at = ticket.state_at.max(stands);

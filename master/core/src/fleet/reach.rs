@@ -35,18 +35,26 @@ impl Fleet {
             return;
         };
         kept.ticket.replay_from = Sequence(0);
-        let floor = floor(highest, replays, carries);
-        if floor <= kept.ticket.handled || mutant!("replay-unbounded") {
+        let near = floor(highest, replays, carries);
+        if near <= kept.ticket.handled || mutant!("replay-unbounded") {
             return;
         }
         let open = kept.ticket.unfinished(after, highest);
-        let from = open
-            .first_above(floor)
-            .map_or(highest, |first| Sequence(first.get().saturating_sub(1)));
-        if carries {
+        let before = |first: Sequence| Sequence(first.get().saturating_sub(1));
+        let from = open.first_above(near).map_or(highest, before);
+        let lost = if carries {
+            let far = floor(highest, replays, false);
+            let given_back = &mut kept.ticket.given_back;
+            let needed = given_back.first().map(|first| before(first).max(far));
+            let needed = needed.filter(|_| !mutant!("given-back-not-replayed"));
+            let from = needed.map_or(from, |needed| from.min(needed));
+            let lost = given_back.through(from);
+            given_back.remove_through(from);
             kept.ticket.replay_from = from;
             shard.began = from;
+            lost
         } else {
+            let given_back = kept.ticket.given_back.through(from);
             let all = open.through(from);
             let gone = match after {
                 ResumeAfter::Death => all.without(&in_hand),
@@ -59,11 +67,13 @@ impl Fleet {
                 kept.ticket.replay_from = from;
             }
             shard.began = from;
-            if after == ResumeAfter::Death {
-                self.events_given_up(id, &gone, out);
-            }
             out.ticket_changed(id);
-        }
+            match after {
+                ResumeAfter::Death => gone,
+                ResumeAfter::Seal => given_back,
+            }
+        };
+        self.events_given_up(id, &lost, out);
         self.give_up_unfinished(id, out);
     }
 

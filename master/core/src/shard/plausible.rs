@@ -92,6 +92,10 @@ fn is_bounded(ticket: &Ticket) -> Result<(), String> {
         count if count > Ticket::MAX_IN_DOUBT => {
             Err(format!("has {count} events in hand, more than any window"))
         }
+        _ if ticket.given_back.count() > Ticket::MAX_IN_DOUBT => Err(format!(
+            "has given {} events back, more than any window",
+            ticket.given_back.count()
+        )),
         _ if ticket.luggage.len() > Ticket::MAX_LUGGAGE => Err(format!(
             "has {} bytes of luggage, more than {}",
             ticket.luggage.len(),

@@ -225,6 +225,7 @@ impl crate::shard::Kept {
         self.ticket.finished_above = finished_above;
         self.ticket.in_doubt = SequenceRanges::new();
         self.ticket.may_repeat = SequenceRanges::new();
+        self.ticket.given_back = SequenceRanges::new();
         self.ticket.replay_from = Sequence(0);
         self.ticket.state_at = handled;
     }

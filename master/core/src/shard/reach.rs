@@ -8,6 +8,8 @@
 //! - At a handover, the old owner reports how such an event ended
 //!   ([`Settled`](baton_protocol::message::Settled)): finished there, or its payload, for the
 //!   next owner. This concerns events further back than a quarter of what the service replays.
+//!   An event that the bot gave back is in no process: the replay reaches back to it, up to
+//!   three quarters of what the service replays.
 //! - After a death, no slave has the event. It is given up, with an alarm, if it is further
 //!   back than three quarters of what the service replays: one event instead of a session. If the
 //!   shard goes back to the slave that sealed it with this event in hand, the event still
@@ -90,7 +92,9 @@ pub(crate) trait Replayed {
 impl Replayed for Ticket {
     fn unfinished(&self, after: ResumeAfter, highest: Sequence) -> SequenceRanges {
         if after == ResumeAfter::Seal {
-            return self.in_doubt.clone();
+            let mut open = self.in_doubt.clone();
+            open.insert_all(&self.given_back);
+            return open;
         }
         let mut all = SequenceRanges::new();
         all.insert_range(self.handled.next(), highest);
@@ -101,6 +105,7 @@ impl Replayed for Ticket {
         self.handled = through;
         self.finished_above.remove_through(through);
         self.in_doubt.remove_through(through);
+        self.given_back.remove_through(through);
         self.state_at = self.state_at.max(through);
     }
 }

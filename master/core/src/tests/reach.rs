@@ -166,6 +166,31 @@ fn what_its_sealer_finished_after_all_is_not_given_up() {
     }
 }
 
+/// Sealed by `A` with everything above 100 given back; this is what `B` gets, and what is
+/// given up of it.
+fn given_back(received: u64) -> (Ticket, Vec<String>) {
+    let (mut rig, _) = hangs(NEW, received);
+    rig.say(B, state_ready(0, 1, received));
+    rig.say(B, ToMaster::Dialled(dialled_well()));
+    let mut ticket = ticket(0, 100);
+    ticket.given_back = all(101, received);
+    let actions = rig.say(A, sealed_with(1, ticket));
+    (ticket_of(&actions), given_up(&actions))
+}
+
+#[test]
+fn what_a_bot_gave_back_is_replayed_because_nobody_carries_it() {
+    // 1,000 are replayed. What is carried would be left out beyond 250.
+    for received in [340, 360, 800] {
+        let (ticket, said) = given_back(received);
+        assert_eq!(ticket.resume_from(), Sequence(100), "of {received}");
+        assert_eq!(said, [""; 0]);
+    }
+    let (ticket, said) = given_back(1100);
+    assert_eq!(ticket.resume_from(), Sequence(350), "750 are replayed");
+    assert!(said[0].contains("event 101 of shard 0"), "{said:?}");
+}
+
 #[test]
 fn a_death_gives_up_what_discord_does_not_replay_and_nothing_else() {
     let after_death = |received| {

@@ -419,8 +419,9 @@ fn state() -> impl Strategy<Value = StateFrame> {
 pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
     let texts = (text(), text(), parameters(), text());
     let numbers = (any::<[u32; 2]>(), any::<[u64; 6]>());
-    let all = (numbers, texts, ranges(), ranges(), ranges());
-    all.prop_map(|(numbers, texts, finished_above, in_doubt, may_repeat)| {
+    let all = (numbers, texts, vec(ranges(), 4));
+    all.prop_map(|(numbers, texts, ranges)| {
+        let [finished_above, in_doubt, may_repeat, given_back] = ranges.try_into().expect("four");
         let ([shard, guilds], numbers) = numbers;
         let [
             user_id,
@@ -449,6 +450,7 @@ pub(crate) fn ticket() -> impl Strategy<Value = Ticket> {
             state_at: Sequence(state_at),
             replay_from: Sequence(replay_from),
             may_repeat,
+            given_back,
             luggage,
         }
     })
