@@ -24,6 +24,7 @@ mod server;
 mod session;
 mod settings;
 mod traffic;
+mod voice;
 mod wire;
 mod world;
 

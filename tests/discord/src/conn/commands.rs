@@ -154,11 +154,12 @@ where
         if let Some(session) = self.session.clone().filter(|s| s.params.has_guild(guild)) {
             let index = self.cell_of(guild);
             let flags = (voice.self_mute, voice.self_deaf);
+            let endpoint = self.shared.voice_endpoint();
             // A channel that does not exist is answered with silence.
             let _ = self
                 .shared
                 .cell(index)
-                .bot_voice(&session, guild, channel, flags);
+                .bot_voice(&session, guild, channel, flags, &endpoint);
         }
         Ok(())
     }

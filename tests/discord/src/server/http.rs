@@ -6,14 +6,16 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use crate::{
     conn,
     rest::{self, answers::Answer},
+    voice,
     wire::{link::LinkControl, opening::Opening, websocket},
 };
 
@@ -56,6 +58,17 @@ fn upgrade(shared: Arc<Shared>, control: LinkControl, request: Request<Incoming>
     let Some(accepted) = websocket::accept(request.method(), headers) else {
         return empty(StatusCode::BAD_REQUEST);
     };
+    if request.uri().path().trim_end_matches('/') == voice::PATH {
+        let query = request.uri().query().unwrap_or("").to_owned();
+        return switched(
+            accepted,
+            request,
+            &shared.tasks.clone(),
+            |stream| async move {
+                voice::serve(shared, stream, &query).await;
+            },
+        );
+    }
     let opening = Opening::new(
         request.uri().path(),
         request.uri().query().unwrap_or(""),
@@ -68,10 +81,21 @@ fn upgrade(shared: Arc<Shared>, control: LinkControl, request: Request<Incoming>
     if let Some(refusal) = rest::bot::instead_of_websocket(&shared, opening.resume_shard) {
         return refusal;
     }
-    let tasks = shared.tasks.clone();
+    switched(accepted, request, &shared.tasks.clone(), |stream| {
+        conn::serve(shared, stream, control, opening)
+    })
+}
+
+/// Answers with 101, and serves what comes then in a task of its own.
+fn switched<F: Future<Output = ()> + Send + 'static>(
+    accepted: HeaderMap,
+    request: Request<Incoming>,
+    tasks: &TaskTracker,
+    serve: impl FnOnce(TokioIo<Upgraded>) -> F + Send + 'static,
+) -> Answer {
     tasks.spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            conn::serve(shared, TokioIo::new(upgraded), control, opening).await;
+            serve(TokioIo::new(upgraded)).await;
         }
     });
     let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);

@@ -131,6 +131,7 @@ impl Cell {
                     self_mute: false,
                     self_deaf: false,
                     session: rng.next_u64(),
+                    token: 0,
                 }),
             };
             let mut body = String::new();
@@ -300,6 +301,7 @@ impl Cell {
         guild_id: u64,
         channel: Option<u64>,
         (self_mute, self_deaf): (bool, bool),
+        endpoint: &str,
     ) -> Option<()> {
         let token = self.rng.next_u64();
         let guild = self.guilds.get_mut(&guild_id).filter(|g| g.available)?;
@@ -317,6 +319,7 @@ impl Cell {
             self_mute,
             self_deaf,
             session: own,
+            token,
         });
         let mut body = String::new();
         render::voice_state(
@@ -329,7 +332,7 @@ impl Cell {
         self.dispatch(Event::new(EventKind::VoiceStateUpdate, guild_id, body));
         if channel.is_some() {
             let body = format!(
-                r#"{{"token":"{token:016x}","guild_id":"{guild_id}","endpoint":"voice.invalid:443"}}"#
+                r#"{{"token":"{token:016x}","guild_id":"{guild_id}","endpoint":"{endpoint}"}}"#
             );
             self.answer(
                 session,

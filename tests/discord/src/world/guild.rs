@@ -89,6 +89,8 @@ pub(crate) struct Voice {
     /// Voice session id; 32 hexadecimal digits of it go on the wire. The bot's is the
     /// fingerprint of the gateway session that asked for the channel.
     pub(crate) session: u64,
+    /// What the bot was told to identify with at the voice server.
+    pub(crate) token: u64,
 }
 
 impl Status {
@@ -190,6 +192,7 @@ impl Guild {
                     self_mute: rng.one_in(2),
                     self_deaf: false,
                     session: rng.next_u64(),
+                    token: 0,
                 });
             }
             guild.members.insert(user, member);

@@ -12,3 +12,4 @@ mod models;
 mod rest;
 mod sessions;
 mod twilight;
+mod voice;
