@@ -49,7 +49,7 @@ pub(crate) const DOCUMENTS: [&str; 24] = [
 
 /// The front pages of the packages, which rustdoc shows too. Their blocks are tests of
 /// their packages.
-const FRONT_PAGES: [&str; 12] = [
+const FRONT_PAGES: [&str; 13] = [
     "log/README.md",
     "master/README.md",
     "master/core/README.md",
@@ -61,6 +61,7 @@ const FRONT_PAGES: [&str; 12] = [
     "slave/store/README.md",
     "tests/README.md",
     "tests/discord/README.md",
+    "tests/lavalink/README.md",
     "tests/testing/README.md",
 ];
 
