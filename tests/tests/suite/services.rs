@@ -4,6 +4,7 @@
 //! over, unless `BATON_SERVICES=all` (set by `scripts/services`) makes that a
 //! failure.
 
+mod containers;
 mod monitoring;
 mod supervisor;
 
@@ -332,6 +333,18 @@ impl Host {
 pub(crate) fn there(name: &str, package: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    is_there(found, name, package)
+}
+
+/// The same of a module of Python.
+fn there_in_python(module: &str, package: &str) -> bool {
+    let mut command = Command::new("python3");
+    let found = command.args(["-c", &format!("import {module}")]).output();
+    let found = found.is_ok_and(|output| output.status.success());
+    is_there(found, module, package)
+}
+
+fn is_there(found: bool, name: &str, package: &str) -> bool {
     if !found {
         let all = std::env::var_os("BATON_SERVICES").is_some_and(|word| word == "all");
         assert!(!all, "{name} is missing: apt-get install {package}");
